@@ -1,1 +1,19 @@
-//! OpenSSL provider
+//! An OpenSSL 3 provider for keys in Azure Managed HSM.
+//!
+//! OpenSSL loads this library, finds [`openssl::entry`]'s `OSSL_provider_init` and from then on calls the functions
+//! of the dispatch tables under [`openssl`]. Each of those converts its arguments and calls an ordinary Rust function
+//! in the module of the same name here; nothing outside `openssl` handles a raw pointer.
+
+#![deny(unsafe_code)]
+
+mod der;
+mod digest;
+mod error;
+mod key;
+mod keymgmt;
+#[allow(unsafe_code)]
+mod openssl;
+mod provider;
+mod rsa;
+mod signature;
+mod store;

@@ -1,0 +1,102 @@
+//! Why an operation of the provider failed, as a sentence for OpenSSL's error queue.
+
+/// A failure of the provider. [`std::fmt::Display`] gives the text that `openssl` prints.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{0}")]
+    Uri(#[from] managed_hsm::UriError),
+    #[error("{0}")]
+    Hsm(managed_hsm::Error),
+    #[error("{0}")]
+    Settings(managed_hsm::Error),
+    #[error("parameter '{name}': {problem}")]
+    Parameter { name: String, problem: String },
+    #[error("{what} is not supported by Managed HSM: {remedy}")]
+    Unsupported { what: String, remedy: String },
+    #[error("key {key} does not permit '{operation}' (its key_ops are: {permitted}): {remedy}")]
+    NotPermitted {
+        key: String,
+        operation: &'static str,
+        permitted: String,
+        remedy: &'static str,
+    },
+    #[error(
+        "this key holds only a public part: give the key's URI where a private key is expected"
+    )]
+    MissingPrivateKey,
+    #[error("invalid key: {0}")]
+    InvalidKey(String),
+    #[error("{0}")]
+    NotInitialised(&'static str),
+    #[error("the output buffer has {available} bytes, {needed} are needed")]
+    BufferTooSmall { needed: usize, available: usize },
+    #[error("a digest of {expected} bytes ({digest}) is expected, {got} bytes were given")]
+    DigestLength {
+        digest: &'static str,
+        expected: usize,
+        got: usize,
+    },
+    #[error(
+        "the HSM's answer for key {key} is not a signature by that key ({problem}): nothing was signed; {remedy}"
+    )]
+    WrongSignature {
+        key: String,
+        problem: String,
+        remedy: &'static str,
+    },
+    #[error("internal error, please report it: {0}")]
+    Internal(String),
+}
+
+/// The reason code that goes with an [`Error`] on OpenSSL's queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Reason {
+    InvalidUri = 1,
+    HsmRequestFailed,
+    InvalidSettings,
+    InvalidParameter,
+    NotSupportedByHsm,
+    OperationNotPermitted,
+    MissingPrivateKey,
+    InvalidKey,
+    NotInitialised,
+    BufferTooSmall,
+    InvalidDigestLength,
+    WrongSignature,
+    Internal,
+}
+
+impl Error {
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Self::Uri(_) => Reason::InvalidUri,
+            Self::Hsm(_) => Reason::HsmRequestFailed,
+            Self::Settings(_) => Reason::InvalidSettings,
+            Self::Parameter { .. } => Reason::InvalidParameter,
+            Self::Unsupported { .. } => Reason::NotSupportedByHsm,
+            Self::NotPermitted { .. } => Reason::OperationNotPermitted,
+            Self::MissingPrivateKey => Reason::MissingPrivateKey,
+            Self::InvalidKey(_) => Reason::InvalidKey,
+            Self::NotInitialised(_) => Reason::NotInitialised,
+            Self::BufferTooSmall { .. } => Reason::BufferTooSmall,
+            Self::DigestLength { .. } => Reason::InvalidDigestLength,
+            Self::WrongSignature { .. } => Reason::WrongSignature,
+            Self::Internal(_) => Reason::Internal,
+        }
+    }
+
+    pub(crate) fn parameter(name: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Parameter {
+            name: name.into(),
+            problem: problem.into(),
+        }
+    }
+
+    pub(crate) fn unsupported(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Unsupported {
+            what: what.into(),
+            remedy: remedy.into(),
+        }
+    }
+}

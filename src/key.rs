@@ -1,0 +1,299 @@
+//! A key as the provider holds it: a public key and, for a key in the HSM, where the private one is.
+
+use std::ffi::CStr;
+use std::sync::{Arc, OnceLock};
+
+use aws_lc_rs::digest::{Digest as FixedDigest, SHA256, SHA384, SHA512};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256K1_SHA256_FIXED, ECDSA_P384_SHA384_FIXED,
+    ECDSA_P521_SHA512_FIXED, UnparsedPublicKey, VerificationAlgorithm,
+};
+use managed_hsm::{Curve, KeyId, KeyOperation, SignatureAlgorithm};
+
+use crate::der;
+use crate::error::Error;
+use crate::provider::Provider;
+use crate::rsa::RsaPublicKey;
+
+/// What `OSSL_STORE` and `EVP_KEYMGMT` call a key's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyType {
+    Rsa,
+    Ec,
+}
+
+impl KeyType {
+    /// OpenSSL's name of the type.
+    pub(crate) fn name(self) -> &'static CStr {
+        match self {
+            Self::Rsa => c"RSA",
+            Self::Ec => c"EC",
+        }
+    }
+}
+
+/// A public key.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum PublicKey {
+    Rsa(RsaPublicKey),
+    Ec(EcPublicKey),
+}
+
+/// A point on one of the HSM's curves.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct EcPublicKey {
+    pub(crate) curve: &'static EcCurve,
+    /// The point, uncompressed (SEC 1, section 2.3.3): 4, x, y.
+    pub(crate) point: Vec<u8>,
+}
+
+/// A curve and how signatures on it are asked for and checked.
+pub(crate) struct EcCurve {
+    /// OpenSSL's name.
+    pub(crate) name: &'static CStr,
+    aliases: &'static [&'static str],
+    pub(crate) bits: usize,
+    pub(crate) security_bits: usize,
+    /// Length of a coordinate, of r and of s, in bytes.
+    pub(crate) coordinate_len: usize,
+    pub(crate) algorithm: SignatureAlgorithm,
+    fixed_digest: &'static aws_lc_rs::digest::Algorithm,
+    verification: &'static dyn VerificationAlgorithm,
+    curve: Curve,
+}
+
+impl std::fmt::Debug for EcCurve {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name.to_string_lossy())
+    }
+}
+
+impl PartialEq for EcCurve {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for EcCurve {}
+
+static CURVES: [EcCurve; 4] = [
+    EcCurve {
+        name: c"prime256v1",
+        aliases: &["P-256", "secp256r1", "1.2.840.10045.3.1.7"],
+        bits: 256,
+        security_bits: 128,
+        coordinate_len: 32,
+        algorithm: SignatureAlgorithm::Es256,
+        fixed_digest: &SHA256,
+        verification: &ECDSA_P256_SHA256_FIXED,
+        curve: Curve::P256,
+    },
+    EcCurve {
+        name: c"secp384r1",
+        aliases: &["P-384", "1.3.132.0.34"],
+        bits: 384,
+        security_bits: 192,
+        coordinate_len: 48,
+        algorithm: SignatureAlgorithm::Es384,
+        fixed_digest: &SHA384,
+        verification: &ECDSA_P384_SHA384_FIXED,
+        curve: Curve::P384,
+    },
+    EcCurve {
+        name: c"secp521r1",
+        aliases: &["P-521", "1.3.132.0.35"],
+        bits: 521,
+        security_bits: 256,
+        coordinate_len: 66,
+        algorithm: SignatureAlgorithm::Es512,
+        fixed_digest: &SHA512,
+        verification: &ECDSA_P521_SHA512_FIXED,
+        curve: Curve::P521,
+    },
+    EcCurve {
+        name: c"secp256k1",
+        aliases: &["P-256K", "1.3.132.0.10"],
+        bits: 256,
+        security_bits: 128,
+        coordinate_len: 32,
+        algorithm: SignatureAlgorithm::Es256K,
+        fixed_digest: &SHA256,
+        verification: &ECDSA_P256K1_SHA256_FIXED,
+        curve: Curve::P256K,
+    },
+];
+
+impl EcCurve {
+    /// The curve with one of OpenSSL's names.
+    pub(crate) fn by_name(name: &str) -> Option<&'static Self> {
+        CURVES.iter().find(|curve| {
+            curve.name.to_bytes().eq_ignore_ascii_case(name.as_bytes())
+                || curve
+                    .aliases
+                    .iter()
+                    .any(|alias| alias.eq_ignore_ascii_case(name))
+        })
+    }
+
+    /// A digest of any length as the fixed length that the HSM takes. ECDSA uses the leftmost bits of a digest as a
+    /// number (FIPS 186-5, section 6.4.1): a longer one is cut, a shorter one gets leading zeros.
+    pub(crate) fn fit(&self, digest: &[u8]) -> Vec<u8> {
+        let len = self.algorithm.digest_len();
+        let kept = &digest[..digest.len().min(len)];
+        let mut fitted = vec![0; len - kept.len()];
+        fitted.extend_from_slice(kept);
+        fitted
+    }
+}
+
+impl EcPublicKey {
+    /// Whether `raw` (r‖s) is a signature over `fitted`, a digest of the length that the curve's algorithm takes.
+    pub(crate) fn verify_fixed(&self, fitted: &[u8], raw: &[u8]) -> bool {
+        FixedDigest::import_less_safe(fitted, self.curve.fixed_digest)
+            .and_then(|digest| {
+                UnparsedPublicKey::new(self.curve.verification, &self.point)
+                    .verify_digest(&digest, raw)
+            })
+            .is_ok()
+    }
+
+    /// Whether `signature` (an `ECDSA-Sig-Value`) is a signature over a digest of any length.
+    pub(crate) fn verify(&self, digest: &[u8], signature: &[u8]) -> bool {
+        der::parse_ecdsa_signature(signature, self.curve.coordinate_len)
+            .is_some_and(|raw| self.verify_fixed(&self.curve.fit(digest), &raw))
+    }
+
+    /// The longest signature, in bytes.
+    pub(crate) fn max_signature_len(&self) -> usize {
+        der::ecdsa_signature_max_len(self.curve.coordinate_len, self.curve.bits)
+    }
+
+    /// The coordinates, each of the curve's length.
+    pub(crate) fn coordinates(&self) -> (&[u8], &[u8]) {
+        self.point[1..].split_at(self.curve.coordinate_len)
+    }
+}
+
+impl PublicKey {
+    /// The type under which OpenSSL knows the key.
+    pub(crate) fn key_type(&self) -> KeyType {
+        match self {
+            Self::Rsa(_) => KeyType::Rsa,
+            Self::Ec(_) => KeyType::Ec,
+        }
+    }
+
+    /// The longest signature, in bytes.
+    pub(crate) fn max_signature_len(&self) -> usize {
+        match self {
+            Self::Rsa(rsa) => rsa.len(),
+            Self::Ec(ec) => ec.max_signature_len(),
+        }
+    }
+}
+
+/// Where the private key is, and what it may do.
+#[derive(Clone, Debug)]
+pub(crate) struct HsmKey {
+    /// The key, pinned to the version that was loaded.
+    pub(crate) id: KeyId,
+    operations: Vec<KeyOperation>,
+}
+
+/// A key: what an `EVP_PKEY` of this provider stands for. Shared by all who use it; never changed.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) public: PublicKey,
+    /// None: the key is a public key only.
+    pub(crate) hsm: Option<HsmKey>,
+}
+
+impl Key {
+    /// The key that the HSM answered with.
+    pub(crate) fn from_hsm(key: managed_hsm::Key) -> Result<Self, Error> {
+        let public = match key.public {
+            managed_hsm::PublicKey::Rsa { n, e } => PublicKey::Rsa(RsaPublicKey { n, e }),
+            managed_hsm::PublicKey::Ec { curve, x, y } => {
+                let curve = CURVES.iter().find(|known| known.curve == curve);
+                let curve = curve.ok_or_else(|| {
+                    Error::InvalidKey(format!("the curve of {} is unknown", key.id))
+                })?;
+                PublicKey::Ec(EcPublicKey {
+                    curve,
+                    point: [&[4], &x[..], &y].concat(),
+                })
+            }
+            _ => {
+                return Err(Error::unsupported(
+                    format!("loading {}, a symmetric key,", key.id),
+                    "give an RSA or EC key",
+                ));
+            }
+        };
+        Ok(Self {
+            public,
+            hsm: Some(HsmKey {
+                id: key.id,
+                operations: key.operations,
+            }),
+        })
+    }
+
+    /// The same key without the way to the private one.
+    pub(crate) fn without_private(self) -> Self {
+        Self { hsm: None, ..self }
+    }
+
+    /// The private key, if there is one and its `key_ops` permit to sign.
+    pub(crate) fn signing_key(&self) -> Result<&HsmKey, Error> {
+        let hsm = self.hsm.as_ref().ok_or(Error::MissingPrivateKey)?;
+        if hsm.operations.contains(&KeyOperation::Sign) {
+            return Ok(hsm);
+        }
+        let permitted: Vec<String> = hsm.operations.iter().map(ToString::to_string).collect();
+        Err(Error::NotPermitted {
+            key: hsm.id.to_string(),
+            operation: "sign",
+            permitted: permitted.join(", "),
+            remedy: "create a key, or update this one, with 'sign' in its key_ops",
+        })
+    }
+}
+
+/// What OpenSSL's `keydata` points to. Starts empty when OpenSSL is about to import a public key.
+#[derive(Debug)]
+pub(crate) struct KeyHandle {
+    pub(crate) provider: Arc<Provider>,
+    pub(crate) key_type: KeyType,
+    key: OnceLock<Arc<Key>>,
+}
+
+impl KeyHandle {
+    /// A handle that waits for an import.
+    pub(crate) fn empty(provider: Arc<Provider>, key_type: KeyType) -> Self {
+        Self {
+            provider,
+            key_type,
+            key: OnceLock::new(),
+        }
+    }
+
+    /// A handle of a key.
+    pub(crate) fn new(provider: Arc<Provider>, key: Arc<Key>) -> Self {
+        Self {
+            provider,
+            key_type: key.public.key_type(),
+            key: OnceLock::from(key),
+        }
+    }
+
+    /// The key, if there is one yet.
+    pub(crate) fn key(&self) -> Option<&Arc<Key>> {
+        self.key.get()
+    }
+
+    /// Sets the key; false if there is one already.
+    pub(crate) fn fill(&self, key: Key) -> bool {
+        self.key.set(Arc::new(key)).is_ok()
+    }
+}

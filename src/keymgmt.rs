@@ -1,0 +1,176 @@
+//! Key management: what OpenSSL may know of a key, and public keys going in and out.
+
+use std::ffi::CStr;
+
+use crate::error::Error;
+use crate::key::{EcCurve, EcPublicKey, Key, KeyHandle, KeyType, PublicKey};
+use crate::openssl::ffi::{SELECT_DOMAIN_PARAMETERS, SELECT_PRIVATE_KEY, SELECT_PUBLIC_KEY};
+use crate::openssl::params::{ParamList, ParamsIn, ParamsOut};
+use crate::rsa::RsaPublicKey;
+
+const BITS: &CStr = c"bits";
+const SECURITY_BITS: &CStr = c"security-bits";
+const MAX_SIZE: &CStr = c"max-size";
+const DEFAULT_DIGEST: &CStr = c"default-digest";
+pub(crate) const RSA_N: &CStr = c"n";
+pub(crate) const RSA_E: &CStr = c"e";
+pub(crate) const GROUP: &CStr = c"group";
+pub(crate) const PUB: &CStr = c"pub";
+const ENCODED_PUB: &CStr = c"encoded-pub-key";
+const QX: &CStr = c"qx";
+const QY: &CStr = c"qy";
+const POINT_FORMAT: &CStr = c"point-format";
+const ENCODING: &CStr = c"encoding";
+
+/// Whether the handle has all that is selected.
+pub(crate) fn has(handle: &KeyHandle, selection: i32) -> bool {
+    match handle.key() {
+        Some(key) => selection & SELECT_PRIVATE_KEY == 0 || key.hsm.is_some(),
+        None => {
+            selection & (SELECT_PRIVATE_KEY | SELECT_PUBLIC_KEY | SELECT_DOMAIN_PARAMETERS) == 0
+        }
+    }
+}
+
+/// Whether two keys are the same as far as is selected. A private key in the HSM is the one of its public key.
+pub(crate) fn matches(a: &KeyHandle, b: &KeyHandle, selection: i32) -> bool {
+    let (Some(a), Some(b)) = (a.key(), b.key()) else {
+        return false;
+    };
+    if selection & (SELECT_PUBLIC_KEY | SELECT_PRIVATE_KEY) != 0 {
+        return a.public == b.public;
+    }
+    match (&a.public, &b.public) {
+        (PublicKey::Rsa(_), PublicKey::Rsa(_)) => true,
+        (PublicKey::Ec(a), PublicKey::Ec(b)) => a.curve == b.curve,
+        _ => false,
+    }
+}
+
+/// Takes in a public key. None: it isn't one that the provider can hold; private parts are always refused, so that
+/// software keys stay with the provider they came from.
+pub(crate) fn import(handle: &KeyHandle, selection: i32, params: ParamsIn<'_>) -> Option<()> {
+    if selection & SELECT_PRIVATE_KEY != 0 {
+        return None;
+    }
+    let public = match handle.key_type {
+        KeyType::Rsa => {
+            let number = |key| {
+                params
+                    .unsigned_bytes(key)
+                    .ok()?
+                    .filter(|number| !number.is_empty())
+            };
+            PublicKey::Rsa(RsaPublicKey {
+                n: number(RSA_N)?,
+                e: number(RSA_E)?,
+            })
+        }
+        KeyType::Ec => {
+            let curve = EcCurve::by_name(params.utf8(GROUP).ok()??)?;
+            let point = params.octets(PUB).ok()??;
+            if point.len() != 1 + 2 * curve.coordinate_len || point[0] != 4 {
+                return None;
+            }
+            PublicKey::Ec(EcPublicKey {
+                curve,
+                point: point.to_vec(),
+            })
+        }
+    };
+    handle.fill(Key { public, hsm: None }).then_some(())
+}
+
+/// The public key as parameters for another provider. None: there is no key, or private parts are asked for, which
+/// nobody can have of a key in the HSM.
+pub(crate) fn export(handle: &KeyHandle, selection: i32) -> Option<ParamList> {
+    let key = handle.key()?;
+    if selection & SELECT_PRIVATE_KEY != 0 && key.hsm.is_some() {
+        return None;
+    }
+    let list = ParamList::default();
+    Some(match &key.public {
+        PublicKey::Rsa(rsa) if selection & SELECT_PUBLIC_KEY != 0 => list
+            .unsigned_bytes(RSA_N, &rsa.n)
+            .unsigned_bytes(RSA_E, &rsa.e),
+        PublicKey::Rsa(_) => list,
+        PublicKey::Ec(ec) => {
+            let list = list.utf8(GROUP, ec.curve.name);
+            if selection & SELECT_PUBLIC_KEY != 0 {
+                list.octets(PUB, &ec.point)
+            } else {
+                list
+            }
+        }
+    })
+}
+
+/// Answers what is asked of a key, as the default provider would.
+pub(crate) fn get_params(handle: &KeyHandle, params: &mut ParamsOut<'_>) -> Result<(), Error> {
+    let key = handle
+        .key()
+        .ok_or_else(|| Error::InvalidKey("the key object is empty".to_owned()))?;
+    params.set_utf8(DEFAULT_DIGEST, c"SHA256")?;
+    params.set_integer(MAX_SIZE, key.public.max_signature_len() as i64)?;
+    match &key.public {
+        PublicKey::Rsa(rsa) => {
+            params.set_integer(BITS, rsa.bits() as i64)?;
+            params.set_integer(SECURITY_BITS, rsa.security_bits() as i64)?;
+            params.set_unsigned_bytes(RSA_N, &rsa.n)?;
+            params.set_unsigned_bytes(RSA_E, &rsa.e)
+        }
+        PublicKey::Ec(ec) => {
+            let (x, y) = ec.coordinates();
+            params.set_integer(BITS, ec.curve.bits as i64)?;
+            params.set_integer(SECURITY_BITS, ec.curve.security_bits as i64)?;
+            params.set_utf8(GROUP, ec.curve.name)?;
+            params.set_utf8(POINT_FORMAT, c"uncompressed")?;
+            params.set_utf8(ENCODING, c"named_curve")?;
+            params.set_octets(PUB, &ec.point)?;
+            params.set_octets(ENCODED_PUB, &ec.point)?;
+            params.set_unsigned_bytes(QX, x)?;
+            params.set_unsigned_bytes(QY, y)
+        }
+    }
+}
+
+/// Tables of the parameters above.
+pub(crate) mod tables {
+    use super::*;
+    use crate::openssl::ffi::Param;
+    use crate::openssl::params::descriptors;
+
+    pub(crate) static RSA_GETTABLE: &[Param] = descriptors! {
+        BITS => PARAM_INTEGER,
+        SECURITY_BITS => PARAM_INTEGER,
+        MAX_SIZE => PARAM_INTEGER,
+        DEFAULT_DIGEST => PARAM_UTF8_STRING,
+        RSA_N => PARAM_UNSIGNED_INTEGER,
+        RSA_E => PARAM_UNSIGNED_INTEGER,
+    };
+    pub(crate) static EC_GETTABLE: &[Param] = descriptors! {
+        BITS => PARAM_INTEGER,
+        SECURITY_BITS => PARAM_INTEGER,
+        MAX_SIZE => PARAM_INTEGER,
+        DEFAULT_DIGEST => PARAM_UTF8_STRING,
+        GROUP => PARAM_UTF8_STRING,
+        POINT_FORMAT => PARAM_UTF8_STRING,
+        ENCODING => PARAM_UTF8_STRING,
+        PUB => PARAM_OCTET_STRING,
+        ENCODED_PUB => PARAM_OCTET_STRING,
+        QX => PARAM_UNSIGNED_INTEGER,
+        QY => PARAM_UNSIGNED_INTEGER,
+    };
+    pub(crate) static RSA_PUBLIC: &[Param] = descriptors! {
+        RSA_N => PARAM_UNSIGNED_INTEGER,
+        RSA_E => PARAM_UNSIGNED_INTEGER,
+    };
+    pub(crate) static EC_PUBLIC: &[Param] = descriptors! {
+        GROUP => PARAM_UTF8_STRING,
+        PUB => PARAM_OCTET_STRING,
+    };
+    pub(crate) static EC_DOMAIN: &[Param] = descriptors! {
+        GROUP => PARAM_UTF8_STRING,
+    };
+    pub(crate) static NOTHING: &[Param] = descriptors! {};
+}

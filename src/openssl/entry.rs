@@ -1,0 +1,188 @@
+//! `OSSL_provider_init`, the provider's own functions and the table of what it offers.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::sync::Arc;
+
+use super::boundary;
+use super::core::{Core, REASON_STRINGS};
+use super::ffi::{self, Algorithm, CoreHandle, Dispatch, Item, Param};
+use super::params::{ParamsOut, descriptors};
+use super::{keymgmt, signature, store};
+use crate::provider::Provider;
+
+const NAME: &CStr = c"name";
+const VERSION: &CStr = c"version";
+const BUILDINFO: &CStr = c"buildinfo";
+const STATUS: &CStr = c"status";
+const VERSION_TEXT: &CStr =
+    match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+        Ok(text) => text,
+        Err(_) => panic!("the version has a NUL"),
+    };
+const PROPERTIES: &CStr = c"provider=akv_provider";
+
+const fn algorithm(
+    names: &'static CStr,
+    implementation: &'static [Dispatch],
+    description: &'static CStr,
+) -> Algorithm {
+    Algorithm {
+        names: names.as_ptr(),
+        properties: PROPERTIES.as_ptr(),
+        implementation: implementation.as_ptr(),
+        description: description.as_ptr(),
+    }
+}
+
+static KEYMGMT: [Algorithm; 3] = [
+    algorithm(
+        c"RSA:rsaEncryption:1.2.840.113549.1.1.1",
+        keymgmt::RSA,
+        c"RSA keys in Azure Managed HSM",
+    ),
+    algorithm(
+        c"EC:id-ecPublicKey:1.2.840.10045.2.1",
+        keymgmt::EC,
+        c"EC keys in Azure Managed HSM",
+    ),
+    Algorithm::END,
+];
+
+static SIGNATURE: [Algorithm; 3] = [
+    algorithm(
+        c"RSA:rsaEncryption:1.2.840.113549.1.1.1",
+        signature::RSA,
+        c"RSA signatures by Azure Managed HSM",
+    ),
+    algorithm(
+        c"ECDSA",
+        signature::ECDSA,
+        c"ECDSA signatures by Azure Managed HSM",
+    ),
+    Algorithm::END,
+];
+
+static STORE: [Algorithm; 3] = [
+    algorithm(
+        c"managedhsm",
+        store::LOADER,
+        c"keys in Azure Managed HSM by managedhsm: URI",
+    ),
+    algorithm(
+        c"akv",
+        store::LOADER,
+        c"keys in Azure Managed HSM by akv: URI",
+    ),
+    Algorithm::END,
+];
+
+static DISPATCH: [Dispatch; 6] = [
+    Dispatch::new(ffi::PROVIDER_TEARDOWN, teardown as *const c_void),
+    Dispatch::new(
+        ffi::PROVIDER_GETTABLE_PARAMS,
+        gettable_params as *const c_void,
+    ),
+    Dispatch::new(ffi::PROVIDER_GET_PARAMS, get_params as *const c_void),
+    Dispatch::new(
+        ffi::PROVIDER_QUERY_OPERATION,
+        query_operation as *const c_void,
+    ),
+    Dispatch::new(
+        ffi::PROVIDER_GET_REASON_STRINGS,
+        get_reason_strings as *const c_void,
+    ),
+    Dispatch::END,
+];
+
+/// The entry point that OpenSSL looks up in the module (provider-base(7)).
+///
+/// # Safety
+/// Called by OpenSSL with its core handle, its dispatch table and places for ours.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn OSSL_provider_init(
+    handle: *const c_void,
+    core: *const c_void,
+    out: *mut *const c_void,
+    context: *mut *mut c_void,
+) -> c_int {
+    if core.is_null() || out.is_null() || context.is_null() {
+        return 0;
+    }
+    boundary::quietly(|| {
+        // SAFETY: OpenSSL passes a handle and a table that ends with id 0.
+        let core =
+            unsafe { Core::from_dispatch(handle.cast::<CoreHandle>(), core.cast::<Dispatch>()) };
+        let provider = Arc::into_raw(Arc::new(Provider::new(core)));
+        // SAFETY: both places are OpenSSL's own, and were checked for NULL.
+        unsafe { *context = provider.cast_mut().cast() };
+        // SAFETY: as above.
+        unsafe { *out = DISPATCH.as_ptr().cast() };
+        Some(1)
+    })
+}
+
+/// The provider behind a `provctx`.
+///
+/// # Safety
+/// `context` is what `OSSL_provider_init` handed out, and teardown has not run.
+pub(super) unsafe fn provider(context: *const c_void) -> Arc<Provider> {
+    let provider = context.cast::<Provider>();
+    // SAFETY: the pointer came from `Arc::into_raw`, and OpenSSL's count is still held.
+    unsafe { Arc::increment_strong_count(provider) };
+    // SAFETY: as above; the count just added is the one taken here.
+    unsafe { Arc::from_raw(provider) }
+}
+
+unsafe extern "C" fn teardown(context: *mut c_void) {
+    boundary::quietly(|| {
+        // SAFETY: the pointer came from `Arc::into_raw`, and OpenSSL gives it back once.
+        drop(unsafe { Arc::from_raw(context.cast::<Provider>().cast_const()) });
+        managed_hsm::Client::shutdown();
+        Some(1)
+    });
+}
+
+unsafe extern "C" fn gettable_params(_context: *mut c_void) -> *const Param {
+    static TABLE: &[Param] = descriptors! {
+        NAME => PARAM_UTF8_PTR,
+        VERSION => PARAM_UTF8_PTR,
+        BUILDINFO => PARAM_UTF8_PTR,
+        STATUS => PARAM_INTEGER,
+    };
+    TABLE.as_ptr()
+}
+
+unsafe extern "C" fn get_params(context: *mut c_void, params: *mut Param) -> c_int {
+    // SAFETY: OpenSSL passes our context back.
+    let provider = unsafe { provider(context) };
+    boundary::call(&provider.core, c"provider_get_params", || {
+        // SAFETY: OpenSSL passes a parameter list.
+        let mut params = unsafe { ParamsOut::new(params) };
+        params.set_utf8(NAME, c"Azure Managed HSM provider")?;
+        params.set_utf8(VERSION, VERSION_TEXT)?;
+        params.set_utf8(BUILDINFO, VERSION_TEXT)?;
+        params.set_integer(STATUS, 1)?;
+        Ok(1)
+    })
+}
+
+unsafe extern "C" fn query_operation(
+    _context: *mut c_void,
+    operation: c_int,
+    no_cache: *mut c_int,
+) -> *const Algorithm {
+    if !no_cache.is_null() {
+        // SAFETY: OpenSSL passes a place for the answer.
+        unsafe { *no_cache = 0 };
+    }
+    match operation {
+        ffi::OP_KEYMGMT => KEYMGMT.as_ptr(),
+        ffi::OP_SIGNATURE => SIGNATURE.as_ptr(),
+        ffi::OP_STORE => STORE.as_ptr(),
+        _ => std::ptr::null(),
+    }
+}
+
+unsafe extern "C" fn get_reason_strings(_context: *mut c_void) -> *const Item {
+    REASON_STRINGS.as_ptr()
+}

@@ -1,0 +1,154 @@
+//! The C types and numbers of `<openssl/core.h>`, `<openssl/core_dispatch.h>` and `<openssl/core_object.h>`.
+//!
+//! OpenSSL only ever appends to these, so one set of numbers serves every release from 3.0 on.
+
+use std::ffi::{c_char, c_int, c_uint, c_void};
+
+/// `OSSL_CORE_HANDLE`: the core's name for this provider.
+#[repr(C)]
+pub(crate) struct CoreHandle {
+    _opaque: [u8; 0],
+}
+
+/// `OSSL_DISPATCH`: a numbered function.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Dispatch {
+    pub(crate) function_id: c_int,
+    pub(crate) function: *const c_void,
+}
+
+// SAFETY: a dispatch entry is an immutable pair of a number and the address of a function.
+unsafe impl Sync for Dispatch {}
+
+impl Dispatch {
+    pub(crate) const END: Self = Self {
+        function_id: 0,
+        function: std::ptr::null(),
+    };
+
+    pub(crate) const fn new(function_id: c_int, function: *const c_void) -> Self {
+        Self {
+            function_id,
+            function,
+        }
+    }
+}
+
+/// `OSSL_ALGORITHM`: an implementation with its names and properties.
+#[repr(C)]
+pub(crate) struct Algorithm {
+    pub(crate) names: *const c_char,
+    pub(crate) properties: *const c_char,
+    pub(crate) implementation: *const Dispatch,
+    pub(crate) description: *const c_char,
+}
+
+// SAFETY: the pointers lead to static data that nobody writes.
+unsafe impl Sync for Algorithm {}
+
+impl Algorithm {
+    pub(crate) const END: Self = Self {
+        names: std::ptr::null(),
+        properties: std::ptr::null(),
+        implementation: std::ptr::null(),
+        description: std::ptr::null(),
+    };
+}
+
+/// `OSSL_PARAM`: a named value, passed in or asked for.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Param {
+    pub(crate) key: *const c_char,
+    pub(crate) data_type: c_uint,
+    pub(crate) data: *mut c_void,
+    pub(crate) data_size: usize,
+    pub(crate) return_size: usize,
+}
+
+// SAFETY: only descriptor tables (no data pointer) are shared between threads; they are never written.
+unsafe impl Sync for Param {}
+
+/// `OSSL_ITEM`: a reason code with its text.
+#[repr(C)]
+pub(crate) struct Item {
+    pub(crate) id: c_uint,
+    pub(crate) text: *const c_char,
+}
+
+// SAFETY: the pointer leads to static text.
+unsafe impl Sync for Item {}
+
+/// `OSSL_CALLBACK`: takes a list of parameters.
+pub(crate) type Callback = unsafe extern "C" fn(params: *const Param, arg: *mut c_void) -> c_int;
+
+pub(crate) const PARAM_INTEGER: c_uint = 1;
+pub(crate) const PARAM_UNSIGNED_INTEGER: c_uint = 2;
+pub(crate) const PARAM_UTF8_STRING: c_uint = 4;
+pub(crate) const PARAM_OCTET_STRING: c_uint = 5;
+pub(crate) const PARAM_UTF8_PTR: c_uint = 6;
+pub(crate) const PARAM_UNMODIFIED: usize = usize::MAX;
+
+pub(crate) const OP_KEYMGMT: c_int = 10;
+pub(crate) const OP_KEYEXCH: c_int = 11;
+pub(crate) const OP_SIGNATURE: c_int = 12;
+pub(crate) const OP_STORE: c_int = 22;
+
+pub(crate) const CORE_NEW_ERROR: c_int = 5;
+pub(crate) const CORE_SET_ERROR_DEBUG: c_int = 6;
+pub(crate) const CORE_VSET_ERROR: c_int = 7;
+
+pub(crate) const PROVIDER_TEARDOWN: c_int = 1024;
+pub(crate) const PROVIDER_GETTABLE_PARAMS: c_int = 1025;
+pub(crate) const PROVIDER_GET_PARAMS: c_int = 1026;
+pub(crate) const PROVIDER_QUERY_OPERATION: c_int = 1027;
+pub(crate) const PROVIDER_GET_REASON_STRINGS: c_int = 1029;
+
+pub(crate) const KEYMGMT_NEW: c_int = 1;
+pub(crate) const KEYMGMT_LOAD: c_int = 8;
+pub(crate) const KEYMGMT_FREE: c_int = 10;
+pub(crate) const KEYMGMT_GET_PARAMS: c_int = 11;
+pub(crate) const KEYMGMT_GETTABLE_PARAMS: c_int = 12;
+pub(crate) const KEYMGMT_QUERY_OPERATION_NAME: c_int = 20;
+pub(crate) const KEYMGMT_HAS: c_int = 21;
+pub(crate) const KEYMGMT_VALIDATE: c_int = 22;
+pub(crate) const KEYMGMT_MATCH: c_int = 23;
+pub(crate) const KEYMGMT_IMPORT: c_int = 40;
+pub(crate) const KEYMGMT_IMPORT_TYPES: c_int = 41;
+pub(crate) const KEYMGMT_EXPORT: c_int = 42;
+pub(crate) const KEYMGMT_EXPORT_TYPES: c_int = 43;
+pub(crate) const KEYMGMT_DUP: c_int = 44;
+
+pub(crate) const SELECT_PRIVATE_KEY: c_int = 0x01;
+pub(crate) const SELECT_PUBLIC_KEY: c_int = 0x02;
+pub(crate) const SELECT_DOMAIN_PARAMETERS: c_int = 0x04;
+
+pub(crate) const SIGNATURE_NEWCTX: c_int = 1;
+pub(crate) const SIGNATURE_SIGN_INIT: c_int = 2;
+pub(crate) const SIGNATURE_SIGN: c_int = 3;
+pub(crate) const SIGNATURE_VERIFY_INIT: c_int = 4;
+pub(crate) const SIGNATURE_VERIFY: c_int = 5;
+pub(crate) const SIGNATURE_DIGEST_SIGN_INIT: c_int = 8;
+pub(crate) const SIGNATURE_DIGEST_SIGN_UPDATE: c_int = 9;
+pub(crate) const SIGNATURE_DIGEST_SIGN_FINAL: c_int = 10;
+pub(crate) const SIGNATURE_DIGEST_SIGN: c_int = 11;
+pub(crate) const SIGNATURE_DIGEST_VERIFY_INIT: c_int = 12;
+pub(crate) const SIGNATURE_DIGEST_VERIFY_UPDATE: c_int = 13;
+pub(crate) const SIGNATURE_DIGEST_VERIFY_FINAL: c_int = 14;
+pub(crate) const SIGNATURE_DIGEST_VERIFY: c_int = 15;
+pub(crate) const SIGNATURE_FREECTX: c_int = 16;
+pub(crate) const SIGNATURE_DUPCTX: c_int = 17;
+pub(crate) const SIGNATURE_GET_CTX_PARAMS: c_int = 18;
+pub(crate) const SIGNATURE_GETTABLE_CTX_PARAMS: c_int = 19;
+pub(crate) const SIGNATURE_SET_CTX_PARAMS: c_int = 20;
+pub(crate) const SIGNATURE_SETTABLE_CTX_PARAMS: c_int = 21;
+
+pub(crate) const STORE_OPEN: c_int = 1;
+pub(crate) const STORE_SETTABLE_CTX_PARAMS: c_int = 3;
+pub(crate) const STORE_SET_CTX_PARAMS: c_int = 4;
+pub(crate) const STORE_LOAD: c_int = 5;
+pub(crate) const STORE_EOF: c_int = 6;
+pub(crate) const STORE_CLOSE: c_int = 7;
+
+pub(crate) const OBJECT_PKEY: c_int = 2;

@@ -1,0 +1,12 @@
+//! OpenSSL's side of the boundary: the C types, and for each operation its dispatch table and the thin `extern "C"`
+//! functions that turn pointers into references, call the safe module of the same name, and turn a `Result` into a
+//! C return value with an error on OpenSSL's queue.
+
+pub(crate) mod boundary;
+pub(crate) mod core;
+pub(crate) mod entry;
+pub(crate) mod ffi;
+mod keymgmt;
+pub(crate) mod params;
+mod signature;
+mod store;

@@ -1,0 +1,124 @@
+//! Dispatch table of the store loader (provider-storemgmt(7)).
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::sync::Arc;
+
+use super::boundary;
+use super::entry::provider;
+use super::ffi::{self, Callback, Dispatch, Param};
+use super::params::{ParamList, ParamsIn, descriptors};
+use crate::error::Error;
+use crate::key::KeyHandle;
+use crate::store::{Expected, Loader};
+
+const EXPECT: &CStr = c"expect";
+
+pub(super) static LOADER: &[Dispatch] = &[
+    Dispatch::new(ffi::STORE_OPEN, open as *const c_void),
+    Dispatch::new(
+        ffi::STORE_SETTABLE_CTX_PARAMS,
+        settable_ctx_params as *const c_void,
+    ),
+    Dispatch::new(ffi::STORE_SET_CTX_PARAMS, set_ctx_params as *const c_void),
+    Dispatch::new(ffi::STORE_LOAD, load as *const c_void),
+    Dispatch::new(ffi::STORE_EOF, eof as *const c_void),
+    Dispatch::new(ffi::STORE_CLOSE, close as *const c_void),
+    Dispatch::END,
+];
+
+unsafe extern "C" fn open(context: *mut c_void, uri: *const c_char) -> *mut c_void {
+    // SAFETY: OpenSSL passes our context back.
+    let provider = unsafe { provider(context) };
+    let core = provider.core;
+    boundary::call(&core, c"store_open", || {
+        // SAFETY: OpenSSL passes a NUL-terminated string.
+        let uri = unsafe { boundary::text("uri", uri) }?;
+        let loader = Loader::open(provider, uri.unwrap_or_default())?;
+        Ok(Box::into_raw(Box::new(loader)).cast())
+    })
+}
+
+/// # Safety
+/// `loader` is what [`open`] returned; the store uses it in one thread at a time.
+unsafe fn loader<'a>(loader: *mut c_void) -> &'a mut Loader {
+    // SAFETY: the caller's promise.
+    unsafe { &mut *loader.cast::<Loader>() }
+}
+
+unsafe extern "C" fn settable_ctx_params(_context: *mut c_void) -> *const Param {
+    static TABLE: &[Param] = descriptors! { EXPECT => PARAM_INTEGER };
+    TABLE.as_ptr()
+}
+
+unsafe extern "C" fn set_ctx_params(context: *mut c_void, params: *const Param) -> c_int {
+    // SAFETY: OpenSSL passes the loader of `open`.
+    let loader = unsafe { loader(context) };
+    let core = loader.provider.core;
+    boundary::call(&core, c"store_set_ctx_params", || {
+        // SAFETY: OpenSSL passes a parameter list.
+        if let Some(info_type) = unsafe { ParamsIn::new(params) }.integer(EXPECT)? {
+            loader.expect(Expected::from_info_type(info_type));
+        }
+        Ok(1)
+    })
+}
+
+unsafe extern "C" fn load(
+    context: *mut c_void,
+    object: Callback,
+    object_arg: *mut c_void,
+    _passphrase: *const c_void,
+    _passphrase_arg: *mut c_void,
+) -> c_int {
+    // SAFETY: OpenSSL passes the loader of `open`.
+    let loader = unsafe { loader(context) };
+    let core = loader.provider.core;
+    boundary::call(&core, c"store_load", || {
+        if loader.is_at_end() {
+            return Ok(0);
+        }
+        let key = loader.load()?;
+        let handle = KeyHandle::new(Arc::clone(&loader.provider), Arc::new(key));
+        // The reference is this handle's address: key management's `load` makes its own handle from it.
+        let reference = (&raw const handle as usize).to_ne_bytes();
+        let mut params = ParamList::default()
+            .integer(c"type", ffi::OBJECT_PKEY)
+            .utf8(c"data-type", handle.key_type.name())
+            .octets(c"reference", &reference);
+        // SAFETY: OpenSSL's callback takes the list and its own argument, and keeps neither.
+        Ok(params.with(|params| unsafe { object(params, object_arg) }))
+    })
+}
+
+/// The handle that a reference made by [`load`] names.
+///
+/// # Safety
+/// `reference` is what [`load`] passed to OpenSSL, and that call has not returned.
+pub(super) unsafe fn dereference<'a>(
+    reference: *const c_void,
+    len: usize,
+) -> Result<&'a KeyHandle, Error> {
+    // SAFETY: the caller's promise.
+    let reference = unsafe { boundary::bytes(reference.cast(), len) };
+    let address = <[u8; size_of::<usize>()]>::try_from(reference)
+        .map(usize::from_ne_bytes)
+        .map_err(|_| Error::Internal("a key reference has the wrong length".to_owned()))?;
+    // SAFETY: the address is that of a live handle, which only this provider's own `load` makes.
+    unsafe { (address as *const KeyHandle).as_ref() }
+        .ok_or_else(|| Error::Internal("a key reference is NULL".to_owned()))
+}
+
+unsafe extern "C" fn eof(context: *mut c_void) -> c_int {
+    // SAFETY: OpenSSL passes the loader of `open`.
+    c_int::from(unsafe { loader(context) }.is_at_end())
+}
+
+unsafe extern "C" fn close(context: *mut c_void) -> c_int {
+    boundary::quietly(|| {
+        if !context.is_null() {
+            // SAFETY: the pointer came from `Box::into_raw` in `open`, and OpenSSL gives it back once.
+            drop(unsafe { Box::from_raw(context.cast::<Loader>()) });
+        }
+        Some(1)
+    })
+}

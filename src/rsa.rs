@@ -1,0 +1,179 @@
+//! What can be done with an RSA public key: checking signatures (RFC 8017).
+
+use num_bigint::BigUint;
+
+use crate::der;
+use crate::digest::Digest;
+
+/// An RSA public key.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RsaPublicKey {
+    /// Modulus, most significant byte first, no leading zeros.
+    pub(crate) n: Vec<u8>,
+    /// Public exponent, most significant byte first, no leading zeros.
+    pub(crate) e: Vec<u8>,
+}
+
+impl RsaPublicKey {
+    /// Length of the modulus in bytes, which is the length of each signature and ciphertext.
+    pub(crate) fn len(&self) -> usize {
+        self.n.len()
+    }
+
+    /// Length of the modulus in bits.
+    pub(crate) fn bits(&self) -> usize {
+        self.n.len() * 8
+            - self
+                .n
+                .first()
+                .map_or(0, |byte| byte.leading_zeros() as usize)
+    }
+
+    /// Security strength in bits, as NIST SP 800-57 part 1 estimates it and OpenSSL reports it.
+    pub(crate) fn security_bits(&self) -> usize {
+        match self.bits() {
+            0..1024 => 0,
+            1024..2048 => 80,
+            2048..3072 => 112,
+            3072..4096 => 128,
+            4096..6144 => 152,
+            6144..7680 => 176,
+            7680..8192 => 192,
+            8192..15360 => 200,
+            _ => 256,
+        }
+    }
+
+    /// Whether `signature` is the PKCS#1 v1.5 signature over `message`, the encoded DigestInfo.
+    pub(crate) fn verify_pkcs1(&self, message: &[u8], signature: &[u8]) -> bool {
+        let Some(padding) = self
+            .len()
+            .checked_sub(message.len() + 3)
+            .filter(|len| *len >= 8)
+        else {
+            return false;
+        };
+        let mut expected = vec![0x00, 0x01];
+        expected.resize(2 + padding, 0xff);
+        expected.push(0x00);
+        expected.extend_from_slice(message);
+        self.recover(signature)
+            .is_some_and(|encoded| encoded == expected)
+    }
+
+    /// Whether `signature` is a PSS signature over `digest`, made by `hash` and with MGF1 by `mgf1`. `salt_len`:
+    /// None accepts any length.
+    pub(crate) fn verify_pss(
+        &self,
+        hash: &Digest,
+        mgf1: &Digest,
+        salt_len: Option<usize>,
+        digest: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        self.recover(signature).is_some_and(|encoded| {
+            pss_is_consistent(&encoded, self.bits() - 1, hash, mgf1, salt_len, digest)
+        })
+    }
+
+    /// The number whose signature this is, as long as the modulus. None: `signature` has another length or is not
+    /// below the modulus.
+    pub(crate) fn recover(&self, signature: &[u8]) -> Option<Vec<u8>> {
+        let (n, e) = (
+            BigUint::from_bytes_be(&self.n),
+            BigUint::from_bytes_be(&self.e),
+        );
+        let number = BigUint::from_bytes_be(signature);
+        if signature.len() != self.len() || number >= n {
+            return None;
+        }
+        let recovered = number.modpow(&e, &n).to_bytes_be();
+        let mut encoded = vec![0; self.len() - recovered.len()];
+        encoded.extend_from_slice(&recovered);
+        Some(encoded)
+    }
+}
+
+/// EMSA-PSS-VERIFY of RFC 8017, section 9.1.2, with `bits` the length of the encoded message in bits.
+fn pss_is_consistent(
+    encoded: &[u8],
+    bits: usize,
+    hash: &Digest,
+    mgf1: &Digest,
+    salt_len: Option<usize>,
+    digest: &[u8],
+) -> bool {
+    let len = bits.div_ceil(8);
+    let (leading, encoded) = encoded.split_at(encoded.len() - len);
+    if leading.iter().any(|&byte| byte != 0) || len < hash.len + 2 || encoded[len - 1] != 0xbc {
+        return false;
+    }
+    let (masked, rest) = encoded.split_at(len - hash.len - 1);
+    let h = &rest[..hash.len];
+    let unused = 8 * len - bits;
+    let top_mask = 0xffu8.checked_shr(unused as u32).unwrap_or(0);
+    if masked[0] & !top_mask != 0 {
+        return false;
+    }
+    let mut db: Vec<u8> = masked
+        .iter()
+        .zip(mgf1_mask(mgf1, h, masked.len()))
+        .map(|(a, b)| a ^ b)
+        .collect();
+    db[0] &= top_mask;
+    let Some(one) = db.iter().position(|&byte| byte != 0) else {
+        return false;
+    };
+    let salt = &db[one + 1..];
+    if db[one] != 1 || salt_len.is_some_and(|len| len != salt.len()) {
+        return false;
+    }
+    let expected = hash.of(&[&[0; 8], digest, salt].concat());
+    *expected == *h
+}
+
+/// MGF1 of RFC 8017, appendix B.2.1.
+fn mgf1_mask(hash: &Digest, seed: &[u8], len: usize) -> Vec<u8> {
+    let mut mask = Vec::with_capacity(len + hash.len);
+    for counter in 0u32.. {
+        if mask.len() >= len {
+            break;
+        }
+        mask.extend_from_slice(&hash.of(&[seed, &counter.to_be_bytes()].concat()));
+    }
+    mask.truncate(len);
+    mask
+}
+
+/// AlgorithmIdentifier of a PKCS#1 v1.5 signature (RFC 8017, appendix A.2.4): the parameters are NULL.
+pub(crate) fn pkcs1_algorithm_id(digest: &Digest) -> Vec<u8> {
+    der::sequence(&[&der::object_identifier(digest.rsa_oid), der::NULL])
+}
+
+/// AlgorithmIdentifier of a PSS signature (RFC 8017, appendix A.2.3). Values equal to the DEFAULT (SHA-1, MGF1 with
+/// SHA-1, 20 bytes of salt) are left out, as DER demands.
+pub(crate) fn pss_algorithm_id(digest: &Digest, mgf1: &Digest, salt_len: usize) -> Vec<u8> {
+    const RSASSA_PSS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a];
+    const MGF1: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x08];
+    let hash_id =
+        |digest: &Digest| der::sequence(&[&der::object_identifier(digest.oid), der::NULL]);
+    let mut parameters = Vec::new();
+    if digest.name() != "SHA1" {
+        parameters.push(der::explicit(0, &hash_id(digest)));
+    }
+    if mgf1.name() != "SHA1" {
+        let mgf = der::sequence(&[&der::object_identifier(MGF1), &hash_id(mgf1)]);
+        parameters.push(der::explicit(1, &mgf));
+    }
+    if salt_len != 20 {
+        parameters.push(der::explicit(
+            2,
+            &der::unsigned_integer(&salt_len.to_be_bytes()),
+        ));
+    }
+    let parameters: Vec<&[u8]> = parameters.iter().map(Vec::as_slice).collect();
+    der::sequence(&[
+        &der::object_identifier(RSASSA_PSS),
+        &der::sequence(&parameters),
+    ])
+}
