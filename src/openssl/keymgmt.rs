@@ -67,12 +67,10 @@ unsafe extern "C" fn new_ec(context: *mut c_void) -> *mut c_void {
 /// # Safety
 /// `context` is the provider's context.
 unsafe fn new(context: *mut c_void, key_type: KeyType) -> *mut c_void {
-    // SAFETY: the caller's promise.
     boundary::quietly(|| {
-        Some(into_keydata(KeyHandle::empty(
-            unsafe { provider(context) },
-            key_type,
-        )))
+        // SAFETY: the caller's promise.
+        let provider = unsafe { provider(context) };
+        Some(into_keydata(KeyHandle::empty(provider, key_type)))
     })
 }
 
@@ -157,9 +155,10 @@ unsafe extern "C" fn validate(keydata: *const c_void, selection: c_int, _check: 
 }
 
 unsafe extern "C" fn matches(a: *const c_void, b: *const c_void, selection: c_int) -> c_int {
-    // SAFETY: OpenSSL passes two of our keydata.
     boundary::quietly(|| {
-        Some(keymgmt::matches(unsafe { handle(a) }?, unsafe { handle(b) }?, selection).into())
+        // SAFETY: OpenSSL passes two of our keydata.
+        let (a, b) = unsafe { (handle(a), handle(b)) };
+        Some(keymgmt::matches(a?, b?, selection).into())
     })
 }
 

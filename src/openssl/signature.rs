@@ -85,12 +85,10 @@ unsafe extern "C" fn new_ecdsa(context: *mut c_void, _properties: *const c_char)
 /// # Safety
 /// `context` is the provider's context.
 unsafe fn new(context: *mut c_void, key_type: KeyType) -> *mut c_void {
-    // SAFETY: the caller's promise.
     boundary::quietly(|| {
-        Some(into_raw(Context::new(
-            unsafe { provider(context) },
-            key_type,
-        )))
+        // SAFETY: the caller's promise.
+        let provider = unsafe { provider(context) };
+        Some(into_raw(Context::new(provider, key_type)))
     })
 }
 
@@ -109,11 +107,10 @@ unsafe extern "C" fn free(context: *mut c_void) {
 }
 
 unsafe extern "C" fn dup(context: *mut c_void) -> *mut c_void {
-    // SAFETY: OpenSSL passes a context of ours, which no other thread is changing.
     boundary::quietly(|| {
-        Some(into_raw(
-            unsafe { context.cast::<Context>().as_ref() }?.duplicate(),
-        ))
+        // SAFETY: OpenSSL passes a context of ours, which no other thread is changing.
+        let context = unsafe { context.cast::<Context>().as_ref() }?;
+        Some(into_raw(context.duplicate()))
     })
 }
 
@@ -190,11 +187,10 @@ macro_rules! digest_init {
 macro_rules! update {
     ($name:ident) => {
         unsafe extern "C" fn $name(context: *mut c_void, data: *const u8, len: usize) -> c_int {
-            // SAFETY: OpenSSL passes `len` readable bytes.
             let body = |context: &mut Context| {
-                context
-                    .update(unsafe { boundary::bytes(data, len) })
-                    .map(|()| 1)
+                // SAFETY: OpenSSL passes `len` readable bytes.
+                let data = unsafe { boundary::bytes(data, len) };
+                context.update(data).map(|()| 1)
             };
             // SAFETY: OpenSSL passes a context of ours.
             unsafe {
@@ -327,9 +323,8 @@ unsafe extern "C" fn digest_verify_final(
     let body = |context: &mut Context| {
         let digest = context.finish()?;
         // SAFETY: OpenSSL passes readable input of this size.
-        context
-            .verify_digest(unsafe { boundary::bytes(signature, len) }, &digest)
-            .map(c_int::from)
+        let signature = unsafe { boundary::bytes(signature, len) };
+        context.verify_digest(signature, &digest).map(c_int::from)
     };
     // SAFETY: OpenSSL passes a context of ours.
     unsafe { with(context, c"signature_digest_verify_final", body) }
@@ -361,20 +356,18 @@ unsafe extern "C" fn digest_verify(
 unsafe extern "C" fn get_ctx_params(context: *mut c_void, params: *mut Param) -> c_int {
     let body = |context: &mut Context| {
         // SAFETY: OpenSSL passes a parameter list.
-        context
-            .get_params(&mut unsafe { ParamsOut::new(params) })
-            .map(|()| 1)
+        let mut params = unsafe { ParamsOut::new(params) };
+        context.get_params(&mut params).map(|()| 1)
     };
     // SAFETY: OpenSSL passes a context of ours.
     unsafe { with(context, c"signature_get_ctx_params", body) }
 }
 
 unsafe extern "C" fn set_ctx_params(context: *mut c_void, params: *const Param) -> c_int {
-    // SAFETY: OpenSSL passes a parameter list or NULL.
     let body = |context: &mut Context| {
-        context
-            .set_params(unsafe { ParamsIn::new(params) })
-            .map(|()| 1)
+        // SAFETY: OpenSSL passes a parameter list or NULL.
+        let params = unsafe { ParamsIn::new(params) };
+        context.set_params(params).map(|()| 1)
     };
     // SAFETY: OpenSSL passes a context of ours.
     unsafe { with(context, c"signature_set_ctx_params", body) }

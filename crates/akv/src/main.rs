@@ -1,2 +1,4 @@
-//! x
-fn main() {}
+//! `akv`: command line for Azure Managed HSM.
+fn main() {
+    println!("akv {}", env!("CARGO_PKG_VERSION"));
+}

@@ -1,2 +1,132 @@
-//! x
-fn main() {}
+//! The command line of the emulator.
+#![forbid(unsafe_code)]
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use managed_hsm_emulator::{
+    AUDIENCE, DataDir, Environment, Error, ServeOptions, TokenKey, serve, wait_until_ready,
+};
+
+/// A local Azure Managed HSM for development and tests. It is not an HSM: keys lie in a folder.
+#[derive(Parser)]
+#[command(version)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the Managed HSM REST API over HTTPS until SIGTERM or SIGINT
+    Serve(Serve),
+    /// Print shell exports for the running emulator: eval "$(managed-hsm-emulator env)"
+    Env(Env),
+    /// Print a bearer token
+    Token(Token),
+}
+
+#[derive(Args)]
+struct Folder {
+    /// Folder for keys, CA and tokens [default: $XDG_DATA_HOME/managed-hsm-emulator or
+    /// ~/.local/share/managed-hsm-emulator]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Serve {
+    #[command(flatten)]
+    folder: Folder,
+    /// Address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    listen: IpAddr,
+    /// Port to listen on; 0 takes any free port
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Milliseconds to add to every answer
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    latency_ms: u64,
+    /// A further DNS name or IP address for the server certificate; may be repeated
+    #[arg(long, value_name = "NAME")]
+    tls_server_name: Vec<String>,
+}
+
+#[derive(Args)]
+struct Env {
+    #[command(flatten)]
+    folder: Folder,
+    /// Seconds to wait for the emulator to accept connections
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    wait: u64,
+    /// Seconds until the token expires
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 86_400,
+        allow_negative_numbers = true
+    )]
+    expires_in: i64,
+}
+
+#[derive(Args)]
+struct Token {
+    #[command(flatten)]
+    folder: Folder,
+    /// Seconds until the token expires; a negative number makes an expired one
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 86_400,
+        allow_negative_numbers = true
+    )]
+    expires_in: i64,
+    /// The audience that the token is for
+    #[arg(long, default_value = AUDIENCE)]
+    audience: String,
+}
+
+fn main() -> ExitCode {
+    match run(CommandLine::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "managed-hsm-emulator: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Serve(arguments) => serve(ServeOptions {
+            data_dir: arguments.folder.data_dir,
+            listen: arguments.listen,
+            port: arguments.port,
+            latency: Duration::from_millis(arguments.latency_ms),
+            tls_server_names: arguments.tls_server_name,
+        }),
+        Command::Env(arguments) => {
+            let data = DataDir::resolve(arguments.folder.data_dir)?;
+            let url = wait_until_ready(&data, Duration::from_secs(arguments.wait))?;
+            let environment = Environment {
+                url,
+                ca_file: data.ca_file(),
+                token: TokenKey::read(&data)?.mint(AUDIENCE, arguments.expires_in)?,
+            };
+            print(&environment.to_string())
+        }
+        Command::Token(arguments) => {
+            let data = DataDir::resolve(arguments.folder.data_dir)?;
+            let token = TokenKey::read(&data)?.mint(&arguments.audience, arguments.expires_in)?;
+            print(&format!("{token}\n"))
+        }
+    }
+}
+
+fn print(text: &str) -> Result<(), Error> {
+    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
+}

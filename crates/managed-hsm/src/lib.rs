@@ -1,1 +1,34 @@
 //! Client for Azure Managed HSM.
+//!
+//! A [`KeyUri`] names a key; [`Client::get_key`] loads its public part and pins its version; [`Client::sign`] has the
+//! HSM sign a digest. All requests of a process go out from one I/O thread, over connections that are kept.
+//!
+//! ```no_run
+//! use managed_hsm::{Client, Settings, SignatureAlgorithm};
+//!
+//! let client = Client::new(Settings::from_env()?);
+//! let key = client.get_key(&"managedhsm:MyHSM:mykey".parse().unwrap())?;
+//! let signature = client.sign(&key.id, SignatureAlgorithm::Rs256, &[0; 32])?;
+//! # Ok::<(), managed_hsm::Error>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod algorithm;
+mod client;
+mod error;
+mod io;
+mod key;
+mod settings;
+mod token;
+mod transport;
+mod uri;
+mod wire;
+
+pub use algorithm::SignatureAlgorithm;
+pub use client::Client;
+pub use error::Error;
+pub use key::{Curve, Key, KeyId, KeyOperation, PublicKey};
+pub use settings::Settings;
+pub use token::AccessToken;
+pub use uri::{KeyName, KeyUri, KeyVersion, UriError, VaultName};

@@ -1,0 +1,280 @@
+//! Bodies, in and out. The members of answers stand in alphabetical order, which is the service's order.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::Call;
+use super::failure::Failure;
+use super::unconfirmed;
+use crate::keys::PublicMembers;
+use crate::store::{Deletion, Key, KeyVersion, RETENTION_DAYS};
+
+/// `Recoverable+Purgeable` is for 90 days; any other retention is called customized.
+const RECOVERY_LEVEL: &str = "CustomizedRecoverable+Purgeable";
+
+#[derive(Serialize)]
+pub(super) struct ErrorBody<'a> {
+    pub(super) error: ErrorMembers<'a>,
+}
+
+#[derive(Serialize)]
+pub(super) struct ErrorMembers<'a> {
+    pub(super) code: &'a str,
+    pub(super) message: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Attributes {
+    created: i64,
+    enabled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exp: Option<i64>,
+    exportable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nbf: Option<i64>,
+    recoverable_days: i64,
+    recovery_level: &'static str,
+    updated: i64,
+}
+
+#[derive(Serialize)]
+struct PublicJwk<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crv: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    e: Option<&'a str>,
+    key_ops: &'a [String],
+    kid: String,
+    kty: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    y: Option<&'a str>,
+}
+
+/// A key version in full.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Bundle<'a> {
+    attributes: Attributes,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted_date: Option<i64>,
+    key: PublicJwk<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scheduled_purge_date: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<&'a BTreeMap<String, String>>,
+}
+
+/// A key, or a version of one, in a list.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Item {
+    attributes: Attributes,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted_date: Option<i64>,
+    kid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scheduled_purge_date: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Page {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next_link: Option<String>,
+    pub(super) value: Vec<Item>,
+}
+
+#[derive(Serialize)]
+pub(super) struct OperationResult<T> {
+    pub(super) alg: &'static str,
+    pub(super) kid: String,
+    pub(super) value: T,
+}
+
+#[derive(Serialize)]
+pub(super) struct RandomResult {
+    pub(super) value: String,
+}
+
+impl<'a> Bundle<'a> {
+    pub(super) fn new(host: &str, key: &Key, version: &'a KeyVersion) -> Self {
+        Self {
+            attributes: Attributes::new(version),
+            deleted_date: key.deletion.map(|deletion| deletion.date),
+            key: PublicJwk::new(host, key, version),
+            recovery_id: recovery_id(host, key),
+            scheduled_purge_date: purge_date(key.deletion),
+            tags: version.metadata.tags.as_ref(),
+        }
+    }
+}
+
+impl Item {
+    /// A key of a list of keys: its id without version, and what its newest version says.
+    pub(super) fn key(host: &str, key: &Key) -> Self {
+        Self::new(host, key, key.newest(), key_url(host, &key.name))
+    }
+
+    /// A version of a list of versions.
+    pub(super) fn version(host: &str, key: &Key, version: &KeyVersion) -> Self {
+        Self::new(host, key, version, version_url(host, key, version))
+    }
+
+    fn new(host: &str, key: &Key, version: &KeyVersion, kid: String) -> Self {
+        Self {
+            attributes: Attributes::new(version),
+            deleted_date: key.deletion.map(|deletion| deletion.date),
+            kid,
+            recovery_id: recovery_id(host, key),
+            scheduled_purge_date: purge_date(key.deletion),
+            tags: version.metadata.tags.clone(),
+        }
+    }
+}
+
+impl Attributes {
+    fn new(version: &KeyVersion) -> Self {
+        let metadata = &version.metadata;
+        Self {
+            created: metadata.created,
+            enabled: metadata.enabled,
+            exp: metadata.exp,
+            exportable: metadata.exportable,
+            nbf: metadata.nbf,
+            recoverable_days: RETENTION_DAYS,
+            recovery_level: RECOVERY_LEVEL,
+            updated: metadata.updated,
+        }
+    }
+}
+
+impl<'a> PublicJwk<'a> {
+    fn new(host: &str, key: &Key, version: &'a KeyVersion) -> Self {
+        let mut jwk = Self {
+            crv: None,
+            e: None,
+            key_ops: &version.metadata.key_ops,
+            kid: version_url(host, key, version),
+            kty: version.metadata.kind.name(),
+            n: None,
+            x: None,
+            y: None,
+        };
+        match version.material.public() {
+            PublicMembers::Rsa { n, e } => {
+                jwk.n = Some(n);
+                jwk.e = Some(e);
+            }
+            PublicMembers::Ec { curve, x, y } => {
+                jwk.crv = Some(curve.name());
+                jwk.x = Some(x);
+                jwk.y = Some(y);
+            }
+            PublicMembers::None => {}
+        }
+        jwk
+    }
+}
+
+fn key_url(host: &str, name: &str) -> String {
+    format!("https://{host}/keys/{name}")
+}
+
+/// The `kid` of a version.
+pub(super) fn version_url(host: &str, key: &Key, version: &KeyVersion) -> String {
+    format!("{}/{}", key_url(host, &key.name), version.id)
+}
+
+fn recovery_id(host: &str, key: &Key) -> Option<String> {
+    key.deletion
+        .map(|_| format!("https://{host}/deletedkeys/{}", key.name))
+}
+
+fn purge_date(deletion: Option<Deletion>) -> Option<i64> {
+    deletion.map(|deletion| deletion.scheduled_purge_date)
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct AttributesRequest {
+    pub(super) enabled: Option<bool>,
+    pub(super) exportable: Option<bool>,
+    pub(super) nbf: Option<i64>,
+    pub(super) exp: Option<i64>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct CreateRequest {
+    pub(super) kty: Option<String>,
+    pub(super) key_size: Option<i64>,
+    pub(super) public_exponent: Option<i64>,
+    pub(super) crv: Option<String>,
+    pub(super) key_ops: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) attributes: Option<AttributesRequest>,
+    pub(super) tags: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct UpdateRequest {
+    pub(super) key_ops: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) attributes: Option<AttributesRequest>,
+    pub(super) tags: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ImportRequest {
+    pub(super) key: Option<PrivateJwk>,
+    #[serde(default)]
+    pub(super) attributes: Option<AttributesRequest>,
+    pub(super) tags: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct PrivateJwk {
+    pub(super) kty: Option<String>,
+    pub(super) key_ops: Option<Vec<String>>,
+    pub(super) crv: Option<String>,
+    pub(super) x: Option<String>,
+    pub(super) y: Option<String>,
+    pub(super) n: Option<String>,
+    pub(super) e: Option<String>,
+    pub(super) d: Option<String>,
+    pub(super) p: Option<String>,
+    pub(super) q: Option<String>,
+    pub(super) dp: Option<String>,
+    pub(super) dq: Option<String>,
+    pub(super) qi: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct OperationRequest {
+    pub(super) alg: Option<String>,
+    pub(super) value: Option<String>,
+    pub(super) digest: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RandomRequest {
+    pub(super) count: Option<i64>,
+}
+
+impl Call<'_> {
+    /// The request's body.
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_slice(self.body).map_err(|error| unconfirmed::body_not_understood(&error))
+    }
+}

@@ -1,0 +1,96 @@
+//! Import of keys that the caller brings, as JSON Web Keys (RFC 7517, RFC 7518 section 6).
+
+use super::Call;
+use super::body::{ImportRequest, PrivateJwk};
+use super::failure::Failure;
+use super::keys::{add, new_metadata};
+use super::reply::Reply;
+use super::unconfirmed;
+use crate::algorithm::decode_base64url;
+use crate::keys::{Curve, KeyError, KeyMaterial, KeyType, RsaMembers};
+
+/// 1024 bits were recorded to be accepted, though no such key can be created.
+const RSA_BITS: [usize; 4] = [1024, 2048, 3072, 4096];
+
+pub(super) fn import(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
+    let request: ImportRequest = call.parse()?;
+    let jwk = request.key.unwrap_or_default();
+    let kty = jwk.kty.as_deref().ok_or_else(Failure::key_type_missing)?;
+    let kind = KeyType::by_name(kty).ok_or_else(|| unconfirmed::key_type(kty))?;
+    let material = match kind {
+        KeyType::Rsa => rsa(&jwk)?,
+        KeyType::Ec => ec(&jwk)?,
+        KeyType::Oct => return Err(unconfirmed::key_type(kty)),
+    };
+    let metadata = new_metadata(kind, jwk.key_ops, request.attributes.as_ref(), request.tags)?;
+    add(call, name, material, metadata)
+}
+
+fn rsa(jwk: &PrivateJwk) -> Result<KeyMaterial, Failure> {
+    let members = RsaMembers {
+        n: member("n", jwk.n.as_deref())?,
+        e: member("e", jwk.e.as_deref())?,
+        d: member("d", jwk.d.as_deref())?,
+        p: member("p", jwk.p.as_deref())?,
+        q: member("q", jwk.q.as_deref())?,
+        dp: member("dp", jwk.dp.as_deref())?,
+        dq: member("dq", jwk.dq.as_deref())?,
+        qi: member("qi", jwk.qi.as_deref())?,
+    };
+    // Before OpenSSL sees it: checking a key of unbounded size takes unbounded time.
+    let bits = bit_length(&members.n);
+    if !RSA_BITS.contains(&bits) || members.e.len() > 8 {
+        return Err(Failure::invalid_key_size(
+            i64::try_from(bits).unwrap_or(i64::MAX),
+        ));
+    }
+    KeyMaterial::import_rsa(&members).map_err(|error| refused(&error))
+}
+
+fn ec(jwk: &PrivateJwk) -> Result<KeyMaterial, Failure> {
+    let crv = jwk.crv.as_deref().unwrap_or_default();
+    let curve = Curve::by_name(crv).ok_or_else(|| unconfirmed::curve(crv))?;
+    let x = member("x", jwk.x.as_deref())?;
+    let y = member("y", jwk.y.as_deref())?;
+    let d = member("d", jwk.d.as_deref())?;
+    KeyMaterial::import_ec(curve, &x, &y, &d).map_err(|error| refused(&error))
+}
+
+fn refused(error: &KeyError) -> Failure {
+    crate::log::event(format_args!("a key to import was refused: {error}"));
+    unconfirmed::inconsistent_jwk()
+}
+
+fn member(name: &str, value: Option<&str>) -> Result<Vec<u8>, Failure> {
+    value
+        .and_then(decode_base64url)
+        .filter(|bytes| !bytes.is_empty())
+        .ok_or_else(|| unconfirmed::invalid_jwk(name))
+}
+
+/// Of a big-endian number, which may have leading zeros.
+fn bit_length(bytes: &[u8]) -> usize {
+    let leading = bytes.iter().take_while(|&&byte| byte == 0).count();
+    let significant = &bytes[leading..];
+    significant.first().map_or(0, |first| {
+        significant.len() * 8 - first.leading_zeros() as usize
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leading_zeros_do_not_make_a_number_longer() {
+        for (bytes, bits) in [
+            (&[][..], 0),
+            (&[0, 0], 0),
+            (&[1], 1),
+            (&[0, 0x80, 0], 16),
+            (&[0x7f, 0xff], 15),
+        ] {
+            assert_eq!(bit_length(bytes), bits);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The life of a key: create, read, update, rotate, delete, recover, purge.
+
+use std::collections::BTreeMap;
+
+use super::Call;
+use super::body::{AttributesRequest, Bundle, CreateRequest, UpdateRequest};
+use super::failure::Failure;
+use super::reply::Reply;
+use super::unconfirmed;
+use crate::clock::unix_seconds;
+use crate::keys::{Curve, KeyMaterial, KeyType};
+use crate::store::{Key, KeyVersion, Metadata};
+
+const KEY_OPERATIONS: [&str; 9] = [
+    "encrypt",
+    "decrypt",
+    "sign",
+    "verify",
+    "wrapKey",
+    "unwrapKey",
+    "deriveKey",
+    "import",
+    "export",
+];
+const MAX_TAGS: usize = 15;
+
+pub(super) fn create(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
+    let request: CreateRequest = call.parse()?;
+    let kty = request
+        .kty
+        .as_deref()
+        .ok_or_else(Failure::key_type_missing)?;
+    let kind = KeyType::by_name(kty).ok_or_else(|| unconfirmed::key_type(kty))?;
+    let metadata = new_metadata(
+        kind,
+        request.key_ops.clone(),
+        request.attributes.as_ref(),
+        request.tags.clone(),
+    )?;
+    if call.store.deleted(name).is_some() {
+        // Before the key is generated, which takes seconds for RSA 4096.
+        return Err(unconfirmed::key_is_deleted(name));
+    }
+    let material = generate(kind, &request)?;
+    add(call, name, material, metadata)
+}
+
+fn generate(kind: KeyType, request: &CreateRequest) -> Result<KeyMaterial, Failure> {
+    let size = |default: i64, allowed: &[i64]| {
+        let bits = request.key_size.unwrap_or(default);
+        u32::try_from(bits)
+            .ok()
+            .filter(|_| allowed.contains(&bits))
+            .ok_or_else(|| Failure::invalid_key_size(bits))
+    };
+    let generated = match kind {
+        KeyType::Rsa => {
+            let exponent = match request.public_exponent {
+                None | Some(65537) => 65537,
+                Some(3) => 3,
+                Some(other) => return Err(unconfirmed::public_exponent(other)),
+            };
+            KeyMaterial::generate_rsa(size(2048, &[2048, 3072, 4096])?, exponent)
+        }
+        KeyType::Ec => {
+            let crv = request.crv.as_deref().unwrap_or("P-256");
+            let curve = Curve::by_name(crv).ok_or_else(|| unconfirmed::curve(crv))?;
+            KeyMaterial::generate_ec(curve)
+        }
+        KeyType::Oct => KeyMaterial::generate_oct(size(256, &[128, 192, 256])?),
+    };
+    generated.map_err(|error| generation_failed(&error))
+}
+
+fn generation_failed(error: &crate::keys::KeyError) -> Failure {
+    crate::log::event(format_args!("generating a key failed: {error}"));
+    unconfirmed::internal("the key could not be generated; the emulator's log says why")
+}
+
+/// What is told about a version that is made now.
+pub(super) fn new_metadata(
+    kind: KeyType,
+    key_ops: Option<Vec<String>>,
+    attributes: Option<&AttributesRequest>,
+    tags: Option<BTreeMap<String, String>>,
+) -> Result<Metadata, Failure> {
+    check_key_ops(key_ops.as_deref())?;
+    check_tags(tags.as_ref())?;
+    let now = unix_seconds();
+    let key_ops = key_ops.unwrap_or_else(|| {
+        let names = kind.default_operations().iter();
+        names.map(|&name| name.to_owned()).collect()
+    });
+    Ok(Metadata {
+        kind,
+        key_ops,
+        enabled: attributes
+            .and_then(|attributes| attributes.enabled)
+            .unwrap_or(true),
+        exportable: attributes
+            .and_then(|attributes| attributes.exportable)
+            .unwrap_or(false),
+        created: now,
+        updated: now,
+        nbf: attributes.and_then(|attributes| attributes.nbf),
+        exp: attributes.and_then(|attributes| attributes.exp),
+        tags,
+    })
+}
+
+fn check_key_ops(key_ops: Option<&[String]>) -> Result<(), Failure> {
+    let unknown = key_ops
+        .unwrap_or_default()
+        .iter()
+        .find(|operation| !KEY_OPERATIONS.contains(&operation.as_str()));
+    unknown.map_or(Ok(()), |operation| {
+        Err(unconfirmed::key_operation(operation))
+    })
+}
+
+fn check_tags(tags: Option<&BTreeMap<String, String>>) -> Result<(), Failure> {
+    if tags.is_some_and(|tags| tags.len() > MAX_TAGS) {
+        return Err(unconfirmed::too_many_tags());
+    }
+    Ok(())
+}
+
+/// Stores a version and answers with it.
+pub(super) fn add(
+    call: &Call<'_>,
+    name: &str,
+    material: KeyMaterial,
+    metadata: Metadata,
+) -> Result<Reply, Failure> {
+    let added = call.store.add_version(name, material, metadata);
+    let (key, version) =
+        added.map_err(|error| Failure::from_store(error, name, missing(call, name, None)))?;
+    bundle(call, &key, &version)
+}
+
+pub(super) fn get(call: &Call<'_>, name: &str, version: Option<&str>) -> Result<Reply, Failure> {
+    let key = call.store.active(name);
+    let found = key
+        .as_deref()
+        .and_then(|key| Some((key, key.version(version)?)));
+    let (key, version) = found.ok_or_else(|| missing(call, name, version))?;
+    bundle(call, key, version)
+}
+
+pub(super) fn update(call: &Call<'_>, name: &str, version: Option<&str>) -> Result<Reply, Failure> {
+    let request: UpdateRequest = call.parse()?;
+    check_key_ops(request.key_ops.as_deref())?;
+    check_tags(request.tags.as_ref())?;
+    let attributes = request.attributes.unwrap_or_default();
+    let updated = call.store.update_version(name, version, |metadata| {
+        metadata.enabled = attributes.enabled.unwrap_or(metadata.enabled);
+        metadata.nbf = attributes.nbf.or(metadata.nbf);
+        metadata.exp = attributes.exp.or(metadata.exp);
+        if let Some(key_ops) = request.key_ops {
+            metadata.key_ops = key_ops;
+        }
+        if request.tags.is_some() {
+            metadata.tags = request.tags;
+        }
+    });
+    let (key, version) =
+        updated.map_err(|error| Failure::from_store(error, name, missing(call, name, version)))?;
+    bundle(call, &key, &version)
+}
+
+pub(super) fn rotate(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
+    let not_found = || Failure::key_to_rotate_not_found(call.host, name);
+    let key = call.store.active(name).ok_or_else(not_found)?;
+    let current = key.newest();
+    let material = current
+        .material
+        .generate_alike()
+        .map_err(|error| generation_failed(&error))?;
+    let now = unix_seconds();
+    let metadata = Metadata {
+        enabled: true,
+        created: now,
+        updated: now,
+        // The old version's dates are its own; a new one has dates only by a rotation policy.
+        nbf: None,
+        exp: None,
+        ..current.metadata.clone()
+    };
+    let added = call.store.add_version(name, material, metadata);
+    let (key, version) = added.map_err(|error| Failure::from_store(error, name, not_found()))?;
+    bundle(call, &key, &version)
+}
+
+pub(super) fn delete(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
+    let deleted = call.store.delete(name);
+    let key =
+        deleted.map_err(|error| Failure::from_store(error, name, missing(call, name, None)))?;
+    bundle(call, &key, key.newest())
+}
+
+pub(super) fn get_deleted(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
+    let key = call.store.deleted(name);
+    let key = key.ok_or_else(|| missing_deleted(call, name))?;
+    bundle(call, &key, key.newest())
+}
+
+pub(super) fn recover(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
+    let recovered = call.store.recover(name);
+    let key =
+        recovered.map_err(|error| Failure::from_store(error, name, missing_deleted(call, name)))?;
+    bundle(call, &key, key.newest())
+}
+
+pub(super) fn purge(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
+    let purged = call.store.purge(name);
+    purged.map_err(|error| Failure::from_store(error, name, missing_deleted(call, name)))?;
+    Ok(Reply::no_content())
+}
+
+fn bundle(call: &Call<'_>, key: &Key, version: &KeyVersion) -> Result<Reply, Failure> {
+    Reply::ok(&Bundle::new(call.host, key, version))
+}
+
+/// The answer when there is no such key, or no such version of it.
+pub(super) fn missing(call: &Call<'_>, name: &str, version: Option<&str>) -> Failure {
+    Failure::key_not_found(call.host, "keys", name, version)
+}
+
+fn missing_deleted(call: &Call<'_>, name: &str) -> Failure {
+    Failure::key_not_found(call.host, "deletedkeys", name, None)
+}

@@ -1,0 +1,173 @@
+//! The REST API: one HTTP request in, one answer out. `server` calls [`answer`] for every request.
+//!
+//! What comes first is what the service checks first: the token before the path, the path before the body.
+
+mod body;
+mod failure;
+mod import;
+mod keys;
+mod lists;
+mod operations;
+mod reply;
+mod route;
+mod unconfirmed;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, header};
+use axum::response::Response;
+
+use crate::log;
+use crate::store::Store;
+use crate::token::{TokenError, TokenKey};
+use failure::Failure;
+use reply::Reply;
+use route::{KeyAction, Query, Route};
+
+/// More than the largest body that any operation needs.
+const BODY_LIMIT: usize = 1024 * 1024;
+
+/// One emulated HSM.
+pub(crate) struct Hsm {
+    pub(crate) store: Store,
+    pub(crate) token_key: TokenKey,
+    pub(crate) latency: Duration,
+}
+
+/// The connection that a request came on.
+#[derive(Clone, Copy)]
+pub(crate) struct Connection {
+    pub(crate) number: u64,
+    pub(crate) peer: SocketAddr,
+}
+
+/// A request whose caller is known and whose path makes sense.
+struct Call<'a> {
+    store: &'a Store,
+    /// As the client addressed the HSM, for the URLs in answers.
+    host: &'a str,
+    query: &'a Query,
+    body: &'a Bytes,
+}
+
+/// Answers a request and logs it.
+pub(crate) async fn answer(hsm: Arc<Hsm>, connection: Connection, request: Request) -> Response {
+    let start = Instant::now();
+    let request_id = uuid::Uuid::new_v4().to_string();
+    let (parts, body) = request.into_parts();
+    let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+    let reply = match authenticate(&hsm.token_key, &parts.headers) {
+        Err(refusal) => refusal.reply(&method),
+        Ok(()) => match axum::body::to_bytes(body, BODY_LIMIT).await {
+            Err(_) => Reply::from(unconfirmed::body_not_read()),
+            Ok(body) => act(hsm.clone(), parts, body).await,
+        },
+    };
+    if !hsm.latency.is_zero() {
+        tokio::time::sleep(hsm.latency.saturating_sub(start.elapsed())).await;
+    }
+    let elapsed = start.elapsed();
+    let status = reply.status;
+    let response = reply.into_response(&method, &request_id, connection.peer, elapsed);
+    log::request(&log::RequestLine {
+        connection: connection.number,
+        method: method.as_str(),
+        path: &path,
+        status: status.as_u16(),
+        milliseconds: elapsed.as_millis(),
+        request_id: &request_id,
+    });
+    response
+}
+
+/// Why a caller is not let in.
+enum Refusal {
+    NoToken,
+    BadToken(TokenError),
+}
+
+impl Refusal {
+    fn reply(&self, method: &Method) -> Reply {
+        match self {
+            Self::NoToken => Reply::challenge(method),
+            Self::BadToken(TokenError::Malformed) => Failure::malformed_token().into(),
+            Self::BadToken(error) => unconfirmed::token_refused(*error).into(),
+        }
+    }
+}
+
+fn authenticate(key: &TokenKey, headers: &HeaderMap) -> Result<(), Refusal> {
+    let token = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .ok_or(Refusal::NoToken)?;
+    key.check(token).map_err(Refusal::BadToken)
+}
+
+/// Private-key operations and SQLite block, so that they have a thread of their own.
+async fn act(hsm: Arc<Hsm>, parts: Parts, body: Bytes) -> Reply {
+    let acted = tokio::task::spawn_blocking(move || dispatch(&hsm, &parts, &body));
+    match acted.await {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(failure)) => failure.into(),
+        Err(panic) => {
+            log::event(format_args!("a request failed in the emulator: {panic}"));
+            unconfirmed::internal("the emulator failed; its log says more").into()
+        }
+    }
+}
+
+fn dispatch(hsm: &Hsm, parts: &Parts, body: &Bytes) -> Result<Reply, Failure> {
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    query.check_api_version()?;
+    let call = Call {
+        store: &hsm.store,
+        host: host(parts),
+        query: &query,
+        body,
+    };
+    match Route::parse(&parts.method, parts.uri.path())? {
+        Route::Keys => lists::keys(&call),
+        Route::DeletedKeys => lists::deleted_keys(&call),
+        Route::Random => operations::random(&call),
+        Route::Deleted(name) => keys::get_deleted(&call, &name),
+        Route::Purge(name) => keys::purge(&call, &name),
+        Route::Recover(name) => keys::recover(&call, &name),
+        Route::Key {
+            name,
+            version,
+            action,
+        } => {
+            let version = version.as_deref();
+            match action {
+                KeyAction::Create => keys::create(&call, &name),
+                KeyAction::Import => import::import(&call, &name),
+                KeyAction::Get => keys::get(&call, &name, version),
+                KeyAction::Update => keys::update(&call, &name, version),
+                KeyAction::Delete => keys::delete(&call, &name),
+                KeyAction::Versions => lists::versions(&call, &name),
+                KeyAction::Rotate => keys::rotate(&call, &name),
+                KeyAction::Sign => operations::sign(&call, &name, version),
+                KeyAction::Verify => operations::verify(&call, &name, version),
+            }
+        }
+    }
+}
+
+/// HTTP/1.1 names the host in a header, HTTP/2 in the pseudo-header `:authority`.
+fn host(parts: &Parts) -> &str {
+    parts
+        .headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .or_else(|| parts.uri.authority().map(|authority| authority.as_str()))
+        .unwrap_or("localhost")
+}

@@ -1,0 +1,159 @@
+//! Operations with a key's secret: sign and verify; and random bytes.
+
+use std::sync::Arc;
+
+use openssl::rand::rand_bytes;
+
+use super::Call;
+use super::body::{OperationRequest, OperationResult, RandomRequest, RandomResult, version_url};
+use super::failure::Failure;
+use super::keys::missing;
+use super::reply::Reply;
+use super::unconfirmed;
+use crate::algorithm::{SignatureAlgorithm, decode_base64url, encode_base64url};
+use crate::clock::unix_seconds;
+use crate::keys::KeyError;
+use crate::store::{Key, KeyVersion, Metadata};
+
+pub(super) fn sign(call: &Call<'_>, name: &str, version: Option<&str>) -> Result<Reply, Failure> {
+    let request: OperationRequest = call.parse()?;
+    let (key, version) = usable(call, name, version, "sign")?;
+    let algorithm = algorithm(&request)?;
+    let digest = binary("value", request.value.as_deref())?;
+    let signed = version.material.sign(algorithm, &digest);
+    let signature = signed.map_err(|error| failed(&error, "value", algorithm, &version))?;
+    Reply::ok(&OperationResult {
+        alg: algorithm.name,
+        kid: version_url(call.host, &key, &version),
+        value: encode_base64url(&signature),
+    })
+}
+
+pub(super) fn verify(call: &Call<'_>, name: &str, version: Option<&str>) -> Result<Reply, Failure> {
+    let request: OperationRequest = call.parse()?;
+    let (key, version) = usable(call, name, version, "verify")?;
+    let algorithm = algorithm(&request)?;
+    let digest = binary("digest", request.digest.as_deref())?;
+    let signature = binary("value", request.value.as_deref())?;
+    let verified = version.material.verify(algorithm, &digest, &signature);
+    let value = verified.map_err(|error| failed(&error, "digest", algorithm, &version))?;
+    Reply::ok(&OperationResult {
+        alg: algorithm.name,
+        kid: version_url(call.host, &key, &version),
+        value,
+    })
+}
+
+pub(super) fn random(call: &Call<'_>) -> Result<Reply, Failure> {
+    let request: RandomRequest = call.parse()?;
+    let count = request.count.unwrap_or_default();
+    let count = usize::try_from(count)
+        .ok()
+        .filter(|count| (1..=128).contains(count))
+        .ok_or_else(Failure::random_count)?;
+    let mut bytes = vec![0; count];
+    rand_bytes(&mut bytes).map_err(|_| unconfirmed::internal("no random bytes"))?;
+    Reply::ok(&RandomResult {
+        value: encode_base64url(&bytes),
+    })
+}
+
+/// The version that a request names, if it may be used for `operation` now.
+fn usable(
+    call: &Call<'_>,
+    name: &str,
+    version: Option<&str>,
+    operation: &str,
+) -> Result<(Arc<Key>, Arc<KeyVersion>), Failure> {
+    let key = call.store.active(name);
+    let key = key.ok_or_else(|| missing(call, name, None))?;
+    let found = key.version(version).cloned();
+    let version = found.ok_or_else(|| missing(call, name, version))?;
+    permitted(&version.metadata, operation, unix_seconds())?;
+    Ok((key, version))
+}
+
+fn permitted(metadata: &Metadata, operation: &str, now: i64) -> Result<(), Failure> {
+    if !metadata.key_ops.iter().any(|allowed| allowed == operation) {
+        return Err(unconfirmed::not_permitted(operation));
+    }
+    if !metadata.enabled {
+        return Err(unconfirmed::disabled(operation));
+    }
+    // Outside its dates a key still does what makes old data readable and old signatures checkable.
+    if operation == "verify" {
+        return Ok(());
+    }
+    if metadata.nbf.is_some_and(|nbf| now < nbf) {
+        return Err(unconfirmed::not_yet_valid(operation));
+    }
+    if metadata.exp.is_some_and(|exp| now >= exp) {
+        return Err(unconfirmed::expired(operation));
+    }
+    Ok(())
+}
+
+fn algorithm(request: &OperationRequest) -> Result<SignatureAlgorithm, Failure> {
+    let name = request
+        .alg
+        .as_deref()
+        .ok_or_else(|| unconfirmed::missing_member("alg"))?;
+    SignatureAlgorithm::by_name(name).ok_or_else(|| unconfirmed::algorithm(name))
+}
+
+fn binary(member: &str, value: Option<&str>) -> Result<Vec<u8>, Failure> {
+    let text = value.ok_or_else(|| unconfirmed::missing_member(member))?;
+    decode_base64url(text).ok_or_else(|| unconfirmed::not_base64url(member))
+}
+
+fn failed(
+    error: &KeyError,
+    member: &str,
+    algorithm: SignatureAlgorithm,
+    version: &KeyVersion,
+) -> Failure {
+    match error {
+        KeyError::DigestLength(length) => {
+            unconfirmed::digest_length(member, *length, algorithm.name, algorithm.digest.bytes())
+        }
+        KeyError::Incompatible => {
+            unconfirmed::incompatible(algorithm.name, version.metadata.kind.name())
+        }
+        KeyError::Invalid | KeyError::OpenSsl(_) => {
+            crate::log::event(format_args!("{} failed: {error}", algorithm.name));
+            unconfirmed::internal("OpenSSL refused the operation; the emulator's log says why")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::KeyType;
+
+    #[test]
+    fn a_key_is_used_only_for_its_operations_while_enabled_and_within_its_dates() {
+        let metadata = Metadata {
+            kind: KeyType::Ec,
+            key_ops: vec!["sign".to_owned(), "verify".to_owned()],
+            enabled: true,
+            exportable: false,
+            created: 0,
+            updated: 0,
+            nbf: Some(100),
+            exp: Some(200),
+            tags: None,
+        };
+        assert!(permitted(&metadata, "sign", 100).is_ok());
+        assert!(permitted(&metadata, "sign", 99).is_err());
+        assert!(permitted(&metadata, "sign", 200).is_err());
+        assert!(permitted(&metadata, "verify", 99).is_ok());
+        assert!(permitted(&metadata, "verify", 200).is_ok());
+        assert!(permitted(&metadata, "decrypt", 150).is_err());
+        let disabled = Metadata {
+            enabled: false,
+            ..metadata
+        };
+        assert!(permitted(&disabled, "verify", 150).is_err());
+    }
+}

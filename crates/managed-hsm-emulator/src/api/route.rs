@@ -1,0 +1,236 @@
+//! Paths and queries, as leniently as the service reads them: any case, doubled and trailing slashes.
+
+use axum::http::Method;
+use percent_encoding::percent_decode_str;
+
+use super::failure::Failure;
+use super::unconfirmed;
+
+/// Versions that real clients were seen to use.
+const API_VERSIONS: [&str; 13] = [
+    "7.2",
+    "7.2-preview",
+    "7.3",
+    "7.3-preview",
+    "7.4",
+    "7.4-preview.1",
+    "7.5",
+    "7.5-preview.1",
+    "7.6",
+    "7.6-preview.1",
+    "7.6-preview.2",
+    "2025-06-01-preview",
+    "2025-07-01",
+];
+
+const MAX_NAME: usize = 127;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    Keys,
+    Key {
+        name: String,
+        version: Option<String>,
+        action: KeyAction,
+    },
+    DeletedKeys,
+    Deleted(String),
+    Purge(String),
+    Recover(String),
+    Random,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyAction {
+    Create,
+    Import,
+    Get,
+    Update,
+    Delete,
+    Versions,
+    Rotate,
+    Sign,
+    Verify,
+}
+
+impl Route {
+    pub(super) fn parse(method: &Method, path: &str) -> Result<Self, Failure> {
+        let segments: Vec<String> = path
+            .split('/')
+            .filter(|segment| !segment.is_empty())
+            .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
+            .collect();
+        let lower: Vec<String> = segments
+            .iter()
+            .map(|segment| segment.to_ascii_lowercase())
+            .collect();
+        let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+        let name = |index: usize| key_name(&segments[index]);
+        match (method.as_str(), lower.as_slice()) {
+            ("GET", ["keys"]) => Ok(Self::Keys),
+            ("GET", ["deletedkeys"]) => Ok(Self::DeletedKeys),
+            ("POST", ["rng"]) => Ok(Self::Random),
+            ("GET", ["deletedkeys", _]) => Ok(Self::Deleted(name(1)?)),
+            ("DELETE", ["deletedkeys", _]) => Ok(Self::Purge(name(1)?)),
+            ("POST", ["deletedkeys", _, "recover"]) => Ok(Self::Recover(name(1)?)),
+            (_, ["keys", _, rest @ ..]) => {
+                let name = name(1)?;
+                let (version, action) = key_action(method, rest)?;
+                Ok(Self::Key {
+                    name,
+                    version: version.map(str::to_owned),
+                    action,
+                })
+            }
+            (_, ["keys" | "deletedkeys" | "rng", ..]) => {
+                Err(unconfirmed::method_not_allowed(method.as_str()))
+            }
+            _ => Err(unconfirmed::unknown_path(path)),
+        }
+    }
+}
+
+fn key_action<'a>(
+    method: &Method,
+    rest: &[&'a str],
+) -> Result<(Option<&'a str>, KeyAction), Failure> {
+    match (method.as_str(), rest) {
+        ("GET", []) => Ok((None, KeyAction::Get)),
+        ("PUT", []) => Ok((None, KeyAction::Import)),
+        ("PATCH", []) => Ok((None, KeyAction::Update)),
+        ("DELETE", []) => Ok((None, KeyAction::Delete)),
+        ("GET", ["versions"]) => Ok((None, KeyAction::Versions)),
+        ("GET", [version]) => Ok((Some(version), KeyAction::Get)),
+        ("PATCH", [version]) => Ok((Some(version), KeyAction::Update)),
+        ("POST", ["create"]) => Ok((None, KeyAction::Create)),
+        ("POST", ["rotate"]) => Ok((None, KeyAction::Rotate)),
+        ("POST", [action]) => Ok((None, operation(action)?)),
+        ("POST", [version, action]) => Ok((Some(version), operation(action)?)),
+        _ => Err(unconfirmed::method_not_allowed(method.as_str())),
+    }
+}
+
+fn operation(action: &str) -> Result<KeyAction, Failure> {
+    match action {
+        "sign" => Ok(KeyAction::Sign),
+        "verify" => Ok(KeyAction::Verify),
+        other => Err(Failure::action_not_supported(other)),
+    }
+}
+
+fn key_name(segment: &str) -> Result<String, Failure> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if segment.len() <= MAX_NAME && segment.bytes().all(allowed) {
+        Ok(segment.to_owned())
+    } else {
+        Err(Failure::invalid_key_name())
+    }
+}
+
+/// The query's parameters that the API knows.
+#[derive(Debug, Default)]
+pub(super) struct Query {
+    api_version: Option<String>,
+    pub(super) max_results: Option<String>,
+    pub(super) skip_token: Option<String>,
+}
+
+impl Query {
+    pub(super) fn parse(query: &str) -> Self {
+        let mut parsed = Self::default();
+        for pair in query.split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+            let slot = match decode(name).to_ascii_lowercase().as_str() {
+                "api-version" => &mut parsed.api_version,
+                "maxresults" => &mut parsed.max_results,
+                "$skiptoken" => &mut parsed.skip_token,
+                _ => continue,
+            };
+            *slot = Some(decode(value));
+        }
+        parsed
+    }
+
+    /// A `nextLink` has no version, so that none is no fault.
+    pub(super) fn check_api_version(&self) -> Result<(), Failure> {
+        match &self.api_version {
+            Some(version) if !API_VERSIONS.contains(&version.as_str()) => {
+                Err(unconfirmed::api_version(version))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(version: Option<&str>, action: KeyAction) -> Route {
+        Route::Key {
+            name: "Key-1".to_owned(),
+            version: version.map(str::to_owned),
+            action,
+        }
+    }
+
+    #[test]
+    fn paths_are_read_in_every_form_that_clients_send() {
+        for (method, path, expected) in [
+            ("GET", "/keys", Route::Keys),
+            ("GET", "/KEYS/", Route::Keys),
+            ("GET", "/keys/Key-1/", key(None, KeyAction::Get)),
+            ("GET", "/keys/Key-1/ab", key(Some("ab"), KeyAction::Get)),
+            ("POST", "/keys/Key-1//sign", key(None, KeyAction::Sign)),
+            (
+                "POST",
+                "/Keys/Key-1/AB/Sign",
+                key(Some("ab"), KeyAction::Sign),
+            ),
+            ("POST", "/keys/Key%2D1/verify", key(None, KeyAction::Verify)),
+            ("POST", "/keys/Key-1/create", key(None, KeyAction::Create)),
+            (
+                "GET",
+                "/keys/Key-1/versions",
+                key(None, KeyAction::Versions),
+            ),
+            ("PATCH", "/keys/Key-1/", key(None, KeyAction::Update)),
+            ("POST", "/rng", Route::Random),
+            (
+                "POST",
+                "/deletedKeys/k/recover",
+                Route::Recover("k".to_owned()),
+            ),
+        ] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            assert_eq!(Route::parse(&method, path).ok(), Some(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn names_that_no_key_can_have_are_refused() {
+        for name in ["key%21@%23$", "a_b", "a.b", "%2f", &"a".repeat(128)] {
+            let failure = Route::parse(&Method::GET, &format!("/keys/{name}")).unwrap_err();
+            assert_eq!(failure.message, "Invalid key identifier or name", "{name}");
+        }
+    }
+
+    #[test]
+    fn a_next_link_needs_no_api_version() {
+        for (query, accepted) in [
+            ("", true),
+            ("maxresults=1&$skiptoken=x", true),
+            ("api-version=7.4", true),
+            ("API-Version=2025-07-01", true),
+            ("api-version=6.0", false),
+            ("api-version=", false),
+        ] {
+            assert_eq!(
+                Query::parse(query).check_api_version().is_ok(),
+                accepted,
+                "{query}"
+            );
+        }
+    }
+}

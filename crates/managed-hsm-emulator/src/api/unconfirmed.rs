@@ -1,0 +1,171 @@
+//! Answers that no public recording of the service confirms: codes and texts are as documented, or as Key Vault has
+//! them, or a guess. When a recording turns up, the text moves to `failure`.
+
+use axum::http::StatusCode;
+
+use super::failure::Failure;
+use crate::token::TokenError;
+
+pub(super) fn token_refused(error: TokenError) -> Failure {
+    let message = match error {
+        TokenError::Malformed => "Error decoding or parsing JWT components",
+        TokenError::Foreign => "Error validating token: the signature is not by a trusted issuer",
+        TokenError::Audience => {
+            "Error validating token: the audience is not https://managedhsm.azure.net"
+        }
+        TokenError::NotYetValid => "Error validating token: the token is not yet valid",
+        TokenError::Expired => "Error validating token: the token has expired",
+    };
+    Failure::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
+}
+
+pub(super) fn body_not_read() -> Failure {
+    Failure::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "BadParameter",
+        "The request body is larger than 1 MiB or was not sent in full.",
+    )
+}
+
+pub(super) fn body_not_understood(error: &serde_json::Error) -> Failure {
+    Failure::bad_parameter(format!("Error parsing the JSON of the request: {error}"))
+}
+
+pub(super) fn internal(message: &str) -> Failure {
+    Failure::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "InternalServerError",
+        message,
+    )
+}
+
+pub(super) fn unknown_path(path: &str) -> Failure {
+    Failure::new(
+        StatusCode::NOT_FOUND,
+        "NotFound",
+        format!("Resource not found: {path}"),
+    )
+}
+
+pub(super) fn method_not_allowed(method: &str) -> Failure {
+    Failure::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "MethodNotAllowed",
+        format!("The method {method} is not allowed on this resource."),
+    )
+}
+
+pub(super) fn api_version(version: &str) -> Failure {
+    Failure::bad_parameter(format!(
+        "The specified version ({version}) is not recognized. Consider using the latest supported version (2025-07-01)."
+    ))
+}
+
+pub(super) fn max_results() -> Failure {
+    Failure::bad_parameter("maxresults has to be a number from 1 to 25.")
+}
+
+pub(super) fn skip_token() -> Failure {
+    Failure::bad_parameter("The $skiptoken is not one of this HSM.")
+}
+
+pub(super) fn key_is_deleted(name: &str) -> Failure {
+    Failure::new(
+        StatusCode::CONFLICT,
+        "Conflict",
+        format!(
+            "Key {name} is currently in a deleted but recoverable state, and its name cannot be reused; in this state, the key can only be recovered or purged."
+        ),
+    )
+}
+
+pub(super) fn too_many_versions() -> Failure {
+    Failure::bad_parameter("The key has 100 versions, which is the limit.")
+}
+
+pub(super) fn too_many_tags() -> Failure {
+    Failure::bad_parameter("A key can have at most 15 tags.")
+}
+
+pub(super) fn key_type(kty: &str) -> Failure {
+    Failure::bad_parameter(format!("JSON Web Key: kty '{kty}' is not supported"))
+}
+
+pub(super) fn key_operation(operation: &str) -> Failure {
+    Failure::bad_parameter(format!("Invalid key operation: '{operation}'"))
+}
+
+pub(super) fn curve(name: &str) -> Failure {
+    Failure::bad_parameter(format!("Invalid curve: '{name}'"))
+}
+
+pub(super) fn public_exponent(exponent: i64) -> Failure {
+    Failure::bad_parameter(format!("Invalid public exponent: '{exponent}'"))
+}
+
+pub(super) fn invalid_jwk(member: &str) -> Failure {
+    Failure::bad_parameter(format!(
+        "JSON Web Key: {member} is missing or not valid base64url"
+    ))
+}
+
+pub(super) fn inconsistent_jwk() -> Failure {
+    Failure::bad_parameter("JSON Web Key: the members do not make a valid key")
+}
+
+pub(super) fn missing_member(member: &str) -> Failure {
+    Failure::bad_parameter(format!("Property '{member}' is required."))
+}
+
+pub(super) fn not_base64url(member: &str) -> Failure {
+    Failure::bad_parameter(format!("Property '{member}' is not valid base64url."))
+}
+
+pub(super) fn algorithm(name: &str) -> Failure {
+    Failure::bad_parameter(format!("Invalid algorithm: '{name}'"))
+}
+
+pub(super) fn incompatible(algorithm: &str, kty: &str) -> Failure {
+    Failure::bad_parameter(format!(
+        "Key and signing algorithm are incompatible. Key of type '{kty}' cannot be used with {algorithm}."
+    ))
+}
+
+pub(super) fn digest_length(
+    member: &str,
+    length: usize,
+    algorithm: &str,
+    required: usize,
+) -> Failure {
+    Failure::bad_parameter(format!(
+        "Invalid length of '{member}': {length} bytes. {algorithm} requires {required} bytes, encoded with base64url."
+    ))
+}
+
+pub(super) fn not_permitted(operation: &str) -> Failure {
+    forbidden(format!(
+        "Operation {operation} is not permitted on this key."
+    ))
+}
+
+pub(super) fn disabled(operation: &str) -> Failure {
+    forbidden(format!(
+        "Operation {operation} is not allowed on a disabled key."
+    ))
+}
+
+pub(super) fn expired(operation: &str) -> Failure {
+    forbidden(format!(
+        "Operation {operation} is not allowed on an expired key."
+    ))
+}
+
+pub(super) fn not_yet_valid(operation: &str) -> Failure {
+    forbidden(format!(
+        "Operation {operation} is not allowed on a key that is not yet valid."
+    ))
+}
+
+fn forbidden(message: String) -> Failure {
+    Failure::new(StatusCode::FORBIDDEN, "Forbidden", message)
+}

@@ -1,0 +1,128 @@
+//! How scripts find a running emulator: the endpoint file, readiness, and shell exports.
+
+use std::fmt;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::data_dir::DataDir;
+use crate::error::Error;
+
+const POLL: Duration = Duration::from_millis(25);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a client needs to use a running emulator. `Display` writes shell exports, fit for `eval`.
+#[derive(Clone)]
+pub struct Environment {
+    /// The emulator's URL, `https://localhost:PORT`.
+    pub url: String,
+    /// The PEM file of the CA that the emulator's certificate verifies with.
+    pub ca_file: PathBuf,
+    /// A bearer token.
+    pub token: String,
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ca_file = self.ca_file.to_string_lossy();
+        for (name, value) in [
+            ("AZURE_MANAGEDHSM_URL", self.url.as_str()),
+            ("AKV_CA_FILE", &ca_file),
+            ("AZURE_CLI_ACCESS_TOKEN", &self.token),
+        ] {
+            writeln!(
+                formatter,
+                "export {name}='{}'",
+                value.replace('\'', r"'\''")
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// The URL of the emulator that serves from `data`, once it accepts connections; waits for that at most `wait`.
+///
+/// # Errors
+/// [`Error::NotRunning`] when none does by then.
+pub fn wait_until_ready(data: &DataDir, wait: Duration) -> Result<String, Error> {
+    let start = Instant::now();
+    loop {
+        if let Some(url) = read_url(data)?
+            && accepts(&url)
+        {
+            return Ok(url);
+        }
+        if start.elapsed() >= wait {
+            return Err(Error::NotRunning(data.path().to_owned()));
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+fn read_url(data: &DataDir) -> Result<Option<String>, Error> {
+    let contents = data.read("endpoint")?;
+    Ok(contents
+        .and_then(|contents| String::from_utf8(contents).ok())
+        .map(|url| url.trim().to_owned()))
+}
+
+/// A file that a killed emulator left behind does not count: something has to accept.
+fn accepts(url: &str) -> bool {
+    url.strip_prefix("https://")
+        .and_then(|authority| authority.to_socket_addrs().ok())
+        .is_some_and(|mut addresses| {
+            addresses.any(|address| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok())
+        })
+}
+
+/// Announces the URL, and takes it back when dropped.
+pub(crate) struct Announcement(PathBuf);
+
+impl Announcement {
+    pub(crate) fn publish(data: &DataDir, url: &str) -> Result<Self, Error> {
+        data.write("endpoint", format!("{url}\n").as_bytes())?;
+        Ok(Self(data.endpoint_file()))
+    }
+}
+
+impl Drop for Announcement {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exports_survive_quotes_in_a_path() {
+        let environment = Environment {
+            url: "https://localhost:1".to_owned(),
+            ca_file: PathBuf::from("/it's here/ca.pem"),
+            token: "t".to_owned(),
+        };
+        assert_eq!(
+            environment.to_string(),
+            "export AZURE_MANAGEDHSM_URL='https://localhost:1'\nexport AKV_CA_FILE='/it'\\''s here/ca.pem'\nexport AZURE_CLI_ACCESS_TOKEN='t'\n"
+        );
+    }
+
+    #[test]
+    fn a_stale_endpoint_file_is_not_a_running_emulator() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::resolve(Some(folder.path().to_owned())).unwrap();
+        // Bound and dropped, so that the port is free and nobody accepts there.
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        data.write("endpoint", format!("https://127.0.0.1:{port}\n").as_bytes())
+            .unwrap();
+        assert!(matches!(
+            wait_until_ready(&data, Duration::ZERO),
+            Err(Error::NotRunning(_))
+        ));
+    }
+}

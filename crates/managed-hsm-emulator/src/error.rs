@@ -1,0 +1,101 @@
+//! What can keep the emulator from starting or a command from answering. HTTP errors are `api::error`.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a command of the emulator failed; `Display` says what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No data folder was named and none can be derived from the environment.
+    #[error("no data folder: neither XDG_DATA_HOME nor HOME is set; name one with --data-dir")]
+    NoDataDir,
+    /// The data folder can be read by others than its owner.
+    #[error(
+        "the data folder {path} can be entered by other users (mode {mode:04o}); it keeps private keys: run `chmod 700 {path}` or choose another with --data-dir",
+        path = path.display()
+    )]
+    DataDirOpenToOthers {
+        /// The folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Another emulator serves from the same folder.
+    #[error(
+        "another managed-hsm-emulator is using the data folder {}; stop it, or choose another folder with --data-dir",
+        .0.display()
+    )]
+    DataDirInUse(PathBuf),
+    /// The folder has never been served from, so that no token can be made.
+    #[error(
+        "no emulator has been started on the data folder {}; run `managed-hsm-emulator serve` first, or name its folder with --data-dir",
+        .0.display()
+    )]
+    NeverServed(PathBuf),
+    /// No emulator accepts connections.
+    #[error(
+        "no emulator is running on the data folder {}; start one with `managed-hsm-emulator serve`, or wait for it with --wait SECONDS",
+        .0.display()
+    )]
+    NotRunning(PathBuf),
+    /// A file or folder could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What was attempted, as a verb.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The address could not be listened on.
+    #[error("cannot listen on {address}: {source}; choose another with --listen and --port")]
+    Listen {
+        /// The address and port.
+        address: std::net::SocketAddr,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A name for the server certificate is neither an IP address nor a DNS name.
+    #[error(
+        "'{0}' is not a DNS name or an IP address that a certificate can carry (--tls-server-name)"
+    )]
+    ServerName(String),
+    /// The key database is damaged, or could not be written.
+    #[error("the key database: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// The key database was written by a newer program.
+    #[error(
+        "the key database has schema version {0}, which this program does not know; use the newer managed-hsm-emulator that wrote it"
+    )]
+    SchemaTooNew(i64),
+    /// A stored key cannot be decrypted or parsed.
+    #[error(
+        "the stored key version {0} cannot be read; the database or the file storage.key is damaged"
+    )]
+    StoredKey(String),
+    /// OpenSSL refused an operation.
+    #[error("OpenSSL: {0}")]
+    OpenSsl(#[from] openssl::error::ErrorStack),
+    /// rustls refused the certificate.
+    #[error("TLS set-up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// Input or output of the process itself.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl Error {
+    pub(crate) fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File {
+            action,
+            path,
+            source,
+        }
+    }
+}

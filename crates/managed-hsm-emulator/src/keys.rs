@@ -1,0 +1,471 @@
+//! Key material: generation, import, and the operations with it. Nothing here knows of names, versions or HTTP.
+
+use openssl::bn::{BigNum, BigNumContext};
+use openssl::ec::{EcGroup, EcKey};
+use openssl::ecdsa::EcdsaSig;
+use openssl::error::ErrorStack;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::pkey_ctx::PkeyCtx;
+use openssl::rand::rand_bytes;
+use openssl::rsa::{Padding, Rsa};
+use openssl::sign::RsaPssSaltlen;
+use serde::{Deserialize, Serialize};
+
+use crate::algorithm::{Scheme, SignatureAlgorithm, encode_base64url};
+
+/// The kind of a key, without the `-HSM` that the service shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum KeyType {
+    #[serde(rename = "RSA")]
+    Rsa,
+    #[serde(rename = "EC")]
+    Ec,
+    #[serde(rename = "oct")]
+    Oct,
+}
+
+impl KeyType {
+    /// Reads a `kty`; the service upgrades the software kinds to `-HSM`.
+    pub(crate) fn by_name(name: &str) -> Option<Self> {
+        match name {
+            "RSA" | "RSA-HSM" => Some(Self::Rsa),
+            "EC" | "EC-HSM" => Some(Self::Ec),
+            "oct" | "oct-HSM" => Some(Self::Oct),
+            _ => None,
+        }
+    }
+
+    /// The `kty` in answers.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Rsa => "RSA-HSM",
+            Self::Ec => "EC-HSM",
+            Self::Oct => "oct-HSM",
+        }
+    }
+
+    /// The operations of a key that was created without `key_ops`.
+    pub(crate) fn default_operations(self) -> &'static [&'static str] {
+        match self {
+            Self::Rsa => &[
+                "wrapKey",
+                "decrypt",
+                "encrypt",
+                "unwrapKey",
+                "sign",
+                "verify",
+            ],
+            Self::Ec => &["verify", "deriveKey", "sign"],
+            Self::Oct => &[
+                "deriveKey",
+                "wrapKey",
+                "verify",
+                "sign",
+                "unwrapKey",
+                "encrypt",
+                "decrypt",
+            ],
+        }
+    }
+}
+
+/// A curve of EC keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Curve {
+    P256,
+    P256K,
+    P384,
+    P521,
+}
+
+impl Curve {
+    const ALL: [Self; 4] = [Self::P256, Self::P256K, Self::P384, Self::P521];
+
+    /// The `crv` of JOSE.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::P256 => "P-256",
+            Self::P256K => "P-256K",
+            Self::P384 => "P-384",
+            Self::P521 => "P-521",
+        }
+    }
+
+    pub(crate) fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|curve| curve.name() == name)
+    }
+
+    fn nid(self) -> Nid {
+        match self {
+            Self::P256 => Nid::X9_62_PRIME256V1,
+            Self::P256K => Nid::SECP256K1,
+            Self::P384 => Nid::SECP384R1,
+            Self::P521 => Nid::SECP521R1,
+        }
+    }
+
+    /// Bytes of a coordinate, and of each half of a signature.
+    fn field_bytes(self) -> usize {
+        match self {
+            Self::P256 | Self::P256K => 32,
+            Self::P384 => 48,
+            Self::P521 => 66,
+        }
+    }
+
+    fn group(self) -> Result<EcGroup, ErrorStack> {
+        EcGroup::from_curve_name(self.nid())
+    }
+}
+
+/// The public members of a JSON Web Key, as base64url.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PublicMembers {
+    Rsa { n: String, e: String },
+    Ec { curve: Curve, x: String, y: String },
+    None,
+}
+
+/// A key that has been parsed, ready for use.
+pub(crate) struct KeyMaterial {
+    secret: Secret,
+    public: PublicMembers,
+}
+
+enum Secret {
+    Rsa(PKey<Private>),
+    Ec(Curve, EcKey<Private>),
+    Oct(Vec<u8>),
+}
+
+/// Why an operation was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyError {
+    #[error("the key does not fit the algorithm")]
+    Incompatible,
+    #[error("the digest has {0} bytes")]
+    DigestLength(usize),
+    #[error("the key is not valid")]
+    Invalid,
+    #[error("{0}")]
+    OpenSsl(#[from] ErrorStack),
+}
+
+/// The private members of an RSA key to import, big-endian.
+pub(crate) struct RsaMembers {
+    pub(crate) n: Vec<u8>,
+    pub(crate) e: Vec<u8>,
+    pub(crate) d: Vec<u8>,
+    pub(crate) p: Vec<u8>,
+    pub(crate) q: Vec<u8>,
+    pub(crate) dp: Vec<u8>,
+    pub(crate) dq: Vec<u8>,
+    pub(crate) qi: Vec<u8>,
+}
+
+impl KeyMaterial {
+    /// A new RSA key of `bits` with a public exponent.
+    pub(crate) fn generate_rsa(bits: u32, exponent: u32) -> Result<Self, KeyError> {
+        let rsa = Rsa::generate_with_e(bits, BigNum::from_u32(exponent)?.as_ref())?;
+        Self::from_rsa(rsa)
+    }
+
+    /// A new EC key.
+    pub(crate) fn generate_ec(curve: Curve) -> Result<Self, KeyError> {
+        let group = curve.group()?;
+        Self::from_ec(curve, EcKey::generate(&group)?)
+    }
+
+    /// A new symmetric key.
+    pub(crate) fn generate_oct(bits: u32) -> Result<Self, KeyError> {
+        let mut bytes = vec![0; bits as usize / 8];
+        rand_bytes(&mut bytes)?;
+        Ok(Self::from_oct(bytes))
+    }
+
+    /// A new key of the same kind and size, for a rotation.
+    pub(crate) fn generate_alike(&self) -> Result<Self, KeyError> {
+        match &self.secret {
+            Secret::Rsa(key) => {
+                let rsa = key.rsa()?;
+                let exponent = rsa
+                    .e()
+                    .to_dec_str()?
+                    .parse()
+                    .map_err(|_| KeyError::Invalid)?;
+                Self::generate_rsa(key.bits(), exponent)
+            }
+            Secret::Ec(curve, _) => Self::generate_ec(*curve),
+            Secret::Oct(bytes) => {
+                Self::generate_oct(u32::try_from(bytes.len() * 8).map_err(|_| KeyError::Invalid)?)
+            }
+        }
+    }
+
+    /// An RSA key from its members, which have to belong together.
+    pub(crate) fn import_rsa(members: &RsaMembers) -> Result<Self, KeyError> {
+        let number = |bytes: &[u8]| BigNum::from_slice(bytes);
+        let rsa = Rsa::from_private_components(
+            number(&members.n)?,
+            number(&members.e)?,
+            number(&members.d)?,
+            number(&members.p)?,
+            number(&members.q)?,
+            number(&members.dp)?,
+            number(&members.dq)?,
+            number(&members.qi)?,
+        )?;
+        if !rsa.check_key().unwrap_or(false) {
+            return Err(KeyError::Invalid);
+        }
+        Self::from_rsa(rsa)
+    }
+
+    /// An EC key from its point and scalar, which have to belong together.
+    pub(crate) fn import_ec(curve: Curve, x: &[u8], y: &[u8], d: &[u8]) -> Result<Self, KeyError> {
+        let group = curve.group()?;
+        let number = BigNum::from_slice;
+        let public = EcKey::from_public_key_affine_coordinates(
+            &group,
+            number(x)?.as_ref(),
+            number(y)?.as_ref(),
+        )
+        .map_err(|_| KeyError::Invalid)?;
+        let key = EcKey::from_private_components(&group, number(d)?.as_ref(), public.public_key())
+            .map_err(|_| KeyError::Invalid)?;
+        key.check_key().map_err(|_| KeyError::Invalid)?;
+        Self::from_ec(curve, key)
+    }
+
+    /// Reads what [`Self::to_private_bytes`] wrote.
+    pub(crate) fn from_private_bytes(kind: KeyType, bytes: &[u8]) -> Result<Self, KeyError> {
+        match kind {
+            KeyType::Rsa => Self::from_rsa(PKey::private_key_from_pkcs8(bytes)?.rsa()?),
+            KeyType::Ec => {
+                let key = PKey::private_key_from_pkcs8(bytes)?.ec_key()?;
+                let nid = key.group().curve_name();
+                let curve = Curve::ALL
+                    .into_iter()
+                    .find(|curve| Some(curve.nid()) == nid)
+                    .ok_or(KeyError::Invalid)?;
+                Self::from_ec(curve, key)
+            }
+            KeyType::Oct => Ok(Self::from_oct(bytes.to_vec())),
+        }
+    }
+
+    /// The secret for storage: PKCS#8 (RFC 5958) for key pairs, the bare bytes for symmetric keys.
+    pub(crate) fn to_private_bytes(&self) -> Result<Vec<u8>, KeyError> {
+        Ok(match &self.secret {
+            Secret::Rsa(key) => key.private_key_to_pkcs8()?,
+            Secret::Ec(_, key) => PKey::from_ec_key(key.clone())?.private_key_to_pkcs8()?,
+            Secret::Oct(bytes) => bytes.clone(),
+        })
+    }
+
+    fn from_rsa(rsa: Rsa<Private>) -> Result<Self, KeyError> {
+        let public = PublicMembers::Rsa {
+            n: encode_base64url(&rsa.n().to_vec()),
+            e: encode_base64url(&rsa.e().to_vec()),
+        };
+        Ok(Self {
+            secret: Secret::Rsa(PKey::from_rsa(rsa)?),
+            public,
+        })
+    }
+
+    fn from_ec(curve: Curve, key: EcKey<Private>) -> Result<Self, KeyError> {
+        let (mut x, mut y) = (BigNum::new()?, BigNum::new()?);
+        let mut context = BigNumContext::new()?;
+        key.public_key()
+            .affine_coordinates(key.group(), &mut x, &mut y, &mut context)?;
+        let coordinate = |number: &BigNum| {
+            let width = i32::try_from(curve.field_bytes()).unwrap_or(i32::MAX);
+            Ok::<_, ErrorStack>(encode_base64url(&number.to_vec_padded(width)?))
+        };
+        let public = PublicMembers::Ec {
+            curve,
+            x: coordinate(&x)?,
+            y: coordinate(&y)?,
+        };
+        Ok(Self {
+            secret: Secret::Ec(curve, key),
+            public,
+        })
+    }
+
+    fn from_oct(bytes: Vec<u8>) -> Self {
+        Self {
+            secret: Secret::Oct(bytes),
+            public: PublicMembers::None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn kind(&self) -> KeyType {
+        match self.secret {
+            Secret::Rsa(_) => KeyType::Rsa,
+            Secret::Ec(..) => KeyType::Ec,
+            Secret::Oct(_) => KeyType::Oct,
+        }
+    }
+
+    pub(crate) fn public(&self) -> &PublicMembers {
+        &self.public
+    }
+
+    /// Signs a digest: RSA as long as the modulus, ECDSA r‖s of fixed length.
+    pub(crate) fn sign(
+        &self,
+        algorithm: SignatureAlgorithm,
+        digest: &[u8],
+    ) -> Result<Vec<u8>, KeyError> {
+        check_length(algorithm, digest)?;
+        match (&self.secret, algorithm.scheme) {
+            (Secret::Rsa(key), Scheme::Pkcs1 | Scheme::Pss) => {
+                let mut context = PkeyCtx::new(key)?;
+                context.sign_init()?;
+                set_rsa_parameters(&mut context, algorithm)?;
+                let mut signature = Vec::new();
+                context.sign_to_vec(digest, &mut signature)?;
+                Ok(signature)
+            }
+            (Secret::Ec(curve, key), Scheme::Ecdsa(wanted)) if *curve == wanted => {
+                let signature = EcdsaSig::sign(digest, key)?;
+                let width = i32::try_from(curve.field_bytes()).unwrap_or(i32::MAX);
+                let mut bytes = signature.r().to_vec_padded(width)?;
+                bytes.extend(signature.s().to_vec_padded(width)?);
+                Ok(bytes)
+            }
+            _ => Err(KeyError::Incompatible),
+        }
+    }
+
+    /// Whether `signature` is this key's over `digest`.
+    pub(crate) fn verify(
+        &self,
+        algorithm: SignatureAlgorithm,
+        digest: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, KeyError> {
+        check_length(algorithm, digest)?;
+        match (&self.secret, algorithm.scheme) {
+            (Secret::Rsa(key), Scheme::Pkcs1 | Scheme::Pss) => {
+                let mut context = PkeyCtx::new(key)?;
+                context.verify_init()?;
+                set_rsa_parameters(&mut context, algorithm)?;
+                // OpenSSL reports a signature of the wrong length or padding as an error; it is just not valid.
+                Ok(context.verify(digest, signature).unwrap_or(false))
+            }
+            (Secret::Ec(curve, key), Scheme::Ecdsa(wanted)) if *curve == wanted => {
+                if signature.len() != 2 * curve.field_bytes() {
+                    return Ok(false);
+                }
+                let (r, s) = signature.split_at(curve.field_bytes());
+                let signature = EcdsaSig::from_private_components(
+                    BigNum::from_slice(r)?,
+                    BigNum::from_slice(s)?,
+                )?;
+                Ok(signature.verify(digest, key).unwrap_or(false))
+            }
+            _ => Err(KeyError::Incompatible),
+        }
+    }
+}
+
+fn check_length(algorithm: SignatureAlgorithm, digest: &[u8]) -> Result<(), KeyError> {
+    if digest.len() == algorithm.digest.bytes() {
+        Ok(())
+    } else {
+        Err(KeyError::DigestLength(digest.len()))
+    }
+}
+
+fn set_rsa_parameters(
+    context: &mut PkeyCtx<Private>,
+    algorithm: SignatureAlgorithm,
+) -> Result<(), ErrorStack> {
+    let md = algorithm.digest.md();
+    if algorithm.scheme == Scheme::Pss {
+        context.set_rsa_padding(Padding::PKCS1_PSS)?;
+        context.set_signature_md(md)?;
+        context.set_rsa_mgf1_md(md)?;
+        context.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH)
+    } else {
+        context.set_rsa_padding(Padding::PKCS1)?;
+        context.set_signature_md(md)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::algorithm::SIGNATURE_ALGORITHMS;
+
+    #[test]
+    fn every_algorithm_signs_with_its_key_and_refuses_others() {
+        let keys = [
+            KeyMaterial::generate_rsa(2048, 65537).unwrap(),
+            KeyMaterial::generate_ec(Curve::P256).unwrap(),
+            KeyMaterial::generate_ec(Curve::P256K).unwrap(),
+            KeyMaterial::generate_ec(Curve::P384).unwrap(),
+            KeyMaterial::generate_ec(Curve::P521).unwrap(),
+            KeyMaterial::generate_oct(256).unwrap(),
+        ];
+        for algorithm in SIGNATURE_ALGORITHMS {
+            let digest = vec![0xa5; algorithm.digest.bytes()];
+            let mut fitting = 0;
+            for key in &keys {
+                let signature = match key.sign(algorithm, &digest) {
+                    Ok(signature) => signature,
+                    Err(KeyError::Incompatible) => continue,
+                    Err(error) => panic!("{}: {error}", algorithm.name),
+                };
+                fitting += 1;
+                assert!(key.verify(algorithm, &digest, &signature).unwrap());
+                let mut forged = signature.clone();
+                forged[7] ^= 1;
+                assert!(!key.verify(algorithm, &digest, &forged).unwrap());
+                assert!(!key.verify(algorithm, &digest, &signature[1..]).unwrap());
+                assert!(!key.verify(algorithm, &digest, b"").unwrap());
+                assert!(matches!(
+                    key.sign(algorithm, &digest[1..]),
+                    Err(KeyError::DigestLength(_))
+                ));
+            }
+            assert_eq!(fitting, 1, "{}", algorithm.name);
+        }
+    }
+
+    #[test]
+    fn stored_keys_come_back_the_same() {
+        for key in [
+            KeyMaterial::generate_rsa(2048, 3).unwrap(),
+            KeyMaterial::generate_ec(Curve::P521).unwrap(),
+            KeyMaterial::generate_oct(128).unwrap(),
+        ] {
+            let bytes = key.to_private_bytes().unwrap();
+            let again = KeyMaterial::from_private_bytes(key.kind(), &bytes).unwrap();
+            assert_eq!(again.public(), key.public());
+            assert_eq!(again.to_private_bytes().unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn an_imported_point_off_its_scalar_is_refused() {
+        let key = KeyMaterial::generate_ec(Curve::P256).unwrap();
+        let Secret::Ec(_, ec) = &key.secret else {
+            panic!("an EC key")
+        };
+        let PublicMembers::Ec { x, y, .. } = key.public() else {
+            panic!("an EC key")
+        };
+        let decode = |text| crate::algorithm::decode_base64url(text).unwrap();
+        let (x, y, d) = (decode(x), decode(y), ec.private_key().to_vec());
+        KeyMaterial::import_ec(Curve::P256, &x, &y, &d).unwrap();
+        assert!(KeyMaterial::import_ec(Curve::P256, &x, &y, &[1]).is_err());
+        assert!(KeyMaterial::import_ec(Curve::P256, &y, &x, &d).is_err());
+        assert!(KeyMaterial::import_ec(Curve::P384, &x, &y, &d).is_err());
+    }
+}

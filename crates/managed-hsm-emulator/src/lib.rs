@@ -1,0 +1,28 @@
+//! A local Azure Managed HSM for development and continuous integration.
+//!
+//! The program `managed-hsm-emulator` answers the REST API of Managed HSM over HTTPS, with keys that are really kept and
+//! used, tokens that it signs itself and a certificate of its own CA. It is **not** an HSM: keys lie in a file.
+//!
+//! `server` accepts connections and numbers them, `api` turns one HTTP request into one answer, `store` keeps keys,
+//! `keys` and `algorithm` hold the cryptography, `token` the bearer tokens, `tls` the certificates.
+#![forbid(unsafe_code)]
+
+mod algorithm;
+mod api;
+mod clock;
+mod data_dir;
+mod endpoint;
+mod error;
+mod keys;
+mod log;
+mod seal;
+mod server;
+mod store;
+mod tls;
+mod token;
+
+pub use data_dir::DataDir;
+pub use endpoint::{Environment, wait_until_ready};
+pub use error::Error;
+pub use server::{ServeOptions, serve};
+pub use token::{AUDIENCE, TokenKey};

@@ -1,0 +1,33 @@
+//! The request log: one line for each request, on stderr. Tests count connections with it.
+
+use std::fmt::Display;
+use std::io::Write;
+
+/// What the log tells about one request. Never a token, a body or a query.
+pub(crate) struct RequestLine<'a> {
+    pub(crate) connection: u64,
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) status: u16,
+    pub(crate) milliseconds: u128,
+    pub(crate) request_id: &'a str,
+}
+
+/// Writes the line of a request that has been answered.
+pub(crate) fn request(line: &RequestLine<'_>) {
+    write_line(format_args!(
+        "connection={} method={} path={} status={} ms={} request_id={}",
+        line.connection, line.method, line.path, line.status, line.milliseconds, line.request_id
+    ));
+}
+
+/// Writes a line about something other than a request.
+pub(crate) fn event(text: impl Display) {
+    write_line(format_args!("event={:?}", text.to_string()));
+}
+
+fn write_line(text: std::fmt::Arguments<'_>) {
+    let line = format!("{} {text}\n", crate::clock::rfc3339_now());
+    // A closed stderr must not stop the emulator, which eprintln! would.
+    let _ = std::io::stderr().lock().write_all(line.as_bytes());
+}

@@ -1,0 +1,83 @@
+//! Encryption of private keys at rest: AES-256-GCM under a key that lies beside the database.
+//!
+//! It keeps a database that was copied alone (a backup, an attached bug report) from giving keys away. It is no
+//! defence against someone who can read the whole folder.
+
+use openssl::error::ErrorStack;
+use openssl::rand::rand_bytes;
+use openssl::symm::{Cipher, decrypt_aead, encrypt_aead};
+
+use crate::data_dir::DataDir;
+use crate::error::Error;
+
+const FILE: &str = "storage.key";
+const NONCE: usize = 12;
+const TAG: usize = 16;
+
+/// The key that private keys are encrypted under.
+pub(crate) struct StorageKey([u8; 32]);
+
+impl StorageKey {
+    /// Reads the folder's storage key, or makes it at first start.
+    pub(crate) fn open(data: &DataDir) -> Result<Self, Error> {
+        if let Some(contents) = data.read(FILE)? {
+            let key = contents
+                .try_into()
+                .map_err(|_| Error::StoredKey(FILE.to_owned()))?;
+            return Ok(Self(key));
+        }
+        let mut key = [0; 32];
+        rand_bytes(&mut key)?;
+        data.write(FILE, &key)?;
+        Ok(Self(key))
+    }
+
+    /// Encrypts `plain` for the key version `version`: nonce, ciphertext, tag.
+    pub(crate) fn seal(&self, version: &str, plain: &[u8]) -> Result<Vec<u8>, ErrorStack> {
+        let mut nonce = [0; NONCE];
+        rand_bytes(&mut nonce)?;
+        let mut tag = [0; TAG];
+        let cipher = Cipher::aes_256_gcm();
+        let sealed = encrypt_aead(
+            cipher,
+            &self.0,
+            Some(&nonce),
+            version.as_bytes(),
+            plain,
+            &mut tag,
+        )?;
+        Ok([&nonce[..], &sealed, &tag].concat())
+    }
+
+    /// Undoes [`Self::seal`]; `None` when the bytes were changed or belong to another version or key.
+    pub(crate) fn open_sealed(&self, version: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, rest) = sealed.split_at_checked(NONCE)?;
+        let (ciphertext, tag) = rest.split_at_checked(rest.len().checked_sub(TAG)?)?;
+        decrypt_aead(
+            Cipher::aes_256_gcm(),
+            &self.0,
+            Some(nonce),
+            version.as_bytes(),
+            ciphertext,
+            tag,
+        )
+        .ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sealed_bytes_open_only_for_their_version_and_unchanged() {
+        let key = StorageKey([7; 32]);
+        let mut sealed = key.seal("v1", b"private").unwrap();
+        assert_eq!(key.open_sealed("v1", &sealed).unwrap(), b"private");
+        assert!(key.open_sealed("v2", &sealed).is_none());
+        assert!(StorageKey([8; 32]).open_sealed("v1", &sealed).is_none());
+        sealed[NONCE] ^= 1;
+        assert!(key.open_sealed("v1", &sealed).is_none());
+        assert!(key.open_sealed("v1", b"short").is_none());
+    }
+}

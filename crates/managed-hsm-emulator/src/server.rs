@@ -1,0 +1,178 @@
+//! Accepts TLS connections, numbers them, and serves HTTP/1.1 and HTTP/2 on them until the process is told to stop.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_rustls::TlsAcceptor;
+
+use crate::api::{self, Connection, Hsm};
+use crate::data_dir::DataDir;
+use crate::endpoint::Announcement;
+use crate::error::Error;
+use crate::store::Store;
+use crate::token::TokenKey;
+
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long requests in flight may go on after the signal to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// After a failed accept (out of file descriptors), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How to serve.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// The folder, or `None` for the default.
+    pub data_dir: Option<PathBuf>,
+    /// The address to listen on.
+    pub listen: IpAddr,
+    /// The port to listen on; 0 for any that is free.
+    pub port: u16,
+    /// Added to the time that every answer takes.
+    pub latency: Duration,
+    /// Names for the server certificate, besides localhost and the service's own hosts.
+    pub tls_server_names: Vec<String>,
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Whatever keeps it from starting: see [`Error`].
+pub fn serve(options: ServeOptions) -> Result<(), Error> {
+    let data = DataDir::resolve(options.data_dir.clone())?;
+    let _lock = data.claim()?;
+    // A killed emulator leaves its own behind; until this one accepts, nobody does.
+    let _ = std::fs::remove_file(data.endpoint_file());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let served = runtime.block_on(accept_until_stopped(&data, options));
+    // A key generation that nobody waits for any more must not delay the exit.
+    runtime.shutdown_background();
+    served
+}
+
+async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(), Error> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut names = options.tls_server_names;
+    if !options.listen.is_unspecified() {
+        names.push(options.listen.to_string());
+    }
+    let acceptor = TlsAcceptor::from(crate::tls::server_config(data, &names)?);
+    let hsm = Arc::new(Hsm {
+        store: Store::open(data)?,
+        token_key: TokenKey::open(data)?,
+        latency: options.latency,
+    });
+    let address = SocketAddr::new(options.listen, options.port);
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| Error::Listen { address, source })?;
+    let url = url(listener.local_addr()?);
+    let announcement = Announcement::publish(data, &url)?;
+    greet(&url, data);
+
+    let graceful = GracefulShutdown::new();
+    let mut number = 0;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                number += 1;
+                let connection = Connection { number, peer };
+                tokio::spawn(serve_connection(
+                    stream,
+                    connection,
+                    acceptor.clone(),
+                    hsm.clone(),
+                    graceful.watcher(),
+                ));
+            }
+            Err(error) => {
+                crate::log::event(format_args!("accept failed: {error}"));
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    // First of all, so that nobody is sent to an emulator that is going.
+    drop(announcement);
+    drop(listener);
+    let _ = tokio::time::timeout(STOP_TIMEOUT, graceful.shutdown()).await;
+    Ok(())
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    connection: Connection,
+    acceptor: TlsAcceptor,
+    hsm: Arc<Hsm>,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
+    // Answers are small, and a client waits for each: Nagle's algorithm would only delay them.
+    let _ = stream.set_nodelay(true);
+    let tls = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+        Ok(Ok(tls)) => tls,
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => return,
+        Ok(Err(error)) => {
+            crate::log::event(format_args!(
+                "connection {}: TLS handshake failed: {error}",
+                connection.number
+            ));
+            return;
+        }
+        Err(_) => return,
+    };
+    let router = Router::new()
+        .fallback(
+            move |State(hsm): State<Arc<Hsm>>,
+                  request: Request|
+                  -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>> {
+                Box::pin(api::answer(hsm, connection, request))
+            },
+        )
+        .with_state(hsm);
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // The service sends no Date.
+    builder.http1().auto_date_header(false);
+    builder.http2().auto_date_header(false);
+    let served = builder
+        .serve_connection(TokioIo::new(tls), TowerToHyperService::new(router))
+        .into_owned();
+    // Clients close and reset connections as they like; that is not worth a line.
+    let _ = watcher.watch(served).await;
+}
+
+/// The name that the certificate carries for the loopback, which also is what a person expects to read.
+fn url(address: SocketAddr) -> String {
+    let port = address.port();
+    match address.ip() {
+        ip if ip.is_loopback() || ip.is_unspecified() => format!("https://localhost:{port}"),
+        IpAddr::V4(ip) => format!("https://{ip}:{port}"),
+        IpAddr::V6(ip) => format!("https://[{ip}]:{port}"),
+    }
+}
+
+fn greet(url: &str, data: &DataDir) {
+    // Nobody may be reading; the endpoint file says the same.
+    let _ = writeln!(
+        std::io::stdout().lock(),
+        "managed-hsm-emulator: this is not an HSM; keys lie in {}. For development and tests only.\n{url}",
+        data.path().display()
+    );
+}

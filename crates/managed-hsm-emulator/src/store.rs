@@ -1,0 +1,476 @@
+//! Keys and their versions: all in memory for reading, every change first in SQLite.
+//!
+//! A change is committed to disk (WAL, `synchronous=FULL`) before memory shows it, so that what was answered with 200
+//! outlives kill -9. Reads never touch SQLite. The one writer that this relies on is held by `data_dir`'s lock.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use openssl::error::ErrorStack;
+use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::unix_seconds;
+use crate::data_dir::DataDir;
+use crate::error::Error;
+use crate::keys::{KeyError, KeyMaterial, KeyType};
+use crate::seal::StorageKey;
+
+const FILE: &str = "keys.sqlite3";
+const SCHEMA_VERSION: i64 = 1;
+const SCHEMA: &str = "
+    CREATE TABLE keys (
+        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+        deleted_date INTEGER,
+        scheduled_purge_date INTEGER
+    );
+    CREATE TABLE versions (
+        id TEXT PRIMARY KEY,
+        key_sequence INTEGER NOT NULL REFERENCES keys (sequence) ON DELETE CASCADE,
+        ordinal INTEGER NOT NULL,
+        metadata TEXT NOT NULL,
+        sealed_private BLOB NOT NULL,
+        UNIQUE (key_sequence, ordinal)
+    );
+    PRAGMA user_version = 1;
+";
+
+/// Days that a deleted key can be recovered.
+pub(crate) const RETENTION_DAYS: i64 = 7;
+/// The documented limit.
+const MAX_VERSIONS: usize = 100;
+
+/// What the service tells about a version, besides its public key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Metadata {
+    pub(crate) kind: KeyType,
+    pub(crate) key_ops: Vec<String>,
+    pub(crate) enabled: bool,
+    pub(crate) exportable: bool,
+    pub(crate) created: i64,
+    pub(crate) updated: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) nbf: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) exp: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tags: Option<BTreeMap<String, String>>,
+}
+
+/// One version of a key.
+#[derive(Clone)]
+pub(crate) struct KeyVersion {
+    pub(crate) id: String,
+    pub(crate) metadata: Metadata,
+    pub(crate) material: Arc<KeyMaterial>,
+}
+
+/// A key with its versions, oldest first; there is always one.
+#[derive(Clone)]
+pub(crate) struct Key {
+    /// Grows with each new key: the order of lists.
+    pub(crate) sequence: i64,
+    pub(crate) name: String,
+    pub(crate) deletion: Option<Deletion>,
+    versions: Vec<Arc<KeyVersion>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deletion {
+    pub(crate) date: i64,
+    pub(crate) scheduled_purge_date: i64,
+}
+
+impl Key {
+    pub(crate) fn newest(&self) -> &Arc<KeyVersion> {
+        // `Store` never keeps a key without versions.
+        &self.versions[self.versions.len() - 1]
+    }
+
+    pub(crate) fn versions(&self) -> &[Arc<KeyVersion>] {
+        &self.versions
+    }
+
+    /// The version named `id`, or the newest.
+    pub(crate) fn version(&self, id: Option<&str>) -> Option<&Arc<KeyVersion>> {
+        match id {
+            None => Some(self.newest()),
+            Some(id) => self
+                .versions
+                .iter()
+                .find(|version| version.id.eq_ignore_ascii_case(id)),
+        }
+    }
+}
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error("no such key")]
+    NotFound,
+    #[error("the key is deleted and has to be recovered or purged first")]
+    Deleted,
+    #[error("the key has as many versions as a key can have")]
+    TooManyVersions,
+    #[error("{0}")]
+    Database(#[from] rusqlite::Error),
+    #[error("{0}")]
+    Encode(#[from] serde_json::Error),
+    #[error("{0}")]
+    Key(#[from] KeyError),
+    #[error("{0}")]
+    Seal(#[from] ErrorStack),
+}
+
+/// All keys of one HSM.
+pub(crate) struct Store {
+    database: Mutex<Connection>,
+    storage_key: StorageKey,
+    /// By name in lower case, since names differ by more than case.
+    keys: RwLock<HashMap<String, Arc<Key>>>,
+}
+
+impl Store {
+    /// Opens the folder's database, or makes it; reads and parses every key.
+    pub(crate) fn open(data: &DataDir) -> Result<Self, Error> {
+        let storage_key = StorageKey::open(data)?;
+        let path = data.file(FILE);
+        // SQLite would make it readable for all, and gives its journal the same mode.
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(Error::file("open", &path))?;
+        let database = Connection::open(&path)?;
+        database.pragma_update(None, "journal_mode", "WAL")?;
+        database.pragma_update(None, "synchronous", "FULL")?;
+        database.pragma_update(None, "foreign_keys", "ON")?;
+        migrate(&database)?;
+        let keys = load(&database, &storage_key)?;
+        Ok(Self {
+            database: Mutex::new(database),
+            storage_key,
+            keys: RwLock::new(keys),
+        })
+    }
+
+    /// The key `name`, unless it is deleted.
+    pub(crate) fn active(&self, name: &str) -> Option<Arc<Key>> {
+        self.find(name).filter(|key| key.deletion.is_none())
+    }
+
+    /// The deleted key `name`.
+    pub(crate) fn deleted(&self, name: &str) -> Option<Arc<Key>> {
+        self.find(name).filter(|key| key.deletion.is_some())
+    }
+
+    /// The keys that are deleted, or those that are not, in the order in which they were made.
+    pub(crate) fn list(&self, deleted: bool) -> Vec<Arc<Key>> {
+        let mut keys: Vec<_> = self
+            .keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .filter(|key| key.deletion.is_some() == deleted)
+            .cloned()
+            .collect();
+        keys.sort_by_key(|key| key.sequence);
+        keys
+    }
+
+    /// Adds a version to the key `name`, and the key if there is none.
+    pub(crate) fn add_version(
+        &self,
+        name: &str,
+        material: KeyMaterial,
+        metadata: Metadata,
+    ) -> Result<(Arc<Key>, Arc<KeyVersion>), StoreError> {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let sealed = self.storage_key.seal(&id, &material.to_private_bytes()?)?;
+        let encoded = serde_json::to_string(&metadata)?;
+        let version = Arc::new(KeyVersion {
+            id,
+            metadata,
+            material: Arc::new(material),
+        });
+
+        let mut database = self.writer();
+        let existing = self.find(name);
+        let ordinal = match &existing {
+            Some(key) if key.deletion.is_some() => return Err(StoreError::Deleted),
+            Some(key) if key.versions.len() >= MAX_VERSIONS => {
+                return Err(StoreError::TooManyVersions);
+            }
+            Some(key) => key.versions.len(),
+            None => 0,
+        };
+        let transaction = database.transaction()?;
+        let sequence = match &existing {
+            Some(key) => key.sequence,
+            None => {
+                transaction.execute("INSERT INTO keys (name) VALUES (?1)", [name])?;
+                transaction.last_insert_rowid()
+            }
+        };
+        transaction.execute(
+            "INSERT INTO versions (id, key_sequence, ordinal, metadata, sealed_private) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![version.id, sequence, i64::try_from(ordinal).unwrap_or(i64::MAX), encoded, sealed],
+        )?;
+        transaction.commit()?;
+
+        let mut key = existing.map_or_else(
+            || Key {
+                sequence,
+                name: name.to_owned(),
+                deletion: None,
+                versions: Vec::new(),
+            },
+            |key| Key::clone(&key),
+        );
+        key.versions.push(version.clone());
+        Ok((self.publish(key), version))
+    }
+
+    /// Changes what is told about one version.
+    pub(crate) fn update_version(
+        &self,
+        name: &str,
+        id: Option<&str>,
+        change: impl FnOnce(&mut Metadata),
+    ) -> Result<(Arc<Key>, Arc<KeyVersion>), StoreError> {
+        let database = self.writer();
+        let mut key = Key::clone(&*self.active(name).ok_or(StoreError::NotFound)?);
+        let mut version = KeyVersion::clone(key.version(id).ok_or(StoreError::NotFound)?);
+        change(&mut version.metadata);
+        version.metadata.updated = unix_seconds();
+        database.execute(
+            "UPDATE versions SET metadata = ?1 WHERE id = ?2",
+            params![serde_json::to_string(&version.metadata)?, version.id],
+        )?;
+        let version = Arc::new(version);
+        for slot in &mut key.versions {
+            if slot.id == version.id {
+                *slot = version.clone();
+            }
+        }
+        Ok((self.publish(key), version))
+    }
+
+    /// Deletes a key softly: it can be recovered until its purge date.
+    pub(crate) fn delete(&self, name: &str) -> Result<Arc<Key>, StoreError> {
+        let database = self.writer();
+        let key = self.active(name).ok_or(StoreError::NotFound)?;
+        let date = unix_seconds();
+        let deletion = Deletion {
+            date,
+            scheduled_purge_date: date + RETENTION_DAYS * 86_400,
+        };
+        self.set_deletion(&database, &key, Some(deletion))
+    }
+
+    /// Brings a deleted key back.
+    pub(crate) fn recover(&self, name: &str) -> Result<Arc<Key>, StoreError> {
+        let database = self.writer();
+        let key = self.deleted(name).ok_or(StoreError::NotFound)?;
+        self.set_deletion(&database, &key, None)
+    }
+
+    /// Removes a deleted key for good.
+    pub(crate) fn purge(&self, name: &str) -> Result<(), StoreError> {
+        let database = self.writer();
+        let key = self.deleted(name).ok_or(StoreError::NotFound)?;
+        database.execute("DELETE FROM keys WHERE sequence = ?1", [key.sequence])?;
+        self.keys
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&name.to_ascii_lowercase());
+        Ok(())
+    }
+
+    fn set_deletion(
+        &self,
+        database: &Connection,
+        key: &Key,
+        deletion: Option<Deletion>,
+    ) -> Result<Arc<Key>, StoreError> {
+        database.execute(
+            "UPDATE keys SET deleted_date = ?1, scheduled_purge_date = ?2 WHERE sequence = ?3",
+            params![
+                deletion.map(|deletion| deletion.date),
+                deletion.map(|deletion| deletion.scheduled_purge_date),
+                key.sequence
+            ],
+        )?;
+        Ok(self.publish(Key {
+            deletion,
+            ..key.clone()
+        }))
+    }
+
+    fn find(&self, name: &str) -> Option<Arc<Key>> {
+        self.keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&name.to_ascii_lowercase())
+            .cloned()
+    }
+
+    /// Held over every change, so that what a change reads is still true when it writes.
+    fn writer(&self) -> MutexGuard<'_, Connection> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, key: Key) -> Arc<Key> {
+        let key = Arc::new(key);
+        self.keys
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key.name.to_ascii_lowercase(), key.clone());
+        key
+    }
+}
+
+fn migrate(database: &Connection) -> Result<(), Error> {
+    let version: i64 = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match version {
+        // One transaction: a crash leaves either no schema or all of it.
+        0 => Ok(database.execute_batch(&format!("BEGIN; {SCHEMA} COMMIT;"))?),
+        SCHEMA_VERSION => Ok(()),
+        newer => Err(Error::SchemaTooNew(newer)),
+    }
+}
+
+fn load(
+    database: &Connection,
+    storage_key: &StorageKey,
+) -> Result<HashMap<String, Arc<Key>>, Error> {
+    let mut statement = database.prepare(
+        "SELECT sequence, name, deleted_date, scheduled_purge_date, id, metadata, sealed_private
+         FROM keys JOIN versions ON key_sequence = sequence ORDER BY sequence, ordinal",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut keys: HashMap<String, Key> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(1)?;
+        let date: Option<i64> = row.get(2)?;
+        let purge: Option<i64> = row.get(3)?;
+        let sequence = row.get(0)?;
+        let version = open_version(
+            row.get(4)?,
+            &row.get::<_, String>(5)?,
+            &row.get::<_, Vec<u8>>(6)?,
+            storage_key,
+        )?;
+        keys.entry(name.to_ascii_lowercase())
+            .or_insert_with(|| Key {
+                sequence,
+                name,
+                deletion: date
+                    .zip(purge)
+                    .map(|(date, scheduled_purge_date)| Deletion {
+                        date,
+                        scheduled_purge_date,
+                    }),
+                versions: Vec::new(),
+            })
+            .versions
+            .push(Arc::new(version));
+    }
+    Ok(keys
+        .into_iter()
+        .map(|(name, key)| (name, Arc::new(key)))
+        .collect())
+}
+
+fn open_version(
+    id: String,
+    metadata: &str,
+    sealed: &[u8],
+    storage_key: &StorageKey,
+) -> Result<KeyVersion, Error> {
+    let opened = serde_json::from_str::<Metadata>(metadata)
+        .ok()
+        .and_then(|metadata| {
+            let secret = storage_key.open_sealed(&id, sealed)?;
+            let material = KeyMaterial::from_private_bytes(metadata.kind, &secret).ok()?;
+            Some((metadata, material))
+        });
+    let Some((metadata, material)) = opened else {
+        return Err(Error::StoredKey(id));
+    };
+    Ok(KeyVersion {
+        id,
+        metadata,
+        material: Arc::new(material),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::Curve;
+
+    fn metadata() -> Metadata {
+        Metadata {
+            kind: KeyType::Ec,
+            key_ops: vec!["sign".to_owned()],
+            enabled: true,
+            exportable: false,
+            created: 1,
+            updated: 1,
+            nbf: None,
+            exp: None,
+            tags: None,
+        }
+    }
+
+    fn add(store: &Store, name: &str) -> Result<String, StoreError> {
+        let material = KeyMaterial::generate_ec(Curve::P256).unwrap();
+        store
+            .add_version(name, material, metadata())
+            .map(|(_, version)| version.id.clone())
+    }
+
+    #[test]
+    fn a_reopened_store_has_every_version_change_and_deletion() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::resolve(Some(folder.path().to_owned())).unwrap();
+        let store = Store::open(&data).unwrap();
+        let first = add(&store, "Key").unwrap();
+        let second = add(&store, "kEY").unwrap();
+        add(&store, "gone").unwrap();
+        store
+            .update_version("key", Some(&first), |metadata| metadata.enabled = false)
+            .unwrap();
+        store.delete("gone").unwrap();
+        drop(store);
+
+        let store = Store::open(&data).unwrap();
+        let key = store.active("key").unwrap();
+        assert_eq!(key.name, "Key");
+        assert_eq!(key.newest().id, second);
+        assert!(!key.version(Some(&first)).unwrap().metadata.enabled);
+        assert!(store.active("gone").is_none());
+        assert!(matches!(add(&store, "gone"), Err(StoreError::Deleted)));
+        store.recover("gone").unwrap();
+        store.delete("gone").unwrap();
+        store.purge("gone").unwrap();
+        add(&store, "gone").unwrap();
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::resolve(Some(folder.path().to_owned())).unwrap();
+        drop(Store::open(&data).unwrap());
+        Connection::open(data.file(FILE))
+            .unwrap()
+            .pragma_update(None, "user_version", 9)
+            .unwrap();
+        assert!(matches!(Store::open(&data), Err(Error::SchemaTooNew(9))));
+    }
+}

@@ -1,0 +1,218 @@
+//! The emulator's own CA, made at first start, and the server certificate, made anew at every start.
+//!
+//! Clients trust the CA file, so the server certificate may change with the names it has to carry.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use openssl::asn1::Asn1Time;
+use openssl::bn::{BigNum, MsbOption};
+use openssl::ec::{EcGroup, EcKey};
+use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::x509::extension::{
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
+    SubjectKeyIdentifier,
+};
+use openssl::x509::{X509, X509Builder, X509Name};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::data_dir::DataDir;
+use crate::error::Error;
+
+const CA_KEY: &str = "ca-key.pem";
+const CA_CERTIFICATE: &str = "ca.pem";
+const CA_DAYS: u32 = 3650;
+/// Apple's limit for server certificates, the strictest that clients apply.
+const SERVER_DAYS: u32 = 397;
+
+/// Names that every server certificate carries: the loopback, and the service's hosts, for clients with a hosts entry.
+const NAMES: [&str; 4] = ["localhost", "127.0.0.1", "::1", "*.managedhsm.azure.net"];
+
+struct Authority {
+    certificate: X509,
+    key: PKey<Private>,
+}
+
+/// A TLS 1.2 and 1.3 server for [`NAMES`] and `extra_names`, which offers HTTP/2 and HTTP/1.1.
+pub(crate) fn server_config(
+    data: &DataDir,
+    extra_names: &[String],
+) -> Result<Arc<rustls::ServerConfig>, Error> {
+    let authority = Authority::open(data)?;
+    let (certificate, key) = authority.issue(extra_names)?;
+    let chain = vec![
+        CertificateDer::from(certificate.to_der()?),
+        CertificateDer::from(authority.certificate.to_der()?),
+    ];
+    let key = PrivateKeyDer::Pkcs8(key.private_key_to_pkcs8()?.into());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+impl Authority {
+    fn open(data: &DataDir) -> Result<Self, Error> {
+        if let (Some(certificate), Some(key)) = (data.read(CA_CERTIFICATE)?, data.read(CA_KEY)?) {
+            return Ok(Self {
+                certificate: X509::from_pem(&certificate)?,
+                key: PKey::private_key_from_pem(&key)?,
+            });
+        }
+        let authority = Self::generate()?;
+        // The certificate last: clients look for it, and the pair only counts when both are there.
+        data.write(CA_KEY, &authority.key.private_key_to_pem_pkcs8()?)?;
+        data.write(CA_CERTIFICATE, &authority.certificate.to_pem()?)?;
+        Ok(authority)
+    }
+
+    fn generate() -> Result<Self, ErrorStack> {
+        let key = p256_key()?;
+        let name = common_name("managed-hsm-emulator CA (not an HSM)")?;
+        let mut builder = certificate(&name, &name, &key, CA_DAYS)?;
+        builder.append_extension(BasicConstraints::new().critical().ca().pathlen(0).build()?)?;
+        builder.append_extension(
+            KeyUsage::new()
+                .critical()
+                .key_cert_sign()
+                .crl_sign()
+                .build()?,
+        )?;
+        let identifier = SubjectKeyIdentifier::new().build(&builder.x509v3_context(None, None))?;
+        builder.append_extension(identifier)?;
+        builder.sign(&key, MessageDigest::sha256())?;
+        Ok(Self {
+            certificate: builder.build(),
+            key,
+        })
+    }
+
+    fn issue(&self, extra_names: &[String]) -> Result<(X509, PKey<Private>), Error> {
+        let key = p256_key()?;
+        let subject = common_name("managed-hsm-emulator")?;
+        let mut builder =
+            certificate(&subject, self.certificate.subject_name(), &key, SERVER_DAYS)?;
+        builder.append_extension(BasicConstraints::new().critical().build()?)?;
+        builder.append_extension(KeyUsage::new().critical().digital_signature().build()?)?;
+        builder.append_extension(ExtendedKeyUsage::new().server_auth().build()?)?;
+        let context = builder.x509v3_context(Some(&self.certificate), None);
+        let subject_key = SubjectKeyIdentifier::new().build(&context)?;
+        let issuer_key = AuthorityKeyIdentifier::new().keyid(true).build(&context)?;
+        let names = alternative_names(extra_names)?.build(&context)?;
+        for extension in [subject_key, issuer_key, names] {
+            builder.append_extension(extension)?;
+        }
+        builder.sign(&self.key, MessageDigest::sha256())?;
+        Ok((builder.build(), key))
+    }
+}
+
+fn p256_key() -> Result<PKey<Private>, ErrorStack> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
+    PKey::from_ec_key(EcKey::generate(&group)?)
+}
+
+fn common_name(name: &str) -> Result<X509Name, ErrorStack> {
+    let mut builder = X509Name::builder()?;
+    builder.append_entry_by_text("CN", name)?;
+    Ok(builder.build())
+}
+
+fn certificate(
+    subject: &openssl::x509::X509NameRef,
+    issuer: &openssl::x509::X509NameRef,
+    key: &PKey<Private>,
+    days: u32,
+) -> Result<X509Builder, ErrorStack> {
+    let mut serial = BigNum::new()?;
+    serial.rand(127, MsbOption::MAYBE_ZERO, false)?;
+    let mut builder = X509::builder()?;
+    builder.set_version(2)?;
+    builder.set_serial_number(serial.to_asn1_integer()?.as_ref())?;
+    builder.set_subject_name(subject)?;
+    builder.set_issuer_name(issuer)?;
+    // An hour back, for clients in containers and virtual machines whose clocks lag.
+    let start = Asn1Time::from_unix(crate::clock::unix_seconds() - 3600)?;
+    builder.set_not_before(start.as_ref())?;
+    builder.set_not_after(Asn1Time::days_from_now(days)?.as_ref())?;
+    builder.set_pubkey(key)?;
+    Ok(builder)
+}
+
+fn alternative_names(extra: &[String]) -> Result<SubjectAlternativeName, Error> {
+    let mut names = SubjectAlternativeName::new();
+    for name in NAMES.into_iter().chain(extra.iter().map(String::as_str)) {
+        if name.parse::<IpAddr>().is_ok() {
+            names.ip(name);
+        } else if is_dns_name(name) {
+            names.dns(name);
+        } else {
+            return Err(Error::ServerName(name.to_owned()));
+        }
+    }
+    Ok(names)
+}
+
+/// Also what keeps a name from being read by OpenSSL as configuration syntax.
+fn is_dns_name(name: &str) -> bool {
+    let labels = name.strip_prefix("*.").unwrap_or(name);
+    name.len() <= 253
+        && labels.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_authority_survives_a_restart_and_its_server_certificate_verifies() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::resolve(Some(folder.path().to_owned())).unwrap();
+        let first = Authority::open(&data).unwrap();
+        let again = Authority::open(&data).unwrap();
+        assert_eq!(
+            first.certificate.to_der().unwrap(),
+            again.certificate.to_der().unwrap()
+        );
+        let (certificate, _) = again.issue(&["hsm.example".to_owned()]).unwrap();
+        assert!(
+            certificate
+                .verify(&again.certificate.public_key().unwrap())
+                .unwrap()
+        );
+        let names = certificate.subject_alt_names().unwrap();
+        assert!(
+            names
+                .iter()
+                .any(|name| name.dnsname() == Some("hsm.example"))
+        );
+        assert!(
+            names
+                .iter()
+                .any(|name| name.ipaddress() == Some(&[127, 0, 0, 1]))
+        );
+    }
+
+    #[test]
+    fn names_that_no_certificate_can_carry_are_refused() {
+        for name in ["", "a b", "x,DNS:evil", "-a.example", "a..b", "a/b"] {
+            assert!(matches!(
+                alternative_names(&[name.to_owned()]),
+                Err(Error::ServerName(_))
+            ));
+        }
+    }
+}

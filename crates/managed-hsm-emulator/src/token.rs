@@ -1,0 +1,216 @@
+//! Bearer tokens: JWTs (RFC 7519) signed with RS256 by a key of the data folder, and the check of what callers send.
+
+use openssl::hash::MessageDigest;
+use openssl::pkey::{PKey, Private};
+use openssl::rsa::Rsa;
+use openssl::sign::{Signer, Verifier};
+use serde::{Deserialize, Serialize};
+
+use crate::algorithm::{decode_base64url, encode_base64url};
+use crate::clock::unix_seconds;
+use crate::data_dir::DataDir;
+use crate::error::Error;
+
+const FILE: &str = "token-key.pem";
+
+/// The audience of tokens for Managed HSM in the public cloud.
+pub const AUDIENCE: &str = "https://managedhsm.azure.net";
+
+/// The tenant that the 401 challenge and the tokens name.
+pub(crate) const TENANT: &str = "00000000-0000-0000-0000-000000000000";
+
+/// The principal of tokens minted by the command line: an administrator of the emulated HSM.
+const PRINCIPAL: &str = "00000000-0000-0000-0000-000000000001";
+
+/// The key that signs tokens. One folder's tokens are foreign to every other folder's emulator.
+pub struct TokenKey {
+    key: PKey<Private>,
+}
+
+/// Why a token was not accepted.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub(crate) enum TokenError {
+    Malformed,
+    Foreign,
+    Audience,
+    NotYetValid,
+    Expired,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    alg: String,
+    typ: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    aud: String,
+    exp: i64,
+    #[serde(default)]
+    iat: i64,
+    #[serde(default)]
+    iss: String,
+    nbf: Option<i64>,
+    #[serde(default)]
+    oid: String,
+    #[serde(default)]
+    sub: String,
+    #[serde(default)]
+    tid: String,
+    #[serde(default)]
+    ver: String,
+}
+
+impl TokenKey {
+    /// Reads the folder's token key.
+    ///
+    /// # Errors
+    /// [`Error::NeverServed`] when no emulator has made it yet; [`Error::File`] and [`Error::OpenSsl`] when it can't be
+    /// read.
+    pub fn read(data: &DataDir) -> Result<Self, Error> {
+        let pem = data
+            .read(FILE)?
+            .ok_or_else(|| Error::NeverServed(data.path().to_owned()))?;
+        Ok(Self {
+            key: PKey::private_key_from_pem(&pem)?,
+        })
+    }
+
+    /// Reads the folder's token key, or makes it at first start.
+    pub(crate) fn open(data: &DataDir) -> Result<Self, Error> {
+        match Self::read(data) {
+            Err(Error::NeverServed(_)) => {
+                let key = Self::generate()?;
+                data.write(FILE, &key.key.private_key_to_pem_pkcs8()?)?;
+                Ok(key)
+            }
+            read => read,
+        }
+    }
+
+    fn generate() -> Result<Self, Error> {
+        Ok(Self {
+            key: PKey::from_rsa(Rsa::generate(2048)?)?,
+        })
+    }
+
+    /// Mints a token for `audience` that expires `expires_in` seconds from now; a negative number makes one that has
+    /// expired already.
+    ///
+    /// # Errors
+    /// [`Error::OpenSsl`] when signing fails.
+    pub fn mint(&self, audience: &str, expires_in: i64) -> Result<String, Error> {
+        let now = unix_seconds();
+        let exp = now.saturating_add(expires_in);
+        let claims = Claims {
+            aud: audience.to_owned(),
+            exp,
+            iat: now.min(exp),
+            iss: format!("https://sts.windows.net/{TENANT}/"),
+            nbf: Some(now.min(exp)),
+            oid: PRINCIPAL.to_owned(),
+            sub: PRINCIPAL.to_owned(),
+            tid: TENANT.to_owned(),
+            ver: "1.0".to_owned(),
+        };
+        let header = Header {
+            alg: "RS256".to_owned(),
+            typ: Some("JWT".to_owned()),
+        };
+        let part = |json: serde_json::Result<Vec<u8>>| json.map(|json| encode_base64url(&json));
+        let signed = part(serde_json::to_vec(&header))
+            .and_then(|header| Ok(format!("{header}.{}", part(serde_json::to_vec(&claims))?)))
+            .map_err(std::io::Error::from)?;
+        let mut signer = Signer::new(MessageDigest::sha256(), &self.key)?;
+        let signature = signer.sign_oneshot_to_vec(signed.as_bytes())?;
+        Ok(format!("{signed}.{}", encode_base64url(&signature)))
+    }
+
+    /// Whether a caller who sends `token` may use the HSM now.
+    pub(crate) fn check(&self, token: &str) -> Result<(), TokenError> {
+        let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
+        let (header, claims) = signed.split_once('.').ok_or(TokenError::Malformed)?;
+        let header: Header = parse_part(header)?;
+        let claims: Claims = parse_part(claims)?;
+        let signature = decode_base64url(signature).ok_or(TokenError::Malformed)?;
+        // Any other algorithm, "none" above all, would let the caller choose how weakly it is checked.
+        if header.alg != "RS256" || !self.signed(signed.as_bytes(), &signature) {
+            return Err(TokenError::Foreign);
+        }
+        if claims.aud.trim_end_matches('/') != AUDIENCE {
+            return Err(TokenError::Audience);
+        }
+        let now = unix_seconds();
+        if claims.exp <= now {
+            return Err(TokenError::Expired);
+        }
+        if claims.nbf.is_some_and(|nbf| nbf > now) {
+            return Err(TokenError::NotYetValid);
+        }
+        Ok(())
+    }
+
+    fn signed(&self, data: &[u8], signature: &[u8]) -> bool {
+        Verifier::new(MessageDigest::sha256(), &self.key)
+            .and_then(|mut verifier| verifier.verify_oneshot(signature, data))
+            .unwrap_or(false)
+    }
+}
+
+fn parse_part<T: for<'a> Deserialize<'a>>(part: &str) -> Result<T, TokenError> {
+    let json = decode_base64url(part).ok_or(TokenError::Malformed)?;
+    serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minted_token_is_accepted_until_it_expires() {
+        let key = TokenKey::generate().unwrap();
+        assert_eq!(key.check(&key.mint(AUDIENCE, 60).unwrap()), Ok(()));
+        assert_eq!(
+            key.check(&key.mint("https://managedhsm.azure.net/", 60).unwrap()),
+            Ok(())
+        );
+        assert_eq!(
+            key.check(&key.mint(AUDIENCE, -1).unwrap()),
+            Err(TokenError::Expired)
+        );
+        assert_eq!(
+            key.check(&key.mint(AUDIENCE, i64::MIN).unwrap()),
+            Err(TokenError::Expired)
+        );
+    }
+
+    #[test]
+    fn tokens_of_others_are_refused() {
+        let key = TokenKey::generate().unwrap();
+        let foreign = TokenKey::generate().unwrap().mint(AUDIENCE, 60).unwrap();
+        assert_eq!(key.check(&foreign), Err(TokenError::Foreign));
+        let vault = key.mint("https://vault.azure.net", 60).unwrap();
+        assert_eq!(key.check(&vault), Err(TokenError::Audience));
+    }
+
+    #[test]
+    fn an_unsigned_token_is_refused() {
+        let key = TokenKey::generate().unwrap();
+        let minted = key.mint(AUDIENCE, 60).unwrap();
+        let claims = minted.split('.').nth(1).unwrap();
+        let none = encode_base64url(br#"{"alg":"none"}"#);
+        assert_eq!(
+            key.check(&format!("{none}.{claims}.")),
+            Err(TokenError::Foreign)
+        );
+    }
+
+    #[test]
+    fn what_is_no_jwt_is_malformed() {
+        let key = TokenKey::generate().unwrap();
+        for token in ["", "a", "a.b", "a.b.c", "..", "e30.e30.", "a.b.c.d"] {
+            assert_eq!(key.check(token), Err(TokenError::Malformed), "{token}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What was answered with 200 outlives the process.
+
+use serde_json::json;
+
+use crate::running::Emulator;
+
+#[tokio::test]
+async fn every_key_that_was_answered_is_there_after_kill_9() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let mut kept = Vec::new();
+    for (index, crv) in ["P-256", "P-384", "P-521", "P-256K"]
+        .iter()
+        .cycle()
+        .take(12)
+        .enumerate()
+    {
+        let path = format!("/keys/key-{index}/create");
+        let body = json!({"kty": "EC", "crv": crv, "tags": {"index": index.to_string()}});
+        kept.push(emulator.post(&path, body).await.success());
+    }
+    let rotated = emulator
+        .post("/keys/key-0/rotate", json!({}))
+        .await
+        .success();
+    emulator.delete("/keys/key-1").await.success();
+    emulator.kill();
+
+    let emulator = Emulator::start(folder.path());
+    for (index, before) in kept.iter().enumerate() {
+        if index == 1 {
+            assert_eq!(emulator.get("/keys/key-1").await.status, 404);
+            let recovered = emulator.post("/deletedkeys/key-1/recover", json!({})).await;
+            recovered.success();
+        }
+        let kid = before["key"]["kid"].as_str().unwrap();
+        let version = kid.rsplit_once('/').unwrap().1;
+        let after = emulator
+            .get(&format!("/keys/key-{index}/{version}"))
+            .await
+            .success();
+        for member in ["crv", "x", "y"] {
+            assert_eq!(after["key"][member], before["key"][member]);
+        }
+        assert_eq!(after["tags"], before["tags"]);
+        assert_eq!(after["attributes"], before["attributes"]);
+    }
+    let newest = emulator.get("/keys/key-0").await.success();
+    assert_eq!(newest["key"]["x"], rotated["key"]["x"]);
+}
+
+#[tokio::test]
+async fn the_database_alone_does_not_give_private_keys_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    // The prefix of every PKCS#8 structure with a P-256 key (RFC 5958, RFC 5480).
+    let mark = [
+        0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    ];
+    emulator
+        .post("/keys/k/create", json!({"kty": "EC"}))
+        .await
+        .success();
+    let data = emulator.data().to_owned();
+    emulator.kill();
+    for file in ["keys.sqlite3", "keys.sqlite3-wal"] {
+        let bytes = std::fs::read(data.join(file)).unwrap_or_default();
+        assert!(
+            !bytes.windows(mark.len()).any(|window| window == mark),
+            "{file}"
+        );
+    }
+}

@@ -1,0 +1,10 @@
+//! Starts the built program on a folder of its own and talks to it as its clients do.
+#![forbid(unsafe_code)]
+
+mod authentication;
+mod command_line;
+mod durability;
+mod keys;
+mod recorded_traffic;
+mod running;
+mod signatures;

@@ -1,0 +1,170 @@
+//! An emulator process for one test, and a client that trusts it.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Method, StatusCode};
+use serde_json::Value;
+
+/// The program with its arguments, on `data`.
+pub(crate) fn program(command: &str, data: &Path) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_managed-hsm-emulator"));
+    program.arg(command).arg("--data-dir").arg(data);
+    program
+}
+
+pub(crate) fn text(output: &[u8]) -> String {
+    String::from_utf8(output.to_vec()).unwrap()
+}
+
+pub(crate) struct Emulator {
+    process: Child,
+    data: PathBuf,
+    log: PathBuf,
+    pub(crate) url: String,
+    client: Client,
+    token: String,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    pub(crate) fn success(self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.body);
+        self.json()
+    }
+
+    pub(crate) fn error(&self) -> (u16, String, String) {
+        let json = self.json();
+        let member = |name: &str| json["error"][name].as_str().unwrap().to_owned();
+        (self.status.as_u16(), member("code"), member("message"))
+    }
+}
+
+impl Emulator {
+    /// Starts one on the folder `emulator` in `folder`, and waits until it says that it is ready.
+    pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    pub(crate) fn start_with(folder: &Path, arguments: &[&str]) -> Self {
+        let data = folder.join("emulator");
+        let log = folder.join("log");
+        let mut process = program("serve", &data)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let greeting = lines.next().unwrap().unwrap();
+        assert!(greeting.contains("not an HSM"), "{greeting}");
+        let url = lines.next().unwrap().unwrap();
+        let token = program("token", &data).output().unwrap();
+        let ca = fs::read(data.join("ca.pem")).unwrap();
+        let client = Client::builder()
+            .tls_certs_only([reqwest::Certificate::from_pem(&ca).unwrap()])
+            .build()
+            .unwrap();
+        Self {
+            process,
+            data,
+            log,
+            url,
+            client,
+            token: text(&token.stdout).trim().to_owned(),
+        }
+    }
+
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// What a command that finds the emulator by its folder prints.
+    pub(crate) fn run(&self, command: &str, arguments: &[&str]) -> Output {
+        program(command, &self.data)
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    pub(crate) fn stop(mut self) -> ExitStatus {
+        let killed = Command::new("kill")
+            .arg("-TERM")
+            .arg(self.process.id().to_string())
+            .status()
+            .unwrap();
+        assert!(killed.success());
+        self.process.wait().unwrap()
+    }
+
+    /// As `kill -9` does.
+    pub(crate) fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: Option<String>,
+    ) -> Answer {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        if let Some(token) = token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        if let Some(body) = body {
+            request = request
+                .header("Content-Type", "application/json")
+                .body(body);
+        }
+        let response = request.send().await.unwrap();
+        Answer {
+            status: response.status(),
+            headers: response.headers().clone(),
+            body: response.text().await.unwrap(),
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, Some(&self.token), None).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", path, Some(&self.token), None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call("POST", path, Some(body)).await
+    }
+
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+        let body = body.map(|body| body.to_string());
+        self.send(method, path, Some(&self.token), body).await
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

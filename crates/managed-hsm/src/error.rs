@@ -1,0 +1,121 @@
+//! Why a request failed, in sentences for a person. No variant ever holds a token.
+
+use std::time::Duration;
+
+/// A failure of the client.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// A setting can't be used.
+    #[error("the setting {variable} can't be used: {problem}")]
+    Settings {
+        /// The environment variable.
+        variable: &'static str,
+        /// What is wrong with its value, and what to do.
+        problem: String,
+    },
+    /// There is no access token.
+    #[error(
+        "there is no access token for the HSM: set AZURE_CLI_ACCESS_TOKEN to the output of \
+         'az account get-access-token --resource https://managedhsm.azure.net --query accessToken -o tsv'"
+    )]
+    NoToken,
+    /// The access token has expired; no request was made.
+    #[error(
+        "the access token in AZURE_CLI_ACCESS_TOKEN expired at {at}: get another with \
+         'az account get-access-token --resource https://managedhsm.azure.net --query accessToken -o tsv'"
+    )]
+    TokenExpired {
+        /// When it expired (RFC 3339, UTC).
+        at: String,
+    },
+    /// The service did not accept the access token.
+    #[error(
+        "{operation} {key}: the HSM did not accept the access token (HTTP 401: {message}; request id {request_id}): get \
+         another with 'az account get-access-token --resource https://managedhsm.azure.net --query accessToken -o tsv'"
+    )]
+    Unauthorized {
+        /// What was asked for.
+        operation: &'static str,
+        /// The key.
+        key: String,
+        /// The service's message.
+        message: String,
+        /// The service's `x-ms-request-id`.
+        request_id: String,
+    },
+    /// The service refused the request.
+    #[error(
+        "{operation} {key}: the HSM answered HTTP {status} {code}: {message} (request id {request_id}){}",
+        remedy(code)
+    )]
+    Service {
+        /// What was asked for.
+        operation: &'static str,
+        /// The key.
+        key: String,
+        /// HTTP status.
+        status: u16,
+        /// The service's error code.
+        code: String,
+        /// The service's message.
+        message: String,
+        /// The service's `x-ms-request-id`.
+        request_id: String,
+    },
+    /// No answer could be had from the service's address.
+    #[error("{operation} {key}: can't reach {endpoint}: {problem}: {remedy}")]
+    Connect {
+        /// What was asked for.
+        operation: &'static str,
+        /// The key.
+        key: String,
+        /// Where the request was to go.
+        endpoint: String,
+        /// What failed.
+        problem: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The operation did not end in time.
+    #[error("{operation} {key}: no answer from {endpoint} within {} s: check the network and the HSM's load", after.as_secs_f32())]
+    Timeout {
+        /// What was asked for.
+        operation: &'static str,
+        /// The key.
+        key: String,
+        /// Where the request went.
+        endpoint: String,
+        /// The deadline.
+        after: Duration,
+    },
+    /// The service's answer makes no sense.
+    #[error(
+        "{operation} {key}: the answer from {endpoint} can't be used: {problem}: check that this address is a Managed HSM"
+    )]
+    Response {
+        /// What was asked for.
+        operation: &'static str,
+        /// The key.
+        key: String,
+        /// Where the answer came from.
+        endpoint: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// This process can't make requests.
+    #[error("the I/O thread is not available: {0}")]
+    Io(String),
+}
+
+/// What to do about one of the service's error codes.
+fn remedy(code: &str) -> &'static str {
+    match code {
+        "KeyNotFound" => ": check the key's name and version, and that the vault is the right one",
+        "AccessDenied" => {
+            ": ask for a role with this permission, such as 'Managed HSM Crypto User', at the scope of the key"
+        }
+        "Forbidden" => ": check the key's attributes (enabled, nbf, exp) and key_ops",
+        "Throttled" => ": the HSM is asked for more than it can do; try again later",
+        _ => "",
+    }
+}

@@ -1,0 +1,125 @@
+//! The I/O thread: one for each process, started when first needed and, after a fork, again by the child.
+//!
+//! No lock is taken on the way to it, since a lock might be held, at the moment of a fork, by a thread that the child
+//! doesn't have. What a child finds of its parent is never touched, not even dropped: dropping a TLS connection would
+//! write a close_notify on the parent's socket.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use crate::error::Error;
+
+type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+enum Message {
+    Run(Job),
+    Stop,
+}
+
+/// The I/O thread of a process.
+pub(crate) struct IoThread {
+    process: u32,
+    messages: UnboundedSender<Message>,
+    /// Disconnected when the thread is over.
+    ended: std::sync::Mutex<Receiver<()>>,
+}
+
+static CURRENT: ArcSwapOption<IoThread> = ArcSwapOption::const_empty();
+
+/// How long [`IoThread::stop`] waits for the thread.
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+
+impl IoThread {
+    /// This process's thread; starts it if there is none.
+    pub(crate) fn current() -> Result<Arc<Self>, Error> {
+        loop {
+            let seen = CURRENT.load();
+            if let Some(thread) = seen.as_ref()
+                && thread.belongs_to_this_process()
+            {
+                return Ok(Arc::clone(thread));
+            }
+            let started = Arc::new(Self::start()?);
+            if let Some(parents) = seen.as_ref() {
+                std::mem::forget(Arc::clone(parents));
+            }
+            let previous = CURRENT.compare_and_swap(&*seen, Some(Arc::clone(&started)));
+            let unchanged = match (previous.as_ref(), seen.as_ref()) {
+                (Some(previous), Some(seen)) => Arc::ptr_eq(previous, seen),
+                (None, None) => true,
+                _ => false,
+            };
+            if unchanged {
+                return Ok(started);
+            }
+            // Another thread was faster. Dropping ours ends it.
+        }
+    }
+
+    /// Whether the thread runs in this process, rather than in one that this was forked from.
+    pub(crate) fn belongs_to_this_process(&self) -> bool {
+        self.process == std::process::id()
+    }
+
+    /// Runs a job on the thread.
+    pub(crate) fn spawn(
+        &self,
+        job: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), Error> {
+        self.messages
+            .send(Message::Run(Box::pin(job)))
+            .map_err(|_| Error::Io("it has ended".to_owned()))
+    }
+
+    /// Ends this process's thread, if it has one, within a bounded time. The next request starts another.
+    pub(crate) fn stop() {
+        let seen = CURRENT.load_full();
+        let Some(thread) = seen.filter(|thread| thread.belongs_to_this_process()) else {
+            return;
+        };
+        CURRENT.compare_and_swap(&thread, None::<Arc<Self>>);
+        if thread.messages.send(Message::Stop).is_err() {
+            return;
+        }
+        if let Ok(ended) = thread.ended.lock()
+            && ended.recv_timeout(STOP_TIMEOUT) == Err(RecvTimeoutError::Timeout)
+        {
+            log::warn!("the I/O thread did not end within {STOP_TIMEOUT:?}");
+        }
+    }
+
+    fn start() -> Result<Self, Error> {
+        let unavailable = |error: std::io::Error| Error::Io(error.to_string());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(unavailable)?;
+        let (messages, mut inbox) = unbounded_channel();
+        let (ending, ended) = sync_channel(0);
+        std::thread::Builder::new()
+            .name("akv-io".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    while let Some(Message::Run(job)) = inbox.recv().await {
+                        tokio::spawn(job);
+                    }
+                });
+                // A name look-up may be under way in the runtime's own thread pool: nobody waits for it.
+                runtime.shutdown_background();
+                drop(ending);
+            })
+            .map_err(unavailable)?;
+        Ok(Self {
+            process: std::process::id(),
+            messages,
+            ended: std::sync::Mutex::new(ended),
+        })
+    }
+}

@@ -1,0 +1,164 @@
+//! Keys as the service describes them.
+
+use std::fmt;
+
+use crate::uri::{KeyName, KeyUri, KeyVersion, VaultName};
+
+/// A key pinned to a version: what every private-key operation names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KeyId {
+    /// The HSM.
+    pub vault: VaultName,
+    /// The key.
+    pub name: KeyName,
+    /// The version.
+    pub version: KeyVersion,
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        KeyUri::from(self.clone()).fmt(f)
+    }
+}
+
+impl From<KeyId> for KeyUri {
+    fn from(id: KeyId) -> Self {
+        Self {
+            vault: id.vault,
+            key: id.name,
+            version: Some(id.version),
+        }
+    }
+}
+
+/// An elliptic curve of the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Curve {
+    /// NIST P-256 (secp256r1).
+    P256,
+    /// NIST P-384 (secp384r1).
+    P384,
+    /// NIST P-521 (secp521r1).
+    P521,
+    /// secp256k1.
+    P256K,
+}
+
+impl Curve {
+    const ALL: [Self; 4] = [Self::P256, Self::P384, Self::P521, Self::P256K];
+
+    /// Length of a coordinate, of r and of s, in bytes.
+    pub const fn coordinate_len(self) -> usize {
+        match self {
+            Self::P256 | Self::P256K => 32,
+            Self::P384 => 48,
+            Self::P521 => 66,
+        }
+    }
+
+    /// The curve's name in a JSON Web Key.
+    pub const fn jwk_name(self) -> &'static str {
+        match self {
+            Self::P256 => "P-256",
+            Self::P384 => "P-384",
+            Self::P521 => "P-521",
+            Self::P256K => "P-256K",
+        }
+    }
+
+    pub(crate) fn from_jwk_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|curve| curve.jwk_name() == name)
+    }
+}
+
+/// The public part of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PublicKey {
+    /// An RSA key: modulus and public exponent, most significant byte first, without leading zeros.
+    Rsa {
+        /// Modulus.
+        n: Vec<u8>,
+        /// Public exponent.
+        e: Vec<u8>,
+    },
+    /// A point, each coordinate of the curve's length.
+    Ec {
+        /// The curve.
+        curve: Curve,
+        /// x coordinate.
+        x: Vec<u8>,
+        /// y coordinate.
+        y: Vec<u8>,
+    },
+    /// A symmetric key, which has no public part.
+    Oct,
+}
+
+/// An operation that a key's `key_ops` permit.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum KeyOperation {
+    /// `sign`
+    Sign,
+    /// `verify`
+    Verify,
+    /// `encrypt`
+    Encrypt,
+    /// `decrypt`
+    Decrypt,
+    /// `wrapKey`
+    WrapKey,
+    /// `unwrapKey`
+    UnwrapKey,
+    /// One that this client has no use for.
+    Other(String),
+}
+
+impl fmt::Display for KeyOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sign => "sign",
+            Self::Verify => "verify",
+            Self::Encrypt => "encrypt",
+            Self::Decrypt => "decrypt",
+            Self::WrapKey => "wrapKey",
+            Self::UnwrapKey => "unwrapKey",
+            Self::Other(name) => name,
+        })
+    }
+}
+
+impl From<String> for KeyOperation {
+    fn from(name: String) -> Self {
+        match name.as_str() {
+            "sign" => Self::Sign,
+            "verify" => Self::Verify,
+            "encrypt" => Self::Encrypt,
+            "decrypt" => Self::Decrypt,
+            "wrapKey" => Self::WrapKey,
+            "unwrapKey" => Self::UnwrapKey,
+            _ => Self::Other(name),
+        }
+    }
+}
+
+/// A key of the HSM, without its private part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The key, pinned to the version that the service answered with.
+    pub id: KeyId,
+    /// The service's own identifier, `https://<host>/keys/<name>/<version>`.
+    pub kid: String,
+    /// The public part.
+    pub public: PublicKey,
+    /// What the key may be used for.
+    pub operations: Vec<KeyOperation>,
+    /// Whether the key may be used at all.
+    pub enabled: bool,
+}
+
+impl Key {
+    /// Whether the key's `key_ops` hold an operation.
+    pub fn permits(&self, operation: &KeyOperation) -> bool {
+        self.operations.contains(operation)
+    }
+}

@@ -1,0 +1,278 @@
+//! The bodies of requests and answers.
+
+use base64::Engine;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde::Deserialize;
+
+use crate::algorithm::SignatureAlgorithm;
+use crate::key::{Curve, Key, KeyId, KeyOperation, PublicKey};
+use crate::uri::{KeyName, KeyUri, KeyVersion};
+
+/// base64url; never padded when written, either way when read.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+#[derive(Deserialize)]
+struct KeyBundle {
+    key: JsonWebKey,
+    attributes: Option<Attributes>,
+}
+
+#[derive(Deserialize)]
+struct JsonWebKey {
+    kid: String,
+    kty: String,
+    #[serde(default)]
+    key_ops: Vec<String>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Attributes {
+    enabled: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct SignAnswer {
+    kid: Option<String>,
+    value: String,
+}
+
+#[derive(Deserialize)]
+struct ErrorAnswer {
+    error: ErrorBody,
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    code: String,
+    message: String,
+}
+
+/// The service's error code and message, if the body holds them.
+pub(crate) fn service_error(body: &[u8]) -> Option<(String, String)> {
+    let answer: ErrorAnswer = serde_json::from_slice(body).ok()?;
+    Some((answer.error.code, answer.error.message))
+}
+
+/// Body of a sign request.
+pub(crate) fn sign_request(algorithm: SignatureAlgorithm, digest: &[u8]) -> Vec<u8> {
+    let mut body = format!(r#"{{"alg":"{}","value":""#, algorithm.jwa_name());
+    BASE64.encode_string(digest, &mut body);
+    body.push_str("\"}");
+    body.into_bytes()
+}
+
+/// The signature in an answer to a sign request for `key`.
+pub(crate) fn signature(body: &[u8], key: &KeyId) -> Result<Vec<u8>, String> {
+    let answer: SignAnswer = parse(body)?;
+    let version = answer.kid.as_deref().and_then(|kid| kid.rsplit('/').next());
+    if version.is_some_and(|version| !version.eq_ignore_ascii_case(key.version.as_str())) {
+        return Err(format!(
+            "it is by version {} of the key",
+            version.unwrap_or_default()
+        ));
+    }
+    bytes("value", &answer.value)
+}
+
+/// The key in an answer to a request for `uri`.
+pub(crate) fn key(body: &[u8], uri: &KeyUri) -> Result<Key, String> {
+    let bundle: KeyBundle = parse(body)?;
+    let jwk = bundle.key;
+    Ok(Key {
+        id: pinned(&jwk.kid, uri)?,
+        public: public_key(&jwk)?,
+        operations: jwk.key_ops.into_iter().map(KeyOperation::from).collect(),
+        enabled: bundle
+            .attributes
+            .and_then(|attributes| attributes.enabled)
+            .unwrap_or(true),
+        kid: jwk.kid,
+    })
+}
+
+/// The key that was asked for, with the version that the answer names.
+fn pinned(kid: &str, uri: &KeyUri) -> Result<KeyId, String> {
+    let mut segments = kid.rsplit('/');
+    let (version, name) = (
+        segments.next().unwrap_or_default(),
+        segments.next().unwrap_or_default(),
+    );
+    let version: KeyVersion = version
+        .parse()
+        .map_err(|_| format!("its kid '{kid}' has no version"))?;
+    let name: KeyName = name
+        .parse()
+        .map_err(|_| format!("its kid '{kid}' has no key name"))?;
+    let same_version = |asked: &KeyVersion| asked.as_str().eq_ignore_ascii_case(version.as_str());
+    if !name.as_str().eq_ignore_ascii_case(uri.key.as_str())
+        || !uri.version.as_ref().is_none_or(same_version)
+    {
+        return Err(format!("its kid '{kid}' is another key's"));
+    }
+    Ok(KeyId {
+        vault: uri.vault.clone(),
+        name: uri.key.clone(),
+        version,
+    })
+}
+
+fn public_key(jwk: &JsonWebKey) -> Result<PublicKey, String> {
+    let field = |name: &str, value: &Option<String>| match value {
+        Some(value) => bytes(name, value),
+        None => Err(format!("the key has no '{name}'")),
+    };
+    match jwk.kty.as_str() {
+        "RSA-HSM" | "RSA" => {
+            let (n, e) = (unsigned(field("n", &jwk.n)?), unsigned(field("e", &jwk.e)?));
+            let odd = |number: &[u8]| number.last().is_some_and(|byte| byte & 1 == 1);
+            if !odd(&n) || !odd(&e) || !(128..=2048).contains(&n.len()) || e.len() > 8 || e == [1] {
+                return Err("the key's 'n' and 'e' are not an RSA public key".to_owned());
+            }
+            Ok(PublicKey::Rsa { n, e })
+        }
+        "EC-HSM" | "EC" => {
+            let name = jwk.crv.as_deref().unwrap_or_default();
+            let curve = Curve::from_jwk_name(name)
+                .ok_or_else(|| format!("the key's curve '{name}' is unknown"))?;
+            let coordinate =
+                |name, value| padded(name, field(name, value)?, curve.coordinate_len());
+            Ok(PublicKey::Ec {
+                curve,
+                x: coordinate("x", &jwk.x)?,
+                y: coordinate("y", &jwk.y)?,
+            })
+        }
+        "oct-HSM" | "oct" => Ok(PublicKey::Oct),
+        other => Err(format!("the key's type '{other}' is unknown")),
+    }
+}
+
+fn unsigned(mut number: Vec<u8>) -> Vec<u8> {
+    let zeros = number.iter().take_while(|&&byte| byte == 0).count();
+    number.drain(..zeros);
+    number
+}
+
+fn padded(name: &str, coordinate: Vec<u8>, len: usize) -> Result<Vec<u8>, String> {
+    let coordinate = unsigned(coordinate);
+    let missing = len
+        .checked_sub(coordinate.len())
+        .ok_or_else(|| format!("the key's '{name}' is longer than {len} bytes"))?;
+    let mut padded = vec![0; missing];
+    padded.extend(coordinate);
+    Ok(padded)
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
+    serde_json::from_slice(body)
+        .map_err(|error| format!("it is not the JSON that is expected ({error})"))
+}
+
+fn bytes(name: &str, value: &str) -> Result<Vec<u8>, String> {
+    BASE64
+        .decode(value)
+        .map_err(|_| format!("its '{name}' is not base64url"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VERSION: &str = "68b1416e5f6b4d23ab6806d934a09a8b";
+
+    fn uri() -> KeyUri {
+        "managedhsm:MyHSM:k".parse().unwrap()
+    }
+
+    fn bundle(key: &str) -> Vec<u8> {
+        format!(r#"{{"attributes":{{"enabled":true}},"key":{{"kid":"https://h/keys/k/{VERSION}",{key}}}}}"#).into_bytes()
+    }
+
+    #[test]
+    fn a_recorded_ec_key_is_read_and_pinned() {
+        // x and y as in Azure/azure-sdk-for-go, azkeys recording TestSignVerify/MHSM.
+        let body = bundle(
+            r#""kty":"EC-HSM","crv":"P-256K","key_ops":["sign","verify"],
+               "x":"H1LSGIWeoJRwkaEyKOs0wkXvuRhLTOHWJLt0OVEHGoU","y":"Uy7XFE4NvoimRM_uLiRMIEpJpSAD-8kDx3YHw3WeG50""#,
+        );
+        let key = key(&body, &uri()).unwrap();
+        assert_eq!(key.id.version.as_str(), VERSION);
+        assert!(key.permits(&KeyOperation::Sign) && !key.permits(&KeyOperation::Decrypt));
+        assert!(matches!(
+            key.public,
+            PublicKey::Ec {
+                curve: Curve::P256K,
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn coordinates_get_their_full_length_back() {
+        let body = bundle(r#""kty":"EC-HSM","crv":"P-256","x":"AQ","y":"AgM""#);
+        let PublicKey::Ec { x, y, .. } = key(&body, &uri()).unwrap().public else {
+            panic!("not an EC key")
+        };
+        assert_eq!((x.len(), x[31], y[30], y[31]), (32, 1, 2, 3));
+    }
+
+    #[test]
+    fn answers_that_are_not_the_key_asked_for_are_refused() {
+        let rsa = r#""kty":"RSA-HSM","n":"AQAB","e":"AQAB""#;
+        let cases: [(&[u8], &str); 9] = [
+            (b"", "not the JSON"),
+            (b"[]", "not the JSON"),
+            (br#"{"key":{"kid":"https://h/keys/k/123","kty":"oct"}}"#, "has no version"),
+            (&bundle(rsa), "not an RSA public key"),
+            (&bundle(r#""kty":"RSA","n":"A A","e":"AQAB""#), "not base64url"),
+            (&bundle(r#""kty":"RSA","e":"AQAB""#), "no 'n'"),
+            (&bundle(r#""kty":"EC","crv":"P-257""#), "curve 'P-257' is unknown"),
+            (&bundle(r#""kty":"OKP""#), "type 'OKP' is unknown"),
+            (
+                br#"{"key":{"kid":"https://h/keys/other/68b1416e5f6b4d23ab6806d934a09a8b","kty":"oct"}}"#,
+                "another key's",
+            ),
+        ];
+        for (body, expected) in cases {
+            let problem = key(body, &uri()).unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_signature_by_another_version_is_refused() {
+        let id = KeyId {
+            vault: uri().vault,
+            name: uri().key,
+            version: VERSION.parse().unwrap(),
+        };
+        let answer = |version| {
+            format!(r#"{{"kid":"https://h/keys/k/{version}","value":"AQI"}}"#).into_bytes()
+        };
+        assert_eq!(signature(&answer(VERSION), &id), Ok(vec![1, 2]));
+        assert!(
+            signature(&answer("0123456789abcdef0123456789abcdef"), &id)
+                .unwrap_err()
+                .contains("by version")
+        );
+    }
+
+    #[test]
+    fn a_sign_request_is_compact_and_unpadded() {
+        assert_eq!(
+            sign_request(SignatureAlgorithm::Es256, &[0xff; 4]),
+            br#"{"alg":"ES256","value":"_____w"}"#
+        );
+    }
+}
