@@ -44,6 +44,10 @@ pub(crate) enum Error {
         problem: String,
         remedy: &'static str,
     },
+    #[error(
+        "a software key was asked for, and no other provider makes such keys: load the 'default' provider as well"
+    )]
+    NoSoftwareKeys,
     #[error("internal error, please report it: {0}")]
     Internal(String),
 }
@@ -64,6 +68,7 @@ pub(crate) enum Reason {
     BufferTooSmall,
     InvalidDigestLength,
     WrongSignature,
+    NoSoftwareKeys,
     Internal,
 }
 
@@ -82,6 +87,7 @@ impl Error {
             Self::BufferTooSmall { .. } => Reason::BufferTooSmall,
             Self::DigestLength { .. } => Reason::InvalidDigestLength,
             Self::WrongSignature { .. } => Reason::WrongSignature,
+            Self::NoSoftwareKeys => Reason::NoSoftwareKeys,
             Self::Internal(_) => Reason::Internal,
         }
     }

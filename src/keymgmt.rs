@@ -172,5 +172,9 @@ pub(crate) mod tables {
     pub(crate) static EC_DOMAIN: &[Param] = descriptors! {
         GROUP => PARAM_UTF8_STRING,
     };
+    /// Of software keys that another provider holds for us: a TLS peer's public key goes in this way.
+    pub(crate) static SETTABLE: &[Param] = descriptors! {
+        ENCODED_PUB => PARAM_OCTET_STRING,
+    };
     pub(crate) static NOTHING: &[Param] = descriptors! {};
 }

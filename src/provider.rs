@@ -6,11 +6,14 @@ use managed_hsm::{Client, Settings};
 
 use crate::error::Error;
 use crate::openssl::core::Core;
+use crate::openssl::neighbour::Neighbours;
 
 /// One loaded provider, in one OpenSSL library context.
 pub(crate) struct Provider {
     /// OpenSSL's upcalls.
     pub(crate) core: Core,
+    /// The providers that software keys are left to.
+    pub(crate) neighbours: Neighbours,
     client: OnceLock<Client>,
 }
 
@@ -22,9 +25,10 @@ impl std::fmt::Debug for Provider {
 
 impl Provider {
     /// A context that has started and read nothing yet.
-    pub(crate) fn new(core: Core) -> Self {
+    pub(crate) fn new(core: Core, neighbours: Neighbours) -> Self {
         Self {
             core,
+            neighbours,
             client: OnceLock::new(),
         }
     }

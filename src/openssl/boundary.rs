@@ -5,6 +5,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::core::Core;
+use super::ffi::Param;
 use crate::error::Error;
 
 /// A C return type with the value that means failure.
@@ -15,6 +16,16 @@ pub(crate) trait Returned {
 impl Returned for c_int {
     fn failure() -> Self {
         0
+    }
+}
+
+impl Returned for () {
+    fn failure() -> Self {}
+}
+
+impl Returned for *const Param {
+    fn failure() -> Self {
+        std::ptr::null()
     }
 }
 

@@ -123,5 +123,6 @@ reasons! {
     BufferTooSmall => c"output buffer too small",
     InvalidDigestLength => c"invalid digest length",
     WrongSignature => c"wrong signature from the HSM",
+    NoSoftwareKeys => c"no provider for software keys",
     Internal => c"internal error",
 }

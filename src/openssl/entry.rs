@@ -1,11 +1,12 @@
 //! `OSSL_provider_init`, the provider's own functions and the table of what it offers.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::Arc;
 
 use super::boundary;
 use super::core::{Core, REASON_STRINGS};
-use super::ffi::{self, Algorithm, CoreHandle, Dispatch, Item, Param};
+use super::ffi::{self, Algorithm, Callback, CoreHandle, Dispatch, Item, Param};
+use super::neighbour::{Neighbours, TLS_GROUP};
 use super::params::{ParamsOut, descriptors};
 use super::{keymgmt, signature, store};
 use crate::provider::Provider;
@@ -76,7 +77,7 @@ static STORE: [Algorithm; 3] = [
     Algorithm::END,
 ];
 
-static DISPATCH: [Dispatch; 6] = [
+static DISPATCH: [Dispatch; 7] = [
     Dispatch::new(ffi::PROVIDER_TEARDOWN, teardown as *const c_void),
     Dispatch::new(
         ffi::PROVIDER_GETTABLE_PARAMS,
@@ -90,6 +91,10 @@ static DISPATCH: [Dispatch; 6] = [
     Dispatch::new(
         ffi::PROVIDER_GET_REASON_STRINGS,
         get_reason_strings as *const c_void,
+    ),
+    Dispatch::new(
+        ffi::PROVIDER_GET_CAPABILITIES,
+        get_capabilities as *const c_void,
     ),
     Dispatch::END,
 ];
@@ -110,9 +115,16 @@ unsafe extern "C" fn OSSL_provider_init(
     }
     boundary::quietly(|| {
         // SAFETY: OpenSSL passes a handle and a table that ends with id 0.
-        let core =
-            unsafe { Core::from_dispatch(handle.cast::<CoreHandle>(), core.cast::<Dispatch>()) };
-        let provider = Arc::into_raw(Arc::new(Provider::new(core)));
+        let (core, neighbours) = unsafe {
+            let (handle, table) = (handle.cast::<CoreHandle>(), core.cast::<Dispatch>());
+            (
+                Core::from_dispatch(handle, table),
+                Neighbours::new(handle, table),
+            )
+        };
+        let provider = Arc::new(Provider::new(core, neighbours));
+        provider.neighbours.watch();
+        let provider = Arc::into_raw(provider);
         // SAFETY: both places are OpenSSL's own, and were checked for NULL.
         unsafe { *context = provider.cast_mut().cast() };
         // SAFETY: as above.
@@ -136,7 +148,9 @@ pub(super) unsafe fn provider(context: *const c_void) -> Arc<Provider> {
 unsafe extern "C" fn teardown(context: *mut c_void) {
     boundary::quietly(|| {
         // SAFETY: the pointer came from `Arc::into_raw`, and OpenSSL gives it back once.
-        drop(unsafe { Arc::from_raw(context.cast::<Provider>().cast_const()) });
+        let provider = unsafe { Arc::from_raw(context.cast::<Provider>().cast_const()) };
+        provider.neighbours.forget();
+        drop(provider);
         managed_hsm::Client::shutdown();
         Some(1)
     });
@@ -181,6 +195,27 @@ unsafe extern "C" fn query_operation(
         ffi::OP_STORE => STORE.as_ptr(),
         _ => std::ptr::null(),
     }
+}
+
+unsafe extern "C" fn get_capabilities(
+    context: *mut c_void,
+    capability: *const c_char,
+    callback: Callback,
+    argument: *mut c_void,
+) -> c_int {
+    boundary::quietly(|| {
+        // SAFETY: OpenSSL passes our context back.
+        let provider = unsafe { provider(context) };
+        // SAFETY: OpenSSL passes a NUL-terminated string.
+        let capability = unsafe { CStr::from_ptr(capability) };
+        if !capability
+            .to_bytes()
+            .eq_ignore_ascii_case(TLS_GROUP.to_bytes())
+        {
+            return Some(1);
+        }
+        Some(provider.neighbours.tls_groups(callback, argument))
+    })
 }
 
 unsafe extern "C" fn get_reason_strings(_context: *mut c_void) -> *const Item {

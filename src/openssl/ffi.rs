@@ -99,17 +99,33 @@ pub(crate) const CORE_NEW_ERROR: c_int = 5;
 pub(crate) const CORE_SET_ERROR_DEBUG: c_int = 6;
 pub(crate) const CORE_VSET_ERROR: c_int = 7;
 
+pub(crate) const PROVIDER_REGISTER_CHILD_CB: c_int = 105;
+pub(crate) const PROVIDER_DEREGISTER_CHILD_CB: c_int = 106;
+pub(crate) const PROVIDER_GET0_PROVIDER_CTX: c_int = 108;
+pub(crate) const PROVIDER_GET0_DISPATCH: c_int = 109;
+pub(crate) const PROVIDER_UP_REF: c_int = 110;
+pub(crate) const PROVIDER_FREE: c_int = 111;
+
 pub(crate) const PROVIDER_TEARDOWN: c_int = 1024;
 pub(crate) const PROVIDER_GETTABLE_PARAMS: c_int = 1025;
 pub(crate) const PROVIDER_GET_PARAMS: c_int = 1026;
 pub(crate) const PROVIDER_QUERY_OPERATION: c_int = 1027;
 pub(crate) const PROVIDER_GET_REASON_STRINGS: c_int = 1029;
+pub(crate) const PROVIDER_GET_CAPABILITIES: c_int = 1030;
 
 pub(crate) const KEYMGMT_NEW: c_int = 1;
+pub(crate) const KEYMGMT_GEN_INIT: c_int = 2;
+pub(crate) const KEYMGMT_GEN_SET_TEMPLATE: c_int = 3;
+pub(crate) const KEYMGMT_GEN_SET_PARAMS: c_int = 4;
+pub(crate) const KEYMGMT_GEN_SETTABLE_PARAMS: c_int = 5;
+pub(crate) const KEYMGMT_GEN: c_int = 6;
+pub(crate) const KEYMGMT_GEN_CLEANUP: c_int = 7;
 pub(crate) const KEYMGMT_LOAD: c_int = 8;
 pub(crate) const KEYMGMT_FREE: c_int = 10;
 pub(crate) const KEYMGMT_GET_PARAMS: c_int = 11;
 pub(crate) const KEYMGMT_GETTABLE_PARAMS: c_int = 12;
+pub(crate) const KEYMGMT_SET_PARAMS: c_int = 13;
+pub(crate) const KEYMGMT_SETTABLE_PARAMS: c_int = 14;
 pub(crate) const KEYMGMT_QUERY_OPERATION_NAME: c_int = 20;
 pub(crate) const KEYMGMT_HAS: c_int = 21;
 pub(crate) const KEYMGMT_VALIDATE: c_int = 22;
@@ -123,6 +139,7 @@ pub(crate) const KEYMGMT_DUP: c_int = 44;
 pub(crate) const SELECT_PRIVATE_KEY: c_int = 0x01;
 pub(crate) const SELECT_PUBLIC_KEY: c_int = 0x02;
 pub(crate) const SELECT_DOMAIN_PARAMETERS: c_int = 0x04;
+pub(crate) const SELECT_ALL_PARAMETERS: c_int = 0x84;
 
 pub(crate) const SIGNATURE_NEWCTX: c_int = 1;
 pub(crate) const SIGNATURE_SIGN_INIT: c_int = 2;

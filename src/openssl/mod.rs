@@ -7,6 +7,7 @@ pub(crate) mod core;
 pub(crate) mod entry;
 pub(crate) mod ffi;
 mod keymgmt;
+pub(crate) mod neighbour;
 pub(crate) mod params;
 mod signature;
 mod store;
