@@ -11,6 +11,7 @@ mod digest;
 mod error;
 mod key;
 mod keymgmt;
+mod logging;
 #[allow(unsafe_code)]
 mod openssl;
 mod provider;

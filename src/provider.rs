@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use managed_hsm::{Client, Settings};
 
 use crate::error::Error;
+use crate::logging;
 use crate::openssl::core::Core;
 use crate::openssl::neighbour::Neighbours;
 
@@ -38,6 +39,7 @@ impl Provider {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
+        logging::start()?;
         let settings = Settings::from_env().map_err(Error::Settings)?;
         Ok(self.client.get_or_init(|| Client::new(settings)))
     }

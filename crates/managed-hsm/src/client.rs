@@ -1,7 +1,7 @@
 //! The client: what may be asked of a Managed HSM.
 
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -57,7 +57,8 @@ impl Client {
             operation: "load key",
             key: uri.to_string(),
             method: Method::GET,
-            url: self.url(&uri.vault, &path),
+            algorithm: None,
+            url: self.url(&uri.vault, &path)?,
             body: None,
         };
         let uri = uri.clone();
@@ -80,7 +81,8 @@ impl Client {
             operation: "sign with",
             key: key.to_string(),
             method: Method::POST,
-            url: self.url(&key.vault, &format!("/keys/{}/{version}/sign", key.name)),
+            url: self.url(&key.vault, &format!("/keys/{}/{version}/sign", key.key))?,
+            algorithm: Some(algorithm),
             body: Some(wire::sign_request(algorithm, digest)),
         };
         let key = key.clone();
@@ -93,45 +95,67 @@ impl Client {
         IoThread::stop();
     }
 
-    fn url(&self, vault: &VaultName, path: &str) -> Url {
-        let mut url = self.settings.endpoint.clone().unwrap_or_else(|| {
-            // A checked vault name makes a valid host.
-            Url::parse(&format!("https://{vault}.managedhsm.azure.net")).expect("a host name")
-        });
+    fn url(&self, vault: &VaultName, path: &str) -> Result<Url, Error> {
+        let mut url = match &self.settings.endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => vault.default_endpoint()?,
+        };
         url.set_path(path);
         url.set_query(Some(API_VERSION));
-        url
+        Ok(url)
     }
 
-    /// Sends a request from the I/O thread and waits for what `read` makes of the answer.
+    /// Sends a request and waits for what `read` makes of the answer.
     fn ask<T: Send + 'static>(
         &self,
         request: Request,
         read: impl FnOnce(&[u8]) -> Result<T, String> + Send + 'static,
     ) -> Result<T, Error> {
-        let session = self.session()?;
-        let thread = Arc::clone(&session.thread);
-        let after = self.settings.operation_timeout;
-        let late = Error::Timeout {
-            operation: request.operation,
-            key: request.key.clone(),
-            endpoint: request.endpoint(),
-            after,
-        };
-        let timed_out = late.clone();
+        let late = self.late(&request);
         let (done, answer) = sync_channel(1);
+        // Nobody listens any more when the caller has given up.
+        let on_done = Box::new(move |outcome| drop(done.send(outcome)));
+        self.submit(request, read, on_done);
+        match answer.recv_timeout(self.settings.operation_timeout + GRACE) {
+            Ok(outcome) => outcome,
+            Err(RecvTimeoutError::Timeout) => Err(late),
+            Err(RecvTimeoutError::Disconnected) => Err(ended()),
+        }
+    }
+
+    /// Has the I/O thread send a request. `on_done` is called exactly once with what `read` makes of the answer: on the
+    /// I/O thread, or on the caller's if the request can't be handed over.
+    fn submit<T: Send + 'static>(
+        &self,
+        request: Request,
+        read: impl FnOnce(&[u8]) -> Result<T, String> + Send + 'static,
+        on_done: OnDone<T>,
+    ) {
+        let done = Completion(Some(on_done));
+        let session = match self.session() {
+            Ok(session) => session,
+            Err(error) => return done.finish(Err(error)),
+        };
+        let late = self.late(&request);
+        let deadline = self.settings.operation_timeout;
+        let thread = Arc::clone(&session.thread);
         thread.spawn(async move {
             let exchange = async {
                 let body = session.transport.send(&request).await?;
                 read(&body).map_err(|problem| request.bad_answer(problem))
             };
-            let outcome = tokio::time::timeout(after, exchange)
-                .await
-                .unwrap_or(Err(timed_out));
-            // Nobody listens any more when the caller has given up.
-            let _ = done.send(outcome);
-        })?;
-        answer.recv_timeout(after + GRACE).unwrap_or(Err(late))
+            let outcome = tokio::time::timeout(deadline, exchange).await;
+            done.finish(outcome.unwrap_or(Err(late)));
+        });
+    }
+
+    fn late(&self, request: &Request) -> Error {
+        Error::Timeout {
+            operation: request.operation,
+            key: request.key.clone(),
+            endpoint: request.endpoint(),
+            after: self.settings.operation_timeout,
+        }
     }
 
     /// This process's session; makes it if there is none.
@@ -162,6 +186,32 @@ impl Client {
         }
         Ok(made)
     }
+}
+
+/// What is called with the outcome of a request.
+type OnDone<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
+
+/// Sees to it that a caller hears of its request even when the I/O thread ends before the request does.
+struct Completion<T>(Option<OnDone<T>>);
+
+impl<T> Completion<T> {
+    fn finish(mut self, outcome: Result<T, Error>) {
+        if let Some(on_done) = self.0.take() {
+            on_done(outcome);
+        }
+    }
+}
+
+impl<T> Drop for Completion<T> {
+    fn drop(&mut self) {
+        if let Some(on_done) = self.0.take() {
+            on_done(Err(ended()));
+        }
+    }
+}
+
+fn ended() -> Error {
+    Error::Io("it ended before the request did; try again".to_owned())
 }
 
 impl Session {

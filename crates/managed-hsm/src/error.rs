@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use crate::uri::UriError;
+
 /// A failure of the client.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
+    /// A key's URI or name is malformed.
+    #[error(transparent)]
+    Uri(#[from] UriError),
     /// A setting can't be used.
     #[error("the setting {variable} can't be used: {problem}")]
     Settings {
@@ -30,8 +35,8 @@ pub enum Error {
     },
     /// The service did not accept the access token.
     #[error(
-        "{operation} {key}: the HSM did not accept the access token (HTTP 401: {message}; request id {request_id}): get \
-         another with 'az account get-access-token --resource https://managedhsm.azure.net --query accessToken -o tsv'"
+        "{operation} {key}: the HSM did not accept the access token (HTTP 401: {message}; request id {request_id}): \
+         set AZURE_CLI_ACCESS_TOKEN to a new one, from 'az account get-access-token --resource https://managedhsm.azure.net --query accessToken -o tsv'"
     )]
     Unauthorized {
         /// What was asked for.

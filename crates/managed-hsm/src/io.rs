@@ -42,12 +42,15 @@ impl IoThread {
             let seen = CURRENT.load();
             if let Some(thread) = seen.as_ref()
                 && thread.belongs_to_this_process()
+                && !thread.messages.is_closed()
             {
                 return Ok(Arc::clone(thread));
             }
             let started = Arc::new(Self::start()?);
-            if let Some(parents) = seen.as_ref() {
-                std::mem::forget(Arc::clone(parents));
+            if let Some(found) = seen.as_ref()
+                && !found.belongs_to_this_process()
+            {
+                std::mem::forget(Arc::clone(found));
             }
             let previous = CURRENT.compare_and_swap(&*seen, Some(Arc::clone(&started)));
             let unchanged = match (previous.as_ref(), seen.as_ref()) {
@@ -67,14 +70,9 @@ impl IoThread {
         self.process == std::process::id()
     }
 
-    /// Runs a job on the thread.
-    pub(crate) fn spawn(
-        &self,
-        job: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<(), Error> {
-        self.messages
-            .send(Message::Run(Box::pin(job)))
-            .map_err(|_| Error::Io("it has ended".to_owned()))
+    /// Runs a job on the thread. Dropped without being run if the thread has ended.
+    pub(crate) fn spawn(&self, job: impl Future<Output = ()> + Send + 'static) {
+        let _ = self.messages.send(Message::Run(Box::pin(job)));
     }
 
     /// Ends this process's thread, if it has one, within a bounded time. The next request starts another.

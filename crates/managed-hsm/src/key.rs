@@ -1,5 +1,6 @@
 //! Keys as the service describes them.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 use crate::uri::{KeyName, KeyUri, KeyVersion, VaultName};
@@ -10,7 +11,7 @@ pub struct KeyId {
     /// The HSM.
     pub vault: VaultName,
     /// The key.
-    pub name: KeyName,
+    pub key: KeyName,
     /// The version.
     pub version: KeyVersion,
 }
@@ -25,7 +26,7 @@ impl From<KeyId> for KeyUri {
     fn from(id: KeyId) -> Self {
         Self {
             vault: id.vault,
-            key: id.name,
+            key: id.key,
             version: Some(id.version),
         }
     }
@@ -158,7 +159,7 @@ pub struct Key {
 
 impl Key {
     /// Whether the key's `key_ops` hold an operation.
-    pub fn permits(&self, operation: &KeyOperation) -> bool {
-        self.operations.contains(operation)
+    pub fn permits(&self, operation: impl Borrow<KeyOperation>) -> bool {
+        self.operations.contains(operation.borrow())
     }
 }

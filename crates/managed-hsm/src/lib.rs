@@ -19,6 +19,7 @@ mod client;
 mod error;
 mod io;
 mod key;
+mod lanes;
 mod settings;
 mod token;
 mod transport;

@@ -57,7 +57,9 @@ impl Settings {
     fn from_lookup(
         lookup: impl Fn(&'static str) -> Result<Option<String>, Error>,
     ) -> Result<Self, Error> {
-        let lookup = |name| Ok(lookup(name)?.filter(|value| !value.trim().is_empty()));
+        let lookup = |name| -> Result<Option<String>, Error> {
+            Ok(lookup(name)?.filter(|value| !value.trim().is_empty()))
+        };
         let access_token = match lookup("AZURE_CLI_ACCESS_TOKEN")? {
             None => None,
             Some(token) => Some(AccessToken::new(&token).ok_or_else(|| {
@@ -84,13 +86,16 @@ fn endpoint(text: &str) -> Result<Url, Error> {
     let url = Url::parse(text.trim()).map_err(|error| {
         invalid(
             NAME,
-            &format!("'{text}' is not a URL ({error}); give https://<host>[:<port>]"),
+            &format!("it is not a URL ({error}); give https://<host>[:<port>]"),
         )
     })?;
     if url.scheme() != "https" || url.host_str().is_none() {
         return Err(invalid(
             NAME,
-            &format!("'{text}' does not begin with https://; a token is never sent in the clear"),
+            &format!(
+                "it begins with {}: and not with https://<host>; a token is never sent in the clear",
+                url.scheme()
+            ),
         ));
     }
     let bare = matches!(url.path(), "/" | "") && url.query().is_none() && url.fragment().is_none();
@@ -143,6 +148,8 @@ mod tests {
             "http://localhost:1",
             "localhost:1",
             "https://user:pw@localhost",
+            "http://user:pw@localhost",
+            "https://user:pw@[",
             "https://localhost/x",
             "ftp://h",
         ] {
@@ -150,6 +157,7 @@ mod tests {
                 .unwrap_err()
                 .to_string();
             assert!(message.contains("AZURE_MANAGEDHSM_URL"), "{message}");
+            assert!(!message.contains("pw"), "{message}");
         }
         assert!(from(&[("AZURE_MANAGEDHSM_URL", "https://localhost:8443/")]).is_ok());
     }

@@ -32,6 +32,11 @@ impl AccessToken {
         self.expires_at
     }
 
+    /// Takes the token out of a text from outside, in case it is repeated there.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        text.replace(self.text.as_str(), "…")
+    }
+
     /// The value of an `Authorization` header.
     pub(crate) fn bearer(&self) -> Zeroizing<String> {
         Zeroizing::new(format!("Bearer {}", *self.text))

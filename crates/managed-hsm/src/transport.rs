@@ -4,12 +4,14 @@ use std::error::Error as StdError;
 use std::time::{Instant, SystemTime};
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Certificate, Method, StatusCode};
-use tokio::sync::Semaphore;
+use reqwest::{Method, StatusCode};
 use url::Url;
 
+use crate::algorithm::SignatureAlgorithm;
 use crate::error::Error;
+use crate::lanes::Lanes;
 use crate::settings::Settings;
+use crate::token::AccessToken;
 use crate::wire;
 
 /// The largest answer that is read, in bytes.
@@ -19,6 +21,7 @@ const MAX_ANSWER: usize = 1 << 20;
 pub(crate) struct Request {
     pub(crate) operation: &'static str,
     pub(crate) key: String,
+    pub(crate) algorithm: Option<SignatureAlgorithm>,
     pub(crate) method: Method,
     pub(crate) url: Url,
     pub(crate) body: Option<Vec<u8>>,
@@ -28,6 +31,16 @@ impl Request {
     /// The host and port that the request goes to.
     pub(crate) fn endpoint(&self) -> String {
         self.url.origin().ascii_serialization()
+    }
+
+    fn log(&self, status: &str, started: Instant, request_id: &str) {
+        log::debug!(
+            "{} {} algorithm={} status={status} ms={} request_id={request_id}",
+            self.operation,
+            self.key,
+            self.algorithm.map_or("none", SignatureAlgorithm::jwa_name),
+            started.elapsed().as_millis(),
+        );
     }
 
     pub(crate) fn bad_answer(&self, problem: String) -> Error {
@@ -42,30 +55,14 @@ impl Request {
 
 /// Connections to the service, and the token for it.
 pub(crate) struct Transport {
-    http: reqwest::Client,
-    permits: Semaphore,
+    lanes: Lanes,
     settings: Settings,
 }
 
 impl Transport {
     pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
-        let mut builder = reqwest::Client::builder()
-            .https_only(true)
-            .http1_only()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .tls_version_min(reqwest::tls::Version::TLS_1_2)
-            .tcp_nodelay(true)
-            .connect_timeout(settings.connect_timeout)
-            .pool_max_idle_per_host(settings.max_connections)
-            .user_agent(concat!("akv_provider/", env!("CARGO_PKG_VERSION")));
-        if let Some(path) = &settings.ca_file {
-            builder = builder.tls_certs_merge(certificates(path)?);
-        }
-        let http = builder.build().map_err(|error| Error::Io(chain(&error)))?;
         Ok(Self {
-            http,
-            permits: Semaphore::new(settings.max_connections),
+            lanes: Lanes::new(&settings)?,
             settings,
         })
     }
@@ -73,88 +70,63 @@ impl Transport {
     /// Sends a request that is safe to repeat, and returns the body of a 200 answer. Sent again, once, if the
     /// connection is lost before an answer.
     pub(crate) async fn send(&self, request: &Request) -> Result<Vec<u8>, Error> {
-        let authorization = self.authorization()?;
-        let _permit = self
-            .permits
-            .acquire()
-            .await
-            .map_err(|error| Error::Io(error.to_string()))?;
+        let token = self.token()?;
+        let authorization = authorization(token)?;
+        let lane = self.lanes.take().await?;
         let started = Instant::now();
-        let mut outcome = self.attempt(request, &authorization).await;
+        let mut outcome = attempt(&lane.http, request, &authorization).await;
         let lost = |error: &reqwest::Error| !error.is_timeout() && connection_was_lost(error);
         if outcome.as_ref().is_err_and(lost) {
-            outcome = self.attempt(request, &authorization).await;
+            outcome = attempt(&lane.http, request, &authorization).await;
         }
-        let response = outcome.map_err(|error| unreachable(request, &error))?;
+        let response = outcome.map_err(|error| {
+            request.log("none", started, "none");
+            unreachable(request, &error)
+        })?;
         let status = response.status();
-        let request_id = header(&response, "x-ms-request-id");
+        let request_id = token.redact(&header(&response, "x-ms-request-id"));
         let body = read(response, request).await;
-        log::debug!(
-            "{} {} status={} ms={} request_id={request_id}",
-            request.operation,
-            request.key,
-            status.as_u16(),
-            started.elapsed().as_millis(),
-        );
+        request.log(status.as_str(), started, &request_id);
         let body = body?;
         if status == StatusCode::OK {
             Ok(body)
         } else {
-            Err(refused(request, status, &body, request_id))
+            Err(refused(request, status, &body, request_id, token))
         }
     }
 
-    async fn attempt(
-        &self,
-        request: &Request,
-        authorization: &HeaderValue,
-    ) -> reqwest::Result<reqwest::Response> {
-        let mut builder = self
-            .http
-            .request(request.method.clone(), request.url.clone())
-            .header(AUTHORIZATION, authorization.clone());
-        if let Some(body) = &request.body {
-            builder = builder
-                .header(CONTENT_TYPE, "application/json")
-                .body(body.clone());
-        }
-        builder.send().await
-    }
-
-    fn authorization(&self) -> Result<HeaderValue, Error> {
+    /// The token, if it is still good.
+    fn token(&self) -> Result<&AccessToken, Error> {
         let token = self.settings.access_token.as_ref().ok_or(Error::NoToken)?;
-        if let Some(at) = token.expires_at().filter(|at| *at <= SystemTime::now()) {
-            return Err(Error::TokenExpired {
+        match token.expires_at().filter(|at| *at <= SystemTime::now()) {
+            Some(at) => Err(Error::TokenExpired {
                 at: humantime::format_rfc3339_seconds(at).to_string(),
-            });
+            }),
+            None => Ok(token),
         }
-        let mut value = HeaderValue::from_str(&token.bearer()).map_err(|_| Error::NoToken)?;
-        value.set_sensitive(true);
-        Ok(value)
     }
 }
 
-fn certificates(path: &std::path::Path) -> Result<Vec<Certificate>, Error> {
-    let invalid = |problem: String| Error::Settings {
-        variable: "AKV_CA_FILE",
-        problem,
-    };
-    let pem = std::fs::read(path)
-        .map_err(|error| invalid(format!("'{}' can't be read: {error}", path.display())))?;
-    let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| {
-        invalid(format!(
-            "'{}' is not a PEM file of certificates: {}",
-            path.display(),
-            chain(&error)
-        ))
-    })?;
-    if certificates.is_empty() {
-        return Err(invalid(format!(
-            "'{}' holds no PEM certificate",
-            path.display()
-        )));
+async fn attempt(
+    http: &reqwest::Client,
+    request: &Request,
+    authorization: &HeaderValue,
+) -> reqwest::Result<reqwest::Response> {
+    let mut builder = http
+        .request(request.method.clone(), request.url.clone())
+        .header(AUTHORIZATION, authorization.clone());
+    if let Some(body) = &request.body {
+        builder = builder
+            .header(CONTENT_TYPE, "application/json")
+            .body(body.clone());
     }
-    Ok(certificates)
+    builder.send().await
+}
+
+fn authorization(token: &AccessToken) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::from_str(&token.bearer()).map_err(|_| Error::NoToken)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// Reads an answer's body, up to a limit.
@@ -177,9 +149,16 @@ async fn read(mut response: reqwest::Response, request: &Request) -> Result<Vec<
 }
 
 /// What the service's refusal means.
-fn refused(request: &Request, status: StatusCode, body: &[u8], request_id: String) -> Error {
+fn refused(
+    request: &Request,
+    status: StatusCode,
+    body: &[u8],
+    request_id: String,
+    token: &AccessToken,
+) -> Error {
     let (operation, key) = (request.operation, request.key.clone());
-    let found = wire::service_error(body);
+    let shown = |text: String| one_line(&token.redact(&text));
+    let found = wire::service_error(body).map(|(code, message)| (shown(code), shown(message)));
     if status == StatusCode::UNAUTHORIZED {
         let message = found.map_or_else(|| "no reason given".to_owned(), |(_, message)| message);
         return Error::Unauthorized {
@@ -204,6 +183,18 @@ fn refused(request: &Request, status: StatusCode, body: &[u8], request_id: Strin
     }
 }
 
+/// A text of the service's, fit for an error message: one line, of bounded length.
+fn one_line(text: &str) -> String {
+    let visible = |character: char| {
+        if character.is_control() {
+            ' '
+        } else {
+            character
+        }
+    };
+    text.chars().take(1024).map(visible).collect()
+}
+
 /// What it means that no answer came.
 fn unreachable(request: &Request, error: &reqwest::Error) -> Error {
     let problem = chain(error);
@@ -212,6 +203,18 @@ fn unreachable(request: &Request, error: &reqwest::Error) -> Error {
             "UnknownIssuer",
             "its certificate is not signed by a CA that is trusted here; if it is the right server, set AKV_CA_FILE to \
              the CA's certificate",
+        ),
+        (
+            "not valid for name",
+            "its certificate is for another host; check AZURE_MANAGEDHSM_URL and the name servers of this machine",
+        ),
+        (
+            "expired",
+            "its certificate has expired; check the server's certificate and this machine's clock",
+        ),
+        (
+            "timed out",
+            "no connection within the time allowed; check firewalls and routes between this machine and the HSM",
         ),
         (
             "certificate",
@@ -297,4 +300,92 @@ fn header(response: &reqwest::Response, name: &str) -> String {
         .get(name)
         .and_then(|value| value.to_str().ok());
     value.unwrap_or("none").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "eyJhbGciOiJub25lIn0.e30.c2ln";
+
+    fn request() -> Request {
+        Request {
+            operation: "sign with",
+            key: "managedhsm:MyHSM:k".to_owned(),
+            algorithm: Some(SignatureAlgorithm::Rs256),
+            method: Method::POST,
+            url: Url::parse("https://myhsm.managedhsm.azure.net/keys/k/1/sign").unwrap(),
+            body: None,
+        }
+    }
+
+    #[test]
+    fn a_refusal_keeps_what_the_service_says_and_never_the_token() {
+        let token = AccessToken::new(SECRET).unwrap();
+        let json = |code: &str, message: &str| {
+            format!(r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#).into_bytes()
+        };
+        let cases = [
+            (
+                404,
+                json("KeyNotFound", "Key not found: https://h/keys/k"),
+                "KeyNotFound: Key not found",
+            ),
+            (
+                403,
+                json("AccessDenied", "Not authorized"),
+                "Managed HSM Crypto User",
+            ),
+            (
+                403,
+                json(
+                    "Forbidden",
+                    "Operation sign is not allowed on a disabled key.",
+                ),
+                "enabled",
+            ),
+            (
+                401,
+                json("Unauthorized", &format!("bad token {SECRET}")),
+                "bad token …",
+            ),
+            (401, b"OK".to_vec(), "AZURE_CLI_ACCESS_TOKEN"),
+            (400, json(SECRET, "a\\nb"), "HTTP 400 …: a b"),
+            (502, b"<html>".to_vec(), "HTTP 502"),
+        ];
+        for (status, body, expected) in cases {
+            let status = StatusCode::from_u16(status).unwrap();
+            let error = refused(&request(), status, &body, "request-1".to_owned(), &token);
+            let message = error.to_string();
+            assert!(message.contains(expected), "{message}");
+            assert!(
+                message.contains("request-1") && message.contains("managedhsm:MyHSM:k"),
+                "{message}"
+            );
+            assert!(
+                !format!("{error:?} {message}").contains(SECRET),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_expired_token_is_reported_before_any_request() {
+        use base64::Engine;
+        let claims =
+            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(r#"{"exp":1700000000}"#);
+        let token = |text: &str| Settings {
+            access_token: AccessToken::new(text),
+            ..Settings::default()
+        };
+        let expired = Transport::new(token(&format!("e30.{claims}.c2ln"))).unwrap();
+        let message = expired.token().unwrap_err().to_string();
+        assert!(
+            message.contains("2023-11-14T22:13:20Z") && message.contains("az account"),
+            "{message}"
+        );
+        assert!(!message.contains(&claims), "{message}");
+        let none = Transport::new(Settings::default()).unwrap();
+        assert!(matches!(none.token(), Err(Error::NoToken)));
+    }
 }

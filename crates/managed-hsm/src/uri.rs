@@ -67,6 +67,17 @@ name!(
     }
 );
 
+impl VaultName {
+    /// The HSM's address in Azure's public cloud.
+    pub(crate) fn default_endpoint(&self) -> Result<url::Url, UriError> {
+        // A name such as 'xn--a' keeps to the service's rules and is no host name all the same.
+        url::Url::parse(&format!("https://{self}.managedhsm.azure.net")).map_err(|error| UriError {
+            uri: self.0.clone(),
+            problem: format!("the vault name makes no host name ({error})"),
+        })
+    }
+}
+
 name!(
     /// Name of a key: letters, digits and hyphens, 1 to 127 characters.
     KeyName,
@@ -351,6 +362,16 @@ mod tests {
             let message = uri.parse::<KeyUri>().unwrap_err().to_string();
             assert!(message.contains(expected), "{uri}: {message}");
         }
+    }
+
+    #[test]
+    fn a_vault_name_that_makes_no_host_is_an_error_and_not_a_panic() {
+        let host = |vault: &str| vault.parse::<VaultName>().unwrap().default_endpoint();
+        assert_eq!(
+            host("MyHSM").unwrap().host_str(),
+            Some("myhsm.managedhsm.azure.net")
+        );
+        assert!(host("xn--a").is_err());
     }
 
     proptest! {

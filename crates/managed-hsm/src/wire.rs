@@ -82,7 +82,10 @@ pub(crate) fn signature(body: &[u8], key: &KeyId) -> Result<Vec<u8>, String> {
             version.unwrap_or_default()
         ));
     }
-    bytes("value", &answer.value)
+    match bytes("value", &answer.value)? {
+        signature if signature.is_empty() => Err("the signature is empty".to_owned()),
+        signature => Ok(signature),
+    }
 }
 
 /// The key in an answer to a request for `uri`.
@@ -122,7 +125,7 @@ fn pinned(kid: &str, uri: &KeyUri) -> Result<KeyId, String> {
     }
     Ok(KeyId {
         vault: uri.vault.clone(),
-        name: uri.key.clone(),
+        key: uri.key.clone(),
         version,
     })
 }
@@ -208,7 +211,7 @@ mod tests {
         );
         let key = key(&body, &uri()).unwrap();
         assert_eq!(key.id.version.as_str(), VERSION);
-        assert!(key.permits(&KeyOperation::Sign) && !key.permits(&KeyOperation::Decrypt));
+        assert!(key.permits(KeyOperation::Sign) && !key.permits(&KeyOperation::Decrypt));
         assert!(matches!(
             key.public,
             PublicKey::Ec {
@@ -254,13 +257,22 @@ mod tests {
     fn a_signature_by_another_version_is_refused() {
         let id = KeyId {
             vault: uri().vault,
-            name: uri().key,
+            key: uri().key,
             version: VERSION.parse().unwrap(),
         };
         let answer = |version| {
             format!(r#"{{"kid":"https://h/keys/k/{version}","value":"AQI"}}"#).into_bytes()
         };
         assert_eq!(signature(&answer(VERSION), &id), Ok(vec![1, 2]));
+        assert_eq!(signature(br#"{"value":"AQI"}"#, &id), Ok(vec![1, 2]));
+        for body in [
+            &br#"{"value":""}"#[..],
+            br#"{"value":"+/"}"#,
+            br#"{"value":null}"#,
+            b"{}",
+        ] {
+            assert!(signature(body, &id).is_err());
+        }
         assert!(
             signature(&answer("0123456789abcdef0123456789abcdef"), &id)
                 .unwrap_err()

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Builds the workspace and runs all tests. The last line is "N passed, N failed, N skipped".
+set -uo pipefail
+cd "$(dirname "$0")" || exit 1
+. scripts/packages.sh
+require_cargo || exit 1
+
+passed=0 failed=0 skipped=0
+
+if ! cargo build --workspace </dev/null; then
+    echo "The build failed."
+    echo "0 passed, 1 failed, 0 skipped"
+    exit 1
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+cargo test --workspace --no-fail-fast </dev/null 2>&1 | tee "$log"
+cargo_status=${PIPESTATUS[0]}
+read -r passed failed skipped < <(awk '
+    /^test result:/ { for (i = 2; i <= NF; i++) {
+        if ($i == "passed;") p += $(i - 1)
+        if ($i == "failed;") f += $(i - 1)
+        if ($i == "ignored;") s += $(i - 1) } }
+    END { print p + 0, f + 0, s + 0 }' "$log")
+# A test program that didn't compile, or died, has no result line.
+if [ "$cargo_status" -ne 0 ] && [ "$failed" -eq 0 ]; then
+    failed=1
+fi
+
+if command -v valgrind >/dev/null; then
+    if ./scripts/valgrind.sh </dev/null; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+    fi
+else
+    echo "SKIPPED: scripts/valgrind.sh, because valgrind is not installed (apt-get install valgrind)"
+    skipped=$((skipped + 1))
+fi
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]

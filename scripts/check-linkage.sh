@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The provider links neither libcrypto nor libssl, holds no OpenSSL crate, exports one symbol and can be loaded
+# anywhere. Run after `cargo build`; PROFILE names another profile than debug.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+module="${CARGO_TARGET_DIR:-$PWD/target}/${PROFILE:-debug}/libakv_provider.so"
+failed=0
+
+check() {
+    local what=$1 found=$2
+    if [ -n "$found" ]; then
+        printf 'FAILED: %s, but:\n%s\n' "$what" "$found" >&2
+        failed=1
+    else
+        echo "ok: $what"
+    fi
+}
+
+[ -f "$module" ] || { echo "$module does not exist: run 'cargo build' first." >&2; exit 1; }
+dynamic=$(readelf --dynamic --wide "$module")
+symbols=$(nm --dynamic --defined-only "$module" | awk '{ print $NF }')
+tree=$(cargo tree --package akv_provider --edges normal --prefix none --format '{p}')
+
+check "the module needs neither libcrypto nor libssl" "$(grep -E 'NEEDED.*lib(crypto|ssl)' <<<"$dynamic" || true)"
+check "the module has no text relocations" "$(grep -w TEXTREL <<<"$dynamic" || true)"
+check "the module has no search path of its own" "$(grep -E '\((RPATH|RUNPATH)\)' <<<"$dynamic" || true)"
+check "the module stays mapped while its thread runs" \
+    "$(grep -q NODELETE <<<"$dynamic" || echo 'the flag NODELETE is absent')"
+check "the module exports nothing but OSSL_provider_init" \
+    "$(grep -vx OSSL_provider_init <<<"$symbols" || true)"
+check "the module exports OSSL_provider_init" \
+    "$(grep -qx OSSL_provider_init <<<"$symbols" || echo 'it is not among the dynamic symbols')"
+check "no OpenSSL or native TLS crate is linked" \
+    "$(grep -E '^(openssl|openssl-sys|openssl-probe-sys|native-tls) ' <<<"$tree" | sort -u || true)"
+exit "$failed"

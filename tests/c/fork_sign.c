@@ -1,0 +1,77 @@
+/* fork_sign URI sign-first|fork-first|threads: loads a key, forks, signs in children and in the parent.
+ * sign-first: the parent has signed before. fork-first: it has only loaded the key. threads: it forks while four
+ * of its threads sign. */
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include "check.h"
+
+enum { CHILDREN = 4, THREADS = 4 };
+
+static EVP_PKEY *key, *public_key;
+static volatile int stop;
+
+static void *sign_until_stopped(void *unused)
+{
+    (void)unused;
+    while (!stop)
+        sign_and_verify(NULL, key, public_key, "signed in a thread of the parent");
+    return NULL;
+}
+
+static pid_t start_child(int number)
+{
+    pid_t child = fork();
+
+    CHECK(child >= 0);
+    if (child == 0) {
+        alarm(30); /* a hang ends as a failure */
+        for (int i = 0; i < 3; i++)
+            sign_and_verify(NULL, key, public_key, "signed in a child");
+        /* Half of them end as programs do, half of them as nginx's workers may. */
+        if (number % 2 == 0)
+            exit(0);
+        _exit(0);
+    }
+    return child;
+}
+
+static void expect_success(pid_t child)
+{
+    int status = 0;
+
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(!WIFSIGNALED(status));
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+int main(int argc, char **argv)
+{
+    pthread_t threads[THREADS];
+    pid_t children[CHILDREN];
+    int with_threads;
+
+    CHECK(argc == 3);
+    alarm(60);
+    CHECK(OSSL_PROVIDER_load(NULL, "default") != NULL);
+    CHECK(OSSL_PROVIDER_load(NULL, "akv_provider") != NULL);
+    key = load_key(NULL, argv[1], OSSL_STORE_INFO_PKEY);
+    public_key = public_copy(NULL, key);
+    with_threads = strcmp(argv[2], "threads") == 0;
+    if (strcmp(argv[2], "fork-first") != 0)
+        sign_and_verify(NULL, key, public_key, "signed in the parent, before");
+    for (int i = 0; with_threads && i < THREADS; i++)
+        CHECK(pthread_create(&threads[i], NULL, sign_until_stopped, NULL) == 0);
+    for (int i = 0; i < CHILDREN; i++)
+        children[i] = start_child(i);
+    sign_and_verify(NULL, key, public_key, "signed in the parent, meanwhile");
+    for (int i = 0; i < CHILDREN; i++)
+        expect_success(children[i]);
+    stop = 1;
+    for (int i = 0; with_threads && i < THREADS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    sign_and_verify(NULL, key, public_key, "signed in the parent, after");
+    EVP_PKEY_free(public_key);
+    EVP_PKEY_free(key);
+    return 0;
+}

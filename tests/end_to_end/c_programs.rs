@@ -1,0 +1,26 @@
+//! What only the C interface shows: comparing, duplicating and asking keys, contexts that are used again.
+
+use crate::support::{EC_P256, Hsm, Loading, RSA_2048, uri};
+
+#[test]
+fn keys_and_contexts_answer_as_those_of_the_default_provider() {
+    let hsm = Hsm::with_keys(&[("rsa", RSA_2048), ("ec", EC_P256), ("other", EC_P256)]);
+    let program = hsm.compile("pkey_eq");
+    for key in ["rsa", "ec"] {
+        let certificate = hsm.certificate(Loading::DefaultFirst, &uri(key), key);
+        let public = hsm.public_key(Loading::DefaultFirst, &uri(key));
+        for order in ["akv_provider,default", "default,akv_provider"] {
+            for properties in ["", "?provider=akv_provider"] {
+                let arguments = [
+                    &uri(key),
+                    certificate.as_str(),
+                    &public,
+                    &uri("other"),
+                    order,
+                    properties,
+                ];
+                hsm.run(&program, &arguments).succeeds();
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Wrong inputs: each ends with an exit status, a message of its own, and without a hang.
+
+use std::collections::HashSet;
+
+use crate::support::{EC_P256, Hsm, LOADINGS, Loading, RSA_2048, uri};
+
+/// Malformed URIs, each with words that its message must hold.
+const MALFORMED: [(&str, &[&str]); 12] = [
+    ("managedhsm:", &["managedhsm"]),
+    ("managedhsm:MyHSM", &["key"]),
+    ("managedhsm:MyHSM:", &["key"]),
+    ("managedhsm::key", &["managedhsm::key", "name"]),
+    ("managedhsm:My_HSM:key", &["My_HSM"]),
+    ("managedhsm:MyHSM:ke_y", &["ke_y"]),
+    ("managedhsm:MyHSM:key?version=123", &["123"]),
+    ("managedhsm:MyHSM:key?colour=red", &["colour"]),
+    ("managedhsm:MyHSM:%zz", &["%zz"]),
+    ("akv:name=key", &["vault"]),
+    ("akv:vault=MyHSM", &["name"]),
+    ("akv:vault=MyHSM,name=key,colour=red", &["colour"]),
+];
+
+/// Only the lines that this provider put on OpenSSL's error queue, without the thread and the place.
+fn provider_messages(text: &str) -> Vec<String> {
+    text.lines()
+        .filter(|line| line.contains(":error:") && line.contains("akv_provider"))
+        .map(|line| line.splitn(3, ":error:").last().unwrap_or(line).to_owned())
+        .collect()
+}
+
+#[test]
+fn every_malformed_uri_has_its_own_message() {
+    let hsm = Hsm::start();
+    let before = hsm.requests().len();
+    for loading in LOADINGS {
+        let mut seen = HashSet::new();
+        for (uri, words) in MALFORMED {
+            let text = hsm
+                .openssl(loading, &["pkey", "-in", uri, "-noout"])
+                .fails_with(&[words, &["akv_provider"][..]].concat());
+            let messages = provider_messages(&text);
+            assert_eq!(
+                messages.len(),
+                1,
+                "one message is expected for {uri}:\n{text}"
+            );
+            assert!(
+                seen.insert(messages[0].clone()),
+                "{uri} has the message of another: {text}"
+            );
+        }
+    }
+    assert_eq!(
+        hsm.requests().len(),
+        before,
+        "a malformed URI led to a request"
+    );
+}
+
+#[test]
+fn names_cannot_lead_a_request_to_another_host_or_path() {
+    let mut hsm = Hsm::start();
+    hsm.unset("AZURE_MANAGEDHSM_URL");
+    for uri in [
+        "managedhsm:evil.example.com/:key",
+        "managedhsm:evil.example.com%2f:key",
+        "managedhsm:user@evil:key",
+        "managedhsm:evil%3a443:key",
+        "managedhsm:MyHSM:..%2fsecrets",
+        "managedhsm:MyHSM:key%2f..%2fother",
+        "managedhsm:MyHSM:key%00",
+        "akv:vault=evil.example.com,name=key",
+        "managedhsm:ab:key",
+        "managedhsm:1MyHSM:key",
+        "managedhsm:MyHSMwithaverylongnamethatgoeson:key",
+    ] {
+        hsm.openssl(Loading::AkvFirst, &["pkey", "-in", uri, "-noout"])
+            .fails_with(&["akv_provider"]);
+    }
+}
+
+#[test]
+fn loading_fails_with_the_cause_and_what_to_do() {
+    /// What is wrong, how it is made so, the URI, and what the error must say.
+    type Case = (
+        &'static str,
+        &'static dyn Fn(&mut Hsm),
+        &'static str,
+        &'static [&'static str],
+    );
+    let cases: [Case; 10] = [
+        (
+            "unknown key",
+            &|_| {},
+            "managedhsm:MyHSM:nosuchkey",
+            &["404", "KeyNotFound", "nosuchkey"],
+        ),
+        (
+            "unknown version",
+            &|_| {},
+            "managedhsm:MyHSM:rsa?version=0123456789abcdef0123456789abcdef",
+            &["404", "KeyNotFound", "0123456789abcdef0123456789abcdef"],
+        ),
+        (
+            "no token",
+            &|hsm| hsm.unset("AZURE_CLI_ACCESS_TOKEN"),
+            "managedhsm:MyHSM:rsa",
+            &["AZURE_CLI_ACCESS_TOKEN"],
+        ),
+        (
+            "empty token",
+            &|hsm| hsm.set("AZURE_CLI_ACCESS_TOKEN", ""),
+            "managedhsm:MyHSM:rsa",
+            &["AZURE_CLI_ACCESS_TOKEN"],
+        ),
+        (
+            "expired token",
+            &|hsm| hsm.use_token_expiring_in(-3600),
+            "managedhsm:MyHSM:rsa",
+            &["token", "expired"],
+        ),
+        (
+            "nonsense token",
+            &|hsm| hsm.set("AZURE_CLI_ACCESS_TOKEN", "nonsense"),
+            "managedhsm:MyHSM:rsa",
+            &["401", "token"],
+        ),
+        (
+            "nobody there",
+            &Hsm::stop,
+            "managedhsm:MyHSM:rsa",
+            &["connect", "localhost"],
+        ),
+        (
+            "certificate not trusted",
+            &|hsm| hsm.unset("AKV_CA_FILE"),
+            "managedhsm:MyHSM:rsa",
+            &["certificate", "AKV_CA_FILE"],
+        ),
+        (
+            "CA file missing",
+            &|hsm| hsm.set("AKV_CA_FILE", "/nonexistent/ca.pem"),
+            "managedhsm:MyHSM:rsa",
+            &["AKV_CA_FILE", "/nonexistent/ca.pem"],
+        ),
+        (
+            "plain http",
+            &|hsm| hsm.set("AZURE_MANAGEDHSM_URL", "http://localhost:1"),
+            "managedhsm:MyHSM:rsa",
+            &["AZURE_MANAGEDHSM_URL", "https"],
+        ),
+    ];
+    let mut failures = Vec::new();
+    for (what, prepare, uri, words) in cases {
+        let mut hsm = Hsm::with_keys(&[("rsa", RSA_2048)]);
+        let token = hsm.variable("AZURE_CLI_ACCESS_TOKEN").to_owned();
+        prepare(&mut hsm);
+        for loading in LOADINGS {
+            let outcome = hsm.openssl(loading, &["pkey", "-in", uri, "-noout"]);
+            let text = outcome.text();
+            let lower = text.to_lowercase();
+            let missing: Vec<&&str> = words
+                .iter()
+                .filter(|word| !lower.contains(&word.to_lowercase()))
+                .collect();
+            if outcome.is_success()
+                || !missing.is_empty()
+                || provider_messages(&text).len() != 1
+                || text.contains(&token)
+            {
+                failures.push(format!(
+                    "{what}, {loading:?}: lacks {missing:?}, or not exactly one message:\n{text}"
+                ));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn errors_of_the_service_carry_its_request_id() {
+    let hsm = Hsm::start();
+    let text = hsm
+        .openssl(
+            Loading::AkvFirst,
+            &["pkey", "-in", &uri("nosuchkey"), "-noout"],
+        )
+        .fails_with(&["KeyNotFound"]);
+    let log = std::fs::read_to_string(hsm.file("requests.log")).expect("the log can be read");
+    let id = log
+        .lines()
+        .last()
+        .and_then(|line| line.split("request_id=").nth(1));
+    let id = id.expect("the emulator logs request ids").trim();
+    assert!(text.contains(id), "no request id {id} in {text}");
+}
+
+#[test]
+fn signing_fails_with_the_cause_and_what_to_do() {
+    let verify_only = r#"{"kty":"EC-HSM","crv":"P-256","key_ops":["verify"]}"#;
+    let hsm = Hsm::with_keys(&[("verify-only", verify_only), ("disabled", EC_P256)]);
+    hsm.update("disabled", r#"{"attributes":{"enabled":false}}"#);
+    let message = hsm.write("message", "a message to sign\n");
+    let signature = hsm.path("signature");
+    for loading in LOADINGS {
+        for (key, words) in [
+            ("verify-only", &["sign", "key_ops", "verify-only"][..]),
+            ("disabled", &["disabled", "403"]),
+        ] {
+            let text = hsm
+                .openssl(
+                    loading,
+                    &[
+                        "dgst",
+                        "-sha256",
+                        "-sign",
+                        &uri(key),
+                        "-out",
+                        &signature,
+                        &message,
+                    ],
+                )
+                .fails_with(words);
+            assert_eq!(
+                provider_messages(&text).len(),
+                1,
+                "{loading:?} {key}: {text}"
+            );
+            let written = std::fs::metadata(&signature).map_or(0, |file| file.len());
+            assert_eq!(written, 0, "{loading:?} {key}: a signature was written");
+        }
+    }
+}
+
+#[test]
+fn a_symmetric_key_is_refused_by_name() {
+    let hsm = Hsm::with_keys(&[("aes", r#"{"kty":"oct-HSM","key_size":256}"#)]);
+    hsm.openssl(Loading::AkvFirst, &["pkey", "-in", &uri("aes"), "-noout"])
+        .fails_with(&["aes", "symmetric"]);
+}

@@ -1,0 +1,86 @@
+//! One process, its threads and its children: how many connections they open, and that all of them can sign.
+
+use std::collections::HashSet;
+
+use crate::support::{EC_P256, Hsm, RSA_2048, Request, uri};
+
+const KEYS: [(&str, &str); 2] = [("rsa", RSA_2048), ("ec", EC_P256)];
+
+/// Runs `sign_loop` and returns the requests that it led to.
+fn sign_loop(hsm: &Hsm, key: &str, threads: usize, signatures: usize) -> Vec<Request> {
+    let program = hsm.compile("sign_loop");
+    let before = hsm.requests().len();
+    hsm.run(
+        &program,
+        &[&uri(key), &threads.to_string(), &signatures.to_string()],
+    )
+    .succeeds();
+    hsm.requests().split_off(before)
+}
+
+fn connections(requests: &[Request]) -> usize {
+    requests
+        .iter()
+        .map(|request| request.connection)
+        .collect::<HashSet<_>>()
+        .len()
+}
+
+#[test]
+fn two_hundred_signatures_open_one_connection() {
+    let hsm = Hsm::with_keys(&KEYS);
+    for (key, _) in KEYS {
+        let requests = sign_loop(&hsm, key, 1, 200);
+        assert_eq!(requests.len(), 201, "one GET and 200 signatures");
+        assert_eq!(requests[0].method, "GET");
+        assert!(requests[1..].iter().all(Request::is_sign));
+        assert_eq!(connections(&requests), 1);
+    }
+}
+
+#[test]
+fn eight_threads_open_at_most_eight_connections() {
+    let hsm = Hsm::with_keys(&KEYS);
+    for (key, _) in KEYS {
+        let requests = sign_loop(&hsm, key, 8, 25);
+        assert_eq!(requests.len(), 201, "one GET and 200 signatures");
+        assert!(
+            connections(&requests) <= 8,
+            "{} connections",
+            connections(&requests)
+        );
+    }
+}
+
+#[test]
+fn children_and_parent_sign_with_a_key_loaded_before_fork() {
+    let hsm = Hsm::with_keys(&KEYS);
+    let program = hsm.compile("fork_sign");
+    for (key, _) in KEYS {
+        for order in ["sign-first", "fork-first", "threads"] {
+            let before = hsm.requests().len();
+            hsm.run(&program, &[&uri(key), order]).succeeds();
+            let requests = hsm.requests().split_off(before);
+            assert!(
+                connections(&requests) >= 2,
+                "a child used its parent's connection"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_provider_can_be_unloaded_and_loaded_again() {
+    let hsm = Hsm::with_keys(&KEYS);
+    let program = hsm.compile("reload");
+    for (key, _) in KEYS {
+        hsm.run(&program, &[&uri(key), "5"]).succeeds();
+    }
+}
+
+#[test]
+fn a_process_may_exit_without_freeing_anything() {
+    let hsm = Hsm::with_keys(&KEYS);
+    let program = hsm.compile("reload");
+    hsm.run(&program, &[&uri("ec"), "leave"]).succeeds();
+}

@@ -1,0 +1,555 @@
+//! What every test needs: an emulator of its own with keys in it, and `openssl` run with the provider.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// Longest time that a program may take; more is a hang.
+const TIME_LIMIT_SECONDS: &str = "120";
+
+/// How `openssl` gets at the provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loading {
+    /// `-provider akv_provider -provider default`
+    AkvFirst,
+    /// `-provider default -provider akv_provider`
+    DefaultFirst,
+    /// An `openssl.cnf` that activates both.
+    Config,
+    /// Not at all: plain openssl.
+    Plain,
+}
+
+/// The ways in which the provider is really used.
+pub(crate) const LOADINGS: [Loading; 3] =
+    [Loading::AkvFirst, Loading::DefaultFirst, Loading::Config];
+
+/// An RSA key to create.
+pub(crate) const RSA_2048: &str = r#"{"kty":"RSA-HSM","key_size":2048}"#;
+/// An EC key to create.
+pub(crate) const EC_P256: &str = r#"{"kty":"EC-HSM","crv":"P-256"}"#;
+
+/// A file of the profile folder that this test was built into.
+fn built(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the test knows its own path");
+    let profile = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("target/<profile>/deps");
+    let path = profile.join(name);
+    assert!(
+        path.exists(),
+        "{} does not exist: run `cargo build --workspace` first",
+        path.display()
+    );
+    path
+}
+
+/// A running emulator, a folder for the test's files, and the settings to reach it. Stops when dropped.
+pub(crate) struct Hsm {
+    emulator: Child,
+    folder: TempDir,
+    /// The environment that leads the provider to this emulator.
+    pub(crate) environment: Vec<(String, String)>,
+}
+
+impl Hsm {
+    /// Starts an emulator without keys.
+    pub(crate) fn start() -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let data = folder.path().join("hsm");
+        let modules = folder.path().join("modules");
+        fs::create_dir(&modules).expect("a folder for modules");
+        std::os::unix::fs::symlink(built("libakv_provider.so"), modules.join("akv_provider.so"))
+            .expect("a link to the provider");
+        write_configs(folder.path(), &modules);
+        let log = File::create(folder.path().join("requests.log")).expect("a log file");
+        let emulator = Command::new(built("managed-hsm-emulator"))
+            .args(["serve", "--data-dir"])
+            .arg(&data)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the emulator starts");
+        let mut hsm = Self {
+            emulator,
+            folder,
+            environment: Vec::new(),
+        };
+        hsm.environment = hsm.exports(&[]);
+        hsm
+    }
+
+    /// Starts an emulator and creates keys, each a name and the body of the create request.
+    pub(crate) fn with_keys(keys: &[(&str, &str)]) -> Self {
+        let hsm = Self::start();
+        for (name, body) in keys {
+            hsm.create(name, body);
+        }
+        hsm
+    }
+
+    fn exports(&self, extra: &[&str]) -> Vec<(String, String)> {
+        let output = Command::new(built("managed-hsm-emulator"))
+            .args(["env", "--wait", "30", "--data-dir"])
+            .arg(self.file("hsm"))
+            .args(extra)
+            .output()
+            .expect("the emulator runs");
+        let text = String::from_utf8(output.stdout).expect("exports are text");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        text.lines()
+            .filter_map(|line| line.strip_prefix("export ")?.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
+            .collect()
+    }
+
+    /// The value of a variable of the environment.
+    pub(crate) fn variable(&self, name: &str) -> &str {
+        let found = self.environment.iter().find(|(known, _)| known == name);
+        &found.unwrap_or_else(|| panic!("{name} is not set")).1
+    }
+
+    /// Sets a variable for the programs that follow.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Removes a variable for the programs that follow.
+    pub(crate) fn unset(&mut self, name: &str) {
+        self.environment.retain(|(known, _)| known != name);
+    }
+
+    /// Continues with a token that ends after so many seconds.
+    pub(crate) fn use_token_expiring_in(&mut self, seconds: i32) {
+        let output = Command::new(built("managed-hsm-emulator"))
+            .args(["token", "--data-dir"])
+            .arg(self.file("hsm"))
+            .arg(format!("--expires-in={seconds}"))
+            .output()
+            .expect("the emulator runs");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let token = String::from_utf8(output.stdout).expect("a token is text");
+        self.set("AZURE_CLI_ACCESS_TOKEN", token.trim());
+    }
+
+    /// Stops the emulator; the environment goes on pointing to where it was.
+    pub(crate) fn stop(&mut self) {
+        self.emulator.kill().expect("the emulator is running");
+        self.emulator.wait().expect("the emulator has ended");
+    }
+
+    fn request(&self, method: &str, path: &str, body: &str) -> serde_json::Value {
+        let output = Command::new("curl")
+            .args([
+                "--silent",
+                "--show-error",
+                "--fail-with-body",
+                "--max-time",
+                "60",
+            ])
+            .args([
+                "--cacert",
+                self.variable("AKV_CA_FILE"),
+                "--request",
+                method,
+            ])
+            .args([
+                "--header",
+                "Content-Type: application/json",
+                "--data",
+                body,
+                "--header",
+            ])
+            .arg(format!(
+                "Authorization: Bearer {}",
+                self.variable("AZURE_CLI_ACCESS_TOKEN")
+            ))
+            .arg(format!(
+                "{}{path}?api-version=7.4",
+                self.variable("AZURE_MANAGEDHSM_URL")
+            ))
+            .output()
+            .expect("curl runs");
+        let answer = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{method} {path} {body}: {answer}");
+        serde_json::from_str(&answer).expect("the answer is JSON")
+    }
+
+    /// Creates a key, or a newer version of it. Returns the version.
+    pub(crate) fn create(&self, name: &str, body: &str) -> String {
+        version_of(&self.request("POST", &format!("/keys/{name}/create"), body))
+    }
+
+    /// Makes a newer version as the service's rotation does. Returns it.
+    pub(crate) fn rotate(&self, name: &str) -> String {
+        version_of(&self.request("POST", &format!("/keys/{name}/rotate"), ""))
+    }
+
+    /// Changes a key's attributes or operations.
+    pub(crate) fn update(&self, name: &str, body: &str) {
+        self.request("PATCH", &format!("/keys/{name}"), body);
+    }
+
+    /// A file of the test.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A file of the test, as an argument.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.file(name)
+            .to_str()
+            .expect("the path is text")
+            .to_owned()
+    }
+
+    /// Writes a file of the test and returns its path.
+    pub(crate) fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
+        fs::write(self.file(name), contents).expect("the file can be written");
+        self.path(name)
+    }
+
+    /// The requests that the emulator has answered so far.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        let log = fs::read_to_string(self.file("requests.log")).expect("the log can be read");
+        log.lines().filter_map(Request::parse).collect()
+    }
+
+    /// A command with the emulator's environment and no other OpenSSL settings.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("timeout");
+        command.args(["--kill-after=5", TIME_LIMIT_SECONDS, program]);
+        for name in [
+            "AZURE_MANAGEDHSM_URL",
+            "AKV_CA_FILE",
+            "AZURE_CLI_ACCESS_TOKEN",
+            "AKV_LOG_FILE",
+            "RUST_LOG",
+        ] {
+            command.env_remove(name);
+        }
+        command
+            .env("OPENSSL_CONF", self.file("plain.cnf"))
+            .env("OPENSSL_MODULES", self.file("modules"))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn openssl_command(&self, loading: Loading, arguments: &[&str]) -> Command {
+        let mut command = self.command("openssl");
+        command.arg(arguments[0]);
+        match loading {
+            Loading::AkvFirst => {
+                command.args(["-provider", "akv_provider", "-provider", "default"]);
+            }
+            Loading::DefaultFirst => {
+                command.args(["-provider", "default", "-provider", "akv_provider"]);
+            }
+            Loading::Config => {
+                command.env("OPENSSL_CONF", self.file("akv.cnf"));
+            }
+            Loading::Plain => {}
+        }
+        command.args(&arguments[1..]);
+        command
+    }
+
+    /// Runs `openssl` to its end.
+    pub(crate) fn openssl(&self, loading: Loading, arguments: &[&str]) -> Outcome {
+        Outcome::of(self.openssl_command(loading, arguments))
+    }
+
+    /// Starts `openssl s_server` on a free port and waits until it accepts connections.
+    pub(crate) fn serve_tls(&self, loading: Loading, arguments: &[&str]) -> TlsServer {
+        let accept = ["s_server", "-www", "-accept", "127.0.0.1:0"];
+        let mut command = self.openssl_command(loading, &[&accept, arguments].concat());
+        let errors = self.file("s_server.err");
+        command.stderr(File::create(&errors).expect("a log file"));
+        let mut process = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("openssl starts");
+        let mut output = BufReader::new(process.stdout.take().expect("stdout is a pipe"));
+        let mut line = String::new();
+        let address = loop {
+            line.clear();
+            let read = output.read_line(&mut line).expect("s_server prints text");
+            assert!(
+                read > 0,
+                "s_server ended before it accepted: {}",
+                fs::read_to_string(&errors).unwrap_or_default()
+            );
+            if let Some(address) = line.strip_prefix("ACCEPT ") {
+                break address.trim().to_owned();
+            }
+        };
+        TlsServer {
+            process,
+            _output: output,
+            address,
+            errors,
+        }
+    }
+
+    /// Connects to a TLS server with `s_client`, asks for a page and returns all that was printed.
+    pub(crate) fn connect_tls(
+        &self,
+        loading: Loading,
+        server: &TlsServer,
+        arguments: &[&str],
+    ) -> Outcome {
+        let connect = [
+            "s_client",
+            "-connect",
+            &server.address,
+            "-ign_eof",
+            "-brief",
+        ];
+        let checks = ["-servername", "localhost", "-verify_return_error"];
+        let mut command =
+            self.openssl_command(loading, &[&connect[..], &checks[..], arguments].concat());
+        let request = self.write("request.txt", "GET / HTTP/1.0\r\n\r\n");
+        command.stdin(File::open(request).expect("the request can be read"));
+        Outcome::of(command)
+    }
+
+    /// Compiles a program of `tests/c` against libcrypto and libssl. Returns its path.
+    pub(crate) fn compile(&self, name: &str) -> String {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/c")
+            .join(format!("{name}.c"));
+        let program = self.path(name);
+        let mut command = Command::new("cc");
+        command
+            .args([
+                "-std=gnu11",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-g",
+                "-O1",
+                "-o",
+                &program,
+            ])
+            .arg(source)
+            .args(["-lssl", "-lcrypto", "-lpthread"]);
+        Outcome::of(command).succeeds();
+        program
+    }
+
+    /// Runs a program to its end.
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Outcome {
+        let mut command = self.command(program);
+        command.args(arguments);
+        Outcome::of(command)
+    }
+
+    /// Writes the public key of a URI as PEM. Returns the file's path.
+    pub(crate) fn public_key(&self, loading: Loading, uri: &str) -> String {
+        let pem = self
+            .openssl(loading, &["pkey", "-in", uri, "-pubout"])
+            .succeeds();
+        assert!(pem.contains("BEGIN PUBLIC KEY"), "{pem}");
+        let digest = uri.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        self.write(&format!("{digest}.pub.pem"), pem)
+    }
+
+    /// Makes a self-signed certificate for localhost with the key of a URI. Returns the file's path.
+    pub(crate) fn certificate(&self, loading: Loading, uri: &str, name: &str) -> String {
+        let certificate = self.path(&format!("{name}.crt"));
+        self.openssl(
+            loading,
+            &[
+                "req",
+                "-new",
+                "-x509",
+                "-key",
+                uri,
+                "-subj",
+                &format!("/CN={name}"),
+                "-days",
+                "30",
+                "-addext",
+                "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                "-out",
+                &certificate,
+            ],
+        )
+        .succeeds();
+        certificate
+    }
+}
+
+impl Drop for Hsm {
+    fn drop(&mut self) {
+        // It may have been stopped already; there is nobody to tell.
+        let _ = self.emulator.kill();
+        let _ = self.emulator.wait();
+    }
+}
+
+/// The URI of a key, whatever its vault.
+pub(crate) fn uri(key: &str) -> String {
+    format!("managedhsm:MyHSM:{key}")
+}
+
+fn version_of(bundle: &serde_json::Value) -> String {
+    let kid = bundle["key"]["kid"].as_str().expect("a bundle has a kid");
+    kid.rsplit('/')
+        .next()
+        .expect("a kid has a version")
+        .to_owned()
+}
+
+fn write_configs(folder: &Path, modules: &Path) {
+    let request = "[req]\ndistinguished_name = name\nprompt = no\n[name]\nCN = test\n";
+    fs::write(folder.join("plain.cnf"), request).expect("a configuration file");
+    let mut config = String::from("openssl_conf = openssl\n");
+    write!(
+        config,
+        "{request}[openssl]\nproviders = providers\n\
+         [providers]\nakv_provider = akv\ndefault = standard\n\
+         [standard]\nactivate = 1\n\
+         [akv]\nmodule = {}/akv_provider.so\nactivate = 1\n",
+        modules.display()
+    )
+    .expect("a String takes all");
+    fs::write(folder.join("akv.cnf"), config).expect("a configuration file");
+}
+
+/// A line of the emulator's request log.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) connection: u64,
+    pub(crate) method: String,
+    pub(crate) path: String,
+}
+
+impl Request {
+    fn parse(line: &str) -> Option<Self> {
+        let field = |name: &str| {
+            line.split(' ')
+                .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+        };
+        Some(Self {
+            connection: field("connection")?.parse().ok()?,
+            method: field("method")?.to_owned(),
+            path: field("path")?.to_owned(),
+        })
+    }
+
+    /// Whether it asks for a signature.
+    pub(crate) fn is_sign(&self) -> bool {
+        self.path.ends_with("/sign")
+    }
+}
+
+/// What a program did.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    command: String,
+    output: Output,
+}
+
+impl Outcome {
+    fn of(mut command: Command) -> Self {
+        let output = command.output().expect("the program starts");
+        Self {
+            command: format!("{command:?}"),
+            output,
+        }
+    }
+
+    /// Standard output, as bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.output.stdout
+    }
+
+    /// Standard output and standard error, one after the other.
+    pub(crate) fn text(&self) -> String {
+        let both = [&self.output.stdout[..], &self.output.stderr[..]].concat();
+        String::from_utf8_lossy(&both).into_owned()
+    }
+
+    /// Standard output of a program that must have ended well.
+    #[track_caller]
+    pub(crate) fn succeeds(&self) -> String {
+        assert!(
+            self.output.status.success(),
+            "{}\n{}\n{}",
+            self.command,
+            self.output.status,
+            self.text()
+        );
+        String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+
+    /// Whether the program ended well.
+    pub(crate) fn is_success(&self) -> bool {
+        self.output.status.success()
+    }
+
+    /// Checks that the program failed by itself (no hang, no signal), and that its output holds all the words, in
+    /// any case. Returns the output.
+    #[track_caller]
+    pub(crate) fn fails_with(&self, words: &[&str]) -> String {
+        let text = self.text();
+        let code = self.output.status.code();
+        assert!(
+            code.is_some_and(|code| (1..124).contains(&code)),
+            "{}\nended with {}, an error was expected\n{text}",
+            self.command,
+            self.output.status
+        );
+        let lower = text.to_lowercase();
+        for word in words {
+            assert!(
+                lower.contains(&word.to_lowercase()),
+                "{}\nthe message lacks '{word}':\n{text}",
+                self.command
+            );
+        }
+        text
+    }
+}
+
+/// A running `openssl s_server`. Stops when dropped.
+pub(crate) struct TlsServer {
+    process: Child,
+    _output: BufReader<ChildStdout>,
+    pub(crate) address: String,
+    errors: PathBuf,
+}
+
+impl TlsServer {
+    /// What it wrote to standard error.
+    pub(crate) fn errors(&self) -> String {
+        fs::read_to_string(&self.errors).unwrap_or_default()
+    }
+}
+
+impl Drop for TlsServer {
+    fn drop(&mut self) {
+        // `timeout` passes SIGTERM on to the server; SIGKILL would leave the server behind.
+        let _ = Command::new("kill")
+            .arg(self.process.id().to_string())
+            .status();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Builds the provider and installs it where OpenSSL looks for modules.
+set -euo pipefail
+cd "$(dirname "$0")"
+. scripts/packages.sh
+
+usage() {
+    cat <<'END'
+Usage: ./ubuntubuild.sh [--debug] [--skip-deps] [--prefix DIR]
+
+Builds akv_provider and installs it as akv_provider.so into OpenSSL's module folder (MODULESDIR).
+
+  --debug       build without optimisation, with debug assertions
+  --skip-deps   do not install Debian packages
+  --prefix DIR  install into DIR instead; DIR is made if absent, and no root is needed if it is yours
+  --help        print this
+END
+}
+
+profile=release
+skip_deps=false
+destination=
+while [ "$#" -gt 0 ]; do
+    case $1 in
+        --debug) profile=debug ;;
+        --skip-deps) skip_deps=true ;;
+        --prefix)
+            [ "$#" -ge 2 ] || { echo "--prefix needs a folder." >&2; exit 2; }
+            destination=$2
+            shift
+            ;;
+        --prefix=*) destination=${1#--prefix=} ;;
+        --help | -h) usage; exit 0 ;;
+        *)
+            echo "Unknown option: $1" >&2
+            usage >&2
+            exit 2
+            ;;
+    esac
+    shift
+done
+
+if ! $skip_deps; then
+    install_missing build-essential pkg-config libssl-dev openssl ca-certificates
+fi
+require_cargo
+
+if [ "$profile" = release ]; then
+    cargo build --release --package akv_provider
+else
+    cargo build --package akv_provider
+fi
+module="${CARGO_TARGET_DIR:-$PWD/target}/$profile/libakv_provider.so"
+
+if [ -z "$destination" ]; then
+    command -v openssl >/dev/null || { echo "openssl was not found; install it, or give --prefix DIR." >&2; exit 1; }
+    destination=$(openssl version -m | sed -n 's/^MODULESDIR: "\(.*\)"$/\1/p')
+    [ -n "$destination" ] || { echo "openssl does not tell its MODULESDIR; give --prefix DIR." >&2; exit 1; }
+fi
+
+# The nearest folder that exists decides whether root is needed.
+existing=$destination
+while [ ! -e "$existing" ]; do
+    existing=$(dirname "$existing")
+done
+as_root=()
+if [ ! -w "$existing" ]; then
+    command -v sudo >/dev/null || { echo "$destination can't be written to; run this as root." >&2; exit 1; }
+    as_root=(sudo)
+fi
+"${as_root[@]}" install -D --mode=0644 "$module" "$destination/akv_provider.so"
+
+echo "Installed $destination/akv_provider.so"
+if OPENSSL_MODULES="$destination" openssl list -providers -provider akv_provider -provider default >/dev/null; then
+    echo "OpenSSL loads it: $(openssl version)"
+else
+    echo "OpenSSL does not load it." >&2
+    exit 1
+fi
