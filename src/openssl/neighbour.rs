@@ -100,32 +100,16 @@ impl Neighbours {
     /// Tells of the TLS groups on elliptic curves that other providers have, as ours. libssl takes a group only from the
     /// provider whose key management it found for it, and for EC keys that may be us.
     pub(crate) fn tls_groups(&self, callback: Callback, argument: *mut c_void) -> c_int {
-        let Some(upcalls) = self.upcalls else {
-            return 1;
-        };
         let mut relay = Relay { callback, argument };
         let relay = std::ptr::from_mut(&mut relay).cast();
-        let active = self
-            .active
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        for handle in active {
-            let Some(_held) = Held::new(handle, upcalls) else {
-                continue;
-            };
-            // SAFETY: the handle is that of a live provider, which is held.
-            let (context, table) =
-                unsafe { ((upcalls.context)(handle), (upcalls.dispatch)(handle)) };
-            if table.is_null() {
-                continue;
-            }
+        for provider in self.active() {
             // SAFETY: the id fixes the function's type.
-            let capabilities: Option<GetCapabilities> =
-                unsafe { Functions(table).get(ffi::PROVIDER_GET_CAPABILITIES) };
+            let capabilities =
+                unsafe { provider.function::<GetCapabilities>(ffi::PROVIDER_GET_CAPABILITIES) };
             let Some(capabilities) = capabilities else {
                 continue;
             };
+            let context = provider.context();
             // SAFETY: the context is that provider's own, and the relay outlives the call.
             if unsafe { capabilities(context, TLS_GROUP.as_ptr(), relay_group, relay) } == 0 {
                 return 0;
@@ -136,23 +120,11 @@ impl Neighbours {
 
     /// The first other provider's implementation of an operation under a name.
     fn find(&self, operation: c_int, name: &CStr) -> Option<Arc<Implementation>> {
-        let upcalls = self.upcalls?;
-        let active = self
-            .active
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        active.into_iter().find_map(|handle| {
-            let provider = Held::new(handle, upcalls)?;
-            // SAFETY: the handle is that of a live provider, which `provider` holds.
-            let (context, table) =
-                unsafe { ((upcalls.context)(handle), (upcalls.dispatch)(handle)) };
-            if table.is_null() {
-                return None;
-            }
+        self.active().into_iter().find_map(|provider| {
             // SAFETY: the id fixes the function's type.
-            let query: QueryOperation =
-                unsafe { Functions(table).get(ffi::PROVIDER_QUERY_OPERATION) }?;
+            let query =
+                unsafe { provider.function::<QueryOperation>(ffi::PROVIDER_QUERY_OPERATION) }?;
+            let context = provider.context();
             let mut no_cache = 0;
             // SAFETY: the context is that provider's own.
             let algorithms = unsafe { query(context, operation, &mut no_cache) };
@@ -164,6 +136,18 @@ impl Neighbours {
                 _provider: provider,
             }))
         })
+    }
+
+    /// The active providers, each held from before the core can take it back.
+    fn active(&self) -> Vec<Held> {
+        let Some(upcalls) = self.upcalls else {
+            return Vec::new();
+        };
+        let handles = self.active.read().unwrap_or_else(PoisonError::into_inner);
+        handles
+            .iter()
+            .filter_map(|&handle| Held::new(handle, upcalls))
+            .collect()
     }
 }
 
@@ -231,6 +215,25 @@ impl Held {
     fn new(handle: *const CoreHandle, upcalls: Upcalls) -> Option<Self> {
         // SAFETY: the handle is one that the core told us of and has not taken back.
         (unsafe { (upcalls.up_ref)(handle, 0) } != 0).then_some(Self { handle, upcalls })
+    }
+}
+
+impl Held {
+    fn context(&self) -> *mut c_void {
+        // SAFETY: the provider lives while it is held.
+        unsafe { (self.upcalls.context)(self.handle) }
+    }
+
+    /// # Safety
+    /// `F` is the type of the function with this id (core_dispatch.h).
+    unsafe fn function<F: Copy>(&self, id: c_int) -> Option<F> {
+        // SAFETY: the provider lives while it is held.
+        let table = unsafe { (self.upcalls.dispatch)(self.handle) };
+        if table.is_null() {
+            return None;
+        }
+        // SAFETY: the caller's promise; a provider's table ends with id 0.
+        unsafe { Functions(table).get(id) }
     }
 }
 
