@@ -20,13 +20,19 @@ pub(crate) enum Loading {
     DefaultFirst,
     /// An `openssl.cnf` that activates both.
     Config,
+    /// The same, where the provider is preferred: `default_properties = ?provider=akv_provider`.
+    Preferred,
     /// Not at all: plain openssl.
     Plain,
 }
 
 /// The ways in which the provider is really used.
-pub(crate) const LOADINGS: [Loading; 3] =
-    [Loading::AkvFirst, Loading::DefaultFirst, Loading::Config];
+pub(crate) const LOADINGS: [Loading; 4] = [
+    Loading::AkvFirst,
+    Loading::DefaultFirst,
+    Loading::Config,
+    Loading::Preferred,
+];
 
 /// An RSA key to create.
 pub(crate) const RSA_2048: &str = r#"{"kty":"RSA-HSM","key_size":2048}"#;
@@ -264,6 +270,9 @@ impl Hsm {
             Loading::Config => {
                 command.env("OPENSSL_CONF", self.file("akv.cnf"));
             }
+            Loading::Preferred => {
+                command.env("OPENSSL_CONF", self.file("preferred.cnf"));
+            }
             Loading::Plain => {}
         }
         command.args(&arguments[1..]);
@@ -430,7 +439,10 @@ fn write_configs(folder: &Path, modules: &Path) {
         modules.display()
     )
     .expect("a String takes all");
-    fs::write(folder.join("akv.cnf"), config).expect("a configuration file");
+    fs::write(folder.join("akv.cnf"), &config).expect("a configuration file");
+    let preferred = config.replace("[openssl]\n", "[openssl]\nalg_section = algorithms\n")
+        + "[algorithms]\ndefault_properties = ?provider=akv_provider\n";
+    fs::write(folder.join("preferred.cnf"), preferred).expect("a configuration file");
 }
 
 /// A line of the emulator's request log.
