@@ -3,6 +3,8 @@
 const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
 const OBJECT_IDENTIFIER: u8 = 0x06;
+const UTF8_STRING: u8 = 0x0c;
+const VISIBLE_STRING: u8 = 0x1a;
 const SEQUENCE: u8 = 0x30;
 
 /// The encoding of NULL.
@@ -82,6 +84,29 @@ pub(crate) fn parse_ecdsa_signature(der: &[u8], coordinate_len: usize) -> Option
         half[start..].copy_from_slice(number);
     }
     Some(raw)
+}
+
+/// The version and the URI in a key file's content. None: it has another form.
+pub(crate) fn parse_key_file(der: &[u8]) -> Option<(&str, &str)> {
+    let (body, rest) = read(SEQUENCE, der)?;
+    let (version, body) = read(VISIBLE_STRING, body)?;
+    let (uri, body) = read(UTF8_STRING, body)?;
+    if !rest.is_empty() || !body.is_empty() {
+        return None;
+    }
+    Some((
+        std::str::from_utf8(version).ok()?,
+        std::str::from_utf8(uri).ok()?,
+    ))
+}
+
+/// The content of a key file.
+#[cfg(test)]
+pub(crate) fn key_file(version: &str, uri: &str) -> Vec<u8> {
+    sequence(&[
+        &element(VISIBLE_STRING, version.as_bytes()),
+        &element(UTF8_STRING, uri.as_bytes()),
+    ])
 }
 
 fn element(tag: u8, content: &[u8]) -> Vec<u8> {

@@ -6,6 +6,7 @@
 
 #![deny(unsafe_code)]
 
+mod decoder;
 mod der;
 mod digest;
 mod error;

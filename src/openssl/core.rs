@@ -2,7 +2,9 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
+use super::bio::BioFunctions;
 use super::ffi::{self, CoreHandle, Dispatch, Item};
+use super::functions::Functions;
 use crate::error::{Error, Reason};
 
 type NewError = unsafe extern "C" fn(*const CoreHandle);
@@ -22,6 +24,7 @@ pub(crate) struct Core {
     new_error: Option<NewError>,
     set_error_debug: Option<SetErrorDebug>,
     vset_error: Option<VsetError>,
+    pub(super) bio: BioFunctions,
 }
 
 // SAFETY: the handle is only passed back to the core, whose upcalls may be called from any thread.
@@ -35,40 +38,19 @@ impl Core {
     /// # Safety
     /// `table` is a dispatch table that ends with function id 0, and `handle` the core handle that came with it.
     pub(crate) unsafe fn from_dispatch(handle: *const CoreHandle, table: *const Dispatch) -> Self {
-        let mut core = Self {
-            handle,
-            new_error: None,
-            set_error_debug: None,
-            vset_error: None,
-        };
-        let mut next = table;
-        loop {
-            // SAFETY: the caller's table ends with id 0, and the walk stops there.
-            let entry = unsafe { *next };
-            match entry.function_id {
-                0 => return core,
-                ffi::CORE_NEW_ERROR => {
-                    // SAFETY: the id fixes the function's type (core_dispatch.h).
-                    core.new_error = Some(unsafe {
-                        std::mem::transmute::<*const c_void, NewError>(entry.function)
-                    });
-                }
-                ffi::CORE_SET_ERROR_DEBUG => {
-                    // SAFETY: as above.
-                    core.set_error_debug = Some(unsafe {
-                        std::mem::transmute::<*const c_void, SetErrorDebug>(entry.function)
-                    });
-                }
-                ffi::CORE_VSET_ERROR => {
-                    // SAFETY: as above; the `va_list` is explained at `NO_ARGUMENTS`.
-                    core.vset_error = Some(unsafe {
-                        std::mem::transmute::<*const c_void, VsetError>(entry.function)
-                    });
-                }
-                _ => {}
+        let table = Functions(table);
+        // SAFETY: the ids fix the functions' types (core_dispatch.h); the `va_list` is explained at `NO_ARGUMENTS`.
+        unsafe {
+            Self {
+                handle,
+                new_error: table.get(ffi::CORE_NEW_ERROR),
+                set_error_debug: table.get(ffi::CORE_SET_ERROR_DEBUG),
+                vset_error: table.get(ffi::CORE_VSET_ERROR),
+                bio: BioFunctions {
+                    read: table.get(ffi::BIO_READ_EX),
+                    gets: table.get(ffi::BIO_GETS),
+                },
             }
-            // SAFETY: the entry just read was not the last one.
-            next = unsafe { next.add(1) };
         }
     }
 

@@ -8,7 +8,7 @@ use super::core::{Core, REASON_STRINGS};
 use super::ffi::{self, Algorithm, Callback, CoreHandle, Dispatch, Item, Param};
 use super::neighbour::{Neighbours, TLS_GROUP};
 use super::params::{ParamsOut, descriptors};
-use super::{keymgmt, signature, store};
+use super::{decoder, keymgmt, signature, store};
 use crate::provider::Provider;
 
 const NAME: &CStr = c"name";
@@ -35,6 +35,12 @@ const fn algorithm(
     }
 }
 
+/// The names of RSA and of EC keys.
+const KEYMGMT_NAMES: [&CStr; 2] = [
+    c"RSA:rsaEncryption:1.2.840.113549.1.1.1",
+    c"EC:id-ecPublicKey:1.2.840.10045.2.1",
+];
+
 static KEYMGMT: [Algorithm; 3] = [
     algorithm(
         c"RSA:rsaEncryption:1.2.840.113549.1.1.1",
@@ -60,6 +66,28 @@ static SIGNATURE: [Algorithm; 3] = [
         signature::ECDSA,
         c"ECDSA signatures by Azure Managed HSM",
     ),
+    Algorithm::END,
+];
+
+static DECODER: [Algorithm; 4] = [
+    Algorithm {
+        names: c"DER".as_ptr(),
+        properties: c"provider=akv_provider,input=pem".as_ptr(),
+        implementation: decoder::PEM.as_ptr(),
+        description: c"key files, PEM to DER".as_ptr(),
+    },
+    Algorithm {
+        names: KEYMGMT_NAMES[0].as_ptr(),
+        properties: c"provider=akv_provider,input=der,structure=akv-uri".as_ptr(),
+        implementation: decoder::DER.as_ptr(),
+        description: c"key files of RSA keys".as_ptr(),
+    },
+    Algorithm {
+        names: KEYMGMT_NAMES[1].as_ptr(),
+        properties: c"provider=akv_provider,input=der,structure=akv-uri".as_ptr(),
+        implementation: decoder::DER.as_ptr(),
+        description: c"key files of EC keys".as_ptr(),
+    },
     Algorithm::END,
 ];
 
@@ -192,6 +220,7 @@ unsafe extern "C" fn query_operation(
     match operation {
         ffi::OP_KEYMGMT => KEYMGMT.as_ptr(),
         ffi::OP_SIGNATURE => SIGNATURE.as_ptr(),
+        ffi::OP_DECODER => DECODER.as_ptr(),
         ffi::OP_STORE => STORE.as_ptr(),
         _ => std::ptr::null(),
     }

@@ -93,11 +93,15 @@ pub(crate) const PARAM_UNMODIFIED: usize = usize::MAX;
 pub(crate) const OP_KEYMGMT: c_int = 10;
 pub(crate) const OP_KEYEXCH: c_int = 11;
 pub(crate) const OP_SIGNATURE: c_int = 12;
+pub(crate) const OP_DECODER: c_int = 21;
 pub(crate) const OP_STORE: c_int = 22;
 
 pub(crate) const CORE_NEW_ERROR: c_int = 5;
 pub(crate) const CORE_SET_ERROR_DEBUG: c_int = 6;
 pub(crate) const CORE_VSET_ERROR: c_int = 7;
+
+pub(crate) const BIO_READ_EX: c_int = 42;
+pub(crate) const BIO_GETS: c_int = 49;
 
 pub(crate) const PROVIDER_REGISTER_CHILD_CB: c_int = 105;
 pub(crate) const PROVIDER_DEREGISTER_CHILD_CB: c_int = 106;
@@ -167,5 +171,10 @@ pub(crate) const STORE_SET_CTX_PARAMS: c_int = 4;
 pub(crate) const STORE_LOAD: c_int = 5;
 pub(crate) const STORE_EOF: c_int = 6;
 pub(crate) const STORE_CLOSE: c_int = 7;
+
+pub(crate) const DECODER_NEWCTX: c_int = 1;
+pub(crate) const DECODER_FREECTX: c_int = 2;
+pub(crate) const DECODER_DOES_SELECTION: c_int = 10;
+pub(crate) const DECODER_DECODE: c_int = 11;
 
 pub(crate) const OBJECT_PKEY: c_int = 2;

@@ -10,8 +10,8 @@ use super::ffi::{
     SELECT_PRIVATE_KEY, SELECT_PUBLIC_KEY,
 };
 use super::neighbour::{ForeignKey, Generation, generation_params};
+use super::object::dereference;
 use super::params::{ParamsIn, ParamsOut};
-use super::store::dereference;
 use crate::error::Error;
 use crate::key::{KeyHandle, KeyType};
 use crate::keymgmt::{self, tables};

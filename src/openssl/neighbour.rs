@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::boundary::Returned;
 use super::ffi::{self, Algorithm, Callback, CoreHandle, Dispatch, Param};
+use super::functions::Functions;
 use super::params::ParamsIn;
 
 type ProviderCallback = unsafe extern "C" fn(*const CoreHandle, *mut c_void) -> c_int;
@@ -241,32 +242,6 @@ impl Drop for Held {
     fn drop(&mut self) {
         // SAFETY: gives back the count that `new` took.
         unsafe { (self.upcalls.free)(self.handle, 0) };
-    }
-}
-
-/// A dispatch table that ends with function id 0.
-#[derive(Clone, Copy)]
-struct Functions(*const Dispatch);
-
-impl Functions {
-    /// # Safety
-    /// `F` is the type of the function with this id (core_dispatch.h), and the table is alive.
-    unsafe fn get<F: Copy>(self, id: c_int) -> Option<F> {
-        const { assert!(size_of::<F>() == size_of::<*const c_void>()) };
-        let mut next = self.0;
-        loop {
-            // SAFETY: the table ends with id 0, and the walk stops there.
-            let entry = unsafe { *next };
-            if entry.function_id == 0 {
-                return None;
-            }
-            if entry.function_id == id {
-                // SAFETY: the caller's promise; `F` has the size of a pointer.
-                return Some(unsafe { std::mem::transmute_copy(&entry.function) });
-            }
-            // SAFETY: the entry just read was not the last one.
-            next = unsafe { next.add(1) };
-        }
     }
 }
 

@@ -1,14 +1,12 @@
 //! Dispatch table of the store loader (provider-storemgmt(7)).
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::sync::Arc;
 
 use super::boundary;
 use super::entry::provider;
 use super::ffi::{self, Callback, Dispatch, Param};
-use super::params::{ParamList, ParamsIn, descriptors};
-use crate::error::Error;
-use crate::key::KeyHandle;
+use super::object::hand_out_key;
+use super::params::{ParamsIn, descriptors};
 use crate::store::{Expected, Loader};
 
 const EXPECT: &CStr = c"expect";
@@ -78,34 +76,9 @@ unsafe extern "C" fn load(
             return Ok(0);
         }
         let key = loader.load()?;
-        let handle = KeyHandle::new(Arc::clone(&loader.provider), Arc::new(key));
-        // The reference is this handle's address: key management's `load` makes its own handle from it.
-        let reference = (&raw const handle as usize).to_ne_bytes();
-        let mut params = ParamList::default()
-            .integer(c"type", ffi::OBJECT_PKEY)
-            .utf8(c"data-type", handle.key_type.name())
-            .octets(c"reference", &reference);
-        // SAFETY: OpenSSL's callback takes the list and its own argument, and keeps neither.
-        Ok(params.with(|params| unsafe { object(params, object_arg) }))
+        // SAFETY: OpenSSL passes the callback with its own argument.
+        Ok(unsafe { hand_out_key(&loader.provider, key, object, object_arg) })
     })
-}
-
-/// The handle that a reference made by [`load`] names.
-///
-/// # Safety
-/// `reference` is what [`load`] passed to OpenSSL, and that call has not returned.
-pub(super) unsafe fn dereference<'a>(
-    reference: *const c_void,
-    len: usize,
-) -> Result<&'a KeyHandle, Error> {
-    // SAFETY: the caller's promise.
-    let reference = unsafe { boundary::bytes(reference.cast(), len) };
-    let address = <[u8; size_of::<usize>()]>::try_from(reference)
-        .map(usize::from_ne_bytes)
-        .map_err(|_| Error::Internal("a key reference has the wrong length".to_owned()))?;
-    // SAFETY: the address is that of a live handle, which only this provider's own `load` makes.
-    unsafe { (address as *const KeyHandle).as_ref() }
-        .ok_or_else(|| Error::Internal("a key reference is NULL".to_owned()))
 }
 
 unsafe extern "C" fn eof(context: *mut c_void) -> c_int {

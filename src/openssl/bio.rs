@@ -1,0 +1,62 @@
+//! OpenSSL's I/O abstraction, as far as the core lets a provider use it.
+
+use std::ffi::{c_char, c_int, c_void};
+
+/// `OSSL_CORE_BIO`: a stream of the core's.
+#[repr(C)]
+pub(super) struct CoreBio {
+    _opaque: [u8; 0],
+}
+
+pub(super) type ReadEx =
+    unsafe extern "C" fn(*mut CoreBio, *mut c_void, usize, *mut usize) -> c_int;
+pub(super) type Gets = unsafe extern "C" fn(*mut CoreBio, *mut c_char, c_int) -> c_int;
+
+/// The core's upcalls on streams.
+#[derive(Clone, Copy)]
+pub(super) struct BioFunctions {
+    pub(super) read: Option<ReadEx>,
+    pub(super) gets: Option<Gets>,
+}
+
+/// A stream that is read.
+pub(super) struct Bio {
+    bio: *mut CoreBio,
+    functions: BioFunctions,
+}
+
+impl Bio {
+    /// # Safety
+    /// `bio` is a stream of the core that came with `functions`, and lives as long as the value.
+    pub(super) unsafe fn new(bio: *mut CoreBio, functions: BioFunctions) -> Self {
+        Self { bio, functions }
+    }
+
+    /// The next line with its end, or as much of it as fits in a buffer. None: the stream is at its end.
+    pub(super) fn line(&mut self) -> Option<Vec<u8>> {
+        let mut line = vec![0u8; 1024];
+        let gets = self.functions.gets?;
+        // SAFETY: `new`'s caller promised a live stream; the buffer has the length that is passed.
+        let len = unsafe { gets(self.bio, line.as_mut_ptr().cast(), line.len() as c_int) };
+        line.truncate(usize::try_from(len).ok().filter(|len| *len > 0)?);
+        Some(line)
+    }
+
+    /// All that is left, up to `limit` bytes. None: there is more, or reading failed.
+    pub(super) fn rest(&mut self, limit: usize) -> Option<Vec<u8>> {
+        let read = self.functions.read?;
+        let mut content = vec![0u8; limit + 1];
+        let mut filled = 0;
+        while filled < content.len() {
+            let (room, mut len) = (&mut content[filled..], 0);
+            // SAFETY: `new`'s caller promised a live stream; the buffer has the length that is passed.
+            let more = unsafe { read(self.bio, room.as_mut_ptr().cast(), room.len(), &mut len) };
+            if more == 0 || len == 0 {
+                content.truncate(filled);
+                return Some(content);
+            }
+            filled += len;
+        }
+        None
+    }
+}

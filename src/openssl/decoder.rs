@@ -1,0 +1,103 @@
+//! Dispatch tables of the decoders of key files (provider-decoder(7)): PEM to DER, and DER to a key.
+
+use std::ffi::{c_int, c_void};
+
+use super::bio::{Bio, CoreBio};
+use super::boundary;
+use super::entry::provider;
+use super::ffi::{self, Callback, Dispatch, SELECT_PRIVATE_KEY};
+use super::object::hand_out_key;
+use super::params::ParamList;
+use crate::decoder::{MAX_LEN, STRUCTURE, read_der, read_pem};
+use crate::error::Error;
+use crate::key::Key;
+
+type Decode = unsafe extern "C" fn(
+    *mut c_void,
+    *mut CoreBio,
+    c_int,
+    Callback,
+    *mut c_void,
+    *const c_void,
+    *mut c_void,
+) -> c_int;
+
+const fn table(decode: Decode) -> [Dispatch; 5] {
+    [
+        Dispatch::new(ffi::DECODER_NEWCTX, newctx as *const c_void),
+        Dispatch::new(ffi::DECODER_FREECTX, freectx as *const c_void),
+        Dispatch::new(ffi::DECODER_DOES_SELECTION, does_selection as *const c_void),
+        Dispatch::new(ffi::DECODER_DECODE, decode as *const c_void),
+        Dispatch::END,
+    ]
+}
+
+pub(super) static PEM: &[Dispatch] = &table(decode_pem);
+pub(super) static DER: &[Dispatch] = &table(decode_der);
+
+/// A decoder needs no state of its own: its context is the provider's.
+unsafe extern "C" fn newctx(context: *mut c_void) -> *mut c_void {
+    context
+}
+
+unsafe extern "C" fn freectx(_context: *mut c_void) {}
+
+unsafe extern "C" fn does_selection(_context: *mut c_void, _selection: c_int) -> c_int {
+    1
+}
+
+unsafe extern "C" fn decode_pem(
+    context: *mut c_void,
+    input: *mut CoreBio,
+    _selection: c_int,
+    object: Callback,
+    object_argument: *mut c_void,
+    _passphrase: *const c_void,
+    _passphrase_argument: *mut c_void,
+) -> c_int {
+    // SAFETY: OpenSSL passes our context back.
+    let provider = unsafe { provider(context) };
+    boundary::call(&provider.core, c"decoder_decode_pem", || {
+        // SAFETY: OpenSSL passes a stream of its own for this call.
+        let mut input = unsafe { Bio::new(input, provider.core.bio) };
+        let Some(content) = read_pem(|| input.line())? else {
+            return Ok(1);
+        };
+        let mut params = ParamList::default()
+            .integer(c"type", ffi::OBJECT_PKEY)
+            .utf8(c"data-structure", STRUCTURE)
+            .octets(c"data", &content);
+        // SAFETY: OpenSSL's callback takes the list and its own argument, and keeps neither.
+        Ok(params.with(|params| unsafe { object(params, object_argument) }))
+    })
+}
+
+unsafe extern "C" fn decode_der(
+    context: *mut c_void,
+    input: *mut CoreBio,
+    selection: c_int,
+    object: Callback,
+    object_argument: *mut c_void,
+    _passphrase: *const c_void,
+    _passphrase_argument: *mut c_void,
+) -> c_int {
+    // SAFETY: OpenSSL passes our context back.
+    let provider = unsafe { provider(context) };
+    boundary::call(&provider.core, c"decoder_decode_der", || {
+        // SAFETY: OpenSSL passes a stream of its own for this call.
+        let mut input = unsafe { Bio::new(input, provider.core.bio) };
+        let Some(content) = input.rest(MAX_LEN) else {
+            return Ok(1);
+        };
+        let Some(uri) = read_der(&content)? else {
+            return Ok(1);
+        };
+        let key = provider.client()?.get_key(&uri).map_err(Error::Hsm)?;
+        let mut key = Key::from_hsm(key)?;
+        if selection != 0 && selection & SELECT_PRIVATE_KEY == 0 {
+            key = key.without_private();
+        }
+        // SAFETY: OpenSSL passes the callback with its own argument.
+        Ok(unsafe { hand_out_key(&provider, key, object, object_argument) })
+    })
+}
