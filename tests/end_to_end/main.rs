@@ -6,6 +6,7 @@ mod commands;
 mod ecdsa;
 mod encodings;
 mod errors;
+mod key_files;
 mod processes;
 mod rsa;
 mod software_keys;
