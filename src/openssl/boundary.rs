@@ -19,6 +19,12 @@ impl Returned for c_int {
     }
 }
 
+impl<T> Returned for Option<T> {
+    fn failure() -> Self {
+        None
+    }
+}
+
 impl Returned for () {
     fn failure() -> Self {}
 }

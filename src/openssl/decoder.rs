@@ -1,6 +1,9 @@
 //! Dispatch tables of the decoders of key files (provider-decoder(7)): PEM to DER, and DER to a key.
 
+use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
+
+use managed_hsm::KeyUri;
 
 use super::bio::{Bio, CoreBio};
 use super::boundary;
@@ -11,6 +14,7 @@ use super::params::ParamList;
 use crate::decoder::{MAX_LEN, STRUCTURE, read_der, read_pem};
 use crate::error::Error;
 use crate::key::Key;
+use crate::provider::Provider;
 
 type Decode = unsafe extern "C" fn(
     *mut c_void,
@@ -46,10 +50,17 @@ unsafe extern "C" fn does_selection(_context: *mut c_void, _selection: c_int) ->
     1
 }
 
+thread_local! {
+    /// The key that the PEM decoder has loaded, or failed to load, for the DER decoders that OSSL_DECODER calls in turn
+    /// from within its callback. What a DER decoder puts on the error queue is dropped by OSSL_STORE, what the PEM decoder
+    /// puts there is not.
+    static LOADED: RefCell<Option<Option<Key>>> = const { RefCell::new(None) };
+}
+
 unsafe extern "C" fn decode_pem(
     context: *mut c_void,
     input: *mut CoreBio,
-    _selection: c_int,
+    selection: c_int,
     object: Callback,
     object_argument: *mut c_void,
     _passphrase: *const c_void,
@@ -57,18 +68,36 @@ unsafe extern "C" fn decode_pem(
 ) -> c_int {
     // SAFETY: OpenSSL passes our context back.
     let provider = unsafe { provider(context) };
-    boundary::call(&provider.core, c"decoder_decode_pem", || {
+    let mut content = None;
+    let key = boundary::call(&provider.core, c"decoder_decode_pem", || {
         // SAFETY: OpenSSL passes a stream of its own for this call.
         let mut input = unsafe { Bio::new(input, provider.core.bio) };
-        let Some(content) = read_pem(|| input.line())? else {
-            return Ok(1);
-        };
+        content = read_pem(|| input.line())?;
+        match content.as_deref().map(read_der).transpose()?.flatten() {
+            Some(uri) => load(&provider, &uri, selection).map(Some),
+            None => Ok(None),
+        }
+    });
+    let Some(content) = content else { return 1 };
+    boundary::quietly(|| {
+        LOADED.set(Some(key));
         let mut params = ParamList::default()
             .integer(c"type", ffi::OBJECT_PKEY)
             .utf8(c"data-structure", STRUCTURE)
             .octets(c"data", &content);
         // SAFETY: OpenSSL's callback takes the list and its own argument, and keeps neither.
-        Ok(params.with(|params| unsafe { object(params, object_argument) }))
+        let outcome = params.with(|params| unsafe { object(params, object_argument) });
+        LOADED.set(None);
+        Some(outcome)
+    })
+}
+
+fn load(provider: &Provider, uri: &KeyUri, selection: c_int) -> Result<Key, Error> {
+    let key = Key::from_hsm(provider.client()?.get_key(uri).map_err(Error::Hsm)?)?;
+    Ok(if selection != 0 && selection & SELECT_PRIVATE_KEY == 0 {
+        key.without_private()
+    } else {
+        key
     })
 }
 
@@ -84,19 +113,22 @@ unsafe extern "C" fn decode_der(
     // SAFETY: OpenSSL passes our context back.
     let provider = unsafe { provider(context) };
     boundary::call(&provider.core, c"decoder_decode_der", || {
-        // SAFETY: OpenSSL passes a stream of its own for this call.
-        let mut input = unsafe { Bio::new(input, provider.core.bio) };
-        let Some(content) = input.rest(MAX_LEN) else {
-            return Ok(1);
+        let key = match LOADED.take() {
+            Some(Some(key)) => key,
+            // The PEM decoder has said why.
+            Some(None) => return Ok(0),
+            None => {
+                // SAFETY: OpenSSL passes a stream of its own for this call.
+                let mut input = unsafe { Bio::new(input, provider.core.bio) };
+                let Some(content) = input.rest(MAX_LEN) else {
+                    return Ok(1);
+                };
+                let Some(uri) = read_der(&content)? else {
+                    return Ok(1);
+                };
+                load(&provider, &uri, selection)?
+            }
         };
-        let Some(uri) = read_der(&content)? else {
-            return Ok(1);
-        };
-        let key = provider.client()?.get_key(&uri).map_err(Error::Hsm)?;
-        let mut key = Key::from_hsm(key)?;
-        if selection != 0 && selection & SELECT_PRIVATE_KEY == 0 {
-            key = key.without_private();
-        }
         // SAFETY: OpenSSL passes the callback with its own argument.
         Ok(unsafe { hand_out_key(&provider, key, object, object_argument) })
     })

@@ -98,3 +98,25 @@ fn software_keys_in_files_are_read_as_ever() {
             .succeeds();
     }
 }
+
+#[test]
+fn a_key_file_that_cannot_be_used_says_why() {
+    let hsm = Hsm::with_keys(&[("ec", EC_P256)]);
+    let cases = [
+        ("AKV Provider URI v9", uri("ec"), "version 'v9' is unknown"),
+        (
+            "AKV Provider URI v1.0",
+            "managedhsm:My_HSM:ec".to_owned(),
+            "vault name 'My_HSM'",
+        ),
+        ("AKV Provider URI v1.0", uri("nosuchkey"), "KeyNotFound"),
+    ];
+    for (version, uri, expected) in cases {
+        let (pem, der) = key_files(&hsm, "bad", version, &uri);
+        hsm.openssl(Loading::AkvFirst, &["pkey", "-in", &pem, "-noout"])
+            .fails_with(&["akv_provider", expected]);
+        // OSSL_STORE drops what decoders of DER say.
+        hsm.openssl(Loading::AkvFirst, &["pkey", "-in", &der, "-noout"])
+            .fails_with(&["Could not read key"]);
+    }
+}
