@@ -15,8 +15,8 @@ use managed_hsm::KeyUri;
 use crate::der;
 use crate::error::Error;
 
-const LABEL: &str = "AKV PROVIDER URI";
-const VERSION: &str = "AKV Provider URI v1.0";
+pub(crate) const LABEL: &str = "AKV PROVIDER URI";
+pub(crate) const VERSION: &str = "AKV Provider URI v1.0";
 
 /// The name under which the PEM decoder passes content on to the DER decoders.
 pub(crate) const STRUCTURE: &std::ffi::CStr = c"akv-uri";

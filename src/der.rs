@@ -1,6 +1,7 @@
 //! The few DER structures that signatures need: AlgorithmIdentifier, DigestInfo and ECDSA-Sig-Value.
 
 const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const UTF8_STRING: u8 = 0x0c;
@@ -23,6 +24,11 @@ pub(crate) fn object_identifier(content: &[u8]) -> Vec<u8> {
 /// OCTET STRING.
 pub(crate) fn octet_string(content: &[u8]) -> Vec<u8> {
     element(OCTET_STRING, content)
+}
+
+/// BIT STRING of whole bytes.
+pub(crate) fn bit_string(content: &[u8]) -> Vec<u8> {
+    element(BIT_STRING, &[&[0], content].concat())
 }
 
 /// INTEGER of an unsigned number, most significant byte first; leading zeros don't matter.
@@ -101,7 +107,6 @@ pub(crate) fn parse_key_file(der: &[u8]) -> Option<(&str, &str)> {
 }
 
 /// The content of a key file.
-#[cfg(test)]
 pub(crate) fn key_file(version: &str, uri: &str) -> Vec<u8> {
     sequence(&[
         &element(VISIBLE_STRING, version.as_bytes()),

@@ -4,6 +4,8 @@ use std::ffi::CStr;
 
 use managed_hsm::SignatureAlgorithm;
 
+use crate::error::Error;
+
 /// A hash computation in progress.
 pub(crate) type Hasher = Box<dyn Hash>;
 
@@ -11,7 +13,7 @@ pub(crate) type Hasher = Box<dyn Hash>;
 #[derive(Debug)]
 pub(crate) struct Digest {
     /// OpenSSL's names, the usual short one first.
-    names: &'static [&'static str],
+    pub(crate) names: &'static [&'static str],
     /// The name that a context parameter is answered with.
     pub(crate) c_name: &'static CStr,
     /// Length of the digest in bytes.
@@ -91,6 +93,17 @@ digests! {
         sha3::Sha3_384, 48, nist_hash!(9), nist_signature!(15), Some(nist_signature!(11)), None;
     [c"SHA3-512", "SHA3-512", "2.16.840.1.101.3.4.2.10"]
         sha3::Sha3_512, 64, nist_hash!(10), nist_signature!(16), Some(nist_signature!(12)), None;
+}
+
+/// The hash function with an OpenSSL name; an unknown one is an error that tells which there are.
+pub(crate) fn known(name: &str) -> Result<&'static Digest, Error> {
+    Digest::by_name(name).ok_or_else(|| {
+        let known: Vec<&str> = DIGESTS.iter().map(Digest::name).collect();
+        Error::parameter(
+            "digest",
+            format!("'{name}' is not supported; there are {}", known.join(", ")),
+        )
+    })
 }
 
 impl Digest {

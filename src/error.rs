@@ -13,12 +13,14 @@ pub(crate) enum Error {
     Parameter { name: String, problem: String },
     #[error("{what} is not supported by Managed HSM: {remedy}")]
     Unsupported { what: String, remedy: String },
-    #[error("key {key} does not permit '{operation}' (its key_ops are: {permitted}): {remedy}")]
+    #[error(
+        "key {key} does not permit '{operation}' (its key_ops are: {permitted}): create a key, or update this one, \
+         with '{operation}' in its key_ops"
+    )]
     NotPermitted {
         key: String,
-        operation: &'static str,
+        operation: String,
         permitted: String,
-        remedy: &'static str,
     },
     #[error(
         "this key holds only a public part: give the key's URI where a private key is expected"
@@ -28,6 +30,12 @@ pub(crate) enum Error {
     InvalidKey(String),
     #[error("{0}")]
     NotInitialised(&'static str),
+    #[error(
+        "{0} was not deleted: the settings don't allow it; set allow-delete = yes in openssl.cnf, or AKV_ALLOW_DELETE=yes"
+    )]
+    DeletionNotAllowed(managed_hsm::KeyUri),
+    #[error("{0}")]
+    InputLength(String),
     #[error("the output buffer has {available} bytes, {needed} are needed")]
     BufferTooSmall { needed: usize, available: usize },
     #[error("a digest of {expected} bytes ({digest}) is expected, {got} bytes were given")]
@@ -44,10 +52,14 @@ pub(crate) enum Error {
         problem: String,
         remedy: &'static str,
     },
+    #[error("nothing can be recovered from the signature: {0}")]
+    NotRecovered(String),
     #[error(
         "a software key was asked for, and no other provider makes such keys: load the 'default' provider as well"
     )]
     NoSoftwareKeys,
+    #[error("the output can't be written")]
+    Output,
     #[error("internal error, please report it: {0}")]
     Internal(String),
 }
@@ -62,13 +74,17 @@ pub(crate) enum Reason {
     InvalidParameter,
     NotSupportedByHsm,
     OperationNotPermitted,
+    DeletionNotAllowed,
     MissingPrivateKey,
     InvalidKey,
     NotInitialised,
     BufferTooSmall,
     InvalidDigestLength,
+    InvalidInputLength,
     WrongSignature,
+    NotRecovered,
     NoSoftwareKeys,
+    OutputFailed,
     Internal,
 }
 
@@ -81,13 +97,17 @@ impl Error {
             Self::Parameter { .. } => Reason::InvalidParameter,
             Self::Unsupported { .. } => Reason::NotSupportedByHsm,
             Self::NotPermitted { .. } => Reason::OperationNotPermitted,
+            Self::DeletionNotAllowed(_) => Reason::DeletionNotAllowed,
             Self::MissingPrivateKey => Reason::MissingPrivateKey,
             Self::InvalidKey(_) => Reason::InvalidKey,
             Self::NotInitialised(_) => Reason::NotInitialised,
             Self::BufferTooSmall { .. } => Reason::BufferTooSmall,
             Self::DigestLength { .. } => Reason::InvalidDigestLength,
+            Self::InputLength(_) => Reason::InvalidInputLength,
             Self::WrongSignature { .. } => Reason::WrongSignature,
+            Self::NotRecovered(_) => Reason::NotRecovered,
             Self::NoSoftwareKeys => Reason::NoSoftwareKeys,
+            Self::Output => Reason::OutputFailed,
             Self::Internal(_) => Reason::Internal,
         }
     }

@@ -8,7 +8,7 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256K1_SHA256_FIXED, ECDSA_P384_SHA384_FIXED,
     ECDSA_P521_SHA512_FIXED, UnparsedPublicKey, VerificationAlgorithm,
 };
-use managed_hsm::{Curve, KeyId, KeyOperation, SignatureAlgorithm};
+use managed_hsm::{Curve, EncryptionAlgorithm, KeyId, KeyOperation, SignatureAlgorithm};
 
 use crate::der;
 use crate::error::Error;
@@ -20,6 +20,7 @@ use crate::rsa::RsaPublicKey;
 pub(crate) enum KeyType {
     Rsa,
     Ec,
+    Aes,
 }
 
 impl KeyType {
@@ -28,6 +29,7 @@ impl KeyType {
         match self {
             Self::Rsa => c"RSA",
             Self::Ec => c"EC",
+            Self::Aes => c"AES",
         }
     }
 }
@@ -37,6 +39,8 @@ impl KeyType {
 pub(crate) enum PublicKey {
     Rsa(RsaPublicKey),
     Ec(EcPublicKey),
+    /// An AES key has no public part.
+    Aes,
 }
 
 /// A point on one of the HSM's curves.
@@ -52,6 +56,10 @@ pub(crate) struct EcCurve {
     /// OpenSSL's name.
     pub(crate) name: &'static CStr,
     aliases: &'static [&'static str],
+    /// Content octets of the curve's object identifier.
+    pub(crate) oid: &'static [u8],
+    /// The name that NIST gave the curve.
+    pub(crate) nist_name: Option<&'static str>,
     pub(crate) bits: usize,
     pub(crate) security_bits: usize,
     /// Length of a coordinate, of r and of s, in bytes.
@@ -59,7 +67,7 @@ pub(crate) struct EcCurve {
     pub(crate) algorithm: SignatureAlgorithm,
     fixed_digest: &'static aws_lc_rs::digest::Algorithm,
     verification: &'static dyn VerificationAlgorithm,
-    curve: Curve,
+    pub(crate) curve: Curve,
 }
 
 impl std::fmt::Debug for EcCurve {
@@ -80,6 +88,8 @@ static CURVES: [EcCurve; 4] = [
     EcCurve {
         name: c"prime256v1",
         aliases: &["P-256", "secp256r1", "1.2.840.10045.3.1.7"],
+        oid: &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07],
+        nist_name: Some("P-256"),
         bits: 256,
         security_bits: 128,
         coordinate_len: 32,
@@ -91,6 +101,8 @@ static CURVES: [EcCurve; 4] = [
     EcCurve {
         name: c"secp384r1",
         aliases: &["P-384", "1.3.132.0.34"],
+        oid: &[0x2b, 0x81, 0x04, 0x00, 0x22],
+        nist_name: Some("P-384"),
         bits: 384,
         security_bits: 192,
         coordinate_len: 48,
@@ -102,6 +114,8 @@ static CURVES: [EcCurve; 4] = [
     EcCurve {
         name: c"secp521r1",
         aliases: &["P-521", "1.3.132.0.35"],
+        oid: &[0x2b, 0x81, 0x04, 0x00, 0x23],
+        nist_name: Some("P-521"),
         bits: 521,
         security_bits: 256,
         coordinate_len: 66,
@@ -113,6 +127,8 @@ static CURVES: [EcCurve; 4] = [
     EcCurve {
         name: c"secp256k1",
         aliases: &["P-256K", "1.3.132.0.10"],
+        oid: &[0x2b, 0x81, 0x04, 0x00, 0x0a],
+        nist_name: None,
         bits: 256,
         security_bits: 128,
         coordinate_len: 32,
@@ -138,7 +154,7 @@ impl EcCurve {
     /// A digest of any length as the fixed length that the HSM takes. ECDSA uses the leftmost bits of a digest as a
     /// number (FIPS 186-5, section 6.4.1): a longer one is cut, a shorter one gets leading zeros.
     pub(crate) fn fit(&self, digest: &[u8]) -> Vec<u8> {
-        let len = self.algorithm.digest_len();
+        let len = self.fixed_digest.output_len;
         let kept = &digest[..digest.len().min(len)];
         let mut fitted = vec![0; len - kept.len()];
         fitted.extend_from_slice(kept);
@@ -163,6 +179,16 @@ impl EcPublicKey {
             .is_some_and(|raw| self.verify_fixed(&self.curve.fit(digest), &raw))
     }
 
+    /// `SubjectPublicKeyInfo` (RFC 5480), DER.
+    pub(crate) fn spki(&self) -> Vec<u8> {
+        const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+        let algorithm = der::sequence(&[
+            &der::object_identifier(EC_PUBLIC_KEY),
+            &der::object_identifier(self.curve.oid),
+        ]);
+        der::sequence(&[&algorithm, &der::bit_string(&self.point)])
+    }
+
     /// The longest signature, in bytes.
     pub(crate) fn max_signature_len(&self) -> usize {
         der::ecdsa_signature_max_len(self.curve.coordinate_len, self.curve.bits)
@@ -180,6 +206,7 @@ impl PublicKey {
         match self {
             Self::Rsa(_) => KeyType::Rsa,
             Self::Ec(_) => KeyType::Ec,
+            Self::Aes => KeyType::Aes,
         }
     }
 
@@ -188,6 +215,7 @@ impl PublicKey {
         match self {
             Self::Rsa(rsa) => rsa.len(),
             Self::Ec(ec) => ec.max_signature_len(),
+            Self::Aes => 0,
         }
     }
 }
@@ -198,6 +226,45 @@ pub(crate) struct HsmKey {
     /// The key, pinned to the version that was loaded.
     pub(crate) id: KeyId,
     operations: Vec<KeyOperation>,
+    /// The key wrap algorithm for an AES key's size, once it is known.
+    key_wrap: OnceLock<EncryptionAlgorithm>,
+}
+
+impl HsmKey {
+    /// Does something with an AES key by the key wrap algorithm for its size. The service doesn't tell the size, but refuses
+    /// an algorithm for another; what worked is remembered.
+    pub(crate) fn by_key_size<T>(
+        &self,
+        operation: impl Fn(EncryptionAlgorithm) -> Result<T, managed_hsm::Error>,
+    ) -> Result<T, Error> {
+        if let Some(algorithm) = self.key_wrap.get() {
+            return operation(*algorithm).map_err(Error::Hsm);
+        }
+        let mut first_refusal = None;
+        for algorithm in [
+            EncryptionAlgorithm::A256Kw,
+            EncryptionAlgorithm::A128Kw,
+            EncryptionAlgorithm::A192Kw,
+        ] {
+            match operation(algorithm) {
+                Ok(done) => {
+                    let _ = self.key_wrap.set(algorithm);
+                    return Ok(done);
+                }
+                Err(error @ managed_hsm::Error::Service { status: 400, .. }) => {
+                    first_refusal.get_or_insert(error);
+                }
+                Err(error) => return Err(Error::Hsm(error)),
+            }
+        }
+        Err(first_refusal.map_or(Error::MissingPrivateKey, Error::Hsm))
+    }
+
+    /// The key's `key_ops`, for a person.
+    pub(crate) fn permitted(&self) -> String {
+        let names: Vec<String> = self.operations.iter().map(ToString::to_string).collect();
+        names.join(", ")
+    }
 }
 
 /// A key: what an `EVP_PKEY` of this provider stands for. Shared by all who use it; never changed.
@@ -223,20 +290,21 @@ impl Key {
                     point: [&[4], &x[..], &y].concat(),
                 })
             }
-            _ => {
-                return Err(Error::unsupported(
-                    format!("loading {}, a symmetric key,", key.id),
-                    "give an RSA or EC key",
-                ));
-            }
+            managed_hsm::PublicKey::Oct => PublicKey::Aes,
         };
         Ok(Self {
             public,
             hsm: Some(HsmKey {
                 id: key.id,
                 operations: key.operations,
+                key_wrap: OnceLock::new(),
             }),
         })
+    }
+
+    /// Which key in the HSM it is, if it is one.
+    pub(crate) fn id(&self) -> Option<&KeyId> {
+        self.hsm.as_ref().map(|hsm| &hsm.id)
     }
 
     /// The same key without the way to the private one.
@@ -244,18 +312,16 @@ impl Key {
         Self { hsm: None, ..self }
     }
 
-    /// The private key, if there is one and its `key_ops` permit to sign.
-    pub(crate) fn signing_key(&self) -> Result<&HsmKey, Error> {
+    /// The key in the HSM, if there is one and its `key_ops` permit the operation.
+    pub(crate) fn private(&self, operation: KeyOperation) -> Result<&HsmKey, Error> {
         let hsm = self.hsm.as_ref().ok_or(Error::MissingPrivateKey)?;
-        if hsm.operations.contains(&KeyOperation::Sign) {
+        if hsm.operations.contains(&operation) {
             return Ok(hsm);
         }
-        let permitted: Vec<String> = hsm.operations.iter().map(ToString::to_string).collect();
         Err(Error::NotPermitted {
             key: hsm.id.to_string(),
-            operation: "sign",
-            permitted: permitted.join(", "),
-            remedy: "create a key, or update this one, with 'sign' in its key_ops",
+            operation: operation.to_string(),
+            permitted: hsm.permitted(),
         })
     }
 }
@@ -285,6 +351,12 @@ impl KeyHandle {
             key_type: key.public.key_type(),
             key: OnceLock::from(key),
         }
+    }
+
+    /// The key; an empty handle is an error.
+    pub(crate) fn require(&self) -> Result<&Arc<Key>, Error> {
+        self.key()
+            .ok_or_else(|| Error::InvalidKey("the key object is empty".to_owned()))
     }
 
     /// The key, if there is one yet.

@@ -32,17 +32,29 @@ pub(crate) fn has(handle: &KeyHandle, selection: i32) -> bool {
     }
 }
 
+/// The name of an EC key's curve.
+pub(crate) fn group(handle: &KeyHandle) -> Option<String> {
+    match &handle.key()?.public {
+        PublicKey::Ec(ec) => Some(ec.curve.name.to_string_lossy().into_owned()),
+        _ => None,
+    }
+}
+
 /// Whether two keys are the same as far as is selected. A private key in the HSM is the one of its public key.
 pub(crate) fn matches(a: &KeyHandle, b: &KeyHandle, selection: i32) -> bool {
     let (Some(a), Some(b)) = (a.key(), b.key()) else {
         return false;
     };
     if selection & (SELECT_PUBLIC_KEY | SELECT_PRIVATE_KEY) != 0 {
-        return a.public == b.public;
+        return match &a.public {
+            PublicKey::Aes => a.id().is_some() && a.id() == b.id(),
+            public => *public == b.public,
+        };
     }
     match (&a.public, &b.public) {
         (PublicKey::Rsa(_), PublicKey::Rsa(_)) => true,
         (PublicKey::Ec(a), PublicKey::Ec(b)) => a.curve == b.curve,
+        (PublicKey::Aes, PublicKey::Aes) => true,
         _ => false,
     }
 }
@@ -77,6 +89,7 @@ pub(crate) fn import(handle: &KeyHandle, selection: i32, params: ParamsIn<'_>) -
                 point: point.to_vec(),
             })
         }
+        KeyType::Aes => return None,
     };
     handle.fill(Key { public, hsm: None }).then_some(())
 }
@@ -102,14 +115,16 @@ pub(crate) fn export(handle: &KeyHandle, selection: i32) -> Option<ParamList> {
                 list
             }
         }
+        PublicKey::Aes => return None,
     })
 }
 
 /// Answers what is asked of a key, as the default provider would.
 pub(crate) fn get_params(handle: &KeyHandle, params: &mut ParamsOut<'_>) -> Result<(), Error> {
-    let key = handle
-        .key()
-        .ok_or_else(|| Error::InvalidKey("the key object is empty".to_owned()))?;
+    let key = handle.require()?;
+    if key.public == PublicKey::Aes {
+        return Ok(());
+    }
     params.set_utf8(DEFAULT_DIGEST, c"SHA256")?;
     params.set_integer(MAX_SIZE, key.public.max_signature_len() as i64)?;
     match &key.public {
@@ -131,6 +146,7 @@ pub(crate) fn get_params(handle: &KeyHandle, params: &mut ParamsOut<'_>) -> Resu
             params.set_unsigned_bytes(QX, x)?;
             params.set_unsigned_bytes(QY, y)
         }
+        PublicKey::Aes => Ok(()),
     }
 }
 

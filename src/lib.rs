@@ -6,10 +6,14 @@
 
 #![deny(unsafe_code)]
 
+mod asym_cipher;
+mod configuration;
 mod decoder;
 mod der;
 mod digest;
+mod encoder;
 mod error;
+mod generation;
 mod key;
 mod keymgmt;
 mod logging;
@@ -17,5 +21,6 @@ mod logging;
 mod openssl;
 mod provider;
 mod rsa;
+mod self_test;
 mod signature;
 mod store;

@@ -5,44 +5,44 @@ use std::sync::OnceLock;
 
 use env_logger::{Builder, Env, Target};
 use log::LevelFilter;
+use managed_hsm::Origin;
 
 use crate::error::Error;
 
-/// Starts to log, once in a process, as `RUST_LOG` (env_logger's filters), `AKV_LOG_LEVEL` (0 to 3, or off, error, warn,
-/// info, debug, trace) and `AKV_LOG_FILE` (instead of stderr) say. A file without a level means `info`.
+/// A value with its origin.
+type Found = Option<(String, Origin)>;
+
+/// Starts to log, once in a process, as `RUST_LOG` (env_logger's filters), the level (0 to 3, or off, error, warn, info,
+/// debug, trace) and the file (instead of stderr) say. A file without a level means `info`.
 ///
 /// # Errors
-/// A level that isn't one, or a file that can't be opened: the error names the variable.
-pub(crate) fn start() -> Result<(), Error> {
-    static OUTCOME: OnceLock<Result<(), (&'static str, String)>> = OnceLock::new();
+/// A level that isn't one, or a file that can't be opened: the error names where it comes from.
+pub(crate) fn start([level, file]: [Found; 2]) -> Result<(), Error> {
+    static OUTCOME: OnceLock<Result<(), managed_hsm::Error>> = OnceLock::new();
     let outcome = OUTCOME.get_or_init(|| {
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let (level, file) = (variable("AKV_LOG_LEVEL"), variable("AKV_LOG_FILE"));
-        if level.is_none() && file.is_none() && variable("RUST_LOG").is_none() {
+        let filters = std::env::var("RUST_LOG").is_ok_and(|filters| !filters.is_empty());
+        if level.is_none() && file.is_none() && !filters {
             return Ok(());
         }
         let mut builder = Builder::new();
-        if let Some(level) = level {
-            let level = parse(&level).ok_or_else(|| {
-                (
-                    "AKV_LOG_LEVEL",
-                    format!("'{level}' is not 0 to 3, off, error, warn, info, debug or trace"),
-                )
+        if let Some((text, origin)) = level {
+            let level = parse(text.trim()).ok_or_else(|| {
+                let problem =
+                    format!("'{text}' is not 0 to 3, off, error, warn, info, debug or trace");
+                managed_hsm::Error::setting(&origin, &problem)
             })?;
             builder
                 .filter_module("akv_provider", level)
                 .filter_module("managed_hsm", level);
-        } else if variable("RUST_LOG").is_none() {
+        } else if !filters {
             builder.filter_level(LevelFilter::Info);
         }
         builder.parse_env(Env::default());
-        if let Some(path) = file {
+        if let Some((path, origin)) = file {
             let file = OpenOptions::new().create(true).append(true).open(&path);
             let file = file.map_err(|error| {
-                (
-                    "AKV_LOG_FILE",
-                    format!("'{path}' can't be written: {error}"),
-                )
+                let problem = format!("'{path}' can't be written: {error}");
+                managed_hsm::Error::setting(&origin, &problem)
             })?;
             builder.target(Target::Pipe(Box::new(file)));
         }
@@ -50,9 +50,7 @@ pub(crate) fn start() -> Result<(), Error> {
         let _ = builder.try_init();
         Ok(())
     });
-    outcome
-        .clone()
-        .map_err(|(name, problem)| Error::parameter(name, problem))
+    outcome.clone().map_err(Error::Settings)
 }
 
 fn parse(level: &str) -> Option<LevelFilter> {

@@ -2,8 +2,9 @@
 
 use std::sync::OnceLock;
 
-use managed_hsm::{Client, Settings};
+use managed_hsm::Client;
 
+use crate::configuration::{Configuration, Section};
 use crate::error::Error;
 use crate::logging;
 use crate::openssl::core::Core;
@@ -15,6 +16,13 @@ pub(crate) struct Provider {
     pub(crate) core: Core,
     /// The providers that software keys are left to.
     pub(crate) neighbours: Neighbours,
+    /// What `openssl.cnf` says.
+    pub(crate) section: Section,
+    /// OpenSSL's version: major and minor.
+    pub(crate) core_version: (u32, u32),
+    /// Whether a generator of random bytes is offered.
+    pub(crate) offers_random: bool,
+    configuration: OnceLock<Configuration>,
     client: OnceLock<Client>,
 }
 
@@ -25,22 +33,35 @@ impl std::fmt::Debug for Provider {
 }
 
 impl Provider {
-    /// A context that has started and read nothing yet.
-    pub(crate) fn new(core: Core, neighbours: Neighbours) -> Self {
+    /// A context that has started nothing yet.
+    pub(crate) fn new(core: Core, neighbours: Neighbours, section: Section) -> Self {
         Self {
             core,
             neighbours,
+            core_version: core.version(),
+            offers_random: section.offers_random(),
+            section,
+            configuration: OnceLock::new(),
             client: OnceLock::new(),
         }
     }
 
-    /// The client, made from the environment at first use.
+    /// The settings, read and checked at first use.
+    pub(crate) fn configuration(&self) -> Result<&Configuration, Error> {
+        if let Some(configuration) = self.configuration.get() {
+            return Ok(configuration);
+        }
+        let configuration = Configuration::read(&self.section, &self.core.configured_keys())?;
+        Ok(self.configuration.get_or_init(|| configuration))
+    }
+
+    /// The client, made at first use.
     pub(crate) fn client(&self) -> Result<&Client, Error> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        logging::start()?;
-        let settings = Settings::from_env().map_err(Error::Settings)?;
+        logging::start(self.section.log()?)?;
+        let settings = self.configuration()?.client.clone();
         Ok(self.client.get_or_init(|| Client::new(settings)))
     }
 }

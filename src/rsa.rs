@@ -1,9 +1,32 @@
-//! What can be done with an RSA public key: checking signatures (RFC 8017).
+//! What can be done with an RSA public key: checking signatures and encrypting (RFC 8017).
 
+use aws_lc_rs::rsa::{
+    OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, Pkcs1PublicEncryptingKey,
+    PublicEncryptingKey,
+};
 use num_bigint::BigUint;
 
 use crate::der;
 use crate::digest::Digest;
+
+/// A way to encrypt that the HSM can undo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RsaEncryption {
+    Pkcs1,
+    OaepSha1,
+    OaepSha256,
+}
+
+impl RsaEncryption {
+    /// How many bytes of the modulus are not for the message (RFC 8017, sections 7.1.1 and 7.2.1).
+    pub(crate) fn overhead(self) -> usize {
+        match self {
+            Self::Pkcs1 => 11,
+            Self::OaepSha1 => 2 * 20 + 2,
+            Self::OaepSha256 => 2 * 32 + 2,
+        }
+    }
+}
 
 /// An RSA public key.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,6 +65,37 @@ impl RsaPublicKey {
             8192..15360 => 200,
             _ => 256,
         }
+    }
+
+    /// `RSAPublicKey` (RFC 8017, appendix A.1.1), DER.
+    pub(crate) fn pkcs1(&self) -> Vec<u8> {
+        der::sequence(&[
+            &der::unsigned_integer(&self.n),
+            &der::unsigned_integer(&self.e),
+        ])
+    }
+
+    /// `SubjectPublicKeyInfo` (RFC 3279, section 2.3.1), DER.
+    pub(crate) fn spki(&self) -> Vec<u8> {
+        const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+        let algorithm = der::sequence(&[&der::object_identifier(RSA_ENCRYPTION), der::NULL]);
+        der::sequence(&[&algorithm, &der::bit_string(&self.pkcs1())])
+    }
+
+    /// Encrypts. None: the key or the message can't be used with this scheme.
+    pub(crate) fn encrypt(&self, scheme: RsaEncryption, plaintext: &[u8]) -> Option<Vec<u8>> {
+        let key = PublicEncryptingKey::from_der(&self.spki()).ok()?;
+        let mut room = vec![0; self.len()];
+        let oaep = match scheme {
+            RsaEncryption::Pkcs1 => {
+                let key = Pkcs1PublicEncryptingKey::new(key).ok()?;
+                return Some(key.encrypt(plaintext, &mut room).ok()?.to_vec());
+            }
+            RsaEncryption::OaepSha1 => &OAEP_SHA1_MGF1SHA1,
+            RsaEncryption::OaepSha256 => &OAEP_SHA256_MGF1SHA256,
+        };
+        let key = OaepPublicEncryptingKey::new(key).ok()?;
+        Some(key.encrypt(oaep, plaintext, &mut room, None).ok()?.to_vec())
     }
 
     /// Whether `signature` is the PKCS#1 v1.5 signature over `message`, the encoded DigestInfo.
@@ -91,6 +145,16 @@ impl RsaPublicKey {
         let mut encoded = vec![0; self.len() - recovered.len()];
         encoded.extend_from_slice(&recovered);
         Some(encoded)
+    }
+}
+
+/// The message in a block padded by EMSA-PKCS1-v1_5 (RFC 8017, section 9.2): 0, 1, eight or more 0xff, 0, message.
+pub(crate) fn unpad_pkcs1(block: &[u8]) -> Option<&[u8]> {
+    let padded = block.strip_prefix(&[0, 1])?;
+    let padding = padded.iter().take_while(|&&byte| byte == 0xff).count();
+    match padded[padding..].split_first()? {
+        (0, message) if padding >= 8 => Some(message),
+        _ => None,
     }
 }
 

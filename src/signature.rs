@@ -6,10 +6,10 @@
 use std::ffi::CStr;
 use std::sync::Arc;
 
-use managed_hsm::SignatureAlgorithm;
+use managed_hsm::{KeyOperation, SignatureAlgorithm};
 
 use crate::der;
-use crate::digest::{DIGESTS, Digest, Hasher};
+use crate::digest::{self, DIGESTS, Digest, Hasher};
 use crate::error::Error;
 use crate::key::{Key, KeyHandle, KeyType, PublicKey};
 use crate::openssl::params::{ParamsIn, ParamsOut};
@@ -24,18 +24,23 @@ const PAD_MODE: &CStr = c"pad-mode";
 const SALT_LEN: &CStr = c"saltlen";
 const MGF1_DIGEST: &CStr = c"mgf1-digest";
 const MGF1_PROPERTIES: &CStr = c"mgf1-properties";
+const SIGNATURE: &CStr = c"signature";
 
 /// What a context was initialised for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Sign,
     Verify,
+    /// To get back what an RSA signature was made of.
+    Recover,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Padding {
     Pkcs1,
     Pss,
+    /// None at all: the bare RSA operation, with public keys only.
+    None,
 }
 
 /// A PSS salt length as OpenSSL's callers express it (RSA_padding_add_PKCS1_PSS(3)).
@@ -60,22 +65,36 @@ pub(crate) struct Context {
     key_type: KeyType,
     key: Option<Arc<Key>>,
     purpose: Option<Purpose>,
+    /// The digest that is part of the algorithm's name.
+    fixed: Option<&'static Digest>,
     digest: Option<&'static Digest>,
+    /// Whether what comes whole is a message; else it is a digest.
+    takes_message: bool,
     hasher: Option<Hasher>,
+    /// The signature to verify, where the message comes in pieces after it.
+    given: Option<Vec<u8>>,
     padding: Padding,
     salt_len: SaltLen,
     mgf1: Option<&'static Digest>,
 }
 
 impl Context {
-    pub(crate) fn new(provider: Arc<Provider>, key_type: KeyType) -> Self {
+    /// `fixed`: the digest that is part of the algorithm's name, as in `RSA-SHA256`.
+    pub(crate) fn new(
+        provider: Arc<Provider>,
+        key_type: KeyType,
+        fixed: Option<&'static Digest>,
+    ) -> Self {
         Self {
             provider,
             key_type,
             key: None,
             purpose: None,
+            fixed,
             digest: None,
+            takes_message: false,
             hasher: None,
+            given: None,
             padding: Padding::Pkcs1,
             salt_len: SaltLen::Unset,
             mgf1: None,
@@ -88,8 +107,13 @@ impl Context {
             provider: Arc::clone(&self.provider),
             key: self.key.clone(),
             hasher: self.hasher.as_ref().map(|hasher| hasher.fork()),
+            given: self.given.clone(),
             ..*self
         }
+    }
+
+    pub(crate) fn fixed_digest(&self) -> Option<&'static Digest> {
+        self.fixed
     }
 
     /// Starts an operation on a digest or message that comes whole. `key`: None means the key of last time.
@@ -100,8 +124,21 @@ impl Context {
         params: ParamsIn<'_>,
     ) -> Result<(), Error> {
         self.start(purpose, key)?;
-        self.digest = None;
+        self.digest = self.fixed;
         self.set_params(params)
+    }
+
+    /// Starts an operation on a message, by an algorithm with a fixed digest.
+    pub(crate) fn message_init(
+        &mut self,
+        purpose: Purpose,
+        key: Option<&KeyHandle>,
+        params: ParamsIn<'_>,
+    ) -> Result<(), Error> {
+        self.init(purpose, key, params)?;
+        self.hasher = Some(self.digest()?.hasher());
+        self.takes_message = true;
+        Ok(())
     }
 
     /// Starts an operation on a message that is hashed here. `digest`: None means SHA-256.
@@ -113,7 +150,7 @@ impl Context {
         params: ParamsIn<'_>,
     ) -> Result<(), Error> {
         self.start(purpose, key)?;
-        let digest = known_digest(digest.filter(|name| !name.is_empty()).unwrap_or("SHA256"))?;
+        let digest = digest::known(digest.filter(|name| !name.is_empty()).unwrap_or("SHA256"))?;
         self.digest = Some(digest);
         self.set_params(params)?;
         self.check_settings()?;
@@ -123,9 +160,7 @@ impl Context {
 
     fn start(&mut self, purpose: Purpose, handle: Option<&KeyHandle>) -> Result<(), Error> {
         if let Some(handle) = handle {
-            let key = handle
-                .key()
-                .ok_or_else(|| Error::InvalidKey("the key object is empty".to_owned()))?;
+            let key = handle.require()?;
             if key.public.key_type() != self.key_type {
                 return Err(Error::InvalidKey(format!(
                     "an {:?} key is expected",
@@ -136,9 +171,15 @@ impl Context {
             (self.padding, self.salt_len, self.mgf1) = (Padding::Pkcs1, SaltLen::Unset, None);
         }
         if purpose == Purpose::Sign {
-            self.key()?.signing_key()?;
+            self.key()?.private(KeyOperation::Sign)?;
         }
-        self.hasher = None;
+        if purpose == Purpose::Recover && self.key_type != KeyType::Rsa {
+            return Err(Error::unsupported(
+                "recovering a message from an ECDSA signature",
+                "verify the signature instead",
+            ));
+        }
+        (self.hasher, self.given, self.takes_message) = (None, None, false);
         self.purpose = Some(purpose);
         Ok(())
     }
@@ -150,8 +191,30 @@ impl Context {
     }
 
     /// The digest of the message taken in.
-    pub(crate) fn finish(&mut self) -> Result<Box<[u8]>, Error> {
+    fn finish(&mut self) -> Result<Box<[u8]>, Error> {
         Ok(self.hasher.take().ok_or(NO_MESSAGE)?.finalize())
+    }
+
+    /// Signs the message taken in.
+    pub(crate) fn sign_message(&mut self) -> Result<Vec<u8>, Error> {
+        self.expect(Purpose::Sign)?;
+        let digest = self.finish()?;
+        self.sign_digest(&digest)
+    }
+
+    /// Whether `signature` is one over the message taken in.
+    pub(crate) fn verify_message(&mut self, signature: &[u8]) -> Result<bool, Error> {
+        self.expect(Purpose::Verify)?;
+        let digest = self.finish()?;
+        self.verify_digest(signature, &digest)
+    }
+
+    /// Whether the signature given as a parameter is one over the message taken in.
+    pub(crate) fn verify_given(&mut self) -> Result<bool, Error> {
+        let signature = self.given.take().ok_or(Error::NotInitialised(
+            "no signature was given to verify: set the parameter 'signature'",
+        ))?;
+        self.verify_message(&signature)
     }
 
     /// The longest signature that this context can make, in bytes.
@@ -160,20 +223,17 @@ impl Context {
         Ok(self.key()?.public.max_signature_len())
     }
 
-    /// Signs what [`crate::openssl`] calls `tbs`: a digest, or for PKCS#1 v1.5 a DigestInfo when no digest was named.
-    pub(crate) fn sign(&self, tbs: &[u8]) -> Result<Vec<u8>, Error> {
+    /// Signs `tbs`: a message where the operation was begun for one, else a digest; for RSA without the name of a digest
+    /// 32, 48 or 64 bytes (taken for a SHA-2 digest) or a DER DigestInfo.
+    pub(crate) fn sign(&mut self, tbs: &[u8]) -> Result<Vec<u8>, Error> {
         self.expect(Purpose::Sign)?;
+        if self.takes_message {
+            self.update(tbs)?;
+            return self.sign_message();
+        }
         match (self.digest, &self.key()?.public) {
-            (None, PublicKey::Rsa(_)) => {
-                let (digest, value) = parse_digest_info(tbs).ok_or_else(|| {
-                    Error::unsupported(
-                        format!("an RSA signature over {} bytes without a digest name", tbs.len()),
-                        "name the digest (pkeyutl -pkeyopt digest:sha256), or pass a DER DigestInfo",
-                    )
-                })?;
-                self.sign_rsa(digest, value)
-            }
-            (None, PublicKey::Ec(_)) => self.sign_ec(tbs),
+            (None, PublicKey::Rsa(public)) => self.sign_raw_rsa(public, tbs),
+            (None, _) => self.sign_ec(tbs),
             (Some(digest), _) => {
                 check_len(digest, tbs)?;
                 self.sign_digest(tbs)
@@ -182,11 +242,51 @@ impl Context {
     }
 
     /// Signs the digest of the message.
-    pub(crate) fn sign_digest(&self, value: &[u8]) -> Result<Vec<u8>, Error> {
-        match self.key()?.public {
-            PublicKey::Rsa(_) => self.sign_rsa(self.digest()?, value),
-            PublicKey::Ec(_) => self.sign_ec(value),
+    fn sign_digest(&self, value: &[u8]) -> Result<Vec<u8>, Error> {
+        match self.key_type {
+            KeyType::Rsa => self.sign_rsa(self.digest()?, value),
+            _ => self.sign_ec(value),
         }
+    }
+
+    fn sign_raw_rsa(&self, public: &RsaPublicKey, tbs: &[u8]) -> Result<Vec<u8>, Error> {
+        if let Some(digest) = digest_by_len(tbs.len()) {
+            return self.sign_rsa(digest, tbs);
+        }
+        match (parse_digest_info(tbs), self.padding) {
+            (Some((digest, value)), _) if digest.rsa.is_some() => self.sign_rsa(digest, value),
+            (Some((digest, _)), Padding::Pkcs1) => self.sign_null(public, digest, tbs),
+            _ => Err(Error::unsupported(
+                format!(
+                    "an RSA signature over {} bytes without a digest name",
+                    tbs.len()
+                ),
+                "pass a digest of 32, 48 or 64 bytes or a DER DigestInfo, or name the digest (pkeyutl -pkeyopt digest:sha256)",
+            )),
+        }
+    }
+
+    /// Signs a DigestInfo of a hash function that the HSM doesn't know, by the algorithm that only pads.
+    fn sign_null(
+        &self,
+        public: &RsaPublicKey,
+        digest: &Digest,
+        info: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let key = self.key()?;
+        let signature = self
+            .ask(key, SignatureAlgorithm::RsNull, info)
+            .map_err(|error| match error {
+                Error::Hsm(cause @ managed_hsm::Error::Service { .. }) => Error::unsupported(
+                    format!("an RSA signature over a DigestInfo of {}", digest.name()),
+                    format!("use SHA256, SHA384 or SHA512 (the HSM offers others only by RSNULL, which failed: {cause})"),
+                ),
+                other => other,
+            })?;
+        check_signature(key, public.len(), &signature, || {
+            public.verify_pkcs1(info, &signature)
+        })?;
+        Ok(signature)
     }
 
     fn sign_rsa(&self, digest: &'static Digest, value: &[u8]) -> Result<Vec<u8>, Error> {
@@ -196,16 +296,13 @@ impl Context {
         };
         let algorithm = self.rsa_algorithm(digest)?;
         let signature = self.ask(key, algorithm, value)?;
-        let good = match self.padding {
-            Padding::Pkcs1 => public.verify_pkcs1(&der::digest_info(digest.oid, value), &signature),
-            Padding::Pss => public.verify_pss(digest, digest, Some(digest.len), value, &signature),
-        };
-        if signature.len() != public.len() {
-            return Err(wrong_length(key, signature.len(), public.len()));
-        }
-        if !good {
-            return Err(not_by_this_key(key));
-        }
+        check_signature(key, public.len(), &signature, || {
+            if self.padding == Padding::Pss {
+                public.verify_pss(digest, digest, Some(digest.len), value, &signature)
+            } else {
+                public.verify_pkcs1(&der::digest_info(digest.oid, value), &signature)
+            }
+        })?;
         Ok(signature)
     }
 
@@ -216,16 +313,9 @@ impl Context {
         };
         let fitted = public.curve.fit(value);
         let raw = self.ask(key, public.curve.algorithm, &fitted)?;
-        if raw.len() != 2 * public.curve.coordinate_len {
-            return Err(wrong_length(
-                key,
-                raw.len(),
-                2 * public.curve.coordinate_len,
-            ));
-        }
-        if !public.verify_fixed(&fitted, &raw) {
-            return Err(not_by_this_key(key));
-        }
+        check_signature(key, 2 * public.curve.coordinate_len, &raw, || {
+            public.verify_fixed(&fitted, &raw)
+        })?;
         Ok(der::ecdsa_signature(&raw))
     }
 
@@ -235,7 +325,7 @@ impl Context {
         algorithm: SignatureAlgorithm,
         value: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        let hsm = key.signing_key()?;
+        let hsm = key.private(KeyOperation::Sign)?;
         self.provider
             .client()?
             .sign(&hsm.id, algorithm, value)
@@ -243,17 +333,16 @@ impl Context {
     }
 
     /// Whether `signature` is one over `tbs`, which is what [`Context::sign`] takes.
-    pub(crate) fn verify(&self, signature: &[u8], tbs: &[u8]) -> Result<bool, Error> {
+    pub(crate) fn verify(&mut self, signature: &[u8], tbs: &[u8]) -> Result<bool, Error> {
         self.expect(Purpose::Verify)?;
+        if self.takes_message {
+            self.update(tbs)?;
+            return self.verify_message(signature);
+        }
         match (self.digest, &self.key()?.public) {
-            (None, PublicKey::Rsa(public)) => match self.padding {
-                Padding::Pkcs1 => Ok(public.verify_pkcs1(tbs, signature)),
-                Padding::Pss => Err(Error::parameter(
-                    "digest",
-                    "PSS needs the name of the digest",
-                )),
-            },
+            (None, PublicKey::Rsa(public)) => self.verify_raw_rsa(public, signature, tbs),
             (None, PublicKey::Ec(public)) => Ok(public.verify(tbs, signature)),
+            (None, PublicKey::Aes) => Err(NO_KEY),
             (Some(digest), _) => {
                 check_len(digest, tbs)?;
                 self.verify_digest(signature, tbs)
@@ -261,13 +350,78 @@ impl Context {
         }
     }
 
-    /// Whether `signature` is one over the message with this digest.
-    pub(crate) fn verify_digest(&self, signature: &[u8], value: &[u8]) -> Result<bool, Error> {
-        self.expect(Purpose::Verify)?;
-        Ok(match &self.key()?.public {
-            PublicKey::Ec(public) => public.verify(value, signature),
-            PublicKey::Rsa(public) => self.verify_rsa(public, self.digest()?, signature, value),
+    fn verify_raw_rsa(
+        &self,
+        public: &RsaPublicKey,
+        signature: &[u8],
+        tbs: &[u8],
+    ) -> Result<bool, Error> {
+        let by_len = digest_by_len(tbs.len());
+        Ok(match (self.padding, by_len) {
+            (Padding::None, _) => public.recover(signature).as_deref() == Some(tbs),
+            // What `sign` makes of these bytes, or what other providers make of them.
+            (Padding::Pkcs1, Some(digest)) => {
+                self.verify_rsa(public, digest, signature, tbs)
+                    || public.verify_pkcs1(tbs, signature)
+            }
+            (Padding::Pkcs1, None) => public.verify_pkcs1(tbs, signature),
+            (Padding::Pss, Some(digest)) => self.verify_rsa(public, digest, signature, tbs),
+            (Padding::Pss, None) => {
+                return Err(Error::parameter(
+                    "digest",
+                    "PSS needs the name of the digest",
+                ));
+            }
         })
+    }
+
+    /// Whether `signature` is one over the message with this digest.
+    fn verify_digest(&self, signature: &[u8], value: &[u8]) -> Result<bool, Error> {
+        match &self.key()?.public {
+            PublicKey::Ec(public) => Ok(public.verify(value, signature)),
+            PublicKey::Rsa(public) => Ok(self.verify_rsa(public, self.digest()?, signature, value)),
+            PublicKey::Aes => Err(NO_KEY),
+        }
+    }
+
+    /// The longest that [`Context::recover`] returns, in bytes.
+    pub(crate) fn max_recovered_len(&self) -> Result<usize, Error> {
+        self.expect(Purpose::Recover)?;
+        Ok(self.key()?.public.max_signature_len())
+    }
+
+    /// What an RSA signature was made of: the digest where one is named (its DigestInfo is checked and taken off), else
+    /// all that the padding holds.
+    pub(crate) fn recover(&self, signature: &[u8]) -> Result<Vec<u8>, Error> {
+        self.expect(Purpose::Recover)?;
+        let PublicKey::Rsa(public) = &self.key()?.public else {
+            return Err(NO_KEY);
+        };
+        let not_recovered = |problem: &str| Error::NotRecovered(problem.to_owned());
+        let block = public.recover(signature).ok_or_else(|| {
+            not_recovered("it is not as long as the key, or not below its modulus")
+        })?;
+        let message = match self.padding {
+            Padding::None => return Ok(block),
+            Padding::Pkcs1 => rsa::unpad_pkcs1(&block)
+                .ok_or_else(|| not_recovered("its padding is not PKCS#1 v1.5"))?,
+            Padding::Pss => {
+                return Err(Error::unsupported(
+                    "recovering a message from a PSS signature",
+                    "verify the signature instead",
+                ));
+            }
+        };
+        let Some(digest) = self.digest else {
+            return Ok(message.to_vec());
+        };
+        match parse_digest_info(message) {
+            Some((found, value)) if found.name() == digest.name() => Ok(value.to_vec()),
+            _ => Err(not_recovered(&format!(
+                "it holds no DigestInfo of {}",
+                digest.name()
+            ))),
+        }
     }
 
     fn verify_rsa(
@@ -279,6 +433,7 @@ impl Context {
     ) -> bool {
         match self.padding {
             Padding::Pkcs1 => public.verify_pkcs1(&der::digest_info(digest.oid, value), signature),
+            Padding::None => false,
             Padding::Pss => {
                 let salt_len = match self.salt_len {
                     SaltLen::Unset | SaltLen::Auto | SaltLen::AutoDigestMax => None,
@@ -300,7 +455,15 @@ impl Context {
     /// Takes context parameters. What the HSM can't do is refused here, or as soon as the rest is known.
     pub(crate) fn set_params(&mut self, params: ParamsIn<'_>) -> Result<(), Error> {
         if let Some(name) = params.utf8(DIGEST)? {
-            let digest = known_digest(name)?;
+            let digest = digest::known(name)?;
+            if let Some(fixed) = self.fixed
+                && fixed.name() != digest.name()
+            {
+                return Err(Error::parameter(
+                    "digest",
+                    format!("the algorithm's digest is {}", fixed.name()),
+                ));
+            }
             if self.hasher.is_some() && self.digest.is_none_or(|set| set.name() != digest.name()) {
                 return Err(Error::parameter(
                     "digest",
@@ -308,6 +471,9 @@ impl Context {
                 ));
             }
             self.digest = Some(digest);
+        }
+        if let Some(signature) = params.octets(SIGNATURE)? {
+            self.given = Some(signature.to_vec());
         }
         if self.key_type == KeyType::Rsa {
             self.set_rsa_params(params)?;
@@ -323,6 +489,9 @@ impl Context {
         };
         if let Some(padding) = padding {
             self.padding = padding?;
+            if self.padding == Padding::None && self.purpose == Some(Purpose::Sign) {
+                return Err(unsupported_padding("'none'"));
+            }
         }
         let salt_len = if params.is_text(SALT_LEN) {
             params.utf8(SALT_LEN)?.map(salt_len_by_name)
@@ -345,7 +514,7 @@ impl Context {
                     "MGF1 goes with PSS padding: set pad-mode to 'pss'",
                 ));
             }
-            self.mgf1 = Some(known_digest(name)?);
+            self.mgf1 = Some(digest::known(name)?);
         }
         Ok(())
     }
@@ -362,6 +531,9 @@ impl Context {
 
     /// The HSM's algorithm for this digest and the padding settings.
     fn rsa_algorithm(&self, digest: &'static Digest) -> Result<SignatureAlgorithm, Error> {
+        if self.padding == Padding::None {
+            return Err(unsupported_padding("'none'"));
+        }
         let Some((pkcs1, pss)) = digest.rsa else {
             return Err(Error::unsupported(
                 format!("an RSA signature with {}", digest.name()),
@@ -420,6 +592,7 @@ impl Context {
         let (name, number) = match self.padding {
             Padding::Pkcs1 => (c"pkcs1", 1),
             Padding::Pss => (c"pss", 6),
+            Padding::None => (c"none", 3),
         };
         if params.wants_text(PAD_MODE) {
             params.set_utf8(PAD_MODE, name)?;
@@ -463,14 +636,14 @@ impl Context {
     fn algorithm_id(&self) -> Result<Vec<u8>, Error> {
         let digest = self.digest()?;
         match (self.key_type, self.padding) {
-            (KeyType::Rsa, Padding::Pkcs1) => Ok(rsa::pkcs1_algorithm_id(digest)),
+            (KeyType::Rsa, Padding::Pkcs1 | Padding::None) => Ok(rsa::pkcs1_algorithm_id(digest)),
             (KeyType::Rsa, Padding::Pss) => Ok(rsa::pss_algorithm_id(
                 digest,
                 self.mgf1.unwrap_or(digest),
                 digest.len,
             )),
             // RFC 5758, section 3.2: no parameters, not even NULL.
-            (KeyType::Ec, _) => digest
+            (KeyType::Ec | KeyType::Aes, _) => digest
                 .ecdsa_oid
                 .map(|oid| der::sequence(&[&der::object_identifier(oid)]))
                 .ok_or_else(|| {
@@ -504,16 +677,6 @@ const NO_MESSAGE: Error =
     Error::NotInitialised("no message has begun, or its signature was already taken");
 const NO_KEY: Error = Error::NotInitialised("no key is set");
 
-fn known_digest(name: &str) -> Result<&'static Digest, Error> {
-    Digest::by_name(name).ok_or_else(|| {
-        let known: Vec<&str> = DIGESTS.iter().map(Digest::name).collect();
-        Error::parameter(
-            "digest",
-            format!("'{name}' is not supported; there are {}", known.join(", ")),
-        )
-    })
-}
-
 fn check_len(digest: &Digest, value: &[u8]) -> Result<(), Error> {
     if value.len() == digest.len {
         return Ok(());
@@ -533,6 +696,13 @@ fn parse_digest_info(tbs: &[u8]) -> Option<(&'static Digest, &[u8])> {
     })
 }
 
+/// The hash function that a digest of this length is taken for, where none is named.
+fn digest_by_len(len: usize) -> Option<&'static Digest> {
+    DIGESTS
+        .iter()
+        .find(|digest| digest.rsa.is_some() && digest.len == len)
+}
+
 fn longest_salt(public: &RsaPublicKey, digest: &Digest) -> usize {
     ((public.bits() - 1).div_ceil(8)).saturating_sub(digest.len + 2)
 }
@@ -541,6 +711,7 @@ fn padding_by_name(name: &str) -> Result<Padding, Error> {
     match name {
         "pkcs1" => Ok(Padding::Pkcs1),
         "pss" => Ok(Padding::Pss),
+        "none" => Ok(Padding::None),
         other => Err(unsupported_padding(&format!("'{other}'"))),
     }
 }
@@ -550,7 +721,7 @@ fn padding_by_number(number: i64) -> Result<Padding, Error> {
     match number {
         1 => Ok(Padding::Pkcs1),
         6 => Ok(Padding::Pss),
-        3 => Err(unsupported_padding("'none'")),
+        3 => Ok(Padding::None),
         5 => Err(unsupported_padding("'x931'")),
         other => Err(unsupported_padding(&format!("mode {other}"))),
     }
@@ -595,15 +766,27 @@ fn bad_salt_len(value: &str) -> Error {
     )
 }
 
-fn wrong_length(key: &Key, got: usize, expected: usize) -> Error {
-    wrong_signature(key, format!("it has {got} bytes instead of {expected}"))
-}
-
-fn not_by_this_key(key: &Key) -> Error {
-    wrong_signature(
-        key,
-        "it does not verify with the key's public part".to_owned(),
-    )
+/// Refuses an answer of the HSM that isn't a signature by the key.
+fn check_signature(
+    key: &Key,
+    expected_len: usize,
+    signature: &[u8],
+    verifies: impl FnOnce() -> bool,
+) -> Result<(), Error> {
+    if signature.len() != expected_len {
+        let got = signature.len();
+        return Err(wrong_signature(
+            key,
+            format!("it has {got} bytes instead of {expected_len}"),
+        ));
+    }
+    if !verifies() {
+        return Err(wrong_signature(
+            key,
+            "it does not verify with the key's public part".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 fn wrong_signature(key: &Key, problem: String) -> Error {
@@ -649,4 +832,9 @@ pub(crate) mod tables {
         DIGEST_SIZE => PARAM_UNSIGNED_INTEGER,
         PROPERTIES => PARAM_UTF8_STRING,
     };
+    /// Of an algorithm with its digest in its name.
+    pub(crate) static FIXED_SETTABLE: &[Param] = descriptors! {
+        SIGNATURE => PARAM_OCTET_STRING,
+    };
+    pub(crate) static NOTHING: &[Param] = descriptors! {};
 }

@@ -1,11 +1,13 @@
-//! OSSL_STORE loader: turns a key URI into a key. Called by `OSSL_STORE_open` and `OSSL_STORE_load`.
+//! OSSL_STORE loader: turns a key's URI into the key, and an HSM's into all its keys. Called by `OSSL_STORE_open` and
+//! `OSSL_STORE_load`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use managed_hsm::KeyUri;
+use managed_hsm::{KeyItem, KeyPages, KeyUri, StoreUri};
 
 use crate::error::Error;
-use crate::key::Key;
+use crate::key::{Key, KeyType};
 use crate::provider::Provider;
 
 /// What the caller of the store wants to see (`OSSL_STORE_expect(3)`).
@@ -30,23 +32,39 @@ impl Expected {
     }
 }
 
+/// What the store hands out.
+#[derive(Debug)]
+pub(crate) enum Object {
+    Key(Key),
+    /// The URI of a key.
+    Name(KeyUri),
+}
+
+/// What is left to load.
+enum Rest {
+    Nothing,
+    Key(KeyUri),
+    Listing(VecDeque<KeyItem>, KeyPages),
+}
+
 /// An open URI.
 pub(crate) struct Loader {
     pub(crate) provider: Arc<Provider>,
-    uri: KeyUri,
+    uri: StoreUri,
+    /// None: nothing has been loaded yet.
+    rest: Option<Rest>,
     expected: Expected,
-    finished: bool,
 }
 
 impl Loader {
     /// Checks the URI. No request is made before [`Loader::load`].
     pub(crate) fn open(provider: Arc<Provider>, uri: &str) -> Result<Self, Error> {
-        let uri = uri.parse::<KeyUri>()?;
+        let uri = uri.parse::<StoreUri>()?;
         Ok(Self {
             provider,
             uri,
+            rest: None,
             expected: Expected::Anything,
-            finished: false,
         })
     }
 
@@ -54,25 +72,82 @@ impl Loader {
         self.expected = expected;
     }
 
-    /// Whether there is nothing (more) to load.
+    /// Whether there is certainly nothing (more) to load.
     pub(crate) fn is_at_end(&self) -> bool {
-        self.finished || self.expected == Expected::Other
+        matches!(self.rest, Some(Rest::Nothing)) || self.expected == Expected::Other
     }
 
-    /// Asks the HSM for the key, which is pinned to the version that it answers with. The loader is at its end after
-    /// that, whether it worked or not.
-    pub(crate) fn load(&mut self) -> Result<Key, Error> {
-        self.finished = true;
-        let key = Key::from_hsm(
-            self.provider
-                .client()?
-                .get_key(&self.uri)
-                .map_err(Error::Hsm)?,
-        )?;
+    /// Loads the next object; None: there is no more. A key is pinned to the version that the HSM answers with. All keys of
+    /// an HSM are named page by page, and loaded one by one where keys are expected. A failure is the end.
+    pub(crate) fn load(&mut self) -> Result<Option<Object>, Error> {
+        match self.rest.replace(Rest::Nothing) {
+            Some(Rest::Nothing) => Ok(None),
+            Some(Rest::Key(uri)) => self.load_key(&uri).map(|key| Some(Object::Key(key))),
+            Some(Rest::Listing(items, pages)) => self.next_of_listing(items, pages),
+            None => {
+                self.rest = Some(match &self.uri {
+                    StoreUri::Key(uri) => Rest::Key(uri.clone()),
+                    StoreUri::Vault(vault) => {
+                        let pages = self.provider.client()?.keys(vault);
+                        Rest::Listing(VecDeque::new(), pages.map_err(Error::Hsm)?)
+                    }
+                });
+                self.load()
+            }
+        }
+    }
+
+    fn next_of_listing(
+        &mut self,
+        mut items: VecDeque<KeyItem>,
+        mut pages: KeyPages,
+    ) -> Result<Option<Object>, Error> {
+        loop {
+            let Some(item) = items.pop_front() else {
+                let page = pages.next_page(self.provider.client()?);
+                match page.map_err(Error::Hsm)? {
+                    Some(page) => items.extend(page),
+                    None => return Ok(None),
+                }
+                continue;
+            };
+            if self.expected == Expected::Anything {
+                self.rest = Some(Rest::Listing(items, pages));
+                return Ok(Some(Object::Name(item.uri)));
+            }
+            let key = self.load_key(&item.uri)?;
+            // An AES key has no public part to show.
+            if self.expected == Expected::PublicKey && key.public.key_type() == KeyType::Aes {
+                continue;
+            }
+            self.rest = Some(Rest::Listing(items, pages));
+            return Ok(Some(Object::Key(key)));
+        }
+    }
+
+    fn load_key(&self, uri: &KeyUri) -> Result<Key, Error> {
+        let key = self.provider.client()?.get_key(uri).map_err(Error::Hsm)?;
+        let key = Key::from_hsm(key)?;
         Ok(if self.expected == Expected::PublicKey {
             key.without_private()
         } else {
             key
         })
     }
+}
+
+/// Deletes a key with all its versions, if the settings allow it.
+pub(crate) fn delete(provider: &Provider, uri: &str) -> Result<(), Error> {
+    let uri = uri.parse::<KeyUri>()?;
+    if !provider.configuration()?.allow_delete {
+        return Err(Error::DeletionNotAllowed(uri));
+    }
+    if uri.version.is_some() {
+        return Err(Error::unsupported(
+            "deleting one version of a key",
+            "give the key without a version to delete all of them",
+        ));
+    }
+    let client = provider.client()?;
+    client.delete_key(&uri.vault, &uri.key).map_err(Error::Hsm)
 }

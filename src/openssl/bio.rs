@@ -10,16 +10,19 @@ pub(super) struct CoreBio {
 
 pub(super) type ReadEx =
     unsafe extern "C" fn(*mut CoreBio, *mut c_void, usize, *mut usize) -> c_int;
+pub(super) type WriteEx =
+    unsafe extern "C" fn(*mut CoreBio, *const c_void, usize, *mut usize) -> c_int;
 pub(super) type Gets = unsafe extern "C" fn(*mut CoreBio, *mut c_char, c_int) -> c_int;
 
 /// The core's upcalls on streams.
 #[derive(Clone, Copy)]
 pub(super) struct BioFunctions {
     pub(super) read: Option<ReadEx>,
+    pub(super) write: Option<WriteEx>,
     pub(super) gets: Option<Gets>,
 }
 
-/// A stream that is read.
+/// A stream that is read or written.
 pub(super) struct Bio {
     bio: *mut CoreBio,
     functions: BioFunctions,
@@ -40,6 +43,23 @@ impl Bio {
         let len = unsafe { gets(self.bio, line.as_mut_ptr().cast(), line.len() as c_int) };
         line.truncate(usize::try_from(len).ok().filter(|len| *len > 0)?);
         Some(line)
+    }
+
+    /// Writes all of `content`. Returns whether that worked.
+    pub(super) fn write_all(&mut self, mut content: &[u8]) -> bool {
+        let Some(write) = self.functions.write else {
+            return false;
+        };
+        while !content.is_empty() {
+            let mut len = 0;
+            // SAFETY: `new`'s caller promised a live stream; the content has the length that is passed.
+            let more = unsafe { write(self.bio, content.as_ptr().cast(), content.len(), &mut len) };
+            if more == 0 || len == 0 {
+                return false;
+            }
+            content = content.get(len..).unwrap_or_default();
+        }
+        true
     }
 
     /// All that is left, up to `limit` bytes. None: there is more, or reading failed.

@@ -138,6 +138,14 @@ impl Output {
         Ok(false)
     }
 
+    /// Answers a call that asks for the size only, with the most that there may be. Returns whether it was one.
+    pub(crate) fn asks_for_size(&mut self, most: usize) -> bool {
+        if self.data.is_null() {
+            self.set_len(most);
+        }
+        self.data.is_null()
+    }
+
     /// Hands out `value`.
     pub(crate) fn put(&mut self, value: &[u8]) -> Result<(), Error> {
         if self.capacity < value.len() {

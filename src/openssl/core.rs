@@ -3,10 +3,12 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 use super::bio::BioFunctions;
-use super::ffi::{self, CoreHandle, Dispatch, Item};
+use super::ffi::{self, CoreHandle, Dispatch, Item, Param};
 use super::functions::Functions;
+use super::libcrypto::Libcrypto;
 use crate::error::{Error, Reason};
 
+type GetParams = unsafe extern "C" fn(*const CoreHandle, *mut Param) -> c_int;
 type NewError = unsafe extern "C" fn(*const CoreHandle);
 type SetErrorDebug = unsafe extern "C" fn(*const CoreHandle, *const c_char, c_int, *const c_char);
 /// The last argument stands for a C `va_list`; see [`NO_ARGUMENTS`].
@@ -21,6 +23,7 @@ static NO_ARGUMENTS: [u64; 8] = [0; 8];
 #[derive(Clone, Copy)]
 pub(crate) struct Core {
     handle: *const CoreHandle,
+    get_params: Option<GetParams>,
     new_error: Option<NewError>,
     set_error_debug: Option<SetErrorDebug>,
     vset_error: Option<VsetError>,
@@ -43,15 +46,50 @@ impl Core {
         unsafe {
             Self {
                 handle,
+                get_params: table.get(ffi::CORE_GET_PARAMS),
                 new_error: table.get(ffi::CORE_NEW_ERROR),
                 set_error_debug: table.get(ffi::CORE_SET_ERROR_DEBUG),
                 vset_error: table.get(ffi::CORE_VSET_ERROR),
                 bio: BioFunctions {
                     read: table.get(ffi::BIO_READ_EX),
+                    write: table.get(ffi::BIO_WRITE_EX),
                     gets: table.get(ffi::BIO_GETS),
                 },
             }
         }
+    }
+
+    /// The value of one of the core's parameters: what `openssl.cnf` says of the provider, and the core of itself.
+    pub(crate) fn parameter(&self, name: &str) -> Option<CString> {
+        let (get_params, name) = (self.get_params?, CString::new(name).ok()?);
+        let mut value: *const c_char = std::ptr::null();
+        let mut params = [Param::text_pointer(&name, &mut value), Param::END];
+        // SAFETY: the handle is the core's own; the list has room for a pointer.
+        let answered = unsafe { get_params(self.handle, params.as_mut_ptr()) };
+        if answered == 0 || value.is_null() {
+            return None;
+        }
+        // SAFETY: the core answers with a NUL-terminated string of its own.
+        Some(unsafe { CStr::from_ptr(value) }.to_owned())
+    }
+
+    /// The core's version: major and minor.
+    pub(crate) fn version(&self) -> (u32, u32) {
+        let text = self.parameter("openssl-version").unwrap_or_default();
+        let text = text.to_string_lossy();
+        let mut numbers = text.split('.').map(|number| number.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(3), numbers.next().unwrap_or(0))
+    }
+
+    /// All keys of the provider's section in `openssl.cnf`, as far as they can be known.
+    pub(crate) fn configured_keys(&self) -> Vec<String> {
+        let (Some(name), Some(function)) = (self.parameter("provider-name"), self.get_params)
+        else {
+            return Vec::new();
+        };
+        // SAFETY: the function is the core's.
+        let libcrypto = unsafe { Libcrypto::holding(function as *const c_void) };
+        libcrypto.map_or_else(Vec::new, |libcrypto| libcrypto.configured_keys(&name))
     }
 
     /// Puts one error on the calling thread's queue. `function` is the name of the C-level function that fails.
@@ -99,12 +137,16 @@ reasons! {
     InvalidParameter => c"invalid parameter",
     NotSupportedByHsm => c"not supported by the HSM",
     OperationNotPermitted => c"operation not permitted on this key",
+    DeletionNotAllowed => c"deletion not allowed",
     MissingPrivateKey => c"no private key",
     InvalidKey => c"invalid key",
     NotInitialised => c"operation not initialised",
     BufferTooSmall => c"output buffer too small",
     InvalidDigestLength => c"invalid digest length",
+    InvalidInputLength => c"invalid input length",
     WrongSignature => c"wrong signature from the HSM",
+    NotRecovered => c"nothing to recover from the signature",
     NoSoftwareKeys => c"no provider for software keys",
+    OutputFailed => c"output failed",
     Internal => c"internal error",
 }

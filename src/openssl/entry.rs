@@ -3,12 +3,12 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::Arc;
 
-use super::boundary;
 use super::core::{Core, REASON_STRINGS};
 use super::ffi::{self, Algorithm, Callback, CoreHandle, Dispatch, Item, Param};
 use super::neighbour::{Neighbours, TLS_GROUP};
 use super::params::{ParamsOut, descriptors};
-use super::{decoder, keymgmt, signature, store};
+use super::{algorithms, boundary};
+use crate::configuration::{self, Section};
 use crate::provider::Provider;
 
 const NAME: &CStr = c"name";
@@ -20,92 +20,7 @@ const VERSION_TEXT: &CStr =
         Ok(text) => text,
         Err(_) => panic!("the version has a NUL"),
     };
-const PROPERTIES: &CStr = c"provider=akv_provider";
-
-const fn algorithm(
-    names: &'static CStr,
-    implementation: &'static [Dispatch],
-    description: &'static CStr,
-) -> Algorithm {
-    Algorithm {
-        names: names.as_ptr(),
-        properties: PROPERTIES.as_ptr(),
-        implementation: implementation.as_ptr(),
-        description: description.as_ptr(),
-    }
-}
-
-/// The names of RSA and of EC keys.
-const KEYMGMT_NAMES: [&CStr; 2] = [
-    c"RSA:rsaEncryption:1.2.840.113549.1.1.1",
-    c"EC:id-ecPublicKey:1.2.840.10045.2.1",
-];
-
-static KEYMGMT: [Algorithm; 3] = [
-    algorithm(
-        c"RSA:rsaEncryption:1.2.840.113549.1.1.1",
-        keymgmt::RSA,
-        c"RSA keys in Azure Managed HSM",
-    ),
-    algorithm(
-        c"EC:id-ecPublicKey:1.2.840.10045.2.1",
-        keymgmt::EC,
-        c"EC keys in Azure Managed HSM",
-    ),
-    Algorithm::END,
-];
-
-static SIGNATURE: [Algorithm; 3] = [
-    algorithm(
-        c"RSA:rsaEncryption:1.2.840.113549.1.1.1",
-        signature::RSA,
-        c"RSA signatures by Azure Managed HSM",
-    ),
-    algorithm(
-        c"ECDSA",
-        signature::ECDSA,
-        c"ECDSA signatures by Azure Managed HSM",
-    ),
-    Algorithm::END,
-];
-
-static DECODER: [Algorithm; 4] = [
-    Algorithm {
-        names: c"DER".as_ptr(),
-        properties: c"provider=akv_provider,input=pem".as_ptr(),
-        implementation: decoder::PEM.as_ptr(),
-        description: c"key files, PEM to DER".as_ptr(),
-    },
-    Algorithm {
-        names: KEYMGMT_NAMES[0].as_ptr(),
-        properties: c"provider=akv_provider,input=der,structure=akv-uri".as_ptr(),
-        implementation: decoder::DER.as_ptr(),
-        description: c"key files of RSA keys".as_ptr(),
-    },
-    Algorithm {
-        names: KEYMGMT_NAMES[1].as_ptr(),
-        properties: c"provider=akv_provider,input=der,structure=akv-uri".as_ptr(),
-        implementation: decoder::DER.as_ptr(),
-        description: c"key files of EC keys".as_ptr(),
-    },
-    Algorithm::END,
-];
-
-static STORE: [Algorithm; 3] = [
-    algorithm(
-        c"managedhsm",
-        store::LOADER,
-        c"keys in Azure Managed HSM by managedhsm: URI",
-    ),
-    algorithm(
-        c"akv",
-        store::LOADER,
-        c"keys in Azure Managed HSM by akv: URI",
-    ),
-    Algorithm::END,
-];
-
-static DISPATCH: [Dispatch; 7] = [
+static DISPATCH: [Dispatch; 8] = [
     Dispatch::new(ffi::PROVIDER_TEARDOWN, teardown as *const c_void),
     Dispatch::new(
         ffi::PROVIDER_GETTABLE_PARAMS,
@@ -116,6 +31,7 @@ static DISPATCH: [Dispatch; 7] = [
         ffi::PROVIDER_QUERY_OPERATION,
         query_operation as *const c_void,
     ),
+    Dispatch::new(ffi::PROVIDER_SELF_TEST, self_test as *const c_void),
     Dispatch::new(
         ffi::PROVIDER_GET_REASON_STRINGS,
         get_reason_strings as *const c_void,
@@ -150,7 +66,15 @@ unsafe extern "C" fn OSSL_provider_init(
                 Neighbours::new(handle, table),
             )
         };
-        let provider = Arc::new(Provider::new(core, neighbours));
+        let keys = configuration::all().filter_map(|setting| setting.key);
+        let values = keys.filter_map(|key| {
+            let value = core.parameter(key)?.to_string_lossy().into_owned();
+            Some((key, value))
+        });
+        let section = Section {
+            values: values.collect(),
+        };
+        let provider = Arc::new(Provider::new(core, neighbours, section));
         provider.neighbours.watch();
         let provider = Arc::into_raw(provider);
         // SAFETY: both places are OpenSSL's own, and were checked for NULL.
@@ -209,7 +133,7 @@ unsafe extern "C" fn get_params(context: *mut c_void, params: *mut Param) -> c_i
 }
 
 unsafe extern "C" fn query_operation(
-    _context: *mut c_void,
+    context: *mut c_void,
     operation: c_int,
     no_cache: *mut c_int,
 ) -> *const Algorithm {
@@ -217,13 +141,25 @@ unsafe extern "C" fn query_operation(
         // SAFETY: OpenSSL passes a place for the answer.
         unsafe { *no_cache = 0 };
     }
-    match operation {
-        ffi::OP_KEYMGMT => KEYMGMT.as_ptr(),
-        ffi::OP_SIGNATURE => SIGNATURE.as_ptr(),
-        ffi::OP_DECODER => DECODER.as_ptr(),
-        ffi::OP_STORE => STORE.as_ptr(),
-        _ => std::ptr::null(),
-    }
+    boundary::quietly(|| {
+        // SAFETY: OpenSSL passes our context back.
+        let provider = unsafe { provider(context) };
+        let (version, random) = (provider.core_version, provider.offers_random);
+        Some(algorithms::of_operation(operation, version, random).map(<[Algorithm]>::as_ptr))
+    })
+    .unwrap_or(std::ptr::null())
+}
+
+/// `OSSL_PROVIDER_self_test`: are the settings good, and do our own computations give what they should? The HSM is not
+/// asked.
+unsafe extern "C" fn self_test(context: *mut c_void) -> c_int {
+    // SAFETY: OpenSSL passes our context back.
+    let provider = unsafe { provider(context) };
+    boundary::call(&provider.core, c"provider_self_test", || {
+        provider.configuration()?;
+        crate::self_test::run()?;
+        Ok(1)
+    })
 }
 
 unsafe extern "C" fn get_capabilities(

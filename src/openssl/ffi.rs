@@ -88,19 +88,25 @@ pub(crate) const PARAM_UNSIGNED_INTEGER: c_uint = 2;
 pub(crate) const PARAM_UTF8_STRING: c_uint = 4;
 pub(crate) const PARAM_OCTET_STRING: c_uint = 5;
 pub(crate) const PARAM_UTF8_PTR: c_uint = 6;
+pub(crate) const PARAM_OCTET_PTR: c_uint = 7;
 pub(crate) const PARAM_UNMODIFIED: usize = usize::MAX;
 
+pub(crate) const OP_RAND: c_int = 5;
 pub(crate) const OP_KEYMGMT: c_int = 10;
 pub(crate) const OP_KEYEXCH: c_int = 11;
 pub(crate) const OP_SIGNATURE: c_int = 12;
+pub(crate) const OP_ASYM_CIPHER: c_int = 13;
+pub(crate) const OP_ENCODER: c_int = 20;
 pub(crate) const OP_DECODER: c_int = 21;
 pub(crate) const OP_STORE: c_int = 22;
 
+pub(crate) const CORE_GET_PARAMS: c_int = 2;
 pub(crate) const CORE_NEW_ERROR: c_int = 5;
 pub(crate) const CORE_SET_ERROR_DEBUG: c_int = 6;
 pub(crate) const CORE_VSET_ERROR: c_int = 7;
 
 pub(crate) const BIO_READ_EX: c_int = 42;
+pub(crate) const BIO_WRITE_EX: c_int = 43;
 pub(crate) const BIO_GETS: c_int = 49;
 
 pub(crate) const PROVIDER_REGISTER_CHILD_CB: c_int = 105;
@@ -116,6 +122,19 @@ pub(crate) const PROVIDER_GET_PARAMS: c_int = 1026;
 pub(crate) const PROVIDER_QUERY_OPERATION: c_int = 1027;
 pub(crate) const PROVIDER_GET_REASON_STRINGS: c_int = 1029;
 pub(crate) const PROVIDER_GET_CAPABILITIES: c_int = 1030;
+pub(crate) const PROVIDER_SELF_TEST: c_int = 1031;
+
+pub(crate) const RAND_NEWCTX: c_int = 1;
+pub(crate) const RAND_FREECTX: c_int = 2;
+pub(crate) const RAND_INSTANTIATE: c_int = 3;
+pub(crate) const RAND_UNINSTANTIATE: c_int = 4;
+pub(crate) const RAND_GENERATE: c_int = 5;
+pub(crate) const RAND_RESEED: c_int = 6;
+pub(crate) const RAND_ENABLE_LOCKING: c_int = 8;
+pub(crate) const RAND_LOCK: c_int = 9;
+pub(crate) const RAND_UNLOCK: c_int = 10;
+pub(crate) const RAND_GETTABLE_CTX_PARAMS: c_int = 12;
+pub(crate) const RAND_GET_CTX_PARAMS: c_int = 15;
 
 pub(crate) const KEYMGMT_NEW: c_int = 1;
 pub(crate) const KEYMGMT_GEN_INIT: c_int = 2;
@@ -150,6 +169,8 @@ pub(crate) const SIGNATURE_SIGN_INIT: c_int = 2;
 pub(crate) const SIGNATURE_SIGN: c_int = 3;
 pub(crate) const SIGNATURE_VERIFY_INIT: c_int = 4;
 pub(crate) const SIGNATURE_VERIFY: c_int = 5;
+pub(crate) const SIGNATURE_VERIFY_RECOVER_INIT: c_int = 6;
+pub(crate) const SIGNATURE_VERIFY_RECOVER: c_int = 7;
 pub(crate) const SIGNATURE_DIGEST_SIGN_INIT: c_int = 8;
 pub(crate) const SIGNATURE_DIGEST_SIGN_UPDATE: c_int = 9;
 pub(crate) const SIGNATURE_DIGEST_SIGN_FINAL: c_int = 10;
@@ -164,6 +185,29 @@ pub(crate) const SIGNATURE_GET_CTX_PARAMS: c_int = 18;
 pub(crate) const SIGNATURE_GETTABLE_CTX_PARAMS: c_int = 19;
 pub(crate) const SIGNATURE_SET_CTX_PARAMS: c_int = 20;
 pub(crate) const SIGNATURE_SETTABLE_CTX_PARAMS: c_int = 21;
+pub(crate) const SIGNATURE_GET_CTX_MD_PARAMS: c_int = 22;
+pub(crate) const SIGNATURE_GETTABLE_CTX_MD_PARAMS: c_int = 23;
+pub(crate) const SIGNATURE_SET_CTX_MD_PARAMS: c_int = 24;
+pub(crate) const SIGNATURE_SETTABLE_CTX_MD_PARAMS: c_int = 25;
+pub(crate) const SIGNATURE_QUERY_KEY_TYPES: c_int = 26;
+pub(crate) const SIGNATURE_SIGN_MESSAGE_INIT: c_int = 27;
+pub(crate) const SIGNATURE_SIGN_MESSAGE_UPDATE: c_int = 28;
+pub(crate) const SIGNATURE_SIGN_MESSAGE_FINAL: c_int = 29;
+pub(crate) const SIGNATURE_VERIFY_MESSAGE_INIT: c_int = 30;
+pub(crate) const SIGNATURE_VERIFY_MESSAGE_UPDATE: c_int = 31;
+pub(crate) const SIGNATURE_VERIFY_MESSAGE_FINAL: c_int = 32;
+
+pub(crate) const ASYM_CIPHER_NEWCTX: c_int = 1;
+pub(crate) const ASYM_CIPHER_ENCRYPT_INIT: c_int = 2;
+pub(crate) const ASYM_CIPHER_ENCRYPT: c_int = 3;
+pub(crate) const ASYM_CIPHER_DECRYPT_INIT: c_int = 4;
+pub(crate) const ASYM_CIPHER_DECRYPT: c_int = 5;
+pub(crate) const ASYM_CIPHER_FREECTX: c_int = 6;
+pub(crate) const ASYM_CIPHER_DUPCTX: c_int = 7;
+pub(crate) const ASYM_CIPHER_GET_CTX_PARAMS: c_int = 8;
+pub(crate) const ASYM_CIPHER_GETTABLE_CTX_PARAMS: c_int = 9;
+pub(crate) const ASYM_CIPHER_SET_CTX_PARAMS: c_int = 10;
+pub(crate) const ASYM_CIPHER_SETTABLE_CTX_PARAMS: c_int = 11;
 
 pub(crate) const STORE_OPEN: c_int = 1;
 pub(crate) const STORE_SETTABLE_CTX_PARAMS: c_int = 3;
@@ -171,10 +215,19 @@ pub(crate) const STORE_SET_CTX_PARAMS: c_int = 4;
 pub(crate) const STORE_LOAD: c_int = 5;
 pub(crate) const STORE_EOF: c_int = 6;
 pub(crate) const STORE_CLOSE: c_int = 7;
+pub(crate) const STORE_DELETE: c_int = 9;
 
 pub(crate) const DECODER_NEWCTX: c_int = 1;
 pub(crate) const DECODER_FREECTX: c_int = 2;
 pub(crate) const DECODER_DOES_SELECTION: c_int = 10;
 pub(crate) const DECODER_DECODE: c_int = 11;
 
+pub(crate) const ENCODER_NEWCTX: c_int = 1;
+pub(crate) const ENCODER_FREECTX: c_int = 2;
+pub(crate) const ENCODER_SET_CTX_PARAMS: c_int = 5;
+pub(crate) const ENCODER_SETTABLE_CTX_PARAMS: c_int = 6;
+pub(crate) const ENCODER_DOES_SELECTION: c_int = 10;
+pub(crate) const ENCODER_ENCODE: c_int = 11;
+
+pub(crate) const OBJECT_NAME: c_int = 1;
 pub(crate) const OBJECT_PKEY: c_int = 2;

@@ -9,75 +9,60 @@ use super::ffi::{
     self, Callback, Dispatch, Param, SELECT_ALL_PARAMETERS, SELECT_DOMAIN_PARAMETERS,
     SELECT_PRIVATE_KEY, SELECT_PUBLIC_KEY,
 };
-use super::neighbour::{ForeignKey, Generation, generation_params};
+use super::foreign::{ForeignKey, Generation, generation_params};
 use super::object::dereference;
-use super::params::{ParamsIn, ParamsOut};
+use super::params::{ParamTable, ParamsIn, ParamsOut};
 use crate::error::Error;
+use crate::generation::{self, Options};
 use crate::key::{KeyHandle, KeyType};
 use crate::keymgmt::{self, tables};
 use crate::provider::Provider;
 
-/// The table of a key type: what differs between types comes first.
-macro_rules! table {
-    ($new:ident, $load:ident, $gettable:ident, $types:ident, $operation:ident, $gen_init:ident, $gen_settable:ident) => {
-        &[
-            Dispatch::new(ffi::KEYMGMT_NEW, $new as *const c_void),
-            Dispatch::new(ffi::KEYMGMT_LOAD, $load as *const c_void),
-            Dispatch::new(ffi::KEYMGMT_GETTABLE_PARAMS, $gettable as *const c_void),
-            Dispatch::new(ffi::KEYMGMT_IMPORT_TYPES, $types as *const c_void),
-            Dispatch::new(ffi::KEYMGMT_EXPORT_TYPES, $types as *const c_void),
-            Dispatch::new(
-                ffi::KEYMGMT_QUERY_OPERATION_NAME,
-                $operation as *const c_void,
-            ),
-            Dispatch::new(ffi::KEYMGMT_GEN_INIT, $gen_init as *const c_void),
-            Dispatch::new(
-                ffi::KEYMGMT_GEN_SETTABLE_PARAMS,
-                $gen_settable as *const c_void,
-            ),
-            Dispatch::new(
-                ffi::KEYMGMT_GEN_SET_TEMPLATE,
-                gen_set_template as *const c_void,
-            ),
-            Dispatch::new(ffi::KEYMGMT_GEN_SET_PARAMS, gen_set_params as *const c_void),
-            Dispatch::new(ffi::KEYMGMT_GEN, generate as *const c_void),
-            Dispatch::new(ffi::KEYMGMT_GEN_CLEANUP, gen_cleanup as *const c_void),
-            Dispatch::new(ffi::KEYMGMT_FREE, free as *const c_void),
-            Dispatch::new(ffi::KEYMGMT_GET_PARAMS, get_params as *const c_void),
-            Dispatch::new(ffi::KEYMGMT_SET_PARAMS, set_params as *const c_void),
-            Dispatch::new(
-                ffi::KEYMGMT_SETTABLE_PARAMS,
-                settable_params as *const c_void,
-            ),
-            Dispatch::new(ffi::KEYMGMT_HAS, has as *const c_void),
-            Dispatch::new(ffi::KEYMGMT_VALIDATE, validate as *const c_void),
-            Dispatch::new(ffi::KEYMGMT_MATCH, matches as *const c_void),
-            Dispatch::new(ffi::KEYMGMT_IMPORT, import as *const c_void),
-            Dispatch::new(ffi::KEYMGMT_EXPORT, export as *const c_void),
-            Dispatch::new(ffi::KEYMGMT_DUP, dup as *const c_void),
-            Dispatch::END,
-        ]
-    };
+/// Key types, for the tables below.
+pub(super) const RSA: u8 = 0;
+pub(super) const EC: u8 = 1;
+pub(super) const AES: u8 = 2;
+
+pub(super) const fn key_type(number: u8) -> KeyType {
+    match number {
+        RSA => KeyType::Rsa,
+        EC => KeyType::Ec,
+        _ => KeyType::Aes,
+    }
 }
 
-pub(super) static RSA: &[Dispatch] = table!(
-    new_rsa,
-    load_rsa,
-    gettable_rsa,
-    types_rsa,
-    operation_rsa,
-    gen_init_rsa,
-    gen_settable_rsa
-);
-pub(super) static EC: &[Dispatch] = table!(
-    new_ec,
-    load_ec,
-    gettable_ec,
-    types_ec,
-    operation_ec,
-    gen_init_ec,
-    gen_settable_ec
-);
+/// The table of a key type.
+pub(super) const fn table<const TYPE: u8>() -> [Dispatch; 23] {
+    macro_rules! dispatch {
+        ($($id:ident => $function:expr,)*) => {
+            [$(Dispatch::new(ffi::$id, $function as *const c_void),)* Dispatch::END]
+        };
+    }
+    dispatch! {
+        KEYMGMT_NEW => new::<TYPE>,
+        KEYMGMT_LOAD => load::<TYPE>,
+        KEYMGMT_FREE => free,
+        KEYMGMT_DUP => dup,
+        KEYMGMT_GET_PARAMS => get_params,
+        KEYMGMT_GETTABLE_PARAMS => gettable::<TYPE>,
+        KEYMGMT_SET_PARAMS => set_params,
+        KEYMGMT_SETTABLE_PARAMS => settable_params,
+        KEYMGMT_QUERY_OPERATION_NAME => operation_name::<TYPE>,
+        KEYMGMT_HAS => has,
+        KEYMGMT_VALIDATE => validate,
+        KEYMGMT_MATCH => matches,
+        KEYMGMT_IMPORT => import,
+        KEYMGMT_IMPORT_TYPES => types::<TYPE>,
+        KEYMGMT_EXPORT => export,
+        KEYMGMT_EXPORT_TYPES => types::<TYPE>,
+        KEYMGMT_GEN_INIT => gen_init::<TYPE>,
+        KEYMGMT_GEN_SETTABLE_PARAMS => gen_settable::<TYPE>,
+        KEYMGMT_GEN_SET_TEMPLATE => gen_set_template,
+        KEYMGMT_GEN_SET_PARAMS => gen_set_params,
+        KEYMGMT_GEN => generate,
+        KEYMGMT_GEN_CLEANUP => gen_cleanup,
+    }
+}
 
 /// What OpenSSL's `keydata` points to: a key of ours, or a software key that is another provider's.
 pub(super) struct Keydata {
@@ -117,43 +102,19 @@ pub(super) unsafe fn keydata<'a>(keydata: *const c_void) -> Option<&'a Keydata> 
     unsafe { keydata.cast::<Keydata>().as_ref() }
 }
 
-unsafe extern "C" fn new_rsa(context: *mut c_void) -> *mut c_void {
-    // SAFETY: OpenSSL passes our context back.
-    unsafe { new(context, KeyType::Rsa) }
-}
-
-unsafe extern "C" fn new_ec(context: *mut c_void) -> *mut c_void {
-    // SAFETY: OpenSSL passes our context back.
-    unsafe { new(context, KeyType::Ec) }
-}
-
-/// # Safety
-/// `context` is the provider's context.
-unsafe fn new(context: *mut c_void, key_type: KeyType) -> *mut c_void {
+unsafe extern "C" fn new<const TYPE: u8>(context: *mut c_void) -> *mut c_void {
     boundary::quietly(|| {
-        // SAFETY: the caller's promise.
+        // SAFETY: OpenSSL passes our context back.
         let provider = unsafe { provider(context) };
-        Some(Keydata::own(KeyHandle::empty(provider, key_type)))
+        Some(Keydata::own(KeyHandle::empty(provider, key_type(TYPE))))
     })
 }
 
-unsafe extern "C" fn load_rsa(reference: *const c_void, len: usize) -> *mut c_void {
-    // SAFETY: OpenSSL passes on the reference that our store gave it.
-    unsafe { load(reference, len, KeyType::Rsa) }
-}
-
-unsafe extern "C" fn load_ec(reference: *const c_void, len: usize) -> *mut c_void {
-    // SAFETY: OpenSSL passes on the reference that our store gave it.
-    unsafe { load(reference, len, KeyType::Ec) }
-}
-
-/// # Safety
-/// `reference` is one that our store made, during its call.
-unsafe fn load(reference: *const c_void, len: usize, key_type: KeyType) -> *mut c_void {
+unsafe extern "C" fn load<const TYPE: u8>(reference: *const c_void, len: usize) -> *mut c_void {
     boundary::quietly(|| {
-        // SAFETY: the caller's promise.
+        // SAFETY: OpenSSL passes on the reference that our store or decoder gave it, during its call.
         let loaded = unsafe { dereference(reference, len) }.ok()?;
-        let key = loaded.key().filter(|_| loaded.key_type == key_type)?;
+        let key = loaded.key().filter(|_| loaded.key_type == key_type(TYPE))?;
         Some(Keydata::own(KeyHandle::new(
             Arc::clone(&loaded.provider),
             Arc::clone(key),
@@ -232,12 +193,13 @@ unsafe extern "C" fn get_params(key: *const c_void, params: *mut Param) -> c_int
     })
 }
 
-unsafe extern "C" fn gettable_rsa(_context: *mut c_void) -> *const Param {
-    tables::RSA_GETTABLE.as_ptr()
-}
-
-unsafe extern "C" fn gettable_ec(_context: *mut c_void) -> *const Param {
-    tables::EC_GETTABLE.as_ptr()
+unsafe extern "C" fn gettable<const TYPE: u8>(_context: *mut c_void) -> *const Param {
+    match key_type(TYPE) {
+        KeyType::Rsa => tables::RSA_GETTABLE,
+        KeyType::Ec => tables::EC_GETTABLE,
+        KeyType::Aes => tables::NOTHING,
+    }
+    .as_ptr()
 }
 
 /// Keys of ours can't be changed.
@@ -293,22 +255,21 @@ unsafe extern "C" fn matches(a: *const c_void, b: *const c_void, selection: c_in
     })
 }
 
-/// What we can't hold, private keys above all, goes to another provider.
+/// A key that comes in is a software key: it goes to another provider, which then does all with it that we would not. We
+/// hold a public key only where there is no other.
 unsafe extern "C" fn import(key: *mut c_void, selection: c_int, params: *const Param) -> c_int {
     boundary::quietly(|| {
         // SAFETY: OpenSSL passes our keydata.
         let key = unsafe { keydata(key) }?;
-        // SAFETY: OpenSSL passes a parameter list.
-        if keymgmt::import(&key.own, selection, unsafe { ParamsIn::new(params) }).is_some() {
-            return Some(1);
+        let neighbours = &key.own.provider.neighbours;
+        let foreign = ForeignKey::import(neighbours, key.own.key_type.name(), selection, params);
+        match foreign {
+            Some(foreign) => key.foreign.set(foreign).is_ok().then_some(1),
+            // SAFETY: OpenSSL passes a parameter list.
+            None => {
+                keymgmt::import(&key.own, selection, unsafe { ParamsIn::new(params) }).map(|()| 1)
+            }
         }
-        let foreign = ForeignKey::import(
-            &key.own.provider.neighbours,
-            key.own.key_type.name(),
-            selection,
-            params,
-        )?;
-        key.foreign.set(foreign).is_ok().then_some(1)
     })
 }
 
@@ -330,67 +291,55 @@ unsafe extern "C" fn export(
     })
 }
 
-/// A software key that is being generated.
+/// A key that is being made: in the HSM if the options name it there, else by another provider.
 struct Generating {
     provider: Arc<Provider>,
     key_type: KeyType,
-    generation: Generation,
+    options: Options,
+    foreign: Option<Generation>,
 }
 
-unsafe extern "C" fn gen_init_rsa(
+unsafe extern "C" fn gen_init<const TYPE: u8>(
     context: *mut c_void,
     selection: c_int,
     params: *const Param,
 ) -> *mut c_void {
     // SAFETY: OpenSSL passes our context back.
-    unsafe { gen_init(context, selection, params, KeyType::Rsa) }
-}
-
-unsafe extern "C" fn gen_init_ec(
-    context: *mut c_void,
-    selection: c_int,
-    params: *const Param,
-) -> *mut c_void {
-    // SAFETY: OpenSSL passes our context back.
-    unsafe { gen_init(context, selection, params, KeyType::Ec) }
-}
-
-/// # Safety
-/// `context` is the provider's context.
-unsafe fn gen_init(
-    context: *mut c_void,
-    selection: c_int,
-    params: *const Param,
-    key_type: KeyType,
-) -> *mut c_void {
-    // SAFETY: the caller's promise.
     let provider = unsafe { provider(context) };
     let core = provider.core;
     boundary::call(&core, c"keymgmt_gen_init", || {
-        let generation =
-            Generation::start(&provider.neighbours, key_type.name(), selection, params)
-                .ok_or(Error::NoSoftwareKeys)?;
+        let key_type = key_type(TYPE);
+        let foreign = Generation::start(&provider.neighbours, key_type.name(), selection, params);
+        let mut options = Options::default();
+        // SAFETY: OpenSSL passes a parameter list or NULL.
+        options.take(unsafe { ParamsIn::new(params) })?;
         Ok(Box::into_raw(Box::new(Generating {
             provider,
             key_type,
-            generation,
+            options,
+            foreign,
         }))
         .cast())
     })
 }
 
 /// # Safety
-/// `context` is what [`gen_init`] returned, and has not been cleaned up.
-unsafe fn generating<'a>(context: *mut c_void) -> Option<&'a Generating> {
+/// `context` is what [`gen_init`] returned, and has not been cleaned up; one thread at a time uses it.
+unsafe fn generating<'a>(context: *mut c_void) -> Option<&'a mut Generating> {
     // SAFETY: the caller's promise.
-    unsafe { context.cast::<Generating>().as_ref() }
+    unsafe { context.cast::<Generating>().as_mut() }
 }
 
 unsafe extern "C" fn gen_set_template(context: *mut c_void, template: *mut c_void) -> c_int {
     boundary::quietly(|| {
         // SAFETY: OpenSSL passes a generation and a keydata of ours.
         let (generating, template) = unsafe { (generating(context), keydata(template)) };
-        let (generation, template) = (&generating?.generation, template?);
+        let (generating, template) = (generating?, template?);
+        generating.options.set_template(match template.foreign() {
+            Some(foreign) => foreign.group(),
+            None => keymgmt::group(&template.own),
+        });
+        let generation = generating.foreign.as_ref()?;
         Some(match template.foreign() {
             Some(foreign) => generation.set_template(foreign),
             None => generation.set_template(&hand_over(
@@ -402,38 +351,52 @@ unsafe extern "C" fn gen_set_template(context: *mut c_void, template: *mut c_voi
 }
 
 unsafe extern "C" fn gen_set_params(context: *mut c_void, params: *const Param) -> c_int {
-    boundary::quietly(|| {
-        // SAFETY: OpenSSL passes a generation of ours.
-        let generating = unsafe { generating(context) }?;
-        Some(generating.generation.set_params(params))
+    // SAFETY: OpenSSL passes a generation of ours.
+    let Some(generating) = (unsafe { generating(context) }) else {
+        return 0;
+    };
+    let core = generating.provider.core;
+    boundary::call(&core, c"keymgmt_gen_set_params", || {
+        // SAFETY: OpenSSL passes a parameter list or NULL.
+        generating.options.take(unsafe { ParamsIn::new(params) })?;
+        let taken = match &generating.foreign {
+            Some(generation) => generation.set_params(params),
+            None => 1,
+        };
+        Ok(if generating.options.is_for_hsm() {
+            1
+        } else {
+            taken
+        })
     })
 }
 
-unsafe extern "C" fn gen_settable_rsa(context: *mut c_void, provider: *mut c_void) -> *const Param {
-    // SAFETY: OpenSSL passes a generation of ours or NULL, and our context.
-    unsafe { gen_settable(context, provider, KeyType::Rsa) }
-}
-
-unsafe extern "C" fn gen_settable_ec(context: *mut c_void, provider: *mut c_void) -> *const Param {
-    // SAFETY: OpenSSL passes a generation of ours or NULL, and our context.
-    unsafe { gen_settable(context, provider, KeyType::Ec) }
-}
-
-/// # Safety
-/// `context` is a generation of ours or NULL, and `provider_context` the provider's context.
-unsafe fn gen_settable(
-    context: *mut c_void,
+/// Our options and, where another provider makes such keys as well, its options.
+unsafe extern "C" fn gen_settable<const TYPE: u8>(
+    _context: *mut c_void,
     provider_context: *mut c_void,
-    key_type: KeyType,
 ) -> *const Param {
     boundary::quietly(|| {
-        // SAFETY: the caller's promise.
-        if let Some(generating) = unsafe { generating(context) } {
-            return Some(generating.generation.settable_params());
-        }
-        // SAFETY: the caller's promise.
+        // SAFETY: OpenSSL passes our context.
         let provider = unsafe { provider(provider_context) };
-        Some(generation_params(&provider.neighbours, key_type.name()))
+        let key_type = key_type(TYPE);
+        let theirs = generation_params(&provider.neighbours, key_type.name());
+        if theirs.is_null() {
+            return Some(
+                match key_type {
+                    KeyType::Rsa => generation::tables::RSA,
+                    KeyType::Ec => generation::tables::EC,
+                    KeyType::Aes => generation::tables::AES,
+                }
+                .as_ptr(),
+            );
+        }
+        static BOTH: [OnceLock<ParamTable>; 3] = [const { OnceLock::new() }; 3];
+        let both = BOTH[usize::from(TYPE)].get_or_init(|| {
+            // SAFETY: another provider's table is static, like ours.
+            unsafe { ParamTable::join(generation::tables::OURS.as_ptr(), theirs) }
+        });
+        Some(both.as_ptr())
     })
 }
 
@@ -442,15 +405,29 @@ unsafe extern "C" fn generate(
     callback: *const c_void,
     argument: *mut c_void,
 ) -> *mut c_void {
-    boundary::quietly(|| {
-        // SAFETY: OpenSSL passes a generation of ours.
-        let generating = unsafe { generating(context) }?;
-        let foreign = generating.generation.run(callback, argument)?;
-        Some(Keydata::wrap(
-            &generating.provider,
-            generating.key_type,
-            foreign,
-        ))
+    // SAFETY: OpenSSL passes a generation of ours.
+    let Some(generating) = (unsafe { generating(context) }) else {
+        return std::ptr::null_mut();
+    };
+    let (provider, key_type) = (&generating.provider, generating.key_type);
+    boundary::call(&provider.core, c"keymgmt_gen", || {
+        if generating.options.is_for_hsm() {
+            let key = generating.options.create(provider, key_type)?;
+            return Ok(Keydata::own(KeyHandle::new(
+                Arc::clone(provider),
+                Arc::new(key),
+            )));
+        }
+        generating.options.check_software_key()?;
+        let generation = generating.foreign.as_ref().ok_or_else(|| match key_type {
+            KeyType::Aes => generation::no_name(),
+            _ => Error::NoSoftwareKeys,
+        })?;
+        // The other provider has put its own error on the queue if it made none.
+        Ok(match generation.run(callback, argument) {
+            Some(foreign) => Keydata::wrap(provider, key_type, foreign),
+            None => std::ptr::null_mut(),
+        })
     })
 }
 
@@ -464,32 +441,23 @@ unsafe extern "C" fn gen_cleanup(context: *mut c_void) {
     });
 }
 
-unsafe extern "C" fn types_rsa(selection: c_int) -> *const Param {
-    if selection & SELECT_PUBLIC_KEY != 0 {
-        tables::RSA_PUBLIC.as_ptr()
-    } else {
-        tables::NOTHING.as_ptr()
+unsafe extern "C" fn types<const TYPE: u8>(selection: c_int) -> *const Param {
+    let public = selection & SELECT_PUBLIC_KEY != 0;
+    let domain = selection & SELECT_DOMAIN_PARAMETERS != 0;
+    match (key_type(TYPE), public, domain) {
+        (KeyType::Rsa, true, _) => tables::RSA_PUBLIC,
+        (KeyType::Ec, true, _) => tables::EC_PUBLIC,
+        (KeyType::Ec, false, true) => tables::EC_DOMAIN,
+        _ => tables::NOTHING,
     }
+    .as_ptr()
 }
 
-unsafe extern "C" fn types_ec(selection: c_int) -> *const Param {
-    if selection & SELECT_PUBLIC_KEY != 0 {
-        tables::EC_PUBLIC.as_ptr()
-    } else if selection & SELECT_DOMAIN_PARAMETERS != 0 {
-        tables::EC_DOMAIN.as_ptr()
-    } else {
-        tables::NOTHING.as_ptr()
+unsafe extern "C" fn operation_name<const TYPE: u8>(operation: c_int) -> *const c_char {
+    match (key_type(TYPE), operation) {
+        (KeyType::Ec, ffi::OP_SIGNATURE) => c"ECDSA",
+        (KeyType::Ec, ffi::OP_KEYEXCH) => c"ECDH",
+        (key_type, _) => key_type.name(),
     }
-}
-
-unsafe extern "C" fn operation_rsa(_operation: c_int) -> *const c_char {
-    c"RSA".as_ptr()
-}
-
-unsafe extern "C" fn operation_ec(operation: c_int) -> *const c_char {
-    match operation {
-        ffi::OP_SIGNATURE => c"ECDSA".as_ptr(),
-        ffi::OP_KEYEXCH => c"ECDH".as_ptr(),
-        _ => c"EC".as_ptr(),
-    }
+    .as_ptr()
 }

@@ -2,16 +2,23 @@
 //! functions that turn pointers into references, call the safe module of the same name, and turn a `Result` into a
 //! C return value with an error on OpenSSL's queue.
 
+mod algorithms;
+mod asym_cipher;
 mod bio;
 pub(crate) mod boundary;
 pub(crate) mod core;
 mod decoder;
+mod encoder;
 pub(crate) mod entry;
 pub(crate) mod ffi;
+mod foreign;
 mod functions;
 mod keymgmt;
+mod libcrypto;
 pub(crate) mod neighbour;
 mod object;
+mod operation;
 pub(crate) mod params;
+mod rand;
 mod signature;
 mod store;

@@ -6,10 +6,9 @@
 //! such keys, so each is handed on to the next provider that implements its type, through the dispatch table that the
 //! core shows of it (`provider_get0_dispatch`, provider-base(7)). The key then behaves as if we weren't there.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::boundary::Returned;
 use super::ffi::{self, Algorithm, Callback, CoreHandle, Dispatch, Param};
 use super::functions::Functions;
 use super::params::ParamsIn;
@@ -120,7 +119,17 @@ impl Neighbours {
     }
 
     /// The first other provider's implementation of an operation under a name.
-    fn find(&self, operation: c_int, name: &CStr) -> Option<Arc<Implementation>> {
+    pub(super) fn find(&self, operation: c_int, name: &CStr) -> Option<Arc<Implementation>> {
+        self.find_with(operation, name, &[])
+    }
+
+    /// The first other provider's implementation of an operation under a name, whose properties hold all of `wanted`.
+    pub(super) fn find_with(
+        &self,
+        operation: c_int,
+        name: &CStr,
+        wanted: &[&str],
+    ) -> Option<Arc<Implementation>> {
         self.active().into_iter().find_map(|provider| {
             // SAFETY: the id fixes the function's type.
             let query =
@@ -130,7 +139,7 @@ impl Neighbours {
             // SAFETY: the context is that provider's own.
             let algorithms = unsafe { query(context, operation, &mut no_cache) };
             // SAFETY: a provider answers with NULL or with a list that ends with a NULL name.
-            let functions = unsafe { implementation(algorithms, name) }?;
+            let functions = unsafe { implementation(algorithms, name, wanted) }?;
             Some(Arc::new(Implementation {
                 context,
                 functions,
@@ -247,7 +256,11 @@ impl Drop for Held {
 
 /// # Safety
 /// `algorithms` is NULL or a list that ends with a NULL name.
-unsafe fn implementation(algorithms: *const Algorithm, name: &CStr) -> Option<Functions> {
+unsafe fn implementation(
+    algorithms: *const Algorithm,
+    name: &CStr,
+    wanted: &[&str],
+) -> Option<Functions> {
     let mut next = algorithms;
     loop {
         // SAFETY: the caller's promise; the walk stops at the end.
@@ -255,7 +268,10 @@ unsafe fn implementation(algorithms: *const Algorithm, name: &CStr) -> Option<Fu
         // SAFETY: an algorithm's names are a NUL-terminated string.
         let names = unsafe { CStr::from_ptr(algorithm.names) }.to_bytes();
         let mut names = names.split(|&byte| byte == b':');
-        if names.any(|known| known.eq_ignore_ascii_case(name.to_bytes())) {
+        if names.any(|known| known.eq_ignore_ascii_case(name.to_bytes()))
+            // SAFETY: an algorithm's properties are NULL or a NUL-terminated string.
+            && unsafe { has_properties(algorithm.properties, wanted) }
+        {
             return Some(Functions(algorithm.implementation));
         }
         // SAFETY: the entry just read was not the last one.
@@ -264,9 +280,9 @@ unsafe fn implementation(algorithms: *const Algorithm, name: &CStr) -> Option<Fu
 }
 
 /// Another provider's implementation of an algorithm.
-struct Implementation {
-    context: *mut c_void,
-    functions: Functions,
+pub(super) struct Implementation {
+    pub(super) context: *mut c_void,
+    pub(super) functions: Functions,
     _provider: Held,
 }
 
@@ -275,339 +291,21 @@ unsafe impl Send for Implementation {}
 // SAFETY: as above.
 unsafe impl Sync for Implementation {}
 
-/// Calls a function of another provider's implementation: `call!(implementation, ID, (types) -> type, (arguments))`.
-/// A function that isn't there fails.
-macro_rules! call {
-    ($implementation:expr, $id:expr, ($($type:ty),*) -> $returned:ty, ($($argument:expr),*)) => {{
-        type Function = unsafe extern "C" fn($($type),*) -> $returned;
-        // SAFETY: the id fixes the function's type (core_dispatch.h), which is the one written at the call.
-        let function = unsafe { $implementation.functions.get::<Function>($id) };
-        match function {
-            // SAFETY: the implementation's own objects are passed, and what OpenSSL passed to us for this call.
-            Some(function) => unsafe { function($($argument),*) },
-            None => <$returned as Returned>::failure(),
-        }
-    }};
-}
-
-/// A software key, in another provider.
-pub(super) struct ForeignKey {
-    implementation: Arc<Implementation>,
-    pub(super) keydata: *mut c_void,
-}
-
-// SAFETY: key objects of a provider may be used from several threads (provider-keymgmt(7)).
-unsafe impl Send for ForeignKey {}
-// SAFETY: as above.
-unsafe impl Sync for ForeignKey {}
-
-impl Drop for ForeignKey {
-    fn drop(&mut self) {
-        call!(self.implementation, ffi::KEYMGMT_FREE, (*mut c_void) -> (), (self.keydata));
+/// # Safety
+/// `properties` is NULL or a NUL-terminated string.
+unsafe fn has_properties(properties: *const c_char, wanted: &[&str]) -> bool {
+    if wanted.is_empty() {
+        return true;
     }
-}
-
-impl ForeignKey {
-    fn wrap(implementation: &Arc<Implementation>, keydata: *mut c_void) -> Option<Self> {
-        (!keydata.is_null()).then(|| Self {
-            implementation: Arc::clone(implementation),
-            keydata,
-        })
+    if properties.is_null() {
+        return false;
     }
-
-    /// Has another provider import a key of the named type.
-    pub(super) fn import(
-        neighbours: &Neighbours,
-        key_type: &CStr,
-        selection: c_int,
-        params: *const Param,
-    ) -> Option<Self> {
-        let implementation = neighbours.find(ffi::OP_KEYMGMT, key_type)?;
-        let keydata = call!(
-            implementation, ffi::KEYMGMT_NEW, (*mut c_void) -> *mut c_void, (implementation.context)
-        );
-        let key = Self::wrap(&implementation, keydata)?;
-        let imported = call!(
-            implementation, ffi::KEYMGMT_IMPORT, (*mut c_void, c_int, *const Param) -> c_int,
-            (key.keydata, selection, params)
-        );
-        (imported != 0).then_some(key)
-    }
-
-    pub(super) fn has(&self, selection: c_int) -> c_int {
-        call!(
-            self.implementation, ffi::KEYMGMT_HAS, (*const c_void, c_int) -> c_int, (self.keydata, selection)
-        )
-    }
-
-    pub(super) fn validate(&self, selection: c_int, check: c_int) -> c_int {
-        call!(
-            self.implementation, ffi::KEYMGMT_VALIDATE, (*const c_void, c_int, c_int) -> c_int,
-            (self.keydata, selection, check)
-        )
-    }
-
-    pub(super) fn matches(&self, other: &Self, selection: c_int) -> c_int {
-        call!(
-            self.implementation, ffi::KEYMGMT_MATCH, (*const c_void, *const c_void, c_int) -> c_int,
-            (self.keydata, other.keydata, selection)
-        )
-    }
-
-    pub(super) fn export(
-        &self,
-        selection: c_int,
-        callback: Callback,
-        argument: *mut c_void,
-    ) -> c_int {
-        call!(
-            self.implementation, ffi::KEYMGMT_EXPORT,
-            (*const c_void, c_int, Callback, *mut c_void) -> c_int,
-            (self.keydata, selection, callback, argument)
-        )
-    }
-
-    pub(super) fn get_params(&self, params: *mut Param) -> c_int {
-        call!(
-            self.implementation, ffi::KEYMGMT_GET_PARAMS, (*mut c_void, *mut Param) -> c_int,
-            (self.keydata, params)
-        )
-    }
-
-    pub(super) fn set_params(&self, params: *const Param) -> c_int {
-        call!(
-            self.implementation, ffi::KEYMGMT_SET_PARAMS, (*mut c_void, *const Param) -> c_int,
-            (self.keydata, params)
-        )
-    }
-
-    pub(super) fn duplicate(&self, selection: c_int) -> Option<Self> {
-        let keydata = call!(
-            self.implementation, ffi::KEYMGMT_DUP, (*const c_void, c_int) -> *mut c_void,
-            (self.keydata, selection)
-        );
-        Self::wrap(&self.implementation, keydata)
-    }
-}
-
-/// The generation of a software key, in another provider.
-pub(super) struct Generation {
-    implementation: Arc<Implementation>,
-    context: *mut c_void,
-}
-
-impl Drop for Generation {
-    fn drop(&mut self) {
-        call!(self.implementation, ffi::KEYMGMT_GEN_CLEANUP, (*mut c_void) -> (), (self.context));
-    }
-}
-
-impl Generation {
-    pub(super) fn start(
-        neighbours: &Neighbours,
-        key_type: &CStr,
-        selection: c_int,
-        params: *const Param,
-    ) -> Option<Self> {
-        let implementation = neighbours.find(ffi::OP_KEYMGMT, key_type)?;
-        let context = call!(
-            implementation, ffi::KEYMGMT_GEN_INIT, (*mut c_void, c_int, *const Param) -> *mut c_void,
-            (implementation.context, selection, params)
-        );
-        (!context.is_null()).then_some(Self {
-            implementation,
-            context,
-        })
-    }
-
-    pub(super) fn set_template(&self, template: &ForeignKey) -> c_int {
-        call!(
-            self.implementation, ffi::KEYMGMT_GEN_SET_TEMPLATE, (*mut c_void, *mut c_void) -> c_int,
-            (self.context, template.keydata)
-        )
-    }
-
-    pub(super) fn set_params(&self, params: *const Param) -> c_int {
-        call!(
-            self.implementation, ffi::KEYMGMT_GEN_SET_PARAMS, (*mut c_void, *const Param) -> c_int,
-            (self.context, params)
-        )
-    }
-
-    pub(super) fn settable_params(&self) -> *const Param {
-        call!(
-            self.implementation, ffi::KEYMGMT_GEN_SETTABLE_PARAMS,
-            (*mut c_void, *mut c_void) -> *const Param,
-            (self.context, self.implementation.context)
-        )
-    }
-
-    pub(super) fn run(&self, callback: *const c_void, argument: *mut c_void) -> Option<ForeignKey> {
-        let keydata = call!(
-            self.implementation, ffi::KEYMGMT_GEN,
-            (*mut c_void, *const c_void, *mut c_void) -> *mut c_void,
-            (self.context, callback, argument)
-        );
-        ForeignKey::wrap(&self.implementation, keydata)
-    }
-}
-
-/// The parameters that key generation of a type takes, as the other provider says without a generation under way.
-pub(super) fn generation_params(neighbours: &Neighbours, key_type: &CStr) -> *const Param {
-    match neighbours.find(ffi::OP_KEYMGMT, key_type) {
-        Some(implementation) => call!(
-            implementation, ffi::KEYMGMT_GEN_SETTABLE_PARAMS,
-            (*mut c_void, *mut c_void) -> *const Param,
-            (std::ptr::null_mut(), implementation.context)
-        ),
-        None => std::ptr::null(),
-    }
-}
-
-/// A signature operation with a software key, in another provider.
-pub(super) struct ForeignSignature {
-    implementation: Arc<Implementation>,
-    context: *mut c_void,
-}
-
-impl Drop for ForeignSignature {
-    fn drop(&mut self) {
-        call!(self.implementation, ffi::SIGNATURE_FREECTX, (*mut c_void) -> (), (self.context));
-    }
-}
-
-impl ForeignSignature {
-    pub(super) fn new(
-        neighbours: &Neighbours,
-        algorithm: &CStr,
-        properties: Option<&CString>,
-    ) -> Option<Self> {
-        let implementation = neighbours.find(ffi::OP_SIGNATURE, algorithm)?;
-        let properties = properties.map_or(std::ptr::null(), |properties| properties.as_ptr());
-        let context = call!(
-            implementation, ffi::SIGNATURE_NEWCTX, (*mut c_void, *const c_char) -> *mut c_void,
-            (implementation.context, properties)
-        );
-        (!context.is_null()).then_some(Self {
-            implementation,
-            context,
-        })
-    }
-
-    pub(super) fn duplicate(&self) -> Option<Self> {
-        let context = call!(
-            self.implementation, ffi::SIGNATURE_DUPCTX, (*mut c_void) -> *mut c_void, (self.context)
-        );
-        (!context.is_null()).then(|| Self {
-            implementation: Arc::clone(&self.implementation),
-            context,
-        })
-    }
-
-    pub(super) fn init(&self, id: c_int, key: *mut c_void, params: *const Param) -> c_int {
-        call!(
-            self.implementation, id, (*mut c_void, *mut c_void, *const Param) -> c_int,
-            (self.context, key, params)
-        )
-    }
-
-    pub(super) fn digest_init(
-        &self,
-        id: c_int,
-        digest: *const c_char,
-        key: *mut c_void,
-        params: *const Param,
-    ) -> c_int {
-        call!(
-            self.implementation, id, (*mut c_void, *const c_char, *mut c_void, *const Param) -> c_int,
-            (self.context, digest, key, params)
-        )
-    }
-
-    /// A function that takes bytes.
-    pub(super) fn take(&self, id: c_int, data: *const u8, len: usize) -> c_int {
-        call!(self.implementation, id, (*mut c_void, *const u8, usize) -> c_int, (self.context, data, len))
-    }
-
-    /// A function that hands out bytes.
-    pub(super) fn give(&self, id: c_int, out: *mut u8, len: *mut usize, capacity: usize) -> c_int {
-        call!(
-            self.implementation, id, (*mut c_void, *mut u8, *mut usize, usize) -> c_int,
-            (self.context, out, len, capacity)
-        )
-    }
-
-    /// Signs a digest.
-    pub(super) fn sign(
-        &self,
-        out: *mut u8,
-        len: *mut usize,
-        capacity: usize,
-        data: *const u8,
-        data_len: usize,
-    ) -> c_int {
-        call!(
-            self.implementation, ffi::SIGNATURE_SIGN,
-            (*mut c_void, *mut u8, *mut usize, usize, *const u8, usize) -> c_int,
-            (self.context, out, len, capacity, data, data_len)
-        )
-    }
-
-    /// Signs a message that comes whole, in two steps: not every provider has it in one.
-    pub(super) fn digest_sign(
-        &self,
-        out: *mut u8,
-        len: *mut usize,
-        capacity: usize,
-        data: *const u8,
-        data_len: usize,
-    ) -> c_int {
-        // A call for the size must leave the message alone: it comes again.
-        if !out.is_null() && self.take(ffi::SIGNATURE_DIGEST_SIGN_UPDATE, data, data_len) == 0 {
-            return 0;
-        }
-        self.give(ffi::SIGNATURE_DIGEST_SIGN_FINAL, out, len, capacity)
-    }
-
-    /// Verifies a digest's signature.
-    pub(super) fn verify(
-        &self,
-        signature: *const u8,
-        len: usize,
-        data: *const u8,
-        data_len: usize,
-    ) -> c_int {
-        call!(
-            self.implementation, ffi::SIGNATURE_VERIFY,
-            (*mut c_void, *const u8, usize, *const u8, usize) -> c_int,
-            (self.context, signature, len, data, data_len)
-        )
-    }
-
-    /// Verifies the signature of a message that comes whole.
-    pub(super) fn digest_verify(
-        &self,
-        signature: *const u8,
-        len: usize,
-        data: *const u8,
-        data_len: usize,
-    ) -> c_int {
-        if self.take(ffi::SIGNATURE_DIGEST_VERIFY_UPDATE, data, data_len) == 0 {
-            return 0;
-        }
-        self.take(ffi::SIGNATURE_DIGEST_VERIFY_FINAL, signature, len)
-    }
-
-    /// A function on a list of parameters.
-    pub(super) fn params(&self, id: c_int, params: *mut Param) -> c_int {
-        call!(self.implementation, id, (*mut c_void, *mut Param) -> c_int, (self.context, params))
-    }
-
-    /// A function that tells which parameters there are.
-    pub(super) fn table(&self, id: c_int) -> *const Param {
-        call!(
-            self.implementation, id, (*mut c_void, *mut c_void) -> *const Param,
-            (self.context, self.implementation.context)
-        )
-    }
+    // SAFETY: the caller's promise.
+    let Ok(properties) = unsafe { CStr::from_ptr(properties) }.to_str() else {
+        return false;
+    };
+    wanted.iter().all(|wanted| {
+        let mut known = properties.split(',').map(str::trim);
+        known.any(|known| known.eq_ignore_ascii_case(wanted))
+    })
 }

@@ -2,7 +2,7 @@
 //!
 //! OpenSSL carries only a reference between them: some bytes that mean something to us alone (provider-object(7)).
 
-use std::ffi::c_void;
+use std::ffi::{CString, c_void};
 use std::sync::Arc;
 
 use super::boundary;
@@ -29,6 +29,24 @@ pub(super) unsafe fn hand_out_key(
         .integer(c"type", ffi::OBJECT_PKEY)
         .utf8(c"data-type", handle.key_type.name())
         .octets(c"reference", &reference);
+    // SAFETY: OpenSSL's callback takes the list and its own argument, and keeps neither.
+    params.with(|params| unsafe { callback(params, argument) })
+}
+
+/// Gives the URI of a key to OpenSSL. Returns what its callback returns.
+///
+/// # Safety
+/// OpenSSL passed the callback and its argument for the call under way.
+pub(super) unsafe fn hand_out_name(
+    uri: &str,
+    callback: Callback,
+    argument: *mut c_void,
+) -> std::ffi::c_int {
+    let uri = CString::new(uri).unwrap_or_default();
+    let mut params = ParamList::default()
+        .integer(c"type", ffi::OBJECT_NAME)
+        .utf8(c"data", &uri)
+        .utf8(c"desc", c"key in Azure Managed HSM");
     // SAFETY: OpenSSL's callback takes the list and its own argument, and keeps neither.
     params.with(|params| unsafe { callback(params, argument) })
 }

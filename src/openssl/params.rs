@@ -6,8 +6,8 @@
 use std::ffi::{CStr, c_int, c_uint, c_void};
 
 use super::ffi::{
-    PARAM_INTEGER, PARAM_OCTET_STRING, PARAM_UNMODIFIED, PARAM_UNSIGNED_INTEGER, PARAM_UTF8_PTR,
-    PARAM_UTF8_STRING, Param,
+    PARAM_INTEGER, PARAM_OCTET_PTR, PARAM_OCTET_STRING, PARAM_UNMODIFIED, PARAM_UNSIGNED_INTEGER,
+    PARAM_UTF8_PTR, PARAM_UTF8_STRING, Param,
 };
 use crate::error::Error;
 
@@ -21,6 +21,24 @@ impl Param {
             data: std::ptr::null_mut(),
             data_size: 0,
             return_size: PARAM_UNMODIFIED,
+        }
+    }
+
+    /// Room for a pointer to a text.
+    pub(super) fn text_pointer(key: &CStr, room: &mut *const std::ffi::c_char) -> Self {
+        Self {
+            data: std::ptr::from_mut(room).cast(),
+            data_size: 0,
+            ..Self::descriptor_of(key.as_ptr(), PARAM_UTF8_PTR)
+        }
+    }
+
+    /// Room for a text.
+    pub(crate) fn text_room(key: &'static CStr, room: &mut [u8]) -> Self {
+        Self {
+            data: room.as_mut_ptr().cast(),
+            data_size: room.len(),
+            ..Self::descriptor(key, PARAM_UTF8_STRING)
         }
     }
 
@@ -40,6 +58,30 @@ macro_rules! descriptors {
     };
 }
 pub(crate) use descriptors;
+
+/// A table of descriptors that is made at run time.
+pub(crate) struct ParamTable(Vec<Param>);
+
+// SAFETY: descriptors point to static names and to no data, and are never written.
+unsafe impl Send for ParamTable {}
+// SAFETY: as above.
+unsafe impl Sync for ParamTable {}
+
+impl ParamTable {
+    /// The entries of two tables.
+    ///
+    /// # Safety
+    /// Both end with a NULL key, and their names live for ever.
+    pub(crate) unsafe fn join(a: *const Param, b: *const Param) -> Self {
+        // SAFETY: the caller's promise.
+        let (a, b) = unsafe { (list(a), list(b)) };
+        Self(a.iter().chain(b).copied().chain([Param::END]).collect())
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const Param {
+        self.0.as_ptr()
+    }
+}
 
 /// The parameters that OpenSSL passes in.
 #[derive(Clone, Copy)]
@@ -182,6 +224,30 @@ impl ParamsOut<'_> {
     pub(crate) fn wants_text(&mut self, key: &CStr) -> bool {
         self.find(key)
             .is_some_and(|param| matches!(param.data_type, PARAM_UTF8_STRING | PARAM_UTF8_PTR))
+    }
+
+    /// Whether the parameter is asked for as a pointer to octets.
+    pub(crate) fn wants_pointer(&mut self, key: &CStr) -> bool {
+        self.find(key)
+            .is_some_and(|param| param.data_type == PARAM_OCTET_PTR)
+    }
+
+    /// Answers a pointer to no octets, if it is asked for.
+    pub(crate) fn set_empty_pointer(&mut self, key: &CStr) -> Result<(), Error> {
+        let Some(param) = self.find(key) else {
+            return Ok(());
+        };
+        param.return_size = 0;
+        if !param.data.is_null() {
+            // SAFETY: data of this type is room for a pointer.
+            unsafe {
+                param
+                    .data
+                    .cast::<*const c_void>()
+                    .write_unaligned(std::ptr::null())
+            };
+        }
+        Ok(())
     }
 
     /// Whether the parameter is asked for.

@@ -1,318 +1,282 @@
 //! Dispatch tables of signatures (provider-signature(7)).
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::sync::Arc;
 
 use super::boundary::{self, Output};
 use super::entry::provider;
 use super::ffi::{self, Dispatch, Param};
+use super::foreign::ForeignContext;
 use super::keymgmt::{Keydata, keydata};
-use super::neighbour::ForeignSignature;
+use super::operation::{Operation, Own};
 use super::params::{ParamsIn, ParamsOut};
+use crate::digest::{DIGESTS, Digest};
 use crate::error::Error;
-use crate::key::{KeyHandle, KeyType};
+use crate::key::KeyType;
+use crate::provider::Provider;
 use crate::signature::{Context, Purpose, tables};
 
-/// The table of an algorithm: what differs between algorithms comes first.
-macro_rules! table {
-    ($new:ident, $gettable:ident, $settable:ident) => {
-        &[
-            Dispatch::new(ffi::SIGNATURE_NEWCTX, $new as *const c_void),
-            Dispatch::new(
-                ffi::SIGNATURE_GETTABLE_CTX_PARAMS,
-                $gettable as *const c_void,
-            ),
-            Dispatch::new(
-                ffi::SIGNATURE_SETTABLE_CTX_PARAMS,
-                $settable as *const c_void,
-            ),
-            Dispatch::new(ffi::SIGNATURE_FREECTX, free as *const c_void),
-            Dispatch::new(ffi::SIGNATURE_DUPCTX, dup as *const c_void),
-            Dispatch::new(ffi::SIGNATURE_SIGN_INIT, sign_init as *const c_void),
-            Dispatch::new(ffi::SIGNATURE_SIGN, sign as *const c_void),
-            Dispatch::new(ffi::SIGNATURE_VERIFY_INIT, verify_init as *const c_void),
-            Dispatch::new(ffi::SIGNATURE_VERIFY, verify as *const c_void),
-            Dispatch::new(
-                ffi::SIGNATURE_DIGEST_SIGN_INIT,
-                digest_sign_init as *const c_void,
-            ),
-            Dispatch::new(
-                ffi::SIGNATURE_DIGEST_SIGN_UPDATE,
-                digest_sign_update as *const c_void,
-            ),
-            Dispatch::new(
-                ffi::SIGNATURE_DIGEST_SIGN_FINAL,
-                digest_sign_final as *const c_void,
-            ),
-            Dispatch::new(ffi::SIGNATURE_DIGEST_SIGN, digest_sign as *const c_void),
-            Dispatch::new(
-                ffi::SIGNATURE_DIGEST_VERIFY_INIT,
-                digest_verify_init as *const c_void,
-            ),
-            Dispatch::new(
-                ffi::SIGNATURE_DIGEST_VERIFY_UPDATE,
-                digest_verify_update as *const c_void,
-            ),
-            Dispatch::new(
-                ffi::SIGNATURE_DIGEST_VERIFY_FINAL,
-                digest_verify_final as *const c_void,
-            ),
-            Dispatch::new(ffi::SIGNATURE_DIGEST_VERIFY, digest_verify as *const c_void),
-            Dispatch::new(
-                ffi::SIGNATURE_GET_CTX_PARAMS,
-                get_ctx_params as *const c_void,
-            ),
-            Dispatch::new(
-                ffi::SIGNATURE_SET_CTX_PARAMS,
-                set_ctx_params as *const c_void,
-            ),
-            Dispatch::END,
-        ]
+/// In place of a digest's index: the caller names the digest.
+pub(super) const ANY: usize = usize::MAX;
+/// The key type of an algorithm, for the tables below.
+pub(super) const RSA: bool = true;
+pub(super) const EC: bool = false;
+
+macro_rules! dispatch {
+    ($($id:ident => $function:expr,)*) => {
+        [$(Dispatch::new(ffi::$id, $function as *const c_void),)* Dispatch::END]
     };
 }
 
-pub(super) static RSA: &[Dispatch] = table!(new_rsa, gettable_rsa, settable_rsa);
-pub(super) static ECDSA: &[Dispatch] = table!(new_ecdsa, gettable_ecdsa, settable_ecdsa);
-
-unsafe extern "C" fn new_rsa(context: *mut c_void, properties: *const c_char) -> *mut c_void {
-    // SAFETY: OpenSSL passes our provider context back, and a string or NULL.
-    unsafe { new(context, properties, KeyType::Rsa) }
+/// The table of the algorithm `RSA` or `ECDSA`, to which the caller names a digest.
+pub(super) const fn table<const TYPE: bool>() -> [Dispatch; 26] {
+    dispatch! {
+        SIGNATURE_NEWCTX => new::<TYPE, ANY>,
+        SIGNATURE_FREECTX => free,
+        SIGNATURE_DUPCTX => dup,
+        SIGNATURE_SIGN_INIT => sign_init,
+        SIGNATURE_SIGN => sign,
+        SIGNATURE_VERIFY_INIT => verify_init,
+        SIGNATURE_VERIFY => verify,
+        SIGNATURE_VERIFY_RECOVER_INIT => verify_recover_init,
+        SIGNATURE_VERIFY_RECOVER => verify_recover,
+        SIGNATURE_DIGEST_SIGN_INIT => digest_sign_init,
+        SIGNATURE_DIGEST_SIGN_UPDATE => digest_sign_update,
+        SIGNATURE_DIGEST_SIGN_FINAL => digest_sign_final,
+        SIGNATURE_DIGEST_SIGN => digest_sign,
+        SIGNATURE_DIGEST_VERIFY_INIT => digest_verify_init,
+        SIGNATURE_DIGEST_VERIFY_UPDATE => digest_verify_update,
+        SIGNATURE_DIGEST_VERIFY_FINAL => digest_verify_final,
+        SIGNATURE_DIGEST_VERIFY => digest_verify,
+        SIGNATURE_GET_CTX_PARAMS => get_ctx_params,
+        SIGNATURE_GETTABLE_CTX_PARAMS => gettable::<TYPE>,
+        SIGNATURE_SET_CTX_PARAMS => set_ctx_params,
+        SIGNATURE_SETTABLE_CTX_PARAMS => settable::<TYPE, ANY>,
+        SIGNATURE_GET_CTX_MD_PARAMS => get_ctx_md_params,
+        SIGNATURE_GETTABLE_CTX_MD_PARAMS => ctx_md_params,
+        SIGNATURE_SET_CTX_MD_PARAMS => set_ctx_md_params,
+        SIGNATURE_SETTABLE_CTX_MD_PARAMS => ctx_md_params,
+    }
 }
 
-unsafe extern "C" fn new_ecdsa(context: *mut c_void, properties: *const c_char) -> *mut c_void {
-    // SAFETY: OpenSSL passes our provider context back, and a string or NULL.
-    unsafe { new(context, properties, KeyType::Ec) }
+/// The table of an algorithm that has its digest in its name, such as `RSA-SHA256` (OpenSSL 3.4 and newer). `DIGEST` is
+/// the digest's index in [`DIGESTS`].
+pub(super) const fn fixed_table<const TYPE: bool, const DIGEST: usize>() -> [Dispatch; 19] {
+    dispatch! {
+        SIGNATURE_NEWCTX => new::<TYPE, DIGEST>,
+        SIGNATURE_FREECTX => free,
+        SIGNATURE_DUPCTX => dup,
+        SIGNATURE_QUERY_KEY_TYPES => key_types::<TYPE>,
+        SIGNATURE_SIGN_INIT => sign_init,
+        SIGNATURE_SIGN => sign,
+        SIGNATURE_SIGN_MESSAGE_INIT => sign_message_init,
+        SIGNATURE_SIGN_MESSAGE_UPDATE => sign_message_update,
+        SIGNATURE_SIGN_MESSAGE_FINAL => sign_message_final,
+        SIGNATURE_VERIFY_INIT => verify_init,
+        SIGNATURE_VERIFY => verify,
+        SIGNATURE_VERIFY_MESSAGE_INIT => verify_message_init,
+        SIGNATURE_VERIFY_MESSAGE_UPDATE => verify_message_update,
+        SIGNATURE_VERIFY_MESSAGE_FINAL => verify_message_final,
+        SIGNATURE_GET_CTX_PARAMS => get_ctx_params,
+        SIGNATURE_GETTABLE_CTX_PARAMS => gettable::<TYPE>,
+        SIGNATURE_SET_CTX_PARAMS => set_ctx_params,
+        SIGNATURE_SETTABLE_CTX_PARAMS => settable::<TYPE, DIGEST>,
+    }
 }
 
-/// A signature context: an operation of ours, or one with a software key that another provider carries out.
+/// A signature context of ours, with what another provider's would need.
 struct State {
-    own: Context,
+    context: Context,
     properties: Option<CString>,
-    foreign: Option<ForeignSignature>,
 }
 
-/// # Safety
-/// `context` is the provider's context, `properties` a string or NULL.
-unsafe fn new(context: *mut c_void, properties: *const c_char, key_type: KeyType) -> *mut c_void {
-    boundary::quietly(|| {
-        // SAFETY: the caller's promise.
-        let own = Context::new(unsafe { provider(context) }, key_type);
-        // SAFETY: the caller's promise.
-        let properties =
-            (!properties.is_null()).then(|| unsafe { CStr::from_ptr(properties) }.to_owned());
-        Some(
-            State {
-                own,
-                properties,
-                foreign: None,
-            }
-            .into_raw(),
-        )
-    })
-}
+type Signature = Operation<State>;
 
-impl State {
-    fn into_raw(self) -> *mut c_void {
-        Box::into_raw(Box::new(self)).cast()
+impl Own for State {
+    fn provider(&self) -> &Arc<Provider> {
+        &self.context.provider
     }
 
-    /// Decides by the key who carries out the operation that begins. Returns the key of ours to begin it with (None: the
-    /// key of last time), or the other provider's key object.
-    fn begin<'a>(&mut self, key: Option<&'a Keydata>) -> Result<Begin<'a>, Error> {
-        match key.map(|key| (key, key.foreign())) {
-            None if self.foreign.is_some() => Ok(Begin::Foreign(std::ptr::null_mut())),
-            None => Ok(Begin::Own(None)),
-            Some((key, None)) => {
-                self.foreign = None;
-                Ok(Begin::Own(Some(&key.own)))
-            }
-            Some((key, Some(foreign))) => {
-                let algorithm = match key.own.key_type {
-                    KeyType::Rsa => c"RSA",
-                    KeyType::Ec => c"ECDSA",
-                };
-                let neighbours = &key.own.provider.neighbours;
-                self.foreign =
-                    ForeignSignature::new(neighbours, algorithm, self.properties.as_ref());
-                if self.foreign.is_none() {
-                    return Err(Error::NoSoftwareKeys);
-                }
-                Ok(Begin::Foreign(foreign.keydata))
-            }
+    fn duplicate(&self) -> Self {
+        Self {
+            context: self.context.duplicate(),
+            properties: self.properties.clone(),
         }
     }
 }
 
-enum Begin<'a> {
-    Own(Option<&'a KeyHandle>),
-    Foreign(*mut c_void),
+unsafe extern "C" fn new<const TYPE: bool, const DIGEST: usize>(
+    context: *mut c_void,
+    properties: *const c_char,
+) -> *mut c_void {
+    boundary::quietly(|| {
+        let key_type = if TYPE == RSA {
+            KeyType::Rsa
+        } else {
+            KeyType::Ec
+        };
+        // SAFETY: OpenSSL passes our provider context back.
+        let provider = unsafe { provider(context) };
+        let properties =
+            // SAFETY: OpenSSL passes a string or NULL.
+            (!properties.is_null()).then(|| unsafe { CStr::from_ptr(properties) }.to_owned());
+        Some(Signature::new(State {
+            context: Context::new(provider, key_type, DIGESTS.get(DIGEST)),
+            properties,
+        }))
+    })
 }
 
 unsafe extern "C" fn free(context: *mut c_void) {
-    boundary::quietly(|| {
-        if !context.is_null() {
-            // SAFETY: the pointer came from `into_raw`, and OpenSSL gives it back once.
-            drop(unsafe { Box::from_raw(context.cast::<State>()) });
-        }
-        Some(1)
-    });
+    // SAFETY: OpenSSL gives a context of ours back.
+    unsafe { Signature::free(context) }
 }
 
 unsafe extern "C" fn dup(context: *mut c_void) -> *mut c_void {
-    boundary::quietly(|| {
-        // SAFETY: OpenSSL passes a context of ours, which no other thread is changing.
-        let state = unsafe { context.cast::<State>().as_ref() }?;
-        let foreign = match &state.foreign {
-            Some(foreign) => Some(foreign.duplicate()?),
-            None => None,
-        };
-        let (own, properties) = (state.own.duplicate(), state.properties.clone());
-        Some(
-            State {
-                own,
-                properties,
-                foreign,
-            }
-            .into_raw(),
-        )
-    })
+    // SAFETY: OpenSSL passes a context of ours.
+    unsafe { Signature::duplicate(context) }
 }
 
-/// Calls `own` with our operation, at the panic and error boundary, or `foreign` with the other provider's.
-///
-/// # Safety
-/// `context` is NULL or a live context of ours, used by one thread at a time.
-unsafe fn with(
-    context: *mut c_void,
-    function: &CStr,
-    foreign: impl FnOnce(&ForeignSignature) -> c_int,
-    own: impl FnOnce(&mut Context) -> Result<c_int, Error>,
-) -> c_int {
-    // SAFETY: the caller's promise.
-    let Some(state) = (unsafe { context.cast::<State>().as_mut() }) else {
-        return 0;
+/// Another provider's context for the same algorithm.
+fn foreign(state: &State, key: &Keydata) -> Option<ForeignContext> {
+    let algorithm = match (key.own.key_type, state.context.fixed_digest()) {
+        (KeyType::Rsa, None) => c"RSA".to_owned(),
+        (KeyType::Rsa, Some(digest)) => fixed_name("RSA", digest),
+        (KeyType::Ec, None) => c"ECDSA".to_owned(),
+        (KeyType::Ec, Some(digest)) => fixed_name("ECDSA", digest),
+        (KeyType::Aes, _) => return None,
     };
-    let core = state.own.provider.core;
-    boundary::call(&core, function, || match &state.foreign {
-        Some(signature) => Ok(foreign(signature)),
-        None => own(&mut state.own),
-    })
+    let neighbours = &key.own.provider.neighbours;
+    ForeignContext::signature(neighbours, &algorithm, state.properties.as_ref())
+}
+
+fn fixed_name(algorithm: &str, digest: &Digest) -> CString {
+    CString::new(format!("{algorithm}-{}", digest.name())).unwrap_or_default()
 }
 
 macro_rules! init {
-    ($name:ident, $id:expr, $purpose:expr) => {
+    ($name:ident, $id:ident, $start:expr) => {
         unsafe extern "C" fn $name(
             context: *mut c_void,
             key: *mut c_void,
             params: *const Param,
         ) -> c_int {
-            // SAFETY: OpenSSL passes a context of ours, and a key of ours or NULL.
-            let (state, key) = unsafe { (context.cast::<State>().as_mut(), keydata(key)) };
-            let Some(state) = state else {
-                return 0;
-            };
-            let core = state.own.provider.core;
-            boundary::call(
-                &core,
-                name(concat!("signature_", stringify!($name), "\0")),
-                || {
-                    match (state.begin(key)?, &state.foreign) {
-                        (Begin::Foreign(key), Some(signature)) => {
-                            Ok(signature.init($id, key, params))
-                        }
-                        (Begin::Own(key), _) => {
-                            // SAFETY: OpenSSL passes a parameter list or NULL.
-                            let params = unsafe { ParamsIn::new(params) };
-                            state.own.init($purpose, key, params).map(|()| 1)
-                        }
-                        (Begin::Foreign(_), None) => Err(Error::NoSoftwareKeys),
-                    }
-                },
-            )
+            let theirs = |foreign: &ForeignContext, key| foreign.init(ffi::$id, key, params);
+            // SAFETY: OpenSSL passes a context of ours, a key of ours or NULL, and a parameter list or NULL.
+            unsafe {
+                let (key, params) = (keydata(key), ParamsIn::new(params));
+                let own =
+                    |state: &mut State, key: Option<&_>| $start(&mut state.context, key, params);
+                Signature::init(context, name!($name), key, foreign, theirs, own)
+            }
         }
     };
 }
 
 macro_rules! digest_init {
-    ($name:ident, $id:expr, $purpose:expr) => {
+    ($name:ident, $id:ident, $purpose:expr) => {
         unsafe extern "C" fn $name(
             context: *mut c_void,
             digest: *const c_char,
             key: *mut c_void,
             params: *const Param,
         ) -> c_int {
-            // SAFETY: OpenSSL passes a context of ours, and a key of ours or NULL.
-            let (state, key) = unsafe { (context.cast::<State>().as_mut(), keydata(key)) };
-            let Some(state) = state else {
-                return 0;
-            };
-            let core = state.own.provider.core;
-            boundary::call(
-                &core,
-                name(concat!("signature_", stringify!($name), "\0")),
-                || {
-                    match (state.begin(key)?, &state.foreign) {
-                        (Begin::Foreign(key), Some(signature)) => {
-                            Ok(signature.digest_init($id, digest, key, params))
-                        }
-                        (Begin::Own(key), _) => {
-                            // SAFETY: OpenSSL passes a name or NULL.
-                            let digest = unsafe { boundary::text("digest", digest) }?;
-                            // SAFETY: OpenSSL passes a parameter list or NULL.
-                            let params = unsafe { ParamsIn::new(params) };
-                            state
-                                .own
-                                .digest_init($purpose, digest, key, params)
-                                .map(|()| 1)
-                        }
-                        (Begin::Foreign(_), None) => Err(Error::NoSoftwareKeys),
-                    }
-                },
-            )
-        }
-    };
-}
-
-macro_rules! update {
-    ($name:ident, $id:expr) => {
-        unsafe extern "C" fn $name(context: *mut c_void, data: *const u8, len: usize) -> c_int {
-            let own = |context: &mut Context| {
-                // SAFETY: OpenSSL passes `len` readable bytes.
-                let data = unsafe { boundary::bytes(data, len) };
-                context.update(data).map(|()| 1)
-            };
-            let foreign = |signature: &ForeignSignature| signature.take($id, data, len);
-            // SAFETY: OpenSSL passes a context of ours.
+            let theirs =
+                |foreign: &ForeignContext, key| foreign.digest_init(ffi::$id, digest, key, params);
+            // SAFETY: OpenSSL passes a context of ours, a key of ours or NULL, a name or NULL, and a parameter list or NULL.
             unsafe {
-                with(
-                    context,
-                    name(concat!("signature_", stringify!($name), "\0")),
-                    foreign,
-                    own,
-                )
+                let (key, params) = (keydata(key), ParamsIn::new(params));
+                let own = |state: &mut State, key: Option<&_>| {
+                    let digest = boundary::text("digest", digest)?;
+                    state.context.digest_init($purpose, digest, key, params)
+                };
+                Signature::init(context, name!($name), key, foreign, theirs, own)
             }
         }
     };
 }
 
-/// The name of a function for the error queue, from a literal that ends with NUL.
-fn name(name: &'static str) -> &'static CStr {
-    CStr::from_bytes_with_nul(name.as_bytes()).unwrap_or_default()
+macro_rules! update {
+    ($name:ident, $id:ident) => {
+        unsafe extern "C" fn $name(context: *mut c_void, data: *const u8, len: usize) -> c_int {
+            let own = |state: &mut State| {
+                // SAFETY: OpenSSL passes `len` readable bytes.
+                let data = unsafe { boundary::bytes(data, len) };
+                state.context.update(data).map(|()| 1)
+            };
+            let theirs = |foreign: &ForeignContext| foreign.take(ffi::$id, data, len);
+            // SAFETY: OpenSSL passes a context of ours.
+            unsafe { Signature::with(context, name!($name), theirs, own) }
+        }
+    };
 }
 
-init!(sign_init, ffi::SIGNATURE_SIGN_INIT, Purpose::Sign);
-init!(verify_init, ffi::SIGNATURE_VERIFY_INIT, Purpose::Verify);
-digest_init!(
-    digest_sign_init,
-    ffi::SIGNATURE_DIGEST_SIGN_INIT,
-    Purpose::Sign
+/// A function that hands out a signature over the message taken in.
+macro_rules! finish {
+    ($name:ident, $id:ident) => {
+        unsafe extern "C" fn $name(
+            context: *mut c_void,
+            out: *mut u8,
+            len: *mut usize,
+            capacity: usize,
+        ) -> c_int {
+            let own = |state: &mut State| {
+                // SAFETY: OpenSSL passes writable output of this size.
+                let output = unsafe { Output::new(out, len, capacity) };
+                hand_out(&mut state.context, output, Context::sign_message)
+            };
+            let theirs = |foreign: &ForeignContext| foreign.give(ffi::$id, out, len, capacity);
+            // SAFETY: OpenSSL passes a context of ours.
+            unsafe { Signature::with(context, name!($name), theirs, own) }
+        }
+    };
+}
+
+/// The name of a function for the error queue.
+macro_rules! name {
+    ($name:ident) => {
+        CStr::from_bytes_with_nul(concat!("signature_", stringify!($name), "\0").as_bytes())
+            .unwrap_or_default()
+    };
+}
+
+init!(
+    sign_init,
+    SIGNATURE_SIGN_INIT,
+    |context: &mut Context, key, params| { context.init(Purpose::Sign, key, params) }
 );
+init!(
+    verify_init,
+    SIGNATURE_VERIFY_INIT,
+    |context: &mut Context, key, params| { context.init(Purpose::Verify, key, params) }
+);
+init!(
+    verify_recover_init,
+    SIGNATURE_VERIFY_RECOVER_INIT,
+    |context: &mut Context, key, params| { context.init(Purpose::Recover, key, params) }
+);
+init!(
+    sign_message_init,
+    SIGNATURE_SIGN_MESSAGE_INIT,
+    |context: &mut Context, key, params| { context.message_init(Purpose::Sign, key, params) }
+);
+init!(
+    verify_message_init,
+    SIGNATURE_VERIFY_MESSAGE_INIT,
+    |context: &mut Context, key, params| { context.message_init(Purpose::Verify, key, params) }
+);
+digest_init!(digest_sign_init, SIGNATURE_DIGEST_SIGN_INIT, Purpose::Sign);
 digest_init!(
     digest_verify_init,
-    ffi::SIGNATURE_DIGEST_VERIFY_INIT,
+    SIGNATURE_DIGEST_VERIFY_INIT,
     Purpose::Verify
 );
-update!(digest_sign_update, ffi::SIGNATURE_DIGEST_SIGN_UPDATE);
-update!(digest_verify_update, ffi::SIGNATURE_DIGEST_VERIFY_UPDATE);
+update!(digest_sign_update, SIGNATURE_DIGEST_SIGN_UPDATE);
+update!(digest_verify_update, SIGNATURE_DIGEST_VERIFY_UPDATE);
+update!(sign_message_update, SIGNATURE_SIGN_MESSAGE_UPDATE);
+update!(verify_message_update, SIGNATURE_VERIFY_MESSAGE_UPDATE);
+finish!(digest_sign_final, SIGNATURE_DIGEST_SIGN_FINAL);
+finish!(sign_message_final, SIGNATURE_SIGN_MESSAGE_FINAL);
 
 /// Answers a call for a signature's size, or makes the signature by `sign` and hands it out.
 fn hand_out(
@@ -334,7 +298,7 @@ unsafe extern "C" fn sign(
     tbs: *const u8,
     tbs_len: usize,
 ) -> c_int {
-    let own = |context: &mut Context| {
+    let own = |state: &mut State| {
         // SAFETY: OpenSSL passes readable input and writable output of these sizes.
         let (tbs, output) = unsafe {
             (
@@ -342,32 +306,13 @@ unsafe extern "C" fn sign(
                 Output::new(out, len, capacity),
             )
         };
-        hand_out(context, output, |context| context.sign(tbs))
+        hand_out(&mut state.context, output, |context| context.sign(tbs))
     };
-    let foreign = |signature: &ForeignSignature| signature.sign(out, len, capacity, tbs, tbs_len);
-    // SAFETY: OpenSSL passes a context of ours.
-    unsafe { with(context, c"signature_sign", foreign, own) }
-}
-
-unsafe extern "C" fn digest_sign_final(
-    context: *mut c_void,
-    out: *mut u8,
-    len: *mut usize,
-    capacity: usize,
-) -> c_int {
-    let own = |context: &mut Context| {
-        // SAFETY: OpenSSL passes writable output of this size.
-        let output = unsafe { Output::new(out, len, capacity) };
-        hand_out(context, output, |context| {
-            let digest = context.finish()?;
-            context.sign_digest(&digest)
-        })
-    };
-    let foreign = |signature: &ForeignSignature| {
-        signature.give(ffi::SIGNATURE_DIGEST_SIGN_FINAL, out, len, capacity)
+    let theirs = |foreign: &ForeignContext| {
+        foreign.transform(ffi::SIGNATURE_SIGN, out, len, capacity, tbs, tbs_len)
     };
     // SAFETY: OpenSSL passes a context of ours.
-    unsafe { with(context, c"signature_digest_sign_final", foreign, own) }
+    unsafe { Signature::with(context, name!(sign), theirs, own) }
 }
 
 unsafe extern "C" fn digest_sign(
@@ -378,7 +323,7 @@ unsafe extern "C" fn digest_sign(
     tbs: *const u8,
     tbs_len: usize,
 ) -> c_int {
-    let own = |context: &mut Context| {
+    let own = |state: &mut State| {
         // SAFETY: OpenSSL passes readable input and writable output of these sizes.
         let (tbs, output) = unsafe {
             (
@@ -386,16 +331,14 @@ unsafe extern "C" fn digest_sign(
                 Output::new(out, len, capacity),
             )
         };
-        hand_out(context, output, |context| {
+        hand_out(&mut state.context, output, |context| {
             context.update(tbs)?;
-            let digest = context.finish()?;
-            context.sign_digest(&digest)
+            context.sign_message()
         })
     };
-    let foreign =
-        |signature: &ForeignSignature| signature.digest_sign(out, len, capacity, tbs, tbs_len);
+    let theirs = |foreign: &ForeignContext| foreign.digest_sign(out, len, capacity, tbs, tbs_len);
     // SAFETY: OpenSSL passes a context of ours.
-    unsafe { with(context, c"signature_digest_sign", foreign, own) }
+    unsafe { Signature::with(context, name!(digest_sign), theirs, own) }
 }
 
 unsafe extern "C" fn verify(
@@ -405,15 +348,44 @@ unsafe extern "C" fn verify(
     tbs: *const u8,
     tbs_len: usize,
 ) -> c_int {
-    let own = |context: &mut Context| {
+    let own = |state: &mut State| {
         // SAFETY: OpenSSL passes readable input of these sizes.
         let (signature, tbs) =
             unsafe { (boundary::bytes(given, len), boundary::bytes(tbs, tbs_len)) };
-        context.verify(signature, tbs).map(c_int::from)
+        state.context.verify(signature, tbs).map(c_int::from)
     };
-    let foreign = |signature: &ForeignSignature| signature.verify(given, len, tbs, tbs_len);
+    let theirs = |foreign: &ForeignContext| foreign.verify(given, len, tbs, tbs_len);
     // SAFETY: OpenSSL passes a context of ours.
-    unsafe { with(context, c"signature_verify", foreign, own) }
+    unsafe { Signature::with(context, name!(verify), theirs, own) }
+}
+
+unsafe extern "C" fn verify_recover(
+    context: *mut c_void,
+    out: *mut u8,
+    len: *mut usize,
+    capacity: usize,
+    given: *const u8,
+    given_len: usize,
+) -> c_int {
+    let own = |state: &mut State| {
+        // SAFETY: OpenSSL passes readable input and writable output of these sizes.
+        let (signature, mut output) = unsafe {
+            (
+                boundary::bytes(given, given_len),
+                Output::new(out, len, capacity),
+            )
+        };
+        if !output.asks_for_size(state.context.max_recovered_len()?) {
+            output.put(&state.context.recover(signature)?)?;
+        }
+        Ok(1)
+    };
+    let theirs = |foreign: &ForeignContext| {
+        let id = ffi::SIGNATURE_VERIFY_RECOVER;
+        foreign.transform(id, out, len, capacity, given, given_len)
+    };
+    // SAFETY: OpenSSL passes a context of ours.
+    unsafe { Signature::with(context, name!(verify_recover), theirs, own) }
 }
 
 unsafe extern "C" fn digest_verify_final(
@@ -421,17 +393,22 @@ unsafe extern "C" fn digest_verify_final(
     given: *const u8,
     len: usize,
 ) -> c_int {
-    let own = |context: &mut Context| {
-        let digest = context.finish()?;
+    let own = |state: &mut State| {
         // SAFETY: OpenSSL passes readable input of this size.
         let signature = unsafe { boundary::bytes(given, len) };
-        context.verify_digest(signature, &digest).map(c_int::from)
+        state.context.verify_message(signature).map(c_int::from)
     };
-    let foreign = |signature: &ForeignSignature| {
-        signature.take(ffi::SIGNATURE_DIGEST_VERIFY_FINAL, given, len)
-    };
+    let theirs =
+        |foreign: &ForeignContext| foreign.take(ffi::SIGNATURE_DIGEST_VERIFY_FINAL, given, len);
     // SAFETY: OpenSSL passes a context of ours.
-    unsafe { with(context, c"signature_digest_verify_final", foreign, own) }
+    unsafe { Signature::with(context, name!(digest_verify_final), theirs, own) }
+}
+
+unsafe extern "C" fn verify_message_final(context: *mut c_void) -> c_int {
+    let own = |state: &mut State| state.context.verify_given().map(c_int::from);
+    let theirs = |foreign: &ForeignContext| foreign.finish(ffi::SIGNATURE_VERIFY_MESSAGE_FINAL);
+    // SAFETY: OpenSSL passes a context of ours.
+    unsafe { Signature::with(context, name!(verify_message_final), theirs, own) }
 }
 
 unsafe extern "C" fn digest_verify(
@@ -441,95 +418,92 @@ unsafe extern "C" fn digest_verify(
     tbs: *const u8,
     tbs_len: usize,
 ) -> c_int {
-    let own = |context: &mut Context| {
+    let own = |state: &mut State| {
         // SAFETY: OpenSSL passes readable input of these sizes.
         let (signature, tbs) =
             unsafe { (boundary::bytes(given, len), boundary::bytes(tbs, tbs_len)) };
-        context.update(tbs)?;
-        let digest = context.finish()?;
-        context.verify_digest(signature, &digest).map(c_int::from)
+        state.context.update(tbs)?;
+        state.context.verify_message(signature).map(c_int::from)
     };
-    let foreign = |signature: &ForeignSignature| signature.digest_verify(given, len, tbs, tbs_len);
+    let theirs = |foreign: &ForeignContext| foreign.digest_verify(given, len, tbs, tbs_len);
     // SAFETY: OpenSSL passes a context of ours.
-    unsafe { with(context, c"signature_digest_verify", foreign, own) }
+    unsafe { Signature::with(context, name!(digest_verify), theirs, own) }
+}
+
+unsafe extern "C" fn key_types<const TYPE: bool>() -> *const *const c_char {
+    struct Names([*const c_char; 2]);
+    // SAFETY: the pointers lead to static text.
+    unsafe impl Sync for Names {}
+    static RSA_KEYS: Names = Names([c"RSA".as_ptr(), std::ptr::null()]);
+    static EC_KEYS: Names = Names([c"EC".as_ptr(), std::ptr::null()]);
+    let names = if TYPE == RSA { &RSA_KEYS } else { &EC_KEYS };
+    names.0.as_ptr()
 }
 
 unsafe extern "C" fn get_ctx_params(context: *mut c_void, params: *mut Param) -> c_int {
-    let own = |context: &mut Context| {
+    let own = |state: &mut State| {
         // SAFETY: OpenSSL passes a parameter list.
         let mut params = unsafe { ParamsOut::new(params) };
-        context.get_params(&mut params).map(|()| 1)
+        state.context.get_params(&mut params).map(|()| 1)
     };
-    let foreign =
-        |signature: &ForeignSignature| signature.params(ffi::SIGNATURE_GET_CTX_PARAMS, params);
+    let theirs = |foreign: &ForeignContext| foreign.params(ffi::SIGNATURE_GET_CTX_PARAMS, params);
     // SAFETY: OpenSSL passes a context of ours.
-    unsafe { with(context, c"signature_get_ctx_params", foreign, own) }
+    unsafe { Signature::with(context, name!(get_ctx_params), theirs, own) }
 }
 
 unsafe extern "C" fn set_ctx_params(context: *mut c_void, params: *const Param) -> c_int {
-    let own = |context: &mut Context| {
+    let own = |state: &mut State| {
         // SAFETY: OpenSSL passes a parameter list or NULL.
         let params = unsafe { ParamsIn::new(params) };
-        context.set_params(params).map(|()| 1)
+        state.context.set_params(params).map(|()| 1)
     };
-    let foreign = |signature: &ForeignSignature| {
-        signature.params(ffi::SIGNATURE_SET_CTX_PARAMS, params.cast_mut())
+    let theirs =
+        |foreign: &ForeignContext| foreign.params(ffi::SIGNATURE_SET_CTX_PARAMS, params.cast_mut());
+    // SAFETY: OpenSSL passes a context of ours.
+    unsafe { Signature::with(context, name!(set_ctx_params), theirs, own) }
+}
+
+/// Our digests have no parameters.
+unsafe extern "C" fn get_ctx_md_params(context: *mut c_void, params: *mut Param) -> c_int {
+    let theirs =
+        |foreign: &ForeignContext| foreign.params(ffi::SIGNATURE_GET_CTX_MD_PARAMS, params);
+    // SAFETY: OpenSSL passes a context of ours.
+    unsafe { Signature::with(context, name!(get_ctx_md_params), theirs, |_| Ok(1)) }
+}
+
+unsafe extern "C" fn set_ctx_md_params(context: *mut c_void, params: *const Param) -> c_int {
+    let theirs = |foreign: &ForeignContext| {
+        foreign.params(ffi::SIGNATURE_SET_CTX_MD_PARAMS, params.cast_mut())
     };
     // SAFETY: OpenSSL passes a context of ours.
-    unsafe { with(context, c"signature_set_ctx_params", foreign, own) }
+    unsafe { Signature::with(context, name!(set_ctx_md_params), theirs, |_| Ok(1)) }
 }
 
-/// # Safety
-/// `context` is NULL or a live context of ours.
-unsafe fn params_table(context: *mut c_void, id: c_int, own: &'static [Param]) -> *const Param {
-    // SAFETY: the caller's promise.
-    let state = unsafe { context.cast::<State>().as_ref() };
-    match state.and_then(|state| state.foreign.as_ref()) {
-        Some(signature) => signature.table(id),
-        None => own.as_ptr(),
-    }
+unsafe extern "C" fn ctx_md_params(_context: *mut c_void) -> *const Param {
+    tables::NOTHING.as_ptr()
 }
 
-unsafe extern "C" fn gettable_rsa(context: *mut c_void, _provider: *mut c_void) -> *const Param {
+unsafe extern "C" fn gettable<const TYPE: bool>(
+    context: *mut c_void,
+    _provider: *mut c_void,
+) -> *const Param {
+    let own = match TYPE {
+        RSA => tables::RSA_GETTABLE,
+        EC => tables::EC_GETTABLE,
+    };
     // SAFETY: OpenSSL passes a context of ours or NULL.
-    unsafe {
-        params_table(
-            context,
-            ffi::SIGNATURE_GETTABLE_CTX_PARAMS,
-            tables::RSA_GETTABLE,
-        )
-    }
+    unsafe { Signature::params_table(context, ffi::SIGNATURE_GETTABLE_CTX_PARAMS, own) }
 }
 
-unsafe extern "C" fn settable_rsa(context: *mut c_void, _provider: *mut c_void) -> *const Param {
+unsafe extern "C" fn settable<const TYPE: bool, const DIGEST: usize>(
+    context: *mut c_void,
+    _provider: *mut c_void,
+) -> *const Param {
+    let own = match (TYPE, DIGEST) {
+        (RSA, ANY) => tables::RSA_SETTABLE,
+        (EC, ANY) => tables::EC_SETTABLE,
+        _ => tables::FIXED_SETTABLE,
+    };
     // SAFETY: OpenSSL passes a context of ours or NULL.
-    unsafe {
-        params_table(
-            context,
-            ffi::SIGNATURE_SETTABLE_CTX_PARAMS,
-            tables::RSA_SETTABLE,
-        )
-    }
-}
-
-unsafe extern "C" fn gettable_ecdsa(context: *mut c_void, _provider: *mut c_void) -> *const Param {
-    // SAFETY: OpenSSL passes a context of ours or NULL.
-    unsafe {
-        params_table(
-            context,
-            ffi::SIGNATURE_GETTABLE_CTX_PARAMS,
-            tables::EC_GETTABLE,
-        )
-    }
-}
-
-unsafe extern "C" fn settable_ecdsa(context: *mut c_void, _provider: *mut c_void) -> *const Param {
-    // SAFETY: OpenSSL passes a context of ours or NULL.
-    unsafe {
-        params_table(
-            context,
-            ffi::SIGNATURE_SETTABLE_CTX_PARAMS,
-            tables::EC_SETTABLE,
-        )
-    }
+    unsafe { Signature::params_table(context, ffi::SIGNATURE_SETTABLE_CTX_PARAMS, own) }
 }

@@ -5,9 +5,9 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use super::boundary;
 use super::entry::provider;
 use super::ffi::{self, Callback, Dispatch, Param};
-use super::object::hand_out_key;
+use super::object::{hand_out_key, hand_out_name};
 use super::params::{ParamsIn, descriptors};
-use crate::store::{Expected, Loader};
+use crate::store::{self, Expected, Loader, Object};
 
 const EXPECT: &CStr = c"expect";
 
@@ -21,6 +21,7 @@ pub(super) static LOADER: &[Dispatch] = &[
     Dispatch::new(ffi::STORE_LOAD, load as *const c_void),
     Dispatch::new(ffi::STORE_EOF, eof as *const c_void),
     Dispatch::new(ffi::STORE_CLOSE, close as *const c_void),
+    Dispatch::new(ffi::STORE_DELETE, delete as *const c_void),
     Dispatch::END,
 ];
 
@@ -75,9 +76,16 @@ unsafe extern "C" fn load(
         if loader.is_at_end() {
             return Ok(0);
         }
-        let key = loader.load()?;
         // SAFETY: OpenSSL passes the callback with its own argument.
-        Ok(unsafe { hand_out_key(&loader.provider, key, object, object_arg) })
+        Ok(match loader.load()? {
+            None => 0,
+            Some(Object::Key(key)) => unsafe {
+                hand_out_key(&loader.provider, key, object, object_arg)
+            },
+            Some(Object::Name(uri)) => unsafe {
+                hand_out_name(&uri.to_string(), object, object_arg)
+            },
+        })
     })
 }
 
@@ -93,5 +101,22 @@ unsafe extern "C" fn close(context: *mut c_void) -> c_int {
             drop(unsafe { Box::from_raw(context.cast::<Loader>()) });
         }
         Some(1)
+    })
+}
+
+unsafe extern "C" fn delete(
+    context: *mut c_void,
+    uri: *const c_char,
+    _params: *const Param,
+    _passphrase: *const c_void,
+    _passphrase_arg: *mut c_void,
+) -> c_int {
+    // SAFETY: OpenSSL passes our context back.
+    let provider = unsafe { provider(context) };
+    boundary::call(&provider.core, c"store_delete", || {
+        // SAFETY: OpenSSL passes a NUL-terminated string.
+        let uri = unsafe { boundary::text("uri", uri) }?;
+        store::delete(&provider, uri.unwrap_or_default())?;
+        Ok(1)
     })
 }

@@ -7,18 +7,22 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use reqwest::Method;
 use url::Url;
+use zeroize::Zeroizing;
 
-use crate::algorithm::SignatureAlgorithm;
+use crate::algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
 use crate::error::Error;
 use crate::io::IoThread;
-use crate::key::{Key, KeyId};
+use crate::key::{Key, KeyId, KeyItem, NewKey};
 use crate::settings::Settings;
 use crate::transport::{Request, Transport};
-use crate::uri::{KeyUri, KeyVersion, VaultName};
+use crate::uri::{KeyName, KeyUri, VaultName};
 use crate::wire;
 
 /// The version of the service's API that all requests name.
 const API_VERSION: &str = "api-version=7.4";
+
+/// The most random bytes that one request gives.
+const MAX_RANDOM: usize = 128;
 
 /// How much longer than its deadline a caller waits for the I/O thread to say so.
 const GRACE: Duration = Duration::from_secs(1);
@@ -27,6 +31,92 @@ const GRACE: Duration = Duration::from_secs(1);
 pub struct Client {
     settings: Settings,
     session: ArcSwapOption<Session>,
+}
+
+/// How to encrypt.
+#[derive(Clone, Copy, Debug)]
+pub struct Encryption<'a> {
+    /// The algorithm.
+    pub algorithm: EncryptionAlgorithm,
+    /// The initialisation vector of AES-CBC, 16 bytes. For AES-GCM the HSM makes it.
+    pub iv: Option<&'a [u8]>,
+    /// Data that AES-GCM authenticates and doesn't encrypt.
+    pub aad: Option<&'a [u8]>,
+}
+
+/// What encryption gave.
+#[derive(Clone, Debug)]
+pub struct Encrypted {
+    /// The ciphertext.
+    pub ciphertext: Vec<u8>,
+    /// The initialisation vector that was used, for AES.
+    pub iv: Option<Vec<u8>>,
+    /// The authentication tag of AES-GCM.
+    pub tag: Option<Vec<u8>>,
+}
+
+/// How to decrypt.
+#[derive(Clone, Copy, Debug)]
+pub struct Decryption<'a> {
+    /// The algorithm.
+    pub algorithm: EncryptionAlgorithm,
+    /// The initialisation vector, for AES.
+    pub iv: Option<&'a [u8]>,
+    /// Data that AES-GCM authenticates and doesn't encrypt.
+    pub aad: Option<&'a [u8]>,
+    /// The authentication tag of AES-GCM.
+    pub tag: Option<&'a [u8]>,
+}
+
+/// A listing of keys, asked for page by page.
+#[derive(Debug)]
+pub struct KeyPages {
+    vault: VaultName,
+    next: Option<Url>,
+}
+
+impl KeyPages {
+    /// Asks for the next page. None: there is none.
+    ///
+    /// # Errors
+    /// As for every request; and the page points to another host for the next one, which would get the token. The listing
+    /// has ended then.
+    pub fn next_page(&mut self, client: &Client) -> Result<Option<Vec<KeyItem>>, Error> {
+        let Some(url) = self.next.take() else {
+            return Ok(None);
+        };
+        let request = Request {
+            operation: "list keys of",
+            key: format!("managedhsm:{}", self.vault),
+            method: Method::GET,
+            algorithm: None,
+            url: url.clone(),
+            body: None,
+            repeatable: true,
+        };
+        let vault = self.vault.clone();
+        let (items, next) = client.ask(request, move |body| {
+            let (items, next) = wire::key_page(body, &vault)?;
+            let next = next.map(|next| following(&url, &next)).transpose()?;
+            Ok((items, next))
+        })?;
+        self.next = next;
+        Ok(Some(items))
+    }
+}
+
+/// The address of the page after the one at `url`.
+fn following(url: &Url, next: &str) -> Result<Url, String> {
+    let next = url
+        .join(next)
+        .map_err(|error| format!("its nextLink is not a URL ({error})"))?;
+    if next.origin() != url.origin() {
+        return Err("its nextLink leads to another host".to_owned());
+    }
+    if next == *url {
+        return Err("its nextLink leads to itself".to_owned());
+    }
+    Ok(next)
 }
 
 /// The client's connections in one process.
@@ -60,6 +150,7 @@ impl Client {
             algorithm: None,
             url: self.url(&uri.vault, &path)?,
             body: None,
+            repeatable: true,
         };
         let uri = uri.clone();
         self.ask(request, move |body| wire::key(body, &uri))
@@ -76,17 +167,187 @@ impl Client {
         algorithm: SignatureAlgorithm,
         digest: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        let version: &KeyVersion = &key.version;
+        let request =
+            self.operation(key, "sign", "sign with", algorithm.jwa_name(), digest, &[])?;
+        let key = key.clone();
+        self.ask(request, move |body| Ok(wire::value(body, &key)?.to_vec()))
+    }
+
+    /// Has the HSM encrypt.
+    ///
+    /// # Errors
+    /// As for every request: [`Error`] says which.
+    pub fn encrypt(
+        &self,
+        key: &KeyId,
+        encryption: &Encryption<'_>,
+        plaintext: &[u8],
+    ) -> Result<Encrypted, Error> {
+        let name = encryption.algorithm.jwa_name();
+        let further = [("iv", encryption.iv), ("aad", encryption.aad)];
+        let request = self.operation(key, "encrypt", "encrypt with", name, plaintext, &further)?;
+        let key = key.clone();
+        self.ask(request, move |body| {
+            let result = wire::result(body, &key)?;
+            Ok(Encrypted {
+                ciphertext: result.value.to_vec(),
+                iv: result.iv,
+                tag: result.tag,
+            })
+        })
+    }
+
+    /// Has the HSM decrypt.
+    ///
+    /// # Errors
+    /// As for every request: [`Error`] says which.
+    pub fn decrypt(
+        &self,
+        key: &KeyId,
+        decryption: &Decryption<'_>,
+        ciphertext: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let name = decryption.algorithm.jwa_name();
+        let further = [
+            ("iv", decryption.iv),
+            ("aad", decryption.aad),
+            ("tag", decryption.tag),
+        ];
+        let request = self.operation(key, "decrypt", "decrypt with", name, ciphertext, &further)?;
+        let key = key.clone();
+        self.ask(request, move |body| Ok(wire::result(body, &key)?.value))
+    }
+
+    /// Has the HSM wrap (encrypt) a symmetric key.
+    ///
+    /// # Errors
+    /// As for every request: [`Error`] says which.
+    pub fn wrap_key(
+        &self,
+        key: &KeyId,
+        algorithm: EncryptionAlgorithm,
+        plain: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let name = algorithm.jwa_name();
+        let request = self.operation(key, "wrapkey", "wrap a key with", name, plain, &[])?;
+        let key = key.clone();
+        self.ask(request, move |body| Ok(wire::value(body, &key)?.to_vec()))
+    }
+
+    /// Has the HSM unwrap (decrypt) a symmetric key.
+    ///
+    /// # Errors
+    /// As for every request: [`Error`] says which.
+    pub fn unwrap_key(
+        &self,
+        key: &KeyId,
+        algorithm: EncryptionAlgorithm,
+        wrapped: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let name = algorithm.jwa_name();
+        let request = self.operation(key, "unwrapkey", "unwrap a key with", name, wrapped, &[])?;
+        let key = key.clone();
+        self.ask(request, move |body| wire::value(body, &key))
+    }
+
+    /// Makes a key. Sent once only: a second request would make a second version.
+    ///
+    /// # Errors
+    /// As for every request: [`Error`] says which.
+    pub fn create_key(
+        &self,
+        vault: &VaultName,
+        name: &KeyName,
+        key: &NewKey,
+    ) -> Result<Key, Error> {
+        let uri = KeyUri {
+            vault: vault.clone(),
+            key: name.clone(),
+            version: None,
+        };
         let request = Request {
-            operation: "sign with",
+            operation: "create key",
+            key: uri.to_string(),
+            method: Method::POST,
+            algorithm: None,
+            url: self.url(vault, &format!("/keys/{name}/create"))?,
+            body: Some(wire::create_request(key)),
+            repeatable: false,
+        };
+        self.ask(request, move |body| wire::key(body, &uri))
+    }
+
+    /// Deletes a key with all its versions. It can be recovered until the HSM purges it.
+    ///
+    /// # Errors
+    /// As for every request: [`Error`] says which.
+    pub fn delete_key(&self, vault: &VaultName, name: &KeyName) -> Result<(), Error> {
+        let request = Request {
+            operation: "delete key",
+            key: format!("managedhsm:{vault}:{name}"),
+            method: Method::DELETE,
+            algorithm: None,
+            url: self.url(vault, &format!("/keys/{name}"))?,
+            body: None,
+            repeatable: false,
+        };
+        self.ask(request, |_| Ok(()))
+    }
+
+    /// All keys of an HSM. No request is made before the first page is asked for.
+    ///
+    /// # Errors
+    /// The vault's name makes no address.
+    pub fn keys(&self, vault: &VaultName) -> Result<KeyPages, Error> {
+        Ok(KeyPages {
+            vault: vault.clone(),
+            next: Some(self.url(vault, "/keys")?),
+        })
+    }
+
+    /// Random bytes, made by the HSM.
+    ///
+    /// # Errors
+    /// As for every request: [`Error`] says which.
+    pub fn random_bytes(&self, vault: &VaultName, len: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let mut random = Zeroizing::new(Vec::with_capacity(len));
+        while random.len() < len {
+            let count = MAX_RANDOM.min(len - random.len());
+            let request = Request {
+                operation: "get random bytes from",
+                key: format!("managedhsm:{vault}"),
+                method: Method::POST,
+                algorithm: None,
+                url: self.url(vault, "/rng")?,
+                body: Some(wire::random_request(count)),
+                repeatable: true,
+            };
+            let more = self.ask(request, move |body| wire::random_bytes(body, count))?;
+            random.extend_from_slice(&more);
+        }
+        Ok(random)
+    }
+
+    /// A request for an operation with a key, which is safe to repeat.
+    fn operation(
+        &self,
+        key: &KeyId,
+        action: &str,
+        operation: &'static str,
+        algorithm: &'static str,
+        value: &[u8],
+        further: &[(&str, Option<&[u8]>)],
+    ) -> Result<Request, Error> {
+        let path = format!("/keys/{}/{}/{action}", key.key, key.version);
+        Ok(Request {
+            operation,
             key: key.to_string(),
             method: Method::POST,
-            url: self.url(&key.vault, &format!("/keys/{}/{version}/sign", key.key))?,
             algorithm: Some(algorithm),
-            body: Some(wire::sign_request(algorithm, digest)),
-        };
-        let key = key.clone();
-        self.ask(request, move |body| wire::signature(body, &key))
+            url: self.url(&key.vault, &path)?,
+            body: Some(wire::operation_request(algorithm, value, further)),
+            repeatable: true,
+        })
     }
 
     /// Ends this process's I/O thread within half a second, and with it all connections. The next request of any

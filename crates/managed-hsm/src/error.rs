@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::settings::Origin;
 use crate::uri::UriError;
 
 /// A failure of the client.
@@ -11,10 +12,10 @@ pub enum Error {
     #[error(transparent)]
     Uri(#[from] UriError),
     /// A setting can't be used.
-    #[error("the setting {variable} can't be used: {problem}")]
+    #[error("the setting {origin} can't be used: {problem}")]
     Settings {
-        /// The environment variable.
-        variable: &'static str,
+        /// The environment variable, or the key and the file.
+        origin: String,
         /// What is wrong with its value, and what to do.
         problem: String,
     },
@@ -110,6 +111,16 @@ pub enum Error {
     /// This process can't make requests.
     #[error("the I/O thread is not available: {0}")]
     Io(String),
+}
+
+impl Error {
+    /// A setting that can't be used.
+    pub fn setting(origin: &Origin, problem: &str) -> Self {
+        Self::Settings {
+            origin: origin.to_string(),
+            problem: problem.to_owned(),
+        }
+    }
 }
 
 /// What to do about one of the service's error codes.

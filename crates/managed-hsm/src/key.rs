@@ -142,6 +142,59 @@ impl From<String> for KeyOperation {
     }
 }
 
+/// A key to be made in the HSM.
+#[derive(Clone, Debug, Default)]
+pub struct NewKey {
+    /// Its type, and size or curve.
+    pub kind: NewKeyKind,
+    /// What it may be used for; empty: all that its type can do.
+    pub operations: Vec<KeyOperation>,
+    /// Whether it may be released to an attested environment; the service asks for a release policy then.
+    pub exportable: bool,
+    /// The release policy, JSON.
+    pub release_policy: Option<Vec<u8>>,
+    /// Names and values for people and programs.
+    pub tags: Vec<(String, String)>,
+}
+
+/// Type, and size or curve, of a key to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewKeyKind {
+    /// An RSA key.
+    Rsa {
+        /// Length of the modulus: 2048, 3072 or 4096.
+        bits: u32,
+        /// Public exponent; None: 65537.
+        public_exponent: Option<u32>,
+    },
+    /// An EC key.
+    Ec(Curve),
+    /// An AES key.
+    Oct {
+        /// Length of the key: 128, 192 or 256.
+        bits: u32,
+    },
+}
+
+impl Default for NewKeyKind {
+    /// RSA of 2048 bits, the service's own default.
+    fn default() -> Self {
+        Self::Rsa {
+            bits: 2048,
+            public_exponent: None,
+        }
+    }
+}
+
+/// A key in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyItem {
+    /// The key, without a version in a listing of keys and with one in a listing of versions.
+    pub uri: KeyUri,
+    /// Whether the key may be used at all.
+    pub enabled: bool,
+}
+
 /// A key of the HSM, without its private part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {

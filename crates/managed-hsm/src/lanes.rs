@@ -147,7 +147,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
 
 fn unusable_ca_file(problem: String) -> Error {
     Error::Settings {
-        variable: "AKV_CA_FILE",
+        origin: "AKV_CA_FILE (or ca-file in openssl.cnf)".to_owned(),
         problem,
     }
 }

@@ -26,10 +26,10 @@ mod transport;
 mod uri;
 mod wire;
 
-pub use algorithm::SignatureAlgorithm;
-pub use client::Client;
+pub use algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
+pub use client::{Client, Decryption, Encrypted, Encryption, KeyPages};
 pub use error::Error;
-pub use key::{Curve, Key, KeyId, KeyOperation, PublicKey};
-pub use settings::Settings;
+pub use key::{Curve, Key, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind, PublicKey};
+pub use settings::{Origin, Setting, Settings};
 pub use token::AccessToken;
-pub use uri::{KeyName, KeyUri, KeyVersion, UriError, VaultName};
+pub use uri::{KeyName, KeyUri, KeyVersion, StoreUri, UriError, VaultName};

@@ -6,8 +6,8 @@ use std::time::{Instant, SystemTime};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode};
 use url::Url;
+use zeroize::Zeroizing;
 
-use crate::algorithm::SignatureAlgorithm;
 use crate::error::Error;
 use crate::lanes::Lanes;
 use crate::settings::Settings;
@@ -21,10 +21,12 @@ const MAX_ANSWER: usize = 1 << 20;
 pub(crate) struct Request {
     pub(crate) operation: &'static str,
     pub(crate) key: String,
-    pub(crate) algorithm: Option<SignatureAlgorithm>,
+    pub(crate) algorithm: Option<&'static str>,
     pub(crate) method: Method,
     pub(crate) url: Url,
-    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) body: Option<Zeroizing<Vec<u8>>>,
+    /// Whether sending it twice does no more than sending it once.
+    pub(crate) repeatable: bool,
 }
 
 impl Request {
@@ -34,11 +36,11 @@ impl Request {
     }
 
     fn log(&self, status: &str, started: Instant, request_id: &str) {
-        log::debug!(
+        log::info!(
             "{} {} algorithm={} status={status} ms={} request_id={request_id}",
             self.operation,
             self.key,
-            self.algorithm.map_or("none", SignatureAlgorithm::jwa_name),
+            self.algorithm.unwrap_or("none"),
             started.elapsed().as_millis(),
         );
     }
@@ -67,16 +69,16 @@ impl Transport {
         })
     }
 
-    /// Sends a request that is safe to repeat, and returns the body of a 200 answer. Sent again, once, if the
-    /// connection is lost before an answer.
-    pub(crate) async fn send(&self, request: &Request) -> Result<Vec<u8>, Error> {
+    /// Sends a request, and returns the body of a 200 answer. Sent again, once, if the connection is lost before an answer
+    /// and the request is safe to repeat.
+    pub(crate) async fn send(&self, request: &Request) -> Result<Zeroizing<Vec<u8>>, Error> {
         let token = self.token()?;
         let authorization = authorization(token)?;
         let lane = self.lanes.take().await?;
         let started = Instant::now();
         let mut outcome = attempt(&lane.http, request, &authorization).await;
         let lost = |error: &reqwest::Error| !error.is_timeout() && connection_was_lost(error);
-        if outcome.as_ref().is_err_and(lost) {
+        if request.repeatable && outcome.as_ref().is_err_and(lost) {
             outcome = attempt(&lane.http, request, &authorization).await;
         }
         let response = outcome.map_err(|error| {
@@ -118,7 +120,7 @@ async fn attempt(
     if let Some(body) = &request.body {
         builder = builder
             .header(CONTENT_TYPE, "application/json")
-            .body(body.clone());
+            .body(body.to_vec());
     }
     builder.send().await
 }
@@ -130,8 +132,13 @@ fn authorization(token: &AccessToken) -> Result<HeaderValue, Error> {
 }
 
 /// Reads an answer's body, up to a limit.
-async fn read(mut response: reqwest::Response, request: &Request) -> Result<Vec<u8>, Error> {
-    let mut body = Vec::new();
+async fn read(
+    mut response: reqwest::Response,
+    request: &Request,
+) -> Result<Zeroizing<Vec<u8>>, Error> {
+    // Room for all of it where its length is told: a buffer that grows leaves copies behind.
+    let told = response.content_length().unwrap_or(0) as usize;
+    let mut body = Zeroizing::new(Vec::with_capacity(told.min(MAX_ANSWER)));
     loop {
         match response.chunk().await {
             Ok(None) => return Ok(body),
@@ -312,7 +319,8 @@ mod tests {
         Request {
             operation: "sign with",
             key: "managedhsm:MyHSM:k".to_owned(),
-            algorithm: Some(SignatureAlgorithm::Rs256),
+            algorithm: Some("RS256"),
+            repeatable: true,
             method: Method::POST,
             url: Url::parse("https://myhsm.managedhsm.azure.net/keys/k/1/sign").unwrap(),
             body: None,

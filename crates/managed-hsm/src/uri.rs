@@ -157,6 +157,47 @@ impl FromStr for KeyUri {
     }
 }
 
+/// What a store can be opened for: a key, or all keys of an HSM.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum StoreUri {
+    /// A key.
+    Key(KeyUri),
+    /// An HSM: `managedhsm:<vault>` or `akv:vault=<vault>`.
+    Vault(VaultName),
+}
+
+impl FromStr for StoreUri {
+    type Err = UriError;
+
+    fn from_str(uri: &str) -> Result<Self, UriError> {
+        let vault = uri.split_once(':').and_then(|(scheme, rest)| {
+            let path = scheme.eq_ignore_ascii_case("managedhsm");
+            let attribute = scheme.eq_ignore_ascii_case("akv");
+            match rest.split_once('=') {
+                None if path && !rest.contains([':', '?', '/', '#']) => Some(rest),
+                Some((name, vault))
+                    if attribute
+                        && name.eq_ignore_ascii_case("vault")
+                        && !vault.contains([',', '=']) =>
+                {
+                    Some(vault)
+                }
+                _ => None,
+            }
+        });
+        let Some(vault) = vault else {
+            return uri.parse().map(Self::Key);
+        };
+        decode("vault name", vault)
+            .and_then(|vault| VaultName::checked(&vault))
+            .map(Self::Vault)
+            .map_err(|problem| UriError {
+                uri: printable(uri),
+                problem,
+            })
+    }
+}
+
 fn parse(uri: &str) -> Result<KeyUri, String> {
     let Some((scheme, rest)) = uri.split_once(':') else {
         return Err(format!("it has no scheme; {FORMS}"));

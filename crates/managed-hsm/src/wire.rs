@@ -1,13 +1,15 @@
 //! The bodies of requests and answers.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
-use crate::algorithm::SignatureAlgorithm;
-use crate::key::{Curve, Key, KeyId, KeyOperation, PublicKey};
-use crate::uri::{KeyName, KeyUri, KeyVersion};
+use crate::key::{Curve, Key, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind, PublicKey};
+use crate::uri::{KeyName, KeyUri, KeyVersion, VaultName};
 
 /// base64url; never padded when written, either way when read.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -42,9 +44,29 @@ struct Attributes {
 }
 
 #[derive(Deserialize)]
-struct SignAnswer {
+struct OperationAnswer<'a> {
     kid: Option<String>,
-    value: String,
+    // Borrowed, so that plaintext has no further copy.
+    #[serde(borrow)]
+    value: Cow<'a, str>,
+    #[serde(borrow)]
+    iv: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    tag: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct KeyPage {
+    #[serde(default)]
+    value: Vec<ListedKey>,
+    #[serde(rename = "nextLink")]
+    next_link: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ListedKey {
+    kid: String,
+    attributes: Option<Attributes>,
 }
 
 #[derive(Deserialize)]
@@ -64,17 +86,36 @@ pub(crate) fn service_error(body: &[u8]) -> Option<(String, String)> {
     Some((answer.error.code, answer.error.message))
 }
 
-/// Body of a sign request.
-pub(crate) fn sign_request(algorithm: SignatureAlgorithm, digest: &[u8]) -> Vec<u8> {
-    let mut body = format!(r#"{{"alg":"{}","value":""#, algorithm.jwa_name());
-    BASE64.encode_string(digest, &mut body);
+/// Body of a request with an algorithm, a value and, where they are given, further binary members.
+pub(crate) fn operation_request(
+    algorithm: &str,
+    value: &[u8],
+    further: &[(&str, Option<&[u8]>)],
+) -> Zeroizing<Vec<u8>> {
+    let lengths = further
+        .iter()
+        .map(|(_, value)| value.map_or(0, <[u8]>::len));
+    let binary = value.len() + lengths.sum::<usize>();
+    // Room for all of it: a buffer that grows leaves copies behind.
+    let mut body = String::with_capacity(binary / 3 * 4 + 128);
+    body.push_str(r#"{"alg":""#);
+    body.push_str(algorithm);
+    let members = further
+        .iter()
+        .filter_map(|(name, value)| Some((*name, (*value)?)));
+    for (name, value) in members.chain([("value", value)]) {
+        body.push_str(r#"",""#);
+        body.push_str(name);
+        body.push_str(r#"":""#);
+        BASE64.encode_string(value, &mut body);
+    }
     body.push_str("\"}");
-    body.into_bytes()
+    Zeroizing::new(body.into_bytes())
 }
 
-/// The signature in an answer to a sign request for `key`.
-pub(crate) fn signature(body: &[u8], key: &KeyId) -> Result<Vec<u8>, String> {
-    let answer: SignAnswer = parse(body)?;
+/// The result of an operation with `key`: what to keep of the answer.
+pub(crate) fn result(body: &[u8], key: &KeyId) -> Result<OperationResult, String> {
+    let answer: OperationAnswer = parse(body)?;
     let version = answer.kid.as_deref().and_then(|kid| kid.rsplit('/').next());
     if version.is_some_and(|version| !version.eq_ignore_ascii_case(key.version.as_str())) {
         return Err(format!(
@@ -82,10 +123,129 @@ pub(crate) fn signature(body: &[u8], key: &KeyId) -> Result<Vec<u8>, String> {
             version.unwrap_or_default()
         ));
     }
-    match bytes("value", &answer.value)? {
-        signature if signature.is_empty() => Err("the signature is empty".to_owned()),
-        signature => Ok(signature),
+    let further = |name, value: &Option<Cow<'_, str>>| {
+        value.as_deref().map(|value| bytes(name, value)).transpose()
+    };
+    Ok(OperationResult {
+        value: Zeroizing::new(bytes("value", &answer.value)?),
+        iv: further("iv", &answer.iv)?,
+        tag: further("tag", &answer.tag)?,
+    })
+}
+
+/// A result of an operation, which has to have a value.
+pub(crate) fn value(body: &[u8], key: &KeyId) -> Result<Zeroizing<Vec<u8>>, String> {
+    match result(body, key)?.value {
+        value if value.is_empty() => Err("its value is empty".to_owned()),
+        value => Ok(value),
     }
+}
+
+/// What an operation gave.
+pub(crate) struct OperationResult {
+    pub(crate) value: Zeroizing<Vec<u8>>,
+    pub(crate) iv: Option<Vec<u8>>,
+    pub(crate) tag: Option<Vec<u8>>,
+}
+
+/// Body of a request for random bytes.
+pub(crate) fn random_request(count: usize) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(format!(r#"{{"count":{count}}}"#).into_bytes())
+}
+
+/// The random bytes in an answer.
+pub(crate) fn random_bytes(body: &[u8], count: usize) -> Result<Zeroizing<Vec<u8>>, String> {
+    let answer: OperationAnswer = parse(body)?;
+    let value = Zeroizing::new(bytes("value", &answer.value)?);
+    if value.len() != count {
+        return Err(format!(
+            "it has {} random bytes instead of {count}",
+            value.len()
+        ));
+    }
+    Ok(value)
+}
+
+/// Body of a request for a new key.
+pub(crate) fn create_request(key: &NewKey) -> Zeroizing<Vec<u8>> {
+    let mut body = serde_json::Map::new();
+    let kind = match key.kind {
+        NewKeyKind::Rsa {
+            bits,
+            public_exponent,
+        } => {
+            body.insert("key_size".to_owned(), bits.into());
+            if let Some(exponent) = public_exponent {
+                body.insert("public_exponent".to_owned(), exponent.into());
+            }
+            "RSA-HSM"
+        }
+        NewKeyKind::Ec(curve) => {
+            body.insert("crv".to_owned(), curve.jwk_name().into());
+            "EC-HSM"
+        }
+        NewKeyKind::Oct { bits } => {
+            body.insert("key_size".to_owned(), bits.into());
+            "oct-HSM"
+        }
+    };
+    body.insert("kty".to_owned(), kind.into());
+    if !key.operations.is_empty() {
+        let names: Vec<String> = key.operations.iter().map(ToString::to_string).collect();
+        body.insert("key_ops".to_owned(), names.into());
+    }
+    if key.exportable {
+        body.insert(
+            "attributes".to_owned(),
+            serde_json::json!({ "exportable": true }),
+        );
+    }
+    if let Some(policy) = &key.release_policy {
+        let data = BASE64.encode(policy);
+        body.insert(
+            "release_policy".to_owned(),
+            serde_json::json!({ "data": data }),
+        );
+    }
+    if !key.tags.is_empty() {
+        let tags = key.tags.iter().cloned();
+        let tags = tags.map(|(name, value)| (name, value.into()));
+        body.insert("tags".to_owned(), serde_json::Value::Object(tags.collect()));
+    }
+    Zeroizing::new(serde_json::Value::Object(body).to_string().into_bytes())
+}
+
+/// A page of a listing: its keys, and where the next page is.
+pub(crate) fn key_page(
+    body: &[u8],
+    vault: &VaultName,
+) -> Result<(Vec<KeyItem>, Option<String>), String> {
+    let page: KeyPage = parse(body)?;
+    let item = |item: ListedKey| {
+        let mut path = item
+            .kid
+            .split("/keys/")
+            .nth(1)
+            .unwrap_or_default()
+            .split('/');
+        let unusable = |_| format!("its kid '{}' names no key", item.kid);
+        let key = path.next().unwrap_or_default().parse().map_err(unusable)?;
+        let version = path.next().map(str::parse).transpose().map_err(unusable)?;
+        let enabled = item.attributes.and_then(|attributes| attributes.enabled);
+        Ok(KeyItem {
+            uri: KeyUri {
+                vault: vault.clone(),
+                key,
+                version,
+            },
+            enabled: enabled.unwrap_or(true),
+        })
+    };
+    let items = page.value.into_iter().map(item);
+    Ok((
+        items.collect::<Result<_, String>>()?,
+        page.next_link.filter(|link| !link.is_empty()),
+    ))
 }
 
 /// The key in an answer to a request for `uri`.
@@ -263,28 +423,56 @@ mod tests {
         let answer = |version| {
             format!(r#"{{"kid":"https://h/keys/k/{version}","value":"AQI"}}"#).into_bytes()
         };
-        assert_eq!(signature(&answer(VERSION), &id), Ok(vec![1, 2]));
-        assert_eq!(signature(br#"{"value":"AQI"}"#, &id), Ok(vec![1, 2]));
+        assert_eq!(*value(&answer(VERSION), &id).unwrap(), [1, 2]);
+        assert_eq!(*value(br#"{"value":"AQI"}"#, &id).unwrap(), [1, 2]);
         for body in [
             &br#"{"value":""}"#[..],
             br#"{"value":"+/"}"#,
             br#"{"value":null}"#,
             b"{}",
         ] {
-            assert!(signature(body, &id).is_err());
+            assert!(value(body, &id).is_err());
         }
         assert!(
-            signature(&answer("0123456789abcdef0123456789abcdef"), &id)
+            value(&answer("0123456789abcdef0123456789abcdef"), &id)
                 .unwrap_err()
                 .contains("by version")
         );
     }
 
     #[test]
-    fn a_sign_request_is_compact_and_unpadded() {
+    fn requests_are_compact_and_unpadded() {
         assert_eq!(
-            sign_request(SignatureAlgorithm::Es256, &[0xff; 4]),
+            *operation_request("ES256", &[0xff; 4], &[]),
             br#"{"alg":"ES256","value":"_____w"}"#
         );
+        assert_eq!(
+            *operation_request("A256GCM", b"a", &[("aad", None), ("iv", Some(&[0]))]),
+            br#"{"alg":"A256GCM","iv":"AA","value":"YQ"}"#
+        );
+    }
+
+    #[test]
+    fn a_page_names_its_keys_and_the_next() {
+        let body = br#"{"nextLink":"https://h/keys?$skiptoken=x","value":[
+            {"attributes":{"enabled":false},"kid":"https://h/keys/a"},{"kid":"https://h/keys/b/"}]}"#;
+        assert!(key_page(body, &uri().vault).is_err());
+        let body = br#"{"nextLink":"https://h/keys?$skiptoken=x","value":[
+            {"attributes":{"enabled":false},"kid":"https://h/keys/a"}]}"#;
+        let (items, next) = key_page(body, &uri().vault).unwrap();
+        assert_eq!(items[0].uri.to_string(), "managedhsm:MyHSM:a");
+        assert!(!items[0].enabled);
+        assert_eq!(next.as_deref(), Some("https://h/keys?$skiptoken=x"));
+        let (items, next) = key_page(br#"{"value":[]}"#, &uri().vault).unwrap();
+        assert!(items.is_empty() && next.is_none());
+    }
+
+    #[test]
+    fn a_create_request_says_only_what_is_asked_for() {
+        let key = NewKey {
+            kind: NewKeyKind::Ec(Curve::P384),
+            ..NewKey::default()
+        };
+        assert_eq!(*create_request(&key), br#"{"crv":"P-384","kty":"EC-HSM"}"#);
     }
 }

@@ -1,0 +1,176 @@
+//! What keys look like outside: public keys in their usual forms, private keys as key files, and texts for people.
+
+use std::fmt::Write as _;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::decoder;
+use crate::der;
+use crate::error::Error;
+use crate::key::{EcPublicKey, Key, KeyType, PublicKey};
+use crate::openssl::ffi::{SELECT_ALL_PARAMETERS, SELECT_PRIVATE_KEY, SELECT_PUBLIC_KEY};
+use crate::rsa::RsaPublicKey;
+
+/// How an encoding is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Der,
+    Pem,
+    Text,
+}
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Structure {
+    /// Whatever a person wants to know.
+    Any,
+    SubjectPublicKeyInfo,
+    /// PKCS#1 for RSA, the curve for EC, a key file for a private key.
+    TypeSpecific,
+    /// PKCS#8 for software keys, a key file for keys in the HSM.
+    PrivateKeyInfo,
+}
+
+/// Whether the structure can hold the part that matters most of what is selected.
+pub(crate) fn does_selection(key_type: KeyType, structure: Structure, selection: i32) -> bool {
+    let can_hold = match (structure, key_type) {
+        (Structure::Any, _) => return true,
+        (Structure::SubjectPublicKeyInfo, _) => SELECT_PUBLIC_KEY,
+        (Structure::PrivateKeyInfo, _) => SELECT_PRIVATE_KEY,
+        (Structure::TypeSpecific, KeyType::Rsa) => SELECT_PRIVATE_KEY | SELECT_PUBLIC_KEY,
+        (Structure::TypeSpecific, KeyType::Ec) => SELECT_PRIVATE_KEY | SELECT_ALL_PARAMETERS,
+        (Structure::TypeSpecific, KeyType::Aes) => SELECT_PRIVATE_KEY,
+    };
+    [SELECT_PRIVATE_KEY, SELECT_PUBLIC_KEY, SELECT_ALL_PARAMETERS]
+        .into_iter()
+        .find(|part| selection & part != 0)
+        .is_none_or(|part| can_hold & part != 0)
+}
+
+/// The encoding of a key of ours.
+pub(crate) fn encode(
+    key: &Key,
+    form: Form,
+    structure: Structure,
+    selection: i32,
+) -> Result<Vec<u8>, Error> {
+    let private = selection & SELECT_PRIVATE_KEY != 0;
+    let (label, content) = match (structure, &key.public, private) {
+        (Structure::Any, _, _) => return Ok(text(key, private)?.into_bytes()),
+        (Structure::SubjectPublicKeyInfo, PublicKey::Rsa(rsa), _) => ("PUBLIC KEY", rsa.spki()),
+        (Structure::SubjectPublicKeyInfo, PublicKey::Ec(ec), _) => ("PUBLIC KEY", ec.spki()),
+        (Structure::TypeSpecific, PublicKey::Rsa(rsa), false) => ("RSA PUBLIC KEY", rsa.pkcs1()),
+        (Structure::TypeSpecific, PublicKey::Ec(ec), false) => {
+            ("EC PARAMETERS", der::object_identifier(ec.curve.oid))
+        }
+        // Programs take this for PKCS#8 and would go on to wrap or encrypt it.
+        (Structure::PrivateKeyInfo, _, _) if form == Form::Der => {
+            return Err(Error::unsupported(
+                "taking a private key out",
+                "write a key file, which holds the key's URI: openssl pkey -in <URI> -out key.pem",
+            ));
+        }
+        (Structure::PrivateKeyInfo | Structure::TypeSpecific, _, _) => {
+            let id = key.id().ok_or(Error::MissingPrivateKey)?;
+            let uri = id.to_string();
+            (decoder::LABEL, der::key_file(decoder::VERSION, &uri))
+        }
+        (Structure::SubjectPublicKeyInfo, PublicKey::Aes, _) => return Err(no_public_part()),
+    };
+    Ok(match form {
+        Form::Pem => pem(label, &content).into_bytes(),
+        _ => content,
+    })
+}
+
+/// PEM (RFC 7468).
+fn pem(label: &str, content: &[u8]) -> String {
+    let base64 = STANDARD.encode(content);
+    let mut pem = format!("-----BEGIN {label}-----\n");
+    let mut rest = base64.as_str();
+    while !rest.is_empty() {
+        let (line, next) = rest.split_at(rest.len().min(64));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = next;
+    }
+    pem.push_str(&format!("-----END {label}-----\n"));
+    pem
+}
+
+/// The text of a key: the public part as the default provider writes it, and where the private one is.
+fn text(key: &Key, private: bool) -> Result<String, Error> {
+    let mut text = String::new();
+    let bits = match &key.public {
+        PublicKey::Rsa(rsa) => format!(": ({} bit)", rsa.bits()),
+        PublicKey::Ec(ec) => format!(": ({} bit)", ec.curve.bits),
+        PublicKey::Aes => String::new(),
+    };
+    if private {
+        let hsm = key.hsm.as_ref().ok_or(Error::MissingPrivateKey)?;
+        let kind = match key.public {
+            PublicKey::Aes => "AES-Key",
+            _ => "Private-Key",
+        };
+        let _ = writeln!(text, "{kind}{bits} in Azure Managed HSM");
+        let _ = writeln!(text, "HSM: {}", hsm.id.vault);
+        let _ = writeln!(text, "Key: {}", hsm.id.key);
+        let _ = writeln!(text, "Version: {}", hsm.id.version);
+        let _ = writeln!(text, "Permitted operations: {}", hsm.permitted());
+    } else if key.public != PublicKey::Aes {
+        let _ = writeln!(text, "Public-Key{bits}");
+    }
+    match &key.public {
+        PublicKey::Rsa(rsa) => rsa_text(&mut text, rsa),
+        PublicKey::Ec(ec) => ec_text(&mut text, ec),
+        PublicKey::Aes if private => {}
+        PublicKey::Aes => return Err(no_public_part()),
+    }
+    Ok(text)
+}
+
+fn rsa_text(text: &mut String, rsa: &RsaPublicKey) {
+    text.push_str("Modulus:");
+    let positive = rsa.n.first().is_some_and(|byte| byte & 0x80 != 0);
+    hex(text, positive.then_some(&0).into_iter().chain(&rsa.n));
+    let exponent = rsa.e.iter().try_fold(0u64, |number, &byte| {
+        Some(number.checked_mul(256)? + u64::from(byte))
+    });
+    match exponent {
+        Some(number) => {
+            let _ = writeln!(text, "Exponent: {number} (0x{number:x})");
+        }
+        None => {
+            text.push_str("Exponent:");
+            hex(text, rsa.e.iter());
+        }
+    }
+}
+
+fn ec_text(text: &mut String, ec: &EcPublicKey) {
+    text.push_str("pub:");
+    hex(text, ec.point.iter());
+    let _ = writeln!(text, "ASN1 OID: {}", ec.curve.name.to_string_lossy());
+    if let Some(name) = ec.curve.nist_name {
+        let _ = writeln!(text, "NIST CURVE: {name}");
+    }
+}
+
+/// Bytes in lines of fifteen, each on a line of its own after the label.
+fn hex<'a>(text: &mut String, bytes: impl Iterator<Item = &'a u8>) {
+    for (i, byte) in bytes.enumerate() {
+        if i > 0 {
+            text.push(':');
+        }
+        if i % 15 == 0 {
+            text.push_str("\n    ");
+        }
+        let _ = write!(text, "{byte:02x}");
+    }
+    text.push('\n');
+}
+
+fn no_public_part() -> Error {
+    Error::InvalidKey("an AES key has no public part".to_owned())
+}

@@ -1,0 +1,430 @@
+//! The tables of what the provider offers (`OSSL_ALGORITHM`), all made at compile time: OpenSSL remembers the first answer.
+
+use std::ffi::{CStr, c_int};
+
+use super::ffi::{self, Algorithm, Dispatch};
+use super::{asym_cipher, decoder, encoder, keymgmt, rand, signature, store};
+use crate::digest::DIGESTS;
+
+const RSA: &CStr = c"RSA:rsaEncryption:1.2.840.113549.1.1.1";
+const EC: &CStr = c"EC:id-ecPublicKey:1.2.840.10045.2.1";
+const AES: &CStr = c"AES";
+const PROPERTIES: &CStr = c"provider=akv_provider";
+
+const fn algorithm(
+    names: &'static CStr,
+    properties: &'static CStr,
+    functions: &'static [Dispatch],
+    description: &'static CStr,
+) -> Algorithm {
+    Algorithm {
+        names: names.as_ptr(),
+        properties: properties.as_ptr(),
+        implementation: functions.as_ptr(),
+        description: description.as_ptr(),
+    }
+}
+
+/// A table that a `const fn` makes, in static memory.
+macro_rules! functions {
+    ($table:expr) => {{
+        const TABLE: &[Dispatch] = &$table;
+        TABLE
+    }};
+}
+
+static KEYMGMT: &[Algorithm] = &[
+    algorithm(
+        RSA,
+        PROPERTIES,
+        functions!(keymgmt::table::<{ keymgmt::RSA }>()),
+        c"RSA keys in Azure Managed HSM",
+    ),
+    algorithm(
+        EC,
+        PROPERTIES,
+        functions!(keymgmt::table::<{ keymgmt::EC }>()),
+        c"EC keys in Azure Managed HSM",
+    ),
+    algorithm(
+        AES,
+        PROPERTIES,
+        functions!(keymgmt::table::<{ keymgmt::AES }>()),
+        c"AES keys in Azure Managed HSM",
+    ),
+    Algorithm::END,
+];
+
+static ASYM_CIPHER: &[Algorithm] = &[
+    algorithm(
+        RSA,
+        PROPERTIES,
+        asym_cipher::RSA,
+        c"RSA decryption by Azure Managed HSM",
+    ),
+    algorithm(
+        AES,
+        PROPERTIES,
+        asym_cipher::AES,
+        c"AES key wrap by Azure Managed HSM",
+    ),
+    Algorithm::END,
+];
+
+const RSA_SIGNATURE: Algorithm = algorithm(
+    RSA,
+    PROPERTIES,
+    functions!(signature::table::<{ signature::RSA }>()),
+    c"RSA signatures by Azure Managed HSM",
+);
+const ECDSA_SIGNATURE: Algorithm = algorithm(
+    c"ECDSA",
+    PROPERTIES,
+    functions!(signature::table::<{ signature::EC }>()),
+    c"ECDSA signatures by Azure Managed HSM",
+);
+
+/// Signatures up to OpenSSL 3.3.
+static SIGNATURE: &[Algorithm] = &[RSA_SIGNATURE, ECDSA_SIGNATURE, Algorithm::END];
+
+/// The index of a digest in [`DIGESTS`].
+const fn digest(name: &str) -> usize {
+    let mut i = 0;
+    loop {
+        if equal(DIGESTS[i].names[0], name) {
+            return i;
+        }
+        i += 1;
+    }
+}
+
+const fn equal(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut i = 0;
+    while i < a.len() && i < b.len() && a[i] == b[i] {
+        i += 1;
+    }
+    i == a.len() && i == b.len()
+}
+
+macro_rules! fixed {
+    ($type:ident, $digest:literal, $names:literal) => {
+        algorithm(
+            $names,
+            PROPERTIES,
+            functions!(signature::fixed_table::<
+                { signature::$type },
+                { digest($digest) },
+            >()),
+            c"signatures by Azure Managed HSM",
+        )
+    };
+}
+
+/// Signatures from OpenSSL 3.4 on, where an algorithm can have its digest in its name. Older releases take such names for
+/// those of digests.
+static SIGNATURE_3_4: &[Algorithm] = &[
+    RSA_SIGNATURE,
+    fixed!(
+        RSA,
+        "SHA1",
+        c"RSA-SHA1:RSA-SHA-1:sha1WithRSAEncryption:1.2.840.113549.1.1.5"
+    ),
+    fixed!(
+        RSA,
+        "SHA224",
+        c"RSA-SHA2-224:RSA-SHA224:sha224WithRSAEncryption:1.2.840.113549.1.1.14"
+    ),
+    fixed!(
+        RSA,
+        "SHA256",
+        c"RSA-SHA2-256:RSA-SHA256:sha256WithRSAEncryption:1.2.840.113549.1.1.11"
+    ),
+    fixed!(
+        RSA,
+        "SHA384",
+        c"RSA-SHA2-384:RSA-SHA384:sha384WithRSAEncryption:1.2.840.113549.1.1.12"
+    ),
+    fixed!(
+        RSA,
+        "SHA512",
+        c"RSA-SHA2-512:RSA-SHA512:sha512WithRSAEncryption:1.2.840.113549.1.1.13"
+    ),
+    fixed!(
+        RSA,
+        "SHA512-224",
+        c"RSA-SHA2-512/224:RSA-SHA512-224:sha512-224WithRSAEncryption:1.2.840.113549.1.1.15"
+    ),
+    fixed!(
+        RSA,
+        "SHA512-256",
+        c"RSA-SHA2-512/256:RSA-SHA512-256:sha512-256WithRSAEncryption:1.2.840.113549.1.1.16"
+    ),
+    fixed!(
+        RSA,
+        "SHA3-224",
+        c"RSA-SHA3-224:id-rsassa-pkcs1-v1_5-with-sha3-224:2.16.840.1.101.3.4.3.13"
+    ),
+    fixed!(
+        RSA,
+        "SHA3-256",
+        c"RSA-SHA3-256:id-rsassa-pkcs1-v1_5-with-sha3-256:2.16.840.1.101.3.4.3.14"
+    ),
+    fixed!(
+        RSA,
+        "SHA3-384",
+        c"RSA-SHA3-384:id-rsassa-pkcs1-v1_5-with-sha3-384:2.16.840.1.101.3.4.3.15"
+    ),
+    fixed!(
+        RSA,
+        "SHA3-512",
+        c"RSA-SHA3-512:id-rsassa-pkcs1-v1_5-with-sha3-512:2.16.840.1.101.3.4.3.16"
+    ),
+    ECDSA_SIGNATURE,
+    fixed!(
+        EC,
+        "SHA1",
+        c"ECDSA-SHA1:ECDSA-SHA-1:ecdsa-with-SHA1:1.2.840.10045.4.1"
+    ),
+    fixed!(
+        EC,
+        "SHA224",
+        c"ECDSA-SHA2-224:ECDSA-SHA224:ecdsa-with-SHA224:1.2.840.10045.4.3.1"
+    ),
+    fixed!(
+        EC,
+        "SHA256",
+        c"ECDSA-SHA2-256:ECDSA-SHA256:ecdsa-with-SHA256:1.2.840.10045.4.3.2"
+    ),
+    fixed!(
+        EC,
+        "SHA384",
+        c"ECDSA-SHA2-384:ECDSA-SHA384:ecdsa-with-SHA384:1.2.840.10045.4.3.3"
+    ),
+    fixed!(
+        EC,
+        "SHA512",
+        c"ECDSA-SHA2-512:ECDSA-SHA512:ecdsa-with-SHA512:1.2.840.10045.4.3.4"
+    ),
+    fixed!(
+        EC,
+        "SHA3-224",
+        c"ECDSA-SHA3-224:ecdsa_with_SHA3-224:id-ecdsa-with-sha3-224:2.16.840.1.101.3.4.3.9"
+    ),
+    fixed!(
+        EC,
+        "SHA3-256",
+        c"ECDSA-SHA3-256:ecdsa_with_SHA3-256:id-ecdsa-with-sha3-256:2.16.840.1.101.3.4.3.10"
+    ),
+    fixed!(
+        EC,
+        "SHA3-384",
+        c"ECDSA-SHA3-384:ecdsa_with_SHA3-384:id-ecdsa-with-sha3-384:2.16.840.1.101.3.4.3.11"
+    ),
+    fixed!(
+        EC,
+        "SHA3-512",
+        c"ECDSA-SHA3-512:ecdsa_with_SHA3-512:id-ecdsa-with-sha3-512:2.16.840.1.101.3.4.3.12"
+    ),
+    Algorithm::END,
+];
+
+const KEY_FILE: &CStr = c"provider=akv_provider,input=der,structure=akv-uri";
+
+static DECODER: &[Algorithm] = &[
+    algorithm(
+        c"DER",
+        c"provider=akv_provider,input=pem",
+        decoder::PEM,
+        c"key files, PEM to DER",
+    ),
+    algorithm(RSA, KEY_FILE, decoder::DER, c"key files of RSA keys"),
+    algorithm(EC, KEY_FILE, decoder::DER, c"key files of EC keys"),
+    algorithm(AES, KEY_FILE, decoder::DER, c"key files of AES keys"),
+    Algorithm::END,
+];
+
+macro_rules! encoder {
+    ($names:expr, $type:ident, $structure:ident, pem, $properties:literal) => {
+        encoder!($names, $type, $structure, true, $properties)
+    };
+    ($names:expr, $type:ident, $structure:ident, der, $properties:literal) => {
+        encoder!($names, $type, $structure, false, $properties)
+    };
+    ($names:expr, $type:ident, $structure:ident, $pem:literal, $properties:literal) => {
+        algorithm(
+            $names,
+            $properties,
+            functions!(encoder::table::<
+                { keymgmt::$type },
+                { encoder::$structure },
+                { $pem },
+            >()),
+            c"keys in Azure Managed HSM, for files and people",
+        )
+    };
+}
+
+static ENCODER: &[Algorithm] = &[
+    encoder!(RSA, RSA, TEXT, der, c"provider=akv_provider,output=text"),
+    encoder!(
+        RSA,
+        RSA,
+        SPKI,
+        der,
+        c"provider=akv_provider,output=der,structure=SubjectPublicKeyInfo"
+    ),
+    encoder!(
+        RSA,
+        RSA,
+        SPKI,
+        pem,
+        c"provider=akv_provider,output=pem,structure=SubjectPublicKeyInfo"
+    ),
+    encoder!(
+        RSA,
+        RSA,
+        TYPE_SPECIFIC,
+        der,
+        c"provider=akv_provider,output=der,structure=type-specific"
+    ),
+    encoder!(
+        RSA,
+        RSA,
+        TYPE_SPECIFIC,
+        pem,
+        c"provider=akv_provider,output=pem,structure=type-specific"
+    ),
+    encoder!(
+        RSA,
+        RSA,
+        TYPE_SPECIFIC,
+        der,
+        c"provider=akv_provider,output=der,structure=pkcs1"
+    ),
+    encoder!(
+        RSA,
+        RSA,
+        TYPE_SPECIFIC,
+        pem,
+        c"provider=akv_provider,output=pem,structure=pkcs1"
+    ),
+    encoder!(
+        RSA,
+        RSA,
+        PRIVATE,
+        der,
+        c"provider=akv_provider,output=der,structure=PrivateKeyInfo"
+    ),
+    encoder!(
+        RSA,
+        RSA,
+        PRIVATE,
+        pem,
+        c"provider=akv_provider,output=pem,structure=PrivateKeyInfo"
+    ),
+    encoder!(EC, EC, TEXT, der, c"provider=akv_provider,output=text"),
+    encoder!(
+        EC,
+        EC,
+        SPKI,
+        der,
+        c"provider=akv_provider,output=der,structure=SubjectPublicKeyInfo"
+    ),
+    encoder!(
+        EC,
+        EC,
+        SPKI,
+        pem,
+        c"provider=akv_provider,output=pem,structure=SubjectPublicKeyInfo"
+    ),
+    encoder!(
+        EC,
+        EC,
+        TYPE_SPECIFIC,
+        der,
+        c"provider=akv_provider,output=der,structure=type-specific"
+    ),
+    encoder!(
+        EC,
+        EC,
+        TYPE_SPECIFIC,
+        pem,
+        c"provider=akv_provider,output=pem,structure=type-specific"
+    ),
+    encoder!(
+        EC,
+        EC,
+        PRIVATE,
+        der,
+        c"provider=akv_provider,output=der,structure=PrivateKeyInfo"
+    ),
+    encoder!(
+        EC,
+        EC,
+        PRIVATE,
+        pem,
+        c"provider=akv_provider,output=pem,structure=PrivateKeyInfo"
+    ),
+    encoder!(AES, AES, TEXT, der, c"provider=akv_provider,output=text"),
+    encoder!(
+        AES,
+        AES,
+        PRIVATE,
+        der,
+        c"provider=akv_provider,output=der,structure=PrivateKeyInfo"
+    ),
+    encoder!(
+        AES,
+        AES,
+        PRIVATE,
+        pem,
+        c"provider=akv_provider,output=pem,structure=PrivateKeyInfo"
+    ),
+    Algorithm::END,
+];
+
+static STORE: &[Algorithm] = &[
+    algorithm(
+        c"managedhsm",
+        PROPERTIES,
+        store::LOADER,
+        c"keys in Azure Managed HSM by managedhsm: URI",
+    ),
+    algorithm(
+        c"akv",
+        PROPERTIES,
+        store::LOADER,
+        c"keys in Azure Managed HSM by akv: URI",
+    ),
+    Algorithm::END,
+];
+
+static RAND: &[Algorithm] = &[
+    algorithm(
+        c"AKV-RANDOM",
+        PROPERTIES,
+        rand::GENERATOR,
+        c"random bytes from Azure Managed HSM",
+    ),
+    Algorithm::END,
+];
+
+/// The table of an operation, for a core of a version. None: the provider has nothing to offer there.
+pub(super) fn of_operation(
+    operation: c_int,
+    core_version: (u32, u32),
+    random: bool,
+) -> Option<&'static [Algorithm]> {
+    match operation {
+        ffi::OP_KEYMGMT => Some(KEYMGMT),
+        ffi::OP_SIGNATURE if core_version >= (3, 4) => Some(SIGNATURE_3_4),
+        ffi::OP_SIGNATURE => Some(SIGNATURE),
+        ffi::OP_ASYM_CIPHER => Some(ASYM_CIPHER),
+        ffi::OP_ENCODER => Some(ENCODER),
+        ffi::OP_DECODER => Some(DECODER),
+        ffi::OP_STORE => Some(STORE),
+        ffi::OP_RAND if random => Some(RAND),
+        _ => None,
+    }
+}

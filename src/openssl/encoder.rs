@@ -1,0 +1,205 @@
+//! Dispatch tables of the encoders (provider-encoder(7)).
+
+use std::ffi::{CStr, CString, c_int, c_void};
+use std::sync::Arc;
+
+use super::bio::{Bio, CoreBio};
+use super::boundary;
+use super::entry::provider;
+use super::ffi::{self, Dispatch, Param};
+use super::foreign::encode_foreign;
+use super::keymgmt::{self, keydata};
+use super::params::{ParamList, ParamsIn, descriptors};
+use crate::encoder::{self, Form, Structure};
+use crate::error::Error;
+use crate::provider::Provider;
+
+const CIPHER: &CStr = c"cipher";
+const PROPERTIES: &CStr = c"properties";
+const SAVE_PARAMETERS: &CStr = c"save-parameters";
+
+/// Structures, for the tables below.
+pub(super) const TEXT: u8 = 0;
+pub(super) const SPKI: u8 = 1;
+pub(super) const TYPE_SPECIFIC: u8 = 2;
+pub(super) const PRIVATE: u8 = 3;
+
+const fn structure(number: u8) -> Structure {
+    match number {
+        TEXT => Structure::Any,
+        SPKI => Structure::SubjectPublicKeyInfo,
+        TYPE_SPECIFIC => Structure::TypeSpecific,
+        _ => Structure::PrivateKeyInfo,
+    }
+}
+
+/// The table of an encoder of keys of a type, in DER unless `PEM`.
+pub(super) const fn table<const TYPE: u8, const STRUCTURE: u8, const PEM: bool>() -> [Dispatch; 7] {
+    [
+        Dispatch::new(ffi::ENCODER_NEWCTX, newctx as *const c_void),
+        Dispatch::new(ffi::ENCODER_FREECTX, freectx as *const c_void),
+        Dispatch::new(ffi::ENCODER_SET_CTX_PARAMS, set_ctx_params as *const c_void),
+        Dispatch::new(
+            ffi::ENCODER_SETTABLE_CTX_PARAMS,
+            settable_ctx_params as *const c_void,
+        ),
+        Dispatch::new(
+            ffi::ENCODER_DOES_SELECTION,
+            does_selection::<TYPE, STRUCTURE> as *const c_void,
+        ),
+        Dispatch::new(
+            ffi::ENCODER_ENCODE,
+            encode::<STRUCTURE, PEM> as *const c_void,
+        ),
+        Dispatch::END,
+    ]
+}
+
+/// The context of an encoder: what a caller may ask of the encoding of software keys.
+struct Encoder {
+    provider: Arc<Provider>,
+    cipher: Option<CString>,
+    properties: Option<CString>,
+    save_parameters: Option<i64>,
+}
+
+impl Encoder {
+    fn params(&self) -> ParamList {
+        let mut list = ParamList::default();
+        if let Some(cipher) = &self.cipher {
+            list = list.utf8(CIPHER, cipher);
+        }
+        if let Some(properties) = &self.properties {
+            list = list.utf8(PROPERTIES, properties);
+        }
+        match self.save_parameters {
+            Some(save) => list.integer(SAVE_PARAMETERS, (save != 0).into()),
+            None => list,
+        }
+    }
+}
+
+unsafe extern "C" fn newctx(context: *mut c_void) -> *mut c_void {
+    boundary::quietly(|| {
+        let encoder = Encoder {
+            // SAFETY: OpenSSL passes our context back.
+            provider: unsafe { provider(context) },
+            cipher: None,
+            properties: None,
+            save_parameters: None,
+        };
+        Some(Box::into_raw(Box::new(encoder)).cast())
+    })
+}
+
+unsafe extern "C" fn freectx(context: *mut c_void) {
+    boundary::quietly(|| {
+        if !context.is_null() {
+            // SAFETY: the pointer came from `newctx`, and OpenSSL gives it back once.
+            drop(unsafe { Box::from_raw(context.cast::<Encoder>()) });
+        }
+        Some(1)
+    });
+}
+
+unsafe extern "C" fn settable_ctx_params(_provider: *mut c_void) -> *const Param {
+    static TABLE: &[Param] = descriptors! {
+        CIPHER => PARAM_UTF8_STRING,
+        PROPERTIES => PARAM_UTF8_STRING,
+        SAVE_PARAMETERS => PARAM_INTEGER,
+    };
+    TABLE.as_ptr()
+}
+
+unsafe extern "C" fn set_ctx_params(context: *mut c_void, params: *const Param) -> c_int {
+    // SAFETY: OpenSSL passes a context of ours, which one thread uses.
+    let Some(encoder) = (unsafe { context.cast::<Encoder>().as_mut() }) else {
+        return 0;
+    };
+    let core = encoder.provider.core;
+    boundary::call(&core, c"encoder_set_ctx_params", || {
+        // SAFETY: OpenSSL passes a parameter list or NULL.
+        let params = unsafe { ParamsIn::new(params) };
+        let text = |key| -> Result<Option<CString>, Error> {
+            let text = params.utf8(key)?;
+            Ok(text.map(|text| CString::new(text).unwrap_or_default()))
+        };
+        encoder.cipher = text(CIPHER)?.or(encoder.cipher.take());
+        encoder.properties = text(PROPERTIES)?.or(encoder.properties.take());
+        encoder.save_parameters = params.integer(SAVE_PARAMETERS)?.or(encoder.save_parameters);
+        Ok(1)
+    })
+}
+
+unsafe extern "C" fn does_selection<const TYPE: u8, const STRUCTURE: u8>(
+    _provider: *mut c_void,
+    selection: c_int,
+) -> c_int {
+    let key_type = keymgmt::key_type(TYPE);
+    encoder::does_selection(key_type, structure(STRUCTURE), selection).into()
+}
+
+unsafe extern "C" fn encode<const STRUCTURE: u8, const PEM: bool>(
+    context: *mut c_void,
+    output: *mut CoreBio,
+    key: *const c_void,
+    abstract_key: *const Param,
+    selection: c_int,
+    passphrase: *const c_void,
+    passphrase_argument: *mut c_void,
+) -> c_int {
+    // SAFETY: OpenSSL passes a context of ours.
+    let Some(context) = (unsafe { context.cast::<Encoder>().as_ref() }) else {
+        return 0;
+    };
+    let core = context.provider.core;
+    boundary::call(&core, c"encoder_encode", || {
+        // SAFETY: OpenSSL passes a key of ours.
+        let key = unsafe { keydata(key) }.filter(|_| abstract_key.is_null());
+        let key =
+            key.ok_or_else(|| Error::InvalidKey("the key is another provider's".to_owned()))?;
+        let (form, name) = match (STRUCTURE, PEM) {
+            (TEXT, _) => (Form::Text, "output=text"),
+            (_, true) => (Form::Pem, "output=pem"),
+            (_, false) => (Form::Der, "output=der"),
+        };
+        if let Some(foreign) = key.foreign() {
+            let mut wanted = vec![name];
+            wanted.extend(match structure(STRUCTURE) {
+                Structure::Any => None,
+                Structure::SubjectPublicKeyInfo => Some("structure=SubjectPublicKeyInfo"),
+                Structure::TypeSpecific => Some("structure=type-specific"),
+                Structure::PrivateKeyInfo => Some("structure=PrivateKeyInfo"),
+            });
+            let arguments = (output, selection, passphrase, passphrase_argument);
+            let neighbours = &context.provider.neighbours;
+            let name = key.own.key_type.name();
+            return Ok(encode_foreign(
+                neighbours,
+                (name, &wanted),
+                &mut context.params(),
+                foreign,
+                arguments,
+            ));
+        }
+        let own = key.own.require()?;
+        let structure = structure(STRUCTURE);
+        let encoded = encoder::encode(own, form, structure, selection)?;
+        let encrypted = context
+            .cipher
+            .as_ref()
+            .is_some_and(|cipher| !cipher.is_empty());
+        if encrypted && selection & ffi::SELECT_PRIVATE_KEY != 0 {
+            return Err(Error::unsupported(
+                "encrypting a key file, which holds no secret but a URI,",
+                "leave out the cipher",
+            ));
+        }
+        // SAFETY: OpenSSL passes a stream of its own for this call.
+        let mut output = unsafe { Bio::new(output, context.provider.core.bio) };
+        match output.write_all(&encoded) {
+            true => Ok(1),
+            false => Err(Error::Output),
+        }
+    })
+}

@@ -1,0 +1,423 @@
+//! Software keys and the operations on them, carried out by the provider that they belong to.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::sync::Arc;
+
+use super::bio::CoreBio;
+use super::boundary::Returned;
+use super::ffi::{self, Callback, Param};
+use super::neighbour::{Implementation, Neighbours};
+use super::params::ParamList;
+
+/// Calls a function of another provider's implementation: `call!(implementation, ID, (types) -> type, (arguments))`.
+/// A function that isn't there fails.
+macro_rules! call {
+    ($implementation:expr, $id:expr, ($($type:ty),*) -> $returned:ty, ($($argument:expr),*)) => {{
+        type Function = unsafe extern "C" fn($($type),*) -> $returned;
+        // SAFETY: the id fixes the function's type (core_dispatch.h), which is the one written at the call.
+        let function = unsafe { $implementation.functions.get::<Function>($id) };
+        match function {
+            // SAFETY: the implementation's own objects are passed, and what OpenSSL passed to us for this call.
+            Some(function) => unsafe { function($($argument),*) },
+            None => <$returned as Returned>::failure(),
+        }
+    }};
+}
+
+/// A software key, in another provider.
+pub(super) struct ForeignKey {
+    implementation: Arc<Implementation>,
+    pub(super) keydata: *mut c_void,
+}
+
+// SAFETY: key objects of a provider may be used from several threads (provider-keymgmt(7)).
+unsafe impl Send for ForeignKey {}
+// SAFETY: as above.
+unsafe impl Sync for ForeignKey {}
+
+impl Drop for ForeignKey {
+    fn drop(&mut self) {
+        call!(self.implementation, ffi::KEYMGMT_FREE, (*mut c_void) -> (), (self.keydata));
+    }
+}
+
+impl ForeignKey {
+    fn wrap(implementation: &Arc<Implementation>, keydata: *mut c_void) -> Option<Self> {
+        (!keydata.is_null()).then(|| Self {
+            implementation: Arc::clone(implementation),
+            keydata,
+        })
+    }
+
+    /// Has another provider import a key of the named type.
+    pub(super) fn import(
+        neighbours: &Neighbours,
+        key_type: &CStr,
+        selection: c_int,
+        params: *const Param,
+    ) -> Option<Self> {
+        let implementation = neighbours.find(ffi::OP_KEYMGMT, key_type)?;
+        let keydata = call!(
+            implementation, ffi::KEYMGMT_NEW, (*mut c_void) -> *mut c_void, (implementation.context)
+        );
+        let key = Self::wrap(&implementation, keydata)?;
+        let imported = call!(
+            implementation, ffi::KEYMGMT_IMPORT, (*mut c_void, c_int, *const Param) -> c_int,
+            (key.keydata, selection, params)
+        );
+        (imported != 0).then_some(key)
+    }
+
+    pub(super) fn has(&self, selection: c_int) -> c_int {
+        call!(
+            self.implementation, ffi::KEYMGMT_HAS, (*const c_void, c_int) -> c_int, (self.keydata, selection)
+        )
+    }
+
+    pub(super) fn validate(&self, selection: c_int, check: c_int) -> c_int {
+        call!(
+            self.implementation, ffi::KEYMGMT_VALIDATE, (*const c_void, c_int, c_int) -> c_int,
+            (self.keydata, selection, check)
+        )
+    }
+
+    pub(super) fn matches(&self, other: &Self, selection: c_int) -> c_int {
+        call!(
+            self.implementation, ffi::KEYMGMT_MATCH, (*const c_void, *const c_void, c_int) -> c_int,
+            (self.keydata, other.keydata, selection)
+        )
+    }
+
+    pub(super) fn export(
+        &self,
+        selection: c_int,
+        callback: Callback,
+        argument: *mut c_void,
+    ) -> c_int {
+        call!(
+            self.implementation, ffi::KEYMGMT_EXPORT,
+            (*const c_void, c_int, Callback, *mut c_void) -> c_int,
+            (self.keydata, selection, callback, argument)
+        )
+    }
+
+    /// The name of an EC key's curve.
+    pub(super) fn group(&self) -> Option<String> {
+        let mut name = [0u8; 80];
+        let mut params = [Param::text_room(c"group", &mut name), Param::END];
+        if self.get_params(params.as_mut_ptr()) == 0 {
+            return None;
+        }
+        let name = CStr::from_bytes_until_nul(&name).ok()?.to_str().ok()?;
+        (!name.is_empty()).then(|| name.to_owned())
+    }
+
+    pub(super) fn get_params(&self, params: *mut Param) -> c_int {
+        call!(
+            self.implementation, ffi::KEYMGMT_GET_PARAMS, (*mut c_void, *mut Param) -> c_int,
+            (self.keydata, params)
+        )
+    }
+
+    pub(super) fn set_params(&self, params: *const Param) -> c_int {
+        call!(
+            self.implementation, ffi::KEYMGMT_SET_PARAMS, (*mut c_void, *const Param) -> c_int,
+            (self.keydata, params)
+        )
+    }
+
+    pub(super) fn duplicate(&self, selection: c_int) -> Option<Self> {
+        let keydata = call!(
+            self.implementation, ffi::KEYMGMT_DUP, (*const c_void, c_int) -> *mut c_void,
+            (self.keydata, selection)
+        );
+        Self::wrap(&self.implementation, keydata)
+    }
+}
+
+/// The generation of a software key, in another provider.
+pub(super) struct Generation {
+    implementation: Arc<Implementation>,
+    context: *mut c_void,
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        call!(self.implementation, ffi::KEYMGMT_GEN_CLEANUP, (*mut c_void) -> (), (self.context));
+    }
+}
+
+impl Generation {
+    pub(super) fn start(
+        neighbours: &Neighbours,
+        key_type: &CStr,
+        selection: c_int,
+        params: *const Param,
+    ) -> Option<Self> {
+        let implementation = neighbours.find(ffi::OP_KEYMGMT, key_type)?;
+        let context = call!(
+            implementation, ffi::KEYMGMT_GEN_INIT, (*mut c_void, c_int, *const Param) -> *mut c_void,
+            (implementation.context, selection, params)
+        );
+        (!context.is_null()).then_some(Self {
+            implementation,
+            context,
+        })
+    }
+
+    pub(super) fn set_template(&self, template: &ForeignKey) -> c_int {
+        call!(
+            self.implementation, ffi::KEYMGMT_GEN_SET_TEMPLATE, (*mut c_void, *mut c_void) -> c_int,
+            (self.context, template.keydata)
+        )
+    }
+
+    pub(super) fn set_params(&self, params: *const Param) -> c_int {
+        call!(
+            self.implementation, ffi::KEYMGMT_GEN_SET_PARAMS, (*mut c_void, *const Param) -> c_int,
+            (self.context, params)
+        )
+    }
+
+    pub(super) fn run(&self, callback: *const c_void, argument: *mut c_void) -> Option<ForeignKey> {
+        let keydata = call!(
+            self.implementation, ffi::KEYMGMT_GEN,
+            (*mut c_void, *const c_void, *mut c_void) -> *mut c_void,
+            (self.context, callback, argument)
+        );
+        ForeignKey::wrap(&self.implementation, keydata)
+    }
+}
+
+/// The parameters that key generation of a type takes, as the other provider says without a generation under way.
+pub(super) fn generation_params(neighbours: &Neighbours, key_type: &CStr) -> *const Param {
+    match neighbours.find(ffi::OP_KEYMGMT, key_type) {
+        Some(implementation) => call!(
+            implementation, ffi::KEYMGMT_GEN_SETTABLE_PARAMS,
+            (*mut c_void, *mut c_void) -> *const Param,
+            (std::ptr::null_mut(), implementation.context)
+        ),
+        None => std::ptr::null(),
+    }
+}
+
+/// The numbers of the functions that make, copy and free an operation's contexts.
+struct Life {
+    free: c_int,
+    duplicate: c_int,
+}
+
+static SIGNATURE: Life = Life {
+    free: ffi::SIGNATURE_FREECTX,
+    duplicate: ffi::SIGNATURE_DUPCTX,
+};
+static ASYM_CIPHER: Life = Life {
+    free: ffi::ASYM_CIPHER_FREECTX,
+    duplicate: ffi::ASYM_CIPHER_DUPCTX,
+};
+
+/// An operation with a software key, in another provider.
+pub(super) struct ForeignContext {
+    implementation: Arc<Implementation>,
+    context: *mut c_void,
+    life: &'static Life,
+}
+
+impl Drop for ForeignContext {
+    fn drop(&mut self) {
+        call!(self.implementation, self.life.free, (*mut c_void) -> (), (self.context));
+    }
+}
+
+impl ForeignContext {
+    fn wrap(
+        implementation: Arc<Implementation>,
+        context: *mut c_void,
+        life: &'static Life,
+    ) -> Option<Self> {
+        (!context.is_null()).then_some(Self {
+            implementation,
+            context,
+            life,
+        })
+    }
+
+    /// A context for signatures by the named algorithm.
+    pub(super) fn signature(
+        neighbours: &Neighbours,
+        algorithm: &CStr,
+        properties: Option<&CString>,
+    ) -> Option<Self> {
+        let implementation = neighbours.find(ffi::OP_SIGNATURE, algorithm)?;
+        let properties = properties.map_or(std::ptr::null(), |properties| properties.as_ptr());
+        let context = call!(
+            implementation, ffi::SIGNATURE_NEWCTX, (*mut c_void, *const c_char) -> *mut c_void,
+            (implementation.context, properties)
+        );
+        Self::wrap(implementation, context, &SIGNATURE)
+    }
+
+    /// A context for encryption and decryption by the named algorithm.
+    pub(super) fn asym_cipher(neighbours: &Neighbours, algorithm: &CStr) -> Option<Self> {
+        let implementation = neighbours.find(ffi::OP_ASYM_CIPHER, algorithm)?;
+        let context = call!(
+            implementation, ffi::ASYM_CIPHER_NEWCTX, (*mut c_void) -> *mut c_void,
+            (implementation.context)
+        );
+        Self::wrap(implementation, context, &ASYM_CIPHER)
+    }
+
+    pub(super) fn duplicate(&self) -> Option<Self> {
+        let context = call!(
+            self.implementation, self.life.duplicate, (*mut c_void) -> *mut c_void, (self.context)
+        );
+        Self::wrap(Arc::clone(&self.implementation), context, self.life)
+    }
+
+    pub(super) fn init(&self, id: c_int, key: *mut c_void, params: *const Param) -> c_int {
+        call!(
+            self.implementation, id, (*mut c_void, *mut c_void, *const Param) -> c_int,
+            (self.context, key, params)
+        )
+    }
+
+    pub(super) fn digest_init(
+        &self,
+        id: c_int,
+        digest: *const c_char,
+        key: *mut c_void,
+        params: *const Param,
+    ) -> c_int {
+        call!(
+            self.implementation, id, (*mut c_void, *const c_char, *mut c_void, *const Param) -> c_int,
+            (self.context, digest, key, params)
+        )
+    }
+
+    /// A function that takes bytes.
+    pub(super) fn take(&self, id: c_int, data: *const u8, len: usize) -> c_int {
+        call!(self.implementation, id, (*mut c_void, *const u8, usize) -> c_int, (self.context, data, len))
+    }
+
+    /// A function that hands out bytes.
+    pub(super) fn give(&self, id: c_int, out: *mut u8, len: *mut usize, capacity: usize) -> c_int {
+        call!(
+            self.implementation, id, (*mut c_void, *mut u8, *mut usize, usize) -> c_int,
+            (self.context, out, len, capacity)
+        )
+    }
+
+    /// A function that makes bytes of bytes.
+    pub(super) fn transform(
+        &self,
+        id: c_int,
+        out: *mut u8,
+        len: *mut usize,
+        capacity: usize,
+        data: *const u8,
+        data_len: usize,
+    ) -> c_int {
+        call!(
+            self.implementation, id,
+            (*mut c_void, *mut u8, *mut usize, usize, *const u8, usize) -> c_int,
+            (self.context, out, len, capacity, data, data_len)
+        )
+    }
+
+    /// A function without arguments.
+    pub(super) fn finish(&self, id: c_int) -> c_int {
+        call!(self.implementation, id, (*mut c_void) -> c_int, (self.context))
+    }
+
+    /// Signs a message that comes whole, in two steps: not every provider has it in one.
+    pub(super) fn digest_sign(
+        &self,
+        out: *mut u8,
+        len: *mut usize,
+        capacity: usize,
+        data: *const u8,
+        data_len: usize,
+    ) -> c_int {
+        // A call for the size must leave the message alone: it comes again.
+        if !out.is_null() && self.take(ffi::SIGNATURE_DIGEST_SIGN_UPDATE, data, data_len) == 0 {
+            return 0;
+        }
+        self.give(ffi::SIGNATURE_DIGEST_SIGN_FINAL, out, len, capacity)
+    }
+
+    /// Verifies a digest's signature.
+    pub(super) fn verify(
+        &self,
+        signature: *const u8,
+        len: usize,
+        data: *const u8,
+        data_len: usize,
+    ) -> c_int {
+        call!(
+            self.implementation, ffi::SIGNATURE_VERIFY,
+            (*mut c_void, *const u8, usize, *const u8, usize) -> c_int,
+            (self.context, signature, len, data, data_len)
+        )
+    }
+
+    /// Verifies the signature of a message that comes whole.
+    pub(super) fn digest_verify(
+        &self,
+        signature: *const u8,
+        len: usize,
+        data: *const u8,
+        data_len: usize,
+    ) -> c_int {
+        if self.take(ffi::SIGNATURE_DIGEST_VERIFY_UPDATE, data, data_len) == 0 {
+            return 0;
+        }
+        self.take(ffi::SIGNATURE_DIGEST_VERIFY_FINAL, signature, len)
+    }
+
+    /// A function on a list of parameters.
+    pub(super) fn params(&self, id: c_int, params: *mut Param) -> c_int {
+        call!(self.implementation, id, (*mut c_void, *mut Param) -> c_int, (self.context, params))
+    }
+
+    /// A function that tells which parameters there are.
+    pub(super) fn table(&self, id: c_int) -> *const Param {
+        call!(
+            self.implementation, id, (*mut c_void, *mut c_void) -> *const Param,
+            (self.context, self.implementation.context)
+        )
+    }
+}
+
+/// Has another provider encode a key of its own. `encoder`: the key type's name, and the properties that the encoder
+/// must have. `arguments`: the stream, the selection, and the caller's pass-phrase callback with its argument.
+pub(super) fn encode_foreign(
+    neighbours: &Neighbours,
+    encoder: (&CStr, &[&str]),
+    params: &mut ParamList,
+    key: &ForeignKey,
+    arguments: (*mut CoreBio, c_int, *const c_void, *mut c_void),
+) -> c_int {
+    let Some(implementation) = neighbours.find_with(ffi::OP_ENCODER, encoder.0, encoder.1) else {
+        return 0;
+    };
+    let context = call!(
+        implementation, ffi::ENCODER_NEWCTX, (*mut c_void) -> *mut c_void, (implementation.context)
+    );
+    if context.is_null() {
+        return 0;
+    }
+    params.with(|params| {
+        call!(
+            implementation, ffi::ENCODER_SET_CTX_PARAMS, (*mut c_void, *const Param) -> c_int,
+            (context, params)
+        )
+    });
+    let (output, selection, passphrase, passphrase_argument) = arguments;
+    let encoded = call!(
+        implementation, ffi::ENCODER_ENCODE,
+        (*mut c_void, *mut CoreBio, *const c_void, *const Param, c_int, *const c_void, *mut c_void) -> c_int,
+        (context, output, key.keydata, std::ptr::null(), selection, passphrase, passphrase_argument)
+    );
+    call!(implementation, ffi::ENCODER_FREECTX, (*mut c_void) -> (), (context));
+    encoded
+}

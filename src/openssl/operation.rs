@@ -1,0 +1,156 @@
+//! Operations under way: with a key of ours, or with a software key that another provider carries out.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::sync::Arc;
+
+use super::boundary;
+use super::ffi::Param;
+use super::foreign::ForeignContext;
+use super::keymgmt::Keydata;
+use crate::error::Error;
+use crate::key::KeyHandle;
+use crate::provider::Provider;
+
+/// What an operation's context of ours has to offer.
+pub(super) trait Own {
+    /// The provider that the context belongs to.
+    fn provider(&self) -> &Arc<Provider>;
+    /// A copy that goes its own way.
+    fn duplicate(&self) -> Self;
+}
+
+/// What OpenSSL's context of an operation points to.
+pub(super) struct Operation<C> {
+    pub(super) own: C,
+    pub(super) foreign: Option<ForeignContext>,
+}
+
+/// Who begins an operation.
+pub(super) enum Begin<'a> {
+    /// We do, with this key; None is the key of last time.
+    Own(Option<&'a KeyHandle>),
+    /// Another provider does, with its key object; NULL is the key of last time.
+    Foreign(*mut c_void),
+}
+
+impl<C: Own> Operation<C> {
+    pub(super) fn new(own: C) -> *mut c_void {
+        Self { own, foreign: None }.into_raw()
+    }
+
+    fn into_raw(self) -> *mut c_void {
+        Box::into_raw(Box::new(self)).cast()
+    }
+
+    /// Decides by the key who carries out the operation that begins. `foreign` makes another provider's context.
+    pub(super) fn begin<'a>(
+        &mut self,
+        key: Option<&'a Keydata>,
+        foreign: impl FnOnce(&C, &Keydata) -> Option<ForeignContext>,
+    ) -> Result<Begin<'a>, Error> {
+        match key.map(|key| (key, key.foreign())) {
+            None if self.foreign.is_some() => Ok(Begin::Foreign(std::ptr::null_mut())),
+            None => Ok(Begin::Own(None)),
+            Some((key, None)) => {
+                self.foreign = None;
+                Ok(Begin::Own(Some(&key.own)))
+            }
+            Some((key, Some(software))) => {
+                self.foreign = foreign(&self.own, key);
+                match self.foreign {
+                    Some(_) => Ok(Begin::Foreign(software.keydata)),
+                    None => Err(Error::NoSoftwareKeys),
+                }
+            }
+        }
+    }
+
+    /// Begins an operation: by `own` with a key of ours, by `theirs` with another provider's key.
+    ///
+    /// # Safety
+    /// `context` is NULL or a live context of ours, used by one thread at a time.
+    pub(super) unsafe fn init(
+        context: *mut c_void,
+        function: &CStr,
+        key: Option<&Keydata>,
+        foreign: impl FnOnce(&C, &Keydata) -> Option<ForeignContext>,
+        theirs: impl FnOnce(&ForeignContext, *mut c_void) -> c_int,
+        own: impl FnOnce(&mut C, Option<&KeyHandle>) -> Result<(), Error>,
+    ) -> c_int {
+        // SAFETY: the caller's promise.
+        let Some(operation) = (unsafe { context.cast::<Self>().as_mut() }) else {
+            return 0;
+        };
+        let core = operation.own.provider().core;
+        boundary::call(&core, function, || {
+            match (operation.begin(key, foreign)?, &operation.foreign) {
+                (Begin::Foreign(key), Some(foreign)) => Ok(theirs(foreign, key)),
+                (Begin::Own(key), _) => own(&mut operation.own, key).map(|()| 1),
+                (Begin::Foreign(_), None) => Err(Error::NoSoftwareKeys),
+            }
+        })
+    }
+
+    /// Goes on with an operation: by `own`, at the panic and error boundary, or by `theirs`.
+    ///
+    /// # Safety
+    /// As for [`Operation::init`].
+    pub(super) unsafe fn with(
+        context: *mut c_void,
+        function: &CStr,
+        theirs: impl FnOnce(&ForeignContext) -> c_int,
+        own: impl FnOnce(&mut C) -> Result<c_int, Error>,
+    ) -> c_int {
+        // SAFETY: the caller's promise.
+        let Some(operation) = (unsafe { context.cast::<Self>().as_mut() }) else {
+            return 0;
+        };
+        let core = operation.own.provider().core;
+        boundary::call(&core, function, || match &operation.foreign {
+            Some(foreign) => Ok(theirs(foreign)),
+            None => own(&mut operation.own),
+        })
+    }
+
+    /// # Safety
+    /// `context` is NULL or a live context of ours.
+    pub(super) unsafe fn params_table(
+        context: *mut c_void,
+        id: c_int,
+        own: &'static [Param],
+    ) -> *const Param {
+        // SAFETY: the caller's promise.
+        let operation = unsafe { context.cast::<Self>().as_ref() };
+        match operation.and_then(|operation| operation.foreign.as_ref()) {
+            Some(foreign) => foreign.table(id),
+            None => own.as_ptr(),
+        }
+    }
+
+    /// # Safety
+    /// `context` is NULL or a live context of ours, which no other thread is changing.
+    pub(super) unsafe fn duplicate(context: *const c_void) -> *mut c_void {
+        boundary::quietly(|| {
+            // SAFETY: the caller's promise.
+            let operation = unsafe { context.cast::<Self>().as_ref() }?;
+            let foreign = match &operation.foreign {
+                Some(foreign) => Some(foreign.duplicate()?),
+                None => None,
+            };
+            let own = operation.own.duplicate();
+            Some(Self { own, foreign }.into_raw())
+        })
+    }
+
+    /// # Safety
+    /// `context` is NULL or a live context of ours, which is given back here.
+    pub(super) unsafe fn free(context: *mut c_void) {
+        boundary::quietly(|| {
+            if !context.is_null() {
+                // SAFETY: the pointer came from `into_raw`; the caller's promise.
+                drop(unsafe { Box::from_raw(context.cast::<Self>()) });
+            }
+            Some(1)
+        });
+    }
+}
