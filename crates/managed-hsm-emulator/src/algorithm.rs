@@ -29,7 +29,8 @@ pub(crate) fn decode_base64url(text: &str) -> Option<Vec<u8>> {
 pub(crate) struct SignatureAlgorithm {
     pub(crate) name: &'static str,
     pub(crate) scheme: Scheme,
-    pub(crate) digest: Digest,
+    /// The digest that is signed. None: any bytes that there is room for.
+    pub(crate) digest: Option<Digest>,
 }
 
 /// How a digest becomes a signature.
@@ -39,6 +40,10 @@ pub(crate) enum Scheme {
     Pkcs1,
     /// RSASSA-PSS with MGF1 of the same digest and a salt as long as it.
     Pss,
+    /// PKCS#1 v1.5 padding around the caller's bytes, without a DigestInfo.
+    Pkcs1Padding,
+    /// HMAC with a symmetric key.
+    Hmac,
     /// ECDSA on one curve, the signature as r‖s.
     Ecdsa(Curve),
 }
@@ -72,12 +77,12 @@ const fn algorithm(name: &'static str, scheme: Scheme, digest: Digest) -> Signat
     SignatureAlgorithm {
         name,
         scheme,
-        digest,
+        digest: Some(digest),
     }
 }
 
-/// Every signature algorithm with an asymmetric key. RSNULL is left out: the service is reported to refuse it.
-pub(crate) const SIGNATURE_ALGORITHMS: [SignatureAlgorithm; 10] = [
+/// Every signature algorithm. RSNULL is here although the service was once reported to refuse it.
+pub(crate) const SIGNATURE_ALGORITHMS: [SignatureAlgorithm; 14] = [
     algorithm("RS256", Scheme::Pkcs1, Digest::Sha256),
     algorithm("RS384", Scheme::Pkcs1, Digest::Sha384),
     algorithm("RS512", Scheme::Pkcs1, Digest::Sha512),
@@ -88,6 +93,14 @@ pub(crate) const SIGNATURE_ALGORITHMS: [SignatureAlgorithm; 10] = [
     algorithm("ES256K", Scheme::Ecdsa(Curve::P256K), Digest::Sha256),
     algorithm("ES384", Scheme::Ecdsa(Curve::P384), Digest::Sha384),
     algorithm("ES512", Scheme::Ecdsa(Curve::P521), Digest::Sha512),
+    algorithm("HS256", Scheme::Hmac, Digest::Sha256),
+    algorithm("HS384", Scheme::Hmac, Digest::Sha384),
+    algorithm("HS512", Scheme::Hmac, Digest::Sha512),
+    SignatureAlgorithm {
+        name: "RSNULL",
+        scheme: Scheme::Pkcs1Padding,
+        digest: None,
+    },
 ];
 
 impl SignatureAlgorithm {

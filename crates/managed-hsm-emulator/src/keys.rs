@@ -4,15 +4,16 @@ use openssl::bn::{BigNum, BigNumContext};
 use openssl::ec::{EcGroup, EcKey};
 use openssl::ecdsa::EcdsaSig;
 use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::pkey_ctx::PkeyCtx;
 use openssl::rand::rand_bytes;
 use openssl::rsa::{Padding, Rsa};
-use openssl::sign::RsaPssSaltlen;
+use openssl::sign::{RsaPssSaltlen, Signer};
 use serde::{Deserialize, Serialize};
 
-use crate::algorithm::{Scheme, SignatureAlgorithm, encode_base64url};
+use crate::algorithm::{Digest, Scheme, SignatureAlgorithm, encode_base64url};
 
 /// The kind of a key, without the `-HSM` that the service shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,7 +134,7 @@ pub(crate) struct KeyMaterial {
     public: PublicMembers,
 }
 
-enum Secret {
+pub(crate) enum Secret {
     Rsa(PKey<Private>),
     Ec(Curve, EcKey<Private>),
     Oct(Vec<u8>),
@@ -146,6 +147,8 @@ pub(crate) enum KeyError {
     Incompatible,
     #[error("the digest has {0} bytes")]
     DigestLength(usize),
+    #[error("the member '{0}' can't be used")]
+    Input(&'static str),
     #[error("the key is not valid")]
     Invalid,
     #[error("{0}")]
@@ -295,7 +298,8 @@ impl KeyMaterial {
         })
     }
 
-    fn from_oct(bytes: Vec<u8>) -> Self {
+    /// A symmetric key of the bytes given.
+    pub(crate) fn from_oct(bytes: Vec<u8>) -> Self {
         Self {
             secret: Secret::Oct(bytes),
             public: PublicMembers::None,
@@ -311,6 +315,10 @@ impl KeyMaterial {
         }
     }
 
+    pub(crate) fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
     pub(crate) fn public(&self) -> &PublicMembers {
         &self.public
     }
@@ -323,12 +331,15 @@ impl KeyMaterial {
     ) -> Result<Vec<u8>, KeyError> {
         check_length(algorithm, digest)?;
         match (&self.secret, algorithm.scheme) {
-            (Secret::Rsa(key), Scheme::Pkcs1 | Scheme::Pss) => {
+            (Secret::Oct(key), Scheme::Hmac) => hmac(key, algorithm, digest),
+            (Secret::Rsa(key), Scheme::Pkcs1 | Scheme::Pss | Scheme::Pkcs1Padding) => {
                 let mut context = PkeyCtx::new(key)?;
                 context.sign_init()?;
                 set_rsa_parameters(&mut context, algorithm)?;
                 let mut signature = Vec::new();
-                context.sign_to_vec(digest, &mut signature)?;
+                context
+                    .sign_to_vec(digest, &mut signature)
+                    .map_err(|_| KeyError::Input("value"))?;
                 Ok(signature)
             }
             (Secret::Ec(curve, key), Scheme::Ecdsa(wanted)) if *curve == wanted => {
@@ -351,7 +362,11 @@ impl KeyMaterial {
     ) -> Result<bool, KeyError> {
         check_length(algorithm, digest)?;
         match (&self.secret, algorithm.scheme) {
-            (Secret::Rsa(key), Scheme::Pkcs1 | Scheme::Pss) => {
+            (Secret::Oct(key), Scheme::Hmac) => {
+                let expected = hmac(key, algorithm, digest)?;
+                Ok(expected.len() == signature.len() && openssl::memcmp::eq(&expected, signature))
+            }
+            (Secret::Rsa(key), Scheme::Pkcs1 | Scheme::Pss | Scheme::Pkcs1Padding) => {
                 let mut context = PkeyCtx::new(key)?;
                 context.verify_init()?;
                 set_rsa_parameters(&mut context, algorithm)?;
@@ -375,18 +390,32 @@ impl KeyMaterial {
 }
 
 fn check_length(algorithm: SignatureAlgorithm, digest: &[u8]) -> Result<(), KeyError> {
-    if digest.len() == algorithm.digest.bytes() {
-        Ok(())
-    } else {
-        Err(KeyError::DigestLength(digest.len()))
+    match algorithm.digest {
+        Some(required) if digest.len() != required.bytes() => {
+            Err(KeyError::DigestLength(digest.len()))
+        }
+        _ => Ok(()),
     }
+}
+
+/// RFC 2104, over the value as it was given.
+fn hmac(key: &[u8], algorithm: SignatureAlgorithm, value: &[u8]) -> Result<Vec<u8>, KeyError> {
+    let digest = match algorithm.digest {
+        Some(Digest::Sha384) => MessageDigest::sha384(),
+        Some(Digest::Sha512) => MessageDigest::sha512(),
+        _ => MessageDigest::sha256(),
+    };
+    let key = PKey::hmac(key)?;
+    Ok(Signer::new(digest, &key)?.sign_oneshot_to_vec(value)?)
 }
 
 fn set_rsa_parameters(
     context: &mut PkeyCtx<Private>,
     algorithm: SignatureAlgorithm,
 ) -> Result<(), ErrorStack> {
-    let md = algorithm.digest.md();
+    let Some(md) = algorithm.digest.map(Digest::md) else {
+        return context.set_rsa_padding(Padding::PKCS1);
+    };
     if algorithm.scheme == Scheme::Pss {
         context.set_rsa_padding(Padding::PKCS1_PSS)?;
         context.set_signature_md(md)?;
@@ -414,7 +443,7 @@ mod tests {
             KeyMaterial::generate_oct(256).unwrap(),
         ];
         for algorithm in SIGNATURE_ALGORITHMS {
-            let digest = vec![0xa5; algorithm.digest.bytes()];
+            let digest = vec![0xa5; algorithm.digest.map_or(36, Digest::bytes)];
             let mut fitting = 0;
             for key in &keys {
                 let signature = match key.sign(algorithm, &digest) {
@@ -429,10 +458,13 @@ mod tests {
                 assert!(!key.verify(algorithm, &digest, &forged).unwrap());
                 assert!(!key.verify(algorithm, &digest, &signature[1..]).unwrap());
                 assert!(!key.verify(algorithm, &digest, b"").unwrap());
-                assert!(matches!(
-                    key.sign(algorithm, &digest[1..]),
-                    Err(KeyError::DigestLength(_))
-                ));
+                assert_eq!(
+                    matches!(
+                        key.sign(algorithm, &digest[1..]),
+                        Err(KeyError::DigestLength(_))
+                    ),
+                    algorithm.digest.is_some()
+                );
             }
             assert_eq!(fitting, 1, "{}", algorithm.name);
         }

@@ -11,6 +11,7 @@ mod algorithm;
 mod api;
 mod clock;
 mod data_dir;
+mod encryption;
 mod endpoint;
 mod error;
 mod keys;

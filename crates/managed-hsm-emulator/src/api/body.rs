@@ -105,6 +105,19 @@ pub(super) struct OperationResult<T> {
 }
 
 #[derive(Serialize)]
+pub(super) struct EncryptionResult {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) aad: Option<String>,
+    pub(super) alg: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) iv: Option<String>,
+    pub(super) kid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tag: Option<String>,
+    pub(super) value: String,
+}
+
+#[derive(Serialize)]
 pub(super) struct RandomResult {
     pub(super) value: String,
 }
@@ -258,6 +271,7 @@ pub(super) struct PrivateJwk {
     pub(super) dp: Option<String>,
     pub(super) dq: Option<String>,
     pub(super) qi: Option<String>,
+    pub(super) k: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -265,6 +279,9 @@ pub(super) struct OperationRequest {
     pub(super) alg: Option<String>,
     pub(super) value: Option<String>,
     pub(super) digest: Option<String>,
+    pub(super) iv: Option<String>,
+    pub(super) aad: Option<String>,
+    pub(super) tag: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -20,7 +20,7 @@ pub(super) fn import(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     let material = match kind {
         KeyType::Rsa => rsa(&jwk)?,
         KeyType::Ec => ec(&jwk)?,
-        KeyType::Oct => return Err(unconfirmed::key_type(kty)),
+        KeyType::Oct => oct(&jwk)?,
     };
     let metadata = new_metadata(kind, jwk.key_ops, request.attributes.as_ref(), request.tags)?;
     add(call, name, material, metadata)
@@ -54,6 +54,16 @@ fn ec(jwk: &PrivateJwk) -> Result<KeyMaterial, Failure> {
     let y = member("y", jwk.y.as_deref())?;
     let d = member("d", jwk.d.as_deref())?;
     KeyMaterial::import_ec(curve, &x, &y, &d).map_err(|error| refused(&error))
+}
+
+fn oct(jwk: &PrivateJwk) -> Result<KeyMaterial, Failure> {
+    let bytes = member("k", jwk.k.as_deref())?;
+    match bytes.len() {
+        16 | 24 | 32 => Ok(KeyMaterial::from_oct(bytes)),
+        other => Err(Failure::invalid_key_size(
+            i64::try_from(other * 8).unwrap_or(i64::MAX),
+        )),
+    }
 }
 
 fn refused(error: &KeyError) -> Failure {

@@ -157,6 +157,10 @@ fn dispatch(hsm: &Hsm, parts: &Parts, body: &Bytes) -> Result<Reply, Failure> {
                 KeyAction::Rotate => keys::rotate(&call, &name),
                 KeyAction::Sign => operations::sign(&call, &name, version),
                 KeyAction::Verify => operations::verify(&call, &name, version),
+                KeyAction::Encrypt => operations::encrypt(&call, &name, version),
+                KeyAction::Decrypt => operations::decrypt(&call, &name, version),
+                KeyAction::WrapKey => operations::wrap_key(&call, &name, version),
+                KeyAction::UnwrapKey => operations::unwrap_key(&call, &name, version),
             }
         }
     }

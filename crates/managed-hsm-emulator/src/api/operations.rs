@@ -1,17 +1,20 @@
-//! Operations with a key's secret: sign and verify; and random bytes.
+//! Operations with a key's secret: sign and verify, encrypt and decrypt, wrap and unwrap; and random bytes.
 
 use std::sync::Arc;
 
 use openssl::rand::rand_bytes;
 
 use super::Call;
-use super::body::{OperationRequest, OperationResult, RandomRequest, RandomResult, version_url};
+use super::body::{
+    EncryptionResult, OperationRequest, OperationResult, RandomRequest, RandomResult, version_url,
+};
 use super::failure::Failure;
 use super::keys::missing;
 use super::reply::Reply;
 use super::unconfirmed;
-use crate::algorithm::{SignatureAlgorithm, decode_base64url, encode_base64url};
+use crate::algorithm::{Digest, SignatureAlgorithm, decode_base64url, encode_base64url};
 use crate::clock::unix_seconds;
+use crate::encryption::{self, Ciphertext, EncryptionAlgorithm};
 use crate::keys::KeyError;
 use crate::store::{Key, KeyVersion, Metadata};
 
@@ -42,6 +45,120 @@ pub(super) fn verify(call: &Call<'_>, name: &str, version: Option<&str>) -> Resu
         kid: version_url(call.host, &key, &version),
         value,
     })
+}
+
+pub(super) fn encrypt(
+    call: &Call<'_>,
+    name: &str,
+    version: Option<&str>,
+) -> Result<Reply, Failure> {
+    encrypting(
+        call,
+        name,
+        version,
+        "encrypt",
+        EncryptionAlgorithm::encrypts,
+    )
+}
+
+pub(super) fn wrap_key(
+    call: &Call<'_>,
+    name: &str,
+    version: Option<&str>,
+) -> Result<Reply, Failure> {
+    encrypting(call, name, version, "wrapKey", EncryptionAlgorithm::wraps)
+}
+
+pub(super) fn decrypt(
+    call: &Call<'_>,
+    name: &str,
+    version: Option<&str>,
+) -> Result<Reply, Failure> {
+    decrypting(
+        call,
+        name,
+        version,
+        "decrypt",
+        EncryptionAlgorithm::encrypts,
+    )
+}
+
+pub(super) fn unwrap_key(
+    call: &Call<'_>,
+    name: &str,
+    version: Option<&str>,
+) -> Result<Reply, Failure> {
+    decrypting(call, name, version, "unwrapKey", EncryptionAlgorithm::wraps)
+}
+
+fn encrypting(
+    call: &Call<'_>,
+    name: &str,
+    version: Option<&str>,
+    operation: &str,
+    is_for_it: fn(EncryptionAlgorithm) -> bool,
+) -> Result<Reply, Failure> {
+    let request: OperationRequest = call.parse()?;
+    let (key, version) = usable(call, name, version, operation)?;
+    let algorithm = encryption_algorithm(&request, is_for_it)?;
+    let plaintext = binary("value", request.value.as_deref())?;
+    let iv = optional("iv", request.iv.as_deref())?;
+    let aad = optional("aad", request.aad.as_deref())?;
+    let encrypted = encryption::encrypt(&version.material, algorithm, &plaintext, iv, aad);
+    let encrypted = encrypted.map_err(|error| not_done(&error, algorithm, &version))?;
+    Reply::ok(&EncryptionResult {
+        aad: encrypted.aad.as_deref().map(encode_base64url),
+        alg: algorithm.name,
+        iv: encrypted.iv.as_deref().map(encode_base64url),
+        kid: version_url(call.host, &key, &version),
+        tag: encrypted.tag.as_deref().map(encode_base64url),
+        value: encode_base64url(&encrypted.value),
+    })
+}
+
+fn decrypting(
+    call: &Call<'_>,
+    name: &str,
+    version: Option<&str>,
+    operation: &str,
+    is_for_it: fn(EncryptionAlgorithm) -> bool,
+) -> Result<Reply, Failure> {
+    let request: OperationRequest = call.parse()?;
+    let (key, version) = usable(call, name, version, operation)?;
+    let algorithm = encryption_algorithm(&request, is_for_it)?;
+    let ciphertext = Ciphertext {
+        value: binary("value", request.value.as_deref())?,
+        iv: optional("iv", request.iv.as_deref())?,
+        aad: optional("aad", request.aad.as_deref())?,
+        tag: optional("tag", request.tag.as_deref())?,
+    };
+    let decrypted = encryption::decrypt(&version.material, algorithm, ciphertext);
+    let plaintext = decrypted.map_err(|error| not_done(&error, algorithm, &version))?;
+    Reply::ok(&OperationResult {
+        alg: algorithm.name,
+        kid: version_url(call.host, &key, &version),
+        value: encode_base64url(&plaintext),
+    })
+}
+
+fn encryption_algorithm(
+    request: &OperationRequest,
+    is_for_it: fn(EncryptionAlgorithm) -> bool,
+) -> Result<EncryptionAlgorithm, Failure> {
+    let name = named_algorithm(request)?;
+    EncryptionAlgorithm::by_name(name)
+        .filter(|algorithm| is_for_it(*algorithm))
+        .ok_or_else(|| unconfirmed::algorithm(name))
+}
+
+fn not_done(error: &KeyError, algorithm: EncryptionAlgorithm, version: &KeyVersion) -> Failure {
+    match error {
+        KeyError::Input(member) => unconfirmed::not_usable(member, algorithm.name),
+        KeyError::Incompatible => {
+            unconfirmed::incompatible_encryption(algorithm.name, version.metadata.kind.name())
+        }
+        _ => openssl_failed(error, algorithm.name),
+    }
 }
 
 pub(super) fn random(call: &Call<'_>) -> Result<Reply, Failure> {
@@ -81,7 +198,7 @@ fn permitted(metadata: &Metadata, operation: &str, now: i64) -> Result<(), Failu
         return Err(unconfirmed::disabled(operation));
     }
     // Outside its dates a key still does what makes old data readable and old signatures checkable.
-    if operation == "verify" {
+    if ["verify", "decrypt", "unwrapKey"].contains(&operation) {
         return Ok(());
     }
     if metadata.nbf.is_some_and(|nbf| now < nbf) {
@@ -94,11 +211,17 @@ fn permitted(metadata: &Metadata, operation: &str, now: i64) -> Result<(), Failu
 }
 
 fn algorithm(request: &OperationRequest) -> Result<SignatureAlgorithm, Failure> {
-    let name = request
-        .alg
-        .as_deref()
-        .ok_or_else(|| unconfirmed::missing_member("alg"))?;
+    let name = named_algorithm(request)?;
     SignatureAlgorithm::by_name(name).ok_or_else(|| unconfirmed::algorithm(name))
+}
+
+fn named_algorithm(request: &OperationRequest) -> Result<&str, Failure> {
+    let name = request.alg.as_deref();
+    name.ok_or_else(|| unconfirmed::missing_member("alg"))
+}
+
+fn optional(member: &str, value: Option<&str>) -> Result<Option<Vec<u8>>, Failure> {
+    value.map(|text| binary(member, Some(text))).transpose()
 }
 
 fn binary(member: &str, value: Option<&str>) -> Result<Vec<u8>, Failure> {
@@ -114,16 +237,20 @@ fn failed(
 ) -> Failure {
     match error {
         KeyError::DigestLength(length) => {
-            unconfirmed::digest_length(member, *length, algorithm.name, algorithm.digest.bytes())
+            let required = algorithm.digest.map_or(0, Digest::bytes);
+            unconfirmed::digest_length(member, *length, algorithm.name, required)
         }
         KeyError::Incompatible => {
             unconfirmed::incompatible(algorithm.name, version.metadata.kind.name())
         }
-        KeyError::Invalid | KeyError::OpenSsl(_) => {
-            crate::log::event(format_args!("{} failed: {error}", algorithm.name));
-            unconfirmed::internal("OpenSSL refused the operation; the emulator's log says why")
-        }
+        KeyError::Input(member) => unconfirmed::not_usable(member, algorithm.name),
+        KeyError::Invalid | KeyError::OpenSsl(_) => openssl_failed(error, algorithm.name),
     }
+}
+
+fn openssl_failed(error: &KeyError, algorithm: &str) -> Failure {
+    crate::log::event(format_args!("{algorithm} failed: {error}"));
+    unconfirmed::internal("OpenSSL refused the operation; the emulator's log says why")
 }
 
 #[cfg(test)]
@@ -150,6 +277,11 @@ mod tests {
         assert!(permitted(&metadata, "verify", 99).is_ok());
         assert!(permitted(&metadata, "verify", 200).is_ok());
         assert!(permitted(&metadata, "decrypt", 150).is_err());
+        let decrypting = Metadata {
+            key_ops: vec!["decrypt".to_owned()],
+            ..metadata.clone()
+        };
+        assert!(permitted(&decrypting, "decrypt", 200).is_ok());
         let disabled = Metadata {
             enabled: false,
             ..metadata

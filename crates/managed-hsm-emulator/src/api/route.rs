@@ -51,6 +51,10 @@ pub(super) enum KeyAction {
     Rotate,
     Sign,
     Verify,
+    Encrypt,
+    Decrypt,
+    WrapKey,
+    UnwrapKey,
 }
 
 impl Route {
@@ -114,6 +118,10 @@ fn operation(action: &str) -> Result<KeyAction, Failure> {
     match action {
         "sign" => Ok(KeyAction::Sign),
         "verify" => Ok(KeyAction::Verify),
+        "encrypt" => Ok(KeyAction::Encrypt),
+        "decrypt" => Ok(KeyAction::Decrypt),
+        "wrapkey" => Ok(KeyAction::WrapKey),
+        "unwrapkey" => Ok(KeyAction::UnwrapKey),
         other => Err(Failure::action_not_supported(other)),
     }
 }

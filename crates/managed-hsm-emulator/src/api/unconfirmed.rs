@@ -131,6 +131,18 @@ pub(super) fn incompatible(algorithm: &str, kty: &str) -> Failure {
     ))
 }
 
+pub(super) fn incompatible_encryption(algorithm: &str, kty: &str) -> Failure {
+    Failure::bad_parameter(format!(
+        "Key and encryption algorithm are incompatible. Key of type '{kty}', or of this size, cannot be used with {algorithm}."
+    ))
+}
+
+pub(super) fn not_usable(member: &str, algorithm: &str) -> Failure {
+    Failure::bad_parameter(format!(
+        "Property '{member}' cannot be used with {algorithm} and this key."
+    ))
+}
+
 pub(super) fn digest_length(
     member: &str,
     length: usize,

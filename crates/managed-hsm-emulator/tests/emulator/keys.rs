@@ -196,9 +196,9 @@ async fn nonsense_is_refused_with_an_error_that_says_what_is_wrong() {
         (
             "POST",
             "/keys/k/encrypt",
-            Some(json!({})),
-            400,
-            "action 'encrypt' not supported",
+            Some(json!({"alg": "A256GCM", "value": "AA"})),
+            403,
+            "Operation encrypt is not permitted on this key",
         ),
         ("GET", "/keys?maxresults=0", None, 400, "maxresults"),
         ("GET", "/keys?$skiptoken=%ff", None, 400, "skiptoken"),
