@@ -68,6 +68,10 @@ impl Options {
         Ok(())
     }
 
+    pub(crate) fn set_bits(&mut self, bits: i64) {
+        self.bits = Some(bits);
+    }
+
     /// Takes the curve of another key as the curve of the new one, unless one is named.
     pub(crate) fn set_template(&mut self, group: Option<String>) {
         self.group = self.group.take().or(group);
@@ -222,5 +226,9 @@ pub(crate) mod tables {
     pub(crate) static RSA: &[Param] =
         with_ours! { BITS => PARAM_UNSIGNED_INTEGER, RSA_E => PARAM_UNSIGNED_INTEGER };
     pub(crate) static EC: &[Param] = with_ours! { GROUP => PARAM_UTF8_STRING };
+    pub(crate) static SECRET: &[Param] = with_ours! {
+        BITS => PARAM_UNSIGNED_INTEGER,
+        c"key-length" => PARAM_UNSIGNED_INTEGER
+    };
     pub(crate) static AES: &[Param] = with_ours! { BITS => PARAM_UNSIGNED_INTEGER };
 }

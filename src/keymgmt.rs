@@ -21,6 +21,10 @@ const QX: &CStr = c"qx";
 const QY: &CStr = c"qy";
 const POINT_FORMAT: &CStr = c"point-format";
 const ENCODING: &CStr = c"encoding";
+const INCLUDE_PUBLIC: &CStr = c"include-public";
+
+/// The longest wrapped key that programs are told to make room for, in bytes.
+const MAX_WRAPPED: i64 = 4096;
 
 /// Whether the handle has all that is selected.
 pub(crate) fn has(handle: &KeyHandle, selection: i32) -> bool {
@@ -123,7 +127,7 @@ pub(crate) fn export(handle: &KeyHandle, selection: i32) -> Option<ParamList> {
 pub(crate) fn get_params(handle: &KeyHandle, params: &mut ParamsOut<'_>) -> Result<(), Error> {
     let key = handle.require()?;
     if key.public == PublicKey::Aes {
-        return Ok(());
+        return params.set_integer(MAX_SIZE, MAX_WRAPPED);
     }
     params.set_utf8(DEFAULT_DIGEST, c"SHA256")?;
     params.set_integer(MAX_SIZE, key.public.max_signature_len() as i64)?;
@@ -150,12 +154,34 @@ pub(crate) fn get_params(handle: &KeyHandle, params: &mut ParamsOut<'_>) -> Resu
     }
 }
 
+/// Takes settings of how a key is written. A key of ours can't be changed: what it is already is accepted, and so is whether
+/// private keys are written with their public part, which a key file has neither of.
+pub(crate) fn set_params(handle: &KeyHandle, params: ParamsIn<'_>) -> Result<(), Error> {
+    handle.require()?;
+    let only = |key: &CStr, allowed: &str| match params.utf8(key)? {
+        Some(value) if value != allowed => Err(Error::unsupported(
+            format!("'{value}' as {}", key.to_string_lossy()),
+            format!("leave it at '{allowed}'"),
+        )),
+        _ => Ok(()),
+    };
+    only(POINT_FORMAT, "uncompressed")?;
+    only(ENCODING, "named_curve")?;
+    match params.octets(ENCODED_PUB)? {
+        Some(_) => Err(Error::InvalidKey(
+            "the public part of a key in the HSM can't be set".to_owned(),
+        )),
+        None => Ok(()),
+    }
+}
+
 /// Tables of the parameters above.
 pub(crate) mod tables {
     use super::*;
     use crate::openssl::ffi::Param;
     use crate::openssl::params::descriptors;
 
+    pub(crate) static AES_GETTABLE: &[Param] = descriptors! { MAX_SIZE => PARAM_INTEGER };
     pub(crate) static RSA_GETTABLE: &[Param] = descriptors! {
         BITS => PARAM_INTEGER,
         SECURITY_BITS => PARAM_INTEGER,
@@ -188,9 +214,12 @@ pub(crate) mod tables {
     pub(crate) static EC_DOMAIN: &[Param] = descriptors! {
         GROUP => PARAM_UTF8_STRING,
     };
-    /// Of software keys that another provider holds for us: a TLS peer's public key goes in this way.
+    /// Most matter to software keys that another provider holds for us: a TLS peer's public key goes in this way.
     pub(crate) static SETTABLE: &[Param] = descriptors! {
         ENCODED_PUB => PARAM_OCTET_STRING,
+        POINT_FORMAT => PARAM_UTF8_STRING,
+        ENCODING => PARAM_UTF8_STRING,
+        INCLUDE_PUBLIC => PARAM_INTEGER,
     };
     pub(crate) static NOTHING: &[Param] = descriptors! {};
 }

@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 mod asym_cipher;
+mod cipher;
 mod configuration;
 mod decoder;
 mod der;
@@ -23,4 +24,5 @@ mod provider;
 mod rsa;
 mod self_test;
 mod signature;
+mod skey;
 mod store;

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_int};
 
 use super::ffi::{self, Algorithm, Dispatch};
-use super::{asym_cipher, decoder, encoder, keymgmt, rand, signature, store};
+use super::{asym_cipher, cipher, decoder, encoder, keymgmt, rand, signature, skeymgmt, store};
 use crate::digest::DIGESTS;
 
 const RSA: &CStr = c"RSA:rsaEncryption:1.2.840.113549.1.1.1";
@@ -400,6 +400,43 @@ static STORE: &[Algorithm] = &[
     Algorithm::END,
 ];
 
+static SKEYMGMT: &[Algorithm] = &[
+    algorithm(
+        AES,
+        PROPERTIES,
+        skeymgmt::AES,
+        c"AES keys in Azure Managed HSM",
+    ),
+    Algorithm::END,
+];
+
+macro_rules! cipher {
+    ($mode:ident, $bits:literal, $names:literal) => {
+        algorithm(
+            $names,
+            PROPERTIES,
+            functions!(cipher::table::<{ cipher::$mode }, $bits>()),
+            c"AES by Azure Managed HSM",
+        )
+    };
+}
+
+static CIPHER: &[Algorithm] = &[
+    cipher!(WRAP, 128, c"AES-128-WRAP:id-aes128-wrap:AES128-WRAP:2.16.840.1.101.3.4.1.5"),
+    cipher!(WRAP, 192, c"AES-192-WRAP:id-aes192-wrap:AES192-WRAP:2.16.840.1.101.3.4.1.25"),
+    cipher!(WRAP, 256, c"AES-256-WRAP:id-aes256-wrap:AES256-WRAP:2.16.840.1.101.3.4.1.45"),
+    cipher!(WRAP_PAD, 128, c"AES-128-WRAP-PAD:id-aes128-wrap-pad:AES128-WRAP-PAD:2.16.840.1.101.3.4.1.8"),
+    cipher!(WRAP_PAD, 192, c"AES-192-WRAP-PAD:id-aes192-wrap-pad:AES192-WRAP-PAD:2.16.840.1.101.3.4.1.28"),
+    cipher!(WRAP_PAD, 256, c"AES-256-WRAP-PAD:id-aes256-wrap-pad:AES256-WRAP-PAD:2.16.840.1.101.3.4.1.48"),
+    cipher!(CBC, 128, c"AES-128-CBC:AES128:2.16.840.1.101.3.4.1.2"),
+    cipher!(CBC, 192, c"AES-192-CBC:AES192:2.16.840.1.101.3.4.1.22"),
+    cipher!(CBC, 256, c"AES-256-CBC:AES256:2.16.840.1.101.3.4.1.42"),
+    cipher!(GCM, 128, c"AES-128-GCM:id-aes128-GCM:2.16.840.1.101.3.4.1.6"),
+    cipher!(GCM, 192, c"AES-192-GCM:id-aes192-GCM:2.16.840.1.101.3.4.1.26"),
+    cipher!(GCM, 256, c"AES-256-GCM:id-aes256-GCM:2.16.840.1.101.3.4.1.46"),
+    Algorithm::END,
+];
+
 static RAND: &[Algorithm] = &[
     algorithm(
         c"AKV-RANDOM",
@@ -421,6 +458,9 @@ pub(super) fn of_operation(
         ffi::OP_SIGNATURE if core_version >= (3, 4) => Some(SIGNATURE_3_4),
         ffi::OP_SIGNATURE => Some(SIGNATURE),
         ffi::OP_ASYM_CIPHER => Some(ASYM_CIPHER),
+        // Older releases have no keys that such ciphers would be for.
+        ffi::OP_SKEYMGMT => Some(SKEYMGMT),
+        ffi::OP_CIPHER if core_version >= (3, 5) => Some(CIPHER),
         ffi::OP_ENCODER => Some(ENCODER),
         ffi::OP_DECODER => Some(DECODER),
         ffi::OP_STORE => Some(STORE),

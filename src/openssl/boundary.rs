@@ -35,6 +35,12 @@ impl Returned for *const Param {
     }
 }
 
+impl Returned for *const std::ffi::c_char {
+    fn failure() -> Self {
+        std::ptr::null()
+    }
+}
+
 impl Returned for *mut c_void {
     fn failure() -> Self {
         std::ptr::null_mut()
@@ -154,8 +160,10 @@ impl Output {
                 available: self.capacity,
             });
         }
-        // SAFETY: `new`'s caller promised `capacity` writable bytes, and `value` is no longer than that.
-        unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), self.data, value.len()) };
+        if !value.is_empty() {
+            // SAFETY: `new`'s caller promised `capacity` writable bytes, and `value` is no longer than that.
+            unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), self.data, value.len()) };
+        }
         self.set_len(value.len());
         Ok(())
     }

@@ -121,7 +121,7 @@ unsafe extern "C" fn set_ctx_params(context: *mut c_void, params: *const Param) 
         // SAFETY: OpenSSL passes a parameter list or NULL.
         let params = unsafe { ParamsIn::new(params) };
         let text = |key| -> Result<Option<CString>, Error> {
-            let text = params.utf8(key)?;
+            let text = params.nullable_utf8(key)?;
             Ok(text.map(|text| CString::new(text).unwrap_or_default()))
         };
         encoder.cipher = text(CIPHER)?.or(encoder.cipher.take());

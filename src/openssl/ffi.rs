@@ -92,10 +92,12 @@ pub(crate) const PARAM_OCTET_PTR: c_uint = 7;
 pub(crate) const PARAM_UNMODIFIED: usize = usize::MAX;
 
 pub(crate) const OP_RAND: c_int = 5;
+pub(crate) const OP_CIPHER: c_int = 2;
 pub(crate) const OP_KEYMGMT: c_int = 10;
 pub(crate) const OP_KEYEXCH: c_int = 11;
 pub(crate) const OP_SIGNATURE: c_int = 12;
 pub(crate) const OP_ASYM_CIPHER: c_int = 13;
+pub(crate) const OP_SKEYMGMT: c_int = 15;
 pub(crate) const OP_ENCODER: c_int = 20;
 pub(crate) const OP_DECODER: c_int = 21;
 pub(crate) const OP_STORE: c_int = 22;
@@ -228,6 +230,32 @@ pub(crate) const ENCODER_SET_CTX_PARAMS: c_int = 5;
 pub(crate) const ENCODER_SETTABLE_CTX_PARAMS: c_int = 6;
 pub(crate) const ENCODER_DOES_SELECTION: c_int = 10;
 pub(crate) const ENCODER_ENCODE: c_int = 11;
+
+pub(crate) const CIPHER_NEWCTX: c_int = 1;
+pub(crate) const CIPHER_ENCRYPT_INIT: c_int = 2;
+pub(crate) const CIPHER_DECRYPT_INIT: c_int = 3;
+pub(crate) const CIPHER_UPDATE: c_int = 4;
+pub(crate) const CIPHER_FINAL: c_int = 5;
+pub(crate) const CIPHER_CIPHER: c_int = 6;
+pub(crate) const CIPHER_FREECTX: c_int = 7;
+pub(crate) const CIPHER_DUPCTX: c_int = 8;
+pub(crate) const CIPHER_GET_PARAMS: c_int = 9;
+pub(crate) const CIPHER_GET_CTX_PARAMS: c_int = 10;
+pub(crate) const CIPHER_SET_CTX_PARAMS: c_int = 11;
+pub(crate) const CIPHER_GETTABLE_PARAMS: c_int = 12;
+pub(crate) const CIPHER_GETTABLE_CTX_PARAMS: c_int = 13;
+pub(crate) const CIPHER_SETTABLE_CTX_PARAMS: c_int = 14;
+pub(crate) const CIPHER_ENCRYPT_SKEY_INIT: c_int = 19;
+pub(crate) const CIPHER_DECRYPT_SKEY_INIT: c_int = 20;
+
+pub(crate) const SKEYMGMT_SELECT_SECRET_KEY: c_int = 2;
+pub(crate) const SKEYMGMT_FREE: c_int = 1;
+pub(crate) const SKEYMGMT_IMPORT: c_int = 2;
+pub(crate) const SKEYMGMT_EXPORT: c_int = 3;
+pub(crate) const SKEYMGMT_GENERATE: c_int = 4;
+pub(crate) const SKEYMGMT_GET_KEY_ID: c_int = 5;
+pub(crate) const SKEYMGMT_IMP_SETTABLE_PARAMS: c_int = 6;
+pub(crate) const SKEYMGMT_GEN_SETTABLE_PARAMS: c_int = 7;
 
 pub(crate) const OBJECT_NAME: c_int = 1;
 pub(crate) const OBJECT_PKEY: c_int = 2;

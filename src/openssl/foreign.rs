@@ -3,11 +3,13 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::bio::CoreBio;
 use super::boundary::Returned;
 use super::ffi::{self, Callback, Param};
 use super::neighbour::{Implementation, Neighbours};
-use super::params::ParamList;
+use super::params::{ParamList, ParamsIn};
 
 /// Calls a function of another provider's implementation: `call!(implementation, ID, (types) -> type, (arguments))`.
 /// A function that isn't there fails.
@@ -211,6 +213,10 @@ static SIGNATURE: Life = Life {
     free: ffi::SIGNATURE_FREECTX,
     duplicate: ffi::SIGNATURE_DUPCTX,
 };
+static CIPHER: Life = Life {
+    free: ffi::CIPHER_FREECTX,
+    duplicate: ffi::CIPHER_DUPCTX,
+};
 static ASYM_CIPHER: Life = Life {
     free: ffi::ASYM_CIPHER_FREECTX,
     duplicate: ffi::ASYM_CIPHER_DUPCTX,
@@ -265,6 +271,45 @@ impl ForeignContext {
             (implementation.context)
         );
         Self::wrap(implementation, context, &ASYM_CIPHER)
+    }
+
+    /// A context for encryption and decryption by the named symmetric cipher.
+    pub(super) fn cipher(neighbours: &Neighbours, algorithm: &CStr) -> Option<Self> {
+        let implementation = neighbours.find(ffi::OP_CIPHER, algorithm)?;
+        let context = call!(
+            implementation, ffi::CIPHER_NEWCTX, (*mut c_void) -> *mut c_void,
+            (implementation.context)
+        );
+        Self::wrap(implementation, context, &CIPHER)
+    }
+
+    /// Starts with the bytes of a key.
+    pub(super) fn cipher_init(
+        &self,
+        id: c_int,
+        (key, key_len): (*const u8, usize),
+        (iv, iv_len): (*const u8, usize),
+        params: *const Param,
+    ) -> c_int {
+        call!(
+            self.implementation, id,
+            (*mut c_void, *const u8, usize, *const u8, usize, *const Param) -> c_int,
+            (self.context, key, key_len, iv, iv_len, params)
+        )
+    }
+
+    /// Starts with a secret key: with its bytes, as the cipher need not know of such keys.
+    pub(super) fn secret_init(
+        &self,
+        id: c_int,
+        key: &ForeignSecretKey,
+        iv: (*const u8, usize),
+        params: *const Param,
+    ) -> c_int {
+        match key.bytes() {
+            Some(bytes) => self.cipher_init(id, (bytes.as_ptr(), bytes.len()), iv, params),
+            None => 0,
+        }
     }
 
     pub(super) fn duplicate(&self) -> Option<Self> {
@@ -384,6 +429,90 @@ impl ForeignContext {
         call!(
             self.implementation, id, (*mut c_void, *mut c_void) -> *const Param,
             (self.context, self.implementation.context)
+        )
+    }
+}
+
+/// An AES software key (`EVP_SKEY`), in another provider.
+pub(super) struct ForeignSecretKey {
+    implementation: Arc<Implementation>,
+    keydata: *mut c_void,
+}
+
+// SAFETY: key objects of a provider may be used from several threads.
+unsafe impl Send for ForeignSecretKey {}
+// SAFETY: as above.
+unsafe impl Sync for ForeignSecretKey {}
+
+impl Drop for ForeignSecretKey {
+    fn drop(&mut self) {
+        call!(self.implementation, ffi::SKEYMGMT_FREE, (*mut c_void) -> (), (self.keydata));
+    }
+}
+
+impl ForeignSecretKey {
+    pub(super) fn import(
+        neighbours: &Neighbours,
+        selection: c_int,
+        params: *const Param,
+    ) -> Option<Self> {
+        let implementation = neighbours.find(ffi::OP_SKEYMGMT, c"AES")?;
+        let keydata = call!(
+            implementation, ffi::SKEYMGMT_IMPORT, (*mut c_void, c_int, *const Param) -> *mut c_void,
+            (implementation.context, selection, params)
+        );
+        (!keydata.is_null()).then_some(Self {
+            implementation,
+            keydata,
+        })
+    }
+
+    pub(super) fn generate(neighbours: &Neighbours, params: *const Param) -> Option<Self> {
+        let implementation = neighbours.find(ffi::OP_SKEYMGMT, c"AES")?;
+        let keydata = call!(
+            implementation, ffi::SKEYMGMT_GENERATE, (*mut c_void, *const Param) -> *mut c_void,
+            (implementation.context, params)
+        );
+        (!keydata.is_null()).then_some(Self {
+            implementation,
+            keydata,
+        })
+    }
+
+    pub(super) fn export(
+        &self,
+        selection: c_int,
+        callback: Callback,
+        argument: *mut c_void,
+    ) -> c_int {
+        call!(
+            self.implementation, ffi::SKEYMGMT_EXPORT,
+            (*mut c_void, c_int, Callback, *mut c_void) -> c_int,
+            (self.keydata, selection, callback, argument)
+        )
+    }
+
+    fn bytes(&self) -> Option<Zeroizing<Vec<u8>>> {
+        unsafe extern "C" fn take(params: *const Param, bytes: *mut c_void) -> c_int {
+            // SAFETY: the argument is the one that is passed below.
+            let bytes = unsafe { &mut *bytes.cast::<Zeroizing<Vec<u8>>>() };
+            // SAFETY: another provider passes a parameter list.
+            match unsafe { ParamsIn::new(params) }.octets(c"raw-bytes") {
+                Ok(Some(found)) => {
+                    bytes.extend_from_slice(found);
+                    1
+                }
+                _ => 0,
+            }
+        }
+        let mut bytes = Zeroizing::new(Vec::with_capacity(64));
+        let argument = std::ptr::from_mut(&mut bytes).cast();
+        (self.export(ffi::SKEYMGMT_SELECT_SECRET_KEY, take, argument) != 0).then_some(bytes)
+    }
+
+    pub(super) fn key_id(&self) -> *const c_char {
+        call!(
+            self.implementation, ffi::SKEYMGMT_GET_KEY_ID, (*mut c_void) -> *const c_char, (self.keydata)
         )
     }
 }

@@ -197,15 +197,24 @@ unsafe extern "C" fn gettable<const TYPE: u8>(_context: *mut c_void) -> *const P
     match key_type(TYPE) {
         KeyType::Rsa => tables::RSA_GETTABLE,
         KeyType::Ec => tables::EC_GETTABLE,
-        KeyType::Aes => tables::NOTHING,
+        KeyType::Aes => tables::AES_GETTABLE,
     }
     .as_ptr()
 }
 
-/// Keys of ours can't be changed.
 unsafe extern "C" fn set_params(key: *mut c_void, params: *const Param) -> c_int {
     // SAFETY: OpenSSL passes our keydata.
-    boundary::quietly(|| Some(unsafe { keydata(key) }?.foreign()?.set_params(params)))
+    let Some(key) = (unsafe { keydata(key) }) else {
+        return 0;
+    };
+    boundary::call(&key.own.provider.core, c"keymgmt_set_params", || {
+        if let Some(foreign) = key.foreign() {
+            return Ok(foreign.set_params(params));
+        }
+        // SAFETY: OpenSSL passes a parameter list.
+        keymgmt::set_params(&key.own, unsafe { ParamsIn::new(params) })?;
+        Ok(1)
+    })
 }
 
 unsafe extern "C" fn settable_params(_context: *mut c_void) -> *const Param {

@@ -141,6 +141,14 @@ impl<'a> ParamsIn<'a> {
             .map_err(|_| wrong(key, "the text is not UTF-8"))
     }
 
+    /// The text of a UTF-8 parameter that may be NULL, which means none.
+    pub(crate) fn nullable_utf8(&self, key: &CStr) -> Result<Option<&'a str>, Error> {
+        match self.find(key) {
+            Some(param) if param.data.is_null() => Ok(None),
+            _ => self.utf8(key),
+        }
+    }
+
     /// The value of an integer parameter of any width.
     pub(crate) fn integer(&self, key: &CStr) -> Result<Option<i64>, Error> {
         let Some(param) = self.find(key) else {
@@ -190,6 +198,14 @@ impl<'a> ParamsIn<'a> {
         Ok(Some(unsafe {
             std::slice::from_raw_parts(param.data.cast(), param.data_size)
         }))
+    }
+
+    /// The bytes of an octet string that may be NULL, which means none.
+    pub(crate) fn nullable_octets(&self, key: &CStr) -> Result<Option<&'a [u8]>, Error> {
+        match self.find(key) {
+            Some(param) if param.data.is_null() => Ok(None),
+            _ => self.octets(key),
+        }
     }
 
     /// Whether the parameter is there as a text (and not, say, as a number).

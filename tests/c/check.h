@@ -21,6 +21,16 @@
 
 #include <unistd.h>
 
+/* Loads providers whose names are separated by commas. */
+static inline void load_providers(const char *names)
+{
+    char *copy = strdup(names);
+
+    for (char *name = strtok(copy, ","); name != NULL; name = strtok(NULL, ","))
+        CHECK(OSSL_PROVIDER_load(NULL, name) != NULL);
+    free(copy);
+}
+
 /* The key of a URI, or the end of the program. `expect`: an OSSL_STORE_INFO type, or 0. */
 static inline EVP_PKEY *load_key(OSSL_LIB_CTX *libctx, const char *uri, int expect)
 {

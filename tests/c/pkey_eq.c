@@ -236,16 +236,12 @@ static void ssl_takes_the_key(EVP_PKEY *key, X509 *certificate)
 
 int main(int argc, char **argv)
 {
-    char *providers;
     EVP_PKEY *key, *public_key, *public_copy_;
     X509 *certificate;
 
     CHECK(argc == 7);
     alarm(60);
-    providers = strdup(argv[5]);
-    for (char *name = strtok(providers, ","); name != NULL; name = strtok(NULL, ","))
-        CHECK(OSSL_PROVIDER_load(NULL, name) != NULL);
-    free(providers);
+    load_providers(argv[5]);
     if (argv[6][0] != '\0')
         CHECK(EVP_set_default_properties(NULL, argv[6]) == 1);
     key = load_key(NULL, argv[1], 0);

@@ -78,6 +78,8 @@ pub enum EncryptionAlgorithm {
     A192Kw,
     /// AES key wrap with a key of 256 bits.
     A256Kw,
+    /// AES key wrap with padding (RFC 5649) with a key of any size.
+    CkmAesKeyWrapPad,
     /// AES-GCM with a key of 128 bits; the HSM makes the 12-byte IV and a tag of 16 bytes. Encrypts only.
     A128Gcm,
     /// AES-GCM with a key of 192 bits.
@@ -108,6 +110,7 @@ impl EncryptionAlgorithm {
             Self::A128Kw => "A128KW",
             Self::A192Kw => "A192KW",
             Self::A256Kw => "A256KW",
+            Self::CkmAesKeyWrapPad => "CKM_AES_KEY_WRAP_PAD",
             Self::A128Gcm => "A128GCM",
             Self::A192Gcm => "A192GCM",
             Self::A256Gcm => "A256GCM",

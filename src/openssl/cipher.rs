@@ -1,0 +1,376 @@
+//! Dispatch tables of ciphers (provider-cipher(7)) for keys in the HSM, OpenSSL 3.5 and newer.
+//!
+//! OpenSSL may pick these for software keys too, so a context leads another provider's along until a key of ours comes.
+
+use std::ffi::{c_int, c_void};
+
+use super::boundary::{self, Output};
+use super::entry::provider;
+use super::ffi::{self, Dispatch, Param};
+use super::foreign::ForeignContext;
+use super::params::{ParamsIn, ParamsOut};
+use super::skeymgmt::{SecretKeydata, secret_keydata};
+use crate::cipher::{Cipher, Context, Mode, tables};
+use crate::error::Error;
+
+/// Modes, for the tables below.
+pub(super) const WRAP: u8 = 0;
+pub(super) const WRAP_PAD: u8 = 1;
+pub(super) const CBC: u8 = 2;
+pub(super) const GCM: u8 = 3;
+
+const fn cipher(mode: u8, bits: u32) -> Cipher {
+    let mode = match mode {
+        WRAP => Mode::Wrap,
+        WRAP_PAD => Mode::WrapPad,
+        CBC => Mode::Cbc,
+        _ => Mode::Gcm,
+    };
+    Cipher { mode, bits }
+}
+
+/// The table of a cipher.
+pub(super) const fn table<const MODE: u8, const BITS: u32>() -> [Dispatch; 17] {
+    [
+        Dispatch::new(ffi::CIPHER_NEWCTX, newctx::<MODE, BITS> as *const c_void),
+        Dispatch::new(ffi::CIPHER_FREECTX, freectx as *const c_void),
+        Dispatch::new(ffi::CIPHER_DUPCTX, dupctx as *const c_void),
+        Dispatch::new(ffi::CIPHER_ENCRYPT_INIT, encrypt_init as *const c_void),
+        Dispatch::new(ffi::CIPHER_DECRYPT_INIT, decrypt_init as *const c_void),
+        Dispatch::new(
+            ffi::CIPHER_ENCRYPT_SKEY_INIT,
+            encrypt_skey_init as *const c_void,
+        ),
+        Dispatch::new(
+            ffi::CIPHER_DECRYPT_SKEY_INIT,
+            decrypt_skey_init as *const c_void,
+        ),
+        Dispatch::new(ffi::CIPHER_UPDATE, update as *const c_void),
+        Dispatch::new(ffi::CIPHER_FINAL, finish as *const c_void),
+        Dispatch::new(ffi::CIPHER_CIPHER, one_shot as *const c_void),
+        Dispatch::new(
+            ffi::CIPHER_GET_PARAMS,
+            get_params::<MODE, BITS> as *const c_void,
+        ),
+        Dispatch::new(ffi::CIPHER_GETTABLE_PARAMS, gettable_params as *const c_void),
+        Dispatch::new(ffi::CIPHER_GET_CTX_PARAMS, get_ctx_params as *const c_void),
+        Dispatch::new(
+            ffi::CIPHER_GETTABLE_CTX_PARAMS,
+            gettable_ctx_params as *const c_void,
+        ),
+        Dispatch::new(ffi::CIPHER_SET_CTX_PARAMS, set_ctx_params as *const c_void),
+        Dispatch::new(
+            ffi::CIPHER_SETTABLE_CTX_PARAMS,
+            settable_ctx_params as *const c_void,
+        ),
+        Dispatch::END,
+    ]
+}
+
+/// What OpenSSL's context of a cipher points to.
+struct Ciphering {
+    own: Context,
+    /// The same cipher in another provider, if there is one.
+    foreign: Option<ForeignContext>,
+    /// Whether the key is one of ours.
+    is_own: bool,
+}
+
+impl Ciphering {
+    /// The other provider's context, unless the key is one of ours.
+    fn foreign(&self) -> Option<&ForeignContext> {
+        self.foreign.as_ref().filter(|_| !self.is_own)
+    }
+}
+
+/// # Safety
+/// `context` is NULL or a live context of ours, used by one thread at a time.
+unsafe fn ciphering<'a>(context: *mut c_void) -> Option<&'a mut Ciphering> {
+    // SAFETY: the caller's promise.
+    unsafe { context.cast::<Ciphering>().as_mut() }
+}
+
+unsafe extern "C" fn newctx<const MODE: u8, const BITS: u32>(context: *mut c_void) -> *mut c_void {
+    boundary::quietly(|| {
+        // SAFETY: OpenSSL passes our context back.
+        let provider = unsafe { provider(context) };
+        let name = match MODE {
+            WRAP => format!("AES-{BITS}-WRAP\0"),
+            WRAP_PAD => format!("AES-{BITS}-WRAP-PAD\0"),
+            CBC => format!("AES-{BITS}-CBC\0"),
+            _ => format!("AES-{BITS}-GCM\0"),
+        };
+        let name = std::ffi::CStr::from_bytes_with_nul(name.as_bytes()).ok()?;
+        let ciphering = Ciphering {
+            foreign: ForeignContext::cipher(&provider.neighbours, name),
+            own: Context::new(provider, cipher(MODE, BITS)),
+            is_own: false,
+        };
+        Some(Box::into_raw(Box::new(ciphering)).cast())
+    })
+}
+
+unsafe extern "C" fn freectx(context: *mut c_void) {
+    boundary::quietly(|| {
+        if !context.is_null() {
+            // SAFETY: the pointer came from `newctx` or `dupctx`, and OpenSSL gives it back once.
+            drop(unsafe { Box::from_raw(context.cast::<Ciphering>()) });
+        }
+        Some(1)
+    });
+}
+
+unsafe extern "C" fn dupctx(context: *mut c_void) -> *mut c_void {
+    boundary::quietly(|| {
+        // SAFETY: OpenSSL passes a context of ours.
+        let from = unsafe { ciphering(context) }?;
+        let foreign = match from.foreign() {
+            Some(foreign) => Some(foreign.duplicate()?),
+            None => None,
+        };
+        let copy = Ciphering {
+            own: from.own.clone(),
+            foreign,
+            is_own: from.is_own,
+        };
+        Some(Box::into_raw(Box::new(copy)).cast())
+    })
+}
+
+macro_rules! init {
+    ($raw:ident, $secret:ident, $raw_id:ident, $encrypting:literal) => {
+        unsafe extern "C" fn $raw(
+            context: *mut c_void,
+            key: *const u8,
+            key_len: usize,
+            iv: *const u8,
+            iv_len: usize,
+            params: *const Param,
+        ) -> c_int {
+            // SAFETY: OpenSSL passes a context of ours.
+            let Some(ciphering) = (unsafe { ciphering(context) }) else {
+                return 0;
+            };
+            let core = ciphering.own.provider.core;
+            boundary::call(&core, c"cipher_init", || {
+                // The bytes of a key: it is a software key. None: the key of last time, whose ever it is.
+                if !key.is_null() {
+                    ciphering.is_own = false;
+                }
+                if !ciphering.is_own {
+                    let foreign = ciphering.foreign().ok_or(Error::NoSoftwareKeys)?;
+                    let (key, iv) = ((key, key_len), (iv, iv_len));
+                    return Ok(foreign.cipher_init(ffi::$raw_id, key, iv, params));
+                }
+                // SAFETY: OpenSSL passes an IV of this length or NULL, and a parameter list or NULL.
+                let (iv, params) =
+                    unsafe { (optional_bytes(iv, iv_len), ParamsIn::new(params)) };
+                ciphering.own.init($encrypting, None, iv, params).map(|()| 1)
+            })
+        }
+
+        unsafe extern "C" fn $secret(
+            context: *mut c_void,
+            key: *mut c_void,
+            iv: *const u8,
+            iv_len: usize,
+            params: *const Param,
+        ) -> c_int {
+            // SAFETY: OpenSSL passes a context of ours, and a secret key of ours or NULL.
+            let (ciphering, key) = unsafe { (ciphering(context), secret_keydata(key)) };
+            let Some(ciphering) = ciphering else {
+                return 0;
+            };
+            let core = ciphering.own.provider.core;
+            boundary::call(&core, c"cipher_skey_init", || {
+                let key = match key {
+                    Some(SecretKeydata::Foreign(key)) => {
+                        ciphering.is_own = false;
+                        let foreign = ciphering.foreign().ok_or(Error::NoSoftwareKeys)?;
+                        let iv = (iv, iv_len);
+                        return Ok(foreign.secret_init(ffi::$raw_id, key, iv, params));
+                    }
+                    Some(SecretKeydata::Own(own)) => {
+                        ciphering.is_own = true;
+                        Some(own.key.clone())
+                    }
+                    None => None,
+                };
+                // SAFETY: OpenSSL passes an IV of this length or NULL, and a parameter list or NULL.
+                let (iv, params) =
+                    unsafe { (optional_bytes(iv, iv_len), ParamsIn::new(params)) };
+                ciphering.own.init($encrypting, key, iv, params).map(|()| 1)
+            })
+        }
+    };
+}
+
+init!(
+    encrypt_init,
+    encrypt_skey_init,
+    CIPHER_ENCRYPT_INIT,
+    true
+);
+init!(
+    decrypt_init,
+    decrypt_skey_init,
+    CIPHER_DECRYPT_INIT,
+    false
+);
+
+/// # Safety
+/// `data` is NULL or points to `len` readable bytes, for as long as `'a`.
+unsafe fn optional_bytes<'a>(data: *const u8, len: usize) -> Option<&'a [u8]> {
+    // SAFETY: the caller's promise.
+    (!data.is_null()).then(|| unsafe { boundary::bytes(data, len) })
+}
+
+/// Takes in some of the message, or additional data if there is no room for output. All of the output comes here.
+unsafe fn take(
+    context: *mut c_void,
+    id: c_int,
+    (out, len, capacity): (*mut u8, *mut usize, usize),
+    (input, input_len): (*const u8, usize),
+) -> c_int {
+    // SAFETY: the caller passes a context of ours.
+    let Some(ciphering) = (unsafe { ciphering(context) }) else {
+        return 0;
+    };
+    let core = ciphering.own.provider.core;
+    boundary::call(&core, c"cipher_update", || {
+        if let Some(foreign) = ciphering.foreign() {
+            return Ok(foreign.transform(id, out, len, capacity, input, input_len));
+        }
+        // The capacity is OpenSSL's guess of the least; what a mode gives beyond it is in EVP_EncryptInit(3).
+        let room = ciphering.own.max_output_len(input_len).max(capacity);
+        // SAFETY: OpenSSL passes readable input of this size, and output that its caller made room for.
+        let (input, mut output) = unsafe {
+            (
+                boundary::bytes(input, input_len),
+                Output::new(out, len, room),
+            )
+        };
+        if out.is_null() {
+            ciphering.own.authenticate(input)?;
+            output.asks_for_size(input_len);
+            return Ok(1);
+        }
+        output.put(&ciphering.own.update(input)?)?;
+        Ok(1)
+    })
+}
+
+unsafe extern "C" fn update(
+    context: *mut c_void,
+    out: *mut u8,
+    len: *mut usize,
+    capacity: usize,
+    input: *const u8,
+    input_len: usize,
+) -> c_int {
+    let (output, input) = ((out, len, capacity), (input, input_len));
+    // SAFETY: OpenSSL passes a context of ours.
+    unsafe { take(context, ffi::CIPHER_UPDATE, output, input) }
+}
+
+unsafe extern "C" fn one_shot(
+    context: *mut c_void,
+    out: *mut u8,
+    len: *mut usize,
+    capacity: usize,
+    input: *const u8,
+    input_len: usize,
+) -> c_int {
+    let (output, input) = ((out, len, capacity), (input, input_len));
+    // SAFETY: OpenSSL passes a context of ours.
+    unsafe { take(context, ffi::CIPHER_CIPHER, output, input) }
+}
+
+unsafe extern "C" fn finish(
+    context: *mut c_void,
+    out: *mut u8,
+    len: *mut usize,
+    capacity: usize,
+) -> c_int {
+    // SAFETY: OpenSSL passes a context of ours.
+    let Some(ciphering) = (unsafe { ciphering(context) }) else {
+        return 0;
+    };
+    let core = ciphering.own.provider.core;
+    boundary::call(&core, c"cipher_final", || {
+        if let Some(foreign) = ciphering.foreign() {
+            return Ok(foreign.give(ffi::CIPHER_FINAL, out, len, capacity));
+        }
+        // SAFETY: OpenSSL passes writable output of this size.
+        let mut output = unsafe { Output::new(out, len, capacity) };
+        output.put(&ciphering.own.finish()?)?;
+        Ok(1)
+    })
+}
+
+unsafe extern "C" fn get_params<const MODE: u8, const BITS: u32>(params: *mut Param) -> c_int {
+    boundary::quietly(|| {
+        // SAFETY: OpenSSL passes a parameter list.
+        let mut params = unsafe { ParamsOut::new(params) };
+        cipher(MODE, BITS).get_params(&mut params).ok().map(|()| 1)
+    })
+}
+
+unsafe extern "C" fn gettable_params(_provider: *mut c_void) -> *const Param {
+    tables::CIPHER.as_ptr()
+}
+
+unsafe extern "C" fn get_ctx_params(context: *mut c_void, params: *mut Param) -> c_int {
+    // SAFETY: OpenSSL passes a context of ours.
+    let Some(ciphering) = (unsafe { ciphering(context) }) else {
+        return 0;
+    };
+    let core = ciphering.own.provider.core;
+    boundary::call(&core, c"cipher_get_ctx_params", || {
+        if let Some(foreign) = ciphering.foreign() {
+            return Ok(foreign.params(ffi::CIPHER_GET_CTX_PARAMS, params));
+        }
+        // SAFETY: OpenSSL passes a parameter list.
+        ciphering.own.get_params(&mut unsafe { ParamsOut::new(params) })?;
+        Ok(1)
+    })
+}
+
+unsafe extern "C" fn set_ctx_params(context: *mut c_void, params: *const Param) -> c_int {
+    // SAFETY: OpenSSL passes a context of ours.
+    let Some(ciphering) = (unsafe { ciphering(context) }) else {
+        return 0;
+    };
+    let core = ciphering.own.provider.core;
+    boundary::call(&core, c"cipher_set_ctx_params", || {
+        // Whose key it will be may not be known yet, so both are told.
+        // SAFETY: OpenSSL passes a parameter list or NULL.
+        let own = ciphering.own.set_params(unsafe { ParamsIn::new(params) });
+        match ciphering.foreign() {
+            Some(foreign) => Ok(foreign.params(ffi::CIPHER_SET_CTX_PARAMS, params.cast_mut())),
+            None => own.map(|()| 1),
+        }
+    })
+}
+
+unsafe extern "C" fn gettable_ctx_params(
+    context: *mut c_void,
+    _provider: *mut c_void,
+) -> *const Param {
+    // SAFETY: OpenSSL passes a context of ours or NULL.
+    match unsafe { ciphering(context) }.and_then(|ciphering| ciphering.foreign()) {
+        Some(foreign) => foreign.table(ffi::CIPHER_GETTABLE_CTX_PARAMS),
+        None => tables::GETTABLE.as_ptr(),
+    }
+}
+
+unsafe extern "C" fn settable_ctx_params(
+    context: *mut c_void,
+    _provider: *mut c_void,
+) -> *const Param {
+    // SAFETY: OpenSSL passes a context of ours or NULL.
+    match unsafe { ciphering(context) }.and_then(|ciphering| ciphering.foreign()) {
+        Some(foreign) => foreign.table(ffi::CIPHER_SETTABLE_CTX_PARAMS),
+        None => tables::SETTABLE.as_ptr(),
+    }
+}

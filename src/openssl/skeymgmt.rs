@@ -1,0 +1,127 @@
+//! Dispatch table of secret key management (provider-skeymgmt(7), OpenSSL 3.5 and newer).
+
+use std::ffi::{c_char, c_int, c_void};
+
+use super::boundary;
+use super::entry::provider;
+use super::ffi::{self, Callback, Dispatch, Param};
+use super::foreign::ForeignSecretKey;
+use super::params::ParamsIn;
+use crate::error::Error;
+use crate::generation;
+use crate::skey::{SecretKey, tables};
+
+pub(super) static AES: &[Dispatch] = &[
+    Dispatch::new(ffi::SKEYMGMT_FREE, free as *const c_void),
+    Dispatch::new(ffi::SKEYMGMT_IMPORT, import as *const c_void),
+    Dispatch::new(ffi::SKEYMGMT_EXPORT, export as *const c_void),
+    Dispatch::new(ffi::SKEYMGMT_GENERATE, generate as *const c_void),
+    Dispatch::new(ffi::SKEYMGMT_GET_KEY_ID, get_key_id as *const c_void),
+    Dispatch::new(
+        ffi::SKEYMGMT_IMP_SETTABLE_PARAMS,
+        imp_settable_params as *const c_void,
+    ),
+    Dispatch::new(
+        ffi::SKEYMGMT_GEN_SETTABLE_PARAMS,
+        gen_settable_params as *const c_void,
+    ),
+    Dispatch::END,
+];
+
+/// What OpenSSL's `keydata` of a secret key points to: a key of ours, or a software key that is another provider's.
+pub(super) enum SecretKeydata {
+    Own(SecretKey),
+    Foreign(ForeignSecretKey),
+}
+
+impl SecretKeydata {
+    fn into_raw(self) -> *mut c_void {
+        Box::into_raw(Box::new(self)).cast()
+    }
+}
+
+/// The key behind a `keydata`.
+///
+/// # Safety
+/// `keydata` is NULL or came from this module, and has not been freed.
+pub(super) unsafe fn secret_keydata<'a>(keydata: *const c_void) -> Option<&'a SecretKeydata> {
+    // SAFETY: the caller's promise. A key is shared by threads, so only shared references are made of it.
+    unsafe { keydata.cast::<SecretKeydata>().as_ref() }
+}
+
+unsafe extern "C" fn free(keydata: *mut c_void) {
+    boundary::quietly(|| {
+        if !keydata.is_null() {
+            // SAFETY: the pointer came from `into_raw`, and OpenSSL gives it back once.
+            drop(unsafe { Box::from_raw(keydata.cast::<SecretKeydata>()) });
+        }
+        Some(1)
+    });
+}
+
+unsafe extern "C" fn import(
+    context: *mut c_void,
+    selection: c_int,
+    params: *const Param,
+) -> *mut c_void {
+    // SAFETY: OpenSSL passes our context back.
+    let provider = unsafe { provider(context) };
+    boundary::call(&provider.core, c"skeymgmt_import", || {
+        // SAFETY: OpenSSL passes a parameter list.
+        if let Some(own) = SecretKey::import(&provider, unsafe { ParamsIn::new(params) })? {
+            return Ok(SecretKeydata::Own(own).into_raw());
+        }
+        let foreign = ForeignSecretKey::import(&provider.neighbours, selection, params);
+        let foreign = foreign.ok_or(Error::NoSoftwareKeys)?;
+        Ok(SecretKeydata::Foreign(foreign).into_raw())
+    })
+}
+
+unsafe extern "C" fn generate(context: *mut c_void, params: *const Param) -> *mut c_void {
+    // SAFETY: OpenSSL passes our context back.
+    let provider = unsafe { provider(context) };
+    boundary::call(&provider.core, c"skeymgmt_generate", || {
+        // SAFETY: OpenSSL passes a parameter list.
+        if let Some(own) = SecretKey::generate(&provider, unsafe { ParamsIn::new(params) })? {
+            return Ok(SecretKeydata::Own(own).into_raw());
+        }
+        let foreign = ForeignSecretKey::generate(&provider.neighbours, params);
+        let foreign = foreign.ok_or_else(generation::no_name)?;
+        Ok(SecretKeydata::Foreign(foreign).into_raw())
+    })
+}
+
+/// Nobody can have the bytes of a key in the HSM.
+unsafe extern "C" fn export(
+    keydata: *mut c_void,
+    selection: c_int,
+    callback: Callback,
+    argument: *mut c_void,
+) -> c_int {
+    boundary::quietly(|| {
+        // SAFETY: OpenSSL passes our keydata.
+        match unsafe { secret_keydata(keydata) }? {
+            SecretKeydata::Own(_) => None,
+            SecretKeydata::Foreign(foreign) => Some(foreign.export(selection, callback, argument)),
+        }
+    })
+}
+
+unsafe extern "C" fn get_key_id(keydata: *mut c_void) -> *const c_char {
+    boundary::quietly(|| {
+        // SAFETY: OpenSSL passes our keydata.
+        Some(Some(match unsafe { secret_keydata(keydata) }? {
+            SecretKeydata::Own(own) => own.name.as_ptr(),
+            SecretKeydata::Foreign(foreign) => foreign.key_id(),
+        }))
+    })
+    .unwrap_or(std::ptr::null())
+}
+
+unsafe extern "C" fn imp_settable_params(_context: *mut c_void) -> *const Param {
+    tables::IMPORT.as_ptr()
+}
+
+unsafe extern "C" fn gen_settable_params(_context: *mut c_void) -> *const Param {
+    generation::tables::SECRET.as_ptr()
+}
