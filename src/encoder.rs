@@ -64,8 +64,8 @@ pub(crate) fn encode(
         (Structure::TypeSpecific, PublicKey::Ec(ec), false) => {
             ("EC PARAMETERS", der::object_identifier(ec.curve.oid))
         }
-        // Programs take this for PKCS#8 and would go on to wrap or encrypt it.
-        (Structure::PrivateKeyInfo, _, _) if form == Form::Der => {
+        // Programs take DER for the key itself, and would go on to wrap or encrypt it.
+        (Structure::PrivateKeyInfo | Structure::TypeSpecific, _, _) if form == Form::Der => {
             return Err(Error::unsupported(
                 "taking a private key out",
                 "write a key file, which holds the key's URI: openssl pkey -in <URI> -out key.pem",

@@ -43,6 +43,8 @@ pub(crate) enum Object {
 /// What is left to load.
 enum Rest {
     Nothing,
+    /// Nothing either, but OpenSSL takes a failure for the end unless there seems to be more.
+    Failure,
     Key(KeyUri),
     Listing(VecDeque<KeyItem>, KeyPages),
 }
@@ -78,10 +80,18 @@ impl Loader {
     }
 
     /// Loads the next object; None: there is no more. A key is pinned to the version that the HSM answers with. All keys of
-    /// an HSM are named page by page, and loaded one by one where keys are expected. A failure is the end.
+    /// an HSM are named page by page, and loaded one by one where keys are expected. Nothing comes after a failure.
     pub(crate) fn load(&mut self) -> Result<Option<Object>, Error> {
+        let loaded = self.next();
+        if loaded.is_err() {
+            self.rest = Some(Rest::Failure);
+        }
+        loaded
+    }
+
+    fn next(&mut self) -> Result<Option<Object>, Error> {
         match self.rest.replace(Rest::Nothing) {
-            Some(Rest::Nothing) => Ok(None),
+            Some(Rest::Nothing | Rest::Failure) => Ok(None),
             Some(Rest::Key(uri)) => self.load_key(&uri).map(|key| Some(Object::Key(key))),
             Some(Rest::Listing(items, pages)) => self.next_of_listing(items, pages),
             None => {
@@ -92,7 +102,7 @@ impl Loader {
                         Rest::Listing(VecDeque::new(), pages.map_err(Error::Hsm)?)
                     }
                 });
-                self.load()
+                self.next()
             }
         }
     }

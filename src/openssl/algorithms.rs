@@ -422,18 +422,54 @@ macro_rules! cipher {
 }
 
 static CIPHER: &[Algorithm] = &[
-    cipher!(WRAP, 128, c"AES-128-WRAP:id-aes128-wrap:AES128-WRAP:2.16.840.1.101.3.4.1.5"),
-    cipher!(WRAP, 192, c"AES-192-WRAP:id-aes192-wrap:AES192-WRAP:2.16.840.1.101.3.4.1.25"),
-    cipher!(WRAP, 256, c"AES-256-WRAP:id-aes256-wrap:AES256-WRAP:2.16.840.1.101.3.4.1.45"),
-    cipher!(WRAP_PAD, 128, c"AES-128-WRAP-PAD:id-aes128-wrap-pad:AES128-WRAP-PAD:2.16.840.1.101.3.4.1.8"),
-    cipher!(WRAP_PAD, 192, c"AES-192-WRAP-PAD:id-aes192-wrap-pad:AES192-WRAP-PAD:2.16.840.1.101.3.4.1.28"),
-    cipher!(WRAP_PAD, 256, c"AES-256-WRAP-PAD:id-aes256-wrap-pad:AES256-WRAP-PAD:2.16.840.1.101.3.4.1.48"),
+    cipher!(
+        WRAP,
+        128,
+        c"AES-128-WRAP:id-aes128-wrap:AES128-WRAP:2.16.840.1.101.3.4.1.5"
+    ),
+    cipher!(
+        WRAP,
+        192,
+        c"AES-192-WRAP:id-aes192-wrap:AES192-WRAP:2.16.840.1.101.3.4.1.25"
+    ),
+    cipher!(
+        WRAP,
+        256,
+        c"AES-256-WRAP:id-aes256-wrap:AES256-WRAP:2.16.840.1.101.3.4.1.45"
+    ),
+    cipher!(
+        WRAP_PAD,
+        128,
+        c"AES-128-WRAP-PAD:id-aes128-wrap-pad:AES128-WRAP-PAD:2.16.840.1.101.3.4.1.8"
+    ),
+    cipher!(
+        WRAP_PAD,
+        192,
+        c"AES-192-WRAP-PAD:id-aes192-wrap-pad:AES192-WRAP-PAD:2.16.840.1.101.3.4.1.28"
+    ),
+    cipher!(
+        WRAP_PAD,
+        256,
+        c"AES-256-WRAP-PAD:id-aes256-wrap-pad:AES256-WRAP-PAD:2.16.840.1.101.3.4.1.48"
+    ),
     cipher!(CBC, 128, c"AES-128-CBC:AES128:2.16.840.1.101.3.4.1.2"),
     cipher!(CBC, 192, c"AES-192-CBC:AES192:2.16.840.1.101.3.4.1.22"),
     cipher!(CBC, 256, c"AES-256-CBC:AES256:2.16.840.1.101.3.4.1.42"),
-    cipher!(GCM, 128, c"AES-128-GCM:id-aes128-GCM:2.16.840.1.101.3.4.1.6"),
-    cipher!(GCM, 192, c"AES-192-GCM:id-aes192-GCM:2.16.840.1.101.3.4.1.26"),
-    cipher!(GCM, 256, c"AES-256-GCM:id-aes256-GCM:2.16.840.1.101.3.4.1.46"),
+    cipher!(
+        GCM,
+        128,
+        c"AES-128-GCM:id-aes128-GCM:2.16.840.1.101.3.4.1.6"
+    ),
+    cipher!(
+        GCM,
+        192,
+        c"AES-192-GCM:id-aes192-GCM:2.16.840.1.101.3.4.1.26"
+    ),
+    cipher!(
+        GCM,
+        256,
+        c"AES-256-GCM:id-aes256-GCM:2.16.840.1.101.3.4.1.46"
+    ),
     Algorithm::END,
 ];
 

@@ -52,7 +52,10 @@ pub(super) const fn table<const MODE: u8, const BITS: u32>() -> [Dispatch; 17] {
             ffi::CIPHER_GET_PARAMS,
             get_params::<MODE, BITS> as *const c_void,
         ),
-        Dispatch::new(ffi::CIPHER_GETTABLE_PARAMS, gettable_params as *const c_void),
+        Dispatch::new(
+            ffi::CIPHER_GETTABLE_PARAMS,
+            gettable_params as *const c_void,
+        ),
         Dispatch::new(ffi::CIPHER_GET_CTX_PARAMS, get_ctx_params as *const c_void),
         Dispatch::new(
             ffi::CIPHER_GETTABLE_CTX_PARAMS,
@@ -163,9 +166,11 @@ macro_rules! init {
                     return Ok(foreign.cipher_init(ffi::$raw_id, key, iv, params));
                 }
                 // SAFETY: OpenSSL passes an IV of this length or NULL, and a parameter list or NULL.
-                let (iv, params) =
-                    unsafe { (optional_bytes(iv, iv_len), ParamsIn::new(params)) };
-                ciphering.own.init($encrypting, None, iv, params).map(|()| 1)
+                let (iv, params) = unsafe { (optional_bytes(iv, iv_len), ParamsIn::new(params)) };
+                ciphering
+                    .own
+                    .init($encrypting, None, iv, params)
+                    .map(|()| 1)
             })
         }
 
@@ -197,26 +202,15 @@ macro_rules! init {
                     None => None,
                 };
                 // SAFETY: OpenSSL passes an IV of this length or NULL, and a parameter list or NULL.
-                let (iv, params) =
-                    unsafe { (optional_bytes(iv, iv_len), ParamsIn::new(params)) };
+                let (iv, params) = unsafe { (optional_bytes(iv, iv_len), ParamsIn::new(params)) };
                 ciphering.own.init($encrypting, key, iv, params).map(|()| 1)
             })
         }
     };
 }
 
-init!(
-    encrypt_init,
-    encrypt_skey_init,
-    CIPHER_ENCRYPT_INIT,
-    true
-);
-init!(
-    decrypt_init,
-    decrypt_skey_init,
-    CIPHER_DECRYPT_INIT,
-    false
-);
+init!(encrypt_init, encrypt_skey_init, CIPHER_ENCRYPT_INIT, true);
+init!(decrypt_init, decrypt_skey_init, CIPHER_DECRYPT_INIT, false);
 
 /// # Safety
 /// `data` is NULL or points to `len` readable bytes, for as long as `'a`.
@@ -331,7 +325,9 @@ unsafe extern "C" fn get_ctx_params(context: *mut c_void, params: *mut Param) ->
             return Ok(foreign.params(ffi::CIPHER_GET_CTX_PARAMS, params));
         }
         // SAFETY: OpenSSL passes a parameter list.
-        ciphering.own.get_params(&mut unsafe { ParamsOut::new(params) })?;
+        ciphering
+            .own
+            .get_params(&mut unsafe { ParamsOut::new(params) })?;
         Ok(1)
     })
 }

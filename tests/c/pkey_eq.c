@@ -218,7 +218,16 @@ static void rsa_settings(EVP_PKEY *key, EVP_PKEY *public_key)
 
     /* RSA key exchange through a remote service would be a padding oracle. */
     settings = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
-    CHECK(settings != NULL && EVP_PKEY_decrypt_init(settings) != 1);
+    CHECK(settings != NULL && EVP_PKEY_decrypt_init(settings) == 1);
+    CHECK(EVP_PKEY_CTX_set_rsa_padding(settings, RSA_PKCS1_WITH_TLS_PADDING) != 1);
+    ERR_clear_error();
+    CHECK(EVP_PKEY_CTX_set_rsa_padding(settings, RSA_PKCS1_OAEP_PADDING) == 1);
+    CHECK(EVP_PKEY_CTX_get_rsa_padding(settings, &padding) > 0 && padding == RSA_PKCS1_OAEP_PADDING);
+    CHECK(EVP_PKEY_CTX_set_rsa_oaep_md(settings, EVP_sha256()) == 1);
+    CHECK(EVP_PKEY_CTX_get_rsa_oaep_md(settings, &md) > 0 && EVP_MD_is_a(md, "SHA256"));
+    CHECK(EVP_PKEY_CTX_get_rsa_mgf1_md(settings, &md) > 0 && EVP_MD_is_a(md, "SHA256"));
+    CHECK(EVP_PKEY_CTX_set_rsa_oaep_md(settings, EVP_sha512()) == 1);
+    CHECK(EVP_PKEY_decrypt(settings, signature, &length, message, sizeof(message)) != 1);
     ERR_clear_error();
     EVP_PKEY_CTX_free(settings);
 }

@@ -24,3 +24,24 @@ fn keys_and_contexts_answer_as_those_of_the_default_provider() {
         }
     }
 }
+
+#[test]
+fn signature_algorithms_take_messages_in_one_and_in_pieces() {
+    let hsm = Hsm::with_keys(&[("rsa", RSA_2048), ("ec", EC_P256)]);
+    let program = hsm.compile("message");
+    for order in ["akv_provider,default", "default,akv_provider"] {
+        for (key, algorithm) in [
+            ("rsa", "RSA-SHA256"),
+            ("rsa", "RSA-SHA384"),
+            ("rsa", "RSA-SHA2-512"),
+            ("ec", "ECDSA-SHA1"),
+            ("ec", "ECDSA-SHA256"),
+            ("ec", "ECDSA-SHA384"),
+            ("ec", "ECDSA-SHA3-512"),
+        ] {
+            if !hsm.run_or_skip(&program, &[&uri(key), algorithm, order]) {
+                return;
+            }
+        }
+    }
+}

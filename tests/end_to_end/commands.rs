@@ -48,19 +48,6 @@ fn pkey_prints_a_uri_as_a_public_key() {
 }
 
 #[test]
-fn no_command_prints_a_private_key() {
-    everywhere(|hsm, loading, _, uri| {
-        let outcome = hsm.openssl(loading, &["pkey", "-in", uri]);
-        assert!(!outcome.is_success(), "{}", outcome.text());
-        assert!(
-            !outcome.text().contains("PRIVATE KEY-----"),
-            "{}",
-            outcome.text()
-        );
-    });
-}
-
-#[test]
 fn storeutl_lists_the_key() {
     everywhere(|hsm, loading, _, uri| {
         let text = hsm.openssl(loading, &["storeutl", "-noout", uri]).text();

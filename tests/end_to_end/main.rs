@@ -3,12 +3,18 @@
 
 mod c_programs;
 mod commands;
+mod decryption;
 mod ecdsa;
 mod encodings;
 mod errors;
+mod generation;
 mod key_files;
+mod key_wrap;
 mod processes;
 mod rsa;
+mod settings;
 mod software_keys;
+mod store;
 mod support;
 mod tls;
+mod written_keys;

@@ -1,12 +1,20 @@
 //! What every test needs: an emulator of its own with keys in it, and `openssl` run with the provider.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use tempfile::TempDir;
+
+/// A root file system whose programs, `openssl` and its libraries above all, take the place of this machine's: the
+/// version matrix sets it. The test's folder and the built files are seen there under the same paths.
+const ROOT: &str = "AKV_TEST_ROOT";
+
+/// A file that gets a line for each check that could not run.
+const SKIPS: &str = "AKV_TEST_SKIPS";
 
 /// Longest time that a program may take; more is a hang.
 const TIME_LIMIT_SECONDS: &str = "120";
@@ -36,6 +44,8 @@ pub(crate) const LOADINGS: [Loading; 4] = [
 
 /// An RSA key to create.
 pub(crate) const RSA_2048: &str = r#"{"kty":"RSA-HSM","key_size":2048}"#;
+/// An AES key to create.
+pub(crate) const AES_256: &str = r#"{"kty":"oct-HSM","key_size":256}"#;
 /// An EC key to create.
 pub(crate) const EC_P256: &str = r#"{"kty":"EC-HSM","crv":"P-256"}"#;
 
@@ -53,6 +63,29 @@ fn built(name: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// Says that a check can't run here, and why.
+pub(crate) fn skip(reason: &str) {
+    eprintln!("SKIPPED: {reason}");
+    if let Some(file) = std::env::var_os(SKIPS) {
+        let mut file = File::options()
+            .create(true)
+            .append(true)
+            .open(file)
+            .expect("the file of skipped checks can be written");
+        writeln!(file, "{reason}").expect("the file of skipped checks can be written");
+    }
+}
+
+/// A command line that runs a program, in the root file system if one is set.
+fn program(name: &str) -> Vec<OsString> {
+    let mut line = Vec::new();
+    if let Some(root) = std::env::var_os(ROOT) {
+        line.extend(["chroot".into(), root]);
+    }
+    line.push(name.into());
+    line
 }
 
 /// A running emulator, a folder for the test's files, and the settings to reach it. Stops when dropped.
@@ -206,6 +239,20 @@ impl Hsm {
         version_of(&self.request("POST", &format!("/keys/{name}/rotate"), ""))
     }
 
+    /// Brings a key from outside into the HSM. `key`: a JSON Web Key.
+    pub(crate) fn import(&self, name: &str, key: &str) {
+        self.request(
+            "PUT",
+            &format!("/keys/{name}"),
+            &format!(r#"{{"key":{key}}}"#),
+        );
+    }
+
+    /// What the HSM tells of a key.
+    pub(crate) fn key(&self, name: &str) -> serde_json::Value {
+        self.request("GET", &format!("/keys/{name}"), "")
+    }
+
     /// Changes a key's attributes or operations.
     pub(crate) fn update(&self, name: &str, body: &str) {
         self.request("PATCH", &format!("/keys/{name}"), body);
@@ -239,7 +286,8 @@ impl Hsm {
     /// A command with the emulator's environment and no other OpenSSL settings.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("timeout");
-        command.args(["--kill-after=5", TIME_LIMIT_SECONDS, program]);
+        command.args(["--kill-after=5", TIME_LIMIT_SECONDS]);
+        command.args(self::program(program));
         for name in [
             "AZURE_MANAGEDHSM_URL",
             "AKV_CA_FILE",
@@ -344,8 +392,10 @@ impl Hsm {
             .join("tests/c")
             .join(format!("{name}.c"));
         let program = self.path(name);
-        let mut command = Command::new("cc");
+        let compiler = self::program("cc");
+        let mut command = Command::new(&compiler[0]);
         command
+            .args(&compiler[1..])
             .args([
                 "-std=gnu11",
                 "-Wall",
@@ -367,6 +417,18 @@ impl Hsm {
         let mut command = self.command(program);
         command.args(arguments);
         Outcome::of(command)
+    }
+
+    /// Runs a program that ends with status 77 where this OpenSSL has not what it tries.
+    #[track_caller]
+    pub(crate) fn run_or_skip(&self, program: &str, arguments: &[&str]) -> bool {
+        let outcome = self.run(program, arguments);
+        if outcome.output.status.code() == Some(77) {
+            skip(outcome.text().trim());
+            return false;
+        }
+        outcome.succeeds();
+        true
     }
 
     /// Writes the public key of a URI as PEM. Returns the file's path.
@@ -464,6 +526,11 @@ impl Request {
             method: field("method")?.to_owned(),
             path: field("path")?.to_owned(),
         })
+    }
+
+    /// Whether it is an operation of this name.
+    pub(crate) fn is(&self, operation: &str) -> bool {
+        self.path.ends_with(&format!("/{operation}"))
     }
 
     /// Whether it asks for a signature.

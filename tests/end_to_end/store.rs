@@ -1,0 +1,80 @@
+//! All keys of an HSM, and deletion.
+
+use crate::support::{AES_256, EC_P256, Hsm, LOADINGS, Loading, RSA_2048, uri};
+
+#[test]
+fn an_hsm_lists_its_keys_and_loads_those_that_are_expected() {
+    let hsm = Hsm::with_keys(&[("rsa", RSA_2048), ("ec", EC_P256), ("aes", AES_256)]);
+    for loading in LOADINGS {
+        for store in ["managedhsm:MyHSM", "akv:vault=MyHSM"] {
+            let names = hsm.openssl(loading, &["storeutl", store]).succeeds();
+            for name in ["rsa", "ec", "aes"] {
+                assert!(names.contains(&format!("Name: {}\n", uri(name))), "{names}");
+            }
+            assert!(names.contains("Total found: 3"), "{names}");
+            let keys = hsm
+                .openssl(loading, &["storeutl", "-keys", store])
+                .succeeds();
+            assert_eq!(keys.matches("BEGIN AKV PROVIDER URI").count(), 3, "{keys}");
+            let public = hsm.openssl(loading, &["storeutl", "-public", store]).text();
+            if !public.contains("Unknown option") && !public.contains("Unrecognized") {
+                assert!(!public.contains("PROVIDER URI"), "{public}");
+            }
+            let certificates = hsm
+                .openssl(loading, &["storeutl", "-certs", store])
+                .succeeds();
+            assert!(certificates.contains("Total found: 0"), "{certificates}");
+        }
+    }
+}
+
+#[test]
+fn a_listing_of_names_loads_no_key_and_asks_page_by_page() {
+    let hsm = Hsm::start();
+    for number in 0..30 {
+        hsm.create(&format!("key-{number}"), EC_P256);
+    }
+    let before = hsm.requests().len();
+    let names = hsm
+        .openssl(Loading::AkvFirst, &["storeutl", "managedhsm:MyHSM"])
+        .succeeds();
+    assert!(names.contains("Total found: 30"), "{names}");
+    let requests = hsm.requests().split_off(before);
+    assert_eq!(requests.len(), 2, "30 keys are two pages: {requests:?}");
+    assert!(requests.iter().all(|request| request.path == "/keys"));
+}
+
+#[test]
+fn an_empty_hsm_and_a_token_without_rights_are_told_apart() {
+    let mut hsm = Hsm::start();
+    let names = hsm
+        .openssl(Loading::AkvFirst, &["storeutl", "managedhsm:MyHSM"])
+        .succeeds();
+    assert!(names.contains("Total found: 0"), "{names}");
+    hsm.set("AZURE_CLI_ACCESS_TOKEN", "not-a-token");
+    hsm.openssl(Loading::AkvFirst, &["storeutl", "managedhsm:MyHSM"])
+        .fails_with(&["401", "list"]);
+}
+
+#[test]
+fn a_key_is_deleted_only_when_the_settings_allow_it() {
+    let mut hsm = Hsm::with_keys(&[("key", EC_P256)]);
+    let program = hsm.compile("delete");
+    if !hsm.run_or_skip(&program, &["probe"]) {
+        return;
+    }
+    hsm.run(&program, &[&uri("key")])
+        .fails_with(&["key", "allow-delete", "AKV_ALLOW_DELETE"]);
+    assert_eq!(hsm.key("key")["attributes"]["enabled"], true);
+    hsm.set("AKV_ALLOW_DELETE", "yes");
+    let version = format!("{}?version={}", uri("key"), "0".repeat(32));
+    hsm.run(&program, &[&version]).fails_with(&["version"]);
+    hsm.run(&program, &[&uri("key")]).succeeds();
+    hsm.run(&program, &[&uri("key")])
+        .fails_with(&["404", "KeyNotFound"]);
+    assert!(
+        hsm.requests()
+            .iter()
+            .any(|request| request.method == "DELETE")
+    );
+}
