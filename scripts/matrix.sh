@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.." || exit
 
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 roots="$target/matrix"
-packages=openssl,libssl-dev,gcc,libc6-dev,ca-certificates
+packages=openssl,libssl-dev,gcc,libc6-dev,ca-certificates,curl
 passed=0 failed=0 skipped=0
 table=()
 
@@ -40,7 +40,7 @@ mirror() {
 # Makes the root of a release, unless it is there.
 make_root() {
     local release=$1 root="$roots/$1" from
-    [ -e "$root.made" ] && return
+    [ "$(cat "$root.made" 2>/dev/null)" = "$packages" ] && return
     from=$(mirror)
     [ -n "$from" ] || { echo "no Debian mirror is set in /etc/apt" >&2; return 1; }
     rm -rf "$root"
@@ -53,7 +53,7 @@ make_root() {
         mmdebstrap "${options[@]}" --include="$packages" "$release" "$root" "$from" >"$root.log" 2>&1
     fi || { tail -n 20 "$root.log" >&2; return 1; }
     echo "127.0.0.1 localhost" >"$root/etc/hosts"
-    touch "$root.made"
+    echo "$packages" >"$root.made"
 }
 
 # What the tests touch is seen in the root under the same path.

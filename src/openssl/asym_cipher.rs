@@ -63,21 +63,21 @@ impl Own for Context {
 
 unsafe extern "C" fn new_rsa(context: *mut c_void) -> *mut c_void {
     // SAFETY: OpenSSL passes our provider context back.
-    boundary::quietly(|| {
-        Some(Cipher::new(Context::new(
-            unsafe { provider(context) },
-            KeyType::Rsa,
-        )))
-    })
+    unsafe { new(context, KeyType::Rsa) }
 }
 
 unsafe extern "C" fn new_aes(context: *mut c_void) -> *mut c_void {
     // SAFETY: OpenSSL passes our provider context back.
+    unsafe { new(context, KeyType::Aes) }
+}
+
+/// # Safety
+/// `context` is the provider's context.
+unsafe fn new(context: *mut c_void, key_type: KeyType) -> *mut c_void {
     boundary::quietly(|| {
-        Some(Cipher::new(Context::new(
-            unsafe { provider(context) },
-            KeyType::Aes,
-        )))
+        // SAFETY: the caller's promise.
+        let provider = unsafe { provider(context) };
+        Some(Cipher::start(Context::new(provider, key_type)))
     })
 }
 

@@ -325,9 +325,8 @@ unsafe extern "C" fn get_ctx_params(context: *mut c_void, params: *mut Param) ->
             return Ok(foreign.params(ffi::CIPHER_GET_CTX_PARAMS, params));
         }
         // SAFETY: OpenSSL passes a parameter list.
-        ciphering
-            .own
-            .get_params(&mut unsafe { ParamsOut::new(params) })?;
+        let mut params = unsafe { ParamsOut::new(params) };
+        ciphering.own.get_params(&mut params)?;
         Ok(1)
     })
 }

@@ -274,9 +274,10 @@ unsafe extern "C" fn import(key: *mut c_void, selection: c_int, params: *const P
         let foreign = ForeignKey::import(neighbours, key.own.key_type.name(), selection, params);
         match foreign {
             Some(foreign) => key.foreign.set(foreign).is_ok().then_some(1),
-            // SAFETY: OpenSSL passes a parameter list.
             None => {
-                keymgmt::import(&key.own, selection, unsafe { ParamsIn::new(params) }).map(|()| 1)
+                // SAFETY: OpenSSL passes a parameter list.
+                let params = unsafe { ParamsIn::new(params) };
+                keymgmt::import(&key.own, selection, params).map(|()| 1)
             }
         }
     })

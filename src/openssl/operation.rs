@@ -34,7 +34,8 @@ pub(super) enum Begin<'a> {
 }
 
 impl<C: Own> Operation<C> {
-    pub(super) fn new(own: C) -> *mut c_void {
+    /// The pointer for OpenSSL to a new context.
+    pub(super) fn start(own: C) -> *mut c_void {
         Self { own, foreign: None }.into_raw()
     }
 

@@ -120,7 +120,7 @@ unsafe extern "C" fn new<const TYPE: bool, const DIGEST: usize>(
         let properties =
             // SAFETY: OpenSSL passes a string or NULL.
             (!properties.is_null()).then(|| unsafe { CStr::from_ptr(properties) }.to_owned());
-        Some(Signature::new(State {
+        Some(Signature::start(State {
             context: Context::new(provider, key_type, DIGESTS.get(DIGEST)),
             properties,
         }))

@@ -1,6 +1,7 @@
 //! Dispatch table of the store loader (provider-storemgmt(7)).
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::sync::Arc;
 
 use super::boundary;
 use super::entry::provider;
@@ -76,15 +77,16 @@ unsafe extern "C" fn load(
         if loader.is_at_end() {
             return Ok(0);
         }
-        // SAFETY: OpenSSL passes the callback with its own argument.
+        let provider = Arc::clone(&loader.provider);
         Ok(match loader.load()? {
             None => 0,
-            Some(Object::Key(key)) => unsafe {
-                hand_out_key(&loader.provider, key, object, object_arg)
-            },
-            Some(Object::Name(uri)) => unsafe {
-                hand_out_name(&uri.to_string(), object, object_arg)
-            },
+            // SAFETY: OpenSSL passes the callback with its own argument.
+            Some(Object::Key(key)) => unsafe { hand_out_key(&provider, key, object, object_arg) },
+            Some(Object::Name(uri)) => {
+                let uri = uri.to_string();
+                // SAFETY: OpenSSL passes the callback with its own argument.
+                unsafe { hand_out_name(&uri, object, object_arg) }
+            }
         })
     })
 }

@@ -64,10 +64,10 @@ fn storeutl_finds_a_public_key_or_a_key_and_no_certificate() {
                 let text = hsm
                     .openssl(loading, &["storeutl", "-noout", option, &uri(name)])
                     .text();
-                assert!(
-                    text.contains(&format!("Total found: {found}")),
-                    "{loading:?} {name} {option}: {text}"
-                );
+                // Newer releases say nothing of having found nothing.
+                let told = text.contains(&format!("Total found: {found}"));
+                let silent = found == 0 && !text.contains("Total found");
+                assert!(told || silent, "{loading:?} {name} {option}: {text}");
             }
         }
     }

@@ -1,6 +1,7 @@
 //! End-to-end tests: the real `openssl` program and small C programs drive the provider against an emulator that
 //! each test starts for itself. `cargo build --workspace` must have run.
 
+mod algorithms;
 mod c_programs;
 mod commands;
 mod decryption;

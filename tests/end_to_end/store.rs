@@ -2,6 +2,11 @@
 
 use crate::support::{AES_256, EC_P256, Hsm, LOADINGS, Loading, RSA_2048, uri};
 
+/// Whether storeutl found something. Newer releases say nothing of having found nothing.
+fn found_any(text: &str) -> bool {
+    text.contains("Total found:") && !text.contains("Total found: 0")
+}
+
 #[test]
 fn an_hsm_lists_its_keys_and_loads_those_that_are_expected() {
     let hsm = Hsm::with_keys(&[("rsa", RSA_2048), ("ec", EC_P256), ("aes", AES_256)]);
@@ -23,7 +28,7 @@ fn an_hsm_lists_its_keys_and_loads_those_that_are_expected() {
             let certificates = hsm
                 .openssl(loading, &["storeutl", "-certs", store])
                 .succeeds();
-            assert!(certificates.contains("Total found: 0"), "{certificates}");
+            assert!(!found_any(&certificates), "{certificates}");
         }
     }
 }
@@ -50,7 +55,7 @@ fn an_empty_hsm_and_a_token_without_rights_are_told_apart() {
     let names = hsm
         .openssl(Loading::AkvFirst, &["storeutl", "managedhsm:MyHSM"])
         .succeeds();
-    assert!(names.contains("Total found: 0"), "{names}");
+    assert!(!found_any(&names), "{names}");
     hsm.set("AZURE_CLI_ACCESS_TOKEN", "not-a-token");
     hsm.openssl(Loading::AkvFirst, &["storeutl", "managedhsm:MyHSM"])
         .fails_with(&["401", "list"]);

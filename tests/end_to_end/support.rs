@@ -491,7 +491,8 @@ fn version_of(bundle: &serde_json::Value) -> String {
 fn write_configs(folder: &Path, modules: &Path) {
     let request = "[req]\ndistinguished_name = name\nprompt = no\n[name]\nCN = test\n";
     fs::write(folder.join("plain.cnf"), request).expect("a configuration file");
-    let mut config = String::from("openssl_conf = openssl\n");
+    // `openssl x509` of OpenSSL 4.0 takes the top of a file for extensions unless it names a section of them.
+    let mut config = String::from("openssl_conf = openssl\nextensions = none\n[none]\n");
     write!(
         config,
         "{request}[openssl]\nproviders = providers\n\
