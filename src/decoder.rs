@@ -11,12 +11,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use managed_hsm::KeyUri;
+use managed_hsm::key_file::{LABEL, VERSION};
 
 use crate::der;
 use crate::error::Error;
-
-pub(crate) const LABEL: &str = "AKV PROVIDER URI";
-pub(crate) const VERSION: &str = "AKV Provider URI v1.0";
 
 /// The name under which the PEM decoder passes content on to the DER decoders.
 pub(crate) const STRUCTURE: &std::ffi::CStr = c"akv-uri";

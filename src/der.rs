@@ -106,7 +106,8 @@ pub(crate) fn parse_key_file(der: &[u8]) -> Option<(&str, &str)> {
     ))
 }
 
-/// The content of a key file.
+/// The content of a key file, of whatever version.
+#[cfg(test)]
 pub(crate) fn key_file(version: &str, uri: &str) -> Vec<u8> {
     sequence(&[
         &element(VISIBLE_STRING, version.as_bytes()),

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use managed_hsm::key_file;
 
-use crate::decoder;
 use crate::der;
 use crate::error::Error;
 use crate::key::{EcPublicKey, Key, KeyType, PublicKey};
@@ -73,8 +73,7 @@ pub(crate) fn encode(
         }
         (Structure::PrivateKeyInfo | Structure::TypeSpecific, _, _) => {
             let id = key.id().ok_or(Error::MissingPrivateKey)?;
-            let uri = id.to_string();
-            (decoder::LABEL, der::key_file(decoder::VERSION, &uri))
+            return Ok(key_file::pem(&id.clone().into()).into_bytes());
         }
         (Structure::SubjectPublicKeyInfo, PublicKey::Aes, _) => return Err(no_public_part()),
     };

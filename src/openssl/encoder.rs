@@ -163,7 +163,13 @@ unsafe extern "C" fn encode<const STRUCTURE: u8, const PEM: bool>(
             (_, true) => (Form::Pem, "output=pem"),
             (_, false) => (Form::Der, "output=der"),
         };
-        if let Some(foreign) = key.foreign() {
+        let public_text = STRUCTURE == TEXT && selection & ffi::SELECT_PRIVATE_KEY == 0;
+        // How a public key reads differs from release to release.
+        let handed_over = match public_text && key.foreign().is_none() {
+            true => keymgmt::hand_over(&key.own, selection),
+            false => None,
+        };
+        if let Some(foreign) = key.foreign().or(handed_over.as_ref()) {
             let mut wanted = vec![name];
             wanted.extend(match structure(STRUCTURE) {
                 Structure::Any => None,

@@ -166,7 +166,7 @@ unsafe extern "C" fn dup(from: *const c_void, selection: c_int) -> *mut c_void {
 }
 
 /// The selected parts of one of our keys as a key of another provider.
-fn hand_over(own: &KeyHandle, selection: c_int) -> Option<ForeignKey> {
+pub(super) fn hand_over(own: &KeyHandle, selection: c_int) -> Option<ForeignKey> {
     let mut list = keymgmt::export(own, selection)?;
     list.with(|params| {
         ForeignKey::import(

@@ -27,6 +27,28 @@ fn a_written_key_file_serves_as_the_key() {
 }
 
 #[test]
+fn akv_writes_key_files_too() {
+    let hsm = Hsm::with_keys(&KEYS);
+    let akv = |arguments: &[&str]| hsm.built_program("akv", arguments);
+    let plain = akv(&["key", "pem", &uri("ec")]).succeeds();
+    let (file, pinned) = (hsm.write("ec.pem", &plain), hsm.path("pinned.pem"));
+    akv(&["key", "pem", &uri("ec"), "--pin", "--out", &pinned]).succeeds();
+    akv(&["key", "pem", &uri("ec"), "--out", &pinned]).fails_with(&["pinned.pem", "exists"]);
+    akv(&["key", "pem", "managedhsm:My_HSM:ec"]).fails_with(&["My_HSM"]);
+    let old = hsm.public_key(Loading::AkvFirst, &uri("ec"));
+    let old = std::fs::read_to_string(old).expect("a public key");
+    hsm.rotate("ec");
+    for loading in LOADINGS {
+        let of = |file: &str| {
+            hsm.openssl(loading, &["pkey", "-in", file, "-pubout"])
+                .succeeds()
+        };
+        assert_eq!(of(&pinned), old);
+        assert_ne!(of(&file), old);
+    }
+}
+
+#[test]
 fn a_key_file_stays_with_its_version() {
     let hsm = Hsm::with_keys(&KEYS);
     let file = hsm.path("key.pem");

@@ -2,10 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use managed_hsm::{Client, Error, Key, KeyUri, PublicKey, Settings};
+use managed_hsm::{Client, Error, Key, KeyUri, PublicKey, Settings, key_file};
 
 /// Work with keys in Azure Managed HSM.
 ///
@@ -29,6 +31,20 @@ enum Command {
 enum KeyCommand {
     /// Show a key's type, operations and version
     Show(Show),
+    /// Write a key file, for programs that read keys from files
+    Pem(Pem),
+}
+
+#[derive(Args)]
+struct Pem {
+    /// The key: managedhsm:<vault>:<key>[?version=<version>] or akv:vault=<vault>,name=<key>[,version=<version>]
+    uri: KeyUri,
+    /// File to write instead of standard output; one that exists is left alone
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Ask the HSM for the newest version, and name it in the file
+    #[arg(long)]
+    pin: bool,
 }
 
 #[derive(Args)]
@@ -59,11 +75,11 @@ fn main() -> ExitCode {
     };
     let outcome = match arguments.command {
         Command::Key(KeyCommand::Show(show)) => show.run(),
+        Command::Key(KeyCommand::Pem(pem)) => pem.run(),
     };
     Client::shutdown();
-    match outcome.map(|text| print(&text)) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => failed(&format!("the output can't be written: {error}")),
+    match outcome.and_then(|text| Ok(print(&text)?)) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error.to_string()),
     }
 }
@@ -74,12 +90,43 @@ fn failed(message: &str) -> ExitCode {
 }
 
 fn print(text: &str) -> std::io::Result<()> {
-    use std::io::Write;
     std::io::stdout().write_all(text.as_bytes())
 }
 
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Hsm(#[from] Error),
+    #[error("the output can't be written: {0}")]
+    Output(#[from] std::io::Error),
+    #[error("{0} can't be written: {1}")]
+    File(String, std::io::Error),
+}
+
+impl Pem {
+    /// Asks no HSM, unless a version is to be found.
+    fn run(&self) -> Result<String, Failure> {
+        let uri = match self.pin {
+            true => Client::new(Settings::from_env()?)
+                .get_key(&self.uri)?
+                .id
+                .into(),
+            false => self.uri.clone(),
+        };
+        let pem = key_file::pem(&uri);
+        let Some(path) = &self.out else {
+            return Ok(pem);
+        };
+        std::fs::File::create_new(path)
+            .and_then(|mut file| file.write_all(pem.as_bytes()))
+            .map_err(|error| Failure::File(path.display().to_string(), error))?;
+        Ok(String::new())
+    }
+}
+
 impl Show {
-    fn run(&self) -> Result<String, Error> {
+    fn run(&self) -> Result<String, Failure> {
         let key = Client::new(Settings::from_env()?).get_key(&self.uri)?;
         Ok(match self.output {
             Output::Table => table(&key),

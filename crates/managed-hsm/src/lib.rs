@@ -19,6 +19,7 @@ mod client;
 mod error;
 mod io;
 mod key;
+pub mod key_file;
 mod lanes;
 mod settings;
 mod token;

