@@ -75,6 +75,9 @@ pub enum Error {
         "the stored key version {0} cannot be read; the database or the file storage.key is damaged"
     )]
     StoredKey(String),
+    /// The database refused a change.
+    #[error("the database refused a change: {0}")]
+    Store(String),
     /// OpenSSL refused an operation.
     #[error("OpenSSL: {0}")]
     OpenSsl(#[from] openssl::error::ErrorStack),

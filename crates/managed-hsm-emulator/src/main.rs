@@ -88,6 +88,9 @@ struct Token {
     /// The audience that the token is for
     #[arg(long, default_value = AUDIENCE)]
     audience: String,
+    /// The object id of the principal that the token is for [default: the owner, who may do everything]
+    #[arg(long, value_name = "OBJECT_ID")]
+    principal: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -121,7 +124,11 @@ fn run(command: Command) -> Result<(), Error> {
         }
         Command::Token(arguments) => {
             let data = DataDir::resolve(arguments.folder.data_dir)?;
-            let token = TokenKey::read(&data)?.mint(&arguments.audience, arguments.expires_in)?;
+            let (key, audience) = (TokenKey::read(&data)?, &arguments.audience);
+            let token = match &arguments.principal {
+                None => key.mint(audience, arguments.expires_in)?,
+                Some(principal) => key.mint_for(principal, audience, arguments.expires_in)?,
+            };
             print(&format!("{token}\n"))
         }
     }

@@ -71,11 +71,8 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
         names.push(options.listen.to_string());
     }
     let acceptor = TlsAcceptor::from(crate::tls::server_config(data, &names)?);
-    let hsm = Arc::new(Hsm {
-        store: Store::open(data)?,
-        token_key: TokenKey::open(data)?,
-        latency: options.latency,
-    });
+    let store = Store::open(data)?;
+    let hsm = Arc::new(Hsm::new(store, TokenKey::open(data)?, options.latency)?);
     let address = SocketAddr::new(options.listen, options.port);
     let listener = TcpListener::bind(address)
         .await

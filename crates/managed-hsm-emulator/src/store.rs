@@ -10,8 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use openssl::error::ErrorStack;
 use rusqlite::{Connection, params};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::algorithm::{decode_base64url, encode_base64url};
 use crate::clock::unix_seconds;
 use crate::data_dir::DataDir;
 use crate::error::Error;
@@ -19,15 +22,16 @@ use crate::keys::{KeyError, KeyMaterial, KeyType};
 use crate::seal::StorageKey;
 
 const FILE: &str = "keys.sqlite3";
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
+/// Version 1 lacked the table of documents.
 const SCHEMA: &str = "
-    CREATE TABLE keys (
+    CREATE TABLE IF NOT EXISTS keys (
         sequence INTEGER PRIMARY KEY AUTOINCREMENT,
         name TEXT NOT NULL UNIQUE COLLATE NOCASE,
         deleted_date INTEGER,
         scheduled_purge_date INTEGER
     );
-    CREATE TABLE versions (
+    CREATE TABLE IF NOT EXISTS versions (
         id TEXT PRIMARY KEY,
         key_sequence INTEGER NOT NULL REFERENCES keys (sequence) ON DELETE CASCADE,
         ordinal INTEGER NOT NULL,
@@ -35,8 +39,24 @@ const SCHEMA: &str = "
         sealed_private BLOB NOT NULL,
         UNIQUE (key_sequence, ordinal)
     );
-    PRAGMA user_version = 1;
+    CREATE TABLE IF NOT EXISTS documents (
+        kind TEXT NOT NULL,
+        name TEXT NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (kind, name)
+    );
+    PRAGMA user_version = 2;
 ";
+
+/// Kinds of documents: what an HSM keeps besides keys, each under a name.
+pub(crate) const ASSIGNMENTS: &str = "role assignment";
+pub(crate) const DEFINITIONS: &str = "role definition";
+pub(crate) const SETTINGS: &str = "setting";
+/// By a key's name in lower case.
+pub(crate) const POLICIES: &str = "rotation policy";
+
+/// What a backup is sealed for, in place of a version.
+const BACKUP: &str = "backup";
 
 /// Days that a deleted key can be recovered.
 pub(crate) const RETENTION_DAYS: i64 = 7;
@@ -58,6 +78,18 @@ pub(crate) struct Metadata {
     pub(crate) exp: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tags: Option<BTreeMap<String, String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) release_policy: Option<ReleasePolicy>,
+}
+
+/// Under which attestation a key may be released.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ReleasePolicy {
+    pub(crate) content_type: String,
+    /// The policy, JSON with its members sorted, as base64url.
+    pub(crate) data: String,
+    pub(crate) immutable: bool,
 }
 
 /// One version of a key.
@@ -111,6 +143,10 @@ impl Key {
 pub(crate) enum StoreError {
     #[error("no such key")]
     NotFound,
+    #[error("there is such a key already")]
+    Exists,
+    #[error("the backup is another HSM's")]
+    ForeignBackup,
     #[error("the key is deleted and has to be recovered or purged first")]
     Deleted,
     #[error("the key has as many versions as a key can have")]
@@ -131,6 +167,22 @@ pub(crate) struct Store {
     storage_key: StorageKey,
     /// By name in lower case, since names differ by more than case.
     keys: RwLock<HashMap<String, Arc<Key>>>,
+    documents: RwLock<BTreeMap<(String, String), Value>>,
+}
+
+/// A key as it stands in a backup.
+#[derive(Serialize, Deserialize)]
+struct Backup {
+    name: String,
+    versions: Vec<BackupVersion>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BackupVersion {
+    id: String,
+    metadata: Metadata,
+    /// base64url.
+    private: String,
 }
 
 impl Store {
@@ -151,10 +203,12 @@ impl Store {
         database.pragma_update(None, "foreign_keys", "ON")?;
         migrate(&database)?;
         let keys = load(&database, &storage_key)?;
+        let documents = load_documents(&database)?;
         Ok(Self {
             database: Mutex::new(database),
             storage_key,
             keys: RwLock::new(keys),
+            documents: RwLock::new(documents),
         })
     }
 
@@ -288,6 +342,137 @@ impl Store {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&name.to_ascii_lowercase());
+        drop(database);
+        self.remove(POLICIES, &name.to_ascii_lowercase())
+    }
+
+    /// All versions of a key in a form that only this HSM can read.
+    pub(crate) fn back_up(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+        let key = self.active(name).ok_or(StoreError::NotFound)?;
+        let version = |version: &Arc<KeyVersion>| {
+            Ok::<_, StoreError>(BackupVersion {
+                id: version.id.clone(),
+                metadata: version.metadata.clone(),
+                private: encode_base64url(&version.material.to_private_bytes()?),
+            })
+        };
+        let backup = Backup {
+            name: key.name.clone(),
+            versions: key
+                .versions()
+                .iter()
+                .map(version)
+                .collect::<Result<_, _>>()?,
+        };
+        Ok(self
+            .storage_key
+            .seal(BACKUP, &serde_json::to_vec(&backup)?)?)
+    }
+
+    /// Brings a key back from a backup, with the names of its versions.
+    pub(crate) fn restore(&self, blob: &[u8]) -> Result<Arc<Key>, StoreError> {
+        let opened = self.storage_key.open_sealed(BACKUP, blob);
+        let backup: Backup = opened
+            .and_then(|json| serde_json::from_slice(&json).ok())
+            .ok_or(StoreError::ForeignBackup)?;
+        let mut database = self.writer();
+        if let Some(key) = self.find(&backup.name) {
+            return Err(match key.deletion {
+                Some(_) => StoreError::Deleted,
+                None => StoreError::Exists,
+            });
+        }
+        let transaction = database.transaction()?;
+        transaction.execute("INSERT INTO keys (name) VALUES (?1)", [&backup.name])?;
+        let sequence = transaction.last_insert_rowid();
+        let mut versions = Vec::new();
+        for (ordinal, version) in backup.versions.into_iter().enumerate() {
+            let private = decode_base64url(&version.private).ok_or(StoreError::ForeignBackup)?;
+            let material = KeyMaterial::from_private_bytes(version.metadata.kind, &private)?;
+            let sealed = self.storage_key.seal(&version.id, &private)?;
+            transaction.execute(
+                "INSERT INTO versions (id, key_sequence, ordinal, metadata, sealed_private) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![
+                    version.id,
+                    sequence,
+                    i64::try_from(ordinal).unwrap_or(i64::MAX),
+                    serde_json::to_string(&version.metadata)?,
+                    sealed
+                ],
+            )?;
+            versions.push(Arc::new(KeyVersion {
+                id: version.id,
+                metadata: version.metadata,
+                material: Arc::new(material),
+            }));
+        }
+        if versions.is_empty() {
+            return Err(StoreError::ForeignBackup);
+        }
+        transaction.commit()?;
+        Ok(self.publish(Key {
+            sequence,
+            name: backup.name,
+            deletion: None,
+            versions,
+        }))
+    }
+
+    /// A document, if there is one of this name.
+    pub(crate) fn document<T: DeserializeOwned>(&self, kind: &str, name: &str) -> Option<T> {
+        let documents = self
+            .documents
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let body = documents.get(&(kind.to_owned(), name.to_owned()))?;
+        T::deserialize(body).ok()
+    }
+
+    /// All documents of a kind, by name.
+    pub(crate) fn documents<T: DeserializeOwned>(&self, kind: &str) -> Vec<T> {
+        let documents = self
+            .documents
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let of_kind = documents.iter().filter(|((known, _), _)| known == kind);
+        of_kind
+            .filter_map(|(_, body)| T::deserialize(body).ok())
+            .collect()
+    }
+
+    /// Keeps a document, in place of one of the same name.
+    pub(crate) fn put(
+        &self,
+        kind: &str,
+        name: &str,
+        document: &impl Serialize,
+    ) -> Result<(), StoreError> {
+        let body = serde_json::to_value(document)?;
+        let database = self.writer();
+        database.execute(
+            "INSERT OR REPLACE INTO documents (kind, name, body) VALUES (?1, ?2, ?3)",
+            params![kind, name, body.to_string()],
+        )?;
+        let mut documents = self
+            .documents
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        documents.insert((kind.to_owned(), name.to_owned()), body);
+        Ok(())
+    }
+
+    /// Forgets a document.
+    pub(crate) fn remove(&self, kind: &str, name: &str) -> Result<(), StoreError> {
+        let database = self.writer();
+        database.execute(
+            "DELETE FROM documents WHERE kind = ?1 AND name = ?2",
+            params![kind, name],
+        )?;
+        let mut documents = self
+            .documents
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        documents.remove(&(kind.to_owned(), name.to_owned()));
         Ok(())
     }
 
@@ -338,10 +523,22 @@ fn migrate(database: &Connection) -> Result<(), Error> {
     let version: i64 = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match version {
         // One transaction: a crash leaves either no schema or all of it.
-        0 => Ok(database.execute_batch(&format!("BEGIN; {SCHEMA} COMMIT;"))?),
+        0 | 1 => Ok(database.execute_batch(&format!("BEGIN; {SCHEMA} COMMIT;"))?),
         SCHEMA_VERSION => Ok(()),
         newer => Err(Error::SchemaTooNew(newer)),
     }
+}
+
+fn load_documents(database: &Connection) -> Result<BTreeMap<(String, String), Value>, Error> {
+    let mut statement = database.prepare("SELECT kind, name, body FROM documents")?;
+    let mut rows = statement.query([])?;
+    let mut documents = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let (kind, name, body): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let body = serde_json::from_str(&body).map_err(|_| Error::StoredKey(name.clone()))?;
+        documents.insert((kind, name), body);
+    }
+    Ok(documents)
 }
 
 fn load(
@@ -425,6 +622,7 @@ mod tests {
             nbf: None,
             exp: None,
             tags: None,
+            release_policy: None,
         }
     }
 

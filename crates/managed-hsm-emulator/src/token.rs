@@ -20,11 +20,26 @@ pub const AUDIENCE: &str = "https://managedhsm.azure.net";
 pub(crate) const TENANT: &str = "00000000-0000-0000-0000-000000000000";
 
 /// The principal of tokens minted by the command line: an administrator of the emulated HSM.
-const PRINCIPAL: &str = "00000000-0000-0000-0000-000000000001";
+pub(crate) const PRINCIPAL: &str = "00000000-0000-0000-0000-000000000001";
 
 /// The key that signs tokens. One folder's tokens are foreign to every other folder's emulator.
 pub struct TokenKey {
     key: PKey<Private>,
+}
+
+/// Who calls: an application, a user or a managed identity, with the groups that it is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Principal {
+    pub(crate) object_id: String,
+    pub(crate) groups: Vec<String>,
+}
+
+impl Principal {
+    /// Whether an object id is this principal's or one of its groups'.
+    pub(crate) fn is(&self, id: &str) -> bool {
+        let mut own = std::iter::once(&self.object_id).chain(&self.groups);
+        !id.is_empty() && own.any(|own| own.eq_ignore_ascii_case(id))
+    }
 }
 
 /// Why a token was not accepted.
@@ -52,6 +67,8 @@ struct Claims {
     #[serde(default)]
     iss: String,
     nbf: Option<i64>,
+    #[serde(default)]
+    groups: Vec<String>,
     #[serde(default)]
     oid: String,
     #[serde(default)]
@@ -101,6 +118,19 @@ impl TokenKey {
     /// # Errors
     /// [`Error::OpenSsl`] when signing fails.
     pub fn mint(&self, audience: &str, expires_in: i64) -> Result<String, Error> {
+        self.mint_for(PRINCIPAL, audience, expires_in)
+    }
+
+    /// As [`TokenKey::mint`], for a principal other than the owner of the HSM.
+    ///
+    /// # Errors
+    /// [`Error::OpenSsl`] when signing fails.
+    pub fn mint_for(
+        &self,
+        object_id: &str,
+        audience: &str,
+        expires_in: i64,
+    ) -> Result<String, Error> {
         let now = unix_seconds();
         let exp = now.saturating_add(expires_in);
         let claims = Claims {
@@ -109,8 +139,9 @@ impl TokenKey {
             iat: now.min(exp),
             iss: format!("https://sts.windows.net/{TENANT}/"),
             nbf: Some(now.min(exp)),
-            oid: PRINCIPAL.to_owned(),
-            sub: PRINCIPAL.to_owned(),
+            groups: Vec::new(),
+            oid: object_id.to_owned(),
+            sub: object_id.to_owned(),
             tid: TENANT.to_owned(),
             ver: "1.0".to_owned(),
         };
@@ -127,8 +158,8 @@ impl TokenKey {
         Ok(format!("{signed}.{}", encode_base64url(&signature)))
     }
 
-    /// Whether a caller who sends `token` may use the HSM now.
-    pub(crate) fn check(&self, token: &str) -> Result<(), TokenError> {
+    /// Who sends `token`, if it is good now.
+    pub(crate) fn check(&self, token: &str) -> Result<Principal, TokenError> {
         let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
         let (header, claims) = signed.split_once('.').ok_or(TokenError::Malformed)?;
         let header: Header = parse_part(header)?;
@@ -148,7 +179,10 @@ impl TokenKey {
         if claims.nbf.is_some_and(|nbf| nbf > now) {
             return Err(TokenError::NotYetValid);
         }
-        Ok(())
+        Ok(Principal {
+            object_id: claims.oid,
+            groups: claims.groups,
+        })
     }
 
     fn signed(&self, data: &[u8], signature: &[u8]) -> bool {
@@ -170,11 +204,12 @@ mod tests {
     #[test]
     fn a_minted_token_is_accepted_until_it_expires() {
         let key = TokenKey::generate().unwrap();
-        assert_eq!(key.check(&key.mint(AUDIENCE, 60).unwrap()), Ok(()));
-        assert_eq!(
-            key.check(&key.mint("https://managedhsm.azure.net/", 60).unwrap()),
-            Ok(())
-        );
+        let owner = key.check(&key.mint(AUDIENCE, 60).unwrap()).unwrap();
+        assert!(owner.is(PRINCIPAL) && !owner.is("") && !owner.is("other"));
+        let slash = key.mint("https://managedhsm.azure.net/", 60).unwrap();
+        assert!(key.check(&slash).is_ok());
+        let other = key.mint_for("other", AUDIENCE, 60).unwrap();
+        assert!(key.check(&other).unwrap().is("other"));
         assert_eq!(
             key.check(&key.mint(AUDIENCE, -1).unwrap()),
             Err(TokenError::Expired)

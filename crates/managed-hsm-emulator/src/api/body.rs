@@ -9,7 +9,7 @@ use super::Call;
 use super::failure::Failure;
 use super::unconfirmed;
 use crate::keys::PublicMembers;
-use crate::store::{Deletion, Key, KeyVersion, RETENTION_DAYS};
+use crate::store::{Deletion, Key, KeyVersion, RETENTION_DAYS, ReleasePolicy};
 
 /// `Recoverable+Purgeable` is for 90 days; any other retention is called customized.
 const RECOVERY_LEVEL: &str = "CustomizedRecoverable+Purgeable";
@@ -67,6 +67,9 @@ pub(super) struct Bundle<'a> {
     key: PublicJwk<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     recovery_id: Option<String>,
+    // The only member with an underscore.
+    #[serde(rename = "release_policy", skip_serializing_if = "Option::is_none")]
+    release_policy: Option<&'a ReleasePolicy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scheduled_purge_date: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,6 +132,7 @@ impl<'a> Bundle<'a> {
             deleted_date: key.deletion.map(|deletion| deletion.date),
             key: PublicJwk::new(host, key, version),
             recovery_id: recovery_id(host, key),
+            release_policy: version.metadata.release_policy.as_ref(),
             scheduled_purge_date: purge_date(key.deletion),
             tags: version.metadata.tags.as_ref(),
         }
@@ -229,12 +233,21 @@ pub(super) struct AttributesRequest {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ReleasePolicyRequest {
+    pub(super) content_type: Option<String>,
+    pub(super) data: Option<String>,
+    pub(super) immutable: Option<bool>,
+}
+
+#[derive(Deserialize)]
 pub(super) struct CreateRequest {
     pub(super) kty: Option<String>,
     pub(super) key_size: Option<i64>,
     pub(super) public_exponent: Option<i64>,
     pub(super) crv: Option<String>,
     pub(super) key_ops: Option<Vec<String>>,
+    pub(super) release_policy: Option<ReleasePolicyRequest>,
     #[serde(default)]
     pub(super) attributes: Option<AttributesRequest>,
     pub(super) tags: Option<BTreeMap<String, String>>,
@@ -242,6 +255,7 @@ pub(super) struct CreateRequest {
 
 #[derive(Deserialize)]
 pub(super) struct UpdateRequest {
+    pub(super) release_policy: Option<ReleasePolicyRequest>,
     pub(super) key_ops: Option<Vec<String>>,
     #[serde(default)]
     pub(super) attributes: Option<AttributesRequest>,
@@ -250,6 +264,7 @@ pub(super) struct UpdateRequest {
 
 #[derive(Deserialize)]
 pub(super) struct ImportRequest {
+    pub(super) release_policy: Option<ReleasePolicyRequest>,
     pub(super) key: Option<PrivateJwk>,
     #[serde(default)]
     pub(super) attributes: Option<AttributesRequest>,

@@ -76,6 +76,50 @@ impl Failure {
         }
     }
 
+    pub(super) fn access_denied(action: &str, scope: &str) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "AccessDenied",
+            format!("Not authorized to access {action} on {scope}"),
+        )
+    }
+
+    pub(super) fn malformed_backup() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "MalformedBackupBlob",
+            "Backup blob belongs to a different crypto domain and cannot be used with this instance.",
+        )
+    }
+
+    pub(super) fn from_restore(error: StoreError) -> Self {
+        match error {
+            StoreError::ForeignBackup => Self::malformed_backup(),
+            StoreError::Exists => unconfirmed::key_exists(),
+            other => Self::from_store(other, "of the backup", Self::malformed_backup()),
+        }
+    }
+
+    pub(super) fn role_assignment_not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "RoleAssignmentNotFound",
+            "Requested role assignment not found",
+        )
+    }
+
+    pub(super) fn invalid_setting() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "InvalidSetting",
+            "Invalid setting name. Please check the spelling of the setting name to update.",
+        )
+    }
+
+    pub(super) fn immutable_policy() -> Self {
+        Self::bad_parameter("Immutable Release policy cannot be modified")
+    }
+
     pub(super) fn action_not_supported(action: &str) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,

@@ -22,7 +22,13 @@ pub(super) fn import(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
         KeyType::Ec => ec(&jwk)?,
         KeyType::Oct => oct(&jwk)?,
     };
-    let metadata = new_metadata(kind, jwk.key_ops, request.attributes.as_ref(), request.tags)?;
+    let metadata = new_metadata(
+        kind,
+        jwk.key_ops,
+        request.attributes.as_ref(),
+        request.tags,
+        request.release_policy.as_ref(),
+    )?;
     add(call, name, material, metadata)
 }
 

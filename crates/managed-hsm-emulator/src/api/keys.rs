@@ -1,15 +1,18 @@
 //! The life of a key: create, read, update, rotate, delete, recover, purge.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Call;
-use super::body::{AttributesRequest, Bundle, CreateRequest, UpdateRequest};
+use super::body::{AttributesRequest, Bundle, CreateRequest, ReleasePolicyRequest, UpdateRequest};
 use super::failure::Failure;
+use super::life_cycle::expiry_by_policy;
 use super::reply::Reply;
 use super::unconfirmed;
+use crate::algorithm::{decode_base64url, encode_base64url};
 use crate::clock::unix_seconds;
 use crate::keys::{Curve, KeyMaterial, KeyType};
-use crate::store::{Key, KeyVersion, Metadata};
+use crate::store::{Key, KeyVersion, Metadata, ReleasePolicy};
 
 const KEY_OPERATIONS: [&str; 9] = [
     "encrypt",
@@ -36,6 +39,7 @@ pub(super) fn create(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
         request.key_ops.clone(),
         request.attributes.as_ref(),
         request.tags.clone(),
+        request.release_policy.as_ref(),
     )?;
     if call.store.deleted(name).is_some() {
         // Before the key is generated, which takes seconds for RSA 4096.
@@ -83,7 +87,15 @@ pub(super) fn new_metadata(
     key_ops: Option<Vec<String>>,
     attributes: Option<&AttributesRequest>,
     tags: Option<BTreeMap<String, String>>,
+    release_policy: Option<&ReleasePolicyRequest>,
 ) -> Result<Metadata, Failure> {
+    let exportable = attributes.and_then(|attributes| attributes.exportable);
+    let exportable = exportable.unwrap_or(false);
+    match (exportable, release_policy) {
+        (true, None) => return Err(unconfirmed::exportable_without_policy()),
+        (false, Some(_)) => return Err(unconfirmed::policy_without_exportable()),
+        _ => {}
+    }
     check_key_ops(key_ops.as_deref())?;
     check_tags(tags.as_ref())?;
     let now = unix_seconds();
@@ -97,14 +109,27 @@ pub(super) fn new_metadata(
         enabled: attributes
             .and_then(|attributes| attributes.enabled)
             .unwrap_or(true),
-        exportable: attributes
-            .and_then(|attributes| attributes.exportable)
-            .unwrap_or(false),
+        exportable,
         created: now,
         updated: now,
         nbf: attributes.and_then(|attributes| attributes.nbf),
         exp: attributes.and_then(|attributes| attributes.exp),
         tags,
+        release_policy: release_policy.map(checked_policy).transpose()?,
+    })
+}
+
+/// A release policy as the service stores it: its JSON with the members sorted and without spaces.
+fn checked_policy(request: &ReleasePolicyRequest) -> Result<ReleasePolicy, Failure> {
+    let data = request.data.as_deref().and_then(decode_base64url);
+    let policy = data.and_then(|json| serde_json::from_slice::<serde_json::Value>(&json).ok());
+    let policy = policy.filter(serde_json::Value::is_object);
+    let policy = policy.ok_or_else(unconfirmed::release_policy)?;
+    let content_type = request.content_type.clone();
+    Ok(ReleasePolicy {
+        content_type: content_type.unwrap_or_else(|| "application/json; charset=utf-8".to_owned()),
+        data: encode_base64url(policy.to_string().as_bytes()),
+        immutable: request.immutable.unwrap_or(false),
     })
 }
 
@@ -152,6 +177,20 @@ pub(super) fn update(call: &Call<'_>, name: &str, version: Option<&str>) -> Resu
     check_key_ops(request.key_ops.as_deref())?;
     check_tags(request.tags.as_ref())?;
     let attributes = request.attributes.unwrap_or_default();
+    let release_policy = request.release_policy.as_ref().map(checked_policy);
+    let release_policy = release_policy.transpose()?;
+    if release_policy.is_some() {
+        let key = call.store.active(name);
+        let current = key.as_deref().and_then(|key| key.version(version));
+        let current = current.ok_or_else(|| missing(call, name, version))?;
+        let policy = current.metadata.release_policy.as_ref();
+        if policy.is_some_and(|policy| policy.immutable) {
+            return Err(Failure::immutable_policy());
+        }
+        if !current.metadata.exportable {
+            return Err(unconfirmed::policy_without_exportable());
+        }
+    }
     let updated = call.store.update_version(name, version, |metadata| {
         metadata.enabled = attributes.enabled.unwrap_or(metadata.enabled);
         metadata.nbf = attributes.nbf.or(metadata.nbf);
@@ -162,6 +201,9 @@ pub(super) fn update(call: &Call<'_>, name: &str, version: Option<&str>) -> Resu
         if request.tags.is_some() {
             metadata.tags = request.tags;
         }
+        if release_policy.is_some() {
+            metadata.release_policy = release_policy;
+        }
     });
     let (key, version) =
         updated.map_err(|error| Failure::from_store(error, name, missing(call, name, version)))?;
@@ -169,6 +211,15 @@ pub(super) fn update(call: &Call<'_>, name: &str, version: Option<&str>) -> Resu
 }
 
 pub(super) fn rotate(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
+    let (key, version) = rotate_now(call, name)?;
+    bundle(call, &key, &version)
+}
+
+/// Makes the next version of a key.
+pub(super) fn rotate_now(
+    call: &Call<'_>,
+    name: &str,
+) -> Result<(Arc<Key>, Arc<KeyVersion>), Failure> {
     let not_found = || Failure::key_to_rotate_not_found(call.host, name);
     let key = call.store.active(name).ok_or_else(not_found)?;
     let current = key.newest();
@@ -183,12 +234,11 @@ pub(super) fn rotate(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
         updated: now,
         // The old version's dates are its own; a new one has dates only by a rotation policy.
         nbf: None,
-        exp: None,
+        exp: expiry_by_policy(call, name, now),
         ..current.metadata.clone()
     };
     let added = call.store.add_version(name, material, metadata);
-    let (key, version) = added.map_err(|error| Failure::from_store(error, name, not_found()))?;
-    bundle(call, &key, &version)
+    added.map_err(|error| Failure::from_store(error, name, not_found()))
 }
 
 pub(super) fn delete(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {

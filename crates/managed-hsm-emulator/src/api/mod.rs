@@ -2,14 +2,18 @@
 //!
 //! What comes first is what the service checks first: the token before the path, the path before the body.
 
+mod access;
 mod body;
 mod failure;
 mod import;
 mod keys;
+mod life_cycle;
 mod lists;
 mod operations;
 mod reply;
+mod roles;
 mod route;
+mod settings;
 mod unconfirmed;
 
 use std::net::SocketAddr;
@@ -22,9 +26,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use axum::response::Response;
 
+use crate::error::Error;
 use crate::log;
-use crate::store::Store;
-use crate::token::{TokenError, TokenKey};
+use crate::roles::{Assignment, OWNER_ROLES, PREFIX};
+use crate::store::{ASSIGNMENTS, DEFINITIONS, Store, StoreError};
+use crate::token::{PRINCIPAL, Principal, TokenError, TokenKey};
 use failure::Failure;
 use reply::Reply;
 use route::{KeyAction, Query, Route};
@@ -63,9 +69,9 @@ pub(crate) async fn answer(hsm: Arc<Hsm>, connection: Connection, request: Reque
     let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
     let reply = match authenticate(&hsm.token_key, &parts.headers) {
         Err(refusal) => refusal.reply(&method),
-        Ok(()) => match axum::body::to_bytes(body, BODY_LIMIT).await {
+        Ok(principal) => match axum::body::to_bytes(body, BODY_LIMIT).await {
             Err(_) => Reply::from(unconfirmed::body_not_read()),
-            Ok(body) => act(hsm.clone(), parts, body).await,
+            Ok(body) => act(hsm.clone(), principal, parts, body).await,
         },
     };
     if !hsm.latency.is_zero() {
@@ -101,7 +107,7 @@ impl Refusal {
     }
 }
 
-fn authenticate(key: &TokenKey, headers: &HeaderMap) -> Result<(), Refusal> {
+fn authenticate(key: &TokenKey, headers: &HeaderMap) -> Result<Principal, Refusal> {
     let token = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -113,8 +119,8 @@ fn authenticate(key: &TokenKey, headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// Private-key operations and SQLite block, so that they have a thread of their own.
-async fn act(hsm: Arc<Hsm>, parts: Parts, body: Bytes) -> Reply {
-    let acted = tokio::task::spawn_blocking(move || dispatch(&hsm, &parts, &body));
+async fn act(hsm: Arc<Hsm>, principal: Principal, parts: Parts, body: Bytes) -> Reply {
+    let acted = tokio::task::spawn_blocking(move || dispatch(&hsm, &principal, &parts, &body));
     match acted.await {
         Ok(Ok(reply)) => reply,
         Ok(Err(failure)) => failure.into(),
@@ -125,7 +131,12 @@ async fn act(hsm: Arc<Hsm>, parts: Parts, body: Bytes) -> Reply {
     }
 }
 
-fn dispatch(hsm: &Hsm, parts: &Parts, body: &Bytes) -> Result<Reply, Failure> {
+fn dispatch(
+    hsm: &Hsm,
+    principal: &Principal,
+    parts: &Parts,
+    body: &Bytes,
+) -> Result<Reply, Failure> {
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     query.check_api_version()?;
     let call = Call {
@@ -134,18 +145,38 @@ fn dispatch(hsm: &Hsm, parts: &Parts, body: &Bytes) -> Result<Reply, Failure> {
         query: &query,
         body,
     };
-    match Route::parse(&parts.method, parts.uri.path())? {
+    let route = Route::parse(&parts.method, parts.uri.path())?;
+    let (action, scope) = access::needed(&parts.method, &route);
+    if !hsm.permits(principal, action, &scope) {
+        return Err(Failure::access_denied(&format!("{PREFIX}{action}"), &scope));
+    }
+    let get = parts.method == Method::GET;
+    let put = parts.method == Method::PUT;
+    match route {
         Route::Keys => lists::keys(&call),
         Route::DeletedKeys => lists::deleted_keys(&call),
         Route::Random => operations::random(&call),
+        Route::Restore => life_cycle::restore(&call),
         Route::Deleted(name) => keys::get_deleted(&call, &name),
         Route::Purge(name) => keys::purge(&call, &name),
         Route::Recover(name) => keys::recover(&call, &name),
+        Route::Settings => settings::list(&call),
+        Route::Setting(name) if get => settings::get(&call, &name),
+        Route::Setting(name) => settings::update(&call, &name),
+        Route::Definitions(_) => roles::definitions(&call),
+        Route::Definition(_, id) if get => roles::definition(&call, &id),
+        Route::Definition(_, id) if put => roles::set_definition(&call, &id),
+        Route::Definition(_, id) => roles::delete_definition(&call, &id),
+        Route::Assignments(scope) => roles::assignments(&call, &scope),
+        Route::Assignment(_, id) if get => roles::assignment(&call, &id),
+        Route::Assignment(scope, id) if put => roles::assign(&call, &scope, &id),
+        Route::Assignment(_, id) => roles::unassign(&call, &id),
         Route::Key {
             name,
             version,
             action,
         } => {
+            life_cycle::rotate_if_due(&call, &name);
             let version = version.as_deref();
             match action {
                 KeyAction::Create => keys::create(&call, &name),
@@ -155,6 +186,9 @@ fn dispatch(hsm: &Hsm, parts: &Parts, body: &Bytes) -> Result<Reply, Failure> {
                 KeyAction::Delete => keys::delete(&call, &name),
                 KeyAction::Versions => lists::versions(&call, &name),
                 KeyAction::Rotate => keys::rotate(&call, &name),
+                KeyAction::Policy if get => life_cycle::policy(&call, &name),
+                KeyAction::Policy => life_cycle::set_policy(&call, &name),
+                KeyAction::Backup => life_cycle::backup(&call, &name),
                 KeyAction::Sign => operations::sign(&call, &name, version),
                 KeyAction::Verify => operations::verify(&call, &name, version),
                 KeyAction::Encrypt => operations::encrypt(&call, &name, version),
@@ -163,6 +197,54 @@ fn dispatch(hsm: &Hsm, parts: &Parts, body: &Bytes) -> Result<Reply, Failure> {
                 KeyAction::UnwrapKey => operations::unwrap_key(&call, &name, version),
             }
         }
+    }
+}
+
+impl Call<'_> {
+    /// Keeps a document in the store.
+    fn put(&self, kind: &str, name: &str, document: &impl serde::Serialize) -> Result<(), Failure> {
+        let kept = self.store.put(kind, name, document);
+        kept.map_err(|error| stored_badly(kind, &error))
+    }
+
+    fn remove(&self, kind: &str, name: &str) -> Result<(), Failure> {
+        let removed = self.store.remove(kind, name);
+        removed.map_err(|error| stored_badly(kind, &error))
+    }
+}
+
+fn stored_badly(kind: &str, error: &StoreError) -> Failure {
+    log::event(format_args!("storing a {kind} failed: {error}"));
+    unconfirmed::internal("the change could not be stored; the emulator's log says why")
+}
+
+impl Hsm {
+    /// An HSM whose owner may do everything.
+    pub(crate) fn new(store: Store, token_key: TokenKey, latency: Duration) -> Result<Self, Error> {
+        let hsm = Self {
+            store,
+            token_key,
+            latency,
+        };
+        if hsm.store.documents::<Assignment>(ASSIGNMENTS).is_empty() {
+            for role in OWNER_ROLES {
+                let assignment = Assignment {
+                    id: uuid::Uuid::new_v4().to_string(),
+                    principal_id: PRINCIPAL.to_owned(),
+                    role_id: role.to_owned(),
+                    scope: "/".to_owned(),
+                };
+                let kept = hsm.store.put(ASSIGNMENTS, &assignment.id, &assignment);
+                kept.map_err(|error| Error::Store(error.to_string()))?;
+            }
+        }
+        Ok(hsm)
+    }
+
+    fn permits(&self, principal: &Principal, action: &str, scope: &str) -> bool {
+        let assignments = self.store.documents(ASSIGNMENTS);
+        let custom = self.store.documents(DEFINITIONS);
+        crate::roles::permits(&assignments, &custom, principal, action, scope)
     }
 }
 

@@ -270,6 +270,7 @@ mod tests {
             nbf: Some(100),
             exp: Some(200),
             tags: None,
+            release_policy: None,
         };
         assert!(permitted(&metadata, "sign", 100).is_ok());
         assert!(permitted(&metadata, "sign", 99).is_err());

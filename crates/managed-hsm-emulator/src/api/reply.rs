@@ -38,6 +38,13 @@ impl Reply {
         })
     }
 
+    pub(super) fn created(body: &impl Serialize) -> Result<Self, Failure> {
+        Ok(Self {
+            status: StatusCode::CREATED,
+            ..Self::ok(body)?
+        })
+    }
+
     pub(super) fn no_content() -> Self {
         Self {
             status: StatusCode::NO_CONTENT,

@@ -38,6 +38,15 @@ pub(super) enum Route {
     Purge(String),
     Recover(String),
     Random,
+    Restore,
+    Settings,
+    Setting(String),
+    /// Role definitions at a scope.
+    Definitions(String),
+    Definition(String, String),
+    /// Role assignments at a scope.
+    Assignments(String),
+    Assignment(String, String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +59,8 @@ pub(super) enum KeyAction {
     Versions,
     Rotate,
     Sign,
+    Backup,
+    Policy,
     Verify,
     Encrypt,
     Decrypt,
@@ -74,6 +85,13 @@ impl Route {
             ("GET", ["keys"]) => Ok(Self::Keys),
             ("GET", ["deletedkeys"]) => Ok(Self::DeletedKeys),
             ("POST", ["rng"]) => Ok(Self::Random),
+            ("POST", ["keys", "restore"]) => Ok(Self::Restore),
+            ("GET", ["settings"]) => Ok(Self::Settings),
+            ("GET" | "PATCH", ["settings", _]) => Ok(Self::Setting(segments[1].clone())),
+            (_, [.., "providers", "microsoft.authorization", _])
+            | (_, [.., "providers", "microsoft.authorization", _, _]) => {
+                role_route(method, path, &lower, &segments)
+            }
             ("GET", ["deletedkeys", _]) => Ok(Self::Deleted(name(1)?)),
             ("DELETE", ["deletedkeys", _]) => Ok(Self::Purge(name(1)?)),
             ("POST", ["deletedkeys", _, "recover"]) => Ok(Self::Recover(name(1)?)),
@@ -86,11 +104,42 @@ impl Route {
                     action,
                 })
             }
-            (_, ["keys" | "deletedkeys" | "rng", ..]) => {
+            (_, ["keys" | "deletedkeys" | "rng" | "settings", ..]) => {
                 Err(unconfirmed::method_not_allowed(method.as_str()))
             }
             _ => Err(unconfirmed::unknown_path(path)),
         }
+    }
+}
+
+/// `/<scope>/providers/Microsoft.Authorization/role{Definitions,Assignments}[/<name>]`
+fn role_route(
+    method: &Method,
+    path: &str,
+    lower: &[&str],
+    segments: &[String],
+) -> Result<Route, Failure> {
+    let unknown = || unconfirmed::unknown_path(path);
+    let providers = lower
+        .iter()
+        .position(|segment| *segment == "providers")
+        .ok_or_else(unknown)?;
+    let scope = match &lower[..providers] {
+        [] => "/".to_owned(),
+        ["keys"] => "/keys".to_owned(),
+        ["keys", _] => format!("/keys/{}", key_name(&segments[1])?),
+        _ => return Err(unknown()),
+    };
+    let name = || segments[segments.len() - 1].clone();
+    match (method.as_str(), &lower[providers + 2..]) {
+        ("GET", ["roledefinitions"]) => Ok(Route::Definitions(scope)),
+        ("GET", ["roleassignments"]) => Ok(Route::Assignments(scope)),
+        ("GET" | "PUT" | "DELETE", ["roledefinitions", _]) => Ok(Route::Definition(scope, name())),
+        ("GET" | "PUT" | "DELETE", ["roleassignments", _]) => Ok(Route::Assignment(scope, name())),
+        (other, ["roledefinitions" | "roleassignments", ..]) => {
+            Err(unconfirmed::method_not_allowed(other))
+        }
+        _ => Err(unknown()),
     }
 }
 
@@ -103,6 +152,8 @@ fn key_action<'a>(
         ("PUT", []) => Ok((None, KeyAction::Import)),
         ("PATCH", []) => Ok((None, KeyAction::Update)),
         ("DELETE", []) => Ok((None, KeyAction::Delete)),
+        ("GET" | "PUT", ["rotationpolicy"]) => Ok((None, KeyAction::Policy)),
+        ("POST", ["backup"]) => Ok((None, KeyAction::Backup)),
         ("GET", ["versions"]) => Ok((None, KeyAction::Versions)),
         ("GET", [version]) => Ok((Some(version), KeyAction::Get)),
         ("PATCH", [version]) => Ok((Some(version), KeyAction::Update)),

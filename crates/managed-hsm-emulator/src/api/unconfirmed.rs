@@ -87,6 +87,87 @@ pub(super) fn too_many_tags() -> Failure {
     Failure::bad_parameter("A key can have at most 15 tags.")
 }
 
+pub(super) fn key_exists() -> Failure {
+    Failure::new(
+        StatusCode::CONFLICT,
+        "Conflict",
+        "A key with the name of the backed up key already exists.",
+    )
+}
+
+pub(super) fn role_definition_not_found() -> Failure {
+    Failure::new(
+        StatusCode::NOT_FOUND,
+        "RoleDefinitionNotFound",
+        "Requested role definition not found",
+    )
+}
+
+pub(super) fn built_in_role() -> Failure {
+    Failure::new(
+        StatusCode::BAD_REQUEST,
+        "BadParameter",
+        "Built-in role definitions cannot be changed.",
+    )
+}
+
+pub(super) fn role_in_use() -> Failure {
+    Failure::new(
+        StatusCode::CONFLICT,
+        "RoleDefinitionHasAssignments",
+        "There are existing role assignments of this role definition.",
+    )
+}
+
+pub(super) fn role_assignment_exists() -> Failure {
+    Failure::new(
+        StatusCode::CONFLICT,
+        "RoleAssignmentExists",
+        "The role assignment already exists.",
+    )
+}
+
+pub(super) fn data_action(action: &str) -> Failure {
+    Failure::bad_parameter(format!("Invalid data action: '{action}'"))
+}
+
+pub(super) fn not_a_guid(text: &str) -> Failure {
+    Failure::bad_parameter(format!("The name '{text}' is not a GUID."))
+}
+
+pub(super) fn setting_value(value: &str) -> Failure {
+    Failure::bad_parameter(format!("Invalid setting value: '{value}'"))
+}
+
+pub(super) fn duration(text: &str) -> Failure {
+    Failure::bad_parameter(format!("Invalid duration: '{text}'"))
+}
+
+pub(super) fn lifetime_action(kind: &str) -> Failure {
+    Failure::bad_parameter(format!("Invalid lifetime action type: '{kind}'"))
+}
+
+/// What a key without a rotation policy shows as its policy.
+pub(super) fn policy_of_a_key_without_one(name: &str) -> serde_json::Value {
+    serde_json::json!({
+        "attributes": {},
+        "id": format!("keys/{name}/rotationpolicy"),
+        "lifetimeActions": [],
+    })
+}
+
+pub(super) fn exportable_without_policy() -> Failure {
+    Failure::bad_parameter("Exportable keys must have a release policy.")
+}
+
+pub(super) fn policy_without_exportable() -> Failure {
+    Failure::bad_parameter("Only exportable keys can have a release policy.")
+}
+
+pub(super) fn release_policy() -> Failure {
+    Failure::bad_parameter("The release policy is not valid JSON, encoded with base64url.")
+}
+
 pub(super) fn key_type(kty: &str) -> Failure {
     Failure::bad_parameter(format!("JSON Web Key: kty '{kty}' is not supported"))
 }

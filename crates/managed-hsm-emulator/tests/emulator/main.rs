@@ -1,6 +1,7 @@
 //! Starts the built program on a folder of its own and talks to it as its clients do.
 #![forbid(unsafe_code)]
 
+mod access;
 mod authentication;
 mod command_line;
 mod durability;

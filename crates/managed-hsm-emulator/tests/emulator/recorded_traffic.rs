@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::running::{Answer, Emulator};
 
 /// Members whose values differ from run to run; only their JSON types are compared.
-const VARIABLE: [&str; 15] = [
+const VARIABLE: [&str; 17] = [
     "created",
     "updated",
     "kid",
@@ -15,6 +15,8 @@ const VARIABLE: [&str; 15] = [
     "x",
     "y",
     "value",
+    "iv",
+    "tag",
     "deletedDate",
     "scheduledPurgeDate",
     "recoveryId",
@@ -26,7 +28,8 @@ const VARIABLE: [&str; 15] = [
     "nbf",
 ];
 
-/// The name of each is its file's; in brackets the keys that the HSM held before, each name a version.
+/// The name of each is its file's; in brackets the keys that the HSM held before, each name a version. go_err_rotate is not
+/// among them: in 2021 the service could not rotate.
 macro_rules! recordings {
     ($($name:ident $([$($key:literal)*])?)*) => {$(
         #[tokio::test]
@@ -37,6 +40,8 @@ macro_rules! recordings {
     )*};
 }
 
+// The names are those of the files.
+#[allow(non_snake_case)]
 mod is_answered_as_recorded {
     use super::replay;
 
@@ -48,6 +53,18 @@ mod is_answered_as_recorded {
         // The recording leaves out three of four equal requests to create a version.
         go74_list_versions["listkeyversions3188646711" "listkeyversions3188646711" "listkeyversions3188646711"]
         go74_rng
+        go74_backup_restore
+        go74_rotate_and_policy
+        go74_list_deleted["deleted testbackuprestore2485414557" "deleted testimport369061497"]
+        go73_oct_real_challenge
+        go_err_backup
+        go_err_immutable_policy
+        cli_role
+        cli_setting
+        cli_key_release_policy
+        cli_key_random
+        cli_key_encrypt_AES
+        cli_key_using_hsm_name
         go74_encrypt_decrypt_oct
         go74_encrypt_decrypt_rsa
         go74_wrap_unwrap
@@ -66,9 +83,18 @@ async fn replay(recording: &str, held: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let emulator = Emulator::start(folder.path());
     for key in held {
+        let (key, deleted) = match key.strip_prefix("deleted ") {
+            Some(key) => (key, true),
+            None => (*key, false),
+        };
         let path = format!("/keys/{key}/create");
         emulator.post(&path, json!({"kty": "EC"})).await.success();
+        if deleted {
+            let path = format!("/keys/{key}");
+            emulator.call("DELETE", &path, None).await.success();
+        }
     }
+    let restores = recording.contains("/keys/restore") || recording.contains("testbackuprestore");
     let recording: Value = serde_json::from_str(recording).unwrap();
     // Versions and page tokens of the recording, and ours in their place.
     let mut ours: BTreeMap<String, String> = BTreeMap::new();
@@ -81,10 +107,19 @@ async fn replay(recording: &str, held: &[&str]) {
         }
         let what = format!("{method} {path}");
         let mut body = (!request["body"].is_null()).then(|| request["body"].clone());
+        let ciphertext = body.as_ref().and_then(|body| body["value"].as_str());
+        if path.contains("/decrypt") && !ciphertext.is_some_and(|text| ours.contains_key(text)) {
+            // The recording leaves out the request that made this ciphertext.
+            continue;
+        }
         for member in body.iter_mut().filter_map(Value::as_object_mut).flatten() {
             if let Some(own) = member.1.as_str().and_then(|text| ours.get(text)) {
                 *member.1 = json!(own);
             }
+        }
+        // One recording leaves out the deletion before a purge.
+        if let ("DELETE", Some(key)) = (method, path.strip_prefix("/deletedkeys/")) {
+            emulator.call("DELETE", &format!("/keys/{key}"), None).await;
         }
         let answer = if expected["status"] == 401 {
             emulator.send(method, &path, None, None).await
@@ -97,13 +132,18 @@ async fn replay(recording: &str, held: &[&str]) {
             "{what}: {}",
             answer.body
         );
-        assert_eq!(
-            header_names(&answer),
-            recorded_header_names(expected),
-            "{what}"
-        );
+        let mut names = header_names(&answer);
+        // The recorder of Azure CLI leaves this one out.
+        if recording["_source"].as_str().unwrap().contains("azure-cli") {
+            assert!(names.remove("x-ms-request-id"), "{what}");
+        }
+        assert_eq!(names, recorded_header_names(expected), "{what}");
         if expected["body"].is_null() {
             assert_eq!(answer.body, "", "{what}");
+            continue;
+        }
+        if let Some(text) = expected["body"].as_str() {
+            assert_eq!(answer.body, text, "{what}");
             continue;
         }
         let body = answer.json();
@@ -112,7 +152,24 @@ async fn replay(recording: &str, held: &[&str]) {
             answer.body,
             "{what}: compact, members sorted"
         );
-        compare(&what, "", &expected["body"], &body);
+        let mut expected_body = expected["body"].clone();
+        // In 2022 a restored key was exportable, in 2023 it no longer was.
+        if restores {
+            not_exportable(&mut expected_body);
+        }
+        if what.starts_with("GET") && what.contains("roleAssignments") {
+            // The recorded HSM had assignments that this recording does not make.
+            let ours = body["value"].as_array().unwrap();
+            let recorded = expected_body["value"].as_array().unwrap();
+            let both = ours.iter().flat_map(|one| {
+                let twin = recorded.iter().find(|two| one["name"] == two["name"]);
+                Some((one, twin?))
+            });
+            let compared = both.map(|(one, two)| compare(&what, "", two, one)).count();
+            assert_eq!(compared, 2, "{what}: {}", answer.body);
+            continue;
+        }
+        compare(&what, "", &expected_body, &body);
         pair_names(&expected["body"], &body, &mut ours);
     }
 }
@@ -153,6 +210,10 @@ fn compare(what: &str, place: &str, expected: &Value, actual: &Value) {
                 compare(what, place, expected, actual);
             }
         }
+        // Hosts in policies are the recorder's.
+        (Value::String(expected), Value::String(actual)) if member == "data" => {
+            assert_eq!(without_hosts(expected), without_hosts(actual), "{what}");
+        }
         (Value::String(expected), Value::String(actual)) if member == "message" => {
             assert_eq!(comparable(expected), comparable(actual), "{what}");
         }
@@ -163,6 +224,34 @@ fn compare(what: &str, place: &str, expected: &Value, actual: &Value) {
         ),
         _ => assert_eq!(expected, actual, "{what}: {place}"),
     }
+}
+
+fn not_exportable(body: &mut Value) {
+    match body {
+        Value::Object(members) => {
+            for (name, member) in members {
+                match name.as_str() {
+                    "exportable" => *member = json!(false),
+                    _ => not_exportable(member),
+                }
+            }
+        }
+        Value::Array(entries) => entries.iter_mut().for_each(not_exportable),
+        _ => {}
+    }
+}
+
+/// A release policy without the addresses in it.
+fn without_hosts(data: &str) -> String {
+    let base64 = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let json = base64::Engine::decode(&base64, data).unwrap();
+    let text = String::from_utf8(json).unwrap();
+    let parts = text.split("https://").enumerate();
+    let parts = parts.map(|(i, part)| match i {
+        0 => part,
+        _ => &part[part.find('"').unwrap()..],
+    });
+    parts.collect()
 }
 
 /// A message without the host and the activity id.

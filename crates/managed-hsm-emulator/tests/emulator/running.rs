@@ -144,6 +144,18 @@ impl Emulator {
         }
     }
 
+    /// As another principal.
+    pub(crate) async fn call_with(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Answer {
+        let body = body.map(|body| body.to_string());
+        self.send(method, path, Some(token), body).await
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, Some(&self.token), None).await
     }

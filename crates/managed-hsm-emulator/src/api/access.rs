@@ -1,0 +1,70 @@
+//! Which data action a request needs, and at which scope.
+
+use axum::http::Method;
+
+use super::route::{KeyAction, Route};
+
+/// The data action, without what all begin with, and the scope.
+pub(super) fn needed(method: &Method, route: &Route) -> (&'static str, String) {
+    let keys = || "/keys".to_owned();
+    let key = |name: &str| format!("/keys/{name}");
+    let top = || "/".to_owned();
+    let by_method = |read, write, delete| match *method {
+        Method::GET => read,
+        Method::DELETE => delete,
+        _ => write,
+    };
+    match route {
+        Route::Keys => ("keys/read/action", keys()),
+        Route::DeletedKeys => ("keys/deletedKeys/read/action", keys()),
+        Route::Deleted(name) => ("keys/deletedKeys/read/action", key(name)),
+        Route::Purge(name) => ("keys/deletedKeys/delete", key(name)),
+        Route::Recover(name) => ("keys/deletedKeys/recover/action", key(name)),
+        Route::Random => ("rng/action", top()),
+        Route::Restore => ("keys/restore/action", keys()),
+        Route::Settings | Route::Setting(_) => (
+            by_method(
+                "settings/read/action",
+                "settings/write/action",
+                "settings/write/action",
+            ),
+            top(),
+        ),
+        Route::Definitions(scope) | Route::Definition(scope, _) => (
+            by_method(
+                "roleDefinitions/read/action",
+                "roleDefinitions/write/action",
+                "roleDefinitions/delete/action",
+            ),
+            scope.clone(),
+        ),
+        Route::Assignments(scope) | Route::Assignment(scope, _) => (
+            by_method(
+                "roleAssignments/read/action",
+                "roleAssignments/write/action",
+                "roleAssignments/delete/action",
+            ),
+            scope.clone(),
+        ),
+        Route::Key { name, action, .. } => (of_key(method, *action), key(name)),
+    }
+}
+
+fn of_key(method: &Method, action: KeyAction) -> &'static str {
+    match action {
+        KeyAction::Create => "keys/create",
+        KeyAction::Import => "keys/import/action",
+        KeyAction::Get | KeyAction::Versions => "keys/read/action",
+        KeyAction::Policy if method == Method::GET => "keys/read/action",
+        KeyAction::Policy | KeyAction::Update => "keys/write/action",
+        KeyAction::Delete => "keys/delete",
+        KeyAction::Rotate => "keys/rotate/action",
+        KeyAction::Backup => "keys/backup/action",
+        KeyAction::Sign => "keys/sign/action",
+        KeyAction::Verify => "keys/verify/action",
+        KeyAction::Encrypt => "keys/encrypt/action",
+        KeyAction::Decrypt => "keys/decrypt/action",
+        KeyAction::WrapKey => "keys/wrap/action",
+        KeyAction::UnwrapKey => "keys/unwrap/action",
+    }
+}

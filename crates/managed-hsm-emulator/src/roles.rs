@@ -1,0 +1,281 @@
+//! Roles: what a principal may do, and where.
+//!
+//! The built-in roles and their data actions are those that Azure CLI recorded from the service
+//! (tests/emulator/recorded/cli_role.json). A principal may do what any of its role assignments allows whose scope covers the
+//! resource.
+
+use serde::{Deserialize, Serialize};
+
+use crate::token::Principal;
+
+/// What each data action begins with.
+pub(crate) const PREFIX: &str = "Microsoft.KeyVault/managedHsm/";
+const DEFINITION_PREFIX: &str =
+    "Microsoft.KeyVault/providers/Microsoft.Authorization/roleDefinitions/";
+
+/// A role that every HSM has.
+pub(crate) struct BuiltInRole {
+    pub(crate) id: &'static str,
+    pub(crate) name: &'static str,
+    /// Without [`PREFIX`].
+    pub(crate) data_actions: &'static [&'static str],
+}
+
+/// The roles that the owner of a new HSM has at its top: enough for everything.
+pub(crate) const OWNER_ROLES: [&str; 3] = [
+    "a290e904-7015-4bba-90c8-60543313cdb4",
+    "515eb02d-2335-4d2d-92f2-b1cbdf9c3778",
+    "21dbd100-6940-42c2-9190-5d6cb909625b",
+];
+
+pub(crate) static BUILT_IN_ROLES: [BuiltInRole; 8] = [
+    BuiltInRole {
+        id: "7b127d3c-77bd-4e3e-bbe0-dbb8971fa7f8",
+        name: "Managed HSM Backup User",
+        data_actions: &[
+            "backup/start/action",
+            "backup/status/action",
+            "keys/backup/action",
+        ],
+    },
+    BuiltInRole {
+        id: "33413926-3206-4cdd-b39a-83574fe37a17",
+        name: "Managed HSM Crypto Service Encryption User",
+        data_actions: &["keys/read/action", "keys/wrap/action", "keys/unwrap/action"],
+    },
+    BuiltInRole {
+        id: "21dbd100-6940-42c2-9190-5d6cb909625c",
+        name: "Managed HSM Crypto Service Release User",
+        data_actions: &["keys/release/action"],
+    },
+    BuiltInRole {
+        id: "2c18b078-7c48-4d3a-af88-5a3a1b3f82b3",
+        name: "Managed HSM Crypto Auditor",
+        data_actions: &[
+            "roleAssignments/read/action",
+            "roleDefinitions/read/action",
+            "keys/read/action",
+            "keys/deletedKeys/read/action",
+        ],
+    },
+    BuiltInRole {
+        id: "4bd23610-cdcf-4971-bdee-bdc562cc28e4",
+        name: "Managed HSM Policy Administrator",
+        data_actions: &[
+            "roleDefinitions/read/action",
+            "roleDefinitions/write/action",
+            "roleDefinitions/delete/action",
+            "roleAssignments/read/action",
+            "roleAssignments/write/action",
+            "roleAssignments/delete/action",
+        ],
+    },
+    BuiltInRole {
+        id: "21dbd100-6940-42c2-9190-5d6cb909625b",
+        name: "Managed HSM Crypto User",
+        data_actions: &[
+            "roleDefinitions/read/action",
+            "roleAssignments/read/action",
+            "keys/read/action",
+            "keys/write/action",
+            "keys/delete",
+            "keys/create",
+            "keys/rotate/action",
+            "keys/import/action",
+            "keys/release/action",
+            "keys/backup/action",
+            "keys/restore/action",
+            "keys/encrypt/action",
+            "keys/decrypt/action",
+            "keys/wrap/action",
+            "keys/unwrap/action",
+            "keys/sign/action",
+            "keys/verify/action",
+            "keys/derive/action",
+            "rng/action",
+        ],
+    },
+    BuiltInRole {
+        id: "515eb02d-2335-4d2d-92f2-b1cbdf9c3778",
+        name: "Managed HSM Crypto Officer",
+        data_actions: &[
+            "roleAssignments/delete/action",
+            "roleAssignments/read/action",
+            "roleAssignments/write/action",
+            "roleDefinitions/read/action",
+            "roleDefinitions/write/action",
+            "roleDefinitions/delete/action",
+            "keys/deletedKeys/read/action",
+            "keys/deletedKeys/delete",
+            "keys/deletedKeys/recover/action",
+            "keys/export/action",
+        ],
+    },
+    BuiltInRole {
+        id: "a290e904-7015-4bba-90c8-60543313cdb4",
+        name: "Managed HSM Administrator",
+        data_actions: &[
+            "roleAssignments/delete/action",
+            "roleAssignments/read/action",
+            "roleAssignments/write/action",
+            "roleDefinitions/read/action",
+            "roleDefinitions/write/action",
+            "roleDefinitions/delete/action",
+            "securitydomain/download/action",
+            "securitydomain/download/read",
+            "securitydomain/upload/action",
+            "securitydomain/upload/read",
+            "securitydomain/transferkey/read",
+            "backup/start/action",
+            "restore/start/action",
+            "backup/status/action",
+            "restore/status/action",
+            "settings/read/action",
+            "settings/write/action",
+        ],
+    },
+];
+
+/// A role that somebody made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CustomRole {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) data_actions: Vec<String>,
+    pub(crate) not_data_actions: Vec<String>,
+    pub(crate) assignable_scopes: Vec<String>,
+}
+
+/// A role, given to a principal at a scope: `/`, `/keys` or `/keys/<name>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Assignment {
+    pub(crate) id: String,
+    pub(crate) principal_id: String,
+    pub(crate) role_id: String,
+    pub(crate) scope: String,
+}
+
+/// The full identifier of a role definition.
+pub(crate) fn definition_id(id: &str) -> String {
+    format!("{DEFINITION_PREFIX}{id}")
+}
+
+/// The last part of a role definition's identifier, in whatever form a client sends it.
+pub(crate) fn role_id(definition_id: &str) -> String {
+    let last = definition_id.rsplit('/').next().unwrap_or_default();
+    last.to_ascii_lowercase()
+}
+
+/// Whether a principal may do `action` (without [`PREFIX`]) at `scope`.
+pub(crate) fn permits(
+    assignments: &[Assignment],
+    custom: &[CustomRole],
+    principal: &Principal,
+    action: &str,
+    scope: &str,
+) -> bool {
+    let full = format!("{PREFIX}{action}");
+    assignments
+        .iter()
+        .filter(|assignment| principal.is(&assignment.principal_id))
+        .filter(|assignment| covers(&assignment.scope, scope))
+        .any(|assignment| {
+            let built_in = BUILT_IN_ROLES
+                .iter()
+                .find(|role| role.id == assignment.role_id);
+            if let Some(role) = built_in {
+                return role.data_actions.contains(&action);
+            }
+            let role = custom.iter().find(|role| role.id == assignment.role_id);
+            role.is_some_and(|role| {
+                let names = |list: &[String]| list.iter().any(|known| matches(known, &full));
+                names(&role.data_actions) && !names(&role.not_data_actions)
+            })
+        })
+}
+
+/// Whether what is assigned at `assigned` counts at `scope`.
+pub(crate) fn covers(assigned: &str, scope: &str) -> bool {
+    let (assigned, scope) = (assigned.to_ascii_lowercase(), scope.to_ascii_lowercase());
+    assigned == "/" || scope == assigned || scope.starts_with(&format!("{assigned}/"))
+}
+
+/// Whether a data action's pattern, which may end with an asterisk, means an action.
+fn matches(pattern: &str, action: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => action
+            .to_ascii_lowercase()
+            .starts_with(&start.to_ascii_lowercase()),
+        None => pattern.eq_ignore_ascii_case(action),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn principal(object_id: &str, groups: &[&str]) -> Principal {
+        Principal {
+            object_id: object_id.to_owned(),
+            groups: groups.iter().map(|&group| group.to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn a_role_counts_for_its_principal_at_its_scope_and_below() {
+        let assignment = |principal_id: &str, role: usize, scope: &str| Assignment {
+            id: "1".to_owned(),
+            principal_id: principal_id.to_owned(),
+            role_id: OWNER_ROLES[role].to_owned(),
+            scope: scope.to_owned(),
+        };
+        let assignments = [
+            assignment("user", 2, "/keys/a"),
+            assignment("group", 2, "/keys"),
+        ];
+        let may = |who: &Principal, action, scope| permits(&assignments, &[], who, action, scope);
+        let user = principal("user", &[]);
+        assert!(may(&user, "keys/sign/action", "/keys/a"));
+        assert!(may(&user, "keys/sign/action", "/keys/A"));
+        assert!(!may(&user, "keys/sign/action", "/keys/ab"));
+        assert!(!may(&user, "keys/read/action", "/keys"));
+        assert!(!may(&user, "keys/deletedKeys/delete", "/keys/a"));
+        let member = principal("other", &["GROUP"]);
+        assert!(may(&member, "keys/sign/action", "/keys/b"));
+        assert!(!may(&member, "rng/action", "/"));
+    }
+
+    #[test]
+    fn a_custom_role_has_what_it_names_less_what_it_takes_away() {
+        let role = CustomRole {
+            id: "r".to_owned(),
+            name: "Signer".to_owned(),
+            description: String::new(),
+            data_actions: vec![format!("{PREFIX}keys/*")],
+            not_data_actions: vec![format!("{PREFIX}keys/delete")],
+            assignable_scopes: vec!["/".to_owned()],
+        };
+        let assignment = Assignment {
+            id: "1".to_owned(),
+            principal_id: "user".to_owned(),
+            role_id: "r".to_owned(),
+            scope: "/".to_owned(),
+        };
+        let user = principal("user", &[]);
+        let may = |action| {
+            permits(
+                std::slice::from_ref(&assignment),
+                std::slice::from_ref(&role),
+                &user,
+                action,
+                "/keys/k",
+            )
+        };
+        assert!(may("keys/sign/action"));
+        assert!(!may("keys/delete"));
+        assert!(!may("rng/action"));
+    }
+}
