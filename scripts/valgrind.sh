@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Loads a key and signs 10, then 110 times under valgrind: no invalid access, and less than a byte lost for each of
-# the 100 further signatures. The same for loading, copying, refused requests and software keys. Run after `cargo build --workspace`; PROFILE names another profile than debug.
+# the 100 further signatures. The same for loading, copying, refused requests, software keys, decryption, key wrap,
+# encoders and listings. Run after `cargo build --workspace`; PROFILE names another profile than debug.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/emulator.sh
@@ -28,6 +29,7 @@ done
 start_emulator "$profile/managed-hsm-emulator" "$folder"
 create_key rsa '{"kty":"RSA-HSM","key_size":2048}'
 create_key ec '{"kty":"EC-HSM","crv":"P-256"}'
+create_key aes '{"kty":"oct-HSM","key_size":256}'
 
 # Runs a program under valgrind and prints the bytes definitely and indirectly lost.
 lost_bytes() {
@@ -62,5 +64,5 @@ failed=0
 hsm=managedhsm:MyHSM
 compare "RSA signatures" 10 110 "$folder/sign_loop" "$hsm:rsa" 1
 compare "EC signatures" 10 110 "$folder/sign_loop" "$hsm:ec" 1
-compare "other operations" 10 110 "$folder/operations" "$hsm:rsa" "$hsm:ec" "$hsm:unknown"
+compare "other operations" 10 110 "$folder/operations" "$hsm:rsa" "$hsm:ec" "$hsm:unknown" "$hsm:aes"
 exit "$failed"

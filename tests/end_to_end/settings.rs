@@ -123,7 +123,14 @@ fn each_request_has_one_line_in_the_log_and_nothing_secret() {
     let requests = hsm.requests().split_off(before);
     let text = fs::read_to_string(&log).expect("the log was written");
     assert_eq!(text.lines().count(), requests.len(), "{text}");
-    for word in ["ES256", "status=200", "ms=", "request_id=", &uri("ec")] {
+    for word in [
+        "ES256",
+        "status=200",
+        "ms=",
+        "request_id=",
+        "retries=0",
+        &uri("ec"),
+    ] {
         assert!(text.contains(word), "{word}: {text}");
     }
     assert!(!text.contains(hsm.variable("AZURE_CLI_ACCESS_TOKEN")));

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::data_dir::DataDir;
 use crate::error::Error;
+use crate::identity::Identity;
+use crate::token::{OWNER_CLIENT, TENANT};
 
 const POLL: Duration = Duration::from_millis(25);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -24,20 +26,43 @@ pub struct Environment {
 
 impl fmt::Display for Environment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ca_file = self.ca_file.to_string_lossy();
-        for (name, value) in [
-            ("AZURE_MANAGEDHSM_URL", self.url.as_str()),
-            ("AKV_CA_FILE", &ca_file),
+        formatter.write_str(&exports(&[
+            ("AZURE_MANAGEDHSM_URL", &self.url),
+            ("AKV_CA_FILE", &self.ca_file.to_string_lossy()),
             ("AZURE_CLI_ACCESS_TOKEN", &self.token),
-        ] {
-            writeln!(
-                formatter,
-                "export {name}='{}'",
-                value.replace('\'', r"'\''")
-            )?;
-        }
-        Ok(())
+        ]))
     }
+}
+
+fn exports(variables: &[(&str, &str)]) -> String {
+    let line = |(name, value): &(&str, &str)| {
+        format!("export {name}='{}'\n", value.replace('\'', r"'\''"))
+    };
+    variables.iter().map(line).collect()
+}
+
+/// Shell exports with which identity libraries log in as the owner: with a client secret, or as a managed identity. HTTP
+/// clients are told of the CA in the ways that Python, Node.js and others know.
+///
+/// # Errors
+/// [`Error::File`] when the secret can't be read.
+pub fn identity_exports(data: &DataDir, url: &str) -> Result<String, Error> {
+    let secret = Identity::owner_secret(data)?;
+    let ca_file = data.ca_file();
+    let ca_file = ca_file.to_string_lossy();
+    Ok(exports(&[
+        ("AZURE_MANAGEDHSM_URL", url),
+        ("AZURE_AUTHORITY_HOST", url),
+        ("AZURE_TENANT_ID", TENANT),
+        ("AZURE_CLIENT_ID", OWNER_CLIENT),
+        ("AZURE_CLIENT_SECRET", &secret),
+        ("IDENTITY_ENDPOINT", &format!("{url}/msi/token")),
+        ("IDENTITY_HEADER", &secret),
+        ("AKV_CA_FILE", &ca_file),
+        ("SSL_CERT_FILE", &ca_file),
+        ("REQUESTS_CA_BUNDLE", &ca_file),
+        ("NODE_EXTRA_CA_CERTS", &ca_file),
+    ]))
 }
 
 /// The URL of the emulator that serves from `data`, once it accepts connections; waits for that at most `wait`.

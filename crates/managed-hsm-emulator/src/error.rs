@@ -33,6 +33,19 @@ pub enum Error {
         .0.display()
     )]
     NeverServed(PathBuf),
+    /// The file of principals is of no use.
+    #[error("the principals in {} can't be used: {problem}; see 'Identity' in the README", path.display())]
+    Principals {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A principal is to have a role that there isn't.
+    #[error(
+        "there is no built-in role '{0}'; take a name such as 'Managed HSM Crypto User', or its id"
+    )]
+    Role(String),
     /// No emulator accepts connections.
     #[error(
         "no emulator is running on the data folder {}; start one with `managed-hsm-emulator serve`, or wait for it with --wait SECONDS",

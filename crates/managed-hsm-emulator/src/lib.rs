@@ -15,6 +15,7 @@ mod duration;
 mod encryption;
 mod endpoint;
 mod error;
+mod identity;
 mod keys;
 mod log;
 mod roles;
@@ -25,7 +26,7 @@ mod tls;
 mod token;
 
 pub use data_dir::DataDir;
-pub use endpoint::{Environment, wait_until_ready};
+pub use endpoint::{Environment, identity_exports, wait_until_ready};
 pub use error::Error;
 pub use server::{ServeOptions, serve};
 pub use token::{AUDIENCE, TokenKey};

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use managed_hsm_emulator::{
-    AUDIENCE, DataDir, Environment, Error, ServeOptions, TokenKey, serve, wait_until_ready,
+    AUDIENCE, DataDir, Environment, Error, ServeOptions, TokenKey, identity_exports, serve,
+    wait_until_ready,
 };
 
 /// A local Azure Managed HSM for development and tests. It is not an HSM: keys lie in a folder.
@@ -51,6 +52,12 @@ struct Serve {
     /// Milliseconds to add to every answer
     #[arg(long, value_name = "N", default_value_t = 0)]
     latency_ms: u64,
+    /// JSON file of principals that may log in, besides the owner
+    #[arg(long, value_name = "FILE")]
+    principals: Option<PathBuf>,
+    /// Seconds that a token from the token service lives [default: 3599]
+    #[arg(long, value_name = "SECONDS")]
+    token_lifetime: Option<i64>,
     /// A further DNS name or IP address for the server certificate; may be repeated
     #[arg(long, value_name = "NAME")]
     tls_server_name: Vec<String>,
@@ -60,6 +67,9 @@ struct Serve {
 struct Env {
     #[command(flatten)]
     folder: Folder,
+    /// Print what identity libraries need to log in as the owner, instead of a token
+    #[arg(long)]
+    identity: bool,
     /// Seconds to wait for the emulator to accept connections
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     wait: u64,
@@ -110,11 +120,16 @@ fn run(command: Command) -> Result<(), Error> {
             listen: arguments.listen,
             port: arguments.port,
             latency: Duration::from_millis(arguments.latency_ms),
+            principals: arguments.principals,
+            token_lifetime: arguments.token_lifetime,
             tls_server_names: arguments.tls_server_name,
         }),
         Command::Env(arguments) => {
             let data = DataDir::resolve(arguments.folder.data_dir)?;
             let url = wait_until_ready(&data, Duration::from_secs(arguments.wait))?;
+            if arguments.identity {
+                return print(&identity_exports(&data, &url)?);
+            }
             let environment = Environment {
                 url,
                 ca_file: data.ca_file(),

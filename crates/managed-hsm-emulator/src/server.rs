@@ -21,6 +21,7 @@ use crate::api::{self, Connection, Hsm};
 use crate::data_dir::DataDir;
 use crate::endpoint::Announcement;
 use crate::error::Error;
+use crate::identity::Identity;
 use crate::store::Store;
 use crate::token::TokenKey;
 
@@ -41,6 +42,10 @@ pub struct ServeOptions {
     pub port: u16,
     /// Added to the time that every answer takes.
     pub latency: Duration,
+    /// A file of principals that may log in, besides the owner.
+    pub principals: Option<PathBuf>,
+    /// Seconds that a token from the token service lives.
+    pub token_lifetime: Option<i64>,
     /// Names for the server certificate, besides localhost and the service's own hosts.
     pub tls_server_names: Vec<String>,
 }
@@ -72,7 +77,9 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
     }
     let acceptor = TlsAcceptor::from(crate::tls::server_config(data, &names)?);
     let store = Store::open(data)?;
-    let hsm = Arc::new(Hsm::new(store, TokenKey::open(data)?, options.latency)?);
+    let identity = Identity::open(data, options.principals.as_deref(), options.token_lifetime)?;
+    let token_key = TokenKey::open(data)?;
+    let hsm = Arc::new(Hsm::new(store, token_key, identity, options.latency)?);
     let address = SocketAddr::new(options.listen, options.port);
     let listener = TcpListener::bind(address)
         .await

@@ -22,6 +22,12 @@ pub(crate) const TENANT: &str = "00000000-0000-0000-0000-000000000000";
 /// The principal of tokens minted by the command line: an administrator of the emulated HSM.
 pub(crate) const PRINCIPAL: &str = "00000000-0000-0000-0000-000000000001";
 
+/// The owner's application.
+pub(crate) const OWNER_CLIENT: &str = "00000000-0000-0000-0000-000000000002";
+
+/// The key's name in tokens and in the list of keys.
+const KEY_ID: &str = "managed-hsm-emulator";
+
 /// The key that signs tokens. One folder's tokens are foreign to every other folder's emulator.
 pub struct TokenKey {
     key: PKey<Private>,
@@ -55,11 +61,15 @@ pub(crate) enum TokenError {
 #[derive(Serialize, Deserialize)]
 struct Header {
     alg: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kid: Option<String>,
     typ: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Claims {
+    #[serde(default)]
+    appid: String,
     aud: String,
     exp: i64,
     #[serde(default)]
@@ -131,15 +141,28 @@ impl TokenKey {
         audience: &str,
         expires_in: i64,
     ) -> Result<String, Error> {
+        self.mint_with(object_id, OWNER_CLIENT, &[], audience, expires_in)
+    }
+
+    /// A token for a principal, by its application, with its groups.
+    pub(crate) fn mint_with(
+        &self,
+        object_id: &str,
+        client_id: &str,
+        groups: &[String],
+        audience: &str,
+        expires_in: i64,
+    ) -> Result<String, Error> {
         let now = unix_seconds();
         let exp = now.saturating_add(expires_in);
         let claims = Claims {
+            appid: client_id.to_owned(),
             aud: audience.to_owned(),
             exp,
             iat: now.min(exp),
             iss: format!("https://sts.windows.net/{TENANT}/"),
             nbf: Some(now.min(exp)),
-            groups: Vec::new(),
+            groups: groups.to_vec(),
             oid: object_id.to_owned(),
             sub: object_id.to_owned(),
             tid: TENANT.to_owned(),
@@ -147,6 +170,7 @@ impl TokenKey {
         };
         let header = Header {
             alg: "RS256".to_owned(),
+            kid: Some(KEY_ID.to_owned()),
             typ: Some("JWT".to_owned()),
         };
         let part = |json: serde_json::Result<Vec<u8>>| json.map(|json| encode_base64url(&json));
@@ -156,6 +180,19 @@ impl TokenKey {
         let mut signer = Signer::new(MessageDigest::sha256(), &self.key)?;
         let signature = signer.sign_oneshot_to_vec(signed.as_bytes())?;
         Ok(format!("{signed}.{}", encode_base64url(&signature)))
+    }
+
+    /// The public key as a JSON Web Key Set (RFC 7517).
+    pub(crate) fn jwks(&self) -> Result<serde_json::Value, Error> {
+        let rsa = self.key.rsa()?;
+        Ok(serde_json::json!({"keys": [{
+            "alg": "RS256",
+            "e": encode_base64url(&rsa.e().to_vec()),
+            "kid": KEY_ID,
+            "kty": "RSA",
+            "n": encode_base64url(&rsa.n().to_vec()),
+            "use": "sig",
+        }]}))
     }
 
     /// Who sends `token`, if it is good now.

@@ -35,9 +35,9 @@ impl Request {
         self.url.origin().ascii_serialization()
     }
 
-    fn log(&self, status: &str, started: Instant, request_id: &str) {
+    fn log(&self, status: &str, started: Instant, request_id: &str, retries: u32) {
         log::info!(
-            "{} {} algorithm={} status={status} ms={} request_id={request_id}",
+            "{} {} algorithm={} status={status} ms={} request_id={request_id} retries={retries}",
             self.operation,
             self.key,
             self.algorithm.unwrap_or("none"),
@@ -78,17 +78,19 @@ impl Transport {
         let started = Instant::now();
         let mut outcome = attempt(&lane.http, request, &authorization).await;
         let lost = |error: &reqwest::Error| !error.is_timeout() && connection_was_lost(error);
+        let mut retries = 0;
         if request.repeatable && outcome.as_ref().is_err_and(lost) {
+            retries = 1;
             outcome = attempt(&lane.http, request, &authorization).await;
         }
         let response = outcome.map_err(|error| {
-            request.log("none", started, "none");
+            request.log("none", started, "none", retries);
             unreachable(request, &error)
         })?;
         let status = response.status();
         let request_id = token.redact(&header(&response, "x-ms-request-id"));
         let body = read(response, request).await;
-        request.log(status.as_str(), started, &request_id);
+        request.log(status.as_str(), started, &request_id, retries);
         let body = body?;
         if status == StatusCode::OK {
             Ok(body)

@@ -38,7 +38,7 @@ pub(super) fn restore(call: &Call<'_>) -> Result<Reply, Failure> {
         .ok_or_else(|| unconfirmed::missing_member("value"))?;
     let blob = decode_base64url(&text).ok_or_else(Failure::malformed_backup)?;
     let restored = call.store.restore(&blob);
-    let key = restored.map_err(|error| Failure::from_restore(error))?;
+    let key = restored.map_err(Failure::from_restore)?;
     Reply::ok(&Bundle::new(call.host, &key, key.newest()))
 }
 

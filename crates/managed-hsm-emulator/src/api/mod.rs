@@ -20,15 +20,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use axum::response::Response;
 
 use crate::error::Error;
+use crate::identity::{self, Identity};
 use crate::log;
-use crate::roles::{Assignment, OWNER_ROLES, PREFIX};
+use crate::roles::{Assignment, BUILT_IN_ROLES, OWNER_ROLES, PREFIX};
 use crate::store::{ASSIGNMENTS, DEFINITIONS, Store, StoreError};
 use crate::token::{PRINCIPAL, Principal, TokenError, TokenKey};
 use failure::Failure;
@@ -40,9 +41,10 @@ const BODY_LIMIT: usize = 1024 * 1024;
 
 /// One emulated HSM.
 pub(crate) struct Hsm {
-    pub(crate) store: Store,
-    pub(crate) token_key: TokenKey,
-    pub(crate) latency: Duration,
+    store: Store,
+    token_key: TokenKey,
+    identity: Identity,
+    latency: Duration,
 }
 
 /// The connection that a request came on.
@@ -67,6 +69,9 @@ pub(crate) async fn answer(hsm: Arc<Hsm>, connection: Connection, request: Reque
     let request_id = uuid::Uuid::new_v4().to_string();
     let (parts, body) = request.into_parts();
     let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+    if identity::is_for(&path) {
+        return log_in(&hsm, connection, &request_id, parts, body).await;
+    }
     let reply = match authenticate(&hsm.token_key, &parts.headers) {
         Err(refusal) => refusal.reply(&method),
         Ok(principal) => match axum::body::to_bytes(body, BODY_LIMIT).await {
@@ -87,6 +92,32 @@ pub(crate) async fn answer(hsm: Arc<Hsm>, connection: Connection, request: Reque
         status: status.as_u16(),
         milliseconds: elapsed.as_millis(),
         request_id: &request_id,
+    });
+    response
+}
+
+/// A request for a token.
+async fn log_in(
+    hsm: &Hsm,
+    connection: Connection,
+    request_id: &str,
+    parts: Parts,
+    body: Body,
+) -> Response {
+    let start = Instant::now();
+    let body = axum::body::to_bytes(body, BODY_LIMIT)
+        .await
+        .unwrap_or_default();
+    let response = hsm
+        .identity
+        .answer(&hsm.token_key, host(&parts), &parts, &body);
+    log::request(&log::RequestLine {
+        connection: connection.number,
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        status: response.status().as_u16(),
+        milliseconds: start.elapsed().as_millis(),
+        request_id,
     });
     response
 }
@@ -219,26 +250,54 @@ fn stored_badly(kind: &str, error: &StoreError) -> Failure {
 }
 
 impl Hsm {
-    /// An HSM whose owner may do everything.
-    pub(crate) fn new(store: Store, token_key: TokenKey, latency: Duration) -> Result<Self, Error> {
+    /// An HSM whose owner may do everything, and others what they are granted to begin with.
+    pub(crate) fn new(
+        store: Store,
+        token_key: TokenKey,
+        identity: Identity,
+        latency: Duration,
+    ) -> Result<Self, Error> {
         let hsm = Self {
             store,
             token_key,
+            identity,
             latency,
         };
         if hsm.store.documents::<Assignment>(ASSIGNMENTS).is_empty() {
             for role in OWNER_ROLES {
-                let assignment = Assignment {
-                    id: uuid::Uuid::new_v4().to_string(),
-                    principal_id: PRINCIPAL.to_owned(),
-                    role_id: role.to_owned(),
-                    scope: "/".to_owned(),
-                };
-                let kept = hsm.store.put(ASSIGNMENTS, &assignment.id, &assignment);
-                kept.map_err(|error| Error::Store(error.to_string()))?;
+                hsm.grant(PRINCIPAL, role, "/")?;
+            }
+        }
+        for account in hsm.identity.accounts() {
+            for grant in &account.roles {
+                let known = BUILT_IN_ROLES.iter().find(|role| {
+                    role.id.eq_ignore_ascii_case(&grant.role)
+                        || role.name.eq_ignore_ascii_case(&grant.role)
+                });
+                let role = known.ok_or_else(|| Error::Role(grant.role.clone()))?;
+                hsm.grant(account.object_id(), role.id, &grant.scope)?;
             }
         }
         Ok(hsm)
+    }
+
+    /// Assigns a role, unless it is assigned already.
+    fn grant(&self, principal_id: &str, role_id: &str, scope: &str) -> Result<(), Error> {
+        let all: Vec<Assignment> = self.store.documents(ASSIGNMENTS);
+        let same = |one: &Assignment| {
+            one.principal_id == principal_id && one.role_id == role_id && one.scope == scope
+        };
+        if all.iter().any(same) {
+            return Ok(());
+        }
+        let assignment = Assignment {
+            id: uuid::Uuid::new_v4().to_string(),
+            principal_id: principal_id.to_owned(),
+            role_id: role_id.to_owned(),
+            scope: scope.to_owned(),
+        };
+        let kept = self.store.put(ASSIGNMENTS, &assignment.id, &assignment);
+        kept.map_err(|error| Error::Store(error.to_string()))
     }
 
     fn permits(&self, principal: &Principal, action: &str, scope: &str) -> bool {
