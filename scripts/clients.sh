@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Microsoft's own libraries, from their registries, against the emulator: Python and JavaScript. Run after
+# `cargo build --workspace`. What can't be had here is skipped, with the reason.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
+
+target="${CARGO_TARGET_DIR:-$PWD/target}"
+emulator="$target/${PROFILE:-debug}/managed-hsm-emulator"
+tests="$PWD/crates/managed-hsm-emulator/tests/clients"
+work="$target/clients"
+passed=0 failed=0 skipped=0
+
+[ -x "$emulator" ] || { echo "$emulator does not exist: run 'cargo build --workspace' first." >&2; exit 1; }
+mkdir -p "$work"
+folder=$(mktemp -d)
+emulator_pid=
+# shellcheck disable=SC2317 # the trap calls it
+clean_up() {
+    [ -z "$emulator_pid" ] || kill "$emulator_pid" 2>/dev/null
+    rm -rf "$folder"
+}
+trap clean_up EXIT
+
+skip() {
+    echo "SKIPPED: $1"
+    skipped=$((skipped + 1))
+}
+
+# A principal without roles, besides the owner.
+export TEST_USER_CLIENT_ID=33333333-0000-0000-0000-000000000001
+export TEST_USER_OBJECT_ID=33333333-0000-0000-0000-000000000002
+export TEST_USER_SECRET=a-secret-for-tests
+cat >"$folder/principals.json" <<JSON
+[{"client_id": "$TEST_USER_CLIENT_ID", "object_id": "$TEST_USER_OBJECT_ID", "client_secret": "$TEST_USER_SECRET"}]
+JSON
+"$emulator" serve --data-dir "$folder/hsm" --principals "$folder/principals.json" \
+    >"$folder/emulator.out" 2>"$folder/requests.log" &
+emulator_pid=$!
+if ! exports=$("$emulator" env --identity --data-dir "$folder/hsm" --wait 30); then
+    cat "$folder/emulator.out" "$folder/requests.log" >&2
+    exit 1
+fi
+
+# Runs a command with the emulator's environment. Downloads go without it: they need the system's CAs.
+with_emulator() {
+    (
+        eval "$exports"
+        "$@"
+    )
+}
+
+python_client() {
+    local python="$work/python/bin/python" log="$folder/python.log"
+    command -v python3 >/dev/null || { skip "Python libraries, because python3 is not installed"; return; }
+    if ! cmp -s "$tests/python/requirements.txt" "$work/python/installed"; then
+        rm -rf "$work/python"
+        if ! python3 -m venv "$work/python" >"$log" 2>&1 ||
+            ! "$python" -m pip install --quiet --requirement "$tests/python/requirements.txt" >>"$log" 2>&1; then
+            tail -n 5 "$log"
+            skip "Python libraries, because they can't be installed here"
+            return
+        fi
+        cp "$tests/python/requirements.txt" "$work/python/installed"
+    fi
+    with_emulator "$python" -W ignore "$tests/python/test_emulator.py" --verbose </dev/null >"$log" 2>&1
+    local status=$? good
+    good=$(sed -n 's/^Ran \([0-9]*\) tests.*/\1/p' "$log")
+    good=${good:-0}
+    if [ "$status" -ne 0 ]; then
+        cat "$log"
+        failed=$((failed + 1))
+        good=0
+    fi
+    passed=$((passed + good))
+    echo "Python libraries: $good tests passed"
+}
+
+javascript_client() {
+    local log="$folder/javascript.log" place="$work/javascript"
+    command -v npm >/dev/null || { skip "JavaScript libraries, because npm is not installed"; return; }
+    mkdir -p "$place"
+    cp "$tests"/javascript/*.js* "$place/"
+    if ! cmp -s "$place/package-lock.json" "$place/installed"; then
+        if ! npm ci --prefix "$place" --no-audit --no-fund >"$log" 2>&1; then
+            tail -n 5 "$log"
+            skip "JavaScript libraries, because they can't be installed here"
+            return
+        fi
+        cp "$place/package-lock.json" "$place/installed"
+    fi
+    with_emulator npm test --prefix "$place" </dev/null >"$log" 2>&1
+    local status=$? good
+    good=$(sed -n 's/^[^0-9]*pass \([0-9]*\)$/\1/p' "$log")
+    passed=$((passed + ${good:-0}))
+    if [ "$status" -ne 0 ]; then
+        cat "$log"
+        failed=$((failed + 1))
+    fi
+    echo "JavaScript libraries: ${good:-0} tests passed"
+}
+
+python_client
+javascript_client
+echo "clients: $passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
