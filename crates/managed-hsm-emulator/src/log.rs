@@ -2,6 +2,24 @@
 
 use std::fmt::Display;
 use std::io::Write;
+use std::sync::OnceLock;
+
+/// How lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// `name=value` for people and grep.
+    #[default]
+    Text,
+    /// A JSON object in each line.
+    Json,
+}
+
+static FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
+/// Sets how lines are written, once in a process.
+pub(crate) fn set_format(format: LogFormat) {
+    let _ = FORMAT.set(format);
+}
 
 /// What the log tells about one request. Never a token, a body or a query.
 pub(crate) struct RequestLine<'a> {
@@ -15,6 +33,16 @@ pub(crate) struct RequestLine<'a> {
 
 /// Writes the line of a request that has been answered.
 pub(crate) fn request(line: &RequestLine<'_>) {
+    if FORMAT.get() == Some(&LogFormat::Json) {
+        return write_json(serde_json::json!({
+            "connection": line.connection,
+            "method": line.method,
+            "path": line.path,
+            "status": line.status,
+            "ms": u64::try_from(line.milliseconds).unwrap_or(u64::MAX),
+            "request_id": line.request_id,
+        }));
+    }
     write_line(format_args!(
         "connection={} method={} path={} status={} ms={} request_id={}",
         line.connection, line.method, line.path, line.status, line.milliseconds, line.request_id
@@ -23,7 +51,17 @@ pub(crate) fn request(line: &RequestLine<'_>) {
 
 /// Writes a line about something other than a request.
 pub(crate) fn event(text: impl Display) {
+    if FORMAT.get() == Some(&LogFormat::Json) {
+        return write_json(serde_json::json!({"event": text.to_string()}));
+    }
     write_line(format_args!("event={:?}", text.to_string()));
+}
+
+fn write_json(mut line: serde_json::Value) {
+    line["time"] = crate::clock::rfc3339_now().into();
+    let _ = std::io::stderr()
+        .lock()
+        .write_all(format!("{line}\n").as_bytes());
 }
 
 fn write_line(text: std::fmt::Arguments<'_>) {

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use managed_hsm_emulator::{
-    AUDIENCE, DataDir, Environment, Error, ServeOptions, TokenKey, identity_exports, serve,
-    wait_until_ready,
+    AUDIENCE, DataDir, Environment, Error, Fault, LogFormat, ServeOptions, TokenKey,
+    identity_exports, serve, wait_until_ready,
 };
 
 /// A local Azure Managed HSM for development and tests. It is not an HSM: keys lie in a folder.
@@ -52,6 +52,20 @@ struct Serve {
     /// Milliseconds to add to every answer
     #[arg(long, value_name = "N", default_value_t = 0)]
     latency_ms: u64,
+    /// A fault: kind[,operation=sign][,path=/keys/k][,count=3][,share=0.1][,delay_ms=500]; may be repeated. Kinds: throttled,
+    /// throttled-retry-after, internal-error, unavailable, drop, half-body, malformed-json, wrong-length, wrong-value,
+    /// slow-first-byte, slow-body, close
+    #[arg(long, value_name = "FAULT")]
+    fault: Vec<Fault>,
+    /// Port on the loopback for faults (/faults) and counters (/metrics); 0 takes any free port
+    #[arg(long, value_name = "PORT")]
+    control_port: Option<u16>,
+    /// How the log on stderr is written
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: Format,
+    /// Keep keys in a temporary folder that is removed at the end
+    #[arg(long, conflicts_with = "data_dir")]
+    ephemeral: bool,
     /// JSON file of principals that may log in, besides the owner
     #[arg(long, value_name = "FILE")]
     principals: Option<PathBuf>,
@@ -61,6 +75,14 @@ struct Serve {
     /// A further DNS name or IP address for the server certificate; may be repeated
     #[arg(long, value_name = "NAME")]
     tls_server_name: Vec<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// name=value
+    Text,
+    /// A JSON object in each line
+    Json,
 }
 
 #[derive(Args)]
@@ -115,15 +137,28 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Error> {
     match command {
-        Command::Serve(arguments) => serve(ServeOptions {
-            data_dir: arguments.folder.data_dir,
-            listen: arguments.listen,
-            port: arguments.port,
-            latency: Duration::from_millis(arguments.latency_ms),
-            principals: arguments.principals,
-            token_lifetime: arguments.token_lifetime,
-            tls_server_names: arguments.tls_server_name,
-        }),
+        Command::Serve(arguments) => {
+            let temporary = match arguments.ephemeral {
+                true => Some(tempfile::Builder::new().permissions(private()).tempdir()?),
+                false => None,
+            };
+            let data_dir = temporary.as_ref().map(|folder| folder.path().to_owned());
+            serve(ServeOptions {
+                data_dir: data_dir.or(arguments.folder.data_dir),
+                listen: arguments.listen,
+                port: arguments.port,
+                latency: Duration::from_millis(arguments.latency_ms),
+                principals: arguments.principals,
+                token_lifetime: arguments.token_lifetime,
+                tls_server_names: arguments.tls_server_name,
+                faults: arguments.fault,
+                control_port: arguments.control_port,
+                log_format: match arguments.log_format {
+                    Format::Text => LogFormat::Text,
+                    Format::Json => LogFormat::Json,
+                },
+            })
+        }
         Command::Env(arguments) => {
             let data = DataDir::resolve(arguments.folder.data_dir)?;
             let url = wait_until_ready(&data, Duration::from_secs(arguments.wait))?;
@@ -147,6 +182,11 @@ fn run(command: Command) -> Result<(), Error> {
             print(&format!("{token}\n"))
         }
     }
+}
+
+/// For the owner only.
+fn private() -> std::fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o700)
 }
 
 fn print(text: &str) -> Result<(), Error> {

@@ -21,7 +21,10 @@ use crate::api::{self, Connection, Hsm};
 use crate::data_dir::DataDir;
 use crate::endpoint::Announcement;
 use crate::error::Error;
+use crate::faults::{Fault, Faults};
 use crate::identity::Identity;
+use crate::log::LogFormat;
+use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::token::TokenKey;
 
@@ -42,6 +45,12 @@ pub struct ServeOptions {
     pub port: u16,
     /// Added to the time that every answer takes.
     pub latency: Duration,
+    /// Faults to begin with.
+    pub faults: Vec<Fault>,
+    /// The port for faults and counters; 0 for any that is free. None: there is none.
+    pub control_port: Option<u16>,
+    /// How the log is written.
+    pub log_format: LogFormat,
     /// A file of principals that may log in, besides the owner.
     pub principals: Option<PathBuf>,
     /// Seconds that a token from the token service lives.
@@ -55,6 +64,7 @@ pub struct ServeOptions {
 /// # Errors
 /// Whatever keeps it from starting: see [`Error`].
 pub fn serve(options: ServeOptions) -> Result<(), Error> {
+    crate::log::set_format(options.log_format);
     let data = DataDir::resolve(options.data_dir.clone())?;
     let _lock = data.claim()?;
     // A killed emulator leaves its own behind; until this one accepts, nobody does.
@@ -79,14 +89,27 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
     let store = Store::open(data)?;
     let identity = Identity::open(data, options.principals.as_deref(), options.token_lifetime)?;
     let token_key = TokenKey::open(data)?;
-    let hsm = Arc::new(Hsm::new(store, token_key, identity, options.latency)?);
+    let (faults, metrics) = (Arc::new(Faults::new(options.faults)), Arc::default());
+    let hsm = Hsm::new(
+        store,
+        token_key,
+        identity,
+        options.latency,
+        Arc::clone(&faults),
+        Arc::clone(&metrics),
+    );
+    let hsm = Arc::new(hsm?);
+    let control = match options.control_port {
+        Some(port) => Some(crate::control::serve(port, faults, metrics).await?),
+        None => None,
+    };
     let address = SocketAddr::new(options.listen, options.port);
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| Error::Listen { address, source })?;
     let url = url(listener.local_addr()?);
     let announcement = Announcement::publish(data, &url)?;
-    greet(&url, data);
+    greet(&url, data, control.as_deref());
 
     let graceful = GracefulShutdown::new();
     let mut number = 0;
@@ -99,7 +122,11 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
         match accepted {
             Ok((stream, peer)) => {
                 number += 1;
-                let connection = Connection { number, peer };
+                let connection = Connection {
+                    number,
+                    peer,
+                    end: Arc::default(),
+                };
                 tokio::spawn(serve_connection(
                     stream,
                     connection,
@@ -128,12 +155,17 @@ async fn serve_connection(
     hsm: Arc<Hsm>,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
+    let _open = Open::new(&hsm.metrics);
     // Answers are small, and a client waits for each: Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
     let tls = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-        Ok(Ok(tls)) => tls,
+        Ok(Ok(tls)) => {
+            hsm.metrics.handshake(true);
+            tls
+        }
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => return,
         Ok(Err(error)) => {
+            hsm.metrics.handshake(false);
             crate::log::event(format_args!(
                 "connection {}: TLS handshake failed: {error}",
                 connection.number
@@ -142,12 +174,13 @@ async fn serve_connection(
         }
         Err(_) => return,
     };
+    let end = Arc::clone(&connection.end);
     let router = Router::new()
         .fallback(
             move |State(hsm): State<Arc<Hsm>>,
                   request: Request|
                   -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>> {
-                Box::pin(api::answer(hsm, connection, request))
+                Box::pin(api::answer(hsm, connection.clone(), request))
             },
         )
         .with_state(hsm);
@@ -159,7 +192,27 @@ async fn serve_connection(
         .serve_connection(TokioIo::new(tls), TowerToHyperService::new(router))
         .into_owned();
     // Clients close and reset connections as they like; that is not worth a line.
-    let _ = watcher.watch(served).await;
+    tokio::select! {
+        _ = watcher.watch(served) => {}
+        // A fault that was asked for.
+        () = end.notified() => {}
+    }
+}
+
+/// Counts a connection for as long as it is open.
+struct Open(Arc<Metrics>);
+
+impl Open {
+    fn new(metrics: &Arc<Metrics>) -> Self {
+        metrics.connection_opened();
+        Self(Arc::clone(metrics))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connection_closed();
+    }
 }
 
 /// The name that the certificate carries for the loopback, which also is what a person expects to read.
@@ -172,11 +225,12 @@ fn url(address: SocketAddr) -> String {
     }
 }
 
-fn greet(url: &str, data: &DataDir) {
+fn greet(url: &str, data: &DataDir, control: Option<&str>) {
+    let control = control.map_or(String::new(), |url| format!("\ncontrol: {url}"));
     // Nobody may be reading; the endpoint file says the same.
     let _ = writeln!(
         std::io::stdout().lock(),
-        "managed-hsm-emulator: this is not an HSM; keys lie in {}. For development and tests only.\n{url}",
+        "managed-hsm-emulator: this is not an HSM; keys lie in {}. For development and tests only.\n{url}{control}",
         data.path().display()
     );
 }

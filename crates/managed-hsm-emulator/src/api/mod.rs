@@ -23,11 +23,15 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::Response;
 
 use crate::error::Error;
+use crate::faults::{Faults, Met};
 use crate::identity::{self, Identity};
+use crate::metrics::Metrics;
+use tokio::sync::Notify;
+
 use crate::log;
 use crate::roles::{Assignment, BUILT_IN_ROLES, OWNER_ROLES, PREFIX};
 use crate::store::{ASSIGNMENTS, DEFINITIONS, Store, StoreError};
@@ -45,13 +49,17 @@ pub(crate) struct Hsm {
     token_key: TokenKey,
     identity: Identity,
     latency: Duration,
+    faults: Arc<Faults>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// The connection that a request came on.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Connection {
     pub(crate) number: u64,
     pub(crate) peer: SocketAddr,
+    /// Ends the connection at once when notified.
+    pub(crate) end: Arc<Notify>,
 }
 
 /// A request whose caller is known and whose path makes sense.
@@ -72,9 +80,16 @@ pub(crate) async fn answer(hsm: Arc<Hsm>, connection: Connection, request: Reque
     if identity::is_for(&path) {
         return log_in(&hsm, connection, &request_id, parts, body).await;
     }
-    let reply = match authenticate(&hsm.token_key, &parts.headers) {
-        Err(refusal) => refusal.reply(&method),
-        Ok(principal) => match axum::body::to_bytes(body, BODY_LIMIT).await {
+    let fault = hsm.faults.meet(&path);
+    if fault.is_some_and(Met::drops) {
+        connection.end.notify_one();
+        return std::future::pending().await;
+    }
+    let instead = fault.and_then(Met::instead);
+    let reply = match (authenticate(&hsm.token_key, &parts.headers), instead) {
+        (Err(refusal), _) => refusal.reply(&method),
+        (Ok(_), Some((status, code, text, _))) => Failure::new(status, code, text).into(),
+        (Ok(principal), None) => match axum::body::to_bytes(body, BODY_LIMIT).await {
             Err(_) => Reply::from(unconfirmed::body_not_read()),
             Ok(body) => act(hsm.clone(), principal, parts, body).await,
         },
@@ -84,7 +99,13 @@ pub(crate) async fn answer(hsm: Arc<Hsm>, connection: Connection, request: Reque
     }
     let elapsed = start.elapsed();
     let status = reply.status;
-    let response = reply.into_response(&method, &request_id, connection.peer, elapsed);
+    let mut response = reply.into_response(&method, &request_id, connection.peer, elapsed);
+    if instead.is_some_and(|(_, _, _, retry_after)| retry_after) {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    hsm.metrics
+        .request(operation_of(&method, &path), status.as_u16(), elapsed);
     log::request(&log::RequestLine {
         connection: connection.number,
         method: method.as_str(),
@@ -93,7 +114,48 @@ pub(crate) async fn answer(hsm: Arc<Hsm>, connection: Connection, request: Reque
         milliseconds: elapsed.as_millis(),
         request_id: &request_id,
     });
-    response
+    match fault {
+        Some(fault) => fault.spoil(response).await,
+        None => response,
+    }
+}
+
+/// What a request is counted as: the action of a key, or the collection.
+fn operation_of(method: &Method, path: &str) -> &'static str {
+    let lower = path.to_ascii_lowercase();
+    let last = lower
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or_default();
+    let known = [
+        "create",
+        "sign",
+        "verify",
+        "encrypt",
+        "decrypt",
+        "wrapkey",
+        "unwrapkey",
+        "backup",
+        "restore",
+        "rotate",
+        "rotationpolicy",
+        "versions",
+        "rng",
+        "recover",
+        "release",
+    ];
+    match known.into_iter().find(|known| *known == last) {
+        Some(operation) => operation,
+        None if lower.contains("/providers/") => "roles",
+        None if lower.starts_with("/settings") => "settings",
+        None if lower.starts_with("/deletedkeys") => "deletedkeys",
+        None if *method == Method::GET => "get",
+        None if *method == Method::DELETE => "delete",
+        None if *method == Method::PATCH => "update",
+        None if *method == Method::PUT => "import",
+        None => "other",
+    }
 }
 
 /// A request for a token.
@@ -256,12 +318,16 @@ impl Hsm {
         token_key: TokenKey,
         identity: Identity,
         latency: Duration,
+        faults: Arc<Faults>,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, Error> {
         let hsm = Self {
             store,
             token_key,
             identity,
             latency,
+            faults,
+            metrics,
         };
         if hsm.store.documents::<Assignment>(ASSIGNMENTS).is_empty() {
             for role in OWNER_ROLES {

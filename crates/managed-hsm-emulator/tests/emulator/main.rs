@@ -5,6 +5,8 @@ mod access;
 mod authentication;
 mod command_line;
 mod durability;
+mod faults;
+mod identity;
 mod keys;
 mod recorded_traffic;
 mod running;

@@ -25,6 +25,8 @@ pub(crate) struct Emulator {
     data: PathBuf,
     log: PathBuf,
     pub(crate) url: String,
+    /// Of the control port, if it was asked for.
+    pub(crate) control: Option<String>,
     client: Client,
     token: String,
 }
@@ -71,6 +73,10 @@ impl Emulator {
         let greeting = lines.next().unwrap().unwrap();
         assert!(greeting.contains("not an HSM"), "{greeting}");
         let url = lines.next().unwrap().unwrap();
+        let control = arguments.contains(&"--control-port").then(|| {
+            let line = lines.next().unwrap().unwrap();
+            line.strip_prefix("control: ").unwrap().to_owned()
+        });
         let token = program("token", &data).output().unwrap();
         let ca = fs::read(data.join("ca.pem")).unwrap();
         let client = Client::builder()
@@ -82,6 +88,7 @@ impl Emulator {
             data,
             log,
             url,
+            control,
             client,
             token: text(&token.stdout).trim().to_owned(),
         }
@@ -154,6 +161,27 @@ impl Emulator {
     ) -> Answer {
         let body = body.map(|body| body.to_string());
         self.send(method, path, Some(token), body).await
+    }
+
+    /// A request to the control port.
+    pub(crate) async fn control(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let url = format!("{}{path}", self.control.as_ref().unwrap());
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let request = Client::new().request(method, url).body(body.to_owned());
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// As `send` with the owner's token, where the connection may end without an answer.
+    pub(crate) async fn try_post(&self, path: &str, body: &Value) -> reqwest::Result<Answer> {
+        let request = self.client.post(format!("{}{path}", self.url));
+        let request = request.header("Authorization", format!("Bearer {}", self.token));
+        let response = request.body(body.to_string()).send().await?;
+        Ok(Answer {
+            status: response.status(),
+            headers: response.headers().clone(),
+            body: response.text().await?,
+        })
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

@@ -1,0 +1,81 @@
+//! The control port: faults to set, and counters to read. Plain HTTP on the loopback, without tokens.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use crate::error::Error;
+use crate::faults::{Fault, Faults};
+use crate::metrics::Metrics;
+
+#[derive(Clone)]
+struct Controlled {
+    faults: Arc<Faults>,
+    metrics: Arc<Metrics>,
+}
+
+/// Serves the control port until the process ends. Returns its URL.
+pub(crate) async fn serve(
+    port: u16,
+    faults: Arc<Faults>,
+    metrics: Arc<Metrics>,
+) -> Result<String, Error> {
+    let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| Error::Listen { address, source })?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let router = Router::new()
+        .route("/faults", get(list).post(add).delete(clear))
+        .route("/metrics", get(metrics_text))
+        .with_state(Controlled { faults, metrics });
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            crate::log::event(format_args!("the control port failed: {error}"));
+        }
+    });
+    Ok(url)
+}
+
+async fn list(State(controlled): State<Controlled>) -> Response {
+    json(StatusCode::OK, &controlled.faults.list())
+}
+
+async fn add(State(controlled): State<Controlled>, body: String) -> Response {
+    // A fault as JSON, or in the form of the flag --fault.
+    let fault = match body.trim_start().starts_with('{') {
+        true => serde_json::from_str::<Fault>(&body).map_err(|error| error.to_string()),
+        false => body.trim().parse::<Fault>(),
+    };
+    match fault.and_then(|fault| fault.check().map(|()| fault)) {
+        Ok(fault) => {
+            controlled.faults.add(fault);
+            json(StatusCode::CREATED, &controlled.faults.list())
+        }
+        Err(problem) => json(
+            StatusCode::BAD_REQUEST,
+            &serde_json::json!({"error": problem}),
+        ),
+    }
+}
+
+async fn clear(State(controlled): State<Controlled>) -> Response {
+    controlled.faults.clear();
+    StatusCode::NO_CONTENT.into_response()
+}
+
+async fn metrics_text(State(controlled): State<Controlled>) -> Response {
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (kind, controlled.metrics.text()).into_response()
+}
+
+fn json(status: StatusCode, body: &impl serde::Serialize) -> Response {
+    let text = serde_json::to_string(body).unwrap_or_default();
+    (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
+}

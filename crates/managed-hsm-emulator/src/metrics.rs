@@ -1,0 +1,128 @@
+//! Counters, in the text format of Prometheus.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Upper bounds of the histogram's buckets, in seconds.
+const BUCKETS: [f64; 9] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0];
+
+/// What has happened since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    /// By operation and status.
+    requests: Mutex<BTreeMap<(String, u16), u64>>,
+    buckets: [AtomicU64; BUCKETS.len() + 1],
+    microseconds: AtomicU64,
+    connections: AtomicU64,
+    open: AtomicU64,
+    handshakes: AtomicU64,
+    failed_handshakes: AtomicU64,
+}
+
+impl Metrics {
+    pub(crate) fn request(&self, operation: &str, status: u16, elapsed: Duration) {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        *requests.entry((operation.to_owned(), status)).or_default() += 1;
+        drop(requests);
+        let seconds = elapsed.as_secs_f64();
+        let bucket = BUCKETS.iter().position(|bound| seconds <= *bound);
+        self.buckets[bucket.unwrap_or(BUCKETS.len())].fetch_add(1, Ordering::Relaxed);
+        let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        self.microseconds.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    pub(crate) fn connection_opened(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn connection_closed(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn handshake(&self, succeeded: bool) {
+        let counter = if succeeded {
+            &self.handshakes
+        } else {
+            &self.failed_handshakes
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The text format of Prometheus.
+    pub(crate) fn text(&self) -> String {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut text = String::new();
+        let head = |text: &mut String, name: &str, kind: &str, help: &str| {
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        };
+        head(
+            &mut text,
+            "mhsm_requests_total",
+            "counter",
+            "Requests answered.",
+        );
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((operation, status), count) in requests.iter() {
+            let _ = writeln!(
+                text,
+                "mhsm_requests_total{{operation=\"{operation}\",status=\"{status}\"}} {count}"
+            );
+        }
+        drop(requests);
+        head(
+            &mut text,
+            "mhsm_request_seconds",
+            "histogram",
+            "Time to answer a request.",
+        );
+        let mut below = 0;
+        for (bound, bucket) in BUCKETS.iter().zip(&self.buckets) {
+            below += load(bucket);
+            let _ = writeln!(
+                text,
+                "mhsm_request_seconds_bucket{{le=\"{bound}\"}} {below}"
+            );
+        }
+        below += load(&self.buckets[BUCKETS.len()]);
+        let _ = writeln!(text, "mhsm_request_seconds_bucket{{le=\"+Inf\"}} {below}");
+        let sum = load(&self.microseconds) as f64 / 1e6;
+        let _ = writeln!(
+            text,
+            "mhsm_request_seconds_sum {sum}\nmhsm_request_seconds_count {below}"
+        );
+        for (name, kind, help, counter) in [
+            (
+                "mhsm_connections_total",
+                "counter",
+                "TCP connections accepted.",
+                &self.connections,
+            ),
+            (
+                "mhsm_connections_open",
+                "gauge",
+                "TCP connections open.",
+                &self.open,
+            ),
+            (
+                "mhsm_tls_handshakes_total",
+                "counter",
+                "TLS handshakes completed.",
+                &self.handshakes,
+            ),
+            (
+                "mhsm_tls_handshakes_failed_total",
+                "counter",
+                "TLS handshakes that failed.",
+                &self.failed_handshakes,
+            ),
+        ] {
+            head(&mut text, name, kind, help);
+            let _ = writeln!(text, "{name} {}", load(counter));
+        }
+        text
+    }
+}

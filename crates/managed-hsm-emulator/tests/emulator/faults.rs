@@ -1,0 +1,155 @@
+//! Faults on demand, counters, and the forms of the log.
+
+use serde_json::{Value, json};
+
+use crate::running::Emulator;
+
+fn sign() -> Value {
+    json!({"alg": "ES256", "value": "A".repeat(43)})
+}
+
+async fn with_key(folder: &std::path::Path, arguments: &[&str]) -> Emulator {
+    let arguments = [&["--control-port", "0"], arguments].concat();
+    let emulator = Emulator::start_with(folder, &arguments);
+    emulator
+        .post("/keys/k/create", json!({"kty": "EC"}))
+        .await
+        .success();
+    emulator
+}
+
+#[tokio::test]
+async fn faults_meet_as_many_requests_as_asked_and_then_all_is_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = with_key(folder.path(), &[]).await;
+    let path = "/keys/k/sign";
+    for (kind, status, retry_after) in [
+        ("throttled", 429, false),
+        ("throttled-retry-after", 429, true),
+        ("internal-error", 500, false),
+        ("unavailable", 503, false),
+    ] {
+        let fault = json!({"kind": kind, "operation": "sign", "count": 2}).to_string();
+        assert_eq!(emulator.control("POST", "/faults", &fault).await.0, 201);
+        for _ in 0..2 {
+            emulator.get("/keys/k").await.success();
+            let answer = emulator.post(path, sign()).await;
+            assert_eq!(answer.status, status, "{kind}: {}", answer.body);
+            assert_eq!(
+                answer.headers.contains_key("retry-after"),
+                retry_after,
+                "{kind}"
+            );
+            answer.error();
+        }
+        emulator.post(path, sign()).await.success();
+    }
+    for kind in ["drop", "half-body"] {
+        emulator
+            .control("POST", "/faults", &format!("{kind},count=1"))
+            .await;
+        assert!(emulator.try_post(path, &sign()).await.is_err(), "{kind}");
+        emulator.post(path, sign()).await.success();
+    }
+    emulator
+        .control("POST", "/faults", "malformed-json,count=1")
+        .await;
+    let answer = emulator.post(path, sign()).await;
+    assert!(serde_json::from_str::<Value>(&answer.body).is_err());
+    emulator
+        .control("POST", "/faults", "wrong-length,count=1")
+        .await;
+    let short = emulator.post(path, sign()).await.success();
+    assert_eq!(short["value"].as_str().unwrap().len(), 84);
+    emulator
+        .control("POST", "/faults", "wrong-value,count=1")
+        .await;
+    let wrong = emulator.post(path, sign()).await.success();
+    let verify = json!({"alg": "ES256", "digest": "A".repeat(43), "value": wrong["value"]});
+    let verified = emulator.post("/keys/k/verify", verify).await.success();
+    assert_eq!(verified["value"], false);
+    emulator.control("POST", "/faults", "close,count=1").await;
+    emulator.post(path, sign()).await.success();
+    for kind in ["slow-first-byte", "slow-body"] {
+        emulator
+            .control("POST", "/faults", &format!("{kind},count=1,delay_ms=300"))
+            .await;
+        let start = std::time::Instant::now();
+        emulator.post(path, sign()).await.success();
+        assert!(start.elapsed().as_millis() >= 290, "{kind}");
+    }
+    assert_eq!(emulator.control("GET", "/faults", "").await.1, "[]");
+}
+
+#[tokio::test]
+async fn faults_can_be_set_by_flag_seen_and_cleared() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = with_key(folder.path(), &["--fault", "unavailable,path=/keys/k/sign"]).await;
+    assert_eq!(emulator.post("/keys/k/sign", sign()).await.status, 503);
+    let (_, listed) = emulator.control("GET", "/faults", "").await;
+    assert!(listed.contains("unavailable"), "{listed}");
+    assert_eq!(emulator.control("DELETE", "/faults", "").await.0, 204);
+    emulator.post("/keys/k/sign", sign()).await.success();
+    for wrong in [
+        "fire",
+        "{}",
+        r#"{"kind":"drop","share":2}"#,
+        r#"{"kind":"drop","colour":1}"#,
+    ] {
+        let (status, body) = emulator.control("POST", "/faults", wrong).await;
+        assert_eq!(status, 400, "{wrong}: {body}");
+    }
+    let output = emulator.run("serve", &["--fault", "fire"]);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && message.contains("half-body"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn a_dropped_request_is_not_carried_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = with_key(folder.path(), &["--fault", "drop,operation=rotate"]).await;
+    let before = emulator.get("/keys/k").await.success();
+    assert!(
+        emulator
+            .try_post("/keys/k/rotate", &json!({}))
+            .await
+            .is_err()
+    );
+    assert_eq!(emulator.get("/keys/k").await.success(), before);
+}
+
+#[tokio::test]
+async fn counters_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = with_key(folder.path(), &[]).await;
+    for _ in 0..3 {
+        emulator.post("/keys/k/sign", sign()).await.success();
+    }
+    emulator.get("/keys/none").await;
+    let (status, text) = emulator.control("GET", "/metrics", "").await;
+    assert_eq!(status, 200);
+    for line in [
+        "mhsm_requests_total{operation=\"sign\",status=\"200\"} 3",
+        "mhsm_requests_total{operation=\"create\",status=\"200\"} 1",
+        "mhsm_requests_total{operation=\"get\",status=\"404\"} 1",
+        "mhsm_request_seconds_count 5",
+        "mhsm_connections_total 1",
+        "mhsm_connections_open 1",
+        "mhsm_tls_handshakes_total 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_can_be_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = with_key(folder.path(), &["--log-format", "json"]).await;
+    let log = emulator.log();
+    let line: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    assert_eq!(line["path"], "/keys/k/create");
+    assert_eq!(line["status"], 200);
+}
