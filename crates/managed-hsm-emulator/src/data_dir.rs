@@ -57,17 +57,22 @@ impl DataDir {
         self.path.join(name)
     }
 
-    /// Makes the folder if need be, refuses one that others can enter, and claims it for this process.
-    pub(crate) fn claim(&self) -> Result<WriterLock, Error> {
+    /// Makes the folder if need be, and refuses one that others can enter.
+    pub(crate) fn make(&self) -> Result<(), Error> {
         if let Some(parent) = self.path.parent() {
             fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
         }
         match DirBuilder::new().mode(0o700).create(&self.path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(Error::file("create", &self.path)(error));
+                Err(Error::file("create", &self.path)(error))
             }
-            _ => self.refuse_others()?,
+            _ => self.refuse_others(),
         }
+    }
+
+    /// Makes the folder as [`DataDir::make`] does, and claims it for this process.
+    pub(crate) fn claim(&self) -> Result<WriterLock, Error> {
+        self.make()?;
         let path = self.file("lock");
         let file = OpenOptions::new()
             .create(true)

@@ -46,6 +46,9 @@ pub enum Error {
         "there is no built-in role '{0}'; take a name such as 'Managed HSM Crypto User', or its id"
     )]
     Role(String),
+    /// Two HSMs are to have one name.
+    #[error("the HSM '{0}' is named twice (--hsm)")]
+    HsmTwice(String),
     /// No emulator accepts connections.
     #[error(
         "no emulator is running on the data folder {}; start one with `managed-hsm-emulator serve`, or wait for it with --wait SECONDS",

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use managed_hsm_emulator::{
-    AUDIENCE, DataDir, Environment, Error, Fault, LogFormat, ServeOptions, TokenKey,
+    AUDIENCE, DataDir, Environment, Error, Fault, HsmName, LogFormat, ServeOptions, TokenKey,
     identity_exports, serve, wait_until_ready,
 };
 
@@ -52,6 +52,10 @@ struct Serve {
     /// Milliseconds to add to every answer
     #[arg(long, value_name = "N", default_value_t = 0)]
     latency_ms: u64,
+    /// Serve an HSM of this name, with keys and roles of its own; may be repeated. It is addressed as
+    /// NAME.managedhsm.azure.net or NAME.localhost, or by a port of its own. Without this, one HSM answers to every name
+    #[arg(long, value_name = "NAME[:PORT]")]
+    hsm: Vec<HsmName>,
     /// A fault: kind[,operation=sign][,path=/keys/k][,count=3][,share=0.1][,delay_ms=500]; may be repeated. Kinds: throttled,
     /// throttled-retry-after, internal-error, unavailable, drop, half-body, malformed-json, wrong-length, wrong-value,
     /// slow-first-byte, slow-body, close
@@ -151,6 +155,7 @@ fn run(command: Command) -> Result<(), Error> {
                 principals: arguments.principals,
                 token_lifetime: arguments.token_lifetime,
                 tls_server_names: arguments.tls_server_name,
+                hsms: arguments.hsm,
                 faults: arguments.fault,
                 control_port: arguments.control_port,
                 log_format: match arguments.log_format {

@@ -12,8 +12,8 @@ const BUCKETS: [f64; 9] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0]
 /// What has happened since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
-    /// By operation and status.
-    requests: Mutex<BTreeMap<(String, u16), u64>>,
+    /// By HSM, operation and status.
+    requests: Mutex<BTreeMap<(String, String, u16), u64>>,
     buckets: [AtomicU64; BUCKETS.len() + 1],
     microseconds: AtomicU64,
     connections: AtomicU64,
@@ -23,9 +23,11 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn request(&self, operation: &str, status: u16, elapsed: Duration) {
+    pub(crate) fn request(&self, hsm: &str, operation: &str, status: u16, elapsed: Duration) {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        *requests.entry((operation.to_owned(), status)).or_default() += 1;
+        *requests
+            .entry((hsm.to_owned(), operation.to_owned(), status))
+            .or_default() += 1;
         drop(requests);
         let seconds = elapsed.as_secs_f64();
         let bucket = BUCKETS.iter().position(|bound| seconds <= *bound);
@@ -66,10 +68,10 @@ impl Metrics {
             "Requests answered.",
         );
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        for ((operation, status), count) in requests.iter() {
+        for ((hsm, operation, status), count) in requests.iter() {
             let _ = writeln!(
                 text,
-                "mhsm_requests_total{{operation=\"{operation}\",status=\"{status}\"}} {count}"
+                "mhsm_requests_total{{hsm=\"{hsm}\",operation=\"{operation}\",status=\"{status}\"}} {count}"
             );
         }
         drop(requests);

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,17 +12,18 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 
-use crate::api::{self, Connection, Hsm};
+use crate::api::{self, Connection, Hsm, Shared};
 use crate::data_dir::DataDir;
 use crate::endpoint::Announcement;
 use crate::error::Error;
 use crate::faults::{Fault, Faults};
+use crate::hosts::{Behind, HsmName};
 use crate::identity::Identity;
 use crate::log::LogFormat;
 use crate::metrics::Metrics;
@@ -45,6 +47,8 @@ pub struct ServeOptions {
     pub port: u16,
     /// Added to the time that every answer takes.
     pub latency: Duration,
+    /// The HSMs to serve; empty: one, under every name.
+    pub hsms: Vec<HsmName>,
     /// Faults to begin with.
     pub faults: Vec<Fault>,
     /// The port for faults and counters; 0 for any that is free. None: there is none.
@@ -85,55 +89,128 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
     if !options.listen.is_unspecified() {
         names.push(options.listen.to_string());
     }
-    let acceptor = TlsAcceptor::from(crate::tls::server_config(data, &names)?);
-    let store = Store::open(data)?;
-    let identity = Identity::open(data, options.principals.as_deref(), options.token_lifetime)?;
-    let token_key = TokenKey::open(data)?;
-    let (faults, metrics) = (Arc::new(Faults::new(options.faults)), Arc::default());
-    let hsm = Hsm::new(
-        store,
-        token_key,
-        identity,
-        options.latency,
-        Arc::clone(&faults),
-        Arc::clone(&metrics),
+    names.extend(
+        options
+            .hsms
+            .iter()
+            .map(|hsm| format!("{}.localhost", hsm.name)),
     );
-    let hsm = Arc::new(hsm?);
+    let acceptor = TlsAcceptor::from(crate::tls::server_config(data, &names)?);
+    let identity = Identity::open(data, options.principals.as_deref(), options.token_lifetime)?;
+    let shared = Shared {
+        token_key: Arc::new(TokenKey::open(data)?),
+        identity: Arc::new(identity),
+        latency: options.latency,
+        faults: Arc::new(Faults::new(options.faults)),
+        metrics: Arc::default(),
+    };
+    let (behind, own_ports) = open_hsms(data, &options.hsms, &shared)?;
     let control = match options.control_port {
-        Some(port) => Some(crate::control::serve(port, faults, metrics).await?),
+        Some(port) => {
+            let (faults, metrics) = (Arc::clone(&shared.faults), Arc::clone(&shared.metrics));
+            Some(crate::control::serve(port, faults, metrics).await?)
+        }
         None => None,
     };
-    let address = SocketAddr::new(options.listen, options.port);
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| Error::Listen { address, source })?;
-    let url = url(listener.local_addr()?);
-    let announcement = Announcement::publish(data, &url)?;
-    greet(&url, data, control.as_deref());
+    let listener = listen(options.listen, options.port).await?;
+    let main_url = url(listener.local_addr()?);
+    let mut listening = vec![(listener, behind)];
+    let mut own_urls = Vec::new();
+    for (name, port, hsm) in own_ports {
+        let listener = listen(options.listen, port).await?;
+        own_urls.push((name, url(listener.local_addr()?)));
+        listening.push((listener, Behind::One(hsm)));
+    }
+    let announcement = Announcement::publish(data, &main_url)?;
+    greet(&main_url, data, control.as_deref(), &own_urls);
 
-    let graceful = GracefulShutdown::new();
-    let mut number = 0;
+    let graceful = Arc::new(GracefulShutdown::new());
+    let number = Arc::new(AtomicU64::new(0));
+    let accepting: Vec<_> = listening
+        .into_iter()
+        .map(|(listener, behind)| {
+            let server = Server {
+                behind,
+                acceptor: acceptor.clone(),
+                metrics: Arc::clone(&shared.metrics),
+                number: Arc::clone(&number),
+            };
+            tokio::spawn(accept(listener, server, Arc::clone(&graceful)))
+        })
+        .collect();
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    // First of all, so that nobody is sent to an emulator that is going.
+    drop(announcement);
+    for task in accepting {
+        task.abort();
+        let _ = task.await;
+    }
+    if let Some(graceful) = Arc::into_inner(graceful) {
+        let _ = tokio::time::timeout(STOP_TIMEOUT, graceful.shutdown()).await;
+    }
+    Ok(())
+}
+
+/// An HSM's name, the port of its own that it is to have, and the HSM.
+type OwnPort = (String, u16, Arc<Hsm>);
+
+/// The HSMs to serve, and those of them that have ports of their own.
+fn open_hsms(
+    data: &DataDir,
+    names: &[HsmName],
+    shared: &Shared,
+) -> Result<(Behind, Vec<OwnPort>), Error> {
+    if names.is_empty() {
+        let hsm = Hsm::new("default", Store::open(data)?, shared.clone())?;
+        return Ok((Behind::One(Arc::new(hsm)), Vec::new()));
+    }
+    let (mut named, mut own_ports) = (Vec::new(), Vec::new());
+    for (index, HsmName { name, port }) in names.iter().enumerate() {
+        if names[..index].iter().any(|before| before.name == *name) {
+            return Err(Error::HsmTwice(name.clone()));
+        }
+        let folder = DataDir::resolve(Some(data.path().join("hsms").join(name)))?;
+        folder.make()?;
+        let hsm = Arc::new(Hsm::new(name, Store::open(&folder)?, shared.clone())?);
+        if let Some(port) = port {
+            own_ports.push((name.clone(), *port, Arc::clone(&hsm)));
+        }
+        named.push((name.clone(), hsm));
+    }
+    Ok((Behind::Named(Arc::new(named)), own_ports))
+}
+
+async fn listen(ip: IpAddr, port: u16) -> Result<TcpListener, Error> {
+    let address = SocketAddr::new(ip, port);
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| Error::Listen { address, source })
+}
+
+/// What a connection needs.
+#[derive(Clone)]
+struct Server {
+    behind: Behind,
+    acceptor: TlsAcceptor,
+    metrics: Arc<Metrics>,
+    /// Of connections, counted over all ports.
+    number: Arc<AtomicU64>,
+}
+
+async fn accept(listener: TcpListener, server: Server, graceful: Arc<GracefulShutdown>) {
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-        };
-        match accepted {
+        match listener.accept().await {
             Ok((stream, peer)) => {
-                number += 1;
                 let connection = Connection {
-                    number,
+                    number: server.number.fetch_add(1, Ordering::Relaxed) + 1,
                     peer,
                     end: Arc::default(),
                 };
-                tokio::spawn(serve_connection(
-                    stream,
-                    connection,
-                    acceptor.clone(),
-                    hsm.clone(),
-                    graceful.watcher(),
-                ));
+                let (server, watcher) = (server.clone(), graceful.watcher());
+                tokio::spawn(serve_connection(stream, connection, server, watcher));
             }
             Err(error) => {
                 crate::log::event(format_args!("accept failed: {error}"));
@@ -141,31 +218,26 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
             }
         }
     }
-    // First of all, so that nobody is sent to an emulator that is going.
-    drop(announcement);
-    drop(listener);
-    let _ = tokio::time::timeout(STOP_TIMEOUT, graceful.shutdown()).await;
-    Ok(())
 }
 
 async fn serve_connection(
     stream: TcpStream,
     connection: Connection,
-    acceptor: TlsAcceptor,
-    hsm: Arc<Hsm>,
-    watcher: hyper_util::server::graceful::Watcher,
+    server: Server,
+    watcher: Watcher,
 ) {
-    let _open = Open::new(&hsm.metrics);
+    let metrics = &server.metrics;
+    let _open = Open::new(metrics);
     // Answers are small, and a client waits for each: Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
-    let tls = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+    let tls = match tokio::time::timeout(HANDSHAKE_TIMEOUT, server.acceptor.accept(stream)).await {
         Ok(Ok(tls)) => {
-            hsm.metrics.handshake(true);
+            metrics.handshake(true);
             tls
         }
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => return,
         Ok(Err(error)) => {
-            hsm.metrics.handshake(false);
+            metrics.handshake(false);
             crate::log::event(format_args!(
                 "connection {}: TLS handshake failed: {error}",
                 connection.number
@@ -177,13 +249,13 @@ async fn serve_connection(
     let end = Arc::clone(&connection.end);
     let router = Router::new()
         .fallback(
-            move |State(hsm): State<Arc<Hsm>>,
+            move |State(behind): State<Behind>,
                   request: Request|
                   -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>> {
-                Box::pin(api::answer(hsm, connection.clone(), request))
+                Box::pin(api::answer(behind, connection.clone(), request))
             },
         )
-        .with_state(hsm);
+        .with_state(server.behind);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // The service sends no Date.
     builder.http1().auto_date_header(false);
@@ -225,12 +297,15 @@ fn url(address: SocketAddr) -> String {
     }
 }
 
-fn greet(url: &str, data: &DataDir, control: Option<&str>) {
-    let control = control.map_or(String::new(), |url| format!("\ncontrol: {url}"));
+fn greet(url: &str, data: &DataDir, control: Option<&str>, own_urls: &[(String, String)]) {
+    let mut further = control.map_or(String::new(), |url| format!("\ncontrol: {url}"));
+    for (name, url) in own_urls {
+        further.push_str(&format!("\n{name}: {url}"));
+    }
     // Nobody may be reading; the endpoint file says the same.
     let _ = writeln!(
         std::io::stdout().lock(),
-        "managed-hsm-emulator: this is not an HSM; keys lie in {}. For development and tests only.\n{url}{control}",
+        "managed-hsm-emulator: this is not an HSM; keys lie in {}. For development and tests only.\n{url}{further}",
         data.path().display()
     );
 }

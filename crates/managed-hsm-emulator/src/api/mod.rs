@@ -28,6 +28,7 @@ use axum::response::Response;
 
 use crate::error::Error;
 use crate::faults::{Faults, Met};
+use crate::hosts::Behind;
 use crate::identity::{self, Identity};
 use crate::metrics::Metrics;
 use tokio::sync::Notify;
@@ -45,11 +46,20 @@ const BODY_LIMIT: usize = 1024 * 1024;
 
 /// One emulated HSM.
 pub(crate) struct Hsm {
+    /// For the counters.
+    name: String,
     store: Store,
-    token_key: TokenKey,
-    identity: Identity,
-    latency: Duration,
-    faults: Arc<Faults>,
+    shared: Shared,
+}
+
+/// What all HSMs of a process have in common.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) token_key: Arc<TokenKey>,
+    pub(crate) identity: Arc<Identity>,
+    /// Added to the time that every answer takes.
+    pub(crate) latency: Duration,
+    pub(crate) faults: Arc<Faults>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -71,8 +81,24 @@ struct Call<'a> {
     body: &'a Bytes,
 }
 
+/// Answers a request by the HSM that it is for.
+pub(crate) async fn answer(behind: Behind, connection: Connection, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let Some(hsm) = behind.of_host(host(&parts)).cloned() else {
+        let id = uuid::Uuid::new_v4().to_string();
+        let failure = unconfirmed::no_such_hsm(host(&parts));
+        return Reply::from(failure).into_response(
+            &parts.method,
+            &id,
+            connection.peer,
+            Duration::ZERO,
+        );
+    };
+    answer_by(hsm, connection, Request::from_parts(parts, body)).await
+}
+
 /// Answers a request and logs it.
-pub(crate) async fn answer(hsm: Arc<Hsm>, connection: Connection, request: Request) -> Response {
+async fn answer_by(hsm: Arc<Hsm>, connection: Connection, request: Request) -> Response {
     let start = Instant::now();
     let request_id = uuid::Uuid::new_v4().to_string();
     let (parts, body) = request.into_parts();
@@ -80,13 +106,14 @@ pub(crate) async fn answer(hsm: Arc<Hsm>, connection: Connection, request: Reque
     if identity::is_for(&path) {
         return log_in(&hsm, connection, &request_id, parts, body).await;
     }
-    let fault = hsm.faults.meet(&path);
+    let shared = &hsm.shared;
+    let fault = shared.faults.meet(&path);
     if fault.is_some_and(Met::drops) {
         connection.end.notify_one();
         return std::future::pending().await;
     }
     let instead = fault.and_then(Met::instead);
-    let reply = match (authenticate(&hsm.token_key, &parts.headers), instead) {
+    let reply = match (authenticate(&shared.token_key, &parts.headers), instead) {
         (Err(refusal), _) => refusal.reply(&method),
         (Ok(_), Some((status, code, text, _))) => Failure::new(status, code, text).into(),
         (Ok(principal), None) => match axum::body::to_bytes(body, BODY_LIMIT).await {
@@ -94,8 +121,8 @@ pub(crate) async fn answer(hsm: Arc<Hsm>, connection: Connection, request: Reque
             Ok(body) => act(hsm.clone(), principal, parts, body).await,
         },
     };
-    if !hsm.latency.is_zero() {
-        tokio::time::sleep(hsm.latency.saturating_sub(start.elapsed())).await;
+    if !shared.latency.is_zero() {
+        tokio::time::sleep(shared.latency.saturating_sub(start.elapsed())).await;
     }
     let elapsed = start.elapsed();
     let status = reply.status;
@@ -104,8 +131,10 @@ pub(crate) async fn answer(hsm: Arc<Hsm>, connection: Connection, request: Reque
         let headers = response.headers_mut();
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    hsm.metrics
-        .request(operation_of(&method, &path), status.as_u16(), elapsed);
+    let operation = operation_of(&method, &path);
+    shared
+        .metrics
+        .request(&hsm.name, operation, status.as_u16(), elapsed);
     log::request(&log::RequestLine {
         connection: connection.number,
         method: method.as_str(),
@@ -171,8 +200,9 @@ async fn log_in(
         .await
         .unwrap_or_default();
     let response = hsm
+        .shared
         .identity
-        .answer(&hsm.token_key, host(&parts), &parts, &body);
+        .answer(&hsm.shared.token_key, host(&parts), &parts, &body);
     log::request(&log::RequestLine {
         connection: connection.number,
         method: parts.method.as_str(),
@@ -313,28 +343,18 @@ fn stored_badly(kind: &str, error: &StoreError) -> Failure {
 
 impl Hsm {
     /// An HSM whose owner may do everything, and others what they are granted to begin with.
-    pub(crate) fn new(
-        store: Store,
-        token_key: TokenKey,
-        identity: Identity,
-        latency: Duration,
-        faults: Arc<Faults>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(name: &str, store: Store, shared: Shared) -> Result<Self, Error> {
         let hsm = Self {
+            name: name.to_owned(),
             store,
-            token_key,
-            identity,
-            latency,
-            faults,
-            metrics,
+            shared,
         };
         if hsm.store.documents::<Assignment>(ASSIGNMENTS).is_empty() {
             for role in OWNER_ROLES {
                 hsm.grant(PRINCIPAL, role, "/")?;
             }
         }
-        for account in hsm.identity.accounts() {
+        for account in hsm.shared.identity.accounts() {
             for grant in &account.roles {
                 let known = BUILT_IN_ROLES.iter().find(|role| {
                     role.id.eq_ignore_ascii_case(&grant.role)

@@ -19,6 +19,15 @@ pub(super) fn token_refused(error: TokenError) -> Failure {
     Failure::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
 }
 
+/// The service's hosts have no answer at all for an HSM that isn't there; DNS doesn't know them.
+pub(super) fn no_such_hsm(host: &str) -> Failure {
+    Failure::new(
+        StatusCode::NOT_FOUND,
+        "HsmNotFound",
+        format!("This emulator serves no HSM under '{host}'; name it with --hsm"),
+    )
+}
+
 pub(super) fn body_not_read() -> Failure {
     Failure::new(
         StatusCode::PAYLOAD_TOO_LARGE,

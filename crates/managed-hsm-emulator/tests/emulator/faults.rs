@@ -132,9 +132,9 @@ async fn counters_count() {
     let (status, text) = emulator.control("GET", "/metrics", "").await;
     assert_eq!(status, 200);
     for line in [
-        "mhsm_requests_total{operation=\"sign\",status=\"200\"} 3",
-        "mhsm_requests_total{operation=\"create\",status=\"200\"} 1",
-        "mhsm_requests_total{operation=\"get\",status=\"404\"} 1",
+        "mhsm_requests_total{hsm=\"default\",operation=\"sign\",status=\"200\"} 3",
+        "mhsm_requests_total{hsm=\"default\",operation=\"create\",status=\"200\"} 1",
+        "mhsm_requests_total{hsm=\"default\",operation=\"get\",status=\"404\"} 1",
         "mhsm_request_seconds_count 5",
         "mhsm_connections_total 1",
         "mhsm_connections_open 1",

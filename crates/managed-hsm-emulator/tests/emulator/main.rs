@@ -6,6 +6,7 @@ mod authentication;
 mod command_line;
 mod durability;
 mod faults;
+mod hosts;
 mod identity;
 mod keys;
 mod recorded_traffic;

@@ -1,7 +1,9 @@
 //! An emulator process for one test, and a client that trusts it.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
@@ -25,8 +27,8 @@ pub(crate) struct Emulator {
     data: PathBuf,
     log: PathBuf,
     pub(crate) url: String,
-    /// Of the control port, if it was asked for.
-    pub(crate) control: Option<String>,
+    /// URLs of further ports: `control`, and HSMs that have one of their own.
+    pub(crate) further: HashMap<String, String>,
     client: Client,
     token: String,
 }
@@ -73,13 +75,25 @@ impl Emulator {
         let greeting = lines.next().unwrap().unwrap();
         assert!(greeting.contains("not an HSM"), "{greeting}");
         let url = lines.next().unwrap().unwrap();
-        let control = arguments.contains(&"--control-port").then(|| {
-            let line = lines.next().unwrap().unwrap();
-            line.strip_prefix("control: ").unwrap().to_owned()
+        let further = arguments.windows(2).filter(|pair| {
+            pair[0] == "--control-port" || pair[0] == "--hsm" && pair[1].contains(':')
         });
+        let further = further.map(|_| {
+            let line = lines.next().unwrap().unwrap();
+            let (name, url) = line.split_once(": ").unwrap();
+            (name.to_owned(), url.to_owned())
+        });
+        let further = further.collect();
         let token = program("token", &data).output().unwrap();
         let ca = fs::read(data.join("ca.pem")).unwrap();
+        let port: u16 = url.rsplit_once(':').unwrap().1.parse().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
         let client = Client::builder()
+            .resolve("contoso.localhost", address)
+            .resolve("fabrikam.localhost", address)
+            .resolve("contoso.managedhsm.azure.net", address)
+            .resolve("fabrikam.managedhsm.azure.net", address)
+            .resolve("nobody.managedhsm.azure.net", address)
             .tls_certs_only([reqwest::Certificate::from_pem(&ca).unwrap()])
             .build()
             .unwrap();
@@ -88,7 +102,7 @@ impl Emulator {
             data,
             log,
             url,
-            control,
+            further,
             client,
             token: text(&token.stdout).trim().to_owned(),
         }
@@ -134,7 +148,12 @@ impl Emulator {
         body: Option<String>,
     ) -> Answer {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        // A whole URL is for a further port.
+        let url = match path.starts_with('/') {
+            true => format!("{}{path}", self.url),
+            false => path.to_owned(),
+        };
+        let mut request = self.client.request(method, url);
         if let Some(token) = token {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
@@ -165,7 +184,7 @@ impl Emulator {
 
     /// A request to the control port.
     pub(crate) async fn control(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        let url = format!("{}{path}", self.control.as_ref().unwrap());
+        let url = format!("{}{path}", self.further["control"]);
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let request = Client::new().request(method, url).body(body.to_owned());
         let response = request.send().await.unwrap();
