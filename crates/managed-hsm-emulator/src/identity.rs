@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::algorithm::{decode_base64url, encode_base64url};
+use crate::attestation::TestToken;
 use crate::clock::unix_seconds;
 use crate::data_dir::DataDir;
 use crate::error::Error;
@@ -84,6 +85,7 @@ pub(crate) fn is_for(path: &str) -> bool {
             | ["common", "discovery", "instance"]
             | ["metadata", "identity", "oauth2", "token"]
             | ["msi", "token"]
+            | ["generate-test-token"]
     )
 }
 
@@ -160,6 +162,7 @@ impl Identity {
     pub(crate) fn answer(
         &self,
         key: &TokenKey,
+        attester: &TokenKey,
         host: &str,
         parts: &Parts,
         body: &Bytes,
@@ -181,6 +184,9 @@ impl Identity {
             }
             (Method::GET, ["msi", "token"]) => {
                 self.app_service(key, &parts.headers, parts.uri.query())
+            }
+            (Method::GET | Method::POST, ["generate-test-token"]) => {
+                test_token(attester, host, body)
             }
             _ => Err(Refusal::method()),
         };
@@ -313,6 +319,15 @@ impl Identity {
         );
         minted.map_err(|_| Refusal::failed())
     }
+}
+
+/// An attestation for tests of key release, under the path of the service that Microsoft's own tests ask.
+fn test_token(attester: &TokenKey, host: &str, body: &Bytes) -> Result<Value, Refusal> {
+    let wanted = match body.is_empty() {
+        true => TestToken::default(),
+        false => serde_json::from_slice(body).map_err(|error| Refusal::test_token(&error))?,
+    };
+    wanted.answer(attester, host).map_err(|_| Refusal::failed())
 }
 
 fn unusable(path: &std::path::Path, problem: String) -> Error {
@@ -462,6 +477,13 @@ impl Refusal {
             90002,
             format!("Tenant '{tenant}' not found. This token service has the tenant {TENANT}."),
         )
+    }
+
+    fn test_token(error: &serde_json::Error) -> Self {
+        let text = format!(
+            "The body is not {{\"issuer\": …, \"key\": …, \"claims\": …}}: {error}. All members are optional."
+        );
+        Self::bad("invalid_request", 900144, text)
     }
 
     fn grant() -> Self {

@@ -9,6 +9,7 @@
 
 mod algorithm;
 mod api;
+mod attestation;
 mod clock;
 mod control;
 mod data_dir;
@@ -22,6 +23,7 @@ mod identity;
 mod keys;
 mod log;
 mod metrics;
+mod release_policy;
 mod roles;
 mod seal;
 mod server;

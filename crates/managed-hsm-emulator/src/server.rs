@@ -97,8 +97,12 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
     );
     let acceptor = TlsAcceptor::from(crate::tls::server_config(data, &names)?);
     let identity = Identity::open(data, options.principals.as_deref(), options.token_lifetime)?;
+    let attester = TokenKey::open_for_attestations(data)?;
+    let chain = crate::tls::attestation_chain(data, attester.key())?;
     let shared = Shared {
         token_key: Arc::new(TokenKey::open(data)?),
+        attester: Arc::new(attester),
+        chain: Arc::new(chain),
         identity: Arc::new(identity),
         latency: options.latency,
         faults: Arc::new(Faults::new(options.faults)),

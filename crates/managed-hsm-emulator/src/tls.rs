@@ -11,7 +11,7 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{PKey, PKeyRef, Private};
 use openssl::x509::extension::{
     AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
     SubjectKeyIdentifier,
@@ -19,6 +19,7 @@ use openssl::x509::extension::{
 use openssl::x509::{X509, X509Builder, X509Name};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::attestation::Chain;
 use crate::data_dir::DataDir;
 use crate::error::Error;
 
@@ -57,6 +58,12 @@ pub(crate) fn server_config(
     Ok(Arc::new(config))
 }
 
+/// The certificates of a key that signs attestations.
+pub(crate) fn attestation_chain(data: &DataDir, key: &PKeyRef<Private>) -> Result<Chain, Error> {
+    let authority = Authority::open(data)?;
+    Ok(Chain(vec![authority.vouch(key)?, authority.certificate]))
+}
+
 impl Authority {
     fn open(data: &DataDir) -> Result<Self, Error> {
         if let (Some(certificate), Some(key)) = (data.read(CA_CERTIFICATE)?, data.read(CA_KEY)?) {
@@ -93,6 +100,17 @@ impl Authority {
         })
     }
 
+    /// The certificate of a key that signs attestations.
+    fn vouch(&self, key: &PKeyRef<Private>) -> Result<X509, ErrorStack> {
+        let subject = common_name("managed-hsm-emulator attestation (not an HSM)")?;
+        let issuer = self.certificate.subject_name();
+        let mut builder = certificate(&subject, issuer, key, SERVER_DAYS)?;
+        builder.append_extension(BasicConstraints::new().critical().build()?)?;
+        builder.append_extension(KeyUsage::new().critical().digital_signature().build()?)?;
+        builder.sign(&self.key, MessageDigest::sha256())?;
+        Ok(builder.build())
+    }
+
     fn issue(&self, extra_names: &[String]) -> Result<(X509, PKey<Private>), Error> {
         let key = p256_key()?;
         let subject = common_name("managed-hsm-emulator")?;
@@ -127,7 +145,7 @@ fn common_name(name: &str) -> Result<X509Name, ErrorStack> {
 fn certificate(
     subject: &openssl::x509::X509NameRef,
     issuer: &openssl::x509::X509NameRef,
-    key: &PKey<Private>,
+    key: &PKeyRef<Private>,
     days: u32,
 ) -> Result<X509Builder, ErrorStack> {
     let mut serial = BigNum::new()?;

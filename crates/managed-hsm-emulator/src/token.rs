@@ -4,6 +4,7 @@ use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::sign::{Signer, Verifier};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::algorithm::{decode_base64url, encode_base64url};
@@ -12,6 +13,7 @@ use crate::data_dir::DataDir;
 use crate::error::Error;
 
 const FILE: &str = "token-key.pem";
+const ATTESTATION_FILE: &str = "attestation-key.pem";
 
 /// The audience of tokens for Managed HSM in the public cloud.
 pub const AUDIENCE: &str = "https://managedhsm.azure.net";
@@ -58,12 +60,16 @@ pub(crate) enum TokenError {
     Expired,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Header {
     alg: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    kid: Option<String>,
-    typ: Option<String>,
+}
+
+/// When a token is valid.
+#[derive(Deserialize)]
+struct Times {
+    exp: i64,
+    nbf: Option<i64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -96,8 +102,12 @@ impl TokenKey {
     /// [`Error::NeverServed`] when no emulator has made it yet; [`Error::File`] and [`Error::OpenSsl`] when it can't be
     /// read.
     pub fn read(data: &DataDir) -> Result<Self, Error> {
+        Self::read_file(data, FILE)
+    }
+
+    fn read_file(data: &DataDir, file: &str) -> Result<Self, Error> {
         let pem = data
-            .read(FILE)?
+            .read(file)?
             .ok_or_else(|| Error::NeverServed(data.path().to_owned()))?;
         Ok(Self {
             key: PKey::private_key_from_pem(&pem)?,
@@ -106,10 +116,19 @@ impl TokenKey {
 
     /// Reads the folder's token key, or makes it at first start.
     pub(crate) fn open(data: &DataDir) -> Result<Self, Error> {
-        match Self::read(data) {
+        Self::open_file(data, FILE)
+    }
+
+    /// The key for attestations. It has to be another: anybody may have any claims attested.
+    pub(crate) fn open_for_attestations(data: &DataDir) -> Result<Self, Error> {
+        Self::open_file(data, ATTESTATION_FILE)
+    }
+
+    fn open_file(data: &DataDir, file: &str) -> Result<Self, Error> {
+        match Self::read_file(data, file) {
             Err(Error::NeverServed(_)) => {
                 let key = Self::generate()?;
-                data.write(FILE, &key.key.private_key_to_pem_pkcs8()?)?;
+                data.write(file, &key.key.private_key_to_pem_pkcs8()?)?;
                 Ok(key)
             }
             read => read,
@@ -168,14 +187,23 @@ impl TokenKey {
             tid: TENANT.to_owned(),
             ver: "1.0".to_owned(),
         };
-        let header = Header {
-            alg: "RS256".to_owned(),
-            kid: Some(KEY_ID.to_owned()),
-            typ: Some("JWT".to_owned()),
-        };
+        self.sign_json(&self.header(), &claims)
+    }
+
+    /// The header of what this key signs.
+    pub(crate) fn header(&self) -> serde_json::Value {
+        serde_json::json!({"alg": "RS256", "kid": KEY_ID, "typ": "JWT"})
+    }
+
+    /// A JSON Web Signature (RFC 7515).
+    pub(crate) fn sign_json(
+        &self,
+        header: &serde_json::Value,
+        payload: &impl Serialize,
+    ) -> Result<String, Error> {
         let part = |json: serde_json::Result<Vec<u8>>| json.map(|json| encode_base64url(&json));
-        let signed = part(serde_json::to_vec(&header))
-            .and_then(|header| Ok(format!("{header}.{}", part(serde_json::to_vec(&claims))?)))
+        let signed = part(serde_json::to_vec(header))
+            .and_then(|header| Ok(format!("{header}.{}", part(serde_json::to_vec(payload))?)))
             .map_err(std::io::Error::from)?;
         let mut signer = Signer::new(MessageDigest::sha256(), &self.key)?;
         let signature = signer.sign_oneshot_to_vec(signed.as_bytes())?;
@@ -195,26 +223,37 @@ impl TokenKey {
         }]}))
     }
 
-    /// Who sends `token`, if it is good now.
-    pub(crate) fn check(&self, token: &str) -> Result<Principal, TokenError> {
+    pub(crate) fn key(&self) -> &openssl::pkey::PKeyRef<Private> {
+        &self.key
+    }
+
+    /// The claims of `token`, if this key signed it and it is valid now.
+    pub(crate) fn verified<T: DeserializeOwned>(&self, token: &str) -> Result<T, TokenError> {
         let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
         let (header, claims) = signed.split_once('.').ok_or(TokenError::Malformed)?;
         let header: Header = parse_part(header)?;
-        let claims: Claims = parse_part(claims)?;
+        let times: Times = parse_part(claims)?;
+        let claims: T = parse_part(claims)?;
         let signature = decode_base64url(signature).ok_or(TokenError::Malformed)?;
         // Any other algorithm, "none" above all, would let the caller choose how weakly it is checked.
         if header.alg != "RS256" || !self.signed(signed.as_bytes(), &signature) {
             return Err(TokenError::Foreign);
         }
-        if claims.aud.trim_end_matches('/') != AUDIENCE {
-            return Err(TokenError::Audience);
-        }
         let now = unix_seconds();
-        if claims.exp <= now {
+        if times.exp <= now {
             return Err(TokenError::Expired);
         }
-        if claims.nbf.is_some_and(|nbf| nbf > now) {
+        if times.nbf.is_some_and(|nbf| nbf > now) {
             return Err(TokenError::NotYetValid);
+        }
+        Ok(claims)
+    }
+
+    /// Who sends `token`, if it is good now.
+    pub(crate) fn check(&self, token: &str) -> Result<Principal, TokenError> {
+        let claims: Claims = self.verified(token)?;
+        if claims.aud.trim_end_matches('/') != AUDIENCE {
+            return Err(TokenError::Audience);
         }
         Ok(Principal {
             object_id: claims.oid,
@@ -229,7 +268,7 @@ impl TokenKey {
     }
 }
 
-fn parse_part<T: for<'a> Deserialize<'a>>(part: &str) -> Result<T, TokenError> {
+fn parse_part<T: DeserializeOwned>(part: &str) -> Result<T, TokenError> {
     let json = decode_base64url(part).ok_or(TokenError::Malformed)?;
     serde_json::from_slice(&json).map_err(|_| TokenError::Malformed)
 }

@@ -54,7 +54,7 @@ fn of_key(method: &Method, action: KeyAction) -> &'static str {
     match action {
         KeyAction::Create => "keys/create",
         KeyAction::Import => "keys/import/action",
-        KeyAction::Get | KeyAction::Versions => "keys/read/action",
+        KeyAction::Get | KeyAction::Versions | KeyAction::Attestation => "keys/read/action",
         KeyAction::Policy if method == Method::GET => "keys/read/action",
         KeyAction::Policy | KeyAction::Update => "keys/write/action",
         KeyAction::Delete => "keys/delete",
@@ -66,5 +66,6 @@ fn of_key(method: &Method, action: KeyAction) -> &'static str {
         KeyAction::Decrypt => "keys/decrypt/action",
         KeyAction::WrapKey => "keys/wrap/action",
         KeyAction::UnwrapKey => "keys/unwrap/action",
+        KeyAction::Release => "keys/release/action",
     }
 }

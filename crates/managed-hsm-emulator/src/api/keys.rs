@@ -164,12 +164,21 @@ pub(super) fn add(
 }
 
 pub(super) fn get(call: &Call<'_>, name: &str, version: Option<&str>) -> Result<Reply, Failure> {
-    let key = call.store.active(name);
-    let found = key
-        .as_deref()
-        .and_then(|key| Some((key, key.version(version)?)));
-    let (key, version) = found.ok_or_else(|| missing(call, name, version))?;
-    bundle(call, key, version)
+    let (key, version) = found(call, name, version)?;
+    bundle(call, &key, &version)
+}
+
+/// The version that a request names, or the newest.
+pub(super) fn found(
+    call: &Call<'_>,
+    name: &str,
+    version: Option<&str>,
+) -> Result<(Arc<Key>, Arc<KeyVersion>), Failure> {
+    let found = call.store.active(name).and_then(|key| {
+        let version = key.version(version)?.clone();
+        Some((key, version))
+    });
+    found.ok_or_else(|| missing(call, name, version))
 }
 
 pub(super) fn update(call: &Call<'_>, name: &str, version: Option<&str>) -> Result<Reply, Failure> {

@@ -10,6 +10,7 @@ mod keys;
 mod life_cycle;
 mod lists;
 mod operations;
+mod release;
 mod reply;
 mod roles;
 mod route;
@@ -26,6 +27,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::Response;
 
+use crate::attestation::Chain;
 use crate::error::Error;
 use crate::faults::{Faults, Met};
 use crate::hosts::Behind;
@@ -56,6 +58,10 @@ pub(crate) struct Hsm {
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) token_key: Arc<TokenKey>,
+    /// Signs attestations and released keys.
+    pub(crate) attester: Arc<TokenKey>,
+    /// Of `attester`.
+    pub(crate) chain: Arc<Chain>,
     pub(crate) identity: Arc<Identity>,
     /// Added to the time that every answer takes.
     pub(crate) latency: Duration,
@@ -74,6 +80,7 @@ pub(crate) struct Connection {
 
 /// A request whose caller is known and whose path makes sense.
 struct Call<'a> {
+    shared: &'a Shared,
     store: &'a Store,
     /// As the client addressed the HSM, for the URLs in answers.
     host: &'a str,
@@ -173,6 +180,7 @@ fn operation_of(method: &Method, path: &str) -> &'static str {
         "rng",
         "recover",
         "release",
+        "attestation",
     ];
     match known.into_iter().find(|known| *known == last) {
         Some(operation) => operation,
@@ -199,10 +207,11 @@ async fn log_in(
     let body = axum::body::to_bytes(body, BODY_LIMIT)
         .await
         .unwrap_or_default();
-    let response = hsm
-        .shared
+    let shared = &hsm.shared;
+    let (key, attester) = (&shared.token_key, &shared.attester);
+    let response = shared
         .identity
-        .answer(&hsm.shared.token_key, host(&parts), &parts, &body);
+        .answer(key, attester, host(&parts), &parts, &body);
     log::request(&log::RequestLine {
         connection: connection.number,
         method: parts.method.as_str(),
@@ -263,6 +272,7 @@ fn dispatch(
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     query.check_api_version()?;
     let call = Call {
+        shared: &hsm.shared,
         store: &hsm.store,
         host: host(parts),
         query: &query,
@@ -318,6 +328,8 @@ fn dispatch(
                 KeyAction::Decrypt => operations::decrypt(&call, &name, version),
                 KeyAction::WrapKey => operations::wrap_key(&call, &name, version),
                 KeyAction::UnwrapKey => operations::unwrap_key(&call, &name, version),
+                KeyAction::Release => release::release(&call, &name, version),
+                KeyAction::Attestation => release::attestation(&call, &name, version),
             }
         }
     }

@@ -176,7 +176,7 @@ pub(super) fn random(call: &Call<'_>) -> Result<Reply, Failure> {
 }
 
 /// The version that a request names, if it may be used for `operation` now.
-fn usable(
+pub(super) fn usable(
     call: &Call<'_>,
     name: &str,
     version: Option<&str>,
@@ -191,14 +191,15 @@ fn usable(
 }
 
 fn permitted(metadata: &Metadata, operation: &str, now: i64) -> Result<(), Failure> {
-    if !metadata.key_ops.iter().any(|allowed| allowed == operation) {
+    // There is no name for release among the operations of a key.
+    if operation != "release" && !metadata.key_ops.iter().any(|allowed| allowed == operation) {
         return Err(unconfirmed::not_permitted(operation));
     }
     if !metadata.enabled {
         return Err(unconfirmed::disabled(operation));
     }
     // Outside its dates a key still does what makes old data readable and old signatures checkable.
-    if ["verify", "decrypt", "unwrapKey"].contains(&operation) {
+    if ["verify", "decrypt", "unwrapKey", "release"].contains(&operation) {
         return Ok(());
     }
     if metadata.nbf.is_some_and(|nbf| now < nbf) {

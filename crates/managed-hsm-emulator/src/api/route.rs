@@ -66,6 +66,8 @@ pub(super) enum KeyAction {
     Decrypt,
     WrapKey,
     UnwrapKey,
+    Release,
+    Attestation,
 }
 
 impl Route {
@@ -155,6 +157,8 @@ fn key_action<'a>(
         ("GET" | "PUT", ["rotationpolicy"]) => Ok((None, KeyAction::Policy)),
         ("POST", ["backup"]) => Ok((None, KeyAction::Backup)),
         ("GET", ["versions"]) => Ok((None, KeyAction::Versions)),
+        ("GET", ["attestation"]) => Ok((None, KeyAction::Attestation)),
+        ("GET", [version, "attestation"]) => Ok((Some(version), KeyAction::Attestation)),
         ("GET", [version]) => Ok((Some(version), KeyAction::Get)),
         ("PATCH", [version]) => Ok((Some(version), KeyAction::Update)),
         ("POST", ["create"]) => Ok((None, KeyAction::Create)),
@@ -173,6 +177,7 @@ fn operation(action: &str) -> Result<KeyAction, Failure> {
         "decrypt" => Ok(KeyAction::Decrypt),
         "wrapkey" => Ok(KeyAction::WrapKey),
         "unwrapkey" => Ok(KeyAction::UnwrapKey),
+        "release" => Ok(KeyAction::Release),
         other => Err(Failure::action_not_supported(other)),
     }
 }
@@ -209,6 +214,10 @@ impl Query {
             *slot = Some(decode(value));
         }
         parsed
+    }
+
+    pub(super) fn api_version(&self) -> &str {
+        self.api_version.as_deref().unwrap_or_default()
     }
 
     /// A `nextLink` has no version, so that none is no fault.

@@ -177,6 +177,22 @@ pub(super) fn release_policy() -> Failure {
     Failure::bad_parameter("The release policy is not valid JSON, encoded with base64url.")
 }
 
+pub(super) fn attestation_not_verified() -> Failure {
+    forbidden("Target environment attestation statement cannot be verified.".to_owned())
+}
+
+pub(super) fn policy_not_met() -> Failure {
+    forbidden(
+        "Target environment attestation does not meet key release policy requirements.".to_owned(),
+    )
+}
+
+pub(super) fn attestation_without_key() -> Failure {
+    Failure::bad_parameter(
+        "Target environment attestation statement has no RSA key to encrypt to in x-ms-runtime.",
+    )
+}
+
 pub(super) fn key_type(kty: &str) -> Failure {
     Failure::bad_parameter(format!("JSON Web Key: kty '{kty}' is not supported"))
 }

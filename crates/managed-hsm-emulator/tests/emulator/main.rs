@@ -10,5 +10,6 @@ mod hosts;
 mod identity;
 mod keys;
 mod recorded_traffic;
+mod release;
 mod running;
 mod signatures;

@@ -4,10 +4,14 @@ The environment is that of `managed-hsm-emulator env --identity`. Names of the s
 address and port, so that the libraries see a host that they trust.
 """
 
+import base64
 import hashlib
+import json
 import os
 import socket
+import ssl
 import unittest
+import urllib.request
 import uuid
 from urllib.parse import urlparse
 
@@ -28,6 +32,7 @@ from azure.keyvault.administration import (
 )
 from azure.keyvault.keys import (
     KeyClient,
+    KeyExportEncryptionAlgorithm,
     KeyReleasePolicy,
     KeyRotationLifetimeAction,
     KeyRotationPolicy,
@@ -237,6 +242,36 @@ class Keys(unittest.TestCase):
 
         imported = self.client.import_key(name(), JsonWebKey(kty="oct", key_ops=["wrapKey"], k=bytes(32)))
         self.assertEqual(imported.key_type, "oct-HSM")
+
+    def test_a_key_is_released_by_an_attestation(self):
+        authority = os.environ["AZURE_MANAGEDHSM_URL"]
+        policy = {
+            "version": "1.0.0",
+            "anyOf": [{"authority": authority, "allOf": [{"claim": "sdk-test", "equals": "true"}]}],
+        }
+        policy = KeyReleasePolicy(json.dumps(policy).encode())
+        key = self.client.create_rsa_key(name(), exportable=True, hardware_protected=True, release_policy=policy)
+        tls = ssl.create_default_context(cafile=os.environ["AKV_CA_FILE"])
+        with urllib.request.urlopen(authority + "/generate-test-token", context=tls) as answer:
+            token = json.load(answer)["token"]
+        for algorithm in KeyExportEncryptionAlgorithm:
+            released = self.client.release_key(key.name, token, algorithm=algorithm, nonce="once")
+            payload = released.value.split(".")[1]
+            payload = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+            self.assertEqual(payload["request"]["enc"], algorithm.value)
+            self.assertEqual(payload["response"]["key"]["key"]["kid"], key.id)
+        with self.assertRaises(HttpResponseError) as raised:
+            self.client.release_key(key.name, "not an attestation")
+        self.assertEqual(raised.exception.status_code, 403)
+
+    def test_a_key_has_an_attestation(self):
+        key = self.client.create_ec_key(name(), hardware_protected=True)
+        attested = self.client.get_key_attestation(key.name)
+        self.assertEqual(attested.id, key.id)
+        attestation = attested.properties.attestation
+        self.assertIn(b"BEGIN CERTIFICATE", attestation.certificate_pem_file)
+        self.assertTrue(attestation.private_key_attestation)
+        self.assertTrue(attestation.public_key_attestation)
 
     def test_errors_have_their_classes(self):
         with self.assertRaises(ResourceNotFoundError) as caught:

@@ -1,0 +1,85 @@
+//! Attestations for tests: tokens that an attestation service would give to a trusted environment, and the certificate that
+//! vouches for what the emulated HSM signs. Nothing here attests to anything.
+
+use openssl::rsa::Rsa;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::algorithm::encode_base64url;
+use crate::clock::unix_seconds;
+use crate::error::Error;
+use crate::token::TokenKey;
+
+/// Seconds that a test token lives, as those of Azure Attestation.
+const LIFETIME: i64 = 8 * 3600;
+
+/// What a caller wants in a test token.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TestToken {
+    /// The authority of the release policy; by default, the emulator's own address.
+    issuer: Option<String>,
+    /// The environment's RSA public key as a JSON Web Key; by default, one whose private key nobody has.
+    key: Option<Value>,
+    /// Claims to add.
+    #[serde(default)]
+    claims: Map<String, Value>,
+}
+
+impl TestToken {
+    /// The token, as `{"token": …}`.
+    pub(crate) fn answer(self, signer: &TokenKey, host: &str) -> Result<Value, Error> {
+        let key = match self.key {
+            Some(key) => key,
+            None => throwaway_key()?,
+        };
+        let now = unix_seconds();
+        let mut claims = self.claims;
+        let issuer = self.issuer.unwrap_or_else(|| format!("https://{host}"));
+        for (name, value) in [
+            ("iss", json!(issuer)),
+            ("iat", json!(now)),
+            ("nbf", json!(now)),
+            ("exp", json!(now + LIFETIME)),
+            ("x-ms-runtime", json!({"keys": [key]})),
+        ] {
+            claims.insert(name.to_owned(), value);
+        }
+        // What the tests of Microsoft's libraries ask for in their policies.
+        claims.entry("sdk-test").or_insert(json!(true));
+        let token = signer.sign_json(&signer.header(), &claims)?;
+        Ok(json!({"token": token}))
+    }
+}
+
+fn throwaway_key() -> Result<Value, Error> {
+    let rsa = Rsa::generate(2048)?;
+    Ok(json!({
+        "e": encode_base64url(&rsa.e().to_vec()),
+        "key_ops": ["encrypt"],
+        "kid": "fake-release-key",
+        "kty": "RSA",
+        "n": encode_base64url(&rsa.n().to_vec()),
+    }))
+}
+
+/// The certificates of the key that signs attestations and released keys: its own first, then the CA's.
+pub(crate) struct Chain(pub(crate) Vec<openssl::x509::X509>);
+
+impl Chain {
+    /// As the header `x5c` of a JSON Web Signature (RFC 7515, section 4.1.6).
+    pub(crate) fn x5c(&self) -> Result<Vec<String>, Error> {
+        let certificates = self.0.iter();
+        certificates
+            .map(|certificate| Ok(openssl::base64::encode_block(&certificate.to_der()?)))
+            .collect()
+    }
+
+    pub(crate) fn pem(&self) -> Result<Vec<u8>, Error> {
+        let mut pem = Vec::new();
+        for certificate in &self.0 {
+            pem.extend(certificate.to_pem()?);
+        }
+        Ok(pem)
+    }
+}

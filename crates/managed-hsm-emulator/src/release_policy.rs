@@ -1,0 +1,139 @@
+//! Whether an attestation meets a release policy, by the grammar that Microsoft documents for secure key release.
+
+use serde_json::Value;
+
+/// Whether `policy` lets out what an environment with these `claims`, attested by `issuer`, asks for. A policy that does not
+/// follow the grammar lets nothing out.
+pub(crate) fn is_met(policy: &Value, issuer: &str, claims: &Value) -> bool {
+    let authorities = member(policy, "anyOf").and_then(Value::as_array);
+    authorities.into_iter().flatten().any(|authority| {
+        let name = member(authority, "authority").and_then(Value::as_str);
+        let named =
+            name.is_some_and(|name| name.trim_end_matches('/') == issuer.trim_end_matches('/'));
+        named && holds(authority, claims)
+    })
+}
+
+/// A condition, or an authority's: `allOf`, `anyOf`, or one about a claim.
+fn holds(rule: &Value, claims: &Value) -> bool {
+    let listed = |name| member(rule, name).and_then(Value::as_array);
+    if let Some(all) = listed("allOf") {
+        return !all.is_empty() && all.iter().all(|one| holds(one, claims));
+    }
+    if let Some(any) = listed("anyOf") {
+        return any.iter().any(|one| holds(one, claims));
+    }
+    let Some(name) = member(rule, "claim").and_then(Value::as_str) else {
+        return false;
+    };
+    let Some((operator, wanted)) = operator(rule) else {
+        return false;
+    };
+    let found = claim(claims, name);
+    match (operator.as_str(), found) {
+        ("exists", found) => text(wanted) == found.is_some().to_string(),
+        (_, None) => false,
+        ("equals", Some(found)) => text(found) == text(wanted),
+        ("notequals", Some(found)) => text(found) != text(wanted),
+        (operator, Some(found)) => {
+            let numbers = number(found).zip(number(wanted));
+            numbers.is_some_and(|(found, wanted)| match operator {
+                "less" => found < wanted,
+                "lessorequals" => found <= wanted,
+                "greater" => found > wanted,
+                "greaterorequals" => found >= wanted,
+                _ => false,
+            })
+        }
+    }
+}
+
+/// The operator of a condition about a claim, in lower case, and its operand.
+fn operator(condition: &Value) -> Option<(String, &Value)> {
+    let mut members = condition.as_object()?.iter();
+    let found = members.find(|(name, _)| !name.eq_ignore_ascii_case("claim"));
+    found.map(|(name, value)| (name.to_ascii_lowercase(), value))
+}
+
+/// Policies are written with the names of members in any case.
+fn member<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
+    let mut members = object.as_object()?.iter();
+    let found = members.find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value)
+}
+
+/// A claim by its name, in which dots also lead into objects.
+fn claim<'a>(claims: &'a Value, name: &str) -> Option<&'a Value> {
+    if let Some(found) = claims.get(name) {
+        return Some(found);
+    }
+    let dots = name.match_indices('.');
+    dots.map(|(at, _)| name.split_at(at))
+        .find_map(|(head, tail)| claim(claims.get(head)?, &tail[1..]))
+}
+
+/// Booleans and numbers are the same whether they are quoted or not.
+fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn number(value: &Value) -> Option<f64> {
+    text(value).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ISSUER: &str = "https://attest.example";
+
+    fn met(condition: &Value, claims: &Value) -> bool {
+        let policy = json!({"version": "1.0.0", "anyOf": [
+            {"authority": "https://other.example", "allOf": [{"claim": "a", "exists": "false"}]},
+            {"authority": "https://attest.example/", "allOf": [condition]},
+        ]});
+        is_met(&policy, ISSUER, claims)
+    }
+
+    #[test]
+    fn conditions_mean_what_the_grammar_says() {
+        let claims = json!({"debug": false, "level": 3, "tee": {"x-ms.kind": "sevsnp"}, "a": "b"});
+        for (condition, expected) in [
+            (json!({"claim": "debug", "equals": "false"}), true),
+            (json!({"claim": "debug", "equals": true}), false),
+            (json!({"claim": "debug", "notEquals": "true"}), true),
+            (json!({"claim": "none", "notEquals": "true"}), false),
+            (json!({"claim": "level", "greater": 2}), true),
+            (json!({"claim": "level", "greaterOrEquals": "3"}), true),
+            (json!({"claim": "level", "less": 3}), false),
+            (json!({"claim": "level", "lessOrEquals": 3}), true),
+            (json!({"claim": "a", "less": 3}), false),
+            (json!({"claim": "tee.x-ms.kind", "equals": "sevsnp"}), true),
+            (json!({"claim": "none", "exists": "false"}), true),
+            (json!({"claim": "a", "exists": true}), true),
+            (json!({"claim": "a", "resembles": "b"}), false),
+            (json!({"claim": "a"}), false),
+            (json!({}), false),
+            (json!({"allof": []}), false),
+            (
+                json!({"ANYOF": [{"claim": "a", "equals": "c"}, {"claim": "a", "equals": "b"}]}),
+                true,
+            ),
+        ] {
+            assert_eq!(met(&condition, &claims), expected, "{condition}");
+        }
+    }
+
+    #[test]
+    fn only_a_named_authority_counts() {
+        let policy = json!({"anyOf": [
+            {"authority": "https://other.example", "allOf": [{"claim": "a", "equals": "b"}]}
+        ]});
+        assert!(!is_met(&policy, ISSUER, &json!({"a": "b"})));
+        assert!(!is_met(&json!({}), ISSUER, &json!({"a": "b"})));
+    }
+}
