@@ -11,5 +11,6 @@ mod identity;
 mod keys;
 mod recorded_traffic;
 mod release;
+mod robustness;
 mod running;
 mod signatures;

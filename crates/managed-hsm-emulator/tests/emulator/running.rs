@@ -56,6 +56,22 @@ impl Answer {
     }
 }
 
+/// A client of its own, with connections of its own.
+fn client(data: &Path, url: &str) -> Client {
+    let ca = fs::read(data.join("ca.pem")).unwrap();
+    let port: u16 = url.rsplit_once(':').unwrap().1.parse().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    Client::builder()
+        .resolve("contoso.localhost", address)
+        .resolve("fabrikam.localhost", address)
+        .resolve("contoso.managedhsm.azure.net", address)
+        .resolve("fabrikam.managedhsm.azure.net", address)
+        .resolve("nobody.managedhsm.azure.net", address)
+        .tls_certs_only([reqwest::Certificate::from_pem(&ca).unwrap()])
+        .build()
+        .unwrap()
+}
+
 impl Emulator {
     /// Starts one on the folder `emulator` in `folder`, and waits until it says that it is ready.
     pub(crate) fn start(folder: &Path) -> Self {
@@ -85,18 +101,7 @@ impl Emulator {
         });
         let further = further.collect();
         let token = program("token", &data).output().unwrap();
-        let ca = fs::read(data.join("ca.pem")).unwrap();
-        let port: u16 = url.rsplit_once(':').unwrap().1.parse().unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let client = Client::builder()
-            .resolve("contoso.localhost", address)
-            .resolve("fabrikam.localhost", address)
-            .resolve("contoso.managedhsm.azure.net", address)
-            .resolve("fabrikam.managedhsm.azure.net", address)
-            .resolve("nobody.managedhsm.azure.net", address)
-            .tls_certs_only([reqwest::Certificate::from_pem(&ca).unwrap()])
-            .build()
-            .unwrap();
+        let client = client(&data, &url);
         Self {
             process,
             data,
@@ -163,6 +168,32 @@ impl Emulator {
                 .body(body);
         }
         let response = request.send().await.unwrap();
+        Answer {
+            status: response.status(),
+            headers: response.headers().clone(),
+            body: response.text().await.unwrap(),
+        }
+    }
+
+    /// With the owner's token, and a body that may be anything.
+    pub(crate) async fn send_owned(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<String>,
+    ) -> Answer {
+        self.send(method, path, Some(&self.token), body).await
+    }
+
+    pub(crate) fn another_client(&self) -> Client {
+        client(&self.data, &self.url)
+    }
+
+    /// As `post`, by another client.
+    pub(crate) async fn post_by(&self, client: &Client, path: &str, body: &Value) -> Answer {
+        let request = client.post(format!("{}{path}", self.url));
+        let request = request.header("Authorization", format!("Bearer {}", self.token));
+        let response = request.body(body.to_string()).send().await.unwrap();
         Answer {
             status: response.status(),
             headers: response.headers().clone(),
