@@ -4,11 +4,14 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::capacity::random_share;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use openssl::rand::rand_bytes;
 use serde::{Deserialize, Serialize};
+
+/// The text of 429.
+pub(crate) const THROTTLED: &str = "Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached";
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,14 +172,6 @@ impl Fault {
     }
 }
 
-/// Uniform between 0 and 1.
-fn random_share() -> f64 {
-    let mut bytes = [0; 4];
-    // Without randomness nothing else works here either.
-    let _ = rand_bytes(&mut bytes);
-    f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX)
-}
-
 /// The faults that are set.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Mutex<Vec<Fault>>);
@@ -235,14 +230,13 @@ impl Met {
 
     /// The answer in place of carrying the request out: status, code, text and whether to tell when to come again.
     pub(crate) fn instead(self) -> Option<(StatusCode, &'static str, &'static str, bool)> {
-        let throttled = "Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached";
         if !self.kind.comes_first() {
             return None;
         }
         Some(match self.kind {
-            FaultKind::Throttled => (StatusCode::TOO_MANY_REQUESTS, "Throttled", throttled, false),
+            FaultKind::Throttled => (StatusCode::TOO_MANY_REQUESTS, "Throttled", THROTTLED, false),
             FaultKind::ThrottledRetryAfter => {
-                (StatusCode::TOO_MANY_REQUESTS, "Throttled", throttled, true)
+                (StatusCode::TOO_MANY_REQUESTS, "Throttled", THROTTLED, true)
             }
             FaultKind::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,

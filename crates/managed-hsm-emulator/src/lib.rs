@@ -10,6 +10,7 @@
 mod algorithm;
 mod api;
 mod attestation;
+mod capacity;
 mod clock;
 mod control;
 mod data_dir;
@@ -31,6 +32,7 @@ mod store;
 mod tls;
 mod token;
 
+pub use capacity::Latency;
 pub use data_dir::DataDir;
 pub use endpoint::{Environment, identity_exports, wait_until_ready};
 pub use error::Error;

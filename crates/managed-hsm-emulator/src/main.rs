@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use managed_hsm_emulator::{
-    AUDIENCE, DataDir, Environment, Error, Fault, HsmName, LogFormat, ServeOptions, TokenKey,
-    identity_exports, serve, wait_until_ready,
+    AUDIENCE, DataDir, Environment, Error, Fault, HsmName, Latency, LogFormat, ServeOptions,
+    TokenKey, identity_exports, serve, wait_until_ready,
 };
 
 /// A local Azure Managed HSM for development and tests. It is not an HSM: keys lie in a folder.
@@ -49,9 +49,16 @@ struct Serve {
     /// Port to listen on; 0 takes any free port
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// Milliseconds to add to every answer
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    latency_ms: u64,
+    /// Milliseconds that every answer takes at least; with two numbers the median and the 99th percentile
+    #[arg(long, value_name = "N[,P99]")]
+    latency_ms: Option<Latency>,
+    /// Give each HSM the documented capacity of so many partitions of the service, whose HSMs have 3; what is too much is
+    /// answered with 429
+    #[arg(long, value_name = "PARTITIONS", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    capacity: Option<u32>,
+    /// Close further connections to a port that has so many
+    #[arg(long, value_name = "N")]
+    max_connections: Option<usize>,
     /// Serve an HSM of this name, with keys and roles of its own; may be repeated. It is addressed as
     /// NAME.managedhsm.azure.net or NAME.localhost, or by a port of its own. Without this, one HSM answers to every name
     #[arg(long, value_name = "NAME[:PORT]")]
@@ -151,7 +158,9 @@ fn run(command: Command) -> Result<(), Error> {
                 data_dir: data_dir.or(arguments.folder.data_dir),
                 listen: arguments.listen,
                 port: arguments.port,
-                latency: Duration::from_millis(arguments.latency_ms),
+                latency: arguments.latency_ms,
+                partitions: arguments.capacity,
+                max_connections: arguments.max_connections,
                 principals: arguments.principals,
                 token_lifetime: arguments.token_lifetime,
                 tls_server_names: arguments.tls_server_name,

@@ -16,9 +16,11 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::api::{self, Connection, Hsm, Shared};
+use crate::capacity::Latency;
 use crate::data_dir::DataDir;
 use crate::endpoint::Announcement;
 use crate::error::Error;
@@ -45,8 +47,12 @@ pub struct ServeOptions {
     pub listen: IpAddr,
     /// The port to listen on; 0 for any that is free.
     pub port: u16,
-    /// Added to the time that every answer takes.
-    pub latency: Duration,
+    /// How long every answer takes at least.
+    pub latency: Option<Latency>,
+    /// Partitions of the service's documented capacity that each HSM has; None: no limit.
+    pub partitions: Option<u32>,
+    /// Connections that each port keeps; None: no limit.
+    pub max_connections: Option<usize>,
     /// The HSMs to serve; empty: one, under every name.
     pub hsms: Vec<HsmName>,
     /// Faults to begin with.
@@ -105,6 +111,7 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
         chain: Arc::new(chain),
         identity: Arc::new(identity),
         latency: options.latency,
+        partitions: options.partitions,
         faults: Arc::new(Faults::new(options.faults)),
         metrics: Arc::default(),
     };
@@ -138,6 +145,9 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
                 acceptor: acceptor.clone(),
                 metrics: Arc::clone(&shared.metrics),
                 number: Arc::clone(&number),
+                places: options
+                    .max_connections
+                    .map(|places| Arc::new(Semaphore::new(places))),
             };
             tokio::spawn(accept(listener, server, Arc::clone(&graceful)))
         })
@@ -202,19 +212,32 @@ struct Server {
     metrics: Arc<Metrics>,
     /// Of connections, counted over all ports.
     number: Arc<AtomicU64>,
+    /// For connections of this port.
+    places: Option<Arc<Semaphore>>,
 }
 
 async fn accept(listener: TcpListener, server: Server, graceful: Arc<GracefulShutdown>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
+                let place = match server.places.clone().map(Semaphore::try_acquire_owned) {
+                    None => None,
+                    Some(Ok(place)) => Some(place),
+                    Some(Err(_)) => {
+                        crate::log::event(format_args!("{peer}: one connection too many"));
+                        continue;
+                    }
+                };
                 let connection = Connection {
                     number: server.number.fetch_add(1, Ordering::Relaxed) + 1,
                     peer,
                     end: Arc::default(),
                 };
                 let (server, watcher) = (server.clone(), graceful.watcher());
-                tokio::spawn(serve_connection(stream, connection, server, watcher));
+                tokio::spawn(async move {
+                    let _place = place;
+                    serve_connection(stream, connection, server, watcher).await;
+                });
             }
             Err(error) => {
                 crate::log::event(format_args!("accept failed: {error}"));

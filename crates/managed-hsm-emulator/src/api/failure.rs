@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 
 use super::unconfirmed;
+use crate::faults::THROTTLED;
 use crate::store::StoreError;
 
 /// An answer other than success. The activity id is added where the answer is written.
@@ -24,6 +25,10 @@ impl Failure {
 
     pub(super) fn bad_parameter(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadParameter", message)
+    }
+
+    pub(super) fn throttled() -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "Throttled", THROTTLED)
     }
 
     pub(super) fn malformed_token() -> Self {

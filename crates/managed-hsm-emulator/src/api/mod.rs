@@ -4,6 +4,7 @@
 
 mod access;
 mod body;
+mod cost;
 mod failure;
 mod import;
 mod keys;
@@ -28,6 +29,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::Response;
 
 use crate::attestation::Chain;
+use crate::capacity::{Capacity, Latency};
 use crate::error::Error;
 use crate::faults::{Faults, Met};
 use crate::hosts::Behind;
@@ -51,6 +53,8 @@ pub(crate) struct Hsm {
     /// For the counters.
     name: String,
     store: Store,
+    /// None: as much as the machine can do.
+    capacity: Option<Capacity>,
     shared: Shared,
 }
 
@@ -63,8 +67,10 @@ pub(crate) struct Shared {
     /// Of `attester`.
     pub(crate) chain: Arc<Chain>,
     pub(crate) identity: Arc<Identity>,
-    /// Added to the time that every answer takes.
-    pub(crate) latency: Duration,
+    /// How long every answer takes at least.
+    pub(crate) latency: Option<Latency>,
+    /// That each HSM has.
+    pub(crate) partitions: Option<u32>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -128,8 +134,8 @@ async fn answer_by(hsm: Arc<Hsm>, connection: Connection, request: Request) -> R
             Ok(body) => act(hsm.clone(), principal, parts, body).await,
         },
     };
-    if !shared.latency.is_zero() {
-        tokio::time::sleep(shared.latency.saturating_sub(start.elapsed())).await;
+    if let Some(latency) = shared.latency {
+        tokio::time::sleep(latency.sample().saturating_sub(start.elapsed())).await;
     }
     let elapsed = start.elapsed();
     let status = reply.status;
@@ -283,6 +289,11 @@ fn dispatch(
     if !hsm.permits(principal, action, &scope) {
         return Err(Failure::access_denied(&format!("{PREFIX}{action}"), &scope));
     }
+    if let Some(capacity) = &hsm.capacity
+        && !capacity.take(cost::of(&route, &hsm.store))
+    {
+        return Err(Failure::throttled());
+    }
     let get = parts.method == Method::GET;
     let put = parts.method == Method::PUT;
     match route {
@@ -359,6 +370,7 @@ impl Hsm {
         let hsm = Self {
             name: name.to_owned(),
             store,
+            capacity: shared.partitions.map(Capacity::new),
             shared,
         };
         if hsm.store.documents::<Assignment>(ASSIGNMENTS).is_empty() {

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
+use serde_json::json;
+
 use crate::running::{Emulator, program, text};
 
 #[tokio::test]
@@ -72,6 +74,47 @@ fn a_folder_that_others_can_enter_is_refused() {
     let output = program("serve", folder.path()).output().unwrap();
     assert!(!output.status.success());
     assert!(text(&output.stderr).contains("chmod 700"));
+}
+
+#[tokio::test]
+async fn an_hsm_does_no_more_than_its_capacity() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start_with(folder.path(), &["--capacity", "1"]);
+    // Sixteen take sixteen seconds of a partition, and come at once.
+    let create = |index| {
+        let (path, emulator) = (format!("/keys/k{index}/create"), &emulator);
+        async move { emulator.post(&path, json!({"kty": "EC"})).await }
+    };
+    let answers = futures_util::future::join_all((0..16).map(create)).await;
+    let (done, refused): (Vec<_>, Vec<_>) = answers
+        .iter()
+        .partition(|answer| answer.status.is_success());
+    assert!(!done.is_empty() && !refused.is_empty());
+    for answer in refused {
+        assert_eq!(answer.status, 429, "{}", answer.body);
+        assert_eq!(answer.error().1, "Throttled");
+        assert!(!answer.headers.contains_key("retry-after"));
+    }
+    // Small things still fit in as the bucket fills.
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    emulator.get("/keys").await.success();
+}
+
+#[tokio::test]
+async fn a_port_keeps_no_more_connections_than_it_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start_with(folder.path(), &["--max-connections", "2"]);
+    let path = format!("{}/keys", emulator.url);
+    let clients = [(); 3].map(|()| emulator.another_client());
+    for (index, client) in clients.iter().enumerate() {
+        let answered = client.get(&path).send().await;
+        assert_eq!(answered.is_ok(), index < 2, "{answered:?}");
+    }
+    let log = emulator.log();
+    assert!(log.contains("one connection too many"), "{log}");
+    drop(clients);
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    emulator.get("/keys").await.success();
 }
 
 #[tokio::test]
