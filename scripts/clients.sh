@@ -33,13 +33,15 @@ export TEST_USER_SECRET=a-secret-for-tests
 cat >"$folder/principals.json" <<JSON
 [{"client_id": "$TEST_USER_CLIENT_ID", "object_id": "$TEST_USER_OBJECT_ID", "client_secret": "$TEST_USER_SECRET"}]
 JSON
-"$emulator" serve --data-dir "$folder/hsm" --principals "$folder/principals.json" \
+"$emulator" serve --data-dir "$folder/hsm" --principals "$folder/principals.json" --control-port 0 \
     >"$folder/emulator.out" 2>"$folder/requests.log" &
 emulator_pid=$!
 if ! exports=$("$emulator" env --identity --data-dir "$folder/hsm" --wait 30); then
     cat "$folder/emulator.out" "$folder/requests.log" >&2
     exit 1
 fi
+EMULATOR_CONTROL=$(sed -n 's/^control: //p' "$folder/emulator.out")
+export EMULATOR_CONTROL
 
 # Runs a command with the emulator's environment. Downloads go without it: they need the system's CAs.
 with_emulator() {

@@ -25,6 +25,8 @@ pub enum FaultKind {
     InternalError,
     /// 503.
     Unavailable,
+    /// 401 that asks for a new token with certain claims, as continuous access evaluation does.
+    ClaimsChallenge,
     /// The connection ends without an answer, and without the request being carried out.
     Drop,
     /// The connection ends in the middle of the answer's body.
@@ -44,11 +46,12 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Throttled,
         Self::ThrottledRetryAfter,
         Self::InternalError,
         Self::Unavailable,
+        Self::ClaimsChallenge,
         Self::Drop,
         Self::HalfBody,
         Self::MalformedJson,
@@ -72,6 +75,7 @@ impl FaultKind {
                 | Self::ThrottledRetryAfter
                 | Self::InternalError
                 | Self::Unavailable
+                | Self::ClaimsChallenge
                 | Self::Drop
         )
     }
@@ -238,6 +242,12 @@ impl Met {
             FaultKind::ThrottledRetryAfter => {
                 (StatusCode::TOO_MANY_REQUESTS, "Throttled", THROTTLED, true)
             }
+            FaultKind::ClaimsChallenge => (
+                StatusCode::UNAUTHORIZED,
+                "Unauthorized",
+                "The token lacks claims that the challenge names.",
+                false,
+            ),
             FaultKind::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ServiceUnavailable",
@@ -251,6 +261,11 @@ impl Met {
                 false,
             ),
         })
+    }
+
+    /// Whether the answer asks for claims in a new token.
+    pub(crate) fn asks_for_claims(self) -> bool {
+        self.kind == FaultKind::ClaimsChallenge
     }
 
     /// The answer as the fault leaves it.

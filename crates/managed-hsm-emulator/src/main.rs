@@ -64,7 +64,7 @@ struct Serve {
     #[arg(long, value_name = "NAME[:PORT]")]
     hsm: Vec<HsmName>,
     /// A fault: kind[,operation=sign][,path=/keys/k][,count=3][,share=0.1][,delay_ms=500]; may be repeated. Kinds: throttled,
-    /// throttled-retry-after, internal-error, unavailable, drop, half-body, malformed-json, wrong-length, wrong-value,
+    /// throttled-retry-after, internal-error, unavailable, claims-challenge, drop, half-body, malformed-json, wrong-length, wrong-value,
     /// slow-first-byte, slow-body, close
     #[arg(long, value_name = "FAULT")]
     fault: Vec<Fault>,

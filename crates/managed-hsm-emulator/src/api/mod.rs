@@ -120,13 +120,18 @@ async fn answer_by(hsm: Arc<Hsm>, connection: Connection, request: Request) -> R
         return log_in(&hsm, connection, &request_id, parts, body).await;
     }
     let shared = &hsm.shared;
-    let fault = shared.faults.meet(&path);
+    let authenticated = authenticate(&shared.token_key, &parts.headers);
+    // Libraries send their first request only to be challenged; that is not the one to meet a fault.
+    let fault = authenticated
+        .as_ref()
+        .ok()
+        .and_then(|_| shared.faults.meet(&path));
     if fault.is_some_and(Met::drops) {
         connection.end.notify_one();
         return std::future::pending().await;
     }
     let instead = fault.and_then(Met::instead);
-    let reply = match (authenticate(&shared.token_key, &parts.headers), instead) {
+    let reply = match (authenticated, instead) {
         (Err(refusal), _) => refusal.reply(&method),
         (Ok(_), Some((status, code, text, _))) => Failure::new(status, code, text).into(),
         (Ok(principal), None) => match axum::body::to_bytes(body, BODY_LIMIT).await {
@@ -143,6 +148,9 @@ async fn answer_by(hsm: Arc<Hsm>, connection: Connection, request: Request) -> R
     if instead.is_some_and(|(_, _, _, retry_after)| retry_after) {
         let headers = response.headers_mut();
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if fault.is_some_and(Met::asks_for_claims) {
+        unconfirmed::ask_for_claims(response.headers_mut());
     }
     let operation = operation_of(&method, &path);
     shared

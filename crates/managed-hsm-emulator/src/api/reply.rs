@@ -108,15 +108,17 @@ impl Reply {
             insert("x-ms-keyvault-network-info", network_info(peer));
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            insert(
-                "www-authenticate",
-                format!(
-                    "Bearer authorization=\"https://login.microsoftonline.com/{TENANT}\", resource=\"{AUDIENCE}\""
-                ),
-            );
+            insert("www-authenticate", challenge());
         }
         response
     }
+}
+
+/// Where a token is to be had, and for what.
+pub(super) fn challenge() -> String {
+    format!(
+        "Bearer authorization=\"https://login.microsoftonline.com/{TENANT}\", resource=\"{AUDIENCE}\""
+    )
 }
 
 impl From<Failure> for Reply {

@@ -1,9 +1,11 @@
 //! Answers that no public recording of the service confirms: codes and texts are as documented, or as Key Vault has
 //! them, or a guess. When a recording turns up, the text moves to `failure`.
 
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::failure::Failure;
+use super::reply::challenge;
+use crate::clock::unix_seconds;
 use crate::token::TokenError;
 
 pub(super) fn token_refused(error: TokenError) -> Failure {
@@ -17,6 +19,20 @@ pub(super) fn token_refused(error: TokenError) -> Failure {
         TokenError::Expired => "Error validating token: the token has expired",
     };
     Failure::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
+}
+
+/// Continuous access evaluation: the token has to be newer than now.
+pub(super) fn ask_for_claims(headers: &mut HeaderMap) {
+    let now = unix_seconds().to_string();
+    let claims = serde_json::json!({"access_token": {"nbf": {"essential": true, "value": now}}});
+    let claims = openssl::base64::encode_block(claims.to_string().as_bytes());
+    let challenge = format!(
+        "{}, error=\"insufficient_claims\", claims=\"{claims}\"",
+        challenge()
+    );
+    if let Ok(challenge) = HeaderValue::try_from(challenge) {
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+    }
 }
 
 /// The service's hosts have no answer at all for an HSM that isn't there; DNS doesn't know them.

@@ -122,6 +122,32 @@ async fn a_dropped_request_is_not_carried_out() {
 }
 
 #[tokio::test]
+async fn claims_are_asked_for_once_a_token_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = with_key(
+        folder.path(),
+        &[
+            "--fault",
+            "claims-challenge,path=/keys/k,operation=sign,count=1",
+        ],
+    )
+    .await;
+    // Without a token, the usual challenge.
+    let answer = emulator.send("POST", "/keys/k/sign", None, None).await;
+    let challenge = answer.headers["www-authenticate"].to_str().unwrap();
+    assert!(!challenge.contains("claims"), "{challenge}");
+    let answer = emulator.post("/keys/k/sign", sign()).await;
+    assert_eq!(answer.status, 401);
+    let challenge = answer.headers["www-authenticate"].to_str().unwrap();
+    let claims = challenge.split_once("error=\"insufficient_claims\", claims=\"");
+    let claims = claims.unwrap().1.trim_end_matches('"');
+    let claims = openssl::base64::decode_block(claims).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    assert_eq!(claims["access_token"]["nbf"]["essential"], true);
+    emulator.post("/keys/k/sign", sign()).await.success();
+}
+
+#[tokio::test]
 async fn counters_count() {
     let folder = tempfile::tempdir().unwrap();
     let emulator = with_key(folder.path(), &[]).await;

@@ -264,6 +264,16 @@ class Keys(unittest.TestCase):
             self.client.release_key(key.name, "not an attestation")
         self.assertEqual(raised.exception.status_code, 403)
 
+    def test_a_request_for_claims_is_met_by_a_new_token(self):
+        key = self.client.create_ec_key(name())
+        fault = json.dumps({"kind": "claims-challenge", "path": f"/keys/{key.name}", "count": 1})
+        request = urllib.request.Request(os.environ["EMULATOR_CONTROL"] + "/faults", fault.encode())
+        with urllib.request.urlopen(request) as answer:
+            self.assertEqual(answer.status, 201)
+        with self.assertLogs("azure", "DEBUG") as logs:
+            self.assertEqual(self.client.get_key(key.name).id, key.id)
+        self.assertTrue(any("401" in line for line in logs.output), logs.output)
+
     def test_a_key_has_an_attestation(self):
         key = self.client.create_ec_key(name(), hardware_protected=True)
         attested = self.client.get_key_attestation(key.name)
