@@ -12,6 +12,8 @@ use crate::keys::{KeyError, KeyMaterial, Secret};
 /// Bytes of the initialisation vector and of the tag of AES-GCM, as the service has them.
 const GCM_IV: usize = 12;
 const GCM_TAG: usize = 16;
+/// Bytes of the block of every cipher here, at most.
+const MAX_BLOCK: usize = 16;
 /// Bytes of the initialisation vector of AES-CBC.
 const CBC_IV: usize = 16;
 
@@ -312,6 +314,10 @@ fn wrapping(
     direction: Direction,
     input: &[u8],
 ) -> Result<Vec<u8>, KeyError> {
+    // OpenSSL makes nothing of nothing.
+    if input.is_empty() {
+        return Err(KeyError::Input("value"));
+    }
     let bits = key.len() * 8;
     let suffix = if padded { "-PAD" } else { "" };
     let cipher = Cipher::fetch(None, &format!("AES-{bits}-WRAP{suffix}"), None)?;
@@ -326,11 +332,13 @@ fn wrapping(
 
 /// The input's length or contents are all that can be wrong here.
 fn finish(context: &mut CipherCtx, input: &[u8]) -> Result<Vec<u8>, KeyError> {
-    let mut output = Vec::new();
-    context
-        .cipher_update_vec(input, &mut output)
-        .and_then(|_| context.cipher_final_vec(&mut output))
-        .map_err(|_| KeyError::Input("value"))?;
+    // Not `cipher_update_vec`: it makes room for what OpenSSL says a padded unwrap gives, 8 bytes less than the input, while
+    // a failing one wipes as many bytes as the input has. Input and a block is what OpenSSL's manual asks for.
+    let mut output = vec![0; input.len() + 2 * MAX_BLOCK];
+    let done = context
+        .cipher_update(input, Some(&mut output[..]))
+        .and_then(|updated| Ok(updated + context.cipher_final(&mut output[updated..])?));
+    output.truncate(done.map_err(|_| KeyError::Input("value"))?);
     Ok(output)
 }
 
@@ -398,6 +406,18 @@ mod tests {
                 "466f7250617369",
                 "afbeb0f07dfbf5419200f2ccb50bb24f",
             ),
+            (
+                "CKM_AES_KEY_WRAP_PAD",
+                "5840df6e29b02af1ab493b705bf16ea1ae8338f4dcc176a8",
+                "c37b7e6492584340bed12207808941155068f738",
+                "138bdeaa9b8fa7fc61f97742e72248ee5ae6ae5360d1ae6a5f54f373fa543b6a",
+            ),
+            (
+                "CKM_AES_KEY_WRAP",
+                &key[..32],
+                &data[..32],
+                "1FA68B0A8112B447AEF34BD8FB5A7B829D3E862371D2CFE5",
+            ),
         ] {
             let material = KeyMaterial::from_oct(hex(key));
             let wrapped = encrypt(&material, by_name(name), &hex(data), None, None).unwrap();
@@ -412,6 +432,84 @@ mod tests {
                 decrypt(&material, by_name(name), changed),
                 Err(KeyError::Input("value"))
             ));
+        }
+    }
+
+    /// NIST SP 800-38A, sections F.2.1 to F.2.6: the first two blocks.
+    #[test]
+    fn cbc_gives_the_vectors_of_nist() {
+        let iv = hex("000102030405060708090a0b0c0d0e0f");
+        let plaintext = hex("6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51");
+        for (name, key, expected) in [
+            (
+                "A128CBC",
+                "2b7e151628aed2a6abf7158809cf4f3c",
+                "7649abac8119b246cee98e9b12e9197d5086cb9b507219ee95db113a917678b2",
+            ),
+            (
+                "A192CBC",
+                "8e73b0f7da0e6452c810f32b809079e562f8ead2522c6b7b",
+                "4f021db243bc633d7178183a9fa071e8b4d9ada9ad7dedf4e5e738763f69145a",
+            ),
+            (
+                "A256CBC",
+                "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4",
+                "f58c4c04d6e5f1ba779eabfb5f7bfbd69cfc4e967edb808d679f777bc6702c7d",
+            ),
+        ] {
+            let key = KeyMaterial::from_oct(hex(key));
+            let iv = Some(iv.clone());
+            let encrypted = encrypt(&key, by_name(name), &plaintext, iv.clone(), None).unwrap();
+            assert_eq!(encrypted.value, hex(expected), "{name}");
+            let decrypted = decrypt(&key, by_name(name), encrypted).unwrap();
+            assert_eq!(decrypted, plaintext, "{name}");
+            // Padded, the same blocks are followed by one of padding.
+            let padded = by_name(&format!("{name}PAD"));
+            let padded = encrypt(&key, padded, &plaintext, iv, None).unwrap();
+            assert_eq!(padded.value[..32], hex(expected), "{name}PAD");
+            assert_eq!(padded.value.len(), 48);
+        }
+    }
+
+    /// Test cases 4, 10 and 16 of the GCM specification that was submitted to NIST.
+    #[test]
+    fn gcm_opens_the_vectors_of_its_specification() {
+        let key = "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308";
+        let plaintext = "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39";
+        for (name, key, value, tag) in [
+            (
+                "A128GCM",
+                &key[..32],
+                "42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e21d514b25466931c7d8f6a5aac84aa051ba30b396a0aac973d58e091",
+                "5bc94fbc3221a5db94fae95ae7121a47",
+            ),
+            (
+                "A192GCM",
+                &key[..48],
+                "3980ca0b3c00e841eb06fac4872a2757859e1ceaa6efd984628593b40ca1e19c7d773d00c144c525ac619d18c84a3f4718e2448b2fe324d9ccda2710",
+                "2519498e80f1478f37ba55bd6d27618c",
+            ),
+            (
+                "A256GCM",
+                key,
+                "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662",
+                "76fc6ece0f4e1768cddf8853bb2d551b",
+            ),
+        ] {
+            let material = KeyMaterial::from_oct(hex(key));
+            let ciphertext = Ciphertext {
+                value: hex(value),
+                iv: Some(hex("cafebabefacedbaddecaf888")),
+                aad: Some(hex("feedfacedeadbeeffeedfacedeadbeefabaddad2")),
+                tag: Some(hex(tag)),
+            };
+            let opened = decrypt(&material, by_name(name), ciphertext.clone()).unwrap();
+            assert_eq!(opened, hex(plaintext), "{name}");
+            let other_aad = Ciphertext {
+                aad: None,
+                ..ciphertext
+            };
+            assert!(decrypt(&material, by_name(name), other_aad).is_err());
         }
     }
 
@@ -444,6 +542,25 @@ mod tests {
                 _ => 1,
             };
             assert_eq!(fitting, expected, "{}", algorithm.name);
+        }
+    }
+
+    /// Under valgrind this shows whether a failing unwrap stays within its buffer.
+    #[test]
+    fn what_is_no_wrapped_key_is_refused_at_every_length() {
+        let key = KeyMaterial::generate_oct(256).unwrap();
+        for name in ["A256KW", "CKM_AES_KEY_WRAP", "CKM_AES_KEY_WRAP_PAD"] {
+            for length in 0..80 {
+                let ciphertext = Ciphertext {
+                    value: vec![0xa5; length],
+                    ..Ciphertext::default()
+                };
+                let refused = decrypt(&key, by_name(name), ciphertext);
+                assert!(
+                    matches!(refused, Err(KeyError::Input("value"))),
+                    "{name}, {length} bytes"
+                );
+            }
         }
     }
 
