@@ -145,7 +145,6 @@ pub(crate) struct CustomRole {
     pub(crate) description: String,
     pub(crate) data_actions: Vec<String>,
     pub(crate) not_data_actions: Vec<String>,
-    pub(crate) assignable_scopes: Vec<String>,
 }
 
 /// A role, given to a principal at a scope: `/`, `/keys` or `/keys/<name>`.
@@ -256,7 +255,6 @@ mod tests {
             description: String::new(),
             data_actions: vec![format!("{PREFIX}keys/*")],
             not_data_actions: vec![format!("{PREFIX}keys/delete")],
-            assignable_scopes: vec!["/".to_owned()],
         };
         let assignment = Assignment {
             id: "1".to_owned(),

@@ -30,13 +30,18 @@ pub(super) fn needed(method: &Method, route: &Route) -> (&'static str, String) {
             ),
             top(),
         ),
-        Route::Definitions(scope) | Route::Definition(scope, _) => (
+        Route::Definitions(scope) => ("roleDefinitions/read/action", scope.clone()),
+        Route::Definition(scope, _) if method == Method::GET => {
+            ("roleDefinitions/read/action", scope.clone())
+        }
+        // A definition counts in the whole HSM, from whatever scope it is changed.
+        Route::Definition(..) => (
             by_method(
                 "roleDefinitions/read/action",
                 "roleDefinitions/write/action",
                 "roleDefinitions/delete/action",
             ),
-            scope.clone(),
+            top(),
         ),
         Route::Assignments(scope) | Route::Assignment(scope, _) => (
             by_method(

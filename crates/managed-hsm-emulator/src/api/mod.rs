@@ -320,9 +320,9 @@ fn dispatch(
         Route::Definition(_, id) if put => roles::set_definition(&call, &id),
         Route::Definition(_, id) => roles::delete_definition(&call, &id),
         Route::Assignments(scope) => roles::assignments(&call, &scope),
-        Route::Assignment(_, id) if get => roles::assignment(&call, &id),
+        Route::Assignment(scope, id) if get => roles::assignment(&call, &scope, &id),
         Route::Assignment(scope, id) if put => roles::assign(&call, &scope, &id),
-        Route::Assignment(_, id) => roles::unassign(&call, &id),
+        Route::Assignment(scope, id) => roles::unassign(&call, &scope, &id),
         Route::Key {
             name,
             version,

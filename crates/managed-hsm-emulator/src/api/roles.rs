@@ -86,7 +86,6 @@ struct DefinitionRequestProperties {
     description: Option<String>,
     #[serde(default)]
     permissions: Vec<Permission>,
-    assignable_scopes: Option<Vec<String>>,
 }
 
 fn built_in_views() -> impl Iterator<Item = DefinitionView> {
@@ -116,7 +115,8 @@ fn custom_view(role: CustomRole) -> DefinitionView {
         id: definition_id(&role.id),
         name: role.id,
         properties: DefinitionProperties {
-            assignable_scopes: role.assignable_scopes,
+            // Whatever was asked for, as reported in azure-rest-api-specs#23045.
+            assignable_scopes: vec!["/".to_owned()],
             description: role.description,
             permissions: [Permission {
                 data_actions: role.data_actions,
@@ -183,9 +183,6 @@ pub(super) fn set_definition(call: &Call<'_>, id: &str) -> Result<Reply, Failure
         description: properties.description.unwrap_or_default(),
         data_actions: Vec::new(),
         not_data_actions: Vec::new(),
-        assignable_scopes: properties
-            .assignable_scopes
-            .unwrap_or_else(|| vec!["/".to_owned()]),
     };
     for permission in properties.permissions {
         role.data_actions.extend(permission.data_actions);
@@ -228,13 +225,17 @@ pub(super) fn assignments(call: &Call<'_>, scope: &str) -> Result<Reply, Failure
     })
 }
 
-fn find(call: &Call<'_>, id: &str) -> Result<Assignment, Failure> {
+/// An assignment at `scope` or below it. From below nobody reaches one, or whoever manages the roles of one key could
+/// remove the HSM's administrator.
+fn find(call: &Call<'_>, scope: &str, id: &str) -> Result<Assignment, Failure> {
     let found = call.store.document(ASSIGNMENTS, &id.to_ascii_lowercase());
-    found.ok_or_else(Failure::role_assignment_not_found)
+    found
+        .filter(|found: &Assignment| covers(scope, &found.scope))
+        .ok_or_else(Failure::role_assignment_not_found)
 }
 
-pub(super) fn assignment(call: &Call<'_>, id: &str) -> Result<Reply, Failure> {
-    Reply::ok(&assignment_view(find(call, id)?))
+pub(super) fn assignment(call: &Call<'_>, scope: &str, id: &str) -> Result<Reply, Failure> {
+    Reply::ok(&assignment_view(find(call, scope, id)?))
 }
 
 pub(super) fn assign(call: &Call<'_>, scope: &str, id: &str) -> Result<Reply, Failure> {
@@ -283,8 +284,8 @@ pub(super) fn assign(call: &Call<'_>, scope: &str, id: &str) -> Result<Reply, Fa
     Reply::created(&assignment_view(assignment))
 }
 
-pub(super) fn unassign(call: &Call<'_>, id: &str) -> Result<Reply, Failure> {
-    let assignment = find(call, id)?;
+pub(super) fn unassign(call: &Call<'_>, scope: &str, id: &str) -> Result<Reply, Failure> {
+    let assignment = find(call, scope, id)?;
     call.remove(ASSIGNMENTS, &assignment.id)?;
     Reply::ok(&assignment_view(assignment))
 }

@@ -179,6 +179,55 @@ async fn role_definitions_can_be_made_used_and_removed() {
 }
 
 #[tokio::test]
+async fn who_manages_the_roles_of_one_key_reaches_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let made = async |path: &str, role| emulator.call("PUT", path, Some(grant(role))).await.status;
+    let (own, elsewhere) = (assignment("/keys/a", 1), assignment("", 2));
+    assert_eq!(made(&own, OFFICER).await, 201);
+    assert_eq!(made(&elsewhere, USER).await, 201);
+    let token = token(&emulator, SOMEBODY);
+    let by =
+        async |method: &str, path: &str, body| emulator.call_with(&token, method, path, body).await;
+
+    // Through the key's path the HSM-wide assignment isn't there, neither for the key's officer nor for the owner.
+    let through_the_key = assignment("/keys/a", 2);
+    for method in ["GET", "DELETE"] {
+        for answer in [
+            by(method, &through_the_key, None).await,
+            emulator.call(method, &through_the_key, None).await,
+        ] {
+            let (status, code, _) = answer.error();
+            assert_eq!((status, code.as_str()), (404, "RoleAssignmentNotFound"));
+        }
+    }
+    emulator.get(&elsewhere).await.success();
+    assert_eq!(by("GET", &own, None).await.status, 200);
+
+    let everything = json!({"properties": {
+        "permissions": [{"dataActions": ["Microsoft.KeyVault/managedHsm/*"]}],
+        "assignableScopes": ["/keys"],
+    }});
+    let definition = |scope| {
+        format!(
+            "{scope}/providers/Microsoft.Authorization/roleDefinitions/99999999-0000-0000-0000-000000000001"
+        )
+    };
+    emulator.call("DELETE", &elsewhere, None).await.success();
+    let answer = by("PUT", &definition("/keys/a"), Some(everything.clone())).await;
+    let (status, _, message) = answer.error();
+    assert_eq!(status, 403);
+    assert!(
+        message.contains("roleDefinitions/write/action on / "),
+        "{message}"
+    );
+    let made = emulator
+        .call("PUT", &definition(""), Some(everything))
+        .await;
+    assert_eq!(made.json()["properties"]["assignableScopes"], json!(["/"]));
+}
+
+#[tokio::test]
 async fn wrong_role_requests_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let emulator = Emulator::start(folder.path());
