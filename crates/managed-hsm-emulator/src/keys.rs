@@ -69,6 +69,16 @@ impl KeyType {
             ],
         }
     }
+
+    /// Whether keys of this kind have an operation. `import` is a key that others are wrapped for, as recorded; which kinds
+    /// take which names is as documented for the operations, no recording shows a refusal.
+    pub(crate) fn has_operation(self, name: &str) -> bool {
+        let more: &[&str] = match self {
+            Self::Rsa => &["import", "export"],
+            Self::Ec | Self::Oct => &["export"],
+        };
+        more.contains(&name) || self.default_operations().contains(&name)
+    }
 }
 
 /// A curve of EC keys.

@@ -14,17 +14,6 @@ use crate::clock::unix_seconds;
 use crate::keys::{Curve, KeyMaterial, KeyType};
 use crate::store::{Key, KeyVersion, Metadata, ReleasePolicy};
 
-const KEY_OPERATIONS: [&str; 9] = [
-    "encrypt",
-    "decrypt",
-    "sign",
-    "verify",
-    "wrapKey",
-    "unwrapKey",
-    "deriveKey",
-    "import",
-    "export",
-];
 const MAX_TAGS: usize = 15;
 
 pub(super) fn create(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
@@ -96,7 +85,7 @@ pub(super) fn new_metadata(
         (false, Some(_)) => return Err(unconfirmed::policy_without_exportable()),
         _ => {}
     }
-    check_key_ops(key_ops.as_deref())?;
+    check_key_ops(kind, key_ops.as_deref())?;
     check_tags(tags.as_ref())?;
     let now = unix_seconds();
     let key_ops = key_ops.unwrap_or_else(|| {
@@ -133,14 +122,12 @@ fn checked_policy(request: &ReleasePolicyRequest) -> Result<ReleasePolicy, Failu
     })
 }
 
-fn check_key_ops(key_ops: Option<&[String]>) -> Result<(), Failure> {
-    let unknown = key_ops
-        .unwrap_or_default()
-        .iter()
-        .find(|operation| !KEY_OPERATIONS.contains(&operation.as_str()));
-    unknown.map_or(Ok(()), |operation| {
-        Err(unconfirmed::key_operation(operation))
-    })
+fn check_key_ops(kind: KeyType, key_ops: Option<&[String]>) -> Result<(), Failure> {
+    let mut named = key_ops.unwrap_or_default().iter();
+    match named.find(|operation| !kind.has_operation(operation)) {
+        None => Ok(()),
+        Some(operation) => Err(unconfirmed::key_operation(operation, kind.name())),
+    }
 }
 
 fn check_tags(tags: Option<&BTreeMap<String, String>>) -> Result<(), Failure> {
@@ -183,20 +170,22 @@ pub(super) fn found(
 
 pub(super) fn update(call: &Call<'_>, name: &str, version: Option<&str>) -> Result<Reply, Failure> {
     let request: UpdateRequest = call.parse()?;
-    check_key_ops(request.key_ops.as_deref())?;
+    let key = call.store.active(name);
+    let current = key.as_deref().and_then(|key| key.version(version));
+    let current = &current
+        .ok_or_else(|| missing(call, name, version))?
+        .metadata;
+    check_key_ops(current.kind, request.key_ops.as_deref())?;
     check_tags(request.tags.as_ref())?;
     let attributes = request.attributes.unwrap_or_default();
     let release_policy = request.release_policy.as_ref().map(checked_policy);
     let release_policy = release_policy.transpose()?;
     if release_policy.is_some() {
-        let key = call.store.active(name);
-        let current = key.as_deref().and_then(|key| key.version(version));
-        let current = current.ok_or_else(|| missing(call, name, version))?;
-        let policy = current.metadata.release_policy.as_ref();
+        let policy = current.release_policy.as_ref();
         if policy.is_some_and(|policy| policy.immutable) {
             return Err(Failure::immutable_policy());
         }
-        if !current.metadata.exportable {
+        if !current.exportable {
             return Err(unconfirmed::policy_without_exportable());
         }
     }

@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::keys::missing;
 use super::reply::Reply;
 use super::unconfirmed;
-use crate::algorithm::{Digest, SignatureAlgorithm, decode_base64url, encode_base64url};
+use crate::algorithm::{Digest, Scheme, SignatureAlgorithm, decode_base64url, encode_base64url};
 use crate::clock::unix_seconds;
 use crate::encryption::{self, Ciphertext, EncryptionAlgorithm};
 use crate::keys::KeyError;
@@ -21,7 +21,7 @@ use crate::store::{Key, KeyVersion, Metadata};
 pub(super) fn sign(call: &Call<'_>, name: &str, version: Option<&str>) -> Result<Reply, Failure> {
     let request: OperationRequest = call.parse()?;
     let (key, version) = usable(call, name, version, "sign")?;
-    let algorithm = algorithm(&request)?;
+    let algorithm = algorithm(call, &request)?;
     let digest = binary("value", request.value.as_deref())?;
     let signed = version.material.sign(algorithm, &digest);
     let signature = signed.map_err(|error| failed(&error, "value", algorithm, &version))?;
@@ -35,7 +35,7 @@ pub(super) fn sign(call: &Call<'_>, name: &str, version: Option<&str>) -> Result
 pub(super) fn verify(call: &Call<'_>, name: &str, version: Option<&str>) -> Result<Reply, Failure> {
     let request: OperationRequest = call.parse()?;
     let (key, version) = usable(call, name, version, "verify")?;
-    let algorithm = algorithm(&request)?;
+    let algorithm = algorithm(call, &request)?;
     let digest = binary("digest", request.digest.as_deref())?;
     let signature = binary("value", request.value.as_deref())?;
     let verified = version.material.verify(algorithm, &digest, &signature);
@@ -211,9 +211,11 @@ fn permitted(metadata: &Metadata, operation: &str, now: i64) -> Result<(), Failu
     Ok(())
 }
 
-fn algorithm(request: &OperationRequest) -> Result<SignatureAlgorithm, Failure> {
+fn algorithm(call: &Call<'_>, request: &OperationRequest) -> Result<SignatureAlgorithm, Failure> {
     let name = named_algorithm(request)?;
-    SignatureAlgorithm::by_name(name).ok_or_else(|| unconfirmed::algorithm(name))
+    SignatureAlgorithm::by_name(name)
+        .filter(|algorithm| algorithm.scheme != Scheme::Hmac || call.query.knows_hmac())
+        .ok_or_else(|| unconfirmed::algorithm(name))
 }
 
 fn named_algorithm(request: &OperationRequest) -> Result<&str, Failure> {

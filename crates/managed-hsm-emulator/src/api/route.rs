@@ -6,22 +6,25 @@ use percent_encoding::percent_decode_str;
 use super::failure::Failure;
 use super::unconfirmed;
 
-/// Versions that real clients were seen to use.
+/// Versions that real clients were seen to use, oldest first.
 const API_VERSIONS: [&str; 13] = [
-    "7.2",
     "7.2-preview",
-    "7.3",
+    "7.2",
     "7.3-preview",
-    "7.4",
+    "7.3",
     "7.4-preview.1",
-    "7.5",
+    "7.4",
     "7.5-preview.1",
-    "7.6",
+    "7.5",
     "7.6-preview.1",
-    "7.6-preview.2",
+    HMAC_SINCE,
+    "7.6",
     "2025-06-01-preview",
     "2025-07-01",
 ];
+
+/// The first version with HS256, HS384 and HS512.
+const HMAC_SINCE: &str = "7.6-preview.2";
 
 const MAX_NAME: usize = 127;
 
@@ -229,6 +232,17 @@ impl Query {
             _ => Ok(()),
         }
     }
+
+    /// A request without a version is one of the newest.
+    pub(super) fn knows_hmac(&self) -> bool {
+        let Some(asked) = &self.api_version else {
+            return true;
+        };
+        let mut since = API_VERSIONS
+            .iter()
+            .skip_while(|known| **known != HMAC_SINCE);
+        since.any(|known| known == asked)
+    }
 }
 
 #[cfg(test)]
@@ -281,6 +295,20 @@ mod tests {
         for name in ["key%21@%23$", "a_b", "a.b", "%2f", &"a".repeat(128)] {
             let failure = Route::parse(&Method::GET, &format!("/keys/{name}")).unwrap_err();
             assert_eq!(failure.message, "Invalid key identifier or name", "{name}");
+        }
+    }
+
+    #[test]
+    fn hmac_came_with_a_preview_of_7_6() {
+        for (query, known) in [
+            ("api-version=7.4", false),
+            ("api-version=7.6-preview.1", false),
+            ("api-version=7.6-preview.2", true),
+            ("api-version=7.6", true),
+            ("api-version=2025-07-01", true),
+            ("", true),
+        ] {
+            assert_eq!(Query::parse(query).knows_hmac(), known, "{query}");
         }
     }
 

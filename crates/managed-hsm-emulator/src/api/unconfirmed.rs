@@ -213,8 +213,10 @@ pub(super) fn key_type(kty: &str) -> Failure {
     Failure::bad_parameter(format!("JSON Web Key: kty '{kty}' is not supported"))
 }
 
-pub(super) fn key_operation(operation: &str) -> Failure {
-    Failure::bad_parameter(format!("Invalid key operation: '{operation}'"))
+pub(super) fn key_operation(operation: &str, kty: &str) -> Failure {
+    Failure::bad_parameter(format!(
+        "Invalid key operation: '{operation}' is none of a key of type '{kty}'"
+    ))
 }
 
 pub(super) fn curve(name: &str) -> Failure {

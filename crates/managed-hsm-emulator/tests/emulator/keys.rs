@@ -125,6 +125,32 @@ async fn keys_are_made_in_every_kind_and_size() {
     }
 }
 
+fn tags(count: usize) -> Value {
+    let tags = (0..count).map(|number| (format!("tag-{number}"), json!("value")));
+    Value::Object(tags.collect())
+}
+
+#[tokio::test]
+async fn a_key_has_up_to_15_tags_and_100_versions() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let body = json!({"kty": "oct", "tags": tags(15)});
+    for _ in 0..100 {
+        let path = "/keys/k/create";
+        emulator.post(path, body.clone()).await.success();
+    }
+    for path in ["/keys/k/create", "/keys/k/rotate"] {
+        let (status, _, message) = emulator.post(path, body.clone()).await.error();
+        assert_eq!(status, 400);
+        assert!(message.contains("100 versions"), "{message}");
+    }
+    // All of it fits into a backup that can be sent back.
+    let blob = emulator.post("/keys/k/backup", json!({})).await.success();
+    emulator.delete("/keys/k").await.success();
+    assert_eq!(emulator.delete("/deletedkeys/k").await.status, 204);
+    emulator.post("/keys/restore", blob).await.success();
+}
+
 #[tokio::test]
 async fn nonsense_is_refused_with_an_error_that_says_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
@@ -175,6 +201,27 @@ async fn nonsense_is_refused_with_an_error_that_says_what_is_wrong() {
             Some(json!({"kty": "EC", "key_ops": ["dance"]})),
             400,
             "dance",
+        ),
+        (
+            "POST",
+            "/keys/a/create",
+            Some(json!({"kty": "EC", "key_ops": ["sign", "encrypt"]})),
+            400,
+            "'encrypt' is none of a key of type 'EC-HSM'",
+        ),
+        (
+            "PATCH",
+            "/keys/k",
+            Some(json!({"key_ops": ["wrapKey"]})),
+            400,
+            "wrapKey",
+        ),
+        (
+            "POST",
+            "/keys/a/create",
+            Some(json!({"kty": "EC", "tags": tags(16)})),
+            400,
+            "15 tags",
         ),
         ("POST", "/keys/a/create", Some(json!([])), 400, "JSON"),
         ("POST", "/keys/a/create", None, 400, "JSON"),

@@ -156,6 +156,29 @@ async fn an_imported_key_signs_as_itself() {
     assert_eq!(refused.status, 400);
 }
 
+/// The key, the value and the MAC are those of the recording net76_hs256_import_sign_verify.
+#[tokio::test]
+async fn an_imported_symmetric_key_makes_the_recorded_mac_in_versions_that_know_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let key = json!({"kty": "oct", "k": "pBZVALPctDgu2eVdVrBgNQlZ2-cIIN8mT0JDMENMD28"});
+    let import = Some(json!({"key": key}));
+    emulator.call("PUT", "/keys/k", import).await.success();
+    let value = "fXYe7bL0QaXwk65meK-NlRE-ty0-bdHJBY4zMEc8eXc";
+    let sign = json!({"alg": "HS256", "value": value});
+    let path = |version| format!("/keys/k/sign?api-version={version}");
+    for version in ["7.6-preview.2", "7.6", "2025-07-01"] {
+        let signed = emulator.post(&path(version), sign.clone()).await.success();
+        let recorded = "738mLG7DvsXC_8DYffVppi44X9I9E97Ep2m6b_r1F58";
+        assert_eq!(signed["value"], recorded, "{version}");
+    }
+    for version in ["7.4", "7.6-preview.1"] {
+        let (status, _, message) = emulator.post(&path(version), sign.clone()).await.error();
+        assert_eq!(status, 400, "{version}");
+        assert!(message.contains("HS256"), "{message}");
+    }
+}
+
 #[tokio::test]
 async fn a_key_signs_only_when_it_may() {
     let folder = tempfile::tempdir().unwrap();
