@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::running::{Answer, Emulator};
 
-/// Members whose values differ from run to run; only their JSON types are compared.
+/// Members whose values differ from run to run: of these the JSON type is compared, and what `same_shape` says.
 const VARIABLE: [&str; 17] = [
     "created",
     "updated",
@@ -21,15 +21,13 @@ const VARIABLE: [&str; 17] = [
     "scheduledPurgeDate",
     "recoveryId",
     "nextLink",
-    // Their order differs from answer to answer, and EC keys got deriveKey after these recordings.
     "key_ops",
     "message",
     "exp",
     "nbf",
 ];
 
-/// The name of each is its file's; in brackets the keys that the HSM held before, each name a version. go_err_rotate is not
-/// among them: in 2021 the service could not rotate.
+/// The name of each is its file's; in brackets the keys that the HSM held before, each name a version.
 macro_rules! recordings {
     ($($name:ident $([$($key:literal)*])?)*) => {$(
         #[tokio::test]
@@ -72,6 +70,7 @@ mod is_answered_as_recorded {
         go74_recover_deleted
         go74_release
         go74_import
+        go_err_rotate
         go_err_delete_key
         go_err_create_ec_key
         go_err_rng
@@ -123,6 +122,10 @@ async fn replay(recording: &str, held: &[&str]) {
             if let Some(own) = member.1.as_str().and_then(|text| ours.get(text)) {
                 *member.1 = json!(own);
             }
+        }
+        // In 2021 the service could not rotate yet.
+        if expected["body"]["error"]["code"] == "NotSupported" {
+            continue;
         }
         // One recording leaves out the deletion before a purge.
         if let ("DELETE", Some(key)) = (method, path.strip_prefix("/deletedkeys/")) {
@@ -210,6 +213,22 @@ fn compare(what: &str, place: &str, expected: &Value, actual: &Value) {
             for (name, value) in expected {
                 compare(what, &format!("{place}.{name}"), value, &actual[name]);
             }
+            // Times differ, but not how far they lie apart.
+            let span = |times: &serde_json::Map<String, Value>, from: &str, to: &str| {
+                Some(times.get(to)?.as_i64()? - times.get(from)?.as_i64()?)
+            };
+            let retention = ("deletedDate", "scheduledPurgeDate");
+            assert_eq!(
+                span(expected, retention.0, retention.1),
+                span(actual, retention.0, retention.1),
+                "{what}: retention"
+            );
+            // A key's own time of expiry is the request's, one by a policy is counted from its creation.
+            assert!(
+                expected.get("exp") == actual.get("exp")
+                    || span(expected, "created", "exp") == span(actual, "created", "exp"),
+                "{what}: {place}.exp"
+            );
         }
         (Value::Array(expected), Value::Array(actual)) if member == "value" => {
             assert_eq!(expected.len(), actual.len(), "{what}: entries of {place}");
@@ -224,13 +243,91 @@ fn compare(what: &str, place: &str, expected: &Value, actual: &Value) {
         (Value::String(expected), Value::String(actual)) if member == "message" => {
             assert_eq!(comparable(expected), comparable(actual), "{what}");
         }
-        _ if VARIABLE.contains(&member) => assert_eq!(
-            std::mem::discriminant(expected),
-            std::mem::discriminant(actual),
-            "{what}: type of {place}"
+        _ if VARIABLE.contains(&member) => assert!(
+            same_shape(what, member, expected, actual),
+            "{what}: {place}: {expected} and {actual}"
         ),
         _ => assert_eq!(expected, actual, "{what}: {place}"),
     }
+}
+
+/// Whether two values that cannot be equal are of one form: identifiers name the same key, numbers and signatures are as
+/// long, lists hold the same.
+fn same_shape(what: &str, member: &str, expected: &Value, actual: &Value) -> bool {
+    match (member, expected, actual) {
+        ("kid" | "recoveryId" | "nextLink", Value::String(expected), Value::String(actual)) => {
+            let path = |url: &str| {
+                let path = path_of(url).split("skiptoken=").next().unwrap().to_owned();
+                let (start, last) = path.rsplit_once('/').unwrap();
+                let version = last.len() == 32 && last.bytes().all(|byte| byte.is_ascii_hexdigit());
+                if version { start.to_owned() } else { path }
+            };
+            path(expected) == path(actual)
+        }
+        // The order differs from answer to answer, and EC keys got deriveKey after most recordings.
+        ("key_ops", Value::Array(expected), Value::Array(actual)) => {
+            let set = |names: &[Value]| -> BTreeSet<String> {
+                let names = names.iter().map(|name| name.as_str().unwrap().to_owned());
+                names.collect()
+            };
+            let (expected, actual) = (set(expected), set(actual));
+            let more: Vec<_> = actual.difference(&expected).collect();
+            expected.is_subset(&actual) && (more.is_empty() || more == ["deriveKey"])
+        }
+        (
+            "n" | "x" | "y" | "iv" | "tag" | "value",
+            Value::String(expected),
+            Value::String(actual),
+        ) => {
+            // What is in a backup or a released key is each HSM's own affair.
+            let opaque = what.contains("/backup") || what.contains("/release");
+            opaque || expected.len() == actual.len()
+        }
+        _ => std::mem::discriminant(expected) == std::mem::discriminant(actual),
+    }
+}
+
+/// What others quoted from Managed HSM in public; the entries of other services are left out.
+#[tokio::test]
+async fn errors_that_others_quoted_have_the_same_texts() {
+    let quoted = include_str!("recorded/errors_reported_elsewhere.json");
+    let quoted: Value = serde_json::from_str(quoted).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let nobody = emulator.run("token", &["--principal", "nobody"]);
+    let nobody = String::from_utf8(nobody.stdout).unwrap();
+    let mut compared = 0;
+    for entry in quoted.as_array().unwrap() {
+        if entry["service"] != "Managed HSM" {
+            continue;
+        }
+        let error = entry["body"].get("error").unwrap_or(entry);
+        let (code, message) = (
+            error["code"].as_str().unwrap(),
+            error["message"].as_str().unwrap(),
+        );
+        let answer = match code {
+            "AccessDenied" => {
+                let path = "/providers/Microsoft.Authorization/roleAssignments";
+                emulator.send("GET", path, Some(nobody.trim()), None).await
+            }
+            "Unauthorized" => emulator.send("GET", "/keys", Some("no JWT"), None).await,
+            "BadParameter" => {
+                let body = json!({"kty": "oct-HSM", "key_size": 64});
+                emulator.post("/keys/k/create", body).await
+            }
+            other => panic!("{other} has no request here yet"),
+        };
+        let text = |message: &str| message.split(" (Activity ID: ").next().unwrap().to_owned();
+        let (status, our_code, our_message) = answer.error();
+        assert_eq!(entry["status"], status, "{entry}");
+        assert_eq!(
+            (code, text(message)),
+            (our_code.as_str(), text(&our_message))
+        );
+        compared += 1;
+    }
+    assert_eq!(compared, 3);
 }
 
 fn not_exportable(body: &mut Value) {
