@@ -1,114 +1,213 @@
 #!/usr/bin/env bash
-# The end-to-end tests with the provider as it is built here, on OpenSSL of newer Debian releases. Each release gets a
-# root file system of its own under target/matrix, made once; its openssl, libraries and compiler take the place of this
-# machine's, while emulator and tests run here. Needs root and mmdebstrap. Run after `cargo build --workspace`.
+# The end-to-end tests with the same built provider on several versions of OpenSSL: this machine's, and those of newer
+# Debian suites. `openssl` and the C programs of the tests run in a root of that suite; the emulator runs here.
 #
-#   scripts/matrix.sh [RELEASE]…      trixie (OpenSSL 3.5), forky (3.6), experimental (4.0); all without an argument
+#   scripts/matrix.sh              all versions
+#   scripts/matrix.sh 3.5 4.0      some; `here` is this machine's
+#
+# Roots are made by mmdebstrap from the mirror in this machine's apt sources (AKV_DEBIAN_MIRROR names another), and kept
+# in target/matrix. Ends with a table, the reason for each skip, and "N passed, N failed, N skipped".
 set -uo pipefail
-cd "$(dirname "$0")/.." || exit
+cd "$(dirname "$0")/.." || exit 1
+. scripts/packages.sh
+require_cargo || exit 1
+
+# Version, Debian suite, and what to install there.
+suites=(
+    "3.5 trixie openssl,libssl-dev"
+    "3.6 forky openssl,libssl-dev"
+    "4.0 experimental openssl/experimental,libssl-dev/experimental"
+)
+tools=gcc,libc6-dev,ca-certificates
 
 target="${CARGO_TARGET_DIR:-$PWD/target}"
+case $target in /*) ;; *) target="$PWD/$target" ;; esac
 roots="$target/matrix"
-packages=openssl,libssl-dev,gcc,libc6-dev,ca-certificates,curl
+log='' skips='' temporary=''
 passed=0 failed=0 skipped=0
-table=()
+table=() reasons=()
 
-cannot_run() {
-    echo "SKIPPED: scripts/matrix.sh, because $1"
-    echo "matrix: 0 passed, 0 failed, 1 skipped"
-    exit 0
-}
+# shellcheck disable=SC2317 # the trap calls it
+clean_up() { rm -rf "$log" "$skips" "$temporary"; }
+trap clean_up EXIT
 
-# Mounts of its own, which go away with this process.
-if [ "${AKV_MATRIX_UNSHARED:-}" != 1 ]; then
-    [ "$(id -u)" -eq 0 ] || cannot_run "it needs root for chroot and bind mounts"
-    command -v mmdebstrap >/dev/null || cannot_run "mmdebstrap is not installed (apt-get install mmdebstrap)"
-    unshare --mount --propagation private true 2>/dev/null || cannot_run "mounts can't be made here"
-    AKV_MATRIX_UNSHARED=1 exec unshare --mount --propagation private "$0" "$@"
-fi
-
-# The Debian mirror that this machine uses.
-mirror() {
-    local sources=/etc/apt/sources.list.d/debian.sources
-    if [ -f "$sources" ]; then
-        awk '/^URIs:/ { print $2; exit }' "$sources"
-    else
-        awk '$1 == "deb" { for (i = 2; i <= NF; i++) if ($i ~ /^http/) { print $i; exit } }' /etc/apt/sources.list
+find_mirror() {
+    if [ -n "${AKV_DEBIAN_MIRROR:-}" ]; then
+        echo "$AKV_DEBIAN_MIRROR"
+    elif [ -f /etc/apt/sources.list.d/debian.sources ]; then
+        awk '/^URIs:/ { print $2; exit }' /etc/apt/sources.list.d/debian.sources
+    elif [ -f /etc/apt/sources.list ]; then
+        awk '$1 == "deb" { for (i = 2; i <= NF; i++) if ($i ~ "://") { print $i; exit } }' /etc/apt/sources.list
     fi
 }
 
-# Makes the root of a release, unless it is there.
+# Why roots can't be made or entered here; nothing if they can.
+obstacle() {
+    if ! command -v mmdebstrap >/dev/null; then
+        echo "mmdebstrap is not installed (apt-get install mmdebstrap)"
+    elif [ "$(id -u)" -ne 0 ]; then
+        echo "roots are made and entered as root: run it with sudo"
+    elif ! unshare --mount true 2>/dev/null; then
+        echo "this machine allows no mount namespaces (unshare --mount)"
+    elif [ -z "$(find_mirror)" ]; then
+        echo "no Debian mirror in /etc/apt: name one by AKV_DEBIAN_MIRROR"
+    fi
+}
+
+# Whether a root has what it was made with, and works.
+is_whole() {
+    [ "$(cat "$1/matrix-packages" 2>/dev/null)" = "$2,$tools" ] &&
+        chroot "$1" openssl version >/dev/null 2>&1 && chroot "$1" cc --version >/dev/null 2>&1
+}
+
+# Makes the root of a suite, unless it is there and works.
 make_root() {
-    local release=$1 root="$roots/$1" from
-    [ "$(cat "$root.made" 2>/dev/null)" = "$packages" ] && return
-    from=$(mirror)
-    [ -n "$from" ] || { echo "no Debian mirror is set in /etc/apt" >&2; return 1; }
+    local suite=$1 packages=$2 root="$roots/$1" mirror sources
+    if is_whole "$root" "$packages"; then
+        return 0
+    fi
+    mirror=$(find_mirror)
+    sources=("deb $mirror $suite main")
+    if [ "$suite" = experimental ]; then
+        sources+=("deb $mirror sid main")
+        suite=sid
+    fi
     rm -rf "$root"
     mkdir -p "$roots"
-    local options=(--variant=minbase --aptopt='Acquire::Check-Valid-Until "false"')
-    if [ "$release" = experimental ]; then
-        mmdebstrap "${options[@]}" --include="$packages" --aptopt='APT::Default-Release "experimental"' \
-            unstable "$root" "deb $from unstable main" "deb $from experimental main" >"$root.log" 2>&1
-    else
-        mmdebstrap "${options[@]}" --include="$packages" "$release" "$root" "$from" >"$root.log" 2>&1
-    fi || { tail -n 20 "$root.log" >&2; return 1; }
+    # A suite that is years old, or a mirror that lags behind, may be past its Valid-Until.
+    mmdebstrap --quiet --variant=minbase --include="$packages,$tools" \
+        --aptopt='Acquire::Check-Valid-Until "false"' "$suite" "$root" "${sources[@]}" </dev/null || return 1
     echo "127.0.0.1 localhost" >"$root/etc/hosts"
-    echo "$packages" >"$root.made"
+    echo "$packages,$tools" >"$root/matrix-packages"
+    is_whole "$root" "$packages"
 }
 
-# What the tests touch is seen in the root under the same path.
-mount_into() {
-    local root=$1 path
-    for path in "$PWD" "$target" "$TMPDIR" /proc /dev; do
-        mkdir -p "$root$path"
-        mount --rbind "$path" "$root$path" || return 1
-    done
+# Runs a command where the root shows this repository, the target folder, temporary files, /proc and /dev at their
+# usual places. The mounts are seen by that command only, and end with it.
+with_mounts() {
+    local root=$1
+    shift
+    # shellcheck disable=SC2016 # the inner shell expands these
+    unshare --mount bash -euc '
+        root=$1; shift
+        while [ "$1" != -- ]; do
+            mkdir -p "$root$1"
+            mount --bind "$1" "$root$1"
+            shift
+        done
+        shift
+        exec "$@"' with_mounts "$root" /proc /dev "$PWD" "$target" "$temporary" -- "$@"
 }
 
-run_release() {
-    local release=$1 root="$roots/$1" log="$roots/$1.test.log" skips="$roots/$1.skips" version result
-    if ! make_root "$release"; then
-        table+=("$release: SKIPPED, its root file system could not be made")
-        skipped=$((skipped + 1))
-        return
-    fi
+# A field of the result lines in the log, added up.
+count() {
+    awk -v wanted="$1;" '/^test result:/ { for (i = 2; i <= NF; i++) if ($i == wanted) sum += $(i - 1) }
+        END { print sum + 0 }' "$log"
+}
+
+# Runs the tests with the environment that is given, and notes the outcome of a version.
+try_version() {
+    local version=$1 name=$2 status good bad not_tried line
+    shift 2
+    printf '\n=== OpenSSL %s (%s)\n' "$version" "$name"
+    # A test that can't be tried ends well, and writes a line to this file.
     : >"$skips"
-    if ! mount_into "$root"; then
-        table+=("$release: SKIPPED, mounts could not be made")
-        skipped=$((skipped + 1))
-        return
+    AKV_TEST_SKIPS="$skips" "$@" cargo test --test end_to_end --no-fail-fast </dev/null 2>&1 | tee "$log"
+    status=${PIPESTATUS[0]}
+    not_tried=$(wc -l <"$skips")
+    good=$(($(count passed) - not_tried)) bad=$(count failed)
+    # A test program that didn't start, or died, has no result line.
+    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+        bad=1
     fi
-    version=$(chroot "$root" openssl version | cut -d' ' -f2)
-    echo "== OpenSSL $version ($release)"
-    AKV_TEST_ROOT="$root" AKV_TEST_SKIPS="$skips" \
-        cargo test --test end_to_end --no-fail-fast -- --color never </dev/null >"$log" 2>&1
-    # shellcheck disable=SC2319 # the status of cargo
-    local status=$?
-    result=$(grep '^test result:' "$log" | tail -n 1)
-    local p f s
-    p=$(sed -n 's/.* \([0-9]*\) passed.*/\1/p' <<<"$result")
-    f=$(sed -n 's/.* \([0-9]*\) failed.*/\1/p' <<<"$result")
-    s=$(wc -l <"$skips")
-    if [ -z "$p" ] || { [ "$status" -ne 0 ] && [ "${f:-0}" -eq 0 ]; }; then
-        f=1
-    fi
-    if [ "${f:-0}" -ne 0 ]; then
-        sed -n '/^failures:/,$p' "$log" | grep -v AZURE_CLI_ACCESS_TOKEN | tail -n 300 >&2
-    fi
-    passed=$((passed + ${p:-0} - s)) failed=$((failed + f)) skipped=$((skipped + s))
-    table+=("OpenSSL $version ($release): $((${p:-0} - s)) passed, $f failed, $s skipped$(sort -u "$skips" | sed 's/^/; /' | tr -d '\n')")
+    while IFS= read -r line; do
+        reasons+=("$version: $line")
+    done <"$skips"
+    table+=("$(printf '%-8s %-34s %7d %7d %8d' "$version" "$name" "$good" "$bad" "$not_tried")")
+    passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + not_tried))
 }
 
-TMPDIR=$(mktemp -d /var/tmp/akv-matrix.XXXXXX)
-export TMPDIR
-trap 'rm -rf "$TMPDIR"' EXIT
-if [ "$#" -eq 0 ]; then
-    set -- trixie forky experimental
-fi
-for release; do
-    run_release "$release"
+skip_version() {
+    printf '\n=== OpenSSL %s: SKIPPED: %s\n' "$1" "$2"
+    table+=("$(printf '%-8s %-34s %7s %7s %8s' "$1" "not tried" - - all)")
+    reasons+=("$1: all tests: $2")
+    skipped=$((skipped + 1))
+}
+
+fail_version() {
+    printf '\n=== OpenSSL %s: FAILED: %s\n' "$1" "$2"
+    table+=("$(printf '%-8s %-34s %7s %7s %8s' "$1" "$2" 0 1 0)")
+    failed=$((failed + 1))
+}
+
+# Tries the version of a Debian suite.
+try_suite() {
+    local version=$1 suite=$2 packages=$3 root="$roots/$2" found
+    if ! make_root "$suite" "$packages"; then
+        fail_version "$version" "no root of $suite could be made"
+        return
+    fi
+    found=$(chroot "$root" openssl version | cut -d' ' -f2)
+    if [[ $found != "$version".* ]]; then
+        skip_version "$version" "Debian $suite has OpenSSL $found now: change the table in scripts/matrix.sh"
+        return
+    fi
+    try_version "$version" "$found of Debian $suite" \
+        with_mounts "$root" env TMPDIR="$temporary" AKV_TEST_ROOT="$root" AKV_TEST_OPENSSL="$version"
+}
+
+wanted() {
+    local version
+    for version in "${versions[@]}"; do
+        [ "$version" = "$1" ] && return 0
+    done
+    return 1
+}
+
+known=(here)
+for entry in "${suites[@]}"; do
+    known+=("${entry%% *}")
+done
+versions=("$@")
+[ "$#" -gt 0 ] || versions=("${known[@]}")
+for version in "${versions[@]}"; do
+    if [[ " ${known[*]} " != *" $version "* ]]; then
+        echo "There is no '$version' here: give some of ${known[*]}." >&2
+        exit 2
+    fi
 done
 
+if ! { cargo build --workspace && cargo test --no-run --test end_to_end; } </dev/null; then
+    echo "The build failed."
+    echo "0 passed, 1 failed, 0 skipped"
+    exit 1
+fi
+log=$(mktemp) skips=$(mktemp)
+temporary=$(mktemp --directory)
+mkdir -p "$target"
+
+if wanted here; then
+    found=$(openssl version | cut -d' ' -f2)
+    try_version "${found%.*}" "$found of this machine" env
+fi
+reason=$(obstacle)
+for entry in "${suites[@]}"; do
+    read -r version suite packages <<<"$entry"
+    if ! wanted "$version"; then
+        continue
+    elif [ -n "$reason" ]; then
+        skip_version "$version" "$reason"
+    else
+        try_suite "$version" "$suite" "$packages"
+    fi
+done
+
+printf '\n=== The same libakv_provider.so on each OpenSSL\n'
+printf '%-8s %-34s %7s %7s %8s\n' OpenSSL where passed failed skipped
 printf '%s\n' "${table[@]}"
-echo "matrix: $passed passed, $failed failed, $skipped skipped"
+if [ "${#reasons[@]}" -gt 0 ]; then
+    printf '\nSkipped:\n'
+    printf '  %s\n' "${reasons[@]}"
+fi
+echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

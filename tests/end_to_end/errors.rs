@@ -230,3 +230,19 @@ fn signing_fails_with_the_cause_and_what_to_do() {
         }
     }
 }
+
+#[test]
+fn a_symmetric_key_signs_nothing() {
+    let hsm = Hsm::with_keys(&[("aes", r#"{"kty":"oct-HSM","key_size":256}"#)]);
+    let message = hsm.write("message", "a message to sign\n");
+    let before = hsm.requests().len();
+    for loading in LOADINGS {
+        let outcome = hsm.openssl(
+            loading,
+            &["dgst", "-sha256", "-sign", &uri("aes"), &message],
+        );
+        outcome.fails_with(&[":error:"]);
+    }
+    let requests = hsm.requests();
+    assert!(requests[before..].iter().all(|request| !request.is_sign()));
+}

@@ -21,4 +21,5 @@ mod store;
 mod support;
 mod tls;
 mod vectors;
+mod versions;
 mod written_keys;

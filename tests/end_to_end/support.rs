@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
@@ -76,6 +77,37 @@ pub(crate) fn skip(reason: &str) {
             .expect("the file of skipped checks can be written");
         writeln!(file, "{reason}").expect("the file of skipped checks can be written");
     }
+}
+
+/// Whether the OpenSSL under test is so new. If not, says that the test is skipped: what it tries isn't there.
+pub(crate) fn openssl_is_at_least(major: u32, minor: u32) -> bool {
+    let is_there = openssl_version() >= (major, minor);
+    if !is_there {
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or_default();
+        skip(&format!(
+            "{test}: OpenSSL {major}.{minor} or newer is needed"
+        ));
+    }
+    is_there
+}
+
+/// Major and minor version of the OpenSSL under test.
+pub(crate) fn openssl_version() -> (u32, u32) {
+    static VERSION: OnceLock<(u32, u32)> = OnceLock::new();
+    *VERSION.get_or_init(|| {
+        let text = Hsm::start()
+            .openssl(Loading::Plain, &["version"])
+            .succeeds();
+        let mut numbers = text
+            .split_whitespace()
+            .nth(1)
+            .expect("openssl prints its version")
+            .split('.')
+            .map(|number| number.parse().expect("a number"));
+        let mut next = || numbers.next().expect("a version has three numbers");
+        (next(), next())
+    })
 }
 
 /// A command line that runs a program, in the root file system if one is set.
@@ -289,6 +321,8 @@ impl Hsm {
         command.args(["--kill-after=5", TIME_LIMIT_SECONDS]);
         command.args(self::program(program));
         for name in [
+            // cargo's: a program takes its libraries from the root that it runs in.
+            "LD_LIBRARY_PATH",
             "AZURE_MANAGEDHSM_URL",
             "AKV_CA_FILE",
             "AZURE_CLI_ACCESS_TOKEN",
@@ -330,6 +364,11 @@ impl Hsm {
     /// Runs `openssl` to its end.
     pub(crate) fn openssl(&self, loading: Loading, arguments: &[&str]) -> Outcome {
         Outcome::of(self.openssl_command(loading, arguments))
+    }
+
+    /// Runs `openssl` with the words of a line as its arguments, so none of them can hold a space.
+    pub(crate) fn openssl_line(&self, loading: Loading, line: &str) -> Outcome {
+        self.openssl(loading, &line.split_whitespace().collect::<Vec<_>>())
     }
 
     /// Starts `openssl s_server` on a free port and waits until it accepts connections.
@@ -561,7 +600,7 @@ impl Outcome {
     fn of(mut command: Command) -> Self {
         let output = command.output().expect("the program starts");
         Self {
-            command: format!("{command:?}"),
+            command: shown(&command),
             output,
         }
     }
@@ -617,6 +656,15 @@ impl Outcome {
         }
         text
     }
+}
+
+/// A command as it is shown in failures: without the environment, which has a token.
+fn shown(command: &Command) -> String {
+    let words = [command.get_program()]
+        .into_iter()
+        .chain(command.get_args());
+    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    words.join(" ")
 }
 
 /// A running `openssl s_server`. Stops when dropped.

@@ -105,6 +105,31 @@ fn commands_that_want_the_private_key_itself_are_refused() {
 }
 
 #[test]
+fn no_command_prints_a_private_key() {
+    let hsm = Hsm::with_keys(&KEYS);
+    for loading in LOADINGS {
+        for name in ["rsa", "ec"] {
+            let uri = uri(name);
+            for command in [
+                format!("pkey -in {uri}"),
+                format!("pkey -text -in {uri}"),
+                format!("pkey -traditional -in {uri}"),
+                format!("pkey -outform DER -in {uri}"),
+                format!("pkey -aes256 -passout pass:secret -in {uri}"),
+                format!("pkcs8 -topk8 -nocrypt -in {uri}"),
+                format!("{name} -in {uri}"),
+            ] {
+                let text = hsm.openssl_line(loading, &command).text();
+                assert!(
+                    !text.contains("PRIVATE KEY-----"),
+                    "{loading:?} {command}: {text}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn texts_name_the_hsm_the_key_and_the_version() {
     let hsm = Hsm::with_keys(&KEYS);
     for loading in LOADINGS {
