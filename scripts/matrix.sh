@@ -18,7 +18,7 @@ suites=(
     "3.6 forky openssl,libssl-dev"
     "4.0 experimental openssl/experimental,libssl-dev/experimental"
 )
-tools=gcc,libc6-dev,ca-certificates
+tools=gcc,libc6-dev,ca-certificates,curl
 
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 case $target in /*) ;; *) target="$PWD/$target" ;; esac

