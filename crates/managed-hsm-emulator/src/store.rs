@@ -151,6 +151,8 @@ pub(crate) enum StoreError {
     Deleted,
     #[error("the key has as many versions as a key can have")]
     TooManyVersions,
+    #[error("another version came first")]
+    Superseded,
     #[error("{0}")]
     Database(#[from] rusqlite::Error),
     #[error("{0}")]
@@ -243,6 +245,27 @@ impl Store {
         material: KeyMaterial,
         metadata: Metadata,
     ) -> Result<(Arc<Key>, Arc<KeyVersion>), StoreError> {
+        self.append(name, None, material, metadata)
+    }
+
+    /// Adds a version to the key `name`, unless `newest` no longer is its newest one.
+    pub(crate) fn add_version_after(
+        &self,
+        name: &str,
+        newest: &str,
+        material: KeyMaterial,
+        metadata: Metadata,
+    ) -> Result<(Arc<Key>, Arc<KeyVersion>), StoreError> {
+        self.append(name, Some(newest), material, metadata)
+    }
+
+    fn append(
+        &self,
+        name: &str,
+        newest: Option<&str>,
+        material: KeyMaterial,
+        metadata: Metadata,
+    ) -> Result<(Arc<Key>, Arc<KeyVersion>), StoreError> {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let sealed = self.storage_key.seal(&id, &material.to_private_bytes()?)?;
         let encoded = serde_json::to_string(&metadata)?;
@@ -254,6 +277,12 @@ impl Store {
 
         let mut database = self.writer();
         let existing = self.find(name);
+        if let Some(newest) = newest {
+            let key = existing.as_ref().ok_or(StoreError::NotFound)?;
+            if key.newest().id != newest {
+                return Err(StoreError::Superseded);
+            }
+        }
         let ordinal = match &existing {
             Some(key) if key.deletion.is_some() => return Err(StoreError::Deleted),
             Some(key) if key.versions.len() >= MAX_VERSIONS => {
@@ -335,15 +364,47 @@ impl Store {
 
     /// Removes a deleted key for good.
     pub(crate) fn purge(&self, name: &str) -> Result<(), StoreError> {
-        let database = self.writer();
+        let mut database = self.writer();
         let key = self.deleted(name).ok_or(StoreError::NotFound)?;
-        database.execute("DELETE FROM keys WHERE sequence = ?1", [key.sequence])?;
-        self.keys
+        self.erase(&mut database, &key)
+    }
+
+    /// Removes the deleted keys whose retention has ended by `now`, as the service does.
+    pub(crate) fn purge_due(&self, now: i64) -> Result<(), StoreError> {
+        let due = |key: &Arc<Key>| {
+            let deletion = key.deletion;
+            deletion.is_some_and(|deletion| deletion.scheduled_purge_date <= now)
+        };
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        if !keys.values().any(due) {
+            return Ok(());
+        }
+        drop(keys);
+        let mut database = self.writer();
+        for key in self.list(true).iter().filter(|key| due(key)) {
+            self.erase(&mut database, key)?;
+        }
+        Ok(())
+    }
+
+    /// A key with its versions and its rotation policy, which must not come back with another key of the name.
+    fn erase(&self, database: &mut Connection, key: &Key) -> Result<(), StoreError> {
+        let name = key.name.to_ascii_lowercase();
+        let transaction = database.transaction()?;
+        transaction.execute("DELETE FROM keys WHERE sequence = ?1", [key.sequence])?;
+        transaction.execute(
+            "DELETE FROM documents WHERE kind = ?1 AND name = ?2",
+            params![POLICIES, name],
+        )?;
+        transaction.commit()?;
+        let mut documents = self
+            .documents
             .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&name.to_ascii_lowercase());
-        drop(database);
-        self.remove(POLICIES, &name.to_ascii_lowercase())
+            .unwrap_or_else(PoisonError::into_inner);
+        documents.remove(&(POLICIES.to_owned(), name.clone()));
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        keys.remove(&name);
+        Ok(())
     }
 
     /// All versions of a key in a form that only this HSM can read.
@@ -658,6 +719,63 @@ mod tests {
         store.delete("gone").unwrap();
         store.purge("gone").unwrap();
         add(&store, "gone").unwrap();
+    }
+
+    #[test]
+    fn a_deleted_key_is_gone_with_its_rotation_policy_when_its_retention_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::resolve(Some(folder.path().to_owned())).unwrap();
+        let store = Store::open(&data).unwrap();
+        for name in ["kept", "Gone"] {
+            add(&store, name).unwrap();
+            let name = name.to_ascii_lowercase();
+            store.put(POLICIES, &name, &"policy").unwrap();
+        }
+        let deletion = store.delete("gone").unwrap().deletion.unwrap();
+        assert_eq!(
+            deletion.scheduled_purge_date - deletion.date,
+            RETENTION_DAYS * 86_400
+        );
+        store.purge_due(deletion.scheduled_purge_date - 1).unwrap();
+        assert!(store.deleted("gone").is_some());
+        store.purge_due(deletion.scheduled_purge_date).unwrap();
+        for store in [store, Store::open(&data).unwrap()] {
+            assert!(store.deleted("gone").is_none());
+            assert!(store.active("kept").is_some());
+            let policy = |name| store.document::<String>(POLICIES, name);
+            assert_eq!((policy("gone"), policy("kept").is_some()), (None, true));
+        }
+    }
+
+    #[test]
+    fn of_two_rotations_of_the_same_version_one_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::resolve(Some(folder.path().to_owned())).unwrap();
+        let store = Store::open(&data).unwrap();
+        let first = add(&store, "k").unwrap();
+        let rotate = || {
+            let material = KeyMaterial::generate_ec(Curve::P256).unwrap();
+            store.add_version_after("k", &first, material, metadata())
+        };
+        rotate().unwrap();
+        assert!(matches!(rotate(), Err(StoreError::Superseded)));
+        assert_eq!(store.active("k").unwrap().versions().len(), 2);
+    }
+
+    #[test]
+    fn a_database_of_the_first_schema_is_brought_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::resolve(Some(folder.path().to_owned())).unwrap();
+        let store = Store::open(&data).unwrap();
+        let id = add(&store, "k").unwrap();
+        drop(store);
+        let database = Connection::open(data.file(FILE)).unwrap();
+        let older = "DROP TABLE documents; PRAGMA user_version = 1;";
+        database.execute_batch(older).unwrap();
+        drop(database);
+        let store = Store::open(&data).unwrap();
+        assert_eq!(store.active("k").unwrap().newest().id, id);
+        store.put(SETTINGS, "s", &"true").unwrap();
     }
 
     #[test]

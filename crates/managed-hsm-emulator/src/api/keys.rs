@@ -12,7 +12,7 @@ use super::unconfirmed;
 use crate::algorithm::{decode_base64url, encode_base64url};
 use crate::clock::unix_seconds;
 use crate::keys::{Curve, KeyMaterial, KeyType};
-use crate::store::{Key, KeyVersion, Metadata, ReleasePolicy};
+use crate::store::{Key, KeyVersion, Metadata, ReleasePolicy, StoreError};
 
 const MAX_TAGS: usize = 15;
 
@@ -209,22 +209,32 @@ pub(super) fn update(call: &Call<'_>, name: &str, version: Option<&str>) -> Resu
 }
 
 pub(super) fn rotate(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
-    let (key, version) = rotate_now(call, name)?;
+    let not_found = || Failure::key_to_rotate_not_found(call.host, name);
+    let key = call.store.active(name).ok_or_else(not_found)?;
+    let (material, metadata) = next_version(call, &key)?;
+    let added = call.store.add_version(name, material, metadata);
+    let (key, version) = added.map_err(|error| Failure::from_store(error, name, not_found()))?;
     bundle(call, &key, &version)
 }
 
-/// Makes the next version of a key.
-pub(super) fn rotate_now(
-    call: &Call<'_>,
-    name: &str,
-) -> Result<(Arc<Key>, Arc<KeyVersion>), Failure> {
-    let not_found = || Failure::key_to_rotate_not_found(call.host, name);
-    let key = call.store.active(name).ok_or_else(not_found)?;
+/// Makes the next version of a key, unless somebody else just did.
+pub(super) fn rotate_after(call: &Call<'_>, key: &Key) -> Result<(), Failure> {
+    let (material, metadata) = next_version(call, key)?;
+    let (name, newest) = (&key.name, &key.newest().id);
+    let added = call
+        .store
+        .add_version_after(name, newest, material, metadata);
+    match added {
+        Ok(_) | Err(StoreError::Superseded | StoreError::NotFound) => Ok(()),
+        Err(error) => Err(Failure::from_store(error, name, missing(call, name, None))),
+    }
+}
+
+/// Of the same kind and size as the newest version, for the same operations.
+fn next_version(call: &Call<'_>, key: &Key) -> Result<(KeyMaterial, Metadata), Failure> {
     let current = key.newest();
-    let material = current
-        .material
-        .generate_alike()
-        .map_err(|error| generation_failed(&error))?;
+    let material = current.material.generate_alike();
+    let material = material.map_err(|error| generation_failed(&error))?;
     let now = unix_seconds();
     let metadata = Metadata {
         enabled: true,
@@ -232,11 +242,10 @@ pub(super) fn rotate_now(
         updated: now,
         // The old version's dates are its own; a new one has dates only by a rotation policy.
         nbf: None,
-        exp: expiry_by_policy(call, name, now),
+        exp: expiry_by_policy(call, &key.name, now),
         ..current.metadata.clone()
     };
-    let added = call.store.add_version(name, material, metadata);
-    added.map_err(|error| Failure::from_store(error, name, not_found()))
+    Ok((material, metadata))
 }
 
 pub(super) fn delete(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {

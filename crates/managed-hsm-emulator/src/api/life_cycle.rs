@@ -5,13 +5,16 @@ use serde::{Deserialize, Serialize};
 use super::Call;
 use super::body::Bundle;
 use super::failure::Failure;
-use super::keys::{missing, rotate_now};
+use super::keys::{missing, rotate_after};
 use super::reply::Reply;
 use super::unconfirmed;
 use crate::algorithm::{decode_base64url, encode_base64url};
 use crate::clock::unix_seconds;
 use crate::duration::Duration;
 use crate::store::POLICIES;
+
+/// Seconds: no automatic rotation comes more often, and no version expires sooner.
+const MIN_PERIOD: i64 = 28 * 86_400;
 
 #[derive(Serialize)]
 struct BackupBlob {
@@ -100,20 +103,17 @@ impl Policy {
         seconds(self.attributes.expiry_time.as_deref())
     }
 
-    /// When a version that was made at `created` is to be followed by another.
-    fn rotation_time(&self, created: i64) -> Option<i64> {
-        let triggers = self
-            .lifetime_actions
-            .iter()
-            .filter(|action| action.action.kind.eq_ignore_ascii_case("rotate"));
-        triggers
-            .filter_map(|action| {
-                let after = seconds(action.trigger.time_after_create.as_deref());
-                let before = seconds(action.trigger.time_before_expiry.as_deref());
-                after.or_else(|| Some(self.expiry()? - before?))
-            })
-            .map(|after| created + after)
-            .min()
+    /// When a version is to be followed by another. A trigger before expiry counts only for a version that expires.
+    fn rotation_time(&self, created: i64, exp: Option<i64>) -> Option<i64> {
+        let times = self.lifetime_actions.iter().filter_map(|action| {
+            let after = seconds(action.trigger.time_after_create.as_deref());
+            let before = seconds(action.trigger.time_before_expiry.as_deref());
+            match after {
+                Some(after) => created.checked_add(after),
+                None => exp?.checked_sub(before?),
+            }
+        });
+        times.min()
     }
 }
 
@@ -132,9 +132,10 @@ pub(super) fn rotate_if_due(call: &Call<'_>, name: &str) {
     let (Some(policy), Some(key)) = (Policy::of(call, name), call.store.active(name)) else {
         return;
     };
-    let due = policy.rotation_time(key.newest().metadata.created);
+    let newest = &key.newest().metadata;
+    let due = policy.rotation_time(newest.created, newest.exp);
     if due.is_some_and(|due| due <= unix_seconds())
-        && let Err(failure) = rotate_now(call, name)
+        && let Err(failure) = rotate_after(call, &key)
     {
         crate::log::event(format_args!(
             "rotating the key {name} by its policy failed: {}",
@@ -155,24 +156,7 @@ pub(super) fn policy(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
 pub(super) fn set_policy(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     exists(call, name)?;
     let request: PolicyRequest = call.parse()?;
-    let valid = |duration: &Option<String>| match duration {
-        Some(text) => text
-            .parse::<Duration>()
-            .map(drop)
-            .map_err(|()| unconfirmed::duration(text)),
-        None => Ok(()),
-    };
-    valid(&request.attributes.expiry_time)?;
-    for action in &request.lifetime_actions {
-        valid(&action.trigger.time_after_create)?;
-        valid(&action.trigger.time_before_expiry)?;
-        if !["rotate", "notify"].contains(&action.action.kind.to_ascii_lowercase().as_str()) {
-            return Err(unconfirmed::lifetime_action(&action.action.kind));
-        }
-        if action.trigger.time_before_expiry.is_some() && request.attributes.expiry_time.is_none() {
-            return Err(unconfirmed::missing_member("attributes.expiryTime"));
-        }
-    }
+    check(&request)?;
     let now = unix_seconds();
     let created = Policy::of(call, name).and_then(|policy| policy.attributes.created);
     let policy = Policy {
@@ -188,9 +172,109 @@ pub(super) fn set_policy(call: &Call<'_>, name: &str) -> Result<Reply, Failure> 
     Reply::ok(&policy)
 }
 
+/// What the service documents: it rotates (it has no notifications), and lets no version be followed or expire sooner than
+/// after 28 days.
+fn check(request: &PolicyRequest) -> Result<(), Failure> {
+    let read = |text: &Option<String>| match text {
+        None => Ok(None),
+        Some(text) => {
+            let duration: Result<Duration, ()> = text.parse();
+            let duration = duration.map_err(|()| unconfirmed::duration(text))?;
+            Ok(Some(duration.seconds()))
+        }
+    };
+    let at_least = |what, seconds: i64| match seconds < MIN_PERIOD {
+        true => Err(unconfirmed::policy_period(what)),
+        false => Ok(()),
+    };
+    let expiry = read(&request.attributes.expiry_time)?;
+    if let Some(expiry) = expiry {
+        at_least("expiryTime", expiry)?;
+    }
+    if request.lifetime_actions.len() > 1 {
+        return Err(unconfirmed::lifetime_actions());
+    }
+    for LifetimeAction { action, trigger } in &request.lifetime_actions {
+        if !action.kind.eq_ignore_ascii_case("rotate") {
+            return Err(unconfirmed::lifetime_action(&action.kind));
+        }
+        let after = read(&trigger.time_after_create)?;
+        let before = read(&trigger.time_before_expiry)?;
+        match (after, before, expiry) {
+            (Some(after), None, _) => at_least("timeAfterCreate", after)?,
+            (None, Some(before), Some(expiry)) => {
+                at_least("expiryTime less timeBeforeExpiry", expiry - before)?;
+            }
+            (None, Some(_), None) => {
+                return Err(unconfirmed::missing_member("attributes.expiryTime"));
+            }
+            (None, None, _) | (Some(_), Some(_), _) => return Err(unconfirmed::trigger()),
+        }
+    }
+    Ok(())
+}
+
 fn exists(call: &Call<'_>, name: &str) -> Result<(), Failure> {
     match call.store.active(name) {
         Some(_) => Ok(()),
         None => Err(missing(call, name, None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const DAY: i64 = 86_400;
+
+    fn policy(expiry: &str, trigger: Value) -> PolicyRequest {
+        let action = json!({"action": {"type": "Rotate"}, "trigger": trigger});
+        let body = json!({"attributes": {"expiryTime": expiry}, "lifetimeActions": [action]});
+        serde_json::from_value(body).unwrap()
+    }
+
+    #[test]
+    fn no_version_is_demanded_sooner_than_after_28_days() {
+        for (expiry, trigger, fits) in [
+            ("P28D", json!({"timeAfterCreate": "P28D"}), true),
+            ("P28D", json!({"timeAfterCreate": "P27D"}), false),
+            ("P27D", json!({"timeAfterCreate": "P28D"}), false),
+            ("P56D", json!({"timeBeforeExpiry": "P28D"}), true),
+            ("P56D", json!({"timeBeforeExpiry": "P29D"}), false),
+            (
+                "P2Y",
+                json!({"timeAfterCreate": "P18M", "timeBeforeExpiry": null}),
+                true,
+            ),
+            (
+                "P2Y",
+                json!({"timeAfterCreate": "P18M", "timeBeforeExpiry": "P28D"}),
+                false,
+            ),
+            ("P2Y", json!({}), false),
+        ] {
+            let request = policy(expiry, trigger.clone());
+            assert_eq!(check(&request).is_ok(), fits, "{expiry} {trigger}");
+        }
+    }
+
+    #[test]
+    fn a_rotation_is_due_after_creation_or_before_the_expiry_that_the_version_has() {
+        let stored = |expiry, trigger| {
+            let request = policy(expiry, trigger);
+            Policy {
+                attributes: request.attributes,
+                id: String::new(),
+                lifetime_actions: request.lifetime_actions,
+            }
+        };
+        let after = stored("P90D", json!({"timeAfterCreate": "P30D"}));
+        assert_eq!(after.rotation_time(1, None), Some(30 * DAY + 1));
+        let before = stored("P90D", json!({"timeBeforeExpiry": "P30D"}));
+        assert_eq!(before.rotation_time(1, Some(40 * DAY)), Some(10 * DAY));
+        assert_eq!(before.rotation_time(1, None), None);
+        assert_eq!(after.expiry(), Some(90 * DAY));
     }
 }

@@ -30,6 +30,7 @@ use axum::response::Response;
 
 use crate::attestation::Chain;
 use crate::capacity::{Capacity, Latency};
+use crate::clock::unix_seconds;
 use crate::error::Error;
 use crate::faults::{Faults, Met};
 use crate::hosts::Behind;
@@ -302,6 +303,8 @@ fn dispatch(
     {
         return Err(Failure::throttled());
     }
+    let purged = hsm.store.purge_due(unix_seconds());
+    purged.map_err(|error| stored_badly("purge", &error))?;
     let get = parts.method == Method::GET;
     let put = parts.method == Method::PUT;
     match route {

@@ -172,6 +172,22 @@ pub(super) fn lifetime_action(kind: &str) -> Failure {
     Failure::bad_parameter(format!("Invalid lifetime action type: '{kind}'"))
 }
 
+pub(super) fn lifetime_actions() -> Failure {
+    Failure::bad_parameter("A key rotation policy has at most one lifetime action.")
+}
+
+pub(super) fn trigger() -> Failure {
+    Failure::bad_parameter(
+        "A lifetime action has either a timeAfterCreate or a timeBeforeExpiry as its trigger.",
+    )
+}
+
+pub(super) fn policy_period(what: &str) -> Failure {
+    Failure::bad_parameter(format!(
+        "Key rotation policy: {what} must be at least 28 days."
+    ))
+}
+
 /// What a key without a rotation policy shows as its policy.
 pub(super) fn policy_of_a_key_without_one(name: &str) -> serde_json::Value {
     serde_json::json!({

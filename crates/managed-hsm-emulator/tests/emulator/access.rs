@@ -349,8 +349,13 @@ async fn a_rotation_policy_dates_new_versions_and_is_checked() {
         ),
         (
             json!("P90D"),
-            json!([{"action": {"type": "dance"}}]),
-            "dance",
+            json!([{"action": {"type": "Notify"}, "trigger": {"timeBeforeExpiry": "P30D"}}]),
+            "Notify",
+        ),
+        (
+            json!("P90D"),
+            rotate(json!({"timeAfterCreate": "P27D"})),
+            "28 days",
         ),
     ] {
         let body = json!({"attributes": {"expiryTime": expiry}, "lifetimeActions": actions});
