@@ -4,6 +4,7 @@
 mod access;
 mod authentication;
 mod command_line;
+mod contract;
 mod durability;
 mod faults;
 mod hosts;
