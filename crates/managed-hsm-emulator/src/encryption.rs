@@ -7,6 +7,8 @@ use openssl::hash::MessageDigest;
 use openssl::rand::rand_bytes;
 use openssl::rsa::Padding;
 
+use zeroize::Zeroizing;
+
 use crate::keys::{KeyError, KeyMaterial, Secret};
 
 /// Bytes of the initialisation vector and of the tag of AES-GCM, as the service has them.
@@ -202,9 +204,9 @@ pub(crate) fn decrypt(
     key: &KeyMaterial,
     algorithm: EncryptionAlgorithm,
     ciphertext: Ciphertext,
-) -> Result<Vec<u8>, KeyError> {
+) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let value = ciphertext.value.as_slice();
-    match (key.secret(), algorithm.scheme) {
+    let plaintext = match (key.secret(), algorithm.scheme) {
         (Secret::Rsa(key), scheme @ (Scheme::RsaPkcs1 | Scheme::RsaOaep(_))) => {
             let mut decrypter = Decrypter::new(key)?;
             match scheme {
@@ -250,7 +252,8 @@ pub(crate) fn decrypt(
             chaining(key, bits, padded, Direction::Decrypt, value, &iv)
         }
         _ => Err(KeyError::Incompatible),
-    }
+    };
+    plaintext.map(Zeroizing::new)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -334,12 +337,12 @@ fn wrapping(
 fn finish(context: &mut CipherCtx, input: &[u8]) -> Result<Vec<u8>, KeyError> {
     // Not `cipher_update_vec`: it makes room for what OpenSSL says a padded unwrap gives, 8 bytes less than the input, while
     // a failing one wipes as many bytes as the input has. Input and a block is what OpenSSL's manual asks for.
-    let mut output = vec![0; input.len() + 2 * MAX_BLOCK];
+    let mut output = Zeroizing::new(vec![0; input.len() + 2 * MAX_BLOCK]);
     let done = context
         .cipher_update(input, Some(&mut output[..]))
         .and_then(|updated| Ok(updated + context.cipher_final(&mut output[updated..])?));
-    output.truncate(done.map_err(|_| KeyError::Input("value"))?);
-    Ok(output)
+    let length = done.map_err(|_| KeyError::Input("value"))?;
+    Ok(output[..length].to_vec())
 }
 
 #[cfg(test)]
@@ -419,11 +422,11 @@ mod tests {
                 "1FA68B0A8112B447AEF34BD8FB5A7B829D3E862371D2CFE5",
             ),
         ] {
-            let material = KeyMaterial::from_oct(hex(key));
+            let material = KeyMaterial::from_oct(hex(key).into());
             let wrapped = encrypt(&material, by_name(name), &hex(data), None, None).unwrap();
             assert_eq!(wrapped.value, hex(expected), "{name}");
             assert_eq!(
-                decrypt(&material, by_name(name), wrapped.clone()).unwrap(),
+                *decrypt(&material, by_name(name), wrapped.clone()).unwrap(),
                 hex(data)
             );
             let mut changed = wrapped;
@@ -457,12 +460,12 @@ mod tests {
                 "f58c4c04d6e5f1ba779eabfb5f7bfbd69cfc4e967edb808d679f777bc6702c7d",
             ),
         ] {
-            let key = KeyMaterial::from_oct(hex(key));
+            let key = KeyMaterial::from_oct(hex(key).into());
             let iv = Some(iv.clone());
             let encrypted = encrypt(&key, by_name(name), &plaintext, iv.clone(), None).unwrap();
             assert_eq!(encrypted.value, hex(expected), "{name}");
             let decrypted = decrypt(&key, by_name(name), encrypted).unwrap();
-            assert_eq!(decrypted, plaintext, "{name}");
+            assert_eq!(*decrypted, plaintext, "{name}");
             // Padded, the same blocks are followed by one of padding.
             let padded = by_name(&format!("{name}PAD"));
             let padded = encrypt(&key, padded, &plaintext, iv, None).unwrap();
@@ -496,7 +499,7 @@ mod tests {
                 "76fc6ece0f4e1768cddf8853bb2d551b",
             ),
         ] {
-            let material = KeyMaterial::from_oct(hex(key));
+            let material = KeyMaterial::from_oct(hex(key).into());
             let ciphertext = Ciphertext {
                 value: hex(value),
                 iv: Some(hex("cafebabefacedbaddecaf888")),
@@ -504,7 +507,7 @@ mod tests {
                 tag: Some(hex(tag)),
             };
             let opened = decrypt(&material, by_name(name), ciphertext.clone()).unwrap();
-            assert_eq!(opened, hex(plaintext), "{name}");
+            assert_eq!(*opened, hex(plaintext), "{name}");
             let other_aad = Ciphertext {
                 aad: None,
                 ..ciphertext
@@ -535,7 +538,7 @@ mod tests {
                 };
                 fitting += 1;
                 assert_ne!(encrypted.value, plaintext);
-                assert_eq!(decrypt(key, algorithm, encrypted).unwrap(), plaintext);
+                assert_eq!(*decrypt(key, algorithm, encrypted).unwrap(), plaintext);
             }
             let expected = match algorithm.scheme {
                 Scheme::Wrap { bits: None, .. } => 3,

@@ -12,6 +12,7 @@ use openssl::rand::rand_bytes;
 use openssl::rsa::{Padding, Rsa};
 use openssl::sign::{RsaPssSaltlen, Signer};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::algorithm::{Digest, Scheme, SignatureAlgorithm, encode_base64url};
 
@@ -147,7 +148,7 @@ pub(crate) struct KeyMaterial {
 pub(crate) enum Secret {
     Rsa(PKey<Private>),
     Ec(Curve, EcKey<Private>),
-    Oct(Vec<u8>),
+    Oct(Zeroizing<Vec<u8>>),
 }
 
 /// Why an operation was not done.
@@ -165,16 +166,16 @@ pub(crate) enum KeyError {
     OpenSsl(#[from] ErrorStack),
 }
 
-/// The private members of an RSA key to import, big-endian.
+/// The members of an RSA key to import, big-endian.
 pub(crate) struct RsaMembers {
-    pub(crate) n: Vec<u8>,
-    pub(crate) e: Vec<u8>,
-    pub(crate) d: Vec<u8>,
-    pub(crate) p: Vec<u8>,
-    pub(crate) q: Vec<u8>,
-    pub(crate) dp: Vec<u8>,
-    pub(crate) dq: Vec<u8>,
-    pub(crate) qi: Vec<u8>,
+    pub(crate) n: Zeroizing<Vec<u8>>,
+    pub(crate) e: Zeroizing<Vec<u8>>,
+    pub(crate) d: Zeroizing<Vec<u8>>,
+    pub(crate) p: Zeroizing<Vec<u8>>,
+    pub(crate) q: Zeroizing<Vec<u8>>,
+    pub(crate) dp: Zeroizing<Vec<u8>>,
+    pub(crate) dq: Zeroizing<Vec<u8>>,
+    pub(crate) qi: Zeroizing<Vec<u8>>,
 }
 
 impl KeyMaterial {
@@ -192,7 +193,7 @@ impl KeyMaterial {
 
     /// A new symmetric key.
     pub(crate) fn generate_oct(bits: u32) -> Result<Self, KeyError> {
-        let mut bytes = vec![0; bits as usize / 8];
+        let mut bytes = Zeroizing::new(vec![0; bits as usize / 8]);
         rand_bytes(&mut bytes)?;
         Ok(Self::from_oct(bytes))
     }
@@ -264,15 +265,17 @@ impl KeyMaterial {
                     .ok_or(KeyError::Invalid)?;
                 Self::from_ec(curve, key)
             }
-            KeyType::Oct => Ok(Self::from_oct(bytes.to_vec())),
+            KeyType::Oct => Ok(Self::from_oct(bytes.to_vec().into())),
         }
     }
 
     /// The secret for storage: PKCS#8 (RFC 5958) for key pairs, the bare bytes for symmetric keys.
-    pub(crate) fn to_private_bytes(&self) -> Result<Vec<u8>, KeyError> {
+    pub(crate) fn to_private_bytes(&self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         Ok(match &self.secret {
-            Secret::Rsa(key) => key.private_key_to_pkcs8()?,
-            Secret::Ec(_, key) => PKey::from_ec_key(key.clone())?.private_key_to_pkcs8()?,
+            Secret::Rsa(key) => key.private_key_to_pkcs8()?.into(),
+            Secret::Ec(_, key) => PKey::from_ec_key(key.clone())?
+                .private_key_to_pkcs8()?
+                .into(),
             Secret::Oct(bytes) => bytes.clone(),
         })
     }
@@ -309,7 +312,7 @@ impl KeyMaterial {
     }
 
     /// A symmetric key of the bytes given.
-    pub(crate) fn from_oct(bytes: Vec<u8>) -> Self {
+    pub(crate) fn from_oct(bytes: Zeroizing<Vec<u8>>) -> Self {
         Self {
             secret: Secret::Oct(bytes),
             public: PublicMembers::None,

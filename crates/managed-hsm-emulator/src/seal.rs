@@ -6,6 +6,7 @@
 use openssl::error::ErrorStack;
 use openssl::rand::rand_bytes;
 use openssl::symm::{Cipher, decrypt_aead, encrypt_aead};
+use zeroize::Zeroizing;
 
 use crate::data_dir::DataDir;
 use crate::error::Error;
@@ -15,20 +16,21 @@ const NONCE: usize = 12;
 const TAG: usize = 16;
 
 /// The key that private keys are encrypted under.
-pub(crate) struct StorageKey([u8; 32]);
+pub(crate) struct StorageKey(Zeroizing<[u8; 32]>);
 
 impl StorageKey {
     /// Reads the folder's storage key, or makes it at first start.
     pub(crate) fn open(data: &DataDir) -> Result<Self, Error> {
-        if let Some(contents) = data.read(FILE)? {
-            let key = contents
-                .try_into()
-                .map_err(|_| Error::StoredKey(FILE.to_owned()))?;
+        let mut key = Zeroizing::new([0; 32]);
+        if let Some(contents) = data.read(FILE)?.map(Zeroizing::new) {
+            if contents.len() != key.len() {
+                return Err(Error::StoredKey(FILE.to_owned()));
+            }
+            key.copy_from_slice(&contents);
             return Ok(Self(key));
         }
-        let mut key = [0; 32];
-        rand_bytes(&mut key)?;
-        data.write(FILE, &key)?;
+        rand_bytes(&mut *key)?;
+        data.write(FILE, &*key)?;
         Ok(Self(key))
     }
 
@@ -40,7 +42,7 @@ impl StorageKey {
         let cipher = Cipher::aes_256_gcm();
         let sealed = encrypt_aead(
             cipher,
-            &self.0,
+            &*self.0,
             Some(&nonce),
             version.as_bytes(),
             plain,
@@ -50,18 +52,19 @@ impl StorageKey {
     }
 
     /// Undoes [`Self::seal`]; `None` when the bytes were changed or belong to another version or key.
-    pub(crate) fn open_sealed(&self, version: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn open_sealed(&self, version: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (nonce, rest) = sealed.split_at_checked(NONCE)?;
         let (ciphertext, tag) = rest.split_at_checked(rest.len().checked_sub(TAG)?)?;
         decrypt_aead(
             Cipher::aes_256_gcm(),
-            &self.0,
+            &*self.0,
             Some(nonce),
             version.as_bytes(),
             ciphertext,
             tag,
         )
         .ok()
+        .map(Zeroizing::new)
     }
 }
 
@@ -71,11 +74,12 @@ mod tests {
 
     #[test]
     fn sealed_bytes_open_only_for_their_version_and_unchanged() {
-        let key = StorageKey([7; 32]);
+        let key = StorageKey(Zeroizing::new([7; 32]));
+        let other = StorageKey(Zeroizing::new([8; 32]));
         let mut sealed = key.seal("v1", b"private").unwrap();
-        assert_eq!(key.open_sealed("v1", &sealed).unwrap(), b"private");
+        assert_eq!(**key.open_sealed("v1", &sealed).unwrap(), *b"private");
         assert!(key.open_sealed("v2", &sealed).is_none());
-        assert!(StorageKey([8; 32]).open_sealed("v1", &sealed).is_none());
+        assert!(other.open_sealed("v1", &sealed).is_none());
         sealed[NONCE] ^= 1;
         assert!(key.open_sealed("v1", &sealed).is_none());
         assert!(key.open_sealed("v1", b"short").is_none());

@@ -13,6 +13,7 @@ use rusqlite::{Connection, params};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::algorithm::{decode_base64url, encode_base64url};
 use crate::clock::unix_seconds;
@@ -184,7 +185,7 @@ struct BackupVersion {
     id: String,
     metadata: Metadata,
     /// base64url.
-    private: String,
+    private: Zeroizing<String>,
 }
 
 impl Store {
@@ -414,7 +415,7 @@ impl Store {
             Ok::<_, StoreError>(BackupVersion {
                 id: version.id.clone(),
                 metadata: version.metadata.clone(),
-                private: encode_base64url(&version.material.to_private_bytes()?),
+                private: encode_base64url(&version.material.to_private_bytes()?).into(),
             })
         };
         let backup = Backup {
@@ -425,9 +426,8 @@ impl Store {
                 .map(version)
                 .collect::<Result<_, _>>()?,
         };
-        Ok(self
-            .storage_key
-            .seal(BACKUP, &serde_json::to_vec(&backup)?)?)
+        let plain = Zeroizing::new(serde_json::to_vec(&backup)?);
+        Ok(self.storage_key.seal(BACKUP, &plain)?)
     }
 
     /// Brings a key back from a backup, with the names of its versions.
@@ -448,7 +448,8 @@ impl Store {
         let sequence = transaction.last_insert_rowid();
         let mut versions = Vec::new();
         for (ordinal, version) in backup.versions.into_iter().enumerate() {
-            let private = decode_base64url(&version.private).ok_or(StoreError::ForeignBackup)?;
+            let private = decode_base64url(&version.private).map(Zeroizing::new);
+            let private = private.ok_or(StoreError::ForeignBackup)?;
             let material = KeyMaterial::from_private_bytes(version.metadata.kind, &private)?;
             let sealed = self.storage_key.seal(&version.id, &private)?;
             transaction.execute(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::Call;
 use super::failure::Failure;
@@ -280,23 +281,29 @@ pub(super) struct PrivateJwk {
     pub(super) y: Option<String>,
     pub(super) n: Option<String>,
     pub(super) e: Option<String>,
-    pub(super) d: Option<String>,
-    pub(super) p: Option<String>,
-    pub(super) q: Option<String>,
-    pub(super) dp: Option<String>,
-    pub(super) dq: Option<String>,
-    pub(super) qi: Option<String>,
-    pub(super) k: Option<String>,
+    pub(super) d: Option<Zeroizing<String>>,
+    pub(super) p: Option<Zeroizing<String>>,
+    pub(super) q: Option<Zeroizing<String>>,
+    pub(super) dp: Option<Zeroizing<String>>,
+    pub(super) dq: Option<Zeroizing<String>>,
+    pub(super) qi: Option<Zeroizing<String>>,
+    pub(super) k: Option<Zeroizing<String>>,
 }
 
 #[derive(Deserialize)]
 pub(super) struct OperationRequest {
     pub(super) alg: Option<String>,
-    pub(super) value: Option<String>,
+    pub(super) value: Option<Zeroizing<String>>,
     pub(super) digest: Option<String>,
     pub(super) iv: Option<String>,
     pub(super) aad: Option<String>,
     pub(super) tag: Option<String>,
+}
+
+impl OperationRequest {
+    pub(super) fn value(&self) -> Option<&str> {
+        self.value.as_deref().map(String::as_str)
+    }
 }
 
 #[derive(Deserialize)]

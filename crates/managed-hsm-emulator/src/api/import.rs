@@ -1,5 +1,7 @@
 //! Import of keys that the caller brings, as JSON Web Keys (RFC 7517, RFC 7518 section 6).
 
+use zeroize::Zeroizing;
+
 use super::Call;
 use super::body::{ImportRequest, PrivateJwk};
 use super::failure::Failure;
@@ -36,12 +38,12 @@ fn rsa(jwk: &PrivateJwk) -> Result<KeyMaterial, Failure> {
     let members = RsaMembers {
         n: member("n", jwk.n.as_deref())?,
         e: member("e", jwk.e.as_deref())?,
-        d: member("d", jwk.d.as_deref())?,
-        p: member("p", jwk.p.as_deref())?,
-        q: member("q", jwk.q.as_deref())?,
-        dp: member("dp", jwk.dp.as_deref())?,
-        dq: member("dq", jwk.dq.as_deref())?,
-        qi: member("qi", jwk.qi.as_deref())?,
+        d: member("d", secret(&jwk.d))?,
+        p: member("p", secret(&jwk.p))?,
+        q: member("q", secret(&jwk.q))?,
+        dp: member("dp", secret(&jwk.dp))?,
+        dq: member("dq", secret(&jwk.dq))?,
+        qi: member("qi", secret(&jwk.qi))?,
     };
     // Before OpenSSL sees it: checking a key of unbounded size takes unbounded time.
     let bits = bit_length(&members.n);
@@ -58,12 +60,12 @@ fn ec(jwk: &PrivateJwk) -> Result<KeyMaterial, Failure> {
     let curve = Curve::by_name(crv).ok_or_else(|| unconfirmed::curve(crv))?;
     let x = member("x", jwk.x.as_deref())?;
     let y = member("y", jwk.y.as_deref())?;
-    let d = member("d", jwk.d.as_deref())?;
+    let d = member("d", secret(&jwk.d))?;
     KeyMaterial::import_ec(curve, &x, &y, &d).map_err(|error| refused(&error))
 }
 
 fn oct(jwk: &PrivateJwk) -> Result<KeyMaterial, Failure> {
-    let bytes = member("k", jwk.k.as_deref())?;
+    let bytes = member("k", secret(&jwk.k))?;
     match bytes.len() {
         16 | 24 | 32 => Ok(KeyMaterial::from_oct(bytes)),
         other => Err(Failure::invalid_key_size(
@@ -72,14 +74,19 @@ fn oct(jwk: &PrivateJwk) -> Result<KeyMaterial, Failure> {
     }
 }
 
+fn secret(member: &Option<Zeroizing<String>>) -> Option<&str> {
+    member.as_deref().map(String::as_str)
+}
+
 fn refused(error: &KeyError) -> Failure {
     crate::log::event(format_args!("a key to import was refused: {error}"));
     unconfirmed::inconsistent_jwk()
 }
 
-fn member(name: &str, value: Option<&str>) -> Result<Vec<u8>, Failure> {
+fn member(name: &str, value: Option<&str>) -> Result<Zeroizing<Vec<u8>>, Failure> {
     value
         .and_then(decode_base64url)
+        .map(Zeroizing::new)
         .filter(|bytes| !bytes.is_empty())
         .ok_or_else(|| unconfirmed::invalid_jwk(name))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use openssl::rand::rand_bytes;
+use zeroize::Zeroizing;
 
 use super::Call;
 use super::body::{
@@ -22,7 +23,7 @@ pub(super) fn sign(call: &Call<'_>, name: &str, version: Option<&str>) -> Result
     let request: OperationRequest = call.parse()?;
     let (key, version) = usable(call, name, version, "sign")?;
     let algorithm = algorithm(call, &request)?;
-    let digest = binary("value", request.value.as_deref())?;
+    let digest = binary("value", request.value())?;
     let signed = version.material.sign(algorithm, &digest);
     let signature = signed.map_err(|error| failed(&error, "value", algorithm, &version))?;
     Reply::ok(&OperationResult {
@@ -37,7 +38,7 @@ pub(super) fn verify(call: &Call<'_>, name: &str, version: Option<&str>) -> Resu
     let (key, version) = usable(call, name, version, "verify")?;
     let algorithm = algorithm(call, &request)?;
     let digest = binary("digest", request.digest.as_deref())?;
-    let signature = binary("value", request.value.as_deref())?;
+    let signature = binary("value", request.value())?;
     let verified = version.material.verify(algorithm, &digest, &signature);
     let value = verified.map_err(|error| failed(&error, "digest", algorithm, &version))?;
     Reply::ok(&OperationResult {
@@ -101,7 +102,7 @@ fn encrypting(
     let request: OperationRequest = call.parse()?;
     let (key, version) = usable(call, name, version, operation)?;
     let algorithm = encryption_algorithm(&request, is_for_it)?;
-    let plaintext = binary("value", request.value.as_deref())?;
+    let plaintext = Zeroizing::new(binary("value", request.value())?);
     let iv = optional("iv", request.iv.as_deref())?;
     let aad = optional("aad", request.aad.as_deref())?;
     let encrypted = encryption::encrypt(&version.material, algorithm, &plaintext, iv, aad);
@@ -127,7 +128,7 @@ fn decrypting(
     let (key, version) = usable(call, name, version, operation)?;
     let algorithm = encryption_algorithm(&request, is_for_it)?;
     let ciphertext = Ciphertext {
-        value: binary("value", request.value.as_deref())?,
+        value: binary("value", request.value())?,
         iv: optional("iv", request.iv.as_deref())?,
         aad: optional("aad", request.aad.as_deref())?,
         tag: optional("tag", request.tag.as_deref())?,
@@ -137,7 +138,7 @@ fn decrypting(
     Reply::ok(&OperationResult {
         alg: algorithm.name,
         kid: version_url(call.host, &key, &version),
-        value: encode_base64url(&plaintext),
+        value: Zeroizing::new(encode_base64url(&plaintext)),
     })
 }
 

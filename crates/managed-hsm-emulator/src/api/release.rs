@@ -8,6 +8,7 @@ use openssl::rand::rand_bytes;
 use openssl::rsa::{Padding, Rsa};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::Call;
 use super::body::Bundle;
@@ -165,7 +166,7 @@ fn transfer(
     environment: &PKey<Public>,
     hash: MessageDigest,
 ) -> Result<Vec<u8>, crate::keys::KeyError> {
-    let mut aes = vec![0; 32];
+    let mut aes = Zeroizing::new(vec![0; 32]);
     rand_bytes(&mut aes)?;
     let mut encrypter = Encrypter::new(environment)?;
     encrypter.set_rsa_padding(Padding::PKCS1_OAEP)?;
