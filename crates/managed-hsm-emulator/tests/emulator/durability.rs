@@ -50,6 +50,39 @@ async fn every_key_that_was_answered_is_there_after_kill_9() {
 }
 
 #[tokio::test]
+async fn what_an_hsm_keeps_besides_keys_is_there_after_kill_9() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let create = json!({"kty": "EC"});
+    emulator.post("/keys/k/create", create).await.success();
+    let roles = "/keys/k/providers/Microsoft.Authorization/roleAssignments";
+    let assignment = format!("{roles}/88888888-0000-0000-0000-000000000001");
+    let policy = "/keys/k/rotationpolicy";
+    let setting = "/settings/AllowKeyManagementOperationsThroughARM";
+    let action = json!({"action": {"type": "Rotate"}, "trigger": {"timeAfterCreate": "P30D"}});
+    let user = "21dbd100-6940-42c2-9190-5d6cb909625b";
+    let grant = json!({"properties": {"roleDefinitionId": user, "principalId": "somebody"}});
+    for (method, path, body, status) in [
+        ("PUT", assignment.as_str(), grant, 201),
+        ("PUT", policy, json!({"lifetimeActions": [action]}), 200),
+        ("PATCH", setting, json!({"value": "true"}), 200),
+    ] {
+        let answer = emulator.call(method, path, Some(body)).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.body);
+    }
+    let mut before = Vec::new();
+    for path in [assignment.as_str(), policy, setting] {
+        before.push(emulator.get(path).await.success());
+    }
+    emulator.kill();
+
+    let emulator = Emulator::start(folder.path());
+    for (path, before) in [assignment.as_str(), policy, setting].iter().zip(before) {
+        assert_eq!(emulator.get(path).await.success(), before, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn the_database_alone_does_not_give_private_keys_away() {
     let folder = tempfile::tempdir().unwrap();
     let emulator = Emulator::start(folder.path());
