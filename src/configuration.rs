@@ -3,7 +3,7 @@
 //! OpenSSL shows a provider only the values of keys that it asks for, so the section is looked at once more for keys
 //! that nobody asks for: a misspelt one is an error at the first use of the provider, and not a setting without effect.
 
-use managed_hsm::{Origin, Setting, Settings, VaultName};
+use managed_hsm::{Origin, Setting, Settings, Vault};
 
 use crate::error::Error;
 
@@ -40,7 +40,7 @@ const OPENSSL_KEYS: [&str; 4] = ["identity", "soft_load", "module", "activate"];
 
 /// All settings that there are.
 pub(crate) fn all() -> impl Iterator<Item = &'static Setting> {
-    Settings::ALL.into_iter().chain(OWN)
+    Settings::all().chain(OWN)
 }
 
 /// What `openssl.cnf` says in the provider's section.
@@ -83,7 +83,7 @@ impl Section {
 pub(crate) struct Configuration {
     pub(crate) client: Settings,
     pub(crate) allow_delete: bool,
-    pub(crate) random: Option<VaultName>,
+    pub(crate) random: Option<Vault>,
 }
 
 impl Configuration {
@@ -96,7 +96,9 @@ impl Configuration {
         let find = |setting| section.find(setting).map_err(Error::Settings);
         Ok(Self {
             client: Settings::read(|setting| section.find(setting)).map_err(Error::Settings)?,
-            allow_delete: find(&ALLOW_DELETE)?.map_or(Ok(false), yes_or_no)?,
+            allow_delete: find(&ALLOW_DELETE)?
+                .map_or(Ok(false), managed_hsm::yes_or_no)
+                .map_err(Error::Settings)?,
             random: find(&RANDOM)?.map(vault).transpose()?,
         })
     }
@@ -119,18 +121,7 @@ fn check_keys(keys: &[String]) -> Result<(), Error> {
     }
 }
 
-fn yes_or_no((text, origin): (String, Origin)) -> Result<bool, Error> {
-    match text.trim().to_ascii_lowercase().as_str() {
-        "yes" | "true" | "on" | "1" => Ok(true),
-        "no" | "false" | "off" | "0" => Ok(false),
-        other => Err(setting_error(
-            &origin.to_string(),
-            &format!("'{other}' is neither yes nor no"),
-        )),
-    }
-}
-
-fn vault((name, origin): (String, Origin)) -> Result<VaultName, Error> {
+fn vault((name, origin): (String, Origin)) -> Result<Vault, Error> {
     name.trim().parse().map_err(|error: managed_hsm::UriError| {
         setting_error(&origin.to_string(), &error.to_string())
     })
@@ -165,7 +156,10 @@ mod tests {
         ]);
         let configuration = Configuration::read(&section, &[]).unwrap();
         assert!(configuration.allow_delete && section.offers_random());
-        assert_eq!(configuration.random.unwrap().as_str(), "MyHSM");
+        assert_eq!(
+            configuration.random.unwrap().to_string(),
+            "managedhsm:MyHSM"
+        );
         assert_eq!(configuration.client.operation_timeout.as_secs(), 7);
     }
 
@@ -206,7 +200,10 @@ mod tests {
                 "docs/configuration.md lacks this row:\n{row}"
             );
         }
-        let rows = page.lines().filter(|line| line.contains("| `A")).count();
+        let rows = page
+            .lines()
+            .filter(|line| line.starts_with("| ") && line.contains(" | `"))
+            .count();
         assert_eq!(
             rows,
             all().count(),

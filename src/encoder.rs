@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use managed_hsm::key_file;
+use managed_hsm::{Service, key_file};
 
 use crate::der;
 use crate::error::Error;
@@ -112,8 +112,13 @@ fn text(key: &Key, private: bool) -> Result<String, Error> {
             PublicKey::Aes => "AES-Key",
             _ => "Private-Key",
         };
-        let _ = writeln!(text, "{kind}{bits} in Azure Managed HSM");
-        let _ = writeln!(text, "HSM: {}", hsm.id.vault);
+        let vault = &hsm.id.vault;
+        let (place, noun) = match vault.service {
+            Service::ManagedHsm => ("Azure Managed HSM", "HSM"),
+            Service::KeyVault => ("Azure Key Vault", "Vault"),
+        };
+        let _ = writeln!(text, "{kind}{bits} in {place}");
+        let _ = writeln!(text, "{noun}: {}", vault.name);
         let _ = writeln!(text, "Key: {}", hsm.id.key);
         let _ = writeln!(text, "Version: {}", hsm.id.version);
         let _ = writeln!(text, "Permitted operations: {}", hsm.permitted());

@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 
-use managed_hsm::{KeyName, KeyOperation, KeyUri, NewKey, NewKeyKind, VaultName};
+use managed_hsm::{KeyName, KeyOperation, KeyUri, NewKey, NewKeyKind, Vault};
 
 use crate::error::Error;
 use crate::key::{EcCurve, Key, KeyType};
@@ -26,7 +26,7 @@ const GROUP: &CStr = c"group";
 #[derive(Debug, Default)]
 pub(crate) struct Options {
     uri: Option<KeyUri>,
-    vault: Option<VaultName>,
+    vault: Option<Vault>,
     name: Option<KeyName>,
     /// What only a key in the HSM has.
     key: NewKey,

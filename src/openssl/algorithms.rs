@@ -392,6 +392,12 @@ static STORE: &[Algorithm] = &[
         c"keys in Azure Managed HSM by managedhsm: URI",
     ),
     algorithm(
+        c"keyvault",
+        PROPERTIES,
+        store::LOADER,
+        c"keys in Azure Key Vault by keyvault: URI",
+    ),
+    algorithm(
         c"akv",
         PROPERTIES,
         store::LOADER,

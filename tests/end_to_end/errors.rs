@@ -20,7 +20,7 @@ const MALFORMED: [(&str, &[&str]); 11] = [
 ];
 
 /// Only the lines that this provider put on OpenSSL's error queue, without the thread and the place.
-fn provider_messages(text: &str) -> Vec<String> {
+pub(crate) fn provider_messages(text: &str) -> Vec<String> {
     text.lines()
         .filter(|line| line.contains(":error:") && line.contains("akv_provider"))
         .map(|line| line.splitn(3, ":error:").last().unwrap_or(line).to_owned())

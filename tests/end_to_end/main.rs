@@ -4,6 +4,7 @@
 mod algorithms;
 mod c_programs;
 mod commands;
+mod credentials;
 mod decryption;
 mod differential;
 mod ecdsa;

@@ -131,6 +131,11 @@ pub(crate) struct Hsm {
 impl Hsm {
     /// Starts an emulator without keys.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts an emulator without keys, with further options.
+    pub(crate) fn start_with(options: &[&str]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let data = folder.path().join("hsm");
         let modules = folder.path().join("modules");
@@ -142,6 +147,7 @@ impl Hsm {
         let emulator = Command::new(built("managed-hsm-emulator"))
             .args(["serve", "--data-dir"])
             .arg(&data)
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -199,6 +205,21 @@ impl Hsm {
     /// Removes a variable for the programs that follow.
     pub(crate) fn unset(&mut self, name: &str) {
         self.environment.retain(|(known, _)| known != name);
+    }
+
+    /// Continues as an application that logs in with a secret, without a token.
+    pub(crate) fn log_in(&mut self) {
+        self.environment = self.exports(&["--identity"]);
+        self.environment
+            .retain(|(name, _)| name.starts_with("AZURE_") || name == "AKV_CA_FILE");
+    }
+
+    /// Continues with the variables that App Service sets for a managed identity, without a token.
+    pub(crate) fn use_app_service(&mut self) {
+        self.environment = self.exports(&["--identity"]);
+        for name in ["AZURE_CLIENT_SECRET", "AZURE_CLIENT_ID", "AZURE_TENANT_ID"] {
+            self.unset(name);
+        }
     }
 
     /// Continues with a token that ends after so many seconds.
@@ -320,18 +341,17 @@ impl Hsm {
         let mut command = Command::new("timeout");
         command.args(["--kill-after=5", TIME_LIMIT_SECONDS]);
         command.args(self::program(program));
-        for name in [
-            // cargo's: a program takes its libraries from the root that it runs in.
-            "LD_LIBRARY_PATH",
-            "AZURE_MANAGEDHSM_URL",
-            "AKV_CA_FILE",
-            "AZURE_CLI_ACCESS_TOKEN",
-            "AKV_LOG_FILE",
-            "RUST_LOG",
-        ] {
-            command.env_remove(name);
+        // LD_LIBRARY_PATH is cargo's: a program takes its libraries from the root that it runs in.
+        let ours = ["LD_LIBRARY_PATH", "RUST_LOG", "AZURE_", "AKV_", "IDENTITY_"];
+        for (name, _) in std::env::vars() {
+            let upper = name.to_ascii_uppercase();
+            if ours.iter().any(|ours| name.starts_with(ours)) || upper.ends_with("_PROXY") {
+                command.env_remove(name);
+            }
         }
         command
+            // What is at the metadata service's own address on this machine is nobody's business here.
+            .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9")
             .env("OPENSSL_CONF", self.file("plain.cnf"))
             .env("OPENSSL_MODULES", self.file("modules"))
             .envs(self.environment.iter().map(|(name, value)| (name, value)))

@@ -15,7 +15,7 @@ use crate::io::IoThread;
 use crate::key::{Key, KeyId, KeyItem, NewKey};
 use crate::settings::Settings;
 use crate::transport::{Request, Transport};
-use crate::uri::{KeyName, KeyUri, VaultName};
+use crate::uri::{KeyName, KeyUri, Vault};
 use crate::wire;
 
 /// The version of the service's API that all requests name.
@@ -71,7 +71,7 @@ pub struct Decryption<'a> {
 /// A listing of keys, asked for page by page.
 #[derive(Debug)]
 pub struct KeyPages {
-    vault: VaultName,
+    vault: Vault,
     next: Option<Url>,
 }
 
@@ -87,7 +87,8 @@ impl KeyPages {
         };
         let request = Request {
             operation: "list keys of",
-            key: format!("managedhsm:{}", self.vault),
+            vault: self.vault.clone(),
+            key: self.vault.to_string(),
             method: Method::GET,
             algorithm: None,
             url: url.clone(),
@@ -145,6 +146,7 @@ impl Client {
         };
         let request = Request {
             operation: "load key",
+            vault: uri.vault.clone(),
             key: uri.to_string(),
             method: Method::GET,
             algorithm: None,
@@ -254,12 +256,7 @@ impl Client {
     ///
     /// # Errors
     /// As for every request: [`Error`] says which.
-    pub fn create_key(
-        &self,
-        vault: &VaultName,
-        name: &KeyName,
-        key: &NewKey,
-    ) -> Result<Key, Error> {
+    pub fn create_key(&self, vault: &Vault, name: &KeyName, key: &NewKey) -> Result<Key, Error> {
         let uri = KeyUri {
             vault: vault.clone(),
             key: name.clone(),
@@ -267,6 +264,7 @@ impl Client {
         };
         let request = Request {
             operation: "create key",
+            vault: vault.clone(),
             key: uri.to_string(),
             method: Method::POST,
             algorithm: None,
@@ -281,10 +279,11 @@ impl Client {
     ///
     /// # Errors
     /// As for every request: [`Error`] says which.
-    pub fn delete_key(&self, vault: &VaultName, name: &KeyName) -> Result<(), Error> {
+    pub fn delete_key(&self, vault: &Vault, name: &KeyName) -> Result<(), Error> {
         let request = Request {
             operation: "delete key",
-            key: format!("managedhsm:{vault}:{name}"),
+            vault: vault.clone(),
+            key: format!("{vault}:{name}"),
             method: Method::DELETE,
             algorithm: None,
             url: self.url(vault, &format!("/keys/{name}"))?,
@@ -298,7 +297,7 @@ impl Client {
     ///
     /// # Errors
     /// The vault's name makes no address.
-    pub fn keys(&self, vault: &VaultName) -> Result<KeyPages, Error> {
+    pub fn keys(&self, vault: &Vault) -> Result<KeyPages, Error> {
         Ok(KeyPages {
             vault: vault.clone(),
             next: Some(self.url(vault, "/keys")?),
@@ -309,13 +308,14 @@ impl Client {
     ///
     /// # Errors
     /// As for every request: [`Error`] says which.
-    pub fn random_bytes(&self, vault: &VaultName, len: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
+    pub fn random_bytes(&self, vault: &Vault, len: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
         let mut random = Zeroizing::new(Vec::with_capacity(len));
         while random.len() < len {
             let count = MAX_RANDOM.min(len - random.len());
             let request = Request {
                 operation: "get random bytes from",
-                key: format!("managedhsm:{vault}"),
+                vault: vault.clone(),
+                key: vault.to_string(),
                 method: Method::POST,
                 algorithm: None,
                 url: self.url(vault, "/rng")?,
@@ -341,6 +341,7 @@ impl Client {
         let path = format!("/keys/{}/{}/{action}", key.key, key.version);
         Ok(Request {
             operation,
+            vault: key.vault.clone(),
             key: key.to_string(),
             method: Method::POST,
             algorithm: Some(algorithm),
@@ -356,11 +357,8 @@ impl Client {
         IoThread::stop();
     }
 
-    fn url(&self, vault: &VaultName, path: &str) -> Result<Url, Error> {
-        let mut url = match &self.settings.endpoint {
-            Some(endpoint) => endpoint.clone(),
-            None => vault.default_endpoint()?,
-        };
+    fn url(&self, vault: &Vault, path: &str) -> Result<Url, Error> {
+        let mut url = self.settings.address(vault)?;
         url.set_path(path);
         url.set_query(Some(API_VERSION));
         Ok(url)

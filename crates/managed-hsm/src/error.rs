@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::credential::CredentialKind;
 use crate::settings::Origin;
 use crate::uri::UriError;
 
@@ -19,25 +20,38 @@ pub enum Error {
         /// What is wrong with its value, and what to do.
         problem: String,
     },
-    /// There is no access token.
+    /// No credential is set up.
     #[error(
-        "there is no access token for the HSM: set AZURE_CLI_ACCESS_TOKEN to the output of \
-         'az account get-access-token --resource https://managedhsm.azure.net --query accessToken -o tsv'"
+        "there is no credential that gives an access token for {audience} ({tried}): set AZURE_CLI_ACCESS_TOKEN to the output of \
+         'az account get-access-token --resource https://managedhsm.azure.net --query accessToken -o tsv', or set up another \
+         credential (docs/authentication.md)"
     )]
-    NoToken,
+    NoCredential {
+        /// What the token was to be for.
+        audience: String,
+        /// Why each credential gave none.
+        tried: String,
+    },
+    /// A credential that is set up gave no token.
+    #[error("{} gave no access token: {problem}", credential.name())]
+    Credential {
+        /// Which one.
+        credential: CredentialKind,
+        /// What happened, and what to do.
+        problem: String,
+    },
     /// The access token has expired; no request was made.
-    #[error(
-        "the access token in AZURE_CLI_ACCESS_TOKEN expired at {at}: get another with \
-         'az account get-access-token --resource https://managedhsm.azure.net --query accessToken -o tsv'"
-    )]
+    #[error("the access token of {} expired at {at}: {}", credential.name(), credential.remedy())]
     TokenExpired {
+        /// Whose it was.
+        credential: CredentialKind,
         /// When it expired (RFC 3339, UTC).
         at: String,
     },
     /// The service did not accept the access token.
     #[error(
-        "{operation} {key}: the HSM did not accept the access token (HTTP 401: {message}; request id {request_id}): \
-         set AZURE_CLI_ACCESS_TOKEN to a new one, from 'az account get-access-token --resource https://managedhsm.azure.net --query accessToken -o tsv'"
+        "{operation} {key}: the HSM did not accept the access token of {} (HTTP 401: {message}; request id {request_id}): {}",
+        credential.name(), credential.remedy()
     )]
     Unauthorized {
         /// What was asked for.
@@ -48,6 +62,8 @@ pub enum Error {
         message: String,
         /// The service's `x-ms-request-id`.
         request_id: String,
+        /// Whose token it was.
+        credential: CredentialKind,
     },
     /// The service refused the request.
     #[error(
@@ -108,6 +124,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// TLS can't be set up.
+    #[error("TLS can't be set up: {0}")]
+    Tls(String),
     /// This process can't make requests.
     #[error("the I/O thread is not available: {0}")]
     Io(String),

@@ -3,13 +3,13 @@
 use std::borrow::Borrow;
 use std::fmt;
 
-use crate::uri::{KeyName, KeyUri, KeyVersion, VaultName};
+use crate::uri::{KeyName, KeyUri, KeyVersion, Vault};
 
 /// A key pinned to a version: what every private-key operation names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyId {
-    /// The HSM.
-    pub vault: VaultName,
+    /// Where it is kept.
+    pub vault: Vault,
     /// The key.
     pub key: KeyName,
     /// The version.

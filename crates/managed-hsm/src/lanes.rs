@@ -4,14 +4,10 @@
 //! first; so 8 threads end up with more than 8 connections. Here each connection has a pool of its own, and a request takes
 //! the lane that was used last. The TLS configuration, with the system's trust store and the session cache, is shared.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::ClientConfig;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls_platform_verifier::Verifier;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::Error;
@@ -23,6 +19,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// All lanes of a client in one process.
 pub(crate) struct Lanes {
     tls: ClientConfig,
+    proxy: Option<reqwest::Proxy>,
     connect_timeout: Duration,
     permits: Semaphore,
     /// Lanes that carry no request, the one used last at the end. Only threads of the process that made it lock this.
@@ -37,14 +34,15 @@ pub(crate) struct Lane<'a> {
 }
 
 impl Lanes {
-    /// Reads the trust store; opens nothing.
-    pub(crate) fn new(settings: &Settings) -> Result<Self, Error> {
-        Ok(Self {
-            tls: tls(settings.ca_file.as_deref())?,
+    /// Opens nothing yet.
+    pub(crate) fn new(settings: &Settings, tls: ClientConfig) -> Self {
+        Self {
+            tls,
+            proxy: settings.proxy(),
             connect_timeout: settings.connect_timeout,
             permits: Semaphore::new(settings.max_connections.max(1)),
             free: Mutex::default(),
-        })
+        }
     }
 
     /// A lane, as soon as one is free.
@@ -73,11 +71,14 @@ impl Lanes {
     }
 
     fn open(&self) -> reqwest::Result<reqwest::Client> {
-        reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder().no_proxy();
+        if let Some(proxy) = &self.proxy {
+            builder = builder.proxy(proxy.clone());
+        }
+        builder
             .tls_backend_preconfigured(self.tls.clone())
             .https_only(true)
             .http1_only()
-            .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .tcp_nodelay(true)
@@ -97,88 +98,5 @@ impl Drop for Lane<'_> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(self.http.clone());
-    }
-}
-
-/// TLS 1.2 or 1.3, HTTP/1.1, certificates checked against the system's trust store and `ca_file`.
-fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, Error> {
-    let unusable = |error: rustls::Error| Error::Io(format!("TLS can't be set up: {error}"));
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = match ca_file {
-        None => Verifier::new(Arc::clone(&provider)).map_err(unusable)?,
-        Some(path) => Verifier::new_with_extra_roots(certificates(path)?, Arc::clone(&provider))
-            .map_err(|error| {
-                unusable_ca_file(format!(
-                    "'{}' holds a certificate that can't be used: {error}",
-                    path.display()
-                ))
-            })?,
-    };
-    let mut tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(unusable)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(tls)
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let pem = std::fs::read(path).map_err(|error| {
-        unusable_ca_file(format!("'{}' can't be read: {error}", path.display()))
-    })?;
-    let certificates = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| {
-            unusable_ca_file(format!(
-                "'{}' is not a PEM file of certificates: {error}",
-                path.display()
-            ))
-        })?;
-    if certificates.is_empty() {
-        return Err(unusable_ca_file(format!(
-            "'{}' holds no PEM certificate",
-            path.display()
-        )));
-    }
-    Ok(certificates)
-}
-
-fn unusable_ca_file(problem: String) -> Error {
-    Error::Settings {
-        origin: "AKV_CA_FILE (or ca-file in openssl.cnf)".to_owned(),
-        problem,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ca_file_that_is_no_use_is_an_error_that_names_the_variable() {
-        let folder = std::env::temp_dir().join(format!("managed-hsm-ca-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let broken = "-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n";
-        let no_certificate = "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n";
-        let cases = [
-            ("missing", None, "can't be read"),
-            ("empty", Some(""), "holds no PEM certificate"),
-            ("broken", Some(broken), "is not a PEM file"),
-            ("not-x509", Some(no_certificate), "can't be used"),
-        ];
-        for (name, content, expected) in cases {
-            let path = folder.join(name);
-            if let Some(content) = content {
-                std::fs::write(&path, content).unwrap();
-            }
-            let message = tls(Some(&path)).unwrap_err().to_string();
-            assert!(
-                message.contains("AKV_CA_FILE") && message.contains(expected),
-                "{name}: {message}"
-            );
-        }
-        std::fs::remove_dir_all(folder).unwrap();
     }
 }

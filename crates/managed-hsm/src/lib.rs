@@ -1,4 +1,4 @@
-//! Client for Azure Managed HSM.
+//! Client for Azure Managed HSM and for keys in Azure Key Vault.
 //!
 //! A [`KeyUri`] names a key; [`Client::get_key`] loads its public part and pins its version; [`Client::sign`] has the
 //! HSM sign a digest. All requests of a process go out from one I/O thread, over connections that are kept.
@@ -16,21 +16,29 @@
 
 mod algorithm;
 mod client;
+mod cloud;
+mod credential;
 mod error;
 mod io;
 mod key;
 pub mod key_file;
 mod lanes;
+mod secret;
 mod settings;
+mod tls;
 mod token;
+mod tokens;
 mod transport;
 mod uri;
 mod wire;
 
 pub use algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
 pub use client::{Client, Decryption, Encrypted, Encryption, KeyPages};
+pub use cloud::{Cloud, Service};
+pub use credential::{CredentialKind, CredentialSettings, ManagedIdentityId};
 pub use error::Error;
 pub use key::{Curve, Key, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind, PublicKey};
-pub use settings::{Origin, Setting, Settings};
+pub use secret::Secret;
+pub use settings::{Origin, Setting, Settings, yes_or_no};
 pub use token::AccessToken;
-pub use uri::{KeyName, KeyUri, KeyVersion, StoreUri, UriError, VaultName};
+pub use uri::{KeyName, KeyUri, KeyVersion, StoreUri, UriError, Vault, VaultName};

@@ -5,18 +5,32 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::cloud::{Cloud, Service};
+use crate::credential::CredentialSettings;
 use crate::error::Error;
-use crate::token::AccessToken;
+use crate::uri::Vault;
 
 /// Settings of a [`crate::Client`].
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where all requests go instead of `https://<vault>.managedhsm.azure.net`.
+    /// Where requests to Managed HSMs go instead of `https://<vault>.managedhsm.azure.net`.
     pub endpoint: Option<Url>,
+    /// Where requests to key vaults go instead of `https://<vault>.vault.azure.net`.
+    pub key_vault_endpoint: Option<Url>,
+    /// Where requests to single vaults go.
+    pub endpoints: Vec<(Vault, Url)>,
+    /// The cloud; none: as the endpoint's host says, else the public one.
+    pub cloud: Option<Cloud>,
     /// A PEM file with CA certificates that are trusted besides the system's.
     pub ca_file: Option<PathBuf>,
-    /// The bearer token.
-    pub access_token: Option<AccessToken>,
+    /// Whether only a hybrid post-quantum key exchange will do.
+    pub require_post_quantum: bool,
+    /// The proxy that HTTPS connections go through, with credentials if it wants any.
+    pub https_proxy: Option<Url>,
+    /// Hosts that are reached without the proxy, separated by commas.
+    pub no_proxy: Option<String>,
+    /// Who asks.
+    pub credentials: CredentialSettings,
     /// How long an operation may take from call to return.
     pub operation_timeout: Duration,
     /// How long it may take to open a connection.
@@ -29,8 +43,14 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             endpoint: None,
+            key_vault_endpoint: None,
+            endpoints: Vec::new(),
+            cloud: None,
             ca_file: None,
-            access_token: None,
+            require_post_quantum: false,
+            https_proxy: None,
+            no_proxy: None,
+            credentials: CredentialSettings::default(),
             operation_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             max_connections: 20,
@@ -70,13 +90,34 @@ impl std::fmt::Display for Origin {
 }
 
 /// A value with its origin.
-type Found = Option<(String, Origin)>;
+pub(crate) type Found = Option<(String, Origin)>;
+
+/// How settings are looked up.
+pub(crate) type Find<'a> = &'a dyn Fn(&'static Setting) -> Result<Found, Error>;
 
 static ENDPOINT: Setting = Setting {
     key: Some("endpoint"),
     variable: "AZURE_MANAGEDHSM_URL",
     default: "https://<vault>.managedhsm.azure.net",
-    help: "https://<host>[:<port>] that gets all requests: a private endpoint, another cloud, the emulator",
+    help: "https://<host>[:<port>] that gets all requests for HSMs: a private endpoint, another cloud, the emulator",
+};
+static KEY_VAULT_ENDPOINT: Setting = Setting {
+    key: Some("keyvault-endpoint"),
+    variable: "AZURE_KEYVAULT_URL",
+    default: "https://<vault>.vault.azure.net",
+    help: "https://<host>[:<port>] that gets all requests for key vaults",
+};
+static ENDPOINTS: Setting = Setting {
+    key: Some("endpoints"),
+    variable: "AKV_ENDPOINTS",
+    default: "",
+    help: "endpoints of single vaults: <vault>=https://<host>[:<port>], separated by spaces; keyvault:<vault> names a key vault",
+};
+static CLOUD: Setting = Setting {
+    key: Some("cloud"),
+    variable: "AKV_CLOUD",
+    default: "public",
+    help: "public, usgovernment or china; without it the host of the endpoint tells",
 };
 static CA_FILE: Setting = Setting {
     key: Some("ca-file"),
@@ -84,11 +125,23 @@ static CA_FILE: Setting = Setting {
     default: "",
     help: "PEM file with CA certificates that are trusted besides the system's",
 };
-static ACCESS_TOKEN: Setting = Setting {
-    key: None,
-    variable: "AZURE_CLI_ACCESS_TOKEN",
+static REQUIRE_POST_QUANTUM: Setting = Setting {
+    key: Some("require-post-quantum"),
+    variable: "AKV_REQUIRE_POST_QUANTUM",
+    default: "no",
+    help: "yes refuses servers without TLS 1.3 and the key exchange X25519MLKEM768, which is otherwise only preferred",
+};
+static HTTPS_PROXY: Setting = Setting {
+    key: Some("https-proxy"),
+    variable: "HTTPS_PROXY",
     default: "",
-    help: "bearer token for https://managedhsm.azure.net",
+    help: "http://[<user>:<password>@]<host>[:<port>] of the proxy that connections go through",
+};
+static NO_PROXY: Setting = Setting {
+    key: Some("no-proxy"),
+    variable: "NO_PROXY",
+    default: "",
+    help: "hosts, domains and address ranges that are reached without the proxy, separated by commas; * for all",
 };
 static OPERATION_TIMEOUT: Setting = Setting {
     key: Some("operation-timeout"),
@@ -109,16 +162,26 @@ static MAX_CONNECTIONS: Setting = Setting {
     help: "requests under way, and so connections open, at most; 1 to 1000",
 };
 
+/// The settings that are not about credentials.
+static GENERAL: [&Setting; 11] = [
+    &ENDPOINT,
+    &KEY_VAULT_ENDPOINT,
+    &ENDPOINTS,
+    &CLOUD,
+    &CA_FILE,
+    &REQUIRE_POST_QUANTUM,
+    &HTTPS_PROXY,
+    &NO_PROXY,
+    &OPERATION_TIMEOUT,
+    &CONNECT_TIMEOUT,
+    &MAX_CONNECTIONS,
+];
+
 impl Settings {
     /// All settings that there are.
-    pub const ALL: [&'static Setting; 6] = [
-        &ENDPOINT,
-        &CA_FILE,
-        &ACCESS_TOKEN,
-        &OPERATION_TIMEOUT,
-        &CONNECT_TIMEOUT,
-        &MAX_CONNECTIONS,
-    ];
+    pub fn all() -> impl Iterator<Item = &'static Setting> {
+        GENERAL.into_iter().chain(CredentialSettings::all())
+    }
 
     /// The settings by what the environment says. A variable that is set to nothing counts as not set.
     ///
@@ -132,11 +195,23 @@ impl Settings {
     ///
     /// # Errors
     /// [`Error::Settings`] names the origin of a value that can't be used; and what `find` returns.
-    pub fn read(find: impl Fn(&'static Setting) -> Result<Found, Error>) -> Result<Self, Error> {
+    pub fn read(
+        find: impl Fn(&'static Setting) -> Result<Option<(String, Origin)>, Error>,
+    ) -> Result<Self, Error> {
+        let find: Find<'_> = &find;
         let mut settings = Self {
-            endpoint: find(&ENDPOINT)?.map(endpoint).transpose()?,
-            ca_file: find(&CA_FILE)?.map(|(path, _)| PathBuf::from(path)),
-            access_token: find(&ACCESS_TOKEN)?.map(access_token).transpose()?,
+            endpoint: find(&ENDPOINT)?.map(https).transpose()?,
+            key_vault_endpoint: find(&KEY_VAULT_ENDPOINT)?.map(https).transpose()?,
+            endpoints: find(&ENDPOINTS)?
+                .map(endpoints)
+                .transpose()?
+                .unwrap_or_default(),
+            cloud: find(&CLOUD)?.map(cloud).transpose()?,
+            ca_file: path(find, &CA_FILE)?,
+            require_post_quantum: find(&REQUIRE_POST_QUANTUM)?.map_or(Ok(false), yes_or_no)?,
+            https_proxy: find(&HTTPS_PROXY)?.map(proxy).transpose()?,
+            no_proxy: text(find, &NO_PROXY)?,
+            credentials: CredentialSettings::read(find)?,
             ..Self::default()
         };
         if let Some(found) = find(&OPERATION_TIMEOUT)? {
@@ -150,30 +225,98 @@ impl Settings {
         }
         Ok(settings)
     }
+
+    /// The address of a vault.
+    ///
+    /// # Errors
+    /// The vault's name makes no host name.
+    pub(crate) fn address(&self, vault: &Vault) -> Result<Url, Error> {
+        if let Some(endpoint) = self.endpoint_of(vault) {
+            return Ok(endpoint.clone());
+        }
+        let domain = self.cloud.unwrap_or_default().domain(vault.service);
+        Ok(vault.default_endpoint(domain)?)
+    }
+
+    /// The cloud of a vault: as set, else as its endpoint's host tells, else the public one.
+    pub(crate) fn cloud_of(&self, vault: &Vault) -> Cloud {
+        let host = || self.endpoint_of(vault)?.host_str();
+        self.cloud
+            .or_else(|| Cloud::of_host(host()?))
+            .unwrap_or_default()
+    }
+
+    fn endpoint_of(&self, vault: &Vault) -> Option<&Url> {
+        let general = match vault.service {
+            Service::ManagedHsm => &self.endpoint,
+            Service::KeyVault => &self.key_vault_endpoint,
+        };
+        let own = self.endpoints.iter().find(|(of, _)| of.is_same(vault));
+        own.map(|(_, url)| url).or(general.as_ref())
+    }
+
+    /// The proxy, for hosts that are to be reached through it.
+    pub(crate) fn proxy(&self) -> Option<reqwest::Proxy> {
+        let proxy = reqwest::Proxy::https(self.https_proxy.clone()?).ok()?;
+        let exceptions = self.no_proxy.as_deref().unwrap_or_default();
+        Some(proxy.no_proxy(reqwest::NoProxy::from_string(exceptions)))
+    }
 }
 
 impl Setting {
-    /// The value of the environment variable, unless it is absent or empty.
+    /// The value of the environment variable, unless it is absent or empty. A variable of all programs, such as HTTPS_PROXY,
+    /// may be in lower case.
     ///
     /// # Errors
     /// The value is not UTF-8.
-    pub fn from_env(&'static self) -> Result<Found, Error> {
-        let origin = Origin::Variable(self.variable);
-        match std::env::var_os(self.variable).map(std::ffi::OsString::into_string) {
+    pub fn from_env(&'static self) -> Result<Option<(String, Origin)>, Error> {
+        let lower = || match self.variable.ends_with("_PROXY") {
+            true => std::env::var_os(self.variable.to_ascii_lowercase()),
+            false => None,
+        };
+        let set = lower().or_else(|| std::env::var_os(self.variable));
+        match set.map(std::ffi::OsString::into_string) {
             None => Ok(None),
             Some(Ok(value)) if value.trim().is_empty() => Ok(None),
-            Some(Ok(value)) => Ok(Some((value, origin))),
-            Some(Err(_)) => Err(Error::setting(&origin, "it is not UTF-8")),
+            Some(Ok(value)) => Ok(Some((value, Origin::Variable(self.variable)))),
+            Some(Err(_)) => Err(Error::setting(
+                &Origin::Variable(self.variable),
+                "it is not UTF-8",
+            )),
         }
     }
 }
 
-fn access_token((token, origin): (String, Origin)) -> Result<AccessToken, Error> {
-    AccessToken::new(&token).ok_or_else(|| {
+/// A setting's text without surrounding white space.
+pub(crate) fn text(find: Find<'_>, setting: &'static Setting) -> Result<Option<String>, Error> {
+    Ok(find(setting)?.map(|(text, _)| text.trim().to_owned()))
+}
+
+/// A setting that names a file.
+pub(crate) fn path(find: Find<'_>, setting: &'static Setting) -> Result<Option<PathBuf>, Error> {
+    Ok(find(setting)?.map(|(path, _)| PathBuf::from(path)))
+}
+
+/// The value of a setting that is on or off.
+///
+/// # Errors
+/// It is neither.
+pub fn yes_or_no((text, origin): (String, Origin)) -> Result<bool, Error> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "yes" | "true" | "on" | "1" => Ok(true),
+        "no" | "false" | "off" | "0" => Ok(false),
+        other => Err(Error::setting(
+            &origin,
+            &format!("'{other}' is neither yes nor no"),
+        )),
+    }
+}
+
+fn cloud((text, origin): (String, Origin)) -> Result<Cloud, Error> {
+    Cloud::by_name(text.trim()).ok_or_else(|| {
         Error::setting(
             &origin,
-            "it holds characters that are never in a token; set it to the output of \
-             'az account get-access-token --resource https://managedhsm.azure.net --query accessToken -o tsv'",
+            &format!("'{}' is none of public, usgovernment, china", text.trim()),
         )
     })
 }
@@ -201,7 +344,8 @@ fn connections((text, origin): (String, Origin)) -> Result<usize, Error> {
     }
 }
 
-fn endpoint((text, origin): (String, Origin)) -> Result<Url, Error> {
+/// The address of a service: HTTPS, a host, nothing else.
+pub(crate) fn https((text, origin): (String, Origin)) -> Result<Url, Error> {
     let url = Url::parse(text.trim()).map_err(|error| {
         Error::setting(
             &origin,
@@ -227,6 +371,43 @@ fn endpoint((text, origin): (String, Origin)) -> Result<Url, Error> {
     Ok(url)
 }
 
+fn endpoints((text, origin): (String, Origin)) -> Result<Vec<(Vault, Url)>, Error> {
+    let mut endpoints = Vec::new();
+    for entry in text
+        .split([' ', '\t', '\n', ','])
+        .filter(|entry| !entry.is_empty())
+    {
+        let Some((vault, url)) = entry.split_once('=') else {
+            return Err(Error::setting(
+                &origin,
+                "an entry has no '='; give <vault>=https://<host>[:<port>], separated by spaces",
+            ));
+        };
+        let vault: Vault = vault
+            .parse()
+            .map_err(|error: crate::UriError| Error::setting(&origin, &error.to_string()))?;
+        endpoints.push((vault, https((url.to_owned(), origin.clone()))?));
+    }
+    Ok(endpoints)
+}
+
+fn proxy((text, origin): (String, Origin)) -> Result<Url, Error> {
+    // As curl and others have it, a proxy may be given without its scheme.
+    let text = text.trim();
+    let with_scheme = match text.contains("://") {
+        true => text.to_owned(),
+        false => format!("http://{text}"),
+    };
+    match Url::parse(&with_scheme) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.host_str().is_some() => Ok(url),
+        // Not shown: it may hold a password.
+        _ => Err(Error::setting(
+            &origin,
+            "it is not the address of an HTTP proxy; give http://[<user>:<password>@]<host>[:<port>]",
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,7 +422,7 @@ mod tests {
     #[test]
     fn nothing_set_gives_the_defaults() {
         let settings = from(&[]).unwrap();
-        assert!(settings.endpoint.is_none() && settings.access_token.is_none());
+        assert!(settings.endpoint.is_none() && settings.https_proxy.is_none());
         assert_eq!(
             settings.operation_timeout.as_secs().to_string(),
             OPERATION_TIMEOUT.default
@@ -257,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_out_of_range_are_refused_with_the_name_and_the_value() {
+    fn values_out_of_range_are_refused_with_the_name_and_the_value() {
         for (name, value) in [
             ("AKV_OPERATION_TIMEOUT", "0"),
             ("AKV_OPERATION_TIMEOUT", "NaN"),
@@ -265,8 +446,12 @@ mod tests {
             ("AKV_CONNECT_TIMEOUT", "5s"),
             ("AKV_MAX_CONNECTIONS", "0"),
             ("AKV_MAX_CONNECTIONS", "-1"),
+            ("AKV_CLOUD", "germany"),
+            ("AKV_REQUIRE_POST_QUANTUM", "maybe"),
+            ("AKV_ENDPOINTS", "My_HSM=https://h"),
         ] {
             let message = from(&[(name, value)]).unwrap_err().to_string();
+            let value = value.split('=').next().unwrap();
             assert!(
                 message.contains(name) && message.contains(value),
                 "{message}"
@@ -287,13 +472,68 @@ mod tests {
             "https://localhost/x",
             "ftp://h",
         ] {
-            let message = from(&[("AZURE_MANAGEDHSM_URL", url)])
-                .unwrap_err()
-                .to_string();
-            assert!(message.contains("AZURE_MANAGEDHSM_URL"), "{message}");
-            assert!(!message.contains("pw"), "{message}");
+            for (name, value) in [
+                ("AZURE_MANAGEDHSM_URL", url.to_owned()),
+                ("AZURE_KEYVAULT_URL", url.to_owned()),
+                ("AKV_ENDPOINTS", format!("MyHSM={url}")),
+            ] {
+                let message = from(&[(name, &value)]).unwrap_err().to_string();
+                assert!(message.contains(name), "{message}");
+                assert!(!message.contains("pw"), "{message}");
+            }
         }
         assert!(from(&[("AZURE_MANAGEDHSM_URL", "https://localhost:8443/")]).is_ok());
+    }
+
+    #[test]
+    fn each_vault_has_its_address_and_its_cloud() {
+        let address = |settings: &Settings, vault: &str| {
+            let vault = vault.parse().unwrap();
+            let url = settings.address(&vault).unwrap();
+            (url.to_string(), settings.cloud_of(&vault))
+        };
+        let settings = from(&[(
+            "AKV_ENDPOINTS",
+            "MyHSM=https://hsm.internal keyvault:MyVault=https://v.vault.azure.cn",
+        )])
+        .unwrap();
+        for (vault, url, cloud) in [
+            ("myHSM", "https://hsm.internal/", Cloud::Public),
+            (
+                "Other",
+                "https://other.managedhsm.azure.net/",
+                Cloud::Public,
+            ),
+            (
+                "keyvault:MyHSM",
+                "https://myhsm.vault.azure.net/",
+                Cloud::Public,
+            ),
+            (
+                "keyvault:MyVault",
+                "https://v.vault.azure.cn/",
+                Cloud::China,
+            ),
+        ] {
+            assert_eq!(address(&settings, vault), (url.to_owned(), cloud));
+        }
+        let settings = from(&[("AKV_CLOUD", "AzureUSGovernment")]).unwrap();
+        let expected = "https://myhsm.managedhsm.usgovcloudapi.net/".to_owned();
+        assert_eq!(address(&settings, "MyHSM"), (expected, Cloud::UsGovernment));
+        let settings = from(&[("AZURE_MANAGEDHSM_URL", "https://x.managedhsm.azure.cn")]).unwrap();
+        assert_eq!(address(&settings, "MyHSM").1, Cloud::China);
+        assert_eq!(address(&settings, "keyvault:MyHSM").1, Cloud::Public);
+    }
+
+    #[test]
+    fn a_proxy_is_taken_with_and_without_a_scheme_and_its_password_is_not_shown() {
+        for text in ["proxy:3128", "http://proxy:3128", "http://user:pw@proxy"] {
+            let settings = from(&[("HTTPS_PROXY", text)]).unwrap();
+            assert!(settings.proxy().is_some(), "{text}");
+        }
+        let message = from(&[("HTTPS_PROXY", "socks://user:pw@proxy")]).unwrap_err();
+        let message = message.to_string();
+        assert!(message.contains("HTTPS_PROXY") && !message.contains("pw"));
     }
 
     #[test]

@@ -32,6 +32,17 @@ impl AccessToken {
         self.expires_at
     }
 
+    /// The token with the time of its end as its giver tells it.
+    pub(crate) fn expiring_at(mut self, at: SystemTime) -> Self {
+        self.expires_at = Some(at);
+        self
+    }
+
+    /// Whether both are the same text.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+
     /// Takes the token out of a text from outside, in case it is repeated there.
     pub(crate) fn redact(&self, text: &str) -> String {
         text.replace(self.text.as_str(), "…")

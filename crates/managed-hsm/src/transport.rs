@@ -1,17 +1,24 @@
 //! HTTP: one request at a time, its answer read and judged.
 
 use std::error::Error as StdError;
-use std::time::{Instant, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode};
 use url::Url;
 use zeroize::Zeroizing;
 
+use crate::cloud::{Cloud, Service};
+use crate::credential::Chain;
 use crate::error::Error;
 use crate::lanes::Lanes;
 use crate::settings::Settings;
-use crate::token::AccessToken;
+use crate::tls;
+use crate::tokens::{Held, Tokens};
+use crate::uri::Vault;
 use crate::wire;
 
 /// The largest answer that is read, in bytes.
@@ -20,6 +27,8 @@ const MAX_ANSWER: usize = 1 << 20;
 /// A request, with what its errors and its log line say about it.
 pub(crate) struct Request {
     pub(crate) operation: &'static str,
+    /// Who gets the request, and a token for it.
+    pub(crate) vault: Vault,
     pub(crate) key: String,
     pub(crate) algorithm: Option<&'static str>,
     pub(crate) method: Method,
@@ -55,60 +64,111 @@ impl Request {
     }
 }
 
-/// Connections to the service, and the token for it.
+/// Connections to the service, and the tokens for it.
 pub(crate) struct Transport {
     lanes: Lanes,
     settings: Settings,
+    chain: Arc<Chain>,
+    /// Those of each service and cloud that was asked: one or two.
+    tokens: Mutex<Vec<(Service, Cloud, Arc<Tokens>)>>,
+}
+
+/// An answer, all of it read.
+struct Answer {
+    status: StatusCode,
+    body: Zeroizing<Vec<u8>>,
+    request_id: String,
+    claims: Option<String>,
 }
 
 impl Transport {
+    /// Reads the trust store; opens nothing.
     pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
+        let tls = tls::client_config(&settings)?;
         Ok(Self {
-            lanes: Lanes::new(&settings)?,
+            chain: Arc::new(Chain::new(&settings, &tls)?),
+            lanes: Lanes::new(&settings, tls),
+            tokens: Mutex::default(),
             settings,
         })
     }
 
     /// Sends a request, and returns the body of a 200 answer. Sent again, once, if the connection is lost before an answer
-    /// and the request is safe to repeat.
+    /// and the request is safe to repeat; and once more with another token if the service refuses the first, which then did
+    /// nothing.
     pub(crate) async fn send(&self, request: &Request) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let token = self.token()?;
-        let authorization = authorization(token)?;
+        let tokens = self.tokens(&request.vault);
+        let mut held = tokens.current().await?;
+        let mut answer = self.exchange(request, &held).await?;
+        if answer.status == StatusCode::UNAUTHORIZED {
+            let claims = answer.claims.as_deref();
+            if let Some(other) = tokens.replace(&held, claims).await? {
+                answer = self.exchange(request, &other).await?;
+                held = other;
+            }
+        }
+        match answer.status {
+            StatusCode::OK => Ok(answer.body),
+            _ => Err(refused(request, &answer, &held)),
+        }
+    }
+
+    /// The tokens for a vault.
+    fn tokens(&self, vault: &Vault) -> Arc<Tokens> {
+        let (service, cloud) = (vault.service, self.settings.cloud_of(vault));
+        let mut all = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, _, tokens)) = all.iter().find(|(s, c, _)| (*s, *c) == (service, cloud)) {
+            return Arc::clone(tokens);
+        }
+        let (chain, deadline) = (Arc::clone(&self.chain), self.settings.operation_timeout);
+        let tokens = Tokens::new(chain, cloud.audience(service), cloud, deadline);
+        all.push((service, cloud, Arc::clone(&tokens)));
+        tokens
+    }
+
+    /// Sends a request with a token, over a lane, and reads the answer.
+    async fn exchange(&self, request: &Request, held: &Held) -> Result<Answer, Error> {
         let lane = self.lanes.take().await?;
         let started = Instant::now();
-        let mut outcome = attempt(&lane.http, request, &authorization).await;
+        let mut outcome = attempt(&lane.http, request, &held.header).await;
         let lost = |error: &reqwest::Error| !error.is_timeout() && connection_was_lost(error);
         let mut retries = 0;
         if request.repeatable && outcome.as_ref().is_err_and(lost) {
             retries = 1;
-            outcome = attempt(&lane.http, request, &authorization).await;
+            outcome = attempt(&lane.http, request, &held.header).await;
         }
         let response = outcome.map_err(|error| {
             request.log("none", started, "none", retries);
             unreachable(request, &error)
         })?;
         let status = response.status();
-        let request_id = token.redact(&header(&response, "x-ms-request-id"));
+        let request_id = held.token.redact(&header(&response, "x-ms-request-id"));
+        let claims = claims(response.headers());
         let body = read(response, request).await;
         request.log(status.as_str(), started, &request_id, retries);
-        let body = body?;
-        if status == StatusCode::OK {
-            Ok(body)
-        } else {
-            Err(refused(request, status, &body, request_id, token))
-        }
+        Ok(Answer {
+            status,
+            body: body?,
+            request_id,
+            claims,
+        })
     }
+}
 
-    /// The token, if it is still good.
-    fn token(&self) -> Result<&AccessToken, Error> {
-        let token = self.settings.access_token.as_ref().ok_or(Error::NoToken)?;
-        match token.expires_at().filter(|at| *at <= SystemTime::now()) {
-            Some(at) => Err(Error::TokenExpired {
-                at: humantime::format_rfc3339_seconds(at).to_string(),
-            }),
-            None => Ok(token),
-        }
+/// The claims that a challenge wants to be in the token, as JSON (error="insufficient_claims"). Nothing else of a challenge is
+/// looked at: who gives tokens, and for whom, is not for the one who asks to say.
+fn claims(headers: &HeaderMap) -> Option<String> {
+    let challenge = headers.get(WWW_AUTHENTICATE)?.to_str().ok()?;
+    if !challenge.contains("insufficient_claims") {
+        return None;
     }
+    let encoded = challenge.split_once("claims=\"")?.1.split_once('"')?.0;
+    let encoded = encoded.trim_end_matches('=');
+    let decoded = STANDARD_NO_PAD.decode(encoded);
+    let decoded = decoded.or_else(|_| URL_SAFE_NO_PAD.decode(encoded)).ok()?;
+    let text = String::from_utf8(decoded).ok()?;
+    serde_json::from_str::<serde::de::IgnoredAny>(&text).ok()?;
+    Some(text)
 }
 
 async fn attempt(
@@ -125,12 +185,6 @@ async fn attempt(
             .body(body.to_vec());
     }
     builder.send().await
-}
-
-fn authorization(token: &AccessToken) -> Result<HeaderValue, Error> {
-    let mut value = HeaderValue::from_str(&token.bearer()).map_err(|_| Error::NoToken)?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// Reads an answer's body, up to a limit.
@@ -158,16 +212,12 @@ async fn read(
 }
 
 /// What the service's refusal means.
-fn refused(
-    request: &Request,
-    status: StatusCode,
-    body: &[u8],
-    request_id: String,
-    token: &AccessToken,
-) -> Error {
+fn refused(request: &Request, answer: &Answer, held: &Held) -> Error {
     let (operation, key) = (request.operation, request.key.clone());
-    let shown = |text: String| one_line(&token.redact(&text));
-    let found = wire::service_error(body).map(|(code, message)| (shown(code), shown(message)));
+    let (status, request_id) = (answer.status, answer.request_id.clone());
+    let shown = |text: String| one_line(&held.token.redact(&text));
+    let found = wire::service_error(&answer.body);
+    let found = found.map(|(code, message)| (shown(code), shown(message)));
     if status == StatusCode::UNAUTHORIZED {
         let message = found.map_or_else(|| "no reason given".to_owned(), |(_, message)| message);
         return Error::Unauthorized {
@@ -175,6 +225,7 @@ fn refused(
             key,
             message,
             request_id,
+            credential: held.kind,
         };
     }
     match found {
@@ -193,7 +244,7 @@ fn refused(
 }
 
 /// A text of the service's, fit for an error message: one line, of bounded length.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let visible = |character: char| {
         if character.is_control() {
             ' '
@@ -289,7 +340,7 @@ fn sources<'a>(error: &'a (dyn StdError + 'static)) -> Vec<&'a (dyn StdError + '
 }
 
 /// An error with all its causes. A cause that only repeats the last is left out.
-fn chain(error: &(dyn StdError + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     for source in sources(error)
         .into_iter()
@@ -314,12 +365,15 @@ fn header(response: &reqwest::Response, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credential::CredentialKind;
+    use crate::token::AccessToken;
 
     const SECRET: &str = "eyJhbGciOiJub25lIn0.e30.c2ln";
 
     fn request() -> Request {
         Request {
             operation: "sign with",
+            vault: "MyHSM".parse().unwrap(),
             key: "managedhsm:MyHSM:k".to_owned(),
             algorithm: Some("RS256"),
             repeatable: true,
@@ -332,6 +386,7 @@ mod tests {
     #[test]
     fn a_refusal_keeps_what_the_service_says_and_never_the_token() {
         let token = AccessToken::new(SECRET).unwrap();
+        let held = Held::new(CredentialKind::AccessToken, token).unwrap();
         let json = |code: &str, message: &str| {
             format!(r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#).into_bytes()
         };
@@ -365,7 +420,13 @@ mod tests {
         ];
         for (status, body, expected) in cases {
             let status = StatusCode::from_u16(status).unwrap();
-            let error = refused(&request(), status, &body, "request-1".to_owned(), &token);
+            let answer = Answer {
+                status,
+                body: Zeroizing::new(body),
+                request_id: "request-1".to_owned(),
+                claims: None,
+            };
+            let error = refused(&request(), &answer, &held);
             let message = error.to_string();
             assert!(message.contains(expected), "{message}");
             assert!(
@@ -380,22 +441,26 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_token_is_reported_before_any_request() {
-        use base64::Engine;
-        let claims =
-            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(r#"{"exp":1700000000}"#);
-        let token = |text: &str| Settings {
-            access_token: AccessToken::new(text),
-            ..Settings::default()
+    fn claims_are_taken_from_a_challenge_and_nothing_else() {
+        let challenge = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(WWW_AUTHENTICATE, text.parse().unwrap());
+            claims(&headers)
         };
-        let expired = Transport::new(token(&format!("e30.{claims}.c2ln"))).unwrap();
-        let message = expired.token().unwrap_err().to_string();
-        assert!(
-            message.contains("2023-11-14T22:13:20Z") && message.contains("az account"),
-            "{message}"
+        let wanted = r#"{"access_token":{"nbf":{"essential":true}}}"#;
+        let encoded = base64::engine::general_purpose::STANDARD.encode(wanted);
+        let text = format!(
+            r#"Bearer realm="", authorization_uri="https://evil.example/", error="insufficient_claims", claims="{encoded}""#
         );
-        assert!(!message.contains(&claims), "{message}");
-        let none = Transport::new(Settings::default()).unwrap();
-        assert!(matches!(none.token(), Err(Error::NoToken)));
+        assert_eq!(challenge(&text).as_deref(), Some(wanted));
+        for text in [
+            r#"Bearer authorization="https://login.microsoftonline.com/t", resource="https://managedhsm.azure.net""#,
+            r#"Bearer error="insufficient_claims""#,
+            r#"Bearer error="insufficient_claims", claims="*""#,
+            r#"Bearer error="insufficient_claims", claims="AAAA""#,
+            r#"Bearer error="insufficient_claims", claims="e30"#,
+        ] {
+            assert_eq!(challenge(text), None, "{text}");
+        }
     }
 }

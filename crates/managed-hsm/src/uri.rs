@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
 
+use crate::cloud::Service;
+
 /// Why a key URI was refused: the URI, the part at fault, and the form that is expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid key URI '{uri}': {problem}")]
@@ -13,8 +15,8 @@ pub struct UriError {
     problem: String,
 }
 
-const FORMS: &str = "expected managedhsm:<vault>:<key>, managedhsm:<vault>:<key>?version=<version> \
-                     or akv:vault=<vault>,name=<key>,version=<version>";
+const FORMS: &str = "expected managedhsm:<vault>:<key>, managedhsm:<vault>:<key>?version=<version>, \
+                     akv:vault=<vault>,name=<key>,version=<version> or keyvault:<vault>:<key>";
 
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $check:expr) => {
@@ -51,7 +53,7 @@ macro_rules! name {
 }
 
 name!(
-    /// Name of a Managed HSM: a letter, then letters, digits and hyphens, 3 to 24 characters in all.
+    /// Name of a Managed HSM or of a key vault: a letter, then letters, digits and hyphens, 3 to 24 characters in all.
     VaultName,
     |name| {
         let valid = name.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -67,15 +69,61 @@ name!(
     }
 );
 
-impl VaultName {
-    /// The HSM's address in Azure's public cloud.
-    pub(crate) fn default_endpoint(&self) -> Result<url::Url, UriError> {
+/// A Managed HSM or a key vault: `managedhsm:<name>` or `keyvault:<name>`; a bare name is an HSM's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Vault {
+    /// Which of the two.
+    pub service: Service,
+    /// Its name.
+    pub name: VaultName,
+}
+
+impl Vault {
+    /// Its address in a cloud's domain.
+    pub(crate) fn default_endpoint(&self, domain: &str) -> Result<url::Url, UriError> {
         // A name such as 'xn--a' keeps to the service's rules and is no host name all the same.
-        url::Url::parse(&format!("https://{self}.managedhsm.azure.net")).map_err(|error| UriError {
-            uri: self.0.clone(),
+        url::Url::parse(&format!("https://{}.{domain}", self.name)).map_err(|error| UriError {
+            uri: self.to_string(),
             problem: format!("the vault name makes no host name ({error})"),
         })
     }
+
+    /// Whether both are the same one: names differ in more than case.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.service == other.service && self.name.0.eq_ignore_ascii_case(&other.name.0)
+    }
+}
+
+impl fmt::Display for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.service, self.name)
+    }
+}
+
+impl FromStr for Vault {
+    type Err = UriError;
+
+    fn from_str(text: &str) -> Result<Self, UriError> {
+        let (service, name) = match text.split_once(':') {
+            Some((scheme, name)) => (service(scheme), name),
+            None => (Some(Service::ManagedHsm), text),
+        };
+        let unknown = || "expected <name>, managedhsm:<name> or keyvault:<name>".to_owned();
+        let vault = service.ok_or_else(unknown).and_then(|service| {
+            let name = VaultName::checked(name)?;
+            Ok(Self { service, name })
+        });
+        vault.map_err(|problem| UriError {
+            uri: printable(text),
+            problem,
+        })
+    }
+}
+
+/// The service that a scheme names.
+fn service(scheme: &str) -> Option<Service> {
+    let mut all = Service::ALL.into_iter();
+    all.find(|service| scheme.eq_ignore_ascii_case(service.scheme()))
 }
 
 name!(
@@ -123,11 +171,11 @@ fn printable(text: &str) -> String {
     shown
 }
 
-/// The name of a key in a Managed HSM, with or without a version.
+/// The name of a key, with or without a version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyUri {
-    /// The HSM.
-    pub vault: VaultName,
+    /// Where it is kept.
+    pub vault: Vault,
     /// The key.
     pub key: KeyName,
     /// The version; none means the newest.
@@ -136,7 +184,7 @@ pub struct KeyUri {
 
 impl fmt::Display for KeyUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "managedhsm:{}:{}", self.vault, self.key)?;
+        write!(f, "{}:{}", self.vault, self.key)?;
         match &self.version {
             Some(version) => write!(f, "?version={version}"),
             None => Ok(()),
@@ -147,7 +195,8 @@ impl fmt::Display for KeyUri {
 impl FromStr for KeyUri {
     type Err = UriError;
 
-    /// Parses `managedhsm:<vault>:<key>[?version=<version>]` and `akv:vault=<vault>,name=<key>[,version=<version>]`.
+    /// Parses `managedhsm:<vault>:<key>[?version=<version>]`, `keyvault:<vault>:<key>[?version=<version>]` and
+    /// `akv:vault=<vault>,name=<key>[,version=<version>]`, which names a key of an HSM.
     /// Schemes and attribute names may be in any case, values percent-encoded.
     fn from_str(uri: &str) -> Result<Self, UriError> {
         parse(uri).map_err(|problem| UriError {
@@ -157,13 +206,13 @@ impl FromStr for KeyUri {
     }
 }
 
-/// What a store can be opened for: a key, or all keys of an HSM.
+/// What a store can be opened for: a key, or all keys of a vault.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum StoreUri {
     /// A key.
     Key(KeyUri),
-    /// An HSM: `managedhsm:<vault>` or `akv:vault=<vault>`.
-    Vault(VaultName),
+    /// A vault: `managedhsm:<vault>`, `keyvault:<vault>` or `akv:vault=<vault>`.
+    Vault(Vault),
 }
 
 impl FromStr for StoreUri {
@@ -171,26 +220,27 @@ impl FromStr for StoreUri {
 
     fn from_str(uri: &str) -> Result<Self, UriError> {
         let vault = uri.split_once(':').and_then(|(scheme, rest)| {
-            let path = scheme.eq_ignore_ascii_case("managedhsm");
             let attribute = scheme.eq_ignore_ascii_case("akv");
-            match rest.split_once('=') {
-                None if path && !rest.contains([':', '?', '/', '#']) => Some(rest),
-                Some((name, vault))
+            match (service(scheme), rest.split_once('=')) {
+                (Some(service), None) if !rest.contains([':', '?', '/', '#']) => {
+                    Some((service, rest))
+                }
+                (None, Some((name, vault)))
                     if attribute
                         && name.eq_ignore_ascii_case("vault")
                         && !vault.contains([',', '=']) =>
                 {
-                    Some(vault)
+                    Some((Service::ManagedHsm, vault))
                 }
                 _ => None,
             }
         });
-        let Some(vault) = vault else {
+        let Some((service, name)) = vault else {
             return uri.parse().map(Self::Key);
         };
-        decode("vault name", vault)
-            .and_then(|vault| VaultName::checked(&vault))
-            .map(Self::Vault)
+        decode("vault name", name)
+            .and_then(|name| VaultName::checked(&name))
+            .map(|name| Self::Vault(Vault { service, name }))
             .map_err(|problem| UriError {
                 uri: printable(uri),
                 problem,
@@ -208,8 +258,8 @@ fn parse(uri: &str) -> Result<KeyUri, String> {
     if rest.contains('#') {
         return Err(format!("a fragment ('#') does not belong in it; {FORMS}"));
     }
-    if scheme.eq_ignore_ascii_case("managedhsm") {
-        parse_path(rest)
+    if let Some(service) = service(scheme) {
+        parse_path(service, rest)
     } else if scheme.eq_ignore_ascii_case("akv") {
         parse_attributes(rest)
     } else {
@@ -221,7 +271,7 @@ fn parse(uri: &str) -> Result<KeyUri, String> {
 }
 
 /// `<vault>:<key>[?version=<version>]`
-fn parse_path(rest: &str) -> Result<KeyUri, String> {
+fn parse_path(service: Service, rest: &str) -> Result<KeyUri, String> {
     let (path, query) = match rest.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (rest, None),
@@ -233,6 +283,7 @@ fn parse_path(rest: &str) -> Result<KeyUri, String> {
     };
     let version = query.map(parse_query).transpose()?;
     build(
+        service,
         Some(decode("vault name", vault)?),
         Some(decode("key name", key)?),
         version,
@@ -282,10 +333,11 @@ fn parse_attributes(rest: &str) -> Result<KeyUri, String> {
             return Err(format!("the attribute '{name}' is given twice"));
         }
     }
-    build(vault, key, version)
+    build(Service::ManagedHsm, vault, key, version)
 }
 
 fn build(
+    service: Service,
     vault: Option<String>,
     key: Option<String>,
     version: Option<String>,
@@ -293,7 +345,10 @@ fn build(
     let vault = vault.ok_or_else(|| format!("the vault name is missing; {FORMS}"))?;
     let key = key.ok_or_else(|| format!("the key name is missing; {FORMS}"))?;
     Ok(KeyUri {
-        vault: VaultName::checked(&vault)?,
+        vault: Vault {
+            service,
+            name: VaultName::checked(&vault)?,
+        },
         key: KeyName::checked(&key)?,
         version: version.as_deref().map(KeyVersion::checked).transpose()?,
     })
@@ -339,6 +394,10 @@ mod tests {
             (
                 format!("managedhsm:MyHSM:mykey?version={VERSION}"),
                 format!("managedhsm:MyHSM:mykey?version={VERSION}"),
+            ),
+            (
+                "KeyVault:MyVault:mykey".to_owned(),
+                "keyvault:MyVault:mykey".to_owned(),
             ),
             (
                 "akv:vault=MyHSM,name=mykey".to_owned(),
@@ -407,7 +466,10 @@ mod tests {
 
     #[test]
     fn a_vault_name_that_makes_no_host_is_an_error_and_not_a_panic() {
-        let host = |vault: &str| vault.parse::<VaultName>().unwrap().default_endpoint();
+        let host = |vault: &str| {
+            let vault = vault.parse::<Vault>().unwrap();
+            vault.default_endpoint("managedhsm.azure.net")
+        };
         assert_eq!(
             host("MyHSM").unwrap().host_str(),
             Some("myhsm.managedhsm.azure.net")
@@ -417,7 +479,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_the_parser_panic(uri in "(managedhsm|akv)?:?\\PC{0,60}") {
+        fn no_text_makes_the_parser_panic(uri in "(managedhsm|keyvault|akv)?:?\\PC{0,60}") {
             let _ = uri.parse::<KeyUri>();
         }
 
@@ -427,8 +489,11 @@ mod tests {
             key in "[A-Za-z0-9-]{1,127}",
             version in proptest::option::of("[0-9a-f]{32}"),
         ) {
-            let uri = build(Some(vault), Some(key), version).unwrap();
-            prop_assert_eq!(uri.to_string().parse::<KeyUri>().unwrap(), uri);
+            for service in Service::ALL {
+                let (vault, key) = (vault.clone(), key.clone());
+                let uri = build(service, Some(vault), Some(key), version.clone()).unwrap();
+                prop_assert_eq!(uri.to_string().parse::<KeyUri>().unwrap(), uri);
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::key::{Curve, Key, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind, PublicKey};
-use crate::uri::{KeyName, KeyUri, KeyVersion, VaultName};
+use crate::uri::{KeyName, KeyUri, KeyVersion, Vault};
 
 /// base64url; never padded when written, either way when read.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -218,7 +218,7 @@ pub(crate) fn create_request(key: &NewKey) -> Zeroizing<Vec<u8>> {
 /// A page of a listing: its keys, and where the next page is.
 pub(crate) fn key_page(
     body: &[u8],
-    vault: &VaultName,
+    vault: &Vault,
 ) -> Result<(Vec<KeyItem>, Option<String>), String> {
     let page: KeyPage = parse(body)?;
     let item = |item: ListedKey| {

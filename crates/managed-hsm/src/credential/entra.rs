@@ -1,0 +1,189 @@
+//! Entra ID: applications with a secret, a certificate, or a token of another issuer.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
+use azure_core::credentials::TokenCredential;
+use azure_core::http::{ClientMethodOptions, ClientOptions, Transport};
+use azure_identity::{
+    ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions,
+    ClientSecretCredential, ClientSecretCredentialOptions,
+};
+use url::Url;
+
+use super::http::{EntraTransport, IdentityHttp};
+use super::{CredentialSettings, Failure, TokenRequest, certificate};
+use crate::token::AccessToken;
+
+pub(super) async fn by_secret(
+    settings: &CredentialSettings,
+    http: &IdentityHttp,
+    request: &TokenRequest<'_>,
+) -> Result<AccessToken, Failure> {
+    let secret = required(settings.client_secret.as_ref(), "AZURE_CLIENT_SECRET")?;
+    let application = Application::of(settings, request)?;
+    let credential = ClientSecretCredential::new(
+        &application.tenant,
+        application.client.clone(),
+        secret.expose().to_owned().into(),
+        Some(ClientSecretCredentialOptions {
+            client_options: application.client_options(http, request),
+        }),
+    );
+    token(credential.map_err(refused)?.as_ref(), request).await
+}
+
+pub(super) async fn by_certificate(
+    settings: &CredentialSettings,
+    http: &IdentityHttp,
+    request: &TokenRequest<'_>,
+) -> Result<AccessToken, Failure> {
+    let path = settings.client_certificate.as_ref();
+    let path = required(path, "AZURE_CLIENT_CERTIFICATE_PATH")?;
+    let application = Application::of(settings, request)?;
+    let password = settings.client_certificate_password.as_ref();
+    let certificate = certificate::read(path, password).map_err(Failure::Refused)?;
+    let endpoint = format!(
+        "{}{}/oauth2/v2.0/token",
+        application.authority, application.tenant
+    );
+    let assertion = certificate
+        .assertion(
+            &application.client,
+            &endpoint,
+            settings.send_certificate_chain,
+        )
+        .map_err(Failure::Refused)?;
+    application
+        .by_assertion(Assertion::Text(assertion), http, request)
+        .await
+}
+
+pub(super) async fn by_federated_token(
+    settings: &CredentialSettings,
+    http: &IdentityHttp,
+    request: &TokenRequest<'_>,
+) -> Result<AccessToken, Failure> {
+    let path = settings.federated_token_file.as_ref();
+    let path = required(path, "AZURE_FEDERATED_TOKEN_FILE")?;
+    let application = Application::of(settings, request)?;
+    application
+        .by_assertion(Assertion::File(path.clone()), http, request)
+        .await
+}
+
+fn required<'a, T>(value: Option<&'a T>, variable: &str) -> Result<&'a T, Failure> {
+    value.ok_or_else(|| Failure::Unavailable(format!("{variable} is not set")))
+}
+
+/// An application, and where it logs in.
+struct Application {
+    tenant: String,
+    client: String,
+    /// With a slash at its end.
+    authority: Url,
+}
+
+impl Application {
+    fn of(settings: &CredentialSettings, request: &TokenRequest<'_>) -> Result<Self, Failure> {
+        let authority = settings.authority.clone();
+        Ok(Self {
+            tenant: required(settings.tenant_id.as_ref(), "AZURE_TENANT_ID")?.clone(),
+            client: required(settings.client_id.as_ref(), "AZURE_CLIENT_ID")?.clone(),
+            authority: authority.unwrap_or_else(|| request.cloud.authority()),
+        })
+    }
+
+    fn client_options(&self, http: &IdentityHttp, request: &TokenRequest<'_>) -> ClientOptions {
+        let mut cloud = CustomConfiguration::default();
+        cloud.authority_host = self.authority.to_string();
+        ClientOptions {
+            transport: Some(Transport::new(EntraTransport::shared(
+                &http.entra,
+                request.claims,
+            ))),
+            cloud: Some(Arc::new(CloudConfiguration::from(cloud))),
+            ..ClientOptions::default()
+        }
+    }
+
+    async fn by_assertion(
+        &self,
+        assertion: Assertion,
+        http: &IdentityHttp,
+        request: &TokenRequest<'_>,
+    ) -> Result<AccessToken, Failure> {
+        let credential = ClientAssertionCredential::new(
+            self.tenant.clone(),
+            self.client.clone(),
+            assertion,
+            Some(ClientAssertionCredentialOptions {
+                client_options: self.client_options(http, request),
+            }),
+        );
+        token(credential.map_err(refused)?.as_ref(), request).await
+    }
+}
+
+/// What proves who the application is.
+enum Assertion {
+    Text(zeroize::Zeroizing<String>),
+    /// Read each time: its writer renews it.
+    File(PathBuf),
+}
+
+impl std::fmt::Debug for Assertion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Assertion(…)")
+    }
+}
+
+#[async_trait::async_trait]
+impl ClientAssertion for Assertion {
+    async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
+        match self {
+            Self::Text(text) => Ok(text.to_string()),
+            Self::File(path) => {
+                let text = std::fs::read_to_string(path);
+                let text = text.map(zeroize::Zeroizing::new).map_err(|error| {
+                    azure_core::Error::with_message(
+                        azure_core::error::ErrorKind::Credential,
+                        format!(
+                            "the federated token file '{}' can't be read: {error}",
+                            path.display()
+                        ),
+                    )
+                })?;
+                Ok(text.trim().to_owned())
+            }
+        }
+    }
+}
+
+/// Has a credential of azure_identity fetch a token.
+pub(super) async fn token(
+    credential: &dyn TokenCredential,
+    request: &TokenRequest<'_>,
+) -> Result<AccessToken, Failure> {
+    let token = credential.get_token(&[&request.scope()], None).await;
+    let token = token.map_err(refused)?;
+    let expires_at = std::time::SystemTime::from(token.expires_on);
+    AccessToken::new(token.token.secret())
+        .map(|access| access.expiring_at(expires_at))
+        .ok_or_else(|| Failure::Refused("the answer has no token that can be used".to_owned()))
+}
+
+fn refused(error: azure_core::Error) -> Failure {
+    Failure::Refused(said(&error))
+}
+
+/// What an error of azure_identity says, without its name before it and a link after it.
+pub(super) fn said(error: &azure_core::Error) -> String {
+    let text = error.to_string();
+    let text = text.split("To troubleshoot").next().unwrap_or_default();
+    let text = text
+        .split_once(" authentication failed.")
+        .map_or(text, |(_, text)| text);
+    crate::transport::one_line(text.trim())
+}

@@ -1,0 +1,265 @@
+//! Managed identity: of App Service (and Functions, Container Apps), or of a virtual machine by its instance metadata
+//! service.
+//!
+//! azure_identity has these, too, but reads the environment at each request, when a server's worker may have lost it; it knows
+//! no other address of the metadata service, and waits long where there is none.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::http::{IdentityHttp, host, read};
+use super::{CredentialSettings, Failure, ManagedIdentityId, TokenRequest};
+use crate::token::AccessToken;
+use crate::transport::{chain, one_line};
+
+const IMDS: &str = "http://169.254.169.254";
+const IMDS_PATH: &str = "/metadata/identity/oauth2/token";
+const IMDS_VERSION: &str = "2018-02-01";
+const APP_SERVICE_VERSION: &str = "2019-08-01";
+
+/// How long an answer of the metadata service may take when it isn't known whether there is one.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often it is asked in all when it answers that it can't say yet, and how long to wait first.
+const ATTEMPTS: u32 = 5;
+const FIRST_DELAY: Duration = Duration::from_millis(400);
+
+/// Asks for a token. `alone`: no other credential is to be tried, so there is no need to find out whether this one is there.
+pub(super) async fn token(
+    settings: &CredentialSettings,
+    http: &IdentityHttp,
+    request: &TokenRequest<'_>,
+    alone: bool,
+) -> Result<AccessToken, Failure> {
+    let id = settings.managed_identity.clone().or_else(|| {
+        let client_id = settings.client_id.clone();
+        client_id.map(ManagedIdentityId::Client)
+    });
+    if let Some(endpoint) = &settings.identity_endpoint {
+        let Some(header) = &settings.identity_header else {
+            return Err(Failure::Unavailable(
+                "IDENTITY_ENDPOINT is set without IDENTITY_HEADER; Azure Arc is not supported"
+                    .to_owned(),
+            ));
+        };
+        let url = app_service(endpoint, request, id.as_ref())?;
+        let asked = http
+            .local
+            .get(url.clone())
+            .header("X-IDENTITY-HEADER", header.expose());
+        return ask(asked, &url).await;
+    }
+    let url = imds(settings.imds_host.as_ref(), request, id.as_ref())?;
+    if !alone {
+        probe(http, &url).await?;
+    }
+    ask(http.local.get(url.clone()).header("Metadata", "true"), &url).await
+}
+
+fn app_service(
+    endpoint: &str,
+    request: &TokenRequest<'_>,
+    id: Option<&ManagedIdentityId>,
+) -> Result<Url, Failure> {
+    let url = Url::parse(endpoint).ok();
+    let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
+    let mut url =
+        url.ok_or_else(|| Failure::Unavailable("IDENTITY_ENDPOINT is not a URL".to_owned()))?;
+    let mut query = url.query_pairs_mut();
+    query.append_pair("api-version", APP_SERVICE_VERSION);
+    query.append_pair("resource", request.audience);
+    match id {
+        Some(ManagedIdentityId::Client(id)) => query.append_pair("client_id", id),
+        Some(ManagedIdentityId::Object(id)) => query.append_pair("principal_id", id),
+        Some(ManagedIdentityId::Resource(id)) => query.append_pair("mi_res_id", id),
+        None => &mut query,
+    };
+    drop(query);
+    Ok(url)
+}
+
+fn imds(
+    host: Option<&Url>,
+    request: &TokenRequest<'_>,
+    id: Option<&ManagedIdentityId>,
+) -> Result<Url, Failure> {
+    let default = || Url::parse(IMDS).expect("a constant URL is valid");
+    let mut url = host.cloned().unwrap_or_else(default);
+    if !url.path().contains("oauth2/token") {
+        url.set_path(IMDS_PATH);
+    }
+    let mut query = url.query_pairs_mut();
+    query.append_pair("api-version", IMDS_VERSION);
+    query.append_pair("resource", request.audience);
+    match id {
+        Some(ManagedIdentityId::Client(id)) => query.append_pair("client_id", id),
+        Some(ManagedIdentityId::Object(id)) => query.append_pair("object_id", id),
+        Some(ManagedIdentityId::Resource(id)) => query.append_pair("msi_res_id", id),
+        None => &mut query,
+    };
+    drop(query);
+    Ok(url)
+}
+
+/// Whether there is a metadata service of Azure's: it refuses a request without the header Metadata at once, with 400. Other
+/// clouds have other things at the same address.
+async fn probe(http: &IdentityHttp, url: &Url) -> Result<(), Failure> {
+    let asked = http.local.get(url.clone()).timeout(PROBE_TIMEOUT).send();
+    let place = host(url);
+    match asked.await {
+        Ok(answer) if answer.status() == StatusCode::BAD_REQUEST => Ok(()),
+        Ok(answer) => Err(Failure::Unavailable(format!(
+            "what answers at {place} is not Azure's instance metadata service (HTTP {})",
+            answer.status().as_u16()
+        ))),
+        Err(error) => Err(Failure::Unavailable(format!(
+            "no instance metadata service answers at {place} ({})",
+            chain(&error)
+        ))),
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    access_token: Zeroizing<String>,
+    /// Seconds since 1970, in a string or, from some, as a number.
+    expires_on: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    #[serde(default)]
+    error: serde_json::Value,
+    #[serde(default, alias = "message")]
+    error_description: String,
+}
+
+async fn ask(request: reqwest::RequestBuilder, url: &Url) -> Result<AccessToken, Failure> {
+    let place = host(url);
+    let mut delay = FIRST_DELAY;
+    for attempt in 1.. {
+        let request = request.try_clone();
+        let request = request.ok_or_else(|| Failure::Refused("it can't be sent".to_owned()))?;
+        let problem = match request.send().await {
+            Ok(response) => {
+                let status = response.status();
+                let body = read(response).await.map_err(Failure::Refused)?;
+                if status == StatusCode::OK {
+                    return parse(&body).ok_or_else(|| {
+                        Failure::Refused(format!("the answer of {place} has no token"))
+                    });
+                }
+                let problem = format!("{place} answered HTTP {}: {}", status.as_u16(), said(&body));
+                if status == StatusCode::BAD_REQUEST {
+                    return Err(Failure::Refused(format!(
+                        "{problem}: check that the identity is assigned to this machine (AKV_MANAGED_IDENTITY, AZURE_CLIENT_ID)"
+                    )));
+                }
+                // Documented as passing: 404, 410 (an update is under way), 429 and all of 5xx.
+                let passing =
+                    status.is_server_error() || matches!(status.as_u16(), 404 | 410 | 429);
+                if !passing {
+                    return Err(Failure::Refused(problem));
+                }
+                problem
+            }
+            Err(error) => format!("{place} can't be reached: {}", chain(&error)),
+        };
+        if attempt == ATTEMPTS {
+            return Err(Failure::Refused(problem));
+        }
+        tokio::time::sleep(delay).await;
+        delay *= 2;
+    }
+    unreachable!("the last attempt returns")
+}
+
+fn parse(body: &[u8]) -> Option<AccessToken> {
+    let answer: Answer = serde_json::from_slice(body).ok()?;
+    let token = AccessToken::new(&answer.access_token)?;
+    let seconds = match &answer.expires_on {
+        serde_json::Value::String(text) => text.parse().ok(),
+        number => number.as_u64(),
+    };
+    let expires_at: Option<SystemTime> =
+        seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
+    Some(match expires_at {
+        Some(at) => token.expiring_at(at),
+        None => token,
+    })
+}
+
+fn said(body: &[u8]) -> String {
+    match serde_json::from_slice::<Refusal>(body) {
+        Ok(refusal) if !refusal.error_description.is_empty() => {
+            one_line(&refusal.error_description)
+        }
+        Ok(refusal) if refusal.error.is_string() => {
+            one_line(refusal.error.as_str().unwrap_or_default())
+        }
+        _ => "no reason given".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::Cloud;
+
+    const REQUEST: TokenRequest<'_> = TokenRequest {
+        audience: "https://managedhsm.azure.net",
+        cloud: Cloud::Public,
+        claims: None,
+    };
+
+    #[test]
+    fn each_identity_is_asked_for_as_documented() {
+        let id = |id: fn(String) -> ManagedIdentityId| Some(id("x/y".to_owned()));
+        for (id, of_imds, of_app_service) in [
+            (None, "", ""),
+            (
+                id(ManagedIdentityId::Client),
+                "&client_id=x%2Fy",
+                "&client_id=x%2Fy",
+            ),
+            (
+                id(ManagedIdentityId::Object),
+                "&object_id=x%2Fy",
+                "&principal_id=x%2Fy",
+            ),
+            (
+                id(ManagedIdentityId::Resource),
+                "&msi_res_id=x%2Fy",
+                "&mi_res_id=x%2Fy",
+            ),
+        ] {
+            let url = imds(None, &REQUEST, id.as_ref()).unwrap();
+            let resource = "https%3A%2F%2Fmanagedhsm.azure.net";
+            assert_eq!(
+                url.as_str(),
+                format!("{IMDS}{IMDS_PATH}?api-version=2018-02-01&resource={resource}{of_imds}")
+            );
+            let url = app_service("http://127.0.0.1:41/msi/token", &REQUEST, id.as_ref()).unwrap();
+            assert_eq!(
+                url.as_str(),
+                format!(
+                    "http://127.0.0.1:41/msi/token?api-version=2019-08-01&resource={resource}{of_app_service}"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn an_expiry_is_read_as_text_and_as_a_number() {
+        for expires in ["\"1700000000\"", "1700000000"] {
+            let body = format!(r#"{{"access_token":"abc","expires_on":{expires}}}"#);
+            let at = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+            assert_eq!(parse(body.as_bytes()).unwrap().expires_at(), Some(at));
+        }
+        assert!(parse(br#"{"access_token":"a b","expires_on":"1"}"#).is_none());
+    }
+}

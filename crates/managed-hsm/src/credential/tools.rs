@@ -1,0 +1,334 @@
+//! Command-line tools that a person is logged in to: Azure CLI, Azure Developer CLI, Azure PowerShell.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+
+use azure_identity::{
+    AzureCliCredential, AzureCliCredentialOptions, AzureDeveloperCliCredential,
+    AzureDeveloperCliCredentialOptions, Executor,
+};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+use super::entra::{said, token};
+use super::{CredentialSettings, Failure, TokenRequest};
+use crate::token::AccessToken;
+use crate::transport::one_line;
+
+/// How long a tool may take: the Azure CLI needs seconds to start.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The most that is read of what a tool prints, in bytes.
+const MAX_PRINTED: u64 = 1 << 20;
+
+pub(super) async fn azure_cli(
+    settings: &CredentialSettings,
+    request: &TokenRequest<'_>,
+) -> Result<AccessToken, Failure> {
+    if request.claims.is_some() {
+        return Err(Failure::Refused(format!(
+            "the service asks for a new login: run 'az login --scope {}'",
+            request.scope()
+        )));
+    }
+    let credential = AzureCliCredential::new(Some(AzureCliCredentialOptions {
+        tenant_id: settings.tenant_id.clone(),
+        executor: Some(Arc::new(Shell::new(settings))),
+        ..AzureCliCredentialOptions::default()
+    }));
+    let credential = credential.map_err(|error| Failure::Refused(said(&error)))?;
+    token(credential.as_ref(), request)
+        .await
+        .map_err(if_missing)
+}
+
+pub(super) async fn azure_developer_cli(
+    settings: &CredentialSettings,
+    request: &TokenRequest<'_>,
+) -> Result<AccessToken, Failure> {
+    let credential = AzureDeveloperCliCredential::new(Some(AzureDeveloperCliCredentialOptions {
+        tenant_id: settings.tenant_id.clone(),
+        executor: Some(Arc::new(Shell::new(settings))),
+    }));
+    let credential = credential.map_err(|error| Failure::Refused(said(&error)))?;
+    token(credential.as_ref(), request)
+        .await
+        .map_err(if_missing)
+}
+
+/// A tool that isn't there is no refusal.
+fn if_missing(failure: Failure) -> Failure {
+    match failure {
+        Failure::Refused(text) if text.contains("not found on PATH") => Failure::Unavailable(text),
+        other => other,
+    }
+}
+
+/// azure_identity has no credential of PowerShell yet.
+pub(super) async fn azure_power_shell(
+    settings: &CredentialSettings,
+    request: &TokenRequest<'_>,
+) -> Result<AccessToken, Failure> {
+    let tenant = settings.tenant_id.as_deref();
+    let script = power_shell_script(request.audience, tenant);
+    // Encoded as PowerShell wants it: no character of it means anything to a shell.
+    let utf16: Vec<u8> = script.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let encoded = STANDARD.encode(utf16);
+    let shell = Shell::new(settings);
+    let arguments = ["-NoProfile", "-NonInteractive", "-EncodedCommand", &encoded];
+    let output = shell
+        .run(OsStr::new("pwsh"), &arguments.map(OsStr::new))
+        .await
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Failure::Unavailable("pwsh not found on PATH".to_owned())
+            }
+            _ => Failure::Refused(format!("pwsh can't be run: {error}")),
+        })?;
+    let printed = Zeroizing::new(output.stdout);
+    if let Some(token) = power_shell_token(&printed) {
+        return Ok(token);
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    let complaint = match complaint.trim() {
+        "" => "it printed no token".to_owned(),
+        text => one_line(text),
+    };
+    Err(Failure::Refused(format!("pwsh: {complaint}")))
+}
+
+/// Prints a token as JSON. Get-AzAccessToken gives it as text or, newer, as a SecureString.
+fn power_shell_script(audience: &str, tenant: Option<&str>) -> String {
+    let tenant = tenant.map_or(String::new(), |tenant| format!(" -TenantId '{tenant}'"));
+    format!(
+        "$ErrorActionPreference = 'Stop'\n\
+         Import-Module Az.Accounts -MinimumVersion 2.2.0\n\
+         $answer = Get-AzAccessToken -ResourceUrl '{audience}'{tenant} -WarningAction SilentlyContinue\n\
+         $token = $answer.Token\n\
+         if ($token -is [System.Security.SecureString]) {{\n\
+           $token = [System.Net.NetworkCredential]::new('', $token).Password\n\
+         }}\n\
+         @{{ token = $token; expiresOn = $answer.ExpiresOn.ToUnixTimeSeconds() }} | ConvertTo-Json -Compress\n"
+    )
+}
+
+fn power_shell_token(printed: &[u8]) -> Option<AccessToken> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Printed {
+        token: Zeroizing<String>,
+        expires_on: u64,
+    }
+    // A profile or a module may print other lines.
+    let mut lines = printed.split(|byte| *byte == b'\n');
+    let printed: Printed = lines.find_map(|line| serde_json::from_slice(line).ok())?;
+    let expires_at = UNIX_EPOCH.checked_add(Duration::from_secs(printed.expires_on))?;
+    Some(AccessToken::new(&printed.token)?.expiring_at(expires_at))
+}
+
+/// Runs tools in the environment that was there when the settings were read, without what is secret, and for a bounded time.
+#[derive(Debug)]
+struct Shell {
+    environment: Arc<Vec<(OsString, OsString)>>,
+}
+
+impl Shell {
+    fn new(settings: &CredentialSettings) -> Self {
+        Self {
+            environment: Arc::clone(&settings.tools_environment),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Executor for Shell {
+    async fn run(&self, program: &OsStr, arguments: &[&OsStr]) -> std::io::Result<Output> {
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        // A group of its own, so that what a shell starts ends with it.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let tool = Tool(Arc::new(Mutex::new(Some(command.spawn()?))));
+        let (done, output) = oneshot::channel();
+        let worker = Tool(Arc::clone(&tool.0));
+        std::thread::Builder::new()
+            .name("akv-tool".to_owned())
+            .spawn(move || drop(done.send(worker.output())))?;
+        match tokio::time::timeout(TIMEOUT, output).await {
+            Ok(output) => output.map_err(std::io::Error::other)?,
+            Err(_) => Err(std::io::Error::new(
+                std::io::ErrorKind::TimedOut,
+                format!("no answer within {} s", TIMEOUT.as_secs()),
+            )),
+        }
+    }
+}
+
+/// A running tool; none when it is over. It is ended when nobody waits for it any more.
+struct Tool(Arc<Mutex<Option<Child>>>);
+
+impl Drop for Tool {
+    fn drop(&mut self) {
+        let mut child = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Not waited for yet, so the number is still its own.
+        if let Some(child) = child.as_mut() {
+            end(child);
+        }
+    }
+}
+
+#[cfg(unix)]
+fn end(child: &mut Child) {
+    use rustix::process::{Pid, Signal, kill_process_group};
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
+#[cfg(not(unix))]
+fn end(child: &mut Child) {
+    let _ = child.kill();
+}
+
+impl Tool {
+    /// Reads all that the tool prints, and waits for its end.
+    fn output(self) -> std::io::Result<Output> {
+        let (stdout, stderr) = {
+            let mut child = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let child = child.as_mut();
+            child.map_or((None, None), |child| {
+                (child.stdout.take(), child.stderr.take())
+            })
+        };
+        let errors = std::thread::Builder::new()
+            .name("akv-tool".to_owned())
+            .spawn(move || stderr.map_or_else(Vec::new, read_all))?;
+        let stdout = stdout.map_or_else(Vec::new, read_all);
+        let stderr = errors.join().unwrap_or_default();
+        Ok(Output {
+            status: self.wait()?,
+            stdout,
+            stderr,
+        })
+    }
+
+    fn wait(&self) -> std::io::Result<ExitStatus> {
+        loop {
+            let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(child) = running.as_mut() else {
+                return Err(std::io::Error::other("it was waited for twice"));
+            };
+            match child.try_wait() {
+                Ok(None) => {}
+                Ok(Some(status)) => {
+                    *running = None;
+                    return Ok(status);
+                }
+                Err(error) => {
+                    *running = None;
+                    return ended_unseen(error);
+                }
+            }
+            drop(running);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// A server that waits for all its children, as nginx does, may have been first. What was printed tells how it went.
+#[cfg(unix)]
+fn ended_unseen(error: std::io::Error) -> std::io::Result<ExitStatus> {
+    use std::os::unix::process::ExitStatusExt;
+    match error.raw_os_error() == Some(rustix::io::Errno::CHILD.raw_os_error()) {
+        true => Ok(ExitStatus::from_raw(0)),
+        false => Err(error),
+    }
+}
+
+#[cfg(not(unix))]
+fn ended_unseen(error: std::io::Error) -> std::io::Result<ExitStatus> {
+    Err(error)
+}
+
+/// What a tool prints, up to a limit.
+fn read_all(from: impl Read) -> Vec<u8> {
+    let mut printed = Vec::new();
+    let _ = from.take(MAX_PRINTED).read_to_end(&mut printed);
+    printed
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn run(script: &str) -> std::io::Result<Output> {
+        let shell = Shell {
+            environment: Arc::new(vec![("PATH".into(), "/usr/bin:/bin".into())]),
+        };
+        let arguments = [OsStr::new("-c"), OsStr::new(script)];
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(shell.run(OsStr::new("/bin/sh"), &arguments))
+    }
+
+    #[test]
+    fn a_tool_is_run_in_the_environment_of_old_and_heard_out() {
+        let output = run("echo out; echo err >&2; exit 3").unwrap();
+        assert_eq!(
+            (output.stdout, output.stderr, output.status.code()),
+            (b"out\n".to_vec(), b"err\n".to_vec(), Some(3))
+        );
+        let environment = run("env").unwrap().stdout;
+        assert!(!String::from_utf8(environment).unwrap().contains("CARGO"));
+    }
+
+    #[test]
+    fn a_tool_that_nobody_waits_for_is_ended_with_its_children() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().join("mark");
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", "sleep 60 & echo $! >\"$0\"; wait"])
+            .arg(&mark);
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let tool = Tool(Arc::new(Mutex::new(Some(command.spawn().unwrap()))));
+        let sleeper = loop {
+            match std::fs::read_to_string(&mark) {
+                Ok(text) if text.ends_with('\n') => break text.trim().to_owned(),
+                _ => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        drop(tool);
+        // A process that is over may still be listed until its new parent has waited for it.
+        let state = || {
+            let stat = std::fs::read_to_string(format!("/proc/{sleeper}/stat")).ok()?;
+            stat.split(") ").nth(1)?.chars().next()
+        };
+        while !matches!(state(), None | Some('Z')) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn what_power_shell_prints_is_found_among_other_lines() {
+        let printed = b"WARNING: old module\r\n{\"token\":\"abc\",\"expiresOn\":1700000000}\r\n";
+        let token = power_shell_token(printed).unwrap();
+        let at = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        assert_eq!(token.expires_at(), Some(at));
+        assert!(power_shell_token(b"no token").is_none());
+    }
+}

@@ -1,0 +1,227 @@
+//! TLS: whom to trust, and which versions and key exchanges to take.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{ActiveKeyExchange, CryptoProvider, SharedSecret, SupportedKxGroup};
+use rustls::ffdhe_groups::FfdheGroup;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, NamedGroup, ProtocolVersion, SupportedProtocolVersion};
+use rustls_platform_verifier::Verifier;
+
+use crate::error::Error;
+use crate::settings::Settings;
+
+/// TLS 1.2 or 1.3, HTTP/1.1, certificates checked against the system's trust store and `ca_file`. The hybrid key exchange
+/// X25519MLKEM768 is offered first; if it is required, nothing else is offered, and so no TLS 1.2.
+pub(crate) fn client_config(settings: &Settings) -> Result<ClientConfig, Error> {
+    let unusable = |error: rustls::Error| Error::Tls(error.to_string());
+    let required = settings.require_post_quantum;
+    let provider = Arc::new(CryptoProvider {
+        kx_groups: groups(required),
+        ..aws_lc_rs::default_provider()
+    });
+    let verifier = verifier(settings.ca_file.as_deref(), Arc::clone(&provider))?;
+    let versions: &[&SupportedProtocolVersion] = match required {
+        true => &[&rustls::version::TLS13],
+        false => &[&rustls::version::TLS13, &rustls::version::TLS12],
+    };
+    let mut tls = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .map_err(unusable)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(tls)
+}
+
+fn verifier(ca_file: Option<&Path>, provider: Arc<CryptoProvider>) -> Result<Verifier, Error> {
+    match ca_file {
+        None => Verifier::new(provider).map_err(|error| {
+            Error::Tls(format!(
+                "no CA certificate can be read on this machine ({error}): install the package ca-certificates, or set \
+                 AKV_CA_FILE ('ca-file' in openssl.cnf) to a PEM file of CA certificates"
+            ))
+        }),
+        Some(path) => {
+            Verifier::new_with_extra_roots(certificates(path)?, provider).map_err(|error| {
+                unusable_ca_file(format!(
+                    "'{}' holds a certificate that can't be used: {error}",
+                    path.display()
+                ))
+            })
+        }
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let pem = std::fs::read(path).map_err(|error| {
+        unusable_ca_file(format!("'{}' can't be read: {error}", path.display()))
+    })?;
+    let certificates = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| {
+            unusable_ca_file(format!(
+                "'{}' is not a PEM file of certificates: {error}",
+                path.display()
+            ))
+        })?;
+    if certificates.is_empty() {
+        return Err(unusable_ca_file(format!(
+            "'{}' holds no PEM certificate",
+            path.display()
+        )));
+    }
+    Ok(certificates)
+}
+
+fn unusable_ca_file(problem: String) -> Error {
+    Error::Settings {
+        origin: "AKV_CA_FILE (or ca-file in openssl.cnf)".to_owned(),
+        problem,
+    }
+}
+
+/// The groups of the default provider in its order, each telling the log when it was agreed on.
+fn groups(post_quantum_only: bool) -> Vec<&'static dyn SupportedKxGroup> {
+    use aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
+    static LOGGED: [Logged; 4] = [
+        Logged(X25519MLKEM768),
+        Logged(X25519),
+        Logged(SECP256R1),
+        Logged(SECP384R1),
+    ];
+    let offered = if post_quantum_only { 1 } else { LOGGED.len() };
+    let groups = LOGGED[..offered].iter();
+    groups
+        .map(|group| group as &'static dyn SupportedKxGroup)
+        .collect()
+}
+
+/// A group that says in the log that it was agreed on. Nothing else shows it through the HTTP client.
+#[derive(Debug)]
+struct Logged(&'static dyn SupportedKxGroup);
+
+impl SupportedKxGroup for Logged {
+    fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, rustls::Error> {
+        Ok(Box::new(Started(self.0.start()?)))
+    }
+
+    fn ffdhe_group(&self) -> Option<FfdheGroup<'static>> {
+        self.0.ffdhe_group()
+    }
+
+    fn name(&self) -> NamedGroup {
+        self.0.name()
+    }
+
+    fn fips(&self) -> bool {
+        self.0.fips()
+    }
+
+    fn usable_for_version(&self, version: ProtocolVersion) -> bool {
+        self.0.usable_for_version(version)
+    }
+}
+
+struct Started(Box<dyn ActiveKeyExchange>);
+
+impl Started {
+    fn log(&self, version: &str, group: NamedGroup) {
+        log::debug!("agreed on {version} with key exchange {group:?}");
+    }
+}
+
+impl ActiveKeyExchange for Started {
+    fn complete(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, rustls::Error> {
+        self.log("TLS 1.3", self.0.group());
+        self.0.complete(peer)
+    }
+
+    fn complete_for_tls_version(
+        self: Box<Self>,
+        peer: &[u8],
+        tls: &SupportedProtocolVersion,
+    ) -> Result<SharedSecret, rustls::Error> {
+        let version = match tls.version {
+            ProtocolVersion::TLSv1_3 => "TLS 1.3",
+            _ => "TLS 1.2",
+        };
+        self.log(version, self.0.group());
+        self.0.complete_for_tls_version(peer, tls)
+    }
+
+    fn hybrid_component(&self) -> Option<(NamedGroup, &[u8])> {
+        self.0.hybrid_component()
+    }
+
+    fn complete_hybrid_component(
+        self: Box<Self>,
+        peer: &[u8],
+    ) -> Result<SharedSecret, rustls::Error> {
+        if let Some((group, _)) = self.0.hybrid_component() {
+            self.log("TLS 1.3", group);
+        }
+        self.0.complete_hybrid_component(peer)
+    }
+
+    fn pub_key(&self) -> &[u8] {
+        self.0.pub_key()
+    }
+
+    fn ffdhe_group(&self) -> Option<FfdheGroup<'static>> {
+        self.0.ffdhe_group()
+    }
+
+    fn group(&self) -> NamedGroup {
+        self.0.group()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ca_file_that_is_no_use_is_an_error_that_names_the_variable() {
+        let folder = std::env::temp_dir().join(format!("managed-hsm-ca-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let broken = "-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n";
+        let no_certificate = "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n";
+        let cases = [
+            ("missing", None, "can't be read"),
+            ("empty", Some(""), "holds no PEM certificate"),
+            ("broken", Some(broken), "is not a PEM file"),
+            ("not-x509", Some(no_certificate), "can't be used"),
+        ];
+        for (name, content, expected) in cases {
+            let path = folder.join(name);
+            if let Some(content) = content {
+                std::fs::write(&path, content).unwrap();
+            }
+            let settings = Settings {
+                ca_file: Some(path),
+                ..Settings::default()
+            };
+            let message = client_config(&settings).unwrap_err().to_string();
+            assert!(
+                message.contains("AKV_CA_FILE") && message.contains(expected),
+                "{name}: {message}"
+            );
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn the_groups_are_those_of_the_library_and_in_its_order() {
+        let names = |groups: &[&'static dyn SupportedKxGroup]| -> Vec<NamedGroup> {
+            groups.iter().map(|group| group.name()).collect()
+        };
+        let library = names(&aws_lc_rs::default_provider().kx_groups);
+        assert_eq!(library, names(&groups(false)));
+        assert_eq!(names(&groups(true)), [NamedGroup::X25519MLKEM768]);
+    }
+}

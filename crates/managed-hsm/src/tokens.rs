@@ -1,0 +1,240 @@
+//! The life of a token: fetched once, renewed ahead of its end, dropped when the service refuses it.
+//!
+//! No request waits for a token while an old one lives: it is renewed in the background at half of its life, by one renewal
+//! at a time. While renewals fail the old token serves on.
+
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwapOption;
+use reqwest::header::HeaderValue;
+use tokio::sync::Mutex;
+
+use crate::cloud::Cloud;
+use crate::credential::{Chain, CredentialKind, TokenRequest};
+use crate::error::Error;
+use crate::token::AccessToken;
+
+/// How soon a token that was just fetched is fetched again at the earliest.
+const MIN_RENEWAL: Duration = Duration::from_secs(1);
+/// How long to wait at most between renewals, and after one that failed.
+const MAX_RENEWAL: Duration = Duration::from_secs(12 * 3600);
+const MAX_RETRY: Duration = Duration::from_secs(60);
+/// For how long requests that waited for the same token share its failure.
+const FAILURE_LIFE: Duration = Duration::from_secs(1);
+/// How often a token file is looked at.
+const FILE_CHECK: Duration = Duration::from_secs(1);
+
+/// Tokens for one service of one cloud.
+pub(crate) struct Tokens {
+    chain: Arc<Chain>,
+    audience: String,
+    cloud: Cloud,
+    /// How long a renewal may take.
+    deadline: Duration,
+    current: ArcSwapOption<Held>,
+    /// Held by whoever fetches.
+    fetching: Mutex<Option<(Instant, Error)>>,
+}
+
+/// A token that is in use.
+pub(crate) struct Held {
+    pub(crate) token: AccessToken,
+    pub(crate) header: HeaderValue,
+    pub(crate) kind: CredentialKind,
+    fetched: Instant,
+}
+
+impl Held {
+    pub(crate) fn new(kind: CredentialKind, token: AccessToken) -> Result<Self, Error> {
+        let bearer = token.bearer();
+        let mut header = HeaderValue::from_str(&bearer).map_err(|_| Error::Credential {
+            credential: kind,
+            problem: "its token can't be in a header".to_owned(),
+        })?;
+        header.set_sensitive(true);
+        Ok(Self {
+            token,
+            header,
+            kind,
+            fetched: Instant::now(),
+        })
+    }
+
+    /// How long it will be good for; none: nobody knows.
+    fn remaining(&self) -> Option<Duration> {
+        let at = self.token.expires_at()?;
+        Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+    }
+
+    fn is_alive(&self) -> bool {
+        self.remaining().is_none_or(|left| !left.is_zero())
+    }
+
+    /// The same token, looked at just now.
+    fn checked(&self) -> Self {
+        Self {
+            token: self.token.clone(),
+            header: self.header.clone(),
+            kind: self.kind,
+            fetched: Instant::now(),
+        }
+    }
+
+    /// Whether its file is to be looked at again.
+    fn is_to_be_checked(&self) -> bool {
+        self.kind == CredentialKind::TokenFile && self.fetched.elapsed() >= FILE_CHECK
+    }
+}
+
+impl Tokens {
+    pub(crate) fn new(
+        chain: Arc<Chain>,
+        audience: String,
+        cloud: Cloud,
+        deadline: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            chain,
+            audience,
+            cloud,
+            deadline,
+            current: ArcSwapOption::empty(),
+            fetching: Mutex::new(None),
+        })
+    }
+
+    /// A token that is good now. Asks nobody while the last one is.
+    pub(crate) async fn current(self: &Arc<Self>) -> Result<Arc<Held>, Error> {
+        if let Some(held) = self.alive() {
+            return Ok(held);
+        }
+        let mut failure = self.fetching.lock().await;
+        if let Some(held) = self.alive() {
+            return Ok(held);
+        }
+        if let Some((at, error)) = failure.as_ref()
+            && at.elapsed() < FAILURE_LIFE
+        {
+            return Err(error.clone());
+        }
+        let fetched = match (self.fetch(None).await, self.current.load_full()) {
+            // A file that is just being replaced.
+            (Err(error), Some(held)) if held.is_alive() => {
+                log::warn!("the last token serves on: {error}");
+                let held = Arc::new(held.checked());
+                self.current.store(Some(Arc::clone(&held)));
+                Ok(held)
+            }
+            (fetched, _) => fetched,
+        };
+        *failure = fetched
+            .as_ref()
+            .err()
+            .map(|error| (Instant::now(), error.clone()));
+        fetched
+    }
+
+    /// Another token than `refused`, which the service did not accept, with the claims that it wants. None: there is none.
+    pub(crate) async fn replace(
+        self: &Arc<Self>,
+        refused: &Arc<Held>,
+        claims: Option<&str>,
+    ) -> Result<Option<Arc<Held>>, Error> {
+        if !refused.kind.is_renewable() {
+            return Ok(None);
+        }
+        let _fetching = self.fetching.lock().await;
+        // Another request may have had the same answer first.
+        if let Some(held) = self.current.load_full()
+            && !Arc::ptr_eq(&held, refused)
+            && held.is_alive()
+        {
+            return Ok(Some(held));
+        }
+        self.current.store(None);
+        let fetched = self.fetch(claims).await?;
+        // The same token would get the same answer.
+        let is_other = claims.is_some() || !fetched.token.is_same(&refused.token);
+        Ok(is_other.then_some(fetched))
+    }
+
+    fn alive(&self) -> Option<Arc<Held>> {
+        let held = self.current.load_full()?;
+        (held.is_alive() && !held.is_to_be_checked()).then_some(held)
+    }
+
+    /// Fetches a token and keeps it. Only one is under way at a time: the caller holds `fetching`.
+    async fn fetch(self: &Arc<Self>, claims: Option<&str>) -> Result<Arc<Held>, Error> {
+        let request = TokenRequest {
+            audience: &self.audience,
+            cloud: self.cloud,
+            claims,
+        };
+        let (kind, token) = self.chain.token(&request).await?;
+        let held = Held::new(kind, token)?;
+        if !held.is_alive() {
+            let at = held
+                .token
+                .expires_at()
+                .map(humantime::format_rfc3339_seconds);
+            return Err(Error::TokenExpired {
+                credential: kind,
+                at: at.map_or_else(String::new, |at| at.to_string()),
+            });
+        }
+        let held = Arc::new(held);
+        self.current.store(Some(Arc::clone(&held)));
+        if kind.is_renewable() && kind != CredentialKind::TokenFile {
+            spawn_renewal(Arc::downgrade(self), Arc::clone(&held));
+        }
+        Ok(held)
+    }
+}
+
+/// Its own function, since a renewal starts the next one: the compiler can't look through the circle.
+fn spawn_renewal(tokens: Weak<Tokens>, held: Arc<Held>) {
+    let renewal: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(renew(tokens, held));
+    tokio::spawn(renewal);
+}
+
+/// Waits until half of a token's life is over, and fetches the next one; again and again while that fails and the token lives.
+async fn renew(tokens: Weak<Tokens>, held: Arc<Held>) {
+    let Some(remaining) = held.remaining() else {
+        return;
+    };
+    let mut pause = (remaining / 2).clamp(MIN_RENEWAL, MAX_RENEWAL);
+    loop {
+        tokio::time::sleep(pause).await;
+        // Nobody needs tokens any more, or this one was replaced.
+        let Some(tokens) = tokens.upgrade() else {
+            return;
+        };
+        let mut failure = tokens.fetching.lock().await;
+        let is_current = |current: &Arc<Held>| Arc::ptr_eq(current, &held);
+        if !tokens.current.load_full().as_ref().is_some_and(is_current) {
+            return;
+        }
+        let fetched = tokio::time::timeout(tokens.deadline, tokens.fetch(None)).await;
+        let problem = match fetched {
+            Ok(Ok(_)) => {
+                *failure = None;
+                log::debug!("renewed the token for {}", tokens.audience);
+                return;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} s", tokens.deadline.as_secs_f32()),
+        };
+        let remaining = held.remaining().unwrap_or_default();
+        log::warn!(
+            "the token for {} was not renewed, and serves for another {} s: {problem}",
+            tokens.audience,
+            remaining.as_secs()
+        );
+        if remaining.is_zero() {
+            return;
+        }
+        pause = (remaining / 4).clamp(MIN_RENEWAL, MAX_RETRY);
+    }
+}

@@ -1,0 +1,247 @@
+//! Credentials: each by itself, in the order in which they are tried, and through the life of their tokens.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use crate::errors::provider_messages;
+use crate::support::{EC_P256, Hsm, Loading, Outcome};
+
+const KEY: &str = "managedhsm:MyHSM:k";
+
+fn hsm() -> Hsm {
+    Hsm::with_keys(&[("k", EC_P256)])
+}
+
+fn load(hsm: &Hsm) -> Outcome {
+    hsm.openssl(Loading::Config, &["pkey", "-in", KEY, "-noout"])
+}
+
+/// What the provider says of a failure, after checking that it is one and gives no secret away.
+fn refusal(hsm: &Hsm) -> String {
+    let outcome = load(hsm);
+    let text = outcome.text();
+    assert!(!outcome.is_success(), "{text}");
+    assert_eq!(provider_messages(&text).len(), 1, "{text}");
+    for (name, value) in &hsm.environment {
+        let is_secret = ["SECRET", "TOKEN", "HEADER"]
+            .iter()
+            .any(|word| name.ends_with(word));
+        assert!(
+            !is_secret || value.is_empty() || !text.contains(value),
+            "{text}"
+        );
+    }
+    text
+}
+
+/// Puts a program on PATH.
+fn stand_in(hsm: &mut Hsm, name: &str, script: &str) {
+    let folder = hsm.file("bin");
+    fs::create_dir_all(&folder).expect("a folder for programs");
+    let path = folder.join(name);
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("the program can be written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+        .expect("it can be made executable");
+    let path = format!("{}:/usr/bin:/bin", folder.display());
+    hsm.set("PATH", &path);
+}
+
+#[test]
+fn an_application_logs_in_with_a_secret() {
+    let mut hsm = hsm();
+    hsm.log_in();
+    load(&hsm).succeeds();
+    hsm.set("AZURE_CLIENT_SECRET", "not-the-secret");
+    let text = refusal(&hsm);
+    assert!(
+        text.contains("ClientSecretCredential") && text.contains("AADSTS7000215"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_managed_identity_is_that_of_app_service_or_of_the_machine() {
+    let mut hsm = hsm();
+    hsm.use_app_service();
+    load(&hsm).succeeds();
+    hsm.set("IDENTITY_HEADER", "not-the-header");
+    assert!(refusal(&hsm).contains("ManagedIdentityCredential"));
+
+    for name in ["IDENTITY_HEADER", "IDENTITY_ENDPOINT"] {
+        hsm.unset(name);
+    }
+    let host = hsm.variable("AZURE_MANAGEDHSM_URL").to_owned();
+    hsm.set("AZURE_POD_IDENTITY_AUTHORITY_HOST", &host);
+    load(&hsm).succeeds();
+    hsm.set(
+        "AKV_MANAGED_IDENTITY",
+        "object:99999999-0000-0000-0000-000000000000",
+    );
+    let text = refusal(&hsm);
+    assert!(
+        text.contains("Identity not found") && text.contains("AKV_MANAGED_IDENTITY"),
+        "{text}"
+    );
+}
+
+#[test]
+fn each_tool_that_a_person_is_logged_in_to_gives_tokens() {
+    // Arguments as each tool documents them; what it prints, too.
+    let az = r#"[ "$*" = "account get-access-token -o json --scope https://managedhsm.azure.net/.default" ] || { echo "az: $*" >&2; exit 2; }
+env >"$WITNESS"
+echo "{\"accessToken\":\"$TOKEN_FOR_TEST\",\"expiresOn\":\"2099-01-01 00:00:00.000000\",\"expires_on\":$EXPIRES,\"tokenType\":\"Bearer\"}""#;
+    let azd = r#"[ "$*" = "auth token -o json --no-prompt --scope https://managedhsm.azure.net/.default" ] || { echo "azd: $*" >&2; exit 2; }
+env >"$WITNESS"
+echo "{\"token\":\"$TOKEN_FOR_TEST\",\"expiresOn\":\"2099-01-01T00:00:00Z\"}""#;
+    let pwsh = r#"[ "$1 $2 $3" = "-NoProfile -NonInteractive -EncodedCommand" ] || exit 2
+echo "$4" | base64 -d | tr -d '\000' | grep -q "Get-AzAccessToken -ResourceUrl 'https://managedhsm.azure.net'" || exit 3
+env >"$WITNESS"
+echo "WARNING: a line of another module"
+echo "{\"token\":\"$TOKEN_FOR_TEST\",\"expiresOn\":$EXPIRES}""#;
+    for (tool, script, name) in [
+        ("az", az, "AzureCliCredential"),
+        ("azd", azd, "AzureDeveloperCliCredential"),
+        ("pwsh", pwsh, "AzurePowerShellCredential"),
+    ] {
+        let mut hsm = hsm();
+        let token = hsm.variable("AZURE_CLI_ACCESS_TOKEN").to_owned();
+        hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+        hsm.set("TOKEN_FOR_TEST", &token);
+        hsm.set("EXPIRES", "4070908800");
+        hsm.set("IDENTITY_HEADER", "not-for-tools");
+        let witness = hsm.path("witness");
+        hsm.set("WITNESS", &witness);
+        stand_in(&mut hsm, tool, script);
+        // Found in its turn, and when it is the only one.
+        load(&hsm).succeeds();
+        hsm.set("AZURE_TOKEN_CREDENTIALS", name);
+        load(&hsm).succeeds();
+        let environment = fs::read_to_string(witness).expect("the tool was run");
+        assert!(!environment.contains("not-for-tools"), "{environment}");
+
+        stand_in(
+            &mut hsm,
+            tool,
+            "echo 'ERROR: Please run the login command.' >&2; exit 1",
+        );
+        let text = refusal(&hsm);
+        assert!(
+            text.contains(name) && text.contains("Please run the login command"),
+            "{text}"
+        );
+        hsm.set("PATH", "/usr/bin:/bin");
+        let text = refusal(&hsm);
+        assert!(
+            text.contains(&format!("{tool} not found on PATH")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_token_file_is_read_and_its_problems_are_told() {
+    let mut hsm = hsm();
+    let token = hsm.variable("AZURE_CLI_ACCESS_TOKEN").to_owned();
+    hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+    let file = hsm.write("token", format!("{token}\n"));
+    hsm.set("AKV_TOKEN_FILE", &file);
+    load(&hsm).succeeds();
+    hsm.write("token", "two words");
+    let text = refusal(&hsm);
+    assert!(
+        text.contains(&file) && text.contains("does not hold a token"),
+        "{text}"
+    );
+    fs::remove_file(&file).expect("the file is there");
+    let text = refusal(&hsm);
+    assert!(
+        text.contains(&file) && text.contains("can't be read"),
+        "{text}"
+    );
+}
+
+#[test]
+fn without_any_credential_each_is_named_with_what_it_lacks() {
+    let mut hsm = hsm();
+    hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+    hsm.set("PATH", "/usr/bin:/bin");
+    let text = refusal(&hsm);
+    for words in [
+        "AccessToken: AZURE_CLI_ACCESS_TOKEN is not set",
+        "TokenFile: AKV_TOKEN_FILE is not set",
+        "ClientSecretCredential: AZURE_CLIENT_SECRET is not set",
+        "ClientCertificateCredential: AZURE_CLIENT_CERTIFICATE_PATH is not set",
+        "WorkloadIdentityCredential: AZURE_FEDERATED_TOKEN_FILE is not set",
+        "ManagedIdentityCredential: no instance metadata service answers at http://127.0.0.1:9",
+        "AzureCliCredential: az not found on PATH",
+        "AzureDeveloperCliCredential: azd not found on PATH",
+        "AzurePowerShellCredential: pwsh not found on PATH",
+        "az account get-access-token",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    hsm.set("AZURE_TOKEN_CREDENTIALS", "prod");
+    assert!(!refusal(&hsm).contains("AzureCliCredential"));
+    hsm.set("AZURE_CLIENT_SECRET", "hush-hush");
+    hsm.set("AZURE_TOKEN_CREDENTIALS", "ClientSecretCredential");
+    assert!(refusal(&hsm).contains("AZURE_TENANT_ID is not set"));
+}
+
+#[test]
+fn a_token_of_the_environment_that_has_expired_is_not_replaced_by_another() {
+    let mut hsm = hsm();
+    hsm.log_in();
+    hsm.use_token_expiring_in(-60);
+    let text = refusal(&hsm);
+    assert!(
+        text.contains("AccessToken expired at 20") && text.contains("az account get-access-token"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_request_for_claims_is_met_by_a_new_token_where_one_can_be_had() {
+    let fault = "claims-challenge,operation=k,count=1";
+    let hsm = Hsm::start_with(&["--fault", fault]);
+    hsm.create("k", EC_P256);
+    let text = refusal(&hsm);
+    assert!(
+        text.contains("AccessToken") && text.contains("401"),
+        "{text}"
+    );
+
+    let mut hsm = Hsm::start_with(&["--fault", fault]);
+    hsm.create("k", EC_P256);
+    hsm.log_in();
+    load(&hsm).succeeds();
+}
+
+#[test]
+fn a_server_signs_on_while_its_tokens_expire() {
+    let mut hsm = Hsm::start_with(&["--token-lifetime", "2"]);
+    hsm.create("k", EC_P256);
+    let certificate = hsm.path("server.pem");
+    hsm.log_in();
+    hsm.openssl(
+        Loading::Config,
+        &[
+            "req",
+            "-new",
+            "-x509",
+            "-key",
+            KEY,
+            "-subj",
+            "/CN=localhost",
+            "-out",
+            &certificate,
+        ],
+    )
+    .succeeds();
+    let server = hsm.serve_tls(Loading::Config, &["-key", KEY, "-cert", &certificate]);
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(7) {
+        let page = hsm.connect_tls(Loading::Plain, &server, &["-CAfile", &certificate]);
+        page.succeeds();
+    }
+}
