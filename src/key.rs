@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use aws_lc_rs::digest::{Digest as FixedDigest, SHA256, SHA384, SHA512};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256K1_SHA256_FIXED, ECDSA_P384_SHA384_FIXED,
-    ECDSA_P521_SHA512_FIXED, UnparsedPublicKey, VerificationAlgorithm,
+    ECDSA_P521_SHA512_FIXED, ParsedPublicKey, VerificationAlgorithm,
 };
 use managed_hsm::{Curve, EncryptionAlgorithm, KeyId, KeyOperation, SignatureAlgorithm};
 
@@ -44,12 +44,22 @@ pub(crate) enum PublicKey {
 }
 
 /// A point on one of the HSM's curves.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct EcPublicKey {
     pub(crate) curve: &'static EcCurve,
     /// The point, uncompressed (SEC 1, section 2.3.3): 4, x, y.
     pub(crate) point: Vec<u8>,
+    /// As the library has it, once it was asked for; none: it is no point of the curve.
+    parsed: OnceLock<Option<ParsedPublicKey>>,
 }
+
+impl PartialEq for EcPublicKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.curve == other.curve && self.point == other.point
+    }
+}
+
+impl Eq for EcPublicKey {}
 
 /// A curve and how signatures on it are asked for and checked.
 pub(crate) struct EcCurve {
@@ -163,13 +173,23 @@ impl EcCurve {
 }
 
 impl EcPublicKey {
+    /// From an uncompressed point.
+    pub(crate) fn new(curve: &'static EcCurve, point: Vec<u8>) -> Self {
+        Self {
+            curve,
+            point,
+            parsed: OnceLock::new(),
+        }
+    }
+
     /// Whether `raw` (r‖s) is a signature over `fitted`, a digest of the length that the curve's algorithm takes.
     pub(crate) fn verify_fixed(&self, fitted: &[u8], raw: &[u8]) -> bool {
+        let parse = || ParsedPublicKey::new(self.curve.verification, &self.point).ok();
+        let Some(key) = self.parsed.get_or_init(parse) else {
+            return false;
+        };
         FixedDigest::import_less_safe(fitted, self.curve.fixed_digest)
-            .and_then(|digest| {
-                UnparsedPublicKey::new(self.curve.verification, &self.point)
-                    .verify_digest(&digest, raw)
-            })
+            .and_then(|digest| key.verify_digest_sig(&digest, raw))
             .is_ok()
     }
 
@@ -279,16 +299,13 @@ impl Key {
     /// The key that the HSM answered with.
     pub(crate) fn from_hsm(key: managed_hsm::Key) -> Result<Self, Error> {
         let public = match key.public {
-            managed_hsm::PublicKey::Rsa { n, e } => PublicKey::Rsa(RsaPublicKey { n, e }),
+            managed_hsm::PublicKey::Rsa { n, e } => PublicKey::Rsa(RsaPublicKey::new(n, e)),
             managed_hsm::PublicKey::Ec { curve, x, y } => {
                 let curve = CURVES.iter().find(|known| known.curve == curve);
                 let curve = curve.ok_or_else(|| {
                     Error::InvalidKey(format!("the curve of {} is unknown", key.id))
                 })?;
-                PublicKey::Ec(EcPublicKey {
-                    curve,
-                    point: [&[4], &x[..], &y].concat(),
-                })
+                PublicKey::Ec(EcPublicKey::new(curve, [&[4], &x[..], &y].concat()))
             }
             managed_hsm::PublicKey::Oct => PublicKey::Aes,
         };

@@ -77,10 +77,7 @@ pub(crate) fn import(handle: &KeyHandle, selection: i32, params: ParamsIn<'_>) -
                     .ok()?
                     .filter(|number| !number.is_empty())
             };
-            PublicKey::Rsa(RsaPublicKey {
-                n: number(RSA_N)?,
-                e: number(RSA_E)?,
-            })
+            PublicKey::Rsa(RsaPublicKey::new(number(RSA_N)?, number(RSA_E)?))
         }
         KeyType::Ec => {
             let curve = EcCurve::by_name(params.utf8(GROUP).ok()??)?;
@@ -88,10 +85,7 @@ pub(crate) fn import(handle: &KeyHandle, selection: i32, params: ParamsIn<'_>) -
             if point.len() != 1 + 2 * curve.coordinate_len || point[0] != 4 {
                 return None;
             }
-            PublicKey::Ec(EcPublicKey {
-                curve,
-                point: point.to_vec(),
-            })
+            PublicKey::Ec(EcPublicKey::new(curve, point.to_vec()))
         }
         KeyType::Aes => return None,
     };

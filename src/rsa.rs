@@ -1,9 +1,18 @@
 //! What can be done with an RSA public key: checking signatures and encrypting (RFC 8017).
 
+use std::sync::OnceLock;
+
+use aws_lc_rs::digest::{Digest as FixedDigest, SHA256, SHA384, SHA512};
 use aws_lc_rs::rsa::{
     OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, Pkcs1PublicEncryptingKey,
     PublicEncryptingKey,
 };
+use aws_lc_rs::signature::{
+    ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
+    RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384,
+    RSA_PSS_2048_8192_SHA512, RsaParameters,
+};
+use managed_hsm::SignatureAlgorithm;
 use num_bigint::BigUint;
 
 use crate::der;
@@ -29,15 +38,56 @@ impl RsaEncryption {
 }
 
 /// An RSA public key.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct RsaPublicKey {
     /// Modulus, most significant byte first, no leading zeros.
     pub(crate) n: Vec<u8>,
     /// Public exponent, most significant byte first, no leading zeros.
     pub(crate) e: Vec<u8>,
+    /// For each of the service's algorithms, once it was asked for; none: the library doesn't take such keys.
+    parsed: [OnceLock<Option<ParsedPublicKey>>; 6],
 }
 
+impl PartialEq for RsaPublicKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.n == other.n && self.e == other.e
+    }
+}
+
+impl Eq for RsaPublicKey {}
+
 impl RsaPublicKey {
+    /// From modulus and public exponent, most significant byte first, no leading zeros.
+    pub(crate) fn new(n: Vec<u8>, e: Vec<u8>) -> Self {
+        Self {
+            n,
+            e,
+            parsed: Default::default(),
+        }
+    }
+
+    /// Whether `signature` is one over `digest` by one of the service's algorithms. None: the library can't tell.
+    pub(crate) fn verify_by(
+        &self,
+        algorithm: SignatureAlgorithm,
+        digest: &[u8],
+        signature: &[u8],
+    ) -> Option<bool> {
+        let (place, hash, parameters): (_, _, &'static RsaParameters) = match algorithm {
+            SignatureAlgorithm::Rs256 => (0, &SHA256, &RSA_PKCS1_2048_8192_SHA256),
+            SignatureAlgorithm::Rs384 => (1, &SHA384, &RSA_PKCS1_2048_8192_SHA384),
+            SignatureAlgorithm::Rs512 => (2, &SHA512, &RSA_PKCS1_2048_8192_SHA512),
+            SignatureAlgorithm::Ps256 => (3, &SHA256, &RSA_PSS_2048_8192_SHA256),
+            SignatureAlgorithm::Ps384 => (4, &SHA384, &RSA_PSS_2048_8192_SHA384),
+            SignatureAlgorithm::Ps512 => (5, &SHA512, &RSA_PSS_2048_8192_SHA512),
+            _ => return None,
+        };
+        let parse = || ParsedPublicKey::new(parameters, self.pkcs1()).ok();
+        let key = self.parsed[place].get_or_init(parse).as_ref()?;
+        let digest = FixedDigest::import_less_safe(digest, hash).ok()?;
+        Some(key.verify_digest_sig(&digest, signature).is_ok())
+    }
+
     /// Length of the modulus in bytes, which is the length of each signature and ciphertext.
     pub(crate) fn len(&self) -> usize {
         self.n.len()

@@ -39,17 +39,11 @@ pub(crate) fn run() -> Result<(), Error> {
     check("SHA-256", *abc == *hex(SHA256_OF_ABC))?;
     let p256 =
         EcCurve::by_name("P-256").ok_or_else(|| Error::Internal("P-256 is unknown".to_owned()))?;
-    let ec = EcPublicKey {
-        curve: p256,
-        point: hex(P256_POINT),
-    };
+    let ec = EcPublicKey::new(p256, hex(P256_POINT));
     let signature = hex(P256_SIGNATURE);
     check("ECDSA", ec.verify_fixed(&sha256.of(b"sample"), &signature))?;
     check("ECDSA", !ec.verify_fixed(&abc, &signature))?;
-    let rsa = RsaPublicKey {
-        n: hex(RSA_MODULUS),
-        e: vec![1, 0, 1],
-    };
+    let rsa = RsaPublicKey::new(hex(RSA_MODULUS), vec![1, 0, 1]);
     let (info, signature) = (der::digest_info(sha256.oid, &abc), hex(RSA_SIGNATURE));
     check("RSA", rsa.verify_pkcs1(&info, &signature))?;
     check("RSA", !rsa.verify_pkcs1(&info[1..], &signature))

@@ -283,7 +283,7 @@ impl Context {
                 ),
                 other => other,
             })?;
-        check_signature(key, public.len(), &signature, || {
+        self.check_signature(key, public.len(), &signature, || {
             public.verify_pkcs1(info, &signature)
         })?;
         Ok(signature)
@@ -296,12 +296,10 @@ impl Context {
         };
         let algorithm = self.rsa_algorithm(digest)?;
         let signature = self.ask(key, algorithm, value)?;
-        check_signature(key, public.len(), &signature, || {
-            if self.padding == Padding::Pss {
-                public.verify_pss(digest, digest, Some(digest.len), value, &signature)
-            } else {
-                public.verify_pkcs1(&der::digest_info(digest.oid, value), &signature)
-            }
+        self.check_signature(key, public.len(), &signature, || {
+            public
+                .verify_by(algorithm, value, &signature)
+                .unwrap_or_else(|| self.verify_rsa(public, digest, &signature, value))
         })?;
         Ok(signature)
     }
@@ -313,7 +311,7 @@ impl Context {
         };
         let fitted = public.curve.fit(value);
         let raw = self.ask(key, public.curve.algorithm, &fitted)?;
-        check_signature(key, 2 * public.curve.coordinate_len, &raw, || {
+        self.check_signature(key, 2 * public.curve.coordinate_len, &raw, || {
             public.verify_fixed(&fitted, &raw)
         })?;
         Ok(der::ecdsa_signature(&raw))
@@ -330,6 +328,30 @@ impl Context {
             .client()?
             .sign(&hsm.id, algorithm, value)
             .map_err(Error::Hsm)
+    }
+
+    /// Refuses an answer of the HSM that isn't a signature by the key.
+    fn check_signature(
+        &self,
+        key: &Key,
+        expected_len: usize,
+        signature: &[u8],
+        verifies: impl FnOnce() -> bool,
+    ) -> Result<(), Error> {
+        if signature.len() != expected_len {
+            let got = signature.len();
+            return Err(wrong_signature(
+                key,
+                format!("it has {got} bytes instead of {expected_len}"),
+            ));
+        }
+        if self.provider.configuration()?.verify_signatures && !verifies() {
+            return Err(wrong_signature(
+                key,
+                "it does not verify with the key's public part".to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     /// Whether `signature` is one over `tbs`, which is what [`Context::sign`] takes.
@@ -431,8 +453,14 @@ impl Context {
         signature: &[u8],
         value: &[u8],
     ) -> bool {
+        let by_library = |algorithm| public.verify_by(algorithm, value, signature);
         match self.padding {
-            Padding::Pkcs1 => public.verify_pkcs1(&der::digest_info(digest.oid, value), signature),
+            Padding::Pkcs1 => digest
+                .rsa
+                .and_then(|(pkcs1, _)| by_library(pkcs1))
+                .unwrap_or_else(|| {
+                    public.verify_pkcs1(&der::digest_info(digest.oid, value), signature)
+                }),
             Padding::None => false,
             Padding::Pss => {
                 let salt_len = match self.salt_len {
@@ -764,29 +792,6 @@ fn bad_salt_len(value: &str) -> Error {
         "saltlen",
         format!("'{value}' is neither a length nor one of digest, max, auto, auto-digestmax"),
     )
-}
-
-/// Refuses an answer of the HSM that isn't a signature by the key.
-fn check_signature(
-    key: &Key,
-    expected_len: usize,
-    signature: &[u8],
-    verifies: impl FnOnce() -> bool,
-) -> Result<(), Error> {
-    if signature.len() != expected_len {
-        let got = signature.len();
-        return Err(wrong_signature(
-            key,
-            format!("it has {got} bytes instead of {expected_len}"),
-        ));
-    }
-    if !verifies() {
-        return Err(wrong_signature(
-            key,
-            "it does not verify with the key's public part".to_owned(),
-        ));
-    }
-    Ok(())
 }
 
 fn wrong_signature(key: &Key, problem: String) -> Error {

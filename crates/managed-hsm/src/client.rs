@@ -1,8 +1,7 @@
 //! The client: what may be asked of a Managed HSM.
 
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::time::Duration;
+use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use reqwest::Method;
@@ -13,7 +12,9 @@ use crate::algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
 use crate::error::Error;
 use crate::io::IoThread;
 use crate::key::{Key, KeyId, KeyItem, NewKey};
+use crate::lanes::Lanes;
 use crate::settings::Settings;
+use crate::tls;
 use crate::transport::{Request, Transport};
 use crate::uri::{KeyName, KeyUri, Vault};
 use crate::wire;
@@ -23,9 +24,6 @@ const API_VERSION: &str = "api-version=7.4";
 
 /// The most random bytes that one request gives.
 const MAX_RANDOM: usize = 128;
-
-/// How much longer than its deadline a caller waits for the I/O thread to say so.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// A client of Managed HSM. It may be used from several threads, and in processes forked from the one that made it.
 pub struct Client {
@@ -122,7 +120,8 @@ fn following(url: &Url, next: &str) -> Result<Url, String> {
 
 /// The client's connections in one process.
 struct Session {
-    thread: Arc<IoThread>,
+    process: u32,
+    lanes: Lanes,
     transport: Transport,
 }
 
@@ -365,47 +364,36 @@ impl Client {
     }
 
     /// Sends a request and waits for what `read` makes of the answer.
-    fn ask<T: Send + 'static>(
+    fn ask<T: Send>(
         &self,
         request: Request,
-        read: impl FnOnce(&[u8]) -> Result<T, String> + Send + 'static,
+        read: impl FnOnce(&[u8]) -> Result<T, String> + Send,
     ) -> Result<T, Error> {
-        let late = self.late(&request);
-        let (done, answer) = sync_channel(1);
-        // Nobody listens any more when the caller has given up.
-        let on_done = Box::new(move |outcome| drop(done.send(outcome)));
-        self.submit(request, read, on_done);
-        match answer.recv_timeout(self.settings.operation_timeout + GRACE) {
-            Ok(outcome) => outcome,
-            Err(RecvTimeoutError::Timeout) => Err(late),
-            Err(RecvTimeoutError::Disconnected) => Err(ended()),
+        // An event loop can't be run within another's, as it would in a program whose own tasks call this.
+        match tokio::runtime::Handle::try_current() {
+            Err(_) => self.ask_here(&request, read),
+            Ok(_) => std::thread::scope(|scope| {
+                let asking = scope.spawn(|| self.ask_here(&request, read));
+                asking
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            }),
         }
     }
 
-    /// Has the I/O thread send a request. `on_done` is called exactly once with what `read` makes of the answer: on the
-    /// I/O thread, or on the caller's if the request can't be handed over.
-    fn submit<T: Send + 'static>(
+    fn ask_here<T>(
         &self,
-        request: Request,
-        read: impl FnOnce(&[u8]) -> Result<T, String> + Send + 'static,
-        on_done: OnDone<T>,
-    ) {
-        let done = Completion(Some(on_done));
-        let session = match self.session() {
-            Ok(session) => session,
-            Err(error) => return done.finish(Err(error)),
-        };
-        let late = self.late(&request);
-        let deadline = self.settings.operation_timeout;
-        let thread = Arc::clone(&session.thread);
-        thread.spawn(async move {
-            let exchange = async {
-                let body = session.transport.send(&request).await?;
-                read(&body).map_err(|problem| request.bad_answer(problem))
-            };
-            let outcome = tokio::time::timeout(deadline, exchange).await;
-            done.finish(outcome.unwrap_or(Err(late)));
-        });
+        request: &Request,
+        read: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Result<T, Error> {
+        let deadline = Instant::now() + self.settings.operation_timeout;
+        let session = self.session()?;
+        let transport = &session.transport;
+        let outcome = session
+            .lanes
+            .run(deadline, async |http| transport.send(http, request).await);
+        let body = outcome.unwrap_or_else(|| Err(self.late(request)))?;
+        read(&body).map_err(|problem| request.bad_answer(problem))
     }
 
     fn late(&self, request: &Request) -> Error {
@@ -419,25 +407,25 @@ impl Client {
 
     /// This process's session; makes it if there is none.
     fn session(&self) -> Result<Arc<Session>, Error> {
-        let thread = IoThread::current()?;
+        let process = std::process::id();
         let seen = self.session.load_full();
         if let Some(session) = &seen
-            && Arc::ptr_eq(&session.thread, &thread)
+            && session.process == process
         {
             return Ok(Arc::clone(session));
         }
+        let tls = tls::client_config(&self.settings)?;
         let made = Arc::new(Session {
-            thread,
-            transport: Transport::new(self.settings.clone())?,
+            process,
+            transport: Transport::new(self.settings.clone(), &tls)?,
+            lanes: Lanes::new(&self.settings, tls),
         });
         let previous = self
             .session
             .compare_and_swap(&seen, Some(Arc::clone(&made)));
         match previous.as_ref() {
             // Another thread of this process was faster.
-            Some(other) if Arc::ptr_eq(&other.thread, &made.thread) => {
-                return Ok(Arc::clone(other));
-            }
+            Some(other) if other.process == process => return Ok(Arc::clone(other)),
             _ => {}
         }
         if let Some(session) = seen {
@@ -447,36 +435,10 @@ impl Client {
     }
 }
 
-/// What is called with the outcome of a request.
-type OnDone<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
-
-/// Sees to it that a caller hears of its request even when the I/O thread ends before the request does.
-struct Completion<T>(Option<OnDone<T>>);
-
-impl<T> Completion<T> {
-    fn finish(mut self, outcome: Result<T, Error>) {
-        if let Some(on_done) = self.0.take() {
-            on_done(outcome);
-        }
-    }
-}
-
-impl<T> Drop for Completion<T> {
-    fn drop(&mut self) {
-        if let Some(on_done) = self.0.take() {
-            on_done(Err(ended()));
-        }
-    }
-}
-
-fn ended() -> Error {
-    Error::Io("it ended before the request did; try again".to_owned())
-}
-
 impl Session {
     /// Drops the session, unless it is the parent's: then it stays as it is, for the sake of the parent's sockets.
     fn let_go(self: Arc<Self>) {
-        if !self.thread.belongs_to_this_process() {
+        if self.process != std::process::id() {
             std::mem::forget(self);
         }
     }

@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use crate::cloud::Cloud;
 use crate::credential::{Chain, CredentialKind, TokenRequest};
 use crate::error::Error;
+use crate::io::IoThread;
 use crate::token::AccessToken;
 
 /// How soon a token that was just fetched is fetched again at the earliest.
@@ -196,7 +197,11 @@ impl Tokens {
 /// Its own function, since a renewal starts the next one: the compiler can't look through the circle.
 fn spawn_renewal(tokens: Weak<Tokens>, held: Arc<Held>) {
     let renewal: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(renew(tokens, held));
-    tokio::spawn(renewal);
+    match IoThread::current() {
+        Ok(thread) => thread.spawn(renewal),
+        // Then whoever needs the next token fetches it.
+        Err(error) => log::warn!("tokens are not renewed in the background: {error}"),
+    }
 }
 
 /// Waits until half of a token's life is over, and fetches the next one; again and again while that fails and the token lives.

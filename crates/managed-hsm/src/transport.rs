@@ -8,15 +8,14 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode};
+use rustls::ClientConfig;
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::cloud::{Cloud, Service};
 use crate::credential::Chain;
 use crate::error::Error;
-use crate::lanes::Lanes;
 use crate::settings::Settings;
-use crate::tls;
 use crate::tokens::{Held, Tokens};
 use crate::uri::Vault;
 use crate::wire;
@@ -64,9 +63,8 @@ impl Request {
     }
 }
 
-/// Connections to the service, and the tokens for it.
+/// How requests are sent, and the tokens for them.
 pub(crate) struct Transport {
-    lanes: Lanes,
     settings: Settings,
     chain: Arc<Chain>,
     /// Those of each service and cloud that was asked: one or two.
@@ -82,12 +80,9 @@ struct Answer {
 }
 
 impl Transport {
-    /// Reads the trust store; opens nothing.
-    pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
-        let tls = tls::client_config(&settings)?;
+    pub(crate) fn new(settings: Settings, tls: &ClientConfig) -> Result<Self, Error> {
         Ok(Self {
-            chain: Arc::new(Chain::new(&settings, &tls)?),
-            lanes: Lanes::new(&settings, tls),
+            chain: Arc::new(Chain::new(&settings, tls)?),
             tokens: Mutex::default(),
             settings,
         })
@@ -96,14 +91,18 @@ impl Transport {
     /// Sends a request, and returns the body of a 200 answer. Sent again, once, if the connection is lost before an answer
     /// and the request is safe to repeat; and once more with another token if the service refuses the first, which then did
     /// nothing.
-    pub(crate) async fn send(&self, request: &Request) -> Result<Zeroizing<Vec<u8>>, Error> {
+    pub(crate) async fn send(
+        &self,
+        http: &reqwest::Client,
+        request: &Request,
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
         let tokens = self.tokens(&request.vault);
         let mut held = tokens.current().await?;
-        let mut answer = self.exchange(request, &held).await?;
+        let mut answer = exchange(http, request, &held).await?;
         if answer.status == StatusCode::UNAUTHORIZED {
             let claims = answer.claims.as_deref();
             if let Some(other) = tokens.replace(&held, claims).await? {
-                answer = self.exchange(request, &other).await?;
+                answer = exchange(http, request, &other).await?;
                 held = other;
             }
         }
@@ -125,34 +124,36 @@ impl Transport {
         all.push((service, cloud, Arc::clone(&tokens)));
         tokens
     }
+}
 
-    /// Sends a request with a token, over a lane, and reads the answer.
-    async fn exchange(&self, request: &Request, held: &Held) -> Result<Answer, Error> {
-        let lane = self.lanes.take().await?;
-        let started = Instant::now();
-        let mut outcome = attempt(&lane.http, request, &held.header).await;
-        let lost = |error: &reqwest::Error| !error.is_timeout() && connection_was_lost(error);
-        let mut retries = 0;
-        if request.repeatable && outcome.as_ref().is_err_and(lost) {
-            retries = 1;
-            outcome = attempt(&lane.http, request, &held.header).await;
-        }
-        let response = outcome.map_err(|error| {
-            request.log("none", started, "none", retries);
-            unreachable(request, &error)
-        })?;
-        let status = response.status();
-        let request_id = held.token.redact(&header(&response, "x-ms-request-id"));
-        let claims = claims(response.headers());
-        let body = read(response, request).await;
-        request.log(status.as_str(), started, &request_id, retries);
-        Ok(Answer {
-            status,
-            body: body?,
-            request_id,
-            claims,
-        })
+/// Sends a request with a token, and reads the answer.
+async fn exchange(http: &reqwest::Client, request: &Request, held: &Held) -> Result<Answer, Error> {
+    let started = Instant::now();
+    let mut outcome = attempt(http, request, &held.header).await;
+    let lost = |error: &reqwest::Error| !error.is_timeout() && connection_was_lost(error);
+    let mut retries = 0;
+    if request.repeatable && outcome.as_ref().is_err_and(lost) {
+        retries = 1;
+        outcome = attempt(http, request, &held.header).await;
     }
+    let response = outcome.map_err(|error| {
+        request.log("none", started, "none", retries);
+        unreachable(request, &error)
+    })?;
+    let status = response.status();
+    let request_id = header(&response, "x-ms-request-id");
+    let claims = claims(response.headers());
+    let body = read(response, request).await;
+    if log::log_enabled!(log::Level::Info) {
+        let shown = held.token.redact(&request_id);
+        request.log(status.as_str(), started, &shown, retries);
+    }
+    Ok(Answer {
+        status,
+        body: body?,
+        request_id,
+        claims,
+    })
 }
 
 /// The claims that a challenge wants to be in the token, as JSON (error="insufficient_claims"). Nothing else of a challenge is
@@ -214,8 +215,8 @@ async fn read(
 /// What the service's refusal means.
 fn refused(request: &Request, answer: &Answer, held: &Held) -> Error {
     let (operation, key) = (request.operation, request.key.clone());
-    let (status, request_id) = (answer.status, answer.request_id.clone());
     let shown = |text: String| one_line(&held.token.redact(&text));
+    let (status, request_id) = (answer.status, shown(answer.request_id.clone()));
     let found = wire::service_error(&answer.body);
     let found = found.map(|(code, message)| (shown(code), shown(message)));
     if status == StatusCode::UNAUTHORIZED {

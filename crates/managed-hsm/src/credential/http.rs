@@ -31,8 +31,8 @@ impl IdentityHttp {
                 .redirect(reqwest::redirect::Policy::none())
                 .retry(reqwest::retry::never())
                 .connect_timeout(settings.connect_timeout)
-                // Kept only for retries: the next token is asked for in half an hour.
-                .pool_max_idle_per_host(1)
+                // Whoever needs a token runs the event loop of a connection; the next one may run another.
+                .pool_max_idle_per_host(0)
                 .http1_only()
                 .user_agent(concat!("akv_provider/", env!("CARGO_PKG_VERSION")))
         };

@@ -1,0 +1,511 @@
+//! Signatures a second, their latency and what they cost: by the provider, by a bare HTTP client that sends the same
+//! requests, and by a software key; all in one run, by threads and by the latency that the HSM adds.
+//!
+//! `cargo bench --bench signatures -- [--key ec|rsa] [--threads 1,8,64] [--latency 0,2,10,50] [--seconds 2] [--rounds 5] [--ways bare,provider,software] [--json FILE]`
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use openssl::hash::MessageDigest;
+use openssl::pkey::{PKey, Private};
+use openssl::provider::Provider;
+use openssl::sign::Signer;
+
+/// How the signatures are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// OpenSSL with the provider.
+    Provider,
+    /// The same requests by reqwest, each thread with a client and an event loop of its own.
+    Bare,
+    /// The same requests by reqwest, a task for each thread, on as many threads as there are cores: what a program could do
+    /// that isn't called from threads, as OpenSSL is.
+    Tasks,
+    /// A software key in OpenSSL.
+    Software,
+}
+
+impl Way {
+    const ALL: [Self; 4] = [Self::Bare, Self::Tasks, Self::Provider, Self::Software];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Provider => "provider",
+            Self::Bare => "bare",
+            Self::Tasks => "tasks",
+            Self::Software => "software",
+        }
+    }
+}
+
+/// What one round showed.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    /// Signatures a second.
+    rate: f64,
+    /// Of one signature, in seconds.
+    median: f64,
+    p99: f64,
+    /// CPU time of this process for one signature, in seconds.
+    cpu: f64,
+}
+
+struct Options {
+    key: String,
+    threads: Vec<usize>,
+    latencies: Vec<u64>,
+    seconds: f64,
+    rounds: usize,
+    ways: Vec<Way>,
+    json: Option<PathBuf>,
+}
+
+impl Options {
+    fn from_arguments() -> Self {
+        let mut options = Self {
+            key: "ec".to_owned(),
+            threads: vec![1, 8, 64],
+            latencies: vec![0, 2, 10, 50],
+            seconds: 2.0,
+            rounds: 5,
+            ways: Way::ALL.to_vec(),
+            json: None,
+        };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            // cargo's own.
+            if argument == "--bench" {
+                continue;
+            }
+            let value = arguments
+                .next()
+                .unwrap_or_else(|| panic!("{argument} needs a value"));
+            let numbers = || {
+                value
+                    .split(',')
+                    .map(|number| number.parse().expect("a number"))
+            };
+            match argument.as_str() {
+                "--key" => options.key = value.clone(),
+                "--threads" => options.threads = numbers().map(|n: u64| n as usize).collect(),
+                "--latency" => options.latencies = numbers().collect(),
+                "--seconds" => options.seconds = value.parse().expect("a number"),
+                "--rounds" => options.rounds = value.parse().expect("a number"),
+                "--ways" => {
+                    let named = |name: &str| Way::ALL.into_iter().find(|way| way.name() == name);
+                    options.ways = value
+                        .split(',')
+                        .map(|name| named(name).expect("a way"))
+                        .collect();
+                }
+                "--json" => options.json = Some(value.clone().into()),
+                other => panic!("unknown option {other}"),
+            }
+        }
+        options
+    }
+}
+
+/// The profile's folder: this program is in its `deps`.
+fn built(name: &str) -> PathBuf {
+    let program = std::env::current_exe().expect("a program knows its path");
+    let path = program
+        .parent()
+        .and_then(Path::parent)
+        .expect("target/<profile>/deps")
+        .join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: run cargo build --release --workspace first",
+        path.display()
+    );
+    path
+}
+
+/// A running emulator and what leads to it.
+struct Emulator {
+    process: Child,
+    folder: tempfile::TempDir,
+    variables: Vec<(String, String)>,
+}
+
+impl Emulator {
+    fn start(latency: u64) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let data = folder.path().join("hsm");
+        let mut command = Command::new(built("managed-hsm-emulator"));
+        command.args(["serve", "--data-dir"]).arg(&data);
+        if latency > 0 {
+            command.args(["--latency-ms", &latency.to_string()]);
+        }
+        let process = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the emulator starts");
+        let output = Command::new(built("managed-hsm-emulator"))
+            .args(["env", "--wait", "30", "--data-dir"])
+            .arg(&data)
+            .output()
+            .expect("the emulator runs");
+        let text = String::from_utf8(output.stdout).expect("text");
+        let variables = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("export ")?.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
+            .collect();
+        Self {
+            process,
+            folder,
+            variables,
+        }
+    }
+
+    fn variable(&self, name: &str) -> &str {
+        let found = self.variables.iter().find(|(known, _)| known == name);
+        &found.unwrap_or_else(|| panic!("{name} is not set")).1
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A client that keeps its connections, as anybody would write it.
+fn bare_client(emulator: &Emulator) -> reqwest::Client {
+    let ca = std::fs::read(emulator.variable("AKV_CA_FILE")).expect("the CA can be read");
+    let ca = reqwest::Certificate::from_pem(&ca).expect("the CA is PEM");
+    reqwest::Client::builder()
+        .tls_certs_only([ca])
+        .http1_only()
+        .no_proxy()
+        .tcp_nodelay(true)
+        .build()
+        .expect("a client")
+}
+
+fn create(
+    runtime: &tokio::runtime::Runtime,
+    client: &reqwest::Client,
+    emulator: &Emulator,
+    body: &str,
+) -> String {
+    let url = format!(
+        "{}/keys/k/create?api-version=7.4",
+        emulator.variable("AZURE_MANAGEDHSM_URL")
+    );
+    let answer = runtime.block_on(async {
+        let request = client
+            .post(url)
+            .bearer_auth(emulator.variable("AZURE_CLI_ACCESS_TOKEN"))
+            .header("content-type", "application/json")
+            .body(body.to_owned());
+        request
+            .send()
+            .await
+            .expect("an answer")
+            .bytes()
+            .await
+            .expect("a body")
+    });
+    let answer: serde_json::Value = serde_json::from_slice(&answer).expect("JSON");
+    answer["key"]["kid"].as_str().expect("a key").to_owned()
+}
+
+/// CPU time of this process so far, in seconds.
+fn cpu_time() -> f64 {
+    // SAFETY: all zeros are a valid timespec, and the call only writes to it.
+    let time = unsafe {
+        let mut time: libc::timespec = std::mem::zeroed();
+        libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time);
+        time
+    };
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+fn round(times: Vec<Vec<f64>>, elapsed: f64, cpu: f64) -> Round {
+    let mut all: Vec<f64> = times.into_iter().flatten().collect();
+    all.sort_by(f64::total_cmp);
+    let at = |share: f64| all[((all.len() - 1) as f64 * share) as usize];
+    Round {
+        rate: all.len() as f64 / elapsed,
+        median: at(0.5),
+        p99: at(0.99),
+        cpu: cpu / all.len() as f64,
+    }
+}
+
+/// Signs in so many threads for so long.
+fn by_openssl(key: &PKey<Private>, threads: usize, seconds: f64) -> Round {
+    let barrier = Arc::new(Barrier::new(threads + 1));
+    let workers: Vec<_> = (0..threads)
+        .map(|_| {
+            let (key, barrier) = (key.clone(), Arc::clone(&barrier));
+            std::thread::spawn(move || {
+                let sign = || {
+                    let mut signer = Signer::new(MessageDigest::sha256(), &key).expect("a signer");
+                    signer.sign_oneshot_to_vec(b"message").expect("a signature")
+                };
+                sign();
+                barrier.wait();
+                let started = Instant::now();
+                let mut times = Vec::new();
+                while started.elapsed().as_secs_f64() < seconds {
+                    let began = Instant::now();
+                    sign();
+                    times.push(began.elapsed().as_secs_f64());
+                }
+                times
+            })
+        })
+        .collect();
+    barrier.wait();
+    let (started, cpu) = (Instant::now(), cpu_time());
+    let times = workers
+        .into_iter()
+        .map(|worker| worker.join().expect("a worker"))
+        .collect();
+    round(times, started.elapsed().as_secs_f64(), cpu_time() - cpu)
+}
+
+/// Sends the requests for so long, in so many threads.
+fn by_bare_client(
+    emulator: &Emulator,
+    url: &str,
+    body: &str,
+    threads: usize,
+    seconds: f64,
+) -> Round {
+    let barrier = Arc::new(Barrier::new(threads + 1));
+    let token = emulator.variable("AZURE_CLI_ACCESS_TOKEN");
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| {
+                let barrier = Arc::clone(&barrier);
+                scope.spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread()
+                        .enable_all()
+                        .build();
+                    let runtime = runtime.expect("a runtime");
+                    let client = bare_client(emulator);
+                    let sign = || runtime.block_on(request(&client, url, token, body));
+                    sign();
+                    barrier.wait();
+                    let started = Instant::now();
+                    let mut times = Vec::new();
+                    while started.elapsed().as_secs_f64() < seconds {
+                        let began = Instant::now();
+                        sign();
+                        times.push(began.elapsed().as_secs_f64());
+                    }
+                    times
+                })
+            })
+            .collect();
+        barrier.wait();
+        let (started, cpu) = (Instant::now(), cpu_time());
+        let times = workers
+            .into_iter()
+            .map(|worker| worker.join().expect("a worker"))
+            .collect();
+        round(times, started.elapsed().as_secs_f64(), cpu_time() - cpu)
+    })
+}
+
+/// Has the HSM sign, and looks at the answer.
+async fn request(client: &reqwest::Client, url: &str, token: &str, body: &str) {
+    let answer = client
+        .post(url)
+        .bearer_auth(token)
+        .header("content-type", "application/json")
+        .body(body.to_owned())
+        .send()
+        .await
+        .expect("an answer");
+    let body = answer.bytes().await.expect("a body");
+    let answer: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+    assert!(answer["value"].is_string());
+}
+
+/// Sends the requests for so long, so many at a time.
+fn by_tasks(
+    runtime: &tokio::runtime::Runtime,
+    client: &reqwest::Client,
+    url: &str,
+    token: &str,
+    body: &str,
+    threads: usize,
+    seconds: f64,
+) -> Round {
+    runtime.block_on(async {
+        let warm_up = |_| {
+            let (client, url, token, body) = (
+                client.clone(),
+                url.to_owned(),
+                token.to_owned(),
+                body.to_owned(),
+            );
+            tokio::spawn(async move { request(&client, &url, &token, &body).await })
+        };
+        for task in (0..threads).map(warm_up).collect::<Vec<_>>() {
+            task.await.expect("a task");
+        }
+        let (started, cpu) = (Instant::now(), cpu_time());
+        let tasks: Vec<_> = (0..threads)
+            .map(|_| {
+                let (client, url, token, body) = (
+                    client.clone(),
+                    url.to_owned(),
+                    token.to_owned(),
+                    body.to_owned(),
+                );
+                tokio::spawn(async move {
+                    let mut times = Vec::new();
+                    while started.elapsed().as_secs_f64() < seconds {
+                        let began = Instant::now();
+                        request(&client, &url, &token, &body).await;
+                        times.push(began.elapsed().as_secs_f64());
+                    }
+                    times
+                })
+            })
+            .collect();
+        let mut times = Vec::new();
+        for task in tasks {
+            times.push(task.await.expect("a task"));
+        }
+        round(times, started.elapsed().as_secs_f64(), cpu_time() - cpu)
+    })
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn main() {
+    let options = Options::from_arguments();
+    let (body, algorithm) = match options.key.as_str() {
+        "ec" => (r#"{"kty":"EC-HSM","crv":"P-256"}"#, "ES256"),
+        "rsa" => (r#"{"kty":"RSA-HSM","key_size":2048}"#, "RS256"),
+        other => panic!("unknown key {other}: ec or rsa"),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let software = match options.key.as_str() {
+        "ec" => {
+            let group = openssl::ec::EcGroup::from_curve_name(openssl::nid::Nid::X9_62_PRIME256V1)
+                .expect("P-256");
+            PKey::from_ec_key(openssl::ec::EcKey::generate(&group).expect("a key")).expect("a key")
+        }
+        _ => PKey::from_rsa(openssl::rsa::Rsa::generate(2048).expect("a key")).expect("a key"),
+    };
+    let modules = tempfile::tempdir().expect("a temporary folder");
+    std::os::unix::fs::symlink(
+        built("libakv_provider.so"),
+        modules.path().join("akv_provider.so"),
+    )
+    .expect("a link");
+    let mut lines = Vec::new();
+    println!(
+        "{:>8} {:>8} {:>9} {:>11} {:>11} {:>11} {:>11}",
+        "latency", "threads", "way", "per second", "median ms", "p99 ms", "CPU us"
+    );
+    for &latency in &options.latencies {
+        let emulator = Emulator::start(latency);
+        let client = bare_client(&emulator);
+        let kid = create(&runtime, &client, &emulator, body);
+        let version = kid.rsplit('/').next().expect("a version");
+        let url = format!(
+            "{}/keys/k/{version}/sign?api-version=7.4",
+            emulator.variable("AZURE_MANAGEDHSM_URL")
+        );
+        let request = format!(
+            r#"{{"alg":"{algorithm}","value":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}}"#
+        );
+        for (name, value) in &emulator.variables {
+            // SAFETY: no other thread of this process reads or writes the environment now.
+            unsafe { std::env::set_var(name, value) };
+        }
+        Provider::set_default_search_path(None, modules.path().to_str().expect("text"))
+            .expect("a search path");
+        let _default = Provider::load(None, "default").expect("the default provider");
+        let _provider = Provider::load(None, "akv_provider").expect("the provider");
+        let file = emulator.folder.path().join("k.pem");
+        let pem = Command::new(built("akv"))
+            .args(["key", "pem", "managedhsm:MyHSM:k"])
+            .output()
+            .expect("akv runs");
+        std::fs::write(&file, &pem.stdout).expect("a file");
+        let key = PKey::private_key_from_pem(&pem.stdout).expect("the key loads");
+        for &threads in &options.threads {
+            let mut rounds: Vec<(Way, Round)> = Vec::new();
+            for _ in 0..options.rounds {
+                for &way in &options.ways {
+                    let seconds = options.seconds;
+                    let round = match way {
+                        Way::Provider => by_openssl(&key, threads, seconds),
+                        Way::Software if latency > 0 => continue,
+                        Way::Software => by_openssl(&software, threads, seconds / 4.0),
+                        Way::Bare => by_bare_client(&emulator, &url, &request, threads, seconds),
+                        Way::Tasks => by_tasks(
+                            &runtime,
+                            &client,
+                            &url,
+                            emulator.variable("AZURE_CLI_ACCESS_TOKEN"),
+                            &request,
+                            threads,
+                            seconds,
+                        ),
+                    };
+                    rounds.push((way, round));
+                }
+            }
+            for way in Way::ALL {
+                let of: Vec<Round> = rounds
+                    .iter()
+                    .filter(|(w, _)| *w == way)
+                    .map(|(_, round)| *round)
+                    .collect();
+                if of.is_empty() {
+                    continue;
+                }
+                let middle = |get: fn(&Round) -> f64| median(of.iter().map(get).collect());
+                let (rate, half, p99, cpu) = (
+                    middle(|r| r.rate),
+                    middle(|r| r.median),
+                    middle(|r| r.p99),
+                    middle(|r| r.cpu),
+                );
+                println!(
+                    "{latency:>8} {threads:>8} {:>9} {rate:>11.0} {:>11.3} {:>11.3} {:>11.1}",
+                    way.name(),
+                    half * 1e3,
+                    p99 * 1e3,
+                    cpu * 1e6
+                );
+                lines.push(serde_json::json!({
+                    "key": options.key, "latency_ms": latency, "threads": threads, "way": way.name(),
+                    "per_second": rate, "median_ms": half * 1e3, "p99_ms": p99 * 1e3, "cpu_us": cpu * 1e6,
+                }).to_string());
+            }
+        }
+        drop(key);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    if let Some(path) = options.json {
+        let mut file = std::fs::File::create(path).expect("the report can be written");
+        for line in lines {
+            writeln!(file, "{line}").expect("the report can be written");
+        }
+    }
+}
