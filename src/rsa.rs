@@ -45,7 +45,7 @@ pub(crate) struct RsaPublicKey {
     /// Public exponent, most significant byte first, no leading zeros.
     pub(crate) e: Vec<u8>,
     /// For each of the service's algorithms, once it was asked for; none: the library doesn't take such keys.
-    parsed: [OnceLock<Option<ParsedPublicKey>>; 6],
+    parsed: Box<[OnceLock<Option<ParsedPublicKey>>; 6]>,
 }
 
 impl PartialEq for RsaPublicKey {
