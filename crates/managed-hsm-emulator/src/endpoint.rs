@@ -10,6 +10,8 @@ use crate::error::Error;
 use crate::identity::Identity;
 use crate::token::{OWNER_CLIENT, TENANT};
 
+/// Names and URLs of the vaults that are served.
+const VAULTS_FILE: &str = "vault-endpoints";
 const POLL: Duration = Duration::from_millis(25);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -18,6 +20,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Environment {
     /// The emulator's URL, `https://localhost:PORT`.
     pub url: String,
+    /// The URL of a vault, if it serves one.
+    pub vault_url: Option<String>,
     /// The PEM file of the CA that the emulator's certificate verifies with.
     pub ca_file: PathBuf,
     /// A bearer token.
@@ -26,12 +30,18 @@ pub struct Environment {
 
 impl fmt::Display for Environment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&urls(&self.url, self.vault_url.as_deref()))?;
         formatter.write_str(&exports(&[
-            ("AZURE_MANAGEDHSM_URL", &self.url),
             ("AKV_CA_FILE", &self.ca_file.to_string_lossy()),
             ("AZURE_CLI_ACCESS_TOKEN", &self.token),
         ]))
     }
+}
+
+fn urls(url: &str, vault_url: Option<&str>) -> String {
+    let vault = vault_url.map(|url| ("AZURE_KEYVAULT_URL", url));
+    let hsm = [("AZURE_MANAGEDHSM_URL", url)];
+    exports(&hsm.into_iter().chain(vault).collect::<Vec<_>>())
 }
 
 fn exports(variables: &[(&str, &str)]) -> String {
@@ -46,12 +56,15 @@ fn exports(variables: &[(&str, &str)]) -> String {
 ///
 /// # Errors
 /// [`Error::File`] when the secret can't be read.
-pub fn identity_exports(data: &DataDir, url: &str) -> Result<String, Error> {
+pub fn identity_exports(
+    data: &DataDir,
+    url: &str,
+    vault_url: Option<&str>,
+) -> Result<String, Error> {
     let secret = Identity::owner_secret(data)?;
     let ca_file = data.ca_file();
     let ca_file = ca_file.to_string_lossy();
-    Ok(exports(&[
-        ("AZURE_MANAGEDHSM_URL", url),
+    let identity = exports(&[
         ("AZURE_AUTHORITY_HOST", url),
         ("AZURE_TENANT_ID", TENANT),
         ("AZURE_CLIENT_ID", OWNER_CLIENT),
@@ -62,7 +75,24 @@ pub fn identity_exports(data: &DataDir, url: &str) -> Result<String, Error> {
         ("SSL_CERT_FILE", &ca_file),
         ("REQUESTS_CA_BUNDLE", &ca_file),
         ("NODE_EXTRA_CA_CERTS", &ca_file),
-    ]))
+    ]);
+    Ok(urls(url, vault_url) + &identity)
+}
+
+/// The URL of the vault `name`, or of the first, that the running emulator serves; None: it serves none.
+///
+/// # Errors
+/// [`Error::NoVault`] when there is none of that name.
+pub fn vault_url(data: &DataDir, name: Option<&str>) -> Result<Option<String>, Error> {
+    let contents = data.read(VAULTS_FILE)?.unwrap_or_default();
+    let contents = String::from_utf8_lossy(&contents);
+    let mut vaults = contents.lines().filter_map(|line| line.split_once(' '));
+    let Some(name) = name else {
+        return Ok(vaults.next().map(|(_, url)| url.to_owned()));
+    };
+    let found = vaults.find(|(known, _)| known.eq_ignore_ascii_case(name));
+    let (_, url) = found.ok_or_else(|| Error::NoVault(name.to_owned()))?;
+    Ok(Some(url.to_owned()))
 }
 
 /// The URL of the emulator that serves from `data`, once it accepts connections; waits for that at most `wait`.
@@ -101,18 +131,27 @@ fn accepts(url: &str) -> bool {
 }
 
 /// Announces the URL, and takes it back when dropped.
-pub(crate) struct Announcement(PathBuf);
+pub(crate) struct Announcement([PathBuf; 2]);
 
 impl Announcement {
-    pub(crate) fn publish(data: &DataDir, url: &str) -> Result<Self, Error> {
+    pub(crate) fn publish(
+        data: &DataDir,
+        url: &str,
+        vaults: &[(String, String)],
+    ) -> Result<Self, Error> {
+        let lines = vaults.iter().map(|(name, url)| format!("{name} {url}\n"));
+        data.write(VAULTS_FILE, lines.collect::<String>().as_bytes())?;
+        // Last, since it is what others wait for.
         data.write("endpoint", format!("{url}\n").as_bytes())?;
-        Ok(Self(data.endpoint_file()))
+        Ok(Self([data.endpoint_file(), data.file(VAULTS_FILE)]))
     }
 }
 
 impl Drop for Announcement {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        for file in &self.0 {
+            let _ = std::fs::remove_file(file);
+        }
     }
 }
 
@@ -124,12 +163,13 @@ mod tests {
     fn exports_survive_quotes_in_a_path() {
         let environment = Environment {
             url: "https://localhost:1".to_owned(),
+            vault_url: Some("https://localhost:2".to_owned()),
             ca_file: PathBuf::from("/it's here/ca.pem"),
             token: "t".to_owned(),
         };
         assert_eq!(
             environment.to_string(),
-            "export AZURE_MANAGEDHSM_URL='https://localhost:1'\nexport AKV_CA_FILE='/it'\\''s here/ca.pem'\nexport AZURE_CLI_ACCESS_TOKEN='t'\n"
+            "export AZURE_MANAGEDHSM_URL='https://localhost:1'\nexport AZURE_KEYVAULT_URL='https://localhost:2'\nexport AKV_CA_FILE='/it'\\''s here/ca.pem'\nexport AZURE_CLI_ACCESS_TOKEN='t'\n"
         );
     }
 

@@ -43,12 +43,15 @@ pub enum Error {
     },
     /// A principal is to have a role that there isn't.
     #[error(
-        "there is no built-in role '{0}'; take a name such as 'Managed HSM Crypto User', or its id"
+        "there is no built-in role '{0}'; take a name such as 'Managed HSM Crypto User' or 'Key Vault Crypto User', or its id"
     )]
     Role(String),
-    /// Two HSMs are to have one name.
-    #[error("the HSM '{0}' is named twice (--hsm)")]
-    HsmTwice(String),
+    /// Two HSMs, or two vaults, are to have one name.
+    #[error("'{0}' is named twice ({1})")]
+    NameTwice(String, &'static str),
+    /// No vault of this name is served.
+    #[error("the emulator serves no vault '{0}'; start it with --vault {0}")]
+    NoVault(String),
     /// No emulator accepts connections.
     #[error(
         "no emulator is running on the data folder {}; start one with `managed-hsm-emulator serve`, or wait for it with --wait SECONDS",

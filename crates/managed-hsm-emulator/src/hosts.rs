@@ -1,20 +1,21 @@
-//! Several HSMs in one process, told apart by the host name or the port that a client addresses.
+//! Several HSMs and vaults in one process, told apart by the host name or the port that a client addresses.
 
 use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::api::Hsm;
+use crate::service::{Address, Service};
 
-/// An HSM to serve: its name, and a port of its own if it is to have one.
+/// An HSM or a vault to serve: its name, and a port of its own if it is to have a certain one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HsmName {
-    /// As in `<name>.managedhsm.azure.net`.
+pub struct ServedName {
+    /// As in `<name>.managedhsm.azure.net` or `<name>.vault.azure.net`.
     pub name: String,
-    /// The port whose requests are all for this HSM; 0 for any that is free.
+    /// The port whose requests are all for it; 0 for any that is free.
     pub port: Option<u16>,
 }
 
-impl FromStr for HsmName {
+impl FromStr for ServedName {
     type Err = String;
 
     /// `NAME` or `NAME:PORT`
@@ -30,7 +31,7 @@ impl FromStr for HsmName {
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         if !valid {
             return Err(format!(
-                "'{name}' can't be the name of an HSM: a letter, then letters, digits and hyphens, 3 to 24 in all"
+                "'{name}' can't be the name of an HSM or a vault: a letter, then letters, digits and hyphens, 3 to 24 in all"
             ));
         }
         let port = port.map(|port| {
@@ -44,31 +45,54 @@ impl FromStr for HsmName {
     }
 }
 
-/// The HSMs behind an address.
+/// What is behind an address.
 #[derive(Clone)]
 pub(crate) enum Behind {
     /// One, whatever its name.
     One(Arc<Hsm>),
-    /// By name; the first also under names that aren't of an HSM, such as localhost.
-    Named(Arc<Vec<(String, Arc<Hsm>)>>),
+    /// By name.
+    Named(Arc<ByName>),
+}
+
+/// All that a process serves.
+pub(crate) struct ByName {
+    /// Also under names that aren't of a service, such as localhost.
+    pub(crate) first: Arc<Hsm>,
+    /// Whether `first` answers to the name of every HSM, there being no other.
+    pub(crate) first_is_every_hsm: bool,
+    /// With names.
+    pub(crate) others: Vec<(String, Arc<Hsm>)>,
 }
 
 impl Behind {
-    /// The HSM that a host name means; None: there is no such HSM.
+    /// What a host name means; None: there is no such HSM or vault.
     pub(crate) fn of_host(&self, host: &str) -> Option<&Arc<Hsm>> {
-        let named = match self {
+        let by_name = match self {
             Self::One(hsm) => return Some(hsm),
-            Self::Named(named) => named,
+            Self::Named(by_name) => by_name,
         };
+        let every_hsm = by_name.first_is_every_hsm.then_some(&by_name.first);
+        if let Some(Address { name, service, .. }) = Address::parse(host) {
+            let found = by_name.find(&name, |known| known == service);
+            return found.or(every_hsm.filter(|_| service == Service::ManagedHsm));
+        }
         let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         match host.split_once('.') {
-            Some((label, rest)) if rest == "localhost" || rest.starts_with("managedhsm.") => named
-                .iter()
-                .find(|(name, _)| name == label)
-                .map(|(_, hsm)| hsm),
-            _ => named.first().map(|(_, hsm)| hsm),
+            Some((name, "localhost")) => by_name.find(name, |_| true).or(every_hsm),
+            _ => Some(&by_name.first),
         }
+    }
+}
+
+impl ByName {
+    /// The first of a name, which may be an HSM's and a vault's.
+    fn find(&self, name: &str, is_of: impl Fn(Service) -> bool) -> Option<&Arc<Hsm>> {
+        let found = self
+            .others
+            .iter()
+            .find(|(known, hsm)| known == name && is_of(hsm.service()));
+        found.map(|(_, hsm)| hsm)
     }
 }
 
@@ -78,9 +102,9 @@ mod tests {
 
     #[test]
     fn names_are_those_that_the_service_allows() {
-        let named: HsmName = "MyHSM:8443".parse().unwrap();
+        let named: ServedName = "MyHSM:8443".parse().unwrap();
         assert_eq!((named.name.as_str(), named.port), ("myhsm", Some(8443)));
-        assert_eq!("contoso".parse::<HsmName>().unwrap().port, None);
+        assert_eq!("contoso".parse::<ServedName>().unwrap().port, None);
         for text in [
             "",
             "ab",
@@ -90,7 +114,7 @@ mod tests {
             "MyHSM:http",
             "MyHSM:70000",
         ] {
-            assert!(text.parse::<HsmName>().is_err(), "{text}");
+            assert!(text.parse::<ServedName>().is_err(), "{text}");
         }
     }
 }

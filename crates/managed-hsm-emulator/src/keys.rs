@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::algorithm::{Digest, Scheme, SignatureAlgorithm, encode_base64url};
+use crate::service::Service;
 
-/// The kind of a key, without the `-HSM` that the service shows.
+/// The kind of a key, without the `-HSM` of those that are in an HSM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum KeyType {
     #[serde(rename = "RSA")]
@@ -28,7 +29,7 @@ pub(crate) enum KeyType {
 }
 
 impl KeyType {
-    /// Reads a `kty`; the service upgrades the software kinds to `-HSM`.
+    /// Reads a `kty`, with or without `-HSM`.
     pub(crate) fn by_name(name: &str) -> Option<Self> {
         match name {
             "RSA" | "RSA-HSM" => Some(Self::Rsa),
@@ -39,18 +40,30 @@ impl KeyType {
     }
 
     /// The `kty` in answers.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Rsa => "RSA-HSM",
-            Self::Ec => "EC-HSM",
-            Self::Oct => "oct-HSM",
+    pub(crate) fn name(self, software: bool) -> &'static str {
+        match (self, software) {
+            (Self::Rsa, false) => "RSA-HSM",
+            (Self::Ec, false) => "EC-HSM",
+            (Self::Oct, false) => "oct-HSM",
+            (Self::Rsa, true) => "RSA",
+            (Self::Ec, true) => "EC",
+            (Self::Oct, true) => "oct",
         }
     }
 
-    /// The operations of a key that was created without `key_ops`.
-    pub(crate) fn default_operations(self) -> &'static [&'static str] {
-        match self {
-            Self::Rsa => &[
+    /// The operations of a key that was created without `key_ops`, in the order that was recorded.
+    pub(crate) fn default_operations(self, service: Service) -> &'static [&'static str] {
+        match (self, service) {
+            (Self::Rsa, Service::KeyVault) => &[
+                "encrypt",
+                "decrypt",
+                "sign",
+                "verify",
+                "wrapKey",
+                "unwrapKey",
+            ],
+            (Self::Ec, Service::KeyVault) => &["sign", "verify"],
+            (Self::Rsa, Service::ManagedHsm) => &[
                 "wrapKey",
                 "decrypt",
                 "encrypt",
@@ -58,8 +71,8 @@ impl KeyType {
                 "sign",
                 "verify",
             ],
-            Self::Ec => &["verify", "deriveKey", "sign"],
-            Self::Oct => &[
+            (Self::Ec, Service::ManagedHsm) => &["verify", "deriveKey", "sign"],
+            (Self::Oct, _) => &[
                 "deriveKey",
                 "wrapKey",
                 "verify",
@@ -73,12 +86,12 @@ impl KeyType {
 
     /// Whether keys of this kind have an operation. `import` is a key that others are wrapped for, as recorded; which kinds
     /// take which names is as documented for the operations, no recording shows a refusal.
-    pub(crate) fn has_operation(self, name: &str) -> bool {
+    pub(crate) fn has_operation(self, name: &str, service: Service) -> bool {
         let more: &[&str] = match self {
             Self::Rsa => &["import", "export"],
             Self::Ec | Self::Oct => &["export"],
         };
-        more.contains(&name) || self.default_operations().contains(&name)
+        more.contains(&name) || self.default_operations(service).contains(&name)
     }
 }
 

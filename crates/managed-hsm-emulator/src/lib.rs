@@ -1,6 +1,6 @@
-//! A local Azure Managed HSM for development and continuous integration.
+//! A local Azure Managed HSM, and Azure Key Vault, for development and continuous integration.
 //!
-//! The program `managed-hsm-emulator` answers the REST API of Managed HSM over HTTPS, with keys that are really kept and
+//! The program `managed-hsm-emulator` answers the REST APIs of Managed HSM and Key Vault over HTTPS, with keys that are really kept and
 //! used, tokens that it signs itself and a certificate of its own CA. It is **not** an HSM: keys lie in a file.
 //!
 //! `server` accepts connections and numbers them, `api` turns one HTTP request into one answer, `store` keeps keys,
@@ -28,16 +28,17 @@ mod release_policy;
 mod roles;
 mod seal;
 mod server;
+mod service;
 mod store;
 mod tls;
 mod token;
 
 pub use capacity::Latency;
 pub use data_dir::DataDir;
-pub use endpoint::{Environment, identity_exports, wait_until_ready};
+pub use endpoint::{Environment, identity_exports, vault_url, wait_until_ready};
 pub use error::Error;
 pub use faults::{Fault, FaultKind};
-pub use hosts::HsmName;
+pub use hosts::ServedName;
 pub use log::LogFormat;
 pub use server::{ServeOptions, serve};
-pub use token::{AUDIENCE, TokenKey};
+pub use token::{AUDIENCE, TokenKey, VAULT_AUDIENCE};

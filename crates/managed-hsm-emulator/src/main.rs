@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use managed_hsm_emulator::{
-    AUDIENCE, DataDir, Environment, Error, Fault, HsmName, Latency, LogFormat, ServeOptions,
-    TokenKey, identity_exports, serve, wait_until_ready,
+    AUDIENCE, DataDir, Environment, Error, Fault, Latency, LogFormat, ServeOptions, ServedName,
+    TokenKey, VAULT_AUDIENCE, identity_exports, serve, vault_url, wait_until_ready,
 };
 
-/// A local Azure Managed HSM for development and tests. It is not an HSM: keys lie in a folder.
+/// A local Azure Managed HSM, and Azure Key Vault, for development and tests. It is not an HSM: keys lie in a folder.
 #[derive(Parser)]
 #[command(version)]
 struct CommandLine {
@@ -23,7 +23,7 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the Managed HSM REST API over HTTPS until SIGTERM or SIGINT
+    /// Serve the REST APIs of Managed HSM and Key Vault over HTTPS until SIGTERM or SIGINT
     Serve(Serve),
     /// Print shell exports for the running emulator: eval "$(managed-hsm-emulator env)"
     Env(Env),
@@ -52,8 +52,8 @@ struct Serve {
     /// Milliseconds that every answer takes at least; with two numbers the median and the 99th percentile
     #[arg(long, value_name = "N[,P99]")]
     latency_ms: Option<Latency>,
-    /// Give each HSM the documented capacity of so many partitions of the service, whose HSMs have 3; what is too much is
-    /// answered with 429
+    /// Give each HSM the documented capacity of so many partitions of the service, whose HSMs have 3, and each vault its documented
+    /// limits; what is too much is answered with 429
     #[arg(long, value_name = "PARTITIONS", value_parser = clap::value_parser!(u32).range(1..=1000))]
     capacity: Option<u32>,
     /// Close further connections to a port that has so many
@@ -62,7 +62,11 @@ struct Serve {
     /// Serve an HSM of this name, with keys and roles of its own; may be repeated. It is addressed as
     /// NAME.managedhsm.azure.net or NAME.localhost, or by a port of its own. Without this, one HSM answers to every name
     #[arg(long, value_name = "NAME[:PORT]")]
-    hsm: Vec<HsmName>,
+    hsm: Vec<ServedName>,
+    /// Serve a vault of Azure Key Vault of this name, with keys of its own; may be repeated. It is addressed as NAME.vault.azure.net
+    /// or NAME.localhost, or by a port of its own, which it always has
+    #[arg(long, value_name = "NAME[:PORT]")]
+    vault: Vec<ServedName>,
     /// A fault: kind[,operation=sign][,path=/keys/k][,count=3][,share=0.1][,delay_ms=500]; may be repeated. Kinds: throttled,
     /// throttled-retry-after, internal-error, unavailable, claims-challenge, drop, half-body, malformed-json, wrong-length, wrong-value,
     /// slow-first-byte, slow-body, close
@@ -100,6 +104,9 @@ enum Format {
 struct Env {
     #[command(flatten)]
     folder: Folder,
+    /// Print the URL of this vault and a token for Key Vault [default: the first vault's URL, and a token for Managed HSM]
+    #[arg(long, value_name = "NAME")]
+    vault: Option<String>,
     /// Print what identity libraries need to log in as the owner, instead of a token
     #[arg(long)]
     identity: bool,
@@ -128,7 +135,7 @@ struct Token {
         allow_negative_numbers = true
     )]
     expires_in: i64,
-    /// The audience that the token is for
+    /// The audience that the token is for; Key Vault's is https://vault.azure.net
     #[arg(long, default_value = AUDIENCE)]
     audience: String,
     /// The object id of the principal that the token is for [default: the owner, who may do everything]
@@ -165,6 +172,7 @@ fn run(command: Command) -> Result<(), Error> {
                 token_lifetime: arguments.token_lifetime,
                 tls_server_names: arguments.tls_server_name,
                 hsms: arguments.hsm,
+                vaults: arguments.vault,
                 faults: arguments.fault,
                 control_port: arguments.control_port,
                 log_format: match arguments.log_format {
@@ -176,13 +184,19 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Env(arguments) => {
             let data = DataDir::resolve(arguments.folder.data_dir)?;
             let url = wait_until_ready(&data, Duration::from_secs(arguments.wait))?;
+            let vault_url = vault_url(&data, arguments.vault.as_deref())?;
             if arguments.identity {
-                return print(&identity_exports(&data, &url)?);
+                return print(&identity_exports(&data, &url, vault_url.as_deref())?);
             }
+            let audience = match arguments.vault {
+                None => AUDIENCE,
+                Some(_) => VAULT_AUDIENCE,
+            };
             let environment = Environment {
                 url,
+                vault_url,
                 ca_file: data.ca_file(),
-                token: TokenKey::read(&data)?.mint(AUDIENCE, arguments.expires_in)?,
+                token: TokenKey::read(&data)?.mint(audience, arguments.expires_in)?,
             };
             print(&environment.to_string())
         }

@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::service::Service;
+
 /// Upper bounds of the histogram's buckets, in seconds.
 const BUCKETS: [f64; 9] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0];
 
 /// What has happened since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
-    /// By HSM, operation and status.
-    requests: Mutex<BTreeMap<(String, String, u16), u64>>,
+    /// By HSM or vault (the label and its value), operation and status.
+    requests: Mutex<BTreeMap<(&'static str, String, String, u16), u64>>,
     buckets: [AtomicU64; BUCKETS.len() + 1],
     microseconds: AtomicU64,
     connections: AtomicU64,
@@ -23,10 +25,21 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn request(&self, hsm: &str, operation: &str, status: u16, elapsed: Duration) {
+    pub(crate) fn request(
+        &self,
+        service: Service,
+        name: &str,
+        operation: &str,
+        status: u16,
+        elapsed: Duration,
+    ) {
+        let label = match service {
+            Service::ManagedHsm => "hsm",
+            Service::KeyVault => "vault",
+        };
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         *requests
-            .entry((hsm.to_owned(), operation.to_owned(), status))
+            .entry((label, name.to_owned(), operation.to_owned(), status))
             .or_default() += 1;
         drop(requests);
         let seconds = elapsed.as_secs_f64();
@@ -68,10 +81,10 @@ impl Metrics {
             "Requests answered.",
         );
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        for ((hsm, operation, status), count) in requests.iter() {
+        for ((label, name, operation, status), count) in requests.iter() {
             let _ = writeln!(
                 text,
-                "mhsm_requests_total{{hsm=\"{hsm}\",operation=\"{operation}\",status=\"{status}\"}} {count}"
+                "mhsm_requests_total{{{label}=\"{name}\",operation=\"{operation}\",status=\"{status}\"}} {count}"
             );
         }
         drop(requests);

@@ -1,25 +1,31 @@
 //! Roles: what a principal may do, and where.
 //!
-//! The built-in roles and their data actions are those that Azure CLI recorded from the service
-//! (tests/emulator/recorded/cli_role.json). A principal may do what any of its role assignments allows whose scope covers the
+//! The built-in roles of an HSM and their data actions are those that Azure CLI recorded from the service
+//! (tests/emulator/recorded/cli_role.json), those of a vault are Microsoft's documented ones. A principal may do what any of its role assignments allows whose scope covers the
 //! resource.
 
 use serde::{Deserialize, Serialize};
 
+use crate::service::Service;
 use crate::token::Principal;
 
-/// What each data action begins with.
+/// What each data action of Managed HSM begins with.
 pub(crate) const PREFIX: &str = "Microsoft.KeyVault/managedHsm/";
+/// What each data action of Key Vault begins with.
+pub(crate) const VAULT_PREFIX: &str = "Microsoft.KeyVault/vaults/";
 const DEFINITION_PREFIX: &str =
     "Microsoft.KeyVault/providers/Microsoft.Authorization/roleDefinitions/";
 
-/// A role that every HSM has.
+/// A role that every HSM, or every vault, has.
 pub(crate) struct BuiltInRole {
     pub(crate) id: &'static str,
     pub(crate) name: &'static str,
-    /// Without [`PREFIX`].
+    /// Without the prefix; one may end with an asterisk.
     pub(crate) data_actions: &'static [&'static str],
 }
+
+/// The role that the owner has for every vault: enough for everything.
+pub(crate) const OWNER_VAULT_ROLE: &str = "00482a5a-887f-4fb3-b363-3b7fe8e74483";
 
 /// The roles that the owner of a new HSM has at its top: enough for everything.
 pub(crate) const OWNER_ROLES: [&str; 3] = [
@@ -136,6 +142,62 @@ pub(crate) static BUILT_IN_ROLES: [BuiltInRole; 8] = [
     },
 ];
 
+/// The roles of Key Vault that grant something on keys. In Azure, roles of a vault are managed through Azure Resource
+/// Manager, which is not emulated; principals have them from the file of principals.
+pub(crate) static VAULT_ROLES: [BuiltInRole; 6] = [
+    BuiltInRole {
+        id: OWNER_VAULT_ROLE,
+        name: "Key Vault Administrator",
+        data_actions: &["*"],
+    },
+    BuiltInRole {
+        id: "14b46e9e-c2b7-41b4-b07b-48a6ebf60603",
+        name: "Key Vault Crypto Officer",
+        data_actions: &["keys/*", "keyrotationpolicies/*"],
+    },
+    BuiltInRole {
+        id: "12338af0-0e69-4776-bea7-57ae8d297424",
+        name: "Key Vault Crypto User",
+        data_actions: &[
+            "keys/read",
+            "keys/update/action",
+            "keys/backup/action",
+            "keys/encrypt/action",
+            "keys/decrypt/action",
+            "keys/wrap/action",
+            "keys/unwrap/action",
+            "keys/sign/action",
+            "keys/verify/action",
+        ],
+    },
+    BuiltInRole {
+        id: "e147488a-f6f5-4113-8e2d-b22465e65bf6",
+        name: "Key Vault Crypto Service Encryption User",
+        data_actions: &["keys/read", "keys/wrap/action", "keys/unwrap/action"],
+    },
+    BuiltInRole {
+        id: "08bbd89e-9f13-488c-ac41-acfcb10c90ab",
+        name: "Key Vault Crypto Service Release User",
+        data_actions: &["keys/release/action"],
+    },
+    BuiltInRole {
+        id: "21090545-7ca7-4776-b22c-e363652d74d2",
+        name: "Key Vault Reader",
+        data_actions: &["keys/read", "keyrotationpolicies/read"],
+    },
+];
+
+/// A built-in role by its name or id, and the service whose it is.
+pub(crate) fn built_in(name: &str) -> Option<(Service, &'static BuiltInRole)> {
+    let of = |service, roles: &'static [BuiltInRole]| {
+        let found = roles.iter().find(|role| {
+            role.id.eq_ignore_ascii_case(name) || role.name.eq_ignore_ascii_case(name)
+        });
+        found.map(|role| (service, role))
+    };
+    of(Service::ManagedHsm, &BUILT_IN_ROLES).or_else(|| of(Service::KeyVault, &VAULT_ROLES))
+}
+
 /// A role that somebody made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -168,7 +230,26 @@ pub(crate) fn role_id(definition_id: &str) -> String {
     last.to_ascii_lowercase()
 }
 
-/// Whether a principal may do `action` (without [`PREFIX`]) at `scope`.
+/// Whether a principal may do `action` (without [`VAULT_PREFIX`]) at `scope` of a vault.
+pub(crate) fn permits_in_vault(
+    assignments: &[Assignment],
+    principal: &Principal,
+    action: &str,
+    scope: &str,
+) -> bool {
+    let mut counting = assignments
+        .iter()
+        .filter(|assignment| principal.is(&assignment.principal_id))
+        .filter(|assignment| covers(&assignment.scope, scope));
+    counting.any(|assignment| {
+        let role = VAULT_ROLES
+            .iter()
+            .find(|role| role.id == assignment.role_id);
+        role.is_some_and(|role| role.data_actions.iter().any(|known| matches(known, action)))
+    })
+}
+
+/// Whether a principal may do `action` (without [`PREFIX`]) at `scope` of an HSM.
 pub(crate) fn permits(
     assignments: &[Assignment],
     custom: &[CustomRole],
@@ -219,6 +300,7 @@ mod tests {
     fn principal(object_id: &str, groups: &[&str]) -> Principal {
         Principal {
             object_id: object_id.to_owned(),
+            client_id: String::new(),
             groups: groups.iter().map(|&group| group.to_owned()).collect(),
         }
     }
@@ -245,6 +327,29 @@ mod tests {
         let member = principal("other", &["GROUP"]);
         assert!(may(&member, "keys/sign/action", "/keys/b"));
         assert!(!may(&member, "rng/action", "/"));
+    }
+
+    #[test]
+    fn roles_of_a_vault_are_told_from_those_of_an_hsm() {
+        let (service, role) = built_in("key vault crypto user").unwrap();
+        assert_eq!(service, Service::KeyVault);
+        assert!(
+            built_in("Managed HSM Crypto User").is_some_and(|(of, _)| of == Service::ManagedHsm)
+        );
+        assert!(built_in("Key Vault King").is_none());
+        let assignment = Assignment {
+            id: "1".to_owned(),
+            principal_id: "user".to_owned(),
+            role_id: role.id.to_owned(),
+            scope: "/keys/a".to_owned(),
+        };
+        let user = principal("user", &[]);
+        let may = |action, scope| {
+            permits_in_vault(std::slice::from_ref(&assignment), &user, action, scope)
+        };
+        assert!(may("keys/sign/action", "/keys/a"));
+        assert!(!may("keys/sign/action", "/keys/b"));
+        assert!(!may("keys/create/action", "/keys/a"));
     }
 
     #[test]

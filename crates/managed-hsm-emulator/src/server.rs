@@ -25,10 +25,11 @@ use crate::data_dir::DataDir;
 use crate::endpoint::Announcement;
 use crate::error::Error;
 use crate::faults::{Fault, Faults};
-use crate::hosts::{Behind, HsmName};
+use crate::hosts::{Behind, ByName, ServedName};
 use crate::identity::Identity;
 use crate::log::LogFormat;
 use crate::metrics::Metrics;
+use crate::service::Service;
 use crate::store::Store;
 use crate::token::TokenKey;
 
@@ -54,7 +55,9 @@ pub struct ServeOptions {
     /// Connections that each port keeps; None: no limit.
     pub max_connections: Option<usize>,
     /// The HSMs to serve; empty: one, under every name.
-    pub hsms: Vec<HsmName>,
+    pub hsms: Vec<ServedName>,
+    /// The vaults to serve.
+    pub vaults: Vec<ServedName>,
     /// Faults to begin with.
     pub faults: Vec<Fault>,
     /// The port for faults and counters; 0 for any that is free. None: there is none.
@@ -95,12 +98,8 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
     if !options.listen.is_unspecified() {
         names.push(options.listen.to_string());
     }
-    names.extend(
-        options
-            .hsms
-            .iter()
-            .map(|hsm| format!("{}.localhost", hsm.name)),
-    );
+    let served = options.hsms.iter().chain(&options.vaults);
+    names.extend(served.map(|served| format!("{}.localhost", served.name)));
     let acceptor = TlsAcceptor::from(crate::tls::server_config(data, &names)?);
     let identity = Identity::open(data, options.principals.as_deref(), options.token_lifetime)?;
     let attester = TokenKey::open_for_attestations(data)?;
@@ -115,7 +114,7 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
         faults: Arc::new(Faults::new(options.faults)),
         metrics: Arc::default(),
     };
-    let (behind, own_ports) = open_hsms(data, &options.hsms, &shared)?;
+    let (behind, own_ports) = open_all(data, &options.hsms, &options.vaults, &shared)?;
     let control = match options.control_port {
         Some(port) => {
             let (faults, metrics) = (Arc::clone(&shared.faults), Arc::clone(&shared.metrics));
@@ -127,12 +126,20 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
     let main_url = url(listener.local_addr()?);
     let mut listening = vec![(listener, behind)];
     let mut own_urls = Vec::new();
+    let mut vault_urls = Vec::new();
     for (name, port, hsm) in own_ports {
         let listener = listen(options.listen, port).await?;
-        own_urls.push((name, url(listener.local_addr()?)));
+        let url = url(listener.local_addr()?);
+        match hsm.service() {
+            Service::ManagedHsm => own_urls.push((name, url)),
+            Service::KeyVault => {
+                own_urls.push((format!("vault {name}"), url.clone()));
+                vault_urls.push((name, url));
+            }
+        }
         listening.push((listener, Behind::One(hsm)));
     }
-    let announcement = Announcement::publish(data, &main_url)?;
+    let announcement = Announcement::publish(data, &main_url, &vault_urls)?;
     greet(&main_url, data, control.as_deref(), &own_urls);
 
     let graceful = Arc::new(GracefulShutdown::new());
@@ -168,33 +175,61 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
     Ok(())
 }
 
-/// An HSM's name, the port of its own that it is to have, and the HSM.
+/// A name, the port of its own that it is to have, and the HSM or vault.
 type OwnPort = (String, u16, Arc<Hsm>);
 
-/// The HSMs to serve, and those of them that have ports of their own.
-fn open_hsms(
+/// The HSMs and vaults to serve, and those of them that have ports of their own. A vault always has one: nothing else leads to
+/// it without its name.
+fn open_all(
     data: &DataDir,
-    names: &[HsmName],
+    hsms: &[ServedName],
+    vaults: &[ServedName],
     shared: &Shared,
 ) -> Result<(Behind, Vec<OwnPort>), Error> {
-    if names.is_empty() {
-        let hsm = Hsm::new("default", Store::open(data)?, shared.clone())?;
-        return Ok((Behind::One(Arc::new(hsm)), Vec::new()));
-    }
-    let (mut named, mut own_ports) = (Vec::new(), Vec::new());
-    for (index, HsmName { name, port }) in names.iter().enumerate() {
-        if names[..index].iter().any(|before| before.name == *name) {
-            return Err(Error::HsmTwice(name.clone()));
-        }
-        let folder = DataDir::resolve(Some(data.path().join("hsms").join(name)))?;
+    let mut own_ports = Vec::new();
+    let mut open = |service, served: &ServedName, port: Option<u16>| {
+        let folder = match service {
+            Service::ManagedHsm => "hsms",
+            Service::KeyVault => "vaults",
+        };
+        let name = &served.name;
+        let folder = DataDir::resolve(Some(data.path().join(folder).join(name)))?;
         folder.make()?;
-        let hsm = Arc::new(Hsm::new(name, Store::open(&folder)?, shared.clone())?);
+        let store = Store::open(&folder)?;
+        let hsm = Arc::new(Hsm::new(service, name, store, shared.clone())?);
         if let Some(port) = port {
-            own_ports.push((name.clone(), *port, Arc::clone(&hsm)));
+            own_ports.push((name.clone(), port, Arc::clone(&hsm)));
         }
-        named.push((name.clone(), hsm));
+        Ok::<_, Error>((name.clone(), hsm))
+    };
+    for (names, option) in [(hsms, "--hsm"), (vaults, "--vault")] {
+        for (index, ServedName { name, .. }) in names.iter().enumerate() {
+            if names[..index].iter().any(|before| before.name == *name) {
+                return Err(Error::NameTwice(name.clone(), option));
+            }
+        }
     }
-    Ok((Behind::Named(Arc::new(named)), own_ports))
+    let mut others = Vec::new();
+    for hsm in hsms {
+        others.push(open(Service::ManagedHsm, hsm, hsm.port)?);
+    }
+    let first = match others.first() {
+        Some((_, first)) => Arc::clone(first),
+        None => {
+            let store = Store::open(data)?;
+            let hsm = Hsm::new(Service::ManagedHsm, "default", store, shared.clone())?;
+            Arc::new(hsm)
+        }
+    };
+    for vault in vaults {
+        others.push(open(Service::KeyVault, vault, vault.port.or(Some(0)))?);
+    }
+    let by_name = ByName {
+        first,
+        first_is_every_hsm: hsms.is_empty(),
+        others,
+    };
+    Ok((Behind::Named(Arc::new(by_name)), own_ports))
 }
 
 async fn listen(ip: IpAddr, port: u16) -> Result<TcpListener, Error> {

@@ -68,6 +68,9 @@ const MAX_VERSIONS: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Metadata {
     pub(crate) kind: KeyType,
+    /// Whether the key is outside of any HSM, as vaults may have them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) software: bool,
     pub(crate) key_ops: Vec<String>,
     pub(crate) enabled: bool,
     pub(crate) exportable: bool,
@@ -81,6 +84,13 @@ pub(crate) struct Metadata {
     pub(crate) tags: Option<BTreeMap<String, String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) release_policy: Option<ReleasePolicy>,
+}
+
+impl Metadata {
+    /// The `kty` in answers.
+    pub(crate) fn kty(&self) -> &'static str {
+        self.kind.name(self.software)
+    }
 }
 
 /// Under which attestation a key may be released.
@@ -676,6 +686,7 @@ mod tests {
     fn metadata() -> Metadata {
         Metadata {
             kind: KeyType::Ec,
+            software: false,
             key_ops: vec!["sign".to_owned()],
             enabled: true,
             exportable: false,

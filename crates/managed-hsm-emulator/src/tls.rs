@@ -22,6 +22,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::attestation::Chain;
 use crate::data_dir::DataDir;
 use crate::error::Error;
+use crate::service::wildcards;
 
 const CA_KEY: &str = "ca-key.pem";
 const CA_CERTIFICATE: &str = "ca.pem";
@@ -29,15 +30,15 @@ const CA_DAYS: u32 = 3650;
 /// Apple's limit for server certificates, the strictest that clients apply.
 const SERVER_DAYS: u32 = 397;
 
-/// Names that every server certificate carries: the loopback, and the service's hosts, for clients with a hosts entry.
-const NAMES: [&str; 4] = ["localhost", "127.0.0.1", "::1", "*.managedhsm.azure.net"];
+/// Names that every server certificate carries, besides the services' hosts.
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 struct Authority {
     certificate: X509,
     key: PKey<Private>,
 }
 
-/// A TLS 1.2 and 1.3 server for [`NAMES`] and `extra_names`, which offers HTTP/2 and HTTP/1.1.
+/// A TLS 1.2 and 1.3 server for the loopback, the services' hosts (for clients with a hosts entry) and `extra_names`, which offers HTTP/2 and HTTP/1.1.
 pub(crate) fn server_config(
     data: &DataDir,
     extra_names: &[String],
@@ -165,13 +166,15 @@ fn certificate(
 
 fn alternative_names(extra: &[String]) -> Result<SubjectAlternativeName, Error> {
     let mut names = SubjectAlternativeName::new();
-    for name in NAMES.into_iter().chain(extra.iter().map(String::as_str)) {
+    let loopback = LOOPBACK.into_iter().map(str::to_owned);
+    let all = loopback.chain(wildcards()).chain(extra.iter().cloned());
+    for name in all {
         if name.parse::<IpAddr>().is_ok() {
-            names.ip(name);
-        } else if is_dns_name(name) {
-            names.dns(name);
+            names.ip(&name);
+        } else if is_dns_name(&name) {
+            names.dns(&name);
         } else {
-            return Err(Error::ServerName(name.to_owned()));
+            return Err(Error::ServerName(name));
         }
     }
     Ok(names)

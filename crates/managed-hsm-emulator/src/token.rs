@@ -11,12 +11,16 @@ use crate::algorithm::{decode_base64url, encode_base64url};
 use crate::clock::unix_seconds;
 use crate::data_dir::DataDir;
 use crate::error::Error;
+use crate::service::Audience;
 
 const FILE: &str = "token-key.pem";
 const ATTESTATION_FILE: &str = "attestation-key.pem";
 
 /// The audience of tokens for Managed HSM in the public cloud.
 pub const AUDIENCE: &str = "https://managedhsm.azure.net";
+
+/// The audience of tokens for Key Vault in the public cloud.
+pub const VAULT_AUDIENCE: &str = "https://vault.azure.net";
 
 /// The tenant that the 401 challenge and the tokens name.
 pub(crate) const TENANT: &str = "00000000-0000-0000-0000-000000000000";
@@ -39,6 +43,8 @@ pub struct TokenKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Principal {
     pub(crate) object_id: String,
+    /// The application that acts for it.
+    pub(crate) client_id: String,
     pub(crate) groups: Vec<String>,
 }
 
@@ -51,11 +57,12 @@ impl Principal {
 }
 
 /// Why a token was not accepted.
-#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+#[derive(Debug, PartialEq, Eq, Clone)]
 pub(crate) enum TokenError {
     Malformed,
     Foreign,
-    Audience,
+    /// The token is for this.
+    Audience(String),
     NotYetValid,
     Expired,
 }
@@ -249,14 +256,15 @@ impl TokenKey {
         Ok(claims)
     }
 
-    /// Who sends `token`, if it is good now.
-    pub(crate) fn check(&self, token: &str) -> Result<Principal, TokenError> {
+    /// Who sends `token`, if it is good now, and for `audience`.
+    pub(crate) fn check(&self, token: &str, audience: Audience) -> Result<Principal, TokenError> {
         let claims: Claims = self.verified(token)?;
-        if claims.aud.trim_end_matches('/') != AUDIENCE {
-            return Err(TokenError::Audience);
+        if !audience.accepts(&claims.aud) {
+            return Err(TokenError::Audience(claims.aud));
         }
         Ok(Principal {
             object_id: claims.oid,
+            client_id: claims.appid,
             groups: claims.groups,
         })
     }
@@ -276,22 +284,27 @@ fn parse_part<T: DeserializeOwned>(part: &str) -> Result<T, TokenError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::Service;
+
+    fn check(key: &TokenKey, token: &str) -> Result<Principal, TokenError> {
+        key.check(token, Audience::at(Service::ManagedHsm, "localhost"))
+    }
 
     #[test]
     fn a_minted_token_is_accepted_until_it_expires() {
         let key = TokenKey::generate().unwrap();
-        let owner = key.check(&key.mint(AUDIENCE, 60).unwrap()).unwrap();
+        let owner = check(&key, &key.mint(AUDIENCE, 60).unwrap()).unwrap();
         assert!(owner.is(PRINCIPAL) && !owner.is("") && !owner.is("other"));
         let slash = key.mint("https://managedhsm.azure.net/", 60).unwrap();
-        assert!(key.check(&slash).is_ok());
+        assert!(check(&key, &slash).is_ok());
         let other = key.mint_for("other", AUDIENCE, 60).unwrap();
-        assert!(key.check(&other).unwrap().is("other"));
+        assert!(check(&key, &other).unwrap().is("other"));
         assert_eq!(
-            key.check(&key.mint(AUDIENCE, -1).unwrap()),
+            check(&key, &key.mint(AUDIENCE, -1).unwrap()),
             Err(TokenError::Expired)
         );
         assert_eq!(
-            key.check(&key.mint(AUDIENCE, i64::MIN).unwrap()),
+            check(&key, &key.mint(AUDIENCE, i64::MIN).unwrap()),
             Err(TokenError::Expired)
         );
     }
@@ -300,9 +313,12 @@ mod tests {
     fn tokens_of_others_are_refused() {
         let key = TokenKey::generate().unwrap();
         let foreign = TokenKey::generate().unwrap().mint(AUDIENCE, 60).unwrap();
-        assert_eq!(key.check(&foreign), Err(TokenError::Foreign));
-        let vault = key.mint("https://vault.azure.net", 60).unwrap();
-        assert_eq!(key.check(&vault), Err(TokenError::Audience));
+        assert_eq!(check(&key, &foreign), Err(TokenError::Foreign));
+        let vault = key.mint(VAULT_AUDIENCE, 60).unwrap();
+        let refused = TokenError::Audience(VAULT_AUDIENCE.to_owned());
+        assert_eq!(check(&key, &vault), Err(refused));
+        let audience = Audience::at(Service::KeyVault, "localhost");
+        assert!(key.check(&vault, audience).is_ok());
     }
 
     #[test]
@@ -312,7 +328,7 @@ mod tests {
         let claims = minted.split('.').nth(1).unwrap();
         let none = encode_base64url(br#"{"alg":"none"}"#);
         assert_eq!(
-            key.check(&format!("{none}.{claims}.")),
+            check(&key, &format!("{none}.{claims}.")),
             Err(TokenError::Foreign)
         );
     }
@@ -321,7 +337,7 @@ mod tests {
     fn what_is_no_jwt_is_malformed() {
         let key = TokenKey::generate().unwrap();
         for token in ["", "a", "a.b", "a.b.c", "..", "e30.e30.", "a.b.c.d"] {
-            assert_eq!(key.check(token), Err(TokenError::Malformed), "{token}");
+            assert_eq!(check(&key, token), Err(TokenError::Malformed), "{token}");
         }
     }
 }

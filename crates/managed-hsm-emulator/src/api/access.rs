@@ -1,11 +1,29 @@
-//! Which data action a request needs, and at which scope.
+//! Which data action a request needs, and at which scope. The names differ between the services.
 
 use axum::http::Method;
 
 use super::route::{KeyAction, Route};
+use crate::roles::{PREFIX, VAULT_PREFIX};
+use crate::service::Service;
+
+/// What all data actions of a service begin with.
+pub(super) fn prefix(service: Service) -> &'static str {
+    match service {
+        Service::ManagedHsm => PREFIX,
+        Service::KeyVault => VAULT_PREFIX,
+    }
+}
 
 /// The data action, without what all begin with, and the scope.
-pub(super) fn needed(method: &Method, route: &Route) -> (&'static str, String) {
+pub(super) fn needed(service: Service, method: &Method, route: &Route) -> (&'static str, String) {
+    let (action, scope) = in_hsm(method, route);
+    match service {
+        Service::ManagedHsm => (action, scope),
+        Service::KeyVault => (in_vault(method, route), scope),
+    }
+}
+
+fn in_hsm(method: &Method, route: &Route) -> (&'static str, String) {
     let keys = || "/keys".to_owned();
     let key = |name: &str| format!("/keys/{name}");
     let top = || "/".to_owned();
@@ -72,5 +90,27 @@ fn of_key(method: &Method, action: KeyAction) -> &'static str {
         KeyAction::WrapKey => "keys/wrap/action",
         KeyAction::UnwrapKey => "keys/unwrap/action",
         KeyAction::Release => "keys/release/action",
+    }
+}
+
+/// As Azure's built-in roles name them.
+fn in_vault(method: &Method, route: &Route) -> &'static str {
+    let Route::Key { action, .. } = route else {
+        return match route {
+            Route::Purge(_) => "keys/purge/action",
+            Route::Recover(_) => "keys/recover/action",
+            Route::Restore => "keys/restore/action",
+            // Lists and deleted keys; there are no other routes in a vault.
+            _ => "keys/read",
+        };
+    };
+    match action {
+        KeyAction::Create => "keys/create/action",
+        KeyAction::Get | KeyAction::Versions => "keys/read",
+        KeyAction::Policy if method == Method::GET => "keyrotationpolicies/read",
+        KeyAction::Policy => "keyrotationpolicies/write",
+        KeyAction::Update => "keys/update/action",
+        // The others have the names that they have in an HSM.
+        other => of_key(method, *other),
     }
 }

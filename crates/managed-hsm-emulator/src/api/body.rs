@@ -1,5 +1,7 @@
-//! Bodies, in and out. The members of answers stand in alphabetical order, which is the service's order.
+//! Bodies, in and out. The members of answers stand in alphabetical order, which is Managed HSM's order; Key Vault has another,
+//! which nobody can tell who reads JSON.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
@@ -9,7 +11,9 @@ use zeroize::Zeroizing;
 use super::Call;
 use super::failure::Failure;
 use super::unconfirmed;
+use crate::algorithm::{decode_base64url, encode_base64url};
 use crate::keys::PublicMembers;
+use crate::service::Service;
 use crate::store::{Deletion, Key, KeyVersion, RETENTION_DAYS, ReleasePolicy};
 
 /// `Recoverable+Purgeable` is for 90 days; any other retention is called customized.
@@ -23,7 +27,14 @@ pub(super) struct ErrorBody<'a> {
 #[derive(Serialize)]
 pub(super) struct ErrorMembers<'a> {
     pub(super) code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) innererror: Option<InnerError>,
     pub(super) message: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct InnerError {
+    pub(super) code: &'static str,
 }
 
 #[derive(Serialize)]
@@ -46,7 +57,7 @@ struct PublicJwk<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     crv: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    e: Option<&'a str>,
+    e: Option<Cow<'a, str>>,
     key_ops: &'a [String],
     kid: String,
     kty: &'static str,
@@ -96,15 +107,19 @@ pub(super) struct Item {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Page {
+    /// A vault's last page has a null.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) next_link: Option<String>,
+    pub(super) next_link: Option<Option<String>>,
     pub(super) value: Vec<Item>,
 }
 
+/// Of what is left out, a vault doesn't tell it.
 #[derive(Serialize)]
 pub(super) struct OperationResult<T> {
-    pub(super) alg: &'static str,
-    pub(super) kid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) alg: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) kid: Option<String>,
     pub(super) value: T,
 }
 
@@ -112,7 +127,8 @@ pub(super) struct OperationResult<T> {
 pub(super) struct EncryptionResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) aad: Option<String>,
-    pub(super) alg: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) alg: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) iv: Option<String>,
     pub(super) kid: String,
@@ -127,12 +143,12 @@ pub(super) struct RandomResult {
 }
 
 impl<'a> Bundle<'a> {
-    pub(super) fn new(host: &str, key: &Key, version: &'a KeyVersion) -> Self {
+    pub(super) fn new(call: &Call<'_>, key: &Key, version: &'a KeyVersion) -> Self {
         Self {
             attributes: Attributes::new(version),
             deleted_date: key.deletion.map(|deletion| deletion.date),
-            key: PublicJwk::new(host, key, version),
-            recovery_id: recovery_id(host, key),
+            key: PublicJwk::new(call, key, version),
+            recovery_id: recovery_id(call.host, key),
             release_policy: version.metadata.release_policy.as_ref(),
             scheduled_purge_date: purge_date(key.deletion),
             tags: version.metadata.tags.as_ref(),
@@ -180,13 +196,13 @@ impl Attributes {
 }
 
 impl<'a> PublicJwk<'a> {
-    fn new(host: &str, key: &Key, version: &'a KeyVersion) -> Self {
+    fn new(call: &Call<'_>, key: &Key, version: &'a KeyVersion) -> Self {
         let mut jwk = Self {
             crv: None,
             e: None,
             key_ops: &version.metadata.key_ops,
-            kid: version_url(host, key, version),
-            kty: version.metadata.kind.name(),
+            kid: version_url(call.host, key, version),
+            kty: version.metadata.kty(),
             n: None,
             x: None,
             y: None,
@@ -194,7 +210,11 @@ impl<'a> PublicJwk<'a> {
         match version.material.public() {
             PublicMembers::Rsa { n, e } => {
                 jwk.n = Some(n);
-                jwk.e = Some(e);
+                let padded = call.service == Service::KeyVault && !version.metadata.software;
+                jwk.e = Some(match padded {
+                    false => Cow::Borrowed(e),
+                    true => Cow::Owned(in_four_bytes(e)),
+                });
             }
             PublicMembers::Ec { curve, x, y } => {
                 jwk.crv = Some(curve.name());
@@ -205,6 +225,13 @@ impl<'a> PublicJwk<'a> {
         }
         jwk
     }
+}
+
+/// A public exponent as vaults show those of HSM-backed keys, by what was recorded: with a leading zero.
+fn in_four_bytes(exponent: &str) -> String {
+    let bytes = decode_base64url(exponent).unwrap_or_default();
+    let zeros = vec![0; 4_usize.saturating_sub(bytes.len())];
+    encode_base64url(&[zeros, bytes].concat())
 }
 
 fn key_url(host: &str, name: &str) -> String {
@@ -266,6 +293,9 @@ pub(super) struct UpdateRequest {
 #[derive(Deserialize)]
 pub(super) struct ImportRequest {
     pub(super) release_policy: Option<ReleasePolicyRequest>,
+    /// Whether a vault is to keep the key in an HSM, whatever its `kty`.
+    #[serde(rename = "Hsm", alias = "hsm")]
+    pub(super) hsm: Option<bool>,
     pub(super) key: Option<PrivateJwk>,
     #[serde(default)]
     pub(super) attributes: Option<AttributesRequest>,

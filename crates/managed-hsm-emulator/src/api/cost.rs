@@ -1,15 +1,43 @@
-//! What a request costs of an HSM's capacity, by Microsoft's table of what one partition does in a second in the best case.
+//! What a request costs of an HSM's capacity, by Microsoft's table of what one partition does in a second in the best case; and
+//! of a vault's, by the limits that Microsoft sets to the transactions of ten seconds.
 
 use super::route::{KeyAction, Route};
 use crate::keys::{Curve, PublicMembers};
+use crate::service::Service;
 use crate::store::Store;
 
 /// For what the table leaves out: as much as reading a key.
 const OTHER: f64 = 1100.0;
 
-/// Seconds of a partition.
-pub(super) fn of(route: &Route, store: &Store) -> f64 {
-    1.0 / per_second(route, store)
+/// Seconds of a partition, or of a vault.
+pub(super) fn of(route: &Route, store: &Store, service: Service) -> f64 {
+    match service {
+        Service::ManagedHsm => 1.0 / per_second(route, store),
+        Service::KeyVault => 10.0 / in_vault_per_ten_seconds(route, store),
+    }
+}
+
+/// By "Key transactions" of the service limits of Key Vault, which don't tell what is done with a key from what is read.
+fn in_vault_per_ten_seconds(route: &Route, store: &Store) -> f64 {
+    let Route::Key { name, action, .. } = route else {
+        return 4000.0;
+    };
+    let key = store.active(name);
+    let newest = key.as_deref().map(|key| key.newest());
+    let software = newest.is_none_or(|version| version.metadata.software);
+    if matches!(
+        action,
+        KeyAction::Create | KeyAction::Import | KeyAction::Rotate
+    ) {
+        return if software { 20.0 } else { 10.0 };
+    }
+    let in_hsm = match newest.map(|version| version.material.public()) {
+        // As below.
+        Some(PublicMembers::Rsa { n, .. }) if n.len() > 512 => 250.0,
+        Some(PublicMembers::Rsa { n, .. }) if n.len() > 342 => 500.0,
+        _ => 2000.0,
+    };
+    if software { 2.0 * in_hsm } else { in_hsm }
 }
 
 fn per_second(route: &Route, store: &Store) -> f64 {

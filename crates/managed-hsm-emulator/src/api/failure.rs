@@ -2,15 +2,19 @@
 
 use axum::http::StatusCode;
 
-use super::unconfirmed;
+use super::{Call, unconfirmed};
 use crate::faults::THROTTLED;
+use crate::service::Service;
 use crate::store::StoreError;
+use crate::token::{Principal, TENANT};
 
-/// An answer other than success. The activity id is added where the answer is written.
+/// An answer other than success. The activity id, which only Managed HSM tells, is added where the answer is written.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Failure {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
+    /// What Key Vault adds to the code of some failures.
+    pub(super) inner: Option<&'static str>,
     pub(super) message: String,
 }
 
@@ -19,7 +23,15 @@ impl Failure {
         Self {
             status,
             code,
+            inner: None,
             message: message.into(),
+        }
+    }
+
+    pub(super) fn with_inner(self, code: &'static str) -> Self {
+        Self {
+            inner: Some(code),
+            ..self
         }
     }
 
@@ -39,8 +51,34 @@ impl Failure {
         )
     }
 
-    pub(super) fn invalid_key_name() -> Self {
-        Self::bad_parameter("Invalid key identifier or name")
+    pub(super) fn no_token_for_vault() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "Unauthorized",
+            "AKV10000: Request is missing a Bearer or PoP token.",
+        )
+    }
+
+    pub(super) fn wrong_audience_for_vault(expected: &str, found: &str) -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "Unauthorized",
+            format!("AKV10022: Invalid audience. Expected {expected}, found: {found}."),
+        )
+    }
+
+    pub(super) fn invalid_key_name(service: Service, name: &str) -> Self {
+        match service {
+            Service::ManagedHsm => Self::bad_parameter("Invalid key identifier or name"),
+            Service::KeyVault => {
+                Self::bad_parameter(format!("The request URI contains an invalid name: {name}"))
+            }
+        }
+    }
+
+    /// A vault's answer to a kind of key that it can't have; the gap in it was recorded.
+    pub(super) fn not_a_key_type_of_vaults() -> Self {
+        Self::bad_parameter("Property  has invalid value\r\n")
     }
 
     pub(super) fn key_type_missing() -> Self {
@@ -59,26 +97,54 @@ impl Failure {
 
     /// `collection` is `keys` or `deletedkeys`.
     pub(super) fn key_not_found(
-        host: &str,
+        call: &Call<'_>,
         collection: &str,
         name: &str,
         version: Option<&str>,
     ) -> Self {
+        let host = call.host;
         let version = version.map_or(String::new(), |version| format!("/{version}"));
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "KeyNotFound",
-            format!("Key not found: https://{host}/{collection}/{name}{version}"),
-        )
+        let message = match (call.service, collection) {
+            (Service::ManagedHsm, _) => {
+                format!("Key not found: https://{host}/{collection}/{name}{version}")
+            }
+            (Service::KeyVault, "deletedkeys") => format!("Deleted Key not found: {name}"),
+            (Service::KeyVault, _) => format!(
+                "A key with (name/id) {name}{version} was not found in this key vault. If you recently deleted this key you may be able to recover it using the correct recovery command. For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125182"
+            ),
+        };
+        Self::new(StatusCode::NOT_FOUND, "KeyNotFound", message)
     }
 
-    /// Rotation repeats itself, as recorded.
-    pub(super) fn key_to_rotate_not_found(host: &str, name: &str) -> Self {
-        let failure = Self::key_not_found(host, "keys", name, None);
-        Self {
-            message: format!("Key not found: {}", failure.message),
-            ..failure
+    /// An HSM's rotation repeats itself, as recorded.
+    pub(super) fn key_to_rotate_not_found(call: &Call<'_>, name: &str) -> Self {
+        let failure = Self::key_not_found(call, "keys", name, None);
+        match call.service {
+            Service::ManagedHsm => Self {
+                message: format!("Key not found: {}", failure.message),
+                ..failure
+            },
+            Service::KeyVault => failure,
         }
+    }
+
+    /// A vault names itself as a resource of Azure Resource Manager, in a subscription that isn't one.
+    pub(super) fn access_denied_by_vault(
+        vault: &str,
+        principal: &Principal,
+        action: &str,
+        scope: &str,
+    ) -> Self {
+        let (appid, oid) = (&principal.client_id, &principal.object_id);
+        let key = Some(scope).filter(|scope| scope.starts_with("/keys/"));
+        let resource = format!(
+            "/subscriptions/{TENANT}/resourcegroups/emulator/providers/microsoft.keyvault/vaults/{vault}{}",
+            key.unwrap_or_default()
+        );
+        let message = format!(
+            "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role definitions were changed recently, please observe propagation time.\r\nCaller: appid={appid};oid={oid};iss=https://sts.windows.net/{TENANT}/\r\nAction: '{action}'\r\nResource: '{resource}'\r\nAssignment: (not found)\r\nDenyAssignmentId: null\r\nDecisionReason: null \r\nVault: {vault};location=emulator\r\n"
+        );
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", message).with_inner("ForbiddenByRbac")
     }
 
     pub(super) fn access_denied(action: &str, scope: &str) -> Self {

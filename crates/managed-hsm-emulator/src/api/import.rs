@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use super::Call;
 use super::body::{ImportRequest, PrivateJwk};
 use super::failure::Failure;
-use super::keys::{add, new_metadata};
+use super::keys::{add, kept_as, new_metadata};
 use super::reply::Reply;
 use super::unconfirmed;
 use crate::algorithm::decode_base64url;
@@ -18,14 +18,16 @@ pub(super) fn import(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     let request: ImportRequest = call.parse()?;
     let jwk = request.key.unwrap_or_default();
     let kty = jwk.kty.as_deref().ok_or_else(Failure::key_type_missing)?;
-    let kind = KeyType::by_name(kty).ok_or_else(|| unconfirmed::key_type(kty))?;
+    let (kind, software) = kept_as(call, kty, request.hsm)?;
     let material = match kind {
         KeyType::Rsa => rsa(&jwk)?,
         KeyType::Ec => ec(&jwk)?,
         KeyType::Oct => oct(&jwk)?,
     };
     let metadata = new_metadata(
+        call,
         kind,
+        software,
         jwk.key_ops,
         request.attributes.as_ref(),
         request.tags,

@@ -12,6 +12,7 @@ use super::unconfirmed;
 use crate::algorithm::{decode_base64url, encode_base64url};
 use crate::clock::unix_seconds;
 use crate::keys::{Curve, KeyMaterial, KeyType};
+use crate::service::Service;
 use crate::store::{Key, KeyVersion, Metadata, ReleasePolicy, StoreError};
 
 const MAX_TAGS: usize = 15;
@@ -22,9 +23,11 @@ pub(super) fn create(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
         .kty
         .as_deref()
         .ok_or_else(Failure::key_type_missing)?;
-    let kind = KeyType::by_name(kty).ok_or_else(|| unconfirmed::key_type(kty))?;
+    let (kind, software) = kept_as(call, kty, None)?;
     let metadata = new_metadata(
+        call,
         kind,
+        software,
         request.key_ops.clone(),
         request.attributes.as_ref(),
         request.tags.clone(),
@@ -36,6 +39,24 @@ pub(super) fn create(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     }
     let material = generate(kind, &request)?;
     add(call, name, material, metadata)
+}
+
+/// The kind of a key by its `kty`, and whether it is kept outside of any HSM. An HSM has no such keys; a vault has no
+/// symmetric ones, and where `hsm` is given that counts instead of the `-HSM` of the name.
+pub(super) fn kept_as(
+    call: &Call<'_>,
+    kty: &str,
+    hsm: Option<bool>,
+) -> Result<(KeyType, bool), Failure> {
+    let kind = KeyType::by_name(kty);
+    match call.service {
+        Service::ManagedHsm => Ok((kind.ok_or_else(|| unconfirmed::key_type(kty))?, false)),
+        Service::KeyVault => {
+            let kind = kind.filter(|kind| *kind != KeyType::Oct);
+            let kind = kind.ok_or_else(Failure::not_a_key_type_of_vaults)?;
+            Ok((kind, !(kty.ends_with("-HSM") || hsm == Some(true))))
+        }
+    }
 }
 
 fn generate(kind: KeyType, request: &CreateRequest) -> Result<KeyMaterial, Failure> {
@@ -72,7 +93,9 @@ fn generation_failed(error: &crate::keys::KeyError) -> Failure {
 
 /// What is told about a version that is made now.
 pub(super) fn new_metadata(
+    call: &Call<'_>,
     kind: KeyType,
+    software: bool,
     key_ops: Option<Vec<String>>,
     attributes: Option<&AttributesRequest>,
     tags: Option<BTreeMap<String, String>>,
@@ -85,15 +108,16 @@ pub(super) fn new_metadata(
         (false, Some(_)) => return Err(unconfirmed::policy_without_exportable()),
         _ => {}
     }
-    check_key_ops(kind, key_ops.as_deref())?;
+    check_key_ops(call, kind, key_ops.as_deref())?;
     check_tags(tags.as_ref())?;
     let now = unix_seconds();
     let key_ops = key_ops.unwrap_or_else(|| {
-        let names = kind.default_operations().iter();
+        let names = kind.default_operations(call.service).iter();
         names.map(|&name| name.to_owned()).collect()
     });
     Ok(Metadata {
         kind,
+        software,
         key_ops,
         enabled: attributes
             .and_then(|attributes| attributes.enabled)
@@ -122,11 +146,15 @@ fn checked_policy(request: &ReleasePolicyRequest) -> Result<ReleasePolicy, Failu
     })
 }
 
-fn check_key_ops(kind: KeyType, key_ops: Option<&[String]>) -> Result<(), Failure> {
+fn check_key_ops(
+    call: &Call<'_>,
+    kind: KeyType,
+    key_ops: Option<&[String]>,
+) -> Result<(), Failure> {
     let mut named = key_ops.unwrap_or_default().iter();
-    match named.find(|operation| !kind.has_operation(operation)) {
+    match named.find(|operation| !kind.has_operation(operation, call.service)) {
         None => Ok(()),
-        Some(operation) => Err(unconfirmed::key_operation(operation, kind.name())),
+        Some(operation) => Err(unconfirmed::key_operation(operation, kind.name(false))),
     }
 }
 
@@ -175,7 +203,7 @@ pub(super) fn update(call: &Call<'_>, name: &str, version: Option<&str>) -> Resu
     let current = &current
         .ok_or_else(|| missing(call, name, version))?
         .metadata;
-    check_key_ops(current.kind, request.key_ops.as_deref())?;
+    check_key_ops(call, current.kind, request.key_ops.as_deref())?;
     check_tags(request.tags.as_ref())?;
     let attributes = request.attributes.unwrap_or_default();
     let release_policy = request.release_policy.as_ref().map(checked_policy);
@@ -209,7 +237,7 @@ pub(super) fn update(call: &Call<'_>, name: &str, version: Option<&str>) -> Resu
 }
 
 pub(super) fn rotate(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
-    let not_found = || Failure::key_to_rotate_not_found(call.host, name);
+    let not_found = || Failure::key_to_rotate_not_found(call, name);
     let key = call.store.active(name).ok_or_else(not_found)?;
     let (material, metadata) = next_version(call, &key)?;
     let added = call.store.add_version(name, material, metadata);
@@ -275,14 +303,14 @@ pub(super) fn purge(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
 }
 
 fn bundle(call: &Call<'_>, key: &Key, version: &KeyVersion) -> Result<Reply, Failure> {
-    Reply::ok(&Bundle::new(call.host, key, version))
+    Reply::ok(&Bundle::new(call, key, version))
 }
 
 /// The answer when there is no such key, or no such version of it.
 pub(super) fn missing(call: &Call<'_>, name: &str, version: Option<&str>) -> Failure {
-    Failure::key_not_found(call.host, "keys", name, version)
+    Failure::key_not_found(call, "keys", name, version)
 }
 
 fn missing_deleted(call: &Call<'_>, name: &str) -> Failure {
-    Failure::key_not_found(call.host, "deletedkeys", name, None)
+    Failure::key_not_found(call, "deletedkeys", name, None)
 }

@@ -1,6 +1,7 @@
 //! Backup and restore, and rotation by a policy.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::Call;
 use super::body::Bundle;
@@ -11,10 +12,14 @@ use super::unconfirmed;
 use crate::algorithm::{decode_base64url, encode_base64url};
 use crate::clock::unix_seconds;
 use crate::duration::Duration;
+use crate::service::Service;
 use crate::store::POLICIES;
 
-/// Seconds: no automatic rotation comes more often, and no version expires sooner.
-const MIN_PERIOD: i64 = 28 * 86_400;
+const DAY: i64 = 86_400;
+/// Days: no version is to expire sooner.
+const MIN_EXPIRY: i64 = 28;
+/// What a vault does before a version expires unless its policy says otherwise.
+const NOTICE: &str = "P30D";
 
 #[derive(Serialize)]
 struct BackupBlob {
@@ -42,7 +47,15 @@ pub(super) fn restore(call: &Call<'_>) -> Result<Reply, Failure> {
     let blob = decode_base64url(&text).ok_or_else(Failure::malformed_backup)?;
     let restored = call.store.restore(&blob);
     let key = restored.map_err(Failure::from_restore)?;
-    Reply::ok(&Bundle::new(call.host, &key, key.newest()))
+    Reply::ok(&Bundle::new(call, &key, key.newest()))
+}
+
+/// Days: automatic rotation comes no sooner after a version's creation and, in a vault, before its expiry.
+fn min_rotation(service: Service) -> i64 {
+    match service {
+        Service::ManagedHsm => 28,
+        Service::KeyVault => 7,
+    }
 }
 
 /// A rotation policy as it is stored and shown.
@@ -105,7 +118,9 @@ impl Policy {
 
     /// When a version is to be followed by another. A trigger before expiry counts only for a version that expires.
     fn rotation_time(&self, created: i64, exp: Option<i64>) -> Option<i64> {
-        let times = self.lifetime_actions.iter().filter_map(|action| {
+        let rotations = self.lifetime_actions.iter();
+        let rotations = rotations.filter(|action| action.is("rotate"));
+        let times = rotations.filter_map(|action| {
             let after = seconds(action.trigger.time_after_create.as_deref());
             let before = seconds(action.trigger.time_before_expiry.as_deref());
             match after {
@@ -114,6 +129,35 @@ impl Policy {
             }
         });
         times.min()
+    }
+}
+
+impl LifetimeAction {
+    fn is(&self, kind: &str) -> bool {
+        self.action.kind.eq_ignore_ascii_case(kind)
+    }
+
+    /// With the name of its type as a vault writes it.
+    fn in_vault(mut self) -> Self {
+        let kind = if self.is("notify") {
+            "Notify"
+        } else {
+            "Rotate"
+        };
+        kind.clone_into(&mut self.action.kind);
+        self
+    }
+
+    fn notice() -> Self {
+        Self {
+            action: Action {
+                kind: "Notify".to_owned(),
+            },
+            trigger: Trigger {
+                time_after_create: None,
+                time_before_expiry: Some(NOTICE.to_owned()),
+            },
+        }
     }
 }
 
@@ -146,35 +190,49 @@ pub(super) fn rotate_if_due(call: &Call<'_>, name: &str) {
 
 pub(super) fn policy(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     exists(call, name)?;
-    let none = || unconfirmed::policy_of_a_key_without_one(name);
-    match Policy::of(call, name) {
-        Some(policy) => Reply::ok(&policy),
-        None => Reply::ok(&none()),
+    match (Policy::of(call, name), call.service) {
+        (Some(policy), _) => Reply::ok(&policy),
+        (None, Service::ManagedHsm) => Reply::ok(&unconfirmed::policy_of_a_key_without_one(name)),
+        (None, Service::KeyVault) => Reply::ok(&json!({
+            "attributes": null,
+            "lifetimeActions": [LifetimeAction::notice()],
+        })),
     }
 }
 
 pub(super) fn set_policy(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     exists(call, name)?;
     let request: PolicyRequest = call.parse()?;
-    check(&request)?;
+    check(call.service, &request)?;
     let now = unix_seconds();
     let created = Policy::of(call, name).and_then(|policy| policy.attributes.created);
+    let path = format!("keys/{name}/rotationpolicy");
+    let mut lifetime_actions = request.lifetime_actions;
+    if call.service == Service::KeyVault {
+        let actions = lifetime_actions.into_iter();
+        lifetime_actions = actions.map(LifetimeAction::in_vault).collect();
+        if !lifetime_actions.iter().any(|action| action.is("notify")) {
+            lifetime_actions.push(LifetimeAction::notice());
+        }
+    }
     let policy = Policy {
         attributes: PolicyAttributes {
             created: created.or(Some(now)),
             expiry_time: request.attributes.expiry_time,
             updated: Some(now),
         },
-        id: format!("keys/{name}/rotationpolicy"),
-        lifetime_actions: request.lifetime_actions,
+        id: match call.service {
+            Service::ManagedHsm => path,
+            Service::KeyVault => format!("https://{}/{path}", call.host),
+        },
+        lifetime_actions,
     };
     call.put(POLICIES, &name.to_ascii_lowercase(), &policy)?;
     Reply::ok(&policy)
 }
 
-/// What the service documents: it rotates (it has no notifications), and lets no version be followed or expire sooner than
-/// after 28 days.
-fn check(request: &PolicyRequest) -> Result<(), Failure> {
+/// What the services document: an HSM rotates, a vault also notifies; how soon a version may be followed, and expire.
+fn check(service: Service, request: &PolicyRequest) -> Result<(), Failure> {
     let read = |text: &Option<String>| match text {
         None => Ok(None),
         Some(text) => {
@@ -183,27 +241,42 @@ fn check(request: &PolicyRequest) -> Result<(), Failure> {
             Ok(Some(duration.seconds()))
         }
     };
-    let at_least = |what, seconds: i64| match seconds < MIN_PERIOD {
-        true => Err(unconfirmed::policy_period(what)),
+    let at_least = |what, seconds: i64, days| match seconds < days * DAY {
+        true => Err(unconfirmed::policy_period(what, days)),
         false => Ok(()),
     };
+    let sooner = min_rotation(service);
     let expiry = read(&request.attributes.expiry_time)?;
     if let Some(expiry) = expiry {
-        at_least("expiryTime", expiry)?;
+        at_least("expiryTime", expiry, MIN_EXPIRY)?;
     }
-    if request.lifetime_actions.len() > 1 {
+    let (rotations, others): (Vec<_>, Vec<_>) = request
+        .lifetime_actions
+        .iter()
+        .partition(|action| action.is("rotate"));
+    let allowed = match service {
+        Service::ManagedHsm => 0,
+        Service::KeyVault => 1,
+    };
+    let mut unknown = others
+        .iter()
+        .filter(|action| allowed == 0 || !action.is("notify"));
+    if let Some(other) = unknown.next() {
+        return Err(unconfirmed::lifetime_action(&other.action.kind));
+    }
+    if rotations.len() > 1 || others.len() > allowed {
         return Err(unconfirmed::lifetime_actions());
     }
-    for LifetimeAction { action, trigger } in &request.lifetime_actions {
-        if !action.kind.eq_ignore_ascii_case("rotate") {
-            return Err(unconfirmed::lifetime_action(&action.kind));
-        }
+    for LifetimeAction { trigger, .. } in rotations {
         let after = read(&trigger.time_after_create)?;
         let before = read(&trigger.time_before_expiry)?;
         match (after, before, expiry) {
-            (Some(after), None, _) => at_least("timeAfterCreate", after)?,
+            (Some(after), None, _) => at_least("timeAfterCreate", after, sooner)?,
             (None, Some(before), Some(expiry)) => {
-                at_least("expiryTime less timeBeforeExpiry", expiry - before)?;
+                if service == Service::KeyVault {
+                    at_least("timeBeforeExpiry", before, sooner)?;
+                }
+                at_least("expiryTime less timeBeforeExpiry", expiry - before, sooner)?;
             }
             (None, Some(_), None) => {
                 return Err(unconfirmed::missing_member("attributes.expiryTime"));
@@ -223,11 +296,9 @@ fn exists(call: &Call<'_>, name: &str) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
-
-    const DAY: i64 = 86_400;
 
     fn policy(expiry: &str, trigger: Value) -> PolicyRequest {
         let action = json!({"action": {"type": "Rotate"}, "trigger": trigger});
@@ -256,7 +327,8 @@ mod tests {
             ("P2Y", json!({}), false),
         ] {
             let request = policy(expiry, trigger.clone());
-            assert_eq!(check(&request).is_ok(), fits, "{expiry} {trigger}");
+            let checked = check(Service::ManagedHsm, &request);
+            assert_eq!(checked.is_ok(), fits, "{expiry} {trigger}");
         }
     }
 
@@ -276,5 +348,18 @@ mod tests {
         assert_eq!(before.rotation_time(1, Some(40 * DAY)), Some(10 * DAY));
         assert_eq!(before.rotation_time(1, None), None);
         assert_eq!(after.expiry(), Some(90 * DAY));
+    }
+
+    #[test]
+    fn a_vault_notifies_too_and_rotates_sooner() {
+        let both = json!({"attributes": {"expiryTime": "P90D"}, "lifetimeActions": [
+            {"action": {"type": "rotate"}, "trigger": {"timeAfterCreate": "P7D"}},
+            {"action": {"type": "notify"}, "trigger": {"timeBeforeExpiry": "P10D"}},
+        ]});
+        let request: PolicyRequest = serde_json::from_value(both).unwrap();
+        assert!(check(Service::KeyVault, &request).is_ok());
+        assert!(check(Service::ManagedHsm, &request).is_err());
+        let sooner = policy("P90D", json!({"timeAfterCreate": "P6D"}));
+        assert!(check(Service::KeyVault, &sooner).is_err());
     }
 }

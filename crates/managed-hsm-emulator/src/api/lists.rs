@@ -8,6 +8,7 @@ use super::keys::missing;
 use super::reply::Reply;
 use super::unconfirmed;
 use crate::algorithm::{decode_base64url, encode_base64url};
+use crate::service::Service;
 
 const PAGE: usize = 25;
 
@@ -68,11 +69,31 @@ fn page<F: FnOnce() -> Item>(
         value.push(item());
     }
     let next_link = rest.peek().is_some().then(|| {
-        let size = asked.map_or(String::new(), |asked| format!("maxresults={asked}&"));
         let token = encode_base64url(last.to_string().as_bytes());
-        format!("https://{}/{path}?{size}$skiptoken={token}", call.host)
+        next_link(call, path, &token, asked)
     });
+    let next_link = match call.service {
+        Service::ManagedHsm => next_link.map(Some),
+        Service::KeyVault => Some(next_link),
+    };
     Reply::ok(&Page { next_link, value })
+}
+
+/// As recorded: a vault's names the port even where it goes without saying, and has the version.
+fn next_link(call: &Call<'_>, path: &str, token: &str, asked: Option<&str>) -> String {
+    let host = call.host;
+    match call.service {
+        Service::ManagedHsm => {
+            let size = asked.map_or(String::new(), |asked| format!("maxresults={asked}&"));
+            format!("https://{host}/{path}?{size}$skiptoken={token}")
+        }
+        Service::KeyVault => {
+            let size = asked.map_or(String::new(), |asked| format!("&maxresults={asked}"));
+            let port = if host.contains(':') { "" } else { ":443" };
+            let version = call.query.api_version();
+            format!("https://{host}{port}/{path}?api-version={version}&$skiptoken={token}{size}")
+        }
+    }
 }
 
 fn position(token: &str) -> Option<i64> {

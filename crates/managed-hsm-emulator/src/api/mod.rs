@@ -1,4 +1,4 @@
-//! The REST API: one HTTP request in, one answer out. `server` calls [`answer`] for every request.
+//! The REST APIs of Managed HSM and Key Vault: one HTTP request in, one answer out. `server` calls [`answer`] for every request.
 //!
 //! What comes first is what the service checks first: the token before the path, the path before the body.
 
@@ -39,7 +39,10 @@ use crate::metrics::Metrics;
 use tokio::sync::Notify;
 
 use crate::log;
-use crate::roles::{Assignment, BUILT_IN_ROLES, OWNER_ROLES, PREFIX};
+use crate::roles::{
+    Assignment, OWNER_ROLES, OWNER_VAULT_ROLE, built_in, permits, permits_in_vault,
+};
+use crate::service::{Address, Audience, Service};
 use crate::store::{ASSIGNMENTS, DEFINITIONS, Store, StoreError};
 use crate::token::{PRINCIPAL, Principal, TokenError, TokenKey};
 use failure::Failure;
@@ -49,17 +52,19 @@ use route::{KeyAction, Query, Route};
 /// More than the largest body that any operation needs.
 const BODY_LIMIT: usize = 1024 * 1024;
 
-/// One emulated HSM.
+/// One emulated HSM, or one vault.
 pub(crate) struct Hsm {
-    /// For the counters.
+    service: Service,
     name: String,
     store: Store,
+    /// A vault's; an HSM's are in its store, where its API can change them.
+    assignments: Vec<Assignment>,
     /// None: as much as the machine can do.
     capacity: Option<Capacity>,
     shared: Shared,
 }
 
-/// What all HSMs of a process have in common.
+/// What all HSMs and vaults of a process have in common.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) token_key: Arc<TokenKey>,
@@ -88,20 +93,24 @@ pub(crate) struct Connection {
 /// A request whose caller is known and whose path makes sense.
 struct Call<'a> {
     shared: &'a Shared,
+    service: Service,
     store: &'a Store,
-    /// As the client addressed the HSM, for the URLs in answers.
+    /// As the client addressed the HSM or vault, for the URLs in answers.
     host: &'a str,
     query: &'a Query,
     body: &'a Bytes,
 }
 
-/// Answers a request by the HSM that it is for.
+/// Answers a request by the HSM or vault that it is for.
 pub(crate) async fn answer(behind: Behind, connection: Connection, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Some(hsm) = behind.of_host(host(&parts)).cloned() else {
         let id = uuid::Uuid::new_v4().to_string();
-        let failure = unconfirmed::no_such_hsm(host(&parts));
+        let host = host(&parts);
+        let service = Address::parse(host).map_or(Service::ManagedHsm, |address| address.service);
+        let failure = unconfirmed::not_served(service, host);
         return Reply::from(failure).into_response(
+            Audience::at(service, host),
             &parts.method,
             &id,
             connection.peer,
@@ -121,7 +130,8 @@ async fn answer_by(hsm: Arc<Hsm>, connection: Connection, request: Request) -> R
         return log_in(&hsm, connection, &request_id, parts, body).await;
     }
     let shared = &hsm.shared;
-    let authenticated = authenticate(&shared.token_key, &parts.headers);
+    let audience = Audience::at(hsm.service, host(&parts));
+    let authenticated = authenticate(&shared.token_key, audience, &parts.headers);
     // Libraries send their first request only to be challenged; that is not the one to meet a fault.
     let fault = authenticated
         .as_ref()
@@ -133,7 +143,7 @@ async fn answer_by(hsm: Arc<Hsm>, connection: Connection, request: Request) -> R
     }
     let instead = fault.and_then(Met::instead);
     let reply = match (authenticated, instead) {
-        (Err(refusal), _) => refusal.reply(&method),
+        (Err(refusal), _) => refusal.reply(audience, &method),
         (Ok(_), Some((status, code, text, _))) => Failure::new(status, code, text).into(),
         (Ok(principal), None) => match axum::body::to_bytes(body, BODY_LIMIT).await {
             Err(_) => Reply::from(unconfirmed::body_not_read()),
@@ -145,18 +155,19 @@ async fn answer_by(hsm: Arc<Hsm>, connection: Connection, request: Request) -> R
     }
     let elapsed = start.elapsed();
     let status = reply.status;
-    let mut response = reply.into_response(&method, &request_id, connection.peer, elapsed);
+    let mut response =
+        reply.into_response(audience, &method, &request_id, connection.peer, elapsed);
     if instead.is_some_and(|(_, _, _, retry_after)| retry_after) {
         let headers = response.headers_mut();
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if fault.is_some_and(Met::asks_for_claims) {
-        unconfirmed::ask_for_claims(response.headers_mut());
+        unconfirmed::ask_for_claims(response.headers_mut(), audience);
     }
     let operation = operation_of(&method, &path);
     shared
         .metrics
-        .request(&hsm.name, operation, status.as_u16(), elapsed);
+        .request(hsm.service, &hsm.name, operation, status.as_u16(), elapsed);
     log::request(&log::RequestLine {
         connection: connection.number,
         method: method.as_str(),
@@ -245,16 +256,23 @@ enum Refusal {
 }
 
 impl Refusal {
-    fn reply(&self, method: &Method) -> Reply {
-        match self {
-            Self::NoToken => Reply::challenge(method),
-            Self::BadToken(TokenError::Malformed) => Failure::malformed_token().into(),
-            Self::BadToken(error) => unconfirmed::token_refused(*error).into(),
+    fn reply(&self, audience: Audience, method: &Method) -> Reply {
+        match (self, audience.service) {
+            (Self::NoToken, service) => Reply::challenge(service, method),
+            (Self::BadToken(error), Service::KeyVault) => {
+                unconfirmed::token_refused_by_vault(error, audience).into()
+            }
+            (Self::BadToken(TokenError::Malformed), _) => Failure::malformed_token().into(),
+            (Self::BadToken(error), _) => unconfirmed::token_refused(error, audience).into(),
         }
     }
 }
 
-fn authenticate(key: &TokenKey, headers: &HeaderMap) -> Result<Principal, Refusal> {
+fn authenticate(
+    key: &TokenKey,
+    audience: Audience,
+    headers: &HeaderMap,
+) -> Result<Principal, Refusal> {
     let token = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -262,7 +280,7 @@ fn authenticate(key: &TokenKey, headers: &HeaderMap) -> Result<Principal, Refusa
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim())
         .ok_or(Refusal::NoToken)?;
-    key.check(token).map_err(Refusal::BadToken)
+    key.check(token, audience).map_err(Refusal::BadToken)
 }
 
 /// Private-key operations and SQLite block, so that they have a thread of their own.
@@ -285,21 +303,28 @@ fn dispatch(
     body: &Bytes,
 ) -> Result<Reply, Failure> {
     let query = Query::parse(parts.uri.query().unwrap_or_default());
-    query.check_api_version()?;
+    query.check_api_version(hsm.service)?;
     let call = Call {
         shared: &hsm.shared,
+        service: hsm.service,
         store: &hsm.store,
         host: host(parts),
         query: &query,
         body,
     };
-    let route = Route::parse(&parts.method, parts.uri.path())?;
-    let (action, scope) = access::needed(&parts.method, &route);
+    let route = Route::parse(hsm.service, &parts.method, parts.uri.path())?;
+    let (action, scope) = access::needed(hsm.service, &parts.method, &route);
     if !hsm.permits(principal, action, &scope) {
-        return Err(Failure::access_denied(&format!("{PREFIX}{action}"), &scope));
+        let action = format!("{}{action}", access::prefix(hsm.service));
+        return Err(match hsm.service {
+            Service::ManagedHsm => Failure::access_denied(&action, &scope),
+            Service::KeyVault => {
+                Failure::access_denied_by_vault(&hsm.name, principal, &action, &scope)
+            }
+        });
     }
     if let Some(capacity) = &hsm.capacity
-        && !capacity.take(cost::of(&route, &hsm.store))
+        && !capacity.take(cost::of(&route, &hsm.store, hsm.service))
     {
         return Err(Failure::throttled());
     }
@@ -376,39 +401,65 @@ fn stored_badly(kind: &str, error: &StoreError) -> Failure {
 }
 
 impl Hsm {
-    /// An HSM whose owner may do everything, and others what they are granted to begin with.
-    pub(crate) fn new(name: &str, store: Store, shared: Shared) -> Result<Self, Error> {
-        let hsm = Self {
+    /// An HSM or a vault whose owner may do everything, and others what they are granted to begin with.
+    pub(crate) fn new(
+        service: Service,
+        name: &str,
+        store: Store,
+        shared: Shared,
+    ) -> Result<Self, Error> {
+        let capacity = shared.partitions.map(|partitions| match service {
+            Service::ManagedHsm => Capacity::new(partitions),
+            // A vault's limits don't depend on its size.
+            Service::KeyVault => Capacity::new(1),
+        });
+        let mut hsm = Self {
+            service,
             name: name.to_owned(),
             store,
-            capacity: shared.partitions.map(Capacity::new),
+            assignments: Vec::new(),
+            capacity,
             shared,
         };
-        if hsm.store.documents::<Assignment>(ASSIGNMENTS).is_empty() {
-            for role in OWNER_ROLES {
-                hsm.grant(PRINCIPAL, role, "/")?;
-            }
+        let owner: &[&str] = match service {
+            Service::KeyVault => &[OWNER_VAULT_ROLE],
+            // Who has taken a role from the owner of an HSM means it.
+            Service::ManagedHsm if hsm.assignments().is_empty() => &OWNER_ROLES,
+            Service::ManagedHsm => &[],
+        };
+        for role in owner {
+            hsm.grant(PRINCIPAL, role, "/")?;
         }
-        for account in hsm.shared.identity.accounts() {
+        let shared = hsm.shared.clone();
+        for account in shared.identity.accounts() {
             for grant in &account.roles {
-                let known = BUILT_IN_ROLES.iter().find(|role| {
-                    role.id.eq_ignore_ascii_case(&grant.role)
-                        || role.name.eq_ignore_ascii_case(&grant.role)
-                });
-                let role = known.ok_or_else(|| Error::Role(grant.role.clone()))?;
-                hsm.grant(account.object_id(), role.id, &grant.scope)?;
+                let role = built_in(&grant.role);
+                let (of, role) = role.ok_or_else(|| Error::Role(grant.role.clone()))?;
+                if of == service {
+                    hsm.grant(account.object_id(), role.id, &grant.scope)?;
+                }
             }
         }
         Ok(hsm)
     }
 
+    pub(crate) fn service(&self) -> Service {
+        self.service
+    }
+
+    fn assignments(&self) -> Vec<Assignment> {
+        match self.service {
+            Service::ManagedHsm => self.store.documents(ASSIGNMENTS),
+            Service::KeyVault => self.assignments.clone(),
+        }
+    }
+
     /// Assigns a role, unless it is assigned already.
-    fn grant(&self, principal_id: &str, role_id: &str, scope: &str) -> Result<(), Error> {
-        let all: Vec<Assignment> = self.store.documents(ASSIGNMENTS);
+    fn grant(&mut self, principal_id: &str, role_id: &str, scope: &str) -> Result<(), Error> {
         let same = |one: &Assignment| {
             one.principal_id == principal_id && one.role_id == role_id && one.scope == scope
         };
-        if all.iter().any(same) {
+        if self.assignments().iter().any(same) {
             return Ok(());
         }
         let assignment = Assignment {
@@ -417,14 +468,26 @@ impl Hsm {
             role_id: role_id.to_owned(),
             scope: scope.to_owned(),
         };
-        let kept = self.store.put(ASSIGNMENTS, &assignment.id, &assignment);
-        kept.map_err(|error| Error::Store(error.to_string()))
+        match self.service {
+            Service::ManagedHsm => {
+                let kept = self.store.put(ASSIGNMENTS, &assignment.id, &assignment);
+                kept.map_err(|error| Error::Store(error.to_string()))
+            }
+            Service::KeyVault => {
+                self.assignments.push(assignment);
+                Ok(())
+            }
+        }
     }
 
     fn permits(&self, principal: &Principal, action: &str, scope: &str) -> bool {
-        let assignments = self.store.documents(ASSIGNMENTS);
-        let custom = self.store.documents(DEFINITIONS);
-        crate::roles::permits(&assignments, &custom, principal, action, scope)
+        match self.service {
+            Service::ManagedHsm => {
+                let custom = self.store.documents(DEFINITIONS);
+                permits(&self.assignments(), &custom, principal, action, scope)
+            }
+            Service::KeyVault => permits_in_vault(&self.assignments, principal, action, scope),
+        }
     }
 }
 

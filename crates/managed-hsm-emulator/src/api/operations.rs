@@ -17,6 +17,7 @@ use crate::algorithm::{Digest, Scheme, SignatureAlgorithm, decode_base64url, enc
 use crate::clock::unix_seconds;
 use crate::encryption::{self, Ciphertext, EncryptionAlgorithm};
 use crate::keys::KeyError;
+use crate::service::Service;
 use crate::store::{Key, KeyVersion, Metadata};
 
 pub(super) fn sign(call: &Call<'_>, name: &str, version: Option<&str>) -> Result<Reply, Failure> {
@@ -27,8 +28,8 @@ pub(super) fn sign(call: &Call<'_>, name: &str, version: Option<&str>) -> Result
     let signed = version.material.sign(algorithm, &digest);
     let signature = signed.map_err(|error| failed(&error, "value", algorithm, &version))?;
     Reply::ok(&OperationResult {
-        alg: algorithm.name,
-        kid: version_url(call.host, &key, &version),
+        alg: told(call, algorithm.name),
+        kid: Some(version_url(call.host, &key, &version)),
         value: encode_base64url(&signature),
     })
 }
@@ -42,8 +43,8 @@ pub(super) fn verify(call: &Call<'_>, name: &str, version: Option<&str>) -> Resu
     let verified = version.material.verify(algorithm, &digest, &signature);
     let value = verified.map_err(|error| failed(&error, "digest", algorithm, &version))?;
     Reply::ok(&OperationResult {
-        alg: algorithm.name,
-        kid: version_url(call.host, &key, &version),
+        alg: told(call, algorithm.name),
+        kid: told(call, version_url(call.host, &key, &version)),
         value,
     })
 }
@@ -109,7 +110,7 @@ fn encrypting(
     let encrypted = encrypted.map_err(|error| not_done(&error, algorithm, &version))?;
     Reply::ok(&EncryptionResult {
         aad: encrypted.aad.as_deref().map(encode_base64url),
-        alg: algorithm.name,
+        alg: told(call, algorithm.name),
         iv: encrypted.iv.as_deref().map(encode_base64url),
         kid: version_url(call.host, &key, &version),
         tag: encrypted.tag.as_deref().map(encode_base64url),
@@ -136,10 +137,15 @@ fn decrypting(
     let decrypted = encryption::decrypt(&version.material, algorithm, ciphertext);
     let plaintext = decrypted.map_err(|error| not_done(&error, algorithm, &version))?;
     Reply::ok(&OperationResult {
-        alg: algorithm.name,
-        kid: version_url(call.host, &key, &version),
+        alg: told(call, algorithm.name),
+        kid: Some(version_url(call.host, &key, &version)),
         value: Zeroizing::new(encode_base64url(&plaintext)),
     })
+}
+
+/// What only Managed HSM tells.
+fn told<T>(call: &Call<'_>, value: T) -> Option<T> {
+    (call.service == Service::ManagedHsm).then_some(value)
 }
 
 fn encryption_algorithm(
@@ -156,7 +162,7 @@ fn not_done(error: &KeyError, algorithm: EncryptionAlgorithm, version: &KeyVersi
     match error {
         KeyError::Input(member) => unconfirmed::not_usable(member, algorithm.name),
         KeyError::Incompatible => {
-            unconfirmed::incompatible_encryption(algorithm.name, version.metadata.kind.name())
+            unconfirmed::incompatible_encryption(algorithm.name, version.metadata.kty())
         }
         _ => openssl_failed(error, algorithm.name),
     }
@@ -244,9 +250,7 @@ fn failed(
             let required = algorithm.digest.map_or(0, Digest::bytes);
             unconfirmed::digest_length(member, *length, algorithm.name, required)
         }
-        KeyError::Incompatible => {
-            unconfirmed::incompatible(algorithm.name, version.metadata.kind.name())
-        }
+        KeyError::Incompatible => unconfirmed::incompatible(algorithm.name, version.metadata.kty()),
         KeyError::Input(member) => unconfirmed::not_usable(member, algorithm.name),
         KeyError::Invalid | KeyError::OpenSsl(_) => openssl_failed(error, algorithm.name),
     }
@@ -266,6 +270,7 @@ mod tests {
     fn a_key_is_used_only_for_its_operations_while_enabled_and_within_its_dates() {
         let metadata = Metadata {
             kind: KeyType::Ec,
+            software: false,
             key_ops: vec!["sign".to_owned(), "verify".to_owned()],
             enabled: true,
             exportable: false,

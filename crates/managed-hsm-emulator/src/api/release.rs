@@ -79,7 +79,7 @@ pub(super) fn release(
         "header": {"alg": "dir", "enc": enc, "kid": kid},
         "schema_version": "1.0.0",
     });
-    let mut bundle = json(&Bundle::new(call.host, &key, &version))?;
+    let mut bundle = json(&Bundle::new(call, &key, &version))?;
     bundle["key"]["key_hsm"] = json!(encode_base64url(transferred.to_string().as_bytes()));
     let payload = json!({
         "request": {
@@ -102,7 +102,7 @@ pub(super) fn attestation(
     version: Option<&str>,
 ) -> Result<Reply, Failure> {
     let (key, version) = found(call, name, version)?;
-    let mut bundle = json(&Bundle::new(call.host, &key, &version))?;
+    let mut bundle = json(&Bundle::new(call, &key, &version))?;
     let statement = |of: &str| {
         let statement = json!({
             "attestationOf": of,

@@ -1,4 +1,4 @@
-//! Answers as they leave: status, the service's headers, and compact JSON.
+//! Answers as they leave: status, the services' headers, and compact JSON.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,12 +8,37 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 
-use super::body::{ErrorBody, ErrorMembers};
+use super::body::{ErrorBody, ErrorMembers, InnerError};
 use super::failure::Failure;
-use crate::token::{AUDIENCE, TENANT};
+use crate::service::{Audience, Service};
+use crate::token::TENANT;
 
 const REGION: &str = "emulator";
 const BUILD_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "-emulator");
+
+const COMMON_HEADERS: [(&str, &str); 3] = [
+    ("cache-control", "no-cache"),
+    ("content-type", "application/json; charset=utf-8"),
+    ("x-content-type-options", "nosniff"),
+];
+
+const HSM_HEADERS: [(&str, &str); 3] = [
+    ("content-security-policy", "default-src 'self'"),
+    (
+        "strict-transport-security",
+        "max-age=31536000; includeSubDomains",
+    ),
+    ("x-frame-options", "SAMEORIGIN"),
+];
+
+const VAULT_HEADERS: [(&str, &str); 3] = [
+    ("expires", "-1"),
+    ("pragma", "no-cache"),
+    (
+        "strict-transport-security",
+        "max-age=31536000;includeSubDomains",
+    ),
+];
 
 /// An answer before the headers that every answer has.
 pub(super) struct Reply {
@@ -52,8 +77,11 @@ impl Reply {
         }
     }
 
-    /// What a caller without a token gets; the body is as odd as recorded.
-    pub(super) fn challenge(method: &Method) -> Self {
+    /// What a caller without a token gets; an HSM's body is as odd as recorded.
+    pub(super) fn challenge(service: Service, method: &Method) -> Self {
+        if service == Service::KeyVault {
+            return Failure::no_token_for_vault().into();
+        }
         let content = if method == Method::GET {
             Content::Json(b"OK".to_vec())
         } else {
@@ -65,33 +93,30 @@ impl Reply {
         }
     }
 
+    /// `audience`: of the HSM or vault that answers.
     pub(super) fn into_response(
         self,
+        audience: Audience,
         method: &Method,
         request_id: &str,
         peer: SocketAddr,
         elapsed: Duration,
     ) -> Response {
+        let service = audience.service;
         let body = match self.content {
             Content::Empty => Vec::new(),
             Content::Json(json) => json,
-            Content::Failure(failure) => error_body(&failure, request_id),
+            Content::Failure(failure) => error_body(service, &failure, request_id),
         };
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        for (name, value) in [
-            ("cache-control", "no-cache"),
-            ("content-security-policy", "default-src 'self'"),
-            ("content-type", "application/json; charset=utf-8"),
-            (
-                "strict-transport-security",
-                "max-age=31536000; includeSubDomains",
-            ),
-            ("x-content-type-options", "nosniff"),
-            ("x-frame-options", "SAMEORIGIN"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
+        let own: &[(&'static str, &'static str)] = match service {
+            Service::ManagedHsm => &HSM_HEADERS,
+            Service::KeyVault => &VAULT_HEADERS,
+        };
+        for (name, value) in COMMON_HEADERS.iter().chain(own) {
+            headers.insert(*name, HeaderValue::from_static(value));
         }
         let mut insert = |name: &'static str, value: String| {
             if let Ok(value) = HeaderValue::try_from(value) {
@@ -99,25 +124,32 @@ impl Reply {
             }
         };
         insert("x-ms-request-id", request_id.to_owned());
-        insert("x-ms-server-latency", elapsed.as_millis().to_string());
-        if method == Method::GET {
-            insert("x-ms-build-version", BUILD_VERSION.to_owned());
+        match service {
+            Service::ManagedHsm => {
+                insert("x-ms-server-latency", elapsed.as_millis().to_string());
+                if method == Method::GET {
+                    insert("x-ms-build-version", BUILD_VERSION.to_owned());
+                }
+            }
+            Service::KeyVault => insert("x-ms-keyvault-service-version", BUILD_VERSION.to_owned()),
         }
-        if self.status.is_success() {
+        if self.status.is_success() || service == Service::KeyVault {
             insert("x-ms-keyvault-region", REGION.to_owned());
-            insert("x-ms-keyvault-network-info", network_info(peer));
+            insert("x-ms-keyvault-network-info", network_info(service, peer));
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            insert("www-authenticate", challenge());
+            insert("www-authenticate", challenge(audience));
         }
         response
     }
 }
 
 /// Where a token is to be had, and for what.
-pub(super) fn challenge() -> String {
+pub(super) fn challenge(audience: Audience) -> String {
     format!(
-        "Bearer authorization=\"https://login.microsoftonline.com/{TENANT}\", resource=\"{AUDIENCE}\""
+        "Bearer authorization=\"{}/{TENANT}\", resource=\"{}\"",
+        audience.authority(),
+        audience.resource()
     )
 }
 
@@ -130,20 +162,32 @@ impl From<Failure> for Reply {
     }
 }
 
-fn error_body(failure: &Failure, request_id: &str) -> Vec<u8> {
+fn error_body(service: Service, failure: &Failure, request_id: &str) -> Vec<u8> {
+    let in_vault = service == Service::KeyVault;
+    let message = match in_vault {
+        false => format!("{} (Activity ID: {request_id})", failure.message),
+        true => failure.message.clone(),
+    };
+    let inner = failure.inner.filter(|_| in_vault);
     let body = ErrorBody {
         error: ErrorMembers {
             code: failure.code,
-            message: format!("{} (Activity ID: {request_id})", failure.message),
+            innererror: inner.map(|code| InnerError { code }),
+            message,
         },
     };
     serde_json::to_vec(&body).unwrap_or_default()
 }
 
-fn network_info(peer: SocketAddr) -> String {
-    let family = if peer.is_ipv4() { "Ipv4" } else { "Ipv6" };
+fn network_info(service: Service, peer: SocketAddr) -> String {
+    let connection = if peer.is_ipv4() { "Ipv4" } else { "Ipv6" };
+    let family = match (service, peer.is_ipv4()) {
+        (Service::ManagedHsm, _) => connection,
+        (Service::KeyVault, true) => "InterNetwork",
+        (Service::KeyVault, false) => "InterNetworkV6",
+    };
     format!(
-        "conn_type={family};addr={};act_addr_fam={family};",
+        "conn_type={connection};addr={};act_addr_fam={family};",
         peer.ip()
     )
 }

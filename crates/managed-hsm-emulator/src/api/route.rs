@@ -5,6 +5,10 @@ use percent_encoding::percent_decode_str;
 
 use super::failure::Failure;
 use super::unconfirmed;
+use crate::service::Service;
+
+/// Versions that only Key Vault ever had.
+const OLD_VAULT_VERSIONS: [&str; 3] = ["2016-10-01", "7.0", "7.1"];
 
 /// Versions that real clients were seen to use, oldest first.
 const API_VERSIONS: [&str; 13] = [
@@ -74,7 +78,26 @@ pub(super) enum KeyAction {
 }
 
 impl Route {
-    pub(super) fn parse(method: &Method, path: &str) -> Result<Self, Failure> {
+    pub(super) fn parse(service: Service, method: &Method, path: &str) -> Result<Self, Failure> {
+        let route = Self::parse_any(service, method, path)?;
+        let in_vaults = match &route {
+            Self::Random
+            | Self::Settings
+            | Self::Setting(_)
+            | Self::Definitions(_)
+            | Self::Definition(..)
+            | Self::Assignments(_)
+            | Self::Assignment(..) => false,
+            Self::Key { action, .. } => *action != KeyAction::Attestation,
+            _ => true,
+        };
+        match service {
+            Service::KeyVault if !in_vaults => Err(unconfirmed::not_in_vaults(method, path)),
+            _ => Ok(route),
+        }
+    }
+
+    fn parse_any(service: Service, method: &Method, path: &str) -> Result<Self, Failure> {
         let segments: Vec<String> = path
             .split('/')
             .filter(|segment| !segment.is_empty())
@@ -85,7 +108,7 @@ impl Route {
             .map(|segment| segment.to_ascii_lowercase())
             .collect();
         let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
-        let name = |index: usize| key_name(&segments[index]);
+        let name = |index: usize| key_name(service, &segments[index]);
         match (method.as_str(), lower.as_slice()) {
             ("GET", ["keys"]) => Ok(Self::Keys),
             ("GET", ["deletedkeys"]) => Ok(Self::DeletedKeys),
@@ -95,7 +118,7 @@ impl Route {
             ("GET" | "PATCH", ["settings", _]) => Ok(Self::Setting(segments[1].clone())),
             (_, [.., "providers", "microsoft.authorization", _])
             | (_, [.., "providers", "microsoft.authorization", _, _]) => {
-                role_route(method, path, &lower, &segments)
+                role_route(service, method, path, &lower, &segments)
             }
             ("GET", ["deletedkeys", _]) => Ok(Self::Deleted(name(1)?)),
             ("DELETE", ["deletedkeys", _]) => Ok(Self::Purge(name(1)?)),
@@ -119,6 +142,7 @@ impl Route {
 
 /// `/<scope>/providers/Microsoft.Authorization/role{Definitions,Assignments}[/<name>]`
 fn role_route(
+    service: Service,
     method: &Method,
     path: &str,
     lower: &[&str],
@@ -132,7 +156,7 @@ fn role_route(
     let scope = match &lower[..providers] {
         [] => "/".to_owned(),
         ["keys"] => "/keys".to_owned(),
-        ["keys", _] => format!("/keys/{}", key_name(&segments[1])?),
+        ["keys", _] => format!("/keys/{}", key_name(service, &segments[1])?),
         _ => return Err(unknown()),
     };
     let name = || segments[segments.len() - 1].clone();
@@ -185,12 +209,12 @@ fn operation(action: &str) -> Result<KeyAction, Failure> {
     }
 }
 
-fn key_name(segment: &str) -> Result<String, Failure> {
+fn key_name(service: Service, segment: &str) -> Result<String, Failure> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     if segment.len() <= MAX_NAME && segment.bytes().all(allowed) {
         Ok(segment.to_owned())
     } else {
-        Err(Failure::invalid_key_name())
+        Err(Failure::invalid_key_name(service, segment))
     }
 }
 
@@ -223,13 +247,15 @@ impl Query {
         self.api_version.as_deref().unwrap_or_default()
     }
 
-    /// A `nextLink` has no version, so that none is no fault.
-    pub(super) fn check_api_version(&self) -> Result<(), Failure> {
-        match &self.api_version {
-            Some(version) if !API_VERSIONS.contains(&version.as_str()) => {
-                Err(unconfirmed::api_version(version))
-            }
-            _ => Ok(()),
+    /// An HSM's `nextLink` has no version, so that none is no fault there; a vault's has one.
+    pub(super) fn check_api_version(&self, service: Service) -> Result<(), Failure> {
+        let in_vault = service == Service::KeyVault;
+        match self.api_version.as_deref() {
+            None if in_vault => Err(unconfirmed::no_api_version()),
+            None => Ok(()),
+            Some(version) if API_VERSIONS.contains(&version) => Ok(()),
+            Some(version) if in_vault && OLD_VAULT_VERSIONS.contains(&version) => Ok(()),
+            Some(version) => Err(unconfirmed::api_version(version)),
         }
     }
 
@@ -286,15 +312,23 @@ mod tests {
             ),
         ] {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
-            assert_eq!(Route::parse(&method, path).ok(), Some(expected), "{path}");
+            let route = Route::parse(Service::ManagedHsm, &method, path);
+            assert_eq!(route.ok(), Some(expected), "{path}");
         }
     }
 
     #[test]
     fn names_that_no_key_can_have_are_refused() {
         for name in ["key%21@%23$", "a_b", "a.b", "%2f", &"a".repeat(128)] {
-            let failure = Route::parse(&Method::GET, &format!("/keys/{name}")).unwrap_err();
-            assert_eq!(failure.message, "Invalid key identifier or name", "{name}");
+            let path = format!("/keys/{name}");
+            let parse = |service| Route::parse(service, &Method::GET, &path).unwrap_err();
+            let message = parse(Service::ManagedHsm).message;
+            assert_eq!(message, "Invalid key identifier or name", "{name}");
+            let message = parse(Service::KeyVault).message;
+            assert!(
+                message.starts_with("The request URI contains an invalid name: "),
+                "{name}"
+            );
         }
     }
 
@@ -314,19 +348,19 @@ mod tests {
 
     #[test]
     fn a_next_link_needs_no_api_version() {
-        for (query, accepted) in [
-            ("", true),
-            ("maxresults=1&$skiptoken=x", true),
-            ("api-version=7.4", true),
-            ("API-Version=2025-07-01", true),
-            ("api-version=6.0", false),
-            ("api-version=", false),
+        for (query, in_hsm, in_vault) in [
+            ("", true, false),
+            ("maxresults=1&$skiptoken=x", true, false),
+            ("api-version=7.4", true, true),
+            ("API-Version=2025-07-01", true, true),
+            ("api-version=7.1", false, true),
+            ("api-version=6.0", false, false),
+            ("api-version=", false, false),
         ] {
-            assert_eq!(
-                Query::parse(query).check_api_version().is_ok(),
-                accepted,
-                "{query}"
-            );
+            let query = Query::parse(query);
+            let accepted = |service| query.check_api_version(service).is_ok();
+            assert_eq!(accepted(Service::ManagedHsm), in_hsm, "{query:?}");
+            assert_eq!(accepted(Service::KeyVault), in_vault, "{query:?}");
         }
     }
 }

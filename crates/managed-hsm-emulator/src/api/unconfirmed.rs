@@ -1,47 +1,79 @@
 //! Answers that no public recording of the service confirms: codes and texts are as documented, or as Key Vault has
 //! them, or a guess. When a recording turns up, the text moves to `failure`.
 
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::failure::Failure;
 use super::reply::challenge;
 use crate::clock::unix_seconds;
+use crate::service::{Audience, Service};
 use crate::token::TokenError;
 
-pub(super) fn token_refused(error: TokenError) -> Failure {
+pub(super) fn token_refused(error: &TokenError, audience: Audience) -> Failure {
     let message = match error {
-        TokenError::Malformed => "Error decoding or parsing JWT components",
-        TokenError::Foreign => "Error validating token: the signature is not by a trusted issuer",
-        TokenError::Audience => {
-            "Error validating token: the audience is not https://managedhsm.azure.net"
+        TokenError::Malformed => "Error decoding or parsing JWT components".to_owned(),
+        TokenError::Foreign => {
+            "Error validating token: the signature is not by a trusted issuer".to_owned()
         }
-        TokenError::NotYetValid => "Error validating token: the token is not yet valid",
-        TokenError::Expired => "Error validating token: the token has expired",
+        TokenError::Audience(found) => format!(
+            "Error validating token: the audience is not {}, but {found}",
+            audience.resource()
+        ),
+        TokenError::NotYetValid => "Error validating token: the token is not yet valid".to_owned(),
+        TokenError::Expired => "Error validating token: the token has expired".to_owned(),
+    };
+    Failure::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
+}
+
+/// The codes are from reports of users: `AKV10046`, and those of the library that the service checks tokens with.
+pub(super) fn token_refused_by_vault(error: &TokenError, audience: Audience) -> Failure {
+    let message = match error {
+        TokenError::Audience(found) => {
+            return Failure::wrong_audience_for_vault(&audience.resource(), found);
+        }
+        TokenError::Malformed => "Error validating token: IDX12741",
+        TokenError::Foreign => "AKV10046: Unable to resolve the key used for signature validation.",
+        TokenError::NotYetValid => "Error validating token: IDX10222",
+        TokenError::Expired => "Error validating token: IDX10223",
     };
     Failure::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
 }
 
 /// Continuous access evaluation: the token has to be newer than now.
-pub(super) fn ask_for_claims(headers: &mut HeaderMap) {
+pub(super) fn ask_for_claims(headers: &mut HeaderMap, audience: Audience) {
     let now = unix_seconds().to_string();
     let claims = serde_json::json!({"access_token": {"nbf": {"essential": true, "value": now}}});
     let claims = openssl::base64::encode_block(claims.to_string().as_bytes());
     let challenge = format!(
         "{}, error=\"insufficient_claims\", claims=\"{claims}\"",
-        challenge()
+        challenge(audience)
     );
     if let Ok(challenge) = HeaderValue::try_from(challenge) {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
 }
 
-/// The service's hosts have no answer at all for an HSM that isn't there; DNS doesn't know them.
-pub(super) fn no_such_hsm(host: &str) -> Failure {
-    Failure::new(
-        StatusCode::NOT_FOUND,
-        "HsmNotFound",
-        format!("This emulator serves no HSM under '{host}'; name it with --hsm"),
-    )
+/// The services' hosts have no answer at all for an HSM or a vault that isn't there; DNS doesn't know them.
+pub(super) fn not_served(service: Service, host: &str) -> Failure {
+    let (code, what, option) = match service {
+        Service::ManagedHsm => ("HsmNotFound", "HSM", "--hsm"),
+        Service::KeyVault => ("VaultNotFound", "vault", "--vault"),
+    };
+    let message = format!("This emulator serves no {what} under '{host}'; name it with {option}");
+    Failure::new(StatusCode::NOT_FOUND, code, message)
+}
+
+/// Random bytes, settings, roles and attestations are Managed HSM's only.
+pub(super) fn not_in_vaults(method: &Method, path: &str) -> Failure {
+    let operation = path.trim_matches('/').rsplit('/').next();
+    Failure::bad_parameter(format!(
+        "Method {method} does not allow operation '{}'",
+        operation.unwrap_or_default()
+    ))
+}
+
+pub(super) fn no_api_version() -> Failure {
+    Failure::bad_parameter("api-version must be specified")
 }
 
 pub(super) fn body_not_read() -> Failure {
@@ -102,6 +134,7 @@ pub(super) fn key_is_deleted(name: &str) -> Failure {
             "Key {name} is currently in a deleted but recoverable state, and its name cannot be reused; in this state, the key can only be recovered or purged."
         ),
     )
+    .with_inner("ObjectIsDeletedButRecoverable")
 }
 
 pub(super) fn too_many_versions() -> Failure {
@@ -182,9 +215,9 @@ pub(super) fn trigger() -> Failure {
     )
 }
 
-pub(super) fn policy_period(what: &str) -> Failure {
+pub(super) fn policy_period(what: &str, days: i64) -> Failure {
     Failure::bad_parameter(format!(
-        "Key rotation policy: {what} must be at least 28 days."
+        "Key rotation policy: {what} must be at least {days} days."
     ))
 }
 
@@ -298,24 +331,28 @@ pub(super) fn not_permitted(operation: &str) -> Failure {
     forbidden(format!(
         "Operation {operation} is not permitted on this key."
     ))
+    .with_inner("KeyOperationForbidden")
 }
 
 pub(super) fn disabled(operation: &str) -> Failure {
     forbidden(format!(
         "Operation {operation} is not allowed on a disabled key."
     ))
+    .with_inner("KeyDisabled")
 }
 
 pub(super) fn expired(operation: &str) -> Failure {
     forbidden(format!(
         "Operation {operation} is not allowed on an expired key."
     ))
+    .with_inner("KeyExpired")
 }
 
 pub(super) fn not_yet_valid(operation: &str) -> Failure {
     forbidden(format!(
         "Operation {operation} is not allowed on a key that is not yet valid."
     ))
+    .with_inner("KeyNotYetValid")
 }
 
 fn forbidden(message: String) -> Failure {

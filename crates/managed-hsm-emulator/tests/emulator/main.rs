@@ -15,3 +15,4 @@ mod release;
 mod robustness;
 mod running;
 mod signatures;
+mod vaults;

@@ -27,7 +27,7 @@ pub(crate) struct Emulator {
     data: PathBuf,
     log: PathBuf,
     pub(crate) url: String,
-    /// URLs of further ports: `control`, and HSMs that have one of their own.
+    /// URLs of further ports: `control`, and HSMs (`NAME`) and vaults (`vault NAME`) that have one of their own.
     pub(crate) further: HashMap<String, String>,
     client: Client,
     token: String,
@@ -61,12 +61,22 @@ fn client(data: &Path, url: &str) -> Client {
     let ca = fs::read(data.join("ca.pem")).unwrap();
     let port: u16 = url.rsplit_once(':').unwrap().1.parse().unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    Client::builder()
-        .resolve("contoso.localhost", address)
-        .resolve("fabrikam.localhost", address)
-        .resolve("contoso.managedhsm.azure.net", address)
-        .resolve("fabrikam.managedhsm.azure.net", address)
-        .resolve("nobody.managedhsm.azure.net", address)
+    let domains = [
+        "localhost",
+        "managedhsm.azure.net",
+        "managedhsm.usgovcloudapi.net",
+        "managedhsm.azure.cn",
+        "vault.azure.net",
+        "vault.usgovcloudapi.net",
+        "vault.azure.cn",
+    ];
+    let mut builder = Client::builder();
+    for domain in domains {
+        for name in ["contoso", "fabrikam", "nobody"] {
+            builder = builder.resolve(&format!("{name}.{domain}"), address);
+        }
+    }
+    builder
         .tls_certs_only([reqwest::Certificate::from_pem(&ca).unwrap()])
         .build()
         .unwrap()
@@ -92,7 +102,8 @@ impl Emulator {
         assert!(greeting.contains("not an HSM"), "{greeting}");
         let url = lines.next().unwrap().unwrap();
         let further = arguments.windows(2).filter(|pair| {
-            pair[0] == "--control-port" || pair[0] == "--hsm" && pair[1].contains(':')
+            let own_port = pair[0] == "--hsm" && pair[1].contains(':');
+            own_port || ["--control-port", "--vault"].contains(&pair[0])
         });
         let further = further.map(|_| {
             let line = lines.next().unwrap().unwrap();
@@ -127,6 +138,11 @@ impl Emulator {
             .args(arguments)
             .output()
             .unwrap()
+    }
+
+    /// A token as `managed-hsm-emulator token` prints it.
+    pub(crate) fn token(&self, arguments: &[&str]) -> String {
+        text(&self.run("token", arguments).stdout).trim().to_owned()
     }
 
     pub(crate) fn stop(mut self) -> ExitStatus {
