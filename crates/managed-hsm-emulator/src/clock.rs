@@ -19,6 +19,12 @@ pub(crate) fn rfc3339_now() -> String {
     rfc3339(elapsed.as_secs(), elapsed.subsec_millis())
 }
 
+/// A time in seconds since 1970, or 1970 for what is before; as [`rfc3339_now`].
+pub(crate) fn rfc3339_of(seconds: i64) -> String {
+    // The year 9999 is as far as the form goes.
+    rfc3339(u64::try_from(seconds).unwrap_or(0).min(253_402_300_799), 0)
+}
+
 fn rfc3339(seconds: u64, milliseconds: u32) -> String {
     let (year, month, day) = civil_date(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
@@ -46,6 +52,12 @@ fn civil_date(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_that_callers_invent_have_a_form_too() {
+        assert_eq!(rfc3339_of(-1), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339_of(i64::MAX), "9999-12-31T23:59:59.000Z");
+    }
 
     #[test]
     fn times_read_as_rfc_3339() {

@@ -1,4 +1,4 @@
-//! The control port: faults to set, and counters to read. Plain HTTP on the loopback, without tokens.
+//! The control port: faults and the lifetime of tokens to set, and counters to read. Plain HTTP on the loopback, without tokens.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -12,20 +12,19 @@ use tokio::net::TcpListener;
 
 use crate::error::Error;
 use crate::faults::{Fault, Faults};
+use crate::identity::Identity;
 use crate::metrics::Metrics;
 
+/// What the port controls.
 #[derive(Clone)]
-struct Controlled {
-    faults: Arc<Faults>,
-    metrics: Arc<Metrics>,
+pub(crate) struct Controlled {
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Serves the control port until the process ends. Returns its URL.
-pub(crate) async fn serve(
-    port: u16,
-    faults: Arc<Faults>,
-    metrics: Arc<Metrics>,
-) -> Result<String, Error> {
+pub(crate) async fn serve(port: u16, controlled: Controlled) -> Result<String, Error> {
     let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
     let listener = TcpListener::bind(address)
         .await
@@ -33,8 +32,9 @@ pub(crate) async fn serve(
     let url = format!("http://{}", listener.local_addr()?);
     let router = Router::new()
         .route("/faults", get(list).post(add).delete(clear))
+        .route("/token-lifetime", get(lifetime).put(set_lifetime))
         .route("/metrics", get(metrics_text))
-        .with_state(Controlled { faults, metrics });
+        .with_state(controlled);
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             crate::log::event(format_args!("the control port failed: {error}"));
@@ -68,6 +68,24 @@ async fn add(State(controlled): State<Controlled>, body: String) -> Response {
 async fn clear(State(controlled): State<Controlled>) -> Response {
     controlled.faults.clear();
     StatusCode::NO_CONTENT.into_response()
+}
+
+async fn lifetime(State(controlled): State<Controlled>) -> Response {
+    let seconds = controlled.identity.lifetime();
+    json(StatusCode::OK, &serde_json::json!({"seconds": seconds}))
+}
+
+async fn set_lifetime(State(controlled): State<Controlled>, body: String) -> Response {
+    match body.trim().parse() {
+        Ok(seconds) => {
+            controlled.identity.set_lifetime(seconds);
+            lifetime(State(controlled)).await
+        }
+        Err(_) => json(
+            StatusCode::BAD_REQUEST,
+            &serde_json::json!({"error": "the body is a whole number of seconds"}),
+        ),
+    }
 }
 
 async fn metrics_text(State(controlled): State<Controlled>) -> Response {

@@ -12,6 +12,8 @@ use crate::token::{OWNER_CLIENT, TENANT};
 
 /// Names and URLs of the vaults that are served.
 const VAULTS_FILE: &str = "vault-endpoints";
+/// The URL of the port for managed identities, if there is one.
+const METADATA_FILE: &str = "metadata-endpoint";
 const POLL: Duration = Duration::from_millis(25);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -62,6 +64,9 @@ pub fn identity_exports(
     vault_url: Option<&str>,
 ) -> Result<String, Error> {
     let secret = Identity::owner_secret(data)?;
+    let managed = data.read(METADATA_FILE)?;
+    let managed = managed.map(|url| String::from_utf8_lossy(&url).trim().to_owned());
+    let managed = managed.unwrap_or_else(|| url.to_owned());
     let ca_file = data.ca_file();
     let ca_file = ca_file.to_string_lossy();
     let identity = exports(&[
@@ -69,8 +74,9 @@ pub fn identity_exports(
         ("AZURE_TENANT_ID", TENANT),
         ("AZURE_CLIENT_ID", OWNER_CLIENT),
         ("AZURE_CLIENT_SECRET", &secret),
-        ("IDENTITY_ENDPOINT", &format!("{url}/msi/token")),
+        ("IDENTITY_ENDPOINT", &format!("{managed}/msi/token")),
         ("IDENTITY_HEADER", &secret),
+        ("AZURE_POD_IDENTITY_AUTHORITY_HOST", &managed),
         ("AKV_CA_FILE", &ca_file),
         ("SSL_CERT_FILE", &ca_file),
         ("REQUESTS_CA_BUNDLE", &ca_file),
@@ -131,19 +137,30 @@ fn accepts(url: &str) -> bool {
 }
 
 /// Announces the URL, and takes it back when dropped.
-pub(crate) struct Announcement([PathBuf; 2]);
+pub(crate) struct Announcement(Vec<PathBuf>);
 
 impl Announcement {
     pub(crate) fn publish(
         data: &DataDir,
         url: &str,
         vaults: &[(String, String)],
+        metadata_url: Option<&str>,
     ) -> Result<Self, Error> {
+        let announcement = Self(vec![
+            data.endpoint_file(),
+            data.file(VAULTS_FILE),
+            data.file(METADATA_FILE),
+        ]);
+        // Of one that was killed.
+        let _ = std::fs::remove_file(data.file(METADATA_FILE));
+        if let Some(url) = metadata_url {
+            data.write(METADATA_FILE, format!("{url}\n").as_bytes())?;
+        }
         let lines = vaults.iter().map(|(name, url)| format!("{name} {url}\n"));
         data.write(VAULTS_FILE, lines.collect::<String>().as_bytes())?;
         // Last, since it is what others wait for.
         data.write("endpoint", format!("{url}\n").as_bytes())?;
-        Ok(Self([data.endpoint_file(), data.file(VAULTS_FILE)]))
+        Ok(announcement)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::api::Hsm;
+use crate::api::{Hsm, Shared};
 use crate::service::{Address, Service};
 
 /// An HSM or a vault to serve: its name, and a port of its own if it is to have a certain one.
@@ -52,6 +52,8 @@ pub(crate) enum Behind {
     One(Arc<Hsm>),
     /// By name.
     Named(Arc<ByName>),
+    /// None: only the token service's endpoints for managed identities.
+    ManagedIdentities(Shared),
 }
 
 /// All that a process serves.
@@ -70,6 +72,7 @@ impl Behind {
         let by_name = match self {
             Self::One(hsm) => return Some(hsm),
             Self::Named(by_name) => by_name,
+            Self::ManagedIdentities(_) => return None,
         };
         let every_hsm = by_name.first_is_every_hsm.then_some(&by_name.first);
         if let Some(Address { name, service, .. }) = Address::parse(host) {

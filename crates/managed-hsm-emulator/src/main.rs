@@ -72,9 +72,14 @@ struct Serve {
     /// slow-first-byte, slow-body, close
     #[arg(long, value_name = "FAULT")]
     fault: Vec<Fault>,
-    /// Port on the loopback for faults (/faults) and counters (/metrics); 0 takes any free port
+    /// Port on the loopback for faults (/faults), the lifetime of tokens (/token-lifetime) and counters (/metrics); 0 takes any
+    /// free port
     #[arg(long, value_name = "PORT")]
     control_port: Option<u16>,
+    /// Port on the loopback for managed identities, over plain HTTP as in Azure: the instance metadata service and App Service's
+    /// endpoint; 0 takes any free port
+    #[arg(long, value_name = "PORT")]
+    metadata_port: Option<u16>,
     /// How the log on stderr is written
     #[arg(long, value_enum, default_value = "text")]
     log_format: Format,
@@ -175,6 +180,7 @@ fn run(command: Command) -> Result<(), Error> {
                 vaults: arguments.vault,
                 faults: arguments.fault,
                 control_port: arguments.control_port,
+                metadata_port: arguments.metadata_port,
                 log_format: match arguments.log_format {
                     Format::Text => LogFormat::Text,
                     Format::Json => LogFormat::Json,

@@ -11,11 +11,24 @@ use crate::service::Service;
 /// Upper bounds of the histogram's buckets, in seconds.
 const BUCKETS: [f64; 9] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0];
 
+/// What a request is counted as.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Request {
+    /// `hsm` or `vault`.
+    label: &'static str,
+    name: String,
+    operation: String,
+    status: u16,
+}
+
 /// What has happened since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
-    /// By HSM or vault (the label and its value), operation and status.
-    requests: Mutex<BTreeMap<(&'static str, String, String, u16), u64>>,
+    requests: Mutex<BTreeMap<Request, u64>>,
+    /// By what they were got with.
+    tokens_issued: Mutex<BTreeMap<&'static str, u64>>,
+    /// By the error.
+    tokens_refused: Mutex<BTreeMap<String, u64>>,
     buckets: [AtomicU64; BUCKETS.len() + 1],
     microseconds: AtomicU64,
     connections: AtomicU64,
@@ -38,15 +51,32 @@ impl Metrics {
             Service::KeyVault => "vault",
         };
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        *requests
-            .entry((label, name.to_owned(), operation.to_owned(), status))
-            .or_default() += 1;
+        let request = Request {
+            label,
+            name: name.to_owned(),
+            operation: operation.to_owned(),
+            status,
+        };
+        *requests.entry(request).or_default() += 1;
         drop(requests);
         let seconds = elapsed.as_secs_f64();
         let bucket = BUCKETS.iter().position(|bound| seconds <= *bound);
         self.buckets[bucket.unwrap_or(BUCKETS.len())].fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         self.microseconds.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    pub(crate) fn token_issued(&self, grant: &'static str) {
+        let tokens = self.tokens_issued.lock();
+        let mut tokens = tokens.unwrap_or_else(PoisonError::into_inner);
+        *tokens.entry(grant).or_default() += 1;
+    }
+
+    /// `error`: such as `AADSTS7000215`.
+    pub(crate) fn token_refused(&self, error: &str) {
+        let tokens = self.tokens_refused.lock();
+        let mut tokens = tokens.unwrap_or_else(PoisonError::into_inner);
+        *tokens.entry(error.to_owned()).or_default() += 1;
     }
 
     pub(crate) fn connection_opened(&self) {
@@ -81,13 +111,49 @@ impl Metrics {
             "Requests answered.",
         );
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        for ((label, name, operation, status), count) in requests.iter() {
+        for (request, count) in requests.iter() {
+            let Request {
+                label,
+                name,
+                operation,
+                status,
+            } = request;
             let _ = writeln!(
                 text,
                 "mhsm_requests_total{{{label}=\"{name}\",operation=\"{operation}\",status=\"{status}\"}} {count}"
             );
         }
         drop(requests);
+        head(
+            &mut text,
+            "mhsm_tokens_issued_total",
+            "counter",
+            "Tokens that the token service gave.",
+        );
+        let issued = self.tokens_issued.lock();
+        let issued = issued.unwrap_or_else(PoisonError::into_inner);
+        for (grant, count) in issued.iter() {
+            let _ = writeln!(
+                text,
+                "mhsm_tokens_issued_total{{grant=\"{grant}\"}} {count}"
+            );
+        }
+        drop(issued);
+        head(
+            &mut text,
+            "mhsm_tokens_refused_total",
+            "counter",
+            "Requests for a token that the token service refused.",
+        );
+        let refused = self.tokens_refused.lock();
+        let refused = refused.unwrap_or_else(PoisonError::into_inner);
+        for (error, count) in refused.iter() {
+            let _ = writeln!(
+                text,
+                "mhsm_tokens_refused_total{{error=\"{error}\"}} {count}"
+            );
+        }
+        drop(refused);
         head(
             &mut text,
             "mhsm_request_seconds",

@@ -1,7 +1,7 @@
-//! Accepts TLS connections, numbers them, and serves HTTP/1.1 and HTTP/2 on them until the process is told to stop.
+//! Accepts connections, with TLS but for managed identities, numbers them, and serves HTTP/1.1 and HTTP/2 on them until the process is told to stop.
 
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
@@ -21,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::api::{self, Connection, Hsm, Shared};
 use crate::capacity::Latency;
+use crate::control::Controlled;
 use crate::data_dir::DataDir;
 use crate::endpoint::Announcement;
 use crate::error::Error;
@@ -62,6 +64,8 @@ pub struct ServeOptions {
     pub faults: Vec<Fault>,
     /// The port for faults and counters; 0 for any that is free. None: there is none.
     pub control_port: Option<u16>,
+    /// The port for managed identities over plain HTTP; 0 for any that is free. None: there is none.
+    pub metadata_port: Option<u16>,
     /// How the log is written.
     pub log_format: LogFormat,
     /// A file of principals that may log in, besides the owner.
@@ -101,7 +105,13 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
     let served = options.hsms.iter().chain(&options.vaults);
     names.extend(served.map(|served| format!("{}.localhost", served.name)));
     let acceptor = TlsAcceptor::from(crate::tls::server_config(data, &names)?);
-    let identity = Identity::open(data, options.principals.as_deref(), options.token_lifetime)?;
+    let metrics: Arc<Metrics> = Arc::default();
+    let identity = Identity::open(
+        data,
+        options.principals.as_deref(),
+        options.token_lifetime,
+        Arc::clone(&metrics),
+    )?;
     let attester = TokenKey::open_for_attestations(data)?;
     let chain = crate::tls::attestation_chain(data, attester.key())?;
     let shared = Shared {
@@ -112,13 +122,17 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
         latency: options.latency,
         partitions: options.partitions,
         faults: Arc::new(Faults::new(options.faults)),
-        metrics: Arc::default(),
+        metrics,
     };
     let (behind, own_ports) = open_all(data, &options.hsms, &options.vaults, &shared)?;
     let control = match options.control_port {
         Some(port) => {
-            let (faults, metrics) = (Arc::clone(&shared.faults), Arc::clone(&shared.metrics));
-            Some(crate::control::serve(port, faults, metrics).await?)
+            let controlled = Controlled {
+                faults: Arc::clone(&shared.faults),
+                identity: Arc::clone(&shared.identity),
+                metrics: Arc::clone(&shared.metrics),
+            };
+            Some(crate::control::serve(port, controlled).await?)
         }
         None => None,
     };
@@ -139,7 +153,16 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
         }
         listening.push((listener, Behind::One(hsm)));
     }
-    let announcement = Announcement::publish(data, &main_url, &vault_urls)?;
+    let mut metadata_url = None;
+    if let Some(port) = options.metadata_port {
+        let listener = listen(Ipv4Addr::LOCALHOST.into(), port).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        own_urls.push(("metadata".to_owned(), url.clone()));
+        metadata_url = Some(url);
+        listening.push((listener, Behind::ManagedIdentities(shared.clone())));
+    }
+    let announcement =
+        Announcement::publish(data, &main_url, &vault_urls, metadata_url.as_deref())?;
     greet(&main_url, data, control.as_deref(), &own_urls);
 
     let graceful = Arc::new(GracefulShutdown::new());
@@ -292,6 +315,9 @@ async fn serve_connection(
     let _open = Open::new(metrics);
     // Answers are small, and a client waits for each: Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
+    if let Behind::ManagedIdentities(_) = &server.behind {
+        return serve_http(stream, connection, server.behind, watcher).await;
+    }
     let tls = match tokio::time::timeout(HANDSHAKE_TIMEOUT, server.acceptor.accept(stream)).await {
         Ok(Ok(tls)) => {
             metrics.handshake(true);
@@ -308,6 +334,15 @@ async fn serve_connection(
         }
         Err(_) => return,
     };
+    serve_http(tls, connection, server.behind, watcher).await;
+}
+
+async fn serve_http(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    connection: Connection,
+    behind: Behind,
+    watcher: Watcher,
+) {
     let end = Arc::clone(&connection.end);
     let router = Router::new()
         .fallback(
@@ -317,13 +352,13 @@ async fn serve_connection(
                 Box::pin(api::answer(behind, connection.clone(), request))
             },
         )
-        .with_state(server.behind);
+        .with_state(behind);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // The service sends no Date.
     builder.http1().auto_date_header(false);
     builder.http2().auto_date_header(false);
     let served = builder
-        .serve_connection(TokioIo::new(tls), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
         .into_owned();
     // Clients close and reset connections as they like; that is not worth a line.
     tokio::select! {

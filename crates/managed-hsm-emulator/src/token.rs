@@ -1,7 +1,7 @@
 //! Bearer tokens: JWTs (RFC 7519) signed with RS256 by a key of the data folder, and the check of what callers send.
 
 use openssl::hash::MessageDigest;
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{PKey, Private, Public};
 use openssl::rsa::Rsa;
 use openssl::sign::{Signer, Verifier};
 use serde::de::DeserializeOwned;
@@ -33,6 +33,11 @@ pub(crate) const OWNER_CLIENT: &str = "00000000-0000-0000-0000-000000000002";
 
 /// The key's name in tokens and in the list of keys.
 const KEY_ID: &str = "managed-hsm-emulator";
+
+/// The issuer of the tokens.
+pub(crate) fn issuer() -> String {
+    format!("https://sts.windows.net/{TENANT}/")
+}
 
 /// The key that signs tokens. One folder's tokens are foreign to every other folder's emulator.
 pub struct TokenKey {
@@ -186,7 +191,7 @@ impl TokenKey {
             aud: audience.to_owned(),
             exp,
             iat: now.min(exp),
-            iss: format!("https://sts.windows.net/{TENANT}/"),
+            iss: issuer(),
             nbf: Some(now.min(exp)),
             groups: groups.to_vec(),
             oid: object_id.to_owned(),
@@ -228,6 +233,10 @@ impl TokenKey {
             "n": encode_base64url(&rsa.n().to_vec()),
             "use": "sig",
         }]}))
+    }
+
+    pub(crate) fn public(&self) -> Result<PKey<Public>, Error> {
+        Ok(PKey::public_key_from_der(&self.key.public_key_to_der()?)?)
     }
 
     pub(crate) fn key(&self) -> &openssl::pkey::PKeyRef<Private> {

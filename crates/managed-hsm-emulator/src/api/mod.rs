@@ -104,6 +104,11 @@ struct Call<'a> {
 /// Answers a request by the HSM or vault that it is for.
 pub(crate) async fn answer(behind: Behind, connection: Connection, request: Request) -> Response {
     let (parts, body) = request.into_parts();
+    if let Behind::ManagedIdentities(shared) = &behind
+        && identity::is_for_managed_identities(parts.uri.path())
+    {
+        return log_in(shared, connection, parts, body).await;
+    }
     let Some(hsm) = behind.of_host(host(&parts)).cloned() else {
         let id = uuid::Uuid::new_v4().to_string();
         let host = host(&parts);
@@ -127,7 +132,7 @@ async fn answer_by(hsm: Arc<Hsm>, connection: Connection, request: Request) -> R
     let (parts, body) = request.into_parts();
     let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
     if identity::is_for(&path) {
-        return log_in(&hsm, connection, &request_id, parts, body).await;
+        return log_in(&hsm.shared, connection, parts, body).await;
     }
     let shared = &hsm.shared;
     let audience = Audience::at(hsm.service, host(&parts));
@@ -222,31 +227,56 @@ fn operation_of(method: &Method, path: &str) -> &'static str {
 }
 
 /// A request for a token.
-async fn log_in(
-    hsm: &Hsm,
-    connection: Connection,
-    request_id: &str,
-    parts: Parts,
-    body: Body,
-) -> Response {
+async fn log_in(shared: &Shared, connection: Connection, parts: Parts, body: Body) -> Response {
     let start = Instant::now();
+    let request_id = uuid::Uuid::new_v4().to_string();
+    let path = parts.uri.path();
+    let fault = fault_of_token_service(&shared.faults, path);
+    if fault.is_some_and(Met::drops) {
+        connection.end.notify_one();
+        return std::future::pending().await;
+    }
     let body = axum::body::to_bytes(body, BODY_LIMIT)
         .await
         .unwrap_or_default();
-    let shared = &hsm.shared;
     let (key, attester) = (&shared.token_key, &shared.attester);
-    let response = shared
-        .identity
-        .answer(key, attester, host(&parts), &parts, &body);
+    let mut response = match fault.and_then(Met::instead) {
+        Some((status, ..)) => identity::by_fault(path, status),
+        None => shared
+            .identity
+            .answer(key, attester, host(&parts), &parts, &body),
+    };
+    if let Some((_, _, _, true)) = fault.and_then(Met::instead) {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     log::request(&log::RequestLine {
         connection: connection.number,
         method: parts.method.as_str(),
-        path: parts.uri.path(),
+        path,
         status: response.status().as_u16(),
         milliseconds: start.elapsed().as_millis(),
-        request_id,
+        request_id: &request_id,
     });
-    response
+    match fault {
+        Some(fault) => fault.spoil(response).await,
+        None => response,
+    }
+}
+
+/// What a request for a token meets: only faults that name its path or its last part. Others are for HSMs and vaults, which
+/// nobody would reach who can't log in.
+fn fault_of_token_service(faults: &Faults, path: &str) -> Option<Met> {
+    let last = path.trim_end_matches('/').rsplit('/').next();
+    let last = last.unwrap_or_default();
+    let named = faults.list().into_iter().any(|fault| {
+        let by_path = fault.path.is_some_and(|begin| path.starts_with(&begin));
+        by_path
+            || fault
+                .operation
+                .is_some_and(|name| name.eq_ignore_ascii_case(last))
+    });
+    named.then(|| faults.meet(path)).flatten()
 }
 
 /// Why a caller is not let in.

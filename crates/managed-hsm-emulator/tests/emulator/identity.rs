@@ -1,18 +1,25 @@
 //! The token service: logging in by secret, by assertion and as a managed identity, and what is refused.
 
 use std::fs;
+use std::path::Path;
 
+use openssl::asn1::Asn1Time;
 use openssl::hash::MessageDigest;
-use openssl::pkey::PKey;
-use openssl::rsa::Rsa;
-use openssl::sign::Signer;
+use openssl::pkey::{PKey, Private};
+use openssl::rsa::{Padding, Rsa};
+use openssl::sign::{RsaPssSaltlen, Signer};
+use openssl::x509::{X509, X509Name};
 use serde_json::{Value, json};
 
-use crate::running::{Answer, Emulator, text};
+use crate::running::{Answer, Emulator, program, text};
 
 const TENANT: &str = "00000000-0000-0000-0000-000000000000";
 const APP: &str = "aaaaaaaa-0000-0000-0000-000000000001";
 const PRINCIPAL: &str = "aaaaaaaa-0000-0000-0000-000000000002";
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+const SCOPE: (&str, &str) = ("scope", "https%3A%2F%2Fmanagedhsm.azure.net%2F.default");
+const GRANT: (&str, &str) = ("grant_type", "client_credentials");
+const FAR: u64 = 4_000_000_000;
 
 async fn log_in(emulator: &Emulator, tenant: &str, form: &[(&str, &str)]) -> Answer {
     let pairs = form.iter().map(|(name, value)| format!("{name}={value}"));
@@ -21,128 +28,361 @@ async fn log_in(emulator: &Emulator, tenant: &str, form: &[(&str, &str)]) -> Ans
     emulator.send("POST", &path, None, Some(body)).await
 }
 
+/// Logs the application in by an assertion.
+async fn assert_with(emulator: &Emulator, assertion: &str) -> Answer {
+    let kind = ("client_assertion_type", ASSERTION_TYPE);
+    let assertion = ("client_assertion", assertion);
+    let form = [GRANT, ("client_id", APP), kind, assertion, SCOPE];
+    log_in(emulator, TENANT, &form).await
+}
+
+fn assert_refused(answer: &Answer, status: u16, words: &[&str]) {
+    assert_eq!(answer.status, status, "{}", answer.body);
+    let description = answer.json()["error_description"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    for words in words {
+        assert!(description.contains(words), "{words}: {description}");
+    }
+}
+
+/// An emulator with one principal besides the owner.
+fn with_principal(folder: &Path, principal: Value, arguments: &[&str]) -> Emulator {
+    let file = folder.join("principals.json");
+    fs::write(&file, json!([principal]).to_string()).unwrap();
+    let arguments = [&["--principals", file.to_str().unwrap()], arguments].concat();
+    Emulator::start_with(folder, &arguments)
+}
+
 fn base64url(bytes: &[u8]) -> String {
     let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
     base64::Engine::encode(&engine, bytes)
 }
 
-#[tokio::test]
-async fn applications_log_in_and_have_their_roles() {
-    let folder = tempfile::tempdir().unwrap();
-    let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
-    let pem = text(&key.public_key_to_pem().unwrap());
-    let principals = json!([{
-        "client_id": APP, "object_id": PRINCIPAL, "client_secret": "s3cret", "assertion_keys": [pem],
-        "roles": [{"role": "Managed HSM Crypto Auditor"}],
-    }]);
-    let file = folder.path().join("principals.json");
-    fs::write(&file, principals.to_string()).unwrap();
-    let file = file.to_str().unwrap();
-    let emulator = Emulator::start_with(
-        folder.path(),
-        &["--principals", file, "--token-lifetime", "7"],
-    );
-    let scope = ("scope", "https%3A%2F%2Fmanagedhsm.azure.net%2F.default");
-    let grant = ("grant_type", "client_credentials");
-    let claims = json!({"exp": 4_000_000_000_u64, "aud": "x"}).to_string();
-    let signed = format!(
-        "{}.{}",
-        base64url(br#"{"alg":"RS256"}"#),
-        base64url(claims.as_bytes())
-    );
-    let mut signer = Signer::new(MessageDigest::sha256(), &key).unwrap();
-    let signature = signer.sign_oneshot_to_vec(signed.as_bytes()).unwrap();
-    let assertion = format!("{signed}.{}", base64url(&signature));
-    for credential in [
-        ("client_secret", "s3cret"),
-        ("client_assertion", &assertion),
-    ] {
-        let form = [grant, ("client_id", APP), credential, scope];
-        let answer = log_in(&emulator, TENANT, &form).await.success();
-        assert_eq!(
-            (&answer["expires_in"], &answer["token_type"]),
-            (&json!(7), &json!("Bearer"))
-        );
-        let token = answer["access_token"].as_str().unwrap();
-        assert_eq!(
-            emulator.call_with(token, "GET", "/keys", None).await.status,
-            200
-        );
-        let denied = emulator
-            .call_with(token, "POST", "/rng", Some(json!({"count": 1})))
-            .await;
-        assert_eq!(denied.status, 403);
+fn rsa_key() -> PKey<Private> {
+    PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap()
+}
+
+/// Of a key, by itself, from now for so many days.
+fn certificate(key: &PKey<Private>, days: u32) -> X509 {
+    let mut name = X509Name::builder().unwrap();
+    name.append_entry_by_text("CN", "a test").unwrap();
+    let name = name.build();
+    let mut builder = X509::builder().unwrap();
+    builder.set_subject_name(&name).unwrap();
+    builder.set_issuer_name(&name).unwrap();
+    builder.set_pubkey(key).unwrap();
+    let start = Asn1Time::from_unix(1_600_000_000).unwrap();
+    builder.set_not_before(&start).unwrap();
+    let end = match days {
+        0 => Asn1Time::from_unix(1_600_000_001).unwrap(),
+        days => Asn1Time::days_from_now(days).unwrap(),
+    };
+    builder.set_not_after(&end).unwrap();
+    builder.sign(key, MessageDigest::sha256()).unwrap();
+    builder.build()
+}
+
+fn signed(key: &PKey<Private>, header: &Value, claims: &Value) -> String {
+    let part = |json: &Value| base64url(json.to_string().as_bytes());
+    let signed = format!("{}.{}", part(header), part(claims));
+    let mut signer = Signer::new(MessageDigest::sha256(), key).unwrap();
+    if header["alg"] == "PS256" {
+        signer.set_rsa_padding(Padding::PKCS1_PSS).unwrap();
+        signer
+            .set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH)
+            .unwrap();
     }
+    let signature = signer.sign_oneshot_to_vec(signed.as_bytes()).unwrap();
+    format!("{signed}.{}", base64url(&signature))
+}
+
+/// What an application claims of itself.
+fn own_claims(emulator: &Emulator) -> Value {
+    let aud = format!("{}/{TENANT}/oauth2/v2.0/token", emulator.url);
+    json!({"aud": aud, "iss": APP, "sub": APP, "jti": "1", "nbf": 1, "exp": FAR})
+}
+
+fn x5t(certificate: &X509, digest: MessageDigest) -> String {
+    base64url(&certificate.digest(digest).unwrap())
+}
+
+#[tokio::test]
+async fn applications_log_in_by_their_secret_and_have_their_roles() {
+    let folder = tempfile::tempdir().unwrap();
+    let principal = json!({
+        "client_id": APP, "object_id": PRINCIPAL, "client_secret": "s3cret",
+        "roles": [{"role": "Managed HSM Crypto Auditor"}],
+    });
+    let emulator = with_principal(folder.path(), principal, &["--token-lifetime", "77"]);
+    let right = ("client_secret", "s3cret");
+    let form = [GRANT, ("client_id", APP), right, SCOPE];
+    let answer = log_in(&emulator, TENANT, &form).await.success();
+    assert_eq!(
+        (&answer["expires_in"], &answer["token_type"]),
+        (&json!(77), &json!("Bearer"))
+    );
+    let token = answer["access_token"].as_str().unwrap();
+    let allowed = emulator.call_with(token, "GET", "/keys", None).await;
+    allowed.success();
+    let denied = emulator
+        .call_with(token, "POST", "/rng", Some(json!({"count": 1})))
+        .await;
+    assert_eq!(denied.status, 403);
+    let client = ("client_id", APP);
     for (tenant, form, status, code) in [
         (
             "other",
-            vec![
-                grant,
-                ("client_id", APP),
-                ("client_secret", "s3cret"),
-                scope,
-            ],
+            vec![GRANT, client, right, SCOPE],
             400,
-            "AADSTS90002",
+            "AADSTS90002: ",
         ),
         (
             TENANT,
-            vec![
-                grant,
-                ("client_id", "none"),
-                ("client_secret", "s3cret"),
-                scope,
-            ],
+            vec![GRANT, ("client_id", "none"), right, SCOPE],
             400,
-            "AADSTS700016",
+            "AADSTS700016: ",
         ),
         (
             TENANT,
-            vec![grant, ("client_id", APP), ("client_secret", "wrong"), scope],
+            vec![GRANT, client, ("client_secret", "wrong"), SCOPE],
             401,
-            "AADSTS7000215",
+            "AADSTS7000215: ",
         ),
+        (TENANT, vec![GRANT, client, SCOPE], 401, "AADSTS7000218: "),
         (
             TENANT,
-            vec![
-                grant,
-                ("client_id", APP),
-                ("client_assertion", "a.b.c"),
-                scope,
-            ],
-            401,
-            "AADSTS700027",
-        ),
-        (
-            TENANT,
-            vec![grant, ("client_id", APP), scope],
-            401,
-            "AADSTS7000218",
-        ),
-        (
-            TENANT,
-            vec![
-                grant,
-                ("client_id", APP),
-                ("client_secret", "s3cret"),
-                ("scope", "all"),
-            ],
+            vec![GRANT, client, right, ("scope", "all")],
             400,
-            "AADSTS70011",
+            "AADSTS70011: ",
         ),
-        (TENANT, vec![("grant_type", "password")], 400, "AADSTS70003"),
+        (
+            TENANT,
+            vec![GRANT, client, ("client_assertion", "a.b.c"), SCOPE],
+            400,
+            "AADSTS900144: ",
+        ),
+        (
+            TENANT,
+            vec![("grant_type", "password")],
+            400,
+            "AADSTS70003: ",
+        ),
     ] {
         let answer = log_in(&emulator, tenant, &form).await;
-        assert_eq!(answer.status, status, "{code}: {}", answer.body);
-        let description = answer.json()["error_description"]
+        assert_refused(&answer, status, &[code]);
+    }
+    let answer = log_in(&emulator, "other", &[GRANT]).await.json();
+    for name in ["error", "timestamp", "trace_id", "correlation_id"] {
+        assert!(answer[name].is_string(), "{name}: {answer}");
+    }
+    assert_eq!(answer["error_codes"], json!([90002]));
+}
+
+#[tokio::test]
+async fn applications_log_in_by_a_registered_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let (key, other, old) = (rsa_key(), rsa_key(), rsa_key());
+    let registered = certificate(&key, 30);
+    let expired = certificate(&old, 0);
+    let pem = |certificate: &X509| text(&certificate.to_pem().unwrap());
+    let principal = json!({
+        "client_id": APP, "object_id": PRINCIPAL, "certificates": [pem(&expired), pem(&registered)],
+        "roles": [{"role": "Managed HSM Crypto User"}],
+    });
+    let emulator = with_principal(folder.path(), principal, &["--control-port", "0"]);
+    let claims = own_claims(&emulator);
+    let sha1 = json!(x5t(&registered, MessageDigest::sha1()));
+    let sha256 = json!(x5t(&registered, MessageDigest::sha256()));
+    for header in [
+        json!({"alg": "RS256", "typ": "JWT", "x5t": sha1}),
+        json!({"alg": "PS256", "typ": "JWT", "x5t#S256": sha256}),
+        json!({"alg": "PS256", "typ": "JWT", "x5t#S256": sha256, "x5t": "AA"}),
+    ] {
+        let answer = assert_with(&emulator, &signed(&key, &header, &claims)).await;
+        let token = answer.success()["access_token"]
             .as_str()
             .unwrap()
             .to_owned();
+        let body = Some(json!({"count": 1}));
+        emulator
+            .call_with(&token, "POST", "/rng", body)
+            .await
+            .success();
+    }
+    // Azure's own address is good as an audience, too.
+    let mut azure = claims.clone();
+    azure["aud"] = json!(format!("https://login.microsoftonline.com/{TENANT}/v2.0"));
+    let header = json!({"alg": "PS256", "x5t#S256": sha256});
+    assert_with(&emulator, &signed(&key, &header, &azure))
+        .await
+        .success();
+
+    let with = |name: &str, value: Value| {
+        let mut claims = claims.clone();
+        claims[name] = value;
+        claims
+    };
+    let unknown =
+        json!({"alg": "PS256", "x5t#S256": x5t(&certificate(&other, 30), MessageDigest::sha256())});
+    let expired = json!({"alg": "PS256", "x5t#S256": x5t(&expired, MessageDigest::sha256())});
+    for (assertion, words) in [
+        (
+            signed(&other, &unknown, &claims),
+            &[
+                "AADSTS700027: ",
+                "is not registered on application",
+                "The key was not found.",
+            ][..],
+        ),
+        (
+            signed(&key, &json!({"alg": "RS256"}), &claims),
+            &["AADSTS700027: ", "The key was not found."],
+        ),
+        (
+            signed(&other, &header, &claims),
+            &["AADSTS700027: ", "invalid signature", "did not match"],
+        ),
+        (
+            signed(&key, &json!({"alg": "RS512", "x5t#S256": sha256}), &claims),
+            &["AADSTS700027: ", "invalid signature"],
+        ),
+        (signed(&old, &expired, &claims), &["AADSTS1000502: "]),
+        (
+            signed(&key, &header, &with("exp", json!(1_700_000_000))),
+            &[
+                "AADSTS700024: ",
+                "assertion valid from 1970-01-01T00:00:01",
+                "expiry time of assertion 2023-11-14T22:13:20",
+            ],
+        ),
+        (
+            signed(&key, &header, &with("nbf", json!(FAR))),
+            &["AADSTS700024: "],
+        ),
+        (
+            signed(&key, &header, &with("exp", Value::Null)),
+            &["AADSTS700024: "],
+        ),
+        (
+            signed(
+                &key,
+                &header,
+                &with("aud", json!("https://example.com/x/v2.0")),
+            ),
+            &["AADSTS700023: "],
+        ),
+        (
+            signed(&key, &header, &with("sub", json!("another"))),
+            &["AADSTS700021: "],
+        ),
+        ("a.b.c".to_owned(), &["AADSTS50027: "]),
+    ] {
+        assert_refused(&assert_with(&emulator, &assertion).await, 401, words);
+    }
+    // The text names the certificate that the application signed with.
+    let stranger = certificate(&other, 30);
+    let thumbprint = stranger.digest(MessageDigest::sha1()).unwrap();
+    let thumbprint = thumbprint.iter().map(|byte| format!("{byte:02X}"));
+    let thumbprint = thumbprint.collect::<String>();
+    let thumbprint = format!("Thumbprint of key used by client: '{thumbprint}'");
+    let header = json!({"alg": "RS256", "x5t": x5t(&stranger, MessageDigest::sha1())});
+    let answer = assert_with(&emulator, &signed(&other, &header, &claims)).await;
+    assert_refused(&answer, 401, &["AADSTS700027: ", &thumbprint]);
+    let (_, metrics) = emulator.control("GET", "/metrics", "").await;
+    for line in [
+        "mhsm_tokens_issued_total{grant=\"certificate\"} 4",
+        "mhsm_tokens_refused_total{error=\"AADSTS700027\"} 5",
+        "mhsm_tokens_refused_total{error=\"AADSTS700024\"} 3",
+    ] {
         assert!(
-            description.starts_with(&format!("{code}: ")),
-            "{description}"
+            metrics.lines().any(|found| found == line),
+            "{line}: {metrics}"
         );
     }
+}
+
+#[tokio::test]
+async fn tokens_of_a_registered_issuer_are_as_good_as_a_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let (key, other) = (rsa_key(), rsa_key());
+    let subject = "system:serviceaccount:Web:signer";
+    let principal = json!({
+        "client_id": APP, "object_id": PRINCIPAL,
+        "federated_credentials": [
+            {"issuer": "https://oidc.example", "subject": subject, "keys": [text(&key.public_key_to_pem().unwrap())]},
+            // The emulator's own tokens.
+            {"issuer": format!("https://sts.windows.net/{TENANT}/"), "subject": "an-identity"},
+        ],
+    });
+    let emulator = with_principal(folder.path(), principal, &["--control-port", "0"]);
+    let claims = json!({
+        "iss": "https://oidc.example", "sub": subject, "aud": "api://AzureADTokenExchange", "exp": FAR,
+    });
+    let header = json!({"alg": "RS256", "kid": "any"});
+    let with = |name: &str, value: &str| {
+        let mut claims = claims.clone();
+        claims[name] = json!(value);
+        signed(&key, &header, &claims)
+    };
+    assert_with(&emulator, &signed(&key, &header, &claims))
+        .await
+        .success();
+    let own = ["--audience", "api://AzureADTokenExchange", "--principal"];
+    let token = |subject| emulator.token(&[&own[..], &[subject]].concat());
+    assert_with(&emulator, &token("an-identity"))
+        .await
+        .success();
+    let mut expired = claims.clone();
+    expired["exp"] = json!(1_700_000_000);
+    for (assertion, words) in [
+        (
+            with("iss", "https://oidc.example/"),
+            &["AADSTS700211: ", "issuer 'https://oidc.example/'"][..],
+        ),
+        (
+            with("sub", "somebody"),
+            &[
+                "AADSTS700213: ",
+                "assertion subject 'somebody'. Check your federated",
+            ],
+        ),
+        (
+            with("sub", &subject.to_lowercase()),
+            &["AADSTS7002138: ", "case-insensitive"],
+        ),
+        (token("somebody"), &["AADSTS700213: "]),
+        (
+            with("aud", "api://other"),
+            &["AADSTS700212: ", "audience 'api://other'"],
+        ),
+        (signed(&other, &header, &claims), &["AADSTS50013: "]),
+        (
+            signed(&key, &json!({"alg": "PS256"}), &claims),
+            &["AADSTS50013: "],
+        ),
+        (signed(&key, &header, &expired), &["AADSTS700024: "]),
+    ] {
+        assert_refused(&assert_with(&emulator, &assertion).await, 401, words);
+    }
+    // The owner's application has none at all.
+    let owner = "00000000-0000-0000-0000-000000000002";
+    let assertion = signed(&key, &header, &claims);
+    let kind = ("client_assertion_type", ASSERTION_TYPE);
+    let form = [
+        GRANT,
+        ("client_id", owner),
+        kind,
+        ("client_assertion", &assertion),
+        SCOPE,
+    ];
+    let answer = log_in(&emulator, TENANT, &form).await;
+    let words = ["AADSTS70021: ", "Assertion Issuer: 'https://oidc.example'"];
+    assert_refused(&answer, 400, &words);
+    let (_, metrics) = emulator.control("GET", "/metrics", "").await;
+    let issued = "mhsm_tokens_issued_total{grant=\"federated\"} 2";
+    assert!(metrics.lines().any(|line| line == issued), "{metrics}");
 }
 
 #[tokio::test]
@@ -172,26 +412,201 @@ async fn documents_of_discovery_name_the_token_service() {
     );
 }
 
+/// What an endpoint for managed identities answers: the status, and the body.
+async fn ask(url: &str, header: Option<(&str, &str)>) -> (u16, Value) {
+    let mut request = reqwest::Client::new().get(url);
+    if let Some((name, value)) = header {
+        request = request.header(name, value);
+    }
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    (
+        status,
+        serde_json::from_str(&response.text().await.unwrap()).unwrap(),
+    )
+}
+
+fn exported(emulator: &Emulator, name: &str) -> String {
+    let exports = text(&emulator.run("env", &["--identity"]).stdout);
+    let start = format!("export {name}='");
+    let mut lines = exports.lines();
+    let value = lines.find_map(|line| line.strip_prefix(&start)).unwrap();
+    value.trim_end_matches('\'').to_owned()
+}
+
 #[tokio::test]
-async fn managed_identities_need_their_header() {
+async fn managed_identities_get_tokens_over_plain_http_as_in_azure() {
+    let folder = tempfile::tempdir().unwrap();
+    let resource_id = "/subscriptions/s/resourcegroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/i";
+    let principal = json!({
+        "client_id": APP, "object_id": PRINCIPAL, "managed_identity": true, "resource_id": resource_id,
+    });
+    let arguments = ["--metadata-port", "0", "--control-port", "0"];
+    let emulator = with_principal(folder.path(), principal, &arguments);
+    let base = exported(&emulator, "AZURE_POD_IDENTITY_AUTHORITY_HOST");
+    assert_eq!(base, emulator.further["metadata"]);
+    assert!(base.starts_with("http://127.0.0.1:"), "{base}");
+    let imds = format!("{base}/metadata/identity/oauth2/token?api-version=2018-02-01");
+    let app_service = exported(&emulator, "IDENTITY_ENDPOINT") + "?api-version=2019-08-01";
+    let secret = exported(&emulator, "IDENTITY_HEADER");
+    let resource = "&resource=https%3A%2F%2Fvault.azure.net%2F";
+    let metadata = Some(("Metadata", "true"));
+    let header = Some(("X-IDENTITY-HEADER", secret.as_str()));
+    let owner = "00000000-0000-0000-0000-000000000002";
+    for (url, header, names) in [
+        (&imds, metadata, ["client_id", "object_id", "msi_res_id"]),
+        (
+            &app_service,
+            header,
+            ["client_id", "principal_id", "mi_res_id"],
+        ),
+    ] {
+        let url = format!("{url}{resource}");
+        let (status, answer) = ask(&url, header).await;
+        assert_eq!((status, &answer["client_id"]), (200, &json!(owner)));
+        assert_eq!(answer["token_type"], "Bearer");
+        assert_eq!(answer["resource"], "https://vault.azure.net/");
+        let expires: i64 = answer["expires_on"].as_str().unwrap().parse().unwrap();
+        assert!(expires > 1_700_000_000);
+        for (name, value) in names.into_iter().zip([APP, PRINCIPAL, resource_id]) {
+            let (status, answer) = ask(&format!("{url}&{name}={value}"), header).await;
+            assert_eq!((status, &answer["client_id"]), (200, &json!(APP)), "{name}");
+        }
+        assert!(ask(&url, None).await.0 >= 400);
+    }
+    assert_eq!(ask(&imds, metadata).await.0, 400);
+    let wrong = format!("{resource}&client_id=11111111-0000-0000-0000-000000000000");
+    assert_eq!(
+        ask(&format!("{imds}{wrong}"), metadata).await,
+        (
+            400,
+            json!({"error": "invalid_request", "error_description": "Identity not found"})
+        )
+    );
+    assert_eq!(
+        ask(&format!("{app_service}{wrong}"), header).await,
+        (
+            400,
+            json!({"statusCode": 400, "message": "No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId."})
+        )
+    );
+    let (status, refused) = ask(&format!("{imds}{resource}"), None).await;
+    assert_eq!(status, 400);
+    assert_eq!(
+        refused["error_description"],
+        "Required metadata header not specified"
+    );
+    let unversioned = imds.replace("api-version", "version");
+    let (status, _) = ask(&format!("{unversioned}{resource}"), metadata).await;
+    assert_eq!(status, 400);
+    // Nothing else is to be had there.
+    assert_eq!(ask(&format!("{base}/keys"), None).await.0, 404);
+    let (_, metrics) = emulator.control("GET", "/metrics", "").await;
+    for line in [
+        "mhsm_tokens_issued_total{grant=\"app_service\"} 4",
+        "mhsm_tokens_issued_total{grant=\"imds\"} 4",
+    ] {
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line}: {metrics}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn managed_identities_are_also_served_beside_the_hsm() {
     let folder = tempfile::tempdir().unwrap();
     let emulator = Emulator::start(folder.path());
-    let query = "resource=https%3A%2F%2Fmanagedhsm.azure.net&api-version=2018-02-01";
-    for path in ["/metadata/identity/oauth2/token", "/msi/token"] {
-        let answer = emulator
-            .send("GET", &format!("{path}?{query}"), None, None)
-            .await;
-        assert!(answer.status.is_client_error(), "{}", answer.body);
+    let base = exported(&emulator, "AZURE_POD_IDENTITY_AUTHORITY_HOST");
+    assert_eq!(base, emulator.url);
+    let path = "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://managedhsm.azure.net";
+    let request = emulator.another_client().get(format!("{base}{path}"));
+    let response = request.header("Metadata", "true").send().await.unwrap();
+    let answer: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+    let token = answer["access_token"].as_str().unwrap();
+    let keys = emulator.call_with(token, "GET", "/keys", None).await;
+    keys.success();
+    for name in ["AZURE_TENANT_ID", "AZURE_CLIENT_SECRET", "SSL_CERT_FILE"] {
+        assert!(!exported(&emulator, name).is_empty(), "{name}");
     }
-    let exports = text(&emulator.run("env", &["--identity"]).stdout);
-    for name in [
-        "AZURE_TENANT_ID",
-        "AZURE_CLIENT_SECRET",
-        "IDENTITY_ENDPOINT",
-        "SSL_CERT_FILE",
+}
+
+#[tokio::test]
+async fn the_lifetime_of_tokens_can_be_changed_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["--control-port", "0", "--token-lifetime", "5"];
+    let emulator = Emulator::start_with(folder.path(), &arguments);
+    let secret = exported(&emulator, "AZURE_CLIENT_SECRET");
+    let owner = ("client_id", "00000000-0000-0000-0000-000000000002");
+    let form = [GRANT, owner, ("client_secret", &secret), SCOPE];
+    let (status, seconds) = emulator.control("GET", "/token-lifetime", "").await;
+    assert_eq!((status, seconds.as_str()), (200, r#"{"seconds":5}"#));
+    // Of 0 seconds, so that no clock decides.
+    for (seconds, status) in [("0", 401), ("3600", 200)] {
+        let set = emulator.control("PUT", "/token-lifetime", seconds).await;
+        assert_eq!(set, (200, format!("{{\"seconds\":{seconds}}}")));
+        let answer = log_in(&emulator, TENANT, &form).await.success();
+        assert_eq!(answer["expires_in"].to_string(), seconds);
+        let token = answer["access_token"].as_str().unwrap();
+        let answer = emulator.call_with(token, "GET", "/keys", None).await;
+        assert_eq!(answer.status, status, "{}", answer.body);
+    }
+    assert_eq!(
+        emulator.control("PUT", "/token-lifetime", "long").await.0,
+        400
+    );
+}
+
+#[tokio::test]
+async fn the_token_service_meets_the_faults_that_name_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["--control-port", "0", "--metadata-port", "0"];
+    let emulator = Emulator::start_with(folder.path(), &arguments);
+    let secret = exported(&emulator, "AZURE_CLIENT_SECRET");
+    let owner = ("client_id", "00000000-0000-0000-0000-000000000002");
+    let form = [GRANT, owner, ("client_secret", &secret), SCOPE];
+    let url = format!(
+        "{}/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net",
+        emulator.further["metadata"]
+    );
+    let metadata = Some(("Metadata", "true"));
+    for (kind, status) in [
+        ("throttled", 429),
+        ("internal-error", 500),
+        ("unavailable", 503),
     ] {
-        assert!(exports.contains(&format!("export {name}='")), "{exports}");
+        let fault = format!("{kind},path=/{TENANT}/oauth2,count=1");
+        emulator.control("POST", "/faults", &fault).await;
+        let answer = log_in(&emulator, TENANT, &form).await;
+        assert_refused(&answer, status, &["AADSTS900"]);
+        assert!(!answer.headers.contains_key("retry-after"));
+        log_in(&emulator, TENANT, &form).await.success();
+
+        let fault = format!("{kind},path=/metadata,count=1");
+        emulator.control("POST", "/faults", &fault).await;
+        log_in(&emulator, TENANT, &form).await.success();
+        assert_eq!(ask(&url, metadata).await.0, status);
+        assert_eq!(ask(&url, metadata).await.0, 200);
     }
+    let fault = "throttled-retry-after,operation=token,count=1";
+    emulator.control("POST", "/faults", fault).await;
+    let answer = log_in(&emulator, TENANT, &form).await;
+    assert_eq!(answer.headers["retry-after"], "1");
+    let fault = "slow-first-byte,operation=token,count=1,delay_ms=300";
+    emulator.control("POST", "/faults", fault).await;
+    let start = std::time::Instant::now();
+    log_in(&emulator, TENANT, &form).await.success();
+    assert!(start.elapsed().as_millis() >= 290);
+    let fault = "drop,operation=token,count=1";
+    emulator.control("POST", "/faults", fault).await;
+    let request = reqwest::Client::new().get(&url).header("Metadata", "true");
+    assert!(request.send().await.is_err());
+    // What names neither is for the HSM: nobody would reach it who can't log in.
+    emulator
+        .control("POST", "/faults", "unavailable,count=1")
+        .await;
+    log_in(&emulator, TENANT, &form).await.success();
+    assert_eq!(emulator.get("/keys").await.status, 503);
 }
 
 #[test]
@@ -205,8 +620,16 @@ fn principals_that_make_no_sense_are_refused() {
             "colour",
         ),
         (
-            r#"[{"client_id": "a", "object_id": "b", "assertion_keys": ["x"]}]"#,
-            "assertion key",
+            r#"[{"client_id": "a", "object_id": "b", "certificates": ["x"]}]"#,
+            "a certificate",
+        ),
+        (
+            r#"[{"client_id": "a", "object_id": "b", "federated_credentials": [{"issuer": "i", "subject": "s", "keys": ["x"]}]}]"#,
+            "a key of an issuer",
+        ),
+        (
+            r#"[{"client_id": "a", "object_id": "b", "federated_credentials": [{"issuer": "i", "subject": "s"}]}]"#,
+            "has no keys",
         ),
         (
             r#"[{"client_id": "a", "object_id": "b", "roles": [{"role": "King"}]}]"#,
@@ -215,7 +638,7 @@ fn principals_that_make_no_sense_are_refused() {
     ] {
         let file = folder.path().join("principals.json");
         fs::write(&file, contents).unwrap();
-        let mut serve = crate::running::program("serve", &data);
+        let mut serve = program("serve", &data);
         let output = serve.arg("--principals").arg(&file).output().unwrap();
         let message = text(&output.stderr);
         assert!(

@@ -27,7 +27,7 @@ pub(crate) struct Emulator {
     data: PathBuf,
     log: PathBuf,
     pub(crate) url: String,
-    /// URLs of further ports: `control`, and HSMs (`NAME`) and vaults (`vault NAME`) that have one of their own.
+    /// URLs of further ports: `control`, `metadata`, and HSMs (`NAME`) and vaults (`vault NAME`) that have one of their own.
     pub(crate) further: HashMap<String, String>,
     client: Client,
     token: String,
@@ -103,7 +103,7 @@ impl Emulator {
         let url = lines.next().unwrap().unwrap();
         let further = arguments.windows(2).filter(|pair| {
             let own_port = pair[0] == "--hsm" && pair[1].contains(':');
-            own_port || ["--control-port", "--vault"].contains(&pair[0])
+            own_port || ["--control-port", "--metadata-port", "--vault"].contains(&pair[0])
         });
         let further = further.map(|_| {
             let line = lines.next().unwrap().unwrap();

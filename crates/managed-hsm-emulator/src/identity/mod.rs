@@ -1,0 +1,306 @@
+//! A token service beside the HSM: what Microsoft's identity libraries ask of Entra ID, of the instance metadata service
+//! and of App Service. It listens where the HSM does, under paths that the HSM has not.
+//!
+//! Principals are those of a file (`serve --principals FILE`), besides the owner of the HSM, whose secret lies in the data
+//! folder.
+
+mod account;
+mod assertion;
+mod form;
+mod managed;
+mod refusal;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use axum::body::{Body, Bytes};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use openssl::rand::rand_bytes;
+use serde_json::{Value, json};
+
+use crate::algorithm::encode_base64url;
+use crate::attestation::TestToken;
+use crate::data_dir::DataDir;
+use crate::error::Error;
+use crate::metrics::Metrics;
+use crate::token::{TENANT, TokenKey};
+use form::Form;
+use refusal::Refusal;
+
+pub(crate) use account::Account;
+pub(crate) use managed::is_for as is_for_managed_identities;
+
+/// The owner's secret.
+const SECRET_FILE: &str = "client-secret";
+/// Seconds that a token lives unless it is told otherwise, as Entra ID has it.
+const DEFAULT_LIFETIME: i64 = 3599;
+/// RFC 7523, section 2.2.
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// By what a token was got, for the counters.
+#[derive(Debug, Clone, Copy)]
+enum Grant {
+    Secret,
+    Certificate,
+    Federated,
+    InstanceMetadata,
+    AppService,
+}
+
+impl Grant {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Secret => "client_secret",
+            Self::Certificate => "certificate",
+            Self::Federated => "federated",
+            Self::InstanceMetadata => "imds",
+            Self::AppService => "app_service",
+        }
+    }
+}
+
+/// Whether a path is the token service's, and not the HSM's.
+pub(crate) fn is_for(path: &str) -> bool {
+    let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let entra = matches!(
+        segments.as_slice(),
+        [_, "oauth2", "v2.0", "token"]
+            | [_, "v2.0", ".well-known", "openid-configuration"]
+            | [_, ".well-known", "openid-configuration"]
+            | [_, "discovery", "v2.0", "keys"]
+            | ["common", "discovery", "instance"]
+            | ["generate-test-token"]
+    );
+    entra || managed::is_for(path)
+}
+
+/// The token service.
+pub(crate) struct Identity {
+    accounts: Vec<Account>,
+    /// Seconds that a token lives.
+    lifetime: AtomicI64,
+    /// What App Service's endpoint wants to see in the header X-IDENTITY-HEADER.
+    identity_header: String,
+    metrics: Arc<Metrics>,
+}
+
+impl Identity {
+    /// The owner, and the principals of a file.
+    ///
+    /// # Errors
+    /// The file can't be read, or is not a list of principals.
+    pub(crate) fn open(
+        data: &DataDir,
+        principals: Option<&Path>,
+        lifetime: Option<i64>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, Error> {
+        let secret = Self::owner_secret(data)?;
+        let mut accounts = vec![Account::owner(&secret)];
+        if let Some(path) = principals {
+            accounts.extend(account::read(path)?);
+        }
+        Ok(Self {
+            accounts,
+            lifetime: AtomicI64::new(lifetime.unwrap_or(DEFAULT_LIFETIME)),
+            identity_header: secret,
+            metrics,
+        })
+    }
+
+    /// The owner's secret, made at first start.
+    pub(crate) fn owner_secret(data: &DataDir) -> Result<String, Error> {
+        if let Some(contents) = data.read(SECRET_FILE)? {
+            return String::from_utf8(contents)
+                .map_err(|_| Error::StoredKey(SECRET_FILE.to_owned()));
+        }
+        let mut random = [0; 24];
+        rand_bytes(&mut random)?;
+        let secret = encode_base64url(&random);
+        data.write(SECRET_FILE, secret.as_bytes())?;
+        Ok(secret)
+    }
+
+    pub(crate) fn accounts(&self) -> &[Account] {
+        &self.accounts
+    }
+
+    /// Seconds that a token lives.
+    pub(crate) fn lifetime(&self) -> i64 {
+        self.lifetime.load(Ordering::Relaxed)
+    }
+
+    /// For tokens from now on.
+    pub(crate) fn set_lifetime(&self, seconds: i64) {
+        self.lifetime.store(seconds, Ordering::Relaxed);
+    }
+
+    /// The answer to a request whose path is the token service's.
+    pub(crate) fn answer(
+        &self,
+        key: &TokenKey,
+        attester: &TokenKey,
+        host: &str,
+        parts: &Parts,
+        body: &Bytes,
+    ) -> Response {
+        let path = parts.uri.path();
+        let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let answer = match (parts.method.clone(), segments.as_slice()) {
+            (Method::POST, [tenant, "oauth2", "v2.0", "token"]) => {
+                self.log_in(key, host, tenant, body)
+            }
+            (Method::GET, [tenant, "v2.0", ".well-known", "openid-configuration"])
+            | (Method::GET, [tenant, ".well-known", "openid-configuration"]) => {
+                Ok(configuration(host, tenant))
+            }
+            (Method::GET, [_, "discovery", "v2.0", "keys"]) => {
+                key.jwks().map_err(|_| Refusal::failed())
+            }
+            (Method::GET, ["common", "discovery", "instance"]) => Ok(instances(host)),
+            (Method::GET, ["metadata", "identity", "oauth2", "token"]) => {
+                self.instance_metadata(key, &parts.headers, parts.uri.query())
+            }
+            (Method::GET, ["msi", "token"]) => {
+                self.app_service(key, &parts.headers, parts.uri.query())
+            }
+            (Method::GET | Method::POST, ["generate-test-token"]) => {
+                test_token(attester, host, body)
+            }
+            _ => Err(Refusal::method()),
+        };
+        match answer {
+            Ok(body) => respond(StatusCode::OK, &body),
+            Err(refusal) => {
+                self.metrics.token_refused(&refusal.name());
+                respond(refusal.status, &refusal.body())
+            }
+        }
+    }
+
+    /// The client credentials flow: by a secret, or by an assertion.
+    fn log_in(
+        &self,
+        key: &TokenKey,
+        host: &str,
+        tenant: &str,
+        body: &Bytes,
+    ) -> Result<Value, Refusal> {
+        let form = Form::parse(body);
+        if tenant != TENANT && !["common", "organizations"].contains(&tenant) {
+            return Err(Refusal::tenant(tenant));
+        }
+        if form.get("grant_type") != Some("client_credentials") {
+            return Err(Refusal::grant());
+        }
+        let client = form.get("client_id").unwrap_or_default();
+        let account = self
+            .accounts
+            .iter()
+            .find(|account| account.client_id == client);
+        let account = account.ok_or_else(|| Refusal::client(client))?;
+        let grant = match (form.get("client_secret"), form.get("client_assertion")) {
+            (Some(secret), _) => {
+                let known = account.client_secret.as_deref().unwrap_or_default();
+                let same = known.len() == secret.len()
+                    && openssl::memcmp::eq(known.as_bytes(), secret.as_bytes());
+                if known.is_empty() || !same {
+                    return Err(Refusal::secret(client));
+                }
+                Grant::Secret
+            }
+            (None, Some(_)) if form.get("client_assertion_type") != Some(ASSERTION_TYPE) => {
+                return Err(Refusal::assertion_type());
+            }
+            (None, Some(assertion)) => assertion::check(account, assertion, key, host)?,
+            (None, None) => return Err(Refusal::no_credential()),
+        };
+        let scope = form.get("scope").unwrap_or_default();
+        let audience = scope
+            .split(' ')
+            .find_map(|scope| scope.strip_suffix("/.default"))
+            .filter(|audience| audience.starts_with("https://") || audience.starts_with("api://"))
+            .ok_or_else(|| Refusal::scope(scope))?;
+        Ok(json!({
+            "token_type": "Bearer",
+            "expires_in": self.lifetime(),
+            "ext_expires_in": self.lifetime(),
+            "access_token": self.token(key, account, audience, grant)?,
+        }))
+    }
+
+    fn token(
+        &self,
+        key: &TokenKey,
+        account: &Account,
+        audience: &str,
+        grant: Grant,
+    ) -> Result<String, Refusal> {
+        let minted = key.mint_with(
+            &account.object_id,
+            &account.client_id,
+            &account.groups,
+            audience.trim_end_matches('/'),
+            self.lifetime(),
+        );
+        let token = minted.map_err(|_| Refusal::failed())?;
+        self.metrics.token_issued(grant.name());
+        Ok(token)
+    }
+}
+
+/// What a fault that was asked for puts in place of an answer.
+pub(crate) fn by_fault(path: &str, status: StatusCode) -> Response {
+    let refusal = Refusal::by_fault(path, status);
+    respond(refusal.status, &refusal.body())
+}
+
+/// An attestation for tests of key release, under the path of the service that Microsoft's own tests ask.
+fn test_token(attester: &TokenKey, host: &str, body: &Bytes) -> Result<Value, Refusal> {
+    let wanted = match body.is_empty() {
+        true => TestToken::default(),
+        false => serde_json::from_slice(body).map_err(|error| Refusal::test_token(&error))?,
+    };
+    wanted.answer(attester, host).map_err(|_| Refusal::failed())
+}
+
+fn configuration(host: &str, tenant: &str) -> Value {
+    let authority = format!("https://{host}/{tenant}");
+    json!({
+        "authorization_endpoint": format!("{authority}/oauth2/v2.0/authorize"),
+        "claims_supported": ["aud", "exp", "iat", "iss", "nbf", "oid", "sub", "tid"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "issuer": format!("{authority}/v2.0"),
+        "jwks_uri": format!("{authority}/discovery/v2.0/keys"),
+        "response_types_supported": ["code", "token"],
+        "subject_types_supported": ["pairwise"],
+        "token_endpoint": format!("{authority}/oauth2/v2.0/token"),
+        "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
+    })
+}
+
+fn instances(host: &str) -> Value {
+    json!({
+        "api-version": "1.1",
+        "metadata": [{"aliases": [host], "preferred_cache": host, "preferred_network": host}],
+        "tenant_discovery_endpoint": format!("https://{host}/{TENANT}/v2.0/.well-known/openid-configuration"),
+    })
+}
+
+fn respond(status: StatusCode, body: &Value) -> Response {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(
+        "content-type",
+        HeaderValue::from_static("application/json; charset=utf-8"),
+    );
+    headers.insert(
+        "cache-control",
+        HeaderValue::from_static("no-store, no-cache"),
+    );
+    response
+}
