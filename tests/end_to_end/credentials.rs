@@ -245,3 +245,232 @@ fn a_server_signs_on_while_its_tokens_expire() {
         page.succeeds();
     }
 }
+
+const CLIENT: &str = "33333333-0000-0000-0000-000000000001";
+const PRINCIPAL: &str = "33333333-0000-0000-0000-000000000002";
+
+/// An emulator with a principal besides the owner who may use keys, and logs in as `how` says: a member of the principals' file.
+fn hsm_with_principal(folder: &tempfile::TempDir, how: &str, options: &[&str]) -> Hsm {
+    let file = folder.path().join("principals.json");
+    let principals = format!(
+        r#"[{{"client_id":"{CLIENT}","object_id":"{PRINCIPAL}",{how},"roles":[{{"role":"Managed HSM Crypto User"}}]}}]"#
+    );
+    fs::write(&file, principals).expect("the principals can be written");
+    let file = file.to_str().expect("the path is text");
+    let mut hsm = Hsm::start_with(&[&["--principals", file], options].concat());
+    hsm.create("k", EC_P256);
+    hsm.log_in();
+    hsm.set("AZURE_CLIENT_ID", CLIENT);
+    hsm.unset("AZURE_CLIENT_SECRET");
+    hsm
+}
+
+#[test]
+fn an_application_logs_in_with_a_certificate_in_every_form() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = |name: &str| folder.path().join(name).to_str().expect("text").to_owned();
+    let plain = Hsm::start();
+    let run = |arguments: &str| {
+        let arguments: Vec<String> = arguments
+            .split(' ')
+            .map(|word| match word.strip_prefix('@') {
+                Some(name) => file(name),
+                None => word.to_owned(),
+            })
+            .collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        plain.openssl(Loading::Plain, &arguments).succeeds();
+    };
+    run("req -x509 -newkey rsa:2048 -nodes -subj /CN=app -days 2 -keyout @key.pem -out @cert.pem");
+    run("rsa -in @key.pem -traditional -out @pkcs1.pem");
+    run("pkcs8 -topk8 -in @key.pem -passout pass:opensesame -out @encrypted.pem");
+    run("pkcs12 -export -inkey @key.pem -in @cert.pem -passout pass:opensesame -out @app.p12");
+    run(
+        "req -x509 -newkey rsa:2048 -nodes -subj /CN=other -days 2 -keyout @other-key.pem -out @other.pem",
+    );
+    let certificate = fs::read_to_string(file("cert.pem")).expect("the certificate is there");
+    for (name, key) in [
+        ("both.pem", "key.pem"),
+        ("old.pem", "pkcs1.pem"),
+        ("locked.pem", "encrypted.pem"),
+    ] {
+        let key = fs::read_to_string(file(key)).expect("the key is there");
+        fs::write(file(name), format!("{key}{certificate}")).expect("the file can be written");
+    }
+    let other =
+        [file("other-key.pem"), file("other.pem")].map(|name| fs::read(name).expect("it is there"));
+    fs::write(file("foreign.pem"), other.concat()).expect("the file can be written");
+
+    let how = format!(r#""certificates":[{}]"#, serde_json::json!(certificate));
+    let mut hsm = hsm_with_principal(&folder, &how, &[]);
+    for (name, password) in [
+        ("both.pem", ""),
+        ("old.pem", ""),
+        ("locked.pem", "opensesame"),
+        ("app.p12", "opensesame"),
+    ] {
+        hsm.set("AZURE_CLIENT_CERTIFICATE_PATH", &file(name));
+        hsm.set("AZURE_CLIENT_CERTIFICATE_PASSWORD", password);
+        for chain in ["no", "true"] {
+            hsm.set("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", chain);
+            load(&hsm).succeeds();
+        }
+    }
+    for (name, password, words) in [
+        ("foreign.pem", "", "AADSTS700027"),
+        ("locked.pem", "", "set AZURE_CLIENT_CERTIFICATE_PASSWORD"),
+        (
+            "locked.pem",
+            "wrong-password",
+            "does not open its private key",
+        ),
+        (
+            "app.p12",
+            "wrong-password",
+            "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+        ),
+        ("cert.pem", "", "holds no private key"),
+        ("key.pem", "", "holds no certificate"),
+        ("missing.pem", "", "missing.pem"),
+    ] {
+        hsm.set("AZURE_CLIENT_CERTIFICATE_PATH", &file(name));
+        hsm.set("AZURE_CLIENT_CERTIFICATE_PASSWORD", password);
+        let text = refusal(&hsm);
+        assert!(
+            text.contains("ClientCertificateCredential") && text.contains(words),
+            "{name}: {text}"
+        );
+    }
+}
+
+#[test]
+fn an_application_logs_in_with_a_token_of_another_issuer() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let how = format!(
+        r#""federated_credentials":[{{"issuer":"https://sts.windows.net/00000000-0000-0000-0000-000000000000/","subject":"{PRINCIPAL}"}}]"#
+    );
+    let mut hsm = hsm_with_principal(&folder, &how, &[]);
+    let token = |audience: &str| {
+        let output = hsm
+            .emulator_command(&["token", "--audience", audience, "--principal", PRINCIPAL])
+            .output()
+            .expect("the emulator runs");
+        String::from_utf8(output.stdout).expect("a token is text")
+    };
+    let (good, bad) = (
+        token("api://AzureADTokenExchange"),
+        token("api://SomethingElse"),
+    );
+    let file = hsm.write("federated", good);
+    hsm.set("AZURE_FEDERATED_TOKEN_FILE", &file);
+    load(&hsm).succeeds();
+    hsm.write("federated", bad);
+    let text = refusal(&hsm);
+    assert!(
+        text.contains("WorkloadIdentityCredential") && text.contains("AADSTS7002"),
+        "{text}"
+    );
+    fs::remove_file(&file).expect("the file is there");
+    assert!(refusal(&hsm).contains("can't be read"));
+}
+
+#[test]
+fn a_user_assigned_identity_is_found_by_each_of_its_ids_over_plain_http() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let how = r#""managed_identity":true,"resource_id":"/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/demo""#;
+    let mut hsm = hsm_with_principal(&folder, how, &["--metadata-port", "0"]);
+    for (name, value) in hsm.exports(&["--identity"]) {
+        if name.starts_with("IDENTITY_") || name == "AZURE_POD_IDENTITY_AUTHORITY_HOST" {
+            hsm.set(&name, &value);
+        }
+    }
+    let app_service = hsm.variable("IDENTITY_ENDPOINT").to_owned();
+    assert!(
+        app_service.starts_with("http://127.0.0.1:")
+            || app_service.starts_with("http://localhost:"),
+        "{app_service}"
+    );
+    hsm.unset("AZURE_CLIENT_ID");
+    let resource = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/demo";
+    let object = format!("object:{PRINCIPAL}");
+    for endpoint in [app_service.as_str(), ""] {
+        hsm.set("IDENTITY_ENDPOINT", endpoint);
+        for id in [CLIENT, &object, resource] {
+            hsm.set("AKV_MANAGED_IDENTITY", id);
+            load(&hsm).succeeds();
+        }
+        hsm.set(
+            "AKV_MANAGED_IDENTITY",
+            "99999999-0000-0000-0000-000000000000",
+        );
+        assert!(refusal(&hsm).contains("ManagedIdentityCredential"));
+    }
+}
+
+#[test]
+fn keys_of_a_key_vault_are_used_with_tokens_for_it() {
+    let mut hsm = Hsm::start_with(&["--vault", "MyVault"]);
+    hsm.create("k", EC_P256);
+    let hsm_token = hsm.variable("AZURE_CLI_ACCESS_TOKEN").to_owned();
+    let of_vault = hsm.exports(&["--vault", "MyVault"]);
+    for (name, value) in &of_vault {
+        hsm.set(name, value);
+    }
+    hsm.create_in(
+        "AZURE_KEYVAULT_URL",
+        "v",
+        r#"{"kty":"RSA","key_size":2048}"#,
+    );
+    let uri = "keyvault:MyVault:v";
+    let message = hsm.write("message", "signed by a vault");
+    let (signature, public) = (hsm.path("signature"), hsm.path("public.pem"));
+    hsm.openssl(
+        Loading::Config,
+        &["pkey", "-in", uri, "-pubout", "-out", &public],
+    )
+    .succeeds();
+    hsm.openssl(
+        Loading::Config,
+        &[
+            "dgst", "-sha256", "-sign", uri, "-out", &signature, &message,
+        ],
+    )
+    .succeeds();
+    hsm.openssl(
+        Loading::Plain,
+        &[
+            "dgst",
+            "-sha256",
+            "-verify",
+            &public,
+            "-signature",
+            &signature,
+            &message,
+        ],
+    )
+    .succeeds();
+    let text = hsm
+        .openssl(Loading::Config, &["pkey", "-in", uri, "-noout", "-text"])
+        .succeeds();
+    assert!(
+        text.contains("in Azure Key Vault") && text.contains("Vault: MyVault"),
+        "{text}"
+    );
+    // A token for HSMs is none for vaults.
+    hsm.set("AZURE_CLI_ACCESS_TOKEN", &hsm_token);
+    let text = hsm
+        .openssl(Loading::Config, &["pkey", "-in", uri, "-noout"])
+        .text();
+    assert!(text.contains("AKV10022") && text.contains("401"), "{text}");
+    // An application gets one for each, in the same process.
+    hsm.log_in();
+    for (name, value) in &of_vault {
+        if name == "AZURE_KEYVAULT_URL" {
+            hsm.set(name, value);
+        }
+    }
+    for uri in [uri, KEY] {
+        hsm.openssl(Loading::Config, &["pkey", "-in", uri, "-noout"])
+            .succeeds();
+    }
+}

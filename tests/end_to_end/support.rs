@@ -171,11 +171,20 @@ impl Hsm {
         hsm
     }
 
-    fn exports(&self, extra: &[&str]) -> Vec<(String, String)> {
-        let output = Command::new(built("managed-hsm-emulator"))
-            .args(["env", "--wait", "30", "--data-dir"])
-            .arg(self.file("hsm"))
-            .args(extra)
+    /// A command of the emulator's program, on this emulator's data.
+    pub(crate) fn emulator_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(built("managed-hsm-emulator"));
+        command
+            .args(arguments)
+            .arg("--data-dir")
+            .arg(self.file("hsm"));
+        command
+    }
+
+    /// What the emulator exports, with further options of its command `env`.
+    pub(crate) fn exports(&self, extra: &[&str]) -> Vec<(String, String)> {
+        let output = self
+            .emulator_command(&[&["env", "--wait", "30"], extra].concat())
             .output()
             .expect("the emulator runs");
         let text = String::from_utf8(output.stdout).expect("exports are text");
@@ -224,10 +233,8 @@ impl Hsm {
 
     /// Continues with a token that ends after so many seconds.
     pub(crate) fn use_token_expiring_in(&mut self, seconds: i32) {
-        let output = Command::new(built("managed-hsm-emulator"))
-            .args(["token", "--data-dir"])
-            .arg(self.file("hsm"))
-            .arg(format!("--expires-in={seconds}"))
+        let output = self
+            .emulator_command(&["token", &format!("--expires-in={seconds}")])
             .output()
             .expect("the emulator runs");
         assert!(
@@ -246,6 +253,17 @@ impl Hsm {
     }
 
     fn request(&self, method: &str, path: &str, body: &str) -> serde_json::Value {
+        self.request_at("AZURE_MANAGEDHSM_URL", method, path, body)
+    }
+
+    /// Sends a request to the address in a variable.
+    fn request_at(
+        &self,
+        variable: &str,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> serde_json::Value {
         let output = Command::new("curl")
             .args([
                 "--silent",
@@ -271,10 +289,7 @@ impl Hsm {
                 "Authorization: Bearer {}",
                 self.variable("AZURE_CLI_ACCESS_TOKEN")
             ))
-            .arg(format!(
-                "{}{path}?api-version=7.4",
-                self.variable("AZURE_MANAGEDHSM_URL")
-            ))
+            .arg(format!("{}{path}?api-version=7.4", self.variable(variable)))
             .output()
             .expect("curl runs");
         let answer = String::from_utf8_lossy(&output.stdout);
@@ -285,6 +300,11 @@ impl Hsm {
     /// Creates a key, or a newer version of it. Returns the version.
     pub(crate) fn create(&self, name: &str, body: &str) -> String {
         version_of(&self.request("POST", &format!("/keys/{name}/create"), body))
+    }
+
+    /// Creates a key at the address in a variable.
+    pub(crate) fn create_in(&self, variable: &str, name: &str, body: &str) {
+        self.request_at(variable, "POST", &format!("/keys/{name}/create"), body);
     }
 
     /// Makes a newer version as the service's rotation does. Returns it.
