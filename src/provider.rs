@@ -62,6 +62,10 @@ impl Provider {
         }
         logging::start(self.section.log()?)?;
         let settings = self.configuration()?.client.clone();
-        Ok(self.client.get_or_init(|| Client::new(settings)))
+        #[cfg(target_os = "linux")]
+        let made = Client::called_by(settings, self.core.jobs());
+        #[cfg(not(target_os = "linux"))]
+        let made = Client::new(settings);
+        Ok(self.client.get_or_init(|| made))
     }
 }

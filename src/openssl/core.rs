@@ -2,6 +2,8 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
+#[cfg(target_os = "linux")]
+use super::async_job::Jobs;
 use super::bio::BioFunctions;
 use super::ffi::{self, CoreHandle, Dispatch, Item, Param};
 use super::functions::Functions;
@@ -83,13 +85,21 @@ impl Core {
 
     /// All keys of the provider's section in `openssl.cnf`, as far as they can be known.
     pub(crate) fn configured_keys(&self) -> Vec<String> {
-        let (Some(name), Some(function)) = (self.parameter("provider-name"), self.get_params)
-        else {
-            return Vec::new();
-        };
+        let name = self.parameter("provider-name");
+        let keys = name.and_then(|name| Some(self.libcrypto()?.configured_keys(&name)));
+        keys.unwrap_or_default()
+    }
+
+    /// Tells the threads that call from asynchronous jobs.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn jobs(&self) -> Jobs {
+        Jobs::of(self.libcrypto().as_ref())
+    }
+
+    fn libcrypto(&self) -> Option<Libcrypto> {
+        let function = self.get_params?;
         // SAFETY: the function is the core's.
-        let libcrypto = unsafe { Libcrypto::holding(function as *const c_void) };
-        libcrypto.map_or_else(Vec::new, |libcrypto| libcrypto.configured_keys(&name))
+        unsafe { Libcrypto::holding(function as *const c_void) }
     }
 
     /// Puts one error on the calling thread's queue. `function` is the name of the C-level function that fails.

@@ -47,7 +47,7 @@ impl Libcrypto {
     /// # Safety
     /// `F` is the type of the function.
     #[cfg(unix)]
-    unsafe fn function<F: Copy>(&self, name: &CStr) -> Option<F> {
+    pub(super) unsafe fn function<F: Copy>(&self, name: &CStr) -> Option<F> {
         const { assert!(size_of::<F>() == size_of::<*const c_void>()) };
         // SAFETY: the handle is open.
         let address = unsafe { libc::dlsym(self.handle, name.as_ptr()) };
@@ -56,7 +56,7 @@ impl Libcrypto {
     }
 
     #[cfg(not(unix))]
-    unsafe fn function<F: Copy>(&self, _name: &CStr) -> Option<F> {
+    pub(super) unsafe fn function<F: Copy>(&self, _name: &CStr) -> Option<F> {
         None
     }
 

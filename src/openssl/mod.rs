@@ -4,6 +4,8 @@
 
 mod algorithms;
 mod asym_cipher;
+#[cfg(target_os = "linux")]
+pub(crate) mod async_job;
 mod bio;
 pub(crate) mod boundary;
 mod cipher;

@@ -2,6 +2,7 @@
 //! each test starts for itself. `cargo build --workspace` must have run.
 
 mod algorithms;
+mod async_jobs;
 mod c_programs;
 mod commands;
 mod credentials;

@@ -1,7 +1,7 @@
 //! The client: what may be asked of a Managed HSM.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use reqwest::Method;
@@ -9,6 +9,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
+use crate::caller::{Caller, Job, Place, Slot, Threads};
 use crate::error::Error;
 use crate::io::IoThread;
 use crate::key::{Key, KeyId, KeyItem, NewKey};
@@ -22,11 +23,20 @@ use crate::wire;
 /// The version of the service's API that all requests name.
 const API_VERSION: &str = "api-version=7.4";
 
+/// How much longer than its deadline a caller waits for the I/O thread to say so.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// The most random bytes that one request gives.
 const MAX_RANDOM: usize = 128;
 
 /// A client of Managed HSM. It may be used from several threads, and in processes forked from the one that made it.
 pub struct Client {
+    inner: Arc<Inner>,
+    caller: Box<dyn Caller>,
+}
+
+/// What the I/O thread needs of a client, too.
+struct Inner {
     settings: Settings,
     session: ArcSwapOption<Session>,
 }
@@ -128,9 +138,17 @@ struct Session {
 impl Client {
     /// A client that has done nothing yet: it opens connections at its first request.
     pub fn new(settings: Settings) -> Self {
+        Self::called_by(settings, Threads)
+    }
+
+    /// The same for callers that may be on fibres, or on threads with small stacks.
+    pub fn called_by(settings: Settings, caller: impl Caller + 'static) -> Self {
         Self {
-            settings,
-            session: ArcSwapOption::empty(),
+            inner: Arc::new(Inner {
+                settings,
+                session: ArcSwapOption::empty(),
+            }),
+            caller: Box::new(caller),
         }
     }
 
@@ -357,31 +375,84 @@ impl Client {
     }
 
     fn url(&self, vault: &Vault, path: &str) -> Result<Url, Error> {
-        let mut url = self.settings.address(vault)?;
+        let mut url = self.inner.settings.address(vault)?;
         url.set_path(path);
         url.set_query(Some(API_VERSION));
         Ok(url)
     }
 
     /// Sends a request and waits for what `read` makes of the answer.
-    fn ask<T: Send>(
+    fn ask<T: Send + 'static>(
         &self,
         request: Request,
-        read: impl FnOnce(&[u8]) -> Result<T, String> + Send,
+        read: impl FnOnce(&[u8]) -> Result<T, String> + Send + 'static,
     ) -> Result<T, Error> {
-        // An event loop can't be run within another's, as it would in a program whose own tasks call this.
-        match tokio::runtime::Handle::try_current() {
-            Err(_) => self.ask_here(&request, read),
-            Ok(_) => std::thread::scope(|scope| {
-                let asking = scope.spawn(|| self.ask_here(&request, read));
-                asking
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            }),
+        match self.caller.place() {
+            // An event loop can't be run within another's, as it would in a program whose own tasks call this.
+            Place::Thread if tokio::runtime::Handle::try_current().is_ok() => {
+                self.ask_io_thread(request, read, None)
+            }
+            Place::Thread => self.inner.ask(&request, read),
+            Place::SmallStack => self.ask_io_thread(request, read, None),
+            Place::Job(job) => self.ask_io_thread(request, read, Some(job.as_ref())),
         }
     }
 
-    fn ask_here<T>(
+    /// Has the I/O thread send a request. Nothing deep runs on the caller's stack.
+    fn ask_io_thread<T: Send + 'static>(
+        &self,
+        request: Request,
+        read: impl FnOnce(&[u8]) -> Result<T, String> + Send + 'static,
+        job: Option<&dyn Job>,
+    ) -> Result<T, Error> {
+        let late = self.inner.late(&request);
+        let deadline = Instant::now() + self.inner.settings.operation_timeout;
+        let slot = Slot::new();
+        let completion = Completion {
+            slot: Some(Arc::clone(&slot)),
+            wake: job.map(Job::wake),
+        };
+        let inner = Arc::clone(&self.inner);
+        IoThread::current()?.spawn(async move {
+            let exchange = inner.ask_from_io_thread(&request, read);
+            let outcome = tokio::time::timeout_at(deadline.into(), exchange).await;
+            completion.finish(outcome.unwrap_or_else(|_| Err(inner.late(&request))));
+        });
+        slot.wait(job, deadline + GRACE).unwrap_or(Err(late))
+    }
+}
+
+/// Sees to it that a caller hears of its request even when the I/O thread ends before the request does.
+struct Completion<T> {
+    slot: Option<Arc<Slot<T>>>,
+    wake: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl<T> Completion<T> {
+    fn finish(mut self, outcome: Result<T, Error>) {
+        self.fill(outcome);
+    }
+
+    fn fill(&mut self, outcome: Result<T, Error>) {
+        if let Some(slot) = self.slot.take() {
+            slot.fill(outcome);
+        }
+        if let Some(wake) = self.wake.take() {
+            wake();
+        }
+    }
+}
+
+impl<T> Drop for Completion<T> {
+    fn drop(&mut self) {
+        self.fill(Err(Error::Io(
+            "it ended before the request did; try again".to_owned(),
+        )));
+    }
+}
+
+impl Inner {
+    fn ask<T>(
         &self,
         request: &Request,
         read: impl FnOnce(&[u8]) -> Result<T, String>,
@@ -393,6 +464,17 @@ impl Client {
             .lanes
             .run(deadline, async |http| transport.send(http, request).await);
         let body = outcome.unwrap_or_else(|| Err(self.late(request)))?;
+        read(&body).map_err(|problem| request.bad_answer(problem))
+    }
+
+    async fn ask_from_io_thread<T>(
+        &self,
+        request: &Request,
+        read: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Result<T, Error> {
+        let session = self.session()?;
+        let lane = session.lanes.borrow().await?;
+        let body = session.transport.send(&lane.http, request).await?;
         read(&body).map_err(|problem| request.bad_answer(problem))
     }
 
@@ -444,7 +526,7 @@ impl Session {
     }
 }
 
-impl Drop for Client {
+impl Drop for Inner {
     fn drop(&mut self) {
         if let Some(session) = self.session.load_full() {
             session.let_go();
@@ -455,7 +537,7 @@ impl Drop for Client {
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client")
-            .field("endpoint", &self.settings.endpoint)
+            .field("endpoint", &self.inner.settings.endpoint)
             .finish_non_exhaustive()
     }
 }

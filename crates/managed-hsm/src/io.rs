@@ -93,17 +93,21 @@ impl IoThread {
     }
 
     fn start() -> Result<Self, Error> {
-        let unavailable = |error: std::io::Error| Error::Io(error.to_string());
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()
-            .map_err(unavailable)?;
         let (messages, mut inbox) = unbounded_channel();
         let (ending, ended) = sync_channel(0);
         std::thread::Builder::new()
             .name("akv-io".to_owned())
             .spawn(move || {
+                // Here, since the stack of whoever starts the thread may be small.
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_io()
+                    .enable_time()
+                    .build();
+                let runtime = match runtime {
+                    Ok(runtime) => runtime,
+                    // The inbox goes, and with it all jobs: their callers hear of it.
+                    Err(error) => return log::error!("the I/O thread can't start: {error}"),
+                };
                 runtime.block_on(async {
                     while let Some(Message::Run(job)) = inbox.recv().await {
                         tokio::spawn(job);
@@ -113,7 +117,7 @@ impl IoThread {
                 runtime.shutdown_background();
                 drop(ending);
             })
-            .map_err(unavailable)?;
+            .map_err(|error| Error::Io(error.to_string()))?;
         Ok(Self {
             process: std::process::id(),
             messages,

@@ -3,13 +3,14 @@
 //! A lane is a connection with the event loop that drives it, and whoever takes the lane runs that loop on its own thread. So
 //! a request costs no hand-over to another thread and back, which would be most of its CPU time; and an HTTP client's
 //! pool, which opens a connection for a request that finds none idle and keeps it even when another became idle
-//! first, has nothing to choose. The TLS configuration, with the system's trust store and the session cache, is shared.
+//! first, has nothing to choose. Threads that can't do so have lanes driven by the I/O thread. The TLS configuration, with the
+//! system's trust store and the session cache, is shared.
 //!
 //! Who finds no lane free waits in line, first come first served.
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -29,9 +30,41 @@ pub(crate) struct Lanes {
     tls: ClientConfig,
     proxy: Option<reqwest::Proxy>,
     connect_timeout: Duration,
+    max: usize,
     permits: Semaphore,
-    /// Lanes that carry no request, the one used last at the end. Only threads of the process that made it lock this.
-    free: Mutex<Vec<Lane>>,
+    /// Only threads of the process that made it lock this.
+    idle: Mutex<Idle>,
+}
+
+/// Lanes that carry no request, the ones used last at the end.
+#[derive(Default)]
+struct Idle {
+    /// With an event loop of their own.
+    own: Vec<Lane>,
+    /// Driven by the I/O thread.
+    io: Vec<reqwest::Client>,
+    /// How many connections there may be: idle ones and those in use.
+    open: usize,
+}
+
+impl Idle {
+    /// A lane for a thread that drives it. None: one is to be made, and is counted already.
+    fn own_lane(&mut self, max: usize) -> Option<Lane> {
+        let lane = self.own.pop();
+        if lane.is_none() && !(self.open >= max && self.io.pop().is_some()) {
+            self.open += 1;
+        }
+        lane
+    }
+
+    /// The same for the I/O thread. As many connections as there may be are kept, so one of the other kind may have to go.
+    fn io_lane(&mut self, max: usize) -> Option<reqwest::Client> {
+        let lane = self.io.pop();
+        if lane.is_none() && !(self.open >= max && self.own.pop().is_some()) {
+            self.open += 1;
+        }
+        lane
+    }
 }
 
 /// A connection and its event loop.
@@ -58,6 +91,13 @@ struct Taken<'a> {
     _permit: SemaphorePermit<'a>,
 }
 
+/// A lane of the I/O thread in use; free again when dropped.
+pub(crate) struct Borrowed<'a> {
+    pub(crate) http: reqwest::Client,
+    lanes: &'a Lanes,
+    _permit: SemaphorePermit<'a>,
+}
+
 impl Lanes {
     /// Opens nothing yet.
     pub(crate) fn new(settings: &Settings, tls: ClientConfig) -> Self {
@@ -65,8 +105,9 @@ impl Lanes {
             tls,
             proxy: settings.proxy(),
             connect_timeout: settings.connect_timeout,
+            max: settings.max_connections.max(1),
             permits: Semaphore::new(settings.max_connections.max(1)),
-            free: Mutex::default(),
+            idle: Mutex::default(),
         }
     }
 
@@ -91,11 +132,27 @@ impl Lanes {
             .ok()
     }
 
+    /// A lane of the I/O thread, as soon as one is free.
+    pub(crate) async fn borrow(&self) -> Result<Borrowed<'_>, Error> {
+        let permit = self.permits.acquire().await;
+        let _permit = permit.map_err(|error| Error::Io(error.to_string()))?;
+        let free = self.idle().io_lane(self.max);
+        let http = match free {
+            Some(http) => http,
+            None => self.counted(self.client())?,
+        };
+        Ok(Borrowed {
+            http,
+            lanes: self,
+            _permit,
+        })
+    }
+
     fn take<'a>(&'a self, permit: SemaphorePermit<'a>) -> Result<Taken<'a>, Error> {
-        let free = self.free().pop();
+        let free = self.idle().own_lane(self.max);
         let lane = match free {
             Some(lane) => lane,
-            None => self.open()?,
+            None => self.counted(self.open())?,
         };
         Ok(Taken {
             lane: Some(lane),
@@ -104,9 +161,15 @@ impl Lanes {
         })
     }
 
+    /// A lane that was counted before it was there.
+    fn counted<T>(&self, made: Result<T, Error>) -> Result<T, Error> {
+        if made.is_err() {
+            self.idle().open -= 1;
+        }
+        made
+    }
+
     fn open(&self) -> Result<Lane, Error> {
-        let unavailable =
-            |problem: String| Error::Io(format!("no connection can be set up: {problem}"));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -115,18 +178,16 @@ impl Lanes {
             .thread_keep_alive(Duration::from_millis(10))
             .thread_name("akv-dns")
             .build()
-            .map_err(|error| unavailable(error.to_string()))?;
+            .map_err(|error| Error::Io(error.to_string()))?;
         Ok(Lane {
-            http: self
-                .client()
-                .map_err(|error| unavailable(error.to_string()))?,
+            http: self.client()?,
             runtime: Some(runtime),
             used: Instant::now(),
         })
     }
 
     /// An HTTP client for one connection.
-    pub(crate) fn client(&self) -> reqwest::Result<reqwest::Client> {
+    fn client(&self) -> Result<reqwest::Client, Error> {
         let mut builder = reqwest::Client::builder().no_proxy();
         if let Some(proxy) = &self.proxy {
             builder = builder.proxy(proxy.clone());
@@ -143,10 +204,11 @@ impl Lanes {
             .pool_max_idle_per_host(1)
             .user_agent(concat!("akv_provider/", env!("CARGO_PKG_VERSION")))
             .build()
+            .map_err(|error| Error::Io(format!("no HTTP client can be made: {error}")))
     }
 
-    fn free(&self) -> std::sync::MutexGuard<'_, Vec<Lane>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -157,15 +219,25 @@ impl Drop for Taken<'_> {
             return;
         };
         lane.used = Instant::now();
-        let mut free = self.lanes.free();
-        free.push(lane);
+        let mut idle = self.lanes.idle();
+        idle.own.push(lane);
         // The one that was idle longest is the first.
-        let idle = free
-            .first()
-            .filter(|lane| lane.used.elapsed() > IDLE_TIMEOUT);
-        let closed = idle.is_some().then(|| free.remove(0));
-        drop(free);
+        let first = idle.own.first();
+        let closed = match first.is_some_and(|lane| lane.used.elapsed() > IDLE_TIMEOUT) {
+            true => {
+                idle.open -= 1;
+                Some(idle.own.remove(0))
+            }
+            false => None,
+        };
+        drop(idle);
         drop(closed);
+    }
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        self.lanes.idle().io.push(self.http.clone());
     }
 }
 

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod algorithm;
+mod caller;
 mod client;
 mod cloud;
 mod credential;
@@ -33,6 +34,7 @@ mod uri;
 mod wire;
 
 pub use algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
+pub use caller::{Caller, Job, Place};
 pub use client::{Client, Decryption, Encrypted, Encryption, KeyPages};
 pub use cloud::{Cloud, Service};
 pub use credential::{CredentialKind, CredentialSettings, ManagedIdentityId};

@@ -1,0 +1,200 @@
+//! OpenSSL's asynchronous jobs (`ASYNC_start_job(3)`): whether a call runs in one, and how it waits without holding up its
+//! thread. A job is a fibre with a small stack and no guard page, so a request must not run on it.
+
+use std::ffi::{c_int, c_void};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+
+use managed_hsm::{Caller, Job, Place};
+
+use super::libcrypto::Libcrypto;
+
+type WaitFdCleanUp = unsafe extern "C" fn(*mut c_void, *const c_void, c_int, *mut c_void);
+type Callback = unsafe extern "C" fn(*mut c_void) -> c_int;
+
+/// The functions of `<openssl/async.h>`.
+#[derive(Clone, Copy)]
+struct Functions {
+    current_job: unsafe extern "C" fn() -> *mut c_void,
+    wait_ctx: unsafe extern "C" fn(*mut c_void) -> *mut c_void,
+    pause_job: unsafe extern "C" fn() -> c_int,
+    get_fd: unsafe extern "C" fn(*mut c_void, *const c_void, *mut c_int, *mut *mut c_void) -> c_int,
+    set_wait_fd: unsafe extern "C" fn(
+        *mut c_void,
+        *const c_void,
+        c_int,
+        *mut c_void,
+        Option<WaitFdCleanUp>,
+    ) -> c_int,
+    get_callback:
+        unsafe extern "C" fn(*mut c_void, *mut Option<Callback>, *mut *mut c_void) -> c_int,
+}
+
+/// Finds out where calls run. Where libcrypto doesn't show its functions, any call may be in a job.
+pub(crate) struct Jobs(Option<Functions>);
+
+impl Jobs {
+    /// `libcrypto`: the one that loaded us, if it can be found.
+    pub(super) fn of(libcrypto: Option<&Libcrypto>) -> Self {
+        Self(libcrypto.and_then(|libcrypto| {
+            // SAFETY: the types are those of <openssl/async.h>.
+            unsafe {
+                Some(Functions {
+                    current_job: libcrypto.function(c"ASYNC_get_current_job")?,
+                    wait_ctx: libcrypto.function(c"ASYNC_get_wait_ctx")?,
+                    pause_job: libcrypto.function(c"ASYNC_pause_job")?,
+                    get_fd: libcrypto.function(c"ASYNC_WAIT_CTX_get_fd")?,
+                    set_wait_fd: libcrypto.function(c"ASYNC_WAIT_CTX_set_wait_fd")?,
+                    get_callback: libcrypto.function(c"ASYNC_WAIT_CTX_get_callback")?,
+                })
+            }
+        }))
+    }
+}
+
+impl Caller for Jobs {
+    fn place(&self) -> Place {
+        let Some(functions) = self.0 else {
+            return Place::SmallStack;
+        };
+        // SAFETY: it only looks at the thread's own state.
+        let job = unsafe { (functions.current_job)() };
+        if job.is_null() {
+            return Place::Thread;
+        }
+        match Pausable::new(functions, job) {
+            Some(job) => Place::Job(Box::new(job)),
+            None => Place::SmallStack,
+        }
+    }
+}
+
+/// The job that the present call runs in.
+struct Pausable {
+    functions: Functions,
+    signal: Signal,
+}
+
+/// How the application hears that a job can go on.
+#[derive(Clone)]
+enum Signal {
+    /// By its own function (`ASYNC_WAIT_CTX_set_callback(3)`).
+    Callback(Callback, *mut c_void),
+    /// By a file descriptor that becomes readable.
+    Event(Arc<OwnedFd>),
+}
+
+// SAFETY: OpenSSL documents that the callback is called from the engine's or provider's own threads, with its argument.
+unsafe impl Send for Signal {}
+
+/// Tells our file descriptor from those of others in the same wait context.
+static KEY: u8 = 0;
+
+impl Pausable {
+    fn new(functions: Functions, job: *mut c_void) -> Option<Self> {
+        // SAFETY: the job is the thread's current one, so it and its wait context are alive.
+        let context = unsafe { (functions.wait_ctx)(job) };
+        if context.is_null() {
+            return None;
+        }
+        let (mut callback, mut argument) = (None, std::ptr::null_mut());
+        // SAFETY: there is room for both.
+        let set =
+            unsafe { (functions.get_callback)(context, &raw mut callback, &raw mut argument) };
+        let signal = match callback.filter(|_| set != 0) {
+            Some(callback) => Signal::Callback(callback, argument),
+            None => Signal::Event(event(functions, context)?),
+        };
+        Some(Self { functions, signal })
+    }
+}
+
+/// The descriptor of this wait context; makes it the first time.
+fn event(functions: Functions, context: *mut c_void) -> Option<Arc<OwnedFd>> {
+    let key = (&raw const KEY).cast();
+    let (mut descriptor, mut data) = (-1, std::ptr::null_mut());
+    // SAFETY: there is room for both.
+    let found = unsafe { (functions.get_fd)(context, key, &raw mut descriptor, &raw mut data) };
+    if found != 0 && !data.is_null() {
+        let event: *const OwnedFd = data.cast_const().cast();
+        // SAFETY: under our key the data is what `Arc::into_raw` made below, and the context holds its count.
+        return Some(unsafe {
+            Arc::increment_strong_count(event);
+            Arc::from_raw(event)
+        });
+    }
+    // SAFETY: the call takes only numbers.
+    let descriptor = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+    if descriptor < 0 {
+        return None;
+    }
+    // SAFETY: the descriptor is new, and nobody else's.
+    let event = Arc::new(unsafe { OwnedFd::from_raw_fd(descriptor) });
+    let data = Arc::into_raw(Arc::clone(&event));
+    // SAFETY: the context takes one count of the event, which `clean_up` gives back.
+    let set = unsafe {
+        (functions.set_wait_fd)(
+            context,
+            key,
+            descriptor,
+            data.cast_mut().cast(),
+            Some(clean_up),
+        )
+    };
+    if set == 0 {
+        // SAFETY: the context did not take the count.
+        drop(unsafe { Arc::from_raw(data) });
+        return None;
+    }
+    Some(event)
+}
+
+/// The wait context goes, or our descriptor in it. A request that is still under way keeps the descriptor open.
+unsafe extern "C" fn clean_up(
+    _context: *mut c_void,
+    _key: *const c_void,
+    _descriptor: c_int,
+    data: *mut c_void,
+) {
+    let event: *const OwnedFd = data.cast_const().cast();
+    // SAFETY: the count was handed over in `event`.
+    drop(unsafe { Arc::from_raw(event) });
+}
+
+impl Signal {
+    fn raise(&self) {
+        match self {
+            Self::Callback(callback, argument) => {
+                // SAFETY: the application registered both together.
+                unsafe { callback(*argument) };
+            }
+            Self::Event(event) => {
+                let one = 1u64.to_ne_bytes();
+                // SAFETY: the descriptor is open, and eight bytes are there. A counter that is full is readable, too.
+                unsafe { libc::write(event.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+            }
+        }
+    }
+
+    /// Takes back what made the descriptor readable.
+    fn clear(&self) {
+        if let Self::Event(event) = self {
+            let mut count = [0u8; 8];
+            // SAFETY: the descriptor is open and does not block, and there is room for eight bytes.
+            unsafe { libc::read(event.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+        }
+    }
+}
+
+impl Job for Pausable {
+    fn wake(&self) -> Box<dyn FnOnce() + Send> {
+        let signal = self.signal.clone();
+        Box::new(move || signal.raise())
+    }
+
+    fn pause(&self) {
+        // SAFETY: the call is within a job; if it can't pause now, it returns at once.
+        unsafe { (self.functions.pause_job)() };
+        self.signal.clear();
+    }
+}

@@ -1,0 +1,188 @@
+/* async URI JOBS MODE: signs in JOBS jobs of one thread at a time, three times each.
+ * fds: waits for the jobs' descriptors. callback: is told by a callback. spurious: resumes all jobs all the time.
+ * abandon: ends while jobs are paused. blocked: jobs may not pause. With any of them it sees to it that the jobs' stacks,
+ * which have no guard page, were never nearly used up. */
+#include <openssl/async.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include "check.h"
+
+enum { MAX_JOBS = 64, ROUNDS = 3, STACK = 32768, RESERVE = 8192, UNTOUCHED = 0xa5 };
+
+static EVP_PKEY *key, *public_key;
+static int blocked;
+
+struct work {
+    ASYNC_JOB *job;
+    ASYNC_WAIT_CTX *context;
+    int rounds;
+    int result;
+    atomic_int woken;
+};
+
+/* libcrypto's memory. What is as large as a job's stack is filled before, and looked at after. */
+struct block {
+    size_t size;
+    max_align_t memory[];
+};
+
+static atomic_int stacks;
+
+static void *get_memory(size_t size, const char *file, int line)
+{
+    struct block *block = malloc(sizeof(*block) + size);
+
+    (void)file, (void)line;
+    if (block == NULL)
+        return NULL;
+    block->size = size;
+    if (size == STACK)
+        memset(block->memory, UNTOUCHED, size);
+    return block->memory;
+}
+
+static void give_back(void *memory, const char *file, int line)
+{
+    struct block *block;
+    const unsigned char *byte = memory;
+    size_t unused = 0;
+
+    (void)file, (void)line;
+    if (memory == NULL)
+        return;
+    block = (struct block *)((char *)memory - offsetof(struct block, memory));
+    if (block->size == STACK) {
+        while (unused < STACK && byte[unused] == UNTOUCHED)
+            unused++;
+        fprintf(stderr, "a stack had %zu of %d bytes left\n", unused, STACK);
+        if (unused < RESERVE)
+            abort();
+        atomic_fetch_add(&stacks, 1);
+    }
+    free(block);
+}
+
+static void *resize(void *memory, size_t size, const char *file, int line)
+{
+    void *larger;
+    size_t old;
+
+    if (memory == NULL)
+        return get_memory(size, file, line);
+    old = ((struct block *)((char *)memory - offsetof(struct block, memory)))->size;
+    if ((larger = get_memory(size, file, line)) == NULL)
+        return NULL;
+    memcpy(larger, memory, old < size ? old : size);
+    give_back(memory, file, line);
+    return larger;
+}
+
+static int sign(void *unused)
+{
+    (void)unused;
+    if (blocked)
+        ASYNC_block_pause();
+    sign_and_verify(NULL, key, public_key, "signed in a job");
+    if (blocked)
+        ASYNC_unblock_pause();
+    return 1;
+}
+
+static int wake(void *argument)
+{
+    struct work *work = argument;
+
+    atomic_store(&work->woken, 1);
+    return 1;
+}
+
+/* Goes on with a job, or begins the next. Returns 1 if it is paused. */
+static int step(struct work *work)
+{
+    atomic_store(&work->woken, 0);
+    switch (ASYNC_start_job(&work->job, work->context, &work->result, sign, NULL, 0)) {
+    case ASYNC_PAUSE:
+        return 1;
+    case ASYNC_FINISH:
+        CHECK(work->result == 1);
+        work->job = NULL;
+        work->rounds++;
+        return 0;
+    default:
+        CHECK(!"the job could not be started");
+        return 0;
+    }
+}
+
+static int is_ready(struct work *work, const char *mode)
+{
+    struct pollfd ready = { .events = POLLIN };
+    size_t count = 0;
+    OSSL_ASYNC_FD fds[4];
+
+    if (strcmp(mode, "spurious") == 0)
+        return 1;
+    if (strcmp(mode, "callback") == 0)
+        return atomic_load(&work->woken);
+    CHECK(ASYNC_WAIT_CTX_get_all_fds(work->context, NULL, &count) && count == 1);
+    CHECK(ASYNC_WAIT_CTX_get_all_fds(work->context, fds, &count));
+    ready.fd = fds[0];
+    CHECK(poll(&ready, 1, 0) >= 0);
+    return ready.revents != 0;
+}
+
+int main(int argc, char **argv)
+{
+    static struct work works[MAX_JOBS];
+    int jobs, paused_at_once = 0;
+
+    CHECK(CRYPTO_set_mem_functions(get_memory, resize, give_back));
+    CHECK(argc == 4);
+    alarm(60);
+    jobs = atoi(argv[2]);
+    CHECK(jobs > 0 && jobs <= MAX_JOBS);
+    blocked = strcmp(argv[3], "blocked") == 0;
+    CHECK(OSSL_PROVIDER_load(NULL, "default") != NULL);
+    CHECK(OSSL_PROVIDER_load(NULL, "akv_provider") != NULL);
+    key = load_key(NULL, argv[1], OSSL_STORE_INFO_PKEY);
+    public_key = public_copy(NULL, key);
+    CHECK(ASYNC_is_capable());
+    CHECK(ASYNC_init_thread((size_t)jobs, (size_t)jobs));
+    for (int i = 0; i < jobs; i++) {
+        CHECK((works[i].context = ASYNC_WAIT_CTX_new()) != NULL);
+        if (strcmp(argv[3], "callback") == 0)
+            CHECK(ASYNC_WAIT_CTX_set_callback(works[i].context, wake, &works[i]));
+    }
+    for (int i = 0; i < jobs; i++)
+        paused_at_once += step(&works[i]);
+    if (blocked)
+        CHECK(paused_at_once == 0);
+    if (strcmp(argv[3], "abandon") == 0) {
+        CHECK(paused_at_once > 0);
+        for (int i = 0; i < jobs; i++)
+            ASYNC_WAIT_CTX_free(works[i].context);
+        /* Their answers arrive, and nobody is there. */
+        usleep(300000);
+        sign_and_verify(NULL, key, public_key, "signed after that");
+        return 0;
+    }
+    for (int unfinished = jobs; unfinished > 0;) {
+        unfinished = 0;
+        for (int i = 0; i < jobs; i++) {
+            if (works[i].rounds == ROUNDS)
+                continue;
+            unfinished++;
+            if (works[i].job == NULL || is_ready(&works[i], argv[3]))
+                step(&works[i]);
+        }
+    }
+    for (int i = 0; i < jobs; i++) {
+        CHECK(works[i].rounds == ROUNDS);
+        ASYNC_WAIT_CTX_free(works[i].context);
+    }
+    ASYNC_cleanup_thread();
+    CHECK(atomic_load(&stacks) == jobs);
+    printf("%d of %d jobs were paused at once\n", paused_at_once, jobs);
+    return 0;
+}
