@@ -4,8 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use crate::errors::provider_messages;
-use crate::support::{EC_P256, Hsm, Loading, Outcome};
+use crate::support::{EC_P256, Hsm, Loading, Outcome, provider_messages};
 
 const KEY: &str = "managedhsm:MyHSM:k";
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::support::{EC_P256, Hsm, LOADINGS, Loading, RSA_2048, uri};
+use crate::support::{EC_P256, Hsm, LOADINGS, Loading, RSA_2048, provider_messages, uri};
 
 /// Malformed URIs, each with words that its message must hold.
 const MALFORMED: [(&str, &[&str]); 11] = [
@@ -18,14 +18,6 @@ const MALFORMED: [(&str, &[&str]); 11] = [
     ("akv:vault=My_HSM", &["My_HSM"]),
     ("akv:vault=MyHSM,name=key,colour=red", &["colour"]),
 ];
-
-/// Only the lines that this provider put on OpenSSL's error queue, without the thread and the place.
-pub(crate) fn provider_messages(text: &str) -> Vec<String> {
-    text.lines()
-        .filter(|line| line.contains(":error:") && line.contains("akv_provider"))
-        .map(|line| line.splitn(3, ":error:").last().unwrap_or(line).to_owned())
-        .collect()
-}
 
 #[test]
 fn every_malformed_uri_has_its_own_message() {

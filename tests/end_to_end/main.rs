@@ -16,6 +16,7 @@ mod isolation;
 mod key_files;
 mod key_wrap;
 mod processes;
+mod retries;
 mod rsa;
 mod settings;
 mod software_keys;

@@ -92,6 +92,14 @@ pub(crate) fn openssl_is_at_least(major: u32, minor: u32) -> bool {
     is_there
 }
 
+/// Only the lines that this provider put on OpenSSL's error queue, without the thread and the place.
+pub(crate) fn provider_messages(text: &str) -> Vec<String> {
+    text.lines()
+        .filter(|line| line.contains(":error:") && line.contains("akv_provider"))
+        .map(|line| line.splitn(3, ":error:").last().unwrap_or(line).to_owned())
+        .collect()
+}
+
 /// Major and minor version of the OpenSSL under test.
 pub(crate) fn openssl_version() -> (u32, u32) {
     static VERSION: OnceLock<(u32, u32)> = OnceLock::new();

@@ -414,7 +414,7 @@ impl Client {
         };
         let inner = Arc::clone(&self.inner);
         IoThread::current()?.spawn(async move {
-            let exchange = inner.ask_from_io_thread(&request, read);
+            let exchange = inner.ask_from_io_thread(&request, deadline, read);
             let outcome = tokio::time::timeout_at(deadline.into(), exchange).await;
             completion.finish(outcome.unwrap_or_else(|_| Err(inner.late(&request))));
         });
@@ -460,9 +460,9 @@ impl Inner {
         let deadline = Instant::now() + self.settings.operation_timeout;
         let session = self.session()?;
         let transport = &session.transport;
-        let outcome = session
-            .lanes
-            .run(deadline, async |http| transport.send(http, request).await);
+        let outcome = session.lanes.run(deadline, async |http| {
+            transport.send(http, request, deadline).await
+        });
         let body = outcome.unwrap_or_else(|| Err(self.late(request)))?;
         read(&body).map_err(|problem| request.bad_answer(problem))
     }
@@ -470,11 +470,15 @@ impl Inner {
     async fn ask_from_io_thread<T>(
         &self,
         request: &Request,
+        deadline: Instant,
         read: impl FnOnce(&[u8]) -> Result<T, String>,
     ) -> Result<T, Error> {
         let session = self.session()?;
         let lane = session.lanes.borrow().await?;
-        let body = session.transport.send(&lane.http, request).await?;
+        let body = session
+            .transport
+            .send(&lane.http, request, deadline)
+            .await?;
         read(&body).map_err(|problem| request.bad_answer(problem))
     }
 

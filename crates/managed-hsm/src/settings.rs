@@ -1,5 +1,6 @@
 //! What a client needs to know, and where it comes from.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub struct Settings {
     pub operation_timeout: Duration,
     /// How long it may take to open a connection.
     pub connect_timeout: Duration,
+    /// How often a request is sent again, at most, after a failure that passes.
+    pub max_retries: u32,
     /// How many requests are under way, and so connections open, at most.
     pub max_connections: usize,
 }
@@ -53,6 +56,7 @@ impl Default for Settings {
             credentials: CredentialSettings::default(),
             operation_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
+            max_retries: 6,
             max_connections: 20,
         }
     }
@@ -155,6 +159,12 @@ static CONNECT_TIMEOUT: Setting = Setting {
     default: "5",
     help: "seconds that opening a connection may take, 0.1 to 600",
 };
+static MAX_RETRIES: Setting = Setting {
+    key: Some("max-retries"),
+    variable: "AKV_MAX_RETRIES",
+    default: "6",
+    help: "how often a request is sent again, at most and within its time, after a lost connection, 408, 429, 500, 502, 503 or 504; 0 to 100",
+};
 static MAX_CONNECTIONS: Setting = Setting {
     key: Some("max-connections"),
     variable: "AKV_MAX_CONNECTIONS",
@@ -163,7 +173,7 @@ static MAX_CONNECTIONS: Setting = Setting {
 };
 
 /// The settings that are not about credentials.
-static GENERAL: [&Setting; 11] = [
+static GENERAL: [&Setting; 12] = [
     &ENDPOINT,
     &KEY_VAULT_ENDPOINT,
     &ENDPOINTS,
@@ -174,6 +184,7 @@ static GENERAL: [&Setting; 11] = [
     &NO_PROXY,
     &OPERATION_TIMEOUT,
     &CONNECT_TIMEOUT,
+    &MAX_RETRIES,
     &MAX_CONNECTIONS,
 ];
 
@@ -220,8 +231,11 @@ impl Settings {
         if let Some(found) = find(&CONNECT_TIMEOUT)? {
             settings.connect_timeout = duration(found)?;
         }
+        if let Some(found) = find(&MAX_RETRIES)? {
+            settings.max_retries = count(found, 0..=100)?;
+        }
         if let Some(found) = find(&MAX_CONNECTIONS)? {
-            settings.max_connections = connections(found)?;
+            settings.max_connections = count(found, 1..=1000)? as usize;
         }
         Ok(settings)
     }
@@ -334,12 +348,17 @@ fn duration((text, origin): (String, Origin)) -> Result<Duration, Error> {
     }
 }
 
-fn connections((text, origin): (String, Origin)) -> Result<usize, Error> {
-    match text.trim().parse::<usize>() {
-        Ok(count) if (1..=1000).contains(&count) => Ok(count),
+fn count((text, origin): (String, Origin), range: RangeInclusive<u32>) -> Result<u32, Error> {
+    match text.trim().parse::<u32>() {
+        Ok(count) if range.contains(&count) => Ok(count),
         _ => Err(Error::setting(
             &origin,
-            &format!("'{}' is not a number from 1 to 1000", text.trim()),
+            &format!(
+                "'{}' is not a number from {} to {}",
+                text.trim(),
+                range.start(),
+                range.end()
+            ),
         )),
     }
 }
@@ -446,6 +465,7 @@ mod tests {
             ("AKV_CONNECT_TIMEOUT", "5s"),
             ("AKV_MAX_CONNECTIONS", "0"),
             ("AKV_MAX_CONNECTIONS", "-1"),
+            ("AKV_MAX_RETRIES", "101"),
             ("AKV_CLOUD", "germany"),
             ("AKV_REQUIRE_POST_QUANTUM", "maybe"),
             ("AKV_ENDPOINTS", "My_HSM=https://h"),

@@ -2,11 +2,13 @@
 
 use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use reqwest::{Method, StatusCode};
 use rustls::ClientConfig;
 use url::Url;
@@ -22,6 +24,13 @@ use crate::wire;
 
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER: usize = 1 << 20;
+
+/// The longest random pause before the first attempt after one that failed, and before any.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// How often a connection that is refused is tried again: about a second in all.
+const MAX_REFUSALS: u32 = 4;
 
 /// A request, with what its errors and its log line say about it.
 pub(crate) struct Request {
@@ -77,6 +86,33 @@ struct Answer {
     body: Zeroizing<Vec<u8>>,
     request_id: String,
     claims: Option<String>,
+    retry_after: Option<Duration>,
+}
+
+/// Why there is no answer.
+struct Lost {
+    error: Error,
+    retry: Retry,
+}
+
+/// Whether a request may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retry {
+    No,
+    /// If doing it twice does no more than doing it once: it may have been done.
+    IfRepeatable,
+    /// It was not done.
+    Yes,
+}
+
+impl Answer {
+    fn retry(&self) -> Retry {
+        match self.status.as_u16() {
+            429 => Retry::Yes,
+            408 | 500 | 502 | 503 | 504 => Retry::IfRepeatable,
+            _ => Retry::No,
+        }
+    }
 }
 
 impl Transport {
@@ -88,27 +124,61 @@ impl Transport {
         })
     }
 
-    /// Sends a request, and returns the body of a 200 answer. Sent again, once, if the connection is lost before an answer
-    /// and the request is safe to repeat; and once more with another token if the service refuses the first, which then did
-    /// nothing.
+    /// Sends a request, and returns the body of a 200 answer. What passes (a lost connection, too many requests, an outage) is
+    /// tried again while the deadline allows it; another token is tried once if the service refuses the first.
     pub(crate) async fn send(
         &self,
         http: &reqwest::Client,
         request: &Request,
+        deadline: Instant,
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
         let tokens = self.tokens(&request.vault);
         let mut held = tokens.current().await?;
-        let mut answer = exchange(http, request, &held).await?;
-        if answer.status == StatusCode::UNAUTHORIZED {
-            let claims = answer.claims.as_deref();
-            if let Some(other) = tokens.replace(&held, claims).await? {
-                answer = exchange(http, request, &other).await?;
-                held = other;
+        let mut replaced = false;
+        let mut retries = 0;
+        loop {
+            let started = Instant::now();
+            let outcome = exchange(http, request, &held).await;
+            let (status, id) = match &outcome {
+                Ok(answer) => (answer.status.as_str(), answer.request_id.as_str()),
+                Err(_) => ("none", "none"),
+            };
+            if log::log_enabled!(log::Level::Info) {
+                request.log(status, started, &held.token.redact(id), retries);
             }
-        }
-        match answer.status {
-            StatusCode::OK => Ok(answer.body),
-            _ => Err(refused(request, &answer, &held)),
+            let (retry, retry_after) = match &outcome {
+                Ok(answer) if answer.status == StatusCode::OK => (Retry::No, None),
+                Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && !replaced => {
+                    let claims = answer.claims.as_deref();
+                    if let Some(other) = tokens.replace(&held, claims).await? {
+                        held = other;
+                        replaced = true;
+                        continue;
+                    }
+                    (Retry::No, None)
+                }
+                Ok(answer) => (answer.retry(), answer.retry_after),
+                Err(lost) => (lost.retry, None),
+            };
+            let allowed = match (retry, &outcome) {
+                (Retry::No, _) => false,
+                (Retry::IfRepeatable, _) => request.repeatable,
+                // Nobody listens there: long enough for a restart, and no longer, since a person may be waiting.
+                (Retry::Yes, Err(_)) => retries < MAX_REFUSALS,
+                (Retry::Yes, Ok(_)) => true,
+            };
+            let pause = pause(retries, retry_after);
+            let in_time = Instant::now() + pause < deadline;
+            if allowed && retries < self.settings.max_retries && in_time {
+                retries += 1;
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+            return match outcome {
+                Ok(answer) if answer.status == StatusCode::OK => Ok(answer.body),
+                Ok(answer) => Err(refused(request, &answer, &held)),
+                Err(lost) => Err(lost.error),
+            };
         }
     }
 
@@ -127,33 +197,82 @@ impl Transport {
 }
 
 /// Sends a request with a token, and reads the answer.
-async fn exchange(http: &reqwest::Client, request: &Request, held: &Held) -> Result<Answer, Error> {
-    let started = Instant::now();
-    let mut outcome = attempt(http, request, &held.header).await;
-    let lost = |error: &reqwest::Error| !error.is_timeout() && connection_was_lost(error);
-    let mut retries = 0;
-    if request.repeatable && outcome.as_ref().is_err_and(lost) {
-        retries = 1;
-        outcome = attempt(http, request, &held.header).await;
-    }
-    let response = outcome.map_err(|error| {
-        request.log("none", started, "none", retries);
-        unreachable(request, &error)
+async fn exchange(http: &reqwest::Client, request: &Request, held: &Held) -> Result<Answer, Lost> {
+    let response = attempt(http, request, &held.header).await;
+    let response = response.map_err(|error| Lost {
+        retry: retry_after(&error),
+        error: unreachable(request, &error),
     })?;
     let status = response.status();
     let request_id = header(&response, "x-ms-request-id");
     let claims = claims(response.headers());
-    let body = read(response, request).await;
-    if log::log_enabled!(log::Level::Info) {
-        let shown = held.token.redact(&request_id);
-        request.log(status.as_str(), started, &shown, retries);
-    }
+    let retry_after = wanted_pause(response.headers());
     Ok(Answer {
         status,
-        body: body?,
+        body: read(response, request).await?,
         request_id,
         claims,
+        retry_after,
     })
+}
+
+/// How long to wait before an attempt: what the service asks for, or a random time up to a limit that doubles each time, so that
+/// clients that were thrown back together don't come again together. A kept connection that was closed meanwhile, which is what
+/// a first failure mostly is, costs next to nothing.
+fn pause(retries: u32, wanted: Option<Duration>) -> Duration {
+    let limit = match retries {
+        0 => FIRST_PAUSE,
+        _ => LONGEST_PAUSE.min(FIRST_PAUSE * 4u32.saturating_pow(retries)),
+    };
+    let mut random = [0; 4];
+    // Without random bytes it is the limit.
+    let share = match aws_lc_rs::rand::fill(&mut random) {
+        Ok(()) => f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX),
+        Err(_) => 1.0,
+    };
+    wanted.unwrap_or_default() + limit.mul_f64(share)
+}
+
+/// `Retry-After` in seconds, as the service gives it (RFC 9110, section 10.2.3).
+fn wanted_pause(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// Whether a request without an answer may be sent again.
+fn retry_after(error: &reqwest::Error) -> Retry {
+    use std::io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, UnexpectedEof,
+    };
+    if error.is_timeout() {
+        return Retry::No;
+    }
+    if connection_was_lost(error) {
+        return Retry::IfRepeatable;
+    }
+    let passing = |source: &(dyn StdError + 'static)| {
+        source
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| {
+                let kinds = [
+                    ConnectionAborted,
+                    ConnectionRefused,
+                    ConnectionReset,
+                    UnexpectedEof,
+                ];
+                kinds.contains(&error.kind())
+            })
+    };
+    match error.is_connect() && sources(error).into_iter().any(passing) {
+        true => Retry::Yes,
+        false => Retry::No,
+    }
 }
 
 /// The claims that a challenge wants to be in the token, as JSON (error="insufficient_claims"). Nothing else of a challenge is
@@ -192,7 +311,11 @@ async fn attempt(
 async fn read(
     mut response: reqwest::Response,
     request: &Request,
-) -> Result<Zeroizing<Vec<u8>>, Error> {
+) -> Result<Zeroizing<Vec<u8>>, Lost> {
+    let lost = |problem: String, retry: Retry| Lost {
+        error: request.bad_answer(problem),
+        retry,
+    };
     // Room for all of it where its length is told: a buffer that grows leaves copies behind.
     let told = response.content_length().unwrap_or(0) as usize;
     let mut body = Zeroizing::new(Vec::with_capacity(told.min(MAX_ANSWER)));
@@ -203,10 +326,12 @@ async fn read(
                 body.extend_from_slice(&chunk)
             }
             Ok(Some(_)) => {
-                return Err(request.bad_answer(format!("it is longer than {MAX_ANSWER} bytes")));
+                let problem = format!("it is longer than {MAX_ANSWER} bytes");
+                return Err(lost(problem, Retry::No));
             }
             Err(error) => {
-                return Err(request.bad_answer(format!("it ends too early ({})", chain(&error))));
+                let problem = format!("it ends too early ({})", chain(&error));
+                return Err(lost(problem, Retry::IfRepeatable));
             }
         }
     }
@@ -426,6 +551,7 @@ mod tests {
                 body: Zeroizing::new(body),
                 request_id: "request-1".to_owned(),
                 claims: None,
+                retry_after: None,
             };
             let error = refused(&request(), &answer, &held);
             let message = error.to_string();
@@ -438,6 +564,52 @@ mod tests {
                 !format!("{error:?} {message}").contains(SECRET),
                 "{message}"
             );
+        }
+    }
+
+    #[test]
+    fn pauses_are_random_and_grow_to_a_limit_beyond_what_the_service_wants() {
+        for (retries, limit) in [
+            (0, 25),
+            (1, 100),
+            (2, 400),
+            (3, 1600),
+            (4, 4000),
+            (40, 4000),
+        ] {
+            let pauses: Vec<Duration> = (0..32).map(|_| pause(retries, None)).collect();
+            let limit = Duration::from_millis(limit);
+            assert!(pauses.iter().all(|pause| *pause <= limit), "{pauses:?}");
+            assert!(pauses.iter().any(|pause| *pause > limit / 8), "{pauses:?}");
+            assert!(pauses.iter().any(|pause| *pause != pauses[0]));
+        }
+        assert!(pause(0, Some(Duration::from_secs(7))) >= Duration::from_secs(7));
+    }
+
+    #[test]
+    fn only_what_passes_is_tried_again() {
+        for (status, retry) in [
+            (200, Retry::No),
+            (400, Retry::No),
+            (401, Retry::No),
+            (403, Retry::No),
+            (404, Retry::No),
+            (409, Retry::No),
+            (408, Retry::IfRepeatable),
+            (429, Retry::Yes),
+            (500, Retry::IfRepeatable),
+            (502, Retry::IfRepeatable),
+            (503, Retry::IfRepeatable),
+            (504, Retry::IfRepeatable),
+        ] {
+            let answer = Answer {
+                status: StatusCode::from_u16(status).unwrap(),
+                body: Zeroizing::default(),
+                request_id: String::new(),
+                claims: None,
+                retry_after: None,
+            };
+            assert_eq!(answer.retry(), retry, "{status}");
         }
     }
 
