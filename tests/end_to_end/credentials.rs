@@ -8,6 +8,9 @@ use crate::support::{EC_P256, Hsm, Loading, Outcome, provider_messages};
 
 const KEY: &str = "managedhsm:MyHSM:k";
 
+/// Without anything of Azure's.
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
 fn hsm() -> Hsm {
     Hsm::with_keys(&[("k", EC_P256)])
 }
@@ -42,7 +45,7 @@ fn stand_in(hsm: &mut Hsm, name: &str, script: &str) {
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("the program can be written");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
         .expect("it can be made executable");
-    let path = format!("{}:/usr/bin:/bin", folder.display());
+    let path = format!("{}:{PATH}", folder.display());
     hsm.set("PATH", &path);
 }
 
@@ -129,7 +132,7 @@ echo "{\"token\":\"$TOKEN_FOR_TEST\",\"expiresOn\":$EXPIRES}""#;
             text.contains(name) && text.contains("Please run the login command"),
             "{text}"
         );
-        hsm.set("PATH", "/usr/bin:/bin");
+        hsm.set("PATH", PATH);
         let text = refusal(&hsm);
         assert!(
             text.contains(&format!("{tool} not found on PATH")),
@@ -164,7 +167,7 @@ fn a_token_file_is_read_and_its_problems_are_told() {
 fn without_any_credential_each_is_named_with_what_it_lacks() {
     let mut hsm = hsm();
     hsm.unset("AZURE_CLI_ACCESS_TOKEN");
-    hsm.set("PATH", "/usr/bin:/bin");
+    hsm.set("PATH", PATH);
     let text = refusal(&hsm);
     for words in [
         "AccessToken: AZURE_CLI_ACCESS_TOKEN is not set",
