@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{self, BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::thread;
 
 use tempfile::TempDir;
 
@@ -443,9 +444,10 @@ impl Hsm {
                 break address.trim().to_owned();
             }
         };
+        // A server whose pipe is full would wait for its reader. The thread ends with the server.
+        thread::spawn(move || io::copy(&mut output, &mut io::sink()));
         TlsServer {
             process,
-            _output: output,
             address,
             errors,
         }
@@ -718,7 +720,6 @@ fn shown(command: &Command) -> String {
 /// A running `openssl s_server`. Stops when dropped.
 pub(crate) struct TlsServer {
     process: Child,
-    _output: BufReader<ChildStdout>,
     pub(crate) address: String,
     errors: PathBuf,
 }
