@@ -29,6 +29,21 @@ pub enum SignatureAlgorithm {
 }
 
 impl SignatureAlgorithm {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Rs256,
+        Self::Rs384,
+        Self::Rs512,
+        Self::Ps256,
+        Self::Ps384,
+        Self::Ps512,
+        Self::Es256,
+        Self::Es256K,
+        Self::Es384,
+        Self::Es512,
+        Self::RsNull,
+    ];
+
     /// The algorithm's name in requests and answers.
     pub const fn jwa_name(self) -> &'static str {
         match self {
@@ -101,6 +116,26 @@ pub enum EncryptionAlgorithm {
 }
 
 impl EncryptionAlgorithm {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::Rsa1_5,
+        Self::RsaOaep,
+        Self::RsaOaep256,
+        Self::A128Kw,
+        Self::A192Kw,
+        Self::A256Kw,
+        Self::CkmAesKeyWrapPad,
+        Self::A128Gcm,
+        Self::A192Gcm,
+        Self::A256Gcm,
+        Self::A128Cbc,
+        Self::A192Cbc,
+        Self::A256Cbc,
+        Self::A128CbcPad,
+        Self::A192CbcPad,
+        Self::A256CbcPad,
+    ];
+
     /// The algorithm's name in requests and answers.
     pub const fn jwa_name(self) -> &'static str {
         match self {

@@ -10,12 +10,14 @@ use zeroize::Zeroizing;
 
 use crate::algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
 use crate::caller::{Caller, Job, Place, Slot, Threads};
+use crate::credential::CredentialKind;
 use crate::error::Error;
 use crate::io::IoThread;
 use crate::key::{Key, KeyId, KeyItem, NewKey};
 use crate::lanes::Lanes;
 use crate::settings::Settings;
 use crate::tls;
+use crate::token::AccessToken;
 use crate::transport::{Request, Transport};
 use crate::uri::{KeyName, KeyUri, Vault};
 use crate::wire;
@@ -345,6 +347,24 @@ impl Client {
         Ok(random)
     }
 
+    /// A token for the service that keeps a vault's keys, and the credential that gave it: the one that requests to the vault
+    /// have.
+    ///
+    /// # Errors
+    /// As for every request that needs a token: [`Error`] says which.
+    pub fn access_token(&self, vault: &Vault) -> Result<(CredentialKind, AccessToken), Error> {
+        let vault = vault.clone();
+        let late = Error::Timeout {
+            operation: "get an access token for",
+            key: vault.to_string(),
+            endpoint: self.inner.settings.cloud_of(&vault).audience(vault.service),
+            after: self.inner.settings.operation_timeout,
+        };
+        self.on_io_thread(late, None, |inner, _| async move {
+            inner.session()?.transport.access_token(&vault).await
+        })
+    }
+
     /// A request for an operation with a key, which is safe to repeat.
     fn operation(
         &self,
@@ -398,7 +418,7 @@ impl Client {
         }
     }
 
-    /// Has the I/O thread send a request. Nothing deep runs on the caller's stack.
+    /// Has the I/O thread send a request.
     fn ask_io_thread<T: Send + 'static>(
         &self,
         request: Request,
@@ -406,17 +426,32 @@ impl Client {
         job: Option<&dyn Job>,
     ) -> Result<T, Error> {
         let late = self.inner.late(&request);
+        self.on_io_thread(late, job, |inner, deadline| async move {
+            inner.ask_from_io_thread(&request, deadline, read).await
+        })
+    }
+
+    /// Has the I/O thread do `work` by a deadline; `late`: it didn't. Nothing deep runs on the caller's stack.
+    fn on_io_thread<T, F>(
+        &self,
+        late: Error,
+        job: Option<&dyn Job>,
+        work: impl FnOnce(Arc<Inner>, Instant) -> F + Send + 'static,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send,
+    {
         let deadline = Instant::now() + self.inner.settings.operation_timeout;
         let slot = Slot::new();
         let completion = Completion {
             slot: Some(Arc::clone(&slot)),
             wake: job.map(Job::wake),
         };
-        let inner = Arc::clone(&self.inner);
+        let (inner, too_late) = (Arc::clone(&self.inner), late.clone());
         IoThread::current()?.spawn(async move {
-            let exchange = inner.ask_from_io_thread(&request, deadline, read);
-            let outcome = tokio::time::timeout_at(deadline.into(), exchange).await;
-            completion.finish(outcome.unwrap_or_else(|_| Err(inner.late(&request))));
+            let outcome = tokio::time::timeout_at(deadline.into(), work(inner, deadline)).await;
+            completion.finish(outcome.unwrap_or(Err(too_late)));
         });
         slot.wait(job, deadline + GRACE).unwrap_or(Err(late))
     }

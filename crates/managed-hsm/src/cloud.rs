@@ -14,7 +14,8 @@ pub enum Service {
 }
 
 impl Service {
-    pub(crate) const ALL: [Self; 2] = [Self::ManagedHsm, Self::KeyVault];
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::ManagedHsm, Self::KeyVault];
 
     /// The scheme of URIs.
     pub const fn scheme(self) -> &'static str {
@@ -80,7 +81,7 @@ impl Cloud {
     }
 
     /// What a token has to be for, for a service to accept it.
-    pub(crate) fn audience(self, service: Service) -> String {
+    pub fn audience(self, service: Service) -> String {
         format!("https://{}", self.domain(service))
     }
 

@@ -140,7 +140,61 @@ impl Error {
             problem: problem.to_owned(),
         }
     }
+
+    /// No answer could be had from `endpoint`. What to do follows from the problem.
+    pub fn connect(operation: &'static str, key: &str, endpoint: &str, problem: String) -> Self {
+        let known = CONNECTION_REMEDIES
+            .iter()
+            .find(|(part, _)| problem.contains(part));
+        Self::Connect {
+            operation,
+            key: key.to_owned(),
+            endpoint: endpoint.to_owned(),
+            problem,
+            remedy: known.map_or(
+                "check the network between this machine and the HSM",
+                |(_, remedy)| remedy,
+            ),
+        }
+    }
 }
+
+/// What to do when no connection could be had, by a part of what failed.
+const CONNECTION_REMEDIES: [(&str, &str); 8] = [
+    (
+        "UnknownIssuer",
+        "its certificate is not signed by a CA that is trusted here; if it is the right server, set AKV_CA_FILE to \
+         the CA's certificate",
+    ),
+    (
+        "not valid for name",
+        "its certificate is for another host; check AZURE_MANAGEDHSM_URL and the name servers of this machine",
+    ),
+    (
+        "expired",
+        "its certificate has expired; check the server's certificate and this machine's clock",
+    ),
+    (
+        "timed out",
+        "no connection within the time allowed; check firewalls and routes between this machine and the HSM",
+    ),
+    (
+        "certificate",
+        "its certificate was refused; check the address and this machine's clock",
+    ),
+    (
+        "dns",
+        "check the vault's name, and the name servers of this machine",
+    ),
+    (
+        "lookup",
+        "check the vault's name, and the name servers of this machine",
+    ),
+    (
+        "refused",
+        "nothing listens there; check AZURE_MANAGEDHSM_URL, or start the emulator",
+    ),
+];
 
 /// What to do about one of the service's error codes.
 fn remedy(code: &str) -> &'static str {

@@ -46,7 +46,8 @@ pub enum Curve {
 }
 
 impl Curve {
-    const ALL: [Self; 4] = [Self::P256, Self::P384, Self::P521, Self::P256K];
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::P256, Self::P384, Self::P521, Self::P256K];
 
     /// Length of a coordinate, of r and of s, in bytes.
     pub const fn coordinate_len(self) -> usize {

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
@@ -244,7 +245,7 @@ impl Settings {
     ///
     /// # Errors
     /// The vault's name makes no host name.
-    pub(crate) fn address(&self, vault: &Vault) -> Result<Url, Error> {
+    pub fn address(&self, vault: &Vault) -> Result<Url, Error> {
         if let Some(endpoint) = self.endpoint_of(vault) {
             return Ok(endpoint.clone());
         }
@@ -253,20 +254,38 @@ impl Settings {
     }
 
     /// The cloud of a vault: as set, else as its endpoint's host tells, else the public one.
-    pub(crate) fn cloud_of(&self, vault: &Vault) -> Cloud {
+    pub fn cloud_of(&self, vault: &Vault) -> Cloud {
         let host = || self.endpoint_of(vault)?.host_str();
         self.cloud
             .or_else(|| Cloud::of_host(host()?))
             .unwrap_or_default()
     }
 
-    fn endpoint_of(&self, vault: &Vault) -> Option<&Url> {
+    /// Where requests to a vault go if the user said so; none: to its address in the cloud's domain.
+    pub fn endpoint_of(&self, vault: &Vault) -> Option<&Url> {
         let general = match vault.service {
             Service::ManagedHsm => &self.endpoint,
             Service::KeyVault => &self.key_vault_endpoint,
         };
         let own = self.endpoints.iter().find(|(of, _)| of.is_same(vault));
         own.map(|(_, url)| url).or(general.as_ref())
+    }
+
+    /// TLS as every request has it: the versions, key exchanges and CAs that these settings allow.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] if the CA file can't be used, [`Error::Tls`] if this machine trusts no CA.
+    pub fn tls(&self) -> Result<rustls::ClientConfig, Error> {
+        crate::tls::client_config(self)
+    }
+
+    /// HTTP for Microsoft's libraries: HTTPS only, with [`Settings::tls`], the proxy and the time limit for connections, without
+    /// redirects and repetitions.
+    ///
+    /// # Errors
+    /// As [`Settings::tls`].
+    pub fn azure_http(&self) -> Result<Arc<dyn azure_core::http::HttpClient>, Error> {
+        crate::credential::azure_http(self)
     }
 
     /// The proxy, for hosts that are to be reached through it.

@@ -32,6 +32,11 @@ impl AccessToken {
         self.expires_at
     }
 
+    /// The token itself, for whoever is to send it.
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+
     /// The token with the time of its end as its giver tells it.
     pub(crate) fn expiring_at(mut self, at: SystemTime) -> Self {
         self.expires_at = Some(at);

@@ -15,9 +15,10 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::cloud::{Cloud, Service};
-use crate::credential::Chain;
+use crate::credential::{Chain, CredentialKind};
 use crate::error::Error;
 use crate::settings::Settings;
+use crate::token::AccessToken;
 use crate::tokens::{Held, Tokens};
 use crate::uri::Vault;
 use crate::wire;
@@ -180,6 +181,15 @@ impl Transport {
                 Err(lost) => Err(lost.error),
             };
         }
+    }
+
+    /// A token for a vault that is good now, and the credential that gave it.
+    pub(crate) async fn access_token(
+        &self,
+        vault: &Vault,
+    ) -> Result<(CredentialKind, AccessToken), Error> {
+        let held = self.tokens(vault).current().await?;
+        Ok((held.kind, held.token.clone()))
     }
 
     /// The tokens for a vault.
@@ -383,56 +393,8 @@ pub(crate) fn one_line(text: &str) -> String {
 
 /// What it means that no answer came.
 fn unreachable(request: &Request, error: &reqwest::Error) -> Error {
-    let problem = chain(error);
-    let remedies = [
-        (
-            "UnknownIssuer",
-            "its certificate is not signed by a CA that is trusted here; if it is the right server, set AKV_CA_FILE to \
-             the CA's certificate",
-        ),
-        (
-            "not valid for name",
-            "its certificate is for another host; check AZURE_MANAGEDHSM_URL and the name servers of this machine",
-        ),
-        (
-            "expired",
-            "its certificate has expired; check the server's certificate and this machine's clock",
-        ),
-        (
-            "timed out",
-            "no connection within the time allowed; check firewalls and routes between this machine and the HSM",
-        ),
-        (
-            "certificate",
-            "its certificate was refused; check the address and this machine's clock",
-        ),
-        (
-            "dns",
-            "check the vault's name, and the name servers of this machine",
-        ),
-        (
-            "lookup",
-            "check the vault's name, and the name servers of this machine",
-        ),
-        (
-            "refused",
-            "nothing listens there; check AZURE_MANAGEDHSM_URL, or start the emulator",
-        ),
-    ];
-    let remedy = remedies
-        .iter()
-        .find(|(part, _)| problem.contains(part))
-        .map_or(
-            "check the network between this machine and the HSM",
-            |(_, remedy)| remedy,
-        );
-    Error::Connect {
-        operation: request.operation,
-        key: request.key.clone(),
-        endpoint: request.endpoint(),
-        problem,
-        remedy,
-    }
+    let endpoint = request.endpoint();
+    Error::connect(request.operation, &request.key, &endpoint, chain(error))
 }
 
 /// Whether a kept connection turned out to be closed, so that the request can be sent again on another.
@@ -491,8 +453,6 @@ fn header(response: &reqwest::Response, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credential::CredentialKind;
-    use crate::token::AccessToken;
 
     const SECRET: &str = "eyJhbGciOiJub25lIn0.e30.c2ln";
 

@@ -12,7 +12,7 @@ use azure_identity::{
 };
 use url::Url;
 
-use super::http::{EntraTransport, IdentityHttp};
+use super::http::{AzureTransport, IdentityHttp};
 use super::{CredentialSettings, Failure, TokenRequest, certificate};
 use crate::token::AccessToken;
 
@@ -99,7 +99,7 @@ impl Application {
         let mut cloud = CustomConfiguration::default();
         cloud.authority_host = self.authority.to_string();
         ClientOptions {
-            transport: Some(Transport::new(EntraTransport::shared(
+            transport: Some(Transport::new(AzureTransport::shared(
                 &http.entra,
                 request.claims,
             ))),

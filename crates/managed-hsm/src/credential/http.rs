@@ -8,7 +8,9 @@ use azure_core::http::{AsyncRawResponse, Body, HttpClient, Method, Request};
 use rustls::ClientConfig;
 use url::Url;
 
+use crate::error::Error;
 use crate::settings::Settings;
+use crate::tls;
 use crate::transport::chain;
 
 /// The largest answer that is read, in bytes.
@@ -47,6 +49,14 @@ impl IdentityHttp {
     }
 }
 
+/// HTTPS for Microsoft's libraries.
+pub(crate) fn azure_http(settings: &Settings) -> Result<Arc<dyn HttpClient>, Error> {
+    let tls = tls::client_config(settings)?;
+    let http = IdentityHttp::new(settings, &tls)
+        .map_err(|error| Error::Io(format!("no HTTP client can be made: {error}")))?;
+    Ok(AzureTransport::shared(&http.entra, None))
+}
+
 /// Reads an answer's body, up to a limit. The error is for a person.
 pub(super) async fn read(
     mut response: reqwest::Response,
@@ -65,14 +75,15 @@ pub(super) async fn read(
     }
 }
 
-/// What azure_identity sends its requests with. Claims are added here, since its requests have no place for them.
+/// What Microsoft's libraries send their requests with. Claims are added here, since azure_identity's requests have no place
+/// for them.
 #[derive(Debug)]
-pub(super) struct EntraTransport {
+pub(super) struct AzureTransport {
     pub(super) http: reqwest::Client,
     pub(super) claims: Option<String>,
 }
 
-impl EntraTransport {
+impl AzureTransport {
     pub(super) fn shared(http: &reqwest::Client, claims: Option<&str>) -> Arc<dyn HttpClient> {
         Arc::new(Self {
             http: http.clone(),
@@ -82,18 +93,20 @@ impl EntraTransport {
 }
 
 #[async_trait::async_trait]
-impl HttpClient for EntraTransport {
+impl HttpClient for AzureTransport {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let other = |text: String| azure_core::Error::with_message(ErrorKind::Other, text);
         let method = match request.method() {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
-            method => return Err(other(format!("{method} is not for a token endpoint"))),
+            Method::Delete => reqwest::Method::DELETE,
+            Method::Head => reqwest::Method::HEAD,
+            Method::Patch => reqwest::Method::PATCH,
+            Method::Put => reqwest::Method::PUT,
+            method => return Err(other(format!("{method} is not a method that is known"))),
         };
         let Body::Bytes(body) = request.body() else {
-            return Err(other(
-                "a token request has no stream as its body".to_owned(),
-            ));
+            return Err(other("a request has no stream as its body".to_owned()));
         };
         let mut body = zeroize::Zeroizing::new(body.to_vec());
         if let Some(claims) = &self.claims {

@@ -16,6 +16,8 @@ use rustls::ClientConfig;
 
 pub use self::settings::{CredentialSettings, ManagedIdentityId};
 
+pub(crate) use self::http::azure_http;
+
 use self::http::IdentityHttp;
 use crate::cloud::Cloud;
 use crate::error::Error;

@@ -1,0 +1,409 @@
+//! `akv cert`: certificates and requests for them. They are made here; the HSM only signs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use der::asn1::{BitString, Ia5String, ObjectIdentifier, OctetString, UintRef};
+use der::pem::LineEnding;
+use der::{Any, Document, Encode, EncodePem, Sequence};
+use managed_hsm::{Client, Curve, Key, KeyUri, PublicKey, SignatureAlgorithm};
+use serde_json::json;
+use signature::Keypair;
+use x509_cert::TbsCertificate;
+use x509_cert::builder::profile::BuilderProfile;
+use x509_cert::builder::{Builder, CertificateBuilder};
+use x509_cert::ext::Extension;
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{
+    BasicConstraints, KeyUsage, KeyUsages, SubjectAltName, SubjectKeyIdentifier,
+};
+use x509_cert::name::Name;
+use x509_cert::request::RequestBuilder;
+use x509_cert::serial_number::SerialNumber;
+use x509_cert::spki::{
+    AlgorithmIdentifierOwned, DynSignatureAlgorithmIdentifier, EncodePublicKey,
+    SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef,
+};
+use x509_cert::time::Validity;
+
+use crate::algorithms::{self, digest, is_ecdsa, signature_algorithm, usual_signature};
+use crate::failure::Failure;
+use crate::files;
+use crate::output::Report;
+use crate::progress::Spinner;
+use crate::session::Session;
+
+#[derive(Subcommand)]
+pub(crate) enum Cert {
+    /// Make a self-signed certificate
+    SelfSigned(SelfSigned),
+    /// Make a certificate request (PKCS#10) for a CA
+    Csr(Csr),
+}
+
+/// What certificates and requests have in common.
+#[derive(Args)]
+struct Common {
+    /// The key
+    uri: KeyUri,
+    /// Distinguished name: CN=www.example.com,O=Example or /O=Example/CN=www.example.com
+    #[arg(long, value_name = "NAME", value_parser = distinguished_name)]
+    subject: Name,
+    /// A further name of the subject: DNS:www.example.com, IP:192.0.2.1, email:... or URI:...; may be repeated
+    #[arg(long = "san", value_name = "NAME", value_parser = alternative_name)]
+    names: Vec<GeneralName>,
+    /// RS256, RS384, RS512, or ES256 and so on as the curve has it [default: RS256, or what belongs to the curve]
+    #[arg(long, value_name = "NAME", value_parser = signature_algorithm)]
+    algorithm: Option<SignatureAlgorithm>,
+    /// File to write instead of standard output; one that exists is left alone
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct SelfSigned {
+    #[command(flatten)]
+    common: Common,
+    /// For how many days it is valid from now on
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    days: u32,
+    /// It is a CA's: it may sign other certificates
+    #[arg(long)]
+    ca: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Csr {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// A distinguished name as RFC 4514 or as OpenSSL writes it.
+fn distinguished_name(text: &str) -> Result<Name, String> {
+    let rfc4514 = match text.strip_prefix('/') {
+        None => text.to_owned(),
+        Some(parts) => {
+            let escaped = parts.replace(',', "\\,");
+            let mut parts: Vec<&str> = escaped.split('/').collect();
+            parts.reverse();
+            parts.join(",")
+        }
+    };
+    rfc4514
+        .parse()
+        .map_err(|error| format!("{error}; give CN=www.example.com,O=Example"))
+}
+
+fn alternative_name(text: &str) -> Result<GeneralName, String> {
+    let forms = || "give DNS:<name>, IP:<address>, email:<address> or URI:<uri>".to_owned();
+    let (kind, name) = text.split_once(':').ok_or_else(forms)?;
+    let ia5 = |name: &str| Ia5String::new(name).map_err(|_| format!("'{name}' is not ASCII"));
+    match kind.to_ascii_lowercase().as_str() {
+        "dns" => Ok(GeneralName::DnsName(ia5(name)?)),
+        "email" => Ok(GeneralName::Rfc822Name(ia5(name)?)),
+        "uri" => Ok(GeneralName::UniformResourceIdentifier(ia5(name)?)),
+        "ip" => {
+            let address: std::net::IpAddr = name
+                .parse()
+                .map_err(|_| format!("'{name}' is not an IP address"))?;
+            let octets = match address {
+                std::net::IpAddr::V4(address) => address.octets().to_vec(),
+                std::net::IpAddr::V6(address) => address.octets().to_vec(),
+            };
+            let octets = OctetString::new(octets).map_err(|error| error.to_string())?;
+            Ok(GeneralName::IpAddress(octets))
+        }
+        _ => Err(forms()),
+    }
+}
+
+impl Cert {
+    pub(crate) fn run(&self) -> Result<Report, Failure> {
+        match self {
+            Self::SelfSigned(command) => command.run(),
+            Self::Csr(command) => command.run(),
+        }
+    }
+}
+
+impl SelfSigned {
+    fn run(&self) -> Result<Report, Failure> {
+        let _spinner = Spinner::start("making the certificate");
+        let signer = self.common.signer()?;
+        let mut serial = [0; 16];
+        aws_lc_rs::rand::fill(&mut serial).map_err(|_| malformed(&"no random bytes"))?;
+        // Positive, and of full length.
+        serial[0] = serial[0] & 0x7f | 0x40;
+        let validity = Duration::from_secs(u64::from(self.days) * 86_400);
+        let mut builder = CertificateBuilder::new(
+            Plain(self.common.subject.clone()),
+            SerialNumber::new(&serial).map_err(|error| malformed(&error))?,
+            Validity::from_now(validity).map_err(|error| malformed(&error))?,
+            signer.public.clone(),
+        )
+        .map_err(|error| malformed(&error))?;
+        let usages = match self.ca {
+            true => KeyUsages::KeyCertSign | KeyUsages::CRLSign,
+            false => KeyUsages::DigitalSignature.into(),
+        };
+        let identifier = SubjectKeyIdentifier::try_from(
+            SubjectPublicKeyInfoRef::try_from(signer.der.as_bytes())
+                .map_err(|error| malformed(&error))?,
+        )
+        .map_err(|error| malformed(&error))?;
+        let constraints = BasicConstraints {
+            ca: self.ca,
+            path_len_constraint: None,
+        };
+        builder
+            .add_extension(&constraints)
+            .and_then(|()| builder.add_extension(&KeyUsage(usages)))
+            .and_then(|()| builder.add_extension(&identifier))
+            .map_err(|error| malformed(&error))?;
+        if !self.common.names.is_empty() {
+            builder
+                .add_extension(&SubjectAltName(self.common.names.clone()))
+                .map_err(|error| malformed(&error))?;
+        }
+        self.common.deliver(&signer, signer.sign(builder)?)
+    }
+}
+
+impl Csr {
+    fn run(&self) -> Result<Report, Failure> {
+        let _spinner = Spinner::start("making the request");
+        let signer = self.common.signer()?;
+        let subject = self.common.subject.clone();
+        let mut builder = RequestBuilder::new(subject).map_err(|error| malformed(&error))?;
+        if !self.common.names.is_empty() {
+            builder
+                .add_extension(&SubjectAltName(self.common.names.clone()))
+                .map_err(|error| malformed(&error))?;
+        }
+        self.common.deliver(&signer, signer.sign(builder)?)
+    }
+}
+
+fn malformed(error: &dyn std::fmt::Display) -> Failure {
+    Failure::told(format!("it can't be made: {error}"))
+}
+
+impl Common {
+    /// The key as a signer. Nothing is signed yet.
+    fn signer(&self) -> Result<Signer, Failure> {
+        let session = Session::start()?;
+        let key = session.client.get_key(&self.uri)?;
+        let unfit = || {
+            Failure::told(format!(
+                "{} can't sign a certificate: it is a {} key",
+                key.id,
+                algorithms::kind(&key.public)
+            ))
+        };
+        let usual = usual_signature(&key.public).ok_or_else(unfit)?;
+        let algorithm = self.algorithm.unwrap_or(usual);
+        if is_ecdsa(algorithm) != is_ecdsa(usual) || is_ecdsa(usual) && algorithm != usual {
+            return Err(Failure::told(format!(
+                "{} is a {} key, which does not sign with {algorithm}",
+                key.id,
+                algorithms::kind(&key.public)
+            )));
+        }
+        let identifier = identifier(algorithm).ok_or_else(|| {
+            Failure::told(format!(
+                "{algorithm} is not for certificates of akv: take RS256"
+            ))
+        })?;
+        let (public, der) = subject_public_key(&key.public)
+            .and_then(|public| {
+                let der = Document::encode_msg(&public)?;
+                Ok((public, der))
+            })
+            .map_err(|error| malformed(&error))?;
+        Ok(Signer {
+            client: session.client,
+            key,
+            algorithm,
+            identifier,
+            public,
+            der,
+        })
+    }
+
+    fn deliver(&self, signer: &Signer, made: impl EncodePem) -> Result<Report, Failure> {
+        let pem = made
+            .to_pem(LineEnding::LF)
+            .map_err(|error| malformed(&error))?;
+        let mut about = json!({
+            "key": signer.key.id.to_string(),
+            "algorithm": signer.algorithm.jwa_name(),
+            "subject": self.subject.to_string(),
+        });
+        match &self.out {
+            Some(path) => {
+                files::create(path, pem.as_bytes(), false)?;
+                about["out"] = json!(path);
+                Ok(Report::new("", about))
+            }
+            None => {
+                about["pem"] = pem.as_str().into();
+                Ok(Report::new(pem, about))
+            }
+        }
+    }
+}
+
+/// A certificate whose extensions were all added already.
+struct Plain(Name);
+
+impl BuilderProfile for Plain {
+    fn get_issuer(&self, subject: &Name) -> Name {
+        subject.clone()
+    }
+
+    fn get_subject(&self) -> Name {
+        self.0.clone()
+    }
+
+    fn build_extensions(
+        &self,
+        _: SubjectPublicKeyInfoRef<'_>,
+        _: SubjectPublicKeyInfoRef<'_>,
+        _: &TbsCertificate,
+    ) -> x509_cert::builder::Result<Vec<Extension>> {
+        Ok(Vec::new())
+    }
+}
+
+/// A key of the HSM, in the form that builders of certificates want.
+struct Signer {
+    client: std::sync::Arc<Client>,
+    key: Key,
+    algorithm: SignatureAlgorithm,
+    identifier: AlgorithmIdentifierOwned,
+    public: SubjectPublicKeyInfoOwned,
+    der: Document,
+}
+
+impl Signer {
+    fn sign<B: Builder>(&self, mut builder: B) -> Result<B::Output, Failure> {
+        let message = builder.finalize(self).map_err(|error| malformed(&error))?;
+        let digest = digest(self.algorithm, &mut message.as_slice())?;
+        let signature = algorithms::sign(&self.client, &self.key, self.algorithm, &digest)?;
+        let signature = match is_ecdsa(self.algorithm) {
+            true => algorithms::ecdsa_to_der(&signature).map_err(Failure::Told)?,
+            false => signature,
+        };
+        let signature = BitString::from_bytes(&signature).map_err(|error| malformed(&error))?;
+        builder
+            .assemble(signature, self)
+            .map_err(|error| malformed(&error))
+    }
+}
+
+#[derive(Clone)]
+struct PublicDer(Document);
+
+impl EncodePublicKey for PublicDer {
+    fn to_public_key_der(&self) -> x509_cert::spki::Result<Document> {
+        Ok(self.0.clone())
+    }
+}
+
+impl Keypair for Signer {
+    type VerifyingKey = PublicDer;
+
+    fn verifying_key(&self) -> PublicDer {
+        PublicDer(self.der.clone())
+    }
+}
+
+impl DynSignatureAlgorithmIdentifier for Signer {
+    fn signature_algorithm_identifier(&self) -> x509_cert::spki::Result<AlgorithmIdentifierOwned> {
+        Ok(self.identifier.clone())
+    }
+}
+
+/// The algorithm in X.509 (RFC 4055, RFC 5758).
+fn identifier(algorithm: SignatureAlgorithm) -> Option<AlgorithmIdentifierOwned> {
+    use SignatureAlgorithm::{Es256, Es256K, Es384, Es512, Rs256, Rs384, Rs512};
+    let (oid, parameters) = match algorithm {
+        Rs256 => ("1.2.840.113549.1.1.11", Some(Any::null())),
+        Rs384 => ("1.2.840.113549.1.1.12", Some(Any::null())),
+        Rs512 => ("1.2.840.113549.1.1.13", Some(Any::null())),
+        Es256 | Es256K => ("1.2.840.10045.4.3.2", None),
+        Es384 => ("1.2.840.10045.4.3.3", None),
+        Es512 => ("1.2.840.10045.4.3.4", None),
+        _ => return None,
+    };
+    Some(AlgorithmIdentifierOwned {
+        oid: ObjectIdentifier::new_unwrap(oid),
+        parameters,
+    })
+}
+
+/// RFC 8017, appendix A.1.1.
+#[derive(Sequence)]
+struct RsaPublicKey<'a> {
+    n: UintRef<'a>,
+    e: UintRef<'a>,
+}
+
+/// The public key in X.509 (RFC 3279, RFC 5480).
+fn subject_public_key(public: &PublicKey) -> der::Result<SubjectPublicKeyInfoOwned> {
+    let (oid, parameters, key) = match public {
+        PublicKey::Rsa { n, e } => {
+            let (n, e) = (UintRef::new(n)?, UintRef::new(e)?);
+            let key = RsaPublicKey { n, e }.to_der()?;
+            ("1.2.840.113549.1.1.1", Any::null(), key)
+        }
+        PublicKey::Ec { curve, x, y } => {
+            let oid = ObjectIdentifier::new_unwrap(match curve {
+                Curve::P256 => "1.2.840.10045.3.1.7",
+                Curve::P384 => "1.3.132.0.34",
+                Curve::P521 => "1.3.132.0.35",
+                Curve::P256K => "1.3.132.0.10",
+            });
+            let point = [&[4], &x[..], &y[..]].concat();
+            ("1.2.840.10045.2.1", Any::encode_from(&oid)?, point)
+        }
+        PublicKey::Oct => return Err(der::ErrorKind::Failed.into()),
+    };
+    Ok(SubjectPublicKeyInfoOwned {
+        algorithm: AlgorithmIdentifierOwned {
+            oid: ObjectIdentifier::new_unwrap(oid),
+            parameters: Some(parameters),
+        },
+        subject_public_key: BitString::from_bytes(&key)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_of_writing_a_name_mean_the_same() {
+        let rfc4514 = distinguished_name("CN=www.example.com,O=Example\\, Inc.").unwrap();
+        let slashes = distinguished_name("/O=Example, Inc./CN=www.example.com").unwrap();
+        assert_eq!(rfc4514, slashes);
+        assert!(distinguished_name("www.example.com").is_err());
+    }
+
+    #[test]
+    fn alternative_names_are_of_four_kinds() {
+        for name in [
+            "DNS:a.example",
+            "ip:192.0.2.1",
+            "IP:::1",
+            "email:a@b.example",
+            "URI:urn:x",
+        ] {
+            assert!(alternative_name(name).is_ok(), "{name}");
+        }
+        for name in ["a.example", "IP:here", "DNS:m\u{fc}ller", "dir:x"] {
+            assert!(alternative_name(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What may be done with a key, tried.
+
+use std::time::Instant;
+
+use managed_hsm::{Client, Error, Key, KeyOperation, KeyUri};
+use serde_json::json;
+
+use super::credential::Token;
+use super::steps::{Status, Steps};
+use crate::algorithms::{self, digest, usual_signature, usual_wrapping};
+use crate::bench::Latencies;
+use crate::session::Session;
+
+/// What is signed. Whoever has the signature can do nothing with it.
+const MESSAGE: &[u8] = b"akv doctor: a signature that only shows that the key can sign";
+/// What is wrapped.
+const SAMPLE: [u8; 32] = [0; 32];
+
+pub(crate) fn check(
+    steps: &mut Steps,
+    session: &Session,
+    uri: &KeyUri,
+    token: &Token,
+    samples: u16,
+) {
+    let key = match session.client.get_key(uri) {
+        Ok(key) => key,
+        Err(error) => {
+            let remedy = remedy(&error, uri, token, "Managed HSM Crypto User");
+            steps.add("read-key", Status::Failed, error.to_string(), remedy);
+            return;
+        }
+    };
+    let operations: Vec<String> = key.operations.iter().map(ToString::to_string).collect();
+    steps.good_with(
+        "read-key",
+        format!(
+            "{}: {}, for {}",
+            key.id,
+            algorithms::kind(&key.public),
+            operations.join(", ")
+        ),
+        json!({ "key": key.id.to_string(), "operations": operations, "enabled": key.enabled }),
+    );
+    let (step, operation) = match usual_signature(&key.public) {
+        Some(_) => ("sign", KeyOperation::Sign),
+        None => ("wrap", KeyOperation::WrapKey),
+    };
+    if !key.enabled {
+        steps.add(
+            step,
+            Status::Failed,
+            format!("{} is disabled", key.id),
+            format!(
+                "enable it: az keyvault key set-attributes --id {} --enabled true",
+                key.kid
+            ),
+        );
+        return;
+    }
+    if !key.permits(&operation) {
+        steps.add(
+            step,
+            Status::Failed,
+            format!("{}: its key_ops do not hold {operation}", key.id),
+            format!(
+                "add it: az keyvault key set-attributes --id {} --ops {operation} and those that it has",
+                key.kid
+            ),
+        );
+        return;
+    }
+    match once(&session.client, &key) {
+        Ok(done) => steps.good(step, format!("{}: {done}", key.id)),
+        Err(Trouble::Refused(error)) => {
+            let remedy = remedy(&error, uri, token, "Managed HSM Crypto User");
+            steps.add(step, Status::Failed, error.to_string(), remedy);
+            return;
+        }
+        Err(Trouble::Wrong(problem)) => {
+            steps.add(
+                step,
+                Status::Failed,
+                format!("{}: {problem}", key.id),
+                "check that the endpoint is the HSM, and nothing between here and there changes answers",
+            );
+            return;
+        }
+    }
+    if samples > 0 {
+        latency(steps, &session.client, &key, samples);
+    }
+}
+
+enum Trouble {
+    Refused(Error),
+    Wrong(String),
+}
+
+/// Signs or wraps. Returns what was done.
+fn once(client: &Client, key: &Key) -> Result<String, Trouble> {
+    if let Some(algorithm) = usual_signature(&key.public) {
+        let wrong = |problem: String| Trouble::Wrong(problem);
+        let digest = digest(algorithm, &mut &*MESSAGE).map_err(|error| wrong(error.to_string()))?;
+        let signature = client.sign(&key.id, algorithm, digest.as_ref());
+        let signature = signature.map_err(Trouble::Refused)?;
+        let is_valid = algorithms::verifies(&key.public, algorithm, true, &digest, &signature);
+        return match is_valid.map_err(wrong)? {
+            true => Ok(format!("{algorithm} gives a signature that verifies")),
+            false => Err(wrong(format!(
+                "{algorithm} gives a signature that does not verify"
+            ))),
+        };
+    }
+    let Some(algorithm) = usual_wrapping(&key.public) else {
+        return Err(Trouble::Wrong("it can neither sign nor wrap".to_owned()));
+    };
+    let wrapped = client.wrap_key(&key.id, algorithm, &SAMPLE);
+    wrapped.map_err(Trouble::Refused)?;
+    Ok(format!("{algorithm} wraps"))
+}
+
+fn latency(steps: &mut Steps, client: &Client, key: &Key, samples: u16) {
+    let mut latencies = Vec::with_capacity(samples.into());
+    let mut errors = 0;
+    let mut last = None;
+    for _ in 0..samples {
+        let started = Instant::now();
+        match once(client, key) {
+            Ok(_) => latencies.push(started.elapsed()),
+            Err(trouble) => {
+                errors += 1;
+                last = Some(match trouble {
+                    Trouble::Refused(error) => error.to_string(),
+                    Trouble::Wrong(problem) => problem,
+                });
+            }
+        }
+    }
+    let latencies = Latencies::new(latencies);
+    if let Some(error) = last {
+        steps.add(
+            "latency",
+            Status::Failed,
+            format!("{errors} of {samples} requests failed; the last: {error}"),
+            "see whether the HSM is asked for more than it can do: its metrics in Azure, and 'akv bench'",
+        );
+        return;
+    }
+    let at = |percent| latencies.percentile(percent).unwrap_or_default();
+    steps.good_with(
+        "latency",
+        format!(
+            "{samples} requests, one after the other: half within {:.1} ms, 95 % within {:.1} ms, 99 % within {:.1} ms",
+            at(50),
+            at(95),
+            at(99)
+        ),
+        json!({ "samples": samples, "p50_ms": at(50), "p95_ms": at(95), "p99_ms": at(99) }),
+    );
+}
+
+/// What to do when a request with a key was refused.
+fn remedy(error: &Error, uri: &KeyUri, token: &Token, role: &str) -> String {
+    match error {
+        Error::Service { code, .. } => match code.as_str() {
+            "AccessDenied" | "ForbiddenByRbac" => format!(
+                "have a role assigned to {}: az keyvault role assignment create --hsm-name {} --role '{role}' \
+                 --scope /keys/{} --assignee-object-id <object id>",
+                token.principal, uri.vault.name, uri.key
+            ),
+            "KeyNotFound" => format!(
+                "check the key's name: akv keys list {}; a deleted one comes back with akv keys recover {}:{}",
+                uri.vault, uri.vault, uri.key
+            ),
+            "Throttled" => {
+                "the HSM is asked for more than it can do: spread the load, or add another HSM".to_owned()
+            }
+            "Forbidden" => {
+                "check the key's attributes with 'akv keys show': enabled, not_before, expires, operations".to_owned()
+            }
+            _ => "see the service's message".to_owned(),
+        },
+        Error::Unauthorized { credential, .. } => format!(
+            "the service does not accept the token of {}: check its tenant and its audience with 'akv token'",
+            credential.name()
+        ),
+        Error::Timeout { .. } => {
+            "the service is slow or does not answer: check its load; AKV_OPERATION_TIMEOUT allows more time".to_owned()
+        }
+        Error::Response { .. } => {
+            "check that the endpoint is a Managed HSM or key vault, and not a proxy's page".to_owned()
+        }
+        _ => "check the network between this machine and the HSM".to_owned(),
+    }
+}

@@ -1,0 +1,208 @@
+//! OpenSSL of this machine: its version, the provider's module, whether it loads, and whether `openssl.cnf` activates it.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::steps::{Status, Steps};
+use crate::configuration::{Configuration, PROVIDER};
+use crate::openssl;
+use crate::output::one_line;
+
+pub(crate) fn check(steps: &mut Steps, configuration: &Configuration) {
+    if !version(steps) {
+        steps.skip("module", "there is no OpenSSL that could load it");
+        return;
+    }
+    if module(steps, configuration) && provider(steps) {
+        activation(steps, configuration);
+    }
+}
+
+fn version(steps: &mut Steps) -> bool {
+    const INSTALL: &str =
+        "install OpenSSL 3.0 or newer, with its program, and put that program on PATH";
+    let output = match openssl::run(&["version"]) {
+        Ok(output) => output,
+        Err(error) => {
+            let detail = format!("the program 'openssl' does not run: {error}");
+            steps.add("openssl", Status::Failed, detail, INSTALL);
+            return false;
+        }
+    };
+    let text = one_line(&String::from_utf8_lossy(&output.stdout));
+    let number = text.strip_prefix("OpenSSL ");
+    let major = number.and_then(|number| number.split('.').next()?.parse::<u32>().ok());
+    match major {
+        Some(3..) => {
+            let version = number.and_then(|number| number.split(' ').next());
+            steps.good_with("openssl", text.clone(), json!({ "version": version }));
+            true
+        }
+        _ => {
+            let detail = match text.is_empty() {
+                true => format!("'openssl version' fails: {}", complaint(&output.stderr)),
+                false => format!("{text} has no providers"),
+            };
+            steps.add("openssl", Status::Failed, detail, INSTALL);
+            false
+        }
+    }
+}
+
+/// The first line of what a program complains of.
+fn complaint(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    // Where libcrypto says why a module does not load, that is the line to show.
+    let lines = || text.lines().filter(|line| !line.trim().is_empty());
+    let reason = lines().find(|line| line.contains("could not load the shared library"));
+    let line = reason
+        .or_else(|| lines().next())
+        .unwrap_or("no reason given");
+    one_line(line)
+}
+
+fn module(steps: &mut Steps, configuration: &Configuration) -> bool {
+    let Some(folder) = openssl::modules() else {
+        steps.add(
+            "module",
+            Status::Failed,
+            "'openssl version -m' does not say where modules are".to_owned(),
+            "set OPENSSL_MODULES to the folder of the provider's module",
+        );
+        return false;
+    };
+    let named = configuration.value("module").map(PathBuf::from);
+    let origin = match &named {
+        Some(_) => "'module' in openssl.cnf",
+        None if std::env::var_os("OPENSSL_MODULES").is_some() => "OPENSSL_MODULES",
+        None => "OpenSSL's module folder",
+    };
+    let path = folder.join(named.unwrap_or_else(|| openssl::module_name(PROVIDER).into()));
+    match std::fs::File::open(&path) {
+        Ok(_) => {
+            let detail = format!("{} (by {origin})", path.display());
+            steps.good_with("module", detail, json!({ "path": path }));
+            true
+        }
+        Err(error) => {
+            steps.add(
+                "module",
+                Status::Failed,
+                format!("{} (by {origin}) can't be read: {error}", path.display()),
+                "install the provider there, or set OPENSSL_MODULES to the folder that it is in",
+            );
+            false
+        }
+    }
+}
+
+fn provider(steps: &mut Steps) -> bool {
+    let arguments = [
+        "list",
+        "-providers",
+        "-provider",
+        PROVIDER,
+        "-provider",
+        "default",
+    ];
+    let output = match openssl::run(&arguments) {
+        Ok(output) => output,
+        Err(error) => {
+            let detail = format!("'openssl list' does not run: {error}");
+            steps.add(
+                "provider",
+                Status::Failed,
+                detail,
+                "check the program on PATH",
+            );
+            return false;
+        }
+    };
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    match active(&listed, PROVIDER) {
+        true => {
+            let line = |name: &str| listed_line(&listed, PROVIDER, name);
+            let detail = format!("loads: {} {}", line("name"), line("version"));
+            steps.good_with("provider", detail, json!({ "version": line("version") }));
+            true
+        }
+        false => {
+            steps.add(
+                "provider",
+                Status::Failed,
+                format!("OpenSSL does not load it: {}", complaint(&output.stderr)),
+                "install the module that is built for this system and architecture, with all that 'ldd' shows it needs; \
+                 if the message is about openssl.cnf, correct that file",
+            );
+            false
+        }
+    }
+}
+
+fn activation(steps: &mut Steps, configuration: &Configuration) {
+    let output = openssl::run(&["list", "-providers"]);
+    let listed = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let listed = listed.unwrap_or_default();
+    let is_active = |provider| active(&listed, provider);
+    let file = configuration.file.as_ref();
+    let file = file.map_or_else(
+        || "openssl.cnf".to_owned(),
+        |path| path.display().to_string(),
+    );
+    match (configuration.section.is_some(), is_active(PROVIDER)) {
+        (true, false) => steps.add(
+            "activation",
+            Status::Failed,
+            format!("{file} names the provider and does not activate it"),
+            "put 'activate = 1' into the provider's section",
+        ),
+        (_, true) if !is_active("default") => steps.add(
+            "activation",
+            Status::Failed,
+            format!("{file} activates the provider and not OpenSSL's own, so hashes and TLS are missing"),
+            "name the default provider beside it, in a section with 'activate = 1'; 'akv env' prints such a file",
+        ),
+        (_, true) => steps.good("activation", format!("by {file}, for every program that reads it")),
+        (false, false) => steps.add(
+            "activation",
+            Status::Warning,
+            format!("{file} does not activate the provider: programs need options for it"),
+            "give programs '-provider akv_provider -provider default', or a configuration file as 'akv env' prints it",
+        ),
+    }
+}
+
+/// The block of a provider in what `openssl list -providers` prints.
+fn block<'a>(listed: &'a str, provider: &str) -> impl Iterator<Item = &'a str> {
+    let provider = provider.to_owned();
+    let lines = listed
+        .lines()
+        .skip_while(move |line| line.trim() != provider)
+        .skip(1);
+    lines.take_while(|line| line.starts_with("    "))
+}
+
+fn active(listed: &str, provider: &str) -> bool {
+    block(listed, provider).any(|line| line.trim() == "status: active")
+}
+
+fn listed_line(listed: &str, provider: &str, name: &str) -> String {
+    let start = format!("{name}: ");
+    let found = block(listed, provider).find_map(|line| line.trim().strip_prefix(&start));
+    one_line(found.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_is_found_in_the_list_with_its_own_lines() {
+        let listed = "Providers:\n  akv_provider\n    name: Azure\n    version: 0.1.0\n    status: active\n  \
+                      default\n    name: OpenSSL\n    version: 3.0\n";
+        assert!(active(listed, "akv_provider") && !active(listed, "default"));
+        assert!(!active(listed, "base"));
+        assert_eq!(listed_line(listed, "akv_provider", "version"), "0.1.0");
+    }
+}

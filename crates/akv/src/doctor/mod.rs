@@ -1,0 +1,153 @@
+//! `akv doctor`: checks in the order in which things are needed, each with what to do where it fails.
+
+mod credential;
+mod keys;
+mod library;
+mod network;
+mod steps;
+
+use clap::Args;
+use managed_hsm::{Settings, StoreUri, Vault};
+
+use self::steps::{Status, Steps};
+use crate::configuration::Configuration;
+use crate::failure::Failure;
+use crate::output::Report;
+use crate::progress::Spinner;
+use crate::session::Session;
+use crate::token::any_hsm;
+
+#[derive(Args)]
+pub(crate) struct Doctor {
+    /// HSMs, key vaults and keys to check: managedhsm:<HSM>[:<key>] or keyvault:<vault>[:<key>]. With each RSA or EC key
+    /// something is signed, with each symmetric key something wrapped
+    targets: Vec<StoreUri>,
+    /// Requests for the latency with each key; 0 for none
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(0..=10_000))]
+    samples: u16,
+}
+
+impl Doctor {
+    /// The report is bad if a check failed.
+    pub(crate) fn run(&self) -> Result<Report, Failure> {
+        let _spinner = Spinner::start("checking");
+        let mut steps = Steps::default();
+        let configuration = Configuration::load();
+        library::check(&mut steps, &configuration);
+        match checked_settings(&mut steps, &configuration) {
+            Some(settings) => self.check_vaults(&mut steps, &settings)?,
+            None => steps.skip("credential", "the configuration can't be used"),
+        }
+        Ok(steps.report())
+    }
+
+    fn check_vaults(&self, steps: &mut Steps, settings: &Settings) -> Result<(), Failure> {
+        let session = Session::with(settings.clone());
+        if self.targets.is_empty() {
+            steps.skip(
+                "service",
+                "no HSM is named: akv doctor managedhsm:<HSM>:<key> checks the way to it as well",
+            );
+            credential::check(steps, &session, &any_hsm(), None);
+            return Ok(());
+        }
+        for vault in self.vaults() {
+            let found = network::check(steps, settings, &vault)?;
+            let token = credential::check(steps, &session, &vault, found.as_ref());
+            for target in &self.targets {
+                let StoreUri::Key(uri) = target else { continue };
+                if !is_same(&uri.vault, &vault) {
+                    continue;
+                }
+                match (&found, &token) {
+                    (None, _) => steps.skip("read-key", &format!("{vault} can't be reached")),
+                    (_, None) => steps.skip("read-key", "there is no token that will do"),
+                    (Some(_), Some(token)) => {
+                        keys::check(steps, &session, uri, token, self.samples);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The vaults of all targets, each once.
+    fn vaults(&self) -> Vec<Vault> {
+        let mut vaults: Vec<Vault> = Vec::new();
+        for target in &self.targets {
+            let vault = match target {
+                StoreUri::Key(uri) => &uri.vault,
+                StoreUri::Vault(vault) => vault,
+            };
+            if !vaults.iter().any(|known| is_same(known, vault)) {
+                vaults.push(vault.clone());
+            }
+        }
+        vaults
+    }
+}
+
+/// Names differ in more than case.
+fn is_same(one: &Vault, other: &Vault) -> bool {
+    let names = (one.name.as_str(), other.name.as_str());
+    one.service == other.service && names.0.eq_ignore_ascii_case(names.1)
+}
+
+/// All settings, and the CA file among them.
+fn checked_settings(steps: &mut Steps, configuration: &Configuration) -> Option<Settings> {
+    let file = match &configuration.file {
+        Some(file) => file.display().to_string(),
+        None => "no openssl.cnf".to_owned(),
+    };
+    if let Some(problem) = &configuration.problem {
+        let status = match std::env::var_os("OPENSSL_CONF") {
+            Some(_) => Status::Failed,
+            None => Status::Warning,
+        };
+        steps.add(
+            "configuration",
+            status,
+            problem.clone(),
+            "set OPENSSL_CONF to a file that can be read, or unset it; 'akv env' prints one",
+        );
+        if status == Status::Failed {
+            return None;
+        }
+    }
+    if let Some(key) = configuration.unknown_key() {
+        steps.add(
+            "configuration",
+            Status::Failed,
+            format!("'{key}' in {file} is no setting of the provider"),
+            "correct its name; docs/configuration.md lists all",
+        );
+        return None;
+    }
+    let settings = configuration.settings();
+    match settings.and_then(|settings| settings.tls().map(|_| settings)) {
+        Err(error) => {
+            steps.add(
+                "configuration",
+                Status::Failed,
+                error.to_string(),
+                "correct the setting, or remove it; docs/configuration.md says what each takes",
+            );
+            None
+        }
+        Ok(settings) => {
+            let names = Settings::all().filter(|setting| {
+                setting.from_env().is_ok_and(|found| found.is_some())
+                    || setting
+                        .key
+                        .is_some_and(|key| configuration.value(key).is_some())
+            });
+            let names: Vec<&str> = names.map(|setting| setting.variable).collect();
+            let set = match names.is_empty() {
+                true => "all settings have their defaults".to_owned(),
+                false => format!("set: {}", names.join(", ")),
+            };
+            steps.good("configuration", format!("{file}; {set}"));
+            Some(settings)
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Why a command failed, in a sentence for a person.
+
+use std::io;
+use std::path::Path;
+
+/// A failure of a command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// A request, a credential or a setting.
+    #[error(transparent)]
+    Hsm(#[from] managed_hsm::Error),
+    /// Standard output.
+    #[error("the output can't be written: {0}")]
+    Output(#[from] io::Error),
+    /// A file to write.
+    #[error("{0} can't be written: {1}")]
+    Write(String, io::Error),
+    /// A file to read.
+    #[error("{0} can't be read: {1}")]
+    Read(String, io::Error),
+    /// Everything else.
+    #[error("{0}")]
+    Told(String),
+}
+
+impl Failure {
+    /// Any other failure, told in full.
+    pub(crate) fn told(text: impl Into<String>) -> Self {
+        Self::Told(text.into())
+    }
+
+    /// A file that can't be written.
+    pub(crate) fn write(path: &Path, error: io::Error) -> Self {
+        Self::Write(path.display().to_string(), error)
+    }
+
+    /// A file that can't be read.
+    pub(crate) fn read(path: &Path, error: io::Error) -> Self {
+        Self::Read(path.display().to_string(), error)
+    }
+}

@@ -1,0 +1,246 @@
+//! Private keys from files, as the JSON Web Keys that an import takes.
+
+use std::num::NonZeroUsize;
+
+use azure_core::Bytes;
+use azure_security_keyvault_keys::models::{CurveName, ImportKeyParameters, JsonWebKey, KeyType};
+use der::asn1::{ObjectIdentifier, OctetStringRef, UintRef};
+use der::{Decode, Sequence};
+use pkcs8::PrivateKeyInfoRef;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::failure::Failure;
+
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const CURVES: [(&str, CurveName, usize); 4] = [
+    ("1.2.840.10045.3.1.7", CurveName::P256, 32),
+    ("1.3.132.0.34", CurveName::P384, 48),
+    ("1.3.132.0.35", CurveName::P521, 66),
+    ("1.3.132.0.10", CurveName::P256K, 32),
+];
+
+/// A key with its private part, which is wiped from memory when dropped.
+pub(crate) struct PrivateKey(pub(crate) JsonWebKey);
+
+impl Drop for PrivateKey {
+    fn drop(&mut self) {
+        let key = &mut self.0;
+        for part in [
+            &mut key.d,
+            &mut key.dp,
+            &mut key.dq,
+            &mut key.qi,
+            &mut key.p,
+            &mut key.q,
+            &mut key.k,
+        ] {
+            part.zeroize();
+        }
+    }
+}
+
+impl PrivateKey {
+    /// The body of an import request, wiped from memory when it was sent.
+    pub(crate) fn into_body(
+        mut self,
+        wrap: impl FnOnce(JsonWebKey) -> ImportKeyParameters,
+    ) -> Result<Bytes, Failure> {
+        let mut parameters = wrap(std::mem::take(&mut self.0));
+        let mut body = Zeroizing::new(Vec::with_capacity(1 << 14));
+        let written = serde_json::to_writer(&mut *body, &parameters);
+        drop(parameters.key.take().map(Self));
+        written.map_err(|error| Failure::told(format!("no request can be made: {error}")))?;
+        Ok(Bytes::from_owner(body))
+    }
+}
+
+/// An AES key as it is.
+pub(crate) fn aes_key(key: &[u8]) -> Result<PrivateKey, String> {
+    match key.len() {
+        16 | 24 | 32 => Ok(PrivateKey(JsonWebKey {
+            kty: Some(KeyType::OctHsm),
+            k: Some(key.to_vec()),
+            ..JsonWebKey::default()
+        })),
+        other => Err(format!(
+            "an AES key has 16, 24 or 32 bytes, and not {other}"
+        )),
+    }
+}
+
+/// A private key in PEM, DER or as a JSON Web Key. In an HSM its type says so.
+pub(crate) fn private_key(file: &[u8], in_hsm: bool) -> Result<PrivateKey, String> {
+    let mut key = match file.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{') => jwk(file)?,
+        _ => der_or_pem(file)?,
+    };
+    key.0.kty = key.0.kty.take().map(|kty| match (kty, in_hsm) {
+        (KeyType::Rsa | KeyType::RsaHsm, true) => KeyType::RsaHsm,
+        (KeyType::Rsa | KeyType::RsaHsm, false) => KeyType::Rsa,
+        (KeyType::Ec | KeyType::EcHsm, true) => KeyType::EcHsm,
+        (KeyType::Ec | KeyType::EcHsm, false) => KeyType::Ec,
+        (KeyType::Oct, true) => KeyType::OctHsm,
+        (other, _) => other,
+    });
+    Ok(key)
+}
+
+fn jwk(file: &[u8]) -> Result<PrivateKey, String> {
+    let mut key: JsonWebKey = serde_json::from_slice(file)
+        .map_err(|error| format!("it is not a JSON Web Key ({error})"))?;
+    // Whatever it was called before.
+    key.kid = None;
+    let key = PrivateKey(key);
+    match key.0.d.is_some() || key.0.k.is_some() {
+        true => Ok(key),
+        false => Err("the JSON Web Key has no private part ('d' or 'k')".to_owned()),
+    }
+}
+
+fn der_or_pem(file: &[u8]) -> Result<PrivateKey, String> {
+    let is_encrypted = file
+        .windows(9)
+        .any(|words| words == b"ENCRYPTED" || words == b"ncrypted\n");
+    let key = match PrivateKeyDer::from_pem_slice(file) {
+        Ok(key) => key,
+        Err(_) if is_encrypted => {
+            return Err(
+                "the private key is encrypted: decrypt it first, with 'openssl pkey -in <file> -out <other>'"
+                    .to_owned(),
+            );
+        }
+        Err(_) => PrivateKeyDer::try_from(file)
+            .map_err(|_| {
+                "it holds no private key in PEM, DER or as a JSON Web Key; give --aes for the bytes of an AES key"
+                    .to_owned()
+            })?
+            .clone_key(),
+    };
+    match &key {
+        PrivateKeyDer::Pkcs1(key) => rsa(key.secret_pkcs1_der()),
+        PrivateKeyDer::Sec1(key) => ec(key.secret_sec1_der(), None),
+        PrivateKeyDer::Pkcs8(key) => pkcs8(key.secret_pkcs8_der()),
+        _ => Err("the private key has a form that is not known".to_owned()),
+    }
+}
+
+fn pkcs8(der: &[u8]) -> Result<PrivateKey, String> {
+    let info =
+        PrivateKeyInfoRef::from_der(der).map_err(|error| format!("it is not PKCS#8 ({error})"))?;
+    match info.algorithm.oid {
+        RSA => rsa(info.private_key.as_bytes()),
+        EC => {
+            let curve = info.algorithm.parameters_oid();
+            let curve = curve.map_err(|_| "the EC key names no curve".to_owned())?;
+            ec(info.private_key.as_bytes(), Some(curve))
+        }
+        other => Err(format!("it is neither an RSA nor an EC key ({other})")),
+    }
+}
+
+/// RFC 8017, appendix A.1.2.
+#[derive(Sequence)]
+struct RsaPrivateKey<'a> {
+    version: u8,
+    n: UintRef<'a>,
+    e: UintRef<'a>,
+    d: UintRef<'a>,
+    p: UintRef<'a>,
+    q: UintRef<'a>,
+    dp: UintRef<'a>,
+    dq: UintRef<'a>,
+    qi: UintRef<'a>,
+}
+
+fn rsa(der: &[u8]) -> Result<PrivateKey, String> {
+    let key = RsaPrivateKey::from_der(der)
+        .map_err(|error| format!("it is not an RSA private key of two primes ({error})"))?;
+    let bytes = |number: UintRef<'_>| Some(number.as_bytes().to_vec());
+    Ok(PrivateKey(JsonWebKey {
+        kty: Some(KeyType::Rsa),
+        n: bytes(key.n),
+        e: bytes(key.e),
+        d: bytes(key.d),
+        p: bytes(key.p),
+        q: bytes(key.q),
+        dp: bytes(key.dp),
+        dq: bytes(key.dq),
+        qi: bytes(key.qi),
+        ..JsonWebKey::default()
+    }))
+}
+
+/// RFC 5915.
+#[derive(Sequence)]
+struct EcPrivateKey<'a> {
+    version: u8,
+    private_key: &'a OctetStringRef,
+    #[asn1(context_specific = "0", tag_mode = "EXPLICIT", optional = "true")]
+    curve: Option<ObjectIdentifier>,
+    #[asn1(context_specific = "1", tag_mode = "EXPLICIT", optional = "true")]
+    public_key: Option<der::asn1::BitStringRef<'a>>,
+}
+
+fn ec(der: &[u8], curve: Option<ObjectIdentifier>) -> Result<PrivateKey, String> {
+    let key = EcPrivateKey::from_der(der)
+        .map_err(|error| format!("it is not an EC private key ({error})"))?;
+    let curve = curve.or(key.curve);
+    let curve = curve.ok_or_else(|| "the EC key names no curve".to_owned())?;
+    let known = CURVES
+        .into_iter()
+        .find(|(oid, ..)| ObjectIdentifier::new_unwrap(oid) == curve);
+    let (_, name, len) =
+        known.ok_or_else(|| format!("the service does not have the curve {curve}"))?;
+    let point = key.public_key.as_ref().and_then(|point| point.as_bytes());
+    let point = match point {
+        Some([4, coordinates @ ..]) if coordinates.len() == 2 * len => coordinates,
+        _ => {
+            return Err(
+                "the EC key lacks its public part, uncompressed: write it again with 'openssl pkey -in <file> -out <other>'"
+                    .to_owned(),
+            );
+        }
+    };
+    let secret = key.private_key.as_bytes();
+    let missing = NonZeroUsize::new(len - len.min(secret.len()));
+    let mut d = vec![0; missing.map_or(0, NonZeroUsize::get)];
+    d.reserve_exact(secret.len());
+    d.extend_from_slice(secret);
+    Ok(PrivateKey(JsonWebKey {
+        kty: Some(KeyType::Ec),
+        crv: Some(name),
+        x: Some(point[..len].to_vec()),
+        y: Some(point[len..].to_vec()),
+        d: Some(d),
+        ..JsonWebKey::default()
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_private_key_is_told_as_what_it_is() {
+        for (file, words) in [
+            (&b"{}"[..], "no private part"),
+            (b"{", "not a JSON Web Key"),
+            (b"hello", "no private key in PEM"),
+            (
+                b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+                "encrypted",
+            ),
+            (
+                b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+                "not PKCS#8",
+            ),
+        ] {
+            let problem = private_key(file, true).err().unwrap();
+            assert!(problem.contains(words), "{problem}");
+        }
+        assert!(aes_key(&[0; 15]).err().unwrap().contains("15"));
+    }
+}

@@ -1,0 +1,61 @@
+//! `akv key`: key files.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use managed_hsm::{KeyUri, key_file};
+use serde_json::json;
+
+use crate::failure::Failure;
+use crate::files;
+use crate::output::Report;
+use crate::session::Session;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Write a key file, for programs that read keys from files; it holds the URI and nothing secret
+    Pem(Pem),
+}
+
+#[derive(Args)]
+pub(crate) struct Pem {
+    /// The key
+    uri: KeyUri,
+    /// File to write instead of standard output; one that exists is left alone
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Ask the HSM for the newest version, and name it in the file
+    #[arg(long)]
+    pin: bool,
+}
+
+impl Command {
+    pub(crate) fn run(&self) -> Result<Report, Failure> {
+        match self {
+            Self::Pem(command) => command.run(),
+        }
+    }
+}
+
+impl Pem {
+    /// Asks no HSM, unless a version is to be found.
+    fn run(&self) -> Result<Report, Failure> {
+        let uri = match self.pin {
+            true => Session::start()?.client.get_key(&self.uri)?.id.into(),
+            false => self.uri.clone(),
+        };
+        let pem = key_file::pem(&uri);
+        let mut about = json!({ "key": uri.to_string() });
+        match &self.out {
+            Some(path) => {
+                files::create(path, pem.as_bytes(), false)?;
+                about["out"] = json!(path);
+                Ok(Report::new("", about))
+            }
+            None => {
+                about["pem"] = pem.as_str().into();
+                Ok(Report::new(pem, about))
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! `akv sign`, `verify`, `decrypt`, `wrap` and `unwrap`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use managed_hsm::{Decryption, EncryptionAlgorithm, Key, KeyUri, SignatureAlgorithm};
+use serde_json::{Value, json};
+
+use crate::algorithms::{
+    self, digest, encryption_algorithm, is_ecdsa, signature_algorithm, usual_signature,
+    usual_wrapping,
+};
+use crate::failure::Failure;
+use crate::files;
+use crate::output::Report;
+use crate::progress::Spinner;
+use crate::session::Session;
+
+#[derive(Args)]
+pub(crate) struct Sign {
+    /// The key
+    uri: KeyUri,
+    /// File to sign; - is standard input. It is hashed here, and only the digest goes to the HSM
+    file: PathBuf,
+    /// RS256, PS384, ES512 and so on [default: RS256, or what belongs to the curve]
+    #[arg(long, value_name = "NAME", value_parser = signature_algorithm)]
+    algorithm: Option<SignatureAlgorithm>,
+    /// Give an ECDSA signature as r and s one after the other (JSON Web Signature) instead of DER (OpenSSL, X.509)
+    #[arg(long)]
+    raw: bool,
+    /// File to write the signature to, as it is; else it is printed as base64
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Verify {
+    /// The key
+    uri: KeyUri,
+    /// File that was signed; - is standard input
+    file: PathBuf,
+    /// File with the signature
+    #[arg(long, value_name = "FILE")]
+    signature: PathBuf,
+    /// RS256, PS384, ES512 and so on [default: RS256, or what belongs to the curve]
+    #[arg(long, value_name = "NAME", value_parser = signature_algorithm)]
+    algorithm: Option<SignatureAlgorithm>,
+    /// An ECDSA signature is r and s one after the other instead of DER
+    #[arg(long)]
+    raw: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Decrypt {
+    /// The key
+    uri: KeyUri,
+    /// File to decrypt; - is standard input
+    file: PathBuf,
+    /// RSA-OAEP-256, RSA-OAEP, RSA1_5, A256GCM, A256CBCPAD and so on [default: RSA-OAEP-256 for RSA keys]
+    #[arg(long, value_name = "NAME", value_parser = encryption_algorithm)]
+    algorithm: Option<EncryptionAlgorithm>,
+    /// Initialisation vector of AES, hexadecimal
+    #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
+    iv: Option<Hexadecimal>,
+    /// Data that AES-GCM authenticated and did not encrypt, hexadecimal
+    #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
+    aad: Option<Hexadecimal>,
+    /// Authentication tag of AES-GCM, hexadecimal
+    #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
+    tag: Option<Hexadecimal>,
+    /// File to write, readable for its owner only; one that exists is left alone
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Wrap {
+    /// The key that wraps
+    uri: KeyUri,
+    /// File with the symmetric key to wrap; - is standard input
+    file: PathBuf,
+    /// RSA-OAEP-256, A256KW, CKM_AES_KEY_WRAP_PAD and so on [default: RSA-OAEP-256, or CKM_AES_KEY_WRAP_PAD for AES keys]
+    #[arg(long, value_name = "NAME", value_parser = encryption_algorithm)]
+    algorithm: Option<EncryptionAlgorithm>,
+    /// File to write the wrapped key to, as it is; else it is printed as base64
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Unwrap {
+    /// The key that unwraps
+    uri: KeyUri,
+    /// File with the wrapped key; - is standard input
+    file: PathBuf,
+    /// RSA-OAEP-256, A256KW, CKM_AES_KEY_WRAP_PAD and so on [default: RSA-OAEP-256, or CKM_AES_KEY_WRAP_PAD for AES keys]
+    #[arg(long, value_name = "NAME", value_parser = encryption_algorithm)]
+    algorithm: Option<EncryptionAlgorithm>,
+    /// File to write, readable for its owner only; one that exists is left alone
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// Bytes of the command line. A type of its own: clap takes `Vec` for several values.
+#[derive(Clone, Debug)]
+struct Hexadecimal(Vec<u8>);
+
+fn hexadecimal(text: &str) -> Result<Hexadecimal, String> {
+    let bad = || "it is not hexadecimal".to_owned();
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
+        return Err(bad());
+    }
+    let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| bad());
+    let bytes: Result<Vec<u8>, String> = (0..text.len()).step_by(2).map(byte).collect();
+    bytes.map(Hexadecimal)
+}
+
+/// The key, the algorithm: what every report of an operation begins with.
+fn about(key: &Key, algorithm: impl std::fmt::Display) -> Value {
+    json!({ "key": key.id.to_string(), "kid": key.kid, "algorithm": algorithm.to_string() })
+}
+
+fn unable(key: &Key, operation: &str) -> Failure {
+    Failure::told(format!(
+        "{} can't {operation}: it is a {} key",
+        key.id,
+        algorithms::kind(&key.public)
+    ))
+}
+
+impl Sign {
+    pub(crate) fn run(&self) -> Result<Report, Failure> {
+        let _spinner = Spinner::start("signing");
+        let session = Session::start()?;
+        let key = session.client.get_key(&self.uri)?;
+        let algorithm = self.algorithm.or_else(|| usual_signature(&key.public));
+        let algorithm = algorithm.ok_or_else(|| unable(&key, "sign"))?;
+        let digest = digest(algorithm, &mut files::open(&self.file)?)
+            .map_err(|error| Failure::read(&self.file, error))?;
+        let mut signature = algorithms::sign(&session.client, &key, algorithm, &digest)?;
+        if is_ecdsa(algorithm) && !self.raw {
+            signature = algorithms::ecdsa_to_der(&signature).map_err(Failure::Told)?;
+        }
+        let about = about(&key, algorithm);
+        files::deliver(&signature, "signature", self.out.as_ref(), about)
+    }
+}
+
+impl Verify {
+    /// The report is bad if the signature is not the key's.
+    pub(crate) fn run(&self) -> Result<Report, Failure> {
+        let _spinner = Spinner::start("verifying");
+        let session = Session::start()?;
+        let key = session.client.get_key(&self.uri)?;
+        let algorithm = self.algorithm.or_else(|| usual_signature(&key.public));
+        let algorithm = algorithm.ok_or_else(|| unable(&key, "verify"))?;
+        let signature = files::read(&self.signature)?;
+        let digest = digest(algorithm, &mut files::open(&self.file)?)
+            .map_err(|error| Failure::read(&self.file, error))?;
+        let is_valid = algorithms::verifies(&key.public, algorithm, self.raw, &digest, &signature)
+            .map_err(Failure::Told)?;
+        let looks_raw = is_ecdsa(algorithm) && !self.raw && !algorithms::is_ecdsa_der(&signature);
+        let mut about = about(&key, algorithm);
+        about["valid"] = is_valid.into();
+        let text = match (is_valid, looks_raw) {
+            (true, _) => format!("the signature is valid: {algorithm} by {}\n", key.id),
+            (false, false) => {
+                format!("the signature is NOT valid: {algorithm} by {}\n", key.id)
+            }
+            (false, true) => {
+                "the signature is NOT valid: it is not DER; if it is r and s, give --raw\n"
+                    .to_owned()
+            }
+        };
+        Ok(Report {
+            text,
+            json: about,
+            is_good: is_valid,
+        })
+    }
+}
+
+impl Decrypt {
+    pub(crate) fn run(&self) -> Result<Report, Failure> {
+        let _spinner = Spinner::start("decrypting");
+        let ciphertext = files::read(&self.file)?;
+        let session = Session::start()?;
+        let key = session.client.get_key(&self.uri)?;
+        let algorithm = match (self.algorithm, &key.public) {
+            (Some(algorithm), _) => algorithm,
+            (None, managed_hsm::PublicKey::Rsa { .. }) => EncryptionAlgorithm::RsaOaep256,
+            (None, managed_hsm::PublicKey::Oct) => {
+                return Err(Failure::told(format!(
+                    "{} is a symmetric key: name the --algorithm, such as A256GCM",
+                    key.id
+                )));
+            }
+            (None, managed_hsm::PublicKey::Ec { .. }) => return Err(unable(&key, "decrypt")),
+        };
+        fn bytes(option: &Option<Hexadecimal>) -> Option<&[u8]> {
+            option.as_ref().map(|bytes| bytes.0.as_slice())
+        }
+        let decryption = Decryption {
+            algorithm,
+            iv: bytes(&self.iv),
+            aad: bytes(&self.aad),
+            tag: bytes(&self.tag),
+        };
+        let plaintext = session.client.decrypt(&key.id, &decryption, &ciphertext)?;
+        files::deliver_secret(&plaintext, &self.out, about(&key, algorithm))
+    }
+}
+
+impl Wrap {
+    pub(crate) fn run(&self) -> Result<Report, Failure> {
+        let _spinner = Spinner::start("wrapping");
+        let plain = files::read(&self.file)?;
+        let session = Session::start()?;
+        let key = session.client.get_key(&self.uri)?;
+        let algorithm = self.algorithm.or_else(|| usual_wrapping(&key.public));
+        let algorithm = algorithm.ok_or_else(|| unable(&key, "wrap keys"))?;
+        let wrapped = session.client.wrap_key(&key.id, algorithm, &plain)?;
+        let about = about(&key, algorithm);
+        files::deliver(&wrapped, "wrapped", self.out.as_ref(), about)
+    }
+}
+
+impl Unwrap {
+    pub(crate) fn run(&self) -> Result<Report, Failure> {
+        let _spinner = Spinner::start("unwrapping");
+        let wrapped = files::read(&self.file)?;
+        let session = Session::start()?;
+        let key = session.client.get_key(&self.uri)?;
+        let algorithm = self.algorithm.or_else(|| usual_wrapping(&key.public));
+        let algorithm = algorithm.ok_or_else(|| unable(&key, "unwrap keys"))?;
+        let plain = session.client.unwrap_key(&key.id, algorithm, &wrapped)?;
+        files::deliver_secret(&plain, &self.out, about(&key, algorithm))
+    }
+}

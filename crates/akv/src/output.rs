@@ -1,0 +1,146 @@
+//! What commands print: text for people, JSON for programs.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::{Args, ValueEnum};
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::Value;
+
+/// Form of the output.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct OutputOptions {
+    /// Form of the output
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORM",
+        default_value = "table"
+    )]
+    output: Form,
+    /// The same as --output json
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// Tables and lines for people
+    Table,
+    /// JSON for programs
+    Json,
+}
+
+/// What a command has to say, in both forms.
+pub(crate) struct Report {
+    /// For people; ends with a line end unless it is empty.
+    pub(crate) text: String,
+    /// For programs.
+    pub(crate) json: Value,
+    /// Whether all was well: the exit status.
+    pub(crate) is_good: bool,
+}
+
+impl Report {
+    /// A report of something that went well.
+    pub(crate) fn new(text: impl Into<String>, json: Value) -> Self {
+        Self {
+            text: text.into(),
+            json,
+            is_good: true,
+        }
+    }
+
+    /// Writes it to standard output.
+    pub(crate) fn print(&self, options: OutputOptions) -> std::io::Result<()> {
+        let mut out = std::io::stdout().lock();
+        match options.is_json() {
+            false => out.write_all(self.text.as_bytes()),
+            true => writeln!(out, "{:#}", self.json),
+        }?;
+        out.flush()
+    }
+}
+
+impl OutputOptions {
+    pub(crate) fn is_json(self) -> bool {
+        self.json || self.output == Form::Json
+    }
+}
+
+/// Aligned lines, a name and a value each.
+pub(crate) fn lines(rows: &[(&str, String)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    rows.iter()
+        .map(|(name, value)| format!("{name:width$}  {value}\n"))
+        .collect()
+}
+
+/// A table with a heading; as wide as the terminal at most, where there is one.
+pub(crate) fn table(heading: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(heading);
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let text = table.to_string();
+    text.lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect()
+}
+
+/// A time as RFC 3339 in UTC.
+pub(crate) fn time(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
+/// Seconds since 1970 as a time. Times before count as 1970.
+pub(crate) fn from_unix(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// Text from outside, fit for a terminal: one line, of bounded length.
+pub(crate) fn one_line(text: &str) -> String {
+    let visible = |character: char| {
+        if character.is_control() {
+            ' '
+        } else {
+            character
+        }
+    };
+    let text: String = text.chars().take(1024).map(visible).collect();
+    text.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_lines_have_no_blanks_at_their_end() {
+        let shown = table(
+            &["key", "enabled"],
+            vec![
+                vec!["a".to_owned(), "yes".to_owned()],
+                vec!["longer".to_owned(), String::new()],
+            ],
+        );
+        assert_eq!(shown, "key     enabled\na       yes\nlonger\n");
+        assert_eq!(
+            lines(&[("a", "1".to_owned()), ("long", "2".to_owned())]),
+            "a     1\nlong  2\n"
+        );
+    }
+
+    #[test]
+    fn text_from_outside_cannot_move_the_cursor() {
+        assert_eq!(one_line("a\u{1b}[2J\nb"), "a [2J b");
+    }
+}

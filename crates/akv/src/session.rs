@@ -1,0 +1,35 @@
+//! What all commands share: settings, and the clients that they make.
+
+use std::sync::Arc;
+
+use managed_hsm::{Client, Settings, Vault};
+
+use crate::configuration::Configuration;
+use crate::failure::Failure;
+use crate::management::Management;
+
+/// Settings and a client that has done nothing yet.
+pub(crate) struct Session {
+    pub(crate) settings: Settings,
+    pub(crate) client: Arc<Client>,
+}
+
+impl Session {
+    /// With the settings that the provider would have here.
+    pub(crate) fn start() -> Result<Self, Failure> {
+        Ok(Self::with(Configuration::load().settings()?))
+    }
+
+    /// With given settings.
+    pub(crate) fn with(settings: Settings) -> Self {
+        Self {
+            client: Arc::new(Client::new(settings.clone())),
+            settings,
+        }
+    }
+
+    /// Management of the keys of a vault.
+    pub(crate) fn management(&self, vault: &Vault) -> Result<Management, Failure> {
+        Management::new(&self.settings, &self.client, vault)
+    }
+}
