@@ -15,8 +15,19 @@ fn hsm() -> Hsm {
     Hsm::with_keys(&[("k", EC_P256)])
 }
 
-fn load(hsm: &Hsm) -> Outcome {
+/// Loads the key by the provider.
+fn load_once(hsm: &Hsm) -> Outcome {
     hsm.openssl(Loading::Config, &["pkey", "-in", KEY, "-noout"])
+}
+
+/// Loads the key by the provider, and by `akv`, to which the same must happen.
+fn load(hsm: &Hsm) -> Outcome {
+    let (outcome, akv) = (load_once(hsm), hsm.akv(&["key", "pem", KEY, "--pin"]));
+    let same = akv.is_success() == outcome.is_success();
+    assert!(same, "{}\n{}", outcome.text(), akv.text());
+    let managed = hsm.akv(&["keys", "show", KEY]);
+    assert_eq!(managed.is_success(), akv.is_success(), "{}", managed.text());
+    outcome
 }
 
 /// What the provider says of a failure, after checking that it is one and gives no secret away.
@@ -204,8 +215,7 @@ fn a_token_of_the_environment_that_has_expired_is_not_replaced_by_another() {
 
 #[test]
 fn a_request_for_claims_is_met_by_a_new_token_where_one_can_be_had() {
-    let fault = "claims-challenge,operation=k,count=1";
-    let hsm = Hsm::start_with(&["--fault", fault]);
+    let hsm = Hsm::start_with(&["--fault", "claims-challenge,operation=k"]);
     hsm.create("k", EC_P256);
     let text = refusal(&hsm);
     assert!(
@@ -213,7 +223,7 @@ fn a_request_for_claims_is_met_by_a_new_token_where_one_can_be_had() {
         "{text}"
     );
 
-    let mut hsm = Hsm::start_with(&["--fault", fault]);
+    let mut hsm = Hsm::start_with(&["--fault", "claims-challenge,operation=k,count=1"]);
     hsm.create("k", EC_P256);
     hsm.log_in();
     load(&hsm).succeeds();

@@ -1,6 +1,7 @@
 //! End-to-end tests: the real `openssl` program and small C programs drive the provider against an emulator that
 //! each test starts for itself. `cargo build --workspace` must have run.
 
+mod akv;
 mod algorithms;
 mod async_jobs;
 mod c_programs;
@@ -8,6 +9,7 @@ mod commands;
 mod credentials;
 mod decryption;
 mod differential;
+mod doctor;
 mod ecdsa;
 mod encodings;
 mod errors;

@@ -367,9 +367,14 @@ impl Hsm {
 
     /// A command with the emulator's environment and no other OpenSSL settings.
     pub(crate) fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("timeout");
+        self.limited(&self::program(program))
+    }
+
+    /// A command line with a limit on its time.
+    fn limited(&self, line: &[OsString]) -> Command {
+        let mut command = Command::new("/usr/bin/timeout");
         command.args(["--kill-after=5", TIME_LIMIT_SECONDS]);
-        command.args(self::program(program));
+        command.args(line);
         // LD_LIBRARY_PATH is cargo's: a program takes its libraries from the root that it runs in.
         let ours = ["LD_LIBRARY_PATH", "RUST_LOG", "AZURE_", "AKV_", "IDENTITY_"];
         for (name, _) in std::env::vars() {
@@ -508,13 +513,21 @@ impl Hsm {
         Outcome::of(command)
     }
 
-    /// Runs a program of the project to its end.
-    pub(crate) fn built_program(&self, name: &str, arguments: &[&str]) -> Outcome {
-        let mut command = Command::new(built(name));
+    /// Runs `akv` to its end, outside the root file system if one is set.
+    pub(crate) fn akv(&self, arguments: &[&str]) -> Outcome {
+        Outcome::of(self.akv_command(arguments))
+    }
+
+    /// The same with the words of a line as its arguments, so none of them can hold a space.
+    pub(crate) fn akv_line(&self, line: &str) -> Outcome {
+        self.akv(&line.split_whitespace().collect::<Vec<_>>())
+    }
+
+    /// `akv` with the emulator's environment.
+    pub(crate) fn akv_command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.limited(&[built("akv").into()]);
+        command.args(arguments);
         command
-            .args(arguments)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)));
-        Outcome::of(command)
     }
 
     /// Runs a program that ends with status 77 where this OpenSSL has not what it tries.

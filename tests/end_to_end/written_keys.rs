@@ -29,7 +29,7 @@ fn a_written_key_file_serves_as_the_key() {
 #[test]
 fn akv_writes_key_files_too() {
     let hsm = Hsm::with_keys(&KEYS);
-    let akv = |arguments: &[&str]| hsm.built_program("akv", arguments);
+    let akv = |arguments: &[&str]| hsm.akv(arguments);
     let plain = akv(&["key", "pem", &uri("ec")]).succeeds();
     let (file, pinned) = (hsm.write("ec.pem", &plain), hsm.path("pinned.pem"));
     akv(&["key", "pem", &uri("ec"), "--pin", "--out", &pinned]).succeeds();

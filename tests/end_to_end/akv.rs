@@ -1,0 +1,589 @@
+//! The `akv` command: what it does in the HSM is looked at with `openssl`, and the other way round.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::Value;
+
+use crate::support::{EC_P256, Hsm, Loading, uri};
+
+const RSA_2048: &str = r#"{"kty":"RSA-HSM","key_size":2048}"#;
+const AES_256: &str = r#"{"kty":"oct-HSM","key_size":256}"#;
+
+/// What a command says as JSON.
+#[track_caller]
+fn json(hsm: &Hsm, line: &str) -> Value {
+    let text = hsm.akv_line(&format!("{line} --output json")).succeeds();
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{line}: {error}: {text}"))
+}
+
+fn names(list: &Value, field: &str) -> Vec<String> {
+    let rows = list.as_array().expect("a listing is an array");
+    let name = |row: &Value| row[field].as_str().expect("a name").to_owned();
+    rows.iter().map(name).collect()
+}
+
+#[test]
+fn a_key_is_created_listed_rotated_deleted_and_recovered() {
+    let hsm = Hsm::start();
+    for (name, options, kind, size) in [
+        ("r2", "--type rsa", "RSA", "2048 bits"),
+        ("r4", "--type rsa --size 4096", "RSA", "4096 bits"),
+        ("e2", "--type ec --curve P-256", "EC", "P-256"),
+        ("e5", "--type ec --curve P-521", "EC", "P-521"),
+        ("ek", "--type ec --curve P-256K", "EC", "P-256K"),
+        ("a1", "--type oct --size 128", "oct", "oct"),
+    ] {
+        let made = json(
+            &hsm,
+            &format!("keys create managedhsm:MyHSM:{name} {options}"),
+        );
+        assert_eq!(made["type"], kind);
+        let shown = hsm.akv(&["keys", "show", &uri(name)]).succeeds();
+        assert!(shown.contains(size), "{shown}");
+    }
+    assert_eq!(
+        names(&json(&hsm, "keys list managedhsm:MyHSM"), "name").len(),
+        6
+    );
+
+    let first = json(&hsm, "keys show managedhsm:MyHSM:e2");
+    let second = json(&hsm, "keys rotate managedhsm:MyHSM:e2");
+    assert_ne!(first["version"], second["version"]);
+    let versions = names(&json(&hsm, "keys list managedhsm:MyHSM:e2"), "version");
+    assert_eq!(versions.len(), 2);
+    let old = format!("keys show managedhsm:MyHSM:e2?version={}", versions[0]);
+    assert_eq!(json(&hsm, &old)["version"], versions[0].as_str());
+
+    // Nobody is at a terminal here who could be asked.
+    hsm.akv_line("keys delete managedhsm:MyHSM:e2")
+        .fails_with(&["e2 is not deleted", "--yes"]);
+    json(&hsm, "keys delete managedhsm:MyHSM:e2 --yes");
+    hsm.akv_line("keys show managedhsm:MyHSM:e2")
+        .fails_with(&["404", "KeyNotFound"]);
+    let deleted = json(&hsm, "keys list managedhsm:MyHSM --deleted");
+    assert_eq!(names(&deleted, "name"), ["e2"]);
+    hsm.akv_line("keys create managedhsm:MyHSM:e2 --type ec --curve P-256")
+        .fails_with(&["409", "e2"]);
+    json(&hsm, "keys recover managedhsm:MyHSM:e2");
+    assert_eq!(
+        json(&hsm, "keys show managedhsm:MyHSM:e2")["version"],
+        second["version"]
+    );
+}
+
+#[test]
+fn properties_of_a_new_key_reach_the_hsm() {
+    let hsm = Hsm::start();
+    let made = json(
+        &hsm,
+        "keys create managedhsm:MyHSM:k --type rsa --operations sign,verify --disabled --expires 2099-12-31 \
+         --not-before 2020-01-01T00:00:00Z --tag owner=me --tag use=tls",
+    );
+    assert_eq!(made["operations"], serde_json::json!(["sign", "verify"]));
+    assert_eq!(made["enabled"], false);
+    assert_eq!(made["expires"], "2099-12-31T00:00:00Z");
+    assert_eq!(made["not_before"], "2020-01-01T00:00:00Z");
+    assert_eq!(made["tags"]["use"], "tls");
+    let kept = hsm.key("k");
+    assert_eq!(kept["attributes"]["exp"], 4_102_358_400_u64);
+    assert_eq!(kept["tags"]["owner"], "me");
+}
+
+#[test]
+fn a_listing_of_many_pages_is_whole() {
+    let hsm = Hsm::start();
+    let body = EC_P256;
+    for number in 0..60 {
+        hsm.create(&format!("key-{number}"), body);
+    }
+    let mut listed = names(&json(&hsm, "keys list managedhsm:MyHSM"), "name");
+    listed.sort();
+    listed.dedup();
+    assert_eq!(listed.len(), 60);
+    let requests = hsm.requests();
+    let pages = requests
+        .iter()
+        .filter(|request| request.path == "/keys")
+        .count();
+    assert!(pages > 2, "{pages}");
+}
+
+#[test]
+fn private_keys_are_imported_from_every_kind_of_file() {
+    let hsm = Hsm::start();
+    let run = |line: &str| hsm.openssl_line(Loading::Plain, line).succeeds();
+    let file = |name: &str| hsm.path(name);
+    run(&format!("genrsa -out {} 2048", file("rsa8.pem")));
+    run(&format!(
+        "rsa -in {} -traditional -out {}",
+        file("rsa8.pem"),
+        file("rsa1.pem")
+    ));
+    run(&format!(
+        "pkey -in {} -outform DER -out {}",
+        file("rsa8.pem"),
+        file("rsa.der")
+    ));
+    run(&format!(
+        "ecparam -name secp384r1 -genkey -noout -out {}",
+        file("ec1.pem")
+    ));
+    run(&format!(
+        "pkcs8 -topk8 -nocrypt -in {} -out {}",
+        file("ec1.pem"),
+        file("ec8.pem")
+    ));
+    run(&format!(
+        "pkcs8 -topk8 -in {} -out {} -passout pass:secret",
+        file("ec1.pem"),
+        file("locked.pem")
+    ));
+    let message = hsm.write("message", "hello");
+    for (name, origin) in [
+        ("rsa8.pem", "rsa8.pem"),
+        ("rsa1.pem", "rsa8.pem"),
+        ("rsa.der", "rsa8.pem"),
+        ("ec1.pem", "ec1.pem"),
+        ("ec8.pem", "ec1.pem"),
+    ] {
+        let key = uri(&name.replace('.', "-"));
+        hsm.akv(&["keys", "import", &key, &file(name)]).succeeds();
+        let signature = file(&format!("{name}.sig"));
+        hsm.akv(&["sign", &key, &message, "--out", &signature])
+            .succeeds();
+        let hash = if name.starts_with("ec") {
+            "-sha384"
+        } else {
+            "-sha256"
+        };
+        let verified = hsm.openssl(
+            Loading::Plain,
+            &[
+                "dgst",
+                hash,
+                "-prverify",
+                &file(origin),
+                "-signature",
+                &signature,
+                &message,
+            ],
+        );
+        assert!(verified.succeeds().contains("Verified OK"));
+    }
+    hsm.akv(&["keys", "import", &uri("x"), &file("locked.pem")])
+        .fails_with(&["locked.pem", "encrypted", "openssl pkey"]);
+    hsm.akv(&["keys", "import", &uri("x"), &message])
+        .fails_with(&["message", "no private key"]);
+    hsm.akv(&["keys", "import", &uri("x"), &message, "--aes"])
+        .fails_with(&["message", "16, 24 or 32"]);
+
+    let aes = hsm.write("aes", "0123456789abcdef0123456789abcdef");
+    hsm.akv(&["keys", "import", &uri("aes"), &aes, "--aes"])
+        .succeeds();
+    let (wrapped, plain) = (
+        file("wrapped"),
+        hsm.write("plain", "a key of twenty-four b.."),
+    );
+    hsm.akv(&[
+        "wrap",
+        &uri("aes"),
+        &plain,
+        "--algorithm",
+        "A256KW",
+        "--out",
+        &wrapped,
+    ])
+    .succeeds();
+    let hex: String = "0123456789abcdef0123456789abcdef"
+        .bytes()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let unwrapped = hsm.openssl(
+        Loading::Plain,
+        &[
+            "enc",
+            "-d",
+            "-id-aes256-wrap",
+            "-K",
+            &hex,
+            "-iv",
+            "A6A6A6A6A6A6A6A6",
+            "-in",
+            &wrapped,
+        ],
+    );
+    // `openssl enc` does key wrap since 3.4 only; what was wrapped can be unwrapped in any case.
+    if unwrapped.is_success() {
+        assert_eq!(unwrapped.bytes(), b"a key of twenty-four b..");
+    }
+    let back = file("back");
+    hsm.akv(&[
+        "unwrap",
+        &uri("aes"),
+        &wrapped,
+        "--algorithm",
+        "A256KW",
+        "--out",
+        &back,
+    ])
+    .succeeds();
+    assert_eq!(
+        fs::read(back).expect("it was written"),
+        b"a key of twenty-four b.."
+    );
+}
+
+#[test]
+fn signatures_are_those_that_openssl_makes_and_checks() {
+    let hsm = Hsm::with_keys(&[("rsa", RSA_2048), ("ec", EC_P256)]);
+    let message = hsm.write("message", vec![7; 100_000]);
+    let pss = [
+        "-sigopt",
+        "rsa_padding_mode:pss",
+        "-sigopt",
+        "rsa_pss_saltlen:digest",
+    ];
+    for (key, algorithm, hash, options) in [
+        ("rsa", "RS256", "-sha256", &[][..]),
+        ("rsa", "RS512", "-sha512", &[]),
+        ("rsa", "PS256", "-sha256", &pss),
+        ("rsa", "ps384", "-sha384", &pss),
+        ("ec", "ES256", "-sha256", &[]),
+    ] {
+        let public = hsm.public_key(Loading::AkvFirst, &uri(key));
+        let signature = hsm.path(&format!("{algorithm}.sig"));
+        let (ours, theirs) = (hsm.path("ours"), hsm.path("theirs"));
+        let sign = [
+            "sign",
+            &uri(key),
+            &message,
+            "--algorithm",
+            algorithm,
+            "--out",
+        ];
+        hsm.akv(&[&sign[..], &[&signature]].concat()).succeeds();
+        let check = ["dgst", hash, "-verify", &public, "-signature", &signature];
+        hsm.openssl(Loading::Plain, &[&check[..], options, &[&message]].concat())
+            .succeeds();
+
+        // A signature by the provider, checked by akv.
+        let make = ["dgst", hash, "-sign", &uri(key), "-out", &theirs];
+        hsm.openssl(
+            Loading::AkvFirst,
+            &[&make[..], options, &[&message]].concat(),
+        )
+        .succeeds();
+        let verify = |file: &str, signature: &str| {
+            hsm.akv(&[
+                "verify",
+                &uri(key),
+                file,
+                "--algorithm",
+                algorithm,
+                "--signature",
+                signature,
+            ])
+        };
+        verify(&message, &theirs).succeeds();
+        let mut damaged = fs::read(&signature).expect("a signature");
+        *damaged.last_mut().expect("it is not empty") ^= 1;
+        fs::write(&ours, damaged).expect("it can be written");
+        verify(&message, &ours).fails_with(&["NOT valid"]);
+        verify(&theirs, &signature).fails_with(&["NOT valid"]);
+        fs::remove_file(theirs).expect("it was there");
+    }
+
+    let raw = hsm.path("raw.sig");
+    hsm.akv(&["sign", &uri("ec"), &message, "--raw", "--out", &raw])
+        .succeeds();
+    assert_eq!(fs::read(&raw).expect("a signature").len(), 64);
+    hsm.akv(&["verify", &uri("ec"), &message, "--raw", "--signature", &raw])
+        .succeeds();
+    hsm.akv(&["verify", &uri("ec"), &message, "--signature", &raw])
+        .fails_with(&["--raw"]);
+    hsm.akv(&["sign", &uri("ec"), &message, "--algorithm", "RS256"])
+        .fails_with(&["ec"]);
+    hsm.akv(&["sign", &uri("rsa"), &message, "--algorithm", "HS256"])
+        .fails_with(&["there are RS256"]);
+}
+
+#[test]
+fn a_signature_that_does_not_verify_is_not_handed_out() {
+    let hsm = Hsm::start_with(&["--fault", "wrong-value,operation=sign"]);
+    hsm.create("ec", EC_P256);
+    let message = hsm.write("message", "hello");
+    let out = hsm.path("signature");
+    hsm.akv(&["sign", &uri("ec"), &message, "--out", &out])
+        .fails_with(&["signature"]);
+    assert!(!std::path::Path::new(&out).exists());
+}
+
+#[test]
+fn secrets_are_written_for_their_owner_only_and_over_nothing() {
+    let hsm = Hsm::with_keys(&[("rsa", RSA_2048), ("aes", AES_256)]);
+    let public = hsm.public_key(Loading::AkvFirst, &uri("rsa"));
+    let (plain, encrypted, out) = (
+        hsm.write("plain", "attack at dawn"),
+        hsm.path("encrypted"),
+        hsm.path("decrypted"),
+    );
+    hsm.openssl_line(
+        Loading::Plain,
+        &format!(
+            "pkeyutl -encrypt -pubin -inkey {public} -in {plain} -out {encrypted} -pkeyopt rsa_padding_mode:oaep \
+             -pkeyopt rsa_oaep_md:sha256"
+        ),
+    )
+    .succeeds();
+    let decrypted = hsm.akv(&["decrypt", &uri("rsa"), &encrypted, "--out", &out]);
+    decrypted.succeeds();
+    assert!(!decrypted.text().contains("attack"), "{}", decrypted.text());
+    assert_eq!(fs::read(&out).expect("it was written"), b"attack at dawn");
+    let mode = fs::metadata(&out)
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    hsm.akv(&["decrypt", &uri("rsa"), &encrypted, "--out", &out])
+        .fails_with(&["decrypted", "exists"]);
+
+    let wrapped = hsm.path("wrapped");
+    hsm.akv(&["wrap", &uri("aes"), &plain, "--out", &wrapped])
+        .succeeds();
+    let unwrapped = hsm.path("unwrapped");
+    hsm.akv(&["unwrap", &uri("aes"), &wrapped, "--out", &unwrapped])
+        .succeeds();
+    assert_eq!(
+        fs::read(&unwrapped).expect("it was written"),
+        b"attack at dawn"
+    );
+    let mut damaged = fs::read(&wrapped).expect("a wrapped key");
+    damaged[3] ^= 1;
+    let damaged = hsm.write("damaged", damaged);
+    hsm.akv(&["unwrap", &uri("aes"), &damaged, "--out", &hsm.path("x")])
+        .fails_with(&["400"]);
+    hsm.akv(&["decrypt", &uri("aes"), &wrapped, "--out", &hsm.path("x")])
+        .fails_with(&["--algorithm"]);
+}
+
+#[test]
+fn certificates_and_requests_are_what_openssl_takes_for_valid() {
+    let hsm = Hsm::with_keys(&[("rsa", RSA_2048), ("ec", EC_P256), ("aes", AES_256)]);
+    for key in ["rsa", "ec"] {
+        let (certificate, request) = (
+            hsm.path(&format!("{key}.pem")),
+            hsm.path(&format!("{key}.csr")),
+        );
+        let line = "--subject CN=localhost,O=Example --san DNS:localhost --san IP:127.0.0.1 --out";
+        hsm.akv_line(&format!(
+            "cert self-signed {} {line} {certificate} --days 3",
+            uri(key)
+        ))
+        .succeeds();
+        hsm.akv_line(&format!("cert csr {} {line} {request}", uri(key)))
+            .succeeds();
+        let run = |line: String| hsm.openssl_line(Loading::Plain, &line).succeeds();
+        run(format!(
+            "verify -x509_strict -verify_hostname localhost -CAfile {certificate} {certificate}"
+        ));
+        let text = run(format!("req -in {request} -noout -verify -text"));
+        assert!(
+            text.contains("DNS:localhost, IP Address:127.0.0.1"),
+            "{text}"
+        );
+
+        // With its key it serves TLS.
+        let server = hsm.serve_tls(
+            Loading::AkvFirst,
+            &["-cert", &certificate, "-key", &uri(key)],
+        );
+        hsm.connect_tls(
+            Loading::Plain,
+            &server,
+            &["-CAfile", &certificate, "-verify_hostname", "localhost"],
+        )
+        .succeeds();
+    }
+    hsm.akv_line("cert csr managedhsm:MyHSM:aes --subject CN=x")
+        .fails_with(&["aes", "symmetric"]);
+    hsm.akv_line("cert csr managedhsm:MyHSM:ec --subject x")
+        .fails_with(&["CN=www.example.com"]);
+    hsm.akv_line("cert csr managedhsm:MyHSM:ec --subject CN=x --san y")
+        .fails_with(&["DNS:"]);
+    hsm.akv_line("cert csr managedhsm:MyHSM:ec --subject CN=x --algorithm RS256")
+        .fails_with(&["does not sign with RS256"]);
+}
+
+#[test]
+fn the_configuration_that_is_printed_serves_openssl() {
+    let hsm = Hsm::with_keys(&[("ec", EC_P256)]);
+    let text = hsm.akv(&["env"]).succeeds();
+    assert!(
+        !text.contains(hsm.variable("AZURE_CLI_ACCESS_TOKEN")),
+        "{text}"
+    );
+    let configuration = hsm.write("printed.cnf", text);
+    let mut command = hsm.command("openssl");
+    command
+        .args(["pkey", "-in", &uri("ec"), "-noout", "-text_pub"])
+        .env("OPENSSL_CONF", &configuration)
+        .env_remove("AZURE_MANAGEDHSM_URL")
+        .env_remove("AKV_CA_FILE");
+    assert!(command.output().expect("openssl runs").status.success());
+
+    // The same file serves akv.
+    let mut command = hsm.akv_command(&["keys", "show", &uri("ec")]);
+    command
+        .env("OPENSSL_CONF", &configuration)
+        .env_remove("AZURE_MANAGEDHSM_URL")
+        .env_remove("AKV_CA_FILE");
+    let output = command.output().expect("akv runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn the_token_is_shown_only_when_asked_for() {
+    let hsm = Hsm::with_keys(&[("ec", EC_P256)]);
+    let token = hsm.variable("AZURE_CLI_ACCESS_TOKEN");
+    let shown = hsm.akv(&["token", "--show"]).succeeds();
+    assert_eq!(shown.trim(), token);
+    let about = json(&hsm, "token");
+    assert_eq!(about["credential"], "AccessToken");
+    assert_eq!(about["audience"], "https://managedhsm.azure.net");
+    let message = hsm.write("message", "hello");
+    let signature = token.rsplit('.').next().expect("a token has parts");
+    for line in [
+        "token".to_owned(),
+        "env".to_owned(),
+        "keys list managedhsm:MyHSM".to_owned(),
+        "keys show managedhsm:MyHSM:ec --json".to_owned(),
+        "keys show managedhsm:MyHSM:none".to_owned(),
+        "doctor managedhsm:MyHSM:ec --json".to_owned(),
+        "bench managedhsm:MyHSM:ec --seconds 0.1 --concurrency 2".to_owned(),
+        format!("sign managedhsm:MyHSM:ec {message}"),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let mut command = hsm.akv_command(&words);
+        let output = command.env("RUST_LOG", "trace").output().expect("akv runs");
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        assert!(!text.contains(signature), "{line}: {text}");
+    }
+}
+
+#[test]
+fn throughput_is_told_by_concurrency() {
+    let hsm = Hsm::with_keys(&[("ec", EC_P256), ("aes", AES_256)]);
+    let measured = json(
+        &hsm,
+        "bench managedhsm:MyHSM:ec --concurrency 1,3 --seconds 0.3",
+    );
+    let rows = measured["measurements"].as_array().expect("measurements");
+    assert_eq!(rows.len(), 2);
+    let counted: u64 = rows
+        .iter()
+        .map(|row| row["operations"].as_u64().expect("a number"))
+        .sum();
+    assert!(
+        rows.iter()
+            .all(|row| row["errors"] == 0 && row["p99_ms"].is_number())
+    );
+    let signed = hsm
+        .requests()
+        .iter()
+        .filter(|request| request.is_sign())
+        .count() as u64;
+    assert_eq!(signed, counted);
+    for operation in ["get", "wrap", "unwrap"] {
+        let line = format!(
+            "bench managedhsm:MyHSM:aes --operation {operation} --concurrency 2 --seconds 0.1"
+        );
+        let text = hsm.akv_line(&line).succeeds();
+        assert!(text.contains("Throughput by concurrency"), "{text}");
+    }
+}
+
+#[test]
+fn shells_and_man_have_what_they_need() {
+    let hsm = Hsm::start();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = hsm.akv(&["completions", shell]).succeeds();
+        assert!(
+            script.contains("doctor") && script.contains("self-signed"),
+            "{shell}"
+        );
+        if shell == "bash" {
+            let file = hsm.write("completions", script);
+            let check = std::process::Command::new("bash")
+                .args(["-n", &file])
+                .status();
+            assert!(check.expect("bash runs").success());
+        }
+    }
+    let folder = hsm.path("man");
+    hsm.akv(&["man", &folder]).succeeds();
+    for page in ["akv.1", "akv-doctor.1", "akv-keys-create.1"] {
+        let text = fs::read_to_string(format!("{folder}/{page}")).expect("a page");
+        assert!(
+            text.contains(".TH") && text.contains(".SH DESCRIPTION"),
+            "{page}: {text}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_told_with_its_reason() {
+    let hsm = Hsm::with_keys(&[("ec", EC_P256)]);
+    for (line, words) in [
+        ("", &["Usage"][..]),
+        ("frobnicate", &["frobnicate", "--help"]),
+        ("keys show", &["<URI>"]),
+        (
+            "keys show file:/etc/passwd",
+            &["file", "managedhsm:<vault>:<key>"],
+        ),
+        (
+            "keys show managedhsm:MyHSM:no-such-key",
+            &["404", "KeyNotFound", "no-such-key"],
+        ),
+        ("keys create managedhsm:MyHSM:x", &["--type"]),
+        (
+            "keys create managedhsm:MyHSM:x --type rsa --curve P-256",
+            &["curve"],
+        ),
+        (
+            "keys create managedhsm:MyHSM:x --type ec --size 2048",
+            &["size"],
+        ),
+        (
+            "keys create managedhsm:MyHSM:x --type rsa --size 1000",
+            &["400"],
+        ),
+        (
+            "keys create managedhsm:MyHSM:x --type rsa --expires soon",
+            &["2026-12-31"],
+        ),
+        (
+            "keys rotate managedhsm:MyHSM:ec?version=0123456789abcdef0123456789abcdef",
+            &["names a version"],
+        ),
+        (
+            "keys import managedhsm:MyHSM:x /no/such/file",
+            &["/no/such/file", "No such file"],
+        ),
+        (
+            "keys list managedhsm:MyHSM:ec --deleted",
+            &["name the vault alone"],
+        ),
+        ("keys list managedhsm:a/../b", &["a/../b"]),
+        ("sign managedhsm:MyHSM:ec /no/such/file", &["/no/such/file"]),
+        ("bench managedhsm:MyHSM:ec --seconds 0", &["0.1 to 3600"]),
+    ] {
+        hsm.akv_line(line).fails_with(words);
+    }
+}
