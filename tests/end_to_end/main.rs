@@ -14,6 +14,7 @@ mod ecdsa;
 mod encodings;
 mod errors;
 mod generation;
+mod hostile;
 mod isolation;
 mod key_files;
 mod key_wrap;

@@ -58,7 +58,7 @@ impl Management {
             client_options: ClientOptions {
                 // A second request to create or rotate makes a second version.
                 retry: RetryOptions::none(),
-                transport: Some(Transport::new(settings.azure_http()?)),
+                transport: Some(Transport::new(settings.azure_http(&endpoint)?)),
                 ..ClientOptions::default()
             },
             // An endpoint of the user's own has a name of its own. Which token goes there is not for the challenge to say: see

@@ -279,13 +279,16 @@ impl Settings {
         crate::tls::client_config(self)
     }
 
-    /// HTTP for Microsoft's libraries: HTTPS only, with [`Settings::tls`], the proxy and the time limit for connections, without
-    /// redirects and repetitions.
+    /// HTTP for Microsoft's libraries: HTTPS to one host only, with [`Settings::tls`], the proxy and the time limit for
+    /// connections, without redirects and repetitions.
     ///
     /// # Errors
     /// As [`Settings::tls`].
-    pub fn azure_http(&self) -> Result<Arc<dyn azure_core::http::HttpClient>, Error> {
-        crate::credential::azure_http(self)
+    pub fn azure_http(
+        &self,
+        endpoint: &Url,
+    ) -> Result<Arc<dyn azure_core::http::HttpClient>, Error> {
+        crate::credential::azure_http(self, endpoint)
     }
 
     /// The proxy, for hosts that are to be reached through it.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
 use azure_core::credentials::TokenCredential;
-use azure_core::http::{ClientMethodOptions, ClientOptions, Transport};
+use azure_core::http::{
+    ClientMethodOptions, ClientOptions, ExponentialRetryOptions, RetryOptions, Transport,
+};
 use azure_identity::{
     ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions,
     ClientSecretCredential, ClientSecretCredentialOptions,
@@ -15,6 +17,9 @@ use url::Url;
 use super::http::{AzureTransport, IdentityHttp};
 use super::{CredentialSettings, Failure, TokenRequest, certificate};
 use crate::token::AccessToken;
+
+/// How often a request for a token is sent again, within a second or so if nobody listens.
+const MAX_RETRIES: u32 = 2;
 
 pub(super) async fn by_secret(
     settings: &CredentialSettings,
@@ -101,8 +106,14 @@ impl Application {
         ClientOptions {
             transport: Some(Transport::new(AzureTransport::shared(
                 &http.entra,
+                &self.authority,
                 request.claims,
             ))),
+            // Somebody may be waiting, and is to hear of it.
+            retry: RetryOptions::exponential(ExponentialRetryOptions {
+                max_retries: MAX_RETRIES,
+                ..ExponentialRetryOptions::default()
+            }),
             cloud: Some(Arc::new(CloudConfiguration::from(cloud))),
             ..ClientOptions::default()
         }

@@ -6,7 +6,7 @@ use azure_core::error::ErrorKind;
 use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
 use azure_core::http::{AsyncRawResponse, Body, HttpClient, Method, Request};
 use rustls::ClientConfig;
-use url::Url;
+use url::{Origin, Url};
 
 use crate::error::Error;
 use crate::settings::Settings;
@@ -49,12 +49,15 @@ impl IdentityHttp {
     }
 }
 
-/// HTTPS for Microsoft's libraries.
-pub(crate) fn azure_http(settings: &Settings) -> Result<Arc<dyn HttpClient>, Error> {
+/// HTTPS for Microsoft's libraries, to one host only.
+pub(crate) fn azure_http(
+    settings: &Settings,
+    endpoint: &Url,
+) -> Result<Arc<dyn HttpClient>, Error> {
     let tls = tls::client_config(settings)?;
     let http = IdentityHttp::new(settings, &tls)
         .map_err(|error| Error::Io(format!("no HTTP client can be made: {error}")))?;
-    Ok(AzureTransport::shared(&http.entra, None))
+    Ok(AzureTransport::shared(&http.entra, endpoint, None))
 }
 
 /// Reads an answer's body, up to a limit. The error is for a person.
@@ -75,18 +78,25 @@ pub(super) async fn read(
     }
 }
 
-/// What Microsoft's libraries send their requests with. Claims are added here, since azure_identity's requests have no place
-/// for them.
+/// What Microsoft's libraries send their requests with: to one host and to no other, wherever its answers lead (a listing's
+/// `nextLink`, say), since tokens and secrets are in them. Claims are added here, since azure_identity's requests have no place for
+/// them.
 #[derive(Debug)]
 pub(super) struct AzureTransport {
-    pub(super) http: reqwest::Client,
-    pub(super) claims: Option<String>,
+    http: reqwest::Client,
+    origin: Origin,
+    claims: Option<String>,
 }
 
 impl AzureTransport {
-    pub(super) fn shared(http: &reqwest::Client, claims: Option<&str>) -> Arc<dyn HttpClient> {
+    pub(super) fn shared(
+        http: &reqwest::Client,
+        endpoint: &Url,
+        claims: Option<&str>,
+    ) -> Arc<dyn HttpClient> {
         Arc::new(Self {
             http: http.clone(),
+            origin: endpoint.origin(),
             claims: claims.map(str::to_owned),
         })
     }
@@ -96,6 +106,13 @@ impl AzureTransport {
 impl HttpClient for AzureTransport {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let other = |text: String| azure_core::Error::with_message(ErrorKind::Other, text);
+        if request.url().origin() != self.origin {
+            return Err(other(format!(
+                "an answer of {} leads to another host, {}, which is not asked",
+                self.origin.ascii_serialization(),
+                host(request.url())
+            )));
+        }
         let method = match request.method() {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,

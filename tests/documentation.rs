@@ -1,0 +1,82 @@
+//! What the documents promise to list.
+
+use std::fs;
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The messages that a file of source code gives its errors: of each, the fixed parts that are long enough to be looked for.
+fn messages(source: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for block in source.split("#[error(").skip(1) {
+        let string = block.split_once('"');
+        let Some((_, text)) = string.filter(|(before, _)| before.trim().is_empty()) else {
+            continue;
+        };
+        // A line that ends in a backslash goes on with the next one's first word.
+        let text = text.split('"').next().unwrap_or_default();
+        let lines = text
+            .lines()
+            .map(|line| line.trim_start().trim_end_matches('\\'));
+        let joined: String = lines.collect();
+        let parts = joined.split(['{', '}']).step_by(2);
+        let parts = parts.map(|part| {
+            part.trim_matches([' ', ':', '(', ')', ';', '\''])
+                .to_owned()
+        });
+        let parts: Vec<String> = parts.filter(|part| part.len() > 8).collect();
+        if !parts.is_empty() {
+            found.push(parts);
+        }
+    }
+    found
+}
+
+/// The first words of a text.
+fn beginning(text: &str) -> String {
+    let words: Vec<&str> = text.split(' ').take(5).collect();
+    words.join(" ")
+}
+
+#[test]
+fn the_troubleshooting_guide_has_every_error() {
+    let guide = read("docs/troubleshooting.md");
+    let mut count = 0;
+    for source in [
+        "src/error.rs",
+        "crates/managed-hsm/src/error.rs",
+        "crates/managed-hsm/src/uri.rs",
+    ] {
+        let messages = messages(&read(source));
+        assert!(!messages.is_empty(), "{source} has no messages");
+        for parts in messages {
+            assert!(
+                parts.iter().any(|part| guide.contains(&beginning(part))),
+                "docs/troubleshooting.md lacks {parts:?} of {source}"
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count}");
+}
+
+#[test]
+fn the_names_of_all_settings_are_documented() {
+    let document = read("docs/configuration.md");
+    for source in [
+        "crates/managed-hsm/src/settings.rs",
+        "crates/managed-hsm/src/credential/settings.rs",
+    ] {
+        let source = read(source);
+        let names = source.split("variable: \"").skip(1);
+        let names: Vec<&str> = names.filter_map(|rest| rest.split('"').next()).collect();
+        assert!(names.len() > 5);
+        for name in names {
+            assert!(
+                document.contains(&format!("`{name}`")),
+                "docs/configuration.md lacks {name}"
+            );
+        }
+    }
+}
