@@ -1,4 +1,4 @@
-//! The control port: faults and the lifetime of tokens to set, and counters to read. Plain HTTP on the loopback, without tokens.
+//! The control port: faults, the server certificate and the lifetime of tokens to set, and counters to read. Plain HTTP on the loopback, without tokens.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::faults::{Fault, Faults};
 use crate::identity::Identity;
 use crate::metrics::Metrics;
+use crate::tls::{ServerTls, Shown};
 
 /// What the port controls.
 #[derive(Clone)]
@@ -21,6 +22,7 @@ pub(crate) struct Controlled {
     pub(crate) faults: Arc<Faults>,
     pub(crate) identity: Arc<Identity>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tls: Arc<ServerTls>,
 }
 
 /// Serves the control port until the process ends. Returns its URL.
@@ -32,6 +34,7 @@ pub(crate) async fn serve(port: u16, controlled: Controlled) -> Result<String, E
     let url = format!("http://{}", listener.local_addr()?);
     let router = Router::new()
         .route("/faults", get(list).post(add).delete(clear))
+        .route("/certificate", get(certificate).put(set_certificate))
         .route("/token-lifetime", get(lifetime).put(set_lifetime))
         .route("/metrics", get(metrics_text))
         .with_state(controlled);
@@ -58,10 +61,7 @@ async fn add(State(controlled): State<Controlled>, body: String) -> Response {
             controlled.faults.add(fault);
             json(StatusCode::CREATED, &controlled.faults.list())
         }
-        Err(problem) => json(
-            StatusCode::BAD_REQUEST,
-            &serde_json::json!({"error": problem}),
-        ),
+        Err(problem) => refused(&problem),
     }
 }
 
@@ -81,16 +81,34 @@ async fn set_lifetime(State(controlled): State<Controlled>, body: String) -> Res
             controlled.identity.set_lifetime(seconds);
             lifetime(State(controlled)).await
         }
-        Err(_) => json(
-            StatusCode::BAD_REQUEST,
-            &serde_json::json!({"error": "the body is a whole number of seconds"}),
-        ),
+        Err(_) => refused("the body is a whole number of seconds"),
+    }
+}
+
+async fn certificate(State(controlled): State<Controlled>) -> Response {
+    let shown = controlled.tls.shown();
+    json(StatusCode::OK, &serde_json::json!({"shown": shown}))
+}
+
+async fn set_certificate(State(controlled): State<Controlled>, body: String) -> Response {
+    let shown = serde_json::from_value::<Shown>(body.trim().into());
+    let Ok(shown) = shown else {
+        return refused("the body is renewed, expired, other-host or other-authority");
+    };
+    match controlled.tls.show(shown) {
+        Ok(()) => certificate(State(controlled)).await,
+        Err(error) => refused(&error.to_string()),
     }
 }
 
 async fn metrics_text(State(controlled): State<Controlled>) -> Response {
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     (kind, controlled.metrics.text()).into_response()
+}
+
+fn refused(problem: &str) -> Response {
+    let body = serde_json::json!({ "error": problem });
+    json(StatusCode::BAD_REQUEST, &body)
 }
 
 fn json(status: StatusCode, body: &impl serde::Serialize) -> Response {

@@ -72,7 +72,7 @@ struct Serve {
     /// slow-first-byte, slow-body, close
     #[arg(long, value_name = "FAULT")]
     fault: Vec<Fault>,
-    /// Port on the loopback for faults (/faults), the lifetime of tokens (/token-lifetime) and counters (/metrics); 0 takes any
+    /// Port on the loopback for faults (/faults), the server certificate (/certificate), the lifetime of tokens (/token-lifetime) and counters (/metrics); 0 takes any
     /// free port
     #[arg(long, value_name = "PORT")]
     control_port: Option<u16>,

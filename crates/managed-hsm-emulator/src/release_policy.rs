@@ -14,6 +14,11 @@ pub(crate) fn is_met(policy: &Value, issuer: &str, claims: &Value) -> bool {
     })
 }
 
+/// The version of the grammar that a policy says it follows.
+pub(crate) fn version(policy: &Value) -> Option<&str> {
+    member(policy, "version").and_then(Value::as_str)
+}
+
 /// A condition, or an authority's: `allOf`, `anyOf`, or one about a claim.
 fn holds(rule: &Value, claims: &Value) -> bool {
     let listed = |name| member(rule, name).and_then(Value::as_array);

@@ -18,7 +18,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
 
 use crate::api::{self, Connection, Hsm, Shared};
 use crate::capacity::Latency;
@@ -33,6 +32,7 @@ use crate::log::LogFormat;
 use crate::metrics::Metrics;
 use crate::service::Service;
 use crate::store::Store;
+use crate::tls::ServerTls;
 use crate::token::TokenKey;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -104,7 +104,7 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
     }
     let served = options.hsms.iter().chain(&options.vaults);
     names.extend(served.map(|served| format!("{}.localhost", served.name)));
-    let acceptor = TlsAcceptor::from(crate::tls::server_config(data, &names)?);
+    let tls = Arc::new(ServerTls::open(data, names)?);
     let metrics: Arc<Metrics> = Arc::default();
     let identity = Identity::open(
         data,
@@ -131,6 +131,7 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
                 faults: Arc::clone(&shared.faults),
                 identity: Arc::clone(&shared.identity),
                 metrics: Arc::clone(&shared.metrics),
+                tls: Arc::clone(&tls),
             };
             Some(crate::control::serve(port, controlled).await?)
         }
@@ -172,7 +173,7 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
         .map(|(listener, behind)| {
             let server = Server {
                 behind,
-                acceptor: acceptor.clone(),
+                tls: Arc::clone(&tls),
                 metrics: Arc::clone(&shared.metrics),
                 number: Arc::clone(&number),
                 places: options
@@ -266,7 +267,7 @@ async fn listen(ip: IpAddr, port: u16) -> Result<TcpListener, Error> {
 #[derive(Clone)]
 struct Server {
     behind: Behind,
-    acceptor: TlsAcceptor,
+    tls: Arc<ServerTls>,
     metrics: Arc<Metrics>,
     /// Of connections, counted over all ports.
     number: Arc<AtomicU64>,
@@ -318,22 +319,23 @@ async fn serve_connection(
     if let Behind::ManagedIdentities(_) = &server.behind {
         return serve_http(stream, connection, server.behind, watcher).await;
     }
-    let tls = match tokio::time::timeout(HANDSHAKE_TIMEOUT, server.acceptor.accept(stream)).await {
-        Ok(Ok(tls)) => {
-            metrics.handshake(true);
-            tls
-        }
-        Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => return,
-        Ok(Err(error)) => {
-            metrics.handshake(false);
-            crate::log::event(format_args!(
-                "connection {}: TLS handshake failed: {error}",
-                connection.number
-            ));
-            return;
-        }
-        Err(_) => return,
-    };
+    let tls =
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, server.tls.acceptor().accept(stream)).await {
+            Ok(Ok(tls)) => {
+                metrics.handshake(true);
+                tls
+            }
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => return,
+            Ok(Err(error)) => {
+                metrics.handshake(false);
+                crate::log::event(format_args!(
+                    "connection {}: TLS handshake failed: {error}",
+                    connection.number
+                ));
+                return;
+            }
+            Err(_) => return,
+        };
     serve_http(tls, connection, server.behind, watcher).await;
 }
 

@@ -164,6 +164,8 @@ pub(crate) enum StoreError {
     TooManyVersions,
     #[error("another version came first")]
     Superseded,
+    #[error("the release policy is immutable")]
+    ImmutablePolicy,
     #[error("{0}")]
     Database(#[from] rusqlite::Error),
     #[error("{0}")]
@@ -334,12 +336,12 @@ impl Store {
         &self,
         name: &str,
         id: Option<&str>,
-        change: impl FnOnce(&mut Metadata),
+        change: impl FnOnce(&mut Metadata) -> Result<(), StoreError>,
     ) -> Result<(Arc<Key>, Arc<KeyVersion>), StoreError> {
         let database = self.writer();
         let mut key = Key::clone(&*self.active(name).ok_or(StoreError::NotFound)?);
         let mut version = KeyVersion::clone(key.version(id).ok_or(StoreError::NotFound)?);
-        change(&mut version.metadata);
+        change(&mut version.metadata)?;
         version.metadata.updated = unix_seconds();
         database.execute(
             "UPDATE versions SET metadata = ?1 WHERE id = ?2",
@@ -715,7 +717,10 @@ mod tests {
         let second = add(&store, "kEY").unwrap();
         add(&store, "gone").unwrap();
         store
-            .update_version("key", Some(&first), |metadata| metadata.enabled = false)
+            .update_version("key", Some(&first), |metadata| {
+                metadata.enabled = false;
+                Ok(())
+            })
             .unwrap();
         store.delete("gone").unwrap();
         drop(store);

@@ -3,7 +3,7 @@
 //! Clients trust the CA file, so the server certificate may change with the names it has to carry.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use openssl::asn1::Asn1Time;
 use openssl::bn::{BigNum, MsbOption};
@@ -18,6 +18,8 @@ use openssl::x509::extension::{
 };
 use openssl::x509::{X509, X509Builder, X509Name};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde::{Deserialize, Serialize};
+use tokio_rustls::TlsAcceptor;
 
 use crate::attestation::Chain;
 use crate::data_dir::DataDir;
@@ -38,25 +40,57 @@ struct Authority {
     key: PKey<Private>,
 }
 
-/// A TLS 1.2 and 1.3 server for the loopback, the services' hosts (for clients with a hosts entry) and `extra_names`, which offers HTTP/2 and HTTP/1.1.
-pub(crate) fn server_config(
-    data: &DataDir,
-    extra_names: &[String],
-) -> Result<Arc<rustls::ServerConfig>, Error> {
-    let authority = Authority::open(data)?;
-    let (certificate, key) = authority.issue(extra_names)?;
-    let chain = vec![
-        CertificateDer::from(certificate.to_der()?),
-        CertificateDer::from(authority.certificate.to_der()?),
-    ];
-    let key = PrivateKeyDer::Pkcs8(key.private_key_to_pkcs8()?.into());
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+/// Which certificate the server shows, so that clients can be tried with others than a good one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Shown {
+    /// A good one, made anew whenever it is asked for.
+    Renewed,
+    /// One that was good until a minute ago.
+    Expired,
+    /// One for another host.
+    OtherHost,
+    /// One by another CA.
+    OtherAuthority,
+}
+
+/// A TLS 1.2 and 1.3 server for the loopback, the services' hosts (for clients with a hosts entry) and further names, which offers
+/// HTTP/2 and HTTP/1.1.
+pub(crate) struct ServerTls {
+    authority: Authority,
+    names: Vec<String>,
+    current: RwLock<(Shown, Arc<rustls::ServerConfig>)>,
+}
+
+impl ServerTls {
+    pub(crate) fn open(data: &DataDir, names: Vec<String>) -> Result<Self, Error> {
+        let authority = Authority::open(data)?;
+        let config = authority.server_config(&names, Shown::Renewed)?;
+        Ok(Self {
+            authority,
+            names,
+            current: RwLock::new((Shown::Renewed, config)),
+        })
+    }
+
+    /// For the next connection.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        TlsAcceptor::from(Arc::clone(&current.1))
+    }
+
+    pub(crate) fn shown(&self) -> Shown {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.0
+    }
+
+    /// Changes the certificate for connections from now on. Sessions of earlier ones are not resumed.
+    pub(crate) fn show(&self, shown: Shown) -> Result<(), Error> {
+        let config = self.authority.server_config(&self.names, shown)?;
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        *current = (shown, config);
+        Ok(())
+    }
 }
 
 /// The certificates of a key that signs attestations.
@@ -112,18 +146,52 @@ impl Authority {
         Ok(builder.build())
     }
 
-    fn issue(&self, extra_names: &[String]) -> Result<(X509, PKey<Private>), Error> {
+    fn server_config(
+        &self,
+        names: &[String],
+        shown: Shown,
+    ) -> Result<Arc<rustls::ServerConfig>, Error> {
+        let other = match shown {
+            Shown::OtherAuthority => Some(Self::generate()?),
+            Shown::Renewed | Shown::Expired | Shown::OtherHost => None,
+        };
+        let issuer = other.as_ref().unwrap_or(self);
+        let (certificate, key) = issuer.issue(names, shown)?;
+        let chain = vec![
+            CertificateDer::from(certificate.to_der()?),
+            CertificateDer::from(issuer.certificate.to_der()?),
+        ];
+        let key = PrivateKeyDer::Pkcs8(key.private_key_to_pkcs8()?.into());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    fn issue(&self, extra_names: &[String], shown: Shown) -> Result<(X509, PKey<Private>), Error> {
         let key = p256_key()?;
         let subject = common_name("managed-hsm-emulator")?;
         let mut builder =
             certificate(&subject, self.certificate.subject_name(), &key, SERVER_DAYS)?;
+        if shown == Shown::Expired {
+            let end = Asn1Time::from_unix(crate::clock::unix_seconds() - 60)?;
+            builder.set_not_after(end.as_ref())?;
+        }
         builder.append_extension(BasicConstraints::new().critical().build()?)?;
         builder.append_extension(KeyUsage::new().critical().digital_signature().build()?)?;
         builder.append_extension(ExtendedKeyUsage::new().server_auth().build()?)?;
         let context = builder.x509v3_context(Some(&self.certificate), None);
         let subject_key = SubjectKeyIdentifier::new().build(&context)?;
         let issuer_key = AuthorityKeyIdentifier::new().keyid(true).build(&context)?;
-        let names = alternative_names(extra_names)?.build(&context)?;
+        let names = match shown {
+            Shown::OtherHost => SubjectAlternativeName::new()
+                .dns("other-host.invalid")
+                .build(&context)?,
+            _ => alternative_names(extra_names)?.build(&context)?,
+        };
         for extension in [subject_key, issuer_key, names] {
             builder.append_extension(extension)?;
         }
@@ -208,7 +276,9 @@ mod tests {
             first.certificate.to_der().unwrap(),
             again.certificate.to_der().unwrap()
         );
-        let (certificate, _) = again.issue(&["hsm.example".to_owned()]).unwrap();
+        let (certificate, _) = again
+            .issue(&["hsm.example".to_owned()], Shown::Renewed)
+            .unwrap();
         assert!(
             certificate
                 .verify(&again.certificate.public_key().unwrap())

@@ -205,6 +205,7 @@ impl Failure {
             StoreError::NotFound => missing,
             StoreError::Deleted => unconfirmed::key_is_deleted(name),
             StoreError::TooManyVersions => unconfirmed::too_many_versions(),
+            StoreError::ImmutablePolicy => Self::immutable_policy(),
             other => {
                 crate::log::event(format_args!("storing the key {name} failed: {other}"));
                 unconfirmed::internal("the key could not be stored; the emulator's log says why")

@@ -12,6 +12,7 @@ use super::unconfirmed;
 use crate::algorithm::{decode_base64url, encode_base64url};
 use crate::clock::unix_seconds;
 use crate::keys::{Curve, KeyMaterial, KeyType};
+use crate::release_policy;
 use crate::service::Service;
 use crate::store::{Key, KeyVersion, Metadata, ReleasePolicy, StoreError};
 
@@ -138,6 +139,9 @@ fn checked_policy(request: &ReleasePolicyRequest) -> Result<ReleasePolicy, Failu
     let policy = data.and_then(|json| serde_json::from_slice::<serde_json::Value>(&json).ok());
     let policy = policy.filter(serde_json::Value::is_object);
     let policy = policy.ok_or_else(unconfirmed::release_policy)?;
+    if release_policy::version(&policy).is_none() {
+        return Err(unconfirmed::release_policy_without_version());
+    }
     let content_type = request.content_type.clone();
     Ok(ReleasePolicy {
         content_type: content_type.unwrap_or_else(|| "application/json; charset=utf-8".to_owned()),
@@ -208,14 +212,8 @@ pub(super) fn update(call: &Call<'_>, name: &str, version: Option<&str>) -> Resu
     let attributes = request.attributes.unwrap_or_default();
     let release_policy = request.release_policy.as_ref().map(checked_policy);
     let release_policy = release_policy.transpose()?;
-    if release_policy.is_some() {
-        let policy = current.release_policy.as_ref();
-        if policy.is_some_and(|policy| policy.immutable) {
-            return Err(Failure::immutable_policy());
-        }
-        if !current.exportable {
-            return Err(unconfirmed::policy_without_exportable());
-        }
+    if release_policy.is_some() && !current.exportable {
+        return Err(unconfirmed::policy_without_exportable());
     }
     let updated = call.store.update_version(name, version, |metadata| {
         metadata.enabled = attributes.enabled.unwrap_or(metadata.enabled);
@@ -228,8 +226,14 @@ pub(super) fn update(call: &Call<'_>, name: &str, version: Option<&str>) -> Resu
             metadata.tags = request.tags;
         }
         if release_policy.is_some() {
+            // Looked at here, where nobody else changes the key: a policy that has become immutable stays.
+            let policy = metadata.release_policy.as_ref();
+            if policy.is_some_and(|policy| policy.immutable) {
+                return Err(StoreError::ImmutablePolicy);
+            }
             metadata.release_policy = release_policy;
         }
+        Ok(())
     });
     let (key, version) =
         updated.map_err(|error| Failure::from_store(error, name, missing(call, name, version)))?;

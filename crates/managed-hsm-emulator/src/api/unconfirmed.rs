@@ -242,6 +242,10 @@ pub(super) fn release_policy() -> Failure {
     Failure::bad_parameter("The release policy is not valid JSON, encoded with base64url.")
 }
 
+pub(super) fn release_policy_without_version() -> Failure {
+    Failure::bad_parameter("Key Release Policy: missing 'version' property.")
+}
+
 pub(super) fn attestation_not_verified() -> Failure {
     forbidden("Target environment attestation statement cannot be verified.".to_owned())
 }

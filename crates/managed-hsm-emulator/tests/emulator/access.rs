@@ -379,7 +379,8 @@ async fn a_rotation_policy_dates_new_versions_and_is_checked() {
 async fn exportable_keys_have_a_release_policy() {
     let folder = tempfile::tempdir().unwrap();
     let emulator = Emulator::start(folder.path());
-    let policy = json!({"data": "e30"});
+    // {"version":"1.0.0","anyOf":[]}
+    let policy = json!({"data": "eyJ2ZXJzaW9uIjoiMS4wLjAiLCJhbnlPZiI6W119"});
     for (body, status) in [
         (
             json!({"kty": "EC", "attributes": {"exportable": true}}),
@@ -388,6 +389,11 @@ async fn exportable_keys_have_a_release_policy() {
         (json!({"kty": "EC", "release_policy": policy}), 400),
         (
             json!({"kty": "EC", "attributes": {"exportable": true}, "release_policy": {"data": "AA"}}),
+            400,
+        ),
+        (
+            // {}: it says no version.
+            json!({"kty": "EC", "attributes": {"exportable": true}, "release_policy": {"data": "e30"}}),
             400,
         ),
         (

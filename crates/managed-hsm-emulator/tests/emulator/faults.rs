@@ -179,3 +179,30 @@ async fn the_log_can_be_json() {
     assert_eq!(line["path"], "/keys/k/create");
     assert_eq!(line["status"], 200);
 }
+
+#[tokio::test]
+async fn the_certificate_changes_when_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start_with(folder.path(), &["--control-port", "0"]);
+    let show = async |shown: &str| emulator.control("PUT", "/certificate", shown).await;
+    for (shown, is_good) in [
+        ("expired", false),
+        ("other-host", false),
+        ("other-authority", false),
+        ("renewed", true),
+    ] {
+        assert_eq!(show(shown).await.0, 200);
+        let (status, text) = emulator.control("GET", "/certificate", "").await;
+        assert_eq!((status, text), (200, format!(r#"{{"shown":"{shown}"}}"#)));
+        // A client of its own: the others keep their connections.
+        let curl = std::process::Command::new("curl")
+            .args(["--silent", "--output", "/dev/null", "--cacert"])
+            .arg(folder.path().join("emulator/ca.pem"))
+            .arg(format!("{}/keys?api-version=7.4", emulator.url))
+            .status()
+            .unwrap();
+        // 60: the certificate can't be verified.
+        assert_eq!(curl.code(), Some(if is_good { 0 } else { 60 }), "{shown}");
+    }
+    assert_eq!(show("self-made").await.0, 400);
+}
