@@ -3,16 +3,18 @@
 //!
 //! `cargo bench --bench signatures -- [--key ec|rsa] [--threads 1,8,64] [--latency 0,2,10,50] [--seconds 2] [--rounds 5] [--ways bare,provider,software] [--json FILE]`
 
+mod common;
+
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
-use openssl::provider::Provider;
 use openssl::sign::Signer;
+
+use common::{Emulator, load_key, load_providers, median};
 
 /// How the signatures are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,75 +108,6 @@ impl Options {
             }
         }
         options
-    }
-}
-
-/// The profile's folder: this program is in its `deps`.
-fn built(name: &str) -> PathBuf {
-    let program = std::env::current_exe().expect("a program knows its path");
-    let path = program
-        .parent()
-        .and_then(Path::parent)
-        .expect("target/<profile>/deps")
-        .join(name);
-    assert!(
-        path.exists(),
-        "{} is missing: run cargo build --release --workspace first",
-        path.display()
-    );
-    path
-}
-
-/// A running emulator and what leads to it.
-struct Emulator {
-    process: Child,
-    folder: tempfile::TempDir,
-    variables: Vec<(String, String)>,
-}
-
-impl Emulator {
-    fn start(latency: u64) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let data = folder.path().join("hsm");
-        let mut command = Command::new(built("managed-hsm-emulator"));
-        command.args(["serve", "--data-dir"]).arg(&data);
-        if latency > 0 {
-            command.args(["--latency-ms", &latency.to_string()]);
-        }
-        let process = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the emulator starts");
-        let output = Command::new(built("managed-hsm-emulator"))
-            .args(["env", "--wait", "30", "--data-dir"])
-            .arg(&data)
-            .output()
-            .expect("the emulator runs");
-        let text = String::from_utf8(output.stdout).expect("text");
-        let variables = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("export ")?.split_once('='))
-            .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
-            .collect();
-        Self {
-            process,
-            folder,
-            variables,
-        }
-    }
-
-    fn variable(&self, name: &str) -> &str {
-        let found = self.variables.iter().find(|(known, _)| known == name);
-        &found.unwrap_or_else(|| panic!("{name} is not set")).1
-    }
-}
-
-impl Drop for Emulator {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -385,9 +318,11 @@ fn by_tasks(
     })
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+fn latency_options(latency: u64) -> Vec<String> {
+    match latency {
+        0 => Vec::new(),
+        _ => vec!["--latency-ms".to_owned(), latency.to_string()],
+    }
 }
 
 fn main() {
@@ -409,19 +344,13 @@ fn main() {
         }
         _ => PKey::from_rsa(openssl::rsa::Rsa::generate(2048).expect("a key")).expect("a key"),
     };
-    let modules = tempfile::tempdir().expect("a temporary folder");
-    std::os::unix::fs::symlink(
-        built("libakv_provider.so"),
-        modules.path().join("akv_provider.so"),
-    )
-    .expect("a link");
     let mut lines = Vec::new();
     println!(
         "{:>8} {:>8} {:>9} {:>11} {:>11} {:>11} {:>11}",
         "latency", "threads", "way", "per second", "median ms", "p99 ms", "CPU us"
     );
     for &latency in &options.latencies {
-        let emulator = Emulator::start(latency);
+        let emulator = Emulator::start(&latency_options(latency), &[]);
         let client = bare_client(&emulator);
         let kid = create(&runtime, &client, &emulator, body);
         let version = kid.rsplit('/').next().expect("a version");
@@ -432,21 +361,8 @@ fn main() {
         let request = format!(
             r#"{{"alg":"{algorithm}","value":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}}"#
         );
-        for (name, value) in &emulator.variables {
-            // SAFETY: no other thread of this process reads or writes the environment now.
-            unsafe { std::env::set_var(name, value) };
-        }
-        Provider::set_default_search_path(None, modules.path().to_str().expect("text"))
-            .expect("a search path");
-        let _default = Provider::load(None, "default").expect("the default provider");
-        let _provider = Provider::load(None, "akv_provider").expect("the provider");
-        let file = emulator.folder.path().join("k.pem");
-        let pem = Command::new(built("akv"))
-            .args(["key", "pem", "managedhsm:MyHSM:k"])
-            .output()
-            .expect("akv runs");
-        std::fs::write(&file, &pem.stdout).expect("a file");
-        let key = PKey::private_key_from_pem(&pem.stdout).expect("the key loads");
+        let _providers = load_providers(&emulator);
+        let key = load_key();
         for &threads in &options.threads {
             let mut rounds: Vec<(Way, Round)> = Vec::new();
             for _ in 0..options.rounds {

@@ -1,5 +1,7 @@
 //! Failures that pass: what is tried again, and what must not be.
 
+use std::time::{Duration, Instant};
+
 use crate::support::{EC_P256, Hsm, Loading, Outcome, provider_messages, uri};
 
 fn sign(hsm: &Hsm) -> Outcome {
@@ -124,4 +126,75 @@ fn a_key_is_made_once_only() {
             .filter(|request| request.path == "/keys/new/create");
         assert_eq!(made.count(), requests, "{kind}");
     }
+}
+
+#[test]
+fn another_endpoint_of_the_same_hsm_takes_over() {
+    let mut first = Hsm::with_keys(&[("k", EC_P256)]);
+    let url = first.variable("AZURE_MANAGEDHSM_URL").to_owned();
+    let port = url.rsplit(':').next().expect("a port").to_owned();
+    let token = first.variable("AZURE_CLI_ACCESS_TOKEN").to_owned();
+    // A replica: the same HSM at another address.
+    first.stop();
+    let replica = Hsm::replica_of(&first);
+    let key = "managedhsm:MyHSM:k";
+    let mut client = Hsm::start();
+    client.set("AKV_CA_FILE", replica.variable("AKV_CA_FILE"));
+    client.set("AZURE_CLI_ACCESS_TOKEN", &token);
+    client.unset("AZURE_MANAGEDHSM_URL");
+    let other = replica.variable("AZURE_MANAGEDHSM_URL");
+    let endpoints = format!("MyHSM={url} MyHSM={other}");
+    client.set("AKV_ENDPOINTS", &endpoints);
+
+    // Nobody listens at the first one.
+    client
+        .openssl(Loading::AkvFirst, &["pkey", "-in", key, "-noout"])
+        .succeeds();
+    client.akv(&["key", "pem", key, "--pin"]).succeeds();
+    let asked = replica.requests().len();
+    assert!(asked >= 2, "{asked}");
+
+    // A server goes on when the endpoint that it uses goes away, and when it comes back.
+    let certificate = client.certificate(Loading::AkvFirst, key, "k");
+    let server = client.serve_tls(Loading::AkvFirst, &["-key", key, "-cert", &certificate]);
+    let shake_hands = || {
+        for _ in 0..5 {
+            client
+                .connect_tls(Loading::Plain, &server, &["-CAfile", &certificate])
+                .succeeds();
+        }
+    };
+    shake_hands();
+    first.restart_at(&port);
+    shake_hands();
+    drop(replica);
+    shake_hands();
+    assert!(first.requests().iter().any(|request| request.is_sign()));
+}
+
+#[test]
+fn an_outage_is_told_at_once() {
+    let mut hsm = Hsm::with_keys(&[("k", EC_P256)]);
+    let certificate = hsm.certificate(Loading::AkvFirst, "managedhsm:MyHSM:k", "k");
+    hsm.set("AKV_LOG_LEVEL", "info");
+    let server = hsm.serve_tls(
+        Loading::AkvFirst,
+        &["-key", "managedhsm:MyHSM:k", "-cert", &certificate],
+    );
+    hsm.stop();
+    let started = Instant::now();
+    while !server.errors().contains("has not been well for") {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "{}",
+            server.errors()
+        );
+        hsm.connect_tls(Loading::Plain, &server, &["-CAfile", &certificate])
+            .fails_with(&[]);
+    }
+    let text = server.errors();
+    assert!(
+        text.contains("is not well") && text.contains("refused"),
+        "{text}"
+    );
 }

@@ -145,7 +145,37 @@ impl Hsm {
 
     /// Starts an emulator without keys, with further options.
     pub(crate) fn start_with(options: &[&str]) -> Self {
+        Self::start_in(TempDir::new().expect("a temporary folder"), options)
+    }
+
+    /// Starts another emulator with what one that was stopped had: keys, CA, tokens.
+    pub(crate) fn replica_of(original: &Self) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
+        let copied = Command::new("cp")
+            .arg("-a")
+            .arg(original.file("hsm"))
+            .arg(folder.path())
+            .status();
+        assert!(copied.expect("cp runs").success());
+        // Where the original was.
+        fs::remove_file(folder.path().join("hsm/endpoint")).expect("it was announced");
+        Self::start_in(folder, &[])
+    }
+
+    /// Starts again at a port what was stopped.
+    pub(crate) fn restart_at(&mut self, port: &str) {
+        let log = File::options().append(true).open(self.file("requests.log"));
+        let mut command = self.emulator_command(&["serve", "--port", port]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.expect("the log is there"));
+        self.emulator = command.spawn().expect("the emulator starts");
+        self.exports(&[]);
+    }
+
+    /// Starts an emulator on the data in a folder, if there are any.
+    fn start_in(folder: TempDir, options: &[&str]) -> Self {
         let data = folder.path().join("hsm");
         let modules = folder.path().join("modules");
         fs::create_dir(&modules).expect("a folder for modules");

@@ -98,6 +98,24 @@ pub enum Error {
         /// What to do.
         remedy: &'static str,
     },
+    /// The service has not been well for so long that it is not asked by every request.
+    #[error(
+        "{operation} {key}: {endpoint} has not been well for {} s ({problem}), and is tried from time to time only: check the \
+         network, and the HSM's health in Azure",
+        lasts.as_secs()
+    )]
+    Down {
+        /// What was asked for.
+        operation: &'static str,
+        /// The key.
+        key: String,
+        /// Where the request was to go.
+        endpoint: String,
+        /// Since the first failure after the last success.
+        lasts: Duration,
+        /// What failed last.
+        problem: String,
+    },
     /// The operation did not end in time.
     #[error("{operation} {key}: no answer from {endpoint} within {} s: check the network and the HSM's load", after.as_secs_f32())]
     Timeout {
@@ -138,6 +156,14 @@ impl Error {
         Self::Settings {
             origin: origin.to_string(),
             problem: problem.to_owned(),
+        }
+    }
+
+    /// What went wrong on the way to the service, without what was asked for and what to do.
+    pub(crate) fn problem(&self) -> String {
+        match self {
+            Self::Connect { problem, .. } | Self::Response { problem, .. } => problem.clone(),
+            other => other.to_string(),
         }
     }
 

@@ -20,6 +20,7 @@ mod client;
 mod cloud;
 mod credential;
 mod error;
+mod health;
 mod io;
 mod key;
 pub mod key_file;

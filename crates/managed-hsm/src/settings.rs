@@ -19,7 +19,7 @@ pub struct Settings {
     pub endpoint: Option<Url>,
     /// Where requests to key vaults go instead of `https://<vault>.vault.azure.net`.
     pub key_vault_endpoint: Option<Url>,
-    /// Where requests to single vaults go.
+    /// Where requests to single vaults go; a vault's in order of preference.
     pub endpoints: Vec<(Vault, Url)>,
     /// The cloud; none: as the endpoint's host says, else the public one.
     pub cloud: Option<Cloud>,
@@ -116,7 +116,7 @@ static ENDPOINTS: Setting = Setting {
     key: Some("endpoints"),
     variable: "AKV_ENDPOINTS",
     default: "",
-    help: "endpoints of single vaults: <vault>=https://<host>[:<port>], separated by spaces; keyvault:<vault> names a key vault",
+    help: "endpoints of single vaults: <vault>=https://<host>[:<port>], separated by spaces; keyvault:<vault> names a key vault; a vault that is there more than once is asked at the first endpoint that is well",
 };
 static CLOUD: Setting = Setting {
     key: Some("cloud"),
@@ -269,6 +269,12 @@ impl Settings {
         };
         let own = self.endpoints.iter().find(|(of, _)| of.is_same(vault));
         own.map(|(_, url)| url).or(general.as_ref())
+    }
+
+    /// All endpoints that the user gave for a vault, in order of preference; empty: there is only its [`Settings::address`].
+    pub(crate) fn endpoints_of(&self, vault: &Vault) -> Vec<&Url> {
+        let own = self.endpoints.iter().filter(|(of, _)| of.is_same(vault));
+        own.map(|(_, url)| url).collect()
     }
 
     /// TLS as every request has it: the versions, key exchanges and CAs that these settings allow.

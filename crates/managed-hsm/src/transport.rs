@@ -1,5 +1,6 @@
 //! HTTP: one request at a time, its answer read and judged.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use zeroize::Zeroizing;
 use crate::cloud::{Cloud, Service};
 use crate::credential::{Chain, CredentialKind};
 use crate::error::Error;
+use crate::health::{Down, Health};
 use crate::settings::Settings;
 use crate::token::AccessToken;
 use crate::tokens::{Held, Tokens};
@@ -34,6 +36,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 const MAX_REFUSALS: u32 = 4;
 
 /// A request, with what its errors and its log line say about it.
+#[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) operation: &'static str,
     /// Who gets the request, and a token for it.
@@ -51,6 +54,25 @@ impl Request {
     /// The host and port that the request goes to.
     pub(crate) fn endpoint(&self) -> String {
         self.url.origin().ascii_serialization()
+    }
+
+    /// The same request to another endpoint.
+    fn at(&self, endpoint: &Url) -> Self {
+        let mut request = self.clone();
+        let path = self.url[url::Position::BeforePath..].to_owned();
+        // An endpoint is a URL with a host, and what stood behind one can stand behind another.
+        request.url = endpoint.join(&path).unwrap_or_else(|_| self.url.clone());
+        request
+    }
+
+    fn down(&self, down: Down) -> Error {
+        Error::Down {
+            operation: self.operation,
+            key: self.key.clone(),
+            endpoint: self.endpoint(),
+            lasts: down.lasts,
+            problem: down.problem,
+        }
     }
 
     fn log(&self, status: &str, started: Instant, request_id: &str, retries: u32) {
@@ -79,6 +101,7 @@ pub(crate) struct Transport {
     chain: Arc<Chain>,
     /// Those of each service and cloud that was asked: one or two.
     tokens: Mutex<Vec<(Service, Cloud, Arc<Tokens>)>>,
+    health: Health,
 }
 
 /// An answer, all of it read.
@@ -102,6 +125,8 @@ enum Retry {
     No,
     /// If doing it twice does no more than doing it once: it may have been done.
     IfRepeatable,
+    /// It was not done, and another attempt at the same place would take as long again.
+    Elsewhere,
     /// It was not done.
     Yes,
 }
@@ -121,6 +146,7 @@ impl Transport {
         Ok(Self {
             chain: Arc::new(Chain::new(&settings, tls)?),
             tokens: Mutex::default(),
+            health: Health::default(),
             settings,
         })
     }
@@ -137,9 +163,13 @@ impl Transport {
         let mut held = tokens.current().await?;
         let mut replaced = false;
         let mut retries = 0;
+        let mut request = Cow::Borrowed(request);
+        self.choose(&mut request)
+            .map_err(|down| request.down(down))?;
         loop {
             let started = Instant::now();
-            let outcome = exchange(http, request, &held).await;
+            let outcome = exchange(http, &request, &held).await;
+            self.note(&request, &outcome, retries);
             let (status, id) = match &outcome {
                 Ok(answer) => (answer.status.as_str(), answer.request_id.as_str()),
                 Err(_) => ("none", "none"),
@@ -161,26 +191,77 @@ impl Transport {
                 Ok(answer) => (answer.retry(), answer.retry_after),
                 Err(lost) => (lost.retry, None),
             };
-            let allowed = match (retry, &outcome) {
-                (Retry::No, _) => false,
-                (Retry::IfRepeatable, _) => request.repeatable,
-                // Nobody listens there: long enough for a restart, and no longer, since a person may be waiting.
-                (Retry::Yes, Err(_)) => retries < MAX_REFUSALS,
-                (Retry::Yes, Ok(_)) => true,
+            let may_repeat = match retry {
+                Retry::No => false,
+                Retry::IfRepeatable => request.repeatable,
+                Retry::Elsewhere | Retry::Yes => true,
             };
-            let pause = pause(retries, retry_after);
-            let in_time = Instant::now() + pause < deadline;
-            if allowed && retries < self.settings.max_retries && in_time {
+            let pause = if may_repeat && retries < self.settings.max_retries {
+                let is_silent = outcome.is_err();
+                self.pause(&mut request, retry, is_silent, retries, retry_after)
+            } else {
+                None
+            };
+            if let Some(pause) = pause.filter(|pause| Instant::now() + *pause < deadline) {
                 retries += 1;
                 tokio::time::sleep(pause).await;
                 continue;
             }
             return match outcome {
                 Ok(answer) if answer.status == StatusCode::OK => Ok(answer.body),
-                Ok(answer) => Err(refused(request, &answer, &held)),
+                Ok(answer) => Err(refused(&request, &answer, &held)),
                 Err(lost) => Err(lost.error),
             };
         }
+    }
+
+    /// Leads a request to the endpoint that is to be asked. True: to another than before.
+    fn choose(&self, request: &mut Cow<'_, Request>) -> Result<bool, Down> {
+        if self.health.is_all_well() {
+            return Ok(false);
+        }
+        let known = self.settings.endpoints_of(&request.vault);
+        let chosen = self.health.choose(&known, &request.url, Instant::now())?;
+        if chosen.origin() == request.url.origin() {
+            return Ok(false);
+        }
+        let other = request.at(chosen);
+        *request = Cow::Owned(other);
+        Ok(true)
+    }
+
+    /// How long to wait before a request that failed is sent again, perhaps to another endpoint, which it is led to. None: it isn't.
+    fn pause(
+        &self,
+        request: &mut Cow<'_, Request>,
+        retry: Retry,
+        is_silent: bool,
+        retries: u32,
+        retry_after: Option<Duration>,
+    ) -> Option<Duration> {
+        if self.choose(request).ok()? {
+            return Some(Duration::ZERO);
+        }
+        match retry {
+            Retry::Elsewhere => None,
+            // Nobody listens there: long enough for a restart, and no longer, since a person may be waiting.
+            Retry::Yes if is_silent && retries >= MAX_REFUSALS => None,
+            _ => Some(pause(retries, retry_after)),
+        }
+    }
+
+    /// Notes what an attempt tells about its endpoint.
+    fn note(&self, request: &Request, outcome: &Result<Answer, Lost>, retries: u32) {
+        let problem = match outcome {
+            Ok(answer) if answer.status.is_server_error() => {
+                format!("it answers HTTP {}", answer.status.as_u16())
+            }
+            Ok(_) => return self.health.is_well(&request.url),
+            // A kept connection that was closed meanwhile, mostly.
+            Err(lost) if retries == 0 && lost.retry == Retry::IfRepeatable => return,
+            Err(lost) => lost.error.problem(),
+        };
+        self.health.is_ill(&request.url, problem, Instant::now());
     }
 
     /// A token for a vault that is good now, and the credential that gave it.
@@ -261,7 +342,10 @@ fn retry_after(error: &reqwest::Error) -> Retry {
         ConnectionAborted, ConnectionRefused, ConnectionReset, UnexpectedEof,
     };
     if error.is_timeout() {
-        return Retry::No;
+        return match error.is_connect() {
+            true => Retry::Elsewhere,
+            false => Retry::No,
+        };
     }
     if connection_was_lost(error) {
         return Retry::IfRepeatable;
