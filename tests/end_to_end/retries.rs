@@ -159,9 +159,8 @@ fn another_endpoint_of_the_same_hsm_takes_over() {
     let server = client.serve_tls(Loading::AkvFirst, &["-key", key, "-cert", &certificate]);
     let shake_hands = || {
         for _ in 0..5 {
-            client
-                .connect_tls(Loading::Plain, &server, &["-CAfile", &certificate])
-                .succeeds();
+            let page = client.connect_tls(Loading::Plain, &server, &["-CAfile", &certificate]);
+            assert!(page.is_success(), "{}\n{}", page.text(), server.errors());
         }
     };
     shake_hands();

@@ -46,49 +46,57 @@ impl Health {
         !self.is_any_ill.load(Ordering::Relaxed)
     }
 
-    /// Chooses among endpoints, which stand in order of preference; the only one if there are none.
+    /// Chooses among endpoints, which stand in order of preference; the only one if there are none. `failed` has just failed.
+    /// The choice comes with whether it is well, as far as anybody knows.
     pub(crate) fn choose<'a>(
         &self,
         endpoints: &[&'a Url],
         only: &'a Url,
+        failed: Option<&Url>,
         now: Instant,
-    ) -> Result<&'a Url, Down> {
+    ) -> Result<(&'a Url, bool), Down> {
         let endpoints = match endpoints.is_empty() {
             true => &[only],
             false => endpoints,
         };
         let mut ill = self.lock();
-        let mut last: Option<(&'a Url, &Ill)> = None;
-        // First who is due for a probe, since the loan of `last` ends there.
         for endpoint in endpoints {
             let origin = endpoint.origin();
             match ill.iter_mut().find(|ill| ill.origin == origin) {
-                None => return Ok(endpoint),
+                None => return Ok((endpoint, true)),
                 Some(due) if due.next_probe <= now => {
                     due.next_probe = now + due.interval;
                     due.interval = (due.interval * 2).min(LAST_PROBE);
-                    return Ok(endpoint);
+                    return Ok((endpoint, false));
                 }
                 Some(_) => {}
             }
         }
-        for endpoint in endpoints {
+        let state = |endpoint: &&'a Url| {
             let origin = endpoint.origin();
-            let found = ill.iter().find(|ill| ill.origin == origin);
-            if let Some(found) = found
-                && last.is_none_or(|(_, last)| found.since > last.since)
-            {
-                last = Some((endpoint, found));
-            }
-        }
-        match last {
-            Some((_, ill)) if now.duration_since(ill.since) >= OUTAGE => Err(Down {
-                lasts: now.duration_since(ill.since),
+            ill.iter().find(|ill| ill.origin == origin)
+        };
+        let known = endpoints
+            .iter()
+            .filter_map(|endpoint| Some((*endpoint, state(endpoint)?)));
+        let Some((last, ill)) = known.max_by_key(|(_, ill)| ill.since) else {
+            return Ok((only, true));
+        };
+        let lasts = now.duration_since(ill.since);
+        if lasts >= OUTAGE {
+            return Err(Down {
+                lasts,
                 problem: ill.problem.clone(),
-            }),
-            Some((endpoint, _)) => Ok(endpoint),
-            None => Ok(only),
+            });
         }
+        // Whoever has just failed tries the next one, in a circle; others the one that was well last.
+        let next = failed.and_then(|failed| {
+            let at = endpoints
+                .iter()
+                .position(|endpoint| endpoint.origin() == failed.origin())?;
+            endpoints.get((at + 1) % endpoints.len())
+        });
+        Ok((next.copied().unwrap_or(last), false))
     }
 
     /// Notes that an endpoint answered.
@@ -140,8 +148,8 @@ mod tests {
     fn chosen(health: &Health, endpoints: &[&Url], start: Instant, milliseconds: u64) -> String {
         let now = start + Duration::from_millis(milliseconds);
         let only = url("https://only.example");
-        match health.choose(endpoints, &only, now) {
-            Ok(endpoint) => endpoint.host_str().unwrap().to_owned(),
+        match health.choose(endpoints, &only, None, now) {
+            Ok((endpoint, _)) => endpoint.host_str().unwrap().to_owned(),
             Err(down) => format!("{} {}", down.lasts.as_millis(), down.problem),
         }
     }
@@ -198,5 +206,11 @@ mod tests {
         is_ill(&health, &two, start, 500);
         assert_eq!(chosen(&health, &[&one, &two], start, 600), "two");
         assert_eq!(chosen(&health, &[&two, &one], start, 600), "two");
+        // Unless it has failed just now.
+        let now = start + Duration::from_millis(600);
+        for (failed, next) in [(&one, &two), (&two, &one)] {
+            let choice = health.choose(&[&one, &two], &one, Some(failed), now);
+            assert_eq!(choice, Ok((next, false)));
+        }
     }
 }

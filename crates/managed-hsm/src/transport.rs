@@ -164,7 +164,7 @@ impl Transport {
         let mut replaced = false;
         let mut retries = 0;
         let mut request = Cow::Borrowed(request);
-        self.choose(&mut request)
+        self.choose(&mut request, false)
             .map_err(|down| request.down(down))?;
         loop {
             let started = Instant::now();
@@ -215,19 +215,21 @@ impl Transport {
         }
     }
 
-    /// Leads a request to the endpoint that is to be asked. True: to another than before.
-    fn choose(&self, request: &mut Cow<'_, Request>) -> Result<bool, Down> {
+    /// Leads a request to the endpoint that is to be asked. True: to another than before, which is well.
+    fn choose(&self, request: &mut Cow<'_, Request>, has_failed: bool) -> Result<bool, Down> {
         if self.health.is_all_well() {
             return Ok(false);
         }
         let known = self.settings.endpoints_of(&request.vault);
-        let chosen = self.health.choose(&known, &request.url, Instant::now())?;
+        let failed = has_failed.then_some(&request.url);
+        let now = Instant::now();
+        let (chosen, is_well) = self.health.choose(&known, &request.url, failed, now)?;
         if chosen.origin() == request.url.origin() {
             return Ok(false);
         }
         let other = request.at(chosen);
         *request = Cow::Owned(other);
-        Ok(true)
+        Ok(is_well)
     }
 
     /// How long to wait before a request that failed is sent again, perhaps to another endpoint, which it is led to. None: it isn't.
@@ -239,7 +241,7 @@ impl Transport {
         retries: u32,
         retry_after: Option<Duration>,
     ) -> Option<Duration> {
-        if self.choose(request).ok()? {
+        if self.choose(request, true).ok()? {
             return Some(Duration::ZERO);
         }
         match retry {
