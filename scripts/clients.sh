@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Microsoft's own libraries, from their registries, against the emulator: Python and JavaScript. Run after
+# Microsoft's own libraries, from their registries, against the emulator: Rust, Python and JavaScript. Run after
 # `cargo build --workspace`. What can't be had here is skipped, with the reason.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
@@ -49,6 +49,33 @@ with_emulator() {
         eval "$exports"
         "$@"
     )
+}
+
+rust_client() {
+    local log="$folder/rust.log" place="$work/rust"
+    local manifest="$tests/rust/Cargo.toml"
+    # Only what can't be downloaded is skipped: what doesn't compile is a failure.
+    if ! cargo fetch --quiet --locked --manifest-path "$manifest" >"$log" 2>&1; then
+        tail -n 5 "$log"
+        skip "Rust crates, because they can't be had here"
+        return
+    fi
+    local -x CARGO_TARGET_DIR="$place"
+    if ! cargo test --quiet --locked --no-run --manifest-path "$manifest" >"$log" 2>&1; then
+        cat "$log"
+        failed=$((failed + 1))
+        echo "Rust crates: the tests do not compile"
+        return
+    fi
+    with_emulator cargo test --locked --offline --manifest-path "$manifest" </dev/null >"$log" 2>&1
+    local status=$? good
+    good=$(sed -n 's/^test result: .* \([0-9]*\) passed;.*/\1/p' "$log")
+    passed=$((passed + ${good:-0}))
+    if [ "$status" -ne 0 ]; then
+        cat "$log"
+        failed=$((failed + 1))
+    fi
+    echo "Rust crates: ${good:-0} tests passed"
 }
 
 python_client() {
@@ -101,6 +128,7 @@ javascript_client() {
     echo "JavaScript libraries: ${good:-0} tests passed"
 }
 
+rust_client
 python_client
 javascript_client
 echo "clients: $passed passed, $failed failed, $skipped skipped"
