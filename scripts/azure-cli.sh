@@ -1,0 +1,339 @@
+#!/usr/bin/env bash
+# Azure's command line (az), from PyPI, against the emulator: it logs in as a service principal and goes through its commands for
+# keys, roles and settings of a Managed HSM. Run after `cargo build --workspace`. Skipped, with the reason, where it can't be had.
+# shellcheck disable=SC2317 # the trap, check and refused call functions
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
+
+release=2.91.0
+target="${CARGO_TARGET_DIR:-$PWD/target}"
+emulator="$target/${PROFILE:-debug}/managed-hsm-emulator"
+place="$target/azure-cli"
+az="$place/bin/az"
+passed=0 failed=0 skipped=0
+
+[ -x "$emulator" ] || { echo "$emulator does not exist: run 'cargo build --workspace' first." >&2; exit 1; }
+mkdir -p "$target"
+folder=$(mktemp -d)
+emulator_pid=
+clean_up() {
+    [ -z "$emulator_pid" ] || kill "$emulator_pid" 2>/dev/null
+    rm -rf "$folder"
+}
+trap clean_up EXIT
+
+finish() {
+    echo "azure-cli: $passed passed, $failed failed, $skipped skipped"
+    [ "$failed" -eq 0 ]
+    exit
+}
+
+skip() {
+    echo "SKIPPED: $1"
+    skipped=$((skipped + 1))
+    finish
+}
+
+install() {
+    [ "$(cat "$place/installed" 2>/dev/null)" != "$release" ] || return 0
+    command -v python3 >/dev/null || skip "az, because python3 is not installed"
+    rm -rf "$place"
+    if ! python3 -m venv "$place" >"$folder/install.log" 2>&1 ||
+        ! "$place/bin/python" -m pip install --quiet "azure-cli==$release" >>"$folder/install.log" 2>&1; then
+        tail -n 5 "$folder/install.log"
+        skip "az, because it can't be installed here"
+    fi
+    echo "$release" >"$place/installed"
+}
+
+user=33333333-0000-0000-0000-000000000002
+user_client=33333333-0000-0000-0000-000000000001
+user_secret=a-secret-for-tests
+
+start() {
+    local exports
+    cat >"$folder/principals.json" <<JSON
+[{"client_id": "$user_client", "object_id": "$user", "client_secret": "$user_secret"}]
+JSON
+    "$emulator" serve --data-dir "$folder/hsm" --principals "$folder/principals.json" \
+        >"$folder/emulator.out" 2>"$folder/requests.log" &
+    emulator_pid=$!
+    if ! exports=$("$emulator" env --identity --data-dir "$folder/hsm" --wait 30); then
+        cat "$folder/emulator.out" "$folder/requests.log" >&2
+        exit 1
+    fi
+    eval "$exports"
+}
+
+# Counts what a command prints, which has to be as expected.
+check() {
+    local what=$1 expected=$2 got
+    shift 2
+    if got=$("$@" 2>"$folder/errors" </dev/null) && [ "$got" = "$expected" ]; then
+        passed=$((passed + 1))
+        return
+    fi
+    echo "FAILED: $what: expected '$expected', got '$got'"
+    cat "$folder/errors"
+    failed=$((failed + 1))
+}
+
+# Counts a command that has to fail, with these words.
+refused() {
+    local what=$1 words=$2
+    shift 2
+    if ! "$@" >/dev/null 2>"$folder/errors" </dev/null && grep -qF -- "$words" "$folder/errors"; then
+        passed=$((passed + 1))
+        return
+    fi
+    echo "FAILED: $what: no '$words' in:"
+    cat "$folder/errors"
+    failed=$((failed + 1))
+}
+
+# The CLI makes the URL of an HSM from its name and the cloud's suffix, which are here the emulator's host and its port.
+hsm() { "$az" keyvault "$@" --hsm-name localhost --output tsv; }
+key() { hsm key "$@"; }
+rotation_policy() { hsm key rotation-policy "$@"; }
+role() { hsm role "$@"; }
+
+# A cloud of the emulator, and who logs in to it; each principal has a folder of its own for what the CLI remembers.
+log_in() {
+    local who=$1 client=$2 secret=$3 url=$AZURE_MANAGEDHSM_URL
+    export AZURE_CONFIG_DIR="$folder/$who"
+    cat >"$folder/cloud.json" <<JSON
+{
+  "endpoints": {
+    "activeDirectory": "$AZURE_AUTHORITY_HOST",
+    "activeDirectoryResourceId": "https://managedhsm.azure.net",
+    "activeDirectoryGraphResourceId": "$url",
+    "microsoftGraphResourceId": "$url",
+    "management": "$url",
+    "resourceManager": "$url"
+  },
+  "suffixes": {"keyvaultDns": ".vault.azure.net", "mhsmDns": ":${url##*:}"}
+}
+JSON
+    "$az" cloud register --name emulator --skip-endpoint-discovery --cloud-config "@$folder/cloud.json" &&
+        "$az" cloud set --name emulator &&
+        "$az" login --service-principal --username "$client" --password "$secret" --tenant "$AZURE_TENANT_ID" \
+            --skip-subscription-discovery --output none
+}
+
+digest() { printf message | openssl dgst "-sha$1" -binary; }
+
+# r and s, of equal length, as ASN.1.
+as_asn1() {
+    local hex
+    hex=$(od -An -v -tx1 | tr -d ' \n')
+    local half=$((${#hex} / 2))
+    printf 'asn1=SEQUENCE:signature\n[signature]\nr=INTEGER:0x%s\ns=INTEGER:0x%s\n' "${hex:0:half}" "${hex:half}" >"$folder/asn1"
+    openssl asn1parse -genconf "$folder/asn1" -noout -out /dev/stdout
+}
+
+# Whether openssl takes the signature in base64 for the message's, by the key in key.pem.
+openssl_verifies() {
+    local algorithm=$1 bits=$2 signature=$3 pss=()
+    digest "$bits" >"$folder/digest"
+    case $algorithm in
+    ES*) base64 -d <<<"$signature" | as_asn1 >"$folder/signature" ;;
+    *) base64 -d <<<"$signature" >"$folder/signature" ;;
+    esac
+    case $algorithm in PS*) pss=(-pkeyopt rsa_padding_mode:pss -pkeyopt rsa_pss_saltlen:digest) ;; esac
+    openssl pkeyutl -verify -pubin -inkey "$folder/key.pem" -in "$folder/digest" -sigfile "$folder/signature" \
+        -pkeyopt "digest:sha$bits" "${pss[@]}"
+}
+
+signs_and_verifies() {
+    local name=$1 algorithm bits value signature
+    shift
+    rm -f "$folder/key.pem"
+    check "$name: download" "" key download --name "$name" --file "$folder/key.pem"
+    for algorithm in "$@"; do
+        bits=${algorithm:2:3}
+        value=$(digest "$bits" | base64 -w0)
+        signature=$(key sign --name "$name" --algorithm "$algorithm" --digest "$value" --query signature)
+        check "$name: verify $algorithm" true \
+            key verify --name "$name" --algorithm "$algorithm" --digest "$value" --signature "$signature" --query isValid
+        check "$name: openssl verifies $algorithm" "Signature Verified Successfully" \
+            openssl_verifies "$algorithm" "$bits" "$signature"
+    done
+    value=$(printf another | openssl dgst "-sha$bits" -binary | base64 -w0)
+    check "$name: another message" false \
+        key verify --name "$name" --algorithm "$algorithm" --digest "$value" --signature "$signature" --query isValid
+}
+
+encrypts_and_decrypts() {
+    local name=$1 algorithm sealed
+    shift
+    for algorithm in "$@"; do
+        local more=() back=()
+        case $algorithm in
+        *GCM) more=(--aad 6161) ;;
+        *CBC*) more=(--iv 000102030405060708090a0b0c0d0e0f) ;;
+        esac
+        sealed=$(key encrypt --name "$name" --algorithm "$algorithm" --data-type plaintext --value "sixteen letters!" "${more[@]}" \
+            --query '[result, iv, tag]')
+        local ciphertext='' iv='' tag=''
+        { read -r ciphertext && read -r iv && read -r tag; } <<<"$sealed"
+        case $algorithm in
+        *GCM) back=(--aad 6161 --iv "$iv" --tag "$tag") ;;
+        *CBC*) back=(--iv "$iv") ;;
+        esac
+        # The CLI shows what it decrypted as Python shows bytes.
+        check "$name: decrypt $algorithm" "b'sixteen letters!'" \
+            key decrypt --name "$name" --algorithm "$algorithm" --data-type plaintext --value "$ciphertext" "${back[@]}" --query result
+    done
+}
+
+lives() {
+    local name=$1 kid first second
+    kid="$AZURE_MANAGEDHSM_URL/keys/$name"
+    first=$(key show --name "$name" --query key.kid)
+    check "$name: show by its id" "$first" "$az" keyvault key show --id "$first" --query key.kid --output tsv
+    check "$name: list" "$name" key list --query "[?name=='$name'].name"
+    check "$name: set-attributes" "$(printf 'False\tb')" \
+        key set-attributes --name "$name" --enabled false --tags a=b --query '[[attributes.enabled, tags.a]]'
+    check "$name: set-attributes again" true key set-attributes --name "$name" --enabled true --query attributes.enabled
+    cat >"$folder/policy.json" <<'JSON'
+{"lifetimeActions": [{"trigger": {"timeAfterCreate": "P30D"}, "action": {"type": "Rotate"}}], "attributes": {"expiryTime": "P90D"}}
+JSON
+    check "$name: rotation-policy update" P90D \
+        rotation_policy update --name "$name" --value "$folder/policy.json" --query expiresIn
+    check "$name: rotation-policy show" P30D \
+        rotation_policy show --name "$name" --query 'lifetimeActions[0].timeAfterCreate'
+    second=$(key rotate --name "$name" --query key.kid)
+    check "$name: list-versions" "$first"$'\n'"$second" key list-versions --name "$name" --query '[].kid'
+    check "$name: get-attestation" "" key get-attestation --name "$name" --file "$folder/attestation-$name"
+    check "$name: the attestation's file" 1 grep -c certificatePemFile "$folder/attestation-$name"
+
+    check "$name: backup" "" key backup --name "$name" --file "$folder/backup-$name"
+    check "$name: delete" "$second" key delete --name "$name" --query key.kid
+    refused "$name: show when deleted" "(KeyNotFound)" key show --name "$name"
+    check "$name: list-deleted" "$kid" key list-deleted --query "[?name=='$name'].kid"
+    check "$name: show-deleted" "$AZURE_MANAGEDHSM_URL/deletedkeys/$name" key show-deleted --name "$name" --query recoveryId
+    check "$name: recover" "$second" key recover --name "$name" --query key.kid
+    check "$name: show when recovered" "$second" key show --name "$name" --query key.kid
+    check "$name: delete again" "$second" key delete --name "$name" --query key.kid
+    check "$name: purge" "" key purge --name "$name"
+    refused "$name: show-deleted when purged" "(KeyNotFound)" key show-deleted --name "$name"
+    check "$name: restore" "$second" key restore --file "$folder/backup-$name" --query key.kid
+}
+
+# Each command takes the CLI most of a second, so that only one key of each type goes through all of its life.
+keys_of_every_type() {
+    local size curve algorithm
+    for size in 2048 3072 4096; do
+        check "rsa-$size: create" RSA-HSM key create --name "rsa-$size" --kty RSA-HSM --size "$size" --query key.kty
+    done
+    signs_and_verifies rsa-2048 RS256 RS384 RS512 PS256 PS384 PS512
+    encrypts_and_decrypts rsa-2048 RSA1_5 RSA-OAEP RSA-OAEP-256
+    signs_and_verifies rsa-3072 PS384
+    encrypts_and_decrypts rsa-3072 RSA-OAEP-256
+    signs_and_verifies rsa-4096 RS512
+    encrypts_and_decrypts rsa-4096 RSA-OAEP
+    while read -r curve algorithm; do
+        check "ec-$curve: create" "$curve" key create --name "ec-$curve" --kty EC-HSM --curve "$curve" --query key.crv
+        signs_and_verifies "ec-$curve" "$algorithm"
+    done <<'CURVES'
+P-256 ES256
+P-256K ES256K
+P-384 ES384
+P-521 ES512
+CURVES
+    for size in 128 192 256; do
+        check "oct-$size: create" oct-HSM key create --name "oct-$size" --kty oct-HSM --size "$size" --query key.kty
+        encrypts_and_decrypts "oct-$size" "A${size}GCM" "A${size}CBC"
+    done
+    # Not A256CBCPAD: the CLI's library makes up a key for it where the HSM keeps its own to itself.
+    encrypts_and_decrypts oct-128 A128CBCPAD
+    encrypts_and_decrypts oct-192 A192CBCPAD
+    lives rsa-2048
+    lives ec-P-256
+    lives oct-256
+}
+
+imported_keys() {
+    openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out "$folder/rsa.pem" 2>/dev/null
+    openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out "$folder/ec.pem" 2>/dev/null
+    local kind
+    for kind in rsa ec; do
+        check "import $kind" "${kind^^}-HSM" key import --name "imported-$kind" --pem-file "$folder/$kind.pem" --query key.kty
+        rm -f "$folder/key.pem"
+        check "download of the imported $kind" "" key download --name "imported-$kind" --file "$folder/key.pem"
+        check "the public key of the imported $kind" "$(openssl pkey -in "$folder/$kind.pem" -pubout -outform DER | openssl dgst -sha256)" \
+            openssl_digest "$folder/key.pem"
+    done
+}
+
+openssl_digest() { openssl pkey -pubin -in "$1" -pubout -outform DER | openssl dgst -sha256; }
+
+errors() {
+    refused "create with a bad size" "Invalid key size: '64'" key create --name bad --kty oct-HSM --size 64
+    refused "show of a key that is not there" "(KeyNotFound)" key show --name nothing
+    check "create for verification only" P-256 \
+        key create --name verifier --kty EC-HSM --curve P-256 --ops verify --query key.crv
+    refused "sign with a key for verification" "(Forbidden)" \
+        key sign --name verifier --algorithm ES256 --digest "$(digest 256 | base64 -w0)"
+}
+
+settings_and_randomness() {
+    local setting=AllowKeyManagementOperationsThroughARM
+    check "setting list" "$setting" hsm setting list --query '[].name'
+    check "setting update" true hsm setting update --name "$setting" --value true --query value
+    check "setting show" true hsm setting show --name "$setting" --query value
+    check "setting update back" false hsm setting update --name "$setting" --value false --query value
+    # 12 bytes are 16 letters of base64, which the CLI shows as b'…'.
+    check "random" 19 letters_of key random --count 12 --query value
+}
+
+letters_of() { "$@" | tr -d '\n' | wc -c; }
+
+roles() {
+    local owner=$AZURE_CONFIG_DIR
+    local crypto_user="Managed HSM Crypto User"
+    check "role definition list" "$crypto_user" role definition list --query "[?roleName=='$crypto_user'].roleName"
+    log_in user "$user_client" "$user_secret" || return
+    refused "sign without a role" "(AccessDenied)" \
+        key sign --name rsa-2048 --algorithm RS256 --digest "$(digest 256 | base64 -w0)"
+    AZURE_CONFIG_DIR=$owner
+    check "role assignment create" "$(printf '%s\t/keys' "$user")" role assignment create --role "$crypto_user" --scope /keys \
+        --assignee-object-id "$user" --assignee-principal-type ServicePrincipal --query '[[principalId, scope]]'
+    check "role assignment list" "$crypto_user" role assignment list --scope /keys --query '[].roleName'
+    AZURE_CONFIG_DIR="$folder/user"
+    check "sign with a role" RS256 \
+        key sign --name rsa-2048 --algorithm RS256 --digest "$(digest 256 | base64 -w0)" --query algorithm
+    AZURE_CONFIG_DIR=$owner
+    check "role assignment delete" "" \
+        role assignment delete --role "$crypto_user" --scope /keys --assignee-object-id "$user" --query '[?false]'
+    AZURE_CONFIG_DIR="$folder/user"
+    refused "sign when the role is gone" "(AccessDenied)" \
+        key sign --name rsa-2048 --algorithm RS256 --digest "$(digest 256 | base64 -w0)"
+    AZURE_CONFIG_DIR=$owner
+    cat >"$folder/role.json" <<'JSON'
+{"roleName": "Reader", "description": "reads keys", "actions": [], "notActions": [],
+ "dataActions": ["Microsoft.KeyVault/managedHsm/keys/read/action"], "notDataActions": []}
+JSON
+    check "role definition create" Reader role definition create --role-definition "@$folder/role.json" --query roleName
+    local name
+    name=$(role definition list --query "[?roleName=='Reader'].name")
+    check "role definition show" Reader role definition show --name "$name" --query roleName
+    check "role definition delete" "" role definition delete --name "$name"
+    check "role definition list after that" "" role definition list --query "[?roleName=='Reader'].name"
+}
+
+install
+start
+export AZURE_CORE_COLLECT_TELEMETRY=false AZURE_CORE_INSTANCE_DISCOVERY=false AZURE_CORE_ONLY_SHOW_ERRORS=true
+if ! log_in owner "$AZURE_CLIENT_ID" "$AZURE_CLIENT_SECRET"; then
+    echo "FAILED: az does not log in"
+    tail -n 3 "$folder/requests.log"
+    failed=1
+    finish
+fi
+keys_of_every_type
+imported_keys
+errors
+settings_and_randomness
+roles
+finish
