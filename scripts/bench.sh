@@ -1,0 +1,290 @@
+#!/usr/bin/env bash
+# Builds everything for speed, measures it against the emulator and writes a report with plots to a folder.
+#
+#   scripts/bench.sh [--out FOLDER] [--quick] [PART…]
+#
+# Parts: signatures, renewal, start, cost, servers; all without any. --quick measures for a shorter time: for a look, not for figures.
+# What can't be measured here (a server or valgrind is not installed) is skipped, with the reason. docs/performance.md explains the results.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/packages.sh
+. scripts/emulator.sh
+PATH=$PATH:/usr/sbin
+
+out=target/bench quick=no parts=()
+while [ "$#" -gt 0 ]; do
+    case $1 in
+        --out)
+            [ "$#" -ge 2 ] || { echo "--out needs a folder." >&2; exit 2; }
+            out=$2
+            shift
+            ;;
+        --quick) quick=yes ;;
+        signatures | renewal | start | cost | servers) parts+=("$1") ;;
+        *)
+            echo "Unknown option: $1" >&2
+            exit 2
+            ;;
+    esac
+    shift
+done
+[ "${#parts[@]}" -gt 0 ] || parts=(signatures renewal start cost servers)
+
+require_cargo
+cargo build --release --workspace </dev/null
+cargo bench --no-run </dev/null
+target="${CARGO_TARGET_DIR:-$PWD/target}/release"
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+folder=$(mktemp -d)
+chmod 755 "$folder"
+server_pid=
+# shellcheck disable=SC2317 # the trap calls it
+clean_up() {
+    stop_server
+    stop_emulator
+    rm -rf "$folder"
+}
+stop_server() {
+    if [ -n "$server_pid" ]; then
+        kill "$server_pid" 2>/dev/null || true
+        wait "$server_pid" 2>/dev/null || true
+        server_pid=
+    fi
+}
+trap clean_up EXIT
+
+skip() { echo "SKIPPED: $*" | tee -a "$out/skipped.txt"; }
+has() { for part in "${parts[@]}"; do [ "$part" = "$1" ] && return 0; done; return 1; }
+bench() { local name=$1; shift; cargo bench --quiet --bench "$name" -- "$@" </dev/null; }
+median() { sort -n | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'; }
+: >"$out/skipped.txt"
+{
+    date -u +"date: %F %H:%M UTC"
+    echo "cores: $(nproc)"
+    sed -n 's/^model name[^:]*: /processor: /p' /proc/cpuinfo | head -n 1
+    echo "load before: $(cut -d' ' -f1 /proc/loadavg)"
+    openssl version
+    git log -1 --format='revision: %h %s' 2>/dev/null || true
+} >"$out/machine.txt"
+cat "$out/machine.txt"
+
+export OPENSSL_MODULES="$folder/modules"
+mkdir "$OPENSSL_MODULES"
+ln -s "$target/libakv_provider.so" "$OPENSSL_MODULES/akv_provider.so"
+provider=(-provider akv_provider -provider default)
+
+# An emulator that takes so many milliseconds longer: hsm MILLISECONDS
+hsm() {
+    stop_emulator
+    rm -rf "$folder/hsm"
+    cat >"$folder/emulator" <<END
+#!/bin/sh
+[ "\$1" != serve ] || set -- "\$@" --latency-ms $1
+exec "$target/managed-hsm-emulator" "\$@"
+END
+    chmod +x "$folder/emulator"
+    start_emulator "$folder/emulator" "$folder"
+    create_key ec '{"kty":"EC-HSM","crv":"P-256"}'
+    create_key rsa '{"kty":"RSA-HSM","key_size":2048}'
+}
+
+if has signatures; then
+    echo "=== signatures: provider, bare client, software"
+    options=(--seconds 2 --rounds 5)
+    [ "$quick" = no ] || options=(--seconds 0.5 --rounds 1 --latency "0,10")
+    for key in ec rsa; do
+        bench signatures --key "$key" "${options[@]}" --json "$out/signatures-$key.json"
+    done
+fi
+
+if has renewal; then
+    echo "=== renewal of tokens under load"
+    seconds=120
+    [ "$quick" = no ] || seconds=15
+    bench renewal --seconds "$seconds" --json "$out/renewal.json"
+fi
+
+if has start; then
+    echo "=== a command line, cold"
+    hsm 0
+    echo "to be signed" >"$folder/message"
+    openssl ecparam -name prime256v1 -genkey -noout -out "$folder/software.pem"
+    kid=$(curl --silent --cacert "$AKV_CA_FILE" --header "Authorization: Bearer $AZURE_CLI_ACCESS_TOKEN" \
+        "$AZURE_MANAGEDHSM_URL/keys/ec?api-version=7.4" | sed 's/.*"kid":"\([^"]*\)".*/\1/')
+    ask=(--silent --cacert "$AKV_CA_FILE" --header "Authorization: Bearer $AZURE_CLI_ACCESS_TOKEN" --output /dev/null)
+    by_curl() {
+        curl "${ask[@]}" "$AZURE_MANAGEDHSM_URL/keys/ec?api-version=7.4" --next "${ask[@]}" \
+            --header 'Content-Type: application/json' \
+            --data '{"alg":"ES256","value":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}' "$kid/sign?api-version=7.4"
+    }
+    by_provider() { openssl dgst -sha256 "${provider[@]}" -sign managedhsm:MyHSM:ec -out "$folder/signature" "$folder/message"; }
+    by_software() { openssl dgst -sha256 -sign "$folder/software.pem" -out "$folder/signature" "$folder/message"; }
+    # Milliseconds, the median of 21 runs that take turns with the others' runs.
+    for _ in $(seq 21); do
+        for way in curl provider software; do
+            began=$(date +%s%N)
+            "by_$way"
+            echo "$((($(date +%s%N) - began) / 1000))" >>"$folder/start-$way"
+        done
+    done
+    for way in curl provider software; do
+        printf '%-10s %8.2f ms\n' "$way" "$(median <"$folder/start-$way" | awk '{ print $1 / 1000 }')"
+        printf '{"way": "%s", "ms": %s}\n' "$way" "$(median <"$folder/start-$way" | awk '{ print $1 / 1000 }')"
+    done | tee >(grep '^{' >"$out/start.json") | grep -v '^{'
+fi
+
+if has cost; then
+    echo "=== what a signature costs"
+    hsm 0
+    cc -std=gnu11 -O2 -o "$folder/sign_loop" tests/c/sign_loop.c -lssl -lcrypto -lpthread
+    : >"$out/cost.json"
+    count() { grep -c "$1" "$folder/requests.log" || true; }
+    connections() { sed -n 's/.* connection=\([0-9]*\) .*/\1/p' "$folder/requests.log" | sort -u | wc -l; }
+    for key in ec rsa; do
+        requests=$(count "path=/keys/$key") opened=$(connections)
+        "$folder/sign_loop" "managedhsm:MyHSM:$key" 1 1000 >/dev/null
+        requests=$(($(count "path=/keys/$key") - requests)) opened=$(($(connections) - opened))
+        # Resident memory after 100 and after 5,000 signatures, in KiB.
+        memory=()
+        for signatures in 100 5000; do
+            memory+=("$(/usr/bin/env python3 -c '
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)' "$folder/sign_loop" "managedhsm:MyHSM:$key" 1 "$signatures")")
+        done
+        instructions=null
+        if command -v valgrind >/dev/null; then
+            counted=()
+            for signatures in 10 110; do
+                valgrind --tool=callgrind --callgrind-out-file=/dev/null --log-file="$folder/callgrind" \
+                    "$folder/sign_loop" "managedhsm:MyHSM:$key" 1 "$signatures" >/dev/null
+                counted+=("$(sed -n 's/.*Collected *: *\([0-9]*\)/\1/p' "$folder/callgrind")")
+            done
+            instructions=$(((counted[1] - counted[0]) / 100))
+        else
+            skip "instructions per signature: valgrind is not installed"
+        fi
+        echo "$key: $requests requests and $opened connections for 1000 signatures; ${memory[0]} KiB after 100, ${memory[1]} KiB after 5000; $instructions instructions each"
+        printf '{"key": "%s", "requests": %d, "connections": %d, "kib_100": %d, "kib_5000": %d, "instructions": %s}\n' \
+            "$key" "$requests" "$opened" "${memory[0]}" "${memory[1]}" "$instructions" >>"$out/cost.json"
+    done
+fi
+
+# --- servers ----------------------------------------------------------------------------------------------------------
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+until_it_listens() {
+    for _ in $(seq 200); do
+        (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return 0
+        sleep 0.05
+    done
+    echo "Nothing listens at port $1 after 10 seconds." >&2
+    return 1
+}
+
+run_nginx() { # NAME WORKERS KEY CERTIFICATE
+    local port
+    port=$(free_port)
+    cat >"$folder/nginx.conf" <<END
+pid $folder/nginx.pid;
+error_log $folder/nginx.log;
+worker_processes $2;
+daemon off;
+user root;
+events { worker_connections 512; }
+http {
+    access_log off;
+    client_body_temp_path $folder/tmp;
+    proxy_temp_path $folder/tmp;
+    fastcgi_temp_path $folder/tmp;
+    uwsgi_temp_path $folder/tmp;
+    scgi_temp_path $folder/tmp;
+    server {
+        listen 127.0.0.1:$port ssl reuseport;
+        ssl_protocols TLSv1.3;
+        ssl_certificate $4;
+        ssl_certificate_key $3;
+        location / { return 200 "ok"; }
+    }
+}
+END
+    OPENSSL_CONF="$folder/openssl.cnf" nginx -p "$folder" -c "$folder/nginx.conf" -e "$folder/nginx.log" &
+    server_pid=$!
+    until_it_listens "$port"
+    bench handshakes --connect "127.0.0.1:$port" --clients 32 "${load[@]}" --name "$1" --json "$out/servers.json"
+    stop_server
+}
+
+run_haproxy() { # NAME ASYNC KEY-AND-CERTIFICATE
+    local port
+    port=$(free_port)
+    cat >"$folder/haproxy.cfg" <<END
+global
+    # Else HAProxy forbids itself to start threads, which asynchronous jobs need.
+    insecure-fork-wanted
+    nbthread 1
+    maxconn 2000
+    $2
+defaults
+    mode http
+    timeout connect 10s
+    timeout client 30s
+    timeout server 30s
+frontend tls
+    bind 127.0.0.1:$port ssl crt $3 ssl-min-ver TLSv1.3
+    http-request return status 200
+END
+    OPENSSL_CONF="$folder/openssl.cnf" haproxy -db -f "$folder/haproxy.cfg" >"$folder/haproxy.log" 2>&1 &
+    server_pid=$!
+    until_it_listens "$port" || { cat "$folder/haproxy.log" >&2; return 1; }
+    bench handshakes --connect "127.0.0.1:$port" --clients 64 "${load[@]}" --name "$1" --json "$out/servers.json"
+    stop_server
+}
+
+if has servers; then
+    echo "=== TLS handshakes"
+    : >"$out/servers.json"
+    mkdir -p "$folder/tmp"
+    load=(--seconds 4 --rounds 5)
+    [ "$quick" = no ] || load=(--seconds 1 --rounds 1)
+    # A worker of HAProxy asks for as many signatures at once as it has handshakes.
+    export AKV_MAX_CONNECTIONS=64
+    for milliseconds in 10 20; do
+        hsm "$milliseconds"
+        "$target/akv" env >"$folder/openssl.cnf"
+        "$target/akv" cert self-signed managedhsm:MyHSM:ec --subject CN=localhost --san DNS:localhost >"$folder/ec.crt"
+        "$target/akv" key pem --pin managedhsm:MyHSM:ec >"$folder/ec.key"
+        cat "$folder/ec.crt" "$folder/ec.key" >"$folder/ec.pem"
+        if [ "$milliseconds" = 10 ]; then
+            openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost \
+                -keyout "$folder/soft.key" -out "$folder/soft.crt" 2>/dev/null
+            if command -v nginx >/dev/null; then
+                run_nginx "nginx, 1 worker, software" 1 "$folder/soft.key" "$folder/soft.crt"
+                run_nginx "nginx, 1 worker, 10 ms" 1 "$folder/ec.key" "$folder/ec.crt"
+                run_nginx "nginx, 4 workers, 10 ms" 4 "$folder/ec.key" "$folder/ec.crt"
+            else
+                skip "nginx is not installed"
+            fi
+        elif command -v haproxy >/dev/null; then
+            run_haproxy "HAProxy, 20 ms" "" "$folder/ec.pem"
+            run_haproxy "HAProxy, async, 20 ms" "ssl-mode-async" "$folder/ec.pem"
+        else
+            skip "HAProxy is not installed"
+        fi
+    done
+fi
+
+# --- the report -------------------------------------------------------------------------------------------------------
+
+python="$target/../bench-python"
+if ! "$python/bin/python" -c 'import matplotlib' 2>/dev/null; then
+    rm -rf "$python"
+    if ! python3 -m venv "$python" || ! "$python/bin/pip" install --quiet --requirement benches/requirements.txt; then
+        skip "plots: matplotlib can't be installed here; the figures are in $out"
+        exit 0
+    fi
+fi
+"$python/bin/python" benches/report.py "$out"
+echo "The report is in $out/report.md"
