@@ -7,8 +7,9 @@ mod common;
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Arc, Barrier};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
@@ -325,8 +326,28 @@ fn latency_options(latency: u64) -> Vec<String> {
     }
 }
 
+/// Runs this program once for each latency: a provider stays in its process, with the emulator that it was loaded for.
+fn one_by_one(options: &Options) {
+    if let Some(path) = &options.json {
+        std::fs::write(path, "").expect("the report can be written");
+    }
+    for latency in &options.latencies {
+        let mut command = Command::new(std::env::current_exe().expect("a program knows its path"));
+        // The last --latency counts.
+        let arguments = std::env::args().skip(1);
+        command
+            .args(arguments)
+            .args(["--latency", &latency.to_string()]);
+        let status = command.status().expect("this program runs");
+        assert!(status.success(), "measuring at {latency} ms failed");
+    }
+}
+
 fn main() {
     let options = Options::from_arguments();
+    let &[latency] = options.latencies.as_slice() else {
+        return one_by_one(&options);
+    };
     let (body, algorithm) = match options.key.as_str() {
         "ec" => (r#"{"kty":"EC-HSM","crv":"P-256"}"#, "ES256"),
         "rsa" => (r#"{"kty":"RSA-HSM","key_size":2048}"#, "RS256"),
@@ -349,77 +370,76 @@ fn main() {
         "{:>8} {:>8} {:>9} {:>11} {:>11} {:>11} {:>11}",
         "latency", "threads", "way", "per second", "median ms", "p99 ms", "CPU us"
     );
-    for &latency in &options.latencies {
-        let emulator = Emulator::start(&latency_options(latency), &[]);
-        let client = bare_client(&emulator);
-        let kid = create(&runtime, &client, &emulator, body);
-        let version = kid.rsplit('/').next().expect("a version");
-        let url = format!(
-            "{}/keys/k/{version}/sign?api-version=7.4",
-            emulator.variable("AZURE_MANAGEDHSM_URL")
-        );
-        let request = format!(
-            r#"{{"alg":"{algorithm}","value":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}}"#
-        );
-        let _providers = load_providers(&emulator);
-        let key = load_key();
-        for &threads in &options.threads {
-            let mut rounds: Vec<(Way, Round)> = Vec::new();
-            for _ in 0..options.rounds {
-                for &way in &options.ways {
-                    let seconds = options.seconds;
-                    let round = match way {
-                        Way::Provider => by_openssl(&key, threads, seconds),
-                        Way::Software if latency > 0 => continue,
-                        Way::Software => by_openssl(&software, threads, seconds / 4.0),
-                        Way::Bare => by_bare_client(&emulator, &url, &request, threads, seconds),
-                        Way::Tasks => by_tasks(
-                            &runtime,
-                            &client,
-                            &url,
-                            emulator.variable("AZURE_CLI_ACCESS_TOKEN"),
-                            &request,
-                            threads,
-                            seconds,
-                        ),
-                    };
-                    rounds.push((way, round));
-                }
-            }
-            for way in Way::ALL {
-                let of: Vec<Round> = rounds
-                    .iter()
-                    .filter(|(w, _)| *w == way)
-                    .map(|(_, round)| *round)
-                    .collect();
-                if of.is_empty() {
-                    continue;
-                }
-                let middle = |get: fn(&Round) -> f64| median(of.iter().map(get).collect());
-                let (rate, half, p99, cpu) = (
-                    middle(|r| r.rate),
-                    middle(|r| r.median),
-                    middle(|r| r.p99),
-                    middle(|r| r.cpu),
-                );
-                println!(
-                    "{latency:>8} {threads:>8} {:>9} {rate:>11.0} {:>11.3} {:>11.3} {:>11.1}",
-                    way.name(),
-                    half * 1e3,
-                    p99 * 1e3,
-                    cpu * 1e6
-                );
-                lines.push(serde_json::json!({
-                    "key": options.key, "latency_ms": latency, "threads": threads, "way": way.name(),
-                    "per_second": rate, "median_ms": half * 1e3, "p99_ms": p99 * 1e3, "cpu_us": cpu * 1e6,
-                }).to_string());
+    let emulator = Emulator::start(&latency_options(latency), &[]);
+    let client = bare_client(&emulator);
+    let kid = create(&runtime, &client, &emulator, body);
+    let version = kid.rsplit('/').next().expect("a version");
+    let url = format!(
+        "{}/keys/k/{version}/sign?api-version=7.4",
+        emulator.variable("AZURE_MANAGEDHSM_URL")
+    );
+    let request =
+        format!(r#"{{"alg":"{algorithm}","value":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}}"#);
+    let _providers = load_providers(&emulator);
+    let key = load_key();
+    for &threads in &options.threads {
+        let mut rounds: Vec<(Way, Round)> = Vec::new();
+        for _ in 0..options.rounds {
+            for &way in &options.ways {
+                let seconds = options.seconds;
+                let round = match way {
+                    Way::Provider => by_openssl(&key, threads, seconds),
+                    Way::Software if latency > 0 => continue,
+                    Way::Software => by_openssl(&software, threads, seconds / 4.0),
+                    Way::Bare => by_bare_client(&emulator, &url, &request, threads, seconds),
+                    Way::Tasks => by_tasks(
+                        &runtime,
+                        &client,
+                        &url,
+                        emulator.variable("AZURE_CLI_ACCESS_TOKEN"),
+                        &request,
+                        threads,
+                        seconds,
+                    ),
+                };
+                rounds.push((way, round));
             }
         }
-        drop(key);
-        std::thread::sleep(Duration::from_millis(10));
+        for way in Way::ALL {
+            let of: Vec<Round> = rounds
+                .iter()
+                .filter(|(w, _)| *w == way)
+                .map(|(_, round)| *round)
+                .collect();
+            if of.is_empty() {
+                continue;
+            }
+            let middle = |get: fn(&Round) -> f64| median(of.iter().map(get).collect());
+            let (rate, half, p99, cpu) = (
+                middle(|r| r.rate),
+                middle(|r| r.median),
+                middle(|r| r.p99),
+                middle(|r| r.cpu),
+            );
+            println!(
+                "{latency:>8} {threads:>8} {:>9} {rate:>11.0} {:>11.3} {:>11.3} {:>11.1}",
+                way.name(),
+                half * 1e3,
+                p99 * 1e3,
+                cpu * 1e6
+            );
+            lines.push(serde_json::json!({
+                "key": options.key, "latency_ms": latency, "threads": threads, "way": way.name(),
+                "per_second": rate, "median_ms": half * 1e3, "p99_ms": p99 * 1e3, "cpu_us": cpu * 1e6,
+            }).to_string());
+        }
     }
     if let Some(path) = options.json {
-        let mut file = std::fs::File::create(path).expect("the report can be written");
+        let file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(path);
+        let mut file = file.expect("the report can be written");
         for line in lines {
             writeln!(file, "{line}").expect("the report can be written");
         }

@@ -93,6 +93,8 @@ if has signatures; then
     echo "=== signatures: provider, bare client, software"
     options=(--seconds 2 --rounds 5)
     [ "$quick" = no ] || options=(--seconds 0.5 --rounds 1 --latency "0,10")
+    # As many connections as the bare client opens.
+    export AKV_MAX_CONNECTIONS=64
     for key in ec rsa; do
         bench signatures --key "$key" "${options[@]}" --json "$out/signatures-$key.json"
     done
