@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Programs that use OpenSSL, as they come from Debian, with keys in an emulator: each script of tests/apps. Run after
+# `cargo build --workspace`; PROFILE names another profile than debug. What isn't installed is skipped, loudly.
+#
+#   scripts/applications.sh                    all programs of this machine
+#   scripts/applications.sh nginx haproxy      some
+#   scripts/applications.sh --install          installs the Debian packages of all of them before
+#   scripts/applications.sh --suite forky …    the programs of another Debian suite, in a root made by mmdebstrap
+#
+# Ends with a table, the reason for each skip, and "N passed, N failed, N skipped".
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
+. scripts/packages.sh
+
+packages=(openssl curl ca-certificates procps nginx-light libnginx-mod-stream apache2 haproxy stunnel4 postgresql
+    python3 ruby libio-socket-ssl-perl nodejs php-cli osslsigncode xmlsec1 git redis-server mariadb-server postfix bind9
+    bind9-dnsutils openvpn chromium libnss3-tools fonts-dejavu-core)
+target="${CARGO_TARGET_DIR:-$PWD/target}"
+case $target in /*) ;; *) target="$PWD/$target" ;; esac
+
+# Runs this script in a root of another suite, where this repository, the target folder, /proc and /dev are at their usual places.
+run_in_suite() {
+    local suite=$1 root="$target/applications/$1" mirror
+    shift
+    if [ "$(id -u)" -ne 0 ] || ! command -v mmdebstrap >/dev/null; then
+        echo "SKIPPED  Debian $suite: roots are made by root, with mmdebstrap"
+        echo "0 passed, 0 failed, 1 skipped"
+        return 0
+    fi
+    mirror=${AKV_DEBIAN_MIRROR:-$(awk '/^URIs:/ { print $2; exit }' /etc/apt/sources.list.d/debian.sources)}
+    if ! chroot "$root" true 2>/dev/null || [ "$(cat "$root/packages" 2>/dev/null)" != "${packages[*]}" ]; then
+        rm -rf "$root"
+        mkdir -p "$target/applications"
+        mmdebstrap --quiet --variant=minbase --include="$(IFS=,; echo "${packages[*]}")" \
+            --aptopt='Acquire::Check-Valid-Until "false"' "$suite" "$root" "deb $mirror $suite main" </dev/null || return
+        echo "127.0.0.1 localhost" >"$root/etc/hosts"
+        echo "${packages[*]}" >"$root/packages"
+    fi
+    # shellcheck disable=SC2016 # the inner shell expands these
+    unshare --mount bash -euc '
+        root=$1 script=$2; shift 2
+        for place in /proc /dev "$PWD" "$CARGO_TARGET_DIR"; do
+            mkdir -p "$root$place"
+            mount --rbind "$place" "$root$place"
+        done
+        exec chroot "$root" "$script" "$@"' run_in_suite "$root" "$PWD/scripts/applications.sh" "$@"
+}
+
+suite='' names=()
+while [ "$#" -gt 0 ]; do
+    case $1 in
+        --install) install_missing "${packages[@]}" || exit ;;
+        --suite)
+            [ "$#" -ge 2 ] || { echo "--suite needs the name of a Debian suite." >&2; exit 2; }
+            suite=$2
+            shift
+            ;;
+        -*)
+            echo "Unknown option: $1" >&2
+            exit 2
+            ;;
+        *)
+            [ -x "tests/apps/$1.sh" ] || { echo "There is no tests/apps/$1.sh." >&2; exit 2; }
+            names+=("$1")
+            ;;
+    esac
+    shift
+done
+if [ -n "$suite" ]; then
+    export CARGO_TARGET_DIR=$target
+    run_in_suite "$suite" "${names[@]}"
+    exit
+fi
+if [ "${#names[@]}" -eq 0 ]; then
+    for script in tests/apps/*.sh; do
+        if [ -x "$script" ]; then
+            names+=("$(basename "$script" .sh)")
+        fi
+    done
+fi
+
+passed=0 failed=0 skipped=0
+table=() reasons=()
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+for name in "${names[@]}"; do
+    printf '\n=== %s\n' "$name"
+    "tests/apps/$name.sh" </dev/null 2>&1 | tee "$log"
+    status=${PIPESTATUS[0]}
+    good=0 bad=0 not_tried=0
+    # A script that died has no last line.
+    if ! read -r good bad not_tried < <(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$log" | tail -n 1) ||
+        { [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; }; then
+        bad=$((${bad:-0} + 1))
+    fi
+    table+=("$(printf '%-16s %7d %7d %8d' "$name" "${good:-0}" "$bad" "${not_tried:-0}")")
+    passed=$((passed + ${good:-0})) failed=$((failed + bad)) skipped=$((skipped + ${not_tried:-0}))
+    while IFS= read -r line; do
+        reasons+=("$name: ${line#SKIPPED  }")
+    done < <(grep '^SKIPPED' "$log")
+done
+
+printf '\n%-16s %7s %7s %8s\n' program passed failed skipped
+printf '%s\n' "${table[@]}"
+if [ "${#reasons[@]}" -gt 0 ]; then
+    printf '\nSkipped:\n'
+    printf '  %s\n' "${reasons[@]}"
+fi
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
