@@ -8,6 +8,7 @@
 #   skip TITLE REASON         one that can't be tried
 #   finish                    the last line, "N passed, N failed, N skipped", and the exit status
 #
+# The variable KEEP, if it is set, keeps the folder, with logs and configurations.
 # Programs run with `with_provider`, plain clients without. Nothing sleeps for a fixed time: wait_until has a deadline.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
@@ -92,7 +93,11 @@ clean_up() {
         end_process "${processes[i]}"
     done
     stop_emulator
-    [ -z "$work" ] || rm -rf "$work"
+    if [ -n "$work" ] && [ -n "${KEEP:-}" ]; then
+        echo "kept: $work"
+    elif [ -n "$work" ]; then
+        rm -rf "$work"
+    fi
 }
 trap clean_up EXIT
 trap 'exit 130' INT
@@ -176,6 +181,15 @@ restart_hsm() {
     "$target/managed-hsm-emulator" env --data-dir "$work/private/hsm" --wait 30 >/dev/null
 }
 
+# Starts a server in the background, with the provider; it ends with the script. Sets `pid`. launch LOG COMMAND…
+launch() {
+    local log=$1
+    shift
+    (OPENSSL_CONF="$work/openssl.cnf" exec "$@") >"$log" 2>&1 &
+    pid=$!
+    started "$pid"
+}
+
 with_provider() { OPENSSL_CONF="$work/openssl.cnf" "$@"; }
 
 # NAME.crt and NAME.key, and NAME.pem with both: certificate NAME KEY [SUBJECT [EXTENSION]]
@@ -229,14 +243,22 @@ client() {
     openssl s_client -servername localhost -CAfile "$work/ca.crt" -verify_return_error -verify_hostname localhost "$@"
 }
 
-# A full handshake that takes exactly one signature: handshake PORT VERSION SIGNATURE_ALGORITHM KEY [OPTION…]
+# A full handshake that takes exactly one signature, of the kind that the client likes best:
+# handshake PORT VERSION SIGNATURE_ALGORITHMS KEY [OPTION…]
 handshake() {
-    local port=$1 version=$2 sigalg=$3 key=$4 before output
+    local port=$1 version=$2 sigalgs=$3 key=$4 before output kind
     shift 4
     before=$(signatures "$key")
-    output=$(client -connect "127.0.0.1:$port" "-tls${version/./_}" -sigalgs "$sigalg" "$@" </dev/null 2>&1)
-    if ! grep -q "^New, TLSv$version, Cipher is" <<<"$output" || ! grep -q "^Verification: OK" <<<"$output"; then
-        tail -n 20 <<<"$output"
+    output=$(client -connect "127.0.0.1:$port" "-tls${version/./_}" -sigalgs "$sigalgs" "$@" </dev/null 2>&1)
+    # Newer versions print the name that TLS 1.3 has for both together.
+    case $sigalgs in
+        RSA-PSS*) kind='RSA-PSS|rsa_pss_rsae_sha' ;;
+        RSA*) kind='RSA$|rsa_pkcs1_sha' ;;
+        *) kind='ECDSA|ecdsa_' ;;
+    esac
+    if ! grep -q "^New, TLSv$version, Cipher is" <<<"$output" || ! grep -q "^Verification: OK" <<<"$output" ||
+        ! grep -Eq "^Peer signature type: ($kind)" <<<"$output"; then
+        grep -v '^    ' <<<"$output" | tail -n 20
         return 1
     fi
     signed "$key" "$before" 1
@@ -255,9 +277,10 @@ handshakes() {
     for key in "${keys[@]}"; do
         if [ "$key" = rsa ]; then
             for hash in SHA256 SHA384 SHA512; do
+                # With PSS alone a client would find HAProxy without a certificate.
                 check "$title: TLS 1.2, RSA, PKCS#1, $hash" handshake "$port" 1.2 "RSA+$hash" rsa "${options[@]}"
-                check "$title: TLS 1.2, RSA, PSS, $hash" handshake "$port" 1.2 "RSA-PSS+$hash" rsa "${options[@]}"
-                check "$title: TLS 1.3, RSA, PSS, $hash" handshake "$port" 1.3 "RSA-PSS+$hash" rsa "${options[@]}"
+                check "$title: TLS 1.2, RSA, PSS, $hash" handshake "$port" 1.2 "RSA-PSS+$hash:RSA+$hash" rsa "${options[@]}"
+                check "$title: TLS 1.3, RSA, PSS, $hash" handshake "$port" 1.3 "RSA-PSS+$hash:RSA+$hash" rsa "${options[@]}"
             done
         else
             check "$title: TLS 1.2, EC, SHA256" handshake "$port" 1.2 ECDSA+SHA256 ec "${options[@]}"
