@@ -1,7 +1,11 @@
 //! OpenSSL's asynchronous jobs (`ASYNC_start_job(3)`): whether a call runs in one, and how it waits without holding up its
-//! thread. A job is a fibre with a small stack and no guard page, so a request must not run on it.
+//! thread. A job is a fibre with a small stack and no guard page, so a request must not run on it; nor on the stack of a thread that
+//! has little left, as those of stunnel have from the beginning.
 
+use std::cell::OnceCell;
 use std::ffi::{c_int, c_void};
+use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
@@ -60,7 +64,10 @@ impl Caller for Jobs {
         // SAFETY: it only looks at the thread's own state.
         let job = unsafe { (functions.current_job)() };
         if job.is_null() {
-            return Place::Thread;
+            return match has_room() {
+                true => Place::Thread,
+                false => Place::SmallStack,
+            };
         }
         match Pausable::new(functions, job) {
             Some(job) => Place::Job(Box::new(job)),
@@ -69,9 +76,46 @@ impl Caller for Jobs {
     }
 }
 
+/// What a request takes of a stack at most: HTTP, TLS and JSON, with a margin for builds without optimization.
+const ROOM: usize = 256 * 1024;
+
+/// Whether a request may run on this stack.
+fn has_room() -> bool {
+    thread_local! {
+        static STACK: OnceCell<Option<Range<usize>>> = const { OnceCell::new() };
+    }
+    let here = 0u8;
+    let here = (&raw const here).addr();
+    STACK.with(|stack| match stack.get_or_init(stack_of_thread) {
+        // A place elsewhere is on a fibre of the application.
+        Some(stack) => stack.contains(&here) && here - stack.start >= ROOM,
+        None => false,
+    })
+}
+
+/// The addresses of this thread's stack.
+fn stack_of_thread() -> Option<Range<usize>> {
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    let (mut start, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: the attributes are initialized by the first call, read by the second and given back by the third; there is room for
+    // both results.
+    let known = unsafe {
+        if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
+            return None;
+        }
+        let known =
+            libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut start, &raw mut size) == 0;
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        known
+    };
+    known.then(|| start.addr()..start.addr() + size)
+}
+
 /// The job that the present call runs in.
 struct Pausable {
     functions: Functions,
+    /// The job's wait context, which lives as long as the job.
+    context: *mut c_void,
     signal: Signal,
 }
 
@@ -103,40 +147,58 @@ impl Pausable {
             unsafe { (functions.get_callback)(context, &raw mut callback, &raw mut argument) };
         let signal = match callback.filter(|_| set != 0) {
             Some(callback) => Signal::Callback(callback, argument),
-            None => Signal::Event(event(functions, context)?),
+            None => Signal::Event(match registered(functions, context) {
+                Some(event) => event,
+                None => event()?,
+            }),
         };
-        Some(Self { functions, signal })
+        Some(Self {
+            functions,
+            context,
+            signal,
+        })
     }
 }
 
-/// The descriptor of this wait context; makes it the first time.
-fn event(functions: Functions, context: *mut c_void) -> Option<Arc<OwnedFd>> {
+/// The descriptor that the wait context has from us already.
+fn registered(functions: Functions, context: *mut c_void) -> Option<Arc<OwnedFd>> {
     let key = (&raw const KEY).cast();
     let (mut descriptor, mut data) = (-1, std::ptr::null_mut());
     // SAFETY: there is room for both.
     let found = unsafe { (functions.get_fd)(context, key, &raw mut descriptor, &raw mut data) };
-    if found != 0 && !data.is_null() {
-        let event: *const OwnedFd = data.cast_const().cast();
-        // SAFETY: under our key the data is what `Arc::into_raw` made below, and the context holds its count.
-        return Some(unsafe {
-            Arc::increment_strong_count(event);
-            Arc::from_raw(event)
-        });
+    if found == 0 || data.is_null() {
+        return None;
     }
+    let event: *const OwnedFd = data.cast_const().cast();
+    // SAFETY: under our key the data is what `Arc::into_raw` made in `register`, and the context holds its count.
+    Some(unsafe {
+        Arc::increment_strong_count(event);
+        Arc::from_raw(event)
+    })
+}
+
+fn event() -> Option<Arc<OwnedFd>> {
     // SAFETY: the call takes only numbers.
     let descriptor = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
     if descriptor < 0 {
         return None;
     }
     // SAFETY: the descriptor is new, and nobody else's.
-    let event = Arc::new(unsafe { OwnedFd::from_raw_fd(descriptor) });
-    let data = Arc::into_raw(Arc::clone(&event));
+    Some(Arc::new(unsafe { OwnedFd::from_raw_fd(descriptor) }))
+}
+
+/// Shows the application what to wait for, unless it knows. Whether it does then.
+fn register(functions: Functions, context: *mut c_void, event: &Arc<OwnedFd>) -> bool {
+    if registered(functions, context).is_some() {
+        return true;
+    }
+    let data = Arc::into_raw(Arc::clone(event));
     // SAFETY: the context takes one count of the event, which `clean_up` gives back.
     let set = unsafe {
         (functions.set_wait_fd)(
             context,
-            key,
-            descriptor,
+            (&raw const KEY).cast(),
+            event.as_raw_fd(),
             data.cast_mut().cast(),
             Some(clean_up),
         )
@@ -144,9 +206,8 @@ fn event(functions: Functions, context: *mut c_void) -> Option<Arc<OwnedFd>> {
     if set == 0 {
         // SAFETY: the context did not take the count.
         drop(unsafe { Arc::from_raw(data) });
-        return None;
     }
-    Some(event)
+    set != 0
 }
 
 /// The wait context goes, or our descriptor in it. A request that is still under way keeps the descriptor open.
@@ -157,7 +218,7 @@ unsafe extern "C" fn clean_up(
     data: *mut c_void,
 ) {
     let event: *const OwnedFd = data.cast_const().cast();
-    // SAFETY: the count was handed over in `event`.
+    // SAFETY: the count was handed over in `register`.
     drop(unsafe { Arc::from_raw(event) });
 }
 
@@ -193,6 +254,13 @@ impl Job for Pausable {
     }
 
     fn pause(&self) {
+        // Not before: of a descriptor in the context of a job that never paused, HAProxy takes for granted that it was told, and
+        // aborts.
+        if let Signal::Event(event) = &self.signal
+            && !register(self.functions, self.context, event)
+        {
+            return;
+        }
         // SAFETY: the call is within a job; if it can't pause now, it returns at once.
         unsafe { (self.functions.pause_job)() };
         self.signal.clear();

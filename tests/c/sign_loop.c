@@ -1,4 +1,5 @@
-/* sign_loop URI THREADS SIGNATURES: loads a key once and signs with it in several threads, SIGNATURES each.
+/* sign_loop URI THREADS SIGNATURES [STACK]: loads a key once and signs with it in several threads, SIGNATURES each, which have
+ * stacks of STACK bytes.
  * Each signature is checked with the public key in the default provider. */
 #include <pthread.h>
 #include "check.h"
@@ -21,9 +22,13 @@ int main(int argc, char **argv)
 {
     OSSL_PROVIDER *akv, *standard;
     pthread_t threads[64];
+    pthread_attr_t attributes;
     int count;
 
-    CHECK(argc == 4);
+    CHECK(argc == 4 || argc == 5);
+    CHECK(pthread_attr_init(&attributes) == 0);
+    if (argc == 5)
+        CHECK(pthread_attr_setstacksize(&attributes, (size_t)atol(argv[4])) == 0);
     count = atoi(argv[2]);
     signatures = atoi(argv[3]);
     CHECK(count >= 1 && count <= 64);
@@ -35,7 +40,7 @@ int main(int argc, char **argv)
         sign((void *)0);
     } else {
         for (long i = 0; i < count; i++)
-            CHECK(pthread_create(&threads[i], NULL, sign, (void *)i) == 0);
+            CHECK(pthread_create(&threads[i], &attributes, sign, (void *)i) == 0);
         for (int i = 0; i < count; i++)
             CHECK(pthread_join(threads[i], NULL) == 0);
     }

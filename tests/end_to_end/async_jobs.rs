@@ -41,6 +41,14 @@ fn jobs_of_one_thread_are_under_way_at_the_same_time() {
 }
 
 #[test]
+fn jobs_that_never_pause_leave_no_descriptor() {
+    let hsm = Hsm::start();
+    hsm.create("ec", r#"{"kty":"EC-HSM","crv":"P-256"}"#);
+    let program = hsm.compile("async");
+    hsm.run(&program, &[&uri("ec"), "64", "quick"]).succeeds();
+}
+
+#[test]
 fn there_are_never_more_connections_than_are_allowed() {
     let mut hsm = slow_hsm();
     hsm.set("AKV_MAX_CONNECTIONS", "3");

@@ -53,6 +53,17 @@ fn eight_threads_open_at_most_eight_connections() {
 }
 
 #[test]
+fn threads_with_small_stacks_sign() {
+    let hsm = Hsm::with_keys(&KEYS);
+    let program = hsm.compile("sign_loop");
+    for (key, _) in KEYS {
+        // What stunnel gives its threads.
+        hsm.run(&program, &[&uri(key), "4", "3", "65536"])
+            .succeeds();
+    }
+}
+
+#[test]
 fn children_and_parent_sign_with_a_key_loaded_before_fork() {
     let hsm = Hsm::with_keys(&KEYS);
     let program = hsm.compile("fork_sign");
