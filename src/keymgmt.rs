@@ -19,6 +19,8 @@ pub(crate) const PUB: &CStr = c"pub";
 const ENCODED_PUB: &CStr = c"encoded-pub-key";
 const QX: &CStr = c"qx";
 const QY: &CStr = c"qy";
+const ORDER: &CStr = c"order";
+const COFACTOR: &CStr = c"cofactor";
 const POINT_FORMAT: &CStr = c"point-format";
 const ENCODING: &CStr = c"encoding";
 const INCLUDE_PUBLIC: &CStr = c"include-public";
@@ -141,6 +143,9 @@ pub(crate) fn get_params(handle: &KeyHandle, params: &mut ParamsOut<'_>) -> Resu
             params.set_utf8(ENCODING, c"named_curve")?;
             params.set_octets(PUB, &ec.point)?;
             params.set_octets(ENCODED_PUB, &ec.point)?;
+            // All curves here have the cofactor 1.
+            params.set_unsigned_bytes(ORDER, ec.curve.order)?;
+            params.set_unsigned_bytes(COFACTOR, &[1])?;
             params.set_unsigned_bytes(QX, x)?;
             params.set_unsigned_bytes(QY, y)
         }
@@ -194,6 +199,8 @@ pub(crate) mod tables {
         ENCODING => PARAM_UTF8_STRING,
         PUB => PARAM_OCTET_STRING,
         ENCODED_PUB => PARAM_OCTET_STRING,
+        ORDER => PARAM_UNSIGNED_INTEGER,
+        COFACTOR => PARAM_UNSIGNED_INTEGER,
         QX => PARAM_UNSIGNED_INTEGER,
         QY => PARAM_UNSIGNED_INTEGER,
     };

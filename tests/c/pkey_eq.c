@@ -59,6 +59,17 @@ static void compare(EVP_PKEY *key, const char *uri, EVP_PKEY *public_key, X509 *
     EVP_PKEY_free(again);
 }
 
+static void ask_for_number(EVP_PKEY *key, EVP_PKEY *model, const char *name)
+{
+    BIGNUM *number = NULL, *model_number = NULL;
+
+    CHECK(EVP_PKEY_get_bn_param(key, name, &number) == 1);
+    CHECK(EVP_PKEY_get_bn_param(model, name, &model_number) == 1);
+    CHECK(BN_cmp(number, model_number) == 0);
+    BN_free(number);
+    BN_free(model_number);
+}
+
 /* What is asked of a key has the answers of the default provider's key. */
 static void ask(EVP_PKEY *key, EVP_PKEY *model)
 {
@@ -88,15 +99,11 @@ static void ask(EVP_PKEY *key, EVP_PKEY *model)
         CHECK(length == model_length && memcmp(point, model_point, length) == 0);
         OPENSSL_free(point);
         OPENSSL_free(model_point);
+        ask_for_number(key, model, OSSL_PKEY_PARAM_EC_ORDER);
+        ask_for_number(key, model, OSSL_PKEY_PARAM_EC_COFACTOR);
     } else {
-        BIGNUM *n = NULL, *model_n = NULL;
-
         CHECK(EVP_PKEY_is_a(key, "RSA") && !EVP_PKEY_is_a(key, "EC"));
-        CHECK(EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_N, &n) == 1);
-        CHECK(EVP_PKEY_get_bn_param(model, OSSL_PKEY_PARAM_RSA_N, &model_n) == 1);
-        CHECK(BN_cmp(n, model_n) == 0);
-        BN_free(n);
-        BN_free(model_n);
+        ask_for_number(key, model, OSSL_PKEY_PARAM_RSA_N);
     }
 }
 
