@@ -240,7 +240,7 @@ loads() { grep -c "method=GET path=/keys/$1[/0-9a-f]* status=200" "$requests"; }
 
 # Plain OpenSSL, without the provider, that verifies the server.
 client() {
-    openssl s_client -servername localhost -CAfile "$work/ca.crt" -verify_return_error -verify_hostname localhost "$@"
+    timeout 60 openssl s_client -servername localhost -CAfile "$work/ca.crt" -verify_return_error -verify_hostname localhost "$@"
 }
 
 # A full handshake that takes exactly one signature, of the kind that the client likes best:
