@@ -32,7 +32,7 @@ const MAX_ANSWER: usize = 1 << 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
-/// How often a connection that is refused is tried again: about a second in all.
+/// How often a connection that is refused is tried again: for one to two seconds in all.
 const MAX_REFUSALS: u32 = 4;
 
 /// A request, with what its errors and its log line say about it.
@@ -248,7 +248,10 @@ impl Transport {
             Retry::Elsewhere => None,
             // Nobody listens there: long enough for a restart, and no longer, since a person may be waiting.
             Retry::Yes if is_silent && retries >= MAX_REFUSALS => None,
-            _ => Some(pause(retries, retry_after)),
+            _ => {
+                let at_least = if is_silent { 0.5 } else { 0.0 };
+                Some(pause(retries, at_least, retry_after))
+            }
         }
     }
 
@@ -309,10 +312,10 @@ async fn exchange(http: &reqwest::Client, request: &Request, held: &Held) -> Res
     })
 }
 
-/// How long to wait before an attempt: what the service asks for, or a random time up to a limit that doubles each time, so that
-/// clients that were thrown back together don't come again together. A kept connection that was closed meanwhile, which is what
-/// a first failure mostly is, costs next to nothing.
-fn pause(retries: u32, wanted: Option<Duration>) -> Duration {
+/// How long to wait before an attempt: what the service asks for, and a random share, at least so much, of a limit that doubles twice
+/// each time, so that clients that were thrown back together don't come again together. A kept connection that was closed
+/// meanwhile, which is what a first failure mostly is, costs next to nothing.
+fn pause(retries: u32, at_least: f64, wanted: Option<Duration>) -> Duration {
     let limit = match retries {
         0 => FIRST_PAUSE,
         _ => LONGEST_PAUSE.min(FIRST_PAUSE * 4u32.saturating_pow(retries)),
@@ -323,7 +326,7 @@ fn pause(retries: u32, wanted: Option<Duration>) -> Duration {
         Ok(()) => f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX),
         Err(_) => 1.0,
     };
-    wanted.unwrap_or_default() + limit.mul_f64(share)
+    wanted.unwrap_or_default() + limit.mul_f64(at_least + (1.0 - at_least) * share)
 }
 
 /// `Retry-After` in seconds, as the service gives it (RFC 9110, section 10.2.3).
@@ -352,20 +355,13 @@ fn retry_after(error: &reqwest::Error) -> Retry {
     if connection_was_lost(error) {
         return Retry::IfRepeatable;
     }
-    let passing = |source: &(dyn StdError + 'static)| {
-        source
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| {
-                let kinds = [
-                    ConnectionAborted,
-                    ConnectionRefused,
-                    ConnectionReset,
-                    UnexpectedEof,
-                ];
-                kinds.contains(&error.kind())
-            })
-    };
-    match error.is_connect() && sources(error).into_iter().any(passing) {
+    let passing = [
+        ConnectionAborted,
+        ConnectionRefused,
+        ConnectionReset,
+        UnexpectedEof,
+    ];
+    match error.is_connect() && has_io_error(error, &passing) {
         true => Retry::Yes,
         false => Retry::No,
     }
@@ -486,20 +482,33 @@ fn unreachable(request: &Request, error: &reqwest::Error) -> Error {
 /// Whether a kept connection turned out to be closed, so that the request can be sent again on another.
 fn connection_was_lost(error: &reqwest::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    !error.is_connect()
-        && sources(error).into_iter().any(|source| {
-            source
-                .to_string()
-                .contains("connection closed before message completed")
-                || source
-                    .downcast_ref::<std::io::Error>()
-                    .is_some_and(|error| {
-                        matches!(
-                            error.kind(),
-                            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
-                        )
-                    })
-        })
+    let lost = [
+        BrokenPipe,
+        ConnectionAborted,
+        ConnectionReset,
+        UnexpectedEof,
+    ];
+    let is_cut_short = |source: &(dyn StdError + 'static)| {
+        let text = source.to_string();
+        text.contains("connection closed before message completed")
+    };
+    let in_use = !error.is_connect();
+    in_use && (has_io_error(error, &lost) || sources(error).into_iter().any(is_cut_short))
+}
+
+/// Whether an error is, or is caused by, one of input and output of one of these kinds.
+fn has_io_error(error: &(dyn StdError + 'static), kinds: &[std::io::ErrorKind]) -> bool {
+    sources(error).into_iter().any(|source| {
+        let mut next = source.downcast_ref::<std::io::Error>();
+        while let Some(error) = next {
+            if kinds.contains(&error.kind()) {
+                return true;
+            }
+            // An error within another (as TLS handshakes have them) is not among its sources.
+            next = error.get_ref().and_then(|inner| inner.downcast_ref());
+        }
+        false
+    })
 }
 
 /// An error and its causes, outermost first.
@@ -623,13 +632,27 @@ mod tests {
             (4, 4000),
             (40, 4000),
         ] {
-            let pauses: Vec<Duration> = (0..32).map(|_| pause(retries, None)).collect();
+            let pauses: Vec<Duration> = (0..32).map(|_| pause(retries, 0.0, None)).collect();
             let limit = Duration::from_millis(limit);
             assert!(pauses.iter().all(|pause| *pause <= limit), "{pauses:?}");
             assert!(pauses.iter().any(|pause| *pause > limit / 8), "{pauses:?}");
             assert!(pauses.iter().any(|pause| *pause != pauses[0]));
         }
-        assert!(pause(0, Some(Duration::from_secs(7))) >= Duration::from_secs(7));
+        // For a restart one has to wait.
+        let least: Duration = (0..MAX_REFUSALS)
+            .map(|retries| pause(retries, 0.5, None))
+            .sum();
+        assert!(least >= Duration::from_secs(1), "{least:?}");
+        assert!(pause(0, 0.0, Some(Duration::from_secs(7))) >= Duration::from_secs(7));
+    }
+
+    #[test]
+    fn an_error_within_another_is_found() {
+        use std::io::{Error, ErrorKind};
+        let inner = Error::from(ErrorKind::ConnectionReset);
+        let outer = Error::other(Error::other(inner));
+        assert!(has_io_error(&outer, &[ErrorKind::ConnectionReset]));
+        assert!(!has_io_error(&outer, &[ErrorKind::ConnectionRefused]));
     }
 
     #[test]
