@@ -17,7 +17,7 @@ handshakes server "$port" rsa
 check "server: the HSM restarts under load" hsm_restarts pings
 # Settings that are given again are loaded again.
 reloads() {
-    local i name good=yes
+    local i good=yes
     begin_load pings
     for i in ec rsa ec; do
         more_load 10 || good=no
