@@ -95,3 +95,35 @@ fn a_process_may_exit_without_freeing_anything() {
     let program = hsm.compile("reload");
     hsm.run(&program, &[&uri("ec"), "leave"]).succeeds();
 }
+
+#[test]
+fn a_process_that_may_start_no_thread_signs() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let mut hsm = Hsm::with_keys(&[("rsa", RSA_2048)]);
+    let message = hsm.write("message", "to be signed");
+    // The limit is not for root, so it is somebody else, who has to reach the files.
+    let everybody = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(hsm.file(""), everybody).expect("the folder can be opened");
+    let ca = std::fs::read(hsm.variable("AKV_CA_FILE")).expect("a CA");
+    let ca = hsm.write("ca.pem", ca);
+    hsm.set("AKV_CA_FILE", &ca);
+    let is_root = std::fs::metadata("/proc/self").expect("a process").uid() == 0;
+    let other = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    let limited = ["prlimit", "--nproc=0"];
+    let key = uri("rsa");
+    let sign = [
+        "openssl",
+        "dgst",
+        "-provider",
+        "akv_provider",
+        "-provider",
+        "default",
+    ];
+    let what = ["-sha256", "-sign", &key, "-hex", &message];
+    let outcome = match is_root {
+        true => hsm.run("setpriv", &[&other[..], &limited, &sign, &what].concat()),
+        false => hsm.run(limited[0], &[&limited[1..], &sign, &what].concat()),
+    };
+    outcome.succeeds();
+    assert!(!outcome.text().contains("panicked"), "{}", outcome.text());
+}

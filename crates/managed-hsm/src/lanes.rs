@@ -20,6 +20,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::Error;
+use crate::names::Names;
 use crate::settings::Settings;
 
 /// How long a connection is kept without a request.
@@ -194,6 +195,7 @@ impl Lanes {
         }
         builder
             .tls_backend_preconfigured(self.tls.clone())
+            .dns_resolver(Names)
             .https_only(true)
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())

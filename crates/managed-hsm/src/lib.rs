@@ -25,6 +25,7 @@ mod io;
 mod key;
 pub mod key_file;
 mod lanes;
+mod names;
 mod secret;
 mod settings;
 mod tls;

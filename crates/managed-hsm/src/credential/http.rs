@@ -9,6 +9,7 @@ use rustls::ClientConfig;
 use url::{Origin, Url};
 
 use crate::error::Error;
+use crate::names::Names;
 use crate::settings::Settings;
 use crate::tls;
 use crate::transport::chain;
@@ -29,6 +30,7 @@ impl IdentityHttp {
         let builder = || {
             reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
+                .dns_resolver(Names)
                 .no_proxy()
                 .redirect(reqwest::redirect::Policy::none())
                 .retry(reqwest::retry::never())

@@ -1,0 +1,56 @@
+//! Addresses of hosts, by the system's resolver. It blocks, so a thread of its own does it while others watch the deadline; in
+//! a process that may start no thread (servers limit themselves) whoever asks waits for it.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::thread;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::oneshot;
+
+/// The resolver of all HTTP clients.
+pub(crate) struct Names;
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let (sender, receiver) = oneshot::channel();
+            let host = name.as_str().to_owned();
+            let look_up_there = move || {
+                // Nobody listens any more after the deadline.
+                drop(sender.send(look_up(&host)));
+            };
+            let started = thread::Builder::new()
+                .name("akv-names".to_owned())
+                .spawn(look_up_there);
+            let found = match started {
+                Ok(_) => receiver.await?,
+                Err(error) => {
+                    log::debug!("no thread for a name look-up ({error})");
+                    look_up(name.as_str())
+                }
+            };
+            let addresses: Addrs = Box::new(found?.into_iter());
+            Ok(addresses)
+        })
+    }
+}
+
+/// The addresses of a host. Their port stands for none: the client puts in the URL's.
+fn look_up(host: &str) -> std::io::Result<Vec<SocketAddr>> {
+    let found: Vec<SocketAddr> = (host, 0).to_socket_addrs()?.collect();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_loopback_has_addresses_and_nobody_has_none() {
+        let resolve = |host: &str| Names.resolve(host.parse().unwrap());
+        let found: Vec<SocketAddr> = resolve("localhost").await.unwrap().collect();
+        assert!(found.iter().all(|address| address.ip().is_loopback()));
+        assert!(!found.is_empty());
+        assert!(resolve("nobody.invalid").await.is_err());
+    }
+}
