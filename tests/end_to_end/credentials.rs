@@ -486,3 +486,46 @@ fn keys_of_a_key_vault_are_used_with_tokens_for_it() {
             .succeeds();
     }
 }
+
+#[test]
+fn a_role_that_reads_one_key_and_signs_with_it_is_enough() {
+    // As in docs/azure.md.
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("principals.json");
+    let principals = format!(
+        r#"[{{"client_id":"{CLIENT}","object_id":"{PRINCIPAL}","client_secret":"s3cret"}}]"#
+    );
+    fs::write(&file, principals).expect("the principals can be written");
+    let mut hsm = Hsm::start_with(&["--principals", file.to_str().expect("the path is text")]);
+    for key in ["k", "other"] {
+        hsm.create(key, EC_P256);
+    }
+    let rsa = r#"{"kty":"RSA-HSM","key_size":2048}"#;
+    hsm.create("rsa", rsa);
+    hsm.assign_role(
+        "k",
+        PRINCIPAL,
+        &[
+            "Microsoft.KeyVault/managedHsm/keys/read/action",
+            "Microsoft.KeyVault/managedHsm/keys/sign/action",
+        ],
+    );
+    hsm.log_in();
+    hsm.set("AZURE_CLIENT_ID", CLIENT);
+    hsm.set("AZURE_CLIENT_SECRET", "s3cret");
+    load(&hsm).succeeds();
+    let message = hsm.write("message", "to be signed");
+    hsm.akv(&["sign", KEY, &message]).succeeds();
+    hsm.akv(&["doctor", KEY]).succeeds();
+    for line in [
+        "keys show managedhsm:MyHSM:other",
+        "keys list managedhsm:MyHSM",
+        "keys create managedhsm:MyHSM:new --type rsa",
+        "keys create managedhsm:MyHSM:k --type ec --curve P-256",
+        "keys rotate managedhsm:MyHSM:k",
+        "keys delete managedhsm:MyHSM:k --yes",
+        "doctor managedhsm:MyHSM:rsa",
+    ] {
+        hsm.akv_line(line).fails_with(&["403"]);
+    }
+}

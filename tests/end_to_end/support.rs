@@ -370,6 +370,26 @@ impl Hsm {
         self.request("PATCH", &format!("/keys/{name}"), body);
     }
 
+    /// Gives a principal a role of its own, of these data actions, at the scope of a key.
+    pub(crate) fn assign_role(&self, key: &str, principal: &str, data_actions: &[&str]) {
+        const ROLE: &str = "44444444-0000-0000-0000-000000000001";
+        let permissions = serde_json::json!([{
+            "actions": [], "notActions": [], "dataActions": data_actions, "notDataActions": [],
+        }]);
+        let role = serde_json::json!({"properties": {
+            "roleName": "A role for tests", "description": "", "type": "CustomRole",
+            "permissions": permissions, "assignableScopes": ["/"],
+        }});
+        let roles = "/providers/Microsoft.Authorization/roleDefinitions";
+        self.request("PUT", &format!("{roles}/{ROLE}"), &role.to_string());
+        let assignment = serde_json::json!({"properties": {
+            "roleDefinitionId": format!("Microsoft.KeyVault{roles}/{ROLE}"), "principalId": principal,
+        }});
+        let assignments = "providers/Microsoft.Authorization/roleAssignments";
+        let path = format!("/keys/{key}/{assignments}/44444444-0000-0000-0000-000000000002");
+        self.request("PUT", &path, &assignment.to_string());
+    }
+
     /// A file of the test.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

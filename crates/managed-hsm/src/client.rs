@@ -449,7 +449,7 @@ impl Client {
             wake: job.map(Job::wake),
         };
         let (inner, too_late) = (Arc::clone(&self.inner), late.clone());
-        IoThread::current()?.spawn(async move {
+        IoThread::current()?.spawn(move || async move {
             let outcome = tokio::time::timeout_at(deadline.into(), work(inner, deadline)).await;
             completion.finish(outcome.unwrap_or(Err(too_late)));
         });

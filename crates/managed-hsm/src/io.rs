@@ -15,7 +15,8 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::error::Error;
 
-type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Begins a job. What the job needs of a stack is the thread's own affair.
+type Job = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 enum Message {
     Run(Job),
@@ -71,8 +72,12 @@ impl IoThread {
     }
 
     /// Runs a job on the thread. Dropped without being run if the thread has ended.
-    pub(crate) fn spawn(&self, job: impl Future<Output = ()> + Send + 'static) {
-        let _ = self.messages.send(Message::Run(Box::pin(job)));
+    pub(crate) fn spawn<F>(&self, job: impl FnOnce() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let job: Job = Box::new(move || Box::pin(job()));
+        let _ = self.messages.send(Message::Run(job));
     }
 
     /// Ends this process's thread, if it has one, within a bounded time. The next request starts another.
@@ -110,7 +115,7 @@ impl IoThread {
                 };
                 runtime.block_on(async {
                     while let Some(Message::Run(job)) = inbox.recv().await {
-                        tokio::spawn(job);
+                        tokio::spawn(job());
                     }
                 });
                 // A name look-up may be under way in the runtime's own thread pool: nobody waits for it.

@@ -198,7 +198,7 @@ impl Tokens {
 fn spawn_renewal(tokens: Weak<Tokens>, held: Arc<Held>) {
     let renewal: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(renew(tokens, held));
     match IoThread::current() {
-        Ok(thread) => thread.spawn(renewal),
+        Ok(thread) => thread.spawn(|| renewal),
         // Then whoever needs the next token fetches it.
         Err(error) => log::warn!("tokens are not renewed in the background: {error}"),
     }
