@@ -335,7 +335,8 @@ begin_load() {
     for i in 1 2 3; do
         (
             good=0 bad=0
-            while [ ! -e "$work/load.stop" ]; do
+            # The folder goes when the script ends before its load does.
+            while [ -d "$work" ] && [ ! -e "$work/load.stop" ]; do
                 if "$@" >"$work/load.out.$i" 2>&1; then
                     good=$((good + 1))
                 else
