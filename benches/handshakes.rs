@@ -33,14 +33,8 @@ impl Options {
             name: "server".to_owned(),
             json: None,
         };
-        let mut arguments = std::env::args()
-            .skip(1)
-            .filter(|argument| argument != "--bench");
-        while let Some(argument) = arguments.next() {
-            let value = arguments
-                .next()
-                .unwrap_or_else(|| panic!("{argument} needs a value"));
-            match argument.as_str() {
+        for (name, value) in common::options() {
+            match name.as_str() {
                 "--connect" => options.connect = value,
                 "--clients" => options.clients = value.parse().expect("a number"),
                 "--seconds" => options.seconds = value.parse().expect("a number"),

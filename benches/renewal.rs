@@ -37,17 +37,9 @@ impl Options {
             threads: 8,
             json: None,
         };
-        let mut arguments = std::env::args().skip(1);
-        while let Some(argument) = arguments.next() {
-            // cargo's own.
-            if argument == "--bench" {
-                continue;
-            }
-            let value = arguments
-                .next()
-                .unwrap_or_else(|| panic!("{argument} needs a value"));
+        for (name, value) in common::options() {
             let number = || value.parse::<u64>().expect("a number");
-            match argument.as_str() {
+            match name.as_str() {
                 "--seconds" => options.seconds = number(),
                 "--lifetime" => options.lifetime = number(),
                 "--latency" => options.latency = number(),

@@ -77,21 +77,13 @@ impl Options {
             ways: Way::ALL.to_vec(),
             json: None,
         };
-        let mut arguments = std::env::args().skip(1);
-        while let Some(argument) = arguments.next() {
-            // cargo's own.
-            if argument == "--bench" {
-                continue;
-            }
-            let value = arguments
-                .next()
-                .unwrap_or_else(|| panic!("{argument} needs a value"));
+        for (name, value) in common::options() {
             let numbers = || {
                 value
                     .split(',')
                     .map(|number| number.parse().expect("a number"))
             };
-            match argument.as_str() {
+            match name.as_str() {
                 "--key" => options.key = value.clone(),
                 "--threads" => options.threads = numbers().map(|n: u64| n as usize).collect(),
                 "--latency" => options.latencies = numbers().collect(),
@@ -176,6 +168,20 @@ fn round(times: Vec<Vec<f64>>, elapsed: f64, cpu: f64) -> Round {
     }
 }
 
+/// Signs once, waits for the others, and signs for so long. Returns how long each signature took, in seconds.
+fn timed(barrier: &Barrier, seconds: f64, sign: impl Fn()) -> Vec<f64> {
+    sign();
+    barrier.wait();
+    let started = Instant::now();
+    let mut times = Vec::new();
+    while started.elapsed().as_secs_f64() < seconds {
+        let began = Instant::now();
+        sign();
+        times.push(began.elapsed().as_secs_f64());
+    }
+    times
+}
+
 /// Signs in so many threads for so long.
 fn by_openssl(key: &PKey<Private>, threads: usize, seconds: f64) -> Round {
     let barrier = Arc::new(Barrier::new(threads + 1));
@@ -185,18 +191,10 @@ fn by_openssl(key: &PKey<Private>, threads: usize, seconds: f64) -> Round {
             std::thread::spawn(move || {
                 let sign = || {
                     let mut signer = Signer::new(MessageDigest::sha256(), &key).expect("a signer");
-                    signer.sign_oneshot_to_vec(b"message").expect("a signature")
+                    let signature = signer.sign_oneshot_to_vec(b"message");
+                    signature.expect("a signature");
                 };
-                sign();
-                barrier.wait();
-                let started = Instant::now();
-                let mut times = Vec::new();
-                while started.elapsed().as_secs_f64() < seconds {
-                    let began = Instant::now();
-                    sign();
-                    times.push(began.elapsed().as_secs_f64());
-                }
-                times
+                timed(&barrier, seconds, sign)
             })
         })
         .collect();
@@ -230,16 +228,7 @@ fn by_bare_client(
                     let runtime = runtime.expect("a runtime");
                     let client = bare_client(emulator);
                     let sign = || runtime.block_on(request(&client, url, token, body));
-                    sign();
-                    barrier.wait();
-                    let started = Instant::now();
-                    let mut times = Vec::new();
-                    while started.elapsed().as_secs_f64() < seconds {
-                        let began = Instant::now();
-                        sign();
-                        times.push(began.elapsed().as_secs_f64());
-                    }
-                    times
+                    timed(&barrier, seconds, sign)
                 })
             })
             .collect();

@@ -78,13 +78,7 @@ provider=(-provider akv_provider -provider default)
 hsm() {
     stop_emulator
     rm -rf "$folder/hsm"
-    cat >"$folder/emulator" <<END
-#!/bin/sh
-[ "\$1" != serve ] || set -- "\$@" --latency-ms $1
-exec "$target/managed-hsm-emulator" "\$@"
-END
-    chmod +x "$folder/emulator"
-    start_emulator "$folder/emulator" "$folder"
+    start_emulator "$target/managed-hsm-emulator" "$folder" --latency-ms "$1"
     create_key ec '{"kty":"EC-HSM","crv":"P-256"}'
     create_key rsa '{"kty":"RSA-HSM","key_size":2048}'
 }

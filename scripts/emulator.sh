@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Starts and stops a Managed HSM emulator for a script, and creates keys in it. Sourced, not run.
 #
-#   start_emulator PROGRAM DIR   exports AZURE_MANAGEDHSM_URL, AKV_CA_FILE and AZURE_CLI_ACCESS_TOKEN
+#   start_emulator PROGRAM DIR [OPTION of serve]…   exports AZURE_MANAGEDHSM_URL, AKV_CA_FILE and AZURE_CLI_ACCESS_TOKEN
 #   create_key NAME JSON         JSON: the body of the create request
 #   stop_emulator                stops what start_emulator started; does nothing if there is nothing
 
@@ -9,7 +9,8 @@ emulator_pid=
 
 start_emulator() {
     local program=$1 dir=$2 exports
-    "$program" serve --data-dir "$dir/hsm" >"$dir/emulator.out" 2>"$dir/requests.log" &
+    shift 2
+    "$program" serve --data-dir "$dir/hsm" "$@" >"$dir/emulator.out" 2>"$dir/requests.log" &
     emulator_pid=$!
     if ! exports=$("$program" env --data-dir "$dir/hsm" --wait 30); then
         cat "$dir/emulator.out" "$dir/requests.log" >&2

@@ -8,6 +8,20 @@ use std::process::{Child, Command, Stdio};
 use openssl::pkey::{PKey, Private};
 use openssl::provider::Provider;
 
+/// The options of the command line, each a name and its value.
+pub(crate) fn options() -> impl Iterator<Item = (String, String)> {
+    // --bench is cargo's own.
+    let mut arguments = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench");
+    std::iter::from_fn(move || {
+        let name = arguments.next()?;
+        let value = arguments.next();
+        let value = value.unwrap_or_else(|| panic!("{name} needs a value"));
+        Some((name, value))
+    })
+}
+
 /// The profile's folder: this program is in its `deps`.
 pub(crate) fn built(name: &str) -> PathBuf {
     let program = std::env::current_exe().expect("a program knows its path");

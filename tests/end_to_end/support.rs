@@ -164,34 +164,18 @@ impl Hsm {
 
     /// Starts again at a port what was stopped.
     pub(crate) fn restart_at(&mut self, port: &str) {
-        let log = File::options().append(true).open(self.file("requests.log"));
-        let mut command = self.emulator_command(&["serve", "--port", port]);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log.expect("the log is there"));
-        self.emulator = command.spawn().expect("the emulator starts");
+        self.emulator = serve(self.folder.path(), &["--port", port]);
         self.exports(&[]);
     }
 
     /// Starts an emulator on the data in a folder, if there are any.
     fn start_in(folder: TempDir, options: &[&str]) -> Self {
-        let data = folder.path().join("hsm");
         let modules = folder.path().join("modules");
         fs::create_dir(&modules).expect("a folder for modules");
         std::os::unix::fs::symlink(built("libakv_provider.so"), modules.join("akv_provider.so"))
             .expect("a link to the provider");
         write_configs(folder.path(), &modules);
-        let log = File::create(folder.path().join("requests.log")).expect("a log file");
-        let emulator = Command::new(built("managed-hsm-emulator"))
-            .args(["serve", "--data-dir"])
-            .arg(&data)
-            .args(options)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("the emulator starts");
+        let emulator = serve(folder.path(), options);
         let mut hsm = Self {
             emulator,
             folder,
@@ -627,6 +611,23 @@ impl Hsm {
         .succeeds();
         certificate
     }
+}
+
+/// Starts an emulator on what is in a test's folder.
+fn serve(folder: &Path, options: &[&str]) -> Child {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("requests.log"));
+    Command::new(built("managed-hsm-emulator"))
+        .args(["serve", "--data-dir"])
+        .arg(folder.join("hsm"))
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log.expect("a log file"))
+        .spawn()
+        .expect("the emulator starts")
 }
 
 impl Drop for Hsm {

@@ -235,22 +235,12 @@ impl Common {
         let pem = made
             .to_pem(LineEnding::LF)
             .map_err(|error| malformed(&error))?;
-        let mut about = json!({
+        let about = json!({
             "key": signer.key.id.to_string(),
             "algorithm": signer.algorithm.jwa_name(),
             "subject": self.subject.to_string(),
         });
-        match &self.out {
-            Some(path) => {
-                files::create(path, pem.as_bytes(), false)?;
-                about["out"] = json!(path);
-                Ok(Report::new("", about))
-            }
-            None => {
-                about["pem"] = pem.as_str().into();
-                Ok(Report::new(pem, about))
-            }
-        }
+        files::deliver_pem(pem, self.out.as_deref(), about)
     }
 }
 

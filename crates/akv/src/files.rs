@@ -79,6 +79,25 @@ pub(crate) fn deliver(
     }
 }
 
+/// Where PEM goes: to a file, else to standard output.
+pub(crate) fn deliver_pem(
+    pem: String,
+    out: Option<&Path>,
+    mut about: Value,
+) -> Result<Report, Failure> {
+    match out {
+        Some(path) => {
+            create(path, pem.as_bytes(), false)?;
+            about["out"] = json!(path);
+            Ok(Report::new("", about))
+        }
+        None => {
+            about["pem"] = pem.as_str().into();
+            Ok(Report::new(pem, about))
+        }
+    }
+}
+
 /// Where a secret result goes: to a file that only its owner can read, never to standard output.
 pub(crate) fn deliver_secret(
     result: &[u8],

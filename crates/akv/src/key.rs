@@ -45,17 +45,7 @@ impl Pem {
             false => self.uri.clone(),
         };
         let pem = key_file::pem(&uri);
-        let mut about = json!({ "key": uri.to_string() });
-        match &self.out {
-            Some(path) => {
-                files::create(path, pem.as_bytes(), false)?;
-                about["out"] = json!(path);
-                Ok(Report::new("", about))
-            }
-            None => {
-                about["pem"] = pem.as_str().into();
-                Ok(Report::new(pem, about))
-            }
-        }
+        let about = json!({ "key": uri.to_string() });
+        files::deliver_pem(pem, self.out.as_deref(), about)
     }
 }

@@ -106,7 +106,7 @@ impl Management {
         }
         let last = self.credential.last();
         let shown = |text: &str| match &last {
-            Some((_, token)) => one_line(&text.replace(token.expose(), "…")),
+            Some((_, token)) => one_line(&token.redact(text)),
             None => one_line(text),
         };
         match error.kind() {

@@ -49,7 +49,7 @@ impl AccessToken {
     }
 
     /// Takes the token out of a text from outside, in case it is repeated there.
-    pub(crate) fn redact(&self, text: &str) -> String {
+    pub fn redact(&self, text: &str) -> String {
         text.replace(self.text.as_str(), "…")
     }
 

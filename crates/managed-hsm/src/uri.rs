@@ -89,7 +89,7 @@ impl Vault {
     }
 
     /// Whether both are the same one: names differ in more than case.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
+    pub fn is_same(&self, other: &Self) -> bool {
         self.service == other.service && self.name.0.eq_ignore_ascii_case(&other.name.0)
     }
 }

@@ -56,7 +56,7 @@ impl Doctor {
             let token = credential::check(steps, &session, &vault, found.as_ref());
             for target in &self.targets {
                 let StoreUri::Key(uri) = target else { continue };
-                if !is_same(&uri.vault, &vault) {
+                if !uri.vault.is_same(&vault) {
                     continue;
                 }
                 match (&found, &token) {
@@ -79,18 +79,12 @@ impl Doctor {
                 StoreUri::Key(uri) => &uri.vault,
                 StoreUri::Vault(vault) => vault,
             };
-            if !vaults.iter().any(|known| is_same(known, vault)) {
+            if !vaults.iter().any(|known| known.is_same(vault)) {
                 vaults.push(vault.clone());
             }
         }
         vaults
     }
-}
-
-/// Names differ in more than case.
-fn is_same(one: &Vault, other: &Vault) -> bool {
-    let names = (one.name.as_str(), other.name.as_str());
-    one.service == other.service && names.0.eq_ignore_ascii_case(names.1)
 }
 
 /// All settings, and the CA file among them.
