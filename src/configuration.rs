@@ -3,57 +3,9 @@
 //! OpenSSL shows a provider only the values of keys that it asks for, so the section is looked at once more for keys
 //! that nobody asks for: a misspelt one is an error at the first use of the provider, and not a setting without effect.
 
-use managed_hsm::{Origin, Setting, Settings, Vault};
+use managed_hsm::{LogSettings, Origin, ProviderSettings, Setting, Settings};
 
 use crate::error::Error;
-
-static LOG_LEVEL: Setting = Setting {
-    key: Some("log-level"),
-    variable: "AKV_LOG_LEVEL",
-    default: "off",
-    help: "0 to 3, or off, error, warn, info, debug, trace; info has a line for each request to the HSM",
-};
-static LOG_FILE: Setting = Setting {
-    key: Some("log-file"),
-    variable: "AKV_LOG_FILE",
-    default: "stderr",
-    help: "file that the log is appended to; without a level it means info",
-};
-static ALLOW_DELETE: Setting = Setting {
-    key: Some("allow-delete"),
-    variable: "AKV_ALLOW_DELETE",
-    default: "no",
-    help: "yes lets OSSL_STORE_delete delete keys (they can be recovered until the HSM purges them)",
-};
-static VERIFY_SIGNATURES: Setting = Setting {
-    key: Some("verify-signatures"),
-    variable: "AKV_VERIFY_SIGNATURES",
-    default: "yes",
-    help: "no hands out what the HSM answers without a check by the public key: saves tens of microseconds of CPU time a signature",
-};
-static RANDOM: Setting = Setting {
-    key: Some("random"),
-    variable: "AKV_RANDOM",
-    default: "",
-    help: "name of the HSM whose random bytes the generator AKV-RANDOM gives; without it there is no such generator",
-};
-
-/// The provider's own settings; those of the client come in addition.
-pub(crate) static OWN: [&Setting; 5] = [
-    &LOG_LEVEL,
-    &LOG_FILE,
-    &ALLOW_DELETE,
-    &VERIFY_SIGNATURES,
-    &RANDOM,
-];
-
-/// Keys of a provider's section that OpenSSL itself reads (config(5)).
-const OPENSSL_KEYS: [&str; 4] = ["identity", "soft_load", "module", "activate"];
-
-/// All settings that there are.
-pub(crate) fn all() -> impl Iterator<Item = &'static Setting> {
-    Settings::all().chain(OWN)
-}
 
 /// What `openssl.cnf` says in the provider's section.
 #[derive(Debug, Default)]
@@ -80,13 +32,12 @@ impl Section {
 
     /// Whether a generator of random bytes is to be offered.
     pub(crate) fn offers_random(&self) -> bool {
-        matches!(self.find(&RANDOM), Ok(Some(_)))
+        ProviderSettings::offers_random(|setting| self.find(setting))
     }
 
-    /// Where the log goes: its level and its file.
-    pub(crate) fn log(&self) -> Result<[Option<(String, Origin)>; 2], Error> {
-        let find = |setting| self.find(setting).map_err(Error::Settings);
-        Ok([find(&LOG_LEVEL)?, find(&LOG_FILE)?])
+    /// Where the log goes.
+    pub(crate) fn log(&self) -> Result<LogSettings, Error> {
+        LogSettings::read(|setting| self.find(setting)).map_err(Error::Settings)
     }
 }
 
@@ -94,9 +45,7 @@ impl Section {
 #[derive(Debug)]
 pub(crate) struct Configuration {
     pub(crate) client: Settings,
-    pub(crate) allow_delete: bool,
-    pub(crate) verify_signatures: bool,
-    pub(crate) random: Option<Vault>,
+    pub(crate) own: ProviderSettings,
 }
 
 impl Configuration {
@@ -106,48 +55,27 @@ impl Configuration {
     /// A value that can't be used, or a key that is none of ours: the error names it.
     pub(crate) fn read(section: &Section, keys: &[String]) -> Result<Self, Error> {
         check_keys(keys)?;
-        let find = |setting| section.find(setting).map_err(Error::Settings);
-        let flag = |setting, default| {
-            let found = find(setting)?.map_or(Ok(default), managed_hsm::yes_or_no);
-            found.map_err(Error::Settings)
-        };
+        let find = |setting| section.find(setting);
         Ok(Self {
-            client: Settings::read(|setting| section.find(setting)).map_err(Error::Settings)?,
-            allow_delete: flag(&ALLOW_DELETE, false)?,
-            verify_signatures: flag(&VERIFY_SIGNATURES, true)?,
-            random: find(&RANDOM)?.map(vault).transpose()?,
+            client: Settings::read(find).map_err(Error::Settings)?,
+            own: ProviderSettings::read(find).map_err(Error::Settings)?,
         })
     }
 }
 
 fn check_keys(keys: &[String]) -> Result<(), Error> {
-    let settings = || all().filter_map(|setting| setting.key);
-    let unknown = keys
-        .iter()
-        .find(|key| !settings().chain(OPENSSL_KEYS).any(|known| known == *key));
-    match unknown {
+    match keys.iter().find(|key| !ProviderSettings::has_key(key)) {
         None => Ok(()),
         Some(key) => {
-            let known: Vec<&str> = settings().collect();
-            Err(setting_error(
-                &format!("'{key}' in openssl.cnf"),
-                &format!("there is no such setting; there are {}", known.join(", ")),
-            ))
+            let known: Vec<&str> = ProviderSettings::all()
+                .filter_map(|setting| setting.key)
+                .collect();
+            Err(Error::Settings(managed_hsm::Error::Settings {
+                origin: format!("'{key}' in openssl.cnf"),
+                problem: format!("there is no such setting; there are {}", known.join(", ")),
+            }))
         }
     }
-}
-
-fn vault((name, origin): (String, Origin)) -> Result<Vault, Error> {
-    name.trim().parse().map_err(|error: managed_hsm::UriError| {
-        setting_error(&origin.to_string(), &error.to_string())
-    })
-}
-
-fn setting_error(origin: &str, problem: &str) -> Error {
-    Error::Settings(managed_hsm::Error::Settings {
-        origin: origin.to_owned(),
-        problem: problem.to_owned(),
-    })
 }
 
 #[cfg(test)]
@@ -171,9 +99,9 @@ mod tests {
             ("operation-timeout", "7"),
         ]);
         let configuration = Configuration::read(&section, &[]).unwrap();
-        assert!(configuration.allow_delete && section.offers_random());
+        assert!(configuration.own.allow_delete && section.offers_random());
         assert_eq!(
-            configuration.random.unwrap().to_string(),
+            configuration.own.random.unwrap().to_string(),
             "managedhsm:MyHSM"
         );
         assert_eq!(configuration.client.operation_timeout.as_secs(), 7);
@@ -201,7 +129,7 @@ mod tests {
     #[test]
     fn the_documentation_names_every_setting_and_its_default() {
         let page = include_str!("../docs/configuration.md");
-        for setting in all() {
+        for setting in ProviderSettings::all() {
             let key = setting.key.map_or("–".to_owned(), |key| format!("`{key}`"));
             let default = match setting.default {
                 "" => "none".to_owned(),
@@ -222,7 +150,7 @@ mod tests {
             .count();
         assert_eq!(
             rows,
-            all().count(),
+            ProviderSettings::all().count(),
             "docs/configuration.md has a row too many"
         );
     }

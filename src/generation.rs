@@ -20,7 +20,11 @@ const TAGS: &CStr = c"tags";
 /// Options that software keys have as well.
 const BITS: &CStr = c"bits";
 const RSA_E: &CStr = c"e";
+const RSA_PRIMES: &CStr = c"primes";
 const GROUP: &CStr = c"group";
+
+/// In the place of a public exponent that the HSM can't have.
+const TOO_LONG: i64 = -1;
 
 /// What was said about a key to be made.
 #[derive(Debug, Default)]
@@ -33,6 +37,7 @@ pub(crate) struct Options {
     any_of_ours: bool,
     bits: Option<i64>,
     public_exponent: Option<i64>,
+    primes: Option<i64>,
     group: Option<String>,
 }
 
@@ -59,9 +64,12 @@ impl Options {
         if let Some(bits) = params.integer(BITS)? {
             self.bits = Some(bits);
         }
-        if self.is_for_hsm() {
-            self.public_exponent = params.integer(RSA_E)?.or(self.public_exponent);
-        }
+        // Options come in any order, so for now nobody knows who makes the key: one of software may have a longer exponent.
+        self.public_exponent = params
+            .integer(RSA_E)
+            .unwrap_or(Some(TOO_LONG))
+            .or(self.public_exponent);
+        self.primes = params.integer(RSA_PRIMES).unwrap_or(None).or(self.primes);
         if let Some(group) = params.utf8(GROUP)? {
             self.group = Some(group.to_owned());
         }
@@ -133,6 +141,12 @@ impl Options {
         let (vault, name) = match (&self.uri, &self.vault, &self.name) {
             (Some(uri), None, None) => (&uri.vault, &uri.key),
             (None, Some(vault), Some(name)) => (vault, name),
+            (Some(_), ..) => {
+                return Err(Error::parameter(
+                    "uri",
+                    "it names the HSM and the key: leave 'vault' and 'name' out",
+                ));
+            }
             _ => return Err(no_name()),
         };
         let key = NewKey {
@@ -144,6 +158,12 @@ impl Options {
     }
 
     fn kind(&self, key_type: KeyType) -> Result<NewKeyKind, Error> {
+        if self.primes.is_some_and(|primes| primes != 2) {
+            return Err(Error::parameter(
+                "primes",
+                "the HSM makes RSA keys of two primes",
+            ));
+        }
         let bits = |known: &[u32]| match self.bits {
             None => Ok(known[0]),
             Some(bits) => u32::try_from(bits)

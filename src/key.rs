@@ -15,6 +15,18 @@ use crate::error::Error;
 use crate::provider::Provider;
 use crate::rsa::RsaPublicKey;
 
+/// A value that is made when it is first asked for, perhaps by several threads at a time: a child that is forked meanwhile would
+/// wait for ever for the one that makes it.
+pub(crate) fn once<T>(place: &OnceLock<T>, make: impl FnOnce() -> T) -> &T {
+    match place.get() {
+        Some(made) => made,
+        None => {
+            let made = make();
+            place.get_or_init(|| made)
+        }
+    }
+}
+
 /// What `OSSL_STORE` and `EVP_KEYMGMT` call a key's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyType {
@@ -35,7 +47,7 @@ impl KeyType {
 }
 
 /// A public key.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PublicKey {
     Rsa(RsaPublicKey),
     Ec(EcPublicKey),
@@ -44,7 +56,7 @@ pub(crate) enum PublicKey {
 }
 
 /// A point on one of the HSM's curves.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct EcPublicKey {
     pub(crate) curve: &'static EcCurve,
     /// The point, uncompressed (SEC 1, section 2.3.3): 4, x, y.
@@ -186,14 +198,22 @@ impl EcCurve {
         })
     }
 
-    /// A digest of any length as the fixed length that the HSM takes. ECDSA uses the leftmost bits of a digest as a
-    /// number (FIPS 186-5, section 6.4.1): a longer one is cut, a shorter one gets leading zeros.
-    pub(crate) fn fit(&self, digest: &[u8]) -> Vec<u8> {
-        let len = self.fixed_digest.output_len;
+    /// A digest as the fixed length that the HSM takes. ECDSA uses the leftmost bits of a digest as a number (FIPS 186-5,
+    /// section 6.4.1): a longer one is cut, a shorter one gets leading zeros. None: of a longer one more bits count than the HSM takes.
+    pub(crate) fn fit(&self, digest: &[u8]) -> Option<Vec<u8>> {
+        let len = self.digest_len();
+        if digest.len() > len && len * 8 < self.bits {
+            return None;
+        }
         let kept = &digest[..digest.len().min(len)];
         let mut fitted = vec![0; len - kept.len()];
         fitted.extend_from_slice(kept);
-        fitted
+        Some(fitted)
+    }
+
+    /// The length of the digests that the HSM takes, in bytes.
+    pub(crate) fn digest_len(&self) -> usize {
+        self.fixed_digest.output_len
     }
 }
 
@@ -210,7 +230,7 @@ impl EcPublicKey {
     /// Whether `raw` (r‖s) is a signature over `fitted`, a digest of the length that the curve's algorithm takes.
     pub(crate) fn verify_fixed(&self, fitted: &[u8], raw: &[u8]) -> bool {
         let parse = || ParsedPublicKey::new(self.curve.verification, &self.point).ok();
-        let Some(key) = self.parsed.get_or_init(parse) else {
+        let Some(key) = once(&self.parsed, parse) else {
             return false;
         };
         FixedDigest::import_less_safe(fitted, self.curve.fixed_digest)
@@ -221,7 +241,8 @@ impl EcPublicKey {
     /// Whether `signature` (an `ECDSA-Sig-Value`) is a signature over a digest of any length.
     pub(crate) fn verify(&self, digest: &[u8], signature: &[u8]) -> bool {
         der::parse_ecdsa_signature(signature, self.curve.coordinate_len)
-            .is_some_and(|raw| self.verify_fixed(&self.curve.fit(digest), &raw))
+            .zip(self.curve.fit(digest))
+            .is_some_and(|(raw, fitted)| self.verify_fixed(&fitted, &raw))
     }
 
     /// `SubjectPublicKeyInfo` (RFC 5480), DER.
@@ -409,5 +430,30 @@ impl KeyHandle {
     /// Sets the key; false if there is one already.
     pub(crate) fn fill(&self, key: Key) -> bool {
         self.key.set(Arc::new(key)).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_cut_only_where_what_is_cut_does_not_count() {
+        let fitted = |curve: &str, len: usize| {
+            let curve = EcCurve::by_name(curve).unwrap();
+            curve.fit(&vec![0x5a; len]).map(|fitted| fitted.len())
+        };
+        for (curve, len) in [
+            ("P-256", 32),
+            ("P-384", 48),
+            ("P-521", 64),
+            ("secp256k1", 32),
+        ] {
+            for given in [0, 20, len] {
+                assert_eq!(fitted(curve, given), Some(len), "{curve} {given}");
+            }
+            let longer = (curve != "P-521").then_some(len);
+            assert_eq!(fitted(curve, len + 1), longer, "{curve}");
+        }
     }
 }

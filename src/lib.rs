@@ -14,6 +14,8 @@ mod der;
 mod digest;
 mod encoder;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod generation;
 mod key;
 mod keymgmt;

@@ -1,5 +1,6 @@
 //! The provider context: what `OSSL_provider_init` makes and every other function gets back.
 
+use std::ops::Deref;
 use std::sync::OnceLock;
 
 use managed_hsm::Client;
@@ -9,6 +10,8 @@ use crate::error::Error;
 use crate::logging;
 use crate::openssl::core::Core;
 use crate::openssl::neighbour::Neighbours;
+use crate::openssl::params::ParamTable;
+use crate::openssl::pipe_signal::Blocked;
 
 /// One loaded provider, in one OpenSSL library context.
 pub(crate) struct Provider {
@@ -22,8 +25,24 @@ pub(crate) struct Provider {
     pub(crate) core_version: (u32, u32),
     /// Whether a generator of random bytes is offered.
     pub(crate) offers_random: bool,
+    /// What keys of each type can be made with, here or by another provider; made when first asked for.
+    pub(crate) generation_params: [OnceLock<ParamTable>; 3],
     configuration: OnceLock<Configuration>,
     client: OnceLock<Client>,
+}
+
+/// A client, and no SIGPIPE in this thread as long as it is used.
+pub(crate) struct ClientInUse<'a> {
+    client: &'a Client,
+    _blocked: Blocked,
+}
+
+impl Deref for ClientInUse<'_> {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        self.client
+    }
 }
 
 impl std::fmt::Debug for Provider {
@@ -41,6 +60,7 @@ impl Provider {
             core_version: core.version(),
             offers_random: section.offers_random(),
             section,
+            generation_params: Default::default(),
             configuration: OnceLock::new(),
             client: OnceLock::new(),
         }
@@ -55,8 +75,16 @@ impl Provider {
         Ok(self.configuration.get_or_init(|| configuration))
     }
 
-    /// The client, made at first use.
-    pub(crate) fn client(&self) -> Result<&Client, Error> {
+    /// The client, made at first use, for the requests of one operation.
+    pub(crate) fn client(&self) -> Result<ClientInUse<'_>, Error> {
+        let blocked = Blocked::new();
+        Ok(ClientInUse {
+            client: self.made_client()?,
+            _blocked: blocked,
+        })
+    }
+
+    fn made_client(&self) -> Result<&Client, Error> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }

@@ -17,6 +17,7 @@ use num_bigint::BigUint;
 
 use crate::der;
 use crate::digest::Digest;
+use crate::key::once;
 
 /// A way to encrypt that the HSM can undo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl RsaEncryption {
 }
 
 /// An RSA public key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct RsaPublicKey {
     /// Modulus, most significant byte first, no leading zeros.
     pub(crate) n: Vec<u8>,
@@ -83,7 +84,7 @@ impl RsaPublicKey {
             _ => return None,
         };
         let parse = || ParsedPublicKey::new(parameters, self.pkcs1()).ok();
-        let key = self.parsed[place].get_or_init(parse).as_ref()?;
+        let key = once(&self.parsed[place], parse).as_ref()?;
         let digest = FixedDigest::import_less_safe(digest, hash).ok()?;
         Some(key.verify_digest_sig(&digest, signature).is_ok())
     }

@@ -168,8 +168,10 @@ impl Context {
                 )));
             }
             self.key = Some(Arc::clone(key));
-            (self.padding, self.salt_len, self.mgf1) = (Padding::Pkcs1, SaltLen::Unset, None);
+            self.mgf1 = None;
         }
+        // Also with the key that is there.
+        (self.padding, self.salt_len) = (Padding::Pkcs1, SaltLen::Unset);
         if purpose == Purpose::Sign {
             self.key()?.private(KeyOperation::Sign)?;
         }
@@ -277,7 +279,7 @@ impl Context {
         let signature = self
             .ask(key, SignatureAlgorithm::RsNull, info)
             .map_err(|error| match error {
-                Error::Hsm(cause @ managed_hsm::Error::Service { .. }) => Error::unsupported(
+                Error::Hsm(cause @ managed_hsm::Error::Service { status: 400, .. }) => Error::unsupported(
                     format!("an RSA signature over a DigestInfo of {}", digest.name()),
                     format!("use SHA256, SHA384 or SHA512 (the HSM offers others only by RSNULL, which failed: {cause})"),
                 ),
@@ -309,7 +311,14 @@ impl Context {
         let PublicKey::Ec(public) = &key.public else {
             return Err(NO_KEY);
         };
-        let fitted = public.curve.fit(value);
+        let fitted = public.curve.fit(value).ok_or_else(|| {
+            Error::InputLength(format!(
+                "{} bytes can't be signed with {}: the HSM takes {} at most",
+                value.len(),
+                public.curve.name.to_string_lossy(),
+                public.curve.digest_len()
+            ))
+        })?;
         let raw = self.ask(key, public.curve.algorithm, &fitted)?;
         self.check_signature(key, 2 * public.curve.coordinate_len, &raw, || {
             public.verify_fixed(&fitted, &raw)
@@ -345,7 +354,7 @@ impl Context {
                 format!("it has {got} bytes instead of {expected_len}"),
             ));
         }
-        if self.provider.configuration()?.verify_signatures && !verifies() {
+        if self.provider.configuration()?.own.verify_signatures && !verifies() {
             return Err(wrong_signature(
                 key,
                 "it does not verify with the key's public part".to_owned(),
@@ -643,13 +652,10 @@ impl Context {
             SaltLen::Max => (c"max", -3),
             SaltLen::AutoDigestMax => (c"auto-digestmax", -4),
             SaltLen::Bytes(len) => {
-                return if params.wants_text(SALT_LEN) {
-                    Err(Error::parameter(
-                        "saltlen",
-                        "it is a number, a text was asked for",
-                    ))
-                } else {
-                    params.set_integer(SALT_LEN, len as i64)
+                // Up to OpenSSL 3.x the number is asked for as a text, too.
+                return match params.wants_text(SALT_LEN) {
+                    true => params.set_text(SALT_LEN, &len.to_string()),
+                    false => params.set_integer(SALT_LEN, len as i64),
                 };
             }
         };
@@ -717,7 +723,7 @@ fn check_len(digest: &Digest, value: &[u8]) -> Result<(), Error> {
 }
 
 /// The digest in a DER DigestInfo. None: it isn't one of a known hash function.
-fn parse_digest_info(tbs: &[u8]) -> Option<(&'static Digest, &[u8])> {
+pub(crate) fn parse_digest_info(tbs: &[u8]) -> Option<(&'static Digest, &[u8])> {
     DIGESTS.iter().find_map(|digest| {
         let value = &tbs[tbs.len().checked_sub(digest.len)?..];
         (der::digest_info(digest.oid, value) == tbs).then_some((digest, value))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use managed_hsm::{KeyItem, KeyPages, KeyUri, StoreUri};
 
 use crate::error::Error;
-use crate::key::{Key, KeyType};
+use crate::key::{Key, KeyType, PublicKey};
 use crate::provider::Provider;
 
 /// What the caller of the store wants to see (`OSSL_STORE_expect(3)`).
@@ -46,6 +46,8 @@ enum Rest {
     /// Nothing either, but OpenSSL takes a failure for the end unless there seems to be more.
     Failure,
     Key(KeyUri),
+    /// The public half of the key that came before.
+    PublicHalf(PublicKey),
     Listing(VecDeque<KeyItem>, KeyPages),
 }
 
@@ -79,8 +81,8 @@ impl Loader {
         matches!(self.rest, Some(Rest::Nothing)) || self.expected == Expected::Other
     }
 
-    /// Loads the next object; None: there is no more. A key is pinned to the version that the HSM answers with. All keys of
-    /// an HSM are named page by page, and loaded one by one where keys are expected. Nothing comes after a failure.
+    /// Loads the next object; None: there is no more. A key is pinned to the version that the HSM answers with, and followed by its
+    /// public half where anything is expected. All keys of an HSM are named page by page, and loaded one by one where keys are expected. Nothing comes after a failure.
     pub(crate) fn load(&mut self) -> Result<Option<Object>, Error> {
         let loaded = self.next();
         if loaded.is_err() {
@@ -92,7 +94,15 @@ impl Loader {
     fn next(&mut self) -> Result<Option<Object>, Error> {
         match self.rest.replace(Rest::Nothing) {
             Some(Rest::Nothing | Rest::Failure) => Ok(None),
-            Some(Rest::Key(uri)) => self.load_key(&uri).map(|key| Some(Object::Key(key))),
+            Some(Rest::Key(uri)) => {
+                let key = self.load_key(&uri)?;
+                // Tokens hold both halves of a key, and BIND looks for both.
+                if self.expected == Expected::Anything && key.public.key_type() != KeyType::Aes {
+                    self.rest = Some(Rest::PublicHalf(key.public.clone()));
+                }
+                Ok(Some(Object::Key(key)))
+            }
+            Some(Rest::PublicHalf(public)) => Ok(Some(Object::Key(Key { public, hsm: None }))),
             Some(Rest::Listing(items, pages)) => self.next_of_listing(items, pages),
             None => {
                 self.rest = Some(match &self.uri {
@@ -114,7 +124,7 @@ impl Loader {
     ) -> Result<Option<Object>, Error> {
         loop {
             let Some(item) = items.pop_front() else {
-                let page = pages.next_page(self.provider.client()?);
+                let page = pages.next_page(&*self.provider.client()?);
                 match page.map_err(Error::Hsm)? {
                     Some(page) => items.extend(page),
                     None => return Ok(None),
@@ -149,7 +159,7 @@ impl Loader {
 /// Deletes a key with all its versions, if the settings allow it.
 pub(crate) fn delete(provider: &Provider, uri: &str) -> Result<(), Error> {
     let uri = uri.parse::<KeyUri>()?;
-    if !provider.configuration()?.allow_delete {
+    if !provider.configuration()?.own.allow_delete {
         return Err(Error::DeletionNotAllowed(uri));
     }
     if uri.version.is_some() {

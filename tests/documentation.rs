@@ -80,3 +80,51 @@ fn the_names_of_all_settings_are_documented() {
         }
     }
 }
+
+/// All files below a folder with this ending, as one text.
+fn all_sources(folder: &str, ending: &str) -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{folder}: {error}")) {
+        let path = entry.expect("an entry").path();
+        let name = path.to_str().expect("the path is text");
+        if path.is_dir() {
+            text.push_str(&all_sources(name, ending));
+        } else if name.ends_with(ending) {
+            text.push_str(&read(name));
+        }
+    }
+    text
+}
+
+#[test]
+fn every_defence_is_shown_by_a_test_that_exists() {
+    let sources: String = ["src", "crates", "tests"]
+        .map(|folder| all_sources(folder, ".rs"))
+        .concat();
+    let document = read("docs/security.md");
+    let mut tests = 0;
+    for table in document.split("| attack | defence | shown by |").skip(1) {
+        let rows = table
+            .lines()
+            .skip(2)
+            .take_while(|line| line.starts_with('|'));
+        for row in rows {
+            let column = row
+                .trim_end_matches('|')
+                .rsplit('|')
+                .next()
+                .unwrap_or_default();
+            let names: Vec<&str> = column.split('`').skip(1).step_by(2).collect();
+            assert!(!names.is_empty(), "nothing shows this: {row}");
+            for name in names {
+                let exists = match name.contains('/') {
+                    true => fs::metadata(name).is_ok(),
+                    false => sources.contains(&format!("fn {name}(")),
+                };
+                assert!(exists, "docs/security.md names {name}, which there is not");
+                tests += 1;
+            }
+        }
+    }
+    assert!(tests > 40, "{tests}");
+}

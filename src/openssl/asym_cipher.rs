@@ -92,7 +92,8 @@ unsafe extern "C" fn dup(context: *mut c_void) -> *mut c_void {
 }
 
 fn foreign(_own: &Context, key: &Keydata) -> Option<ForeignContext> {
-    ForeignContext::asym_cipher(&key.own.provider.neighbours, key.own.key_type.name())
+    let neighbours = &key.own.provider.neighbours;
+    ForeignContext::asym_cipher(neighbours, key.foreign()?, key.own.key_type.name())
 }
 
 /// # Safety

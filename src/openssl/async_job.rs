@@ -7,11 +7,12 @@ use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use managed_hsm::{Caller, Job, Place};
 
 use super::libcrypto::Libcrypto;
+use super::pipe_signal::Blocked;
 
 type WaitFdCleanUp = unsafe extern "C" fn(*mut c_void, *const c_void, c_int, *mut c_void);
 type Callback = unsafe extern "C" fn(*mut c_void) -> c_int;
@@ -116,20 +117,20 @@ struct Pausable {
     functions: Functions,
     /// The job's wait context, which lives as long as the job.
     context: *mut c_void,
-    signal: Signal,
+    signal: Arc<Signal>,
 }
 
-/// How the application hears that a job can go on.
-#[derive(Clone)]
-enum Signal {
-    /// By its own function (`ASYNC_WAIT_CTX_set_callback(3)`).
-    Callback(Callback, *mut c_void),
-    /// By a file descriptor that becomes readable.
-    Event(Arc<OwnedFd>),
+/// How the application hears that a job can go on: a file descriptor becomes readable, and its own function is called if it has set
+/// one (`ASYNC_WAIT_CTX_set_callback(3)`). What the function is called with may go with the wait context, before the request is done.
+struct Signal {
+    event: OwnedFd,
+    callback: Mutex<Option<(Callback, *mut c_void)>>,
 }
 
 // SAFETY: OpenSSL documents that the callback is called from the engine's or provider's own threads, with its argument.
 unsafe impl Send for Signal {}
+// SAFETY: as above; the callback is called by one thread at a time.
+unsafe impl Sync for Signal {}
 
 /// Tells our file descriptor from those of others in the same wait context.
 static KEY: u8 = 0;
@@ -141,17 +142,17 @@ impl Pausable {
         if context.is_null() {
             return None;
         }
+        let signal = match registered(functions, context) {
+            Some(signal) => signal,
+            None => Signal::new()?,
+        };
         let (mut callback, mut argument) = (None, std::ptr::null_mut());
         // SAFETY: there is room for both.
         let set =
             unsafe { (functions.get_callback)(context, &raw mut callback, &raw mut argument) };
-        let signal = match callback.filter(|_| set != 0) {
-            Some(callback) => Signal::Callback(callback, argument),
-            None => Signal::Event(match registered(functions, context) {
-                Some(event) => event,
-                None => event()?,
-            }),
-        };
+        *signal.callback() = callback
+            .filter(|_| set != 0)
+            .map(|callback| (callback, argument));
         Some(Self {
             functions,
             context,
@@ -160,8 +161,8 @@ impl Pausable {
     }
 }
 
-/// The descriptor that the wait context has from us already.
-fn registered(functions: Functions, context: *mut c_void) -> Option<Arc<OwnedFd>> {
+/// The signal that the wait context has from us already.
+fn registered(functions: Functions, context: *mut c_void) -> Option<Arc<Signal>> {
     let key = (&raw const KEY).cast();
     let (mut descriptor, mut data) = (-1, std::ptr::null_mut());
     // SAFETY: there is room for both.
@@ -169,36 +170,26 @@ fn registered(functions: Functions, context: *mut c_void) -> Option<Arc<OwnedFd>
     if found == 0 || data.is_null() {
         return None;
     }
-    let event: *const OwnedFd = data.cast_const().cast();
+    let signal: *const Signal = data.cast_const().cast();
     // SAFETY: under our key the data is what `Arc::into_raw` made in `register`, and the context holds its count.
     Some(unsafe {
-        Arc::increment_strong_count(event);
-        Arc::from_raw(event)
+        Arc::increment_strong_count(signal);
+        Arc::from_raw(signal)
     })
 }
 
-fn event() -> Option<Arc<OwnedFd>> {
-    // SAFETY: the call takes only numbers.
-    let descriptor = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-    if descriptor < 0 {
-        return None;
-    }
-    // SAFETY: the descriptor is new, and nobody else's.
-    Some(Arc::new(unsafe { OwnedFd::from_raw_fd(descriptor) }))
-}
-
 /// Shows the application what to wait for, unless it knows. Whether it does then.
-fn register(functions: Functions, context: *mut c_void, event: &Arc<OwnedFd>) -> bool {
+fn register(functions: Functions, context: *mut c_void, signal: &Arc<Signal>) -> bool {
     if registered(functions, context).is_some() {
         return true;
     }
-    let data = Arc::into_raw(Arc::clone(event));
-    // SAFETY: the context takes one count of the event, which `clean_up` gives back.
+    let data = Arc::into_raw(Arc::clone(signal));
+    // SAFETY: the context takes one count of the signal, which `clean_up` gives back.
     let set = unsafe {
         (functions.set_wait_fd)(
             context,
             (&raw const KEY).cast(),
-            event.as_raw_fd(),
+            signal.event.as_raw_fd(),
             data.cast_mut().cast(),
             Some(clean_up),
         )
@@ -210,59 +201,81 @@ fn register(functions: Functions, context: *mut c_void, event: &Arc<OwnedFd>) ->
     set != 0
 }
 
-/// The wait context goes, or our descriptor in it. A request that is still under way keeps the descriptor open.
+/// The wait context goes, or our descriptor in it. A request that is still under way keeps the descriptor open, and calls nobody.
 unsafe extern "C" fn clean_up(
     _context: *mut c_void,
     _key: *const c_void,
     _descriptor: c_int,
     data: *mut c_void,
 ) {
-    let event: *const OwnedFd = data.cast_const().cast();
+    let signal: *const Signal = data.cast_const().cast();
     // SAFETY: the count was handed over in `register`.
-    drop(unsafe { Arc::from_raw(event) });
+    let signal = unsafe { Arc::from_raw(signal) };
+    *signal.callback() = None;
 }
 
 impl Signal {
+    fn new() -> Option<Arc<Self>> {
+        // SAFETY: the call takes only numbers.
+        let descriptor = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if descriptor < 0 {
+            return None;
+        }
+        Some(Arc::new(Self {
+            // SAFETY: the descriptor is new, and nobody else's.
+            event: unsafe { OwnedFd::from_raw_fd(descriptor) },
+            callback: Mutex::new(None),
+        }))
+    }
+
+    /// Held while the function is called, so that what it is called with stays.
+    fn callback(&self) -> MutexGuard<'_, Option<(Callback, *mut c_void)>> {
+        self.callback.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn raise(&self) {
-        match self {
-            Self::Callback(callback, argument) => {
-                // SAFETY: the application registered both together.
-                unsafe { callback(*argument) };
-            }
-            Self::Event(event) => {
-                let one = 1u64.to_ne_bytes();
-                // SAFETY: the descriptor is open, and eight bytes are there. A counter that is full is readable, too.
-                unsafe { libc::write(event.as_raw_fd(), one.as_ptr().cast(), one.len()) };
-            }
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: the descriptor is open, and eight bytes are there. A counter that is full is readable, too.
+        unsafe { libc::write(self.event.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        if let Some((callback, argument)) = *self.callback() {
+            // SAFETY: the application registered both together, and the wait context is still there.
+            unsafe { callback(argument) };
         }
     }
 
     /// Takes back what made the descriptor readable.
     fn clear(&self) {
-        if let Self::Event(event) = self {
-            let mut count = [0u8; 8];
-            // SAFETY: the descriptor is open and does not block, and there is room for eight bytes.
-            unsafe { libc::read(event.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
-        }
+        let mut count = [0u8; 8];
+        // SAFETY: the descriptor is open and does not block, and there is room for eight bytes.
+        unsafe {
+            libc::read(
+                self.event.as_raw_fd(),
+                count.as_mut_ptr().cast(),
+                count.len(),
+            )
+        };
     }
 }
 
 impl Job for Pausable {
     fn wake(&self) -> Box<dyn FnOnce() + Send> {
-        let signal = self.signal.clone();
+        // So that the function isn't called after the wait context is gone, even if the job never pauses.
+        let has_callback = self.signal.callback().is_some();
+        if has_callback && !register(self.functions, self.context, &self.signal) {
+            *self.signal.callback() = None;
+        }
+        let signal = Arc::clone(&self.signal);
         Box::new(move || signal.raise())
     }
 
     fn pause(&self) {
         // Not before: of a descriptor in the context of a job that never paused, HAProxy takes for granted that it was told, and
         // aborts.
-        if let Signal::Event(event) = &self.signal
-            && !register(self.functions, self.context, event)
-        {
+        if !register(self.functions, self.context, &self.signal) {
             return;
         }
         // SAFETY: the call is within a job; if it can't pause now, it returns at once.
-        unsafe { (self.functions.pause_job)() };
+        Blocked::except(|| unsafe { (self.functions.pause_job)() });
         self.signal.clear();
     }
 }

@@ -127,7 +127,7 @@ unsafe extern "C" fn dupctx(context: *mut c_void) -> *mut c_void {
     boundary::quietly(|| {
         // SAFETY: OpenSSL passes a context of ours.
         let from = unsafe { ciphering(context) }?;
-        let foreign = match from.foreign() {
+        let foreign = match &from.foreign {
             Some(foreign) => Some(foreign.duplicate()?),
             None => None,
         };

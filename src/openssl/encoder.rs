@@ -12,6 +12,7 @@ use super::keymgmt::{self, keydata};
 use super::params::{ParamList, ParamsIn, descriptors};
 use crate::encoder::{self, Form, Structure};
 use crate::error::Error;
+use crate::key::KeyType;
 use crate::provider::Provider;
 
 const CIPHER: &CStr = c"cipher";
@@ -166,10 +167,17 @@ unsafe extern "C" fn encode<const STRUCTURE: u8, const PEM: bool>(
         let public_text = STRUCTURE == TEXT && selection & ffi::SELECT_PRIVATE_KEY == 0;
         // How a public key reads differs from release to release.
         let handed_over = match public_text && key.foreign().is_none() {
-            true => keymgmt::hand_over(&key.own, selection),
+            // All of it, whatever is to be shown: the reader of RSA keys looks at the numbers in any case.
+            true => keymgmt::hand_over(&key.own, selection | ffi::SELECT_PUBLIC_KEY),
             false => None,
         };
         if let Some(foreign) = key.foreign().or(handed_over.as_ref()) {
+            let of_key = ffi::SELECT_PUBLIC_KEY | ffi::SELECT_PRIVATE_KEY;
+            let reads_key = selection & of_key != 0 || key.own.key_type == KeyType::Rsa;
+            if reads_key && foreign.has(ffi::SELECT_PUBLIC_KEY) != 1 {
+                // The default provider doesn't look, and reads what isn't there.
+                return Err(Error::InvalidKey("there is no public key in it".to_owned()));
+            }
             let mut wanted = vec![name];
             wanted.extend(match structure(STRUCTURE) {
                 Structure::Any => None,

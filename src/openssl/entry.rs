@@ -2,14 +2,21 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use managed_hsm::ProviderSettings;
 
 use super::core::{Core, REASON_STRINGS};
 use super::ffi::{self, Algorithm, Callback, CoreHandle, Dispatch, Item, Param};
 use super::neighbour::{Neighbours, TLS_GROUP};
 use super::params::{ParamsOut, descriptors};
+use super::pipe_signal::Blocked;
 use super::{algorithms, boundary};
-use crate::configuration::{self, Section};
+use crate::configuration::Section;
 use crate::provider::Provider;
+
+/// In how many library contexts the provider is.
+static LOADED: AtomicUsize = AtomicUsize::new(0);
 
 const NAME: &CStr = c"name";
 const VERSION: &CStr = c"version";
@@ -48,7 +55,7 @@ static DISPATCH: [Dispatch; 8] = [
 /// # Safety
 /// Called by OpenSSL with its core handle, its dispatch table and places for ours.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn OSSL_provider_init(
+pub(super) unsafe extern "C" fn OSSL_provider_init(
     handle: *const c_void,
     core: *const c_void,
     out: *mut *const c_void,
@@ -66,7 +73,7 @@ unsafe extern "C" fn OSSL_provider_init(
                 Neighbours::new(handle, table),
             )
         };
-        let keys = configuration::all().filter_map(|setting| setting.key);
+        let keys = ProviderSettings::all().filter_map(|setting| setting.key);
         let values = keys.filter_map(|key| {
             let value = core.parameter(key)?.to_string_lossy().into_owned();
             Some((key, value))
@@ -74,8 +81,11 @@ unsafe extern "C" fn OSSL_provider_init(
         let section = Section {
             values: values.collect(),
         };
+        watch_for_the_end();
+        watch_for_forks();
         let provider = Arc::new(Provider::new(core, neighbours, section));
         provider.neighbours.watch();
+        LOADED.fetch_add(1, Ordering::AcqRel);
         let provider = Arc::into_raw(provider);
         // SAFETY: both places are OpenSSL's own, and were checked for NULL.
         unsafe { *context = provider.cast_mut().cast() };
@@ -84,6 +94,52 @@ unsafe extern "C" fn OSSL_provider_init(
         Some(1)
     })
 }
+
+/// Where this provider's own functions are, by which another instance of it is known.
+pub(super) fn dispatch() -> *const Dispatch {
+    DISPATCH.as_ptr()
+}
+
+/// Has the client hear of the end of the process before the libraries within this module do.
+fn watch_for_the_end() {
+    extern "C" fn end() {
+        managed_hsm::process_ends();
+    }
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the function stays where it is until it was called: the C library calls it before this module is unloaded, too.
+        if unsafe { libc::atexit(end) } != 0 {
+            log::debug!("the end of the process will not be noticed");
+        }
+    });
+}
+
+/// Has the client hear of each fork.
+#[cfg(unix)]
+fn watch_for_forks() {
+    use managed_hsm::forks;
+    extern "C" fn before() {
+        forks::before_fork();
+    }
+    extern "C" fn in_parent() {
+        forks::after_fork_in_parent();
+    }
+    extern "C" fn in_child() {
+        forks::after_fork_in_child();
+    }
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the functions stay where they are while the C library knows them: it forgets them when this module is unloaded.
+        let error = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+        if error != 0 {
+            log::debug!("forks will not be noticed");
+        }
+    });
+}
+
+/// There are no forks.
+#[cfg(not(unix))]
+fn watch_for_forks() {}
 
 /// The provider behind a `provctx`.
 ///
@@ -102,8 +158,12 @@ unsafe extern "C" fn teardown(context: *mut c_void) {
         // SAFETY: the pointer came from `Arc::into_raw`, and OpenSSL gives it back once.
         let provider = unsafe { Arc::from_raw(context.cast::<Provider>().cast_const()) };
         provider.neighbours.forget();
+        let _blocked = Blocked::new();
         drop(provider);
-        managed_hsm::Client::shutdown();
+        // The client's thread is the process's: it may serve another library context.
+        if LOADED.fetch_sub(1, Ordering::AcqRel) == 1 {
+            managed_hsm::Client::shutdown();
+        }
         Some(1)
     });
 }

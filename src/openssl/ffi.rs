@@ -230,6 +230,8 @@ pub(crate) const ENCODER_SET_CTX_PARAMS: c_int = 5;
 pub(crate) const ENCODER_SETTABLE_CTX_PARAMS: c_int = 6;
 pub(crate) const ENCODER_DOES_SELECTION: c_int = 10;
 pub(crate) const ENCODER_ENCODE: c_int = 11;
+pub(crate) const ENCODER_IMPORT_OBJECT: c_int = 20;
+pub(crate) const ENCODER_FREE_OBJECT: c_int = 21;
 
 pub(crate) const CIPHER_NEWCTX: c_int = 1;
 pub(crate) const CIPHER_ENCRYPT_INIT: c_int = 2;

@@ -59,10 +59,18 @@ impl ForeignKey {
         params: *const Param,
     ) -> Option<Self> {
         let implementation = neighbours.find(ffi::OP_KEYMGMT, key_type)?;
+        Self::import_into(&implementation, selection, params)
+    }
+
+    fn import_into(
+        implementation: &Arc<Implementation>,
+        selection: c_int,
+        params: *const Param,
+    ) -> Option<Self> {
         let keydata = call!(
             implementation, ffi::KEYMGMT_NEW, (*mut c_void) -> *mut c_void, (implementation.context)
         );
-        let key = Self::wrap(&implementation, keydata)?;
+        let key = Self::wrap(implementation, keydata)?;
         let imported = call!(
             implementation, ffi::KEYMGMT_IMPORT, (*mut c_void, c_int, *const Param) -> c_int,
             (key.keydata, selection, params)
@@ -84,6 +92,10 @@ impl ForeignKey {
     }
 
     pub(super) fn matches(&self, other: &Self, selection: c_int) -> c_int {
+        if !self.implementation.is_beside(&other.implementation) {
+            let moved = other.moved_to(&self.implementation, selection);
+            return moved.map_or(0, |moved| self.matches(&moved, selection));
+        }
         call!(
             self.implementation, ffi::KEYMGMT_MATCH, (*const c_void, *const c_void, c_int) -> c_int,
             (self.keydata, other.keydata, selection)
@@ -101,6 +113,33 @@ impl ForeignKey {
             (*const c_void, c_int, Callback, *mut c_void) -> c_int,
             (self.keydata, selection, callback, argument)
         )
+    }
+
+    /// The selected parts of the key as an object of another provider.
+    fn moved_to(&self, implementation: &Arc<Implementation>, selection: c_int) -> Option<Self> {
+        let mut moved = None;
+        self.exported(selection, |params| {
+            moved = Self::import_into(implementation, selection, params);
+            c_int::from(moved.is_some())
+        });
+        moved
+    }
+
+    /// Calls `take` with the selected parts of the key.
+    fn exported(&self, selection: c_int, mut take: impl FnMut(*const Param) -> c_int) -> c_int {
+        unsafe extern "C" fn pass<F: FnMut(*const Param) -> c_int>(
+            params: *const Param,
+            take: *mut c_void,
+        ) -> c_int {
+            // SAFETY: the argument is the one below.
+            let take = unsafe { &mut *take.cast::<F>() };
+            take(params)
+        }
+        fn passing<F: FnMut(*const Param) -> c_int>(_: &F) -> Callback {
+            pass::<F>
+        }
+        let callback = passing(&take);
+        self.export(selection, callback, std::ptr::from_mut(&mut take).cast())
     }
 
     /// The name of an EC key's curve.
@@ -168,6 +207,10 @@ impl Generation {
     }
 
     pub(super) fn set_template(&self, template: &ForeignKey) -> c_int {
+        if !self.implementation.is_beside(&template.implementation) {
+            let moved = template.moved_to(&self.implementation, ffi::SELECT_ALL_PARAMETERS);
+            return moved.map_or(0, |moved| self.set_template(&moved));
+        }
         call!(
             self.implementation, ffi::KEYMGMT_GEN_SET_TEMPLATE, (*mut c_void, *mut c_void) -> c_int,
             (self.context, template.keydata)
@@ -248,13 +291,15 @@ impl ForeignContext {
         })
     }
 
-    /// A context for signatures by the named algorithm.
+    /// A context for signatures by a key with the named algorithm.
     pub(super) fn signature(
         neighbours: &Neighbours,
+        key: &ForeignKey,
         algorithm: &CStr,
         properties: Option<&CString>,
     ) -> Option<Self> {
-        let implementation = neighbours.find(ffi::OP_SIGNATURE, algorithm)?;
+        let implementation =
+            neighbours.find_beside(&key.implementation, ffi::OP_SIGNATURE, algorithm, &[])?;
         let properties = properties.map_or(std::ptr::null(), |properties| properties.as_ptr());
         let context = call!(
             implementation, ffi::SIGNATURE_NEWCTX, (*mut c_void, *const c_char) -> *mut c_void,
@@ -263,9 +308,14 @@ impl ForeignContext {
         Self::wrap(implementation, context, &SIGNATURE)
     }
 
-    /// A context for encryption and decryption by the named algorithm.
-    pub(super) fn asym_cipher(neighbours: &Neighbours, algorithm: &CStr) -> Option<Self> {
-        let implementation = neighbours.find(ffi::OP_ASYM_CIPHER, algorithm)?;
+    /// A context for encryption and decryption by a key with the named algorithm.
+    pub(super) fn asym_cipher(
+        neighbours: &Neighbours,
+        key: &ForeignKey,
+        algorithm: &CStr,
+    ) -> Option<Self> {
+        let implementation =
+            neighbours.find_beside(&key.implementation, ffi::OP_ASYM_CIPHER, algorithm, &[])?;
         let context = call!(
             implementation, ffi::ASYM_CIPHER_NEWCTX, (*mut c_void) -> *mut c_void,
             (implementation.context)
@@ -517,16 +567,19 @@ impl ForeignSecretKey {
     }
 }
 
-/// Has another provider encode a key of its own. `encoder`: the key type's name, and the properties that the encoder
-/// must have. `arguments`: the stream, the selection, and the caller's pass-phrase callback with its argument.
+/// Has another provider encode a key: its own, or, where that one has no such encoder, what that one tells of it. `encoder`: the key
+/// type's name, and the properties that the encoder must have. `arguments`: the stream, the selection, and the caller's pass-phrase
+/// callback with its argument.
 pub(super) fn encode_foreign(
     neighbours: &Neighbours,
-    encoder: (&CStr, &[&str]),
+    (name, wanted): (&CStr, &[&str]),
     params: &mut ParamList,
     key: &ForeignKey,
     arguments: (*mut CoreBio, c_int, *const c_void, *mut c_void),
 ) -> c_int {
-    let Some(implementation) = neighbours.find_with(ffi::OP_ENCODER, encoder.0, encoder.1) else {
+    let beside = neighbours.find_beside(&key.implementation, ffi::OP_ENCODER, name, wanted);
+    let found = beside.or_else(|| neighbours.find_with(ffi::OP_ENCODER, name, wanted));
+    let Some(implementation) = found else {
         return 0;
     };
     let context = call!(
@@ -542,11 +595,37 @@ pub(super) fn encode_foreign(
         )
     });
     let (output, selection, passphrase, passphrase_argument) = arguments;
-    let encoded = call!(
-        implementation, ffi::ENCODER_ENCODE,
-        (*mut c_void, *mut CoreBio, *const c_void, *const Param, c_int, *const c_void, *mut c_void) -> c_int,
-        (context, output, key.keydata, std::ptr::null(), selection, passphrase, passphrase_argument)
-    );
+    let encode = |object: *mut c_void| {
+        call!(
+            implementation, ffi::ENCODER_ENCODE,
+            (*mut c_void, *mut CoreBio, *const c_void, *const Param, c_int, *const c_void, *mut c_void) -> c_int,
+            (context, output, object, std::ptr::null(), selection, passphrase, passphrase_argument)
+        )
+    };
+    let encoded = if implementation.is_beside(&key.implementation) {
+        encode(key.keydata)
+    } else {
+        // A private key is written with the public one.
+        let parts = match selection & ffi::SELECT_PRIVATE_KEY {
+            0 => selection,
+            _ => selection | ffi::SELECT_PUBLIC_KEY,
+        };
+        let mut object = std::ptr::null_mut();
+        key.exported(parts, |params| {
+            object = call!(
+                implementation, ffi::ENCODER_IMPORT_OBJECT,
+                (*mut c_void, c_int, *const Param) -> *mut c_void, (context, parts, params)
+            );
+            c_int::from(!object.is_null())
+        });
+        if object.is_null() {
+            0
+        } else {
+            let encoded = encode(object);
+            call!(implementation, ffi::ENCODER_FREE_OBJECT, (*mut c_void) -> (), (object));
+            encoded
+        }
+    };
     call!(implementation, ffi::ENCODER_FREECTX, (*mut c_void) -> (), (context));
     encoded
 }

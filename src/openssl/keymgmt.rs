@@ -14,7 +14,7 @@ use super::object::dereference;
 use super::params::{ParamTable, ParamsIn, ParamsOut};
 use crate::error::Error;
 use crate::generation::{self, Options};
-use crate::key::{KeyHandle, KeyType};
+use crate::key::{KeyHandle, KeyType, once};
 use crate::keymgmt::{self, tables};
 use crate::provider::Provider;
 
@@ -401,9 +401,8 @@ unsafe extern "C" fn gen_settable<const TYPE: u8>(
                 .as_ptr(),
             );
         }
-        static BOTH: [OnceLock<ParamTable>; 3] = [const { OnceLock::new() }; 3];
-        let both = BOTH[usize::from(TYPE)].get_or_init(|| {
-            // SAFETY: another provider's table is static, like ours.
+        let both = once(&provider.generation_params[usize::from(TYPE)], || {
+            // SAFETY: our table is static, and theirs is there as long as its provider, which is active.
             unsafe { ParamTable::join(generation::tables::OURS.as_ptr(), theirs) }
         });
         Some(both.as_ptr())

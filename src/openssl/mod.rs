@@ -3,6 +3,7 @@
 //! C return value with an error on OpenSSL's queue.
 
 mod algorithms;
+mod allocator;
 mod asym_cipher;
 #[cfg(target_os = "linux")]
 pub(crate) mod async_job;
@@ -16,12 +17,15 @@ pub(crate) mod entry;
 pub(crate) mod ffi;
 mod foreign;
 mod functions;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod keymgmt;
 mod libcrypto;
 pub(crate) mod neighbour;
 mod object;
 mod operation;
 pub(crate) mod params;
+pub(crate) mod pipe_signal;
 mod rand;
 mod signature;
 mod skeymgmt;

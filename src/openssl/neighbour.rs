@@ -130,25 +130,25 @@ impl Neighbours {
         name: &CStr,
         wanted: &[&str],
     ) -> Option<Arc<Implementation>> {
-        self.active().into_iter().find_map(|provider| {
-            // SAFETY: the id fixes the function's type.
-            let query =
-                unsafe { provider.function::<QueryOperation>(ffi::PROVIDER_QUERY_OPERATION) }?;
-            let context = provider.context();
-            let mut no_cache = 0;
-            // SAFETY: the context is that provider's own.
-            let algorithms = unsafe { query(context, operation, &mut no_cache) };
-            // SAFETY: a provider answers with NULL or with a list that ends with a NULL name.
-            let functions = unsafe { implementation(algorithms, name, wanted) }?;
-            Some(Arc::new(Implementation {
-                context,
-                functions,
-                _provider: provider,
-            }))
-        })
+        let mut active = self.active().into_iter();
+        active.find_map(|provider| provider.implementation(operation, name, wanted))
     }
 
-    /// The active providers, each held from before the core can take it back.
+    /// The same of the provider that another implementation is of, which alone can read its objects.
+    pub(super) fn find_beside(
+        &self,
+        other: &Implementation,
+        operation: c_int,
+        name: &CStr,
+        wanted: &[&str],
+    ) -> Option<Arc<Implementation>> {
+        let active = self.active().into_iter();
+        active
+            .filter(|provider| provider.handle == other.provider.handle)
+            .find_map(|provider| provider.implementation(operation, name, wanted))
+    }
+
+    /// The active providers, each held from before the core can take it back. This one under another name isn't one: it would ask us in turn.
     fn active(&self) -> Vec<Held> {
         let Some(upcalls) = self.upcalls else {
             return Vec::new();
@@ -157,6 +157,7 @@ impl Neighbours {
         handles
             .iter()
             .filter_map(|&handle| Held::new(handle, upcalls))
+            .filter(|provider| provider.dispatch() != super::entry::dispatch())
             .collect()
     }
 }
@@ -234,11 +235,37 @@ impl Held {
         unsafe { (self.upcalls.context)(self.handle) }
     }
 
+    /// What the provider has for an operation under a name, with the properties that are wanted.
+    fn implementation(
+        self,
+        operation: c_int,
+        name: &CStr,
+        wanted: &[&str],
+    ) -> Option<Arc<Implementation>> {
+        // SAFETY: the id fixes the function's type.
+        let query = unsafe { self.function::<QueryOperation>(ffi::PROVIDER_QUERY_OPERATION) }?;
+        let context = self.context();
+        let mut no_cache = 0;
+        // SAFETY: the context is that provider's own.
+        let algorithms = unsafe { query(context, operation, &mut no_cache) };
+        // SAFETY: a provider answers with NULL or with a list that ends with a NULL name.
+        let functions = unsafe { implementation(algorithms, name, wanted) }?;
+        Some(Arc::new(Implementation {
+            context,
+            functions,
+            provider: self,
+        }))
+    }
+
+    fn dispatch(&self) -> *const Dispatch {
+        // SAFETY: the provider lives while it is held.
+        unsafe { (self.upcalls.dispatch)(self.handle) }
+    }
+
     /// # Safety
     /// `F` is the type of the function with this id (core_dispatch.h).
     unsafe fn function<F: Copy>(&self, id: c_int) -> Option<F> {
-        // SAFETY: the provider lives while it is held.
-        let table = unsafe { (self.upcalls.dispatch)(self.handle) };
+        let table = self.dispatch();
         if table.is_null() {
             return None;
         }
@@ -283,7 +310,14 @@ unsafe fn implementation(
 pub(super) struct Implementation {
     pub(super) context: *mut c_void,
     pub(super) functions: Functions,
-    _provider: Held,
+    provider: Held,
+}
+
+impl Implementation {
+    /// Whether both are of one provider, which can read the objects of either.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        self.provider.handle == other.provider.handle
+    }
 }
 
 // SAFETY: a provider's context and tables may be used from any thread.

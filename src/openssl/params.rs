@@ -3,7 +3,7 @@
 //! The rules are those of OSSL_PARAM(3) and OSSL_PARAM_int(3): a value that was asked for without a buffer gets its
 //! size in `return_size`, and a buffer that is too small is a failure.
 
-use std::ffi::{CStr, c_int, c_uint, c_void};
+use std::ffi::{CStr, CString, c_int, c_uint, c_void};
 
 use super::ffi::{
     PARAM_INTEGER, PARAM_OCTET_PTR, PARAM_OCTET_STRING, PARAM_UNMODIFIED, PARAM_UNSIGNED_INTEGER,
@@ -60,26 +60,45 @@ macro_rules! descriptors {
 pub(crate) use descriptors;
 
 /// A table of descriptors that is made at run time.
-pub(crate) struct ParamTable(Vec<Param>);
+pub(crate) struct ParamTable {
+    entries: Vec<Param>,
+    /// Those that are not static.
+    _names: Vec<CString>,
+}
 
-// SAFETY: descriptors point to static names and to no data, and are never written.
+// SAFETY: descriptors point to names that live as long as the table and to no data, and are never written.
 unsafe impl Send for ParamTable {}
 // SAFETY: as above.
 unsafe impl Sync for ParamTable {}
 
 impl ParamTable {
-    /// The entries of two tables.
+    /// The entries of two tables, of which the second may go.
     ///
     /// # Safety
-    /// Both end with a NULL key, and their names live for ever.
+    /// Both end with a NULL key, and the names of the first live for ever.
     pub(crate) unsafe fn join(a: *const Param, b: *const Param) -> Self {
         // SAFETY: the caller's promise.
         let (a, b) = unsafe { (list(a), list(b)) };
-        Self(a.iter().chain(b).copied().chain([Param::END]).collect())
+        let mut entries = a.to_vec();
+        let mut names = Vec::with_capacity(b.len());
+        for entry in b {
+            // SAFETY: the key of an entry before the end is a NUL-terminated string.
+            let name = unsafe { CStr::from_ptr(entry.key) }.to_owned();
+            entries.push(Param {
+                key: name.as_ptr(),
+                ..*entry
+            });
+            names.push(name);
+        }
+        entries.push(Param::END);
+        Self {
+            entries,
+            _names: names,
+        }
     }
 
     pub(crate) fn as_ptr(&self) -> *const Param {
-        self.0.as_ptr()
+        self.entries.as_ptr()
     }
 }
 
@@ -253,6 +272,12 @@ impl ParamsOut<'_> {
         let Some(param) = self.find(key) else {
             return Ok(());
         };
+        if param.data_type != PARAM_OCTET_PTR {
+            return Err(wrong(
+                key,
+                "it is a pointer to octets, something else was asked for",
+            ));
+        }
         param.return_size = 0;
         if !param.data.is_null() {
             // SAFETY: data of this type is room for a pointer.
@@ -340,6 +365,18 @@ impl ParamsOut<'_> {
             }
             _ => Err(wrong(key, "it is a text, something else was asked for")),
         }
+    }
+
+    /// Answers a text that is not static, if it is asked for: as a text of the caller's own and not as a pointer.
+    pub(crate) fn set_text(&mut self, key: &CStr, value: &str) -> Result<(), Error> {
+        let Some(param) = self.find(key) else {
+            return Ok(());
+        };
+        if param.data_type != PARAM_UTF8_STRING {
+            return Err(wrong(key, "it is a text, something else was asked for"));
+        }
+        put_bytes(param, value.as_bytes(), true)
+            .ok_or_else(|| wrong(key, "the buffer is too small"))
     }
 
     /// Answers an octet string, if it is asked for.
@@ -540,6 +577,31 @@ mod tests {
         assert!(out.set_integer(c"c", 256).is_err());
         assert_eq!(params[0].return_size, size_of::<c_int>());
         assert_eq!((int, long), (-4, 1 << 31));
+    }
+
+    #[test]
+    fn a_pointer_is_answered_where_a_pointer_is_asked_for_and_nowhere_else() {
+        let mut small = *b"abc";
+        let mut room: *const std::ffi::c_char = small.as_ptr().cast();
+        for (data_type, data, is_answered) in [
+            (PARAM_OCTET_STRING, small.as_mut_ptr().cast(), false),
+            (PARAM_INTEGER, small.as_mut_ptr().cast(), false),
+            (PARAM_OCTET_PTR, (&raw mut room).cast(), true),
+        ] {
+            let mut params = [
+                Param {
+                    data,
+                    data_size: 3,
+                    ..Param::descriptor(c"oaep-label", data_type)
+                },
+                Param::END,
+            ];
+            // SAFETY: the list ends with a NULL key, and nobody else uses its buffers.
+            let mut params = unsafe { ParamsOut::new(params.as_mut_ptr()) };
+            let answer = params.set_empty_pointer(c"oaep-label");
+            assert_eq!(answer.is_ok(), is_answered, "{data_type}");
+        }
+        assert!(room.is_null() && small == *b"abc");
     }
 
     #[test]

@@ -96,7 +96,7 @@ unsafe extern "C" fn generate(
                 "ask for 256 bits at most",
             ));
         }
-        let vault = provider.configuration()?.random.as_ref();
+        let vault = provider.configuration()?.own.random.as_ref();
         let vault =
             vault.ok_or_else(|| Error::Internal("no HSM is set for random bytes".into()))?;
         let client = provider.client()?;

@@ -147,7 +147,12 @@ fn foreign(state: &State, key: &Keydata) -> Option<ForeignContext> {
         (KeyType::Aes, _) => return None,
     };
     let neighbours = &key.own.provider.neighbours;
-    ForeignContext::signature(neighbours, &algorithm, state.properties.as_ref())
+    ForeignContext::signature(
+        neighbours,
+        key.foreign()?,
+        &algorithm,
+        state.properties.as_ref(),
+    )
 }
 
 fn fixed_name(algorithm: &str, digest: &Digest) -> CString {

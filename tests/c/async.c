@@ -1,5 +1,6 @@
 /* async URI JOBS MODE: signs in JOBS jobs of one thread at a time, three times each.
  * fds: waits for the jobs' descriptors. callback: is told by a callback. spurious: resumes all jobs all the time.
+ * restart: waits for a line on its input after the first time.
  * abandon: ends while jobs are paused. blocked: jobs may not pause. quick: the HSM is quick, and some jobs end without a pause;
  * those may not leave a descriptor, which the application was never told. With any of them it sees to it that the jobs' stacks,
  * which have no guard page, were never nearly used up. */
@@ -155,6 +156,21 @@ static int is_ready(struct work *work, const char *mode)
     return ready.revents != 0;
 }
 
+/* Resumes jobs until each has signed so many times. */
+static void finish(struct work *works, int jobs, int rounds, const char *mode)
+{
+    for (int unfinished = jobs; unfinished > 0;) {
+        unfinished = 0;
+        for (int i = 0; i < jobs; i++) {
+            if (works[i].rounds == rounds)
+                continue;
+            unfinished++;
+            if (works[i].job == NULL || is_ready(&works[i], mode))
+                step(&works[i]);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     static struct work works[MAX_JOBS];
@@ -194,16 +210,13 @@ int main(int argc, char **argv)
         sign_and_verify(NULL, key, public_key, "signed after that");
         return 0;
     }
-    for (int unfinished = jobs; unfinished > 0;) {
-        unfinished = 0;
-        for (int i = 0; i < jobs; i++) {
-            if (works[i].rounds == ROUNDS)
-                continue;
-            unfinished++;
-            if (works[i].job == NULL || is_ready(&works[i], argv[3]))
-                step(&works[i]);
-        }
+    if (strcmp(argv[3], "restart") == 0) {
+        finish(works, jobs, 1, argv[3]);
+        puts("signed");
+        fflush(stdout);
+        CHECK(getchar() == '\n');
     }
+    finish(works, jobs, ROUNDS, argv[3]);
     for (int i = 0; i < jobs; i++) {
         CHECK(works[i].rounds == ROUNDS);
         ASYNC_WAIT_CTX_free(works[i].context);

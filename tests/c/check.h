@@ -2,6 +2,7 @@
 #ifndef AKV_TEST_CHECK_H
 #define AKV_TEST_CHECK_H
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,19 @@ static inline void load_providers(const char *names)
     for (char *name = strtok(copy, ","); name != NULL; name = strtok(NULL, ","))
         CHECK(OSSL_PROVIDER_load(NULL, name) != NULL);
     free(copy);
+}
+
+/* How many entries a folder has, without the two that every folder has. */
+static inline int entries(const char *path)
+{
+    DIR *folder = opendir(path);
+    int count = 0;
+
+    CHECK(folder != NULL);
+    while (readdir(folder) != NULL)
+        count++;
+    closedir(folder);
+    return count - 2;
 }
 
 /* The key of a URI, or the end of the program. `expect`: an OSSL_STORE_INFO type, or 0. */

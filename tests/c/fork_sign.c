@@ -1,4 +1,4 @@
-/* fork_sign URI sign-first|fork-first|threads: loads a key, forks, signs in children and in the parent.
+/* fork_sign URI sign-first|fork-first|threads [ROUNDS]: loads a key, forks, signs in children and in the parent, as often as asked.
  * sign-first: the parent has signed before. fork-first: it has only loaded the key. threads: it forks while four
  * of its threads sign. */
 #include <pthread.h>
@@ -9,11 +9,14 @@
 enum { CHILDREN = 4, THREADS = 4 };
 
 static EVP_PKEY *key, *public_key;
+static pthread_barrier_t started;
 static volatile int stop;
 
 static void *sign_until_stopped(void *unused)
 {
     (void)unused;
+    sign_and_verify(NULL, key, public_key, "the first one, for which libcrypto takes locks of its own");
+    pthread_barrier_wait(&started);
     while (!stop)
         sign_and_verify(NULL, key, public_key, "signed in a thread of the parent");
     return NULL;
@@ -49,9 +52,10 @@ int main(int argc, char **argv)
 {
     pthread_t threads[THREADS];
     pid_t children[CHILDREN];
-    int with_threads;
+    int with_threads, rounds;
 
-    CHECK(argc == 3);
+    CHECK(argc == 3 || argc == 4);
+    rounds = argc == 4 ? atoi(argv[3]) : 1;
     alarm(60);
     CHECK(OSSL_PROVIDER_load(NULL, "default") != NULL);
     CHECK(OSSL_PROVIDER_load(NULL, "akv_provider") != NULL);
@@ -60,13 +64,18 @@ int main(int argc, char **argv)
     with_threads = strcmp(argv[2], "threads") == 0;
     if (strcmp(argv[2], "fork-first") != 0)
         sign_and_verify(NULL, key, public_key, "signed in the parent, before");
+    CHECK(pthread_barrier_init(&started, NULL, THREADS + 1) == 0);
     for (int i = 0; with_threads && i < THREADS; i++)
         CHECK(pthread_create(&threads[i], NULL, sign_until_stopped, NULL) == 0);
-    for (int i = 0; i < CHILDREN; i++)
-        children[i] = start_child(i);
-    sign_and_verify(NULL, key, public_key, "signed in the parent, meanwhile");
-    for (int i = 0; i < CHILDREN; i++)
-        expect_success(children[i]);
+    if (with_threads)
+        pthread_barrier_wait(&started);
+    for (int round = 0; round < rounds; round++) {
+        for (int i = 0; i < CHILDREN; i++)
+            children[i] = start_child(i);
+        sign_and_verify(NULL, key, public_key, "signed in the parent, meanwhile");
+        for (int i = 0; i < CHILDREN; i++)
+            expect_success(children[i]);
+    }
     stop = 1;
     for (int i = 0; with_threads && i < THREADS; i++)
         CHECK(pthread_join(threads[i], NULL) == 0);

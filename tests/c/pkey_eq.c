@@ -212,6 +212,8 @@ static void rsa_settings(EVP_PKEY *key, EVP_PKEY *public_key)
     CHECK(EVP_PKEY_CTX_get_rsa_padding(settings, &padding) > 0 && padding == RSA_PKCS1_PSS_PADDING);
     CHECK(EVP_PKEY_CTX_set_rsa_pss_saltlen(settings, RSA_PSS_SALTLEN_DIGEST) == 1);
     CHECK(EVP_PKEY_CTX_get_rsa_pss_saltlen(settings, &salt) > 0 && salt == RSA_PSS_SALTLEN_DIGEST);
+    CHECK(EVP_PKEY_CTX_set_rsa_pss_saltlen(settings, 32) == 1);
+    CHECK(EVP_PKEY_CTX_get_rsa_pss_saltlen(settings, &salt) > 0 && salt == 32);
     CHECK(EVP_PKEY_CTX_set_rsa_mgf1_md(settings, EVP_sha256()) == 1);
     CHECK(EVP_PKEY_CTX_get_rsa_mgf1_md(settings, &md) > 0 && EVP_MD_is_a(md, "SHA256"));
     CHECK(EVP_PKEY_CTX_get_signature_md(settings, &md) > 0 && EVP_MD_is_a(md, "SHA256"));
@@ -219,6 +221,9 @@ static void rsa_settings(EVP_PKEY *key, EVP_PKEY *public_key)
     check_signature(public_key, "SHA256", RSA_PKCS1_PSS_PADDING, signature, length);
     CHECK(EVP_PKEY_CTX_set_rsa_pss_saltlen(settings, 20) != 1);
     ERR_clear_error();
+    /* A new start with the same key is one with the padding of the beginning. */
+    CHECK(EVP_DigestSignInit(context, NULL, EVP_sha256(), NULL, NULL) == 1);
+    CHECK(EVP_PKEY_CTX_get_rsa_padding(settings, &padding) > 0 && padding == RSA_PKCS1_PADDING);
     CHECK(EVP_PKEY_CTX_set_rsa_padding(settings, RSA_NO_PADDING) != 1);
     ERR_clear_error();
     EVP_MD_CTX_free(context);

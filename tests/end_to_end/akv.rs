@@ -418,11 +418,21 @@ fn certificates_and_requests_are_what_openssl_takes_for_valid() {
 #[test]
 fn the_configuration_that_is_printed_serves_openssl() {
     let hsm = Hsm::with_keys(&[("ec", EC_P256)]);
-    let text = hsm.akv(&["env"]).succeeds();
+    // The provider's own settings, too.
+    let own = [("AKV_VERIFY_SIGNATURES", "no"), ("AKV_LOG_LEVEL", "error")];
+    let output = hsm
+        .akv_command(&["env"])
+        .envs(own)
+        .output()
+        .expect("akv runs");
+    let text = String::from_utf8(output.stdout).expect("text");
     assert!(
         !text.contains(hsm.variable("AZURE_CLI_ACCESS_TOKEN")),
         "{text}"
     );
+    for line in ["verify-signatures = no\n", "log-level = error\n"] {
+        assert!(text.contains(line), "{text}");
+    }
     let configuration = hsm.write("printed.cnf", text);
     let mut command = hsm.command("openssl");
     command
@@ -433,16 +443,32 @@ fn the_configuration_that_is_printed_serves_openssl() {
     assert!(command.output().expect("openssl runs").status.success());
 
     // The same file serves akv.
-    let mut command = hsm.akv_command(&["keys", "show", &uri("ec")]);
-    command
-        .env("OPENSSL_CONF", &configuration)
-        .env_remove("AZURE_MANAGEDHSM_URL")
-        .env_remove("AKV_CA_FILE");
-    let output = command.output().expect("akv runs");
+    for arguments in [
+        ["keys", "show", &uri("ec")].as_slice(),
+        &["doctor", &uri("ec")],
+    ] {
+        let mut command = hsm.akv_command(arguments);
+        command
+            .env("OPENSSL_CONF", &configuration)
+            .env_remove("AZURE_MANAGEDHSM_URL")
+            .env_remove("AKV_CA_FILE");
+        let output = command.output().expect("akv runs");
+        assert!(
+            output.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    // What the provider would refuse is not written down.
+    let mut command = hsm.akv_command(&["env"]);
+    let output = command.env("AKV_ALLOW_DELETE", "maybe").output();
+    let output = output.expect("akv runs");
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
+        !output.status.success() && errors.contains("AKV_ALLOW_DELETE"),
+        "{errors}"
     );
 }
 

@@ -1,42 +1,76 @@
 //! Asynchronous jobs: one thread carries many signatures while the HSM works.
 
 use std::collections::HashSet;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
 
-use crate::support::{EC_P256, Hsm, Loading, RSA_2048, uri};
+use crate::support::{EC_P256, Hsm, Loading, RSA_2048, Request, uri};
 
 const JOBS: usize = 8;
 
-/// An HSM that takes its time, so that jobs overlap.
-fn slow_hsm() -> Hsm {
-    let hsm = Hsm::start_with(&["--latency-ms", "50"]);
+/// An HSM that takes its time, so that jobs overlap. The first request of all goes alone, to find out what the server speaks.
+fn slow_hsm(options: &[&str]) -> Hsm {
+    let hsm = Hsm::start_with(&[&["--latency-ms", "50"], options].concat());
     hsm.create("rsa", RSA_2048);
     hsm.create("p521", r#"{"kty":"EC-HSM","crv":"P-521"}"#);
     hsm
 }
 
+fn connections(requests: &[Request]) -> HashSet<u64> {
+    let signatures = requests.iter().filter(|request| request.is_sign());
+    signatures.map(|request| request.connection).collect()
+}
+
 #[test]
 fn jobs_of_one_thread_are_under_way_at_the_same_time() {
-    let hsm = slow_hsm();
-    let program = hsm.compile("async");
-    for key in ["rsa", "p521"] {
-        for mode in ["fds", "callback", "spurious", "blocked", "abandon"] {
-            let before = hsm.requests().len();
-            let printed = hsm
-                .run(&program, &[&uri(key), &JOBS.to_string(), mode])
-                .succeeds();
-            let requests = &hsm.requests()[before..];
-            let signatures = requests.iter().filter(|request| request.is_sign());
-            let connections: HashSet<u64> = signatures.map(|request| request.connection).collect();
-            match mode {
-                // One after the other.
-                "blocked" => assert_eq!(connections.len(), 1),
-                "abandon" => assert!(connections.len() >= JOBS),
-                _ => {
-                    assert!(printed.contains(&format!("{JOBS} of {JOBS}")), "{printed}");
-                    assert_eq!(connections.len(), JOBS);
+    for protocol in [&[][..], &["--http1"]] {
+        let hsm = slow_hsm(protocol);
+        let program = hsm.compile("async");
+        for key in ["rsa", "p521"] {
+            for mode in ["fds", "callback", "spurious", "blocked", "abandon"] {
+                let before = hsm.requests().len();
+                let printed = hsm
+                    .run(&program, &[&uri(key), &JOBS.to_string(), mode])
+                    .succeeds();
+                let connections = connections(&hsm.requests()[before..]).len();
+                let carries_many = protocol.is_empty();
+                match mode {
+                    // One after the other: the first, and those after it.
+                    "blocked" => assert_eq!(connections, 1 + usize::from(carries_many)),
+                    // Those, and the one of the thread itself.
+                    "abandon" if carries_many => assert!(connections <= 3, "{connections}"),
+                    "abandon" => assert!(connections >= JOBS, "{connections}"),
+                    _ => {
+                        assert!(printed.contains(&format!("{JOBS} of {JOBS}")), "{printed}");
+                        let expected = if carries_many { 2 } else { JOBS };
+                        assert_eq!(connections, expected, "{mode} {protocol:?}");
+                    }
                 }
             }
         }
+    }
+}
+
+/// Whoever is asked next may speak HTTP/2, or not.
+#[test]
+fn a_server_may_change_what_it_speaks() {
+    for (first, then) in [(&[][..], &["--http1"][..]), (&["--http1"], &[])] {
+        let mut hsm = slow_hsm(first);
+        let program = hsm.compile("async");
+        let mut command = hsm.command(&program);
+        let signing = command
+            .args([&uri("rsa"), "8", "restart"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut signing = signing.expect("the program runs");
+        let mut lines = BufReader::new(signing.stdout.take().expect("a pipe")).lines();
+        assert_eq!(lines.next().expect("a line").expect("text"), "signed");
+        hsm.stop();
+        hsm.restart(then);
+        let mut input = signing.stdin.take().expect("a pipe");
+        input.write_all(b"\n").expect("it listens");
+        assert!(signing.wait().expect("it ends").success(), "{first:?}");
     }
 }
 
@@ -50,14 +84,11 @@ fn jobs_that_never_pause_leave_no_descriptor() {
 
 #[test]
 fn there_are_never_more_connections_than_are_allowed() {
-    let mut hsm = slow_hsm();
+    let mut hsm = slow_hsm(&["--http1"]);
     hsm.set("AKV_MAX_CONNECTIONS", "3");
     let program = hsm.compile("async");
     hsm.run(&program, &[&uri("rsa"), "16", "fds"]).succeeds();
-    let requests = hsm.requests();
-    let signatures = requests.iter().filter(|request| request.is_sign());
-    let connections: HashSet<u64> = signatures.map(|request| request.connection).collect();
-    assert_eq!(connections.len(), 3);
+    assert_eq!(connections(&hsm.requests()).len(), 3);
 }
 
 #[test]

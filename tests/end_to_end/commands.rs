@@ -48,10 +48,17 @@ fn pkey_prints_a_uri_as_a_public_key() {
 }
 
 #[test]
-fn storeutl_lists_the_key() {
-    everywhere(|hsm, loading, _, uri| {
-        let text = hsm.openssl(loading, &["storeutl", "-noout", uri]).text();
-        assert!(text.contains("Total found: 1"), "{loading:?} {uri}: {text}");
+fn storeutl_lists_both_halves_of_the_key_by_one_request() {
+    everywhere(|hsm, loading, name, uri| {
+        let before = hsm.requests().len();
+        let text = hsm.openssl(loading, &["storeutl", uri]).text();
+        assert!(text.contains("Total found: 2"), "{loading:?} {uri}: {text}");
+        for half in ["0: Pkey", "1: Public key"] {
+            assert!(text.contains(half), "{loading:?} {uri}: {text}");
+        }
+        let path = format!("/keys/{name}");
+        let loads = hsm.requests().split_off(before);
+        assert_eq!(loads.iter().filter(|one| one.path == path).count(), 1);
     });
 }
 

@@ -61,6 +61,17 @@ fn stand_in(hsm: &mut Hsm, name: &str, script: &str) {
 }
 
 #[test]
+fn what_keeps_an_application_from_entra_id_is_told() {
+    let mut hsm = hsm();
+    hsm.log_in();
+    hsm.set("AZURE_AUTHORITY_HOST", "https://localhost:1");
+    let text = refusal(&hsm);
+    for words in ["https://localhost:1 can't be reached", "Connection refused"] {
+        assert!(text.contains(words), "{text}");
+    }
+}
+
+#[test]
 fn an_application_logs_in_with_a_secret() {
     let mut hsm = hsm();
     hsm.log_in();

@@ -139,3 +139,30 @@ fn without_a_name_in_the_hsm_a_software_key_is_made() {
     }
     assert_eq!(hsm.requests().len(), before);
 }
+
+#[test]
+fn options_count_in_whatever_order_they_come() {
+    let hsm = Hsm::start();
+    let target = format!("uri:{}", uri("new"));
+    let generate = |options: &[&str]| {
+        let mut arguments = vec!["genpkey", "-algorithm", "RSA", "-out", "/dev/null"];
+        for option in options {
+            arguments.extend(["-pkeyopt", option]);
+        }
+        hsm.openssl(Loading::AkvFirst, &arguments)
+    };
+    generate(&["rsa_keygen_pubexp:3", &target]).succeeds();
+    assert_eq!(hsm.key("new")["key"]["e"], "Aw");
+    for options in [
+        ["rsa_keygen_primes:3", &target],
+        [&target, "rsa_keygen_primes:3"],
+    ] {
+        generate(&options).fails_with(&["two primes"]);
+    }
+    for options in [
+        ["rsa_keygen_pubexp:36893488147419103233", &target],
+        [&target, "rsa_keygen_pubexp:36893488147419103233"],
+    ] {
+        generate(&options).fails_with(&["exponent"]);
+    }
+}

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -14,7 +14,10 @@ use openssl::bn::{BigNum, MsbOption};
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
-use openssl::ssl::{SslAcceptor, SslMethod};
+use openssl::ssl::{
+    Ssl, SslConnector, SslContext, SslContextBuilder, SslMethod, SslStream, SslVerifyMode,
+    SslVersion,
+};
 use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509, X509NameBuilder};
 
@@ -30,9 +33,58 @@ struct Impostor {
     heard: Arc<Mutex<String>>,
 }
 
+/// What a server shows of itself in a handshake.
+struct Guise {
+    /// Whom its certificate is for.
+    host: &'static str,
+    /// The certificate's begin and end, in seconds from now.
+    valid: [i64; 2],
+    /// The only version of TLS that it speaks; none: 1.2 and 1.3.
+    version: Option<SslVersion>,
+    /// Its cipher suites up to TLS 1.2.
+    ciphers: &'static str,
+}
+
+impl Default for Guise {
+    fn default() -> Self {
+        Self {
+            host: "localhost",
+            valid: [-60, 2 * 24 * 3600],
+            version: None,
+            ciphers: "DEFAULT",
+        }
+    }
+}
+
+/// How a server answers: all of it, in pieces without an end, or otherwise.
+type Answer = Arc<dyn Fn(&mut SslStream<TcpStream>) -> std::io::Result<()> + Send + Sync>;
+
+/// The same bytes for each request.
+fn always(bytes: impl Into<Vec<u8>>) -> Answer {
+    let bytes = bytes.into();
+    Arc::new(move |tls| tls.write_all(&bytes))
+}
+
+/// A head, and then a piece again and again until nobody listens.
+fn endless(head: &'static str, piece: Vec<u8>) -> Answer {
+    Arc::new(move |tls| {
+        tls.write_all(head.as_bytes())?;
+        loop {
+            tls.write_all(&piece)?;
+        }
+    })
+}
+
 impl Impostor {
-    /// `host`: whom its certificate is for. `answer`: head and body.
-    fn start(host: &str, answer: String) -> Self {
+    fn start(host: &'static str, answer: String) -> Self {
+        let guise = Guise {
+            host,
+            ..Guise::default()
+        };
+        Self::disguised(&guise, always(answer))
+    }
+
+    fn disguised(guise: &Guise, answer: Answer) -> Self {
         let key = PKey::from_rsa(Rsa::generate(2048).expect("a key")).expect("a key");
         let mut name = X509NameBuilder::new().expect("a name");
         name.append_entry_by_text("CN", "impostor").expect("a name");
@@ -41,44 +93,48 @@ impl Impostor {
         serial
             .rand(120, MsbOption::MAYBE_ZERO, false)
             .expect("a number");
+        let now = std::time::UNIX_EPOCH.elapsed().expect("a clock").as_secs() as i64;
         let mut builder = X509::builder().expect("a certificate");
         let certificate = (|| {
             builder.set_version(2)?;
             builder.set_serial_number(&*serial.to_asn1_integer()?)?;
             builder.set_subject_name(&name)?;
             builder.set_issuer_name(&name)?;
-            builder.set_not_before(&*Asn1Time::days_from_now(0)?)?;
-            builder.set_not_after(&*Asn1Time::days_from_now(2)?)?;
+            builder.set_not_before(&*Asn1Time::from_unix(now + guise.valid[0])?)?;
+            builder.set_not_after(&*Asn1Time::from_unix(now + guise.valid[1])?)?;
             builder.set_pubkey(&key)?;
             let context = builder.x509v3_context(None, None);
-            let names = SubjectAlternativeName::new().dns(host).build(&context)?;
+            let names = SubjectAlternativeName::new()
+                .dns(guise.host)
+                .build(&context)?;
             builder.append_extension(names)?;
             builder.sign(&key, MessageDigest::sha256())
         })();
         certificate.expect("a certificate can be made");
         let certificate = builder.build();
-        let mut acceptor =
-            SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).expect("TLS");
-        acceptor.set_private_key(&key).expect("the key fits");
-        acceptor
+        let mut context = SslContext::builder(SslMethod::tls_server()).expect("TLS");
+        context.set_private_key(&key).expect("the key fits");
+        context
             .set_certificate(&certificate)
             .expect("the certificate fits");
-        let acceptor = acceptor.build();
+        restrict(&mut context, guise).expect("OpenSSL can do that");
+        let context = context.build();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let heard = Arc::new(Mutex::new(String::new()));
         let notes = Arc::clone(&heard);
         thread::spawn(move || {
             for stream in listener.incoming() {
+                let ssl = Ssl::new(&context).expect("TLS");
                 // Who does not trust it leaves during the handshake.
-                let Ok(mut tls) = acceptor.accept(stream.expect("a connection")) else {
+                let Ok(mut tls) = ssl.accept(stream.expect("a connection")) else {
                     continue;
                 };
                 let mut request = [0; 8192];
                 while let Ok(count @ 1..) = tls.read(&mut request) {
                     let text = String::from_utf8_lossy(&request[..count]);
                     notes.lock().expect("nobody panics").push_str(&text);
-                    if tls.write_all(answer.as_bytes()).is_err() {
+                    if answer(&mut tls).is_err() {
                         break;
                     }
                 }
@@ -91,22 +147,62 @@ impl Impostor {
         }
     }
 
+    /// Has a client that takes everything say hello, to show that the server is one.
+    fn greet(&self) -> String {
+        let mut connector = SslConnector::builder(SslMethod::tls_client()).expect("TLS");
+        let anything = Guise {
+            version: None,
+            ciphers: "ALL:COMPLEMENTOFALL",
+            ..Guise::default()
+        };
+        restrict(&mut connector, &anything).expect("OpenSSL can do that");
+        connector.set_verify(SslVerifyMode::NONE);
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
+        let mut tls = connector
+            .build()
+            .connect("localhost", stream)
+            .expect("it takes every version and every cipher");
+        tls.write_all(b"hello").expect("it reads");
+        let mut first = [0];
+        tls.read_exact(&mut first).expect("it answers");
+        let session = tls.ssl();
+        let cipher = session.current_cipher().expect("there is one").name();
+        format!("{} {cipher}", session.version_str())
+    }
+
     fn heard(&self) -> String {
         self.heard.lock().expect("nobody panics").clone()
     }
 }
 
+/// Versions and cipher suites, among them those that OpenSSL doesn't take by itself.
+fn restrict(
+    context: &mut SslContextBuilder,
+    guise: &Guise,
+) -> Result<(), openssl::error::ErrorStack> {
+    context.set_security_level(0);
+    context.set_min_proto_version(Some(guise.version.unwrap_or(SslVersion::TLS1_1)))?;
+    context.set_max_proto_version(guise.version)?;
+    context.set_cipher_list(guise.ciphers)
+}
+
 /// An emulator, and its environment led to an impostor instead, whose certificate is trusted as well.
 fn led_to(answer: impl FnOnce(&str) -> String) -> (Hsm, Impostor) {
-    let mut hsm = Hsm::with_keys(&[("k", EC_P256)]);
-    let impostor = Impostor::start("localhost", answer(hsm.variable("AZURE_MANAGEDHSM_URL")));
-    trust(&mut hsm, &impostor);
+    let hsm = Hsm::with_keys(&[("k", EC_P256)]);
+    let answer = answer(hsm.variable("AZURE_MANAGEDHSM_URL"));
+    let impostor = Impostor::start("localhost", answer);
+    (lead(hsm, &impostor), impostor)
+}
+
+/// The environment of an emulator, led to an impostor instead, whose certificate is trusted as well.
+fn lead(mut hsm: Hsm, impostor: &Impostor) -> Hsm {
+    trust(&mut hsm, impostor);
     hsm.set(
         "AZURE_MANAGEDHSM_URL",
         &format!("https://localhost:{}", impostor.port),
     );
     hsm.set("AKV_MAX_RETRIES", "0");
-    (hsm, impostor)
+    hsm
 }
 
 fn trust(hsm: &mut Hsm, impostor: &Impostor) {
@@ -126,8 +222,9 @@ fn secret(hsm: &Hsm) -> String {
         .to_owned()
 }
 
-/// Has the key loaded and listed by the provider, and by `akv` in both of its ways. All must fail, and show nothing of the token.
-fn refusals(hsm: &Hsm) {
+/// Has the key loaded and listed by the provider, and by `akv` in both of its ways. All must fail with the words, and show
+/// nothing of the token.
+fn refusals(hsm: &Hsm, words: &[&str]) {
     let secret = secret(hsm);
     let all: [Outcome; 5] = [
         hsm.openssl(Loading::AkvFirst, &["pkey", "-in", KEY, "-noout"]),
@@ -140,7 +237,7 @@ fn refusals(hsm: &Hsm) {
         hsm.akv(&["keys", "list", "managedhsm:MyHSM"]),
     ];
     for outcome in all {
-        let text = outcome.fails_with(&[]);
+        let text = outcome.fails_with(words);
         assert!(!text.contains(&secret), "{text}");
     }
 }
@@ -167,10 +264,38 @@ fn redirects_are_not_followed() {
             )
         });
         let before = hsm.requests().len();
-        refusals(&hsm);
+        refusals(&hsm, &[]);
         assert!(impostor.heard().contains("GET /keys/k?"), "{status}");
         assert_eq!(hsm.requests().len(), before, "{status} was followed");
     }
+}
+
+#[test]
+fn a_path_that_begins_like_a_host_leads_nowhere_else() {
+    let impostor = Impostor::disguised(&Guise::default(), always(b"".to_vec()));
+    let other = format!("localhost:{}", impostor.port);
+    let next = Arc::new(Mutex::new(String::new()));
+    let page: Answer = {
+        let (next, other) = (Arc::clone(&next), other.clone());
+        Arc::new(move |tls| {
+            let host = next.lock().expect("a host").clone();
+            let body =
+                format!(r#"{{"value":[],"nextLink":"https://{host}//{other}/keys?page=2"}}"#);
+            let head = "Content-Type: application/json\r\n";
+            tls.write_all(answer("200 OK", head, &body).as_bytes())
+        })
+    };
+    let own = Impostor::disguised(&Guise::default(), page);
+    *next.lock().expect("a host") = format!("localhost:{}", own.port);
+    let mut hsm = lead(Hsm::with_keys(&[("k", EC_P256)]), &own);
+    trust(&mut hsm, &impostor);
+    hsm.openssl(
+        Loading::AkvFirst,
+        &["storeutl", "-keys", "managedhsm:MyHSM"],
+    );
+    hsm.akv(&["keys", "list", "managedhsm:MyHSM"]);
+    assert!(own.heard().contains(&format!("GET //{other}/keys?")));
+    assert_eq!(impostor.heard(), "");
 }
 
 #[test]
@@ -211,7 +336,7 @@ fn a_challenge_decides_neither_who_gives_tokens_nor_what_for() {
         answer("401 Unauthorized", &challenge, "")
     });
     let before = hsm.requests().len();
-    refusals(&hsm);
+    refusals(&hsm, &[]);
     assert_eq!(hsm.requests().len(), before, "the challenge led elsewhere");
     assert!(!impostor.heard().contains("vault.azure.net"));
 
@@ -234,7 +359,10 @@ fn a_challenge_decides_neither_who_gives_tokens_nor_what_for() {
 #[test]
 fn a_server_whose_certificate_does_not_fit_hears_nothing() {
     // A name server that lies leads to a host that can't show a certificate for the name; one that is on the path shows its own.
-    for (host, is_trusted) in [("elsewhere.example", true), ("localhost", false)] {
+    for (host, is_trusted, words) in [
+        ("elsewhere.example", true, "not valid for name"),
+        ("localhost", false, "UnknownIssuer"),
+    ] {
         let mut hsm = Hsm::with_keys(&[("k", EC_P256)]);
         let impostor = Impostor::start(host, answer("200 OK", "", "{}"));
         if is_trusted {
@@ -243,7 +371,7 @@ fn a_server_whose_certificate_does_not_fit_hears_nothing() {
         let url = format!("https://localhost:{}", impostor.port);
         hsm.set("AZURE_MANAGEDHSM_URL", &url);
         hsm.set("AKV_MAX_RETRIES", "0");
-        refusals(&hsm);
+        refusals(&hsm, &["certificate", words]);
         assert_eq!(impostor.heard(), "", "{host}");
 
         // The same for where tokens come from.
@@ -251,8 +379,161 @@ fn a_server_whose_certificate_does_not_fit_hears_nothing() {
         let target = hsm.variable("AZURE_MANAGEDHSM_URL").to_owned();
         hsm.set("AZURE_AUTHORITY_HOST", &url);
         hsm.openssl(Loading::AkvFirst, &["pkey", "-in", KEY, "-noout"])
-            .fails_with(&["ClientSecretCredential"]);
+            .fails_with(&["ClientSecretCredential", "invalid peer certificate"]);
         assert_eq!(impostor.heard(), "", "{host} in the place of {target}");
+    }
+}
+
+#[test]
+fn what_is_not_todays_tls_is_refused_before_anything_is_said() {
+    const YEAR: i64 = 365 * 24 * 3600;
+    let cases: [(Guise, &str, &str); 6] = [
+        (
+            Guise {
+                valid: [-YEAR, -60],
+                ..Guise::default()
+            },
+            "TLSv1.3",
+            "certificate expired",
+        ),
+        (
+            Guise {
+                valid: [3600, YEAR],
+                ..Guise::default()
+            },
+            "TLSv1.3",
+            "certificate not valid yet",
+        ),
+        (
+            Guise {
+                version: Some(SslVersion::TLS1_1),
+                ciphers: "ALL",
+                ..Guise::default()
+            },
+            "TLSv1.1",
+            "ProtocolVersion",
+        ),
+        // No forward secrecy; a mode that padding oracles were found in; no encryption at all.
+        (
+            Guise {
+                version: Some(SslVersion::TLS1_2),
+                ciphers: "AES256-GCM-SHA384",
+                ..Guise::default()
+            },
+            "TLSv1.2 AES256-GCM-SHA384",
+            "HandshakeFailure",
+        ),
+        (
+            Guise {
+                version: Some(SslVersion::TLS1_2),
+                ciphers: "ECDHE-RSA-AES256-SHA384",
+                ..Guise::default()
+            },
+            "TLSv1.2 ECDHE-RSA-AES256-SHA384",
+            "HandshakeFailure",
+        ),
+        (
+            Guise {
+                version: Some(SslVersion::TLS1_2),
+                ciphers: "NULL-SHA256",
+                ..Guise::default()
+            },
+            "TLSv1.2 NULL-SHA256",
+            "HandshakeFailure",
+        ),
+    ];
+    for (guise, what, words) in cases {
+        let impostor = Impostor::disguised(&guise, always(answer("200 OK", "", "{}")));
+        let hsm = lead(Hsm::with_keys(&[("k", EC_P256)]), &impostor);
+        refusals(&hsm, &[words]);
+        assert_eq!(impostor.heard(), "", "{what}: {words}");
+        assert!(impostor.greet().contains(what), "{}", impostor.greet());
+    }
+}
+
+#[test]
+fn an_answer_that_is_too_long_or_has_no_end_is_cut_off() {
+    const LENGTH: &str =
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n";
+    const CHUNKS: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const HEADERS: &str = "HTTP/1.1 200 OK\r\n";
+    let chunk = [b"10000\r\n".to_vec(), vec![b' '; 0x10000], b"\r\n".to_vec()].concat();
+    let header = format!("X-Filler: {}\r\n", "a".repeat(1000)).into_bytes();
+    for (head, piece, words) in [
+        (LENGTH, vec![b' '; 0x10000], "longer than"),
+        (CHUNKS, chunk, "longer than"),
+        (HEADERS, header, "too large"),
+    ] {
+        let impostor = Impostor::disguised(&Guise::default(), endless(head, piece));
+        let hsm = lead(Hsm::with_keys(&[("k", EC_P256)]), &impostor);
+        refusals(&hsm, &[words]);
+        assert!(impostor.heard().contains("GET /keys/k?"));
+    }
+}
+
+#[test]
+fn an_answer_that_trickles_is_given_up_at_the_deadline() {
+    let trickle: Answer = Arc::new(|tls| {
+        tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")?;
+        loop {
+            thread::sleep(std::time::Duration::from_millis(100));
+            tls.write_all(b" ")?;
+        }
+    });
+    let impostor = Impostor::disguised(&Guise::default(), trickle);
+    let mut hsm = lead(Hsm::with_keys(&[("k", EC_P256)]), &impostor);
+    hsm.set("AKV_OPERATION_TIMEOUT", "1");
+    hsm.openssl(Loading::AkvFirst, &["pkey", "-in", KEY, "-noout"])
+        .fails_with(&["within 1 s"]);
+    hsm.akv(&["key", "pem", KEY, "--pin"])
+        .fails_with(&["within 1 s"]);
+}
+
+#[test]
+fn a_connection_that_is_broken_off_is_an_error_and_no_signal() {
+    let break_off: Answer = Arc::new(|tls| {
+        tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")?;
+        let _ = tls.shutdown();
+        // Without a word: what comes now is answered with RST.
+        tls.get_ref().shutdown(Shutdown::Both)?;
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    });
+    let impostor = Impostor::disguised(&Guise::default(), break_off);
+    let hsm = lead(Hsm::with_keys(&[("k", EC_P256)]), &impostor);
+    let program = hsm.compile("broken_pipe");
+    hsm.run(&program, &[KEY, "100"]).succeeds();
+    // Not each time: an endpoint that fails so is left alone for a while.
+    let count = impostor.heard().matches("GET /keys/k?").count();
+    assert!(count > 1, "{count}");
+}
+
+#[test]
+fn what_is_compressed_is_not_unpacked() {
+    // Some thousand bytes that would be 4 MB.
+    let bomb = {
+        let hsm = Hsm::start();
+        let zeros = hsm.write("zeros", vec![b' '; 4 << 20]);
+        let packed = hsm.run("gzip", &["--best", "--stdout", &zeros]);
+        packed.succeeds();
+        packed.bytes().to_vec()
+    };
+    assert!(bomb.len() < 10_000);
+    for encoding in ["gzip", "deflate", "br", "zstd"] {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: {encoding}\r\nContent-Length: {}\r\n\r\n",
+            bomb.len()
+        );
+        let impostor =
+            Impostor::disguised(&Guise::default(), always([head.as_bytes(), &bomb].concat()));
+        let hsm = lead(Hsm::with_keys(&[("k", EC_P256)]), &impostor);
+        hsm.openssl(Loading::AkvFirst, &["pkey", "-in", KEY, "-noout"])
+            .fails_with(&["not the JSON", "line 1 column 1"]);
+        refusals(&hsm, &[]);
+        let heard = impostor.heard().to_ascii_lowercase();
+        assert!(
+            heard.contains("get /keys/k?") && !heard.contains("accept-encoding"),
+            "{heard}"
+        );
     }
 }
 
@@ -311,7 +592,7 @@ fn relay(mut client: TcpStream, instead: Option<u16>, notes: &Mutex<Vec<u8>>) ->
             .extend_from_slice(&buffer[..count]);
         server.write_all(&buffer[..count]).ok()?;
     }
-    server.shutdown(std::net::Shutdown::Both).ok()
+    server.shutdown(Shutdown::Both).ok()
 }
 
 #[test]
@@ -360,7 +641,7 @@ fn a_proxy_cannot_put_another_server_in_the_place_of_the_hsm() {
     let proxy = Proxy::start(Some(impostor.port));
     hsm.set("HTTPS_PROXY", &format!("http://127.0.0.1:{}", proxy.port));
     hsm.set("AKV_MAX_RETRIES", "0");
-    refusals(&hsm);
+    refusals(&hsm, &[]);
     assert_eq!(impostor.heard(), "");
 }
 
@@ -368,7 +649,7 @@ fn a_proxy_cannot_put_another_server_in_the_place_of_the_hsm() {
 fn a_server_without_post_quantum_key_exchange_is_refused_where_it_is_required() {
     let (mut hsm, impostor) = led_to(|_| answer("404 Not Found", "", "{}"));
     hsm.set("AKV_REQUIRE_POST_QUANTUM", "yes");
-    refusals(&hsm);
+    refusals(&hsm, &[]);
     // OpenSSL has had X25519MLKEM768 since 3.5.
     let is_old = openssl::version::number() < 0x3050_0000;
     assert_eq!(impostor.heard().is_empty(), is_old);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Hsm, LOADINGS, Loading, openssl_version};
+use crate::support::{Hsm, LOADINGS, Loading, RSA_2048, openssl_version, skip, uri};
 
 /// What makes the files in `S/`, which plain openssl prepares once.
 const FIXTURES: &str = "
@@ -332,4 +332,82 @@ fn ordinary_commands_give_what_they_give_without_the_provider() {
         hsm.requests()
     );
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Whoever names the module in a section of another name has the provider twice; one instance must not ask the other, which would ask it in turn.
+#[test]
+fn the_provider_may_be_there_under_two_names() {
+    let hsm = Hsm::start();
+    let text = fs::read_to_string(hsm.file("akv.cnf")).expect("a configuration");
+    let twice = text.replacen(
+        "akv_provider = akv\n",
+        "akv_provider = akv\nother = akv\n",
+        1,
+    );
+    assert_ne!(text, twice);
+    hsm.write("akv.cnf", twice);
+    for line in [
+        "ciphers -s -tls1_3",
+        "genpkey -algorithm EC -pkeyopt group:P-256 -out /dev/null",
+    ] {
+        hsm.openssl_line(Loading::Config, line).succeeds();
+    }
+    let listed = hsm
+        .openssl_line(Loading::Config, "list -providers")
+        .succeeds();
+    assert!(listed.contains("  other\n"), "{listed}");
+}
+
+/// OpenSSL's FIPS provider has keys and no encoders; those of the base provider can't read its keys.
+#[test]
+fn software_keys_of_the_fips_provider_are_written_and_used() {
+    let hsm = Hsm::with_keys(&[("rsa", RSA_2048)]);
+    let modules = hsm.openssl_line(Loading::Plain, "version -m").succeeds();
+    let folder = modules.split('"').nth(1).expect("a folder");
+    let module = format!("{folder}/fips.so");
+    let install = format!(
+        "fipsinstall -module {module} -out {}",
+        hsm.path("fipsmodule.cnf")
+    );
+    if !hsm.openssl_line(Loading::Plain, &install).is_success() {
+        return skip("keys of the FIPS provider: it is not installed (openssl-provider-fips)");
+    }
+    let text = fs::read_to_string(hsm.file("akv.cnf")).expect("a configuration");
+    let fips = fs::read_to_string(hsm.file("fipsmodule.cnf")).expect("a configuration");
+    let text = text.replacen(
+        "default = standard\n",
+        "fips = fips_sect\nbase = standard\n",
+        1,
+    ) + &fips.replacen(
+        "[fips_sect]\n",
+        &format!("[fips_sect]\nmodule = {module}\n"),
+        1,
+    );
+    hsm.write("akv.cnf", text);
+    let (message, signature) = (hsm.write("message", "m"), hsm.path("signature"));
+    let (key, public) = (hsm.path("key.pem"), hsm.path("public.pem"));
+    for algorithm in [
+        "RSA -pkeyopt rsa_keygen_bits:2048",
+        "EC -pkeyopt group:P-256",
+    ] {
+        for line in [
+            format!("genpkey -algorithm {algorithm} -out {key}"),
+            format!("pkey -in {key} -text -noout"),
+            format!("pkey -in {key} -pubout -out {public}"),
+            format!("dgst -sha256 -sign {key} -out {signature} {message}"),
+            format!("dgst -sha256 -verify {public} -signature {signature} {message}"),
+        ] {
+            hsm.openssl_line(Loading::Config, &line).succeeds();
+        }
+        let check = format!("pkey -in {key} -check -noout");
+        hsm.openssl_line(Loading::Plain, &check).succeeds();
+    }
+    let key = uri("rsa");
+    for line in [
+        format!("pkey -in {key} -text_pub -noout"),
+        format!("dgst -sha256 -sign {key} -out {signature} {message}"),
+        format!("dgst -sha256 -verify {key} -signature {signature} {message}"),
+    ] {
+        hsm.openssl_line(Loading::Config, &line).succeeds();
+    }
 }

@@ -65,6 +65,13 @@ fn threads_with_small_stacks_sign() {
 }
 
 #[test]
+fn signals_are_left_to_the_threads_of_the_application() {
+    let hsm = Hsm::with_keys(&KEYS[..1]);
+    let program = hsm.compile("signals");
+    hsm.run(&program, &[&uri(KEYS[0].0)]).succeeds();
+}
+
+#[test]
 fn children_and_parent_sign_with_a_key_loaded_before_fork() {
     let hsm = Hsm::with_keys(&KEYS);
     let program = hsm.compile("fork_sign");
@@ -79,6 +86,18 @@ fn children_and_parent_sign_with_a_key_loaded_before_fork() {
             );
         }
     }
+}
+
+/// The locks of the log, of the resolver and of AWS-LC's random generators.
+#[test]
+fn no_child_waits_for_a_lock_that_a_thread_of_its_parent_held() {
+    let mut hsm = Hsm::with_keys(&KEYS);
+    let log = hsm.path("log");
+    hsm.set("RUST_LOG", "trace");
+    hsm.set("AKV_LOG_FILE", &log);
+    let program = hsm.compile("fork_sign");
+    hsm.run(&program, &[&uri("ec"), "threads", "75"]).succeeds();
+    assert!(std::fs::metadata(&log).is_ok_and(|log| log.len() > 0));
 }
 
 #[test]

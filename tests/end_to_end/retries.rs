@@ -1,5 +1,6 @@
 //! Failures that pass: what is tried again, and what must not be.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use crate::support::{EC_P256, Hsm, Loading, Outcome, provider_messages, uri};
@@ -103,6 +104,19 @@ fn nobody_waits_longer_than_the_deadline_for_another_attempt() {
     assert_eq!(signs, 1);
 }
 
+#[test]
+fn an_answer_that_does_not_come_is_told_with_what_came_before() {
+    let mut hsm = Hsm::start_with(&[
+        "--fault",
+        "unavailable,operation=sign,count=1",
+        "--fault",
+        "silence,operation=sign",
+    ]);
+    hsm.create("k", EC_P256);
+    hsm.set("AKV_OPERATION_TIMEOUT", "2");
+    sign(&hsm).fails_with(&["no answer from", "an attempt before: it answers HTTP 503"]);
+}
+
 /// The emulator's log has the requests that it answered: not the one whose connection it dropped.
 #[test]
 fn a_key_is_made_once_only() {
@@ -132,7 +146,6 @@ fn a_key_is_made_once_only() {
 fn another_endpoint_of_the_same_hsm_takes_over() {
     let mut first = Hsm::with_keys(&[("k", EC_P256)]);
     let url = first.variable("AZURE_MANAGEDHSM_URL").to_owned();
-    let port = url.rsplit(':').next().expect("a port").to_owned();
     let token = first.variable("AZURE_CLI_ACCESS_TOKEN").to_owned();
     // A replica: the same HSM at another address.
     first.stop();
@@ -164,7 +177,7 @@ fn another_endpoint_of_the_same_hsm_takes_over() {
         }
     };
     shake_hands();
-    first.restart_at(&port);
+    first.restart(&[]);
     shake_hands();
     drop(replica);
     shake_hands();
@@ -196,4 +209,63 @@ fn an_outage_is_told_at_once() {
         text.contains("is not well") && text.contains("refused"),
         "{text}"
     );
+}
+
+#[test]
+fn an_old_failure_is_no_outage() {
+    // Long enough ago that it would be one if it had gone on.
+    let mut hsm = Hsm::start_with(&[
+        "--latency-ms",
+        "50",
+        "--fault",
+        "unavailable,operation=sign,count=1",
+    ]);
+    hsm.create("k", EC_P256);
+    hsm.set("AKV_MAX_RETRIES", "0");
+    let program = hsm.compile("burst");
+    hsm.run(&program, &["managedhsm:MyHSM:k", "6", "8"])
+        .succeeds();
+}
+
+#[test]
+fn an_answer_that_does_not_come_is_asked_for_again() {
+    let mut hsm = hsm("slow-first-byte,operation=sign,count=2,delay_ms=60000");
+    hsm.set("AKV_OPERATION_TIMEOUT", "20");
+    sign(&hsm).fails_with(&["no answer", "within 20 s"]);
+    let mut hsm = self::hsm("slow-first-byte,operation=sign,count=2,delay_ms=60000");
+    hsm.set("AKV_OPERATION_TIMEOUT", "20");
+    hsm.set("AKV_RESPONSE_TIMEOUT", "0.5");
+    sign(&hsm).succeeds();
+}
+
+/// Creating a key is not sent again.
+#[test]
+fn an_answer_that_must_not_be_asked_for_again_is_waited_for() {
+    let mut hsm = hsm("slow-first-byte,path=/keys/new,count=1,delay_ms=1500");
+    hsm.set("AKV_RESPONSE_TIMEOUT", "0.5");
+    generate(&hsm).succeeds();
+    let made = hsm
+        .requests()
+        .into_iter()
+        .filter(|request| request.path == "/keys/new/create");
+    assert_eq!(made.count(), 1);
+}
+
+#[test]
+fn an_operation_that_takes_longer_than_others_did_is_sent_twice() {
+    for (hedging, works) in [("no", false), ("yes", true)] {
+        let fault = "slow-first-byte,operation=sign,path=/keys/slow,count=1,delay_ms=60000";
+        let mut hsm = hsm(fault);
+        hsm.create("slow", EC_P256);
+        hsm.set("AKV_OPERATION_TIMEOUT", "5");
+        hsm.set("AKV_HEDGING", hedging);
+        let program = hsm.compile("two_keys");
+        let outcome = hsm.run(&program, &[&uri("k"), "40", &uri("slow")]);
+        assert_eq!(outcome.is_success(), works, "{}", outcome.text());
+        // One request in twenty at most: two of those with the first key, and this one.
+        let requests = hsm.requests();
+        let signs = requests.iter().filter(|request| request.is_sign());
+        let connections: HashSet<u64> = signs.map(|request| request.connection).collect();
+        assert!(connections.len() <= 4, "{connections:?}");
+    }
 }

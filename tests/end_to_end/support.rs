@@ -162,9 +162,12 @@ impl Hsm {
         Self::start_in(folder, &[])
     }
 
-    /// Starts again at a port what was stopped.
-    pub(crate) fn restart_at(&mut self, port: &str) {
-        self.emulator = serve(self.folder.path(), &["--port", port]);
+    /// Starts again at its port, with further options, what was stopped.
+    pub(crate) fn restart(&mut self, options: &[&str]) {
+        let url = self.variable("AZURE_MANAGEDHSM_URL");
+        let port = url.rsplit(':').next().expect("a port");
+        let options = [&["--port", port], options].concat();
+        self.emulator = serve(self.folder.path(), &options);
         self.exports(&[]);
     }
 

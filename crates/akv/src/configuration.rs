@@ -3,24 +3,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use managed_hsm::{Error, Origin, Setting, Settings};
+use managed_hsm::{Error, LogSettings, Origin, ProviderSettings, Setting, Settings};
 
 use crate::openssl;
 
 /// The name of the provider and of its module.
 pub(crate) const PROVIDER: &str = "akv_provider";
-
-/// Keys of the provider's section that OpenSSL itself reads (config(5)), and those that only the provider has.
-const OTHER_KEYS: [&str; 8] = [
-    "identity",
-    "soft_load",
-    "module",
-    "activate",
-    "log-level",
-    "log-file",
-    "allow-delete",
-    "random",
-];
 
 /// How deep `.include` may go.
 const MAX_DEPTH: usize = 8;
@@ -62,6 +50,16 @@ impl Configuration {
         Settings::read(|setting| self.find(setting))
     }
 
+    /// Whether the provider's own settings are good.
+    ///
+    /// # Errors
+    /// As [`settings`](Self::settings).
+    pub(crate) fn check_provider(&self) -> Result<(), Error> {
+        ProviderSettings::read(|setting| self.find(setting))?;
+        LogSettings::read(|setting| self.find(setting))?;
+        Ok(())
+    }
+
     /// What is set: in the environment, else in the file.
     fn find(&self, setting: &'static Setting) -> Result<Option<(String, Origin)>, Error> {
         if let Some(found) = setting.from_env()? {
@@ -97,10 +95,7 @@ impl Configuration {
     /// A key of the provider's section that is no setting.
     pub(crate) fn unknown_key(&self) -> Option<&str> {
         let keys = self.section.iter().flatten().map(|(key, _)| key.as_str());
-        let is_known = |key: &str| {
-            OTHER_KEYS.contains(&key) || Settings::all().any(|setting| setting.key == Some(key))
-        };
-        keys.into_iter().find(|key| !is_known(key))
+        keys.into_iter().find(|key| !ProviderSettings::has_key(key))
     }
 }
 

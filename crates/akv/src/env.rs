@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use managed_hsm::{Setting, Settings};
+use managed_hsm::{LogSettings, ProviderSettings, Setting, Settings};
 use serde_json::json;
 
 use crate::configuration::PROVIDER;
@@ -23,9 +23,11 @@ impl Env {
     pub(crate) fn run(&self) -> Result<Report, Failure> {
         // What can't be used is not to be written down.
         Settings::from_env()?;
+        ProviderSettings::read(Setting::from_env)?;
+        LogSettings::read(Setting::from_env)?;
         let mut settings = Vec::new();
         let mut secrets = Vec::new();
-        for setting in Settings::all() {
+        for setting in ProviderSettings::all() {
             if let Some((value, _)) = setting.from_env()? {
                 match setting.key {
                     Some(key) if !holds_password(setting, &value) => settings.push((key, value)),

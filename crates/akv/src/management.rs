@@ -95,6 +95,7 @@ impl Management {
                 key: key.to_owned(),
                 endpoint: self.endpoint.clone(),
                 after: self.deadline,
+                earlier: None,
             })),
         }
     }

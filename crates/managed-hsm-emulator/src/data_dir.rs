@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 
+/// The one file that may be for everyone: the certificate of the CA.
+const PUBLIC_FILE: &str = "ca.pem";
+
 /// A data folder; other users must have no access to it.
 #[derive(Debug, Clone)]
 pub struct DataDir {
@@ -44,7 +47,7 @@ impl DataDir {
     /// The PEM certificate of the CA that signs the server's certificates.
     #[must_use]
     pub fn ca_file(&self) -> PathBuf {
-        self.path.join("ca.pem")
+        self.path.join(PUBLIC_FILE)
     }
 
     /// The file that holds the URL of a running emulator, and exists only while one accepts connections.
@@ -60,13 +63,17 @@ impl DataDir {
     /// Makes the folder if need be, and refuses one that others can enter.
     pub(crate) fn make(&self) -> Result<(), Error> {
         if let Some(parent) = self.path.parent() {
-            fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
+            let mut private = DirBuilder::new();
+            private.recursive(true).mode(0o700);
+            private
+                .create(parent)
+                .map_err(Error::file("create", parent))?;
         }
         match DirBuilder::new().mode(0o700).create(&self.path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                 Err(Error::file("create", &self.path)(error))
             }
-            _ => self.refuse_others(),
+            _ => refuse_others(&self.path),
         }
     }
 
@@ -86,18 +93,6 @@ impl DataDir {
             Err(TryLockError::WouldBlock) => Err(Error::DataDirInUse(self.path.clone())),
             Err(TryLockError::Error(error)) => Err(Error::file("lock", &path)(error)),
         }
-    }
-
-    fn refuse_others(&self) -> Result<(), Error> {
-        let metadata = fs::metadata(&self.path).map_err(Error::file("read", &self.path))?;
-        let mode = metadata.permissions().mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(Error::DataDirOpenToOthers {
-                path: self.path.clone(),
-                mode,
-            });
-        }
-        Ok(())
     }
 
     /// Reads a file of the folder; `None` when it does not exist.
@@ -128,6 +123,43 @@ impl DataDir {
         };
         replace().map_err(Error::file("write", &path))
     }
+}
+
+/// Refuses a folder that others can enter, and one with a file or a folder in it that others can do anything with: it was copied
+/// here without its permissions, and may be copied on.
+fn refuse_others(folder: &Path) -> Result<(), Error> {
+    closed(
+        folder,
+        &fs::metadata(folder).map_err(Error::file("read", folder))?,
+    )?;
+    for entry in fs::read_dir(folder).map_err(Error::file("read", folder))? {
+        let entry = entry.map_err(Error::file("read", folder))?;
+        let path = entry.path();
+        let metadata = match entry.metadata() {
+            Ok(metadata) => metadata,
+            // Another process of ours has just put another file in its place.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(Error::file("read", path)(error)),
+        };
+        if metadata.is_dir() {
+            refuse_others(&path)?;
+        } else if metadata.is_file() && entry.file_name() != PUBLIC_FILE {
+            closed(&path, &metadata)?;
+        }
+    }
+    Ok(())
+}
+
+fn closed(path: &Path, metadata: &fs::Metadata) -> Result<(), Error> {
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(Error::DataOpenToOthers {
+        path: path.to_owned(),
+        mode,
+        wanted: if metadata.is_dir() { "700" } else { "600" },
+    })
 }
 
 fn default_path() -> Option<PathBuf> {
@@ -163,6 +195,37 @@ mod tests {
             error.contains("0750") && error.contains("chmod 700"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_file_open_to_others_is_refused_unless_it_is_the_certificate() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::resolve(Some(folder.path().join("emulator"))).unwrap();
+        drop(data.claim().unwrap());
+        fs::create_dir(data.file("hsms")).unwrap();
+        fs::set_permissions(data.file("hsms"), fs::Permissions::from_mode(0o700)).unwrap();
+        for (name, mode, is_refused) in [
+            ("ca.pem", 0o644, false),
+            ("storage.key", 0o600, false),
+            ("token-key.pem", 0o640, true),
+            ("hsms/keys.sqlite3", 0o604, true),
+        ] {
+            let path = data.file(name);
+            fs::write(&path, "").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            match data.claim() {
+                Ok(_) => assert!(!is_refused, "{name}"),
+                Err(error) => {
+                    let error = error.to_string();
+                    let words = [name, &format!("{mode:04o}"), "chmod 600"];
+                    assert!(
+                        is_refused && words.iter().all(|word| error.contains(word)),
+                        "{error}"
+                    );
+                    fs::remove_file(path).unwrap();
+                }
+            }
+        }
     }
 
     #[test]

@@ -10,16 +10,18 @@ pub enum Error {
     /// No data folder was named and none can be derived from the environment.
     #[error("no data folder: neither XDG_DATA_HOME nor HOME is set; name one with --data-dir")]
     NoDataDir,
-    /// The data folder can be read by others than its owner.
+    /// The data folder, or something in it, is open to others than its owner.
     #[error(
-        "the data folder {path} can be entered by other users (mode {mode:04o}); it keeps private keys: run `chmod 700 {path}` or choose another with --data-dir",
+        "{path} is open to other users (mode {mode:04o}), and private keys are kept there: run `chmod {wanted} {path}`, or choose another folder with --data-dir",
         path = path.display()
     )]
-    DataDirOpenToOthers {
-        /// The folder.
+    DataOpenToOthers {
+        /// The folder or the file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
+        /// Those that it should have, as chmod takes them.
+        wanted: &'static str,
     },
     /// Another emulator serves from the same folder.
     #[error(

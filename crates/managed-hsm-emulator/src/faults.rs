@@ -1,14 +1,16 @@
 //! Faults on demand: what a service and the network to it do on bad days, for as many requests, or as large a share of
 //! them, as asked.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::capacity::random_share;
+use crate::line::{Change, Line, Tcp};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The text of 429.
 pub(crate) const THROTTLED: &str = "Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached";
@@ -17,22 +19,42 @@ pub(crate) const THROTTLED: &str = "Request was not processed because too many r
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultKind {
+    /// 408.
+    RequestTimeout,
     /// 429 without Retry-After, as the service answers.
     Throttled,
     /// 429 with Retry-After: 1.
     ThrottledRetryAfter,
     /// 500.
     InternalError,
+    /// 502 with a page of HTML, as proxies and load balancers answer.
+    BadGateway,
     /// 503.
     Unavailable,
+    /// 503 with Retry-After: 1.
+    UnavailableRetryAfter,
+    /// 504.
+    GatewayTimeout,
     /// 401 that asks for a new token with certain claims, as continuous access evaluation does.
     ClaimsChallenge,
     /// The connection ends without an answer, and without the request being carried out.
     Drop,
+    /// The same by a TCP reset.
+    Reset,
+    /// The request isn't carried out, and the connection stays open without an answer.
+    Silence,
+    /// The request is carried out, and the connection ends without an answer.
+    LostAnswer,
     /// The connection ends in the middle of the answer's body.
     HalfBody,
     /// An answer of 200 that isn't JSON.
     MalformedJson,
+    /// An answer that isn't HTTP.
+    Garbage,
+    /// The answer comes twice.
+    Twice,
+    /// An answer of 200 with 2 MiB of blanks behind it.
+    HugeBody,
     /// A value (a signature, say) that is a byte short.
     WrongLength,
     /// A value with a bit changed.
@@ -43,42 +65,96 @@ pub enum FaultKind {
     SlowBody,
     /// The connection is closed after the answer.
     Close,
+    /// The connection is closed without notice `delay_ms` after the answer.
+    CloseIdle,
+    /// A new connection is reset before TLS begins.
+    ConnectionReset,
+    /// A new connection ends when the client has said hello.
+    BrokenHandshake,
+    /// The client's hello is answered by HTTP without TLS.
+    GarbageHandshake,
+    /// The client's hello is not answered, and the connection stays open.
+    NoHandshake,
+    /// TLS begins `delay_ms` late.
+    SlowHandshake,
 }
 
 impl FaultKind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 29] = [
+        Self::RequestTimeout,
         Self::Throttled,
         Self::ThrottledRetryAfter,
         Self::InternalError,
+        Self::BadGateway,
         Self::Unavailable,
+        Self::UnavailableRetryAfter,
+        Self::GatewayTimeout,
         Self::ClaimsChallenge,
         Self::Drop,
+        Self::Reset,
+        Self::Silence,
+        Self::LostAnswer,
         Self::HalfBody,
         Self::MalformedJson,
+        Self::Garbage,
+        Self::Twice,
+        Self::HugeBody,
         Self::WrongLength,
         Self::WrongValue,
         Self::SlowFirstByte,
         Self::SlowBody,
         Self::Close,
+        Self::CloseIdle,
+        Self::ConnectionReset,
+        Self::BrokenHandshake,
+        Self::GarbageHandshake,
+        Self::NoHandshake,
+        Self::SlowHandshake,
     ];
+
+    /// The names of all kinds, separated by commas.
+    #[must_use]
+    pub fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
 
     fn name(self) -> String {
         let name = serde_json::to_value(self).unwrap_or_default();
         name.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Whether the request is not even carried out.
-    fn comes_first(self) -> bool {
+    /// Whether it is new connections that meet it, and not requests.
+    fn is_of_connections(self) -> bool {
         matches!(
             self,
-            Self::Throttled
-                | Self::ThrottledRetryAfter
-                | Self::InternalError
-                | Self::Unavailable
-                | Self::ClaimsChallenge
-                | Self::Drop
+            Self::ConnectionReset
+                | Self::BrokenHandshake
+                | Self::GarbageHandshake
+                | Self::NoHandshake
+                | Self::SlowHandshake
         )
     }
+}
+
+/// What a request meets before it is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// Nothing.
+    Nothing,
+    /// It isn't carried out, and this is the answer.
+    Answer(Refused),
+    /// It isn't carried out, and nobody answers.
+    NoAnswer,
+}
+
+/// An answer in place of carrying a request out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) text: &'static str,
+    /// Whether it tells when to come again.
+    pub(crate) retry_after: bool,
 }
 
 /// A fault, and which requests it meets.
@@ -99,7 +175,7 @@ pub struct Fault {
     /// The share of requests that it meets, from 0 to 1; none: each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
-    /// Milliseconds, for the slow kinds.
+    /// Milliseconds, for the kinds that have to do with time.
     #[serde(default = "one_second")]
     pub delay_ms: u64,
 }
@@ -117,8 +193,8 @@ impl std::str::FromStr for Fault {
         let name = parts.next().unwrap_or_default();
         let kind = FaultKind::ALL.into_iter().find(|kind| kind.name() == name);
         let kind = kind.ok_or_else(|| {
-            let known: Vec<String> = FaultKind::ALL.into_iter().map(FaultKind::name).collect();
-            format!("there is no fault '{name}'; there are {}", known.join(", "))
+            let known = FaultKind::names();
+            format!("there is no fault '{name}'; there are {known}")
         })?;
         let mut fault = Self {
             kind,
@@ -153,6 +229,12 @@ impl std::str::FromStr for Fault {
 impl Fault {
     /// Whether it makes sense.
     pub(crate) fn check(&self) -> Result<(), String> {
+        if self.kind.is_of_connections() && (self.operation.is_some() || self.path.is_some()) {
+            return Err(format!(
+                "{} meets connections, which have neither an operation nor a path",
+                self.kind.name()
+            ));
+        }
         match self.share {
             Some(share) if !(0.0..=1.0).contains(&share) => {
                 Err(format!("a share is from 0 to 1, and not {share}"))
@@ -161,7 +243,15 @@ impl Fault {
         }
     }
 
-    fn meets(&self, path: &str) -> bool {
+    fn meets(&self, whom: Whom<'_>) -> bool {
+        let fits = match whom {
+            Whom::Connection => self.kind.is_of_connections(),
+            Whom::Request(path) => !self.kind.is_of_connections() && self.is_for(path),
+        };
+        fits && self.count != Some(0) && self.share.is_none_or(|share| random_share() < share)
+    }
+
+    fn is_for(&self, path: &str) -> bool {
         let last = path
             .trim_end_matches('/')
             .rsplit('/')
@@ -169,11 +259,17 @@ impl Fault {
             .unwrap_or_default();
         let operation = self.operation.as_deref();
         let begins = self.path.as_deref();
-        self.count != Some(0)
-            && operation.is_none_or(|operation| operation.eq_ignore_ascii_case(last))
+        operation.is_none_or(|operation| operation.eq_ignore_ascii_case(last))
             && begins.is_none_or(|begin| path.starts_with(begin))
-            && self.share.is_none_or(|share| random_share() < share)
     }
+}
+
+/// Who may meet a fault.
+#[derive(Debug, Clone, Copy)]
+enum Whom<'a> {
+    Connection,
+    /// By its path.
+    Request(&'a str),
 }
 
 /// The faults that are set.
@@ -213,8 +309,17 @@ impl Faults {
 
     /// The first fault that a request for `path` meets; it counts as met.
     pub(crate) fn meet(&self, path: &str) -> Option<Met> {
+        self.meet_as(Whom::Request(path))
+    }
+
+    /// The first fault that a new connection meets; it counts as met.
+    pub(crate) fn meet_connection(&self) -> Option<Met> {
+        self.meet_as(Whom::Connection)
+    }
+
+    fn meet_as(&self, whom: Whom<'_>) -> Option<Met> {
         let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fault = faults.iter_mut().find(|fault| fault.meets(path))?;
+        let fault = faults.iter_mut().find(|fault| fault.meets(whom))?;
         if let Some(count) = &mut fault.count {
             *count -= 1;
         }
@@ -228,39 +333,63 @@ impl Faults {
 }
 
 impl Met {
-    pub(crate) fn drops(self) -> bool {
-        self.kind == FaultKind::Drop
-    }
-
-    /// The answer in place of carrying the request out: status, code, text and whether to tell when to come again.
-    pub(crate) fn instead(self) -> Option<(StatusCode, &'static str, &'static str, bool)> {
-        if !self.kind.comes_first() {
-            return None;
+    /// What the request meets before it is carried out. Where nobody answers, the connection is ended, unless it is to stay.
+    pub(crate) fn before(self, line: &Line) -> Before {
+        let answer = |status, code, text, retry_after| {
+            Before::Answer(Refused {
+                status,
+                code,
+                text,
+                retry_after,
+            })
+        };
+        let unavailable = "The service is temporarily unavailable.";
+        match self.kind {
+            FaultKind::Drop => line.cut(),
+            FaultKind::Reset => line.reset(),
+            _ => {}
         }
-        Some(match self.kind {
-            FaultKind::Throttled => (StatusCode::TOO_MANY_REQUESTS, "Throttled", THROTTLED, false),
-            FaultKind::ThrottledRetryAfter => {
-                (StatusCode::TOO_MANY_REQUESTS, "Throttled", THROTTLED, true)
-            }
-            FaultKind::ClaimsChallenge => (
-                StatusCode::UNAUTHORIZED,
-                "Unauthorized",
-                "The token lacks claims that the challenge names.",
+        match self.kind {
+            FaultKind::Drop | FaultKind::Reset | FaultKind::Silence => Before::NoAnswer,
+            FaultKind::RequestTimeout => answer(
+                StatusCode::REQUEST_TIMEOUT,
+                "RequestTimeout",
+                "The request took too long.",
                 false,
             ),
-            FaultKind::Unavailable => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "ServiceUnavailable",
-                "The service is temporarily unavailable.",
-                false,
+            FaultKind::Throttled | FaultKind::ThrottledRetryAfter => answer(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Throttled",
+                THROTTLED,
+                self.kind == FaultKind::ThrottledRetryAfter,
             ),
-            _ => (
+            FaultKind::InternalError => answer(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "InternalServerError",
                 "An internal error occurred.",
                 false,
             ),
-        })
+            FaultKind::BadGateway => answer(StatusCode::BAD_GATEWAY, "", "", false),
+            FaultKind::Unavailable | FaultKind::UnavailableRetryAfter => answer(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServiceUnavailable",
+                unavailable,
+                self.kind == FaultKind::UnavailableRetryAfter,
+            ),
+            FaultKind::GatewayTimeout => answer(
+                StatusCode::GATEWAY_TIMEOUT,
+                "GatewayTimeout",
+                unavailable,
+                false,
+            ),
+            FaultKind::ClaimsChallenge => answer(
+                StatusCode::UNAUTHORIZED,
+                "Unauthorized",
+                "The token lacks claims that the challenge names.",
+                false,
+            ),
+            _ => Before::Nothing,
+        }
     }
 
     /// Whether the answer asks for claims in a new token.
@@ -268,11 +397,53 @@ impl Met {
         self.kind == FaultKind::ClaimsChallenge
     }
 
+    /// What a new connection meets. None: the connection is over.
+    pub(crate) async fn greet(self, mut stream: Tcp, line: &Line) -> Option<Tcp> {
+        const HELLO: usize = 16 * 1024;
+        let mut hello = vec![0; HELLO];
+        match self.kind {
+            FaultKind::ConnectionReset => line.reset(),
+            FaultKind::BrokenHandshake => {
+                let _ = stream.read(&mut hello).await;
+            }
+            FaultKind::GarbageHandshake => {
+                let _ = stream.read(&mut hello).await;
+                let page = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+                let _ = stream.write_all(page).await;
+            }
+            // Until the client has had enough.
+            FaultKind::NoHandshake => while matches!(stream.read(&mut hello).await, Ok(1..)) {},
+            FaultKind::SlowHandshake => {
+                tokio::time::sleep(self.delay).await;
+                return Some(stream);
+            }
+            _ => return Some(stream),
+        }
+        None
+    }
+
     /// The answer as the fault leaves it.
-    pub(crate) async fn spoil(self, response: Response) -> Response {
-        if self.kind == FaultKind::SlowFirstByte {
-            tokio::time::sleep(self.delay).await;
-            return response;
+    pub(crate) async fn spoil(self, response: Response, line: &Arc<Line>) -> Response {
+        match self.kind {
+            FaultKind::SlowFirstByte => {
+                tokio::time::sleep(self.delay).await;
+                return response;
+            }
+            FaultKind::LostAnswer => {
+                line.cut();
+                return std::future::pending().await;
+            }
+            FaultKind::CloseIdle => {
+                let (line, delay) = (Arc::clone(line), self.delay);
+                tokio::spawn(async move {
+                    tokio::time::sleep(delay).await;
+                    line.cut();
+                });
+                return response;
+            }
+            FaultKind::Garbage => line.change(Change::Garbage),
+            FaultKind::Twice => line.change(Change::Twice),
+            _ => {}
         }
         let (mut parts, body) = response.into_parts();
         if self.kind == FaultKind::Close {
@@ -294,6 +465,15 @@ impl Met {
                 Body::from_stream(futures_util::stream::iter([Ok(half), Err(broken)]))
             }
             FaultKind::MalformedJson => Body::from(r#"{"value":"#),
+            FaultKind::BadGateway => {
+                let html = HeaderValue::from_static("text/html");
+                parts.headers.insert(header::CONTENT_TYPE, html);
+                Body::from("<html><body><h1>502 Bad Gateway</h1></body></html>")
+            }
+            FaultKind::HugeBody => {
+                const BLANKS: usize = 2 << 20;
+                Body::from([&body[..], &vec![b' '; BLANKS]].concat())
+            }
             FaultKind::WrongLength => Body::from(changed(&body, |value| {
                 value.pop();
             })),
@@ -366,6 +546,7 @@ mod tests {
             ("drop,count=many", "many"),
             ("drop,share=2", "0 to 1"),
             ("drop,colour=red", "colour"),
+            ("no-handshake,operation=sign", "neither"),
         ] {
             let message = text.parse::<Fault>().unwrap_err();
             assert!(message.contains(words), "{message}");
@@ -379,9 +560,22 @@ mod tests {
         ]);
         assert!(faults.meet("/keys/b/sign").is_none());
         assert!(faults.meet("/keys/a/verify").is_none());
-        assert!(faults.meet("/keys/a/0/sign").is_some_and(Met::drops));
+        assert!(faults.meet("/keys/a/0/sign").is_some());
         assert!(faults.meet("/keys/a/sign/").is_some());
         assert!(faults.meet("/keys/a/sign").is_none());
         assert!(faults.list().is_empty());
+    }
+
+    #[test]
+    fn connections_and_requests_meet_their_own_faults() {
+        let faults = Faults::new(vec![
+            "no-handshake,count=1".parse().unwrap(),
+            "drop,count=1".parse().unwrap(),
+        ]);
+        assert_eq!(faults.meet("/keys/a").unwrap().kind, FaultKind::Drop);
+        assert!(faults.meet("/keys/a").is_none());
+        let met = faults.meet_connection().unwrap();
+        assert_eq!(met.kind, FaultKind::NoHandshake);
+        assert!(faults.meet_connection().is_none());
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use managed_hsm_emulator::{
-    AUDIENCE, DataDir, Environment, Error, Fault, Latency, LogFormat, ServeOptions, ServedName,
-    TokenKey, VAULT_AUDIENCE, identity_exports, serve, vault_url, wait_until_ready,
+    AUDIENCE, DataDir, Environment, Error, Fault, FaultKind, Latency, LogFormat, ServeOptions,
+    ServedName, TokenKey, VAULT_AUDIENCE, identity_exports, serve, vault_url, wait_until_ready,
 };
 
 /// A local Azure Managed HSM, and Azure Key Vault, for development and tests. It is not an HSM: keys lie in a folder.
@@ -52,6 +52,9 @@ struct Serve {
     /// Milliseconds that every answer takes at least; with two numbers the median and the 99th percentile
     #[arg(long, value_name = "N[,P99]")]
     latency_ms: Option<Latency>,
+    /// Speak HTTP/1.1 only, instead of HTTP/2 with clients that prefer it
+    #[arg(long)]
+    http1: bool,
     /// Give each HSM the documented capacity of so many partitions of the service, whose HSMs have 3, and each vault its documented
     /// limits; what is too much is answered with 429
     #[arg(long, value_name = "PARTITIONS", value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -67,10 +70,7 @@ struct Serve {
     /// or NAME.localhost, or by a port of its own, which it always has
     #[arg(long, value_name = "NAME[:PORT]")]
     vault: Vec<ServedName>,
-    /// A fault: kind[,operation=sign][,path=/keys/k][,count=3][,share=0.1][,delay_ms=500]; may be repeated. Kinds: throttled,
-    /// throttled-retry-after, internal-error, unavailable, claims-challenge, drop, half-body, malformed-json, wrong-length, wrong-value,
-    /// slow-first-byte, slow-body, close
-    #[arg(long, value_name = "FAULT")]
+    #[arg(long, value_name = "FAULT", help = fault_help())]
     fault: Vec<Fault>,
     /// Port on the loopback for faults (/faults), the server certificate (/certificate), the lifetime of tokens (/token-lifetime) and counters (/metrics); 0 takes any
     /// free port
@@ -148,6 +148,13 @@ struct Token {
     principal: Option<String>,
 }
 
+fn fault_help() -> String {
+    format!(
+        "A fault: kind[,operation=sign][,path=/keys/k][,count=3][,share=0.1][,delay_ms=500]; may be repeated. Kinds: {}",
+        FaultKind::names()
+    )
+}
+
 fn main() -> ExitCode {
     match run(CommandLine::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -171,6 +178,7 @@ fn run(command: Command) -> Result<(), Error> {
                 listen: arguments.listen,
                 port: arguments.port,
                 latency: arguments.latency_ms,
+                http1_only: arguments.http1,
                 partitions: arguments.capacity,
                 max_connections: arguments.max_connections,
                 principals: arguments.principals,

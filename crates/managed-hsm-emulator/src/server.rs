@@ -28,6 +28,7 @@ use crate::error::Error;
 use crate::faults::{Fault, Faults};
 use crate::hosts::{Behind, ByName, ServedName};
 use crate::identity::Identity;
+use crate::line::{Changed, Tcp};
 use crate::log::LogFormat;
 use crate::metrics::Metrics;
 use crate::service::Service;
@@ -52,6 +53,8 @@ pub struct ServeOptions {
     pub port: u16,
     /// How long every answer takes at least.
     pub latency: Option<Latency>,
+    /// Whether HTTP/2 is not offered.
+    pub http1_only: bool,
     /// Partitions of the service's documented capacity that each HSM has; None: no limit.
     pub partitions: Option<u32>,
     /// Connections that each port keeps; None: no limit.
@@ -104,7 +107,7 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
     }
     let served = options.hsms.iter().chain(&options.vaults);
     names.extend(served.map(|served| format!("{}.localhost", served.name)));
-    let tls = Arc::new(ServerTls::open(data, names)?);
+    let tls = Arc::new(ServerTls::open(data, names, options.http1_only)?);
     let metrics: Arc<Metrics> = Arc::default();
     let identity = Identity::open(
         data,
@@ -174,6 +177,7 @@ async fn accept_until_stopped(data: &DataDir, options: ServeOptions) -> Result<(
             let server = Server {
                 behind,
                 tls: Arc::clone(&tls),
+                faults: Arc::clone(&shared.faults),
                 metrics: Arc::clone(&shared.metrics),
                 number: Arc::clone(&number),
                 places: options
@@ -268,6 +272,7 @@ async fn listen(ip: IpAddr, port: u16) -> Result<TcpListener, Error> {
 struct Server {
     behind: Behind,
     tls: Arc<ServerTls>,
+    faults: Arc<Faults>,
     metrics: Arc<Metrics>,
     /// Of connections, counted over all ports.
     number: Arc<AtomicU64>,
@@ -290,7 +295,7 @@ async fn accept(listener: TcpListener, server: Server, graceful: Arc<GracefulShu
                 let connection = Connection {
                     number: server.number.fetch_add(1, Ordering::Relaxed) + 1,
                     peer,
-                    end: Arc::default(),
+                    line: Arc::default(),
                 };
                 let (server, watcher) = (server.clone(), graceful.watcher());
                 tokio::spawn(async move {
@@ -319,6 +324,13 @@ async fn serve_connection(
     if let Behind::ManagedIdentities(_) = &server.behind {
         return serve_http(stream, connection, server.behind, watcher).await;
     }
+    let mut stream = Tcp::new(stream, Arc::clone(&connection.line));
+    if let Some(fault) = server.faults.meet_connection() {
+        match fault.greet(stream, &connection.line).await {
+            Some(left) => stream = left,
+            None => return,
+        }
+    }
     let tls =
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, server.tls.acceptor().accept(stream)).await {
             Ok(Ok(tls)) => {
@@ -336,6 +348,7 @@ async fn serve_connection(
             }
             Err(_) => return,
         };
+    let tls = Changed::new(tls, Arc::clone(&connection.line));
     serve_http(tls, connection, server.behind, watcher).await;
 }
 
@@ -345,7 +358,7 @@ async fn serve_http(
     behind: Behind,
     watcher: Watcher,
 ) {
-    let end = Arc::clone(&connection.end);
+    let line = Arc::clone(&connection.line);
     let router = Router::new()
         .fallback(
             move |State(behind): State<Behind>,
@@ -366,7 +379,7 @@ async fn serve_http(
     tokio::select! {
         _ = watcher.watch(served) => {}
         // A fault that was asked for.
-        () = end.notified() => {}
+        () = line.is_cut() => {}
     }
 }
 

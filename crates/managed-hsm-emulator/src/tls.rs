@@ -59,16 +59,22 @@ pub(crate) enum Shown {
 pub(crate) struct ServerTls {
     authority: Authority,
     names: Vec<String>,
+    http1_only: bool,
     current: RwLock<(Shown, Arc<rustls::ServerConfig>)>,
 }
 
 impl ServerTls {
-    pub(crate) fn open(data: &DataDir, names: Vec<String>) -> Result<Self, Error> {
+    pub(crate) fn open(
+        data: &DataDir,
+        names: Vec<String>,
+        http1_only: bool,
+    ) -> Result<Self, Error> {
         let authority = Authority::open(data)?;
-        let config = authority.server_config(&names, Shown::Renewed)?;
+        let config = authority.server_config(&names, http1_only, Shown::Renewed)?;
         Ok(Self {
             authority,
             names,
+            http1_only,
             current: RwLock::new((Shown::Renewed, config)),
         })
     }
@@ -86,7 +92,9 @@ impl ServerTls {
 
     /// Changes the certificate for connections from now on. Sessions of earlier ones are not resumed.
     pub(crate) fn show(&self, shown: Shown) -> Result<(), Error> {
-        let config = self.authority.server_config(&self.names, shown)?;
+        let config = self
+            .authority
+            .server_config(&self.names, self.http1_only, shown)?;
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         *current = (shown, config);
         Ok(())
@@ -149,6 +157,7 @@ impl Authority {
     fn server_config(
         &self,
         names: &[String],
+        http1_only: bool,
         shown: Shown,
     ) -> Result<Arc<rustls::ServerConfig>, Error> {
         let other = match shown {
@@ -167,7 +176,10 @@ impl Authority {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(chain, key)?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        if !http1_only {
+            config.alpn_protocols.insert(0, b"h2".to_vec());
+        }
         Ok(Arc::new(config))
     }
 

@@ -4,21 +4,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use reqwest::Method;
-use url::Url;
+use bytes::Bytes;
+use http::Method;
+use url::{Origin, Url};
 use zeroize::Zeroizing;
 
 use crate::algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
 use crate::caller::{Caller, Job, Place, Slot, Threads};
 use crate::credential::CredentialKind;
 use crate::error::Error;
+use crate::forks::Work;
 use crate::io::IoThread;
-use crate::key::{Key, KeyId, KeyItem, NewKey};
+use crate::key::{Key, KeyAction, KeyId, KeyItem, NewKey};
 use crate::lanes::Lanes;
 use crate::settings::Settings;
 use crate::tls;
 use crate::token::AccessToken;
-use crate::transport::{Request, Transport};
+use crate::transport::{Request, Transport, at};
 use crate::uri::{KeyName, KeyUri, Vault};
 use crate::wire;
 
@@ -98,7 +100,7 @@ impl KeyPages {
         let request = Request {
             operation: "list keys of",
             vault: self.vault.clone(),
-            key: self.vault.to_string(),
+            key: self.vault.to_string().into(),
             method: Method::GET,
             algorithm: None,
             url: url.clone(),
@@ -106,9 +108,12 @@ impl KeyPages {
             repeatable: true,
         };
         let vault = self.vault.clone();
+        let endpoints = client.inner.settings.endpoints_of(&vault).into_iter();
+        let endpoints: Vec<_> = endpoints.map(Url::origin).collect();
         let (items, next) = client.ask(request, move |body| {
             let (items, next) = wire::key_page(body, &vault)?;
-            let next = next.map(|next| following(&url, &next)).transpose()?;
+            let next = next.map(|next| following(&url, &next, &endpoints));
+            let next = next.transpose()?;
             Ok((items, next))
         })?;
         self.next = next;
@@ -116,14 +121,15 @@ impl KeyPages {
     }
 }
 
-/// The address of the page after the one at `url`.
-fn following(url: &Url, next: &str) -> Result<Url, String> {
+/// The address of the page after the one at `url`. The vault's other `endpoints` may have answered, with their own.
+fn following(url: &Url, next: &str, endpoints: &[Origin]) -> Result<Url, String> {
     let next = url
         .join(next)
         .map_err(|error| format!("its nextLink is not a URL ({error})"))?;
-    if next.origin() != url.origin() {
+    if next.origin() != url.origin() && !endpoints.contains(&next.origin()) {
         return Err("its nextLink leads to another host".to_owned());
     }
+    let next = at(url, &next);
     if next == *url {
         return Err("its nextLink leads to itself".to_owned());
     }
@@ -166,15 +172,15 @@ impl Client {
         let request = Request {
             operation: "load key",
             vault: uri.vault.clone(),
-            key: uri.to_string(),
+            key: uri.to_string().into(),
             method: Method::GET,
             algorithm: None,
             url: self.url(&uri.vault, &path)?,
             body: None,
             repeatable: true,
         };
-        let uri = uri.clone();
-        self.ask(request, move |body| wire::key(body, &uri))
+        let (uri, url) = (uri.clone(), request.url.clone());
+        self.ask(request, move |body| wire::key(body, &uri, &url))
     }
 
     /// Has the HSM sign a digest of [`SignatureAlgorithm::digest_len`] bytes. Returns the signature as the service gives
@@ -188,10 +194,12 @@ impl Client {
         algorithm: SignatureAlgorithm,
         digest: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        let request =
-            self.operation(key, "sign", "sign with", algorithm.jwa_name(), digest, &[])?;
-        let key = key.clone();
-        self.ask(request, move |body| Ok(wire::value(body, &key)?.to_vec()))
+        let name = algorithm.jwa_name();
+        let request = operation(key, KeyAction::Sign, name, digest, &[]);
+        let version = key.version.clone();
+        self.ask(request, move |body| {
+            Ok(wire::value(body, &version)?.to_vec())
+        })
     }
 
     /// Has the HSM encrypt.
@@ -206,10 +214,10 @@ impl Client {
     ) -> Result<Encrypted, Error> {
         let name = encryption.algorithm.jwa_name();
         let further = [("iv", encryption.iv), ("aad", encryption.aad)];
-        let request = self.operation(key, "encrypt", "encrypt with", name, plaintext, &further)?;
-        let key = key.clone();
+        let request = operation(key, KeyAction::Encrypt, name, plaintext, &further);
+        let version = key.version.clone();
         self.ask(request, move |body| {
-            let result = wire::result(body, &key)?;
+            let result = wire::result(body, &version)?;
             Ok(Encrypted {
                 ciphertext: result.value.to_vec(),
                 iv: result.iv,
@@ -234,9 +242,9 @@ impl Client {
             ("aad", decryption.aad),
             ("tag", decryption.tag),
         ];
-        let request = self.operation(key, "decrypt", "decrypt with", name, ciphertext, &further)?;
-        let key = key.clone();
-        self.ask(request, move |body| Ok(wire::result(body, &key)?.value))
+        let request = operation(key, KeyAction::Decrypt, name, ciphertext, &further);
+        let version = key.version.clone();
+        self.ask(request, move |body| Ok(wire::result(body, &version)?.value))
     }
 
     /// Has the HSM wrap (encrypt) a symmetric key.
@@ -250,9 +258,11 @@ impl Client {
         plain: &[u8],
     ) -> Result<Vec<u8>, Error> {
         let name = algorithm.jwa_name();
-        let request = self.operation(key, "wrapkey", "wrap a key with", name, plain, &[])?;
-        let key = key.clone();
-        self.ask(request, move |body| Ok(wire::value(body, &key)?.to_vec()))
+        let request = operation(key, KeyAction::WrapKey, name, plain, &[]);
+        let version = key.version.clone();
+        self.ask(request, move |body| {
+            Ok(wire::value(body, &version)?.to_vec())
+        })
     }
 
     /// Has the HSM unwrap (decrypt) a symmetric key.
@@ -266,9 +276,9 @@ impl Client {
         wrapped: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
         let name = algorithm.jwa_name();
-        let request = self.operation(key, "unwrapkey", "unwrap a key with", name, wrapped, &[])?;
-        let key = key.clone();
-        self.ask(request, move |body| wire::value(body, &key))
+        let request = operation(key, KeyAction::UnwrapKey, name, wrapped, &[]);
+        let version = key.version.clone();
+        self.ask(request, move |body| wire::value(body, &version))
     }
 
     /// Makes a key. Sent once only: a second request would make a second version.
@@ -284,14 +294,15 @@ impl Client {
         let request = Request {
             operation: "create key",
             vault: vault.clone(),
-            key: uri.to_string(),
+            key: uri.to_string().into(),
             method: Method::POST,
             algorithm: None,
             url: self.url(vault, &format!("/keys/{name}/create"))?,
-            body: Some(wire::create_request(key)),
+            body: Some(Bytes::from_owner(wire::create_request(key))),
             repeatable: false,
         };
-        self.ask(request, move |body| wire::key(body, &uri))
+        let url = request.url.clone();
+        self.ask(request, move |body| wire::key(body, &uri, &url))
     }
 
     /// Deletes a key with all its versions. It can be recovered until the HSM purges it.
@@ -302,7 +313,7 @@ impl Client {
         let request = Request {
             operation: "delete key",
             vault: vault.clone(),
-            key: format!("{vault}:{name}"),
+            key: format!("{vault}:{name}").into(),
             method: Method::DELETE,
             algorithm: None,
             url: self.url(vault, &format!("/keys/{name}"))?,
@@ -334,11 +345,11 @@ impl Client {
             let request = Request {
                 operation: "get random bytes from",
                 vault: vault.clone(),
-                key: vault.to_string(),
+                key: vault.to_string().into(),
                 method: Method::POST,
                 algorithm: None,
                 url: self.url(vault, "/rng")?,
-                body: Some(wire::random_request(count)),
+                body: Some(Bytes::from_owner(wire::random_request(count))),
                 repeatable: true,
             };
             let more = self.ask(request, move |body| wire::random_bytes(body, count))?;
@@ -359,32 +370,10 @@ impl Client {
             key: vault.to_string(),
             endpoint: self.inner.settings.cloud_of(&vault).audience(vault.service),
             after: self.inner.settings.operation_timeout,
+            earlier: None,
         };
         self.on_io_thread(late, None, |inner, _| async move {
             inner.session()?.transport.access_token(&vault).await
-        })
-    }
-
-    /// A request for an operation with a key, which is safe to repeat.
-    fn operation(
-        &self,
-        key: &KeyId,
-        action: &str,
-        operation: &'static str,
-        algorithm: &'static str,
-        value: &[u8],
-        further: &[(&str, Option<&[u8]>)],
-    ) -> Result<Request, Error> {
-        let path = format!("/keys/{}/{}/{action}", key.key, key.version);
-        Ok(Request {
-            operation,
-            vault: key.vault.clone(),
-            key: key.to_string(),
-            method: Method::POST,
-            algorithm: Some(algorithm),
-            url: self.url(&key.vault, &path)?,
-            body: Some(wire::operation_request(algorithm, value, further)),
-            repeatable: true,
         })
     }
 
@@ -457,6 +446,28 @@ impl Client {
     }
 }
 
+/// A request for an operation with a key, which is safe to repeat.
+fn operation(
+    key: &KeyId,
+    action: KeyAction,
+    algorithm: &'static str,
+    value: &[u8],
+    further: &[(&str, Option<&[u8]>)],
+) -> Request {
+    Request {
+        operation: action.words(),
+        vault: key.vault.clone(),
+        key: Arc::clone(&key.prepared.name),
+        method: Method::POST,
+        algorithm: Some(algorithm),
+        url: key.url(action).clone(),
+        body: Some(Bytes::from_owner(wire::operation_request(
+            algorithm, value, further,
+        ))),
+        repeatable: true,
+    }
+}
+
 /// Sees to it that a caller hears of its request even when the I/O thread ends before the request does.
 struct Completion<T> {
     slot: Option<Arc<Slot<T>>>,
@@ -495,11 +506,12 @@ impl Inner {
         let deadline = Instant::now() + self.settings.operation_timeout;
         let session = self.session()?;
         let transport = &session.transport;
-        let outcome = session.lanes.run(deadline, async |http| {
-            transport.send(http, request, deadline).await
+        let outcome = session.lanes.run(&request.url, deadline, async |http| {
+            let sent = transport.send(http, &session.lanes, request, deadline);
+            sent.await.map_err(|failed| failed.error)
         });
-        let body = outcome.unwrap_or_else(|| Err(self.late(request)))?;
-        read(&body).map_err(|problem| request.bad_answer(problem))
+        let answer = outcome.unwrap_or_else(|| Err(self.late(request)))?;
+        read(&answer.body).map_err(|problem| request.bad_answer(problem))
     }
 
     async fn ask_from_io_thread<T>(
@@ -509,21 +521,25 @@ impl Inner {
         read: impl FnOnce(&[u8]) -> Result<T, String>,
     ) -> Result<T, Error> {
         let session = self.session()?;
-        let lane = session.lanes.borrow().await?;
-        let body = session
-            .transport
-            .send(&lane.http, request, deadline)
-            .await?;
-        read(&body).map_err(|problem| request.bad_answer(problem))
+        let (lanes, transport) = (&session.lanes, &session.transport);
+        let lane = lanes.borrow().await?;
+        let mut outcome = transport.send(&lane.http, lanes, request, deadline).await;
+        if outcome.as_ref().is_err_and(|failed| failed.lacks_http2) {
+            lane.unshare();
+            let lane = lanes.borrow().await?;
+            outcome = transport.send(&lane.http, lanes, request, deadline).await;
+        } else if let Ok(answer) = &outcome
+            && !lane.is_shared()
+        {
+            lane.discovered(answer.is_http2);
+        }
+        drop(lane);
+        let answer = outcome.map_err(|failed| failed.error)?;
+        read(&answer.body).map_err(|problem| request.bad_answer(problem))
     }
 
     fn late(&self, request: &Request) -> Error {
-        Error::Timeout {
-            operation: request.operation,
-            key: request.key.clone(),
-            endpoint: request.endpoint(),
-            after: self.settings.operation_timeout,
-        }
+        request.late(self.settings.operation_timeout)
     }
 
     /// This process's session; makes it if there is none.
@@ -535,6 +551,7 @@ impl Inner {
         {
             return Ok(Arc::clone(session));
         }
+        let _work = Work::begin();
         let tls = tls::client_config(&self.settings)?;
         let made = Arc::new(Session {
             process,

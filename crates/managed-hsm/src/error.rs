@@ -117,7 +117,7 @@ pub enum Error {
         problem: String,
     },
     /// The operation did not end in time.
-    #[error("{operation} {key}: no answer from {endpoint} within {} s: check the network and the HSM's load", after.as_secs_f32())]
+    #[error("{operation} {key}: no answer from {endpoint} within {} s{}: check the network and the HSM's load", after.as_secs_f32(), earlier.as_ref().map_or_else(String::new, |earlier| format!(" (an attempt before: {earlier})")))]
     Timeout {
         /// What was asked for.
         operation: &'static str,
@@ -127,6 +127,8 @@ pub enum Error {
         endpoint: String,
         /// The deadline.
         after: Duration,
+        /// How the attempt before ended, if there was one.
+        earlier: Option<String>,
     },
     /// The service's answer makes no sense.
     #[error(
@@ -163,8 +165,19 @@ impl Error {
     pub(crate) fn problem(&self) -> String {
         match self {
             Self::Connect { problem, .. } | Self::Response { problem, .. } => problem.clone(),
+            Self::Timeout { after, .. } => {
+                format!("no answer within {} s", after.as_secs_f32())
+            }
             other => other.to_string(),
         }
+    }
+
+    /// The same error, which also tells how the attempt before ended if this one only took too long.
+    pub(crate) fn preceded_by(mut self, attempt: Option<String>) -> Self {
+        if let Self::Timeout { earlier, .. } = &mut self {
+            *earlier = attempt;
+        }
+        self
     }
 
     /// No answer could be had from `endpoint`. What to do follows from the problem.

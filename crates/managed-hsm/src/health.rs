@@ -1,5 +1,6 @@
-//! Which endpoint of a vault is asked, and whether any is: the first that is well; while none is, each is tried again from
-//! time to time; and an outage that lasts is told at once rather than after each request's own attempts.
+//! Which endpoint of a vault is asked, and whether any is: the first that is well, while the others are probed from time to time.
+//! While none is well, and has not been for a while, one request finds out whether that is still so, those that come meanwhile
+//! wait for it a moment, and all others are told at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,9 +10,10 @@ use url::{Origin, Url};
 
 /// For how long an endpoint that doesn't answer is tried by every request: a restart takes less.
 const OUTAGE: Duration = Duration::from_secs(5);
-/// How often an endpoint that is not well is tried by one request, for whoever has another endpoint or would be told at once.
-const FIRST_PROBE: Duration = Duration::from_secs(1);
-const LAST_PROBE: Duration = Duration::from_secs(30);
+/// How often one request tries whether an outage is over.
+const PROBE: Duration = Duration::from_secs(1);
+/// How often, at the least, an endpoint that is not well is tried while another one is: from once a second on, ever more rarely.
+const RAREST_PROBE: Duration = Duration::from_secs(30);
 
 /// Endpoints that are not well.
 #[derive(Default)]
@@ -27,12 +29,34 @@ struct Ill {
     since: Instant,
     /// What failed last.
     problem: String,
-    next_probe: Instant,
+    /// When a request to it failed last, or was sent to find out.
+    tried: Instant,
+    /// Whether nobody knows yet how that request ended.
+    is_probed: bool,
+    /// How long after that one the next is sent while another endpoint is well.
     interval: Duration,
 }
 
-/// Nobody is to be asked now.
+impl Ill {
+    fn probe(&mut self, now: Instant) {
+        self.tried = now;
+        self.is_probed = true;
+    }
+}
+
+/// Whom to ask.
 #[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Choice<'a> {
+    /// This endpoint, which is well as far as anybody knows.
+    Well(&'a Url),
+    /// This one, though it is not well.
+    Ill(&'a Url),
+    /// Another request is about to find out; else nobody.
+    Wait(Down),
+}
+
+/// Nobody is to be asked now.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Down {
     /// For how long no endpoint has been well.
     pub(crate) lasts: Duration,
@@ -46,57 +70,85 @@ impl Health {
         !self.is_any_ill.load(Ordering::Relaxed)
     }
 
+    /// Whether an endpoint is well, as far as anybody knows.
+    pub(crate) fn is_known_well(&self, endpoint: &Url) -> bool {
+        let origin = endpoint.origin();
+        self.is_all_well() || self.lock().iter().all(|ill| ill.origin != origin)
+    }
+
     /// Chooses among endpoints, which stand in order of preference; the only one if there are none. `failed` has just failed.
-    /// The choice comes with whether it is well, as far as anybody knows.
     pub(crate) fn choose<'a>(
         &self,
         endpoints: &[&'a Url],
         only: &'a Url,
         failed: Option<&Url>,
         now: Instant,
-    ) -> Result<(&'a Url, bool), Down> {
+    ) -> Result<Choice<'a>, Down> {
         let endpoints = match endpoints.is_empty() {
             true => &[only],
             false => endpoints,
         };
         let mut ill = self.lock();
-        for endpoint in endpoints {
+        let state = |endpoint: &&Url| {
             let origin = endpoint.origin();
-            match ill.iter_mut().find(|ill| ill.origin == origin) {
-                None => return Ok((endpoint, true)),
-                Some(due) if due.next_probe <= now => {
-                    due.next_probe = now + due.interval;
-                    due.interval = (due.interval * 2).min(LAST_PROBE);
-                    return Ok((endpoint, false));
+            ill.iter().position(|ill| ill.origin == origin)
+        };
+        let states: Vec<Option<usize>> = endpoints.iter().map(state).collect();
+        if let Some(well) = states.iter().position(Option::is_none) {
+            // Those before it are preferred.
+            for (endpoint, state) in endpoints
+                .iter()
+                .zip(states.into_iter().flatten())
+                .take(well)
+            {
+                let state = &mut ill[state];
+                if now.duration_since(state.tried) >= state.interval {
+                    state.interval = (state.interval * 2).min(RAREST_PROBE);
+                    state.probe(now);
+                    return Ok(Choice::Ill(endpoint));
                 }
-                Some(_) => {}
+            }
+            return Ok(Choice::Well(endpoints[well]));
+        }
+        let all = || endpoints.iter().zip(states.iter().copied().flatten());
+        // Nobody has looked for a while: that it was so then doesn't make it an outage now.
+        if all().all(|(_, state)| now.duration_since(ill[state].tried) > OUTAGE) {
+            for (_, state) in all() {
+                ill[state].since = now;
             }
         }
-        let state = |endpoint: &&'a Url| {
-            let origin = endpoint.origin();
-            ill.iter().find(|ill| ill.origin == origin)
+        let Some((last, latest)) = all().max_by_key(|(_, state)| ill[*state].since) else {
+            return Ok(Choice::Well(only));
         };
-        let known = endpoints
-            .iter()
-            .filter_map(|endpoint| Some((*endpoint, state(endpoint)?)));
-        let Some((last, ill)) = known.max_by_key(|(_, ill)| ill.since) else {
-            return Ok((only, true));
-        };
-        let lasts = now.duration_since(ill.since);
-        if lasts >= OUTAGE {
-            return Err(Down {
-                lasts,
-                problem: ill.problem.clone(),
+        let lasts = now.duration_since(ill[latest].since);
+        if lasts < OUTAGE {
+            // Whoever has just failed tries the next one, in a circle; others the one that was well last.
+            let next = failed.and_then(|failed| {
+                let at = endpoints
+                    .iter()
+                    .position(|endpoint| endpoint.origin() == failed.origin())?;
+                endpoints.get((at + 1) % endpoints.len())
             });
+            return Ok(Choice::Ill(next.unwrap_or(last)));
         }
-        // Whoever has just failed tries the next one, in a circle; others the one that was well last.
-        let next = failed.and_then(|failed| {
-            let at = endpoints
-                .iter()
-                .position(|endpoint| endpoint.origin() == failed.origin())?;
-            endpoints.get((at + 1) % endpoints.len())
-        });
-        Ok((next.copied().unwrap_or(last), false))
+        let down = Down {
+            lasts,
+            problem: ill[latest].problem.clone(),
+        };
+        if failed.is_some() {
+            return Err(down);
+        }
+        let age = |state: usize| now.duration_since(ill[state].tried);
+        if all().any(|(_, state)| ill[state].is_probed && age(state) < PROBE) {
+            return Ok(Choice::Wait(down));
+        }
+        match all().max_by_key(|(_, state)| age(*state)) {
+            Some((endpoint, state)) if age(state) >= PROBE => {
+                ill[state].probe(now);
+                Ok(Choice::Ill(endpoint))
+            }
+            _ => Err(down),
+        }
     }
 
     /// Notes that an endpoint answered.
@@ -118,6 +170,8 @@ impl Health {
         let mut ill = self.lock();
         if let Some(known) = ill.iter_mut().find(|ill| ill.origin == origin) {
             known.problem = problem;
+            known.tried = now;
+            known.is_probed = false;
             return;
         }
         log::warn!("{} is not well: {problem}", origin.ascii_serialization());
@@ -125,8 +179,9 @@ impl Health {
             origin,
             since: now,
             problem,
-            next_probe: now + FIRST_PROBE,
-            interval: FIRST_PROBE,
+            tried: now,
+            is_probed: false,
+            interval: PROBE,
         });
         self.is_any_ill.store(true, Ordering::Relaxed);
     }
@@ -149,7 +204,10 @@ mod tests {
         let now = start + Duration::from_millis(milliseconds);
         let only = url("https://only.example");
         match health.choose(endpoints, &only, None, now) {
-            Ok((endpoint, _)) => endpoint.host_str().unwrap().to_owned(),
+            Ok(Choice::Well(endpoint) | Choice::Ill(endpoint)) => {
+                endpoint.host_str().unwrap().to_owned()
+            }
+            Ok(Choice::Wait(_)) => "wait".to_owned(),
             Err(down) => format!("{} {}", down.lasts.as_millis(), down.problem),
         }
     }
@@ -165,19 +223,20 @@ mod tests {
         let (health, start) = (Health::default(), Instant::now());
         assert!(health.is_all_well());
         is_ill(&health, &one, start, 0);
-        // One request after a second, the next one as long after that, then twice as long.
+        // One request after a second, then each time after twice as long.
         for (at, expected) in [
             (10, "two"),
             (1_000, "one"),
             (1_010, "two"),
-            (2_010, "one"),
-            (3_900, "two"),
+            (2_010, "two"),
+            (3_010, "one"),
+            (6_900, "two"),
         ] {
             assert_eq!(chosen(&health, &[&one, &two], start, at), expected, "{at}");
         }
         health.is_well(&one);
         assert!(health.is_all_well());
-        assert_eq!(chosen(&health, &[&one, &two], start, 4_000), "one");
+        assert_eq!(chosen(&health, &[&one, &two], start, 7_000), "one");
     }
 
     #[test]
@@ -188,14 +247,60 @@ mod tests {
             is_ill(&health, &only, start, at);
             assert_eq!(chosen(&health, &[], start, at), "only.example");
         }
+        // Less than a second after a failure nobody is sent there.
         assert_eq!(chosen(&health, &[], start, 5_100), "5100 silence");
-        // From time to time one request finds out.
-        let probes = (5_200..120_000).step_by(100);
-        let probes = probes.filter(|at| chosen(&health, &[], start, *at) == "only.example");
-        let probes = probes.count();
-        assert!((4..=7).contains(&probes), "{probes}");
+        // Each second one request finds out, and the others wait for it.
+        for second in [6, 8, 10, 14] {
+            let at = second * 1_000;
+            assert_eq!(chosen(&health, &[], start, at), "only.example", "{at}");
+            assert_eq!(chosen(&health, &[], start, at + 10), "wait", "{at}");
+            is_ill(&health, &only, start, at + 20);
+            let told = format!("{} silence", at + 30);
+            assert_eq!(chosen(&health, &[], start, at + 30), told);
+            let failed = health.choose(&[], &only, Some(&only), start + Duration::from_millis(at));
+            assert!(failed.is_err());
+        }
+        // Also where the one who was to find out has been given up.
+        for at in [16_000, 17_000] {
+            assert_eq!(chosen(&health, &[], start, at), "only.example", "{at}");
+        }
+        assert_eq!(chosen(&health, &[], start, 17_010), "wait");
         health.is_well(&only);
-        assert_eq!(chosen(&health, &[], start, 120_000), "only.example");
+        for at in [17_020, 17_020] {
+            assert_eq!(chosen(&health, &[], start, at), "only.example");
+        }
+    }
+
+    #[test]
+    fn what_nobody_has_looked_at_for_a_while_is_no_outage() {
+        let only = url("https://only.example");
+        let (health, start) = (Health::default(), Instant::now());
+        for at in [0, 6_000] {
+            is_ill(&health, &only, start, at);
+        }
+        assert_eq!(chosen(&health, &[], start, 6_100), "6100 silence");
+        // Everybody may ask again, for as long as at first.
+        for at in [60_000, 60_010, 64_900] {
+            assert_eq!(chosen(&health, &[], start, at), "only.example", "{at}");
+            is_ill(&health, &only, start, at);
+        }
+        assert_eq!(chosen(&health, &[], start, 65_100), "5100 silence");
+    }
+
+    #[test]
+    fn the_endpoint_that_was_tried_longest_ago_is_probed_in_an_outage_of_all() {
+        let (one, two) = (url("https://one"), url("https://two"));
+        let (health, start) = (Health::default(), Instant::now());
+        for at in [0, 3_000] {
+            is_ill(&health, &one, start, at);
+            is_ill(&health, &two, start, at + 500);
+        }
+        assert_eq!(chosen(&health, &[&one, &two], start, 6_000), "one");
+        assert_eq!(chosen(&health, &[&one, &two], start, 6_010), "wait");
+        is_ill(&health, &one, start, 6_020);
+        assert_eq!(chosen(&health, &[&one, &two], start, 6_030), "two");
+        health.is_well(&two);
+        assert_eq!(chosen(&health, &[&one, &two], start, 6_040), "two");
     }
 
     #[test]
@@ -210,7 +315,7 @@ mod tests {
         let now = start + Duration::from_millis(600);
         for (failed, next) in [(&one, &two), (&two, &one)] {
             let choice = health.choose(&[&one, &two], &one, Some(failed), now);
-            assert_eq!(choice, Ok((next, false)));
+            assert_eq!(choice, Ok(Choice::Ill(next)));
         }
     }
 }

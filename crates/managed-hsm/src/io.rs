@@ -13,7 +13,10 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+use crate::ending;
 use crate::error::Error;
+use crate::forks::{self, Work};
+use crate::threads;
 
 /// Begins a job. What the job needs of a stack is the thread's own affair.
 type Job = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
@@ -100,29 +103,26 @@ impl IoThread {
     fn start() -> Result<Self, Error> {
         let (messages, mut inbox) = unbounded_channel();
         let (ending, ended) = sync_channel(0);
-        std::thread::Builder::new()
-            .name("akv-io".to_owned())
-            .spawn(move || {
-                // Here, since the stack of whoever starts the thread may be small.
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_io()
-                    .enable_time()
-                    .build();
-                let runtime = match runtime {
-                    Ok(runtime) => runtime,
-                    // The inbox goes, and with it all jobs: their callers hear of it.
-                    Err(error) => return log::error!("the I/O thread can't start: {error}"),
-                };
-                runtime.block_on(async {
-                    while let Some(Message::Run(job)) = inbox.recv().await {
-                        tokio::spawn(job());
-                    }
-                });
-                // A name look-up may be under way in the runtime's own thread pool: nobody waits for it.
-                runtime.shutdown_background();
-                drop(ending);
-            })
-            .map_err(|error| Error::Io(error.to_string()))?;
+        threads::start("akv-io", move || {
+            let _work = Work::begin();
+            if let Err(error) = ending::make_generator() {
+                return log::error!("the I/O thread can't start: {error}");
+            }
+            // Here, since the stack of whoever starts the thread may be small.
+            let runtime = match forks::event_loop() {
+                Ok(runtime) => runtime,
+                // The inbox goes, and with it all jobs: their callers hear of it.
+                Err(error) => return log::error!("the I/O thread can't start: {error}"),
+            };
+            runtime.block_on(async {
+                while let Some(Message::Run(job)) = inbox.recv().await {
+                    tokio::spawn(job());
+                }
+            });
+            runtime.shutdown_background();
+            drop(ending);
+        })
+        .map_err(|error| Error::Io(error.to_string()))?;
         Ok(Self {
             process: std::process::id(),
             messages,

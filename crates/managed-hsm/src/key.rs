@@ -2,11 +2,15 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use url::Url;
 
 use crate::uri::{KeyName, KeyUri, KeyVersion, Vault};
 
-/// A key pinned to a version: what every private-key operation names.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// A key pinned to a version, as the service answered with it: what every private-key operation names.
+#[derive(Clone)]
 pub struct KeyId {
     /// Where it is kept.
     pub vault: Vault,
@@ -14,11 +18,111 @@ pub struct KeyId {
     pub key: KeyName,
     /// The version.
     pub version: KeyVersion,
+    pub(crate) prepared: Arc<Prepared>,
+}
+
+/// What all operations with a key have in common: made when it is loaded.
+pub(crate) struct Prepared {
+    /// The key's URI.
+    pub(crate) name: Arc<str>,
+    urls: [Url; KeyAction::ALL.len()],
+}
+
+/// What a key is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyAction {
+    Sign,
+    Encrypt,
+    Decrypt,
+    WrapKey,
+    UnwrapKey,
+}
+
+impl KeyAction {
+    const ALL: [Self; 5] = [
+        Self::Sign,
+        Self::Encrypt,
+        Self::Decrypt,
+        Self::WrapKey,
+        Self::UnwrapKey,
+    ];
+
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Sign => "sign",
+            Self::Encrypt => "encrypt",
+            Self::Decrypt => "decrypt",
+            Self::WrapKey => "wrapkey",
+            Self::UnwrapKey => "unwrapkey",
+        }
+    }
+
+    /// As errors and the log say it, before the key's name.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Sign => "sign with",
+            Self::Encrypt => "encrypt with",
+            Self::Decrypt => "decrypt with",
+            Self::WrapKey => "wrap a key with",
+            Self::UnwrapKey => "unwrap a key with",
+        }
+    }
+}
+
+impl KeyId {
+    /// A key that was loaded by a request to `url`, whose query all requests have.
+    pub(crate) fn new(vault: Vault, key: KeyName, version: KeyVersion, url: &Url) -> Self {
+        let uri = KeyUri {
+            vault: vault.clone(),
+            key: key.clone(),
+            version: Some(version.clone()),
+        };
+        let url = |action: KeyAction| {
+            let mut url = url.clone();
+            url.set_path(&format!("/keys/{key}/{version}/{}", action.path()));
+            url
+        };
+        let prepared = Prepared {
+            name: uri.to_string().into(),
+            urls: KeyAction::ALL.map(url),
+        };
+        Self {
+            vault,
+            key,
+            version,
+            prepared: Arc::new(prepared),
+        }
+    }
+
+    /// Where an operation is asked for.
+    pub(crate) fn url(&self, action: KeyAction) -> &Url {
+        &self.prepared.urls[action as usize]
+    }
+}
+
+impl PartialEq for KeyId {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.vault, &self.key, &self.version) == (&other.vault, &other.key, &other.version)
+    }
+}
+
+impl Eq for KeyId {}
+
+impl Hash for KeyId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.vault, &self.key, &self.version).hash(state);
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
 }
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        KeyUri::from(self.clone()).fmt(f)
+        f.write_str(&self.prepared.name)
     }
 }
 

@@ -1,15 +1,18 @@
 //! Lanes: a bounded number of connections to the service, each carrying one request at a time.
 //!
 //! A lane is a connection with the event loop that drives it, and whoever takes the lane runs that loop on its own thread. So
-//! a request costs no hand-over to another thread and back, which would be most of its CPU time; and an HTTP client's
-//! pool, which opens a connection for a request that finds none idle and keeps it even when another became idle
-//! first, has nothing to choose. Threads that can't do so have lanes driven by the I/O thread. The TLS configuration, with the
-//! system's trust store and the session cache, is shared.
+//! a request costs no hand-over to another thread and back, which would be most of its CPU time; and there is
+//! no pool that opens a connection for a request that finds none idle and keeps it even when another became idle
+//! first. It speaks HTTP/1.1, which costs less than HTTP/2 where requests don't overlap.
+//!
+//! Threads that can't drive one have lanes driven by the I/O thread; where the server offers HTTP/2, one such connection carries
+//! all their requests at once. The TLS configuration, with the system's trust store and the session cache, is shared.
 //!
 //! Who finds no lane free waits in line, first come first served.
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
@@ -17,24 +20,28 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 use tokio::runtime::Runtime;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
+use url::Url;
 
+use crate::ending;
 use crate::error::Error;
-use crate::names::Names;
+use crate::forks::{self, Work};
+use crate::http::{Connector, Http, IDLE_TIMEOUT, Protocol};
 use crate::settings::Settings;
 
-/// How long a connection is kept without a request.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long requests wait for the one that finds out what the server speaks: it may have gone to an HSM that doesn't answer.
+const DISCOVERY_PATIENCE: Duration = Duration::from_millis(500);
 
 /// All lanes of a client in one process.
 pub(crate) struct Lanes {
-    tls: ClientConfig,
-    proxy: Option<reqwest::Proxy>,
-    connect_timeout: Duration,
+    connector: Arc<Connector>,
     max: usize,
     permits: Semaphore,
     /// Only threads of the process that made it lock this.
     idle: Mutex<Idle>,
+    /// Held by the first request of the I/O thread, which finds out what the server speaks; the others wait for that, for a while.
+    discovery: Semaphore,
+    is_discovered: AtomicBool,
 }
 
 /// Lanes that carry no request, the ones used last at the end.
@@ -43,34 +50,51 @@ struct Idle {
     /// With an event loop of their own.
     own: Vec<Lane>,
     /// Driven by the I/O thread.
-    io: Vec<reqwest::Client>,
-    /// How many connections there may be: idle ones and those in use.
+    io: Vec<Arc<Http>>,
+    /// Driven by the I/O thread, for many requests at once: there is one once the server was seen to speak HTTP/2.
+    shared: Option<Arc<Http>>,
+    /// How many connections there may be: idle ones, those in use and the shared one.
     open: usize,
 }
 
+/// A connection that had to go. Dropped where no lock is held.
+type Closed = (Option<Lane>, Option<Arc<Http>>);
+
 impl Idle {
-    /// A lane for a thread that drives it. None: one is to be made, and is counted already.
-    fn own_lane(&mut self, max: usize) -> Option<Lane> {
-        let lane = self.own.pop();
-        if lane.is_none() && !(self.open >= max && self.io.pop().is_some()) {
-            self.open += 1;
+    /// A lane for a thread that drives it. Without one it is to be made, and is counted already.
+    fn own_lane(&mut self, url: &Url, max: usize) -> Result<Lane, Closed> {
+        let suits = |lane: &Lane| lane.http.suits(url);
+        match self.own.iter().rposition(suits) {
+            Some(at) => Ok(self.own.remove(at)),
+            None => Err(self.count_another(max)),
         }
-        lane
     }
 
-    /// The same for the I/O thread. As many connections as there may be are kept, so one of the other kind may have to go.
-    fn io_lane(&mut self, max: usize) -> Option<reqwest::Client> {
-        let lane = self.io.pop();
-        if lane.is_none() && !(self.open >= max && self.own.pop().is_some()) {
+    /// The same for the I/O thread.
+    fn io_lane(&mut self, max: usize) -> Result<Arc<Http>, Closed> {
+        self.io.pop().ok_or_else(|| self.count_another(max))
+    }
+
+    /// Counts another connection. As many as there may be are kept, so one that isn't used may have to go for it.
+    fn count_another(&mut self, max: usize) -> Closed {
+        if self.open < max {
+            self.open += 1;
+            return (None, None);
+        }
+        if !self.own.is_empty() {
+            return (Some(self.own.remove(0)), None);
+        }
+        let http = self.io.pop().or_else(|| self.shared.take());
+        if http.is_none() {
             self.open += 1;
         }
-        lane
+        (None, http)
     }
 }
 
 /// A connection and its event loop.
 struct Lane {
-    http: reqwest::Client,
+    http: Arc<Http>,
     /// Always there but while the lane is dropped.
     runtime: Option<Runtime>,
     used: Instant,
@@ -78,7 +102,6 @@ struct Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        // A name look-up may be under way in a thread of its own: nobody waits for it.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -94,7 +117,15 @@ struct Taken<'a> {
 
 /// A lane of the I/O thread in use; free again when dropped.
 pub(crate) struct Borrowed<'a> {
-    pub(crate) http: reqwest::Client,
+    pub(crate) http: Arc<Http>,
+    lanes: &'a Lanes,
+    /// None: the lane is shared.
+    permit: Option<SemaphorePermit<'a>>,
+    _discovery: Option<SemaphorePermit<'a>>,
+}
+
+/// Room for one more connection, until dropped.
+pub(crate) struct Spare<'a> {
     lanes: &'a Lanes,
     _permit: SemaphorePermit<'a>,
 }
@@ -103,26 +134,31 @@ impl Lanes {
     /// Opens nothing yet.
     pub(crate) fn new(settings: &Settings, tls: ClientConfig) -> Self {
         Self {
-            tls,
-            proxy: settings.proxy(),
-            connect_timeout: settings.connect_timeout,
+            connector: Arc::new(Connector::new(settings, tls)),
             max: settings.max_connections.max(1),
             permits: Semaphore::new(settings.max_connections.max(1)),
             idle: Mutex::default(),
+            discovery: Semaphore::new(1),
+            is_discovered: AtomicBool::new(false),
         }
     }
 
     /// Does `work` on this thread with the client of a lane, as soon as one is free. None: not done by the deadline.
     pub(crate) fn run<T>(
         &self,
+        url: &Url,
         deadline: Instant,
-        work: impl AsyncFnOnce(&reqwest::Client) -> Result<T, Error>,
+        work: impl AsyncFnOnce(&Http) -> Result<T, Error>,
     ) -> Option<Result<T, Error>> {
         let permit = match self.permits.try_acquire() {
             Ok(permit) => permit,
             Err(_) => wait(self.permits.acquire(), deadline)?.ok()?,
         };
-        let taken = match self.take(permit) {
+        let _work = Work::begin();
+        if let Err(error) = ending::make_generator() {
+            return Some(Err(error));
+        }
+        let taken = match self.take(url, permit) {
             Ok(taken) => taken,
             Err(error) => return Some(Err(error)),
         };
@@ -135,25 +171,58 @@ impl Lanes {
 
     /// A lane of the I/O thread, as soon as one is free.
     pub(crate) async fn borrow(&self) -> Result<Borrowed<'_>, Error> {
-        let permit = self.permits.acquire().await;
-        let _permit = permit.map_err(|error| Error::Io(error.to_string()))?;
-        let free = self.idle().io_lane(self.max);
-        let http = match free {
-            Some(http) => http,
-            None => self.counted(self.client())?,
-        };
-        Ok(Borrowed {
+        let closed = |error: AcquireError| Error::Io(error.to_string());
+        let mut discovery = None;
+        if !self.is_discovered.load(Ordering::Acquire) {
+            let first = tokio::time::timeout(DISCOVERY_PATIENCE, self.discovery.acquire()).await;
+            let first = first.ok().transpose().map_err(closed)?;
+            // The one that had it before may have found out.
+            discovery = first.filter(|_| !self.is_discovered.load(Ordering::Acquire));
+        }
+        let borrowed = |http, permit| Borrowed {
             http,
             lanes: self,
-            _permit,
+            permit,
+            _discovery: discovery,
+        };
+        if let Some(http) = self.shared() {
+            return Ok(borrowed(http, None));
+        }
+        let permit = self.permits.acquire().await.map_err(closed)?;
+        let free = {
+            let mut idle = self.idle();
+            match &idle.shared {
+                // Made while this one waited.
+                Some(http) => return Ok(borrowed(http.clone(), None)),
+                None => idle.io_lane(self.max),
+            }
+        };
+        let http = match free {
+            Ok(http) => http,
+            Err(_closed) => self.http(Protocol::Any),
+        };
+        Ok(borrowed(http, Some(permit)))
+    }
+
+    fn shared(&self) -> Option<Arc<Http>> {
+        self.idle().shared.clone()
+    }
+
+    /// Room for one more connection, if there is any now.
+    pub(crate) fn spare(&self) -> Option<Spare<'_>> {
+        let permit = self.permits.try_acquire().ok()?;
+        let _closed = self.idle().count_another(self.max);
+        Some(Spare {
+            lanes: self,
+            _permit: permit,
         })
     }
 
-    fn take<'a>(&'a self, permit: SemaphorePermit<'a>) -> Result<Taken<'a>, Error> {
-        let free = self.idle().own_lane(self.max);
+    fn take<'a>(&'a self, url: &Url, permit: SemaphorePermit<'a>) -> Result<Taken<'a>, Error> {
+        let free = self.idle().own_lane(url, self.max);
         let lane = match free {
-            Some(lane) => lane,
-            None => self.counted(self.open())?,
+            Ok(lane) => lane,
+            Err(_closed) => self.counted(self.open())?,
         };
         Ok(Taken {
             lane: Some(lane),
@@ -171,42 +240,16 @@ impl Lanes {
     }
 
     fn open(&self) -> Result<Lane, Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            // For name look-ups alone.
-            .max_blocking_threads(1)
-            .thread_keep_alive(Duration::from_millis(10))
-            .thread_name("akv-dns")
-            .build()
-            .map_err(|error| Error::Io(error.to_string()))?;
+        let runtime = forks::event_loop().map_err(|error| Error::Io(error.to_string()))?;
         Ok(Lane {
-            http: self.client()?,
+            http: self.http(Protocol::Http1),
             runtime: Some(runtime),
             used: Instant::now(),
         })
     }
 
-    /// An HTTP client for one connection.
-    fn client(&self) -> Result<reqwest::Client, Error> {
-        let mut builder = reqwest::Client::builder().no_proxy();
-        if let Some(proxy) = &self.proxy {
-            builder = builder.proxy(proxy.clone());
-        }
-        builder
-            .tls_backend_preconfigured(self.tls.clone())
-            .dns_resolver(Names)
-            .https_only(true)
-            .http1_only()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .tcp_nodelay(true)
-            .connect_timeout(self.connect_timeout)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(1)
-            .user_agent(concat!("akv_provider/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| Error::Io(format!("no HTTP client can be made: {error}")))
+    fn http(&self, protocol: Protocol) -> Arc<Http> {
+        Arc::new(self.connector.http(protocol))
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
@@ -224,22 +267,66 @@ impl Drop for Taken<'_> {
         let mut idle = self.lanes.idle();
         idle.own.push(lane);
         // The one that was idle longest is the first.
-        let first = idle.own.first();
-        let closed = match first.is_some_and(|lane| lane.used.elapsed() > IDLE_TIMEOUT) {
-            true => {
-                idle.open -= 1;
-                Some(idle.own.remove(0))
+        let is_fresh = |lane: &Lane| lane.used.elapsed() <= IDLE_TIMEOUT;
+        let expired = idle.own.iter().position(is_fresh).unwrap_or(idle.own.len());
+        if expired > 0 {
+            idle.open -= expired;
+            let closed: Vec<Lane> = idle.own.drain(..expired).collect();
+            drop(idle);
+            drop(closed);
+        }
+    }
+}
+
+impl Borrowed<'_> {
+    /// Whether others use the lane at the same time.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.permit.is_none()
+    }
+
+    /// The server was seen to speak HTTP/2, or not to. If it does, one connection carries all requests from now on.
+    pub(crate) fn discovered(&self, speaks_http2: bool) {
+        if speaks_http2 && self.lanes.shared().is_none() {
+            let http = self.lanes.http(Protocol::Http2);
+            let mut idle = self.lanes.idle();
+            if idle.shared.is_none() {
+                idle.shared = Some(http);
+                idle.open += 1;
             }
-            false => None,
-        };
-        drop(idle);
-        drop(closed);
+        }
+        self.lanes.is_discovered.store(true, Ordering::Release);
+    }
+
+    /// No connection carries several requests any more.
+    pub(crate) fn unshare(&self) {
+        let mut idle = self.lanes.idle();
+        if idle
+            .shared
+            .take_if(|shared| Arc::ptr_eq(shared, &self.http))
+            .is_some()
+        {
+            idle.open -= 1;
+        }
     }
 }
 
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
-        self.lanes.idle().io.push(self.http.clone());
+        if self.is_shared() {
+            return;
+        }
+        let mut idle = self.lanes.idle();
+        match idle.shared {
+            None => idle.io.push(self.http.clone()),
+            // It isn't needed any more.
+            Some(_) => idle.open -= 1,
+        }
+    }
+}
+
+impl Drop for Spare<'_> {
+    fn drop(&mut self) {
+        self.lanes.idle().open -= 1;
     }
 }
 
@@ -263,5 +350,20 @@ fn wait<T>(work: impl Future<Output = T>, deadline: Instant) -> Option<T> {
         }
         let left = deadline.checked_duration_since(Instant::now())?;
         std::thread::park_timeout(left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_waits_long_for_a_request_that_finds_nothing_out() {
+        let settings = Settings::default();
+        let tls = crate::tls::client_config(&settings).unwrap();
+        let lanes = Lanes::new(&settings, tls);
+        let _first = lanes.borrow().await.unwrap();
+        let second = tokio::time::timeout(DISCOVERY_PATIENCE * 20, lanes.borrow());
+        assert!(second.await.unwrap().is_ok());
     }
 }

@@ -1,42 +1,68 @@
 //! Addresses of hosts, by the system's resolver. It blocks, so a thread of its own does it while others watch the deadline; in
 //! a process that may start no thread (servers limit themselves) whoever asks waits for it.
 
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::thread;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
+use hyper_util::client::legacy::connect::dns;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::oneshot;
+use tower_service::Service;
+
+use crate::forks::Work;
+use crate::threads;
 
 /// The resolver of all HTTP clients.
+#[derive(Clone)]
 pub(crate) struct Names;
 
 impl Resolve for Names {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
-            let (sender, receiver) = oneshot::channel();
-            let host = name.as_str().to_owned();
-            let look_up_there = move || {
-                // Nobody listens any more after the deadline.
-                drop(sender.send(look_up(&host)));
-            };
-            let started = thread::Builder::new()
-                .name("akv-names".to_owned())
-                .spawn(look_up_there);
-            let found = match started {
-                Ok(_) => receiver.await?,
-                Err(error) => {
-                    log::debug!("no thread for a name look-up ({error})");
-                    look_up(name.as_str())
-                }
-            };
-            let addresses: Addrs = Box::new(found?.into_iter());
+            let addresses: Addrs = Box::new(addresses(name.as_str().to_owned()).await?);
             Ok(addresses)
         })
     }
 }
 
+impl Service<dns::Name> for Names {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: dns::Name) -> Self::Future {
+        Box::pin(addresses(name.as_str().to_owned()))
+    }
+}
+
+/// The addresses of a host, found out by another thread if there may be one.
+async fn addresses(host: String) -> io::Result<std::vec::IntoIter<SocketAddr>> {
+    let (sender, receiver) = oneshot::channel();
+    let asked = host.clone();
+    let look_up_there = move || {
+        let _work = Work::begin();
+        // Nobody listens any more after the deadline.
+        drop(sender.send(look_up(&asked)));
+    };
+    let started = threads::start("akv-names", look_up_there);
+    let found = match started {
+        Ok(_) => receiver.await.map_err(io::Error::other)?,
+        Err(error) => {
+            log::debug!("no thread for a name look-up ({error})");
+            look_up(&host)
+        }
+    };
+    Ok(found?.into_iter())
+}
+
 /// The addresses of a host. Their port stands for none: the client puts in the URL's.
-fn look_up(host: &str) -> std::io::Result<Vec<SocketAddr>> {
+fn look_up(host: &str) -> io::Result<Vec<SocketAddr>> {
     let found: Vec<SocketAddr> = (host, 0).to_socket_addrs()?.collect();
     Ok(found)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::client::proxy::matcher::Matcher;
 use url::Url;
 
 use crate::cloud::{Cloud, Service};
@@ -37,10 +38,14 @@ pub struct Settings {
     pub operation_timeout: Duration,
     /// How long it may take to open a connection.
     pub connect_timeout: Duration,
+    /// How long an answer is waited for before the request is sent again.
+    pub response_timeout: Duration,
     /// How often a request is sent again, at most, after a failure that passes.
     pub max_retries: u32,
     /// How many requests are under way, and so connections open, at most.
     pub max_connections: usize,
+    /// Whether an operation that takes longer than most is sent a second time.
+    pub hedging: bool,
 }
 
 impl Default for Settings {
@@ -57,8 +62,10 @@ impl Default for Settings {
             credentials: CredentialSettings::default(),
             operation_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_secs(10),
             max_retries: 6,
             max_connections: 20,
+            hedging: false,
         }
     }
 }
@@ -160,6 +167,12 @@ static CONNECT_TIMEOUT: Setting = Setting {
     default: "5",
     help: "seconds that opening a connection may take, 0.1 to 600",
 };
+static RESPONSE_TIMEOUT: Setting = Setting {
+    key: Some("response-timeout"),
+    variable: "AKV_RESPONSE_TIMEOUT",
+    default: "10",
+    help: "seconds that an answer is waited for, connecting included, before the request is sent again on another connection, 0.1 to 600; what must not be done twice, as creating a key, is not sent again",
+};
 static MAX_RETRIES: Setting = Setting {
     key: Some("max-retries"),
     variable: "AKV_MAX_RETRIES",
@@ -170,11 +183,18 @@ static MAX_CONNECTIONS: Setting = Setting {
     key: Some("max-connections"),
     variable: "AKV_MAX_CONNECTIONS",
     default: "20",
-    help: "requests under way, and so connections open, at most; 1 to 1000",
+    help: "requests under way, and so connections open, at most; 1 to 1000; over HTTP/2, which asynchronous jobs use where the server offers it, one connection carries as many as the server allows",
+};
+
+static HEDGING: Setting = Setting {
+    key: Some("hedging"),
+    variable: "AKV_HEDGING",
+    default: "no",
+    help: "yes sends an operation that takes longer than 95 % of the last ones a second time, to another endpoint if there is one, and takes the first answer; at most one operation in twenty",
 };
 
 /// The settings that are not about credentials.
-static GENERAL: [&Setting; 12] = [
+static GENERAL: [&Setting; 14] = [
     &ENDPOINT,
     &KEY_VAULT_ENDPOINT,
     &ENDPOINTS,
@@ -185,8 +205,10 @@ static GENERAL: [&Setting; 12] = [
     &NO_PROXY,
     &OPERATION_TIMEOUT,
     &CONNECT_TIMEOUT,
+    &RESPONSE_TIMEOUT,
     &MAX_RETRIES,
     &MAX_CONNECTIONS,
+    &HEDGING,
 ];
 
 impl Settings {
@@ -223,6 +245,7 @@ impl Settings {
             require_post_quantum: find(&REQUIRE_POST_QUANTUM)?.map_or(Ok(false), yes_or_no)?,
             https_proxy: find(&HTTPS_PROXY)?.map(proxy).transpose()?,
             no_proxy: text(find, &NO_PROXY)?,
+            hedging: find(&HEDGING)?.map_or(Ok(false), yes_or_no)?,
             credentials: CredentialSettings::read(find)?,
             ..Self::default()
         };
@@ -231,6 +254,9 @@ impl Settings {
         }
         if let Some(found) = find(&CONNECT_TIMEOUT)? {
             settings.connect_timeout = duration(found)?;
+        }
+        if let Some(found) = find(&RESPONSE_TIMEOUT)? {
+            settings.response_timeout = duration(found)?;
         }
         if let Some(found) = find(&MAX_RETRIES)? {
             settings.max_retries = count(found, 0..=100)?;
@@ -295,6 +321,13 @@ impl Settings {
         endpoint: &Url,
     ) -> Result<Arc<dyn azure_core::http::HttpClient>, Error> {
         crate::credential::azure_http(self, endpoint)
+    }
+
+    /// Which hosts are reached through the proxy.
+    pub(crate) fn proxy_matcher(&self) -> Option<Matcher> {
+        let proxy = self.https_proxy.as_ref()?.as_str();
+        let exceptions = self.no_proxy.as_deref().unwrap_or_default();
+        Some(Matcher::builder().https(proxy).no(exceptions).build())
     }
 
     /// The proxy, for hosts that are to be reached through it.
@@ -446,11 +479,11 @@ fn proxy((text, origin): (String, Origin)) -> Result<Url, Error> {
         false => format!("http://{text}"),
     };
     match Url::parse(&with_scheme) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.host_str().is_some() => Ok(url),
+        Ok(url) if url.scheme() == "http" && url.host_str().is_some() => Ok(url),
         // Not shown: it may hold a password.
         _ => Err(Error::setting(
             &origin,
-            "it is not the address of an HTTP proxy; give http://[<user>:<password>@]<host>[:<port>]",
+            "it is not the address of a proxy that is spoken to over HTTP (HTTPS goes through it); give http://[<user>:<password>@]<host>[:<port>]",
         )),
     }
 }

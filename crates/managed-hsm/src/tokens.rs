@@ -8,8 +8,8 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
-use reqwest::header::HeaderValue;
-use tokio::sync::Mutex;
+use http::HeaderValue;
+use tokio::sync::{Mutex, Notify};
 
 use crate::cloud::Cloud;
 use crate::credential::{Chain, CredentialKind, TokenRequest};
@@ -24,6 +24,8 @@ const MAX_RENEWAL: Duration = Duration::from_secs(12 * 3600);
 const MAX_RETRY: Duration = Duration::from_secs(60);
 /// For how long requests that waited for the same token share its failure.
 const FAILURE_LIFE: Duration = Duration::from_secs(1);
+/// For how long a token that replaced a refused one, and is refused as well, is not replaced again.
+const REPLACEMENT_LIFE: Duration = Duration::from_secs(10);
 /// How often a token file is looked at.
 const FILE_CHECK: Duration = Duration::from_secs(1);
 
@@ -35,6 +37,8 @@ pub(crate) struct Tokens {
     /// How long a renewal may take.
     deadline: Duration,
     current: ArcSwapOption<Held>,
+    /// Tells renewals that another token is there.
+    replaced: Arc<Notify>,
     /// Held by whoever fetches.
     fetching: Mutex<Option<(Instant, Error)>>,
 }
@@ -45,6 +49,8 @@ pub(crate) struct Held {
     pub(crate) header: HeaderValue,
     pub(crate) kind: CredentialKind,
     fetched: Instant,
+    /// Whether it was fetched since the one before was refused.
+    is_replacement: bool,
 }
 
 impl Held {
@@ -60,6 +66,7 @@ impl Held {
             header,
             kind,
             fetched: Instant::now(),
+            is_replacement: false,
         })
     }
 
@@ -80,6 +87,7 @@ impl Held {
             header: self.header.clone(),
             kind: self.kind,
             fetched: Instant::now(),
+            is_replacement: self.is_replacement,
         }
     }
 
@@ -102,6 +110,7 @@ impl Tokens {
             cloud,
             deadline,
             current: ArcSwapOption::empty(),
+            replaced: Arc::default(),
             fetching: Mutex::new(None),
         })
     }
@@ -115,12 +124,10 @@ impl Tokens {
         if let Some(held) = self.alive() {
             return Ok(held);
         }
-        if let Some((at, error)) = failure.as_ref()
-            && at.elapsed() < FAILURE_LIFE
-        {
-            return Err(error.clone());
+        if let Some(error) = recent(&failure) {
+            return Err(error);
         }
-        let fetched = match (self.fetch(None).await, self.current.load_full()) {
+        let fetched = match (self.fetch(None, false).await, self.current.load_full()) {
             // A file that is just being replaced.
             (Err(error), Some(held)) if held.is_alive() => {
                 log::warn!("the last token serves on: {error}");
@@ -130,10 +137,7 @@ impl Tokens {
             }
             (fetched, _) => fetched,
         };
-        *failure = fetched
-            .as_ref()
-            .err()
-            .map(|error| (Instant::now(), error.clone()));
+        *failure = failure_of(&fetched);
         fetched
     }
 
@@ -146,16 +150,26 @@ impl Tokens {
         if !refused.kind.is_renewable() {
             return Ok(None);
         }
-        let _fetching = self.fetching.lock().await;
+        let mut failure = self.fetching.lock().await;
         // Another request may have had the same answer first.
         if let Some(held) = self.current.load_full()
-            && !Arc::ptr_eq(&held, refused)
+            && !held.token.is_same(&refused.token)
             && held.is_alive()
         {
             return Ok(Some(held));
         }
+        // It isn't the token that is wrong if its successor is refused as well: each request would fetch another.
+        let is_hopeless = refused.is_replacement && refused.fetched.elapsed() < REPLACEMENT_LIFE;
+        if is_hopeless && claims.is_none() {
+            return Ok(None);
+        }
+        if let Some(error) = recent(&failure) {
+            return Err(error);
+        }
         self.current.store(None);
-        let fetched = self.fetch(claims).await?;
+        let fetched = self.fetch(claims, true).await;
+        *failure = failure_of(&fetched);
+        let fetched = fetched?;
         // The same token would get the same answer.
         let is_other = claims.is_some() || !fetched.token.is_same(&refused.token);
         Ok(is_other.then_some(fetched))
@@ -167,14 +181,19 @@ impl Tokens {
     }
 
     /// Fetches a token and keeps it. Only one is under way at a time: the caller holds `fetching`.
-    async fn fetch(self: &Arc<Self>, claims: Option<&str>) -> Result<Arc<Held>, Error> {
+    async fn fetch(
+        self: &Arc<Self>,
+        claims: Option<&str>,
+        is_replacement: bool,
+    ) -> Result<Arc<Held>, Error> {
         let request = TokenRequest {
             audience: &self.audience,
             cloud: self.cloud,
             claims,
         };
         let (kind, token) = self.chain.token(&request).await?;
-        let held = Held::new(kind, token)?;
+        let mut held = Held::new(kind, token)?;
+        held.is_replacement = is_replacement;
         if !held.is_alive() {
             let at = held
                 .token
@@ -187,16 +206,30 @@ impl Tokens {
         }
         let held = Arc::new(held);
         self.current.store(Some(Arc::clone(&held)));
+        self.replaced.notify_waiters();
         if kind.is_renewable() && kind != CredentialKind::TokenFile {
-            spawn_renewal(Arc::downgrade(self), Arc::clone(&held));
+            let replaced = Arc::clone(&self.replaced);
+            spawn_renewal(Arc::downgrade(self), Arc::clone(&held), replaced);
         }
         Ok(held)
     }
 }
 
+/// How a token could not be had just now, to be shared.
+fn failure_of(fetched: &Result<Arc<Held>, Error>) -> Option<(Instant, Error)> {
+    let error = fetched.as_ref().err()?;
+    Some((Instant::now(), error.clone()))
+}
+
+/// A failure that requests share.
+fn recent(failure: &Option<(Instant, Error)>) -> Option<Error> {
+    let (at, error) = failure.as_ref()?;
+    (at.elapsed() < FAILURE_LIFE).then(|| error.clone())
+}
+
 /// Its own function, since a renewal starts the next one: the compiler can't look through the circle.
-fn spawn_renewal(tokens: Weak<Tokens>, held: Arc<Held>) {
-    let renewal: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(renew(tokens, held));
+fn spawn_renewal(tokens: Weak<Tokens>, held: Arc<Held>, replaced: Arc<Notify>) {
+    let renewal: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(renew(tokens, held, replaced));
     match IoThread::current() {
         Ok(thread) => thread.spawn(|| renewal),
         // Then whoever needs the next token fetches it.
@@ -205,13 +238,14 @@ fn spawn_renewal(tokens: Weak<Tokens>, held: Arc<Held>) {
 }
 
 /// Waits until half of a token's life is over, and fetches the next one; again and again while that fails and the token lives.
-async fn renew(tokens: Weak<Tokens>, held: Arc<Held>) {
+async fn renew(tokens: Weak<Tokens>, held: Arc<Held>, replaced: Arc<Notify>) {
     let Some(remaining) = held.remaining() else {
         return;
     };
     let mut pause = (remaining / 2).clamp(MIN_RENEWAL, MAX_RENEWAL);
     loop {
-        tokio::time::sleep(pause).await;
+        // Woken by another token, it ends at once.
+        let _ = tokio::time::timeout(pause, replaced.notified()).await;
         // Nobody needs tokens any more, or this one was replaced.
         let Some(tokens) = tokens.upgrade() else {
             return;
@@ -221,7 +255,7 @@ async fn renew(tokens: Weak<Tokens>, held: Arc<Held>) {
         if !tokens.current.load_full().as_ref().is_some_and(is_current) {
             return;
         }
-        let fetched = tokio::time::timeout(tokens.deadline, tokens.fetch(None)).await;
+        let fetched = tokio::time::timeout(tokens.deadline, tokens.fetch(None, false)).await;
         let problem = match fetched {
             Ok(Ok(_)) => {
                 *failure = None;

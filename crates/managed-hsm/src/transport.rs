@@ -2,31 +2,30 @@
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use reqwest::header::{
-    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
-};
-use reqwest::{Method, StatusCode};
+use bytes::Bytes;
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, Method, StatusCode};
 use rustls::ClientConfig;
 use url::Url;
-use zeroize::Zeroizing;
 
 use crate::cloud::{Cloud, Service};
 use crate::credential::{Chain, CredentialKind};
 use crate::error::Error;
-use crate::health::{Down, Health};
+use crate::health::{Choice, Down, Health};
+use crate::hedging::Hedging;
+use crate::http::{Answer, Failure, Http, Message, sources};
+use crate::lanes::Lanes;
 use crate::settings::Settings;
 use crate::token::AccessToken;
 use crate::tokens::{Held, Tokens};
 use crate::uri::Vault;
 use crate::wire;
-
-/// The largest answer that is read, in bytes.
-const MAX_ANSWER: usize = 1 << 20;
 
 /// The longest random pause before the first attempt after one that failed, and before any.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
@@ -35,17 +34,22 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// How often a connection that is refused is tried again: for one to two seconds in all.
 const MAX_REFUSALS: u32 = 4;
 
+/// How long a request waits, during an outage, for another one that is about to find out whether it is over; and how often it looks.
+const PATIENCE: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(10);
+
 /// A request, with what its errors and its log line say about it.
 #[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) operation: &'static str,
     /// Who gets the request, and a token for it.
     pub(crate) vault: Vault,
-    pub(crate) key: String,
+    pub(crate) key: Arc<str>,
     pub(crate) algorithm: Option<&'static str>,
     pub(crate) method: Method,
     pub(crate) url: Url,
-    pub(crate) body: Option<Zeroizing<Vec<u8>>>,
+    /// Overwritten when nobody needs it any more.
+    pub(crate) body: Option<Bytes>,
     /// Whether sending it twice does no more than sending it once.
     pub(crate) repeatable: bool,
 }
@@ -59,16 +63,24 @@ impl Request {
     /// The same request to another endpoint.
     fn at(&self, endpoint: &Url) -> Self {
         let mut request = self.clone();
-        let path = self.url[url::Position::BeforePath..].to_owned();
-        // An endpoint is a URL with a host, and what stood behind one can stand behind another.
-        request.url = endpoint.join(&path).unwrap_or_else(|_| self.url.clone());
+        request.url = at(endpoint, &self.url);
         request
+    }
+
+    pub(crate) fn late(&self, after: Duration) -> Error {
+        Error::Timeout {
+            operation: self.operation,
+            key: self.key.to_string(),
+            endpoint: self.endpoint(),
+            after,
+            earlier: None,
+        }
     }
 
     fn down(&self, down: Down) -> Error {
         Error::Down {
             operation: self.operation,
-            key: self.key.clone(),
+            key: self.key.to_string(),
             endpoint: self.endpoint(),
             lasts: down.lasts,
             problem: down.problem,
@@ -88,11 +100,20 @@ impl Request {
     pub(crate) fn bad_answer(&self, problem: String) -> Error {
         Error::Response {
             operation: self.operation,
-            key: self.key.clone(),
+            key: self.key.to_string(),
             endpoint: self.endpoint(),
             problem,
         }
     }
+}
+
+/// What stands behind the host in `address`, at the host of `endpoint`. A path is never joined to a URL: one that begins with two
+/// slashes would name another host.
+pub(crate) fn at(endpoint: &Url, address: &Url) -> Url {
+    let mut url = endpoint.clone();
+    url.set_path(address.path());
+    url.set_query(address.query());
+    url
 }
 
 /// How requests are sent, and the tokens for them.
@@ -102,21 +123,44 @@ pub(crate) struct Transport {
     /// Those of each service and cloud that was asked: one or two.
     tokens: Mutex<Vec<(Service, Cloud, Arc<Tokens>)>>,
     health: Health,
+    /// None: the user doesn't want it.
+    hedging: Option<Hedging>,
 }
 
-/// An answer, all of it read.
-struct Answer {
-    status: StatusCode,
-    body: Zeroizing<Vec<u8>>,
-    request_id: String,
-    claims: Option<String>,
-    retry_after: Option<Duration>,
+/// Where a request is led to.
+enum Way {
+    /// Where it was to go.
+    Same,
+    /// To another endpoint, which is well.
+    Other,
+    /// Nowhere before another request has found out something.
+    Wait(Down),
 }
 
 /// Why there is no answer.
 struct Lost {
     error: Error,
     retry: Retry,
+    /// Whether the connection was lost after it had been there.
+    was_connected: bool,
+    /// Whether there was none, perhaps since the server doesn't speak HTTP/2 and was not asked for anything else.
+    lacks_http2: bool,
+}
+
+/// A request that failed for good.
+pub(crate) struct Failed {
+    pub(crate) error: Error,
+    /// Whether it was not sent, perhaps since the server doesn't speak HTTP/2.
+    pub(crate) lacks_http2: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            lacks_http2: false,
+        }
+    }
 }
 
 /// Whether a request may be sent again.
@@ -139,6 +183,11 @@ impl Answer {
             _ => Retry::No,
         }
     }
+
+    fn request_id(&self) -> &str {
+        let id = self.headers.get("x-ms-request-id");
+        id.and_then(|id| id.to_str().ok()).unwrap_or("none")
+    }
 }
 
 impl Transport {
@@ -147,31 +196,32 @@ impl Transport {
             chain: Arc::new(Chain::new(&settings, tls)?),
             tokens: Mutex::default(),
             health: Health::default(),
+            hedging: settings.hedging.then(Hedging::default),
             settings,
         })
     }
 
-    /// Sends a request, and returns the body of a 200 answer. What passes (a lost connection, too many requests, an outage) is
+    /// Sends a request, and returns the answer if it is a 200. What passes (a lost connection, too many requests, an outage) is
     /// tried again while the deadline allows it; another token is tried once if the service refuses the first.
     pub(crate) async fn send(
         &self,
-        http: &reqwest::Client,
+        http: &Http,
+        lanes: &Lanes,
         request: &Request,
         deadline: Instant,
-    ) -> Result<Zeroizing<Vec<u8>>, Error> {
+    ) -> Result<Answer, Failed> {
         let tokens = self.tokens(&request.vault);
         let mut held = tokens.current().await?;
         let mut replaced = false;
         let mut retries = 0;
+        let mut earlier = None;
         let mut request = Cow::Borrowed(request);
-        self.choose(&mut request, false)
-            .map_err(|down| request.down(down))?;
+        self.find_way(&mut request).await?;
         loop {
             let started = Instant::now();
-            let outcome = exchange(http, &request, &held).await;
-            self.note(&request, &outcome, retries);
+            let (outcome, other) = self.attempt(http, lanes, &request, &held, deadline).await;
             let (status, id) = match &outcome {
-                Ok(answer) => (answer.status.as_str(), answer.request_id.as_str()),
+                Ok(answer) => (answer.status.as_str(), answer.request_id()),
                 Err(_) => ("none", "none"),
             };
             if log::log_enabled!(log::Level::Info) {
@@ -180,56 +230,171 @@ impl Transport {
             let (retry, retry_after) = match &outcome {
                 Ok(answer) if answer.status == StatusCode::OK => (Retry::No, None),
                 Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && !replaced => {
-                    let claims = answer.claims.as_deref();
-                    if let Some(other) = tokens.replace(&held, claims).await? {
+                    let claims = claims(&answer.headers);
+                    if let Some(other) = tokens.replace(&held, claims.as_deref()).await? {
                         held = other;
                         replaced = true;
                         continue;
                     }
                     (Retry::No, None)
                 }
-                Ok(answer) => (answer.retry(), answer.retry_after),
+                Ok(answer) => (answer.retry(), wanted_pause(&answer.headers)),
                 Err(lost) => (lost.retry, None),
             };
+            // A kept connection that was closed meanwhile, mostly: it tells nothing about the endpoint.
+            let is_excused = retries == 0 && matches!(&outcome, Err(lost) if lost.was_connected);
+            let is_told = !matches!(&outcome, Err(lost) if lost.lacks_http2);
+            if !is_excused && is_told {
+                self.note(other.as_ref().unwrap_or(&request), &outcome);
+            }
             let may_repeat = match retry {
                 Retry::No => false,
                 Retry::IfRepeatable => request.repeatable,
                 Retry::Elsewhere | Retry::Yes => true,
             };
-            let pause = if may_repeat && retries < self.settings.max_retries {
+            let pause = if !may_repeat || retries >= self.settings.max_retries {
+                None
+            } else if is_excused {
+                Some(pause(0, 0.0, None))
+            } else {
                 let is_silent = outcome.is_err();
                 self.pause(&mut request, retry, is_silent, retries, retry_after)
-            } else {
-                None
             };
             if let Some(pause) = pause.filter(|pause| Instant::now() + *pause < deadline) {
                 retries += 1;
+                earlier = Some(problem(&outcome));
                 tokio::time::sleep(pause).await;
                 continue;
             }
             return match outcome {
-                Ok(answer) if answer.status == StatusCode::OK => Ok(answer.body),
-                Ok(answer) => Err(refused(&request, &answer, &held)),
-                Err(lost) => Err(lost.error),
+                Ok(answer) if answer.status == StatusCode::OK => Ok(answer),
+                Ok(answer) => {
+                    let asked = other.as_ref().unwrap_or(&request);
+                    Err(refused(asked, &answer, &held).into())
+                }
+                Err(lost) => Err(Failed {
+                    error: lost.error.preceded_by(earlier),
+                    lacks_http2: lost.lacks_http2,
+                }),
             };
         }
     }
 
-    /// Leads a request to the endpoint that is to be asked. True: to another than before, which is well.
-    fn choose(&self, request: &mut Cow<'_, Request>, has_failed: bool) -> Result<bool, Down> {
+    /// Sends a request once, or, if it takes long and the user wants that, twice at the same time. With the outcome comes the request to
+    /// another endpoint, if it is that one's.
+    async fn attempt(
+        &self,
+        http: &Http,
+        lanes: &Lanes,
+        request: &Request,
+        held: &Held,
+        deadline: Instant,
+    ) -> (Result<Answer, Lost>, Option<Request>) {
+        let (Some(hedging), Some(algorithm)) = (&self.hedging, request.algorithm) else {
+            return (self.exchange(http, request, held, deadline).await, None);
+        };
+        let started = Instant::now();
+        let mut first = pin!(self.exchange(http, request, held, deadline));
+        let delay = hedging.delay(algorithm);
+        let mut asked = None;
+        let outcome = match delay {
+            None => first.await,
+            Some(delay) => match tokio::time::timeout(delay, first.as_mut()).await {
+                Ok(outcome) => outcome,
+                Err(_) => match lanes.spare().filter(|_| hedging.take()) {
+                    None => first.await,
+                    Some(_spare) => {
+                        log::debug!("{} {} is sent again", request.operation, request.key);
+                        let other = self.elsewhere(request);
+                        let second = self.exchange(http, &other, held, deadline);
+                        let (outcome, is_second) = first_answer(first, pin!(second)).await;
+                        asked = is_second.then(|| other.into_owned());
+                        outcome
+                    }
+                },
+            },
+        };
+        if outcome
+            .as_ref()
+            .is_ok_and(|answer| answer.status == StatusCode::OK)
+        {
+            hedging.note(algorithm, started.elapsed());
+        }
+        (outcome, asked)
+    }
+
+    /// Sends a request, and reads the answer, within the time that the user allows for that.
+    async fn exchange(
+        &self,
+        http: &Http,
+        request: &Request,
+        held: &Held,
+        deadline: Instant,
+    ) -> Result<Answer, Lost> {
+        let limit = Instant::now() + self.settings.response_timeout;
+        // What may not be sent again is waited for.
+        let (until, after) = match request.repeatable && limit < deadline {
+            true => (limit, self.settings.response_timeout),
+            false => (deadline, self.settings.operation_timeout),
+        };
+        match tokio::time::timeout_at(until.into(), exchange(http, request, held)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Lost {
+                error: request.late(after),
+                retry: Retry::IfRepeatable,
+                was_connected: false,
+                lacks_http2: false,
+            }),
+        }
+    }
+
+    /// The same request to another endpoint that is well, if there is one.
+    fn elsewhere<'a>(&self, request: &'a Request) -> Cow<'a, Request> {
+        let known = self.settings.endpoints_of(&request.vault);
+        let here = request.url.origin();
+        let others = known.into_iter().filter(|other| other.origin() != here);
+        match others
+            .into_iter()
+            .find(|other| self.health.is_known_well(other))
+        {
+            Some(other) => Cow::Owned(request.at(other)),
+            None => Cow::Borrowed(request),
+        }
+    }
+
+    /// Leads a new request to the endpoint that is to be asked; waits for a moment if another request is about to find out which.
+    async fn find_way(&self, request: &mut Cow<'_, Request>) -> Result<(), Error> {
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            match self.lead(request, false) {
+                Ok(Way::Same | Way::Other) => return Ok(()),
+                Ok(Way::Wait(_)) if Instant::now() < patience => tokio::time::sleep(LOOK).await,
+                Ok(Way::Wait(down)) | Err(down) => return Err(request.down(down)),
+            }
+        }
+    }
+
+    /// Leads a request to the endpoint that is to be asked.
+    fn lead(&self, request: &mut Cow<'_, Request>, has_failed: bool) -> Result<Way, Down> {
         if self.health.is_all_well() {
-            return Ok(false);
+            return Ok(Way::Same);
         }
         let known = self.settings.endpoints_of(&request.vault);
         let failed = has_failed.then_some(&request.url);
-        let now = Instant::now();
-        let (chosen, is_well) = self.health.choose(&known, &request.url, failed, now)?;
+        let choice = self
+            .health
+            .choose(&known, &request.url, failed, Instant::now())?;
+        let (chosen, way) = match choice {
+            Choice::Well(chosen) => (chosen, Way::Other),
+            Choice::Ill(chosen) => (chosen, Way::Same),
+            Choice::Wait(down) => return Ok(Way::Wait(down)),
+        };
         if chosen.origin() == request.url.origin() {
-            return Ok(false);
+            return Ok(Way::Same);
         }
         let other = request.at(chosen);
         *request = Cow::Owned(other);
-        Ok(is_well)
+        Ok(way)
     }
 
     /// How long to wait before a request that failed is sent again, perhaps to another endpoint, which it is led to. None: it isn't.
@@ -241,13 +406,11 @@ impl Transport {
         retries: u32,
         retry_after: Option<Duration>,
     ) -> Option<Duration> {
-        if self.choose(request, true).ok()? {
-            return Some(Duration::ZERO);
-        }
-        match retry {
-            Retry::Elsewhere => None,
+        match (self.lead(request, true).ok()?, retry) {
+            (Way::Other, _) => Some(Duration::ZERO),
+            (_, Retry::Elsewhere) => None,
             // Nobody listens there: long enough for a restart, and no longer, since a person may be waiting.
-            Retry::Yes if is_silent && retries >= MAX_REFUSALS => None,
+            (_, Retry::Yes) if is_silent && retries >= MAX_REFUSALS => None,
             _ => {
                 let at_least = if is_silent { 0.5 } else { 0.0 };
                 Some(pause(retries, at_least, retry_after))
@@ -256,17 +419,13 @@ impl Transport {
     }
 
     /// Notes what an attempt tells about its endpoint.
-    fn note(&self, request: &Request, outcome: &Result<Answer, Lost>, retries: u32) {
-        let problem = match outcome {
-            Ok(answer) if answer.status.is_server_error() => {
-                format!("it answers HTTP {}", answer.status.as_u16())
-            }
-            Ok(_) => return self.health.is_well(&request.url),
-            // A kept connection that was closed meanwhile, mostly.
-            Err(lost) if retries == 0 && lost.retry == Retry::IfRepeatable => return,
-            Err(lost) => lost.error.problem(),
-        };
-        self.health.is_ill(&request.url, problem, Instant::now());
+    fn note(&self, request: &Request, outcome: &Result<Answer, Lost>) {
+        match outcome {
+            Ok(answer) if !answer.status.is_server_error() => self.health.is_well(&request.url),
+            _ => self
+                .health
+                .is_ill(&request.url, problem(outcome), Instant::now()),
+        }
     }
 
     /// A token for a vault that is good now, and the credential that gave it.
@@ -293,23 +452,46 @@ impl Transport {
 }
 
 /// Sends a request with a token, and reads the answer.
-async fn exchange(http: &reqwest::Client, request: &Request, held: &Held) -> Result<Answer, Lost> {
-    let response = attempt(http, request, &held.header).await;
-    let response = response.map_err(|error| Lost {
-        retry: retry_after(&error),
-        error: unreachable(request, &error),
-    })?;
-    let status = response.status();
-    let request_id = header(&response, "x-ms-request-id");
-    let claims = claims(response.headers());
-    let retry_after = wanted_pause(response.headers());
-    Ok(Answer {
-        status,
-        body: read(response, request).await?,
-        request_id,
-        claims,
-        retry_after,
+async fn exchange(http: &Http, request: &Request, held: &Held) -> Result<Answer, Lost> {
+    let message = Message {
+        method: &request.method,
+        url: &request.url,
+        authorization: &held.header,
+        body: request.body.as_ref(),
+        repeatable: request.repeatable,
+    };
+    http.exchange(&message).await.map_err(|failure| {
+        let problem = failure.to_string();
+        let retry = retry_after(&failure);
+        Lost {
+            retry,
+            was_connected: retry == Retry::IfRepeatable,
+            lacks_http2: matches!(failure, Failure::NoHttp2),
+            error: match failure {
+                Failure::Body(_) | Failure::TooLong => request.bad_answer(problem),
+                _ => {
+                    let endpoint = request.endpoint();
+                    Error::connect(request.operation, &request.key, &endpoint, problem)
+                }
+            },
+        }
     })
+}
+
+/// What comes first of two attempts: an answer other than of a server in trouble; else the second outcome. And whether it is that of `two`.
+async fn first_answer(
+    mut one: Pin<&mut impl Future<Output = Result<Answer, Lost>>>,
+    mut two: Pin<&mut impl Future<Output = Result<Answer, Lost>>>,
+) -> (Result<Answer, Lost>, bool) {
+    let is_good = |outcome: &Result<Answer, Lost>| {
+        outcome
+            .as_ref()
+            .is_ok_and(|answer| answer.retry() == Retry::No)
+    };
+    tokio::select! {
+        outcome = &mut one => if is_good(&outcome) { (outcome, false) } else { (two.await, true) },
+        outcome = &mut two => if is_good(&outcome) { (outcome, true) } else { (one.await, false) },
+    }
 }
 
 /// How long to wait before an attempt: what the service asks for, and a random share, at least so much, of a limit that doubles twice
@@ -329,41 +511,56 @@ fn pause(retries: u32, at_least: f64, wanted: Option<Duration>) -> Duration {
     wanted.unwrap_or_default() + limit.mul_f64(at_least + (1.0 - at_least) * share)
 }
 
-/// `Retry-After` in seconds, as the service gives it (RFC 9110, section 10.2.3).
+/// What an answer asks for, as far as anybody would wait for it.
 fn wanted_pause(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers
-        .get(RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    Some(Duration::from_secs(seconds))
+    const LONGEST: Duration = Duration::from_secs(3600);
+    told_pause(headers).map(|pause| pause.min(LONGEST))
+}
+
+/// What an answer tells in `Retry-After` (RFC 9110, section 10.2.3), or in milliseconds as some of Azure's services do.
+fn told_pause(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.trim());
+    let milliseconds = |name: &str| text(name)?.parse().ok().map(Duration::from_millis);
+    if let Some(pause) = ["retry-after-ms", "x-ms-retry-after-ms"]
+        .into_iter()
+        .find_map(milliseconds)
+    {
+        return Some(pause);
+    }
+    let wanted = text(RETRY_AFTER.as_str())?;
+    if let Ok(seconds) = wanted.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(wanted).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 /// Whether a request without an answer may be sent again.
-fn retry_after(error: &reqwest::Error) -> Retry {
+fn retry_after(failure: &Failure) -> Retry {
     use std::io::ErrorKind::{
-        ConnectionAborted, ConnectionRefused, ConnectionReset, UnexpectedEof,
+        BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, UnexpectedEof,
     };
-    if error.is_timeout() {
-        return match error.is_connect() {
-            true => Retry::Elsewhere,
-            false => Retry::No,
-        };
-    }
-    if connection_was_lost(error) {
-        return Retry::IfRepeatable;
-    }
     let passing = [
+        BrokenPipe,
         ConnectionAborted,
         ConnectionRefused,
         ConnectionReset,
         UnexpectedEof,
     ];
-    match error.is_connect() && has_io_error(error, &passing) {
+    let error: &(dyn StdError + 'static) = match failure {
+        Failure::ConnectTimeout => return Retry::Elsewhere,
+        Failure::NoHttp2 => return Retry::No,
+        Failure::Body(_) => return Retry::IfRepeatable,
+        Failure::TooLong => return Retry::No,
+        Failure::Exchange(error) if connection_was_lost(error) => return Retry::IfRepeatable,
+        Failure::Exchange(_) => return Retry::No,
+        Failure::Connect(error) => error.as_ref(),
+        Failure::Tls(error) => error,
+    };
+    match has_io_error(error, &passing) {
         true => Retry::Yes,
-        false => Retry::No,
+        // Whatever it is, another endpoint may not have it.
+        false => Retry::Elsewhere,
     }
 }
 
@@ -383,57 +580,19 @@ fn claims(headers: &HeaderMap) -> Option<String> {
     Some(text)
 }
 
-async fn attempt(
-    http: &reqwest::Client,
-    request: &Request,
-    authorization: &HeaderValue,
-) -> reqwest::Result<reqwest::Response> {
-    let mut builder = http
-        .request(request.method.clone(), request.url.clone())
-        .header(AUTHORIZATION, authorization.clone());
-    if let Some(body) = &request.body {
-        builder = builder
-            .header(CONTENT_TYPE, "application/json")
-            .body(body.to_vec());
-    }
-    builder.send().await
-}
-
-/// Reads an answer's body, up to a limit.
-async fn read(
-    mut response: reqwest::Response,
-    request: &Request,
-) -> Result<Zeroizing<Vec<u8>>, Lost> {
-    let lost = |problem: String, retry: Retry| Lost {
-        error: request.bad_answer(problem),
-        retry,
-    };
-    // Room for all of it where its length is told: a buffer that grows leaves copies behind.
-    let told = response.content_length().unwrap_or(0) as usize;
-    let mut body = Zeroizing::new(Vec::with_capacity(told.min(MAX_ANSWER)));
-    loop {
-        match response.chunk().await {
-            Ok(None) => return Ok(body),
-            Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_ANSWER => {
-                body.extend_from_slice(&chunk)
-            }
-            Ok(Some(_)) => {
-                let problem = format!("it is longer than {MAX_ANSWER} bytes");
-                return Err(lost(problem, Retry::No));
-            }
-            Err(error) => {
-                let problem = format!("it ends too early ({})", chain(&error));
-                return Err(lost(problem, Retry::IfRepeatable));
-            }
-        }
+/// How an attempt ended that was no success, in a few words.
+fn problem(outcome: &Result<Answer, Lost>) -> String {
+    match outcome {
+        Ok(answer) => format!("it answers HTTP {}", answer.status.as_u16()),
+        Err(lost) => lost.error.problem(),
     }
 }
 
 /// What the service's refusal means.
 fn refused(request: &Request, answer: &Answer, held: &Held) -> Error {
-    let (operation, key) = (request.operation, request.key.clone());
+    let (operation, key) = (request.operation, request.key.to_string());
     let shown = |text: String| one_line(&held.token.redact(&text));
-    let (status, request_id) = (answer.status, shown(answer.request_id.clone()));
+    let (status, request_id) = (answer.status, shown(answer.request_id().to_owned()));
     let found = wire::service_error(&answer.body);
     let found = found.map(|(code, message)| (shown(code), shown(message)));
     if status == StatusCode::UNAUTHORIZED {
@@ -473,14 +632,8 @@ pub(crate) fn one_line(text: &str) -> String {
     text.chars().take(1024).map(visible).collect()
 }
 
-/// What it means that no answer came.
-fn unreachable(request: &Request, error: &reqwest::Error) -> Error {
-    let endpoint = request.endpoint();
-    Error::connect(request.operation, &request.key, &endpoint, chain(error))
-}
-
-/// Whether a kept connection turned out to be closed, so that the request can be sent again on another.
-fn connection_was_lost(error: &reqwest::Error) -> bool {
+/// Whether a connection was closed before the answer was there.
+fn connection_was_lost(error: &hyper::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     let lost = [
         BrokenPipe,
@@ -488,12 +641,17 @@ fn connection_was_lost(error: &reqwest::Error) -> bool {
         ConnectionReset,
         UnexpectedEof,
     ];
-    let is_cut_short = |source: &(dyn StdError + 'static)| {
-        let text = source.to_string();
-        text.contains("connection closed before message completed")
+    let by_http2 = |source: &(dyn StdError + 'static)| {
+        let error = source.downcast_ref::<h2::Error>();
+        error.is_some_and(|error| error.is_io() || error.is_go_away() || error.is_reset())
     };
-    let in_use = !error.is_connect();
-    in_use && (has_io_error(error, &lost) || sources(error).into_iter().any(is_cut_short))
+    // A timeout is of HTTP/2: the server doesn't answer pings.
+    error.is_incomplete_message()
+        || error.is_canceled()
+        || error.is_closed()
+        || error.is_timeout()
+        || has_io_error(error, &lost)
+        || sources(error).into_iter().any(by_http2)
 }
 
 /// Whether an error is, or is caused by, one of input and output of one of these kinds.
@@ -511,43 +669,10 @@ fn has_io_error(error: &(dyn StdError + 'static), kinds: &[std::io::ErrorKind]) 
     })
 }
 
-/// An error and its causes, outermost first.
-fn sources<'a>(error: &'a (dyn StdError + 'static)) -> Vec<&'a (dyn StdError + 'static)> {
-    let mut all = vec![error];
-    let mut next = error.source();
-    while let Some(source) = next {
-        all.push(source);
-        next = source.source();
-    }
-    all
-}
-
-/// An error with all its causes. A cause that only repeats the last is left out.
-pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    for source in sources(error)
-        .into_iter()
-        .skip(usize::from(error.source().is_some()))
-    {
-        let text = source.to_string();
-        if !texts.iter().any(|earlier| earlier.contains(&text)) {
-            texts.push(text);
-        }
-    }
-    texts.join(": ")
-}
-
-fn header(response: &reqwest::Response, name: &str) -> String {
-    let value = response
-        .headers()
-        .get(name)
-        .and_then(|value| value.to_str().ok());
-    value.unwrap_or("none").to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use zeroize::Zeroizing;
 
     const SECRET: &str = "eyJhbGciOiJub25lIn0.e30.c2ln";
 
@@ -555,7 +680,7 @@ mod tests {
         Request {
             operation: "sign with",
             vault: "MyHSM".parse().unwrap(),
-            key: "managedhsm:MyHSM:k".to_owned(),
+            key: "managedhsm:MyHSM:k".into(),
             algorithm: Some("RS256"),
             repeatable: true,
             method: Method::POST,
@@ -601,12 +726,13 @@ mod tests {
         ];
         for (status, body, expected) in cases {
             let status = StatusCode::from_u16(status).unwrap();
+            let mut headers = HeaderMap::new();
+            headers.insert("x-ms-request-id", "request-1".parse().unwrap());
             let answer = Answer {
                 status,
+                headers,
                 body: Zeroizing::new(body),
-                request_id: "request-1".to_owned(),
-                claims: None,
-                retry_after: None,
+                is_http2: false,
             };
             let error = refused(&request(), &answer, &held);
             let message = error.to_string();
@@ -647,6 +773,29 @@ mod tests {
     }
 
     #[test]
+    fn the_pause_that_is_wanted_may_be_told_in_several_ways() {
+        let wanted = |name: &'static str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().unwrap());
+            wanted_pause(&headers)
+        };
+        let seconds = |count| Some(Duration::from_secs(count));
+        assert_eq!(wanted("retry-after", " 7 "), seconds(7));
+        // No clock goes that far.
+        assert_eq!(wanted("retry-after", &u64::MAX.to_string()), seconds(3600));
+        assert_eq!(wanted("x-ms-retry-after-ms", "2000"), seconds(2));
+        assert_eq!(
+            wanted("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            seconds(0)
+        );
+        let later = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(60));
+        assert!(wanted("retry-after", &later) > seconds(50));
+        for nothing in ["", "-1", "soon", "1e3"] {
+            assert_eq!(wanted("retry-after", nothing), None);
+        }
+    }
+
+    #[test]
     fn an_error_within_another_is_found() {
         use std::io::{Error, ErrorKind};
         let inner = Error::from(ErrorKind::ConnectionReset);
@@ -673,10 +822,9 @@ mod tests {
         ] {
             let answer = Answer {
                 status: StatusCode::from_u16(status).unwrap(),
+                headers: HeaderMap::new(),
                 body: Zeroizing::default(),
-                request_id: String::new(),
-                claims: None,
-                retry_after: None,
+                is_http2: false,
             };
             assert_eq!(answer.retry(), retry, "{status}");
         }

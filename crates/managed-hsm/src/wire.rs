@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
+use url::Url;
 use zeroize::Zeroizing;
 
 use crate::key::{Curve, Key, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind, PublicKey};
@@ -113,11 +114,11 @@ pub(crate) fn operation_request(
     Zeroizing::new(body.into_bytes())
 }
 
-/// The result of an operation with `key`: what to keep of the answer.
-pub(crate) fn result(body: &[u8], key: &KeyId) -> Result<OperationResult, String> {
+/// The result of an operation with a version of a key: what to keep of the answer.
+pub(crate) fn result(body: &[u8], asked: &KeyVersion) -> Result<OperationResult, String> {
     let answer: OperationAnswer = parse(body)?;
     let version = answer.kid.as_deref().and_then(|kid| kid.rsplit('/').next());
-    if version.is_some_and(|version| !version.eq_ignore_ascii_case(key.version.as_str())) {
+    if version.is_some_and(|version| !version.eq_ignore_ascii_case(asked.as_str())) {
         return Err(format!(
             "it is by version {} of the key",
             version.unwrap_or_default()
@@ -134,8 +135,8 @@ pub(crate) fn result(body: &[u8], key: &KeyId) -> Result<OperationResult, String
 }
 
 /// A result of an operation, which has to have a value.
-pub(crate) fn value(body: &[u8], key: &KeyId) -> Result<Zeroizing<Vec<u8>>, String> {
-    match result(body, key)?.value {
+pub(crate) fn value(body: &[u8], asked: &KeyVersion) -> Result<Zeroizing<Vec<u8>>, String> {
+    match result(body, asked)?.value {
         value if value.is_empty() => Err("its value is empty".to_owned()),
         value => Ok(value),
     }
@@ -248,12 +249,12 @@ pub(crate) fn key_page(
     ))
 }
 
-/// The key in an answer to a request for `uri`.
-pub(crate) fn key(body: &[u8], uri: &KeyUri) -> Result<Key, String> {
+/// The key in an answer to a request for `uri` at `url`.
+pub(crate) fn key(body: &[u8], uri: &KeyUri, url: &Url) -> Result<Key, String> {
     let bundle: KeyBundle = parse(body)?;
     let jwk = bundle.key;
     Ok(Key {
-        id: pinned(&jwk.kid, uri)?,
+        id: pinned(&jwk.kid, uri, url)?,
         public: public_key(&jwk)?,
         operations: jwk.key_ops.into_iter().map(KeyOperation::from).collect(),
         enabled: bundle
@@ -265,7 +266,7 @@ pub(crate) fn key(body: &[u8], uri: &KeyUri) -> Result<Key, String> {
 }
 
 /// The key that was asked for, with the version that the answer names.
-fn pinned(kid: &str, uri: &KeyUri) -> Result<KeyId, String> {
+fn pinned(kid: &str, uri: &KeyUri, url: &Url) -> Result<KeyId, String> {
     let mut segments = kid.rsplit('/');
     let (version, name) = (
         segments.next().unwrap_or_default(),
@@ -283,11 +284,8 @@ fn pinned(kid: &str, uri: &KeyUri) -> Result<KeyId, String> {
     {
         return Err(format!("its kid '{kid}' is another key's"));
     }
-    Ok(KeyId {
-        vault: uri.vault.clone(),
-        key: uri.key.clone(),
-        version,
-    })
+    let (vault, key) = (uri.vault.clone(), uri.key.clone());
+    Ok(KeyId::new(vault, key, version, url))
 }
 
 fn public_key(jwk: &JsonWebKey) -> Result<PublicKey, String> {
@@ -351,11 +349,16 @@ fn bytes(name: &str, value: &str) -> Result<Vec<u8>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::KeyAction;
 
     const VERSION: &str = "68b1416e5f6b4d23ab6806d934a09a8b";
 
     fn uri() -> KeyUri {
         "managedhsm:MyHSM:k".parse().unwrap()
+    }
+
+    fn url() -> Url {
+        "https://h/keys/k?api-version=7.4".parse().unwrap()
     }
 
     fn bundle(key: &str) -> Vec<u8> {
@@ -369,8 +372,12 @@ mod tests {
             r#""kty":"EC-HSM","crv":"P-256K","key_ops":["sign","verify"],
                "x":"H1LSGIWeoJRwkaEyKOs0wkXvuRhLTOHWJLt0OVEHGoU","y":"Uy7XFE4NvoimRM_uLiRMIEpJpSAD-8kDx3YHw3WeG50""#,
         );
-        let key = key(&body, &uri()).unwrap();
+        let key = key(&body, &uri(), &url()).unwrap();
         assert_eq!(key.id.version.as_str(), VERSION);
+        assert_eq!(
+            key.id.url(KeyAction::UnwrapKey).as_str(),
+            format!("https://h/keys/k/{VERSION}/unwrapkey?api-version=7.4")
+        );
         assert!(key.permits(KeyOperation::Sign) && !key.permits(&KeyOperation::Decrypt));
         assert!(matches!(
             key.public,
@@ -384,7 +391,7 @@ mod tests {
     #[test]
     fn coordinates_get_their_full_length_back() {
         let body = bundle(r#""kty":"EC-HSM","crv":"P-256","x":"AQ","y":"AgM""#);
-        let PublicKey::Ec { x, y, .. } = key(&body, &uri()).unwrap().public else {
+        let PublicKey::Ec { x, y, .. } = key(&body, &uri(), &url()).unwrap().public else {
             panic!("not an EC key")
         };
         assert_eq!((x.len(), x[31], y[30], y[31]), (32, 1, 2, 3));
@@ -408,18 +415,14 @@ mod tests {
             ),
         ];
         for (body, expected) in cases {
-            let problem = key(body, &uri()).unwrap_err();
+            let problem = key(body, &uri(), &url()).unwrap_err();
             assert!(problem.contains(expected), "{problem}");
         }
     }
 
     #[test]
     fn a_signature_by_another_version_is_refused() {
-        let id = KeyId {
-            vault: uri().vault,
-            key: uri().key,
-            version: VERSION.parse().unwrap(),
-        };
+        let id = VERSION.parse().unwrap();
         let answer = |version| {
             format!(r#"{{"kid":"https://h/keys/k/{version}","value":"AQI"}}"#).into_bytes()
         };

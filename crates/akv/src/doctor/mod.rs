@@ -7,7 +7,7 @@ mod network;
 mod steps;
 
 use clap::Args;
-use managed_hsm::{Settings, StoreUri, Vault};
+use managed_hsm::{ProviderSettings, Settings, StoreUri, Vault};
 
 use self::steps::{Status, Steps};
 use crate::configuration::Configuration;
@@ -117,8 +117,12 @@ fn checked_settings(steps: &mut Steps, configuration: &Configuration) -> Option<
         );
         return None;
     }
-    let settings = configuration.settings();
-    match settings.and_then(|settings| settings.tls().map(|_| settings)) {
+    let settings = configuration.settings().and_then(|settings| {
+        configuration.check_provider()?;
+        settings.tls()?;
+        Ok(settings)
+    });
+    match settings {
         Err(error) => {
             steps.add(
                 "configuration",
@@ -129,7 +133,7 @@ fn checked_settings(steps: &mut Steps, configuration: &Configuration) -> Option<
             None
         }
         Ok(settings) => {
-            let names = Settings::all().filter(|setting| {
+            let names = ProviderSettings::all().filter(|setting| {
                 setting.from_env().is_ok_and(|found| found.is_some())
                     || setting
                         .key

@@ -25,19 +25,19 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 
 use crate::attestation::Chain;
 use crate::capacity::{Capacity, Latency};
 use crate::clock::unix_seconds;
 use crate::error::Error;
-use crate::faults::{Faults, Met};
+use crate::faults::{Before, Faults, Met, Refused};
 use crate::hosts::Behind;
 use crate::identity::{self, Identity};
 use crate::metrics::Metrics;
-use tokio::sync::Notify;
 
+use crate::line::Line;
 use crate::log;
 use crate::roles::{
     Assignment, OWNER_ROLES, OWNER_VAULT_ROLE, built_in, permits, permits_in_vault,
@@ -86,8 +86,8 @@ pub(crate) struct Shared {
 pub(crate) struct Connection {
     pub(crate) number: u64,
     pub(crate) peer: SocketAddr,
-    /// Ends the connection at once when notified.
-    pub(crate) end: Arc<Notify>,
+    /// For faults that end it or change what it carries.
+    pub(crate) line: Arc<Line>,
 }
 
 /// A request whose caller is known and whose path makes sense.
@@ -142,29 +142,27 @@ async fn answer_by(hsm: Arc<Hsm>, connection: Connection, request: Request) -> R
         .as_ref()
         .ok()
         .and_then(|_| shared.faults.meet(&path));
-    if fault.is_some_and(Met::drops) {
-        connection.end.notify_one();
-        return std::future::pending().await;
-    }
-    let instead = fault.and_then(Met::instead);
+    let instead = refused(fault, &connection).await;
     let reply = match (authenticated, instead) {
         (Err(refusal), _) => refusal.reply(audience, &method),
-        (Ok(_), Some((status, code, text, _))) => Failure::new(status, code, text).into(),
+        (Ok(_), Some(it)) => Failure::new(it.status, it.code, it.text).into(),
         (Ok(principal), None) => match axum::body::to_bytes(body, BODY_LIMIT).await {
             Err(_) => Reply::from(unconfirmed::body_not_read()),
             Ok(body) => act(hsm.clone(), principal, parts, body).await,
         },
     };
     if let Some(latency) = shared.latency {
-        tokio::time::sleep(latency.sample().saturating_sub(start.elapsed())).await;
+        crate::pause::pause(latency.sample().saturating_sub(start.elapsed())).await;
     }
     let elapsed = start.elapsed();
     let status = reply.status;
     let mut response =
         reply.into_response(audience, &method, &request_id, connection.peer, elapsed);
-    if instead.is_some_and(|(_, _, _, retry_after)| retry_after) {
-        let headers = response.headers_mut();
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    tell_when_to_come_again(&mut response, instead);
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        // What is left of the body is not read, so the connection can't carry another request.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
     }
     if fault.is_some_and(Met::asks_for_claims) {
         unconfirmed::ask_for_claims(response.headers_mut(), audience);
@@ -182,7 +180,7 @@ async fn answer_by(hsm: Arc<Hsm>, connection: Connection, request: Request) -> R
         request_id: &request_id,
     });
     match fault {
-        Some(fault) => fault.spoil(response).await,
+        Some(fault) => fault.spoil(response, &connection.line).await,
         None => response,
     }
 }
@@ -226,30 +224,40 @@ fn operation_of(method: &Method, path: &str) -> &'static str {
     }
 }
 
+/// What a fault answers in place of carrying a request out. Where it answers nothing, this never ends.
+async fn refused(fault: Option<Met>, connection: &Connection) -> Option<Refused> {
+    match fault?.before(&connection.line) {
+        Before::Nothing => None,
+        Before::Answer(refused) => Some(refused),
+        Before::NoAnswer => std::future::pending().await,
+    }
+}
+
+fn tell_when_to_come_again(response: &mut Response, refused: Option<Refused>) {
+    if refused.is_some_and(|refused| refused.retry_after) {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+}
+
 /// A request for a token.
 async fn log_in(shared: &Shared, connection: Connection, parts: Parts, body: Body) -> Response {
     let start = Instant::now();
     let request_id = uuid::Uuid::new_v4().to_string();
     let path = parts.uri.path();
     let fault = fault_of_token_service(&shared.faults, path);
-    if fault.is_some_and(Met::drops) {
-        connection.end.notify_one();
-        return std::future::pending().await;
-    }
+    let instead = refused(fault, &connection).await;
     let body = axum::body::to_bytes(body, BODY_LIMIT)
         .await
         .unwrap_or_default();
     let (key, attester) = (&shared.token_key, &shared.attester);
-    let mut response = match fault.and_then(Met::instead) {
-        Some((status, ..)) => identity::by_fault(path, status),
+    let mut response = match instead {
+        Some(refused) => identity::by_fault(path, refused.status),
         None => shared
             .identity
             .answer(key, attester, host(&parts), &parts, &body),
     };
-    if let Some((_, _, _, true)) = fault.and_then(Met::instead) {
-        let headers = response.headers_mut();
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    }
+    tell_when_to_come_again(&mut response, instead);
     log::request(&log::RequestLine {
         connection: connection.number,
         method: parts.method.as_str(),
@@ -259,7 +267,7 @@ async fn log_in(shared: &Shared, connection: Connection, parts: Parts, body: Bod
         request_id: &request_id,
     });
     match fault {
-        Some(fault) => fault.spoil(response).await,
+        Some(fault) => fault.spoil(response, &connection.line).await,
         None => response,
     }
 }

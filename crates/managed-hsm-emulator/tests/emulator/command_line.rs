@@ -76,6 +76,75 @@ fn a_folder_that_others_can_enter_is_refused() {
     assert!(text(&output.stderr).contains("chmod 700"));
 }
 
+#[test]
+fn a_data_file_that_others_can_read_is_refused_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let data = emulator.data().to_owned();
+    assert!(emulator.stop().success());
+    // All that a start has written is closed to others but for the certificate, or it would not start again.
+    assert!(Emulator::start(folder.path()).stop().success());
+    let key = data.join("token-key.pem");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let output = program("serve", &data).output().unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty());
+    let complaint = text(&output.stderr);
+    assert!(
+        complaint.contains("token-key.pem") && complaint.contains("chmod 600"),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn only_this_machine_reaches_an_emulator_that_was_not_told_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = [
+        "--control-port",
+        "0",
+        "--metadata-port",
+        "0",
+        "--vault",
+        "fabrikam",
+    ];
+    let emulator = Emulator::start_with(folder.path(), &options);
+    let listening = listening(emulator.process());
+    assert_eq!(listening.len(), 4, "{listening:?}");
+    assert!(
+        listening.iter().all(|address| address.is_loopback()),
+        "{listening:?}"
+    );
+    drop(emulator);
+
+    let everyone = Emulator::start_with(folder.path(), &["--listen", "0.0.0.0"]);
+    assert_eq!(
+        self::listening(everyone.process()),
+        [std::net::Ipv4Addr::UNSPECIFIED]
+    );
+}
+
+/// The IPv4 addresses that a process listens at, as the kernel tells (proc(5)).
+fn listening(process: u32) -> Vec<std::net::Ipv4Addr> {
+    let descriptors = fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+    let sockets: Vec<String> = descriptors
+        .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+        .filter_map(|link| {
+            let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+            Some(inode.to_owned())
+        })
+        .collect();
+    let table = fs::read_to_string(format!("/proc/{process}/net/tcp")).unwrap();
+    let address = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let listens = fields.get(3) == Some(&"0A");
+        if !listens || !sockets.iter().any(|inode| inode == fields[9]) {
+            return None;
+        }
+        let number = u32::from_str_radix(fields[1].split(':').next()?, 16).ok()?;
+        Some(number.to_ne_bytes().into())
+    };
+    table.lines().filter_map(address).collect()
+}
+
 #[tokio::test]
 async fn an_hsm_does_no_more_than_its_capacity() {
     let folder = tempfile::tempdir().unwrap();

@@ -24,10 +24,13 @@ async fn faults_meet_as_many_requests_as_asked_and_then_all_is_well() {
     let emulator = with_key(folder.path(), &[]).await;
     let path = "/keys/k/sign";
     for (kind, status, retry_after) in [
+        ("request-timeout", 408, false),
         ("throttled", 429, false),
         ("throttled-retry-after", 429, true),
         ("internal-error", 500, false),
         ("unavailable", 503, false),
+        ("unavailable-retry-after", 503, true),
+        ("gateway-timeout", 504, false),
     ] {
         let fault = json!({"kind": kind, "operation": "sign", "count": 2}).to_string();
         assert_eq!(emulator.control("POST", "/faults", &fault).await.0, 201);
@@ -44,7 +47,7 @@ async fn faults_meet_as_many_requests_as_asked_and_then_all_is_well() {
         }
         emulator.post(path, sign()).await.success();
     }
-    for kind in ["drop", "half-body"] {
+    for kind in ["drop", "reset", "lost-answer", "half-body"] {
         emulator
             .control("POST", "/faults", &format!("{kind},count=1"))
             .await;
@@ -79,6 +82,100 @@ async fn faults_meet_as_many_requests_as_asked_and_then_all_is_well() {
         assert!(start.elapsed().as_millis() >= 290, "{kind}");
     }
     assert_eq!(emulator.control("GET", "/faults", "").await.1, "[]");
+}
+
+#[tokio::test]
+async fn what_stands_between_a_client_and_the_service_has_faults_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = with_key(folder.path(), &[]).await;
+    let set = async |fault: &str| {
+        let (status, body) = emulator.control("POST", "/faults", fault).await;
+        assert_eq!(status, 201, "{body}");
+    };
+    set("bad-gateway,count=1").await;
+    let answer = emulator.post("/keys/k/sign", sign()).await;
+    assert!(answer.body.starts_with("<html>"));
+    assert_eq!(answer.status, 502);
+    set("huge-body,count=1").await;
+    let answer = emulator.post("/keys/k/sign", sign()).await;
+    assert!(answer.body.len() > 2 << 20);
+    let ca = std::fs::read(emulator.data().join("ca.pem")).unwrap();
+    let ca = reqwest::Certificate::from_pem(&ca).unwrap();
+    let client = reqwest::Client::builder().add_root_certificate(ca);
+    let client = client.http1_only().build().unwrap();
+    let path = "/keys/k/sign";
+    // A client closes a connection with an answer too many on it, so the next request goes well.
+    for kind in ["twice", "close-idle"] {
+        set(&format!("{kind},count=1,delay_ms=1")).await;
+        for _ in 0..2 {
+            emulator.post_by(&client, path, &sign()).await.success();
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+    set("garbage,count=1").await;
+    let request = client.post(format!("{}{path}", emulator.url));
+    let request = request.header(
+        "Authorization",
+        format!("Bearer {}", emulator.token(&[]).trim()),
+    );
+    assert!(request.body(sign().to_string()).send().await.is_err());
+    set("silence,count=1").await;
+    let patience = std::time::Duration::from_millis(300);
+    let path = "/keys/silent/create";
+    let body = json!({"kty": "EC"});
+    let silent = tokio::time::timeout(patience, emulator.try_post(path, &body)).await;
+    assert!(silent.is_err(), "there was an answer");
+    assert_eq!(emulator.get("/keys/silent").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_lost_answer_was_given_and_a_reset_request_was_not_carried_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = with_key(folder.path(), &[]).await;
+    for (kind, versions) in [("reset", 1), ("lost-answer", 2)] {
+        let fault = format!("{kind},operation=create,count=1");
+        emulator.control("POST", "/faults", &fault).await;
+        let body = json!({"kty": "EC"});
+        assert!(emulator.try_post("/keys/k/create", &body).await.is_err());
+        let listed = emulator.get("/keys/k/versions").await.success();
+        assert_eq!(listed["value"].as_array().unwrap().len(), versions);
+    }
+}
+
+#[tokio::test]
+async fn new_connections_meet_faults_of_their_own() {
+    use std::io::{ErrorKind, Read, Write};
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = with_key(folder.path(), &[]).await;
+    let address = emulator.url.strip_prefix("https://").unwrap().to_owned();
+    // What a client hears that says something and waits.
+    let heard = |address: String| {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let patience = std::time::Duration::from_millis(500);
+        stream.set_read_timeout(Some(patience)).unwrap();
+        let mut bytes = Vec::new();
+        // A reset is told once, by whichever of them comes first.
+        let said = stream.write_all(b"hello").err();
+        let end = said.or(stream.read_to_end(&mut bytes).err());
+        (end.map(|error| error.kind()), bytes)
+    };
+    for (kind, end, bytes) in [
+        ("connection-reset", Some(ErrorKind::ConnectionReset), ""),
+        ("broken-handshake", None, ""),
+        ("garbage-handshake", None, "HTTP/1.1 400"),
+        ("no-handshake", Some(ErrorKind::WouldBlock), ""),
+    ] {
+        let fault = format!("{kind},count=1");
+        emulator.control("POST", "/faults", &fault).await;
+        let heard = heard(address.clone());
+        assert_eq!(heard.0, end, "{kind}");
+        assert!(heard.1.starts_with(bytes.as_bytes()), "{kind}");
+    }
+    let (status, body) = emulator
+        .control("POST", "/faults", "no-handshake,operation=sign")
+        .await;
+    assert_eq!(status, 400, "{body}");
+    emulator.get("/keys/k").await.success();
 }
 
 #[tokio::test]

@@ -124,6 +124,11 @@ impl Emulator {
         }
     }
 
+    /// The number of its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn data(&self) -> &Path {
         &self.data
     }

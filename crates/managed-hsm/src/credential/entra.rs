@@ -8,6 +8,7 @@ use azure_core::credentials::TokenCredential;
 use azure_core::http::{
     ClientMethodOptions, ClientOptions, ExponentialRetryOptions, RetryOptions, Transport,
 };
+use azure_core::time::Duration;
 use azure_identity::{
     ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions,
     ClientSecretCredential, ClientSecretCredentialOptions,
@@ -16,10 +17,19 @@ use url::Url;
 
 use super::http::{AzureTransport, IdentityHttp};
 use super::{CredentialSettings, Failure, TokenRequest, certificate};
+use crate::http::{chained, sources};
 use crate::token::AccessToken;
 
-/// How often a request for a token is sent again, within a second or so if nobody listens.
-const MAX_RETRIES: u32 = 2;
+/// What azure_core says before the cause.
+const NOT_TRIED_AGAIN: [&str; 2] = [
+    "retry policy expired and the request will no longer be retried",
+    "non-transport error occurred which will not be retried",
+];
+
+/// How often a request for a token is sent again, within two seconds or so if nobody listens.
+const MAX_RETRIES: u32 = 4;
+/// Doubled before each of them, with up to 256 ms more: 100, 200, 400 and 800 ms.
+const INITIAL_DELAY: Duration = Duration::milliseconds(50);
 
 pub(super) async fn by_secret(
     settings: &CredentialSettings,
@@ -111,6 +121,7 @@ impl Application {
             ))),
             // Somebody may be waiting, and is to hear of it.
             retry: RetryOptions::exponential(ExponentialRetryOptions {
+                initial_delay: INITIAL_DELAY,
                 max_retries: MAX_RETRIES,
                 ..ExponentialRetryOptions::default()
             }),
@@ -189,9 +200,16 @@ fn refused(error: azure_core::Error) -> Failure {
     Failure::Refused(said(&error))
 }
 
-/// What an error of azure_identity says, without its name before it and a link after it.
+/// What an error of azure_identity says with its causes, but for [`NOT_TRIED_AGAIN`].
 pub(super) fn said(error: &azure_core::Error) -> String {
-    let text = error.to_string();
+    let texts = sources(error)
+        .into_iter()
+        .map(|source| own_words(&source.to_string()));
+    chained(texts.filter(|text| !NOT_TRIED_AGAIN.contains(&text.as_str())))
+}
+
+/// What azure_identity says, without its name before it and a link after it.
+fn own_words(text: &str) -> String {
     let text = text.split("To troubleshoot").next().unwrap_or_default();
     let text = text
         .split_once(" authentication failed.")

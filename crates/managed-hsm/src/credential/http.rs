@@ -9,10 +9,10 @@ use rustls::ClientConfig;
 use url::{Origin, Url};
 
 use crate::error::Error;
+use crate::http::{AGENT, chain};
 use crate::names::Names;
 use crate::settings::Settings;
 use crate::tls;
-use crate::transport::chain;
 
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER: usize = 1 << 18;
@@ -38,7 +38,7 @@ impl IdentityHttp {
                 // Whoever needs a token runs the event loop of a connection; the next one may run another.
                 .pool_max_idle_per_host(0)
                 .http1_only()
-                .user_agent(concat!("akv_provider/", env!("CARGO_PKG_VERSION")))
+                .user_agent(AGENT)
         };
         let mut entra = builder().https_only(true);
         if let Some(proxy) = settings.proxy() {

@@ -13,8 +13,9 @@ use zeroize::Zeroizing;
 
 use super::http::{IdentityHttp, host, read};
 use super::{CredentialSettings, Failure, ManagedIdentityId, TokenRequest};
+use crate::http::chain;
 use crate::token::AccessToken;
-use crate::transport::{chain, one_line};
+use crate::transport::one_line;
 
 const IMDS: &str = "http://169.254.169.254";
 const IMDS_PATH: &str = "/metadata/identity/oauth2/token";

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -12,12 +12,14 @@ use azure_identity::{
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use process_wrap::std::{ChildWrapper, CommandWrap};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::entra::{said, token};
 use super::{CredentialSettings, Failure, TokenRequest};
+use crate::threads;
 use crate::token::AccessToken;
 use crate::transport::one_line;
 
@@ -157,15 +159,10 @@ impl Executor for Shell {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        // A group of its own, so that what a shell starts ends with it.
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let tool = Tool(Arc::new(Mutex::new(Some(command.spawn()?))));
+        let tool = Tool(Arc::new(Mutex::new(Some(start(command)?))));
         let (done, output) = oneshot::channel();
         let worker = Tool(Arc::clone(&tool.0));
-        std::thread::Builder::new()
-            .name("akv-tool".to_owned())
-            .spawn(move || drop(done.send(worker.output())))?;
+        threads::start("akv-tool", move || drop(done.send(worker.output())))?;
         match tokio::time::timeout(TIMEOUT, output).await {
             Ok(output) => output.map_err(std::io::Error::other)?,
             Err(_) => Err(std::io::Error::new(
@@ -176,21 +173,33 @@ impl Executor for Shell {
     }
 }
 
+/// Starts a tool with no signal blocked, as they are in threads of ours, and in a group of its own, so that what a shell starts
+/// ends with it.
+fn start(command: Command) -> std::io::Result<Box<dyn ChildWrapper>> {
+    let mut command = CommandWrap::from(command);
+    #[cfg(unix)]
+    {
+        std::os::unix::process::CommandExt::process_group(command.command_mut(), 0);
+        command.wrap(process_wrap::std::ResetSigmask);
+    }
+    command.spawn()
+}
+
 /// A running tool; none when it is over. It is ended when nobody waits for it any more.
-struct Tool(Arc<Mutex<Option<Child>>>);
+struct Tool(Arc<Mutex<Option<Box<dyn ChildWrapper>>>>);
 
 impl Drop for Tool {
     fn drop(&mut self) {
         let mut child = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Not waited for yet, so the number is still its own.
         if let Some(child) = child.as_mut() {
-            end(child);
+            end(child.as_mut());
         }
     }
 }
 
 #[cfg(unix)]
-fn end(child: &mut Child) {
+fn end(child: &mut dyn ChildWrapper) {
     use rustix::process::{Pid, Signal, kill_process_group};
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         let _ = kill_process_group(group, Signal::KILL);
@@ -198,8 +207,8 @@ fn end(child: &mut Child) {
 }
 
 #[cfg(not(unix))]
-fn end(child: &mut Child) {
-    let _ = child.kill();
+fn end(child: &mut dyn ChildWrapper) {
+    let _ = child.start_kill();
 }
 
 impl Tool {
@@ -209,12 +218,10 @@ impl Tool {
             let mut child = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let child = child.as_mut();
             child.map_or((None, None), |child| {
-                (child.stdout.take(), child.stderr.take())
+                (child.stdout().take(), child.stderr().take())
             })
         };
-        let errors = std::thread::Builder::new()
-            .name("akv-tool".to_owned())
-            .spawn(move || stderr.map_or_else(Vec::new, read_all))?;
+        let errors = threads::start("akv-tool", move || stderr.map_or_else(Vec::new, read_all))?;
         let stdout = stdout.map_or_else(Vec::new, read_all);
         let stderr = errors.join().unwrap_or_default();
         Ok(Output {
@@ -296,6 +303,15 @@ mod tests {
         assert!(!String::from_utf8(environment).unwrap().contains("CARGO"));
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_tool_has_no_signal_blocked_though_who_starts_it_has() {
+        let status = threads::start("akv-test", || run("cat /proc/self/status")).unwrap();
+        let status = status.join().unwrap().unwrap().stdout;
+        let status = String::from_utf8(status).unwrap();
+        assert!(status.contains("SigBlk:\t0000000000000000"), "{status}");
+    }
+
     #[test]
     fn a_tool_that_nobody_waits_for_is_ended_with_its_children() {
         let folder = tempfile::tempdir().unwrap();
@@ -304,8 +320,7 @@ mod tests {
         command
             .args(["-c", "sleep 60 & echo $! >\"$0\"; wait"])
             .arg(&mark);
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let tool = Tool(Arc::new(Mutex::new(Some(command.spawn().unwrap()))));
+        let tool = Tool(Arc::new(Mutex::new(Some(start(command).unwrap()))));
         let sleeper = loop {
             match std::fs::read_to_string(&mark) {
                 Ok(text) if text.ends_with('\n') => break text.trim().to_owned(),

@@ -1,0 +1,170 @@
+//! What the OpenSSL provider is told beside the client's settings. It is here since `akv` writes and checks the provider's
+//! configuration, too.
+
+use std::path::PathBuf;
+
+use log::LevelFilter;
+
+use crate::error::Error;
+use crate::settings::{Origin, Setting, Settings, yes_or_no};
+use crate::uri::Vault;
+
+static LOG_LEVEL: Setting = Setting {
+    key: Some("log-level"),
+    variable: "AKV_LOG_LEVEL",
+    default: "off",
+    help: "off, error (or 0), warn (1), info (2), debug (3) or trace; info has a line for each request to the HSM",
+};
+static LOG_FILE: Setting = Setting {
+    key: Some("log-file"),
+    variable: "AKV_LOG_FILE",
+    default: "stderr",
+    help: "file that the log is appended to; without a level it means info",
+};
+static ALLOW_DELETE: Setting = Setting {
+    key: Some("allow-delete"),
+    variable: "AKV_ALLOW_DELETE",
+    default: "no",
+    help: "yes lets OSSL_STORE_delete delete keys (they can be recovered until the HSM purges them)",
+};
+static VERIFY_SIGNATURES: Setting = Setting {
+    key: Some("verify-signatures"),
+    variable: "AKV_VERIFY_SIGNATURES",
+    default: "yes",
+    help: "no hands out what the HSM answers without a check by the public key: saves tens of microseconds of CPU time a signature",
+};
+static RANDOM: Setting = Setting {
+    key: Some("random"),
+    variable: "AKV_RANDOM",
+    default: "",
+    help: "name of the HSM whose random bytes the generator AKV-RANDOM gives; without it there is no such generator",
+};
+
+static OWN: [&Setting; 5] = [
+    &LOG_LEVEL,
+    &LOG_FILE,
+    &ALLOW_DELETE,
+    &VERIFY_SIGNATURES,
+    &RANDOM,
+];
+
+/// Keys of a provider's section that OpenSSL itself reads (config(5)).
+const OPENSSL_KEYS: [&str; 4] = ["identity", "soft_load", "module", "activate"];
+
+/// The provider's own settings.
+#[derive(Debug)]
+pub struct ProviderSettings {
+    /// Whether keys may be deleted through OpenSSL.
+    pub allow_delete: bool,
+    /// Whether a signature is checked by the public key before it is handed out.
+    pub verify_signatures: bool,
+    /// The HSM whose random bytes are offered as a generator.
+    pub random: Option<Vault>,
+}
+
+/// Where the provider's log goes. It starts even if another setting is of no use.
+#[derive(Debug, Default)]
+pub struct LogSettings {
+    /// How much is logged. None: nothing, or `info` if there is a file.
+    pub level: Option<LevelFilter>,
+    /// The file that is appended to, and who named it. None: stderr.
+    pub file: Option<(PathBuf, Origin)>,
+}
+
+impl ProviderSettings {
+    /// All settings that the provider takes, those of the client first.
+    pub fn all() -> impl Iterator<Item = &'static Setting> {
+        Settings::all().chain(OWN)
+    }
+
+    /// Whether a key may stand in the provider's section of `openssl.cnf`.
+    #[must_use]
+    pub fn has_key(key: &str) -> bool {
+        OPENSSL_KEYS.contains(&key) || Self::all().any(|setting| setting.key == Some(key))
+    }
+
+    /// Whether `find` has an HSM to be named for random bytes, be the name good or not.
+    pub fn offers_random(
+        find: impl Fn(&'static Setting) -> Result<Option<(String, Origin)>, Error>,
+    ) -> bool {
+        matches!(find(&RANDOM), Ok(Some(_)))
+    }
+
+    /// The settings by what `find` says of each.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] names the origin of a value that can't be used; and what `find` returns.
+    pub fn read(
+        find: impl Fn(&'static Setting) -> Result<Option<(String, Origin)>, Error>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            allow_delete: find(&ALLOW_DELETE)?.map_or(Ok(false), yes_or_no)?,
+            verify_signatures: find(&VERIFY_SIGNATURES)?.map_or(Ok(true), yes_or_no)?,
+            random: find(&RANDOM)?.map(vault).transpose()?,
+        })
+    }
+}
+
+impl LogSettings {
+    /// The settings by what `find` says of each.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] names the origin of a level that is none; and what `find` returns.
+    pub fn read(
+        find: impl Fn(&'static Setting) -> Result<Option<(String, Origin)>, Error>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            level: find(&LOG_LEVEL)?.map(level).transpose()?,
+            file: find(&LOG_FILE)?.map(|(path, origin)| (path.into(), origin)),
+        })
+    }
+}
+
+fn level((text, origin): (String, Origin)) -> Result<LevelFilter, Error> {
+    let level = match text.trim() {
+        "0" => Some(LevelFilter::Error),
+        "1" => Some(LevelFilter::Warn),
+        "2" => Some(LevelFilter::Info),
+        "3" => Some(LevelFilter::Debug),
+        name => name.parse().ok(),
+    };
+    level.ok_or_else(|| {
+        let problem = format!("'{text}' is not 0 to 3, off, error, warn, info, debug or trace");
+        Error::setting(&origin, &problem)
+    })
+}
+
+fn vault((name, origin): (String, Origin)) -> Result<Vault, Error> {
+    let vault = name.trim().parse();
+    vault.map_err(|error: crate::uri::UriError| Error::setting(&origin, &error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_numbers_or_names() {
+        let level = |text: &str| {
+            let found = (text.to_owned(), Origin::Variable("AKV_LOG_LEVEL"));
+            level(found).map_err(|error| error.to_string())
+        };
+        assert_eq!(level("3"), Ok(LevelFilter::Debug));
+        assert_eq!(level(" Trace"), Ok(LevelFilter::Trace));
+        for bad in ["4", "loud"] {
+            let error = level(bad).unwrap_err();
+            assert!(
+                error.contains(bad) && error.contains("AKV_LOG_LEVEL"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn keys_are_those_of_settings_and_of_openssl() {
+        for known in ["module", "endpoint", "verify-signatures", "log-file"] {
+            assert!(ProviderSettings::has_key(known), "{known}");
+        }
+        assert!(!ProviderSettings::has_key("max-connexions"));
+    }
+}

@@ -1,0 +1,102 @@
+//! Threads of the client's own, which take no signal that is meant for the application.
+
+use std::io;
+use std::thread::{Builder, JoinHandle};
+
+/// Starts a thread that blocks all signals but those of its own faults.
+///
+/// A signal to a process goes to any thread that doesn't block it. A server such as nginx waits for its signals in
+/// sigsuspend(2); what one of our threads took instead would not wake it.
+pub(crate) fn start<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    let builder = Builder::new().name(name.to_owned());
+    // A thread begins with the signals blocked that are blocked in the one that starts it.
+    let _blocked = signals::Blocked::new()?;
+    builder.spawn(body)
+}
+
+#[cfg(unix)]
+mod signals {
+    use std::io;
+
+    use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+
+    /// What a thread does to itself: a handler of the application may want to tell of it.
+    const FAULTS: [Signal; 7] = [
+        Signal::SIGABRT,
+        Signal::SIGBUS,
+        Signal::SIGFPE,
+        Signal::SIGILL,
+        Signal::SIGSEGV,
+        Signal::SIGSYS,
+        Signal::SIGTRAP,
+    ];
+
+    /// This thread's signals are blocked until this goes.
+    pub(super) struct Blocked {
+        before: SigSet,
+    }
+
+    impl Blocked {
+        pub(super) fn new() -> io::Result<Self> {
+            let mut signals = SigSet::all();
+            for fault in FAULTS {
+                signals.remove(fault);
+            }
+            let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+            Ok(Self { before })
+        }
+    }
+
+    impl Drop for Blocked {
+        fn drop(&mut self) {
+            // The set was this thread's a moment ago.
+            let _ = self.before.thread_set_mask();
+        }
+    }
+}
+
+/// There are no such signals.
+#[cfg(not(unix))]
+mod signals {
+    pub(super) struct Blocked;
+
+    impl Blocked {
+        pub(super) fn new() -> std::io::Result<Self> {
+            Ok(Self)
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// The signals that this thread blocks, as bits from signal 1 on.
+    fn blocked() -> u64 {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+        u64::from_str_radix(line.unwrap().trim(), 16).unwrap()
+    }
+
+    #[test]
+    fn a_thread_of_ours_takes_no_signal_and_who_starts_it_keeps_its_own() {
+        let before = blocked();
+        let there = start("akv-test", blocked).unwrap().join().unwrap();
+        assert_eq!(blocked(), before);
+        for signal in [
+            libc_signal("SIGTERM"),
+            libc_signal("SIGCHLD"),
+            libc_signal("SIGPIPE"),
+        ] {
+            assert_ne!(there & (1 << (signal - 1)), 0, "{signal}");
+        }
+        assert_eq!(there & (1 << (libc_signal("SIGSEGV") - 1)), 0);
+    }
+
+    fn libc_signal(name: &str) -> i32 {
+        name.parse::<nix::sys::signal::Signal>().unwrap() as i32
+    }
+}

@@ -1,0 +1,473 @@
+/* faults threads|children|jobs NEW-KEY: does each operation once, all at the same time: in threads, in forked children, or in
+ * asynchronous jobs of one thread. The keys are named for the operations; NEW-KEY is the one that is made.
+ * It talks with whoever sets the faults: prints "ready" when all is prepared and waits for a line, does the operations, prints what
+ * became of each ("NAME ok MILLISECONDS", "NAME failed MILLISECONDS ERRORS TEXT", "NAME wrong …", "NAME crashed …") and "done", waits for a
+ * line, does each again until it succeeds, and prints "well".
+ *
+ * faults repeat NEW-KEY ROUNDS: does all but creation one after the other, ROUNDS times, and prints after each round
+ * "round DESCRIPTORS THREADS". */
+#include "check.h"
+
+#include <openssl/async.h>
+#include <openssl/rand.h>
+#include <openssl/rsa.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum { FAILED = 0, DONE = 1, WRONG = -1, TEXT = 4096, RECOVERY_SECONDS = 40 };
+
+static const char message[] = "signed in spite of all";
+static const unsigned char secret[32] = "0123456789abcdef0123456789abcde";
+
+static EVP_PKEY *pkcs1, *pss, *ec, *decrypt, *wrap, *unwrap;
+static EVP_PKEY *public_pkcs1, *public_pss, *public_ec;
+static unsigned char sealed[512], wrapped[64];
+static size_t sealed_length = sizeof(sealed), wrapped_length = sizeof(wrapped);
+static EVP_RAND *generator;
+static char new_key[256];
+
+static int set_padding(EVP_PKEY_CTX *context, int padding)
+{
+    return padding == 0 || EVP_PKEY_CTX_set_rsa_padding(context, padding) == 1;
+}
+
+static int sign_with(EVP_PKEY *key, EVP_PKEY *public_key, int padding)
+{
+    const unsigned char *data = (const unsigned char *)message;
+    unsigned char signature[512];
+    size_t length = sizeof(signature);
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    EVP_PKEY_CTX *options = NULL;
+    int result = FAILED;
+
+    if (EVP_DigestSignInit_ex(context, &options, "SHA256", NULL, NULL, key, NULL) == 1 && set_padding(options, padding)
+        && EVP_DigestSign(context, signature, &length, data, sizeof(message)) == 1)
+        result = DONE;
+    EVP_MD_CTX_free(context);
+    if (result != DONE)
+        return result;
+    context = EVP_MD_CTX_new();
+    CHECK(EVP_DigestVerifyInit_ex(context, &options, "SHA256", NULL, NULL, public_key, NULL) == 1);
+    CHECK(set_padding(options, padding));
+    if (EVP_DigestVerify(context, signature, length, data, sizeof(message)) != 1)
+        result = WRONG;
+    EVP_MD_CTX_free(context);
+    return result;
+}
+
+static int do_load(void)
+{
+    OSSL_STORE_CTX *store = OSSL_STORE_open("managedhsm:MyHSM:load", NULL, NULL, NULL, NULL);
+    OSSL_STORE_INFO *info = store == NULL ? NULL : OSSL_STORE_load(store);
+    int result = info != NULL ? DONE : FAILED;
+
+    if (info != NULL && OSSL_STORE_INFO_get_type(info) != OSSL_STORE_INFO_PKEY)
+        result = WRONG;
+    OSSL_STORE_INFO_free(info);
+    if (store != NULL)
+        OSSL_STORE_close(store);
+    return result;
+}
+
+static int do_pkcs1(void) { return sign_with(pkcs1, public_pkcs1, RSA_PKCS1_PADDING); }
+static int do_pss(void) { return sign_with(pss, public_pss, RSA_PKCS1_PSS_PADDING); }
+static int do_ec(void) { return sign_with(ec, public_ec, 0); }
+
+/* Encrypts or decrypts with a key of ours and compares. */
+static int convert(EVP_PKEY *key, int encrypts, const unsigned char *in, size_t in_length, const unsigned char *expected,
+                   size_t expected_length)
+{
+    unsigned char out[512];
+    size_t length = sizeof(out);
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+    int result;
+
+    if (encrypts)
+        result = EVP_PKEY_encrypt_init(context) == 1 && EVP_PKEY_encrypt(context, out, &length, in, in_length) == 1;
+    else
+        result = EVP_PKEY_decrypt_init(context) == 1 && EVP_PKEY_decrypt(context, out, &length, in, in_length) == 1;
+    EVP_PKEY_CTX_free(context);
+    if (result && (length != expected_length || memcmp(out, expected, length) != 0))
+        return WRONG;
+    return result ? DONE : FAILED;
+}
+
+static int do_decrypt(void) { return convert(decrypt, 0, sealed, sealed_length, secret, sizeof(secret)); }
+static int do_wrap(void) { return convert(wrap, 1, secret, sizeof(secret), wrapped, wrapped_length); }
+static int do_unwrap(void) { return convert(unwrap, 0, wrapped, wrapped_length, secret, sizeof(secret)); }
+
+static int do_random(void)
+{
+    unsigned char bytes[32] = {0}, zeros[32] = {0};
+    EVP_RAND_CTX *context = EVP_RAND_CTX_new(generator, NULL);
+    int result = FAILED;
+
+    if (EVP_RAND_instantiate(context, 128, 0, NULL, 0, NULL) == 1
+        && EVP_RAND_generate(context, bytes, sizeof(bytes), 128, 0, NULL, 0) == 1)
+        result = memcmp(bytes, zeros, sizeof(bytes)) == 0 ? WRONG : DONE;
+    EVP_RAND_CTX_free(context);
+    return result;
+}
+
+static int do_create(void)
+{
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "EC", "provider=akv_provider");
+    EVP_PKEY *key = NULL;
+    char uri[300];
+
+    snprintf(uri, sizeof(uri), "managedhsm:MyHSM:%s", new_key);
+    CHECK(context != NULL && EVP_PKEY_keygen_init(context) == 1);
+    CHECK(EVP_PKEY_CTX_ctrl_str(context, "ec_paramgen_curve", "P-256") == 1);
+    CHECK(EVP_PKEY_CTX_ctrl_str(context, "uri", uri) == 1);
+    EVP_PKEY_generate(context, &key);
+    EVP_PKEY_CTX_free(context);
+    if (key == NULL)
+        return FAILED;
+    EVP_PKEY_free(key);
+    return DONE;
+}
+
+static int do_list(void)
+{
+    OSSL_STORE_CTX *store = OSSL_STORE_open("managedhsm:MyHSM", NULL, NULL, NULL, NULL);
+    int found = 0, failed = store == NULL;
+
+    while (!failed && !OSSL_STORE_eof(store)) {
+        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
+
+        failed = info == NULL && ERR_peek_error() != 0;
+        found += info != NULL;
+        /* OpenSSL 3.5 leaves errors of its own behind each name that it has taken. */
+        if (info != NULL)
+            ERR_clear_error();
+        OSSL_STORE_INFO_free(info);
+    }
+    if (store != NULL)
+        OSSL_STORE_close(store);
+    return failed ? FAILED : found >= 7 ? DONE : WRONG;
+}
+
+#if OPENSSL_VERSION_NUMBER >= 0x30500000L
+static EVP_SKEY *skey;
+static unsigned char encrypted[48];
+static int encrypted_length;
+
+/* Encrypts 32 bytes. Returns how many there are then, or -1. */
+static int cbc(unsigned char *out)
+{
+    EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", "provider=akv_provider");
+    EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
+    unsigned char iv[16] = {7};
+    int length = 0, last = 0, done;
+
+    CHECK(cipher != NULL);
+    done = EVP_CipherInit_SKEY(context, cipher, skey, iv, sizeof(iv), 1, NULL) == 1
+           && EVP_CipherUpdate(context, out, &length, secret, sizeof(secret)) == 1
+           && EVP_CipherFinal_ex(context, out + length, &last) == 1;
+    EVP_CIPHER_CTX_free(context);
+    EVP_CIPHER_free(cipher);
+    return done ? length + last : -1;
+}
+
+static void prepare_encrypt(void)
+{
+    OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string("uri", "managedhsm:MyHSM:encrypt", 0), OSSL_PARAM_construct_end()};
+
+    skey = EVP_SKEY_import(NULL, "AES", "provider=akv_provider", OSSL_SKEYMGMT_SELECT_ALL, params);
+    CHECK(skey != NULL);
+    CHECK((encrypted_length = cbc(encrypted)) == 48);
+}
+
+static int do_encrypt(void)
+{
+    unsigned char out[64];
+    int length = cbc(out);
+
+    if (length < 0)
+        return FAILED;
+    return length == encrypted_length && memcmp(out, encrypted, length) == 0 ? DONE : WRONG;
+}
+#endif
+
+static const struct operation {
+    const char *name;
+    int (*run)(void);
+} operations[] = {
+    {"load", do_load}, {"pkcs1", do_pkcs1}, {"pss", do_pss}, {"ec", do_ec}, {"decrypt", do_decrypt}, {"wrap", do_wrap},
+    {"unwrap", do_unwrap}, {"random", do_random}, {"list", do_list}, {"create", do_create},
+#if OPENSSL_VERSION_NUMBER >= 0x30500000L
+    {"encrypt", do_encrypt},
+#endif
+};
+
+enum { OPERATIONS = sizeof(operations) / sizeof(operations[0]) };
+
+static long milliseconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Empties the error queue into a text of one line. Returns how many of the errors are the provider's. */
+static int take_errors(char *text)
+{
+    unsigned long code;
+    const char *data;
+    int flags, count = 0;
+    size_t used = 0;
+
+    text[0] = 0;
+    while ((code = ERR_get_error_all(NULL, NULL, NULL, &data, &flags)) != 0) {
+        const char *library = ERR_lib_error_string(code), *reason = ERR_reason_error_string(code);
+
+        if (library == NULL || strstr(library, "akv_provider") == NULL)
+            continue;
+        count++;
+        used += snprintf(text + used, TEXT - used, "%s%s: %s", count > 1 ? " | " : "", reason == NULL ? "" : reason,
+                         (flags & ERR_TXT_STRING) != 0 ? data : "");
+        if (used >= TEXT)
+            used = TEXT - 1;
+    }
+    for (char *c = text; *c != 0; c++)
+        if (*c == '\n')
+            *c = ' ';
+    return count;
+}
+
+/* Does an operation and prints, in one piece, what became of it. */
+static void perform(const struct operation *operation)
+{
+    long began = milliseconds();
+    int result = operation->run(), length;
+    long took = milliseconds() - began;
+    /* The stack of a job has no room for them. */
+    char *text = malloc(TEXT), *line = malloc(TEXT + 128);
+
+    CHECK(text != NULL && line != NULL);
+
+    if (result == DONE) {
+        length = snprintf(line, TEXT, "%s ok %ld\n", operation->name, took);
+    } else {
+        int errors = take_errors(text);
+
+        length = snprintf(line, TEXT + 128, "%s %s %ld %d %s\n", operation->name, result == WRONG ? "wrong" : "failed", took, errors,
+                          text);
+    }
+    CHECK(write(STDOUT_FILENO, line, length) == length);
+    free(text);
+    free(line);
+}
+
+static void *in_thread(void *operation)
+{
+    perform(operation);
+    return NULL;
+}
+
+static void in_threads(void)
+{
+    pthread_t threads[OPERATIONS];
+
+    for (int i = 0; i < OPERATIONS; i++)
+        CHECK(pthread_create(&threads[i], NULL, in_thread, (void *)&operations[i]) == 0);
+    for (int i = 0; i < OPERATIONS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
+static void in_children(void)
+{
+    pid_t children[OPERATIONS];
+    int status = 0;
+
+    for (int i = 0; i < OPERATIONS; i++) {
+        CHECK((children[i] = fork()) >= 0);
+        if (children[i] == 0) {
+            alarm(90);
+            perform(&operations[i]);
+            /* Half of them end as programs do, half of them as nginx's workers may. */
+            if (i % 2 == 0)
+                exit(0);
+            _exit(0);
+        }
+    }
+    for (int i = 0; i < OPERATIONS; i++) {
+        CHECK(waitpid(children[i], &status, 0) == children[i]);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+            dprintf(STDOUT_FILENO, "%s crashed %d\n", operations[i].name, status);
+    }
+}
+
+static int in_job(void *operation)
+{
+    perform(*(const struct operation **)operation);
+    return 1;
+}
+
+static void in_jobs(void)
+{
+    struct {
+        ASYNC_JOB *job;
+        ASYNC_WAIT_CTX *context;
+        int is_done;
+    } works[OPERATIONS] = {0};
+    int unfinished = OPERATIONS;
+
+    for (int i = 0; i < OPERATIONS; i++)
+        CHECK((works[i].context = ASYNC_WAIT_CTX_new()) != NULL);
+    for (int first = 1; unfinished > 0; first = 0) {
+        struct pollfd waiting[OPERATIONS * 4];
+        int count = 0;
+
+        for (int i = 0; i < OPERATIONS; i++) {
+            const struct operation *operation = &operations[i];
+            OSSL_ASYNC_FD fds[4];
+            size_t number = 0;
+            int is_ready = first, result = 0;
+
+            if (works[i].is_done)
+                continue;
+            if (!first) {
+                CHECK(ASYNC_WAIT_CTX_get_all_fds(works[i].context, NULL, &number) && number <= 4);
+                CHECK(ASYNC_WAIT_CTX_get_all_fds(works[i].context, fds, &number));
+                for (size_t k = 0; k < number; k++) {
+                    struct pollfd one = {.fd = fds[k], .events = POLLIN};
+
+                    is_ready |= poll(&one, 1, 0) > 0;
+                }
+                if (number == 0)
+                    is_ready = 1;
+            }
+            if (is_ready) {
+                switch (ASYNC_start_job(&works[i].job, works[i].context, &result, in_job, &operation, sizeof(operation))) {
+                case ASYNC_PAUSE:
+                    break;
+                case ASYNC_FINISH:
+                    works[i].is_done = 1;
+                    unfinished--;
+                    continue;
+                default:
+                    CHECK(!"the job could not be started");
+                }
+            }
+            CHECK(ASYNC_WAIT_CTX_get_all_fds(works[i].context, NULL, &number) && number <= 4);
+            CHECK(ASYNC_WAIT_CTX_get_all_fds(works[i].context, fds, &number));
+            for (size_t k = 0; k < number; k++)
+                waiting[count++] = (struct pollfd){.fd = fds[k], .events = POLLIN};
+        }
+        if (unfinished > 0 && count > 0)
+            CHECK(poll(waiting, count, 90000) > 0);
+    }
+    for (int i = 0; i < OPERATIONS; i++)
+        ASYNC_WAIT_CTX_free(works[i].context);
+    ASYNC_cleanup_thread();
+}
+
+static void wait_for_line(void)
+{
+    char byte = 0;
+
+    while (byte != '\n')
+        CHECK(read(STDIN_FILENO, &byte, 1) == 1);
+}
+
+static void prepare(void)
+{
+    EVP_PKEY_CTX *context;
+    EVP_PKEY *public_decrypt;
+
+    pkcs1 = load_key(NULL, "managedhsm:MyHSM:pkcs1", 0);
+    pss = load_key(NULL, "managedhsm:MyHSM:pss", 0);
+    ec = load_key(NULL, "managedhsm:MyHSM:ec", 0);
+    decrypt = load_key(NULL, "managedhsm:MyHSM:decrypt", 0);
+    wrap = load_key(NULL, "managedhsm:MyHSM:wrap", 0);
+    unwrap = load_key(NULL, "managedhsm:MyHSM:wrap", 0);
+    public_pkcs1 = public_copy(NULL, pkcs1);
+    public_pss = public_copy(NULL, pss);
+    public_ec = public_copy(NULL, ec);
+    public_decrypt = public_copy(NULL, decrypt);
+    context = EVP_PKEY_CTX_new_from_pkey(NULL, public_decrypt, NULL);
+    CHECK(EVP_PKEY_encrypt_init(context) == 1);
+    CHECK(EVP_PKEY_encrypt(context, sealed, &sealed_length, secret, sizeof(secret)) == 1);
+    EVP_PKEY_CTX_free(context);
+    EVP_PKEY_free(public_decrypt);
+    context = EVP_PKEY_CTX_new_from_pkey(NULL, wrap, NULL);
+    CHECK(EVP_PKEY_encrypt_init(context) == 1);
+    CHECK(EVP_PKEY_encrypt(context, wrapped, &wrapped_length, secret, sizeof(secret)) == 1);
+    EVP_PKEY_CTX_free(context);
+    CHECK((generator = EVP_RAND_fetch(NULL, "AKV-RANDOM", NULL)) != NULL);
+#if OPENSSL_VERSION_NUMBER >= 0x30500000L
+    prepare_encrypt();
+#endif
+}
+
+static void recover(void)
+{
+    char text[TEXT];
+    long deadline = milliseconds() + RECOVERY_SECONDS * 1000L;
+
+    strncat(new_key, "-again", sizeof(new_key) - strlen(new_key) - 1);
+    for (int i = 0; i < OPERATIONS; i++) {
+        int result;
+
+        while ((result = operations[i].run()) == FAILED && milliseconds() < deadline) {
+            take_errors(text);
+            usleep(50000);
+        }
+        if (result != DONE) {
+            fprintf(stderr, "%s does not recover: %d\n", operations[i].name, result);
+            CHECK(!"all is well");
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    OSSL_PROVIDER *standard, *akv;
+
+    CHECK(argc >= 3);
+    alarm(115);
+    snprintf(new_key, sizeof(new_key), "%s", argv[2]);
+    CHECK((standard = OSSL_PROVIDER_load(NULL, "default")) != NULL);
+    CHECK((akv = OSSL_PROVIDER_load(NULL, "akv_provider")) != NULL);
+    prepare();
+    if (strcmp(argv[1], "repeat") == 0) {
+        char text[TEXT];
+
+        CHECK(argc == 4);
+        for (int round = 0; round < atoi(argv[3]); round++) {
+            for (int i = 0; i < OPERATIONS; i++)
+                if (operations[i].run != do_create && operations[i].run() == FAILED)
+                    take_errors(text);
+            printf("round %d %d\n", entries("/proc/self/fd"), entries("/proc/self/task"));
+        }
+    } else {
+        CHECK(write(STDOUT_FILENO, "ready\n", 6) == 6);
+        wait_for_line();
+        if (strcmp(argv[1], "threads") == 0)
+            in_threads();
+        else if (strcmp(argv[1], "children") == 0)
+            in_children();
+        else if (strcmp(argv[1], "jobs") == 0)
+            in_jobs();
+        else
+            CHECK(!"a process model");
+        CHECK(write(STDOUT_FILENO, "done\n", 5) == 5);
+        wait_for_line();
+        recover();
+        CHECK(write(STDOUT_FILENO, "well\n", 5) == 5);
+    }
+#if OPENSSL_VERSION_NUMBER >= 0x30500000L
+    EVP_SKEY_free(skey);
+#endif
+    EVP_RAND_free(generator);
+    for (EVP_PKEY **key = (EVP_PKEY *[]){pkcs1, pss, ec, decrypt, wrap, unwrap, public_pkcs1, public_pss, public_ec, NULL}; *key != NULL;
+         key++)
+        EVP_PKEY_free(*key);
+    CHECK(OSSL_PROVIDER_unload(akv) == 1);
+    CHECK(OSSL_PROVIDER_unload(standard) == 1);
+    return 0;
+}

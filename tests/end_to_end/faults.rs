@@ -1,0 +1,827 @@
+//! What becomes of every operation under every fault, in every kind of process: a campaign by a table.
+//!
+//! A cell is a fault, met once or always, an operation and a process model. It has to end in success, or in one error of the
+//! provider's that says what went wrong; nothing hangs, crashes, is wrong or is done twice; and once the fault is over all is
+//! well again. Where it is known which of the two it has to be, the table says so.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{ChildStdin, ChildStdout, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::support::{AES_256, EC_P256, Hsm, Loading, RSA_2048, openssl_version, uri};
+
+/// Runs at a time, each with an emulator of its own.
+const WORKERS: usize = 6;
+/// Seconds that an operation may take where an error is to come, and where it is to succeed in spite of the fault.
+const SHORT: &str = "2";
+const LONG: &str = "30";
+/// A cell that takes so much longer than it may counts as a hang. Far more than a loaded machine needs.
+const GRACE: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    Success,
+    Error,
+    /// As it happens: what the fault meets depends on which connection carries what.
+    Either,
+}
+
+use Expected::{Either, Error, Success};
+
+/// A row of the table.
+struct Fault {
+    /// As the emulator takes it.
+    kind: &'static str,
+    /// What becomes of an operation that meets it once: of one that may be repeated, and of making a key.
+    once: (Expected, Expected),
+    always: Expected,
+    /// An error of one that always meets it has one of these words.
+    words: &'static [&'static str],
+    /// Which operations can meet it; all if empty.
+    only: &'static [&'static str],
+}
+
+const fn fault(
+    kind: &'static str,
+    once: (Expected, Expected),
+    always: Expected,
+    words: &'static [&'static str],
+) -> Fault {
+    Fault {
+        kind,
+        once,
+        always,
+        words,
+        only: &[],
+    }
+}
+
+/// Those whose answer the provider can tell from a right one.
+const SIGNATURES: &[&str] = &["pkcs1", "pss", "ec"];
+
+const FAULTS: &[Fault] = &[
+    // What was not done is done again; what may have been done only if that does no harm.
+    fault("request-timeout", (Success, Error), Error, &["408"]),
+    fault("throttled", (Success, Success), Error, &["429"]),
+    fault("throttled-retry-after", (Success, Success), Error, &["429"]),
+    fault("internal-error", (Success, Error), Error, &["500"]),
+    fault("bad-gateway", (Success, Error), Error, &["502"]),
+    fault("unavailable", (Success, Error), Error, &["503"]),
+    fault("unavailable-retry-after", (Success, Error), Error, &["503"]),
+    fault("gateway-timeout", (Success, Error), Error, &["504"]),
+    fault(
+        "claims-challenge",
+        (Success, Success),
+        Error,
+        &["401", "claims"],
+    ),
+    fault("drop", (Success, Error), Error, &["closed"]),
+    fault("reset", (Success, Error), Error, &["reset", "closed"]),
+    fault("silence", (Error, Error), Error, &["no answer from"]),
+    fault("lost-answer", (Success, Error), Error, &["closed"]),
+    fault(
+        "half-body",
+        (Success, Error),
+        Error,
+        &["closed", "answer", "body"],
+    ),
+    fault("malformed-json", (Error, Error), Error, &["JSON", "answer"]),
+    fault("garbage", (Error, Error), Error, &["HTTP", "answer"]),
+    fault("twice", (Success, Success), Success, &[]),
+    fault("huge-body", (Error, Error), Error, &["large", "bytes"]),
+    // Slow, but in time; and not in time.
+    fault(
+        "slow-first-byte,delay_ms=300",
+        (Success, Success),
+        Success,
+        &[],
+    ),
+    fault("slow-body,delay_ms=300", (Success, Success), Success, &[]),
+    fault(
+        "slow-first-byte,delay_ms=60000",
+        (Error, Error),
+        Error,
+        &["no answer from"],
+    ),
+    fault(
+        "slow-body,delay_ms=60000",
+        (Error, Error),
+        Error,
+        &["no answer from"],
+    ),
+    fault("close", (Success, Success), Success, &[]),
+    // The next request may be on its way when the connection is closed.
+    fault(
+        "close-idle,delay_ms=0",
+        (Success, Either),
+        Either,
+        &["closed", "reset"],
+    ),
+    fault(
+        "close-idle,delay_ms=20",
+        (Success, Either),
+        Either,
+        &["closed", "reset"],
+    ),
+    // Of new connections; a kept one doesn't meet them.
+    fault(
+        "connection-reset",
+        (Success, Success),
+        Either,
+        &["reset", "closed", "connect"],
+    ),
+    fault(
+        "broken-handshake",
+        (Success, Success),
+        Either,
+        &["handshake", "connect", "closed"],
+    ),
+    fault(
+        "garbage-handshake",
+        (Either, Either),
+        Either,
+        &["TLS", "connect"],
+    ),
+    fault(
+        "no-handshake",
+        (Either, Either),
+        Either,
+        &["connect", "time"],
+    ),
+    fault(
+        "slow-handshake,delay_ms=300",
+        (Success, Success),
+        Success,
+        &[],
+    ),
+    fault(
+        "certificate=expired",
+        (Either, Either),
+        Either,
+        &["certificate"],
+    ),
+    fault(
+        "certificate=other-host",
+        (Either, Either),
+        Either,
+        &["certificate"],
+    ),
+    fault(
+        "certificate=other-authority",
+        (Either, Either),
+        Either,
+        &["certificate"],
+    ),
+    // A signature is checked before anybody gets it.
+    Fault {
+        only: SIGNATURES,
+        ..fault(
+            "wrong-value",
+            (Error, Error),
+            Error,
+            &["verif", "public key"],
+        )
+    },
+    Fault {
+        only: SIGNATURES,
+        ..fault("wrong-length", (Error, Error), Error, &["length", "bytes"])
+    },
+    Fault {
+        only: &["random"],
+        ..fault("wrong-length", (Error, Error), Error, &["bytes"])
+    },
+];
+
+/// An operation, and how the emulator knows its requests.
+struct Operation {
+    name: &'static str,
+    meets: &'static str,
+}
+
+const OPERATIONS: &[Operation] = &[
+    Operation {
+        name: "load",
+        meets: "path=/keys/load",
+    },
+    Operation {
+        name: "pkcs1",
+        meets: "path=/keys/pkcs1,operation=sign",
+    },
+    Operation {
+        name: "pss",
+        meets: "path=/keys/pss,operation=sign",
+    },
+    Operation {
+        name: "ec",
+        meets: "path=/keys/ec,operation=sign",
+    },
+    Operation {
+        name: "decrypt",
+        meets: "path=/keys/decrypt,operation=decrypt",
+    },
+    Operation {
+        name: "wrap",
+        meets: "path=/keys/wrap,operation=wrapkey",
+    },
+    Operation {
+        name: "unwrap",
+        meets: "path=/keys/wrap,operation=unwrapkey",
+    },
+    Operation {
+        name: "random",
+        meets: "operation=rng",
+    },
+    Operation {
+        name: "list",
+        meets: "operation=keys",
+    },
+    Operation {
+        name: "create",
+        meets: "path=/keys/new,operation=create",
+    },
+    // Only OpenSSL 3.5 and newer have it.
+    Operation {
+        name: "encrypt",
+        meets: "path=/keys/encrypt,operation=encrypt",
+    },
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Once,
+    Always,
+}
+
+/// A process for each operation, or one process for all of them.
+const MODELS: [&str; 4] = ["commands", "threads", "children", "jobs"];
+
+/// All operations under a fault, at the same time, in a process model.
+struct Run {
+    fault: &'static Fault,
+    when: When,
+    model: &'static str,
+}
+
+impl Run {
+    fn expected(&self, operation: &str) -> Expected {
+        // Jobs share a connection of HTTP/2, which breaks as a whole.
+        if self.model == "jobs" && self.fault.kind == "twice" {
+            return Either;
+        }
+        match (self.when, operation) {
+            (When::Once, "create") => self.fault.once.1,
+            (When::Once, _) => self.fault.once.0,
+            (When::Always, _) => self.fault.always,
+        }
+    }
+
+    fn timeout(&self) -> &'static str {
+        match self.expected("load") {
+            Error => SHORT,
+            // An outage is an error as well, at last.
+            Either if self.when == When::Always => SHORT,
+            _ => LONG,
+        }
+    }
+
+    fn meets(&self, operation: &str) -> bool {
+        self.fault.only.is_empty() || self.fault.only.contains(&operation)
+    }
+
+    fn sets_out(&self, hsm: &Campaign) {
+        let kind = self.fault.kind;
+        let count = match self.when {
+            When::Once => ",count=1",
+            When::Always => "",
+        };
+        if let Some(shown) = kind.strip_prefix("certificate=") {
+            hsm.control("PUT", "/certificate", shown);
+        } else if kind.contains("handshake") || kind.starts_with("connection-") {
+            hsm.control("POST", "/faults", &format!("{kind}{count}"));
+        } else {
+            for operation in OPERATIONS.iter().filter(|it| self.meets(it.name)) {
+                let fault = format!("{kind},{}{count}", operation.meets);
+                hsm.control("POST", "/faults", &fault);
+            }
+        }
+    }
+}
+
+/// What became of an operation.
+struct Ended {
+    operation: String,
+    outcome: Outcome,
+    took: Duration,
+}
+
+enum Outcome {
+    Success,
+    /// How many errors of the provider's there were, and their texts.
+    Failure(usize, String),
+    /// A wrong result, a crash.
+    Broken(String),
+}
+
+/// An emulator with the keys of the campaign, and all that was prepared for commands.
+struct Campaign {
+    hsm: Hsm,
+    port: u16,
+    program: String,
+    sealed: String,
+    wrapped: String,
+    secret: String,
+    publics: [String; 3],
+    random_config: String,
+    /// The environment of one that logs in, who can have another token.
+    identity: Vec<(String, String)>,
+    token: Vec<(String, String)>,
+}
+
+impl Campaign {
+    fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a free port")
+            .port();
+        let hsm = Hsm::start_with(&["--control-port", &port.to_string()]);
+        for (name, body) in [
+            ("load", EC_P256),
+            ("pkcs1", RSA_2048),
+            ("pss", RSA_2048),
+            ("ec", EC_P256),
+            ("decrypt", RSA_2048),
+            ("wrap", AES_256),
+            ("encrypt", AES_256),
+        ] {
+            hsm.create(name, body);
+        }
+        let secret = hsm.write("secret", "0123456789abcdef0123456789abcdef");
+        let publics =
+            ["pkcs1", "pss", "ec"].map(|key| hsm.public_key(Loading::AkvFirst, &uri(key)));
+        let decrypt = hsm.public_key(Loading::AkvFirst, &uri("decrypt"));
+        let (sealed, wrapped) = (hsm.path("sealed"), hsm.path("wrapped"));
+        let seal = format!("pkeyutl -encrypt -pubin -inkey {decrypt} -in {secret} -out {sealed}");
+        hsm.openssl_line(Loading::Plain, &seal).succeeds();
+        let key = uri("wrap");
+        let wrap = format!("pkeyutl -encrypt -inkey {key} -in {secret} -out {wrapped}");
+        hsm.openssl_line(Loading::AkvFirst, &wrap).succeeds();
+        let config = std::fs::read_to_string(hsm.file("akv.cnf")).expect("a configuration");
+        let config = config.replace("[openssl]\n", "[openssl]\nrandom = random\n")
+            + "\n[random]\nrandom = AKV-RANDOM\n";
+        let random_config = hsm.write("random.cnf", config);
+        let program = hsm.compile("faults");
+        let token = hsm.environment.clone();
+        let mut identity = hsm.exports(&["--identity"]);
+        identity.retain(|(name, _)| name.starts_with("AZURE_") || name == "AKV_CA_FILE");
+        Self {
+            hsm,
+            port,
+            program,
+            sealed,
+            wrapped,
+            secret,
+            publics,
+            random_config,
+            identity,
+            token,
+        }
+    }
+
+    /// A request to the control port.
+    fn control(&self, method: &str, path: &str, body: &str) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the control port");
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let status = answer.split(' ').nth(1).unwrap_or_default();
+        assert!(status.starts_with('2'), "{method} {path} {body}: {answer}");
+    }
+
+    fn end_faults(&self) {
+        self.control("DELETE", "/faults", "");
+        self.control("PUT", "/certificate", "renewed");
+    }
+
+    /// How often a key was made, by the emulator's log: also if the answer was lost.
+    fn made(&self, key: &str) -> usize {
+        let log = std::fs::read_to_string(self.hsm.file("requests.log")).expect("a log");
+        let line = format!(" path=/keys/{key}/create status=200 ");
+        log.lines().filter(|entry| entry.contains(&line)).count()
+    }
+
+    fn run(&mut self, run: &Run, number: usize) -> Vec<Ended> {
+        self.hsm.environment = match run.fault.kind {
+            "claims-challenge" => self.identity.clone(),
+            _ => self.token.clone(),
+        };
+        self.hsm.set("AKV_OPERATION_TIMEOUT", run.timeout());
+        self.hsm.set("AKV_CONNECT_TIMEOUT", "5");
+        self.hsm.set("AKV_RANDOM", "MyHSM");
+        let new = format!("new-{number}");
+        let mut all = match run.model {
+            "commands" => self.commands(run, &new),
+            model => self.program(run, model, &new),
+        };
+        self.end_faults();
+        if run.meets("create") {
+            let made = self.made(&new);
+            let created = all.iter_mut().find(|ended| ended.operation == "create");
+            // One that is missing is a problem of its own.
+            if let Some(created) = created {
+                let is_success = matches!(created.outcome, Outcome::Success);
+                if made > 1 || (is_success && made == 0) {
+                    created.outcome = Outcome::Broken(format!("the key was made {made} times"));
+                }
+            }
+        }
+        all
+    }
+
+    /// One process for all operations.
+    fn program(&self, run: &Run, model: &str, new: &str) -> Vec<Ended> {
+        let mut command = self.hsm.command(&self.program);
+        let errors = self.hsm.file("program.err");
+        let log = std::fs::File::create(&errors).expect("a file");
+        let mut child = command
+            .args([model, new])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the program starts");
+        let mut talk = Talk {
+            input: child.stdin.take().expect("a pipe"),
+            output: BufReader::new(child.stdout.take().expect("a pipe")),
+        };
+        let mut all = Vec::new();
+        let told = |what: &str| {
+            let text = std::fs::read_to_string(&errors).unwrap_or_default();
+            format!("{what}: {text}")
+        };
+        let is_ready = talk.until("ready").is_some();
+        if is_ready {
+            run.sets_out(self);
+            talk.go_on();
+        }
+        let lines = talk.until("done");
+        let is_done = lines.is_some();
+        for line in lines.unwrap_or_default() {
+            all.push(Ended::parse(&line));
+        }
+        let mut problem = (!is_ready).then(|| told("no preparation"));
+        if is_done {
+            self.end_faults();
+            talk.go_on();
+            if talk.until("well").is_none() {
+                problem = Some(told("no recovery"));
+            }
+        } else if is_ready {
+            problem = Some(told("no end"));
+        }
+        drop(talk);
+        let status = child.wait().expect("the program ends");
+        if !status.success() && problem.is_none() {
+            problem = Some(told(&status.to_string()));
+        }
+        if let Some(problem) = problem {
+            all.push(Ended {
+                operation: "process".to_owned(),
+                outcome: Outcome::Broken(problem),
+                took: Duration::ZERO,
+            });
+        }
+        all
+    }
+
+    /// A process for each operation.
+    fn commands(&self, run: &Run, new: &str) -> Vec<Ended> {
+        run.sets_out(self);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = OPERATIONS
+                .iter()
+                .filter(|operation| operation.name != "encrypt")
+                .map(|operation| scope.spawn(move || self.command(operation.name, new)))
+                .collect();
+            let joined = threads.into_iter().map(|thread| thread.join());
+            joined.map(|ended| ended.expect("no panic")).collect()
+        })
+    }
+
+    fn command(&self, operation: &str, new: &str) -> Ended {
+        let out = self.hsm.path(&format!("{operation}.out"));
+        let key = match operation {
+            "unwrap" => uri("wrap"),
+            other => uri(other),
+        };
+        let Self {
+            sealed,
+            wrapped,
+            secret,
+            ..
+        } = self;
+        let providers = "-provider akv_provider -provider default";
+        let line = match operation {
+            "load" => format!("pkey {providers} -in {key} -noout"),
+            "pkcs1" | "ec" => format!("dgst {providers} -sha256 -sign {key} -out {out} {secret}"),
+            "pss" => format!(
+                "dgst {providers} -sha256 -sigopt rsa_padding_mode:pss -sign {key} -out {out} {secret}"
+            ),
+            "decrypt" => {
+                format!("pkeyutl {providers} -decrypt -inkey {key} -in {sealed} -out {out}")
+            }
+            "wrap" => format!("pkeyutl {providers} -encrypt -inkey {key} -in {secret} -out {out}"),
+            "unwrap" => {
+                format!("pkeyutl {providers} -decrypt -inkey {key} -in {wrapped} -out {out}")
+            }
+            "random" => format!("rand -out {out} 32"),
+            "list" => format!("storeutl {providers} -noout managedhsm:MyHSM"),
+            "create" => format!(
+                "genpkey {providers} -propquery provider=akv_provider -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -pkeyopt uri:{} -out {out}",
+                uri(new)
+            ),
+            other => unreachable!("{other} is not done by a command"),
+        };
+        let mut command = self.hsm.command("openssl");
+        command.args(line.split_whitespace());
+        if operation == "random" {
+            command.env("OPENSSL_CONF", &self.random_config);
+        }
+        let _ = std::fs::remove_file(&out);
+        let began = Instant::now();
+        let output = command.output().expect("openssl starts");
+        let took = began.elapsed();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let outcome = match output.status.code() {
+            Some(0) => match self.problem(operation, &out) {
+                None => Outcome::Success,
+                Some(problem) => Outcome::Broken(problem),
+            },
+            Some(1..124) => {
+                let errors = crate::support::provider_messages(&text);
+                Outcome::Failure(errors.len(), errors.join(" | "))
+            }
+            _ => Outcome::Broken(format!("{}: {text}", output.status)),
+        };
+        Ended {
+            operation: operation.to_owned(),
+            outcome,
+            took,
+        }
+    }
+
+    /// What is wrong with the result of a command that succeeded.
+    fn problem(&self, operation: &str, out: &str) -> Option<String> {
+        let read = |path: &str| std::fs::read(path).unwrap_or_default();
+        let is_right = match operation {
+            "pkcs1" | "pss" | "ec" => {
+                let public = match operation {
+                    "pkcs1" => &self.publics[0],
+                    "pss" => &self.publics[1],
+                    _ => &self.publics[2],
+                };
+                let padding = match operation {
+                    "pss" => "-sigopt rsa_padding_mode:pss",
+                    _ => "",
+                };
+                let line = format!(
+                    "dgst -sha256 {padding} -verify {public} -signature {out} {}",
+                    self.secret
+                );
+                self.hsm.openssl_line(Loading::Plain, &line).is_success()
+            }
+            "decrypt" | "unwrap" => read(out) == read(&self.secret),
+            "wrap" => read(out) == read(&self.wrapped),
+            "random" => read(out).len() == 32,
+            "create" => !read(out).is_empty(),
+            _ => true,
+        };
+        (!is_right).then(|| "a wrong result".to_owned())
+    }
+}
+
+/// The two ends of a program that reports and waits.
+struct Talk {
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Talk {
+    /// The lines before the one with this word. None: it never came.
+    fn until(&mut self, word: &str) -> Option<Vec<String>> {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            if self.output.read_line(&mut line).unwrap_or(0) == 0 {
+                return None;
+            }
+            if line.trim_end() == word {
+                return Some(lines);
+            }
+            lines.push(line);
+        }
+    }
+
+    fn go_on(&mut self) {
+        // A program that has ended is noticed by what it no longer says.
+        let _ = self.input.write_all(b"\n");
+    }
+}
+
+impl Ended {
+    /// `NAME ok MILLISECONDS`, `NAME failed MILLISECONDS ERRORS TEXT` or another word for what may never be.
+    fn parse(line: &str) -> Self {
+        let mut words = line.trim_end().splitn(5, ' ');
+        let mut next = || words.next().unwrap_or_default();
+        let (operation, ended, took, errors, text) = (next(), next(), next(), next(), next());
+        let outcome = match ended {
+            "ok" => Outcome::Success,
+            "failed" => Outcome::Failure(errors.parse().unwrap_or_default(), text.to_owned()),
+            _ => Outcome::Broken(line.to_owned()),
+        };
+        Self {
+            operation: operation.to_owned(),
+            outcome,
+            took: Duration::from_millis(took.parse().unwrap_or_default()),
+        }
+    }
+}
+
+/// What is wrong with a cell. None: it is as it has to be.
+fn judge(run: &Run, ended: &Ended) -> Option<String> {
+    let limit = Duration::from_secs(run.timeout().parse().expect("a number")) + GRACE;
+    if ended.took > limit {
+        return Some(format!("took {:?}", ended.took));
+    }
+    let expected = match run.meets(&ended.operation) {
+        true => run.expected(&ended.operation),
+        false => Success,
+    };
+    match (&ended.outcome, expected) {
+        (Outcome::Broken(problem), _) => Some(problem.clone()),
+        (Outcome::Success, Error) => Some("succeeded, an error was expected".to_owned()),
+        (Outcome::Success, _) => None,
+        (Outcome::Failure(_, text), Success) => Some(format!("failed: {text}")),
+        (Outcome::Failure(1, text), _) => {
+            let lower = text.to_lowercase();
+            // Its time may be over before the last attempt is answered.
+            let words = run.fault.words.iter().chain(&["no answer from"]);
+            // Where jobs share a connection of HTTP/2, what befalls one befalls all.
+            let shared: &[&str] = match run.model {
+                "jobs" => &["connection", "http2", "JSON"],
+                _ => &[],
+            };
+            let mut words = words.chain(shared);
+            let is_clear = words.any(|word| lower.contains(&word.to_lowercase()));
+            (!is_clear).then(|| format!("the error lacks any of {:?}: {text}", run.fault.words))
+        }
+        (Outcome::Failure(count, text), _) => Some(format!("{count} errors: {text}")),
+    }
+}
+
+fn runs() -> Vec<Run> {
+    let chosen = std::env::var("AKV_FAULTS").unwrap_or_default();
+    let mut runs = Vec::new();
+    for fault in FAULTS.iter().filter(|fault| fault.kind.contains(&chosen)) {
+        for when in [When::Once, When::Always] {
+            // A certificate is shown to all connections or to none.
+            if when == When::Once && fault.kind.starts_with("certificate=") {
+                continue;
+            }
+            for model in MODELS {
+                runs.push(Run { fault, when, model });
+            }
+        }
+    }
+    runs
+}
+
+#[test]
+fn every_operation_ends_well_or_in_one_error_under_every_fault() {
+    let runs = runs();
+    let next = AtomicUsize::new(0);
+    let ended = Mutex::new(Vec::new());
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                let mut campaign = Campaign::start();
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(run) = runs.get(number) else { break };
+                    let cells = campaign.run(run, number);
+                    ended.lock().expect("no panic").push((number, cells));
+                }
+            });
+        }
+    });
+    let ended = ended.into_inner().expect("no panic");
+    let operations = match openssl_version() >= (3, 5) {
+        true => OPERATIONS.len(),
+        false => OPERATIONS.len() - 1,
+    };
+    let mut counts: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
+    let mut problems = Vec::new();
+    let mut longest = [Duration::ZERO; 2];
+    for (number, cells) in &ended {
+        let run = &runs[*number];
+        let wanted = operations - usize::from(run.model == "commands" && operations == 11);
+        if cells.len() != wanted {
+            problems.push(format!("{} of {wanted} cells in a run", cells.len()));
+        }
+        for cell in cells {
+            let problem = judge(run, cell);
+            // One that can't meet the fault is no cell of the table.
+            if run.meets(&cell.operation) {
+                let count = counts.entry(run.model).or_default();
+                count[match (&problem, &cell.outcome) {
+                    (Some(_), _) => 2,
+                    (None, Outcome::Success) => 0,
+                    (None, _) => 1,
+                }] += 1;
+            }
+            let kind = usize::from(run.timeout() == SHORT);
+            longest[kind] = longest[kind].max(cell.took);
+            if let Some(problem) = problem {
+                let (kind, when, model) = (run.fault.kind, run.when, run.model);
+                let operation = &cell.operation;
+                problems.push(format!("{kind} {when:?} {operation} {model}: {problem}"));
+            }
+            if std::env::var_os("AKV_FAULTS_SHOW").is_some()
+                && let Outcome::Failure(_, text) = &cell.outcome
+            {
+                eprintln!(
+                    "{} {:?} {}: {text}",
+                    run.fault.kind, run.when, cell.operation
+                );
+            }
+        }
+    }
+    eprintln!("process model   success    error   broken");
+    let mut sum = [0; 3];
+    for (model, count) in &counts {
+        let [success, error, broken] = count;
+        eprintln!("{model:14} {success:8} {error:8} {broken:8}");
+        for (total, one) in sum.iter_mut().zip(count) {
+            *total += one;
+        }
+    }
+    let [success, error, broken] = sum;
+    eprintln!(
+        "all            {success:8} {error:8} {broken:8}\n{} cells in {} s; the longest took {:.1} s of {LONG}, and {:.1} s of {SHORT}",
+        success + error + broken,
+        began.elapsed().as_secs(),
+        longest[0].as_secs_f64(),
+        longest[1].as_secs_f64()
+    );
+    assert!(
+        problems.is_empty(),
+        "{}\n{}",
+        problems.len(),
+        problems.join("\n")
+    );
+}
+
+#[test]
+fn faults_leave_no_descriptor_and_no_thread_behind() {
+    const ROUNDS: usize = 30;
+    let mut campaign = Campaign::start();
+    let kinds = FAULTS.iter().filter(|fault| {
+        let slow = fault.kind.contains("60000") || fault.kind == "silence";
+        let of_connections = fault.kind.contains("handshake") || fault.kind.contains("connection");
+        !slow && !of_connections && !fault.kind.contains('=')
+    });
+    for fault in kinds {
+        campaign.control("POST", "/faults", &format!("{},share=0.01", fault.kind));
+    }
+    campaign.hsm.set("AKV_RANDOM", "MyHSM");
+    // Keys are loaded in spite of faults, or it is tried again.
+    let rounds = (0..20).find_map(|_| {
+        let arguments = ["repeat", "new", &ROUNDS.to_string()];
+        let outcome = campaign.hsm.run(&campaign.program, &arguments);
+        outcome.is_success().then(|| outcome.text())
+    });
+    let rounds = rounds.expect("the keys are loaded at last");
+    let rounds: Vec<[usize; 2]> = rounds
+        .lines()
+        .filter_map(|line| {
+            let mut numbers = line.strip_prefix("round ")?.split(' ');
+            let mut next = || numbers.next()?.parse().ok();
+            Some([next()?, next()?])
+        })
+        .collect();
+    assert_eq!(rounds.len(), ROUNDS);
+    let (early, late) = rounds.split_at(ROUNDS / 2);
+    for what in [0, 1] {
+        let most = |part: &[[usize; 2]]| part.iter().map(|round| round[what]).max();
+        assert!(most(late) <= most(early), "{rounds:?}");
+    }
+}
