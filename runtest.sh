@@ -4,6 +4,8 @@ set -uo pipefail
 cd "$(dirname "$0")" || exit 1
 . scripts/packages.sh
 require_cargo || exit 1
+# Most tests wait most of the time, for emulators and for deadlines.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
 
 passed=0 failed=0 skipped=0
 

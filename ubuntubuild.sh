@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the provider and installs it where OpenSSL looks for modules.
+# Builds the provider and akv, and installs them: the provider where OpenSSL looks for modules.
 set -euo pipefail
 cd "$(dirname "$0")"
 . scripts/packages.sh
@@ -8,28 +8,28 @@ usage() {
     cat <<'END'
 Usage: ./ubuntubuild.sh [--debug] [--skip-deps] [--prefix DIR]
 
-Builds akv_provider and installs it as akv_provider.so into OpenSSL's module folder (MODULESDIR).
+Builds akv_provider and akv, and installs them: akv_provider.so into OpenSSL's module folder (MODULESDIR), akv into /usr/local/bin.
 
   --debug       build without optimisation, with debug assertions
   --skip-deps   do not install Debian packages
-  --prefix DIR  install into DIR instead; DIR is made if absent, and no root is needed if it is yours
+  --prefix DIR  install both into DIR instead; DIR is made if absent, and no root is needed if it is yours
   --help        print this
 END
 }
 
 profile=release
 skip_deps=false
-destination=
+destination='' commands=/usr/local/bin
 while [ "$#" -gt 0 ]; do
     case $1 in
         --debug) profile=debug ;;
         --skip-deps) skip_deps=true ;;
         --prefix)
             [ "$#" -ge 2 ] || { echo "--prefix needs a folder." >&2; exit 2; }
-            destination=$2
+            destination=$2 commands=$2
             shift
             ;;
-        --prefix=*) destination=${1#--prefix=} ;;
+        --prefix=*) destination=${1#--prefix=} commands=${1#--prefix=} ;;
         --help | -h) usage; exit 0 ;;
         *)
             echo "Unknown option: $1" >&2
@@ -46,11 +46,11 @@ fi
 require_cargo
 
 if [ "$profile" = release ]; then
-    cargo build --release --package akv_provider
+    cargo build --release --package akv_provider --package akv
 else
-    cargo build --package akv_provider
+    cargo build --package akv_provider --package akv
 fi
-module="${CARGO_TARGET_DIR:-$PWD/target}/$profile/libakv_provider.so"
+built="${CARGO_TARGET_DIR:-$PWD/target}/$profile"
 
 if [ -z "$destination" ]; then
     command -v openssl >/dev/null || { echo "openssl was not found; install it, or give --prefix DIR." >&2; exit 1; }
@@ -58,19 +58,23 @@ if [ -z "$destination" ]; then
     [ -n "$destination" ] || { echo "openssl does not tell its MODULESDIR; give --prefix DIR." >&2; exit 1; }
 fi
 
-# The nearest folder that exists decides whether root is needed.
-existing=$destination
-while [ ! -e "$existing" ]; do
-    existing=$(dirname "$existing")
-done
-as_root=()
-if [ ! -w "$existing" ]; then
-    command -v sudo >/dev/null || { echo "$destination can't be written to; run this as root." >&2; exit 1; }
-    as_root=(sudo)
-fi
-"${as_root[@]}" install -D --mode=0644 "$module" "$destination/akv_provider.so"
+# Installs a file with a mode as another, as root if its folder, or the nearest one that exists, isn't ours to write to.
+place() {
+    local existing=$3 as_root=()
+    while [ ! -e "$existing" ]; do
+        existing=$(dirname "$existing")
+    done
+    [ -d "$existing" ] || existing=$(dirname "$existing")
+    if [ ! -w "$existing" ]; then
+        command -v sudo >/dev/null || { echo "$existing can't be written to; run this as root." >&2; exit 1; }
+        as_root=(sudo)
+    fi
+    "${as_root[@]}" install -D --mode="$1" "$2" "$3"
+    echo "Installed $3"
+}
 
-echo "Installed $destination/akv_provider.so"
+place 0644 "$built/libakv_provider.so" "$destination/akv_provider.so"
+place 0755 "$built/akv" "$commands/akv"
 if OPENSSL_MODULES="$destination" openssl list -providers -provider akv_provider -provider default >/dev/null; then
     echo "OpenSSL loads it: $(openssl version)"
 else

@@ -1,8 +1,8 @@
 //! Full TLS 1.3 handshakes a second by so many clients at once, against a server that runs already.
 //!
-//! `cargo bench --bench handshakes -- --connect 127.0.0.1:8443 [--clients 16] [--seconds 5] [--rounds 5] [--name NAME] [--json FILE]`
+//! `cargo bench --bench handshakes -- --connect 127.0.0.1:8443 [--clients 16] [--rate N] [--seconds 5] [--rounds 5] [--name NAME] [--json FILE]`
 //!
-//! `--json` appends a line.
+//! `--rate`: so many a second by all clients together, rather than as many as possible. `--json` appends a line.
 
 mod common;
 
@@ -17,6 +17,7 @@ use common::median;
 struct Options {
     connect: String,
     clients: usize,
+    rate: Option<f64>,
     seconds: f64,
     rounds: usize,
     name: String,
@@ -28,6 +29,7 @@ impl Options {
         let mut options = Self {
             connect: String::new(),
             clients: 16,
+            rate: None,
             seconds: 5.0,
             rounds: 5,
             name: "server".to_owned(),
@@ -37,6 +39,7 @@ impl Options {
             match name.as_str() {
                 "--connect" => options.connect = value,
                 "--clients" => options.clients = value.parse().expect("a number"),
+                "--rate" => options.rate = Some(value.parse().expect("a number")),
                 "--seconds" => options.seconds = value.parse().expect("a number"),
                 "--rounds" => options.rounds = value.parse().expect("a number"),
                 "--name" => options.name = value,
@@ -60,11 +63,26 @@ fn connector() -> SslConnector {
     builder.build()
 }
 
+/// When a client begins its handshakes.
+#[derive(Clone, Copy)]
+struct Schedule {
+    first: Instant,
+    /// Zero: one after the other.
+    interval: Duration,
+    until: Instant,
+}
+
 /// Shakes hands until it is time. Returns how long each handshake took, in seconds, and how many failed.
-fn client(connector: &SslConnector, connect: &str, until: Instant) -> (Vec<f64>, usize) {
+fn client(connector: &SslConnector, connect: &str, schedule: Schedule) -> (Vec<f64>, usize) {
     let (mut times, mut failed) = (Vec::new(), 0);
-    while Instant::now() < until {
+    let mut next = schedule.first;
+    loop {
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        next += schedule.interval;
         let began = Instant::now();
+        if began >= schedule.until {
+            return (times, failed);
+        }
         let stream = TcpStream::connect(connect).and_then(|stream| {
             stream.set_nodelay(true)?;
             stream.set_read_timeout(Some(Duration::from_secs(30)))?;
@@ -78,7 +96,6 @@ fn client(connector: &SslConnector, connect: &str, until: Instant) -> (Vec<f64>,
             None => failed += 1,
         }
     }
-    (times, failed)
 }
 
 fn main() {
@@ -91,10 +108,19 @@ fn main() {
     for _ in 0..options.rounds {
         let began = Instant::now();
         let until = began + Duration::from_secs_f64(options.seconds);
+        let rate = options.rate.unwrap_or(f64::INFINITY);
+        let schedule = |number: usize| Schedule {
+            first: began + Duration::from_secs_f64(number as f64 / rate),
+            interval: Duration::from_secs_f64(options.clients as f64 / rate),
+            until,
+        };
         let connect = options.connect.as_str();
         let clients: Vec<_> = std::thread::scope(|scope| {
             let clients: Vec<_> = (0..options.clients)
-                .map(|_| scope.spawn(|| client(&connector, connect, until)))
+                .map(|number| {
+                    let connector = &connector;
+                    scope.spawn(move || client(connector, connect, schedule(number)))
+                })
                 .collect();
             let joined = clients
                 .into_iter()

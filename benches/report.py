@@ -115,6 +115,10 @@ def servers(folder):
     if software and four:
         bound = 4 / (0.010 + 1 / software)
         text += f"nginx, 4 workers: {four / bound:.2f} of workers ÷ (10 ms + a software handshake) = {bound:.0f}/s.\n\n"
+    clean, troubled = rate.get("nginx, at half the rate"), rate.get("nginx, at half the rate, 429s and resets")
+    if clean and troubled:
+        failed = sum(one["failed"] for one in found)
+        text += f"At half the rate, with 5 % of the HSM's answers 429 and 5 % of its connections reset: {troubled / clean:.2f} of the rate without, {failed} handshakes failed.\n\n"
     plain, jobs = rate.get("HAProxy, 20 ms"), rate.get("HAProxy, async, 20 ms")
     if plain and jobs:
         text += f"HAProxy: asynchronous {jobs / plain:.1f} times the synchronous rate.\n\n"

@@ -11,45 +11,35 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 . scripts/packages.sh
+. scripts/roots.sh
 
 packages=(openssl curl ca-certificates procps nginx-light libnginx-mod-stream apache2 haproxy stunnel4 postgresql
     python3 ruby libio-socket-ssl-perl nodejs php-cli osslsigncode xmlsec1 git redis-server mariadb-server postfix bind9
-    bind9-dnsutils openvpn chromium libnss3-tools fonts-dejavu-core)
+    bind9-dnsutils bind9-utils openvpn chromium libnss3-tools fonts-dejavu-core dovecot-imapd socat wget lighttpd lighttpd-mod-openssl
+    strongswan-charon strongswan-swanctl strongswan-pki pebble certbot lego)
+# What deployment.sh builds and checks with: of this machine, not of another suite.
+builders=(systemd mmdebstrap buildah python3-venv)
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 case $target in /*) ;; *) target="$PWD/$target" ;; esac
 
 # Runs this script in a root of another suite, where this repository, the target folder, /proc and /dev are at their usual places.
 run_in_suite() {
-    local suite=$1 root="$target/applications/$1" mirror
+    local suite=$1 root="$target/applications/$1" reason
     shift
-    if [ "$(id -u)" -ne 0 ] || ! command -v mmdebstrap >/dev/null; then
-        echo "SKIPPED  Debian $suite: roots are made by root, with mmdebstrap"
+    reason=$(root_obstacle)
+    if [ -n "$reason" ]; then
+        echo "SKIPPED  Debian $suite: $reason"
         echo "0 passed, 0 failed, 1 skipped"
         return 0
     fi
-    mirror=${AKV_DEBIAN_MIRROR:-$(awk '/^URIs:/ { print $2; exit }' /etc/apt/sources.list.d/debian.sources)}
-    if ! chroot "$root" true 2>/dev/null || [ "$(cat "$root/packages" 2>/dev/null)" != "${packages[*]}" ]; then
-        rm -rf "$root"
-        mkdir -p "$target/applications"
-        mmdebstrap --quiet --variant=minbase --include="$(IFS=,; echo "${packages[*]}")" \
-            --aptopt='Acquire::Check-Valid-Until "false"' "$suite" "$root" "deb $mirror $suite main" </dev/null || return
-        echo "127.0.0.1 localhost" >"$root/etc/hosts"
-        echo "${packages[*]}" >"$root/packages"
-    fi
-    # shellcheck disable=SC2016 # the inner shell expands these
-    unshare --mount bash -euc '
-        root=$1 script=$2; shift 2
-        for place in /proc /dev "$PWD" "$CARGO_TARGET_DIR"; do
-            mkdir -p "$root$place"
-            mount --rbind "$place" "$root$place"
-        done
-        exec chroot "$root" "$script" "$@"' run_in_suite "$root" "$PWD/scripts/applications.sh" "$@"
+    make_root "$suite" "$root" "$(IFS=,; echo "${packages[*]}")" &&
+        with_mounts "$root" /proc /dev "$PWD" "$CARGO_TARGET_DIR" -- chroot "$root" "$PWD/scripts/applications.sh" "$@"
 }
 
 suite='' names=()
 while [ "$#" -gt 0 ]; do
     case $1 in
-        --install) install_missing "${packages[@]}" || exit ;;
+        --install) install_missing "${packages[@]}" "${builders[@]}" || exit ;;
         --suite)
             [ "$#" -ge 2 ] || { echo "--suite needs the name of a Debian suite." >&2; exit 2; }
             suite=$2

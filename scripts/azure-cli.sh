@@ -4,6 +4,7 @@
 # shellcheck disable=SC2317 # the trap, check and refused call functions
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
+. scripts/emulator.sh
 
 release=2.91.0
 target="${CARGO_TARGET_DIR:-$PWD/target}"
@@ -15,9 +16,8 @@ passed=0 failed=0 skipped=0
 [ -x "$emulator" ] || { echo "$emulator does not exist: run 'cargo build --workspace' first." >&2; exit 1; }
 mkdir -p "$target"
 folder=$(mktemp -d)
-emulator_pid=
 clean_up() {
-    [ -z "$emulator_pid" ] || kill "$emulator_pid" 2>/dev/null
+    stop_emulator
     rm -rf "$folder"
 }
 trap clean_up EXIT
@@ -51,18 +51,11 @@ user_client=33333333-0000-0000-0000-000000000001
 user_secret=a-secret-for-tests
 
 start() {
-    local exports
     cat >"$folder/principals.json" <<JSON
 [{"client_id": "$user_client", "object_id": "$user", "client_secret": "$user_secret"}]
 JSON
-    "$emulator" serve --data-dir "$folder/hsm" --principals "$folder/principals.json" \
-        >"$folder/emulator.out" 2>"$folder/requests.log" &
-    emulator_pid=$!
-    if ! exports=$("$emulator" env --identity --data-dir "$folder/hsm" --wait 30); then
-        cat "$folder/emulator.out" "$folder/requests.log" >&2
-        exit 1
-    fi
-    eval "$exports"
+    serve_emulator "$emulator" "$folder" --principals "$folder/principals.json" || exit
+    eval "$emulator_identity"
 }
 
 # Counts what a command prints, which has to be as expected.

@@ -74,11 +74,13 @@ mkdir "$OPENSSL_MODULES"
 ln -s "$target/libakv_provider.so" "$OPENSSL_MODULES/akv_provider.so"
 provider=(-provider akv_provider -provider default)
 
-# An emulator that takes so many milliseconds longer: hsm MILLISECONDS
+# An emulator that takes so many milliseconds longer: hsm MILLISECONDS [OPTION of serve]…
 hsm() {
+    local milliseconds=$1
+    shift
     stop_emulator
     rm -rf "$folder/hsm"
-    start_emulator "$target/managed-hsm-emulator" "$folder" --latency-ms "$1"
+    start_emulator "$target/managed-hsm-emulator" "$folder" --latency-ms "$milliseconds" "$@"
     create_key ec '{"kty":"EC-HSM","crv":"P-256"}'
     create_key rsa '{"kty":"RSA-HSM","key_size":2048}'
 }
@@ -180,13 +182,14 @@ until_it_listens() {
     return 1
 }
 
-run_nginx() { # NAME WORKERS KEY CERTIFICATE
-    local port
+run_nginx() { # NAME WORKERS KEY CERTIFICATE [OPTION of the benchmark]…
+    local port name=$1 workers=$2 key=$3 certificate=$4
+    shift 4
     port=$(free_port)
     cat >"$folder/nginx.conf" <<END
 pid $folder/nginx.pid;
 error_log $folder/nginx.log;
-worker_processes $2;
+worker_processes $workers;
 daemon off;
 user root;
 events { worker_connections 512; }
@@ -198,10 +201,10 @@ http {
     uwsgi_temp_path $folder/tmp;
     scgi_temp_path $folder/tmp;
     server {
-        listen 127.0.0.1:$port ssl reuseport;
+        listen 127.0.0.1:$port ssl;
         ssl_protocols TLSv1.3;
-        ssl_certificate $4;
-        ssl_certificate_key $3;
+        ssl_certificate $certificate;
+        ssl_certificate_key $key;
         location / { return 200 "ok"; }
     }
 }
@@ -209,7 +212,7 @@ END
     OPENSSL_CONF="$folder/openssl.cnf" nginx -p "$folder" -c "$folder/nginx.conf" -e "$folder/nginx.log" &
     server_pid=$!
     until_it_listens "$port"
-    bench handshakes --connect "127.0.0.1:$port" --clients 32 "${load[@]}" --name "$1" --json "$out/servers.json"
+    bench handshakes --connect "127.0.0.1:$port" --clients 32 "${load[@]}" "$@" --name "$name" --json "$out/servers.json"
     stop_server
 }
 
@@ -247,29 +250,36 @@ if has servers; then
     [ "$quick" = no ] || load=(--seconds 1 --rounds 1)
     # A worker of HAProxy asks for as many signatures at once as it has handshakes.
     export AKV_MAX_CONNECTIONS=64
-    for milliseconds in 10 20; do
-        hsm "$milliseconds"
+    # An HSM with a latency in milliseconds and further options, and what leads servers to its key.
+    server_hsm() {
+        hsm "$@"
         "$target/akv" env >"$folder/openssl.cnf"
         "$target/akv" cert self-signed managedhsm:MyHSM:ec --subject CN=localhost --san DNS:localhost >"$folder/ec.crt"
         "$target/akv" key pem --pin managedhsm:MyHSM:ec >"$folder/ec.key"
         cat "$folder/ec.crt" "$folder/ec.key" >"$folder/ec.pem"
-        if [ "$milliseconds" = 10 ]; then
-            openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost \
-                -keyout "$folder/soft.key" -out "$folder/soft.crt" 2>/dev/null
-            if command -v nginx >/dev/null; then
-                run_nginx "nginx, 1 worker, software" 1 "$folder/soft.key" "$folder/soft.crt"
-                run_nginx "nginx, 1 worker, 10 ms" 1 "$folder/ec.key" "$folder/ec.crt"
-                run_nginx "nginx, 4 workers, 10 ms" 4 "$folder/ec.key" "$folder/ec.crt"
-            else
-                skip "nginx is not installed"
-            fi
-        elif command -v haproxy >/dev/null; then
-            run_haproxy "HAProxy, 20 ms" "" "$folder/ec.pem"
-            run_haproxy "HAProxy, async, 20 ms" "ssl-mode-async" "$folder/ec.pem"
-        else
-            skip "HAProxy is not installed"
-        fi
-    done
+    }
+    if command -v nginx >/dev/null; then
+        server_hsm 10
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost \
+            -keyout "$folder/soft.key" -out "$folder/soft.crt" 2>/dev/null
+        run_nginx "nginx, 1 worker, software" 1 "$folder/soft.key" "$folder/soft.crt"
+        run_nginx "nginx, 1 worker, 10 ms" 1 "$folder/ec.key" "$folder/ec.crt"
+        run_nginx "nginx, 4 workers, 10 ms" 4 "$folder/ec.key" "$folder/ec.crt"
+        # At half of that, with and without trouble.
+        half=$(sed -n 's/.*"per_second":\([0-9.]*\).*"nginx, 4 workers, 10 ms".*/\1/p' "$out/servers.json" | awk '{ print $1 / 2 }')
+        run_nginx "nginx, at half the rate" 4 "$folder/ec.key" "$folder/ec.crt" --rate "$half"
+        server_hsm 10 --fault throttled,operation=sign,share=0.05 --fault drop,operation=sign,share=0.05
+        run_nginx "nginx, at half the rate, 429s and resets" 4 "$folder/ec.key" "$folder/ec.crt" --rate "$half"
+    else
+        skip "nginx is not installed"
+    fi
+    if command -v haproxy >/dev/null; then
+        server_hsm 20
+        run_haproxy "HAProxy, 20 ms" "" "$folder/ec.pem"
+        run_haproxy "HAProxy, async, 20 ms" "ssl-mode-async" "$folder/ec.pem"
+    else
+        skip "HAProxy is not installed"
+    fi
 fi
 
 # --- the report -------------------------------------------------------------------------------------------------------

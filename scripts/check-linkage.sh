@@ -19,12 +19,20 @@ check() {
 
 [ -f "$module" ] || { echo "$module does not exist: run 'cargo build' first." >&2; exit 1; }
 dynamic=$(readelf --dynamic --wide "$module")
+segments=$(readelf --program-headers --wide "$module")
 symbols=$(nm --dynamic --defined-only "$module" | awk '{ print $NF }')
 tree=$(cargo tree --package akv_provider --edges normal --prefix none --format '{p}')
 
 check "the module needs neither libcrypto nor libssl" "$(grep -E 'NEEDED.*lib(crypto|ssl)' <<<"$dynamic" || true)"
 check "the module has no text relocations" "$(grep -w TEXTREL <<<"$dynamic" || true)"
 check "the module has no search path of its own" "$(grep -E '\((RPATH|RUNPATH)\)' <<<"$dynamic" || true)"
+check "the module binds its symbols at load time" \
+    "$(grep -Eq 'BIND_NOW|FLAGS.*NOW' <<<"$dynamic" || echo 'the flag NOW is absent')"
+check "the module's tables of addresses are read-only (full RELRO)" \
+    "$(grep -q GNU_RELRO <<<"$segments" || echo 'there is no segment GNU_RELRO')"
+check "the module has no executable stack" \
+    "$(grep -E 'GNU_STACK.* RW +0' <<<"$segments" >/dev/null || echo 'GNU_STACK is absent or executable')"
+check "no memory of the module is writable and executable" "$(grep -E '^ *LOAD.* RWE +0x' <<<"$segments" || true)"
 check "the module stays mapped while its thread runs" \
     "$(grep -q NODELETE <<<"$dynamic" || echo 'the flag NODELETE is absent')"
 check "the module exports nothing but OSSL_provider_init" \

@@ -3,6 +3,7 @@
 # `cargo build --workspace`. What can't be had here is skipped, with the reason.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
+. scripts/emulator.sh
 
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 emulator="$target/${PROFILE:-debug}/managed-hsm-emulator"
@@ -13,10 +14,9 @@ passed=0 failed=0 skipped=0
 [ -x "$emulator" ] || { echo "$emulator does not exist: run 'cargo build --workspace' first." >&2; exit 1; }
 mkdir -p "$work"
 folder=$(mktemp -d)
-emulator_pid=
 # shellcheck disable=SC2317 # the trap calls it
 clean_up() {
-    [ -z "$emulator_pid" ] || kill "$emulator_pid" 2>/dev/null
+    stop_emulator
     rm -rf "$folder"
 }
 trap clean_up EXIT
@@ -33,20 +33,14 @@ export TEST_USER_SECRET=a-secret-for-tests
 cat >"$folder/principals.json" <<JSON
 [{"client_id": "$TEST_USER_CLIENT_ID", "object_id": "$TEST_USER_OBJECT_ID", "client_secret": "$TEST_USER_SECRET"}]
 JSON
-"$emulator" serve --data-dir "$folder/hsm" --principals "$folder/principals.json" --control-port 0 \
-    >"$folder/emulator.out" 2>"$folder/requests.log" &
-emulator_pid=$!
-if ! exports=$("$emulator" env --identity --data-dir "$folder/hsm" --wait 30); then
-    cat "$folder/emulator.out" "$folder/requests.log" >&2
-    exit 1
-fi
+serve_emulator "$emulator" "$folder" --principals "$folder/principals.json" --control-port 0 || exit
 EMULATOR_CONTROL=$(sed -n 's/^control: //p' "$folder/emulator.out")
 export EMULATOR_CONTROL
 
 # Runs a command with the emulator's environment. Downloads go without it: they need the system's CAs.
 with_emulator() {
     (
-        eval "$exports"
+        eval "$emulator_identity"
         "$@"
     )
 }

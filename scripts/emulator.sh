@@ -1,22 +1,27 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # Starts and stops a Managed HSM emulator for a script, and creates keys in it. Sourced, not run.
 #
 #   start_emulator PROGRAM DIR [OPTION of serve]…   exports AZURE_MANAGEDHSM_URL, AKV_CA_FILE and AZURE_CLI_ACCESS_TOKEN
+#   serve_emulator PROGRAM DIR [OPTION of serve]…   leaves the commands that export the endpoint and who may log in to it, in $emulator_identity
 #   create_key NAME JSON         JSON: the body of the create request
 #   stop_emulator                stops what start_emulator started; does nothing if there is nothing
 
 emulator_pid=
 
-start_emulator() {
-    local program=$1 dir=$2 exports
+serve_emulator() {
+    local program=$1 dir=$2
     shift 2
     "$program" serve --data-dir "$dir/hsm" "$@" >"$dir/emulator.out" 2>"$dir/requests.log" &
     emulator_pid=$!
-    if ! exports=$("$program" env --data-dir "$dir/hsm" --wait 30); then
+    if ! emulator_identity=$("$program" env --identity --data-dir "$dir/hsm" --wait 30); then
         cat "$dir/emulator.out" "$dir/requests.log" >&2
         return 1
     fi
-    eval "$exports"
+}
+
+start_emulator() {
+    local exports
+    serve_emulator "$@" && exports=$("$1" env --data-dir "$2/hsm") && eval "$exports"
 }
 
 create_key() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Loads a key and signs 10, then 110 times under valgrind: no invalid access, and less than a byte lost for each of
 # the 100 further signatures. The same for loading, copying, refused requests, software keys, decryption, key wrap,
-# encoders and listings. Run after `cargo build --workspace`; PROFILE names another profile than debug.
+# encoders and listings; and for operations of which many meet a fault. Run after `cargo build --workspace`; PROFILE names another profile than debug.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/emulator.sh
@@ -23,7 +23,7 @@ trap clean_up EXIT
 
 mkdir "$folder/modules"
 ln -s "$profile/libakv_provider.so" "$folder/modules/akv_provider.so"
-for program in sign_loop operations; do
+for program in sign_loop operations faults; do
     cc -std=gnu11 -g -O1 -o "$folder/$program" "tests/c/$program.c" -lssl -lcrypto -lpthread
 done
 start_emulator "$profile/managed-hsm-emulator" "$folder"
@@ -65,4 +65,27 @@ hsm=managedhsm:MyHSM
 compare "RSA signatures" 10 110 "$folder/sign_loop" "$hsm:rsa" 1
 compare "EC signatures" 10 110 "$folder/sign_loop" "$hsm:ec" 1
 compare "other operations" 10 110 "$folder/operations" "$hsm:rsa" "$hsm:ec" "$hsm:unknown" "$hsm:aes"
+
+# Of the operations whose answer is a value, one attempt in three meets a fault.
+stop_emulator
+kinds=(request-timeout throttled internal-error bad-gateway claims-challenge drop reset lost-answer half-body malformed-json garbage
+    twice huge-body wrong-length wrong-value close)
+options=()
+for operation in sign decrypt,path=/keys/decrypt/ unwrapkey rng; do
+    for kind in "${kinds[@]}"; do
+        options+=(--fault "$kind,operation=$operation,share=0.025")
+    done
+done
+start_emulator "$profile/managed-hsm-emulator" "$folder" "${options[@]}"
+for key in pkcs1 pss decrypt; do
+    create_key "$key" '{"kty":"RSA-HSM","key_size":2048}'
+done
+for key in load ec; do
+    create_key "$key" '{"kty":"EC-HSM","crv":"P-256"}'
+done
+for key in wrap encrypt; do
+    create_key "$key" '{"kty":"oct-HSM","key_size":256}'
+done
+export AKV_RANDOM=MyHSM
+compare "operations among faults" 3 33 "$folder/faults" repeat new
 exit "$failed"

@@ -1,0 +1,116 @@
+//! An HTTPS server that gives the next request the answer that it was told, byte for byte, and then closes the connection.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use openssl::asn1::Asn1Time;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::PKey;
+use openssl::ssl::{ShutdownState, SslAcceptor, SslMethod, SslStream};
+use openssl::x509::extension::SubjectAlternativeName;
+use openssl::x509::{X509, X509NameBuilder};
+
+pub struct Server {
+    port: u16,
+    pub ca_file: PathBuf,
+    answer: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        let (acceptor, certificate) = identity().expect("a certificate");
+        let ca_file = std::env::temp_dir().join(format!("akv-fuzz-{}.pem", std::process::id()));
+        std::fs::write(&ca_file, certificate.to_pem().expect("PEM")).expect("a file");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let answer = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&answer);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(tls) = acceptor.accept(stream.expect("a connection")) else {
+                    continue;
+                };
+                let answer = told.lock().expect("nobody panics").clone();
+                // Who was answered may be gone already.
+                let _ = serve(tls, &answer);
+            }
+        });
+        Self {
+            port,
+            ca_file,
+            answer,
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}", self.port)
+    }
+
+    pub fn will_answer(&self, answer: Vec<u8>) {
+        *self.answer.lock().expect("nobody panics") = answer;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.ca_file);
+    }
+}
+
+fn serve(mut tls: SslStream<TcpStream>, answer: &[u8]) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    let mut buffer = [0; 4096];
+    while !is_complete(&request) {
+        match tls.read(&mut buffer)? {
+            0 => return Ok(()),
+            count => request.extend_from_slice(&buffer[..count]),
+        }
+    }
+    tls.write_all(answer)?;
+    tls.set_shutdown(ShutdownState::RECEIVED);
+    let _ = tls.shutdown();
+    Ok(())
+}
+
+fn is_complete(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request).to_ascii_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"))
+        .and_then(|length| length.trim().parse().ok());
+    body.len() >= length.unwrap_or(0)
+}
+
+fn identity() -> Result<(SslAcceptor, X509), openssl::error::ErrorStack> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
+    let key = PKey::from_ec_key(EcKey::generate(&group)?)?;
+    let mut name = X509NameBuilder::new()?;
+    name.append_entry_by_text("CN", "fuzz")?;
+    let name = name.build();
+    let mut builder = X509::builder()?;
+    builder.set_version(2)?;
+    builder.set_subject_name(&name)?;
+    builder.set_issuer_name(&name)?;
+    builder.set_not_before(&*Asn1Time::days_from_now(0)?)?;
+    builder.set_not_after(&*Asn1Time::days_from_now(2)?)?;
+    builder.set_pubkey(&key)?;
+    let context = builder.x509v3_context(None, None);
+    let names = SubjectAlternativeName::new()
+        .dns("localhost")
+        .build(&context)?;
+    builder.append_extension(names)?;
+    builder.sign(&key, MessageDigest::sha256())?;
+    let certificate = builder.build();
+    let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
+    acceptor.set_private_key(&key)?;
+    acceptor.set_certificate(&certificate)?;
+    Ok((acceptor.build(), certificate))
+}

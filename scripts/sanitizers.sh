@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# The provider and the client under the tools that find what tests can't see: invalid accesses to memory, races, undefined behaviour.
+#
+#   scripts/sanitizers.sh [--all]     --all: also what takes minutes (ThreadSanitizer, Miri, valgrind's memcheck)
+#
+# What this machine can't run is said and counted, and is no failure. Run after `cargo build --workspace`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/emulator.sh
+. scripts/instrumented.sh
+
+profile="$target_dir/${PROFILE:-debug}"
+if [ ! -x "$profile/managed-hsm-emulator" ] || [ ! -f "$profile/libakv_provider.so" ]; then
+    echo "Nothing is built in $profile: run 'cargo build --workspace' first." >&2
+    exit 1
+fi
+
+folder=$(mktemp -d)
+# shellcheck disable=SC2317 # the trap calls it
+clean_up() {
+    stop_emulator
+    rm -rf "$folder"
+}
+trap clean_up EXIT
+
+summary="$folder/summary"
+ok() { echo "sanitizers: $1: ok ($2)" | tee -a "$summary"; }
+failed() { echo "sanitizers: $1: FAILED" | tee -a "$summary"; }
+skipped() { echo "sanitizers: $1: SKIPPED ($2)" | tee -a "$summary"; }
+
+# C programs that sign in one thread and in many, load, decrypt, wrap, are refused, fork, unload and leave.
+hsm=managedhsm:MyHSM
+programs=(
+    "sign_loop $hsm:rsa 1 20"
+    "sign_loop $hsm:ec 8 20"
+    "operations $hsm:rsa $hsm:ec $hsm:unknown $hsm:aes 3"
+    "reload $hsm:ec 3"
+    "reload $hsm:ec leave"
+    "fork_sign $hsm:ec sign-first"
+    "many_signers threads $hsm:ec 100 5"
+    "lifecycle unload $hsm:ec 10"
+    "lifecycle exec $hsm:ec 5"
+)
+
+# Compiles them with options. What the compiler says is in $folder/log.
+compile() {
+    local program
+    for program in sign_loop operations reload fork_sign many_signers lifecycle; do
+        cc -std=gnu11 -g -O1 -o "$folder/$program" "tests/c/$program.c" "$@" -lssl -lcrypto -lpthread 2>"$folder/log" || return 1
+    done
+}
+
+# Runs them with a module, each under the command given, and prints what a failing one said.
+run_programs() {
+    local module=$1 line words status log="$folder/log"
+    mkdir -p "$folder/modules"
+    ln -sf "$module" "$folder/modules/akv_provider.so"
+    for line in "${programs[@]}"; do
+        read -ra words <<<"$line"
+        status=0
+        OPENSSL_MODULES="$folder/modules" OPENSSL_CONF=/dev/null timeout 300 "${@:2}" \
+            "$folder/${words[0]}" "${words[@]:1}" >"$log" 2>&1 || status=$?
+        if [ "$status" -ne 0 ]; then
+            echo "$line ended with status $status:" >&2
+            head -80 "$log" >&2
+            return 1
+        fi
+    done
+}
+
+# Reads and writes beyond an allocation or after its end. The runtime comes with the programs, as the C compiler has it. Leaks are
+# found by valgrind: libcrypto and the module keep what lives as long as the process.
+address() {
+    local name="AddressSanitizer, C programs"
+    build_instrumented
+    if [ "$has_address_sanitizer" = no ]; then
+        skipped "$name" "this Rust toolchain has no runtime of it"
+    elif ! compile -fsanitize=address; then
+        skipped "$name" "the C compiler can't: $(head -1 "$folder/log")"
+    elif ASAN_OPTIONS=detect_leaks=0 run_programs "$instrumented/libakv_provider.so"; then
+        ok "$name" "${#programs[@]} programs"
+    else
+        failed "$name"
+    fi
+}
+
+# Races. The standard library has to be built with it, too, or each of its locks looks like one. The runtime is Rust's, which fits its compiler.
+thread() (
+    local name="ThreadSanitizer, C programs" runtime
+    if ! toolchain_with lib/rustlib/src/rust/library; then
+        skipped "$name" "no toolchain has the standard library's sources: rustup component add rust-src"
+        return
+    fi
+    runtime=$(compgen -G "$(rustc --print target-libdir)/librustc-*_rt.tsan.a" || true)
+    if [ -z "$runtime" ]; then
+        skipped "$name" "this Rust toolchain has no runtime of it"
+    elif ! compile -rdynamic -Wl,--whole-archive "$runtime" -Wl,--no-whole-archive -ldl -lm -lrt -lresolv; then
+        skipped "$name" "the C compiler can't: $(head -1 "$folder/log")"
+    else
+        RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread" CARGO_TARGET_DIR="$target_dir/thread" \
+            cargo build --quiet --locked --package akv_provider --target "$host" -Zbuild-std
+        # libcrypto is not built with it, and reads some of its tables without locks.
+        if TSAN_OPTIONS=ignore_noninstrumented_modules=1 run_programs "$target_dir/thread/$host/debug/libakv_provider.so"; then
+            ok "$name" "${#programs[@]} programs"
+        else
+            failed "$name"
+        fi
+    fi
+)
+
+# Undefined behaviour in code that calls no C: the boundary's parameters, encodings, names, answers.
+interpreted() (
+    local name="Miri"
+    if ! toolchain_with bin/cargo-miri; then
+        skipped "$name" "no toolchain has it: rustup +nightly component add miri"
+        return
+    fi
+    export MIRIFLAGS="-Zmiri-disable-isolation" CARGO_TARGET_DIR="$target_dir/miri" PROPTEST_CASES=4
+    if cargo miri test --quiet --locked --package akv_provider --lib -- openssl::params der:: >"$folder/log" 2>&1 &&
+        cargo miri test --quiet --locked --package managed-hsm --lib -- uri:: wire:: key_file:: token:: >>"$folder/log" 2>&1; then
+        ok "$name" "$(awk '/^test result/ { passed += $4 } END { print passed + 0 }' "$folder/log") tests"
+    else
+        tail -60 "$folder/log" >&2
+        failed "$name"
+    fi
+)
+
+memcheck() {
+    if ! command -v valgrind >/dev/null; then
+        skipped memcheck "valgrind is not installed"
+    elif scripts/valgrind.sh; then
+        ok memcheck "scripts/valgrind.sh"
+    else
+        failed memcheck
+    fi
+}
+
+start_emulator "$profile/managed-hsm-emulator" "$folder"
+create_key rsa '{"kty":"RSA-HSM","key_size":2048}'
+create_key ec '{"kty":"EC-HSM","crv":"P-256"}'
+create_key aes '{"kty":"oct-HSM","key_size":256}'
+
+address
+if [ "${1:-}" = --all ]; then
+    thread
+    interpreted
+    memcheck
+fi
+
+printf '%s ok, %s skipped, %s failed\n' "$(grep -c ': ok ' "$summary" || true)" \
+    "$(grep -c ': SKIPPED ' "$summary" || true)" "$(grep -c ': FAILED$' "$summary" || true)"
+! grep -q ': FAILED$' "$summary"
