@@ -71,38 +71,22 @@ require_programs() {
 # --- the HSM ----------------------------------------------------------------------------------------------------------
 
 # Writes run/openssl.cnf, which activates the provider, and makes an HSM ready: the one that .env names, or an emulator, which is
-# started unless it runs. How to log in is in the environment afterwards.
+# started unless it runs.
 connect_hsm() {
     find_programs
     # The emulator's keys and its owner's secret are in there.
     (umask 077 && mkdir -p "$run")
-    cat >"$run/openssl.cnf" <<END
-openssl_conf = openssl_init
-# openssl x509 of OpenSSL 4.0 takes the top of this file for extensions without this.
-extensions = none
+    if uses_emulator; then
+        use_emulator
+    fi
+    # The provider's section comes last.
+    {
+        "$akv" env --module "$module" && printf 'log-level = info\nlog-file = %s\n' "$run/provider.log"
+    } >"$run/openssl.cnf" || fail "akv env failed."
+}
 
-[none]
-
-[openssl_init]
-providers = providers
-
-[providers]
-default = default_provider
-akv_provider = akv_provider
-
-[default_provider]
-activate = 1
-
-[akv_provider]
-activate = 1
-module = $module
-log-level = info
-log-file = $run/provider.log
-
-[req]
-distinguished_name = none
-END
-    uses_emulator || return 0
+# Starts the emulator unless it runs. Its address, its CA and how to log in are in the environment afterwards.
+use_emulator() {
     if ! emulator_runs; then
         (umask 077 && exec setsid "$emulator" serve --data-dir "$run/hsm" --token-lifetime 3600 \
             >"$run/emulator.log" 2>>"$run/requests.log" </dev/null) &

@@ -20,6 +20,8 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin
 target="${CARGO_TARGET_DIR:-$PWD/target}/${PROFILE:-debug}"
 passed=0 failed=0 skipped=0
 work=
+# Options of the emulator's `serve`.
+emulator_options=()
 # What `started` noted, ended in reverse order.
 processes=()
 
@@ -133,36 +135,14 @@ start_hsm() {
     mkdir "$work/private" "$work/modules"
     chmod 700 "$work/private"
     cp "$target/libakv_provider.so" "$work/modules/akv_provider.so"
-    start_emulator "$target/managed-hsm-emulator" "$work/private" || broken "The emulator did not start."
+    start_emulator "$target/managed-hsm-emulator" "$work/private" "${emulator_options[@]}" || broken "The emulator did not start."
     install -m 644 "$AKV_CA_FILE" "$work/emulator-ca.pem"
     export AKV_CA_FILE="$work/emulator-ca.pem"
     requests=$work/private/requests.log
     create_key rsa '{"kty":"RSA-HSM","key_size":2048}' || broken "No key could be made."
     create_key ec '{"kty":"EC-HSM","crv":"P-256"}' || broken "No key could be made."
     create_key ca '{"kty":"EC-HSM","crv":"P-256"}' || broken "No key could be made."
-    cat >"$work/openssl.cnf" <<END
-openssl_conf = openssl_init
-extensions = none
-
-[none]
-
-[openssl_init]
-providers = providers
-
-[providers]
-default = default_provider
-akv_provider = akv_provider
-
-[default_provider]
-activate = 1
-
-[akv_provider]
-activate = 1
-module = $work/modules/akv_provider.so
-
-[req]
-distinguished_name = none
-END
+    "$target/akv" env --module "$work/modules/akv_provider.so" >"$work/openssl.cnf" || broken "No openssl.cnf could be made."
     printf '%s\n' "Keys stay in the HSM." >"$work/message.txt"
     with_provider openssl req -new -x509 -key managedhsm:MyHSM:ca -sha256 -days 2 -subj "/CN=Test CA" \
         -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign -out "$work/ca.crt" ||
@@ -175,7 +155,7 @@ END
 restart_hsm() {
     kill -KILL "$emulator_pid"
     wait "$emulator_pid" 2>/dev/null
-    "$target/managed-hsm-emulator" serve --data-dir "$work/private/hsm" --port "${AZURE_MANAGEDHSM_URL##*:}" \
+    "$target/managed-hsm-emulator" serve --data-dir "$work/private/hsm" --port "${AZURE_MANAGEDHSM_URL##*:}" "${emulator_options[@]}" \
         >>"$work/private/emulator.out" 2>>"$requests" &
     emulator_pid=$!
     "$target/managed-hsm-emulator" env --data-dir "$work/private/hsm" --wait 30 >/dev/null

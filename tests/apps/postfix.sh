@@ -20,8 +20,7 @@ queue_directory = $work/queue
 data_directory = $work/data
 maillog_file = $work/queue/log
 maillog_file_prefixes = $work
-import_environment = MAIL_CONFIG TZ LANG OPENSSL_CONF=$work/openssl.cnf AKV_CA_FILE=$AKV_CA_FILE AZURE_MANAGEDHSM_URL=$AZURE_MANAGEDHSM_URL
-    AZURE_CLI_ACCESS_TOKEN=$AZURE_CLI_ACCESS_TOKEN
+import_environment = MAIL_CONFIG TZ LANG OPENSSL_CONF=$work/openssl.cnf AZURE_CLI_ACCESS_TOKEN=$AZURE_CLI_ACCESS_TOKEN
 inet_interfaces = 127.0.0.1
 myhostname = localhost
 mydestination = localhost
