@@ -45,27 +45,37 @@ static inline int entries(const char *path)
     return count - 2;
 }
 
-/* The key of a URI, or the end of the program. `expect`: an OSSL_STORE_INFO type, or 0. */
-static inline EVP_PKEY *load_key(OSSL_LIB_CTX *libctx, const char *uri, int expect)
+/* The key of a URI; NULL with errors if it can't be had. `expect`: an OSSL_STORE_INFO type, or 0. */
+static inline EVP_PKEY *try_key(OSSL_LIB_CTX *libctx, const char *uri, int expect)
 {
     EVP_PKEY *key = NULL;
     OSSL_STORE_CTX *store = OSSL_STORE_open_ex(uri, libctx, NULL, NULL, NULL, NULL, NULL, NULL);
 
-    CHECK(store != NULL);
+    if (store == NULL)
+        return NULL;
     if (expect != 0)
         CHECK(OSSL_STORE_expect(store, expect) == 1);
     while (key == NULL && !OSSL_STORE_eof(store)) {
         OSSL_STORE_INFO *info = OSSL_STORE_load(store);
 
-        CHECK(info != NULL);
+        if (info == NULL)
+            break;
         if (OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_PKEY)
             key = OSSL_STORE_INFO_get1_PKEY(info);
         else if (OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_PUBKEY)
             key = OSSL_STORE_INFO_get1_PUBKEY(info);
         OSSL_STORE_INFO_free(info);
     }
-    CHECK(key != NULL);
     OSSL_STORE_close(store);
+    return key;
+}
+
+/* The key of a URI, or the end of the program. */
+static inline EVP_PKEY *load_key(OSSL_LIB_CTX *libctx, const char *uri, int expect)
+{
+    EVP_PKEY *key = try_key(libctx, uri, expect);
+
+    CHECK(key != NULL);
     return key;
 }
 

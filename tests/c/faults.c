@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-enum { FAILED = 0, DONE = 1, WRONG = -1, TEXT = 4096, RECOVERY_SECONDS = 40 };
+enum { FAILED = 0, DONE = 1, WRONG = -1, TEXT = 4096, PATIENCE_SECONDS = 40 };
 
 static const char message[] = "signed in spite of all";
 static const unsigned char secret[32] = "0123456789abcdef0123456789abcde";
@@ -24,7 +24,7 @@ static const unsigned char secret[32] = "0123456789abcdef0123456789abcde";
 static EVP_PKEY *pkcs1, *pss, *ec, *decrypt, *wrap, *unwrap;
 static EVP_PKEY *public_pkcs1, *public_pss, *public_ec;
 static unsigned char sealed[512], wrapped[64];
-static size_t sealed_length = sizeof(sealed), wrapped_length = sizeof(wrapped);
+static size_t sealed_length = sizeof(sealed), wrapped_length;
 static EVP_RAND *generator;
 static char new_key[256];
 
@@ -171,13 +171,15 @@ static int cbc(unsigned char *out)
     return done ? length + last : -1;
 }
 
-static void prepare_encrypt(void)
+static int encrypt_first(void)
 {
     OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string("uri", "managedhsm:MyHSM:encrypt", 0), OSSL_PARAM_construct_end()};
 
-    skey = EVP_SKEY_import(NULL, "AES", "provider=akv_provider", OSSL_SKEYMGMT_SELECT_ALL, params);
-    CHECK(skey != NULL);
-    CHECK((encrypted_length = cbc(encrypted)) == 48);
+    if (skey == NULL)
+        skey = EVP_SKEY_import(NULL, "AES", "provider=akv_provider", OSSL_SKEYMGMT_SELECT_ALL, params);
+    if (skey == NULL || (encrypted_length = cbc(encrypted)) < 0)
+        return FAILED;
+    return encrypted_length == 48 ? DONE : WRONG;
 }
 
 static int do_encrypt(void)
@@ -374,49 +376,76 @@ static void wait_for_line(void)
         CHECK(read(STDIN_FILENO, &byte, 1) == 1);
 }
 
+/* Does something until it no longer fails. */
+static int insist(int (*run)(void))
+{
+    char text[TEXT];
+    long deadline = milliseconds() + PATIENCE_SECONDS * 1000L;
+    int result;
+
+    while ((result = run()) == FAILED && milliseconds() < deadline) {
+        take_errors(text);
+        usleep(50000);
+    }
+    return result;
+}
+
+static int load_keys(void)
+{
+    static const struct {
+        EVP_PKEY **key;
+        const char *uri;
+    } keys[] = {
+        {&pkcs1, "managedhsm:MyHSM:pkcs1"},     {&pss, "managedhsm:MyHSM:pss"},   {&ec, "managedhsm:MyHSM:ec"},
+        {&decrypt, "managedhsm:MyHSM:decrypt"}, {&wrap, "managedhsm:MyHSM:wrap"}, {&unwrap, "managedhsm:MyHSM:wrap"},
+    };
+
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        if (*keys[i].key == NULL && (*keys[i].key = try_key(NULL, keys[i].uri, 0)) == NULL)
+            return FAILED;
+    return DONE;
+}
+
+static int encrypt_secret(EVP_PKEY *key, unsigned char *out, size_t *length)
+{
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+    int result = EVP_PKEY_encrypt_init(context) == 1 && EVP_PKEY_encrypt(context, out, length, secret, sizeof(secret)) == 1;
+
+    EVP_PKEY_CTX_free(context);
+    return result ? DONE : FAILED;
+}
+
+static int wrap_first(void)
+{
+    wrapped_length = sizeof(wrapped);
+    return encrypt_secret(wrap, wrapped, &wrapped_length);
+}
+
+/* There is no fault yet, but little time for each operation: enough only where the machine doesn't stand still. */
 static void prepare(void)
 {
-    EVP_PKEY_CTX *context;
     EVP_PKEY *public_decrypt;
 
-    pkcs1 = load_key(NULL, "managedhsm:MyHSM:pkcs1", 0);
-    pss = load_key(NULL, "managedhsm:MyHSM:pss", 0);
-    ec = load_key(NULL, "managedhsm:MyHSM:ec", 0);
-    decrypt = load_key(NULL, "managedhsm:MyHSM:decrypt", 0);
-    wrap = load_key(NULL, "managedhsm:MyHSM:wrap", 0);
-    unwrap = load_key(NULL, "managedhsm:MyHSM:wrap", 0);
+    CHECK(insist(load_keys) == DONE);
     public_pkcs1 = public_copy(NULL, pkcs1);
     public_pss = public_copy(NULL, pss);
     public_ec = public_copy(NULL, ec);
     public_decrypt = public_copy(NULL, decrypt);
-    context = EVP_PKEY_CTX_new_from_pkey(NULL, public_decrypt, NULL);
-    CHECK(EVP_PKEY_encrypt_init(context) == 1);
-    CHECK(EVP_PKEY_encrypt(context, sealed, &sealed_length, secret, sizeof(secret)) == 1);
-    EVP_PKEY_CTX_free(context);
+    CHECK(encrypt_secret(public_decrypt, sealed, &sealed_length) == DONE);
     EVP_PKEY_free(public_decrypt);
-    context = EVP_PKEY_CTX_new_from_pkey(NULL, wrap, NULL);
-    CHECK(EVP_PKEY_encrypt_init(context) == 1);
-    CHECK(EVP_PKEY_encrypt(context, wrapped, &wrapped_length, secret, sizeof(secret)) == 1);
-    EVP_PKEY_CTX_free(context);
+    CHECK(insist(wrap_first) == DONE);
     CHECK((generator = EVP_RAND_fetch(NULL, "AKV-RANDOM", NULL)) != NULL);
 #if OPENSSL_VERSION_NUMBER >= 0x30500000L
-    prepare_encrypt();
+    CHECK(insist(encrypt_first) == DONE);
 #endif
 }
 
 static void recover(void)
 {
-    char text[TEXT];
-    long deadline = milliseconds() + RECOVERY_SECONDS * 1000L;
-
     strncat(new_key, "-again", sizeof(new_key) - strlen(new_key) - 1);
     for (int i = 0; i < OPERATIONS; i++) {
-        int result;
+        int result = insist(operations[i].run);
 
-        while ((result = operations[i].run()) == FAILED && milliseconds() < deadline) {
-            take_errors(text);
-            usleep(50000);
-        }
         if (result != DONE) {
             fprintf(stderr, "%s does not recover: %d\n", operations[i].name, result);
             CHECK(!"all is well");

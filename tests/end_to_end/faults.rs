@@ -281,6 +281,8 @@ impl Run {
 
     fn timeout(&self) -> &'static str {
         match self.expected("load") {
+            // The operations that can't meet it have to succeed.
+            _ if !self.fault.only.is_empty() => LONG,
             Error => SHORT,
             // An outage is an error as well, at last.
             Either if self.when == When::Always => SHORT,

@@ -208,6 +208,10 @@ pub(crate) fn decrypt(
     let value = ciphertext.value.as_slice();
     let plaintext = match (key.secret(), algorithm.scheme) {
         (Secret::Rsa(key), scheme @ (Scheme::RsaPkcs1 | Scheme::RsaOaep(_))) => {
+            // RFC 8017, section 7.1.2, step 1. OpenSSL takes a ciphertext without its leading zeros as well.
+            if value.len() != key.size() {
+                return Err(KeyError::Input("value"));
+            }
             let mut decrypter = Decrypter::new(key)?;
             match scheme {
                 Scheme::RsaOaep(hash) => {
@@ -545,6 +549,32 @@ mod tests {
                 _ => 1,
             };
             assert_eq!(fitting, expected, "{}", algorithm.name);
+        }
+    }
+
+    #[test]
+    fn rsa_ciphertexts_keep_their_leading_zeros() {
+        let key = KeyMaterial::generate_rsa(2048, 65537).unwrap();
+        for name in ["RSA1_5", "RSA-OAEP", "RSA-OAEP-256"] {
+            let sealed = std::iter::repeat_with(|| {
+                encrypt(&key, by_name(name), b"sealed", None, None).unwrap()
+            })
+            .find(|sealed| sealed.value[0] == 0)
+            .expect("one of 256");
+            let with = |value: Vec<u8>| Ciphertext {
+                value,
+                ..Ciphertext::default()
+            };
+            for value in [
+                sealed.value[1..].to_vec(),
+                [&[0], &sealed.value[..]].concat(),
+            ] {
+                assert!(matches!(
+                    decrypt(&key, by_name(name), with(value)),
+                    Err(KeyError::Input("value"))
+                ));
+            }
+            assert_eq!(*decrypt(&key, by_name(name), sealed).unwrap(), b"sealed");
         }
     }
 

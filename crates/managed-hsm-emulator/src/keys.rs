@@ -393,10 +393,14 @@ impl KeyMaterial {
                 Ok(expected.len() == signature.len() && openssl::memcmp::eq(&expected, signature))
             }
             (Secret::Rsa(key), Scheme::Pkcs1 | Scheme::Pss | Scheme::Pkcs1Padding) => {
+                // RFC 8017, section 8.1.2, step 1. OpenSSL takes a PSS signature without its leading zeros as well.
+                if signature.len() != key.size() {
+                    return Ok(false);
+                }
                 let mut context = PkeyCtx::new(key)?;
                 context.verify_init()?;
                 set_rsa_parameters(&mut context, algorithm)?;
-                // OpenSSL reports a signature of the wrong length or padding as an error; it is just not valid.
+                // OpenSSL reports a signature of the wrong padding as an error; it is just not valid.
                 Ok(context.verify(digest, signature).unwrap_or(false))
             }
             (Secret::Ec(curve, key), Scheme::Ecdsa(wanted)) if *curve == wanted => {
@@ -493,6 +497,33 @@ mod tests {
                 );
             }
             assert_eq!(fitting, 1, "{}", algorithm.name);
+        }
+    }
+
+    #[test]
+    fn rsa_signatures_keep_their_leading_zeros() {
+        let key = KeyMaterial::generate_rsa(2048, 65537).unwrap();
+        for algorithm in SIGNATURE_ALGORITHMS {
+            let Some(digest) = algorithm.digest.map(Digest::bytes) else {
+                continue;
+            };
+            if !matches!(algorithm.scheme, Scheme::Pkcs1 | Scheme::Pss) {
+                continue;
+            }
+            let (value, signature) = (0u32..)
+                .map(|number| {
+                    let mut value = vec![0; digest];
+                    value[..4].copy_from_slice(&number.to_be_bytes());
+                    let signature = key.sign(algorithm, &value).unwrap();
+                    (value, signature)
+                })
+                .find(|(_, signature)| signature[0] == 0)
+                .expect("one of 256");
+            assert_eq!(signature.len(), 256);
+            assert!(key.verify(algorithm, &value, &signature).unwrap());
+            assert!(!key.verify(algorithm, &value, &signature[1..]).unwrap());
+            let longer = [&[0], &signature[..]].concat();
+            assert!(!key.verify(algorithm, &value, &longer).unwrap());
         }
     }
 
