@@ -16,7 +16,7 @@ cd "$(dirname "$0")/.." || exit
 packages=(openssl curl ca-certificates procps nginx-light libnginx-mod-stream apache2 haproxy stunnel4 postgresql
     python3 ruby libio-socket-ssl-perl nodejs php-cli osslsigncode xmlsec1 git redis-server mariadb-server postfix bind9
     bind9-dnsutils bind9-utils openvpn chromium libnss3-tools fonts-dejavu-core dovecot-imapd socat wget lighttpd lighttpd-mod-openssl
-    strongswan-charon strongswan-swanctl strongswan-pki pebble certbot lego)
+    strongswan-charon strongswan-swanctl strongswan-pki libstrongswan-standard-plugins pebble certbot lego)
 # What deployment.sh builds and checks with: of this machine, not of another suite.
 builders=(systemd mmdebstrap buildah python3-venv)
 target="${CARGO_TARGET_DIR:-$PWD/target}"

@@ -6,6 +6,10 @@
 charon=/usr/lib/ipsec/charon
 needs "$charon" strongswan-charon
 needs swanctl strongswan-swanctl
+if [ ! -f /usr/lib/ipsec/plugins/libstrongswan-openssl.so ]; then
+    skip strongSwan "its plugin openssl is not installed (apt-get install libstrongswan-standard-plugins)"
+    finish
+fi
 apart=(unshare --mount)
 # In a root that is no mount point that can't be made private, and needn't if nothing is shared.
 if ! "${apart[@]}" true 2>/dev/null && ! grep -q ' shared:' /proc/self/mountinfo; then
