@@ -75,28 +75,41 @@ static int do_pkcs1(void) { return sign_with(pkcs1, public_pkcs1, RSA_PKCS1_PADD
 static int do_pss(void) { return sign_with(pss, public_pss, RSA_PKCS1_PSS_PADDING); }
 static int do_ec(void) { return sign_with(ec, public_ec, 0); }
 
-/* Encrypts or decrypts with a key of ours and compares. */
-static int convert(EVP_PKEY *key, int encrypts, const unsigned char *in, size_t in_length, const unsigned char *expected,
-                   size_t expected_length)
+static int encrypt_secret(EVP_PKEY *key, unsigned char *out, size_t *length)
+{
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+    int result = EVP_PKEY_encrypt_init(context) == 1 && EVP_PKEY_encrypt(context, out, length, secret, sizeof(secret)) == 1;
+
+    EVP_PKEY_CTX_free(context);
+    return result ? DONE : FAILED;
+}
+
+/* Decrypts what has to be the secret. */
+static int decrypt_secret(EVP_PKEY *key, const unsigned char *in, size_t in_length)
 {
     unsigned char out[512];
     size_t length = sizeof(out);
     EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
-    int result;
+    int result = EVP_PKEY_decrypt_init(context) == 1 && EVP_PKEY_decrypt(context, out, &length, in, in_length) == 1;
 
-    if (encrypts)
-        result = EVP_PKEY_encrypt_init(context) == 1 && EVP_PKEY_encrypt(context, out, &length, in, in_length) == 1;
-    else
-        result = EVP_PKEY_decrypt_init(context) == 1 && EVP_PKEY_decrypt(context, out, &length, in, in_length) == 1;
     EVP_PKEY_CTX_free(context);
-    if (result && (length != expected_length || memcmp(out, expected, length) != 0))
+    if (result && (length != sizeof(secret) || memcmp(out, secret, length) != 0))
         return WRONG;
     return result ? DONE : FAILED;
 }
 
-static int do_decrypt(void) { return convert(decrypt, 0, sealed, sealed_length, secret, sizeof(secret)); }
-static int do_wrap(void) { return convert(wrap, 1, secret, sizeof(secret), wrapped, wrapped_length); }
-static int do_unwrap(void) { return convert(unwrap, 0, wrapped, wrapped_length, secret, sizeof(secret)); }
+static int do_decrypt(void) { return decrypt_secret(decrypt, sealed, sealed_length); }
+static int do_unwrap(void) { return decrypt_secret(unwrap, wrapped, wrapped_length); }
+
+static int do_wrap(void)
+{
+    unsigned char out[512];
+    size_t length = sizeof(out);
+
+    if (encrypt_secret(wrap, out, &length) != DONE)
+        return FAILED;
+    return length == wrapped_length && memcmp(out, wrapped, length) == 0 ? DONE : WRONG;
+}
 
 static int do_random(void)
 {
@@ -376,11 +389,10 @@ static void wait_for_line(void)
         CHECK(read(STDIN_FILENO, &byte, 1) == 1);
 }
 
-/* Does something until it no longer fails. */
-static int insist(int (*run)(void))
+/* Does something until it no longer fails, or the deadline has come. */
+static int insist(int (*run)(void), long deadline)
 {
     char text[TEXT];
-    long deadline = milliseconds() + PATIENCE_SECONDS * 1000L;
     int result;
 
     while ((result = run()) == FAILED && milliseconds() < deadline) {
@@ -406,15 +418,6 @@ static int load_keys(void)
     return DONE;
 }
 
-static int encrypt_secret(EVP_PKEY *key, unsigned char *out, size_t *length)
-{
-    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
-    int result = EVP_PKEY_encrypt_init(context) == 1 && EVP_PKEY_encrypt(context, out, length, secret, sizeof(secret)) == 1;
-
-    EVP_PKEY_CTX_free(context);
-    return result ? DONE : FAILED;
-}
-
 static int wrap_first(void)
 {
     wrapped_length = sizeof(wrapped);
@@ -424,27 +427,30 @@ static int wrap_first(void)
 /* There is no fault yet, but little time for each operation: enough only where the machine doesn't stand still. */
 static void prepare(void)
 {
+    long deadline = milliseconds() + PATIENCE_SECONDS * 1000L;
     EVP_PKEY *public_decrypt;
 
-    CHECK(insist(load_keys) == DONE);
+    CHECK(insist(load_keys, deadline) == DONE);
     public_pkcs1 = public_copy(NULL, pkcs1);
     public_pss = public_copy(NULL, pss);
     public_ec = public_copy(NULL, ec);
     public_decrypt = public_copy(NULL, decrypt);
     CHECK(encrypt_secret(public_decrypt, sealed, &sealed_length) == DONE);
     EVP_PKEY_free(public_decrypt);
-    CHECK(insist(wrap_first) == DONE);
+    CHECK(insist(wrap_first, deadline) == DONE);
     CHECK((generator = EVP_RAND_fetch(NULL, "AKV-RANDOM", NULL)) != NULL);
 #if OPENSSL_VERSION_NUMBER >= 0x30500000L
-    CHECK(insist(encrypt_first) == DONE);
+    CHECK(insist(encrypt_first, deadline) == DONE);
 #endif
 }
 
 static void recover(void)
 {
+    long deadline = milliseconds() + PATIENCE_SECONDS * 1000L;
+
     strncat(new_key, "-again", sizeof(new_key) - strlen(new_key) - 1);
     for (int i = 0; i < OPERATIONS; i++) {
-        int result = insist(operations[i].run);
+        int result = insist(operations[i].run, deadline);
 
         if (result != DONE) {
             fprintf(stderr, "%s does not recover: %d\n", operations[i].name, result);
