@@ -18,7 +18,9 @@ targets=("${@:2}")
 emulator="$target_dir/${PROFILE:-debug}/managed-hsm-emulator"
 [ -x "$emulator" ] || { echo "$emulator does not exist: run 'cargo build -p managed-hsm-emulator' first." >&2; exit 1; }
 
+began=$SECONDS
 build_instrumented
+echo "fuzz: built in $((SECONDS - began)) s"
 [ "$has_address_sanitizer" = yes ] ||
     echo "fuzz: SKIPPED AddressSanitizer: this toolchain has no runtime of it, so the targets run without"
 
@@ -50,7 +52,9 @@ for target in "${targets[@]}"; do
     [ ! -f "fuzz/seeds/$target.dict" ] || further+=("-dict=fuzz/seeds/$target.dict")
     log="$folder/$target.log"
     status=0
-    "$instrumented/$target" "fuzz/corpus/$target" "${further[@]}" -artifact_prefix="fuzz/artifacts/$target/" \
+    # libFuzzer ends at an input that takes 25 s, and at the end of its time; a target that does neither says by SIGABRT where it is.
+    timeout --verbose --signal=ABRT --kill-after=30 $((2 * each + 120)) \
+        "$instrumented/$target" "fuzz/corpus/$target" "${further[@]}" -artifact_prefix="fuzz/artifacts/$target/" \
         -max_total_time="$each" -timeout=25 -rss_limit_mb=4096 -print_final_stats=1 >"$log" 2>&1 || status=$?
     executions=$(awk '/stat::number_of_executed_units/ { print $2 }' "$log")
     coverage=$(grep -Eo 'cov: [0-9]+ ft: [0-9]+' "$log" | tail -1 || true)

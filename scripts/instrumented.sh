@@ -2,13 +2,12 @@
 # Builds with what is unstable in Rust: sanitizers, whose runtimes come with stable toolchains too, and the counters that libFuzzer
 # follows. Sourced, not run.
 #
-#   build_instrumented       builds the targets of fuzz/ and the module with AddressSanitizer, if there is one, in $instrumented;
-#                            sets has_address_sanitizer to yes or no
+#   build_instrumented       builds the targets of fuzz/ and the module, our packages with AddressSanitizer, if there is one, in
+#                            $instrumented; sets has_address_sanitizer to yes or no
 #   toolchain_with PATH      exports RUSTUP_TOOLCHAIN=nightly if only that one has a path below its folder; fails if none has it
 
 target_dir="${CARGO_TARGET_DIR:-$PWD/target}"
-host=$(rustc -vV | awk '/^host:/ { print $2 }')
-instrumented="$target_dir/fuzz/$host/release"
+instrumented="$target_dir/fuzz/debug"
 has_address_sanitizer=no
 
 build_instrumented() {
@@ -20,9 +19,8 @@ build_instrumented() {
         flags+=" -Zsanitizer=address"
         has_address_sanitizer=yes
     fi
-    # With a target named, build scripts and macros are built without the flags.
-    RUSTC_BOOTSTRAP=1 RUSTFLAGS="$flags" CARGO_TARGET_DIR="$target_dir/fuzz" \
-        cargo build --quiet --release --locked --manifest-path fuzz/Cargo.toml --target "$host"
+    INSTRUMENTATION="$flags" INSTRUMENTED_ROOT="$(pwd -P)" RUSTC_WRAPPER="$PWD/scripts/instrumented-rustc.sh" \
+        CARGO_TARGET_DIR="$target_dir/fuzz" cargo build --quiet --locked --manifest-path fuzz/Cargo.toml
 }
 
 toolchain_with() {

@@ -86,7 +86,7 @@ address() {
 
 # Races. The standard library has to be built with it, too, or each of its locks looks like one. The runtime is Rust's, which fits its compiler.
 thread() (
-    local name="ThreadSanitizer, C programs" runtime
+    local name="ThreadSanitizer, C programs" runtime host
     if ! toolchain_with lib/rustlib/src/rust/library; then
         skipped "$name" "no toolchain has the standard library's sources: rustup component add rust-src"
         return
@@ -97,6 +97,7 @@ thread() (
     elif ! compile -rdynamic -Wl,--whole-archive "$runtime" -Wl,--no-whole-archive -ldl -lm -lrt -lresolv; then
         skipped "$name" "the C compiler can't: $(head -1 "$folder/log")"
     else
+        host=$(rustc -vV | awk '/^host:/ { print $2 }')
         RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread" CARGO_TARGET_DIR="$target_dir/thread" \
             cargo build --quiet --locked --package akv_provider --target "$host" -Zbuild-std
         # libcrypto is not built with it, and reads some of its tables without locks.
