@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use managed_hsm::{Service, key_file};
 
 use crate::der;
@@ -78,24 +76,9 @@ pub(crate) fn encode(
         (Structure::SubjectPublicKeyInfo, PublicKey::Aes, _) => return Err(no_public_part()),
     };
     Ok(match form {
-        Form::Pem => pem(label, &content).into_bytes(),
+        Form::Pem => key_file::pem_block(label, &content).into_bytes(),
         _ => content,
     })
-}
-
-/// PEM (RFC 7468).
-fn pem(label: &str, content: &[u8]) -> String {
-    let base64 = STANDARD.encode(content);
-    let mut pem = format!("-----BEGIN {label}-----\n");
-    let mut rest = base64.as_str();
-    while !rest.is_empty() {
-        let (line, next) = rest.split_at(rest.len().min(64));
-        pem.push_str(line);
-        pem.push('\n');
-        rest = next;
-    }
-    pem.push_str(&format!("-----END {label}-----\n"));
-    pem
 }
 
 /// The text of a key: the public part as the default provider writes it, and where the private one is.

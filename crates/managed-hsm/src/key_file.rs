@@ -28,8 +28,13 @@ pub fn der(uri: &KeyUri) -> Vec<u8> {
 
 /// A key file in PEM.
 pub fn pem(uri: &KeyUri) -> String {
-    let base64 = STANDARD.encode(der(uri));
-    let mut pem = format!("-----BEGIN {LABEL}-----\n");
+    pem_block(LABEL, &der(uri))
+}
+
+/// PEM (RFC 7468), in lines of 64 characters.
+pub fn pem_block(label: &str, content: &[u8]) -> String {
+    let base64 = STANDARD.encode(content);
+    let mut pem = format!("-----BEGIN {label}-----\n");
     let mut rest = base64.as_str();
     while !rest.is_empty() {
         let (line, next) = rest.split_at(rest.len().min(64));
@@ -37,7 +42,7 @@ pub fn pem(uri: &KeyUri) -> String {
         pem.push('\n');
         rest = next;
     }
-    pem.push_str(&format!("-----END {LABEL}-----\n"));
+    pem.push_str(&format!("-----END {label}-----\n"));
     pem
 }
 
