@@ -8,7 +8,7 @@ mod common;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, Barrier};
+use std::sync::Barrier;
 use std::time::Instant;
 
 use openssl::hash::MessageDigest;
@@ -145,66 +145,100 @@ fn create(
     answer["key"]["kid"].as_str().expect("a key").to_owned()
 }
 
-/// CPU time of this process so far, in seconds.
-fn cpu_time() -> f64 {
-    // SAFETY: all zeros are a valid timespec, and the call only writes to it.
-    let time = unsafe {
-        let mut time: libc::timespec = std::mem::zeroed();
-        libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time);
-        time
-    };
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+/// A moment of the measurement.
+#[derive(Clone, Copy)]
+struct Mark {
+    at: Instant,
+    /// CPU time of this process until then, in seconds.
+    cpu: f64,
 }
 
-fn round(times: Vec<Vec<f64>>, elapsed: f64, cpu: f64) -> Round {
-    let mut all: Vec<f64> = times.into_iter().flatten().collect();
+impl Mark {
+    fn now() -> Self {
+        // SAFETY: all zeros are a valid timespec, and the call only writes to it.
+        let time = unsafe {
+            let mut time: libc::timespec = std::mem::zeroed();
+            libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time);
+            time
+        };
+        Self {
+            at: Instant::now(),
+            cpu: time.tv_sec as f64 + time.tv_nsec as f64 / 1e9,
+        }
+    }
+}
+
+/// What one thread measured. It reads the clock itself: a thread that waits for it may get no processor until it is done.
+struct Run {
+    began: Mark,
+    ended: Mark,
+    /// How long each signature took, in seconds.
+    times: Vec<f64>,
+}
+
+/// All threads together, from the first one's begin to the last one's end.
+fn round(runs: Vec<Run>) -> Round {
+    let began = runs.iter().map(|run| run.began);
+    let ended = runs.iter().map(|run| run.ended);
+    let first = began.min_by_key(|mark| mark.at).expect("a thread");
+    let last = ended.max_by_key(|mark| mark.at).expect("a thread");
+    let elapsed = (last.at - first.at).as_secs_f64();
+    let threads = runs.len() as f64;
+    let mut all: Vec<f64> = runs.into_iter().flat_map(|run| run.times).collect();
     all.sort_by(f64::total_cmp);
+    let busy: f64 = all.iter().sum();
+    assert!(
+        busy <= threads * elapsed,
+        "{threads} threads signed for {busy} s in {elapsed} s"
+    );
     let at = |share: f64| all[((all.len() - 1) as f64 * share) as usize];
     Round {
         rate: all.len() as f64 / elapsed,
         median: at(0.5),
         p99: at(0.99),
-        cpu: cpu / all.len() as f64,
+        cpu: (last.cpu - first.cpu) / all.len() as f64,
     }
 }
 
-/// Signs once, waits for the others, and signs for so long. Returns how long each signature took, in seconds.
-fn timed(barrier: &Barrier, seconds: f64, sign: impl Fn()) -> Vec<f64> {
+/// Signs once, waits for the others, and signs for so long.
+fn timed(barrier: &Barrier, seconds: f64, sign: impl Fn()) -> Run {
     sign();
     barrier.wait();
-    let started = Instant::now();
+    let began = Mark::now();
     let mut times = Vec::new();
-    while started.elapsed().as_secs_f64() < seconds {
+    while began.at.elapsed().as_secs_f64() < seconds {
         let began = Instant::now();
         sign();
         times.push(began.elapsed().as_secs_f64());
     }
-    times
+    let ended = Mark::now();
+    Run {
+        began,
+        ended,
+        times,
+    }
 }
 
 /// Signs in so many threads for so long.
 fn by_openssl(key: &PKey<Private>, threads: usize, seconds: f64) -> Round {
-    let barrier = Arc::new(Barrier::new(threads + 1));
-    let workers: Vec<_> = (0..threads)
-        .map(|_| {
-            let (key, barrier) = (key.clone(), Arc::clone(&barrier));
-            std::thread::spawn(move || {
-                let sign = || {
-                    let mut signer = Signer::new(MessageDigest::sha256(), &key).expect("a signer");
-                    let signature = signer.sign_oneshot_to_vec(b"message");
-                    signature.expect("a signature");
-                };
-                timed(&barrier, seconds, sign)
-            })
-        })
-        .collect();
-    barrier.wait();
-    let (started, cpu) = (Instant::now(), cpu_time());
-    let times = workers
-        .into_iter()
-        .map(|worker| worker.join().expect("a worker"))
-        .collect();
-    round(times, started.elapsed().as_secs_f64(), cpu_time() - cpu)
+    let barrier = Barrier::new(threads);
+    let sign = || {
+        let mut signer = Signer::new(MessageDigest::sha256(), key).expect("a signer");
+        let signature = signer.sign_oneshot_to_vec(b"message");
+        signature.expect("a signature");
+    };
+    in_threads(threads, || timed(&barrier, seconds, sign))
+}
+
+/// The same in so many threads.
+fn in_threads(threads: usize, run: impl Fn() -> Run + Sync) -> Round {
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(&run)).collect();
+        let runs = workers
+            .into_iter()
+            .map(|worker| worker.join().expect("a worker"));
+        round(runs.collect())
+    })
 }
 
 /// Sends the requests for so long, in so many threads.
@@ -215,30 +249,16 @@ fn by_bare_client(
     threads: usize,
     seconds: f64,
 ) -> Round {
-    let barrier = Arc::new(Barrier::new(threads + 1));
+    let barrier = Barrier::new(threads);
     let token = emulator.variable("AZURE_CLI_ACCESS_TOKEN");
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|_| {
-                let barrier = Arc::clone(&barrier);
-                scope.spawn(move || {
-                    let runtime = tokio::runtime::Builder::new_current_thread()
-                        .enable_all()
-                        .build();
-                    let runtime = runtime.expect("a runtime");
-                    let client = bare_client(emulator);
-                    let sign = || runtime.block_on(request(&client, url, token, body));
-                    timed(&barrier, seconds, sign)
-                })
-            })
-            .collect();
-        barrier.wait();
-        let (started, cpu) = (Instant::now(), cpu_time());
-        let times = workers
-            .into_iter()
-            .map(|worker| worker.join().expect("a worker"))
-            .collect();
-        round(times, started.elapsed().as_secs_f64(), cpu_time() - cpu)
+    in_threads(threads, || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.expect("a runtime");
+        let client = bare_client(emulator);
+        let sign = || runtime.block_on(request(&client, url, token, body));
+        timed(&barrier, seconds, sign)
     })
 }
 
@@ -280,7 +300,7 @@ fn by_tasks(
         for task in (0..threads).map(warm_up).collect::<Vec<_>>() {
             task.await.expect("a task");
         }
-        let (started, cpu) = (Instant::now(), cpu_time());
+        let began = Mark::now();
         let tasks: Vec<_> = (0..threads)
             .map(|_| {
                 let (client, url, token, body) = (
@@ -291,20 +311,25 @@ fn by_tasks(
                 );
                 tokio::spawn(async move {
                     let mut times = Vec::new();
-                    while started.elapsed().as_secs_f64() < seconds {
+                    while began.at.elapsed().as_secs_f64() < seconds {
                         let began = Instant::now();
                         request(&client, &url, &token, &body).await;
                         times.push(began.elapsed().as_secs_f64());
                     }
-                    times
+                    let ended = Mark::now();
+                    Run {
+                        began,
+                        ended,
+                        times,
+                    }
                 })
             })
             .collect();
-        let mut times = Vec::new();
+        let mut runs = Vec::new();
         for task in tasks {
-            times.push(task.await.expect("a task"));
+            runs.push(task.await.expect("a task"));
         }
-        round(times, started.elapsed().as_secs_f64(), cpu_time() - cpu)
+        round(runs)
     })
 }
 
