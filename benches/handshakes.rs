@@ -77,12 +77,13 @@ fn client(connector: &SslConnector, connect: &str, schedule: Schedule) -> (Vec<f
     let (mut times, mut failed) = (Vec::new(), 0);
     let mut next = schedule.first;
     loop {
+        // One that is due after the end isn't waited for: the round would last longer than its handshakes.
+        if next.max(Instant::now()) >= schedule.until {
+            return (times, failed);
+        }
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
         next += schedule.interval;
         let began = Instant::now();
-        if began >= schedule.until {
-            return (times, failed);
-        }
         let stream = TcpStream::connect(connect).and_then(|stream| {
             stream.set_nodelay(true)?;
             stream.set_read_timeout(Some(Duration::from_secs(30)))?;
@@ -127,7 +128,7 @@ fn main() {
                 .map(|client| client.join().expect("a client"));
             joined.collect()
         });
-        let elapsed = began.elapsed().as_secs_f64();
+        let elapsed = began.elapsed().as_secs_f64().max(options.seconds);
         failed += clients.iter().map(|(_, failed)| failed).sum::<usize>();
         let mut times: Vec<f64> = clients.into_iter().flat_map(|(times, _)| times).collect();
         assert!(!times.is_empty(), "no handshake succeeded at {connect}");
