@@ -62,7 +62,7 @@ start bridge <<CONF
 allow_anonymous true
 listener $plain 127.0.0.1
 connection hsm
-address localhost:$ec_port
+address 127.0.0.1:$ec_port
 topic keys out
 bridge_cafile $work/ca.crt
 bridge_certfile $work/client.crt
@@ -83,7 +83,7 @@ bridged() {
 }
 bridge_before=$(signatures ec)
 check "a bridge with a certificate" bridged
-# Two ends each of the bridge's connection and of the listener's.
+# Both ends of the bridge's connection and of the listener's.
 check "a bridge with a certificate: signed by the HSM" has_signatures ec "$((bridge_before + 4))"
 check "the bridge stops" end_process "$bridge"
 check "the HSM restarts under load" hsm_restarts publish "$rsa_port"
