@@ -103,4 +103,28 @@ proxied() {
 check "client certificate to a backend: a signature for each side" proxied
 check "client certificate to a backend: it refuses others" eval "! page https://localhost:$back/"
 check "client certificate to a backend: stops" stop proxy
+
+# By HAProxy's own option, and no openssl.cnf.
+free_port port
+cat >"$work/provider.cfg" <<END
+global
+    insecure-fork-wanted
+    ssl-provider-path $work/modules
+    ssl-provider default
+    ssl-provider akv_provider
+defaults
+    mode http
+    timeout connect 10s
+    timeout client 30s
+    timeout server 30s
+frontend tls
+    bind 127.0.0.1:$port ssl crt $work/rsa.pem crt $work/ec.pem ssl-min-ver TLSv1.2
+    http-request return status 200 content-type text/plain string "keys in the HSM"
+END
+launch "$work/provider.log" env --unset=OPENSSL_CONF haproxy -W -db -f "$work/provider.cfg"
+masters[provider]=$pid
+check "ssl-provider: answers" ready "https://localhost:$port/" "$work/provider.log"
+check "ssl-provider: TLS 1.3, RSA" handshake "$port" 1.3 RSA-PSS+SHA256:RSA+SHA256 rsa
+check "ssl-provider: TLS 1.3, EC" handshake "$port" 1.3 ECDSA+SHA256 ec
+check "ssl-provider: stops" stop provider
 finish

@@ -58,6 +58,12 @@ curl_client() {
     curl --silent --show-error --cacert "$work/ca.crt" --cert "$work/client.crt" --key "$work/client.key" \
         --tlsv"$TLS_VERSION" --tls-max "$TLS_VERSION" "https://localhost:$backend/"
 }
+# The URI rather than a key file, from 8.12 on; openssl.cnf isn't needed then, as --engine loads the provider.
+curl_uri_client() {
+    env --unset=OPENSSL_CONF OPENSSL_MODULES="$work/modules" curl --silent --show-error --cacert "$work/ca.crt" \
+        --cert "$work/client.crt" --engine akv_provider --key-type PROV --key managedhsm:MyHSM:ec \
+        --tlsv"$TLS_VERSION" --tls-max "$TLS_VERSION" "https://localhost:$backend/"
+}
 curl_one_file() {
     curl --silent --show-error --cacert "$work/ca.crt" --cert "$work/client.pem" \
         --tlsv"$TLS_VERSION" --tls-max "$TLS_VERSION" "https://localhost:$backend/"
@@ -65,6 +71,11 @@ curl_one_file() {
 curl_title=$(curl --version | cut -d' ' -f1,2 | head -n 1)
 check "$curl_title: client certificate" client_of curl_client
 check "$curl_title: client certificate and key in one file" client_of curl_one_file
+if [ "$(printf '%s\n' "curl 8.12" "$curl_title" | sort --version-sort | head -n 1)" = "curl 8.12" ]; then
+    check "$curl_title: client certificate, --key-type PROV" client_of curl_uri_client
+else
+    skip "$curl_title, --key-type PROV" "curl has it from 8.12 on"
+fi
 
 # --- Python
 

@@ -53,4 +53,22 @@ else
     check "signed, RSA" sign_xml rsa rsa-sha256
 fi
 check "signed, EC" sign_xml ec ecdsa-sha256
+
+# by_uri KEY ALGORITHM: no key file and no certificate; whoever verifies has that
+by_uri() {
+    local before
+    template "$2" >"$1.xml"
+    before=$(signatures "$1")
+    with_provider xmlsec1 --sign --privkey-openssl-store:key "managedhsm:MyHSM:$1" --output "$1.signed.xml" "$1.xml" || return 1
+    signed "$1" "$before" 1 || return 1
+    xmlsec1 --verify --pubkey-cert-pem:key "$1.crt" "$1.signed.xml" || return 1
+    sed 's/stay/leave/' "$1.signed.xml" >"$1.forged.xml"
+    ! xmlsec1 --verify --pubkey-cert-pem:key "$1.crt" "$1.forged.xml"
+}
+if xmlsec1 --help-all 2>&1 | grep -q -- --privkey-openssl-store; then
+    check "signed, RSA by URI" by_uri rsa rsa-sha256
+    check "signed, EC by URI" by_uri ec ecdsa-sha256
+else
+    skip "xmlsec1 --privkey-openssl-store" "this version doesn't have it; Debian 14's does"
+fi
 finish
