@@ -14,21 +14,21 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::{http1, http2};
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 use url::{Position, Url};
 use zeroize::Zeroizing;
 
-use crate::names::Names;
+use crate::dial::Dialler;
 use crate::settings::Settings;
+use crate::socket::Socket;
+use crate::stream::{Fault, Stream};
 
 /// How long a connection is kept without a request.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -38,7 +38,7 @@ const PING: Duration = Duration::from_secs(2);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The largest answer that is read, in bytes.
-const MAX_ANSWER: usize = 1 << 20;
+pub(crate) const MAX_ANSWER: usize = 1 << 20;
 
 /// Who asks, as requests say it.
 pub(crate) const AGENT: &str = concat!("akv_provider/", env!("CARGO_PKG_VERSION"));
@@ -90,6 +90,8 @@ pub(crate) enum Failure {
     Body(hyper::Error),
     /// The answer is longer than [`MAX_ANSWER`].
     TooLong,
+    /// What came can't be told to be the answer.
+    Fault(Fault),
 }
 
 impl Failure {
@@ -109,13 +111,14 @@ impl std::fmt::Display for Failure {
             Self::Exchange(error) => of(f, error),
             Self::Body(error) => write!(f, "it ends too early ({})", causes(error)),
             Self::TooLong => write!(f, "it is longer than {MAX_ANSWER} bytes"),
+            Self::Fault(fault) => fault.fmt(f),
         }
     }
 }
 
 /// Opens connections.
 pub(crate) struct Connector {
-    tcp: HttpConnector<Names>,
+    tcp: Dialler,
     proxy: Option<Matcher>,
     tls: ClientConfig,
     timeout: Duration,
@@ -123,13 +126,8 @@ pub(crate) struct Connector {
 
 impl Connector {
     pub(crate) fn new(settings: &Settings, tls: ClientConfig) -> Self {
-        let mut tcp = HttpConnector::new_with_resolver(Names);
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        // Shared among a host's addresses.
-        tcp.set_connect_timeout(Some(settings.connect_timeout));
         Self {
-            tcp,
+            tcp: Dialler::default(),
             proxy: settings.proxy_matcher(),
             tls,
             timeout: settings.connect_timeout,
@@ -153,31 +151,34 @@ impl Connector {
     }
 
     /// A TLS connection to a URL's host, perhaps through the proxy.
-    async fn dial(&self, tls: &TlsConnector, url: &Url) -> Result<TlsStream<TcpStream>, Failure> {
-        let host = url.host_str().unwrap_or_default();
+    async fn dial(&self, tls: &TlsConnector, url: &Url) -> Result<TlsStream<Socket>, Failure> {
         let authority = &url[Position::BeforeHost..Position::AfterPort];
         let uri = Uri::builder()
             .scheme(Scheme::HTTPS)
             .authority(authority)
             .path_and_query("/");
         let uri = uri.build().map_err(Failure::connect)?;
-        let mut tcp = self.tcp.clone();
+        // An address of IPv6 stands in brackets in a URL.
+        let host = url.host_str().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
         let proxy = self.proxy.as_ref().and_then(|proxy| proxy.intercept(&uri));
-        let stream = match proxy {
-            None => tcp.call(uri).await.map_err(Failure::connect)?,
+        let socket = match proxy {
+            None => {
+                let port = url.port_or_known_default().unwrap_or(443);
+                let connected = self.tcp.connect(host, port).await;
+                connected.map_err(Failure::connect)?
+            }
             Some(proxy) => {
-                let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
+                let mut tunnel = Tunnel::new(proxy.uri().clone(), self.tcp.clone());
                 if let Some(credentials) = proxy.basic_auth() {
                     tunnel = tunnel.with_auth(credentials.clone());
                 }
-                tunnel.call(uri).await.map_err(Failure::connect)?
+                let connected = tunnel.call(uri).await.map_err(Failure::connect)?;
+                connected.into_inner().tunnelled()
             }
         };
-        // An address of IPv6 stands in brackets in a URL.
-        let host = host.trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(host.to_owned()).map_err(Failure::connect)?;
-        let stream = tls.connect(name, stream.into_inner()).await;
-        stream.map_err(Failure::Tls)
+        tls.connect(name, socket).await.map_err(Failure::Tls)
     }
 
     async fn open(&self, tls: &TlsConnector, url: &Url) -> Result<Connection, Failure> {
@@ -193,19 +194,19 @@ impl Connector {
         if needs_http2 && !is_http2 {
             return Err(Failure::NoHttp2);
         }
-        let stream = TokioIo::new(stream);
+        let stream = Stream::new(stream, is_http2);
+        let io = TokioIo::new(stream.clone());
         let sender = if is_http2 {
             let mut builder = http2::Builder::new(TokioExecutor::new());
             builder
                 .timer(TokioTimer::new())
                 .keep_alive_interval(PING)
                 .keep_alive_timeout(PING_TIMEOUT);
-            let (sender, connection) =
-                builder.handshake(stream).await.map_err(Failure::Exchange)?;
+            let (sender, connection) = builder.handshake(io).await.map_err(Failure::Exchange)?;
             drive(connection);
             Sender::Http2(sender)
         } else {
-            let (sender, connection) = http1::handshake(stream).await.map_err(Failure::Exchange)?;
+            let (sender, connection) = http1::handshake(io).await.map_err(Failure::Exchange)?;
             drive(connection);
             Sender::Http1(sender)
         };
@@ -213,6 +214,7 @@ impl Connector {
             id: Arc::default(),
             endpoint: endpoint(url).to_owned(),
             sender,
+            stream,
             used: Instant::now(),
         })
     }
@@ -233,6 +235,7 @@ struct Connection {
     /// As [`endpoint`] has it.
     endpoint: String,
     sender: Sender,
+    stream: Stream,
     used: Instant,
 }
 
@@ -253,7 +256,7 @@ impl Connection {
             Sender::Http1(sender) => sender.is_closed(),
             Sender::Http2(sender) => sender.is_closed(),
         };
-        !is_closed && self.used.elapsed() < IDLE_TIMEOUT
+        !is_closed && self.stream.fault().is_none() && self.used.elapsed() < IDLE_TIMEOUT
     }
 
     /// The same connection for another request, if it can carry several.
@@ -264,6 +267,7 @@ impl Connection {
                 id: Arc::clone(&self.id),
                 endpoint: self.endpoint.clone(),
                 sender: Sender::Http2(sender.clone()),
+                stream: self.stream.clone(),
                 used: Instant::now(),
             }),
         }
@@ -279,6 +283,7 @@ impl Connection {
         let sent = match &mut self.sender {
             Sender::Http1(sender) => {
                 sender.ready().await.map_err(unsent)?;
+                self.stream.begin();
                 sender.try_send_request(request).await
             }
             Sender::Http2(sender) => {
@@ -287,9 +292,33 @@ impl Connection {
             }
         };
         sent.map_err(|mut error| Unanswered {
-            is_unsent: error.take_message().is_some(),
+            is_unsent: error.take_message().is_some() || self.stream.is_unsent(),
             error: error.into_error(),
         })
+    }
+}
+
+impl Connection {
+    /// Reads the answer. Only then the connection may carry another request.
+    async fn read(&self, response: Response<Incoming>) -> Result<Answer, Failure> {
+        let is_http2 = matches!(self.sender, Sender::Http2(_));
+        let answer = read(response, is_http2).await;
+        if answer.is_ok() {
+            self.stream.end();
+        }
+        match self.stream.fault() {
+            Some(fault) => Err(Failure::Fault(fault)),
+            None => answer,
+        }
+    }
+
+    fn failure(&self, unanswered: Unanswered) -> Failure {
+        match self.stream.fault() {
+            // Nothing was asked of this server yet, as if there were no connection.
+            _ if unanswered.is_unsent => Failure::connect(unanswered.error),
+            Some(fault) => Failure::Fault(fault),
+            None => Failure::Exchange(unanswered.error),
+        }
     }
 }
 
@@ -337,7 +366,7 @@ impl Http {
     pub(crate) async fn exchange(&self, message: &Message<'_>) -> Result<Answer, Failure> {
         let endpoint = endpoint(message.url);
         loop {
-            // Nobody has looked at an idle connection of HTTP/1.1: if the server has closed it, the request is lost on it.
+            // The server may end an idle connection of HTTP/1.1 just when a request is on its way: then the request is lost.
             let kept = self
                 .take(endpoint)
                 .filter(|_| message.repeatable || self.opening.is_some());
@@ -348,14 +377,13 @@ impl Http {
             };
             match connection.send(message).await {
                 Ok(response) => {
-                    let is_http2 = matches!(connection.sender, Sender::Http2(_));
-                    let answer = read(response, is_http2).await?;
+                    let answer = connection.read(response).await?;
                     self.keep(connection);
                     return Ok(answer);
                 }
-                // It was closed while nobody used it.
+                // It was closed, or something came on it, while nobody used it.
                 Err(unanswered) if is_kept && unanswered.is_unsent => self.forget(&connection),
-                Err(unanswered) => return Err(Failure::Exchange(unanswered.error)),
+                Err(unanswered) => return Err(connection.failure(unanswered)),
             }
         }
     }

@@ -3,18 +3,14 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use hyper_util::client::legacy::connect::dns;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::oneshot;
-use tower_service::Service;
 
 use crate::forks::Work;
 use crate::threads;
 
-/// The resolver of all HTTP clients.
+/// The resolver of the HTTP clients that fetch tokens.
 #[derive(Clone)]
 pub(crate) struct Names;
 
@@ -27,22 +23,8 @@ impl Resolve for Names {
     }
 }
 
-impl Service<dns::Name> for Names {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: dns::Name) -> Self::Future {
-        Box::pin(addresses(name.as_str().to_owned()))
-    }
-}
-
 /// The addresses of a host, found out by another thread if there may be one.
-async fn addresses(host: String) -> io::Result<std::vec::IntoIter<SocketAddr>> {
+pub(crate) async fn addresses(host: String) -> io::Result<std::vec::IntoIter<SocketAddr>> {
     let (sender, receiver) = oneshot::channel();
     let asked = host.clone();
     let look_up_there = move || {

@@ -22,6 +22,7 @@ use crate::hedging::Hedging;
 use crate::http::{Answer, Failure, Http, Message, sources};
 use crate::lanes::Lanes;
 use crate::settings::Settings;
+use crate::stream::Fault;
 use crate::token::AccessToken;
 use crate::tokens::{Held, Tokens};
 use crate::uri::Vault;
@@ -468,7 +469,9 @@ async fn exchange(http: &Http, request: &Request, held: &Held) -> Result<Answer,
             was_connected: retry == Retry::IfRepeatable,
             lacks_http2: matches!(failure, Failure::NoHttp2),
             error: match failure {
-                Failure::Body(_) | Failure::TooLong => request.bad_answer(problem),
+                Failure::Body(_) | Failure::TooLong | Failure::Fault(_) => {
+                    request.bad_answer(problem)
+                }
                 _ => {
                     let endpoint = request.endpoint();
                     Error::connect(request.operation, &request.key, &endpoint, problem)
@@ -551,7 +554,8 @@ fn retry_after(failure: &Failure) -> Retry {
         Failure::ConnectTimeout => return Retry::Elsewhere,
         Failure::NoHttp2 => return Retry::No,
         Failure::Body(_) => return Retry::IfRepeatable,
-        Failure::TooLong => return Retry::No,
+        Failure::TooLong | Failure::Fault(Fault::Endless) => return Retry::No,
+        Failure::Fault(Fault::Unasked) => return Retry::IfRepeatable,
         Failure::Exchange(error) if connection_was_lost(error) => return Retry::IfRepeatable,
         Failure::Exchange(_) => return Retry::No,
         Failure::Connect(error) => error.as_ref(),

@@ -1,0 +1,254 @@
+//! TCP connections to hosts that have several addresses: one that leads nowhere costs a quarter of a second once, not the time that
+//! the system takes to give it up, for each connection (RFC 8305).
+
+use std::error::Error as StdError;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tower_service::Service;
+
+use crate::descriptors;
+use crate::names;
+use crate::socket::Socket;
+
+/// How long one address is tried alone before the next one is tried beside it.
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// How long an address that didn't answer in time is tried last.
+const MEMORY: Duration = Duration::from_secs(300);
+
+/// Opens connections, and remembers which addresses lead nowhere.
+#[derive(Clone, Default)]
+pub(crate) struct Dialler {
+    dead: Arc<Mutex<Vec<(SocketAddr, Instant)>>>,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) struct DialError {
+    what: &'static str,
+    error: io::Error,
+}
+
+impl std::fmt::Display for DialError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.what)
+    }
+}
+
+impl StdError for DialError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl Dialler {
+    /// A connection to a host, whose name may be an address.
+    pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<Socket, DialError> {
+        let addresses = match host.parse::<IpAddr>() {
+            Ok(address) => vec![SocketAddr::new(address, port)],
+            Err(_) => names::addresses(host.to_owned())
+                .await
+                .map_err(|error| DialError {
+                    what: "dns error",
+                    error,
+                })?
+                .map(|address| SocketAddr::new(address.ip(), port))
+                .collect(),
+        };
+        let connected = self.race(self.in_order(addresses)).await;
+        connected.map_err(|error| DialError {
+            what: "tcp connect error",
+            error,
+        })
+    }
+
+    /// The addresses with the kinds of IP taking turns, and those last that led nowhere lately.
+    fn in_order(&self, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        let is_first_kind = addresses.first().map(SocketAddr::is_ipv6);
+        let (one, other): (Vec<_>, Vec<_>) = addresses
+            .into_iter()
+            .partition(|address| Some(address.is_ipv6()) == is_first_kind);
+        let mut ordered = Vec::with_capacity(one.len() + other.len());
+        let (mut one, mut other) = (one.into_iter(), other.into_iter());
+        loop {
+            let next = [one.next(), other.next()];
+            if next == [None, None] {
+                break;
+            }
+            ordered.extend(next.into_iter().flatten());
+        }
+        let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
+        dead.retain(|(_, since)| since.elapsed() < MEMORY);
+        ordered.sort_by_key(|address| dead.iter().any(|(known, _)| known == address));
+        ordered
+    }
+
+    /// The first connection that is there. Each address gets a head start before the one after it.
+    async fn race(&self, addresses: Vec<SocketAddr>) -> io::Result<Socket> {
+        let mut waiting = addresses.into_iter();
+        let mut attempts = JoinSet::new();
+        let mut under_way = Vec::new();
+        let mut problem = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+        loop {
+            if let Some(address) = waiting.next() {
+                under_way.push(address);
+                attempts.spawn(async move { (address, open(address).await) });
+            } else if attempts.is_empty() {
+                return Err(problem);
+            }
+            let patience = match waiting.len() {
+                0 => Duration::MAX,
+                _ => STAGGER,
+            };
+            let Ok(ended) = tokio::time::timeout(patience, attempts.join_next()).await else {
+                continue;
+            };
+            let Some(ended) = ended else { continue };
+            let (address, outcome) = ended.map_err(io::Error::other)?;
+            match outcome {
+                Ok(socket) => {
+                    self.note(&under_way, address);
+                    return Ok(socket);
+                }
+                Err(error) => problem = error,
+            }
+        }
+    }
+
+    /// Notes which address led somewhere, and which that were tried before didn't.
+    fn note(&self, tried: &[SocketAddr], good: SocketAddr) {
+        let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
+        dead.retain(|(known, _)| !tried.contains(known));
+        let now = Instant::now();
+        let before = tried.iter().take_while(|address| **address != good);
+        for address in before {
+            log::info!("{address} doesn't answer, {good} does");
+            dead.push((*address, now));
+        }
+    }
+}
+
+async fn open(address: SocketAddr) -> io::Result<Socket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    let stream: TcpStream = descriptors::above_standard(socket?)?
+        .connect(address)
+        .await?;
+    stream.set_nodelay(true)?;
+    Socket::new(stream)
+}
+
+/// For tunnels through proxies: a connection to what a URI names.
+impl Service<Uri> for Dialler {
+    type Response = TokioIo<Socket>;
+    type Error = DialError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, DialError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let dialler = self.clone();
+        Box::pin(async move {
+            // An address of IPv6 stands in brackets in a URI.
+            let host = uri.host().unwrap_or_default();
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            let port = uri.port_u16().unwrap_or(match uri.scheme_str() {
+                Some("https") => 443,
+                _ => 80,
+            });
+            dialler.connect(host, port).await.map(TokioIo::new)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_kinds_of_addresses_take_turns() {
+        let all = ["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1"].map(address);
+        let expected = ["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"].map(address);
+        assert_eq!(Dialler::default().in_order(all.to_vec()), expected);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_leads_nowhere_is_tried_last_from_then_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = listener.local_addr().unwrap();
+        // A listener whose queue is full takes no further connection, and refuses none.
+        let (full, _queue) = full_listener().await;
+        let dialler = Dialler::default();
+        let all = vec![full, good];
+        let started = Instant::now();
+        dialler
+            .race(dialler.in_order(all.clone()))
+            .await
+            .expect("a connection");
+        let first = started.elapsed();
+        assert!((STAGGER..STAGGER * 4).contains(&first), "{first:?}");
+
+        assert_eq!(dialler.in_order(all.clone()), [good, full]);
+        let started = Instant::now();
+        dialler
+            .race(dialler.in_order(all))
+            .await
+            .expect("a connection");
+        let second = started.elapsed();
+        assert!(second < STAGGER, "{second:?}");
+    }
+
+    #[tokio::test]
+    async fn the_next_address_is_tried_at_once_when_one_refuses() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = listener.local_addr().unwrap();
+        let refusing = address("127.0.0.1:1");
+        let dialler = Dialler::default();
+        let started = Instant::now();
+        dialler
+            .race(vec![refusing, good])
+            .await
+            .expect("a connection");
+        assert!(started.elapsed() < STAGGER);
+        // Where none is good the error tells what the last one said.
+        let error = dialler.race(vec![refusing]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(dialler.race(Vec::new()).await.is_err());
+    }
+
+    /// An address at which connections are neither taken nor refused.
+    async fn full_listener() -> (SocketAddr, impl Sized) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(address("127.0.0.1:0")).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let full = listener.local_addr().unwrap();
+        let mut queue = Vec::new();
+        loop {
+            let connecting = TcpStream::connect(full);
+            match tokio::time::timeout(Duration::from_millis(100), connecting).await {
+                Ok(connected) => queue.push(connected.unwrap()),
+                Err(_) => return (full, (listener, queue)),
+            }
+        }
+    }
+}
