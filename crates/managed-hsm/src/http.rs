@@ -40,6 +40,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(3);
 /// The largest answer that is read, in bytes.
 pub(crate) const MAX_ANSWER: usize = 1 << 20;
 
+/// What the service calls each of its answers.
+pub(crate) const REQUEST_ID: &str = "x-ms-request-id";
+
 /// Who asks, as requests say it.
 pub(crate) const AGENT: &str = concat!("akv_provider/", env!("CARGO_PKG_VERSION"));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -71,6 +74,13 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Zeroizing<Vec<u8>>,
     pub(crate) is_http2: bool,
+}
+
+impl Answer {
+    /// Whether it is a refusal that the service would have named.
+    fn is_of_no_service(&self) -> bool {
+        self.status.is_client_error() && !self.headers.contains_key(REQUEST_ID)
+    }
 }
 
 /// Why there is no answer.
@@ -215,6 +225,7 @@ impl Connector {
             endpoint: endpoint(url).to_owned(),
             sender,
             stream,
+            last: None,
             used: Instant::now(),
         })
     }
@@ -236,6 +247,8 @@ struct Connection {
     endpoint: String,
     sender: Sender,
     stream: Stream,
+    /// The last answer's own name, which the service gives to none twice.
+    last: Option<HeaderValue>,
     used: Instant,
 }
 
@@ -268,6 +281,7 @@ impl Connection {
                 endpoint: self.endpoint.clone(),
                 sender: Sender::Http2(sender.clone()),
                 stream: self.stream.clone(),
+                last: None,
                 used: Instant::now(),
             }),
         }
@@ -300,16 +314,24 @@ impl Connection {
 
 impl Connection {
     /// Reads the answer. Only then the connection may carry another request.
-    async fn read(&self, response: Response<Incoming>) -> Result<Answer, Failure> {
+    async fn read(&mut self, response: Response<Incoming>) -> Result<Answer, Failure> {
         let is_http2 = matches!(self.sender, Sender::Http2(_));
         let answer = read(response, is_http2).await;
         if answer.is_ok() {
             self.stream.end();
         }
-        match self.stream.fault() {
-            Some(fault) => Err(Failure::Fault(fault)),
-            None => answer,
+        if let Some(fault) = self.stream.fault() {
+            return Err(Failure::Fault(fault));
         }
+        let answer = answer?;
+        if !is_http2 {
+            let id = answer.headers.get(REQUEST_ID).cloned();
+            if id.is_some() && id == self.last {
+                return Err(Failure::Fault(Fault::Unasked));
+            }
+            self.last = id;
+        }
+        Ok(answer)
     }
 
     fn failure(&self, unanswered: Unanswered) -> Failure {
@@ -378,6 +400,10 @@ impl Http {
             match connection.send(message).await {
                 Ok(response) => {
                     let answer = connection.read(response).await?;
+                    // By a load balancer, about the connection: it had been idle for too long.
+                    if is_kept && message.repeatable && answer.is_of_no_service() {
+                        continue;
+                    }
                     self.keep(connection);
                     return Ok(answer);
                 }

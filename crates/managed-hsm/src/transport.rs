@@ -19,7 +19,7 @@ use crate::credential::{Chain, CredentialKind};
 use crate::error::Error;
 use crate::health::{Choice, Down, Health};
 use crate::hedging::Hedging;
-use crate::http::{Answer, Failure, Http, Message, sources};
+use crate::http::{Answer, Failure, Http, Message, REQUEST_ID, sources};
 use crate::lanes::Lanes;
 use crate::settings::Settings;
 use crate::stream::Fault;
@@ -186,7 +186,7 @@ impl Answer {
     }
 
     fn request_id(&self) -> &str {
-        let id = self.headers.get("x-ms-request-id");
+        let id = self.headers.get(REQUEST_ID);
         id.and_then(|id| id.to_str().ok()).unwrap_or("none")
     }
 }

@@ -1,0 +1,366 @@
+//! An HSM that answers as the scripts have it. What it is to sign or to decrypt it turns around.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use futures_util::future::poll_fn;
+use openssl::asn1::Asn1Time;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::PKey;
+use openssl::x509::extension::SubjectAlternativeName;
+use openssl::x509::{X509, X509NameBuilder};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use url::Url;
+
+/// Answers; twice at once; twice with a pause; late; too late, when nobody waits any more; and then says that the connection was idle
+/// too long, with and without closing it; and then closes it; closes it without an answer.
+pub(crate) const HTTP1: &str = "abcdefghi";
+
+/// Answers; late; too late; and closes the connection; closes it without an answer; refuses the stream; announces the end.
+pub(crate) const HTTP2: &str = "adehilm";
+
+/// Answers before all of the request is there.
+pub(crate) const EARLY: char = 'j';
+
+/// Long enough that whoever asked has gone on to something else.
+pub(crate) const MOMENT: Duration = Duration::from_millis(3);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offer {
+    Http1,
+    /// HTTP/1.1, and no answer has a name.
+    Nameless,
+    Http2,
+}
+
+pub(crate) struct Server {
+    port: u16,
+    folder: tempfile::TempDir,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// How many requests came for each key.
+    came: Mutex<HashMap<String, usize>>,
+    answers: AtomicUsize,
+    is_nameless: bool,
+    random: AtomicUsize,
+    connections: AtomicUsize,
+    has_spoken_http2: AtomicBool,
+}
+
+struct Request {
+    path: String,
+    body: Vec<u8>,
+}
+
+pub(crate) fn turned(value: &[u8]) -> Vec<u8> {
+    value.iter().rev().copied().collect()
+}
+
+impl Server {
+    pub(crate) fn start(offer: Offer) -> Self {
+        let (key, certificate) = identity().expect("a certificate");
+        let folder = tempfile::tempdir().expect("a folder");
+        let pem = certificate.to_pem().expect("PEM");
+        std::fs::write(folder.path().join("ca.pem"), pem).expect("a file");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let chain = vec![CertificateDer::from(certificate.to_der().expect("DER"))];
+        let key = PrivateKeyDer::try_from(key.private_key_to_pkcs8().expect("DER")).expect("a key");
+        let mut tls = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+            .expect("TLS");
+        tls.alpn_protocols = match offer {
+            Offer::Http1 | Offer::Nameless => vec![b"http/1.1".to_vec()],
+            Offer::Http2 => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        };
+        let state = Arc::new(State {
+            is_nameless: offer == Offer::Nameless,
+            ..State::default()
+        });
+        let (told, shared) = (std::sync::mpsc::channel(), Arc::clone(&state));
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.expect("an event loop").block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                let port = listener.local_addr().expect("an address").port();
+                told.0.send(port).expect("somebody waits");
+                let acceptor = TlsAcceptor::from(Arc::new(tls));
+                loop {
+                    let (tcp, _) = listener.accept().await.expect("a connection");
+                    tokio::spawn(serve(tcp, acceptor.clone(), Arc::clone(&shared)));
+                }
+            });
+        });
+        Self {
+            port: told.1.recv().expect("a port"),
+            folder,
+            state,
+        }
+    }
+
+    pub(crate) fn url(&self) -> Url {
+        let url = format!("https://localhost:{}", self.port);
+        url.parse().expect("a URL")
+    }
+
+    pub(crate) fn ca_file(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn has_spoken_http2(&self) -> bool {
+        self.state.has_spoken_http2.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve(tcp: TcpStream, acceptor: TlsAcceptor, state: Arc<State>) -> Option<()> {
+    tcp.set_nodelay(true).ok()?;
+    let tls = acceptor.accept(tcp).await.ok()?;
+    state.connections.fetch_add(1, Ordering::SeqCst);
+    match tls.get_ref().1.alpn_protocol() {
+        Some(b"h2") => {
+            state.has_spoken_http2.store(true, Ordering::SeqCst);
+            serve_http2(tls, &state).await
+        }
+        _ => serve_http1(tls, &state).await.ok(),
+    }
+}
+
+async fn serve_http1(mut tls: TlsStream<TcpStream>, state: &State) -> io::Result<()> {
+    let mut unread = Vec::new();
+    loop {
+        let head = head(&mut tls, &mut unread).await?;
+        let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .map_or(0, |length| length.parse().expect("a number"));
+        let act = state.act(&path);
+        if act == EARLY && length > 0 {
+            let early = json!({ "kid": kid(&path), "value": "ZWFybHk" });
+            tls.write_all(&state.named(&early)).await?;
+            tls.flush().await?;
+            tokio::time::sleep(super::PATIENCE).await;
+        }
+        while unread.len() < length {
+            read(&mut tls, &mut unread).await?;
+        }
+        let body = unread.drain(..length).collect();
+        let answer = state.named(&state.answer(&Request { path, body }));
+        let then = match act {
+            'b' => {
+                tls.write_all(&[&answer[..], &answer].concat()).await?;
+                continue;
+            }
+            'c' => answer.clone(),
+            'd' => {
+                tokio::time::sleep(MOMENT).await;
+                Vec::new()
+            }
+            'e' => {
+                tokio::time::sleep(super::PATIENCE + MOMENT * 4).await;
+                Vec::new()
+            }
+            'f' => idle("408 Request Timeout", "Connection: close\r\n"),
+            'g' => idle("400 Bad Request", ""),
+            'h' => {
+                tls.write_all(&answer).await?;
+                return tls.shutdown().await;
+            }
+            'i' => return Ok(()),
+            _ => Vec::new(),
+        };
+        tls.write_all(&answer).await?;
+        tls.flush().await?;
+        if !then.is_empty() {
+            tokio::time::sleep(MOMENT).await;
+            tls.write_all(&then).await?;
+            tls.flush().await?;
+        }
+        if act == 'f' {
+            tokio::time::sleep(MOMENT).await;
+            return tls.shutdown().await;
+        }
+    }
+}
+
+async fn head(tls: &mut TlsStream<TcpStream>, unread: &mut Vec<u8>) -> io::Result<String> {
+    loop {
+        let end = unread.windows(4).position(|four| four == b"\r\n\r\n");
+        if let Some(end) = end {
+            let head: Vec<u8> = unread.drain(..end + 4).collect();
+            return Ok(String::from_utf8_lossy(&head).to_lowercase());
+        }
+        read(tls, unread).await?;
+    }
+}
+
+async fn read(tls: &mut TlsStream<TcpStream>, unread: &mut Vec<u8>) -> io::Result<()> {
+    match tls.read_buf(unread).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
+}
+
+fn http(status: &str, headers: &str, body: &str) -> Vec<u8> {
+    let len = body.len();
+    format!("HTTP/1.1 {status}\r\nContent-Length: {len}\r\n{headers}\r\n{body}").into_bytes()
+}
+
+/// What load balancers say on connections that are idle.
+fn idle(status: &str, headers: &str) -> Vec<u8> {
+    http(
+        status,
+        headers,
+        r#"{"error":{"code":"Idle","message":"too long"}}"#,
+    )
+}
+
+async fn serve_http2(tls: TlsStream<TcpStream>, state: &Arc<State>) -> Option<()> {
+    let mut connection = h2::server::handshake(tls).await.ok()?;
+    let (ends, mut end) = tokio::sync::mpsc::channel(1);
+    loop {
+        let accepted = tokio::select! {
+            accepted = connection.accept() => accepted,
+            act = end.recv() => match act {
+                Some('m') => {
+                    connection.graceful_shutdown();
+                    continue;
+                }
+                // What was said before goes out first.
+                _ => {
+                    let _ = tokio::time::timeout(MOMENT, poll_fn(|context| connection.poll_closed(context))).await;
+                    return None;
+                }
+            },
+        };
+        let (request, mut respond) = accepted?.ok()?;
+        let (state, ends) = (Arc::clone(state), ends.clone());
+        tokio::spawn(async move {
+            let path = request.uri().path().to_owned();
+            let mut body = Vec::new();
+            let mut stream = request.into_body();
+            while let Some(Ok(data)) = stream.data().await {
+                body.extend_from_slice(&data);
+            }
+            let act = state.act(&path);
+            let answer = state.answer(&Request { path, body }).to_string();
+            match act {
+                'd' => tokio::time::sleep(MOMENT).await,
+                'e' => tokio::time::sleep(super::PATIENCE + MOMENT * 4).await,
+                'i' => {
+                    let _ = ends.send('i').await;
+                    return;
+                }
+                'l' => return respond.send_reset(h2::Reason::REFUSED_STREAM),
+                _ => {}
+            }
+            let head = http::Response::new(());
+            if let Ok(mut body) = respond.send_response(head, false) {
+                let _ = body.send_data(Bytes::from(answer), true);
+            }
+            if matches!(act, 'h' | 'm') {
+                let _ = ends.send(act).await;
+            }
+        });
+    }
+}
+
+/// The key that a path names; none: it is of the HSM as a whole.
+fn key(path: &str) -> &str {
+    let rest = path.strip_prefix("/keys/").unwrap_or_default();
+    rest.split(['/', '?']).next().unwrap_or_default()
+}
+
+fn kid(path: &str) -> String {
+    format!("https://localhost/keys/{}/{}", key(path), "1".repeat(32))
+}
+
+impl State {
+    fn act(&self, path: &str) -> char {
+        let mut came = self.came.lock().expect("no panic");
+        let count = came.entry(key(path).to_owned()).or_default();
+        *count += 1;
+        key(path).chars().nth(*count - 1).unwrap_or('a')
+    }
+
+    /// An answer as the service gives it: each has a name of its own, in `x-ms-request-id`.
+    fn named(&self, answer: &Value) -> Vec<u8> {
+        let id = self.answers.fetch_add(1, Ordering::SeqCst);
+        let header = match self.is_nameless {
+            true => String::new(),
+            false => format!("x-ms-request-id: {id}\r\n"),
+        };
+        http("200 OK", &header, &answer.to_string())
+    }
+
+    fn answer(&self, request: &Request) -> Value {
+        let path = &request.path;
+        let sent: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        if path.starts_with("/rng") {
+            let next = self.random.fetch_add(1, Ordering::SeqCst);
+            let bytes = [[7; 8], next.to_be_bytes()].concat();
+            return json!({ "value": URL_SAFE_NO_PAD.encode(bytes) });
+        }
+        if key(path).is_empty() {
+            return json!({ "value": [{ "kid": "https://localhost/keys/listed" }] });
+        }
+        if let Some(value) = sent["value"].as_str() {
+            let value = turned(&URL_SAFE_NO_PAD.decode(value).expect("base64"));
+            return json!({ "kid": kid(path), "value": URL_SAFE_NO_PAD.encode(value) });
+        }
+        let coordinate = |byte| URL_SAFE_NO_PAD.encode([byte; 32]);
+        json!({
+            "key": {
+                "kid": kid(path), "kty": "EC-HSM", "crv": "P-256", "key_ops": ["sign"],
+                "x": coordinate(1), "y": coordinate(2),
+            },
+            "attributes": { "enabled": true },
+        })
+    }
+}
+
+fn identity() -> Result<(PKey<openssl::pkey::Private>, X509), openssl::error::ErrorStack> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
+    let key = PKey::from_ec_key(EcKey::generate(&group)?)?;
+    let mut name = X509NameBuilder::new()?;
+    name.append_entry_by_text("CN", "answers")?;
+    let name = name.build();
+    let mut builder = X509::builder()?;
+    builder.set_version(2)?;
+    builder.set_subject_name(&name)?;
+    builder.set_issuer_name(&name)?;
+    builder.set_not_before(&*Asn1Time::days_from_now(0)?)?;
+    builder.set_not_after(&*Asn1Time::days_from_now(2)?)?;
+    builder.set_pubkey(&key)?;
+    let context = builder.x509v3_context(None, None);
+    let names = SubjectAlternativeName::new()
+        .dns("localhost")
+        .build(&context)?;
+    builder.append_extension(names)?;
+    builder.sign(&key, MessageDigest::sha256())?;
+    Ok((key, builder.build()))
+}
