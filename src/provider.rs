@@ -9,6 +9,8 @@ use crate::configuration::{Configuration, Section};
 use crate::error::Error;
 use crate::logging;
 use crate::openssl::core::Core;
+#[cfg(target_os = "linux")]
+use crate::openssl::descriptors::epoll_control;
 use crate::openssl::neighbour::Neighbours;
 use crate::openssl::params::ParamTable;
 use crate::openssl::pipe_signal::Blocked;
@@ -91,7 +93,10 @@ impl Provider {
         logging::start(self.section.log()?)?;
         let settings = self.configuration()?.client.clone();
         #[cfg(target_os = "linux")]
-        let made = Client::called_by(settings, self.core.jobs());
+        let made = {
+            managed_hsm::descriptors::set_epoll_control(epoll_control);
+            Client::called_by(settings, self.core.jobs())
+        };
         #[cfg(not(target_os = "linux"))]
         let made = Client::new(settings);
         Ok(self.client.get_or_init(|| made))

@@ -12,6 +12,8 @@ pub(crate) mod boundary;
 mod cipher;
 pub(crate) mod core;
 mod decoder;
+#[cfg(target_os = "linux")]
+pub(crate) mod descriptors;
 mod encoder;
 pub(crate) mod entry;
 pub(crate) mod ffi;

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tower_service::Service;
 
-use crate::descriptors;
+use crate::descriptors::Standard;
 use crate::names;
 use crate::socket::Socket;
 
@@ -139,13 +139,14 @@ impl Dialler {
 }
 
 async fn open(address: SocketAddr) -> io::Result<Socket> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4(),
-        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    let socket = {
+        let _standard = Standard::take()?;
+        match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        }
     };
-    let stream: TcpStream = descriptors::above_standard(socket?)?
-        .connect(address)
-        .await?;
+    let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
     Socket::new(stream)
 }
@@ -178,6 +179,8 @@ impl Service<Uri> for Dialler {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+
+    use tokio::net::TcpStream;
 
     use super::*;
 

@@ -54,14 +54,14 @@ impl Drop for Work {
     }
 }
 
-/// An event loop, to be run by a thread that is at work: it isn't while it waits for events.
-pub(crate) fn event_loop() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .on_thread_park(|| GATE.leave())
-        .on_thread_unpark(|| GATE.enter())
-        .build()
+/// This thread, which is at work, waits for events: that is none.
+pub(crate) fn pause_work() {
+    GATE.leave();
+}
+
+/// It goes on.
+pub(crate) fn resume_work() {
+    GATE.enter();
 }
 
 /// To be called by a thread that is about to fork.

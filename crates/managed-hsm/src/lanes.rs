@@ -19,14 +19,16 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Id};
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use url::Url;
 
 use crate::ending;
 use crate::error::Error;
-use crate::forks::{self, Work};
+use crate::event_loop::EventLoop;
+use crate::forks::Work;
 use crate::http::{Connector, Http, IDLE_TIMEOUT, Protocol};
+use crate::io::IoThread;
 use crate::settings::Settings;
 
 /// How long requests wait for the one that finds out what the server speaks: it may have gone to an HSM that doesn't answer.
@@ -53,6 +55,8 @@ struct Idle {
     io: Vec<Arc<Http>>,
     /// Driven by the I/O thread, for many requests at once: there is one once the server was seen to speak HTTP/2.
     shared: Option<Arc<Http>>,
+    /// The event loop that drives these two.
+    io_loop: Option<Id>,
     /// How many connections there may be: idle ones, those in use and the shared one.
     open: usize,
 }
@@ -63,7 +67,7 @@ type Closed = (Option<Lane>, Option<Arc<Http>>);
 impl Idle {
     /// A lane for a thread that drives it. Without one it is to be made, and is counted already.
     fn own_lane(&mut self, url: &Url, max: usize) -> Result<Lane, Closed> {
-        let suits = |lane: &Lane| lane.http.suits(url);
+        let suits = |lane: &Lane| lane.suits(url);
         match self.own.iter().rposition(suits) {
             Some(at) => Ok(self.own.remove(at)),
             None => Err(self.count_another(max)),
@@ -73,6 +77,22 @@ impl Idle {
     /// The same for the I/O thread.
     fn io_lane(&mut self, max: usize) -> Result<Arc<Http>, Closed> {
         self.io.pop().ok_or_else(|| self.count_another(max))
+    }
+
+    /// Forgets what another event loop of the I/O thread's drove than the present one: it has ended, or lost its descriptors.
+    fn belong_to(&mut self, io_loop: Id) {
+        if self
+            .io_loop
+            .replace(io_loop)
+            .is_some_and(|id| id != io_loop)
+        {
+            self.open -= self.io.len() + usize::from(self.shared.is_some());
+            self.forget_io();
+        }
+    }
+
+    fn forget_io(&mut self) {
+        std::mem::forget((std::mem::take(&mut self.io), self.shared.take()));
     }
 
     /// Counts another connection. As many as there may be are kept, so one that isn't used may have to go for it.
@@ -92,18 +112,33 @@ impl Idle {
     }
 }
 
+impl Drop for Idle {
+    fn drop(&mut self) {
+        if IoThread::is_lost() {
+            self.forget_io();
+        }
+    }
+}
+
 /// A connection and its event loop.
 struct Lane {
-    http: Arc<Http>,
     /// Always there but while the lane is dropped.
-    runtime: Option<Runtime>,
+    http: Option<Arc<Http>>,
+    events: EventLoop,
     used: Instant,
+}
+
+impl Lane {
+    fn suits(&self, url: &Url) -> bool {
+        self.http.as_ref().is_some_and(|http| http.suits(url))
+    }
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+        if !self.events.is_intact() {
+            // To drop a connection wakes its loop.
+            std::mem::forget(self.http.take());
         }
     }
 }
@@ -158,20 +193,20 @@ impl Lanes {
         if let Err(error) = ending::make_generator() {
             return Some(Err(error));
         }
-        let taken = match self.take(url, permit) {
+        let mut taken = match self.take(url, permit) {
             Ok(taken) => taken,
             Err(error) => return Some(Err(error)),
         };
-        let lane = taken.lane.as_ref()?;
-        lane.runtime
-            .as_ref()?
-            .block_on(async { tokio::time::timeout_at(deadline.into(), work(&lane.http)).await })
-            .ok()
+        let lane = taken.lane.as_mut()?;
+        let http = lane.http.as_deref()?;
+        let work = async { tokio::time::timeout_at(deadline.into(), work(http)).await };
+        lane.events.run(work)?.ok()
     }
 
     /// A lane of the I/O thread, as soon as one is free.
     pub(crate) async fn borrow(&self) -> Result<Borrowed<'_>, Error> {
         let closed = |error: AcquireError| Error::Io(error.to_string());
+        self.idle().belong_to(Handle::current().id());
         let mut discovery = None;
         if !self.is_discovered.load(Ordering::Acquire) {
             let first = tokio::time::timeout(DISCOVERY_PATIENCE, self.discovery.acquire()).await;
@@ -219,10 +254,13 @@ impl Lanes {
     }
 
     fn take<'a>(&'a self, url: &Url, permit: SemaphorePermit<'a>) -> Result<Taken<'a>, Error> {
-        let free = self.idle().own_lane(url, self.max);
-        let lane = match free {
-            Ok(lane) => lane,
-            Err(_closed) => self.counted(self.open())?,
+        let lane = loop {
+            let free = self.idle().own_lane(url, self.max);
+            match free {
+                Ok(lane) if lane.events.is_intact() => break lane,
+                Ok(_lost) => self.idle().open -= 1,
+                Err(_closed) => break self.counted(self.open())?,
+            }
         };
         Ok(Taken {
             lane: Some(lane),
@@ -240,10 +278,10 @@ impl Lanes {
     }
 
     fn open(&self) -> Result<Lane, Error> {
-        let runtime = forks::event_loop().map_err(|error| Error::Io(error.to_string()))?;
+        let events = EventLoop::new().map_err(|error| Error::Io(error.to_string()))?;
         Ok(Lane {
-            http: self.http(Protocol::Http1),
-            runtime: Some(runtime),
+            http: Some(self.http(Protocol::Http1)),
+            events,
             used: Instant::now(),
         })
     }
@@ -265,6 +303,11 @@ impl Drop for Taken<'_> {
         };
         lane.used = Instant::now();
         let mut idle = self.lanes.idle();
+        if std::thread::panicking() {
+            // Nobody knows what state it is in.
+            idle.open -= 1;
+            return std::mem::forget(lane);
+        }
         idle.own.push(lane);
         // The one that was idle longest is the first.
         let is_fresh = |lane: &Lane| lane.used.elapsed() <= IDLE_TIMEOUT;

@@ -19,10 +19,11 @@ mod caller;
 mod client;
 mod cloud;
 mod credential;
-mod descriptors;
+pub mod descriptors;
 mod dial;
 mod ending;
 mod error;
+mod event_loop;
 pub mod forks;
 #[cfg(fuzzing)]
 pub mod fuzzing;

@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, Notify};
 
 use crate::cloud::Cloud;
 use crate::credential::{Chain, CredentialKind, TokenRequest};
+use crate::descriptors::above_standard_only;
 use crate::error::Error;
 use crate::io::IoThread;
 use crate::token::AccessToken;
@@ -191,7 +192,7 @@ impl Tokens {
             cloud: self.cloud,
             claims,
         };
-        let (kind, token) = self.chain.token(&request).await?;
+        let (kind, token) = above_standard_only(self.chain.token(&request)).await?;
         let mut held = Held::new(kind, token)?;
         held.is_replacement = is_replacement;
         if !held.is_alive() {
