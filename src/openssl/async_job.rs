@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use managed_hsm::{Caller, Job, Place};
 
+use super::cancellation::Uncancelled;
 use super::libcrypto::Libcrypto;
 use super::pipe_signal::Blocked;
 
@@ -274,8 +275,10 @@ impl Job for Pausable {
         if !register(self.functions, self.context, &self.signal) {
             return;
         }
-        // SAFETY: the call is within a job; if it can't pause now, it returns at once.
-        Blocked::except(|| unsafe { (self.functions.pause_job)() });
+        Uncancelled::except(|| {
+            // SAFETY: the call is within a job; if it can't pause now, it returns at once.
+            Blocked::except(|| unsafe { (self.functions.pause_job)() })
+        });
         self.signal.clear();
     }
 }

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::ffi::{CStr, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::cancellation::Uncancelled;
 use super::core::Core;
 use super::ffi::Param;
 use crate::error::Error;
@@ -54,6 +55,7 @@ pub(crate) fn call<R: Returned>(
     function: &CStr,
     body: impl FnOnce() -> Result<R, Error>,
 ) -> R {
+    let _uncancelled = Uncancelled::new();
     let error = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(value)) => return value,
         Ok(Err(error)) => error,
@@ -66,6 +68,7 @@ pub(crate) fn call<R: Returned>(
 
 /// As [`call`] where a refusal is an answer, not an error: nothing goes on the queue.
 pub(crate) fn quietly<R: Returned>(body: impl FnOnce() -> Option<R>) -> R {
+    let _uncancelled = Uncancelled::new();
     catch_unwind(AssertUnwindSafe(body))
         .ok()
         .flatten()

@@ -1,0 +1,104 @@
+//! Keeps pthread_cancel(3) from ending a thread in the middle of our code.
+//!
+//! The C library cancels a thread by unwinding its stack, from within a system call that waits. Rust's frames can't be
+//! unwound so, and the process would end. So cancelling is put off as long as our code runs; the thread ends at its next
+//! cancellation point after that.
+
+use std::marker::PhantomData;
+
+/// This thread isn't cancelled until this goes.
+pub(crate) struct Uncancelled {
+    /// Whether it was this value that saw to it.
+    is_first: bool,
+    /// Whether it may be cancelled is a thread's own affair.
+    _of_this_thread: PhantomData<*const ()>,
+}
+
+impl Uncancelled {
+    pub(crate) fn new() -> Self {
+        Self {
+            is_first: state::disable(),
+            _of_this_thread: PhantomData,
+        }
+    }
+
+    /// Runs what does something else in this thread, such as other jobs while one is paused, as if nothing were put off.
+    pub(super) fn except<R>(other: impl FnOnce() -> R) -> R {
+        let was_disabled = state::enable();
+        let result = other();
+        if was_disabled {
+            state::disable();
+        }
+        result
+    }
+}
+
+impl Drop for Uncancelled {
+    fn drop(&mut self) {
+        if self.is_first {
+            state::enable();
+        }
+    }
+}
+
+#[cfg(unix)]
+mod state {
+    use std::cell::Cell;
+    use std::ffi::c_int;
+
+    #[cfg(target_vendor = "apple")]
+    const ENABLE: c_int = 1;
+    #[cfg(target_vendor = "apple")]
+    const DISABLE: c_int = 0;
+    #[cfg(not(target_vendor = "apple"))]
+    const ENABLE: c_int = 0;
+    #[cfg(not(target_vendor = "apple"))]
+    const DISABLE: c_int = 1;
+
+    unsafe extern "C" {
+        fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
+    }
+
+    thread_local! {
+        /// Whether cancelling is put off, and by us.
+        static IS_OURS: Cell<bool> = const { Cell::new(false) };
+    }
+
+    fn set(state: c_int) -> c_int {
+        let mut before = DISABLE;
+        // SAFETY: there is room for the state before. To enable it cancels nothing: the function is no cancellation point, and the
+        // application decides about threads that are cancelled at any point.
+        unsafe { pthread_setcancelstate(state, &raw mut before) };
+        before
+    }
+
+    /// Whether the thread could be cancelled before.
+    pub(super) fn disable() -> bool {
+        let could_be = set(DISABLE) == ENABLE;
+        if could_be {
+            IS_OURS.set(true);
+        }
+        could_be
+    }
+
+    /// Undoes `disable`, if there is something to undo. Whether there was.
+    pub(super) fn enable() -> bool {
+        let is_ours = IS_OURS.replace(false);
+        if is_ours {
+            set(ENABLE);
+        }
+        is_ours
+    }
+}
+
+/// There is no such thing.
+#[cfg(not(unix))]
+mod state {
+    pub(super) fn disable() -> bool {
+        false
+    }
+
+    pub(super) fn enable() -> bool {
+        false
+    }
+}
