@@ -45,6 +45,20 @@ impl FileId {
     }
 }
 
+/// An error, with what to do about it where there are too many descriptors.
+pub(crate) fn explained(error: std::io::Error) -> std::io::Error {
+    #[cfg(unix)]
+    if let Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) =
+        rustix::io::Errno::from_io_error(&error)
+    {
+        let text = format!(
+            "{error}: raise the limit of open files (ulimit -n, or LimitNOFILE= of a systemd unit)"
+        );
+        return std::io::Error::new(error.kind(), text);
+    }
+    error
+}
+
 /// Takes the numbers 0, 1 and 2 as far as they are free, so that nothing gets them that is opened meanwhile. They are the program's:
 /// it writes to standard output and error even where it has closed them.
 pub(crate) struct Standard {

@@ -16,7 +16,7 @@ use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tower_service::Service;
 
-use crate::descriptors::Standard;
+use crate::descriptors::{self, Standard};
 use crate::names;
 use crate::socket::Socket;
 
@@ -68,7 +68,7 @@ impl Dialler {
         let connected = self.race(self.in_order(addresses)).await;
         connected.map_err(|error| DialError {
             what: "tcp connect error",
-            error,
+            error: descriptors::explained(error),
         })
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::descriptors::{LoopFiles, Standard};
+use crate::descriptors::{self, LoopFiles, Standard};
 use crate::forks;
 
 /// An event loop, for a thread that is at work: it isn't while it waits for events.
@@ -30,7 +30,7 @@ impl Files {
 impl EventLoop {
     /// One for who looks at [`EventLoop::is_intact`] each time before the loop is run.
     pub(crate) fn new() -> io::Result<Self> {
-        Self::build(Files::default(), || (), || ())
+        Self::build(Files::default(), || (), || ()).map_err(descriptors::explained)
     }
 
     /// One that runs for long, and stops for ever, with its thread, when its descriptors are no longer its own.
@@ -44,7 +44,8 @@ impl EventLoop {
                 }
             }
         };
-        Self::build(files, move || stop(&before), move || stop(&after))
+        let built = Self::build(files, move || stop(&before), move || stop(&after));
+        built.map_err(descriptors::explained)
     }
 
     /// `before` and `after` are called around each wait for events.

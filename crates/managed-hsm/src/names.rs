@@ -7,7 +7,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::oneshot;
 
-use crate::descriptors::Standard;
+use crate::descriptors::{self, Standard};
 use crate::forks::Work;
 use crate::threads;
 
@@ -46,7 +46,7 @@ pub(crate) async fn addresses(host: String) -> io::Result<std::vec::IntoIter<Soc
 
 /// The addresses of a host. Their port stands for none: the client puts in the URL's.
 fn look_up(host: &str) -> io::Result<Vec<SocketAddr>> {
-    let _standard = Standard::take()?;
+    let _standard = Standard::take().map_err(descriptors::explained)?;
     let found: Vec<SocketAddr> = (host, 0).to_socket_addrs()?.collect();
     Ok(found)
 }
