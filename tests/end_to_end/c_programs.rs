@@ -45,3 +45,17 @@ fn signature_algorithms_take_messages_in_one_and_in_pieces() {
         }
     }
 }
+
+#[test]
+fn descriptors_that_the_program_closes_are_left_alone_and_others_opened() {
+    let hsm = Hsm::with_keys(&[("rsa", RSA_2048)]);
+    let program = hsm.compile("descriptors");
+    hsm.run(&program, &[&uri("rsa")]).succeeds();
+}
+
+#[test]
+fn a_thread_that_signs_may_be_cancelled() {
+    let hsm = Hsm::with_keys(&[("ec", EC_P256)]);
+    let program = hsm.compile("cancel");
+    hsm.run(&program, &[&uri("ec")]).succeeds();
+}
