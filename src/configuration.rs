@@ -35,6 +35,11 @@ impl Section {
         ProviderSettings::offers_random(|setting| self.find(setting))
     }
 
+    /// Whether the algorithms are to have the property `fips=yes`.
+    pub(crate) fn assume_fips(&self) -> bool {
+        ProviderSettings::assumes_fips(|setting| self.find(setting))
+    }
+
     /// Where the log goes.
     pub(crate) fn log(&self) -> Result<LogSettings, Error> {
         LogSettings::read(|setting| self.find(setting)).map_err(Error::Settings)

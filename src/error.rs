@@ -58,6 +58,12 @@ pub(crate) enum Error {
         "a software key was asked for, and no other provider makes such keys: load the 'default' provider as well"
     )]
     NoSoftwareKeys,
+    #[error(
+        "the property query leaves out keys of the HSM: where default_properties in openssl.cnf ask for fips=yes, set \
+         assume-fips = yes in this provider's section (or AKV_ASSUME_FIPS=yes), or ask for ?fips=yes; any other query must \
+         allow provider=akv_provider"
+    )]
+    LeftOut,
     #[error("the output can't be written")]
     Output,
     #[error("internal error, please report it: {0}")]
@@ -84,6 +90,7 @@ pub(crate) enum Reason {
     WrongSignature,
     NotRecovered,
     NoSoftwareKeys,
+    LeftOut,
     OutputFailed,
     Internal,
 }
@@ -107,6 +114,7 @@ impl Error {
             Self::WrongSignature { .. } => Reason::WrongSignature,
             Self::NotRecovered(_) => Reason::NotRecovered,
             Self::NoSoftwareKeys => Reason::NoSoftwareKeys,
+            Self::LeftOut => Reason::LeftOut,
             Self::Output => Reason::OutputFailed,
             Self::Internal(_) => Reason::Internal,
         }

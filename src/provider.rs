@@ -27,6 +27,8 @@ pub(crate) struct Provider {
     pub(crate) core_version: (u32, u32),
     /// Whether a generator of random bytes is offered.
     pub(crate) offers_random: bool,
+    /// Whether the algorithms have the property `fips=yes`.
+    pub(crate) assume_fips: bool,
     /// What keys of each type can be made with, here or by another provider; made when first asked for.
     pub(crate) generation_params: [OnceLock<ParamTable>; 3],
     configuration: OnceLock<Configuration>,
@@ -61,6 +63,7 @@ impl Provider {
             neighbours,
             core_version: core.version(),
             offers_random: section.offers_random(),
+            assume_fips: section.assume_fips(),
             section,
             generation_params: Default::default(),
             configuration: OnceLock::new(),
@@ -75,6 +78,18 @@ impl Provider {
         }
         let configuration = Configuration::read(&self.section, &self.core.configured_keys())?;
         Ok(self.configuration.get_or_init(|| configuration))
+    }
+
+    /// Whether OpenSSL will take a key that is about to be loaded: the default properties, or a query of the caller's own, may
+    /// leave out our key management.
+    ///
+    /// # Errors
+    /// They do; OpenSSL would only say that it found nothing.
+    pub(crate) fn check_query(&self, query: Option<&str>) -> Result<(), Error> {
+        match self.neighbours.finds_ours(query) {
+            true => Ok(()),
+            false => Err(Error::LeftOut),
+        }
     }
 
     /// The client, made at first use, for the requests of one operation.

@@ -58,6 +58,8 @@ pub(crate) struct Loader {
     /// None: nothing has been loaded yet.
     rest: Option<Rest>,
     expected: Expected,
+    /// The property query that OpenSSL will look for key management with.
+    pub(crate) query: Option<String>,
 }
 
 impl Loader {
@@ -69,6 +71,7 @@ impl Loader {
             uri,
             rest: None,
             expected: Expected::Anything,
+            query: None,
         })
     }
 
@@ -146,6 +149,7 @@ impl Loader {
     }
 
     fn load_key(&self, uri: &KeyUri) -> Result<Key, Error> {
+        self.provider.check_query(self.query.as_deref())?;
         let key = self.provider.client()?.get_key(uri).map_err(Error::Hsm)?;
         let key = Key::from_hsm(key)?;
         Ok(if self.expected == Expected::PublicKey {

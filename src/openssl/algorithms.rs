@@ -5,11 +5,40 @@ use std::ffi::{CStr, c_int};
 use super::ffi::{self, Algorithm, Dispatch};
 use super::{asym_cipher, cipher, decoder, encoder, keymgmt, rand, signature, skeymgmt, store};
 use crate::digest::DIGESTS;
+use crate::provider::Provider;
 
 const RSA: &CStr = c"RSA:rsaEncryption:1.2.840.113549.1.1.1";
 const EC: &CStr = c"EC:id-ecPublicKey:1.2.840.10045.2.1";
 const AES: &CStr = c"AES";
-const PROPERTIES: &CStr = c"provider=akv_provider";
+/// The properties of what the HSM does, and, by a setting, those that say that this is as FIPS 140 wants it.
+const PROPERTIES: &CStr = c"provider=akv_provider,akv_provider.hsm=yes";
+const FIPS_PROPERTIES: &CStr = c"provider=akv_provider,akv_provider.hsm=yes,fips=yes";
+/// The properties of what only reads a URI. As with OpenSSL's own readers of files, that leaves FIPS 140 alone.
+const STORE_PROPERTIES: &CStr = c"provider=akv_provider,fips=yes";
+
+/// What is offered for an operation of the HSM's.
+pub(super) struct Offer {
+    plain: &'static [Algorithm],
+    fips: &'static [Algorithm],
+}
+
+macro_rules! offer {
+    ($($algorithm:expr),* $(,)?) => {{
+        const LEN: usize = [$(stringify!($algorithm)),*].len() + 1;
+        static PLAIN: [Algorithm; LEN] = [$($algorithm,)* Algorithm::END];
+        static FIPS: [Algorithm; LEN] = in_fips(PLAIN);
+        Offer { plain: &PLAIN, fips: &FIPS }
+    }};
+}
+
+const fn in_fips<const LEN: usize>(mut table: [Algorithm; LEN]) -> [Algorithm; LEN] {
+    let mut i = 0;
+    while i < LEN - 1 {
+        table[i].properties = FIPS_PROPERTIES.as_ptr();
+        i += 1;
+    }
+    table
+}
 
 const fn algorithm(
     names: &'static CStr,
@@ -33,7 +62,7 @@ macro_rules! functions {
     }};
 }
 
-static KEYMGMT: &[Algorithm] = &[
+static KEYMGMT: Offer = offer![
     algorithm(
         RSA,
         PROPERTIES,
@@ -52,10 +81,9 @@ static KEYMGMT: &[Algorithm] = &[
         functions!(keymgmt::table::<{ keymgmt::AES }>()),
         c"AES keys in Azure Managed HSM",
     ),
-    Algorithm::END,
 ];
 
-static ASYM_CIPHER: &[Algorithm] = &[
+static ASYM_CIPHER: Offer = offer![
     algorithm(
         RSA,
         PROPERTIES,
@@ -68,7 +96,6 @@ static ASYM_CIPHER: &[Algorithm] = &[
         asym_cipher::AES,
         c"AES key wrap by Azure Managed HSM",
     ),
-    Algorithm::END,
 ];
 
 const RSA_SIGNATURE: Algorithm = algorithm(
@@ -85,7 +112,7 @@ const ECDSA_SIGNATURE: Algorithm = algorithm(
 );
 
 /// Signatures up to OpenSSL 3.3.
-static SIGNATURE: &[Algorithm] = &[RSA_SIGNATURE, ECDSA_SIGNATURE, Algorithm::END];
+static SIGNATURE: Offer = offer![RSA_SIGNATURE, ECDSA_SIGNATURE];
 
 /// The index of a digest in [`DIGESTS`].
 const fn digest(name: &str) -> usize {
@@ -123,7 +150,7 @@ macro_rules! fixed {
 
 /// Signatures from OpenSSL 3.4 on, where an algorithm can have its digest in its name. Older releases take such names for
 /// those of digests.
-static SIGNATURE_3_4: &[Algorithm] = &[
+static SIGNATURE_3_4: Offer = offer![
     RSA_SIGNATURE,
     fixed!(
         RSA,
@@ -226,15 +253,14 @@ static SIGNATURE_3_4: &[Algorithm] = &[
         "SHA3-512",
         c"ECDSA-SHA3-512:ecdsa_with_SHA3-512:id-ecdsa-with-sha3-512:2.16.840.1.101.3.4.3.12"
     ),
-    Algorithm::END,
 ];
 
-const KEY_FILE: &CStr = c"provider=akv_provider,input=der,structure=akv-uri";
+const KEY_FILE: &CStr = c"provider=akv_provider,fips=yes,input=der,structure=akv-uri";
 
 static DECODER: &[Algorithm] = &[
     algorithm(
         c"DER",
-        c"provider=akv_provider,input=pem",
+        c"provider=akv_provider,fips=yes,input=pem",
         decoder::PEM,
         c"key files, PEM to DER",
     ),
@@ -266,120 +292,120 @@ macro_rules! encoder {
 }
 
 static ENCODER: &[Algorithm] = &[
-    encoder!(RSA, RSA, TEXT, der, c"provider=akv_provider,output=text"),
+    encoder!(RSA, RSA, TEXT, der, c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=text"),
     encoder!(
         RSA,
         RSA,
         SPKI,
         der,
-        c"provider=akv_provider,output=der,structure=SubjectPublicKeyInfo"
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=SubjectPublicKeyInfo"
     ),
     encoder!(
         RSA,
         RSA,
         SPKI,
         pem,
-        c"provider=akv_provider,output=pem,structure=SubjectPublicKeyInfo"
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=SubjectPublicKeyInfo"
     ),
     encoder!(
         RSA,
         RSA,
         TYPE_SPECIFIC,
         der,
-        c"provider=akv_provider,output=der,structure=type-specific"
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=type-specific"
     ),
     encoder!(
         RSA,
         RSA,
         TYPE_SPECIFIC,
         pem,
-        c"provider=akv_provider,output=pem,structure=type-specific"
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=type-specific"
     ),
     encoder!(
         RSA,
         RSA,
         TYPE_SPECIFIC,
         der,
-        c"provider=akv_provider,output=der,structure=pkcs1"
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=pkcs1"
     ),
     encoder!(
         RSA,
         RSA,
         TYPE_SPECIFIC,
         pem,
-        c"provider=akv_provider,output=pem,structure=pkcs1"
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=pkcs1"
     ),
     encoder!(
         RSA,
         RSA,
         PRIVATE,
         der,
-        c"provider=akv_provider,output=der,structure=PrivateKeyInfo"
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=PrivateKeyInfo"
     ),
     encoder!(
         RSA,
         RSA,
         PRIVATE,
         pem,
-        c"provider=akv_provider,output=pem,structure=PrivateKeyInfo"
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=PrivateKeyInfo"
     ),
-    encoder!(EC, EC, TEXT, der, c"provider=akv_provider,output=text"),
+    encoder!(EC, EC, TEXT, der, c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=text"),
     encoder!(
         EC,
         EC,
         SPKI,
         der,
-        c"provider=akv_provider,output=der,structure=SubjectPublicKeyInfo"
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=SubjectPublicKeyInfo"
     ),
     encoder!(
         EC,
         EC,
         SPKI,
         pem,
-        c"provider=akv_provider,output=pem,structure=SubjectPublicKeyInfo"
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=SubjectPublicKeyInfo"
     ),
     encoder!(
         EC,
         EC,
         TYPE_SPECIFIC,
         der,
-        c"provider=akv_provider,output=der,structure=type-specific"
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=type-specific"
     ),
     encoder!(
         EC,
         EC,
         TYPE_SPECIFIC,
         pem,
-        c"provider=akv_provider,output=pem,structure=type-specific"
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=type-specific"
     ),
     encoder!(
         EC,
         EC,
         PRIVATE,
         der,
-        c"provider=akv_provider,output=der,structure=PrivateKeyInfo"
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=PrivateKeyInfo"
     ),
     encoder!(
         EC,
         EC,
         PRIVATE,
         pem,
-        c"provider=akv_provider,output=pem,structure=PrivateKeyInfo"
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=PrivateKeyInfo"
     ),
-    encoder!(AES, AES, TEXT, der, c"provider=akv_provider,output=text"),
+    encoder!(AES, AES, TEXT, der, c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=text"),
     encoder!(
         AES,
         AES,
         PRIVATE,
         der,
-        c"provider=akv_provider,output=der,structure=PrivateKeyInfo"
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=PrivateKeyInfo"
     ),
     encoder!(
         AES,
         AES,
         PRIVATE,
         pem,
-        c"provider=akv_provider,output=pem,structure=PrivateKeyInfo"
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=PrivateKeyInfo"
     ),
     Algorithm::END,
 ];
@@ -387,34 +413,31 @@ static ENCODER: &[Algorithm] = &[
 static STORE: &[Algorithm] = &[
     algorithm(
         c"managedhsm",
-        PROPERTIES,
+        STORE_PROPERTIES,
         store::LOADER,
         c"keys in Azure Managed HSM by managedhsm: URI",
     ),
     algorithm(
         c"keyvault",
-        PROPERTIES,
+        STORE_PROPERTIES,
         store::LOADER,
         c"keys in Azure Key Vault by keyvault: URI",
     ),
     algorithm(
         c"akv",
-        PROPERTIES,
+        STORE_PROPERTIES,
         store::LOADER,
         c"keys in Azure Managed HSM by akv: URI",
     ),
     Algorithm::END,
 ];
 
-static SKEYMGMT: &[Algorithm] = &[
-    algorithm(
-        AES,
-        PROPERTIES,
-        skeymgmt::AES,
-        c"AES keys in Azure Managed HSM",
-    ),
-    Algorithm::END,
-];
+static SKEYMGMT: Offer = offer![algorithm(
+    AES,
+    PROPERTIES,
+    skeymgmt::AES,
+    c"AES keys in Azure Managed HSM",
+),];
 
 macro_rules! cipher {
     ($mode:ident, $bits:literal, $names:literal) => {
@@ -427,7 +450,7 @@ macro_rules! cipher {
     };
 }
 
-static CIPHER: &[Algorithm] = &[
+static CIPHER: Offer = offer![
     cipher!(
         WRAP,
         128,
@@ -476,37 +499,34 @@ static CIPHER: &[Algorithm] = &[
         256,
         c"AES-256-GCM:id-aes256-GCM:2.16.840.1.101.3.4.1.46"
     ),
-    Algorithm::END,
 ];
 
-static RAND: &[Algorithm] = &[
-    algorithm(
-        c"AKV-RANDOM",
-        PROPERTIES,
-        rand::GENERATOR,
-        c"random bytes from Azure Managed HSM",
-    ),
-    Algorithm::END,
-];
+static RAND: Offer = offer![algorithm(
+    c"AKV-RANDOM",
+    PROPERTIES,
+    rand::GENERATOR,
+    c"random bytes from Azure Managed HSM",
+),];
 
-/// The table of an operation, for a core of a version. None: the provider has nothing to offer there.
-pub(super) fn of_operation(
-    operation: c_int,
-    core_version: (u32, u32),
-    random: bool,
-) -> Option<&'static [Algorithm]> {
-    match operation {
-        ffi::OP_KEYMGMT => Some(KEYMGMT),
-        ffi::OP_SIGNATURE if core_version >= (3, 4) => Some(SIGNATURE_3_4),
-        ffi::OP_SIGNATURE => Some(SIGNATURE),
-        ffi::OP_ASYM_CIPHER => Some(ASYM_CIPHER),
+/// The table of an operation. None: the provider has nothing to offer there.
+pub(super) fn of_operation(operation: c_int, provider: &Provider) -> Option<&'static [Algorithm]> {
+    let version = provider.core_version;
+    let offer = match operation {
+        ffi::OP_KEYMGMT => &KEYMGMT,
+        ffi::OP_SIGNATURE if version >= (3, 4) => &SIGNATURE_3_4,
+        ffi::OP_SIGNATURE => &SIGNATURE,
+        ffi::OP_ASYM_CIPHER => &ASYM_CIPHER,
         // Older releases have no keys that such ciphers would be for.
-        ffi::OP_SKEYMGMT => Some(SKEYMGMT),
-        ffi::OP_CIPHER if core_version >= (3, 5) => Some(CIPHER),
-        ffi::OP_ENCODER => Some(ENCODER),
-        ffi::OP_DECODER => Some(DECODER),
-        ffi::OP_STORE => Some(STORE),
-        ffi::OP_RAND if random => Some(RAND),
-        _ => None,
-    }
+        ffi::OP_SKEYMGMT => &SKEYMGMT,
+        ffi::OP_CIPHER if version >= (3, 5) => &CIPHER,
+        ffi::OP_RAND if provider.offers_random => &RAND,
+        ffi::OP_ENCODER => return Some(ENCODER),
+        ffi::OP_DECODER => return Some(DECODER),
+        ffi::OP_STORE => return Some(STORE),
+        _ => return None,
+    };
+    Some(match provider.assume_fips {
+        true => offer.fips,
+        false => offer.plain,
+    })
 }

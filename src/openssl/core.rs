@@ -157,6 +157,7 @@ reasons! {
     WrongSignature => c"wrong signature from the HSM",
     NotRecovered => c"nothing to recover from the signature",
     NoSoftwareKeys => c"no provider for software keys",
+    LeftOut => c"left out by the property query",
     OutputFailed => c"output failed",
     Internal => c"internal error",
 }

@@ -65,14 +65,9 @@ pub(super) unsafe extern "C" fn OSSL_provider_init(
         return 0;
     }
     boundary::quietly(|| {
+        let (handle, table) = (handle.cast::<CoreHandle>(), core.cast::<Dispatch>());
         // SAFETY: OpenSSL passes a handle and a table that ends with id 0.
-        let (core, neighbours) = unsafe {
-            let (handle, table) = (handle.cast::<CoreHandle>(), core.cast::<Dispatch>());
-            (
-                Core::from_dispatch(handle, table),
-                Neighbours::new(handle, table),
-            )
-        };
+        let core = unsafe { Core::from_dispatch(handle, table) };
         let keys = ProviderSettings::all().filter_map(|setting| setting.key);
         let values = keys.filter_map(|key| {
             let value = core.parameter(key)?.to_string_lossy().into_owned();
@@ -83,6 +78,8 @@ pub(super) unsafe extern "C" fn OSSL_provider_init(
         };
         watch_for_the_end();
         watch_for_forks();
+        // SAFETY: as above.
+        let neighbours = unsafe { Neighbours::new(handle, table, section.assume_fips()) };
         let provider = Arc::new(Provider::new(core, neighbours, section));
         provider.neighbours.watch();
         LOADED.fetch_add(1, Ordering::AcqRel);
@@ -204,8 +201,7 @@ unsafe extern "C" fn query_operation(
     boundary::quietly(|| {
         // SAFETY: OpenSSL passes our context back.
         let provider = unsafe { provider(context) };
-        let (version, random) = (provider.core_version, provider.offers_random);
-        Some(algorithms::of_operation(operation, version, random).map(<[Algorithm]>::as_ptr))
+        Some(algorithms::of_operation(operation, &provider).map(<[Algorithm]>::as_ptr))
     })
     .unwrap_or(std::ptr::null())
 }

@@ -37,6 +37,7 @@ impl Dispatch {
 
 /// `OSSL_ALGORITHM`: an implementation with its names and properties.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub(crate) struct Algorithm {
     pub(crate) names: *const c_char,
     pub(crate) properties: *const c_char,
@@ -103,9 +104,12 @@ pub(crate) const OP_DECODER: c_int = 21;
 pub(crate) const OP_STORE: c_int = 22;
 
 pub(crate) const CORE_GET_PARAMS: c_int = 2;
+pub(crate) const CORE_GET_LIBCTX: c_int = 4;
 pub(crate) const CORE_NEW_ERROR: c_int = 5;
 pub(crate) const CORE_SET_ERROR_DEBUG: c_int = 6;
 pub(crate) const CORE_VSET_ERROR: c_int = 7;
+pub(crate) const CORE_SET_ERROR_MARK: c_int = 8;
+pub(crate) const CORE_POP_ERROR_TO_MARK: c_int = 10;
 
 pub(crate) const BIO_READ_EX: c_int = 42;
 pub(crate) const BIO_WRITE_EX: c_int = 43;

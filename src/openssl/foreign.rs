@@ -62,7 +62,8 @@ impl ForeignKey {
         Self::import_into(&implementation, selection, params)
     }
 
-    fn import_into(
+    /// Has another provider's key management import a key.
+    pub(super) fn import_into(
         implementation: &Arc<Implementation>,
         selection: c_int,
         params: *const Param,

@@ -264,16 +264,18 @@ unsafe extern "C" fn matches(a: *const c_void, b: *const c_void, selection: c_in
     })
 }
 
-/// A key that comes in is a software key: it goes to another provider, which then does all with it that we would not. We
-/// hold a public key only where there is no other.
+/// A key that comes in is a software key: it goes to another provider, which then does all with it that we would not. What
+/// that one refuses is refused. We hold a public key only where there is no other.
 unsafe extern "C" fn import(key: *mut c_void, selection: c_int, params: *const Param) -> c_int {
     boundary::quietly(|| {
         // SAFETY: OpenSSL passes our keydata.
         let key = unsafe { keydata(key) }?;
         let neighbours = &key.own.provider.neighbours;
-        let foreign = ForeignKey::import(neighbours, key.own.key_type.name(), selection, params);
-        match foreign {
-            Some(foreign) => key.foreign.set(foreign).is_ok().then_some(1),
+        match neighbours.find(ffi::OP_KEYMGMT, key.own.key_type.name()) {
+            Some(implementation) => {
+                let foreign = ForeignKey::import_into(&implementation, selection, params)?;
+                key.foreign.set(foreign).is_ok().then_some(1)
+            }
             None => {
                 // SAFETY: OpenSSL passes a parameter list.
                 let params = unsafe { ParamsIn::new(params) };

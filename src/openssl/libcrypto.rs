@@ -14,6 +14,9 @@ struct ConfValue {
 /// The library that a function of the core is in.
 pub(super) struct Libcrypto {
     handle: *mut c_void,
+    /// Where the library lies in memory. A program that has libcrypto in itself, and hides it, may have another one loaded,
+    /// whose functions know nothing of this core.
+    base: *mut c_void,
 }
 
 impl Libcrypto {
@@ -21,13 +24,8 @@ impl Libcrypto {
     /// `function` is the address of a function of the core.
     #[cfg(unix)]
     pub(super) unsafe fn holding(function: *const c_void) -> Option<Self> {
-        let mut info = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
-        // SAFETY: the address is only compared, and there is room for the answer.
-        if unsafe { libc::dladdr(function, info.as_mut_ptr()) } == 0 {
-            return None;
-        }
-        // SAFETY: all of it is set, or zero.
-        let file = unsafe { info.assume_init() }.dli_fname;
+        let library = library_of(function)?;
+        let file = library.dli_fname;
         let flags = libc::RTLD_LAZY | libc::RTLD_NOLOAD;
         // SAFETY: the name is a string of the dynamic linker's; nothing is loaded anew.
         let mut handle = unsafe { libc::dlopen(file, flags) };
@@ -36,7 +34,10 @@ impl Libcrypto {
             // SAFETY: NULL means the program.
             handle = unsafe { libc::dlopen(std::ptr::null(), flags) };
         }
-        (!handle.is_null()).then_some(Self { handle })
+        (!handle.is_null()).then_some(Self {
+            handle,
+            base: library.dli_fbase,
+        })
     }
 
     #[cfg(not(unix))]
@@ -51,8 +52,11 @@ impl Libcrypto {
         const { assert!(size_of::<F>() == size_of::<*const c_void>()) };
         // SAFETY: the handle is open.
         let address = unsafe { libc::dlsym(self.handle, name.as_ptr()) };
+        if address.is_null() || library_of(address)?.dli_fbase != self.base {
+            return None;
+        }
         // SAFETY: the caller's promise; `F` has the size of a pointer.
-        (!address.is_null()).then(|| unsafe { std::mem::transmute_copy(&address) })
+        Some(unsafe { std::mem::transmute_copy(&address) })
     }
 
     #[cfg(not(unix))]
@@ -119,6 +123,16 @@ impl Libcrypto {
             keys
         }
     }
+}
+
+/// What the dynamic linker knows of the library that an address is in.
+#[cfg(unix)]
+fn library_of(address: *const c_void) -> Option<libc::Dl_info> {
+    let mut info = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: the address is only compared, and there is room for the answer.
+    let found = unsafe { libc::dladdr(address, info.as_mut_ptr()) };
+    // SAFETY: all of it is set, or zero.
+    (found != 0).then(|| unsafe { info.assume_init() })
 }
 
 impl Drop for Libcrypto {

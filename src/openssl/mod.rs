@@ -17,6 +17,7 @@ mod decoder;
 pub(crate) mod descriptors;
 mod encoder;
 pub(crate) mod entry;
+mod fetch;
 pub(crate) mod ffi;
 mod foreign;
 mod functions;

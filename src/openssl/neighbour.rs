@@ -3,12 +3,14 @@
 //! OpenSSL knows a key type by one name for all providers, and takes whichever implementation comes first: for a
 //! generated key, a TLS peer's ephemeral key or an imported one, that can be ours, even when this provider is listed
 //! last (an implementation that was used is remembered for its name alone). A provider for an HSM has no business with
-//! such keys, so each is handed on to the next provider that implements its type, through the dispatch table that the
-//! core shows of it (`provider_get0_dispatch`, provider-base(7)). The key then behaves as if we weren't there.
+//! such keys, so each is handed on to the provider that OpenSSL would take if this one weren't there, through the dispatch
+//! table that the core shows of it (`provider_get0_dispatch`, provider-base(7)). The key then behaves as if we weren't
+//! there.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::fetch::Fetcher;
 use super::ffi::{self, Algorithm, Callback, CoreHandle, Dispatch, Param};
 use super::functions::Functions;
 use super::params::ParamsIn;
@@ -41,11 +43,21 @@ struct Upcalls {
     free: Count,
 }
 
+/// The query for this provider's algorithms: all of them have this property (property(7)), and no others.
+const OURS: &str = "akv_provider.hsm=yes";
+/// The query for all but them.
+const NOT_OURS: &str = "akv_provider.hsm!=yes";
+
 /// The other active providers of our library context.
 pub(crate) struct Neighbours {
     own: *const CoreHandle,
     upcalls: Option<Upcalls>,
-    active: RwLock<Vec<*const CoreHandle>>,
+    /// Tells which provider the core would take. None: where that can't be asked, the first one is taken that we were told
+    /// of.
+    fetcher: Option<Fetcher>,
+    /// Whether our algorithms are found by `fips=yes`.
+    assume_fips: bool,
+    told_of: RwLock<Vec<*const CoreHandle>>,
 }
 
 // SAFETY: handles are only passed back to the core, whose upcalls may be called from any thread.
@@ -56,7 +68,11 @@ unsafe impl Sync for Neighbours {}
 impl Neighbours {
     /// # Safety
     /// `table` is a dispatch table of the core that ends with function id 0, and `own` the handle that came with it.
-    pub(crate) unsafe fn new(own: *const CoreHandle, table: *const Dispatch) -> Self {
+    pub(crate) unsafe fn new(
+        own: *const CoreHandle,
+        table: *const Dispatch,
+        assume_fips: bool,
+    ) -> Self {
         let functions = Functions(table);
         // SAFETY: the ids fix the functions' types (core_dispatch.h).
         let upcalls = unsafe {
@@ -74,7 +90,10 @@ impl Neighbours {
         Self {
             own,
             upcalls,
-            active: RwLock::new(Vec::new()),
+            // SAFETY: the caller's promise.
+            fetcher: unsafe { Fetcher::new(own, table) },
+            assume_fips,
+            told_of: RwLock::new(Vec::new()),
         }
     }
 
@@ -97,41 +116,73 @@ impl Neighbours {
         }
     }
 
-    /// Tells of the TLS groups on elliptic curves that other providers have, as ours. libssl takes a group only from the
-    /// provider whose key management it found for it, and for EC keys that may be us.
+    /// Tells of the TLS groups on elliptic curves that the provider of software keys has, as ours. libssl takes a group only
+    /// from the provider whose key management it found for it, and for EC keys that may be us.
     pub(crate) fn tls_groups(&self, callback: Callback, argument: *mut c_void) -> c_int {
+        let Some(keys) = self.find(ffi::OP_KEYMGMT, c"EC") else {
+            return 1;
+        };
+        // SAFETY: the id fixes the function's type.
+        let capabilities = unsafe {
+            keys.provider
+                .function::<GetCapabilities>(ffi::PROVIDER_GET_CAPABILITIES)
+        };
+        let Some(capabilities) = capabilities else {
+            return 1;
+        };
         let mut relay = Relay { callback, argument };
         let relay = std::ptr::from_mut(&mut relay).cast();
-        for provider in self.active() {
-            // SAFETY: the id fixes the function's type.
-            let capabilities =
-                unsafe { provider.function::<GetCapabilities>(ffi::PROVIDER_GET_CAPABILITIES) };
-            let Some(capabilities) = capabilities else {
-                continue;
-            };
-            let context = provider.context();
-            // SAFETY: the context is that provider's own, and the relay outlives the call.
-            if unsafe { capabilities(context, TLS_GROUP.as_ptr(), relay_group, relay) } == 0 {
-                return 0;
-            }
-        }
-        1
+        // SAFETY: the context is that provider's own, and the relay outlives the call.
+        unsafe { capabilities(keys.context, TLS_GROUP.as_ptr(), relay_group, relay) }
     }
 
-    /// The first other provider's implementation of an operation under a name.
+    /// Whether a program finds our key management: by the default properties and, if there is one, a query of its own. So it
+    /// is taken to be where that can't be asked.
+    pub(crate) fn finds_ours(&self, query: Option<&str>) -> bool {
+        let query = [OURS]
+            .into_iter()
+            .chain(query)
+            .collect::<Vec<_>>()
+            .join(",");
+        self.fetcher
+            .as_ref()
+            .is_none_or(|fetcher| fetcher.fetch(ffi::OP_KEYMGMT, c"EC", &query).is_some())
+    }
+
+    /// Another provider's implementation of an operation under a name.
     pub(super) fn find(&self, operation: c_int, name: &CStr) -> Option<Arc<Implementation>> {
         self.find_with(operation, name, &[])
     }
 
-    /// The first other provider's implementation of an operation under a name, whose properties hold all of `wanted`.
+    /// Another provider's implementation of an operation under a name, whose properties hold all of `wanted`. Where our own
+    /// algorithms pass for FIPS, it may have been asked for FIPS, so such an implementation goes first.
     pub(super) fn find_with(
         &self,
         operation: c_int,
         name: &CStr,
         wanted: &[&str],
     ) -> Option<Arc<Implementation>> {
-        let mut active = self.active().into_iter();
-        active.find_map(|provider| provider.implementation(operation, name, wanted))
+        let fips = || match self.assume_fips {
+            true => self.fetch(operation, name, wanted, &[NOT_OURS, "fips=yes"]),
+            false => None,
+        };
+        match self.fetcher {
+            Some(_) => fips().or_else(|| self.fetch(operation, name, wanted, &[NOT_OURS])),
+            None => self.first_told_of(operation, name, wanted),
+        }
+    }
+
+    /// What the core takes for an operation under a name.
+    fn fetch(
+        &self,
+        operation: c_int,
+        name: &CStr,
+        wanted: &[&str],
+        query: &[&str],
+    ) -> Option<Arc<Implementation>> {
+        let query = [query, wanted].concat().join(",");
+        let method = self.fetcher.as_ref()?.fetch(operation, name, &query)?;
+        Held::new(method.provider(), self.upcalls?)?.implementation(operation, name, wanted)
     }
 
     /// The same of the provider that another implementation is of, which alone can read its objects.
@@ -142,23 +193,29 @@ impl Neighbours {
         name: &CStr,
         wanted: &[&str],
     ) -> Option<Arc<Implementation>> {
-        let active = self.active().into_iter();
-        active
-            .filter(|provider| provider.handle == other.provider.handle)
-            .find_map(|provider| provider.implementation(operation, name, wanted))
+        let provider = Held::new(other.provider.handle, self.upcalls?)?;
+        provider.implementation(operation, name, wanted)
     }
 
-    /// The active providers, each held from before the core can take it back. This one under another name isn't one: it would ask us in turn.
-    fn active(&self) -> Vec<Held> {
-        let Some(upcalls) = self.upcalls else {
-            return Vec::new();
-        };
-        let handles = self.active.read().unwrap_or_else(PoisonError::into_inner);
-        handles
+    /// Of the active providers that we were told of, the first that has it. Each is held from before the core can take it
+    /// back. This one under another name is left out: it would ask us in turn.
+    fn first_told_of(
+        &self,
+        operation: c_int,
+        name: &CStr,
+        wanted: &[&str],
+    ) -> Option<Arc<Implementation>> {
+        let upcalls = self.upcalls?;
+        let handles = self.told_of.read().unwrap_or_else(PoisonError::into_inner);
+        let held = handles
             .iter()
-            .filter_map(|&handle| Held::new(handle, upcalls))
+            .filter_map(|&handle| Held::new(handle, upcalls));
+        let others: Vec<Held> = held
             .filter(|provider| provider.dispatch() != super::entry::dispatch())
-            .collect()
+            .collect();
+        drop(handles);
+        let mut others = others.into_iter();
+        others.find_map(|provider| provider.implementation(operation, name, wanted))
     }
 }
 
@@ -187,12 +244,12 @@ unsafe extern "C" fn appeared(provider: *const CoreHandle, neighbours: *mut c_vo
     // SAFETY: the argument is the one that `watch` registered.
     let neighbours = unsafe { &*neighbours.cast::<Neighbours>() };
     if provider != neighbours.own {
-        let mut active = neighbours
-            .active
+        let mut told_of = neighbours
+            .told_of
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        if !active.contains(&provider) {
-            active.push(provider);
+        if !told_of.contains(&provider) {
+            told_of.push(provider);
         }
     }
     1
@@ -202,7 +259,7 @@ unsafe extern "C" fn vanished(provider: *const CoreHandle, neighbours: *mut c_vo
     // SAFETY: the argument is the one that `watch` registered.
     let neighbours = unsafe { &*neighbours.cast::<Neighbours>() };
     neighbours
-        .active
+        .told_of
         .write()
         .unwrap_or_else(PoisonError::into_inner)
         .retain(|known| *known != provider);

@@ -11,6 +11,7 @@ use super::params::{ParamsIn, descriptors};
 use crate::store::{self, Expected, Loader, Object};
 
 const EXPECT: &CStr = c"expect";
+const PROPERTIES: &CStr = c"properties";
 
 pub(super) static LOADER: &[Dispatch] = &[
     Dispatch::new(ffi::STORE_OPEN, open as *const c_void),
@@ -46,7 +47,10 @@ unsafe fn loader<'a>(loader: *mut c_void) -> &'a mut Loader {
 }
 
 unsafe extern "C" fn settable_ctx_params(_context: *mut c_void) -> *const Param {
-    static TABLE: &[Param] = descriptors! { EXPECT => PARAM_INTEGER };
+    static TABLE: &[Param] = descriptors! {
+        EXPECT => PARAM_INTEGER,
+        PROPERTIES => PARAM_UTF8_STRING,
+    };
     TABLE.as_ptr()
 }
 
@@ -56,8 +60,12 @@ unsafe extern "C" fn set_ctx_params(context: *mut c_void, params: *const Param) 
     let core = loader.provider.core;
     boundary::call(&core, c"store_set_ctx_params", || {
         // SAFETY: OpenSSL passes a parameter list.
-        if let Some(info_type) = unsafe { ParamsIn::new(params) }.integer(EXPECT)? {
+        let params = unsafe { ParamsIn::new(params) };
+        if let Some(info_type) = params.integer(EXPECT)? {
             loader.expect(Expected::from_info_type(info_type));
+        }
+        if let Some(query) = params.nullable_utf8(PROPERTIES)? {
+            loader.query = Some(query.to_owned());
         }
         Ok(1)
     })

@@ -39,13 +39,20 @@ static RANDOM: Setting = Setting {
     default: "",
     help: "name of the HSM whose random bytes the generator AKV-RANDOM gives; without it there is no such generator",
 };
+static ASSUME_FIPS: Setting = Setting {
+    key: Some("assume-fips"),
+    variable: "AKV_ASSUME_FIPS",
+    default: "no",
+    help: "yes gives the algorithms the property fips=yes, so that keys are found where default_properties ask for it",
+};
 
-static OWN: [&Setting; 5] = [
+static OWN: [&Setting; 6] = [
     &LOG_LEVEL,
     &LOG_FILE,
     &ALLOW_DELETE,
     &VERIFY_SIGNATURES,
     &RANDOM,
+    &ASSUME_FIPS,
 ];
 
 /// Keys of a provider's section that OpenSSL itself reads (config(5)).
@@ -60,6 +67,8 @@ pub struct ProviderSettings {
     pub verify_signatures: bool,
     /// The HSM whose random bytes are offered as a generator.
     pub random: Option<Vault>,
+    /// Whether the algorithms are offered as `fips=yes`.
+    pub assume_fips: bool,
 }
 
 /// Where the provider's log goes. It starts even if another setting is of no use.
@@ -90,6 +99,14 @@ impl ProviderSettings {
         matches!(find(&RANDOM), Ok(Some(_)))
     }
 
+    /// Whether `find` has the algorithms offered as `fips=yes`. A value that can't be used doesn't.
+    pub fn assumes_fips(
+        find: impl Fn(&'static Setting) -> Result<Option<(String, Origin)>, Error>,
+    ) -> bool {
+        let found = find(&ASSUME_FIPS).ok().flatten();
+        found.is_some_and(|found| yes_or_no(found).unwrap_or(false))
+    }
+
     /// The settings by what `find` says of each.
     ///
     /// # Errors
@@ -101,6 +118,7 @@ impl ProviderSettings {
             allow_delete: find(&ALLOW_DELETE)?.map_or(Ok(false), yes_or_no)?,
             verify_signatures: find(&VERIFY_SIGNATURES)?.map_or(Ok(true), yes_or_no)?,
             random: find(&RANDOM)?.map(vault).transpose()?,
+            assume_fips: find(&ASSUME_FIPS)?.map_or(Ok(false), yes_or_no)?,
         })
     }
 }
