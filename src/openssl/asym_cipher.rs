@@ -93,7 +93,8 @@ unsafe extern "C" fn dup(context: *mut c_void) -> *mut c_void {
 
 fn foreign(_own: &Context, key: &Keydata) -> Option<ForeignContext> {
     let neighbours = &key.own.provider.neighbours;
-    ForeignContext::asym_cipher(neighbours, key.foreign()?, key.own.key_type.name())
+    let name = key.own.key_type.name();
+    ForeignContext::asym_cipher(neighbours, (key.foreign()?, name), name)
 }
 
 /// # Safety

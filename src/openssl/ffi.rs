@@ -169,6 +169,8 @@ pub(crate) const SELECT_PRIVATE_KEY: c_int = 0x01;
 pub(crate) const SELECT_PUBLIC_KEY: c_int = 0x02;
 pub(crate) const SELECT_DOMAIN_PARAMETERS: c_int = 0x04;
 pub(crate) const SELECT_ALL_PARAMETERS: c_int = 0x84;
+/// A key with all its parts.
+pub(crate) const SELECT_ALL: c_int = 0x87;
 
 pub(crate) const SIGNATURE_NEWCTX: c_int = 1;
 pub(crate) const SIGNATURE_SIGN_INIT: c_int = 2;

@@ -26,6 +26,12 @@ macro_rules! call {
     }};
 }
 
+/// Why another provider has not imported a key.
+pub(super) enum NotImported {
+    NobodyThere,
+    Refused,
+}
+
 /// A software key, in another provider.
 pub(super) struct ForeignKey {
     implementation: Arc<Implementation>,
@@ -51,19 +57,36 @@ impl ForeignKey {
         })
     }
 
-    /// Has another provider import a key of the named type.
+    /// Has another provider import a key of the named type. OpenSSL imports a key mostly for an operation that is to begin,
+    /// so the key goes where the core would go for the operation; where that one doesn't take it, or where the type has none,
+    /// to the key management that the core would take.
     pub(super) fn import(
         neighbours: &Neighbours,
         key_type: &CStr,
         selection: c_int,
         params: *const Param,
-    ) -> Option<Self> {
-        let implementation = neighbours.find(ffi::OP_KEYMGMT, key_type)?;
-        Self::import_into(&implementation, selection, params)
+    ) -> Result<Self, NotImported> {
+        let operation = match key_type.to_bytes() {
+            b"EC" => c"ECDSA",
+            _ => key_type,
+        };
+        let signs = neighbours.find(ffi::OP_SIGNATURE, operation);
+        let of_operation =
+            signs.and_then(|signs| neighbours.find_beside(&signs, ffi::OP_KEYMGMT, key_type, &[]));
+        let first = of_operation.or_else(|| neighbours.find(ffi::OP_KEYMGMT, key_type));
+        let first = first.ok_or(NotImported::NobodyThere)?;
+        if let Some(key) = Self::import_into(&first, selection, params) {
+            return Ok(key);
+        }
+        let second = neighbours.find(ffi::OP_KEYMGMT, key_type);
+        second
+            .filter(|second| !second.is_beside(&first))
+            .and_then(|second| Self::import_into(&second, selection, params))
+            .ok_or(NotImported::Refused)
     }
 
     /// Has another provider's key management import a key.
-    pub(super) fn import_into(
+    fn import_into(
         implementation: &Arc<Implementation>,
         selection: c_int,
         params: *const Param,
@@ -271,6 +294,8 @@ pub(super) struct ForeignContext {
     implementation: Arc<Implementation>,
     context: *mut c_void,
     life: &'static Life,
+    /// The key as an object of the operation's provider, where that isn't the key's own.
+    moved: Option<Arc<ForeignKey>>,
 }
 
 impl Drop for ForeignContext {
@@ -284,44 +309,76 @@ impl ForeignContext {
         implementation: Arc<Implementation>,
         context: *mut c_void,
         life: &'static Life,
+        moved: Option<Arc<ForeignKey>>,
     ) -> Option<Self> {
         (!context.is_null()).then_some(Self {
             implementation,
             context,
             life,
+            moved,
         })
     }
 
-    /// A context for signatures by a key with the named algorithm.
+    /// Who carries out an operation with a key: as in OpenSSL, the provider that the core takes for the operation, if the key
+    /// can be moved there, else the key's own.
+    fn of_operation(
+        neighbours: &Neighbours,
+        (key, key_type): (&ForeignKey, &CStr),
+        (operation, algorithm): (c_int, &CStr),
+        query: Option<&str>,
+    ) -> Option<(Arc<Implementation>, Option<Arc<ForeignKey>>)> {
+        if let Some(taken) = neighbours.find_by_query(operation, algorithm, query) {
+            if taken.is_beside(&key.implementation) {
+                return Some((taken, None));
+            }
+            let there = neighbours.find_beside(&taken, ffi::OP_KEYMGMT, key_type, &[]);
+            let moved = there.and_then(|there| key.moved_to(&there, ffi::SELECT_ALL));
+            if let Some(moved) = moved {
+                return Some((taken, Some(Arc::new(moved))));
+            }
+        }
+        let own = neighbours.find_beside(&key.implementation, operation, algorithm, &[]);
+        own.map(|own| (own, None))
+    }
+
+    /// The key object that the operation takes in place of the given one.
+    pub(super) fn key_object(&self, key: &ForeignKey) -> *mut c_void {
+        self.moved
+            .as_ref()
+            .map_or(key.keydata, |moved| moved.keydata)
+    }
+
+    /// A context for signatures by a key, of the named type, with the named algorithm.
     pub(super) fn signature(
         neighbours: &Neighbours,
-        key: &ForeignKey,
+        key: (&ForeignKey, &CStr),
         algorithm: &CStr,
         properties: Option<&CString>,
     ) -> Option<Self> {
-        let implementation =
-            neighbours.find_beside(&key.implementation, ffi::OP_SIGNATURE, algorithm, &[])?;
+        let query = properties.and_then(|query| query.to_str().ok());
+        let operation = (ffi::OP_SIGNATURE, algorithm);
+        let (implementation, moved) = Self::of_operation(neighbours, key, operation, query)?;
         let properties = properties.map_or(std::ptr::null(), |properties| properties.as_ptr());
         let context = call!(
             implementation, ffi::SIGNATURE_NEWCTX, (*mut c_void, *const c_char) -> *mut c_void,
             (implementation.context, properties)
         );
-        Self::wrap(implementation, context, &SIGNATURE)
+        Self::wrap(implementation, context, &SIGNATURE, moved)
     }
 
-    /// A context for encryption and decryption by a key with the named algorithm.
+    /// A context for encryption and decryption by a key, of the named type, with the named algorithm.
     pub(super) fn asym_cipher(
         neighbours: &Neighbours,
-        key: &ForeignKey,
+        key: (&ForeignKey, &CStr),
         algorithm: &CStr,
     ) -> Option<Self> {
-        let implementation =
-            neighbours.find_beside(&key.implementation, ffi::OP_ASYM_CIPHER, algorithm, &[])?;
+        let operation = (ffi::OP_ASYM_CIPHER, algorithm);
+        let (implementation, moved) = Self::of_operation(neighbours, key, operation, None)?;
         let context = call!(
             implementation, ffi::ASYM_CIPHER_NEWCTX, (*mut c_void) -> *mut c_void,
             (implementation.context)
         );
-        Self::wrap(implementation, context, &ASYM_CIPHER)
+        Self::wrap(implementation, context, &ASYM_CIPHER, moved)
     }
 
     /// A context for encryption and decryption by the named symmetric cipher.
@@ -331,7 +388,7 @@ impl ForeignContext {
             implementation, ffi::CIPHER_NEWCTX, (*mut c_void) -> *mut c_void,
             (implementation.context)
         );
-        Self::wrap(implementation, context, &CIPHER)
+        Self::wrap(implementation, context, &CIPHER, None)
     }
 
     /// Starts with the bytes of a key.
@@ -367,7 +424,12 @@ impl ForeignContext {
         let context = call!(
             self.implementation, self.life.duplicate, (*mut c_void) -> *mut c_void, (self.context)
         );
-        Self::wrap(Arc::clone(&self.implementation), context, self.life)
+        Self::wrap(
+            Arc::clone(&self.implementation),
+            context,
+            self.life,
+            self.moved.clone(),
+        )
     }
 
     pub(super) fn init(&self, id: c_int, key: *mut c_void, params: *const Param) -> c_int {

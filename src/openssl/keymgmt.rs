@@ -9,7 +9,7 @@ use super::ffi::{
     self, Callback, Dispatch, Param, SELECT_ALL_PARAMETERS, SELECT_DOMAIN_PARAMETERS,
     SELECT_PRIVATE_KEY, SELECT_PUBLIC_KEY,
 };
-use super::foreign::{ForeignKey, Generation, generation_params};
+use super::foreign::{ForeignKey, Generation, NotImported, generation_params};
 use super::object::dereference;
 use super::params::{ParamTable, ParamsIn, ParamsOut};
 use crate::error::Error;
@@ -175,6 +175,7 @@ pub(super) fn hand_over(own: &KeyHandle, selection: c_int) -> Option<ForeignKey>
             selection,
             params,
         )
+        .ok()
     })
 }
 
@@ -271,12 +272,10 @@ unsafe extern "C" fn import(key: *mut c_void, selection: c_int, params: *const P
         // SAFETY: OpenSSL passes our keydata.
         let key = unsafe { keydata(key) }?;
         let neighbours = &key.own.provider.neighbours;
-        match neighbours.find(ffi::OP_KEYMGMT, key.own.key_type.name()) {
-            Some(implementation) => {
-                let foreign = ForeignKey::import_into(&implementation, selection, params)?;
-                key.foreign.set(foreign).is_ok().then_some(1)
-            }
-            None => {
+        match ForeignKey::import(neighbours, key.own.key_type.name(), selection, params) {
+            Ok(foreign) => key.foreign.set(foreign).is_ok().then_some(1),
+            Err(NotImported::Refused) => None,
+            Err(NotImported::NobodyThere) => {
                 // SAFETY: OpenSSL passes a parameter list.
                 let params = unsafe { ParamsIn::new(params) };
                 keymgmt::import(&key.own, selection, params).map(|()| 1)

@@ -154,35 +154,54 @@ impl Neighbours {
         self.find_with(operation, name, &[])
     }
 
-    /// Another provider's implementation of an operation under a name, whose properties hold all of `wanted`. Where our own
-    /// algorithms pass for FIPS, it may have been asked for FIPS, so such an implementation goes first.
+    /// Another provider's implementation of an operation under a name, whose properties hold all of `wanted`.
     pub(super) fn find_with(
         &self,
         operation: c_int,
         name: &CStr,
         wanted: &[&str],
     ) -> Option<Arc<Implementation>> {
-        let fips = || match self.assume_fips {
-            true => self.fetch(operation, name, wanted, &[NOT_OURS, "fips=yes"]),
-            false => None,
-        };
         match self.fetcher {
-            Some(_) => fips().or_else(|| self.fetch(operation, name, wanted, &[NOT_OURS])),
+            Some(_) => self.fetch(operation, name, wanted, None),
             None => self.first_told_of(operation, name, wanted),
         }
     }
 
-    /// What the core takes for an operation under a name.
+    /// Another provider's implementation of an operation under a name, by a program's own property query.
+    pub(super) fn find_by_query(
+        &self,
+        operation: c_int,
+        name: &CStr,
+        query: Option<&str>,
+    ) -> Option<Arc<Implementation>> {
+        match self.fetcher {
+            Some(_) => self.fetch(operation, name, &[], query),
+            None => self.first_told_of(operation, name, &[]),
+        }
+    }
+
+    /// What the core would take if we weren't there. Where our own algorithms pass for FIPS, it may have been asked for FIPS,
+    /// so such an implementation goes first.
     fn fetch(
         &self,
         operation: c_int,
         name: &CStr,
         wanted: &[&str],
-        query: &[&str],
+        query: Option<&str>,
     ) -> Option<Arc<Implementation>> {
-        let query = [query, wanted].concat().join(",");
-        let method = self.fetcher.as_ref()?.fetch(operation, name, &query)?;
-        Held::new(method.provider(), self.upcalls?)?.implementation(operation, name, wanted)
+        let others: Vec<&str> = [query.unwrap_or_default(), NOT_OURS]
+            .iter()
+            .chain(wanted)
+            .filter(|part| !part.is_empty())
+            .copied()
+            .collect();
+        let with = |more: &[&str]| {
+            let query = [&others, more].concat().join(",");
+            let method = self.fetcher.as_ref()?.fetch(operation, name, &query)?;
+            Held::new(method.provider(), self.upcalls?)?.implementation(operation, name, wanted)
+        };
+        let fips = self.assume_fips.then(|| with(&["fips=yes"])).flatten();
+        fips.or_else(|| with(&[]))
     }
 
     /// The same of the provider that another implementation is of, which alone can read its objects.

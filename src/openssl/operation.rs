@@ -58,8 +58,8 @@ impl<C: Own> Operation<C> {
             }
             Some((key, Some(software))) => {
                 self.foreign = foreign(&self.own, key);
-                match self.foreign {
-                    Some(_) => Ok(Begin::Foreign(software.keydata)),
+                match &self.foreign {
+                    Some(foreign) => Ok(Begin::Foreign(foreign.key_object(software))),
                     None => Err(Error::NoSoftwareKeys),
                 }
             }

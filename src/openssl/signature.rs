@@ -149,7 +149,7 @@ fn foreign(state: &State, key: &Keydata) -> Option<ForeignContext> {
     let neighbours = &key.own.provider.neighbours;
     ForeignContext::signature(
         neighbours,
-        key.foreign()?,
+        (key.foreign()?, key.own.key_type.name()),
         &algorithm,
         state.properties.as_ref(),
     )
