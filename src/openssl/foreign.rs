@@ -12,19 +12,28 @@ use super::neighbour::{Implementation, Neighbours};
 use super::params::{ParamList, ParamsIn};
 
 /// Calls a function of another provider's implementation: `call!(implementation, ID, (types) -> type, (arguments))`.
-/// A function that isn't there fails.
+/// A function that isn't there fails, or returns what stands behind `or`.
 macro_rules! call {
-    ($implementation:expr, $id:expr, ($($type:ty),*) -> $returned:ty, ($($argument:expr),*)) => {{
+    ($implementation:expr, $id:expr, ($($type:ty),*) -> $returned:ty, ($($argument:expr),*)) => {
+        call!(
+            $implementation, $id, ($($type),*) -> $returned, ($($argument),*),
+            or <$returned as Returned>::failure()
+        )
+    };
+    ($implementation:expr, $id:expr, ($($type:ty),*) -> $returned:ty, ($($argument:expr),*), or $absent:expr) => {{
         type Function = unsafe extern "C" fn($($type),*) -> $returned;
         // SAFETY: the id fixes the function's type (core_dispatch.h), which is the one written at the call.
         let function = unsafe { $implementation.functions.get::<Function>($id) };
         match function {
             // SAFETY: the implementation's own objects are passed, and what OpenSSL passed to us for this call.
             Some(function) => unsafe { function($($argument),*) },
-            None => <$returned as Returned>::failure(),
+            None => $absent,
         }
     }};
 }
+
+/// What a function that isn't there returns where OpenSSL goes on without it.
+const NOTHING_TO_DO: c_int = 1;
 
 /// Why another provider has not imported a key.
 pub(super) enum NotImported {
@@ -111,7 +120,7 @@ impl ForeignKey {
     pub(super) fn validate(&self, selection: c_int, check: c_int) -> c_int {
         call!(
             self.implementation, ffi::KEYMGMT_VALIDATE, (*const c_void, c_int, c_int) -> c_int,
-            (self.keydata, selection, check)
+            (self.keydata, selection, check), or NOTHING_TO_DO
         )
     }
 
@@ -180,14 +189,14 @@ impl ForeignKey {
     pub(super) fn get_params(&self, params: *mut Param) -> c_int {
         call!(
             self.implementation, ffi::KEYMGMT_GET_PARAMS, (*mut c_void, *mut Param) -> c_int,
-            (self.keydata, params)
+            (self.keydata, params), or NOTHING_TO_DO
         )
     }
 
     pub(super) fn set_params(&self, params: *const Param) -> c_int {
         call!(
             self.implementation, ffi::KEYMGMT_SET_PARAMS, (*mut c_void, *const Param) -> c_int,
-            (self.keydata, params)
+            (self.keydata, params), or NOTHING_TO_DO
         )
     }
 
@@ -237,7 +246,7 @@ impl Generation {
         }
         call!(
             self.implementation, ffi::KEYMGMT_GEN_SET_TEMPLATE, (*mut c_void, *mut c_void) -> c_int,
-            (self.context, template.keydata)
+            (self.context, template.keydata), or NOTHING_TO_DO
         )
     }
 
