@@ -5,8 +5,17 @@
 pub(crate) enum Error {
     #[error("{0}")]
     Uri(#[from] managed_hsm::UriError),
+    #[error(
+        "the key name is missing: {0} stands for all keys, and a key of it has the URI {0}:<key>"
+    )]
+    KeyNameMissing(managed_hsm::Vault),
     #[error("{0}")]
     Hsm(managed_hsm::Error),
+    #[error("{cause}; if a key was meant: the key name is missing, {vault}:<key> is its URI")]
+    NotListed {
+        vault: managed_hsm::Vault,
+        cause: managed_hsm::Error,
+    },
     #[error("{0}")]
     Settings(managed_hsm::Error),
     #[error("parameter '{name}': {problem}")]
@@ -93,13 +102,15 @@ pub(crate) enum Reason {
     LeftOut,
     OutputFailed,
     Internal,
+    KeyNameMissing,
 }
 
 impl Error {
     pub(crate) fn reason(&self) -> Reason {
         match self {
             Self::Uri(_) => Reason::InvalidUri,
-            Self::Hsm(_) => Reason::HsmRequestFailed,
+            Self::KeyNameMissing(_) => Reason::KeyNameMissing,
+            Self::Hsm(_) | Self::NotListed { .. } => Reason::HsmRequestFailed,
             Self::Settings(_) => Reason::InvalidSettings,
             Self::Parameter { .. } => Reason::InvalidParameter,
             Self::Unsupported { .. } => Reason::NotSupportedByHsm,

@@ -1,10 +1,14 @@
-//! OSSL_STORE loader: turns a key's URI into the key, and an HSM's into all its keys. Called by `OSSL_STORE_open` and
-//! `OSSL_STORE_load`.
+//! OSSL_STORE loader: turns a key's URI into the key, and an HSM's into the names of its keys. Called by `OSSL_STORE_open`
+//! and `OSSL_STORE_load`.
+//!
+//! A program that wants a key takes the first that it is given. So a URI without a key name gives no key, whatever is
+//! expected. It lists names, and with the last one leaves an error on OpenSSL's queue: a program that lists keys has no
+//! use for it, and one that was after a key shows it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use managed_hsm::{KeyItem, KeyPages, KeyUri, StoreUri};
+use managed_hsm::{KeyItem, KeyPages, KeyUri, StoreUri, Vault};
 
 use crate::error::Error;
 use crate::key::{Key, KeyType, PublicKey};
@@ -38,6 +42,8 @@ pub(crate) enum Object {
     Key(Key),
     /// The URI of a key.
     Name(KeyUri),
+    /// The same, with what to say to a program that is still without a key.
+    LastName(KeyUri, Error),
 }
 
 /// What is left to load.
@@ -48,7 +54,15 @@ enum Rest {
     Key(KeyUri),
     /// The public half of the key that came before.
     PublicHalf(PublicKey),
-    Listing(VecDeque<KeyItem>, KeyPages),
+    Listing(Listing),
+}
+
+/// The keys of a vault that are still to be named.
+struct Listing {
+    vault: Vault,
+    items: VecDeque<KeyItem>,
+    /// None: all have come.
+    pages: Option<KeyPages>,
 }
 
 /// An open URI.
@@ -85,7 +99,7 @@ impl Loader {
     }
 
     /// Loads the next object; None: there is no more. A key is pinned to the version that the HSM answers with, and followed by its
-    /// public half where anything is expected. All keys of an HSM are named page by page, and loaded one by one where keys are expected. Nothing comes after a failure.
+    /// public half where anything is expected. The keys of a vault are named page by page. Nothing comes after a failure.
     pub(crate) fn load(&mut self) -> Result<Option<Object>, Error> {
         let loaded = self.next();
         if loaded.is_err() {
@@ -106,13 +120,17 @@ impl Loader {
                 Ok(Some(Object::Key(key)))
             }
             Some(Rest::PublicHalf(public)) => Ok(Some(Object::Key(Key { public, hsm: None }))),
-            Some(Rest::Listing(items, pages)) => self.next_of_listing(items, pages),
+            Some(Rest::Listing(listing)) => self.next_name(listing),
             None => {
                 self.rest = Some(match &self.uri {
                     StoreUri::Key(uri) => Rest::Key(uri.clone()),
                     StoreUri::Vault(vault) => {
                         let pages = self.provider.client()?.keys(vault);
-                        Rest::Listing(VecDeque::new(), pages.map_err(Error::Hsm)?)
+                        Rest::Listing(Listing {
+                            vault: vault.clone(),
+                            items: VecDeque::new(),
+                            pages: Some(pages.map_err(Error::Hsm)?),
+                        })
                     }
                 });
                 self.next()
@@ -120,31 +138,33 @@ impl Loader {
         }
     }
 
-    fn next_of_listing(
-        &mut self,
-        mut items: VecDeque<KeyItem>,
-        mut pages: KeyPages,
-    ) -> Result<Option<Object>, Error> {
-        loop {
-            let Some(item) = items.pop_front() else {
-                let page = pages.next_page(&*self.provider.client()?);
-                match page.map_err(Error::Hsm)? {
-                    Some(page) => items.extend(page),
-                    None => return Ok(None),
+    fn next_name(&mut self, mut listing: Listing) -> Result<Option<Object>, Error> {
+        // One more than is given out, to know the last.
+        while listing.items.len() < 2
+            && let Some(pages) = &mut listing.pages
+        {
+            match pages.next_page(&*self.provider.client()?) {
+                Ok(Some(page)) => listing.items.extend(page),
+                Ok(None) => listing.pages = None,
+                Err(cause) if self.expected == Expected::Anything => return Err(Error::Hsm(cause)),
+                // Who may not list keys has most likely forgotten the name of one.
+                Err(cause) => {
+                    let vault = listing.vault;
+                    return Err(Error::NotListed { vault, cause });
                 }
-                continue;
-            };
-            if self.expected == Expected::Anything {
-                self.rest = Some(Rest::Listing(items, pages));
-                return Ok(Some(Object::Name(item.uri)));
             }
-            let key = self.load_key(&item.uri)?;
-            // An AES key has no public part to show.
-            if self.expected == Expected::PublicKey && key.public.key_type() == KeyType::Aes {
-                continue;
+        }
+        match listing.items.pop_front() {
+            Some(item) if listing.items.is_empty() => Ok(Some(Object::LastName(
+                item.uri,
+                Error::KeyNameMissing(listing.vault),
+            ))),
+            Some(item) => {
+                self.rest = Some(Rest::Listing(listing));
+                Ok(Some(Object::Name(item.uri)))
             }
-            self.rest = Some(Rest::Listing(items, pages));
-            return Ok(Some(Object::Key(key)));
+            None if self.expected == Expected::Anything => Ok(None),
+            None => Err(Error::KeyNameMissing(listing.vault)),
         }
     }
 

@@ -160,4 +160,5 @@ reasons! {
     LeftOut => c"left out by the property query",
     OutputFailed => c"output failed",
     Internal => c"internal error",
+    KeyNameMissing => c"key name missing",
 }

@@ -5,6 +5,8 @@
 use std::ffi::{CString, c_void};
 use std::sync::Arc;
 
+use managed_hsm::KeyUri;
+
 use super::boundary;
 use super::ffi::{self, Callback};
 use super::params::ParamList;
@@ -38,11 +40,11 @@ pub(super) unsafe fn hand_out_key(
 /// # Safety
 /// OpenSSL passed the callback and its argument for the call under way.
 pub(super) unsafe fn hand_out_name(
-    uri: &str,
+    uri: &KeyUri,
     callback: Callback,
     argument: *mut c_void,
 ) -> std::ffi::c_int {
-    let uri = CString::new(uri).unwrap_or_default();
+    let uri = CString::new(uri.to_string()).unwrap_or_default();
     let mut params = ParamList::default()
         .integer(c"type", ffi::OBJECT_NAME)
         .utf8(c"data", &uri)

@@ -8,7 +8,7 @@ fn found_any(text: &str) -> bool {
 }
 
 #[test]
-fn an_hsm_lists_its_keys_and_loads_those_that_are_expected() {
+fn an_hsm_lists_the_names_of_its_keys() {
     let hsm = Hsm::with_keys(&[("rsa", RSA_2048), ("ec", EC_P256), ("aes", AES_256)]);
     for loading in LOADINGS {
         for store in ["managedhsm:MyHSM", "akv:vault=MyHSM"] {
@@ -20,6 +20,11 @@ fn an_hsm_lists_its_keys_and_loads_those_that_are_expected() {
             let keys = hsm
                 .openssl(loading, &["storeutl", "-keys", store])
                 .succeeds();
+            assert_eq!(keys, names);
+            // The keys behind the names.
+            let keys = hsm
+                .openssl(loading, &["storeutl", "-r", "-keys", store])
+                .succeeds();
             assert_eq!(keys.matches("BEGIN AKV PROVIDER URI").count(), 3, "{keys}");
             let public = hsm.openssl(loading, &["storeutl", "-public", store]).text();
             if !public.contains("Unknown option") && !public.contains("Unrecognized") {
@@ -30,6 +35,103 @@ fn an_hsm_lists_its_keys_and_loads_those_that_are_expected() {
                 .succeeds();
             assert!(!found_any(&certificates), "{certificates}");
         }
+    }
+}
+
+/// Names of an HSM without one of a key, as an empty variable leaves them.
+const NAMELESS: [&str; 7] = [
+    "managedhsm:MyHSM",
+    "managedhsm:MyHSM:",
+    "managedhsm:MyHSM:?version=",
+    "managedhsm:MyHSM:?version=0123456789abcdef0123456789abcdef",
+    "akv:vault=MyHSM",
+    "akv:vault=MyHSM,name=",
+    "akv:vault=MyHSM,name=,version=",
+];
+
+#[test]
+fn no_key_is_taken_from_a_uri_without_a_key_name() {
+    let hsm = Hsm::with_keys(&[("rsa", RSA_2048), ("ec", EC_P256)]);
+    let message = hsm.write("message", [7; 32]);
+    let out = hsm.path("out");
+    let program = hsm.compile("first_key");
+    let missing = &["the key name is missing"];
+    for nameless in NAMELESS {
+        let shown = hsm.run(&program, &[nameless]).succeeds();
+        assert_eq!(shown.matches(missing[0]).count(), 3, "{shown}");
+        hsm.akv(&["keys", "show", nameless]).fails_with(missing);
+        hsm.akv(&["sign", nameless, "--alg", "ES256", "--in", &message])
+            .fails_with(&[]);
+        hsm.akv(&["key", "pem", nameless]).fails_with(missing);
+        let der = [
+            &[0x1a, 21][..],
+            b"AKV Provider URI v1.0",
+            &[0x0c, nameless.len() as u8],
+            nameless.as_bytes(),
+        ]
+        .concat();
+        let file = hsm.write(
+            "nameless.der",
+            [&[0x30, der.len() as u8], &der[..]].concat(),
+        );
+        for loading in LOADINGS {
+            let commands: [&[&str]; 7] = [
+                &["dgst", "-sha256", "-sign", nameless, "-out", &out, &message],
+                &["req", "-new", "-key", nameless, "-subj", "/CN=x"],
+                &["pkey", "-in", nameless, "-text", "-noout"],
+                &["pkey", "-pubin", "-in", nameless, "-noout"],
+                &[
+                    "dgst",
+                    "-sha256",
+                    "-verify",
+                    nameless,
+                    "-signature",
+                    &message,
+                    &message,
+                ],
+                &["pkeyutl", "-sign", "-inkey", nameless, "-in", &message],
+                &[
+                    "genpkey",
+                    "-propquery",
+                    "provider=akv_provider",
+                    "-algorithm",
+                    "EC",
+                    "-pkeyopt",
+                    &format!("uri:{nameless}"),
+                ],
+            ];
+            for command in commands {
+                hsm.openssl(loading, command).fails_with(missing);
+            }
+            hsm.openssl(loading, &["pkey", "-inform", "DER", "-in", &file, "-noout"])
+                .fails_with(&[]);
+        }
+    }
+    let requests = hsm.requests();
+    assert!(requests.iter().all(|request| !request.is_sign()));
+    assert!(
+        !requests
+            .iter()
+            .any(|request| request.path == "/keys/ec" && request.method == "GET")
+    );
+}
+
+#[test]
+fn whoever_may_not_list_keys_is_told_that_the_name_is_missing() {
+    let mut hsm = Hsm::start();
+    hsm.set("AZURE_CLI_ACCESS_TOKEN", "not-a-token");
+    for option in ["-sign", "-verify"] {
+        let message = hsm.write("message", "");
+        let command = [
+            "dgst",
+            option,
+            "managedhsm:MyHSM",
+            "-signature",
+            &message,
+            &message,
+        ];
+        hsm.openssl(Loading::AkvFirst, &command)
+            .fails_with(&["401", "the key name is missing"]);
     }
 }
 

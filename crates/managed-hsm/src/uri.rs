@@ -343,6 +343,7 @@ fn build(
     version: Option<String>,
 ) -> Result<KeyUri, String> {
     let vault = vault.ok_or_else(|| format!("the vault name is missing; {FORMS}"))?;
+    let key = key.filter(|key| !key.is_empty());
     let key = key.ok_or_else(|| format!("the key name is missing; {FORMS}"))?;
     Ok(KeyUri {
         vault: Vault {
