@@ -28,7 +28,7 @@ ok() { echo "sanitizers: $1: ok ($2)" | tee -a "$summary"; }
 failed() { echo "sanitizers: $1: FAILED" | tee -a "$summary"; }
 skipped() { echo "sanitizers: $1: SKIPPED ($2)" | tee -a "$summary"; }
 
-# C programs that sign in one thread and in many, load, decrypt, wrap, are refused, fork, unload and leave.
+# C programs that sign in one thread and in many, load, decrypt, wrap, are refused, fork, unload and leave, and free in many orders.
 hsm=managedhsm:MyHSM
 programs=(
     "sign_loop $hsm:rsa 1 20"
@@ -40,12 +40,13 @@ programs=(
     "many_signers threads $hsm:ec 100 5"
     "lifecycle unload $hsm:ec 10"
     "lifecycle exec $hsm:ec 5"
+    "orders $hsm:ec $folder/software.pem 97"
 )
 
 # Compiles them with options. What the compiler says is in $folder/log.
 compile() {
     local program
-    for program in sign_loop operations reload fork_sign many_signers lifecycle; do
+    for program in sign_loop operations reload fork_sign many_signers lifecycle orders; do
         cc -std=gnu11 -g -O1 -o "$folder/$program" "tests/c/$program.c" "$@" -lssl -lcrypto -lpthread 2>"$folder/log" || return 1
     done
 }
@@ -137,6 +138,7 @@ memcheck() {
 }
 
 start_emulator "$profile/managed-hsm-emulator" "$folder"
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$folder/software.pem"
 create_key rsa '{"kty":"RSA-HSM","key_size":2048}'
 create_key ec '{"kty":"EC-HSM","crv":"P-256"}'
 create_key aes '{"kty":"oct-HSM","key_size":256}'

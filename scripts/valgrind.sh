@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Loads a key and signs 10, then 110 times under valgrind: no invalid access, and less than a byte lost for each of
 # the 100 further signatures. The same for loading, copying, refused requests, software keys, decryption, key wrap,
-# encoders and listings; and for operations of which many meet a fault. Run after `cargo build --workspace`; PROFILE names another profile than debug.
+# encoders and listings; for all that can be freed, in many orders; and for operations of which many meet a fault. Run after `cargo build --workspace`; PROFILE names another profile than debug.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/emulator.sh
@@ -23,7 +23,7 @@ trap clean_up EXIT
 
 mkdir "$folder/modules"
 ln -s "$profile/libakv_provider.so" "$folder/modules/akv_provider.so"
-for program in sign_loop operations faults; do
+for program in sign_loop operations faults orders; do
     cc -std=gnu11 -g -O1 -o "$folder/$program" "tests/c/$program.c" -lssl -lcrypto -lpthread
 done
 start_emulator "$profile/managed-hsm-emulator" "$folder"
@@ -65,6 +65,17 @@ hsm=managedhsm:MyHSM
 compare "RSA signatures" 10 110 "$folder/sign_loop" "$hsm:rsa" 1
 compare "EC signatures" 10 110 "$folder/sign_loop" "$hsm:ec" 1
 compare "other operations" 10 110 "$folder/operations" "$hsm:rsa" "$hsm:ec" "$hsm:unknown" "$hsm:aes"
+
+# Freed in many orders, before and after libcrypto's clean-up. Each is a process, whose end is not good with an invalid access in it.
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$folder/software.pem"
+if orders=$(OPENSSL_MODULES="$folder/modules" OPENSSL_CONF=/dev/null valgrind --quiet --error-exitcode=99 \
+    "$folder/orders" "$hsm:ec" "$folder/software.pem" 211 2>"$folder/orders.log"); then
+    echo "valgrind orders of freeing: ok ($orders)"
+else
+    cat "$folder/orders.log" >&2
+    echo "valgrind orders of freeing: FAILED"
+    failed=1
+fi
 
 # Of the operations whose answer is a value, one attempt in three meets a fault.
 stop_emulator

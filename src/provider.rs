@@ -101,6 +101,14 @@ impl Provider {
         })
     }
 
+    /// Lets go of connections and tokens.
+    pub(crate) fn close(&self) {
+        if let Some(client) = self.client.get() {
+            let _blocked = Blocked::new();
+            client.close();
+        }
+    }
+
     fn made_client(&self) -> Result<&Client, Error> {
         if let Some(client) = self.client.get() {
             return Ok(client);

@@ -96,6 +96,19 @@ impl Core {
         Jobs::of(self.libcrypto().as_ref())
     }
 
+    /// Has a function called when libcrypto begins to clean up. The function stays where it is: this module isn't unloaded.
+    pub(super) fn at_clean_up(&self, function: extern "C" fn()) {
+        type AtExit = unsafe extern "C" fn(extern "C" fn()) -> c_int;
+        // SAFETY: the type is that of <openssl/crypto.h>.
+        let at_exit = self
+            .libcrypto()
+            .and_then(|libcrypto| unsafe { libcrypto.function::<AtExit>(c"OPENSSL_atexit") });
+        // SAFETY: as above.
+        if at_exit.is_none_or(|at_exit| unsafe { at_exit(function) } == 0) {
+            log::debug!("libcrypto's clean-up will not be noticed");
+        }
+    }
+
     fn libcrypto(&self) -> Option<Libcrypto> {
         let function = self.get_params?;
         // SAFETY: the function is the core's.

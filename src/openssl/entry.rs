@@ -2,21 +2,17 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use managed_hsm::ProviderSettings;
+use managed_hsm::{Client, ProviderSettings};
 
 use super::core::{Core, REASON_STRINGS};
 use super::ffi::{self, Algorithm, Callback, CoreHandle, Dispatch, Item, Param};
 use super::neighbour::{Neighbours, TLS_GROUP};
 use super::params::{ParamsOut, descriptors};
 use super::pipe_signal::Blocked;
-use super::{algorithms, boundary};
+use super::{algorithms, boundary, instances};
 use crate::configuration::Section;
 use crate::provider::Provider;
-
-/// In how many library contexts the provider is.
-static LOADED: AtomicUsize = AtomicUsize::new(0);
 
 const NAME: &CStr = c"name";
 const VERSION: &CStr = c"version";
@@ -76,13 +72,12 @@ pub(super) unsafe extern "C" fn OSSL_provider_init(
         let section = Section {
             values: values.collect(),
         };
-        watch_for_the_end();
+        watch_for_the_end(&core);
         watch_for_forks();
         // SAFETY: as above.
         let neighbours = unsafe { Neighbours::new(handle, table, section.assume_fips()) };
         let provider = Arc::new(Provider::new(core, neighbours, section));
-        provider.neighbours.watch();
-        LOADED.fetch_add(1, Ordering::AcqRel);
+        provider.neighbours.watch(instances::add(&provider));
         let provider = Arc::into_raw(provider);
         // SAFETY: both places are OpenSSL's own, and were checked for NULL.
         unsafe { *context = provider.cast_mut().cast() };
@@ -97,13 +92,26 @@ pub(super) fn dispatch() -> *const Dispatch {
     DISPATCH.as_ptr()
 }
 
-/// Has the client hear of the end of the process before the libraries within this module do.
-fn watch_for_the_end() {
+/// Has us hear of the end of the process, before the libraries within this module do, and of libcrypto's clean-up, which
+/// comes with that end or before.
+fn watch_for_the_end(core: &Core) {
     extern "C" fn end() {
-        managed_hsm::process_ends();
+        boundary::quietly(|| {
+            instances::clean_up();
+            managed_hsm::process_ends();
+            Some(())
+        });
+    }
+    extern "C" fn clean_up() {
+        boundary::quietly(|| {
+            instances::clean_up();
+            Client::shutdown();
+            Some(())
+        });
     }
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
+        core.at_clean_up(clean_up);
         // SAFETY: the function stays where it is until it was called: the C library calls it before this module is unloaded, too.
         if unsafe { libc::atexit(end) } != 0 {
             log::debug!("the end of the process will not be noticed");
@@ -154,12 +162,12 @@ unsafe extern "C" fn teardown(context: *mut c_void) {
     boundary::quietly(|| {
         // SAFETY: the pointer came from `Arc::into_raw`, and OpenSSL gives it back once.
         let provider = unsafe { Arc::from_raw(context.cast::<Provider>().cast_const()) };
-        provider.neighbours.forget();
+        let was_last = instances::remove(&provider);
         let _blocked = Blocked::new();
         drop(provider);
         // The client's thread is the process's: it may serve another library context.
-        if LOADED.fetch_sub(1, Ordering::AcqRel) == 1 {
-            managed_hsm::Client::shutdown();
+        if was_last {
+            Client::shutdown();
         }
         Some(1)
     });

@@ -116,7 +116,6 @@ pub(crate) const BIO_WRITE_EX: c_int = 43;
 pub(crate) const BIO_GETS: c_int = 49;
 
 pub(crate) const PROVIDER_REGISTER_CHILD_CB: c_int = 105;
-pub(crate) const PROVIDER_DEREGISTER_CHILD_CB: c_int = 106;
 pub(crate) const PROVIDER_GET0_PROVIDER_CTX: c_int = 108;
 pub(crate) const PROVIDER_GET0_DISPATCH: c_int = 109;
 pub(crate) const PROVIDER_UP_REF: c_int = 110;

@@ -23,6 +23,7 @@ mod foreign;
 mod functions;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod instances;
 mod keymgmt;
 mod libcrypto;
 pub(crate) mod neighbour;

@@ -13,6 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::fetch::Fetcher;
 use super::ffi::{self, Algorithm, Callback, CoreHandle, Dispatch, Param};
 use super::functions::Functions;
+use super::instances;
 use super::params::ParamsIn;
 
 type ProviderCallback = unsafe extern "C" fn(*const CoreHandle, *mut c_void) -> c_int;
@@ -24,7 +25,6 @@ type Register = unsafe extern "C" fn(
     PropertiesCallback,
     *mut c_void,
 ) -> c_int;
-type Deregister = unsafe extern "C" fn(*const CoreHandle);
 type GetContext = unsafe extern "C" fn(*const CoreHandle) -> *mut c_void;
 type GetDispatch = unsafe extern "C" fn(*const CoreHandle) -> *const Dispatch;
 type Count = unsafe extern "C" fn(*const CoreHandle, c_int) -> c_int;
@@ -36,7 +36,6 @@ type QueryOperation = unsafe extern "C" fn(*mut c_void, c_int, *mut c_int) -> *c
 #[derive(Clone, Copy)]
 struct Upcalls {
     register: Register,
-    deregister: Deregister,
     context: GetContext,
     dispatch: GetDispatch,
     up_ref: Count,
@@ -79,7 +78,6 @@ impl Neighbours {
             (|| {
                 Some(Upcalls {
                     register: functions.get(ffi::PROVIDER_REGISTER_CHILD_CB)?,
-                    deregister: functions.get(ffi::PROVIDER_DEREGISTER_CHILD_CB)?,
                     context: functions.get(ffi::PROVIDER_GET0_PROVIDER_CTX)?,
                     dispatch: functions.get(ffi::PROVIDER_GET0_DISPATCH)?,
                     up_ref: functions.get(ffi::PROVIDER_UP_REF)?,
@@ -97,22 +95,23 @@ impl Neighbours {
         }
     }
 
-    /// Starts to follow which providers are active. Until [`Neighbours::forget`], the value must stay where it is.
-    pub(crate) fn watch(&self) {
+    /// Starts to follow which providers are active, for the instance of this number. The core does so as long as the library
+    /// context lives.
+    pub(crate) fn watch(&self, instance: usize) {
         if let Some(upcalls) = self.upcalls {
-            let argument = std::ptr::from_ref(self).cast_mut().cast();
-            // SAFETY: the callbacks have the types that the core expects, and the argument outlives the registration.
+            let argument = std::ptr::without_provenance_mut(instance);
+            // SAFETY: the callbacks have the types that the core expects, and take the argument for a number.
             unsafe {
                 (upcalls.register)(self.own, appeared, vanished, properties_changed, argument)
             };
         }
     }
 
-    /// Ends what [`Neighbours::watch`] began.
-    pub(crate) fn forget(&self) {
+    /// Keeps this provider loaded for good.
+    pub(crate) fn keep_own(&self) {
         if let Some(upcalls) = self.upcalls {
-            // SAFETY: the handle is our own.
-            unsafe { (upcalls.deregister)(self.own) };
+            // SAFETY: the handle is our own, and this instance has not been torn down.
+            unsafe { (upcalls.up_ref)(self.own, 0) };
         }
     }
 
@@ -259,10 +258,12 @@ unsafe extern "C" fn relay_group(params: *const Param, relay: *mut c_void) -> c_
     }
 }
 
-unsafe extern "C" fn appeared(provider: *const CoreHandle, neighbours: *mut c_void) -> c_int {
-    // SAFETY: the argument is the one that `watch` registered.
-    let neighbours = unsafe { &*neighbours.cast::<Neighbours>() };
-    if provider != neighbours.own {
+unsafe extern "C" fn appeared(provider: *const CoreHandle, instance: *mut c_void) -> c_int {
+    instances::with(instance.addr(), |own| {
+        let neighbours = &own.neighbours;
+        if provider == neighbours.own {
+            return;
+        }
         let mut told_of = neighbours
             .told_of
             .write()
@@ -270,24 +271,24 @@ unsafe extern "C" fn appeared(provider: *const CoreHandle, neighbours: *mut c_vo
         if !told_of.contains(&provider) {
             told_of.push(provider);
         }
-    }
+    });
     1
 }
 
-unsafe extern "C" fn vanished(provider: *const CoreHandle, neighbours: *mut c_void) -> c_int {
-    // SAFETY: the argument is the one that `watch` registered.
-    let neighbours = unsafe { &*neighbours.cast::<Neighbours>() };
-    neighbours
-        .told_of
-        .write()
-        .unwrap_or_else(PoisonError::into_inner)
-        .retain(|known| *known != provider);
+unsafe extern "C" fn vanished(provider: *const CoreHandle, instance: *mut c_void) -> c_int {
+    instances::with(instance.addr(), |own| {
+        own.neighbours
+            .told_of
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|known| *known != provider);
+    });
     1
 }
 
 unsafe extern "C" fn properties_changed(
     _properties: *const c_char,
-    _neighbours: *mut c_void,
+    _instance: *mut c_void,
 ) -> c_int {
     1
 }

@@ -25,6 +25,21 @@ fn keys_and_contexts_answer_as_those_of_the_default_provider() {
     }
 }
 
+/// One order in so many is tried here, more under valgrind.
+const STEP: &str = "23";
+
+#[test]
+fn everything_may_be_freed_in_any_order_before_and_after_libcryptos_clean_up() {
+    let hsm = Hsm::with_keys(&[("ec", EC_P256)]);
+    let file = hsm.path("software.pem");
+    let make = "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out";
+    hsm.openssl_line(Loading::Plain, &format!("{make} {file}"))
+        .succeeds();
+    let program = hsm.compile("orders");
+    let printed = hsm.run(&program, &[&uri("ec"), &file, STEP]).succeeds();
+    eprintln!("{}", printed.trim());
+}
+
 #[test]
 fn signature_algorithms_take_messages_in_one_and_in_pieces() {
     let hsm = Hsm::with_keys(&[("rsa", RSA_2048), ("ec", EC_P256)]);

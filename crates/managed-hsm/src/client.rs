@@ -383,6 +383,11 @@ impl Client {
         IoThread::stop();
     }
 
+    /// Closes the connections, once the requests under way are done, and forgets the tokens. Another request opens new ones.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+
     fn url(&self, vault: &Vault, path: &str) -> Result<Url, Error> {
         let mut url = self.inner.settings.address(vault)?;
         url.set_path(path);
@@ -538,6 +543,12 @@ impl Inner {
         read(&answer.body).map_err(|problem| request.bad_answer(problem))
     }
 
+    fn close(&self) {
+        if let Some(session) = self.session.swap(None) {
+            session.let_go();
+        }
+    }
+
     fn late(&self, request: &Request) -> Error {
         request.late(self.settings.operation_timeout)
     }
@@ -584,9 +595,7 @@ impl Session {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Some(session) = self.session.load_full() {
-            session.let_go();
-        }
+        self.close();
     }
 }
 
