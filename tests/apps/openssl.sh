@@ -147,4 +147,56 @@ for mode in sync async; do
     check "s_server, $mode: answers" ready "https://localhost:$port/" s_server.log
     handshakes "s_server, $mode" "$port" rsa ec
 done
+
+# Raw public keys (RFC 7250): no certificate at either end; the client knows the server's key by its digest.
+raw_public_keys() {
+    local key=$1 digest before status=0
+    digest=$(openssl pkey -pubin -in "$key.pub" -outform DER | openssl dgst -sha256 -r | cut -d' ' -f1)
+    free_port port
+    launch s_server.log openssl s_server -accept "127.0.0.1:$port" -cert "$key.crt" -key "managedhsm:MyHSM:$key" \
+        -enable_server_rpk -enable_client_rpk -Verify 1 -www
+    wait_until 10 port_is_open "$port" || { cat s_server.log; return 1; }
+    raw_client() {
+        with_provider timeout 60 openssl s_client -connect "127.0.0.1:$port" -enable_server_rpk -enable_client_rpk -cert client.crt -key "$ec" \
+            -dane_tlsa_domain localhost -dane_tlsa_rrdata "3 1 1 $1" -verify_return_error </dev/null 2>&1
+    }
+    before=$(signatures)
+    raw_client "$digest" >raw.txt || status=1
+    grep -q "^Server-to-client raw public key negotiated" raw.txt && grep -q "^Client-to-server raw public key negotiated" raw.txt &&
+        grep -q "matched the peer raw public key" raw.txt && grep -q "^Verification: OK" raw.txt && signed "" "$before" 2 || status=1
+    ! raw_client "${digest//[0-7]/8}" >forged.txt && grep -q "no matching DANE TLSA records" forged.txt || status=1
+    end_process "$pid"
+    [ "$status" -eq 0 ] || cat raw.txt
+    return "$status"
+}
+if openssl s_server -help 2>&1 | grep -q enable_server_rpk; then
+    check "raw public keys: RSA, and the client's EC" raw_public_keys rsa
+    check "raw public keys: EC, and the client's" raw_public_keys ec
+else
+    skip "raw public keys" "OpenSSL has them from 3.2 on"
+fi
+
+# --- beside OpenSSL's own modules
+
+# legacy [OPTION…]: one command that needs the module legacy and ours, by the environment that it finds
+legacy() {
+    local before
+    before=$(signatures ec)
+    openssl dgst "$@" -sha256 -sign "$ec" -out signature message.txt && signed ec "$before" 1 &&
+        openssl dgst -sha256 -verify ec.pub -signature signature message.txt && openssl dgst "$@" -md4 message.txt
+}
+three=(-provider legacy -provider akv_provider -provider default)
+modules=$(openssl version -m | sed 's/^MODULESDIR: "\(.*\)"$/\1/')
+hidden() { ! legacy "${three[@]}" >hidden.txt 2>&1 && grep "unable to load provider legacy" hidden.txt; }
+if [ -e "$modules/legacy.so" ]; then
+    check "OPENSSL_MODULES with our module alone hides legacy.so" eval "OPENSSL_MODULES='$work/modules' hidden"
+    check "module = in openssl.cnf doesn't" with_provider legacy "${three[@]}"
+    check "-provider-path behind -provider legacy doesn't" \
+        legacy -provider legacy -provider-path "$work/modules" -provider akv_provider -provider default
+    mkdir linked
+    ln -s "$modules/legacy.so" "$work/modules/akv_provider.so" linked
+    check "OPENSSL_MODULES with a link to legacy.so doesn't" eval "OPENSSL_MODULES='$work/linked' legacy \"\${three[@]}\""
+else
+    skip "OPENSSL_MODULES and legacy.so" "there is no $modules/legacy.so (apt-get install openssl-provider-legacy)"
+fi
 finish
