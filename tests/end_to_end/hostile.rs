@@ -26,7 +26,7 @@ use crate::support::{EC_P256, Hsm, Loading, Outcome};
 const KEY: &str = "managedhsm:MyHSM:k";
 
 /// A TLS server that gives every request the same answer. It goes on as long as the tests do.
-struct Impostor {
+pub(crate) struct Impostor {
     certificate: Vec<u8>,
     port: u16,
     /// All requests that it got, as they were sent.
@@ -34,7 +34,7 @@ struct Impostor {
 }
 
 /// What a server shows of itself in a handshake.
-struct Guise {
+pub(crate) struct Guise {
     /// Whom its certificate is for.
     host: &'static str,
     /// The certificate's begin and end, in seconds from now.
@@ -56,18 +56,19 @@ impl Default for Guise {
     }
 }
 
-/// How a server answers: all of it, in pieces without an end, or otherwise.
-type Answer = Arc<dyn Fn(&mut SslStream<TcpStream>) -> std::io::Result<()> + Send + Sync>;
+/// How a server answers a request: all of it, in pieces without an end, or otherwise.
+pub(crate) type Answer =
+    Arc<dyn Fn(&mut SslStream<TcpStream>, &[u8]) -> std::io::Result<()> + Send + Sync>;
 
 /// The same bytes for each request.
 fn always(bytes: impl Into<Vec<u8>>) -> Answer {
     let bytes = bytes.into();
-    Arc::new(move |tls| tls.write_all(&bytes))
+    Arc::new(move |tls, _| tls.write_all(&bytes))
 }
 
 /// A head, and then a piece again and again until nobody listens.
 fn endless(head: &'static str, piece: Vec<u8>) -> Answer {
-    Arc::new(move |tls| {
+    Arc::new(move |tls, _| {
         tls.write_all(head.as_bytes())?;
         loop {
             tls.write_all(&piece)?;
@@ -84,7 +85,7 @@ impl Impostor {
         Self::disguised(&guise, always(answer))
     }
 
-    fn disguised(guise: &Guise, answer: Answer) -> Self {
+    pub(crate) fn disguised(guise: &Guise, answer: Answer) -> Self {
         let key = PKey::from_rsa(Rsa::generate(2048).expect("a key")).expect("a key");
         let mut name = X509NameBuilder::new().expect("a name");
         name.append_entry_by_text("CN", "impostor").expect("a name");
@@ -134,7 +135,7 @@ impl Impostor {
                 while let Ok(count @ 1..) = tls.read(&mut request) {
                     let text = String::from_utf8_lossy(&request[..count]);
                     notes.lock().expect("nobody panics").push_str(&text);
-                    if answer(&mut tls).is_err() {
+                    if answer(&mut tls, &request[..count]).is_err() {
                         break;
                     }
                 }
@@ -195,7 +196,7 @@ fn led_to(answer: impl FnOnce(&str) -> String) -> (Hsm, Impostor) {
 }
 
 /// The environment of an emulator, led to an impostor instead, whose certificate is trusted as well.
-fn lead(mut hsm: Hsm, impostor: &Impostor) -> Hsm {
+pub(crate) fn lead(mut hsm: Hsm, impostor: &Impostor) -> Hsm {
     trust(&mut hsm, impostor);
     hsm.set(
         "AZURE_MANAGEDHSM_URL",
@@ -277,7 +278,7 @@ fn a_path_that_begins_like_a_host_leads_nowhere_else() {
     let next = Arc::new(Mutex::new(String::new()));
     let page: Answer = {
         let (next, other) = (Arc::clone(&next), other.clone());
-        Arc::new(move |tls| {
+        Arc::new(move |tls, _| {
             let host = next.lock().expect("a host").clone();
             let body =
                 format!(r#"{{"value":[],"nextLink":"https://{host}//{other}/keys?page=2"}}"#);
@@ -458,11 +459,13 @@ fn an_answer_that_is_too_long_or_has_no_end_is_cut_off() {
     const CHUNKS: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     const HEADERS: &str = "HTTP/1.1 200 OK\r\n";
     let chunk = [b"10000\r\n".to_vec(), vec![b' '; 0x10000], b"\r\n".to_vec()].concat();
+    let interim = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);
     let header = format!("X-Filler: {}\r\n", "a".repeat(1000)).into_bytes();
     for (head, piece, words) in [
         (LENGTH, vec![b' '; 0x10000], "longer than"),
         (CHUNKS, chunk, "longer than"),
         (HEADERS, header, "too large"),
+        ("", interim, "has no end"),
     ] {
         let impostor = Impostor::disguised(&Guise::default(), endless(head, piece));
         let hsm = lead(Hsm::with_keys(&[("k", EC_P256)]), &impostor);
@@ -473,7 +476,7 @@ fn an_answer_that_is_too_long_or_has_no_end_is_cut_off() {
 
 #[test]
 fn an_answer_that_trickles_is_given_up_at_the_deadline() {
-    let trickle: Answer = Arc::new(|tls| {
+    let trickle: Answer = Arc::new(|tls, _| {
         tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")?;
         loop {
             thread::sleep(std::time::Duration::from_millis(100));
@@ -491,7 +494,7 @@ fn an_answer_that_trickles_is_given_up_at_the_deadline() {
 
 #[test]
 fn a_connection_that_is_broken_off_is_an_error_and_no_signal() {
-    let break_off: Answer = Arc::new(|tls| {
+    let break_off: Answer = Arc::new(|tls, _| {
         tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")?;
         let _ = tls.shutdown();
         // Without a word: what comes now is answered with RST.

@@ -3,6 +3,7 @@
 
 mod akv;
 mod algorithms;
+mod answers;
 mod async_jobs;
 mod c_programs;
 mod commands;

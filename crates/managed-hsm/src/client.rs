@@ -1,5 +1,6 @@
 //! The client: what may be asked of a Managed HSM.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -85,6 +86,10 @@ pub struct Decryption<'a> {
 pub struct KeyPages {
     vault: Vault,
     next: Option<Url>,
+    /// Where the pages were that came.
+    seen: HashSet<Url>,
+    /// How long it took to get them.
+    spent: Duration,
 }
 
 impl KeyPages {
@@ -107,15 +112,31 @@ impl KeyPages {
             body: None,
             repeatable: true,
         };
+        let limit = client.inner.settings.operation_timeout;
+        if self.spent >= limit {
+            let (pages, seconds) = (self.seen.len(), limit.as_secs_f64());
+            return Err(request.bad_answer(format!(
+                "the listing has not ended after {pages} pages and {seconds} s, the time that an operation may take \
+                 (AKV_OPERATION_TIMEOUT)"
+            )));
+        }
+        let started = Instant::now();
+        self.seen.insert(url.clone());
         let vault = self.vault.clone();
         let endpoints = client.inner.settings.endpoints_of(&vault).into_iter();
         let endpoints: Vec<_> = endpoints.map(Url::origin).collect();
+        let again = request.clone();
         let (items, next) = client.ask(request, move |body| {
             let (items, next) = wire::key_page(body, &vault)?;
             let next = next.map(|next| following(&url, &next, &endpoints));
             let next = next.transpose()?;
             Ok((items, next))
         })?;
+        self.spent += started.elapsed();
+        if next.as_ref().is_some_and(|next| self.seen.contains(next)) {
+            let problem = "its nextLink leads to a page that came before";
+            return Err(again.bad_answer(problem.to_owned()));
+        }
         self.next = next;
         Ok(Some(items))
     }
@@ -129,11 +150,7 @@ fn following(url: &Url, next: &str, endpoints: &[Origin]) -> Result<Url, String>
     if next.origin() != url.origin() && !endpoints.contains(&next.origin()) {
         return Err("its nextLink leads to another host".to_owned());
     }
-    let next = at(url, &next);
-    if next == *url {
-        return Err("its nextLink leads to itself".to_owned());
-    }
-    Ok(next)
+    Ok(at(url, &next))
 }
 
 /// The client's connections in one process.
@@ -331,6 +348,8 @@ impl Client {
         Ok(KeyPages {
             vault: vault.clone(),
             next: Some(self.url(vault, "/keys")?),
+            seen: HashSet::new(),
+            spent: Duration::ZERO,
         })
     }
 

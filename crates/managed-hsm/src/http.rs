@@ -397,19 +397,25 @@ impl Http {
                 Some(connection) => connection,
                 None => self.open(message.url).await?,
             };
+            // What came on a kept connection was perhaps sent before the request.
+            let may_start_anew = is_kept && message.repeatable;
             match connection.send(message).await {
-                Ok(response) => {
-                    let answer = connection.read(response).await?;
+                Ok(response) => match connection.read(response).await {
+                    Err(Failure::Fault(Fault::Unasked)) if may_start_anew => {}
                     // By a load balancer, about the connection: it had been idle for too long.
-                    if is_kept && message.repeatable && answer.is_of_no_service() {
-                        continue;
+                    Ok(answer) if may_start_anew && answer.is_of_no_service() => {}
+                    answer => {
+                        let answer = answer?;
+                        self.keep(connection);
+                        return Ok(answer);
                     }
-                    self.keep(connection);
-                    return Ok(answer);
-                }
+                },
                 // It was closed, or something came on it, while nobody used it.
                 Err(unanswered) if is_kept && unanswered.is_unsent => self.forget(&connection),
-                Err(unanswered) => return Err(connection.failure(unanswered)),
+                Err(unanswered) => match connection.failure(unanswered) {
+                    Failure::Fault(Fault::Unasked) if may_start_anew => {}
+                    failure => return Err(failure),
+                },
             }
         }
     }

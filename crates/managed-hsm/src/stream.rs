@@ -20,6 +20,9 @@ use crate::socket::Socket;
 /// stands between its chunks.
 pub(crate) const MAX_BYTES: usize = 2 * crate::http::MAX_ANSWER;
 
+/// How many answers of that size HTTP/2 may have under way before one of them is complete.
+const MAX_ANSWERS: usize = 16;
+
 /// How often a look reads what is not for us but for TLS: tickets and new keys.
 const MAX_LOOKS: usize = 8;
 
@@ -63,7 +66,7 @@ impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unasked => f.write_str("the server sent what nobody had asked for"),
-            Self::Endless => write!(f, "the answer had no end after {MAX_BYTES} bytes"),
+            Self::Endless => f.write_str("the answer has no end"),
         }
     }
 }
@@ -175,7 +178,11 @@ impl AsyncRead for Stream {
             return Poll::Ready(Err(inner.fail(Fault::Unasked)));
         }
         inner.came = inner.came.saturating_add(count);
-        if inner.came > MAX_BYTES && inner.phase == Phase::Sent {
+        let most = match inner.phase {
+            Phase::Many => MAX_ANSWERS * MAX_BYTES,
+            _ => MAX_BYTES,
+        };
+        if inner.came > most {
             buffer.set_filled(before);
             return Poll::Ready(Err(inner.fail(Fault::Endless)));
         }
