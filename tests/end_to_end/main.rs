@@ -22,6 +22,7 @@ mod key_files;
 mod key_wrap;
 mod lifecycle;
 mod memory;
+mod neighbours;
 mod processes;
 mod retries;
 mod rsa;

@@ -714,7 +714,8 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    fn of(mut command: Command) -> Self {
+    /// Runs a command to its end.
+    pub(crate) fn of(mut command: Command) -> Self {
         let output = command.output().expect("the program starts");
         Self {
             command: shown(&command),

@@ -1,0 +1,386 @@
+//! Ordinary work with software keys is what it is without the provider: beside whichever other providers, in whatever order,
+//! and however they are loaded. A C program does all of the work and says what came of it, once with our provider and once
+//! with OpenSSL's `null` in its place, which offers nothing. (Nothing in its place would not do: OpenSSL sorts its providers
+//! by name whenever it looks for one more.)
+//!
+//! Some of the orders are tried; with AKV_WHOLE=1 all are.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use crate::support::{EC_P256, Hsm, Loading, Outcome, RSA_2048, skip, uri};
+
+/// Stands for our provider.
+const OURS: &str = "OURS";
+
+/// A PKCS#11 module, for the provider pkcs11.
+const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
+
+fn is_whole() -> bool {
+    std::env::var_os("AKV_WHOLE").is_some_and(|value| value == "1")
+}
+
+/// The program, and what the other providers need.
+struct Work {
+    hsm: Hsm,
+    program: String,
+    /// Those of the other providers that can be had here.
+    available: Vec<&'static str>,
+    missing: Vec<&'static str>,
+    fips_section: String,
+}
+
+impl Work {
+    fn start() -> Self {
+        let mut hsm = Hsm::start();
+        let modules = hsm.openssl_line(Loading::Plain, "version -m").succeeds();
+        let folder = modules.split('"').nth(1).expect("a folder").to_owned();
+        let root = PathBuf::from(std::env::var_os("AKV_TEST_ROOT").unwrap_or("/".into()));
+        let is_there = |path: &str| root.join(path.trim_start_matches('/')).exists();
+        let (mut available, mut missing) = (vec!["default", "base"], Vec::new());
+        for name in ["fips", "legacy", "pkcs11", "tpm2"] {
+            let module = format!("{folder}/{name}.so");
+            let needs = match name {
+                "pkcs11" => SOFTHSM,
+                "tpm2" => "/usr/bin/swtpm",
+                _ => &module,
+            };
+            if is_there(&module) && is_there(needs) {
+                let link = hsm.file("modules").join(format!("{name}.so"));
+                std::os::unix::fs::symlink(&module, link).expect("a link to the module");
+                available.push(name);
+            } else {
+                missing.push(name);
+            }
+        }
+        let mut fips_section = String::new();
+        if available.contains(&"fips") {
+            let out = hsm.path("fips.cnf");
+            let install = format!("fipsinstall -module {folder}/fips.so -out {out}");
+            hsm.openssl_line(Loading::Plain, &install).succeeds();
+            let text = fs::read_to_string(out).expect("what fipsinstall wrote");
+            fips_section = text.replacen("[fips_sect]", "[fips_section]", 1);
+        }
+        if available.contains(&"pkcs11") {
+            make_token(&mut hsm);
+        }
+        let program = hsm.compile("software_work");
+        Self {
+            hsm,
+            program,
+            available,
+            missing,
+            fips_section,
+        }
+    }
+
+    fn has(&self, names: &[&str]) -> bool {
+        names.iter().all(|name| self.available.contains(name))
+    }
+
+    /// A configuration with these providers, in this order.
+    fn configuration(&self, file: &str, query: &str, names: &[&str]) -> String {
+        let mut text = "openssl_conf = init\n[init]\nproviders = list\n".to_owned();
+        if !query.is_empty() {
+            text += "alg_section = algorithms\n";
+        }
+        text += "[list]\n";
+        for name in names {
+            text += &format!("{name} = {name}_section\n");
+        }
+        for name in names {
+            text += &match *name {
+                "fips" => format!("{}\n", self.fips_section),
+                "pkcs11" => format!(
+                    "[pkcs11_section]\nactivate = 1\n\
+                     pkcs11-module-path = {SOFTHSM}\npkcs11-module-token-pin = 1234\n"
+                ),
+                _ => format!("[{name}_section]\nactivate = 1\n"),
+            };
+        }
+        text += &format!("[algorithms]\ndefault_properties = {query}\n");
+        self.hsm.write(file, text)
+    }
+
+    /// The lines that the program prints.
+    fn lines(&self, arguments: &[&str]) -> Vec<String> {
+        let scope = if is_whole() { "all" } else { "sample" };
+        let arguments = [&arguments[..1], &[scope], &arguments[1..]].concat();
+        let mut command = self.hsm.command(&self.program);
+        let tpm = arguments.iter().any(|argument| argument.contains("tpm2"));
+        let tpm = tpm.then(|| Tpm::start(&self.hsm));
+        if let Some(tpm) = &tpm {
+            command.env("TPM2OPENSSL_TCTI", &tpm.address);
+        }
+        command.args(&arguments);
+        let outcome = Outcome::of(command);
+        let text = String::from_utf8_lossy(outcome.bytes());
+        assert!(outcome.is_success(), "{arguments:?}: {}", outcome.text());
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// The differences that our provider makes.
+    fn differences(&self, what: &str, without: &[&str], with: &[&str]) -> Vec<String> {
+        // Where keys are made by other hardware, what fails there may fail for another reason.
+        let hardware = what.find("pkcs11").or(what.find("tpm2"));
+        let reasons = hardware.is_none_or(|at| what.find("default").is_some_and(|of| of < at));
+        let shown = |lines: Vec<String>| -> Vec<String> {
+            let lines = lines.into_iter();
+            lines
+                .map(|line| match line.split_once(": failed (") {
+                    Some((work, _)) if !reasons => format!("{work}: failed"),
+                    _ => line,
+                })
+                .collect()
+        };
+        let (without, with) = (shown(self.lines(without)), shown(self.lines(with)));
+        assert!(without.len() > 50, "{what}: the program did little");
+        let mut differences: Vec<String> = without
+            .iter()
+            .zip(&with)
+            .filter(|(without, with)| without != with)
+            .map(|(without, with)| format!("{what}: without: {without}; with: {with}"))
+            .collect();
+        if without.len() != with.len() {
+            differences.push(format!(
+                "{what}: {} lines without, {} with",
+                without.len(),
+                with.len()
+            ));
+        }
+        differences
+    }
+
+    /// The differences where a configuration has these providers, and ours at a place among them.
+    fn configured(&self, context: &str, query: &str, names: &[&str], at: usize) -> Vec<String> {
+        let place = |name| [&names[..at], &[name], &names[at..]].concat();
+        let (without, with) = (place("null"), place("akv_provider"));
+        let what = format!("{context} context, '{query}', {}", with.join(" "));
+        // The program's arguments tell what is in it.
+        let stem = format!("{}.{at}", names.join("-"));
+        let without =
+            "config:".to_owned() + &self.configuration(&(stem.clone() + ".null"), query, &without);
+        let with =
+            "config:".to_owned() + &self.configuration(&(stem + ".akv_provider"), query, &with);
+        self.differences(&what, &[context, &without], &[context, &with])
+    }
+}
+
+/// A token of SoftHSM for the provider pkcs11.
+fn make_token(hsm: &mut Hsm) {
+    let tokens = hsm.path("tokens");
+    fs::create_dir(&tokens).expect("a folder for tokens");
+    let configuration = hsm.write("softhsm.conf", format!("directories.tokendir = {tokens}\n"));
+    hsm.set("SOFTHSM2_CONF", &configuration);
+    let line = "--init-token --free --label tokens --pin 1234 --so-pin 1234";
+    let arguments: Vec<&str> = line.split(' ').collect();
+    hsm.run("softhsm2-util", &arguments).succeeds();
+}
+
+/// A software TPM, which ends with the program that uses it. A new one for each run: without a resource manager, what a
+/// program leaves in it stays there.
+struct Tpm {
+    process: Child,
+    address: String,
+}
+
+impl Tpm {
+    fn start(hsm: &Hsm) -> Self {
+        let state = hsm.path("tpm");
+        let _ = fs::remove_dir_all(&state);
+        fs::create_dir(&state).expect("a folder for the TPM");
+        let socket = format!("{state}/socket");
+        let mut command = hsm.command("swtpm");
+        command
+            .args(["socket", "--tpm2", "--terminate"])
+            .args(["--tpmstate", &format!("dir={state}")])
+            .args(["--server", &format!("type=unixio,path={socket}")])
+            .args(["--ctrl", &format!("type=unixio,path={socket}.ctrl")])
+            .args(["--flags", "not-need-init,startup-clear"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let process = command.spawn().expect("swtpm starts");
+        for _ in 0..500 {
+            if fs::exists(&socket).unwrap_or_default() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Self {
+            process,
+            address: format!("swtpm:path={socket}"),
+        }
+    }
+}
+
+impl Drop for Tpm {
+    fn drop(&mut self) {
+        let _ = self.process.wait();
+    }
+}
+
+/// The other providers, in an order; where ours stands among them in the sample.
+const SAMPLE: [(&[&str], usize); 5] = [
+    (&["default", "legacy"], 0),
+    (&["default", "fips"], 0),
+    (&["fips", "base"], 1),
+    (&["pkcs11", "default"], 1),
+    (&["default", "tpm2"], 2),
+];
+
+/// All pairs of other providers, in both orders, where one of them has software keys. Not with a TPM ahead of them: it would
+/// make all keys, and has no room for so many.
+fn all_pairs() -> Vec<([&'static str; 2], usize)> {
+    const ALL: [&str; 6] = ["default", "fips", "legacy", "base", "pkcs11", "tpm2"];
+    let pairs = ALL
+        .iter()
+        .flat_map(|one| ALL.iter().map(move |two| [*one, *two]));
+    pairs
+        .filter(|[one, two]| one != two && *one != "tpm2")
+        .filter(|pair| pair.contains(&"default") || pair.contains(&"fips"))
+        .flat_map(|pair| (0..3).map(move |at| (pair, at)))
+        .collect()
+}
+
+#[test]
+fn all_other_providers_are_there_to_be_tried() {
+    let missing = Work::start().missing;
+    if !missing.is_empty() {
+        skip(&format!(
+            "software keys beside {}: not installed here, or what they need isn't (SoftHSM, swtpm)",
+            missing.join(", ")
+        ));
+    }
+}
+
+#[test]
+fn work_with_software_keys_is_the_same_beside_other_providers() {
+    let work = Work::start();
+    let mut differences = Vec::new();
+    let sample = SAMPLE.map(|(names, at)| (names.to_vec(), at)).to_vec();
+    let tried = match is_whole() {
+        true => all_pairs()
+            .into_iter()
+            .map(|(pair, at)| (pair.to_vec(), at))
+            .collect(),
+        false => sample,
+    };
+    for (names, at) in tried.iter().filter(|(names, _)| work.has(names)) {
+        differences.extend(work.configured("own", "", names, *at));
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+fn work_with_software_keys_is_the_same_by_a_property_query() {
+    let work = Work::start();
+    let mut differences = Vec::new();
+    for (query, names) in [
+        ("?fips=yes", ["default", "fips"]),
+        ("fips=yes", ["fips", "base"]),
+        ("?provider=akv_provider", ["default", "legacy"]),
+        ("provider=default", ["default", "legacy"]),
+        ("?provider=legacy", ["legacy", "default"]),
+        ("fips=no", ["default", "fips"]),
+    ] {
+        if work.has(&names) {
+            differences.extend(work.configured("own", query, &names, 0));
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+fn work_with_software_keys_is_the_same_where_the_algorithms_pass_for_fips() {
+    let mut work = Work::start();
+    work.hsm.set("AKV_ASSUME_FIPS", "yes");
+    let mut differences = Vec::new();
+    for (query, names) in [
+        ("?fips=yes", ["default", "fips"]),
+        ("fips=yes", ["fips", "base"]),
+        ("", ["default", "legacy"]),
+    ] {
+        if work.has(&names) {
+            differences.extend(work.configured("own", query, &names, 0));
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+fn work_with_software_keys_is_the_same_however_a_program_loads_providers() {
+    let work = Work::start();
+    let orders: [&[&str]; 7] = [
+        &["fallback:OURS"],
+        &["fallback:OURS", "fallback:legacy"],
+        &["load:OURS", "load:default"],
+        &["load:default", "load:OURS"],
+        &["only:OURS", "load:default"],
+        &["load:legacy", "fallback:OURS", "load:default"],
+        &["only:default", "only:OURS"],
+    ];
+    let contexts = ["default", "own"];
+    let mut differences = Vec::new();
+    for (i, order) in orders.iter().enumerate() {
+        let legacy = !order.join(" ").contains("legacy") || work.has(&["legacy"]);
+        let contexts = match is_whole() {
+            true => &contexts[..],
+            false => &contexts[i % 2..=i % 2],
+        };
+        for context in contexts.iter().filter(|_| legacy) {
+            let steps = |name: &str| -> Vec<String> {
+                let steps = order.iter().map(|step| step.replace(OURS, name));
+                [(*context).to_owned()].into_iter().chain(steps).collect()
+            };
+            let (without, with) = (steps("null"), steps("akv_provider"));
+            let what = with.join(" ");
+            let without: Vec<&str> = without.iter().map(String::as_str).collect();
+            let with: Vec<&str> = with.iter().map(String::as_str).collect();
+            differences.extend(work.differences(&what, &without, &with));
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// `default_properties = fips=yes`, as OpenSSL's documents have it (fips_module(7)).
+#[test]
+fn keys_of_the_hsm_sign_under_fips_where_the_settings_allow_it() {
+    let mut work = Work::start();
+    if !work.has(&["fips"]) {
+        return skip("keys of the HSM under fips=yes: there is no FIPS provider");
+    }
+    work.hsm.create("rsa", RSA_2048);
+    work.hsm.create("ec", EC_P256);
+    let file = work.configuration("fips.conf", "fips=yes", &["fips", "base", "akv_provider"]);
+    let key_file = work.hsm.path("key.pem");
+    let write = format!("pkey -in {} -out {key_file}", uri("ec"));
+    work.hsm.openssl_line(Loading::Config, &write).succeeds();
+    let message = work.hsm.write("message", "m");
+    let signature = work.hsm.path("signature");
+    for key in [uri("rsa"), uri("ec"), key_file] {
+        let arguments = [
+            "dgst", "-sha256", "-sign", &key, "-out", &signature, &message,
+        ];
+        work.hsm.unset("AKV_ASSUME_FIPS");
+        work.hsm.set("OPENSSL_CONF", &file);
+        work.hsm
+            .openssl(Loading::Plain, &arguments)
+            .fails_with(&["left out by the property query", "assume-fips = yes"]);
+        work.hsm.set("AKV_ASSUME_FIPS", "yes");
+        work.hsm.openssl(Loading::Plain, &arguments).succeeds();
+        work.hsm.unset("OPENSSL_CONF");
+        let public = work.hsm.public_key(Loading::Config, &key);
+        let verify = [
+            "dgst",
+            "-sha256",
+            "-verify",
+            &public,
+            "-signature",
+            &signature,
+            &message,
+        ];
+        work.hsm.openssl(Loading::Plain, &verify).succeeds();
+    }
+}
