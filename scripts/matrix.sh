@@ -21,11 +21,12 @@ require_cargo || exit 1
 # Most tests wait most of the time, for emulators and for deadlines.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
 
-# Version, Debian suite, and what to install there.
+# Version, Debian suite, and what to install there: OpenSSL, and the other providers that the suite has.
+others=pkcs11-provider,softhsm2,tpm2-openssl
 suites=(
-    "3.5 trixie openssl,libssl-dev,openssl-provider-fips"
-    "3.6 forky openssl,libssl-dev,openssl-provider-fips"
-    "4.0 experimental openssl/experimental,libssl-dev/experimental"
+    "3.5 trixie openssl,libssl-dev,openssl-provider-fips,openssl-provider-legacy,$others,libtss2-tcti-swtpm0t64,swtpm"
+    "3.6 forky openssl,libssl-dev,openssl-provider-fips,$others"
+    "4.0 experimental openssl/experimental,libssl-dev/experimental,$others"
 )
 tools=gcc,libc6-dev,ca-certificates,curl
 

@@ -2,7 +2,7 @@
  * Ordinary work with software keys of every type. Prints a line for each piece of work: what, of which key, and its outcome,
  * with nothing in it that differs from run to run. The lines must be the same whether our provider is there or not.
  *
- *   software_work default|own SAMPLE|all STEP...
+ *   software_work default|own sample|all STEP...
  *
  * default, own: the library context. A STEP is load:NAME, fallback:NAME (OSSL_PROVIDER_try_load which keeps OpenSSL's own
  * providers as what is fallen back to), only:NAME (the same without), or config:FILE. A step that fails is said, too.
@@ -369,9 +369,11 @@ static void work(const char *type, const char *group, int with_certificates)
         say(name, "encryption by default", encrypt(key, public_key, 0));
         say(name, "encryption by OAEP", encrypt(key, public_key, RSA_PKCS1_OAEP_PADDING));
         say(name, "encapsulation", encapsulate(key, public_key));
-        peer = generate(type, group);
-        say(name, "derivation", peer != NULL && derive(key, peer) && derive(key, public_key));
-        EVP_PKEY_free(peer);
+        if (strncmp(type, "RSA", 3) != 0) {
+            peer = generate(type, group);
+            say(name, "derivation", peer != NULL && derive(key, peer) && derive(key, public_key));
+            EVP_PKEY_free(peer);
+        }
     }
     if (with_certificates)
         certificates(name, key);
@@ -407,6 +409,7 @@ static void ciphers(void)
 static void step(const char *what)
 {
     const char *name = strchr(what, ':') + 1;
+    int stands_for_ours = strcmp(name, "akv_provider") == 0 || strcmp(name, "null") == 0;
     int ok = 0;
 
     if (strncmp(what, "load:", 5) == 0)
@@ -418,15 +421,15 @@ static void step(const char *what)
     else if (strncmp(what, "config:", 7) == 0)
         ok = OSSL_LIB_CTX_load_config(lib, name) == 1;
     /* That our provider loads is not what is compared. */
-    CHECK(strcmp(name, "akv_provider") != 0 || ok);
-    if (strcmp(name, "akv_provider") != 0 && strncmp(what, "config:", 7) != 0)
+    CHECK(!stands_for_ours || ok);
+    if (!stands_for_ours && strncmp(what, "config:", 7) != 0)
         say(name, "loading", ok);
 }
 
 int main(int argc, char **argv)
 {
     const char *curves[] = { "P-256", "P-224", "P-384", "P-521", "secp256k1", "brainpoolP256r1", "prime239v1", "sect163k1" };
-    const char *types[] = { "RSA-PSS", "SM2", "ED25519", "ED448", "X25519", "X448", "ML-DSA-44", "ML-KEM-768", "SLH-DSA-SHA2-128f" };
+    const char *types[] = { "RSA-PSS", "SM2", "ED25519", "ED448", "X25519", "X448", "ML-DSA-44", "ML-KEM-768" };
 
     CHECK(argc > 2);
     if (strcmp(argv[1], "own") == 0)
@@ -445,6 +448,7 @@ int main(int argc, char **argv)
         size_t count = EC_get_builtin_curves(NULL, 0);
 
         work("DSA", NULL, 0);
+        work("SLH-DSA-SHA2-128f", NULL, 0);
         CHECK((all = OPENSSL_zalloc(count * sizeof(*all))) != NULL);
         EC_get_builtin_curves(all, count);
         for (size_t i = 0; i < count; i++)
