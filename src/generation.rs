@@ -5,8 +5,9 @@ use std::ffi::CStr;
 
 use managed_hsm::{KeyName, KeyOperation, KeyUri, NewKey, NewKeyKind, Vault};
 
+use crate::curve::EcCurve;
 use crate::error::Error;
-use crate::key::{EcCurve, Key, KeyType};
+use crate::key::{Key, KeyType};
 use crate::openssl::params::ParamsIn;
 use crate::provider::Provider;
 
@@ -154,7 +155,7 @@ impl Options {
             ..self.key.clone()
         };
         let made = provider.client()?.create_key(vault, name, &key);
-        Key::from_hsm(made.map_err(Error::Hsm)?)
+        Ok(Key::from_hsm(made.map_err(Error::Hsm)?))
     }
 
     fn kind(&self, key_type: KeyType) -> Result<NewKeyKind, Error> {

@@ -2,15 +2,17 @@
 
 use std::ffi::CStr;
 
+use crate::curve::EcCurve;
 use crate::error::Error;
-use crate::key::{EcCurve, EcPublicKey, Key, KeyHandle, KeyType, PublicKey};
+use crate::key::{Key, KeyHandle, KeyType, PublicKey};
 use crate::openssl::ffi::{SELECT_DOMAIN_PARAMETERS, SELECT_PRIVATE_KEY, SELECT_PUBLIC_KEY};
 use crate::openssl::params::{ParamList, ParamsIn, ParamsOut};
-use crate::rsa::RsaPublicKey;
 
 const BITS: &CStr = c"bits";
 const SECURITY_BITS: &CStr = c"security-bits";
 const MAX_SIZE: &CStr = c"max-size";
+/// NIST's category of security against quantum computers; 0: none.
+const SECURITY_CATEGORY: &CStr = c"security-category";
 const DEFAULT_DIGEST: &CStr = c"default-digest";
 pub(crate) const RSA_N: &CStr = c"n";
 pub(crate) const RSA_E: &CStr = c"e";
@@ -19,6 +21,15 @@ pub(crate) const PUB: &CStr = c"pub";
 const ENCODED_PUB: &CStr = c"encoded-pub-key";
 const QX: &CStr = c"qx";
 const QY: &CStr = c"qy";
+const FIELD_DEGREE: &CStr = c"field-degree";
+const FIELD_TYPE: &CStr = c"field-type";
+const PRIME: &CStr = c"p";
+const A: &CStr = c"a";
+const B: &CStr = c"b";
+const GENERATOR: &CStr = c"generator";
+const SEED: &CStr = c"seed";
+const DECODED_FROM_EXPLICIT: &CStr = c"decoded-from-explicit";
+const COFACTOR_ECDH: &CStr = c"use-cofactor-flag";
 const ORDER: &CStr = c"order";
 const COFACTOR: &CStr = c"cofactor";
 const POINT_FORMAT: &CStr = c"point-format";
@@ -65,7 +76,7 @@ pub(crate) fn matches(a: &KeyHandle, b: &KeyHandle, selection: i32) -> bool {
     }
 }
 
-/// Takes in a public key. None: it isn't one that the provider can hold; private parts are always refused, so that
+/// Takes in a public key. None: it isn't one, or not one that the provider can hold; private parts are always refused, so that
 /// software keys stay with the provider they came from.
 pub(crate) fn import(handle: &KeyHandle, selection: i32, params: ParamsIn<'_>) -> Option<()> {
     if selection & SELECT_PRIVATE_KEY != 0 {
@@ -79,18 +90,20 @@ pub(crate) fn import(handle: &KeyHandle, selection: i32, params: ParamsIn<'_>) -
                     .ok()?
                     .filter(|number| !number.is_empty())
             };
-            PublicKey::Rsa(RsaPublicKey::new(number(RSA_N)?, number(RSA_E)?))
+            managed_hsm::PublicKey::rsa(number(RSA_N)?, number(RSA_E)?)
         }
         KeyType::Ec => {
             let curve = EcCurve::by_name(params.utf8(GROUP).ok()??)?;
-            let point = params.octets(PUB).ok()??;
-            if point.len() != 1 + 2 * curve.coordinate_len || point[0] != 4 {
+            let point = params.octets(PUB).ok()??.strip_prefix(&[4])?;
+            if point.len() != 2 * curve.coordinate_len {
                 return None;
             }
-            PublicKey::Ec(EcPublicKey::new(curve, point.to_vec()))
+            let (x, y) = point.split_at(curve.coordinate_len);
+            managed_hsm::PublicKey::ec(curve.curve, x.to_vec(), y.to_vec())
         }
         KeyType::Aes => return None,
     };
+    let public = public.ok()?.into();
     handle.fill(Key { public, hsm: None }).then_some(())
 }
 
@@ -126,6 +139,7 @@ pub(crate) fn get_params(handle: &KeyHandle, params: &mut ParamsOut<'_>) -> Resu
         return params.set_integer(MAX_SIZE, MAX_WRAPPED);
     }
     params.set_utf8(DEFAULT_DIGEST, c"SHA256")?;
+    params.set_integer(SECURITY_CATEGORY, 0)?;
     params.set_integer(MAX_SIZE, key.public.max_signature_len() as i64)?;
     match &key.public {
         PublicKey::Rsa(rsa) => {
@@ -143,13 +157,29 @@ pub(crate) fn get_params(handle: &KeyHandle, params: &mut ParamsOut<'_>) -> Resu
             params.set_utf8(ENCODING, c"named_curve")?;
             params.set_octets(PUB, &ec.point)?;
             params.set_octets(ENCODED_PUB, &ec.point)?;
-            // All curves here have the cofactor 1.
-            params.set_unsigned_bytes(ORDER, ec.curve.order)?;
-            params.set_unsigned_bytes(COFACTOR, &[1])?;
             params.set_unsigned_bytes(QX, x)?;
-            params.set_unsigned_bytes(QY, y)
+            params.set_unsigned_bytes(QY, y)?;
+            get_domain_params(ec.curve, params)
         }
         PublicKey::Aes => Ok(()),
+    }
+}
+
+fn get_domain_params(curve: &EcCurve, params: &mut ParamsOut<'_>) -> Result<(), Error> {
+    params.set_integer(DECODED_FROM_EXPLICIT, 0)?;
+    params.set_integer(COFACTOR_ECDH, 0)?;
+    params.set_utf8(FIELD_TYPE, c"prime-field")?;
+    params.set_integer(FIELD_DEGREE, curve.bits as i64)?;
+    params.set_unsigned_bytes(PRIME, curve.prime)?;
+    params.set_unsigned_bytes(A, curve.a)?;
+    params.set_unsigned_bytes(B, curve.b)?;
+    params.set_octets(GENERATOR, curve.generator)?;
+    params.set_unsigned_bytes(ORDER, curve.order)?;
+    // As all curves here have it.
+    params.set_unsigned_bytes(COFACTOR, &[1])?;
+    match curve.seed {
+        Some(seed) => params.set_octets(SEED, seed),
+        None => Ok(()),
     }
 }
 
@@ -185,6 +215,7 @@ pub(crate) mod tables {
         BITS => PARAM_INTEGER,
         SECURITY_BITS => PARAM_INTEGER,
         MAX_SIZE => PARAM_INTEGER,
+        SECURITY_CATEGORY => PARAM_INTEGER,
         DEFAULT_DIGEST => PARAM_UTF8_STRING,
         RSA_N => PARAM_UNSIGNED_INTEGER,
         RSA_E => PARAM_UNSIGNED_INTEGER,
@@ -193,14 +224,24 @@ pub(crate) mod tables {
         BITS => PARAM_INTEGER,
         SECURITY_BITS => PARAM_INTEGER,
         MAX_SIZE => PARAM_INTEGER,
+        SECURITY_CATEGORY => PARAM_INTEGER,
         DEFAULT_DIGEST => PARAM_UTF8_STRING,
         GROUP => PARAM_UTF8_STRING,
         POINT_FORMAT => PARAM_UTF8_STRING,
         ENCODING => PARAM_UTF8_STRING,
         PUB => PARAM_OCTET_STRING,
         ENCODED_PUB => PARAM_OCTET_STRING,
+        DECODED_FROM_EXPLICIT => PARAM_INTEGER,
+        COFACTOR_ECDH => PARAM_INTEGER,
+        FIELD_TYPE => PARAM_UTF8_STRING,
+        FIELD_DEGREE => PARAM_INTEGER,
+        PRIME => PARAM_UNSIGNED_INTEGER,
+        A => PARAM_UNSIGNED_INTEGER,
+        B => PARAM_UNSIGNED_INTEGER,
+        GENERATOR => PARAM_OCTET_STRING,
         ORDER => PARAM_UNSIGNED_INTEGER,
         COFACTOR => PARAM_UNSIGNED_INTEGER,
+        SEED => PARAM_OCTET_STRING,
         QX => PARAM_UNSIGNED_INTEGER,
         QY => PARAM_UNSIGNED_INTEGER,
     };

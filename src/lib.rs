@@ -9,6 +9,7 @@
 mod asym_cipher;
 mod cipher;
 mod configuration;
+mod curve;
 mod decoder;
 mod der;
 mod digest;

@@ -58,7 +58,7 @@ impl PartialEq for RsaPublicKey {
 impl Eq for RsaPublicKey {}
 
 impl RsaPublicKey {
-    /// From modulus and public exponent, most significant byte first, no leading zeros.
+    /// From modulus and public exponent that were checked, most significant byte first, no leading zeros.
     pub(crate) fn new(n: Vec<u8>, e: Vec<u8>) -> Self {
         Self {
             n,

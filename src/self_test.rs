@@ -1,17 +1,18 @@
 //! Known answers: does what is computed here, and not in the HSM, give what it should?
 
+use managed_hsm::Curve;
+
 use crate::der;
 use crate::digest;
 use crate::error::Error;
-use crate::key::{EcCurve, EcPublicKey};
-use crate::rsa::RsaPublicKey;
+use crate::key::PublicKey;
 
 /// FIPS 180-2, appendix B.1: the message is "abc".
 const SHA256_OF_ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
 /// RFC 6979, appendix A.2.5: P-256 with SHA-256, the message is "sample".
-const P256_POINT: &str = "0460fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6\
-     7903fe1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4462299";
+const P256_X: &str = "60fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6";
+const P256_Y: &str = "7903fe1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4462299";
 const P256_SIGNATURE: &str = "efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716\
      f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8";
 
@@ -37,13 +38,17 @@ pub(crate) fn run() -> Result<(), Error> {
     let sha256 = digest::known("SHA256")?;
     let abc = sha256.of(b"abc");
     check("SHA-256", *abc == *hex(SHA256_OF_ABC))?;
-    let p256 =
-        EcCurve::by_name("P-256").ok_or_else(|| Error::Internal("P-256 is unknown".to_owned()))?;
-    let ec = EcPublicKey::new(p256, hex(P256_POINT));
+    let public = managed_hsm::PublicKey::ec(Curve::P256, hex(P256_X), hex(P256_Y));
+    let Ok(PublicKey::Ec(ec)) = public.map(Into::into) else {
+        return check("public keys", false);
+    };
     let signature = hex(P256_SIGNATURE);
     check("ECDSA", ec.verify_fixed(&sha256.of(b"sample"), &signature))?;
     check("ECDSA", !ec.verify_fixed(&abc, &signature))?;
-    let rsa = RsaPublicKey::new(hex(RSA_MODULUS), vec![1, 0, 1]);
+    let public = managed_hsm::PublicKey::rsa(hex(RSA_MODULUS), vec![1, 0, 1]);
+    let Ok(PublicKey::Rsa(rsa)) = public.map(Into::into) else {
+        return check("public keys", false);
+    };
     let (info, signature) = (der::digest_info(sha256.oid, &abc), hex(RSA_SIGNATURE));
     check("RSA", rsa.verify_pkcs1(&info, &signature))?;
     check("RSA", !rsa.verify_pkcs1(&info[1..], &signature))

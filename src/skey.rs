@@ -41,7 +41,7 @@ impl SecretKey {
         };
         let uri: KeyUri = uri.parse()?;
         let key = provider.client()?.get_key(&uri).map_err(Error::Hsm)?;
-        Self::new(Key::from_hsm(key)?).map(Some)
+        Self::new(Key::from_hsm(key)).map(Some)
     }
 
     /// Makes a key in the HSM. None: no parameter says where, so the key isn't to be one of ours.

@@ -25,6 +25,27 @@ fn keys_and_contexts_answer_as_those_of_the_default_provider() {
     }
 }
 
+#[test]
+fn keys_tell_all_that_those_of_the_default_provider_tell_and_certify_in_memory() {
+    let keys = ["P-256", "P-384", "P-521", "P-256K"].map(|curve| {
+        let body = format!(r#"{{"kty":"EC-HSM","crv":"{curve}"}}"#);
+        (curve.to_lowercase(), body)
+    });
+    let hsm = Hsm::with_keys(&[("rsa", RSA_2048)]);
+    let mut uris = vec![uri("rsa")];
+    for (name, body) in &keys {
+        hsm.create(name, body);
+        uris.push(uri(name));
+    }
+    for program in ["parameters", "certificate"].map(|name| hsm.compile(name)) {
+        for order in ["akv_provider,default", "default,akv_provider"] {
+            let mut arguments = vec![order];
+            arguments.extend(uris.iter().map(String::as_str));
+            hsm.run(&program, &arguments).succeeds();
+        }
+    }
+}
+
 /// One order in so many is tried here, more under valgrind.
 const STEP: &str = "23";
 

@@ -9,9 +9,13 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use openssl::asn1::Asn1Time;
-use openssl::bn::{BigNum, MsbOption};
+use openssl::bn::{BigNum, BigNumContext, MsbOption};
+use openssl::ec::{EcGroup, EcKey, PointConversionForm};
 use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
 use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
 use openssl::ssl::{
@@ -666,4 +670,82 @@ fn a_server_without_post_quantum_key_exchange_is_refused_where_it_is_required() 
         .text();
     assert!(text.contains("X25519MLKEM768"), "{text}");
     hsm.akv(&["keys", "show", KEY]).succeeds();
+}
+
+/// Numbers in base64url that are no coordinates of a point and no RSA key, each with the words of its refusal.
+fn bad_public_keys() -> Vec<(String, &'static str)> {
+    let encode = |number: &[u8]| URL_SAFE_NO_PAD.encode(number);
+    let ec = |curve: &str, x: &[u8], y: &[u8]| {
+        let (x, y) = (encode(x), encode(y));
+        format!(r#""kty":"EC-HSM","crv":"{curve}","x":"{x}","y":"{y}""#)
+    };
+    let rsa = |n: &[u8], e: &[u8]| {
+        let (n, e) = (encode(n), encode(e));
+        format!(r#""kty":"RSA-HSM","n":"{n}","e":"{e}""#)
+    };
+    let mut bad = Vec::new();
+    for (curve, nid, len) in [
+        ("P-256", Nid::X9_62_PRIME256V1, 32),
+        ("P-384", Nid::SECP384R1, 48),
+        ("P-521", Nid::SECP521R1, 66),
+        ("P-256K", Nid::SECP256K1, 32),
+    ] {
+        let group = EcGroup::from_curve_name(nid).expect("a curve");
+        let key = EcKey::generate(&group).expect("a key");
+        let mut context = BigNumContext::new().expect("a context");
+        let point = key
+            .public_key()
+            .to_bytes(&group, PointConversionForm::UNCOMPRESSED, &mut context)
+            .expect("a point");
+        let (x, y) = point[1..].split_at(len);
+        let mut off = y.to_vec();
+        off[len - 1] ^= 1;
+        let (zero, largest) = (vec![0; len], vec![0xff; len]);
+        for (x, y) in [(x, &off[..]), (&zero, &zero), (&largest, y), (y, x)] {
+            bad.push((ec(curve, x, y), "no point of the curve"));
+        }
+    }
+    let (modulus, even) = ([0xff; 256], [0xfe; 256]);
+    bad.push((rsa(&modulus[128..], &[1, 0, 1]), "1024 bits"));
+    bad.push((rsa(&even, &[1, 0, 1]), "even"));
+    for exponent in [&[1][..], &[2], &[], &[1; 9]] {
+        bad.push((rsa(&modulus, exponent), "public exponent"));
+    }
+    bad
+}
+
+#[test]
+fn what_is_no_public_key_is_neither_loaded_nor_shown() {
+    for (numbers, words) in bad_public_keys() {
+        let (hsm, _impostor) = led_to(|_| {
+            let version = "0123456789abcdef0123456789abcdef";
+            let body = format!(
+                r#"{{"key":{{"kid":"https://localhost/keys/k/{version}","key_ops":["sign","verify"],{numbers}}}}}"#
+            );
+            answer("200 OK", "Content-Type: application/json\r\n", &body)
+        });
+        let file = hsm.write("message", "a message");
+        let uses: [&[&str]; 5] = [
+            &["pkey", "-in", KEY, "-check", "-noout"],
+            &["pkey", "-in", KEY, "-pubin", "-pubcheck", "-noout"],
+            &["pkey", "-in", KEY, "-text_pub", "-noout"],
+            &["pkey", "-in", KEY, "-pubout"],
+            &[
+                "dgst",
+                "-sha256",
+                "-verify",
+                KEY,
+                "-signature",
+                &file,
+                &file,
+            ],
+        ];
+        for arguments in uses {
+            let text = hsm
+                .openssl(Loading::AkvFirst, arguments)
+                .fails_with(&[words]);
+            assert!(!text.contains("Key is valid"), "{text}");
+        }
+        hsm.akv(&["key", "pem", KEY, "--pin"]).fails_with(&[words]);
+    }
 }

@@ -147,10 +147,10 @@ pub(crate) fn verifies(
     let unfit = || format!("a {} key does not sign with {algorithm}", kind(public));
     let unusable = |error: &dyn std::fmt::Display| format!("the key can't be used: {error}");
     let parsed = match public {
-        PublicKey::Rsa { n, e } => RsaPublicKeyComponents { n, e }
+        PublicKey::Rsa { n, e, .. } => RsaPublicKeyComponents { n, e }
             .to_parsed_public_key(rsa(algorithm).ok_or_else(unfit)?)
             .map_err(|error| unusable(&error))?,
-        PublicKey::Ec { curve, x, y } => {
+        PublicKey::Ec { curve, x, y, .. } => {
             let point = [&[4], &x[..], &y[..]].concat();
             ParsedPublicKey::new(ecdsa(*curve, algorithm, raw).ok_or_else(unfit)?, point)
                 .map_err(|error| unusable(&error))?

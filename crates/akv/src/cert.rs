@@ -343,12 +343,12 @@ struct RsaPublicKey<'a> {
 /// The public key in X.509 (RFC 3279, RFC 5480).
 fn subject_public_key(public: &PublicKey) -> der::Result<SubjectPublicKeyInfoOwned> {
     let (oid, parameters, key) = match public {
-        PublicKey::Rsa { n, e } => {
+        PublicKey::Rsa { n, e, .. } => {
             let (n, e) = (UintRef::new(n)?, UintRef::new(e)?);
             let key = RsaPublicKey { n, e }.to_der()?;
             ("1.2.840.113549.1.1.1", Any::null(), key)
         }
-        PublicKey::Ec { curve, x, y } => {
+        PublicKey::Ec { curve, x, y, .. } => {
             let oid = ObjectIdentifier::new_unwrap(match curve {
                 Curve::P256 => "1.2.840.10045.3.1.7",
                 Curve::P384 => "1.3.132.0.34",

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use url::Url;
 
+use crate::public_key::PublicKey;
 use crate::uri::{KeyName, KeyUri, KeyVersion, Vault};
 
 /// A key pinned to a version, as the service answered with it: what every private-key operation names.
@@ -175,29 +176,6 @@ impl Curve {
     pub(crate) fn from_jwk_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|curve| curve.jwk_name() == name)
     }
-}
-
-/// The public part of a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PublicKey {
-    /// An RSA key: modulus and public exponent, most significant byte first, without leading zeros.
-    Rsa {
-        /// Modulus.
-        n: Vec<u8>,
-        /// Public exponent.
-        e: Vec<u8>,
-    },
-    /// A point, each coordinate of the curve's length.
-    Ec {
-        /// The curve.
-        curve: Curve,
-        /// x coordinate.
-        x: Vec<u8>,
-        /// y coordinate.
-        y: Vec<u8>,
-    },
-    /// A symmetric key, which has no public part.
-    Oct,
 }
 
 /// An operation that a key's `key_ops` permit.
