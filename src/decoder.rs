@@ -34,7 +34,9 @@ pub(crate) fn read_pem(
         let Some(line) = next_line() else {
             return Ok(None);
         };
-        if let Some(label) = delimiter(&line, "-----BEGIN ") {
+        // Windows editors write a byte order mark before the first line.
+        let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
+        if let Some(label) = delimiter(line, "-----BEGIN ") {
             break label;
         }
     };

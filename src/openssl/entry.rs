@@ -62,6 +62,9 @@ pub(super) unsafe extern "C" fn OSSL_provider_init(
     }
     boundary::quietly(|| {
         let (handle, table) = (handle.cast::<CoreHandle>(), core.cast::<Dispatch>());
+        if has_raised_rights() {
+            managed_hsm::environment::distrust();
+        }
         // SAFETY: OpenSSL passes a handle and a table that ends with id 0.
         let core = unsafe { Core::from_dispatch(handle, table) };
         let keys = ProviderSettings::all().filter_map(|setting| setting.key);
@@ -85,6 +88,31 @@ pub(super) unsafe extern "C" fn OSSL_provider_init(
         unsafe { *out = DISPATCH.as_ptr().cast() };
         Some(1)
     })
+}
+
+/// Whether this process got rights that whoever started it lacks (setuid, setgid, file capabilities): what libcrypto asks, too.
+#[cfg(target_os = "linux")]
+fn has_raised_rights() -> bool {
+    // SAFETY: it looks up a number.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// As on Linux.
+#[cfg(any(
+    target_os = "macos",
+    target_os = "freebsd",
+    target_os = "openbsd",
+    target_os = "netbsd"
+))]
+fn has_raised_rights() -> bool {
+    // SAFETY: it asks a question that can't fail.
+    unsafe { libc::issetugid() != 0 }
+}
+
+/// There are no such programs.
+#[cfg(windows)]
+fn has_raised_rights() -> bool {
+    false
 }
 
 /// Where this provider's own functions are, by which another instance of it is known.

@@ -24,6 +24,7 @@ mod lifecycle;
 mod memory;
 mod neighbours;
 mod processes;
+mod raised_rights;
 mod retries;
 mod rsa;
 mod settings;

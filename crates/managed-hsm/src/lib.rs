@@ -13,6 +13,7 @@
 //! ```
 
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 mod algorithm;
 mod caller;
@@ -22,8 +23,10 @@ mod credential;
 pub mod descriptors;
 mod dial;
 mod ending;
+pub mod environment;
 mod error;
 mod event_loop;
+pub mod files;
 pub mod forks;
 #[cfg(fuzzing)]
 pub mod fuzzing;

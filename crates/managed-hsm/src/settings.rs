@@ -10,7 +10,9 @@ use url::Url;
 
 use crate::cloud::{Cloud, Service};
 use crate::credential::CredentialSettings;
+use crate::environment;
 use crate::error::Error;
+use crate::files;
 use crate::uri::Vault;
 
 /// Settings of a [`crate::Client`].
@@ -340,20 +342,22 @@ impl Settings {
 
 impl Setting {
     /// The value of the environment variable, unless it is absent or empty. A variable of all programs, such as HTTPS_PROXY,
-    /// may be in lower case.
+    /// may be in lower case. Where the [`environment`] doesn't count there is none.
     ///
     /// # Errors
     /// The value is not UTF-8.
     pub fn from_env(&'static self) -> Result<Option<(String, Origin)>, Error> {
         let lower = || match self.variable.ends_with("_PROXY") {
-            true => std::env::var_os(self.variable.to_ascii_lowercase()),
+            true => environment::variable(&self.variable.to_ascii_lowercase()),
             false => None,
         };
-        let set = lower().or_else(|| std::env::var_os(self.variable));
+        let set = lower().or_else(|| environment::variable(self.variable));
         match set.map(std::ffi::OsString::into_string) {
             None => Ok(None),
-            Some(Ok(value)) if value.trim().is_empty() => Ok(None),
-            Some(Ok(value)) => Ok(Some((value, Origin::Variable(self.variable)))),
+            Some(Ok(value)) => match files::bare(&value) {
+                value if value.trim().is_empty() => Ok(None),
+                value => Ok(Some((value.to_owned(), Origin::Variable(self.variable)))),
+            },
             Some(Err(_)) => Err(Error::setting(
                 &Origin::Variable(self.variable),
                 "it is not UTF-8",

@@ -3,6 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(target_os = "linux")]
+use rustls::RootCertStore;
+#[cfg(target_os = "linux")]
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::aws_lc_rs;
 use rustls::crypto::{ActiveKeyExchange, CryptoProvider, SharedSecret, SupportedKxGroup};
 use rustls::ffdhe_groups::FfdheGroup;
@@ -11,7 +16,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, NamedGroup, ProtocolVersion, SupportedProtocolVersion};
 use rustls_platform_verifier::Verifier;
 
+#[cfg(target_os = "linux")]
+use crate::environment;
 use crate::error::Error;
+use crate::files;
 use crate::settings::Settings;
 
 /// TLS 1.2 or 1.3, HTTP/1.1, certificates checked against the system's trust store and `ca_file`. The hybrid key exchange
@@ -32,35 +40,74 @@ pub(crate) fn client_config(settings: &Settings) -> Result<ClientConfig, Error> 
         .with_protocol_versions(versions)
         .map_err(unusable)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(tls)
 }
 
-fn verifier(ca_file: Option<&Path>, provider: Arc<CryptoProvider>) -> Result<Verifier, Error> {
-    match ca_file {
-        None => Verifier::new(provider).map_err(|error| {
-            Error::Tls(format!(
-                "no CA certificate can be read on this machine ({error}): install the package ca-certificates, or set \
-                 AKV_CA_FILE ('ca-file' in openssl.cnf) to a PEM file of CA certificates"
-            ))
-        }),
-        Some(path) => {
-            Verifier::new_with_extra_roots(certificates(path)?, provider).map_err(|error| {
-                unusable_ca_file(format!(
-                    "'{}' holds a certificate that can't be used: {error}",
-                    path.display()
-                ))
-            })
-        }
+fn verifier(
+    ca_file: Option<&Path>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    #[cfg(target_os = "linux")]
+    if !environment::is_trusted() {
+        return unmoved_verifier(ca_file, provider);
     }
+    let verifier = match ca_file {
+        None => Verifier::new(provider).map_err(|error| no_roots(&error)),
+        Some(path) => Verifier::new_with_extra_roots(certificates(path)?, provider)
+            .map_err(|error| unusable_certificate(path, &error)),
+    };
+    Ok(Arc::new(verifier?))
+}
+
+/// Where the CA certificates of Debian, Fedora, SUSE and Alpine are.
+#[cfg(target_os = "linux")]
+const BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The same with the system's certificates where the system has them, and not where SSL_CERT_FILE and SSL_CERT_DIR say.
+#[cfg(target_os = "linux")]
+fn unmoved_verifier(
+    ca_file: Option<&Path>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    let mut roots = RootCertStore::empty();
+    let bundles = BUNDLES.iter().map(Path::new);
+    if let Some(found) = bundles.map(certificates).find_map(Result::ok) {
+        roots.add_parsable_certificates(found);
+    }
+    for certificate in ca_file.map_or(Ok(Vec::new()), certificates)? {
+        let path = ca_file.unwrap_or(Path::new(""));
+        let added = roots.add(certificate);
+        added.map_err(|error| unusable_certificate(path, &error))?;
+    }
+    let built = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    Ok(built.map_err(|error| no_roots(&error))?)
+}
+
+fn no_roots(error: &dyn std::error::Error) -> Error {
+    Error::Tls(format!(
+        "no CA certificate can be read on this machine ({error}): install the package ca-certificates, or set \
+         AKV_CA_FILE ('ca-file' in openssl.cnf) to a PEM file of CA certificates"
+    ))
+}
+
+fn unusable_certificate(path: &Path, error: &dyn std::error::Error) -> Error {
+    unusable_ca_file(format!(
+        "'{}' holds a certificate that can't be used: {error}",
+        path.display()
+    ))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let pem = std::fs::read(path).map_err(|error| {
-        unusable_ca_file(format!("'{}' can't be read: {error}", path.display()))
-    })?;
+    let pem = files::read_text(path)
+        .map_err(|problem| unusable_ca_file(format!("'{}' {problem}", path.display())))?;
     let certificates = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| {

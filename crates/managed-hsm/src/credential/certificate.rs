@@ -15,6 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
+use crate::files;
 use crate::secret::Secret;
 
 /// How long an assertion is good for, in seconds.
@@ -29,14 +30,10 @@ pub(super) struct ClientCertificate {
 
 /// Reads a certificate file. The error names the file and is for a person.
 pub(super) fn read(path: &Path, password: Option<&Secret>) -> Result<ClientCertificate, String> {
-    let problem = |problem: String| {
-        format!(
-            "the client certificate '{}' can't be used: {problem}",
-            path.display()
-        )
-    };
-    let contents = std::fs::read(path).map(Zeroizing::new);
-    let contents = contents.map_err(|error| problem(error.to_string()))?;
+    let named = |problem: String| format!("the client certificate '{}' {problem}", path.display());
+    let problem = |problem: String| named(format!("can't be used: {problem}"));
+    // DER begins with no byte order mark.
+    let contents = files::read_text(path).map_err(named)?;
     let is_pem = contents.windows(11).any(|window| window == b"-----BEGIN ");
     let read = match is_pem {
         true => from_pem(&contents, password),

@@ -17,6 +17,7 @@ use url::Url;
 
 use super::http::{AzureTransport, IdentityHttp};
 use super::{CredentialSettings, Failure, TokenRequest, certificate};
+use crate::files;
 use crate::http::{chained, sources};
 use crate::token::AccessToken;
 
@@ -167,16 +168,15 @@ impl ClientAssertion for Assertion {
         match self {
             Self::Text(text) => Ok(text.to_string()),
             Self::File(path) => {
-                let text = std::fs::read_to_string(path);
-                let text = text.map(zeroize::Zeroizing::new).map_err(|error| {
+                let refused = |problem: &str| {
                     azure_core::Error::with_message(
                         azure_core::error::ErrorKind::Credential,
-                        format!(
-                            "the federated token file '{}' can't be read: {error}",
-                            path.display()
-                        ),
+                        format!("the federated token file '{}' {problem}", path.display()),
                     )
-                })?;
+                };
+                let text = files::read_text(path).map_err(|problem| refused(&problem))?;
+                let text = std::str::from_utf8(&text);
+                let text = text.map_err(|_| refused("is not UTF-8"))?;
                 Ok(text.trim().to_owned())
             }
         }

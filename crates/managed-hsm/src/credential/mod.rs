@@ -20,6 +20,7 @@ pub(crate) use self::http::azure_http;
 
 use self::http::IdentityHttp;
 use crate::cloud::Cloud;
+use crate::environment;
 use crate::error::Error;
 use crate::settings::Settings;
 use crate::token::AccessToken;
@@ -202,6 +203,11 @@ impl Chain {
         alone: bool,
     ) -> Result<AccessToken, Failure> {
         let settings = &self.settings;
+        if kind.is_developers() && !environment::is_trusted() {
+            return Err(Failure::Unavailable(
+                "a program with raised rights starts no other".to_owned(),
+            ));
+        }
         match kind {
             CredentialKind::AccessToken => settings.access_token.clone().ok_or_else(|| {
                 Failure::Unavailable("AZURE_CLI_ACCESS_TOKEN is not set".to_owned())

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use url::Url;
-use zeroize::Zeroizing;
 
 use super::{CredentialKind, Failure};
+use crate::environment;
 use crate::error::Error;
+use crate::files;
 use crate::secret::Secret;
 use crate::settings::{Find, Origin, Setting, https, path, text, yes_or_no};
 use crate::token::AccessToken;
@@ -188,7 +189,7 @@ impl CredentialSettings {
         let secret = |setting| -> Result<Option<Secret>, Error> {
             Ok(find(setting)?.map(|(text, _)| Secret::new(text)))
         };
-        let environment = std::env::vars_os()
+        let environment = environment::all()
             .filter(|(name, _)| !SECRET_VARIABLES.iter().any(|secret| name == secret));
         Ok(Self {
             selection: find(&SELECTION)?
@@ -225,19 +226,12 @@ impl CredentialSettings {
         let Some(path) = &self.token_file else {
             return Err(Failure::Unavailable("AKV_TOKEN_FILE is not set".to_owned()));
         };
-        let text = std::fs::read_to_string(path).map(Zeroizing::new);
-        let text = text.map_err(|error| {
-            Failure::Refused(format!(
-                "the token file '{}' can't be read: {error}",
-                path.display()
-            ))
-        })?;
-        AccessToken::new(&text).ok_or_else(|| {
-            Failure::Refused(format!(
-                "the token file '{}' does not hold a token and nothing else",
-                path.display()
-            ))
-        })
+        let refused = |problem: &str| {
+            Failure::Refused(format!("the token file '{}' {problem}", path.display()))
+        };
+        let text = files::read_text(path).map_err(|problem| refused(&problem))?;
+        let token = std::str::from_utf8(&text).ok().and_then(AccessToken::new);
+        token.ok_or_else(|| refused("does not hold a token and nothing else"))
     }
 }
 

@@ -1,0 +1,130 @@
+//! Files that settings name, and files that hold settings: the one place that reads them.
+//!
+//! Whoever signs waits for such a file, so what might never end is refused before it is opened: a FIFO, a device, a file that
+//! is too long. A symbolic link to a regular file is fine; Kubernetes's tokens are such links.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+/// The longest file that is read, in bytes: many times a bundle of all public CAs.
+const MAX_LEN: u64 = 1 << 22;
+
+/// What text files of Windows editors begin with: U+FEFF in UTF-8, and in both kinds of UTF-16.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+const UTF_16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
+
+/// The bytes of a file. The error is what follows the file's name in a sentence: "can't be read: …".
+pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let cannot = |error: io::Error| format!("can't be read: {error}");
+    check(&std::fs::metadata(path).map_err(cannot)?)?;
+    let file = open(path).map_err(cannot)?;
+    // It may have become another one meanwhile.
+    let metadata = file.metadata().map_err(cannot)?;
+    check(&metadata)?;
+    // Room for all of it: a buffer that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(metadata.len() as usize + 1));
+    let taken = file.take(MAX_LEN + 1).read_to_end(&mut bytes);
+    taken.map_err(cannot)?;
+    match bytes.len() as u64 > MAX_LEN {
+        false => Ok(bytes),
+        true => Err(too_long()),
+    }
+}
+
+/// The bytes of a file of ASCII or UTF-8, without a byte order mark. The error is as for [`read`].
+pub fn read_text(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let bytes = read(path)?;
+    if UTF_16_MARKS.iter().any(|mark| bytes.starts_with(mark)) {
+        return Err("is UTF-16: save it as UTF-8".to_owned());
+    }
+    match bytes.strip_prefix(BYTE_ORDER_MARK) {
+        None => Ok(bytes),
+        Some(text) => Ok(Zeroizing::new(text.to_vec())),
+    }
+}
+
+/// A text without a byte order mark, and without line ends, at its ends: what comes out of `$(cat file)` for a file of
+/// Windows.
+pub(crate) fn bare(text: &str) -> &str {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.trim_matches(['\r', '\n'])
+}
+
+fn check(metadata: &Metadata) -> Result<(), String> {
+    if !metadata.is_file() {
+        return Err("is not a regular file".to_owned());
+    }
+    match metadata.len() > MAX_LEN {
+        false => Ok(()),
+        true => Err(too_long()),
+    }
+}
+
+fn too_long() -> String {
+    format!("is longer than {MAX_LEN} bytes")
+}
+
+/// Opens a file without waiting for anybody.
+#[allow(clippy::disallowed_methods, reason = "this is the place")]
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt;
+        let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+        options.custom_flags(flags.bits().cast_signed());
+    }
+    options.open(path)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_might_never_end_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &fifo,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        let long = folder.path().join("long");
+        std::fs::File::create(&long)
+            .unwrap()
+            .set_len(MAX_LEN + 1)
+            .unwrap();
+        for (path, expected) in [
+            (fifo.as_path(), "is not a regular file"),
+            (Path::new("/dev/zero"), "is not a regular file"),
+            (folder.path(), "is not a regular file"),
+            (&long, "is longer than"),
+            (Path::new("/nowhere"), "can't be read"),
+        ] {
+            let problem = read(path).unwrap_err();
+            assert!(problem.contains(expected), "{}: {problem}", path.display());
+        }
+    }
+
+    #[test]
+    fn links_are_followed_and_byte_order_marks_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        std::fs::write(&file, b"\xef\xbb\xbftext\r\n").unwrap();
+        assert_eq!(**read_text(&link).unwrap(), *b"text\r\n");
+        assert_eq!(read(&link).unwrap().len(), 9);
+        std::fs::write(&file, b"\xff\xfet\0").unwrap();
+        assert!(read_text(&link).unwrap_err().contains("UTF-16"));
+        assert_eq!(bare("\u{feff}secret\r\n"), "secret");
+    }
+}
