@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 
-use managed_hsm::{KeyName, KeyOperation, KeyUri, NewKey, NewKeyKind, Vault};
+use managed_hsm::{ForeignText, KeyName, KeyOperation, KeyUri, NewKey, NewKeyKind, Vault};
 
 use crate::curve::EcCurve;
 use crate::error::Error;
@@ -90,7 +90,7 @@ impl Options {
         if let Some(list) = params.utf8(KEY_OPS)? {
             self.any_of_ours = true;
             self.key.operations = entries(list)
-                .map(|name| match KeyOperation::from(name.to_owned()) {
+                .map(|name| match KeyOperation::from(ForeignText::new(name)) {
                     KeyOperation::Other(name) => Err(Error::parameter(
                         "key-ops",
                         format!(

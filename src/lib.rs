@@ -20,7 +20,6 @@ pub mod fuzzing;
 mod generation;
 mod key;
 mod keymgmt;
-mod logging;
 #[allow(unsafe_code)]
 mod openssl;
 mod provider;

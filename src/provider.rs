@@ -7,7 +7,6 @@ use managed_hsm::Client;
 
 use crate::configuration::{Configuration, Section};
 use crate::error::Error;
-use crate::logging;
 use crate::openssl::core::Core;
 #[cfg(target_os = "linux")]
 use crate::openssl::descriptors::epoll_control;
@@ -113,7 +112,8 @@ impl Provider {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        logging::start(self.section.log()?)?;
+        managed_hsm::logging::start(self.section.log()?, env!("CARGO_CRATE_NAME"))
+            .map_err(Error::Settings)?;
         let settings = self.configuration()?.client.clone();
         #[cfg(target_os = "linux")]
         let made = {

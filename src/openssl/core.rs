@@ -21,6 +21,9 @@ type VsetError = unsafe extern "C" fn(*const CoreHandle, u32, *const c_char, *co
 /// by its address.
 static NO_ARGUMENTS: [u64; 8] = [0; 8];
 
+/// The longest text of an error, in bytes: one less than ERR_MAX_DATA_SIZE of OpenSSL 3.0, with its NUL.
+const MAX_ERROR_DATA: usize = 1022;
+
 /// The core's handle for this provider, with the upcalls that report errors.
 #[derive(Clone, Copy)]
 pub(crate) struct Core {
@@ -122,10 +125,12 @@ impl Core {
         else {
             return;
         };
-        let text = error
-            .to_string()
-            .replace('\0', "\u{fffd}")
-            .replace('%', "%%");
+        if matches!(error, Error::WrongSignature { .. } | Error::Internal(_)) {
+            // The client has told what it knows itself.
+            log::error!("{error}");
+        }
+        // OpenSSL drops a longer text as a whole.
+        let text = managed_hsm::fit(&error.to_string(), MAX_ERROR_DATA).replace('%', "%%");
         let text = CString::new(text).unwrap_or_default();
         // SAFETY: the handle is the core's own; all strings end with NUL and the core copies them.
         unsafe { new_error(self.handle) };

@@ -239,7 +239,7 @@ fn attempts(place: &Place) -> Vec<Attempt> {
             real_token.clone(),
             (variable, ca_file.clone()),
         ];
-        attempt(variable, variables, says("signed"));
+        attempt(variable, variables, says("\nsigned\n"));
     }
     let token_file = place.in_user_folder("token");
     fs::write(&token_file, &real_token.1).unwrap();
@@ -248,7 +248,7 @@ fn attempts(place: &Place) -> Vec<Attempt> {
         ("AKV_CA_FILE", ca_file),
         ("AKV_TOKEN_FILE", token_file),
     ];
-    attempt("a token file", variables, says("signed"));
+    attempt("a token file", variables, says("\nsigned\n"));
     all
 }
 
@@ -290,7 +290,7 @@ fn a_certificate_file_of_the_environment_is_not_trusted_beside_settings_of_the_c
         (Rights::Capability, false),
     ] {
         if let Some(text) = place.run(rights, &config, &variables) {
-            assert_eq!(text.contains("signed"), signs, "{rights:?}: {text}");
+            assert_eq!(text.contains("\nsigned\n"), signs, "{rights:?}: {text}");
             assert!(
                 signs || text.contains("UnknownIssuer"),
                 "{rights:?}: {text}"
@@ -308,7 +308,7 @@ fn a_program_with_raised_rights_signs_by_its_own_configuration() {
     let ca_file = place.hsm.variable("AKV_CA_FILE");
     let config = configuration(&place, &format!("ca-file = {ca_file}\nlog-file = {log}\n"));
     let text = place.run(Rights::SetUid, &config, &[]).unwrap();
-    assert!(text.contains("signed"), "{text}");
+    assert!(text.contains("\nsigned\n"), "{text}");
     let log = fs::metadata(log).unwrap();
     assert_eq!((log.uid(), log.mode() & 0o777), (0, 0o600));
     assert!(log.len() > 0);

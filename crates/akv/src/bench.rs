@@ -155,7 +155,9 @@ impl Latencies {
 impl Bench {
     /// The report is bad if nothing at all succeeded.
     pub(crate) fn run(&self) -> Result<Report, Failure> {
-        let mut settings = Configuration::load().settings()?;
+        let configuration = Configuration::load();
+        configuration.start_log()?;
+        let mut settings = configuration.settings()?;
         let most = self.concurrency.iter().copied().max().unwrap_or(1);
         settings.max_connections = settings.max_connections.max(usize::from(most));
         let session = Session::with(settings);
@@ -214,11 +216,9 @@ impl Bench {
                 "last_error": one.last_error,
             })).collect::<Vec<_>>(),
         });
-        Report {
-            text,
-            json,
-            is_good: all.iter().any(|one| one.latencies.len() > 0),
-        }
+        let mut report = Report::new(text, json);
+        report.is_good = all.iter().any(|one| one.latencies.len() > 0);
+        report
     }
 }
 

@@ -56,7 +56,7 @@ struct Common {
     /// RS256, RS384, RS512, or ES256 and so on as the curve has it [default: RS256, or what belongs to the curve]
     #[arg(long, value_name = "NAME", value_parser = signature_algorithm)]
     algorithm: Option<SignatureAlgorithm>,
-    /// File to write instead of standard output; one that exists is left alone
+    /// File to write instead of standard output (-); one that exists is left alone
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }

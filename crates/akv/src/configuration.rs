@@ -50,6 +50,15 @@ impl Configuration {
         Settings::read(|setting| self.find(setting))
     }
 
+    /// Starts the log as the provider would.
+    ///
+    /// # Errors
+    /// As [`settings`](Self::settings); and the log's file can't be written.
+    pub(crate) fn start_log(&self) -> Result<(), Error> {
+        let settings = LogSettings::read(|setting| self.find(setting))?;
+        managed_hsm::logging::start(settings, env!("CARGO_CRATE_NAME"))
+    }
+
     /// Whether the provider's own settings are good.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use managed_hsm::{LogSettings, ProviderSettings, Setting, Settings};
+use managed_hsm::{LogSettings, ProviderSettings, Setting, Settings, environment};
 use serde_json::json;
 
 use crate::configuration::PROVIDER;
@@ -58,7 +58,7 @@ fn holds_password(setting: &Setting, value: &str) -> bool {
 
 /// The module in the folder that OPENSSL_MODULES names, which programs that don't have that variable would not find.
 fn module_outside_the_default_folder() -> Option<PathBuf> {
-    let folder = std::env::var_os("OPENSSL_MODULES").filter(|folder| !folder.is_empty())?;
+    let folder = environment::variable("OPENSSL_MODULES").filter(|folder| !folder.is_empty())?;
     let path = PathBuf::from(folder).join(openssl::module_name(PROVIDER));
     path.exists().then_some(path)
 }

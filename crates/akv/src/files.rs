@@ -17,7 +17,7 @@ const MAX_INPUT: usize = 1 << 20;
 
 /// A file to read; `-` is standard input.
 pub(crate) fn open(path: &Path) -> Result<Box<dyn Read>, Failure> {
-    if path == Path::new("-") {
+    if is_standard(path) {
         return Ok(Box::new(std::io::stdin()));
     }
     match File::open(path) {
@@ -43,7 +43,7 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
 }
 
 /// A file that did not exist, for its owner only if it holds a secret.
-pub(crate) fn create(path: &Path, contents: &[u8], is_secret: bool) -> Result<(), Failure> {
+fn create(path: &Path, contents: &[u8], is_secret: bool) -> Result<(), Failure> {
     let mut options = File::options();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -58,6 +58,27 @@ pub(crate) fn create(path: &Path, contents: &[u8], is_secret: bool) -> Result<()
         .map_err(|error| Failure::write(path, error))
 }
 
+/// Whether a path stands for standard input or standard output.
+fn is_standard(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// What a command writes, as it is: to standard output with the report's end if that is where it is to go, else to a file.
+fn write(
+    out: &Path,
+    contents: &[u8],
+    is_secret: bool,
+    mut about: Value,
+) -> Result<Report, Failure> {
+    about["out"] = json!(out);
+    let mut report = Report::new("", about);
+    match is_standard(out) {
+        true => report.contents = Some(Zeroizing::new(contents.to_vec())),
+        false => create(out, contents, is_secret)?,
+    }
+    Ok(report)
+}
+
 /// Where a result that is no secret goes: to a file as it is, else to standard output as base64.
 pub(crate) fn deliver(
     result: &[u8],
@@ -67,11 +88,7 @@ pub(crate) fn deliver(
 ) -> Result<Report, Failure> {
     about["bytes"] = result.len().into();
     match out {
-        Some(path) => {
-            create(path, result, false)?;
-            about["out"] = json!(path);
-            Ok(Report::new("", about))
-        }
+        Some(path) => write(path, result, false, about),
         None => {
             about[name] = URL_SAFE_NO_PAD.encode(result).into();
             Ok(Report::new(format!("{}\n", STANDARD.encode(result)), about))
@@ -85,12 +102,8 @@ pub(crate) fn deliver_pem(
     out: Option<&Path>,
     mut about: Value,
 ) -> Result<Report, Failure> {
-    match out {
-        Some(path) => {
-            create(path, pem.as_bytes(), false)?;
-            about["out"] = json!(path);
-            Ok(Report::new("", about))
-        }
+    match out.filter(|path| !is_standard(path)) {
+        Some(path) => write(path, pem.as_bytes(), false, about),
         None => {
             about["pem"] = pem.as_str().into();
             Ok(Report::new(pem, about))
@@ -98,14 +111,12 @@ pub(crate) fn deliver_pem(
     }
 }
 
-/// Where a secret result goes: to a file that only its owner can read, never to standard output.
+/// Where a secret result goes: to a file that only its owner can read, or to standard output if that is asked for by `-`.
 pub(crate) fn deliver_secret(
     result: &[u8],
     out: &Path,
     mut about: Value,
 ) -> Result<Report, Failure> {
-    create(out, result, true)?;
     about["bytes"] = result.len().into();
-    about["out"] = json!(out);
-    Ok(Report::new("", about))
+    write(out, result, true, about)
 }

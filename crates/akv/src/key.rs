@@ -21,7 +21,7 @@ pub(crate) enum Command {
 pub(crate) struct Pem {
     /// The key
     uri: KeyUri,
-    /// File to write instead of standard output; one that exists is left alone
+    /// File to write instead of standard output (-); one that exists is left alone
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Ask the HSM for the newest version, and name it in the file

@@ -78,7 +78,13 @@ enum Command {
     Man(shell::Man),
 }
 
+/// The longest error that is shown, in bytes.
+const LONGEST_ERROR: usize = 4096;
+
 fn main() -> ExitCode {
+    if has_raised_rights() {
+        managed_hsm::environment::distrust();
+    }
     // A malformed argument is a failure like every other: status 1, not clap's 2.
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -101,10 +107,24 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("akv: {error}");
+            eprintln!(
+                "akv: {}",
+                managed_hsm::fit(&error.to_string(), LONGEST_ERROR)
+            );
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether this program runs as somebody else than who started it.
+fn has_raised_rights() -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::process::{getegid, geteuid, getgid, getuid};
+        getuid() != geteuid() || getgid() != getegid()
+    }
+    #[cfg(not(unix))]
+    false
 }
 
 impl Command {

@@ -10,7 +10,7 @@ use azure_core::http::headers::HeaderName;
 use azure_core::http::{ClientOptions, RetryOptions, Transport};
 use azure_core::time::OffsetDateTime;
 use azure_security_keyvault_keys::{KeyClient, KeyClientOptions};
-use managed_hsm::{Client, CredentialKind, Error, Settings, Vault};
+use managed_hsm::{Client, CredentialKind, Error, ForeignText, Settings, Vault};
 use serde::Deserialize;
 
 use crate::failure::Failure;
@@ -106,10 +106,6 @@ impl Management {
             return own.clone();
         }
         let last = self.credential.last();
-        let shown = |text: &str| match &last {
-            Some((_, token)) => one_line(&token.redact(text)),
-            None => one_line(text),
-        };
         match error.kind() {
             ErrorKind::HttpResponse {
                 status,
@@ -123,8 +119,9 @@ impl Management {
                 let told = response.and_then(|response| service_error(response.body()));
                 let (code, message) = told
                     .unwrap_or_else(|| ("without a code".to_owned(), "no reason given".to_owned()));
-                let (key, message) = (key.to_owned(), shown(&message));
-                let request_id = shown(request_id.unwrap_or("none"));
+                let (code, message) = (ForeignText::new(code), ForeignText::new(message));
+                let request_id = ForeignText::new(request_id.unwrap_or("none"));
+                let key = key.to_owned();
                 match (u16::from(*status), &last) {
                     (401, Some((credential, _))) => Error::Unauthorized {
                         operation,
@@ -137,20 +134,20 @@ impl Management {
                         operation,
                         key,
                         status,
-                        code: shown(&code),
+                        code,
                         message,
                         request_id,
                     },
                 }
             }
             ErrorKind::Connection => {
-                Error::connect(operation, key, &self.endpoint, shown(&error.to_string()))
+                Error::connect(operation, key, &self.endpoint, one_line(&error.to_string()))
             }
             _ => Error::Response {
                 operation,
                 key: key.to_owned(),
                 endpoint: self.endpoint.clone(),
-                problem: shown(&error.to_string()),
+                problem: one_line(&error.to_string()),
             },
         }
     }

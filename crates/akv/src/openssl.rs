@@ -3,8 +3,15 @@
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use managed_hsm::environment;
+
 /// Runs `openssl` to its end.
 pub(crate) fn run(arguments: &[&str]) -> std::io::Result<Output> {
+    if !environment::is_trusted() {
+        return Err(std::io::Error::other(
+            "a program with raised rights starts no other",
+        ));
+    }
     Command::new("openssl")
         .args(arguments)
         .stdin(Stdio::null())
@@ -18,7 +25,7 @@ pub(crate) fn directory() -> Option<PathBuf> {
 
 /// The folder that modules are looked for in: OPENSSL_MODULES, else MODULESDIR.
 pub(crate) fn modules() -> Option<PathBuf> {
-    match std::env::var_os("OPENSSL_MODULES") {
+    match environment::variable("OPENSSL_MODULES") {
         Some(folder) if !folder.is_empty() => Some(PathBuf::from(folder)),
         _ => folder("-m"),
     }

@@ -1,6 +1,6 @@
 //! `akv sign`, `verify`, `decrypt`, `wrap` and `unwrap`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use managed_hsm::{Decryption, EncryptionAlgorithm, Key, KeyUri, SignatureAlgorithm};
@@ -28,7 +28,7 @@ pub(crate) struct Sign {
     /// Give an ECDSA signature as r and s one after the other (JSON Web Signature) instead of DER (OpenSSL, X.509)
     #[arg(long)]
     raw: bool,
-    /// File to write the signature to, as it is; else it is printed as base64
+    /// File to write the signature to, as it is; - is standard output; without it, it is printed as base64
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Verify {
     uri: KeyUri,
     /// File that was signed; - is standard input
     file: PathBuf,
-    /// File with the signature
+    /// File with the signature; - is standard input
     #[arg(long, value_name = "FILE")]
     signature: PathBuf,
     /// RS256, PS384, ES512 and so on [default: RS256, or what belongs to the curve]
@@ -68,7 +68,7 @@ pub(crate) struct Decrypt {
     /// Authentication tag of AES-GCM, hexadecimal
     #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
     tag: Option<Hexadecimal>,
-    /// File to write, readable for its owner only; one that exists is left alone
+    /// File to write, readable for its owner only; one that exists is left alone; - is standard output
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -82,7 +82,7 @@ pub(crate) struct Wrap {
     /// RSA-OAEP-256, A256KW, CKM_AES_KEY_WRAP_PAD and so on [default: RSA-OAEP-256, or CKM_AES_KEY_WRAP_PAD for AES keys]
     #[arg(long, value_name = "NAME", value_parser = encryption_algorithm)]
     algorithm: Option<EncryptionAlgorithm>,
-    /// File to write the wrapped key to, as it is; else it is printed as base64
+    /// File to write the wrapped key to, as it is; - is standard output; without it, it is printed as base64
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -96,7 +96,7 @@ pub(crate) struct Unwrap {
     /// RSA-OAEP-256, A256KW, CKM_AES_KEY_WRAP_PAD and so on [default: RSA-OAEP-256, or CKM_AES_KEY_WRAP_PAD for AES keys]
     #[arg(long, value_name = "NAME", value_parser = encryption_algorithm)]
     algorithm: Option<EncryptionAlgorithm>,
-    /// File to write, readable for its owner only; one that exists is left alone
+    /// File to write, readable for its owner only; one that exists is left alone; - is standard output
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -154,6 +154,11 @@ impl Verify {
         let key = session.client.get_key(&self.uri)?;
         let algorithm = self.algorithm.or_else(|| usual_signature(&key.public));
         let algorithm = algorithm.ok_or_else(|| unable(&key, "verify"))?;
+        if self.signature == self.file && self.file == Path::new("-") {
+            return Err(Failure::told(
+                "the file and its signature can't both be standard input",
+            ));
+        }
         let signature = files::read(&self.signature)?;
         let digest = digest(algorithm, &mut files::open(&self.file)?)
             .map_err(|error| Failure::read(&self.file, error))?;
@@ -172,11 +177,9 @@ impl Verify {
                     .to_owned()
             }
         };
-        Ok(Report {
-            text,
-            json: about,
-            is_good: is_valid,
-        })
+        let mut report = Report::new(text, about);
+        report.is_good = is_valid;
+        Ok(report)
     }
 }
 

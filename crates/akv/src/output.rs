@@ -5,7 +5,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
+use managed_hsm::{ForeignText, fit, fit_json};
 use serde_json::Value;
+use zeroize::Zeroizing;
+
+/// The longest value or cell that is shown, in bytes.
+const LONGEST: usize = 2048;
 
 /// Form of the output.
 #[derive(Args, Clone, Copy, Debug)]
@@ -38,6 +43,8 @@ pub(crate) struct Report {
     pub(crate) text: String,
     /// For programs.
     pub(crate) json: Value,
+    /// What goes to standard output as it is, and alone.
+    pub(crate) contents: Option<Zeroizing<Vec<u8>>>,
     /// Whether all was well: the exit status.
     pub(crate) is_good: bool,
 }
@@ -48,6 +55,7 @@ impl Report {
         Self {
             text: text.into(),
             json,
+            contents: None,
             is_good: true,
         }
     }
@@ -55,9 +63,14 @@ impl Report {
     /// Writes it to standard output.
     pub(crate) fn print(&self, options: OutputOptions) -> std::io::Result<()> {
         let mut out = std::io::stdout().lock();
-        match options.is_json() {
-            false => out.write_all(self.text.as_bytes()),
-            true => writeln!(out, "{:#}", self.json),
+        match (&self.contents, options.is_json()) {
+            (Some(_), true) => Err(std::io::Error::new(
+                std::io::ErrorKind::InvalidInput,
+                "'--out -' and JSON can't both have standard output; name a file with --out",
+            )),
+            (Some(contents), false) => out.write_all(contents),
+            (None, false) => out.write_all(self.text.as_bytes()),
+            (None, true) => writeln!(out, "{}", fit_json(&format!("{:#}", self.json))),
         }?;
         out.flush()
     }
@@ -73,7 +86,7 @@ impl OutputOptions {
 pub(crate) fn lines(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     rows.iter()
-        .map(|(name, value)| format!("{name:width$}  {value}\n"))
+        .map(|(name, value)| format!("{name:width$}  {}\n", fit(value, LONGEST)))
         .collect()
 }
 
@@ -85,7 +98,7 @@ pub(crate) fn table(heading: &[&str], rows: Vec<Vec<String>>) -> String {
         .set_content_arrangement(ContentArrangement::Disabled)
         .set_header(heading);
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().map(|cell| fit(cell, LONGEST)));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -108,15 +121,7 @@ pub(crate) fn from_unix(seconds: i64) -> SystemTime {
 
 /// Text from outside, fit for a terminal: one line, of bounded length.
 pub(crate) fn one_line(text: &str) -> String {
-    let visible = |character: char| {
-        if character.is_control() {
-            ' '
-        } else {
-            character
-        }
-    };
-    let text: String = text.chars().take(1024).map(visible).collect();
-    text.trim().to_owned()
+    ForeignText::new(text).to_string()
 }
 
 #[cfg(test)]
@@ -141,6 +146,9 @@ mod tests {
 
     #[test]
     fn text_from_outside_cannot_move_the_cursor() {
-        assert_eq!(one_line("a\u{1b}[2J\nb"), "a [2J b");
+        assert_eq!(one_line("a\u{1b}[2J\nb"), "a\\u{1b}[2J b");
+        let shown = table(&["kid"], vec![vec!["a\u{202e}\nb".to_owned()]]);
+        assert_eq!(shown, "kid\na\\u{202e} b\n");
+        assert_eq!(lines(&[("a", "\u{9b}".to_owned())]), "a  \\u{9b}\n");
     }
 }

@@ -17,7 +17,9 @@ pub(crate) struct Session {
 impl Session {
     /// With the settings that the provider would have here.
     pub(crate) fn start() -> Result<Self, Failure> {
-        Ok(Self::with(Configuration::load().settings()?))
+        let configuration = Configuration::load();
+        configuration.start_log()?;
+        Ok(Self::with(configuration.settings()?))
     }
 
     /// With given settings.

@@ -420,7 +420,8 @@ impl Client {
         request: Request,
         read: impl FnOnce(&[u8]) -> Result<T, String> + Send + 'static,
     ) -> Result<T, Error> {
-        match self.caller.place() {
+        let (operation, key) = (request.operation, Arc::clone(&request.key));
+        let outcome = match self.caller.place() {
             // An event loop can't be run within another's, as it would in a program whose own tasks call this.
             Place::Thread if tokio::runtime::Handle::try_current().is_ok() => {
                 self.ask_io_thread(request, read, None)
@@ -428,7 +429,11 @@ impl Client {
             Place::Thread => self.inner.ask(&request, read),
             Place::SmallStack => self.ask_io_thread(request, read, None),
             Place::Job(job) => self.ask_io_thread(request, read, Some(job.as_ref())),
+        };
+        if let Err(error) = &outcome {
+            error.log(operation, &key);
         }
+        outcome
     }
 
     /// Has the I/O thread send a request.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::credential::CredentialKind;
+use crate::foreign::ForeignText;
 use crate::settings::Origin;
 use crate::uri::UriError;
 
@@ -59,16 +60,16 @@ pub enum Error {
         /// The key.
         key: String,
         /// The service's message.
-        message: String,
+        message: ForeignText,
         /// The service's `x-ms-request-id`.
-        request_id: String,
+        request_id: ForeignText,
         /// Whose token it was.
         credential: CredentialKind,
     },
     /// The service refused the request.
     #[error(
         "{operation} {key}: the HSM answered HTTP {status} {code}: {message} (request id {request_id}){}",
-        remedy(code)
+        remedy(code.raw())
     )]
     Service {
         /// What was asked for.
@@ -78,11 +79,11 @@ pub enum Error {
         /// HTTP status.
         status: u16,
         /// The service's error code.
-        code: String,
+        code: ForeignText,
         /// The service's message.
-        message: String,
+        message: ForeignText,
         /// The service's `x-ms-request-id`.
-        request_id: String,
+        request_id: ForeignText,
     },
     /// No answer could be had from the service's address.
     #[error("{operation} {key}: can't reach {endpoint}: {problem}: {remedy}")]
@@ -169,6 +170,23 @@ impl Error {
                 format!("no answer within {} s", after.as_secs_f32())
             }
             other => other.to_string(),
+        }
+    }
+
+    /// Says that an operation with a key failed.
+    pub(crate) fn log(&self, operation: &str, key: &str) {
+        let (status, request_id) = match self {
+            Self::Service {
+                status, request_id, ..
+            } => (*status, Some(request_id)),
+            Self::Unauthorized { request_id, .. } => (401, Some(request_id)),
+            _ => (0, None),
+        };
+        match request_id {
+            Some(id) => {
+                log::error!(operation, key, status, request_id:% = id; "{self}");
+            }
+            None => log::error!(operation, key; "{self}"),
         }
     }
 

@@ -26,6 +26,7 @@ use url::{Position, Url};
 use zeroize::Zeroizing;
 
 use crate::dial::Dialler;
+use crate::foreign::shown;
 use crate::settings::Settings;
 use crate::socket::Socket;
 use crate::stream::{Fault, Stream};
@@ -546,7 +547,7 @@ pub(crate) fn causes(error: &(dyn StdError + 'static)) -> String {
     chained(sources(error).into_iter().map(ToString::to_string))
 }
 
-/// Texts in a row, without those that only repeat an earlier one.
+/// Texts in a row, without those that only repeat an earlier one. They may hold what a server, its certificate or a proxy says.
 pub(crate) fn chained(all: impl Iterator<Item = String>) -> String {
     let mut texts: Vec<String> = Vec::new();
     for text in all {
@@ -554,5 +555,5 @@ pub(crate) fn chained(all: impl Iterator<Item = String>) -> String {
             texts.push(text);
         }
     }
-    texts.join(": ")
+    shown(texts.join(": "))
 }

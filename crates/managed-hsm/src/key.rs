@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use url::Url;
 
+use crate::foreign::ForeignText;
 use crate::public_key::PublicKey;
 use crate::uri::{KeyName, KeyUri, KeyVersion, Vault};
 
@@ -194,26 +195,26 @@ pub enum KeyOperation {
     /// `unwrapKey`
     UnwrapKey,
     /// One that this client has no use for.
-    Other(String),
+    Other(ForeignText),
 }
 
 impl fmt::Display for KeyOperation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Other(name) => return name.fmt(f),
             Self::Sign => "sign",
             Self::Verify => "verify",
             Self::Encrypt => "encrypt",
             Self::Decrypt => "decrypt",
             Self::WrapKey => "wrapKey",
             Self::UnwrapKey => "unwrapKey",
-            Self::Other(name) => name,
         })
     }
 }
 
-impl From<String> for KeyOperation {
-    fn from(name: String) -> Self {
-        match name.as_str() {
+impl From<ForeignText> for KeyOperation {
+    fn from(name: ForeignText) -> Self {
+        match name.raw() {
             "sign" => Self::Sign,
             "verify" => Self::Verify,
             "encrypt" => Self::Encrypt,
@@ -284,7 +285,7 @@ pub struct Key {
     /// The key, pinned to the version that the service answered with.
     pub id: KeyId,
     /// The service's own identifier, `https://<host>/keys/<name>/<version>`.
-    pub kid: String,
+    pub kid: ForeignText,
     /// The public part.
     pub public: PublicKey,
     /// What the key may be used for.

@@ -19,7 +19,13 @@ static LOG_FILE: Setting = Setting {
     key: Some("log-file"),
     variable: "AKV_LOG_FILE",
     default: "stderr",
-    help: "file that the log is appended to; without a level it means info",
+    help: "file that the log is appended to, made for its owner only; /dev/stderr, /dev/stdout and FIFOs, too; without a level it means info",
+};
+static LOG_FORMAT: Setting = Setting {
+    key: Some("log-format"),
+    variable: "AKV_LOG_FORMAT",
+    default: "text",
+    help: "text, or json for one JSON object a line",
 };
 static ALLOW_DELETE: Setting = Setting {
     key: Some("allow-delete"),
@@ -46,9 +52,10 @@ static ASSUME_FIPS: Setting = Setting {
     help: "yes gives the algorithms the property fips=yes, so that keys are found where default_properties ask for it",
 };
 
-static OWN: [&Setting; 6] = [
+static OWN: [&Setting; 7] = [
     &LOG_LEVEL,
     &LOG_FILE,
+    &LOG_FORMAT,
     &ALLOW_DELETE,
     &VERIFY_SIGNATURES,
     &RANDOM,
@@ -78,6 +85,18 @@ pub struct LogSettings {
     pub level: Option<LevelFilter>,
     /// The file that is appended to, and who named it. None: stderr.
     pub file: Option<(PathBuf, Origin)>,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON object: `time`, `level`, `pid`, `target`, `message`, and what else is known.
+    Json,
 }
 
 impl ProviderSettings {
@@ -134,6 +153,7 @@ impl LogSettings {
         Ok(Self {
             level: find(&LOG_LEVEL)?.map(level).transpose()?,
             file: find(&LOG_FILE)?.map(|(path, origin)| (path.into(), origin)),
+            format: find(&LOG_FORMAT)?.map_or(Ok(LogFormat::default()), format)?,
         })
     }
 }
@@ -150,6 +170,17 @@ fn level((text, origin): (String, Origin)) -> Result<LevelFilter, Error> {
         let problem = format!("'{text}' is not 0 to 3, off, error, warn, info, debug or trace");
         Error::setting(&origin, &problem)
     })
+}
+
+fn format((text, origin): (String, Origin)) -> Result<LogFormat, Error> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        other => Err(Error::setting(
+            &origin,
+            &format!("'{other}' is neither text nor json"),
+        )),
+    }
 }
 
 fn vault((name, origin): (String, Origin)) -> Result<Vault, Error> {

@@ -1,17 +1,36 @@
-//! Text that is never shown.
+//! Text that is never shown, not even where somebody else repeats it.
 
 use std::fmt;
+use std::sync::{Arc, LazyLock, Weak};
 
+use arc_swap::ArcSwap;
 use zeroize::Zeroizing;
 
-/// A password or the like. It is wiped from memory when dropped.
+/// A shorter text is no secret, and would be found in every sentence.
+const SHORTEST: usize = 8;
+/// The shortest part of a token that is looked for by itself.
+const SHORTEST_PART: usize = 16;
+
+/// All secrets that there are in this process. No lock: a fork may come at any time.
+static KNOWN: LazyLock<ArcSwap<Vec<Weak<Zeroizing<String>>>>> = LazyLock::new(ArcSwap::default);
+
+/// A password, a token or the like. It is wiped from memory when dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<String>);
+pub struct Secret(Arc<Zeroizing<String>>);
 
 impl Secret {
     /// Takes a secret.
     pub fn new(text: String) -> Self {
-        Self(Zeroizing::new(text))
+        let secret = Arc::new(Zeroizing::new(text));
+        if secret.len() >= SHORTEST {
+            KNOWN.rcu(|known| {
+                let others = known.iter().filter(|other| other.strong_count() > 0);
+                let mut all: Vec<_> = others.cloned().collect();
+                all.push(Arc::downgrade(&secret));
+                all
+            });
+        }
+        Self(secret)
     }
 
     /// The secret itself.
@@ -24,4 +43,19 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
     }
+}
+
+/// A text with "…" in place of each secret of this process, and of each long part of a token (RFC 7519).
+pub(crate) fn without_secrets(text: &str) -> String {
+    let mut text = text.to_owned();
+    let known = KNOWN.load();
+    for secret in known.iter().filter_map(Weak::upgrade) {
+        let parts = secret.split('.').filter(|part| part.len() >= SHORTEST_PART);
+        for part in std::iter::once(secret.as_str()).chain(parts) {
+            if text.contains(part) {
+                text = text.replace(part, "…");
+            }
+        }
+    }
+    text
 }

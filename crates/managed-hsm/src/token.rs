@@ -7,10 +7,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
+use crate::secret::Secret;
+
 /// A bearer token. It is wiped from memory when dropped and never shown.
 #[derive(Clone)]
 pub struct AccessToken {
-    text: Zeroizing<String>,
+    text: Secret,
     expires_at: Option<SystemTime>,
 }
 
@@ -22,7 +24,7 @@ impl AccessToken {
             return None;
         }
         Some(Self {
-            text: Zeroizing::new(token.to_owned()),
+            text: Secret::new(token.to_owned()),
             expires_at: expiry(token),
         })
     }
@@ -34,7 +36,7 @@ impl AccessToken {
 
     /// The token itself, for whoever is to send it.
     pub fn expose(&self) -> &str {
-        &self.text
+        self.text.expose()
     }
 
     /// The token with the time of its end as its giver tells it.
@@ -48,14 +50,9 @@ impl AccessToken {
         self.text == other.text
     }
 
-    /// Takes the token out of a text from outside, in case it is repeated there.
-    pub fn redact(&self, text: &str) -> String {
-        text.replace(self.text.as_str(), "…")
-    }
-
     /// The value of an `Authorization` header.
     pub(crate) fn bearer(&self) -> Zeroizing<String> {
-        Zeroizing::new(format!("Bearer {}", *self.text))
+        Zeroizing::new(format!("Bearer {}", self.text.expose()))
     }
 }
 

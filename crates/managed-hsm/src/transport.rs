@@ -17,6 +17,7 @@ use url::Url;
 use crate::cloud::{Cloud, Service};
 use crate::credential::{Chain, CredentialKind};
 use crate::error::Error;
+use crate::foreign::ForeignText;
 use crate::health::{Choice, Down, Health};
 use crate::hedging::Hedging;
 use crate::http::{Answer, Failure, Http, Message, REQUEST_ID, sources};
@@ -26,6 +27,7 @@ use crate::stream::Fault;
 use crate::token::AccessToken;
 use crate::tokens::{Held, Tokens};
 use crate::uri::Vault;
+use crate::warnings::Warnings;
 use crate::wire;
 
 /// The longest random pause before the first attempt after one that failed, and before any.
@@ -88,14 +90,32 @@ impl Request {
         }
     }
 
-    fn log(&self, status: &str, started: Instant, request_id: &str, retries: u32) {
+    fn log(&self, status: &str, started: Instant, request_id: &ForeignText, retries: u32) {
         log::info!(
-            "{} {} algorithm={} status={status} ms={} request_id={request_id} retries={retries}",
-            self.operation,
-            self.key,
-            self.algorithm.unwrap_or("none"),
-            started.elapsed().as_millis(),
+            operation = self.operation,
+            key:% = self.key,
+            algorithm = self.algorithm.unwrap_or("none"),
+            status,
+            ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            request_id:% = request_id,
+            retries;
+            "{} {}", self.operation, self.key
         );
+    }
+
+    /// Says that it failed, and is sent again.
+    fn log_retry(&self, problem: &str, pause: Duration, retries: u32) {
+        static WARNINGS: Warnings = Warnings::new();
+        if let Some(unsaid) = WARNINGS.admit(Instant::now()) {
+            log::warn!(
+                operation = self.operation,
+                key:% = self.key,
+                pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                retries,
+                unsaid;
+                "{} {}: {problem}; it is tried again", self.operation, self.key
+            );
+        }
     }
 
     pub(crate) fn bad_answer(&self, problem: String) -> Error {
@@ -185,9 +205,9 @@ impl Answer {
         }
     }
 
-    fn request_id(&self) -> &str {
+    fn request_id(&self) -> ForeignText {
         let id = self.headers.get(REQUEST_ID);
-        id.and_then(|id| id.to_str().ok()).unwrap_or("none")
+        ForeignText::new(id.and_then(|id| id.to_str().ok()).unwrap_or("none"))
     }
 }
 
@@ -223,11 +243,9 @@ impl Transport {
             let (outcome, other) = self.attempt(http, lanes, &request, &held, deadline).await;
             let (status, id) = match &outcome {
                 Ok(answer) => (answer.status.as_str(), answer.request_id()),
-                Err(_) => ("none", "none"),
+                Err(_) => ("none", ForeignText::new("none")),
             };
-            if log::log_enabled!(log::Level::Info) {
-                request.log(status, started, &held.token.redact(id), retries);
-            }
+            request.log(status, started, &id, retries);
             let (retry, retry_after) = match &outcome {
                 Ok(answer) if answer.status == StatusCode::OK => (Retry::No, None),
                 Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && !replaced => {
@@ -263,7 +281,9 @@ impl Transport {
             };
             if let Some(pause) = pause.filter(|pause| Instant::now() + *pause < deadline) {
                 retries += 1;
-                earlier = Some(problem(&outcome));
+                let problem = problem(&outcome);
+                request.log_retry(&problem, pause, retries);
+                earlier = Some(problem);
                 tokio::time::sleep(pause).await;
                 continue;
             }
@@ -595,12 +615,11 @@ fn problem(outcome: &Result<Answer, Lost>) -> String {
 /// What the service's refusal means.
 fn refused(request: &Request, answer: &Answer, held: &Held) -> Error {
     let (operation, key) = (request.operation, request.key.to_string());
-    let shown = |text: String| one_line(&held.token.redact(&text));
-    let (status, request_id) = (answer.status, shown(answer.request_id().to_owned()));
+    let (status, request_id) = (answer.status, answer.request_id());
     let found = wire::service_error(&answer.body);
-    let found = found.map(|(code, message)| (shown(code), shown(message)));
     if status == StatusCode::UNAUTHORIZED {
-        let message = found.map_or_else(|| "no reason given".to_owned(), |(_, message)| message);
+        let message = found.map(|(_, message)| message);
+        let message = message.unwrap_or_else(|| ForeignText::new("no reason given"));
         return Error::Unauthorized {
             operation,
             key,
@@ -622,18 +641,6 @@ fn refused(request: &Request, answer: &Answer, held: &Held) -> Error {
             "HTTP {status} without an error that can be read (request id {request_id})"
         )),
     }
-}
-
-/// A text of the service's, fit for an error message: one line, of bounded length.
-pub(crate) fn one_line(text: &str) -> String {
-    let visible = |character: char| {
-        if character.is_control() {
-            ' '
-        } else {
-            character
-        }
-    };
-    text.chars().take(1024).map(visible).collect()
 }
 
 /// Whether a connection was closed before the answer was there.

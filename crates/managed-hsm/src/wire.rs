@@ -9,6 +9,7 @@ use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
 
+use crate::foreign::{ForeignText, shown};
 use crate::key::{Curve, Key, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind};
 use crate::public_key::PublicKey;
 use crate::uri::{KeyName, KeyUri, KeyVersion, Vault};
@@ -29,11 +30,11 @@ struct KeyBundle {
 
 #[derive(Deserialize)]
 struct JsonWebKey {
-    kid: String,
-    kty: String,
+    kid: ForeignText,
+    kty: ForeignText,
     #[serde(default)]
-    key_ops: Vec<String>,
-    crv: Option<String>,
+    key_ops: Vec<ForeignText>,
+    crv: Option<ForeignText>,
     n: Option<String>,
     e: Option<String>,
     x: Option<String>,
@@ -47,7 +48,7 @@ struct Attributes {
 
 #[derive(Deserialize)]
 struct OperationAnswer<'a> {
-    kid: Option<String>,
+    kid: Option<ForeignText>,
     // Borrowed, so that plaintext has no further copy.
     #[serde(borrow)]
     value: Cow<'a, str>,
@@ -67,7 +68,7 @@ struct KeyPage {
 
 #[derive(Deserialize)]
 struct ListedKey {
-    kid: String,
+    kid: ForeignText,
     attributes: Option<Attributes>,
 }
 
@@ -78,12 +79,12 @@ struct ErrorAnswer {
 
 #[derive(Deserialize)]
 struct ErrorBody {
-    code: String,
-    message: String,
+    code: ForeignText,
+    message: ForeignText,
 }
 
 /// The service's error code and message, if the body holds them.
-pub(crate) fn service_error(body: &[u8]) -> Option<(String, String)> {
+pub(crate) fn service_error(body: &[u8]) -> Option<(ForeignText, ForeignText)> {
     let answer: ErrorAnswer = serde_json::from_slice(body).ok()?;
     Some((answer.error.code, answer.error.message))
 }
@@ -118,12 +119,12 @@ pub(crate) fn operation_request(
 /// The result of an operation with a version of a key: what to keep of the answer.
 pub(crate) fn result(body: &[u8], asked: &KeyVersion) -> Result<OperationResult, String> {
     let answer: OperationAnswer = parse(body)?;
-    let version = answer.kid.as_deref().and_then(|kid| kid.rsplit('/').next());
-    if version.is_some_and(|version| !version.eq_ignore_ascii_case(asked.as_str())) {
-        return Err(format!(
-            "it is by version {} of the key",
-            version.unwrap_or_default()
-        ));
+    let kid = answer.kid.as_ref().map(ForeignText::raw);
+    let version = kid.and_then(|kid| kid.rsplit('/').next());
+    if let Some(version) = version
+        && !version.eq_ignore_ascii_case(asked.as_str())
+    {
+        return Err(format!("it is by version {} of the key", shown(version)));
     }
     let further = |name, value: &Option<Cow<'_, str>>| {
         value.as_deref().map(|value| bytes(name, value)).transpose()
@@ -226,6 +227,7 @@ pub(crate) fn key_page(
     let item = |item: ListedKey| {
         let mut path = item
             .kid
+            .raw()
             .split("/keys/")
             .nth(1)
             .unwrap_or_default()
@@ -267,8 +269,8 @@ pub(crate) fn key(body: &[u8], uri: &KeyUri, url: &Url) -> Result<Key, String> {
 }
 
 /// The key that was asked for, with the version that the answer names.
-fn pinned(kid: &str, uri: &KeyUri, url: &Url) -> Result<KeyId, String> {
-    let mut segments = kid.rsplit('/');
+fn pinned(kid: &ForeignText, uri: &KeyUri, url: &Url) -> Result<KeyId, String> {
+    let mut segments = kid.raw().rsplit('/');
     let (version, name) = (
         segments.next().unwrap_or_default(),
         segments.next().unwrap_or_default(),
@@ -294,24 +296,30 @@ fn public_key(jwk: &JsonWebKey) -> Result<PublicKey, String> {
         Some(value) => bytes(name, value),
         None => Err(format!("the key has no '{name}'")),
     };
-    match jwk.kty.as_str() {
+    match jwk.kty.raw() {
         "RSA-HSM" | "RSA" => PublicKey::rsa(field("n", &jwk.n)?, field("e", &jwk.e)?)
             .map_err(|error| format!("its 'n' and 'e' are not an RSA public key: {error}")),
         "EC-HSM" | "EC" => {
-            let name = jwk.crv.as_deref().unwrap_or_default();
-            let curve = Curve::from_jwk_name(name)
+            let name = jwk.crv.clone().unwrap_or_default();
+            let curve = Curve::from_jwk_name(name.raw())
                 .ok_or_else(|| format!("the key's curve '{name}' is unknown"))?;
             PublicKey::ec(curve, field("x", &jwk.x)?, field("y", &jwk.y)?)
                 .map_err(|error| format!("its 'x' and 'y' are not an EC public key: {error}"))
         }
         "oct-HSM" | "oct" => Ok(PublicKey::Oct),
-        other => Err(format!("the key's type '{other}' is unknown")),
+        _ => Err(format!("the key's type '{}' is unknown", jwk.kty)),
     }
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
     serde_json::from_slice(body)
-        .map_err(|error| format!("it is not the JSON that is expected ({error})"))
+        // serde_json repeats what it can't use.
+        .map_err(|error| {
+            format!(
+                "it is not the JSON that is expected ({})",
+                shown(error.to_string())
+            )
+        })
 }
 
 fn bytes(name: &str, value: &str) -> Result<Vec<u8>, String> {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use managed_hsm::{Client, Error, Key, KeyOperation, KeyUri};
+use managed_hsm::{Client, Error, Key, KeyId, KeyOperation, KeyUri, Service};
 use serde_json::json;
 
 use super::credential::Token;
@@ -52,8 +52,8 @@ pub(crate) fn check(
             Status::Failed,
             format!("{} is disabled", key.id),
             format!(
-                "enable it: az keyvault key set-attributes --id {} --enabled true",
-                key.kid
+                "enable it: az keyvault key set-attributes {} --enabled true",
+                named_for_az(&key.id)
             ),
         );
         return;
@@ -64,8 +64,8 @@ pub(crate) fn check(
             Status::Failed,
             format!("{}: its key_ops do not hold {operation}", key.id),
             format!(
-                "add it: az keyvault key set-attributes --id {} --ops {operation} and those that it has",
-                key.kid
+                "add it: az keyvault key set-attributes {} --ops {operation} and those that it has",
+                named_for_az(&key.id)
             ),
         );
         return;
@@ -160,10 +160,20 @@ fn latency(steps: &mut Steps, client: &Client, key: &Key, samples: u16) {
     );
 }
 
+/// A key as the Azure CLI has it, of names that were checked: what the service calls it may be anything.
+fn named_for_az(id: &KeyId) -> String {
+    let option = match id.vault.service {
+        Service::ManagedHsm => "--hsm-name",
+        Service::KeyVault => "--vault-name",
+    };
+    let (vault, key, version) = (&id.vault.name, &id.key, &id.version);
+    format!("{option} {vault} --name {key} --version {version}")
+}
+
 /// What to do when a request with a key was refused.
 fn remedy(error: &Error, uri: &KeyUri, token: &Token, role: &str) -> String {
     match error {
-        Error::Service { code, .. } => match code.as_str() {
+        Error::Service { code, .. } => match code.raw() {
             "AccessDenied" | "ForbiddenByRbac" => format!(
                 "have a role assigned to {}: az keyvault role assignment create --hsm-name {} --role '{role}' \
                  --scope /keys/{} --assignee-object-id <object id>",

@@ -75,7 +75,9 @@ fn module(steps: &mut Steps, configuration: &Configuration) -> bool {
     let named = configuration.value("module").map(PathBuf::from);
     let origin = match &named {
         Some(_) => "'module' in openssl.cnf",
-        None if std::env::var_os("OPENSSL_MODULES").is_some() => "OPENSSL_MODULES",
+        None if managed_hsm::environment::variable("OPENSSL_MODULES").is_some() => {
+            "OPENSSL_MODULES"
+        }
         None => "OpenSSL's module folder",
     };
     let path = folder.join(named.unwrap_or_else(|| openssl::module_name(PROVIDER).into()));

@@ -94,7 +94,7 @@ fn checked_settings(steps: &mut Steps, configuration: &Configuration) -> Option<
         None => "no openssl.cnf".to_owned(),
     };
     if let Some(problem) = &configuration.problem {
-        let status = match std::env::var_os("OPENSSL_CONF") {
+        let status = match managed_hsm::environment::variable("OPENSSL_CONF") {
             Some(_) => Status::Failed,
             None => Status::Warning,
         };
@@ -119,6 +119,7 @@ fn checked_settings(steps: &mut Steps, configuration: &Configuration) -> Option<
     }
     let settings = configuration.settings().and_then(|settings| {
         configuration.check_provider()?;
+        configuration.start_log()?;
         settings.tls()?;
         Ok(settings)
     });

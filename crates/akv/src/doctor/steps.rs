@@ -126,11 +126,9 @@ impl Steps {
             "warnings": self.count(Status::Warning),
             "steps": steps.collect::<Vec<_>>(),
         });
-        Report {
-            text,
-            json,
-            is_good: failed == 0,
-        }
+        let mut report = Report::new(text, json);
+        report.is_good = failed == 0;
+        report
     }
 }
 

@@ -18,6 +18,7 @@ use url::Url;
 use super::http::{AzureTransport, IdentityHttp};
 use super::{CredentialSettings, Failure, TokenRequest, certificate};
 use crate::files;
+use crate::foreign::shown;
 use crate::http::{chained, sources};
 use crate::token::AccessToken;
 
@@ -214,5 +215,5 @@ fn own_words(text: &str) -> String {
     let text = text
         .split_once(" authentication failed.")
         .map_or(text, |(_, text)| text);
-    crate::transport::one_line(text.trim())
+    shown(text)
 }

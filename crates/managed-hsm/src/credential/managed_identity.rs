@@ -13,9 +13,9 @@ use zeroize::Zeroizing;
 
 use super::http::{IdentityHttp, host, read};
 use super::{CredentialSettings, Failure, ManagedIdentityId, TokenRequest};
+use crate::foreign::{ForeignText, shown};
 use crate::http::chain;
 use crate::token::AccessToken;
-use crate::transport::one_line;
 
 const IMDS: &str = "http://169.254.169.254";
 const IMDS_PATH: &str = "/metadata/identity/oauth2/token";
@@ -136,7 +136,7 @@ struct Refusal {
     #[serde(default)]
     error: serde_json::Value,
     #[serde(default, alias = "message")]
-    error_description: String,
+    error_description: ForeignText,
 }
 
 async fn ask(request: reqwest::RequestBuilder, url: &Url) -> Result<AccessToken, Failure> {
@@ -196,11 +196,11 @@ fn parse(body: &[u8]) -> Option<AccessToken> {
 
 fn said(body: &[u8]) -> String {
     match serde_json::from_slice::<Refusal>(body) {
-        Ok(refusal) if !refusal.error_description.is_empty() => {
-            one_line(&refusal.error_description)
+        Ok(refusal) if !refusal.error_description.raw().is_empty() => {
+            refusal.error_description.to_string()
         }
         Ok(refusal) if refusal.error.is_string() => {
-            one_line(refusal.error.as_str().unwrap_or_default())
+            shown(refusal.error.as_str().unwrap_or_default())
         }
         _ => "no reason given".to_owned(),
     }

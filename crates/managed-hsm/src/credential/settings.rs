@@ -187,7 +187,7 @@ impl CredentialSettings {
 
     pub(crate) fn read(find: Find<'_>) -> Result<Self, Error> {
         let secret = |setting| -> Result<Option<Secret>, Error> {
-            Ok(find(setting)?.map(|(text, _)| Secret::new(text)))
+            Ok(find(setting)?.map(|(text, _)| Secret::new(files::bare(&text).to_owned())))
         };
         let environment = environment::all()
             .filter(|(name, _)| !SECRET_VARIABLES.iter().any(|secret| name == secret));

@@ -19,9 +19,9 @@ use zeroize::Zeroizing;
 
 use super::entra::{said, token};
 use super::{CredentialSettings, Failure, TokenRequest};
+use crate::foreign::shown;
 use crate::threads;
 use crate::token::AccessToken;
-use crate::transport::one_line;
 
 /// How long a tool may take: the Azure CLI needs seconds to start.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -100,7 +100,7 @@ pub(super) async fn azure_power_shell(
     let complaint = String::from_utf8_lossy(&output.stderr);
     let complaint = match complaint.trim() {
         "" => "it printed no token".to_owned(),
-        text => one_line(text),
+        text => shown(text),
     };
     Err(Failure::Refused(format!("pwsh: {complaint}")))
 }

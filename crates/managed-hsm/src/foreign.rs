@@ -1,0 +1,180 @@
+//! Text from outside, and the one place that makes it fit to show.
+//!
+//! Whoever answers may be hostile, or repeat what was sent to it. Shown as it is, its text moves the cursor of a terminal,
+//! makes lines of its own in a log, reverses what a person reads, tells a token, or crowds out all else.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::secret::without_secrets;
+
+/// The most that is shown of one text, in bytes.
+const LONGEST: usize = 400;
+/// The most that is looked at, in bytes.
+const LONGEST_READ: usize = 1 << 16;
+
+/// Text from the service, or from another program. Its own form is for comparing and reading only.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(transparent)]
+pub struct ForeignText(String);
+
+impl ForeignText {
+    /// Takes a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text as it came, to be compared or read. It is not fit to be shown.
+    pub fn raw(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ForeignText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&fit(&self.0, LONGEST))
+    }
+}
+
+/// As it is shown.
+impl Serialize for ForeignText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Debug for ForeignText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+/// A text in one line of so many bytes at most, with nothing in it that a terminal obeys, that changes the direction of
+/// writing, or that is a secret of this process. White space becomes blanks; all else that can't be seen is escaped.
+pub fn fit(text: &str, longest: usize) -> String {
+    let text = without_secrets(start(text, LONGEST_READ));
+    let mut shown = String::new();
+    for character in text.trim().chars() {
+        let before = shown.len();
+        match character {
+            '\t' | '\n' | '\r' => shown.push(' '),
+            // Those are escaped elsewhere only for the sake of quoting.
+            '"' | '\'' | '\\' => shown.push(character),
+            // Combining marks, too: a hundred of them cover the lines above.
+            other => shown.extend(other.escape_debug()),
+        }
+        if shown.len() > longest {
+            // An escape is cut as a whole.
+            let room = start(&shown, longest.saturating_sub('…'.len_utf8())).len();
+            shown.truncate(before.min(room));
+            shown.push('…');
+            break;
+        }
+    }
+    shown
+}
+
+/// JSON in which nothing is hidden: what a person could not see is escaped, and secrets are taken out. What it means stays
+/// the same otherwise.
+pub fn fit_json(json: &str) -> String {
+    let json = without_secrets(json);
+    let mut shown = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '\n' | '"' | '\'' | '\\' => shown.push(character),
+            other => match other.escape_debug().len() {
+                1 => shown.push(other),
+                _ => {
+                    let mut units = [0; 2];
+                    for unit in other.encode_utf16(&mut units) {
+                        let _ = write!(shown, "\\u{unit:04x}");
+                    }
+                }
+            },
+        }
+    }
+    shown
+}
+
+/// So many bytes of a text, or a few less: no character is cut.
+fn start(text: &str, longest: usize) -> &str {
+    let mut end = longest.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// What a text shows as: for texts that are not kept.
+pub(crate) fn shown<'a>(text: impl Into<Cow<'a, str>>) -> String {
+    fit(&text.into(), LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::AccessToken;
+
+    #[test]
+    fn what_a_terminal_obeys_or_a_reader_cannot_see_is_escaped() {
+        for (text, expected) in [
+            (
+                "plain 'text' \"é\" 漢字 a\\b",
+                "plain 'text' \"é\" 漢字 a\\b",
+            ),
+            ("a\u{1b}[2J\r\nb\tc", "a\\u{1b}[2J  b c"),
+            ("\u{9b}31m\u{7f}\0", "\\u{9b}31m\\u{7f}\\0"),
+            (
+                "a\u{202e}b\u{2066}c\u{200f}d",
+                "a\\u{202e}b\\u{2066}c\\u{200f}d",
+            ),
+            ("\u{feff}\u{2028}\u{200b}x", "\\u{feff}\\u{2028}\\u{200b}x"),
+            ("e\u{301}\u{302}", "e\\u{301}\\u{302}"),
+        ] {
+            assert_eq!(ForeignText::new(text).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn it_is_bounded_whatever_it_is_made_of() {
+        for character in ["a", "é", "漢", "\u{1b}", "\u{202e}", "\u{10ffff}", "\n."] {
+            for count in [1, 50, 399, 400, 401, 100_000] {
+                let shown = ForeignText::new(character.repeat(count)).to_string();
+                assert!(
+                    shown.len() <= LONGEST,
+                    "{character:?} {count}: {}",
+                    shown.len()
+                );
+                assert!(!shown.is_empty());
+            }
+        }
+        assert_eq!(fit("abcdefgh", 6), "abc…");
+    }
+
+    #[test]
+    fn a_token_is_not_shown_and_neither_are_its_parts() {
+        let text = "eyJhbGciOiJub25lIn0.eyJvaWQiOiJzb21lYm9keSJ9.c2lnbmF0dXJlLW9mLWl0";
+        let token = AccessToken::new(text).unwrap();
+        let echo = format!("Bearer {text} or {}", &text[20..]);
+        assert_eq!(ForeignText::new(&echo).to_string(), "Bearer … or ….…");
+        assert!(!fit_json(&format!("{{\"kid\":\"{text}\"}}")).contains("eyJ"));
+        drop(token);
+        assert!(ForeignText::new(echo).to_string().contains("eyJvaWQ"));
+    }
+
+    #[test]
+    fn json_means_the_same_and_has_nothing_hidden() {
+        let value = serde_json::json!({ "kid": "a\u{1b}\u{9b}\u{202e}\u{10ffff}'\"\\é" });
+        let shown = fit_json(&format!("{value:#}"));
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&shown).unwrap(),
+            value
+        );
+        assert!(
+            !shown.contains(['\u{9b}', '\u{202e}', '\u{10ffff}']),
+            "{shown}"
+        );
+    }
+}

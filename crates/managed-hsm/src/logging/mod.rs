@@ -1,0 +1,87 @@
+//! The log of a process: of the provider in somebody else's program, and of `akv`. Off unless the settings or `RUST_LOG` ask for
+//! it.
+//!
+//! Nobody waits for whoever reads the log, and no thread writes it: see [`sink`].
+
+mod line;
+mod sink;
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use env_filter::{Builder, Filter};
+use log::{LevelFilter, Log, Metadata, Record};
+
+use self::sink::Sink;
+use crate::environment;
+use crate::error::Error;
+use crate::forks::Work;
+use crate::provider_settings::{LogFormat, LogSettings};
+
+/// A logger whose lock is held by nobody when the process forks.
+struct Logger {
+    filter: Filter,
+    format: LogFormat,
+    sink: Mutex<Sink>,
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.filter.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.filter.matches(record) {
+            return;
+        }
+        let line = line::of(record, self.format);
+        let _work = Work::begin();
+        let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        sink.write(&line, |lost| line::of_lost(lost, self.format));
+    }
+
+    fn flush(&self) {}
+}
+
+/// Starts to log, once in a process, as the settings and `RUST_LOG` (env_logger's filters) say. A file without a level means
+/// `info`. `program` is the crate whose lines the level is for, beside those of this one.
+///
+/// # Errors
+/// A file that can't be written: the error names where it comes from.
+pub fn start(settings: LogSettings, program: &str) -> Result<(), Error> {
+    static OUTCOME: OnceLock<Result<(), Error>> = OnceLock::new();
+    let outcome = OUTCOME.get_or_init(|| {
+        let filters = environment::variable("RUST_LOG").filter(|filters| !filters.is_empty());
+        if settings.level.is_none() && settings.file.is_none() && filters.is_none() {
+            return Ok(());
+        }
+        let mut filter = Builder::new();
+        if let Some(level) = settings.level {
+            filter
+                .filter_module(program, level)
+                .filter_module("managed_hsm", level);
+        } else if filters.is_none() {
+            filter.filter_level(LevelFilter::Info);
+        }
+        if let Some(filters) = filters {
+            filter.parse(&filters.to_string_lossy());
+        }
+        let sink = match settings.file {
+            None => Sink::stderr(),
+            Some((path, origin)) => Sink::file(&path).map_err(|problem| {
+                Error::setting(&origin, &format!("'{}' {problem}", path.display()))
+            })?,
+        };
+        let logger = Logger {
+            filter: filter.build(),
+            format: settings.format,
+            sink: Mutex::new(sink),
+        };
+        let level = logger.filter.filter();
+        // A logger that is there already stays: this library may be loaded twice in a process.
+        if log::set_boxed_logger(Box::new(logger)).is_ok() {
+            log::set_max_level(level);
+        }
+        Ok(())
+    });
+    outcome.clone()
+}
