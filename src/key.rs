@@ -189,7 +189,7 @@ impl HsmKey {
     /// The key's `key_ops`, for a person.
     pub(crate) fn permitted(&self) -> String {
         let names: Vec<String> = self.operations.iter().map(ToString::to_string).collect();
-        names.join(", ")
+        managed_hsm::fit(&names.join(", "), 400)
     }
 }
 

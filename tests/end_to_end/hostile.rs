@@ -218,7 +218,7 @@ fn trust(hsm: &mut Hsm, impostor: &Impostor) {
 }
 
 /// The part of the token that nobody could guess.
-fn secret(hsm: &Hsm) -> String {
+pub(crate) fn secret(hsm: &Hsm) -> String {
     let token = hsm.variable("AZURE_CLI_ACCESS_TOKEN");
     token
         .rsplit('.')
@@ -247,7 +247,7 @@ fn refusals(hsm: &Hsm, words: &[&str]) {
     }
 }
 
-fn answer(status: &str, headers: &str, body: &str) -> String {
+pub(crate) fn answer(status: &str, headers: &str, body: &str) -> String {
     let length = body.len();
     format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
 }

@@ -15,6 +15,7 @@ mod ecdsa;
 mod encodings;
 mod errors;
 mod faults;
+mod foreign_text;
 mod generation;
 mod hostile;
 mod isolation;

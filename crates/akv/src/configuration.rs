@@ -1,17 +1,14 @@
 //! Settings as the provider has them: from the environment, else from the provider's section of `openssl.cnf`.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use managed_hsm::{Error, LogSettings, Origin, ProviderSettings, Setting, Settings};
+use managed_hsm::{Error, LogSettings, Origin, ProviderSettings, Setting, Settings, environment};
 
 use crate::openssl;
+use crate::openssl_cnf::{self, Sections};
 
 /// The name of the provider and of its module.
 pub(crate) const PROVIDER: &str = "akv_provider";
-
-/// How deep `.include` may go.
-const MAX_DEPTH: usize = 8;
 
 /// The configuration of OpenSSL on this machine, as far as it is about the provider.
 #[derive(Debug, Default)]
@@ -20,6 +17,8 @@ pub(crate) struct Configuration {
     pub(crate) file: Option<PathBuf>,
     /// Why it could not be read.
     pub(crate) problem: Option<String>,
+    /// Whether there is such a file.
+    pub(crate) is_there: bool,
     /// The provider's section; none: the file does not speak of the provider.
     pub(crate) section: Option<Vec<(String, String)>>,
 }
@@ -27,17 +26,31 @@ pub(crate) struct Configuration {
 impl Configuration {
     /// Reads the file that OpenSSL reads.
     pub(crate) fn load() -> Self {
-        let file = match std::env::var_os("OPENSSL_CONF") {
-            Some(file) if !file.is_empty() => Some(PathBuf::from(file)),
-            _ => openssl::directory().map(|folder| folder.join("openssl.cnf")),
+        let file = match environment::variable("OPENSSL_CONF") {
+            // Set to nothing it means none to OpenSSL.
+            Some(file) => Some(PathBuf::from(file)).filter(|file| !file.as_os_str().is_empty()),
+            None => openssl::directory().map(|folder| folder.join("openssl.cnf")),
         };
-        let Some(path) = file else {
-            return Self::default();
+        match file {
+            Some(path) => Self::read(path),
+            None => Self::default(),
+        }
+    }
+
+    fn read(path: PathBuf) -> Self {
+        // OpenSSL goes on without a file that isn't there.
+        let is_there = path.exists();
+        let section = Sections::read(&path).and_then(|sections| {
+            provider_section(&sections).map_err(|problem| format!("{}: {problem}", path.display()))
+        });
+        let (section, problem) = match section {
+            Ok(section) => (section, None),
+            Err(problem) => (None, Some(problem)),
         };
-        let sections = read(&path, 0);
         Self {
-            section: sections.as_ref().ok().and_then(provider_section),
-            problem: sections.err(),
+            section,
+            problem,
+            is_there,
             file: Some(path),
         }
     }
@@ -45,9 +58,21 @@ impl Configuration {
     /// The client's settings.
     ///
     /// # Errors
-    /// [`Error::Settings`] names the variable or the key whose value can't be used.
+    /// [`Error::Settings`] names the variable or the key whose value can't be used, or the file.
     pub(crate) fn settings(&self) -> Result<Settings, Error> {
+        self.check()?;
         Settings::read(|setting| self.find(setting))
+    }
+
+    /// Whether the file can be used. The provider would have other settings than akv if it couldn't, and ask another HSM.
+    fn check(&self) -> Result<(), Error> {
+        match &self.problem {
+            Some(problem) if self.is_there => Err(Error::Settings {
+                origin: "OPENSSL_CONF (or openssl.cnf)".to_owned(),
+                problem: problem.clone(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Starts the log as the provider would.
@@ -74,30 +99,15 @@ impl Configuration {
         if let Some(found) = setting.from_env()? {
             return Ok(Some(found));
         }
-        let Some(key) = setting.key else {
-            return Ok(None);
-        };
-        let Some(value) = self.value(key).filter(|value| !value.trim().is_empty()) else {
-            return Ok(None);
-        };
-        let origin = Origin::File(key);
-        match value.contains('$') {
-            true => Err(Error::setting(
-                &origin,
-                &format!(
-                    "akv does not expand variables of openssl.cnf; set {} for it",
-                    setting.variable
-                ),
-            )),
-            false => Ok(Some((value.to_owned(), origin))),
-        }
+        let value = setting.key.and_then(|key| Some((key, self.value(key)?)));
+        let value = value.filter(|(_, value)| !value.trim().is_empty());
+        Ok(value.map(|(key, value)| (value.to_owned(), Origin::File(key))))
     }
 
     /// A value of the provider's section.
     pub(crate) fn value(&self, key: &str) -> Option<&str> {
         let section = self.section.as_ref()?;
-        // As in OpenSSL, the last one counts.
-        let found = section.iter().rev().find(|(known, _)| known == key);
+        let found = section.iter().find(|(known, _)| known == key);
         found.map(|(_, value)| value.as_str())
     }
 
@@ -108,125 +118,74 @@ impl Configuration {
     }
 }
 
-type Sections = HashMap<String, Vec<(String, String)>>;
-
-/// The section of the provider: `openssl_conf` names a section, whose `providers` names another, which names it.
-fn provider_section(sections: &Sections) -> Option<Vec<(String, String)>> {
-    let value = |section: &str, key: &str| {
-        let pairs = sections.get(section)?;
-        let found = pairs.iter().rev().find(|(known, _)| known == key);
-        found.map(|(_, value)| value.clone())
+/// The section of the provider: `openssl_conf` names a section, whose `providers` names another, which names those of providers.
+/// Whatever it is called there, the provider is known by its name, by its `identity` or by its module.
+fn provider_section(sections: &Sections) -> Result<Option<Vec<(String, String)>>, String> {
+    let Some(top) = sections.value(openssl_cnf::DEFAULT, "openssl_conf") else {
+        return Ok(None);
     };
-    let top = value("default", "openssl_conf")?;
-    let providers = value(&top, "providers")?;
-    let own = value(&providers, PROVIDER)?;
-    Some(sections.get(&own).cloned().unwrap_or_default())
-}
-
-/// Reads a file and those that it includes (config(5)).
-fn read(path: &Path, depth: usize) -> Result<Sections, String> {
-    if depth > MAX_DEPTH {
-        return Err(format!("{} includes itself", path.display()));
-    }
-    let text = std::fs::read(path)
-        .map_err(|error| format!("{} can't be read: {error}", path.display()))?;
-    let text = String::from_utf8_lossy(&text);
-    let mut sections = Sections::new();
-    let mut section = "default".to_owned();
-    for line in logical_lines(&text) {
-        let line = line.trim();
-        if let Some(name) = line.strip_prefix('[') {
-            let name = name.split(']').next().unwrap_or_default().trim();
-            section = name.to_owned();
-            sections.entry(section.clone()).or_default();
-        } else if let Some(included) = directive(line, ".include") {
-            include(path, included, depth, &mut sections)?;
-        } else if let Some((key, value)) = line.split_once('=')
-            && !line.starts_with('.')
-        {
-            let pairs = sections.entry(section.clone()).or_default();
-            pairs.push((key.trim().to_owned(), unquoted(value.trim())));
+    let lists = sections.section(top).unwrap_or_default().iter();
+    // libcrypto takes `providers.1` for another list of providers.
+    let is_list = |name: &str| name.rsplit_once('.').map_or(name, |(name, _)| name) == "providers";
+    let lists = lists.filter(|(name, _)| is_list(name));
+    let mut found = Vec::new();
+    for (_, list) in lists {
+        for (name, own) in sections.section(list).unwrap_or_default() {
+            let Some(section) = sections.section(own) else {
+                return Err(format!("the provider '{name}' has no section '{own}'"));
+            };
+            if is_provider(without_label(name), section) {
+                found.push(own.as_str());
+            }
         }
     }
-    Ok(sections)
+    match found.as_slice() {
+        [] => Ok(None),
+        [own] => provider_values(sections, own).map(Some),
+        [first, second, ..] => Err(format!(
+            "both the sections '{first}' and '{second}' are of {PROVIDER}, and akv can't tell which counts"
+        )),
+    }
 }
 
-/// What follows a directive: `.include file` or `.include = file`.
-fn directive<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    let rest = line.strip_prefix(name)?;
-    let rest = rest.trim_start();
-    Some(rest.strip_prefix('=').unwrap_or(rest).trim())
+/// What stands behind a first dot: libcrypto passes over what is before it, so that names can be used twice.
+fn without_label(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(_, name)| name)
 }
 
-/// A file, or all files of a folder that end in .cnf or .conf. One that is missing is passed over, as OpenSSL does.
-fn include(from: &Path, what: &str, depth: usize, into: &mut Sections) -> Result<(), String> {
-    let base = std::env::var_os("OPENSSL_CONF_INCLUDE").map(PathBuf::from);
-    let base = base.or_else(|| from.parent().map(Path::to_owned));
-    let path = base.unwrap_or_default().join(unquoted(what));
-    let mut files = vec![path.clone()];
-    if path.is_dir() {
-        let entries = std::fs::read_dir(&path).map_err(|error| error.to_string())?;
-        files = entries.flatten().map(|entry| entry.path()).collect();
-        files.retain(|file| {
-            file.extension()
-                .is_some_and(|end| end == "cnf" || end == "conf")
-        });
-        files.sort();
+fn is_provider(name: &str, section: &[(String, String)]) -> bool {
+    let last = |wanted: &str| {
+        let found = section
+            .iter()
+            .rev()
+            .find(|(name, _)| without_label(name) == wanted);
+        found.map(|(_, value)| value.as_str())
+    };
+    let module_name = |path: &Path| path.file_stem().is_some_and(|stem| stem == PROVIDER);
+    let is_module = |path: &str| {
+        let folder = openssl::modules().unwrap_or_default();
+        let path = folder.join(path);
+        // It may be a link with another name.
+        module_name(&path) || path.canonicalize().is_ok_and(|path| module_name(&path))
+    };
+    match last("module") {
+        Some(path) if is_module(path) => true,
+        _ => last("identity").unwrap_or(name) == PROVIDER,
     }
-    for file in files.into_iter().filter(|file| file.exists()) {
-        for (section, pairs) in read(&file, depth + 1)? {
-            into.entry(section).or_default().extend(pairs);
-        }
-    }
-    Ok(())
 }
 
-/// Lines without comments, those that end in a backslash joined with the next.
-fn logical_lines(text: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut open = String::new();
-    for line in text.lines() {
-        let line = without_comment(line);
-        match line.strip_suffix('\\') {
-            Some(part) => open.push_str(part),
-            None => lines.push(std::mem::take(&mut open) + line),
-        }
+/// The names and values of the provider's section. One that is the name of a section means that section's values to libcrypto.
+fn provider_values(sections: &Sections, own: &str) -> Result<Vec<(String, String)>, String> {
+    let values = sections.section(own).unwrap_or_default();
+    match values
+        .iter()
+        .find(|(_, value)| sections.section(value).is_some())
+    {
+        None => Ok(values.to_vec()),
+        Some((name, value)) => Err(format!(
+            "'{name}' in section '{own}' has the value '{value}', which OpenSSL takes for the section of that name: rename the section"
+        )),
     }
-    lines.push(open);
-    lines
-}
-
-/// A line up to a '#' that is not quoted or escaped.
-fn without_comment(line: &str) -> &str {
-    let mut quote = None;
-    let mut escaped = false;
-    for (at, character) in line.char_indices() {
-        match (character, quote) {
-            _ if escaped => escaped = false,
-            ('\\', _) => escaped = true,
-            ('#', None) => return line[..at].trim_end(),
-            ('"' | '\'', None) => quote = Some(character),
-            (_, Some(open)) if open == character => quote = None,
-            _ => {}
-        }
-    }
-    line.trim_end()
-}
-
-/// A value without quotes and escapes.
-fn unquoted(value: &str) -> String {
-    let mut plain = String::new();
-    let mut quote = None;
-    let mut characters = value.chars();
-    while let Some(character) = characters.next() {
-        match (character, quote) {
-            ('\\', _) => plain.extend(characters.next()),
-            ('"' | '\'', None) => quote = Some(character),
-            (_, Some(open)) if open == character => quote = None,
-            _ => plain.push(character),
-        }
-    }
-    plain
 }
 
 #[cfg(test)]
@@ -236,55 +195,89 @@ mod tests {
     fn configuration(text: &str) -> Configuration {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("openssl.cnf");
-        std::fs::write(&path, text).unwrap();
         std::fs::write(
-            folder.path().join("more.cnf"),
-            "[akv]\nmax-connections = 7\n",
+            &path,
+            text.replace("FOLDER", &folder.path().display().to_string()),
         )
         .unwrap();
-        let sections = read(&path, 0).unwrap();
-        Configuration {
-            section: provider_section(&sections),
-            problem: None,
-            file: Some(path),
-        }
+        let more = "max-connections = 7\n";
+        std::fs::write(folder.path().join("more.cnf"), more).unwrap();
+        Configuration::read(path)
     }
 
-    const HEAD: &str = "openssl_conf = init # why\n[init]\nproviders = all\n[ all ]\nakv_provider=akv\ndefault = d\n[d]\nactivate=1\n";
+    const HEAD: &str = "openssl_conf = init # why\n[init]\nproviders = all\n[ all ]\nakv_provider=akv\ndefault = d\n[d]\nactivate=1\n[akv]\n";
 
     #[test]
     fn the_section_of_the_provider_is_found_and_read_as_openssl_does() {
         let found = configuration(&format!(
-            "{HEAD}[akv]\nca-file = \"/a b#c\"\nno-proxy = one,\\\ntwo\nmax-connections = 3\n.include more.cnf\n"
+            "\u{feff}{HEAD}ca-file = \"/a b#c\"\r\nno-proxy = one,\\\ntwo\nmax-connections = 3\n.include FOLDER/more.cnf\n\
+             name = x\ntenant-id = ${{name}}$(d::activate)\\n\nakv::client-id = 5\n"
         ));
-        assert_eq!(found.value("ca-file"), Some("/a b#c"));
-        assert_eq!(found.value("no-proxy"), Some("one,two"));
-        assert_eq!(found.value("max-connections"), Some("7"));
-        assert_eq!(found.unknown_key(), None);
+        assert_eq!(found.problem, None);
+        for (key, value) in [
+            ("ca-file", "/a b#c"),
+            ("no-proxy", "one,two"),
+            ("max-connections", "7"),
+            ("tenant-id", "x1\n"),
+            ("client-id", "5"),
+        ] {
+            assert_eq!(found.value(key), Some(value), "{key}");
+        }
+        assert_eq!(found.unknown_key(), Some("name"));
+    }
+
+    #[test]
+    fn the_provider_may_have_another_name() {
+        for own in [
+            "hsm = own\n[own]\nidentity = akv_provider\n",
+            "hsm = own\n[own]\nmodule = /opt/akv_provider.so\n",
+            "1.akv_provider = own\n[own]\n",
+        ] {
+            let text = format!("openssl_conf = i\n[i]\nproviders = p\n[p]\n{own}cloud = china\n");
+            assert_eq!(configuration(&text).value("cloud"), Some("china"), "{own}");
+        }
     }
 
     #[test]
     fn a_file_without_the_provider_has_no_section() {
-        assert!(
-            configuration("[req]\nakv_provider = akv\n")
-                .section
-                .is_none()
+        let without = configuration("[req]\nakv_provider = akv\n");
+        assert!(without.section.is_none() && without.problem.is_none());
+        let elsewhere = configuration(
+            "[x]\nopenssl_conf = init\n[init]\nproviders = p\n[p]\nakv_provider = init\n",
         );
-        let bare = configuration(HEAD);
-        assert_eq!(bare.section.as_deref(), Some(&[][..]));
+        assert!(elsewhere.section.is_none() && elsewhere.problem.is_none());
+        assert_eq!(configuration(HEAD).section.as_deref(), Some(&[][..]));
+    }
+
+    #[test]
+    fn what_openssl_refuses_or_reads_otherwise_is_an_error_that_names_the_place() {
+        for (text, expected) in [
+            (
+                "akv = $nothing\n",
+                "line 10: the variable 'nothing' has no value",
+            ),
+            ("akv = ${d\n", "no closing bracket"),
+            ("[akv\n", "no ']'"),
+            ("nonsense\n", "no '=' after 'nonsense'"),
+            (".include FOLDER/openssl.cnf\n", "includes itself"),
+            (".pragma abspath:on\n.include more.cnf\n", "is not absolute"),
+            (".pragma x\n", "name:value"),
+            ("cloud = d\n", "takes for the section"),
+            (
+                "[all]\nother = akv2\n[akv2]\nidentity = akv_provider\n",
+                "both the sections",
+            ),
+            ("[all]\nother = missing\n", "has no section 'missing'"),
+            ("a\0b = c\n", "UTF-16"),
+        ] {
+            let problem = configuration(&format!("{HEAD}{text}")).problem.unwrap();
+            assert!(problem.contains(expected), "{text}: {problem}");
+        }
     }
 
     #[test]
     fn a_misspelt_key_is_found() {
-        let found = configuration(&format!("{HEAD}[akv]\nmax-connexions = 3\n"));
+        let found = configuration(&format!("{HEAD}max-connexions = 3\n"));
         assert_eq!(found.unknown_key(), Some("max-connexions"));
-    }
-
-    #[test]
-    fn a_file_that_includes_itself_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("openssl.cnf");
-        std::fs::write(&path, ".include openssl.cnf\n").unwrap();
-        assert!(read(&path, 0).unwrap_err().contains("includes itself"));
     }
 }

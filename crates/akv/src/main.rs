@@ -15,6 +15,7 @@ mod key;
 mod keys;
 mod management;
 mod openssl;
+mod openssl_cnf;
 mod operations;
 mod output;
 mod progress;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
-use managed_hsm::{ForeignText, fit, fit_json};
+use managed_hsm::{ForeignText, fit, fit_json, without_secrets};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -54,7 +54,7 @@ impl Report {
     pub(crate) fn new(text: impl Into<String>, json: Value) -> Self {
         Self {
             text: text.into(),
-            json,
+            json: redacted(json),
             contents: None,
             is_good: true,
         }
@@ -73,6 +73,22 @@ impl Report {
             (None, true) => writeln!(out, "{}", fit_json(&format!("{:#}", self.json))),
         }?;
         out.flush()
+    }
+}
+
+/// JSON without secrets in its texts, while they are known.
+fn redacted(value: Value) -> Value {
+    match value {
+        Value::String(text) => without_secrets(&text).into(),
+        Value::Array(values) => values.into_iter().map(redacted).collect(),
+        Value::Object(members) => {
+            let members = members.into_iter();
+            let redacted = |(name, value): (String, Value)| {
+                (without_secrets(&name).into_owned(), redacted(value))
+            };
+            Value::Object(members.map(redacted).collect())
+        }
+        other => other,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Text that is never shown, not even where somebody else repeats it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, LazyLock, Weak};
 
@@ -46,14 +47,14 @@ impl fmt::Debug for Secret {
 }
 
 /// A text with "…" in place of each secret of this process, and of each long part of a token (RFC 7519).
-pub(crate) fn without_secrets(text: &str) -> String {
-    let mut text = text.to_owned();
+pub fn without_secrets(text: &str) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(text);
     let known = KNOWN.load();
     for secret in known.iter().filter_map(Weak::upgrade) {
         let parts = secret.split('.').filter(|part| part.len() >= SHORTEST_PART);
         for part in std::iter::once(secret.as_str()).chain(parts) {
             if text.contains(part) {
-                text = text.replace(part, "…");
+                text = Cow::Owned(text.replace(part, "…"));
             }
         }
     }

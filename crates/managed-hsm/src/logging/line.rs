@@ -48,8 +48,11 @@ fn line(
             let mut text = format!("[{time} {level:<5} {target} {pid}] {message}");
             for (name, value) in fields {
                 if !IN_MESSAGE.contains(&name.as_str()) {
+                    // One with blanks is quoted: it could pass for further fields.
                     let _ = match value {
-                        serde_json::Value::String(value) => write!(text, " {name}={value}"),
+                        serde_json::Value::String(value) if !value.contains(' ') => {
+                            write!(text, " {name}={value}")
+                        }
                         value => write!(text, " {name}={value}"),
                     };
                 }
