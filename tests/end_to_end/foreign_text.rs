@@ -21,7 +21,7 @@ const LONGEST_LINE: usize = 4096;
 /// A service that answers every request with the same, or, where there are two answers, with one after the other.
 fn service(answers: Vec<String>) -> Impostor {
     let next = AtomicUsize::new(0);
-    let answer: Answer = Arc::new(move |tls| {
+    let answer: Answer = Arc::new(move |tls, _request| {
         let turn = next.fetch_add(1, Ordering::Relaxed);
         std::io::Write::write_all(tls, answers[turn % answers.len()].as_bytes())
     });
