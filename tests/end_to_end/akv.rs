@@ -613,3 +613,41 @@ fn what_cannot_be_done_is_told_with_its_reason() {
         hsm.akv_line(line).fails_with(words);
     }
 }
+
+#[test]
+fn a_dash_is_standard_output_wherever_something_is_written() {
+    let hsm = Hsm::with_keys(&[("rsa", RSA_2048), ("ec", EC_P256)]);
+    let secret = hsm.write("secret", [7; 32]);
+    let message = hsm.write("message", "text");
+    let run = |arguments: &[&str]| {
+        let mut command = hsm.akv_command(arguments);
+        command.current_dir(hsm.file(""));
+        let outcome = crate::support::Outcome::of(command);
+        outcome.succeeds();
+        assert!(!hsm.file("-").exists(), "{arguments:?}");
+        outcome.bytes().to_vec()
+    };
+    let (rsa, ec) = ("managedhsm:MyHSM:rsa", "managedhsm:MyHSM:ec");
+    let wrapped = run(&["wrap", rsa, &secret, "--out", "-"]);
+    assert_eq!(wrapped.len(), 256);
+    let wrapped = hsm.write("wrapped", wrapped);
+    for operation in ["unwrap", "decrypt"] {
+        let algorithm = ["--algorithm", "RSA-OAEP-256"];
+        let plain = run(&[&[operation, rsa, &wrapped, "--out", "-"], &algorithm[..]].concat());
+        assert_eq!(plain, [7; 32], "{operation}");
+    }
+    let signature = run(&["sign", ec, &message, "--out", "-"]);
+    assert_eq!(signature[0], 0x30);
+    for arguments in [
+        &["key", "pem", ec, "--out", "-"][..],
+        &["cert", "csr", ec, "--subject", "CN=x", "--out", "-"],
+        &["cert", "self-signed", ec, "--subject", "CN=x", "--out", "-"],
+    ] {
+        let pem = run(arguments);
+        assert!(pem.starts_with(b"-----BEGIN "), "{arguments:?}");
+    }
+    hsm.akv(&["wrap", rsa, &secret, "--out", "-", "--json"])
+        .fails_with(&["'--out -' and JSON"]);
+    hsm.akv(&["verify", ec, "-", "--signature", "-"])
+        .fails_with(&["can't both be standard input"]);
+}

@@ -86,18 +86,20 @@ impl Management {
         request: impl Future<Output = azure_core::Result<T>>,
     ) -> Result<T, Failure> {
         let limited = async { tokio::time::timeout(self.deadline, request).await };
-        match self.runtime.block_on(limited) {
-            Ok(outcome) => {
-                outcome.map_err(|error| Failure::Hsm(self.explained(operation, key, error)))
-            }
-            Err(_) => Err(Failure::Hsm(Error::Timeout {
+        let outcome = match self.runtime.block_on(limited) {
+            Ok(outcome) => outcome.map_err(|error| self.explained(operation, key, error)),
+            Err(_) => Err(Error::Timeout {
                 operation,
                 key: key.to_owned(),
                 endpoint: self.endpoint.clone(),
                 after: self.deadline,
                 earlier: None,
-            })),
-        }
+            }),
+        };
+        outcome.map_err(|error| {
+            error.log(operation, key);
+            Failure::Hsm(error)
+        })
     }
 
     /// The error as the provider's client would tell it.

@@ -173,21 +173,17 @@ impl Error {
         }
     }
 
-    /// Says that an operation with a key failed.
-    pub(crate) fn log(&self, operation: &str, key: &str) {
+    /// Says in the log that an operation with a key failed.
+    pub fn log(&self, operation: &str, key: &str) {
+        let none = ForeignText::new("none");
         let (status, request_id) = match self {
             Self::Service {
                 status, request_id, ..
-            } => (*status, Some(request_id)),
-            Self::Unauthorized { request_id, .. } => (401, Some(request_id)),
-            _ => (0, None),
+            } => (status.to_string(), request_id),
+            Self::Unauthorized { request_id, .. } => ("401".to_owned(), request_id),
+            _ => ("none".to_owned(), &none),
         };
-        match request_id {
-            Some(id) => {
-                log::error!(operation, key, status, request_id:% = id; "{self}");
-            }
-            None => log::error!(operation, key; "{self}"),
-        }
+        log::error!(operation, key, status = status.as_str(), request_id:% = request_id; "{self}");
     }
 
     /// The same error, which also tells how the attempt before ended if this one only took too long.

@@ -3,6 +3,7 @@
 use url::Url;
 
 use crate::key::{KeyId, PublicKey};
+use crate::token::AccessToken;
 use crate::uri::KeyUri;
 use crate::wire;
 
@@ -19,11 +20,38 @@ fn uri() -> KeyUri {
     "managedhsm:MyHSM:k".parse().expect("a URI")
 }
 
+/// What hostile answers repeat.
+pub const TOKEN: &str = "a-token-that-no-error-may-show";
+
+/// Checks a text that a person or the log gets to see: one line, bounded, nothing hidden in it, nothing of the token.
+///
+/// # Panics
+/// It is not fit to be shown.
+pub fn check_shown(shown: &impl std::fmt::Display) {
+    let text = shown.to_string();
+    assert!(!text.contains(TOKEN), "{text:?}");
+    assert!(text.len() < 2048, "{text:?}");
+    // All that escape_debug escapes, but for quotes.
+    let is_visible = |character: char| {
+        matches!(character, '"' | '\'' | '\\') || character.escape_debug().len() == 1
+    };
+    assert!(text.chars().all(is_visible), "{text:?}");
+}
+
 /// Reads a body as each answer that there is. What is accepted must be fit for use.
 pub fn answers(body: &[u8]) {
     let (uri, version) = (uri(), VERSION.parse().expect("a version"));
     let url = Url::parse("https://myhsm.managedhsm.azure.net/?api-version=7.4").expect("a URL");
-    if let Ok(key) = wire::key(body, &uri, &url) {
+    // As long as it is there it is taken out.
+    let _token = AccessToken::new(TOKEN);
+    let key = wire::key(body, &uri, &url);
+    if let Err(problem) = &key {
+        check_shown(problem);
+    }
+    if let Ok(key) = key {
+        check_shown(&key.kid);
+        check_shown(&format!("{:?}", key.kid));
+        key.operations.iter().for_each(check_shown);
         assert!(key.id.key.as_str().eq_ignore_ascii_case(uri.key.as_str()));
         match key.public {
             PublicKey::Rsa { n, e } => assert!(n[0] != 0 && n.len() <= 2048 && e.len() <= 8),
@@ -36,14 +64,23 @@ pub fn answers(body: &[u8]) {
     if let Ok(value) = wire::value(body, &version) {
         assert!(!value.is_empty());
     }
-    let _ = wire::result(body, &version);
-    if let Ok(bytes) = wire::random_bytes(body, 16) {
-        assert_eq!(bytes.len(), 16);
+    if let Err(problem) = wire::result(body, &version) {
+        check_shown(&problem);
     }
-    if let Ok((items, _)) = wire::key_page(body, &uri.vault) {
-        for item in items {
-            assert_eq!(item.uri.to_string().parse().as_ref(), Ok(&item.uri));
+    match wire::random_bytes(body, 16) {
+        Ok(bytes) => assert_eq!(bytes.len(), 16),
+        Err(problem) => check_shown(&problem),
+    }
+    match wire::key_page(body, &uri.vault) {
+        Ok((items, _)) => {
+            for item in items {
+                assert_eq!(item.uri.to_string().parse().as_ref(), Ok(&item.uri));
+            }
         }
+        Err(problem) => check_shown(&problem),
     }
-    let _ = wire::service_error(body);
+    if let Some((code, message)) = wire::service_error(body) {
+        check_shown(&code);
+        check_shown(&message);
+    }
 }

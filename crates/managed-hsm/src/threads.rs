@@ -3,6 +3,9 @@
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
+/// As much as Rust's threads have by default, unless RUST_MIN_STACK says otherwise: see [`crate::environment`].
+const STACK: usize = 2 << 20;
+
 /// Starts a thread that blocks all signals but those of its own faults.
 ///
 /// A signal to a process goes to any thread that doesn't block it. A server such as nginx waits for its signals in
@@ -11,7 +14,7 @@ pub(crate) fn start<T: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
-    let builder = Builder::new().name(name.to_owned());
+    let builder = Builder::new().name(name.to_owned()).stack_size(STACK);
     // A thread begins with the signals blocked that are blocked in the one that starts it.
     let _blocked = signals::Blocked::new()?;
     builder.spawn(body)

@@ -1,0 +1,229 @@
+//! The log: what is told at which level, in which form, and that nobody waits for its reader.
+
+use std::fs;
+use std::io::Write;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{EC_P256, Hsm, Loading, Outcome, uri};
+
+fn sign_command(hsm: &Hsm) -> Command {
+    let (message, signature) = (hsm.write("message", "text"), hsm.path("signature"));
+    let mut command = hsm.command("openssl");
+    let loading = ["-provider", "akv_provider", "-provider", "default"];
+    command
+        .args(["dgst", "-sha256", "-sign", &uri("k")])
+        .args(["-out", &signature])
+        .args(loading)
+        .arg(message);
+    command
+}
+
+/// The lines of a log in JSON, as they stand in a file.
+fn lines(path: &str) -> Vec<Value> {
+    let text = fs::read_to_string(path).expect("a log");
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .collect()
+}
+
+#[test]
+fn a_failed_operation_is_an_error_and_a_repeated_attempt_a_warning() {
+    let mut hsm = Hsm::start_with(&["--fault", "throttled,operation=sign,count=2"]);
+    hsm.create("k", EC_P256);
+    hsm.set("AKV_LOG_FORMAT", "json");
+    let log = hsm.path("log");
+    hsm.set("AKV_LOG_FILE", &log);
+    hsm.set("AKV_LOG_LEVEL", "warn");
+    Outcome::of(sign_command(&hsm)).succeeds();
+    let warnings = lines(&log);
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    for (retries, line) in (1..).zip(&warnings) {
+        assert_eq!(
+            (&line["level"], &line["retries"]),
+            (&"WARN".into(), &retries.into())
+        );
+        let message = line["message"].as_str().expect("a message");
+        assert!(
+            message.contains("429") && message.contains(&uri("k")),
+            "{message}"
+        );
+    }
+    fs::remove_file(&log).expect("it was made");
+
+    // Of the provider, and of akv in both of its ways.
+    hsm.set("AKV_LOG_LEVEL", "error");
+    let load = ["pkey", "-in", &uri("none"), "-noout"];
+    let failed = [
+        hsm.openssl(Loading::AkvFirst, &load),
+        hsm.akv(&["key", "pem", "--pin", &uri("none")]),
+        hsm.akv(&["keys", "show", &uri("none")]),
+    ];
+    for outcome in &failed {
+        outcome.fails_with(&["KeyNotFound"]);
+    }
+    let errors = lines(&log);
+    assert_eq!(errors.len(), failed.len(), "{errors:?}");
+    for line in errors {
+        assert_eq!(
+            (&line["level"], &line["status"]),
+            (&"ERROR".into(), &"404".into())
+        );
+        assert!(line["pid"].is_u64() && line["time"].is_string(), "{line}");
+        assert!(
+            line["key"]
+                .as_str()
+                .is_some_and(|key| key.contains(":none")),
+            "{line}"
+        );
+        assert!(
+            line["request_id"].as_str().is_some_and(|id| id.len() > 8),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn requests_have_their_fields_in_json_and_every_line_its_process() {
+    let mut hsm = Hsm::with_keys(&[("k", EC_P256)]);
+    let log = hsm.path("log");
+    hsm.set("AKV_LOG_FILE", &log);
+    Outcome::of(sign_command(&hsm)).succeeds();
+    let text = fs::read_to_string(&log).expect("a log");
+    for line in text.lines() {
+        let head = line.split(']').next().expect("a head");
+        let pid = head.rsplit(' ').next().expect("words");
+        assert!(pid.parse::<u32>().is_ok(), "{line}");
+    }
+    fs::remove_file(&log).expect("it was made");
+    hsm.set("AKV_LOG_FORMAT", "json");
+    Outcome::of(sign_command(&hsm)).succeeds();
+    let lines = lines(&log);
+    let signed = lines.iter().find(|line| line["operation"] == "sign with");
+    let signed = signed.expect("a line");
+    assert_eq!(
+        (&signed["algorithm"], &signed["status"], &signed["retries"]),
+        (&"ES256".into(), &"200".into(), &0.into())
+    );
+    assert!(signed["ms"].is_u64(), "{signed}");
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_no_signature() {
+    let mut hsm = Hsm::with_keys(&[("k", EC_P256)]);
+    hsm.set("RUST_LOG", "trace");
+    hsm.set("AKV_OPERATION_TIMEOUT", "10");
+    for by_akv in [false, true] {
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        // As much as a pipe holds.
+        writer.write_all(&[b'x'; 65536]).expect("it has room");
+        let mut command = match by_akv {
+            false => sign_command(&hsm),
+            true => hsm.akv_command(&["sign", &uri("k"), &hsm.write("message", "text")]),
+        };
+        command.stdout(std::process::Stdio::null()).stderr(writer);
+        let status = command.status().expect("it runs");
+        assert!(status.success(), "{status}");
+        drop(reader);
+    }
+    let fifo = hsm.path("fifo");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .expect("mkfifo runs")
+            .success()
+    );
+    hsm.set("AKV_LOG_FILE", &fifo);
+    Outcome::of(sign_command(&hsm)).succeeds();
+}
+
+#[test]
+fn a_log_file_is_made_for_its_owner_and_not_through_a_link() {
+    use std::os::unix::fs::{MetadataExt, symlink};
+    let mut hsm = Hsm::with_keys(&[("k", EC_P256)]);
+    let (log, link) = (hsm.path("log"), hsm.path("link"));
+    symlink(&log, &link).expect("a link");
+    hsm.set("AKV_LOG_FILE", &link);
+    let words = ["AKV_LOG_FILE", "symbolic link"];
+    Outcome::of(sign_command(&hsm)).fails_with(&words);
+    hsm.akv(&["keys", "show", &uri("k")]).fails_with(&words);
+    assert!(!hsm.file("log").exists());
+    hsm.set("AKV_LOG_FILE", &log);
+    hsm.akv(&["keys", "list", "managedhsm:MyHSM"]).succeeds();
+    hsm.akv(&["sign", &uri("k"), &hsm.write("message", "text")])
+        .succeeds();
+    let made = fs::metadata(&log).expect("a log");
+    assert!(made.mode() & 0o777 == 0o600 && made.len() > 0);
+}
+
+#[test]
+fn a_file_of_settings_that_never_ends_is_refused_at_once() {
+    let mut hsm = Hsm::with_keys(&[("k", EC_P256)]);
+    let fifo = hsm.path("fifo");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .expect("mkfifo runs")
+            .success()
+    );
+    let environment = hsm.environment.clone();
+    for path in [fifo.as_str(), "/dev/zero", "/"] {
+        for (variable, credential) in [
+            ("AKV_TOKEN_FILE", Some("TokenFile")),
+            ("AKV_CA_FILE", None),
+            (
+                "AZURE_CLIENT_CERTIFICATE_PATH",
+                Some("ClientCertificateCredential"),
+            ),
+            (
+                "AZURE_FEDERATED_TOKEN_FILE",
+                Some("WorkloadIdentityCredential"),
+            ),
+        ] {
+            hsm.environment = environment.clone();
+            if let Some(credential) = credential {
+                hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+                hsm.set("AZURE_TOKEN_CREDENTIALS", credential);
+                hsm.set("AZURE_TENANT_ID", "11111111-2222-3333-4444-555555555555");
+                hsm.set("AZURE_CLIENT_ID", "11111111-2222-3333-4444-555555555555");
+            }
+            hsm.set(variable, path);
+            let words = [path, "is not a regular file"];
+            Outcome::of(sign_command(&hsm)).fails_with(&words);
+            hsm.akv(&["key", "pem", "--pin", &uri("k")])
+                .fails_with(&words);
+        }
+    }
+    // What akv reads of OpenSSL's.
+    hsm.environment = environment;
+    hsm.set("OPENSSL_CONF", &fifo);
+    hsm.akv(&["keys", "list", "managedhsm:MyHSM"])
+        .fails_with(&["OPENSSL_CONF", "is not a regular file"]);
+}
+
+#[test]
+fn files_of_windows_editors_are_read() {
+    let mut hsm = Hsm::with_keys(&[("k", EC_P256)]);
+    let windows = |text: &str| format!("\u{feff}{}\r\n", text.trim_end().replace('\n', "\r\n"));
+    let token = windows(hsm.variable("AZURE_CLI_ACCESS_TOKEN"));
+    let ca = windows(&fs::read_to_string(hsm.variable("AKV_CA_FILE")).expect("a CA"));
+    let key = hsm.akv(&["key", "pem", &uri("k")]).succeeds();
+    let (token_file, ca_file) = (hsm.write("token", &token), hsm.write("ca.pem", ca));
+    let key_file = hsm.write("key.pem", windows(&key));
+    hsm.set("AKV_CA_FILE", &ca_file);
+    let load = ["pkey", "-in", &key_file, "-noout"];
+    // The token in the variable has the mark, and the line's end.
+    hsm.set("AZURE_CLI_ACCESS_TOKEN", &token);
+    hsm.openssl(Loading::AkvFirst, &load).succeeds();
+    hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+    hsm.set("AKV_TOKEN_FILE", &token_file);
+    hsm.openssl(Loading::AkvFirst, &load).succeeds();
+    hsm.akv(&["keys", "show", &uri("k")]).succeeds();
+    let utf_16: Vec<u8> = token.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    hsm.write("token", utf_16);
+    hsm.openssl(Loading::AkvFirst, &load)
+        .fails_with(&["is UTF-16", "save it as UTF-8"]);
+}
