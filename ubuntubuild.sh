@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 . scripts/packages.sh
+. scripts/built.sh
 
 usage() {
     cat <<'END'
@@ -46,11 +47,14 @@ fi
 require_cargo
 
 if [ "$profile" = release ]; then
-    cargo build --release --package akv_provider --package akv
+    scripts/release-build.sh akv_provider akv
+    built="$shipped/release"
 else
-    cargo build --package akv_provider --package akv
+    cargo build --package akv
+    # By itself, with its own features, and last: what is built together with others has theirs.
+    cargo build --package akv_provider
+    built="$target_dir/debug"
 fi
-built="${CARGO_TARGET_DIR:-$PWD/target}/$profile"
 
 if [ -z "$destination" ]; then
     command -v openssl >/dev/null || { echo "openssl was not found; install it, or give --prefix DIR." >&2; exit 1; }

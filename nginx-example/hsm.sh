@@ -39,14 +39,15 @@ uses_emulator() { [ -z "$HSM_NAME" ]; }
 
 # --- programs ---------------------------------------------------------------------------------------------------------
 
-# Sets `module` (the provider), `emulator` and `akv` to what was built last in target/, and builds them if they are nowhere.
+# Sets `module` (the provider), `emulator` and `akv` to what was built in target/, and builds them if they are nowhere.
 find_programs() {
     local target=${CARGO_TARGET_DIR:-$repository/target} folder
-    for folder in "$target/release" "$target/debug"; do
+    module=$target/shipped/release/libakv_provider.so
+    for folder in "$target/shipped/release" "$target/release" "$target/debug"; do
         if [ -n "${PROFILE:-}" ] && [ "${folder##*/}" != "$PROFILE" ]; then
             continue
         fi
-        module=$folder/libakv_provider.so emulator=$folder/managed-hsm-emulator akv=$folder/akv
+        emulator=$folder/managed-hsm-emulator akv=$folder/akv
         if [ -f "$module" ] && [ -x "$emulator" ] && [ -x "$akv" ]; then
             return 0
         fi
@@ -56,9 +57,9 @@ find_programs() {
         cd "$repository" || exit
         # shellcheck source=scripts/packages.sh
         . scripts/packages.sh
-        require_cargo && cargo build --release -p akv_provider -p akv -p managed-hsm-emulator </dev/null
+        require_cargo && scripts/release-build.sh akv_provider akv managed-hsm-emulator
     ) || fail "The build failed."
-    module=$target/release/libakv_provider.so emulator=$target/release/managed-hsm-emulator akv=$target/release/akv
+    emulator=$target/shipped/release/managed-hsm-emulator akv=$target/shipped/release/akv
 }
 
 require_programs() {

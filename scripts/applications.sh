@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Programs that use OpenSSL, as they come from Debian, with keys in an emulator: each script of tests/apps. Run after
-# `cargo build --workspace`; PROFILE names another profile than debug. What isn't installed is skipped, loudly.
+# scripts/release-build.sh and `cargo build --workspace`. What isn't installed is skipped, loudly.
 #
 #   scripts/applications.sh                    all programs of this machine
 #   scripts/applications.sh nginx haproxy      some
@@ -12,6 +12,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 . scripts/packages.sh
 . scripts/roots.sh
+. scripts/built.sh
 
 packages=(openssl curl ca-certificates procps nginx-light libnginx-mod-stream apache2 haproxy stunnel4 postgresql
     python3 ruby libio-socket-ssl-perl nodejs php-cli osslsigncode xmlsec1 git redis-server mariadb-server postfix bind9
@@ -19,12 +20,10 @@ packages=(openssl curl ca-certificates procps nginx-light libnginx-mod-stream ap
     strongswan-charon strongswan-swanctl strongswan-pki libstrongswan-standard-plugins pebble certbot lego)
 # What deployment.sh builds and checks with: of this machine, not of another suite.
 builders=(systemd mmdebstrap buildah python3-venv)
-target="${CARGO_TARGET_DIR:-$PWD/target}"
-case $target in /*) ;; *) target="$PWD/$target" ;; esac
 
 # Runs this script in a root of another suite, where this repository, the target folder, /proc and /dev are at their usual places.
 run_in_suite() {
-    local suite=$1 root="$target/applications/$1" reason
+    local suite=$1 root="$target_dir/applications/$1" reason
     shift
     reason=$(root_obstacle)
     if [ -n "$reason" ]; then
@@ -57,7 +56,7 @@ while [ "$#" -gt 0 ]; do
     shift
 done
 if [ -n "$suite" ]; then
-    export CARGO_TARGET_DIR=$target
+    export CARGO_TARGET_DIR=$target_dir
     run_in_suite "$suite" "${names[@]}"
     exit
 fi

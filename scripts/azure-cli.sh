@@ -5,16 +5,16 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 . scripts/emulator.sh
+. scripts/built.sh
 
 release=2.91.0
-target="${CARGO_TARGET_DIR:-$PWD/target}"
-emulator="$target/${PROFILE:-debug}/managed-hsm-emulator"
-place="$target/azure-cli"
+emulator="$profile_dir/managed-hsm-emulator"
+place="$target_dir/azure-cli"
 az="$place/bin/az"
 passed=0 failed=0 skipped=0
 
-[ -x "$emulator" ] || { echo "$emulator does not exist: run 'cargo build --workspace' first." >&2; exit 1; }
-mkdir -p "$target"
+require_programs managed-hsm-emulator || exit
+mkdir -p "$target_dir"
 folder=$(mktemp -d)
 clean_up() {
     stop_emulator

@@ -9,6 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
 . scripts/emulator.sh
+. scripts/built.sh
 PATH=$PATH:/usr/sbin
 
 out=target/bench quick=no parts=()
@@ -31,9 +32,10 @@ done
 [ "${#parts[@]}" -gt 0 ] || parts=(signatures renewal start cost servers)
 
 require_cargo
+scripts/release-build.sh
 cargo build --release --workspace </dev/null
 cargo bench --no-run </dev/null
-target="${CARGO_TARGET_DIR:-$PWD/target}/release"
+target="$target_dir/release"
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 folder=$(mktemp -d)
@@ -71,7 +73,7 @@ cat "$out/machine.txt"
 
 export OPENSSL_MODULES="$folder/modules"
 mkdir "$OPENSSL_MODULES"
-ln -s "$target/libakv_provider.so" "$OPENSSL_MODULES/akv_provider.so"
+ln -s "$module" "$OPENSSL_MODULES/akv_provider.so"
 provider=(-provider akv_provider -provider default)
 
 # An emulator that takes so many milliseconds longer: hsm MILLISECONDS [OPTION of serve]…

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # The provider links neither libcrypto nor libssl, holds no OpenSSL crate, exports one symbol and can be loaded
-# anywhere. Run after `cargo build`; PROFILE names another profile than debug.
+# anywhere; it names no folder of the machine that built it, and has the features of its package alone. Run after scripts/release-build.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-module="${CARGO_TARGET_DIR:-$PWD/target}/${PROFILE:-debug}/libakv_provider.so"
+. scripts/built.sh
+require_module
 failed=0
 
 check() {
@@ -17,7 +18,6 @@ check() {
     fi
 }
 
-[ -f "$module" ] || { echo "$module does not exist: run 'cargo build' first." >&2; exit 1; }
 dynamic=$(readelf --dynamic --wide "$module")
 segments=$(readelf --program-headers --wide "$module")
 symbols=$(nm --dynamic --defined-only "$module" | awk '{ print $NF }')
@@ -41,4 +41,9 @@ check "the module exports OSSL_provider_init" \
     "$(grep -qx OSSL_provider_init <<<"$symbols" || echo 'it is not among the dynamic symbols')"
 check "no OpenSSL or native TLS crate is linked" \
     "$(grep -E '^(openssl|openssl-sys|openssl-probe-sys|native-tls) ' <<<"$tree" | sort -u || true)"
+check "the module names no folder of the machine that built it" \
+    "$(strings -a "$module" | grep -F -e "$HOME/" -e "${CARGO_HOME:-$HOME/.cargo}/" -e "$PWD/" -e "$target_dir/" | head -n 5 || true)"
+# Of the workspace's programs: with them, cargo would build tokio's drivers of signals and processes into the module.
+check "the module has the features of its package alone" \
+    "$(nm --demangle "$module" | grep -E 'tokio::(runtime::)?(signal|process)::|signal_hook_registry' | head -n 5 || true)"
 exit "$failed"

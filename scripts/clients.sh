@@ -4,14 +4,14 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 . scripts/emulator.sh
+. scripts/built.sh
 
-target="${CARGO_TARGET_DIR:-$PWD/target}"
-emulator="$target/${PROFILE:-debug}/managed-hsm-emulator"
+emulator="$profile_dir/managed-hsm-emulator"
 tests="$PWD/crates/managed-hsm-emulator/tests/clients"
-work="$target/clients"
+work="$target_dir/clients"
 passed=0 failed=0 skipped=0
 
-[ -x "$emulator" ] || { echo "$emulator does not exist: run 'cargo build --workspace' first." >&2; exit 1; }
+require_programs managed-hsm-emulator || exit
 mkdir -p "$work"
 folder=$(mktemp -d)
 # shellcheck disable=SC2317 # the trap calls it

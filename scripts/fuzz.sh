@@ -9,14 +9,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/emulator.sh
+. scripts/built.sh
 . scripts/instrumented.sh
 
 seconds=${1:-60}
 targets=("${@:2}")
 [ "${#targets[@]}" -gt 0 ] || targets=(uri key_file answers http digest_info configuration params evp dispatch)
 
-emulator="$target_dir/${PROFILE:-debug}/managed-hsm-emulator"
-[ -x "$emulator" ] || { echo "$emulator does not exist: run 'cargo build -p managed-hsm-emulator' first." >&2; exit 1; }
+require_programs managed-hsm-emulator
 
 began=$SECONDS
 build_instrumented
@@ -32,7 +32,7 @@ clean_up() {
 }
 trap clean_up EXIT
 
-start_emulator "$emulator" "$folder"
+start_emulator "$profile_dir/managed-hsm-emulator" "$folder"
 create_key rsa '{"kty":"RSA-HSM","key_size":2048}'
 create_key ec '{"kty":"EC-HSM","crv":"P-256"}'
 create_key ec521 '{"kty":"EC-HSM","crv":"P-521"}'

@@ -1,12 +1,11 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2154
 # Builds with what is unstable in Rust: sanitizers, whose runtimes come with stable toolchains too, and the counters that libFuzzer
-# follows. Sourced, not run.
+# follows. Sourced after built.sh, not run.
 #
 #   build_instrumented       builds the targets of fuzz/ and the module, our packages with AddressSanitizer, if there is one, in
 #                            $instrumented; sets has_address_sanitizer to yes or no
 #   toolchain_with PATH      exports RUSTUP_TOOLCHAIN=nightly if only that one has a path below its folder; fails if none has it
 
-target_dir="${CARGO_TARGET_DIR:-$PWD/target}"
 instrumented="$target_dir/fuzz/debug"
 has_address_sanitizer=no
 

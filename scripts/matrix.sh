@@ -17,6 +17,7 @@ fi
 
 . scripts/packages.sh
 . scripts/roots.sh
+. scripts/built.sh
 require_cargo || exit 1
 # Most tests wait most of the time, for emulators and for deadlines.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
@@ -30,9 +31,7 @@ suites=(
 )
 tools=gcc,libc6-dev,ca-certificates,curl
 
-target="${CARGO_TARGET_DIR:-$PWD/target}"
-case $target in /*) ;; *) target="$PWD/$target" ;; esac
-roots="$target/matrix"
+roots="$target_dir/matrix"
 log='' skips='' temporary=''
 passed=0 failed=0 skipped=0
 table=() reasons=()
@@ -102,7 +101,7 @@ try_suite() {
         return
     fi
     try_version "$version" "$found of Debian $suite" \
-        with_mounts "$root" /proc /dev "$PWD" "$target" "$temporary" -- env TMPDIR="$temporary" AKV_TEST_ROOT="$root" AKV_TEST_OPENSSL="$version"
+        with_mounts "$root" /proc /dev "$PWD" "$target_dir" "$temporary" -- env TMPDIR="$temporary" AKV_TEST_ROOT="$root" AKV_TEST_OPENSSL="$version"
 }
 
 wanted() {
@@ -126,14 +125,14 @@ for version in "${versions[@]}"; do
     fi
 done
 
-if ! { cargo build --workspace && cargo test --no-run --workspace --test end_to_end; } </dev/null; then
+if ! { scripts/release-build.sh && cargo build --workspace && cargo test --no-run --workspace --test end_to_end; } </dev/null; then
     echo "The build failed."
     echo "0 passed, 1 failed, 0 skipped"
     exit 1
 fi
 log=$(mktemp) skips=$(mktemp)
 temporary=$(mktemp --directory)
-mkdir -p "$target"
+mkdir -p "$target_dir"
 
 if wanted here; then
     found=$(openssl version | cut -d' ' -f2)

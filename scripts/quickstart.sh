@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/emulator.sh
 . scripts/packages.sh
+. scripts/built.sh
 
 if [ -t 1 ]; then bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' dim=$'\e[2m' plain=$'\e[0m'; else bold='' green='' red='' dim='' plain=''; fi
 
@@ -125,16 +126,15 @@ done_line "Rust toolchain" "$(cargo --version)"
 
 step "Build"
 started=$SECONDS
-cargo build --release --package akv_provider --package managed-hsm-emulator --quiet </dev/null
-release="${CARGO_TARGET_DIR:-$PWD/target}/release"
-done_line "provider: $(stat --format=%s "$release/libakv_provider.so" | numfmt --to=iec) libakv_provider.so" "$((SECONDS - started)) s"
+scripts/release-build.sh akv_provider managed-hsm-emulator -- --quiet
+done_line "provider: $(stat --format=%s "$module" | numfmt --to=iec) libakv_provider.so" "$((SECONDS - started)) s"
 
 step "A Managed HSM on this machine"
 folder=$(mktemp -d)
 mkdir "$folder/modules"
-ln -s "$release/libakv_provider.so" "$folder/modules/akv_provider.so"
+ln -s "$module" "$folder/modules/akv_provider.so"
 echo "Keys stay in the HSM." >"$folder/message.txt"
-start_emulator "$release/managed-hsm-emulator" "$folder"
+start_emulator "$shipped/release/managed-hsm-emulator" "$folder"
 done_line "emulator started" "$AZURE_MANAGEDHSM_URL"
 timed create_key quickstart-rsa '{"kty":"RSA-HSM","key_size":3072}'
 done_line "RSA-3072 key managedhsm:MyHSM:quickstart-rsa" "$took"

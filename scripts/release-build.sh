@@ -1,18 +1,46 @@
 #!/usr/bin/env bash
-# Builds the release module so that anyone who builds the same sources with the same tools gets the same bytes: no path of this
-# machine is in it. Options go to cargo.
+# The one way in which what is installed, tested and measured is built: from the locked versions, with the features of the package
+# alone, and so that anyone who builds the same sources with the same tools gets the same bytes, with no path of this machine in
+# them. All goes to target/shipped/release, where no other build writes.
+#
+#   scripts/release-build.sh [PACKAGE…] [-- OPTION of cargo…]    PACKAGE: akv_provider (if none is named), akv, managed-hsm-emulator
+#   scripts/release-build.sh --check     prints the path of the module; fails if it isn't there, or older than its sources
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/built.sh
 
-cargo_home=${CARGO_HOME:-$HOME/.cargo}
-target_dir=${CARGO_TARGET_DIR:-$PWD/target}
+if [ "${1:-}" = --check ]; then
+    require_module
+    echo "$module"
+    exit
+fi
+
+packages=()
+while [ "$#" -gt 0 ] && [ "$1" != -- ]; do
+    case $1 in
+        akv_provider | akv | managed-hsm-emulator) packages+=("$1") ;;
+        *) echo "'$1' is no package that is shipped: akv_provider, akv, managed-hsm-emulator." >&2; exit 2 ;;
+    esac
+    shift
+done
+[ "$#" -eq 0 ] || shift
+[ "${#packages[@]}" -gt 0 ] || packages=(akv_provider)
+
 # Longest first: the last that fits is taken by rustc, the first by gcc in some versions, and none lies within another that matters.
-remap=("$cargo_home=/cargo" "$PWD=/source" "$target_dir=/target")
+remap=("${CARGO_HOME:-$HOME/.cargo}=/cargo" "$PWD=/source" "$shipped=/target")
 flags=
 c_flags=
 for pair in "${remap[@]}"; do
     flags+="${flags:+$'\x1f'}--remap-path-prefix=$pair"
     c_flags+=" -ffile-prefix-map=$pair"
 done
-export CARGO_ENCODED_RUSTFLAGS="$flags" CFLAGS="${CFLAGS:-}$c_flags" CXXFLAGS="${CXXFLAGS:-}$c_flags"
-exec cargo build --release --locked --package akv_provider "$@"
+export CARGO_ENCODED_RUSTFLAGS="$flags" CFLAGS="${CFLAGS:-}$c_flags" CXXFLAGS="${CXXFLAGS:-}$c_flags" CARGO_TARGET_DIR="$shipped"
+
+mkdir -p "$shipped"
+# One after the other: of packages that it builds together, cargo gives each the features that any of them needs.
+for package in "${packages[@]}"; do
+    # What changes from here on is newer.
+    touch "$shipped/began"
+    cargo build --release --locked --package "$package" "$@" </dev/null
+    [ "$package" != akv_provider ] || mv "$shipped/began" "$module_stamp"
+done

@@ -25,7 +25,7 @@ for name in one "the-other"; do
     git archive "$commit" | tar -x -C "$source"
     echo "reproducible: building $commit in $source"
     (cd "$source" && CARGO_TARGET_DIR="$target" scripts/release-build.sh)
-    module="$target/release/libakv_provider.so"
+    module="$target/shipped/release/libakv_provider.so"
     if strings -a "$module" | grep -F -e "$folder" -e "$HOME/" | head -5 | grep .; then
         echo "reproducible: FAILED: the module names folders of the machine that built it" >&2
         exit 1

@@ -3,17 +3,14 @@
 #
 #   scripts/sanitizers.sh [--all]     --all: also what takes minutes (ThreadSanitizer, Miri, valgrind's memcheck)
 #
-# What this machine can't run is said and counted, and is no failure. Run after `cargo build --workspace`.
+# What this machine can't run is said and counted, and is no failure. Run after `cargo build -p managed-hsm-emulator`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/emulator.sh
+. scripts/built.sh
 . scripts/instrumented.sh
 
-profile="$target_dir/${PROFILE:-debug}"
-if [ ! -x "$profile/managed-hsm-emulator" ] || [ ! -f "$profile/libakv_provider.so" ]; then
-    echo "Nothing is built in $profile: run 'cargo build --workspace' first." >&2
-    exit 1
-fi
+require_programs managed-hsm-emulator
 
 folder=$(mktemp -d)
 # shellcheck disable=SC2317 # the trap calls it
@@ -137,7 +134,7 @@ memcheck() {
     fi
 }
 
-start_emulator "$profile/managed-hsm-emulator" "$folder"
+start_emulator "$profile_dir/managed-hsm-emulator" "$folder"
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$folder/software.pem"
 create_key rsa '{"kty":"RSA-HSM","key_size":2048}'
 create_key ec '{"kty":"EC-HSM","crv":"P-256"}'

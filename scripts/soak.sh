@@ -6,9 +6,10 @@
 #
 # SECONDS: 120 unless given. Writes samples.csv, events.csv, logs and soak.svg to FOLDER, target/soak unless given, and ends with
 # status 1 if a handshake or a signature failed, or if memory, descriptors or threads grew. No failure is expected: restarts are shorter than
-# a client's patience. Run after `cargo build --workspace`; PROFILE names another profile than debug.
+# a client's patience. Run after scripts/release-build.sh and `cargo build --workspace`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/built.sh
 PATH=$PATH:/usr/sbin
 
 seconds=120 out=target/soak seed=()
@@ -28,12 +29,8 @@ while [ "$#" -gt 0 ]; do
     shift
 done
 
-target="${CARGO_TARGET_DIR:-$PWD/target}"
-profile="$target/${PROFILE:-debug}"
-if [ ! -x "$profile/managed-hsm-emulator" ] || [ ! -x "$profile/akv" ] || [ ! -f "$profile/libakv_provider.so" ]; then
-    echo "Nothing is built in $profile: run 'cargo build --workspace' first." >&2
-    exit 1
-fi
+require_programs managed-hsm-emulator akv
+require_module
 for program in nginx python3 cc; do
     command -v "$program" >/dev/null || { echo "$program is not installed." >&2; exit 1; }
 done
@@ -53,15 +50,15 @@ for name in $(compgen -e | grep -E '^(AZURE_|AKV_|IDENTITY_|OPENSSL_)' || true);
     unset "$name"
 done
 mkdir "$folder/modules"
-ln -s "$profile/libakv_provider.so" "$folder/modules/akv_provider.so"
+ln -s "$module" "$folder/modules/akv_provider.so"
 export OPENSSL_MODULES="$folder/modules"
 cc -std=gnu11 -g -O1 -o "$folder/keep_signing" tests/c/keep_signing.c -lssl -lcrypto -lpthread
 
 status=0
-python3 benches/soak.py --seconds "$seconds" --target "$profile" --signer "$folder/keep_signing" --folder "$folder" --out "$out" \
+python3 benches/soak.py --seconds "$seconds" --target "$profile_dir" --signer "$folder/keep_signing" --folder "$folder" --out "$out" \
     "${seed[@]}" || status=$?
 
-python="$target/bench-python"
+python="$target_dir/bench-python"
 if ! "$python/bin/python" -c 'import matplotlib' 2>/dev/null; then
     rm -rf "$python"
     if ! python3 -m venv "$python" || ! "$python/bin/pip" install --quiet --requirement benches/requirements.txt; then

@@ -1,16 +1,15 @@
 #!/usr/bin/env bash
 # Loads a key and signs 10, then 110 times under valgrind: no invalid access, and less than a byte lost for each of
 # the 100 further signatures. The same for loading, copying, refused requests, software keys, decryption, key wrap,
-# encoders and listings; for all that can be freed, in many orders; and for operations of which many meet a fault. Run after `cargo build --workspace`; PROFILE names another profile than debug.
+# encoders and listings; for all that can be freed, in many orders; and for operations of which many meet a fault. Run after
+# scripts/release-build.sh and `cargo build --workspace`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/emulator.sh
+. scripts/built.sh
 
-profile="${CARGO_TARGET_DIR:-$PWD/target}/${PROFILE:-debug}"
-if [ ! -x "$profile/managed-hsm-emulator" ] || [ ! -f "$profile/libakv_provider.so" ]; then
-    echo "Nothing is built in $profile: run 'cargo build --workspace' first." >&2
-    exit 1
-fi
+require_programs managed-hsm-emulator
+require_module
 command -v valgrind >/dev/null || { echo "valgrind is not installed." >&2; exit 1; }
 
 folder=$(mktemp -d)
@@ -22,11 +21,11 @@ clean_up() {
 trap clean_up EXIT
 
 mkdir "$folder/modules"
-ln -s "$profile/libakv_provider.so" "$folder/modules/akv_provider.so"
+ln -s "$module" "$folder/modules/akv_provider.so"
 for program in sign_loop operations faults orders; do
     cc -std=gnu11 -g -O1 -o "$folder/$program" "tests/c/$program.c" -lssl -lcrypto -lpthread
 done
-start_emulator "$profile/managed-hsm-emulator" "$folder"
+start_emulator "$profile_dir/managed-hsm-emulator" "$folder"
 create_key rsa '{"kty":"RSA-HSM","key_size":2048}'
 create_key ec '{"kty":"EC-HSM","crv":"P-256"}'
 create_key aes '{"kty":"oct-HSM","key_size":256}'
@@ -87,7 +86,7 @@ for operation in sign decrypt,path=/keys/decrypt/ unwrapkey rng; do
         options+=(--fault "$kind,operation=$operation,share=0.025")
     done
 done
-start_emulator "$profile/managed-hsm-emulator" "$folder" "${options[@]}"
+start_emulator "$profile_dir/managed-hsm-emulator" "$folder" "${options[@]}"
 for key in pkcs1 pss decrypt; do
     create_key "$key" '{"kty":"RSA-HSM","key_size":2048}'
 done

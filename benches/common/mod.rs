@@ -38,6 +38,20 @@ pub(crate) fn built(name: &str) -> PathBuf {
     path
 }
 
+/// The module as it is shipped: scripts/release-build.sh says where it is, unless it is older than its sources.
+fn module() -> PathBuf {
+    let program = std::env::current_exe().expect("a program knows its path");
+    let target = program.ancestors().nth(3).expect("target/<profile>/deps");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/release-build.sh");
+    let mut command = Command::new(script);
+    command.arg("--check").env("CARGO_TARGET_DIR", target);
+    let output = command.output().expect("the script runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let path = String::from_utf8(output.stdout).expect("the path is text");
+    path.trim_end().into()
+}
+
 /// A running emulator and what leads to it.
 pub(crate) struct Emulator {
     process: Child,
@@ -102,8 +116,8 @@ pub(crate) fn load_providers(emulator: &Emulator) -> [Provider; 2] {
     }
     let modules = emulator.folder.path().join("modules");
     std::fs::create_dir(&modules).expect("a folder");
-    let module = modules.join("akv_provider.so");
-    std::os::unix::fs::symlink(built("libakv_provider.so"), module).expect("a link");
+    let link = modules.join("akv_provider.so");
+    std::os::unix::fs::symlink(module(), link).expect("a link");
     Provider::set_default_search_path(None, modules.to_str().expect("text"))
         .expect("a search path");
     ["default", "akv_provider"].map(|name| Provider::load(None, name).expect("the provider loads"))

@@ -111,8 +111,8 @@ base() {
 }
 check "the image: its base, from Debian's packages" base
 build() {
-    mkdir -p "$work/built/source/target/release"
-    cp "$target/libakv_provider.so" "$target/akv" "$work/built/source/target/release/"
+    mkdir -p "$work/built/source/target/shipped/release"
+    cp "$module" "$target/akv" "$work/built/source/target/shipped/release/"
     image build --pull=never --build-context "build=$work/built" --file deploy/container/Containerfile --tag akv-nginx .
 }
 check "the image: buildah builds the Containerfile" build

@@ -14,10 +14,12 @@
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
 # shellcheck source=scripts/emulator.sh
 . scripts/emulator.sh
+# shellcheck source=scripts/built.sh
+. scripts/built.sh
 # Where Debian has servers, and where users often don't look.
 PATH=$PATH:/usr/local/sbin:/usr/sbin
 
-target="${CARGO_TARGET_DIR:-$PWD/target}/${PROFILE:-debug}"
+target=$profile_dir
 passed=0 failed=0 skipped=0
 work=
 # Options of the emulator's `serve`.
@@ -126,15 +128,14 @@ free_port() {
 # --- the HSM ----------------------------------------------------------------------------------------------------------
 
 start_hsm() {
-    if [ ! -f "$target/libakv_provider.so" ] || [ ! -x "$target/managed-hsm-emulator" ] || [ ! -x "$target/akv" ]; then
-        broken "Nothing is built in $target: run 'cargo build --workspace' first."
-    fi
+    require_programs managed-hsm-emulator akv || broken "The emulator and akv are needed."
+    require_module || broken "The module is needed."
     work=$(mktemp -d)
     # Servers give up root, and have to reach their files all the same.
     chmod 755 "$work"
     mkdir "$work/private" "$work/modules"
     chmod 700 "$work/private"
-    cp "$target/libakv_provider.so" "$work/modules/akv_provider.so"
+    cp "$module" "$work/modules/akv_provider.so"
     start_emulator "$target/managed-hsm-emulator" "$work/private" "${emulator_options[@]}" || broken "The emulator did not start."
     install -m 644 "$AKV_CA_FILE" "$work/emulator-ca.pem"
     export AKV_CA_FILE="$work/emulator-ca.pem"

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// A root file system whose programs, `openssl` and its libraries above all, take the place of this machine's: the
@@ -65,6 +66,19 @@ fn built(name: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// The module as it is shipped: scripts/release-build.sh says where it is, unless it is older than its sources.
+fn module() -> &'static Path {
+    static MODULE: OnceLock<PathBuf> = OnceLock::new();
+    MODULE.get_or_init(|| {
+        let test = std::env::current_exe().expect("the test knows its own path");
+        let target = test.ancestors().nth(3).expect("target/<profile>/deps");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/release-build.sh");
+        let mut command = Command::new(script);
+        command.arg("--check").env("CARGO_TARGET_DIR", target);
+        Outcome::of(command).succeeds().trim_end().into()
+    })
 }
 
 /// Says that a check can't run here, and why.
@@ -175,7 +189,7 @@ impl Hsm {
     fn start_in(folder: TempDir, options: &[&str]) -> Self {
         let modules = folder.path().join("modules");
         fs::create_dir(&modules).expect("a folder for modules");
-        std::os::unix::fs::symlink(built("libakv_provider.so"), modules.join("akv_provider.so"))
+        std::os::unix::fs::symlink(module(), modules.join("akv_provider.so"))
             .expect("a link to the provider");
         write_configs(folder.path(), &modules);
         let emulator = serve(folder.path(), options);
@@ -801,10 +815,10 @@ impl TlsServer {
 
 impl Drop for TlsServer {
     fn drop(&mut self) {
-        // `timeout` passes SIGTERM on to the server; SIGKILL would leave the server behind.
-        let _ = Command::new("kill")
-            .arg(self.process.id().to_string())
-            .status();
+        // `timeout` passes SIGTERM on to the server; SIGKILL would leave the server behind. It may have ended by itself.
+        if let Ok(None) = self.process.try_wait() {
+            kill_process(Pid::from_child(&self.process), Signal::TERM).expect("it is a child of ours");
+        }
         let _ = self.process.wait();
     }
 }

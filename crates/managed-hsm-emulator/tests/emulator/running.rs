@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, StatusCode};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// The program with its arguments, on `data`.
@@ -151,12 +152,7 @@ impl Emulator {
     }
 
     pub(crate) fn stop(mut self) -> ExitStatus {
-        let killed = Command::new("kill")
-            .arg("-TERM")
-            .arg(self.process.id().to_string())
-            .status()
-            .unwrap();
-        assert!(killed.success());
+        kill_process(Pid::from_child(&self.process), Signal::TERM).unwrap();
         self.process.wait().unwrap()
     }
 
