@@ -127,7 +127,7 @@ interpreted() (
 memcheck() {
     if ! command -v valgrind >/dev/null; then
         skipped memcheck "valgrind is not installed"
-    elif scripts/valgrind.sh; then
+    elif AKV_WHOLE=1 scripts/valgrind.sh; then
         ok memcheck "scripts/valgrind.sh"
     else
         failed memcheck

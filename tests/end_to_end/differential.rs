@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::support::{Hsm, LOADINGS, Loading, openssl_version, skip, uri};
+use crate::support::{Hsm, LOADINGS, Loading, openssl_version, skip, uri, whole};
 use crate::vectors::{Cases, hex, jwk, output};
 
 const KEYS: [(&str, &[&str]); 7] = [
@@ -176,7 +176,7 @@ fn signatures_of_all_kinds_are_those_of_the_software_key() {
         prop::collection::vec(any::<u8>(), 0..300),
     );
     let mut runner = TestRunner::new(Config {
-        cases: 1500,
+        cases: if whole() { 1500 } else { 300 },
         failure_persistence: None,
         ..Config::default()
     });
@@ -236,7 +236,7 @@ fn what_one_key_encrypts_the_other_decrypts() {
         any::<bool>(),
     );
     let mut runner = TestRunner::new(Config {
-        cases: 400,
+        cases: if whole() { 400 } else { 100 },
         failure_persistence: None,
         ..Config::default()
     });

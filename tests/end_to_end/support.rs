@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::thread;
+use std::time::SystemTime;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -79,6 +80,30 @@ fn module() -> &'static Path {
         command.arg("--check").env("CARGO_TARGET_DIR", target);
         Outcome::of(command).succeeds().trim_end().into()
     })
+}
+
+/// Whether what takes minutes is tried whole.
+pub(crate) fn whole() -> bool {
+    std::env::var_os("AKV_WHOLE").is_some()
+}
+
+/// All, where AKV_WHOLE is set; else one in so many, another part of them each day. AKV_SAMPLE chooses the part.
+pub(crate) fn sample<T>(all: Vec<T>, share: usize) -> Vec<T> {
+    if whole() {
+        return all;
+    }
+    let part = match std::env::var("AKV_SAMPLE") {
+        Ok(part) => part.parse().expect("AKV_SAMPLE is a number"),
+        Err(_) => {
+            let now = SystemTime::UNIX_EPOCH.elapsed().expect("it is past 1970");
+            usize::try_from(now.as_secs() / 86_400).expect("days are few")
+        }
+    };
+    eprintln!("one in {share} of {}: AKV_SAMPLE={part}", all.len());
+    // Moved on by one in each stretch, so that a table whose rows are as long as a stretch gives parts of all columns.
+    let numbered = all.into_iter().enumerate();
+    let chosen = numbered.filter(|(index, _)| (index + index / share) % share == part % share);
+    chosen.map(|(_, one)| one).collect()
 }
 
 /// Says that a check can't run here, and why.
@@ -817,7 +842,8 @@ impl Drop for TlsServer {
     fn drop(&mut self) {
         // `timeout` passes SIGTERM on to the server; SIGKILL would leave the server behind. It may have ended by itself.
         if let Ok(None) = self.process.try_wait() {
-            kill_process(Pid::from_child(&self.process), Signal::TERM).expect("it is a child of ours");
+            kill_process(Pid::from_child(&self.process), Signal::TERM)
+                .expect("it is a child of ours");
         }
         let _ = self.process.wait();
     }

