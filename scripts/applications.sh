@@ -17,9 +17,20 @@ cd "$(dirname "$0")/.." || exit
 packages=(openssl curl ca-certificates procps nginx-light libnginx-mod-stream apache2 haproxy stunnel4 postgresql
     python3 ruby libio-socket-ssl-perl nodejs php-cli osslsigncode xmlsec1 git redis-server mariadb-server postfix bind9
     bind9-dnsutils bind9-utils openvpn chromium libnss3-tools fonts-dejavu-core dovecot-imapd socat wget lighttpd lighttpd-mod-openssl
-    strongswan-charon strongswan-swanctl strongswan-pki libstrongswan-standard-plugins pebble certbot lego)
+    strongswan-charon strongswan-swanctl strongswan-pki libstrongswan-standard-plugins pebble certbot lego
+    squid-openssl unbound mosquitto mosquitto-clients freeradius eapoltest slapd ldap-utils rauc squashfs-tools sbsigntool systemd-boot-efi)
+# Beginnings of names: not every suite has these, or they are named by a version, as what has sign-file is.
+newer=(systemd-ukify systemd-repart systemd-tpm 'linux-kbuild-[0-9]')
 # What deployment.sh builds and checks with: of this machine, not of another suite.
 builders=(systemd mmdebstrap buildah python3-venv)
+
+# The newest of each that this machine's suite has.
+offered() {
+    local name
+    for name in "${newer[@]}"; do
+        apt-cache search --names-only "^$name" | cut -d' ' -f1 | sort --version-sort | tail -n 1
+    done
+}
 
 # Runs this script in a root of another suite, where this repository, the target folder, /proc and /dev are at their usual places.
 run_in_suite() {
@@ -31,6 +42,8 @@ run_in_suite() {
         echo "0 passed, 0 failed, 1 skipped"
         return 0
     fi
+    # apt takes ~n for a pattern, which may match nothing.
+    packages+=("${newer[@]/#/\~n^}")
     make_root "$suite" "$root" "$(IFS=,; echo "${packages[*]}")" &&
         with_mounts "$root" /proc /dev "$PWD" "$CARGO_TARGET_DIR" -- chroot "$root" "$PWD/scripts/applications.sh" "$@"
 }
@@ -38,7 +51,10 @@ run_in_suite() {
 suite='' names=()
 while [ "$#" -gt 0 ]; do
     case $1 in
-        --install) install_missing "${packages[@]}" "${builders[@]}" || exit ;;
+        --install)
+            mapfile -t others < <(offered)
+            install_missing "${packages[@]}" "${others[@]}" "${builders[@]}" || exit
+            ;;
         --suite)
             [ "$#" -ge 2 ] || { echo "--suite needs the name of a Debian suite." >&2; exit 2; }
             suite=$2
