@@ -6,11 +6,11 @@
 needs nginx nginx-light
 needs curl curl
 if ! nginx -V 2>&1 | grep -q -- --with-http_v3_module; then
-    skip http3 "this nginx knows no HTTP/3; Debian 14's does"
+    skip http3 "this nginx knows no HTTP/3; Debian 13's does"
     finish
 fi
 if ! curl --version | grep -q HTTP3; then
-    skip http3 "this curl knows no HTTP/3; Debian 14's does"
+    skip http3 "this curl knows no HTTP/3; Debian 13's does"
     finish
 fi
 start_hsm
@@ -59,16 +59,16 @@ check "answers" ready "https://localhost:$rsa_port/" "$work/nginx.log"
 by_quic() {
     local before
     before=$(signatures "$2")
-    page --http3-only "https://localhost:$1/" >"$work/page" || return 1
+    page --http3-only "https://127.0.0.1:$1/" >"$work/page" || return 1
     grep -qx 'HTTP/3.0, TLSv1.3' "$work/page" || { cat "$work/page"; return 1; }
     signed "$2" "$before" 1
 }
 check "HTTP/3, RSA" by_quic "$rsa_port" rsa
 check "HTTP/3, EC" by_quic "$ec_port" ec
 # The client knows another CA.
-refused() { ! curl --silent --max-time 10 --http3-only --cacert "$AKV_CA_FILE" "https://localhost:$rsa_port/"; }
+refused() { ! curl --silent --max-time 10 --http3-only --cacert "$AKV_CA_FILE" "https://127.0.0.1:$rsa_port/"; }
 check "HTTP/3: a client that doesn't trust the CA goes away" refused
-quic_page() { page --http3-only "https://localhost:$rsa_port/"; }
+quic_page() { page --http3-only "https://127.0.0.1:$rsa_port/"; }
 # Not reloaded under load: nginx loses connections by QUIC then, with software keys too.
 check "HTTP/3: the HSM restarts under load" hsm_restarts quic_page
 check "stops" end_process "$server"

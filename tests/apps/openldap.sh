@@ -8,7 +8,7 @@ needs ldapsearch ldap-utils
 start_hsm
 slapd -VV 2>&1 | sed -n 's/^.*OpenLDAP: slapd \([^ ]*\).*/OpenLDAP \1/p'
 if ! ldd "$(command -v slapd)" | grep -q libssl; then
-    skip "OpenLDAP" "this one is linked with GnuTLS, which knows no OpenSSL providers; Debian 14's is linked with OpenSSL"
+    skip "OpenLDAP" "this one is linked with GnuTLS, which knows no OpenSSL providers; Debian 13's is linked with OpenSSL"
     finish
 fi
 

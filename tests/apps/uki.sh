@@ -4,6 +4,7 @@
 . "$(dirname "$0")/harness.sh"
 
 needs sbsign sbsigntool
+needs python3 python3
 stub=$(find /usr/lib/systemd/boot/efi/linux*.efi.stub 2>/dev/null | head -n 1)
 if [ -z "$stub" ]; then
     skip uki "no EFI program to sign is here (apt-get install systemd-boot-efi)"
@@ -50,7 +51,7 @@ image() {
 }
 # Signatures of what the TPM will have measured: one for each bank and phase.
 measured() {
-    image "$1" --pcr-private-key="$key" --pcr-certificate=boot.crt --pcr-banks=sha256 --phases="enter-initrd enter-initrd:leave-initrd" || return 1
+    image "$1" --pcr-private-key="$key" "${public[@]}" --pcr-banks=sha256 --phases="enter-initrd enter-initrd:leave-initrd" || return 1
     python3 - <<'PYTHON' || return 1
 import base64, json, pefile
 for section in pefile.PE("signed.efi").sections:
@@ -68,10 +69,13 @@ if ! command -v ukify >/dev/null; then
     skip ukify "it is not installed (apt-get install systemd-ukify of Debian 13 or newer)"
 else
     check "ukify, URI" image 1
-    if [ -x /usr/lib/systemd/systemd-measure ]; then
+    # systemd 257 takes the certificate by the option for public keys.
+    public=(--pcr-certificate=boot.crt)
+    ukify --help | grep -q -- --pcr-certificate || public=(--pcr-public-key=boot.crt)
+    if [ -x /usr/lib/systemd/systemd-measure ] && ldconfig -p | grep -q libtss2-esys; then
         check "ukify and systemd-measure, URI: policies of PCR 11" measured 3
     else
-        skip systemd-measure "it is not installed (apt-get install systemd-tpm, or systemd before Debian 14)"
+        skip systemd-measure "it or libtss2-esys is not installed (apt-get install systemd-tpm; in Debian 13 systemd, libtss2-esys-3.0.2-0t64 and libtss2-rc0t64)"
     fi
 fi
 finish
