@@ -8,7 +8,7 @@
 //! there.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Once, PoisonError, RwLock};
 
 use super::fetch::Fetcher;
 use super::ffi::{self, Algorithm, Callback, CoreHandle, Dispatch, Param};
@@ -57,6 +57,7 @@ pub(crate) struct Neighbours {
     /// Whether our algorithms are found by `fips=yes`.
     assume_fips: bool,
     told_of: RwLock<Vec<*const CoreHandle>>,
+    told_anew: Once,
 }
 
 // SAFETY: handles are only passed back to the core, whose upcalls may be called from any thread.
@@ -92,6 +93,7 @@ impl Neighbours {
             fetcher: unsafe { Fetcher::new(own, table) },
             assume_fips,
             told_of: RwLock::new(Vec::new()),
+            told_anew: Once::new(),
         }
     }
 
@@ -215,25 +217,40 @@ impl Neighbours {
         provider.implementation(operation, name, wanted)
     }
 
-    /// Of the active providers that we were told of, the first that has it. Each is held from before the core can take it
-    /// back. This one under another name is left out: it would ask us in turn.
+    /// The same, where the core can't be asked: of the active providers that we were told of, the first that has it. The core
+    /// doesn't tell of those that it falls back to. They are active when something is looked for, and are told of when we ask to
+    /// be told anew.
     fn first_told_of(
         &self,
         operation: c_int,
         name: &CStr,
         wanted: &[&str],
     ) -> Option<Arc<Implementation>> {
-        let upcalls = self.upcalls?;
+        let find = || {
+            let mut others = self.told_of().into_iter();
+            others.find_map(|provider| provider.implementation(operation, name, wanted))
+        };
+        find().or_else(|| {
+            self.told_anew.call_once(|| {
+                self.forget();
+                self.watch();
+            });
+            find()
+        })
+    }
+
+    /// The active providers that we were told of, each held from before the core can take it back. This one under another
+    /// name is left out: it would ask us in turn.
+    fn told_of(&self) -> Vec<Held> {
+        let Some(upcalls) = self.upcalls else {
+            return Vec::new();
+        };
         let handles = self.told_of.read().unwrap_or_else(PoisonError::into_inner);
-        let held = handles
+        handles
             .iter()
-            .filter_map(|&handle| Held::new(handle, upcalls));
-        let others: Vec<Held> = held
+            .filter_map(|&handle| Held::new(handle, upcalls))
             .filter(|provider| provider.dispatch() != super::entry::dispatch())
-            .collect();
-        drop(handles);
-        let mut others = others.into_iter();
-        others.find_map(|provider| provider.implementation(operation, name, wanted))
+            .collect()
     }
 }
 

@@ -558,10 +558,17 @@ impl Hsm {
 
     /// Compiles a program of `tests/c` against libcrypto and libssl. Returns its path.
     pub(crate) fn compile(&self, name: &str) -> String {
+        let program = self.path(name);
+        self.compile_with(name, &["-lssl", "-lcrypto"], &program)
+            .succeeds();
+        program
+    }
+
+    /// Compiles a program of `tests/c` against these libraries.
+    pub(crate) fn compile_with(&self, name: &str, libraries: &[&str], program: &str) -> Outcome {
         let source = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/c")
             .join(format!("{name}.c"));
-        let program = self.path(name);
         let compiler = self::program("cc");
         let mut command = Command::new(&compiler[0]);
         command
@@ -574,12 +581,12 @@ impl Hsm {
                 "-g",
                 "-O1",
                 "-o",
-                &program,
+                program,
             ])
             .arg(source)
-            .args(["-lssl", "-lcrypto", "-lpthread"]);
-        Outcome::of(command).succeeds();
-        program
+            .args(libraries)
+            .arg("-lpthread");
+        Outcome::of(command)
     }
 
     /// Runs a program to its end.
