@@ -215,16 +215,24 @@ unsafe extern "C" fn clean_up(
     *signal.callback() = None;
 }
 
+/// What a call has opened, if it has.
+fn owned(descriptor: c_int) -> Option<OwnedFd> {
+    // SAFETY: the descriptor is new, and nobody else's.
+    (descriptor >= 0).then(|| unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
 impl Signal {
     fn new() -> Option<Arc<Self>> {
         // SAFETY: the call takes only numbers.
-        let descriptor = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if descriptor < 0 {
-            return None;
-        }
+        let event = owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        let event = match event.as_raw_fd() {
+            // Those of standard input, output and error are the program's, also where it has closed them.
+            // SAFETY: the descriptor is open, and the call takes only numbers.
+            0..=2 => owned(unsafe { libc::fcntl(event.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) })?,
+            _ => event,
+        };
         Some(Arc::new(Self {
-            // SAFETY: the descriptor is new, and nobody else's.
-            event: unsafe { OwnedFd::from_raw_fd(descriptor) },
+            event,
             callback: Mutex::new(None),
         }))
     }

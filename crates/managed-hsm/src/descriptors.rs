@@ -260,6 +260,12 @@ mod epoll {
             }))
         }
 
+        /// Whether that is so of the one that is always used.
+        pub(crate) fn may_wait(&self) -> bool {
+            let socket = self.watch.socket.as_raw_fd();
+            (self.control)(EpollRequest::Modify, self.epolls[0], socket, 0, 0)
+        }
+
         /// Whether they are all still what they were.
         pub(crate) fn are_intact(&self) -> bool {
             let watches = |epoll, number| (self.control)(EpollRequest::Modify, epoll, number, 0, 0);
@@ -284,6 +290,10 @@ mod unknown {
             _: &Standard,
         ) -> std::io::Result<Option<Self>> {
             Ok(None)
+        }
+
+        pub(crate) fn may_wait(&self) -> bool {
+            true
         }
 
         pub(crate) fn are_intact(&self) -> bool {

@@ -76,6 +76,11 @@ impl EventLoop {
         })
     }
 
+    /// Whether it may be run for what opens and closes nothing.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.files.0.get().is_none_or(LoopFiles::may_wait)
+    }
+
     /// Whether it may be run.
     pub(crate) fn is_intact(&self) -> bool {
         self.files.are_intact()

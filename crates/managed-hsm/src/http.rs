@@ -427,6 +427,11 @@ impl Http {
         kept.is_empty() || kept.iter().any(|kept| kept.endpoint == endpoint(url))
     }
 
+    /// Whether there is a connection for the next request.
+    pub(crate) fn is_connected(&self) -> bool {
+        !lock(&self.kept).is_empty()
+    }
+
     async fn open(&self, url: &Url) -> Result<Connection, Failure> {
         let endpoint = endpoint(url);
         let Some(opening) = self.opening(endpoint) else {

@@ -132,6 +132,14 @@ impl Lane {
     fn suits(&self, url: &Url) -> bool {
         self.http.as_ref().is_some_and(|http| http.suits(url))
     }
+
+    /// Whether its event loop is still its own.
+    fn may_be_used(&self) -> bool {
+        match self.http.as_ref().is_some_and(|http| http.is_connected()) {
+            true => self.events.may_wait(),
+            false => self.events.is_intact(),
+        }
+    }
 }
 
 impl Drop for Lane {
@@ -257,7 +265,7 @@ impl Lanes {
         let lane = loop {
             let free = self.idle().own_lane(url, self.max);
             match free {
-                Ok(lane) if lane.events.is_intact() => break lane,
+                Ok(lane) if lane.may_be_used() => break lane,
                 Ok(_lost) => self.idle().open -= 1,
                 Err(_closed) => break self.counted(self.open())?,
             }

@@ -1,7 +1,7 @@
 //! A TCP connection, as far as it is still ours.
 //!
 //! Programs close descriptors that they didn't open: a daemon all above 2, say. The number then belongs to nobody, or to a file or a
-//! socket of the program's. So nothing is read, written or closed before it is seen to be the socket that was opened.
+//! socket of the program's. So no request is sent and nothing is closed before it is seen to be the socket that was opened.
 
 use std::io;
 use std::pin::Pin;
@@ -36,11 +36,16 @@ impl Socket {
         self
     }
 
-    /// The stream, if it is still ours.
-    fn own(&mut self) -> io::Result<Pin<&mut TcpStream>> {
-        let tcp = self.tcp.as_mut();
-        let own = tcp.filter(|tcp| self.id.is_of(&**tcp));
-        own.map(Pin::new).ok_or_else(no_longer_ours)
+    /// Makes sure that the socket is still ours. To be called before each request: asking each time would cost more than the rest.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        match self.tcp.as_ref().is_some_and(|tcp| self.id.is_of(tcp)) {
+            true => Ok(()),
+            false => Err(no_longer_ours()),
+        }
+    }
+
+    fn tcp(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        self.tcp.as_mut().map(Pin::new).ok_or_else(no_longer_ours)
     }
 
     /// Whether all TLS records that have begun have been read to their end.
@@ -71,7 +76,7 @@ impl Drop for Socket {
 impl io::Read for Socket {
     #[cfg(unix)]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let tcp = self.own()?;
+        let tcp = self.tcp()?;
         let (count, _) = rustix::net::recv(&*tcp, &mut *buffer, rustix::net::RecvFlags::DONTWAIT)?;
         self.records.pass(&buffer[..count]);
         Ok(count)
@@ -79,7 +84,7 @@ impl io::Read for Socket {
 
     #[cfg(not(unix))]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.own()?.try_read(buffer)?;
+        let count = self.tcp()?.try_read(buffer)?;
         self.records.pass(&buffer[..count]);
         Ok(count)
     }
@@ -91,7 +96,7 @@ impl Socket {
     pub(crate) fn has_unread(&mut self) -> io::Result<bool> {
         use rustix::net::RecvFlags;
         let looked = rustix::net::recv(
-            &*self.own()?,
+            &*self.tcp()?,
             &mut [0],
             RecvFlags::DONTWAIT | RecvFlags::PEEK,
         );
@@ -115,7 +120,7 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        ready!(this.own()?.poll_read(context, buffer))?;
+        ready!(this.tcp()?.poll_read(context, buffer))?;
         this.records.pass(&buffer.filled()[before..]);
         Poll::Ready(Ok(()))
     }
@@ -127,7 +132,7 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().own()?.poll_write(context, bytes)
+        self.get_mut().tcp()?.poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -135,7 +140,7 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().own()?.poll_write_vectored(context, bytes)
+        self.get_mut().tcp()?.poll_write_vectored(context, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -143,11 +148,13 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().own()?.poll_flush(context)
+        self.get_mut().tcp()?.poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().own()?.poll_shutdown(context)
+        let this = self.get_mut();
+        this.check()?;
+        this.tcp()?.poll_shutdown(context)
     }
 }
 
