@@ -8,7 +8,7 @@ use managed_hsm::{Decryption, EncryptionAlgorithm, KeyOperation};
 use zeroize::Zeroizing;
 
 use crate::digest::{self, Digest};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::key::{Key, KeyHandle, KeyType, PublicKey};
 use crate::openssl::params::{ParamsIn, ParamsOut};
 use crate::provider::Provider;
@@ -180,6 +180,7 @@ impl Context {
                 Ok((EncryptionAlgorithm::RsaOaep256, RsaEncryption::OaepSha256))
             }
             _ => Err(Error::unsupported(
+                Reason::OaepHash,
                 format!("RSA-OAEP with {oaep} and MGF1 with {mgf1}"),
                 "use SHA1 for both or SHA256 for both \
                  (rsa_oaep_md:sha256 and rsa_mgf1_md:sha256)",
@@ -211,6 +212,7 @@ impl Context {
             .is_some_and(|label| !label.is_empty())
         {
             return Err(Error::unsupported(
+                Reason::OaepLabel,
                 "RSA-OAEP with a label",
                 "leave the label empty",
             ));
@@ -296,7 +298,8 @@ fn padding_by_number(number: i64) -> Result<Padding, Error> {
         1 => Ok(Padding::Pkcs1),
         4 => Ok(Padding::Oaep),
         3 => Err(unsupported_padding("'none'")),
-        7 => Err(Error::unsupported(
+        7 => Err(Error::refused(
+            Reason::RsaKeyExchange,
             "RSA key exchange of TLS 1.2 and older",
             "use cipher suites with ECDHE or DHE, or TLS 1.3; through a remote service it would be a padding oracle",
         )),
@@ -306,6 +309,7 @@ fn padding_by_number(number: i64) -> Result<Padding, Error> {
 
 fn unsupported_padding(padding: &str) -> Error {
     Error::unsupported(
+        Reason::EncryptionPadding,
         format!("RSA encryption with padding {padding}"),
         "use 'oaep' (with SHA1 or SHA256) or 'pkcs1'",
     )

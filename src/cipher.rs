@@ -9,7 +9,7 @@ use std::sync::Arc;
 use managed_hsm::{Decryption, Encryption, EncryptionAlgorithm, KeyOperation};
 use zeroize::Zeroizing;
 
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::key::Key;
 use crate::openssl::params::{ParamsIn, ParamsOut};
 use crate::provider::Provider;
@@ -138,12 +138,14 @@ impl Context {
             (Mode::Wrap, Some(WRAP_IV)) | (Mode::WrapPad, Some(WRAP_PAD_IV)) => {}
             (Mode::Wrap | Mode::WrapPad, Some(_)) => {
                 return Err(Error::unsupported(
+                    Reason::InitialValue,
                     "AES key wrap with an initial value of one's own",
                     "leave it out",
                 ));
             }
             (Mode::Gcm, Some(_)) if encrypting => {
                 return Err(Error::unsupported(
+                    Reason::InitialValue,
                     "AES-GCM encryption with an initialisation vector of one's own",
                     "leave it out: the HSM makes it, and EVP_CIPHER_CTX_get_updated_iv() gives it after the encryption",
                 ));
@@ -187,6 +189,7 @@ impl Context {
     pub(crate) fn update(&mut self, input: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
         if self.finished {
             return Err(Error::unsupported(
+                Reason::MessageInPieces,
                 "a message in several pieces",
                 "pass all of it to one EVP_CipherUpdate",
             ));
@@ -229,6 +232,7 @@ impl Context {
                 let tag = self.tag.as_deref();
                 if self.cipher.mode == Mode::Gcm && tag.is_none() {
                     return Err(Error::unsupported(
+                        Reason::TagMissing,
                         "AES-GCM decryption before the tag is known",
                         "set the tag before the ciphertext is passed in",
                     ));
@@ -300,12 +304,14 @@ impl Context {
             && tag.len() != GCM_TAG_LEN
         {
             return Err(Error::unsupported(
+                Reason::TagLength,
                 format!("an AES-GCM tag of {} bytes", tag.len()),
                 format!("use {GCM_TAG_LEN} bytes"),
             ));
         }
         let only = |key: &CStr, allowed: i64| match params.integer(key)? {
             Some(len) if len != allowed => Err(Error::unsupported(
+                Reason::CipherLength,
                 format!("{} {len} with this cipher", key.to_string_lossy()),
                 format!("leave it at {allowed}"),
             )),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use managed_hsm::{Service, key_file};
 
 use crate::der;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::key::{EcPublicKey, Key, KeyType, PublicKey};
 use crate::openssl::ffi::{SELECT_ALL_PARAMETERS, SELECT_PRIVATE_KEY, SELECT_PUBLIC_KEY};
 use crate::rsa::RsaPublicKey;
@@ -64,7 +64,8 @@ pub(crate) fn encode(
         }
         // Programs take DER for the key itself, and would go on to wrap or encrypt it.
         (Structure::PrivateKeyInfo | Structure::TypeSpecific, _, _) if form == Form::Der => {
-            return Err(Error::unsupported(
+            return Err(Error::refused(
+                Reason::PrivateKeyStays,
                 "taking a private key out",
                 "write a key file, which holds the key's URI: openssl pkey -in <URI> -out key.pem",
             ));

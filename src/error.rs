@@ -1,5 +1,7 @@
 //! Why an operation of the provider failed, as a sentence for OpenSSL's error queue.
 
+use std::ffi::CStr;
+
 /// A failure of the provider. [`std::fmt::Display`] gives the text that `openssl` prints.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -21,7 +23,17 @@ pub(crate) enum Error {
     #[error("parameter '{name}': {problem}")]
     Parameter { name: String, problem: String },
     #[error("{what} is not supported by Managed HSM: {remedy}")]
-    Unsupported { what: String, remedy: String },
+    Unsupported {
+        reason: Reason,
+        what: String,
+        remedy: String,
+    },
+    #[error("{what} is refused by this provider: {remedy}")]
+    Refused {
+        reason: Reason,
+        what: String,
+        remedy: String,
+    },
     #[error(
         "key {key} does not permit '{operation}' (its key_ops are: {permitted}): create a key, or update this one, \
          with '{operation}' in its key_ops"
@@ -61,6 +73,13 @@ pub(crate) enum Error {
         problem: String,
         remedy: &'static str,
     },
+    #[error("PSS needs the name of the digest: set it (pkeyutl -pkeyopt digest:sha256)")]
+    DigestNameMissing,
+    #[error(
+        "an RSA signature of bytes without the name of a digest: the HSM refused to only pad them ({0}); name the digest \
+         (pkeyutl -pkeyopt digest:sha256)"
+    )]
+    NoRawSignatures(managed_hsm::Error),
     #[error("nothing can be recovered from the signature: {0}")]
     NotRecovered(String),
     #[error(
@@ -79,30 +98,81 @@ pub(crate) enum Error {
     Internal(String),
 }
 
-/// The reason code that goes with an [`Error`] on OpenSSL's queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum Reason {
-    InvalidUri = 1,
-    HsmRequestFailed,
-    InvalidSettings,
-    InvalidParameter,
-    NotSupportedByHsm,
-    OperationNotPermitted,
-    DeletionNotAllowed,
-    MissingPrivateKey,
-    InvalidKey,
-    NotInitialised,
-    BufferTooSmall,
-    InvalidDigestLength,
-    InvalidInputLength,
-    WrongSignature,
-    NotRecovered,
-    NoSoftwareKeys,
-    LeftOut,
-    OutputFailed,
-    Internal,
-    KeyNameMissing,
+macro_rules! reasons {
+    ($($reason:ident => $text:literal,)*) => {
+        /// The reason code that goes with an [`Error`] on OpenSSL's queue. Some programs show nothing else of it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub(crate) enum Reason {
+            $($reason,)*
+        }
+
+        /// All reasons with their texts.
+        pub(crate) const REASONS: &[(Reason, &CStr)] = &[$((Reason::$reason, $text),)*];
+    };
+}
+
+reasons! {
+    InvalidUri => c"invalid key URI",
+    KeyNameMissing => c"key name missing",
+    HsmRequestFailed => c"request refused by the HSM",
+    NotFound => c"not found in the HSM",
+    Forbidden => c"forbidden by the HSM",
+    Throttled => c"too many requests to the HSM",
+    Unreachable => c"HSM not reachable",
+    TimedOut => c"no answer from the HSM in time",
+    UnusableAnswer => c"answer of the HSM not usable",
+    NoCredential => c"no credential for the HSM",
+    CredentialFailed => c"credential gave no access token",
+    TokenExpired => c"access token expired",
+    TokenRefused => c"access token not accepted by the HSM",
+    TlsSetUp => c"TLS can't be set up",
+    NoThread => c"no thread for requests",
+    InvalidSettings => c"invalid settings",
+    InvalidParameter => c"invalid parameter",
+    RsaDigest => c"RSA signature with this digest not supported by the HSM",
+    SaltLength => c"PSS salt length not supported by the HSM",
+    Mgf1Digest => c"other digest for MGF1 not supported by the HSM",
+    SignaturePadding => c"signature padding not supported by the HSM",
+    NoRawSignatures => c"signature without a digest name not supported by the HSM",
+    DigestNameMissing => c"name of the digest missing",
+    EncryptionPadding => c"encryption padding not supported by the HSM",
+    OaepHash => c"OAEP digest not supported by the HSM",
+    OaepLabel => c"OAEP label not supported by the HSM",
+    RsaKeyExchange => c"RSA key exchange refused",
+    KeySize => c"key size not supported by the HSM",
+    UnknownCurve => c"curve not supported by the HSM",
+    InitialValue => c"own initial value not supported by the HSM",
+    MessageInPieces => c"message in pieces not supported by the HSM",
+    TagMissing => c"tag missing before the ciphertext",
+    TagLength => c"tag length not supported by the HSM",
+    CipherLength => c"cipher length not supported by the HSM",
+    KeyFormat => c"key format fixed",
+    KeyFileEncryption => c"key file not encrypted",
+    PrivateKeyStays => c"private key stays in the HSM",
+    RandomStrength => c"strength of random bytes too high",
+    OperationNotPermitted => c"operation not permitted on this key",
+    DeletionNotAllowed => c"deletion not allowed",
+    DeletionOfVersion => c"deletion of one version not supported by the HSM",
+    MissingPrivateKey => c"no private key",
+    InvalidKey => c"invalid key",
+    NotInitialised => c"operation not initialised",
+    BufferTooSmall => c"output buffer too small",
+    InvalidDigestLength => c"invalid digest length",
+    InvalidInputLength => c"invalid input length",
+    WrongSignature => c"wrong signature from the HSM",
+    NotRecovered => c"nothing to recover from the signature",
+    NoSoftwareKeys => c"no provider for software keys",
+    LeftOut => c"left out by the property query",
+    OutputFailed => c"output failed",
+    Internal => c"internal error",
+}
+
+impl Reason {
+    /// The number on OpenSSL's queue, which takes 0 for no reason.
+    pub(crate) const fn code(self) -> u32 {
+        self as u32 + 1
+    }
 }
 
 impl Error {
@@ -110,10 +180,10 @@ impl Error {
         match self {
             Self::Uri(_) => Reason::InvalidUri,
             Self::KeyNameMissing(_) => Reason::KeyNameMissing,
-            Self::Hsm(_) | Self::NotListed { .. } => Reason::HsmRequestFailed,
+            Self::Hsm(error) | Self::NotListed { cause: error, .. } => of_client(error),
             Self::Settings(_) => Reason::InvalidSettings,
             Self::Parameter { .. } => Reason::InvalidParameter,
-            Self::Unsupported { .. } => Reason::NotSupportedByHsm,
+            Self::Unsupported { reason, .. } | Self::Refused { reason, .. } => *reason,
             Self::NotPermitted { .. } => Reason::OperationNotPermitted,
             Self::DeletionNotAllowed(_) => Reason::DeletionNotAllowed,
             Self::MissingPrivateKey => Reason::MissingPrivateKey,
@@ -123,6 +193,8 @@ impl Error {
             Self::DigestLength { .. } => Reason::InvalidDigestLength,
             Self::InputLength(_) => Reason::InvalidInputLength,
             Self::WrongSignature { .. } => Reason::WrongSignature,
+            Self::DigestNameMissing => Reason::DigestNameMissing,
+            Self::NoRawSignatures(_) => Reason::NoRawSignatures,
             Self::NotRecovered(_) => Reason::NotRecovered,
             Self::NoSoftwareKeys => Reason::NoSoftwareKeys,
             Self::LeftOut => Reason::LeftOut,
@@ -138,10 +210,64 @@ impl Error {
         }
     }
 
-    pub(crate) fn unsupported(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+    /// The HSM has no such operation.
+    pub(crate) fn unsupported(
+        reason: Reason,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
         Self::Unsupported {
+            reason,
             what: what.into(),
             remedy: remedy.into(),
         }
+    }
+
+    /// The HSM has nothing to do with it.
+    pub(crate) fn refused(
+        reason: Reason,
+        what: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self::Refused {
+            reason,
+            what: what.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+/// Why a request failed.
+fn of_client(error: &managed_hsm::Error) -> Reason {
+    use managed_hsm::Error as Client;
+    match error {
+        Client::Uri(_) => Reason::InvalidUri,
+        Client::Settings { .. } => Reason::InvalidSettings,
+        Client::NoCredential { .. } => Reason::NoCredential,
+        Client::Credential { .. } => Reason::CredentialFailed,
+        Client::TokenExpired { .. } => Reason::TokenExpired,
+        Client::Unauthorized { .. } => Reason::TokenRefused,
+        Client::Service { status: 404, .. } => Reason::NotFound,
+        Client::Service { status: 403, .. } => Reason::Forbidden,
+        Client::Service { status: 429, .. } => Reason::Throttled,
+        Client::Service { .. } => Reason::HsmRequestFailed,
+        Client::Connect { .. } | Client::Down { .. } => Reason::Unreachable,
+        Client::Timeout { .. } => Reason::TimedOut,
+        Client::Response { .. } => Reason::UnusableAnswer,
+        Client::Tls(_) => Reason::TlsSetUp,
+        Client::Io(_) => Reason::NoThread,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_reasons_have_the_same_text() {
+        let texts: HashSet<&CStr> = REASONS.iter().map(|(_, text)| *text).collect();
+        assert_eq!(texts.len(), REASONS.len());
     }
 }

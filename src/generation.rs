@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use managed_hsm::{ForeignText, KeyName, KeyOperation, KeyUri, NewKey, NewKeyKind, Vault};
 
 use crate::curve::EcCurve;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::key::{Key, KeyType};
 use crate::openssl::params::ParamsIn;
 use crate::provider::Provider;
@@ -173,6 +173,7 @@ impl Options {
                 .ok_or_else(|| {
                     let known: Vec<String> = known.iter().map(u32::to_string).collect();
                     Error::unsupported(
+                        Reason::KeySize,
                         format!("a key of {bits} bits"),
                         format!("use {}", known.join(", ")),
                     )
@@ -197,6 +198,7 @@ impl Options {
                 let group = self.group.as_deref().unwrap_or("P-256");
                 let curve = EcCurve::by_name(group).ok_or_else(|| {
                     Error::unsupported(
+                        Reason::UnknownCurve,
                         format!("the curve '{group}'"),
                         "use P-256, P-384, P-521 or secp256k1",
                     )

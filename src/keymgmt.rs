@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 
 use crate::curve::EcCurve;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::key::{Key, KeyHandle, KeyType, PublicKey};
 use crate::openssl::ffi::{SELECT_DOMAIN_PARAMETERS, SELECT_PRIVATE_KEY, SELECT_PUBLIC_KEY};
 use crate::openssl::params::{ParamList, ParamsIn, ParamsOut};
@@ -188,7 +188,8 @@ fn get_domain_params(curve: &EcCurve, params: &mut ParamsOut<'_>) -> Result<(), 
 pub(crate) fn set_params(handle: &KeyHandle, params: ParamsIn<'_>) -> Result<(), Error> {
     handle.require()?;
     let only = |key: &CStr, allowed: &str| match params.utf8(key)? {
-        Some(value) if value != allowed => Err(Error::unsupported(
+        Some(value) if value != allowed => Err(Error::refused(
+            Reason::KeyFormat,
             format!("'{value}' as {}", key.to_string_lossy()),
             format!("leave it at '{allowed}'"),
         )),

@@ -10,7 +10,7 @@ use managed_hsm::{KeyOperation, SignatureAlgorithm};
 
 use crate::der;
 use crate::digest::{self, DIGESTS, Digest, Hasher};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::key::{Key, KeyHandle, KeyType, PublicKey};
 use crate::openssl::params::{ParamsIn, ParamsOut};
 use crate::provider::Provider;
@@ -176,7 +176,8 @@ impl Context {
             self.key()?.private(KeyOperation::Sign)?;
         }
         if purpose == Purpose::Recover && self.key_type != KeyType::Rsa {
-            return Err(Error::unsupported(
+            return Err(Error::refused(
+                Reason::NotRecovered,
                 "recovering a message from an ECDSA signature",
                 "verify the signature instead",
             ));
@@ -226,7 +227,7 @@ impl Context {
     }
 
     /// Signs `tbs`: a message where the operation was begun for one, else a digest; for RSA without the name of a digest
-    /// 32, 48 or 64 bytes (taken for a SHA-2 digest) or a DER DigestInfo.
+    /// these bytes as they are, which ought to be a DER DigestInfo.
     pub(crate) fn sign(&mut self, tbs: &[u8]) -> Result<Vec<u8>, Error> {
         self.expect(Purpose::Sign)?;
         if self.takes_message {
@@ -251,42 +252,39 @@ impl Context {
         }
     }
 
+    /// Signs what no digest is named for: bytes that are only padded. A DigestInfo of a hash function that the HSM knows comes to
+    /// the same as the digest in it.
     fn sign_raw_rsa(&self, public: &RsaPublicKey, tbs: &[u8]) -> Result<Vec<u8>, Error> {
-        if let Some(digest) = digest_by_len(tbs.len()) {
-            return self.sign_rsa(digest, tbs);
+        if self.padding != Padding::Pkcs1 {
+            return Err(Error::DigestNameMissing);
         }
-        match (parse_digest_info(tbs), self.padding) {
-            (Some((digest, value)), _) if digest.rsa.is_some() => self.sign_rsa(digest, value),
-            (Some((digest, _)), Padding::Pkcs1) => self.sign_null(public, digest, tbs),
-            _ => Err(Error::unsupported(
-                format!(
-                    "an RSA signature over {} bytes without a digest name",
-                    tbs.len()
-                ),
-                "pass a digest of 32, 48 or 64 bytes or a DER DigestInfo, or name the digest (pkeyutl -pkeyopt digest:sha256)",
-            )),
+        match parse_digest_info(tbs) {
+            Some((digest, value)) if digest.rsa.is_some() => self.sign_rsa(digest, value),
+            _ => self.sign_null(public, tbs),
         }
     }
 
-    /// Signs a DigestInfo of a hash function that the HSM doesn't know, by the algorithm that only pads.
-    fn sign_null(
-        &self,
-        public: &RsaPublicKey,
-        digest: &Digest,
-        info: &[u8],
-    ) -> Result<Vec<u8>, Error> {
+    /// Signs bytes by the algorithm that only pads.
+    fn sign_null(&self, public: &RsaPublicKey, tbs: &[u8]) -> Result<Vec<u8>, Error> {
+        let most = public.len().saturating_sub(11);
+        if tbs.len() > most {
+            let got = tbs.len();
+            return Err(Error::InputLength(format!(
+                "{got} bytes without the name of a digest can't be signed: this RSA key has room for {most}; name the digest \
+                 (pkeyutl -pkeyopt digest:sha256), or sign a message (dgst -sha256)"
+            )));
+        }
         let key = self.key()?;
-        let signature = self
-            .ask(key, SignatureAlgorithm::RsNull, info)
-            .map_err(|error| match error {
-                Error::Hsm(cause @ managed_hsm::Error::Service { status: 400, .. }) => Error::unsupported(
-                    format!("an RSA signature over a DigestInfo of {}", digest.name()),
-                    format!("use SHA256, SHA384 or SHA512 (the HSM offers others only by RSNULL, which failed: {cause})"),
-                ),
-                other => other,
-            })?;
+        let signature =
+            self.ask(key, SignatureAlgorithm::RsNull, tbs)
+                .map_err(|error| match error {
+                    Error::Hsm(cause @ managed_hsm::Error::Service { status: 400, .. }) => {
+                        Error::NoRawSignatures(cause)
+                    }
+                    other => other,
+                })?;
         self.check_signature(key, public.len(), &signature, || {
-            public.verify_pkcs1(info, &signature)
+            public.verify_pkcs1(tbs, &signature)
         })?;
         Ok(signature)
     }
@@ -387,23 +385,11 @@ impl Context {
         signature: &[u8],
         tbs: &[u8],
     ) -> Result<bool, Error> {
-        let by_len = digest_by_len(tbs.len());
-        Ok(match (self.padding, by_len) {
-            (Padding::None, _) => public.recover(signature).as_deref() == Some(tbs),
-            // What `sign` makes of these bytes, or what other providers make of them.
-            (Padding::Pkcs1, Some(digest)) => {
-                self.verify_rsa(public, digest, signature, tbs)
-                    || public.verify_pkcs1(tbs, signature)
-            }
-            (Padding::Pkcs1, None) => public.verify_pkcs1(tbs, signature),
-            (Padding::Pss, Some(digest)) => self.verify_rsa(public, digest, signature, tbs),
-            (Padding::Pss, None) => {
-                return Err(Error::parameter(
-                    "digest",
-                    "PSS needs the name of the digest",
-                ));
-            }
-        })
+        match self.padding {
+            Padding::None => Ok(public.recover(signature).as_deref() == Some(tbs)),
+            Padding::Pkcs1 => Ok(public.verify_pkcs1(tbs, signature)),
+            Padding::Pss => Err(Error::DigestNameMissing),
+        }
     }
 
     /// Whether `signature` is one over the message with this digest.
@@ -437,7 +423,8 @@ impl Context {
             Padding::Pkcs1 => rsa::unpad_pkcs1(&block)
                 .ok_or_else(|| not_recovered("its padding is not PKCS#1 v1.5"))?,
             Padding::Pss => {
-                return Err(Error::unsupported(
+                return Err(Error::refused(
+                    Reason::NotRecovered,
                     "recovering a message from a PSS signature",
                     "verify the signature instead",
                 ));
@@ -573,6 +560,7 @@ impl Context {
         }
         let Some((pkcs1, pss)) = digest.rsa else {
             return Err(Error::unsupported(
+                Reason::RsaDigest,
                 format!("an RSA signature with {}", digest.name()),
                 "use SHA256, SHA384 or SHA512",
             ));
@@ -590,12 +578,14 @@ impl Context {
             SaltLen::Bytes(len) if len == digest.len => {}
             SaltLen::Bytes(len) => {
                 return Err(Error::unsupported(
+                    Reason::SaltLength,
                     format!("a PSS salt of {len} bytes"),
                     remedy,
                 ));
             }
             SaltLen::Max | SaltLen::Auto => {
                 return Err(Error::unsupported(
+                    Reason::SaltLength,
                     "a PSS salt of the greatest possible length",
                     remedy,
                 ));
@@ -603,6 +593,7 @@ impl Context {
         }
         match self.mgf1 {
             Some(mgf1) if mgf1.name() != digest.name() => Err(Error::unsupported(
+                Reason::Mgf1Digest,
                 format!("PSS with {} and MGF1 with {}", digest.name(), mgf1.name()),
                 "use the same hash for both",
             )),
@@ -730,13 +721,6 @@ pub(crate) fn parse_digest_info(tbs: &[u8]) -> Option<(&'static Digest, &[u8])> 
     })
 }
 
-/// The hash function that a digest of this length is taken for, where none is named.
-fn digest_by_len(len: usize) -> Option<&'static Digest> {
-    DIGESTS
-        .iter()
-        .find(|digest| digest.rsa.is_some() && digest.len == len)
-}
-
 fn longest_salt(public: &RsaPublicKey, digest: &Digest) -> usize {
     ((public.bits() - 1).div_ceil(8)).saturating_sub(digest.len + 2)
 }
@@ -763,6 +747,7 @@ fn padding_by_number(number: i64) -> Result<Padding, Error> {
 
 fn unsupported_padding(padding: &str) -> Error {
     Error::unsupported(
+        Reason::SignaturePadding,
         format!("an RSA signature with padding {padding}"),
         "use 'pkcs1' or 'pss'",
     )

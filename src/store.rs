@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use managed_hsm::{KeyItem, KeyPages, KeyUri, StoreUri, Vault};
 
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::key::{Key, KeyType, PublicKey};
 use crate::provider::Provider;
 
@@ -188,6 +188,7 @@ pub(crate) fn delete(provider: &Provider, uri: &str) -> Result<(), Error> {
     }
     if uri.version.is_some() {
         return Err(Error::unsupported(
+            Reason::DeletionOfVersion,
             "deleting one version of a key",
             "give the key without a version to delete all of them",
         ));

@@ -8,7 +8,7 @@ use super::bio::BioFunctions;
 use super::ffi::{self, CoreHandle, Dispatch, Item, Param};
 use super::functions::Functions;
 use super::libcrypto::Libcrypto;
-use crate::error::{Error, Reason};
+use crate::error::{Error, REASONS};
 
 type GetParams = unsafe extern "C" fn(*const CoreHandle, *mut Param) -> c_int;
 type NewError = unsafe extern "C" fn(*const CoreHandle);
@@ -140,7 +140,7 @@ impl Core {
         unsafe {
             vset_error(
                 self.handle,
-                error.reason() as u32,
+                error.reason().code(),
                 text.as_ptr(),
                 NO_ARGUMENTS.as_ptr().cast(),
             );
@@ -148,35 +148,21 @@ impl Core {
     }
 }
 
-macro_rules! reasons {
-    ($($reason:ident => $text:literal),* $(,)?) => {
-        /// The texts of our reason codes, as `OSSL_FUNC_provider_get_reason_strings` returns them.
-        pub(crate) static REASON_STRINGS: &[Item] = &[
-            $(Item { id: Reason::$reason as u32, text: $text.as_ptr() },)*
-            Item { id: 0, text: std::ptr::null() },
-        ];
+/// The texts of our reason codes, as `OSSL_FUNC_provider_get_reason_strings` returns them.
+pub(crate) static REASON_STRINGS: [Item; REASONS.len() + 1] = {
+    const END: Item = Item {
+        id: 0,
+        text: std::ptr::null(),
     };
-}
-
-reasons! {
-    InvalidUri => c"invalid key URI",
-    HsmRequestFailed => c"HSM request failed",
-    InvalidSettings => c"invalid settings",
-    InvalidParameter => c"invalid parameter",
-    NotSupportedByHsm => c"not supported by the HSM",
-    OperationNotPermitted => c"operation not permitted on this key",
-    DeletionNotAllowed => c"deletion not allowed",
-    MissingPrivateKey => c"no private key",
-    InvalidKey => c"invalid key",
-    NotInitialised => c"operation not initialised",
-    BufferTooSmall => c"output buffer too small",
-    InvalidDigestLength => c"invalid digest length",
-    InvalidInputLength => c"invalid input length",
-    WrongSignature => c"wrong signature from the HSM",
-    NotRecovered => c"nothing to recover from the signature",
-    NoSoftwareKeys => c"no provider for software keys",
-    LeftOut => c"left out by the property query",
-    OutputFailed => c"output failed",
-    Internal => c"internal error",
-    KeyNameMissing => c"key name missing",
-}
+    let mut items = [END; REASONS.len() + 1];
+    let mut i = 0;
+    while i < REASONS.len() {
+        let (reason, text) = REASONS[i];
+        items[i] = Item {
+            id: reason.code(),
+            text: text.as_ptr(),
+        };
+        i += 1;
+    }
+    items
+};

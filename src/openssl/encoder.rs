@@ -11,7 +11,7 @@ use super::foreign::encode_foreign;
 use super::keymgmt::{self, keydata};
 use super::params::{ParamList, ParamsIn, descriptors};
 use crate::encoder::{self, Form, Structure};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::key::KeyType;
 use crate::provider::Provider;
 
@@ -204,7 +204,8 @@ unsafe extern "C" fn encode<const STRUCTURE: u8, const PEM: bool>(
             .as_ref()
             .is_some_and(|cipher| !cipher.is_empty());
         if encrypted && selection & ffi::SELECT_PRIVATE_KEY != 0 {
-            return Err(Error::unsupported(
+            return Err(Error::refused(
+                Reason::KeyFileEncryption,
                 "encrypting a key file, which holds no secret but a URI,",
                 "leave out the cipher",
             ));

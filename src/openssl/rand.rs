@@ -7,7 +7,7 @@ use super::boundary;
 use super::entry::provider;
 use super::ffi::{self, Dispatch, Param};
 use super::params::{ParamsOut, descriptors};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::provider::Provider;
 
 const STATE: &CStr = c"state";
@@ -91,7 +91,8 @@ unsafe extern "C" fn generate(
     };
     boundary::call(&provider.core, c"rand_generate", || {
         if strength > HSM_STRENGTH {
-            return Err(Error::unsupported(
+            return Err(Error::refused(
+                Reason::RandomStrength,
                 format!("random bytes of strength {strength}"),
                 "ask for 256 bits at most",
             ));

@@ -247,6 +247,8 @@ fn pkeyutl_signs_a_digest() {
             let named = format!("digest:{hash}");
             let options: &[&[&str]] = if name == "rsa" {
                 &[
+                    // The bytes as they are.
+                    &[],
                     &["-pkeyopt", &named],
                     &["-pkeyopt", &named, "-pkeyopt", "rsa_padding_mode:pss"],
                     &[
@@ -282,6 +284,64 @@ fn pkeyutl_signs_a_digest() {
             }
         }
     });
+}
+
+#[test]
+fn bytes_without_the_name_of_a_digest_are_signed_as_they_are_or_not_at_all() {
+    let hsm = Hsm::with_keys(&[("rsa", RSA_2048)]);
+    let key = uri("rsa");
+    let (signature, recovered) = (hsm.path("signature"), hsm.path("recovered"));
+    for loading in LOADINGS {
+        let public = hsm.public_key(loading, &key);
+        for len in [1, 20, 32, 36, 48, 64] {
+            let input = hsm.write("input", vec![0x5a; len]);
+            let sign = [
+                "pkeyutl", "-sign", "-inkey", &key, "-in", &input, "-out", &signature,
+            ];
+            hsm.openssl(loading, &sign).succeeds();
+            for (judge, key) in [(Loading::Plain, public.as_str()), (loading, &key)] {
+                let with = ["-pubin", "-inkey", key];
+                let verify = ["pkeyutl", "-verify", "-in", &input, "-sigfile", &signature];
+                hsm.openssl(judge, &[&verify[..], &with].concat())
+                    .succeeds();
+                let recover = [
+                    "pkeyutl",
+                    "-verifyrecover",
+                    "-in",
+                    &signature,
+                    "-out",
+                    &recovered,
+                ];
+                hsm.openssl(judge, &[&recover[..], &with].concat())
+                    .succeeds();
+                assert_eq!(std::fs::read(&recovered).expect("bytes"), vec![0x5a; len]);
+            }
+        }
+        // A signature of the digest in a DigestInfo is none of its bytes.
+        let digest = hsm.write("digest", [0x5a; 32]);
+        let sign = [
+            "pkeyutl", "-sign", "-inkey", &key, "-in", &digest, "-out", &signature,
+        ];
+        hsm.openssl(
+            loading,
+            &[&sign[..], &["-pkeyopt", "digest:sha256"]].concat(),
+        )
+        .succeeds();
+        let verify = [
+            "pkeyutl", "-verify", "-pubin", "-inkey", &key, "-in", &digest,
+        ];
+        let verify = [&verify[..], &["-sigfile", &signature]].concat();
+        hsm.openssl(loading, &verify).fails_with(&[]);
+
+        let sign = [
+            "pkeyutl", "-sign", "-inkey", &key, "-in", &digest, "-out", &signature,
+        ];
+        let pss = ["-pkeyopt", "rsa_padding_mode:pss"];
+        hsm.openssl(loading, &[&sign[..], &pss].concat())
+            .fails_with(&["PSS needs", "-pkeyopt digest:"]);
+        hsm.openssl(loading, &[&verify[..], &pss].concat())
+            .fails_with(&["PSS needs", "-pkeyopt digest:"]);
+    }
 }
 
 #[test]

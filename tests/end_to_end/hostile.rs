@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -747,5 +748,35 @@ fn what_is_no_public_key_is_neither_loaded_nor_shown() {
             assert!(!text.contains("Key is valid"), "{text}");
         }
         hsm.akv(&["key", "pem", KEY, "--pin"]).fails_with(&[words]);
+    }
+}
+
+#[test]
+fn where_the_hsm_does_not_only_pad_the_error_asks_for_the_digest() {
+    let json = "Content-Type: application/json\r\n";
+    let n = URL_SAFE_NO_PAD.encode([0xff; 256]);
+    let key = format!(
+        r#"{{"key":{{"kid":"https://localhost/keys/k/0123456789abcdef0123456789abcdef","kty":"RSA-HSM","key_ops":["sign"],"n":"{n}","e":"AQAB"}}}}"#
+    );
+    let refusal = r#"{"error":{"code":"BadParameter","message":"RSNULL is not supported"}}"#;
+    let answers = [
+        answer("200 OK", json, &key),
+        answer("400 Bad Request", json, refusal),
+    ];
+    for loading in [Loading::AkvFirst, Loading::DefaultFirst] {
+        let (answers, count) = (answers.clone(), AtomicUsize::new(0));
+        let in_turn: Answer = Arc::new(move |tls| {
+            let turn = count.fetch_add(1, Ordering::Relaxed);
+            tls.write_all(answers[turn.min(1)].as_bytes())
+        });
+        let impostor = Impostor::disguised(&Guise::default(), in_turn);
+        let hsm = lead(Hsm::with_keys(&[]), &impostor);
+        let digest = hsm.write("digest", [7; 32]);
+        hsm.openssl(
+            loading,
+            &["pkeyutl", "-sign", "-inkey", KEY, "-in", &digest],
+        )
+        .fails_with(&["RSNULL is not supported", "-pkeyopt digest:sha256"]);
+        assert!(impostor.heard().contains("/sign?"));
     }
 }
