@@ -202,10 +202,10 @@ impl Context {
             self.padding = padding?;
         }
         if let Some(name) = params.utf8(OAEP_DIGEST)? {
-            self.oaep = Some(digest::known(name)?);
+            self.oaep = Some(known_digest(name)?);
         }
         if let Some(name) = params.utf8(MGF1_DIGEST)? {
-            self.mgf1 = Some(digest::known(name)?);
+            self.mgf1 = Some(known_digest(name)?);
         }
         if params
             .octets(OAEP_LABEL)?
@@ -282,6 +282,11 @@ fn wrap_len(what: &str, least: usize, got: usize) -> Error {
         "AES key wrap {what} a multiple of {WRAP_BLOCK} and at least {} bytes, {got} were given",
         least * WRAP_BLOCK
     ))
+}
+
+/// The hash function with an OpenSSL name. An error lists those that OAEP can use here.
+fn known_digest(name: &str) -> Result<&'static Digest, Error> {
+    digest::known(name, |digest| ["SHA1", "SHA256"].contains(&digest.name()))
 }
 
 fn padding_by_name(name: &str) -> Result<Padding, Error> {

@@ -95,14 +95,15 @@ digests! {
         sha3::Sha3_512, 64, nist_hash!(10), nist_signature!(16), Some(nist_signature!(12)), None;
 }
 
-/// The hash function with an OpenSSL name; an unknown one is an error that tells which there are.
-pub(crate) fn known(name: &str) -> Result<&'static Digest, Error> {
+/// The hash function with an OpenSSL name; an unknown one is an error that tells which there are, of those that `fit`.
+pub(crate) fn known(name: &str, fit: impl Fn(&Digest) -> bool) -> Result<&'static Digest, Error> {
     Digest::by_name(name).ok_or_else(|| {
-        let known: Vec<&str> = DIGESTS.iter().map(Digest::name).collect();
-        Error::parameter(
-            "digest",
-            format!("'{name}' is not supported; there are {}", known.join(", ")),
-        )
+        let fitting = DIGESTS.iter().filter(|digest| fit(digest));
+        let fitting: Vec<&str> = fitting.map(Digest::name).collect();
+        Error::UnknownDigest {
+            name: name.to_owned(),
+            fitting: fitting.join(", "),
+        }
     })
 }
 

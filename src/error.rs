@@ -22,6 +22,8 @@ pub(crate) enum Error {
     Settings(managed_hsm::Error),
     #[error("parameter '{name}': {problem}")]
     Parameter { name: String, problem: String },
+    #[error("the digest '{name}' can't be used with this key: use one of {fitting}")]
+    UnknownDigest { name: String, fitting: String },
     #[error("{what} is not supported by Managed HSM: {remedy}")]
     Unsupported {
         reason: Reason,
@@ -130,6 +132,7 @@ reasons! {
     NoThread => c"no thread for requests",
     InvalidSettings => c"invalid settings",
     InvalidParameter => c"invalid parameter",
+    UnknownDigest => c"unknown digest",
     RsaDigest => c"RSA signature with this digest not supported by the HSM",
     SaltLength => c"PSS salt length not supported by the HSM",
     Mgf1Digest => c"other digest for MGF1 not supported by the HSM",
@@ -182,6 +185,7 @@ impl Error {
             Self::KeyNameMissing(_) => Reason::KeyNameMissing,
             Self::Hsm(error) | Self::NotListed { cause: error, .. } => of_client(error),
             Self::Settings(_) => Reason::InvalidSettings,
+            Self::UnknownDigest { .. } => Reason::UnknownDigest,
             Self::Parameter { .. } => Reason::InvalidParameter,
             Self::Unsupported { reason, .. } | Self::Refused { reason, .. } => *reason,
             Self::NotPermitted { .. } => Reason::OperationNotPermitted,

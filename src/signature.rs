@@ -150,7 +150,8 @@ impl Context {
         params: ParamsIn<'_>,
     ) -> Result<(), Error> {
         self.start(purpose, key)?;
-        let digest = digest::known(digest.filter(|name| !name.is_empty()).unwrap_or("SHA256"))?;
+        let digest =
+            self.known_digest(digest.filter(|name| !name.is_empty()).unwrap_or("SHA256"))?;
         self.digest = Some(digest);
         self.set_params(params)?;
         self.check_settings()?;
@@ -479,7 +480,7 @@ impl Context {
     /// Takes context parameters. What the HSM can't do is refused here, or as soon as the rest is known.
     pub(crate) fn set_params(&mut self, params: ParamsIn<'_>) -> Result<(), Error> {
         if let Some(name) = params.utf8(DIGEST)? {
-            let digest = digest::known(name)?;
+            let digest = self.known_digest(name)?;
             if let Some(fixed) = self.fixed
                 && fixed.name() != digest.name()
             {
@@ -538,7 +539,7 @@ impl Context {
                     "MGF1 goes with PSS padding: set pad-mode to 'pss'",
                 ));
             }
-            self.mgf1 = Some(digest::known(name)?);
+            self.mgf1 = Some(self.known_digest(name)?);
         }
         Ok(())
     }
@@ -678,6 +679,12 @@ impl Context {
                     )
                 }),
         }
+    }
+
+    /// The hash function with an OpenSSL name. An error lists those that the operation can use.
+    fn known_digest(&self, name: &str) -> Result<&'static Digest, Error> {
+        let is_rsa_signature = self.key_type == KeyType::Rsa && self.purpose == Some(Purpose::Sign);
+        digest::known(name, |digest| !is_rsa_signature || digest.rsa.is_some())
     }
 
     fn key(&self) -> Result<&Arc<Key>, Error> {

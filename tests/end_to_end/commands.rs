@@ -340,7 +340,7 @@ fn bytes_without_the_name_of_a_digest_are_signed_as_they_are_or_not_at_all() {
         hsm.openssl(loading, &[&sign[..], &pss].concat())
             .fails_with(&["PSS needs", "-pkeyopt digest:"]);
         hsm.openssl(loading, &[&verify[..], &pss].concat())
-            .fails_with(&["PSS needs", "-pkeyopt digest:"]);
+            .fails_with(&[]);
     }
 }
 

@@ -238,3 +238,121 @@ fn a_symmetric_key_signs_nothing() {
     let requests = hsm.requests();
     assert!(requests[before..].iter().all(|request| !request.is_sign()));
 }
+
+/// Refusals, each with the reason that programs show which show nothing else: the command, its key, and the reason.
+#[test]
+fn each_refusal_has_a_reason_of_its_own() {
+    let verify_only = r#"{"kty":"RSA-HSM","key_size":2048,"key_ops":["verify"]}"#;
+    let mut hsm = Hsm::with_keys(&[("rsa", RSA_2048), ("ec", EC_P256), ("v", verify_only)]);
+    let input = hsm.write("input", [7; 32]);
+    let block = hsm.write("block", [7; 256]);
+    let sign = "dgst -sign managedhsm:MyHSM:rsa -out /dev/null".to_owned();
+    let pss = format!("{sign} -sigopt rsa_padding_mode:pss");
+    let pkeyutl = format!("pkeyutl -sign -inkey managedhsm:MyHSM:rsa -in {input}");
+    let decrypt = format!("pkeyutl -decrypt -inkey managedhsm:MyHSM:rsa -in {block} -pkeyopt");
+    let verify_recover = format!("pkeyutl -verifyrecover -inkey managedhsm:MyHSM:rsa -in {block}");
+    let make = "genpkey -propquery provider=akv_provider -pkeyopt uri:managedhsm:MyHSM:new";
+    let dgst = |line: &str, options: &str| format!("{line} {options} {input}");
+    let cases = [
+        (
+            "pkey -in managedhsm:MyHSM:a_b".to_owned(),
+            "invalid key URI",
+        ),
+        ("pkey -in managedhsm:MyHSM".to_owned(), "key name missing"),
+        (
+            "pkey -in managedhsm:MyHSM:none".to_owned(),
+            "not found in the HSM",
+        ),
+        (
+            dgst(&sign, "-sha1"),
+            "RSA signature with this digest not supported by the HSM",
+        ),
+        (
+            dgst(
+                &pss.replace("pss", "pss -sigopt rsa_pss_saltlen:20"),
+                "-sha256",
+            ),
+            "PSS salt length not supported by the HSM",
+        ),
+        (
+            dgst(
+                &pss.replace("pss", "pss -sigopt rsa_mgf1_md:sha512"),
+                "-sha256",
+            ),
+            "other digest for MGF1 not supported by the HSM",
+        ),
+        (
+            dgst(&pss.replace("pss", "none"), "-sha256"),
+            "signature padding not supported by the HSM",
+        ),
+        (
+            format!("{pkeyutl} -pkeyopt rsa_padding_mode:pss"),
+            "name of the digest missing",
+        ),
+        (
+            format!("{pkeyutl} -pkeyopt digest:sha512"),
+            "invalid digest length",
+        ),
+        (format!("{pkeyutl} -pkeyopt digest:md5"), "unknown digest"),
+        (
+            format!("{decrypt} rsa_padding_mode:none"),
+            "encryption padding not supported by the HSM",
+        ),
+        (
+            format!("{decrypt} rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha512"),
+            "OAEP digest not supported by the HSM",
+        ),
+        (
+            format!("{decrypt} rsa_padding_mode:oaep -pkeyopt rsa_oaep_label:00"),
+            "OAEP label not supported by the HSM",
+        ),
+        (verify_recover, "nothing to recover from the signature"),
+        (
+            format!("{make} -algorithm RSA -pkeyopt rsa_keygen_bits:1024"),
+            "key size not supported by the HSM",
+        ),
+        (
+            "pkey -in managedhsm:MyHSM:ec -outform DER -out /dev/null -traditional".to_owned(),
+            "private key stays in the HSM",
+        ),
+        (
+            dgst(&sign.replace(":rsa", ":v"), "-sha256"),
+            "operation not permitted on this key",
+        ),
+    ];
+    let mut seen = HashSet::new();
+    for (line, reason) in &cases {
+        assert!(seen.insert(reason), "{reason} stands for two refusals");
+        let text = hsm.openssl_line(Loading::AkvFirst, line).fails_with(&[]);
+        let named = format!(":{reason}:");
+        assert!(
+            text.contains(&named),
+            "{line}: '{reason}' is expected\n{text}"
+        );
+        // What goes wrong here isn't the HSM's doing.
+        let is_local = !reason.contains("HSM");
+        assert!(
+            !is_local || !text.contains("not supported by Managed HSM"),
+            "{text}"
+        );
+    }
+    // Of the hashes that there are, those that fit.
+    let text = hsm
+        .openssl_line(Loading::AkvFirst, &format!("{pkeyutl} -pkeyopt digest:md5"))
+        .fails_with(&["use one of SHA256, SHA384, SHA512"]);
+    assert!(!text.contains("SHA1"), "{text}");
+    let load = ["pkey", "-in", "managedhsm:MyHSM:rsa", "-noout"];
+    hsm.set("AZURE_CLI_ACCESS_TOKEN", "nonsense");
+    hsm.openssl(Loading::AkvFirst, &load)
+        .fails_with(&[":access token not accepted by the HSM:"]);
+    hsm.use_token_expiring_in(-3600);
+    hsm.openssl(Loading::AkvFirst, &load)
+        .fails_with(&[":access token expired:"]);
+    hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+    hsm.openssl(Loading::AkvFirst, &load)
+        .fails_with(&[":no credential for the HSM:"]);
+    hsm.use_token_expiring_in(3600);
+    hsm.stop();
+    hsm.openssl(Loading::AkvFirst, &load)
+        .fails_with(&[":HSM not reachable:"]);
+}
