@@ -16,7 +16,7 @@ pub(crate) enum Error {
     #[error("{cause}; if a key was meant: the key name is missing, {vault}:<key> is its URI")]
     NotListed {
         vault: managed_hsm::Vault,
-        cause: managed_hsm::Error,
+        cause: Box<managed_hsm::Error>,
     },
     #[error("{0}")]
     Settings(managed_hsm::Error),
@@ -183,7 +183,8 @@ impl Error {
         match self {
             Self::Uri(_) => Reason::InvalidUri,
             Self::KeyNameMissing(_) => Reason::KeyNameMissing,
-            Self::Hsm(error) | Self::NotListed { cause: error, .. } => of_client(error),
+            Self::Hsm(error) => of_client(error),
+            Self::NotListed { cause, .. } => of_client(cause),
             Self::Settings(_) => Reason::InvalidSettings,
             Self::UnknownDigest { .. } => Reason::UnknownDigest,
             Self::Parameter { .. } => Reason::InvalidParameter,

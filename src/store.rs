@@ -149,8 +149,10 @@ impl Loader {
                 Err(cause) if self.expected == Expected::Anything => return Err(Error::Hsm(cause)),
                 // Who may not list keys has most likely forgotten the name of one.
                 Err(cause) => {
-                    let vault = listing.vault;
-                    return Err(Error::NotListed { vault, cause });
+                    return Err(Error::NotListed {
+                        vault: listing.vault,
+                        cause: Box::new(cause),
+                    });
                 }
             }
         }
