@@ -8,6 +8,7 @@
 //! there.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Once, PoisonError, RwLock};
 
 use super::fetch::Fetcher;
@@ -58,6 +59,8 @@ pub(crate) struct Neighbours {
     assume_fips: bool,
     told_of: RwLock<Vec<*const CoreHandle>>,
     told_anew: Once,
+    /// Our number among the instances of this provider.
+    instance: AtomicUsize,
 }
 
 // SAFETY: handles are only passed back to the core, whose upcalls may be called from any thread.
@@ -94,13 +97,21 @@ impl Neighbours {
             assume_fips,
             told_of: RwLock::new(Vec::new()),
             told_anew: Once::new(),
+            instance: AtomicUsize::new(0),
         }
     }
 
     /// Starts to follow which providers are active, for the instance of this number. The core does so as long as the library
     /// context lives.
     pub(crate) fn watch(&self, instance: usize) {
+        self.instance.store(instance, Ordering::Relaxed);
+        self.ask_to_be_told();
+    }
+
+    /// Has the core tell of all providers that are active now or will be. To ask twice does no harm: each is noted once.
+    fn ask_to_be_told(&self) {
         if let Some(upcalls) = self.upcalls {
+            let instance = self.instance.load(Ordering::Relaxed);
             let argument = std::ptr::without_provenance_mut(instance);
             // SAFETY: the callbacks have the types that the core expects, and take the argument for a number.
             unsafe {
@@ -231,10 +242,7 @@ impl Neighbours {
             others.find_map(|provider| provider.implementation(operation, name, wanted))
         };
         find().or_else(|| {
-            self.told_anew.call_once(|| {
-                self.forget();
-                self.watch();
-            });
+            self.told_anew.call_once(|| self.ask_to_be_told());
             find()
         })
     }

@@ -765,7 +765,7 @@ fn where_the_hsm_does_not_only_pad_the_error_asks_for_the_digest() {
     ];
     for loading in [Loading::AkvFirst, Loading::DefaultFirst] {
         let (answers, count) = (answers.clone(), AtomicUsize::new(0));
-        let in_turn: Answer = Arc::new(move |tls| {
+        let in_turn: Answer = Arc::new(move |tls, _request| {
             let turn = count.fetch_add(1, Ordering::Relaxed);
             tls.write_all(answers[turn.min(1)].as_bytes())
         });
