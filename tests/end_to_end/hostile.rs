@@ -464,19 +464,28 @@ fn an_answer_that_is_too_long_or_has_no_end_is_cut_off() {
     const CHUNKS: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     const HEADERS: &str = "HTTP/1.1 200 OK\r\n";
     let chunk = [b"10000\r\n".to_vec(), vec![b' '; 0x10000], b"\r\n".to_vec()].concat();
-    let interim = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);
     let header = format!("X-Filler: {}\r\n", "a".repeat(1000)).into_bytes();
     for (head, piece, words) in [
         (LENGTH, vec![b' '; 0x10000], "longer than"),
         (CHUNKS, chunk, "longer than"),
         (HEADERS, header, "too large"),
-        ("", interim, "has no end"),
     ] {
         let impostor = Impostor::disguised(&Guise::default(), endless(head, piece));
         let hsm = lead(Hsm::with_keys(&[("k", EC_P256)]), &impostor);
         refusals(&hsm, &[words]);
         assert!(impostor.heard().contains("GET /keys/k?"));
     }
+}
+
+#[test]
+fn interim_answers_without_an_end_are_cut_off() {
+    let interim = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);
+    let impostor = Impostor::disguised(&Guise::default(), endless("", interim));
+    let hsm = lead(Hsm::with_keys(&[("k", EC_P256)]), &impostor);
+    hsm.openssl(Loading::AkvFirst, &["pkey", "-in", KEY, "-noout"])
+        .fails_with(&["has no end"]);
+    hsm.akv(&["key", "pem", KEY, "--pin"])
+        .fails_with(&["has no end"]);
 }
 
 #[test]
