@@ -1,4 +1,5 @@
-//! What the fuzz targets of `fuzz/` reach inside this crate. Built with `--cfg fuzzing` only.
+//! What the fuzz targets of `fuzz/` reach inside this crate. Built with `--cfg fuzzing`, and for tests, which
+//! read the seeds.
 
 use url::Url;
 
@@ -84,5 +85,20 @@ pub fn answers(body: &[u8]) {
     if let Some((code, message)) = wire::service_error(body) {
         check_shown(&code);
         check_shown(&message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_seed_of_answers_is_shown_fit() {
+        let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/answers");
+        let seeds: Vec<_> = std::fs::read_dir(seeds).unwrap().flatten().collect();
+        assert!(seeds.len() > 20, "{}", seeds.len());
+        for seed in seeds {
+            answers(&std::fs::read(seed.path()).unwrap());
+        }
     }
 }

@@ -29,7 +29,7 @@ mod event_loop;
 pub mod files;
 mod foreign;
 pub mod forks;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod health;
 mod hedging;
