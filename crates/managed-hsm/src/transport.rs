@@ -241,11 +241,13 @@ impl Transport {
         loop {
             let started = Instant::now();
             let (outcome, other) = self.attempt(http, lanes, &request, &held, deadline).await;
-            let (status, id) = match &outcome {
-                Ok(answer) => (answer.status.as_str(), answer.request_id()),
-                Err(_) => ("none", ForeignText::new("none")),
-            };
-            request.log(status, started, &id, retries);
+            if log::log_enabled!(log::Level::Info) {
+                let (status, id) = match &outcome {
+                    Ok(answer) => (answer.status.as_str(), answer.request_id()),
+                    Err(_) => ("none", ForeignText::new("none")),
+                };
+                request.log(status, started, &id, retries);
+            }
             let (retry, retry_after) = match &outcome {
                 Ok(answer) if answer.status == StatusCode::OK => (Retry::No, None),
                 Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && !replaced => {
