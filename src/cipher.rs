@@ -128,7 +128,7 @@ impl Context {
         iv: Option<&[u8]>,
         params: ParamsIn<'_>,
     ) -> Result<(), Error> {
-        self.key = key.or(self.key.take());
+        self.key = key.or_else(|| self.key.take());
         (self.encrypting, self.finished) = (encrypting, false);
         self.aad.clear();
         self.last_block.clear();

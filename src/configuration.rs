@@ -135,7 +135,9 @@ mod tests {
     fn the_documentation_names_every_setting_and_its_default() {
         let page = include_str!("../docs/configuration.md");
         for setting in ProviderSettings::all() {
-            let key = setting.key.map_or("–".to_owned(), |key| format!("`{key}`"));
+            let key = setting
+                .key
+                .map_or_else(|| "–".to_owned(), |key| format!("`{key}`"));
             let default = match setting.default {
                 "" => "none".to_owned(),
                 default => format!("`{default}`"),

@@ -125,8 +125,8 @@ unsafe extern "C" fn set_ctx_params(context: *mut c_void, params: *const Param) 
             let text = params.nullable_utf8(key)?;
             Ok(text.map(|text| CString::new(text).unwrap_or_default()))
         };
-        encoder.cipher = text(CIPHER)?.or(encoder.cipher.take());
-        encoder.properties = text(PROPERTIES)?.or(encoder.properties.take());
+        encoder.cipher = text(CIPHER)?.or_else(|| encoder.cipher.take());
+        encoder.properties = text(PROPERTIES)?.or_else(|| encoder.properties.take());
         encoder.save_parameters = params.integer(SAVE_PARAMETERS)?.or(encoder.save_parameters);
         Ok(1)
     })

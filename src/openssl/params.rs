@@ -565,7 +565,7 @@ mod tests {
 
     #[test]
     fn an_integer_is_answered_in_the_width_asked_for() {
-        let (mut int, mut long, mut byte) = (0 as c_int, 0 as c_long, 0u8);
+        let (mut int, mut long, mut byte) = (c_int::default(), c_long::default(), 0u8);
         let mut params = [
             param(c"a", PARAM_INTEGER, &mut int),
             param(c"b", PARAM_INTEGER, &mut long),

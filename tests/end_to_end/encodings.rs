@@ -21,7 +21,7 @@ fn signature_algorithm(hsm: &Hsm, file: &str) -> Vec<String> {
         })
         .map(|line| {
             line.split_once(": ")
-                .map_or(line.clone(), |(_, kind)| kind.to_owned())
+                .map_or_else(|| line.clone(), |(_, kind)| kind.to_owned())
         })
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
         .collect()

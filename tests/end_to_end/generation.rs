@@ -36,7 +36,10 @@ fn genpkey_makes_keys_of_every_type_in_the_hsm() {
                 key["kty"] == kind || key["crv"] == kind,
                 "{loading:?}: {key}"
             );
-            let number = key["n"].as_str().or(key["x"].as_str()).unwrap_or_default();
+            let number = key["n"]
+                .as_str()
+                .or_else(|| key["x"].as_str())
+                .unwrap_or_default();
             assert_eq!(number.len(), len, "{loading:?}: {key}");
             let handle = std::fs::read_to_string(&file).expect("a key file was written");
             assert!(handle.contains("AKV PROVIDER URI"), "{handle}");

@@ -283,7 +283,7 @@ fn ordinary_commands_give_what_they_give_without_the_provider() {
     let hsm = Hsm::start();
     prepare(&hsm);
     let version = openssl_version();
-    let steps: Vec<Step> = COMMANDS
+    let steps: Vec<Step<'_>> = COMMANDS
         .lines()
         .filter_map(Step::parse)
         .filter(|step| step.since <= version)

@@ -123,7 +123,7 @@ pub(crate) fn skip(reason: &str) {
 pub(crate) fn openssl_is_at_least(major: u32, minor: u32) -> bool {
     let is_there = openssl_version() >= (major, minor);
     if !is_there {
-        let thread = std::thread::current();
+        let thread = thread::current();
         let test = thread.name().unwrap_or_default();
         skip(&format!(
             "{test}: OpenSSL {major}.{minor} or newer is needed"

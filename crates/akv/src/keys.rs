@@ -587,7 +587,7 @@ fn shown(vault: &Vault, key: &AzureKey) -> Result<Report, Failure> {
             json["curve"] = curve.as_str().into();
             format!("{name}, {curve}")
         }
-        None => name.clone(),
+        None => name,
     };
     add_attributes(&mut json, Some(&attributes));
     let all = [

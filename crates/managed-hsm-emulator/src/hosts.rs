@@ -77,7 +77,7 @@ impl Behind {
         let every_hsm = by_name.first_is_every_hsm.then_some(&by_name.first);
         if let Some(Address { name, service, .. }) = Address::parse(host) {
             let found = by_name.find(&name, |known| known == service);
-            return found.or(every_hsm.filter(|_| service == Service::ManagedHsm));
+            return found.or_else(|| every_hsm.filter(|_| service == Service::ManagedHsm));
         }
         let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
         let host = host.trim_end_matches('.').to_ascii_lowercase();

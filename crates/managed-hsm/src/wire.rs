@@ -118,7 +118,7 @@ pub(crate) fn operation_request(
 
 /// The result of an operation with a version of a key: what to keep of the answer.
 pub(crate) fn result(body: &[u8], asked: &KeyVersion) -> Result<OperationResult, String> {
-    let answer: OperationAnswer = parse(body)?;
+    let answer: OperationAnswer<'_> = parse(body)?;
     let kid = answer.kid.as_ref().map(ForeignText::raw);
     let version = kid.and_then(|kid| kid.rsplit('/').next());
     if let Some(version) = version
@@ -158,7 +158,7 @@ pub(crate) fn random_request(count: usize) -> Zeroizing<Vec<u8>> {
 
 /// The random bytes in an answer.
 pub(crate) fn random_bytes(body: &[u8], count: usize) -> Result<Zeroizing<Vec<u8>>, String> {
-    let answer: OperationAnswer = parse(body)?;
+    let answer: OperationAnswer<'_> = parse(body)?;
     let value = Zeroizing::new(bytes("value", &answer.value)?);
     if value.len() != count {
         return Err(format!(

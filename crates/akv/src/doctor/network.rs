@@ -228,7 +228,7 @@ impl Way<'_> {
             (Ok(config), Ok(name)) => (config, name),
             (config, name) => {
                 let problem = config.err().map(|error| error.to_string());
-                let problem = problem.or(name.err().map(|error| error.to_string()));
+                let problem = problem.or_else(|| name.err().map(|error| error.to_string()));
                 let remedy = "check AZURE_MANAGEDHSM_URL and AKV_CA_FILE";
                 steps.add("tls", Status::Failed, problem.unwrap_or_default(), remedy);
                 return None;

@@ -177,7 +177,7 @@ pub(super) fn set_definition(call: &Call<'_>, id: &str) -> Result<Reply, Failure
     let name = properties.role_name.filter(|name| !name.is_empty());
     let mut role = CustomRole {
         name: name
-            .or(known.map(|role| role.name))
+            .or_else(|| known.map(|role| role.name))
             .unwrap_or_else(|| id.clone()),
         id,
         description: properties.description.unwrap_or_default(),

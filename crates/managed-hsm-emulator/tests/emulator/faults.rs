@@ -156,7 +156,7 @@ async fn new_connections_meet_faults_of_their_own() {
         let mut bytes = Vec::new();
         // A reset is told once, by whichever of them comes first.
         let said = stream.write_all(b"hello").err();
-        let end = said.or(stream.read_to_end(&mut bytes).err());
+        let end = said.or_else(|| stream.read_to_end(&mut bytes).err());
         (end.map(|error| error.kind()), bytes)
     };
     for (kind, end, bytes) in [

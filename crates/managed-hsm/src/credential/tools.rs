@@ -199,7 +199,7 @@ impl Drop for Tool {
 }
 
 #[cfg(unix)]
-fn end(child: &mut dyn ChildWrapper) {
+fn end(child: &dyn ChildWrapper) {
     use rustix::process::{Pid, Signal, kill_process_group};
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         let _ = kill_process_group(group, Signal::KILL);
