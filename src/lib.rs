@@ -5,6 +5,8 @@
 //! in the module of the same name here; nothing outside `openssl` handles a raw pointer.
 
 #![deny(unsafe_code)]
+// Its one public function is for OpenSSL; who reads these documents reads all of them.
+#![allow(rustdoc::private_intra_doc_links)]
 
 mod asym_cipher;
 mod cipher;

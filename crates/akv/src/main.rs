@@ -1,6 +1,8 @@
 //! `akv`: command line for keys in Azure Managed HSM and Azure Key Vault.
 
 #![forbid(unsafe_code)]
+// What stands before an argument is its help text, and shown as it is.
+#![allow(rustdoc::invalid_html_tags, rustdoc::broken_intra_doc_links)]
 
 mod algorithms;
 mod bench;
