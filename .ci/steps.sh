@@ -15,6 +15,9 @@ exec </dev/null
 # Nothing here is built a second time with changes.
 export CARGO_INCREMENTAL=0
 
+# What a step that compiles needs.
+prepare() { install_missing build-essential pkg-config libssl-dev openssl curl ca-certificates; }
+
 # What each step printed.
 logs=target/ci
 names=()
