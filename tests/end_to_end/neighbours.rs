@@ -37,7 +37,7 @@ impl Work {
         let mut hsm = Hsm::start();
         let modules = hsm.openssl_line(Loading::Plain, "version -m").succeeds();
         let folder = modules.split('"').nth(1).expect("a folder").to_owned();
-        let root = PathBuf::from(std::env::var_os("AKV_TEST_ROOT").unwrap_or("/".into()));
+        let root = PathBuf::from(std::env::var_os("AKV_TEST_ROOT").unwrap_or_else(|| "/".into()));
         let is_there = |path: &str| root.join(path.trim_start_matches('/')).exists();
         let (mut available, mut missing) = (vec!["default", "base"], Vec::new());
         for name in ["fips", "legacy", "pkcs11", "tpm2"] {
@@ -124,7 +124,7 @@ impl Work {
     /// The differences that our provider makes.
     fn differences(&self, what: &str, without: &[&str], with: &[&str]) -> Vec<String> {
         // Where keys are made by other hardware, what fails there may fail for another reason.
-        let hardware = what.find("pkcs11").or(what.find("tpm2"));
+        let hardware = what.find("pkcs11").or_else(|| what.find("tpm2"));
         let reasons = hardware.is_none_or(|at| what.find("default").is_some_and(|of| of < at));
         let shown = |lines: Vec<String>| -> Vec<String> {
             let lines = lines.into_iter();

@@ -167,7 +167,7 @@ impl Service<Uri> for Dialler {
             // An address of IPv6 stands in brackets in a URI.
             let host = uri.host().unwrap_or_default();
             let host = host.trim_start_matches('[').trim_end_matches(']');
-            let port = uri.port_u16().unwrap_or(match uri.scheme_str() {
+            let port = uri.port_u16().unwrap_or_else(|| match uri.scheme_str() {
                 Some("https") => 443,
                 _ => 80,
             });

@@ -99,10 +99,7 @@ mod tests {
         )
         .unwrap();
         let long = folder.path().join("long");
-        std::fs::File::create(&long)
-            .unwrap()
-            .set_len(MAX_LEN + 1)
-            .unwrap();
+        File::create(&long).unwrap().set_len(MAX_LEN + 1).unwrap();
         for (path, expected) in [
             (fifo.as_path(), "is not a regular file"),
             (Path::new("/dev/zero"), "is not a regular file"),

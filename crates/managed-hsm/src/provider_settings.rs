@@ -153,7 +153,7 @@ impl LogSettings {
         Ok(Self {
             level: find(&LOG_LEVEL)?.map(level).transpose()?,
             file: find(&LOG_FILE)?.map(|(path, origin)| (path.into(), origin)),
-            format: find(&LOG_FORMAT)?.map_or(Ok(LogFormat::default()), format)?,
+            format: find(&LOG_FORMAT)?.map_or_else(|| Ok(LogFormat::default()), format)?,
         })
     }
 }

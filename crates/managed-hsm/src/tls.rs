@@ -83,7 +83,7 @@ fn unmoved_verifier(
         roots.add_parsable_certificates(found);
     }
     for certificate in ca_file.map_or(Ok(Vec::new()), certificates)? {
-        let path = ca_file.unwrap_or(Path::new(""));
+        let path = ca_file.unwrap_or_else(|| Path::new(""));
         let added = roots.add(certificate);
         added.map_err(|error| unusable_certificate(path, &error))?;
     }

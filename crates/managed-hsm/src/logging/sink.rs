@@ -314,8 +314,8 @@ mod tests {
         let mode = std::fs::metadata(&file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(Sink::file(folder.path()).is_err());
-        assert!(Sink::file(std::path::Path::new("/dev/null")).is_ok());
-        assert!(Sink::file(std::path::Path::new("/dev/stderr")).is_ok());
+        assert!(Sink::file(Path::new("/dev/null")).is_ok());
+        assert!(Sink::file(Path::new("/dev/stderr")).is_ok());
     }
 
     #[test]
