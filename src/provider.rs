@@ -7,6 +7,7 @@ use managed_hsm::Client;
 
 use crate::configuration::{Configuration, Section};
 use crate::error::Error;
+use crate::openssl::cancellation;
 use crate::openssl::core::Core;
 #[cfg(target_os = "linux")]
 use crate::openssl::descriptors::epoll_control;
@@ -93,6 +94,7 @@ impl Provider {
 
     /// The client, made at first use, for the requests of one operation.
     pub(crate) fn client(&self) -> Result<ClientInUse<'_>, Error> {
+        cancellation::has_asked();
         let blocked = Blocked::new();
         Ok(ClientInUse {
             client: self.made_client()?,

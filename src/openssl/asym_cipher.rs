@@ -5,6 +5,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::sync::Arc;
 
 use super::boundary::{self, Output};
+use super::cancellation::cancellable;
 use super::entry::provider;
 use super::ffi::{self, Dispatch, Param};
 use super::foreign::ForeignContext;
@@ -22,9 +23,9 @@ macro_rules! table {
             Dispatch::new(ffi::ASYM_CIPHER_FREECTX, free as *const c_void),
             Dispatch::new(ffi::ASYM_CIPHER_DUPCTX, dup as *const c_void),
             Dispatch::new(ffi::ASYM_CIPHER_ENCRYPT_INIT, encrypt_init as *const c_void),
-            Dispatch::new(ffi::ASYM_CIPHER_ENCRYPT, encrypt as *const c_void),
+            Dispatch::new(ffi::ASYM_CIPHER_ENCRYPT, cancellable!(encrypt: input) as *const c_void),
             Dispatch::new(ffi::ASYM_CIPHER_DECRYPT_INIT, decrypt_init as *const c_void),
-            Dispatch::new(ffi::ASYM_CIPHER_DECRYPT, decrypt as *const c_void),
+            Dispatch::new(ffi::ASYM_CIPHER_DECRYPT, cancellable!(decrypt: input) as *const c_void),
             Dispatch::new(
                 ffi::ASYM_CIPHER_GET_CTX_PARAMS,
                 get_ctx_params as *const c_void,

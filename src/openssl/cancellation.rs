@@ -1,9 +1,11 @@
 //! Keeps pthread_cancel(3) from ending a thread in the middle of our code.
 //!
 //! The C library cancels a thread by unwinding its stack, from within a system call that waits. Rust's frames can't be
-//! unwound so, and the process would end. So cancelling is put off as long as our code runs; the thread ends at its next
-//! cancellation point after that.
+//! unwound so, and the process would end. So cancelling is put off as long as our code runs. Functions that may have
+//! waited for the HSM are cancellation points once that code has returned, as is whatever waits for a network: a thread that
+//! does nothing but sign ends, too.
 
+use std::cell::Cell;
 use std::marker::PhantomData;
 
 /// This thread isn't cancelled until this goes.
@@ -41,6 +43,57 @@ impl Drop for Uncancelled {
     }
 }
 
+/// A function of a dispatch table that is a cancellation point after it has done its work. `input` and `no_input` are the
+/// forms that operations have; a function with a form of its own names its parameters and their types.
+macro_rules! cancellable {
+    ($function:ident: input) => {
+        cancellable!($function(
+            context: *mut std::ffi::c_void,
+            out: *mut u8,
+            len: *mut usize,
+            capacity: usize,
+            input: *const u8,
+            input_len: usize,
+        ))
+    };
+    ($function:ident: no_input) => {
+        cancellable!($function(
+            context: *mut std::ffi::c_void,
+            out: *mut u8,
+            len: *mut usize,
+            capacity: usize,
+        ))
+    };
+    ($function:ident($($parameter:ident: $type:ty,)*)) => {{
+        unsafe extern "C-unwind" fn point($($parameter: $type,)*) -> std::ffi::c_int {
+            // SAFETY: the caller passes what the function takes.
+            let result = unsafe { $function($($parameter),*) };
+            $crate::openssl::cancellation::end_if_cancelled();
+            result
+        }
+        point
+    }};
+}
+pub(super) use cancellable;
+
+thread_local! {
+    /// Whether this thread has used the client since it was last looked.
+    static HAS_ASKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Notes that this thread may have waited for the HSM. Work with software keys makes no cancellation point.
+pub(crate) fn has_asked() {
+    HAS_ASKED.set(true);
+}
+
+/// Ends this thread if it was cancelled while it asked the HSM. Nothing that has to be dropped may be in the frames from here
+/// to libcrypto's.
+pub(super) fn end_if_cancelled() {
+    if HAS_ASKED.take() {
+        state::end_if_cancelled();
+    }
+}
+
 #[cfg(unix)]
 mod state {
     use std::cell::Cell;
@@ -57,6 +110,15 @@ mod state {
 
     unsafe extern "C" {
         fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
+    }
+
+    unsafe extern "C-unwind" {
+        fn pthread_testcancel();
+    }
+
+    pub(super) fn end_if_cancelled() {
+        // SAFETY: it takes nothing. That it may unwind is in its ABI.
+        unsafe { pthread_testcancel() };
     }
 
     thread_local! {
@@ -94,6 +156,8 @@ mod state {
 /// There is no such thing.
 #[cfg(not(unix))]
 mod state {
+    pub(super) fn end_if_cancelled() {}
+
     pub(super) fn disable() -> bool {
         false
     }

@@ -5,6 +5,7 @@
 use std::ffi::{c_int, c_void};
 
 use super::boundary::{self, Output};
+use super::cancellation::cancellable;
 use super::entry::provider;
 use super::ffi::{self, Dispatch, Param};
 use super::foreign::ForeignContext;
@@ -45,9 +46,18 @@ pub(super) const fn table<const MODE: u8, const BITS: u32>() -> [Dispatch; 17] {
             ffi::CIPHER_DECRYPT_SKEY_INIT,
             decrypt_skey_init as *const c_void,
         ),
-        Dispatch::new(ffi::CIPHER_UPDATE, update as *const c_void),
-        Dispatch::new(ffi::CIPHER_FINAL, finish as *const c_void),
-        Dispatch::new(ffi::CIPHER_CIPHER, one_shot as *const c_void),
+        Dispatch::new(
+            ffi::CIPHER_UPDATE,
+            cancellable!(update: input) as *const c_void,
+        ),
+        Dispatch::new(
+            ffi::CIPHER_FINAL,
+            cancellable!(finish: no_input) as *const c_void,
+        ),
+        Dispatch::new(
+            ffi::CIPHER_CIPHER,
+            cancellable!(one_shot: input) as *const c_void,
+        ),
         Dispatch::new(
             ffi::CIPHER_GET_PARAMS,
             get_params::<MODE, BITS> as *const c_void,

@@ -9,7 +9,7 @@ mod asym_cipher;
 pub(crate) mod async_job;
 mod bio;
 pub(crate) mod boundary;
-mod cancellation;
+pub(crate) mod cancellation;
 mod cipher;
 pub(crate) mod core;
 mod decoder;

@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::Arc;
 
 use super::boundary::{self, Output};
+use super::cancellation::cancellable;
 use super::entry::provider;
 use super::ffi::{self, Dispatch, Param};
 use super::foreign::ForeignContext;
@@ -35,15 +36,15 @@ pub(super) const fn table<const TYPE: bool>() -> [Dispatch; 26] {
         SIGNATURE_FREECTX => free,
         SIGNATURE_DUPCTX => dup,
         SIGNATURE_SIGN_INIT => sign_init,
-        SIGNATURE_SIGN => sign,
+        SIGNATURE_SIGN => cancellable!(sign: input),
         SIGNATURE_VERIFY_INIT => verify_init,
         SIGNATURE_VERIFY => verify,
         SIGNATURE_VERIFY_RECOVER_INIT => verify_recover_init,
         SIGNATURE_VERIFY_RECOVER => verify_recover,
         SIGNATURE_DIGEST_SIGN_INIT => digest_sign_init,
         SIGNATURE_DIGEST_SIGN_UPDATE => digest_sign_update,
-        SIGNATURE_DIGEST_SIGN_FINAL => digest_sign_final,
-        SIGNATURE_DIGEST_SIGN => digest_sign,
+        SIGNATURE_DIGEST_SIGN_FINAL => cancellable!(digest_sign_final: no_input),
+        SIGNATURE_DIGEST_SIGN => cancellable!(digest_sign: input),
         SIGNATURE_DIGEST_VERIFY_INIT => digest_verify_init,
         SIGNATURE_DIGEST_VERIFY_UPDATE => digest_verify_update,
         SIGNATURE_DIGEST_VERIFY_FINAL => digest_verify_final,
@@ -68,10 +69,10 @@ pub(super) const fn fixed_table<const TYPE: bool, const DIGEST: usize>() -> [Dis
         SIGNATURE_DUPCTX => dup,
         SIGNATURE_QUERY_KEY_TYPES => key_types::<TYPE>,
         SIGNATURE_SIGN_INIT => sign_init,
-        SIGNATURE_SIGN => sign,
+        SIGNATURE_SIGN => cancellable!(sign: input),
         SIGNATURE_SIGN_MESSAGE_INIT => sign_message_init,
         SIGNATURE_SIGN_MESSAGE_UPDATE => sign_message_update,
-        SIGNATURE_SIGN_MESSAGE_FINAL => sign_message_final,
+        SIGNATURE_SIGN_MESSAGE_FINAL => cancellable!(sign_message_final: no_input),
         SIGNATURE_VERIFY_INIT => verify_init,
         SIGNATURE_VERIFY => verify,
         SIGNATURE_VERIFY_MESSAGE_INIT => verify_message_init,

@@ -4,6 +4,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::Arc;
 
 use super::boundary;
+use super::cancellation::cancellable;
 use super::entry::provider;
 use super::ffi::{self, Callback, Dispatch, Param};
 use super::object::{hand_out_key, hand_out_name};
@@ -20,7 +21,16 @@ pub(super) static LOADER: &[Dispatch] = &[
         settable_ctx_params as *const c_void,
     ),
     Dispatch::new(ffi::STORE_SET_CTX_PARAMS, set_ctx_params as *const c_void),
-    Dispatch::new(ffi::STORE_LOAD, load as *const c_void),
+    Dispatch::new(
+        ffi::STORE_LOAD,
+        cancellable!(load(
+            context: *mut c_void,
+            object: Callback,
+            object_arg: *mut c_void,
+            passphrase: *const c_void,
+            passphrase_arg: *mut c_void,
+        )) as *const c_void,
+    ),
     Dispatch::new(ffi::STORE_EOF, eof as *const c_void),
     Dispatch::new(ffi::STORE_CLOSE, close as *const c_void),
     Dispatch::new(ffi::STORE_DELETE, delete as *const c_void),

@@ -19,6 +19,23 @@ static void *keep_signing(void *type)
     }
 }
 
+/* The call to the HSM is the only cancellation point. */
+static void *do_nothing_but_sign(void *unused)
+{
+    unsigned char signature[1024];
+
+    (void)unused;
+    for (;;) {
+        size_t len = sizeof(signature);
+        EVP_MD_CTX *context = EVP_MD_CTX_new();
+
+        CHECK(EVP_DigestSignInit(context, NULL, EVP_sha256(), NULL, key) == 1);
+        CHECK(EVP_DigestSign(context, signature, &len, (unsigned char *)"message", 7) == 1);
+        EVP_MD_CTX_free(context);
+        signatures++;
+    }
+}
+
 static void *sign_where_it_is_off(void *unused)
 {
     int state;
@@ -42,10 +59,13 @@ int main(int argc, char **argv)
     load_providers("akv_provider,default");
     key = load_key(NULL, argv[1], OSSL_STORE_INFO_PKEY);
     public_key = public_copy(NULL, key);
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 30; i++) {
         int before = signatures;
 
-        CHECK(pthread_create(&thread, NULL, keep_signing, &types[i % 2]) == 0);
+        if (i % 3 == 2)
+            CHECK(pthread_create(&thread, NULL, do_nothing_but_sign, NULL) == 0);
+        else
+            CHECK(pthread_create(&thread, NULL, keep_signing, &types[i % 3]) == 0);
         while (signatures == before)
             usleep(100);
         usleep(137 * i);
