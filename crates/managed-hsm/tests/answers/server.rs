@@ -27,6 +27,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use url::Url;
 
+/// The coordinates of a point on P-256, its generator (SEC 2, 2.4.2): a key has to be one.
+const GENERATOR: (&str, &str) = (
+    "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
+    "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU",
+);
+
 /// Answers; twice at once; twice with a pause; late; too late, when nobody waits any more; and then says that the connection was idle
 /// too long, with and without closing it; and then closes it; closes it without an answer.
 pub(crate) const HTTP1: &str = "abcdefghi";
@@ -332,11 +338,10 @@ impl State {
             let value = turned(&URL_SAFE_NO_PAD.decode(value).expect("base64"));
             return json!({ "kid": kid(path), "value": URL_SAFE_NO_PAD.encode(value) });
         }
-        let coordinate = |byte| URL_SAFE_NO_PAD.encode([byte; 32]);
         json!({
             "key": {
                 "kid": kid(path), "kty": "EC-HSM", "crv": "P-256", "key_ops": ["sign"],
-                "x": coordinate(1), "y": coordinate(2),
+                "x": GENERATOR.0, "y": GENERATOR.1,
             },
             "attributes": { "enabled": true },
         })
