@@ -1,7 +1,7 @@
 //! The log of a process: of the provider in somebody else's program, and of `akv`. Off unless the settings or `RUST_LOG` ask for
 //! it.
 //!
-//! Nobody waits for whoever reads the log, and no thread writes it: see [`sink`].
+//! Nobody waits for whoever reads the log, and no thread writes it: see `sink`.
 
 mod line;
 mod sink;
