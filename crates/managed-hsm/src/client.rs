@@ -15,13 +15,14 @@ use crate::caller::{Caller, Job, Place, Slot, Threads};
 use crate::credential::CredentialKind;
 use crate::error::Error;
 use crate::forks::Work;
+use crate::http::Http;
 use crate::io::IoThread;
 use crate::key::{Key, KeyAction, KeyId, KeyItem, NewKey};
 use crate::lanes::Lanes;
 use crate::settings::Settings;
 use crate::tls;
 use crate::token::AccessToken;
-use crate::transport::{Request, Transport, at};
+use crate::transport::{Failed, Request, Transport, at};
 use crate::uri::{KeyName, KeyUri, Vault};
 use crate::wire;
 
@@ -418,7 +419,7 @@ impl Client {
     fn ask<T: Send + 'static>(
         &self,
         request: Request,
-        read: impl FnOnce(&[u8]) -> Result<T, String> + Send + 'static,
+        read: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
     ) -> Result<T, Error> {
         let (operation, key) = (request.operation, Arc::clone(&request.key));
         let outcome = match self.caller.place() {
@@ -440,7 +441,7 @@ impl Client {
     fn ask_io_thread<T: Send + 'static>(
         &self,
         request: Request,
-        read: impl FnOnce(&[u8]) -> Result<T, String> + Send + 'static,
+        read: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
         job: Option<&dyn Job>,
     ) -> Result<T, Error> {
         let late = self.inner.late(&request);
@@ -530,41 +531,39 @@ impl Inner {
     fn ask<T>(
         &self,
         request: &Request,
-        read: impl FnOnce(&[u8]) -> Result<T, String>,
+        read: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<T, Error> {
         let deadline = Instant::now() + self.settings.operation_timeout;
         let session = self.session()?;
-        let transport = &session.transport;
         let outcome = session.lanes.run(&request.url, deadline, async |http| {
-            let sent = transport.send(http, &session.lanes, request, deadline);
+            let sent = session.send(http, request, deadline, read);
             sent.await.map_err(|failed| failed.error)
         });
-        let answer = outcome.unwrap_or_else(|| Err(self.late(request)))?;
-        read(&answer.body).map_err(|problem| request.bad_answer(problem))
+        let (result, _) = outcome.unwrap_or_else(|| Err(self.late(request)))?;
+        Ok(result)
     }
 
     async fn ask_from_io_thread<T>(
         &self,
         request: &Request,
         deadline: Instant,
-        read: impl FnOnce(&[u8]) -> Result<T, String>,
+        read: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<T, Error> {
         let session = self.session()?;
-        let (lanes, transport) = (&session.lanes, &session.transport);
-        let lane = lanes.borrow().await?;
-        let mut outcome = transport.send(&lane.http, lanes, request, deadline).await;
+        let lane = session.lanes.borrow().await?;
+        let mut outcome = session.send(&lane.http, request, deadline, &read).await;
         if outcome.as_ref().is_err_and(|failed| failed.lacks_http2) {
             lane.unshare();
-            let lane = lanes.borrow().await?;
-            outcome = transport.send(&lane.http, lanes, request, deadline).await;
-        } else if let Ok(answer) = &outcome
+            let lane = session.lanes.borrow().await?;
+            outcome = session.send(&lane.http, request, deadline, &read).await;
+        } else if let Ok((_, is_http2)) = &outcome
             && !lane.is_shared()
         {
-            lane.discovered(answer.is_http2);
+            lane.discovered(*is_http2);
         }
         drop(lane);
-        let answer = outcome.map_err(|failed| failed.error)?;
-        read(&answer.body).map_err(|problem| request.bad_answer(problem))
+        let (result, _) = outcome.map_err(|failed| failed.error)?;
+        Ok(result)
     }
 
     fn close(&self) {
@@ -609,6 +608,27 @@ impl Inner {
 }
 
 impl Session {
+    /// Sends a request, and reads the answer; with it comes whether the server spoke HTTP/2. By HTTP/1.1, what can't be read
+    /// may be something that the server had sent before, unasked: then it is asked again on another connection, once.
+    async fn send<T>(
+        &self,
+        http: &Http,
+        request: &Request,
+        deadline: Instant,
+        read: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<(T, bool), Failed> {
+        let send = || self.transport.send(http, &self.lanes, request, deadline);
+        let mut answer = send().await?;
+        let mut result = read(&answer.body);
+        if result.is_err() && request.repeatable && answer.may_be_anothers {
+            http.forget_kept();
+            answer = send().await?;
+            result = read(&answer.body);
+        }
+        let result = result.map_err(|problem| request.bad_answer(problem))?;
+        Ok((result, answer.is_http2))
+    }
+
     /// Drops the session, unless it is the parent's: then it stays as it is, for the sake of the parent's sockets.
     fn let_go(self: Arc<Self>) {
         if self.process != std::process::id() {

@@ -75,6 +75,8 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Zeroizing<Vec<u8>>,
     pub(crate) is_http2: bool,
+    /// Whether it may have been sent before its request: on a connection of HTTP/1.1 that was there already.
+    pub(crate) may_be_anothers: bool,
 }
 
 impl Answer {
@@ -406,7 +408,8 @@ impl Http {
                     // By a load balancer, about the connection: it had been idle for too long.
                     Ok(answer) if may_start_anew && answer.is_of_no_service() => {}
                     answer => {
-                        let answer = answer?;
+                        let mut answer = answer?;
+                        answer.may_be_anothers = is_kept && !answer.is_http2;
                         self.keep(connection);
                         return Ok(answer);
                     }
@@ -492,6 +495,11 @@ impl Http {
         }
     }
 
+    /// Has the next request open a connection.
+    pub(crate) fn forget_kept(&self) {
+        lock(&self.kept).clear();
+    }
+
     fn forget(&self, connection: &Connection) {
         lock(&self.kept).retain(|kept| !Arc::ptr_eq(&kept.id, &connection.id));
     }
@@ -526,6 +534,7 @@ async fn read(response: Response<Incoming>, is_http2: bool) -> Result<Answer, Fa
         headers: head.headers,
         body: bytes,
         is_http2,
+        may_be_anothers: false,
     })
 }
 

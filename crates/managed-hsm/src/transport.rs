@@ -746,6 +746,7 @@ mod tests {
                 headers,
                 body: Zeroizing::new(body),
                 is_http2: false,
+                may_be_anothers: false,
             };
             let error = refused(&request(), &answer, &held);
             let message = error.to_string();
@@ -838,6 +839,7 @@ mod tests {
                 headers: HeaderMap::new(),
                 body: Zeroizing::default(),
                 is_http2: false,
+                may_be_anothers: false,
             };
             assert_eq!(answer.retry(), retry, "{status}");
         }

@@ -184,6 +184,23 @@ fn over_http2() {
 }
 
 #[test]
+fn an_answer_of_another_kind_is_not_taken_for_the_one_that_was_asked_for() {
+    let server = Server::start(Offer::Nameless);
+    for by_io_thread in [false, true] {
+        let client = client(&server, by_io_thread, PATIENCE * 100);
+        // The key comes once more while the client waits for a signature.
+        let script = format!("cd{by_io_thread}");
+        let uri = format!("managedhsm:MyHSM:{script}").parse().expect("a URI");
+        let key = client.get_key(&uri).expect("a key");
+        let value = fresh();
+        let signature = client.sign(&key.id, SignatureAlgorithm::Es256, &value);
+        assert_eq!(signature.expect("a signature"), turned(&value));
+    }
+    // One for the key, and one after what nobody had asked for.
+    assert_eq!(server.connections(), 4);
+}
+
+#[test]
 fn an_answer_to_a_request_that_is_still_being_sent_is_none() {
     let server = Server::start(Offer::Http1);
     for by_io_thread in [false, true] {
