@@ -214,10 +214,8 @@ impl Client {
     ) -> Result<Vec<u8>, Error> {
         let name = algorithm.jwa_name();
         let request = operation(key, KeyAction::Sign, name, digest, &[]);
-        let version = key.version.clone();
-        self.ask(request, move |body| {
-            Ok(wire::value(body, &version)?.to_vec())
-        })
+        let asked = (key.key.clone(), key.version.clone());
+        self.ask(request, move |body| Ok(wire::value(body, &asked)?.to_vec()))
     }
 
     /// Has the HSM encrypt.
@@ -233,9 +231,9 @@ impl Client {
         let name = encryption.algorithm.jwa_name();
         let further = [("iv", encryption.iv), ("aad", encryption.aad)];
         let request = operation(key, KeyAction::Encrypt, name, plaintext, &further);
-        let version = key.version.clone();
+        let asked = (key.key.clone(), key.version.clone());
         self.ask(request, move |body| {
-            let result = wire::result(body, &version)?;
+            let result = wire::result(body, &asked)?;
             Ok(Encrypted {
                 ciphertext: result.value.to_vec(),
                 iv: result.iv,
@@ -261,8 +259,8 @@ impl Client {
             ("tag", decryption.tag),
         ];
         let request = operation(key, KeyAction::Decrypt, name, ciphertext, &further);
-        let version = key.version.clone();
-        self.ask(request, move |body| Ok(wire::result(body, &version)?.value))
+        let asked = (key.key.clone(), key.version.clone());
+        self.ask(request, move |body| Ok(wire::result(body, &asked)?.value))
     }
 
     /// Has the HSM wrap (encrypt) a symmetric key.
@@ -277,10 +275,8 @@ impl Client {
     ) -> Result<Vec<u8>, Error> {
         let name = algorithm.jwa_name();
         let request = operation(key, KeyAction::WrapKey, name, plain, &[]);
-        let version = key.version.clone();
-        self.ask(request, move |body| {
-            Ok(wire::value(body, &version)?.to_vec())
-        })
+        let asked = (key.key.clone(), key.version.clone());
+        self.ask(request, move |body| Ok(wire::value(body, &asked)?.to_vec()))
     }
 
     /// Has the HSM unwrap (decrypt) a symmetric key.
@@ -295,8 +291,8 @@ impl Client {
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
         let name = algorithm.jwa_name();
         let request = operation(key, KeyAction::UnwrapKey, name, wrapped, &[]);
-        let version = key.version.clone();
-        self.ask(request, move |body| wire::value(body, &version))
+        let asked = (key.key.clone(), key.version.clone());
+        self.ask(request, move |body| wire::value(body, &asked))
     }
 
     /// Makes a key. Sent once only: a second request would make a second version.

@@ -42,7 +42,8 @@ pub fn check_shown(shown: &impl std::fmt::Display) {
 
 /// Reads a body as each answer that there is. What is accepted must be fit for use.
 pub fn answers(body: &[u8]) {
-    let (uri, version) = (uri(), VERSION.parse().expect("a version"));
+    let uri = uri();
+    let asked = (uri.key.clone(), VERSION.parse().expect("a version"));
     let url = Url::parse("https://myhsm.managedhsm.azure.net/?api-version=7.4").expect("a URL");
     // As long as it is there it is taken out.
     let _token = AccessToken::new(TOKEN);
@@ -64,10 +65,10 @@ pub fn answers(body: &[u8]) {
             PublicKey::Oct => {}
         }
     }
-    if let Ok(value) = wire::value(body, &version) {
+    if let Ok(value) = wire::value(body, &asked) {
         assert!(!value.is_empty());
     }
-    if let Err(problem) = wire::result(body, &version) {
+    if let Err(problem) = wire::result(body, &asked) {
         check_shown(&problem);
     }
     match wire::random_bytes(body, 16) {

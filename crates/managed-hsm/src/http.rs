@@ -27,6 +27,7 @@ use zeroize::Zeroizing;
 
 use crate::dial::Dialler;
 use crate::foreign::shown;
+use crate::seen::Seen;
 use crate::settings::Settings;
 use crate::socket::Socket;
 use crate::stream::{Fault, Stream};
@@ -228,7 +229,7 @@ impl Connector {
             endpoint: endpoint(url).to_owned(),
             sender,
             stream,
-            last: None,
+            seen: Seen::default(),
             used: Instant::now(),
         })
     }
@@ -250,8 +251,8 @@ struct Connection {
     endpoint: String,
     sender: Sender,
     stream: Stream,
-    /// The last answer's own name, which the service gives to none twice.
-    last: Option<HeaderValue>,
+    /// The names of its answers.
+    seen: Seen,
     used: Instant,
 }
 
@@ -284,7 +285,7 @@ impl Connection {
                 endpoint: self.endpoint.clone(),
                 sender: Sender::Http2(sender.clone()),
                 stream: self.stream.clone(),
-                last: None,
+                seen: Seen::default(),
                 used: Instant::now(),
             }),
         }
@@ -327,14 +328,12 @@ impl Connection {
             return Err(Failure::Fault(fault));
         }
         let answer = answer?;
-        if !is_http2 {
-            let id = answer.headers.get(REQUEST_ID).cloned();
-            if id.is_some() && id == self.last {
-                return Err(Failure::Fault(Fault::Unasked));
+        match answer.headers.get(REQUEST_ID) {
+            Some(name) if !is_http2 && !self.seen.is_new(name.as_bytes()) => {
+                Err(Failure::Fault(Fault::Unasked))
             }
-            self.last = id;
+            _ => Ok(answer),
         }
-        Ok(answer)
     }
 
     fn failure(&self, unanswered: Unanswered) -> Failure {

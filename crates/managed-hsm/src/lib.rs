@@ -43,6 +43,7 @@ mod names;
 mod provider_settings;
 mod public_key;
 mod secret;
+mod seen;
 mod settings;
 mod socket;
 mod stream;

@@ -116,15 +116,22 @@ pub(crate) fn operation_request(
     Zeroizing::new(body.into_bytes())
 }
 
-/// The result of an operation with a version of a key: what to keep of the answer.
-pub(crate) fn result(body: &[u8], asked: &KeyVersion) -> Result<OperationResult, String> {
+/// A version of a key.
+pub(crate) type Asked = (KeyName, KeyVersion);
+
+/// The result of an operation with a version of a key: what to keep of the answer. That of another key, or of another version, is
+/// an error.
+pub(crate) fn result(body: &[u8], (key, version): &Asked) -> Result<OperationResult, String> {
     let answer: OperationAnswer<'_> = parse(body)?;
-    let kid = answer.kid.as_ref().map(ForeignText::raw);
-    let version = kid.and_then(|kid| kid.rsplit('/').next());
-    if let Some(version) = version
-        && !version.eq_ignore_ascii_case(asked.as_str())
-    {
-        return Err(format!("it is by version {} of the key", shown(version)));
+    if let Some(kid) = answer.kid.as_ref().map(ForeignText::raw) {
+        let mut parts = kid.rsplit('/');
+        let (by_version, by_key) = (parts.next().unwrap_or_default(), parts.next());
+        if !by_version.eq_ignore_ascii_case(version.as_str()) {
+            return Err(format!("it is by version {} of the key", shown(by_version)));
+        }
+        if let Some(by_key) = by_key.filter(|by| !by.eq_ignore_ascii_case(key.as_str())) {
+            return Err(format!("it is by the key '{}'", shown(by_key)));
+        }
     }
     let further = |name, value: &Option<Cow<'_, str>>| {
         value.as_deref().map(|value| bytes(name, value)).transpose()
@@ -137,7 +144,7 @@ pub(crate) fn result(body: &[u8], asked: &KeyVersion) -> Result<OperationResult,
 }
 
 /// A result of an operation, which has to have a value.
-pub(crate) fn value(body: &[u8], asked: &KeyVersion) -> Result<Zeroizing<Vec<u8>>, String> {
+pub(crate) fn value(body: &[u8], asked: &Asked) -> Result<Zeroizing<Vec<u8>>, String> {
     match result(body, asked)?.value {
         value if value.is_empty() => Err("its value is empty".to_owned()),
         value => Ok(value),
@@ -395,8 +402,8 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_by_another_version_is_refused() {
-        let id = VERSION.parse().unwrap();
+    fn a_signature_by_another_key_or_version_is_refused() {
+        let id = (uri().key, VERSION.parse().unwrap());
         let answer = |version| {
             format!(r#"{{"kid":"https://h/keys/k/{version}","value":"AQI"}}"#).into_bytes()
         };
@@ -415,6 +422,9 @@ mod tests {
                 .unwrap_err()
                 .contains("by version")
         );
+        let others = format!(r#"{{"kid":"https://h/keys/other/{VERSION}","value":"AQI"}}"#);
+        let problem = value(others.as_bytes(), &id).unwrap_err();
+        assert!(problem.contains("by the key 'other'"), "{problem}");
     }
 
     #[test]
