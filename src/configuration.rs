@@ -59,27 +59,12 @@ impl Configuration {
     /// # Errors
     /// A value that can't be used, or a key that is none of ours: the error names it.
     pub(crate) fn read(section: &Section, keys: &[String]) -> Result<Self, Error> {
-        check_keys(keys)?;
+        ProviderSettings::check_keys(keys.iter().map(String::as_str)).map_err(Error::Settings)?;
         let find = |setting| section.find(setting);
         Ok(Self {
             client: Settings::read(find).map_err(Error::Settings)?,
             own: ProviderSettings::read(find).map_err(Error::Settings)?,
         })
-    }
-}
-
-fn check_keys(keys: &[String]) -> Result<(), Error> {
-    match keys.iter().find(|key| !ProviderSettings::has_key(key)) {
-        None => Ok(()),
-        Some(key) => {
-            let known: Vec<&str> = ProviderSettings::all()
-                .filter_map(|setting| setting.key)
-                .collect();
-            Err(Error::Settings(managed_hsm::Error::Settings {
-                origin: format!("'{key}' in openssl.cnf"),
-                problem: format!("there is no such setting; there are {}", known.join(", ")),
-            }))
-        }
     }
 }
 

@@ -62,6 +62,7 @@ pub(super) unsafe extern "C" fn OSSL_provider_init(
     }
     boundary::quietly(|| {
         let (handle, table) = (handle.cast::<CoreHandle>(), core.cast::<Dispatch>());
+        managed_hsm::logging::has_stderr();
         if has_raised_rights() {
             managed_hsm::environment::distrust();
         }

@@ -227,3 +227,30 @@ fn files_of_windows_editors_are_read() {
     hsm.openssl(Loading::AkvFirst, &load)
         .fails_with(&["is UTF-16", "save it as UTF-8"]);
 }
+
+#[test]
+fn where_standard_error_is_closed_no_log_gets_into_the_files_of_the_program() {
+    let mut hsm = Hsm::with_keys(&[("k", EC_P256)]);
+    let public = hsm.public_key(Loading::AkvFirst, &uri("k"));
+    let (message, signature) = (hsm.write("message", "text"), hsm.path("signature"));
+    hsm.set("AKV_LOG_LEVEL", "info");
+    let mut command = hsm.command("sh");
+    command
+        .args([
+            "-c",
+            r#"exec "$@" 2>&-"#,
+            "sh",
+            "openssl",
+            "dgst",
+            "-sha256",
+        ])
+        .args(["-provider", "akv_provider", "-provider", "default"])
+        .args(["-sign", &uri("k"), "-out", &signature, &message]);
+    Outcome::of(command).succeeds();
+    let verify = ["dgst", "-sha256", "-verify", &public, "-signature"];
+    hsm.openssl(
+        Loading::Plain,
+        &[&verify[..], &[&signature, &message]].concat(),
+    )
+    .succeeds();
+}

@@ -71,7 +71,7 @@ impl Configuration {
                 origin: "OPENSSL_CONF (or openssl.cnf)".to_owned(),
                 problem: problem.clone(),
             }),
-            _ => Ok(()),
+            _ => ProviderSettings::check_keys(self.keys()),
         }
     }
 
@@ -113,8 +113,12 @@ impl Configuration {
 
     /// A key of the provider's section that is no setting.
     pub(crate) fn unknown_key(&self) -> Option<&str> {
-        let keys = self.section.iter().flatten().map(|(key, _)| key.as_str());
-        keys.into_iter().find(|key| !ProviderSettings::has_key(key))
+        self.keys().find(|key| !ProviderSettings::has_key(key))
+    }
+
+    /// The keys of the provider's section.
+    fn keys(&self) -> impl Iterator<Item = &str> {
+        self.section.iter().flatten().map(|(key, _)| key.as_str())
     }
 }
 
@@ -279,5 +283,7 @@ mod tests {
     fn a_misspelt_key_is_found() {
         let found = configuration(&format!("{HEAD}max-connexions = 3\n"));
         assert_eq!(found.unknown_key(), Some("max-connexions"));
+        let error = found.settings().unwrap_err().to_string();
+        assert!(error.contains("'max-connexions'"), "{error}");
     }
 }

@@ -125,9 +125,12 @@ pub(crate) fn table(heading: &[&str], rows: Vec<Vec<String>>) -> String {
         .collect()
 }
 
-/// A time as RFC 3339 in UTC.
+/// The last second that RFC 3339 has a form for, since 1970.
+const LAST: Duration = Duration::from_secs(253_402_300_799);
+
+/// A time as RFC 3339 in UTC. What is later than the year 9999 counts as its end.
 pub(crate) fn time(at: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(at).to_string()
+    humantime::format_rfc3339_seconds(at.min(UNIX_EPOCH + LAST)).to_string()
 }
 
 /// Seconds since 1970 as a time. Times before count as 1970.
@@ -143,6 +146,14 @@ pub(crate) fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_that_has_no_form_is_shown_all_the_same() {
+        assert_eq!(time(from_unix(0)), "1970-01-01T00:00:00Z");
+        for seconds in [253_402_300_800, i64::MAX / 2] {
+            assert_eq!(time(from_unix(seconds)), "9999-12-31T23:59:59Z");
+        }
+    }
 
     #[test]
     fn columns_are_aligned_and_lines_have_no_blanks_at_their_end() {

@@ -111,6 +111,21 @@ impl ProviderSettings {
         OPENSSL_KEYS.contains(&key) || Self::all().any(|setting| setting.key == Some(key))
     }
 
+    /// Refuses what is no setting among the keys of the provider's section: it may be a misspelt one.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] names the key, and all that there are.
+    pub fn check_keys<'a>(keys: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
+        let Some(key) = keys.into_iter().find(|key| !Self::has_key(key)) else {
+            return Ok(());
+        };
+        let known: Vec<&str> = Self::all().filter_map(|setting| setting.key).collect();
+        Err(Error::Settings {
+            origin: format!("'{key}' in openssl.cnf"),
+            problem: format!("there is no such setting; there are {}", known.join(", ")),
+        })
+    }
+
     /// Whether `find` has an HSM to be named for random bytes, be the name good or not.
     pub fn offers_random(
         find: impl Fn(&'static Setting) -> Result<Option<(String, Origin)>, Error>,

@@ -42,6 +42,17 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
+/// Whether the process had standard error when it was first asked. A program that had closed it writes its own files under that
+/// number, where no log belongs; so a library asks when it is loaded.
+pub fn has_stderr() -> bool {
+    static HAS_IT: OnceLock<bool> = OnceLock::new();
+    #[cfg(unix)]
+    let look = || rustix::io::fcntl_getfd(rustix::stdio::stderr()).is_ok();
+    #[cfg(not(unix))]
+    let look = || true;
+    *HAS_IT.get_or_init(look)
+}
+
 /// Starts to log, once in a process, as the settings and `RUST_LOG` (env_logger's filters) say. A file without a level means
 /// `info`. `program` is the crate whose lines the level is for, beside those of this one.
 ///
@@ -66,6 +77,7 @@ pub fn start(settings: LogSettings, program: &str) -> Result<(), Error> {
             filter.parse(&filters.to_string_lossy());
         }
         let sink = match settings.file {
+            None if !has_stderr() => return Ok(()),
             None => Sink::stderr(),
             Some((path, origin)) => Sink::file(&path).map_err(|problem| {
                 Error::setting(&origin, &format!("'{}' {problem}", path.display()))
