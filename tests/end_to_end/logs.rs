@@ -20,6 +20,14 @@ fn sign_command(hsm: &Hsm) -> Command {
     command
 }
 
+/// A FIFO that nobody has opened.
+fn make_fifo(hsm: &Hsm) -> String {
+    let fifo = hsm.path("fifo");
+    let made = Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.expect("mkfifo runs").success());
+    fifo
+}
+
 /// The lines of a log in JSON, as they stand in a file.
 fn lines(path: &str) -> Vec<Value> {
     let text = fs::read_to_string(path).expect("a log");
@@ -127,14 +135,7 @@ fn a_log_that_nobody_reads_stops_no_signature() {
         assert!(status.success(), "{status}");
         drop(reader);
     }
-    let fifo = hsm.path("fifo");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&fifo)
-            .status()
-            .expect("mkfifo runs")
-            .success()
-    );
+    let fifo = make_fifo(&hsm);
     hsm.set("AKV_LOG_FILE", &fifo);
     Outcome::of(sign_command(&hsm)).succeeds();
 }
@@ -161,14 +162,7 @@ fn a_log_file_is_made_for_its_owner_and_not_through_a_link() {
 #[test]
 fn a_file_of_settings_that_never_ends_is_refused_at_once() {
     let mut hsm = Hsm::with_keys(&[("k", EC_P256)]);
-    let fifo = hsm.path("fifo");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&fifo)
-            .status()
-            .expect("mkfifo runs")
-            .success()
-    );
+    let fifo = make_fifo(&hsm);
     let environment = hsm.environment.clone();
     for path in [fifo.as_str(), "/dev/zero", "/"] {
         for (variable, credential) in [

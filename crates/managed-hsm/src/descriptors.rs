@@ -20,7 +20,7 @@ pub(crate) struct FileId {
 
 #[cfg(unix)]
 impl FileId {
-    pub(crate) fn of(file: &impl AsFd) -> std::io::Result<Self> {
+    pub(crate) fn of(file: &impl AsFd) -> rustix::io::Result<Self> {
         let stat = rustix::fs::fstat(file)?;
         Ok(Self {
             device: stat.st_dev,

@@ -117,6 +117,8 @@ mod unix {
     use rustix::io::{Errno, Result, write};
     use rustix::net::{SendFlags, send};
 
+    use crate::descriptors::FileId;
+
     const FLAGS: OFlags = OFlags::WRONLY
         .union(OFlags::NONBLOCK)
         .union(OFlags::NOCTTY)
@@ -132,12 +134,8 @@ mod unix {
     pub(super) struct LogFile {
         path: PathBuf,
         /// None: a FIFO that nobody reads yet, or a file that can't be opened just now.
-        opened: Option<(OwnedFd, Identity)>,
+        opened: Option<(OwnedFd, FileId)>,
     }
-
-    /// Device and inode: what tells whether a descriptor still is the one that was opened. Daemons close all that they
-    /// don't know, and open others in their place.
-    type Identity = (u64, u64);
 
     impl Target {
         pub(super) fn stderr() -> Self {
@@ -185,7 +183,7 @@ mod unix {
         /// The file's descriptor, which is opened anew if it is not ours any more.
         fn descriptor(&mut self) -> Result<BorrowedFd<'_>> {
             if let Some((descriptor, identity)) = self.opened.take() {
-                match identity_of(&descriptor) == Ok(identity) {
+                match identity.is_of(&descriptor) {
                     true => self.opened = Some((descriptor, identity)),
                     // Somebody else's by now, who is the one to close it.
                     false => drop(descriptor.into_raw_fd()),
@@ -219,15 +217,10 @@ mod unix {
             }
             // The application's standard descriptors stay free for it if it has closed them.
             let descriptor = rustix::io::fcntl_dupfd_cloexec(&descriptor, 3)?;
-            let identity = identity_of(&descriptor)?;
+            let identity = FileId::of(&descriptor)?;
             self.opened = Some((descriptor, identity));
             Ok(())
         }
-    }
-
-    fn identity_of(descriptor: &OwnedFd) -> Result<Identity> {
-        let stat = fstat(descriptor)?;
-        Ok((stat.st_dev, stat.st_ino))
     }
 
     /// Whether it waits is a property that the application, and those it shares the descriptor with, rely on. So a pipe or a
