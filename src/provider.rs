@@ -9,8 +9,6 @@ use crate::configuration::{Configuration, Section};
 use crate::error::Error;
 use crate::openssl::cancellation;
 use crate::openssl::core::Core;
-#[cfg(target_os = "linux")]
-use crate::openssl::descriptors::epoll_control;
 use crate::openssl::neighbour::Neighbours;
 use crate::openssl::params::ParamTable;
 use crate::openssl::pipe_signal::Blocked;
@@ -118,10 +116,7 @@ impl Provider {
             .map_err(Error::Settings)?;
         let settings = self.configuration()?.client.clone();
         #[cfg(target_os = "linux")]
-        let made = {
-            managed_hsm::descriptors::set_epoll_control(epoll_control);
-            Client::called_by(settings, self.core.jobs())
-        };
+        let made = Client::called_by(settings, self.core.jobs());
         #[cfg(not(target_os = "linux"))]
         let made = Client::new(settings);
         Ok(self.client.get_or_init(|| made))

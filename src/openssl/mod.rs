@@ -13,8 +13,6 @@ pub(crate) mod cancellation;
 mod cipher;
 pub(crate) mod core;
 mod decoder;
-#[cfg(target_os = "linux")]
-pub(crate) mod descriptors;
 mod encoder;
 pub(crate) mod entry;
 mod fetch;

@@ -21,7 +21,6 @@ const UNKNOWN_LIFE: Duration = Duration::from_secs(300);
 
 /// Microsoft's client for one vault.
 pub(crate) struct Management {
-    runtime: tokio::runtime::Runtime,
     credential: Arc<Credential>,
     endpoint: String,
     deadline: Duration,
@@ -44,10 +43,6 @@ impl Management {
         client: &Arc<Client>,
         vault: &Vault,
     ) -> Result<Self, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::told(format!("no request can be made: {error}")))?;
         let credential = Arc::new(Credential {
             client: Arc::clone(client),
             vault: vault.clone(),
@@ -70,7 +65,6 @@ impl Management {
         let keys = KeyClient::new(endpoint.as_str(), token, Some(options))
             .map_err(|error| Failure::told(format!("no client for {vault}: {error}")))?;
         Ok(Self {
-            runtime,
             credential,
             endpoint: endpoint.origin().ascii_serialization(),
             deadline: settings.operation_timeout,
@@ -85,10 +79,10 @@ impl Management {
         key: &str,
         request: impl Future<Output = azure_core::Result<T>>,
     ) -> Result<T, Failure> {
-        let limited = async { tokio::time::timeout(self.deadline, request).await };
-        let outcome = match self.runtime.block_on(limited) {
-            Ok(outcome) => outcome.map_err(|error| self.explained(operation, key, error)),
-            Err(_) => Err(Error::Timeout {
+        let outcome = match managed_hsm::block_on(self.deadline, request) {
+            Err(error) => Err(Error::Io(error.to_string())),
+            Ok(Some(outcome)) => outcome.map_err(|error| self.explained(operation, key, error)),
+            Ok(None) => Err(Error::Timeout {
                 operation,
                 key: key.to_owned(),
                 endpoint: self.endpoint.clone(),
@@ -194,10 +188,8 @@ impl TokenCredential for Credential {
         _scopes: &[&str],
         _options: Option<TokenRequestOptions<'_>>,
     ) -> azure_core::Result<AccessToken> {
-        let (client, vault) = (Arc::clone(&self.client), self.vault.clone());
-        let asked = tokio::task::spawn_blocking(move || client.access_token(&vault)).await;
-        let outcome =
-            asked.map_err(|error| azure_core::Error::new(ErrorKind::Credential, error))?;
+        // It blocks, which keeps nobody else waiting.
+        let outcome = self.client.access_token(&self.vault);
         let (kind, token) =
             outcome.map_err(|error| azure_core::Error::new(ErrorKind::Credential, error))?;
         let expires = token

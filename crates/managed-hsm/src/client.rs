@@ -14,6 +14,7 @@ use crate::algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
 use crate::caller::{Caller, Job, Place, Slot, Threads};
 use crate::credential::CredentialKind;
 use crate::error::Error;
+use crate::event_loop;
 use crate::forks::Work;
 use crate::http::Http;
 use crate::io::IoThread;
@@ -419,10 +420,6 @@ impl Client {
     ) -> Result<T, Error> {
         let (operation, key) = (request.operation, Arc::clone(&request.key));
         let outcome = match self.caller.place() {
-            // An event loop can't be run within another's, as it would in a program whose own tasks call this.
-            Place::Thread if tokio::runtime::Handle::try_current().is_ok() => {
-                self.ask_io_thread(request, read, None)
-            }
             Place::Thread => self.inner.ask(&request, read),
             Place::SmallStack => self.ask_io_thread(request, read, None),
             Place::Job(job) => self.ask_io_thread(request, read, Some(job.as_ref())),
@@ -465,7 +462,7 @@ impl Client {
         };
         let (inner, too_late) = (Arc::clone(&self.inner), late.clone());
         IoThread::current()?.spawn(move || async move {
-            let outcome = tokio::time::timeout_at(deadline.into(), work(inner, deadline)).await;
+            let outcome = event_loop::timeout_at(deadline, work(inner, deadline)).await;
             completion.finish(outcome.unwrap_or(Err(too_late)));
         });
         slot.wait(job, deadline + GRACE).unwrap_or(Err(late))
@@ -585,7 +582,7 @@ impl Inner {
         let tls = tls::client_config(&self.settings)?;
         let made = Arc::new(Session {
             process,
-            transport: Transport::new(self.settings.clone(), &tls)?,
+            transport: Transport::new(self.settings.clone(), &tls),
             lanes: Lanes::new(&self.settings, tls),
         });
         let previous = self

@@ -11,12 +11,12 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::Uri;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpSocket;
-use tokio::task::JoinSet;
 use tower_service::Service;
 
 use crate::descriptors::{self, Standard};
+use crate::event_loop;
 use crate::names;
 use crate::socket::Socket;
 
@@ -96,13 +96,13 @@ impl Dialler {
     /// The first connection that is there. Each address gets a head start before the one after it.
     async fn race(&self, addresses: Vec<SocketAddr>) -> io::Result<Socket> {
         let mut waiting = addresses.into_iter();
-        let mut attempts = JoinSet::new();
+        let mut attempts = FuturesUnordered::new();
         let mut under_way = Vec::new();
         let mut problem = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
         loop {
             if let Some(address) = waiting.next() {
                 under_way.push(address);
-                attempts.spawn(async move { (address, open(address).await) });
+                attempts.push(async move { (address, open(address).await) });
             } else if attempts.is_empty() {
                 return Err(problem);
             }
@@ -110,11 +110,12 @@ impl Dialler {
                 0 => Duration::MAX,
                 _ => STAGGER,
             };
-            let Ok(ended) = tokio::time::timeout(patience, attempts.join_next()).await else {
+            let Ok(ended) = event_loop::timeout(patience, attempts.next()).await else {
                 continue;
             };
-            let Some(ended) = ended else { continue };
-            let (address, outcome) = ended.map_err(io::Error::other)?;
+            let Some((address, outcome)) = ended else {
+                continue;
+            };
             match outcome {
                 Ok(socket) => {
                     self.note(&under_way, address);
@@ -141,14 +142,23 @@ impl Dialler {
 async fn open(address: SocketAddr) -> io::Result<Socket> {
     let socket = {
         let _standard = Standard::take()?;
-        match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        }
+        let domain = socket2::Domain::for_address(address);
+        socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?
     };
-    let stream = socket.connect(address).await?;
-    stream.set_nodelay(true)?;
-    Socket::new(stream)
+    socket.set_nonblocking(true)?;
+    match socket.connect(&address.into()) {
+        Err(error) if !is_under_way(&error) => Err(error),
+        _ => Socket::new(socket.into())?.connected().await,
+    }
+}
+
+/// Whether an attempt to connect goes on.
+fn is_under_way(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::INPROGRESS | Errno::WOULDBLOCK | Errno::INTR)
+    )
 }
 
 /// For tunnels through proxies: a connection to what a URI names.
@@ -180,9 +190,10 @@ impl Service<Uri> for Dialler {
 mod tests {
     use std::net::TcpListener;
 
-    use tokio::net::TcpStream;
+    use socket2::{Domain, Type};
 
     use super::*;
+    use crate::event_loop::EventLoop;
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -195,61 +206,56 @@ mod tests {
         assert_eq!(Dialler::default().in_order(all.to_vec()), expected);
     }
 
-    #[tokio::test]
-    async fn an_address_that_leads_nowhere_is_tried_last_from_then_on() {
+    #[test]
+    fn an_address_that_leads_nowhere_is_tried_last_from_then_on() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
         // A listener whose queue is full takes no further connection, and refuses none.
-        let (full, _queue) = full_listener().await;
+        let (full, _queue) = full_listener();
         let dialler = Dialler::default();
         let all = vec![full, good];
         let started = Instant::now();
-        dialler
-            .race(dialler.in_order(all.clone()))
-            .await
-            .expect("a connection");
+        race(&dialler, dialler.in_order(all.clone())).expect("a connection");
         let first = started.elapsed();
         assert!((STAGGER..STAGGER * 4).contains(&first), "{first:?}");
 
         assert_eq!(dialler.in_order(all.clone()), [good, full]);
         let started = Instant::now();
-        dialler
-            .race(dialler.in_order(all))
-            .await
-            .expect("a connection");
+        race(&dialler, dialler.in_order(all)).expect("a connection");
         let second = started.elapsed();
         assert!(second < STAGGER, "{second:?}");
     }
 
-    #[tokio::test]
-    async fn the_next_address_is_tried_at_once_when_one_refuses() {
+    #[test]
+    fn the_next_address_is_tried_at_once_when_one_refuses() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
         let refusing = address("127.0.0.1:1");
         let dialler = Dialler::default();
         let started = Instant::now();
-        dialler
-            .race(vec![refusing, good])
-            .await
-            .expect("a connection");
+        race(&dialler, vec![refusing, good]).expect("a connection");
         assert!(started.elapsed() < STAGGER);
         // Where none is good the error tells what the last one said.
-        let error = dialler.race(vec![refusing]).await.unwrap_err();
+        let error = race(&dialler, vec![refusing]).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-        assert!(dialler.race(Vec::new()).await.is_err());
+        assert!(race(&dialler, Vec::new()).is_err());
+    }
+
+    fn race(dialler: &Dialler, addresses: Vec<SocketAddr>) -> io::Result<Socket> {
+        let mut events = EventLoop::new().unwrap();
+        events.run(dialler.race(addresses))
     }
 
     /// An address at which connections are neither taken nor refused.
-    async fn full_listener() -> (SocketAddr, impl Sized) {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind(address("127.0.0.1:0")).unwrap();
-        let listener = socket.listen(1).unwrap();
-        let full = listener.local_addr().unwrap();
+    fn full_listener() -> (SocketAddr, impl Sized) {
+        let listener = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.bind(&address("127.0.0.1:0").into()).unwrap();
+        listener.listen(1).unwrap();
+        let full = listener.local_addr().unwrap().as_socket().unwrap();
         let mut queue = Vec::new();
         loop {
-            let connecting = TcpStream::connect(full);
-            match tokio::time::timeout(Duration::from_millis(100), connecting).await {
-                Ok(connected) => queue.push(connected.unwrap()),
+            match std::net::TcpStream::connect_timeout(&full, Duration::from_millis(100)) {
+                Ok(connected) => queue.push(connected),
                 Err(_) => return (full, (listener, queue)),
             }
         }

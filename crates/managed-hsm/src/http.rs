@@ -16,7 +16,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Matcher;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
@@ -26,6 +26,7 @@ use url::{Position, Url};
 use zeroize::Zeroizing;
 
 use crate::dial::Dialler;
+use crate::event_loop::{self, Executor, Timer};
 use crate::foreign::shown;
 use crate::seen::Seen;
 use crate::settings::Settings;
@@ -109,7 +110,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    fn connect(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub(crate) fn connect(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Connect(error.into())
     }
 }
@@ -148,6 +149,14 @@ impl Connector {
         }
     }
 
+    /// The same for what is never reached through a proxy.
+    pub(crate) fn direct(settings: &Settings, tls: ClientConfig) -> Self {
+        Self {
+            proxy: None,
+            ..Self::new(settings, tls)
+        }
+    }
+
     /// What requests are sent with; no connection is opened yet.
     pub(crate) fn http(self: &Arc<Self>, protocol: Protocol) -> Http {
         let mut tls = self.tls.clone();
@@ -164,17 +173,22 @@ impl Connector {
         }
     }
 
+    /// A TCP connection to a URL's host, on this machine.
+    pub(crate) async fn dial_plainly(&self, url: &Url) -> Result<Socket, Failure> {
+        let port = url.port_or_known_default().unwrap_or(80);
+        let connected = self.tcp.connect(bare_host(url), port).await;
+        connected.map_err(Failure::connect)
+    }
+
     /// A TLS connection to a URL's host, perhaps through the proxy.
-    async fn dial(&self, tls: &TlsConnector, url: &Url) -> Result<TlsStream<Socket>, Failure> {
+    pub(crate) async fn dial(&self, tls: &TlsConnector, url: &Url) -> Result<TlsStream<Socket>, Failure> {
         let authority = &url[Position::BeforeHost..Position::AfterPort];
         let uri = Uri::builder()
             .scheme(Scheme::HTTPS)
             .authority(authority)
             .path_and_query("/");
         let uri = uri.build().map_err(Failure::connect)?;
-        // An address of IPv6 stands in brackets in a URL.
-        let host = url.host_str().unwrap_or_default();
-        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let host = bare_host(url);
         let proxy = self.proxy.as_ref().and_then(|proxy| proxy.intercept(&uri));
         let socket = match proxy {
             None => {
@@ -195,9 +209,17 @@ impl Connector {
         tls.connect(name, socket).await.map_err(Failure::Tls)
     }
 
+    /// Gives a connection the time that the user allows for that.
+    pub(crate) async fn in_time<T>(
+        &self,
+        dialled: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let dialled = event_loop::timeout(self.timeout, dialled).await;
+        dialled.unwrap_or(Err(Failure::ConnectTimeout))
+    }
+
     async fn open(&self, tls: &TlsConnector, url: &Url) -> Result<Connection, Failure> {
-        let dialled = tokio::time::timeout(self.timeout, self.dial(tls, url)).await;
-        let dialled = dialled.map_err(|_| Failure::ConnectTimeout)?;
+        let dialled = self.in_time(self.dial(tls, url)).await;
         let needs_http2 = tls.config().alpn_protocols == [b"h2"];
         let stream = match dialled {
             // Servers say so by an alert, or by nothing; another attempt tells what else it was.
@@ -211,9 +233,9 @@ impl Connector {
         let stream = Stream::new(stream, is_http2);
         let io = TokioIo::new(stream.clone());
         let sender = if is_http2 {
-            let mut builder = http2::Builder::new(TokioExecutor::new());
+            let mut builder = http2::Builder::new(Executor);
             builder
-                .timer(TokioTimer::new())
+                .timer(Timer)
                 .keep_alive_interval(PING)
                 .keep_alive_timeout(PING_TIMEOUT);
             let (sender, connection) = builder.handshake(io).await.map_err(Failure::Exchange)?;
@@ -236,8 +258,8 @@ impl Connector {
 }
 
 /// Has the event loop move a connection's bytes.
-fn drive(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
-    tokio::spawn(async move {
+pub(crate) fn drive(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
+    event_loop::spawn(async move {
         if let Err(error) = connection.await {
             log::debug!("a connection ended: {}", causes(&error));
         }
@@ -429,11 +451,6 @@ impl Http {
         kept.is_empty() || kept.iter().any(|kept| kept.endpoint == endpoint(url))
     }
 
-    /// Whether there is a connection for the next request.
-    pub(crate) fn is_connected(&self) -> bool {
-        !lock(&self.kept).is_empty()
-    }
-
     async fn open(&self, url: &Url) -> Result<Connection, Failure> {
         let endpoint = endpoint(url);
         let Some(opening) = self.opening(endpoint) else {
@@ -504,6 +521,12 @@ impl Http {
     }
 }
 
+/// The host of a URL, where an address of IPv6 stands in brackets.
+fn bare_host(url: &Url) -> &str {
+    let host = url.host_str().unwrap_or_default();
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
 /// What stands before the path of a URL: which host and port it leads to.
 fn endpoint(url: &Url) -> &str {
     &url[..Position::BeforePath]
@@ -514,7 +537,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Reads an answer, up to a limit.
-async fn read(response: Response<Incoming>, is_http2: bool) -> Result<Answer, Failure> {
+pub(crate) async fn read(response: Response<Incoming>, is_http2: bool) -> Result<Answer, Failure> {
     let (head, mut body) = response.into_parts();
     // Room for all of it where its length is told: a buffer that grows leaves copies behind.
     let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
@@ -548,11 +571,6 @@ pub(crate) fn sources<'a>(
         next = source.source();
     }
     all
-}
-
-/// An error of reqwest's, whose own text says nothing that the causes don't.
-pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
-    causes(error.source().unwrap_or(error))
 }
 
 /// An error with all its causes. A cause that only repeats the last is left out.

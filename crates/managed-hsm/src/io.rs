@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::ending;
 use crate::error::Error;
-use crate::event_loop::{EventLoop, Files};
+use crate::event_loop::{self, EventLoop};
 use crate::forks::Work;
 use crate::threads;
 
@@ -31,8 +31,6 @@ enum Message {
 pub(crate) struct IoThread {
     process: u32,
     messages: UnboundedSender<Message>,
-    /// Those of its event loop: to send a message is to write to one of them.
-    files: Files,
     /// Disconnected when the thread is over.
     ended: std::sync::Mutex<Receiver<()>>,
 }
@@ -48,14 +46,14 @@ impl IoThread {
         loop {
             let seen = CURRENT.load();
             if let Some(thread) = seen.as_ref()
-                && thread.may_be_touched()
+                && thread.belongs_to_this_process()
                 && !thread.messages.is_closed()
             {
                 return Ok(Arc::clone(thread));
             }
             let started = Arc::new(Self::start()?);
             if let Some(found) = seen.as_ref()
-                && !found.may_be_touched()
+                && !found.belongs_to_this_process()
             {
                 std::mem::forget(Arc::clone(found));
             }
@@ -77,18 +75,6 @@ impl IoThread {
         self.process == std::process::id()
     }
 
-    /// Whether that is so and its descriptors are still its own.
-    fn may_be_touched(&self) -> bool {
-        self.belongs_to_this_process() && self.files.are_intact()
-    }
-
-    /// Whether this process's thread, if there is one, has lost its descriptors. What belongs to its event loop is not touched then, not
-    /// even dropped.
-    pub(crate) fn is_lost() -> bool {
-        let seen = CURRENT.load();
-        seen.as_ref().is_some_and(|thread| !thread.may_be_touched())
-    }
-
     /// Runs a job on the thread. Dropped without being run if the thread has ended.
     pub(crate) fn spawn<F>(&self, job: impl FnOnce() -> F + Send + 'static)
     where
@@ -102,7 +88,7 @@ impl IoThread {
     pub(crate) fn stop() {
         let seen = CURRENT.load_full();
         let Some(thread) = seen else { return };
-        if !thread.may_be_touched() {
+        if !thread.belongs_to_this_process() {
             return std::mem::forget(thread);
         }
         CURRENT.compare_and_swap(&thread, None::<Arc<Self>>);
@@ -119,22 +105,20 @@ impl IoThread {
     fn start() -> Result<Self, Error> {
         let (messages, mut inbox) = unbounded_channel();
         let (ending, ended) = sync_channel(0);
-        let files = Files::default();
-        let own = files.clone();
         threads::start("akv-io", move || {
             let _work = Work::begin();
             if let Err(error) = ending::make_generator() {
                 return log::error!("the I/O thread can't start: {error}");
             }
             // Here, since the stack of whoever starts the thread may be small.
-            let mut events = match EventLoop::on_its_own(own) {
+            let mut events = match EventLoop::new() {
                 Ok(events) => events,
                 // The inbox goes, and with it all jobs: their callers hear of it.
                 Err(error) => return log::error!("the I/O thread can't start: {error}"),
             };
             events.run(async {
                 while let Some(Message::Run(job)) = inbox.recv().await {
-                    tokio::spawn(job());
+                    event_loop::spawn(job());
                 }
             });
             drop((events, ending));
@@ -143,7 +127,6 @@ impl IoThread {
         Ok(Self {
             process: std::process::id(),
             messages,
-            files,
             ended: std::sync::Mutex::new(ended),
         })
     }

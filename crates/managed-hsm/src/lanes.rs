@@ -19,16 +19,14 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
-use tokio::runtime::{Handle, Id};
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use url::Url;
 
 use crate::ending;
 use crate::error::Error;
-use crate::event_loop::EventLoop;
+use crate::event_loop::{EventLoop, timeout, timeout_at};
 use crate::forks::Work;
 use crate::http::{Connector, Http, IDLE_TIMEOUT, Protocol};
-use crate::io::IoThread;
 use crate::settings::Settings;
 
 /// How long requests wait for the one that finds out what the server speaks: it may have gone to an HSM that doesn't answer.
@@ -55,8 +53,6 @@ struct Idle {
     io: Vec<Arc<Http>>,
     /// Driven by the I/O thread, for many requests at once: there is one once the server was seen to speak HTTP/2.
     shared: Option<Arc<Http>>,
-    /// The event loop that drives these two.
-    io_loop: Option<Id>,
     /// How many connections there may be: idle ones, those in use and the shared one.
     open: usize,
 }
@@ -67,7 +63,7 @@ type Closed = (Option<Lane>, Option<Arc<Http>>);
 impl Idle {
     /// A lane for a thread that drives it. Without one it is to be made, and is counted already.
     fn own_lane(&mut self, url: &Url, max: usize) -> Result<Lane, Closed> {
-        let suits = |lane: &Lane| lane.suits(url);
+        let suits = |lane: &Lane| lane.http.suits(url);
         match self.own.iter().rposition(suits) {
             Some(at) => Ok(self.own.remove(at)),
             None => Err(self.count_another(max)),
@@ -77,22 +73,6 @@ impl Idle {
     /// The same for the I/O thread.
     fn io_lane(&mut self, max: usize) -> Result<Arc<Http>, Closed> {
         self.io.pop().ok_or_else(|| self.count_another(max))
-    }
-
-    /// Forgets what another event loop of the I/O thread's drove than the present one: it has ended, or lost its descriptors.
-    fn belong_to(&mut self, io_loop: Id) {
-        if self
-            .io_loop
-            .replace(io_loop)
-            .is_some_and(|id| id != io_loop)
-        {
-            self.open -= self.io.len() + usize::from(self.shared.is_some());
-            self.forget_io();
-        }
-    }
-
-    fn forget_io(&mut self) {
-        std::mem::forget((std::mem::take(&mut self.io), self.shared.take()));
     }
 
     /// Counts another connection. As many as there may be are kept, so one that isn't used may have to go for it.
@@ -112,43 +92,11 @@ impl Idle {
     }
 }
 
-impl Drop for Idle {
-    fn drop(&mut self) {
-        if IoThread::is_lost() {
-            self.forget_io();
-        }
-    }
-}
-
 /// A connection and its event loop.
 struct Lane {
-    /// Always there but while the lane is dropped.
-    http: Option<Arc<Http>>,
+    http: Http,
     events: EventLoop,
     used: Instant,
-}
-
-impl Lane {
-    fn suits(&self, url: &Url) -> bool {
-        self.http.as_ref().is_some_and(|http| http.suits(url))
-    }
-
-    /// Whether its event loop is still its own.
-    fn may_be_used(&self) -> bool {
-        match self.http.as_ref().is_some_and(|http| http.is_connected()) {
-            true => self.events.may_wait(),
-            false => self.events.is_intact(),
-        }
-    }
-}
-
-impl Drop for Lane {
-    fn drop(&mut self) {
-        if !self.events.is_intact() {
-            // To drop a connection wakes its loop.
-            std::mem::forget(self.http.take());
-        }
-    }
 }
 
 /// A lane in use; free again when dropped.
@@ -206,18 +154,16 @@ impl Lanes {
             Err(error) => return Some(Err(error)),
         };
         let lane = taken.lane.as_mut()?;
-        let http = lane.http.as_deref()?;
-        let work = async { tokio::time::timeout_at(deadline.into(), work(http)).await };
-        lane.events.run(work)?.ok()
+        let work = timeout_at(deadline, work(&lane.http));
+        lane.events.run(work).ok()
     }
 
     /// A lane of the I/O thread, as soon as one is free.
     pub(crate) async fn borrow(&self) -> Result<Borrowed<'_>, Error> {
         let closed = |error: AcquireError| Error::Io(error.to_string());
-        self.idle().belong_to(Handle::current().id());
         let mut discovery = None;
         if !self.is_discovered.load(Ordering::Acquire) {
-            let first = tokio::time::timeout(DISCOVERY_PATIENCE, self.discovery.acquire()).await;
+            let first = timeout(DISCOVERY_PATIENCE, self.discovery.acquire()).await;
             let first = first.ok().transpose().map_err(closed)?;
             // The one that had it before may have found out.
             discovery = first.filter(|_| !self.is_discovered.load(Ordering::Acquire));
@@ -242,7 +188,7 @@ impl Lanes {
         };
         let http = match free {
             Ok(http) => http,
-            Err(_closed) => self.http(Protocol::Any),
+            Err(_closed) => Arc::new(self.connector.http(Protocol::Any)),
         };
         Ok(borrowed(http, Some(permit)))
     }
@@ -262,13 +208,10 @@ impl Lanes {
     }
 
     fn take<'a>(&'a self, url: &Url, permit: SemaphorePermit<'a>) -> Result<Taken<'a>, Error> {
-        let lane = loop {
-            let free = self.idle().own_lane(url, self.max);
-            match free {
-                Ok(lane) if lane.may_be_used() => break lane,
-                Ok(_lost) => self.idle().open -= 1,
-                Err(_closed) => break self.counted(self.open())?,
-            }
+        let free = self.idle().own_lane(url, self.max);
+        let lane = match free {
+            Ok(lane) => lane,
+            Err(_closed) => self.counted(self.open())?,
         };
         Ok(Taken {
             lane: Some(lane),
@@ -288,14 +231,10 @@ impl Lanes {
     fn open(&self) -> Result<Lane, Error> {
         let events = EventLoop::new().map_err(|error| Error::Io(error.to_string()))?;
         Ok(Lane {
-            http: Some(self.http(Protocol::Http1)),
+            http: self.connector.http(Protocol::Http1),
             events,
             used: Instant::now(),
         })
-    }
-
-    fn http(&self, protocol: Protocol) -> Arc<Http> {
-        Arc::new(self.connector.http(protocol))
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
@@ -338,7 +277,7 @@ impl Borrowed<'_> {
     /// The server was seen to speak HTTP/2, or not to. If it does, one connection carries all requests from now on.
     pub(crate) fn discovered(&self, speaks_http2: bool) {
         if speaks_http2 && self.lanes.shared().is_none() {
-            let http = self.lanes.http(Protocol::Http2);
+            let http = Arc::new(self.lanes.connector.http(Protocol::Http2));
             let mut idle = self.lanes.idle();
             if idle.shared.is_none() {
                 idle.shared = Some(http);
@@ -408,13 +347,16 @@ fn wait<T>(work: impl Future<Output = T>, deadline: Instant) -> Option<T> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn nobody_waits_long_for_a_request_that_finds_nothing_out() {
+    #[test]
+    fn nobody_waits_long_for_a_request_that_finds_nothing_out() {
         let settings = Settings::default();
         let tls = crate::tls::client_config(&settings).unwrap();
         let lanes = Lanes::new(&settings, tls);
-        let _first = lanes.borrow().await.unwrap();
-        let second = tokio::time::timeout(DISCOVERY_PATIENCE * 20, lanes.borrow());
-        assert!(second.await.unwrap().is_ok());
+        let both = async {
+            let _first = lanes.borrow().await.unwrap();
+            let second = timeout(DISCOVERY_PATIENCE * 20, lanes.borrow());
+            assert!(second.await.unwrap().is_ok());
+        };
+        EventLoop::new().unwrap().run(both);
     }
 }

@@ -4,25 +4,11 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::oneshot;
 
 use crate::descriptors::{self, Standard};
 use crate::forks::Work;
 use crate::threads;
-
-/// The resolver of the HTTP clients that fetch tokens.
-#[derive(Clone)]
-pub(crate) struct Names;
-
-impl Resolve for Names {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let addresses: Addrs = Box::new(addresses(name.as_str().to_owned()).await?);
-            Ok(addresses)
-        })
-    }
-}
 
 /// The addresses of a host, found out by another thread if there may be one.
 pub(crate) async fn addresses(host: String) -> io::Result<std::vec::IntoIter<SocketAddr>> {
@@ -54,13 +40,15 @@ fn look_up(host: &str) -> io::Result<Vec<SocketAddr>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event_loop::EventLoop;
 
-    #[tokio::test]
-    async fn the_loopback_has_addresses_and_nobody_has_none() {
-        let resolve = |host: &str| Names.resolve(host.parse().unwrap());
-        let found: Vec<SocketAddr> = resolve("localhost").await.unwrap().collect();
+    #[test]
+    fn the_loopback_has_addresses_and_nobody_has_none() {
+        let mut events = EventLoop::new().unwrap();
+        let mut resolve = |host: &str| events.run(addresses(host.to_owned()));
+        let found: Vec<SocketAddr> = resolve("localhost").unwrap().collect();
         assert!(found.iter().all(|address| address.ip().is_loopback()));
         assert!(!found.is_empty());
-        assert!(resolve("nobody.invalid").await.is_err());
+        assert!(resolve("nobody.invalid").is_err());
     }
 }

@@ -331,13 +331,6 @@ impl Settings {
         let exceptions = self.no_proxy.as_deref().unwrap_or_default();
         Some(Matcher::builder().https(proxy).no(exceptions).build())
     }
-
-    /// The proxy, for hosts that are to be reached through it.
-    pub(crate) fn proxy(&self) -> Option<reqwest::Proxy> {
-        let proxy = reqwest::Proxy::https(self.https_proxy.clone()?).ok()?;
-        let exceptions = self.no_proxy.as_deref().unwrap_or_default();
-        Some(proxy.no_proxy(reqwest::NoProxy::from_string(exceptions)))
-    }
 }
 
 impl Setting {
@@ -614,7 +607,7 @@ mod tests {
     fn a_proxy_is_taken_with_and_without_a_scheme_and_its_password_is_not_shown() {
         for text in ["proxy:3128", "http://proxy:3128", "http://user:pw@proxy"] {
             let settings = from(&[("HTTPS_PROXY", text)]).unwrap();
-            assert!(settings.proxy().is_some(), "{text}");
+            assert!(settings.proxy_matcher().is_some(), "{text}");
         }
         let message = from(&[("HTTPS_PROXY", "socks://user:pw@proxy")]).unwrap_err();
         let message = message.to_string();

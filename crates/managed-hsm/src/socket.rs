@@ -3,31 +3,86 @@
 //! Programs close descriptors that they didn't open: a daemon all above 2, say. The number then belongs to nobody, or to a file or a
 //! socket of the program's. So no request is sent and nothing is closed before it is seen to be the socket that was opened.
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
-use crate::descriptors::FileId;
+use crate::event_loop::{Direction, Watched};
 
 /// A TCP connection. Once its descriptor is another's it is left alone, also when it is dropped.
-#[derive(Debug)]
 pub(crate) struct Socket {
-    /// Always there but while the socket is dropped.
-    tcp: Option<TcpStream>,
-    id: FileId,
+    tcp: Arc<Watched>,
+    /// Whether the last look found all that had come.
+    is_drained: bool,
     records: Records,
 }
 
 impl Socket {
+    /// `tcp` doesn't block, and is perhaps still to be connected: see [`Socket::connected`].
     pub(crate) fn new(tcp: TcpStream) -> io::Result<Self> {
         Ok(Self {
-            id: FileId::of(&tcp)?,
-            tcp: Some(tcp),
+            tcp: Watched::new(tcp)?,
+            is_drained: false,
             records: Records::default(),
         })
+    }
+
+    /// Waits for the end of the attempt to connect, which has begun.
+    pub(crate) async fn connected(self) -> io::Result<Self> {
+        let mut has_waited = false;
+        std::future::poll_fn(|context| {
+            self.poll_after(Direction::Write, context, &mut has_waited)
+        })
+        .await;
+        let tcp = self.tcp.get()?;
+        match tcp.take_error()? {
+            Some(error) => return Err(error),
+            None => tcp.peer_addr()?,
+        };
+        tcp.set_nodelay(true)?;
+        Ok(self)
+    }
+
+    /// Waits once.
+    fn poll_after(
+        &self,
+        direction: Direction,
+        context: &Context<'_>,
+        has_waited: &mut bool,
+    ) -> Poll<()> {
+        if self.tcp.still_waits(direction, context.waker()) {
+            return Poll::Pending;
+        }
+        if std::mem::replace(has_waited, true) {
+            return Poll::Ready(());
+        }
+        self.tcp.wait(direction, context.waker());
+        Poll::Pending
+    }
+
+    /// Does `work` as soon as the socket is ready for it, if it is still ours.
+    fn poll<T>(
+        &self,
+        direction: Direction,
+        context: &Context<'_>,
+        mut work: impl FnMut(&TcpStream) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            if self.tcp.still_waits(direction, context.waker()) {
+                return Poll::Pending;
+            }
+            match work(self.tcp.get()?) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.tcp.wait(direction, context.waker());
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return Poll::Ready(outcome),
+            }
+        }
     }
 
     /// The same once a proxy has said where it leads: TLS begins here.
@@ -36,79 +91,32 @@ impl Socket {
         self
     }
 
-    /// Makes sure that the socket is still ours. To be called before each request: asking each time would cost more than the rest.
-    pub(crate) fn check(&self) -> io::Result<()> {
-        match self.tcp.as_ref().is_some_and(|tcp| self.id.is_of(tcp)) {
-            true => Ok(()),
-            false => Err(no_longer_ours()),
-        }
-    }
-
-    fn tcp(&mut self) -> io::Result<Pin<&mut TcpStream>> {
-        self.tcp.as_mut().map(Pin::new).ok_or_else(no_longer_ours)
-    }
-
     /// Whether all TLS records that have begun have been read to their end.
     pub(crate) fn is_between_records(&self) -> bool {
         self.records == Records::default()
     }
-}
 
-fn no_longer_ours() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::ConnectionAborted,
-        "the program has closed the connection's descriptor",
-    )
+    /// Whether something can be read, or the other side has ended the connection.
+    pub(crate) fn has_unread(&self) -> io::Result<bool> {
+        match self.tcp.get()?.peek(&mut [0]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            looked => looked.map(|_| true),
+        }
+    }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if let Some(tcp) = self.tcp.take()
-            && !self.id.is_of(&tcp)
-        {
-            // To drop it would close somebody else's file.
-            std::mem::forget(tcp);
-        }
+        self.tcp.leave();
     }
 }
 
 /// What is there now, without waiting.
-impl io::Read for Socket {
-    #[cfg(unix)]
+impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let tcp = self.tcp()?;
-        let (count, _) = rustix::net::recv(&*tcp, &mut *buffer, rustix::net::RecvFlags::DONTWAIT)?;
+        let count = self.tcp.get()?.read(buffer)?;
         self.records.pass(&buffer[..count]);
         Ok(count)
-    }
-
-    #[cfg(not(unix))]
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.tcp()?.try_read(buffer)?;
-        self.records.pass(&buffer[..count]);
-        Ok(count)
-    }
-}
-
-impl Socket {
-    /// Whether something can be read, or the other side has ended the connection.
-    #[cfg(unix)]
-    pub(crate) fn has_unread(&mut self) -> io::Result<bool> {
-        use rustix::net::RecvFlags;
-        let looked = rustix::net::recv(
-            &*self.tcp()?,
-            &mut [0],
-            RecvFlags::DONTWAIT | RecvFlags::PEEK,
-        );
-        match looked {
-            Err(rustix::io::Errno::AGAIN) => Ok(false),
-            looked => Ok(looked.map(|_| true)?),
-        }
-    }
-
-    #[cfg(not(unix))]
-    pub(crate) fn has_unread(&mut self) -> io::Result<bool> {
-        Ok(true)
     }
 }
 
@@ -119,9 +127,16 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buffer.filled().len();
-        ready!(this.tcp()?.poll_read(context, buffer))?;
-        this.records.pass(&buffer.filled()[before..]);
+        if std::mem::take(&mut this.is_drained) {
+            // To find nothing costs as much as to find something.
+            this.tcp.wait(Direction::Read, context.waker());
+            return Poll::Pending;
+        }
+        let room = buffer.initialize_unfilled();
+        let count = ready!(this.poll(Direction::Read, context, |mut tcp| tcp.read(room)))?;
+        this.is_drained = (1..room.len()).contains(&count);
+        this.records.pass(&room[..count]);
+        buffer.advance(count);
         Poll::Ready(Ok(()))
     }
 }
@@ -132,7 +147,7 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().tcp()?.poll_write(context, bytes)
+        self.poll(Direction::Write, context, |mut tcp| tcp.write(bytes))
     }
 
     fn poll_write_vectored(
@@ -140,21 +155,19 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().tcp()?.poll_write_vectored(context, bytes)
+        self.poll(Direction::Write, context, |mut tcp| tcp.write_vectored(bytes))
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().tcp()?.poll_flush(context)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.check()?;
-        this.tcp()?.poll_shutdown(context)
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.tcp.get()?.shutdown(std::net::Shutdown::Write))
     }
 }
 

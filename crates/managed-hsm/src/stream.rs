@@ -193,9 +193,6 @@ impl AsyncRead for Stream {
 impl Stream {
     /// Before something is written: a request goes out only where nothing has come.
     fn before_writing(inner: &mut Inner) -> io::Result<()> {
-        if matches!(inner.phase, Phase::Ready | Phase::Many) {
-            inner.tls.get_ref().0.check()?;
-        }
         if inner.phase == Phase::Ready {
             inner.look()?;
             inner.phase = Phase::Sending;

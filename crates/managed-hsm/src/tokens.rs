@@ -15,6 +15,7 @@ use crate::cloud::Cloud;
 use crate::credential::{Chain, CredentialKind, TokenRequest};
 use crate::descriptors::above_standard_only;
 use crate::error::Error;
+use crate::event_loop;
 use crate::io::IoThread;
 use crate::token::AccessToken;
 
@@ -246,7 +247,7 @@ async fn renew(tokens: Weak<Tokens>, held: Arc<Held>, replaced: Arc<Notify>) {
     let mut pause = (remaining / 2).clamp(MIN_RENEWAL, MAX_RENEWAL);
     loop {
         // Woken by another token, it ends at once.
-        let _ = tokio::time::timeout(pause, replaced.notified()).await;
+        let _ = event_loop::timeout(pause, replaced.notified()).await;
         // Nobody needs tokens any more, or this one was replaced.
         let Some(tokens) = tokens.upgrade() else {
             return;
@@ -256,7 +257,7 @@ async fn renew(tokens: Weak<Tokens>, held: Arc<Held>, replaced: Arc<Notify>) {
         if !tokens.current.load_full().as_ref().is_some_and(is_current) {
             return;
         }
-        let fetched = tokio::time::timeout(tokens.deadline, tokens.fetch(None, false)).await;
+        let fetched = event_loop::timeout(tokens.deadline, tokens.fetch(None, false)).await;
         let problem = match fetched {
             Ok(Ok(_)) => {
                 *failure = None;

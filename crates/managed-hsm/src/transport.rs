@@ -17,6 +17,7 @@ use url::Url;
 use crate::cloud::{Cloud, Service};
 use crate::credential::{Chain, CredentialKind};
 use crate::error::Error;
+use crate::event_loop;
 use crate::foreign::ForeignText;
 use crate::health::{Choice, Down, Health};
 use crate::hedging::Hedging;
@@ -212,14 +213,14 @@ impl Answer {
 }
 
 impl Transport {
-    pub(crate) fn new(settings: Settings, tls: &ClientConfig) -> Result<Self, Error> {
-        Ok(Self {
-            chain: Arc::new(Chain::new(&settings, tls)?),
+    pub(crate) fn new(settings: Settings, tls: &ClientConfig) -> Self {
+        Self {
+            chain: Arc::new(Chain::new(&settings, tls)),
             tokens: Mutex::default(),
             health: Health::default(),
             hedging: settings.hedging.then(Hedging::default),
             settings,
-        })
+        }
     }
 
     /// Sends a request, and returns the answer if it is a 200. What passes (a lost connection, too many requests, an outage) is
@@ -286,7 +287,7 @@ impl Transport {
                 let problem = problem(&outcome);
                 request.log_retry(&problem, pause, retries);
                 earlier = Some(problem);
-                tokio::time::sleep(pause).await;
+                event_loop::sleep(pause).await;
                 continue;
             }
             return match outcome {
@@ -322,7 +323,7 @@ impl Transport {
         let mut asked = None;
         let outcome = match delay {
             None => first.await,
-            Some(delay) => match tokio::time::timeout(delay, first.as_mut()).await {
+            Some(delay) => match event_loop::timeout(delay, first.as_mut()).await {
                 Ok(outcome) => outcome,
                 Err(_) => match lanes.spare().filter(|_| hedging.take()) {
                     None => first.await,
@@ -360,7 +361,7 @@ impl Transport {
             true => (limit, self.settings.response_timeout),
             false => (deadline, self.settings.operation_timeout),
         };
-        match tokio::time::timeout_at(until.into(), exchange(http, request, held)).await {
+        match event_loop::timeout_at(until, exchange(http, request, held)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Lost {
                 error: request.late(after),
@@ -391,7 +392,7 @@ impl Transport {
         loop {
             match self.lead(request, false) {
                 Ok(Way::Same | Way::Other) => return Ok(()),
-                Ok(Way::Wait(_)) if Instant::now() < patience => tokio::time::sleep(LOOK).await,
+                Ok(Way::Wait(_)) if Instant::now() < patience => event_loop::sleep(LOOK).await,
                 Ok(Way::Wait(down)) | Err(down) => return Err(request.down(down)),
             }
         }

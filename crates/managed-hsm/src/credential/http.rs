@@ -4,50 +4,53 @@ use std::sync::Arc;
 
 use azure_core::error::ErrorKind;
 use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
-use azure_core::http::{AsyncRawResponse, Body, HttpClient, Method, Request};
+use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request};
+use bytes::Bytes;
+use http::header::{ACCEPT, HOST, USER_AGENT};
+use http::{HeaderMap, Method};
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use url::{Origin, Url};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use url::{Origin, Position, Url};
 
+use super::runtime;
 use crate::error::Error;
-use crate::http::{AGENT, chain};
-use crate::names::Names;
+use crate::http::{AGENT, Answer, Connector, Failure, drive, read};
 use crate::settings::Settings;
 use crate::tls;
 
-/// The largest answer that is read, in bytes.
-const MAX_ANSWER: usize = 1 << 18;
-
-/// Clients for Entra ID and for what is on this machine.
+/// HTTP to Entra ID, and to what is on this machine. Each request has a connection of its own: whoever needs a token runs the event
+/// loop of a connection to the service, and the next one may run another.
 pub(crate) struct IdentityHttp {
     /// HTTPS only, through the proxy.
-    pub(super) entra: reqwest::Client,
+    pub(super) entra: Arc<Sender>,
     /// Managed identity: plain HTTP within the machine, never through a proxy.
-    pub(super) local: reqwest::Client,
+    pub(super) local: Sender,
+}
+
+/// Sends requests, each once.
+pub(super) struct Sender {
+    connector: Connector,
+    tls: TlsConnector,
+    may_be_plain: bool,
 }
 
 impl IdentityHttp {
-    pub(crate) fn new(settings: &Settings, tls: &ClientConfig) -> reqwest::Result<Self> {
-        let builder = || {
-            reqwest::Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                .dns_resolver(Names)
-                .no_proxy()
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .connect_timeout(settings.connect_timeout)
-                // Whoever needs a token runs the event loop of a connection; the next one may run another.
-                .pool_max_idle_per_host(0)
-                .http1_only()
-                .user_agent(AGENT)
+    pub(crate) fn new(settings: &Settings, tls: &ClientConfig) -> Self {
+        let sender = |connector, may_be_plain| Sender {
+            connector,
+            tls: TlsConnector::from(Arc::new(tls.clone())),
+            may_be_plain,
         };
-        let mut entra = builder().https_only(true);
-        if let Some(proxy) = settings.proxy() {
-            entra = entra.proxy(proxy);
+        let entra = Connector::new(settings, tls.clone());
+        let local = Connector::direct(settings, tls.clone());
+        Self {
+            entra: Arc::new(sender(entra, false)),
+            local: sender(local, true),
         }
-        Ok(Self {
-            entra: entra.build()?,
-            local: builder().build()?,
-        })
     }
 }
 
@@ -57,26 +60,64 @@ pub(crate) fn azure_http(
     endpoint: &Url,
 ) -> Result<Arc<dyn HttpClient>, Error> {
     let tls = tls::client_config(settings)?;
-    let http = IdentityHttp::new(settings, &tls)
-        .map_err(|error| Error::Io(format!("no HTTP client can be made: {error}")))?;
+    let http = IdentityHttp::new(settings, &tls);
     Ok(AzureTransport::shared(&http.entra, endpoint, None))
 }
 
-/// Reads an answer's body, up to a limit. The error is for a person.
-pub(super) async fn read(
-    mut response: reqwest::Response,
-) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
-    let told = response.content_length().unwrap_or(0) as usize;
-    let mut body = zeroize::Zeroizing::new(Vec::with_capacity(told.min(MAX_ANSWER)));
-    loop {
-        match response.chunk().await {
-            Ok(None) => return Ok(body),
-            Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_ANSWER => {
-                body.extend_from_slice(&chunk);
+impl Sender {
+    pub(super) async fn get(&self, url: &Url, headers: HeaderMap) -> Result<Answer, Failure> {
+        self.send(Method::GET, url, headers, Bytes::new()).await
+    }
+
+    /// Sends a request, and reads the answer.
+    async fn send(
+        &self,
+        method: Method,
+        url: &Url,
+        mut headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, Failure> {
+        headers.insert(USER_AGENT, const { http::HeaderValue::from_static(AGENT) });
+        let anything = const { http::HeaderValue::from_static("*/*") };
+        headers.entry(ACCEPT).or_insert(anything);
+        let host = &url[Position::BeforeHost..Position::AfterPort];
+        headers.insert(HOST, host.try_into().map_err(Failure::connect)?);
+        let path = &url[Position::BeforePath..Position::AfterQuery];
+        let mut request = http::Request::new(Full::new(body));
+        *request.uri_mut() = path.try_into().map_err(Failure::connect)?;
+        *request.method_mut() = method;
+        *request.headers_mut() = headers;
+        let connector = &self.connector;
+        match url.scheme() {
+            "https" => {
+                let dialled = connector.in_time(connector.dial(&self.tls, url)).await?;
+                exchange(dialled, request).await
             }
-            Ok(Some(_)) => return Err(format!("the answer is longer than {MAX_ANSWER} bytes")),
-            Err(error) => return Err(format!("the answer ends too early ({})", chain(&error))),
+            _ if self.may_be_plain => {
+                let dialled = connector.in_time(connector.dial_plainly(url)).await?;
+                exchange(dialled, request).await
+            }
+            _ => Err(Failure::connect("it is not asked by plain HTTP")),
         }
+    }
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    request: http::Request<Full<Bytes>>,
+) -> Result<Answer, Failure> {
+    let handshake = http1::handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = handshake.map_err(Failure::Exchange)?;
+    drive(connection);
+    let response = sender.send_request(request).await;
+    read(response.map_err(Failure::Exchange)?, false).await
+}
+
+/// What is wrong with an answer or its way here, for a person.
+pub(super) fn problem(place: &str, failure: &Failure) -> String {
+    match failure {
+        Failure::Body(_) | Failure::TooLong => format!("the answer of {place} is no use: {failure}"),
+        _ => format!("{place} can't be reached: {failure}"),
     }
 }
 
@@ -85,19 +126,20 @@ pub(super) async fn read(
 /// them.
 #[derive(Debug)]
 pub(super) struct AzureTransport {
-    http: reqwest::Client,
+    http: Arc<Sender>,
     origin: Origin,
     claims: Option<String>,
 }
 
 impl AzureTransport {
     pub(super) fn shared(
-        http: &reqwest::Client,
+        http: &Arc<Sender>,
         endpoint: &Url,
         claims: Option<&str>,
     ) -> Arc<dyn HttpClient> {
+        runtime::set();
         Arc::new(Self {
-            http: http.clone(),
+            http: Arc::clone(http),
             origin: endpoint.origin(),
             claims: claims.map(str::to_owned),
         })
@@ -115,15 +157,8 @@ impl HttpClient for AzureTransport {
                 host(request.url())
             )));
         }
-        let method = match request.method() {
-            Method::Get => reqwest::Method::GET,
-            Method::Post => reqwest::Method::POST,
-            Method::Delete => reqwest::Method::DELETE,
-            Method::Head => reqwest::Method::HEAD,
-            Method::Patch => reqwest::Method::PATCH,
-            Method::Put => reqwest::Method::PUT,
-            method => return Err(other(format!("{method} is not a method that is known"))),
-        };
+        let method = Method::from_bytes(request.method().as_str().as_bytes());
+        let method = method.map_err(|error| other(error.to_string()))?;
         let Body::Bytes(body) = request.body() else {
             return Err(other("a request has no stream as its body".to_owned()));
         };
@@ -135,37 +170,40 @@ impl HttpClient for AzureTransport {
             body.push(b'&');
             body.extend_from_slice(claims.as_bytes());
         }
-        let mut builder = self.http.request(method, Url::clone(request.url()));
+        let mut headers = HeaderMap::new();
         for (name, value) in request.headers().iter() {
-            builder = builder.header(name.as_str(), value.as_str());
+            let name = http::HeaderName::try_from(name.as_str());
+            let name = name.map_err(|error| other(error.to_string()))?;
+            let value = http::HeaderValue::try_from(value.as_str());
+            headers.insert(name, value.map_err(|error| other(error.to_string()))?);
         }
-        let sent = builder.body(body.to_vec()).send().await;
-        let response = sent.map_err(|error| {
-            azure_core::Error::with_message(
-                ErrorKind::Connection,
-                format!(
-                    "{} can't be reached: {}",
-                    host(request.url()),
-                    chain(&error)
-                ),
-            )
+        let (url, body) = (request.url(), Bytes::from_owner(body));
+        let answer = self.http.send(method, url, headers, body).await;
+        let answer = answer.map_err(|failure| {
+            let kind = match failure {
+                Failure::Body(_) | Failure::TooLong => ErrorKind::Io,
+                _ => ErrorKind::Connection,
+            };
+            azure_core::Error::with_message(kind, problem(&host(url), &failure))
         })?;
-        let status = response.status().as_u16().into();
-        let headers = response.headers().iter();
+        let headers = answer.headers.iter();
         let headers: std::collections::HashMap<HeaderName, HeaderValue> = headers
             .filter_map(|(name, value)| {
                 let value = value.to_str().ok()?.to_owned();
                 Some((name.as_str().to_owned().into(), value.into()))
             })
             .collect();
-        let body = read(response)
-            .await
-            .map_err(|text| azure_core::Error::with_message(ErrorKind::Io, text))?;
         Ok(AsyncRawResponse::from_bytes(
-            status,
+            answer.status.as_u16().into(),
             Headers::from(headers),
-            body.to_vec(),
+            answer.body.to_vec(),
         ))
+    }
+}
+
+impl std::fmt::Debug for Sender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sender(…)")
     }
 }
 

@@ -6,15 +6,15 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use reqwest::StatusCode;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::http::{IdentityHttp, host, read};
+use super::http::{IdentityHttp, Sender, host, problem};
 use super::{CredentialSettings, Failure, ManagedIdentityId, TokenRequest};
+use crate::event_loop;
 use crate::foreign::{ForeignText, shown};
-use crate::http::chain;
 use crate::token::AccessToken;
 
 const IMDS: &str = "http://169.254.169.254";
@@ -48,17 +48,22 @@ pub(super) async fn token(
             ));
         };
         let url = app_service(endpoint, request, id.as_ref())?;
-        let asked = http
-            .local
-            .get(url.clone())
-            .header("X-IDENTITY-HEADER", header.expose());
-        return ask(asked, &url).await;
+        let mut header = HeaderValue::from_str(header.expose()).map_err(|_| {
+            Failure::Unavailable("IDENTITY_HEADER can't be sent in a header".to_owned())
+        })?;
+        header.set_sensitive(true);
+        let header = (HeaderName::from_static("x-identity-header"), header);
+        return ask(&http.local, header, &url).await;
     }
     let url = imds(settings.imds_host.as_ref(), request, id.as_ref())?;
     if !alone {
         probe(http, &url).await?;
     }
-    ask(http.local.get(url.clone()).header("Metadata", "true"), &url).await
+    let header = (
+        HeaderName::from_static("metadata"),
+        HeaderValue::from_static("true"),
+    );
+    ask(&http.local, header, &url).await
 }
 
 fn app_service(
@@ -109,19 +114,26 @@ fn imds(
 /// Whether there is a metadata service of Azure's: it refuses a request without the header Metadata at once, with 400. Other
 /// clouds have other things at the same address.
 async fn probe(http: &IdentityHttp, url: &Url) -> Result<(), Failure> {
-    let asked = http.local.get(url.clone()).timeout(PROBE_TIMEOUT).send();
+    let asked = http.local.get(url, HeaderMap::new());
     let place = host(url);
-    match asked.await {
-        Ok(answer) if answer.status() == StatusCode::BAD_REQUEST => Ok(()),
-        Ok(answer) => Err(Failure::Unavailable(format!(
+    match event_loop::timeout(PROBE_TIMEOUT, asked).await {
+        Ok(Ok(answer)) if answer.status == StatusCode::BAD_REQUEST => Ok(()),
+        Ok(Ok(answer)) => Err(Failure::Unavailable(format!(
             "what answers at {place} is not Azure's instance metadata service (HTTP {})",
-            answer.status().as_u16()
+            answer.status.as_u16()
         ))),
-        Err(error) => Err(Failure::Unavailable(format!(
-            "no instance metadata service answers at {place} ({})",
-            chain(&error)
-        ))),
+        Ok(Err(failure)) => Err(nobody(&place, &failure.to_string())),
+        Err(_) => {
+            let seconds = PROBE_TIMEOUT.as_secs();
+            Err(nobody(&place, &format!("no answer within {seconds} s")))
+        }
     }
+}
+
+fn nobody(place: &str, problem: &str) -> Failure {
+    Failure::Unavailable(format!(
+        "no instance metadata service answers at {place} ({problem})"
+    ))
 }
 
 #[derive(Deserialize)]
@@ -139,16 +151,18 @@ struct Refusal {
     error_description: ForeignText,
 }
 
-async fn ask(request: reqwest::RequestBuilder, url: &Url) -> Result<AccessToken, Failure> {
+async fn ask(
+    http: &Sender,
+    (name, value): (HeaderName, HeaderValue),
+    url: &Url,
+) -> Result<AccessToken, Failure> {
+    let headers = HeaderMap::from_iter([(name, value)]);
     let place = host(url);
     let mut delay = FIRST_DELAY;
     for attempt in 1.. {
-        let request = request.try_clone();
-        let request = request.ok_or_else(|| Failure::Refused("it can't be sent".to_owned()))?;
-        let problem = match request.send().await {
-            Ok(response) => {
-                let status = response.status();
-                let body = read(response).await.map_err(Failure::Refused)?;
+        let problem = match http.get(url, headers.clone()).await {
+            Ok(answer) => {
+                let (status, body) = (answer.status, answer.body);
                 if status == StatusCode::OK {
                     return parse(&body).ok_or_else(|| {
                         Failure::Refused(format!("the answer of {place} has no token"))
@@ -168,12 +182,12 @@ async fn ask(request: reqwest::RequestBuilder, url: &Url) -> Result<AccessToken,
                 }
                 problem
             }
-            Err(error) => format!("{place} can't be reached: {}", chain(&error)),
+            Err(failure) => problem(&place, &failure),
         };
         if attempt == ATTEMPTS {
             return Err(Failure::Refused(problem));
         }
-        tokio::time::sleep(delay).await;
+        event_loop::sleep(delay).await;
         delay *= 2;
     }
     unreachable!("the last attempt returns")

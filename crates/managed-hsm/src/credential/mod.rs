@@ -7,6 +7,7 @@ mod certificate;
 mod entra;
 mod http;
 mod managed_identity;
+mod runtime;
 mod settings;
 mod tools;
 
@@ -149,13 +150,12 @@ pub(crate) struct Chain {
 
 impl Chain {
     /// Asks nobody yet.
-    pub(crate) fn new(settings: &Settings, tls: &ClientConfig) -> Result<Self, Error> {
-        Ok(Self {
+    pub(crate) fn new(settings: &Settings, tls: &ClientConfig) -> Self {
+        Self {
             settings: settings.credentials.clone(),
-            http: IdentityHttp::new(settings, tls)
-                .map_err(|error| Error::Io(format!("no HTTP client can be made: {error}")))?,
+            http: IdentityHttp::new(settings, tls),
             chosen: OnceLock::new(),
-        })
+        }
     }
 
     /// A token, from whoever gives one.

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::entra::{said, token};
 use super::{CredentialSettings, Failure, TokenRequest};
+use crate::event_loop;
 use crate::foreign::shown;
 use crate::threads;
 use crate::token::AccessToken;
@@ -163,7 +164,7 @@ impl Executor for Shell {
         let (done, output) = oneshot::channel();
         let worker = Tool(Arc::clone(&tool.0));
         threads::start("akv-tool", move || drop(done.send(worker.output())))?;
-        match tokio::time::timeout(TIMEOUT, output).await {
+        match event_loop::timeout(TIMEOUT, output).await {
             Ok(output) => output.map_err(std::io::Error::other)?,
             Err(_) => Err(std::io::Error::new(
                 std::io::ErrorKind::TimedOut,
@@ -285,11 +286,8 @@ mod tests {
             environment: Arc::new(vec![("PATH".into(), "/usr/bin:/bin".into())]),
         };
         let arguments = [OsStr::new("-c"), OsStr::new(script)];
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
-        runtime.block_on(shell.run(OsStr::new("/bin/sh"), &arguments))
+        let mut events = event_loop::EventLoop::new()?;
+        events.run(shell.run(OsStr::new("/bin/sh"), &arguments))
     }
 
     #[test]

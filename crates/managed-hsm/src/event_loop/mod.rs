@@ -1,0 +1,186 @@
+//! Event loops for sockets and timers, on poll(2): one for each connection, run by the thread that uses it, and one for the I/O thread.
+//!
+//! poll(2) is told each time which numbers to watch, and the kernel keeps nothing for us. So a program that closes descriptors of
+//! ours, or puts its own in their place, even in the middle of a wait, can at worst cause a look at what isn't there. Whoever is woken
+//! looks whether the number still stands for its file before it uses it; and each wait is bounded, since what came in its place may
+//! never be ready.
+
+mod interests;
+mod timers;
+mod wake;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+pub(crate) use self::interests::{Direction, Watched};
+pub(crate) use self::timers::{Timer, sleep, timeout, timeout_at};
+
+use self::wake::WakeUp;
+use crate::descriptors;
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// How many turns a loop takes, at most, without a look at its sockets.
+const MAX_TURNS: u32 = 16;
+
+thread_local! {
+    /// The loop that this thread runs.
+    static CURRENT: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
+}
+
+/// An event loop, for a thread that is at work: it isn't while it waits for events.
+pub(crate) struct EventLoop {
+    shared: Arc<Shared>,
+    tasks: FuturesUnordered<Task>,
+}
+
+/// What an event loop, its tasks and those who wake it have in common.
+pub(crate) struct Shared {
+    wake: WakeUp,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Tasks that the loop doesn't have yet.
+    spawned: Vec<Task>,
+    /// By the time, and a number that tells two of the same time apart.
+    timers: BTreeMap<(Instant, u64), Waker>,
+    last_timer: u64,
+    /// Sockets that are waited for.
+    watched: Vec<Arc<Watched>>,
+    patience: interests::Patience,
+}
+
+impl EventLoop {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            shared: Arc::new(Shared {
+                wake: WakeUp::new().map_err(descriptors::explained)?,
+                state: Mutex::default(),
+            }),
+            tasks: FuturesUnordered::new(),
+        })
+    }
+
+    /// Runs the loop on this thread until `work` is done. What else was spawned goes on the next time.
+    pub(crate) fn run<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let shared = Arc::clone(&self.shared);
+        let _entered = Entered::new(&shared);
+        let waker = Waker::from(Arc::clone(&shared));
+        let mut context = Context::from_waker(&waker);
+        let mut work = pin!(work);
+        let mut turns = 0;
+        loop {
+            shared.wake.reset();
+            self.advance(&mut context);
+            if let Poll::Ready(done) = work.as_mut().poll(&mut context) {
+                return done;
+            }
+            turns += 1;
+            let may_sleep = shared.wake.may_sleep();
+            if may_sleep || turns >= MAX_TURNS {
+                shared.wait(may_sleep);
+                turns = 0;
+            }
+        }
+    }
+
+    /// Runs all tasks as far as they go.
+    fn advance(&mut self, context: &mut Context<'_>) {
+        loop {
+            let spawned = std::mem::take(&mut self.shared.lock().spawned);
+            let is_any_new = !spawned.is_empty();
+            self.tasks.extend(spawned);
+            match self.tasks.poll_next_unpin(context) {
+                Poll::Ready(Some(())) => {}
+                _ if is_any_new => {}
+                _ => return,
+            }
+        }
+    }
+}
+
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        // What tasks have in the loop they take out of it.
+        self.tasks.clear();
+        let spawned = std::mem::take(&mut self.shared.lock().spawned);
+        drop(spawned);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.wake.wake();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake.wake();
+    }
+}
+
+/// This thread runs a loop until this goes; then the one that it ran before, if any.
+struct Entered(Option<Arc<Shared>>);
+
+impl Entered {
+    fn new(shared: &Arc<Shared>) -> Self {
+        Self(CURRENT.replace(Some(Arc::clone(shared))))
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.set(self.0.take());
+    }
+}
+
+/// The loop that this thread runs. Only what runs in one asks.
+fn current() -> Arc<Shared> {
+    CURRENT
+        .with_borrow(Option::clone)
+        .expect("sockets and timers are used within an event loop")
+}
+
+/// Has the present loop run a task. If it panics it is over.
+pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    let guarded = AssertUnwindSafe(task).catch_unwind();
+    let task: Task = Box::pin(guarded.map(drop));
+    let shared = current();
+    shared.lock().spawned.push(task);
+    shared.wake.wake();
+}
+
+/// Does `work` on this thread, in an event loop of its own. None: it wasn't done within `limit`.
+///
+/// # Errors
+/// No event loop can be made: there are too many descriptors.
+pub fn block_on<T>(limit: Duration, work: impl Future<Output = T>) -> io::Result<Option<T>> {
+    let mut events = EventLoop::new()?;
+    Ok(events.run(async { timeout(limit, work).await.ok() }))
+}
+
+/// Runs what hyper spawns.
+#[derive(Clone, Copy)]
+pub(crate) struct Executor;
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Executor {
+    fn execute(&self, task: F) {
+        spawn(task);
+    }
+}
