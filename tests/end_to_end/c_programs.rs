@@ -90,6 +90,15 @@ fn descriptors_that_the_program_closes_are_left_alone_and_others_opened() {
 }
 
 #[test]
+fn descriptors_that_the_program_takes_away_during_a_wait_are_left_alone_and_missed_soon() {
+    let hsm = Hsm::start_with(&["--latency-ms", "400"]);
+    hsm.create("rsa", RSA_2048);
+    let program = hsm.compile("descriptors");
+    let printed = hsm.run(&program, &[&uri("rsa"), "during"]).succeeds();
+    eprintln!("{}", printed.trim());
+}
+
+#[test]
 fn a_thread_that_signs_may_be_cancelled() {
     let hsm = Hsm::with_keys(&[("ec", EC_P256)]);
     let program = hsm.compile("cancel");

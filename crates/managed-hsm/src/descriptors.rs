@@ -8,9 +8,9 @@
 use std::io;
 use std::sync::Arc;
 
+use rustix::fd::AsFd;
 #[cfg(unix)]
 use rustix::fd::AsRawFd;
-use rustix::fd::AsFd;
 
 /// A file, whatever numbers lead to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,4 +135,52 @@ pub(crate) async fn above_standard_only<T>(work: impl Future<Output = T>) -> T {
         work.as_mut().poll(context)
     })
     .await
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs::File;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use rustix::fd::BorrowedFd;
+
+    use super::*;
+
+    /// What the program puts another file in the place of.
+    struct Replaced {
+        files: [File; 2],
+        is_replaced: Arc<AtomicBool>,
+        is_closed: Arc<AtomicBool>,
+    }
+
+    impl AsFd for Replaced {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.files[usize::from(self.is_replaced.load(Ordering::SeqCst))].as_fd()
+        }
+    }
+
+    impl Drop for Replaced {
+        fn drop(&mut self) {
+            self.is_closed.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn what_is_anothers_is_neither_used_nor_closed() {
+        for replace in [false, true] {
+            let flags: [Arc<AtomicBool>; 2] = Default::default();
+            let [is_replaced, is_closed] = flags.clone();
+            let file = Replaced {
+                files: [(); 2].map(|()| tempfile::tempfile().unwrap()),
+                is_replaced,
+                is_closed,
+            };
+            let own = Own::new(file).unwrap();
+            assert!(own.get().is_ok());
+            flags[0].store(replace, Ordering::SeqCst);
+            assert_eq!(own.get().is_err(), replace);
+            drop(own);
+            assert_eq!(flags[1].load(Ordering::SeqCst), !replace);
+        }
+    }
 }

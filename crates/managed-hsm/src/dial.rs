@@ -2,18 +2,12 @@
 //! the system takes to give it up, for each connection (RFC 8305).
 
 use std::error::Error as StdError;
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http::Uri;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use hyper_util::rt::TokioIo;
-use tower_service::Service;
 
 use crate::descriptors::{self, Standard};
 use crate::event_loop;
@@ -159,31 +153,6 @@ fn is_under_way(error: &io::Error) -> bool {
         Errno::from_io_error(error),
         Some(Errno::INPROGRESS | Errno::WOULDBLOCK | Errno::INTR)
     )
-}
-
-/// For tunnels through proxies: a connection to what a URI names.
-impl Service<Uri> for Dialler {
-    type Response = TokioIo<Socket>;
-    type Error = DialError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, DialError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let dialler = self.clone();
-        Box::pin(async move {
-            // An address of IPv6 stands in brackets in a URI.
-            let host = uri.host().unwrap_or_default();
-            let host = host.trim_start_matches('[').trim_end_matches(']');
-            let port = uri.port_u16().unwrap_or_else(|| match uri.scheme_str() {
-                Some("https") => 443,
-                _ => 80,
-            });
-            dialler.connect(host, port).await.map(TokioIo::new)
-        })
-    }
 }
 
 #[cfg(test)]

@@ -14,14 +14,12 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::{http1, http2};
-use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tower_service::Service;
 use url::{Position, Url};
 use zeroize::Zeroizing;
 
@@ -32,6 +30,7 @@ use crate::seen::Seen;
 use crate::settings::Settings;
 use crate::socket::Socket;
 use crate::stream::{Fault, Stream};
+use crate::tunnel;
 
 /// How long a connection is kept without a request.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -181,7 +180,11 @@ impl Connector {
     }
 
     /// A TLS connection to a URL's host, perhaps through the proxy.
-    pub(crate) async fn dial(&self, tls: &TlsConnector, url: &Url) -> Result<TlsStream<Socket>, Failure> {
+    pub(crate) async fn dial(
+        &self,
+        tls: &TlsConnector,
+        url: &Url,
+    ) -> Result<TlsStream<Socket>, Failure> {
         let authority = &url[Position::BeforeHost..Position::AfterPort];
         let uri = Uri::builder()
             .scheme(Scheme::HTTPS)
@@ -190,19 +193,16 @@ impl Connector {
         let uri = uri.build().map_err(Failure::connect)?;
         let host = bare_host(url);
         let proxy = self.proxy.as_ref().and_then(|proxy| proxy.intercept(&uri));
+        let port = url.port_or_known_default().unwrap_or(443);
         let socket = match proxy {
             None => {
-                let port = url.port_or_known_default().unwrap_or(443);
                 let connected = self.tcp.connect(host, port).await;
                 connected.map_err(Failure::connect)?
             }
             Some(proxy) => {
-                let mut tunnel = Tunnel::new(proxy.uri().clone(), self.tcp.clone());
-                if let Some(credentials) = proxy.basic_auth() {
-                    tunnel = tunnel.with_auth(credentials.clone());
-                }
-                let connected = tunnel.call(uri).await.map_err(Failure::connect)?;
-                connected.into_inner().tunnelled()
+                let target = format!("{}:{port}", &url[Position::BeforeHost..Position::AfterHost]);
+                let tunnel = tunnel::open(&self.tcp, &proxy, &target).await;
+                tunnel.map_err(Failure::connect)?
             }
         };
         let name = ServerName::try_from(host.to_owned()).map_err(Failure::connect)?;

@@ -52,6 +52,7 @@ mod tls;
 mod token;
 mod tokens;
 mod transport;
+mod tunnel;
 mod uri;
 mod warnings;
 mod wire;

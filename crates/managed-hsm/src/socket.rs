@@ -34,10 +34,8 @@ impl Socket {
     /// Waits for the end of the attempt to connect, which has begun.
     pub(crate) async fn connected(self) -> io::Result<Self> {
         let mut has_waited = false;
-        std::future::poll_fn(|context| {
-            self.poll_after(Direction::Write, context, &mut has_waited)
-        })
-        .await;
+        std::future::poll_fn(|context| self.poll_after(Direction::Write, context, &mut has_waited))
+            .await;
         let tcp = self.tcp.get()?;
         match tcp.take_error()? {
             Some(error) => return Err(error),
@@ -155,7 +153,9 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll(Direction::Write, context, |mut tcp| tcp.write_vectored(bytes))
+        self.poll(Direction::Write, context, |mut tcp| {
+            tcp.write_vectored(bytes)
+        })
     }
 
     fn is_write_vectored(&self) -> bool {

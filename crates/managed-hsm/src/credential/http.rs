@@ -116,7 +116,9 @@ async fn exchange(
 /// What is wrong with an answer or its way here, for a person.
 pub(super) fn problem(place: &str, failure: &Failure) -> String {
     match failure {
-        Failure::Body(_) | Failure::TooLong => format!("the answer of {place} is no use: {failure}"),
+        Failure::Body(_) | Failure::TooLong => {
+            format!("the answer of {place} is no use: {failure}")
+        }
         _ => format!("{place} can't be reached: {failure}"),
     }
 }

@@ -93,8 +93,14 @@ impl Watched {
     fn wanted(&self) -> PollFlags {
         let waiting = self.lock();
         let mut wanted = PollFlags::empty();
-        wanted.set(PollFlags::IN, waiting.wakers[Direction::Read as usize].is_some());
-        wanted.set(PollFlags::OUT, waiting.wakers[Direction::Write as usize].is_some());
+        wanted.set(
+            PollFlags::IN,
+            waiting.wakers[Direction::Read as usize].is_some(),
+        );
+        wanted.set(
+            PollFlags::OUT,
+            waiting.wakers[Direction::Write as usize].is_some(),
+        );
         wanted
     }
 
@@ -180,7 +186,10 @@ impl Shared {
             .iter()
             .map(|watched| PollFd::new(watched.socket.unchecked(), watched.wanted()))
             .collect();
-        asked.extend(pair.iter().map(|pair| PollFd::new(pair.near(), PollFlags::IN)));
+        asked.extend(
+            pair.iter()
+                .map(|pair| PollFd::new(pair.near(), PollFlags::IN)),
+        );
         let polled = poll_at_rest(&mut asked, timeout);
         // What is woken from here on doesn't have to wake the loop.
         self.wake.reset();
@@ -190,7 +199,9 @@ impl Shared {
             // The process may have no file open any more, say: then sockets are tried from time to time.
             Err(_) => {
                 std::thread::sleep(timeout.min(SHORT));
-                watched.iter().for_each(|watched| watched.fire(PollFlags::ERR));
+                watched
+                    .iter()
+                    .for_each(|watched| watched.fire(PollFlags::ERR));
                 return true;
             }
         }
@@ -198,7 +209,9 @@ impl Shared {
             watched.fire(asked.revents());
         }
         if let Some(pair) = &pair
-            && asked.last().is_some_and(|asked| !asked.revents().is_empty())
+            && asked
+                .last()
+                .is_some_and(|asked| !asked.revents().is_empty())
         {
             pair.clear();
         }

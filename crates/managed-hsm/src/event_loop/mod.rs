@@ -184,3 +184,114 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Executo
         spawn(task);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use tokio::sync::{mpsc, oneshot};
+
+    use super::*;
+
+    const MOMENT: Duration = Duration::from_millis(20);
+    /// Less than a wait takes that nobody ends.
+    const SOON: Duration = Duration::from_millis(200);
+
+    fn run<T>(work: impl Future<Output = T>) -> T {
+        EventLoop::new().unwrap().run(work)
+    }
+
+    #[test]
+    fn timers_fire_in_their_order() {
+        let order = run(async {
+            let (sender, mut order) = mpsc::unbounded_channel();
+            for moments in [3, 1, 2, 0] {
+                let sender = sender.clone();
+                spawn(async move {
+                    sleep(moments * MOMENT).await;
+                    sender.send(moments).unwrap();
+                });
+            }
+            drop(sender);
+            let mut found = Vec::new();
+            while let Some(moments) = order.recv().await {
+                found.push(moments);
+            }
+            found
+        });
+        assert_eq!(order, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn work_has_so_much_time() {
+        let never = std::future::pending::<()>;
+        let began = Instant::now();
+        assert_eq!(run(timeout(MOMENT, never())), Err(timers::Elapsed));
+        assert!((MOMENT..SOON).contains(&began.elapsed()));
+        assert_eq!(run(timeout(Duration::MAX, async { 7 })), Ok(7));
+        assert!(block_on(MOMENT, never()).unwrap().is_none());
+    }
+
+    #[test]
+    fn another_thread_wakes_a_loop_that_sleeps() {
+        for pause in [Duration::ZERO, MOMENT] {
+            let (sender, receiver) = oneshot::channel();
+            let began = Instant::now();
+            let thread = thread::spawn(move || {
+                thread::sleep(pause);
+                sender.send(7).unwrap();
+            });
+            assert_eq!(run(receiver), Ok(7));
+            assert!(began.elapsed() < SOON);
+            thread.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_task_that_panics_ends_and_nothing_else() {
+        let mut events = EventLoop::new().unwrap();
+        let (sender, receiver) = oneshot::channel::<()>();
+        events.run(async {
+            spawn(async {
+                let _sender = sender;
+                panic!("the task's own affair");
+            });
+        });
+        assert!(events.run(receiver).is_err());
+        assert_eq!(events.run(async { 7 }), 7);
+    }
+
+    #[test]
+    fn tasks_go_on_the_next_time_and_end_with_their_loop() {
+        let mut events = EventLoop::new().unwrap();
+        let (sender, receiver) = oneshot::channel();
+        let (held, mut dropped) = oneshot::channel::<()>();
+        events.run(async {
+            spawn(async {
+                sleep(MOMENT).await;
+                sender.send(7).unwrap();
+            });
+            spawn(async {
+                let _held = held;
+                std::future::pending::<()>().await;
+            });
+        });
+        assert_eq!(events.run(receiver), Ok(7));
+        assert!(dropped.try_recv() == Err(oneshot::error::TryRecvError::Empty));
+        drop(events);
+        assert!(dropped.try_recv() == Err(oneshot::error::TryRecvError::Closed));
+    }
+
+    #[test]
+    fn a_loop_runs_within_another() {
+        let both = run(async {
+            let inner = run(async {
+                sleep(MOMENT).await;
+                1
+            });
+            sleep(MOMENT).await;
+            inner + 1
+        });
+        assert_eq!(both, 2);
+    }
+}

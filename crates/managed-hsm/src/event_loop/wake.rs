@@ -45,9 +45,9 @@ impl WakeUp {
 
     /// Whether nobody has woken it since. It is asleep then.
     pub(super) fn may_sleep(&self) -> bool {
-        let asleep =
-            self.state
-                .compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst);
+        let asleep = self
+            .state
+            .compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst);
         asleep.is_ok()
     }
 

@@ -1,0 +1,81 @@
+//! Tunnels through proxies (RFC 9110, section 9.3.6).
+
+use std::error::Error as StdError;
+
+use bytes::Bytes;
+use http::header::{HOST, PROXY_AUTHORIZATION};
+use http::{HeaderValue, Method, StatusCode, Uri};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::client::proxy::matcher::Intercept;
+use hyper_util::rt::TokioIo;
+
+use crate::dial::Dialler;
+use crate::http::drive;
+use crate::socket::Socket;
+
+type Cause = Box<dyn StdError + Send + Sync>;
+
+/// Why a proxy leads nowhere.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TunnelError {
+    #[error("there is no connection to the proxy")]
+    Connect(#[source] Cause),
+    #[error("the proxy asks for a user and a password (HTTP 407)")]
+    Login,
+    #[error("the proxy answered HTTP {}", .0.as_u16())]
+    Refused(StatusCode),
+    #[error("the proxy can't be talked to")]
+    Exchange(#[source] Cause),
+    #[error("the proxy sent something before the server could")]
+    Early,
+}
+
+/// A connection through a proxy to a host and port, as they stand in a URL.
+pub(crate) async fn open(
+    tcp: &Dialler,
+    proxy: &Intercept,
+    authority: &str,
+) -> Result<Socket, TunnelError> {
+    let exchange = |error: hyper::Error| TunnelError::Exchange(error.into());
+    let unusable = |error: http::Error| TunnelError::Exchange(error.into());
+    // An address of IPv6 stands in brackets in a URI.
+    let host = proxy.uri().host().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port = proxy
+        .uri()
+        .port_u16()
+        .unwrap_or_else(|| match proxy.uri().scheme_str() {
+            Some("https") => 443,
+            _ => 80,
+        });
+    let socket = tcp.connect(host, port).await;
+    let socket = socket.map_err(|error| TunnelError::Connect(error.into()))?;
+
+    let handshake = http1::handshake(TokioIo::new(socket)).await;
+    let (mut sender, connection) = handshake.map_err(exchange)?;
+    drive(connection.with_upgrades());
+    let target: Uri = authority
+        .parse()
+        .map_err(|error: http::uri::InvalidUri| unusable(error.into()))?;
+    let mut request = http::Request::new(Empty::<Bytes>::new());
+    *request.method_mut() = Method::CONNECT;
+    *request.uri_mut() = target;
+    let headers = request.headers_mut();
+    let name = HeaderValue::from_str(authority);
+    headers.insert(HOST, name.map_err(|error| unusable(error.into()))?);
+    if let Some(login) = proxy.basic_auth() {
+        headers.insert(PROXY_AUTHORIZATION, login.clone());
+    }
+    let response = sender.send_request(request).await.map_err(exchange)?;
+    match response.status() {
+        status if status.is_success() => {}
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => return Err(TunnelError::Login),
+        status => return Err(TunnelError::Refused(status)),
+    }
+    let tunnel = hyper::upgrade::on(response).await.map_err(exchange)?;
+    match tunnel.downcast::<TokioIo<Socket>>() {
+        Ok(parts) if parts.read_buf.is_empty() => Ok(parts.io.into_inner().tunnelled()),
+        _ => Err(TunnelError::Early),
+    }
+}
