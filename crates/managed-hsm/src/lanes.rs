@@ -94,7 +94,7 @@ impl Idle {
 
 /// A connection and its event loop.
 struct Lane {
-    http: Http,
+    http: Arc<Http>,
     events: EventLoop,
     used: Instant,
 }
@@ -188,7 +188,7 @@ impl Lanes {
         };
         let http = match free {
             Ok(http) => http,
-            Err(_closed) => Arc::new(self.connector.http(Protocol::Any)),
+            Err(_closed) => self.http(Protocol::Any),
         };
         Ok(borrowed(http, Some(permit)))
     }
@@ -231,10 +231,14 @@ impl Lanes {
     fn open(&self) -> Result<Lane, Error> {
         let events = EventLoop::new().map_err(|error| Error::Io(error.to_string()))?;
         Ok(Lane {
-            http: self.connector.http(Protocol::Http1),
+            http: self.http(Protocol::Http1),
             events,
             used: Instant::now(),
         })
+    }
+
+    fn http(&self, protocol: Protocol) -> Arc<Http> {
+        Arc::new(self.connector.http(protocol))
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
@@ -277,7 +281,7 @@ impl Borrowed<'_> {
     /// The server was seen to speak HTTP/2, or not to. If it does, one connection carries all requests from now on.
     pub(crate) fn discovered(&self, speaks_http2: bool) {
         if speaks_http2 && self.lanes.shared().is_none() {
-            let http = Arc::new(self.lanes.connector.http(Protocol::Http2));
+            let http = self.lanes.http(Protocol::Http2);
             let mut idle = self.lanes.idle();
             if idle.shared.is_none() {
                 idle.shared = Some(http);

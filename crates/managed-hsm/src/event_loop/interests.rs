@@ -156,23 +156,27 @@ impl Shared {
             false => Duration::ZERO,
         };
         let is_any_ready = self.poll(&watched, timeout);
-        let must_look = {
-            let patience = &mut self.lock().patience;
-            let must_look = patience.looked.elapsed() >= FIRST_LOOK;
-            if must_look {
-                patience.looked = Instant::now();
-            }
-            patience.pause = match is_any_ready {
-                true => FIRST_LOOK,
-                false if timeout == pause => LAST_LOOK.min(pause * 2),
-                false => pause,
-            };
-            must_look
+        self.lock().patience.pause = match is_any_ready {
+            true => FIRST_LOOK,
+            false if timeout == pause => LAST_LOOK.min(pause * 2),
+            false => pause,
         };
-        if must_look {
-            watched.iter().for_each(|watched| watched.look());
-        }
+        self.look();
         self.fire_timers();
+    }
+
+    /// Looks, if that was long ago, which numbers are another's by now, and wakes who waits for them.
+    pub(super) fn look(&self) {
+        let watched = {
+            let mut state = self.lock();
+            if state.patience.looked.elapsed() < FIRST_LOOK {
+                return;
+            }
+            state.patience.looked = Instant::now();
+            state.watched.clone()
+        };
+        watched.iter().for_each(|watched| watched.look());
+        self.wake.look();
     }
 
     /// Whether anything was ready.
@@ -213,7 +217,7 @@ impl Shared {
                 .last()
                 .is_some_and(|asked| !asked.revents().is_empty())
         {
-            pair.clear();
+            self.wake.clear(pair);
         }
         true
     }

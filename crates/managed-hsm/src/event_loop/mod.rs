@@ -80,6 +80,7 @@ impl EventLoop {
         let mut context = Context::from_waker(&waker);
         let mut work = pin!(work);
         let mut turns = 0;
+        shared.look();
         loop {
             shared.wake.reset();
             self.advance(&mut context);

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::descriptors::{Own, Standard};
 
@@ -53,7 +53,7 @@ impl WakeUp {
 
     pub(super) fn wake(&self) {
         if self.state.swap(WOKEN, Ordering::SeqCst) == ASLEEP
-            && let Some(pair) = &*self.pair.lock().unwrap_or_else(PoisonError::into_inner)
+            && let Some(pair) = &*self.lock()
             && let Ok(far) = pair.far.get()
         {
             // One byte is as good as several.
@@ -61,13 +61,29 @@ impl WakeUp {
         }
     }
 
-    /// What the loop waits for beside its sockets: a new pair if the program has closed the last one. None: there can't be one.
+    /// What the loop waits for beside its sockets. None: the program has closed it, and there can't be another.
     pub(super) fn pair(&self) -> Option<Arc<Pair>> {
-        let mut pair = self.pair.lock().unwrap_or_else(PoisonError::into_inner);
+        self.lock().clone()
+    }
+
+    /// Makes another pair if the program has closed the present one.
+    pub(super) fn look(&self) {
+        let mut pair = self.lock();
         if !pair.as_ref().is_some_and(|pair| pair.is_ours()) {
             *pair = Pair::new().ok().map(Arc::new);
         }
-        pair.clone()
+    }
+
+    /// Takes what was sent.
+    pub(super) fn clear(&self, pair: &Pair) {
+        match pair.near.get() {
+            Ok(near) => drop(near.recv(&mut [0])),
+            Err(_) => self.look(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Pair>>> {
+        self.pair.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,12 +120,5 @@ impl Pair {
     /// What is ready when the loop is to wake up.
     pub(super) fn near(&self) -> &Datagrams {
         self.near.unchecked()
-    }
-
-    /// Takes what was sent.
-    pub(super) fn clear(&self) {
-        if let Ok(near) = self.near.get() {
-            let _ = near.recv(&mut [0]);
-        }
     }
 }
