@@ -21,6 +21,7 @@ check() {
 dynamic=$(readelf --dynamic --wide "$module")
 segments=$(readelf --program-headers --wide "$module")
 symbols=$(nm --dynamic --defined-only "$module" | awk '{ print $NF }')
+undefined=$(nm --dynamic --undefined-only "$module" | awk '{ print $NF }')
 tree=$(cargo tree --package akv_provider --edges normal --prefix none --format '{p}')
 
 check "the module needs neither libcrypto nor libssl" "$(grep -E 'NEEDED.*lib(crypto|ssl)' <<<"$dynamic" || true)"
@@ -39,6 +40,8 @@ check "the module exports nothing but OSSL_provider_init" \
     "$(grep -vx OSSL_provider_init <<<"$symbols" || true)"
 check "the module exports OSSL_provider_init" \
     "$(grep -qx OSSL_provider_init <<<"$symbols" || echo 'it is not among the dynamic symbols')"
+check "no library in the module reads the environment but through the module's own function" \
+    "$(grep -E '^getenv(@|$)' <<<"$undefined" || true)"
 check "no OpenSSL or native TLS crate is linked" \
     "$(grep -E '^(openssl|openssl-sys|openssl-probe-sys|native-tls) ' <<<"$tree" | sort -u || true)"
 check "the module names no folder of the machine that built it" \

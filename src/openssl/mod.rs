@@ -33,3 +33,5 @@ mod rand;
 mod signature;
 mod skeymgmt;
 mod store;
+#[cfg(target_os = "linux")]
+mod variables;

@@ -107,6 +107,14 @@ impl Place {
         Some(text)
     }
 
+    /// The emulator's CA, in a file that the user can read.
+    fn readable_ca_file(&self) -> String {
+        let file = self.in_user_folder("ca.pem");
+        fs::copy(self.hsm.variable("AKV_CA_FILE"), &file).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        file
+    }
+
     fn in_user_folder(&self, name: &str) -> String {
         format!("{}/{name}", self.user)
     }
@@ -279,9 +287,7 @@ fn a_certificate_file_of_the_environment_is_not_trusted_beside_settings_of_the_c
     let Some(place) = Place::prepare() else {
         return;
     };
-    let ca_file = place.in_user_folder("ca.pem");
-    fs::copy(place.hsm.variable("AKV_CA_FILE"), &ca_file).unwrap();
-    fs::set_permissions(&ca_file, fs::Permissions::from_mode(0o644)).unwrap();
+    let ca_file = place.readable_ca_file();
     let config = configuration(&place, "");
     let variables = [("SSL_CERT_FILE", ca_file)];
     for (rights, signs) in [
@@ -312,6 +318,24 @@ fn a_program_with_raised_rights_signs_by_its_own_configuration() {
     let log = fs::metadata(log).unwrap();
     assert_eq!((log.uid(), log.mode() & 0o777), (0, 0o600));
     assert!(log.len() > 0);
+}
+
+/// Values that libcrypto takes, or passes over, and that name what no processor has.
+#[test]
+fn a_variable_of_libcrypto_does_not_end_the_process() {
+    let Some(place) = Place::prepare() else {
+        return;
+    };
+    let ca_file = place.readable_ca_file();
+    let config = configuration(&place, &format!("ca-file = {ca_file}\n"));
+    for value in ["0x100000:0x0", ":0x4", "~0x0:|0x4"] {
+        let variables = ["OPENSSL_ia32cap", "OPENSSL_armcap"].map(|name| (name, value.to_owned()));
+        for rights in [Rights::Own, Rights::SetUid, Rights::Capability] {
+            if let Some(text) = place.run(rights, &config, &variables) {
+                assert!(text.contains("\nsigned\n"), "{value}, {rights:?}: {text}");
+            }
+        }
+    }
 }
 
 /// A configuration with the emulator's address and a token.

@@ -1,0 +1,28 @@
+//! What the libraries within this module read of the environment.
+//!
+//! AWS-LC takes `OPENSSL_ia32cap` and its like, which are meant for libcrypto, before any function of ours runs: as the module is
+//! loaded. It ends the process if they name what the processor lacks, and asks nobody whether the environment is to be
+//! trusted. So build.rs has the linker lead every call of `getenv` in this module here.
+
+use std::ffi::{CStr, c_char};
+
+unsafe extern "C" {
+    fn secure_getenv(name: *const c_char) -> *mut c_char;
+}
+
+// The linker is to find it, and nobody else: the module exports one function.
+std::arch::global_asm!(".hidden __wrap_getenv");
+
+/// The value of a variable: none in a program with raised rights, and none of libcrypto's own variables.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __wrap_getenv(name: *const c_char) -> *mut c_char {
+    // SAFETY: callers of getenv pass a text that ends with NUL (getenv(3)).
+    let is_libcryptos = unsafe { CStr::from_ptr(name) }
+        .to_bytes()
+        .starts_with(b"OPENSSL_");
+    if is_libcryptos {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: as above.
+    unsafe { secure_getenv(name) }
+}
