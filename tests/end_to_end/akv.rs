@@ -651,3 +651,38 @@ fn a_dash_is_standard_output_wherever_something_is_written() {
     hsm.akv(&["verify", ec, "-", "--signature", "-"])
         .fails_with(&["can't both be standard input"]);
 }
+
+#[test]
+fn what_was_typed_is_shown_in_one_line_that_nothing_hides_in() {
+    let hsm = Hsm::start();
+    let evil = "x\u{1b}]0;pwned\u{7}\u{202e}\u{9b}31m\nforged: line";
+    let lines = [
+        vec![evil.to_owned()],
+        vec!["keys".to_owned(), evil.to_owned()],
+        vec!["doctor".to_owned(), format!("--{evil}")],
+        vec!["doctor".to_owned(), format!("--samples={evil}")],
+        vec!["doctor".to_owned(), format!("--output={evil}")],
+        vec!["doctor".to_owned(), format!("managedhsm:{evil}")],
+        vec![
+            "cert".to_owned(),
+            "csr".to_owned(),
+            "managedhsm:MyHSM:k".to_owned(),
+            format!("--san=IP:{evil}"),
+        ],
+        vec!["key".to_owned(), "pem".to_owned(), evil.to_owned()],
+    ];
+    for line in lines {
+        let arguments: Vec<&str> = line.iter().map(String::as_str).collect();
+        let outcome = hsm.akv(&arguments);
+        let told = outcome.text();
+        assert!(!outcome.is_success() && told.contains("pwned"), "{told}");
+        let is_hidden = |character: char| {
+            character != '\n' && (character.is_control() || character == '\u{202e}')
+        };
+        assert!(!told.contains(is_hidden), "{told:?}");
+        assert!(
+            told.lines().all(|line| !line.starts_with("forged")),
+            "{told}"
+        );
+    }
+}

@@ -53,12 +53,19 @@ fn only_program(hsm: &mut Hsm, name: &str, script: &str) {
 
 /// A port that gives every connection the same answer. Lives as long as the tests do.
 fn answering(status: &'static str) -> u16 {
+    answering_with(move |_| status.to_owned())
+}
+
+/// A port whose answer to a request is what this makes of it. Lives as long as the tests do.
+fn answering_with(status: impl Fn(&str) -> String + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.expect("a connection");
-            let _ = stream.read(&mut [0; 1024]);
+            let mut request = [0; 1024];
+            let len = stream.read(&mut request).unwrap_or_default();
+            let status = status(&String::from_utf8_lossy(&request[..len]));
             let _ = write!(stream, "{status}\r\nContent-Length: 0\r\n\r\n");
         }
     });
@@ -165,7 +172,11 @@ fn the_configuration_is_looked_at() {
         "default = on\n",
         "activate = 1\nmax-connexions = 3",
     );
-    fails(&hsm, "configuration", &["max-connexions", "no setting"]);
+    fails(
+        &hsm,
+        "configuration",
+        &["max-connexions", "no such setting"],
+    );
     write(
         &mut hsm,
         "default = on\n",
@@ -226,6 +237,28 @@ fn the_way_to_the_service_is_looked_at() {
     );
     hsm.set("NO_PROXY", "localhost");
     assert!(report(&hsm, TARGET).1);
+}
+
+#[test]
+fn a_proxy_that_repeats_its_password_does_not_have_it_shown() {
+    let mut hsm = hsm();
+    let proxy = answering_with(|request| {
+        let login = request.split_once("Proxy-Authorization: ");
+        let login = login.and_then(|(_, login)| login.lines().next());
+        let login = login.expect("the proxy is told who comes");
+        format!("HTTP/1.1 407 No {login}, jo:hun%20ter!, jo:hun ter!, hun ter! \u{1b}[31m")
+    });
+    hsm.set(
+        "HTTPS_PROXY",
+        &format!("http://jo:hun%20ter!@127.0.0.1:{proxy}"),
+    );
+    for form in [&[][..], &["--json"]] {
+        let told = hsm.akv(&[&["doctor", TARGET], form].concat()).text();
+        assert!(told.contains("407 No Basic …, "), "{told}");
+        for secret in ["am86aHVuIHRlciE", "hun%20ter!", "hun ter!", "\u{1b}"] {
+            assert!(!told.contains(secret), "{told}");
+        }
+    }
 }
 
 #[test]

@@ -30,7 +30,7 @@ use x509_cert::time::Validity;
 use crate::algorithms::{self, digest, is_ecdsa, signature_algorithm, usual_signature};
 use crate::failure::Failure;
 use crate::files;
-use crate::output::Report;
+use crate::output::{Report, one_line};
 use crate::progress::Spinner;
 use crate::session::Session;
 
@@ -98,7 +98,8 @@ fn distinguished_name(text: &str) -> Result<Name, String> {
 fn alternative_name(text: &str) -> Result<GeneralName, String> {
     let forms = || "give DNS:<name>, IP:<address>, email:<address> or URI:<uri>".to_owned();
     let (kind, name) = text.split_once(':').ok_or_else(forms)?;
-    let ia5 = |name: &str| Ia5String::new(name).map_err(|_| format!("'{name}' is not ASCII"));
+    let ia5 =
+        |name: &str| Ia5String::new(name).map_err(|_| format!("'{}' is not ASCII", one_line(name)));
     match kind.to_ascii_lowercase().as_str() {
         "dns" => Ok(GeneralName::DnsName(ia5(name)?)),
         "email" => Ok(GeneralName::Rfc822Name(ia5(name)?)),
@@ -106,7 +107,7 @@ fn alternative_name(text: &str) -> Result<GeneralName, String> {
         "ip" => {
             let address: std::net::IpAddr = name
                 .parse()
-                .map_err(|_| format!("'{name}' is not an IP address"))?;
+                .map_err(|_| format!("'{}' is not an IP address", one_line(name)))?;
             let octets = match address {
                 std::net::IpAddr::V4(address) => address.octets().to_vec(),
                 std::net::IpAddr::V6(address) => address.octets().to_vec(),

@@ -111,11 +111,6 @@ impl Configuration {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// A key of the provider's section that is no setting.
-    pub(crate) fn unknown_key(&self) -> Option<&str> {
-        self.keys().find(|key| !ProviderSettings::has_key(key))
-    }
-
     /// The keys of the provider's section.
     fn keys(&self) -> impl Iterator<Item = &str> {
         self.section.iter().flatten().map(|(key, _)| key.as_str())
@@ -227,7 +222,8 @@ mod tests {
         ] {
             assert_eq!(found.value(key), Some(value), "{key}");
         }
-        assert_eq!(found.unknown_key(), Some("name"));
+        let error = found.settings().unwrap_err().to_string();
+        assert!(error.contains("'name'"), "{error}");
     }
 
     #[test]
@@ -282,7 +278,6 @@ mod tests {
     #[test]
     fn a_misspelt_key_is_found() {
         let found = configuration(&format!("{HEAD}max-connexions = 3\n"));
-        assert_eq!(found.unknown_key(), Some("max-connexions"));
         let error = found.settings().unwrap_err().to_string();
         assert!(error.contains("'max-connexions'"), "{error}");
     }

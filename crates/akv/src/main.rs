@@ -27,11 +27,13 @@ mod token;
 
 use std::process::ExitCode;
 
+use clap::builder::StyledStr;
+use clap::error::ContextValue;
 use clap::{Parser, Subcommand};
 use managed_hsm::Client;
 
 use crate::failure::Failure;
-use crate::output::{OutputOptions, Report};
+use crate::output::{OutputOptions, Report, one_line};
 
 /// Work with keys in Azure Managed HSM and Azure Key Vault.
 ///
@@ -92,8 +94,9 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(u8::from(error.use_stderr()));
+            let is_failure = error.use_stderr();
+            let _ = fit_to_show(error).print();
+            return ExitCode::from(u8::from(is_failure));
         }
     };
     let outcome = arguments.command.run();
@@ -117,6 +120,28 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What was typed may have come from elsewhere: it is shown in one line, like all else. Usage and help are clap's own.
+fn fit_to_show(mut error: clap::Error) -> clap::Error {
+    let typed = error.context().filter_map(|(kind, value)| {
+        let value = match value {
+            ContextValue::String(text) => ContextValue::String(one_line(text)),
+            ContextValue::Strings(texts) => {
+                ContextValue::Strings(texts.iter().map(|text| one_line(text)).collect())
+            }
+            ContextValue::StyledStrs(texts) => {
+                let texts = texts.iter().map(|text| one_line(&text.to_string()));
+                ContextValue::StyledStrs(texts.map(StyledStr::from).collect())
+            }
+            _ => return None,
+        };
+        Some((kind, value))
+    });
+    for (kind, value) in typed.collect::<Vec<_>>() {
+        error.insert(kind, value);
+    }
+    error
 }
 
 /// Whether this program runs as somebody else than who started it.

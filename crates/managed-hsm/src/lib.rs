@@ -70,6 +70,6 @@ pub use key::{Curve, Key, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind};
 pub use provider_settings::{LogFormat, LogSettings, ProviderSettings};
 pub use public_key::{PublicKey, PublicKeyError};
 pub use secret::{Secret, without_secrets};
-pub use settings::{Origin, Setting, Settings, yes_or_no};
+pub use settings::{Origin, Proxy, Setting, Settings, yes_or_no};
 pub use token::AccessToken;
 pub use uri::{KeyName, KeyUri, KeyVersion, StoreUri, UriError, Vault, VaultName};

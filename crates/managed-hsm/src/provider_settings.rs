@@ -106,8 +106,7 @@ impl ProviderSettings {
     }
 
     /// Whether a key may stand in the provider's section of `openssl.cnf`.
-    #[must_use]
-    pub fn has_key(key: &str) -> bool {
+    fn has_key(key: &str) -> bool {
         OPENSSL_KEYS.contains(&key) || Self::all().any(|setting| setting.key == Some(key))
     }
 

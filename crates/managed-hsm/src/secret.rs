@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use zeroize::Zeroizing;
 
 /// A shorter text is no secret, and would be found in every sentence.
-const SHORTEST: usize = 8;
+const SHORTEST: usize = 6;
 /// The shortest part of a token that is looked for by itself.
 const SHORTEST_PART: usize = 16;
 

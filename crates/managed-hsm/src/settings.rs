@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use hyper_util::client::proxy::matcher::Matcher;
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 use crate::cloud::{Cloud, Service};
@@ -13,6 +16,7 @@ use crate::credential::CredentialSettings;
 use crate::environment;
 use crate::error::Error;
 use crate::files;
+use crate::secret::Secret;
 use crate::uri::Vault;
 
 /// Settings of a [`crate::Client`].
@@ -31,7 +35,7 @@ pub struct Settings {
     /// Whether only a hybrid post-quantum key exchange will do.
     pub require_post_quantum: bool,
     /// The proxy that HTTPS connections go through, with credentials if it wants any.
-    pub https_proxy: Option<Url>,
+    pub https_proxy: Option<Proxy>,
     /// Hosts that are reached without the proxy, separated by commas.
     pub no_proxy: Option<String>,
     /// Who asks.
@@ -69,6 +73,37 @@ impl Default for Settings {
             max_connections: 20,
             hedging: false,
         }
+    }
+}
+
+/// A proxy's address. While it lives its password is not shown, even where the proxy repeats it.
+#[derive(Clone)]
+pub struct Proxy {
+    url: Url,
+    _secrets: Vec<Secret>,
+}
+
+impl Proxy {
+    fn new(url: Url) -> Self {
+        let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let secrets = url.password().map(|encoded| {
+            let password = decoded(encoded);
+            let login = format!("{}:{password}", decoded(url.username()));
+            // As it is sent (RFC 7617).
+            let sent = STANDARD.encode(&login);
+            let all = [encoded.to_owned(), password, login, sent];
+            all.map(Secret::new).into()
+        });
+        Self {
+            _secrets: secrets.unwrap_or_default(),
+            url,
+        }
+    }
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Proxy({:?})", self.url.host_str())
     }
 }
 
@@ -326,8 +361,8 @@ impl Settings {
     }
 
     /// Which hosts are reached through the proxy.
-    pub(crate) fn proxy_matcher(&self) -> Option<Matcher> {
-        let proxy = self.https_proxy.as_ref()?.as_str();
+    pub fn proxy_matcher(&self) -> Option<Matcher> {
+        let proxy = self.https_proxy.as_ref()?.url.as_str();
         let exceptions = self.no_proxy.as_deref().unwrap_or_default();
         Some(Matcher::builder().https(proxy).no(exceptions).build())
     }
@@ -468,7 +503,7 @@ fn endpoints((text, origin): (String, Origin)) -> Result<Vec<(Vault, Url)>, Erro
     Ok(endpoints)
 }
 
-fn proxy((text, origin): (String, Origin)) -> Result<Url, Error> {
+fn proxy((text, origin): (String, Origin)) -> Result<Proxy, Error> {
     // As curl and others have it, a proxy may be given without its scheme.
     let text = text.trim();
     let with_scheme = match text.contains("://") {
@@ -476,7 +511,7 @@ fn proxy((text, origin): (String, Origin)) -> Result<Url, Error> {
         false => format!("http://{text}"),
     };
     match Url::parse(&with_scheme) {
-        Ok(url) if url.scheme() == "http" && url.host_str().is_some() => Ok(url),
+        Ok(url) if url.scheme() == "http" && url.host_str().is_some() => Ok(Proxy::new(url)),
         // Not shown: it may hold a password.
         _ => Err(Error::setting(
             &origin,

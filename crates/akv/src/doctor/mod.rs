@@ -108,15 +108,6 @@ fn checked_settings(steps: &mut Steps, configuration: &Configuration) -> Option<
             return None;
         }
     }
-    if let Some(key) = configuration.unknown_key() {
-        steps.add(
-            "configuration",
-            Status::Failed,
-            format!("'{key}' in {file} is no setting of the provider"),
-            "correct its name; docs/configuration.md lists all",
-        );
-        return None;
-    }
     let settings = configuration.settings().and_then(|settings| {
         configuration.check_provider()?;
         configuration.start_log()?;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use der::Decode;
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::client::proxy::matcher::Intercept;
 use managed_hsm::{Error, Settings, Vault};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::WebPkiSupportedAlgorithms;
@@ -71,12 +71,7 @@ pub(crate) fn check(
 
 /// The proxy for an address, by the rules that requests keep to.
 fn proxy(settings: &Settings, url: &Url) -> Option<Intercept> {
-    let proxy = settings.https_proxy.as_ref()?;
-    let exceptions = settings.no_proxy.as_deref().unwrap_or_default();
-    let matcher = Matcher::builder()
-        .https(proxy.as_str())
-        .no(exceptions)
-        .build();
+    let matcher = settings.proxy_matcher()?;
     matcher.intercept(&url.as_str().parse().ok()?)
 }
 

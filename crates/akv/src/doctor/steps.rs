@@ -49,7 +49,7 @@ impl Steps {
         self.0.push(Step {
             name,
             status: Status::Ok,
-            detail,
+            detail: one_line(&detail),
             remedy: None,
             data,
         });
@@ -77,7 +77,7 @@ impl Steps {
         self.0.push(Step {
             name,
             status: Status::Skipped,
-            detail: why.to_owned(),
+            detail: one_line(why),
             remedy: None,
             data: Value::Null,
         });
