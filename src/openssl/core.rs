@@ -11,6 +11,7 @@ use super::libcrypto::Libcrypto;
 use crate::error::{Error, REASONS};
 
 type GetParams = unsafe extern "C" fn(*const CoreHandle, *mut Param) -> c_int;
+type Mark = unsafe extern "C" fn(*const CoreHandle) -> c_int;
 type NewError = unsafe extern "C" fn(*const CoreHandle);
 type SetErrorDebug = unsafe extern "C" fn(*const CoreHandle, *const c_char, c_int, *const c_char);
 /// The last argument stands for a C `va_list`; see [`NO_ARGUMENTS`].
@@ -32,6 +33,8 @@ pub(crate) struct Core {
     new_error: Option<NewError>,
     set_error_debug: Option<SetErrorDebug>,
     vset_error: Option<VsetError>,
+    /// To set an error mark, to take all errors after it away, and to take only the mark away.
+    marks: Option<[Mark; 3]>,
     pub(super) bio: BioFunctions,
 }
 
@@ -55,6 +58,13 @@ impl Core {
                 new_error: table.get(ffi::CORE_NEW_ERROR),
                 set_error_debug: table.get(ffi::CORE_SET_ERROR_DEBUG),
                 vset_error: table.get(ffi::CORE_VSET_ERROR),
+                marks: (|| {
+                    Some([
+                        table.get(ffi::CORE_SET_ERROR_MARK)?,
+                        table.get(ffi::CORE_POP_ERROR_TO_MARK)?,
+                        table.get(ffi::CORE_CLEAR_LAST_ERROR_MARK)?,
+                    ])
+                })(),
                 bio: BioFunctions {
                     read: table.get(ffi::BIO_READ_EX),
                     write: table.get(ffi::BIO_WRITE_EX),
@@ -76,6 +86,20 @@ impl Core {
         }
         // SAFETY: the core answers with a NUL-terminated string of its own.
         Some(unsafe { CStr::from_ptr(value) }.to_owned())
+    }
+
+    /// Calls a function of libcrypto's. What it leaves on the error queue on its way to a success is taken away.
+    pub(super) fn without_remains(&self, call: impl FnOnce() -> c_int) -> c_int {
+        let Some([set, pop, clear]) = self.marks else {
+            return call();
+        };
+        // SAFETY: the handle is the core's own.
+        unsafe { set(self.handle) };
+        let returned = call();
+        let end = if returned > 0 { pop } else { clear };
+        // SAFETY: as above; the mark is the one set here.
+        unsafe { end(self.handle) };
+        returned
     }
 
     /// The core's version: major and minor.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use managed_hsm::KeyUri;
 
 use super::boundary;
+use super::core::Core;
 use super::ffi::{self, Callback};
 use super::params::ParamList;
 use crate::error::Error;
@@ -32,7 +33,8 @@ pub(super) unsafe fn hand_out_key(
         .utf8(c"data-type", handle.key_type.name())
         .octets(c"reference", &reference);
     // SAFETY: OpenSSL's callback takes the list and its own argument, and keeps neither.
-    params.with(|params| unsafe { callback(params, argument) })
+    let take = |params| unsafe { callback(params, argument) };
+    params.with(|params| provider.core.without_remains(|| take(params)))
 }
 
 /// Gives the URI of a key to OpenSSL. Returns what its callback returns.
@@ -40,6 +42,7 @@ pub(super) unsafe fn hand_out_key(
 /// # Safety
 /// OpenSSL passed the callback and its argument for the call under way.
 pub(super) unsafe fn hand_out_name(
+    core: &Core,
     uri: &KeyUri,
     callback: Callback,
     argument: *mut c_void,
@@ -50,7 +53,9 @@ pub(super) unsafe fn hand_out_name(
         .utf8(c"data", &uri)
         .utf8(c"desc", c"key in Azure Managed HSM");
     // SAFETY: OpenSSL's callback takes the list and its own argument, and keeps neither.
-    params.with(|params| unsafe { callback(params, argument) })
+    let take = |params| unsafe { callback(params, argument) };
+    // OpenSSL 3.5 and newer try the name as octets first.
+    params.with(|params| core.without_remains(|| take(params)))
 }
 
 /// The handle that a reference made by [`hand_out_key`] names.

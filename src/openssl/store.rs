@@ -101,10 +101,10 @@ unsafe extern "C" fn load(
             // SAFETY: OpenSSL passes the callback with its own argument.
             Some(Object::Key(key)) => unsafe { hand_out_key(&provider, key, object, object_arg) },
             // SAFETY: as above.
-            Some(Object::Name(uri)) => unsafe { hand_out_name(&uri, object, object_arg) },
+            Some(Object::Name(uri)) => unsafe { hand_out_name(&core, &uri, object, object_arg) },
             Some(Object::LastName(uri, remark)) => {
                 // SAFETY: as above.
-                let taken = unsafe { hand_out_name(&uri, object, object_arg) };
+                let taken = unsafe { hand_out_name(&core, &uri, object, object_arg) };
                 core.raise(c"store_load", &remark);
                 taken
             }

@@ -1,6 +1,6 @@
 //! All keys of an HSM, and deletion.
 
-use crate::support::{AES_256, EC_P256, Hsm, LOADINGS, Loading, RSA_2048, uri};
+use crate::support::{AES_256, EC_P256, Hsm, LOADINGS, Loading, RSA_2048, provider_messages, uri};
 
 /// Whether storeutl found something. Newer releases say nothing of having found nothing.
 fn found_any(text: &str) -> bool {
@@ -59,6 +59,8 @@ fn no_key_is_taken_from_a_uri_without_a_key_name() {
     for nameless in NAMELESS {
         let shown = hsm.run(&program, &[nameless]).succeeds();
         assert_eq!(shown.matches(missing[0]).count(), 3, "{shown}");
+        // From 3.5 on, libcrypto leaves errors of its own behind where it takes a name.
+        assert!(!shown.contains("incompatible type"), "{shown}");
         hsm.akv(&["keys", "show", nameless]).fails_with(missing);
         hsm.akv(&["sign", nameless, "--alg", "ES256", "--in", &message])
             .fails_with(&[]);
