@@ -28,6 +28,8 @@ pub(crate) enum Structure {
     TypeSpecific,
     /// PKCS#8 for software keys, a key file for keys in the HSM.
     PrivateKeyInfo,
+    /// The same, encrypted.
+    EncryptedPrivateKeyInfo,
 }
 
 /// Whether the structure can hold the part that matters most of what is selected.
@@ -35,7 +37,7 @@ pub(crate) fn does_selection(key_type: KeyType, structure: Structure, selection:
     let can_hold = match (structure, key_type) {
         (Structure::Any, _) => return true,
         (Structure::SubjectPublicKeyInfo, _) => SELECT_PUBLIC_KEY,
-        (Structure::PrivateKeyInfo, _) => SELECT_PRIVATE_KEY,
+        (Structure::PrivateKeyInfo | Structure::EncryptedPrivateKeyInfo, _) => SELECT_PRIVATE_KEY,
         (Structure::TypeSpecific, KeyType::Rsa) => SELECT_PRIVATE_KEY | SELECT_PUBLIC_KEY,
         (Structure::TypeSpecific, KeyType::Ec) => SELECT_PRIVATE_KEY | SELECT_ALL_PARAMETERS,
         (Structure::TypeSpecific, KeyType::Aes) => SELECT_PRIVATE_KEY,
@@ -63,14 +65,26 @@ pub(crate) fn encode(
             ("EC PARAMETERS", der::object_identifier(ec.curve.oid))
         }
         // Programs take DER for the key itself, and would go on to wrap or encrypt it.
-        (Structure::PrivateKeyInfo | Structure::TypeSpecific, _, _) if form == Form::Der => {
+        (
+            Structure::PrivateKeyInfo
+            | Structure::EncryptedPrivateKeyInfo
+            | Structure::TypeSpecific,
+            _,
+            _,
+        ) if form == Form::Der => {
             return Err(Error::refused(
                 Reason::PrivateKeyStays,
                 "taking a private key out",
                 "write a key file, which holds the key's URI: openssl pkey -in <URI> -out key.pem",
             ));
         }
-        (Structure::PrivateKeyInfo | Structure::TypeSpecific, _, _) => {
+        (
+            Structure::PrivateKeyInfo
+            | Structure::EncryptedPrivateKeyInfo
+            | Structure::TypeSpecific,
+            _,
+            _,
+        ) => {
             let id = key.id().ok_or(Error::MissingPrivateKey)?;
             return Ok(key_file::pem(&id.clone().into()).into_bytes());
         }

@@ -345,9 +345,23 @@ static ENCODER: &[Algorithm] = &[
     encoder!(
         RSA,
         RSA,
+        ENCRYPTED,
+        der,
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=EncryptedPrivateKeyInfo"
+    ),
+    encoder!(
+        RSA,
+        RSA,
         PRIVATE,
         pem,
         c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=PrivateKeyInfo"
+    ),
+    encoder!(
+        RSA,
+        RSA,
+        ENCRYPTED,
+        pem,
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=EncryptedPrivateKeyInfo"
     ),
     encoder!(EC, EC, TEXT, der, c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=text"),
     encoder!(
@@ -388,9 +402,23 @@ static ENCODER: &[Algorithm] = &[
     encoder!(
         EC,
         EC,
+        ENCRYPTED,
+        der,
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=EncryptedPrivateKeyInfo"
+    ),
+    encoder!(
+        EC,
+        EC,
         PRIVATE,
         pem,
         c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=PrivateKeyInfo"
+    ),
+    encoder!(
+        EC,
+        EC,
+        ENCRYPTED,
+        pem,
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=EncryptedPrivateKeyInfo"
     ),
     encoder!(AES, AES, TEXT, der, c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=text"),
     encoder!(

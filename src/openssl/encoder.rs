@@ -24,12 +24,14 @@ pub(super) const TEXT: u8 = 0;
 pub(super) const SPKI: u8 = 1;
 pub(super) const TYPE_SPECIFIC: u8 = 2;
 pub(super) const PRIVATE: u8 = 3;
+pub(super) const ENCRYPTED: u8 = 4;
 
 const fn structure(number: u8) -> Structure {
     match number {
         TEXT => Structure::Any,
         SPKI => Structure::SubjectPublicKeyInfo,
         TYPE_SPECIFIC => Structure::TypeSpecific,
+        ENCRYPTED => Structure::EncryptedPrivateKeyInfo,
         _ => Structure::PrivateKeyInfo,
     }
 }
@@ -184,6 +186,7 @@ unsafe extern "C" fn encode<const STRUCTURE: u8, const PEM: bool>(
                 Structure::SubjectPublicKeyInfo => Some("structure=SubjectPublicKeyInfo"),
                 Structure::TypeSpecific => Some("structure=type-specific"),
                 Structure::PrivateKeyInfo => Some("structure=PrivateKeyInfo"),
+                Structure::EncryptedPrivateKeyInfo => Some("structure=EncryptedPrivateKeyInfo"),
             });
             let arguments = (output, selection, passphrase, passphrase_argument);
             let neighbours = &context.provider.neighbours;
