@@ -386,6 +386,10 @@ impl Context {
         signature: &[u8],
         tbs: &[u8],
     ) -> Result<bool, Error> {
+        // As in libcrypto, which takes a signature over nothing for one that holds nothing.
+        if tbs.is_empty() {
+            return Ok(false);
+        }
         match self.padding {
             Padding::None => Ok(public.recover(signature).as_deref() == Some(tbs)),
             Padding::Pkcs1 => Ok(public.verify_pkcs1(tbs, signature)),
@@ -497,6 +501,12 @@ impl Context {
             }
             self.digest = Some(digest);
         }
+        for key in [PROPERTIES, MGF1_PROPERTIES] {
+            // Hash functions are this provider's own.
+            if let Some(query) = params.nullable_utf8(key)? {
+                self.provider.check_query(Some(query))?;
+            }
+        }
         if let Some(signature) = params.octets(SIGNATURE)? {
             self.given = Some(signature.to_vec());
         }
@@ -530,7 +540,12 @@ impl Context {
                     "a salt length goes with PSS padding: set pad-mode to 'pss'",
                 ));
             }
-            self.salt_len = salt_len?;
+            let salt_len = salt_len?;
+            // libcrypto knows it since 3.1.
+            if salt_len == SaltLen::AutoDigestMax && self.provider.core.version() < (3, 1) {
+                return Err(bad_salt_len("auto-digestmax"));
+            }
+            self.salt_len = salt_len;
         }
         if let Some(name) = params.utf8(MGF1_DIGEST)? {
             if self.padding != Padding::Pss {

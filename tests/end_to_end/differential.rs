@@ -289,3 +289,47 @@ fn what_one_key_encrypts_the_other_decrypts() {
     assert!(!asked.iter().any(|request| request.is("encrypt")));
     assert!(asked.iter().any(|request| request.is("decrypt")));
 }
+
+/// Where nothing of the HSM's is in the way, what is refused is what the default provider refuses.
+#[test]
+fn odd_settings_of_signatures_are_taken_or_refused_as_by_software_keys() {
+    let hsm = Hsm::start();
+    let pem = twin(&hsm, KEYS[0].0, KEYS[0].1);
+    let key = uri(KEYS[0].0);
+    let (nothing, digest) = (hsm.write("nothing", ""), hsm.write("digest", [7; 32]));
+    // What PKCS#1 v1.5 makes of nothing.
+    let empty = hsm.path("empty.sig");
+    let line = format!("pkeyutl -sign -inkey {pem} -in {nothing} -out {empty}");
+    hsm.openssl_line(Loading::Plain, &line).succeeds();
+    let signed = hsm.path("pss.sig");
+    let pss = "-pkeyopt digest:sha256 -pkeyopt rsa_padding_mode:pss";
+    let line = format!("pkeyutl -sign -inkey {pem} -in {digest} -out {signed} {pss}");
+    hsm.openssl_line(Loading::Plain, &line).succeeds();
+    let mut lines = vec![format!(
+        "pkeyutl -verify -in {nothing} -sigfile {empty} -inkey"
+    )];
+    for salt in ["-1", "-2", "-3", "-4", "-5", "digest", "auto", "max"] {
+        lines.push(format!(
+            "pkeyutl -verify -in {digest} -sigfile {signed} {pss} -pkeyopt rsa_pss_saltlen:{salt} -inkey"
+        ));
+    }
+    for line in lines {
+        let software = hsm.openssl_line(Loading::Plain, &format!("{line} {pem}"));
+        for loading in LOADINGS {
+            let ours = hsm.openssl_line(loading, &format!("{line} {key}"));
+            assert_eq!(
+                ours.is_success(),
+                software.is_success(),
+                "{loading:?} {line}: {} {}",
+                ours.text(),
+                software.text()
+            );
+        }
+    }
+    // The hash is this provider's own, so a query for another's can't be met.
+    let sign = format!("dgst -sha256 -sign {key} -sigopt properties:provider=nobody {digest}");
+    hsm.openssl_line(Loading::Config, &sign)
+        .fails_with(&["left out by the property query"]);
+    let sign = format!("dgst -sha256 -sign {key} -sigopt properties:?provider=nobody {digest}");
+    hsm.openssl_line(Loading::Config, &sign).succeeds();
+}
