@@ -115,8 +115,9 @@ interpreted() (
         return
     fi
     export MIRIFLAGS="-Zmiri-disable-isolation" CARGO_TARGET_DIR="$target_dir/miri" PROPTEST_CASES=4
-    if cargo miri test --quiet --locked --package akv_provider --lib -- openssl::params der:: >"$folder/log" 2>&1 &&
-        cargo miri test --quiet --locked --package managed-hsm --lib -- uri:: wire:: key_file:: token:: >>"$folder/log" 2>&1; then
+    if cargo miri test --quiet --locked --package akv_provider --lib -- openssl::params >"$folder/log" 2>&1 &&
+        cargo miri test --quiet --locked --package hsm-keys --lib -- der:: digest_info:: key_file:: pem:: >>"$folder/log" 2>&1 &&
+        cargo miri test --quiet --locked --package managed-hsm --lib -- uri:: wire:: token:: >>"$folder/log" 2>&1; then
         ok "$name" "$(awk '/^test result/ { passed += $4 } END { print passed + 0 }' "$folder/log") tests"
     else
         tail -60 "$folder/log" >&2

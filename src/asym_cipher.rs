@@ -1,18 +1,18 @@
-//! Encryption and decryption with a key: RSA, whose public part is used here and whose private part in the HSM, and
-//! AES key wrap, both ways in the HSM.
+//! The state of an encryption or decryption: with an RSA key, whose public part is used here and whose
+//! private part in the HSM, or by AES key wrap, both ways in the HSM. `hsm-keys` does it.
 
 use std::ffi::CStr;
 use std::sync::Arc;
 
-use managed_hsm::{Decryption, EncryptionAlgorithm, KeyOperation};
+use hsm_keys::{Digest, Key, KeyType, PublicKey, RsaEncryption};
+use managed_hsm::KeyOperation;
 use zeroize::Zeroizing;
 
-use crate::digest::{self, Digest};
 use crate::error::{Error, Reason};
-use crate::key::{Key, KeyHandle, KeyType, PublicKey};
+use crate::key::KeyHandle;
+use crate::names;
 use crate::openssl::params::{ParamsIn, ParamsOut};
 use crate::provider::Provider;
-use crate::rsa::{RsaEncryption, RsaPublicKey};
 
 const PAD_MODE: &CStr = c"pad-mode";
 const OAEP_DIGEST: &CStr = c"digest";
@@ -24,7 +24,7 @@ const IMPLICIT_REJECTION: &CStr = c"implicit-rejection";
 const TLS_CLIENT_VERSION: &CStr = c"tls-client-version";
 const TLS_NEGOTIATED_VERSION: &CStr = c"tls-negotiated-version";
 
-/// AES key wrap works on blocks of eight bytes and needs two at least (RFC 3394, section 2).
+/// By how many bytes AES key wrap makes a key longer (RFC 3394, section 2).
 const WRAP_BLOCK: usize = 8;
 
 /// What a context was initialised for.
@@ -117,17 +117,10 @@ impl Context {
     pub(crate) fn encrypt(&self, plaintext: &[u8]) -> Result<Vec<u8>, Error> {
         self.expect(Purpose::Encrypt)?;
         let key = self.key()?;
-        match &key.public {
-            PublicKey::Rsa(public) => encrypt_rsa(public, self.rsa_scheme()?.1, plaintext),
-            _ => {
-                if plaintext.len() < 2 * WRAP_BLOCK || !plaintext.len().is_multiple_of(WRAP_BLOCK) {
-                    return Err(wrap_len("wraps keys of", 2, plaintext.len()));
-                }
-                let hsm = key.private(KeyOperation::WrapKey)?;
-                let client = self.provider.client()?;
-                hsm.by_key_size(|algorithm| client.wrap_key(&hsm.id, algorithm, plaintext))
-            }
-        }
+        Ok(match self.key_type {
+            KeyType::Rsa => hsm_keys::encrypt(&key.public, self.scheme()?, plaintext)?,
+            _ => hsm_keys::wrap(&*self.provider.client()?, key, plaintext)?,
+        })
     }
 
     /// Decrypts with an RSA key, or unwraps a key with an AES key; in the HSM.
@@ -135,57 +128,22 @@ impl Context {
         self.expect(Purpose::Decrypt)?;
         let key = self.key()?;
         let client = self.provider.client()?;
-        match &key.public {
-            PublicKey::Rsa(public) => {
-                let (algorithm, _) = self.rsa_scheme()?;
-                if ciphertext.len() != public.len() {
-                    return Err(Error::InputLength(format!(
-                        "a ciphertext for this RSA key has {} bytes, {} were given",
-                        public.len(),
-                        ciphertext.len()
-                    )));
-                }
-                let decryption = Decryption {
-                    algorithm,
-                    iv: None,
-                    aad: None,
-                    tag: None,
-                };
-                let hsm = key.private(KeyOperation::Decrypt)?;
-                client
-                    .decrypt(&hsm.id, &decryption, ciphertext)
-                    .map_err(Error::Hsm)
-            }
-            _ => {
-                if ciphertext.len() < 3 * WRAP_BLOCK || !ciphertext.len().is_multiple_of(WRAP_BLOCK)
-                {
-                    return Err(wrap_len("unwraps", 3, ciphertext.len()));
-                }
-                let hsm = key.private(KeyOperation::UnwrapKey)?;
-                hsm.by_key_size(|algorithm| client.unwrap_key(&hsm.id, algorithm, ciphertext))
-            }
-        }
+        Ok(match self.key_type {
+            KeyType::Rsa => hsm_keys::decrypt(&client, key, self.scheme()?, ciphertext)?,
+            _ => hsm_keys::unwrap(&client, key, ciphertext)?,
+        })
     }
 
-    /// The HSM's algorithm for the padding settings, and ours for the public key.
-    fn rsa_scheme(&self) -> Result<(EncryptionAlgorithm, RsaEncryption), Error> {
+    /// What the padding settings come to.
+    fn scheme(&self) -> Result<RsaEncryption, Error> {
         if self.padding == Padding::Pkcs1 {
-            return Ok((EncryptionAlgorithm::Rsa1_5, RsaEncryption::Pkcs1));
+            return Ok(RsaEncryption::Pkcs1);
         }
-        let oaep = self.oaep.map_or("SHA1", Digest::name);
-        let mgf1 = self.mgf1.map_or(oaep, Digest::name);
-        match (oaep, mgf1) {
-            ("SHA1", "SHA1") => Ok((EncryptionAlgorithm::RsaOaep, RsaEncryption::OaepSha1)),
-            ("SHA256", "SHA256") => {
-                Ok((EncryptionAlgorithm::RsaOaep256, RsaEncryption::OaepSha256))
-            }
-            _ => Err(Error::unsupported(
-                Reason::OaepHash,
-                format!("RSA-OAEP with {oaep} and MGF1 with {mgf1}"),
-                "use SHA1 for both or SHA256 for both \
-                 (rsa_oaep_md:sha256 and rsa_mgf1_md:sha256)",
-            )),
-        }
+        let oaep = match self.oaep {
+            Some(oaep) => oaep,
+            None => known_digest("SHA1")?,
+        };
+        Ok(RsaEncryption::oaep(oaep, self.mgf1.unwrap_or(oaep))?)
     }
 
     /// Takes context parameters. What the HSM could not decrypt is refused for encryption, too.
@@ -234,9 +192,9 @@ impl Context {
         } else {
             params.set_integer(PAD_MODE, number)?;
         }
-        let oaep = self.oaep.map_or(c"SHA1", |digest| digest.c_name);
+        let oaep = self.oaep.map_or(c"SHA1", names::of_digest);
         params.set_utf8(OAEP_DIGEST, oaep)?;
-        params.set_utf8(MGF1_DIGEST, self.mgf1.map_or(oaep, |digest| digest.c_name))?;
+        params.set_utf8(MGF1_DIGEST, self.mgf1.map_or(oaep, names::of_digest))?;
         if params.wants_pointer(OAEP_LABEL) {
             params.set_empty_pointer(OAEP_LABEL)?;
         }
@@ -259,34 +217,11 @@ impl Context {
     }
 }
 
-fn encrypt_rsa(
-    public: &RsaPublicKey,
-    scheme: RsaEncryption,
-    plaintext: &[u8],
-) -> Result<Vec<u8>, Error> {
-    let most = public.len().saturating_sub(scheme.overhead());
-    if plaintext.len() > most {
-        return Err(Error::InputLength(format!(
-            "at most {most} bytes fit into this RSA key with this padding, {} were given: encrypt a symmetric key \
-             instead, and the data with that",
-            plaintext.len()
-        )));
-    }
-    public.encrypt(scheme, plaintext).ok_or_else(|| {
-        Error::InvalidKey("the RSA public key can't be used for encryption".to_owned())
-    })
-}
-
-fn wrap_len(what: &str, least: usize, got: usize) -> Error {
-    Error::InputLength(format!(
-        "AES key wrap {what} a multiple of {WRAP_BLOCK} and at least {} bytes, {got} were given",
-        least * WRAP_BLOCK
-    ))
-}
-
 /// The hash function with an OpenSSL name. An error lists those that OAEP can use here.
 fn known_digest(name: &str) -> Result<&'static Digest, Error> {
-    digest::known(name, |digest| ["SHA1", "SHA256"].contains(&digest.name()))
+    Ok(Digest::named(name, |digest| {
+        ["SHA1", "SHA256"].contains(&digest.name())
+    })?)
 }
 
 fn padding_by_name(name: &str) -> Result<Padding, Error> {

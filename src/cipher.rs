@@ -6,11 +6,11 @@
 use std::ffi::CStr;
 use std::sync::Arc;
 
-use managed_hsm::{Decryption, Encryption, EncryptionAlgorithm, KeyOperation};
+use hsm_keys::Key;
+use hsm_keys::aes::{BLOCK, Cipher, GCM_TAG_LEN, Mode, Parameters};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Reason};
-use crate::key::Key;
 use crate::openssl::params::{ParamsIn, ParamsOut};
 use crate::provider::Provider;
 
@@ -26,66 +26,24 @@ const UPDATED_IV: &CStr = c"updated-iv";
 const TAG: &CStr = c"tag";
 const TAG_LEN: &CStr = c"taglen";
 
-/// The only length of GCM's initialisation vector, and of its tag, that the service has.
-const GCM_IV_LEN: usize = 12;
-const GCM_TAG_LEN: usize = 16;
-const CBC_BLOCK: usize = 16;
-/// RFC 3394, section 2.2.3.1, and RFC 5649, section 3.
-const WRAP_IV: &[u8] = &[0xa6; 8];
-const WRAP_PAD_IV: &[u8] = &[0xa6, 0x59, 0x59, 0xa6];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    Wrap,
-    WrapPad,
-    Cbc,
-    Gcm,
-}
-
-/// A cipher: a mode with a key size.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cipher {
-    pub(crate) mode: Mode,
-    pub(crate) bits: u32,
-}
-
-impl Cipher {
-    fn block_size(self) -> i64 {
-        match self.mode {
-            Mode::Wrap | Mode::WrapPad => 8,
-            Mode::Cbc => 16,
-            Mode::Gcm => 1,
-        }
+/// Answers what is asked of a cipher, as the default provider would of its own.
+pub(crate) fn get_params(cipher: Cipher, params: &mut ParamsOut<'_>) -> Result<(), Error> {
+    // The numbers of EVP_CIPH_*_MODE in <openssl/evp.h>, and the block sizes that go with them.
+    let (mode, block_size) = match cipher.mode {
+        Mode::Cbc => (2, 16),
+        Mode::Gcm => (6, 1),
+        Mode::Wrap | Mode::WrapPad => (0x10002, 8),
+    };
+    params.set_integer(MODE, mode)?;
+    params.set_integer(KEY_LEN, i64::from(cipher.bits) / 8)?;
+    params.set_integer(IV_LEN, cipher.mode.iv_len() as i64)?;
+    params.set_integer(BLOCK_SIZE, block_size)?;
+    params.set_integer(AEAD, (cipher.mode == Mode::Gcm).into())?;
+    params.set_integer(CUSTOM_IV, (cipher.mode != Mode::Cbc).into())?;
+    for never in [c"cts", c"tls-multi", c"has-randkey", c"encrypt-then-mac"] {
+        params.set_integer(never, 0)?;
     }
-
-    fn iv_len(self) -> usize {
-        match self.mode {
-            Mode::Wrap => WRAP_IV.len(),
-            Mode::WrapPad => WRAP_PAD_IV.len(),
-            Mode::Cbc => 16,
-            Mode::Gcm => GCM_IV_LEN,
-        }
-    }
-
-    /// Answers what is asked of the cipher, as the default provider would of its own.
-    pub(crate) fn get_params(self, params: &mut ParamsOut<'_>) -> Result<(), Error> {
-        // The numbers of EVP_CIPH_*_MODE in <openssl/evp.h>.
-        let mode = match self.mode {
-            Mode::Cbc => 2,
-            Mode::Gcm => 6,
-            Mode::Wrap | Mode::WrapPad => 0x10002,
-        };
-        params.set_integer(MODE, mode)?;
-        params.set_integer(KEY_LEN, i64::from(self.bits) / 8)?;
-        params.set_integer(IV_LEN, self.iv_len() as i64)?;
-        params.set_integer(BLOCK_SIZE, self.block_size())?;
-        params.set_integer(AEAD, (self.mode == Mode::Gcm).into())?;
-        params.set_integer(CUSTOM_IV, (self.mode != Mode::Cbc).into())?;
-        for never in [c"cts", c"tls-multi", c"has-randkey", c"encrypt-then-mac"] {
-            params.set_integer(never, 0)?;
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 /// The state of an operation with a key in the HSM.
@@ -135,7 +93,7 @@ impl Context {
         self.check_permission()?;
         match (self.cipher.mode, iv) {
             (_, None) => {}
-            (Mode::Wrap, Some(WRAP_IV)) | (Mode::WrapPad, Some(WRAP_PAD_IV)) => {}
+            (mode, Some(iv)) if mode.wraps() && iv == mode.fixed_iv() => {}
             (Mode::Wrap | Mode::WrapPad, Some(_)) => {
                 return Err(Error::unsupported(
                     Reason::InitialValue,
@@ -150,11 +108,11 @@ impl Context {
                     "leave it out: the HSM makes it, and EVP_CIPHER_CTX_get_updated_iv() gives it after the encryption",
                 ));
             }
-            (_, Some(iv)) if iv.len() == self.cipher.iv_len() => self.iv = Some(iv.to_vec()),
+            (_, Some(iv)) if iv.len() == self.cipher.mode.iv_len() => self.iv = Some(iv.to_vec()),
             (_, Some(iv)) => {
                 return Err(Error::InputLength(format!(
                     "an initialisation vector of {} bytes is expected, {} were given",
-                    self.cipher.iv_len(),
+                    self.cipher.mode.iv_len(),
                     iv.len()
                 )));
             }
@@ -164,14 +122,8 @@ impl Context {
 
     fn check_permission(&self) -> Result<(), Error> {
         let Some(key) = &self.key else { return Ok(()) };
-        let wraps = matches!(self.cipher.mode, Mode::Wrap | Mode::WrapPad);
-        let operation = match (wraps, self.encrypting) {
-            (true, true) => KeyOperation::WrapKey,
-            (true, false) => KeyOperation::UnwrapKey,
-            (false, true) => KeyOperation::Encrypt,
-            (false, false) => KeyOperation::Decrypt,
-        };
-        key.private(operation).map(drop)
+        let operation = self.cipher.mode.operation(self.encrypting);
+        Ok(key.private(operation).map(drop)?)
     }
 
     /// Takes in additional data of GCM.
@@ -198,54 +150,26 @@ impl Context {
             .key
             .clone()
             .ok_or(Error::NotInitialised("no key is set"))?;
-        let id = key.id().ok_or(Error::MissingPrivateKey)?;
-        let algorithm = self.algorithm()?;
         let client = self.provider.client()?;
-        let output = match (self.cipher.mode, self.encrypting) {
-            (Mode::Wrap | Mode::WrapPad, true) => {
-                let wrapped = client.wrap_key(id, algorithm, input);
-                Zeroizing::new(wrapped.map_err(Error::Hsm)?)
+        let parameters = Parameters {
+            padding: self.padding,
+            iv: self.iv.as_deref(),
+            aad: &self.aad,
+            tag: self.tag.as_deref(),
+        };
+        let output = if self.encrypting {
+            let encrypted = self.cipher.encrypt(&client, &key, &parameters, input)?;
+            if self.cipher.mode == Mode::Gcm {
+                (self.iv, self.tag) = (encrypted.iv, encrypted.tag);
             }
-            (Mode::Wrap | Mode::WrapPad, false) => {
-                let unwrapped = client.unwrap_key(id, algorithm, input);
-                unwrapped.map_err(Error::Hsm)?
+            let mut ciphertext = encrypted.ciphertext;
+            if self.cipher.mode == Mode::Cbc && self.padding {
+                let kept = ciphertext.len().saturating_sub(BLOCK);
+                self.last_block = ciphertext.split_off(kept);
             }
-            (_, true) => {
-                let encryption = Encryption {
-                    algorithm,
-                    iv: self.required_iv()?,
-                    aad: Some(self.aad.as_slice()).filter(|aad| !aad.is_empty()),
-                };
-                let encrypted = client.encrypt(id, &encryption, input);
-                let encrypted = encrypted.map_err(Error::Hsm)?;
-                if self.cipher.mode == Mode::Gcm {
-                    (self.iv, self.tag) = (encrypted.iv, encrypted.tag);
-                }
-                let mut ciphertext = encrypted.ciphertext;
-                if self.cipher.mode == Mode::Cbc && self.padding {
-                    let kept = ciphertext.len().saturating_sub(CBC_BLOCK);
-                    self.last_block = ciphertext.split_off(kept);
-                }
-                Zeroizing::new(ciphertext)
-            }
-            (_, false) => {
-                let tag = self.tag.as_deref();
-                if self.cipher.mode == Mode::Gcm && tag.is_none() {
-                    return Err(Error::unsupported(
-                        Reason::TagMissing,
-                        "AES-GCM decryption before the tag is known",
-                        "set the tag before the ciphertext is passed in",
-                    ));
-                }
-                let decryption = Decryption {
-                    algorithm,
-                    iv: self.required_iv()?,
-                    aad: Some(self.aad.as_slice()).filter(|aad| !aad.is_empty()),
-                    tag,
-                };
-                let decrypted = client.decrypt(id, &decryption, input);
-                decrypted.map_err(Error::Hsm)?
-            }
+            Zeroizing::new(ciphertext)
+        } else {
+            self.cipher.decrypt(&client, &key, &parameters, input)?
         };
         self.finished = true;
         Ok(output)
@@ -253,41 +177,16 @@ impl Context {
 
     /// The longest output of [`Context::update`], in bytes.
     pub(crate) fn max_output_len(&self, input_len: usize) -> usize {
-        match self.cipher.mode {
-            Mode::Wrap => input_len + 8,
-            Mode::WrapPad => input_len.next_multiple_of(8) + 8,
-            Mode::Cbc | Mode::Gcm => input_len,
-        }
+        self.cipher.max_output_len(input_len)
     }
 
     /// The end of the message, with what is left of the output.
     pub(crate) fn finish(&mut self) -> Result<Vec<u8>, Error> {
-        let wraps = matches!(self.cipher.mode, Mode::Wrap | Mode::WrapPad);
-        if !self.finished && !wraps {
+        if !self.finished && !self.cipher.mode.wraps() {
             // Nothing but additional data, or nothing at all.
             self.update(&[])?;
         }
         Ok(std::mem::take(&mut self.last_block))
-    }
-
-    fn required_iv(&self) -> Result<Option<&[u8]>, Error> {
-        match (&self.iv, self.cipher.mode, self.encrypting) {
-            (_, Mode::Gcm, true) => Ok(None),
-            (Some(iv), _, _) => Ok(Some(iv)),
-            (None, _, _) => Err(Error::NotInitialised("no initialisation vector is set")),
-        }
-    }
-
-    fn algorithm(&self) -> Result<EncryptionAlgorithm, Error> {
-        let bits = self.cipher.bits;
-        match (self.cipher.mode, self.padding) {
-            (Mode::Wrap, _) => EncryptionAlgorithm::aes_kw(bits),
-            (Mode::WrapPad, _) => Some(EncryptionAlgorithm::CkmAesKeyWrapPad),
-            (Mode::Gcm, _) => EncryptionAlgorithm::aes_gcm(bits),
-            (Mode::Cbc, true) => EncryptionAlgorithm::aes_cbc_pad(bits),
-            (Mode::Cbc, false) => EncryptionAlgorithm::aes_cbc(bits),
-        }
-        .ok_or_else(|| Error::Internal(format!("AES has no keys of {bits} bits")))
     }
 
     /// Takes context parameters.
@@ -317,14 +216,14 @@ impl Context {
             )),
             _ => Ok(()),
         };
-        only(IV_LEN, self.cipher.iv_len() as i64)?;
+        only(IV_LEN, self.cipher.mode.iv_len() as i64)?;
         only(KEY_LEN, i64::from(self.cipher.bits) / 8)
     }
 
     /// Answers what is asked of the context.
     pub(crate) fn get_params(&self, params: &mut ParamsOut<'_>) -> Result<(), Error> {
         params.set_integer(KEY_LEN, i64::from(self.cipher.bits) / 8)?;
-        params.set_integer(IV_LEN, self.cipher.iv_len() as i64)?;
+        params.set_integer(IV_LEN, self.cipher.mode.iv_len() as i64)?;
         params.set_integer(PADDING, self.padding.into())?;
         params.set_integer(TAG_LEN, GCM_TAG_LEN as i64)?;
         if let Some(iv) = &self.iv {

@@ -2,13 +2,11 @@
 
 use std::fmt::Write as _;
 
-use managed_hsm::{Service, key_file};
+use hsm_keys::{EcPublicKey, Key, KeyType, PublicKey, RsaPublicKey, der, key_file, pem};
+use managed_hsm::Service;
 
-use crate::der;
 use crate::error::{Error, Reason};
-use crate::key::{EcPublicKey, Key, KeyType, PublicKey};
 use crate::openssl::ffi::{SELECT_ALL_PARAMETERS, SELECT_PRIVATE_KEY, SELECT_PUBLIC_KEY};
-use crate::rsa::RsaPublicKey;
 
 /// How an encoding is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,13 +83,13 @@ pub(crate) fn encode(
             _,
             _,
         ) => {
-            let id = key.id().ok_or(Error::MissingPrivateKey)?;
+            let id = key.id().ok_or(hsm_keys::Error::MissingPrivateKey)?;
             return Ok(key_file::pem(&id.clone().into()).into_bytes());
         }
         (Structure::SubjectPublicKeyInfo, PublicKey::Aes, _) => return Err(no_public_part()),
     };
     Ok(match form {
-        Form::Pem => key_file::pem_block(label, &content).into_bytes(),
+        Form::Pem => pem::encode(label, &content).into_bytes(),
         _ => content,
     })
 }
@@ -105,7 +103,7 @@ fn text(key: &Key, private: bool) -> Result<String, Error> {
         PublicKey::Aes => String::new(),
     };
     if private {
-        let hsm = key.hsm.as_ref().ok_or(Error::MissingPrivateKey)?;
+        let hsm = key.hsm.as_ref().ok_or(hsm_keys::Error::MissingPrivateKey)?;
         let kind = match key.public {
             PublicKey::Aes => "AES-Key",
             _ => "Private-Key",
@@ -134,9 +132,12 @@ fn text(key: &Key, private: bool) -> Result<String, Error> {
 
 fn rsa_text(text: &mut String, rsa: &RsaPublicKey) {
     text.push_str("Modulus:");
-    let positive = rsa.n.first().is_some_and(|byte| byte & 0x80 != 0);
-    hex(text, positive.then_some(&0).into_iter().chain(&rsa.n));
-    let exponent = rsa.e.iter().try_fold(0u64, |number, &byte| {
+    let positive = rsa.modulus().first().is_some_and(|byte| byte & 0x80 != 0);
+    hex(
+        text,
+        positive.then_some(&0).into_iter().chain(rsa.modulus()),
+    );
+    let exponent = rsa.exponent().iter().try_fold(0u64, |number, &byte| {
         Some(number.checked_mul(256)? + u64::from(byte))
     });
     match exponent {
@@ -145,15 +146,15 @@ fn rsa_text(text: &mut String, rsa: &RsaPublicKey) {
         }
         None => {
             text.push_str("Exponent:");
-            hex(text, rsa.e.iter());
+            hex(text, rsa.exponent().iter());
         }
     }
 }
 
 fn ec_text(text: &mut String, ec: &EcPublicKey) {
     text.push_str("pub:");
-    hex(text, ec.point.iter());
-    let _ = writeln!(text, "ASN1 OID: {}", ec.curve.name.to_string_lossy());
+    hex(text, ec.point().iter());
+    let _ = writeln!(text, "ASN1 OID: {}", ec.curve.name);
     if let Some(name) = ec.curve.nist_name {
         let _ = writeln!(text, "NIST CURVE: {name}");
     }

@@ -18,12 +18,13 @@ pub(crate) enum Error {
         vault: managed_hsm::Vault,
         cause: Box<managed_hsm::Error>,
     },
+    /// Of `hsm-keys`, with the option of OpenSSL's programs that would help.
+    #[error("{error}{}", option(error))]
+    Key { error: hsm_keys::Error },
     #[error("{0}")]
     Settings(managed_hsm::Error),
     #[error("parameter '{name}': {problem}")]
     Parameter { name: String, problem: String },
-    #[error("the digest '{name}' can't be used with this key: use one of {fitting}")]
-    UnknownDigest { name: String, fitting: String },
     #[error("{what} is not supported by Managed HSM: {remedy}")]
     Unsupported {
         reason: Reason,
@@ -36,19 +37,6 @@ pub(crate) enum Error {
         what: String,
         remedy: String,
     },
-    #[error(
-        "key {key} does not permit '{operation}' (its key_ops are: {permitted}): create a key, or update this one, \
-         with '{operation}' in its key_ops"
-    )]
-    NotPermitted {
-        key: String,
-        operation: String,
-        permitted: String,
-    },
-    #[error(
-        "this key holds only a public part: give the key's URI where a private key is expected"
-    )]
-    MissingPrivateKey,
     #[error("invalid key: {0}")]
     InvalidKey(String),
     #[error("{0}")]
@@ -61,29 +49,6 @@ pub(crate) enum Error {
     InputLength(String),
     #[error("the output buffer has {available} bytes, {needed} are needed")]
     BufferTooSmall { needed: usize, available: usize },
-    #[error("a digest of {expected} bytes ({digest}) is expected, {got} bytes were given")]
-    DigestLength {
-        digest: &'static str,
-        expected: usize,
-        got: usize,
-    },
-    #[error(
-        "the HSM's answer for key {key} is not a signature by that key ({problem}): nothing was signed; {remedy}"
-    )]
-    WrongSignature {
-        key: String,
-        problem: String,
-        remedy: &'static str,
-    },
-    #[error("PSS needs the name of the digest: set it (pkeyutl -pkeyopt digest:sha256)")]
-    DigestNameMissing,
-    #[error(
-        "an RSA signature of bytes without the name of a digest: the HSM refused to only pad them ({0}); name the digest \
-         (pkeyutl -pkeyopt digest:sha256)"
-    )]
-    NoRawSignatures(managed_hsm::Error),
-    #[error("nothing can be recovered from the signature: {0}")]
-    NotRecovered(String),
     #[error(
         "a software key was asked for, and no other provider makes such keys: load the 'default' provider as well"
     )]
@@ -185,22 +150,15 @@ impl Error {
             Self::KeyNameMissing(_) => Reason::KeyNameMissing,
             Self::Hsm(error) => of_client(error),
             Self::NotListed { cause, .. } => of_client(cause),
+            Self::Key { error } => of_key(error),
             Self::Settings(_) => Reason::InvalidSettings,
-            Self::UnknownDigest { .. } => Reason::UnknownDigest,
             Self::Parameter { .. } => Reason::InvalidParameter,
             Self::Unsupported { reason, .. } | Self::Refused { reason, .. } => *reason,
-            Self::NotPermitted { .. } => Reason::OperationNotPermitted,
             Self::DeletionNotAllowed(_) => Reason::DeletionNotAllowed,
-            Self::MissingPrivateKey => Reason::MissingPrivateKey,
             Self::InvalidKey(_) => Reason::InvalidKey,
             Self::NotInitialised(_) => Reason::NotInitialised,
             Self::BufferTooSmall { .. } => Reason::BufferTooSmall,
-            Self::DigestLength { .. } => Reason::InvalidDigestLength,
             Self::InputLength(_) => Reason::InvalidInputLength,
-            Self::WrongSignature { .. } => Reason::WrongSignature,
-            Self::DigestNameMissing => Reason::DigestNameMissing,
-            Self::NoRawSignatures(_) => Reason::NoRawSignatures,
-            Self::NotRecovered(_) => Reason::NotRecovered,
             Self::NoSoftwareKeys => Reason::NoSoftwareKeys,
             Self::LeftOut => Reason::LeftOut,
             Self::Output => Reason::OutputFailed,
@@ -239,6 +197,62 @@ impl Error {
             what: what.into(),
             remedy: remedy.into(),
         }
+    }
+}
+
+impl From<hsm_keys::Error> for Error {
+    fn from(error: hsm_keys::Error) -> Self {
+        match error {
+            hsm_keys::Error::Client(error) => Self::Hsm(error),
+            hsm_keys::Error::Uri(error) => Self::Uri(error),
+            error => Self::Key { error },
+        }
+    }
+}
+
+/// The option of OpenSSL's programs that helps, after the sentence that says what is wrong.
+fn option(error: &hsm_keys::Error) -> &'static str {
+    use hsm_keys::Error as Key;
+    match error {
+        Key::SaltLength { .. } => " (use saltlen:digest)",
+        Key::DigestNameMissing | Key::NoRawSignatures(_) => " (pkeyutl -pkeyopt digest:sha256)",
+        Key::NoRoom { .. } => " (pkeyutl -pkeyopt digest:sha256), or sign a message (dgst -sha256)",
+        Key::OaepHash { .. } => " (rsa_oaep_md:sha256 and rsa_mgf1_md:sha256)",
+        _ => "",
+    }
+}
+
+/// Why an operation with a key failed.
+fn of_key(error: &hsm_keys::Error) -> Reason {
+    use hsm_keys::Error as Key;
+    match error {
+        Key::Client(error) => of_client(error),
+        Key::Uri(_) => Reason::InvalidUri,
+        Key::MissingPrivateKey => Reason::MissingPrivateKey,
+        Key::NotPermitted { .. } => Reason::OperationNotPermitted,
+        Key::WrongKeyType { .. }
+        | Key::PublicKey(_)
+        | Key::UnusableForEncryption
+        | Key::KeyFile(_) => Reason::InvalidKey,
+        Key::UnknownDigest { .. } => Reason::UnknownDigest,
+        Key::DigestLength { .. } => Reason::InvalidDigestLength,
+        Key::RsaDigest(_) => Reason::RsaDigest,
+        Key::SaltLength { .. } => Reason::SaltLength,
+        Key::Mgf1Digest { .. } => Reason::Mgf1Digest,
+        Key::BareSignature => Reason::SignaturePadding,
+        Key::DigestNameMissing => Reason::DigestNameMissing,
+        Key::NoRawSignatures(_) => Reason::NoRawSignatures,
+        Key::WrongSignature { .. } => Reason::WrongSignature,
+        Key::NotRecovered(_) => Reason::NotRecovered,
+        Key::OaepHash { .. } => Reason::OaepHash,
+        Key::NoRoom { .. }
+        | Key::TooLongForCurve { .. }
+        | Key::PlaintextLength { .. }
+        | Key::CiphertextLength { .. }
+        | Key::WrapLength { .. } => Reason::InvalidInputLength,
+        Key::InitialisationVectorMissing => Reason::NotInitialised,
+        Key::TagMissing => Reason::TagMissing,
+        Key::AesKeySize(_) | Key::WrongAnswer(_) => Reason::Internal,
     }
 }
 

@@ -1,9 +1,9 @@
 //! What the fuzz targets of `fuzz/` reach inside the provider. Built with `--cfg fuzzing` only.
 
+use hsm_keys::{der, digest_info as info, key_file as file};
 use managed_hsm::ProviderSettings;
 
 use crate::configuration::{Configuration, Section};
-use crate::{decoder, der, signature};
 
 pub use crate::openssl::fuzzing::{Entry, entry, params};
 
@@ -17,20 +17,20 @@ pub fn key_file(data: &[u8]) {
             left -= line.len();
             Some(line.to_vec())
         };
-        if let Ok(Some(content)) = decoder::read_pem(next) {
-            assert!(content.len() <= decoder::MAX_LEN);
-            let _ = decoder::read_der(&content);
+        if let Ok(Some(content)) = file::read_pem(next) {
+            assert!(content.len() <= file::MAX_LEN);
+            let _ = file::read_der(&content);
         }
     }
-    if let Ok(Some(uri)) = decoder::read_der(data) {
+    if let Ok(Some(uri)) = file::read_der(data) {
         assert_eq!(uri.to_string().parse().as_ref(), Ok(&uri));
     }
 }
 
 /// Reads a DigestInfo and an ECDSA signature. What is accepted is the only encoding of what it means.
 pub fn digest_info(data: &[u8]) {
-    if let Some((digest, value)) = signature::parse_digest_info(data) {
-        assert_eq!(der::digest_info(digest.oid, value), data);
+    if let Some((digest, value)) = info::parse(data) {
+        assert_eq!(info::encode(digest, value), data);
     }
     for coordinate_len in [32, 48, 66] {
         if let Some(raw) = der::parse_ecdsa_signature(data, coordinate_len) {

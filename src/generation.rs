@@ -3,11 +3,10 @@
 
 use std::ffi::CStr;
 
+use hsm_keys::{EcCurve, Key, KeyType};
 use managed_hsm::{ForeignText, KeyName, KeyOperation, KeyUri, NewKey, NewKeyKind, Vault};
 
-use crate::curve::EcCurve;
 use crate::error::{Error, Reason};
-use crate::key::{Key, KeyType};
 use crate::openssl::params::ParamsIn;
 use crate::provider::Provider;
 
@@ -155,7 +154,7 @@ impl Options {
             ..self.key.clone()
         };
         let made = provider.client()?.create_key(vault, name, &key);
-        Ok(Key::from_hsm(made.map_err(Error::Hsm)?))
+        Ok(made.map_err(Error::Hsm)?.into())
     }
 
     fn kind(&self, key_type: KeyType) -> Result<NewKeyKind, Error> {

@@ -2,9 +2,11 @@
 
 use std::ffi::CStr;
 
-use crate::curve::EcCurve;
+use hsm_keys::{EcCurve, KeyType, PublicKey};
+
 use crate::error::{Error, Reason};
-use crate::key::{Key, KeyHandle, KeyType, PublicKey};
+use crate::key::KeyHandle;
+use crate::names;
 use crate::openssl::ffi::{SELECT_DOMAIN_PARAMETERS, SELECT_PRIVATE_KEY, SELECT_PUBLIC_KEY};
 use crate::openssl::params::{ParamList, ParamsIn, ParamsOut};
 
@@ -52,7 +54,7 @@ pub(crate) fn has(handle: &KeyHandle, selection: i32) -> bool {
 /// The name of an EC key's curve.
 pub(crate) fn group(handle: &KeyHandle) -> Option<String> {
     match &handle.key()?.public {
-        PublicKey::Ec(ec) => Some(ec.curve.name.to_string_lossy().into_owned()),
+        PublicKey::Ec(ec) => Some(ec.curve.name.to_owned()),
         _ => None,
     }
 }
@@ -90,21 +92,15 @@ pub(crate) fn import(handle: &KeyHandle, selection: i32, params: ParamsIn<'_>) -
                     .ok()?
                     .filter(|number| !number.is_empty())
             };
-            managed_hsm::PublicKey::rsa(number(RSA_N)?, number(RSA_E)?)
+            PublicKey::rsa(number(RSA_N)?, number(RSA_E)?)
         }
         KeyType::Ec => {
             let curve = EcCurve::by_name(params.utf8(GROUP).ok()??)?;
-            let point = params.octets(PUB).ok()??.strip_prefix(&[4])?;
-            if point.len() != 2 * curve.coordinate_len {
-                return None;
-            }
-            let (x, y) = point.split_at(curve.coordinate_len);
-            managed_hsm::PublicKey::ec(curve.curve, x.to_vec(), y.to_vec())
+            PublicKey::ec(curve, params.octets(PUB).ok()??)
         }
         KeyType::Aes => return None,
     };
-    let public = public.ok()?.into();
-    handle.fill(Key { public, hsm: None }).then_some(())
+    handle.fill(public.ok()?.into()).then_some(())
 }
 
 /// The public key as parameters for another provider. None: there is no key, or private parts are asked for, which
@@ -117,13 +113,13 @@ pub(crate) fn export(handle: &KeyHandle, selection: i32) -> Option<ParamList> {
     let list = ParamList::default();
     Some(match &key.public {
         PublicKey::Rsa(rsa) if selection & SELECT_PUBLIC_KEY != 0 => list
-            .unsigned_bytes(RSA_N, &rsa.n)
-            .unsigned_bytes(RSA_E, &rsa.e),
+            .unsigned_bytes(RSA_N, rsa.modulus())
+            .unsigned_bytes(RSA_E, rsa.exponent()),
         PublicKey::Rsa(_) => list,
         PublicKey::Ec(ec) => {
-            let list = list.utf8(GROUP, ec.curve.name);
+            let list = list.utf8(GROUP, names::of_curve(ec.curve));
             if selection & SELECT_PUBLIC_KEY != 0 {
-                list.octets(PUB, &ec.point)
+                list.octets(PUB, ec.point())
             } else {
                 list
             }
@@ -145,18 +141,18 @@ pub(crate) fn get_params(handle: &KeyHandle, params: &mut ParamsOut<'_>) -> Resu
         PublicKey::Rsa(rsa) => {
             params.set_integer(BITS, rsa.bits() as i64)?;
             params.set_integer(SECURITY_BITS, rsa.security_bits() as i64)?;
-            params.set_unsigned_bytes(RSA_N, &rsa.n)?;
-            params.set_unsigned_bytes(RSA_E, &rsa.e)
+            params.set_unsigned_bytes(RSA_N, rsa.modulus())?;
+            params.set_unsigned_bytes(RSA_E, rsa.exponent())
         }
         PublicKey::Ec(ec) => {
             let (x, y) = ec.coordinates();
             params.set_integer(BITS, ec.curve.bits as i64)?;
             params.set_integer(SECURITY_BITS, ec.curve.security_bits as i64)?;
-            params.set_utf8(GROUP, ec.curve.name)?;
+            params.set_utf8(GROUP, names::of_curve(ec.curve))?;
             params.set_utf8(POINT_FORMAT, c"uncompressed")?;
             params.set_utf8(ENCODING, c"named_curve")?;
-            params.set_octets(PUB, &ec.point)?;
-            params.set_octets(ENCODED_PUB, &ec.point)?;
+            params.set_octets(PUB, ec.point())?;
+            params.set_octets(ENCODED_PUB, ec.point())?;
             params.set_unsigned_bytes(QX, x)?;
             params.set_unsigned_bytes(QY, y)?;
             get_domain_params(ec.curve, params)

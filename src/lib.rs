@@ -11,10 +11,6 @@
 mod asym_cipher;
 mod cipher;
 mod configuration;
-mod curve;
-mod decoder;
-mod der;
-mod digest;
 mod encoder;
 mod error;
 #[cfg(fuzzing)]
@@ -22,11 +18,11 @@ pub mod fuzzing;
 mod generation;
 mod key;
 mod keymgmt;
+mod names;
 #[allow(unsafe_code)]
 mod openssl;
 mod provider;
-mod rsa;
-mod self_test;
 mod signature;
+mod signature_padding;
 mod skey;
 mod store;

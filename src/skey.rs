@@ -4,11 +4,11 @@
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
+use hsm_keys::{Key, KeyType, PublicKey};
 use managed_hsm::KeyUri;
 
 use crate::error::Error;
 use crate::generation::Options;
-use crate::key::{Key, KeyType, PublicKey};
 use crate::openssl::params::ParamsIn;
 use crate::provider::Provider;
 
@@ -41,7 +41,7 @@ impl SecretKey {
         };
         let uri: KeyUri = uri.parse()?;
         let key = provider.client()?.get_key(&uri).map_err(Error::Hsm)?;
-        Self::new(Key::from_hsm(key)).map(Some)
+        Self::new(key.into()).map(Some)
     }
 
     /// Makes a key in the HSM. None: no parameter says where, so the key isn't to be one of ours.

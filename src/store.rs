@@ -8,10 +8,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use hsm_keys::{Key, KeyType, PublicKey};
 use managed_hsm::{KeyItem, KeyPages, KeyUri, StoreUri, Vault};
 
 use crate::error::{Error, Reason};
-use crate::key::{Key, KeyType, PublicKey};
 use crate::provider::Provider;
 
 /// What the caller of the store wants to see (`OSSL_STORE_expect(3)`).
@@ -173,7 +173,7 @@ impl Loader {
     fn load_key(&self, uri: &KeyUri) -> Result<Key, Error> {
         self.provider.check_query(self.query.as_deref())?;
         let key = self.provider.client()?.get_key(uri).map_err(Error::Hsm)?;
-        let key = Key::from_hsm(key);
+        let key = Key::from(key);
         Ok(if self.expected == Expected::PublicKey {
             key.without_private()
         } else {

@@ -2,7 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use managed_hsm::{KeyUri, Settings, StoreUri, Vault, key_file};
+use hsm_keys::key_file;
+use managed_hsm::{KeyUri, Settings, StoreUri, Vault};
 
 fuzz_target!(|text: &str| {
     let settings = Settings::default();

@@ -2,9 +2,10 @@
 
 use std::ffi::{CStr, c_int};
 
+use hsm_keys::DIGESTS;
+
 use super::ffi::{self, Algorithm, Dispatch};
 use super::{asym_cipher, cipher, decoder, encoder, keymgmt, rand, signature, skeymgmt, store};
-use crate::digest::DIGESTS;
 use crate::provider::Provider;
 
 const RSA: &CStr = c"RSA:rsaEncryption:1.2.840.113549.1.1.1";
@@ -118,7 +119,7 @@ static SIGNATURE: Offer = offer![RSA_SIGNATURE, ECDSA_SIGNATURE];
 const fn digest(name: &str) -> usize {
     let mut i = 0;
     loop {
-        if equal(DIGESTS[i].names[0], name) {
+        if equal(DIGESTS[i].name(), name) {
             return i;
         }
         i += 1;

@@ -4,6 +4,8 @@
 use std::ffi::{CStr, c_int, c_void};
 use std::sync::Arc;
 
+use hsm_keys::KeyType;
+
 use super::boundary::{self, Output};
 use super::cancellation::cancellable;
 use super::entry::provider;
@@ -13,7 +15,7 @@ use super::keymgmt::{Keydata, keydata};
 use super::operation::{Operation, Own};
 use super::params::{ParamsIn, ParamsOut};
 use crate::asym_cipher::{Context, Purpose, tables};
-use crate::key::KeyType;
+use crate::names;
 use crate::provider::Provider;
 
 macro_rules! table {
@@ -94,7 +96,7 @@ unsafe extern "C" fn dup(context: *mut c_void) -> *mut c_void {
 
 fn foreign(_own: &Context, key: &Keydata) -> Option<ForeignContext> {
     let neighbours = &key.own.provider.neighbours;
-    let name = key.own.key_type.name();
+    let name = names::of_key_type(key.own.key_type);
     ForeignContext::asym_cipher(neighbours, (key.foreign()?, name), name)
 }
 

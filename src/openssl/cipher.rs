@@ -4,6 +4,8 @@
 
 use std::ffi::{c_int, c_void};
 
+use hsm_keys::aes::{Cipher, Mode};
+
 use super::boundary::{self, Output};
 use super::cancellation::cancellable;
 use super::entry::provider;
@@ -11,7 +13,7 @@ use super::ffi::{self, Dispatch, Param};
 use super::foreign::ForeignContext;
 use super::params::{ParamsIn, ParamsOut};
 use super::skeymgmt::{SecretKeydata, secret_keydata};
-use crate::cipher::{Cipher, Context, Mode, tables};
+use crate::cipher::{self, Context, tables};
 use crate::error::Error;
 
 /// Modes, for the tables below.
@@ -316,7 +318,9 @@ unsafe extern "C" fn get_params<const MODE: u8, const BITS: u32>(params: *mut Pa
     boundary::quietly(|| {
         // SAFETY: OpenSSL passes a parameter list.
         let mut params = unsafe { ParamsOut::new(params) };
-        cipher(MODE, BITS).get_params(&mut params).ok().map(|()| 1)
+        cipher::get_params(cipher(MODE, BITS), &mut params)
+            .ok()
+            .map(|()| 1)
     })
 }
 

@@ -8,7 +8,7 @@ use super::bio::BioFunctions;
 use super::ffi::{self, CoreHandle, Dispatch, Item, Param};
 use super::functions::Functions;
 use super::libcrypto::Libcrypto;
-use crate::error::{Error, REASONS};
+use crate::error::{Error, REASONS, Reason};
 
 type GetParams = unsafe extern "C" fn(*const CoreHandle, *mut Param) -> c_int;
 type Mark = unsafe extern "C" fn(*const CoreHandle) -> c_int;
@@ -149,7 +149,7 @@ impl Core {
         else {
             return;
         };
-        if matches!(error, Error::WrongSignature { .. } | Error::Internal(_)) {
+        if matches!(error.reason(), Reason::WrongSignature | Reason::Internal) {
             // The client has told what it knows itself.
             log::error!("{error}");
         }

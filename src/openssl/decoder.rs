@@ -1,8 +1,10 @@
 //! Dispatch tables of the decoders of key files (provider-decoder(7)): PEM to DER, and DER to a key.
 
 use std::cell::RefCell;
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 
+use hsm_keys::Key;
+use hsm_keys::key_file::{MAX_LEN, read_der, read_pem};
 use managed_hsm::KeyUri;
 
 use super::bio::{Bio, CoreBio};
@@ -11,10 +13,11 @@ use super::entry::provider;
 use super::ffi::{self, Callback, Dispatch, SELECT_PRIVATE_KEY};
 use super::object::hand_out_key;
 use super::params::ParamList;
-use crate::decoder::{MAX_LEN, STRUCTURE, read_der, read_pem};
 use crate::error::Error;
-use crate::key::Key;
 use crate::provider::Provider;
+
+/// The name under which the PEM decoder passes content on to the DER decoders.
+const STRUCTURE: &CStr = c"akv-uri";
 
 type Decode = unsafe extern "C" fn(
     *mut c_void,
@@ -94,7 +97,7 @@ unsafe extern "C" fn decode_pem(
 
 fn load(provider: &Provider, uri: &KeyUri, selection: c_int) -> Result<Key, Error> {
     provider.check_query(None)?;
-    let key = Key::from_hsm(provider.client()?.get_key(uri).map_err(Error::Hsm)?);
+    let key: Key = provider.client()?.get_key(uri).map_err(Error::Hsm)?.into();
     Ok(if selection != 0 && selection & SELECT_PRIVATE_KEY == 0 {
         key.without_private()
     } else {

@@ -3,6 +3,8 @@
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::sync::Arc;
 
+use hsm_keys::KeyType;
+
 use super::bio::{Bio, CoreBio};
 use super::boundary;
 use super::entry::provider;
@@ -12,7 +14,7 @@ use super::keymgmt::{self, keydata};
 use super::params::{ParamList, ParamsIn, descriptors};
 use crate::encoder::{self, Form, Structure};
 use crate::error::{Error, Reason};
-use crate::key::KeyType;
+use crate::names;
 use crate::provider::Provider;
 
 const CIPHER: &CStr = c"cipher";
@@ -190,7 +192,7 @@ unsafe extern "C" fn encode<const STRUCTURE: u8, const PEM: bool>(
             });
             let arguments = (output, selection, passphrase, passphrase_argument);
             let neighbours = &context.provider.neighbours;
-            let name = key.own.key_type.name();
+            let name = names::of_key_type(key.own.key_type);
             return Ok(encode_foreign(
                 neighbours,
                 (name, &wanted),

@@ -3,6 +3,8 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::{Arc, OnceLock};
 
+use hsm_keys::KeyType;
+
 use super::boundary;
 use super::entry::provider;
 use super::ffi::{
@@ -14,8 +16,9 @@ use super::object::dereference;
 use super::params::{ParamTable, ParamsIn, ParamsOut};
 use crate::error::Error;
 use crate::generation::{self, Options};
-use crate::key::{KeyHandle, KeyType, once};
+use crate::key::KeyHandle;
 use crate::keymgmt::{self, tables};
+use crate::names;
 use crate::provider::Provider;
 
 /// Key types, for the tables below.
@@ -171,7 +174,7 @@ pub(super) fn hand_over(own: &KeyHandle, selection: c_int) -> Option<ForeignKey>
     list.with(|params| {
         ForeignKey::import(
             &own.provider.neighbours,
-            own.key_type.name(),
+            names::of_key_type(own.key_type),
             selection,
             params,
         )
@@ -272,7 +275,12 @@ unsafe extern "C" fn import(key: *mut c_void, selection: c_int, params: *const P
         // SAFETY: OpenSSL passes our keydata.
         let key = unsafe { keydata(key) }?;
         let neighbours = &key.own.provider.neighbours;
-        match ForeignKey::import(neighbours, key.own.key_type.name(), selection, params) {
+        match ForeignKey::import(
+            neighbours,
+            names::of_key_type(key.own.key_type),
+            selection,
+            params,
+        ) {
             Ok(foreign) => key.foreign.set(foreign).is_ok().then_some(1),
             Err(NotImported::Refused) => None,
             Err(NotImported::NobodyThere) => {
@@ -320,7 +328,12 @@ unsafe extern "C" fn gen_init<const TYPE: u8>(
     let core = provider.core;
     boundary::call(&core, c"keymgmt_gen_init", || {
         let key_type = key_type(TYPE);
-        let foreign = Generation::start(&provider.neighbours, key_type.name(), selection, params);
+        let foreign = Generation::start(
+            &provider.neighbours,
+            names::of_key_type(key_type),
+            selection,
+            params,
+        );
         let mut options = Options::default();
         // SAFETY: OpenSSL passes a parameter list or NULL.
         options.take(unsafe { ParamsIn::new(params) })?;
@@ -391,7 +404,7 @@ unsafe extern "C" fn gen_settable<const TYPE: u8>(
         // SAFETY: OpenSSL passes our context.
         let provider = unsafe { provider(provider_context) };
         let key_type = key_type(TYPE);
-        let theirs = generation_params(&provider.neighbours, key_type.name());
+        let theirs = generation_params(&provider.neighbours, names::of_key_type(key_type));
         if theirs.is_null() {
             return Some(
                 match key_type {
@@ -402,7 +415,7 @@ unsafe extern "C" fn gen_settable<const TYPE: u8>(
                 .as_ptr(),
             );
         }
-        let both = once(&provider.generation_params[usize::from(TYPE)], || {
+        let both = hsm_keys::once(&provider.generation_params[usize::from(TYPE)], || {
             // SAFETY: our table is static, and theirs is there as long as its provider, which is active.
             unsafe { ParamTable::join(generation::tables::OURS.as_ptr(), theirs) }
         });
@@ -467,7 +480,7 @@ unsafe extern "C" fn operation_name<const TYPE: u8>(operation: c_int) -> *const 
     match (key_type(TYPE), operation) {
         (KeyType::Ec, ffi::OP_SIGNATURE) => c"ECDSA",
         (KeyType::Ec, ffi::OP_KEYEXCH) => c"ECDH",
-        (key_type, _) => key_type.name(),
+        (key_type, _) => names::of_key_type(key_type),
     }
     .as_ptr()
 }

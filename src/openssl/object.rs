@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use managed_hsm::KeyUri;
 
+use hsm_keys::Key;
+
 use super::boundary;
 use super::core::Core;
 use super::ffi::{self, Callback};
 use super::params::ParamList;
 use crate::error::Error;
-use crate::key::{Key, KeyHandle};
+use crate::key::KeyHandle;
+use crate::names;
 use crate::provider::Provider;
 
 /// Gives a key to OpenSSL. Returns what its callback returns.
@@ -30,7 +33,7 @@ pub(super) unsafe fn hand_out_key(
     let reference = (&raw const handle as usize).to_ne_bytes();
     let mut params = ParamList::default()
         .integer(c"type", ffi::OBJECT_PKEY)
-        .utf8(c"data-type", handle.key_type.name())
+        .utf8(c"data-type", names::of_key_type(handle.key_type))
         .octets(c"reference", &reference);
     // SAFETY: OpenSSL's callback takes the list and its own argument, and keeps neither.
     let take = |params| unsafe { callback(params, argument) };

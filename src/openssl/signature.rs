@@ -3,6 +3,8 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::Arc;
 
+use hsm_keys::{DIGESTS, Digest, KeyType};
+
 use super::boundary::{self, Output};
 use super::cancellation::cancellable;
 use super::entry::provider;
@@ -11,9 +13,8 @@ use super::foreign::ForeignContext;
 use super::keymgmt::{Keydata, keydata};
 use super::operation::{Operation, Own};
 use super::params::{ParamsIn, ParamsOut};
-use crate::digest::{DIGESTS, Digest};
 use crate::error::Error;
-use crate::key::KeyType;
+use crate::names;
 use crate::provider::Provider;
 use crate::signature::{Context, Purpose, tables};
 
@@ -150,7 +151,7 @@ fn foreign(state: &State, key: &Keydata) -> Option<ForeignContext> {
     let neighbours = &key.own.provider.neighbours;
     ForeignContext::signature(
         neighbours,
-        (key.foreign()?, key.own.key_type.name()),
+        (key.foreign()?, names::of_key_type(key.own.key_type)),
         &algorithm,
         state.properties.as_ref(),
     )

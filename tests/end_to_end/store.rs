@@ -1,6 +1,6 @@
 //! All keys of an HSM, and deletion.
 
-use crate::support::{AES_256, EC_P256, Hsm, LOADINGS, Loading, RSA_2048, provider_messages, uri};
+use crate::support::{AES_256, EC_P256, Hsm, LOADINGS, Loading, RSA_2048, uri};
 
 /// Whether storeutl found something. Newer releases say nothing of having found nothing.
 fn found_any(text: &str) -> bool {

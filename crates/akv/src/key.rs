@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use managed_hsm::{KeyUri, key_file};
+use hsm_keys::key_file;
+use managed_hsm::KeyUri;
 use serde_json::json;
 
 use crate::failure::Failure;

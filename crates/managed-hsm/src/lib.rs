@@ -36,7 +36,6 @@ mod hedging;
 mod http;
 mod io;
 mod key;
-pub mod key_file;
 mod lanes;
 pub mod logging;
 mod names;

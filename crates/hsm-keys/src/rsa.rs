@@ -17,35 +17,17 @@ use num_bigint::BigUint;
 
 use crate::der;
 use crate::digest::Digest;
-use crate::key::once;
-
-/// A way to encrypt that the HSM can undo.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RsaEncryption {
-    Pkcs1,
-    OaepSha1,
-    OaepSha256,
-}
-
-impl RsaEncryption {
-    /// How many bytes of the modulus are not for the message (RFC 8017, sections 7.1.1 and 7.2.1).
-    pub(crate) fn overhead(self) -> usize {
-        match self {
-            Self::Pkcs1 => 11,
-            Self::OaepSha1 => 2 * 20 + 2,
-            Self::OaepSha256 => 2 * 32 + 2,
-        }
-    }
-}
+use crate::encryption::RsaEncryption;
+use crate::once::once;
+use crate::pss;
 
 /// An RSA public key.
 #[derive(Clone, Debug)]
-pub(crate) struct RsaPublicKey {
-    /// Modulus, most significant byte first, no leading zeros.
-    pub(crate) n: Vec<u8>,
-    /// Public exponent, most significant byte first, no leading zeros.
-    pub(crate) e: Vec<u8>,
-    /// For each of the service's algorithms, once it was asked for; none: the library doesn't take such keys.
+pub struct RsaPublicKey {
+    n: Vec<u8>,
+    e: Vec<u8>,
+    /// For each of the service's algorithms, once it was asked for. None: the library doesn't take
+    /// such keys.
     parsed: Box<[OnceLock<Option<ParsedPublicKey>>; 6]>,
 }
 
@@ -58,7 +40,7 @@ impl PartialEq for RsaPublicKey {
 impl Eq for RsaPublicKey {}
 
 impl RsaPublicKey {
-    /// From modulus and public exponent that were checked, most significant byte first, no leading zeros.
+    /// From a modulus and a public exponent that were checked.
     pub(crate) fn new(n: Vec<u8>, e: Vec<u8>) -> Self {
         Self {
             n,
@@ -67,7 +49,18 @@ impl RsaPublicKey {
         }
     }
 
-    /// Whether `signature` is one over `digest` by one of the service's algorithms. None: the library can't tell.
+    /// Modulus, most significant byte first, without leading zeros.
+    pub fn modulus(&self) -> &[u8] {
+        &self.n
+    }
+
+    /// Public exponent, most significant byte first, without leading zeros.
+    pub fn exponent(&self) -> &[u8] {
+        &self.e
+    }
+
+    /// Whether `signature` is one over `digest` by one of the service's algorithms. None: the
+    /// library can't tell.
     pub(crate) fn verify_by(
         &self,
         algorithm: SignatureAlgorithm,
@@ -90,12 +83,13 @@ impl RsaPublicKey {
     }
 
     /// Length of the modulus in bytes, which is the length of each signature and ciphertext.
-    pub(crate) fn len(&self) -> usize {
+    #[allow(clippy::len_without_is_empty)] // No modulus is empty.
+    pub fn len(&self) -> usize {
         self.n.len()
     }
 
     /// Length of the modulus in bits.
-    pub(crate) fn bits(&self) -> usize {
+    pub fn bits(&self) -> usize {
         self.n.len() * 8
             - self
                 .n
@@ -104,7 +98,7 @@ impl RsaPublicKey {
     }
 
     /// Security strength in bits, as NIST SP 800-57 part 1 estimates it and OpenSSL reports it.
-    pub(crate) fn security_bits(&self) -> usize {
+    pub fn security_bits(&self) -> usize {
         match self.bits() {
             0..1024 => 0,
             1024..2048 => 80,
@@ -119,7 +113,7 @@ impl RsaPublicKey {
     }
 
     /// `RSAPublicKey` (RFC 8017, appendix A.1.1), DER.
-    pub(crate) fn pkcs1(&self) -> Vec<u8> {
+    pub fn pkcs1(&self) -> Vec<u8> {
         der::sequence(&[
             &der::unsigned_integer(&self.n),
             &der::unsigned_integer(&self.e),
@@ -127,7 +121,7 @@ impl RsaPublicKey {
     }
 
     /// `SubjectPublicKeyInfo` (RFC 3279, section 2.3.1), DER.
-    pub(crate) fn spki(&self) -> Vec<u8> {
+    pub fn spki(&self) -> Vec<u8> {
         const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
         let algorithm = der::sequence(&[&der::object_identifier(RSA_ENCRYPTION), der::NULL]);
         der::sequence(&[&algorithm, &der::bit_string(&self.pkcs1())])
@@ -166,8 +160,8 @@ impl RsaPublicKey {
             .is_some_and(|encoded| encoded == expected)
     }
 
-    /// Whether `signature` is a PSS signature over `digest`, made by `hash` and with MGF1 by `mgf1`. `salt_len`:
-    /// None accepts any length.
+    /// Whether `signature` is a PSS signature over `digest`, made by `hash` and with MGF1 by `mgf1`.
+    /// `salt_len`: None accepts any length.
     pub(crate) fn verify_pss(
         &self,
         hash: &Digest,
@@ -177,12 +171,12 @@ impl RsaPublicKey {
         signature: &[u8],
     ) -> bool {
         self.recover(signature).is_some_and(|encoded| {
-            pss_is_consistent(&encoded, self.bits() - 1, hash, mgf1, salt_len, digest)
+            pss::is_consistent(&encoded, self.bits() - 1, hash, mgf1, salt_len, digest)
         })
     }
 
-    /// The number whose signature this is, as long as the modulus. None: `signature` has another length or is not
-    /// below the modulus.
+    /// The number whose signature this is, as long as the modulus. None: `signature` has another
+    /// length or is not below the modulus.
     pub(crate) fn recover(&self, signature: &[u8]) -> Option<Vec<u8>> {
         let (n, e) = (
             BigUint::from_bytes_be(&self.n),
@@ -199,7 +193,8 @@ impl RsaPublicKey {
     }
 }
 
-/// The message in a block padded by EMSA-PKCS1-v1_5 (RFC 8017, section 9.2): 0, 1, eight or more 0xff, 0, message.
+/// The message in a block padded by EMSA-PKCS1-v1_5 (RFC 8017, section 9.2): 0, 1, eight or more
+/// 0xff, 0, message.
 pub(crate) fn unpad_pkcs1(block: &[u8]) -> Option<&[u8]> {
     let padded = block.strip_prefix(&[0, 1])?;
     let padding = padded.iter().take_while(|&&byte| byte == 0xff).count();
@@ -207,88 +202,4 @@ pub(crate) fn unpad_pkcs1(block: &[u8]) -> Option<&[u8]> {
         (0, message) if padding >= 8 => Some(message),
         _ => None,
     }
-}
-
-/// EMSA-PSS-VERIFY of RFC 8017, section 9.1.2, with `bits` the length of the encoded message in bits.
-fn pss_is_consistent(
-    encoded: &[u8],
-    bits: usize,
-    hash: &Digest,
-    mgf1: &Digest,
-    salt_len: Option<usize>,
-    digest: &[u8],
-) -> bool {
-    let len = bits.div_ceil(8);
-    let (leading, encoded) = encoded.split_at(encoded.len() - len);
-    if leading.iter().any(|&byte| byte != 0) || len < hash.len + 2 || encoded[len - 1] != 0xbc {
-        return false;
-    }
-    let (masked, rest) = encoded.split_at(len - hash.len - 1);
-    let h = &rest[..hash.len];
-    let unused = 8 * len - bits;
-    let top_mask = 0xffu8.checked_shr(unused as u32).unwrap_or(0);
-    if masked[0] & !top_mask != 0 {
-        return false;
-    }
-    let mut db: Vec<u8> = masked
-        .iter()
-        .zip(mgf1_mask(mgf1, h, masked.len()))
-        .map(|(a, b)| a ^ b)
-        .collect();
-    db[0] &= top_mask;
-    let Some(one) = db.iter().position(|&byte| byte != 0) else {
-        return false;
-    };
-    let salt = &db[one + 1..];
-    if db[one] != 1 || salt_len.is_some_and(|len| len != salt.len()) {
-        return false;
-    }
-    let expected = hash.of(&[&[0; 8], digest, salt].concat());
-    *expected == *h
-}
-
-/// MGF1 of RFC 8017, appendix B.2.1.
-fn mgf1_mask(hash: &Digest, seed: &[u8], len: usize) -> Vec<u8> {
-    let mut mask = Vec::with_capacity(len + hash.len);
-    for counter in 0u32.. {
-        if mask.len() >= len {
-            break;
-        }
-        mask.extend_from_slice(&hash.of(&[seed, &counter.to_be_bytes()].concat()));
-    }
-    mask.truncate(len);
-    mask
-}
-
-/// AlgorithmIdentifier of a PKCS#1 v1.5 signature (RFC 8017, appendix A.2.4): the parameters are NULL.
-pub(crate) fn pkcs1_algorithm_id(digest: &Digest) -> Vec<u8> {
-    der::sequence(&[&der::object_identifier(digest.rsa_oid), der::NULL])
-}
-
-/// AlgorithmIdentifier of a PSS signature (RFC 8017, appendix A.2.3). Values equal to the DEFAULT (SHA-1, MGF1 with
-/// SHA-1, 20 bytes of salt) are left out, as DER demands.
-pub(crate) fn pss_algorithm_id(digest: &Digest, mgf1: &Digest, salt_len: usize) -> Vec<u8> {
-    const RSASSA_PSS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a];
-    const MGF1: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x08];
-    let hash_id =
-        |digest: &Digest| der::sequence(&[&der::object_identifier(digest.oid), der::NULL]);
-    let mut parameters = Vec::new();
-    if digest.name() != "SHA1" {
-        parameters.push(der::explicit(0, &hash_id(digest)));
-    }
-    if mgf1.name() != "SHA1" {
-        let mgf = der::sequence(&[&der::object_identifier(MGF1), &hash_id(mgf1)]);
-        parameters.push(der::explicit(1, &mgf));
-    }
-    if salt_len != 20 {
-        parameters.push(der::explicit(
-            2,
-            &der::unsigned_integer(&salt_len.to_be_bytes()),
-        ));
-    }
-    let parameters: Vec<&[u8]> = parameters.iter().map(Vec::as_slice).collect();
-    der::sequence(&[
-        &der::object_identifier(RSASSA_PSS),
-        &der::sequence(&parameters),
-    ])
 }

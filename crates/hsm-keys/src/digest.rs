@@ -1,29 +1,26 @@
-//! The hash functions that a signature may use, with their OpenSSL names and their object identifiers.
-
-use std::ffi::CStr;
+//! The hash functions that a signature may use, with their names and their object identifiers.
 
 use managed_hsm::SignatureAlgorithm;
 
 use crate::error::Error;
 
 /// A hash computation in progress.
-pub(crate) type Hasher = Box<dyn Hash>;
+pub type Hasher = Box<dyn Hash>;
 
 /// A hash function.
 #[derive(Debug)]
-pub(crate) struct Digest {
-    /// OpenSSL's names, the usual short one first.
-    pub(crate) names: &'static [&'static str],
-    /// The name that a context parameter is answered with.
-    pub(crate) c_name: &'static CStr,
+pub struct Digest {
+    /// The names that programs use, the usual short one first; the object identifier is the last.
+    names: &'static [&'static str],
     /// Length of the digest in bytes.
-    pub(crate) len: usize,
+    pub len: usize,
     /// Content octets of the hash function's OID.
-    pub(crate) oid: &'static [u8],
+    pub oid: &'static [u8],
     /// Content octets of the OID of PKCS#1 v1.5 signatures with this hash.
-    pub(crate) rsa_oid: &'static [u8],
-    /// Content octets of the OID of ECDSA signatures with this hash; none is assigned to SHA-512/224 and SHA-512/256.
-    pub(crate) ecdsa_oid: Option<&'static [u8]>,
+    pub rsa_oid: &'static [u8],
+    /// Content octets of the OID of ECDSA signatures with this hash; none is assigned to
+    /// SHA-512/224 and SHA-512/256.
+    pub ecdsa_oid: Option<&'static [u8]>,
     /// The HSM's algorithms for PKCS#1 v1.5 and for PSS with this hash, if it has them.
     pub(crate) rsa: Option<(SignatureAlgorithm, SignatureAlgorithm)>,
     new: fn() -> Hasher,
@@ -52,12 +49,11 @@ macro_rules! x962 {
 }
 
 macro_rules! digests {
-    ($([$c_name:literal, $($alias:literal),*] $hash:ty, $len:literal, $oid:expr, $rsa_oid:expr, $ecdsa_oid:expr,
+    ($([$($alias:literal),*] $hash:ty, $len:literal, $oid:expr, $rsa_oid:expr, $ecdsa_oid:expr,
         $rsa:expr;)*) => {
         /// All hash functions; see FIPS 180-4 and FIPS 202.
-        pub(crate) static DIGESTS: &[Digest] = &[$(Digest {
+        pub static DIGESTS: &[Digest] = &[$(Digest {
             names: &[$($alias),*],
-            c_name: $c_name,
             len: $len,
             oid: $oid,
             rsa_oid: $rsa_oid,
@@ -71,45 +67,56 @@ macro_rules! digests {
 use SignatureAlgorithm::{Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
 
 digests! {
-    [c"SHA1", "SHA1", "SHA-1", "SSL3-SHA1", "1.3.14.3.2.26"]
+    ["SHA1", "SHA-1", "SSL3-SHA1", "1.3.14.3.2.26"]
         sha1::Sha1, 20, &[0x2b, 0x0e, 0x03, 0x02, 0x1a], pkcs1!(5), x962!(1), None;
-    [c"SHA224", "SHA224", "SHA2-224", "SHA-224", "2.16.840.1.101.3.4.2.4"]
+    ["SHA224", "SHA2-224", "SHA-224", "2.16.840.1.101.3.4.2.4"]
         sha2::Sha224, 28, nist_hash!(4), pkcs1!(14), x962!(3, 1), None;
-    [c"SHA256", "SHA256", "SHA2-256", "SHA-256", "2.16.840.1.101.3.4.2.1"]
+    ["SHA256", "SHA2-256", "SHA-256", "2.16.840.1.101.3.4.2.1"]
         sha2::Sha256, 32, nist_hash!(1), pkcs1!(11), x962!(3, 2), Some((Rs256, Ps256));
-    [c"SHA384", "SHA384", "SHA2-384", "SHA-384", "2.16.840.1.101.3.4.2.2"]
+    ["SHA384", "SHA2-384", "SHA-384", "2.16.840.1.101.3.4.2.2"]
         sha2::Sha384, 48, nist_hash!(2), pkcs1!(12), x962!(3, 3), Some((Rs384, Ps384));
-    [c"SHA512", "SHA512", "SHA2-512", "SHA-512", "2.16.840.1.101.3.4.2.3"]
+    ["SHA512", "SHA2-512", "SHA-512", "2.16.840.1.101.3.4.2.3"]
         sha2::Sha512, 64, nist_hash!(3), pkcs1!(13), x962!(3, 4), Some((Rs512, Ps512));
-    [c"SHA512-224", "SHA512-224", "SHA2-512/224", "SHA-512/224", "2.16.840.1.101.3.4.2.5"]
+    ["SHA512-224", "SHA2-512/224", "SHA-512/224", "2.16.840.1.101.3.4.2.5"]
         sha2::Sha512_224, 28, nist_hash!(5), pkcs1!(15), None, None;
-    [c"SHA512-256", "SHA512-256", "SHA2-512/256", "SHA-512/256", "2.16.840.1.101.3.4.2.6"]
+    ["SHA512-256", "SHA2-512/256", "SHA-512/256", "2.16.840.1.101.3.4.2.6"]
         sha2::Sha512_256, 32, nist_hash!(6), pkcs1!(16), None, None;
-    [c"SHA3-224", "SHA3-224", "2.16.840.1.101.3.4.2.7"]
+    ["SHA3-224", "2.16.840.1.101.3.4.2.7"]
         sha3::Sha3_224, 28, nist_hash!(7), nist_signature!(13), Some(nist_signature!(9)), None;
-    [c"SHA3-256", "SHA3-256", "2.16.840.1.101.3.4.2.8"]
+    ["SHA3-256", "2.16.840.1.101.3.4.2.8"]
         sha3::Sha3_256, 32, nist_hash!(8), nist_signature!(14), Some(nist_signature!(10)), None;
-    [c"SHA3-384", "SHA3-384", "2.16.840.1.101.3.4.2.9"]
+    ["SHA3-384", "2.16.840.1.101.3.4.2.9"]
         sha3::Sha3_384, 48, nist_hash!(9), nist_signature!(15), Some(nist_signature!(11)), None;
-    [c"SHA3-512", "SHA3-512", "2.16.840.1.101.3.4.2.10"]
+    ["SHA3-512", "2.16.840.1.101.3.4.2.10"]
         sha3::Sha3_512, 64, nist_hash!(10), nist_signature!(16), Some(nist_signature!(12)), None;
 }
 
-/// The hash function with an OpenSSL name; an unknown one is an error that tells which there are, of those that `fit`.
-pub(crate) fn known(name: &str, fit: impl Fn(&Digest) -> bool) -> Result<&'static Digest, Error> {
-    Digest::by_name(name).ok_or_else(|| {
-        let fitting = DIGESTS.iter().filter(|digest| fit(digest));
-        let fitting: Vec<&str> = fitting.map(Digest::name).collect();
-        Error::UnknownDigest {
-            name: name.to_owned(),
-            fitting: fitting.join(", "),
-        }
-    })
+impl PartialEq for Digest {
+    fn eq(&self, other: &Self) -> bool {
+        self.oid == other.oid
+    }
 }
 
+impl Eq for Digest {}
+
 impl Digest {
-    /// The hash function with an OpenSSL name, in any case.
-    pub(crate) fn by_name(name: &str) -> Option<&'static Self> {
+    /// The hash function with a name, in any case.
+    ///
+    /// # Errors
+    /// The name is unknown; the error tells which there are, of those that `fit`.
+    pub fn named(name: &str, fit: impl Fn(&Self) -> bool) -> Result<&'static Self, Error> {
+        Self::by_name(name).ok_or_else(|| {
+            let fitting = DIGESTS.iter().filter(|digest| fit(digest));
+            let fitting: Vec<&str> = fitting.map(Self::name).collect();
+            Error::UnknownDigest {
+                name: name.to_owned(),
+                fitting: fitting.join(", "),
+            }
+        })
+    }
+
+    /// The hash function with a name, in any case.
+    pub fn by_name(name: &str) -> Option<&'static Self> {
         DIGESTS.iter().find(|digest| {
             digest
                 .names
@@ -118,26 +125,38 @@ impl Digest {
         })
     }
 
+    /// SHA-256, SHA-384 or SHA-512, by the length of its digests.
+    pub(crate) fn sha2(len: usize) -> Option<&'static Self> {
+        let mut for_rsa = DIGESTS.iter().filter(|digest| digest.is_for_rsa());
+        for_rsa.find(|digest| digest.len == len)
+    }
+
     /// The usual short name.
-    pub(crate) fn name(&self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         self.names[0]
     }
 
+    /// Whether the HSM makes RSA signatures with it.
+    pub fn is_for_rsa(&self) -> bool {
+        self.rsa.is_some()
+    }
+
     /// Starts a computation.
-    pub(crate) fn hasher(&self) -> Hasher {
+    pub fn hasher(&self) -> Hasher {
         (self.new)()
     }
 
     /// The digest of `data`.
-    pub(crate) fn of(&self, data: &[u8]) -> Box<[u8]> {
+    pub fn of(&self, data: &[u8]) -> Box<[u8]> {
         let mut hasher = self.hasher();
         hasher.update(data);
         hasher.finalize()
     }
 }
 
-/// What a computation in progress can do; `digest::DynDigest` lacks a copy that may be sent between threads.
-pub(crate) trait Hash: Send + Sync {
+/// What a computation in progress can do; `digest::DynDigest` lacks a copy that may be sent between
+/// threads.
+pub trait Hash: Send + Sync {
     /// Takes in more data.
     fn update(&mut self, data: &[u8]);
     /// The digest of all data taken in.
@@ -168,13 +187,15 @@ mod tests {
     fn every_name_finds_its_digest_in_any_case_and_lengths_are_true() {
         for digest in DIGESTS {
             assert_eq!(digest.of(b"").len(), digest.len, "{}", digest.name());
-            assert_eq!(digest.c_name.to_str(), Ok(digest.name()));
             for name in digest.names {
                 let found = Digest::by_name(&name.to_ascii_lowercase()).unwrap();
                 assert_eq!(found.name(), digest.name());
             }
         }
         assert!(Digest::by_name("MD5").is_none());
+        let error = Digest::named("MD5", Digest::is_for_rsa).unwrap_err();
+        let expected = "use one of SHA256, SHA384, SHA512";
+        assert!(error.to_string().ends_with(expected), "{error}");
     }
 
     #[test]

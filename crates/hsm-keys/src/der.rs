@@ -1,38 +1,38 @@
-//! The few DER structures that signatures need: AlgorithmIdentifier, DigestInfo and ECDSA-Sig-Value.
+//! The few elements and structures of DER that keys and signatures need.
 
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
 const OBJECT_IDENTIFIER: u8 = 0x06;
-const UTF8_STRING: u8 = 0x0c;
-const VISIBLE_STRING: u8 = 0x1a;
-const SEQUENCE: u8 = 0x30;
+pub(crate) const UTF8_STRING: u8 = 0x0c;
+pub(crate) const VISIBLE_STRING: u8 = 0x1a;
+pub(crate) const SEQUENCE: u8 = 0x30;
 
 /// The encoding of NULL.
-pub(crate) const NULL: &[u8] = &[0x05, 0x00];
+pub const NULL: &[u8] = &[0x05, 0x00];
 
 /// SEQUENCE of the given encodings.
-pub(crate) fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+pub fn sequence(parts: &[&[u8]]) -> Vec<u8> {
     element(SEQUENCE, &parts.concat())
 }
 
 /// OBJECT IDENTIFIER with the given content octets.
-pub(crate) fn object_identifier(content: &[u8]) -> Vec<u8> {
+pub fn object_identifier(content: &[u8]) -> Vec<u8> {
     element(OBJECT_IDENTIFIER, content)
 }
 
 /// OCTET STRING.
-pub(crate) fn octet_string(content: &[u8]) -> Vec<u8> {
+pub fn octet_string(content: &[u8]) -> Vec<u8> {
     element(OCTET_STRING, content)
 }
 
 /// BIT STRING of whole bytes.
-pub(crate) fn bit_string(content: &[u8]) -> Vec<u8> {
+pub fn bit_string(content: &[u8]) -> Vec<u8> {
     element(BIT_STRING, &[&[0], content].concat())
 }
 
 /// INTEGER of an unsigned number, most significant byte first; leading zeros don't matter.
-pub(crate) fn unsigned_integer(number: &[u8]) -> Vec<u8> {
+pub fn unsigned_integer(number: &[u8]) -> Vec<u8> {
     let zeros = number.iter().take_while(|&&byte| byte == 0).count();
     let mut content = Vec::with_capacity(number.len() + 1);
     if number.get(zeros).is_none_or(|byte| byte & 0x80 != 0) {
@@ -43,34 +43,26 @@ pub(crate) fn unsigned_integer(number: &[u8]) -> Vec<u8> {
 }
 
 /// A constructed element with an explicit context tag.
-pub(crate) fn explicit(tag: u8, content: &[u8]) -> Vec<u8> {
+pub fn explicit(tag: u8, content: &[u8]) -> Vec<u8> {
     element(0xa0 | tag, content)
 }
 
-/// `DigestInfo` of RFC 8017, appendix A.2.4, for a digest's OID content and value.
-pub(crate) fn digest_info(oid: &[u8], digest: &[u8]) -> Vec<u8> {
-    sequence(&[
-        &sequence(&[&object_identifier(oid), NULL]),
-        &octet_string(digest),
-    ])
-}
-
 /// `ECDSA-Sig-Value` (RFC 3279, section 2.2.3) from r‖s, two halves of equal length.
-pub(crate) fn ecdsa_signature(raw: &[u8]) -> Vec<u8> {
+pub fn ecdsa_signature(raw: &[u8]) -> Vec<u8> {
     let (r, s) = raw.split_at(raw.len() / 2);
     sequence(&[&unsigned_integer(r), &unsigned_integer(s)])
 }
 
 /// The longest `ECDSA-Sig-Value` for numbers of `coordinate_len` bytes whose topmost bit may be set.
-pub(crate) fn ecdsa_signature_max_len(coordinate_len: usize, order_bits: usize) -> usize {
+pub fn ecdsa_signature_max_len(coordinate_len: usize, order_bits: usize) -> usize {
     let integer = element(INTEGER, &vec![0; order_bits / 8 + 1]).len();
     debug_assert!(order_bits.div_ceil(8) == coordinate_len);
     element(SEQUENCE, &vec![0; 2 * integer]).len()
 }
 
-/// Reads an `ECDSA-Sig-Value` into r‖s, each of `coordinate_len` bytes. None: not DER, trailing bytes, or a number
-/// that is negative or too long.
-pub(crate) fn parse_ecdsa_signature(der: &[u8], coordinate_len: usize) -> Option<Vec<u8>> {
+/// Reads an `ECDSA-Sig-Value` into r‖s, each of `coordinate_len` bytes. None: it isn't DER, has
+/// trailing bytes, or a number that is negative or too long.
+pub fn parse_ecdsa_signature(der: &[u8], coordinate_len: usize) -> Option<Vec<u8>> {
     let (body, rest) = read(SEQUENCE, der)?;
     let (r, body) = read(INTEGER, body)?;
     let (s, body) = read(INTEGER, body)?;
@@ -92,30 +84,8 @@ pub(crate) fn parse_ecdsa_signature(der: &[u8], coordinate_len: usize) -> Option
     Some(raw)
 }
 
-/// The version and the URI in a key file's content. None: it has another form.
-pub(crate) fn parse_key_file(der: &[u8]) -> Option<(&str, &str)> {
-    let (body, rest) = read(SEQUENCE, der)?;
-    let (version, body) = read(VISIBLE_STRING, body)?;
-    let (uri, body) = read(UTF8_STRING, body)?;
-    if !rest.is_empty() || !body.is_empty() {
-        return None;
-    }
-    Some((
-        std::str::from_utf8(version).ok()?,
-        std::str::from_utf8(uri).ok()?,
-    ))
-}
-
-/// The content of a key file, of whatever version.
-#[cfg(test)]
-pub(crate) fn key_file(version: &str, uri: &str) -> Vec<u8> {
-    sequence(&[
-        &element(VISIBLE_STRING, version.as_bytes()),
-        &element(UTF8_STRING, uri.as_bytes()),
-    ])
-}
-
-fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+/// An element with `tag`, of less than 64 KiB.
+pub(crate) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(content.len() + 4);
     out.push(tag);
     match content.len() {
@@ -127,8 +97,9 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Splits an element with `tag` and a definite, shortest-form length of at most two bytes off `input`.
-fn read(tag: u8, input: &[u8]) -> Option<(&[u8], &[u8])> {
+/// Splits an element with `tag` and a definite, shortest-form length of at most two bytes off
+/// `input`.
+pub(crate) fn read(tag: u8, input: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&first, input) = input.split_first()?;
     if first != tag {
         return None;

@@ -1,6 +1,4 @@
-//! The service's elliptic curves, as OpenSSL describes them.
-
-use std::ffi::CStr;
+//! The service's elliptic curves: their names and domain parameters.
 
 use aws_lc_rs::digest::{SHA256, SHA384, SHA512};
 use aws_lc_rs::signature::{
@@ -10,38 +8,42 @@ use aws_lc_rs::signature::{
 use managed_hsm::{Curve, SignatureAlgorithm};
 
 /// A curve and how signatures on it are asked for and checked.
-pub(crate) struct EcCurve {
-    /// OpenSSL's name.
-    pub(crate) name: &'static CStr,
+pub struct EcCurve {
+    /// Its name in X9.62 or SEC 2.
+    pub name: &'static str,
     aliases: &'static [&'static str],
     /// Content octets of the curve's object identifier.
-    pub(crate) oid: &'static [u8],
+    pub oid: &'static [u8],
     /// The name that NIST gave the curve.
-    pub(crate) nist_name: Option<&'static str>,
-    pub(crate) bits: usize,
-    pub(crate) security_bits: usize,
+    pub nist_name: Option<&'static str>,
+    /// Length of the field's prime, in bits.
+    pub bits: usize,
+    /// Security strength in bits, as NIST SP 800-57 part 1 estimates it.
+    pub security_bits: usize,
     /// Length of a coordinate, of r and of s, in bytes.
-    pub(crate) coordinate_len: usize,
+    pub coordinate_len: usize,
     /// The prime of its field.
-    pub(crate) prime: &'static [u8],
+    pub prime: &'static [u8],
     /// Its equation is y² = x³ + ax + b.
-    pub(crate) a: &'static [u8],
-    pub(crate) b: &'static [u8],
+    pub a: &'static [u8],
+    /// The constant of the equation.
+    pub b: &'static [u8],
     /// The generator of its group, uncompressed.
-    pub(crate) generator: &'static [u8],
+    pub generator: &'static [u8],
     /// How many points there are.
-    pub(crate) order: &'static [u8],
+    pub order: &'static [u8],
     /// What `b` was made from, where it was.
-    pub(crate) seed: Option<&'static [u8]>,
+    pub seed: Option<&'static [u8]>,
     pub(crate) algorithm: SignatureAlgorithm,
     pub(crate) fixed_digest: &'static aws_lc_rs::digest::Algorithm,
     pub(crate) verification: &'static dyn VerificationAlgorithm,
-    pub(crate) curve: Curve,
+    /// What the client calls it.
+    pub curve: Curve,
 }
 
 impl std::fmt::Debug for EcCurve {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.name.to_string_lossy())
+        f.write_str(self.name)
     }
 }
 
@@ -55,7 +57,7 @@ impl Eq for EcCurve {}
 
 static CURVES: [EcCurve; 4] = [
     EcCurve {
-        name: c"prime256v1",
+        name: "prime256v1",
         aliases: &["P-256", "secp256r1", "1.2.840.10045.3.1.7"],
         oid: &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07],
         nist_name: Some("P-256"),
@@ -74,7 +76,7 @@ static CURVES: [EcCurve; 4] = [
         curve: Curve::P256,
     },
     EcCurve {
-        name: c"secp384r1",
+        name: "secp384r1",
         aliases: &["P-384", "1.3.132.0.34"],
         oid: &[0x2b, 0x81, 0x04, 0x00, 0x22],
         nist_name: Some("P-384"),
@@ -93,7 +95,7 @@ static CURVES: [EcCurve; 4] = [
         curve: Curve::P384,
     },
     EcCurve {
-        name: c"secp521r1",
+        name: "secp521r1",
         aliases: &["P-521", "1.3.132.0.35"],
         oid: &[0x2b, 0x81, 0x04, 0x00, 0x23],
         nist_name: Some("P-521"),
@@ -112,7 +114,7 @@ static CURVES: [EcCurve; 4] = [
         curve: Curve::P521,
     },
     EcCurve {
-        name: c"secp256k1",
+        name: "secp256k1",
         aliases: &["P-256K", "1.3.132.0.10"],
         oid: &[0x2b, 0x81, 0x04, 0x00, 0x0a],
         nist_name: None,
@@ -133,8 +135,8 @@ static CURVES: [EcCurve; 4] = [
 ];
 
 impl EcCurve {
-    /// As OpenSSL knows it.
-    pub(crate) fn of(curve: Curve) -> &'static Self {
+    /// The curve that the client calls so.
+    pub fn of(curve: Curve) -> &'static Self {
         match curve {
             Curve::P256 => &CURVES[0],
             Curve::P384 => &CURVES[1],
@@ -143,10 +145,10 @@ impl EcCurve {
         }
     }
 
-    /// The curve with one of OpenSSL's names.
-    pub(crate) fn by_name(name: &str) -> Option<&'static Self> {
+    /// The curve with a name of X9.62, SEC 2 or NIST, or with an object identifier.
+    pub fn by_name(name: &str) -> Option<&'static Self> {
         CURVES.iter().find(|curve| {
-            curve.name.to_bytes().eq_ignore_ascii_case(name.as_bytes())
+            curve.name.eq_ignore_ascii_case(name)
                 || curve
                     .aliases
                     .iter()
@@ -154,9 +156,10 @@ impl EcCurve {
         })
     }
 
-    /// A digest as the fixed length that the HSM takes. ECDSA uses the leftmost bits of a digest as a number (FIPS 186-5,
-    /// section 6.4.1): a longer one is cut, a shorter one gets leading zeros. None: of a longer one more bits count than the HSM takes.
-    pub(crate) fn fit(&self, digest: &[u8]) -> Option<Vec<u8>> {
+    /// A digest in the fixed length that the HSM takes. ECDSA uses the leftmost bits of a digest as
+    /// a number (FIPS 186-5, section 6.4.1): a longer digest is cut, a shorter one gets leading
+    /// zeros. None: more bits of a longer one count than the HSM takes.
+    pub fn fit(&self, digest: &[u8]) -> Option<Vec<u8>> {
         let len = self.digest_len();
         if digest.len() > len && len * 8 < self.bits {
             return None;
@@ -168,7 +171,7 @@ impl EcCurve {
     }
 
     /// The length of the digests that the HSM takes, in bytes.
-    pub(crate) fn digest_len(&self) -> usize {
+    pub fn digest_len(&self) -> usize {
         self.fixed_digest.output_len
     }
 }

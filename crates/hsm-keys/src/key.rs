@@ -1,0 +1,113 @@
+//! A key to work with: a public key and, for a key in the HSM, where the private one is.
+
+use std::sync::OnceLock;
+
+use managed_hsm::{EncryptionAlgorithm, KeyId, KeyOperation};
+
+use crate::error::Error;
+use crate::public_key::PublicKey;
+
+/// Where the private key is, and what it may do.
+#[derive(Clone, Debug)]
+pub struct HsmKey {
+    /// The key, pinned to the version that was loaded.
+    pub id: KeyId,
+    operations: Vec<KeyOperation>,
+    /// The key wrap algorithm for an AES key's size, once it is known.
+    key_wrap: OnceLock<EncryptionAlgorithm>,
+}
+
+impl HsmKey {
+    /// Does something with an AES key by the key wrap algorithm for its size. The service doesn't
+    /// tell the size, but refuses an algorithm for another; what worked is remembered.
+    pub(crate) fn by_key_size<T>(
+        &self,
+        operation: impl Fn(EncryptionAlgorithm) -> Result<T, managed_hsm::Error>,
+    ) -> Result<T, Error> {
+        if let Some(algorithm) = self.key_wrap.get() {
+            return Ok(operation(*algorithm)?);
+        }
+        let mut first_refusal = None;
+        for algorithm in [
+            EncryptionAlgorithm::A256Kw,
+            EncryptionAlgorithm::A128Kw,
+            EncryptionAlgorithm::A192Kw,
+        ] {
+            match operation(algorithm) {
+                Ok(done) => {
+                    let _ = self.key_wrap.set(algorithm);
+                    return Ok(done);
+                }
+                Err(error @ managed_hsm::Error::Service { status: 400, .. }) => {
+                    first_refusal.get_or_insert(error);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(first_refusal.map_or(Error::MissingPrivateKey, Error::Client))
+    }
+
+    /// The key's `key_ops`, for a person.
+    pub fn permitted(&self) -> String {
+        let names: Vec<String> = self.operations.iter().map(ToString::to_string).collect();
+        managed_hsm::fit(&names.join(", "), 400)
+    }
+}
+
+/// A key. Shared by all who use it; never changed.
+#[derive(Debug)]
+pub struct Key {
+    /// The public part.
+    pub public: PublicKey,
+    /// None: the key is a public key only.
+    pub hsm: Option<HsmKey>,
+}
+
+impl From<managed_hsm::Key> for Key {
+    /// The key that the HSM answered with.
+    fn from(key: managed_hsm::Key) -> Self {
+        Self {
+            public: key.public.into(),
+            hsm: Some(HsmKey {
+                id: key.id,
+                operations: key.operations,
+                key_wrap: OnceLock::new(),
+            }),
+        }
+    }
+}
+
+impl From<PublicKey> for Key {
+    /// A key without a private one.
+    fn from(public: PublicKey) -> Self {
+        Self { public, hsm: None }
+    }
+}
+
+impl Key {
+    /// Which key in the HSM it is, if it is one.
+    pub fn id(&self) -> Option<&KeyId> {
+        self.hsm.as_ref().map(|hsm| &hsm.id)
+    }
+
+    /// The same key without the way to the private one.
+    pub fn without_private(self) -> Self {
+        Self { hsm: None, ..self }
+    }
+
+    /// The key in the HSM, if there is one and its `key_ops` permit the operation.
+    ///
+    /// # Errors
+    /// There is none, or it must not do this.
+    pub fn private(&self, operation: KeyOperation) -> Result<&HsmKey, Error> {
+        let hsm = self.hsm.as_ref().ok_or(Error::MissingPrivateKey)?;
+        if hsm.operations.contains(&operation) {
+            return Ok(hsm);
+        }
+        Err(Error::NotPermitted {
+            key: hsm.id.to_string(),
+            operation: operation.to_string(),
+            permitted: hsm.permitted(),
+        })
+    }
+}

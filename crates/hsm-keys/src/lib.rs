@@ -1,0 +1,42 @@
+//! Keys in Azure Managed HSM and Key Vault, and what is done with them: all that a front end or a
+//! command needs beside the client, which asks the service.
+//!
+//! A [`Key`] is what the client has loaded, in a form to work with. [`sign`] has the HSM make a
+//! signature by a [`Scheme`], and checks it; [`verify`] checks one here, with the public key alone.
+//! [`encrypt`], [`decrypt`], [`wrap`] and [`unwrap`] do likewise with secrets, and [`aes`] has the
+//! modes of AES. Nothing here knows which front end calls it.
+
+#![forbid(unsafe_code)]
+
+pub mod aes;
+mod curve;
+pub mod der;
+mod digest;
+pub mod digest_info;
+mod encryption;
+mod error;
+mod key;
+pub mod key_file;
+pub mod known_answers;
+mod once;
+pub mod pem;
+mod pss;
+mod public_key;
+mod rsa;
+mod scheme;
+mod signing;
+mod verification;
+mod wrapping;
+
+pub use curve::EcCurve;
+pub use digest::{DIGESTS, Digest, Hash, Hasher};
+pub use encryption::{RsaEncryption, decrypt, encrypt};
+pub use error::Error;
+pub use key::{HsmKey, Key};
+pub use once::once;
+pub use public_key::{EcPublicKey, KeyType, PublicKey};
+pub use rsa::RsaPublicKey;
+pub use scheme::{SaltLen, Scheme};
+pub use signing::{Check, RawSignature, sign};
+pub use verification::{recover, verify, verify_raw};
+pub use wrapping::{unwrap, wrap};

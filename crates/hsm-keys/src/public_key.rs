@@ -1,0 +1,239 @@
+//! Public keys, in the form that signatures are checked with.
+
+use std::sync::OnceLock;
+
+use aws_lc_rs::digest::Digest as FixedDigest;
+use aws_lc_rs::signature::ParsedPublicKey;
+use managed_hsm::{EncryptionAlgorithm, PublicKeyError, SignatureAlgorithm};
+
+use crate::curve::EcCurve;
+use crate::der;
+use crate::once::once;
+use crate::rsa::RsaPublicKey;
+
+/// A key's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyType {
+    /// RSA.
+    Rsa,
+    /// A point on an elliptic curve.
+    Ec,
+    /// A symmetric key of AES.
+    Aes,
+}
+
+/// A public key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PublicKey {
+    /// RSA.
+    Rsa(RsaPublicKey),
+    /// A point on an elliptic curve.
+    Ec(EcPublicKey),
+    /// An AES key has no public part.
+    Aes,
+}
+
+/// A point on one of the HSM's curves.
+#[derive(Clone, Debug)]
+pub struct EcPublicKey {
+    /// The curve.
+    pub curve: &'static EcCurve,
+    /// The point, uncompressed (SEC 1, section 2.3.3): 4, x, y.
+    point: Vec<u8>,
+    /// As the library has it, once it was asked for.
+    parsed: OnceLock<Option<ParsedPublicKey>>,
+}
+
+impl PartialEq for EcPublicKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.curve == other.curve && self.point == other.point
+    }
+}
+
+impl Eq for EcPublicKey {}
+
+impl EcPublicKey {
+    /// Whether `raw` (r‖s) is a signature over `fitted`, a digest of the length that the curve's
+    /// algorithm takes.
+    pub(crate) fn verify_fixed(&self, fitted: &[u8], raw: &[u8]) -> bool {
+        let parse = || ParsedPublicKey::new(self.curve.verification, &self.point).ok();
+        let Some(key) = once(&self.parsed, parse) else {
+            return false;
+        };
+        FixedDigest::import_less_safe(fitted, self.curve.fixed_digest)
+            .and_then(|digest| key.verify_digest_sig(&digest, raw))
+            .is_ok()
+    }
+
+    /// The point, uncompressed (SEC 1, section 2.3.3): 4, x, y.
+    pub fn point(&self) -> &[u8] {
+        &self.point
+    }
+
+    /// `SubjectPublicKeyInfo` (RFC 5480), DER.
+    pub fn spki(&self) -> Vec<u8> {
+        const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+        let algorithm = der::sequence(&[
+            &der::object_identifier(EC_PUBLIC_KEY),
+            &der::object_identifier(self.curve.oid),
+        ]);
+        der::sequence(&[&algorithm, &der::bit_string(&self.point)])
+    }
+
+    /// The coordinates, each of the curve's length.
+    pub fn coordinates(&self) -> (&[u8], &[u8]) {
+        self.point[1..].split_at(self.curve.coordinate_len)
+    }
+}
+
+impl From<managed_hsm::PublicKey> for PublicKey {
+    /// From a public key that was checked.
+    fn from(public: managed_hsm::PublicKey) -> Self {
+        match public {
+            managed_hsm::PublicKey::Rsa { n, e, .. } => Self::Rsa(RsaPublicKey::new(n, e)),
+            managed_hsm::PublicKey::Ec { curve, x, y, .. } => Self::Ec(EcPublicKey {
+                curve: EcCurve::of(curve),
+                point: [&[4], &x[..], &y].concat(),
+                parsed: OnceLock::new(),
+            }),
+            managed_hsm::PublicKey::Oct => Self::Aes,
+        }
+    }
+}
+
+impl PublicKey {
+    /// An RSA key, from modulus and public exponent with the most significant byte first.
+    ///
+    /// # Errors
+    /// They are none: see [`PublicKeyError`].
+    pub fn rsa(n: Vec<u8>, e: Vec<u8>) -> Result<Self, PublicKeyError> {
+        managed_hsm::PublicKey::rsa(n, e).map(Into::into)
+    }
+
+    /// A point of a curve, uncompressed (SEC 1, section 2.3.3): 4, x, y.
+    ///
+    /// # Errors
+    /// It has another form, or is none of the curve.
+    pub fn ec(curve: &EcCurve, point: &[u8]) -> Result<Self, PublicKeyError> {
+        match point.strip_prefix(&[4]) {
+            Some(numbers) if numbers.len() == 2 * curve.coordinate_len => {
+                let (x, y) = numbers.split_at(curve.coordinate_len);
+                managed_hsm::PublicKey::ec(curve.curve, x.to_vec(), y.to_vec()).map(Into::into)
+            }
+            _ => Err(PublicKeyError::NotOnCurve(curve.curve)),
+        }
+    }
+
+    /// The key's type.
+    pub fn key_type(&self) -> KeyType {
+        match self {
+            Self::Rsa(_) => KeyType::Rsa,
+            Self::Ec(_) => KeyType::Ec,
+            Self::Aes => KeyType::Aes,
+        }
+    }
+
+    /// The key's type or curve, for sentences.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Rsa(_) => "RSA",
+            Self::Ec(ec) => ec.curve.curve.jwk_name(),
+            Self::Aes => "symmetric",
+        }
+    }
+
+    /// `SubjectPublicKeyInfo`, DER. None: there is no public part.
+    pub fn spki(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Rsa(rsa) => Some(rsa.spki()),
+            Self::Ec(ec) => Some(ec.spki()),
+            Self::Aes => None,
+        }
+    }
+
+    /// The length of a raw signature, in bytes: the modulus' length, or that of r‖s.
+    pub fn raw_signature_len(&self) -> usize {
+        match self {
+            Self::Rsa(rsa) => rsa.len(),
+            Self::Ec(ec) => 2 * ec.curve.coordinate_len,
+            Self::Aes => 0,
+        }
+    }
+
+    /// The longest signature, in bytes, where that of ECDSA is in DER.
+    pub fn max_signature_len(&self) -> usize {
+        match self {
+            Self::Rsa(rsa) => rsa.len(),
+            Self::Ec(ec) => der::ecdsa_signature_max_len(ec.curve.coordinate_len, ec.curve.bits),
+            Self::Aes => 0,
+        }
+    }
+
+    /// What the key signs with unless something else is asked for: PKCS#1 v1.5 with SHA-256, or
+    /// ECDSA with the hash function that belongs to the curve. None: it can't sign.
+    pub fn usual_signature(&self) -> Option<SignatureAlgorithm> {
+        match self {
+            Self::Rsa(_) => Some(SignatureAlgorithm::Rs256),
+            Self::Ec(ec) => Some(ec.curve.algorithm),
+            Self::Aes => None,
+        }
+    }
+
+    /// What keys are wrapped with unless something else is asked for. AES keys of every size have
+    /// the same. None: it can't wrap.
+    pub fn usual_wrapping(&self) -> Option<EncryptionAlgorithm> {
+        match self {
+            Self::Rsa(_) => Some(EncryptionAlgorithm::RsaOaep256),
+            Self::Ec(_) => None,
+            Self::Aes => Some(EncryptionAlgorithm::CkmAesKeyWrapPad),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use managed_hsm::Curve;
+
+    use super::*;
+
+    #[test]
+    fn the_generator_of_each_curve_is_a_point_and_its_neighbours_are_none() {
+        for curve in Curve::ALL.map(EcCurve::of) {
+            let Ok(PublicKey::Ec(key)) = PublicKey::ec(curve, curve.generator) else {
+                panic!("{curve:?}");
+            };
+            let (x, y) = key.coordinates();
+            assert_eq!([&[4], x, y].concat(), key.point());
+            assert!(key.spki().ends_with(key.point()));
+            let mut off = curve.generator.to_vec();
+            *off.last_mut().unwrap() ^= 1;
+            let compressed = [&[2], x].concat();
+            for point in [&[][..], &[4], &off, &compressed, &curve.generator[1..]] {
+                let refused = PublicKey::ec(curve, point);
+                assert_eq!(refused, Err(PublicKeyError::NotOnCurve(curve.curve)));
+            }
+        }
+    }
+
+    #[test]
+    fn signatures_have_the_known_lengths() {
+        for (curve, raw, longest) in [
+            (Curve::P256, 64, 72),
+            (Curve::P384, 96, 104),
+            (Curve::P521, 132, 139),
+            (Curve::P256K, 64, 72),
+        ] {
+            let curve = EcCurve::of(curve);
+            let key = PublicKey::ec(curve, curve.generator).unwrap();
+            assert_eq!(
+                (key.raw_signature_len(), key.max_signature_len()),
+                (raw, longest)
+            );
+        }
+        let rsa = PublicKey::rsa(vec![0xff; 384], vec![3]).unwrap();
+        assert_eq!(
+            (rsa.raw_signature_len(), rsa.max_signature_len()),
+            (384, 384)
+        );
+    }
+}
