@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use hsm_keys::PublicKey;
 use indicatif::ProgressBar;
 use managed_hsm::{Client, EncryptionAlgorithm, Error, Key, KeyUri, SignatureAlgorithm};
 use serde_json::json;
 
-use crate::algorithms::{self, usual_signature, usual_wrapping};
 use crate::configuration::Configuration;
 use crate::failure::Failure;
 use crate::output::{Report, table};
@@ -68,7 +68,8 @@ const SAMPLE: [u8; 32] = [0; 32];
 impl Work {
     fn prepare(client: &Client, uri: &KeyUri, chosen: Option<Operation>) -> Result<Self, Failure> {
         let key = client.get_key(uri)?;
-        let signature = usual_signature(&key.public);
+        let public = PublicKey::from(key.public.clone());
+        let signature = public.usual_signature();
         let operation = chosen.unwrap_or(match signature {
             Some(_) => Operation::Sign,
             None => Operation::Wrap,
@@ -77,10 +78,10 @@ impl Work {
             Failure::told(format!(
                 "{} is a {} key, which can't {operation:?}",
                 key.id,
-                algorithms::kind(&key.public)
+                public.kind()
             ))
         };
-        let wrapping = || usual_wrapping(&key.public).ok_or_else(unfit);
+        let wrapping = || public.usual_wrapping().ok_or_else(unfit);
         Ok(match operation {
             Operation::Get => Self::Get(key.id.into()),
             Operation::Sign => {

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use der::asn1::{BitString, Ia5String, ObjectIdentifier, OctetString, UintRef};
+use der::asn1::{BitString, Ia5String, OctetString};
 use der::pem::LineEnding;
-use der::{Any, Document, Encode, EncodePem, Sequence};
-use managed_hsm::{Client, Curve, Key, KeyUri, PublicKey, SignatureAlgorithm};
+use der::{Decode, Document, EncodePem};
+use hsm_keys::{Check, Key, Scheme};
+use managed_hsm::{Client, KeyId, KeyUri, SignatureAlgorithm};
 use serde_json::json;
 use signature::Keypair;
 use x509_cert::TbsCertificate;
@@ -27,12 +28,12 @@ use x509_cert::spki::{
 };
 use x509_cert::time::Validity;
 
-use crate::algorithms::{self, digest, is_ecdsa, signature_algorithm, usual_signature};
 use crate::failure::Failure;
 use crate::files;
 use crate::output::{Report, one_line};
 use crate::progress::Spinner;
 use crate::session::Session;
+use crate::signing::{digest, scheme, signature_algorithm};
 
 #[derive(Subcommand)]
 pub(crate) enum Cert {
@@ -195,40 +196,33 @@ impl Common {
     fn signer(&self) -> Result<Signer, Failure> {
         let session = Session::start()?;
         let key = session.client.get_key(&self.uri)?;
+        let (id, key) = (key.id.clone(), Key::from(key));
         let unfit = || {
-            Failure::told(format!(
-                "{} can't sign a certificate: it is a {} key",
-                key.id,
-                algorithms::kind(&key.public)
-            ))
+            let kind = key.public.kind();
+            Failure::told(format!("{id} can't sign a certificate: it is a {kind} key"))
         };
-        let usual = usual_signature(&key.public).ok_or_else(unfit)?;
-        let algorithm = self.algorithm.unwrap_or(usual);
-        if is_ecdsa(algorithm) != is_ecdsa(usual) || is_ecdsa(usual) && algorithm != usual {
-            return Err(Failure::told(format!(
-                "{} is a {} key, which does not sign with {algorithm}",
-                key.id,
-                algorithms::kind(&key.public)
-            )));
-        }
-        let identifier = identifier(algorithm).ok_or_else(|| {
+        let algorithm = self.algorithm.or_else(|| key.public.usual_signature());
+        let algorithm = algorithm.ok_or_else(unfit)?;
+        let spki = key.public.spki().ok_or_else(unfit)?;
+        let scheme = scheme(&key.public, algorithm)?;
+        let identifier = match scheme {
+            Scheme::Ecdsa { .. } | Scheme::Pkcs1 { .. } => scheme.algorithm_identifier(),
+            Scheme::Pss { .. } | Scheme::Bare => None,
+        };
+        let identifier = identifier.ok_or_else(|| {
             Failure::told(format!(
                 "{algorithm} is not for certificates of akv: take RS256"
             ))
         })?;
-        let (public, der) = subject_public_key(&key.public)
-            .and_then(|public| {
-                let der = Document::encode_msg(&public)?;
-                Ok((public, der))
-            })
-            .map_err(|error| malformed(&error))?;
         Ok(Signer {
             client: session.client,
+            id,
             key,
             algorithm,
-            identifier,
-            public,
-            der,
+            scheme,
+            identifier: Decode::from_der(&identifier).map_err(|error| malformed(&error))?,
+            public: Decode::from_der(&spki).map_err(|error| malformed(&error))?,
+            der: Document::try_from(spki).map_err(|error| malformed(&error))?,
         })
     }
 
@@ -237,7 +231,7 @@ impl Common {
             .to_pem(LineEnding::LF)
             .map_err(|error| malformed(&error))?;
         let about = json!({
-            "key": signer.key.id.to_string(),
+            "key": signer.id.to_string(),
             "algorithm": signer.algorithm.jwa_name(),
             "subject": self.subject.to_string(),
         });
@@ -270,8 +264,10 @@ impl BuilderProfile for Plain {
 /// A key of the HSM, in the form that builders of certificates want.
 struct Signer {
     client: std::sync::Arc<Client>,
+    id: KeyId,
     key: Key,
     algorithm: SignatureAlgorithm,
+    scheme: Scheme,
     identifier: AlgorithmIdentifierOwned,
     public: SubjectPublicKeyInfoOwned,
     der: Document,
@@ -280,13 +276,11 @@ struct Signer {
 impl Signer {
     fn sign<B: Builder>(&self, mut builder: B) -> Result<B::Output, Failure> {
         let message = builder.finalize(self).map_err(|error| malformed(&error))?;
-        let digest = digest(self.algorithm, &mut message.as_slice())?;
-        let signature = algorithms::sign(&self.client, &self.key, self.algorithm, &digest)?;
-        let signature = match is_ecdsa(self.algorithm) {
-            true => algorithms::ecdsa_to_der(&signature).map_err(Failure::Told)?,
-            false => signature,
-        };
-        let signature = BitString::from_bytes(&signature).map_err(|error| malformed(&error))?;
+        let (client, scheme) = (&self.client, &self.scheme);
+        let digest = digest(scheme, &mut message.as_slice())?;
+        let signature = hsm_keys::sign(client, &self.key, scheme, &digest, Check::Signature)?;
+        let signature =
+            BitString::from_bytes(&signature.into_der()).map_err(|error| malformed(&error))?;
         builder
             .assemble(signature, self)
             .map_err(|error| malformed(&error))
@@ -314,60 +308,6 @@ impl DynSignatureAlgorithmIdentifier for Signer {
     fn signature_algorithm_identifier(&self) -> x509_cert::spki::Result<AlgorithmIdentifierOwned> {
         Ok(self.identifier.clone())
     }
-}
-
-/// The algorithm in X.509 (RFC 4055, RFC 5758).
-fn identifier(algorithm: SignatureAlgorithm) -> Option<AlgorithmIdentifierOwned> {
-    use SignatureAlgorithm::{Es256, Es256K, Es384, Es512, Rs256, Rs384, Rs512};
-    let (oid, parameters) = match algorithm {
-        Rs256 => ("1.2.840.113549.1.1.11", Some(Any::null())),
-        Rs384 => ("1.2.840.113549.1.1.12", Some(Any::null())),
-        Rs512 => ("1.2.840.113549.1.1.13", Some(Any::null())),
-        Es256 | Es256K => ("1.2.840.10045.4.3.2", None),
-        Es384 => ("1.2.840.10045.4.3.3", None),
-        Es512 => ("1.2.840.10045.4.3.4", None),
-        _ => return None,
-    };
-    Some(AlgorithmIdentifierOwned {
-        oid: ObjectIdentifier::new_unwrap(oid),
-        parameters,
-    })
-}
-
-/// RFC 8017, appendix A.1.1.
-#[derive(Sequence)]
-struct RsaPublicKey<'a> {
-    n: UintRef<'a>,
-    e: UintRef<'a>,
-}
-
-/// The public key in X.509 (RFC 3279, RFC 5480).
-fn subject_public_key(public: &PublicKey) -> der::Result<SubjectPublicKeyInfoOwned> {
-    let (oid, parameters, key) = match public {
-        PublicKey::Rsa { n, e, .. } => {
-            let (n, e) = (UintRef::new(n)?, UintRef::new(e)?);
-            let key = RsaPublicKey { n, e }.to_der()?;
-            ("1.2.840.113549.1.1.1", Any::null(), key)
-        }
-        PublicKey::Ec { curve, x, y, .. } => {
-            let oid = ObjectIdentifier::new_unwrap(match curve {
-                Curve::P256 => "1.2.840.10045.3.1.7",
-                Curve::P384 => "1.3.132.0.34",
-                Curve::P521 => "1.3.132.0.35",
-                Curve::P256K => "1.3.132.0.10",
-            });
-            let point = [&[4], &x[..], &y[..]].concat();
-            ("1.2.840.10045.2.1", Any::encode_from(&oid)?, point)
-        }
-        PublicKey::Oct => return Err(der::ErrorKind::Failed.into()),
-    };
-    Ok(SubjectPublicKeyInfoOwned {
-        algorithm: AlgorithmIdentifierOwned {
-            oid: ObjectIdentifier::new_unwrap(oid),
-            parameters: Some(parameters),
-        },
-        subject_public_key: BitString::from_bytes(&key)?,
-    })
 }
 
 #[cfg(test)]

@@ -9,6 +9,9 @@ pub(crate) enum Failure {
     /// A request, a credential or a setting.
     #[error(transparent)]
     Hsm(#[from] managed_hsm::Error),
+    /// What the key can't do, or an answer that is none.
+    #[error(transparent)]
+    Key(hsm_keys::Error),
     /// Standard output.
     #[error("the output can't be written: {0}")]
     Output(#[from] io::Error),
@@ -21,6 +24,15 @@ pub(crate) enum Failure {
     /// Everything else.
     #[error("{0}")]
     Told(String),
+}
+
+impl From<hsm_keys::Error> for Failure {
+    fn from(error: hsm_keys::Error) -> Self {
+        match error {
+            hsm_keys::Error::Client(error) => Self::Hsm(error),
+            error => Self::Key(error),
+        }
+    }
 }
 
 impl Failure {

@@ -4,7 +4,6 @@
 // What stands before an argument is its help text, and shown as it is.
 #![allow(rustdoc::invalid_html_tags, rustdoc::broken_intra_doc_links)]
 
-mod algorithms;
 mod bench;
 mod cert;
 mod configuration;
@@ -23,6 +22,7 @@ mod output;
 mod progress;
 mod session;
 mod shell;
+mod signing;
 mod token;
 
 use std::process::ExitCode;

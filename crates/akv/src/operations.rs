@@ -3,18 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use hsm_keys::{Check, PublicKey, der};
 use managed_hsm::{Decryption, EncryptionAlgorithm, Key, KeyUri, SignatureAlgorithm};
 use serde_json::{Value, json};
 
-use crate::algorithms::{
-    self, digest, encryption_algorithm, is_ecdsa, signature_algorithm, usual_signature,
-    usual_wrapping,
-};
 use crate::failure::Failure;
 use crate::files;
 use crate::output::Report;
 use crate::progress::Spinner;
 use crate::session::Session;
+use crate::signing::{digest, encryption_algorithm, scheme, signature_algorithm};
 
 #[derive(Args)]
 pub(crate) struct Sign {
@@ -120,11 +118,11 @@ fn about(key: &Key, algorithm: impl std::fmt::Display) -> Value {
     json!({ "key": key.id.to_string(), "kid": key.kid, "algorithm": algorithm.to_string() })
 }
 
-fn unable(key: &Key, operation: &str) -> Failure {
+fn unable(key: &Key, public: &PublicKey, operation: &str) -> Failure {
     Failure::told(format!(
         "{} can't {operation}: it is a {} key",
         key.id,
-        algorithms::kind(&key.public)
+        public.kind()
     ))
 }
 
@@ -133,14 +131,19 @@ impl Sign {
         let _spinner = Spinner::start("signing");
         let session = Session::start()?;
         let key = session.client.get_key(&self.uri)?;
-        let algorithm = self.algorithm.or_else(|| usual_signature(&key.public));
-        let algorithm = algorithm.ok_or_else(|| unable(&key, "sign"))?;
-        let digest = digest(algorithm, &mut files::open(&self.file)?)
+        let own = hsm_keys::Key::from(key.clone());
+        let algorithm = self.algorithm.or_else(|| own.public.usual_signature());
+        let algorithm = algorithm.ok_or_else(|| unable(&key, &own.public, "sign"))?;
+        // What the key can't do is told before anything is read, and before the HSM is asked.
+        let scheme = scheme(&own.public, algorithm)?;
+        let digest = digest(&scheme, &mut files::open(&self.file)?)
             .map_err(|error| Failure::read(&self.file, error))?;
-        let mut signature = algorithms::sign(&session.client, &key, algorithm, &digest)?;
-        if is_ecdsa(algorithm) && !self.raw {
-            signature = algorithms::ecdsa_to_der(&signature).map_err(Failure::Told)?;
-        }
+        let client = &session.client;
+        let signature = hsm_keys::sign(client, &own, &scheme, &digest, Check::Signature)?;
+        let signature = match self.raw {
+            true => signature.into_raw(),
+            false => signature.into_der(),
+        };
         let about = about(&key, algorithm);
         files::deliver(&signature, "signature", self.out.as_ref(), about)
     }
@@ -152,19 +155,28 @@ impl Verify {
         let _spinner = Spinner::start("verifying");
         let session = Session::start()?;
         let key = session.client.get_key(&self.uri)?;
-        let algorithm = self.algorithm.or_else(|| usual_signature(&key.public));
-        let algorithm = algorithm.ok_or_else(|| unable(&key, "verify"))?;
+        let public = PublicKey::from(key.public.clone());
+        let algorithm = self.algorithm.or_else(|| public.usual_signature());
+        let algorithm = algorithm.ok_or_else(|| unable(&key, &public, "verify"))?;
+        let scheme = scheme(&public, algorithm)?;
         if self.signature == self.file && self.file == Path::new("-") {
             return Err(Failure::told(
                 "the file and its signature can't both be standard input",
             ));
         }
         let signature = files::read(&self.signature)?;
-        let digest = digest(algorithm, &mut files::open(&self.file)?)
+        let digest = digest(&scheme, &mut files::open(&self.file)?)
             .map_err(|error| Failure::read(&self.file, error))?;
-        let is_valid = algorithms::verifies(&key.public, algorithm, self.raw, &digest, &signature)
-            .map_err(Failure::Told)?;
-        let looks_raw = is_ecdsa(algorithm) && !self.raw && !algorithms::is_ecdsa_der(&signature);
+        let is_valid = match self.raw {
+            true => hsm_keys::verify_raw(&public, &scheme, &digest, &signature)?,
+            false => hsm_keys::verify(&public, &scheme, &digest, &signature)?,
+        };
+        let looks_raw = match &public {
+            PublicKey::Ec(ec) if !self.raw => {
+                der::parse_ecdsa_signature(&signature, ec.curve.coordinate_len).is_none()
+            }
+            _ => false,
+        };
         let mut about = about(&key, algorithm);
         about["valid"] = is_valid.into();
         let text = match (is_valid, looks_raw) {
@@ -189,16 +201,17 @@ impl Decrypt {
         let ciphertext = files::read(&self.file)?;
         let session = Session::start()?;
         let key = session.client.get_key(&self.uri)?;
-        let algorithm = match (self.algorithm, &key.public) {
+        let public = PublicKey::from(key.public.clone());
+        let algorithm = match (self.algorithm, &public) {
             (Some(algorithm), _) => algorithm,
-            (None, managed_hsm::PublicKey::Rsa { .. }) => EncryptionAlgorithm::RsaOaep256,
-            (None, managed_hsm::PublicKey::Oct) => {
+            (None, PublicKey::Rsa(_)) => EncryptionAlgorithm::RsaOaep256,
+            (None, PublicKey::Aes) => {
                 return Err(Failure::told(format!(
                     "{} is a symmetric key: name the --algorithm, such as A256GCM",
                     key.id
                 )));
             }
-            (None, managed_hsm::PublicKey::Ec { .. }) => return Err(unable(&key, "decrypt")),
+            (None, PublicKey::Ec(_)) => return Err(unable(&key, &public, "decrypt")),
         };
         fn bytes(option: &Option<Hexadecimal>) -> Option<&[u8]> {
             option.as_ref().map(|bytes| bytes.0.as_slice())
@@ -220,8 +233,9 @@ impl Wrap {
         let plain = files::read(&self.file)?;
         let session = Session::start()?;
         let key = session.client.get_key(&self.uri)?;
-        let algorithm = self.algorithm.or_else(|| usual_wrapping(&key.public));
-        let algorithm = algorithm.ok_or_else(|| unable(&key, "wrap keys"))?;
+        let public = PublicKey::from(key.public.clone());
+        let algorithm = self.algorithm.or_else(|| public.usual_wrapping());
+        let algorithm = algorithm.ok_or_else(|| unable(&key, &public, "wrap keys"))?;
         let wrapped = session.client.wrap_key(&key.id, algorithm, &plain)?;
         let about = about(&key, algorithm);
         files::deliver(&wrapped, "wrapped", self.out.as_ref(), about)
@@ -234,8 +248,9 @@ impl Unwrap {
         let wrapped = files::read(&self.file)?;
         let session = Session::start()?;
         let key = session.client.get_key(&self.uri)?;
-        let algorithm = self.algorithm.or_else(|| usual_wrapping(&key.public));
-        let algorithm = algorithm.ok_or_else(|| unable(&key, "unwrap keys"))?;
+        let public = PublicKey::from(key.public.clone());
+        let algorithm = self.algorithm.or_else(|| public.usual_wrapping());
+        let algorithm = algorithm.ok_or_else(|| unable(&key, &public, "unwrap keys"))?;
         let plain = session.client.unwrap_key(&key.id, algorithm, &wrapped)?;
         files::deliver_secret(&plain, &self.out, about(&key, algorithm))
     }

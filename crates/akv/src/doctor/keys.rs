@@ -2,14 +2,15 @@
 
 use std::time::Instant;
 
-use managed_hsm::{Client, Error, Key, KeyId, KeyOperation, KeyUri, Service};
+use hsm_keys::{Check, Key, Scheme};
+use managed_hsm::{Client, Error, KeyId, KeyOperation, KeyUri, Service};
 use serde_json::json;
 
 use super::credential::Token;
 use super::steps::{Status, Steps};
-use crate::algorithms::{self, digest, usual_signature, usual_wrapping};
 use crate::bench::Latencies;
 use crate::session::Session;
+use crate::signing::digest;
 
 /// What is signed. Whoever has the signature can do nothing with it.
 const MESSAGE: &[u8] = b"akv doctor: a signature that only shows that the key can sign";
@@ -31,18 +32,19 @@ pub(crate) fn check(
             return;
         }
     };
+    let own = Key::from(key.clone());
     let operations: Vec<String> = key.operations.iter().map(ToString::to_string).collect();
     steps.good_with(
         "read-key",
         format!(
             "{}: {}, for {}",
             key.id,
-            algorithms::kind(&key.public),
+            own.public.kind(),
             operations.join(", ")
         ),
         json!({ "key": key.id.to_string(), "operations": operations, "enabled": key.enabled }),
     );
-    let (step, operation) = match usual_signature(&key.public) {
+    let (step, operation) = match own.public.usual_signature() {
         Some(_) => ("sign", KeyOperation::Sign),
         None => ("wrap", KeyOperation::WrapKey),
     };
@@ -70,7 +72,7 @@ pub(crate) fn check(
         );
         return;
     }
-    match once(&session.client, &key) {
+    match once(&session.client, &own) {
         Ok(done) => steps.good(step, format!("{}: {done}", key.id)),
         Err(Trouble::Refused(error)) => {
             let remedy = remedy(&error, uri, token, "Managed HSM Crypto User");
@@ -88,7 +90,7 @@ pub(crate) fn check(
         }
     }
     if samples > 0 {
-        latency(steps, &session.client, &key, samples);
+        latency(steps, &session.client, &own, samples);
     }
 }
 
@@ -99,23 +101,20 @@ enum Trouble {
 
 /// Signs or wraps. Returns what was done.
 fn once(client: &Client, key: &Key) -> Result<String, Trouble> {
-    if let Some(algorithm) = usual_signature(&key.public) {
-        let wrong = |problem: String| Trouble::Wrong(problem);
-        let digest = digest(algorithm, &mut &*MESSAGE).map_err(|error| wrong(error.to_string()))?;
-        let signature = client.sign(&key.id, algorithm, digest.as_ref());
-        let signature = signature.map_err(Trouble::Refused)?;
-        let is_valid = algorithms::verifies(&key.public, algorithm, true, &digest, &signature);
-        return match is_valid.map_err(wrong)? {
-            true => Ok(format!("{algorithm} gives a signature that verifies")),
-            false => Err(wrong(format!(
-                "{algorithm} gives a signature that does not verify"
-            ))),
+    if let Some(algorithm) = key.public.usual_signature() {
+        let scheme = Scheme::of(algorithm);
+        let digest =
+            digest(&scheme, &mut &*MESSAGE).map_err(|error| Trouble::Wrong(error.to_string()))?;
+        return match hsm_keys::sign(client, key, &scheme, &digest, Check::Signature) {
+            Ok(_) => Ok(format!("{algorithm} gives a signature that verifies")),
+            Err(hsm_keys::Error::Client(error)) => Err(Trouble::Refused(error)),
+            Err(error) => Err(Trouble::Wrong(format!("{algorithm}: {error}"))),
         };
     }
-    let Some(algorithm) = usual_wrapping(&key.public) else {
+    let (Some(algorithm), Some(id)) = (key.public.usual_wrapping(), key.id()) else {
         return Err(Trouble::Wrong("it can neither sign nor wrap".to_owned()));
     };
-    let wrapped = client.wrap_key(&key.id, algorithm, &SAMPLE);
+    let wrapped = client.wrap_key(id, algorithm, &SAMPLE);
     wrapped.map_err(Trouble::Refused)?;
     Ok(format!("{algorithm} wraps"))
 }

@@ -1,0 +1,120 @@
+//! What the commands that sign and verify have in common, and the names of algorithms on the command
+//! line.
+
+use std::io::{self, Read};
+
+use hsm_keys::{PublicKey, Scheme};
+use managed_hsm::{EncryptionAlgorithm, SignatureAlgorithm};
+
+use crate::failure::Failure;
+
+/// A signature algorithm by its name in JSON Web Algorithms, in any case.
+pub(crate) fn signature_algorithm(name: &str) -> Result<SignatureAlgorithm, String> {
+    let mut all = SignatureAlgorithm::ALL.into_iter().filter(is_hashed);
+    all.find(|algorithm| algorithm.jwa_name().eq_ignore_ascii_case(name))
+        .ok_or_else(|| {
+            let all = SignatureAlgorithm::ALL.into_iter().filter(is_hashed);
+            let names: Vec<&str> = all.map(SignatureAlgorithm::jwa_name).collect();
+            format!("there are {}", names.join(", "))
+        })
+}
+
+/// An encryption algorithm by its name, in any case.
+pub(crate) fn encryption_algorithm(name: &str) -> Result<EncryptionAlgorithm, String> {
+    let mut all = EncryptionAlgorithm::ALL.into_iter();
+    all.find(|algorithm| algorithm.jwa_name().eq_ignore_ascii_case(name))
+        .ok_or_else(|| {
+            let names = EncryptionAlgorithm::ALL.map(EncryptionAlgorithm::jwa_name);
+            format!("there are {}", names.join(", "))
+        })
+}
+
+fn is_hashed(algorithm: &SignatureAlgorithm) -> bool {
+    algorithm.digest_len().is_some()
+}
+
+/// What an algorithm does, for a key that has it.
+pub(crate) fn scheme(public: &PublicKey, algorithm: SignatureAlgorithm) -> Result<Scheme, Failure> {
+    let scheme = Scheme::of(algorithm);
+    match scheme.algorithm(public) {
+        Ok(found) if found == algorithm => Ok(scheme),
+        _ => Err(Failure::told(format!(
+            "a {} key does not sign with {algorithm}",
+            public.kind()
+        ))),
+    }
+}
+
+/// The scheme's digest of all that can be read.
+pub(crate) fn digest(scheme: &Scheme, input: &mut dyn Read) -> io::Result<Box<[u8]>> {
+    let digest = scheme.digest();
+    let digest = digest.ok_or_else(|| io::Error::other("the algorithm has no hash function"))?;
+    let mut hasher = digest.hasher();
+    let mut buffer = [0; 1 << 16];
+    loop {
+        match input.read(&mut buffer)? {
+            0 => return Ok(hasher.finalize()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hsm_keys::EcCurve;
+    use managed_hsm::Curve;
+
+    use super::*;
+
+    #[test]
+    fn names_are_taken_in_any_case_and_wrong_ones_explained() {
+        assert_eq!(
+            signature_algorithm("es256k").unwrap(),
+            SignatureAlgorithm::Es256K
+        );
+        assert!(signature_algorithm("RSNULL").unwrap_err().contains("PS512"));
+        assert_eq!(
+            encryption_algorithm("rsa-oaep-256").unwrap(),
+            EncryptionAlgorithm::RsaOaep256
+        );
+        assert!(
+            encryption_algorithm("ROT13")
+                .unwrap_err()
+                .contains("A256KW")
+        );
+    }
+
+    #[test]
+    fn a_key_signs_with_the_algorithms_of_its_type_and_curve_only() {
+        let of_curve = |curve| {
+            let curve = EcCurve::of(curve);
+            PublicKey::ec(curve, curve.generator).unwrap()
+        };
+        let rsa = PublicKey::rsa(vec![0xff; 256], vec![3]).unwrap();
+        for (public, own) in [
+            (
+                rsa,
+                &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"][..],
+            ),
+            (of_curve(Curve::P256), &["ES256"]),
+            (of_curve(Curve::P256K), &["ES256K"]),
+            (of_curve(Curve::P384), &["ES384"]),
+            (of_curve(Curve::P521), &["ES512"]),
+            (PublicKey::Aes, &[]),
+        ] {
+            for algorithm in SignatureAlgorithm::ALL.into_iter().filter(is_hashed) {
+                let is_own = own.contains(&algorithm.jwa_name());
+                let found = scheme(&public, algorithm);
+                assert_eq!(found.is_ok(), is_own, "{} {algorithm}", public.kind());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_read_in_pieces_has_the_digest_of_the_whole() {
+        let scheme = Scheme::of(SignatureAlgorithm::Es384);
+        let data = vec![7; (1 << 17) + 5];
+        let expected = scheme.digest().unwrap().of(&data);
+        assert_eq!(digest(&scheme, &mut data.as_slice()).unwrap(), expected);
+    }
+}
