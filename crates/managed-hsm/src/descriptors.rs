@@ -60,7 +60,7 @@ impl<T: AsFd> Own<T> {
 
     /// The file, if the descriptor still stands for it. To be called each time before the descriptor is used.
     pub(crate) fn get(&self) -> io::Result<&T> {
-        match self.id.is_of(&self.file) {
+        match self.id.is_of(&*self.file) {
             true => Ok(&self.file),
             false => Err(io::Error::new(
                 io::ErrorKind::ConnectionAborted,
@@ -77,7 +77,7 @@ impl<T: AsFd> Own<T> {
 
 impl<T: AsFd> Drop for Own<T> {
     fn drop(&mut self) {
-        if !self.id.is_of(&self.file) {
+        if !self.id.is_of(&*self.file) {
             // To drop it would close somebody else's file.
             std::mem::forget(Arc::clone(&self.file));
         }

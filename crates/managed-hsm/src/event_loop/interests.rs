@@ -225,10 +225,7 @@ impl Shared {
 
 /// Waits while this thread isn't at work.
 fn poll_at_rest(asked: &mut [PollFd<'_>], timeout: Duration) -> rustix::io::Result<usize> {
-    let until = Timespec {
-        tv_sec: timeout.as_secs().cast_signed(),
-        tv_nsec: timeout.subsec_nanos().into(),
-    };
+    let until = Timespec::try_from(timeout).unwrap_or_default();
     if timeout.is_zero() {
         return poll(asked, Some(&until));
     }
