@@ -1,14 +1,15 @@
 //! Faults on demand: what a service and the network to it do on bad days, for as many requests, or as large a share of
 //! them, as asked.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::capacity::random_share;
 use crate::line::{Change, Line, Tcp};
-use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::Response;
+use crate::message::{Response, pieces, whole};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use http_body_util::{BodyExt, Collected};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -178,6 +179,9 @@ pub struct Fault {
     /// Milliseconds, for the kinds that have to do with time.
     #[serde(default = "one_second")]
     pub delay_ms: u64,
+    /// A header that the answer has besides, `Name: value`. It takes the place of one of the same name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
 }
 
 fn one_second() -> u64 {
@@ -187,7 +191,7 @@ fn one_second() -> u64 {
 impl std::str::FromStr for Fault {
     type Err = String;
 
-    /// `kind[,operation=sign][,path=/keys/k][,count=3][,share=0.1][,delay_ms=500]`
+    /// `kind[,operation=sign][,path=/keys/k][,count=3][,share=0.1][,delay_ms=500][,header=Name: value]`
     fn from_str(text: &str) -> Result<Self, String> {
         let mut parts = text.split(',');
         let name = parts.next().unwrap_or_default();
@@ -203,6 +207,7 @@ impl std::str::FromStr for Fault {
             count: None,
             share: None,
             delay_ms: one_second(),
+            header: None,
         };
         for part in parts {
             let (name, value) = part
@@ -215,9 +220,10 @@ impl std::str::FromStr for Fault {
                 "count" => fault.count = Some(value.parse().map_err(|_| bad())?),
                 "share" => fault.share = Some(value.parse().map_err(|_| bad())?),
                 "delay_ms" => fault.delay_ms = value.parse().map_err(|_| bad())?,
+                "header" => fault.header = Some(value.to_owned()),
                 other => {
                     return Err(format!(
-                        "there is no '{other}'; there are operation, path, count, share, delay_ms"
+                        "there is no '{other}'; there are operation, path, count, share, delay_ms, header"
                     ));
                 }
             }
@@ -234,6 +240,9 @@ impl Fault {
                 "{} meets connections, which have neither an operation nor a path",
                 self.kind.name()
             ));
+        }
+        if let Some(text) = &self.header {
+            parse_header(text)?;
         }
         match self.share {
             Some(share) if !(0.0..=1.0).contains(&share) => {
@@ -264,6 +273,15 @@ impl Fault {
     }
 }
 
+/// `Name: value`
+fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let bad = || format!("'{text}' can't be a header; it is written Name: value");
+    let (name, value) = text.split_once(':').ok_or_else(bad)?;
+    let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| bad())?;
+    let value = HeaderValue::from_str(value.trim()).map_err(|_| bad())?;
+    Ok((name, value))
+}
+
 /// Who may meet a fault.
 #[derive(Debug, Clone, Copy)]
 enum Whom<'a> {
@@ -272,39 +290,50 @@ enum Whom<'a> {
     Request(&'a str),
 }
 
-/// The faults that are set.
-#[derive(Debug, Default)]
-pub(crate) struct Faults(Mutex<Vec<Fault>>);
+/// The faults that are set; a clone sets the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct Faults(Arc<Mutex<Vec<Fault>>>);
 
 /// What a request meets.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Met {
     kind: FaultKind,
     delay: Duration,
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Faults {
     pub(crate) fn new(faults: Vec<Fault>) -> Self {
-        Self(Mutex::new(faults))
+        Self(Arc::new(Mutex::new(faults)))
     }
 
-    pub(crate) fn list(&self) -> Vec<Fault> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    /// Those that are left to meet.
+    #[must_use]
+    pub fn list(&self) -> Vec<Fault> {
+        self.lock().clone()
     }
 
-    pub(crate) fn add(&self, fault: Fault) {
-        let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        faults.push(fault);
+    /// Sets one more, told as JSON or in the form of the flag `--fault`.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn add(&self, text: &str) -> Result<(), String> {
+        let fault: Fault = match text.trim_start().starts_with('{') {
+            true => serde_json::from_str(text).map_err(|error| error.to_string())?,
+            false => text.trim().parse()?,
+        };
+        fault.check()?;
+        self.lock().push(fault);
+        Ok(())
     }
 
-    pub(crate) fn clear(&self) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+    /// Ends all of them.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Fault>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The first fault that a request for `path` meets; it counts as met.
@@ -318,7 +347,7 @@ impl Faults {
     }
 
     fn meet_as(&self, whom: Whom<'_>) -> Option<Met> {
-        let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut faults = self.lock();
         let fault = faults.iter_mut().find(|fault| fault.meets(whom))?;
         if let Some(count) = &mut fault.count {
             *count -= 1;
@@ -326,6 +355,11 @@ impl Faults {
         let met = Met {
             kind: fault.kind,
             delay: Duration::from_millis(fault.delay_ms),
+            // It was checked when it was set.
+            header: fault
+                .header
+                .as_deref()
+                .and_then(|text| parse_header(text).ok()),
         };
         faults.retain(|fault| fault.count != Some(0));
         Some(met)
@@ -334,7 +368,7 @@ impl Faults {
 
 impl Met {
     /// What the request meets before it is carried out. Where nobody answers, the connection is ended, unless it is to stay.
-    pub(crate) fn before(self, line: &Line) -> Before {
+    pub(crate) fn before(&self, line: &Line) -> Before {
         let answer = |status, code, text, retry_after| {
             Before::Answer(Refused {
                 status,
@@ -393,7 +427,7 @@ impl Met {
     }
 
     /// Whether the answer asks for claims in a new token.
-    pub(crate) fn asks_for_claims(self) -> bool {
+    pub(crate) fn asks_for_claims(&self) -> bool {
         self.kind == FaultKind::ClaimsChallenge
     }
 
@@ -423,7 +457,10 @@ impl Met {
     }
 
     /// The answer as the fault leaves it.
-    pub(crate) async fn spoil(self, response: Response, line: &Arc<Line>) -> Response {
+    pub(crate) async fn spoil(self, mut response: Response, line: &Arc<Line>) -> Response {
+        if let Some((name, value)) = &self.header {
+            response.headers_mut().insert(name, value.clone());
+        }
         match self.kind {
             FaultKind::SlowFirstByte => {
                 tokio::time::sleep(self.delay).await;
@@ -445,16 +482,19 @@ impl Met {
             FaultKind::Twice => line.change(Change::Twice),
             _ => {}
         }
-        let (mut parts, body) = response.into_parts();
         if self.kind == FaultKind::Close {
-            parts
-                .headers
-                .insert(header::CONNECTION, HeaderValue::from_static("close"));
-            return Response::from_parts(parts, body);
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+            return response;
         }
-        let body = axum::body::to_bytes(body, usize::MAX)
-            .await
-            .unwrap_or_default();
+        self.spoil_body(response).await
+    }
+
+    /// The answer with another body.
+    async fn spoil_body(&self, response: Response) -> Response {
+        let (mut parts, body) = response.into_parts();
+        let body = body.collect().await;
+        let body = body.map(Collected::to_bytes).unwrap_or_default();
         let body = match self.kind {
             FaultKind::HalfBody => {
                 parts
@@ -462,22 +502,22 @@ impl Met {
                     .insert(header::CONTENT_LENGTH, body.len().into());
                 let half = body.slice(..body.len() / 2);
                 let broken = std::io::Error::other("a fault that was asked for");
-                Body::from_stream(futures_util::stream::iter([Ok(half), Err(broken)]))
+                pieces(futures_util::stream::iter([Ok(half), Err(broken)]))
             }
-            FaultKind::MalformedJson => Body::from(r#"{"value":"#),
+            FaultKind::MalformedJson => whole(r#"{"value":"#),
             FaultKind::BadGateway => {
                 let html = HeaderValue::from_static("text/html");
                 parts.headers.insert(header::CONTENT_TYPE, html);
-                Body::from("<html><body><h1>502 Bad Gateway</h1></body></html>")
+                whole("<html><body><h1>502 Bad Gateway</h1></body></html>")
             }
             FaultKind::HugeBody => {
                 const BLANKS: usize = 2 << 20;
-                Body::from([&body[..], &vec![b' '; BLANKS]].concat())
+                whole([&body[..], &vec![b' '; BLANKS]].concat())
             }
-            FaultKind::WrongLength => Body::from(changed(&body, |value| {
+            FaultKind::WrongLength => whole(changed(&body, |value| {
                 value.pop();
             })),
-            FaultKind::WrongValue => Body::from(changed(&body, |value| {
+            FaultKind::WrongValue => whole(changed(&body, |value| {
                 if let Some(byte) = value.last_mut() {
                     *byte ^= 1;
                 }
@@ -486,9 +526,9 @@ impl Met {
                 parts
                     .headers
                     .insert(header::CONTENT_LENGTH, body.len().into());
-                Body::from_stream(slowly(body, self.delay))
+                pieces(slowly(body, self.delay))
             }
-            _ => Body::from(body),
+            _ => whole(body),
         };
         Response::from_parts(parts, body)
     }

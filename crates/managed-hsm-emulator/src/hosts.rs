@@ -3,8 +3,11 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::api::{Hsm, Shared};
+use crate::data_dir::DataDir;
+use crate::error::Error;
+use crate::hsm::{Hsm, Shared};
 use crate::service::{Address, Service};
+use crate::store::Store;
 
 /// An HSM or a vault to serve: its name, and a port of its own if it is to have a certain one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +70,15 @@ pub(crate) struct ByName {
 }
 
 impl Behind {
+    /// What all that is behind any address has in common.
+    pub(crate) fn shared(&self) -> &Shared {
+        match self {
+            Self::One(hsm) => &hsm.shared,
+            Self::Named(by_name) => &by_name.first.shared,
+            Self::ManagedIdentities(shared) => shared,
+        }
+    }
+
     /// What a host name means; None: there is no such HSM or vault.
     pub(crate) fn of_host(&self, host: &str) -> Option<&Arc<Hsm>> {
         let by_name = match self {
@@ -94,9 +106,71 @@ impl ByName {
         let found = self
             .others
             .iter()
-            .find(|(known, hsm)| known == name && is_of(hsm.service()));
+            .find(|(known, hsm)| known == name && is_of(hsm.service));
         found.map(|(_, hsm)| hsm)
     }
+}
+
+/// A name, the port of its own that it is to have, and the HSM or vault.
+pub(crate) type OwnPort = (String, u16, Arc<Hsm>);
+
+/// The HSMs and vaults to serve, and those of them that have ports of their own. A vault always has one: nothing else leads to
+/// it without its name.
+pub(crate) fn open_all(
+    data: &DataDir,
+    hsms: &[ServedName],
+    vaults: &[ServedName],
+    shared: &Shared,
+) -> Result<(Behind, Vec<OwnPort>), Error> {
+    let mut own_ports = Vec::new();
+    let mut open = |service, served: &ServedName, port: Option<u16>| {
+        let folder = match service {
+            Service::ManagedHsm => "hsms",
+            Service::KeyVault => "vaults",
+        };
+        let name = &served.name;
+        let folder = DataDir::resolve(Some(data.path().join(folder).join(name)))?;
+        folder.make()?;
+        let store = Store::open(&folder)?;
+        let hsm = Arc::new(Hsm::new(service, name, store, shared.clone())?);
+        if let Some(port) = port {
+            own_ports.push((name.clone(), port, Arc::clone(&hsm)));
+        }
+        Ok::<_, Error>((name.clone(), hsm))
+    };
+    refuse_twins(hsms, "--hsm")?;
+    refuse_twins(vaults, "--vault")?;
+    let mut others = Vec::new();
+    for hsm in hsms {
+        others.push(open(Service::ManagedHsm, hsm, hsm.port)?);
+    }
+    let first = match others.first() {
+        Some((_, first)) => Arc::clone(first),
+        None => {
+            let store = Store::open(data)?;
+            let hsm = Hsm::new(Service::ManagedHsm, "default", store, shared.clone())?;
+            Arc::new(hsm)
+        }
+    };
+    for vault in vaults {
+        others.push(open(Service::KeyVault, vault, vault.port.or(Some(0)))?);
+    }
+    let by_name = ByName {
+        first,
+        first_is_every_hsm: hsms.is_empty(),
+        others,
+    };
+    Ok((Behind::Named(Arc::new(by_name)), own_ports))
+}
+
+/// Refuses names that stand twice.
+fn refuse_twins(names: &[ServedName], option: &'static str) -> Result<(), Error> {
+    for (index, ServedName { name, .. }) in names.iter().enumerate() {
+        if names[..index].iter().any(|before| before.name == *name) {
+            return Err(Error::NameTwice(name.clone(), option));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

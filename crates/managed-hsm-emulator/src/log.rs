@@ -1,4 +1,4 @@
-//! The request log: one line for each request, on stderr. Tests count connections with it.
+//! The request log: one line for each request, on stderr, if the process wants it. Tests count connections with it.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -16,8 +16,9 @@ pub enum LogFormat {
 
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 
-/// Sets how lines are written, once in a process.
-pub(crate) fn set_format(format: LogFormat) {
+/// Has the emulators of this process write a line to stderr for each request and each event; without this they write nothing. The
+/// first call counts.
+pub fn log_to_stderr(format: LogFormat) {
     let _ = FORMAT.set(format);
 }
 
@@ -33,28 +34,35 @@ pub(crate) struct RequestLine<'a> {
 
 /// Writes the line of a request that has been answered.
 pub(crate) fn request(line: &RequestLine<'_>) {
-    if FORMAT.get() == Some(&LogFormat::Json) {
-        return write_json(serde_json::json!({
+    match FORMAT.get() {
+        None => {}
+        Some(LogFormat::Json) => write_json(serde_json::json!({
             "connection": line.connection,
             "method": line.method,
             "path": line.path,
             "status": line.status,
             "ms": u64::try_from(line.milliseconds).unwrap_or(u64::MAX),
             "request_id": line.request_id,
-        }));
+        })),
+        Some(LogFormat::Text) => write_line(format_args!(
+            "connection={} method={} path={} status={} ms={} request_id={}",
+            line.connection,
+            line.method,
+            line.path,
+            line.status,
+            line.milliseconds,
+            line.request_id
+        )),
     }
-    write_line(format_args!(
-        "connection={} method={} path={} status={} ms={} request_id={}",
-        line.connection, line.method, line.path, line.status, line.milliseconds, line.request_id
-    ));
 }
 
 /// Writes a line about something other than a request.
 pub(crate) fn event(text: impl Display) {
-    if FORMAT.get() == Some(&LogFormat::Json) {
-        return write_json(serde_json::json!({"event": text.to_string()}));
+    match FORMAT.get() {
+        None => {}
+        Some(LogFormat::Json) => write_json(serde_json::json!({"event": text.to_string()})),
+        Some(LogFormat::Text) => write_line(format_args!("event={:?}", text.to_string())),
     }
-    write_line(format_args!("event={:?}", text.to_string()));
 }
 
 fn write_json(mut line: serde_json::Value) {

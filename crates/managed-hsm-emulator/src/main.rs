@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use managed_hsm_emulator::{
-    AUDIENCE, DataDir, Environment, Error, Fault, FaultKind, Latency, LogFormat, ServeOptions,
-    ServedName, TokenKey, VAULT_AUDIENCE, identity_exports, serve, vault_url, wait_until_ready,
+    AUDIENCE, DataDir, Environment, Error, Fault, FaultKind, Handle, Latency, LogFormat, Options,
+    ServedName, TokenKey, VAULT_AUDIENCE, identity_exports, log_to_stderr, start, vault_url,
+    wait_until_ready,
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 /// A local Azure Managed HSM, and Azure Key Vault, for development and tests. It is not an HSM: keys lie in a folder.
 #[derive(Parser)]
@@ -150,7 +152,7 @@ struct Token {
 
 fn fault_help() -> String {
     format!(
-        "A fault: kind[,operation=sign][,path=/keys/k][,count=3][,share=0.1][,delay_ms=500]; may be repeated. Kinds: {}",
+        "A fault: kind[,operation=sign][,path=/keys/k][,count=3][,share=0.1][,delay_ms=500][,header=Name: value]; may be repeated. Kinds: {}",
         FaultKind::names()
     )
 }
@@ -167,34 +169,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Error> {
     match command {
-        Command::Serve(arguments) => {
-            let temporary = match arguments.ephemeral {
-                true => Some(tempfile::Builder::new().permissions(private()).tempdir()?),
-                false => None,
-            };
-            let data_dir = temporary.as_ref().map(|folder| folder.path().to_owned());
-            serve(ServeOptions {
-                data_dir: data_dir.or(arguments.folder.data_dir),
-                listen: arguments.listen,
-                port: arguments.port,
-                latency: arguments.latency_ms,
-                http1_only: arguments.http1,
-                partitions: arguments.capacity,
-                max_connections: arguments.max_connections,
-                principals: arguments.principals,
-                token_lifetime: arguments.token_lifetime,
-                tls_server_names: arguments.tls_server_name,
-                hsms: arguments.hsm,
-                vaults: arguments.vault,
-                faults: arguments.fault,
-                control_port: arguments.control_port,
-                metadata_port: arguments.metadata_port,
-                log_format: match arguments.log_format {
-                    Format::Text => LogFormat::Text,
-                    Format::Json => LogFormat::Json,
-                },
-            })
-        }
+        Command::Serve(arguments) => serve(arguments),
         Command::Env(arguments) => {
             let data = DataDir::resolve(arguments.folder.data_dir)?;
             let url = wait_until_ready(&data, Duration::from_secs(arguments.wait))?;
@@ -226,9 +201,71 @@ fn run(command: Command) -> Result<(), Error> {
     }
 }
 
-/// For the owner only.
-fn private() -> std::fs::Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(0o700)
+/// Serves until SIGTERM or SIGINT.
+fn serve(arguments: Serve) -> Result<(), Error> {
+    log_to_stderr(match arguments.log_format {
+        Format::Text => LogFormat::Text,
+        Format::Json => LogFormat::Json,
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let emulator = start(arguments.options()?)?;
+        greet(&emulator);
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        emulator.stop();
+        Ok(())
+    })
+}
+
+impl Serve {
+    fn options(self) -> Result<Options, Error> {
+        let data_dir = match self.ephemeral {
+            true => None,
+            false => Some(DataDir::resolve(self.folder.data_dir)?.path().to_owned()),
+        };
+        Ok(Options {
+            data_dir,
+            listen: self.listen,
+            port: self.port,
+            latency: self.latency_ms,
+            http1_only: self.http1,
+            partitions: self.capacity,
+            max_connections: self.max_connections,
+            principals: self.principals,
+            token_lifetime: self.token_lifetime,
+            tls_server_names: self.tls_server_name,
+            hsms: self.hsm,
+            vaults: self.vault,
+            faults: self.fault,
+            control_port: self.control_port,
+            metadata_port: self.metadata_port,
+            keep_requests: false,
+        })
+    }
+}
+
+fn greet(emulator: &Handle) {
+    let mut further = String::new();
+    if let Some(url) = &emulator.control {
+        further.push_str(&format!("\ncontrol: {url}"));
+    }
+    for (name, url) in &emulator.further {
+        further.push_str(&format!("\n{name}: {url}"));
+    }
+    // Nobody may be reading; the endpoint file says the same.
+    let _ = writeln!(
+        std::io::stdout().lock(),
+        "managed-hsm-emulator: this is not an HSM; keys lie in {}. For development and tests only.\n{}{further}",
+        emulator.data_dir().display(),
+        emulator.url
+    );
 }
 
 fn print(text: &str) -> Result<(), Error> {

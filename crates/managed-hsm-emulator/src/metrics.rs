@@ -88,6 +88,16 @@ impl Metrics {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// How many TCP connections were accepted.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// How many of them are open.
+    pub(crate) fn open_connections(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn handshake(&self, succeeded: bool) {
         let counter = if succeeded {
             &self.handshakes
@@ -99,17 +109,17 @@ impl Metrics {
 
     /// The text format of Prometheus.
     pub(crate) fn text(&self) -> String {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut text = String::new();
-        let head = |text: &mut String, name: &str, kind: &str, help: &str| {
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        };
-        head(
-            &mut text,
-            "mhsm_requests_total",
-            "counter",
-            "Requests answered.",
-        );
+        self.write_requests(&mut text);
+        self.write_tokens(&mut text);
+        self.write_times(&mut text);
+        self.write_connections(&mut text);
+        text
+    }
+
+    fn write_requests(&self, text: &mut String) {
+        let name = "mhsm_requests_total";
+        head(text, name, "counter", "Requests answered.");
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         for (request, count) in requests.iter() {
             let Request {
@@ -123,58 +133,41 @@ impl Metrics {
                 "mhsm_requests_total{{{label}=\"{name}\",operation=\"{operation}\",status=\"{status}\"}} {count}"
             );
         }
-        drop(requests);
-        head(
-            &mut text,
-            "mhsm_tokens_issued_total",
-            "counter",
-            "Tokens that the token service gave.",
-        );
+    }
+
+    fn write_tokens(&self, text: &mut String) {
+        let name = "mhsm_tokens_issued_total";
+        head(text, name, "counter", "Tokens that the token service gave.");
         let issued = self.tokens_issued.lock();
-        let issued = issued.unwrap_or_else(PoisonError::into_inner);
-        for (grant, count) in issued.iter() {
-            let _ = writeln!(
-                text,
-                "mhsm_tokens_issued_total{{grant=\"{grant}\"}} {count}"
-            );
+        for (grant, count) in issued.unwrap_or_else(PoisonError::into_inner).iter() {
+            let _ = writeln!(text, "{name}{{grant=\"{grant}\"}} {count}");
         }
-        drop(issued);
-        head(
-            &mut text,
-            "mhsm_tokens_refused_total",
-            "counter",
-            "Requests for a token that the token service refused.",
-        );
+        let name = "mhsm_tokens_refused_total";
+        let help = "Requests for a token that the token service refused.";
+        head(text, name, "counter", help);
         let refused = self.tokens_refused.lock();
-        let refused = refused.unwrap_or_else(PoisonError::into_inner);
-        for (error, count) in refused.iter() {
-            let _ = writeln!(
-                text,
-                "mhsm_tokens_refused_total{{error=\"{error}\"}} {count}"
-            );
+        for (error, count) in refused.unwrap_or_else(PoisonError::into_inner).iter() {
+            let _ = writeln!(text, "{name}{{error=\"{error}\"}} {count}");
         }
-        drop(refused);
-        head(
-            &mut text,
-            "mhsm_request_seconds",
-            "histogram",
-            "Time to answer a request.",
-        );
+    }
+
+    fn write_times(&self, text: &mut String) {
+        let name = "mhsm_request_seconds";
+        head(text, name, "histogram", "Time to answer a request.");
         let mut below = 0;
         for (bound, bucket) in BUCKETS.iter().zip(&self.buckets) {
             below += load(bucket);
-            let _ = writeln!(
-                text,
-                "mhsm_request_seconds_bucket{{le=\"{bound}\"}} {below}"
-            );
+            let _ = writeln!(text, "{name}_bucket{{le=\"{bound}\"}} {below}");
         }
         below += load(&self.buckets[BUCKETS.len()]);
-        let _ = writeln!(text, "mhsm_request_seconds_bucket{{le=\"+Inf\"}} {below}");
         let sum = load(&self.microseconds) as f64 / 1e6;
         let _ = writeln!(
             text,
-            "mhsm_request_seconds_sum {sum}\nmhsm_request_seconds_count {below}"
+            "{name}_bucket{{le=\"+Inf\"}} {below}\n{name}_sum {sum}\n{name}_count {below}"
         );
+    }
+
+    fn write_connections(&self, text: &mut String) {
         for (name, kind, help, counter) in [
             (
                 "mhsm_connections_total",
@@ -201,9 +194,17 @@ impl Metrics {
                 &self.failed_handshakes,
             ),
         ] {
-            head(&mut text, name, kind, help);
+            head(text, name, kind, help);
             let _ = writeln!(text, "{name} {}", load(counter));
         }
-        text
     }
+}
+
+fn load(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+/// What the format has before the values of a name.
+fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }

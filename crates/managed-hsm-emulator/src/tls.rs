@@ -43,7 +43,7 @@ struct Authority {
 /// Which certificate the server shows, so that clients can be tried with others than a good one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Shown {
+pub enum Shown {
     /// A good one, made anew whenever it is asked for.
     Renewed,
     /// One that was good until a minute ago.

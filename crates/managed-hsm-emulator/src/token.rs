@@ -23,13 +23,13 @@ pub const AUDIENCE: &str = "https://managedhsm.azure.net";
 pub const VAULT_AUDIENCE: &str = "https://vault.azure.net";
 
 /// The tenant that the 401 challenge and the tokens name.
-pub(crate) const TENANT: &str = "00000000-0000-0000-0000-000000000000";
+pub const TENANT: &str = "00000000-0000-0000-0000-000000000000";
 
 /// The principal of tokens minted by the command line: an administrator of the emulated HSM.
 pub(crate) const PRINCIPAL: &str = "00000000-0000-0000-0000-000000000001";
 
 /// The owner's application.
-pub(crate) const OWNER_CLIENT: &str = "00000000-0000-0000-0000-000000000002";
+pub const OWNER_CLIENT: &str = "00000000-0000-0000-0000-000000000002";
 
 /// The key's name in tokens and in the list of keys.
 const KEY_ID: &str = "managed-hsm-emulator";

@@ -1,6 +1,6 @@
 //! Which data action a request needs, and at which scope. The names differ between the services.
 
-use axum::http::Method;
+use http::Method;
 
 use super::route::{KeyAction, Route};
 use crate::roles::{PREFIX, VAULT_PREFIX};

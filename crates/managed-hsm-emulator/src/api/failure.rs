@@ -1,6 +1,6 @@
 //! Errors with the codes and texts that were recorded from the service. Unrecorded ones are in `unconfirmed`.
 
-use axum::http::StatusCode;
+use http::StatusCode;
 
 use super::{Call, unconfirmed};
 use crate::faults::THROTTLED;

@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{HeaderValue, Method, StatusCode};
-use axum::response::Response;
+use http::{HeaderValue, Method, StatusCode};
 use serde::Serialize;
 
 use super::body::{ErrorBody, ErrorMembers, InnerError};
 use super::failure::Failure;
+use crate::message::{Response, whole};
 use crate::service::{Audience, Service};
 use crate::token::TENANT;
 
@@ -108,7 +107,7 @@ impl Reply {
             Content::Json(json) => json,
             Content::Failure(failure) => error_body(service, &failure, request_id),
         };
-        let mut response = Response::new(Body::from(body));
+        let mut response = Response::new(whole(body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         let own: &[(&'static str, &'static str)] = match service {

@@ -1,6 +1,6 @@
 //! Paths and queries, as leniently as the service reads them: any case, doubled and trailing slashes.
 
-use axum::http::Method;
+use http::Method;
 use percent_encoding::percent_decode_str;
 
 use super::failure::Failure;

@@ -1,7 +1,7 @@
 //! Answers that no public recording of the service confirms: codes and texts are as documented, or as Key Vault has
 //! them, or a guess. When a recording turns up, the text moves to `failure`.
 
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::failure::Failure;
 use super::reply::challenge;

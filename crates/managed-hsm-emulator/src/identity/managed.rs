@@ -1,6 +1,6 @@
 //! Managed identities, as a virtual machine's instance metadata service and App Service give tokens for them.
 
-use axum::http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::account::Account;

@@ -14,10 +14,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use axum::body::{Body, Bytes};
-use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode};
-use axum::response::Response;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode};
 use openssl::rand::rand_bytes;
 use serde_json::{Value, json};
 
@@ -25,6 +24,7 @@ use crate::algorithm::encode_base64url;
 use crate::attestation::TestToken;
 use crate::data_dir::DataDir;
 use crate::error::Error;
+use crate::message::{Response, whole};
 use crate::metrics::Metrics;
 use crate::token::{TENANT, TokenKey};
 use form::Form;
@@ -291,7 +291,7 @@ fn instances(host: &str) -> Value {
 }
 
 fn respond(status: StatusCode, body: &Value) -> Response {
-    let mut response = Response::new(Body::from(body.to_string()));
+    let mut response = Response::new(whole(body.to_string()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(

@@ -1,0 +1,144 @@
+//! From a request whose caller is known to the function that answers it: its path, what the caller may do, what the HSM can do now.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Method;
+use http::request::Parts;
+
+use super::failure::Failure;
+use super::reply::Reply;
+use super::route::{KeyAction, Query, Route};
+use super::{
+    Call, access, cost, host, import, keys, life_cycle, lists, operations, release, roles,
+    settings, stored_badly, unconfirmed,
+};
+use crate::clock::unix_seconds;
+use crate::hsm::Hsm;
+use crate::log;
+use crate::service::Service;
+use crate::token::Principal;
+
+/// Carries a request out, on a thread of its own: operations with private keys, and SQLite, block.
+pub(super) async fn act(hsm: Arc<Hsm>, principal: Principal, parts: Parts, body: Bytes) -> Reply {
+    let acted = tokio::task::spawn_blocking(move || dispatch(&hsm, &principal, &parts, &body));
+    match acted.await {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(failure)) => failure.into(),
+        Err(panic) => {
+            log::event(format_args!("a request failed in the emulator: {panic}"));
+            unconfirmed::internal("the emulator failed; its log says more").into()
+        }
+    }
+}
+
+/// Finds out what is asked for, and whether the caller gets it.
+fn dispatch(
+    hsm: &Hsm,
+    principal: &Principal,
+    parts: &Parts,
+    body: &Bytes,
+) -> Result<Reply, Failure> {
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    query.check_api_version(hsm.service)?;
+    let call = Call {
+        shared: &hsm.shared,
+        service: hsm.service,
+        store: &hsm.store,
+        host: host(parts),
+        query: &query,
+        body,
+    };
+    let route = Route::parse(hsm.service, &parts.method, parts.uri.path())?;
+    authorise(hsm, principal, parts, &route)?;
+    if let Some(capacity) = &hsm.capacity
+        && !capacity.take(cost::of(&route, &hsm.store, hsm.service))
+    {
+        return Err(Failure::throttled());
+    }
+    let purged = hsm.store.purge_due(unix_seconds());
+    purged.map_err(|error| stored_badly("purge", &error))?;
+    answer(&call, &parts.method, route)
+}
+
+/// Refuses what the caller's roles don't permit.
+fn authorise(
+    hsm: &Hsm,
+    principal: &Principal,
+    parts: &Parts,
+    route: &Route,
+) -> Result<(), Failure> {
+    let (action, scope) = access::needed(hsm.service, &parts.method, route);
+    if hsm.permits(principal, action, &scope) {
+        return Ok(());
+    }
+    let action = format!("{}{action}", access::prefix(hsm.service));
+    Err(match hsm.service {
+        Service::ManagedHsm => Failure::access_denied(&action, &scope),
+        Service::KeyVault => Failure::access_denied_by_vault(&hsm.name, principal, &action, &scope),
+    })
+}
+
+/// Has the module of the route's family answer.
+fn answer(call: &Call<'_>, method: &Method, route: Route) -> Result<Reply, Failure> {
+    let get = method == Method::GET;
+    let put = method == Method::PUT;
+    match route {
+        Route::Keys => lists::keys(call),
+        Route::DeletedKeys => lists::deleted_keys(call),
+        Route::Random => operations::random(call),
+        Route::Restore => life_cycle::restore(call),
+        Route::Deleted(name) => keys::get_deleted(call, &name),
+        Route::Purge(name) => keys::purge(call, &name),
+        Route::Recover(name) => keys::recover(call, &name),
+        Route::Settings => settings::list(call),
+        Route::Setting(name) if get => settings::get(call, &name),
+        Route::Setting(name) => settings::update(call, &name),
+        Route::Definitions(_) => roles::definitions(call),
+        Route::Definition(_, id) if get => roles::definition(call, &id),
+        Route::Definition(_, id) if put => roles::set_definition(call, &id),
+        Route::Definition(_, id) => roles::delete_definition(call, &id),
+        Route::Assignments(scope) => roles::assignments(call, &scope),
+        Route::Assignment(scope, id) if get => roles::assignment(call, &scope, &id),
+        Route::Assignment(scope, id) if put => roles::assign(call, &scope, &id),
+        Route::Assignment(scope, id) => roles::unassign(call, &scope, &id),
+        Route::Key {
+            name,
+            version,
+            action,
+        } => {
+            life_cycle::rotate_if_due(call, &name);
+            with_key(call, &name, version.as_deref(), action, get)
+        }
+    }
+}
+
+/// Has a request for one key answered.
+fn with_key(
+    call: &Call<'_>,
+    name: &str,
+    version: Option<&str>,
+    action: KeyAction,
+    get: bool,
+) -> Result<Reply, Failure> {
+    match action {
+        KeyAction::Create => keys::create(call, name),
+        KeyAction::Import => import::import(call, name),
+        KeyAction::Get => keys::get(call, name, version),
+        KeyAction::Update => keys::update(call, name, version),
+        KeyAction::Delete => keys::delete(call, name),
+        KeyAction::Versions => lists::versions(call, name),
+        KeyAction::Rotate => keys::rotate(call, name),
+        KeyAction::Policy if get => life_cycle::policy(call, name),
+        KeyAction::Policy => life_cycle::set_policy(call, name),
+        KeyAction::Backup => life_cycle::backup(call, name),
+        KeyAction::Sign => operations::sign(call, name, version),
+        KeyAction::Verify => operations::verify(call, name, version),
+        KeyAction::Encrypt => operations::encrypt(call, name, version),
+        KeyAction::Decrypt => operations::decrypt(call, name, version),
+        KeyAction::WrapKey => operations::wrap_key(call, name, version),
+        KeyAction::UnwrapKey => operations::unwrap_key(call, name, version),
+        KeyAction::Release => release::release(call, name, version),
+        KeyAction::Attestation => release::attestation(call, name, version),
+    }
+}
