@@ -1,0 +1,341 @@
+//! Keys and their versions: all in memory for reading, every change first in SQLite.
+//!
+//! A change is committed to disk (WAL, `synchronous=FULL`) before memory shows it, so that what was answered with 200
+//! outlives kill -9. Reads never touch SQLite. The one writer that this relies on is held by `data_dir`'s lock.
+
+mod backup;
+mod documents;
+mod key;
+mod loading;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use openssl::error::ErrorStack;
+use rusqlite::{Connection, params};
+use serde_json::Value;
+
+use crate::clock::unix_seconds;
+use crate::data_dir::DataDir;
+use crate::error::Error;
+use crate::keys::{KeyError, KeyMaterial};
+use crate::seal::StorageKey;
+
+pub(crate) use key::{Deletion, Key, KeyVersion, Metadata, ReleasePolicy};
+
+const FILE: &str = "keys.sqlite3";
+/// Kinds of documents: what an HSM keeps besides keys, each under a name.
+pub(crate) const ASSIGNMENTS: &str = "role assignment";
+pub(crate) const DEFINITIONS: &str = "role definition";
+pub(crate) const SETTINGS: &str = "setting";
+/// By a key's name in lower case.
+pub(crate) const POLICIES: &str = "rotation policy";
+
+/// Days that a deleted key can be recovered.
+pub(crate) const RETENTION_DAYS: i64 = 7;
+/// The documented limit.
+const MAX_VERSIONS: usize = 100;
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error("no such key")]
+    NotFound,
+    #[error("there is such a key already")]
+    Exists,
+    #[error("the backup is another HSM's")]
+    ForeignBackup,
+    #[error("the key is deleted and has to be recovered or purged first")]
+    Deleted,
+    #[error("the key has as many versions as a key can have")]
+    TooManyVersions,
+    #[error("another version came first")]
+    Superseded,
+    #[error("the release policy is immutable")]
+    ImmutablePolicy,
+    #[error("{0}")]
+    Database(#[from] rusqlite::Error),
+    #[error("{0}")]
+    Encode(#[from] serde_json::Error),
+    #[error("{0}")]
+    Key(#[from] KeyError),
+    #[error("{0}")]
+    Seal(#[from] ErrorStack),
+}
+
+/// All keys of one HSM.
+pub(crate) struct Store {
+    database: Mutex<Connection>,
+    storage_key: StorageKey,
+    /// By name in lower case, since names differ by more than case.
+    keys: RwLock<HashMap<String, Arc<Key>>>,
+    documents: RwLock<BTreeMap<(String, String), Value>>,
+}
+
+impl Store {
+    /// Opens the folder's database, or makes it; reads and parses every key.
+    pub(crate) fn open(data: &DataDir) -> Result<Self, Error> {
+        let storage_key = StorageKey::open(data)?;
+        let path = data.file(FILE);
+        // SQLite would make it readable for all, and gives its journal the same mode.
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(Error::file("open", &path))?;
+        let database = Connection::open(&path)?;
+        database.pragma_update(None, "journal_mode", "WAL")?;
+        database.pragma_update(None, "synchronous", "FULL")?;
+        database.pragma_update(None, "foreign_keys", "ON")?;
+        loading::migrate(&database)?;
+        let keys = loading::keys(&database, &storage_key)?;
+        let documents = loading::documents(&database)?;
+        Ok(Self {
+            database: Mutex::new(database),
+            storage_key,
+            keys: RwLock::new(keys),
+            documents: RwLock::new(documents),
+        })
+    }
+
+    /// The key `name`, unless it is deleted.
+    pub(crate) fn active(&self, name: &str) -> Option<Arc<Key>> {
+        self.find(name).filter(|key| key.deletion.is_none())
+    }
+
+    /// The deleted key `name`.
+    pub(crate) fn deleted(&self, name: &str) -> Option<Arc<Key>> {
+        self.find(name).filter(|key| key.deletion.is_some())
+    }
+
+    /// The keys that are deleted, or those that are not, in the order in which they were made.
+    pub(crate) fn list(&self, deleted: bool) -> Vec<Arc<Key>> {
+        let mut keys: Vec<_> = self
+            .keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .filter(|key| key.deletion.is_some() == deleted)
+            .cloned()
+            .collect();
+        keys.sort_by_key(|key| key.sequence);
+        keys
+    }
+
+    /// Adds a version to the key `name`, and the key if there is none.
+    pub(crate) fn add_version(
+        &self,
+        name: &str,
+        material: KeyMaterial,
+        metadata: Metadata,
+    ) -> Result<(Arc<Key>, Arc<KeyVersion>), StoreError> {
+        self.append(name, None, material, metadata)
+    }
+
+    /// Adds a version to the key `name`, unless `newest` no longer is its newest one.
+    pub(crate) fn add_version_after(
+        &self,
+        name: &str,
+        newest: &str,
+        material: KeyMaterial,
+        metadata: Metadata,
+    ) -> Result<(Arc<Key>, Arc<KeyVersion>), StoreError> {
+        self.append(name, Some(newest), material, metadata)
+    }
+
+    fn append(
+        &self,
+        name: &str,
+        newest: Option<&str>,
+        material: KeyMaterial,
+        metadata: Metadata,
+    ) -> Result<(Arc<Key>, Arc<KeyVersion>), StoreError> {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let sealed = self.storage_key.seal(&id, &material.to_private_bytes()?)?;
+        let encoded = serde_json::to_string(&metadata)?;
+        let version = Arc::new(KeyVersion {
+            id,
+            metadata,
+            material: Arc::new(material),
+        });
+
+        let mut database = self.writer();
+        let existing = self.find(name);
+        if let Some(newest) = newest {
+            let key = existing.as_ref().ok_or(StoreError::NotFound)?;
+            if key.newest().id != newest {
+                return Err(StoreError::Superseded);
+            }
+        }
+        let ordinal = match &existing {
+            Some(key) if key.deletion.is_some() => return Err(StoreError::Deleted),
+            Some(key) if key.versions.len() >= MAX_VERSIONS => {
+                return Err(StoreError::TooManyVersions);
+            }
+            Some(key) => key.versions.len(),
+            None => 0,
+        };
+        let transaction = database.transaction()?;
+        let sequence = match &existing {
+            Some(key) => key.sequence,
+            None => {
+                transaction.execute("INSERT INTO keys (name) VALUES (?1)", [name])?;
+                transaction.last_insert_rowid()
+            }
+        };
+        transaction.execute(
+            "INSERT INTO versions (id, key_sequence, ordinal, metadata, sealed_private) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![version.id, sequence, i64::try_from(ordinal).unwrap_or(i64::MAX), encoded, sealed],
+        )?;
+        transaction.commit()?;
+
+        let mut key = existing.map_or_else(
+            || Key {
+                sequence,
+                name: name.to_owned(),
+                deletion: None,
+                versions: Vec::new(),
+            },
+            |key| Key::clone(&key),
+        );
+        key.versions.push(version.clone());
+        Ok((self.publish(key), version))
+    }
+
+    /// Changes what is told about one version.
+    pub(crate) fn update_version(
+        &self,
+        name: &str,
+        id: Option<&str>,
+        change: impl FnOnce(&mut Metadata) -> Result<(), StoreError>,
+    ) -> Result<(Arc<Key>, Arc<KeyVersion>), StoreError> {
+        let database = self.writer();
+        let mut key = Key::clone(&*self.active(name).ok_or(StoreError::NotFound)?);
+        let mut version = KeyVersion::clone(key.version(id).ok_or(StoreError::NotFound)?);
+        change(&mut version.metadata)?;
+        version.metadata.updated = unix_seconds();
+        database.execute(
+            "UPDATE versions SET metadata = ?1 WHERE id = ?2",
+            params![serde_json::to_string(&version.metadata)?, version.id],
+        )?;
+        let version = Arc::new(version);
+        for slot in &mut key.versions {
+            if slot.id == version.id {
+                *slot = version.clone();
+            }
+        }
+        Ok((self.publish(key), version))
+    }
+
+    /// Deletes a key softly: it can be recovered until its purge date.
+    pub(crate) fn delete(&self, name: &str) -> Result<Arc<Key>, StoreError> {
+        let database = self.writer();
+        let key = self.active(name).ok_or(StoreError::NotFound)?;
+        let date = unix_seconds();
+        let deletion = Deletion {
+            date,
+            scheduled_purge_date: date + RETENTION_DAYS * 86_400,
+        };
+        self.set_deletion(&database, &key, Some(deletion))
+    }
+
+    /// Brings a deleted key back.
+    pub(crate) fn recover(&self, name: &str) -> Result<Arc<Key>, StoreError> {
+        let database = self.writer();
+        let key = self.deleted(name).ok_or(StoreError::NotFound)?;
+        self.set_deletion(&database, &key, None)
+    }
+
+    /// Removes a deleted key for good.
+    pub(crate) fn purge(&self, name: &str) -> Result<(), StoreError> {
+        let mut database = self.writer();
+        let key = self.deleted(name).ok_or(StoreError::NotFound)?;
+        self.erase(&mut database, &key)
+    }
+
+    /// Removes the deleted keys whose retention has ended by `now`, as the service does.
+    pub(crate) fn purge_due(&self, now: i64) -> Result<(), StoreError> {
+        let due = |key: &Arc<Key>| {
+            let deletion = key.deletion;
+            deletion.is_some_and(|deletion| deletion.scheduled_purge_date <= now)
+        };
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        if !keys.values().any(due) {
+            return Ok(());
+        }
+        drop(keys);
+        let mut database = self.writer();
+        for key in self.list(true).iter().filter(|key| due(key)) {
+            self.erase(&mut database, key)?;
+        }
+        Ok(())
+    }
+
+    /// A key with its versions and its rotation policy, which must not come back with another key of the name.
+    fn erase(&self, database: &mut Connection, key: &Key) -> Result<(), StoreError> {
+        let name = key.name.to_ascii_lowercase();
+        let transaction = database.transaction()?;
+        transaction.execute("DELETE FROM keys WHERE sequence = ?1", [key.sequence])?;
+        transaction.execute(
+            "DELETE FROM documents WHERE kind = ?1 AND name = ?2",
+            params![POLICIES, name],
+        )?;
+        transaction.commit()?;
+        let mut documents = self
+            .documents
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        documents.remove(&(POLICIES.to_owned(), name.clone()));
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        keys.remove(&name);
+        Ok(())
+    }
+
+    fn set_deletion(
+        &self,
+        database: &Connection,
+        key: &Key,
+        deletion: Option<Deletion>,
+    ) -> Result<Arc<Key>, StoreError> {
+        database.execute(
+            "UPDATE keys SET deleted_date = ?1, scheduled_purge_date = ?2 WHERE sequence = ?3",
+            params![
+                deletion.map(|deletion| deletion.date),
+                deletion.map(|deletion| deletion.scheduled_purge_date),
+                key.sequence
+            ],
+        )?;
+        Ok(self.publish(Key {
+            deletion,
+            ..key.clone()
+        }))
+    }
+
+    fn find(&self, name: &str) -> Option<Arc<Key>> {
+        self.keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&name.to_ascii_lowercase())
+            .cloned()
+    }
+
+    /// Held over every change, so that what a change reads is still true when it writes.
+    fn writer(&self) -> MutexGuard<'_, Connection> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, key: Key) -> Arc<Key> {
+        let key = Arc::new(key);
+        self.keys
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key.name.to_ascii_lowercase(), key.clone());
+        key
+    }
+}
+
+#[cfg(test)]
+mod tests;
