@@ -152,7 +152,7 @@ struct Token {
 
 fn fault_help() -> String {
     format!(
-        "A fault: kind[,operation=sign][,path=/keys/k][,count=3][,share=0.1][,delay_ms=500][,header=Name: value]; may be repeated. Kinds: {}",
+        "A fault: kind[,operation=sign][,path=/keys/k][,count=3][,share=0.1][,delay_ms=500][,header=Name: value][,body=TEXT]; may be repeated. Kinds: {}",
         FaultKind::names()
     )
 }

@@ -171,6 +171,7 @@ impl Met {
                 let broken = std::io::Error::other("a fault that was asked for");
                 pieces(futures_util::stream::iter([Ok(half), Err(broken)]))
             }
+            FaultKind::OtherBody => whole(self.body.clone().unwrap_or_default()),
             FaultKind::MalformedJson => whole(r#"{"value":"#),
             FaultKind::BadGateway => {
                 let html = HeaderValue::from_static("text/html");

@@ -50,6 +50,8 @@ pub enum FaultKind {
     HalfBody,
     /// An answer of 200 that isn't JSON.
     MalformedJson,
+    /// The fault's `body` in place of the answer's own.
+    OtherBody,
     /// An answer that isn't HTTP.
     Garbage,
     /// The answer comes twice.
@@ -81,7 +83,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    const ALL: [Self; 29] = [
+    const ALL: [Self; 30] = [
         Self::RequestTimeout,
         Self::Throttled,
         Self::ThrottledRetryAfter,
@@ -97,6 +99,7 @@ impl FaultKind {
         Self::LostAnswer,
         Self::HalfBody,
         Self::MalformedJson,
+        Self::OtherBody,
         Self::Garbage,
         Self::Twice,
         Self::HugeBody,
@@ -161,6 +164,9 @@ pub struct Fault {
     /// A header that the answer has besides, `Name: value`. It takes the place of one of the same name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
+    /// The body, for the kind `other-body`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
 }
 
 fn one_second() -> u64 {
@@ -170,7 +176,9 @@ fn one_second() -> u64 {
 impl std::str::FromStr for Fault {
     type Err = String;
 
-    /// `kind[,operation=sign][,path=/keys/k][,count=3][,share=0.1][,delay_ms=500][,header=Name: value]`
+    /// `kind[,operation=sign][,path=/keys/k][,count=3][,share=0.1][,delay_ms=500][,header=Name: value][,body=TEXT]`
+    ///
+    /// A value with a comma in it can be told as JSON only.
     fn from_str(text: &str) -> Result<Self, String> {
         let mut parts = text.split(',');
         let name = parts.next().unwrap_or_default();
@@ -187,6 +195,7 @@ impl std::str::FromStr for Fault {
             share: None,
             delay_ms: one_second(),
             header: None,
+            body: None,
         };
         for part in parts {
             let (name, value) = part
@@ -200,9 +209,10 @@ impl std::str::FromStr for Fault {
                 "share" => fault.share = Some(value.parse().map_err(|_| bad())?),
                 "delay_ms" => fault.delay_ms = value.parse().map_err(|_| bad())?,
                 "header" => fault.header = Some(value.to_owned()),
+                "body" => fault.body = Some(value.to_owned()),
                 other => {
                     return Err(format!(
-                        "there is no '{other}'; there are operation, path, count, share, delay_ms, header"
+                        "there is no '{other}'; there are operation, path, count, share, delay_ms, header, body"
                     ));
                 }
             }
@@ -279,6 +289,7 @@ pub(crate) struct Met {
     kind: FaultKind,
     delay: Duration,
     header: Option<(HeaderName, HeaderValue)>,
+    body: Option<String>,
 }
 
 impl Faults {
@@ -339,6 +350,7 @@ impl Faults {
                 .header
                 .as_deref()
                 .and_then(|text| parse_header(text).ok()),
+            body: fault.body.clone(),
         };
         faults.retain(|fault| fault.count != Some(0));
         Some(met)

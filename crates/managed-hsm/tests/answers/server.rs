@@ -11,16 +11,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use futures_util::future::poll_fn;
-use openssl::asn1::Asn1Time;
-use openssl::ec::{EcGroup, EcKey};
-use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
-use openssl::pkey::PKey;
-use openssl::x509::extension::SubjectAlternativeName;
-use openssl::x509::{X509, X509NameBuilder};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
+use testing::Certificate;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -82,13 +76,14 @@ pub(crate) fn turned(value: &[u8]) -> Vec<u8> {
 
 impl Server {
     pub(crate) fn start(offer: Offer) -> Self {
-        let (key, certificate) = identity().expect("a certificate");
+        let identity = Certificate::for_localhost();
         let folder = tempfile::tempdir().expect("a folder");
-        let pem = certificate.to_pem().expect("PEM");
-        std::fs::write(folder.path().join("ca.pem"), pem).expect("a file");
+        std::fs::write(folder.path().join("ca.pem"), identity.pem()).expect("a file");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let chain = vec![CertificateDer::from(certificate.to_der().expect("DER"))];
-        let key = PrivateKeyDer::try_from(key.private_key_to_pkcs8().expect("DER")).expect("a key");
+        let certificate = identity.certificate.to_der().expect("DER");
+        let chain = vec![CertificateDer::from(certificate)];
+        let key = identity.key.private_key_to_pkcs8().expect("DER");
+        let key = PrivateKeyDer::try_from(key).expect("a key");
         let mut tls = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
@@ -346,26 +341,4 @@ impl State {
             "attributes": { "enabled": true },
         })
     }
-}
-
-fn identity() -> Result<(PKey<openssl::pkey::Private>, X509), openssl::error::ErrorStack> {
-    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
-    let key = PKey::from_ec_key(EcKey::generate(&group)?)?;
-    let mut name = X509NameBuilder::new()?;
-    name.append_entry_by_text("CN", "answers")?;
-    let name = name.build();
-    let mut builder = X509::builder()?;
-    builder.set_version(2)?;
-    builder.set_subject_name(&name)?;
-    builder.set_issuer_name(&name)?;
-    builder.set_not_before(&*Asn1Time::days_from_now(0)?)?;
-    builder.set_not_after(&*Asn1Time::days_from_now(2)?)?;
-    builder.set_pubkey(&key)?;
-    let context = builder.x509v3_context(None, None);
-    let names = SubjectAlternativeName::new()
-        .dns("localhost")
-        .build(&context)?;
-    builder.append_extension(names)?;
-    builder.sign(&key, MessageDigest::sha256())?;
-    Ok((key, builder.build()))
 }

@@ -1,0 +1,89 @@
+//! Lists of keys, page by page.
+
+use managed_hsm::{Client, Error, KeyItem};
+
+use crate::support::{Hsm, says, vault};
+
+/// All pages.
+fn list(client: &Client) -> Result<Vec<Vec<KeyItem>>, Error> {
+    let mut pages = client.keys(&vault())?;
+    std::iter::from_fn(|| pages.next_page(client).transpose()).collect()
+}
+
+/// The error of a list whose first page leads to `next`.
+fn led_to(hsm: &Hsm, next: &str) -> Error {
+    let page = serde_json::json!({"value": [], "nextLink": next}).to_string();
+    let fault = serde_json::json!({"kind": "other-body", "operation": "keys", "body": page});
+    hsm.fault(&fault.to_string());
+    list(&hsm.client()).expect_err("it leads nowhere")
+}
+
+#[test]
+fn all_pages_are_asked_for_and_each_once() {
+    let hsm = Hsm::start();
+    let client = hsm.client();
+    for number in 0..30 {
+        hsm.rest
+            .create(&format!("k{number}"), r#"{"kty":"EC-HSM","crv":"P-256"}"#);
+    }
+    let pages = list(&client).expect("pages");
+    let lengths: Vec<usize> = pages.iter().map(Vec::len).collect();
+    assert_eq!(lengths, [25, 6]);
+    let mut names: Vec<String> = pages
+        .concat()
+        .iter()
+        .map(|item| item.uri.key.to_string())
+        .collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 31);
+    assert_eq!(hsm.count("keys"), 2);
+    assert_eq!(
+        hsm.requests("keys")[0].connection,
+        hsm.requests("keys")[1].connection
+    );
+}
+
+#[test]
+fn nothing_is_asked_before_the_first_page_is_wanted() {
+    let hsm = Hsm::start();
+    let client = hsm.client();
+    let _pages = client.keys(&vault()).expect("an address");
+    assert_eq!(hsm.connections(), 0);
+}
+
+#[test]
+fn a_page_is_asked_for_again_after_a_failure_that_passes() {
+    let hsm = Hsm::start();
+    hsm.fault("unavailable,operation=keys,count=1");
+    assert_eq!(list(&hsm.client()).expect("a page").concat().len(), 1);
+    assert_eq!(hsm.count("keys"), 2);
+}
+
+#[test]
+fn a_link_to_another_host_is_not_followed() {
+    let hsm = Hsm::start();
+    let other = Hsm::start();
+    for next in [
+        format!("{}/keys?api-version=7.4", other.emulator.url),
+        "//evil.example/keys".to_owned(),
+        "http://localhost/keys".to_owned(),
+    ] {
+        says(&led_to(&hsm, &next), &["nextLink leads to another host"]);
+    }
+    assert_eq!((hsm.count("keys"), other.connections()), (3, 0));
+}
+
+#[test]
+fn a_link_back_to_a_page_that_came_before_ends_the_list() {
+    let hsm = Hsm::start();
+    let next = format!("{}/keys?api-version=7.4", hsm.emulator.url);
+    says(&led_to(&hsm, &next), &["leads to a page that came before"]);
+    assert_eq!(hsm.count("keys"), 1);
+}
+
+#[test]
+fn a_link_that_is_no_url_ends_the_list() {
+    let hsm = Hsm::start();
+    says(&led_to(&hsm, "https://["), &["nextLink is not a URL"]);
+}

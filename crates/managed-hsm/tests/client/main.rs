@@ -1,0 +1,15 @@
+//! The client against an emulator in this process: what it sends, how often, on which connections, and which error comes of what.
+//!
+//! Each test has an emulator of its own and looks at the requests that came there.
+#![forbid(unsafe_code)]
+
+mod connections;
+mod deadlines;
+mod endpoints;
+mod errors;
+mod hedging;
+mod listing;
+mod retries;
+mod support;
+mod tls;
+mod tokens;

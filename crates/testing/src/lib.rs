@@ -1,0 +1,16 @@
+//! What tests, benchmarks and fuzzers share: emulators in this process and as programs, certificates, and what was built.
+//!
+//! Whatever fails here panics: there is nothing that a test could do about it.
+#![forbid(unsafe_code)]
+
+pub mod built;
+mod certificate;
+mod ports;
+mod program;
+mod rest;
+
+pub use certificate::Certificate;
+pub use managed_hsm_emulator as emulator;
+pub use ports::RefusingPort;
+pub use program::{Program, exports};
+pub use rest::Rest;
