@@ -1,0 +1,72 @@
+//! The encoding of software keys, by another provider.
+
+use std::ffi::{CStr, c_int, c_void};
+
+use super::{ForeignKey, call};
+use crate::openssl::bio::CoreBio;
+use crate::openssl::ffi::{self, Param};
+use crate::openssl::neighbour::Neighbours;
+use crate::openssl::params::ParamList;
+
+/// Has another provider encode a key: its own, or, where that one has no such encoder, what that one tells of it. `encoder`: the key
+/// type's name, and the properties that the encoder must have. `arguments`: the stream, the selection, and the caller's pass-phrase
+/// callback with its argument.
+pub(in crate::openssl) fn encode_foreign(
+    neighbours: &Neighbours,
+    (name, wanted): (&CStr, &[&str]),
+    params: &mut ParamList,
+    key: &ForeignKey,
+    arguments: (*mut CoreBio, c_int, *const c_void, *mut c_void),
+) -> c_int {
+    let beside = neighbours.find_beside(&key.implementation, ffi::OP_ENCODER, name, wanted);
+    let found = beside.or_else(|| neighbours.find_with(ffi::OP_ENCODER, name, wanted));
+    let Some(implementation) = found else {
+        return 0;
+    };
+    let context = call!(
+        implementation, ffi::ENCODER_NEWCTX, (*mut c_void) -> *mut c_void, (implementation.context)
+    );
+    if context.is_null() {
+        return 0;
+    }
+    params.with(|params| {
+        call!(
+            implementation, ffi::ENCODER_SET_CTX_PARAMS, (*mut c_void, *const Param) -> c_int,
+            (context, params)
+        )
+    });
+    let (output, selection, passphrase, passphrase_argument) = arguments;
+    let encode = |object: *mut c_void| {
+        call!(
+            implementation, ffi::ENCODER_ENCODE,
+            (*mut c_void, *mut CoreBio, *const c_void, *const Param, c_int, *const c_void, *mut c_void) -> c_int,
+            (context, output, object, std::ptr::null(), selection, passphrase, passphrase_argument)
+        )
+    };
+    let encoded = if implementation.is_beside(&key.implementation) {
+        encode(key.keydata)
+    } else {
+        // A private key is written with the public one.
+        let parts = match selection & ffi::SELECT_PRIVATE_KEY {
+            0 => selection,
+            _ => selection | ffi::SELECT_PUBLIC_KEY,
+        };
+        let mut object = std::ptr::null_mut();
+        key.exported(parts, |params| {
+            object = call!(
+                implementation, ffi::ENCODER_IMPORT_OBJECT,
+                (*mut c_void, c_int, *const Param) -> *mut c_void, (context, parts, params)
+            );
+            c_int::from(!object.is_null())
+        });
+        if object.is_null() {
+            0
+        } else {
+            let encoded = encode(object);
+            call!(implementation, ffi::ENCODER_FREE_OBJECT, (*mut c_void) -> (), (object));
+            encoded
+        }
+    };
+    call!(implementation, ffi::ENCODER_FREECTX, (*mut c_void) -> (), (context));
+    encoded
+}

@@ -1,0 +1,85 @@
+//! The generation of software keys, in another provider.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::sync::Arc;
+
+use super::{ForeignKey, NOTHING_TO_DO, call};
+use crate::openssl::ffi::{self, Param};
+use crate::openssl::neighbour::{Implementation, Neighbours};
+
+/// The generation of a software key, in another provider.
+pub(in crate::openssl) struct Generation {
+    implementation: Arc<Implementation>,
+    context: *mut c_void,
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        call!(self.implementation, ffi::KEYMGMT_GEN_CLEANUP, (*mut c_void) -> (), (self.context));
+    }
+}
+
+impl Generation {
+    pub(in crate::openssl) fn start(
+        neighbours: &Neighbours,
+        key_type: &CStr,
+        selection: c_int,
+        params: *const Param,
+    ) -> Option<Self> {
+        let implementation = neighbours.find(ffi::OP_KEYMGMT, key_type)?;
+        let context = call!(
+            implementation, ffi::KEYMGMT_GEN_INIT, (*mut c_void, c_int, *const Param) -> *mut c_void,
+            (implementation.context, selection, params)
+        );
+        (!context.is_null()).then_some(Self {
+            implementation,
+            context,
+        })
+    }
+
+    pub(in crate::openssl) fn set_template(&self, template: &ForeignKey) -> c_int {
+        if !self.implementation.is_beside(&template.implementation) {
+            let moved = template.moved_to(&self.implementation, ffi::SELECT_ALL_PARAMETERS);
+            return moved.map_or(0, |moved| self.set_template(&moved));
+        }
+        call!(
+            self.implementation, ffi::KEYMGMT_GEN_SET_TEMPLATE, (*mut c_void, *mut c_void) -> c_int,
+            (self.context, template.keydata), or NOTHING_TO_DO
+        )
+    }
+
+    pub(in crate::openssl) fn set_params(&self, params: *const Param) -> c_int {
+        call!(
+            self.implementation, ffi::KEYMGMT_GEN_SET_PARAMS, (*mut c_void, *const Param) -> c_int,
+            (self.context, params)
+        )
+    }
+
+    pub(in crate::openssl) fn run(
+        &self,
+        callback: *const c_void,
+        argument: *mut c_void,
+    ) -> Option<ForeignKey> {
+        let keydata = call!(
+            self.implementation, ffi::KEYMGMT_GEN,
+            (*mut c_void, *const c_void, *mut c_void) -> *mut c_void,
+            (self.context, callback, argument)
+        );
+        ForeignKey::wrap(&self.implementation, keydata)
+    }
+}
+
+/// The parameters that key generation of a type takes, as the other provider says without a generation under way.
+pub(in crate::openssl) fn generation_params(
+    neighbours: &Neighbours,
+    key_type: &CStr,
+) -> *const Param {
+    match neighbours.find(ffi::OP_KEYMGMT, key_type) {
+        Some(implementation) => call!(
+            implementation, ffi::KEYMGMT_GEN_SETTABLE_PARAMS,
+            (*mut c_void, *mut c_void) -> *const Param,
+            (std::ptr::null_mut(), implementation.context)
+        ),
+        None => std::ptr::null(),
+    }
+}

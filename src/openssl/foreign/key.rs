@@ -1,0 +1,190 @@
+//! Software keys, in the provider that they belong to.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::sync::Arc;
+
+use super::{NOTHING_TO_DO, call};
+use crate::openssl::ffi::{self, Callback, Param};
+use crate::openssl::neighbour::{Implementation, Neighbours};
+
+/// Why another provider has not imported a key.
+pub(in crate::openssl) enum NotImported {
+    NobodyThere,
+    Refused,
+}
+
+/// A software key, in another provider.
+pub(in crate::openssl) struct ForeignKey {
+    pub(super) implementation: Arc<Implementation>,
+    pub(in crate::openssl) keydata: *mut c_void,
+}
+
+// SAFETY: key objects of a provider may be used from several threads (provider-keymgmt(7)).
+unsafe impl Send for ForeignKey {}
+// SAFETY: as above.
+unsafe impl Sync for ForeignKey {}
+
+impl Drop for ForeignKey {
+    fn drop(&mut self) {
+        call!(self.implementation, ffi::KEYMGMT_FREE, (*mut c_void) -> (), (self.keydata));
+    }
+}
+
+impl ForeignKey {
+    pub(super) fn wrap(implementation: &Arc<Implementation>, keydata: *mut c_void) -> Option<Self> {
+        (!keydata.is_null()).then(|| Self {
+            implementation: Arc::clone(implementation),
+            keydata,
+        })
+    }
+
+    /// Has another provider import a key of the named type. OpenSSL imports a key mostly for an operation that is to begin,
+    /// so the key goes where the core would go for the operation; where that one doesn't take it, or where the type has none,
+    /// to the key management that the core would take.
+    pub(in crate::openssl) fn import(
+        neighbours: &Neighbours,
+        key_type: &CStr,
+        selection: c_int,
+        params: *const Param,
+    ) -> Result<Self, NotImported> {
+        let operation = match key_type.to_bytes() {
+            b"EC" => c"ECDSA",
+            _ => key_type,
+        };
+        let signs = neighbours.find(ffi::OP_SIGNATURE, operation);
+        let of_operation =
+            signs.and_then(|signs| neighbours.find_beside(&signs, ffi::OP_KEYMGMT, key_type, &[]));
+        let first = of_operation.or_else(|| neighbours.find(ffi::OP_KEYMGMT, key_type));
+        let first = first.ok_or(NotImported::NobodyThere)?;
+        if let Some(key) = Self::import_into(&first, selection, params) {
+            return Ok(key);
+        }
+        let second = neighbours.find(ffi::OP_KEYMGMT, key_type);
+        second
+            .filter(|second| !second.is_beside(&first))
+            .and_then(|second| Self::import_into(&second, selection, params))
+            .ok_or(NotImported::Refused)
+    }
+
+    /// Has another provider's key management import a key.
+    pub(super) fn import_into(
+        implementation: &Arc<Implementation>,
+        selection: c_int,
+        params: *const Param,
+    ) -> Option<Self> {
+        let keydata = call!(
+            implementation, ffi::KEYMGMT_NEW, (*mut c_void) -> *mut c_void, (implementation.context)
+        );
+        let key = Self::wrap(implementation, keydata)?;
+        let imported = call!(
+            implementation, ffi::KEYMGMT_IMPORT, (*mut c_void, c_int, *const Param) -> c_int,
+            (key.keydata, selection, params)
+        );
+        (imported != 0).then_some(key)
+    }
+
+    pub(in crate::openssl) fn has(&self, selection: c_int) -> c_int {
+        call!(
+            self.implementation, ffi::KEYMGMT_HAS, (*const c_void, c_int) -> c_int, (self.keydata, selection)
+        )
+    }
+
+    pub(in crate::openssl) fn validate(&self, selection: c_int, check: c_int) -> c_int {
+        call!(
+            self.implementation, ffi::KEYMGMT_VALIDATE, (*const c_void, c_int, c_int) -> c_int,
+            (self.keydata, selection, check), or NOTHING_TO_DO
+        )
+    }
+
+    pub(in crate::openssl) fn matches(&self, other: &Self, selection: c_int) -> c_int {
+        if !self.implementation.is_beside(&other.implementation) {
+            let moved = other.moved_to(&self.implementation, selection);
+            return moved.map_or(0, |moved| self.matches(&moved, selection));
+        }
+        call!(
+            self.implementation, ffi::KEYMGMT_MATCH, (*const c_void, *const c_void, c_int) -> c_int,
+            (self.keydata, other.keydata, selection)
+        )
+    }
+
+    pub(in crate::openssl) fn export(
+        &self,
+        selection: c_int,
+        callback: Callback,
+        argument: *mut c_void,
+    ) -> c_int {
+        call!(
+            self.implementation, ffi::KEYMGMT_EXPORT,
+            (*const c_void, c_int, Callback, *mut c_void) -> c_int,
+            (self.keydata, selection, callback, argument)
+        )
+    }
+
+    /// The selected parts of the key as an object of another provider.
+    pub(super) fn moved_to(
+        &self,
+        implementation: &Arc<Implementation>,
+        selection: c_int,
+    ) -> Option<Self> {
+        let mut moved = None;
+        self.exported(selection, |params| {
+            moved = Self::import_into(implementation, selection, params);
+            c_int::from(moved.is_some())
+        });
+        moved
+    }
+
+    /// Calls `take` with the selected parts of the key.
+    pub(super) fn exported(
+        &self,
+        selection: c_int,
+        mut take: impl FnMut(*const Param) -> c_int,
+    ) -> c_int {
+        unsafe extern "C" fn pass<F: FnMut(*const Param) -> c_int>(
+            params: *const Param,
+            take: *mut c_void,
+        ) -> c_int {
+            // SAFETY: the argument is the one below.
+            let take = unsafe { &mut *take.cast::<F>() };
+            take(params)
+        }
+        fn passing<F: FnMut(*const Param) -> c_int>(_: &F) -> Callback {
+            pass::<F>
+        }
+        let callback = passing(&take);
+        self.export(selection, callback, std::ptr::from_mut(&mut take).cast())
+    }
+
+    /// The name of an EC key's curve.
+    pub(in crate::openssl) fn group(&self) -> Option<String> {
+        let mut name = [0u8; 80];
+        let mut params = [Param::text_room(c"group", &mut name), Param::END];
+        if self.get_params(params.as_mut_ptr()) == 0 {
+            return None;
+        }
+        let name = CStr::from_bytes_until_nul(&name).ok()?.to_str().ok()?;
+        (!name.is_empty()).then(|| name.to_owned())
+    }
+
+    pub(in crate::openssl) fn get_params(&self, params: *mut Param) -> c_int {
+        call!(
+            self.implementation, ffi::KEYMGMT_GET_PARAMS, (*mut c_void, *mut Param) -> c_int,
+            (self.keydata, params), or NOTHING_TO_DO
+        )
+    }
+
+    pub(in crate::openssl) fn set_params(&self, params: *const Param) -> c_int {
+        call!(
+            self.implementation, ffi::KEYMGMT_SET_PARAMS, (*mut c_void, *const Param) -> c_int,
+            (self.keydata, params), or NOTHING_TO_DO
+        )
+    }
+
+    pub(in crate::openssl) fn duplicate(&self, selection: c_int) -> Option<Self> {
+        let keydata = call!(
+            self.implementation, ffi::KEYMGMT_DUP, (*const c_void, c_int) -> *mut c_void,
+            (self.keydata, selection)
+        );
+        Self::wrap(&self.implementation, keydata)
+    }
+}
