@@ -79,3 +79,64 @@ pub(crate) async fn open(
         _ => Err(TunnelError::Early),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use hyper_util::client::proxy::matcher::Matcher;
+
+    use super::*;
+    use crate::event_loop::EventLoop;
+    use crate::http::causes;
+
+    /// What a proxy was asked, and what comes of its answer.
+    fn asked(answer: &'static str) -> (String, Result<Socket, TunnelError>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let proxy = std::thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let count = client.read(&mut request).unwrap();
+            client.write_all(answer.as_bytes()).unwrap();
+            String::from_utf8(request[..count].to_vec()).unwrap()
+        });
+        let matcher = Matcher::builder().all(format!("http://user:pass@{address}"));
+        let intercept = matcher.build().intercept(&Uri::from_static("https://hsm"));
+        let mut events = EventLoop::new().unwrap();
+        let dialler = Dialler::default();
+        let opened = open(&dialler, intercept.as_ref().unwrap(), "hsm:443");
+        let opened = events.run(opened);
+        (proxy.join().unwrap(), opened)
+    }
+
+    #[test]
+    fn a_proxy_is_asked_as_documented_and_its_refusal_is_told() {
+        let (request, opened) = asked("HTTP/1.1 200 Connection established\r\n\r\n");
+        assert!(opened.is_ok());
+        assert!(
+            request.starts_with("CONNECT hsm:443 HTTP/1.1\r\n"),
+            "{request}"
+        );
+        let request = request.to_lowercase();
+        for header in ["host: hsm:443", "proxy-authorization: basic dxnlcjpwyxnz"] {
+            assert!(request.contains(header), "{request}");
+        }
+        for (answer, words) in [
+            (
+                "HTTP/1.1 407 No\r\ncontent-length: 0\r\n\r\n",
+                "a password (HTTP 407)",
+            ),
+            (
+                "HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n",
+                "answered HTTP 403",
+            ),
+            ("HTTP/1.1 200 OK\r\n\r\nHELLO", "before the server could"),
+            ("what?", "can't be talked to"),
+        ] {
+            let error = asked(answer).1.err().unwrap();
+            assert!(causes(&error).contains(words), "{answer}: {error}");
+        }
+    }
+}
