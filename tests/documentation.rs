@@ -45,6 +45,7 @@ fn the_troubleshooting_guide_has_every_error() {
     let mut count = 0;
     for source in [
         "src/error.rs",
+        "crates/hsm-keys/src/error.rs",
         "crates/managed-hsm/src/error.rs",
         "crates/managed-hsm/src/uri.rs",
     ] {

@@ -1,0 +1,72 @@
+//! Which package of the workspace may know which: a front end knows what it stands on, and nothing
+//! knows a front end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The packages of the workspace, each with those of them that it is built from.
+fn direct_dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .output()
+        .expect("cargo runs");
+    let problem = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo metadata: {problem}");
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    let name = |value: &Value| value["name"].as_str().expect("a name").to_owned();
+    let members: BTreeSet<String> = packages.iter().map(name).collect();
+    let known = |package: &Value| {
+        let all = package["dependencies"].as_array().expect("dependencies");
+        // Without a kind: what is there when the package is used, and not only when it is tested.
+        let used = all.iter().filter(|dependency| dependency["kind"].is_null());
+        used.map(name).filter(|name| members.contains(name)).collect()
+    };
+    packages
+        .iter()
+        .map(|package| (name(package), known(package)))
+        .collect()
+}
+
+/// All that a package is built from.
+fn dependencies(name: &str) -> BTreeSet<String> {
+    let direct = direct_dependencies();
+    let mut found = BTreeSet::new();
+    let mut left = vec![name.to_owned()];
+    while let Some(name) = left.pop() {
+        let next = direct.get(&name).unwrap_or_else(|| panic!("no {name}"));
+        left.extend(next.iter().filter(|next| found.insert((*next).clone())).cloned());
+    }
+    found
+}
+
+#[test]
+fn dependencies_lead_from_the_front_ends_to_the_client_and_nowhere_else() {
+    for (package, expected) in [
+        ("managed-hsm", &[][..]),
+        ("hsm-keys", &["managed-hsm"]),
+        ("akv", &["hsm-keys", "managed-hsm"]),
+        ("akv_provider", &["hsm-keys", "managed-hsm"]),
+        ("managed-hsm-emulator", &[]),
+    ] {
+        let expected: BTreeSet<String> = expected.iter().map(ToString::to_string).collect();
+        assert_eq!(dependencies(package), expected, "{package}");
+    }
+}
+
+#[test]
+fn what_is_common_has_no_word_of_openssls_provider_interface() {
+    let folder = std::fs::read_dir("crates/hsm-keys/src").expect("the folder");
+    let mut count = 0;
+    for entry in folder {
+        let path = entry.expect("an entry").path();
+        let source = std::fs::read_to_string(&path).expect("a source");
+        for word in ["OSSL_", "EVP_", "CStr", "akv_provider", "pkeyopt", "unsafe {", "CKM_RSA"] {
+            assert!(!source.contains(word), "{} has {word}", path.display());
+        }
+        count += 1;
+    }
+    assert!(count > 10, "{count}");
+}
