@@ -109,3 +109,94 @@ fn require_rsa<'a>(public: &'a PublicKey, operation: &str) -> Result<&'a RsaPubl
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::rsa::{
+        KeySize, OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey,
+        Pkcs1PrivateDecryptingKey, PrivateDecryptingKey,
+    };
+    use aws_lc_rs::signature::KeyPair;
+
+    use super::*;
+    use crate::{der, testdata};
+
+    const SCHEMES: [(RsaEncryption, usize); 3] = [
+        (RsaEncryption::Pkcs1, 245),
+        (RsaEncryption::OaepSha1, 214),
+        (RsaEncryption::OaepSha256, 190),
+    ];
+
+    fn undo(private: &PrivateDecryptingKey, scheme: RsaEncryption, ciphertext: &[u8]) -> Vec<u8> {
+        let mut room = vec![0; 256];
+        let oaep = match scheme {
+            RsaEncryption::Pkcs1 => {
+                let private = Pkcs1PrivateDecryptingKey::new(private.clone()).unwrap();
+                return private.decrypt(ciphertext, &mut room).unwrap().to_vec();
+            }
+            RsaEncryption::OaepSha1 => &OAEP_SHA1_MGF1SHA1,
+            RsaEncryption::OaepSha256 => &OAEP_SHA256_MGF1SHA256,
+        };
+        let private = OaepPrivateDecryptingKey::new(private.clone()).unwrap();
+        let plaintext = private.decrypt(oaep, ciphertext, &mut room, None);
+        plaintext.unwrap().to_vec()
+    }
+
+    #[test]
+    fn the_private_key_undoes_each_encryption_up_to_the_longest_message() {
+        use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+        use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
+
+        let private = PrivateDecryptingKey::generate(KeySize::Rsa2048).unwrap();
+        let pkcs8: Pkcs8V1Der<'_> = private.as_der().unwrap();
+        let pair = RsaKeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
+        let public = pair.public_key();
+        // RSAPublicKey: two INTEGERs, whose zeros are taken off.
+        let (numbers, _) = der::read(der::SEQUENCE, public.as_ref()).unwrap();
+        let (n, rest) = der::read(0x02, numbers).unwrap();
+        let (e, _) = der::read(0x02, rest).unwrap();
+        let public = PublicKey::rsa(n.to_vec(), e.to_vec()).unwrap();
+        for (scheme, most) in SCHEMES {
+            for len in [0, 1, 32, most] {
+                let plaintext = vec![0x5a; len];
+                let ciphertext = encrypt(&public, scheme, &plaintext).unwrap();
+                assert_eq!(ciphertext.len(), 256);
+                assert_eq!(undo(&private, scheme, &ciphertext), plaintext, "{scheme:?}");
+                let again = encrypt(&public, scheme, &plaintext).unwrap();
+                assert_ne!(again, ciphertext, "the padding is random");
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_what_does() {
+        for (bits, exponent, longer) in [(2048, 65537, 0), (2048, 3, 0), (2050, 65537, 1)] {
+            let public = testdata::key(bits, exponent);
+            for (scheme, most) in SCHEMES {
+                let most = most + longer;
+                assert!(encrypt(&public, scheme, &vec![1; most]).is_ok());
+                let error = encrypt(&public, scheme, &vec![1; most + 1]).unwrap_err();
+                let expected = format!("at most {most} bytes fit");
+                assert!(error.to_string().starts_with(&expected), "{error}");
+            }
+        }
+        let error = encrypt(&PublicKey::Aes, RsaEncryption::Pkcs1, b"x").unwrap_err();
+        assert!(matches!(error, Error::WrongKeyType { .. }), "{error}");
+    }
+
+    #[test]
+    fn oaep_has_the_same_hash_function_twice_and_one_of_two() {
+        let oaep = |oaep, mgf1| {
+            let named = |name| Digest::by_name(name).unwrap();
+            RsaEncryption::oaep(named(oaep), named(mgf1))
+        };
+        let sha256 = oaep("SHA256", "SHA256").unwrap();
+        assert_eq!(sha256.algorithm(), EncryptionAlgorithm::RsaOaep256);
+        let sha1 = oaep("SHA1", "SHA1").unwrap();
+        assert_eq!(sha1.algorithm(), EncryptionAlgorithm::RsaOaep);
+        for (hash, mgf1) in [("SHA1", "SHA256"), ("SHA256", "SHA1"), ("SHA384", "SHA384")] {
+            let error = oaep(hash, mgf1).unwrap_err().to_string();
+            assert!(error.contains(hash) && error.contains(mgf1), "{error}");
+        }
+    }
+}

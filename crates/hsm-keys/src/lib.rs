@@ -25,6 +25,8 @@ mod public_key;
 mod rsa;
 mod scheme;
 mod signing;
+#[cfg(test)]
+mod testdata;
 mod verification;
 mod wrapping;
 

@@ -114,11 +114,14 @@ mod tests {
             ("AAA\n-----END X-----\n", "its content is not base64"),
             ("AAAA\n", "its END line is missing"),
             ("AAAA\n-----END Y-----\n", "its END line is missing"),
-            ("AAAAAAAAAAAA\n-----END X-----\n", "it is too long"),
+            (
+                &format!("{}\n-----END X-----\n", "A".repeat(44)),
+                "it is too long",
+            ),
         ] {
             let text = format!("-----BEGIN X-----\n{text}");
-            assert_eq!(read_all("X", 8, &text), [Err(problem)], "{text}");
-            assert_eq!(read_all("Y", 8, &text), [Ok(None)], "{text}");
+            assert_eq!(read_all("X", 40, &text)[0], Err(problem), "{text}");
+            assert_eq!(read_all("Z", 40, &text), [Ok(None)], "{text}");
         }
         assert_eq!(read_all("X", 8, "no PEM\nat all\n"), [Ok(None)]);
     }

@@ -203,3 +203,118 @@ pub(crate) fn unpad_pkcs1(block: &[u8]) -> Option<&[u8]> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testdata::{bytes, rsa_key};
+
+    const KEYS: [(usize, u32); 3] = [(2048, 65537), (2048, 3), (2050, 65537)];
+
+    /// A number minus or plus one.
+    fn next_to(number: &[u8], up: bool) -> Vec<u8> {
+        let number = BigUint::from_bytes_be(number);
+        match up {
+            true => number + 1u8,
+            false => number - 1u8,
+        }
+        .to_bytes_be()
+    }
+
+    #[test]
+    fn lengths_are_those_of_the_modulus() {
+        for (bits, exponent) in KEYS {
+            let key = rsa_key(bits, exponent);
+            assert_eq!((key.bits(), key.len()), (bits, bits.div_ceil(8)));
+            assert_eq!(key.security_bits(), 112);
+            assert_eq!(BigUint::from_bytes_be(key.exponent()), exponent.into());
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_no_signature_is_not_recovered() {
+        for (bits, exponent) in KEYS {
+            let key = rsa_key(bits, exponent);
+            let signature = bytes(&format!("pkcs1-sha256-{bits}-{exponent}"));
+            assert_eq!(key.recover(&signature).unwrap().len(), key.len());
+            let modulus = key.modulus();
+            for refused in [
+                &[][..],
+                &signature[1..],
+                &signature[..signature.len() - 1],
+                &[&[0], &signature[..]].concat(),
+                &[&signature[..], &[0]].concat(),
+                modulus,
+                &next_to(modulus, true),
+                &vec![0xff; key.len()],
+            ] {
+                assert_eq!(key.recover(refused), None);
+            }
+            // The largest number below an odd modulus, to an odd power, is itself.
+            let largest = next_to(modulus, false);
+            assert_eq!(key.recover(&largest), Some(largest));
+            let zero = vec![0; key.len()];
+            assert_eq!(key.recover(&zero), Some(zero));
+        }
+    }
+
+    #[test]
+    fn nobody_forges_by_the_cube_root_of_a_small_exponent() {
+        // What an exponent of 3 makes of a small number is its cube, without the modulus.
+        let key = rsa_key(2048, 3);
+        let mut root = vec![0; key.len()];
+        root[key.len() - 1] = 2;
+        let mut cube = vec![0; key.len()];
+        cube[key.len() - 1] = 8;
+        assert_eq!(key.recover(&root), Some(cube));
+        assert!(!key.verify_pkcs1(&[8], &root));
+        // Bleichenbacher's forgery of 2006: the block begins well, and rubbish follows the message.
+        let message = [0x30; 51];
+        let mut block = [&[0, 1][..], &[0xff; 8], &[0], &message].concat();
+        block.resize(key.len(), 0xff);
+        let root = BigUint::from_bytes_be(&block).cbrt().to_bytes_be();
+        let mut forged = vec![0; key.len() - root.len()];
+        forged.extend_from_slice(&root);
+        let recovered = key.recover(&forged).unwrap();
+        assert!(recovered.starts_with(&block[..60]), "{recovered:02x?}");
+        assert!(!key.verify_pkcs1(&message, &forged));
+        assert_ne!(unpad_pkcs1(&recovered), Some(&message[..]));
+    }
+
+    #[test]
+    fn padding_of_pkcs1_is_taken_off_only_where_it_is_whole() {
+        let padded = |len| [&[0, 1][..], &vec![0xff; len], &[0], b"abc"].concat();
+        assert_eq!(unpad_pkcs1(&padded(8)), Some(&b"abc"[..]));
+        assert_eq!(unpad_pkcs1(&padded(200)), Some(&b"abc"[..]));
+        let good = padded(8);
+        let mut type_2 = good.clone();
+        type_2[1] = 2;
+        let mut other_byte = good.clone();
+        other_byte[4] = 0xfe;
+        for refused in [
+            &[][..],
+            &padded(7),
+            &good[1..],
+            &good[..10],
+            &type_2,
+            &other_byte,
+        ] {
+            assert_eq!(unpad_pkcs1(refused), None, "{refused:02x?}");
+        }
+        assert_eq!(unpad_pkcs1(&good[..11]), Some(&b""[..]));
+    }
+
+    #[test]
+    fn the_library_answers_for_the_algorithms_of_the_service_only() {
+        let key = rsa_key(2048, 65537);
+        let digest = Digest::by_name("SHA256").unwrap().of(b"abc");
+        let signature = bytes("pkcs1-sha256-2048-65537");
+        let verified = |algorithm| key.verify_by(algorithm, &digest, &signature);
+        assert_eq!(verified(SignatureAlgorithm::Rs256), Some(true));
+        assert_eq!(verified(SignatureAlgorithm::Ps256), Some(false));
+        assert_eq!(verified(SignatureAlgorithm::RsNull), None);
+        assert_eq!(verified(SignatureAlgorithm::Es256), None);
+        // A digest of another length.
+        assert_eq!(verified(SignatureAlgorithm::Rs512), None);
+    }
+}

@@ -192,3 +192,67 @@ fn pss_identifier(digest: &Digest, mgf1: &Digest, salt_len: usize) -> Vec<u8> {
     let parameters = der::sequence(&parameters);
     der::sequence(&[&der::object_identifier(RSASSA_PSS), &parameters])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_algorithm_is_what_its_scheme_asks_for() {
+        use managed_hsm::Curve;
+
+        use crate::curve::EcCurve;
+
+        let of_curve = |curve| PublicKey::ec(curve, curve.generator).unwrap();
+        let mut keys: Vec<PublicKey> = Curve::ALL.map(EcCurve::of).map(of_curve).into();
+        keys.push(crate::testdata::key(2048, 65537));
+        for algorithm in SignatureAlgorithm::ALL {
+            let scheme = Scheme::of(algorithm);
+            assert_eq!(
+                scheme.digest().map(|digest| digest.len),
+                algorithm.digest_len()
+            );
+            let found = keys.iter().filter(|key| {
+                let asked = scheme.algorithm(key);
+                asked.is_ok_and(|asked| asked == algorithm)
+            });
+            assert_eq!(found.count(), 1, "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn algorithm_identifiers_have_the_known_bytes() {
+        let hex = |scheme: Scheme| {
+            let identifier = scheme.algorithm_identifier().unwrap();
+            let digits: Vec<String> = identifier.iter().map(|b| format!("{b:02x}")).collect();
+            digits.concat()
+        };
+        let of = |algorithm| hex(Scheme::of(algorithm));
+        assert_eq!(
+            of(SignatureAlgorithm::Rs256),
+            "300d06092a864886f70d01010b0500"
+        );
+        assert_eq!(of(SignatureAlgorithm::Es384), "300a06082a8648ce3d040303");
+        let expected = "304106092a864886f70d01010a3034a00f300d06096086480165030402010500\
+             a11c301a06092a864886f70d010108300d06096086480165030402010500a203020120";
+        assert_eq!(of(SignatureAlgorithm::Ps256), expected);
+        // All are the DEFAULT.
+        let sha1 = Digest::by_name("SHA1").unwrap();
+        let pss = Scheme::Pss {
+            digest: sha1,
+            mgf1: sha1,
+            salt_len: SaltLen::Any,
+        };
+        assert_eq!(hex(pss), "300d06092a864886f70d01010a3000");
+        for none in [
+            Scheme::Bare,
+            Scheme::Pkcs1 { digest: None },
+            Scheme::Ecdsa { digest: None },
+            Scheme::Ecdsa {
+                digest: Digest::by_name("SHA512-256"),
+            },
+        ] {
+            assert_eq!(none.algorithm_identifier(), None);
+        }
+    }
+}

@@ -142,3 +142,183 @@ fn checked(
         is_ecdsa: matches!(key.public, PublicKey::Ec(_)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use managed_hsm::Curve;
+
+    use super::*;
+    use crate::curve::EcCurve;
+    use crate::digest::{DIGESTS, Digest};
+    use crate::scheme::SaltLen;
+    use crate::testdata::{MESSAGE, bytes, key};
+
+    fn digest(name: &str) -> &'static Digest {
+        Digest::by_name(name).unwrap()
+    }
+
+    #[test]
+    fn the_hsm_is_asked_for_the_algorithm_of_padding_and_digest() {
+        let rsa = key(2048, 65537);
+        for digest in DIGESTS {
+            let value = digest.of(MESSAGE);
+            let pkcs1 = Scheme::Pkcs1 {
+                digest: Some(digest),
+            };
+            let pss = Scheme::Pss {
+                digest,
+                mgf1: digest,
+                salt_len: SaltLen::Any,
+            };
+            match digest.rsa {
+                Some((rs, ps)) => {
+                    for (scheme, algorithm) in [(pkcs1, rs), (pss, ps)] {
+                        let asked = request(&rsa, &scheme, &value).unwrap();
+                        assert_eq!(asked, (algorithm, Cow::from(&*value)));
+                    }
+                }
+                None => {
+                    for scheme in [pkcs1, pss] {
+                        let error = request(&rsa, &scheme, &value).unwrap_err();
+                        assert!(matches!(error, Error::RsaDigest(_)), "{error}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn salts_and_masks_that_the_hsm_does_not_have_are_refused() {
+        let rsa = key(2048, 65537);
+        let asked = |mgf1, salt_len| {
+            let scheme = Scheme::Pss {
+                digest: digest("SHA256"),
+                mgf1: digest(mgf1),
+                salt_len,
+            };
+            request(&rsa, &scheme, &[0; 32]).map(|(algorithm, _)| algorithm)
+        };
+        for salt_len in [SaltLen::Any, SaltLen::Digest, SaltLen::Bytes(32)] {
+            let algorithm = asked("SHA256", salt_len).unwrap();
+            assert_eq!(algorithm, SignatureAlgorithm::Ps256);
+        }
+        for (salt_len, words) in [
+            (SaltLen::Bytes(20), "a PSS salt of 20 bytes"),
+            (
+                SaltLen::Longest,
+                "a PSS salt of the greatest possible length",
+            ),
+        ] {
+            let error = asked("SHA256", salt_len).unwrap_err().to_string();
+            assert!(error.starts_with(words), "{error}");
+        }
+        let error = asked("SHA1", SaltLen::Digest).unwrap_err();
+        assert!(matches!(error, Error::Mgf1Digest { .. }), "{error}");
+        let bare = request(&rsa, &Scheme::Bare, &[0; 256]);
+        assert!(matches!(bare, Err(Error::BareSignature)));
+    }
+
+    #[test]
+    fn a_digest_info_is_signed_as_its_digest_and_other_bytes_as_they_are() {
+        let rsa = key(2048, 65537);
+        let padded_only = Scheme::Pkcs1 { digest: None };
+        for digest in DIGESTS {
+            let value = digest.of(MESSAGE);
+            let info = digest_info::encode(digest, &value);
+            let (algorithm, asked) = request(&rsa, &padded_only, &info).unwrap();
+            match digest.rsa {
+                Some((rs, _)) => assert_eq!((algorithm, &*asked), (rs, &*value)),
+                None => assert_eq!(
+                    (algorithm, &*asked),
+                    (SignatureAlgorithm::RsNull, &info[..])
+                ),
+            }
+        }
+        for len in [0, 1, 245] {
+            let (algorithm, _) = request(&rsa, &padded_only, &vec![1; len]).unwrap();
+            assert_eq!(algorithm, SignatureAlgorithm::RsNull);
+        }
+        let error = request(&rsa, &padded_only, &[1; 246]).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::NoRoom {
+                    got: 246,
+                    most: 245
+                }
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_digest_is_fitted_to_the_curve() {
+        let any = Scheme::Ecdsa { digest: None };
+        for (curve, algorithm, len) in [
+            (Curve::P256, SignatureAlgorithm::Es256, 32),
+            (Curve::P256K, SignatureAlgorithm::Es256K, 32),
+            (Curve::P384, SignatureAlgorithm::Es384, 48),
+            (Curve::P521, SignatureAlgorithm::Es512, 64),
+        ] {
+            let curve = EcCurve::of(curve);
+            let public = PublicKey::ec(curve, curve.generator).unwrap();
+            let short = request(&public, &any, &[9; 20]).unwrap();
+            let expected = [vec![0; len - 20], vec![9; 20]].concat();
+            assert_eq!(short, (algorithm, expected.into()));
+            let longer = request(&public, &any, &[9; 65]);
+            assert_eq!(longer.is_ok(), len < 64, "{curve:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_no_signature_by_the_key_is_refused() {
+        let value = digest("SHA256").of(MESSAGE);
+        let good = bytes("pkcs1-sha256-2048-65537");
+        let mut damaged = good.clone();
+        damaged[100] ^= 1;
+        let key = Key::from(key(2048, 65537));
+        let answered = |bytes: &[u8], check| {
+            checked(
+                &key,
+                SignatureAlgorithm::Rs256,
+                &value,
+                bytes.to_vec(),
+                check,
+            )
+        };
+        for check in [Check::Signature, Check::LengthOnly] {
+            let signature = answered(&good, check).unwrap();
+            assert_eq!(signature.clone().into_raw(), good);
+            assert_eq!(signature.into_der(), good);
+            for wrong in [&good[1..], &[&good[..], &[0]].concat(), &[]] {
+                let error = answered(wrong, check).unwrap_err().to_string();
+                assert!(error.contains("bytes instead of 256"), "{error}");
+            }
+        }
+        let another = bytes("pkcs1-sha512");
+        for wrong in [&damaged, &another] {
+            let error = answered(wrong, Check::Signature).unwrap_err().to_string();
+            assert!(error.contains("it does not verify"), "{error}");
+            assert!(answered(wrong, Check::LengthOnly).is_ok());
+        }
+        let padded_only = SignatureAlgorithm::RsNull;
+        let hello = bytes("pkcs1-hello");
+        let check = |value: &[u8]| {
+            checked(&key, padded_only, value, hello.clone(), Check::Signature).is_ok()
+        };
+        assert!(check(b"hello") && !check(b"hallo"));
+    }
+
+    #[test]
+    fn a_pair_of_numbers_becomes_der() {
+        let mut bytes = vec![0; 64];
+        bytes[30..32].copy_from_slice(&[0x80, 1]);
+        bytes[63] = 5;
+        let raw = RawSignature {
+            bytes: bytes.clone(),
+            is_ecdsa: true,
+        };
+        assert_eq!(raw.clone().into_raw(), bytes);
+        assert_eq!(raw.into_der(), [0x30, 8, 2, 3, 0, 0x80, 1, 2, 1, 5]);
+    }
+}
