@@ -15,7 +15,7 @@ use openssl::sign::Signer;
 use openssl::ssl::{SslAcceptor, SslConnector, SslMethod, SslVerifyMode};
 use openssl::x509::X509;
 
-use common::{Emulator, built, load_key, load_providers};
+use common::{Emulator, load_key, load_providers};
 
 /// A signature that overlaps with this much time before or after a request for a token counts as around a renewal.
 const AROUND: Duration = Duration::from_millis(50);
@@ -120,7 +120,7 @@ fn main() {
     // An application that logs in, rather than a token from outside.
     let _providers = load_providers(&emulator);
     let akv = |arguments: &[&str]| {
-        let output = Command::new(built("akv")).args(arguments).output();
+        let output = Command::new(testing::built::program("akv")).args(arguments).output();
         let output = output.expect("akv runs");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{errors}");

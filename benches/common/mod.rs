@@ -1,12 +1,11 @@
 //! What the benchmarks share: an emulator, and the provider in this process.
 #![allow(dead_code, reason = "no benchmark needs all of it")]
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use openssl::pkey::{PKey, Private};
 use openssl::provider::Provider;
+use testing::{Program, built};
 
 /// The options of the command line, each a name and its value.
 pub(crate) fn options() -> impl Iterator<Item = (String, String)> {
@@ -22,39 +21,9 @@ pub(crate) fn options() -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// The profile's folder: this program is in its `deps`.
-pub(crate) fn built(name: &str) -> PathBuf {
-    let program = std::env::current_exe().expect("a program knows its path");
-    let path = program
-        .parent()
-        .and_then(Path::parent)
-        .expect("target/<profile>/deps")
-        .join(name);
-    assert!(
-        path.exists(),
-        "{} is missing: run cargo build --release --workspace first",
-        path.display()
-    );
-    path
-}
-
-/// The module as it is shipped: scripts/release-build.sh says where it is, unless it is older than its sources.
-fn module() -> PathBuf {
-    let program = std::env::current_exe().expect("a program knows its path");
-    let target = program.ancestors().nth(3).expect("target/<profile>/deps");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/release-build.sh");
-    let mut command = Command::new(script);
-    command.arg("--check").env("CARGO_TARGET_DIR", target);
-    let output = command.output().expect("the script runs");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    let path = String::from_utf8(output.stdout).expect("the path is text");
-    path.trim_end().into()
-}
-
 /// A running emulator and what leads to it.
 pub(crate) struct Emulator {
-    process: Child,
+    _process: Program,
     pub(crate) folder: tempfile::TempDir,
     variables: Vec<(String, String)>,
 }
@@ -64,32 +33,11 @@ impl Emulator {
     pub(crate) fn start(options: &[String], exports: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data = folder.path().join("hsm");
-        let log = File::create(folder.path().join("requests.log")).expect("a log");
-        let mut command = Command::new(built("managed-hsm-emulator"));
-        command
-            .args(["serve", "--data-dir"])
-            .arg(&data)
-            .args(options);
-        let process = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("the emulator starts");
-        let output = Command::new(built("managed-hsm-emulator"))
-            .args(["env", "--wait", "30", "--data-dir"])
-            .arg(&data)
-            .args(exports)
-            .output()
-            .expect("the emulator runs");
-        let text = String::from_utf8(output.stdout).expect("text");
-        let variables = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("export ")?.split_once('='))
-            .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
-            .collect();
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let process = Program::start(&data, &folder.path().join("requests.log"), &options);
+        let variables = process.exports(exports);
         Self {
-            process,
+            _process: process,
             folder,
             variables,
         }
@@ -98,13 +46,6 @@ impl Emulator {
     pub(crate) fn variable(&self, name: &str) -> &str {
         let found = self.variables.iter().find(|(known, _)| known == name);
         &found.unwrap_or_else(|| panic!("{name} is not set")).1
-    }
-}
-
-impl Drop for Emulator {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -117,7 +58,7 @@ pub(crate) fn load_providers(emulator: &Emulator) -> [Provider; 2] {
     let modules = emulator.folder.path().join("modules");
     std::fs::create_dir(&modules).expect("a folder");
     let link = modules.join("akv_provider.so");
-    std::os::unix::fs::symlink(module(), link).expect("a link");
+    std::os::unix::fs::symlink(built::module(), link).expect("a link");
     Provider::set_default_search_path(None, modules.to_str().expect("text"))
         .expect("a search path");
     ["default", "akv_provider"].map(|name| Provider::load(None, name).expect("the provider loads"))
@@ -125,7 +66,7 @@ pub(crate) fn load_providers(emulator: &Emulator) -> [Provider; 2] {
 
 /// The key `k` of the emulator, by its key file.
 pub(crate) fn load_key() -> PKey<Private> {
-    let pem = Command::new(built("akv"))
+    let pem = Command::new(built::program("akv"))
         .args(["key", "pem", "managedhsm:MyHSM:k"])
         .output()
         .expect("akv runs");

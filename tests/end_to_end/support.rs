@@ -12,6 +12,7 @@ use std::time::SystemTime;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use testing::{Program, built};
 
 /// A root file system whose programs, `openssl` and its libraries above all, take the place of this machine's: the
 /// version matrix sets it. The test's folder and the built files are seen there under the same paths.
@@ -52,35 +53,6 @@ pub(crate) const RSA_2048: &str = r#"{"kty":"RSA-HSM","key_size":2048}"#;
 pub(crate) const AES_256: &str = r#"{"kty":"oct-HSM","key_size":256}"#;
 /// An EC key to create.
 pub(crate) const EC_P256: &str = r#"{"kty":"EC-HSM","crv":"P-256"}"#;
-
-/// A file of the profile folder that this test was built into.
-fn built(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("the test knows its own path");
-    let profile = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("target/<profile>/deps");
-    let path = profile.join(name);
-    assert!(
-        path.exists(),
-        "{} does not exist: run `cargo build --workspace` first",
-        path.display()
-    );
-    path
-}
-
-/// The module as it is shipped: scripts/release-build.sh says where it is, unless it is older than its sources.
-fn module() -> &'static Path {
-    static MODULE: OnceLock<PathBuf> = OnceLock::new();
-    MODULE.get_or_init(|| {
-        let test = std::env::current_exe().expect("the test knows its own path");
-        let target = test.ancestors().nth(3).expect("target/<profile>/deps");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/release-build.sh");
-        let mut command = Command::new(script);
-        command.arg("--check").env("CARGO_TARGET_DIR", target);
-        Outcome::of(command).succeeds().trim_end().into()
-    })
-}
 
 /// Whether what takes minutes is tried whole.
 pub(crate) fn whole() -> bool {
@@ -170,7 +142,7 @@ fn program(name: &str) -> Vec<OsString> {
 
 /// A running emulator, a folder for the test's files, and the settings to reach it. Stops when dropped.
 pub(crate) struct Hsm {
-    emulator: Child,
+    emulator: Program,
     folder: TempDir,
     /// The environment that leads the provider to this emulator.
     pub(crate) environment: Vec<(String, String)>,
@@ -214,7 +186,7 @@ impl Hsm {
     fn start_in(folder: TempDir, options: &[&str]) -> Self {
         let modules = folder.path().join("modules");
         fs::create_dir(&modules).expect("a folder for modules");
-        std::os::unix::fs::symlink(module(), modules.join("akv_provider.so"))
+        std::os::unix::fs::symlink(built::module(), modules.join("akv_provider.so"))
             .expect("a link to the provider");
         write_configs(folder.path(), &modules);
         let emulator = serve(folder.path(), options);
@@ -238,30 +210,12 @@ impl Hsm {
 
     /// A command of the emulator's program, on this emulator's data.
     pub(crate) fn emulator_command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(built("managed-hsm-emulator"));
-        command
-            .args(arguments)
-            .arg("--data-dir")
-            .arg(self.file("hsm"));
-        command
+        Program::command(arguments[0], &self.file("hsm"), &arguments[1..])
     }
 
     /// What the emulator exports, with further options of its command `env`.
     pub(crate) fn exports(&self, extra: &[&str]) -> Vec<(String, String)> {
-        let output = self
-            .emulator_command(&[&["env", "--wait", "30"], extra].concat())
-            .output()
-            .expect("the emulator runs");
-        let text = String::from_utf8(output.stdout).expect("exports are text");
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        text.lines()
-            .filter_map(|line| line.strip_prefix("export ")?.split_once('='))
-            .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
-            .collect()
+        self.emulator.exports(extra)
     }
 
     /// The value of a variable of the environment.
@@ -313,8 +267,7 @@ impl Hsm {
 
     /// Stops the emulator; the environment goes on pointing to where it was.
     pub(crate) fn stop(&mut self) {
-        self.emulator.kill().expect("the emulator is running");
-        self.emulator.wait().expect("the emulator has ended");
+        self.emulator.stop();
     }
 
     fn request(&self, method: &str, path: &str, body: &str) -> serde_json::Value {
@@ -608,7 +561,7 @@ impl Hsm {
 
     /// `akv` with the emulator's environment.
     pub(crate) fn akv_command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.limited(&[built("akv").into()]);
+        let mut command = self.limited(&[built::program("akv").into()]);
         command.args(arguments);
         command
     }
@@ -663,28 +616,8 @@ impl Hsm {
 }
 
 /// Starts an emulator on what is in a test's folder.
-fn serve(folder: &Path, options: &[&str]) -> Child {
-    let log = File::options()
-        .create(true)
-        .append(true)
-        .open(folder.join("requests.log"));
-    Command::new(built("managed-hsm-emulator"))
-        .args(["serve", "--data-dir"])
-        .arg(folder.join("hsm"))
-        .args(options)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log.expect("a log file"))
-        .spawn()
-        .expect("the emulator starts")
-}
-
-impl Drop for Hsm {
-    fn drop(&mut self) {
-        // It may have been stopped already; there is nobody to tell.
-        let _ = self.emulator.kill();
-        let _ = self.emulator.wait();
-    }
+fn serve(folder: &Path, options: &[&str]) -> Program {
+    Program::start(&folder.join("hsm"), &folder.join("requests.log"), options)
 }
 
 /// The URI of a key, whatever its vault.

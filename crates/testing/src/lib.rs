@@ -10,6 +10,7 @@ mod program;
 mod rest;
 
 pub use certificate::Certificate;
+#[cfg(feature = "emulator")]
 pub use managed_hsm_emulator as emulator;
 pub use ports::RefusingPort;
 pub use program::{Program, exports};

@@ -6,14 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use openssl::asn1::Asn1Time;
-use openssl::ec::{EcGroup, EcKey};
-use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
-use openssl::pkey::PKey;
 use openssl::ssl::{ShutdownState, SslAcceptor, SslMethod, SslStream};
-use openssl::x509::extension::SubjectAlternativeName;
-use openssl::x509::{X509, X509NameBuilder};
+use testing::Certificate;
 
 pub struct Server {
     port: u16,
@@ -23,9 +17,10 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Self {
-        let (acceptor, certificate) = identity().expect("a certificate");
+        let identity = Certificate::for_localhost();
+        let acceptor = acceptor(&identity).expect("TLS");
         let ca_file = std::env::temp_dir().join(format!("akv-fuzz-{}.pem", std::process::id()));
-        std::fs::write(&ca_file, certificate.to_pem().expect("PEM")).expect("a file");
+        std::fs::write(&ca_file, identity.pem()).expect("a file");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let answer = Arc::new(Mutex::new(Vec::new()));
@@ -89,28 +84,9 @@ fn is_complete(request: &[u8]) -> bool {
     body.len() >= length.unwrap_or(0)
 }
 
-fn identity() -> Result<(SslAcceptor, X509), openssl::error::ErrorStack> {
-    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
-    let key = PKey::from_ec_key(EcKey::generate(&group)?)?;
-    let mut name = X509NameBuilder::new()?;
-    name.append_entry_by_text("CN", "fuzz")?;
-    let name = name.build();
-    let mut builder = X509::builder()?;
-    builder.set_version(2)?;
-    builder.set_subject_name(&name)?;
-    builder.set_issuer_name(&name)?;
-    builder.set_not_before(&*Asn1Time::days_from_now(0)?)?;
-    builder.set_not_after(&*Asn1Time::days_from_now(2)?)?;
-    builder.set_pubkey(&key)?;
-    let context = builder.x509v3_context(None, None);
-    let names = SubjectAlternativeName::new()
-        .dns("localhost")
-        .build(&context)?;
-    builder.append_extension(names)?;
-    builder.sign(&key, MessageDigest::sha256())?;
-    let certificate = builder.build();
+fn acceptor(identity: &Certificate) -> Result<SslAcceptor, openssl::error::ErrorStack> {
     let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server())?;
-    acceptor.set_private_key(&key)?;
-    acceptor.set_certificate(&certificate)?;
-    Ok((acceptor.build(), certificate))
+    acceptor.set_private_key(&identity.key)?;
+    acceptor.set_certificate(&identity.certificate)?;
+    Ok(acceptor.build())
 }
