@@ -20,7 +20,7 @@ pub(crate) enum Error {
     },
     /// Of `hsm-keys`, with the option of OpenSSL's programs that would help.
     #[error("{error}{}", option(error))]
-    Key { error: hsm_keys::Error },
+    Key { error: Box<hsm_keys::Error> },
     #[error("{0}")]
     Settings(managed_hsm::Error),
     #[error("parameter '{name}': {problem}")]
@@ -205,7 +205,9 @@ impl From<hsm_keys::Error> for Error {
         match error {
             hsm_keys::Error::Client(error) => Self::Hsm(error),
             hsm_keys::Error::Uri(error) => Self::Uri(error),
-            error => Self::Key { error },
+            error => Self::Key {
+                error: Box::new(error),
+            },
         }
     }
 }

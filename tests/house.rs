@@ -9,7 +9,13 @@ use serde_json::Value;
 /// The packages of the workspace, each with those of them that it is built from.
 fn direct_dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
         .output()
         .expect("cargo runs");
     let problem = String::from_utf8_lossy(&output.stderr);
@@ -22,7 +28,9 @@ fn direct_dependencies() -> BTreeMap<String, BTreeSet<String>> {
         let all = package["dependencies"].as_array().expect("dependencies");
         // Without a kind: what is there when the package is used, and not only when it is tested.
         let used = all.iter().filter(|dependency| dependency["kind"].is_null());
-        used.map(name).filter(|name| members.contains(name)).collect()
+        used.map(name)
+            .filter(|name| members.contains(name))
+            .collect()
     };
     packages
         .iter()
@@ -37,7 +45,11 @@ fn dependencies(name: &str) -> BTreeSet<String> {
     let mut left = vec![name.to_owned()];
     while let Some(name) = left.pop() {
         let next = direct.get(&name).unwrap_or_else(|| panic!("no {name}"));
-        left.extend(next.iter().filter(|next| found.insert((*next).clone())).cloned());
+        left.extend(
+            next.iter()
+                .filter(|next| found.insert((*next).clone()))
+                .cloned(),
+        );
     }
     found
 }
@@ -63,7 +75,15 @@ fn what_is_common_has_no_word_of_openssls_provider_interface() {
     for entry in folder {
         let path = entry.expect("an entry").path();
         let source = std::fs::read_to_string(&path).expect("a source");
-        for word in ["OSSL_", "EVP_", "CStr", "akv_provider", "pkeyopt", "unsafe {", "CKM_RSA"] {
+        for word in [
+            "OSSL_",
+            "EVP_",
+            "CStr",
+            "akv_provider",
+            "pkeyopt",
+            "unsafe {",
+            "CKM_RSA",
+        ] {
             assert!(!source.contains(word), "{} has {word}", path.display());
         }
         count += 1;

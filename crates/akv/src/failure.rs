@@ -11,7 +11,7 @@ pub(crate) enum Failure {
     Hsm(#[from] managed_hsm::Error),
     /// What the key can't do, or an answer that is none.
     #[error(transparent)]
-    Key(hsm_keys::Error),
+    Key(Box<hsm_keys::Error>),
     /// Standard output.
     #[error("the output can't be written: {0}")]
     Output(#[from] io::Error),
@@ -30,7 +30,7 @@ impl From<hsm_keys::Error> for Failure {
     fn from(error: hsm_keys::Error) -> Self {
         match error {
             hsm_keys::Error::Client(error) => Self::Hsm(error),
-            error => Self::Key(error),
+            error => Self::Key(Box::new(error)),
         }
     }
 }

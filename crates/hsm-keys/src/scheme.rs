@@ -87,7 +87,7 @@ impl Scheme {
 
     /// None: it is not RSA.
     fn rsa_algorithm(&self) -> Option<Result<SignatureAlgorithm, Error>> {
-        let of_digest = |digest: &Digest| digest.rsa.ok_or(Error::RsaDigest(digest.name()));
+        let of_digest = |digest: &Digest| digest.rsa.ok_or_else(|| Error::RsaDigest(digest.name()));
         Some(match self {
             Self::Ecdsa { .. } => return None,
             Self::Bare => Err(Error::BareSignature),
