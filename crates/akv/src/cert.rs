@@ -204,7 +204,7 @@ impl Common {
         let algorithm = self.algorithm.or_else(|| key.public.usual_signature());
         let algorithm = algorithm.ok_or_else(unfit)?;
         let spki = key.public.spki().ok_or_else(unfit)?;
-        let scheme = scheme(&key.public, algorithm)?;
+        let scheme = scheme(&id, &key.public, algorithm)?;
         let identifier = match scheme {
             Scheme::Ecdsa { .. } | Scheme::Pkcs1 { .. } => scheme.algorithm_identifier(),
             Scheme::Pss { .. } | Scheme::Bare => None,

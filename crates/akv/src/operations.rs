@@ -135,7 +135,7 @@ impl Sign {
         let algorithm = self.algorithm.or_else(|| own.public.usual_signature());
         let algorithm = algorithm.ok_or_else(|| unable(&key, &own.public, "sign"))?;
         // What the key can't do is told before anything is read, and before the HSM is asked.
-        let scheme = scheme(&own.public, algorithm)?;
+        let scheme = scheme(&key.id, &own.public, algorithm)?;
         let digest = digest(&scheme, &mut files::open(&self.file)?)
             .map_err(|error| Failure::read(&self.file, error))?;
         let client = &session.client;
@@ -158,7 +158,7 @@ impl Verify {
         let public = PublicKey::from(key.public.clone());
         let algorithm = self.algorithm.or_else(|| public.usual_signature());
         let algorithm = algorithm.ok_or_else(|| unable(&key, &public, "verify"))?;
-        let scheme = scheme(&public, algorithm)?;
+        let scheme = scheme(&key.id, &public, algorithm)?;
         if self.signature == self.file && self.file == Path::new("-") {
             return Err(Failure::told(
                 "the file and its signature can't both be standard input",

@@ -1,6 +1,7 @@
 //! What the commands that sign and verify have in common, and the names of algorithms on the command
 //! line.
 
+use std::fmt::Display;
 use std::io::{self, Read};
 
 use hsm_keys::{PublicKey, Scheme};
@@ -34,12 +35,16 @@ fn is_hashed(algorithm: &SignatureAlgorithm) -> bool {
 }
 
 /// What an algorithm does, for a key that has it.
-pub(crate) fn scheme(public: &PublicKey, algorithm: SignatureAlgorithm) -> Result<Scheme, Failure> {
+pub(crate) fn scheme(
+    key: &dyn Display,
+    public: &PublicKey,
+    algorithm: SignatureAlgorithm,
+) -> Result<Scheme, Failure> {
     let scheme = Scheme::of(algorithm);
     match scheme.algorithm(public) {
         Ok(found) if found == algorithm => Ok(scheme),
         _ => Err(Failure::told(format!(
-            "a {} key does not sign with {algorithm}",
+            "{key}: a {} key does not sign with {algorithm}",
             public.kind()
         ))),
     }
@@ -104,7 +109,7 @@ mod tests {
         ] {
             for algorithm in SignatureAlgorithm::ALL.into_iter().filter(is_hashed) {
                 let is_own = own.contains(&algorithm.jwa_name());
-                let found = scheme(&public, algorithm);
+                let found = scheme(&"k", &public, algorithm);
                 assert_eq!(found.is_ok(), is_own, "{} {algorithm}", public.kind());
             }
         }
