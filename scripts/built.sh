@@ -32,10 +32,21 @@ require_module() {
 }
 
 require_programs() {
-    local name
+    local name newer
     for name; do
         if [ ! -x "$profile_dir/$name" ]; then
             echo "$profile_dir/$name does not exist: run 'cargo build --package $name' first." >&2
+            return 1
+        fi
+        # Cargo says beside a program what it was built from.
+        newer=$(sed 's/^[^:]*: //' "$profile_dir/$name.d" | tr ' ' '\n' | while read -r source; do
+            if [ ! -e "$source" ] || [ "$source" -nt "$profile_dir/$name" ]; then
+                echo "$source"
+                break
+            fi
+        done)
+        if [ -n "$newer" ]; then
+            echo "$profile_dir/$name is older than $newer: run 'cargo build --package $name' first." >&2
             return 1
         fi
     done

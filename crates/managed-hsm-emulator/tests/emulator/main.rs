@@ -1,4 +1,4 @@
-//! Starts the built program on a folder of its own and talks to it as its clients do.
+//! Starts the built program on a folder of its own and talks to it as its clients do; `library` has it in this process.
 #![forbid(unsafe_code)]
 
 mod access;
@@ -10,6 +10,7 @@ mod faults;
 mod hosts;
 mod identity;
 mod keys;
+mod library;
 mod recorded_traffic;
 mod release;
 mod robustness;
