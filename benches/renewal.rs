@@ -120,7 +120,9 @@ fn main() {
     // An application that logs in, rather than a token from outside.
     let _providers = load_providers(&emulator);
     let akv = |arguments: &[&str]| {
-        let output = Command::new(testing::built::program("akv")).args(arguments).output();
+        let output = Command::new(testing::built::program("akv"))
+            .args(arguments)
+            .output();
         let output = output.expect("akv runs");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{errors}");

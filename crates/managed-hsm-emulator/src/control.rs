@@ -1,5 +1,5 @@
-//! The control port: faults, the server certificate and the lifetime of tokens to set, and counters to read. Plain HTTP on the
-//! loopback, without tokens.
+//! The control port: faults, the server certificate and the lifetime of tokens to set, and counters
+//! to read. Plain HTTP on the loopback, without tokens.
 
 use std::convert::Infallible;
 use std::sync::Arc;

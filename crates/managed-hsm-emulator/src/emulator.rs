@@ -58,7 +58,8 @@ pub struct Options {
     pub faults: Vec<Fault>,
     /// The port for faults and counters; 0 for any that is free. None: there is none.
     pub control_port: Option<u16>,
-    /// The port for managed identities over plain HTTP; 0 for any that is free. None: there is none.
+    /// The port for managed identities over plain HTTP; 0 for any that is free. None: there is
+    /// none.
     pub metadata_port: Option<u16>,
     /// A file of principals that may log in, besides the owner.
     pub principals: Option<PathBuf>,
@@ -93,7 +94,8 @@ impl Default for Options {
     }
 }
 
-/// A running emulator. It ends when this is dropped: connections are closed, threads ended, a temporary folder removed.
+/// A running emulator. It ends when this is dropped: connections are closed, threads ended, a
+/// temporary folder removed.
 pub struct Handle {
     /// Where it is: `https://localhost:PORT`.
     pub url: String,
@@ -386,7 +388,8 @@ fn private() -> std::fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o700)
 }
 
-/// The name that the certificate carries for the loopback, which also is what a person expects to read.
+/// The name that the certificate carries for the loopback, which also is what a person expects to
+/// read.
 fn url(address: SocketAddr) -> String {
     let port = address.port();
     match address.ip() {

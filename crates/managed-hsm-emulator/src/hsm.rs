@@ -1,5 +1,5 @@
-//! Who an HSM or a vault is: its keys, who may do what with them, how much it can do, and what it shares with the others of the
-//! process.
+//! Who an HSM or a vault is: its keys, who may do what with them, how much it can do, and what it
+//! shares with the others of the process.
 
 use std::sync::Arc;
 
@@ -48,7 +48,8 @@ pub(crate) struct Shared {
 }
 
 impl Hsm {
-    /// An HSM or a vault whose owner may do everything, and others what they are granted to begin with.
+    /// An HSM or a vault whose owner may do everything, and others what they are granted to begin
+    /// with.
     pub(crate) fn new(
         service: Service,
         name: &str,

@@ -30,7 +30,8 @@ pub(crate) fn pieces(
     BodyExt::boxed_unsync(StreamBody::new(frames))
 }
 
-/// The answer to a request of this method: one to HEAD has a length and no body, which hyper sees to only over HTTP/1.1.
+/// The answer to a request of this method: one to HEAD has a length and no body, which hyper sees
+/// to only over HTTP/1.1.
 pub(crate) fn answer_to(method: &Method, response: Response) -> Response {
     if method != Method::HEAD {
         return response;

@@ -8,7 +8,8 @@ use http::{Method, Version};
 /// A request, as it came and as it was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The connection that it came on; they are numbered from 1 in the order in which they were accepted, over all ports.
+    /// The connection that it came on; they are numbered from 1 in the order in which they were
+    /// accepted, over all ports.
     pub connection: u64,
     /// `GET`, `POST` and so on.
     pub method: Method,
@@ -16,7 +17,8 @@ pub struct Request {
     pub path: String,
     /// HTTP/1.1 or HTTP/2.
     pub version: Version,
-    /// The status of the answer, also of one that a fault kept from arriving; none: there is no answer yet, or never.
+    /// The status of the answer, also of one that a fault kept from arriving; none: there is no
+    /// answer yet, or never.
     pub status: Option<u16>,
 }
 

@@ -1,4 +1,5 @@
-//! What cargo and scripts/release-build.sh have built, unless it is older than its sources: what is tested is what stands there.
+//! What cargo and scripts/release-build.sh have built, unless it is older than its sources: what is
+//! tested is what stands there.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,7 +34,8 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
-/// What keeps a program from being the one that its sources make. Cargo says beside it what it was built from.
+/// What keeps a program from being the one that its sources make. Cargo says beside it what it was
+/// built from.
 fn stale(program: &Path) -> Option<String> {
     let modified = |path: &Path| {
         std::fs::metadata(path)
@@ -57,7 +59,8 @@ fn stale(program: &Path) -> Option<String> {
     ))
 }
 
-/// The module as it is shipped: scripts/release-build.sh says where it is, unless it is older than its sources.
+/// The module as it is shipped: scripts/release-build.sh says where it is, unless it is older than
+/// its sources.
 ///
 /// # Panics
 /// It isn't there, or is older than its sources.

@@ -1,4 +1,5 @@
-//! What tests, benchmarks and fuzzers share: emulators in this process and as programs, certificates, and what was built.
+//! What tests, benchmarks and fuzzers share: emulators in this process and as programs,
+//! certificates, and what was built.
 //!
 //! Whatever fails here panics: there is nothing that a test could do about it.
 #![forbid(unsafe_code)]

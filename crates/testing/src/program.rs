@@ -1,4 +1,5 @@
-//! The emulator as a program, for what has to outlive this process's own state, or is run by others.
+//! The emulator as a program, for what has to outlive this process's own state, or is run by
+//! others.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts one on the folder `data`, with further options of `serve`. Its log is added to the file `log`.
+    /// Starts one on the folder `data`, with further options of `serve`. Its log is added to the
+    /// file `log`.
     #[must_use]
     pub fn start(data: &Path, log: &Path, options: &[&str]) -> Self {
         let log = File::options().create(true).append(true).open(log);
@@ -39,7 +41,8 @@ impl Program {
         command
     }
 
-    /// The variables that lead to it, once it accepts connections: what `env` exports, with further options of that command.
+    /// The variables that lead to it, once it accepts connections: what `env` exports, with further
+    /// options of that command.
     #[must_use]
     pub fn exports(&self, options: &[&str]) -> Vec<(String, String)> {
         exports(&self.data, options)

@@ -1,4 +1,5 @@
-//! From a request whose caller is known to the function that answers it: its path, what the caller may do, what the HSM can do now.
+//! From a request whose caller is known to the function that answers it: its path, what the caller
+//! may do, what the HSM can do now.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! What every request goes through, whatever it asks for: faults, authentication, latency, counters and the log.
+//! What every request goes through, whatever it asks for: faults, authentication, latency, counters
+//! and the log.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -103,7 +104,8 @@ async fn answer_by(hsm: &Arc<Hsm>, arrived: &Arrived, parts: Parts, body: Incomi
     let (method, path, line) = (&arrived.method, &arrived.path, &arrived.connection.line);
     let audience = Audience::at(hsm.service, host(&parts));
     let authenticated = authenticate(&shared.token_key, audience, &parts.headers);
-    // Libraries send their first request only to be challenged; that is not the one to meet a fault.
+    // Libraries send their first request only to be challenged; that is not the one to meet a
+    // fault.
     let fault = match &authenticated {
         Ok(_) => shared.faults.meet(path),
         Err(_) => None,
@@ -181,7 +183,8 @@ fn operation_of(method: &Method, path: &str) -> &'static str {
     }
 }
 
-/// What a fault answers in place of carrying a request out. Where it answers nothing, this never ends.
+/// What a fault answers in place of carrying a request out. Where it answers nothing, this never
+/// ends.
 async fn refused(fault: Option<&Met>, connection: &Connection) -> Option<Refused> {
     match fault?.before(&connection.line) {
         Before::Nothing => None,
@@ -217,8 +220,8 @@ async fn log_in(shared: &Shared, arrived: &Arrived, parts: Parts, body: Incoming
     }
 }
 
-/// What a request for a token meets: only faults that name its path or its last part. Others are for HSMs and vaults, which
-/// nobody would reach who can't log in.
+/// What a request for a token meets: only faults that name its path or its last part. Others are
+/// for HSMs and vaults, which nobody would reach who can't log in.
 fn fault_of_token_service(faults: &Faults, path: &str) -> Option<Met> {
     let last = path.trim_end_matches('/').rsplit('/').next();
     let last = last.unwrap_or_default();

@@ -167,7 +167,8 @@ fn an_answer_that_always_ends_in_the_middle_is_an_error_in_the_end() {
     let key = load(&client);
     hsm.fault("half-body,operation=sign");
     let error = sign(&client, &key).expect_err("no answer is whole");
-    // Whether half of the answer arrives before the end of the connection does is for the network to say.
+    // Whether half of the answer arrives before the end of the connection does is for the network
+    // to say.
     let is_fitting = matches!(error, Error::Response { .. } | Error::Connect { .. });
     assert!(is_fitting, "{error}");
     assert_eq!(hsm.count("sign"), 3);

@@ -1,4 +1,5 @@
-//! The client against an emulator in this process: what it sends, how often, on which connections, and which error comes of what.
+//! The client against an emulator in this process: what it sends, how often, on which connections,
+//! and which error comes of what.
 //!
 //! Each test has an emulator of its own and looks at the requests that came there.
 #![forbid(unsafe_code)]

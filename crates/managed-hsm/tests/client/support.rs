@@ -135,7 +135,8 @@ pub(crate) fn signs(client: &Client, key: &KeyId) {
     assert_eq!(signature.len(), 64);
 }
 
-/// What `work` gives, which takes nearly no time compared with [`LONG`]: what it did not wait for is told by that.
+/// What `work` gives, which takes nearly no time compared with [`LONG`]: what it did not wait for
+/// is told by that.
 #[track_caller]
 pub(crate) fn soon<T>(work: impl FnOnce() -> T) -> T {
     let began = Instant::now();

@@ -76,7 +76,8 @@ fn a_token_that_is_refused_without_a_reason_is_replaced_too() {
     let hsm = Hsm::start();
     let client = Client::new(hsm.login());
     let key = load(&client);
-    // Within the same second the same token would be given again, which the client knows not to send.
+    // Within the same second the same token would be given again, which the client knows not to
+    // send.
     hsm.emulator.set_token_lifetime(1800);
     hsm.fault(&format!("{CLAIMS},count=1,header=WWW-Authenticate: Bearer"));
     signs(&client, &key);
