@@ -294,6 +294,21 @@ macro_rules! encoder {
 
 static ENCODER: &[Algorithm] = &[
     encoder!(RSA, RSA, TEXT, der, c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=text"),
+    // libcrypto takes the last that fits: one that encrypts only where that is asked for.
+    encoder!(
+        RSA,
+        RSA,
+        ENCRYPTED,
+        der,
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=EncryptedPrivateKeyInfo"
+    ),
+    encoder!(
+        RSA,
+        RSA,
+        ENCRYPTED,
+        pem,
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=EncryptedPrivateKeyInfo"
+    ),
     encoder!(
         RSA,
         RSA,
@@ -346,25 +361,26 @@ static ENCODER: &[Algorithm] = &[
     encoder!(
         RSA,
         RSA,
+        PRIVATE,
+        pem,
+        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=PrivateKeyInfo"
+    ),
+    encoder!(EC, EC, TEXT, der, c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=text"),
+    // libcrypto takes the last that fits: one that encrypts only where that is asked for.
+    encoder!(
+        EC,
+        EC,
         ENCRYPTED,
         der,
         c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=EncryptedPrivateKeyInfo"
     ),
     encoder!(
-        RSA,
-        RSA,
-        PRIVATE,
-        pem,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=PrivateKeyInfo"
-    ),
-    encoder!(
-        RSA,
-        RSA,
+        EC,
+        EC,
         ENCRYPTED,
         pem,
         c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=EncryptedPrivateKeyInfo"
     ),
-    encoder!(EC, EC, TEXT, der, c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=text"),
     encoder!(
         EC,
         EC,
@@ -403,23 +419,9 @@ static ENCODER: &[Algorithm] = &[
     encoder!(
         EC,
         EC,
-        ENCRYPTED,
-        der,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=EncryptedPrivateKeyInfo"
-    ),
-    encoder!(
-        EC,
-        EC,
         PRIVATE,
         pem,
         c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=PrivateKeyInfo"
-    ),
-    encoder!(
-        EC,
-        EC,
-        ENCRYPTED,
-        pem,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=EncryptedPrivateKeyInfo"
     ),
     encoder!(AES, AES, TEXT, der, c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=text"),
     encoder!(
