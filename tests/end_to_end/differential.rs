@@ -301,6 +301,12 @@ fn odd_settings_of_signatures_are_taken_or_refused_as_by_software_keys() {
     let empty = hsm.path("empty.sig");
     let line = format!("pkeyutl -sign -inkey {pem} -in {nothing} -out {empty}");
     hsm.openssl_line(Loading::Plain, &line).succeeds();
+    // Nothing may be signed, and comes to the same.
+    let by_hsm = hsm.path("empty-by-hsm.sig");
+    let line = format!("pkeyutl -sign -inkey {key} -in {nothing} -out {by_hsm}");
+    hsm.openssl_line(Loading::Config, &line).succeeds();
+    let read = |path: &str| std::fs::read(path).expect("a signature");
+    assert_eq!(read(&by_hsm), read(&empty));
     let signed = hsm.path("pss.sig");
     let pss = "-pkeyopt digest:sha256 -pkeyopt rsa_padding_mode:pss";
     let line = format!("pkeyutl -sign -inkey {pem} -in {digest} -out {signed} {pss}");
