@@ -521,9 +521,13 @@ impl Http {
     }
 }
 
-/// The host of a URL, where an address of IPv6 stands in brackets.
+/// The host of a URL.
 fn bare_host(url: &Url) -> &str {
-    let host = url.host_str().unwrap_or_default();
+    without_brackets(url.host_str().unwrap_or_default())
+}
+
+/// A host as it stands in a URL or a URI, where an address of IPv6 is in brackets.
+pub(crate) fn without_brackets(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 

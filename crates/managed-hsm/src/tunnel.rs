@@ -11,7 +11,7 @@ use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
 
 use crate::dial::Dialler;
-use crate::http::drive;
+use crate::http::{drive, without_brackets};
 use crate::socket::Socket;
 
 type Cause = Box<dyn StdError + Send + Sync>;
@@ -39,9 +39,7 @@ pub(crate) async fn open(
 ) -> Result<Socket, TunnelError> {
     let exchange = |error: hyper::Error| TunnelError::Exchange(error.into());
     let unusable = |error: http::Error| TunnelError::Exchange(error.into());
-    // An address of IPv6 stands in brackets in a URI.
-    let host = proxy.uri().host().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let host = without_brackets(proxy.uri().host().unwrap_or_default());
     let port = proxy
         .uri()
         .port_u16()
