@@ -28,6 +28,13 @@ impl Drop for ForeignSecretKey {
 }
 
 impl ForeignSecretKey {
+    fn wrap(implementation: Arc<Implementation>, keydata: *mut c_void) -> Option<Self> {
+        (!keydata.is_null()).then_some(Self {
+            implementation,
+            keydata,
+        })
+    }
+
     pub(in crate::openssl) fn import(
         neighbours: &Neighbours,
         selection: c_int,
@@ -38,10 +45,7 @@ impl ForeignSecretKey {
             implementation, ffi::SKEYMGMT_IMPORT, (*mut c_void, c_int, *const Param) -> *mut c_void,
             (implementation.context, selection, params)
         );
-        (!keydata.is_null()).then_some(Self {
-            implementation,
-            keydata,
-        })
+        Self::wrap(implementation, keydata)
     }
 
     pub(in crate::openssl) fn generate(
@@ -53,10 +57,7 @@ impl ForeignSecretKey {
             implementation, ffi::SKEYMGMT_GENERATE, (*mut c_void, *const Param) -> *mut c_void,
             (implementation.context, params)
         );
-        (!keydata.is_null()).then_some(Self {
-            implementation,
-            keydata,
-        })
+        Self::wrap(implementation, keydata)
     }
 
     pub(in crate::openssl) fn export(
