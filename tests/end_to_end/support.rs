@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use testing::{Program, built};
+use testing::{Program, Rest, built};
 
 /// A root file system whose programs, `openssl` and its libraries above all, take the place of this machine's: the
 /// version matrix sets it. The test's folder and the built files are seen there under the same paths.
@@ -270,69 +270,37 @@ impl Hsm {
         self.emulator.stop();
     }
 
-    fn request(&self, method: &str, path: &str, body: &str) -> serde_json::Value {
-        self.request_at("AZURE_MANAGEDHSM_URL", method, path, body)
+    fn rest(&self) -> Rest {
+        self.rest_at("AZURE_MANAGEDHSM_URL")
     }
 
-    /// Sends a request to the address in a variable.
-    fn request_at(
-        &self,
-        variable: &str,
-        method: &str,
-        path: &str,
-        body: &str,
-    ) -> serde_json::Value {
-        let output = Command::new("curl")
-            .args([
-                "--silent",
-                "--show-error",
-                "--fail-with-body",
-                "--max-time",
-                "60",
-            ])
-            .args([
-                "--cacert",
-                self.variable("AKV_CA_FILE"),
-                "--request",
-                method,
-            ])
-            .args([
-                "--header",
-                "Content-Type: application/json",
-                "--data",
-                body,
-                "--header",
-            ])
-            .arg(format!(
-                "Authorization: Bearer {}",
-                self.variable("AZURE_CLI_ACCESS_TOKEN")
-            ))
-            .arg(format!("{}{path}?api-version=7.4", self.variable(variable)))
-            .output()
-            .expect("curl runs");
-        let answer = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{method} {path} {body}: {answer}");
-        serde_json::from_str(&answer).expect("the answer is JSON")
+    /// What is at the address in a variable.
+    fn rest_at(&self, variable: &str) -> Rest {
+        Rest {
+            url: self.variable(variable).to_owned(),
+            ca: self.variable("AKV_CA_FILE").into(),
+            token: self.variable("AZURE_CLI_ACCESS_TOKEN").to_owned(),
+        }
     }
 
     /// Creates a key, or a newer version of it. Returns the version.
     pub(crate) fn create(&self, name: &str, body: &str) -> String {
-        version_of(&self.request("POST", &format!("/keys/{name}/create"), body))
+        self.rest().create(name, body)
     }
 
     /// Creates a key at the address in a variable.
     pub(crate) fn create_in(&self, variable: &str, name: &str, body: &str) {
-        self.request_at(variable, "POST", &format!("/keys/{name}/create"), body);
+        self.rest_at(variable).create(name, body);
     }
 
     /// Makes a newer version as the service's rotation does. Returns it.
     pub(crate) fn rotate(&self, name: &str) -> String {
-        version_of(&self.request("POST", &format!("/keys/{name}/rotate"), ""))
+        self.rest().rotate(name)
     }
 
     /// Brings a key from outside into the HSM. `key`: a JSON Web Key.
     pub(crate) fn import(&self, name: &str, key: &str) {
-        self.request(
+        self.rest().call(
             "PUT",
             &format!("/keys/{name}"),
             &format!(r#"{{"key":{key}}}"#),
@@ -341,12 +309,12 @@ impl Hsm {
 
     /// What the HSM tells of a key.
     pub(crate) fn key(&self, name: &str) -> serde_json::Value {
-        self.request("GET", &format!("/keys/{name}"), "")
+        self.rest().call("GET", &format!("/keys/{name}"), "")
     }
 
     /// Changes a key's attributes or operations.
     pub(crate) fn update(&self, name: &str, body: &str) {
-        self.request("PATCH", &format!("/keys/{name}"), body);
+        self.rest().update(name, body);
     }
 
     /// Gives a principal a role of its own, of these data actions, at the scope of a key.
@@ -360,13 +328,14 @@ impl Hsm {
             "permissions": permissions, "assignableScopes": ["/"],
         }});
         let roles = "/providers/Microsoft.Authorization/roleDefinitions";
-        self.request("PUT", &format!("{roles}/{ROLE}"), &role.to_string());
+        self.rest()
+            .call("PUT", &format!("{roles}/{ROLE}"), &role.to_string());
         let assignment = serde_json::json!({"properties": {
             "roleDefinitionId": format!("Microsoft.KeyVault{roles}/{ROLE}"), "principalId": principal,
         }});
         let assignments = "providers/Microsoft.Authorization/roleAssignments";
         let path = format!("/keys/{key}/{assignments}/44444444-0000-0000-0000-000000000002");
-        self.request("PUT", &path, &assignment.to_string());
+        self.rest().call("PUT", &path, &assignment.to_string());
     }
 
     /// A file of the test.
@@ -623,14 +592,6 @@ fn serve(folder: &Path, options: &[&str]) -> Program {
 /// The URI of a key, whatever its vault.
 pub(crate) fn uri(key: &str) -> String {
     format!("managedhsm:MyHSM:{key}")
-}
-
-fn version_of(bundle: &serde_json::Value) -> String {
-    let kid = bundle["key"]["kid"].as_str().expect("a bundle has a kid");
-    kid.rsplit('/')
-        .next()
-        .expect("a kid has a version")
-        .to_owned()
 }
 
 fn write_configs(folder: &Path, modules: &Path) {

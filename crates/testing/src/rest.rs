@@ -51,7 +51,16 @@ impl Rest {
 
     /// Creates a key, or a newer version of it. Returns the version.
     pub fn create(&self, name: &str, body: &str) -> String {
-        let bundle = self.call("POST", &format!("/keys/{name}/create"), body);
+        self.version_made(&format!("/keys/{name}/create"), body)
+    }
+
+    /// Makes a newer version as the service's rotation does. Returns it.
+    pub fn rotate(&self, name: &str) -> String {
+        self.version_made(&format!("/keys/{name}/rotate"), "")
+    }
+
+    fn version_made(&self, path: &str, body: &str) -> String {
+        let bundle = self.call("POST", path, body);
         let kid = bundle["key"]["kid"].as_str().expect("a key has a name");
         kid.rsplit('/').next().expect("with a version").to_owned()
     }
