@@ -89,7 +89,8 @@ const FAULTS: &[Fault] = &[
         Error,
         &["closed", "answer", "body"],
     ),
-    fault("malformed-json", (Error, Error), Error, &["JSON", "answer"]),
+    // On a kept connection of HTTP/1.1 it may be an answer to somebody else: such a request is sent again.
+    fault("malformed-json", (Either, Error), Error, &["JSON", "answer"]),
     fault("garbage", (Error, Error), Error, &["HTTP", "answer"]),
     fault("twice", (Success, Success), Success, &[]),
     fault("huge-body", (Error, Error), Error, &["large", "bytes"]),
