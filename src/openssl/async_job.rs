@@ -6,10 +6,10 @@ use std::cell::OnceCell;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use managed_hsm::{Caller, Job, Place};
+use managed_hsm::{Bell, Caller, Job, Place};
 
 use super::cancellation::Uncancelled;
 use super::libcrypto::Libcrypto;
@@ -32,6 +32,7 @@ struct Functions {
         *mut c_void,
         Option<WaitFdCleanUp>,
     ) -> c_int,
+    clear_fd: unsafe extern "C" fn(*mut c_void, *const c_void) -> c_int,
     get_callback:
         unsafe extern "C" fn(*mut c_void, *mut Option<Callback>, *mut *mut c_void) -> c_int,
 }
@@ -51,6 +52,7 @@ impl Jobs {
                     pause_job: libcrypto.function(c"ASYNC_pause_job")?,
                     get_fd: libcrypto.function(c"ASYNC_WAIT_CTX_get_fd")?,
                     set_wait_fd: libcrypto.function(c"ASYNC_WAIT_CTX_set_wait_fd")?,
+                    clear_fd: libcrypto.function(c"ASYNC_WAIT_CTX_clear_fd")?,
                     get_callback: libcrypto.function(c"ASYNC_WAIT_CTX_get_callback")?,
                 })
             }
@@ -124,7 +126,9 @@ struct Pausable {
 /// How the application hears that a job can go on: a file descriptor becomes readable, and its own function is called if it has set
 /// one (`ASYNC_WAIT_CTX_set_callback(3)`). What the function is called with may go with the wait context, before the request is done.
 struct Signal {
-    event: OwnedFd,
+    bell: Bell,
+    /// A child has the descriptor, too, but what it takes or sends is its parent's.
+    process: u32,
     callback: Mutex<Option<(Callback, *mut c_void)>>,
 }
 
@@ -162,7 +166,7 @@ impl Pausable {
     }
 }
 
-/// The signal that the wait context has from us already.
+/// The signal that the wait context has from us already. One that is no longer ours is taken out of it.
 fn registered(functions: Functions, context: *mut c_void) -> Option<Arc<Signal>> {
     let key = (&raw const KEY).cast();
     let (mut descriptor, mut data) = (-1, std::ptr::null_mut());
@@ -173,10 +177,20 @@ fn registered(functions: Functions, context: *mut c_void) -> Option<Arc<Signal>>
     }
     let signal: *const Signal = data.cast_const().cast();
     // SAFETY: under our key the data is what `Arc::into_raw` made in `register`, and the context holds its count.
-    Some(unsafe {
+    let found = unsafe {
         Arc::increment_strong_count(signal);
         Arc::from_raw(signal)
-    })
+    };
+    if found.is_ours() {
+        return Some(found);
+    }
+    // SAFETY: the context is alive. It gives up what it has under our key, with the count, and calls nobody for that.
+    if unsafe { (functions.clear_fd)(context, key) } != 0 {
+        found.detach();
+        // SAFETY: the count was handed over in `register`.
+        drop(unsafe { Arc::from_raw(signal) });
+    }
+    None
 }
 
 /// Shows the application what to wait for, unless it knows. Whether it does then.
@@ -190,7 +204,7 @@ fn register(functions: Functions, context: *mut c_void, signal: &Arc<Signal>) ->
         (functions.set_wait_fd)(
             context,
             (&raw const KEY).cast(),
-            signal.event.as_raw_fd(),
+            signal.bell.descriptor().as_raw_fd(),
             data.cast_mut().cast(),
             Some(clean_up),
         )
@@ -211,30 +225,21 @@ unsafe extern "C" fn clean_up(
 ) {
     let signal: *const Signal = data.cast_const().cast();
     // SAFETY: the count was handed over in `register`.
-    let signal = unsafe { Arc::from_raw(signal) };
-    *signal.callback() = None;
-}
-
-/// What a call has opened, if it has.
-fn owned(descriptor: c_int) -> Option<OwnedFd> {
-    // SAFETY: the descriptor is new, and nobody else's.
-    (descriptor >= 0).then(|| unsafe { OwnedFd::from_raw_fd(descriptor) })
+    unsafe { Arc::from_raw(signal) }.detach();
 }
 
 impl Signal {
     fn new() -> Option<Arc<Self>> {
-        // SAFETY: the call takes only numbers.
-        let event = owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
-        let event = match event.as_raw_fd() {
-            // Those of standard input, output and error are the program's, also where it has closed them.
-            // SAFETY: the descriptor is open, and the call takes only numbers.
-            0..=2 => owned(unsafe { libc::fcntl(event.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) })?,
-            _ => event,
-        };
         Some(Arc::new(Self {
-            event,
+            bell: Bell::new().ok()?,
+            process: std::process::id(),
             callback: Mutex::new(None),
         }))
+    }
+
+    /// Whether it is of this process, and the application has not closed it.
+    fn is_ours(&self) -> bool {
+        self.process == std::process::id() && self.bell.is_ours()
     }
 
     /// Held while the function is called, so that what it is called with stays.
@@ -242,27 +247,19 @@ impl Signal {
         self.callback.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Calls nobody any more. In a child nobody would, and the lock may be held for ever.
+    fn detach(&self) {
+        if self.process == std::process::id() {
+            *self.callback() = None;
+        }
+    }
+
     fn raise(&self) {
-        let one = 1u64.to_ne_bytes();
-        // SAFETY: the descriptor is open, and eight bytes are there. A counter that is full is readable, too.
-        unsafe { libc::write(self.event.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        self.bell.ring();
         if let Some((callback, argument)) = *self.callback() {
             // SAFETY: the application registered both together, and the wait context is still there.
             unsafe { callback(argument) };
         }
-    }
-
-    /// Takes back what made the descriptor readable.
-    fn clear(&self) {
-        let mut count = [0u8; 8];
-        // SAFETY: the descriptor is open and does not block, and there is room for eight bytes.
-        unsafe {
-            libc::read(
-                self.event.as_raw_fd(),
-                count.as_mut_ptr().cast(),
-                count.len(),
-            )
-        };
     }
 }
 
@@ -287,6 +284,6 @@ impl Job for Pausable {
             // SAFETY: the call is within a job; if it can't pause now, it returns at once.
             Blocked::except(|| unsafe { (self.functions.pause_job)() })
         });
-        self.signal.clear();
+        self.signal.bell.clear();
     }
 }

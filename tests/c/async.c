@@ -2,15 +2,19 @@
  * fds: waits for the jobs' descriptors. callback: is told by a callback. spurious: resumes all jobs all the time.
  * restart: waits for a line on its input after the first time.
  * abandon: ends while jobs are paused. blocked: jobs may not pause. quick: the HSM is quick, and some jobs end without a pause;
- * those may not leave a descriptor, which the application was never told. With any of them it sees to it that the jobs' stacks,
+ * those may not leave a descriptor, which the application was never told. taken: while jobs are paused it closes all descriptors but
+ * its own, and opens counters under their numbers. child: a child goes on with the contexts of its parent's jobs. With any of them it sees to it that the jobs' stacks,
  * which have no guard page, were never nearly used up. */
 #include <openssl/async.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include "check.h"
 
-enum { MAX_JOBS = 64, ROUNDS = 3, STACK = 32768, RESERVE = 8192, UNTOUCHED = 0xa5 };
+enum { LAST = 200, COUNTERS = 48, MAX_JOBS = 64, ROUNDS = 3, STACK = 32768, RESERVE = 8192, UNTOUCHED = 0xa5 };
 
 static EVP_PKEY *key, *public_key;
 static int blocked;
@@ -139,19 +143,25 @@ static int step(struct work *work)
     }
 }
 
+static int descriptor(struct work *work)
+{
+    size_t count = 0;
+    OSSL_ASYNC_FD fd;
+
+    CHECK(ASYNC_WAIT_CTX_get_all_fds(work->context, NULL, &count) && count == 1);
+    CHECK(ASYNC_WAIT_CTX_get_all_fds(work->context, &fd, &count));
+    return fd;
+}
+
 static int is_ready(struct work *work, const char *mode)
 {
     struct pollfd ready = { .events = POLLIN };
-    size_t count = 0;
-    OSSL_ASYNC_FD fds[4];
 
     if (strcmp(mode, "spurious") == 0)
         return 1;
     if (strcmp(mode, "callback") == 0)
         return atomic_load(&work->woken);
-    CHECK(ASYNC_WAIT_CTX_get_all_fds(work->context, NULL, &count) && count == 1);
-    CHECK(ASYNC_WAIT_CTX_get_all_fds(work->context, fds, &count));
-    ready.fd = fds[0];
+    ready.fd = descriptor(work);
     CHECK(poll(&ready, 1, 0) >= 0);
     return ready.revents != 0;
 }
@@ -171,8 +181,53 @@ static void finish(struct work *works, int jobs, int rounds, const char *mode)
     }
 }
 
+static void take_descriptors(int *counters)
+{
+    for (int fd = 3; fd <= LAST; fd++)
+        close(fd);
+    /* All counters have the same inode. */
+    for (int i = 0; i < COUNTERS; i++)
+        CHECK((counters[i] = eventfd(1, EFD_NONBLOCK)) >= 3);
+}
+
+static void have_been_left_alone(const int *counters)
+{
+    for (int i = 0; i < COUNTERS; i++) {
+        eventfd_t count = 0;
+
+        CHECK(eventfd_read(counters[i], &count) == 0 && count == 1);
+    }
+}
+
+/* What tells of a job, whatever its number. */
+static ino_t file(struct work *work)
+{
+    struct stat status;
+
+    CHECK(fstat(descriptor(work), &status) == 0);
+    return status.st_ino;
+}
+
+/* Jobs of a child, whose contexts have had jobs of the parent, are told by descriptors that the parent doesn't have. */
+static void go_on_in_child(struct work *works, int jobs)
+{
+    int status;
+    ino_t parents = file(works);
+    pid_t child = fork();
+
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK(step(works) == 1);
+        CHECK(file(works) != parents);
+        finish(works, jobs, ROUNDS, "fds");
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
 int main(int argc, char **argv)
 {
+    int counters[COUNTERS];
     static struct work works[MAX_JOBS];
     int jobs, paused_at_once = 0;
 
@@ -216,11 +271,21 @@ int main(int argc, char **argv)
         fflush(stdout);
         CHECK(getchar() == '\n');
     }
+    if (strcmp(argv[3], "taken") == 0) {
+        take_descriptors(counters);
+        finish(works, jobs, 1, "spurious");
+    }
+    if (strcmp(argv[3], "child") == 0) {
+        finish(works, jobs, 1, argv[3]);
+        go_on_in_child(works, jobs);
+    }
     finish(works, jobs, ROUNDS, argv[3]);
     for (int i = 0; i < jobs; i++) {
         CHECK(works[i].rounds == ROUNDS);
         ASYNC_WAIT_CTX_free(works[i].context);
     }
+    if (strcmp(argv[3], "taken") == 0)
+        have_been_left_alone(counters);
     ASYNC_cleanup_thread();
     CHECK(atomic_load(&stacks) == jobs);
     printf("%d of %d jobs were paused at once\n", paused_at_once, jobs);

@@ -75,6 +75,18 @@ fn a_server_may_change_what_it_speaks() {
 }
 
 #[test]
+fn jobs_leave_alone_what_has_the_numbers_of_their_descriptors_and_what_is_their_parents() {
+    for protocol in [&[][..], &["--http1"]] {
+        let hsm = slow_hsm(protocol);
+        let program = hsm.compile("async");
+        for mode in ["taken", "child"] {
+            let arguments = [&uri("rsa"), &JOBS.to_string(), mode];
+            hsm.run(&program, &arguments).succeeds();
+        }
+    }
+}
+
+#[test]
 fn jobs_that_never_pause_leave_no_descriptor() {
     let hsm = Hsm::start();
     hsm.create("ec", r#"{"kty":"EC-HSM","crv":"P-256"}"#);

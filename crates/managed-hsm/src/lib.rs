@@ -16,6 +16,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 mod algorithm;
+mod bell;
 mod caller;
 mod client;
 mod cloud;
@@ -57,6 +58,7 @@ mod warnings;
 mod wire;
 
 pub use algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
+pub use bell::Bell;
 pub use caller::{Caller, Job, Place};
 pub use client::{Client, Decryption, Encrypted, Encryption, KeyPages};
 pub use cloud::{Cloud, Service};

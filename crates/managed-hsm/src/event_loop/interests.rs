@@ -181,8 +181,8 @@ impl Shared {
 
     /// Whether anything was ready.
     fn poll(&self, watched: &[Arc<Watched>], timeout: Duration) -> bool {
-        let pair = self.wake.pair();
-        let timeout = match pair {
+        let bell = self.wake.bell();
+        let timeout = match bell {
             Some(_) => timeout,
             None => timeout.min(SHORT),
         };
@@ -191,8 +191,8 @@ impl Shared {
             .map(|watched| PollFd::new(watched.socket.unchecked(), watched.wanted()))
             .collect();
         asked.extend(
-            pair.iter()
-                .map(|pair| PollFd::new(pair.near(), PollFlags::IN)),
+            bell.iter()
+                .map(|bell| PollFd::new(bell.descriptor(), PollFlags::IN)),
         );
         let polled = poll_at_rest(&mut asked, timeout);
         // What is woken from here on doesn't have to wake the loop.
@@ -212,12 +212,12 @@ impl Shared {
         for (watched, asked) in watched.iter().zip(&asked) {
             watched.fire(asked.revents());
         }
-        if let Some(pair) = &pair
+        if let Some(bell) = &bell
             && asked
                 .last()
                 .is_some_and(|asked| !asked.revents().is_empty())
         {
-            self.wake.clear(pair);
+            self.wake.clear(bell);
         }
         true
     }
