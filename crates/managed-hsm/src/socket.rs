@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::event_loop::{Direction, Watched};
+use crate::http::MAX_ANSWER;
 
 /// A TCP connection. Once its descriptor is another's it is left alone, also when it is dropped.
 pub(crate) struct Socket {
@@ -19,7 +20,14 @@ pub(crate) struct Socket {
     /// Whether the last look found all that had come.
     is_drained: bool,
     records: Records,
+    /// How many bytes have come since the last answer was complete, and how many may.
+    came: usize,
+    most: usize,
 }
+
+/// The most bytes that come before there is a connection, or an answer: more than any takes. What comes faster than it is looked at
+/// would otherwise keep its reader from ever looking at the time.
+const MOST: usize = 4 * MAX_ANSWER;
 
 impl Socket {
     /// `tcp` doesn't block, and is perhaps still to be connected: see [`Socket::connected`].
@@ -28,6 +36,8 @@ impl Socket {
             tcp: Watched::new(tcp)?,
             is_drained: false,
             records: Records::default(),
+            came: 0,
+            most: MOST,
         })
     }
 
@@ -86,7 +96,28 @@ impl Socket {
     /// The same once a proxy has said where it leads: TLS begins here.
     pub(crate) fn tunnelled(mut self) -> Self {
         self.records = Records::default();
+        self.came = 0;
         self
+    }
+
+    /// So many answers may be under way before one of them is complete.
+    pub(crate) fn expect_answers(&mut self, count: usize) {
+        self.most = count * MOST;
+    }
+
+    /// An answer is complete.
+    pub(crate) fn end_answer(&mut self) {
+        self.came = 0;
+    }
+
+    /// Notes what has come.
+    fn pass(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.records.pass(bytes);
+        self.came = self.came.saturating_add(bytes.len());
+        match self.came > self.most {
+            true => Err(io::Error::other("what the other side sends has no end")),
+            false => Ok(()),
+        }
     }
 
     /// Whether all TLS records that have begun have been read to their end.
@@ -113,7 +144,7 @@ impl Drop for Socket {
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.tcp.get()?.read(buffer)?;
-        self.records.pass(&buffer[..count]);
+        self.pass(&buffer[..count])?;
         Ok(count)
     }
 }
@@ -133,7 +164,7 @@ impl AsyncRead for Socket {
         let room = buffer.initialize_unfilled();
         let count = ready!(this.poll(Direction::Read, context, |mut tcp| tcp.read(room)))?;
         this.is_drained = (1..room.len()).contains(&count);
-        this.records.pass(&room[..count]);
+        this.pass(&room[..count])?;
         buffer.advance(count);
         Poll::Ready(Ok(()))
     }

@@ -72,7 +72,10 @@ impl std::fmt::Display for Fault {
 }
 
 impl Stream {
-    pub(crate) fn new(tls: TlsStream<Socket>, is_http2: bool) -> Self {
+    pub(crate) fn new(mut tls: TlsStream<Socket>, is_http2: bool) -> Self {
+        if is_http2 {
+            tls.get_mut().0.expect_answers(MAX_ANSWERS);
+        }
         Self(Arc::new(Mutex::new(Inner {
             tls,
             phase: match is_http2 {
@@ -96,6 +99,7 @@ impl Stream {
     pub(crate) fn end(&self) {
         let mut inner = self.lock();
         inner.came = 0;
+        inner.tls.get_mut().0.end_answer();
         match inner.phase {
             Phase::Sent => inner.phase = Phase::Idle,
             Phase::Many => {}

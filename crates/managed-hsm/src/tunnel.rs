@@ -91,13 +91,18 @@ mod tests {
 
     /// What a proxy was asked, and what comes of its answer.
     fn asked(answer: &'static str) -> (String, Result<Socket, TunnelError>) {
+        told(answer, false)
+    }
+
+    /// The same where the answer may be sent again and again.
+    fn told(answer: &'static str, is_repeated: bool) -> (String, Result<Socket, TunnelError>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let proxy = std::thread::spawn(move || {
             let (mut client, _) = listener.accept().unwrap();
             let mut request = [0; 1024];
             let count = client.read(&mut request).unwrap();
-            client.write_all(answer.as_bytes()).unwrap();
+            while client.write_all(answer.as_bytes()).is_ok() && is_repeated {}
             String::from_utf8(request[..count].to_vec()).unwrap()
         });
         let matcher = Matcher::builder().all(format!("http://user:pass@{address}"));
@@ -136,5 +141,12 @@ mod tests {
             let error = asked(answer).1.err().unwrap();
             assert!(causes(&error).contains(words), "{answer}: {error}");
         }
+    }
+
+    #[test]
+    fn a_proxy_that_never_comes_to_an_answer_is_given_up() {
+        let many = "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);
+        let error = told(many.leak(), true).1.err().unwrap();
+        assert!(causes(&error).contains("has no end"), "{error:?}");
     }
 }
