@@ -75,8 +75,10 @@ impl Work {
             None => Operation::Wrap,
         });
         let unfit = || {
+            let name = operation.to_possible_value();
+            let name = name.as_ref().map_or("", |value| value.get_name());
             Failure::told(format!(
-                "{} is a {} key, which can't {operation:?}",
+                "{} can't {name}: its type is {}",
                 key.id,
                 public.kind()
             ))

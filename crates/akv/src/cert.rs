@@ -91,9 +91,9 @@ fn distinguished_name(text: &str) -> Result<Name, String> {
             parts.join(",")
         }
     };
-    rfc4514
-        .parse()
-        .map_err(|error| format!("{error}; give CN=www.example.com,O=Example"))
+    rfc4514.parse().map_err(|_| {
+        "give CN=www.example.com,O=Example or /O=Example/CN=www.example.com".to_owned()
+    })
 }
 
 fn alternative_name(text: &str) -> Result<GeneralName, String> {
@@ -199,7 +199,7 @@ impl Common {
         let (id, key) = (key.id.clone(), Key::from(key));
         let unfit = || {
             let kind = key.public.kind();
-            Failure::told(format!("{id} can't sign a certificate: it is a {kind} key"))
+            Failure::told(format!("{id} can't sign a certificate: its type is {kind}"))
         };
         let algorithm = self.algorithm.or_else(|| key.public.usual_signature());
         let algorithm = algorithm.ok_or_else(unfit)?;

@@ -1,4 +1,4 @@
-//! `akv env`: the OpenSSL configuration for the settings of now.
+//! `akv env`: the OpenSSL configuration for the current settings.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -18,6 +18,9 @@ pub(crate) enum Failure {
     /// A file to write.
     #[error("{0} can't be written: {1}")]
     Write(String, io::Error),
+    /// A file to write that is there already.
+    #[error("{0} exists already and is left alone: name another file, or remove that one first")]
+    Exists(String),
     /// A file to read.
     #[error("{0} can't be read: {1}")]
     Read(String, io::Error),
@@ -43,7 +46,11 @@ impl Failure {
 
     /// A file that can't be written.
     pub(crate) fn write(path: &Path, error: io::Error) -> Self {
-        Self::Write(path.display().to_string(), error)
+        let path = path.display().to_string();
+        match error.kind() {
+            io::ErrorKind::AlreadyExists => Self::Exists(path),
+            _ => Self::Write(path, error),
+        }
     }
 
     /// A file that can't be read.

@@ -78,7 +78,7 @@ pub(crate) struct Create {
     /// Its type
     #[arg(long = "type", value_enum, value_name = "TYPE")]
     kind: Kind,
-    /// Bits of an RSA or AES key [default: 2048 and 256]
+    /// Bits of an RSA or AES key [default: 2048 for RSA, 256 for AES]
     #[arg(long, value_name = "BITS")]
     size: Option<i32>,
     /// Curve of an EC key
@@ -113,7 +113,7 @@ pub(crate) struct Import {
 /// What can be said of a key besides its type.
 #[derive(Args)]
 struct Properties {
-    /// In a key vault: keep the key in an HSM (premium vaults). In a Managed HSM every key is
+    /// In a key vault: keep the key in an HSM (premium vaults only). Keys of a Managed HSM always are
     #[arg(long)]
     hsm: bool,
     /// Make it without letting it be used
@@ -355,7 +355,9 @@ impl Create {
         let service = self.uri.vault.service;
         let in_hsm = service == Service::ManagedHsm || self.properties.hsm;
         let unfit = match (self.kind, self.size, self.curve) {
-            (Kind::Ec, None, None) => Some("an EC key needs a --curve"),
+            (Kind::Ec, None, None) => {
+                Some("an EC key needs --curve: P-256, P-384, P-521 or P-256K")
+            }
             (Kind::Ec, Some(_), _) => Some("an EC key has a --curve and no --size"),
             (Kind::Rsa | Kind::Oct, _, Some(_)) => Some("only an EC key has a --curve"),
             (Kind::Oct, ..) if service == Service::KeyVault => {
@@ -504,7 +506,7 @@ impl Delete {
 fn confirm(uri: &KeyUri) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::told(format!(
-            "{uri} is not deleted: nobody is there to ask; give --yes"
+            "{uri} is not deleted: there is no terminal to ask at; give --yes to delete it"
         )));
     }
     eprint!("Delete {uri} with all its versions? Whatever uses it stops working. Type its name: ");

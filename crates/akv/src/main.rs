@@ -73,7 +73,7 @@ enum Command {
     Cert(cert::Cert),
     /// Measure throughput and latency by concurrency
     Bench(bench::Bench),
-    /// Print the OpenSSL configuration for the settings of now
+    /// Print the OpenSSL configuration for the current settings
     Env(env::Env),
     /// Say which credential gives tokens here, for whom and until when
     Token(token::Token),

@@ -120,7 +120,7 @@ fn about(key: &Key, algorithm: impl std::fmt::Display) -> Value {
 
 fn unable(key: &Key, public: &PublicKey, operation: &str) -> Failure {
     Failure::told(format!(
-        "{} can't {operation}: it is a {} key",
+        "{} can't {operation}: its type is {}",
         key.id,
         public.kind()
     ))

@@ -44,7 +44,7 @@ pub(crate) fn scheme(
     match scheme.algorithm(public) {
         Ok(found) if found == algorithm => Ok(scheme),
         _ => Err(Failure::told(format!(
-            "{key}: a {} key does not sign with {algorithm}",
+            "{key} does not sign with {algorithm}: its type is {}",
             public.kind()
         ))),
     }

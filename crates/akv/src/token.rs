@@ -103,7 +103,7 @@ pub(crate) fn about(kind: CredentialKind, token: &AccessToken) -> serde_json::Va
 /// How long a token is good for, for a sentence.
 pub(crate) fn expiry(token: &AccessToken) -> String {
     match token.expires_at() {
-        None => "at a time that it does not tell".to_owned(),
+        None => "an unknown time".to_owned(),
         Some(at) => {
             let left = at.duration_since(SystemTime::now()).unwrap_or_default();
             format!("{}, in {} min", output::time(at), left.as_secs() / 60)

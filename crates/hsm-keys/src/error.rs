@@ -28,7 +28,7 @@ pub enum Error {
         permitted: String,
     },
     /// A key of another type is needed.
-    #[error("invalid key: a {kind} key can't {operation}")]
+    #[error("invalid key: the key can't {operation}: its type is {kind}")]
     WrongKeyType {
         /// What the key is.
         kind: &'static str,
