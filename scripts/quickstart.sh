@@ -124,7 +124,7 @@ done_line "Debian packages" "$(openssl version | cut -d' ' -f1,2)"
 require_cargo
 done_line "Rust toolchain" "$(cargo --version)"
 
-step "Build"
+step "Build (some minutes the first time)"
 started=$SECONDS
 scripts/release-build.sh akv_provider managed-hsm-emulator -- --quiet
 done_line "provider: $(stat --format=%s "$module" | numfmt --to=iec) libakv_provider.so" "$((SECONDS - started)) s"
