@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
+use testing::RefusingPort;
+
 use crate::support::{EC_P256, Hsm, Loading, Outcome, provider_messages};
 
 const KEY: &str = "managedhsm:MyHSM:k";
@@ -64,9 +66,11 @@ fn stand_in(hsm: &mut Hsm, name: &str, script: &str) {
 fn what_keeps_an_application_from_entra_id_is_told() {
     let mut hsm = hsm();
     hsm.log_in();
-    hsm.set("AZURE_AUTHORITY_HOST", "https://localhost:1");
+    let authority = RefusingPort::take();
+    hsm.set("AZURE_AUTHORITY_HOST", &authority.url());
     let text = refusal(&hsm);
-    for words in ["https://localhost:1 can't be reached", "Connection refused"] {
+    let unreached = format!("{} can't be reached", authority.url());
+    for words in [unreached.as_str(), "Connection refused"] {
         assert!(text.contains(words), "{text}");
     }
 }

@@ -90,7 +90,12 @@ const FAULTS: &[Fault] = &[
         &["closed", "answer", "body"],
     ),
     // On a kept connection of HTTP/1.1 it may be an answer to somebody else: such a request is sent again.
-    fault("malformed-json", (Either, Error), Error, &["JSON", "answer"]),
+    fault(
+        "malformed-json",
+        (Either, Error),
+        Error,
+        &["JSON", "answer"],
+    ),
     fault("garbage", (Error, Error), Error, &["HTTP", "answer"]),
     fault("twice", (Success, Success), Success, &[]),
     fault("huge-body", (Error, Error), Error, &["large", "bytes"]),
