@@ -23,7 +23,8 @@ require_module() {
         return 1
     fi
     newer=$(find src build.rs Cargo.toml Cargo.lock crates/hsm-keys/src crates/hsm-keys/Cargo.toml \
-        crates/managed-hsm/src crates/managed-hsm/Cargo.toml scripts/release-build.sh \
+        crates/hsm-module/src crates/hsm-module/Cargo.toml crates/managed-hsm/src crates/managed-hsm/Cargo.toml \
+        scripts/release-build.sh \
         -type f -newer "$module_stamp" -print -quit)
     if [ -n "$newer" ]; then
         echo "$module is older than $newer: run scripts/release-build.sh first." >&2

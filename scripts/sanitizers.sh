@@ -117,6 +117,8 @@ interpreted() (
     export MIRIFLAGS="-Zmiri-disable-isolation" CARGO_TARGET_DIR="$target_dir/miri" PROPTEST_CASES=4
     if cargo miri test --quiet --locked --package akv_provider --lib -- openssl::params >"$folder/log" 2>&1 &&
         cargo miri test --quiet --locked --package hsm-keys --lib -- der:: digest_info:: key_file:: pem:: >>"$folder/log" 2>&1 &&
+        cargo miri test --quiet --locked --package hsm-module --lib -- boundary:: input:: output:: pointer:: \
+            >>"$folder/log" 2>&1 &&
         cargo miri test --quiet --locked --package managed-hsm --lib -- uri:: wire:: token:: >>"$folder/log" 2>&1; then
         ok "$name" "$(awk '/^test result/ { passed += $4 } END { print passed + 0 }' "$folder/log") tests"
     else

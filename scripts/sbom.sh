@@ -20,11 +20,11 @@ export SOURCE_DATE_EPOCH
 # One file beside each manifest is how the tool works; each is moved to where it belongs.
 cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --override-filename sbom-cyclonedx
 failed=0
-for package in akv_provider:. akv:crates/akv hsm-keys:crates/hsm-keys managed-hsm:crates/managed-hsm \
-    managed-hsm-emulator:crates/managed-hsm-emulator; do
+for package in akv_provider:. akv:crates/akv hsm-keys:crates/hsm-keys hsm-module:crates/hsm-module \
+    managed-hsm:crates/managed-hsm managed-hsm-emulator:crates/managed-hsm-emulator; do
     name=${package%%:*}
     mv "${package#*:}/sbom-cyclonedx.json" "$folder/$name.cdx.json"
-    case $name in hsm-keys | managed-hsm) rm "$folder/$name.cdx.json"; continue ;; esac
+    case $name in hsm-keys | hsm-module | managed-hsm) rm "$folder/$name.cdx.json"; continue ;; esac
     # Not where it was built.
     sed -i "s|path+file://$PWD|path+file:///source|g" "$folder/$name.cdx.json"
     python3 - "$folder/$name.cdx.json" "$name" <(cargo tree --locked --package "$name" --edges normal --prefix none \

@@ -2,6 +2,8 @@
 
 use std::ffi::CStr;
 
+use hsm_module::TooSmall;
+
 /// A failure of the provider. [`std::fmt::Display`] gives the text that `openssl` prints.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -197,6 +199,12 @@ impl Error {
             what: what.into(),
             remedy: remedy.into(),
         }
+    }
+}
+
+impl From<TooSmall> for Error {
+    fn from(TooSmall { needed, available }: TooSmall) -> Self {
+        Self::BufferTooSmall { needed, available }
     }
 }
 

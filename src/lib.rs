@@ -26,3 +26,6 @@ mod signature;
 mod signature_padding;
 mod skey;
 mod store;
+
+#[cfg_attr(not(miri), global_allocator)]
+static ALLOCATOR: hsm_module::Wiping = hsm_module::Wiping;

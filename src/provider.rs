@@ -1,17 +1,16 @@
 //! The provider context: what `OSSL_provider_init` makes and every other function gets back.
 
-use std::ops::Deref;
 use std::sync::OnceLock;
 
+use hsm_module::ClientInUse;
+use hsm_module::pipe_signal::Blocked;
 use managed_hsm::Client;
 
 use crate::configuration::{Configuration, Section};
 use crate::error::Error;
-use crate::openssl::cancellation;
 use crate::openssl::core::Core;
 use crate::openssl::neighbour::Neighbours;
 use crate::openssl::params::ParamTable;
-use crate::openssl::pipe_signal::Blocked;
 
 /// One loaded provider, in one OpenSSL library context.
 pub(crate) struct Provider {
@@ -31,20 +30,6 @@ pub(crate) struct Provider {
     pub(crate) generation_params: [OnceLock<ParamTable>; 3],
     configuration: OnceLock<Configuration>,
     client: OnceLock<Client>,
-}
-
-/// A client, and no SIGPIPE in this thread as long as it is used.
-pub(crate) struct ClientInUse<'a> {
-    client: &'a Client,
-    _blocked: Blocked,
-}
-
-impl Deref for ClientInUse<'_> {
-    type Target = Client;
-
-    fn deref(&self) -> &Client {
-        self.client
-    }
 }
 
 impl std::fmt::Debug for Provider {
@@ -92,12 +77,7 @@ impl Provider {
 
     /// The client, made at first use, for the requests of one operation.
     pub(crate) fn client(&self) -> Result<ClientInUse<'_>, Error> {
-        cancellation::has_asked();
-        let blocked = Blocked::new();
-        Ok(ClientInUse {
-            client: self.made_client()?,
-            _blocked: blocked,
-        })
+        ClientInUse::new(|| self.made_client())
     }
 
     /// Lets go of connections and tokens.

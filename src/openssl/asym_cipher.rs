@@ -5,9 +5,11 @@ use std::ffi::{CStr, c_int, c_void};
 use std::sync::Arc;
 
 use hsm_keys::KeyType;
+use hsm_module::Output;
+use hsm_module::input::bytes;
 
-use super::boundary::{self, Output};
-use super::cancellation::cancellable;
+use super::boundary;
+use super::cancellable::cancellable;
 use super::entry::provider;
 use super::ffi::{self, Dispatch, Param};
 use super::foreign::ForeignContext;
@@ -148,12 +150,8 @@ unsafe extern "C" fn encrypt(
 ) -> c_int {
     let own = |context: &mut Context| {
         // SAFETY: OpenSSL passes readable input and writable output of these sizes.
-        let (input, mut output) = unsafe {
-            (
-                boundary::bytes(input, input_len),
-                Output::new(out, len, capacity),
-            )
-        };
+        let (input, mut output) =
+            unsafe { (bytes(input, input_len), Output::new(out, len, capacity)) };
         if !output.sized(context.max_output_len(input_len)?)? {
             output.put(&context.encrypt(input)?)?;
         }
@@ -177,12 +175,8 @@ unsafe extern "C" fn decrypt(
 ) -> c_int {
     let own = |context: &mut Context| {
         // SAFETY: OpenSSL passes readable input and writable output of these sizes.
-        let (input, mut output) = unsafe {
-            (
-                boundary::bytes(input, input_len),
-                Output::new(out, len, capacity),
-            )
-        };
+        let (input, mut output) =
+            unsafe { (bytes(input, input_len), Output::new(out, len, capacity)) };
         if !output.asks_for_size(context.max_output_len(input_len)?) {
             output.put(&context.decrypt(input)?)?;
         }

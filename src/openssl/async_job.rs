@@ -2,18 +2,16 @@
 //! thread. A job is a fibre with a small stack and no guard page, so a request must not run on it; nor on the stack of a thread that
 //! has little left, as those of stunnel have from the beginning.
 
-use std::cell::OnceCell;
 use std::ffi::{c_int, c_void};
-use std::mem::MaybeUninit;
-use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hsm_module::cancellation::Uncancelled;
+use hsm_module::pipe_signal::Blocked;
+use hsm_module::{Counted, stack};
 use managed_hsm::{Bell, Caller, Job, Place};
 
-use super::cancellation::Uncancelled;
 use super::libcrypto::Libcrypto;
-use super::pipe_signal::Blocked;
 
 type WaitFdCleanUp = unsafe extern "C" fn(*mut c_void, *const c_void, c_int, *mut c_void);
 type Callback = unsafe extern "C" fn(*mut c_void) -> c_int;
@@ -68,51 +66,13 @@ impl Caller for Jobs {
         // SAFETY: it only looks at the thread's own state.
         let job = unsafe { (functions.current_job)() };
         if job.is_null() {
-            return match has_room() {
-                true => Place::Thread,
-                false => Place::SmallStack,
-            };
+            return stack::place();
         }
         match Pausable::new(functions, job) {
             Some(job) => Place::Job(Box::new(job)),
             None => Place::SmallStack,
         }
     }
-}
-
-/// What a request takes of a stack at most: HTTP, TLS and JSON, with a margin for builds without optimization.
-const ROOM: usize = 256 * 1024;
-
-/// Whether a request may run on this stack.
-fn has_room() -> bool {
-    thread_local! {
-        static STACK: OnceCell<Option<Range<usize>>> = const { OnceCell::new() };
-    }
-    let here = 0u8;
-    let here = (&raw const here).addr();
-    STACK.with(|stack| match stack.get_or_init(stack_of_thread) {
-        // A place elsewhere is on a fibre of the application.
-        Some(stack) => stack.contains(&here) && here - stack.start >= ROOM,
-        None => false,
-    })
-}
-
-/// The addresses of this thread's stack.
-fn stack_of_thread() -> Option<Range<usize>> {
-    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
-    let (mut start, mut size) = (std::ptr::null_mut(), 0);
-    // SAFETY: the attributes are initialized by the first call, read by the second and given back by the third; there is room for
-    // both results.
-    let known = unsafe {
-        if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
-            return None;
-        }
-        let known =
-            libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut start, &raw mut size) == 0;
-        libc::pthread_attr_destroy(attributes.as_mut_ptr());
-        known
-    };
-    known.then(|| start.addr()..start.addr() + size)
 }
 
 /// The job that the present call runs in.
@@ -172,23 +132,19 @@ fn registered(functions: Functions, context: *mut c_void) -> Option<Arc<Signal>>
     let (mut descriptor, mut data) = (-1, std::ptr::null_mut());
     // SAFETY: there is room for both.
     let found = unsafe { (functions.get_fd)(context, key, &raw mut descriptor, &raw mut data) };
-    if found == 0 || data.is_null() {
+    if found == 0 {
         return None;
     }
-    let signal: *const Signal = data.cast_const().cast();
-    // SAFETY: under our key the data is what `Arc::into_raw` made in `register`, and the context holds its count.
-    let found = unsafe {
-        Arc::increment_strong_count(signal);
-        Arc::from_raw(signal)
-    };
+    // SAFETY: under our key the data is what `register` handed out, and the context has not given it back.
+    let found: Arc<Signal> = unsafe { Counted::share(data) }?;
     if found.is_ours() {
         return Some(found);
     }
-    // SAFETY: the context is alive. It gives up what it has under our key, with the count, and calls nobody for that.
+    // SAFETY: the context is alive. It gives up what it has under our key, with the share, and calls nobody for that.
     if unsafe { (functions.clear_fd)(context, key) } != 0 {
         found.detach();
-        // SAFETY: the count was handed over in `register`.
-        drop(unsafe { Arc::from_raw(signal) });
+        // SAFETY: the context no longer has the share that `register` handed out.
+        drop(unsafe { Counted::<Signal>::take_back(data) });
     }
     None
 }
@@ -198,20 +154,20 @@ fn register(functions: Functions, context: *mut c_void, signal: &Arc<Signal>) ->
     if registered(functions, context).is_some() {
         return true;
     }
-    let data = Arc::into_raw(Arc::clone(signal));
-    // SAFETY: the context takes one count of the signal, which `clean_up` gives back.
+    let data = Counted::hand_out(Arc::clone(signal));
+    // SAFETY: the context takes a share of the signal, which `clean_up` takes back.
     let set = unsafe {
         (functions.set_wait_fd)(
             context,
             (&raw const KEY).cast(),
             signal.bell.descriptor().as_raw_fd(),
-            data.cast_mut().cast(),
+            data,
             Some(clean_up),
         )
     };
     if set == 0 {
-        // SAFETY: the context did not take the count.
-        drop(unsafe { Arc::from_raw(data) });
+        // SAFETY: the context did not take the share.
+        drop(unsafe { Counted::<Signal>::take_back(data) });
     }
     set != 0
 }
@@ -223,9 +179,10 @@ unsafe extern "C" fn clean_up(
     _descriptor: c_int,
     data: *mut c_void,
 ) {
-    let signal: *const Signal = data.cast_const().cast();
-    // SAFETY: the count was handed over in `register`.
-    unsafe { Arc::from_raw(signal) }.detach();
+    // SAFETY: the context gives back the share that `register` handed out, once.
+    if let Some(signal) = unsafe { Counted::<Signal>::take_back(data) } {
+        signal.detach();
+    }
 }
 
 impl Signal {

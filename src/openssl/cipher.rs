@@ -5,9 +5,11 @@
 use std::ffi::{c_int, c_void};
 
 use hsm_keys::aes::{Cipher, Mode};
+use hsm_module::input::{bytes, optional_bytes};
+use hsm_module::{Output, Owned};
 
-use super::boundary::{self, Output};
-use super::cancellation::cancellable;
+use super::boundary;
+use super::cancellable::cancellable;
 use super::entry::provider;
 use super::ffi::{self, Dispatch, Param};
 use super::foreign::ForeignContext;
@@ -101,8 +103,8 @@ impl Ciphering {
 /// # Safety
 /// `context` is NULL or a live context of ours, used by one thread at a time.
 unsafe fn ciphering<'a>(context: *mut c_void) -> Option<&'a mut Ciphering> {
-    // SAFETY: the caller's promise.
-    unsafe { context.cast::<Ciphering>().as_mut() }
+    // SAFETY: the caller keeps the holder's contract, and promises that one thread uses the context.
+    unsafe { Owned::borrow_mut(context) }
 }
 
 unsafe extern "C" fn newctx<const MODE: u8, const BITS: u32>(context: *mut c_void) -> *mut c_void {
@@ -121,16 +123,14 @@ unsafe extern "C" fn newctx<const MODE: u8, const BITS: u32>(context: *mut c_voi
             own: Context::new(provider, cipher(MODE, BITS)),
             is_own: false,
         };
-        Some(Box::into_raw(Box::new(ciphering)).cast())
+        Some(Owned::hand_out(ciphering))
     })
 }
 
 unsafe extern "C" fn freectx(context: *mut c_void) {
     boundary::quietly(|| {
-        if !context.is_null() {
-            // SAFETY: the pointer came from `newctx` or `dupctx`, and OpenSSL gives it back once.
-            drop(unsafe { Box::from_raw(context.cast::<Ciphering>()) });
-        }
+        // SAFETY: OpenSSL gives back what `newctx` or `dupctx` handed out, once.
+        drop(unsafe { Owned::<Ciphering>::take_back(context) });
         Some(1)
     });
 }
@@ -148,7 +148,7 @@ unsafe extern "C" fn dupctx(context: *mut c_void) -> *mut c_void {
             foreign,
             is_own: from.is_own,
         };
-        Some(Box::into_raw(Box::new(copy)).cast())
+        Some(Owned::hand_out(copy))
     })
 }
 
@@ -224,13 +224,6 @@ macro_rules! init {
 init!(encrypt_init, encrypt_skey_init, CIPHER_ENCRYPT_INIT, true);
 init!(decrypt_init, decrypt_skey_init, CIPHER_DECRYPT_INIT, false);
 
-/// # Safety
-/// `data` is NULL or points to `len` readable bytes, for as long as `'a`.
-unsafe fn optional_bytes<'a>(data: *const u8, len: usize) -> Option<&'a [u8]> {
-    // SAFETY: the caller's promise.
-    (!data.is_null()).then(|| unsafe { boundary::bytes(data, len) })
-}
-
 /// Takes in some of the message, or additional data if there is no room for output. All of the output comes here.
 unsafe fn take(
     context: *mut c_void,
@@ -250,12 +243,7 @@ unsafe fn take(
         // The capacity is OpenSSL's guess of the least; what a mode gives beyond it is in EVP_EncryptInit(3).
         let room = ciphering.own.max_output_len(input_len).max(capacity);
         // SAFETY: OpenSSL passes readable input of this size, and output that its caller made room for.
-        let (input, mut output) = unsafe {
-            (
-                boundary::bytes(input, input_len),
-                Output::new(out, len, room),
-            )
-        };
+        let (input, mut output) = unsafe { (bytes(input, input_len), Output::new(out, len, room)) };
         if out.is_null() {
             ciphering.own.authenticate(input)?;
             output.asks_for_size(input_len);

@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString, c_int, c_void};
 use std::sync::Arc;
 
 use hsm_keys::KeyType;
+use hsm_module::Owned;
 
 use super::bio::{Bio, CoreBio};
 use super::boundary;
@@ -93,16 +94,14 @@ unsafe extern "C" fn newctx(context: *mut c_void) -> *mut c_void {
             properties: None,
             save_parameters: None,
         };
-        Some(Box::into_raw(Box::new(encoder)).cast())
+        Some(Owned::hand_out(encoder))
     })
 }
 
 unsafe extern "C" fn freectx(context: *mut c_void) {
     boundary::quietly(|| {
-        if !context.is_null() {
-            // SAFETY: the pointer came from `newctx`, and OpenSSL gives it back once.
-            drop(unsafe { Box::from_raw(context.cast::<Encoder>()) });
-        }
+        // SAFETY: OpenSSL gives back what `newctx` handed out, once.
+        drop(unsafe { Owned::<Encoder>::take_back(context) });
         Some(1)
     });
 }
@@ -118,7 +117,7 @@ unsafe extern "C" fn settable_ctx_params(_provider: *mut c_void) -> *const Param
 
 unsafe extern "C" fn set_ctx_params(context: *mut c_void, params: *const Param) -> c_int {
     // SAFETY: OpenSSL passes a context of ours, which one thread uses.
-    let Some(encoder) = (unsafe { context.cast::<Encoder>().as_mut() }) else {
+    let Some(encoder) = (unsafe { Owned::<Encoder>::borrow_mut(context) }) else {
         return 0;
     };
     let core = encoder.provider.core;
@@ -154,7 +153,7 @@ unsafe extern "C" fn encode<const STRUCTURE: u8, const PEM: bool>(
     passphrase_argument: *mut c_void,
 ) -> c_int {
     // SAFETY: OpenSSL passes a context of ours.
-    let Some(context) = (unsafe { context.cast::<Encoder>().as_ref() }) else {
+    let Some(context) = (unsafe { Owned::<Encoder>::borrow(context) }) else {
         return 0;
     };
     let core = context.provider.core;

@@ -3,13 +3,15 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::Arc;
 
+use hsm_module::Counted;
+use hsm_module::pipe_signal::Blocked;
+use hsm_module::process::{self, AtFork};
 use managed_hsm::{Client, ProviderSettings};
 
 use super::core::{Core, REASON_STRINGS};
 use super::ffi::{self, Algorithm, Callback, CoreHandle, Dispatch, Item, Param};
 use super::neighbour::{Neighbours, TLS_GROUP};
 use super::params::{ParamsOut, descriptors};
-use super::pipe_signal::Blocked;
 use super::{algorithms, boundary, instances};
 use crate::configuration::Section;
 use crate::provider::Provider;
@@ -62,10 +64,7 @@ pub(super) unsafe extern "C" fn OSSL_provider_init(
     }
     boundary::quietly(|| {
         let (handle, table) = (handle.cast::<CoreHandle>(), core.cast::<Dispatch>());
-        managed_hsm::logging::has_stderr();
-        if has_raised_rights() {
-            managed_hsm::environment::distrust();
-        }
+        process::is_loaded_into();
         // SAFETY: OpenSSL passes a handle and a table that ends with id 0.
         let core = unsafe { Core::from_dispatch(handle, table) };
         let keys = ProviderSettings::all().filter_map(|setting| setting.key);
@@ -77,43 +76,18 @@ pub(super) unsafe extern "C" fn OSSL_provider_init(
             values: values.collect(),
         };
         watch_for_the_end(&core);
-        watch_for_forks();
-        // SAFETY: as above.
+        process::watch_for_forks(AtFork::NOTHING);
+        // SAFETY: the handle and the table are those of above.
         let neighbours = unsafe { Neighbours::new(handle, table, section.assume_fips()) };
         let provider = Arc::new(Provider::new(core, neighbours, section));
         provider.neighbours.watch(instances::add(&provider));
-        let provider = Arc::into_raw(provider);
         // SAFETY: both places are OpenSSL's own, and were checked for NULL.
-        unsafe { *context = provider.cast_mut().cast() };
-        // SAFETY: as above.
-        unsafe { *out = DISPATCH.as_ptr().cast() };
+        unsafe {
+            *context = Counted::hand_out(provider);
+            *out = DISPATCH.as_ptr().cast();
+        }
         Some(1)
     })
-}
-
-/// Whether this process got rights that whoever started it lacks (setuid, setgid, file capabilities): what libcrypto asks, too.
-#[cfg(target_os = "linux")]
-fn has_raised_rights() -> bool {
-    // SAFETY: it looks up a number.
-    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
-}
-
-/// As on Linux.
-#[cfg(any(
-    target_os = "macos",
-    target_os = "freebsd",
-    target_os = "openbsd",
-    target_os = "netbsd"
-))]
-fn has_raised_rights() -> bool {
-    // SAFETY: it asks a question that can't fail.
-    unsafe { libc::issetugid() != 0 }
-}
-
-/// There are no such programs.
-#[cfg(windows)]
-fn has_raised_rights() -> bool {
-    false
 }
 
 /// Where this provider's own functions are, by which another instance of it is known.
@@ -121,16 +95,8 @@ pub(super) fn dispatch() -> *const Dispatch {
     DISPATCH.as_ptr()
 }
 
-/// Has us hear of the end of the process, before the libraries within this module do, and of libcrypto's clean-up, which
-/// comes with that end or before.
+/// Has us hear of the end of the process, and of libcrypto's clean-up, which comes with that end or before.
 fn watch_for_the_end(core: &Core) {
-    extern "C" fn end() {
-        boundary::quietly(|| {
-            instances::clean_up();
-            managed_hsm::process_ends();
-            Some(())
-        });
-    }
     extern "C" fn clean_up() {
         boundary::quietly(|| {
             instances::clean_up();
@@ -141,56 +107,23 @@ fn watch_for_the_end(core: &Core) {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         core.at_clean_up(clean_up);
-        // SAFETY: the function stays where it is until it was called: the C library calls it before this module is unloaded, too.
-        if unsafe { libc::atexit(end) } != 0 {
-            log::debug!("the end of the process will not be noticed");
-        }
+        process::watch_for_the_end(instances::clean_up);
     });
 }
-
-/// Has the client hear of each fork.
-#[cfg(unix)]
-fn watch_for_forks() {
-    use managed_hsm::forks;
-    extern "C" fn before() {
-        forks::before_fork();
-    }
-    extern "C" fn in_parent() {
-        forks::after_fork_in_parent();
-    }
-    extern "C" fn in_child() {
-        forks::after_fork_in_child();
-    }
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        // SAFETY: the functions stay where they are while the C library knows them: it forgets them when this module is unloaded.
-        let error = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
-        if error != 0 {
-            log::debug!("forks will not be noticed");
-        }
-    });
-}
-
-/// There are no forks.
-#[cfg(not(unix))]
-fn watch_for_forks() {}
 
 /// The provider behind a `provctx`.
 ///
 /// # Safety
 /// `context` is what `OSSL_provider_init` handed out, and teardown has not run.
 pub(super) unsafe fn provider(context: *const c_void) -> Arc<Provider> {
-    let provider = context.cast::<Provider>();
-    // SAFETY: the pointer came from `Arc::into_raw`, and OpenSSL's count is still held.
-    unsafe { Arc::increment_strong_count(provider) };
-    // SAFETY: as above; the count just added is the one taken here.
-    unsafe { Arc::from_raw(provider) }
+    // SAFETY: the caller keeps the holder's contract: OpenSSL passes back what it was given, which is not NULL.
+    unsafe { Counted::share(context) }.expect("a provider context")
 }
 
 unsafe extern "C" fn teardown(context: *mut c_void) {
     boundary::quietly(|| {
-        // SAFETY: the pointer came from `Arc::into_raw`, and OpenSSL gives it back once.
-        let provider = unsafe { Arc::from_raw(context.cast::<Provider>().cast_const()) };
+        // SAFETY: OpenSSL gives back what `OSSL_provider_init` handed out, once.
+        let provider = unsafe { Counted::<Provider>::take_back(context) }?;
         let was_last = instances::remove(&provider);
         let _blocked = Blocked::new();
         drop(provider);

@@ -4,6 +4,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::sync::{Arc, OnceLock};
 
 use hsm_keys::KeyType;
+use hsm_module::Owned;
 
 use super::boundary;
 use super::entry::provider;
@@ -75,20 +76,18 @@ pub(super) struct Keydata {
 
 impl Keydata {
     fn own(own: KeyHandle) -> *mut c_void {
-        Box::into_raw(Box::new(Self {
+        Owned::hand_out(Self {
             own,
             foreign: OnceLock::new(),
-        }))
-        .cast()
+        })
     }
 
     fn wrap(provider: &Arc<Provider>, key_type: KeyType, foreign: ForeignKey) -> *mut c_void {
         let own = KeyHandle::empty(Arc::clone(provider), key_type);
-        Box::into_raw(Box::new(Self {
+        Owned::hand_out(Self {
             own,
             foreign: OnceLock::from(foreign),
-        }))
-        .cast()
+        })
     }
 
     pub(super) fn foreign(&self) -> Option<&ForeignKey> {
@@ -101,8 +100,8 @@ impl Keydata {
 /// # Safety
 /// `keydata` is NULL or came from this module, and has not been freed.
 pub(super) unsafe fn keydata<'a>(keydata: *const c_void) -> Option<&'a Keydata> {
-    // SAFETY: the caller's promise. A key is shared by threads, so only shared references are made of it.
-    unsafe { keydata.cast::<Keydata>().as_ref() }
+    // SAFETY: the caller keeps the holder's contract. A key is shared by threads, so nothing borrows it to change it.
+    unsafe { Owned::borrow(keydata) }
 }
 
 unsafe extern "C" fn new<const TYPE: u8>(context: *mut c_void) -> *mut c_void {
@@ -127,10 +126,8 @@ unsafe extern "C" fn load<const TYPE: u8>(reference: *const c_void, len: usize) 
 
 unsafe extern "C" fn free(keydata: *mut c_void) {
     boundary::quietly(|| {
-        if !keydata.is_null() {
-            // SAFETY: the pointer came from a `Keydata` function, and OpenSSL gives it back once.
-            drop(unsafe { Box::from_raw(keydata.cast::<Keydata>()) });
-        }
+        // SAFETY: OpenSSL gives back a keydata of ours, once.
+        drop(unsafe { Owned::<Keydata>::take_back(keydata) });
         Some(1)
     });
 }
@@ -337,21 +334,20 @@ unsafe extern "C" fn gen_init<const TYPE: u8>(
         let mut options = Options::default();
         // SAFETY: OpenSSL passes a parameter list or NULL.
         options.take(unsafe { ParamsIn::new(params) })?;
-        Ok(Box::into_raw(Box::new(Generating {
+        Ok(Owned::hand_out(Generating {
             provider,
             key_type,
             options,
             foreign,
         }))
-        .cast())
     })
 }
 
 /// # Safety
 /// `context` is what [`gen_init`] returned, and has not been cleaned up; one thread at a time uses it.
 unsafe fn generating<'a>(context: *mut c_void) -> Option<&'a mut Generating> {
-    // SAFETY: the caller's promise.
-    unsafe { context.cast::<Generating>().as_mut() }
+    // SAFETY: the caller keeps the holder's contract, and promises that one thread uses the generation.
+    unsafe { Owned::borrow_mut(context) }
 }
 
 unsafe extern "C" fn gen_set_template(context: *mut c_void, template: *mut c_void) -> c_int {
@@ -456,10 +452,8 @@ unsafe extern "C" fn generate(
 
 unsafe extern "C" fn gen_cleanup(context: *mut c_void) {
     boundary::quietly(|| {
-        if !context.is_null() {
-            // SAFETY: the pointer came from `gen_init`, and OpenSSL gives it back once.
-            drop(unsafe { Box::from_raw(context.cast::<Generating>()) });
-        }
+        // SAFETY: OpenSSL gives back what `gen_init` handed out, once.
+        drop(unsafe { Owned::<Generating>::take_back(context) });
         Some(1)
     });
 }

@@ -3,13 +3,12 @@
 //! C return value with an error on OpenSSL's queue.
 
 mod algorithms;
-mod allocator;
 mod asym_cipher;
 #[cfg(target_os = "linux")]
 pub(crate) mod async_job;
 mod bio;
 pub(crate) mod boundary;
-pub(crate) mod cancellation;
+mod cancellable;
 mod cipher;
 pub(crate) mod core;
 mod decoder;
@@ -28,10 +27,7 @@ pub(crate) mod neighbour;
 mod object;
 mod operation;
 pub(crate) mod params;
-pub(crate) mod pipe_signal;
 mod rand;
 mod signature;
 mod skeymgmt;
 mod store;
-#[cfg(target_os = "linux")]
-mod variables;

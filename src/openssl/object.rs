@@ -5,11 +5,10 @@
 use std::ffi::{CString, c_void};
 use std::sync::Arc;
 
+use hsm_keys::Key;
+use hsm_module::input::bytes;
 use managed_hsm::KeyUri;
 
-use hsm_keys::Key;
-
-use super::boundary;
 use super::core::Core;
 use super::ffi::{self, Callback};
 use super::params::ParamList;
@@ -70,7 +69,7 @@ pub(super) unsafe fn dereference<'a>(
     len: usize,
 ) -> Result<&'a KeyHandle, Error> {
     // SAFETY: the caller's promise.
-    let reference = unsafe { boundary::bytes(reference.cast(), len) };
+    let reference = unsafe { bytes(reference.cast(), len) };
     let address = <[u8; size_of::<usize>()]>::try_from(reference)
         .map(usize::from_ne_bytes)
         .map_err(|_| Error::Internal("a key reference has the wrong length".to_owned()))?;

@@ -3,6 +3,8 @@
 use std::ffi::{CStr, c_int, c_void};
 use std::sync::Arc;
 
+use hsm_module::Owned;
+
 use super::boundary;
 use super::ffi::Param;
 use super::foreign::ForeignContext;
@@ -36,11 +38,7 @@ pub(super) enum Begin<'a> {
 impl<C: Own> Operation<C> {
     /// The pointer for OpenSSL to a new context.
     pub(super) fn start(own: C) -> *mut c_void {
-        Self { own, foreign: None }.into_raw()
-    }
-
-    fn into_raw(self) -> *mut c_void {
-        Box::into_raw(Box::new(self)).cast()
+        Owned::hand_out(Self { own, foreign: None })
     }
 
     /// Decides by the key who carries out the operation that begins. `foreign` makes another provider's context.
@@ -78,8 +76,8 @@ impl<C: Own> Operation<C> {
         theirs: impl FnOnce(&ForeignContext, *mut c_void) -> c_int,
         own: impl FnOnce(&mut C, Option<&KeyHandle>) -> Result<(), Error>,
     ) -> c_int {
-        // SAFETY: the caller's promise.
-        let Some(operation) = (unsafe { context.cast::<Self>().as_mut() }) else {
+        // SAFETY: the caller promises a context of ours, used by one thread at a time.
+        let Some(operation) = (unsafe { Owned::<Self>::borrow_mut(context) }) else {
             return 0;
         };
         let core = operation.own.provider().core;
@@ -95,15 +93,15 @@ impl<C: Own> Operation<C> {
     /// Goes on with an operation: by `own`, at the panic and error boundary, or by `theirs`.
     ///
     /// # Safety
-    /// As for [`Operation::init`].
+    /// `context` is NULL or a live context of ours, used by one thread at a time.
     pub(super) unsafe fn with(
         context: *mut c_void,
         function: &CStr,
         theirs: impl FnOnce(&ForeignContext) -> c_int,
         own: impl FnOnce(&mut C) -> Result<c_int, Error>,
     ) -> c_int {
-        // SAFETY: the caller's promise.
-        let Some(operation) = (unsafe { context.cast::<Self>().as_mut() }) else {
+        // SAFETY: the caller promises a context of ours, used by one thread at a time.
+        let Some(operation) = (unsafe { Owned::<Self>::borrow_mut(context) }) else {
             return 0;
         };
         let core = operation.own.provider().core;
@@ -120,8 +118,8 @@ impl<C: Own> Operation<C> {
         id: c_int,
         own: &'static [Param],
     ) -> *const Param {
-        // SAFETY: the caller's promise.
-        let operation = unsafe { context.cast::<Self>().as_ref() };
+        // SAFETY: the caller promises NULL or a live context of ours.
+        let operation = unsafe { Owned::<Self>::borrow(context) };
         match operation.and_then(|operation| operation.foreign.as_ref()) {
             Some(foreign) => foreign.table(id),
             None => own.as_ptr(),
@@ -132,14 +130,14 @@ impl<C: Own> Operation<C> {
     /// `context` is NULL or a live context of ours, which no other thread is changing.
     pub(super) unsafe fn duplicate(context: *const c_void) -> *mut c_void {
         boundary::quietly(|| {
-            // SAFETY: the caller's promise.
-            let operation = unsafe { context.cast::<Self>().as_ref() }?;
+            // SAFETY: the caller promises NULL or a live context of ours that no other thread is changing.
+            let operation = unsafe { Owned::<Self>::borrow(context) }?;
             let foreign = match &operation.foreign {
                 Some(foreign) => Some(foreign.duplicate()?),
                 None => None,
             };
             let own = operation.own.duplicate();
-            Some(Self { own, foreign }.into_raw())
+            Some(Owned::hand_out(Self { own, foreign }))
         })
     }
 
@@ -147,10 +145,8 @@ impl<C: Own> Operation<C> {
     /// `context` is NULL or a live context of ours, which is given back here.
     pub(super) unsafe fn free(context: *mut c_void) {
         boundary::quietly(|| {
-            if !context.is_null() {
-                // SAFETY: the pointer came from `into_raw`; the caller's promise.
-                drop(unsafe { Box::from_raw(context.cast::<Self>()) });
-            }
+            // SAFETY: the caller gives back a context of ours, once.
+            drop(unsafe { Owned::<Self>::take_back(context) });
             Some(1)
         });
     }

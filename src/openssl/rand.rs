@@ -1,7 +1,8 @@
 //! Dispatch table of the generator of random bytes (provider-rand(7)): all of them come from the HSM.
 
 use std::ffi::{CStr, c_int, c_uint, c_void};
-use std::sync::Arc;
+
+use hsm_module::Counted;
 
 use super::boundary;
 use super::entry::provider;
@@ -47,16 +48,14 @@ unsafe extern "C" fn newctx(
     boundary::quietly(|| {
         // SAFETY: OpenSSL passes our context back.
         let provider = unsafe { provider(context) };
-        Some(Arc::into_raw(provider).cast_mut().cast())
+        Some(Counted::hand_out(provider))
     })
 }
 
 unsafe extern "C" fn freectx(context: *mut c_void) {
     boundary::quietly(|| {
-        if !context.is_null() {
-            // SAFETY: the pointer came from `newctx`, and OpenSSL gives it back once.
-            drop(unsafe { Arc::from_raw(context.cast::<Provider>().cast_const()) });
-        }
+        // SAFETY: OpenSSL gives back what `newctx` handed out, once.
+        drop(unsafe { Counted::<Provider>::take_back(context) });
         Some(1)
     });
 }
@@ -86,7 +85,7 @@ unsafe extern "C" fn generate(
     _additional_len: usize,
 ) -> c_int {
     // SAFETY: OpenSSL passes a context of ours.
-    let Some(provider) = (unsafe { context.cast::<Provider>().as_ref() }) else {
+    let Some(provider) = (unsafe { Counted::<Provider>::borrow(context) }) else {
         return 0;
     };
     boundary::call(&provider.core, c"rand_generate", || {
@@ -144,7 +143,7 @@ unsafe extern "C" fn gettable_ctx_params(
 
 unsafe extern "C" fn get_ctx_params(context: *mut c_void, params: *mut Param) -> c_int {
     // SAFETY: OpenSSL passes a context of ours.
-    let Some(provider) = (unsafe { context.cast::<Provider>().as_ref() }) else {
+    let Some(provider) = (unsafe { Counted::<Provider>::borrow(context) }) else {
         return 0;
     };
     boundary::call(&provider.core, c"rand_get_ctx_params", || {

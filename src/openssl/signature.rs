@@ -4,9 +4,11 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::Arc;
 
 use hsm_keys::{DIGESTS, Digest, KeyType};
+use hsm_module::Output;
+use hsm_module::input::bytes;
 
-use super::boundary::{self, Output};
-use super::cancellation::cancellable;
+use super::boundary;
+use super::cancellable::cancellable;
 use super::entry::provider;
 use super::ffi::{self, Dispatch, Param};
 use super::foreign::ForeignContext;
@@ -208,7 +210,7 @@ macro_rules! update {
         unsafe extern "C" fn $name(context: *mut c_void, data: *const u8, len: usize) -> c_int {
             let own = |state: &mut State| {
                 // SAFETY: OpenSSL passes `len` readable bytes.
-                let data = unsafe { boundary::bytes(data, len) };
+                let data = unsafe { bytes(data, len) };
                 state.context.update(data).map(|()| 1)
             };
             let theirs = |foreign: &ForeignContext| foreign.take(ffi::$id, data, len);
@@ -288,7 +290,7 @@ finish!(sign_message_final, SIGNATURE_SIGN_MESSAGE_FINAL);
 /// Answers a call for a signature's size, or makes the signature by `sign` and hands it out.
 fn hand_out(
     context: &mut Context,
-    mut out: Output,
+    mut out: Output<usize>,
     sign: impl FnOnce(&mut Context) -> Result<Vec<u8>, Error>,
 ) -> Result<c_int, Error> {
     if !out.sized(context.max_signature_len()?)? {
@@ -307,12 +309,7 @@ unsafe extern "C" fn sign(
 ) -> c_int {
     let own = |state: &mut State| {
         // SAFETY: OpenSSL passes readable input and writable output of these sizes.
-        let (tbs, output) = unsafe {
-            (
-                boundary::bytes(tbs, tbs_len),
-                Output::new(out, len, capacity),
-            )
-        };
+        let (tbs, output) = unsafe { (bytes(tbs, tbs_len), Output::new(out, len, capacity)) };
         hand_out(&mut state.context, output, |context| context.sign(tbs))
     };
     let theirs = |foreign: &ForeignContext| {
@@ -332,12 +329,7 @@ unsafe extern "C" fn digest_sign(
 ) -> c_int {
     let own = |state: &mut State| {
         // SAFETY: OpenSSL passes readable input and writable output of these sizes.
-        let (tbs, output) = unsafe {
-            (
-                boundary::bytes(tbs, tbs_len),
-                Output::new(out, len, capacity),
-            )
-        };
+        let (tbs, output) = unsafe { (bytes(tbs, tbs_len), Output::new(out, len, capacity)) };
         hand_out(&mut state.context, output, |context| {
             context.update(tbs)?;
             context.sign_message()
@@ -357,8 +349,7 @@ unsafe extern "C" fn verify(
 ) -> c_int {
     let own = |state: &mut State| {
         // SAFETY: OpenSSL passes readable input of these sizes.
-        let (signature, tbs) =
-            unsafe { (boundary::bytes(given, len), boundary::bytes(tbs, tbs_len)) };
+        let (signature, tbs) = unsafe { (bytes(given, len), bytes(tbs, tbs_len)) };
         state.context.verify(signature, tbs).map(c_int::from)
     };
     let theirs = |foreign: &ForeignContext| foreign.verify(given, len, tbs, tbs_len);
@@ -376,12 +367,8 @@ unsafe extern "C" fn verify_recover(
 ) -> c_int {
     let own = |state: &mut State| {
         // SAFETY: OpenSSL passes readable input and writable output of these sizes.
-        let (signature, mut output) = unsafe {
-            (
-                boundary::bytes(given, given_len),
-                Output::new(out, len, capacity),
-            )
-        };
+        let (signature, mut output) =
+            unsafe { (bytes(given, given_len), Output::new(out, len, capacity)) };
         if !output.asks_for_size(state.context.max_recovered_len()?) {
             output.put(&state.context.recover(signature)?)?;
         }
@@ -402,7 +389,7 @@ unsafe extern "C" fn digest_verify_final(
 ) -> c_int {
     let own = |state: &mut State| {
         // SAFETY: OpenSSL passes readable input of this size.
-        let signature = unsafe { boundary::bytes(given, len) };
+        let signature = unsafe { bytes(given, len) };
         state.context.verify_message(signature).map(c_int::from)
     };
     let theirs =
@@ -427,8 +414,7 @@ unsafe extern "C" fn digest_verify(
 ) -> c_int {
     let own = |state: &mut State| {
         // SAFETY: OpenSSL passes readable input of these sizes.
-        let (signature, tbs) =
-            unsafe { (boundary::bytes(given, len), boundary::bytes(tbs, tbs_len)) };
+        let (signature, tbs) = unsafe { (bytes(given, len), bytes(tbs, tbs_len)) };
         state.context.update(tbs)?;
         state.context.verify_message(signature).map(c_int::from)
     };

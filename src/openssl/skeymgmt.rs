@@ -2,6 +2,8 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
+use hsm_module::Owned;
+
 use super::boundary;
 use super::entry::provider;
 use super::ffi::{self, Callback, Dispatch, Param};
@@ -34,27 +36,19 @@ pub(super) enum SecretKeydata {
     Foreign(ForeignSecretKey),
 }
 
-impl SecretKeydata {
-    fn into_raw(self) -> *mut c_void {
-        Box::into_raw(Box::new(self)).cast()
-    }
-}
-
 /// The key behind a `keydata`.
 ///
 /// # Safety
 /// `keydata` is NULL or came from this module, and has not been freed.
 pub(super) unsafe fn secret_keydata<'a>(keydata: *const c_void) -> Option<&'a SecretKeydata> {
-    // SAFETY: the caller's promise. A key is shared by threads, so only shared references are made of it.
-    unsafe { keydata.cast::<SecretKeydata>().as_ref() }
+    // SAFETY: the caller keeps the holder's contract. A key is shared by threads, so nothing borrows it to change it.
+    unsafe { Owned::borrow(keydata) }
 }
 
 unsafe extern "C" fn free(keydata: *mut c_void) {
     boundary::quietly(|| {
-        if !keydata.is_null() {
-            // SAFETY: the pointer came from `into_raw`, and OpenSSL gives it back once.
-            drop(unsafe { Box::from_raw(keydata.cast::<SecretKeydata>()) });
-        }
+        // SAFETY: OpenSSL gives back a keydata of ours, once.
+        drop(unsafe { Owned::<SecretKeydata>::take_back(keydata) });
         Some(1)
     });
 }
@@ -69,11 +63,11 @@ unsafe extern "C" fn import(
     boundary::call(&provider.core, c"skeymgmt_import", || {
         // SAFETY: OpenSSL passes a parameter list.
         if let Some(own) = SecretKey::import(&provider, unsafe { ParamsIn::new(params) })? {
-            return Ok(SecretKeydata::Own(own).into_raw());
+            return Ok(Owned::hand_out(SecretKeydata::Own(own)));
         }
         let foreign = ForeignSecretKey::import(&provider.neighbours, selection, params);
         let foreign = foreign.ok_or(Error::NoSoftwareKeys)?;
-        Ok(SecretKeydata::Foreign(foreign).into_raw())
+        Ok(Owned::hand_out(SecretKeydata::Foreign(foreign)))
     })
 }
 
@@ -83,11 +77,11 @@ unsafe extern "C" fn generate(context: *mut c_void, params: *const Param) -> *mu
     boundary::call(&provider.core, c"skeymgmt_generate", || {
         // SAFETY: OpenSSL passes a parameter list.
         if let Some(own) = SecretKey::generate(&provider, unsafe { ParamsIn::new(params) })? {
-            return Ok(SecretKeydata::Own(own).into_raw());
+            return Ok(Owned::hand_out(SecretKeydata::Own(own)));
         }
         let foreign = ForeignSecretKey::generate(&provider.neighbours, params);
         let foreign = foreign.ok_or_else(generation::no_name)?;
-        Ok(SecretKeydata::Foreign(foreign).into_raw())
+        Ok(Owned::hand_out(SecretKeydata::Foreign(foreign)))
     })
 }
 

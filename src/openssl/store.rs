@@ -3,8 +3,10 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::Arc;
 
+use hsm_module::Owned;
+
 use super::boundary;
-use super::cancellation::cancellable;
+use super::cancellable::cancellable;
 use super::entry::provider;
 use super::ffi::{self, Callback, Dispatch, Param};
 use super::object::{hand_out_key, hand_out_name};
@@ -45,15 +47,15 @@ unsafe extern "C" fn open(context: *mut c_void, uri: *const c_char) -> *mut c_vo
         // SAFETY: OpenSSL passes a NUL-terminated string.
         let uri = unsafe { boundary::text("uri", uri) }?;
         let loader = Loader::open(provider, uri.unwrap_or_default())?;
-        Ok(Box::into_raw(Box::new(loader)).cast())
+        Ok(Owned::hand_out(loader))
     })
 }
 
 /// # Safety
-/// `loader` is what [`open`] returned; the store uses it in one thread at a time.
-unsafe fn loader<'a>(loader: *mut c_void) -> &'a mut Loader {
-    // SAFETY: the caller's promise.
-    unsafe { &mut *loader.cast::<Loader>() }
+/// `loader` is what [`open`] returned, and has not been closed; the store uses it in one thread at a time.
+unsafe fn loader<'a>(loader: *mut c_void) -> Option<&'a mut Loader> {
+    // SAFETY: the caller keeps the holder's contract, and promises that one thread uses the loader.
+    unsafe { Owned::borrow_mut(loader) }
 }
 
 unsafe extern "C" fn settable_ctx_params(_context: *mut c_void) -> *const Param {
@@ -66,7 +68,9 @@ unsafe extern "C" fn settable_ctx_params(_context: *mut c_void) -> *const Param 
 
 unsafe extern "C" fn set_ctx_params(context: *mut c_void, params: *const Param) -> c_int {
     // SAFETY: OpenSSL passes the loader of `open`.
-    let loader = unsafe { loader(context) };
+    let Some(loader) = (unsafe { loader(context) }) else {
+        return 0;
+    };
     let core = loader.provider.core;
     boundary::call(&core, c"store_set_ctx_params", || {
         // SAFETY: OpenSSL passes a parameter list.
@@ -89,7 +93,9 @@ unsafe extern "C" fn load(
     _passphrase_arg: *mut c_void,
 ) -> c_int {
     // SAFETY: OpenSSL passes the loader of `open`.
-    let loader = unsafe { loader(context) };
+    let Some(loader) = (unsafe { loader(context) }) else {
+        return 0;
+    };
     let core = loader.provider.core;
     boundary::call(&core, c"store_load", || {
         if loader.is_at_end() {
@@ -100,10 +106,10 @@ unsafe extern "C" fn load(
             None => 0,
             // SAFETY: OpenSSL passes the callback with its own argument.
             Some(Object::Key(key)) => unsafe { hand_out_key(&provider, key, object, object_arg) },
-            // SAFETY: as above.
+            // SAFETY: OpenSSL passes the callback with its own argument.
             Some(Object::Name(uri)) => unsafe { hand_out_name(&core, &uri, object, object_arg) },
             Some(Object::LastName(uri, remark)) => {
-                // SAFETY: as above.
+                // SAFETY: OpenSSL passes the callback with its own argument.
                 let taken = unsafe { hand_out_name(&core, &uri, object, object_arg) };
                 core.raise(c"store_load", &remark);
                 taken
@@ -114,15 +120,14 @@ unsafe extern "C" fn load(
 
 unsafe extern "C" fn eof(context: *mut c_void) -> c_int {
     // SAFETY: OpenSSL passes the loader of `open`.
-    c_int::from(unsafe { loader(context) }.is_at_end())
+    let loader = unsafe { loader(context) };
+    loader.is_none_or(|loader| loader.is_at_end()).into()
 }
 
 unsafe extern "C" fn close(context: *mut c_void) -> c_int {
     boundary::quietly(|| {
-        if !context.is_null() {
-            // SAFETY: the pointer came from `Box::into_raw` in `open`, and OpenSSL gives it back once.
-            drop(unsafe { Box::from_raw(context.cast::<Loader>()) });
-        }
+        // SAFETY: OpenSSL gives back what `open` handed out, once.
+        drop(unsafe { Owned::<Loader>::take_back(context) });
         Some(1)
     })
 }

@@ -9,7 +9,8 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 
 /// This thread isn't cancelled until this goes.
-pub(crate) struct Uncancelled {
+#[derive(Debug)]
+pub struct Uncancelled {
     /// Whether it was this value that saw to it.
     is_first: bool,
     /// Whether it may be cancelled is a thread's own affair.
@@ -17,7 +18,9 @@ pub(crate) struct Uncancelled {
 }
 
 impl Uncancelled {
-    pub(crate) fn new() -> Self {
+    /// Puts cancelling off, unless it is already.
+    #[allow(clippy::new_without_default, reason = "it does something")]
+    pub fn new() -> Self {
         Self {
             is_first: state::disable(),
             _of_this_thread: PhantomData,
@@ -25,7 +28,7 @@ impl Uncancelled {
     }
 
     /// Runs what does something else in this thread, such as other jobs while one is paused, as if nothing were put off.
-    pub(super) fn except<R>(other: impl FnOnce() -> R) -> R {
+    pub fn except<R>(other: impl FnOnce() -> R) -> R {
         let was_disabled = state::enable();
         let result = other();
         if was_disabled {
@@ -43,38 +46,20 @@ impl Drop for Uncancelled {
     }
 }
 
-/// A function of a dispatch table that is a cancellation point after it has done its work. `input` and `no_input` are the
-/// forms that operations have; a function with a form of its own names its parameters and their types.
+/// A function for a program in C that is a cancellation point after it has done its work: `cancellable!(function(parameter:
+/// Type, …) -> Type)`.
+#[macro_export]
 macro_rules! cancellable {
-    ($function:ident: input) => {
-        cancellable!($function(
-            context: *mut std::ffi::c_void,
-            out: *mut u8,
-            len: *mut usize,
-            capacity: usize,
-            input: *const u8,
-            input_len: usize,
-        ))
-    };
-    ($function:ident: no_input) => {
-        cancellable!($function(
-            context: *mut std::ffi::c_void,
-            out: *mut u8,
-            len: *mut usize,
-            capacity: usize,
-        ))
-    };
-    ($function:ident($($parameter:ident: $type:ty,)*)) => {{
-        unsafe extern "C-unwind" fn point($($parameter: $type,)*) -> std::ffi::c_int {
-            // SAFETY: the caller passes what the function takes.
+    ($function:ident($($parameter:ident: $type:ty),* $(,)?) -> $returned:ty) => {{
+        unsafe extern "C-unwind" fn point($($parameter: $type),*) -> $returned {
+            // SAFETY: the caller passes what the function takes, and keeps the promises that it asks for.
             let result = unsafe { $function($($parameter),*) };
-            $crate::openssl::cancellation::end_if_cancelled();
+            $crate::cancellation::end_if_cancelled();
             result
         }
         point
     }};
 }
-pub(super) use cancellable;
 
 thread_local! {
     /// Whether this thread has used the client since it was last looked.
@@ -82,13 +67,13 @@ thread_local! {
 }
 
 /// Notes that this thread may have waited for the HSM. Work with software keys makes no cancellation point.
-pub(crate) fn has_asked() {
+pub fn has_asked() {
     HAS_ASKED.set(true);
 }
 
 /// Ends this thread if it was cancelled while it asked the HSM. Nothing that has to be dropped may be in the frames from here
-/// to libcrypto's.
-pub(super) fn end_if_cancelled() {
+/// to the program's.
+pub fn end_if_cancelled() {
     if HAS_ASKED.take() {
         state::end_if_cancelled();
     }
@@ -164,5 +149,52 @@ mod state {
 
     pub(super) fn enable() -> bool {
         false
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::ffi::c_int;
+
+    use super::*;
+
+    unsafe extern "C" {
+        fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
+    }
+
+    /// Whether this thread can be cancelled.
+    fn can_be() -> bool {
+        let mut before = 0;
+        // SAFETY: there is room for the state, which is set back to what it was.
+        unsafe {
+            pthread_setcancelstate(0, &raw mut before);
+            pthread_setcancelstate(before, std::ptr::null_mut());
+        }
+        before == 0
+    }
+
+    #[test]
+    fn cancelling_is_put_off_as_long_as_the_outermost_wants_it() {
+        assert!(can_be());
+        let outer = Uncancelled::new();
+        drop(Uncancelled::new());
+        assert!(!can_be());
+        Uncancelled::except(|| assert!(can_be()));
+        assert!(!can_be());
+        drop(outer);
+        assert!(can_be());
+    }
+
+    #[test]
+    fn a_function_that_asked_nobody_is_no_cancellation_point() {
+        unsafe extern "C" fn double(number: c_int) -> c_int {
+            2 * number
+        }
+        let point: unsafe extern "C-unwind" fn(c_int) -> c_int =
+            crate::cancellable!(double(number: c_int) -> c_int);
+        has_asked();
+        // SAFETY: the function takes any small number. Nobody cancels this thread.
+        assert_eq!(unsafe { point(4) }, 8);
+        assert!(!HAS_ASKED.get());
     }
 }

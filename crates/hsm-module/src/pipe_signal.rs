@@ -8,7 +8,8 @@
 use std::marker::PhantomData;
 
 /// SIGPIPE is blocked in this thread until this goes.
-pub(crate) struct Blocked {
+#[derive(Debug)]
+pub struct Blocked {
     /// Whether it was this value that blocked it.
     is_first: bool,
     /// The mask of signals is a thread's own.
@@ -16,7 +17,9 @@ pub(crate) struct Blocked {
 }
 
 impl Blocked {
-    pub(crate) fn new() -> Self {
+    /// Blocks it, unless it is blocked already.
+    #[allow(clippy::new_without_default, reason = "it does something")]
+    pub fn new() -> Self {
         Self {
             is_first: mask::block(),
             _of_this_thread: PhantomData,
@@ -24,7 +27,7 @@ impl Blocked {
     }
 
     /// Runs what does something else in this thread, such as other jobs while one is paused, as if nothing were blocked.
-    pub(super) fn except<R>(other: impl FnOnce() -> R) -> R {
+    pub fn except<R>(other: impl FnOnce() -> R) -> R {
         let was_blocked = mask::unblock();
         let result = other();
         if was_blocked {
@@ -147,7 +150,7 @@ mod tests {
     #[test]
     fn a_signal_that_was_raised_meanwhile_is_never_seen() {
         let blocked = Blocked::new();
-        // SAFETY: the thread raises a signal that is blocked.
+        // SAFETY: the thread sends itself a signal that it blocks.
         unsafe { libc::pthread_kill(libc::pthread_self(), libc::SIGPIPE) };
         drop(blocked);
     }

@@ -2,7 +2,7 @@
 //!
 //! AWS-LC takes `OPENSSL_ia32cap` and its like, which are meant for libcrypto, before any function of ours runs: as the module is
 //! loaded. It ends the process if they name what the processor lacks, and asks nobody whether the environment is to be
-//! trusted. So build.rs has the linker lead every call of `getenv` in this module here.
+//! trusted. So the `build.rs` of a module has the linker lead every call of `getenv` in it here (`-Wl,--wrap=getenv`).
 
 use std::ffi::{CStr, c_char};
 
@@ -10,7 +10,7 @@ unsafe extern "C" {
     fn secure_getenv(name: *const c_char) -> *mut c_char;
 }
 
-// The linker is to find it, and nobody else: the module exports one function.
+// The linker is to find it, and nobody else: a module exports the functions of its interface.
 std::arch::global_asm!(".hidden __wrap_getenv");
 
 /// The value of a variable: none in a program with raised rights, and none of libcrypto's own variables.
@@ -23,6 +23,6 @@ unsafe extern "C" fn __wrap_getenv(name: *const c_char) -> *mut c_char {
     if is_libcryptos {
         return std::ptr::null_mut();
     }
-    // SAFETY: as above.
+    // SAFETY: callers of getenv pass a text that ends with NUL, which is all that secure_getenv(3) asks for.
     unsafe { secure_getenv(name) }
 }

@@ -1,0 +1,44 @@
+//! The client, in a thread of the program's.
+
+use std::ops::Deref;
+
+use managed_hsm::Client;
+
+use crate::cancellation;
+use crate::pipe_signal::Blocked;
+
+/// A client, and no SIGPIPE in this thread as long as it is used. The thread can be cancelled once that is over: see
+/// [`cancellation::end_if_cancelled`].
+pub struct ClientInUse<'a> {
+    client: &'a Client,
+    _blocked: Blocked,
+}
+
+impl<'a> ClientInUse<'a> {
+    /// Uses the client that `make` gives, for the requests of one operation.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn new<E>(make: impl FnOnce() -> Result<&'a Client, E>) -> Result<Self, E> {
+        cancellation::has_asked();
+        let blocked = Blocked::new();
+        Ok(Self {
+            client: make()?,
+            _blocked: blocked,
+        })
+    }
+}
+
+impl Deref for ClientInUse<'_> {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        self.client
+    }
+}
+
+impl std::fmt::Debug for ClientInUse<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClientInUse")
+    }
+}
