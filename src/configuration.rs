@@ -3,7 +3,7 @@
 //! OpenSSL shows a provider only the values of keys that it asks for, so the section is looked at once more for keys
 //! that nobody asks for: a misspelt one is an error at the first use of the provider, and not a setting without effect.
 
-use managed_hsm::{LogSettings, Origin, ProviderSettings, Setting, Settings};
+use managed_hsm::{ConfigurationFile, LogSettings, ProviderSettings, Settings};
 
 use crate::error::Error;
 
@@ -14,22 +14,18 @@ pub(crate) struct Section {
     pub(crate) values: Vec<(&'static str, String)>,
 }
 
-impl Section {
-    /// What is set: in the environment, else here.
-    fn find(
-        &self,
-        setting: &'static Setting,
-    ) -> Result<Option<(String, Origin)>, managed_hsm::Error> {
-        if let Some(found) = setting.from_env()? {
-            return Ok(Some(found));
-        }
-        let key = setting.key.unwrap_or_default();
-        let value = self.values.iter().find(|(known, _)| *known == key);
-        Ok(value
-            .filter(|(_, value)| !value.trim().is_empty())
-            .map(|(key, value)| (value.clone(), Origin::File(key))))
+impl ConfigurationFile for Section {
+    fn name(&self) -> &str {
+        "openssl.cnf"
     }
 
+    fn value(&self, key: &str) -> Option<&str> {
+        let found = self.values.iter().find(|(known, _)| *known == key);
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+impl Section {
     /// Whether a generator of random bytes is to be offered.
     pub(crate) fn offers_random(&self) -> bool {
         ProviderSettings::offers_random(|setting| self.find(setting))

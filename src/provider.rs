@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use hsm_module::ClientInUse;
 use hsm_module::pipe_signal::Blocked;
+use hsm_module::process;
 use managed_hsm::Client;
 
 use crate::configuration::{Configuration, Section};
@@ -92,7 +93,7 @@ impl Provider {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        managed_hsm::logging::start(self.section.log()?, env!("CARGO_CRATE_NAME"))
+        process::start_log(self.section.log()?, env!("CARGO_CRATE_NAME"))
             .map_err(Error::Settings)?;
         let settings = self.configuration()?.client.clone();
         #[cfg(target_os = "linux")]

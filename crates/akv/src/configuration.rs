@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use managed_hsm::{Error, LogSettings, Origin, ProviderSettings, Setting, Settings, environment};
+use managed_hsm::{ConfigurationFile, Error, LogSettings, ProviderSettings, Settings, environment};
 
 use crate::openssl;
 use crate::openssl_cnf::{self, Sections};
@@ -21,6 +21,18 @@ pub(crate) struct Configuration {
     pub(crate) is_there: bool,
     /// The provider's section; none: the file does not speak of the provider.
     pub(crate) section: Option<Vec<(String, String)>>,
+}
+
+impl ConfigurationFile for Configuration {
+    fn name(&self) -> &str {
+        "openssl.cnf"
+    }
+
+    fn value(&self, key: &str) -> Option<&str> {
+        let section = self.section.as_ref()?;
+        let found = section.iter().find(|(known, _)| known == key);
+        found.map(|(_, value)| value.as_str())
+    }
 }
 
 impl Configuration {
@@ -81,7 +93,7 @@ impl Configuration {
     /// As [`settings`](Self::settings); and the log's file can't be written.
     pub(crate) fn start_log(&self) -> Result<(), Error> {
         let settings = LogSettings::read(|setting| self.find(setting))?;
-        managed_hsm::logging::start(settings, env!("CARGO_CRATE_NAME"))
+        managed_hsm::logging::start(settings, &[env!("CARGO_CRATE_NAME")])
     }
 
     /// Whether the provider's own settings are good.
@@ -92,23 +104,6 @@ impl Configuration {
         ProviderSettings::read(|setting| self.find(setting))?;
         LogSettings::read(|setting| self.find(setting))?;
         Ok(())
-    }
-
-    /// What is set: in the environment, else in the file.
-    fn find(&self, setting: &'static Setting) -> Result<Option<(String, Origin)>, Error> {
-        if let Some(found) = setting.from_env()? {
-            return Ok(Some(found));
-        }
-        let value = setting.key.and_then(|key| Some((key, self.value(key)?)));
-        let value = value.filter(|(_, value)| !value.trim().is_empty());
-        Ok(value.map(|(key, value)| (value.to_owned(), Origin::File(key))))
-    }
-
-    /// A value of the provider's section.
-    pub(crate) fn value(&self, key: &str) -> Option<&str> {
-        let section = self.section.as_ref()?;
-        let found = section.iter().find(|(known, _)| known == key);
-        found.map(|(_, value)| value.as_str())
     }
 
     /// The keys of the provider's section.

@@ -1,8 +1,9 @@
 //! The process that the module is loaded into: its rights, its forks, its end.
 
-use std::sync::Once;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Once, OnceLock};
+
+use managed_hsm::LogSettings;
 
 use crate::boundary;
 
@@ -13,6 +14,14 @@ pub fn is_loaded_into() {
     if has_raised_rights() {
         managed_hsm::environment::distrust();
     }
+}
+
+/// Starts the log of the module whose crate is named, once in the process.
+///
+/// # Errors
+/// A file that can't be written: the error names where it comes from.
+pub fn start_log(settings: LogSettings, module: &str) -> Result<(), managed_hsm::Error> {
+    managed_hsm::logging::start(settings, &[module, env!("CARGO_CRATE_NAME")])
 }
 
 /// Whether this process got rights that whoever started it lacks (setuid, setgid, file capabilities): what libcrypto asks, too.

@@ -125,15 +125,20 @@ pub struct Setting {
 pub enum Origin {
     /// The environment variable of this name.
     Variable(&'static str),
-    /// The key of this name in a configuration file.
-    File(&'static str),
+    /// A key in a configuration file.
+    File {
+        /// The key.
+        key: &'static str,
+        /// What the file is called.
+        file: String,
+    },
 }
 
 impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Variable(name) => f.write_str(name),
-            Self::File(key) => write!(f, "'{key}' in openssl.cnf"),
+            Self::File { key, file } => write!(f, "'{key}' in {file}"),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use managed_hsm::ConfigurationFile;
 use serde_json::json;
 
 use super::steps::{Status, Steps};

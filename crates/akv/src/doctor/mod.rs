@@ -7,7 +7,7 @@ mod network;
 mod steps;
 
 use clap::Args;
-use managed_hsm::{ProviderSettings, Settings, StoreUri, Vault};
+use managed_hsm::{ConfigurationFile, ProviderSettings, Settings, StoreUri, Vault};
 
 use self::steps::{Status, Steps};
 use crate::configuration::Configuration;

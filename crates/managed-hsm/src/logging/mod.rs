@@ -54,11 +54,11 @@ pub fn has_stderr() -> bool {
 }
 
 /// Starts to log, once in a process, as the settings and `RUST_LOG` (env_logger's filters) say. A file without a level means
-/// `info`. `program` is the crate whose lines the level is for, beside those of this one.
+/// `info`. `crates` are those whose lines the level is for, beside this one.
 ///
 /// # Errors
 /// A file that can't be written: the error names where it comes from.
-pub fn start(settings: LogSettings, program: &str) -> Result<(), Error> {
+pub fn start(settings: LogSettings, crates: &[&str]) -> Result<(), Error> {
     static OUTCOME: OnceLock<Result<(), Error>> = OnceLock::new();
     let outcome = OUTCOME.get_or_init(|| {
         let filters = environment::variable("RUST_LOG").filter(|filters| !filters.is_empty());
@@ -67,9 +67,9 @@ pub fn start(settings: LogSettings, program: &str) -> Result<(), Error> {
         }
         let mut filter = Builder::new();
         if let Some(level) = settings.level {
-            filter
-                .filter_module(program, level)
-                .filter_module("managed_hsm", level);
+            for name in crates.iter().chain(&[env!("CARGO_CRATE_NAME")]) {
+                filter.filter_module(name, level);
+            }
         } else if filters.is_none() {
             filter.filter_level(LevelFilter::Info);
         }
