@@ -3,8 +3,10 @@
 use std::ffi::{CStr, c_int};
 
 use hsm_keys::DIGESTS;
+use hsm_module::dispatch::Entry;
 
-use super::ffi::{self, Algorithm, Dispatch};
+use super::ffi::{self, Algorithm};
+use super::functions::Operation;
 use super::{asym_cipher, cipher, decoder, encoder, keymgmt, rand, signature, skeymgmt, store};
 use crate::provider::Provider;
 
@@ -41,45 +43,37 @@ const fn in_fips<const LEN: usize>(mut table: [Algorithm; LEN]) -> [Algorithm; L
     table
 }
 
-const fn algorithm(
+const fn algorithm<O: Operation>(
     names: &'static CStr,
     properties: &'static CStr,
-    functions: &'static [Dispatch],
+    functions: &'static [Entry<O>],
     description: &'static CStr,
 ) -> Algorithm {
     Algorithm {
         names: names.as_ptr(),
         properties: properties.as_ptr(),
-        implementation: functions.as_ptr(),
+        implementation: functions.as_ptr().cast(),
         description: description.as_ptr(),
     }
-}
-
-/// A table that a `const fn` makes, in static memory.
-macro_rules! functions {
-    ($table:expr) => {{
-        const TABLE: &[Dispatch] = &$table;
-        TABLE
-    }};
 }
 
 static KEYMGMT: Offer = offer![
     algorithm(
         RSA,
         PROPERTIES,
-        functions!(keymgmt::table::<{ keymgmt::RSA }>()),
+        keymgmt::Management::<{ keymgmt::RSA }>::FUNCTIONS,
         c"RSA keys in Azure Managed HSM",
     ),
     algorithm(
         EC,
         PROPERTIES,
-        functions!(keymgmt::table::<{ keymgmt::EC }>()),
+        keymgmt::Management::<{ keymgmt::EC }>::FUNCTIONS,
         c"EC keys in Azure Managed HSM",
     ),
     algorithm(
         AES,
         PROPERTIES,
-        functions!(keymgmt::table::<{ keymgmt::AES }>()),
+        keymgmt::Management::<{ keymgmt::AES }>::FUNCTIONS,
         c"AES keys in Azure Managed HSM",
     ),
 ];
@@ -102,13 +96,13 @@ static ASYM_CIPHER: Offer = offer![
 const RSA_SIGNATURE: Algorithm = algorithm(
     RSA,
     PROPERTIES,
-    functions!(signature::table::<{ signature::RSA }>()),
+    signature::WithAnyDigest::<{ signature::RSA }>::FUNCTIONS,
     c"RSA signatures by Azure Managed HSM",
 );
 const ECDSA_SIGNATURE: Algorithm = algorithm(
     c"ECDSA",
     PROPERTIES,
-    functions!(signature::table::<{ signature::EC }>()),
+    signature::WithAnyDigest::<{ signature::EC }>::FUNCTIONS,
     c"ECDSA signatures by Azure Managed HSM",
 );
 
@@ -140,10 +134,7 @@ macro_rules! fixed {
         algorithm(
             $names,
             PROPERTIES,
-            functions!(signature::fixed_table::<
-                { signature::$type },
-                { digest($digest) },
-            >()),
+            signature::WithDigest::<{ signature::$type }, { digest($digest) }>::FUNCTIONS,
             c"signatures by Azure Managed HSM",
         )
     };
@@ -282,11 +273,7 @@ macro_rules! encoder {
         algorithm(
             $names,
             $properties,
-            functions!(encoder::table::<
-                { keymgmt::$type },
-                { encoder::$structure },
-                { $pem },
-            >()),
+            encoder::Encoding::<{ keymgmt::$type }, { encoder::$structure }, { $pem }>::FUNCTIONS,
             c"keys in Azure Managed HSM, for files and people",
         )
     };
@@ -475,7 +462,7 @@ macro_rules! cipher {
         algorithm(
             $names,
             PROPERTIES,
-            functions!(cipher::table::<{ cipher::$mode }, $bits>()),
+            cipher::Aes::<{ cipher::$mode }, $bits>::FUNCTIONS,
             c"AES by Azure Managed HSM",
         )
     };

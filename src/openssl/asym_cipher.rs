@@ -5,14 +5,16 @@ use std::ffi::{CStr, c_int, c_void};
 use std::sync::Arc;
 
 use hsm_keys::KeyType;
-use hsm_module::Output;
+use hsm_module::dispatch::{Entry, Id};
 use hsm_module::input::bytes;
+use hsm_module::{Output, table};
 
 use super::boundary;
 use super::cancellable::cancellable;
 use super::entry::provider;
-use super::ffi::{self, Dispatch, Param};
+use super::ffi::Param;
 use super::foreign::ForeignContext;
+use super::functions::{self, AsymCipher, Init};
 use super::keymgmt::{Keydata, keydata};
 use super::operation::{Operation, Own};
 use super::params::{ParamsIn, ParamsOut};
@@ -20,43 +22,32 @@ use crate::asym_cipher::{Context, Purpose, tables};
 use crate::names;
 use crate::provider::Provider;
 
-macro_rules! table {
+macro_rules! functions_of {
     ($new:ident, $gettable:ident, $settable:ident) => {
-        [
-            Dispatch::new(ffi::ASYM_CIPHER_NEWCTX, $new as *const c_void),
-            Dispatch::new(ffi::ASYM_CIPHER_FREECTX, free as *const c_void),
-            Dispatch::new(ffi::ASYM_CIPHER_DUPCTX, dup as *const c_void),
-            Dispatch::new(ffi::ASYM_CIPHER_ENCRYPT_INIT, encrypt_init as *const c_void),
-            Dispatch::new(ffi::ASYM_CIPHER_ENCRYPT, cancellable!(encrypt: input) as *const c_void),
-            Dispatch::new(ffi::ASYM_CIPHER_DECRYPT_INIT, decrypt_init as *const c_void),
-            Dispatch::new(ffi::ASYM_CIPHER_DECRYPT, cancellable!(decrypt: input) as *const c_void),
-            Dispatch::new(
-                ffi::ASYM_CIPHER_GET_CTX_PARAMS,
-                get_ctx_params as *const c_void,
-            ),
-            Dispatch::new(
-                ffi::ASYM_CIPHER_GETTABLE_CTX_PARAMS,
-                $gettable as *const c_void,
-            ),
-            Dispatch::new(
-                ffi::ASYM_CIPHER_SET_CTX_PARAMS,
-                set_ctx_params as *const c_void,
-            ),
-            Dispatch::new(
-                ffi::ASYM_CIPHER_SETTABLE_CTX_PARAMS,
-                $settable as *const c_void,
-            ),
-            Dispatch::END,
+        table![
+            functions::ASYM_CIPHER_NEWCTX => $new,
+            functions::ASYM_CIPHER_FREECTX => free,
+            functions::ASYM_CIPHER_DUPCTX => dup,
+            functions::ASYM_CIPHER_ENCRYPT_INIT => encrypt_init,
+            functions::ASYM_CIPHER_ENCRYPT => cancellable!(encrypt: input),
+            functions::ASYM_CIPHER_DECRYPT_INIT => decrypt_init,
+            functions::ASYM_CIPHER_DECRYPT => cancellable!(decrypt: input),
+            functions::ASYM_CIPHER_GET_CTX_PARAMS => get_ctx_params,
+            functions::ASYM_CIPHER_GETTABLE_CTX_PARAMS => $gettable,
+            functions::ASYM_CIPHER_SET_CTX_PARAMS => set_ctx_params,
+            functions::ASYM_CIPHER_SETTABLE_CTX_PARAMS => $settable,
         ]
     };
 }
 
-pub(super) static RSA: &[Dispatch] = &table!(new_rsa, gettable_rsa, settable_rsa);
-pub(super) static AES: &[Dispatch] = &table!(new_aes, no_params, no_params);
+pub(super) const RSA: &[Entry<AsymCipher>] = functions_of!(new_rsa, gettable_rsa, settable_rsa);
+pub(super) const AES: &[Entry<AsymCipher>] = functions_of!(new_aes, no_params, no_params);
 
 type Cipher = Operation<Context>;
 
 impl Own for Context {
+    type Operation = AsymCipher;
+
     fn provider(&self) -> &Arc<Provider> {
         &self.provider
     }
@@ -96,10 +87,10 @@ unsafe extern "C" fn dup(context: *mut c_void) -> *mut c_void {
     unsafe { Cipher::duplicate(context) }
 }
 
-fn foreign(_own: &Context, key: &Keydata) -> Option<ForeignContext> {
+fn foreign(_own: &Context, key: &Keydata) -> Option<ForeignContext<AsymCipher>> {
     let neighbours = &key.own.provider.neighbours;
     let name = names::of_key_type(key.own.key_type);
-    ForeignContext::asym_cipher(neighbours, (key.foreign()?, name), name)
+    ForeignContext::<AsymCipher>::new(neighbours, (key.foreign()?, name), name)
 }
 
 /// # Safety
@@ -108,10 +99,10 @@ unsafe fn init(
     context: *mut c_void,
     key: *mut c_void,
     params: *const Param,
-    (name, id): (&CStr, c_int),
+    (name, id): (&CStr, Id<AsymCipher, Init>),
     purpose: Purpose,
 ) -> c_int {
-    let theirs = |foreign: &ForeignContext, key| foreign.init(id, key, params);
+    let theirs = |foreign: &ForeignContext<AsymCipher>, key| foreign.init(id, key, params);
     // SAFETY: the caller's promise.
     unsafe {
         let (key, params) = (keydata(key), ParamsIn::new(params));
@@ -125,7 +116,10 @@ unsafe extern "C" fn encrypt_init(
     key: *mut c_void,
     params: *const Param,
 ) -> c_int {
-    let function = (c"asym_cipher_encrypt_init", ffi::ASYM_CIPHER_ENCRYPT_INIT);
+    let function = (
+        c"asym_cipher_encrypt_init",
+        functions::ASYM_CIPHER_ENCRYPT_INIT,
+    );
     // SAFETY: OpenSSL calls an init function.
     unsafe { init(context, key, params, function, Purpose::Encrypt) }
 }
@@ -135,7 +129,10 @@ unsafe extern "C" fn decrypt_init(
     key: *mut c_void,
     params: *const Param,
 ) -> c_int {
-    let function = (c"asym_cipher_decrypt_init", ffi::ASYM_CIPHER_DECRYPT_INIT);
+    let function = (
+        c"asym_cipher_decrypt_init",
+        functions::ASYM_CIPHER_DECRYPT_INIT,
+    );
     // SAFETY: OpenSSL calls an init function.
     unsafe { init(context, key, params, function, Purpose::Decrypt) }
 }
@@ -157,8 +154,8 @@ unsafe extern "C" fn encrypt(
         }
         Ok(1)
     };
-    let theirs = |foreign: &ForeignContext| {
-        let id = ffi::ASYM_CIPHER_ENCRYPT;
+    let theirs = |foreign: &ForeignContext<AsymCipher>| {
+        let id = functions::ASYM_CIPHER_ENCRYPT;
         foreign.transform(id, out, len, capacity, input, input_len)
     };
     // SAFETY: OpenSSL passes a context of ours.
@@ -182,8 +179,8 @@ unsafe extern "C" fn decrypt(
         }
         Ok(1)
     };
-    let theirs = |foreign: &ForeignContext| {
-        let id = ffi::ASYM_CIPHER_DECRYPT;
+    let theirs = |foreign: &ForeignContext<AsymCipher>| {
+        let id = functions::ASYM_CIPHER_DECRYPT;
         foreign.transform(id, out, len, capacity, input, input_len)
     };
     // SAFETY: OpenSSL passes a context of ours.
@@ -196,7 +193,9 @@ unsafe extern "C" fn get_ctx_params(context: *mut c_void, params: *mut Param) ->
         let mut params = unsafe { ParamsOut::new(params) };
         context.get_params(&mut params).map(|()| 1)
     };
-    let theirs = |foreign: &ForeignContext| foreign.params(ffi::ASYM_CIPHER_GET_CTX_PARAMS, params);
+    let theirs = |foreign: &ForeignContext<AsymCipher>| {
+        foreign.get_params(functions::ASYM_CIPHER_GET_CTX_PARAMS, params)
+    };
     // SAFETY: OpenSSL passes a context of ours.
     unsafe { Cipher::with(context, c"asym_cipher_get_ctx_params", theirs, own) }
 }
@@ -207,21 +206,27 @@ unsafe extern "C" fn set_ctx_params(context: *mut c_void, params: *const Param) 
         let params = unsafe { ParamsIn::new(params) };
         context.set_params(params).map(|()| 1)
     };
-    let theirs = |foreign: &ForeignContext| {
-        foreign.params(ffi::ASYM_CIPHER_SET_CTX_PARAMS, params.cast_mut())
+    let theirs = |foreign: &ForeignContext<AsymCipher>| {
+        foreign.set_params(functions::ASYM_CIPHER_SET_CTX_PARAMS, params)
     };
     // SAFETY: OpenSSL passes a context of ours.
     unsafe { Cipher::with(context, c"asym_cipher_set_ctx_params", theirs, own) }
 }
 
 unsafe extern "C" fn gettable_rsa(context: *mut c_void, _provider: *mut c_void) -> *const Param {
-    let (id, own) = (ffi::ASYM_CIPHER_GETTABLE_CTX_PARAMS, tables::RSA_GETTABLE);
+    let (id, own) = (
+        functions::ASYM_CIPHER_GETTABLE_CTX_PARAMS,
+        tables::RSA_GETTABLE,
+    );
     // SAFETY: OpenSSL passes a context of ours or NULL.
     unsafe { Cipher::params_table(context, id, own) }
 }
 
 unsafe extern "C" fn settable_rsa(context: *mut c_void, _provider: *mut c_void) -> *const Param {
-    let (id, own) = (ffi::ASYM_CIPHER_SETTABLE_CTX_PARAMS, tables::RSA_SETTABLE);
+    let (id, own) = (
+        functions::ASYM_CIPHER_SETTABLE_CTX_PARAMS,
+        tables::RSA_SETTABLE,
+    );
     // SAFETY: OpenSSL passes a context of ours or NULL.
     unsafe { Cipher::params_table(context, id, own) }
 }

@@ -94,7 +94,7 @@ struct Signal {
 
 // SAFETY: OpenSSL documents that the callback is called from the engine's or provider's own threads, with its argument.
 unsafe impl Send for Signal {}
-// SAFETY: as above; the callback is called by one thread at a time.
+// SAFETY: the callback is called by one thread at a time, since it is behind a lock.
 unsafe impl Sync for Signal {}
 
 /// Tells our file descriptor from those of others in the same wait context.

@@ -1,18 +1,14 @@
 //! OpenSSL's I/O abstraction, as far as the core lets a provider use it.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::c_int;
+
+use super::functions::{Gets, ReadEx, WriteEx};
 
 /// `OSSL_CORE_BIO`: a stream of the core's.
 #[repr(C)]
 pub(super) struct CoreBio {
     _opaque: [u8; 0],
 }
-
-pub(super) type ReadEx =
-    unsafe extern "C" fn(*mut CoreBio, *mut c_void, usize, *mut usize) -> c_int;
-pub(super) type WriteEx =
-    unsafe extern "C" fn(*mut CoreBio, *const c_void, usize, *mut usize) -> c_int;
-pub(super) type Gets = unsafe extern "C" fn(*mut CoreBio, *mut c_char, c_int) -> c_int;
 
 /// The core's upcalls on streams.
 #[derive(Clone, Copy)]

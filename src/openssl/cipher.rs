@@ -5,14 +5,16 @@
 use std::ffi::{c_int, c_void};
 
 use hsm_keys::aes::{Cipher, Mode};
+use hsm_module::dispatch::{Entry, Id};
 use hsm_module::input::{bytes, optional_bytes};
-use hsm_module::{Output, Owned};
+use hsm_module::{Output, Owned, table};
 
 use super::boundary;
 use super::cancellable::cancellable;
 use super::entry::provider;
-use super::ffi::{self, Dispatch, Param};
+use super::ffi::Param;
 use super::foreign::ForeignContext;
+use super::functions;
 use super::params::{ParamsIn, ParamsOut};
 use super::skeymgmt::{SecretKeydata, secret_keydata};
 use crate::cipher::{self, Context, tables};
@@ -34,68 +36,42 @@ const fn cipher(mode: u8, bits: u32) -> Cipher {
     Cipher { mode, bits }
 }
 
-/// The table of a cipher.
-pub(super) const fn table<const MODE: u8, const BITS: u32>() -> [Dispatch; 17] {
-    [
-        Dispatch::new(ffi::CIPHER_NEWCTX, newctx::<MODE, BITS> as *const c_void),
-        Dispatch::new(ffi::CIPHER_FREECTX, freectx as *const c_void),
-        Dispatch::new(ffi::CIPHER_DUPCTX, dupctx as *const c_void),
-        Dispatch::new(ffi::CIPHER_ENCRYPT_INIT, encrypt_init as *const c_void),
-        Dispatch::new(ffi::CIPHER_DECRYPT_INIT, decrypt_init as *const c_void),
-        Dispatch::new(
-            ffi::CIPHER_ENCRYPT_SKEY_INIT,
-            encrypt_skey_init as *const c_void,
-        ),
-        Dispatch::new(
-            ffi::CIPHER_DECRYPT_SKEY_INIT,
-            decrypt_skey_init as *const c_void,
-        ),
-        Dispatch::new(
-            ffi::CIPHER_UPDATE,
-            cancellable!(update: input) as *const c_void,
-        ),
-        Dispatch::new(
-            ffi::CIPHER_FINAL,
-            cancellable!(finish: no_input) as *const c_void,
-        ),
-        Dispatch::new(
-            ffi::CIPHER_CIPHER,
-            cancellable!(one_shot: input) as *const c_void,
-        ),
-        Dispatch::new(
-            ffi::CIPHER_GET_PARAMS,
-            get_params::<MODE, BITS> as *const c_void,
-        ),
-        Dispatch::new(
-            ffi::CIPHER_GETTABLE_PARAMS,
-            gettable_params as *const c_void,
-        ),
-        Dispatch::new(ffi::CIPHER_GET_CTX_PARAMS, get_ctx_params as *const c_void),
-        Dispatch::new(
-            ffi::CIPHER_GETTABLE_CTX_PARAMS,
-            gettable_ctx_params as *const c_void,
-        ),
-        Dispatch::new(ffi::CIPHER_SET_CTX_PARAMS, set_ctx_params as *const c_void),
-        Dispatch::new(
-            ffi::CIPHER_SETTABLE_CTX_PARAMS,
-            settable_ctx_params as *const c_void,
-        ),
-        Dispatch::END,
-    ]
+/// A cipher.
+pub(super) struct Aes<const MODE: u8, const BITS: u32>;
+
+impl<const MODE: u8, const BITS: u32> Aes<MODE, BITS> {
+    pub(super) const FUNCTIONS: &'static [Entry<functions::Cipher>] = table![
+        functions::CIPHER_NEWCTX => newctx::<MODE, BITS>,
+        functions::CIPHER_FREECTX => freectx,
+        functions::CIPHER_DUPCTX => dupctx,
+        functions::CIPHER_ENCRYPT_INIT => encrypt_init,
+        functions::CIPHER_DECRYPT_INIT => decrypt_init,
+        functions::CIPHER_ENCRYPT_SKEY_INIT => encrypt_skey_init,
+        functions::CIPHER_DECRYPT_SKEY_INIT => decrypt_skey_init,
+        functions::CIPHER_UPDATE => cancellable!(update: input),
+        functions::CIPHER_FINAL => cancellable!(finish: no_input),
+        functions::CIPHER_CIPHER => cancellable!(one_shot: input),
+        functions::CIPHER_GET_PARAMS => get_params::<MODE, BITS>,
+        functions::CIPHER_GETTABLE_PARAMS => gettable_params,
+        functions::CIPHER_GET_CTX_PARAMS => get_ctx_params,
+        functions::CIPHER_GETTABLE_CTX_PARAMS => gettable_ctx_params,
+        functions::CIPHER_SET_CTX_PARAMS => set_ctx_params,
+        functions::CIPHER_SETTABLE_CTX_PARAMS => settable_ctx_params,
+    ];
 }
 
 /// What OpenSSL's context of a cipher points to.
 struct Ciphering {
     own: Context,
     /// The same cipher in another provider, if there is one.
-    foreign: Option<ForeignContext>,
+    foreign: Option<ForeignContext<functions::Cipher>>,
     /// Whether the key is one of ours.
     is_own: bool,
 }
 
 impl Ciphering {
     /// The other provider's context, unless the key is one of ours.
-    fn foreign(&self) -> Option<&ForeignContext> {
+    fn foreign(&self) -> Option<&ForeignContext<functions::Cipher>> {
         self.foreign.as_ref().filter(|_| !self.is_own)
     }
 }
@@ -119,7 +95,7 @@ unsafe extern "C" fn newctx<const MODE: u8, const BITS: u32>(context: *mut c_voi
         };
         let name = std::ffi::CStr::from_bytes_with_nul(name.as_bytes()).ok()?;
         let ciphering = Ciphering {
-            foreign: ForeignContext::cipher(&provider.neighbours, name),
+            foreign: ForeignContext::<functions::Cipher>::new(&provider.neighbours, name),
             own: Context::new(provider, cipher(MODE, BITS)),
             is_own: false,
         };
@@ -175,7 +151,7 @@ macro_rules! init {
                 if !ciphering.is_own {
                     let foreign = ciphering.foreign().ok_or(Error::NoSoftwareKeys)?;
                     let (key, iv) = ((key, key_len), (iv, iv_len));
-                    return Ok(foreign.cipher_init(ffi::$raw_id, key, iv, params));
+                    return Ok(foreign.cipher_init(functions::$raw_id, key, iv, params));
                 }
                 // SAFETY: OpenSSL passes an IV of this length or NULL, and a parameter list or NULL.
                 let (iv, params) = unsafe { (optional_bytes(iv, iv_len), ParamsIn::new(params)) };
@@ -205,7 +181,7 @@ macro_rules! init {
                         ciphering.is_own = false;
                         let foreign = ciphering.foreign().ok_or(Error::NoSoftwareKeys)?;
                         let iv = (iv, iv_len);
-                        return Ok(foreign.secret_init(ffi::$raw_id, key, iv, params));
+                        return Ok(foreign.secret_init(functions::$raw_id, key, iv, params));
                     }
                     Some(SecretKeydata::Own(own)) => {
                         ciphering.is_own = true;
@@ -225,9 +201,12 @@ init!(encrypt_init, encrypt_skey_init, CIPHER_ENCRYPT_INIT, true);
 init!(decrypt_init, decrypt_skey_init, CIPHER_DECRYPT_INIT, false);
 
 /// Takes in some of the message, or additional data if there is no room for output. All of the output comes here.
+///
+/// # Safety
+/// As OpenSSL calls an update function: a context of ours, output and input of these sizes, or NULL.
 unsafe fn take(
     context: *mut c_void,
-    id: c_int,
+    id: Id<functions::Cipher, functions::Transform>,
     (out, len, capacity): (*mut u8, *mut usize, usize),
     (input, input_len): (*const u8, usize),
 ) -> c_int {
@@ -264,7 +243,7 @@ unsafe extern "C" fn update(
 ) -> c_int {
     let (output, input) = ((out, len, capacity), (input, input_len));
     // SAFETY: OpenSSL passes a context of ours.
-    unsafe { take(context, ffi::CIPHER_UPDATE, output, input) }
+    unsafe { take(context, functions::CIPHER_UPDATE, output, input) }
 }
 
 unsafe extern "C" fn one_shot(
@@ -277,7 +256,7 @@ unsafe extern "C" fn one_shot(
 ) -> c_int {
     let (output, input) = ((out, len, capacity), (input, input_len));
     // SAFETY: OpenSSL passes a context of ours.
-    unsafe { take(context, ffi::CIPHER_CIPHER, output, input) }
+    unsafe { take(context, functions::CIPHER_CIPHER, output, input) }
 }
 
 unsafe extern "C" fn finish(
@@ -293,7 +272,7 @@ unsafe extern "C" fn finish(
     let core = ciphering.own.provider.core;
     boundary::call(&core, c"cipher_final", || {
         if let Some(foreign) = ciphering.foreign() {
-            return Ok(foreign.give(ffi::CIPHER_FINAL, out, len, capacity));
+            return Ok(foreign.give(functions::CIPHER_FINAL, out, len, capacity));
         }
         // SAFETY: OpenSSL passes writable output of this size.
         let mut output = unsafe { Output::new(out, len, capacity) };
@@ -324,7 +303,7 @@ unsafe extern "C" fn get_ctx_params(context: *mut c_void, params: *mut Param) ->
     let core = ciphering.own.provider.core;
     boundary::call(&core, c"cipher_get_ctx_params", || {
         if let Some(foreign) = ciphering.foreign() {
-            return Ok(foreign.params(ffi::CIPHER_GET_CTX_PARAMS, params));
+            return Ok(foreign.get_params(functions::CIPHER_GET_CTX_PARAMS, params));
         }
         // SAFETY: OpenSSL passes a parameter list.
         let mut params = unsafe { ParamsOut::new(params) };
@@ -344,7 +323,7 @@ unsafe extern "C" fn set_ctx_params(context: *mut c_void, params: *const Param) 
         // SAFETY: OpenSSL passes a parameter list or NULL.
         let own = ciphering.own.set_params(unsafe { ParamsIn::new(params) });
         match ciphering.foreign() {
-            Some(foreign) => Ok(foreign.params(ffi::CIPHER_SET_CTX_PARAMS, params.cast_mut())),
+            Some(foreign) => Ok(foreign.set_params(functions::CIPHER_SET_CTX_PARAMS, params)),
             None => own.map(|()| 1),
         }
     })
@@ -356,7 +335,7 @@ unsafe extern "C" fn gettable_ctx_params(
 ) -> *const Param {
     // SAFETY: OpenSSL passes a context of ours or NULL.
     match unsafe { ciphering(context) }.and_then(|ciphering| ciphering.foreign()) {
-        Some(foreign) => foreign.table(ffi::CIPHER_GETTABLE_CTX_PARAMS),
+        Some(foreign) => foreign.table(functions::CIPHER_GETTABLE_CTX_PARAMS),
         None => tables::GETTABLE.as_ptr(),
     }
 }
@@ -367,7 +346,7 @@ unsafe extern "C" fn settable_ctx_params(
 ) -> *const Param {
     // SAFETY: OpenSSL passes a context of ours or NULL.
     match unsafe { ciphering(context) }.and_then(|ciphering| ciphering.foreign()) {
-        Some(foreign) => foreign.table(ffi::CIPHER_SETTABLE_CTX_PARAMS),
+        Some(foreign) => foreign.table(functions::CIPHER_SETTABLE_CTX_PARAMS),
         None => tables::SETTABLE.as_ptr(),
     }
 }

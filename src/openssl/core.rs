@@ -1,21 +1,16 @@
 //! The functions that OpenSSL's core hands us at load time: here, its error queue.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int};
+
+use hsm_module::dispatch::{Functions, address};
 
 #[cfg(target_os = "linux")]
 use super::async_job::Jobs;
 use super::bio::BioFunctions;
-use super::ffi::{self, CoreHandle, Dispatch, Item, Param};
-use super::functions::Functions;
+use super::ffi::{CoreHandle, Item, Param};
+use super::functions::{self, GetCoreParams, NewError, SetErrorDebug, Upcall, VsetError};
 use super::libcrypto::Libcrypto;
 use crate::error::{Error, REASONS, Reason};
-
-type GetParams = unsafe extern "C" fn(*const CoreHandle, *mut Param) -> c_int;
-type Mark = unsafe extern "C" fn(*const CoreHandle) -> c_int;
-type NewError = unsafe extern "C" fn(*const CoreHandle);
-type SetErrorDebug = unsafe extern "C" fn(*const CoreHandle, *const c_char, c_int, *const c_char);
-/// The last argument stands for a C `va_list`; see [`NO_ARGUMENTS`].
-type VsetError = unsafe extern "C" fn(*const CoreHandle, u32, *const c_char, *const c_void);
 
 /// What is passed for a `va_list`. The format string never holds a conversion, so the list is only ever copied. In
 /// each ABI that we build for, a `va_list` parameter is a pointer or a structure of at most 32 bytes that is passed
@@ -29,48 +24,45 @@ const MAX_ERROR_DATA: usize = 1022;
 #[derive(Clone, Copy)]
 pub(crate) struct Core {
     handle: *const CoreHandle,
-    get_params: Option<GetParams>,
+    get_params: Option<GetCoreParams>,
     new_error: Option<NewError>,
     set_error_debug: Option<SetErrorDebug>,
     vset_error: Option<VsetError>,
     /// To set an error mark, to take all errors after it away, and to take only the mark away.
-    marks: Option<[Mark; 3]>,
+    marks: Option<[Upcall; 3]>,
     pub(super) bio: BioFunctions,
 }
 
 // SAFETY: the handle is only passed back to the core, whose upcalls may be called from any thread.
 unsafe impl Send for Core {}
-// SAFETY: as above; the structure itself is immutable.
+// SAFETY: the structure itself is immutable, and the core's upcalls may be called from any thread.
 unsafe impl Sync for Core {}
 
 impl Core {
-    /// Picks the upcalls out of the core's dispatch table.
+    /// Picks the upcalls out of what the core shows.
     ///
     /// # Safety
-    /// `table` is a dispatch table that ends with function id 0, and `handle` the core handle that came with it.
-    pub(crate) unsafe fn from_dispatch(handle: *const CoreHandle, table: *const Dispatch) -> Self {
-        let table = Functions(table);
-        // SAFETY: the ids fix the functions' types (core_dispatch.h); the `va_list` is explained at `NO_ARGUMENTS`.
-        unsafe {
-            Self {
-                handle,
-                get_params: table.get(ffi::CORE_GET_PARAMS),
-                new_error: table.get(ffi::CORE_NEW_ERROR),
-                set_error_debug: table.get(ffi::CORE_SET_ERROR_DEBUG),
-                vset_error: table.get(ffi::CORE_VSET_ERROR),
-                marks: (|| {
-                    Some([
-                        table.get(ffi::CORE_SET_ERROR_MARK)?,
-                        table.get(ffi::CORE_POP_ERROR_TO_MARK)?,
-                        table.get(ffi::CORE_CLEAR_LAST_ERROR_MARK)?,
-                    ])
-                })(),
-                bio: BioFunctions {
-                    read: table.get(ffi::BIO_READ_EX),
-                    write: table.get(ffi::BIO_WRITE_EX),
-                    gets: table.get(ffi::BIO_GETS),
-                },
-            }
+    /// `shown` are the core's functions, and `handle` the core handle that came with them.
+    pub(super) unsafe fn new(handle: *const CoreHandle, shown: Functions<functions::Core>) -> Self {
+        let marks = || {
+            Some([
+                shown.get(functions::CORE_SET_ERROR_MARK)?,
+                shown.get(functions::CORE_POP_ERROR_TO_MARK)?,
+                shown.get(functions::CORE_CLEAR_LAST_ERROR_MARK)?,
+            ])
+        };
+        Self {
+            handle,
+            get_params: shown.get(functions::CORE_GET_PARAMS),
+            new_error: shown.get(functions::CORE_NEW_ERROR),
+            set_error_debug: shown.get(functions::CORE_SET_ERROR_DEBUG),
+            vset_error: shown.get(functions::CORE_VSET_ERROR),
+            marks: marks(),
+            bio: BioFunctions {
+                read: shown.get(functions::BIO_READ_EX),
+                write: shown.get(functions::BIO_WRITE_EX),
+                gets: shown.get(functions::BIO_GETS),
+            },
         }
     }
 
@@ -97,7 +89,7 @@ impl Core {
         unsafe { set(self.handle) };
         let returned = call();
         let end = if returned > 0 { pop } else { clear };
-        // SAFETY: as above; the mark is the one set here.
+        // SAFETY: the handle is the core's own, and the mark is the one set here.
         unsafe { end(self.handle) };
         returned
     }
@@ -130,7 +122,7 @@ impl Core {
         let at_exit = self
             .libcrypto()
             .and_then(|libcrypto| unsafe { libcrypto.function::<AtExit>(c"OPENSSL_atexit") });
-        // SAFETY: as above.
+        // SAFETY: the type of `at_exit` is that of <openssl/crypto.h>, and the function stays as long as this module.
         if at_exit.is_none_or(|at_exit| unsafe { at_exit(function) } == 0) {
             log::debug!("libcrypto's clean-up will not be noticed");
         }
@@ -139,7 +131,7 @@ impl Core {
     fn libcrypto(&self) -> Option<Libcrypto> {
         let function = self.get_params?;
         // SAFETY: the function is the core's.
-        unsafe { Libcrypto::holding(function as *const c_void) }
+        unsafe { Libcrypto::holding(address(function)) }
     }
 
     /// Puts one error on the calling thread's queue. `function` is the name of the C-level function that fails.
@@ -156,18 +148,13 @@ impl Core {
         // OpenSSL drops a longer text as a whole.
         let text = managed_hsm::fit(&error.to_string(), MAX_ERROR_DATA).replace('%', "%%");
         let text = CString::new(text).unwrap_or_default();
-        // SAFETY: the handle is the core's own; all strings end with NUL and the core copies them.
-        unsafe { new_error(self.handle) };
-        // SAFETY: as above.
-        unsafe { set_error_debug(self.handle, c"akv_provider".as_ptr(), 0, function.as_ptr()) };
-        // SAFETY: as above; every '%' is doubled, so the argument list is never read.
+        // SAFETY: the handle is the core's own; all strings end with NUL and the core copies them. Every '%' is doubled, so the
+        // argument list is never read.
         unsafe {
-            vset_error(
-                self.handle,
-                error.reason().code(),
-                text.as_ptr(),
-                NO_ARGUMENTS.as_ptr().cast(),
-            );
+            new_error(self.handle);
+            set_error_debug(self.handle, c"akv_provider".as_ptr(), 0, function.as_ptr());
+            let (code, arguments) = (error.reason().code(), NO_ARGUMENTS.as_ptr().cast());
+            vset_error(self.handle, code, text.as_ptr(), arguments);
         }
     }
 }

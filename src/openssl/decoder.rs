@@ -5,12 +5,15 @@ use std::ffi::{CStr, c_int, c_void};
 
 use hsm_keys::Key;
 use hsm_keys::key_file::{MAX_LEN, read_der, read_pem};
+use hsm_module::dispatch::Entry;
+use hsm_module::table;
 use managed_hsm::KeyUri;
 
 use super::bio::{Bio, CoreBio};
 use super::boundary;
 use super::entry::provider;
-use super::ffi::{self, Callback, Dispatch, SELECT_PRIVATE_KEY};
+use super::ffi::{self, Callback, SELECT_PRIVATE_KEY};
+use super::functions::{self, Decoder, Passphrase};
 use super::object::hand_out_key;
 use super::params::ParamList;
 use crate::error::Error;
@@ -19,28 +22,19 @@ use crate::provider::Provider;
 /// The name under which the PEM decoder passes content on to the DER decoders.
 const STRUCTURE: &CStr = c"akv-uri";
 
-type Decode = unsafe extern "C" fn(
-    *mut c_void,
-    *mut CoreBio,
-    c_int,
-    Callback,
-    *mut c_void,
-    *const c_void,
-    *mut c_void,
-) -> c_int;
-
-const fn table(decode: Decode) -> [Dispatch; 5] {
-    [
-        Dispatch::new(ffi::DECODER_NEWCTX, newctx as *const c_void),
-        Dispatch::new(ffi::DECODER_FREECTX, freectx as *const c_void),
-        Dispatch::new(ffi::DECODER_DOES_SELECTION, does_selection as *const c_void),
-        Dispatch::new(ffi::DECODER_DECODE, decode as *const c_void),
-        Dispatch::END,
-    ]
+macro_rules! functions_of {
+    ($decode:ident) => {
+        table![
+            functions::DECODER_NEWCTX => newctx,
+            functions::DECODER_FREECTX => freectx,
+            functions::DECODER_DOES_SELECTION => does_selection,
+            functions::DECODER_DECODE => $decode,
+        ]
+    };
 }
 
-pub(super) static PEM: &[Dispatch] = &table(decode_pem);
-pub(super) static DER: &[Dispatch] = &table(decode_der);
+pub(super) const PEM: &[Entry<Decoder>] = functions_of!(decode_pem);
+pub(super) const DER: &[Entry<Decoder>] = functions_of!(decode_der);
 
 /// A decoder needs no state of its own: its context is the provider's.
 unsafe extern "C" fn newctx(context: *mut c_void) -> *mut c_void {
@@ -66,7 +60,7 @@ unsafe extern "C" fn decode_pem(
     selection: c_int,
     object: Callback,
     object_argument: *mut c_void,
-    _passphrase: *const c_void,
+    _passphrase: Passphrase,
     _passphrase_argument: *mut c_void,
 ) -> c_int {
     // SAFETY: OpenSSL passes our context back.
@@ -111,7 +105,7 @@ unsafe extern "C" fn decode_der(
     selection: c_int,
     object: Callback,
     object_argument: *mut c_void,
-    _passphrase: *const c_void,
+    _passphrase: Passphrase,
     _passphrase_argument: *mut c_void,
 ) -> c_int {
     // SAFETY: OpenSSL passes our context back.

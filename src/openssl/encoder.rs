@@ -4,13 +4,15 @@ use std::ffi::{CStr, CString, c_int, c_void};
 use std::sync::Arc;
 
 use hsm_keys::KeyType;
-use hsm_module::Owned;
+use hsm_module::dispatch::Entry;
+use hsm_module::{Owned, table};
 
 use super::bio::{Bio, CoreBio};
 use super::boundary;
 use super::entry::provider;
-use super::ffi::{self, Dispatch, Param};
+use super::ffi::{self, Param};
 use super::foreign::encode_foreign;
+use super::functions::{self, Passphrase};
 use super::keymgmt::{self, keydata};
 use super::params::{ParamList, ParamsIn, descriptors};
 use crate::encoder::{self, Form, Structure};
@@ -39,26 +41,18 @@ const fn structure(number: u8) -> Structure {
     }
 }
 
-/// The table of an encoder of keys of a type, in DER unless `PEM`.
-pub(super) const fn table<const TYPE: u8, const STRUCTURE: u8, const PEM: bool>() -> [Dispatch; 7] {
-    [
-        Dispatch::new(ffi::ENCODER_NEWCTX, newctx as *const c_void),
-        Dispatch::new(ffi::ENCODER_FREECTX, freectx as *const c_void),
-        Dispatch::new(ffi::ENCODER_SET_CTX_PARAMS, set_ctx_params as *const c_void),
-        Dispatch::new(
-            ffi::ENCODER_SETTABLE_CTX_PARAMS,
-            settable_ctx_params as *const c_void,
-        ),
-        Dispatch::new(
-            ffi::ENCODER_DOES_SELECTION,
-            does_selection::<TYPE, STRUCTURE> as *const c_void,
-        ),
-        Dispatch::new(
-            ffi::ENCODER_ENCODE,
-            encode::<STRUCTURE, PEM> as *const c_void,
-        ),
-        Dispatch::END,
-    ]
+/// An encoder of keys of a type, in DER unless `PEM`.
+pub(super) struct Encoding<const TYPE: u8, const STRUCTURE: u8, const PEM: bool>;
+
+impl<const TYPE: u8, const STRUCTURE: u8, const PEM: bool> Encoding<TYPE, STRUCTURE, PEM> {
+    pub(super) const FUNCTIONS: &'static [Entry<functions::Encoder>] = table![
+        functions::ENCODER_NEWCTX => newctx,
+        functions::ENCODER_FREECTX => freectx,
+        functions::ENCODER_SET_CTX_PARAMS => set_ctx_params,
+        functions::ENCODER_SETTABLE_CTX_PARAMS => settable_ctx_params,
+        functions::ENCODER_DOES_SELECTION => does_selection::<TYPE, STRUCTURE>,
+        functions::ENCODER_ENCODE => encode::<STRUCTURE, PEM>,
+    ];
 }
 
 /// The context of an encoder: what a caller may ask of the encoding of software keys.
@@ -149,7 +143,7 @@ unsafe extern "C" fn encode<const STRUCTURE: u8, const PEM: bool>(
     key: *const c_void,
     abstract_key: *const Param,
     selection: c_int,
-    passphrase: *const c_void,
+    passphrase: Passphrase,
     passphrase_argument: *mut c_void,
 ) -> c_int {
     // SAFETY: OpenSSL passes a context of ours.

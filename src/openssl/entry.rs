@@ -3,13 +3,15 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::Arc;
 
-use hsm_module::Counted;
+use hsm_module::dispatch::{Entry, Functions};
 use hsm_module::pipe_signal::Blocked;
 use hsm_module::process::{self, AtFork};
+use hsm_module::{Counted, table};
 use managed_hsm::{Client, ProviderSettings};
 
 use super::core::{Core, REASON_STRINGS};
-use super::ffi::{self, Algorithm, Callback, CoreHandle, Dispatch, Item, Param};
+use super::ffi::{Algorithm, Callback, CoreHandle, Item, Param};
+use super::functions::{self, Base};
 use super::neighbour::{Neighbours, TLS_GROUP};
 use super::params::{ParamsOut, descriptors};
 use super::{algorithms, boundary, instances};
@@ -25,27 +27,14 @@ const VERSION_TEXT: &CStr =
         Ok(text) => text,
         Err(_) => panic!("the version has a NUL"),
     };
-static DISPATCH: [Dispatch; 8] = [
-    Dispatch::new(ffi::PROVIDER_TEARDOWN, teardown as *const c_void),
-    Dispatch::new(
-        ffi::PROVIDER_GETTABLE_PARAMS,
-        gettable_params as *const c_void,
-    ),
-    Dispatch::new(ffi::PROVIDER_GET_PARAMS, get_params as *const c_void),
-    Dispatch::new(
-        ffi::PROVIDER_QUERY_OPERATION,
-        query_operation as *const c_void,
-    ),
-    Dispatch::new(ffi::PROVIDER_SELF_TEST, self_test as *const c_void),
-    Dispatch::new(
-        ffi::PROVIDER_GET_REASON_STRINGS,
-        get_reason_strings as *const c_void,
-    ),
-    Dispatch::new(
-        ffi::PROVIDER_GET_CAPABILITIES,
-        get_capabilities as *const c_void,
-    ),
-    Dispatch::END,
+static DISPATCH: &[Entry<Base>] = table![
+    functions::PROVIDER_TEARDOWN => teardown,
+    functions::PROVIDER_GETTABLE_PARAMS => gettable_params,
+    functions::PROVIDER_GET_PARAMS => get_params,
+    functions::PROVIDER_QUERY_OPERATION => query_operation,
+    functions::PROVIDER_SELF_TEST => self_test,
+    functions::PROVIDER_GET_REASON_STRINGS => get_reason_strings,
+    functions::PROVIDER_GET_CAPABILITIES => get_capabilities,
 ];
 
 /// The entry point that OpenSSL looks up in the module (provider-base(7)).
@@ -63,10 +52,12 @@ pub(super) unsafe extern "C" fn OSSL_provider_init(
         return 0;
     }
     boundary::quietly(|| {
-        let (handle, table) = (handle.cast::<CoreHandle>(), core.cast::<Dispatch>());
+        let handle = handle.cast::<CoreHandle>();
         process::is_loaded_into();
-        // SAFETY: OpenSSL passes a handle and a table that ends with id 0.
-        let core = unsafe { Core::from_dispatch(handle, table) };
+        // SAFETY: OpenSSL passes the table of its core's functions.
+        let shown = unsafe { Functions::of(core.cast()) };
+        // SAFETY: OpenSSL passes the handle and the table together.
+        let core = unsafe { Core::new(handle, shown) };
         let keys = ProviderSettings::all().filter_map(|setting| setting.key);
         let values = keys.filter_map(|key| {
             let value = core.parameter(key)?.to_string_lossy().into_owned();
@@ -77,8 +68,8 @@ pub(super) unsafe extern "C" fn OSSL_provider_init(
         };
         watch_for_the_end(&core);
         process::watch_for_forks(AtFork::NOTHING);
-        // SAFETY: the handle and the table are those of above.
-        let neighbours = unsafe { Neighbours::new(handle, table, section.assume_fips()) };
+        // SAFETY: OpenSSL passes the handle and the table together.
+        let neighbours = unsafe { Neighbours::new(handle, shown, section.assume_fips()) };
         let provider = Arc::new(Provider::new(core, neighbours, section));
         provider.neighbours.watch(instances::add(&provider));
         // SAFETY: both places are OpenSSL's own, and were checked for NULL.
@@ -91,7 +82,7 @@ pub(super) unsafe extern "C" fn OSSL_provider_init(
 }
 
 /// Where this provider's own functions are, by which another instance of it is known.
-pub(super) fn dispatch() -> *const Dispatch {
+pub(super) fn dispatch() -> *const Entry<Base> {
     DISPATCH.as_ptr()
 }
 

@@ -7,12 +7,12 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
-use super::ffi::{self, CoreHandle, Dispatch};
-use super::functions::Functions;
+use hsm_module::dispatch::{Functions, address};
+
+use super::ffi::{self, CoreHandle};
+use super::functions::{self, Upcall};
 use super::libcrypto::Libcrypto;
 
-type GetLibctx = unsafe extern "C" fn(*const CoreHandle) -> *mut c_void;
-type Mark = unsafe extern "C" fn(*const CoreHandle) -> c_int;
 type Fetch = unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char) -> *mut c_void;
 type GetProvider = unsafe extern "C" fn(*const c_void) -> *const CoreHandle;
 type Free = unsafe extern "C" fn(*mut c_void);
@@ -81,45 +81,46 @@ const NAMES: [(c_int, [&CStr; 3]); 6] = [
 pub(super) struct Fetcher {
     own: *const CoreHandle,
     context: *mut c_void,
-    set_mark: Mark,
-    pop_to_mark: Mark,
-    functions: [Option<MethodFunctions>; NAMES.len()],
+    set_mark: Upcall,
+    pop_to_mark: Upcall,
+    methods: [Option<MethodFunctions>; NAMES.len()],
     /// Keeps the functions where they are.
     _library: Libcrypto,
 }
 
 // SAFETY: the handle and the context are only passed back to libcrypto, whose functions may be called from any thread.
 unsafe impl Send for Fetcher {}
-// SAFETY: as above; the structure itself is immutable.
+// SAFETY: the structure itself is immutable, and libcrypto's functions may be called from any thread.
 unsafe impl Sync for Fetcher {}
 
 impl Fetcher {
     /// None where libcrypto's functions can't be found: in a program that has libcrypto in itself, and hides it.
     ///
     /// # Safety
-    /// `table` is a dispatch table of the core that ends with function id 0, and `own` the handle that came with it.
-    pub(super) unsafe fn new(own: *const CoreHandle, table: *const Dispatch) -> Option<Self> {
-        let table = Functions(table);
-        // SAFETY: the ids and the names fix the functions' types (core_dispatch.h, evp.h, encoder.h), and the core's
-        // function is one of libcrypto's.
+    /// `shown` are the core's functions, and `own` the handle that came with them.
+    pub(super) unsafe fn new(
+        own: *const CoreHandle,
+        shown: Functions<functions::Core>,
+    ) -> Option<Self> {
+        let libctx = shown.get(functions::CORE_GET_LIBCTX)?;
+        // SAFETY: the names fix the functions' types (evp.h, encoder.h), and the core's function is one of libcrypto's.
         unsafe {
-            let libctx: GetLibctx = table.get(ffi::CORE_GET_LIBCTX)?;
-            let library = Libcrypto::holding(libctx as *const c_void)?;
-            let functions = NAMES.map(|(_, [fetch, provider, free])| {
+            let library = Libcrypto::holding(address(libctx))?;
+            let methods = NAMES.map(|(_, [fetch, provider, free])| {
                 Some(MethodFunctions {
                     fetch: library.function(fetch)?,
                     provider: library.function(provider)?,
                     free: library.function(free)?,
                 })
             });
-            functions[0]?;
+            methods[0]?;
             Some(Self {
                 own,
                 // Null is the default context.
                 context: libctx(own),
-                set_mark: table.get(ffi::CORE_SET_ERROR_MARK)?,
-                pop_to_mark: table.get(ffi::CORE_POP_ERROR_TO_MARK)?,
-                functions,
+                set_mark: shown.get(functions::CORE_SET_ERROR_MARK)?,
+                pop_to_mark: shown.get(functions::CORE_POP_ERROR_TO_MARK)?,
+                methods,
                 _library: library,
             })
         }
@@ -129,7 +130,7 @@ impl Fetcher {
     /// there is nothing is no error.
     pub(super) fn fetch(&self, operation: c_int, name: &CStr, query: &str) -> Option<Method> {
         let known = NAMES.iter().position(|(known, _)| *known == operation)?;
-        let functions = self.functions[known]?;
+        let functions = self.methods[known]?;
         let query = CString::new(query).ok()?;
         // SAFETY: the handle is our own, the context is the one that we are in, and the strings end with NUL.
         let method = unsafe {

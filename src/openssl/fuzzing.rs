@@ -118,27 +118,27 @@ pub fn params(data: &[u8]) {
         .into_iter()
         .zip([number, number >> 32, number >> 56, -1])
     {
-        // SAFETY: as above; nobody else uses the list.
+        // SAFETY: the list ends with a NULL key, and its buffers live as long as it does; nobody else uses it.
         let mut params = unsafe { ParamsOut::new(list.params.as_mut_ptr()) };
         let _ = params.wants(key) | params.wants_text(key) | params.wants_pointer(key);
         if params.set_integer(key, value).is_ok() {
-            // SAFETY: as above.
+            // SAFETY: the list ends with a NULL key, and its buffers live as long as it does.
             let back = unsafe { ParamsIn::new(list.params.as_ptr()) };
             if let Ok(Some(back)) = back.integer(key) {
                 assert_eq!(back, value);
             }
         }
-        // SAFETY: as above.
+        // SAFETY: the list ends with a NULL key, and its buffers live as long as it does; nobody else uses it.
         let mut params = unsafe { ParamsOut::new(list.params.as_mut_ptr()) };
         if params.set_unsigned_bytes(key, content).is_ok() {
-            // SAFETY: as above.
+            // SAFETY: the list ends with a NULL key, and its buffers live as long as it does.
             let back = unsafe { ParamsIn::new(list.params.as_ptr()) };
             if let Ok(Some(back)) = back.unsigned_bytes(key) {
                 let zeros = content.iter().take_while(|&&byte| byte == 0).count();
                 assert_eq!(back, &content[zeros..]);
             }
         }
-        // SAFETY: as above.
+        // SAFETY: the list ends with a NULL key, and its buffers live as long as it does; nobody else uses it.
         let mut params = unsafe { ParamsOut::new(list.params.as_mut_ptr()) };
         let _ = params.set_octets(key, content);
         let _ = params.set_utf8(key, c"RSA-PSS");

@@ -20,7 +20,7 @@ struct Instance {
 
 // SAFETY: a provider may be used from any thread.
 unsafe impl Send for Instance {}
-// SAFETY: as above.
+// SAFETY: a provider may be used from several threads at once.
 unsafe impl Sync for Instance {}
 
 /// Takes in a new instance, which stays where it is until [`remove`]. Returns its number.
@@ -57,7 +57,7 @@ pub(super) fn with(number: usize, act: impl FnOnce(&Provider)) {
 pub(super) fn clean_up() {
     let mut instances = INSTANCES.write().unwrap_or_else(PoisonError::into_inner);
     for instance in instances.values_mut() {
-        // SAFETY: as in `with`.
+        // SAFETY: it is there until `remove`, which waits for the lock.
         let provider = unsafe { &*instance.provider };
         if !std::mem::replace(&mut instance.stays, true) {
             provider.neighbours.keep_own();

@@ -4,15 +4,17 @@ use std::ffi::{c_char, c_int, c_void};
 use std::sync::{Arc, OnceLock};
 
 use hsm_keys::KeyType;
-use hsm_module::Owned;
+use hsm_module::dispatch::Entry;
+use hsm_module::{Owned, table};
 
 use super::boundary;
 use super::entry::provider;
 use super::ffi::{
-    self, Callback, Dispatch, Param, SELECT_ALL_PARAMETERS, SELECT_DOMAIN_PARAMETERS,
-    SELECT_PRIVATE_KEY, SELECT_PUBLIC_KEY,
+    self, Callback, Param, SELECT_ALL_PARAMETERS, SELECT_DOMAIN_PARAMETERS, SELECT_PRIVATE_KEY,
+    SELECT_PUBLIC_KEY,
 };
 use super::foreign::{ForeignKey, Generation, NotImported, generation_params};
+use super::functions;
 use super::object::dereference;
 use super::params::{ParamTable, ParamsIn, ParamsOut};
 use crate::error::Error;
@@ -35,37 +37,34 @@ pub(super) const fn key_type(number: u8) -> KeyType {
     }
 }
 
-/// The table of a key type.
-pub(super) const fn table<const TYPE: u8>() -> [Dispatch; 23] {
-    macro_rules! dispatch {
-        ($($id:ident => $function:expr,)*) => {
-            [$(Dispatch::new(ffi::$id, $function as *const c_void),)* Dispatch::END]
-        };
-    }
-    dispatch! {
-        KEYMGMT_NEW => new::<TYPE>,
-        KEYMGMT_LOAD => load::<TYPE>,
-        KEYMGMT_FREE => free,
-        KEYMGMT_DUP => dup,
-        KEYMGMT_GET_PARAMS => get_params,
-        KEYMGMT_GETTABLE_PARAMS => gettable::<TYPE>,
-        KEYMGMT_SET_PARAMS => set_params,
-        KEYMGMT_SETTABLE_PARAMS => settable_params,
-        KEYMGMT_QUERY_OPERATION_NAME => operation_name::<TYPE>,
-        KEYMGMT_HAS => has,
-        KEYMGMT_VALIDATE => validate,
-        KEYMGMT_MATCH => matches,
-        KEYMGMT_IMPORT => import,
-        KEYMGMT_IMPORT_TYPES => types::<TYPE>,
-        KEYMGMT_EXPORT => export,
-        KEYMGMT_EXPORT_TYPES => types::<TYPE>,
-        KEYMGMT_GEN_INIT => gen_init::<TYPE>,
-        KEYMGMT_GEN_SETTABLE_PARAMS => gen_settable::<TYPE>,
-        KEYMGMT_GEN_SET_TEMPLATE => gen_set_template,
-        KEYMGMT_GEN_SET_PARAMS => gen_set_params,
-        KEYMGMT_GEN => generate,
-        KEYMGMT_GEN_CLEANUP => gen_cleanup,
-    }
+/// The management of keys of a type.
+pub(super) struct Management<const TYPE: u8>;
+
+impl<const TYPE: u8> Management<TYPE> {
+    pub(super) const FUNCTIONS: &'static [Entry<functions::Keymgmt>] = table![
+        functions::KEYMGMT_NEW => new::<TYPE>,
+        functions::KEYMGMT_LOAD => load::<TYPE>,
+        functions::KEYMGMT_FREE => free,
+        functions::KEYMGMT_DUP => dup,
+        functions::KEYMGMT_GET_PARAMS => get_params,
+        functions::KEYMGMT_GETTABLE_PARAMS => gettable::<TYPE>,
+        functions::KEYMGMT_SET_PARAMS => set_params,
+        functions::KEYMGMT_SETTABLE_PARAMS => settable_params,
+        functions::KEYMGMT_QUERY_OPERATION_NAME => operation_name::<TYPE>,
+        functions::KEYMGMT_HAS => has,
+        functions::KEYMGMT_VALIDATE => validate,
+        functions::KEYMGMT_MATCH => matches,
+        functions::KEYMGMT_IMPORT => import,
+        functions::KEYMGMT_IMPORT_TYPES => types::<TYPE>,
+        functions::KEYMGMT_EXPORT => export,
+        functions::KEYMGMT_EXPORT_TYPES => types::<TYPE>,
+        functions::KEYMGMT_GEN_INIT => gen_init::<TYPE>,
+        functions::KEYMGMT_GEN_SETTABLE_PARAMS => gen_settable::<TYPE>,
+        functions::KEYMGMT_GEN_SET_TEMPLATE => gen_set_template,
+        functions::KEYMGMT_GEN_SET_PARAMS => gen_set_params,
+        functions::KEYMGMT_GEN => generate,
+        functions::KEYMGMT_GEN_CLEANUP => gen_cleanup,
+    ];
 }
 
 /// What OpenSSL's `keydata` points to: a key of ours, or a software key that is another provider's.
@@ -179,7 +178,7 @@ pub(super) fn hand_over(own: &KeyHandle, selection: c_int) -> Option<ForeignKey>
     })
 }
 
-unsafe extern "C" fn get_params(key: *const c_void, params: *mut Param) -> c_int {
+unsafe extern "C" fn get_params(key: *mut c_void, params: *mut Param) -> c_int {
     // SAFETY: OpenSSL passes our keydata.
     let Some(key) = (unsafe { keydata(key) }) else {
         return 0;
@@ -290,7 +289,7 @@ unsafe extern "C" fn import(key: *mut c_void, selection: c_int, params: *const P
 }
 
 unsafe extern "C" fn export(
-    key: *const c_void,
+    key: *mut c_void,
     selection: c_int,
     callback: Callback,
     argument: *mut c_void,
@@ -421,7 +420,7 @@ unsafe extern "C" fn gen_settable<const TYPE: u8>(
 
 unsafe extern "C" fn generate(
     context: *mut c_void,
-    callback: *const c_void,
+    callback: Option<Callback>,
     argument: *mut c_void,
 ) -> *mut c_void {
     // SAFETY: OpenSSL passes a generation of ours.

@@ -11,36 +11,24 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Once, PoisonError, RwLock};
 
+use hsm_module::dispatch::{Entry, Functions};
+
 use super::fetch::Fetcher;
-use super::ffi::{self, Algorithm, Callback, CoreHandle, Dispatch, Param};
-use super::functions::Functions;
+use super::ffi::{Algorithm, Callback, CoreHandle, Param};
+use super::functions::{
+    self, Base, CountProvider, GetContext, GetDispatch, Keymgmt, Operation, RegisterChild,
+};
 use super::instances;
 use super::params::ParamsIn;
-
-type ProviderCallback = unsafe extern "C" fn(*const CoreHandle, *mut c_void) -> c_int;
-type PropertiesCallback = unsafe extern "C" fn(*const c_char, *mut c_void) -> c_int;
-type Register = unsafe extern "C" fn(
-    *const CoreHandle,
-    ProviderCallback,
-    ProviderCallback,
-    PropertiesCallback,
-    *mut c_void,
-) -> c_int;
-type GetContext = unsafe extern "C" fn(*const CoreHandle) -> *mut c_void;
-type GetDispatch = unsafe extern "C" fn(*const CoreHandle) -> *const Dispatch;
-type Count = unsafe extern "C" fn(*const CoreHandle, c_int) -> c_int;
-type GetCapabilities =
-    unsafe extern "C" fn(*mut c_void, *const c_char, Callback, *mut c_void) -> c_int;
-type QueryOperation = unsafe extern "C" fn(*mut c_void, c_int, *mut c_int) -> *const Algorithm;
 
 /// The core's upcalls about other providers.
 #[derive(Clone, Copy)]
 struct Upcalls {
-    register: Register,
+    register: RegisterChild,
     context: GetContext,
     dispatch: GetDispatch,
-    up_ref: Count,
-    free: Count,
+    up_ref: CountProvider,
+    free: CountProvider,
 }
 
 /// The query for this provider's algorithms: all of them have this property (property(7)), and no others.
@@ -65,35 +53,31 @@ pub(crate) struct Neighbours {
 
 // SAFETY: handles are only passed back to the core, whose upcalls may be called from any thread.
 unsafe impl Send for Neighbours {}
-// SAFETY: as above; the list is behind a lock.
+// SAFETY: the core's upcalls may be called from any thread, and the list of handles is behind a lock.
 unsafe impl Sync for Neighbours {}
 
 impl Neighbours {
     /// # Safety
-    /// `table` is a dispatch table of the core that ends with function id 0, and `own` the handle that came with it.
-    pub(crate) unsafe fn new(
+    /// `shown` are the core's functions, and `own` the handle that came with them.
+    pub(super) unsafe fn new(
         own: *const CoreHandle,
-        table: *const Dispatch,
+        shown: Functions<functions::Core>,
         assume_fips: bool,
     ) -> Self {
-        let functions = Functions(table);
-        // SAFETY: the ids fix the functions' types (core_dispatch.h).
-        let upcalls = unsafe {
-            (|| {
-                Some(Upcalls {
-                    register: functions.get(ffi::PROVIDER_REGISTER_CHILD_CB)?,
-                    context: functions.get(ffi::PROVIDER_GET0_PROVIDER_CTX)?,
-                    dispatch: functions.get(ffi::PROVIDER_GET0_DISPATCH)?,
-                    up_ref: functions.get(ffi::PROVIDER_UP_REF)?,
-                    free: functions.get(ffi::PROVIDER_FREE)?,
-                })
-            })()
+        let upcalls = || {
+            Some(Upcalls {
+                register: shown.get(functions::PROVIDER_REGISTER_CHILD_CB)?,
+                context: shown.get(functions::PROVIDER_GET0_PROVIDER_CTX)?,
+                dispatch: shown.get(functions::PROVIDER_GET0_DISPATCH)?,
+                up_ref: shown.get(functions::PROVIDER_UP_REF)?,
+                free: shown.get(functions::PROVIDER_FREE)?,
+            })
         };
         Self {
             own,
-            upcalls,
-            // SAFETY: the caller's promise.
-            fetcher: unsafe { Fetcher::new(own, table) },
+            upcalls: upcalls(),
+            // SAFETY: the caller promises that both came together.
+            fetcher: unsafe { Fetcher::new(own, shown) },
             assume_fips,
             told_of: RwLock::new(Vec::new()),
             told_anew: Once::new(),
@@ -131,14 +115,12 @@ impl Neighbours {
     /// Tells of the TLS groups on elliptic curves that the provider of software keys has, as ours. libssl takes a group only
     /// from the provider whose key management it found for it, and for EC keys that may be us.
     pub(crate) fn tls_groups(&self, callback: Callback, argument: *mut c_void) -> c_int {
-        let Some(keys) = self.find(ffi::OP_KEYMGMT, c"EC") else {
+        let Some(keys) = self.find::<Keymgmt>(c"EC") else {
             return 1;
         };
-        // SAFETY: the id fixes the function's type.
-        let capabilities = unsafe {
-            keys.provider
-                .function::<GetCapabilities>(ffi::PROVIDER_GET_CAPABILITIES)
-        };
+        let capabilities = keys.provider.functions();
+        let capabilities =
+            capabilities.and_then(|known| known.get(functions::PROVIDER_GET_CAPABILITIES));
         let Some(capabilities) = capabilities else {
             return 1;
         };
@@ -158,49 +140,46 @@ impl Neighbours {
             .join(",");
         self.fetcher
             .as_ref()
-            .is_none_or(|fetcher| fetcher.fetch(ffi::OP_KEYMGMT, c"EC", &query).is_some())
+            .is_none_or(|fetcher| fetcher.fetch(Keymgmt::NUMBER, c"EC", &query).is_some())
     }
 
     /// Another provider's implementation of an operation under a name.
-    pub(super) fn find(&self, operation: c_int, name: &CStr) -> Option<Arc<Implementation>> {
-        self.find_with(operation, name, &[])
+    pub(super) fn find<O: Operation>(&self, name: &CStr) -> Option<Arc<Implementation<O>>> {
+        self.find_with(name, &[])
     }
 
     /// Another provider's implementation of an operation under a name, whose properties hold all of `wanted`.
-    pub(super) fn find_with(
+    pub(super) fn find_with<O: Operation>(
         &self,
-        operation: c_int,
         name: &CStr,
         wanted: &[&str],
-    ) -> Option<Arc<Implementation>> {
+    ) -> Option<Arc<Implementation<O>>> {
         match self.fetcher {
-            Some(_) => self.fetch(operation, name, wanted, None),
-            None => self.first_told_of(operation, name, wanted),
+            Some(_) => self.fetch(name, wanted, None),
+            None => self.first_told_of(name, wanted),
         }
     }
 
     /// Another provider's implementation of an operation under a name, by a program's own property query.
-    pub(super) fn find_by_query(
+    pub(super) fn find_by_query<O: Operation>(
         &self,
-        operation: c_int,
         name: &CStr,
         query: Option<&str>,
-    ) -> Option<Arc<Implementation>> {
+    ) -> Option<Arc<Implementation<O>>> {
         match self.fetcher {
-            Some(_) => self.fetch(operation, name, &[], query),
-            None => self.first_told_of(operation, name, &[]),
+            Some(_) => self.fetch(name, &[], query),
+            None => self.first_told_of(name, &[]),
         }
     }
 
     /// What the core would take if we weren't there. Where our own algorithms pass for FIPS, it may have been asked for FIPS,
     /// so such an implementation goes first.
-    fn fetch(
+    fn fetch<O: Operation>(
         &self,
-        operation: c_int,
         name: &CStr,
         wanted: &[&str],
         query: Option<&str>,
-    ) -> Option<Arc<Implementation>> {
+    ) -> Option<Arc<Implementation<O>>> {
         let others: Vec<&str> = [query.unwrap_or_default(), NOT_OURS]
             .iter()
             .chain(wanted)
@@ -209,37 +188,35 @@ impl Neighbours {
             .collect();
         let with = |more: &[&str]| {
             let query = [&others, more].concat().join(",");
-            let method = self.fetcher.as_ref()?.fetch(operation, name, &query)?;
-            Held::new(method.provider(), self.upcalls?)?.implementation(operation, name, wanted)
+            let method = self.fetcher.as_ref()?.fetch(O::NUMBER, name, &query)?;
+            Held::new(method.provider(), self.upcalls?)?.implementation(name, wanted)
         };
         let fips = self.assume_fips.then(|| with(&["fips=yes"])).flatten();
         fips.or_else(|| with(&[]))
     }
 
     /// The same of the provider that another implementation is of, which alone can read its objects.
-    pub(super) fn find_beside(
+    pub(super) fn find_beside<O: Operation, P: Operation>(
         &self,
-        other: &Implementation,
-        operation: c_int,
+        other: &Implementation<P>,
         name: &CStr,
         wanted: &[&str],
-    ) -> Option<Arc<Implementation>> {
+    ) -> Option<Arc<Implementation<O>>> {
         let provider = Held::new(other.provider.handle, self.upcalls?)?;
-        provider.implementation(operation, name, wanted)
+        provider.implementation(name, wanted)
     }
 
     /// The same, where the core can't be asked: of the active providers that we were told of, the first that has it. The core
     /// doesn't tell of those that it falls back to. They are active when something is looked for, and are told of when we ask to
     /// be told anew.
-    fn first_told_of(
+    fn first_told_of<O: Operation>(
         &self,
-        operation: c_int,
         name: &CStr,
         wanted: &[&str],
-    ) -> Option<Arc<Implementation>> {
+    ) -> Option<Arc<Implementation<O>>> {
         let find = || {
             let mut others = self.told_of().into_iter();
-            others.find_map(|provider| provider.implementation(operation, name, wanted))
+            others.find_map(|provider| provider.implementation(name, wanted))
         };
         find().or_else(|| {
             self.told_anew.call_once(|| self.ask_to_be_told());
@@ -338,20 +315,18 @@ impl Held {
     }
 
     /// What the provider has for an operation under a name, with the properties that are wanted.
-    fn implementation(
+    fn implementation<O: Operation>(
         self,
-        operation: c_int,
         name: &CStr,
         wanted: &[&str],
-    ) -> Option<Arc<Implementation>> {
-        // SAFETY: the id fixes the function's type.
-        let query = unsafe { self.function::<QueryOperation>(ffi::PROVIDER_QUERY_OPERATION) }?;
+    ) -> Option<Arc<Implementation<O>>> {
+        let query = self.functions()?.get(functions::PROVIDER_QUERY_OPERATION)?;
         let context = self.context();
         let mut no_cache = 0;
         // SAFETY: the context is that provider's own.
-        let algorithms = unsafe { query(context, operation, &mut no_cache) };
-        // SAFETY: a provider answers with NULL or with a list that ends with a NULL name.
-        let functions = unsafe { implementation(algorithms, name, wanted) }?;
+        let algorithms = unsafe { query(context, O::NUMBER, &mut no_cache) };
+        // SAFETY: a provider answers with NULL or with a list of the operation's algorithms that ends with a NULL name.
+        let functions = unsafe { functions_of(algorithms, name, wanted) }?;
         Some(Arc::new(Implementation {
             context,
             functions,
@@ -359,20 +334,16 @@ impl Held {
         }))
     }
 
-    fn dispatch(&self) -> *const Dispatch {
+    fn dispatch(&self) -> *const Entry<Base> {
         // SAFETY: the provider lives while it is held.
         unsafe { (self.upcalls.dispatch)(self.handle) }
     }
 
-    /// # Safety
-    /// `F` is the type of the function with this id (core_dispatch.h).
-    unsafe fn function<F: Copy>(&self, id: c_int) -> Option<F> {
+    /// What the provider shows the core.
+    fn functions(&self) -> Option<Functions<Base>> {
         let table = self.dispatch();
-        if table.is_null() {
-            return None;
-        }
-        // SAFETY: the caller's promise; a provider's table ends with id 0.
-        unsafe { Functions(table).get(id) }
+        // SAFETY: a provider's table is one of the functions that each provider has, and stays while it is held.
+        (!table.is_null()).then(|| unsafe { Functions::of(table) })
     }
 }
 
@@ -384,12 +355,12 @@ impl Drop for Held {
 }
 
 /// # Safety
-/// `algorithms` is NULL or a list that ends with a NULL name.
-unsafe fn implementation(
+/// `algorithms` is NULL or a list of a provider's algorithms for the operation, which ends with a NULL name.
+unsafe fn functions_of<O: Operation>(
     algorithms: *const Algorithm,
     name: &CStr,
     wanted: &[&str],
-) -> Option<Functions> {
+) -> Option<Functions<O>> {
     let mut next = algorithms;
     loop {
         // SAFETY: the caller's promise; the walk stops at the end.
@@ -401,31 +372,32 @@ unsafe fn implementation(
             // SAFETY: an algorithm's properties are NULL or a NUL-terminated string.
             && unsafe { has_properties(algorithm.properties, wanted) }
         {
-            return Some(Functions(algorithm.implementation));
+            // SAFETY: the algorithm is one for the operation, whose functions its table has.
+            return Some(unsafe { Functions::of(algorithm.implementation.cast()) });
         }
         // SAFETY: the entry just read was not the last one.
         next = unsafe { next.add(1) };
     }
 }
 
-/// Another provider's implementation of an algorithm.
-pub(super) struct Implementation {
+/// Another provider's implementation of an algorithm, for an operation.
+pub(super) struct Implementation<O> {
     pub(super) context: *mut c_void,
-    pub(super) functions: Functions,
+    pub(super) functions: Functions<O>,
     provider: Held,
 }
 
-impl Implementation {
+impl<O: Operation> Implementation<O> {
     /// Whether both are of one provider, which can read the objects of either.
-    pub(super) fn is_beside(&self, other: &Self) -> bool {
+    pub(super) fn is_beside<P: Operation>(&self, other: &Implementation<P>) -> bool {
         self.provider.handle == other.provider.handle
     }
 }
 
 // SAFETY: a provider's context and tables may be used from any thread.
-unsafe impl Send for Implementation {}
-// SAFETY: as above.
-unsafe impl Sync for Implementation {}
+unsafe impl<O> Send for Implementation<O> {}
+// SAFETY: a provider's context and tables may be used from several threads at once.
+unsafe impl<O> Sync for Implementation<O> {}
 
 /// # Safety
 /// `properties` is NULL or a NUL-terminated string.

@@ -4,10 +4,12 @@ use std::ffi::{CStr, c_int, c_void};
 use std::sync::Arc;
 
 use hsm_module::Owned;
+use hsm_module::dispatch::Id;
 
 use super::boundary;
 use super::ffi::Param;
 use super::foreign::ForeignContext;
+use super::functions::{ContextParams, InContext};
 use super::keymgmt::Keydata;
 use crate::error::Error;
 use crate::key::KeyHandle;
@@ -15,6 +17,8 @@ use crate::provider::Provider;
 
 /// What an operation's context of ours has to offer.
 pub(super) trait Own {
+    /// The operation.
+    type Operation: InContext;
     /// The provider that the context belongs to.
     fn provider(&self) -> &Arc<Provider>;
     /// A copy that goes its own way.
@@ -22,9 +26,9 @@ pub(super) trait Own {
 }
 
 /// What OpenSSL's context of an operation points to.
-pub(super) struct Operation<C> {
+pub(super) struct Operation<C: Own> {
     pub(super) own: C,
-    pub(super) foreign: Option<ForeignContext>,
+    pub(super) foreign: Option<ForeignContext<C::Operation>>,
 }
 
 /// Who begins an operation.
@@ -45,7 +49,7 @@ impl<C: Own> Operation<C> {
     pub(super) fn begin<'a>(
         &mut self,
         key: Option<&'a Keydata>,
-        foreign: impl FnOnce(&C, &Keydata) -> Option<ForeignContext>,
+        foreign: impl FnOnce(&C, &Keydata) -> Option<ForeignContext<C::Operation>>,
     ) -> Result<Begin<'a>, Error> {
         match key.map(|key| (key, key.foreign())) {
             None if self.foreign.is_some() => Ok(Begin::Foreign(std::ptr::null_mut())),
@@ -72,8 +76,8 @@ impl<C: Own> Operation<C> {
         context: *mut c_void,
         function: &CStr,
         key: Option<&Keydata>,
-        foreign: impl FnOnce(&C, &Keydata) -> Option<ForeignContext>,
-        theirs: impl FnOnce(&ForeignContext, *mut c_void) -> c_int,
+        foreign: impl FnOnce(&C, &Keydata) -> Option<ForeignContext<C::Operation>>,
+        theirs: impl FnOnce(&ForeignContext<C::Operation>, *mut c_void) -> c_int,
         own: impl FnOnce(&mut C, Option<&KeyHandle>) -> Result<(), Error>,
     ) -> c_int {
         // SAFETY: the caller promises a context of ours, used by one thread at a time.
@@ -97,7 +101,7 @@ impl<C: Own> Operation<C> {
     pub(super) unsafe fn with(
         context: *mut c_void,
         function: &CStr,
-        theirs: impl FnOnce(&ForeignContext) -> c_int,
+        theirs: impl FnOnce(&ForeignContext<C::Operation>) -> c_int,
         own: impl FnOnce(&mut C) -> Result<c_int, Error>,
     ) -> c_int {
         // SAFETY: the caller promises a context of ours, used by one thread at a time.
@@ -115,7 +119,7 @@ impl<C: Own> Operation<C> {
     /// `context` is NULL or a live context of ours.
     pub(super) unsafe fn params_table(
         context: *mut c_void,
-        id: c_int,
+        id: Id<C::Operation, ContextParams>,
         own: &'static [Param],
     ) -> *const Param {
         // SAFETY: the caller promises NULL or a live context of ours.

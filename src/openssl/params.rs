@@ -68,7 +68,7 @@ pub(crate) struct ParamTable {
 
 // SAFETY: descriptors point to names that live as long as the table and to no data, and are never written.
 unsafe impl Send for ParamTable {}
-// SAFETY: as above.
+// SAFETY: a table is never written, and what it points to lives as long as it does.
 unsafe impl Sync for ParamTable {}
 
 impl ParamTable {
@@ -148,7 +148,7 @@ impl<'a> ParamsIn<'a> {
                 if pointer.is_null() {
                     return Err(wrong(key, "the value is NULL"));
                 }
-                // SAFETY: as above.
+                // SAFETY: the pointer read just now leads to a NUL-terminated string (OSSL_PARAM(3)).
                 unsafe { CStr::from_ptr(pointer) }.to_bytes()
             }
             _ => return Err(wrong(key, "a text is expected")),
@@ -515,7 +515,7 @@ fn put_bytes(param: &mut Param, value: &[u8], terminate: bool) -> Option<()> {
     // SAFETY: the list's owner promised a writable buffer of `data_size` bytes.
     unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), param.data.cast(), value.len()) };
     if terminate && param.data_size > value.len() {
-        // SAFETY: as above; the buffer has room for one byte more.
+        // SAFETY: the list's owner promised a writable buffer of `data_size` bytes, which has room for one byte more.
         unsafe { param.data.cast::<u8>().add(value.len()).write(0) };
     }
     Some(())

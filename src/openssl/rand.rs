@@ -2,11 +2,13 @@
 
 use std::ffi::{CStr, c_int, c_uint, c_void};
 
-use hsm_module::Counted;
+use hsm_module::dispatch::Entry;
+use hsm_module::{Counted, table};
 
 use super::boundary;
 use super::entry::provider;
-use super::ffi::{self, Dispatch, Param};
+use super::ffi::Param;
+use super::functions::{self, Rand};
 use super::params::{ParamsOut, descriptors};
 use crate::error::{Error, Reason};
 use crate::provider::Provider;
@@ -22,28 +24,24 @@ const HSM_STRENGTH: c_uint = 256;
 /// Bytes that one call may ask for.
 const LARGEST_REQUEST: i64 = 1 << 16;
 
-pub(super) static GENERATOR: &[Dispatch] = &[
-    Dispatch::new(ffi::RAND_NEWCTX, newctx as *const c_void),
-    Dispatch::new(ffi::RAND_FREECTX, freectx as *const c_void),
-    Dispatch::new(ffi::RAND_INSTANTIATE, instantiate as *const c_void),
-    Dispatch::new(ffi::RAND_UNINSTANTIATE, uninstantiate as *const c_void),
-    Dispatch::new(ffi::RAND_GENERATE, generate as *const c_void),
-    Dispatch::new(ffi::RAND_RESEED, reseed as *const c_void),
-    Dispatch::new(ffi::RAND_ENABLE_LOCKING, enable_locking as *const c_void),
-    Dispatch::new(ffi::RAND_LOCK, lock as *const c_void),
-    Dispatch::new(ffi::RAND_UNLOCK, unlock as *const c_void),
-    Dispatch::new(
-        ffi::RAND_GETTABLE_CTX_PARAMS,
-        gettable_ctx_params as *const c_void,
-    ),
-    Dispatch::new(ffi::RAND_GET_CTX_PARAMS, get_ctx_params as *const c_void),
-    Dispatch::END,
+pub(super) const GENERATOR: &[Entry<Rand>] = table![
+    functions::RAND_NEWCTX => newctx,
+    functions::RAND_FREECTX => freectx,
+    functions::RAND_INSTANTIATE => instantiate,
+    functions::RAND_UNINSTANTIATE => uninstantiate,
+    functions::RAND_GENERATE => generate,
+    functions::RAND_RESEED => reseed,
+    functions::RAND_ENABLE_LOCKING => enable_locking,
+    functions::RAND_LOCK => lock,
+    functions::RAND_UNLOCK => unlock,
+    functions::RAND_GETTABLE_CTX_PARAMS => gettable_ctx_params,
+    functions::RAND_GET_CTX_PARAMS => get_ctx_params,
 ];
 
 unsafe extern "C" fn newctx(
     context: *mut c_void,
     _parent: *mut c_void,
-    _parent_calls: *const Dispatch,
+    _parent_calls: *const c_void,
 ) -> *mut c_void {
     boundary::quietly(|| {
         // SAFETY: OpenSSL passes our context back.

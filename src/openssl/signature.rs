@@ -4,14 +4,16 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::Arc;
 
 use hsm_keys::{DIGESTS, Digest, KeyType};
-use hsm_module::Output;
+use hsm_module::dispatch::Entry;
 use hsm_module::input::bytes;
+use hsm_module::{Output, table};
 
 use super::boundary;
 use super::cancellable::cancellable;
 use super::entry::provider;
-use super::ffi::{self, Dispatch, Param};
+use super::ffi::Param;
 use super::foreign::ForeignContext;
+use super::functions;
 use super::keymgmt::{Keydata, keydata};
 use super::operation::{Operation, Own};
 use super::params::{ParamsIn, ParamsOut};
@@ -26,66 +28,64 @@ pub(super) const ANY: usize = usize::MAX;
 pub(super) const RSA: bool = true;
 pub(super) const EC: bool = false;
 
-macro_rules! dispatch {
-    ($($id:ident => $function:expr,)*) => {
-        [$(Dispatch::new(ffi::$id, $function as *const c_void),)* Dispatch::END]
-    };
+/// The algorithm `RSA` or `ECDSA`, to which the caller names a digest.
+pub(super) struct WithAnyDigest<const TYPE: bool>;
+
+impl<const TYPE: bool> WithAnyDigest<TYPE> {
+    pub(super) const FUNCTIONS: &'static [Entry<functions::Signature>] = table![
+        functions::SIGNATURE_NEWCTX => new::<TYPE, ANY>,
+        functions::SIGNATURE_FREECTX => free,
+        functions::SIGNATURE_DUPCTX => dup,
+        functions::SIGNATURE_SIGN_INIT => sign_init,
+        functions::SIGNATURE_SIGN => cancellable!(sign: input),
+        functions::SIGNATURE_VERIFY_INIT => verify_init,
+        functions::SIGNATURE_VERIFY => verify,
+        functions::SIGNATURE_VERIFY_RECOVER_INIT => verify_recover_init,
+        functions::SIGNATURE_VERIFY_RECOVER => cancellable!(verify_recover: input),
+        functions::SIGNATURE_DIGEST_SIGN_INIT => digest_sign_init,
+        functions::SIGNATURE_DIGEST_SIGN_UPDATE => digest_sign_update,
+        functions::SIGNATURE_DIGEST_SIGN_FINAL => cancellable!(digest_sign_final: no_input),
+        functions::SIGNATURE_DIGEST_SIGN => cancellable!(digest_sign: input),
+        functions::SIGNATURE_DIGEST_VERIFY_INIT => digest_verify_init,
+        functions::SIGNATURE_DIGEST_VERIFY_UPDATE => digest_verify_update,
+        functions::SIGNATURE_DIGEST_VERIFY_FINAL => digest_verify_final,
+        functions::SIGNATURE_DIGEST_VERIFY => digest_verify,
+        functions::SIGNATURE_GET_CTX_PARAMS => get_ctx_params,
+        functions::SIGNATURE_GETTABLE_CTX_PARAMS => gettable::<TYPE>,
+        functions::SIGNATURE_SET_CTX_PARAMS => set_ctx_params,
+        functions::SIGNATURE_SETTABLE_CTX_PARAMS => settable::<TYPE, ANY>,
+        functions::SIGNATURE_GET_CTX_MD_PARAMS => get_ctx_md_params,
+        functions::SIGNATURE_GETTABLE_CTX_MD_PARAMS => ctx_md_params,
+        functions::SIGNATURE_SET_CTX_MD_PARAMS => set_ctx_md_params,
+        functions::SIGNATURE_SETTABLE_CTX_MD_PARAMS => ctx_md_params,
+    ];
 }
 
-/// The table of the algorithm `RSA` or `ECDSA`, to which the caller names a digest.
-pub(super) const fn table<const TYPE: bool>() -> [Dispatch; 26] {
-    dispatch! {
-        SIGNATURE_NEWCTX => new::<TYPE, ANY>,
-        SIGNATURE_FREECTX => free,
-        SIGNATURE_DUPCTX => dup,
-        SIGNATURE_SIGN_INIT => sign_init,
-        SIGNATURE_SIGN => cancellable!(sign: input),
-        SIGNATURE_VERIFY_INIT => verify_init,
-        SIGNATURE_VERIFY => verify,
-        SIGNATURE_VERIFY_RECOVER_INIT => verify_recover_init,
-        SIGNATURE_VERIFY_RECOVER => verify_recover,
-        SIGNATURE_DIGEST_SIGN_INIT => digest_sign_init,
-        SIGNATURE_DIGEST_SIGN_UPDATE => digest_sign_update,
-        SIGNATURE_DIGEST_SIGN_FINAL => cancellable!(digest_sign_final: no_input),
-        SIGNATURE_DIGEST_SIGN => cancellable!(digest_sign: input),
-        SIGNATURE_DIGEST_VERIFY_INIT => digest_verify_init,
-        SIGNATURE_DIGEST_VERIFY_UPDATE => digest_verify_update,
-        SIGNATURE_DIGEST_VERIFY_FINAL => digest_verify_final,
-        SIGNATURE_DIGEST_VERIFY => digest_verify,
-        SIGNATURE_GET_CTX_PARAMS => get_ctx_params,
-        SIGNATURE_GETTABLE_CTX_PARAMS => gettable::<TYPE>,
-        SIGNATURE_SET_CTX_PARAMS => set_ctx_params,
-        SIGNATURE_SETTABLE_CTX_PARAMS => settable::<TYPE, ANY>,
-        SIGNATURE_GET_CTX_MD_PARAMS => get_ctx_md_params,
-        SIGNATURE_GETTABLE_CTX_MD_PARAMS => ctx_md_params,
-        SIGNATURE_SET_CTX_MD_PARAMS => set_ctx_md_params,
-        SIGNATURE_SETTABLE_CTX_MD_PARAMS => ctx_md_params,
-    }
-}
+/// An algorithm that has its digest in its name, such as `RSA-SHA256` (OpenSSL 3.4 and newer). `DIGEST` is the digest's index in
+/// [`DIGESTS`].
+pub(super) struct WithDigest<const TYPE: bool, const DIGEST: usize>;
 
-/// The table of an algorithm that has its digest in its name, such as `RSA-SHA256` (OpenSSL 3.4 and newer). `DIGEST` is
-/// the digest's index in [`DIGESTS`].
-pub(super) const fn fixed_table<const TYPE: bool, const DIGEST: usize>() -> [Dispatch; 19] {
-    dispatch! {
-        SIGNATURE_NEWCTX => new::<TYPE, DIGEST>,
-        SIGNATURE_FREECTX => free,
-        SIGNATURE_DUPCTX => dup,
-        SIGNATURE_QUERY_KEY_TYPES => key_types::<TYPE>,
-        SIGNATURE_SIGN_INIT => sign_init,
-        SIGNATURE_SIGN => cancellable!(sign: input),
-        SIGNATURE_SIGN_MESSAGE_INIT => sign_message_init,
-        SIGNATURE_SIGN_MESSAGE_UPDATE => sign_message_update,
-        SIGNATURE_SIGN_MESSAGE_FINAL => cancellable!(sign_message_final: no_input),
-        SIGNATURE_VERIFY_INIT => verify_init,
-        SIGNATURE_VERIFY => verify,
-        SIGNATURE_VERIFY_MESSAGE_INIT => verify_message_init,
-        SIGNATURE_VERIFY_MESSAGE_UPDATE => verify_message_update,
-        SIGNATURE_VERIFY_MESSAGE_FINAL => verify_message_final,
-        SIGNATURE_GET_CTX_PARAMS => get_ctx_params,
-        SIGNATURE_GETTABLE_CTX_PARAMS => gettable::<TYPE>,
-        SIGNATURE_SET_CTX_PARAMS => set_ctx_params,
-        SIGNATURE_SETTABLE_CTX_PARAMS => settable::<TYPE, DIGEST>,
-    }
+impl<const TYPE: bool, const DIGEST: usize> WithDigest<TYPE, DIGEST> {
+    pub(super) const FUNCTIONS: &'static [Entry<functions::Signature>] = table![
+        functions::SIGNATURE_NEWCTX => new::<TYPE, DIGEST>,
+        functions::SIGNATURE_FREECTX => free,
+        functions::SIGNATURE_DUPCTX => dup,
+        functions::SIGNATURE_QUERY_KEY_TYPES => key_types::<TYPE>,
+        functions::SIGNATURE_SIGN_INIT => sign_init,
+        functions::SIGNATURE_SIGN => cancellable!(sign: input),
+        functions::SIGNATURE_SIGN_MESSAGE_INIT => sign_message_init,
+        functions::SIGNATURE_SIGN_MESSAGE_UPDATE => sign_message_update,
+        functions::SIGNATURE_SIGN_MESSAGE_FINAL => cancellable!(sign_message_final: no_input),
+        functions::SIGNATURE_VERIFY_INIT => verify_init,
+        functions::SIGNATURE_VERIFY => verify,
+        functions::SIGNATURE_VERIFY_MESSAGE_INIT => verify_message_init,
+        functions::SIGNATURE_VERIFY_MESSAGE_UPDATE => verify_message_update,
+        functions::SIGNATURE_VERIFY_MESSAGE_FINAL => verify_message_final,
+        functions::SIGNATURE_GET_CTX_PARAMS => get_ctx_params,
+        functions::SIGNATURE_GETTABLE_CTX_PARAMS => gettable::<TYPE>,
+        functions::SIGNATURE_SET_CTX_PARAMS => set_ctx_params,
+        functions::SIGNATURE_SETTABLE_CTX_PARAMS => settable::<TYPE, DIGEST>,
+    ];
 }
 
 /// A signature context of ours, with what another provider's would need.
@@ -95,8 +95,11 @@ struct State {
 }
 
 type Signature = Operation<State>;
+type Foreign = ForeignContext<functions::Signature>;
 
 impl Own for State {
+    type Operation = functions::Signature;
+
     fn provider(&self) -> &Arc<Provider> {
         &self.context.provider
     }
@@ -142,7 +145,7 @@ unsafe extern "C" fn dup(context: *mut c_void) -> *mut c_void {
 }
 
 /// Another provider's context for the same algorithm.
-fn foreign(state: &State, key: &Keydata) -> Option<ForeignContext> {
+fn foreign(state: &State, key: &Keydata) -> Option<Foreign> {
     let algorithm = match (key.own.key_type, state.context.fixed_digest()) {
         (KeyType::Rsa, None) => c"RSA".to_owned(),
         (KeyType::Rsa, Some(digest)) => fixed_name("RSA", digest),
@@ -151,7 +154,7 @@ fn foreign(state: &State, key: &Keydata) -> Option<ForeignContext> {
         (KeyType::Aes, _) => return None,
     };
     let neighbours = &key.own.provider.neighbours;
-    ForeignContext::signature(
+    Foreign::new(
         neighbours,
         (key.foreign()?, names::of_key_type(key.own.key_type)),
         &algorithm,
@@ -170,7 +173,7 @@ macro_rules! init {
             key: *mut c_void,
             params: *const Param,
         ) -> c_int {
-            let theirs = |foreign: &ForeignContext, key| foreign.init(ffi::$id, key, params);
+            let theirs = |foreign: &Foreign, key| foreign.init(functions::$id, key, params);
             // SAFETY: OpenSSL passes a context of ours, a key of ours or NULL, and a parameter list or NULL.
             unsafe {
                 let (key, params) = (keydata(key), ParamsIn::new(params));
@@ -191,7 +194,7 @@ macro_rules! digest_init {
             params: *const Param,
         ) -> c_int {
             let theirs =
-                |foreign: &ForeignContext, key| foreign.digest_init(ffi::$id, digest, key, params);
+                |foreign: &Foreign, key| foreign.digest_init(functions::$id, digest, key, params);
             // SAFETY: OpenSSL passes a context of ours, a key of ours or NULL, a name or NULL, and a parameter list or NULL.
             unsafe {
                 let (key, params) = (keydata(key), ParamsIn::new(params));
@@ -213,7 +216,7 @@ macro_rules! update {
                 let data = unsafe { bytes(data, len) };
                 state.context.update(data).map(|()| 1)
             };
-            let theirs = |foreign: &ForeignContext| foreign.take(ffi::$id, data, len);
+            let theirs = |foreign: &Foreign| foreign.take(functions::$id, data, len);
             // SAFETY: OpenSSL passes a context of ours.
             unsafe { Signature::with(context, name!($name), theirs, own) }
         }
@@ -234,7 +237,7 @@ macro_rules! finish {
                 let output = unsafe { Output::new(out, len, capacity) };
                 hand_out(&mut state.context, output, Context::sign_message)
             };
-            let theirs = |foreign: &ForeignContext| foreign.give(ffi::$id, out, len, capacity);
+            let theirs = |foreign: &Foreign| foreign.give(functions::$id, out, len, capacity);
             // SAFETY: OpenSSL passes a context of ours.
             unsafe { Signature::with(context, name!($name), theirs, own) }
         }
@@ -312,8 +315,8 @@ unsafe extern "C" fn sign(
         let (tbs, output) = unsafe { (bytes(tbs, tbs_len), Output::new(out, len, capacity)) };
         hand_out(&mut state.context, output, |context| context.sign(tbs))
     };
-    let theirs = |foreign: &ForeignContext| {
-        foreign.transform(ffi::SIGNATURE_SIGN, out, len, capacity, tbs, tbs_len)
+    let theirs = |foreign: &Foreign| {
+        foreign.transform(functions::SIGNATURE_SIGN, out, len, capacity, tbs, tbs_len)
     };
     // SAFETY: OpenSSL passes a context of ours.
     unsafe { Signature::with(context, name!(sign), theirs, own) }
@@ -335,7 +338,7 @@ unsafe extern "C" fn digest_sign(
             context.sign_message()
         })
     };
-    let theirs = |foreign: &ForeignContext| foreign.digest_sign(out, len, capacity, tbs, tbs_len);
+    let theirs = |foreign: &Foreign| foreign.digest_sign(out, len, capacity, tbs, tbs_len);
     // SAFETY: OpenSSL passes a context of ours.
     unsafe { Signature::with(context, name!(digest_sign), theirs, own) }
 }
@@ -352,7 +355,7 @@ unsafe extern "C" fn verify(
         let (signature, tbs) = unsafe { (bytes(given, len), bytes(tbs, tbs_len)) };
         state.context.verify(signature, tbs).map(c_int::from)
     };
-    let theirs = |foreign: &ForeignContext| foreign.verify(given, len, tbs, tbs_len);
+    let theirs = |foreign: &Foreign| foreign.verify(given, len, tbs, tbs_len);
     // SAFETY: OpenSSL passes a context of ours.
     unsafe { Signature::with(context, name!(verify), theirs, own) }
 }
@@ -374,8 +377,8 @@ unsafe extern "C" fn verify_recover(
         }
         Ok(1)
     };
-    let theirs = |foreign: &ForeignContext| {
-        let id = ffi::SIGNATURE_VERIFY_RECOVER;
+    let theirs = |foreign: &Foreign| {
+        let id = functions::SIGNATURE_VERIFY_RECOVER;
         foreign.transform(id, out, len, capacity, given, given_len)
     };
     // SAFETY: OpenSSL passes a context of ours.
@@ -393,14 +396,14 @@ unsafe extern "C" fn digest_verify_final(
         state.context.verify_message(signature).map(c_int::from)
     };
     let theirs =
-        |foreign: &ForeignContext| foreign.take(ffi::SIGNATURE_DIGEST_VERIFY_FINAL, given, len);
+        |foreign: &Foreign| foreign.take(functions::SIGNATURE_DIGEST_VERIFY_FINAL, given, len);
     // SAFETY: OpenSSL passes a context of ours.
     unsafe { Signature::with(context, name!(digest_verify_final), theirs, own) }
 }
 
 unsafe extern "C" fn verify_message_final(context: *mut c_void) -> c_int {
     let own = |state: &mut State| state.context.verify_given().map(c_int::from);
-    let theirs = |foreign: &ForeignContext| foreign.finish(ffi::SIGNATURE_VERIFY_MESSAGE_FINAL);
+    let theirs = |foreign: &Foreign| foreign.finish(functions::SIGNATURE_VERIFY_MESSAGE_FINAL);
     // SAFETY: OpenSSL passes a context of ours.
     unsafe { Signature::with(context, name!(verify_message_final), theirs, own) }
 }
@@ -418,7 +421,7 @@ unsafe extern "C" fn digest_verify(
         state.context.update(tbs)?;
         state.context.verify_message(signature).map(c_int::from)
     };
-    let theirs = |foreign: &ForeignContext| foreign.digest_verify(given, len, tbs, tbs_len);
+    let theirs = |foreign: &Foreign| foreign.digest_verify(given, len, tbs, tbs_len);
     // SAFETY: OpenSSL passes a context of ours.
     unsafe { Signature::with(context, name!(digest_verify), theirs, own) }
 }
@@ -439,7 +442,8 @@ unsafe extern "C" fn get_ctx_params(context: *mut c_void, params: *mut Param) ->
         let mut params = unsafe { ParamsOut::new(params) };
         state.context.get_params(&mut params).map(|()| 1)
     };
-    let theirs = |foreign: &ForeignContext| foreign.params(ffi::SIGNATURE_GET_CTX_PARAMS, params);
+    let theirs =
+        |foreign: &Foreign| foreign.get_params(functions::SIGNATURE_GET_CTX_PARAMS, params);
     // SAFETY: OpenSSL passes a context of ours.
     unsafe { Signature::with(context, name!(get_ctx_params), theirs, own) }
 }
@@ -451,7 +455,7 @@ unsafe extern "C" fn set_ctx_params(context: *mut c_void, params: *const Param) 
         state.context.set_params(params).map(|()| 1)
     };
     let theirs =
-        |foreign: &ForeignContext| foreign.params(ffi::SIGNATURE_SET_CTX_PARAMS, params.cast_mut());
+        |foreign: &Foreign| foreign.set_params(functions::SIGNATURE_SET_CTX_PARAMS, params);
     // SAFETY: OpenSSL passes a context of ours.
     unsafe { Signature::with(context, name!(set_ctx_params), theirs, own) }
 }
@@ -459,15 +463,14 @@ unsafe extern "C" fn set_ctx_params(context: *mut c_void, params: *const Param) 
 /// Our digests have no parameters.
 unsafe extern "C" fn get_ctx_md_params(context: *mut c_void, params: *mut Param) -> c_int {
     let theirs =
-        |foreign: &ForeignContext| foreign.params(ffi::SIGNATURE_GET_CTX_MD_PARAMS, params);
+        |foreign: &Foreign| foreign.get_params(functions::SIGNATURE_GET_CTX_MD_PARAMS, params);
     // SAFETY: OpenSSL passes a context of ours.
     unsafe { Signature::with(context, name!(get_ctx_md_params), theirs, |_| Ok(1)) }
 }
 
 unsafe extern "C" fn set_ctx_md_params(context: *mut c_void, params: *const Param) -> c_int {
-    let theirs = |foreign: &ForeignContext| {
-        foreign.params(ffi::SIGNATURE_SET_CTX_MD_PARAMS, params.cast_mut())
-    };
+    let theirs =
+        |foreign: &Foreign| foreign.set_params(functions::SIGNATURE_SET_CTX_MD_PARAMS, params);
     // SAFETY: OpenSSL passes a context of ours.
     unsafe { Signature::with(context, name!(set_ctx_md_params), theirs, |_| Ok(1)) }
 }
@@ -485,7 +488,7 @@ unsafe extern "C" fn gettable<const TYPE: bool>(
         EC => tables::EC_GETTABLE,
     };
     // SAFETY: OpenSSL passes a context of ours or NULL.
-    unsafe { Signature::params_table(context, ffi::SIGNATURE_GETTABLE_CTX_PARAMS, own) }
+    unsafe { Signature::params_table(context, functions::SIGNATURE_GETTABLE_CTX_PARAMS, own) }
 }
 
 unsafe extern "C" fn settable<const TYPE: bool, const DIGEST: usize>(
@@ -498,5 +501,5 @@ unsafe extern "C" fn settable<const TYPE: bool, const DIGEST: usize>(
         _ => tables::FIXED_SETTABLE,
     };
     // SAFETY: OpenSSL passes a context of ours or NULL.
-    unsafe { Signature::params_table(context, ffi::SIGNATURE_SETTABLE_CTX_PARAMS, own) }
+    unsafe { Signature::params_table(context, functions::SIGNATURE_SETTABLE_CTX_PARAMS, own) }
 }

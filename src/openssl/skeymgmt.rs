@@ -2,32 +2,27 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-use hsm_module::Owned;
+use hsm_module::dispatch::Entry;
+use hsm_module::{Owned, table};
 
 use super::boundary;
 use super::entry::provider;
-use super::ffi::{self, Callback, Dispatch, Param};
+use super::ffi::{Callback, Param};
 use super::foreign::ForeignSecretKey;
+use super::functions::{self, Skeymgmt};
 use super::params::ParamsIn;
 use crate::error::Error;
 use crate::generation;
 use crate::skey::{SecretKey, tables};
 
-pub(super) static AES: &[Dispatch] = &[
-    Dispatch::new(ffi::SKEYMGMT_FREE, free as *const c_void),
-    Dispatch::new(ffi::SKEYMGMT_IMPORT, import as *const c_void),
-    Dispatch::new(ffi::SKEYMGMT_EXPORT, export as *const c_void),
-    Dispatch::new(ffi::SKEYMGMT_GENERATE, generate as *const c_void),
-    Dispatch::new(ffi::SKEYMGMT_GET_KEY_ID, get_key_id as *const c_void),
-    Dispatch::new(
-        ffi::SKEYMGMT_IMP_SETTABLE_PARAMS,
-        imp_settable_params as *const c_void,
-    ),
-    Dispatch::new(
-        ffi::SKEYMGMT_GEN_SETTABLE_PARAMS,
-        gen_settable_params as *const c_void,
-    ),
-    Dispatch::END,
+pub(super) const AES: &[Entry<Skeymgmt>] = table![
+    functions::SKEYMGMT_FREE => free,
+    functions::SKEYMGMT_IMPORT => import,
+    functions::SKEYMGMT_EXPORT => export,
+    functions::SKEYMGMT_GENERATE => generate,
+    functions::SKEYMGMT_GET_KEY_ID => get_key_id,
+    functions::SKEYMGMT_IMP_SETTABLE_PARAMS => imp_settable_params,
+    functions::SKEYMGMT_GEN_SETTABLE_PARAMS => gen_settable_params,
 ];
 
 /// What OpenSSL's `keydata` of a secret key points to: a key of ours, or a software key that is another provider's.

@@ -3,12 +3,14 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::Arc;
 
-use hsm_module::Owned;
+use hsm_module::dispatch::Entry;
+use hsm_module::{Owned, table};
 
 use super::boundary;
 use super::cancellable::cancellable;
 use super::entry::provider;
-use super::ffi::{self, Callback, Dispatch, Param};
+use super::ffi::{Callback, Param};
+use super::functions::{self, Passphrase, Store};
 use super::object::{hand_out_key, hand_out_name};
 use super::params::{ParamsIn, descriptors};
 use crate::store::{self, Expected, Loader, Object};
@@ -16,27 +18,20 @@ use crate::store::{self, Expected, Loader, Object};
 const EXPECT: &CStr = c"expect";
 const PROPERTIES: &CStr = c"properties";
 
-pub(super) static LOADER: &[Dispatch] = &[
-    Dispatch::new(ffi::STORE_OPEN, open as *const c_void),
-    Dispatch::new(
-        ffi::STORE_SETTABLE_CTX_PARAMS,
-        settable_ctx_params as *const c_void,
-    ),
-    Dispatch::new(ffi::STORE_SET_CTX_PARAMS, set_ctx_params as *const c_void),
-    Dispatch::new(
-        ffi::STORE_LOAD,
-        cancellable!(load(
-            context: *mut c_void,
-            object: Callback,
-            object_arg: *mut c_void,
-            passphrase: *const c_void,
-            passphrase_arg: *mut c_void,
-        )) as *const c_void,
-    ),
-    Dispatch::new(ffi::STORE_EOF, eof as *const c_void),
-    Dispatch::new(ffi::STORE_CLOSE, close as *const c_void),
-    Dispatch::new(ffi::STORE_DELETE, delete as *const c_void),
-    Dispatch::END,
+pub(super) const LOADER: &[Entry<Store>] = table![
+    functions::STORE_OPEN => open,
+    functions::STORE_SETTABLE_CTX_PARAMS => settable_ctx_params,
+    functions::STORE_SET_CTX_PARAMS => set_ctx_params,
+    functions::STORE_LOAD => cancellable!(load(
+        context: *mut c_void,
+        object: Callback,
+        object_arg: *mut c_void,
+        passphrase: Passphrase,
+        passphrase_arg: *mut c_void,
+    )),
+    functions::STORE_EOF => eof,
+    functions::STORE_CLOSE => close,
+    functions::STORE_DELETE => delete,
 ];
 
 unsafe extern "C" fn open(context: *mut c_void, uri: *const c_char) -> *mut c_void {
@@ -89,7 +84,7 @@ unsafe extern "C" fn load(
     context: *mut c_void,
     object: Callback,
     object_arg: *mut c_void,
-    _passphrase: *const c_void,
+    _passphrase: Passphrase,
     _passphrase_arg: *mut c_void,
 ) -> c_int {
     // SAFETY: OpenSSL passes the loader of `open`.
@@ -136,7 +131,7 @@ unsafe extern "C" fn delete(
     context: *mut c_void,
     uri: *const c_char,
     _params: *const Param,
-    _passphrase: *const c_void,
+    _passphrase: Passphrase,
     _passphrase_arg: *mut c_void,
 ) -> c_int {
     // SAFETY: OpenSSL passes our context back.

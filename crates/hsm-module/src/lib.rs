@@ -14,6 +14,7 @@ mod allocator;
 pub mod boundary;
 pub mod cancellation;
 mod client;
+pub mod dispatch;
 pub mod input;
 mod output;
 pub mod pipe_signal;

@@ -4,7 +4,8 @@ use std::ffi::{CStr, c_int, c_void};
 
 use super::{ForeignKey, call};
 use crate::openssl::bio::CoreBio;
-use crate::openssl::ffi::{self, Param};
+use crate::openssl::ffi;
+use crate::openssl::functions::{self, Passphrase};
 use crate::openssl::neighbour::Neighbours;
 use crate::openssl::params::ParamList;
 
@@ -16,31 +17,42 @@ pub(in crate::openssl) fn encode_foreign(
     (name, wanted): (&CStr, &[&str]),
     params: &mut ParamList,
     key: &ForeignKey,
-    arguments: (*mut CoreBio, c_int, *const c_void, *mut c_void),
+    arguments: (*mut CoreBio, c_int, Passphrase, *mut c_void),
 ) -> c_int {
-    let beside = neighbours.find_beside(&key.implementation, ffi::OP_ENCODER, name, wanted);
-    let found = beside.or_else(|| neighbours.find_with(ffi::OP_ENCODER, name, wanted));
+    let beside = neighbours.find_beside(&key.implementation, name, wanted);
+    let found = beside.or_else(|| neighbours.find_with(name, wanted));
     let Some(implementation) = found else {
         return 0;
     };
     let context = call!(
-        implementation, ffi::ENCODER_NEWCTX, (*mut c_void) -> *mut c_void, (implementation.context)
+        implementation,
+        functions::ENCODER_NEWCTX,
+        (implementation.context)
     );
     if context.is_null() {
         return 0;
     }
     params.with(|params| {
         call!(
-            implementation, ffi::ENCODER_SET_CTX_PARAMS, (*mut c_void, *const Param) -> c_int,
+            implementation,
+            functions::ENCODER_SET_CTX_PARAMS,
             (context, params)
         )
     });
     let (output, selection, passphrase, passphrase_argument) = arguments;
     let encode = |object: *mut c_void| {
         call!(
-            implementation, ffi::ENCODER_ENCODE,
-            (*mut c_void, *mut CoreBio, *const c_void, *const Param, c_int, *const c_void, *mut c_void) -> c_int,
-            (context, output, object, std::ptr::null(), selection, passphrase, passphrase_argument)
+            implementation,
+            functions::ENCODER_ENCODE,
+            (
+                context,
+                output,
+                object,
+                std::ptr::null(),
+                selection,
+                passphrase,
+                passphrase_argument
+            )
         )
     };
     let encoded = if implementation.is_beside(&key.implementation) {
@@ -54,8 +66,9 @@ pub(in crate::openssl) fn encode_foreign(
         let mut object = std::ptr::null_mut();
         key.exported(parts, |params| {
             object = call!(
-                implementation, ffi::ENCODER_IMPORT_OBJECT,
-                (*mut c_void, c_int, *const Param) -> *mut c_void, (context, parts, params)
+                implementation,
+                functions::ENCODER_IMPORT_OBJECT,
+                (context, parts, params)
             );
             c_int::from(!object.is_null())
         });
@@ -63,10 +76,10 @@ pub(in crate::openssl) fn encode_foreign(
             0
         } else {
             let encoded = encode(object);
-            call!(implementation, ffi::ENCODER_FREE_OBJECT, (*mut c_void) -> (), (object));
+            call!(implementation, functions::ENCODER_FREE_OBJECT, (object));
             encoded
         }
     };
-    call!(implementation, ffi::ENCODER_FREECTX, (*mut c_void) -> (), (context));
+    call!(implementation, functions::ENCODER_FREECTX, (context));
     encoded
 }

@@ -4,18 +4,23 @@ use std::ffi::{CStr, c_int, c_void};
 use std::sync::Arc;
 
 use super::{ForeignKey, NOTHING_TO_DO, call};
-use crate::openssl::ffi::{self, Param};
+use crate::openssl::ffi::{self, Callback, Param};
+use crate::openssl::functions::{self, Keymgmt};
 use crate::openssl::neighbour::{Implementation, Neighbours};
 
 /// The generation of a software key, in another provider.
 pub(in crate::openssl) struct Generation {
-    implementation: Arc<Implementation>,
+    implementation: Arc<Implementation<Keymgmt>>,
     context: *mut c_void,
 }
 
 impl Drop for Generation {
     fn drop(&mut self) {
-        call!(self.implementation, ffi::KEYMGMT_GEN_CLEANUP, (*mut c_void) -> (), (self.context));
+        call!(
+            self.implementation,
+            functions::KEYMGMT_GEN_CLEANUP,
+            (self.context)
+        );
     }
 }
 
@@ -26,9 +31,10 @@ impl Generation {
         selection: c_int,
         params: *const Param,
     ) -> Option<Self> {
-        let implementation = neighbours.find(ffi::OP_KEYMGMT, key_type)?;
+        let implementation = neighbours.find::<Keymgmt>(key_type)?;
         let context = call!(
-            implementation, ffi::KEYMGMT_GEN_INIT, (*mut c_void, c_int, *const Param) -> *mut c_void,
+            implementation,
+            functions::KEYMGMT_GEN_INIT,
             (implementation.context, selection, params)
         );
         (!context.is_null()).then_some(Self {
@@ -43,26 +49,26 @@ impl Generation {
             return moved.map_or(0, |moved| self.set_template(&moved));
         }
         call!(
-            self.implementation, ffi::KEYMGMT_GEN_SET_TEMPLATE, (*mut c_void, *mut c_void) -> c_int,
-            (self.context, template.keydata), or NOTHING_TO_DO
+            self.implementation, functions::KEYMGMT_GEN_SET_TEMPLATE, (self.context, template.keydata), or NOTHING_TO_DO
         )
     }
 
     pub(in crate::openssl) fn set_params(&self, params: *const Param) -> c_int {
         call!(
-            self.implementation, ffi::KEYMGMT_GEN_SET_PARAMS, (*mut c_void, *const Param) -> c_int,
+            self.implementation,
+            functions::KEYMGMT_GEN_SET_PARAMS,
             (self.context, params)
         )
     }
 
     pub(in crate::openssl) fn run(
         &self,
-        callback: *const c_void,
+        callback: Option<Callback>,
         argument: *mut c_void,
     ) -> Option<ForeignKey> {
         let keydata = call!(
-            self.implementation, ffi::KEYMGMT_GEN,
-            (*mut c_void, *const c_void, *mut c_void) -> *mut c_void,
+            self.implementation,
+            functions::KEYMGMT_GEN,
             (self.context, callback, argument)
         );
         ForeignKey::wrap(&self.implementation, keydata)
@@ -74,10 +80,10 @@ pub(in crate::openssl) fn generation_params(
     neighbours: &Neighbours,
     key_type: &CStr,
 ) -> *const Param {
-    match neighbours.find(ffi::OP_KEYMGMT, key_type) {
+    match neighbours.find::<Keymgmt>(key_type) {
         Some(implementation) => call!(
-            implementation, ffi::KEYMGMT_GEN_SETTABLE_PARAMS,
-            (*mut c_void, *mut c_void) -> *const Param,
+            implementation,
+            functions::KEYMGMT_GEN_SETTABLE_PARAMS,
             (std::ptr::null_mut(), implementation.context)
         ),
         None => std::ptr::null(),

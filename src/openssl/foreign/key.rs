@@ -4,7 +4,8 @@ use std::ffi::{CStr, c_int, c_void};
 use std::sync::Arc;
 
 use super::{NOTHING_TO_DO, call};
-use crate::openssl::ffi::{self, Callback, Param};
+use crate::openssl::ffi::{Callback, Param};
+use crate::openssl::functions::{self, Keymgmt, Signature};
 use crate::openssl::neighbour::{Implementation, Neighbours};
 
 /// Why another provider has not imported a key.
@@ -15,23 +16,26 @@ pub(in crate::openssl) enum NotImported {
 
 /// A software key, in another provider.
 pub(in crate::openssl) struct ForeignKey {
-    pub(super) implementation: Arc<Implementation>,
+    pub(super) implementation: Arc<Implementation<Keymgmt>>,
     pub(in crate::openssl) keydata: *mut c_void,
 }
 
 // SAFETY: key objects of a provider may be used from several threads (provider-keymgmt(7)).
 unsafe impl Send for ForeignKey {}
-// SAFETY: as above.
+// SAFETY: key objects of a provider may be used from several threads at once.
 unsafe impl Sync for ForeignKey {}
 
 impl Drop for ForeignKey {
     fn drop(&mut self) {
-        call!(self.implementation, ffi::KEYMGMT_FREE, (*mut c_void) -> (), (self.keydata));
+        call!(self.implementation, functions::KEYMGMT_FREE, (self.keydata));
     }
 }
 
 impl ForeignKey {
-    pub(super) fn wrap(implementation: &Arc<Implementation>, keydata: *mut c_void) -> Option<Self> {
+    pub(super) fn wrap(
+        implementation: &Arc<Implementation<Keymgmt>>,
+        keydata: *mut c_void,
+    ) -> Option<Self> {
         (!keydata.is_null()).then(|| Self {
             implementation: Arc::clone(implementation),
             keydata,
@@ -51,15 +55,14 @@ impl ForeignKey {
             b"EC" => c"ECDSA",
             _ => key_type,
         };
-        let signs = neighbours.find(ffi::OP_SIGNATURE, operation);
-        let of_operation =
-            signs.and_then(|signs| neighbours.find_beside(&signs, ffi::OP_KEYMGMT, key_type, &[]));
-        let first = of_operation.or_else(|| neighbours.find(ffi::OP_KEYMGMT, key_type));
+        let signs = neighbours.find::<Signature>(operation);
+        let of_operation = signs.and_then(|signs| neighbours.find_beside(&signs, key_type, &[]));
+        let first = of_operation.or_else(|| neighbours.find::<Keymgmt>(key_type));
         let first = first.ok_or(NotImported::NobodyThere)?;
         if let Some(key) = Self::import_into(&first, selection, params) {
             return Ok(key);
         }
-        let second = neighbours.find(ffi::OP_KEYMGMT, key_type);
+        let second = neighbours.find::<Keymgmt>(key_type);
         second
             .filter(|second| !second.is_beside(&first))
             .and_then(|second| Self::import_into(&second, selection, params))
@@ -68,16 +71,19 @@ impl ForeignKey {
 
     /// Has another provider's key management import a key.
     pub(super) fn import_into(
-        implementation: &Arc<Implementation>,
+        implementation: &Arc<Implementation<Keymgmt>>,
         selection: c_int,
         params: *const Param,
     ) -> Option<Self> {
         let keydata = call!(
-            implementation, ffi::KEYMGMT_NEW, (*mut c_void) -> *mut c_void, (implementation.context)
+            implementation,
+            functions::KEYMGMT_NEW,
+            (implementation.context)
         );
         let key = Self::wrap(implementation, keydata)?;
         let imported = call!(
-            implementation, ffi::KEYMGMT_IMPORT, (*mut c_void, c_int, *const Param) -> c_int,
+            implementation,
+            functions::KEYMGMT_IMPORT,
             (key.keydata, selection, params)
         );
         (imported != 0).then_some(key)
@@ -85,14 +91,15 @@ impl ForeignKey {
 
     pub(in crate::openssl) fn has(&self, selection: c_int) -> c_int {
         call!(
-            self.implementation, ffi::KEYMGMT_HAS, (*const c_void, c_int) -> c_int, (self.keydata, selection)
+            self.implementation,
+            functions::KEYMGMT_HAS,
+            (self.keydata, selection)
         )
     }
 
     pub(in crate::openssl) fn validate(&self, selection: c_int, check: c_int) -> c_int {
         call!(
-            self.implementation, ffi::KEYMGMT_VALIDATE, (*const c_void, c_int, c_int) -> c_int,
-            (self.keydata, selection, check), or NOTHING_TO_DO
+            self.implementation, functions::KEYMGMT_VALIDATE, (self.keydata, selection, check), or NOTHING_TO_DO
         )
     }
 
@@ -102,7 +109,8 @@ impl ForeignKey {
             return moved.map_or(0, |moved| self.matches(&moved, selection));
         }
         call!(
-            self.implementation, ffi::KEYMGMT_MATCH, (*const c_void, *const c_void, c_int) -> c_int,
+            self.implementation,
+            functions::KEYMGMT_MATCH,
             (self.keydata, other.keydata, selection)
         )
     }
@@ -114,8 +122,8 @@ impl ForeignKey {
         argument: *mut c_void,
     ) -> c_int {
         call!(
-            self.implementation, ffi::KEYMGMT_EXPORT,
-            (*const c_void, c_int, Callback, *mut c_void) -> c_int,
+            self.implementation,
+            functions::KEYMGMT_EXPORT,
             (self.keydata, selection, callback, argument)
         )
     }
@@ -123,7 +131,7 @@ impl ForeignKey {
     /// The selected parts of the key as an object of another provider.
     pub(super) fn moved_to(
         &self,
-        implementation: &Arc<Implementation>,
+        implementation: &Arc<Implementation<Keymgmt>>,
         selection: c_int,
     ) -> Option<Self> {
         let mut moved = None;
@@ -168,21 +176,20 @@ impl ForeignKey {
 
     pub(in crate::openssl) fn get_params(&self, params: *mut Param) -> c_int {
         call!(
-            self.implementation, ffi::KEYMGMT_GET_PARAMS, (*mut c_void, *mut Param) -> c_int,
-            (self.keydata, params), or NOTHING_TO_DO
+            self.implementation, functions::KEYMGMT_GET_PARAMS, (self.keydata, params), or NOTHING_TO_DO
         )
     }
 
     pub(in crate::openssl) fn set_params(&self, params: *const Param) -> c_int {
         call!(
-            self.implementation, ffi::KEYMGMT_SET_PARAMS, (*mut c_void, *const Param) -> c_int,
-            (self.keydata, params), or NOTHING_TO_DO
+            self.implementation, functions::KEYMGMT_SET_PARAMS, (self.keydata, params), or NOTHING_TO_DO
         )
     }
 
     pub(in crate::openssl) fn duplicate(&self, selection: c_int) -> Option<Self> {
         let keydata = call!(
-            self.implementation, ffi::KEYMGMT_DUP, (*const c_void, c_int) -> *mut c_void,
+            self.implementation,
+            functions::KEYMGMT_DUP,
             (self.keydata, selection)
         );
         Self::wrap(&self.implementation, keydata)

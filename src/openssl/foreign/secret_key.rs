@@ -7,28 +7,33 @@ use zeroize::Zeroizing;
 
 use super::call;
 use crate::openssl::ffi::{self, Callback, Param};
+use crate::openssl::functions::{self, Skeymgmt};
 use crate::openssl::neighbour::{Implementation, Neighbours};
 use crate::openssl::params::ParamsIn;
 
 /// An AES software key (`EVP_SKEY`), in another provider.
 pub(in crate::openssl) struct ForeignSecretKey {
-    pub(super) implementation: Arc<Implementation>,
+    pub(super) implementation: Arc<Implementation<Skeymgmt>>,
     keydata: *mut c_void,
 }
 
 // SAFETY: key objects of a provider may be used from several threads.
 unsafe impl Send for ForeignSecretKey {}
-// SAFETY: as above.
+// SAFETY: key objects of a provider may be used from several threads at once.
 unsafe impl Sync for ForeignSecretKey {}
 
 impl Drop for ForeignSecretKey {
     fn drop(&mut self) {
-        call!(self.implementation, ffi::SKEYMGMT_FREE, (*mut c_void) -> (), (self.keydata));
+        call!(
+            self.implementation,
+            functions::SKEYMGMT_FREE,
+            (self.keydata)
+        );
     }
 }
 
 impl ForeignSecretKey {
-    fn wrap(implementation: Arc<Implementation>, keydata: *mut c_void) -> Option<Self> {
+    fn wrap(implementation: Arc<Implementation<Skeymgmt>>, keydata: *mut c_void) -> Option<Self> {
         (!keydata.is_null()).then_some(Self {
             implementation,
             keydata,
@@ -40,9 +45,10 @@ impl ForeignSecretKey {
         selection: c_int,
         params: *const Param,
     ) -> Option<Self> {
-        let implementation = neighbours.find(ffi::OP_SKEYMGMT, c"AES")?;
+        let implementation = neighbours.find::<Skeymgmt>(c"AES")?;
         let keydata = call!(
-            implementation, ffi::SKEYMGMT_IMPORT, (*mut c_void, c_int, *const Param) -> *mut c_void,
+            implementation,
+            functions::SKEYMGMT_IMPORT,
             (implementation.context, selection, params)
         );
         Self::wrap(implementation, keydata)
@@ -52,9 +58,10 @@ impl ForeignSecretKey {
         neighbours: &Neighbours,
         params: *const Param,
     ) -> Option<Self> {
-        let implementation = neighbours.find(ffi::OP_SKEYMGMT, c"AES")?;
+        let implementation = neighbours.find::<Skeymgmt>(c"AES")?;
         let keydata = call!(
-            implementation, ffi::SKEYMGMT_GENERATE, (*mut c_void, *const Param) -> *mut c_void,
+            implementation,
+            functions::SKEYMGMT_GENERATE,
             (implementation.context, params)
         );
         Self::wrap(implementation, keydata)
@@ -67,8 +74,8 @@ impl ForeignSecretKey {
         argument: *mut c_void,
     ) -> c_int {
         call!(
-            self.implementation, ffi::SKEYMGMT_EXPORT,
-            (*mut c_void, c_int, Callback, *mut c_void) -> c_int,
+            self.implementation,
+            functions::SKEYMGMT_EXPORT,
             (self.keydata, selection, callback, argument)
         )
     }
@@ -93,7 +100,9 @@ impl ForeignSecretKey {
 
     pub(in crate::openssl) fn key_id(&self) -> *const c_char {
         call!(
-            self.implementation, ffi::SKEYMGMT_GET_KEY_ID, (*mut c_void) -> *const c_char, (self.keydata)
+            self.implementation,
+            functions::SKEYMGMT_GET_KEY_ID,
+            (self.keydata)
         )
     }
 }
