@@ -199,7 +199,8 @@ functions! {
 functions! {
     /// Random bytes (provider-rand(7)).
     Rand:
-    RAND_NEWCTX = 1: unsafe extern "C" fn(*mut c_void, *mut c_void, *const c_void) -> *mut c_void;
+    RAND_NEWCTX = 1:
+        unsafe extern "C" fn(*mut c_void, *mut c_void, *const Entry<Rand>) -> *mut c_void;
     RAND_FREECTX = 2: Free;
     RAND_INSTANTIATE = 3:
         unsafe extern "C" fn(*mut c_void, c_uint, c_int, *const u8, usize, *const Param) -> c_int;
@@ -271,7 +272,7 @@ functions! {
     SIGNATURE_GETTABLE_CTX_MD_PARAMS = 23: ProviderParams;
     SIGNATURE_SET_CTX_MD_PARAMS = 24: SetParams;
     SIGNATURE_SETTABLE_CTX_MD_PARAMS = 25: ProviderParams;
-    SIGNATURE_QUERY_KEY_TYPES = 26: unsafe extern "C" fn() -> *const *const c_char;
+    SIGNATURE_QUERY_KEY_TYPES = 26: unsafe extern "C" fn() -> *mut *const c_char;
     SIGNATURE_SIGN_MESSAGE_INIT = 27: Init;
     SIGNATURE_SIGN_MESSAGE_UPDATE = 28: Take;
     SIGNATURE_SIGN_MESSAGE_FINAL = 29: Give;

@@ -41,7 +41,7 @@ pub(super) const GENERATOR: &[Entry<Rand>] = table![
 unsafe extern "C" fn newctx(
     context: *mut c_void,
     _parent: *mut c_void,
-    _parent_calls: *const c_void,
+    _parent_calls: *const Entry<Rand>,
 ) -> *mut c_void {
     boundary::quietly(|| {
         // SAFETY: OpenSSL passes our context back.

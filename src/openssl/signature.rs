@@ -426,14 +426,15 @@ unsafe extern "C" fn digest_verify(
     unsafe { Signature::with(context, name!(digest_verify), theirs, own) }
 }
 
-unsafe extern "C" fn key_types<const TYPE: bool>() -> *const *const c_char {
+unsafe extern "C" fn key_types<const TYPE: bool>() -> *mut *const c_char {
     struct Names([*const c_char; 2]);
     // SAFETY: the pointers lead to static text.
     unsafe impl Sync for Names {}
     static RSA_KEYS: Names = Names([c"RSA".as_ptr(), std::ptr::null()]);
     static EC_KEYS: Names = Names([c"EC".as_ptr(), std::ptr::null()]);
     let names = if TYPE == RSA { &RSA_KEYS } else { &EC_KEYS };
-    names.0.as_ptr()
+    // In C the list could be written to, but nobody does.
+    names.0.as_ptr().cast_mut()
 }
 
 unsafe extern "C" fn get_ctx_params(context: *mut c_void, params: *mut Param) -> c_int {

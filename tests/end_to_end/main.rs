@@ -11,6 +11,7 @@ mod configuration;
 mod credentials;
 mod decryption;
 mod differential;
+mod dispatch;
 mod doctor;
 mod ecdsa;
 mod encodings;

@@ -131,7 +131,7 @@ pub(crate) fn openssl_version() -> (u32, u32) {
 }
 
 /// A command line that runs a program, in the root file system if one is set.
-fn program(name: &str) -> Vec<OsString> {
+pub(crate) fn program(name: &str) -> Vec<OsString> {
     let mut line = Vec::new();
     if let Some(root) = std::env::var_os(ROOT) {
         line.extend(["chroot".into(), root]);
