@@ -2,6 +2,7 @@
 //! knows a front end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -71,11 +72,8 @@ fn dependencies_lead_from_the_front_ends_to_the_client_and_nowhere_else() {
 
 #[test]
 fn keys_have_no_word_of_openssls_provider_interface() {
-    let folder = std::fs::read_dir("crates/hsm-keys/src").expect("the folder");
-    let mut count = 0;
-    for entry in folder {
-        let path = entry.expect("an entry").path();
-        let source = std::fs::read_to_string(&path).expect("a source");
+    let sources = sources(Path::new("crates/hsm-keys/src"));
+    for (path, source) in &sources {
         for word in [
             "OSSL_",
             "EVP_",
@@ -87,7 +85,55 @@ fn keys_have_no_word_of_openssls_provider_interface() {
         ] {
             assert!(!source.contains(word), "{} has {word}", path.display());
         }
-        count += 1;
     }
-    assert!(count > 10, "{count}");
+    assert!(sources.len() > 10);
+}
+
+/// All sources in a folder, and in those within.
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            let source = std::fs::read_to_string(&path).expect("a source");
+            found.push((path, source));
+        }
+    }
+    found
+}
+
+#[test]
+fn each_unsafe_block_names_the_rule_that_it_keeps() {
+    let mut count = 0;
+    for folder in ["src", "crates", "fuzz/fuzz_targets", "tests", "benches"] {
+        for (path, source) in sources(Path::new(folder)) {
+            let comments = source
+                .lines()
+                .filter_map(|line| line.split_once("// SAFETY: "));
+            for (_, rule) in comments {
+                let names_none = [
+                    "as above",
+                    "as below",
+                    "as in",
+                    "see ",
+                    "the caller's promise.",
+                ];
+                let is_none = names_none.iter().any(|words| rule.starts_with(words));
+                assert!(!is_none, "{}: {rule}", path.display());
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 200, "{count}");
+}
+
+#[test]
+fn functions_become_bare_pointers_in_one_place() {
+    for (path, source) in sources(Path::new("src")) {
+        for words in ["as *const c_void", "Box::into_raw", "Arc::into_raw"] {
+            assert!(!source.contains(words), "{} has {words}", path.display());
+        }
+    }
 }

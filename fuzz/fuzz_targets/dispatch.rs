@@ -116,7 +116,7 @@ struct Tables {
 
 // SAFETY: the tables are static and never written.
 unsafe impl Send for Tables {}
-// SAFETY: as above.
+// SAFETY: the tables are static, and only read.
 unsafe impl Sync for Tables {}
 
 static TABLES: LazyLock<Tables> = LazyLock::new(|| Tables {

@@ -322,7 +322,7 @@ impl Slots {
         let place = program.byte();
         let (at, key) = (usize::from(place), self.keys[usize::from(place >> 2) % 3]);
         let (context, digest) = (self.contexts[at % 2], self.digests[at % 2]);
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller promises that all pointers are NULL or owned.
         unsafe {
             // libcrypto 3.0 crashes by itself when these are called before any start.
             if matches!(operation % 33, 3..=8) && EVP_MD_CTX_get_pkey_ctx(digest).is_null() {

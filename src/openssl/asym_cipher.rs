@@ -71,7 +71,7 @@ unsafe extern "C" fn new_aes(context: *mut c_void) -> *mut c_void {
 /// `context` is the provider's context.
 unsafe fn new(context: *mut c_void, key_type: KeyType) -> *mut c_void {
     boundary::quietly(|| {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller promises the provider's context.
         let provider = unsafe { provider(context) };
         Some(Cipher::start(Context::new(provider, key_type)))
     })
@@ -103,7 +103,7 @@ unsafe fn init(
     purpose: Purpose,
 ) -> c_int {
     let theirs = |foreign: &ForeignContext<AsymCipher>, key| foreign.init(id, key, params);
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller promises a context of ours, a key of ours or NULL, and a parameter list or NULL.
     unsafe {
         let (key, params) = (keydata(key), ParamsIn::new(params));
         let own = |context: &mut Context, key: Option<&_>| context.init(purpose, key, params);

@@ -408,7 +408,7 @@ unsafe fn has_properties(properties: *const c_char, wanted: &[&str]) -> bool {
     if properties.is_null() {
         return false;
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller promises a NUL-terminated string where it isn't NULL.
     let Ok(properties) = unsafe { CStr::from_ptr(properties) }.to_str() else {
         return false;
     };

@@ -68,7 +68,7 @@ pub(super) unsafe fn dereference<'a>(
     reference: *const c_void,
     len: usize,
 ) -> Result<&'a KeyHandle, Error> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller promises the bytes that `hand_out_key` passes to OpenSSL for the length of its call.
     let reference = unsafe { bytes(reference.cast(), len) };
     let address = <[u8; size_of::<usize>()]>::try_from(reference)
         .map(usize::from_ne_bytes)

@@ -77,7 +77,7 @@ impl ParamTable {
     /// # Safety
     /// Both end with a NULL key, and the names of the first live for ever.
     pub(crate) unsafe fn join(a: *const Param, b: *const Param) -> Self {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller promises lists that end with a NULL key.
         let (a, b) = unsafe { (list(a), list(b)) };
         let mut entries = a.to_vec();
         let mut names = Vec::with_capacity(b.len());
@@ -111,7 +111,7 @@ impl<'a> ParamsIn<'a> {
     /// `params` is NULL or a list that ends with a NULL key; it and what it points to are readable and not written
     /// for as long as `'a`.
     pub(crate) unsafe fn new(params: *const Param) -> Self {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller promises NULL or a list that ends with a NULL key, which nobody writes for as long as `'a`.
         Self(unsafe { list(params) })
     }
 
@@ -242,12 +242,12 @@ impl ParamsOut<'_> {
     /// `params` is NULL or a list that ends with a NULL key; the list and the buffers it points to are writable, and
     /// used by nobody else, while the value lives.
     pub(crate) unsafe fn new(params: *mut Param) -> Self {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller promises NULL or a list that ends with a NULL key, which nobody else uses.
         let len = unsafe { list(params) }.len();
         if len == 0 {
             return Self(&mut []);
         }
-        // SAFETY: the caller's promise; `len` entries were just counted.
+        // SAFETY: `len` entries were just counted, and the caller promises that they are writable and nobody else's.
         Self(unsafe { std::slice::from_raw_parts_mut(params, len) })
     }
 

@@ -42,3 +42,25 @@ impl std::fmt::Debug for ClientInUse<'_> {
         f.write_str("ClientInUse")
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use managed_hsm::Settings;
+
+    use super::*;
+    use crate::pipe_signal::tests::is_blocked;
+
+    #[test]
+    fn the_signal_is_blocked_while_a_client_is_made_and_used() {
+        let client = Client::new(Settings::default());
+        let in_use = ClientInUse::new(|| {
+            assert!(is_blocked());
+            Ok::<_, ()>(&client)
+        });
+        assert!(in_use.is_ok() && is_blocked());
+        drop(in_use);
+        assert!(!is_blocked());
+        assert!(ClientInUse::new(|| Err(())).is_err());
+        assert!(!is_blocked());
+    }
+}

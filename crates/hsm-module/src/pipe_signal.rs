@@ -116,11 +116,11 @@ mod mask {
 }
 
 #[cfg(all(test, unix))]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Whether this thread blocks SIGPIPE.
-    fn is_blocked() -> bool {
+    pub(crate) fn is_blocked() -> bool {
         let mut set = std::mem::MaybeUninit::uninit();
         // SAFETY: without a new set the call only tells the present one.
         unsafe {

@@ -1,7 +1,7 @@
 //! The process that the module is loaded into: its rights, its forks, its end.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Once, OnceLock};
+use std::sync::OnceLock;
 
 use managed_hsm::LogSettings;
 
@@ -115,7 +115,7 @@ pub fn watch_for_forks(own: AtFork) {
         with_own(|own| (own.in_child)());
         forks::after_fork_in_child();
     }
-    static ONCE: Once = Once::new();
+    static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         let _ = OWN.set(own);
         // SAFETY: the functions take nothing and don't unwind. They stay where they are while the C library knows them: it

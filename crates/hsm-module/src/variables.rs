@@ -26,3 +26,26 @@ unsafe extern "C" fn __wrap_getenv(name: *const c_char) -> *mut c_char {
     // SAFETY: callers of getenv pass a text that ends with NUL, which is all that secure_getenv(3) asks for.
     unsafe { secure_getenv(name) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a variable is seen.
+    fn is_seen(name: &CStr) -> bool {
+        // SAFETY: the name ends with NUL.
+        !unsafe { __wrap_getenv(name.as_ptr()) }.is_null()
+    }
+
+    #[test]
+    fn libcryptos_own_variables_are_not_seen() {
+        // SAFETY: of this program's tests no other writes variables, and the C library locks its own.
+        unsafe {
+            std::env::set_var("OPENSSL_ia32cap", "0");
+            std::env::set_var("AKV_TEST_SEEN", "1");
+        }
+        assert!(!is_seen(c"OPENSSL_ia32cap"));
+        assert!(is_seen(c"AKV_TEST_SEEN"));
+        assert!(!is_seen(c"AKV_TEST_NOT_SET"));
+    }
+}

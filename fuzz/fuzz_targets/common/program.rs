@@ -259,7 +259,7 @@ unsafe extern "C" {
 
 // SAFETY: a library context may be used by every thread.
 unsafe impl Send for Libcrypto {}
-// SAFETY: as above.
+// SAFETY: a library context may be used by several threads at once.
 unsafe impl Sync for Libcrypto {}
 
 impl Libcrypto {
