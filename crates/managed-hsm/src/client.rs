@@ -12,16 +12,15 @@ use zeroize::Zeroizing;
 
 use crate::algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
 use crate::caller::{Caller, Job, Place, Slot, Threads};
-use crate::credential::CredentialKind;
+use crate::credential::kind::CredentialKind;
 use crate::error::Error;
 use crate::event_loop;
 use crate::forks::Work;
-use crate::http::Http;
+use crate::http::exchange::Http;
 use crate::io::IoThread;
 use crate::key::{Key, KeyAction, KeyId, KeyItem, NewKey};
 use crate::lanes::Lanes;
-use crate::settings::Settings;
-use crate::tls;
+use crate::settings::client::Settings;
 use crate::token::AccessToken;
 use crate::transport::{Failed, Request, Transport, at};
 use crate::uri::{KeyName, KeyUri, Vault};
@@ -579,7 +578,7 @@ impl Inner {
             return Ok(Arc::clone(session));
         }
         let _work = Work::begin();
-        let tls = tls::client_config(&self.settings)?;
+        let tls = self.settings.tls()?;
         let made = Arc::new(Session {
             process,
             transport: Transport::new(self.settings.clone(), &tls),

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::credential::CredentialKind;
+use crate::credential::kind::CredentialKind;
 use crate::foreign::ForeignText;
-use crate::settings::Origin;
+use crate::settings::origin::Origin;
 use crate::uri::UriError;
 
 /// A failure of the client.

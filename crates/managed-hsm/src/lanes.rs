@@ -26,8 +26,10 @@ use crate::ending;
 use crate::error::Error;
 use crate::event_loop::{EventLoop, timeout, timeout_at};
 use crate::forks::Work;
-use crate::http::{Connector, Http, IDLE_TIMEOUT, Protocol};
-use crate::settings::Settings;
+use crate::http::connection::IDLE_TIMEOUT;
+use crate::http::connector::Connector;
+use crate::http::exchange::{Http, Protocol};
+use crate::settings::client::Settings;
 
 /// How long requests wait for the one that finds out what the server speaks: it may have gone to an HSM that doesn't answer.
 const DISCOVERY_PATIENCE: Duration = Duration::from_millis(500);
@@ -238,7 +240,7 @@ impl Lanes {
     }
 
     fn http(&self, protocol: Protocol) -> Arc<Http> {
-        Arc::new(self.connector.http(protocol))
+        Arc::new(Http::new(&self.connector, protocol))
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
@@ -354,7 +356,7 @@ mod tests {
     #[test]
     fn nobody_waits_long_for_a_request_that_finds_nothing_out() {
         let settings = Settings::default();
-        let tls = crate::tls::client_config(&settings).unwrap();
+        let tls = settings.tls().unwrap();
         let lanes = Lanes::new(&settings, tls);
         let both = async {
             let _first = lanes.borrow().await.unwrap();

@@ -16,9 +16,12 @@ use tokio_rustls::client::TlsStream;
 
 use crate::socket::Socket;
 
+/// The largest answer that is read, in bytes.
+pub(crate) const MAX_ANSWER: usize = 1 << 20;
+
 /// The most bytes that are read before an answer is complete: twice what an answer may have, for the sake of its head and of what
 /// stands between its chunks.
-pub(crate) const MAX_BYTES: usize = 2 * crate::http::MAX_ANSWER;
+pub(crate) const MAX_BYTES: usize = 2 * MAX_ANSWER;
 
 /// How many answers of that size HTTP/2 may have under way before one of them is complete.
 const MAX_ANSWERS: usize = 16;

@@ -20,30 +20,37 @@ use rustls_platform_verifier::Verifier;
 use crate::environment;
 use crate::error::Error;
 use crate::files;
-use crate::settings::Settings;
+use crate::settings::client::Settings;
 
-/// TLS 1.2 or 1.3, HTTP/1.1, certificates checked against the system's trust store and `ca_file`. The hybrid key exchange
-/// X25519MLKEM768 is offered first; if it is required, nothing else is offered, and so no TLS 1.2.
-pub(crate) fn client_config(settings: &Settings) -> Result<ClientConfig, Error> {
-    let unusable = |error: rustls::Error| Error::Tls(error.to_string());
-    let required = settings.require_post_quantum;
-    let provider = Arc::new(CryptoProvider {
-        kx_groups: groups(required),
-        ..aws_lc_rs::default_provider()
-    });
-    let verifier = verifier(settings.ca_file.as_deref(), Arc::clone(&provider))?;
-    let versions: &[&SupportedProtocolVersion] = match required {
-        true => &[&rustls::version::TLS13],
-        false => &[&rustls::version::TLS13, &rustls::version::TLS12],
-    };
-    let mut tls = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
-        .map_err(unusable)?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(tls)
+impl Settings {
+    /// TLS as every request has it: the versions, key exchanges and CAs that these settings allow.
+    ///
+    /// That is TLS 1.2 or 1.3 and HTTP/1.1, with certificates checked against the system's trust store and the CA file. The
+    /// hybrid key exchange X25519MLKEM768 is offered first; if it is required, nothing else is offered, and so no TLS 1.2.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] if the CA file can't be used, [`Error::Tls`] if this machine trusts no CA.
+    pub fn tls(&self) -> Result<ClientConfig, Error> {
+        let unusable = |error: rustls::Error| Error::Tls(error.to_string());
+        let required = self.require_post_quantum;
+        let provider = Arc::new(CryptoProvider {
+            kx_groups: groups(required),
+            ..aws_lc_rs::default_provider()
+        });
+        let verifier = verifier(self.ca_file.as_deref(), Arc::clone(&provider))?;
+        let versions: &[&SupportedProtocolVersion] = match required {
+            true => &[&rustls::version::TLS13],
+            false => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        };
+        let mut tls = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .map_err(unusable)?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(tls)
+    }
 }
 
 fn verifier(
@@ -253,7 +260,7 @@ mod tests {
                 ca_file: Some(path),
                 ..Settings::default()
             };
-            let message = client_config(&settings).unwrap_err().to_string();
+            let message = settings.tls().unwrap_err().to_string();
             assert!(
                 message.contains("AKV_CA_FILE") && message.contains(expected),
                 "{name}: {message}"

@@ -18,9 +18,11 @@ use url::{Origin, Position, Url};
 
 use super::runtime;
 use crate::error::Error;
-use crate::http::{AGENT, Answer, Connector, Failure, drive, read};
-use crate::settings::Settings;
-use crate::tls;
+use crate::http::connector::Connector;
+use crate::http::driver::drive;
+use crate::http::failure::Failure;
+use crate::http::message::{AGENT, Answer, read};
+use crate::settings::client::Settings;
 
 /// HTTP to Entra ID, and to what is on this machine. Each request has a connection of its own: whoever needs a token runs the event
 /// loop of a connection to the service, and the next one may run another.
@@ -54,14 +56,16 @@ impl IdentityHttp {
     }
 }
 
-/// HTTPS for Microsoft's libraries, to one host only.
-pub(crate) fn azure_http(
-    settings: &Settings,
-    endpoint: &Url,
-) -> Result<Arc<dyn HttpClient>, Error> {
-    let tls = tls::client_config(settings)?;
-    let http = IdentityHttp::new(settings, &tls);
-    Ok(AzureTransport::shared(&http.entra, endpoint, None))
+impl Settings {
+    /// HTTP for Microsoft's libraries: HTTPS to one host only, with [`Settings::tls`], the proxy and the time limit for
+    /// connections, without redirects and repetitions.
+    ///
+    /// # Errors
+    /// As [`Settings::tls`].
+    pub fn azure_http(&self, endpoint: &Url) -> Result<Arc<dyn HttpClient>, Error> {
+        let http = IdentityHttp::new(self, &self.tls()?);
+        Ok(AzureTransport::shared(&http.entra, endpoint, None))
+    }
 }
 
 impl Sender {

@@ -12,9 +12,10 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::http::{IdentityHttp, Sender, host, problem};
-use super::{CredentialSettings, Failure, ManagedIdentityId, TokenRequest};
+use super::source::{Failure, TokenRequest};
 use crate::event_loop;
 use crate::foreign::{ForeignText, shown};
+use crate::settings::credentials::{CredentialSettings, ManagedIdentityId};
 use crate::token::AccessToken;
 
 const IMDS: &str = "http://169.254.169.254";

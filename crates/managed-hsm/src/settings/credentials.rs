@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::{CredentialKind, Failure};
+use crate::credential::kind::CredentialKind;
 use crate::environment;
 use crate::error::Error;
 use crate::files;
 use crate::secret::Secret;
-use crate::settings::{Find, Origin, Setting, https, path, text, yes_or_no};
+use crate::settings::origin::Origin;
+use crate::settings::setting::{Find, Setting, https, path, text, yes_or_no};
 use crate::token::AccessToken;
 
 /// Which credentials there are, and which of them are tried.
@@ -220,18 +221,6 @@ impl CredentialSettings {
             true => &CredentialKind::ALL,
             false => &self.selection,
         }
-    }
-
-    pub(super) fn read_token_file(&self) -> Result<AccessToken, Failure> {
-        let Some(path) = &self.token_file else {
-            return Err(Failure::Unavailable("AKV_TOKEN_FILE is not set".to_owned()));
-        };
-        let refused = |problem: &str| {
-            Failure::Refused(format!("the token file '{}' {problem}", path.display()))
-        };
-        let text = files::read_text(path).map_err(|problem| refused(&problem))?;
-        let token = std::str::from_utf8(&text).ok().and_then(AccessToken::new);
-        token.ok_or_else(|| refused("does not hold a token and nothing else"))
     }
 }
 

@@ -1,23 +1,18 @@
 //! What a client needs to know, and where it comes from.
 
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use hyper_util::client::proxy::matcher::Matcher;
-use percent_encoding::percent_decode_str;
 use url::Url;
 
 use crate::cloud::{Cloud, Service};
-use crate::credential::CredentialSettings;
-use crate::environment;
 use crate::error::Error;
-use crate::files;
-use crate::secret::Secret;
-use crate::uri::Vault;
+use crate::settings::credentials::CredentialSettings;
+use crate::settings::origin::Origin;
+use crate::settings::proxy::{Proxy, proxy};
+use crate::settings::setting::{Find, Setting, count, duration, https, path, text, yes_or_no};
+use crate::uri::{UriError, Vault};
 
 /// Settings of a [`crate::Client`].
 #[derive(Clone, Debug)]
@@ -75,74 +70,6 @@ impl Default for Settings {
         }
     }
 }
-
-/// A proxy's address. While it lives its password is not shown, even where the proxy repeats it.
-#[derive(Clone)]
-pub struct Proxy {
-    url: Url,
-    _secrets: Vec<Secret>,
-}
-
-impl Proxy {
-    fn new(url: Url) -> Self {
-        let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let secrets = url.password().map(|encoded| {
-            let password = decoded(encoded);
-            let login = format!("{}:{password}", decoded(url.username()));
-            // As it is sent (RFC 7617).
-            let sent = STANDARD.encode(&login);
-            let all = [encoded.to_owned(), password, login, sent];
-            all.map(Secret::new).into()
-        });
-        Self {
-            _secrets: secrets.unwrap_or_default(),
-            url,
-        }
-    }
-}
-
-impl std::fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Proxy({:?})", self.url.host_str())
-    }
-}
-
-/// A setting: its names, what it is without them, and what it is for.
-#[derive(Debug)]
-pub struct Setting {
-    /// The key in a configuration file. None: it has no business in a file that others may read.
-    pub key: Option<&'static str>,
-    /// The environment variable, which wins over the file.
-    pub variable: &'static str,
-    /// The value when neither is set.
-    pub default: &'static str,
-    /// What the value is, and what it does.
-    pub help: &'static str,
-}
-
-/// Where a value comes from; errors name it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The environment variable of this name.
-    Variable(&'static str),
-    /// The key of this name in a configuration file.
-    File(&'static str),
-}
-
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Variable(name) => f.write_str(name),
-            Self::File(key) => write!(f, "'{key}' in openssl.cnf"),
-        }
-    }
-}
-
-/// A value with its origin.
-pub(crate) type Found = Option<(String, Origin)>;
-
-/// How settings are looked up.
-pub(crate) type Find<'a> = &'a dyn Fn(&'static Setting) -> Result<Found, Error>;
 
 static ENDPOINT: Setting = Setting {
     key: Some("endpoint"),
@@ -334,88 +261,17 @@ impl Settings {
         own.map(|(_, url)| url).or(general.as_ref())
     }
 
+    /// Which hosts are reached through the proxy.
+    pub fn proxy_matcher(&self) -> Option<Matcher> {
+        let exceptions = self.no_proxy.as_deref().unwrap_or_default();
+        let proxy = self.https_proxy.as_ref()?;
+        Some(proxy.matcher(exceptions))
+    }
+
     /// All endpoints that the user gave for a vault, in order of preference; empty: there is only its [`Settings::address`].
     pub(crate) fn endpoints_of(&self, vault: &Vault) -> Vec<&Url> {
         let own = self.endpoints.iter().filter(|(of, _)| of.is_same(vault));
         own.map(|(_, url)| url).collect()
-    }
-
-    /// TLS as every request has it: the versions, key exchanges and CAs that these settings allow.
-    ///
-    /// # Errors
-    /// [`Error::Settings`] if the CA file can't be used, [`Error::Tls`] if this machine trusts no CA.
-    pub fn tls(&self) -> Result<rustls::ClientConfig, Error> {
-        crate::tls::client_config(self)
-    }
-
-    /// HTTP for Microsoft's libraries: HTTPS to one host only, with [`Settings::tls`], the proxy and the time limit for
-    /// connections, without redirects and repetitions.
-    ///
-    /// # Errors
-    /// As [`Settings::tls`].
-    pub fn azure_http(
-        &self,
-        endpoint: &Url,
-    ) -> Result<Arc<dyn azure_core::http::HttpClient>, Error> {
-        crate::credential::azure_http(self, endpoint)
-    }
-
-    /// Which hosts are reached through the proxy.
-    pub fn proxy_matcher(&self) -> Option<Matcher> {
-        let proxy = self.https_proxy.as_ref()?.url.as_str();
-        let exceptions = self.no_proxy.as_deref().unwrap_or_default();
-        Some(Matcher::builder().https(proxy).no(exceptions).build())
-    }
-}
-
-impl Setting {
-    /// The value of the environment variable, unless it is absent or empty. A variable of all programs, such as HTTPS_PROXY,
-    /// may be in lower case. Where the [`environment`] doesn't count there is none.
-    ///
-    /// # Errors
-    /// The value is not UTF-8.
-    pub fn from_env(&'static self) -> Result<Option<(String, Origin)>, Error> {
-        let lower = || match self.variable.ends_with("_PROXY") {
-            true => environment::variable(&self.variable.to_ascii_lowercase()),
-            false => None,
-        };
-        let set = lower().or_else(|| environment::variable(self.variable));
-        match set.map(std::ffi::OsString::into_string) {
-            None => Ok(None),
-            Some(Ok(value)) => match files::bare(&value) {
-                value if value.trim().is_empty() => Ok(None),
-                value => Ok(Some((value.to_owned(), Origin::Variable(self.variable)))),
-            },
-            Some(Err(_)) => Err(Error::setting(
-                &Origin::Variable(self.variable),
-                "it is not UTF-8",
-            )),
-        }
-    }
-}
-
-/// A setting's text without surrounding white space.
-pub(crate) fn text(find: Find<'_>, setting: &'static Setting) -> Result<Option<String>, Error> {
-    Ok(find(setting)?.map(|(text, _)| text.trim().to_owned()))
-}
-
-/// A setting that names a file.
-pub(crate) fn path(find: Find<'_>, setting: &'static Setting) -> Result<Option<PathBuf>, Error> {
-    Ok(find(setting)?.map(|(path, _)| PathBuf::from(path)))
-}
-
-/// The value of a setting that is on or off.
-///
-/// # Errors
-/// It is neither.
-pub fn yes_or_no((text, origin): (String, Origin)) -> Result<bool, Error> {
-    match text.trim().to_ascii_lowercase().as_str() {
-        "yes" | "true" | "on" | "1" => Ok(true),
-        "no" | "false" | "off" | "0" => Ok(false),
-        other => Err(Error::setting(
-            &origin,
-            &format!("'{other}' is neither yes nor no"),
-        )),
     }
 }
 
@@ -426,61 +282,6 @@ fn cloud((text, origin): (String, Origin)) -> Result<Cloud, Error> {
             &format!("'{}' is none of public, usgovernment, china", text.trim()),
         )
     })
-}
-
-fn duration((text, origin): (String, Origin)) -> Result<Duration, Error> {
-    match text.trim().parse::<f64>() {
-        Ok(seconds) if (0.1..=600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err(Error::setting(
-            &origin,
-            &format!(
-                "'{}' is not a number of seconds from 0.1 to 600",
-                text.trim()
-            ),
-        )),
-    }
-}
-
-fn count((text, origin): (String, Origin), range: RangeInclusive<u32>) -> Result<u32, Error> {
-    match text.trim().parse::<u32>() {
-        Ok(count) if range.contains(&count) => Ok(count),
-        _ => Err(Error::setting(
-            &origin,
-            &format!(
-                "'{}' is not a number from {} to {}",
-                text.trim(),
-                range.start(),
-                range.end()
-            ),
-        )),
-    }
-}
-
-/// The address of a service: HTTPS, a host, nothing else.
-pub(crate) fn https((text, origin): (String, Origin)) -> Result<Url, Error> {
-    let url = Url::parse(text.trim()).map_err(|error| {
-        Error::setting(
-            &origin,
-            &format!("it is not a URL ({error}); give https://<host>[:<port>]"),
-        )
-    })?;
-    if url.scheme() != "https" || url.host_str().is_none() {
-        return Err(Error::setting(
-            &origin,
-            &format!(
-                "it begins with {}: and not with https://<host>; a token is never sent in the clear",
-                url.scheme()
-            ),
-        ));
-    }
-    let bare = matches!(url.path(), "/" | "") && url.query().is_none() && url.fragment().is_none();
-    if !bare || !url.username().is_empty() || url.password().is_some() {
-        return Err(Error::setting(
-            &origin,
-            "it has more than a host and a port; give https://<host>[:<port>]",
-        ));
-    }
-    Ok(url)
 }
 
 fn endpoints((text, origin): (String, Origin)) -> Result<Vec<(Vault, Url)>, Error> {
@@ -497,27 +298,10 @@ fn endpoints((text, origin): (String, Origin)) -> Result<Vec<(Vault, Url)>, Erro
         };
         let vault: Vault = vault
             .parse()
-            .map_err(|error: crate::UriError| Error::setting(&origin, &error.to_string()))?;
+            .map_err(|error: UriError| Error::setting(&origin, &error.to_string()))?;
         endpoints.push((vault, https((url.to_owned(), origin.clone()))?));
     }
     Ok(endpoints)
-}
-
-fn proxy((text, origin): (String, Origin)) -> Result<Proxy, Error> {
-    // As curl and others have it, a proxy may be given without its scheme.
-    let text = text.trim();
-    let with_scheme = match text.contains("://") {
-        true => text.to_owned(),
-        false => format!("http://{text}"),
-    };
-    match Url::parse(&with_scheme) {
-        Ok(url) if url.scheme() == "http" && url.host_str().is_some() => Ok(Proxy::new(url)),
-        // Not shown: it may hold a password.
-        _ => Err(Error::setting(
-            &origin,
-            "it is not the address of a proxy that is spoken to over HTTP (HTTPS goes through it); give http://[<user>:<password>@]<host>[:<port>]",
-        )),
-    }
 }
 
 #[cfg(test)]

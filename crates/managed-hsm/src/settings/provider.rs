@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use log::LevelFilter;
 
 use crate::error::Error;
-use crate::settings::{Origin, Setting, Settings, yes_or_no};
-use crate::uri::Vault;
+use crate::settings::client::Settings;
+use crate::settings::origin::Origin;
+use crate::settings::setting::{Setting, yes_or_no};
+use crate::uri::{UriError, Vault};
 
 static LOG_LEVEL: Setting = Setting {
     key: Some("log-level"),
@@ -199,7 +201,7 @@ fn format((text, origin): (String, Origin)) -> Result<LogFormat, Error> {
 
 fn vault((name, origin): (String, Origin)) -> Result<Vault, Error> {
     let vault = name.trim().parse();
-    vault.map_err(|error: crate::uri::UriError| Error::setting(&origin, &error.to_string()))
+    vault.map_err(|error: UriError| Error::setting(&origin, &error.to_string()))
 }
 
 #[cfg(test)]

@@ -1,0 +1,49 @@
+//! Why a request has no answer.
+
+use std::error::Error as StdError;
+
+use crate::causes::causes;
+use crate::stream::{Fault, MAX_ANSWER};
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// No connection could be had.
+    Connect(Box<dyn StdError + Send + Sync>),
+    /// There was one, but not by TLS.
+    Tls(std::io::Error),
+    /// Nor within the time that the user allows for that.
+    ConnectTimeout,
+    /// TLS failed, or speaks of something else, where nothing but HTTP/2 was asked for.
+    NoHttp2,
+    /// The connection failed, or what came is not HTTP.
+    Exchange(hyper::Error),
+    /// The answer ends too early.
+    Body(hyper::Error),
+    /// The answer is longer than [`MAX_ANSWER`].
+    TooLong,
+    /// What came can't be told to be the answer.
+    Fault(Fault),
+}
+
+impl Failure {
+    pub(crate) fn connect(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Connect(error.into())
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let of = |f: &mut std::fmt::Formatter<'_>, error| f.write_str(&causes(error));
+        match self {
+            Self::Connect(error) => of(f, error.as_ref()),
+            Self::Tls(error) => write!(f, "the TLS handshake failed: {}", causes(error)),
+            Self::ConnectTimeout => f.write_str("the connection timed out"),
+            Self::NoHttp2 => f.write_str("the server doesn't speak HTTP/2"),
+            Self::Exchange(error) => of(f, error),
+            Self::Body(error) => write!(f, "it ends too early ({})", causes(error)),
+            Self::TooLong => write!(f, "it is longer than {MAX_ANSWER} bytes"),
+            Self::Fault(fault) => fault.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Requests and answers.
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body as _, Incoming};
+use url::{Position, Url};
+use zeroize::Zeroizing;
+
+use super::failure::Failure;
+use crate::stream::MAX_ANSWER;
+
+/// What the service calls each of its answers.
+pub(crate) const REQUEST_ID: &str = "x-ms-request-id";
+
+/// Who asks, as requests say it.
+pub(crate) const AGENT: &str = concat!("akv_provider/", env!("CARGO_PKG_VERSION"));
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
+
+/// What is sent.
+pub(crate) struct Message<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) url: &'a Url,
+    pub(crate) authorization: &'a HeaderValue,
+    /// JSON.
+    pub(crate) body: Option<&'a Bytes>,
+    /// Whether sending it twice does no more than sending it once.
+    pub(crate) repeatable: bool,
+}
+
+/// An answer, all of it read.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Zeroizing<Vec<u8>>,
+    pub(crate) is_http2: bool,
+    /// Whether it may have been sent before its request: on a connection of HTTP/1.1 that was there already.
+    pub(crate) may_be_anothers: bool,
+}
+
+impl Answer {
+    /// Whether it is a refusal that the service would have named.
+    pub(super) fn is_of_no_service(&self) -> bool {
+        self.status.is_client_error() && !self.headers.contains_key(REQUEST_ID)
+    }
+}
+
+impl Message<'_> {
+    pub(super) fn request(&self, is_http2: bool) -> http::Request<Full<Bytes>> {
+        let authority = &self.url[Position::BeforeHost..Position::AfterPort];
+        let path = &self.url[Position::BeforePath..Position::AfterQuery];
+        let mut request = http::Request::new(Full::new(self.body.cloned().unwrap_or_default()));
+        *request.method_mut() = self.method.clone();
+        // What is a part of a URL is one of a URI.
+        let mut parts = http::uri::Parts::default();
+        parts.path_and_query = PathAndQuery::try_from(path).ok();
+        if is_http2 {
+            parts.scheme = Some(Scheme::HTTPS);
+            parts.authority = Authority::try_from(authority).ok();
+        }
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+        let headers = request.headers_mut();
+        if !is_http2 && let Ok(host) = HeaderValue::from_str(authority) {
+            headers.insert(HOST, host);
+        }
+        headers.insert(AUTHORIZATION, self.authorization.clone());
+        headers.insert(USER_AGENT, const { HeaderValue::from_static(AGENT) });
+        headers.insert(ACCEPT, ANYTHING);
+        if self.body.is_some() {
+            headers.insert(CONTENT_TYPE, JSON);
+        }
+        request
+    }
+}
+
+/// Reads an answer, up to a limit.
+pub(crate) async fn read(response: Response<Incoming>, is_http2: bool) -> Result<Answer, Failure> {
+    let (head, mut body) = response.into_parts();
+    // Room for all of it where its length is told: a buffer that grows leaves copies behind.
+    let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(told.min(MAX_ANSWER)));
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(Failure::Body)?.into_data() else {
+            continue;
+        };
+        if bytes.len() + data.len() > MAX_ANSWER {
+            return Err(Failure::TooLong);
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Answer {
+        status: head.status,
+        headers: head.headers,
+        body: bytes,
+        is_http2,
+        may_be_anothers: false,
+    })
+}
