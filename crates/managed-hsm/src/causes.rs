@@ -1,6 +1,7 @@
 //! The text of an error with its causes.
 
 use std::error::Error as StdError;
+use std::io;
 
 use crate::foreign::shown;
 
@@ -9,12 +10,26 @@ pub(crate) fn sources<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> Vec<&'a (dyn StdError + 'static)> {
     let mut all = vec![error];
-    let mut next = error.source();
-    while let Some(source) = next {
-        all.push(source);
-        next = source.source();
+    let mut last = error;
+    while let Some(next) = within(last).or_else(|| last.source()) {
+        all.push(next);
+        last = next;
     }
     all
+}
+
+/// The error that one of input and output was made of. It is not among its sources.
+fn within<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
+    Some(inner)
+}
+
+/// Whether an error is, or is caused by, one of input and output of one of these kinds.
+pub(crate) fn is_by_io(error: &(dyn StdError + 'static), kinds: &[io::ErrorKind]) -> bool {
+    sources(error).into_iter().any(|source| {
+        let error = source.downcast_ref::<io::Error>();
+        error.is_some_and(|error| kinds.contains(&error.kind()))
+    })
 }
 
 /// An error with all its causes. A cause that only repeats the last is left out.
@@ -31,4 +46,19 @@ pub(crate) fn chained(all: impl Iterator<Item = String>) -> String {
         }
     }
     shown(texts.join(": "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_within_another_is_found_and_told_once() {
+        let inner = io::Error::from(io::ErrorKind::ConnectionReset);
+        let text = inner.to_string();
+        let outer = io::Error::other(io::Error::other(inner));
+        assert!(is_by_io(&outer, &[io::ErrorKind::ConnectionReset]));
+        assert!(!is_by_io(&outer, &[io::ErrorKind::ConnectionRefused]));
+        assert_eq!(causes(&outer), text);
+    }
 }

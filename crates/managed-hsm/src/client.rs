@@ -20,9 +20,11 @@ use crate::http::exchange::Http;
 use crate::io::IoThread;
 use crate::key::{Key, KeyAction, KeyId, KeyItem, NewKey};
 use crate::lanes::Lanes;
+use crate::obstacle::Obstacle;
+use crate::request::{Request, at};
 use crate::settings::client::Settings;
 use crate::token::AccessToken;
-use crate::transport::{Failed, Request, Transport, at};
+use crate::transport::Transport;
 use crate::uri::{KeyName, KeyUri, Vault};
 use crate::wire;
 
@@ -528,8 +530,7 @@ impl Inner {
         let deadline = Instant::now() + self.settings.operation_timeout;
         let session = self.session()?;
         let outcome = session.lanes.run(&request.url, deadline, async |http| {
-            let sent = session.send(http, request, deadline, read);
-            sent.await.map_err(|failed| failed.error)
+            session.send(http, request, deadline, read).await
         });
         let (result, _) = outcome.unwrap_or_else(|| Err(self.late(request)))?;
         Ok(result)
@@ -544,7 +545,13 @@ impl Inner {
         let session = self.session()?;
         let lane = session.lanes.borrow().await?;
         let mut outcome = session.send(&lane.http, request, deadline, &read).await;
-        if outcome.as_ref().is_err_and(|failed| failed.lacks_http2) {
+        if matches!(
+            &outcome,
+            Err(Error::Connect {
+                obstacle: Obstacle::NoHttp2,
+                ..
+            })
+        ) {
             lane.unshare();
             let lane = session.lanes.borrow().await?;
             outcome = session.send(&lane.http, request, deadline, &read).await;
@@ -554,7 +561,7 @@ impl Inner {
             lane.discovered(*is_http2);
         }
         drop(lane);
-        let (result, _) = outcome.map_err(|failed| failed.error)?;
+        let (result, _) = outcome?;
         Ok(result)
     }
 
@@ -565,7 +572,7 @@ impl Inner {
     }
 
     fn late(&self, request: &Request) -> Error {
-        request.late(self.settings.operation_timeout)
+        request.late(self.settings.operation_timeout, None)
     }
 
     /// This process's session; makes it if there is none.
@@ -608,7 +615,7 @@ impl Session {
         request: &Request,
         deadline: Instant,
         read: impl Fn(&[u8]) -> Result<T, String>,
-    ) -> Result<(T, bool), Failed> {
+    ) -> Result<(T, bool), Error> {
         let send = || self.transport.send(http, &self.lanes, request, deadline);
         let mut answer = send().await?;
         let mut result = read(&answer.body);

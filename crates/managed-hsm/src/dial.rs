@@ -1,7 +1,6 @@
 //! TCP connections to hosts that have several addresses: one that leads nowhere costs a quarter of a second once, not the time that
 //! the system takes to give it up, for each connection (RFC 8305).
 
-use std::error::Error as StdError;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,22 +26,12 @@ pub(crate) struct Dialler {
 }
 
 /// Why there is no connection.
-#[derive(Debug)]
-pub(crate) struct DialError {
-    what: &'static str,
-    error: io::Error,
-}
-
-impl std::fmt::Display for DialError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.what)
-    }
-}
-
-impl StdError for DialError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&self.error)
-    }
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DialError {
+    #[error("dns error")]
+    Resolver(#[source] io::Error),
+    #[error("tcp connect error")]
+    Connect(#[source] io::Error),
 }
 
 impl Dialler {
@@ -52,18 +41,12 @@ impl Dialler {
             Ok(address) => vec![SocketAddr::new(address, port)],
             Err(_) => names::addresses(host.to_owned())
                 .await
-                .map_err(|error| DialError {
-                    what: "dns error",
-                    error,
-                })?
+                .map_err(DialError::Resolver)?
                 .map(|address| SocketAddr::new(address.ip(), port))
                 .collect(),
         };
         let connected = self.race(self.in_order(addresses)).await;
-        connected.map_err(|error| DialError {
-            what: "tcp connect error",
-            error: descriptors::explained(error),
-        })
+        connected.map_err(|error| DialError::Connect(descriptors::explained(error)))
     }
 
     /// The addresses with the kinds of IP taking turns, and those last that led nowhere lately.

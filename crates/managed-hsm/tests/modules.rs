@@ -1,6 +1,11 @@
 //! The modules of the client form layers: what a file uses does not use it in turn, except for
 //! pairs of files that belong together.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test reads the sources of its own crate"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;

@@ -190,7 +190,8 @@ impl HttpClient for AzureTransport {
                 Failure::Body(_) | Failure::TooLong => ErrorKind::Io,
                 _ => ErrorKind::Connection,
             };
-            azure_core::Error::with_message(kind, problem(&host(url), &failure))
+            let text = problem(&host(url), &failure);
+            azure_core::Error::with_error(kind, failure, text)
         })?;
         let headers = answer.headers.iter();
         let headers: std::collections::HashMap<HeaderName, HeaderValue> = headers

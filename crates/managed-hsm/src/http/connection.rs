@@ -46,12 +46,6 @@ enum Sender {
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
-/// A request that was not answered, and whether nothing of it was sent.
-pub(super) struct Unanswered {
-    error: hyper::Error,
-    pub(super) is_unsent: bool,
-}
-
 impl Connection {
     /// Opens one.
     pub(super) async fn open(
@@ -119,35 +113,34 @@ impl Connection {
         }
     }
 
+    /// Sends a request, and waits for the head of the answer.
     pub(super) async fn send(
         &mut self,
         message: &Message<'_>,
-    ) -> Result<Response<Incoming>, Unanswered> {
+    ) -> Result<Response<Incoming>, Failure> {
         let is_http2 = matches!(self.sender, Sender::Http2(_));
         let request = message.request(is_http2);
-        let unsent = |error| Unanswered {
-            error,
-            is_unsent: true,
-        };
         let sent = match &mut self.sender {
             Sender::Http1(sender) => {
-                sender.ready().await.map_err(unsent)?;
+                sender.ready().await.map_err(Failure::Unsent)?;
                 self.stream.begin();
                 sender.try_send_request(request).await
             }
             Sender::Http2(sender) => {
-                sender.ready().await.map_err(unsent)?;
+                sender.ready().await.map_err(Failure::Unsent)?;
                 sender.try_send_request(request).await
             }
         };
-        sent.map_err(|mut error| Unanswered {
-            is_unsent: error.take_message().is_some() || self.stream.is_unsent(),
-            error: error.into_error(),
+        sent.map_err(|mut error| {
+            let is_unsent = error.take_message().is_some() || self.stream.is_unsent();
+            match self.stream.fault() {
+                _ if is_unsent => Failure::Unsent(error.into_error()),
+                Some(fault) => Failure::Fault(fault),
+                None => Failure::Exchange(error.into_error()),
+            }
         })
     }
-}
 
-impl Connection {
     /// Reads the answer. Only then the connection may carry another request.
     pub(super) async fn read(&mut self, response: Response<Incoming>) -> Result<Answer, Failure> {
         let is_http2 = matches!(self.sender, Sender::Http2(_));
@@ -164,15 +157,6 @@ impl Connection {
                 Err(Failure::Fault(Fault::Unasked))
             }
             _ => Ok(answer),
-        }
-    }
-
-    pub(super) fn failure(&self, unanswered: Unanswered) -> Failure {
-        match self.stream.fault() {
-            // Nothing was asked of this server yet, as if there were no connection.
-            _ if unanswered.is_unsent => Failure::connect(unanswered.error),
-            Some(fault) => Failure::Fault(fault),
-            None => Failure::Exchange(unanswered.error),
         }
     }
 }

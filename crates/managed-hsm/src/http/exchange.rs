@@ -78,11 +78,9 @@ impl Http {
                     }
                 },
                 // It was closed, or something came on it, while nobody used it.
-                Err(unanswered) if is_kept && unanswered.is_unsent => self.forget(&connection),
-                Err(unanswered) => match connection.failure(unanswered) {
-                    Failure::Fault(Fault::Unasked) if may_start_anew => {}
-                    failure => return Err(failure),
-                },
+                Err(Failure::Unsent(_)) if is_kept => self.forget(&connection),
+                Err(Failure::Fault(Fault::Unasked)) if may_start_anew => {}
+                Err(failure) => return Err(failure),
             }
         }
     }

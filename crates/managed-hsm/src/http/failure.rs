@@ -1,6 +1,7 @@
 //! Why a request has no answer.
 
 use std::error::Error as StdError;
+use std::time::Duration;
 
 use crate::causes::causes;
 use crate::stream::{Fault, MAX_ANSWER};
@@ -16,6 +17,8 @@ pub(crate) enum Failure {
     ConnectTimeout,
     /// TLS failed, or speaks of something else, where nothing but HTTP/2 was asked for.
     NoHttp2,
+    /// The connection failed before anything of the request was sent.
+    Unsent(hyper::Error),
     /// The connection failed, or what came is not HTTP.
     Exchange(hyper::Error),
     /// The answer ends too early.
@@ -24,6 +27,8 @@ pub(crate) enum Failure {
     TooLong,
     /// What came can't be told to be the answer.
     Fault(Fault),
+    /// It did not come within this time.
+    Late(Duration),
 }
 
 impl Failure {
@@ -40,10 +45,13 @@ impl std::fmt::Display for Failure {
             Self::Tls(error) => write!(f, "the TLS handshake failed: {}", causes(error)),
             Self::ConnectTimeout => f.write_str("the connection timed out"),
             Self::NoHttp2 => f.write_str("the server doesn't speak HTTP/2"),
-            Self::Exchange(error) => of(f, error),
+            Self::Exchange(error) | Self::Unsent(error) => of(f, error),
             Self::Body(error) => write!(f, "it ends too early ({})", causes(error)),
             Self::TooLong => write!(f, "it is longer than {MAX_ANSWER} bytes"),
             Self::Fault(fault) => fault.fmt(f),
+            Self::Late(after) => write!(f, "no answer within {} s", after.as_secs_f32()),
         }
     }
 }
+
+impl StdError for Failure {}

@@ -10,6 +10,7 @@ use url::{Position, Url};
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
+use crate::foreign::ForeignText;
 use crate::stream::MAX_ANSWER;
 
 /// What the service calls each of its answers.
@@ -42,6 +43,12 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// What the service calls it.
+    pub(crate) fn request_id(&self) -> ForeignText {
+        let id = self.headers.get(REQUEST_ID);
+        ForeignText::new(id.and_then(|id| id.to_str().ok()).unwrap_or("none"))
+    }
+
     /// Whether it is a refusal that the service would have named.
     pub(super) fn is_of_no_service(&self) -> bool {
         self.status.is_client_error() && !self.headers.contains_key(REQUEST_ID)

@@ -10,3 +10,4 @@ pub(crate) mod exchange;
 pub(crate) mod failure;
 pub(crate) mod host;
 pub(crate) mod message;
+mod obstacle;
