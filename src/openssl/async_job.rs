@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use managed_hsm::{Caller, Job, Place};
+use managed_hsm::{Caller, CallerKind, Job};
 
 use super::cancellation::Uncancelled;
 use super::libcrypto::Libcrypto;
@@ -59,21 +59,21 @@ impl Jobs {
 }
 
 impl Caller for Jobs {
-    fn place(&self) -> Place {
+    fn kind(&self) -> CallerKind {
         let Some(functions) = self.0 else {
-            return Place::SmallStack;
+            return CallerKind::SmallStack;
         };
         // SAFETY: it only looks at the thread's own state.
         let job = unsafe { (functions.current_job)() };
         if job.is_null() {
             return match has_room() {
-                true => Place::Thread,
-                false => Place::SmallStack,
+                true => CallerKind::Thread,
+                false => CallerKind::SmallStack,
             };
         }
         match Pausable::new(functions, job) {
-            Some(job) => Place::Job(Box::new(job)),
-            None => Place::SmallStack,
+            Some(job) => CallerKind::Job(Box::new(job)),
+            None => CallerKind::SmallStack,
         }
     }
 }
@@ -89,7 +89,7 @@ fn has_room() -> bool {
     let here = 0u8;
     let here = (&raw const here).addr();
     STACK.with(|stack| match stack.get_or_init(stack_of_thread) {
-        // A place elsewhere is on a fibre of the application.
+        // A stack elsewhere is a fibre of the application.
         Some(stack) => stack.contains(&here) && here - stack.start >= ROOM,
         None => false,
     })

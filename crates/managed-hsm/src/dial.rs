@@ -10,7 +10,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::descriptors::{self, Standard};
 use crate::event_loop;
-use crate::names;
+use crate::resolver;
 use crate::socket::Socket;
 
 /// How long one address is tried alone before the next one is tried beside it.
@@ -39,7 +39,7 @@ impl Dialler {
     pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<Socket, DialError> {
         let addresses = match host.parse::<IpAddr>() {
             Ok(address) => vec![SocketAddr::new(address, port)],
-            Err(_) => names::addresses(host.to_owned())
+            Err(_) => resolver::addresses(host.to_owned())
                 .await
                 .map_err(DialError::Resolver)?
                 .map(|address| SocketAddr::new(address.ip(), port))

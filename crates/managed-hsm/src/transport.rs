@@ -20,7 +20,7 @@ use crate::http::exchange::Http;
 use crate::http::failure::Failure;
 use crate::http::message::{Answer, Message};
 use crate::judgement::{Attempt, Next, Outcome, Repetition, Verdict, judge, repetition};
-use crate::lanes::Lanes;
+use crate::pool::Pool;
 use crate::refusal::refused;
 use crate::request::Request;
 use crate::settings::client::Settings;
@@ -59,7 +59,7 @@ impl Transport {
     pub(crate) async fn send(
         &self,
         http: &Http,
-        lanes: &Lanes,
+        pool: &Pool,
         request: &Request,
         deadline: Instant,
     ) -> Result<Answer, Error> {
@@ -71,7 +71,7 @@ impl Transport {
         let mut request = self.led(request).await?;
         loop {
             let started = Instant::now();
-            let (outcome, other) = self.attempt(http, lanes, &request, &held, deadline).await;
+            let (outcome, other) = self.attempt(http, pool, &request, &held, deadline).await;
             request.log(&outcome, started, retries);
             let asked = other.as_ref().unwrap_or(&request);
             let attempt = Attempt {
@@ -118,7 +118,7 @@ impl Transport {
     async fn attempt(
         &self,
         http: &Http,
-        lanes: &Lanes,
+        pool: &Pool,
         request: &Request,
         held: &Held,
         deadline: Instant,
@@ -134,7 +134,7 @@ impl Transport {
             None => first.await,
             Some(delay) => match event_loop::timeout(delay, first.as_mut()).await {
                 Ok(outcome) => outcome,
-                Err(_) => match lanes.spare().filter(|_| hedging.take()) {
+                Err(_) => match pool.spare().filter(|_| hedging.take()) {
                     None => first.await,
                     Some(_spare) => {
                         log::debug!("{} {} is sent again", request.operation, request.key);
@@ -181,14 +181,14 @@ impl Transport {
         exchange.await.unwrap_or(Err(Failure::Late(after)))
     }
 
-    /// The same request to another endpoint that is well, if there is one.
+    /// The same request to another endpoint that is healthy, if there is one.
     fn elsewhere<'a>(&self, request: &'a Request) -> Cow<'a, Request> {
         let known = self.settings.endpoints_of(&request.vault);
         let here = request.url.origin();
         let others = known.into_iter().filter(|other| other.origin() != here);
         match others
             .into_iter()
-            .find(|other| self.health.is_known_well(other))
+            .find(|other| self.health.is_known_healthy(other))
         {
             Some(other) => Cow::Owned(request.at(other)),
             None => Cow::Borrowed(request),
@@ -213,7 +213,7 @@ impl Transport {
 
     /// The endpoint that is to be asked.
     fn next(&self, request: &Request, has_failed: bool) -> Result<Next, Down> {
-        if self.health.is_all_well() {
+        if self.health.is_all_healthy() {
             return Ok(Next::Same);
         }
         let known = self.settings.endpoints_of(&request.vault);
@@ -222,9 +222,9 @@ impl Transport {
         let choice = self.health.choose(&known, &request.url, failed, now)?;
         let is_other = |chosen: &Url| chosen.origin() != request.url.origin();
         Ok(match choice {
-            Choice::Well(chosen) if is_other(chosen) => Next::Healthy(chosen.clone()),
-            Choice::Ill(chosen) if is_other(chosen) => Next::Unhealthy(chosen.clone()),
-            Choice::Well(_) | Choice::Ill(_) => Next::Same,
+            Choice::Healthy(chosen) if is_other(chosen) => Next::Healthy(chosen.clone()),
+            Choice::Unhealthy(chosen) if is_other(chosen) => Next::Unhealthy(chosen.clone()),
+            Choice::Healthy(_) | Choice::Unhealthy(_) => Next::Same,
             Choice::Wait(down) => Next::Wait(down),
         })
     }
@@ -233,10 +233,11 @@ impl Transport {
     fn note_health(&self, request: &Request, attempt: &Attempt<'_>) {
         match attempt.shows_health() {
             None => {}
-            Some(true) => self.health.is_well(&request.url),
+            Some(true) => self.health.note_healthy(&request.url),
             Some(false) => {
                 let problem = problem(attempt.outcome);
-                self.health.is_ill(&request.url, problem, Instant::now());
+                self.health
+                    .note_unhealthy(&request.url, problem, Instant::now());
             }
         }
     }

@@ -117,13 +117,13 @@ async fn exchange(
     read(response.map_err(Failure::Exchange)?, false).await
 }
 
-/// What is wrong with an answer or its way here, for a person.
-pub(super) fn problem(place: &str, failure: &Failure) -> String {
+/// What is wrong with an answer, or why there is none, for a person.
+pub(super) fn problem(host: &str, failure: &Failure) -> String {
     match failure {
         Failure::Body(_) | Failure::TooLong => {
-            format!("the answer of {place} is no use: {failure}")
+            format!("the answer of {host} is no use: {failure}")
         }
-        _ => format!("{place} can't be reached: {failure}"),
+        _ => format!("{host} can't be reached: {failure}"),
     }
 }
 

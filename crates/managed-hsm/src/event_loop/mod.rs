@@ -132,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    const MOMENT: Duration = Duration::from_millis(20);
+    const UNIT: Duration = Duration::from_millis(20);
     /// Less than a wait takes that nobody ends.
     const SOON: Duration = Duration::from_millis(200);
 
@@ -144,17 +144,17 @@ mod tests {
     fn timers_fire_in_their_order() {
         let order = run(async {
             let (sender, mut order) = mpsc::unbounded_channel();
-            for moments in [3, 1, 2, 0] {
+            for units in [3, 1, 2, 0] {
                 let sender = sender.clone();
                 spawn(async move {
-                    sleep(moments * MOMENT).await;
-                    sender.send(moments).unwrap();
+                    sleep(units * UNIT).await;
+                    sender.send(units).unwrap();
                 });
             }
             drop(sender);
             let mut found = Vec::new();
-            while let Some(moments) = order.recv().await {
-                found.push(moments);
+            while let Some(units) = order.recv().await {
+                found.push(units);
             }
             found
         });
@@ -165,15 +165,15 @@ mod tests {
     fn work_has_so_much_time() {
         let never = std::future::pending::<()>;
         let began = Instant::now();
-        assert_eq!(run(timeout(MOMENT, never())), Err(timers::Elapsed));
-        assert!((MOMENT..SOON).contains(&began.elapsed()));
+        assert_eq!(run(timeout(UNIT, never())), Err(timers::Elapsed));
+        assert!((UNIT..SOON).contains(&began.elapsed()));
         assert_eq!(run(timeout(Duration::MAX, async { 7 })), Ok(7));
-        assert!(block_on(MOMENT, never()).unwrap().is_none());
+        assert!(block_on(UNIT, never()).unwrap().is_none());
     }
 
     #[test]
     fn another_thread_wakes_a_loop_that_sleeps() {
-        for pause in [Duration::ZERO, MOMENT] {
+        for pause in [Duration::ZERO, UNIT] {
             let (sender, receiver) = oneshot::channel();
             let began = Instant::now();
             let thread = thread::spawn(move || {
@@ -207,7 +207,7 @@ mod tests {
         let (held, mut dropped) = oneshot::channel::<()>();
         events.run(async {
             spawn(async {
-                sleep(MOMENT).await;
+                sleep(UNIT).await;
                 sender.send(7).unwrap();
             });
             spawn(async {
@@ -225,10 +225,10 @@ mod tests {
     fn a_loop_runs_within_another() {
         let both = run(async {
             let inner = run(async {
-                sleep(MOMENT).await;
+                sleep(UNIT).await;
                 1
             });
-            sleep(MOMENT).await;
+            sleep(UNIT).await;
             inner + 1
         });
         assert_eq!(both, 2);

@@ -1,14 +1,14 @@
-//! Lanes: a bounded number of connections to the service, each carrying one request at a time.
+//! The connection pool: a bounded number of connections to the service, each carrying one request at a time.
 //!
-//! A lane is a connection with the event loop that drives it, and whoever takes the lane runs that loop on its own thread. So
-//! a request costs no hand-over to another thread and back, which would be most of its CPU time; and there is
-//! no pool that opens a connection for a request that finds none idle and keeps it even when another became idle
-//! first. It speaks HTTP/1.1, which costs less than HTTP/2 where requests don't overlap.
+//! With a connection comes the event loop that drives it, and whoever takes both runs that loop on its own thread. So
+//! a request costs no hand-over to another thread and back, which would be most of its CPU time. A request that finds no
+//! connection idle takes the one that becomes idle first, where pools of HTTP libraries open one more. Such a connection
+//! speaks HTTP/1.1, which costs less than HTTP/2 where requests don't overlap.
 //!
-//! Threads that can't drive one have lanes driven by the I/O thread; where the server offers HTTP/2, one such connection carries
+//! Threads that can't drive one have connections driven by the I/O thread; where the server offers HTTP/2, one such connection carries
 //! all their requests at once. The TLS configuration, with the system's trust store and the session cache, is shared.
 //!
-//! Who finds no lane free waits in line, first come first served.
+//! Who finds no connection free waits in a queue, first come first served.
 
 use std::future::Future;
 use std::pin::pin;
@@ -34,8 +34,8 @@ use crate::settings::client::Settings;
 /// How long requests wait for the one that finds out what the server speaks: it may have gone to an HSM that doesn't answer.
 const DISCOVERY_PATIENCE: Duration = Duration::from_millis(500);
 
-/// All lanes of a client in one process.
-pub(crate) struct Lanes {
+/// All connections of a client in one process.
+pub(crate) struct Pool {
     connector: Arc<Connector>,
     max: usize,
     permits: Semaphore,
@@ -46,11 +46,11 @@ pub(crate) struct Lanes {
     is_discovered: AtomicBool,
 }
 
-/// Lanes that carry no request, the ones used last at the end.
+/// Connections that carry no request, the ones used last at the end.
 #[derive(Default)]
 struct Idle {
     /// With an event loop of their own.
-    own: Vec<Lane>,
+    own: Vec<Driven>,
     /// Driven by the I/O thread.
     io: Vec<Arc<Http>>,
     /// Driven by the I/O thread, for many requests at once: there is one once the server was seen to speak HTTP/2.
@@ -60,12 +60,12 @@ struct Idle {
 }
 
 /// A connection that had to go. Dropped where no lock is held.
-type Closed = (Option<Lane>, Option<Arc<Http>>);
+type Closed = (Option<Driven>, Option<Arc<Http>>);
 
 impl Idle {
-    /// A lane for a thread that drives it. Without one it is to be made, and is counted already.
-    fn own_lane(&mut self, url: &Url, max: usize) -> Result<Lane, Closed> {
-        let suits = |lane: &Lane| lane.http.suits(url);
+    /// A connection for a thread that drives it. Without one it is to be made, and is counted already.
+    fn driven(&mut self, url: &Url, max: usize) -> Result<Driven, Closed> {
+        let suits = |driven: &Driven| driven.http.suits(url);
         match self.own.iter().rposition(suits) {
             Some(at) => Ok(self.own.remove(at)),
             None => Err(self.count_another(max)),
@@ -73,7 +73,7 @@ impl Idle {
     }
 
     /// The same for the I/O thread.
-    fn io_lane(&mut self, max: usize) -> Result<Arc<Http>, Closed> {
+    fn borrowed(&mut self, max: usize) -> Result<Arc<Http>, Closed> {
         self.io.pop().ok_or_else(|| self.count_another(max))
     }
 
@@ -95,35 +95,35 @@ impl Idle {
 }
 
 /// A connection and its event loop.
-struct Lane {
+struct Driven {
     http: Arc<Http>,
     events: EventLoop,
     used: Instant,
 }
 
-/// A lane in use; free again when dropped.
+/// A connection in use; free again when dropped.
 struct Taken<'a> {
-    lane: Option<Lane>,
-    lanes: &'a Lanes,
+    driven: Option<Driven>,
+    pool: &'a Pool,
     _permit: SemaphorePermit<'a>,
 }
 
-/// A lane of the I/O thread in use; free again when dropped.
+/// A connection of the I/O thread in use; free again when dropped.
 pub(crate) struct Borrowed<'a> {
     pub(crate) http: Arc<Http>,
-    lanes: &'a Lanes,
-    /// None: the lane is shared.
+    pool: &'a Pool,
+    /// None: the connection is shared.
     permit: Option<SemaphorePermit<'a>>,
     _discovery: Option<SemaphorePermit<'a>>,
 }
 
 /// Room for one more connection, until dropped.
 pub(crate) struct Spare<'a> {
-    lanes: &'a Lanes,
+    pool: &'a Pool,
     _permit: SemaphorePermit<'a>,
 }
 
-impl Lanes {
+impl Pool {
     /// Opens nothing yet.
     pub(crate) fn new(settings: &Settings, tls: ClientConfig) -> Self {
         Self {
@@ -136,7 +136,7 @@ impl Lanes {
         }
     }
 
-    /// Does `work` on this thread with the client of a lane, as soon as one is free. None: not done by the deadline.
+    /// Does `work` on this thread with a connection, as soon as one is free. None: not done by the deadline.
     pub(crate) fn run<T>(
         &self,
         url: &Url,
@@ -155,12 +155,12 @@ impl Lanes {
             Ok(taken) => taken,
             Err(error) => return Some(Err(error)),
         };
-        let lane = taken.lane.as_mut()?;
-        let work = timeout_at(deadline, work(&lane.http));
-        lane.events.run(work).ok()
+        let driven = taken.driven.as_mut()?;
+        let work = timeout_at(deadline, work(&driven.http));
+        driven.events.run(work).ok()
     }
 
-    /// A lane of the I/O thread, as soon as one is free.
+    /// A connection of the I/O thread, as soon as one is free.
     pub(crate) async fn borrow(&self) -> Result<Borrowed<'_>, Error> {
         let closed = |error: AcquireError| Error::Io(error.to_string());
         let mut discovery = None;
@@ -172,7 +172,7 @@ impl Lanes {
         }
         let borrowed = |http, permit| Borrowed {
             http,
-            lanes: self,
+            pool: self,
             permit,
             _discovery: discovery,
         };
@@ -185,7 +185,7 @@ impl Lanes {
             match &idle.shared {
                 // Made while this one waited.
                 Some(http) => return Ok(borrowed(http.clone(), None)),
-                None => idle.io_lane(self.max),
+                None => idle.borrowed(self.max),
             }
         };
         let http = match free {
@@ -204,25 +204,25 @@ impl Lanes {
         let permit = self.permits.try_acquire().ok()?;
         let _closed = self.idle().count_another(self.max);
         Some(Spare {
-            lanes: self,
+            pool: self,
             _permit: permit,
         })
     }
 
     fn take<'a>(&'a self, url: &Url, permit: SemaphorePermit<'a>) -> Result<Taken<'a>, Error> {
-        let free = self.idle().own_lane(url, self.max);
-        let lane = match free {
-            Ok(lane) => lane,
+        let free = self.idle().driven(url, self.max);
+        let driven = match free {
+            Ok(driven) => driven,
             Err(_closed) => self.counted(self.open())?,
         };
         Ok(Taken {
-            lane: Some(lane),
-            lanes: self,
+            driven: Some(driven),
+            pool: self,
             _permit: permit,
         })
     }
 
-    /// A lane that was counted before it was there.
+    /// A connection that was counted before it was there.
     fn counted<T>(&self, made: Result<T, Error>) -> Result<T, Error> {
         if made.is_err() {
             self.idle().open -= 1;
@@ -230,9 +230,9 @@ impl Lanes {
         made
     }
 
-    fn open(&self) -> Result<Lane, Error> {
+    fn open(&self) -> Result<Driven, Error> {
         let events = EventLoop::new().map_err(|error| Error::Io(error.to_string()))?;
-        Ok(Lane {
+        Ok(Driven {
             http: self.http(Protocol::Http1),
             events,
             used: Instant::now(),
@@ -250,24 +250,24 @@ impl Lanes {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        // Before the permit is given back, so that whoever gets it finds the lane.
-        let Some(mut lane) = self.lane.take() else {
+        // Before the permit is given back, so that whoever gets it finds the connection.
+        let Some(mut driven) = self.driven.take() else {
             return;
         };
-        lane.used = Instant::now();
-        let mut idle = self.lanes.idle();
+        driven.used = Instant::now();
+        let mut idle = self.pool.idle();
         if std::thread::panicking() {
             // Nobody knows what state it is in.
             idle.open -= 1;
-            return std::mem::forget(lane);
+            return std::mem::forget(driven);
         }
-        idle.own.push(lane);
+        idle.own.push(driven);
         // The one that was idle longest is the first.
-        let is_fresh = |lane: &Lane| lane.used.elapsed() <= IDLE_TIMEOUT;
+        let is_fresh = |driven: &Driven| driven.used.elapsed() <= IDLE_TIMEOUT;
         let expired = idle.own.iter().position(is_fresh).unwrap_or(idle.own.len());
         if expired > 0 {
             idle.open -= expired;
-            let closed: Vec<Lane> = idle.own.drain(..expired).collect();
+            let closed: Vec<Driven> = idle.own.drain(..expired).collect();
             drop(idle);
             drop(closed);
         }
@@ -275,27 +275,27 @@ impl Drop for Taken<'_> {
 }
 
 impl Borrowed<'_> {
-    /// Whether others use the lane at the same time.
+    /// Whether others use the connection at the same time.
     pub(crate) fn is_shared(&self) -> bool {
         self.permit.is_none()
     }
 
     /// The server was seen to speak HTTP/2, or not to. If it does, one connection carries all requests from now on.
     pub(crate) fn discovered(&self, speaks_http2: bool) {
-        if speaks_http2 && self.lanes.shared().is_none() {
-            let http = self.lanes.http(Protocol::Http2);
-            let mut idle = self.lanes.idle();
+        if speaks_http2 && self.pool.shared().is_none() {
+            let http = self.pool.http(Protocol::Http2);
+            let mut idle = self.pool.idle();
             if idle.shared.is_none() {
                 idle.shared = Some(http);
                 idle.open += 1;
             }
         }
-        self.lanes.is_discovered.store(true, Ordering::Release);
+        self.pool.is_discovered.store(true, Ordering::Release);
     }
 
     /// No connection carries several requests any more.
     pub(crate) fn unshare(&self) {
-        let mut idle = self.lanes.idle();
+        let mut idle = self.pool.idle();
         if idle
             .shared
             .take_if(|shared| Arc::ptr_eq(shared, &self.http))
@@ -311,7 +311,7 @@ impl Drop for Borrowed<'_> {
         if self.is_shared() {
             return;
         }
-        let mut idle = self.lanes.idle();
+        let mut idle = self.pool.idle();
         match idle.shared {
             None => idle.io.push(self.http.clone()),
             // It isn't needed any more.
@@ -322,7 +322,7 @@ impl Drop for Borrowed<'_> {
 
 impl Drop for Spare<'_> {
     fn drop(&mut self) {
-        self.lanes.idle().open -= 1;
+        self.pool.idle().open -= 1;
     }
 }
 
@@ -357,10 +357,10 @@ mod tests {
     fn nobody_waits_long_for_a_request_that_finds_nothing_out() {
         let settings = Settings::default();
         let tls = settings.tls().unwrap();
-        let lanes = Lanes::new(&settings, tls);
+        let pool = Pool::new(&settings, tls);
         let both = async {
-            let _first = lanes.borrow().await.unwrap();
-            let second = timeout(DISCOVERY_PATIENCE * 20, lanes.borrow());
+            let _first = pool.borrow().await.unwrap();
+            let second = timeout(DISCOVERY_PATIENCE * 20, pool.borrow());
             assert!(second.await.unwrap().is_ok());
         };
         EventLoop::new().unwrap().run(both);
