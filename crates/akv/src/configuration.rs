@@ -2,13 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use managed_hsm::{Error, LogSettings, Origin, ProviderSettings, Setting, Settings, environment};
+use managed_hsm::{
+    Error, FrontEnd, LogSettings, Origin, ProviderSettings, Setting, Settings, environment,
+};
 
 use crate::openssl;
 use crate::openssl_cnf::{self, Sections};
 
 /// The name of the provider and of its module.
 pub(crate) const PROVIDER: &str = "akv_provider";
+
+/// What the client is told of this command.
+const FRONT_END: FrontEnd = FrontEnd::new(
+    concat!("akv/", env!("CARGO_PKG_VERSION")),
+    ProviderSettings::FILE,
+);
 
 /// The configuration of OpenSSL on this machine, as far as it is about the provider.
 #[derive(Debug, Default)]
@@ -61,7 +69,10 @@ impl Configuration {
     /// [`Error::Settings`] names the variable or the key whose value can't be used, or the file.
     pub(crate) fn settings(&self) -> Result<Settings, Error> {
         self.check()?;
-        Settings::read(|setting| self.find(setting))
+        Ok(Settings {
+            front_end: FRONT_END,
+            ..Settings::read(|setting| self.find(setting))?
+        })
     }
 
     /// Whether the file can be used. The provider would have other settings than akv if it couldn't, and ask another HSM.
@@ -101,7 +112,8 @@ impl Configuration {
         }
         let value = setting.key.and_then(|key| Some((key, self.value(key)?)));
         let value = value.filter(|(_, value)| !value.trim().is_empty());
-        Ok(value.map(|(key, value)| (value.to_owned(), Origin::File(key))))
+        let file = ProviderSettings::FILE;
+        Ok(value.map(|(key, value)| (value.to_owned(), Origin::File { key, file })))
     }
 
     /// A value of the provider's section.

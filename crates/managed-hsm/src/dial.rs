@@ -140,9 +140,10 @@ fn is_under_way(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{Ipv4Addr, TcpListener};
 
     use socket2::{Domain, Type};
+    use testing::RefusingPort;
 
     use super::*;
     use crate::event_loop::EventLoop;
@@ -182,7 +183,9 @@ mod tests {
     fn the_next_address_is_tried_at_once_when_one_refuses() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
-        let refusing = address("127.0.0.1:1");
+        let taken = RefusingPort::take();
+        let url = url::Url::parse(&taken.url()).unwrap();
+        let refusing = SocketAddr::from((Ipv4Addr::LOCALHOST, url.port().unwrap()));
         let dialler = Dialler::default();
         let started = Instant::now();
         race(&dialler, vec![refusing, good]).expect("a connection");

@@ -173,6 +173,7 @@ impl Transport {
         let message = Message {
             method: &request.method,
             url: &request.url,
+            user_agent: &self.settings.front_end.user_agent,
             authorization: &held.header,
             body: request.body.as_ref(),
             repeatable: request.repeatable,

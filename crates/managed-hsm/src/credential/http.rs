@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::http::connector::Connector;
 use crate::http::driver::drive;
 use crate::http::failure::Failure;
-use crate::http::message::{AGENT, Answer, read};
+use crate::http::message::{Answer, read};
 use crate::settings::client::Settings;
 
 /// HTTP to Entra ID, and to what is on this machine. Each request has a connection of its own: whoever needs a token runs the event
@@ -36,6 +36,7 @@ pub(crate) struct IdentityHttp {
 /// Sends requests, each once.
 pub(super) struct Sender {
     connector: Connector,
+    user_agent: http::HeaderValue,
     tls: TlsConnector,
     may_be_plain: bool,
 }
@@ -44,6 +45,7 @@ impl IdentityHttp {
     pub(crate) fn new(settings: &Settings, tls: &ClientConfig) -> Self {
         let sender = |connector, may_be_plain| Sender {
             connector,
+            user_agent: settings.front_end.user_agent.clone(),
             tls: TlsConnector::from(Arc::new(tls.clone())),
             may_be_plain,
         };
@@ -81,7 +83,7 @@ impl Sender {
         mut headers: HeaderMap,
         body: Bytes,
     ) -> Result<Answer, Failure> {
-        headers.insert(USER_AGENT, const { http::HeaderValue::from_static(AGENT) });
+        headers.insert(USER_AGENT, self.user_agent.clone());
         let anything = const { http::HeaderValue::from_static("*/*") };
         headers.entry(ACCEPT).or_insert(anything);
         let host = &url[Position::BeforeHost..Position::AfterPort];

@@ -16,8 +16,6 @@ use crate::stream::MAX_ANSWER;
 /// What the service calls each of its answers.
 pub(crate) const REQUEST_ID: &str = "x-ms-request-id";
 
-/// Who asks, as requests say it.
-pub(crate) const AGENT: &str = concat!("akv_provider/", env!("CARGO_PKG_VERSION"));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 
@@ -25,6 +23,7 @@ const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 pub(crate) struct Message<'a> {
     pub(crate) method: &'a Method,
     pub(crate) url: &'a Url,
+    pub(crate) user_agent: &'a HeaderValue,
     pub(crate) authorization: &'a HeaderValue,
     /// JSON.
     pub(crate) body: Option<&'a Bytes>,
@@ -74,7 +73,7 @@ impl Message<'_> {
             headers.insert(HOST, host);
         }
         headers.insert(AUTHORIZATION, self.authorization.clone());
-        headers.insert(USER_AGENT, const { HeaderValue::from_static(AGENT) });
+        headers.insert(USER_AGENT, self.user_agent.clone());
         headers.insert(ACCEPT, ANYTHING);
         if self.body.is_some() {
             headers.insert(CONTENT_TYPE, JSON);
@@ -105,4 +104,34 @@ pub(crate) async fn read(response: Response<Incoming>, is_http2: bool) -> Result
         is_http2,
         may_be_anothers: false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::front_end::FrontEnd;
+
+    #[test]
+    fn a_request_says_who_asks_and_whom() {
+        let front_end = FrontEnd::new("program/1", "program.conf");
+        let url = Url::parse("https://hsm:8443/keys/k?api-version=7.4").unwrap();
+        let message = Message {
+            method: &Method::GET,
+            url: &url,
+            user_agent: &front_end.user_agent,
+            authorization: &HeaderValue::from_static("Bearer token"),
+            body: None,
+            repeatable: true,
+        };
+        let by_http1 = message.request(false);
+        assert_eq!(by_http1.uri(), "/keys/k?api-version=7.4");
+        assert_eq!(by_http1.headers()[HOST], "hsm:8443");
+        let by_http2 = message.request(true);
+        assert_eq!(by_http2.uri(), url.as_str());
+        assert!(!by_http2.headers().contains_key(HOST));
+        for request in [by_http1, by_http2] {
+            assert_eq!(request.headers()[USER_AGENT], "program/1");
+            assert_eq!(request.headers()[AUTHORIZATION], "Bearer token");
+        }
+    }
 }

@@ -9,14 +9,17 @@ use url::Url;
 use crate::cloud::{Cloud, Service};
 use crate::error::Error;
 use crate::settings::credentials::CredentialSettings;
+use crate::settings::front_end::FrontEnd;
 use crate::settings::origin::Origin;
 use crate::settings::proxy::{Proxy, proxy};
-use crate::settings::setting::{Find, Setting, count, duration, https, path, text, yes_or_no};
+use crate::settings::setting::{Find, Setting, https, path, text};
 use crate::uri::{UriError, Vault};
 
 /// Settings of a [`crate::Client`].
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// What the client is a part of.
+    pub front_end: FrontEnd,
     /// Where requests to Managed HSMs go instead of `https://<vault>.managedhsm.azure.net`.
     pub endpoint: Option<Url>,
     /// Where requests to key vaults go instead of `https://<vault>.vault.azure.net`.
@@ -51,23 +54,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            endpoint: None,
-            key_vault_endpoint: None,
-            endpoints: Vec::new(),
-            cloud: None,
-            ca_file: None,
-            require_post_quantum: false,
-            https_proxy: None,
-            no_proxy: None,
-            credentials: CredentialSettings::default(),
-            operation_timeout: Duration::from_secs(30),
-            connect_timeout: Duration::from_secs(5),
-            response_timeout: Duration::from_secs(10),
-            max_retries: 6,
-            max_connections: 20,
-            hedging: false,
-        }
+        Self::general(&|_| Ok(None)).expect("the defaults are valid")
     }
 }
 
@@ -75,85 +62,99 @@ static ENDPOINT: Setting = Setting {
     key: Some("endpoint"),
     variable: "AZURE_MANAGEDHSM_URL",
     default: "https://<vault>.managedhsm.azure.net",
+    range: None,
     help: "https://<host>[:<port>] that gets all requests for HSMs: a private endpoint, another cloud, the emulator",
 };
 static KEY_VAULT_ENDPOINT: Setting = Setting {
     key: Some("keyvault-endpoint"),
     variable: "AZURE_KEYVAULT_URL",
     default: "https://<vault>.vault.azure.net",
+    range: None,
     help: "https://<host>[:<port>] that gets all requests for key vaults",
 };
 static ENDPOINTS: Setting = Setting {
     key: Some("endpoints"),
     variable: "AKV_ENDPOINTS",
     default: "",
+    range: None,
     help: "endpoints of single vaults: <vault>=https://<host>[:<port>], separated by spaces; keyvault:<vault> names a key vault; a vault that is there more than once is asked at the first endpoint that is well",
 };
 static CLOUD: Setting = Setting {
     key: Some("cloud"),
     variable: "AKV_CLOUD",
     default: "public",
+    range: None,
     help: "public, usgovernment or china; without it the host of the endpoint tells",
 };
 static CA_FILE: Setting = Setting {
     key: Some("ca-file"),
     variable: "AKV_CA_FILE",
     default: "",
+    range: None,
     help: "PEM file with CA certificates that are trusted besides the system's",
 };
 static REQUIRE_POST_QUANTUM: Setting = Setting {
     key: Some("require-post-quantum"),
     variable: "AKV_REQUIRE_POST_QUANTUM",
     default: "no",
+    range: None,
     help: "yes refuses servers without TLS 1.3 and the key exchange X25519MLKEM768, which is otherwise only preferred",
 };
 static HTTPS_PROXY: Setting = Setting {
     key: Some("https-proxy"),
     variable: "HTTPS_PROXY",
     default: "",
+    range: None,
     help: "http://[<user>:<password>@]<host>[:<port>] of the proxy that connections go through",
 };
 static NO_PROXY: Setting = Setting {
     key: Some("no-proxy"),
     variable: "NO_PROXY",
     default: "",
+    range: None,
     help: "hosts, domains and address ranges that are reached without the proxy, separated by commas; * for all",
 };
 static OPERATION_TIMEOUT: Setting = Setting {
     key: Some("operation-timeout"),
     variable: "AKV_OPERATION_TIMEOUT",
     default: "30",
-    help: "seconds that an operation may take in all, 0.1 to 600",
+    range: Some(0.1..=600.0),
+    help: "seconds that an operation may take in all",
 };
 static CONNECT_TIMEOUT: Setting = Setting {
     key: Some("connect-timeout"),
     variable: "AKV_CONNECT_TIMEOUT",
     default: "5",
-    help: "seconds that opening a connection may take, 0.1 to 600",
+    range: Some(0.1..=600.0),
+    help: "seconds that opening a connection may take",
 };
 static RESPONSE_TIMEOUT: Setting = Setting {
     key: Some("response-timeout"),
     variable: "AKV_RESPONSE_TIMEOUT",
     default: "10",
-    help: "seconds that an answer is waited for, connecting included, before the request is sent again on another connection, 0.1 to 600; what must not be done twice, as creating a key, is not sent again",
+    range: Some(0.1..=600.0),
+    help: "seconds that an answer is waited for, connecting included, before the request is sent again on another connection; what must not be done twice, as creating a key, is not sent again",
 };
 static MAX_RETRIES: Setting = Setting {
     key: Some("max-retries"),
     variable: "AKV_MAX_RETRIES",
     default: "6",
-    help: "how often a request is sent again, at most and within its time, after a lost connection, 408, 429, 500, 502, 503 or 504; 0 to 100",
+    range: Some(0.0..=100.0),
+    help: "how often a request is sent again, at most and within its time, after a lost connection, 408, 429, 500, 502, 503 or 504",
 };
 static MAX_CONNECTIONS: Setting = Setting {
     key: Some("max-connections"),
     variable: "AKV_MAX_CONNECTIONS",
     default: "20",
-    help: "requests under way, and so connections open, at most; 1 to 1000; over HTTP/2, which asynchronous jobs use where the server offers it, one connection carries as many as the server allows",
+    range: Some(1.0..=1000.0),
+    help: "requests under way, and so connections open, at most; over HTTP/2, which asynchronous jobs use where the server offers it, one connection carries as many as the server allows",
 };
 
 static HEDGING: Setting = Setting {
     key: Some("hedging"),
     variable: "AKV_HEDGING",
     default: "no",
+    range: None,
     help: "yes sends an operation that takes longer than 95 % of the last ones a second time, to another endpoint if there is one, and takes the first answer; at most one operation in twenty",
 };
 
@@ -197,38 +198,32 @@ impl Settings {
         find: impl Fn(&'static Setting) -> Result<Option<(String, Origin)>, Error>,
     ) -> Result<Self, Error> {
         let find: Find<'_> = &find;
-        let mut settings = Self {
+        Ok(Self {
+            credentials: CredentialSettings::read(find)?,
+            ..Self::general(find)?
+        })
+    }
+
+    /// The settings that are not about credentials.
+    fn general(find: Find<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            front_end: FrontEnd::default(),
             endpoint: find(&ENDPOINT)?.map(https).transpose()?,
             key_vault_endpoint: find(&KEY_VAULT_ENDPOINT)?.map(https).transpose()?,
-            endpoints: find(&ENDPOINTS)?
-                .map(endpoints)
-                .transpose()?
-                .unwrap_or_default(),
+            endpoints: find(&ENDPOINTS)?.map_or_else(|| Ok(Vec::new()), endpoints)?,
             cloud: find(&CLOUD)?.map(cloud).transpose()?,
             ca_file: path(find, &CA_FILE)?,
-            require_post_quantum: find(&REQUIRE_POST_QUANTUM)?.map_or(Ok(false), yes_or_no)?,
+            require_post_quantum: REQUIRE_POST_QUANTUM.is_on(find)?,
             https_proxy: find(&HTTPS_PROXY)?.map(proxy).transpose()?,
             no_proxy: text(find, &NO_PROXY)?,
-            hedging: find(&HEDGING)?.map_or(Ok(false), yes_or_no)?,
-            credentials: CredentialSettings::read(find)?,
-            ..Self::default()
-        };
-        if let Some(found) = find(&OPERATION_TIMEOUT)? {
-            settings.operation_timeout = duration(found)?;
-        }
-        if let Some(found) = find(&CONNECT_TIMEOUT)? {
-            settings.connect_timeout = duration(found)?;
-        }
-        if let Some(found) = find(&RESPONSE_TIMEOUT)? {
-            settings.response_timeout = duration(found)?;
-        }
-        if let Some(found) = find(&MAX_RETRIES)? {
-            settings.max_retries = count(found, 0..=100)?;
-        }
-        if let Some(found) = find(&MAX_CONNECTIONS)? {
-            settings.max_connections = count(found, 1..=1000)? as usize;
-        }
-        Ok(settings)
+            credentials: CredentialSettings::default(),
+            operation_timeout: OPERATION_TIMEOUT.seconds(find)?,
+            connect_timeout: CONNECT_TIMEOUT.seconds(find)?,
+            response_timeout: RESPONSE_TIMEOUT.seconds(find)?,
+            max_retries: MAX_RETRIES.count(find)?,
+            max_connections: MAX_CONNECTIONS.count(find)? as usize,
+            hedging: HEDGING.is_on(find)?,
+        })
     }
 
     /// The address of a vault.
@@ -319,18 +314,21 @@ mod tests {
     fn nothing_set_gives_the_defaults() {
         let settings = from(&[]).unwrap();
         assert!(settings.endpoint.is_none() && settings.https_proxy.is_none());
-        assert_eq!(
-            settings.operation_timeout.as_secs().to_string(),
-            OPERATION_TIMEOUT.default
-        );
-        assert_eq!(
-            settings.connect_timeout.as_secs().to_string(),
-            CONNECT_TIMEOUT.default
-        );
-        assert_eq!(
-            settings.max_connections.to_string(),
-            MAX_CONNECTIONS.default
-        );
+        assert_eq!(settings.operation_timeout, Duration::from_secs(30));
+        assert_eq!(settings.connect_timeout, Duration::from_secs(5));
+        assert_eq!(settings.response_timeout, Duration::from_secs(10));
+        assert_eq!((settings.max_retries, settings.max_connections), (6, 20));
+        assert!(!settings.require_post_quantum && !settings.hedging);
+        assert_eq!(format!("{:?}", Settings::default()), {
+            let credentials = CredentialSettings::default();
+            format!(
+                "{:?}",
+                Settings {
+                    credentials,
+                    ..settings
+                }
+            )
+        });
     }
 
     #[test]

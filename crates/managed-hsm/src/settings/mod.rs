@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod credentials;
+pub(crate) mod front_end;
 pub(crate) mod origin;
 pub(crate) mod provider;
 pub(crate) mod proxy;

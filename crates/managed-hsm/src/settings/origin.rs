@@ -5,15 +5,42 @@
 pub enum Origin {
     /// The environment variable of this name.
     Variable(&'static str),
-    /// The key of this name in a configuration file.
-    File(&'static str),
+    /// A key in a configuration file.
+    File {
+        /// The key.
+        key: &'static str,
+        /// The name of the file.
+        file: &'static str,
+    },
 }
 
 impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Variable(name) => f.write_str(name),
-            Self::File(key) => write!(f, "'{key}' in openssl.cnf"),
+            Self::File { key, file } => write!(f, "'{key}' in {file}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_named_so_that_a_person_finds_it() {
+        let key = "ca-file";
+        for (origin, text) in [
+            (Origin::Variable("AKV_CA_FILE"), "AKV_CA_FILE"),
+            (
+                Origin::File {
+                    key,
+                    file: "pkcs11.conf",
+                },
+                "'ca-file' in pkcs11.conf",
+            ),
+        ] {
+            assert_eq!(origin.to_string(), text);
         }
     }
 }

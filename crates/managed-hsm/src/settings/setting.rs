@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use url::Url;
@@ -20,8 +21,10 @@ pub struct Setting {
     pub variable: &'static str,
     /// The value when neither is set.
     pub default: &'static str,
-    /// What the value is, and what it does.
-    pub help: &'static str,
+    /// What numbers it takes, if it is one.
+    pub(crate) range: Option<RangeInclusive<f64>>,
+    /// What the value is, and what it does, but for the range.
+    pub(crate) help: &'static str,
 }
 
 /// A value with its origin.
@@ -31,6 +34,54 @@ pub(crate) type Found = Option<(String, Origin)>;
 pub(crate) type Find<'a> = &'a dyn Fn(&'static Setting) -> Result<Found, Error>;
 
 impl Setting {
+    /// What the value is, and what it does.
+    pub fn meaning(&self) -> String {
+        match &self.range {
+            None => self.help.to_owned(),
+            Some(range) => format!("{}; {} to {}", self.help, range.start(), range.end()),
+        }
+    }
+
+    /// Whether it is on, by what `find` says of it, else by its default.
+    pub(crate) fn is_on(&'static self, find: Find<'_>) -> Result<bool, Error> {
+        yes_or_no(self.found(find)?)
+    }
+
+    /// The same for a time in seconds.
+    pub(crate) fn seconds(&'static self, find: Find<'_>) -> Result<Duration, Error> {
+        let seconds = self.number::<f64>(find, "a number of seconds")?;
+        Ok(Duration::from_secs_f64(seconds))
+    }
+
+    /// The same for a whole number.
+    pub(crate) fn count(&'static self, find: Find<'_>) -> Result<u32, Error> {
+        self.number(find, "a number")
+    }
+
+    fn number<T: Copy + FromStr + Into<f64>>(
+        &'static self,
+        find: Find<'_>,
+        what: &str,
+    ) -> Result<T, Error> {
+        let (text, origin) = self.found(find)?;
+        let text = text.trim();
+        let range = self.range.as_ref();
+        let range = range.map_or((f64::MIN, f64::MAX), |range| (*range.start(), *range.end()));
+        match text.parse::<T>() {
+            Ok(number) if (range.0..=range.1).contains(&number.into()) => Ok(number),
+            _ => {
+                let (from, to) = range;
+                let problem = format!("'{text}' is not {what} from {from} to {to}");
+                Err(Error::setting(&origin, &problem))
+            }
+        }
+    }
+
+    fn found(&'static self, find: Find<'_>) -> Result<(String, Origin), Error> {
+        let default = || (self.default.to_owned(), Origin::Variable(self.variable));
+        Ok(find(self)?.unwrap_or_else(default))
+    }
+
     /// The value of the environment variable, unless it is absent or empty. A variable of all programs, such as HTTPS_PROXY,
     /// may be in lower case. Where the [`environment`] doesn't count there is none.
     ///
@@ -70,46 +121,13 @@ pub(crate) fn path(find: Find<'_>, setting: &'static Setting) -> Result<Option<P
 ///
 /// # Errors
 /// It is neither.
-pub fn yes_or_no((text, origin): (String, Origin)) -> Result<bool, Error> {
+fn yes_or_no((text, origin): (String, Origin)) -> Result<bool, Error> {
     match text.trim().to_ascii_lowercase().as_str() {
         "yes" | "true" | "on" | "1" => Ok(true),
         "no" | "false" | "off" | "0" => Ok(false),
         other => Err(Error::setting(
             &origin,
             &format!("'{other}' is neither yes nor no"),
-        )),
-    }
-}
-
-/// A time, in seconds.
-pub(crate) fn duration((text, origin): (String, Origin)) -> Result<Duration, Error> {
-    match text.trim().parse::<f64>() {
-        Ok(seconds) if (0.1..=600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err(Error::setting(
-            &origin,
-            &format!(
-                "'{}' is not a number of seconds from 0.1 to 600",
-                text.trim()
-            ),
-        )),
-    }
-}
-
-/// A number within a range.
-pub(crate) fn count(
-    (text, origin): (String, Origin),
-    range: RangeInclusive<u32>,
-) -> Result<u32, Error> {
-    match text.trim().parse::<u32>() {
-        Ok(count) if range.contains(&count) => Ok(count),
-        _ => Err(Error::setting(
-            &origin,
-            &format!(
-                "'{}' is not a number from {} to {}",
-                text.trim(),
-                range.start(),
-                range.end()
-            ),
         )),
     }
 }
