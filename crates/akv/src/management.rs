@@ -80,7 +80,7 @@ impl Management {
         request: impl Future<Output = azure_core::Result<T>>,
     ) -> Result<T, Failure> {
         let outcome = match managed_hsm::block_on(self.deadline, request) {
-            Err(error) => Err(Error::Io(error.to_string())),
+            Err(error) => Err(Error::Io(format!("there is no event loop: {error}"))),
             Ok(Some(outcome)) => outcome.map_err(|error| self.explained(operation, key, error)),
             Ok(None) => Err(Error::Timeout {
                 operation,

@@ -127,7 +127,7 @@ impl<T> Completion<T> {
 impl<T> Drop for Completion<T> {
     fn drop(&mut self) {
         self.fill(Err(Error::Io(
-            "it ended before the request did; try again".to_owned(),
+            "its I/O thread ended before the request did; try again".to_owned(),
         )));
     }
 }

@@ -149,8 +149,8 @@ pub enum Error {
     /// TLS can't be set up.
     #[error("TLS can't be set up: {0}")]
     Tls(String),
-    /// This process can't make requests.
-    #[error("the I/O thread is not available: {0}")]
+    /// This process can't make the request: it lacks threads or descriptors, or it ends.
+    #[error("this process can't make the request: {0}")]
     Io(String),
 }
 

@@ -8,12 +8,13 @@
 //! Threads that can't drive one have connections driven by the I/O thread; where the server offers HTTP/2, one such connection carries
 //! all their requests at once. The TLS configuration, with the system's trust store and the session cache, is shared.
 //!
-//! Who finds no connection free waits in a queue, first come first served.
+//! Who finds no connection free waits in a queue, first come first served. Connections that are not used are closed by the
+//! I/O thread, since those who drove them may never come again.
 
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -24,11 +25,11 @@ use url::Url;
 
 use crate::ending;
 use crate::error::Error;
-use crate::event_loop::{EventLoop, timeout, timeout_at};
+use crate::event_loop::{self, EventLoop, timeout, timeout_at};
 use crate::forks::Work;
-use crate::http::connection::IDLE_TIMEOUT;
 use crate::http::connector::Connector;
 use crate::http::exchange::{Http, Protocol};
+use crate::io::IoThread;
 use crate::settings::client::Settings;
 
 /// How long requests wait for the one that finds out what the server speaks: it may have gone to an HSM that doesn't answer.
@@ -39,8 +40,9 @@ pub(crate) struct Pool {
     connector: Arc<Connector>,
     max: usize,
     permits: Semaphore,
+    idle_timeout: Duration,
     /// Only threads of the process that made it lock this.
-    idle: Mutex<Idle>,
+    idle: Arc<Mutex<Idle>>,
     /// Held by the first request of the I/O thread, which finds out what the server speaks; the others wait for that, for a while.
     discovery: Semaphore,
     is_discovered: AtomicBool,
@@ -57,6 +59,8 @@ struct Idle {
     shared: Option<Arc<Http>>,
     /// How many connections there may be: idle ones, those in use and the shared one.
     open: usize,
+    /// Whether the I/O thread closes those that are not used, or can't.
+    is_swept: bool,
 }
 
 /// A connection that had to go. Dropped where no lock is held.
@@ -91,6 +95,77 @@ impl Idle {
             self.open += 1;
         }
         (None, http)
+    }
+}
+
+impl Idle {
+    /// Takes out those of threads that drive them which have not been used for so long.
+    fn expire_own(&mut self, timeout: Duration) -> Vec<Driven> {
+        // The one that was idle longest is the first.
+        let is_fresh = |driven: &Driven| driven.used.elapsed() < timeout;
+        let expired = self.own.iter().position(is_fresh).unwrap_or(self.own.len());
+        self.open -= expired;
+        self.own.drain(..expired).collect()
+    }
+
+    /// Closes those of the I/O thread which have not been used for so long as they are kept.
+    fn expire_borrowed(&mut self) {
+        let count = self.io.len();
+        self.io.retain(|http| http.close_idle().is_some());
+        self.open -= count - self.io.len();
+    }
+
+    /// When the one that was idle longest was used.
+    fn oldest(&self) -> Option<Instant> {
+        let own = self.own.first().map(|driven| driven.used);
+        let borrowed = self.io.iter().chain(&self.shared);
+        let borrowed = borrowed.filter_map(|http| http.close_idle());
+        borrowed.chain(own).min()
+    }
+
+    /// Whether the I/O thread has still to be told to close them. It counts as told.
+    fn needs_sweep(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_swept, true)
+    }
+}
+
+/// The I/O thread closes connections that are not used, until this goes.
+struct Sweep {
+    idle: Weak<Mutex<Idle>>,
+    timeout: Duration,
+}
+
+impl Sweep {
+    /// Ends when no connection is left, or nobody has the pool any more.
+    async fn run(mut self) {
+        let mut pause = self.timeout;
+        loop {
+            event_loop::sleep(pause).await;
+            let Some(idle) = self.idle.upgrade() else {
+                return;
+            };
+            let mut locked = lock(&idle);
+            let closed = locked.expire_own(self.timeout);
+            locked.expire_borrowed();
+            let oldest = locked.oldest();
+            // Under the same lock, so that the next one that becomes idle has another sweep begin.
+            locked.is_swept = oldest.is_some();
+            drop(locked);
+            drop(closed);
+            let Some(oldest) = oldest else {
+                return self.idle = Weak::new();
+            };
+            pause = self.timeout.saturating_sub(oldest.elapsed());
+        }
+    }
+}
+
+impl Drop for Sweep {
+    fn drop(&mut self) {
+        // The I/O thread ended before the sweep did: the next connection that becomes idle begins another.
+        if let Some(idle) = self.idle.upgrade() {
+            lock(&idle).is_swept = false;
+        }
     }
 }
 
@@ -130,7 +205,8 @@ impl Pool {
             connector: Arc::new(Connector::new(settings, tls)),
             max: settings.max_connections.max(1),
             permits: Semaphore::new(settings.max_connections.max(1)),
-            idle: Mutex::default(),
+            idle_timeout: settings.idle_timeout,
+            idle: Arc::default(),
             discovery: Semaphore::new(1),
             is_discovered: AtomicBool::new(false),
         }
@@ -162,7 +238,8 @@ impl Pool {
 
     /// A connection of the I/O thread, as soon as one is free.
     pub(crate) async fn borrow(&self) -> Result<Borrowed<'_>, Error> {
-        let closed = |error: AcquireError| Error::Io(error.to_string());
+        let closed =
+            |error: AcquireError| Error::Io(format!("the connection pool is closed ({error})"));
         let mut discovery = None;
         if !self.is_discovered.load(Ordering::Acquire) {
             let first = timeout(DISCOVERY_PATIENCE, self.discovery.acquire()).await;
@@ -231,7 +308,9 @@ impl Pool {
     }
 
     fn open(&self) -> Result<Driven, Error> {
-        let events = EventLoop::new().map_err(|error| Error::Io(error.to_string()))?;
+        let events = EventLoop::new().map_err(|error| {
+            Error::Io(format!("there is no event loop for a connection: {error}"))
+        })?;
         Ok(Driven {
             http: self.http(Protocol::Http1),
             events,
@@ -244,8 +323,29 @@ impl Pool {
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.idle)
     }
+
+    /// Has the I/O thread close connections that are not used. A process that can start no thread closes them when it uses
+    /// others.
+    fn sweep(&self) {
+        let mut sweep = Sweep {
+            idle: Arc::downgrade(&self.idle),
+            timeout: self.idle_timeout,
+        };
+        match IoThread::current() {
+            Ok(thread) => thread.spawn(move || sweep.run()),
+            Err(error) => {
+                log::debug!("nobody closes connections that are not used: {error}");
+                // Nor is that tried for each of them.
+                sweep.idle = Weak::new();
+            }
+        }
+    }
+}
+
+fn lock(idle: &Mutex<Idle>) -> MutexGuard<'_, Idle> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Taken<'_> {
@@ -262,14 +362,12 @@ impl Drop for Taken<'_> {
             return std::mem::forget(driven);
         }
         idle.own.push(driven);
-        // The one that was idle longest is the first.
-        let is_fresh = |driven: &Driven| driven.used.elapsed() <= IDLE_TIMEOUT;
-        let expired = idle.own.iter().position(is_fresh).unwrap_or(idle.own.len());
-        if expired > 0 {
-            idle.open -= expired;
-            let closed: Vec<Driven> = idle.own.drain(..expired).collect();
-            drop(idle);
-            drop(closed);
+        let closed = idle.expire_own(self.pool.idle_timeout);
+        let needs_sweep = idle.needs_sweep();
+        drop(idle);
+        drop(closed);
+        if needs_sweep {
+            self.pool.sweep();
         }
     }
 }
@@ -308,14 +406,17 @@ impl Borrowed<'_> {
 
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
-        if self.is_shared() {
-            return;
-        }
         let mut idle = self.pool.idle();
         match idle.shared {
+            _ if self.is_shared() => {}
             None => idle.io.push(self.http.clone()),
             // It isn't needed any more.
             Some(_) => idle.open -= 1,
+        }
+        let needs_sweep = idle.needs_sweep();
+        drop(idle);
+        if needs_sweep {
+            self.pool.sweep();
         }
     }
 }
@@ -352,6 +453,18 @@ fn wait<T>(work: impl Future<Output = T>, deadline: Instant) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sweep_that_ends_with_its_thread_is_begun_again() {
+        let idle = Arc::<Mutex<Idle>>::default();
+        assert!(lock(&idle).needs_sweep());
+        assert!(!lock(&idle).needs_sweep());
+        drop(Sweep {
+            idle: Arc::downgrade(&idle),
+            timeout: Duration::ZERO,
+        });
+        assert!(lock(&idle).needs_sweep());
+    }
 
     #[test]
     fn nobody_waits_long_for_a_request_that_finds_nothing_out() {

@@ -21,9 +21,6 @@ use crate::event_loop::{Executor, Timer};
 use crate::seen::Seen;
 use crate::stream::{Fault, Stream};
 
-/// How long a connection is kept without a request.
-pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// How often an HTTP/2 connection is tried while answers are outstanding, and how long that may take: many wait for it.
 const PING: Duration = Duration::from_secs(2);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
@@ -90,12 +87,13 @@ impl Connection {
         })
     }
 
-    pub(super) fn is_good(&self) -> bool {
+    /// Whether it can carry another request, and has carried one within this time.
+    pub(super) fn is_good(&self, idle_timeout: Duration) -> bool {
         let is_closed = match &self.sender {
             Sender::Http1(sender) => sender.is_closed(),
             Sender::Http2(sender) => sender.is_closed(),
         };
-        !is_closed && self.stream.fault().is_none() && self.used.elapsed() < IDLE_TIMEOUT
+        !is_closed && self.stream.fault().is_none() && self.used.elapsed() < idle_timeout
     }
 
     /// The same connection for another request, if it can carry several.

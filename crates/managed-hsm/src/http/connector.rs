@@ -25,6 +25,8 @@ pub(crate) struct Connector {
     proxy: Option<Matcher>,
     pub(super) tls: ClientConfig,
     timeout: Duration,
+    /// How long a connection is kept without a request.
+    pub(super) idle_timeout: Duration,
 }
 
 impl Connector {
@@ -34,6 +36,7 @@ impl Connector {
             proxy: settings.proxy_matcher(),
             tls,
             timeout: settings.connect_timeout,
+            idle_timeout: settings.idle_timeout,
         }
     }
 

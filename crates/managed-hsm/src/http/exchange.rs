@@ -125,7 +125,7 @@ impl Http {
         }
         let at = kept.iter().position(|kept| kept.endpoint == endpoint)?;
         let connection = kept.swap_remove(at);
-        if !connection.is_good() {
+        if !connection.is_good(self.connector.idle_timeout) {
             return None;
         }
         match connection.share() {
@@ -149,6 +149,19 @@ impl Http {
             Some(known) if Arc::ptr_eq(&known.id, &connection.id) => *known = connection,
             Some(_) => {}
         }
+    }
+
+    /// Closes what has not been used for so long. Returns when that which is left was used first.
+    pub(crate) fn close_idle(&self) -> Option<Instant> {
+        let mut kept = lock(&self.kept);
+        let (left, closed) = std::mem::take(&mut *kept)
+            .into_iter()
+            .partition(|kept| kept.used.elapsed() < self.connector.idle_timeout);
+        *kept = left;
+        let oldest = kept.iter().map(|kept| kept.used).min();
+        drop(kept);
+        drop::<Vec<Connection>>(closed);
+        oldest
     }
 
     /// Has the next request open a connection.

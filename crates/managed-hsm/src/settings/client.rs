@@ -50,6 +50,8 @@ pub struct Settings {
     pub max_connections: usize,
     /// Whether an operation that takes longer than most is sent a second time.
     pub hedging: bool,
+    /// How long a connection is kept without a request. Users have no setting for it.
+    pub idle_timeout: Duration,
 }
 
 impl Default for Settings {
@@ -223,6 +225,7 @@ impl Settings {
             max_retries: MAX_RETRIES.count(find)?,
             max_connections: MAX_CONNECTIONS.count(find)? as usize,
             hedging: HEDGING.is_on(find)?,
+            idle_timeout: Duration::from_secs(60),
         })
     }
 
@@ -318,6 +321,7 @@ mod tests {
         assert_eq!(settings.connect_timeout, Duration::from_secs(5));
         assert_eq!(settings.response_timeout, Duration::from_secs(10));
         assert_eq!((settings.max_retries, settings.max_connections), (6, 20));
+        assert_eq!(settings.idle_timeout, Duration::from_secs(60));
         assert!(!settings.require_post_quantum && !settings.hedging);
         assert_eq!(format!("{:?}", Settings::default()), {
             let credentials = CredentialSettings::default();
