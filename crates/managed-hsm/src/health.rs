@@ -100,61 +100,24 @@ impl Health {
                 .position(|unhealthy| unhealthy.origin == origin)
         };
         let states: Vec<Option<usize>> = endpoints.iter().map(state).collect();
-        if let Some(healthy) = states.iter().position(Option::is_none) {
-            // Those before it are preferred.
-            for (endpoint, state) in endpoints
-                .iter()
-                .zip(states.into_iter().flatten())
-                .take(healthy)
-            {
-                let state = &mut unhealthy[state];
-                if now.duration_since(state.tried) >= state.interval {
-                    state.interval = (state.interval * 2).min(RAREST_PROBE);
-                    state.probe(now);
-                    return Ok(Choice::Unhealthy(endpoint));
-                }
-            }
+        let healthy = states.iter().position(Option::is_none);
+        let states = states.into_iter().flatten();
+        let known: Vec<(&Url, usize)> = endpoints.iter().copied().zip(states).collect();
+        let Some(healthy) = healthy else {
+            return among_unhealthy(&mut unhealthy, &known, only, failed, now);
+        };
+        // Those before it are preferred.
+        let due = known.iter().take(healthy).find(|(_, state)| {
+            let state = &unhealthy[*state];
+            now.duration_since(state.tried) >= state.interval
+        });
+        let Some((endpoint, state)) = due else {
             return Ok(Choice::Healthy(endpoints[healthy]));
-        }
-        let all = || endpoints.iter().zip(states.iter().copied().flatten());
-        // Nobody has looked for a while: that it was so then doesn't make it an outage now.
-        if all().all(|(_, state)| now.duration_since(unhealthy[state].tried) > OUTAGE) {
-            for (_, state) in all() {
-                unhealthy[state].since = now;
-            }
-        }
-        let Some((last, latest)) = all().max_by_key(|(_, state)| unhealthy[*state].since) else {
-            return Ok(Choice::Healthy(only));
         };
-        let lasts = now.duration_since(unhealthy[latest].since);
-        if lasts < OUTAGE {
-            // Whoever has just failed tries the next one, in a circle; others the one that was healthy last.
-            let next = failed.and_then(|failed| {
-                let at = endpoints
-                    .iter()
-                    .position(|endpoint| endpoint.origin() == failed.origin())?;
-                endpoints.get((at + 1) % endpoints.len())
-            });
-            return Ok(Choice::Unhealthy(next.unwrap_or(last)));
-        }
-        let down = Down {
-            lasts,
-            problem: unhealthy[latest].problem.clone(),
-        };
-        if failed.is_some() {
-            return Err(down);
-        }
-        let age = |state: usize| now.duration_since(unhealthy[state].tried);
-        if all().any(|(_, state)| unhealthy[state].is_probed && age(state) < PROBE) {
-            return Ok(Choice::Wait(down));
-        }
-        match all().max_by_key(|(_, state)| age(*state)) {
-            Some((endpoint, state)) if age(state) >= PROBE => {
-                unhealthy[state].probe(now);
-                Ok(Choice::Unhealthy(endpoint))
-            }
-            _ => Err(down),
-        }
+        let state = &mut unhealthy[*state];
+        state.interval = (state.interval * 2).min(RAREST_PROBE);
+        state.probe(now);
+        Ok(Choice::Unhealthy(endpoint))
     }
 
     /// Notes that an endpoint answered.
@@ -200,6 +163,56 @@ impl Health {
         self.unhealthy
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Chooses among `known` endpoints, none of which is healthy. With each comes where its state is.
+fn among_unhealthy<'a>(
+    states: &mut [Unhealthy],
+    known: &[(&'a Url, usize)],
+    only: &'a Url,
+    failed: Option<&Url>,
+    now: Instant,
+) -> Result<Choice<'a>, Down> {
+    let age = |states: &[Unhealthy], state: usize| now.duration_since(states[state].tried);
+    // Nobody has looked for a while: that it was so then doesn't make it an outage now.
+    if known.iter().all(|(_, state)| age(states, *state) > OUTAGE) {
+        for (_, state) in known {
+            states[*state].since = now;
+        }
+    }
+    let latest = known.iter().max_by_key(|(_, state)| states[*state].since);
+    let Some((last, latest)) = latest else {
+        return Ok(Choice::Healthy(only));
+    };
+    let lasts = now.duration_since(states[*latest].since);
+    if lasts < OUTAGE {
+        // Whoever has just failed tries the next one, in a circle; others the one that was healthy last.
+        let next = failed.and_then(|failed| {
+            let is_it = |(known, _): &(&Url, usize)| known.origin() == failed.origin();
+            let at = known.iter().position(is_it)?;
+            known.get((at + 1) % known.len())
+        });
+        return Ok(Choice::Unhealthy(next.map_or(last, |(next, _)| next)));
+    }
+    let down = Down {
+        lasts,
+        problem: states[*latest].problem.clone(),
+    };
+    if failed.is_some() {
+        return Err(down);
+    }
+    let is_probed =
+        |(_, state): &(&Url, usize)| states[*state].is_probed && age(states, *state) < PROBE;
+    if known.iter().any(is_probed) {
+        return Ok(Choice::Wait(down));
+    }
+    match known.iter().max_by_key(|(_, state)| age(states, *state)) {
+        Some((endpoint, state)) if age(states, *state) >= PROBE => {
+            states[*state].probe(now);
+            Ok(Choice::Unhealthy(endpoint))
+        }
+        _ => Err(down),
     }
 }
 
