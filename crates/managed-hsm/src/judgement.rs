@@ -40,8 +40,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) is_token_replaced: bool,
     /// The time until the deadline.
     pub(crate) left: Duration,
-    /// The share of a random pause that is waited for, from 0 to 1.
-    pub(crate) share: f64,
+    /// Makes the share of a random pause that is waited for, from 0 to 1.
+    pub(crate) share: fn() -> f64,
 }
 
 /// Which endpoint a request would go to now.
@@ -162,7 +162,7 @@ impl Attempt<'_> {
         };
         let answer = self.outcome.as_ref().ok();
         let wanted = answer.and_then(|answer| wanted_pause(&answer.headers));
-        wanted.unwrap_or_default() + limit.mul_f64(at_least + (1.0 - at_least) * self.share)
+        wanted.unwrap_or_default() + limit.mul_f64(at_least + (1.0 - at_least) * (self.share)())
     }
 }
 
@@ -283,7 +283,7 @@ mod tests {
             is_repeatable: true,
             is_token_replaced: false,
             left: Duration::from_secs(60),
-            share: 1.0,
+            share: || 1.0,
         }
     }
 
@@ -499,7 +499,7 @@ mod tests {
 
     #[test]
     fn pauses_are_random_and_grow_to_a_limit_beyond_what_the_service_wants() {
-        let pause = |outcome: &Outcome, retries, share| {
+        let pause = |outcome: &Outcome, retries, share: fn() -> f64| {
             let attempt = Attempt {
                 retries,
                 share,
@@ -516,17 +516,17 @@ mod tests {
             (40, 4000),
         ] {
             let limit = limit * MILLISECOND;
-            assert_eq!(pause(&answer(503), retries, 0.0), Duration::ZERO);
-            assert_eq!(pause(&answer(503), retries, 0.5), limit / 2);
-            assert_eq!(pause(&answer(503), retries, 1.0), limit);
+            assert_eq!(pause(&answer(503), retries, || 0.0), Duration::ZERO);
+            assert_eq!(pause(&answer(503), retries, || 0.5), limit / 2);
+            assert_eq!(pause(&answer(503), retries, || 1.0), limit);
             let wanted = Duration::from_secs(7);
-            assert_eq!(pause(&wanting(503, 7), retries, 1.0), wanted + limit);
-            assert_eq!(pause(&refused(), retries, 0.0), limit / 2);
-            assert_eq!(pause(&refused(), retries, 1.0), limit);
+            assert_eq!(pause(&wanting(503, 7), retries, || 1.0), wanted + limit);
+            assert_eq!(pause(&refused(), retries, || 0.0), limit / 2);
+            assert_eq!(pause(&refused(), retries, || 1.0), limit);
         }
-        assert_eq!(pause(&lost(), 0, 0.0), Duration::ZERO);
+        assert_eq!(pause(&lost(), 0, || 0.0), Duration::ZERO);
         // For a restart one has to wait.
-        let least = (0..MAX_REFUSALS).map(|retries| pause(&refused(), retries, 0.0));
+        let least = (0..MAX_REFUSALS).map(|retries| pause(&refused(), retries, || 0.0));
         assert!(least.sum::<Duration>() >= Duration::from_secs(1));
     }
 }

@@ -81,7 +81,7 @@ impl Transport {
                 is_repeatable: request.repeatable,
                 is_token_replaced,
                 left: deadline.saturating_duration_since(Instant::now()),
-                share: random_share(),
+                share: random_share,
             };
             self.note_health(asked, &attempt);
             let verdict = judge(&attempt, || self.next(&request, true));
