@@ -3,9 +3,15 @@
 //! OpenSSL shows a provider only the values of keys that it asks for, so the section is looked at once more for keys
 //! that nobody asks for: a misspelt one is an error at the first use of the provider, and not a setting without effect.
 
-use managed_hsm::{ConfigurationFile, LogSettings, ProviderSettings, Settings};
+use managed_hsm::{ConfigurationFile, FrontEnd, LogSettings, ProviderSettings, Settings};
 
 use crate::error::Error;
+
+/// What the client is told of the provider.
+const FRONT_END: FrontEnd = FrontEnd::new(
+    concat!("akv_provider/", env!("CARGO_PKG_VERSION")),
+    ProviderSettings::FILE,
+);
 
 /// What `openssl.cnf` says in the provider's section.
 #[derive(Debug, Default)]
@@ -16,7 +22,7 @@ pub(crate) struct Section {
 
 impl ConfigurationFile for Section {
     fn name(&self) -> &str {
-        "openssl.cnf"
+        ProviderSettings::FILE
     }
 
     fn value(&self, key: &str) -> Option<&str> {
@@ -58,7 +64,10 @@ impl Configuration {
         ProviderSettings::check_keys(keys.iter().map(String::as_str)).map_err(Error::Settings)?;
         let find = |setting| section.find(setting);
         Ok(Self {
-            client: Settings::read(find).map_err(Error::Settings)?,
+            client: Settings {
+                front_end: FRONT_END,
+                ..Settings::read(find).map_err(Error::Settings)?
+            },
             own: ProviderSettings::read(find).map_err(Error::Settings)?,
         })
     }
@@ -125,7 +134,8 @@ mod tests {
             };
             let row = format!(
                 "| {key} | `{}` | {default} | {} |",
-                setting.variable, setting.help
+                setting.variable,
+                setting.meaning()
             );
             assert!(
                 page.contains(&row),

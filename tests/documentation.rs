@@ -66,8 +66,8 @@ fn the_troubleshooting_guide_has_every_error() {
 fn the_names_of_all_settings_are_documented() {
     let document = read("docs/configuration.md");
     for source in [
-        "crates/managed-hsm/src/settings.rs",
-        "crates/managed-hsm/src/credential/settings.rs",
+        "crates/managed-hsm/src/settings/client.rs",
+        "crates/managed-hsm/src/settings/credentials.rs",
     ] {
         let source = read(source);
         let names = source.split("variable: \"").skip(1);

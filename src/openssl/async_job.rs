@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hsm_module::cancellation::Uncancelled;
 use hsm_module::pipe_signal::Blocked;
 use hsm_module::{Counted, stack};
-use managed_hsm::{Bell, Caller, Job, Place};
+use managed_hsm::{Bell, Caller, CallerKind, Job};
 
 use super::libcrypto::Libcrypto;
 
@@ -59,18 +59,18 @@ impl Jobs {
 }
 
 impl Caller for Jobs {
-    fn place(&self) -> Place {
+    fn kind(&self) -> CallerKind {
         let Some(functions) = self.0 else {
-            return Place::SmallStack;
+            return CallerKind::SmallStack;
         };
         // SAFETY: it only looks at the thread's own state.
         let job = unsafe { (functions.current_job)() };
         if job.is_null() {
-            return stack::place();
+            return stack::kind();
         }
         match Pausable::new(functions, job) {
-            Some(job) => Place::Job(Box::new(job)),
-            None => Place::SmallStack,
+            Some(job) => CallerKind::Job(Box::new(job)),
+            None => CallerKind::SmallStack,
         }
     }
 }

@@ -113,8 +113,9 @@ fn a_thousand_signers_are_served_on_twenty_connections() {
     hsm.create("ec", EC_P256);
     let program = hsm.compile("many_signers");
     for (mode, key, threads) in [
-        // Those that sign, the first thread, the one that looks on, and one for look-ups of names on each connection.
-        ("threads", "ec", 1000 + 2 + CONNECTIONS),
+        // Those that sign, the first thread, the one that looks on, the I/O thread, which closes idle connections, and one
+        // for look-ups of names on each connection.
+        ("threads", "ec", 1000 + 3 + CONNECTIONS),
         // The I/O thread, and one for its look-ups.
         ("jobs", "rsa", 4),
     ] {

@@ -2,13 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use managed_hsm::{ConfigurationFile, Error, LogSettings, ProviderSettings, Settings, environment};
+use managed_hsm::{
+    ConfigurationFile, Error, FrontEnd, LogSettings, ProviderSettings, Settings, environment,
+};
 
 use crate::openssl;
 use crate::openssl_cnf::{self, Sections};
 
 /// The name of the provider and of its module.
 pub(crate) const PROVIDER: &str = "akv_provider";
+
+/// What the client is told of this command.
+const FRONT_END: FrontEnd = FrontEnd::new(
+    concat!("akv/", env!("CARGO_PKG_VERSION")),
+    ProviderSettings::FILE,
+);
 
 /// The configuration of OpenSSL on this machine, as far as it is about the provider.
 #[derive(Debug, Default)]
@@ -25,7 +33,7 @@ pub(crate) struct Configuration {
 
 impl ConfigurationFile for Configuration {
     fn name(&self) -> &str {
-        "openssl.cnf"
+        ProviderSettings::FILE
     }
 
     fn value(&self, key: &str) -> Option<&str> {
@@ -73,7 +81,10 @@ impl Configuration {
     /// [`Error::Settings`] names the variable or the key whose value can't be used, or the file.
     pub(crate) fn settings(&self) -> Result<Settings, Error> {
         self.check()?;
-        Settings::read(|setting| self.find(setting))
+        Ok(Settings {
+            front_end: FRONT_END,
+            ..Settings::read(|setting| self.find(setting))?
+        })
     }
 
     /// Whether the file can be used. The provider would have other settings than akv if it couldn't, and ask another HSM.

@@ -10,7 +10,7 @@ use azure_core::http::headers::HeaderName;
 use azure_core::http::{ClientOptions, RetryOptions, Transport};
 use azure_core::time::OffsetDateTime;
 use azure_security_keyvault_keys::{KeyClient, KeyClientOptions};
-use managed_hsm::{Client, CredentialKind, Error, ForeignText, Settings, Vault};
+use managed_hsm::{Client, CredentialKind, Error, ForeignText, Obstacle, Settings, Vault};
 use serde::Deserialize;
 
 use crate::failure::Failure;
@@ -80,7 +80,7 @@ impl Management {
         request: impl Future<Output = azure_core::Result<T>>,
     ) -> Result<T, Failure> {
         let outcome = match managed_hsm::block_on(self.deadline, request) {
-            Err(error) => Err(Error::Io(error.to_string())),
+            Err(error) => Err(Error::Io(format!("there is no event loop: {error}"))),
             Ok(Some(outcome)) => outcome.map_err(|error| self.explained(operation, key, error)),
             Ok(None) => Err(Error::Timeout {
                 operation,
@@ -136,9 +136,13 @@ impl Management {
                     },
                 }
             }
-            ErrorKind::Connection => {
-                Error::connect(operation, key, &self.endpoint, one_line(&error.to_string()))
-            }
+            ErrorKind::Connection => Error::Connect {
+                operation,
+                key: key.to_owned(),
+                endpoint: self.endpoint.clone(),
+                problem: one_line(&error.to_string()),
+                obstacle: Obstacle::of(&error),
+            },
             _ => Error::Response {
                 operation,
                 key: key.to_owned(),

@@ -1,7 +1,7 @@
 //! The process that the module is loaded into: its rights, its forks, its end.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use managed_hsm::LogSettings;
 

@@ -1,23 +1,23 @@
 //! The stack that a call runs on, which may be too small for a request: that of a fibre (HAProxy, libcrypto's asynchronous
 //! jobs), of a thread with little of it (musl, stunnel), or of a thread that has used most of it.
 
-use managed_hsm::{Caller, Place};
+use managed_hsm::{Caller, CallerKind};
 
 /// Threads of a program's, whatever their stacks: a request runs on the caller's if there is room.
 #[derive(Debug)]
 pub struct AnyStack;
 
 impl Caller for AnyStack {
-    fn place(&self) -> Place {
-        place()
+    fn kind(&self) -> CallerKind {
+        kind()
     }
 }
 
-/// Where a request of the present call is to run, if the call may block its thread.
-pub fn place() -> Place {
+/// What the stack of the present call is like, where the call may block its thread.
+pub fn kind() -> CallerKind {
     match has_room() {
-        true => Place::Thread,
-        false => Place::SmallStack,
+        true => CallerKind::Thread,
+        false => CallerKind::SmallStack,
     }
 }
 
@@ -47,7 +47,7 @@ mod linux {
         let here = 0u8;
         let here = (&raw const here).addr();
         STACK.with(|stack| match stack.get_or_init(stack_of_thread) {
-            // A place elsewhere is on a fibre of the program's.
+            // A stack elsewhere is a fibre of the program's.
             Some(stack) => stack.contains(&here) && here - stack.start >= ROOM,
             None => false,
         })
@@ -79,7 +79,7 @@ mod tests {
 
     fn on_stack_of(size: usize) -> bool {
         let builder = std::thread::Builder::new().stack_size(size);
-        let thread = builder.spawn(|| matches!(place(), Place::Thread));
+        let thread = builder.spawn(|| matches!(kind(), CallerKind::Thread));
         thread.unwrap().join().unwrap()
     }
 
@@ -96,7 +96,7 @@ mod tests {
         use std::sync::atomic::{AtomicBool, Ordering};
         static HAS_ROOM: AtomicBool = AtomicBool::new(true);
         extern "C" fn look() {
-            HAS_ROOM.store(matches!(place(), Place::Thread), Ordering::SeqCst);
+            HAS_ROOM.store(matches!(kind(), CallerKind::Thread), Ordering::SeqCst);
         }
         let mut stack = vec![0u8; 1 << 20];
         let (mut here, mut fibre) = (MaybeUninit::uninit(), MaybeUninit::uninit());

@@ -7,17 +7,17 @@ use crate::error::Error;
 
 /// Tells what the thread that asks is like.
 pub trait Caller: Send + Sync {
-    /// Where the present call runs.
-    fn place(&self) -> Place;
+    /// What the thread of the present call is like.
+    fn kind(&self) -> CallerKind;
 }
 
-/// Where a call runs.
-pub enum Place {
-    /// On a thread that may block, with a stack of the usual size: it drives a connection itself.
+/// What a thread that asks is like.
+pub enum CallerKind {
+    /// It may block, and has a stack of the usual size: it drives a connection itself.
     Thread,
-    /// On a stack that may be too small for that: the I/O thread does it while the caller blocks.
+    /// Its stack may be too small for that: the I/O thread does it while the caller blocks.
     SmallStack,
-    /// On a fibre that must not block its thread: the I/O thread does it while the thread does other things.
+    /// It runs a fibre that must not block its thread: the I/O thread does it while the caller does other things.
     Job(Box<dyn Job>),
 }
 
@@ -35,8 +35,8 @@ pub trait Job {
 pub(crate) struct Threads;
 
 impl Caller for Threads {
-    fn place(&self) -> Place {
-        Place::Thread
+    fn kind(&self) -> CallerKind {
+        CallerKind::Thread
     }
 }
 
@@ -93,6 +93,42 @@ impl<T> Slot<T> {
                 block = BREATH;
             }
         }
+    }
+}
+
+/// Sees to it that a caller hears of its request even when the I/O thread ends before the request does.
+pub(crate) struct Completion<T> {
+    slot: Option<Arc<Slot<T>>>,
+    wake: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl<T> Completion<T> {
+    pub(crate) fn new(slot: &Arc<Slot<T>>, job: Option<&dyn Job>) -> Self {
+        Self {
+            slot: Some(Arc::clone(slot)),
+            wake: job.map(Job::wake),
+        }
+    }
+
+    pub(crate) fn finish(mut self, outcome: Result<T, Error>) {
+        self.fill(outcome);
+    }
+
+    fn fill(&mut self, outcome: Result<T, Error>) {
+        if let Some(slot) = self.slot.take() {
+            slot.fill(outcome);
+        }
+        if let Some(wake) = self.wake.take() {
+            wake();
+        }
+    }
+}
+
+impl<T> Drop for Completion<T> {
+    fn drop(&mut self) {
+        self.fill(Err(Error::Io(
+            "its I/O thread ended before the request did; try again".to_owned(),
+        )));
     }
 }
 

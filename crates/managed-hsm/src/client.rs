@@ -4,26 +4,22 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::Method;
 use url::{Origin, Url};
 use zeroize::Zeroizing;
 
 use crate::algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
-use crate::caller::{Caller, Job, Place, Slot, Threads};
-use crate::credential::CredentialKind;
+use crate::caller::{Caller, CallerKind, Completion, Job, Slot, Threads};
+use crate::credential::kind::CredentialKind;
 use crate::error::Error;
 use crate::event_loop;
-use crate::forks::Work;
-use crate::http::Http;
 use crate::io::IoThread;
 use crate::key::{Key, KeyAction, KeyId, KeyItem, NewKey};
-use crate::lanes::Lanes;
-use crate::settings::Settings;
-use crate::tls;
+use crate::request::{Request, at};
+use crate::session::Sessions;
+use crate::settings::client::Settings;
 use crate::token::AccessToken;
-use crate::transport::{Failed, Request, Transport, at};
 use crate::uri::{KeyName, KeyUri, Vault};
 use crate::wire;
 
@@ -38,14 +34,8 @@ const MAX_RANDOM: usize = 128;
 
 /// A client of Managed HSM. It may be used from several threads, and in processes forked from the one that made it.
 pub struct Client {
-    inner: Arc<Inner>,
+    sessions: Arc<Sessions>,
     caller: Box<dyn Caller>,
-}
-
-/// What the I/O thread needs of a client, too.
-struct Inner {
-    settings: Settings,
-    session: ArcSwapOption<Session>,
 }
 
 /// How to encrypt.
@@ -114,7 +104,7 @@ impl KeyPages {
             body: None,
             repeatable: true,
         };
-        let limit = client.inner.settings.operation_timeout;
+        let limit = client.sessions.settings.operation_timeout;
         if self.spent >= limit {
             let (pages, seconds) = (self.seen.len(), limit.as_secs_f64());
             return Err(request.bad_answer(format!(
@@ -125,7 +115,7 @@ impl KeyPages {
         let started = Instant::now();
         self.seen.insert(url.clone());
         let vault = self.vault.clone();
-        let endpoints = client.inner.settings.endpoints_of(&vault).into_iter();
+        let endpoints = client.sessions.settings.endpoints_of(&vault).into_iter();
         let endpoints: Vec<_> = endpoints.map(Url::origin).collect();
         let again = request.clone();
         let (items, next) = client.ask(request, move |body| {
@@ -155,13 +145,6 @@ fn following(url: &Url, next: &str, endpoints: &[Origin]) -> Result<Url, String>
     Ok(at(url, &next))
 }
 
-/// The client's connections in one process.
-struct Session {
-    process: u32,
-    lanes: Lanes,
-    transport: Transport,
-}
-
 impl Client {
     /// A client that has done nothing yet: it opens connections at its first request.
     pub fn new(settings: Settings) -> Self {
@@ -171,10 +154,7 @@ impl Client {
     /// The same for callers that may be on fibres, or on threads with small stacks.
     pub fn called_by(settings: Settings, caller: impl Caller + 'static) -> Self {
         Self {
-            inner: Arc::new(Inner {
-                settings,
-                session: ArcSwapOption::empty(),
-            }),
+            sessions: Arc::new(Sessions::new(settings)),
             caller: Box::new(caller),
         }
     }
@@ -385,12 +365,16 @@ impl Client {
         let late = Error::Timeout {
             operation: "get an access token for",
             key: vault.to_string(),
-            endpoint: self.inner.settings.cloud_of(&vault).audience(vault.service),
-            after: self.inner.settings.operation_timeout,
+            endpoint: self
+                .sessions
+                .settings
+                .cloud_of(&vault)
+                .audience(vault.service),
+            after: self.sessions.settings.operation_timeout,
             earlier: None,
         };
-        self.on_io_thread(late, None, |inner, _| async move {
-            inner.session()?.transport.access_token(&vault).await
+        self.on_io_thread(late, None, |sessions, _| async move {
+            sessions.session()?.transport.access_token(&vault).await
         })
     }
 
@@ -402,11 +386,11 @@ impl Client {
 
     /// Closes the connections, once the requests under way are done, and forgets the tokens. Another request opens new ones.
     pub fn close(&self) {
-        self.inner.close();
+        self.sessions.close();
     }
 
     fn url(&self, vault: &Vault, path: &str) -> Result<Url, Error> {
-        let mut url = self.inner.settings.address(vault)?;
+        let mut url = self.sessions.settings.address(vault)?;
         url.set_path(path);
         url.set_query(Some(API_VERSION));
         Ok(url)
@@ -419,10 +403,10 @@ impl Client {
         read: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
     ) -> Result<T, Error> {
         let (operation, key) = (request.operation, Arc::clone(&request.key));
-        let outcome = match self.caller.place() {
-            Place::Thread => self.inner.ask(&request, read),
-            Place::SmallStack => self.ask_io_thread(request, read, None),
-            Place::Job(job) => self.ask_io_thread(request, read, Some(job.as_ref())),
+        let outcome = match self.caller.kind() {
+            CallerKind::Thread => self.sessions.ask(&request, read),
+            CallerKind::SmallStack => self.ask_io_thread(request, read, None),
+            CallerKind::Job(job) => self.ask_io_thread(request, read, Some(job.as_ref())),
         };
         if let Err(error) = &outcome {
             error.log(operation, &key);
@@ -437,9 +421,9 @@ impl Client {
         read: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
         job: Option<&dyn Job>,
     ) -> Result<T, Error> {
-        let late = self.inner.late(&request);
-        self.on_io_thread(late, job, |inner, deadline| async move {
-            inner.ask_from_io_thread(&request, deadline, read).await
+        let late = self.sessions.late(&request);
+        self.on_io_thread(late, job, |sessions, deadline| async move {
+            sessions.ask_from_io_thread(&request, deadline, read).await
         })
     }
 
@@ -448,21 +432,18 @@ impl Client {
         &self,
         late: Error,
         job: Option<&dyn Job>,
-        work: impl FnOnce(Arc<Inner>, Instant) -> F + Send + 'static,
+        work: impl FnOnce(Arc<Sessions>, Instant) -> F + Send + 'static,
     ) -> Result<T, Error>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send,
     {
-        let deadline = Instant::now() + self.inner.settings.operation_timeout;
+        let deadline = Instant::now() + self.sessions.settings.operation_timeout;
         let slot = Slot::new();
-        let completion = Completion {
-            slot: Some(Arc::clone(&slot)),
-            wake: job.map(Job::wake),
-        };
-        let (inner, too_late) = (Arc::clone(&self.inner), late.clone());
+        let completion = Completion::new(&slot, job);
+        let (sessions, too_late) = (Arc::clone(&self.sessions), late.clone());
         IoThread::current()?.spawn(move || async move {
-            let outcome = event_loop::timeout_at(deadline, work(inner, deadline)).await;
+            let outcome = event_loop::timeout_at(deadline, work(sessions, deadline)).await;
             completion.finish(outcome.unwrap_or(Err(too_late)));
         });
         slot.wait(job, deadline + GRACE).unwrap_or(Err(late))
@@ -491,155 +472,10 @@ fn operation(
     }
 }
 
-/// Sees to it that a caller hears of its request even when the I/O thread ends before the request does.
-struct Completion<T> {
-    slot: Option<Arc<Slot<T>>>,
-    wake: Option<Box<dyn FnOnce() + Send>>,
-}
-
-impl<T> Completion<T> {
-    fn finish(mut self, outcome: Result<T, Error>) {
-        self.fill(outcome);
-    }
-
-    fn fill(&mut self, outcome: Result<T, Error>) {
-        if let Some(slot) = self.slot.take() {
-            slot.fill(outcome);
-        }
-        if let Some(wake) = self.wake.take() {
-            wake();
-        }
-    }
-}
-
-impl<T> Drop for Completion<T> {
-    fn drop(&mut self) {
-        self.fill(Err(Error::Io(
-            "it ended before the request did; try again".to_owned(),
-        )));
-    }
-}
-
-impl Inner {
-    fn ask<T>(
-        &self,
-        request: &Request,
-        read: impl Fn(&[u8]) -> Result<T, String>,
-    ) -> Result<T, Error> {
-        let deadline = Instant::now() + self.settings.operation_timeout;
-        let session = self.session()?;
-        let outcome = session.lanes.run(&request.url, deadline, async |http| {
-            let sent = session.send(http, request, deadline, read);
-            sent.await.map_err(|failed| failed.error)
-        });
-        let (result, _) = outcome.unwrap_or_else(|| Err(self.late(request)))?;
-        Ok(result)
-    }
-
-    async fn ask_from_io_thread<T>(
-        &self,
-        request: &Request,
-        deadline: Instant,
-        read: impl Fn(&[u8]) -> Result<T, String>,
-    ) -> Result<T, Error> {
-        let session = self.session()?;
-        let lane = session.lanes.borrow().await?;
-        let mut outcome = session.send(&lane.http, request, deadline, &read).await;
-        if outcome.as_ref().is_err_and(|failed| failed.lacks_http2) {
-            lane.unshare();
-            let lane = session.lanes.borrow().await?;
-            outcome = session.send(&lane.http, request, deadline, &read).await;
-        } else if let Ok((_, is_http2)) = &outcome
-            && !lane.is_shared()
-        {
-            lane.discovered(*is_http2);
-        }
-        drop(lane);
-        let (result, _) = outcome.map_err(|failed| failed.error)?;
-        Ok(result)
-    }
-
-    fn close(&self) {
-        if let Some(session) = self.session.swap(None) {
-            session.let_go();
-        }
-    }
-
-    fn late(&self, request: &Request) -> Error {
-        request.late(self.settings.operation_timeout)
-    }
-
-    /// This process's session; makes it if there is none.
-    fn session(&self) -> Result<Arc<Session>, Error> {
-        let process = std::process::id();
-        let seen = self.session.load_full();
-        if let Some(session) = &seen
-            && session.process == process
-        {
-            return Ok(Arc::clone(session));
-        }
-        let _work = Work::begin();
-        let tls = tls::client_config(&self.settings)?;
-        let made = Arc::new(Session {
-            process,
-            transport: Transport::new(self.settings.clone(), &tls),
-            lanes: Lanes::new(&self.settings, tls),
-        });
-        let previous = self
-            .session
-            .compare_and_swap(&seen, Some(Arc::clone(&made)));
-        match previous.as_ref() {
-            // Another thread of this process was faster.
-            Some(other) if other.process == process => return Ok(Arc::clone(other)),
-            _ => {}
-        }
-        if let Some(session) = seen {
-            session.let_go();
-        }
-        Ok(made)
-    }
-}
-
-impl Session {
-    /// Sends a request, and reads the answer; with it comes whether the server spoke HTTP/2. By HTTP/1.1, what can't be read
-    /// may be something that the server had sent before, unasked: then it is asked again on another connection, once.
-    async fn send<T>(
-        &self,
-        http: &Http,
-        request: &Request,
-        deadline: Instant,
-        read: impl Fn(&[u8]) -> Result<T, String>,
-    ) -> Result<(T, bool), Failed> {
-        let send = || self.transport.send(http, &self.lanes, request, deadline);
-        let mut answer = send().await?;
-        let mut result = read(&answer.body);
-        if result.is_err() && request.repeatable && answer.may_be_anothers {
-            http.forget_kept();
-            answer = send().await?;
-            result = read(&answer.body);
-        }
-        let result = result.map_err(|problem| request.bad_answer(problem))?;
-        Ok((result, answer.is_http2))
-    }
-
-    /// Drops the session, unless it is the parent's: then it stays as it is, for the sake of the parent's sockets.
-    fn let_go(self: Arc<Self>) {
-        if self.process != std::process::id() {
-            std::mem::forget(self);
-        }
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client")
-            .field("endpoint", &self.inner.settings.endpoint)
+            .field("endpoint", &self.sessions.settings.endpoint)
             .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,8 @@
 //! A configuration file as a source of settings, beside the environment.
 
 use crate::error::Error;
-use crate::settings::{Origin, Setting};
+use crate::settings::origin::Origin;
+use crate::settings::setting::Setting;
 
 /// A configuration file that a front end has read, or whose values it can ask for.
 pub trait ConfigurationFile {
@@ -52,12 +53,14 @@ mod tests {
         key: Some("colour"),
         variable: "AKV_TEST_NOBODY_SETS_THIS",
         default: "",
+        range: None,
         help: "",
     };
     static IN_NO_FILE: Setting = Setting {
         key: None,
         variable: "AKV_TEST_NOBODY_SETS_THIS",
         default: "",
+        range: None,
         help: "",
     };
     /// A setting whose variable is set wherever tests run.
@@ -65,6 +68,7 @@ mod tests {
         key: Some("colour"),
         variable: "PATH",
         default: "",
+        range: None,
         help: "",
     };
 

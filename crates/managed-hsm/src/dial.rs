@@ -1,7 +1,6 @@
 //! TCP connections to hosts that have several addresses: one that leads nowhere costs a quarter of a second once, not the time that
 //! the system takes to give it up, for each connection (RFC 8305).
 
-use std::error::Error as StdError;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +10,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::descriptors::{self, Standard};
 use crate::event_loop;
-use crate::names;
+use crate::resolver;
 use crate::socket::Socket;
 
 /// How long one address is tried alone before the next one is tried beside it.
@@ -27,22 +26,12 @@ pub(crate) struct Dialler {
 }
 
 /// Why there is no connection.
-#[derive(Debug)]
-pub(crate) struct DialError {
-    what: &'static str,
-    error: io::Error,
-}
-
-impl std::fmt::Display for DialError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.what)
-    }
-}
-
-impl StdError for DialError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&self.error)
-    }
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DialError {
+    #[error("dns error")]
+    Resolver(#[source] io::Error),
+    #[error("tcp connect error")]
+    Connect(#[source] io::Error),
 }
 
 impl Dialler {
@@ -50,20 +39,14 @@ impl Dialler {
     pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<Socket, DialError> {
         let addresses = match host.parse::<IpAddr>() {
             Ok(address) => vec![SocketAddr::new(address, port)],
-            Err(_) => names::addresses(host.to_owned())
+            Err(_) => resolver::addresses(host.to_owned())
                 .await
-                .map_err(|error| DialError {
-                    what: "dns error",
-                    error,
-                })?
+                .map_err(DialError::Resolver)?
                 .map(|address| SocketAddr::new(address.ip(), port))
                 .collect(),
         };
         let connected = self.race(self.in_order(addresses)).await;
-        connected.map_err(|error| DialError {
-            what: "tcp connect error",
-            error: descriptors::explained(error),
-        })
+        connected.map_err(|error| DialError::Connect(descriptors::explained(error)))
     }
 
     /// The addresses with the kinds of IP taking turns, and those last that led nowhere lately.
@@ -157,9 +140,10 @@ fn is_under_way(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{Ipv4Addr, TcpListener};
 
     use socket2::{Domain, Type};
+    use testing::RefusingPort;
 
     use super::*;
     use crate::event_loop::EventLoop;
@@ -199,7 +183,9 @@ mod tests {
     fn the_next_address_is_tried_at_once_when_one_refuses() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
-        let refusing = address("127.0.0.1:1");
+        let taken = RefusingPort::take();
+        let url = url::Url::parse(&taken.url()).unwrap();
+        let refusing = SocketAddr::from((Ipv4Addr::LOCALHOST, url.port().unwrap()));
         let dialler = Dialler::default();
         let started = Instant::now();
         race(&dialler, vec![refusing, good]).expect("a connection");

@@ -36,7 +36,7 @@ pub(crate) fn make_generator() -> Result<(), Error> {
     }
     MAKING.fetch_sub(1, Ordering::SeqCst);
     match has_begun {
-        true => Err(Error::Io("the process is ending".to_owned())),
+        true => Err(Error::Io("it is ending".to_owned())),
         false => Ok(()),
     }
 }

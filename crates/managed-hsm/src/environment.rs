@@ -1,4 +1,4 @@
-//! The environment: the one place that reads it.
+//! The environment: only here is it read.
 //!
 //! A program with raised rights (setuid, setgid, file capabilities) is started by somebody who has fewer than it, and who
 //! chose its environment. Nothing is taken from there then, as libcrypto's own `secure_getenv` has it, and nothing is
@@ -21,13 +21,13 @@ pub fn is_trusted() -> bool {
 }
 
 /// The value of a variable; None as well if the environment doesn't count.
-#[allow(clippy::disallowed_methods, reason = "this is the place")]
+#[allow(clippy::disallowed_methods, reason = "variables are read here")]
 pub fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|_| is_trusted())
 }
 
 /// All variables; none if the environment doesn't count.
-#[allow(clippy::disallowed_methods, reason = "this is the place")]
+#[allow(clippy::disallowed_methods, reason = "variables are read here")]
 pub(crate) fn all() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os().filter(|_| is_trusted())
 }

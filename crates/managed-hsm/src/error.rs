@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::credential::CredentialKind;
+use crate::credential::kind::CredentialKind;
 use crate::foreign::ForeignText;
-use crate::settings::Origin;
+use crate::obstacle::Obstacle;
+use crate::settings::origin::Origin;
 use crate::uri::UriError;
 
 /// A failure of the client.
@@ -86,7 +87,7 @@ pub enum Error {
         request_id: ForeignText,
     },
     /// No answer could be had from the service's address.
-    #[error("{operation} {key}: can't reach {endpoint}: {problem}: {remedy}")]
+    #[error("{operation} {key}: can't reach {endpoint}: {problem}: {}", obstacle.remedy())]
     Connect {
         /// What was asked for.
         operation: &'static str,
@@ -96,8 +97,8 @@ pub enum Error {
         endpoint: String,
         /// What failed.
         problem: String,
-        /// What to do.
-        remedy: &'static str,
+        /// What kept the connection from it, which tells what to do.
+        obstacle: Obstacle,
     },
     /// The service has not been well for so long that it is not asked by every request.
     #[error(
@@ -148,8 +149,8 @@ pub enum Error {
     /// TLS can't be set up.
     #[error("TLS can't be set up: {0}")]
     Tls(String),
-    /// This process can't make requests.
-    #[error("the I/O thread is not available: {0}")]
+    /// This process can't make the request: it lacks threads or descriptors, or it ends.
+    #[error("this process can't make the request: {0}")]
     Io(String),
 }
 
@@ -159,17 +160,6 @@ impl Error {
         Self::Settings {
             origin: origin.to_string(),
             problem: problem.to_owned(),
-        }
-    }
-
-    /// What went wrong on the way to the service, without what was asked for and what to do.
-    pub(crate) fn problem(&self) -> String {
-        match self {
-            Self::Connect { problem, .. } | Self::Response { problem, .. } => problem.clone(),
-            Self::Timeout { after, .. } => {
-                format!("no answer within {} s", after.as_secs_f32())
-            }
-            other => other.to_string(),
         }
     }
 
@@ -185,69 +175,7 @@ impl Error {
         };
         log::error!(operation, key, status = status.as_str(), request_id:% = request_id; "{self}");
     }
-
-    /// The same error, which also tells how the attempt before ended if this one only took too long.
-    pub(crate) fn preceded_by(mut self, attempt: Option<String>) -> Self {
-        if let Self::Timeout { earlier, .. } = &mut self {
-            *earlier = attempt;
-        }
-        self
-    }
-
-    /// No answer could be had from `endpoint`. What to do follows from the problem.
-    pub fn connect(operation: &'static str, key: &str, endpoint: &str, problem: String) -> Self {
-        let known = CONNECTION_REMEDIES
-            .iter()
-            .find(|(part, _)| problem.contains(part));
-        Self::Connect {
-            operation,
-            key: key.to_owned(),
-            endpoint: endpoint.to_owned(),
-            problem,
-            remedy: known.map_or(
-                "check the network between this machine and the HSM",
-                |(_, remedy)| remedy,
-            ),
-        }
-    }
 }
-
-/// What to do when no connection could be had, by a part of what failed.
-const CONNECTION_REMEDIES: [(&str, &str); 8] = [
-    (
-        "UnknownIssuer",
-        "its certificate is not signed by a CA that is trusted here; if it is the right server, set AKV_CA_FILE to \
-         the CA's certificate",
-    ),
-    (
-        "not valid for name",
-        "its certificate is for another host; check AZURE_MANAGEDHSM_URL and the name servers of this machine",
-    ),
-    (
-        "expired",
-        "its certificate has expired; check the server's certificate and this machine's clock",
-    ),
-    (
-        "timed out",
-        "no connection within the time allowed; check firewalls and routes between this machine and the HSM",
-    ),
-    (
-        "certificate",
-        "its certificate was refused; check the address and this machine's clock",
-    ),
-    (
-        "dns",
-        "check the vault's name, and the name servers of this machine",
-    ),
-    (
-        "lookup",
-        "check the vault's name, and the name servers of this machine",
-    ),
-    (
-        "refused",
-        "nothing listens there; check AZURE_MANAGEDHSM_URL, or start the emulator",
-    ),
-];
 
 /// What to do about one of the service's error codes.
 fn remedy(code: &str) -> &'static str {

@@ -1,4 +1,4 @@
-//! Files that settings name, and files that hold settings: the one place that reads them.
+//! Files that settings name, and files that hold settings: only here are they read.
 //!
 //! Whoever signs waits for such a file, so what might never end is refused before it is opened: a FIFO, a device, a file that
 //! is too long. A symbolic link to a regular file is fine; Kubernetes's tokens are such links.
@@ -68,7 +68,7 @@ fn too_long() -> String {
 }
 
 /// Opens a file without waiting for anybody.
-#[allow(clippy::disallowed_methods, reason = "this is the place")]
+#[allow(clippy::disallowed_methods, reason = "files are opened here")]
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);

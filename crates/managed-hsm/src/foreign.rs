@@ -1,4 +1,4 @@
-//! Text from outside, and the one place that makes it fit to show.
+//! Text from outside, made fit to show.
 //!
 //! Whoever answers may be hostile, or repeat what was sent to it. Shown as it is, its text moves the cursor of a terminal,
 //! makes lines of its own in a log, reverses what a person reads, tells a token, or crowds out all else.

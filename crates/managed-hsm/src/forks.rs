@@ -158,7 +158,7 @@ mod tests {
 
     use super::*;
 
-    const MOMENT: Duration = Duration::from_millis(10);
+    const SHORT: Duration = Duration::from_millis(10);
 
     #[test]
     fn a_fork_waits_for_work() {
@@ -167,7 +167,7 @@ mod tests {
             scope.spawn(|| {
                 gate.enter();
                 begun.wait();
-                std::thread::sleep(MOMENT);
+                std::thread::sleep(SHORT);
                 is_over.store(true, Ordering::SeqCst);
                 gate.leave();
             });
@@ -187,7 +187,7 @@ mod tests {
                 gate.enter();
                 has_begun.store(true, Ordering::SeqCst);
             });
-            std::thread::sleep(MOMENT);
+            std::thread::sleep(SHORT);
             assert!(!has_begun.load(Ordering::SeqCst));
             gate.open();
         });

@@ -1,6 +1,6 @@
-//! Which endpoint of a vault is asked, and whether any is: the first that is well, while the others are probed from time to time.
-//! While none is well, and has not been for a while, one request finds out whether that is still so, those that come meanwhile
-//! wait for it a moment, and all others are told at once.
+//! Which endpoint of a vault is asked, and whether any is: the first that is healthy, while the others are probed from time to time.
+//! While none is healthy, and has not been for a while, one request finds out whether that is still so, those that come meanwhile
+//! wait for it briefly, and all others are told at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,18 +12,18 @@ use url::{Origin, Url};
 const OUTAGE: Duration = Duration::from_secs(5);
 /// How often one request tries whether an outage is over.
 const PROBE: Duration = Duration::from_secs(1);
-/// How often, at the least, an endpoint that is not well is tried while another one is: from once a second on, ever more rarely.
+/// How often, at the least, an endpoint that is not healthy is tried while another one is: from once a second on, ever more rarely.
 const RAREST_PROBE: Duration = Duration::from_secs(30);
 
-/// Endpoints that are not well.
+/// Endpoints that are not healthy.
 #[derive(Default)]
 pub(crate) struct Health {
     /// Whether there are any: all that most requests look at.
-    is_any_ill: AtomicBool,
-    ill: Mutex<Vec<Ill>>,
+    is_any_unhealthy: AtomicBool,
+    unhealthy: Mutex<Vec<Unhealthy>>,
 }
 
-struct Ill {
+struct Unhealthy {
     origin: Origin,
     /// Of the first failure after the last success.
     since: Instant,
@@ -33,11 +33,11 @@ struct Ill {
     tried: Instant,
     /// Whether nobody knows yet how that request ended.
     is_probed: bool,
-    /// How long after that one the next is sent while another endpoint is well.
+    /// How long after that one the next is sent while another endpoint is healthy.
     interval: Duration,
 }
 
-impl Ill {
+impl Unhealthy {
     fn probe(&mut self, now: Instant) {
         self.tried = now;
         self.is_probed = true;
@@ -47,10 +47,10 @@ impl Ill {
 /// Whom to ask.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Choice<'a> {
-    /// This endpoint, which is well as far as anybody knows.
-    Well(&'a Url),
-    /// This one, though it is not well.
-    Ill(&'a Url),
+    /// This endpoint, which is healthy as far as anybody knows.
+    Healthy(&'a Url),
+    /// This one, though it is not healthy.
+    Unhealthy(&'a Url),
     /// Another request is about to find out; else nobody.
     Wait(Down),
 }
@@ -58,22 +58,26 @@ pub(crate) enum Choice<'a> {
 /// Nobody is to be asked now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Down {
-    /// For how long no endpoint has been well.
+    /// For how long no endpoint has been healthy.
     pub(crate) lasts: Duration,
-    /// What failed last at the one that was well last.
+    /// What failed last at the one that was healthy last.
     pub(crate) problem: String,
 }
 
 impl Health {
-    /// Whether every endpoint is well, as far as anybody knows.
-    pub(crate) fn is_all_well(&self) -> bool {
-        !self.is_any_ill.load(Ordering::Relaxed)
+    /// Whether every endpoint is healthy, as far as anybody knows.
+    pub(crate) fn is_all_healthy(&self) -> bool {
+        !self.is_any_unhealthy.load(Ordering::Relaxed)
     }
 
-    /// Whether an endpoint is well, as far as anybody knows.
-    pub(crate) fn is_known_well(&self, endpoint: &Url) -> bool {
+    /// Whether an endpoint is healthy, as far as anybody knows.
+    pub(crate) fn is_known_healthy(&self, endpoint: &Url) -> bool {
         let origin = endpoint.origin();
-        self.is_all_well() || self.lock().iter().all(|ill| ill.origin != origin)
+        self.is_all_healthy()
+            || self
+                .lock()
+                .iter()
+                .all(|unhealthy| unhealthy.origin != origin)
     }
 
     /// Chooses among endpoints, which stand in order of preference; the only one if there are none. `failed` has just failed.
@@ -88,94 +92,63 @@ impl Health {
             true => &[only],
             false => endpoints,
         };
-        let mut ill = self.lock();
+        let mut unhealthy = self.lock();
         let state = |endpoint: &&Url| {
             let origin = endpoint.origin();
-            ill.iter().position(|ill| ill.origin == origin)
+            unhealthy
+                .iter()
+                .position(|unhealthy| unhealthy.origin == origin)
         };
         let states: Vec<Option<usize>> = endpoints.iter().map(state).collect();
-        if let Some(well) = states.iter().position(Option::is_none) {
-            // Those before it are preferred.
-            for (endpoint, state) in endpoints
-                .iter()
-                .zip(states.into_iter().flatten())
-                .take(well)
-            {
-                let state = &mut ill[state];
-                if now.duration_since(state.tried) >= state.interval {
-                    state.interval = (state.interval * 2).min(RAREST_PROBE);
-                    state.probe(now);
-                    return Ok(Choice::Ill(endpoint));
-                }
-            }
-            return Ok(Choice::Well(endpoints[well]));
-        }
-        let all = || endpoints.iter().zip(states.iter().copied().flatten());
-        // Nobody has looked for a while: that it was so then doesn't make it an outage now.
-        if all().all(|(_, state)| now.duration_since(ill[state].tried) > OUTAGE) {
-            for (_, state) in all() {
-                ill[state].since = now;
-            }
-        }
-        let Some((last, latest)) = all().max_by_key(|(_, state)| ill[*state].since) else {
-            return Ok(Choice::Well(only));
+        let healthy = states.iter().position(Option::is_none);
+        let states = states.into_iter().flatten();
+        let known: Vec<(&Url, usize)> = endpoints.iter().copied().zip(states).collect();
+        let Some(healthy) = healthy else {
+            return among_unhealthy(&mut unhealthy, &known, only, failed, now);
         };
-        let lasts = now.duration_since(ill[latest].since);
-        if lasts < OUTAGE {
-            // Whoever has just failed tries the next one, in a circle; others the one that was well last.
-            let next = failed.and_then(|failed| {
-                let at = endpoints
-                    .iter()
-                    .position(|endpoint| endpoint.origin() == failed.origin())?;
-                endpoints.get((at + 1) % endpoints.len())
-            });
-            return Ok(Choice::Ill(next.unwrap_or(last)));
-        }
-        let down = Down {
-            lasts,
-            problem: ill[latest].problem.clone(),
+        // Those before it are preferred.
+        let due = known.iter().take(healthy).find(|(_, state)| {
+            let state = &unhealthy[*state];
+            now.duration_since(state.tried) >= state.interval
+        });
+        let Some((endpoint, state)) = due else {
+            return Ok(Choice::Healthy(endpoints[healthy]));
         };
-        if failed.is_some() {
-            return Err(down);
-        }
-        let age = |state: usize| now.duration_since(ill[state].tried);
-        if all().any(|(_, state)| ill[state].is_probed && age(state) < PROBE) {
-            return Ok(Choice::Wait(down));
-        }
-        match all().max_by_key(|(_, state)| age(*state)) {
-            Some((endpoint, state)) if age(state) >= PROBE => {
-                ill[state].probe(now);
-                Ok(Choice::Ill(endpoint))
-            }
-            _ => Err(down),
-        }
+        let state = &mut unhealthy[*state];
+        state.interval = (state.interval * 2).min(RAREST_PROBE);
+        state.probe(now);
+        Ok(Choice::Unhealthy(endpoint))
     }
 
     /// Notes that an endpoint answered.
-    pub(crate) fn is_well(&self, endpoint: &Url) {
-        if self.is_any_ill.load(Ordering::Relaxed) {
+    pub(crate) fn note_healthy(&self, endpoint: &Url) {
+        if self.is_any_unhealthy.load(Ordering::Relaxed) {
             let origin = endpoint.origin();
-            let mut ill = self.lock();
-            if ill.iter().any(|ill| ill.origin == origin) {
+            let mut unhealthy = self.lock();
+            if unhealthy.iter().any(|unhealthy| unhealthy.origin == origin) {
                 log::info!("{} answers again", origin.ascii_serialization());
             }
-            ill.retain(|ill| ill.origin != origin);
-            self.is_any_ill.store(!ill.is_empty(), Ordering::Relaxed);
+            unhealthy.retain(|unhealthy| unhealthy.origin != origin);
+            self.is_any_unhealthy
+                .store(!unhealthy.is_empty(), Ordering::Relaxed);
         }
     }
 
     /// Notes that an endpoint did not answer, or said that it is not well.
-    pub(crate) fn is_ill(&self, endpoint: &Url, problem: String, now: Instant) {
+    pub(crate) fn note_unhealthy(&self, endpoint: &Url, problem: String, now: Instant) {
         let origin = endpoint.origin();
-        let mut ill = self.lock();
-        if let Some(known) = ill.iter_mut().find(|ill| ill.origin == origin) {
+        let mut unhealthy = self.lock();
+        if let Some(known) = unhealthy
+            .iter_mut()
+            .find(|unhealthy| unhealthy.origin == origin)
+        {
             known.problem = problem;
             known.tried = now;
             known.is_probed = false;
             return;
         }
         log::warn!("{} is not well: {problem}", origin.ascii_serialization());
-        ill.push(Ill {
+        unhealthy.push(Unhealthy {
             origin,
             since: now,
             problem,
@@ -183,11 +156,63 @@ impl Health {
             is_probed: false,
             interval: PROBE,
         });
-        self.is_any_ill.store(true, Ordering::Relaxed);
+        self.is_any_unhealthy.store(true, Ordering::Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Ill>> {
-        self.ill.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<Unhealthy>> {
+        self.unhealthy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Chooses among `known` endpoints, none of which is healthy. With each comes where its state is.
+fn among_unhealthy<'a>(
+    states: &mut [Unhealthy],
+    known: &[(&'a Url, usize)],
+    only: &'a Url,
+    failed: Option<&Url>,
+    now: Instant,
+) -> Result<Choice<'a>, Down> {
+    let age = |states: &[Unhealthy], state: usize| now.duration_since(states[state].tried);
+    // Nobody has looked for a while: that it was so then doesn't make it an outage now.
+    if known.iter().all(|(_, state)| age(states, *state) > OUTAGE) {
+        for (_, state) in known {
+            states[*state].since = now;
+        }
+    }
+    let latest = known.iter().max_by_key(|(_, state)| states[*state].since);
+    let Some((last, latest)) = latest else {
+        return Ok(Choice::Healthy(only));
+    };
+    let lasts = now.duration_since(states[*latest].since);
+    if lasts < OUTAGE {
+        // Whoever has just failed tries the next one, in a circle; others the one that was healthy last.
+        let next = failed.and_then(|failed| {
+            let is_it = |(known, _): &(&Url, usize)| known.origin() == failed.origin();
+            let at = known.iter().position(is_it)?;
+            known.get((at + 1) % known.len())
+        });
+        return Ok(Choice::Unhealthy(next.map_or(last, |(next, _)| next)));
+    }
+    let down = Down {
+        lasts,
+        problem: states[*latest].problem.clone(),
+    };
+    if failed.is_some() {
+        return Err(down);
+    }
+    let is_probed =
+        |(_, state): &(&Url, usize)| states[*state].is_probed && age(states, *state) < PROBE;
+    if known.iter().any(is_probed) {
+        return Ok(Choice::Wait(down));
+    }
+    match known.iter().max_by_key(|(_, state)| age(states, *state)) {
+        Some((endpoint, state)) if age(states, *state) >= PROBE => {
+            states[*state].probe(now);
+            Ok(Choice::Unhealthy(endpoint))
+        }
+        _ => Err(down),
     }
 }
 
@@ -204,7 +229,7 @@ mod tests {
         let now = start + Duration::from_millis(milliseconds);
         let only = url("https://only.example");
         match health.choose(endpoints, &only, None, now) {
-            Ok(Choice::Well(endpoint) | Choice::Ill(endpoint)) => {
+            Ok(Choice::Healthy(endpoint) | Choice::Unhealthy(endpoint)) => {
                 endpoint.host_str().unwrap().to_owned()
             }
             Ok(Choice::Wait(_)) => "wait".to_owned(),
@@ -212,17 +237,17 @@ mod tests {
         }
     }
 
-    fn is_ill(health: &Health, endpoint: &Url, start: Instant, milliseconds: u64) {
+    fn note_unhealthy(health: &Health, endpoint: &Url, start: Instant, milliseconds: u64) {
         let now = start + Duration::from_millis(milliseconds);
-        health.is_ill(endpoint, "silence".to_owned(), now);
+        health.note_unhealthy(endpoint, "silence".to_owned(), now);
     }
 
     #[test]
     fn the_first_endpoint_that_is_well_is_asked_and_the_others_are_probed() {
         let (one, two) = (url("https://one"), url("https://two"));
         let (health, start) = (Health::default(), Instant::now());
-        assert!(health.is_all_well());
-        is_ill(&health, &one, start, 0);
+        assert!(health.is_all_healthy());
+        note_unhealthy(&health, &one, start, 0);
         // One request after a second, then each time after twice as long.
         for (at, expected) in [
             (10, "two"),
@@ -234,8 +259,8 @@ mod tests {
         ] {
             assert_eq!(chosen(&health, &[&one, &two], start, at), expected, "{at}");
         }
-        health.is_well(&one);
-        assert!(health.is_all_well());
+        health.note_healthy(&one);
+        assert!(health.is_all_healthy());
         assert_eq!(chosen(&health, &[&one, &two], start, 7_000), "one");
     }
 
@@ -244,7 +269,7 @@ mod tests {
         let only = url("https://only.example");
         let (health, start) = (Health::default(), Instant::now());
         for at in [0, 100, 900, 1_500, 4_900] {
-            is_ill(&health, &only, start, at);
+            note_unhealthy(&health, &only, start, at);
             assert_eq!(chosen(&health, &[], start, at), "only.example");
         }
         // Less than a second after a failure nobody is sent there.
@@ -254,7 +279,7 @@ mod tests {
             let at = second * 1_000;
             assert_eq!(chosen(&health, &[], start, at), "only.example", "{at}");
             assert_eq!(chosen(&health, &[], start, at + 10), "wait", "{at}");
-            is_ill(&health, &only, start, at + 20);
+            note_unhealthy(&health, &only, start, at + 20);
             let told = format!("{} silence", at + 30);
             assert_eq!(chosen(&health, &[], start, at + 30), told);
             let failed = health.choose(&[], &only, Some(&only), start + Duration::from_millis(at));
@@ -265,7 +290,7 @@ mod tests {
             assert_eq!(chosen(&health, &[], start, at), "only.example", "{at}");
         }
         assert_eq!(chosen(&health, &[], start, 17_010), "wait");
-        health.is_well(&only);
+        health.note_healthy(&only);
         for at in [17_020, 17_020] {
             assert_eq!(chosen(&health, &[], start, at), "only.example");
         }
@@ -276,13 +301,13 @@ mod tests {
         let only = url("https://only.example");
         let (health, start) = (Health::default(), Instant::now());
         for at in [0, 6_000] {
-            is_ill(&health, &only, start, at);
+            note_unhealthy(&health, &only, start, at);
         }
         assert_eq!(chosen(&health, &[], start, 6_100), "6100 silence");
         // Everybody may ask again, for as long as at first.
         for at in [60_000, 60_010, 64_900] {
             assert_eq!(chosen(&health, &[], start, at), "only.example", "{at}");
-            is_ill(&health, &only, start, at);
+            note_unhealthy(&health, &only, start, at);
         }
         assert_eq!(chosen(&health, &[], start, 65_100), "5100 silence");
     }
@@ -292,14 +317,14 @@ mod tests {
         let (one, two) = (url("https://one"), url("https://two"));
         let (health, start) = (Health::default(), Instant::now());
         for at in [0, 3_000] {
-            is_ill(&health, &one, start, at);
-            is_ill(&health, &two, start, at + 500);
+            note_unhealthy(&health, &one, start, at);
+            note_unhealthy(&health, &two, start, at + 500);
         }
         assert_eq!(chosen(&health, &[&one, &two], start, 6_000), "one");
         assert_eq!(chosen(&health, &[&one, &two], start, 6_010), "wait");
-        is_ill(&health, &one, start, 6_020);
+        note_unhealthy(&health, &one, start, 6_020);
         assert_eq!(chosen(&health, &[&one, &two], start, 6_030), "two");
-        health.is_well(&two);
+        health.note_healthy(&two);
         assert_eq!(chosen(&health, &[&one, &two], start, 6_040), "two");
     }
 
@@ -307,15 +332,15 @@ mod tests {
     fn where_none_is_well_the_one_that_was_well_last_is_asked() {
         let (one, two) = (url("https://one"), url("https://two"));
         let (health, start) = (Health::default(), Instant::now());
-        is_ill(&health, &one, start, 0);
-        is_ill(&health, &two, start, 500);
+        note_unhealthy(&health, &one, start, 0);
+        note_unhealthy(&health, &two, start, 500);
         assert_eq!(chosen(&health, &[&one, &two], start, 600), "two");
         assert_eq!(chosen(&health, &[&two, &one], start, 600), "two");
         // Unless it has failed just now.
         let now = start + Duration::from_millis(600);
         for (failed, next) in [(&one, &two), (&two, &one)] {
             let choice = health.choose(&[&one, &two], &one, Some(failed), now);
-            assert_eq!(choice, Ok(Choice::Ill(next)));
+            assert_eq!(choice, Ok(Choice::Unhealthy(next)));
         }
     }
 }

@@ -123,7 +123,7 @@ impl IoThread {
             });
             drop((events, ending));
         })
-        .map_err(|error| Error::Io(error.to_string()))?;
+        .map_err(|error| Error::Io(format!("its I/O thread can't be started: {error}")))?;
         Ok(Self {
             process: std::process::id(),
             messages,

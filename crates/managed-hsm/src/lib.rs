@@ -1,7 +1,8 @@
 //! Client for Azure Managed HSM and for keys in Azure Key Vault.
 //!
 //! A [`KeyUri`] names a key; [`Client::get_key`] loads its public part and pins its version; [`Client::sign`] has the
-//! HSM sign a digest. All requests of a process go out from one I/O thread, over connections that are kept.
+//! HSM sign a digest. The thread that asks drives a connection of the pool until the answer is there; threads that can't do
+//! that have the I/O thread do it.
 //!
 //! ```no_run
 //! use managed_hsm::{Client, Settings, SignatureAlgorithm};
@@ -18,6 +19,8 @@
 mod algorithm;
 mod bell;
 mod caller;
+mod causes;
+mod challenge;
 mod client;
 mod cloud;
 mod configuration;
@@ -37,14 +40,19 @@ mod health;
 mod hedging;
 mod http;
 mod io;
+mod judgement;
 mod key;
-mod lanes;
 pub mod logging;
-mod names;
-mod provider_settings;
+mod obstacle;
+mod pool;
 mod public_key;
+mod refusal;
+mod request;
+mod resolver;
+mod retry_after;
 mod secret;
 mod seen;
+mod session;
 mod settings;
 mod socket;
 mod stream;
@@ -60,19 +68,25 @@ mod wire;
 
 pub use algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
 pub use bell::Bell;
-pub use caller::{Caller, Job, Place};
+pub use caller::{Caller, CallerKind, Job};
 pub use client::{Client, Decryption, Encrypted, Encryption, KeyPages};
 pub use cloud::{Cloud, Service};
 pub use configuration::ConfigurationFile;
-pub use credential::{CredentialKind, CredentialSettings, ManagedIdentityId};
+pub use credential::kind::CredentialKind;
 pub use ending::process_ends;
 pub use error::Error;
 pub use event_loop::block_on;
 pub use foreign::{ForeignText, fit, fit_json};
 pub use key::{Curve, Key, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind};
-pub use provider_settings::{LogFormat, LogSettings, ProviderSettings};
+pub use obstacle::Obstacle;
 pub use public_key::{PublicKey, PublicKeyError};
 pub use secret::{Secret, without_secrets};
-pub use settings::{Origin, Proxy, Setting, Settings, yes_or_no};
+pub use settings::client::Settings;
+pub use settings::credentials::{CredentialSettings, ManagedIdentityId};
+pub use settings::front_end::FrontEnd;
+pub use settings::origin::Origin;
+pub use settings::provider::{LogFormat, LogSettings, ProviderSettings};
+pub use settings::proxy::Proxy;
+pub use settings::setting::Setting;
 pub use token::AccessToken;
 pub use uri::{KeyName, KeyUri, KeyVersion, StoreUri, UriError, Vault, VaultName};

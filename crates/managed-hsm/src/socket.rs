@@ -12,7 +12,6 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::event_loop::{Direction, Watched};
-use crate::http::MAX_ANSWER;
 
 /// A TCP connection. Once its descriptor is another's it is left alone, also when it is dropped.
 pub(crate) struct Socket {
@@ -24,6 +23,9 @@ pub(crate) struct Socket {
     came: usize,
     most: usize,
 }
+
+/// The largest answer that is read, in bytes.
+pub(crate) const MAX_ANSWER: usize = 1 << 20;
 
 /// The most bytes that come before there is a connection, or an answer: more than any takes. What comes faster than it is looked at
 /// would otherwise keep its reader from ever looking at the time.

@@ -14,11 +14,11 @@ use rustls::ClientConnection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
-use crate::socket::Socket;
+use crate::socket::{MAX_ANSWER, Socket};
 
 /// The most bytes that are read before an answer is complete: twice what an answer may have, for the sake of its head and of what
 /// stands between its chunks.
-pub(crate) const MAX_BYTES: usize = 2 * crate::http::MAX_ANSWER;
+pub(crate) const MAX_BYTES: usize = 2 * MAX_ANSWER;
 
 /// How many answers of that size HTTP/2 may have under way before one of them is complete.
 const MAX_ANSWERS: usize = 16;

@@ -55,7 +55,7 @@ mod signals {
 
     impl Drop for Blocked {
         fn drop(&mut self) {
-            // The set was this thread's a moment ago.
+            // The set was this thread's just now.
             let _ = self.before.thread_set_mask();
         }
     }

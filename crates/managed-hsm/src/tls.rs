@@ -20,46 +20,41 @@ use rustls_platform_verifier::Verifier;
 use crate::environment;
 use crate::error::Error;
 use crate::files;
-use crate::settings::Settings;
+use crate::settings::client::Settings;
 
-/// TLS 1.2 or 1.3, HTTP/1.1, certificates checked against the system's trust store and `ca_file`. The hybrid key exchange
-/// X25519MLKEM768 is offered first; if it is required, nothing else is offered, and so no TLS 1.2.
-pub(crate) fn client_config(settings: &Settings) -> Result<ClientConfig, Error> {
-    let unusable = |error: rustls::Error| Error::Tls(error.to_string());
-    let required = settings.require_post_quantum;
-    let provider = Arc::new(CryptoProvider {
-        kx_groups: groups(required),
-        ..aws_lc_rs::default_provider()
-    });
-    let verifier = verifier(settings.ca_file.as_deref(), Arc::clone(&provider))?;
-    let versions: &[&SupportedProtocolVersion] = match required {
-        true => &[&rustls::version::TLS13],
-        false => &[&rustls::version::TLS13, &rustls::version::TLS12],
-    };
-    let mut tls = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
-        .map_err(unusable)?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(tls)
-}
-
-fn verifier(
-    ca_file: Option<&Path>,
-    provider: Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, Error> {
-    #[cfg(target_os = "linux")]
-    if !environment::is_trusted() {
-        return unmoved_verifier(ca_file, provider);
+impl Settings {
+    /// TLS as every request has it: the versions, key exchanges and CAs that these settings allow.
+    ///
+    /// That is TLS 1.2 or 1.3 and HTTP/1.1, with certificates checked against the system's trust store and the CA file. The
+    /// hybrid key exchange X25519MLKEM768 is offered first; if it is required, nothing else is offered, and so no TLS 1.2.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] if the CA file can't be used, [`Error::Tls`] if this machine trusts no CA.
+    pub fn tls(&self) -> Result<ClientConfig, Error> {
+        let unusable = |error: rustls::Error| Error::Tls(error.to_string());
+        let required = self.require_post_quantum;
+        let provider = Arc::new(CryptoProvider {
+            kx_groups: groups(required),
+            ..aws_lc_rs::default_provider()
+        });
+        let authorities = Authorities {
+            file: self.ca_file.as_deref(),
+            configuration_file: self.front_end.configuration_file,
+        };
+        let verifier = authorities.verifier(Arc::clone(&provider))?;
+        let versions: &[&SupportedProtocolVersion] = match required {
+            true => &[&rustls::version::TLS13],
+            false => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        };
+        let mut tls = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .map_err(unusable)?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(tls)
     }
-    let verifier = match ca_file {
-        None => Verifier::new(provider).map_err(|error| no_roots(&error)),
-        Some(path) => Verifier::new_with_extra_roots(certificates(path)?, provider)
-            .map_err(|error| unusable_certificate(path, &error)),
-    };
-    Ok(Arc::new(verifier?))
 }
 
 /// Where the CA certificates of Debian, Fedora, SUSE and Alpine are.
@@ -71,64 +66,82 @@ const BUNDLES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// The same with the system's certificates where the system has them, and not where SSL_CERT_FILE and SSL_CERT_DIR say.
-#[cfg(target_os = "linux")]
-fn unmoved_verifier(
-    ca_file: Option<&Path>,
-    provider: Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, Error> {
-    let mut roots = RootCertStore::empty();
-    let bundles = BUNDLES.iter().map(Path::new);
-    if let Some(found) = bundles.map(certificates).find_map(Result::ok) {
-        roots.add_parsable_certificates(found);
+/// The CAs that are trusted: the system's, and those of a file.
+struct Authorities<'a> {
+    file: Option<&'a Path>,
+    /// Where else than in the environment the file may be named.
+    configuration_file: &'static str,
+}
+
+impl Authorities<'_> {
+    fn verifier(
+        &self,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+        #[cfg(target_os = "linux")]
+        if !environment::is_trusted() {
+            return self.unmoved_verifier(provider);
+        }
+        let verifier = match self.file {
+            None => Verifier::new(provider).map_err(|error| self.none_found(&error)),
+            Some(path) => Verifier::new_with_extra_roots(self.certificates(path)?, provider)
+                .map_err(|error| self.unusable_certificate(path, &error)),
+        };
+        Ok(Arc::new(verifier?))
     }
-    for certificate in ca_file.map_or(Ok(Vec::new()), certificates)? {
-        let path = ca_file.unwrap_or_else(|| Path::new(""));
-        let added = roots.add(certificate);
-        added.map_err(|error| unusable_certificate(path, &error))?;
+
+    /// The same with the system's certificates where the system has them, and not where SSL_CERT_FILE and SSL_CERT_DIR say.
+    #[cfg(target_os = "linux")]
+    fn unmoved_verifier(
+        &self,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+        let mut roots = RootCertStore::empty();
+        let mut bundles = BUNDLES.iter().map(Path::new);
+        if let Some(found) = bundles.find_map(|bundle| self.certificates(bundle).ok()) {
+            roots.add_parsable_certificates(found);
+        }
+        if let Some(path) = self.file {
+            for certificate in self.certificates(path)? {
+                let added = roots.add(certificate);
+                added.map_err(|error| self.unusable_certificate(path, &error))?;
+            }
+        }
+        let built = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        Ok(built.map_err(|error| self.none_found(&error))?)
     }
-    let built = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-    Ok(built.map_err(|error| no_roots(&error))?)
-}
 
-fn no_roots(error: &dyn std::error::Error) -> Error {
-    Error::Tls(format!(
-        "no CA certificate can be read on this machine ({error}): install the package ca-certificates, or set \
-         AKV_CA_FILE ('ca-file' in openssl.cnf) to a PEM file of CA certificates"
-    ))
-}
-
-fn unusable_certificate(path: &Path, error: &dyn std::error::Error) -> Error {
-    unusable_ca_file(format!(
-        "'{}' holds a certificate that can't be used: {error}",
-        path.display()
-    ))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let pem = files::read_text(path)
-        .map_err(|problem| unusable_ca_file(format!("'{}' {problem}", path.display())))?;
-    let certificates = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| {
-            unusable_ca_file(format!(
-                "'{}' is not a PEM file of certificates: {error}",
-                path.display()
-            ))
-        })?;
-    if certificates.is_empty() {
-        return Err(unusable_ca_file(format!(
-            "'{}' holds no PEM certificate",
-            path.display()
-        )));
+    fn none_found(&self, error: &dyn std::error::Error) -> Error {
+        Error::Tls(format!(
+            "no CA certificate can be read on this machine ({error}): install the package ca-certificates, or set \
+             AKV_CA_FILE ('ca-file' in {}) to a PEM file of CA certificates",
+            self.configuration_file
+        ))
     }
-    Ok(certificates)
-}
 
-fn unusable_ca_file(problem: String) -> Error {
-    Error::Settings {
-        origin: "AKV_CA_FILE (or ca-file in openssl.cnf)".to_owned(),
-        problem,
+    fn certificates(&self, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+        let pem = files::read_text(path).map_err(|problem| self.unusable(path, &problem))?;
+        let certificates = CertificateDer::pem_slice_iter(&pem)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| {
+                self.unusable(path, &format!("is not a PEM file of certificates: {error}"))
+            })?;
+        match certificates.is_empty() {
+            false => Ok(certificates),
+            true => Err(self.unusable(path, "holds no PEM certificate")),
+        }
+    }
+
+    fn unusable_certificate(&self, path: &Path, error: &dyn std::error::Error) -> Error {
+        let problem = format!("holds a certificate that can't be used: {error}");
+        self.unusable(path, &problem)
+    }
+
+    fn unusable(&self, path: &Path, problem: &str) -> Error {
+        Error::Settings {
+            origin: format!("AKV_CA_FILE (or ca-file in {})", self.configuration_file),
+            problem: format!("'{}' {problem}", path.display()),
+        }
     }
 }
 
@@ -231,6 +244,7 @@ impl ActiveKeyExchange for Started {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::front_end::FrontEnd;
 
     #[test]
     fn a_ca_file_that_is_no_use_is_an_error_that_names_the_variable() {
@@ -251,11 +265,13 @@ mod tests {
             }
             let settings = Settings {
                 ca_file: Some(path),
+                front_end: FrontEnd::new("program/1", "program.conf"),
                 ..Settings::default()
             };
-            let message = client_config(&settings).unwrap_err().to_string();
+            let message = settings.tls().unwrap_err().to_string();
             assert!(
-                message.contains("AKV_CA_FILE") && message.contains(expected),
+                message.contains("AKV_CA_FILE (or ca-file in program.conf)")
+                    && message.contains(expected),
                 "{name}: {message}"
             );
         }

@@ -12,7 +12,9 @@ use http::HeaderValue;
 use tokio::sync::{Mutex, Notify};
 
 use crate::cloud::Cloud;
-use crate::credential::{Chain, CredentialKind, TokenRequest};
+use crate::credential::chain::Chain;
+use crate::credential::kind::CredentialKind;
+use crate::credential::source::TokenRequest;
 use crate::descriptors::above_standard_only;
 use crate::error::Error;
 use crate::event_loop;

@@ -11,7 +11,8 @@ use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
 
 use crate::dial::Dialler;
-use crate::http::{drive, without_brackets};
+use crate::http::driver::drive;
+use crate::http::host::without_brackets;
 use crate::socket::Socket;
 
 type Cause = Box<dyn StdError + Send + Sync>;
@@ -86,8 +87,8 @@ mod tests {
     use hyper_util::client::proxy::matcher::Matcher;
 
     use super::*;
+    use crate::causes::causes;
     use crate::event_loop::EventLoop;
-    use crate::http::causes;
 
     /// What a proxy was asked, and what comes of its answer.
     fn asked(answer: &'static str) -> (String, Result<Socket, TunnelError>) {

@@ -318,7 +318,7 @@ fn parse_attributes(rest: &str) -> Result<KeyUri, String> {
                 printable(attribute)
             ));
         };
-        let place = match name.to_ascii_lowercase().as_str() {
+        let field = match name.to_ascii_lowercase().as_str() {
             "vault" => &mut vault,
             "name" => &mut key,
             "version" => &mut version,
@@ -329,7 +329,7 @@ fn parse_attributes(rest: &str) -> Result<KeyUri, String> {
                 ));
             }
         };
-        if place.replace(decode(name, value)?).is_some() {
+        if field.replace(decode(name, value)?).is_some() {
             return Err(format!("the attribute '{name}' is given twice"));
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use der::Decode;
 use hyper_util::client::proxy::matcher::Intercept;
-use managed_hsm::{Error, Settings, Vault};
+use managed_hsm::{Obstacle, Settings, Vault};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -232,40 +232,32 @@ impl Way<'_> {
         let connector = TlsConnector::from(Arc::new(config));
         let limit = self.settings.connect_timeout;
         let attempt = connector.connect(name.clone(), tcp);
-        let problem = match tokio::time::timeout(limit, attempt).await {
+        let (problem, obstacle) = match tokio::time::timeout(limit, attempt).await {
             Ok(Ok(stream)) => {
                 self.tell_tls(steps, &stream);
                 return Some(stream);
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {} s", limit.as_secs_f32()),
+            Ok(Err(error)) => (error.to_string(), Obstacle::of(&error)),
+            Err(_) => {
+                let problem = format!("no answer within {} s", limit.as_secs_f32());
+                (problem, Obstacle::TimedOut)
+            }
         };
         let presented = self.presented(name).await;
         let detail = match presented.first() {
             None => format!("{}: {problem}", self.endpoint()),
             Some(leaf) => format!("{}: {problem}; it presents {leaf}", self.endpoint()),
         };
-        steps.add("tls", Status::Failed, detail, self.tls_remedy(&problem));
+        steps.add("tls", Status::Failed, detail, self.tls_remedy(obstacle));
         None
     }
 
-    fn tls_remedy(&self, problem: &str) -> String {
-        if problem.contains("InvalidContentType") || problem.contains("corrupt message") {
-            return "what listens there does not speak TLS: check host and port of AZURE_MANAGEDHSM_URL".to_owned();
-        }
-        if self.settings.require_post_quantum
-            && (problem.contains("alert")
-                || problem.contains("Incompatible")
-                || problem.contains("peer"))
-            && !problem.contains("certificate")
-        {
-            return "the server has not the key exchange X25519MLKEM768 that AKV_REQUIRE_POST_QUANTUM asks for: set that to no"
-                .to_owned();
-        }
-        let problem = problem.to_owned();
-        match Error::connect("connect to", "", &self.endpoint(), problem) {
-            Error::Connect { remedy, .. } => remedy.to_owned(),
-            _ => String::new(),
+    fn tls_remedy(&self, obstacle: Obstacle) -> &'static str {
+        match obstacle {
+            Obstacle::Handshake if self.settings.require_post_quantum => {
+                "the server has not the key exchange X25519MLKEM768 that AKV_REQUIRE_POST_QUANTUM asks for: set that to no"
+            }
+            other => other.remedy(),
         }
     }
 

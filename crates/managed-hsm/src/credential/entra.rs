@@ -15,11 +15,13 @@ use azure_identity::{
 };
 use url::Url;
 
+use super::certificate;
 use super::http::{AzureTransport, IdentityHttp};
-use super::{CredentialSettings, Failure, TokenRequest, certificate};
+use super::source::{Failure, TokenRequest};
+use crate::causes::{chained, sources};
 use crate::files;
 use crate::foreign::shown;
-use crate::http::{chained, sources};
+use crate::settings::credentials::CredentialSettings;
 use crate::token::AccessToken;
 
 /// What azure_core says before the cause.

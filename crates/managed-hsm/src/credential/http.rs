@@ -18,9 +18,11 @@ use url::{Origin, Position, Url};
 
 use super::runtime;
 use crate::error::Error;
-use crate::http::{AGENT, Answer, Connector, Failure, drive, read};
-use crate::settings::Settings;
-use crate::tls;
+use crate::http::connector::Connector;
+use crate::http::driver::drive;
+use crate::http::failure::Failure;
+use crate::http::message::{Answer, read};
+use crate::settings::client::Settings;
 
 /// HTTP to Entra ID, and to what is on this machine. Each request has a connection of its own: whoever needs a token runs the event
 /// loop of a connection to the service, and the next one may run another.
@@ -34,6 +36,7 @@ pub(crate) struct IdentityHttp {
 /// Sends requests, each once.
 pub(super) struct Sender {
     connector: Connector,
+    user_agent: http::HeaderValue,
     tls: TlsConnector,
     may_be_plain: bool,
 }
@@ -42,6 +45,7 @@ impl IdentityHttp {
     pub(crate) fn new(settings: &Settings, tls: &ClientConfig) -> Self {
         let sender = |connector, may_be_plain| Sender {
             connector,
+            user_agent: settings.front_end.user_agent.clone(),
             tls: TlsConnector::from(Arc::new(tls.clone())),
             may_be_plain,
         };
@@ -54,14 +58,16 @@ impl IdentityHttp {
     }
 }
 
-/// HTTPS for Microsoft's libraries, to one host only.
-pub(crate) fn azure_http(
-    settings: &Settings,
-    endpoint: &Url,
-) -> Result<Arc<dyn HttpClient>, Error> {
-    let tls = tls::client_config(settings)?;
-    let http = IdentityHttp::new(settings, &tls);
-    Ok(AzureTransport::shared(&http.entra, endpoint, None))
+impl Settings {
+    /// HTTP for Microsoft's libraries: HTTPS to one host only, with [`Settings::tls`], the proxy and the time limit for
+    /// connections, without redirects and repetitions.
+    ///
+    /// # Errors
+    /// As [`Settings::tls`].
+    pub fn azure_http(&self, endpoint: &Url) -> Result<Arc<dyn HttpClient>, Error> {
+        let http = IdentityHttp::new(self, &self.tls()?);
+        Ok(AzureTransport::shared(&http.entra, endpoint, None))
+    }
 }
 
 impl Sender {
@@ -77,7 +83,7 @@ impl Sender {
         mut headers: HeaderMap,
         body: Bytes,
     ) -> Result<Answer, Failure> {
-        headers.insert(USER_AGENT, const { http::HeaderValue::from_static(AGENT) });
+        headers.insert(USER_AGENT, self.user_agent.clone());
         let anything = const { http::HeaderValue::from_static("*/*") };
         headers.entry(ACCEPT).or_insert(anything);
         let host = &url[Position::BeforeHost..Position::AfterPort];
@@ -113,13 +119,13 @@ async fn exchange(
     read(response.map_err(Failure::Exchange)?, false).await
 }
 
-/// What is wrong with an answer or its way here, for a person.
-pub(super) fn problem(place: &str, failure: &Failure) -> String {
+/// What is wrong with an answer, or why there is none, for a person.
+pub(super) fn problem(host: &str, failure: &Failure) -> String {
     match failure {
         Failure::Body(_) | Failure::TooLong => {
-            format!("the answer of {place} is no use: {failure}")
+            format!("the answer of {host} is no use: {failure}")
         }
-        _ => format!("{place} can't be reached: {failure}"),
+        _ => format!("{host} can't be reached: {failure}"),
     }
 }
 
@@ -186,7 +192,8 @@ impl HttpClient for AzureTransport {
                 Failure::Body(_) | Failure::TooLong => ErrorKind::Io,
                 _ => ErrorKind::Connection,
             };
-            azure_core::Error::with_message(kind, problem(&host(url), &failure))
+            let text = problem(&host(url), &failure);
+            azure_core::Error::with_error(kind, failure, text)
         })?;
         let headers = answer.headers.iter();
         let headers: std::collections::HashMap<HeaderName, HeaderValue> = headers

@@ -12,9 +12,10 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::http::{IdentityHttp, Sender, host, problem};
-use super::{CredentialSettings, Failure, ManagedIdentityId, TokenRequest};
+use super::source::{Failure, TokenRequest};
 use crate::event_loop;
 use crate::foreign::{ForeignText, shown};
+use crate::settings::credentials::{CredentialSettings, ManagedIdentityId};
 use crate::token::AccessToken;
 
 const IMDS: &str = "http://169.254.169.254";
@@ -115,24 +116,24 @@ fn imds(
 /// clouds have other things at the same address.
 async fn probe(http: &IdentityHttp, url: &Url) -> Result<(), Failure> {
     let asked = http.local.get(url, HeaderMap::new());
-    let place = host(url);
+    let host = host(url);
     match event_loop::timeout(PROBE_TIMEOUT, asked).await {
         Ok(Ok(answer)) if answer.status == StatusCode::BAD_REQUEST => Ok(()),
         Ok(Ok(answer)) => Err(Failure::Unavailable(format!(
-            "what answers at {place} is not Azure's instance metadata service (HTTP {})",
+            "what answers at {host} is not Azure's instance metadata service (HTTP {})",
             answer.status.as_u16()
         ))),
-        Ok(Err(failure)) => Err(nobody(&place, &failure.to_string())),
+        Ok(Err(failure)) => Err(nobody(&host, &failure.to_string())),
         Err(_) => {
             let seconds = PROBE_TIMEOUT.as_secs();
-            Err(nobody(&place, &format!("no answer within {seconds} s")))
+            Err(nobody(&host, &format!("no answer within {seconds} s")))
         }
     }
 }
 
-fn nobody(place: &str, problem: &str) -> Failure {
+fn nobody(host: &str, problem: &str) -> Failure {
     Failure::Unavailable(format!(
-        "no instance metadata service answers at {place} ({problem})"
+        "no instance metadata service answers at {host} ({problem})"
     ))
 }
 
@@ -157,7 +158,7 @@ async fn ask(
     url: &Url,
 ) -> Result<AccessToken, Failure> {
     let headers = HeaderMap::from_iter([(name, value)]);
-    let place = host(url);
+    let host = host(url);
     let mut delay = FIRST_DELAY;
     for attempt in 1.. {
         let problem = match http.get(url, headers.clone()).await {
@@ -165,10 +166,10 @@ async fn ask(
                 let (status, body) = (answer.status, answer.body);
                 if status == StatusCode::OK {
                     return parse(&body).ok_or_else(|| {
-                        Failure::Refused(format!("the answer of {place} has no token"))
+                        Failure::Refused(format!("the answer of {host} has no token"))
                     });
                 }
-                let problem = format!("{place} answered HTTP {}: {}", status.as_u16(), said(&body));
+                let problem = format!("{host} answered HTTP {}: {}", status.as_u16(), said(&body));
                 if status == StatusCode::BAD_REQUEST {
                     return Err(Failure::Refused(format!(
                         "{problem}: check that the identity is assigned to this machine (AKV_MANAGED_IDENTITY, AZURE_CLIENT_ID)"
@@ -182,7 +183,7 @@ async fn ask(
                 }
                 problem
             }
-            Err(failure) => problem(&place, &failure),
+            Err(failure) => problem(&host, &failure),
         };
         if attempt == ATTEMPTS {
             return Err(Failure::Refused(problem));

@@ -18,9 +18,10 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::entra::{said, token};
-use super::{CredentialSettings, Failure, TokenRequest};
+use super::source::{Failure, TokenRequest};
 use crate::event_loop;
 use crate::foreign::shown;
+use crate::settings::credentials::CredentialSettings;
 use crate::threads;
 use crate::token::AccessToken;
 

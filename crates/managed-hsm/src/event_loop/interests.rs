@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::{Shared, current};
+use super::shared::{Shared, current};
 use crate::descriptors::Own;
 use crate::forks;
 

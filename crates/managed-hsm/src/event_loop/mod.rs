@@ -6,17 +6,16 @@
 //! never be ready.
 
 mod interests;
+mod shared;
 mod timers;
 mod wake;
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -24,41 +23,17 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 pub(crate) use self::interests::{Direction, Watched};
 pub(crate) use self::timers::{Timer, sleep, timeout, timeout_at};
 
+use self::shared::{Entered, Shared, Task, current};
 use self::wake::WakeUp;
 use crate::descriptors;
 
-type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
-
 /// How many turns a loop takes, at most, without a look at its sockets.
 const MAX_TURNS: u32 = 16;
-
-thread_local! {
-    /// The loop that this thread runs.
-    static CURRENT: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
-}
 
 /// An event loop, for a thread that is at work: it isn't while it waits for events.
 pub(crate) struct EventLoop {
     shared: Arc<Shared>,
     tasks: FuturesUnordered<Task>,
-}
-
-/// What an event loop, its tasks and those who wake it have in common.
-pub(crate) struct Shared {
-    wake: WakeUp,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    /// Tasks that the loop doesn't have yet.
-    spawned: Vec<Task>,
-    /// By the time, and a number that tells two of the same time apart.
-    timers: BTreeMap<(Instant, u64), Waker>,
-    last_timer: u64,
-    /// Sockets that are waited for.
-    watched: Vec<Arc<Watched>>,
-    patience: interests::Patience,
 }
 
 impl EventLoop {
@@ -120,44 +95,6 @@ impl Drop for EventLoop {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Wake for Shared {
-    fn wake(self: Arc<Self>) {
-        self.wake.wake();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.wake.wake();
-    }
-}
-
-/// This thread runs a loop until this goes; then the one that it ran before, if any.
-struct Entered(Option<Arc<Shared>>);
-
-impl Entered {
-    fn new(shared: &Arc<Shared>) -> Self {
-        Self(CURRENT.replace(Some(Arc::clone(shared))))
-    }
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        CURRENT.set(self.0.take());
-    }
-}
-
-/// The loop that this thread runs. Only what runs in one asks.
-fn current() -> Arc<Shared> {
-    CURRENT
-        .with_borrow(Option::clone)
-        .expect("sockets and timers are used within an event loop")
-}
-
 /// Has the present loop run a task. If it panics it is over.
 pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     let guarded = AssertUnwindSafe(task).catch_unwind();
@@ -189,12 +126,13 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Executo
 #[cfg(test)]
 mod tests {
     use std::thread;
+    use std::time::Instant;
 
     use tokio::sync::{mpsc, oneshot};
 
     use super::*;
 
-    const MOMENT: Duration = Duration::from_millis(20);
+    const UNIT: Duration = Duration::from_millis(20);
     /// Less than a wait takes that nobody ends.
     const SOON: Duration = Duration::from_millis(200);
 
@@ -206,17 +144,17 @@ mod tests {
     fn timers_fire_in_their_order() {
         let order = run(async {
             let (sender, mut order) = mpsc::unbounded_channel();
-            for moments in [3, 1, 2, 0] {
+            for units in [3, 1, 2, 0] {
                 let sender = sender.clone();
                 spawn(async move {
-                    sleep(moments * MOMENT).await;
-                    sender.send(moments).unwrap();
+                    sleep(units * UNIT).await;
+                    sender.send(units).unwrap();
                 });
             }
             drop(sender);
             let mut found = Vec::new();
-            while let Some(moments) = order.recv().await {
-                found.push(moments);
+            while let Some(units) = order.recv().await {
+                found.push(units);
             }
             found
         });
@@ -227,15 +165,15 @@ mod tests {
     fn work_has_so_much_time() {
         let never = std::future::pending::<()>;
         let began = Instant::now();
-        assert_eq!(run(timeout(MOMENT, never())), Err(timers::Elapsed));
-        assert!((MOMENT..SOON).contains(&began.elapsed()));
+        assert_eq!(run(timeout(UNIT, never())), Err(timers::Elapsed));
+        assert!((UNIT..SOON).contains(&began.elapsed()));
         assert_eq!(run(timeout(Duration::MAX, async { 7 })), Ok(7));
-        assert!(block_on(MOMENT, never()).unwrap().is_none());
+        assert!(block_on(UNIT, never()).unwrap().is_none());
     }
 
     #[test]
     fn another_thread_wakes_a_loop_that_sleeps() {
-        for pause in [Duration::ZERO, MOMENT] {
+        for pause in [Duration::ZERO, UNIT] {
             let (sender, receiver) = oneshot::channel();
             let began = Instant::now();
             let thread = thread::spawn(move || {
@@ -269,7 +207,7 @@ mod tests {
         let (held, mut dropped) = oneshot::channel::<()>();
         events.run(async {
             spawn(async {
-                sleep(MOMENT).await;
+                sleep(UNIT).await;
                 sender.send(7).unwrap();
             });
             spawn(async {
@@ -287,10 +225,10 @@ mod tests {
     fn a_loop_runs_within_another() {
         let both = run(async {
             let inner = run(async {
-                sleep(MOMENT).await;
+                sleep(UNIT).await;
                 1
             });
-            sleep(MOMENT).await;
+            sleep(UNIT).await;
             inner + 1
         });
         assert_eq!(both, 2);

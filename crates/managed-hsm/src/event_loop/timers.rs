@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
-use super::{Shared, current};
+use super::shared::{Shared, current};
 
 /// Over at some time; never, if that is too far away to be told.
 pub(crate) struct Sleep {

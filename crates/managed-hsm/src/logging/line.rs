@@ -9,7 +9,7 @@ use log::{Level, Record};
 use serde_json::{Map, json};
 
 use crate::foreign::{fit, shown};
-use crate::provider_settings::LogFormat;
+use crate::settings::provider::LogFormat;
 
 /// The longest message, in bytes. With all else a line is shorter than what a pipe takes whole (PIPE_BUF, 4096 bytes).
 const LONGEST: usize = 1500;

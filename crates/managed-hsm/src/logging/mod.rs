@@ -15,7 +15,7 @@ use self::sink::Sink;
 use crate::environment;
 use crate::error::Error;
 use crate::forks::Work;
-use crate::provider_settings::{LogFormat, LogSettings};
+use crate::settings::provider::{LogFormat, LogSettings};
 
 /// A logger whose lock is held by nobody when the process forks.
 struct Logger {

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use managed_hsm::{
-    AccessToken, Caller, Client, Decryption, Encryption, EncryptionAlgorithm, Error, KeyUri, Place,
-    Settings, SignatureAlgorithm,
+    AccessToken, Caller, CallerKind, Client, Decryption, Encryption, EncryptionAlgorithm, Error,
+    KeyUri, Settings, SignatureAlgorithm,
 };
 use server::{Offer, Server, turned};
 
@@ -22,8 +22,8 @@ const PATIENCE: Duration = Duration::from_millis(150);
 struct SmallStacks;
 
 impl Caller for SmallStacks {
-    fn place(&self) -> Place {
-        Place::SmallStack
+    fn kind(&self) -> CallerKind {
+        CallerKind::SmallStack
     }
 }
 
@@ -63,7 +63,7 @@ fn all_operations(client: &Client, script: &str) -> Result<(), Error> {
     // What is sent late finds the client in the middle of another request, or idle.
     let pause = || {
         if script.ends_with(IDLE) {
-            std::thread::sleep(server::MOMENT * 10);
+            std::thread::sleep(server::SHORT * 10);
         }
     };
     pause();

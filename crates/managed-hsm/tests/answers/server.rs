@@ -38,7 +38,7 @@ pub(crate) const HTTP2: &str = "adehilm";
 pub(crate) const EARLY: char = 'j';
 
 /// Long enough that whoever asked has gone on to something else.
-pub(crate) const MOMENT: Duration = Duration::from_millis(3);
+pub(crate) const SHORT: Duration = Duration::from_millis(3);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Offer {
@@ -178,11 +178,11 @@ async fn serve_http1(mut tls: TlsStream<TcpStream>, state: &State) -> io::Result
             }
             'c' => answer.clone(),
             'd' => {
-                tokio::time::sleep(MOMENT).await;
+                tokio::time::sleep(SHORT).await;
                 Vec::new()
             }
             'e' => {
-                tokio::time::sleep(super::PATIENCE + MOMENT * 4).await;
+                tokio::time::sleep(super::PATIENCE + SHORT * 4).await;
                 Vec::new()
             }
             'f' => idle("408 Request Timeout", "Connection: close\r\n"),
@@ -197,12 +197,12 @@ async fn serve_http1(mut tls: TlsStream<TcpStream>, state: &State) -> io::Result
         tls.write_all(&answer).await?;
         tls.flush().await?;
         if !then.is_empty() {
-            tokio::time::sleep(MOMENT).await;
+            tokio::time::sleep(SHORT).await;
             tls.write_all(&then).await?;
             tls.flush().await?;
         }
         if act == 'f' {
-            tokio::time::sleep(MOMENT).await;
+            tokio::time::sleep(SHORT).await;
             return tls.shutdown().await;
         }
     }
@@ -253,7 +253,7 @@ async fn serve_http2(tls: TlsStream<TcpStream>, state: &Arc<State>) -> Option<()
                 }
                 // What was said before goes out first.
                 _ => {
-                    let _ = tokio::time::timeout(MOMENT, poll_fn(|context| connection.poll_closed(context))).await;
+                    let _ = tokio::time::timeout(SHORT, poll_fn(|context| connection.poll_closed(context))).await;
                     return None;
                 }
             },
@@ -270,8 +270,8 @@ async fn serve_http2(tls: TlsStream<TcpStream>, state: &Arc<State>) -> Option<()
             let act = state.act(&path);
             let answer = state.answer(&Request { path, body }).to_string();
             match act {
-                'd' => tokio::time::sleep(MOMENT).await,
-                'e' => tokio::time::sleep(super::PATIENCE + MOMENT * 4).await,
+                'd' => tokio::time::sleep(SHORT).await,
+                'e' => tokio::time::sleep(super::PATIENCE + SHORT * 4).await,
                 'i' => {
                     let _ = ends.send('i').await;
                     return;

@@ -1,6 +1,7 @@
 //! How many connections there are, what they speak, and what becomes of idle ones.
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use http::Version;
 use managed_hsm::{Client, KeyId, Settings};
@@ -140,8 +141,8 @@ fn a_connection_that_was_closed_while_it_was_idle_is_replaced() {
     let key = load(&client);
     hsm.fault("close-idle,operation=sign,count=1,delay_ms=0");
     signs(&client, &key);
-    let until = std::time::Instant::now() + LONG;
-    while hsm.emulator.open_connections() > 0 && std::time::Instant::now() < until {
+    let until = Instant::now() + LONG;
+    while hsm.emulator.open_connections() > 0 && Instant::now() < until {
         std::thread::yield_now();
     }
     assert_eq!(hsm.emulator.open_connections(), 0);
@@ -169,4 +170,35 @@ fn an_answer_that_comes_twice_is_not_taken_for_the_next_one() {
     load(&client);
     signs(&client, &key);
     load(&client);
+}
+
+/// Waits until the emulator has no more connections than it had before the test.
+fn all_are_closed(hsm: &Hsm, before: u64) {
+    let began = Instant::now();
+    while hsm.emulator.open_connections() > before {
+        assert!(began.elapsed() < LONG, "a connection stays open");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn connections_are_closed_when_nobody_has_used_them_for_a_while() {
+    let hsm = Hsm::start();
+    for (is_small, idle_timeout) in [(false, 50), (true, 50), (false, 0), (true, 0)] {
+        let settings = Settings {
+            idle_timeout: Duration::from_millis(idle_timeout),
+            ..hsm.settings()
+        };
+        let client = match is_small {
+            false => Client::new(settings),
+            true => Client::called_by(settings, SmallStacks),
+        };
+        let before = hsm.emulator.open_connections();
+        let key = load(&client);
+        // What is used after a pause is closed after another one.
+        for _ in 0..3 {
+            signs(&client, &key);
+            all_are_closed(&hsm, before);
+        }
+    }
 }

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use managed_hsm::{
-    AccessToken, Caller, Client, CredentialKind, Error, KeyId, KeyUri, Place, Secret, Settings,
-    SignatureAlgorithm, Vault,
+    AccessToken, Caller, CallerKind, Client, CredentialKind, Error, KeyId, KeyUri, Secret,
+    Settings, SignatureAlgorithm, Vault,
 };
 use testing::Rest;
 use testing::emulator::{Handle, OWNER_CLIENT, Options, Request, TENANT, start};
@@ -158,7 +158,7 @@ pub(crate) fn says(error: &Error, words: &[&str]) {
 pub(crate) struct SmallStacks;
 
 impl Caller for SmallStacks {
-    fn place(&self) -> Place {
-        Place::SmallStack
+    fn kind(&self) -> CallerKind {
+        CallerKind::SmallStack
     }
 }

@@ -6,49 +6,58 @@ use std::path::PathBuf;
 use log::LevelFilter;
 
 use crate::error::Error;
-use crate::settings::{Origin, Setting, Settings, yes_or_no};
-use crate::uri::Vault;
+use crate::settings::client::Settings;
+use crate::settings::origin::Origin;
+use crate::settings::setting::{Find, Setting};
+use crate::uri::{UriError, Vault};
 
 static LOG_LEVEL: Setting = Setting {
     key: Some("log-level"),
     variable: "AKV_LOG_LEVEL",
     default: "off",
+    range: None,
     help: "off, error (or 0), warn (1), info (2), debug (3) or trace; info has a line for each request to the HSM",
 };
 static LOG_FILE: Setting = Setting {
     key: Some("log-file"),
     variable: "AKV_LOG_FILE",
     default: "stderr",
+    range: None,
     help: "file that the log is appended to, made for its owner only; /dev/stderr, /dev/stdout and FIFOs, too; without a level it means info",
 };
 static LOG_FORMAT: Setting = Setting {
     key: Some("log-format"),
     variable: "AKV_LOG_FORMAT",
     default: "text",
+    range: None,
     help: "text, or json for one JSON object a line",
 };
 static ALLOW_DELETE: Setting = Setting {
     key: Some("allow-delete"),
     variable: "AKV_ALLOW_DELETE",
     default: "no",
+    range: None,
     help: "yes lets OSSL_STORE_delete delete keys (they can be recovered until the HSM purges them)",
 };
 static VERIFY_SIGNATURES: Setting = Setting {
     key: Some("verify-signatures"),
     variable: "AKV_VERIFY_SIGNATURES",
     default: "yes",
+    range: None,
     help: "no hands out what the HSM answers without a check by the public key: saves tens of microseconds of CPU time a signature",
 };
 static RANDOM: Setting = Setting {
     key: Some("random"),
     variable: "AKV_RANDOM",
     default: "",
+    range: None,
     help: "name of the HSM whose random bytes the generator AKV-RANDOM gives; without it there is no such generator",
 };
 static ASSUME_FIPS: Setting = Setting {
     key: Some("assume-fips"),
     variable: "AKV_ASSUME_FIPS",
     default: "no",
+    range: None,
     help: "yes gives the algorithms the property fips=yes, so that keys are found where default_properties ask for it",
 };
 
@@ -100,6 +109,9 @@ pub enum LogFormat {
 }
 
 impl ProviderSettings {
+    /// The file with the provider's section.
+    pub const FILE: &str = "openssl.cnf";
+
     /// All settings that the provider takes, those of the client first.
     pub fn all() -> impl Iterator<Item = &'static Setting> {
         Settings::all().chain(OWN)
@@ -120,7 +132,7 @@ impl ProviderSettings {
         };
         let known: Vec<&str> = Self::all().filter_map(|setting| setting.key).collect();
         Err(Error::Settings {
-            origin: format!("'{key}' in openssl.cnf"),
+            origin: format!("'{key}' in {}", Self::FILE),
             problem: format!("there is no such setting; there are {}", known.join(", ")),
         })
     }
@@ -136,8 +148,7 @@ impl ProviderSettings {
     pub fn assumes_fips(
         find: impl Fn(&'static Setting) -> Result<Option<(String, Origin)>, Error>,
     ) -> bool {
-        let found = find(&ASSUME_FIPS).ok().flatten();
-        found.is_some_and(|found| yes_or_no(found).unwrap_or(false))
+        ASSUME_FIPS.is_on(&find).unwrap_or(false)
     }
 
     /// The settings by what `find` says of each.
@@ -147,11 +158,12 @@ impl ProviderSettings {
     pub fn read(
         find: impl Fn(&'static Setting) -> Result<Option<(String, Origin)>, Error>,
     ) -> Result<Self, Error> {
+        let find: Find<'_> = &find;
         Ok(Self {
-            allow_delete: find(&ALLOW_DELETE)?.map_or(Ok(false), yes_or_no)?,
-            verify_signatures: find(&VERIFY_SIGNATURES)?.map_or(Ok(true), yes_or_no)?,
+            allow_delete: ALLOW_DELETE.is_on(find)?,
+            verify_signatures: VERIFY_SIGNATURES.is_on(find)?,
             random: find(&RANDOM)?.map(vault).transpose()?,
-            assume_fips: find(&ASSUME_FIPS)?.map_or(Ok(false), yes_or_no)?,
+            assume_fips: ASSUME_FIPS.is_on(find)?,
         })
     }
 }
@@ -199,7 +211,7 @@ fn format((text, origin): (String, Origin)) -> Result<LogFormat, Error> {
 
 fn vault((name, origin): (String, Origin)) -> Result<Vault, Error> {
     let vault = name.trim().parse();
-    vault.map_err(|error: crate::uri::UriError| Error::setting(&origin, &error.to_string()))
+    vault.map_err(|error: UriError| Error::setting(&origin, &error.to_string()))
 }
 
 #[cfg(test)]

@@ -1,27 +1,25 @@
 //! What a client needs to know, and where it comes from.
 
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use hyper_util::client::proxy::matcher::Matcher;
-use percent_encoding::percent_decode_str;
 use url::Url;
 
 use crate::cloud::{Cloud, Service};
-use crate::credential::CredentialSettings;
-use crate::environment;
 use crate::error::Error;
-use crate::files;
-use crate::secret::Secret;
-use crate::uri::Vault;
+use crate::settings::credentials::CredentialSettings;
+use crate::settings::front_end::FrontEnd;
+use crate::settings::origin::Origin;
+use crate::settings::proxy::{Proxy, proxy};
+use crate::settings::setting::{Find, Setting, https, path, text};
+use crate::uri::{UriError, Vault};
 
 /// Settings of a [`crate::Client`].
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// What the client is a part of.
+    pub front_end: FrontEnd,
     /// Where requests to Managed HSMs go instead of `https://<vault>.managedhsm.azure.net`.
     pub endpoint: Option<Url>,
     /// Where requests to key vaults go instead of `https://<vault>.vault.azure.net`.
@@ -52,186 +50,113 @@ pub struct Settings {
     pub max_connections: usize,
     /// Whether an operation that takes longer than most is sent a second time.
     pub hedging: bool,
+    /// How long a connection is kept without a request. Users have no setting for it.
+    pub idle_timeout: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            endpoint: None,
-            key_vault_endpoint: None,
-            endpoints: Vec::new(),
-            cloud: None,
-            ca_file: None,
-            require_post_quantum: false,
-            https_proxy: None,
-            no_proxy: None,
-            credentials: CredentialSettings::default(),
-            operation_timeout: Duration::from_secs(30),
-            connect_timeout: Duration::from_secs(5),
-            response_timeout: Duration::from_secs(10),
-            max_retries: 6,
-            max_connections: 20,
-            hedging: false,
-        }
+        Self::general(&|_| Ok(None)).expect("the defaults are valid")
     }
 }
-
-/// A proxy's address. While it lives its password is not shown, even where the proxy repeats it.
-#[derive(Clone)]
-pub struct Proxy {
-    url: Url,
-    _secrets: Vec<Secret>,
-}
-
-impl Proxy {
-    fn new(url: Url) -> Self {
-        let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let secrets = url.password().map(|encoded| {
-            let password = decoded(encoded);
-            let login = format!("{}:{password}", decoded(url.username()));
-            // As it is sent (RFC 7617).
-            let sent = STANDARD.encode(&login);
-            let all = [encoded.to_owned(), password, login, sent];
-            all.map(Secret::new).into()
-        });
-        Self {
-            _secrets: secrets.unwrap_or_default(),
-            url,
-        }
-    }
-}
-
-impl std::fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Proxy({:?})", self.url.host_str())
-    }
-}
-
-/// A setting: its names, what it is without them, and what it is for.
-#[derive(Debug)]
-pub struct Setting {
-    /// The key in a configuration file. None: it has no business in a file that others may read.
-    pub key: Option<&'static str>,
-    /// The environment variable, which wins over the file.
-    pub variable: &'static str,
-    /// The value when neither is set.
-    pub default: &'static str,
-    /// What the value is, and what it does.
-    pub help: &'static str,
-}
-
-/// Where a value comes from; errors name it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The environment variable of this name.
-    Variable(&'static str),
-    /// A key in a configuration file.
-    File {
-        /// The key.
-        key: &'static str,
-        /// What the file is called.
-        file: String,
-    },
-}
-
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Variable(name) => f.write_str(name),
-            Self::File { key, file } => write!(f, "'{key}' in {file}"),
-        }
-    }
-}
-
-/// A value with its origin.
-pub(crate) type Found = Option<(String, Origin)>;
-
-/// How settings are looked up.
-pub(crate) type Find<'a> = &'a dyn Fn(&'static Setting) -> Result<Found, Error>;
 
 static ENDPOINT: Setting = Setting {
     key: Some("endpoint"),
     variable: "AZURE_MANAGEDHSM_URL",
     default: "https://<vault>.managedhsm.azure.net",
+    range: None,
     help: "https://<host>[:<port>] that gets all requests for HSMs: a private endpoint, another cloud, the emulator",
 };
 static KEY_VAULT_ENDPOINT: Setting = Setting {
     key: Some("keyvault-endpoint"),
     variable: "AZURE_KEYVAULT_URL",
     default: "https://<vault>.vault.azure.net",
+    range: None,
     help: "https://<host>[:<port>] that gets all requests for key vaults",
 };
 static ENDPOINTS: Setting = Setting {
     key: Some("endpoints"),
     variable: "AKV_ENDPOINTS",
     default: "",
+    range: None,
     help: "endpoints of single vaults: <vault>=https://<host>[:<port>], separated by spaces; keyvault:<vault> names a key vault; a vault that is there more than once is asked at the first endpoint that is well",
 };
 static CLOUD: Setting = Setting {
     key: Some("cloud"),
     variable: "AKV_CLOUD",
     default: "public",
+    range: None,
     help: "public, usgovernment or china; without it the host of the endpoint tells",
 };
 static CA_FILE: Setting = Setting {
     key: Some("ca-file"),
     variable: "AKV_CA_FILE",
     default: "",
+    range: None,
     help: "PEM file with CA certificates that are trusted besides the system's",
 };
 static REQUIRE_POST_QUANTUM: Setting = Setting {
     key: Some("require-post-quantum"),
     variable: "AKV_REQUIRE_POST_QUANTUM",
     default: "no",
+    range: None,
     help: "yes refuses servers without TLS 1.3 and the key exchange X25519MLKEM768, which is otherwise only preferred",
 };
 static HTTPS_PROXY: Setting = Setting {
     key: Some("https-proxy"),
     variable: "HTTPS_PROXY",
     default: "",
+    range: None,
     help: "http://[<user>:<password>@]<host>[:<port>] of the proxy that connections go through",
 };
 static NO_PROXY: Setting = Setting {
     key: Some("no-proxy"),
     variable: "NO_PROXY",
     default: "",
+    range: None,
     help: "hosts, domains and address ranges that are reached without the proxy, separated by commas; * for all",
 };
 static OPERATION_TIMEOUT: Setting = Setting {
     key: Some("operation-timeout"),
     variable: "AKV_OPERATION_TIMEOUT",
     default: "30",
-    help: "seconds that an operation may take in all, 0.1 to 600",
+    range: Some(0.1..=600.0),
+    help: "seconds that an operation may take in all",
 };
 static CONNECT_TIMEOUT: Setting = Setting {
     key: Some("connect-timeout"),
     variable: "AKV_CONNECT_TIMEOUT",
     default: "5",
-    help: "seconds that opening a connection may take, 0.1 to 600",
+    range: Some(0.1..=600.0),
+    help: "seconds that opening a connection may take",
 };
 static RESPONSE_TIMEOUT: Setting = Setting {
     key: Some("response-timeout"),
     variable: "AKV_RESPONSE_TIMEOUT",
     default: "10",
-    help: "seconds that an answer is waited for, connecting included, before the request is sent again on another connection, 0.1 to 600; what must not be done twice, as creating a key, is not sent again",
+    range: Some(0.1..=600.0),
+    help: "seconds that an answer is waited for, connecting included, before the request is sent again on another connection; what must not be done twice, as creating a key, is not sent again",
 };
 static MAX_RETRIES: Setting = Setting {
     key: Some("max-retries"),
     variable: "AKV_MAX_RETRIES",
     default: "6",
-    help: "how often a request is sent again, at most and within its time, after a lost connection, 408, 429, 500, 502, 503 or 504; 0 to 100",
+    range: Some(0.0..=100.0),
+    help: "how often a request is sent again, at most and within its time, after a lost connection, 408, 429, 500, 502, 503 or 504",
 };
 static MAX_CONNECTIONS: Setting = Setting {
     key: Some("max-connections"),
     variable: "AKV_MAX_CONNECTIONS",
     default: "20",
-    help: "requests under way, and so connections open, at most; 1 to 1000; over HTTP/2, which asynchronous jobs use where the server offers it, one connection carries as many as the server allows",
+    range: Some(1.0..=1000.0),
+    help: "requests under way, and so connections open, at most; over HTTP/2, which asynchronous jobs use where the server offers it, one connection carries as many as the server allows",
 };
 
 static HEDGING: Setting = Setting {
     key: Some("hedging"),
     variable: "AKV_HEDGING",
     default: "no",
+    range: None,
     help: "yes sends an operation that takes longer than 95 % of the last ones a second time, to another endpoint if there is one, and takes the first answer; at most one operation in twenty",
 };
 
@@ -275,38 +200,33 @@ impl Settings {
         find: impl Fn(&'static Setting) -> Result<Option<(String, Origin)>, Error>,
     ) -> Result<Self, Error> {
         let find: Find<'_> = &find;
-        let mut settings = Self {
+        Ok(Self {
+            credentials: CredentialSettings::read(find)?,
+            ..Self::general(find)?
+        })
+    }
+
+    /// The settings that are not about credentials.
+    fn general(find: Find<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            front_end: FrontEnd::default(),
             endpoint: find(&ENDPOINT)?.map(https).transpose()?,
             key_vault_endpoint: find(&KEY_VAULT_ENDPOINT)?.map(https).transpose()?,
-            endpoints: find(&ENDPOINTS)?
-                .map(endpoints)
-                .transpose()?
-                .unwrap_or_default(),
+            endpoints: find(&ENDPOINTS)?.map_or_else(|| Ok(Vec::new()), endpoints)?,
             cloud: find(&CLOUD)?.map(cloud).transpose()?,
             ca_file: path(find, &CA_FILE)?,
-            require_post_quantum: find(&REQUIRE_POST_QUANTUM)?.map_or(Ok(false), yes_or_no)?,
+            require_post_quantum: REQUIRE_POST_QUANTUM.is_on(find)?,
             https_proxy: find(&HTTPS_PROXY)?.map(proxy).transpose()?,
             no_proxy: text(find, &NO_PROXY)?,
-            hedging: find(&HEDGING)?.map_or(Ok(false), yes_or_no)?,
-            credentials: CredentialSettings::read(find)?,
-            ..Self::default()
-        };
-        if let Some(found) = find(&OPERATION_TIMEOUT)? {
-            settings.operation_timeout = duration(found)?;
-        }
-        if let Some(found) = find(&CONNECT_TIMEOUT)? {
-            settings.connect_timeout = duration(found)?;
-        }
-        if let Some(found) = find(&RESPONSE_TIMEOUT)? {
-            settings.response_timeout = duration(found)?;
-        }
-        if let Some(found) = find(&MAX_RETRIES)? {
-            settings.max_retries = count(found, 0..=100)?;
-        }
-        if let Some(found) = find(&MAX_CONNECTIONS)? {
-            settings.max_connections = count(found, 1..=1000)? as usize;
-        }
-        Ok(settings)
+            credentials: CredentialSettings::default(),
+            operation_timeout: OPERATION_TIMEOUT.seconds(find)?,
+            connect_timeout: CONNECT_TIMEOUT.seconds(find)?,
+            response_timeout: RESPONSE_TIMEOUT.seconds(find)?,
+            max_retries: MAX_RETRIES.count(find)?,
+            max_connections: MAX_CONNECTIONS.count(find)? as usize,
+            hedging: HEDGING.is_on(find)?,
+            idle_timeout: Duration::from_secs(60),
+        })
     }
 
     /// The address of a vault.
@@ -339,88 +259,17 @@ impl Settings {
         own.map(|(_, url)| url).or(general.as_ref())
     }
 
+    /// Which hosts are reached through the proxy.
+    pub fn proxy_matcher(&self) -> Option<Matcher> {
+        let exceptions = self.no_proxy.as_deref().unwrap_or_default();
+        let proxy = self.https_proxy.as_ref()?;
+        Some(proxy.matcher(exceptions))
+    }
+
     /// All endpoints that the user gave for a vault, in order of preference; empty: there is only its [`Settings::address`].
     pub(crate) fn endpoints_of(&self, vault: &Vault) -> Vec<&Url> {
         let own = self.endpoints.iter().filter(|(of, _)| of.is_same(vault));
         own.map(|(_, url)| url).collect()
-    }
-
-    /// TLS as every request has it: the versions, key exchanges and CAs that these settings allow.
-    ///
-    /// # Errors
-    /// [`Error::Settings`] if the CA file can't be used, [`Error::Tls`] if this machine trusts no CA.
-    pub fn tls(&self) -> Result<rustls::ClientConfig, Error> {
-        crate::tls::client_config(self)
-    }
-
-    /// HTTP for Microsoft's libraries: HTTPS to one host only, with [`Settings::tls`], the proxy and the time limit for
-    /// connections, without redirects and repetitions.
-    ///
-    /// # Errors
-    /// As [`Settings::tls`].
-    pub fn azure_http(
-        &self,
-        endpoint: &Url,
-    ) -> Result<Arc<dyn azure_core::http::HttpClient>, Error> {
-        crate::credential::azure_http(self, endpoint)
-    }
-
-    /// Which hosts are reached through the proxy.
-    pub fn proxy_matcher(&self) -> Option<Matcher> {
-        let proxy = self.https_proxy.as_ref()?.url.as_str();
-        let exceptions = self.no_proxy.as_deref().unwrap_or_default();
-        Some(Matcher::builder().https(proxy).no(exceptions).build())
-    }
-}
-
-impl Setting {
-    /// The value of the environment variable, unless it is absent or empty. A variable of all programs, such as HTTPS_PROXY,
-    /// may be in lower case. Where the [`environment`] doesn't count there is none.
-    ///
-    /// # Errors
-    /// The value is not UTF-8.
-    pub fn from_env(&'static self) -> Result<Option<(String, Origin)>, Error> {
-        let lower = || match self.variable.ends_with("_PROXY") {
-            true => environment::variable(&self.variable.to_ascii_lowercase()),
-            false => None,
-        };
-        let set = lower().or_else(|| environment::variable(self.variable));
-        match set.map(std::ffi::OsString::into_string) {
-            None => Ok(None),
-            Some(Ok(value)) => match files::bare(&value) {
-                value if value.trim().is_empty() => Ok(None),
-                value => Ok(Some((value.to_owned(), Origin::Variable(self.variable)))),
-            },
-            Some(Err(_)) => Err(Error::setting(
-                &Origin::Variable(self.variable),
-                "it is not UTF-8",
-            )),
-        }
-    }
-}
-
-/// A setting's text without surrounding white space.
-pub(crate) fn text(find: Find<'_>, setting: &'static Setting) -> Result<Option<String>, Error> {
-    Ok(find(setting)?.map(|(text, _)| text.trim().to_owned()))
-}
-
-/// A setting that names a file.
-pub(crate) fn path(find: Find<'_>, setting: &'static Setting) -> Result<Option<PathBuf>, Error> {
-    Ok(find(setting)?.map(|(path, _)| PathBuf::from(path)))
-}
-
-/// The value of a setting that is on or off.
-///
-/// # Errors
-/// It is neither.
-pub fn yes_or_no((text, origin): (String, Origin)) -> Result<bool, Error> {
-    match text.trim().to_ascii_lowercase().as_str() {
-        "yes" | "true" | "on" | "1" => Ok(true),
-        "no" | "false" | "off" | "0" => Ok(false),
-        other => Err(Error::setting(
-            &origin,
-            &format!("'{other}' is neither yes nor no"),
-        )),
     }
 }
 
@@ -431,61 +280,6 @@ fn cloud((text, origin): (String, Origin)) -> Result<Cloud, Error> {
             &format!("'{}' is none of public, usgovernment, china", text.trim()),
         )
     })
-}
-
-fn duration((text, origin): (String, Origin)) -> Result<Duration, Error> {
-    match text.trim().parse::<f64>() {
-        Ok(seconds) if (0.1..=600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err(Error::setting(
-            &origin,
-            &format!(
-                "'{}' is not a number of seconds from 0.1 to 600",
-                text.trim()
-            ),
-        )),
-    }
-}
-
-fn count((text, origin): (String, Origin), range: RangeInclusive<u32>) -> Result<u32, Error> {
-    match text.trim().parse::<u32>() {
-        Ok(count) if range.contains(&count) => Ok(count),
-        _ => Err(Error::setting(
-            &origin,
-            &format!(
-                "'{}' is not a number from {} to {}",
-                text.trim(),
-                range.start(),
-                range.end()
-            ),
-        )),
-    }
-}
-
-/// The address of a service: HTTPS, a host, nothing else.
-pub(crate) fn https((text, origin): (String, Origin)) -> Result<Url, Error> {
-    let url = Url::parse(text.trim()).map_err(|error| {
-        Error::setting(
-            &origin,
-            &format!("it is not a URL ({error}); give https://<host>[:<port>]"),
-        )
-    })?;
-    if url.scheme() != "https" || url.host_str().is_none() {
-        return Err(Error::setting(
-            &origin,
-            &format!(
-                "it begins with {}: and not with https://<host>; a token is never sent in the clear",
-                url.scheme()
-            ),
-        ));
-    }
-    let bare = matches!(url.path(), "/" | "") && url.query().is_none() && url.fragment().is_none();
-    if !bare || !url.username().is_empty() || url.password().is_some() {
-        return Err(Error::setting(
-            &origin,
-            "it has more than a host and a port; give https://<host>[:<port>]",
-        ));
-    }
-    Ok(url)
 }
 
 fn endpoints((text, origin): (String, Origin)) -> Result<Vec<(Vault, Url)>, Error> {
@@ -502,27 +296,10 @@ fn endpoints((text, origin): (String, Origin)) -> Result<Vec<(Vault, Url)>, Erro
         };
         let vault: Vault = vault
             .parse()
-            .map_err(|error: crate::UriError| Error::setting(&origin, &error.to_string()))?;
+            .map_err(|error: UriError| Error::setting(&origin, &error.to_string()))?;
         endpoints.push((vault, https((url.to_owned(), origin.clone()))?));
     }
     Ok(endpoints)
-}
-
-fn proxy((text, origin): (String, Origin)) -> Result<Proxy, Error> {
-    // As curl and others have it, a proxy may be given without its scheme.
-    let text = text.trim();
-    let with_scheme = match text.contains("://") {
-        true => text.to_owned(),
-        false => format!("http://{text}"),
-    };
-    match Url::parse(&with_scheme) {
-        Ok(url) if url.scheme() == "http" && url.host_str().is_some() => Ok(Proxy::new(url)),
-        // Not shown: it may hold a password.
-        _ => Err(Error::setting(
-            &origin,
-            "it is not the address of a proxy that is spoken to over HTTP (HTTPS goes through it); give http://[<user>:<password>@]<host>[:<port>]",
-        )),
-    }
 }
 
 #[cfg(test)]
@@ -540,18 +317,22 @@ mod tests {
     fn nothing_set_gives_the_defaults() {
         let settings = from(&[]).unwrap();
         assert!(settings.endpoint.is_none() && settings.https_proxy.is_none());
-        assert_eq!(
-            settings.operation_timeout.as_secs().to_string(),
-            OPERATION_TIMEOUT.default
-        );
-        assert_eq!(
-            settings.connect_timeout.as_secs().to_string(),
-            CONNECT_TIMEOUT.default
-        );
-        assert_eq!(
-            settings.max_connections.to_string(),
-            MAX_CONNECTIONS.default
-        );
+        assert_eq!(settings.operation_timeout, Duration::from_secs(30));
+        assert_eq!(settings.connect_timeout, Duration::from_secs(5));
+        assert_eq!(settings.response_timeout, Duration::from_secs(10));
+        assert_eq!((settings.max_retries, settings.max_connections), (6, 20));
+        assert_eq!(settings.idle_timeout, Duration::from_secs(60));
+        assert!(!settings.require_post_quantum && !settings.hedging);
+        assert_eq!(format!("{:?}", Settings::default()), {
+            let credentials = CredentialSettings::default();
+            format!(
+                "{:?}",
+                Settings {
+                    credentials,
+                    ..settings
+                }
+            )
+        });
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Addresses of hosts, by the system's resolver. It blocks, so a thread of its own does it while others watch the deadline; in
+//! The resolver: addresses of hosts, by the system's resolver. It blocks, so a thread of its own does it while others watch the deadline; in
 //! a process that may start no thread (servers limit themselves) whoever asks waits for it.
 
 use std::io;
@@ -19,7 +19,7 @@ pub(crate) async fn addresses(host: String) -> io::Result<std::vec::IntoIter<Soc
         // Nobody listens any more after the deadline.
         drop(sender.send(look_up(&asked)));
     };
-    let started = threads::start("akv-names", look_up_there);
+    let started = threads::start("akv-resolver", look_up_there);
     let found = match started {
         Ok(_) => receiver.await.map_err(io::Error::other)?,
         Err(error) => {

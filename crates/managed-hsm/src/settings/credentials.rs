@@ -1,4 +1,4 @@
-//! Settings of credentials: Microsoft's own variables, and keys of `openssl.cnf` for those that are no secrets.
+//! Settings of credentials: Microsoft's own variables, and keys of a configuration file for those that are no secrets.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::{CredentialKind, Failure};
+use crate::credential::kind::CredentialKind;
 use crate::environment;
 use crate::error::Error;
 use crate::files;
 use crate::secret::Secret;
-use crate::settings::{Find, Origin, Setting, https, path, text, yes_or_no};
+use crate::settings::origin::Origin;
+use crate::settings::setting::{Find, Setting, https, path, text};
 use crate::token::AccessToken;
 
 /// Which credentials there are, and which of them are tried.
@@ -66,90 +67,105 @@ static SELECTION: Setting = Setting {
     key: Some("credential"),
     variable: "AZURE_TOKEN_CREDENTIALS",
     default: "",
+    range: None,
     help: "prod or dev for the credentials of servers or of people, or the name of the only one to try; without it all are tried",
 };
 static ACCESS_TOKEN: Setting = Setting {
     key: None,
     variable: "AZURE_CLI_ACCESS_TOKEN",
     default: "",
+    range: None,
     help: "bearer token for https://managedhsm.azure.net",
 };
 static TOKEN_FILE: Setting = Setting {
     key: Some("token-file"),
     variable: "AKV_TOKEN_FILE",
     default: "",
+    range: None,
     help: "file with a bearer token, which is read again when it has changed",
 };
 static TENANT_ID: Setting = Setting {
     key: Some("tenant-id"),
     variable: "AZURE_TENANT_ID",
     default: "",
+    range: None,
     help: "tenant of the application that logs in",
 };
 static CLIENT_ID: Setting = Setting {
     key: Some("client-id"),
     variable: "AZURE_CLIENT_ID",
     default: "",
+    range: None,
     help: "id of the application that logs in, or of the user-assigned managed identity",
 };
 static CLIENT_SECRET: Setting = Setting {
     key: None,
     variable: "AZURE_CLIENT_SECRET",
     default: "",
+    range: None,
     help: "secret of the application",
 };
 static CLIENT_CERTIFICATE: Setting = Setting {
     key: Some("client-certificate"),
     variable: "AZURE_CLIENT_CERTIFICATE_PATH",
     default: "",
+    range: None,
     help: "PEM or PKCS#12 file with the certificate and the RSA private key of the application",
 };
 static CLIENT_CERTIFICATE_PASSWORD: Setting = Setting {
     key: None,
     variable: "AZURE_CLIENT_CERTIFICATE_PASSWORD",
     default: "",
+    range: None,
     help: "password of that file",
 };
 static SEND_CERTIFICATE_CHAIN: Setting = Setting {
     key: Some("client-send-certificate-chain"),
     variable: "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN",
     default: "no",
+    range: None,
     help: "yes sends the certificates of that file, for authentication by subject name and issuer",
 };
 static FEDERATED_TOKEN_FILE: Setting = Setting {
     key: Some("federated-token-file"),
     variable: "AZURE_FEDERATED_TOKEN_FILE",
     default: "",
+    range: None,
     help: "file with a token of another issuer that Entra ID trusts: workload identity",
 };
 static AUTHORITY: Setting = Setting {
     key: Some("authority-host"),
     variable: "AZURE_AUTHORITY_HOST",
     default: "https://login.microsoftonline.com",
+    range: None,
     help: "where Entra ID is; by default where the cloud has it",
 };
 static MANAGED_IDENTITY: Setting = Setting {
     key: Some("managed-identity"),
     variable: "AKV_MANAGED_IDENTITY",
     default: "",
+    range: None,
     help: "user-assigned managed identity: its client id, object:<object id>, or its resource id; without it AZURE_CLIENT_ID, else the system-assigned one",
 };
 static IDENTITY_ENDPOINT: Setting = Setting {
     key: None,
     variable: "IDENTITY_ENDPOINT",
     default: "",
+    range: None,
     help: "set by App Service: where tokens of its managed identity are",
 };
 static IDENTITY_HEADER: Setting = Setting {
     key: None,
     variable: "IDENTITY_HEADER",
     default: "",
+    range: None,
     help: "set by App Service: what has to be sent there",
 };
 static IMDS_HOST: Setting = Setting {
     key: Some("imds-host"),
     variable: "AZURE_POD_IDENTITY_AUTHORITY_HOST",
     default: "http://169.254.169.254",
+    range: None,
     help: "where the instance metadata service is",
 };
 
@@ -203,7 +219,7 @@ impl CredentialSettings {
             client_secret: secret(&CLIENT_SECRET)?,
             client_certificate: path(find, &CLIENT_CERTIFICATE)?,
             client_certificate_password: secret(&CLIENT_CERTIFICATE_PASSWORD)?,
-            send_certificate_chain: find(&SEND_CERTIFICATE_CHAIN)?.map_or(Ok(false), yes_or_no)?,
+            send_certificate_chain: SEND_CERTIFICATE_CHAIN.is_on(find)?,
             federated_token_file: path(find, &FEDERATED_TOKEN_FILE)?,
             authority: find(&AUTHORITY)?.map(authority).transpose()?,
             managed_identity: text(find, &MANAGED_IDENTITY)?.map(managed_identity),
@@ -220,18 +236,6 @@ impl CredentialSettings {
             true => &CredentialKind::ALL,
             false => &self.selection,
         }
-    }
-
-    pub(super) fn read_token_file(&self) -> Result<AccessToken, Failure> {
-        let Some(path) = &self.token_file else {
-            return Err(Failure::Unavailable("AKV_TOKEN_FILE is not set".to_owned()));
-        };
-        let refused = |problem: &str| {
-            Failure::Refused(format!("the token file '{}' {problem}", path.display()))
-        };
-        let text = files::read_text(path).map_err(|problem| refused(&problem))?;
-        let token = std::str::from_utf8(&text).ok().and_then(AccessToken::new);
-        token.ok_or_else(|| refused("does not hold a token and nothing else"))
     }
 }
 

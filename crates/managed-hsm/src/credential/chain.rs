@@ -1,0 +1,106 @@
+//! Which credential is asked: the first that gives a token.
+
+use std::sync::OnceLock;
+
+use rustls::ClientConfig;
+
+use super::http::IdentityHttp;
+use super::kind::CredentialKind;
+use super::source::{Failure, TokenRequest};
+use super::{entra, managed_identity, token_file, tools};
+use crate::environment;
+use crate::error::Error;
+use crate::settings::client::Settings;
+use crate::settings::credentials::CredentialSettings;
+use crate::token::AccessToken;
+
+/// All sources that are to be tried. The first that gives a token is asked from then on.
+pub(crate) struct Chain {
+    settings: CredentialSettings,
+    http: IdentityHttp,
+    chosen: OnceLock<CredentialKind>,
+}
+
+impl Chain {
+    /// Asks nobody yet.
+    pub(crate) fn new(settings: &Settings, tls: &ClientConfig) -> Self {
+        Self {
+            settings: settings.credentials.clone(),
+            http: IdentityHttp::new(settings, tls),
+            chosen: OnceLock::new(),
+        }
+    }
+
+    /// A token, from whoever gives one.
+    pub(crate) async fn token(
+        &self,
+        request: &TokenRequest<'_>,
+    ) -> Result<(CredentialKind, AccessToken), Error> {
+        let selected = match self.chosen.get() {
+            Some(chosen) => std::slice::from_ref(chosen),
+            None => self.settings.selected(),
+        };
+        let mut tried = Vec::new();
+        for &kind in selected {
+            let alone = selected.len() == 1;
+            match self.ask(kind, request, alone).await {
+                Ok(token) => {
+                    log::debug!("{} gives tokens for {}", kind.name(), request.audience);
+                    let _ = self.chosen.set(kind);
+                    return Ok((kind, token));
+                }
+                Err(Failure::Unavailable(problem)) => {
+                    tried.push(format!("{}: {problem}", kind.name()));
+                }
+                Err(Failure::Refused(problem)) if kind.is_developers() && !alone => {
+                    tried.push(format!("{}: {problem}", kind.name()));
+                }
+                Err(Failure::Refused(problem)) => {
+                    return Err(Error::Credential {
+                        credential: kind,
+                        problem,
+                    });
+                }
+            }
+        }
+        Err(Error::NoCredential {
+            audience: request.audience.to_owned(),
+            tried: tried.join("; "),
+        })
+    }
+
+    async fn ask(
+        &self,
+        kind: CredentialKind,
+        request: &TokenRequest<'_>,
+        alone: bool,
+    ) -> Result<AccessToken, Failure> {
+        let settings = &self.settings;
+        if kind.is_developers() && !environment::is_trusted() {
+            return Err(Failure::Unavailable(
+                "a program with raised rights starts no other".to_owned(),
+            ));
+        }
+        match kind {
+            CredentialKind::AccessToken => settings.access_token.clone().ok_or_else(|| {
+                Failure::Unavailable("AZURE_CLI_ACCESS_TOKEN is not set".to_owned())
+            }),
+            CredentialKind::TokenFile => token_file::token(settings),
+            CredentialKind::ClientSecret => entra::by_secret(settings, &self.http, request).await,
+            CredentialKind::ClientCertificate => {
+                entra::by_certificate(settings, &self.http, request).await
+            }
+            CredentialKind::WorkloadIdentity => {
+                entra::by_federated_token(settings, &self.http, request).await
+            }
+            CredentialKind::ManagedIdentity => {
+                managed_identity::token(settings, &self.http, request, alone).await
+            }
+            CredentialKind::AzureCli => tools::azure_cli(settings, request).await,
+            CredentialKind::AzureDeveloperCli => {
+                tools::azure_developer_cli(settings, request).await
+            }
+            CredentialKind::AzurePowerShell => tools::azure_power_shell(settings, request).await,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The kinds of credentials, and what to do about each.
+
+/// A source of tokens, in the order in which they are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialKind {
+    /// A token in AZURE_CLI_ACCESS_TOKEN.
+    AccessToken,
+    /// A file with a token, which somebody else renews.
+    TokenFile,
+    /// An application with a client secret.
+    ClientSecret,
+    /// An application with a client certificate.
+    ClientCertificate,
+    /// An application with a token of another issuer: Kubernetes's workload identity.
+    WorkloadIdentity,
+    /// The identity of the machine or App Service that this runs on.
+    ManagedIdentity,
+    /// Whoever is logged in to the Azure CLI.
+    AzureCli,
+    /// Whoever is logged in to the Azure Developer CLI.
+    AzureDeveloperCli,
+    /// Whoever is logged in to Azure PowerShell.
+    AzurePowerShell,
+}
+
+impl CredentialKind {
+    /// All of them, in the order in which they are tried.
+    pub const ALL: [Self; 9] = [
+        Self::AccessToken,
+        Self::TokenFile,
+        Self::ClientSecret,
+        Self::ClientCertificate,
+        Self::WorkloadIdentity,
+        Self::ManagedIdentity,
+        Self::AzureCli,
+        Self::AzureDeveloperCli,
+        Self::AzurePowerShell,
+    ];
+
+    /// The name that selects it. Microsoft's libraries have the same for those that they share.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AccessToken => "AccessToken",
+            Self::TokenFile => "TokenFile",
+            Self::ClientSecret => "ClientSecretCredential",
+            Self::ClientCertificate => "ClientCertificateCredential",
+            Self::WorkloadIdentity => "WorkloadIdentityCredential",
+            Self::ManagedIdentity => "ManagedIdentityCredential",
+            Self::AzureCli => "AzureCliCredential",
+            Self::AzureDeveloperCli => "AzureDeveloperCliCredential",
+            Self::AzurePowerShell => "AzurePowerShellCredential",
+        }
+    }
+
+    /// Whether another token than the last can be had from it.
+    pub(crate) const fn is_renewable(self) -> bool {
+        !matches!(self, Self::AccessToken)
+    }
+
+    /// Whether a failure lets the next credential be tried: a person's tools may well be there and not logged in.
+    pub(crate) const fn is_developers(self) -> bool {
+        matches!(
+            self,
+            Self::AzureCli | Self::AzureDeveloperCli | Self::AzurePowerShell
+        )
+    }
+
+    /// What to do when the service doesn't accept its tokens.
+    pub(crate) const fn remedy(self) -> &'static str {
+        match self {
+            Self::AccessToken => {
+                "set AZURE_CLI_ACCESS_TOKEN to a new one, from 'az account get-access-token --resource \
+                 https://managedhsm.azure.net --query accessToken -o tsv'"
+            }
+            Self::TokenFile => "have a new token written to the token file",
+            Self::ClientSecret | Self::ClientCertificate | Self::WorkloadIdentity => {
+                "check AZURE_TENANT_ID (it must be the tenant of the HSM) and AKV_CLOUD"
+            }
+            Self::ManagedIdentity => {
+                "check that the identity is of the HSM's tenant, and AKV_CLOUD"
+            }
+            Self::AzureCli => "log in to the tenant of the HSM with 'az login --tenant <tenant>'",
+            Self::AzureDeveloperCli => {
+                "log in to the tenant of the HSM with 'azd auth login --tenant-id <tenant>'"
+            }
+            Self::AzurePowerShell => {
+                "log in to the tenant of the HSM with 'Connect-AzAccount -Tenant <tenant>'"
+            }
+        }
+    }
+}

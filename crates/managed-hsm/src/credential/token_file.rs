@@ -1,0 +1,18 @@
+//! A file with a token, which somebody else renews.
+
+use super::source::Failure;
+use crate::files;
+use crate::settings::credentials::CredentialSettings;
+use crate::token::AccessToken;
+
+/// Reads the file.
+pub(super) fn token(settings: &CredentialSettings) -> Result<AccessToken, Failure> {
+    let Some(path) = &settings.token_file else {
+        return Err(Failure::Unavailable("AKV_TOKEN_FILE is not set".to_owned()));
+    };
+    let refused =
+        |problem: &str| Failure::Refused(format!("the token file '{}' {problem}", path.display()));
+    let text = files::read_text(path).map_err(|problem| refused(&problem))?;
+    let token = std::str::from_utf8(&text).ok().and_then(AccessToken::new);
+    token.ok_or_else(|| refused("does not hold a token and nothing else"))
+}

@@ -1,0 +1,65 @@
+//! What keeps a connection from the service, and what to do about it.
+
+/// Why no connection could be had, as far as that tells what to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The certificate is signed by a CA that is not trusted here.
+    UnknownIssuer,
+    /// The certificate is for another host.
+    WrongHost,
+    /// The certificate has expired.
+    Expired,
+    /// The certificate was refused for another reason.
+    Certificate,
+    /// What listens there does not speak TLS.
+    NotTls,
+    /// Both sides speak TLS, and did not agree.
+    Handshake,
+    /// It took too long.
+    TimedOut,
+    /// The resolver knows no address of the host.
+    Resolver,
+    /// Nothing listens there.
+    Refused,
+    /// The proxy does not lead there.
+    Proxy,
+    /// The server does not speak HTTP/2, where nothing else was asked for.
+    NoHttp2,
+    /// Anything else.
+    Other,
+}
+
+impl Obstacle {
+    /// What to do about it.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::UnknownIssuer => {
+                "its certificate is not signed by a CA that is trusted here; if it is the right server, set AKV_CA_FILE to \
+                 the CA's certificate"
+            }
+            Self::WrongHost => {
+                "its certificate is for another host; check AZURE_MANAGEDHSM_URL and the name servers of this machine"
+            }
+            Self::Expired => {
+                "its certificate has expired; check the server's certificate and this machine's clock"
+            }
+            Self::Certificate => {
+                "its certificate was refused; check the address and this machine's clock"
+            }
+            Self::NotTls => {
+                "what listens there does not speak TLS; check host and port of AZURE_MANAGEDHSM_URL"
+            }
+            Self::TimedOut => {
+                "no connection within the time allowed; check firewalls and routes between this machine and the HSM"
+            }
+            Self::Resolver => "check the vault's name, and the name servers of this machine",
+            Self::Refused => {
+                "nothing listens there; check AZURE_MANAGEDHSM_URL, or start the emulator"
+            }
+            Self::Proxy => "check HTTPS_PROXY and NO_PROXY, and that the proxy runs",
+            Self::Handshake | Self::NoHttp2 | Self::Other => {
+                "check the network between this machine and the HSM"
+            }
+        }
+    }
+}

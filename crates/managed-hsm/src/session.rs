@@ -1,0 +1,159 @@
+//! What a client has in one process: its connections and its tokens. A forked child has its own.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwapOption;
+
+use crate::error::Error;
+use crate::forks::Work;
+use crate::http::exchange::Http;
+use crate::obstacle::Obstacle;
+use crate::pool::Pool;
+use crate::request::Request;
+use crate::settings::client::Settings;
+use crate::transport::Transport;
+
+/// The sessions of a client, of which there is one at a time.
+pub(crate) struct Sessions {
+    pub(crate) settings: Settings,
+    session: ArcSwapOption<Session>,
+}
+
+/// The client's connections and tokens in one process.
+pub(crate) struct Session {
+    process: u32,
+    pool: Pool,
+    pub(crate) transport: Transport,
+}
+
+impl Sessions {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            session: ArcSwapOption::empty(),
+        }
+    }
+
+    /// Sends a request on this thread, and returns what `read` makes of the answer.
+    pub(crate) fn ask<T>(
+        &self,
+        request: &Request,
+        read: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<T, Error> {
+        let deadline = Instant::now() + self.settings.operation_timeout;
+        let session = self.session()?;
+        let outcome = session.pool.run(&request.url, deadline, async |http| {
+            session.send(http, request, deadline, read).await
+        });
+        let (result, _) = outcome.unwrap_or_else(|| Err(self.late(request)))?;
+        Ok(result)
+    }
+
+    /// The same on the I/O thread.
+    pub(crate) async fn ask_from_io_thread<T>(
+        &self,
+        request: &Request,
+        deadline: Instant,
+        read: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<T, Error> {
+        let session = self.session()?;
+        let borrowed = session.pool.borrow().await?;
+        let mut outcome = session.send(&borrowed.http, request, deadline, &read).await;
+        if matches!(
+            &outcome,
+            Err(Error::Connect {
+                obstacle: Obstacle::NoHttp2,
+                ..
+            })
+        ) {
+            borrowed.unshare();
+            let borrowed = session.pool.borrow().await?;
+            outcome = session.send(&borrowed.http, request, deadline, &read).await;
+        } else if let Ok((_, is_http2)) = &outcome
+            && !borrowed.is_shared()
+        {
+            borrowed.discovered(*is_http2);
+        }
+        drop(borrowed);
+        let (result, _) = outcome?;
+        Ok(result)
+    }
+
+    /// Lets go of this process's session.
+    pub(crate) fn close(&self) {
+        if let Some(session) = self.session.swap(None) {
+            session.let_go();
+        }
+    }
+
+    pub(crate) fn late(&self, request: &Request) -> Error {
+        request.late(self.settings.operation_timeout, None)
+    }
+
+    /// This process's session; makes it if there is none.
+    pub(crate) fn session(&self) -> Result<Arc<Session>, Error> {
+        let process = std::process::id();
+        let seen = self.session.load_full();
+        if let Some(session) = &seen
+            && session.process == process
+        {
+            return Ok(Arc::clone(session));
+        }
+        let _work = Work::begin();
+        let tls = self.settings.tls()?;
+        let made = Arc::new(Session {
+            process,
+            transport: Transport::new(self.settings.clone(), &tls),
+            pool: Pool::new(&self.settings, tls),
+        });
+        let previous = self
+            .session
+            .compare_and_swap(&seen, Some(Arc::clone(&made)));
+        match previous.as_ref() {
+            // Another thread of this process was faster.
+            Some(other) if other.process == process => return Ok(Arc::clone(other)),
+            _ => {}
+        }
+        if let Some(session) = seen {
+            session.let_go();
+        }
+        Ok(made)
+    }
+}
+
+impl Session {
+    /// Sends a request, and reads the answer; with it comes whether the server spoke HTTP/2. By HTTP/1.1, what can't be read
+    /// may be something that the server had sent before, unasked: then it is asked again on another connection, once.
+    async fn send<T>(
+        &self,
+        http: &Http,
+        request: &Request,
+        deadline: Instant,
+        read: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<(T, bool), Error> {
+        let send = || self.transport.send(http, &self.pool, request, deadline);
+        let mut answer = send().await?;
+        let mut result = read(&answer.body);
+        if result.is_err() && request.repeatable && answer.may_be_anothers {
+            http.forget_kept();
+            answer = send().await?;
+            result = read(&answer.body);
+        }
+        let result = result.map_err(|problem| request.bad_answer(problem))?;
+        Ok((result, answer.is_http2))
+    }
+
+    /// Drops the session, unless it is the parent's: then it stays as it is, for the sake of the parent's sockets.
+    fn let_go(self: Arc<Self>) {
+        if self.process != std::process::id() {
+            std::mem::forget(self);
+        }
+    }
+}
+
+impl Drop for Sessions {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
