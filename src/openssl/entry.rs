@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use hsm_module::dispatch::{Entry, Functions};
 use hsm_module::pipe_signal::Blocked;
-use hsm_module::process::{self, AtFork};
-use hsm_module::{Counted, table};
+use hsm_module::{Counted, process, table};
 use managed_hsm::{Client, ProviderSettings};
 
 use super::core::{Core, REASON_STRINGS};
@@ -67,7 +66,7 @@ pub(super) unsafe extern "C" fn OSSL_provider_init(
             values: values.collect(),
         };
         watch_for_the_end(&core);
-        process::watch_for_forks(AtFork::NOTHING);
+        process::watch_for_forks();
         // SAFETY: OpenSSL passes the handle and the table together.
         let neighbours = unsafe { Neighbours::new(handle, shown, section.assume_fips()) };
         let provider = Arc::new(Provider::new(core, neighbours, section));

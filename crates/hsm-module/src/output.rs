@@ -67,19 +67,22 @@ impl<L: Length> Output<L> {
     }
 
     /// An output whose room is told where its length will be, as PKCS#11 does. If that is too small, the length
-    /// becomes what is needed.
+    /// becomes what is needed. None: there is no place for a length.
     ///
     /// # Safety
-    /// `len` points to a length that can be read and written; `data` is NULL or points to as many writable bytes as that
-    /// length says. Both stay so while the value lives.
-    pub unsafe fn with_room_in_len(data: *mut u8, len: *mut L) -> Self {
-        Self {
+    /// `len` is NULL or points to a length that can be read and written, wherever it lies; `data` is NULL or points to as
+    /// many writable bytes as that length says. Both stay so while the value lives.
+    pub unsafe fn with_room_in_len(data: *mut u8, len: *mut L) -> Option<Self> {
+        if len.is_null() {
+            return None;
+        }
+        Some(Self {
             data,
-            // SAFETY: the caller promises a readable length.
-            capacity: unsafe { *len }.to_bytes(),
+            // SAFETY: the caller promises a readable length where there is one.
+            capacity: unsafe { len.read_unaligned() }.to_bytes(),
             len,
             tells_needed: true,
-        }
+        })
     }
 
     /// Answers a call that asks for the length only. Returns whether it was one; if not, `size` bytes fit.
@@ -132,7 +135,7 @@ impl<L: Length> Output<L> {
 
     fn set_len(&mut self, len: usize) {
         // SAFETY: whoever made the output promised a writable length.
-        unsafe { *self.len = L::of_bytes(len) };
+        unsafe { self.len.write_unaligned(L::of_bytes(len)) };
     }
 }
 
@@ -180,13 +183,20 @@ mod tests {
     fn a_buffer_with_its_room_in_the_length_is_told_what_is_needed() {
         let (mut buffer, mut len): ([u8; 2], c_ulong) = ([0; 2], 2);
         // SAFETY: the buffer has as many bytes as the length says.
-        let mut output = unsafe { Output::with_room_in_len(buffer.as_mut_ptr(), &raw mut len) };
+        let output = unsafe { Output::with_room_in_len(buffer.as_mut_ptr(), &raw mut len) };
+        let mut output = output.unwrap();
         assert_eq!(output.sized(3), Err(TOO_SMALL));
         assert_eq!((buffer, len), ([0; 2], 3));
         len = 2;
         // SAFETY: the buffer has as many bytes as the length says.
-        let mut output = unsafe { Output::with_room_in_len(buffer.as_mut_ptr(), &raw mut len) };
+        let output = unsafe { Output::with_room_in_len(buffer.as_mut_ptr(), &raw mut len) };
+        let mut output = output.unwrap();
         output.put(&[9]).unwrap();
         assert_eq!((buffer, len), ([9, 0], 1));
+        // SAFETY: there is no length.
+        let nowhere = unsafe {
+            Output::<c_ulong>::with_room_in_len(buffer.as_mut_ptr(), std::ptr::null_mut())
+        };
+        assert!(nowhere.is_none());
     }
 }

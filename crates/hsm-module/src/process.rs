@@ -73,51 +73,23 @@ pub fn generation() -> usize {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// What a front end does about forks beside the client, whose locks it may hold meanwhile. All are called on the thread that
-/// forks.
-#[derive(Clone, Copy, Debug)]
-pub struct AtFork {
-    /// Before the fork, when no thread is at work in the client any more.
-    pub before: fn(),
-    /// In the parent.
-    pub in_parent: fn(),
-    /// In the child.
-    pub in_child: fn(),
-}
-
-impl AtFork {
-    /// Nothing.
-    pub const NOTHING: Self = Self {
-        before: || (),
-        in_parent: || (),
-        in_child: || (),
-    };
-}
-
-/// Has the client hear of each fork, and the front end. Only the first call counts.
+/// Has the client hear of each fork. A front end that says when its own locks are held ([`managed_hsm::forks::Work`])
+/// has none of them held in a child.
 #[cfg(unix)]
-pub fn watch_for_forks(own: AtFork) {
+pub fn watch_for_forks() {
     use managed_hsm::forks;
-    static OWN: OnceLock<AtFork> = OnceLock::new();
-    fn with_own(act: impl FnOnce(&AtFork)) {
-        let _ = boundary::run(|| OWN.get().map(act));
-    }
     extern "C" fn before() {
         forks::before_fork();
-        with_own(|own| (own.before)());
     }
     extern "C" fn in_parent() {
-        with_own(|own| (own.in_parent)());
         forks::after_fork_in_parent();
     }
     extern "C" fn in_child() {
         GENERATION.fetch_add(1, Ordering::Relaxed);
-        with_own(|own| (own.in_child)());
         forks::after_fork_in_child();
     }
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
-        let _ = OWN.set(own);
         // SAFETY: the functions take nothing and don't unwind. They stay where they are while the C library knows them: it
         // forgets them when this module is unloaded.
         let error = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
@@ -129,7 +101,7 @@ pub fn watch_for_forks(own: AtFork) {
 
 /// There are no forks.
 #[cfg(not(unix))]
-pub fn watch_for_forks(_own: AtFork) {}
+pub fn watch_for_forks() {}
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
@@ -154,24 +126,30 @@ mod tests {
     }
 
     #[test]
-    fn a_child_is_told_from_its_parent_and_the_front_end_hears_of_each_fork() {
-        static SEEN: AtomicUsize = AtomicUsize::new(0);
-        fn see(by: usize) {
-            SEEN.fetch_add(by, Ordering::SeqCst);
-        }
-        watch_for_forks(AtFork {
-            before: || see(1),
-            in_parent: || see(10),
-            in_child: || see(100),
-        });
+    fn a_child_is_told_from_its_parent() {
+        watch_for_forks();
         let parent = generation();
-        let told = in_child(|| match SEEN.load(Ordering::SeqCst) {
-            101 => generation() as u8,
-            _ => 99,
-        });
-        assert_eq!(told, parent as i32 + 1);
+        let child = in_child(|| generation() as u8);
+        assert_eq!(child, parent as i32 + 1);
         assert_eq!(generation(), parent);
-        assert_eq!(SEEN.load(Ordering::SeqCst), 11);
+    }
+
+    #[test]
+    fn a_fork_waits_for_work_that_is_under_way() {
+        use managed_hsm::forks::Work;
+        static IS_OVER: AtomicUsize = AtomicUsize::new(0);
+        watch_for_forks();
+        let begun = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let _work = Work::begin();
+                begun.wait();
+                std::thread::sleep(std::time::Duration::from_millis(10));
+                IS_OVER.store(1, Ordering::SeqCst);
+            });
+            begun.wait();
+            assert_eq!(in_child(|| IS_OVER.load(Ordering::SeqCst) as u8), 1);
+        });
     }
 
     #[test]
