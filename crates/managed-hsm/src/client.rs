@@ -389,7 +389,7 @@ impl Client {
         self.sessions.close();
     }
 
-    fn url(&self, vault: &Vault, path: &str) -> Result<Url, Error> {
+    pub(crate) fn url(&self, vault: &Vault, path: &str) -> Result<Url, Error> {
         let mut url = self.sessions.settings.address(vault)?;
         url.set_path(path);
         url.set_query(Some(API_VERSION));
@@ -397,7 +397,7 @@ impl Client {
     }
 
     /// Sends a request and waits for what `read` makes of the answer.
-    fn ask<T: Send + 'static>(
+    pub(crate) fn ask<T: Send + 'static>(
         &self,
         request: Request,
         read: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,

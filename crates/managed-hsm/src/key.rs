@@ -8,6 +8,7 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::foreign::ForeignText;
+use crate::properties::Properties;
 use crate::public_key::PublicKey;
 use crate::uri::{KeyName, KeyUri, KeyVersion, Vault};
 
@@ -277,6 +278,8 @@ pub struct KeyItem {
     pub uri: KeyUri,
     /// Whether the key may be used at all.
     pub enabled: bool,
+    /// What else is known of it.
+    pub properties: Properties,
 }
 
 /// A key of the HSM, without its private part.
@@ -292,6 +295,8 @@ pub struct Key {
     pub operations: Vec<KeyOperation>,
     /// Whether the key may be used at all.
     pub enabled: bool,
+    /// What else is known of it.
+    pub properties: Properties,
 }
 
 impl Key {

@@ -1,6 +1,7 @@
 //! The bodies of requests and answers.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
@@ -11,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::foreign::{ForeignText, shown};
 use crate::key::{Curve, Key, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind};
+use crate::properties::{Properties, Update};
 use crate::public_key::PublicKey;
 use crate::uri::{KeyName, KeyUri, KeyVersion, Vault};
 
@@ -26,6 +28,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 struct KeyBundle {
     key: JsonWebKey,
     attributes: Option<Attributes>,
+    tags: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -41,9 +44,27 @@ struct JsonWebKey {
     y: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Attributes {
     enabled: Option<bool>,
+    nbf: Option<i64>,
+    exp: Option<i64>,
+    created: Option<i64>,
+    updated: Option<i64>,
+    exportable: Option<bool>,
+}
+
+impl Attributes {
+    fn properties(&self, tags: Option<BTreeMap<String, String>>) -> Properties {
+        Properties {
+            tags: tags.unwrap_or_default(),
+            not_before: self.nbf,
+            expires: self.exp,
+            created: self.created,
+            updated: self.updated,
+            exportable: self.exportable.unwrap_or(false),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -70,6 +91,7 @@ struct KeyPage {
 struct ListedKey {
     kid: ForeignText,
     attributes: Option<Attributes>,
+    tags: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -225,6 +247,27 @@ pub(crate) fn create_request(key: &NewKey) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(serde_json::Value::Object(body).to_string().into_bytes())
 }
 
+/// Body of a request to change a key.
+pub(crate) fn update_request(update: &Update) -> Zeroizing<Vec<u8>> {
+    let mut body = serde_json::Map::new();
+    if let Some(operations) = &update.operations {
+        let names: Vec<String> = operations.iter().map(ToString::to_string).collect();
+        body.insert("key_ops".to_owned(), names.into());
+    }
+    let times = [("nbf", update.not_before), ("exp", update.expires)];
+    let times = times
+        .into_iter()
+        .filter_map(|(name, time)| Some((name.to_owned(), time?.into())));
+    let times: serde_json::Map<_, serde_json::Value> = times.collect();
+    if !times.is_empty() {
+        body.insert("attributes".to_owned(), times.into());
+    }
+    if let Some(tags) = &update.tags {
+        body.insert("tags".to_owned(), serde_json::json!(tags));
+    }
+    Zeroizing::new(serde_json::Value::Object(body).to_string().into_bytes())
+}
+
 /// A page of a listing: its keys, and where the next page is.
 pub(crate) fn key_page(
     body: &[u8],
@@ -242,14 +285,15 @@ pub(crate) fn key_page(
         let unusable = |_| format!("its kid '{}' names no key", item.kid);
         let key = path.next().unwrap_or_default().parse().map_err(unusable)?;
         let version = path.next().map(str::parse).transpose().map_err(unusable)?;
-        let enabled = item.attributes.and_then(|attributes| attributes.enabled);
+        let attributes = item.attributes.unwrap_or_default();
         Ok(KeyItem {
             uri: KeyUri {
                 vault: vault.clone(),
                 key,
                 version,
             },
-            enabled: enabled.unwrap_or(true),
+            enabled: attributes.enabled.unwrap_or(true),
+            properties: attributes.properties(item.tags),
         })
     };
     let items = page.value.into_iter().map(item);
@@ -263,14 +307,13 @@ pub(crate) fn key_page(
 pub(crate) fn key(body: &[u8], uri: &KeyUri, url: &Url) -> Result<Key, String> {
     let bundle: KeyBundle = parse(body)?;
     let jwk = bundle.key;
+    let attributes = bundle.attributes.unwrap_or_default();
     Ok(Key {
         id: pinned(&jwk.kid, uri, url)?,
         public: public_key(&jwk)?,
         operations: jwk.key_ops.into_iter().map(KeyOperation::from).collect(),
-        enabled: bundle
-            .attributes
-            .and_then(|attributes| attributes.enabled)
-            .unwrap_or(true),
+        enabled: attributes.enabled.unwrap_or(true),
+        properties: attributes.properties(bundle.tags),
         kid: jwk.kid,
     })
 }

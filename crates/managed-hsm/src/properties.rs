@@ -1,0 +1,35 @@
+//! What the service keeps of a key beside the key itself: names and values, times; and what may be changed of it.
+
+use std::collections::BTreeMap;
+
+use crate::key::KeyOperation;
+
+/// What is known of a key, or of a version of one. Times are seconds since 1970.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Properties {
+    /// Names and values for people and programs.
+    pub tags: BTreeMap<String, String>,
+    /// Before this the key can't be used.
+    pub not_before: Option<i64>,
+    /// From this on the key can't be used.
+    pub expires: Option<i64>,
+    /// When it was made.
+    pub created: Option<i64>,
+    /// When it was changed last.
+    pub updated: Option<i64>,
+    /// Whether it may be released to an attested environment.
+    pub exportable: bool,
+}
+
+/// What to change of a key; None stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Update {
+    /// What the key may be used for.
+    pub operations: Option<Vec<KeyOperation>>,
+    /// Before this the key can't be used: seconds since 1970.
+    pub not_before: Option<i64>,
+    /// From this on the key can't be used.
+    pub expires: Option<i64>,
+    /// All names and values: others than these are removed.
+    pub tags: Option<BTreeMap<String, String>>,
+}
