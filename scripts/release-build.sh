@@ -3,7 +3,8 @@
 # alone, and so that anyone who builds the same sources with the same tools gets the same bytes, with no path of this machine in
 # them. All goes to target/shipped/release, where no other build writes.
 #
-#   scripts/release-build.sh [PACKAGE…] [-- OPTION of cargo…]    PACKAGE: akv_provider (if none is named), akv, managed-hsm-emulator
+#   scripts/release-build.sh [PACKAGE…] [-- OPTION of cargo…]    PACKAGE: akv_provider (if none is named), akv-pkcs11, akv,
+#                                                                managed-hsm-emulator
 #   scripts/release-build.sh --check     prints the path of the module; fails if it isn't there, or older than its sources
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,8 +19,8 @@ fi
 packages=()
 while [ "$#" -gt 0 ] && [ "$1" != -- ]; do
     case $1 in
-        akv_provider | akv | managed-hsm-emulator) packages+=("$1") ;;
-        *) echo "'$1' is no package that is shipped: akv_provider, akv, managed-hsm-emulator." >&2; exit 2 ;;
+        akv_provider | akv-pkcs11 | akv | managed-hsm-emulator) packages+=("$1") ;;
+        *) echo "'$1' is no package that is shipped: akv_provider, akv-pkcs11, akv, managed-hsm-emulator." >&2; exit 2 ;;
     esac
     shift
 done
@@ -42,5 +43,8 @@ for package in "${packages[@]}"; do
     # What changes from here on is newer.
     touch "$shipped/began"
     cargo build --release --locked --package "$package" "$@" </dev/null
-    [ "$package" != akv_provider ] || mv "$shipped/began" "$module_stamp"
+    case $package in
+        akv_provider) mv "$shipped/began" "$module_stamp" ;;
+        akv-pkcs11) mv "$shipped/began" "$pkcs11_module_stamp" ;;
+    esac
 done

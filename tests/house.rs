@@ -63,6 +63,7 @@ fn dependencies_lead_from_the_front_ends_to_the_client_and_nowhere_else() {
         ("akv", &["hsm-keys", "managed-hsm"]),
         ("hsm-module", &["managed-hsm"]),
         ("akv_provider", &["hsm-keys", "hsm-module", "managed-hsm"]),
+        ("akv-pkcs11", &["hsm-keys", "hsm-module", "managed-hsm"]),
         ("managed-hsm-emulator", &[]),
     ] {
         let expected: BTreeSet<String> = expected.iter().map(ToString::to_string).collect();

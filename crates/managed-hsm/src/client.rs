@@ -389,6 +389,10 @@ impl Client {
         self.sessions.close();
     }
 
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
     pub(crate) fn url(&self, vault: &Vault, path: &str) -> Result<Url, Error> {
         let mut url = self.sessions.settings.address(vault)?;
         url.set_path(path);

@@ -57,6 +57,7 @@ mod session;
 mod settings;
 mod socket;
 mod stream;
+mod tenant;
 mod threads;
 mod tls;
 mod token;

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
+use http::HeaderMap;
 
 use crate::error::Error;
 use crate::forks::Work;
 use crate::http::exchange::Http;
+use crate::http::message::Message;
 use crate::obstacle::Obstacle;
 use crate::pool::Pool;
 use crate::request::Request;
@@ -78,6 +80,26 @@ impl Sessions {
         drop(borrowed);
         let (result, _) = outcome?;
         Ok(result)
+    }
+
+    /// Sends a request once, and without a token. Returns the headers of the answer, which is a refusal if all is well.
+    pub(crate) fn ask_without_token(&self, request: &Request) -> Result<HeaderMap, Error> {
+        let settings = &self.settings;
+        let deadline = Instant::now() + settings.connect_timeout + settings.response_timeout;
+        let session = self.session()?;
+        let outcome = session.pool.run(&request.url, deadline, async |http| {
+            let message = Message {
+                method: &request.method,
+                url: &request.url,
+                user_agent: &settings.front_end.user_agent,
+                authorization: None,
+                body: request.body.as_ref(),
+                repeatable: request.repeatable,
+            };
+            let answer = http.exchange(&message).await;
+            answer.map_err(|failure| request.failed(&failure, None))
+        });
+        Ok(outcome.unwrap_or_else(|| Err(self.late(request)))?.headers)
     }
 
     /// Lets go of this process's session.

@@ -174,7 +174,7 @@ impl Transport {
             method: &request.method,
             url: &request.url,
             user_agent: &self.settings.front_end.user_agent,
-            authorization: &held.header,
+            authorization: Some(&held.header),
             body: request.body.as_ref(),
             repeatable: request.repeatable,
         };

@@ -24,7 +24,8 @@ pub(crate) struct Message<'a> {
     pub(crate) method: &'a Method,
     pub(crate) url: &'a Url,
     pub(crate) user_agent: &'a HeaderValue,
-    pub(crate) authorization: &'a HeaderValue,
+    /// None: the request has no token.
+    pub(crate) authorization: Option<&'a HeaderValue>,
     /// JSON.
     pub(crate) body: Option<&'a Bytes>,
     /// Whether sending it twice does no more than sending it once.
@@ -72,7 +73,9 @@ impl Message<'_> {
         if !is_http2 && let Ok(host) = HeaderValue::from_str(authority) {
             headers.insert(HOST, host);
         }
-        headers.insert(AUTHORIZATION, self.authorization.clone());
+        if let Some(authorization) = self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
         headers.insert(USER_AGENT, self.user_agent.clone());
         headers.insert(ACCEPT, ANYTHING);
         if self.body.is_some() {
@@ -119,7 +122,7 @@ mod tests {
             method: &Method::GET,
             url: &url,
             user_agent: &front_end.user_agent,
-            authorization: &HeaderValue::from_static("Bearer token"),
+            authorization: Some(&HeaderValue::from_static("Bearer token")),
             body: None,
             repeatable: true,
         };

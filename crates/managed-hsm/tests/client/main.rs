@@ -10,6 +10,7 @@ mod endpoints;
 mod errors;
 mod hedging;
 mod listing;
+mod properties;
 mod retries;
 mod support;
 mod tls;

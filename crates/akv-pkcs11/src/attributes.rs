@@ -1,0 +1,283 @@
+//! The attributes of keys: one table, with where each value comes from, and what a template may say.
+
+use std::borrow::Cow;
+
+use cryptoki_sys::*;
+use hsm_keys::{KeyType, PublicKey, der};
+use managed_hsm::KeyOperation;
+
+use crate::configuration::Options;
+use crate::mechanisms::{Kind, MECHANISMS};
+use crate::template;
+use crate::token::objects::StoredKey;
+use crate::token::tags::Half;
+
+/// The value of an attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    Flag(bool),
+    Number(CK_ULONG),
+    Numbers(Vec<CK_ULONG>),
+    Bytes(Vec<u8>),
+}
+
+/// Why an attribute has no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// It is private, and stays in the HSM.
+    Sensitive,
+    /// Such objects don't have it.
+    NotThere,
+}
+
+impl Value {
+    /// As programs get it.
+    pub(crate) fn bytes(&self) -> Cow<'_, [u8]> {
+        match self {
+            Self::Flag(flag) => Cow::Borrowed(if *flag { &[1] } else { &[0] }),
+            Self::Number(number) => number.to_ne_bytes().to_vec().into(),
+            Self::Numbers(numbers) => {
+                let bytes = numbers.iter().flat_map(|number| number.to_ne_bytes());
+                bytes.collect::<Vec<u8>>().into()
+            }
+            Self::Bytes(bytes) => Cow::Borrowed(bytes),
+        }
+    }
+}
+
+/// One of the two objects that a key is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyObject<'a> {
+    pub(crate) key: &'a StoredKey,
+    pub(crate) half: Half,
+    pub(crate) options: &'a Options,
+}
+
+/// An attribute.
+pub(crate) struct Attribute {
+    type_: CK_ATTRIBUTE_TYPE,
+    name: &'static str,
+    get: fn(&KeyObject<'_>) -> Result<Value, Missing>,
+    pub(crate) rule: Rule,
+}
+
+/// What a template for a new key, or for a change of one, may say of an attribute.
+#[derive(Clone, Debug)]
+pub(crate) enum Rule {
+    /// The label: kept in a tag.
+    Label,
+    /// The id: kept in a tag.
+    Id,
+    /// What the key may be used for.
+    Usage(KeyOperation),
+    /// The first day of its use.
+    Start,
+    /// The last day of its use.
+    End,
+    /// It makes the new key what it is, and never changes.
+    Given,
+    /// It is as it is. Another value is ignored, with a warning, unless templates are taken strictly.
+    Fixed,
+    /// Nobody sets it.
+    Never,
+}
+
+macro_rules! attributes {
+    ($($type:ident $rule:expr, $get:expr;)*) => {
+        /// All attributes of keys.
+        static ATTRIBUTES: &[Attribute] = &[$(Attribute {
+            type_: $type,
+            name: stringify!($type),
+            get: $get,
+            rule: $rule,
+        }),*];
+    };
+}
+
+use Half::{Private, Public};
+use Rule::{End, Fixed, Given, Id, Label, Never, Start, Usage};
+
+attributes! {
+    CKA_CLASS Given, |object| Ok(Value::Number(match object.half {
+        Private => CKO_PRIVATE_KEY,
+        Public => CKO_PUBLIC_KEY,
+    }));
+    CKA_TOKEN Given, |object| Ok(Value::Flag(object.key.session.is_none()));
+    CKA_PRIVATE Fixed, |object| Ok(Value::Flag(object.half == Private));
+    CKA_LABEL Label, |object| bytes(object.key.half(object.half).label.as_bytes());
+    CKA_UNIQUE_ID Never, |object| bytes(object.key.kid.as_bytes());
+    CKA_KEY_TYPE Given, |object| Ok(Value::Number(key_type(object.key.public().key_type())));
+    CKA_ID Id, |object| bytes(&object.key.half(object.half).id);
+    CKA_START_DATE Start, |object| bytes(&day(object.key.properties.not_before));
+    // The key is good until the second that the service names.
+    CKA_END_DATE End, |object| bytes(&day(object.key.properties.expires.map(|at| at - 1)));
+    CKA_DERIVE Fixed, |object| Ok(Value::Flag(object.key.may_derive()));
+    CKA_LOCAL Never, |_| Ok(Value::Flag(true));
+    CKA_KEY_GEN_MECHANISM Never, |object| {
+        Ok(Value::Number(match object.key.public().key_type() {
+            KeyType::Ec => CKM_EC_KEY_PAIR_GEN,
+            _ => CKM_RSA_PKCS_KEY_PAIR_GEN,
+        }))
+    };
+    CKA_ALLOWED_MECHANISMS Fixed, |object| Ok(Value::Numbers(allowed_mechanisms(object)));
+    CKA_MODIFIABLE Fixed, |_| Ok(Value::Flag(true));
+    CKA_COPYABLE Fixed, |_| Ok(Value::Flag(false));
+    CKA_DESTROYABLE Fixed, |object| {
+        Ok(Value::Flag(object.options.allow_delete || object.key.session.is_some()))
+    };
+    CKA_SUBJECT Fixed, |_| Ok(Value::Bytes(Vec::new()));
+    CKA_PUBLIC_KEY_INFO Fixed, |object| object.key.public().spki().map(Value::Bytes).ok_or(Missing::NotThere);
+
+    CKA_SIGN Usage(KeyOperation::Sign), |object| used_for(object, Private, &KeyOperation::Sign);
+    CKA_SIGN_RECOVER Fixed, |object| match object.half {
+        Private => Ok(Value::Flag(
+            object.options.rsnull
+                && object.key.permits(&KeyOperation::Sign)
+                && object.key.public().key_type() == KeyType::Rsa,
+        )),
+        Public => Err(Missing::NotThere),
+    };
+    CKA_DECRYPT Usage(KeyOperation::Decrypt), |object| used_for(object, Private, &KeyOperation::Decrypt);
+    CKA_UNWRAP Usage(KeyOperation::UnwrapKey), |object| used_for(object, Private, &KeyOperation::UnwrapKey);
+    CKA_SENSITIVE Fixed, |object| of_private(object, true);
+    CKA_ALWAYS_SENSITIVE Fixed, |object| of_private(object, true);
+    CKA_EXTRACTABLE Fixed, |object| of_private(object, false);
+    CKA_NEVER_EXTRACTABLE Fixed, |object| of_private(object, true);
+    CKA_ALWAYS_AUTHENTICATE Fixed, |object| of_private(object, false);
+    CKA_WRAP_WITH_TRUSTED Fixed, |object| of_private(object, false);
+
+    CKA_VERIFY Usage(KeyOperation::Verify), |object| used_for(object, Public, &KeyOperation::Verify);
+    CKA_VERIFY_RECOVER Fixed, |object| match object.half {
+        Public => Ok(Value::Flag(
+            object.key.permits(&KeyOperation::Verify)
+                && object.key.public().key_type() == KeyType::Rsa,
+        )),
+        Private => Err(Missing::NotThere),
+    };
+    CKA_ENCRYPT Usage(KeyOperation::Encrypt), |object| used_for(object, Public, &KeyOperation::Encrypt);
+    CKA_WRAP Usage(KeyOperation::WrapKey), |object| used_for(object, Public, &KeyOperation::WrapKey);
+    CKA_TRUSTED Fixed, |object| match object.half {
+        Public => Ok(Value::Flag(false)),
+        Private => Err(Missing::NotThere),
+    };
+
+    CKA_MODULUS Never, |object| match object.key.public() {
+        PublicKey::Rsa(rsa) => bytes(rsa.modulus()),
+        _ => Err(Missing::NotThere),
+    };
+    CKA_MODULUS_BITS Given, |object| match object.key.public() {
+        PublicKey::Rsa(rsa) => Ok(Value::Number(rsa.bits() as CK_ULONG)),
+        _ => Err(Missing::NotThere),
+    };
+    CKA_PUBLIC_EXPONENT Given, |object| match object.key.public() {
+        PublicKey::Rsa(rsa) => bytes(rsa.exponent()),
+        _ => Err(Missing::NotThere),
+    };
+    CKA_EC_PARAMS Given, |object| match object.key.public() {
+        PublicKey::Ec(ec) => Ok(Value::Bytes(der::object_identifier(ec.curve.oid))),
+        _ => Err(Missing::NotThere),
+    };
+    CKA_EC_POINT Never, |object| match object.key.public() {
+        PublicKey::Ec(ec) => Ok(Value::Bytes(der::octet_string(ec.point()))),
+        _ => Err(Missing::NotThere),
+    };
+
+    CKA_VALUE Never, |object| secret(object, KeyType::Ec);
+    CKA_PRIVATE_EXPONENT Never, |object| secret(object, KeyType::Rsa);
+    CKA_PRIME_1 Never, |object| secret(object, KeyType::Rsa);
+    CKA_PRIME_2 Never, |object| secret(object, KeyType::Rsa);
+    CKA_EXPONENT_1 Never, |object| secret(object, KeyType::Rsa);
+    CKA_EXPONENT_2 Never, |object| secret(object, KeyType::Rsa);
+    CKA_COEFFICIENT Never, |object| secret(object, KeyType::Rsa);
+}
+
+impl Attribute {
+    /// The attribute of a type, if keys have it.
+    pub(crate) fn find(type_: CK_ATTRIBUTE_TYPE) -> Option<&'static Self> {
+        ATTRIBUTES.iter().find(|attribute| attribute.type_ == type_)
+    }
+}
+
+/// An attribute's name, for sentences.
+pub(crate) fn name(type_: CK_ATTRIBUTE_TYPE) -> Cow<'static, str> {
+    match Attribute::find(type_) {
+        Some(attribute) => attribute.name.into(),
+        None => format!("the attribute 0x{type_:x}").into(),
+    }
+}
+
+impl KeyObject<'_> {
+    /// The value of an attribute.
+    pub(crate) fn get(&self, type_: CK_ATTRIBUTE_TYPE) -> Result<Value, Missing> {
+        let attribute = Attribute::find(type_).ok_or(Missing::NotThere)?;
+        (attribute.get)(self)
+    }
+
+    /// Whether an attribute has a value that a program looks for.
+    pub(crate) fn has(&self, type_: CK_ATTRIBUTE_TYPE, sought: &[u8]) -> bool {
+        match type_ {
+            CKA_LABEL => self.key.has_label(self.half, sought),
+            CKA_ID => self.key.has_id(self.half, sought),
+            _ => self.get(type_).is_ok_and(|value| *value.bytes() == *sought),
+        }
+    }
+
+    /// Whether it may be used for what an attribute says.
+    pub(crate) fn is(&self, type_: CK_ATTRIBUTE_TYPE) -> bool {
+        self.get(type_) == Ok(Value::Flag(true))
+    }
+}
+
+fn bytes(bytes: &[u8]) -> Result<Value, Missing> {
+    Ok(Value::Bytes(bytes.to_vec()))
+}
+
+/// A day; without one it is empty.
+fn day(at: Option<i64>) -> Vec<u8> {
+    at.map(template::date).unwrap_or_default()
+}
+
+fn of_private(object: &KeyObject<'_>, value: bool) -> Result<Value, Missing> {
+    match object.half {
+        Private => Ok(Value::Flag(value)),
+        Public => Err(Missing::NotThere),
+    }
+}
+
+fn used_for(
+    object: &KeyObject<'_>,
+    half: Half,
+    operation: &KeyOperation,
+) -> Result<Value, Missing> {
+    match object.half == half {
+        true => Ok(Value::Flag(object.key.permits(operation))),
+        false => Err(Missing::NotThere),
+    }
+}
+
+fn secret(object: &KeyObject<'_>, of: KeyType) -> Result<Value, Missing> {
+    let has_it = object.half == Private && object.key.public().key_type() == of;
+    Err(match has_it {
+        true => Missing::Sensitive,
+        false => Missing::NotThere,
+    })
+}
+
+pub(crate) const fn key_type(of: KeyType) -> CK_KEY_TYPE {
+    match of {
+        KeyType::Rsa => CKK_RSA,
+        KeyType::Ec => CKK_EC,
+        KeyType::Aes => CKK_AES,
+    }
+}
+
+/// What the key's type can do.
+fn allowed_mechanisms(object: &KeyObject<'_>) -> Vec<CK_MECHANISM_TYPE> {
+    let of_key = Some(object.key.public().key_type());
+    let fits = MECHANISMS.iter().filter(|mechanism| {
+        matches!(mechanism.kind, Kind::Signature(..))
+            && mechanism.key_type() == of_key
+            && (object.half == Public || mechanism.can_sign(object.options))
+    });
+    fits.map(|mechanism| mechanism.type_).collect()
+}

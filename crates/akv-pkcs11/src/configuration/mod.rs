@@ -1,0 +1,173 @@
+//! What the module is told: by a configuration file, which may be the TLS Offload Library's
+//! `mhsm-pkcs11.conf` as it is, and by the environment.
+
+mod file;
+mod log;
+mod section;
+mod token;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use managed_hsm::{ProviderSettings, Setting, environment};
+
+use self::section::Section;
+pub(crate) use self::token::{KeyPattern, TokenSettings, usual_application};
+use crate::report;
+
+/// The file's name, as the TLS Offload Library has it.
+const FILE: &str = "mhsm-pkcs11.conf";
+/// The variable that names the file.
+const VARIABLE: &str = "MHSM_PKCS11_CONF";
+
+/// All that the module is told.
+#[derive(Debug)]
+pub(crate) struct Configuration {
+    pub(crate) tokens: Vec<TokenSettings>,
+    pub(crate) options: Arc<Options>,
+}
+
+/// What holds for all tokens.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// How old what is known of keys may be.
+    pub(crate) refresh: Duration,
+    /// Whether random bytes come from the HSM.
+    pub(crate) random_from_hsm: bool,
+    /// Whether keys may be deleted.
+    pub(crate) allow_delete: bool,
+    /// Whether the HSM is asked to pad what it knows no hash function of.
+    pub(crate) rsnull: bool,
+    /// Whether a template that asks for what the HSM doesn't do is refused.
+    pub(crate) strict_templates: bool,
+    /// Whether a signature is checked before it is handed out.
+    pub(crate) verify_signatures: bool,
+    /// Whether a forked child has to initialise the module.
+    pub(crate) is_strict_after_fork: bool,
+    /// Whether new keys have their label as name; else the name is random.
+    pub(crate) names_by_label: bool,
+    /// Applications that a PIN may name: client id, and tenant if it is told.
+    pub(crate) logins: HashMap<String, (String, Option<String>)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            refresh: Duration::from_secs(60),
+            random_from_hsm: false,
+            allow_delete: false,
+            rsnull: false,
+            strict_templates: false,
+            verify_signatures: true,
+            is_strict_after_fork: false,
+            names_by_label: false,
+            logins: HashMap::new(),
+        }
+    }
+}
+
+impl Configuration {
+    /// Reads the file that `reserved`, a variable, or its usual place leads to; without one the
+    /// environment alone says everything.
+    ///
+    /// # Errors
+    /// What can't be used, and where it is.
+    pub(crate) fn read(reserved: Option<&str>) -> Result<Self, String> {
+        let Some(path) = path(reserved)? else {
+            log::start(None)?;
+            return Ok(Self {
+                tokens: vec![TokenSettings::of_environment()?],
+                options: Arc::new(Options::of_environment()?),
+            });
+        };
+        let text = file::read(&path)?;
+        let root = Section::parse(&path, &text)?;
+        log::start(root.section("log")?.as_ref())?;
+        let configuration = Self {
+            options: Arc::new(Options::read(&root)?),
+            tokens: token::read_all(&root)?,
+        };
+        let unknown = root.unknown();
+        if !unknown.is_empty() {
+            report::warning(&format!(
+                "{}: ignored, since there are no such settings: {}",
+                path.display(),
+                unknown.join(", ")
+            ));
+        }
+        Ok(configuration)
+    }
+}
+
+/// Where the file is, if there is one.
+fn path(reserved: Option<&str>) -> Result<Option<PathBuf>, String> {
+    if let Some(text) = reserved.map(str::trim).filter(|text| !text.is_empty()) {
+        let named = match text.split_once('=') {
+            None => Some(text),
+            Some(("conf" | "config" | "configuration", path)) => Some(path),
+            Some(_) => None,
+        };
+        return match named {
+            Some(path) => Ok(Some(path.into())),
+            None => Err(format!(
+                "pReserved holds '{}': expected the path of a configuration file, or conf=<path>",
+                text.escape_debug()
+            )),
+        };
+    }
+    if let Some(path) = environment::variable(VARIABLE).filter(|path| !path.is_empty()) {
+        return Ok(Some(path.into()));
+    }
+    let own = environment::variable("XDG_CONFIG_HOME").filter(|folder| !folder.is_empty());
+    let own = own.map(|folder| Path::new(&folder).join(FILE));
+    let usual = own.into_iter().chain([Path::new("/etc").join(FILE)]);
+    Ok(usual.into_iter().find(|path| path.exists()))
+}
+
+impl Options {
+    fn of_environment() -> Result<Self, String> {
+        let own = ProviderSettings::read(Setting::from_env).map_err(|error| error.to_string())?;
+        Ok(Self {
+            allow_delete: own.allow_delete,
+            verify_signatures: own.verify_signatures,
+            ..Self::default()
+        })
+    }
+
+    fn read(root: &Section) -> Result<Self, String> {
+        let mut options = Self::of_environment()?;
+        let choice = |key: &str, choices: [&str; 2], usual: bool| -> Result<bool, String> {
+            Ok(root.choice(key, choices)?.map_or(usual, |at| at == 0))
+        };
+        if let Some(seconds) = root.number("refreshSeconds", 0..=86_400)? {
+            options.refresh = Duration::from_secs(seconds);
+        }
+        options.random_from_hsm = choice("random", ["hsm", "local"], false)?;
+        options.names_by_label = choice("keyNames", ["label", "random"], false)?;
+        options.is_strict_after_fork = choice("afterFork", ["strict", "continue"], false)?;
+        for (key, place) in [
+            ("allowDelete", &mut options.allow_delete),
+            ("rsnull", &mut options.rsnull),
+            ("strictTemplates", &mut options.strict_templates),
+            ("verifySignatures", &mut options.verify_signatures),
+        ] {
+            if let Some(value) = root.flag(key)? {
+                *place = value;
+            }
+        }
+        if let Some(logins) = root.section("logins")? {
+            for name in logins.names() {
+                let login = logins.section(&name)?.ok_or_else(|| {
+                    logins.problem(&name, "it is not an object with clientId and tenantId")
+                })?;
+                let client = login.required("clientId")?;
+                options
+                    .logins
+                    .insert(name, (client, login.text("tenantId")?));
+            }
+        }
+        Ok(options)
+    }
+}

@@ -1,0 +1,348 @@
+//! A token: which HSM it is, and as whom it is asked.
+
+use cryptoki_sys::CK_SLOT_ID;
+use managed_hsm::{
+    CredentialKind, CredentialSettings, KeyName, KeyVersion, ManagedIdentityId, Origin, Service,
+    Setting, Settings, Vault, VaultName, environment,
+};
+use url::Url;
+
+use super::section::Section;
+use crate::report;
+
+/// What a token is told.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenSettings {
+    pub(crate) slot: CK_SLOT_ID,
+    pub(crate) label: String,
+    pub(crate) vault: Vault,
+    pub(crate) client: Settings,
+    /// Whether the credential is the program's PIN.
+    pub(crate) by_pin: bool,
+    /// Whether programs are told that they have to log in.
+    pub(crate) requires_login: bool,
+    /// The keys that there are; None: all of the HSM.
+    pub(crate) keys: Option<Vec<KeyPattern>>,
+    /// Whether the HSM is never asked for its list of keys.
+    pub(crate) never_lists: bool,
+    /// Whether keys that are disabled are hidden.
+    pub(crate) hides_disabled: bool,
+    /// Why there is no token in the slot.
+    pub(crate) problem: Option<String>,
+}
+
+/// A key, or the keys whose names begin so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum KeyPattern {
+    Name(KeyName, Option<KeyVersion>),
+    Prefix(String),
+}
+
+impl KeyPattern {
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Some(prefix) = text.strip_suffix('*') {
+            return Ok(Self::Prefix(prefix.to_ascii_lowercase()));
+        }
+        let (name, version) = match text.split_once("?version=") {
+            Some((name, version)) => (name, Some(version)),
+            None => (text, None),
+        };
+        let version = version.map(str::parse).transpose();
+        match (name.parse(), version) {
+            (Ok(name), Ok(version)) => Ok(Self::Name(name, version)),
+            (Err(error), _) | (_, Err(error)) => Err(error.to_string()),
+        }
+    }
+
+    /// Whether a key of this name is one of them.
+    pub(crate) fn fits(&self, name: &str) -> bool {
+        match self {
+            Self::Name(known, _) => known.as_str().eq_ignore_ascii_case(name),
+            Self::Prefix(prefix) => name.to_ascii_lowercase().starts_with(prefix.as_str()),
+        }
+    }
+}
+
+/// Where they are in the public cloud.
+const fn public_domain(service: Service) -> &'static str {
+    match service {
+        Service::ManagedHsm => "managedhsm.azure.net",
+        Service::KeyVault => "vault.azure.net",
+    }
+}
+
+impl TokenSettings {
+    /// The only token, as the environment says.
+    pub(super) fn of_environment() -> Result<Self, String> {
+        let client = Settings::read(Setting::from_env).map_err(|error| error.to_string())?;
+        let host = client.endpoint.as_ref().and_then(Url::host_str);
+        let name = host.and_then(|host| host.split('.').next());
+        let name: Option<VaultName> = name.and_then(|name| name.parse().ok());
+        let problem = match (&client.endpoint, &name) {
+            (None, _) => Some(
+                "it is not known which HSM to ask: set AZURE_MANAGEDHSM_URL to its address, or write \
+                 /etc/mhsm-pkcs11.conf"
+                    .to_owned(),
+            ),
+            // Such as an address of four numbers: the name is for sentences only.
+            _ => None,
+        };
+        let name = match name {
+            Some(name) => name,
+            None => "ManagedHSM"
+                .parse()
+                .map_err(|error: managed_hsm::UriError| error.to_string())?,
+        };
+        let mut token = Self {
+            slot: 0,
+            label: name.to_string(),
+            vault: Vault {
+                service: Service::ManagedHsm,
+                name,
+            },
+            by_pin: !has_credential(&client.credentials),
+            requires_login: false,
+            client,
+            keys: None,
+            never_lists: false,
+            hides_disabled: false,
+            problem,
+        };
+        token.requires_login = token.by_pin;
+        token.leave_out_tools();
+        Ok(token)
+    }
+
+    /// The credentials of developers' tools are no default here: they start programs, which a
+    /// library in somebody else's process has no business to do.
+    fn leave_out_tools(&mut self) {
+        let selection = &mut self.client.credentials.selection;
+        if selection.is_empty() {
+            selection.extend(CredentialKind::ALL.into_iter().filter(|kind| {
+                !matches!(
+                    kind,
+                    CredentialKind::AzureCli
+                        | CredentialKind::AzureDeveloperCli
+                        | CredentialKind::AzurePowerShell
+                )
+            }));
+        }
+    }
+}
+
+/// Whether there is a credential without anybody's PIN.
+fn has_credential(credentials: &CredentialSettings) -> bool {
+    !credentials.selection.is_empty()
+        || credentials.access_token.is_some()
+        || credentials.token_file.is_some()
+        || credentials.client_secret.is_some()
+        || credentials.client_certificate.is_some()
+        || credentials.federated_token_file.is_some()
+        || credentials.managed_identity.is_some()
+        || credentials.identity_endpoint.is_some()
+}
+
+/// All tokens of a file.
+pub(super) fn read_all(root: &Section) -> Result<Vec<TokenSettings>, String> {
+    if let Some(options) = root.section("options")?
+        && options.flag("DisableTLSAuthentication")? == Some(true)
+    {
+        report::warning(&options.problem(
+            "DisableTLSAuthentication",
+            "it is not honoured: certificates are always verified; name the CA's certificate in caFile",
+        ));
+    }
+    let sections = root.sections("tokens")?;
+    if sections.is_empty() {
+        return Err(root.problem("tokens", "there is no token in it"));
+    }
+    let mut tokens: Vec<TokenSettings> = Vec::new();
+    for (at, section) in sections.iter().enumerate() {
+        let slot = section.number("slotid", 0..=u64::from(u32::MAX))?;
+        let slot = slot.unwrap_or(at as u64);
+        if tokens.iter().any(|token| token.slot == slot) {
+            return Err(section.problem("slotid", &format!("there is another slot {slot}")));
+        }
+        let token = read(root, section, slot).or_else(|problem| {
+            report::warning(&problem);
+            without_token(slot, problem)
+        });
+        tokens.push(token?);
+    }
+    Ok(tokens)
+}
+
+/// A slot whose token's settings are of no use.
+fn without_token(slot: CK_SLOT_ID, problem: String) -> Result<TokenSettings, String> {
+    let name: Result<VaultName, _> = "ManagedHSM".parse();
+    Ok(TokenSettings {
+        slot,
+        label: String::new(),
+        vault: Vault {
+            service: Service::ManagedHsm,
+            name: name.map_err(|error| error.to_string())?,
+        },
+        client: Settings::default(),
+        by_pin: true,
+        requires_login: true,
+        keys: None,
+        never_lists: false,
+        hides_disabled: false,
+        problem: Some(problem),
+    })
+}
+
+fn read(root: &Section, section: &Section, slot: CK_SLOT_ID) -> Result<TokenSettings, String> {
+    let vault = vault(section)?;
+    let mut client = client(root, section)?;
+    address(section, &vault, &mut client)?;
+    let msi = root.section("msi")?;
+    let mut by_msi = false;
+    if let Some(msi) = &msi {
+        by_msi = msi.flag("identityMSI")?.unwrap_or(false);
+        let id = msi.text("MSIClientID")?;
+        msi.flag("enableIMDSCache")?;
+        if by_msi && section.value("credential").is_none() {
+            client.credentials.selection = vec![CredentialKind::ManagedIdentity];
+            if let Some(id) = id {
+                client.credentials.managed_identity = Some(ManagedIdentityId::Client(id));
+            }
+        }
+    }
+    let by_pin = !by_msi && !has_credential(&client.credentials);
+    let login = section.choice("login", ["required", "none"])?;
+    let keys = section.texts("keys")?.map(|patterns| {
+        let patterns = patterns.iter().map(|text| KeyPattern::parse(text));
+        patterns
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|problem| section.problem("keys", &problem))
+    });
+    let mut token = TokenSettings {
+        slot,
+        label: match section.text("label")? {
+            Some(label) if label.len() > 32 => {
+                return Err(section.problem("label", "it has more than 32 bytes"));
+            }
+            Some(label) => label,
+            None => vault.name.to_string(),
+        },
+        vault,
+        client,
+        by_pin: match login {
+            Some(1) => false,
+            _ => by_pin,
+        },
+        requires_login: login.map_or(by_pin, |at| at == 0),
+        keys: keys.transpose()?,
+        never_lists: section.choice("listing", ["never", "allowed"])? == Some(0),
+        hides_disabled: section.flag("showDisabled")? == Some(false),
+        problem: None,
+    };
+    token.leave_out_tools();
+    Ok(token)
+}
+
+fn vault(section: &Section) -> Result<Vault, String> {
+    let name = section.required("resourceName")?;
+    let service = match section.text("resourceType")?.as_deref() {
+        None => Service::ManagedHsm,
+        Some(kind) if kind.eq_ignore_ascii_case("mhsm") => Service::ManagedHsm,
+        Some(kind) if kind.eq_ignore_ascii_case("vault") => Service::KeyVault,
+        Some(kind) => {
+            return Err(section.problem(
+                "resourceType",
+                &format!("'{}' is neither mhsm nor vault", kind.escape_debug()),
+            ));
+        }
+    };
+    let name = name.parse();
+    let name = name.map_err(|error: managed_hsm::UriError| {
+        section.problem("resourceName", &error.to_string())
+    })?;
+    Ok(Vault { service, name })
+}
+
+/// The client's settings: of the token, else of the whole file, else of the environment. They have the
+/// names that the provider's have, without hyphens.
+fn client(root: &Section, section: &Section) -> Result<Settings, String> {
+    let connections = root.section("ConnectionCache")?;
+    let find = |setting: &'static Setting| {
+        let key = setting.key.unwrap_or_default().replace('-', "");
+        // The vault's address is told in other words.
+        let places = match key.as_str() {
+            "" | "endpoint" | "endpoints" | "keyvaultendpoint" => Vec::new(),
+            "maxconnections" => vec![Some(section), Some(root), connections.as_ref()],
+            _ => vec![Some(section), Some(root)],
+        };
+        for place in places.into_iter().flatten() {
+            let origin = Origin::File {
+                key: setting.key.unwrap_or_default(),
+                file: place.file(),
+            };
+            match place.as_setting(&key) {
+                Ok(None) => {}
+                Ok(Some(value)) => return Ok(Some((value, origin))),
+                Err(problem) => return Err(managed_hsm::Error::setting(&origin, problem)),
+            }
+        }
+        setting.from_env()
+    };
+    let settings = Settings::read(find);
+    if let Some(connections) = &connections
+        && connections.flag("Disable")? == Some(true)
+    {
+        report::warning(&connections.problem(
+            "Disable",
+            "it is not honoured: connections are kept for a minute at most",
+        ));
+    }
+    settings.map_err(|error| error.to_string())
+}
+
+/// Where the vault is: as the environment or `endpoint` says, else at its name in the domain `uri`.
+fn address(section: &Section, vault: &Vault, client: &mut Settings) -> Result<(), String> {
+    if let Some(protocol) = section.text("protocol")?
+        && !matches!(protocol.to_ascii_lowercase().as_str(), "https" | "https://")
+    {
+        return Err(section.problem(
+            "protocol",
+            "it is not https://; a token is never sent in the clear",
+        ));
+    }
+    let usual = public_domain(vault.service);
+    let domain = section.text("uri")?.unwrap_or_else(|| usual.to_owned());
+    let endpoint = section.text("endpoint")?;
+    let (key, url) = match &endpoint {
+        Some(endpoint) => ("endpoint", endpoint.clone()),
+        None if client.endpoint_of(vault).is_some() || domain == usual => return Ok(()),
+        None => ("uri", format!("https://{}.{domain}", vault.name)),
+    };
+    let parsed = Url::parse(&url).ok().filter(|url| {
+        url.scheme() == "https"
+            && url.host_str().is_some()
+            && url.path() == "/"
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    });
+    match parsed {
+        Some(url) => client.endpoints.insert(0, (vault.clone(), url)),
+        None => {
+            return Err(section.problem(
+                key,
+                &format!("'{}' is not https://<host>[:<port>]", url.escape_debug()),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The application that a PIN is a secret of, if that doesn't name one.
+pub(crate) fn usual_application(client: &CredentialSettings) -> Option<String> {
+    let variable = environment::variable("MHSM_CLIENT_ID");
+    variable
+        .and_then(|id| id.into_string().ok())
+        .filter(|id| !id.is_empty())
+        .or_else(|| client.client_id.clone())
+}

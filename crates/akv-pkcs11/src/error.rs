@@ -1,0 +1,118 @@
+//! Why a call failed: the code that the program gets, and the sentence that a person gets.
+
+use cryptoki_sys::{
+    CK_RV, CKR_ATTRIBUTE_VALUE_INVALID, CKR_BUFFER_TOO_SMALL, CKR_DATA_INVALID, CKR_DATA_LEN_RANGE,
+    CKR_DEVICE_ERROR, CKR_FUNCTION_FAILED, CKR_GENERAL_ERROR, CKR_KEY_FUNCTION_NOT_PERMITTED,
+    CKR_KEY_HANDLE_INVALID, CKR_KEY_TYPE_INCONSISTENT, CKR_MECHANISM_PARAM_INVALID,
+    CKR_OBJECT_HANDLE_INVALID, CKR_TEMPLATE_INCONSISTENT, CKR_TOKEN_WRITE_PROTECTED,
+    CKR_USER_NOT_LOGGED_IN,
+};
+
+/// A failure of a call.
+#[derive(Clone, Debug)]
+pub(crate) struct Error {
+    /// What the call returns.
+    pub(crate) code: CK_RV,
+    /// What happened and what to do. None: the code says it, and the program may have expected it.
+    pub(crate) cause: Option<String>,
+    /// Whether the client has put it into the log.
+    pub(crate) is_logged: bool,
+}
+
+/// What a request is for: the service's refusals mean different things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Find,
+    Sign,
+    Create,
+    Update,
+    Delete,
+    Random,
+}
+
+impl Error {
+    /// A failure that the program may have expected.
+    pub(crate) fn code(code: CK_RV) -> Self {
+        Self {
+            code,
+            cause: None,
+            is_logged: false,
+        }
+    }
+
+    /// A failure that a person is told of.
+    pub(crate) fn because(code: CK_RV, cause: impl Into<String>) -> Self {
+        Self {
+            cause: Some(cause.into()),
+            ..Self::code(code)
+        }
+    }
+
+    /// Whether the program may call again, with a larger buffer.
+    pub(crate) fn is_too_small(&self) -> bool {
+        self.code == CKR_BUFFER_TOO_SMALL
+    }
+
+    /// A request that failed. `by_pin`: the program has logged in, and might do it again.
+    pub(crate) fn request(purpose: Purpose, by_pin: bool, error: &managed_hsm::Error) -> Self {
+        Self {
+            code: request_code(purpose, by_pin, error),
+            cause: Some(error.to_string()),
+            is_logged: true,
+        }
+    }
+
+    /// An operation with a key that failed.
+    pub(crate) fn operation(purpose: Purpose, by_pin: bool, error: &hsm_keys::Error) -> Self {
+        use hsm_keys::Error as E;
+        let code = match error {
+            E::Client(error) => return Self::request(purpose, by_pin, error),
+            E::WrongSignature { .. } => CKR_DEVICE_ERROR,
+            E::NotPermitted { .. } => CKR_KEY_FUNCTION_NOT_PERMITTED,
+            E::MissingPrivateKey | E::WrongKeyType { .. } => CKR_KEY_TYPE_INCONSISTENT,
+            E::RsaDigest(_) | E::SaltLength { .. } | E::Mgf1Digest { .. } => {
+                CKR_MECHANISM_PARAM_INVALID
+            }
+            E::NoRoom { .. } | E::TooLongForCurve { .. } | E::DigestLength { .. } => {
+                CKR_DATA_LEN_RANGE
+            }
+            E::NoRawSignatures(_) => CKR_DATA_INVALID,
+            _ => CKR_GENERAL_ERROR,
+        };
+        Self::because(code, error.to_string())
+    }
+}
+
+fn request_code(purpose: Purpose, by_pin: bool, error: &managed_hsm::Error) -> CK_RV {
+    use managed_hsm::Error as E;
+    match error {
+        E::NoCredential { .. }
+        | E::Credential { .. }
+        | E::TokenExpired { .. }
+        | E::Unauthorized { .. } => match by_pin {
+            true => CKR_USER_NOT_LOGGED_IN,
+            false => CKR_DEVICE_ERROR,
+        },
+        E::Service { status, .. } => service_code(purpose, *status),
+        E::Settings { .. } | E::Uri(_) => CKR_FUNCTION_FAILED,
+        E::Connect { .. }
+        | E::Down { .. }
+        | E::Timeout { .. }
+        | E::Response { .. }
+        | E::Tls(_)
+        | E::Io(_) => CKR_DEVICE_ERROR,
+    }
+}
+
+fn service_code(purpose: Purpose, status: u16) -> CK_RV {
+    match (status, purpose) {
+        (403, Purpose::Sign) => CKR_KEY_FUNCTION_NOT_PERMITTED,
+        (403, Purpose::Create | Purpose::Update | Purpose::Delete) => CKR_TOKEN_WRITE_PROTECTED,
+        (404, Purpose::Sign) => CKR_KEY_HANDLE_INVALID,
+        (404, Purpose::Update | Purpose::Delete) => CKR_OBJECT_HANDLE_INVALID,
+        (400, Purpose::Create) => CKR_TEMPLATE_INCONSISTENT,
+        (400, Purpose::Update) => CKR_ATTRIBUTE_VALUE_INVALID,
+        (400..=428, _) => CKR_FUNCTION_FAILED,
+        _ => CKR_DEVICE_ERROR,
+    }
+}

@@ -1,0 +1,36 @@
+//! The one place where Rust's results and panics become return values of PKCS#11.
+
+use std::sync::{Arc, Once};
+
+use cryptoki_sys::{CK_RV, CKR_GENERAL_ERROR, CKR_OK};
+use hsm_module::{boundary, process};
+
+use crate::error::Error;
+use crate::module::{self, Module};
+use crate::report;
+
+/// Runs `body`. What an error or a panic has to say goes to [`report`].
+pub(super) fn call(function: &'static str, body: impl FnOnce() -> Result<(), Error>) -> CK_RV {
+    // Whichever function is the first.
+    static LOADED: Once = Once::new();
+    LOADED.call_once(process::is_loaded_into);
+    let error = match boundary::run(body) {
+        Ok(Ok(())) => return CKR_OK,
+        Ok(Err(error)) => error,
+        Err(panic) => Error::because(
+            CKR_GENERAL_ERROR,
+            format!("internal error, please report it: {panic}"),
+        ),
+    };
+    // To say what happened must not take the process down either.
+    let _ = boundary::run(|| report::failure(function, &error));
+    error.code
+}
+
+/// The same for functions that need the module to be initialised.
+pub(super) fn call_initialized(
+    function: &'static str,
+    body: impl FnOnce(&Arc<Module>) -> Result<(), Error>,
+) -> CK_RV {
+    call(function, || body(&module::current()?))
+}

@@ -1,0 +1,7 @@
+//! PKCS#11's side: the functions that programs call, the tables that they find them in, and the
+//! conversion of what they pass.
+
+mod boundary;
+pub(crate) mod convert;
+mod functions;
+mod tables;

@@ -1,0 +1,102 @@
+//! Searches. What is found is known when a search begins; the HSM is asked then, if at all.
+
+use std::sync::Arc;
+
+use cryptoki_sys::{
+    CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKA_CLASS, CKA_ID, CKA_LABEL, CKO_PRIVATE_KEY,
+    CKO_PROFILE, CKO_PUBLIC_KEY, CKR_OPERATION_ACTIVE, CKR_OPERATION_NOT_INITIALIZED,
+};
+
+use crate::error::Error;
+use crate::ffi::convert::{Batch, TemplateIn};
+use crate::module::Module;
+use crate::objects::profile_attribute;
+use crate::template::Template;
+use crate::token::Token;
+use crate::token::loading::Sought;
+use crate::token::tags::Half;
+
+pub(crate) fn init(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    template: TemplateIn<'_>,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    if session.operations().search.is_some() {
+        return Err(Error::code(CKR_OPERATION_ACTIVE));
+    }
+    let template = Template::read(&template)?;
+    let mut found = search(&session.token, &template)?;
+    found.sort_unstable_by(|one, other| other.cmp(one));
+    session.operations().search = Some(found);
+    Ok(())
+}
+
+fn search(token: &Token, template: &Template<'_>) -> Result<Vec<CK_OBJECT_HANDLE>, Error> {
+    let halves: &[Half] = match template.number(CKA_CLASS)? {
+        // Only who asks for them has a use for them.
+        Some(CKO_PROFILE) => return Ok(profiles(token, template)),
+        None => &Half::BOTH,
+        Some(CKO_PRIVATE_KEY) => &[Half::Private],
+        Some(CKO_PUBLIC_KEY) => &[Half::Public],
+        // Whatever the HSM has, it has no such objects.
+        Some(_) => return Ok(Vec::new()),
+    };
+    if !token.is_open() {
+        return Ok(Vec::new());
+    }
+    let sought = Sought {
+        label: template.bytes(CKA_LABEL),
+        id: template.bytes(CKA_ID),
+    };
+    token.load(sought)?;
+    let table = token.table();
+    let candidates = table.candidates(sought);
+    let objects = candidates
+        .into_iter()
+        .flat_map(|key| halves.iter().map(move |half| (key, *half)));
+    let fitting = objects.filter(|(key, half)| {
+        let object = token.view(key, *half);
+        token.shows(key, *half)
+            && template
+                .iter()
+                .all(|(type_, value)| object.has(type_, value))
+    });
+    Ok(fitting.map(|(key, half)| key.half(half).handle).collect())
+}
+
+fn profiles(token: &Token, template: &Template<'_>) -> Vec<CK_OBJECT_HANDLE> {
+    let table = token.table();
+    let profiles = table.profiles.iter().filter(|(_, id)| {
+        template.iter().all(|(type_, sought)| {
+            profile_attribute(*id, type_).is_ok_and(|value| *value.bytes() == *sought)
+        })
+    });
+    profiles.map(|(handle, _)| *handle).collect()
+}
+
+pub(crate) fn find(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    mut objects: Batch<'_, CK_OBJECT_HANDLE>,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    let mut operations = session.operations();
+    let not_initialized = || Error::code(CKR_OPERATION_NOT_INITIALIZED);
+    let mut left = operations.search.take().ok_or_else(not_initialized)?;
+    let count = objects.room()?.min(left.len());
+    let mut handed_out = left.split_off(left.len() - count);
+    handed_out.reverse();
+    objects.put(&handed_out)?;
+    operations.search = Some(left);
+    Ok(())
+}
+
+pub(crate) fn finish(module: &Arc<Module>, session: CK_SESSION_HANDLE) -> Result<(), Error> {
+    let session = module.session(session)?;
+    let ended = session.operations().search.take();
+    match ended {
+        Some(_) => Ok(()),
+        None => Err(Error::code(CKR_OPERATION_NOT_INITIALIZED)),
+    }
+}

@@ -1,0 +1,345 @@
+//! Key pairs, which are made in the HSM.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cryptoki_sys::*;
+use hsm_keys::{EcCurve, KeyType, der};
+use managed_hsm::{KeyName, KeyOperation, KeyUri, NewKey, NewKeyKind, Update};
+
+use crate::attributes::{Attribute, Rule, key_type, name};
+use crate::configuration::Options;
+use crate::error::{Error, Purpose};
+use crate::ffi::convert::{MechanismIn, Place, TemplateIn};
+use crate::mechanisms::{Kind, Mechanism};
+use crate::module::Module;
+use crate::objects::{check_tag, first_second};
+use crate::sessions::Session;
+use crate::template::{self, Template};
+use crate::token::tags::{self, Half};
+
+/// What the templates come to.
+#[derive(Default)]
+struct Wanted {
+    tags: BTreeMap<String, String>,
+    label: Option<String>,
+    /// What the key may be used for; None: the templates don't say.
+    operations: Option<Vec<KeyOperation>>,
+    times: Update,
+}
+
+pub(crate) fn generate(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    mechanism: Option<MechanismIn<'_>>,
+    public: TemplateIn<'_>,
+    private: TemplateIn<'_>,
+    mut public_key: Place<'_, CK_OBJECT_HANDLE>,
+    mut private_key: Place<'_, CK_OBJECT_HANDLE>,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    public_key.check()?;
+    private_key.check()?;
+    let given = mechanism.ok_or_else(|| Error::code(CKR_ARGUMENTS_BAD))?;
+    let kind = Mechanism::find(given.type_).map(|mechanism| mechanism.kind);
+    let of = match kind {
+        Some(Kind::RsaKeyPair) => KeyType::Rsa,
+        Some(Kind::EcKeyPair) => KeyType::Ec,
+        _ => return Err(Error::code(CKR_MECHANISM_INVALID)),
+    };
+    if !given.parameter()?.is_empty() {
+        return Err(Error::code(CKR_MECHANISM_PARAM_INVALID));
+    }
+    let (public, private) = (Template::read(&public)?, Template::read(&private)?);
+    let is_token_key = is_token_key(&public, &private)?;
+    if is_token_key {
+        session.check_read_write()?;
+    }
+    let mut wanted = Wanted::default();
+    for (half, template) in [(Half::Public, &public), (Half::Private, &private)] {
+        wanted.read(&module.options, of, half, template)?;
+    }
+    let lives_in = (!is_token_key).then_some(session.handle);
+    if lives_in.is_some() {
+        let process = std::process::id().to_string();
+        wanted.tags.insert(tags::SESSION.to_owned(), process);
+    }
+    let new = NewKey {
+        kind: match of {
+            KeyType::Ec => NewKeyKind::Ec(curve(&public)?.curve),
+            _ => rsa(&public)?,
+        },
+        operations: wanted.operations.take().unwrap_or_default(),
+        tags: std::mem::take(&mut wanted.tags).into_iter().collect(),
+        ..NewKey::default()
+    };
+    let made = create(&session, &module.options, wanted.label.as_deref(), &new)?;
+    let mut stored = session.token.add(made, lives_in);
+    if wanted.times != Update::default() {
+        stored = session.token.update(&stored, &wanted.times)?;
+    }
+    public_key.put(stored.half(Half::Public).handle)?;
+    private_key.put(stored.half(Half::Private).handle)
+}
+
+/// Whether the key is to outlive the session. One object can't without the other.
+fn is_token_key(public: &Template<'_>, private: &Template<'_>) -> Result<bool, Error> {
+    let of_public = public.flag(CKA_TOKEN)?;
+    let of_private = private.flag(CKA_TOKEN)?;
+    Ok(of_private.or(of_public).unwrap_or(false))
+}
+
+/// Has the HSM make the key. A random name that is taken, if only by a deleted key, is replaced.
+fn create(
+    session: &Session,
+    options: &Options,
+    label: Option<&str>,
+    new: &NewKey,
+) -> Result<managed_hsm::Key, Error> {
+    let token = &session.token;
+    let by_label: Option<KeyName> = label
+        .filter(|_| options.names_by_label)
+        .and_then(|label| label.parse().ok());
+    if let Some(name) = &by_label {
+        refuse_taken(session, name)?;
+    }
+    let mut attempts = 0;
+    loop {
+        let name = match &by_label {
+            Some(name) => name.clone(),
+            None => random_name()?,
+        };
+        attempts += 1;
+        match token.ask(|client| client.create_key(token.vault(), &name, new))? {
+            Err(managed_hsm::Error::Service { status: 409, .. })
+                if by_label.is_none() && attempts < 3 => {}
+            made => return made.map_err(|error| token.refusal(Purpose::Create, &error)),
+        }
+    }
+}
+
+/// A name that a label asks for must not be another key's: it would get a new version.
+fn refuse_taken(session: &Session, name: &KeyName) -> Result<(), Error> {
+    let uri = KeyUri {
+        vault: session.token.vault().clone(),
+        key: name.clone(),
+        version: None,
+    };
+    match session.token.ask(|client| client.get_key(&uri))? {
+        Err(managed_hsm::Error::Service { status: 404, .. }) => Ok(()),
+        Err(error) => Err(session.token.refusal(Purpose::Create, &error)),
+        Ok(_) => Err(Error::because(
+            CKR_FUNCTION_FAILED,
+            format!("there is a key {name} already, and keyNames is label: choose another label"),
+        )),
+    }
+}
+
+/// As the TLS Offload Library names keys.
+fn random_name() -> Result<KeyName, Error> {
+    let failed = || Error::because(CKR_FUNCTION_FAILED, "there are no random bytes for a name");
+    let mut random = [0; 16];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| failed())?;
+    format!("p11-{}", tags::encode_id(&random))
+        .parse()
+        .map_err(|_| failed())
+}
+
+fn rsa(public: &Template<'_>) -> Result<NewKeyKind, Error> {
+    let bits = public
+        .number(CKA_MODULUS_BITS)?
+        .ok_or_else(|| incomplete(CKA_MODULUS_BITS))?;
+    if ![2048, 3072, 4096].contains(&bits) {
+        return Err(Error::because(
+            CKR_KEY_SIZE_RANGE,
+            format!("the HSM makes RSA keys of 2048, 3072 and 4096 bits, not of {bits}"),
+        ));
+    }
+    let exponent = public.bytes(CKA_PUBLIC_EXPONENT).map(|bytes| {
+        let bytes = &bytes[bytes.iter().take_while(|byte| **byte == 0).count()..];
+        match bytes.len() {
+            1..=4 => Ok(bytes
+                .iter()
+                .fold(0u32, |number, byte| number << 8 | u32::from(*byte))),
+            _ => Err(template::invalid(
+                CKA_PUBLIC_EXPONENT,
+                "it has more than 32 bits, or none",
+            )),
+        }
+    });
+    Ok(NewKeyKind::Rsa {
+        bits: u32::try_from(bits).unwrap_or_default(),
+        // The usual one needs no words.
+        public_exponent: exponent.transpose()?.filter(|exponent| *exponent != 65537),
+    })
+}
+
+/// The curve in CKA_EC_PARAMS: an object identifier, or a name as a PrintableString.
+fn curve(public: &Template<'_>) -> Result<&'static EcCurve, Error> {
+    let params = public
+        .bytes(CKA_EC_PARAMS)
+        .ok_or_else(|| incomplete(CKA_EC_PARAMS))?;
+    let by_oid = managed_hsm::Curve::ALL
+        .map(EcCurve::of)
+        .into_iter()
+        .find(|curve| der::object_identifier(curve.oid) == params);
+    let by_name = || match params {
+        [0x13, len, name @ ..] if usize::from(*len) == name.len() => {
+            EcCurve::by_name(std::str::from_utf8(name).ok()?)
+        }
+        _ => None,
+    };
+    by_oid.or_else(by_name).ok_or_else(|| {
+        let code = match params.first() {
+            Some(0x06 | 0x13) => CKR_CURVE_NOT_SUPPORTED,
+            _ => CKR_DOMAIN_PARAMS_INVALID,
+        };
+        let problem =
+            "the HSM has the curves P-256, P-384, P-521 and secp256k1, named by CKA_EC_PARAMS";
+        Error::because(code, problem)
+    })
+}
+
+fn incomplete(type_: CK_ATTRIBUTE_TYPE) -> Error {
+    Error::because(
+        CKR_TEMPLATE_INCOMPLETE,
+        format!("the public key's template lacks {}", name(type_)),
+    )
+}
+
+impl Wanted {
+    fn read(
+        &mut self,
+        options: &Options,
+        of: KeyType,
+        half: Half,
+        template: &Template<'_>,
+    ) -> Result<(), Error> {
+        for (type_, value) in template.iter() {
+            let Some(attribute) = Attribute::find(type_) else {
+                return Err(Error::because(
+                    CKR_ATTRIBUTE_TYPE_INVALID,
+                    format!("keys have no {}", name(type_)),
+                ));
+            };
+            match &attribute.rule {
+                Rule::Label => {
+                    let label = template::text(type_, value)?;
+                    self.tag(type_, half, "LABEL", label.clone())?;
+                    self.label = Some(label).filter(|label| !label.is_empty());
+                }
+                Rule::Id => self.tag(type_, half, "ID", tags::encode_id(value))?,
+                Rule::Usage(operation) => {
+                    let operations = self.operations.get_or_insert_default();
+                    if template::flag(type_, value)? && is_possible(options, of, type_, operation)?
+                    {
+                        operations.push(operation.clone());
+                    }
+                }
+                Rule::Start if value.is_empty() => {}
+                Rule::Start => self.times.not_before = Some(first_second(type_, value)?),
+                Rule::End if value.is_empty() => {}
+                Rule::End => {
+                    self.times.expires = Some(first_second(type_, value)? + template::DAY);
+                }
+                Rule::Given => check_given(of, half, type_, value)?,
+                Rule::Fixed => check_fixed(options, half, type_, value)?,
+                Rule::Never => {
+                    return Err(Error::because(
+                        CKR_TEMPLATE_INCONSISTENT,
+                        format!("{} is the HSM's to say", name(type_)),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An empty value needs no tag.
+    fn tag(
+        &mut self,
+        type_: CK_ATTRIBUTE_TYPE,
+        half: Half,
+        attribute: &str,
+        text: String,
+    ) -> Result<(), Error> {
+        check_tag(type_, &text)?;
+        if !text.is_empty() {
+            tags::write(&mut self.tags, half, attribute, text);
+        }
+        Ok(())
+    }
+}
+
+/// Whether keys of the type can be used so. What they can't is left out, with a warning.
+fn is_possible(
+    options: &Options,
+    of: KeyType,
+    type_: CK_ATTRIBUTE_TYPE,
+    operation: &KeyOperation,
+) -> Result<bool, Error> {
+    let is_signature = matches!(operation, KeyOperation::Sign | KeyOperation::Verify);
+    if of == KeyType::Rsa || is_signature {
+        return Ok(true);
+    }
+    differs(options, type_)?;
+    Ok(false)
+}
+
+fn check_given(
+    of: KeyType,
+    half: Half,
+    type_: CK_ATTRIBUTE_TYPE,
+    value: &[u8],
+) -> Result<(), Error> {
+    let expected = match (type_, half) {
+        (CKA_CLASS, Half::Private) => CKO_PRIVATE_KEY,
+        (CKA_CLASS, Half::Public) => CKO_PUBLIC_KEY,
+        (CKA_KEY_TYPE, _) => key_type(of),
+        _ => return Ok(()),
+    };
+    match template::number(type_, value)? == expected {
+        true => Ok(()),
+        false => Err(Error::because(
+            CKR_TEMPLATE_INCONSISTENT,
+            format!("{} is not what the mechanism makes", name(type_)),
+        )),
+    }
+}
+
+/// What attributes of new keys come to, whatever the template says.
+fn check_fixed(
+    options: &Options,
+    half: Half,
+    type_: CK_ATTRIBUTE_TYPE,
+    value: &[u8],
+) -> Result<(), Error> {
+    let is_true = match type_ {
+        CKA_PRIVATE => half == Half::Private,
+        CKA_SENSITIVE | CKA_ALWAYS_SENSITIVE | CKA_NEVER_EXTRACTABLE | CKA_MODIFIABLE => true,
+        CKA_EXTRACTABLE
+        | CKA_ALWAYS_AUTHENTICATE
+        | CKA_WRAP_WITH_TRUSTED
+        | CKA_TRUSTED
+        | CKA_COPYABLE => false,
+        // Harmless wishes, which many programs have.
+        _ => return Ok(()),
+    };
+    match template::flag(type_, value)? == is_true {
+        true => Ok(()),
+        false => differs(options, type_),
+    }
+}
+
+/// The HSM does otherwise than a template says.
+fn differs(options: &Options, type_: CK_ATTRIBUTE_TYPE) -> Result<(), Error> {
+    let problem = format!(
+        "the HSM makes no key with {} as the template has it",
+        name(type_)
+    );
+    if options.strict_templates {
+        return Err(Error::because(CKR_TEMPLATE_INCONSISTENT, problem));
+    }
+    log::debug!("{problem}; it is ignored (strictTemplates would refuse it)");
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! A PKCS#11 module for keys in Azure Managed HSM and Key Vault.
+//!
+//! A program loads this library, finds `C_GetFunctionList` or `C_GetInterface` and from then on calls
+//! the functions of the tables under [`ffi`]. Each of those converts its arguments and calls an
+//! ordinary Rust function in the module of its family here: [`general`], [`slots`], [`sessions`],
+//! [`objects`], [`signing`] and so on; nothing outside `ffi` handles a raw pointer.
+
+#![deny(unsafe_code)]
+// Its public functions are for programs in C; who reads these documents reads all of them.
+#![allow(rustdoc::private_intra_doc_links)]
+
+mod attributes;
+mod configuration;
+mod digests;
+mod error;
+#[allow(unsafe_code)]
+mod ffi;
+mod find;
+mod general;
+mod key_pairs;
+mod locks;
+mod login;
+mod mechanisms;
+mod message;
+mod module;
+mod objects;
+mod random;
+mod report;
+mod sessions;
+mod signing;
+mod slots;
+mod template;
+mod token;
+mod verifying;
+
+#[cfg_attr(not(miri), global_allocator)]
+static ALLOCATOR: hsm_module::Wiping = hsm_module::Wiping;

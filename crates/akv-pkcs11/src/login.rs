@@ -1,0 +1,58 @@
+//! Login and logout, which hold for all sessions of a token.
+
+use std::sync::Arc;
+
+use cryptoki_sys::{
+    CK_SESSION_HANDLE, CK_USER_TYPE, CKR_OPERATION_NOT_INITIALIZED, CKR_PIN_LOCKED,
+    CKR_USER_ALREADY_LOGGED_IN, CKR_USER_NOT_LOGGED_IN, CKR_USER_TYPE_INVALID,
+    CKU_CONTEXT_SPECIFIC, CKU_SO, CKU_USER,
+};
+
+use crate::error::Error;
+use crate::ffi::convert::Bytes;
+use crate::module::Module;
+
+pub(crate) fn login(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    user: CK_USER_TYPE,
+    pin: Bytes<'_>,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    match user {
+        CKU_USER if session.token.is_logged_in() => Err(Error::code(CKR_USER_ALREADY_LOGGED_IN)),
+        CKU_USER => session.token.log_in(pin.get_optional()?),
+        CKU_SO => Err(Error::because(
+            CKR_PIN_LOCKED,
+            "there is no security officer here: roles are assigned in Azure",
+        )),
+        // No key asks for the PIN each time.
+        CKU_CONTEXT_SPECIFIC => Err(Error::code(CKR_OPERATION_NOT_INITIALIZED)),
+        _ => Err(Error::code(CKR_USER_TYPE_INVALID)),
+    }
+}
+
+/// The same with a user's name: the application, whose secret is the PIN.
+pub(crate) fn login_user(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    user: CK_USER_TYPE,
+    pin: Bytes<'_>,
+    name: Bytes<'_>,
+) -> Result<(), Error> {
+    let name = name.get()?;
+    if name.is_empty() {
+        return login(module, session, user, pin);
+    }
+    let joined = zeroize::Zeroizing::new([name, b":", pin.get()?].concat());
+    login(module, session, user, Bytes::of(&joined))
+}
+
+pub(crate) fn logout(module: &Arc<Module>, session: CK_SESSION_HANDLE) -> Result<(), Error> {
+    let session = module.session(session)?;
+    if !session.token.is_logged_in() {
+        return Err(Error::code(CKR_USER_NOT_LOGGED_IN));
+    }
+    session.token.forget_login();
+    Ok(())
+}

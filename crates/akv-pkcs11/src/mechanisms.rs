@@ -1,0 +1,278 @@
+//! The mechanisms: one table, with what each takes and what does it.
+
+use cryptoki_sys::*;
+use hsm_keys::{Digest, KeyType, SaltLen, Scheme};
+
+use crate::configuration::Options;
+use crate::error::Error;
+use crate::ffi::convert::MechanismIn;
+
+/// A mechanism.
+#[derive(Debug)]
+pub(crate) struct Mechanism {
+    pub(crate) type_: CK_MECHANISM_TYPE,
+    pub(crate) kind: Kind,
+}
+
+/// What a mechanism does. Hash functions have the names of [`hsm_keys::DIGESTS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    RsaKeyPair,
+    EcKeyPair,
+    Digest(&'static str),
+    /// Without a hash function: of what the program has hashed.
+    Signature(Padding, Option<&'static str>),
+}
+
+/// How a signature is made of a digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Padding {
+    Pkcs1,
+    Pss,
+    Ecdsa,
+}
+
+macro_rules! mechanisms {
+    ($($type:ident $kind:expr;)*) => {
+        /// All mechanisms that there are.
+        pub(crate) static MECHANISMS: &[Mechanism] = &[$(Mechanism { type_: $type, kind: $kind }),*];
+    };
+}
+
+use Kind::{Digest as Hashing, Signature};
+use Padding::{Ecdsa, Pkcs1, Pss};
+
+mechanisms! {
+    CKM_RSA_PKCS_KEY_PAIR_GEN Kind::RsaKeyPair;
+    CKM_EC_KEY_PAIR_GEN Kind::EcKeyPair;
+    CKM_RSA_PKCS Signature(Pkcs1, None);
+    CKM_SHA256_RSA_PKCS Signature(Pkcs1, Some("SHA256"));
+    CKM_SHA384_RSA_PKCS Signature(Pkcs1, Some("SHA384"));
+    CKM_SHA512_RSA_PKCS Signature(Pkcs1, Some("SHA512"));
+    CKM_RSA_PKCS_PSS Signature(Pss, None);
+    CKM_SHA256_RSA_PKCS_PSS Signature(Pss, Some("SHA256"));
+    CKM_SHA384_RSA_PKCS_PSS Signature(Pss, Some("SHA384"));
+    CKM_SHA512_RSA_PKCS_PSS Signature(Pss, Some("SHA512"));
+    CKM_ECDSA Signature(Ecdsa, None);
+    CKM_ECDSA_SHA1 Signature(Ecdsa, Some("SHA1"));
+    CKM_ECDSA_SHA224 Signature(Ecdsa, Some("SHA224"));
+    CKM_ECDSA_SHA256 Signature(Ecdsa, Some("SHA256"));
+    CKM_ECDSA_SHA384 Signature(Ecdsa, Some("SHA384"));
+    CKM_ECDSA_SHA512 Signature(Ecdsa, Some("SHA512"));
+    CKM_ECDSA_SHA3_224 Signature(Ecdsa, Some("SHA3-224"));
+    CKM_ECDSA_SHA3_256 Signature(Ecdsa, Some("SHA3-256"));
+    CKM_ECDSA_SHA3_384 Signature(Ecdsa, Some("SHA3-384"));
+    CKM_ECDSA_SHA3_512 Signature(Ecdsa, Some("SHA3-512"));
+    CKM_SHA_1 Hashing("SHA1");
+    CKM_SHA224 Hashing("SHA224");
+    CKM_SHA256 Hashing("SHA256");
+    CKM_SHA384 Hashing("SHA384");
+    CKM_SHA512 Hashing("SHA512");
+    CKM_SHA512_224 Hashing("SHA512-224");
+    CKM_SHA512_256 Hashing("SHA512-256");
+    CKM_SHA3_224 Hashing("SHA3-224");
+    CKM_SHA3_256 Hashing("SHA3-256");
+    CKM_SHA3_384 Hashing("SHA3-384");
+    CKM_SHA3_512 Hashing("SHA3-512");
+    // The HSM makes these by RSNULL only, where it is switched on, or not at all; they can be verified.
+    CKM_SHA1_RSA_PKCS Signature(Pkcs1, Some("SHA1"));
+    CKM_SHA224_RSA_PKCS Signature(Pkcs1, Some("SHA224"));
+    CKM_SHA3_224_RSA_PKCS Signature(Pkcs1, Some("SHA3-224"));
+    CKM_SHA3_256_RSA_PKCS Signature(Pkcs1, Some("SHA3-256"));
+    CKM_SHA3_384_RSA_PKCS Signature(Pkcs1, Some("SHA3-384"));
+    CKM_SHA3_512_RSA_PKCS Signature(Pkcs1, Some("SHA3-512"));
+    CKM_SHA1_RSA_PKCS_PSS Signature(Pss, Some("SHA1"));
+    CKM_SHA224_RSA_PKCS_PSS Signature(Pss, Some("SHA224"));
+    CKM_SHA3_224_RSA_PKCS_PSS Signature(Pss, Some("SHA3-224"));
+    CKM_SHA3_256_RSA_PKCS_PSS Signature(Pss, Some("SHA3-256"));
+    CKM_SHA3_384_RSA_PKCS_PSS Signature(Pss, Some("SHA3-384"));
+    CKM_SHA3_512_RSA_PKCS_PSS Signature(Pss, Some("SHA3-512"));
+}
+
+/// The hash functions of mask generation.
+const MASKS: [(CK_RSA_PKCS_MGF_TYPE, &str); 9] = [
+    (CKG_MGF1_SHA1, "SHA1"),
+    (CKG_MGF1_SHA224, "SHA224"),
+    (CKG_MGF1_SHA256, "SHA256"),
+    (CKG_MGF1_SHA384, "SHA384"),
+    (CKG_MGF1_SHA512, "SHA512"),
+    (CKG_MGF1_SHA3_224, "SHA3-224"),
+    (CKG_MGF1_SHA3_256, "SHA3-256"),
+    (CKG_MGF1_SHA3_384, "SHA3-384"),
+    (CKG_MGF1_SHA3_512, "SHA3-512"),
+];
+
+const EC_FLAGS: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_UNCOMPRESS;
+
+impl Mechanism {
+    /// The mechanism of a type, if it is there.
+    pub(crate) fn find(type_: CK_MECHANISM_TYPE) -> Option<&'static Self> {
+        MECHANISMS.iter().find(|mechanism| mechanism.type_ == type_)
+    }
+
+    /// The least and the greatest size of keys, in bits; 0 without keys.
+    pub(crate) fn key_sizes(&self) -> (CK_ULONG, CK_ULONG) {
+        match self.key_type() {
+            Some(KeyType::Rsa) => (2048, 4096),
+            Some(_) => (256, 521),
+            None => (0, 0),
+        }
+    }
+
+    /// Of which type its keys are.
+    pub(crate) fn key_type(&self) -> Option<KeyType> {
+        match self.kind {
+            Kind::RsaKeyPair | Signature(Pkcs1 | Pss, _) => Some(KeyType::Rsa),
+            Kind::EcKeyPair | Signature(Ecdsa, _) => Some(KeyType::Ec),
+            Hashing(_) => None,
+        }
+    }
+
+    /// What it may be used for.
+    pub(crate) fn flags(&self, options: &Options) -> CK_FLAGS {
+        let ec = match self.key_type() {
+            Some(KeyType::Ec) => EC_FLAGS,
+            _ => 0,
+        };
+        match self.kind {
+            Kind::RsaKeyPair | Kind::EcKeyPair => CKF_HW | CKF_GENERATE_KEY_PAIR | ec,
+            Hashing(_) => CKF_DIGEST,
+            Signature(..) => {
+                let sign = match self.can_sign(options) {
+                    true => CKF_HW | CKF_SIGN,
+                    false => 0,
+                };
+                let recover = match (self.type_, options.rsnull) {
+                    (CKM_RSA_PKCS, true) => CKF_SIGN_RECOVER | CKF_VERIFY_RECOVER,
+                    (CKM_RSA_PKCS, false) => CKF_VERIFY_RECOVER,
+                    _ => 0,
+                };
+                sign | CKF_VERIFY | recover | ec
+            }
+        }
+    }
+
+    /// Whether the HSM makes such signatures.
+    pub(crate) fn can_sign(&self, options: &Options) -> bool {
+        match self.kind {
+            Signature(Ecdsa, _) | Signature(_, None) => true,
+            Signature(padding, Some(hash)) => {
+                let is_known = Digest::by_name(hash).is_some_and(Digest::is_for_rsa);
+                is_known || padding == Pkcs1 && options.rsnull
+            }
+            Kind::RsaKeyPair | Kind::EcKeyPair | Hashing(_) => false,
+        }
+    }
+
+    /// The hash function of the message, where the mechanism has one.
+    pub(crate) fn hash(&self) -> Option<&'static Digest> {
+        match self.kind {
+            Signature(_, Some(name)) | Hashing(name) => Digest::by_name(name),
+            _ => None,
+        }
+    }
+
+    /// How signatures are made and verified, with the parameter that a program passes.
+    ///
+    /// # Errors
+    /// The mechanism makes no signatures, or has another parameter.
+    pub(crate) fn scheme(&self, given: &MechanismIn<'_>) -> Result<Scheme, Error> {
+        let Signature(padding, _) = self.kind else {
+            return Err(Error::code(CKR_MECHANISM_INVALID));
+        };
+        let (digest, parameter) = (self.hash(), given.parameter()?);
+        if padding == Pss {
+            return pss(digest, parameter);
+        }
+        if !parameter.is_empty() {
+            return Err(parameter_invalid("the mechanism has no parameter"));
+        }
+        Ok(match padding {
+            Ecdsa => Scheme::Ecdsa { digest },
+            _ => Scheme::Pkcs1 { digest },
+        })
+    }
+}
+
+fn parameter_invalid(problem: &str) -> Error {
+    Error::because(CKR_MECHANISM_PARAM_INVALID, problem)
+}
+
+/// PSS by a `CK_RSA_PKCS_PSS_PARAMS`; `of_message` is the hash function of the mechanism itself.
+fn pss(of_message: Option<&'static Digest>, parameter: &[u8]) -> Result<Scheme, Error> {
+    let numbers: Vec<CK_ULONG> = parameter
+        .chunks_exact(size_of::<CK_ULONG>())
+        .map(|bytes| CK_ULONG::from_ne_bytes(bytes.try_into().unwrap_or_default()))
+        .collect();
+    let [hash, mgf, salt_len] = numbers[..] else {
+        return Err(parameter_invalid(
+            "PSS has a CK_RSA_PKCS_PSS_PARAMS as its parameter",
+        ));
+    };
+    let digest = match Mechanism::find(hash).map(|mechanism| mechanism.kind) {
+        Some(Hashing(name)) => Digest::by_name(name),
+        _ => None,
+    };
+    let mask = MASKS.iter().find(|(known, _)| *known == mgf);
+    let (Some(digest), Some(mgf1)) = (digest, mask.and_then(|(_, name)| Digest::by_name(name)))
+    else {
+        return Err(parameter_invalid(
+            "the hash functions of the PSS parameter are not known",
+        ));
+    };
+    if of_message.is_some_and(|of_message| of_message != digest) {
+        return Err(parameter_invalid(
+            "the hash function of the PSS parameter is not the mechanism's",
+        ));
+    }
+    Ok(Scheme::Pss {
+        digest,
+        mgf1,
+        salt_len: SaltLen::Bytes(usize::try_from(salt_len).unwrap_or(usize::MAX)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hash_function_of_the_table_is_known_and_no_mechanism_is_there_twice() {
+        for mechanism in MECHANISMS {
+            if let Hashing(_) | Signature(_, Some(_)) = mechanism.kind {
+                assert!(mechanism.hash().is_some(), "{mechanism:?}");
+            }
+            let same = |other: &&Mechanism| other.type_ == mechanism.type_;
+            assert_eq!(MECHANISMS.iter().filter(same).count(), 1, "{mechanism:?}");
+        }
+        assert!(
+            MASKS
+                .iter()
+                .all(|(_, name)| Digest::by_name(name).is_some())
+        );
+    }
+
+    #[test]
+    fn a_pss_parameter_names_hash_mask_and_salt() {
+        let parameter = |numbers: &[CK_ULONG]| {
+            let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_ne_bytes()).collect();
+            bytes
+        };
+        let sha256 = Digest::by_name("SHA256");
+        let good = pss(sha256, &parameter(&[CKM_SHA256, CKG_MGF1_SHA256, 32])).unwrap();
+        let Scheme::Pss { salt_len, .. } = good else {
+            panic!("{good:?}");
+        };
+        assert_eq!(salt_len, SaltLen::Bytes(32));
+        for wrong in [
+            &[CKM_SHA384, CKG_MGF1_SHA256, 32][..],
+            &[CKM_RSA_PKCS, CKG_MGF1_SHA256, 32],
+            &[CKM_SHA256, 99, 32],
+            &[CKM_SHA256, CKG_MGF1_SHA256],
+            &[],
+        ] {
+            let error = pss(sha256, &parameter(wrong)).unwrap_err();
+            assert_eq!(error.code, CKR_MECHANISM_PARAM_INVALID, "{wrong:?}");
+        }
+    }
+}

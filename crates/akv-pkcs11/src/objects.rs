@@ -1,0 +1,246 @@
+//! Objects: their attributes read and changed, and the end of them.
+
+use std::sync::Arc;
+
+use cryptoki_sys::*;
+use managed_hsm::{KeyOperation, Update};
+
+use crate::attributes::{Attribute, KeyObject, Missing, Rule, Value, name};
+use crate::error::Error;
+use crate::ffi::convert::{Place, TemplateIn};
+use crate::module::Module;
+use crate::sessions::check_change;
+use crate::template::{self, Template};
+use crate::token::Token;
+use crate::token::objects::{Object, StoredKey};
+use crate::token::tags::{self, Half};
+
+/// The most characters of a tag's value.
+const MAX_TAG_LEN: usize = 256;
+
+/// Objects are made in the HSM, by C_GenerateKeyPair.
+pub(crate) fn create(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    template: TemplateIn<'_>,
+    _: Place<'_, CK_OBJECT_HANDLE>,
+) -> Result<(), Error> {
+    module.session(session)?;
+    let template = Template::read(&template)?;
+    match template.number(CKA_CLASS)? {
+        None => Err(Error::code(CKR_TEMPLATE_INCOMPLETE)),
+        Some(CKO_PRIVATE_KEY | CKO_SECRET_KEY) => Err(Error::because(
+            CKR_ATTRIBUTE_VALUE_INVALID,
+            "keys are born in the HSM: generate one with CKA_TOKEN true there",
+        )),
+        Some(_) => Err(Error::because(
+            CKR_TOKEN_WRITE_PROTECTED,
+            "the HSM keeps nothing but keys",
+        )),
+    }
+}
+
+/// A key of the HSM can't be copied.
+pub(crate) fn copy(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    object: CK_OBJECT_HANDLE,
+    _: TemplateIn<'_>,
+    _: Place<'_, CK_OBJECT_HANDLE>,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    session.token.object(object)?;
+    Err(Error::code(CKR_ACTION_PROHIBITED))
+}
+
+/// Destroys a key with all its versions, where that is allowed; its public object alone is only
+/// hidden, since the HSM has no key without it.
+pub(crate) fn destroy(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    object: CK_OBJECT_HANDLE,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    let object = session.token.object(object)?;
+    check_change(&session, &object)?;
+    let Object::Key(key, half) = object else {
+        return Err(Error::code(CKR_ACTION_PROHIBITED));
+    };
+    if !session.token.view(&key, half).is(CKA_DESTROYABLE) {
+        return Err(Error::because(
+            CKR_ACTION_PROHIBITED,
+            format!(
+                "key {} is not deleted: allow it with allowDelete in the configuration file, or with \
+                 AKV_ALLOW_DELETE=yes",
+                key.id
+            ),
+        ));
+    }
+    match half {
+        Half::Private => session.token.delete(&key),
+        Half::Public => {
+            let mut tags = session.token.reload(&key)?.properties.tags.clone();
+            tags.insert(tags::PUBLIC_HIDDEN.to_owned(), "1".to_owned());
+            let hidden = Update {
+                tags: Some(tags),
+                ..Update::default()
+            };
+            session.token.update(&key, &hidden).map(drop)
+        }
+    }
+}
+
+/// How much room it takes is nobody's business.
+pub(crate) fn get_size(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    object: CK_OBJECT_HANDLE,
+    mut size: Place<'_, CK_ULONG>,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    session.token.object(object)?;
+    size.put(CK_UNAVAILABLE_INFORMATION)
+}
+
+pub(crate) fn get_attributes(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    object: CK_OBJECT_HANDLE,
+    template: TemplateIn<'_>,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    match session.token.object(object)? {
+        Object::Profile(id) => template.answer(|type_| profile_attribute(id, type_)),
+        Object::Key(key, half) => {
+            let object = session.token.view(&key, half);
+            template.answer(|type_| object.get(type_))
+        }
+    }
+}
+
+/// An attribute of a profile.
+pub(crate) fn profile_attribute(
+    id: CK_PROFILE_ID,
+    type_: CK_ATTRIBUTE_TYPE,
+) -> Result<Value, Missing> {
+    match type_ {
+        CKA_CLASS => Ok(Value::Number(CKO_PROFILE)),
+        CKA_PROFILE_ID => Ok(Value::Number(id)),
+        CKA_TOKEN => Ok(Value::Flag(true)),
+        CKA_PRIVATE | CKA_MODIFIABLE | CKA_COPYABLE | CKA_DESTROYABLE => Ok(Value::Flag(false)),
+        CKA_LABEL => Ok(Value::Bytes(Vec::new())),
+        _ => Err(Missing::NotThere),
+    }
+}
+
+/// Changes a key: all at once, by one request, after one for what others have changed meanwhile.
+pub(crate) fn set_attributes(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    object: CK_OBJECT_HANDLE,
+    template: TemplateIn<'_>,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    let object = session.token.object(object)?;
+    let template = Template::read(&template)?;
+    check_change(&session, &object)?;
+    let Object::Key(key, half) = object else {
+        return Err(Error::code(CKR_ACTION_PROHIBITED));
+    };
+    if changes(&session.token, &key, half, &template)? == Update::default() {
+        return Ok(());
+    }
+    let key = session.token.reload(&key)?;
+    let update = changes(&session.token, &key, half, &template)?;
+    session.token.update(&key, &update).map(drop)
+}
+
+/// What has to change for a key to be as a template has it.
+fn changes(
+    token: &Token,
+    key: &StoredKey,
+    half: Half,
+    template: &Template<'_>,
+) -> Result<Update, Error> {
+    let mut update = Update::default();
+    let object = token.view(key, half);
+    for (type_, value) in template.iter() {
+        set(&mut update, &object, type_, value)?;
+    }
+    Ok(update)
+}
+
+fn set(
+    update: &mut Update,
+    object: &KeyObject<'_>,
+    type_: CK_ATTRIBUTE_TYPE,
+    value: &[u8],
+) -> Result<(), Error> {
+    let invalid = || Error::code(CKR_ATTRIBUTE_TYPE_INVALID);
+    let rule = &Attribute::find(type_).ok_or_else(invalid)?.rule;
+    let current = match object.get(type_) {
+        Ok(current) => current,
+        Err(Missing::NotThere) => return Err(invalid()),
+        Err(Missing::Sensitive) => return Err(Error::code(CKR_ATTRIBUTE_READ_ONLY)),
+    };
+    if *current.bytes() == *value {
+        return Ok(());
+    }
+    let key: &StoredKey = object.key;
+    let mut tag = |attribute, text: String| {
+        check_tag(type_, &text)?;
+        let tags = update
+            .tags
+            .get_or_insert_with(|| key.properties.tags.clone());
+        tags::write(tags, object.half, attribute, text);
+        Ok(())
+    };
+    match rule {
+        Rule::Label => tag("LABEL", template::text(type_, value)?),
+        Rule::Id => tag("ID", tags::encode_id(value)),
+        Rule::Usage(operation) => {
+            let allowed = template::flag(type_, value)?;
+            let operations = update
+                .operations
+                .get_or_insert_with(|| key.operations.clone());
+            change_use(operations, operation, allowed);
+            Ok(())
+        }
+        Rule::Start => {
+            update.not_before = Some(first_second(type_, value)?);
+            Ok(())
+        }
+        Rule::End => {
+            update.expires = Some(first_second(type_, value)? + template::DAY);
+            Ok(())
+        }
+        Rule::Given | Rule::Fixed | Rule::Never => Err(Error::because(
+            CKR_ATTRIBUTE_READ_ONLY,
+            format!("{} can't be changed", name(type_)),
+        )),
+    }
+}
+
+/// Refuses a value that is too long for a tag.
+pub(crate) fn check_tag(type_: CK_ATTRIBUTE_TYPE, text: &str) -> Result<(), Error> {
+    match text.chars().count() > MAX_TAG_LEN {
+        true => Err(template::invalid(
+            type_,
+            "it is longer than a tag of the HSM",
+        )),
+        false => Ok(()),
+    }
+}
+
+fn change_use(operations: &mut Vec<KeyOperation>, operation: &KeyOperation, allowed: bool) {
+    operations.retain(|known| known != operation);
+    if allowed {
+        operations.push(operation.clone());
+    }
+}
+
+/// The first second of a day that has to be told: the HSM can't forget a time.
+pub(crate) fn first_second(type_: CK_ATTRIBUTE_TYPE, value: &[u8]) -> Result<i64, Error> {
+    template::seconds(type_, value)?
+        .ok_or_else(|| template::invalid(type_, "the HSM can't take a date away"))
+}

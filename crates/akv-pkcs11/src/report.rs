@@ -1,0 +1,116 @@
+//! What a person is told: PKCS#11 has codes and no texts. A line for each failure goes to the log, or
+//! to standard error if there is no log; of the same failure one a second at most, so that a server
+//! whose HSM is away does not fill a disk.
+
+use std::cell::RefCell;
+use std::io::Write;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use cryptoki_sys::CK_RV;
+
+use crate::error::Error;
+use crate::locks::lock;
+
+/// How often the same failure is told.
+const EACH: Duration = Duration::from_secs(1);
+/// How many kinds of failures are remembered.
+const MOST: usize = 64;
+
+/// A kind of failure, when it was told last, and how often it has not been since.
+struct Told {
+    function: &'static str,
+    code: CK_RV,
+    at: Instant,
+    untold: u32,
+}
+
+static TOLD: Mutex<Vec<Told>> = Mutex::new(Vec::new());
+
+thread_local! {
+    static LAST: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Tells of a call that failed, if there is more to say than its code.
+pub(crate) fn failure(function: &'static str, error: &Error) {
+    let Some(cause) = &error.cause else { return };
+    LAST.with_borrow_mut(|last| last.clone_from(cause));
+    let Some(untold) = admit(function, error.code, Instant::now()) else {
+        return;
+    };
+    let before = match untold {
+        0 => String::new(),
+        count => format!(" ({count} more of the kind before)"),
+    };
+    say(
+        log::Level::Error,
+        error.is_logged,
+        &format!("{function}: {cause}{before}"),
+    );
+}
+
+/// Tells of something that is no failure of a call.
+pub(crate) fn warning(text: &str) {
+    say(log::Level::Warn, false, text);
+}
+
+/// The cause of this thread's last failure that had one.
+pub(crate) fn last() -> String {
+    LAST.with_borrow(Clone::clone)
+}
+
+fn say(level: log::Level, is_logged: bool, text: &str) {
+    if log::log_enabled!(level) {
+        if !is_logged {
+            log::log!(level, "{text}");
+        }
+    } else if managed_hsm::logging::has_stderr() {
+        // Whoever has closed it does not want it.
+        let _ = writeln!(std::io::stderr(), "akv_pkcs11: {text}");
+    }
+}
+
+/// Whether a failure is told now; if so, how many of its kind were not since the last one.
+fn admit(function: &'static str, code: CK_RV, now: Instant) -> Option<u32> {
+    let mut told = lock(&TOLD);
+    let known = told
+        .iter_mut()
+        .find(|told| (told.function, told.code) == (function, code));
+    match known {
+        Some(known) if now.saturating_duration_since(known.at) < EACH => {
+            known.untold += 1;
+            None
+        }
+        Some(known) => {
+            known.at = now;
+            Some(std::mem::take(&mut known.untold))
+        }
+        None => {
+            if told.len() == MOST {
+                told.remove(0);
+            }
+            told.push(Told {
+                function,
+                code,
+                at: now,
+                untold: 0,
+            });
+            Some(0)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_failure_is_told_once_a_second_and_the_others_are_counted() {
+        let start = Instant::now();
+        let told = |code, at| admit("C_Sign", code, at);
+        assert_eq!(told(0x30, start), Some(0));
+        assert_eq!((told(0x30, start), told(0x30, start)), (None, None));
+        assert_eq!(told(0x68, start), Some(0));
+        assert_eq!(told(0x30, start + EACH), Some(2));
+    }
+}

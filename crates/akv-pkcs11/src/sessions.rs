@@ -1,0 +1,267 @@
+//! Sessions: who has one, and what goes on in it.
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::sync::{Arc, Mutex};
+
+use cryptoki_sys::*;
+
+use crate::digests::Digesting;
+use crate::error::Error;
+use crate::ffi::convert::{Bytes, Output, Place};
+use crate::locks::{Locked, lock};
+use crate::module::{Module, new_handle};
+use crate::report;
+use crate::signing::Signing;
+use crate::token::Token;
+use crate::token::objects::Object;
+use crate::verifying::Verifying;
+
+/// A session.
+pub(crate) struct Session {
+    pub(crate) handle: CK_SESSION_HANDLE,
+    slot: CK_SLOT_ID,
+    pub(crate) token: Arc<Token>,
+    is_read_write: bool,
+    operations: Mutex<Operations>,
+}
+
+/// What goes on in a session. An operation is taken out by the call that ends it, so one that fails
+/// leaves none behind.
+#[derive(Default)]
+pub(crate) struct Operations {
+    /// What is found and was not handed out yet, the last first.
+    pub(crate) search: Option<Vec<CK_OBJECT_HANDLE>>,
+    pub(crate) sign: Option<Signing>,
+    pub(crate) sign_recover: Option<Signing>,
+    pub(crate) verify: Option<Verifying>,
+    pub(crate) verify_recover: Option<Verifying>,
+    pub(crate) digest: Option<Digesting>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Session({})", self.handle)
+    }
+}
+
+impl Session {
+    /// What goes on; no other thread of the session comes between.
+    pub(crate) fn operations(&self) -> Locked<'_, Operations> {
+        lock(&self.operations)
+    }
+
+    /// Refuses what would change the token, if the session is for reading.
+    pub(crate) fn check_read_write(&self) -> Result<(), Error> {
+        match self.is_read_write {
+            true => Ok(()),
+            false => Err(Error::code(CKR_SESSION_READ_ONLY)),
+        }
+    }
+
+    fn state(&self) -> CK_STATE {
+        match (self.is_read_write, self.token.is_logged_in()) {
+            (false, false) => CKS_RO_PUBLIC_SESSION,
+            (false, true) => CKS_RO_USER_FUNCTIONS,
+            (true, false) => CKS_RW_PUBLIC_SESSION,
+            (true, true) => CKS_RW_USER_FUNCTIONS,
+        }
+    }
+}
+
+/// All sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    open: Mutex<HashMap<CK_SESSION_HANDLE, Arc<Session>>>,
+}
+
+impl Sessions {
+    /// How many sessions a slot has, and how many of them may write.
+    pub(crate) fn count(&self, slot: CK_SLOT_ID) -> (CK_ULONG, CK_ULONG) {
+        let open = lock(&self.open);
+        let of_slot = || open.values().filter(|session| session.slot == slot);
+        let read_write = of_slot().filter(|session| session.is_read_write).count();
+        (of_slot().count() as CK_ULONG, read_write as CK_ULONG)
+    }
+
+    /// Takes out the sessions that are to be closed, and says which slots have none any more.
+    fn close(&self, is_to_be: impl Fn(&Session) -> bool) -> Vec<Arc<Session>> {
+        let mut open = lock(&self.open);
+        let closed: Vec<_> = open
+            .values()
+            .filter(|session| is_to_be(session))
+            .cloned()
+            .collect();
+        for session in &closed {
+            open.remove(&session.handle);
+        }
+        closed
+    }
+}
+
+impl Module {
+    /// A session.
+    pub(crate) fn session(&self, handle: CK_SESSION_HANDLE) -> Result<Arc<Session>, Error> {
+        let open = lock(&self.sessions.open);
+        let session = open.get(&handle).cloned();
+        session.ok_or_else(|| Error::code(CKR_SESSION_HANDLE_INVALID))
+    }
+
+    /// Ends all sessions and logins.
+    pub(crate) fn close(&self) {
+        self.close_sessions(|_| true);
+        for slot in &self.slots {
+            if let Ok(token) = &slot.token {
+                token.close();
+            }
+        }
+    }
+
+    /// Closes sessions; with the last one of a token its login ends.
+    fn close_sessions(&self, is_to_be: impl Fn(&Session) -> bool) -> usize {
+        let closed = self.sessions.close(is_to_be);
+        for session in &closed {
+            destroy_keys_of(session);
+            if self.sessions.count(session.slot).0 == 0 {
+                session.token.forget_login();
+            }
+        }
+        closed.len()
+    }
+}
+
+/// Keys that were made for a session go with it.
+fn destroy_keys_of(session: &Session) {
+    let table = session.token.table();
+    let own = table
+        .keys
+        .values()
+        .filter(|key| key.session == Some(session.handle));
+    for key in own {
+        if let Err(error) = session.token.delete(key) {
+            let cause = error.cause.unwrap_or_default();
+            report::warning(&format!("the session's key {} stays: {cause}", key.id));
+        }
+    }
+}
+
+pub(crate) fn open(
+    module: &Arc<Module>,
+    slot: CK_SLOT_ID,
+    flags: CK_FLAGS,
+    _application: *mut c_void,
+    _notify: CK_NOTIFY,
+    mut place: Place<'_, CK_SESSION_HANDLE>,
+) -> Result<(), Error> {
+    let token = Arc::clone(module.token(slot)?);
+    if flags & CKF_SERIAL_SESSION == 0 {
+        return Err(Error::code(CKR_SESSION_PARALLEL_NOT_SUPPORTED));
+    }
+    place.check()?;
+    let handle = new_handle();
+    let session = Arc::new(Session {
+        handle,
+        slot,
+        token,
+        is_read_write: flags & CKF_RW_SESSION != 0,
+        operations: Mutex::default(),
+    });
+    lock(&module.sessions.open).insert(handle, session);
+    place.put(handle)
+}
+
+pub(crate) fn close(module: &Arc<Module>, handle: CK_SESSION_HANDLE) -> Result<(), Error> {
+    match module.close_sessions(|session| session.handle == handle) {
+        0 => Err(Error::code(CKR_SESSION_HANDLE_INVALID)),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn close_all(module: &Arc<Module>, slot: CK_SLOT_ID) -> Result<(), Error> {
+    module.slot(slot)?;
+    module.close_sessions(|session| session.slot == slot);
+    Ok(())
+}
+
+pub(crate) fn get_info(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    mut info: Place<'_, CK_SESSION_INFO>,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    let read_write = match session.is_read_write {
+        true => CKF_RW_SESSION,
+        false => 0,
+    };
+    info.put(CK_SESSION_INFO {
+        slotID: session.slot,
+        state: session.state(),
+        flags: CKF_SERIAL_SESSION | read_write,
+        ulDeviceError: 0,
+    })
+}
+
+/// Ends the operations that the flags name; one that isn't there is ended already.
+pub(crate) fn cancel(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    flags: CK_FLAGS,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    let mut operations = session.operations();
+    let is_named = |flag: CK_FLAGS| flags & flag != 0;
+    if is_named(CKF_FIND_OBJECTS) {
+        operations.search = None;
+    }
+    if is_named(CKF_SIGN) {
+        operations.sign = None;
+    }
+    if is_named(CKF_SIGN_RECOVER) {
+        operations.sign_recover = None;
+    }
+    if is_named(CKF_VERIFY) {
+        operations.verify = None;
+    }
+    if is_named(CKF_VERIFY_RECOVER) {
+        operations.verify_recover = None;
+    }
+    if is_named(CKF_DIGEST) {
+        operations.digest = None;
+    }
+    Ok(())
+}
+
+/// What goes on can't be saved: there are no keys here to go on with elsewhere.
+pub(crate) fn get_operation_state(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    _: Output<'_>,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    let operations = session.operations();
+    let is_active =
+        operations.sign.is_some() || operations.verify.is_some() || operations.digest.is_some();
+    Err(Error::code(match is_active {
+        true => CKR_STATE_UNSAVEABLE,
+        false => CKR_OPERATION_NOT_INITIALIZED,
+    }))
+}
+
+pub(crate) fn set_operation_state(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    _: Bytes<'_>,
+    _: CK_OBJECT_HANDLE,
+    _: CK_OBJECT_HANDLE,
+) -> Result<(), Error> {
+    module.session(session)?;
+    Err(Error::code(CKR_SAVED_STATE_INVALID))
+}
+
+/// Whether an object can be changed or destroyed in a session.
+pub(crate) fn check_change(session: &Session, object: &Object) -> Result<(), Error> {
+    match object {
+        Object::Key(key, _) if key.session.is_some() => Ok(()),
+        _ => session.check_read_write(),
+    }
+}

@@ -1,0 +1,243 @@
+//! Signatures: what is signed is hashed here, signed in the HSM, and the signature checked here.
+
+use std::sync::Arc;
+
+use cryptoki_sys::{
+    CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKA_SIGN, CKM_RSA_PKCS, CKR_DATA_LEN_RANGE,
+    CKR_KEY_FUNCTION_NOT_PERMITTED, CKR_KEY_TYPE_INCONSISTENT, CKR_MECHANISM_INVALID,
+    CKR_MECHANISM_PARAM_INVALID, CKR_OPERATION_ACTIVE, CKR_OPERATION_NOT_INITIALIZED,
+};
+use hsm_keys::{Check, PublicKey, Scheme, digest_info};
+
+use crate::error::{Error, Purpose};
+use crate::ffi::convert::{Bytes, MechanismIn, Output, Wanted};
+use crate::mechanisms::Mechanism;
+use crate::message::Message;
+use crate::module::Module;
+use crate::sessions::{Operations, Session};
+use crate::token::Token;
+use crate::token::objects::StoredKey;
+use crate::token::tags::Half;
+
+/// A signature in progress.
+pub(crate) struct Signing {
+    key: Arc<StoredKey>,
+    scheme: Scheme,
+    message: Message,
+    check: Check,
+}
+
+/// Which of the session's operations.
+type Place = fn(&mut Operations) -> &mut Option<Signing>;
+
+const SIGN: Place = |operations| &mut operations.sign;
+const RECOVER: Place = |operations| &mut operations.sign_recover;
+
+pub(crate) fn sign_init(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    mechanism: Option<MechanismIn<'_>>,
+    key: CK_OBJECT_HANDLE,
+) -> Result<(), Error> {
+    init(module, session, mechanism, key, SIGN)
+}
+
+/// The HSM signs what the program has padded with a DigestInfo, or anything else, where that is
+/// switched on.
+pub(crate) fn sign_recover_init(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    mechanism: Option<MechanismIn<'_>>,
+    key: CK_OBJECT_HANDLE,
+) -> Result<(), Error> {
+    module.session(session)?;
+    let is_possible =
+        |given: &MechanismIn<'_>| given.type_ == CKM_RSA_PKCS && module.options.rsnull;
+    if !mechanism.as_ref().is_none_or(is_possible) {
+        return Err(Error::code(CKR_MECHANISM_INVALID));
+    }
+    init(module, session, mechanism, key, RECOVER)
+}
+
+fn init(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    mechanism: Option<MechanismIn<'_>>,
+    key: CK_OBJECT_HANDLE,
+    place: Place,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    let mut operations = session.operations();
+    let operation = place(&mut operations);
+    let Some(given) = mechanism else {
+        *operation = None;
+        return Ok(());
+    };
+    if operation.is_some() {
+        return Err(Error::code(CKR_OPERATION_ACTIVE));
+    }
+    let mechanism = Mechanism::find(given.type_)
+        .filter(|mechanism| mechanism.can_sign(&module.options))
+        .ok_or_else(|| Error::code(CKR_MECHANISM_INVALID))?;
+    let (key, half) = session.token.key(key)?;
+    if half != Half::Private {
+        return Err(Error::code(CKR_KEY_FUNCTION_NOT_PERMITTED));
+    }
+    if mechanism.key_type() != Some(key.public().key_type()) {
+        return Err(Error::code(CKR_KEY_TYPE_INCONSISTENT));
+    }
+    check_use(&session.token, &key)?;
+    let scheme = mechanism.scheme(&given)?;
+    // What the HSM has no algorithm for is known before anything is signed.
+    let is_padded_only = matches!(scheme, Scheme::Pkcs1 { .. }) && module.options.rsnull;
+    if !is_padded_only && let Err(error) = scheme.algorithm(key.public()) {
+        return Err(Error::because(
+            CKR_MECHANISM_PARAM_INVALID,
+            error.to_string(),
+        ));
+    }
+    *operation = Some(Signing {
+        key,
+        scheme,
+        message: Message::new(mechanism.hash()),
+        check: match module.options.verify_signatures {
+            true => Check::Signature,
+            false => Check::LengthOnly,
+        },
+    });
+    Ok(())
+}
+
+/// Refuses a key that may not sign: the HSM would.
+fn check_use(token: &Token, key: &StoredKey) -> Result<(), Error> {
+    let refused = |problem: String| Err(Error::because(CKR_KEY_FUNCTION_NOT_PERMITTED, problem));
+    if let Some(obstacle) = key.obstacle() {
+        return refused(obstacle);
+    }
+    match token.view(key, Half::Private).is(CKA_SIGN) {
+        true => Ok(()),
+        false => refused(format!(
+            "key {} does not permit 'sign' (its key_ops are: {}): update it with 'sign' in its key_ops",
+            key.id,
+            key.key
+                .hsm
+                .as_ref()
+                .map(hsm_keys::HsmKey::permitted)
+                .unwrap_or_default()
+        )),
+    }
+}
+
+pub(crate) fn sign(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    data: Bytes<'_>,
+    output: Output<'_>,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    whole(&session, data, output, SIGN)
+}
+
+pub(crate) fn sign_recover(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    data: Bytes<'_>,
+    output: Output<'_>,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    whole(&session, data, output, RECOVER)
+}
+
+fn whole(
+    session: &Session,
+    data: Bytes<'_>,
+    mut output: Output<'_>,
+    place: Place,
+) -> Result<(), Error> {
+    let Some(signing) = wanted(session, &mut output, place)? else {
+        return Ok(());
+    };
+    let value = signing.message.whole(data.get()?)?;
+    output.put(&signing.sign(&session.token, &value)?)
+}
+
+pub(crate) fn sign_update(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    part: Bytes<'_>,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    let mut operations = session.operations();
+    let mut signing = operations.sign.take().ok_or_else(not_initialized)?;
+    signing.message.update(part.get()?)?;
+    operations.sign = Some(signing);
+    Ok(())
+}
+
+pub(crate) fn sign_final(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    mut output: Output<'_>,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    let Some(mut signing) = wanted(&session, &mut output, SIGN)? else {
+        return Ok(());
+    };
+    let value = signing.message.finish();
+    output.put(&signing.sign(&session.token, &value)?)
+}
+
+/// The operation, to be ended: it is out of the session before the HSM is asked. None: the call has
+/// asked for the size.
+fn wanted(
+    session: &Session,
+    output: &mut Output<'_>,
+    place: Place,
+) -> Result<Option<Signing>, Error> {
+    let mut operations = session.operations();
+    let operation = place(&mut operations);
+    let signing = operation.take().ok_or_else(not_initialized)?;
+    match output.wanted(signing.key.public().raw_signature_len()) {
+        Ok(Wanted::Result) => Ok(Some(signing)),
+        Ok(Wanted::Size) => {
+            *operation = Some(signing);
+            Ok(None)
+        }
+        Err(error) => {
+            if error.is_too_small() {
+                *operation = Some(signing);
+            }
+            Err(error)
+        }
+    }
+}
+
+impl Signing {
+    /// Has the HSM sign a digest, or what is only to be padded.
+    fn sign(&self, token: &Token, value: &[u8]) -> Result<Vec<u8>, Error> {
+        let info;
+        let (scheme, value) = match self.scheme {
+            Scheme::Pkcs1 {
+                digest: Some(digest),
+            } if !digest.is_for_rsa() => {
+                info = digest_info::encode(digest, value);
+                (Scheme::Pkcs1 { digest: None }, &info[..])
+            }
+            scheme => (scheme, value),
+        };
+        if let (PublicKey::Rsa(rsa), Scheme::Pkcs1 { digest: None }) = (self.key.public(), &scheme)
+            && value.len() > rsa.len() - 11
+        {
+            return Err(Error::code(CKR_DATA_LEN_RANGE));
+        }
+        token.ask(|client| {
+            hsm_keys::sign(client, &self.key.key, &scheme, value, self.check)
+                .map(hsm_keys::RawSignature::into_raw)
+                .map_err(|error| Error::operation(Purpose::Sign, token.by_pin(), &error))
+        })?
+    }
+}
+
+fn not_initialized() -> Error {
+    Error::code(CKR_OPERATION_NOT_INITIALIZED)
+}

@@ -1,0 +1,227 @@
+//! Logging in: the program's PIN becomes a credential of Entra ID.
+
+use std::sync::Arc;
+
+use cryptoki_sys::{
+    CK_USER_TYPE, CKR_DEVICE_ERROR, CKR_FUNCTION_FAILED, CKR_PIN_EXPIRED, CKR_PIN_INCORRECT,
+    CKU_USER,
+};
+use hsm_module::ClientInUse;
+use managed_hsm::{AccessToken, Client, CredentialKind, Secret, Settings};
+
+use super::{Token, new_client};
+use crate::configuration::usual_application;
+use crate::error::Error;
+use crate::locks::lock;
+
+/// Who is logged in.
+#[derive(Debug, Default)]
+pub(crate) struct Login {
+    user: Option<CK_USER_TYPE>,
+}
+
+/// What a PIN is.
+#[derive(Debug)]
+enum Pin {
+    /// A bearer token.
+    Token(AccessToken),
+    /// The secret of an application; the tenant if it is told.
+    Secret {
+        client: String,
+        tenant: Option<String>,
+        secret: Secret,
+    },
+}
+
+/// Codes of Entra ID for secrets, applications and tenants that are wrong.
+const WRONG: [&str; 8] = [
+    "AADSTS7000215",
+    "AADSTS7000216",
+    "AADSTS700016",
+    "AADSTS7000218",
+    "AADSTS90002",
+    "AADSTS900023",
+    "AADSTS700038",
+    "AADSTS50034",
+];
+/// And for secrets that were good once.
+const EXPIRED: [&str; 2] = ["AADSTS7000222", "AADSTS700024"];
+
+impl Token {
+    /// Whether the user is logged in.
+    pub(crate) fn is_logged_in(&self) -> bool {
+        lock(&self.login).user.is_some()
+    }
+
+    /// Logs the user in. Where the credential is another than the PIN, any PIN will do, and none.
+    ///
+    /// # Errors
+    /// The PIN is wrong or has expired, or Entra ID can't be asked.
+    pub(crate) fn log_in(&self, pin: Option<&[u8]>) -> Result<(), Error> {
+        if self.by_pin() {
+            let client = self.client_by_pin(pin.unwrap_or_default())?;
+            self.client.store(Some(Arc::new(client)));
+        }
+        lock(&self.login).user = Some(CKU_USER);
+        Ok(())
+    }
+
+    /// Logs the user out. The secret is wiped, and other users see nothing that this one has seen.
+    pub(crate) fn forget_login(&self) {
+        lock(&self.login).user = None;
+        if self.by_pin() {
+            self.drop_client();
+            *lock(&self.listing) = None;
+            self.change(|table| table.keys.clear());
+        }
+    }
+
+    fn client_by_pin(&self, pin: &[u8]) -> Result<Client, Error> {
+        let mut settings = self.settings.client.clone();
+        match self.parse(pin)? {
+            Pin::Token(token) => {
+                settings.credentials.selection = vec![CredentialKind::AccessToken];
+                settings.credentials.access_token = Some(token);
+            }
+            Pin::Secret {
+                client,
+                tenant,
+                secret,
+            } => {
+                let tenant = match tenant.or_else(|| settings.credentials.tenant_id.clone()) {
+                    Some(tenant) => tenant,
+                    None => self.tenant(&settings)?,
+                };
+                settings.credentials.selection = vec![CredentialKind::ClientSecret];
+                settings.credentials.client_id = Some(client);
+                settings.credentials.tenant_id = Some(tenant);
+                settings.credentials.client_secret = Some(secret);
+            }
+        }
+        let client = new_client(settings);
+        let token = {
+            let client = ClientInUse::new(|| Ok::<_, Error>(&client))?;
+            client.access_token(&self.settings.vault)
+        };
+        token.map_err(|error| failed_login(&error))?;
+        Ok(client)
+    }
+
+    /// The tenant of the HSM, as the HSM says.
+    fn tenant(&self, settings: &Settings) -> Result<String, Error> {
+        let client = new_client(settings.clone());
+        let client = ClientInUse::new(|| Ok::<_, Error>(&client))?;
+        let tenant = client.tenant(&self.settings.vault);
+        tenant.map_err(|error| Error::because(CKR_DEVICE_ERROR, error.to_string()))
+    }
+
+    /// What a PIN is, by its form.
+    fn parse(&self, pin: &[u8]) -> Result<Pin, Error> {
+        let wrong = |problem: &str| {
+            Error::because(
+                CKR_PIN_INCORRECT,
+                format!(
+                    "the PIN {problem}: expected <client id>:<secret>, <client id>@<tenant>:<secret>, \
+                     an access token, or the secret of the application MHSM_CLIENT_ID"
+                ),
+            )
+        };
+        let text = std::str::from_utf8(pin).map_err(|_| wrong("is not UTF-8"))?;
+        if text.is_empty() {
+            return Err(wrong("is empty, and there is no other credential"));
+        }
+        if text.starts_with("eyJ") && text.matches('.').count() == 2 {
+            let token = AccessToken::new(text);
+            return token.map(Pin::Token).ok_or_else(|| wrong("is no token"));
+        }
+        let secret = |text: &str| Secret::new(text.to_owned());
+        if let Some((name, rest)) = text.split_once(':')
+            && !rest.is_empty()
+        {
+            if let Some((client, tenant)) = self.options.logins.get(name) {
+                return Ok(Pin::Secret {
+                    client: client.clone(),
+                    tenant: tenant.clone(),
+                    secret: secret(rest),
+                });
+            }
+            let (client, tenant) = match name.split_once('@') {
+                Some((client, tenant)) => (client, Some(tenant)),
+                None => (name, None),
+            };
+            if is_plain(client) && tenant.is_none_or(is_plain) {
+                return Ok(Pin::Secret {
+                    client: client.to_owned(),
+                    tenant: tenant.map(str::to_owned),
+                    secret: secret(rest),
+                });
+            }
+        }
+        match usual_application(&self.settings.client.credentials) {
+            Some(client) => Ok(Pin::Secret {
+                client,
+                tenant: None,
+                secret: secret(text),
+            }),
+            None => Err(wrong("does not tell whose secret it is")),
+        }
+    }
+}
+
+/// Whether a text can be the id of an application or a tenant; the tenant's becomes a part of a path.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().any(|byte| byte.is_ascii_alphanumeric())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+}
+
+/// Why there is no token: only what Entra ID says of the secret is the PIN's fault.
+fn failed_login(error: &managed_hsm::Error) -> Error {
+    use managed_hsm::Error as E;
+    let text = error.to_string();
+    let has = |codes: &[&str]| codes.iter().any(|code| has_code(&text, code));
+    let code = match error {
+        E::TokenExpired { .. } => CKR_PIN_EXPIRED,
+        E::Credential { .. } | E::NoCredential { .. } if has(&EXPIRED) => CKR_PIN_EXPIRED,
+        E::Credential { .. } | E::NoCredential { .. } if has(&WRONG) => CKR_PIN_INCORRECT,
+        E::Settings { .. } => CKR_FUNCTION_FAILED,
+        _ => CKR_DEVICE_ERROR,
+    };
+    Error::because(code, text)
+}
+
+/// Whether a text names a code, and not a longer one that begins so.
+fn has_code(text: &str, code: &str) -> bool {
+    text.match_indices(code)
+        .any(|(at, _)| !text[at + code.len()..].starts_with(|next: char| next.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use cryptoki_sys::CK_RV;
+
+    use super::*;
+
+    #[test]
+    fn wrong_secrets_are_told_from_expired_ones_and_from_trouble() {
+        let code = |problem: &str| -> CK_RV {
+            failed_login(&managed_hsm::Error::Credential {
+                credential: CredentialKind::ClientSecret,
+                problem: problem.to_owned(),
+            })
+            .code
+        };
+        for (problem, expected) in [
+            ("AADSTS7000215: Invalid client secret", CKR_PIN_INCORRECT),
+            ("AADSTS700016: Application not found", CKR_PIN_INCORRECT),
+            ("AADSTS7000222: The secret has expired", CKR_PIN_EXPIRED),
+            ("AADSTS90033: A transient error", CKR_DEVICE_ERROR),
+            ("AADSTS7000160: of another kind", CKR_DEVICE_ERROR),
+            ("can't reach login.microsoftonline.com", CKR_DEVICE_ERROR),
+        ] {
+            assert_eq!(code(problem), expected, "{problem}");
+        }
+    }
+}

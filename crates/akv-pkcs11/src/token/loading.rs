@@ -1,0 +1,461 @@
+//! How keys become known: as few requests as what a program looks for allows, and none that somebody
+//! without the right to list keys would be refused.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use hsm_module::process;
+use managed_hsm::{Client, KeyItem, KeyName, KeyUri, KeyVersion};
+
+use super::Token;
+use super::objects::{StoredKey, Table};
+use super::tags::{self, Half};
+use crate::configuration::KeyPattern;
+use crate::error::{Error, Purpose};
+use crate::locks::lock;
+use crate::report;
+
+/// A list of keys that finds nothing is asked for anew once it is so old: another process may just have
+/// made the key.
+const MISS_AGE: Duration = Duration::from_secs(2);
+
+/// How often a thread looks whether it is its turn to ask.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// What the HSM's list of keys said, and when.
+#[derive(Clone, Debug)]
+pub(super) struct Listing {
+    at: Instant,
+    items: Arc<Vec<Listed>>,
+}
+
+/// Has one thread at a time ask for the list: the others find all that it has found. No lock, since a
+/// child that is forked meanwhile would wait for ever.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    /// The process whose thread has its turn, and one; 0: nobody has.
+    taken: AtomicUsize,
+}
+
+/// A thread's turn, until this goes.
+pub(super) struct Turn<'a> {
+    turns: Option<&'a Turns>,
+}
+
+impl Turns {
+    /// Waits for a turn, not longer than told: whoever waits so long does without.
+    fn wait(&self, limit: Duration) -> Turn<'_> {
+        let own = process::generation() + 1;
+        let until = Instant::now() + limit;
+        loop {
+            let seen = self.taken.load(Ordering::Acquire);
+            // The parent's thread isn't here.
+            let is_free = seen != own;
+            if is_free
+                && self
+                    .taken
+                    .compare_exchange(seen, own, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok()
+            {
+                return Turn { turns: Some(self) };
+            }
+            if Instant::now() >= until {
+                return Turn { turns: None };
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(turns) = self.turns {
+            turns.taken.store(0, Ordering::Release);
+        }
+    }
+}
+
+/// A key in the list.
+#[derive(Debug)]
+struct Listed {
+    name: KeyName,
+    version: Option<KeyVersion>,
+    updated: Option<i64>,
+    properties: managed_hsm::Properties,
+}
+
+/// What a program looks for, as far as it tells which keys to load.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sought<'a> {
+    pub(crate) label: Option<&'a [u8]>,
+    pub(crate) id: Option<&'a [u8]>,
+}
+
+impl Sought<'_> {
+    fn is_all(&self) -> bool {
+        self.label.is_none() && self.id.is_none()
+    }
+
+    /// Whether one of the key's objects fits.
+    pub(crate) fn fits(&self, key: &StoredKey) -> bool {
+        Half::BOTH.into_iter().any(|half| {
+            self.label.is_none_or(|label| key.has_label(half, label))
+                && self.id.is_none_or(|id| key.has_id(half, id))
+        })
+    }
+
+    /// Whether the key may fit, as far as its tags tell.
+    fn may_fit(&self, item: &Listed) -> bool {
+        let tagged = |half, attribute| tags::read(&item.properties.tags, half, attribute);
+        Half::BOTH.into_iter().any(|half| {
+            let label = self.label.is_none_or(|sought| match tagged(half, "LABEL") {
+                Some(text) => tags::means(text, sought),
+                None => item.name.as_str().as_bytes() == sought,
+            });
+            let id = self.id.is_none_or(|sought| {
+                tagged(half, "ID").is_none_or(|text| tags::means(text, sought))
+            });
+            label && id
+        })
+    }
+}
+
+impl Token {
+    /// Sees to it that the keys that fit are known.
+    ///
+    /// # Errors
+    /// The HSM can't be asked, and nothing is known that could serve instead.
+    pub(crate) fn load(&self, sought: Sought<'_>) -> Result<(), Error> {
+        if let Some(label) = sought.label
+            && self.load_by_name(sought, label)?
+        {
+            return Ok(());
+        }
+        if self.is_loaded(sought) {
+            return Ok(());
+        }
+        let _turn = self.loading.wait(self.settings.client.operation_timeout);
+        let listing = self.listing(self.options.refresh)?;
+        self.load_listed(sought, &listing)?;
+        let is_old = listing.at.elapsed() >= MISS_AGE;
+        if sought.is_all() || !is_old || self.knows(sought) {
+            return Ok(());
+        }
+        let listing = self.listing(MISS_AGE)?;
+        self.load_listed(sought, &listing)
+    }
+
+    /// Whether all that may fit is known, and not too old.
+    fn is_loaded(&self, sought: Sought<'_>) -> bool {
+        let listing = lock(&self.listing).clone();
+        listing.is_some_and(|listing| {
+            let age = listing.at.elapsed();
+            age < self.options.refresh
+                && self.wanted(sought, &listing).is_empty()
+                && (sought.is_all() || age < MISS_AGE || self.knows(sought))
+        })
+    }
+
+    fn knows(&self, sought: Sought<'_>) -> bool {
+        !self.table().candidates(sought).is_empty()
+    }
+
+    /// Looks for a key whose name is the label: one request, for which the right to read that key
+    /// suffices. Whether that is the end of the search.
+    fn load_by_name(&self, sought: Sought<'_>, label: &[u8]) -> Result<bool, Error> {
+        let table = self.table();
+        let refresh = u64::try_from(self.options.refresh.as_millis()).unwrap_or(u64::MAX);
+        let name = std::str::from_utf8(label).ok();
+        let name: Option<KeyName> = name.and_then(|name| name.parse().ok());
+        let known = name
+            .as_ref()
+            .and_then(|name| table.keys.get(&name.as_str().to_ascii_lowercase()));
+        if known.is_some_and(|key| table.age(key) < refresh && sought.fits(key)) {
+            return Ok(true);
+        }
+        let has_listing = lock(&self.listing)
+            .as_ref()
+            .is_some_and(|listing| listing.at.elapsed() < self.options.refresh);
+        let Some(name) = name.filter(|name| !has_listing && self.is_configured(name.as_str()))
+        else {
+            return Ok(false);
+        };
+        match self.get(&name, self.configured_version(&name)) {
+            Ok(key) => Ok(sought.fits(&key) || self.settings.never_lists),
+            Err(error) if is_absence(&error) => Ok(self.settings.never_lists),
+            Err(error) => Err(self.refusal(Purpose::Find, &error)),
+        }
+    }
+
+    /// Whether the configuration lets a key be seen.
+    fn is_configured(&self, name: &str) -> bool {
+        let keys = self.settings.keys.as_ref();
+        keys.is_none_or(|keys| keys.iter().any(|pattern| pattern.fits(name)))
+    }
+
+    fn configured_version(&self, name: &KeyName) -> Option<KeyVersion> {
+        let mut patterns = self.settings.keys.iter().flatten();
+        patterns.find_map(|pattern| match pattern {
+            KeyPattern::Name(known, version) if known == name => version.clone(),
+            _ => None,
+        })
+    }
+
+    /// Loads a key.
+    fn get(
+        &self,
+        name: &KeyName,
+        version: Option<KeyVersion>,
+    ) -> Result<Arc<StoredKey>, managed_hsm::Error> {
+        let uri = KeyUri {
+            vault: self.settings.vault.clone(),
+            key: name.clone(),
+            version,
+        };
+        let key = self
+            .ask(|client| client.get_key(&uri))
+            .map_err(logged_out)??;
+        Ok(self.add(key, None))
+    }
+
+    /// A version of a key as it is just now: whoever changes a part of it is not to undo what others have changed.
+    pub(crate) fn reload(&self, key: &StoredKey) -> Result<Arc<StoredKey>, Error> {
+        let version = Some(key.id.version.clone());
+        self.get(&key.id.key, version)
+            .map_err(|error| self.refusal(Purpose::Update, &error))
+    }
+
+    /// The keys that there are, not older than told. One that can't be renewed serves on.
+    fn listing(&self, refresh: Duration) -> Result<Listing, Error> {
+        let known = lock(&self.listing).clone();
+        if let Some(known) = &known
+            && known.at.elapsed() < refresh
+        {
+            return Ok(known.clone());
+        }
+        let items = match (self.configured_names(), self.settings.never_lists) {
+            (Some(items), _) => Ok(items),
+            (None, true) => Ok(Vec::new()),
+            (None, false) => self.list(),
+        };
+        let items = match (items, known) {
+            (Ok(items), _) => items,
+            (Err(error), Some(known)) => {
+                report::warning(&format!("the keys that were known serve on: {error}"));
+                return Ok(known);
+            }
+            (Err(error), None) => return Err(self.refusal(Purpose::Find, &error)),
+        };
+        let listing = Listing {
+            at: Instant::now(),
+            items: Arc::new(items),
+        };
+        self.forget_others(&listing.items);
+        *lock(&self.listing) = Some(listing.clone());
+        Ok(listing)
+    }
+
+    /// The configured keys, if they are all told by name: nobody needs to be asked for a list.
+    fn configured_names(&self) -> Option<Vec<Listed>> {
+        let patterns = self.settings.keys.as_ref()?.iter();
+        patterns
+            .map(|pattern| match pattern {
+                KeyPattern::Name(name, version) => Some(Listed {
+                    name: name.clone(),
+                    version: version.clone(),
+                    updated: None,
+                    properties: managed_hsm::Properties::default(),
+                }),
+                KeyPattern::Prefix(_) => None,
+            })
+            .collect()
+    }
+
+    fn list(&self) -> Result<Vec<Listed>, managed_hsm::Error> {
+        self.ask(|client| self.list_by(client))
+            .map_err(logged_out)?
+    }
+
+    fn list_by(&self, client: &Client) -> Result<Vec<Listed>, managed_hsm::Error> {
+        let mut pages = client.keys(&self.settings.vault)?;
+        let mut items = Vec::new();
+        while let Some(page) = pages.next_page(client)? {
+            items.extend(page.into_iter().filter_map(|item: KeyItem| {
+                let is_shown = self.is_configured(item.uri.key.as_str())
+                    && (item.enabled || !self.settings.hides_disabled);
+                is_shown.then(|| Listed {
+                    version: self.configured_version(&item.uri.key),
+                    name: item.uri.key,
+                    updated: item.properties.updated,
+                    properties: item.properties,
+                })
+            }));
+        }
+        Ok(items)
+    }
+
+    /// Keys that are not in the list any more are not in the HSM.
+    fn forget_others(&self, items: &[Listed]) {
+        let listed: HashSet<String> = items
+            .iter()
+            .map(|item| item.name.as_str().to_ascii_lowercase())
+            .collect();
+        let table = self.table();
+        // What was loaded or made while the list was on its way may be missing in it.
+        let since = u64::try_from(MISS_AGE.as_millis()).unwrap_or(u64::MAX);
+        let gone: Vec<&String> = table
+            .keys
+            .iter()
+            .filter(|(name, key)| !listed.contains(*name) && table.age(key) >= since)
+            .map(|(name, _)| name)
+            .collect();
+        if !gone.is_empty() {
+            self.change(|table| gone.into_iter().for_each(|name| table.remove(name)));
+        }
+    }
+
+    /// The listed keys that may fit and are not known as they are.
+    fn wanted<'a>(&self, sought: Sought<'_>, listing: &'a Listing) -> Vec<&'a Listed> {
+        let table = self.table();
+        listing
+            .items
+            .iter()
+            .filter(|item| sought.may_fit(item) && !is_known(&table, item, listing.at))
+            .collect()
+    }
+
+    /// Loads the listed keys that may fit, unless they are known as they are.
+    fn load_listed(&self, sought: Sought<'_>, listing: &Listing) -> Result<(), Error> {
+        let wanted = self.wanted(sought, listing);
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let (loaded, failed) = self.ask(|client| self.get_all(client, &wanted))?;
+        self.change(|table| {
+            for key in loaded {
+                table.add(key, None);
+            }
+        });
+        self.tell_failures(&wanted, failed)
+    }
+
+    /// Asks for keys, as many at a time as there may be connections. What fails comes with its key.
+    fn get_all(
+        &self,
+        client: &Client,
+        wanted: &[&Listed],
+    ) -> (Vec<managed_hsm::Key>, Vec<(KeyName, managed_hsm::Error)>) {
+        let next = Mutex::new(wanted.iter());
+        let work = || {
+            let (mut loaded, mut failed) = (Vec::new(), Vec::new());
+            loop {
+                let item = lock(&next).next();
+                let Some(item) = item else {
+                    return (loaded, failed);
+                };
+                let got = client.get_key(&KeyUri {
+                    vault: self.settings.vault.clone(),
+                    key: item.name.clone(),
+                    version: item.version.clone(),
+                });
+                match got {
+                    Ok(key) => loaded.push(key),
+                    Err(error) => failed.push((item.name.clone(), error)),
+                }
+            }
+        };
+        let helpers = self.settings.client.max_connections.min(wanted.len()) - 1;
+        let (mut loaded, mut failed) = (Vec::new(), Vec::new());
+        std::thread::scope(|scope| {
+            // Without the thread the others do its work.
+            let started = (0..helpers)
+                .map_while(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok());
+            let started: Vec<_> = started.collect();
+            let own = work();
+            let others = started.into_iter().filter_map(|thread| thread.join().ok());
+            for (more_loaded, more_failed) in others.chain([own]) {
+                loaded.extend(more_loaded);
+                failed.extend(more_failed);
+            }
+        });
+        (loaded, failed)
+    }
+
+    /// A key that this identity may not read, or that was deleted meanwhile, is left out. That none can
+    /// be had is a failure, as is an HSM that does not answer.
+    fn tell_failures(
+        &self,
+        wanted: &[&Listed],
+        failed: Vec<(KeyName, managed_hsm::Error)>,
+    ) -> Result<(), Error> {
+        let all_failed = failed.len() == wanted.len();
+        let mut by_reason: HashMap<_, (usize, String)> = HashMap::new();
+        for (name, error) in failed {
+            let is_serious = !is_absence(&error) || (all_failed && !is_not_found(&error));
+            if is_serious {
+                return Err(self.refusal(Purpose::Find, &error));
+            }
+            self.change(|table| table.remove(name.as_str()));
+            let seen = by_reason
+                .entry(reason(&error))
+                .or_insert_with(|| (0, error.to_string()));
+            seen.0 += 1;
+        }
+        for (count, text) in by_reason.into_values() {
+            report::warning(&format!(
+                "{count} of the keys can't be read, such as: {text}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn logged_out(_: Error) -> managed_hsm::Error {
+    managed_hsm::Error::Io("the user has logged out meanwhile".to_owned())
+}
+
+/// Whether a key of the list is known as the list has it.
+fn is_known(table: &Table, item: &Listed, listed: Instant) -> bool {
+    let name = item.name.as_str().to_ascii_lowercase();
+    let Some(known) = table.keys.get(&name) else {
+        return false;
+    };
+    let same = match item.updated {
+        Some(updated) => known.properties.updated == Some(updated),
+        // Told by name only: it counts for as long as the list does.
+        None => {
+            let age = u64::try_from(listed.elapsed().as_millis()).unwrap_or(u64::MAX);
+            table.age(known) <= age
+        }
+    };
+    if same {
+        table.confirm(known);
+    }
+    same
+}
+
+/// What failures have in common that differ in their keys.
+fn reason(error: &managed_hsm::Error) -> (u16, String) {
+    match error {
+        managed_hsm::Error::Service { status, code, .. } => (*status, code.raw().to_owned()),
+        _ => (0, String::new()),
+    }
+}
+
+/// Whether the key isn't there for this identity: absent, or not to be read.
+fn is_absence(error: &managed_hsm::Error) -> bool {
+    matches!(
+        error,
+        managed_hsm::Error::Service {
+            status: 403 | 404,
+            ..
+        }
+    )
+}
+
+fn is_not_found(error: &managed_hsm::Error) -> bool {
+    matches!(error, managed_hsm::Error::Service { status: 404, .. })
+}

@@ -1,0 +1,235 @@
+//! A token: an HSM or a key vault with an identity, and the keys that are known of it.
+
+pub(crate) mod credentials;
+pub(crate) mod loading;
+pub(crate) mod objects;
+pub(crate) mod tags;
+
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use cryptoki_sys::{
+    CK_OBJECT_HANDLE, CKR_KEY_HANDLE_INVALID, CKR_OBJECT_HANDLE_INVALID, CKR_USER_NOT_LOGGED_IN,
+};
+use hsm_keys::Digest;
+use hsm_module::ClientInUse;
+use hsm_module::pipe_signal::Blocked;
+use hsm_module::stack::AnyStack;
+use managed_hsm::{Client, KeyUri, Service, Settings, Vault};
+
+use self::credentials::Login;
+use self::loading::{Listing, Turns};
+use self::objects::{Object, StoredKey, Table};
+use self::tags::Half;
+use crate::attributes::KeyObject;
+use crate::configuration::{Options, TokenSettings};
+use crate::error::{Error, Purpose};
+use crate::locks::lock;
+
+/// A token.
+pub(crate) struct Token {
+    settings: TokenSettings,
+    options: Arc<Options>,
+    serial: String,
+    /// Who asks the HSM. None: nobody has logged in, or nothing was asked for yet.
+    client: ArcSwapOption<Client>,
+    login: Mutex<Login>,
+    table: ArcSwap<Table>,
+    /// Held by whoever makes another table.
+    changing: Mutex<()>,
+    listing: Mutex<Option<Listing>>,
+    loading: Turns,
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Token({})", self.settings.vault)
+    }
+}
+
+impl Token {
+    pub(crate) fn new(settings: TokenSettings, options: Arc<Options>) -> Self {
+        Self {
+            serial: serial(&settings),
+            settings,
+            options,
+            client: ArcSwapOption::empty(),
+            login: Mutex::default(),
+            table: ArcSwap::default(),
+            changing: Mutex::default(),
+            listing: Mutex::default(),
+            loading: Turns::default(),
+        }
+    }
+
+    pub(crate) fn vault(&self) -> &Vault {
+        &self.settings.vault
+    }
+
+    pub(crate) fn label(&self) -> &str {
+        &self.settings.label
+    }
+
+    pub(crate) fn model(&self) -> &'static str {
+        match self.settings.vault.service {
+            Service::ManagedHsm => "Managed HSM",
+            Service::KeyVault => "Key Vault",
+        }
+    }
+
+    /// The same for the same HSM, and another for each.
+    pub(crate) fn serial(&self) -> &str {
+        &self.serial
+    }
+
+    pub(crate) fn requires_login(&self) -> bool {
+        self.settings.requires_login
+    }
+
+    /// Whether the program's PIN is the credential.
+    pub(crate) fn by_pin(&self) -> bool {
+        self.settings.by_pin
+    }
+
+    /// Has `ask` ask the HSM.
+    ///
+    /// # Errors
+    /// Nobody has logged in, and somebody has to.
+    pub(crate) fn ask<R>(&self, ask: impl FnOnce(&Client) -> R) -> Result<R, Error> {
+        let client = self.client()?;
+        let client = ClientInUse::new(|| Ok::<_, Error>(&*client))?;
+        Ok(ask(&client))
+    }
+
+    fn client(&self) -> Result<Arc<Client>, Error> {
+        if let Some(client) = self.client.load_full() {
+            return Ok(client);
+        }
+        if self.by_pin() {
+            return Err(Error::code(CKR_USER_NOT_LOGGED_IN));
+        }
+        let made = Arc::new(new_client(self.settings.client.clone()));
+        let none = None::<Arc<Client>>;
+        let previous = self.client.compare_and_swap(&none, Some(Arc::clone(&made)));
+        Ok(previous.as_ref().map_or(made, Arc::clone))
+    }
+
+    /// Whether the keys can be seen.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.by_pin() || self.client.load().is_some()
+    }
+
+    /// A request that failed.
+    pub(crate) fn refusal(&self, purpose: Purpose, error: &managed_hsm::Error) -> Error {
+        Error::request(purpose, self.by_pin(), error)
+    }
+
+    /// What is known of the keys.
+    pub(crate) fn table(&self) -> Arc<Table> {
+        self.table.load_full()
+    }
+
+    /// Has `change` make another table of this one.
+    fn change<R>(&self, change: impl FnOnce(&mut Table) -> R) -> R {
+        let _changing = lock(&self.changing);
+        let mut table = Table::clone(&self.table.load());
+        let result = change(&mut table);
+        self.table.store(Arc::new(table));
+        result
+    }
+
+    /// What a handle is of, for functions about objects.
+    pub(crate) fn object(&self, handle: CK_OBJECT_HANDLE) -> Result<Object, Error> {
+        let invalid = || Error::code(CKR_OBJECT_HANDLE_INVALID);
+        let object = self.table.load().object(handle).cloned();
+        match object.ok_or_else(invalid)? {
+            Object::Key(..) if !self.is_open() => Err(invalid()),
+            object => Ok(object),
+        }
+    }
+
+    /// The key that a handle is of, for functions that use it.
+    pub(crate) fn key(&self, handle: CK_OBJECT_HANDLE) -> Result<(Arc<StoredKey>, Half), Error> {
+        if !self.is_open() {
+            return Err(Error::code(CKR_USER_NOT_LOGGED_IN));
+        }
+        match self.table.load().object(handle) {
+            Some(Object::Key(key, half)) => Ok((Arc::clone(key), *half)),
+            _ => Err(Error::code(CKR_KEY_HANDLE_INVALID)),
+        }
+    }
+
+    /// Whether there is such an object for programs.
+    pub(crate) fn shows(&self, key: &StoredKey, half: Half) -> bool {
+        key.shows(half) && (key.enabled || !self.settings.hides_disabled)
+    }
+
+    /// One of a key's objects, to be asked for attributes.
+    pub(crate) fn view<'a>(&'a self, key: &'a StoredKey, half: Half) -> KeyObject<'a> {
+        KeyObject {
+            key,
+            half,
+            options: &self.options,
+        }
+    }
+
+    /// Takes in a key that was just made or changed.
+    pub(crate) fn add(
+        &self,
+        key: managed_hsm::Key,
+        session: Option<cryptoki_sys::CK_SESSION_HANDLE>,
+    ) -> Arc<StoredKey> {
+        self.change(|table| table.add(key, session))
+    }
+
+    /// Deletes a key with all its versions.
+    pub(crate) fn delete(&self, key: &StoredKey) -> Result<(), Error> {
+        let (vault, name) = (&self.settings.vault, &key.id.key);
+        let deleted = self.ask(|client| client.delete_key(vault, name))?;
+        deleted.map_err(|error| self.refusal(Purpose::Delete, &error))?;
+        self.change(|table| table.remove(key.id.key.as_str()));
+        Ok(())
+    }
+
+    /// Changes a version of a key.
+    pub(crate) fn update(
+        &self,
+        key: &StoredKey,
+        update: &managed_hsm::Update,
+    ) -> Result<Arc<StoredKey>, Error> {
+        let uri = KeyUri::from(key.id.clone());
+        let updated = self.ask(|client| client.update_key(&uri, update))?;
+        let updated = updated.map_err(|error| self.refusal(Purpose::Update, &error))?;
+        Ok(self.add(updated, key.session))
+    }
+
+    /// Lets go of connections and logins.
+    pub(crate) fn close(&self) {
+        self.forget_login();
+        self.drop_client();
+    }
+
+    fn drop_client(&self) {
+        // Connections say goodbye, perhaps to nobody.
+        let _blocked = Blocked::new();
+        self.client.store(None);
+    }
+}
+
+/// A client for threads with any stack.
+fn new_client(settings: Settings) -> Client {
+    Client::called_by(settings, AnyStack)
+}
+
+/// 16 digits of the SHA-256 of the host's name.
+fn serial(settings: &TokenSettings) -> String {
+    let address = settings.client.address(&settings.vault);
+    let host = address
+        .ok()
+        .and_then(|url| url.host_str().map(str::to_ascii_lowercase));
+    let host = host.unwrap_or_else(|| settings.vault.to_string());
+    let hash = Digest::by_name("SHA256").map(|sha256| sha256.of(host.as_bytes()));
+    let hash = hash.unwrap_or_default();
+    tags::encode_id(&hash[..hash.len().min(8)])
+}

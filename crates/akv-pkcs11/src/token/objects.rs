@@ -1,0 +1,320 @@
+//! The objects of a token: what the HSM's keys look like to programs. A table of them is never
+//! changed; another one takes its place, so that readers need no lock.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use cryptoki_sys::{
+    CK_OBJECT_HANDLE, CK_PROFILE_ID, CK_SESSION_HANDLE, CKP_AUTHENTICATION_TOKEN,
+    CKP_BASELINE_PROVIDER, CKP_EXTENDED_PROVIDER,
+};
+use hsm_keys::{Digest, Key, KeyType, PublicKey, once};
+use managed_hsm::{KeyId, KeyName, KeyOperation, Properties};
+
+use super::loading::Sought;
+use super::tags::{self, Half};
+use crate::module::new_handle;
+
+/// A version of a key of the HSM, with its two objects.
+#[derive(Debug)]
+pub(crate) struct StoredKey {
+    pub(crate) id: KeyId,
+    /// The service's own name of it.
+    pub(crate) kid: String,
+    pub(crate) key: Key,
+    pub(crate) enabled: bool,
+    pub(crate) operations: Vec<KeyOperation>,
+    pub(crate) properties: Properties,
+    /// The session that it lives as long as.
+    pub(crate) session: Option<CK_SESSION_HANDLE>,
+    halves: [HalfOfKey; 2],
+    /// When the HSM has said all this, in milliseconds since the table was made.
+    checked: AtomicU64,
+}
+
+/// One of a key's two objects.
+#[derive(Debug)]
+pub(crate) struct HalfOfKey {
+    pub(crate) handle: CK_OBJECT_HANDLE,
+    pub(crate) label: String,
+    pub(crate) id: Vec<u8>,
+}
+
+impl StoredKey {
+    /// A key that the HSM has just described. `handles`: those of its objects, if they have some.
+    fn new(
+        loaded: managed_hsm::Key,
+        session: Option<CK_SESSION_HANDLE>,
+        handles: Option<[CK_OBJECT_HANDLE; 2]>,
+        now: u64,
+    ) -> Self {
+        let properties = loaded.properties.clone();
+        let (id, kid, enabled) = (
+            loaded.id.clone(),
+            loaded.kid.raw().to_owned(),
+            loaded.enabled,
+        );
+        let operations = loaded.operations.clone();
+        let key = Key::from(loaded);
+        let handles = handles.unwrap_or_else(|| [new_handle(), new_handle()]);
+        let half = |half: Half, handle| HalfOfKey {
+            handle,
+            label: label_of(&properties, half, &id.key),
+            id: match tags::read(&properties.tags, half, "ID") {
+                Some(text) => tags::decode_id(text).into_owned(),
+                None => default_id(&key.public),
+            },
+        };
+        let halves = [
+            half(Half::Private, handles[0]),
+            half(Half::Public, handles[1]),
+        ];
+        Self {
+            halves,
+            id,
+            kid,
+            key,
+            enabled,
+            operations,
+            properties,
+            session,
+            checked: AtomicU64::new(now),
+        }
+    }
+
+    pub(crate) fn public(&self) -> &PublicKey {
+        &self.key.public
+    }
+
+    pub(crate) fn half(&self, half: Half) -> &HalfOfKey {
+        &self.halves[half as usize]
+    }
+
+    pub(crate) fn permits(&self, operation: &KeyOperation) -> bool {
+        self.operations.contains(operation)
+    }
+
+    /// Whether it may make other keys: not by the service as it is, but its description may say so.
+    pub(crate) fn may_derive(&self) -> bool {
+        self.operations
+            .iter()
+            .any(|operation| operation.to_string() == "deriveKey")
+    }
+
+    /// Whether there is such an object: symmetric keys have neither half, and a public half may be
+    /// hidden.
+    pub(crate) fn shows(&self, half: Half) -> bool {
+        self.public().key_type() != KeyType::Aes
+            && (half == Half::Private || !self.properties.tags.contains_key(tags::PUBLIC_HIDDEN))
+    }
+
+    pub(crate) fn has_label(&self, half: Half, sought: &[u8]) -> bool {
+        match tags::read(&self.properties.tags, half, "LABEL") {
+            Some(text) => tags::means(text, sought),
+            None => self.half(half).label.as_bytes() == sought,
+        }
+    }
+
+    pub(crate) fn has_id(&self, half: Half, sought: &[u8]) -> bool {
+        self.half(half).id == sought
+            || tags::read(&self.properties.tags, half, "ID")
+                .is_some_and(|text| tags::means(text, sought))
+    }
+
+    /// Why the key can't be used now, if it can't.
+    pub(crate) fn obstacle(&self) -> Option<String> {
+        let now = std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .map_or(0, |since| {
+                i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+            });
+        let Properties {
+            not_before,
+            expires,
+            ..
+        } = self.properties;
+        let what = if !self.enabled {
+            "is disabled".to_owned()
+        } else if not_before.is_some_and(|at| now < at) {
+            format!("is not valid before {}", not_before.unwrap_or_default())
+        } else if expires.is_some_and(|at| now >= at) {
+            format!("has expired at {}", expires.unwrap_or_default())
+        } else {
+            return None;
+        };
+        Some(format!(
+            "key {} {what}: change its attributes enabled, nbf, exp in the HSM, or use another key",
+            self.id
+        ))
+    }
+}
+
+/// A key's label by its tags, else its name.
+pub(crate) fn label_of(properties: &Properties, half: Half, name: &KeyName) -> String {
+    let tag = tags::read(&properties.tags, half, "LABEL");
+    tag.map_or_else(|| name.to_string(), str::to_owned)
+}
+
+/// The id of a key that has none in its tags: SHA-1 of the bits of the public key (RFC 5280, section
+/// 4.2.1.2, method 1), which certificates have as their subject key identifier.
+fn default_id(public: &PublicKey) -> Vec<u8> {
+    let bits = match public {
+        PublicKey::Rsa(rsa) => rsa.pkcs1(),
+        PublicKey::Ec(ec) => ec.point().to_vec(),
+        PublicKey::Aes => return Vec::new(),
+    };
+    Digest::by_name("SHA1").map_or_else(Vec::new, |sha1| sha1.of(&bits).into_vec())
+}
+
+/// An object of a token.
+#[derive(Clone, Debug)]
+pub(crate) enum Object {
+    Key(Arc<StoredKey>, Half),
+    Profile(CK_PROFILE_ID),
+}
+
+/// All objects of a token.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    began: Instant,
+    /// The versions that are found, by the keys' names in lower case.
+    pub(crate) keys: HashMap<String, Arc<StoredKey>>,
+    /// All objects that programs may have handles of: earlier versions as well.
+    objects: HashMap<CK_OBJECT_HANDLE, Object>,
+    pub(crate) profiles: Vec<(CK_OBJECT_HANDLE, CK_PROFILE_ID)>,
+    index: Index,
+}
+
+/// Which keys have a label, or an id; made when it is first asked for.
+#[derive(Debug, Default)]
+struct Index(OnceLock<[Found; 2]>);
+
+/// Keys by labels, or by ids.
+type Found = HashMap<Vec<u8>, Vec<Arc<StoredKey>>>;
+
+impl Clone for Index {
+    /// That of another table is another one.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        let profiles = [
+            CKP_BASELINE_PROVIDER,
+            CKP_EXTENDED_PROVIDER,
+            CKP_AUTHENTICATION_TOKEN,
+        ];
+        let profiles: Vec<_> = profiles.map(|id| (new_handle(), id)).into();
+        let objects = profiles.iter();
+        Self {
+            began: Instant::now(),
+            keys: HashMap::new(),
+            objects: objects
+                .map(|(handle, id)| (*handle, Object::Profile(*id)))
+                .collect(),
+            profiles,
+            index: Index::default(),
+        }
+    }
+}
+
+impl Table {
+    /// What a handle is of.
+    pub(crate) fn object(&self, handle: CK_OBJECT_HANDLE) -> Option<&Object> {
+        self.objects.get(&handle).filter(|object| match object {
+            Object::Key(key, half) => key.shows(*half),
+            Object::Profile(_) => true,
+        })
+    }
+
+    /// The keys that may fit.
+    pub(crate) fn candidates(&self, sought: Sought<'_>) -> Vec<&Arc<StoredKey>> {
+        let (of, wanted) = match (sought.label, sought.id) {
+            (None, None) => return self.keys.values().collect(),
+            (_, Some(id)) => (1, id),
+            (Some(label), None) => (0, label),
+        };
+        let index = once(&self.index.0, || self.make_index());
+        let found = index[of].get(wanted).into_iter().flatten();
+        found.filter(|key| sought.fits(key)).collect()
+    }
+
+    fn make_index(&self) -> [Found; 2] {
+        let mut index = [Found::new(), Found::new()];
+        for key in self.keys.values() {
+            for (of, attribute) in ["LABEL", "ID"].into_iter().enumerate() {
+                let mut names: Vec<Vec<u8>> = Vec::new();
+                for half in Half::BOTH {
+                    let own = key.half(half);
+                    names.push(match of {
+                        0 => own.label.clone().into_bytes(),
+                        _ => own.id.clone(),
+                    });
+                    if let Some(text) = tags::read(&key.properties.tags, half, attribute) {
+                        names.push(text.as_bytes().to_vec());
+                        names.extend(tags::meanings(text));
+                    }
+                }
+                names.sort_unstable();
+                names.dedup();
+                for name in names {
+                    index[of].entry(name).or_default().push(Arc::clone(key));
+                }
+            }
+        }
+        index
+    }
+
+    /// Milliseconds since the table was made.
+    pub(crate) fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Takes in what the HSM says of a key. A version that is there already keeps its handles; of one
+    /// that isn't, the earlier one stays usable by its own.
+    pub(crate) fn add(
+        &mut self,
+        loaded: managed_hsm::Key,
+        session: Option<CK_SESSION_HANDLE>,
+    ) -> Arc<StoredKey> {
+        let name = loaded.id.key.as_str().to_ascii_lowercase();
+        let same = self
+            .keys
+            .get(&name)
+            .filter(|known| known.id.version == loaded.id.version);
+        let handles = same.map(|known| known.halves.each_ref().map(|half| half.handle));
+        let session = session.or_else(|| same.and_then(|known| known.session));
+        let stored = Arc::new(StoredKey::new(loaded, session, handles, self.now()));
+        for half in Half::BOTH {
+            let handle = stored.half(half).handle;
+            let object = Object::Key(Arc::clone(&stored), half);
+            self.objects.insert(handle, object);
+        }
+        self.keys.insert(name, Arc::clone(&stored));
+        stored
+    }
+
+    /// Forgets a key, with all its versions.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.keys.remove(&name.to_ascii_lowercase());
+        self.objects.retain(|_, object| match object {
+            Object::Key(key, _) => !key.id.key.as_str().eq_ignore_ascii_case(name),
+            Object::Profile(_) => true,
+        });
+    }
+
+    /// How long ago the HSM has said what is known of a key, in milliseconds.
+    pub(crate) fn age(&self, key: &StoredKey) -> u64 {
+        self.now()
+            .saturating_sub(key.checked.load(Ordering::Relaxed))
+    }
+
+    /// Notes that what is known of a key still is so.
+    pub(crate) fn confirm(&self, key: &StoredKey) {
+        key.checked.store(self.now(), Ordering::Relaxed);
+    }
+}

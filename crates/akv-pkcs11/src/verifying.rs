@@ -1,0 +1,240 @@
+//! Verification, which is done here with the public key.
+
+use std::sync::Arc;
+
+use cryptoki_sys::{
+    CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKA_VERIFY, CKM_RSA_PKCS, CKR_KEY_FUNCTION_NOT_PERMITTED,
+    CKR_KEY_TYPE_INCONSISTENT, CKR_MECHANISM_INVALID, CKR_OPERATION_ACTIVE,
+    CKR_OPERATION_NOT_INITIALIZED, CKR_SIGNATURE_INVALID, CKR_SIGNATURE_LEN_RANGE,
+};
+use hsm_keys::Scheme;
+
+use crate::error::{Error, Purpose};
+use crate::ffi::convert::{Bytes, MechanismIn, Output, Wanted};
+use crate::mechanisms::Mechanism;
+use crate::message::Message;
+use crate::module::Module;
+use crate::sessions::{Operations, Session};
+use crate::token::objects::StoredKey;
+use crate::token::tags::Half;
+
+/// A verification in progress.
+pub(crate) struct Verifying {
+    key: Arc<StoredKey>,
+    scheme: Scheme,
+    message: Message,
+    /// The signature, where it comes first.
+    signature: Option<Vec<u8>>,
+}
+
+/// Which of the session's operations.
+type Place = fn(&mut Operations) -> &mut Option<Verifying>;
+
+const VERIFY: Place = |operations| &mut operations.verify;
+const RECOVER: Place = |operations| &mut operations.verify_recover;
+
+pub(crate) fn verify_init(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    mechanism: Option<MechanismIn<'_>>,
+    key: CK_OBJECT_HANDLE,
+) -> Result<(), Error> {
+    init(module, session, mechanism, key, None, VERIFY)
+}
+
+pub(crate) fn verify_recover_init(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    mechanism: Option<MechanismIn<'_>>,
+    key: CK_OBJECT_HANDLE,
+) -> Result<(), Error> {
+    module.session(session)?;
+    if mechanism.is_some_and(|given| given.type_ != CKM_RSA_PKCS) {
+        return Err(Error::code(CKR_MECHANISM_INVALID));
+    }
+    init(module, session, mechanism, key, None, RECOVER)
+}
+
+/// The signature comes first, what it is of after it.
+pub(crate) fn verify_signature_init(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    mechanism: Option<MechanismIn<'_>>,
+    key: CK_OBJECT_HANDLE,
+    signature: Bytes<'_>,
+) -> Result<(), Error> {
+    let signature = signature.get()?.to_vec();
+    init(module, session, mechanism, key, Some(signature), VERIFY)
+}
+
+fn init(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    mechanism: Option<MechanismIn<'_>>,
+    key: CK_OBJECT_HANDLE,
+    signature: Option<Vec<u8>>,
+    place: Place,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    let mut operations = session.operations();
+    let operation = place(&mut operations);
+    let Some(given) = mechanism else {
+        *operation = None;
+        return Ok(());
+    };
+    if operation.is_some() {
+        return Err(Error::code(CKR_OPERATION_ACTIVE));
+    }
+    let mechanism =
+        Mechanism::find(given.type_).ok_or_else(|| Error::code(CKR_MECHANISM_INVALID))?;
+    let scheme = mechanism.scheme(&given);
+    let (key, half) = session.token.key(key)?;
+    if mechanism.key_type() != Some(key.public().key_type()) {
+        return Err(Error::code(match scheme {
+            Ok(_) => CKR_KEY_TYPE_INCONSISTENT,
+            Err(_) => CKR_MECHANISM_INVALID,
+        }));
+    }
+    let scheme = scheme?;
+    if half != Half::Public || !session.token.view(&key, half).is(CKA_VERIFY) {
+        return Err(Error::code(CKR_KEY_FUNCTION_NOT_PERMITTED));
+    }
+    *operation = Some(Verifying {
+        key,
+        scheme,
+        message: Message::new(mechanism.hash()),
+        signature,
+    });
+    Ok(())
+}
+
+pub(crate) fn verify(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    data: Bytes<'_>,
+    signature: Bytes<'_>,
+) -> Result<(), Error> {
+    let verifying = taken(&*module.session(session)?, false)?;
+    let value = verifying.message.whole(data.get()?)?;
+    verifying.check(&value, signature.get()?)
+}
+
+pub(crate) fn verify_update(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    part: Bytes<'_>,
+) -> Result<(), Error> {
+    update(&*module.session(session)?, part, false)
+}
+
+pub(crate) fn verify_final(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    signature: Bytes<'_>,
+) -> Result<(), Error> {
+    let verifying = taken(&*module.session(session)?, false)?;
+    let signature = signature.get()?.to_vec();
+    verifying.finish(&signature)
+}
+
+pub(crate) fn verify_signature(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    data: Bytes<'_>,
+) -> Result<(), Error> {
+    let verifying = taken(&*module.session(session)?, true)?;
+    let value = verifying.message.whole(data.get()?)?;
+    verifying.check(&value, verifying.signature.as_deref().unwrap_or_default())
+}
+
+pub(crate) fn verify_signature_update(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    part: Bytes<'_>,
+) -> Result<(), Error> {
+    update(&*module.session(session)?, part, true)
+}
+
+pub(crate) fn verify_signature_final(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+) -> Result<(), Error> {
+    let mut verifying = taken(&*module.session(session)?, true)?;
+    let signature = verifying.signature.take().unwrap_or_default();
+    verifying.finish(&signature)
+}
+
+/// What a signature was made of.
+pub(crate) fn verify_recover(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    signature: Bytes<'_>,
+    mut output: Output<'_>,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    let mut operations = session.operations();
+    let verifying = operations
+        .verify_recover
+        .take()
+        .ok_or_else(not_initialized)?;
+    let signature = signature.get()?;
+    check_len(&verifying.key, signature)?;
+    let recovered = hsm_keys::recover(verifying.key.public(), &verifying.scheme, signature);
+    let recovered = recovered.map_err(|_| Error::code(CKR_SIGNATURE_INVALID))?;
+    let wanted = output.wanted(recovered.len());
+    match wanted {
+        Ok(Wanted::Result) => output.put(&recovered),
+        Ok(Wanted::Size) => {
+            operations.verify_recover = Some(verifying);
+            Ok(())
+        }
+        Err(error) => {
+            if error.is_too_small() {
+                operations.verify_recover = Some(verifying);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The operation, to be ended; `has_signature`: one whose signature came first.
+fn taken(session: &Session, has_signature: bool) -> Result<Verifying, Error> {
+    let verifying = session.operations().verify.take();
+    verifying
+        .filter(|verifying| verifying.signature.is_some() == has_signature)
+        .ok_or_else(not_initialized)
+}
+
+fn update(session: &Session, part: Bytes<'_>, has_signature: bool) -> Result<(), Error> {
+    let mut verifying = taken(session, has_signature)?;
+    verifying.message.update(part.get()?)?;
+    session.operations().verify = Some(verifying);
+    Ok(())
+}
+
+impl Verifying {
+    fn finish(mut self, signature: &[u8]) -> Result<(), Error> {
+        let value = self.message.finish();
+        self.check(&value, signature)
+    }
+
+    fn check(&self, value: &[u8], signature: &[u8]) -> Result<(), Error> {
+        check_len(&self.key, signature)?;
+        match hsm_keys::verify_raw(self.key.public(), &self.scheme, value, signature) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::code(CKR_SIGNATURE_INVALID)),
+            Err(error) => Err(Error::operation(Purpose::Sign, false, &error)),
+        }
+    }
+}
+
+fn check_len(key: &StoredKey, signature: &[u8]) -> Result<(), Error> {
+    match signature.len() == key.public().raw_signature_len() {
+        true => Ok(()),
+        false => Err(Error::code(CKR_SIGNATURE_LEN_RANGE)),
+    }
+}
+
+fn not_initialized() -> Error {
+    Error::code(CKR_OPERATION_NOT_INITIALIZED)
+}

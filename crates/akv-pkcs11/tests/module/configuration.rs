@@ -1,0 +1,271 @@
+//! The configuration file: the TLS Offload Library's as it is, several HSMs, and each kind of mistake.
+
+use std::os::unix::fs::PermissionsExt;
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::RvError;
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, ObjectClass};
+use testing::emulator::{Options, ServedName};
+
+use crate::support::{Hsm, code, initialized, makes_calls, module, only, session};
+
+const EC: &str = r#"{"kty":"EC-HSM","crv":"P-256"}"#;
+
+/// The file of the TLS Offload Library, with what its own dump spells otherwise.
+const OFFLOAD: &str = r#"{
+  "tokens": [{"slotid": 1, "protocol": "https://", "uri": "managedhsm.azure.net",
+              "resourceName": "MyHSM", "resourceType": "mhsm"}],
+  "msi": {"identityMSI": false, "MSIClientID": "", "enableIMDSCache": true},
+  "options": {"DisableTLSAuthentication": true},
+  "log": {"directory": "/var/log", "module": {"P11Interfaces": false, "FunctionLevelTrace": false,
+            "Curl": {"Level": "Off", "DisplayAsHex": false}},
+          "flags": {"CloseFileAfterWrite": false, "SendToFile": true, "SendToStdOut": false,
+            "SendToStdErr": false, "IncludeProcessId": true, "IncludeThreadId": true, "IncludePINs": true}},
+  "ConnectionCache": {"Disable": false, "MaxConnections": 3},
+  "unheardOf": 1
+}"#;
+
+#[test]
+fn the_tls_offload_librarys_file_is_taken_as_it_is() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.rest.create("k", EC);
+        hsm.configure(OFFLOAD);
+        let told = hsm.run();
+        for words in ["DisableTLSAuthentication", "IncludePINs", "'unheardOf'"] {
+            assert!(told.contains(words), "{told}");
+        }
+        assert!(!told.contains("enableIMDSCache"), "{told}");
+        return assert_eq!(hsm.count("sign"), 1);
+    }
+    let pkcs11 = initialized();
+    let slots = pkcs11.get_slots_with_token().unwrap();
+    let ids: Vec<u64> = slots.iter().map(cryptoki::slot::Slot::id).collect();
+    assert_eq!(ids, [1]);
+    assert_eq!(pkcs11.get_token_info(slots[0]).unwrap().label(), "MyHSM");
+    let session = session(&pkcs11);
+    let key = only(
+        &session,
+        &[
+            Attribute::Label(b"k".to_vec()),
+            Attribute::Class(ObjectClass::PRIVATE_KEY),
+        ],
+    );
+    session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
+}
+
+#[test]
+fn each_slot_has_its_own_hsm() {
+    if !makes_calls() {
+        let name = |text: &str| -> ServedName { text.parse().unwrap() };
+        let mut hsm = Hsm::start_with(Options {
+            hsms: vec![name("FirstHSM:0"), name("SecondHSM:0")],
+            ..Options::default()
+        });
+        let url = |wanted: &str| {
+            let further = hsm.emulator.further.iter();
+            let found = further.filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+            found.map(|(_, url)| url.clone()).next()
+        };
+        let first = url("FirstHSM").unwrap_or_else(|| hsm.emulator.url.clone());
+        let second = url("SecondHSM").unwrap_or_else(|| hsm.emulator.url.clone());
+        assert_ne!(first, second);
+        hsm.unset("AZURE_MANAGEDHSM_URL");
+        hsm.configure(&format!(
+            r#"{{"tokens":[{{"slotid":7,"resourceName":"FirstHSM","endpoint":"{first}"}},
+                {{"slotid":9,"resourceName":"SecondHSM","endpoint":"{second}","label":"the second"}},
+                {{"slotid":11,"resourceName":"no_name"}}]}}"#
+        ));
+        let told = hsm.run();
+        return assert!(told.contains("'tokens[2].resourceName'"), "{told}");
+    }
+    let pkcs11 = initialized();
+    let slots = pkcs11.get_slots_with_token().unwrap();
+    assert_eq!(slots.len(), 2);
+    assert_eq!(pkcs11.get_all_slots().unwrap().len(), 3);
+    let bad = pkcs11.get_all_slots().unwrap()[2];
+    assert_eq!(code(pkcs11.open_ro_session(bad)), RvError::TokenNotPresent);
+    let token = pkcs11.get_token_info(slots[1]).unwrap();
+    assert_eq!(token.label(), "the second");
+    let sessions = [0, 1].map(|at| pkcs11.open_rw_session(slots[at]).unwrap());
+    let public = [
+        Attribute::Token(true),
+        Attribute::Label(b"in the first".to_vec()),
+        Attribute::EcParams(vec![6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]),
+    ];
+    let (_, key) = sessions[0]
+        .generate_key_pair(
+            &Mechanism::EccKeyPairGen,
+            &public,
+            &[Attribute::Token(true)],
+        )
+        .unwrap();
+    assert_eq!(sessions[1].find_objects(&[]).unwrap(), []);
+    let elsewhere = sessions[1].sign(&Mechanism::Ecdsa, key, &[1; 32]);
+    assert_eq!(code(elsewhere), RvError::KeyHandleInvalid);
+}
+
+#[test]
+fn named_keys_need_no_right_to_list() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        for name in ["one", "two", "three"] {
+            hsm.rest.create(name, EC);
+        }
+        hsm.configure(r#"{"tokens":[{"resourceName":"localhost","keys":["one","two"]}]}"#);
+        let before = hsm.requests().len();
+        hsm.run();
+        let requests = &hsm.requests()[before..];
+        assert_eq!(requests.len(), 2, "{requests:?}");
+        return assert_eq!(hsm.count("keys"), 0);
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    assert_eq!(session.find_objects(&[]).unwrap().len(), 4);
+    let three = [Attribute::Label(b"three".to_vec())];
+    assert_eq!(session.find_objects(&three).unwrap(), []);
+    assert_eq!(session.find_objects(&[]).unwrap().len(), 4);
+}
+
+#[test]
+fn each_mistake_is_named_with_its_place() {
+    let cases = [
+        ("{", "is not JSON"),
+        ("[]", "is not a JSON object"),
+        ("{}", "'tokens'"),
+        (r#"{"tokens":5}"#, "'tokens'"),
+        (r#"{"tokens":[{"slotid":"one"}]}"#, "'tokens[0].slotid'"),
+        (
+            r#"{"tokens":[{"slotid":1,"resourceName":"abc"},{"slotid":1,"resourceName":"abc"}]}"#,
+            "there is another slot 1",
+        ),
+        (
+            r#"{"tokens":[{"resourceName":"abc"}],"random":"dice"}"#,
+            "'dice' is neither hsm nor local",
+        ),
+        (
+            r#"{"tokens":[{"resourceName":"abc"}],"allowDelete":"yes"}"#,
+            "'allowDelete'",
+        ),
+        (
+            r#"{"tokens":[{"resourceName":"abc"}],"logins":{"cu1":{}}}"#,
+            "'logins.cu1.clientId'",
+        ),
+    ];
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        for (text, words) in cases {
+            hsm.configure(text);
+            let told = hsm.run();
+            assert!(told.contains(words), "{text}: {told}");
+        }
+        let path = hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}]}"#);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        let told = hsm.run();
+        return assert!(told.contains("chmod go-w"), "{told}");
+    }
+    let pkcs11 = Pkcs11::new(module()).unwrap();
+    let args = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
+    assert_eq!(code(pkcs11.initialize(args)), RvError::FunctionFailed);
+}
+
+#[test]
+fn a_token_of_no_use_leaves_its_slot_empty() {
+    let cases = [
+        (r#"{"slotid":0}"#, "'tokens[0].resourceName'"),
+        (
+            r#"{"resourceName":"abc","resourceType":"disk"}"#,
+            "'disk' is neither mhsm nor vault",
+        ),
+        (
+            r#"{"resourceName":"abc","protocol":"http://"}"#,
+            "never sent in the clear",
+        ),
+        (
+            r#"{"resourceName":"abc","endpoint":"http://x"}"#,
+            "'tokens[0].endpoint'",
+        ),
+        (
+            r#"{"resourceName":"abc","keys":["a_b"]}"#,
+            "'tokens[0].keys'",
+        ),
+        (
+            r#"{"resourceName":"abc","maxRetries":1000}"#,
+            "'max-retries' in tokens[0]",
+        ),
+        (
+            r#"{"resourceName":"abc","credential":"magic"}"#,
+            "'credential' in tokens[0]",
+        ),
+    ];
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        for (token, words) in cases {
+            hsm.configure(&format!(r#"{{"tokens":[{token}]}}"#));
+            let told = hsm.run();
+            assert!(told.contains(words), "{token}: {told}");
+        }
+        return;
+    }
+    let pkcs11 = initialized();
+    assert_eq!(pkcs11.get_slots_with_token().unwrap(), []);
+    assert_eq!(pkcs11.get_all_slots().unwrap().len(), 1);
+}
+
+#[test]
+fn disabled_keys_are_hidden_where_that_is_asked_for() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        let off = r#"{"kty":"EC-HSM","crv":"P-256","attributes":{"enabled":false}}"#;
+        hsm.rest.create("off", off);
+        hsm.rest.create("on", EC);
+        hsm.configure(r#"{"tokens":[{"resourceName":"localhost","showDisabled":false}]}"#);
+        hsm.run();
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let found = |label: &[u8]| session.find_objects(&[Attribute::Label(label.into())]);
+    assert_eq!(found(b"off").unwrap(), []);
+    assert_eq!(session.find_objects(&[]).unwrap().len(), 2);
+    assert_eq!(found(b"on").unwrap().len(), 2);
+}
+
+#[test]
+fn keys_of_a_key_vault_are_keys_like_others() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start_with(Options {
+            vaults: vec!["MyVault:0".parse().unwrap()],
+            ..Options::default()
+        });
+        let further = hsm.emulator.further.iter();
+        let found = further.filter(|(name, _)| name.eq_ignore_ascii_case("vault MyVault"));
+        let url = found.map(|(_, url)| url.clone()).next().expect("its port");
+        let token = hsm
+            .emulator
+            .mint(testing::emulator::VAULT_AUDIENCE, 3600)
+            .expect("a token");
+        hsm.set("AZURE_CLI_ACCESS_TOKEN", token);
+        hsm.unset("AZURE_MANAGEDHSM_URL");
+        hsm.configure(&format!(
+            r#"{{"tokens":[{{"resourceName":"MyVault","resourceType":"vault","endpoint":"{url}"}}]}}"#
+        ));
+        hsm.run();
+        return assert_eq!(hsm.count("sign"), 1);
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let public = [
+        Attribute::Token(true),
+        Attribute::EcParams(vec![6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]),
+    ];
+    let (_, key) = session
+        .generate_key_pair(
+            &Mechanism::EccKeyPairGen,
+            &public,
+            &[Attribute::Token(true)],
+        )
+        .unwrap();
+    session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
+}

@@ -1,0 +1,209 @@
+//! What goes wrong at the HSM: the code that a program gets, and the line that a person gets.
+
+use std::path::Path;
+use std::time::Duration;
+
+use cryptoki::error::RvError;
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::session::{Session, UserType};
+use cryptoki::types::AuthPin;
+use testing::RefusingPort;
+use testing::emulator::{AUDIENCE, Options};
+
+use crate::support::{Hsm, code, initialized, makes_calls, only, session};
+
+const EC: &str = r#"{"kty":"EC-HSM","crv":"P-256"}"#;
+const CLIENT: &str = "33333333-0000-0000-0000-000000000001";
+
+fn private(label: &str) -> [Attribute; 2] {
+    [
+        Attribute::Label(label.into()),
+        Attribute::Class(ObjectClass::PRIVATE_KEY),
+    ]
+}
+
+fn sign(session: &Session, label: &str) -> Result<Vec<u8>, cryptoki::error::Error> {
+    session.sign(&Mechanism::Ecdsa, only(session, &private(label)), &[1; 32])
+}
+
+/// An emulator with two keys, and a principal with these roles for whom the module asks.
+fn hsm_with_roles(folder: &Path, roles: &str) -> Hsm {
+    let file = folder.join("principals.json");
+    let principals = format!(
+        r#"[{{"client_id":"{CLIENT}","object_id":"33333333-0000-0000-0000-000000000002",
+            "client_secret":"s3cret-of-tests","roles":[{roles}]}}]"#
+    );
+    std::fs::write(&file, principals).unwrap();
+    let mut hsm = Hsm::start_with(Options {
+        principals: Some(file),
+        ..Options::default()
+    });
+    hsm.rest.create("tlsKey", EC);
+    hsm.rest.create("other", EC);
+    hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+    let url = hsm.emulator.url.clone();
+    hsm.set("AZURE_AUTHORITY_HOST", url);
+    hsm
+}
+
+fn log_in(session: &Session) {
+    let pin = AuthPin::new(format!("{CLIENT}:s3cret-of-tests").into());
+    session.login(UserType::User, Some(&pin)).unwrap();
+}
+
+/// The granular approach of the TLS Offload Library.
+#[test]
+fn whoever_may_read_all_keys_and_use_one_is_told_so_of_the_others() {
+    if !makes_calls() {
+        let folder = tempfile::tempdir().unwrap();
+        let roles = r#"{"role":"Managed HSM Crypto Auditor","scope":"/keys"},
+                       {"role":"Managed HSM Crypto User","scope":"/keys/tlsKey"}"#;
+        let hsm = hsm_with_roles(folder.path(), roles);
+        let told = hsm.run();
+        for words in [
+            "C_Sign: ",
+            "HTTP 403",
+            ":other",
+            "request id",
+            "ask for a role",
+        ] {
+            assert!(told.contains(words), "{told}");
+        }
+        return assert!(!told.contains("s3cret"), "{told}");
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    log_in(&session);
+    let all = session.find_objects(&[Attribute::Class(ObjectClass::PRIVATE_KEY)]);
+    assert_eq!(all.unwrap().len(), 2);
+    sign(&session, "tlsKey").unwrap();
+    let refused = code(sign(&session, "other"));
+    assert_eq!(refused, RvError::KeyFunctionNotPermitted);
+}
+
+#[test]
+fn whoever_may_read_one_key_finds_it_by_its_label() {
+    if !makes_calls() {
+        let folder = tempfile::tempdir().unwrap();
+        let roles = r#"{"role":"Managed HSM Crypto User","scope":"/keys/tlsKey"}"#;
+        let hsm = hsm_with_roles(folder.path(), roles);
+        let told = hsm.run();
+        return assert!(
+            told.contains("C_FindObjectsInit: ") && told.contains("403"),
+            "{told}"
+        );
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    log_in(&session);
+    sign(&session, "tlsKey").unwrap();
+    // That some keys can't be seen is not told as "there are none".
+    for template in [&private("other")[..], &[]] {
+        let refused = code(session.find_objects(template));
+        assert_eq!(refused, RvError::FunctionFailed);
+    }
+}
+
+#[test]
+fn keys_that_can_not_be_read_are_left_out_and_told_of() {
+    if !makes_calls() {
+        let folder = tempfile::tempdir().unwrap();
+        let roles = r#"{"role":"Managed HSM Crypto User","scope":"/keys/tlsKey"}"#;
+        let mut hsm = hsm_with_roles(folder.path(), roles);
+        hsm.configure(
+            r#"{"tokens":[{"resourceName":"localhost","keys":["tlsKey","other","gone"]}]}"#,
+        );
+        let told = hsm.run();
+        assert!(
+            told.contains("2 of the keys can't be read, such as: "),
+            "{told}"
+        );
+        return assert!(told.contains("HTTP 403"), "{told}");
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    log_in(&session);
+    let all = session.find_objects(&[Attribute::Class(ObjectClass::PRIVATE_KEY)]);
+    assert_eq!(all.unwrap().len(), 1);
+    sign(&session, "tlsKey").unwrap();
+}
+
+#[test]
+fn an_hsm_that_is_away_is_a_device_error_told_once_a_second() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.rest.create("k", EC);
+        let nobody = RefusingPort::take();
+        hsm.set("AZURE_MANAGEDHSM_URL", nobody.url());
+        hsm.set("AKV_OPERATION_TIMEOUT", "0.2");
+        let told = hsm.run();
+        let lines = told
+            .lines()
+            .filter(|line| line.contains("C_FindObjectsInit"));
+        let count = lines.count();
+        assert!((1..=4).contains(&count), "{count}: {told}");
+        return assert!(told.contains("Connection refused"), "{told}");
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    for _ in 0..10 {
+        let outcome = session.find_objects(&private("k"));
+        assert_eq!(code(outcome), RvError::DeviceError);
+    }
+}
+
+#[test]
+fn an_answer_that_is_no_signature_is_a_device_error_and_no_signature() {
+    if !makes_calls() {
+        let hsm = Hsm::start();
+        hsm.rest.create("k", EC);
+        for fault in ["wrong-value", "wrong-length", "malformed-json"] {
+            hsm.emulator.faults.clear();
+            hsm.emulator
+                .faults
+                .add(&format!("{fault},operation=sign"))
+                .unwrap();
+            let told = hsm.run();
+            assert!(told.contains("C_Sign: "), "{fault}: {told}");
+        }
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    assert_eq!(code(sign(&session, "k")), RvError::DeviceError);
+}
+
+#[test]
+fn a_token_that_has_expired_asks_for_another_login_or_is_a_device_error() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.rest.create("k", EC);
+        let token = |seconds| hsm.emulator.mint(AUDIENCE, seconds).expect("a token");
+        let (short, old) = (token(4), token(-10));
+        hsm.set("AZURE_CLI_ACCESS_TOKEN", old);
+        let told = hsm.run();
+        assert!(told.contains("expired at"), "{told}");
+        hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+        hsm.set("TEST_TOKEN", short);
+        hsm.run();
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let Ok(token) = std::env::var("TEST_TOKEN") else {
+        let outcome = session.find_objects(&private("k"));
+        return assert_eq!(code(outcome), RvError::DeviceError);
+    };
+    let pin = AuthPin::new(token.into());
+    session.login(UserType::User, Some(&pin)).unwrap();
+    sign(&session, "k").unwrap();
+    let key = only(&session, &private("k"));
+    std::thread::sleep(Duration::from_secs(5));
+    let outcome = session.sign(&Mechanism::Ecdsa, key, &[1; 32]);
+    assert_eq!(code(outcome), RvError::UserNotLoggedIn);
+    // As GnuTLS does then.
+    session.logout().unwrap();
+    let outcome = session.login(UserType::User, Some(&pin));
+    assert_eq!(code(outcome), RvError::PinExpired);
+}

@@ -1,0 +1,122 @@
+//! Logging in: as whom the HSM is asked, and what a PIN may be.
+
+use cryptoki::error::RvError;
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::session::UserType;
+use cryptoki::types::AuthPin;
+use testing::emulator::{OWNER_CLIENT, Options, TENANT};
+
+use crate::support::{Hsm, code, initialized, makes_calls, only, session, slot};
+
+const EC: &str = r#"{"kty":"EC-HSM","crv":"P-256"}"#;
+
+/// An emulator whose identity is the program's PIN.
+fn hsm() -> Hsm {
+    let mut hsm = Hsm::start_with(Options::default());
+    hsm.rest.create("k", EC);
+    hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+    let (url, secret) = (
+        hsm.emulator.url.clone(),
+        hsm.emulator.client_secret().unwrap(),
+    );
+    hsm.set("AZURE_AUTHORITY_HOST", url);
+    hsm.set("TEST_SECRET", secret);
+    let token = hsm.emulator.token.clone();
+    hsm.set("TEST_TOKEN", token);
+    hsm
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).expect("the test sets it")
+}
+
+fn pin(text: &str) -> AuthPin {
+    AuthPin::new(text.into())
+}
+
+#[test]
+fn a_pin_is_a_credential_in_any_of_its_forms() {
+    if !makes_calls() {
+        let mut hsm = hsm();
+        hsm.set("MHSM_CLIENT_ID", OWNER_CLIENT);
+        hsm.configure(&format!(
+            r#"{{"tokens":[{{"slotId":4,"resourceName":"localhost"}}],
+                "logins":{{"cu1":{{"clientId":"{OWNER_CLIENT}"}}}}}}"#
+        ));
+        let told = hsm.run();
+        let secret = hsm.emulator.client_secret().unwrap();
+        return assert!(!told.contains(&secret), "{told}");
+    }
+    let (secret, token) = (variable("TEST_SECRET"), variable("TEST_TOKEN"));
+    let pkcs11 = initialized();
+    assert_eq!(slot(&pkcs11).id(), 4);
+    assert!(
+        pkcs11
+            .get_token_info(slot(&pkcs11))
+            .unwrap()
+            .login_required()
+    );
+    let session = session(&pkcs11);
+    let template = [
+        Attribute::Label(b"k".to_vec()),
+        Attribute::Class(ObjectClass::PRIVATE_KEY),
+    ];
+    for text in [
+        format!("{OWNER_CLIENT}:{secret}"),
+        format!("{OWNER_CLIENT}@{TENANT}:{secret}"),
+        format!("cu1:{secret}"),
+        secret,
+        token,
+    ] {
+        // Before the login there are no keys; that is no error.
+        assert_eq!(session.find_objects(&template).unwrap(), []);
+        session.login(UserType::User, Some(&pin(&text))).unwrap();
+        let key = only(&session, &template);
+        session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
+        session.logout().unwrap();
+        let after = session.sign(&Mechanism::Ecdsa, key, &[1; 32]);
+        assert_eq!(code(after), RvError::UserNotLoggedIn);
+    }
+}
+
+#[test]
+fn a_wrong_pin_is_told_from_an_hsm_that_can_not_be_asked() {
+    if !makes_calls() {
+        let mut hsm = hsm();
+        let told = hsm.run();
+        for words in ["AADSTS7000215", "expected <client id>:<secret>"] {
+            assert!(told.contains(words), "{told}");
+        }
+        assert!(!told.contains("not-the-secret"), "{told}");
+        let nobody = testing::RefusingPort::take();
+        hsm.set("AZURE_AUTHORITY_HOST", nobody.url());
+        hsm.set("TEST_NOBODY", "yes");
+        hsm.run();
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    if std::env::var_os("TEST_NOBODY").is_some() {
+        let right = format!("{OWNER_CLIENT}:{}", variable("TEST_SECRET"));
+        let outcome = session.login(UserType::User, Some(&pin(&right)));
+        return assert_eq!(code(outcome), RvError::DeviceError);
+    }
+    for text in [
+        format!("{OWNER_CLIENT}:not-the-secret"),
+        "not-the-secret".to_owned(),
+        "a b:not-the-secret".to_owned(),
+        String::new(),
+    ] {
+        let outcome = session.login(UserType::User, Some(&pin(&text)));
+        assert_eq!(code(outcome), RvError::PinIncorrect, "{text}");
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+    }
+    assert_eq!(
+        code(session.login(UserType::User, None)),
+        RvError::PinIncorrect
+    );
+    // It can still be done right.
+    let right = format!("{OWNER_CLIENT}:{}", variable("TEST_SECRET"));
+    session.login(UserType::User, Some(&pin(&right))).unwrap();
+}

@@ -1,0 +1,13 @@
+//! The module as programs have it: loaded from its file, against an emulator whose requests are
+//! looked at. Each test's calls are made in a process of their own.
+
+mod configuration;
+mod differential;
+mod errors;
+mod keys;
+mod login;
+mod processes;
+mod programs;
+mod sessions;
+mod signatures;
+mod support;

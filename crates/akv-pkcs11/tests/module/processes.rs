@@ -1,0 +1,99 @@
+//! Threads, forks, and the calls that only programs in C can make.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, ObjectClass};
+
+use crate::support::{Hsm, initialized, makes_calls, module, only, session, slot};
+
+const EC: &str = r#"{"kty":"EC-HSM","crv":"P-256"}"#;
+
+/// A program in C that stands beside this file, built.
+fn program(hsm: &Hsm, name: &str) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/module/{name}.c"));
+    let program = hsm.file(name);
+    let built = Command::new("cc")
+        .args(["-std=gnu11", "-Wall", "-Werror", "-O1", "-g", "-o"])
+        .args([&program, &source])
+        .args(["-ldl", "-lpthread"])
+        .output()
+        .expect("a C compiler");
+    let errors = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "{errors}");
+    program
+}
+
+fn run(name: &str) -> Hsm {
+    let hsm = Hsm::start();
+    hsm.rest.create("k", EC);
+    let output = hsm
+        .command(program(&hsm, name))
+        .arg(module())
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?}\n{told}", output.status);
+    hsm
+}
+
+#[test]
+fn arguments_that_are_none_get_the_standards_answers() {
+    let hsm = run("calls");
+    assert_eq!(hsm.count("sign"), 1);
+}
+
+#[test]
+fn forty_children_of_a_process_that_signs_go_on() {
+    let hsm = run("forks");
+    assert!(hsm.count("sign") > 40);
+}
+
+#[test]
+fn threads_sign_in_sessions_of_their_own() {
+    if !makes_calls() {
+        let hsm = Hsm::start();
+        hsm.rest.create("k", EC);
+        hsm.run();
+        return assert_eq!(hsm.count("sign"), 16 * 10);
+    }
+    let pkcs11 = initialized();
+    let first = session(&pkcs11);
+    let template = [
+        Attribute::Label(b"k".to_vec()),
+        Attribute::Class(ObjectClass::PRIVATE_KEY),
+    ];
+    let key = only(&first, &template);
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                let own = pkcs11.open_ro_session(slot(&pkcs11)).unwrap();
+                for _ in 0..10 {
+                    own.sign(&Mechanism::EcdsaSha256, key, b"m").unwrap();
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn threads_in_one_session_come_to_no_harm_nor_do_those_with_small_stacks() {
+    let hsm = run("threads");
+    assert!(hsm.count("sign") > 8);
+}
+
+#[test]
+fn a_process_that_signs_may_end_in_any_way() {
+    let hsm = Hsm::start();
+    hsm.rest.create("k", EC);
+    let program = program(&hsm, "ends");
+    for way in ["exit", "return", "finalize", "dlclose"] {
+        for _ in 0..10 {
+            let output = hsm.command(&program).arg(module()).arg(way).output();
+            let output = output.expect("it runs");
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{way} {:?}\n{told}", output.status);
+        }
+    }
+}

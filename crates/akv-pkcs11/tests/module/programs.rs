@@ -1,0 +1,334 @@
+//! What people really run: pkcs11-tool, p11tool, openssl with libp11's engine, ssh-keygen.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::{Hsm, module};
+
+/// A file that gets a line for each check that could not run.
+const SKIPS: &str = "AKV_TEST_SKIPS";
+
+/// The engine of libp11.
+const ENGINE: &str = "/usr/lib/x86_64-linux-gnu/engines-3/pkcs11.so";
+
+/// Whether a program is there. If not, says loudly that the check is skipped.
+pub(crate) fn is_there(program: &str) -> bool {
+    let found = match program.starts_with('/') {
+        true => Path::new(program).exists(),
+        false => Command::new("which")
+            .arg(program)
+            .output()
+            .is_ok_and(|output| output.status.success()),
+    };
+    if !found {
+        eprintln!("SKIPPED: {program} is not installed");
+        if let Some(file) = std::env::var_os(SKIPS) {
+            let file = File::options().create(true).append(true).open(file);
+            let mut file = file.expect("the file of skipped checks can be written");
+            writeln!(file, "PKCS#11: {program} is not installed").expect("it can be written");
+        }
+    }
+    found
+}
+
+fn hsm() -> Hsm {
+    let hsm = Hsm::start();
+    hsm.rest
+        .create("rsa", r#"{"kty":"RSA-HSM","key_size":2048}"#);
+    hsm.rest.create("ec", r#"{"kty":"EC-HSM","crv":"P-256"}"#);
+    std::fs::write(hsm.file("data"), "what is signed").unwrap();
+    hsm
+}
+
+/// Runs a program that succeeds. Returns all that it says.
+fn succeeds(hsm: &Hsm, program: &str, args: &[&str]) -> String {
+    let output = hsm.command(program).args(args).output().expect("it runs");
+    let told = [output.stdout, output.stderr].concat();
+    let told = String::from_utf8_lossy(&told).into_owned();
+    assert!(output.status.success(), "{program} {args:?}: {told}");
+    told
+}
+
+fn pkcs11_tool(hsm: &Hsm, args: &[&str]) -> String {
+    let module = module();
+    let module = module.to_str().expect("the path is text");
+    succeeds(hsm, "pkcs11-tool", &[&["--module", module], args].concat())
+}
+
+#[test]
+fn pkcs11_tool_lists_generates_signs_and_tests() {
+    if !is_there("pkcs11-tool") {
+        return;
+    }
+    let hsm = hsm();
+    let before = hsm.requests().len();
+    assert!(pkcs11_tool(&hsm, &["-L"]).contains("token initialized"));
+    assert!(pkcs11_tool(&hsm, &["-M"]).contains("SHA256-RSA-PKCS-PSS"));
+    assert_eq!(hsm.requests().len(), before);
+    let objects = pkcs11_tool(&hsm, &["-O"]);
+    for words in ["label:      rsa", "label:      ec", "never extractable"] {
+        assert!(objects.contains(words), "{objects}");
+    }
+    for (kind, id) in [
+        ("rsa:2048", "0a"),
+        ("EC:prime256v1", "0b"),
+        ("EC:secp384r1", "0c"),
+    ] {
+        let generate = [
+            "--keypairgen",
+            "--key-type",
+            kind,
+            "--label",
+            "made",
+            "--id",
+            id,
+        ];
+        pkcs11_tool(&hsm, &generate);
+    }
+    for (id, mechanism) in [
+        ("0a", "SHA256-RSA-PKCS"),
+        ("0a", "SHA256-RSA-PKCS-PSS"),
+        ("0b", "ECDSA-SHA256"),
+        ("0c", "ECDSA-SHA384"),
+    ] {
+        let sign = [
+            "-s",
+            "-m",
+            mechanism,
+            "--id",
+            id,
+            "-i",
+            "data",
+            "-o",
+            "signature",
+        ];
+        pkcs11_tool(&hsm, &sign);
+        let verify = ["--verify", "-m", mechanism, "--id", id, "-i", "data"];
+        let file = ["--signature-file", "signature"];
+        let told = pkcs11_tool(&hsm, &[&verify[..], &file].concat());
+        assert!(told.contains("Signature is valid"), "{told}");
+    }
+    // The two commands of the TLS Offload Library's users; the flags are what they have.
+    let told = pkcs11_tool(&hsm, &["--test", "--login", "--pin", "x"]);
+    assert!(told.contains("No errors"), "{told}");
+}
+
+#[test]
+fn pkcs11_tool_forks_and_has_threads() {
+    if !is_there("pkcs11-tool") {
+        return;
+    }
+    let hsm = hsm();
+    pkcs11_tool(&hsm, &["--test-fork"]);
+    pkcs11_tool(&hsm, &["--test-threads", "ILGISLT0"]);
+}
+
+#[test]
+fn gnutls_lists_and_signs() {
+    if !is_there("p11tool") {
+        return;
+    }
+    let hsm = hsm();
+    let module = module();
+    let module = module.to_str().expect("the path is text");
+    let provider = ["--provider", module];
+    let listed = succeeds(&hsm, "p11tool", &[&provider[..], &["--list-all"]].concat());
+    assert!(listed.contains("object=rsa;type=private"), "{listed}");
+    assert!(listed.contains("object=ec;type=public"), "{listed}");
+    for key in ["rsa", "ec"] {
+        let url = format!("pkcs11:token=localhost;object={key};type=private");
+        succeeds(
+            &hsm,
+            "p11tool",
+            &[&provider[..], &["--test-sign", "--batch", &url]].concat(),
+        );
+    }
+}
+
+/// Has openssl load libp11's engine with the module.
+fn configure_engine(hsm: &mut Hsm) {
+    let text = format!(
+        "openssl_conf = conf\n[conf]\nengines = engines\n[engines]\npkcs11 = pkcs11\n[pkcs11]\n\
+         engine_id = pkcs11\ndynamic_path = {ENGINE}\nMODULE_PATH = {}\ninit = 1\n\
+         [req]\ndistinguished_name = name\n[name]\n",
+        module().display()
+    );
+    let path = hsm.file("openssl.cnf");
+    std::fs::write(&path, text).unwrap();
+    hsm.set("OPENSSL_CONF", path);
+}
+
+#[test]
+fn openssl_signs_by_libp11s_engine() {
+    if !is_there(ENGINE) {
+        return;
+    }
+    let mut hsm = hsm();
+    configure_engine(&mut hsm);
+    for key in ["rsa", "ec"] {
+        let uri = format!("pkcs11:token=localhost;object={key};type=private");
+        let engine = ["-engine", "pkcs11", "-keyform", "engine"];
+        let sign = [
+            "dgst",
+            "-sha256",
+            "-sign",
+            &uri,
+            "-out",
+            "signature",
+            "data",
+        ];
+        succeeds(&hsm, "openssl", &[&sign[..1], &engine, &sign[1..]].concat());
+        let public = ["-in", &uri, "-pubout", "-out", "public.pem"];
+        let export = ["pkey", "-engine", "pkcs11", "-inform", "engine"];
+        succeeds(&hsm, "openssl", &[&export[..], &public].concat());
+        let verify = ["-verify", "public.pem", "-signature", "signature", "data"];
+        let told = succeeds(
+            &hsm,
+            "openssl",
+            &[&["dgst", "-sha256"][..], &verify].concat(),
+        );
+        assert!(told.contains("Verified OK"), "{told}");
+    }
+}
+
+/// As users of the TLS Offload Library have it, with workers, and with a reload. The identity is the
+/// environment's, which nginx takes from its workers: libp11 0.4.12 takes no PIN of more than 32
+/// characters.
+#[test]
+fn nginx_serves_by_libp11s_engine() {
+    if !is_there(ENGINE) || !is_there("nginx") || !is_there("curl") {
+        return;
+    }
+    let mut hsm = hsm();
+    let folder = hsm.folder.path().to_str().expect("text").to_owned();
+    hsm.configure(
+        r#"{"tokens":[{"slotid":1,"protocol":"https://","uri":"managedhsm.azure.net",
+            "resourceName":"MyHSM","resourceType":"mhsm"}],"msi":{"identityMSI":false}}"#,
+    );
+    configure_engine(&mut hsm);
+    let port = free_port();
+    for key in ["rsa", "ec"] {
+        let uri = format!("pkcs11:token=MyHSM;object={key};type=private;pin-value=");
+        let engine = [
+            "req", "-x509", "-new", "-engine", "pkcs11", "-keyform", "engine",
+        ];
+        let subject = ["-key", &uri, "-subj", "/CN=localhost", "-out", "cert.pem"];
+        succeeds(&hsm, "openssl", &[&engine[..], &subject].concat());
+        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|name| format!("{name}_temp_path {folder}/{name};"));
+        let text = format!(
+            "daemon off; worker_processes 2; user root; pid {folder}/pid; error_log {folder}/error.log;\n\
+             events {{}}\nhttp {{ access_log off; {}\nserver {{ listen 127.0.0.1:{port} ssl;\n\
+             ssl_certificate {folder}/cert.pem;\nssl_certificate_key \"engine:pkcs11:{uri}\";\n\
+             ssl_session_cache off; ssl_session_tickets off; location / {{ return 200 served; }} }} }}\n",
+            temporary.concat()
+        );
+        std::fs::write(hsm.file("nginx.conf"), text).unwrap();
+        let before = hsm.count("sign");
+        let conf = format!("{folder}/nginx.conf");
+        let mut nginx = hsm
+            .command("nginx")
+            .args(["-p", &folder, "-c", &conf])
+            .spawn()
+            .expect("nginx starts");
+        let fetch = || {
+            let url = format!("https://127.0.0.1:{port}/");
+            let retry = [
+                "-sk",
+                "--retry",
+                "40",
+                "--retry-connrefused",
+                "--retry-delay",
+                "1",
+            ];
+            let fetched = Command::new("curl").args(retry).arg(url).output();
+            String::from_utf8_lossy(&fetched.expect("curl runs").stdout).into_owned()
+        };
+        let signal =
+            |name: &str| succeeds(&hsm, "nginx", &["-p", &folder, "-c", &conf, "-s", name]);
+        let mut served: Vec<String> = (0..4).map(|_| fetch()).collect();
+        signal("reload");
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        served.extend((0..4).map(|_| fetch()));
+        signal("stop");
+        let status = nginx.wait().expect("nginx ends");
+        let log = std::fs::read_to_string(hsm.file("error.log")).unwrap_or_default();
+        assert_eq!(served, ["served"; 8], "{log}");
+        assert!(status.success(), "{log}");
+        assert_eq!(hsm.count("sign") - before, 8, "{log}");
+        std::fs::remove_file(hsm.file("error.log")).unwrap();
+    }
+}
+
+/// A port that nobody listens on just now.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it has an address").port()
+}
+
+#[test]
+fn nss_lists_and_generates_keys_and_signs_requests() {
+    if !is_there("certutil") || !is_there("modutil") {
+        return;
+    }
+    let hsm = hsm();
+    let module = module();
+    let module = module.to_str().expect("the path is text");
+    std::fs::create_dir(hsm.file("nss")).unwrap();
+    let certutil = |args: &[&str]| succeeds(&hsm, "certutil", &[args, &["-d", "sql:nss"]].concat());
+    certutil(&["-N", "--empty-password"]);
+    let add = [
+        "-force", "-dbdir", "sql:nss", "-add", "akv", "-libfile", module,
+    ];
+    succeeds(&hsm, "modutil", &add);
+    let listed = certutil(&["-K", "-h", "localhost"]);
+    let line = listed.lines().find(|line| line.ends_with(" rsa"));
+    let id = line.and_then(|line| line.split_whitespace().rev().nth(1));
+    let id = id.expect("the RSA key has an id");
+    std::fs::write(hsm.file("noise"), [7; 64]).unwrap();
+    for key in [
+        &["-k", id][..],
+        &["-g", "2048", "-z", "noise"],
+        &["-k", "ec", "-q", "nistp256", "-z", "noise"],
+    ] {
+        let request = [
+            "-R",
+            "-h",
+            "localhost",
+            "-s",
+            "CN=x",
+            "-a",
+            "-o",
+            "request.pem",
+        ];
+        certutil(&[&request[..], key].concat());
+        let verify = ["req", "-in", "request.pem", "-verify", "-noout"];
+        let told = succeeds(&hsm, "openssl", &verify);
+        assert!(told.contains("verify OK"), "{told}");
+    }
+    let listed = certutil(&["-K", "-h", "localhost"]);
+    assert_eq!(listed.matches("p11-").count(), 2, "{listed}");
+}
+
+#[test]
+fn openssh_lists_keys_and_signs_certificates() {
+    if !is_there("ssh-keygen") {
+        return;
+    }
+    let hsm = hsm();
+    let module = module();
+    let module = module.to_str().expect("the path is text");
+    let listed = succeeds(&hsm, "ssh-keygen", &["-D", module]);
+    let authority = listed.lines().find(|line| line.starts_with("ssh-rsa"));
+    let authority = authority.expect("the RSA key is listed");
+    assert!(listed.contains("ecdsa-sha2-nistp256"), "{listed}");
+    std::fs::write(hsm.file("ca.pub"), format!("{authority}\n")).unwrap();
+    let new = ["-q", "-t", "ed25519", "-N", "", "-f", "user"];
+    succeeds(&hsm, "ssh-keygen", &new);
+    let sign = ["-D", module, "-s", "ca.pub", "-I", "somebody", "user.pub"];
+    succeeds(&hsm, "ssh-keygen", &sign);
+    let shown = succeeds(&hsm, "ssh-keygen", &["-L", "-f", "user-cert.pub"]);
+    assert!(shown.contains("somebody"), "{shown}");
+}

@@ -1,0 +1,174 @@
+//! What every test needs: an emulator, and a process that has the module loaded.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::{Error, RvError};
+use cryptoki::object::{Attribute, ObjectHandle};
+use cryptoki::session::Session;
+use cryptoki::slot::Slot;
+use tempfile::TempDir;
+use testing::emulator::{Handle, Options, Request, start};
+use testing::{Rest, built};
+
+/// Set in the process that makes a test's calls.
+const IN_CHILD: &str = "AKV_PKCS11_TEST_CHILD";
+
+/// Longer than any test takes that works.
+const TIME_LIMIT_SECONDS: &str = "120";
+
+/// The module's file.
+pub(crate) fn module() -> PathBuf {
+    built::program("libakv_pkcs11.so")
+}
+
+/// An emulator with keys, a folder for files, and the environment of who uses it.
+pub(crate) struct Hsm {
+    pub(crate) emulator: Handle,
+    pub(crate) rest: Rest,
+    pub(crate) folder: TempDir,
+    environment: Vec<(OsString, OsString)>,
+}
+
+impl Hsm {
+    pub(crate) fn start() -> Self {
+        Self::start_with(Options::default())
+    }
+
+    pub(crate) fn start_with(options: Options) -> Self {
+        let emulator = start(options).expect("the emulator starts");
+        let mut hsm = Self {
+            rest: Rest {
+                url: emulator.url.clone(),
+                ca: emulator.ca.clone(),
+                token: emulator.token.clone(),
+            },
+            emulator,
+            folder: TempDir::new().expect("a temporary folder"),
+            environment: Vec::new(),
+        };
+        hsm.set("AZURE_MANAGEDHSM_URL", hsm.emulator.url.clone());
+        hsm.set("AKV_CA_FILE", hsm.emulator.ca.clone());
+        hsm.set("AZURE_CLI_ACCESS_TOKEN", hsm.emulator.token.clone());
+        hsm
+    }
+
+    /// Sets a variable.
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<OsString>) {
+        self.unset(name);
+        self.environment.push((name.into(), value.into()));
+    }
+
+    /// Leaves a variable out.
+    pub(crate) fn unset(&mut self, name: &str) {
+        self.environment.retain(|(known, _)| known != name);
+    }
+
+    /// Writes a configuration file, and has it read.
+    pub(crate) fn configure(&mut self, text: &str) -> PathBuf {
+        let path = self.file("mhsm-pkcs11.conf");
+        std::fs::write(&path, text).expect("a file");
+        self.set("MHSM_PKCS11_CONF", path.clone());
+        path
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A program that finds the emulator, and nothing of the person's who runs the test.
+    pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new("timeout");
+        command.arg(TIME_LIMIT_SECONDS).arg(program.as_ref());
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if ["AZURE_", "AKV_", "MHSM_", "IDENTITY_", "XDG_"]
+                .iter()
+                .any(|prefix| text.starts_with(prefix))
+            {
+                command.env_remove(name);
+            }
+        }
+        command
+            .envs(self.environment.iter().cloned())
+            .current_dir(self.folder.path());
+        command
+    }
+
+    /// Has the calls of this test made. Returns what standard error has.
+    pub(crate) fn run(&self) -> String {
+        let name = thread::current()
+            .name()
+            .expect("a test has a name")
+            .to_owned();
+        let own = std::env::current_exe().expect("a program knows its own path");
+        let output = self
+            .command(own)
+            .args([&name, "--exact", "--nocapture", "--test-threads=1"])
+            .env(IN_CHILD, "1")
+            .output()
+            .expect("the test's own program runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            output.status.success(),
+            "{}\n{told}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+        told
+    }
+
+    /// Requests since the start, or since they were last asked for.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.emulator.requests.list()
+    }
+
+    /// Those of one kind.
+    pub(crate) fn count(&self, operation: &str) -> usize {
+        let requests = self.requests();
+        requests
+            .iter()
+            .filter(|request| request.is(operation))
+            .count()
+    }
+}
+
+/// Whether this is the process that makes the calls.
+pub(crate) fn makes_calls() -> bool {
+    std::env::var_os(IN_CHILD).is_some()
+}
+
+/// The module, initialised.
+pub(crate) fn initialized() -> Pkcs11 {
+    let pkcs11 = Pkcs11::new(module()).expect("the module is loaded");
+    let args = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
+    pkcs11.initialize(args).expect("the module starts");
+    pkcs11
+}
+
+/// The first slot.
+pub(crate) fn slot(pkcs11: &Pkcs11) -> Slot {
+    pkcs11.get_slots_with_token().expect("slots")[0]
+}
+
+/// A session that may write.
+pub(crate) fn session(pkcs11: &Pkcs11) -> Session {
+    pkcs11.open_rw_session(slot(pkcs11)).expect("a session")
+}
+
+/// The only object that fits.
+pub(crate) fn only(session: &Session, template: &[Attribute]) -> ObjectHandle {
+    let found = session.find_objects(template).expect("a search");
+    assert_eq!(found.len(), 1, "{template:?}");
+    found[0]
+}
+
+/// The code of a call that fails.
+pub(crate) fn code<T: std::fmt::Debug>(outcome: Result<T, Error>) -> RvError {
+    match outcome {
+        Err(Error::Pkcs11(code, _)) => code,
+        other => panic!("{other:?}"),
+    }
+}
