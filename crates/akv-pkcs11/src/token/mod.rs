@@ -16,7 +16,7 @@ use hsm_keys::Digest;
 use hsm_module::ClientInUse;
 use hsm_module::pipe_signal::Blocked;
 use hsm_module::stack::AnyStack;
-use managed_hsm::{Client, KeyUri, Service, Settings, Vault};
+use managed_hsm::{Client, FrontEnd, KeyUri, Service, Settings, Vault};
 
 use self::credentials::Login;
 use self::loading::{Listing, Turns};
@@ -218,7 +218,17 @@ impl Token {
 }
 
 /// A client for threads with any stack.
+/// What the client is told of the module.
+const FRONT_END: FrontEnd = FrontEnd::new(
+    concat!("akv_pkcs11/", env!("CARGO_PKG_VERSION")),
+    "mhsm-pkcs11.conf",
+);
+
 fn new_client(settings: Settings) -> Client {
+    let settings = Settings {
+        front_end: FRONT_END,
+        ..settings
+    };
     Client::called_by(settings, AnyStack)
 }
 
