@@ -4,8 +4,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 
 use cryptoki_sys::{
-    CK_INFO, CK_VERSION, CKF_OS_LOCKING_OK, CKR_ARGUMENTS_BAD, CKR_CRYPTOKI_ALREADY_INITIALIZED,
-    CKR_FUNCTION_FAILED,
+    CK_INFO, CK_VERSION, CKR_ARGUMENTS_BAD, CKR_CRYPTOKI_ALREADY_INITIALIZED, CKR_FUNCTION_FAILED,
 };
 use hsm_module::process;
 use managed_hsm::Client;
@@ -43,7 +42,6 @@ pub(crate) fn initialize(args: InitializeArgs) -> Result<(), Error> {
     };
     process::watch_for_the_end(|| ());
     process::watch_for_forks();
-    log::debug!(os_locking = (args.flags & CKF_OS_LOCKING_OK != 0); "C_Initialize");
     // A server's worker may have lost the variables, as nginx's do.
     let inherited = module::inherited_configuration().filter(|_| reserved.is_none());
     let configuration = match inherited {
@@ -52,6 +50,9 @@ pub(crate) fn initialize(args: InitializeArgs) -> Result<(), Error> {
             .map(Arc::new)
             .map_err(|problem| Error::because(CKR_FUNCTION_FAILED, problem))?,
     };
+    for token in &configuration.tokens {
+        log::debug!("C_Initialize: {}", token.summary());
+    }
     module::start(configuration)
 }
 

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use cryptoki_sys::CK_RV;
+use cryptoki_sys::{CK_RV, CKR_OK};
 
 use crate::error::Error;
 use crate::locks::lock;
@@ -38,20 +38,30 @@ pub(crate) fn failure(function: &'static str, error: &Error) {
     let Some(untold) = admit(function, error.code, Instant::now()) else {
         return;
     };
-    let before = match untold {
-        0 => String::new(),
-        count => format!(" ({count} more of the kind before)"),
-    };
     say(
         log::Level::Error,
         error.is_logged,
-        &format!("{function}: {cause}{before}"),
+        &with_untold(&format!("{function}: {cause}"), untold),
     );
 }
 
 /// Tells of something that is no failure of a call.
 pub(crate) fn warning(text: &str) {
     say(log::Level::Warn, false, text);
+}
+
+/// The same for what may come again and again: of each kind one a second.
+pub(crate) fn repeated_warning(kind: &'static str, text: &str) {
+    if let Some(untold) = admit(kind, CKR_OK, Instant::now()) {
+        warning(&with_untold(text, untold));
+    }
+}
+
+fn with_untold(text: &str, untold: u32) -> String {
+    match untold {
+        0 => text.to_owned(),
+        count => format!("{text} ({count} more of the kind before)"),
+    }
 }
 
 /// The cause of this thread's last failure that had one.

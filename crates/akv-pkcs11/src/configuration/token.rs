@@ -113,6 +113,27 @@ impl TokenSettings {
         Ok(token)
     }
 
+    /// A line for the log: where it is and as whom it is asked, without anything secret.
+    pub(crate) fn summary(&self) -> String {
+        let Self { slot, vault, .. } = self;
+        if let Some(problem) = &self.problem {
+            return format!("slot {slot} has no token: {problem}");
+        }
+        let address = match self.client.address(vault) {
+            Ok(url) => url.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let identity = match self.by_pin {
+            true => "the program's PIN".to_owned(),
+            false => {
+                let names = self.client.credentials.selection.iter();
+                let names: Vec<&str> = names.map(|kind| kind.name()).collect();
+                names.join(", ")
+            }
+        };
+        format!("slot {slot}: {vault} at {address}, asked with {identity}")
+    }
+
     /// The credentials of developers' tools are no default here: they start programs, which a
     /// library in somebody else's process has no business to do.
     fn leave_out_tools(&mut self) {

@@ -15,7 +15,10 @@ pub(super) fn call(function: &'static str, body: impl FnOnce() -> Result<(), Err
     static LOADED: Once = Once::new();
     LOADED.call_once(process::is_loaded_into);
     let error = match boundary::run(body) {
-        Ok(Ok(())) => return CKR_OK,
+        Ok(Ok(())) => {
+            let _ = boundary::run(|| log::debug!("{function}"));
+            return CKR_OK;
+        }
         Ok(Err(error)) => error,
         Err(panic) => Error::because(
             CKR_GENERAL_ERROR,
@@ -23,7 +26,10 @@ pub(super) fn call(function: &'static str, body: impl FnOnce() -> Result<(), Err
         ),
     };
     // To say what happened must not take the process down either.
-    let _ = boundary::run(|| report::failure(function, &error));
+    let _ = boundary::run(|| {
+        log::debug!("{function}: 0x{:x}", error.code);
+        report::failure(function, &error);
+    });
     error.code
 }
 

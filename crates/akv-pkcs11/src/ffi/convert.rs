@@ -473,7 +473,6 @@ pub(crate) type InterfacePlace<'a> = Place<'a, *mut CK_INTERFACE>;
 pub(crate) struct InitializeArgs {
     /// How many of the four functions for mutexes there are.
     pub(crate) mutex_functions: usize,
-    pub(crate) flags: CK_FLAGS,
     /// A text for the module, if it can be one.
     pub(crate) reserved: Option<Result<Vec<u8>, ()>>,
 }
@@ -501,7 +500,6 @@ pub(super) unsafe fn initialize_args(args: *mut std::ffi::c_void) -> InitializeA
         let reserved = args.pReserved;
         InitializeArgs {
             mutex_functions: functions.into_iter().filter(|is_there| *is_there).count(),
-            flags: args.flags,
             reserved: (!reserved.is_null()).then(|| match reserved.addr() < LEAST_ADDRESS {
                 true => Err(()),
                 false => text(reserved.cast()).ok_or(()),

@@ -244,7 +244,8 @@ impl Token {
         let items = match (items, known) {
             (Ok(items), _) => items,
             (Err(error), Some(known)) => {
-                report::warning(&format!("the keys that were known serve on: {error}"));
+                let text = format!("the keys that were known serve on: {error}");
+                report::repeated_warning("a list that fails", &text);
                 return Ok(known);
             }
             (Err(error), None) => return Err(self.refusal(Purpose::Find, &error)),
@@ -405,9 +406,8 @@ impl Token {
             seen.0 += 1;
         }
         for (count, text) in by_reason.into_values() {
-            report::warning(&format!(
-                "{count} of the keys can't be read, such as: {text}"
-            ));
+            let text = format!("{count} of the keys can't be read, such as: {text}");
+            report::repeated_warning("keys that can't be read", &text);
         }
         Ok(())
     }

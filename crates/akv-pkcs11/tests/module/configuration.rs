@@ -6,6 +6,8 @@ use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::session::UserType;
+use cryptoki::types::AuthPin;
 use testing::emulator::{Options, ServedName};
 
 use crate::support::{Hsm, code, initialized, makes_calls, module, only, session};
@@ -53,6 +55,48 @@ fn the_tls_offload_librarys_file_is_taken_as_it_is() {
         ],
     );
     session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
+}
+
+#[test]
+fn a_trace_is_written_where_the_file_says_and_has_no_secret() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.rest.create("k", EC);
+        let text = OFFLOAD
+            .replace("\"P11Interfaces\": false", "\"P11Interfaces\": true")
+            .replace("/var/log", hsm.folder.path().to_str().expect("text"));
+        hsm.configure(&text);
+        hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+        let token = hsm.emulator.token.clone();
+        hsm.set("TEST_TOKEN", token.clone());
+        hsm.run();
+        let files = std::fs::read_dir(hsm.folder.path()).unwrap();
+        let mut names = files.map(|file| file.unwrap().path());
+        let log = names.find(|path| path.extension().is_some_and(|end| end == "log"));
+        let log = std::fs::read_to_string(log.expect("a log")).unwrap();
+        for words in [
+            "slot 1: managedhsm:MyHSM at https://localhost",
+            "C_Login",
+            "C_FindObjectsInit",
+            "C_Sign",
+            "C_Logout: 0x101",
+        ] {
+            assert!(log.contains(words), "{words}: {log}");
+        }
+        return assert!(!log.contains(&token), "{log}");
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let pin = AuthPin::new(std::env::var("TEST_TOKEN").unwrap().into());
+    session.login(UserType::User, Some(&pin)).unwrap();
+    let label = Attribute::Label(b"k".to_vec());
+    let key = only(
+        &session,
+        &[label, Attribute::Class(ObjectClass::PRIVATE_KEY)],
+    );
+    session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
+    session.logout().unwrap();
+    assert_eq!(code(session.logout()), RvError::UserNotLoggedIn);
 }
 
 #[test]
@@ -268,4 +312,44 @@ fn keys_of_a_key_vault_are_keys_like_others() {
         )
         .unwrap();
     session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
+}
+
+#[test]
+fn choices_do_what_they_say() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.configure(
+            r#"{"tokens":[{"resourceName":"localhost"}],"random":"hsm","keyNames":"label",
+                "strictTemplates":true,"verifySignatures":false,"allowDelete":true}"#,
+        );
+        hsm.emulator
+            .faults
+            .add("wrong-value,operation=sign")
+            .expect("a fault");
+        let told = hsm.run();
+        assert!(told.contains("there is a key by-label already"), "{told}");
+        assert!(told.contains("CKA_SENSITIVE"), "{told}");
+        assert_eq!(hsm.count("rng"), 2);
+        let deleted = hsm.rest.call("GET", "/deletedkeys/by-label", "");
+        return assert!(deleted["recoveryId"].is_string());
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    // More than one request gives.
+    session.generate_random_vec(200).unwrap();
+    let public = [
+        Attribute::Token(true),
+        Attribute::Label(b"by-label".to_vec()),
+        Attribute::EcParams(vec![6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]),
+    ];
+    let generate = |private: &[Attribute]| {
+        session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, private)
+    };
+    let (_, key) = generate(&public[..2]).unwrap();
+    assert_eq!(code(generate(&public[..2])), RvError::FunctionFailed);
+    let open = [Attribute::Token(true), Attribute::Sensitive(false)];
+    assert_eq!(code(generate(&open)), RvError::TemplateInconsistent);
+    // The HSM's answer is damaged, and nobody looks.
+    session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
+    session.destroy_object(key).unwrap();
 }

@@ -154,6 +154,37 @@ fn an_hsm_that_is_away_is_a_device_error_told_once_a_second() {
 }
 
 #[test]
+fn keys_that_are_known_serve_on_while_the_hsm_gives_no_list() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.rest.create("k", EC);
+        hsm.configure(
+            r#"{"tokens":[{"resourceName":"localhost"}],"refreshSeconds":0,"maxRetries":0}"#,
+        );
+        let (requests, faults) = (hsm.emulator.requests.clone(), hsm.emulator.faults.clone());
+        let after_the_first = std::thread::spawn(move || {
+            while !requests.list().iter().any(|request| request.is("keys")) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            faults
+                .add("internal-error,operation=keys")
+                .expect("a fault");
+        });
+        let told = hsm.run();
+        after_the_first.join().expect("it has set the fault");
+        let lines = told.lines().filter(|line| line.contains("serve on"));
+        return assert_eq!(lines.count(), 1, "{told}");
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    assert_eq!(session.find_objects(&[]).unwrap().len(), 2);
+    std::thread::sleep(Duration::from_millis(500));
+    for _ in 0..5 {
+        assert_eq!(session.find_objects(&[]).unwrap().len(), 2);
+    }
+}
+
+#[test]
 fn an_answer_that_is_no_signature_is_a_device_error_and_no_signature() {
     if !makes_calls() {
         let hsm = Hsm::start();

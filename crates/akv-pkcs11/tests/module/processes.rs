@@ -1,11 +1,13 @@
 //! Threads, forks, and the calls that only programs in C can make.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass};
 
+use crate::programs::skip;
 use crate::support::{Hsm, initialized, makes_calls, module, only, session, slot};
 
 const EC: &str = r#"{"kty":"EC-HSM","crv":"P-256"}"#;
@@ -96,4 +98,36 @@ fn a_process_that_signs_may_end_in_any_way() {
             assert!(output.status.success(), "{way} {:?}\n{told}", output.status);
         }
     }
+}
+
+/// A setuid program, started by somebody else who sets its environment.
+#[test]
+fn a_program_with_raised_rights_takes_nothing_from_the_environment() {
+    if !rustix::process::geteuid().is_root() {
+        return skip("only root can give a program raised rights");
+    }
+    let hsm = Hsm::start();
+    hsm.rest.create("k", EC);
+    let program = program(&hsm, "threads");
+    for (path, mode) in [(hsm.folder.path(), 0o755), (&program, 0o4755)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let run = |by: &str| {
+        let output = hsm
+            .command("setpriv")
+            .args([&format!("--reuid={by}"), "--clear-groups"])
+            .arg(&program)
+            .arg(module())
+            .output();
+        let output = output.expect("it runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), told)
+    };
+    let (succeeds, told) = run("0");
+    assert!(succeeds, "{told}");
+    let (succeeds, told) = run("65534");
+    assert!(
+        !succeeds && told.contains("it is not known which HSM to ask"),
+        "{told}"
+    );
 }

@@ -13,6 +13,16 @@ const SKIPS: &str = "AKV_TEST_SKIPS";
 /// The engine of libp11.
 const ENGINE: &str = "/usr/lib/x86_64-linux-gnu/engines-3/pkcs11.so";
 
+/// Says that a check can't run here, and why.
+pub(crate) fn skip(reason: &str) {
+    eprintln!("SKIPPED: {reason}");
+    if let Some(file) = std::env::var_os(SKIPS) {
+        let file = File::options().create(true).append(true).open(file);
+        let mut file = file.expect("the file of skipped checks can be written");
+        writeln!(file, "PKCS#11: {reason}").expect("it can be written");
+    }
+}
+
 /// Whether a program is there. If not, says loudly that the check is skipped.
 pub(crate) fn is_there(program: &str) -> bool {
     let found = match program.starts_with('/') {
@@ -23,12 +33,7 @@ pub(crate) fn is_there(program: &str) -> bool {
             .is_ok_and(|output| output.status.success()),
     };
     if !found {
-        eprintln!("SKIPPED: {program} is not installed");
-        if let Some(file) = std::env::var_os(SKIPS) {
-            let file = File::options().create(true).append(true).open(file);
-            let mut file = file.expect("the file of skipped checks can be written");
-            writeln!(file, "PKCS#11: {program} is not installed").expect("it can be written");
-        }
+        skip(&format!("{program} is not installed"));
     }
     found
 }
