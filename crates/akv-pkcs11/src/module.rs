@@ -100,7 +100,8 @@ pub(crate) fn end() -> Option<Arc<Module>> {
 }
 
 impl Module {
-    fn is_own(&self) -> bool {
+    /// Whether this process has initialised it, and not a parent.
+    pub(crate) fn is_own(&self) -> bool {
         self.process == process::generation()
     }
 

@@ -121,7 +121,10 @@ impl Module {
     fn close_sessions(&self, is_to_be: impl Fn(&Session) -> bool) -> usize {
         let closed = self.sessions.close(is_to_be);
         for session in &closed {
-            destroy_keys_of(session);
+            // A child leaves alone what its parent has made.
+            if self.is_own() {
+                destroy_keys_of(session);
+            }
             if self.sessions.count(session.slot).0 == 0 {
                 session.token.forget_login();
             }

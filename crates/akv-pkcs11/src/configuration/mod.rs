@@ -89,8 +89,13 @@ impl Configuration {
             options: Arc::new(Options::read(&root)?),
             tokens: token::read_all(&root)?,
         };
+        // What comes after a problem in a token was not asked for.
+        let is_whole = configuration
+            .tokens
+            .iter()
+            .all(|token| token.problem.is_none());
         let unknown = root.unknown();
-        if !unknown.is_empty() {
+        if is_whole && !unknown.is_empty() {
             report::warning(&format!(
                 "{}: ignored, since there are no such settings: {}",
                 path.display(),
@@ -169,5 +174,115 @@ impl Options {
             }
         }
         Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A file with every key that there is.
+    fn whole() -> Value {
+        json!({
+            "tokens": [{
+                "slotid": 1, "protocol": "https://", "uri": "managedhsm.azure.net",
+                "resourceName": "MyHSM", "resourceType": "mhsm", "label": "a label",
+                "keys": ["one", "two-*"], "listing": "never", "showDisabled": true,
+                "login": "required", "credential": "ManagedIdentityCredential",
+                "clientId": "1", "tenantId": "2", "maxRetries": 3, "caFile": "/ca.pem",
+            }],
+            "msi": {"identityMSI": false, "MSIClientID": "", "enableIMDSCache": true},
+            "options": {"DisableTLSAuthentication": false},
+            "ConnectionCache": {"Disable": false, "MaxConnections": 20},
+            "logins": {"cu1": {"clientId": "1", "tenantId": "2"}},
+            "refreshSeconds": 60, "random": "local", "keyNames": "random", "afterFork": "continue",
+            "allowDelete": false, "rsnull": false, "strictTemplates": false,
+            "verifySignatures": true,
+        })
+    }
+
+    /// The configuration that a file comes to, or what is wrong with it.
+    fn read(file: &Value) -> Result<(Options, Vec<TokenSettings>), String> {
+        let root = Section::parse(Path::new("test.conf"), file.to_string().as_bytes())?;
+        let options = Options::read(&root)?;
+        let tokens = token::read_all(&root)?;
+        match tokens.iter().find_map(|token| token.problem.clone()) {
+            Some(problem) => Err(problem),
+            None => {
+                assert_eq!(root.unknown(), [] as [&str; 0]);
+                Ok((options, tokens))
+            }
+        }
+    }
+
+    /// The places of all values that are neither objects nor arrays of objects.
+    fn leaves(value: &Value, place: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => map.iter().for_each(|(key, value)| {
+                leaves(value, &format!("{place}/{key}"), found);
+            }),
+            Value::Array(items) if items[0].is_object() => {
+                leaves(&items[0], &format!("{place}/0"), found);
+            }
+            _ => found.push(place.to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_named_or_of_no_consequence() {
+        let (options, tokens) = read(&whole()).unwrap();
+        assert_eq!(
+            options.logins["cu1"],
+            ("1".to_owned(), Some("2".to_owned()))
+        );
+        assert_eq!((tokens[0].slot, tokens[0].never_lists), (1, true));
+        let mut places = Vec::new();
+        leaves(&whole(), "", &mut places);
+        assert!(places.len() > 30, "{places:?}");
+        let mut named = 0;
+        for place in &places {
+            for other in [
+                json!(null),
+                json!(-1),
+                json!(1.5),
+                json!("\u{0}\u{202e}"),
+                json!(["x", 1]),
+                json!({"x": 1}),
+                json!(true),
+            ] {
+                let mut file = whole();
+                *file.pointer_mut(place).expect("it is there") = other.clone();
+                let Err(problem) = read(&file) else { continue };
+                let key = place.rsplit('/').next().unwrap_or_default();
+                let plain = |text: &str| text.replace('-', "").to_ascii_lowercase();
+                assert!(
+                    plain(&problem).contains(&plain(key)),
+                    "{place} = {other}: {problem}"
+                );
+                assert!(!problem.contains('\u{202e}'), "{problem:?}");
+                named += 1;
+            }
+        }
+        assert!(named > 120, "{named}");
+    }
+
+    #[test]
+    fn a_file_that_is_nested_without_end_is_refused() {
+        let deep = [vec![b'['; 100_000], vec![b']'; 100_000]].concat();
+        assert!(Section::parse(Path::new("test.conf"), &deep).is_err());
+    }
+
+    #[test]
+    fn a_path_is_told_as_it_is_or_as_a_setting() {
+        for text in ["/a/b.conf", "conf=/a/b.conf", " config=/a/b.conf "] {
+            assert_eq!(path(Some(text)).unwrap(), Some("/a/b.conf".into()));
+        }
+        assert!(
+            path(Some("flags=readOnly"))
+                .unwrap_err()
+                .contains("conf=<path>")
+        );
     }
 }

@@ -394,16 +394,20 @@ impl Token {
     ) -> Result<(), Error> {
         let all_failed = failed.len() == wanted.len();
         let mut by_reason: HashMap<_, (usize, String)> = HashMap::new();
+        let mut gone = Vec::new();
         for (name, error) in failed {
             let is_serious = !is_absence(&error) || (all_failed && !is_not_found(&error));
             if is_serious {
                 return Err(self.refusal(Purpose::Find, &error));
             }
-            self.change(|table| table.remove(name.as_str()));
+            gone.push(name);
             let seen = by_reason
                 .entry(reason(&error))
                 .or_insert_with(|| (0, error.to_string()));
             seen.0 += 1;
+        }
+        if !gone.is_empty() {
+            self.change(|table| gone.iter().for_each(|name| table.remove(name.as_str())));
         }
         for (count, text) in by_reason.into_values() {
             let text = format!("{count} of the keys can't be read, such as: {text}");

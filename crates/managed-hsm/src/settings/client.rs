@@ -277,7 +277,10 @@ fn cloud((text, origin): (String, Origin)) -> Result<Cloud, Error> {
     Cloud::by_name(text.trim()).ok_or_else(|| {
         Error::setting(
             &origin,
-            &format!("'{}' is none of public, usgovernment, china", text.trim()),
+            &format!(
+                "'{}' is none of public, usgovernment, china",
+                text.trim().escape_debug()
+            ),
         )
     })
 }

@@ -193,6 +193,7 @@ fn level((text, origin): (String, Origin)) -> Result<LevelFilter, Error> {
         name => name.parse().ok(),
     };
     level.ok_or_else(|| {
+        let text = text.escape_debug();
         let problem = format!("'{text}' is not 0 to 3, off, error, warn, info, debug or trace");
         Error::setting(&origin, &problem)
     })
@@ -204,7 +205,7 @@ fn format((text, origin): (String, Origin)) -> Result<LogFormat, Error> {
         "json" => Ok(LogFormat::Json),
         other => Err(Error::setting(
             &origin,
-            &format!("'{other}' is neither text nor json"),
+            &format!("'{}' is neither text nor json", other.escape_debug()),
         )),
     }
 }

@@ -71,6 +71,7 @@ impl Setting {
             Ok(number) if (range.0..=range.1).contains(&number.into()) => Ok(number),
             _ => {
                 let (from, to) = range;
+                let text = text.escape_debug();
                 let problem = format!("'{text}' is not {what} from {from} to {to}");
                 Err(Error::setting(&origin, &problem))
             }
@@ -127,7 +128,7 @@ fn yes_or_no((text, origin): (String, Origin)) -> Result<bool, Error> {
         "no" | "false" | "off" | "0" => Ok(false),
         other => Err(Error::setting(
             &origin,
-            &format!("'{other}' is neither yes nor no"),
+            &format!("'{}' is neither yes nor no", other.escape_debug()),
         )),
     }
 }
