@@ -56,14 +56,14 @@ fn fresh() -> [u8; 32] {
 }
 
 /// One request of each kind, with the key that follows a script.
-fn all_operations(client: &Client, script: &str) -> Result<(), Error> {
+fn all_operations(server: &Server, client: &Client, script: &str) -> Result<(), Error> {
     let uri: KeyUri = format!("managedhsm:MyHSM:{script}").parse().expect("a URI");
     let key = client.get_key(&uri)?;
     assert_eq!(key.id.key.as_str(), script);
     // What is sent late finds the client in the middle of another request, or idle.
     let pause = || {
         if script.ends_with(IDLE) {
-            std::thread::sleep(server::SHORT * 10);
+            server.wait_for_all(script);
         }
     };
     pause();
@@ -148,7 +148,7 @@ fn try_all(offer: Offer, by_io_thread: bool, letters: &str, len: usize) {
                         _ => vec![script, idle],
                     };
                     for script in scripts {
-                        let outcome = all_operations(&client, &script);
+                        let outcome = all_operations(&server, &client, &script);
                         assert!(outcome.is_ok(), "{script}: {}", outcome.unwrap_err());
                     }
                 }
@@ -225,7 +225,7 @@ fn tickets_and_new_keys_of_tls_do_not_cost_a_connection() {
     let server = Server::start(Offer::Http1);
     let client = client(&server, false, PATIENCE * 100);
     for _ in 0..4 {
-        all_operations(&client, "aaa").expect("answers");
+        all_operations(&server, &client, "aaa").expect("answers");
     }
     assert_eq!(server.connections(), 1);
 }

@@ -58,6 +58,8 @@ pub(crate) struct Server {
 struct State {
     /// How many requests came for each key.
     came: Mutex<HashMap<String, usize>>,
+    /// Those for which something is still to be sent, after their answer.
+    unfinished: Mutex<Vec<String>>,
     answers: AtomicUsize,
     is_nameless: bool,
     random: AtomicUsize,
@@ -128,6 +130,17 @@ impl Server {
         self.folder.path().join("ca.pem")
     }
 
+    /// Waits until nothing more will be sent for a key.
+    pub(crate) fn wait_for_all(&self, key: &str) {
+        let is_unfinished = || {
+            let unfinished = self.state.unfinished.lock().expect("no panic");
+            unfinished.iter().any(|other| other == key)
+        };
+        while is_unfinished() {
+            std::thread::sleep(SHORT);
+        }
+    }
+
     pub(crate) fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
     }
@@ -170,7 +183,8 @@ async fn serve_http1(mut tls: TlsStream<TcpStream>, state: &State) -> io::Result
             read(&mut tls, &mut unread).await?;
         }
         let body = unread.drain(..length).collect();
-        let answer = state.named(&state.answer(&Request { path, body }));
+        let request = Request { path, body };
+        let answer = state.named(&state.answer(&request));
         let then = match act {
             'b' => {
                 tls.write_all(&[&answer[..], &answer].concat()).await?;
@@ -194,6 +208,7 @@ async fn serve_http1(mut tls: TlsStream<TcpStream>, state: &State) -> io::Result
             'i' => return Ok(()),
             _ => Vec::new(),
         };
+        let unfinished = (!then.is_empty()).then(|| Unfinished::new(state, key(&request.path)));
         tls.write_all(&answer).await?;
         tls.flush().await?;
         if !then.is_empty() {
@@ -205,6 +220,27 @@ async fn serve_http1(mut tls: TlsStream<TcpStream>, state: &State) -> io::Result
             tokio::time::sleep(SHORT).await;
             return tls.shutdown().await;
         }
+        drop(unfinished);
+    }
+}
+
+/// While it lives, something is still to be sent for a key.
+struct Unfinished<'a>(&'a State, &'a str);
+
+impl<'a> Unfinished<'a> {
+    fn new(state: &'a State, key: &'a str) -> Self {
+        let mut all = state.unfinished.lock().expect("no panic");
+        all.push(key.to_owned());
+        drop(all);
+        Self(state, key)
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        let mut all = self.0.unfinished.lock().expect("no panic");
+        let index = all.iter().position(|key| key == self.1);
+        all.swap_remove(index.expect("it is there"));
     }
 }
 
