@@ -54,6 +54,11 @@ pub(crate) fn generate(
     let is_token_key = is_token_key(&public, &private)?;
     if is_token_key {
         session.check_read_write()?;
+    } else if module.options.refuses_session_keys {
+        return Err(Error::because(
+            CKR_TEMPLATE_INCONSISTENT,
+            "keys for a session alone are refused here (sessionKeys): set CKA_TOKEN to true",
+        ));
     }
     let mut wanted = Wanted::default();
     for (half, template) in [(Half::Public, &public), (Half::Private, &private)] {

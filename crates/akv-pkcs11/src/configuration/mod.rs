@@ -48,6 +48,9 @@ pub(crate) struct Options {
     pub(crate) is_strict_after_fork: bool,
     /// Whether new keys have their label as name; else the name is random.
     pub(crate) names_by_label: bool,
+    /// Whether keys that live as long as a session are refused; else they are made in the HSM and
+    /// deleted there.
+    pub(crate) refuses_session_keys: bool,
     /// Applications that a PIN may name: client id, and tenant if it is told.
     pub(crate) logins: HashMap<String, (String, Option<String>)>,
 }
@@ -63,6 +66,7 @@ impl Default for Options {
             verify_signatures: true,
             is_strict_after_fork: false,
             names_by_label: false,
+            refuses_session_keys: false,
             logins: HashMap::new(),
         }
     }
@@ -151,6 +155,7 @@ impl Options {
         }
         options.random_from_hsm = choice("random", ["hsm", "local"], false)?;
         options.names_by_label = choice("keyNames", ["label", "random"], false)?;
+        options.refuses_session_keys = choice("sessionKeys", ["refuse", "hsm"], false)?;
         options.is_strict_after_fork = choice("afterFork", ["strict", "continue"], false)?;
         for (key, place) in [
             ("allowDelete", &mut options.allow_delete),
@@ -198,6 +203,7 @@ mod tests {
             "ConnectionCache": {"Disable": false, "MaxConnections": 20},
             "logins": {"cu1": {"clientId": "1", "tenantId": "2"}},
             "refreshSeconds": 60, "random": "local", "keyNames": "random", "afterFork": "continue",
+            "sessionKeys": "hsm",
             "allowDelete": false, "rsnull": false, "strictTemplates": false,
             "verifySignatures": true,
         })

@@ -320,7 +320,8 @@ fn choices_do_what_they_say() {
         let mut hsm = Hsm::start();
         hsm.configure(
             r#"{"tokens":[{"resourceName":"localhost"}],"random":"hsm","keyNames":"label",
-                "strictTemplates":true,"verifySignatures":false,"allowDelete":true}"#,
+                "strictTemplates":true,"verifySignatures":false,"allowDelete":true,
+                "sessionKeys":"refuse"}"#,
         );
         hsm.emulator
             .faults
@@ -349,6 +350,8 @@ fn choices_do_what_they_say() {
     assert_eq!(code(generate(&public[..2])), RvError::FunctionFailed);
     let open = [Attribute::Token(true), Attribute::Sensitive(false)];
     assert_eq!(code(generate(&open)), RvError::TemplateInconsistent);
+    let of_session = [Attribute::Token(false)];
+    assert_eq!(code(generate(&of_session)), RvError::TemplateInconsistent);
     // The HSM's answer is damaged, and nobody looks.
     session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
     session.destroy_object(key).unwrap();
