@@ -112,15 +112,16 @@ attributes! {
     // The key is good until the second that the service names.
     CKA_END_DATE End, |object| bytes(&day(object.key.properties.expires.map(|at| at - 1)));
     CKA_DERIVE Fixed, |object| Ok(Value::Flag(object.key.may_derive()));
-    CKA_LOCAL Never, |_| Ok(Value::Flag(true));
+    CKA_LOCAL Never, |object| Ok(Value::Flag(object.key.hsm_id().is_some()));
     CKA_KEY_GEN_MECHANISM Never, |object| {
         Ok(Value::Number(match object.key.public().key_type() {
+            _ if object.key.hsm_id().is_none() => CK_UNAVAILABLE_INFORMATION,
             KeyType::Ec => CKM_EC_KEY_PAIR_GEN,
             _ => CKM_RSA_PKCS_KEY_PAIR_GEN,
         }))
     };
     CKA_ALLOWED_MECHANISMS Fixed, |object| Ok(Value::Numbers(allowed_mechanisms(object)));
-    CKA_MODIFIABLE Fixed, |_| Ok(Value::Flag(true));
+    CKA_MODIFIABLE Fixed, |object| Ok(Value::Flag(object.key.hsm_id().is_some()));
     CKA_COPYABLE Fixed, |_| Ok(Value::Flag(false));
     CKA_DESTROYABLE Fixed, |object| {
         Ok(Value::Flag(object.options.allow_delete || object.key.session.is_some()))

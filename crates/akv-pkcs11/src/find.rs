@@ -42,14 +42,14 @@ fn search(token: &Token, template: &Template<'_>) -> Result<Vec<CK_OBJECT_HANDLE
         // Whatever the HSM has, it has no such objects.
         Some(_) => return Ok(Vec::new()),
     };
-    if !token.is_open() {
-        return Ok(Vec::new());
-    }
     let sought = Sought {
         label: template.bytes(CKA_LABEL),
         id: template.bytes(CKA_ID),
     };
-    token.load(sought)?;
+    // Before a login there are none of the HSM's; that is no failure.
+    if token.is_open() {
+        token.load(sought)?;
+    }
     let table = token.table();
     let candidates = table.candidates(sought);
     let objects = candidates

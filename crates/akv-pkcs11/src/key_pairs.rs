@@ -180,7 +180,7 @@ fn rsa(public: &Template<'_>) -> Result<NewKeyKind, Error> {
 }
 
 /// The curve in CKA_EC_PARAMS: an object identifier, or a name as a PrintableString.
-fn curve(public: &Template<'_>) -> Result<&'static EcCurve, Error> {
+pub(crate) fn curve(public: &Template<'_>) -> Result<&'static EcCurve, Error> {
     let params = public
         .bytes(CKA_EC_PARAMS)
         .ok_or_else(|| incomplete(CKA_EC_PARAMS))?;

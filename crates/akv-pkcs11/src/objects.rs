@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use cryptoki_sys::*;
+use hsm_keys::{PublicKey, der};
 use managed_hsm::{KeyOperation, Update};
 
 use crate::attributes::{Attribute, KeyObject, Missing, Rule, Value, name};
 use crate::error::Error;
 use crate::ffi::convert::{Place, TemplateIn};
+use crate::key_pairs::curve;
 use crate::module::Module;
 use crate::sessions::check_change;
 use crate::template::{self, Template};
@@ -18,26 +20,73 @@ use crate::token::tags::{self, Half};
 /// The most characters of a tag's value.
 const MAX_TAG_LEN: usize = 256;
 
-/// Objects are made in the HSM, by C_GenerateKeyPair.
+/// Takes in a public key for as long as the session, to verify with. Other keys are made in the HSM, by
+/// C_GenerateKeyPair.
 pub(crate) fn create(
     module: &Arc<Module>,
     session: CK_SESSION_HANDLE,
     template: TemplateIn<'_>,
-    _: Place<'_, CK_OBJECT_HANDLE>,
+    mut place: Place<'_, CK_OBJECT_HANDLE>,
 ) -> Result<(), Error> {
-    module.session(session)?;
+    let session = module.session(session)?;
+    place.check()?;
     let template = Template::read(&template)?;
+    let is_token_object = template.flag(CKA_TOKEN)?.unwrap_or(false);
     match template.number(CKA_CLASS)? {
         None => Err(Error::code(CKR_TEMPLATE_INCOMPLETE)),
         Some(CKO_PRIVATE_KEY | CKO_SECRET_KEY) => Err(Error::because(
             CKR_ATTRIBUTE_VALUE_INVALID,
             "keys are born in the HSM: generate one with CKA_TOKEN true there",
         )),
+        Some(CKO_PUBLIC_KEY) if !is_token_object => {
+            let key = public_key(&template, session.handle)?;
+            place.put(session.token.bring(key))
+        }
         Some(_) => Err(Error::because(
             CKR_TOKEN_WRITE_PROTECTED,
-            "the HSM keeps nothing but keys",
+            "the HSM keeps nothing but keys that it has made",
         )),
     }
+}
+
+fn public_key(template: &Template<'_>, session: CK_SESSION_HANDLE) -> Result<StoredKey, Error> {
+    let bytes = |type_| {
+        template.bytes(type_).ok_or_else(|| {
+            Error::because(
+                CKR_TEMPLATE_INCOMPLETE,
+                format!("the template lacks {}", name(type_)),
+            )
+        })
+    };
+    let public = match template.number(CKA_KEY_TYPE)? {
+        Some(CKK_RSA) => {
+            let (n, e) = (bytes(CKA_MODULUS)?, bytes(CKA_PUBLIC_EXPONENT)?);
+            PublicKey::rsa(n.to_vec(), e.to_vec())
+        }
+        Some(CKK_EC) => {
+            let (curve, point) = (curve(template)?, bytes(CKA_EC_POINT)?);
+            // An OCTET STRING of the point; programs of old have the point itself.
+            let bare = point.get(point.len().saturating_sub(2 * curve.coordinate_len + 1)..);
+            let bare = bare.filter(|bare| der::octet_string(bare) == point);
+            PublicKey::ec(curve, bare.unwrap_or(point))
+        }
+        Some(_) => return Err(template::invalid(CKA_KEY_TYPE, "it is neither RSA nor EC")),
+        None => return Err(Error::code(CKR_TEMPLATE_INCOMPLETE)),
+    };
+    let public =
+        public.map_err(|error| Error::because(CKR_ATTRIBUTE_VALUE_INVALID, error.to_string()))?;
+    let label = template.bytes(CKA_LABEL).unwrap_or_default();
+    let may_verify = template.flag(CKA_VERIFY)?.unwrap_or(true);
+    Ok(StoredKey::brought(
+        public,
+        session,
+        template::text(CKA_LABEL, label)?,
+        template.bytes(CKA_ID).map(<[u8]>::to_vec),
+        may_verify
+            .then_some(KeyOperation::Verify)
+            .into_iter()
+            .collect(),
+    ))
 }
 
 /// A key of the HSM can't be copied.
@@ -72,13 +121,12 @@ pub(crate) fn destroy(
             format!(
                 "key {} is not deleted: allow it with allowDelete in the configuration file, or with \
                  AKV_ALLOW_DELETE=yes",
-                key.id
+                key.name()
             ),
         ));
     }
     match half {
-        Half::Private => session.token.delete(&key),
-        Half::Public => {
+        Half::Public if key.hsm_id().is_some() => {
             let mut tags = session.token.reload(&key)?.properties.tags.clone();
             tags.insert(tags::PUBLIC_HIDDEN.to_owned(), "1".to_owned());
             let hidden = Update {
@@ -87,6 +135,7 @@ pub(crate) fn destroy(
             };
             session.token.update(&key, &hidden).map(drop)
         }
+        Half::Private | Half::Public => session.token.delete(&key),
     }
 }
 

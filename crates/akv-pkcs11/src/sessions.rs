@@ -143,7 +143,7 @@ fn destroy_keys_of(session: &Session) {
     for key in own {
         if let Err(error) = session.token.delete(key) {
             let cause = error.cause.unwrap_or_default();
-            report::warning(&format!("the session's key {} stays: {cause}", key.id));
+            report::warning(&format!("the session's key {} stays: {cause}", key.name()));
         }
     }
 }

@@ -118,7 +118,7 @@ fn check_use(token: &Token, key: &StoredKey) -> Result<(), Error> {
         true => Ok(()),
         false => refused(format!(
             "key {} does not permit 'sign' (its key_ops are: {}): update it with 'sign' in its key_ops",
-            key.id,
+            key.name(),
             key.key
                 .hsm
                 .as_ref()

@@ -9,6 +9,7 @@ use cryptoki_sys::{
 use hsm_module::ClientInUse;
 use managed_hsm::{AccessToken, Client, CredentialKind, Secret, Settings};
 
+use super::objects::Table;
 use super::{Token, new_client};
 use crate::configuration::usual_application;
 use crate::error::Error;
@@ -72,7 +73,7 @@ impl Token {
         if self.by_pin() {
             self.drop_client();
             *lock(&self.listing) = None;
-            self.change(|table| table.keys.clear());
+            self.change(Table::forget);
         }
     }
 

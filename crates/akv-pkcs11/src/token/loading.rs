@@ -223,8 +223,8 @@ impl Token {
 
     /// A version of a key as it is just now: whoever changes a part of it is not to undo what others have changed.
     pub(crate) fn reload(&self, key: &StoredKey) -> Result<Arc<StoredKey>, Error> {
-        let version = Some(key.id.version.clone());
-        self.get(&key.id.key, version)
+        let id = key.require_hsm_id()?;
+        self.get(&id.key, Some(id.version.clone()))
             .map_err(|error| self.refusal(Purpose::Update, &error))
     }
 
@@ -310,7 +310,9 @@ impl Token {
         let gone: Vec<&String> = table
             .keys
             .iter()
-            .filter(|(name, key)| !listed.contains(*name) && table.age(key) >= since)
+            .filter(|(name, key)| {
+                key.hsm_id().is_some() && !listed.contains(*name) && table.age(key) >= since
+            })
             .map(|(name, _)| name)
             .collect();
         if !gone.is_empty() {

@@ -144,25 +144,28 @@ impl Token {
         let invalid = || Error::code(CKR_OBJECT_HANDLE_INVALID);
         let object = self.table.load().object(handle).cloned();
         match object.ok_or_else(invalid)? {
-            Object::Key(..) if !self.is_open() => Err(invalid()),
+            Object::Key(key, _) if !self.is_visible(&key) => Err(invalid()),
             object => Ok(object),
         }
     }
 
     /// The key that a handle is of, for functions that use it.
     pub(crate) fn key(&self, handle: CK_OBJECT_HANDLE) -> Result<(Arc<StoredKey>, Half), Error> {
-        if !self.is_open() {
-            return Err(Error::code(CKR_USER_NOT_LOGGED_IN));
-        }
         match self.table.load().object(handle) {
-            Some(Object::Key(key, half)) => Ok((Arc::clone(key), *half)),
+            Some(Object::Key(key, half)) if self.is_visible(key) => Ok((Arc::clone(key), *half)),
+            _ if !self.is_open() => Err(Error::code(CKR_USER_NOT_LOGGED_IN)),
             _ => Err(Error::code(CKR_KEY_HANDLE_INVALID)),
         }
     }
 
+    /// Whether a key can be seen: those of the HSM by whoever may ask it.
+    fn is_visible(&self, key: &StoredKey) -> bool {
+        key.hsm_id().is_none() || self.is_open()
+    }
+
     /// Whether there is such an object for programs.
     pub(crate) fn shows(&self, key: &StoredKey, half: Half) -> bool {
-        key.shows(half) && (key.enabled || !self.settings.hides_disabled)
+        self.is_visible(key) && key.shows(half) && (key.enabled || !self.settings.hides_disabled)
     }
 
     /// One of a key's objects, to be asked for attributes.
@@ -183,12 +186,21 @@ impl Token {
         self.change(|table| table.add(key, session))
     }
 
-    /// Deletes a key with all its versions.
+    /// Takes in a public key that a program has brought.
+    pub(crate) fn bring(&self, key: StoredKey) -> CK_OBJECT_HANDLE {
+        self.change(|table| table.add_brought(key))
+    }
+
+    /// Deletes a key with all its versions, or forgets one that a program has brought.
     pub(crate) fn delete(&self, key: &StoredKey) -> Result<(), Error> {
-        let (vault, name) = (&self.settings.vault, &key.id.key);
+        let Some(id) = key.hsm_id() else {
+            self.change(|table| table.remove_brought(key.half(Half::Public).handle));
+            return Ok(());
+        };
+        let (vault, name) = (&self.settings.vault, &id.key);
         let deleted = self.ask(|client| client.delete_key(vault, name))?;
         deleted.map_err(|error| self.refusal(Purpose::Delete, &error))?;
-        self.change(|table| table.remove(key.id.key.as_str()));
+        self.change(|table| table.remove(name.as_str()));
         Ok(())
     }
 
@@ -198,7 +210,7 @@ impl Token {
         key: &StoredKey,
         update: &managed_hsm::Update,
     ) -> Result<Arc<StoredKey>, Error> {
-        let uri = KeyUri::from(key.id.clone());
+        let uri = KeyUri::from(key.require_hsm_id()?.clone());
         let updated = self.ask(|client| client.update_key(&uri, update))?;
         let updated = updated.map_err(|error| self.refusal(Purpose::Update, &error))?;
         Ok(self.add(updated, key.session))

@@ -8,20 +8,21 @@ use std::time::Instant;
 
 use cryptoki_sys::{
     CK_OBJECT_HANDLE, CK_PROFILE_ID, CK_SESSION_HANDLE, CKP_AUTHENTICATION_TOKEN,
-    CKP_BASELINE_PROVIDER, CKP_EXTENDED_PROVIDER,
+    CKP_BASELINE_PROVIDER, CKP_EXTENDED_PROVIDER, CKR_ACTION_PROHIBITED,
 };
 use hsm_keys::{Digest, Key, KeyType, PublicKey, once};
 use managed_hsm::{KeyId, KeyName, KeyOperation, Properties};
 
 use super::loading::Sought;
 use super::tags::{self, Half};
+use crate::error::Error;
 use crate::module::new_handle;
 
-/// A version of a key of the HSM, with its two objects.
+/// A version of a key of the HSM, with its two objects; or a public key that a program has brought,
+/// with one.
 #[derive(Debug)]
 pub(crate) struct StoredKey {
-    pub(crate) id: KeyId,
-    /// The service's own name of it.
+    /// The service's own name of it; empty for a program's.
     pub(crate) kid: String,
     pub(crate) key: Key,
     pub(crate) enabled: bool,
@@ -51,8 +52,8 @@ impl StoredKey {
         now: u64,
     ) -> Self {
         let properties = loaded.properties.clone();
-        let (id, kid, enabled) = (
-            loaded.id.clone(),
+        let (name, kid, enabled) = (
+            loaded.id.key.clone(),
             loaded.kid.raw().to_owned(),
             loaded.enabled,
         );
@@ -61,7 +62,7 @@ impl StoredKey {
         let handles = handles.unwrap_or_else(|| [new_handle(), new_handle()]);
         let half = |half: Half, handle| HalfOfKey {
             handle,
-            label: label_of(&properties, half, &id.key),
+            label: label_of(&properties, half, &name),
             id: match tags::read(&properties.tags, half, "ID") {
                 Some(text) => tags::decode_id(text).into_owned(),
                 None => default_id(&key.public),
@@ -73,7 +74,6 @@ impl StoredKey {
         ];
         Self {
             halves,
-            id,
             kid,
             key,
             enabled,
@@ -82,6 +82,48 @@ impl StoredKey {
             session,
             checked: AtomicU64::new(now),
         }
+    }
+
+    /// A public key that a program has brought, for as long as its session.
+    pub(crate) fn brought(
+        public: PublicKey,
+        session: CK_SESSION_HANDLE,
+        label: String,
+        id: Option<Vec<u8>>,
+        operations: Vec<KeyOperation>,
+    ) -> Self {
+        let half = || HalfOfKey {
+            handle: new_handle(),
+            label: label.clone(),
+            id: id.clone().unwrap_or_default(),
+        };
+        Self {
+            halves: [half(), half()],
+            kid: String::new(),
+            key: Key::from(public),
+            enabled: true,
+            operations,
+            properties: Properties::default(),
+            session: Some(session),
+            checked: AtomicU64::new(0),
+        }
+    }
+
+    /// Which key of the HSM it is; None: a program has brought it.
+    pub(crate) fn hsm_id(&self) -> Option<&KeyId> {
+        self.key.id()
+    }
+
+    /// The same where only a key of the HSM will do.
+    pub(crate) fn require_hsm_id(&self) -> Result<&KeyId, Error> {
+        self.hsm_id()
+            .ok_or_else(|| Error::code(CKR_ACTION_PROHIBITED))
+    }
+
+    /// What it is called in sentences.
+    pub(crate) fn name(&self) -> String {
+        self.hsm_id()
+            .map_or_else(|| "of the session".to_owned(), ToString::to_string)
     }
 
     pub(crate) fn public(&self) -> &PublicKey {
@@ -106,8 +148,13 @@ impl StoredKey {
     /// Whether there is such an object: symmetric keys have neither half, and a public half may be
     /// hidden.
     pub(crate) fn shows(&self, half: Half) -> bool {
-        self.public().key_type() != KeyType::Aes
-            && (half == Half::Private || !self.properties.tags.contains_key(tags::PUBLIC_HIDDEN))
+        match half {
+            Half::Private => self.hsm_id().is_some() && self.public().key_type() != KeyType::Aes,
+            Half::Public => {
+                self.public().key_type() != KeyType::Aes
+                    && !self.properties.tags.contains_key(tags::PUBLIC_HIDDEN)
+            }
+        }
     }
 
     pub(crate) fn has_label(&self, half: Half, sought: &[u8]) -> bool {
@@ -146,9 +193,14 @@ impl StoredKey {
         };
         Some(format!(
             "key {} {what}: change its attributes enabled, nbf, exp in the HSM, or use another key",
-            self.id
+            self.name()
         ))
     }
+}
+
+/// No key of the HSM has such a name.
+fn name_of_brought(handle: CK_OBJECT_HANDLE) -> String {
+    format!("object {handle}")
 }
 
 /// A key's label by its tags, else its name.
@@ -282,10 +334,11 @@ impl Table {
         session: Option<CK_SESSION_HANDLE>,
     ) -> Arc<StoredKey> {
         let name = loaded.id.key.as_str().to_ascii_lowercase();
-        let same = self
-            .keys
-            .get(&name)
-            .filter(|known| known.id.version == loaded.id.version);
+        let same = self.keys.get(&name).filter(|known| {
+            known
+                .hsm_id()
+                .is_some_and(|id| id.version == loaded.id.version)
+        });
         let handles = same.map(|known| known.halves.each_ref().map(|half| half.handle));
         let session = session.or_else(|| same.and_then(|known| known.session));
         let stored = Arc::new(StoredKey::new(loaded, session, handles, self.now()));
@@ -298,11 +351,34 @@ impl Table {
         stored
     }
 
+    /// Takes in a key that a program has brought.
+    pub(crate) fn add_brought(&mut self, key: StoredKey) -> CK_OBJECT_HANDLE {
+        let (key, half) = (Arc::new(key), Half::Public);
+        let handle = key.half(half).handle;
+        self.keys.insert(name_of_brought(handle), Arc::clone(&key));
+        self.objects.insert(handle, Object::Key(key, half));
+        handle
+    }
+
+    /// Forgets a key that a program has brought.
+    pub(crate) fn remove_brought(&mut self, handle: CK_OBJECT_HANDLE) {
+        self.keys.remove(&name_of_brought(handle));
+        self.objects.remove(&handle);
+    }
+
+    /// Forgets all keys of the HSM, but not what handles are of.
+    pub(crate) fn forget(&mut self) {
+        self.keys.retain(|_, key| key.hsm_id().is_none());
+        self.index = Index::default();
+    }
+
     /// Forgets a key, with all its versions.
     pub(crate) fn remove(&mut self, name: &str) {
         self.keys.remove(&name.to_ascii_lowercase());
         self.objects.retain(|_, object| match object {
-            Object::Key(key, _) => !key.id.key.as_str().eq_ignore_ascii_case(name),
+            Object::Key(key, _) => key
+                .hsm_id()
+                .is_none_or(|id| !id.key.as_str().eq_ignore_ascii_case(name)),
             Object::Profile(_) => true,
         });
     }

