@@ -47,6 +47,23 @@ fn arguments_that_are_none_get_the_standards_answers() {
 }
 
 #[test]
+fn what_was_signed_is_recovered_where_rsnull_is_switched_on() {
+    let mut hsm = Hsm::start();
+    hsm.rest.create("k", r#"{"kty":"RSA-HSM","key_size":2048}"#);
+    let program = program(&hsm, "recover");
+    let run = |hsm: &Hsm, further: &[&str]| {
+        let output = hsm.command(&program).arg(module()).args(further).output();
+        let output = output.expect("it runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{:?}\n{told}", output.status);
+    };
+    run(&hsm, &["off"]);
+    hsm.configure(r#"{"tokens":[{"slotid":0,"resourceName":"localhost"}],"rsnull":true}"#);
+    run(&hsm, &[]);
+    assert_eq!(hsm.count("sign"), 1);
+}
+
+#[test]
 fn forty_children_of_a_process_that_signs_go_on() {
     let hsm = run("forks");
     assert!(hsm.count("sign") > 40);
