@@ -89,17 +89,37 @@ fn public_key(template: &Template<'_>, session: CK_SESSION_HANDLE) -> Result<Sto
     ))
 }
 
-/// A key of the HSM can't be copied.
+/// Has a key that was made for a session stay in the token, as programs ask for by a copy. Nothing else
+/// can be copied.
 pub(crate) fn copy(
     module: &Arc<Module>,
     session: CK_SESSION_HANDLE,
     object: CK_OBJECT_HANDLE,
-    _: TemplateIn<'_>,
-    _: Place<'_, CK_OBJECT_HANDLE>,
+    template: TemplateIn<'_>,
+    mut place: Place<'_, CK_OBJECT_HANDLE>,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
-    session.token.object(object)?;
-    Err(Error::code(CKR_ACTION_PROHIBITED))
+    place.check()?;
+    let object = session.token.object(object)?;
+    let template = Template::read(&template)?;
+    let prohibited = || Err(Error::code(CKR_ACTION_PROHIBITED));
+    let Object::Key(key, half) = object else {
+        return prohibited();
+    };
+    let is_to_stay = template.flag(CKA_TOKEN)? == Some(true);
+    if key.session.is_none() || key.hsm_id().is_none() || !is_to_stay {
+        return prohibited();
+    }
+    session.check_read_write()?;
+    let current = session.token.reload(&key)?;
+    let without_token = template.without(CKA_TOKEN);
+    let mut update = changes(&session.token, &current, half, &without_token)?;
+    update
+        .tags
+        .get_or_insert_with(|| current.properties.tags.clone())
+        .remove(tags::SESSION);
+    let stored = session.token.adopt(&current, &update)?;
+    place.put(stored.half(half).handle)
 }
 
 /// Destroys a key with all its versions, where that is allowed; its public object alone is only

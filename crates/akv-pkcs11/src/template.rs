@@ -36,6 +36,14 @@ impl<'a> Template<'a> {
         Ok(Self { attributes })
     }
 
+    /// The same but for an attribute.
+    pub(crate) fn without(&self, type_: CK_ATTRIBUTE_TYPE) -> Self {
+        let others = self.iter().filter(|(other, _)| *other != type_);
+        Self {
+            attributes: others.collect(),
+        }
+    }
+
     /// All attributes.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (CK_ATTRIBUTE_TYPE, &'a [u8])> {
         self.attributes.iter().copied()

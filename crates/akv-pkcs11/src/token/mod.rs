@@ -197,6 +197,10 @@ impl Token {
             self.change(|table| table.remove_brought(key.half(Half::Public).handle));
             return Ok(());
         };
+        if self.table().has_adopted(key) {
+            self.change(|table| table.remove_handles(key));
+            return Ok(());
+        }
         let (vault, name) = (&self.settings.vault, &id.key);
         let deleted = self.ask(|client| client.delete_key(vault, name))?;
         deleted.map_err(|error| self.refusal(Purpose::Delete, &error))?;
@@ -214,6 +218,18 @@ impl Token {
         let updated = self.ask(|client| client.update_key(&uri, update))?;
         let updated = updated.map_err(|error| self.refusal(Purpose::Update, &error))?;
         Ok(self.add(updated, key.session))
+    }
+
+    /// Has a session's key outlive it.
+    pub(crate) fn adopt(
+        &self,
+        key: &StoredKey,
+        update: &managed_hsm::Update,
+    ) -> Result<Arc<StoredKey>, Error> {
+        let uri = KeyUri::from(key.require_hsm_id()?.clone());
+        let updated = self.ask(|client| client.update_key(&uri, update))?;
+        let updated = updated.map_err(|error| self.refusal(Purpose::Update, &error))?;
+        Ok(self.change(|table| table.adopt(updated)))
     }
 
     /// Lets go of connections and logins.

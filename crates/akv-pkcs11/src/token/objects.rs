@@ -366,6 +366,28 @@ impl Table {
         self.objects.remove(&handle);
     }
 
+    /// Takes in a session's key that is to stay: it gets handles of its own, and those that it had go
+    /// with the session.
+    pub(crate) fn adopt(&mut self, loaded: managed_hsm::Key) -> Arc<StoredKey> {
+        self.keys
+            .remove(&loaded.id.key.as_str().to_ascii_lowercase());
+        self.add(loaded, None)
+    }
+
+    /// Whether a session's key has been adopted.
+    pub(crate) fn has_adopted(&self, key: &StoredKey) -> bool {
+        let name = key.hsm_id().map(|id| id.key.as_str().to_ascii_lowercase());
+        let current = name.and_then(|name| self.keys.get(&name));
+        key.session.is_some() && current.is_some_and(|current| current.session.is_none())
+    }
+
+    /// Forgets the handles of a key.
+    pub(crate) fn remove_handles(&mut self, key: &StoredKey) {
+        for half in Half::BOTH {
+            self.objects.remove(&key.half(half).handle);
+        }
+    }
+
     /// Forgets all keys of the HSM, but not what handles are of.
     pub(crate) fn forget(&mut self) {
         self.keys.retain(|_, key| key.hsm_id().is_none());

@@ -473,6 +473,48 @@ fn a_key_without_token_lives_as_long_as_its_session() {
     );
 }
 
+/// As Java's keytool makes key pairs.
+#[test]
+fn a_key_of_a_session_stays_if_it_is_copied_into_the_token() {
+    if !makes_calls() {
+        let hsm = Hsm::start();
+        hsm.run();
+        let listed = hsm.rest.call("GET", "/keys", "");
+        let keys = listed["value"].as_array().unwrap();
+        assert_eq!(keys.len(), 1, "{listed}");
+        assert_eq!(keys[0]["tags"]["p11_session"], serde_json::Value::Null);
+        return assert_eq!(keys[0]["tags"]["p11_pri_CKA_ID"], "2a");
+    }
+    let pkcs11 = initialized();
+    let other = session(&pkcs11);
+    let session = session(&pkcs11);
+    let public = [Attribute::EcParams(P256.to_vec())];
+    let (of_public, of_session) = session
+        .generate_key_pair(&Mechanism::EccKeyPairGen, &public, &[])
+        .unwrap();
+    let stay = [Attribute::Token(true), Attribute::Id(vec![42])];
+    let copy = session.copy_object(of_session, &stay).unwrap();
+    assert_ne!(copy, of_session);
+    session
+        .sign(&Mechanism::Ecdsa, of_session, &[1; 32])
+        .unwrap();
+    session.destroy_object(of_session).unwrap();
+    for template in [&stay[1..], &[Attribute::Token(false)]] {
+        let again = session.copy_object(copy, template);
+        assert_eq!(code(again), RvError::ActionProhibited);
+    }
+    assert_eq!(
+        code(session.get_attributes(of_public, &[AttributeType::Token])),
+        RvError::ObjectHandleInvalid
+    );
+    drop(session);
+    other.sign(&Mechanism::Ecdsa, copy, &[1; 32]).unwrap();
+    assert_eq!(
+        other.get_attributes(copy, &[AttributeType::Token]).unwrap(),
+        [Attribute::Token(true)]
+    );
+}
+
 #[test]
 fn a_handle_goes_on_with_its_version_when_the_key_is_rotated() {
     if !makes_calls() {
