@@ -19,6 +19,7 @@ mod openssl;
 mod openssl_cnf;
 mod operations;
 mod output;
+mod pkcs11;
 mod progress;
 mod session;
 mod shell;
@@ -34,6 +35,7 @@ use managed_hsm::Client;
 
 use crate::failure::Failure;
 use crate::output::{OutputOptions, Report, one_line};
+use crate::pkcs11::offload::Tool;
 
 /// Work with keys in Azure Managed HSM and Azure Key Vault.
 ///
@@ -71,6 +73,9 @@ enum Command {
     /// Certificates and requests for them, signed by the HSM
     #[command(subcommand)]
     Cert(cert::Cert),
+    /// The PKCS#11 module: its keys, its configuration, what it can do
+    #[command(subcommand)]
+    Pkcs11(pkcs11::Pkcs11),
     /// Measure throughput and latency by concurrency
     Bench(bench::Bench),
     /// Print the OpenSSL configuration for the current settings
@@ -91,18 +96,17 @@ fn main() -> ExitCode {
         managed_hsm::environment::distrust();
     }
     // A malformed argument is a failure like every other: status 1, not clap's 2.
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    let (outcome, output) = match run() {
+        Ok(done) => done,
         Err(error) => {
             let is_failure = error.use_stderr();
             let _ = fit_to_show(error).print();
             return ExitCode::from(u8::from(is_failure));
         }
     };
-    let outcome = arguments.command.run();
     Client::shutdown();
     let printed = outcome.and_then(|report| {
-        report.print(arguments.output)?;
+        report.print(output)?;
         Ok(report.is_good)
     });
     match printed {
@@ -120,6 +124,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Does what the arguments say, as the tool by whose name this program was called, else as `akv`.
+fn run() -> Result<(Result<Report, Failure>, OutputOptions), clap::Error> {
+    let mut words = std::env::args_os();
+    let tool = Tool::named(words.next().as_deref());
+    // A copy of this program under a tool's name starts itself again as `akv`.
+    let is_akv = words.next().is_some_and(|word| word == "pkcs11");
+    if let Some(tool) = tool.filter(|_| !is_akv) {
+        return Ok((tool.run()?, OutputOptions::default()));
+    }
+    let arguments = Arguments::try_parse()?;
+    Ok((arguments.command.run(), arguments.output))
 }
 
 /// What was typed may have come from elsewhere: it is shown in one line, like all else. Usage and help are clap's own.
@@ -167,6 +184,7 @@ impl Command {
             Self::Wrap(command) => command.run(),
             Self::Unwrap(command) => command.run(),
             Self::Cert(command) => command.run(),
+            Self::Pkcs11(command) => command.run(),
             Self::Bench(command) => command.run(),
             Self::Env(command) => command.run(),
             Self::Token(command) => command.run(),

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 const LONGEST: usize = 2048;
 
 /// Form of the output.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Copy, Debug, Default)]
 pub(crate) struct OutputOptions {
     /// Form of the output
     #[arg(
@@ -29,9 +29,10 @@ pub(crate) struct OutputOptions {
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Form {
     /// Tables and lines for people
+    #[default]
     Table,
     /// JSON for programs
     Json,

@@ -223,11 +223,17 @@ fn read(root: &Section, section: &Section, slot: CK_SLOT_ID) -> Result<TokenSett
         by_msi = msi.flag("identityMSI")?.unwrap_or(false);
         let id = msi.text("MSIClientID")?;
         msi.flag("enableIMDSCache")?;
-        if by_msi && section.value("credential").is_none() {
-            client.credentials.selection = vec![CredentialKind::ManagedIdentity];
-            if let Some(id) = id {
-                client.credentials.managed_identity = Some(ManagedIdentityId::Client(id));
-            }
+        let own = by_msi && section.value("credential").is_none();
+        let credentials = &mut client.credentials;
+        if own {
+            credentials.selection = vec![CredentialKind::ManagedIdentity];
+        }
+        // Something else may have selected it, such as mhsm_p11_create_key --identity.
+        let is_selected = credentials.selection == [CredentialKind::ManagedIdentity];
+        if let Some(id) = id
+            && (own || is_selected && credentials.managed_identity.is_none())
+        {
+            credentials.managed_identity = Some(ManagedIdentityId::Client(id));
         }
     }
     let by_pin = !by_msi && !has_credential(&client.credentials);

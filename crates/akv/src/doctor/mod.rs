@@ -9,10 +9,11 @@ mod steps;
 use clap::Args;
 use managed_hsm::{ConfigurationFile, ProviderSettings, Settings, StoreUri, Vault};
 
-use self::steps::{Status, Steps};
+pub(crate) use self::steps::{Status, Steps};
 use crate::configuration::Configuration;
 use crate::failure::Failure;
 use crate::output::Report;
+use crate::pkcs11;
 use crate::progress::Spinner;
 use crate::session::Session;
 use crate::token::any_hsm;
@@ -25,6 +26,9 @@ pub(crate) struct Doctor {
     /// Requests for the latency with each key; 0 for none
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(0..=10_000))]
     samples: u16,
+    /// Check the PKCS#11 module in the place of OpenSSL and the provider
+    #[arg(long)]
+    pkcs11: bool,
 }
 
 impl Doctor {
@@ -33,7 +37,10 @@ impl Doctor {
         let _spinner = Spinner::start("checking");
         let mut steps = Steps::default();
         let configuration = Configuration::load();
-        library::check(&mut steps, &configuration);
+        match self.pkcs11 {
+            true => pkcs11::doctor(&mut steps)?,
+            false => library::check(&mut steps, &configuration),
+        }
         match checked_settings(&mut steps, &configuration) {
             Some(settings) => self.check_vaults(&mut steps, &settings)?,
             None => steps.skip("credential", "the configuration can't be used"),

@@ -1,0 +1,595 @@
+//! The calls of PKCS#11, made in a process of their own; see [`super::process`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::Error;
+use cryptoki::mechanism::{Mechanism, MechanismInfo};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
+use cryptoki::session::{Session, UserType};
+use cryptoki::slot::Slot;
+use cryptoki::types::AuthPin;
+use hsm_keys::{EcCurve, der};
+use managed_hsm::{Curve, environment};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::files;
+use crate::output::Report;
+
+/// Variables of the TLS Offload Library for the application that logs in, and its secret.
+pub(super) const APPLICATION: &str = "MHSM_CLIENT_ID";
+pub(super) const SECRET: &str = "MHSM_CLIENT_SECRET";
+
+/// What is to be done.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) enum Task {
+    /// Say what there is, without asking the HSM.
+    Describe,
+    /// List keys; a slot, or all that have a token.
+    List { slot: Option<u64>, pin: Option<Pin> },
+    /// Make a key pair.
+    Create {
+        slot: Option<u64>,
+        pin: Option<Pin>,
+        key: NewKey,
+    },
+}
+
+/// Where the PIN is, for tokens that ask for one.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) enum Pin {
+    /// The application of [`APPLICATION`] and its secret.
+    Application,
+    /// A file that holds it.
+    File(PathBuf),
+}
+
+/// A key to make.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct NewKey {
+    pub(super) kind: NewKind,
+    pub(super) label: String,
+    pub(super) id: Option<Vec<u8>>,
+    pub(super) usage: Vec<Usage>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) enum NewKind {
+    Rsa(u64),
+    /// The curve by its name in the service.
+    Ec(NamedCurve),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize)]
+pub(super) enum NamedCurve {
+    #[value(name = "P-256")]
+    P256,
+    /// secp256k1
+    #[value(name = "P-256K")]
+    P256K,
+    #[value(name = "P-384")]
+    P384,
+    #[value(name = "P-521")]
+    P521,
+}
+
+/// What a key may be used for; the private key for the first of a pair of words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize)]
+pub(super) enum Usage {
+    Sign,
+    Verify,
+    Decrypt,
+    Encrypt,
+    Unwrap,
+    Wrap,
+}
+
+/// What came of it: all until a call failed.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(super) struct Answer {
+    pub(super) library: Option<Library>,
+    pub(super) slots: Vec<SlotFacts>,
+    pub(super) keys: Vec<KeyFacts>,
+    pub(super) failure: Option<FailedCall>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Library {
+    pub(super) description: String,
+    pub(super) version: String,
+    pub(super) interface: String,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(super) struct SlotFacts {
+    pub(super) id: u64,
+    pub(super) description: String,
+    pub(super) token: Option<TokenFacts>,
+    pub(super) mechanisms: Vec<MechanismFacts>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct TokenFacts {
+    pub(super) label: String,
+    pub(super) model: String,
+    pub(super) serial: String,
+    pub(super) login_required: bool,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct MechanismFacts {
+    pub(super) name: String,
+    /// Bits of keys, from and to; None: it has no key.
+    pub(super) bits: Option<(usize, usize)>,
+    pub(super) in_hsm: Vec<String>,
+    pub(super) here: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(super) struct KeyFacts {
+    pub(super) slot: u64,
+    pub(super) label: String,
+    /// Hexadecimal digits.
+    pub(super) id: String,
+    pub(super) kind: String,
+    pub(super) usage: Vec<String>,
+    /// The service's identifier of the version.
+    pub(super) kid: String,
+    pub(super) starts: Option<String>,
+    pub(super) ends: Option<String>,
+}
+
+/// A call that failed.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct FailedCall {
+    /// Its function; None: the module could not be loaded, or the task is not for it.
+    pub(super) function: Option<String>,
+    /// Its code, or what happened.
+    pub(super) problem: String,
+}
+
+impl FailedCall {
+    fn told(problem: impl Into<String>) -> Self {
+        Self {
+            function: None,
+            problem: problem.into(),
+        }
+    }
+}
+
+impl From<Error> for FailedCall {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Pkcs11(code, function) => Self {
+                function: Some(format!("C_{function:?}")),
+                problem: code_name(&format!("{code:?}")),
+            },
+            error => Self::told(error.to_string()),
+        }
+    }
+}
+
+/// `PinIncorrect` is CKR_PIN_INCORRECT.
+fn code_name(words: &str) -> String {
+    let mut name = "CKR".to_owned();
+    for letter in words.chars() {
+        if letter.is_ascii_uppercase() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
+}
+
+/// Makes the calls of a task, and prints what came of it for `akv` itself.
+#[derive(Args)]
+pub(crate) struct Calls {
+    module: PathBuf,
+    task: String,
+}
+
+impl Calls {
+    pub(super) fn new(module: &Path, task: &Task) -> Vec<std::ffi::OsString> {
+        let task = serde_json::to_string(task).unwrap_or_default();
+        vec!["pkcs11".into(), "calls".into(), module.into(), task.into()]
+    }
+
+    pub(super) fn run(&self) -> Result<Report, Failure> {
+        let task = serde_json::from_str(&self.task)
+            .map_err(|error| Failure::told(format!("this is akv's own command: {error}")))?;
+        let mut answer = Answer::default();
+        if let Err(failure) = answer.fill(&self.module, &task) {
+            answer.failure = Some(failure);
+        }
+        let json = serde_json::to_string(&answer)
+            .map_err(|error| Failure::told(format!("the answer can't be written: {error}")))?;
+        Ok(Report::new(format!("{json}\n"), serde_json::Value::Null))
+    }
+}
+
+impl Answer {
+    /// Whether a token asks for a PIN.
+    pub(super) fn asks_for_pin(&self) -> bool {
+        let mut tokens = self.slots.iter().filter_map(|slot| slot.token.as_ref());
+        tokens.any(|token| token.login_required)
+    }
+
+    fn fill(&mut self, module: &Path, task: &Task) -> Result<(), FailedCall> {
+        let pkcs11 = Pkcs11::new(module)?;
+        pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))?;
+        let info = pkcs11.get_library_info()?;
+        self.library = Some(Library {
+            description: info.library_description().to_owned(),
+            version: info.library_version().to_string(),
+            interface: info.cryptoki_version().to_string(),
+        });
+        let is_whole = matches!(task, Task::Describe);
+        for slot in pkcs11.get_all_slots()? {
+            // The module tells of the same failure once a second.
+            if is_whole && self.slots.iter().any(|slot| slot.token.is_none()) {
+                std::thread::sleep(std::time::Duration::from_millis(1100));
+            }
+            self.slots.push(slot_facts(&pkcs11, slot, is_whole)?);
+        }
+        match task {
+            Task::Describe => {}
+            Task::List { slot, pin } => {
+                for slot in self.chosen(*slot)? {
+                    let session = self.session(&pkcs11, slot, pin.as_ref())?;
+                    self.keys.extend(keys(&session, slot.id())?);
+                }
+            }
+            Task::Create { slot, pin, key } => {
+                let slot = match self.chosen(*slot)?[..] {
+                    [slot] => slot,
+                    _ => return Err(FailedCall::told(self.which_slot())),
+                };
+                let session = self.session(&pkcs11, slot, pin.as_ref())?;
+                let made = create(&session, slot.id(), key)?;
+                self.keys.push(made);
+            }
+        }
+        pkcs11.finalize()?;
+        Ok(())
+    }
+
+    /// The slot that is asked for, else all that have a token.
+    fn chosen(&self, slot: Option<u64>) -> Result<Vec<Slot>, FailedCall> {
+        let slots: Vec<u64> = match slot {
+            Some(id) => vec![id],
+            None => {
+                let tokens = self.slots.iter().filter(|slot| slot.token.is_some());
+                tokens.map(|slot| slot.id).collect()
+            }
+        };
+        if slots.is_empty() {
+            return Err(FailedCall {
+                function: Some("C_GetTokenInfo".to_owned()),
+                problem: "CKR_TOKEN_NOT_PRESENT".to_owned(),
+            });
+        }
+        let slots = slots.into_iter().map(Slot::try_from);
+        Ok(slots.collect::<Result<_, _>>()?)
+    }
+
+    fn which_slot(&self) -> String {
+        let tokens = self.slots.iter().filter_map(|slot| {
+            let token = slot.token.as_ref()?;
+            Some(format!("{} ({})", slot.id, token.label))
+        });
+        format!(
+            "there are several tokens: choose one with --slot: {}",
+            tokens.collect::<Vec<_>>().join(", ")
+        )
+    }
+
+    /// A session that may write, logged in where the token asks for that.
+    fn session(
+        &self,
+        pkcs11: &Pkcs11,
+        slot: Slot,
+        pin: Option<&Pin>,
+    ) -> Result<Session, FailedCall> {
+        let session = pkcs11.open_rw_session(slot)?;
+        let facts = self.slots.iter().find(|facts| facts.id == slot.id());
+        let token = facts.and_then(|facts| facts.token.as_ref());
+        if token.is_some_and(|token| token.login_required) {
+            let pin = pin.map(Pin::read).transpose()?;
+            session.login(UserType::User, pin.as_ref())?;
+        }
+        Ok(session)
+    }
+}
+
+impl Pin {
+    fn read(&self) -> Result<AuthPin, FailedCall> {
+        let text = match self {
+            Self::Application => {
+                let variable = |name| {
+                    let value = environment::variable(name);
+                    value.and_then(|value| value.into_string().ok())
+                };
+                let secret = Zeroizing::new(variable(SECRET).unwrap_or_default());
+                format!(
+                    "{}:{}",
+                    variable(APPLICATION).unwrap_or_default(),
+                    *secret
+                )
+            }
+            Self::File(path) => {
+                let bytes =
+                    files::read(path).map_err(|error| FailedCall::told(error.to_string()))?;
+                let text = std::str::from_utf8(&bytes).map_err(|_| {
+                    FailedCall::told(format!("{} is not UTF-8", path.display()))
+                })?;
+                text.trim_end_matches(['\r', '\n']).to_owned()
+            }
+        };
+        Ok(AuthPin::new(text.into_boxed_str()))
+    }
+}
+
+fn slot_facts(pkcs11: &Pkcs11, slot: Slot, with_mechanisms: bool) -> Result<SlotFacts, FailedCall> {
+    let info = pkcs11.get_slot_info(slot)?;
+    let mut facts = SlotFacts {
+        id: slot.id(),
+        description: info.slot_description().to_owned(),
+        ..SlotFacts::default()
+    };
+    if !info.token_present() {
+        // Has the module say why.
+        let _ = pkcs11.get_token_info(slot);
+        return Ok(facts);
+    }
+    let token = pkcs11.get_token_info(slot)?;
+    facts.token = Some(TokenFacts {
+        label: token.label().to_owned(),
+        model: token.model().to_owned(),
+        serial: token.serial_number().to_owned(),
+        login_required: token.login_required(),
+    });
+    if with_mechanisms {
+        for type_ in pkcs11.get_mechanism_list(slot)? {
+            let info = pkcs11.get_mechanism_info(slot, type_)?;
+            facts.mechanisms.push(mechanism(type_.to_string(), &info));
+        }
+    }
+    Ok(facts)
+}
+
+/// What a mechanism does. What the HSM does is only what needs the private key: the module says by
+/// the flag for hardware whether anything does.
+fn mechanism(name: String, info: &MechanismInfo) -> MechanismFacts {
+    let with_private_key = [
+        (info.generate(), "generate"),
+        (info.generate_key_pair(), "generate key pairs"),
+        (info.sign(), "sign"),
+        (info.sign_recover(), "sign with recovery"),
+        (info.decrypt(), "decrypt"),
+        (info.unwrap(), "unwrap"),
+    ];
+    let with_public_data = [
+        (info.verify(), "verify"),
+        (info.verify_recover(), "verify with recovery"),
+        (info.encrypt(), "encrypt"),
+        (info.wrap(), "wrap"),
+        (info.digest(), "digest"),
+    ];
+    let words = |of: &[(bool, &str)]| {
+        let found = of.iter().filter(|(is_on, _)| *is_on);
+        found.map(|(_, word)| (*word).to_owned()).collect()
+    };
+    let sizes = (info.min_key_size(), info.max_key_size());
+    MechanismFacts {
+        name,
+        bits: (sizes.1 != 0).then_some(sizes),
+        in_hsm: words(&with_private_key),
+        here: words(&with_public_data),
+    }
+}
+
+/// All keys, each with what both of its objects say.
+fn keys(session: &Session, slot: u64) -> Result<Vec<KeyFacts>, FailedCall> {
+    let mut found: BTreeMap<(String, String), KeyFacts> = BTreeMap::new();
+    for object in session.find_objects(&[])? {
+        let attributes = session.get_attributes(object, SHOWN)?;
+        let Some(facts) = key(slot, &attributes) else {
+            continue;
+        };
+        let place = (facts.kid.clone(), facts.label.clone());
+        match found.get_mut(&place) {
+            None => {
+                found.insert(place, facts);
+            }
+            Some(known) => {
+                let further = facts.usage.into_iter();
+                let further = further.filter(|usage| !known.usage.contains(usage));
+                let further: Vec<String> = further.collect();
+                known.usage.extend(further);
+            }
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// What is shown of a key.
+const SHOWN: &[AttributeType] = &[
+    AttributeType::Class,
+    AttributeType::Label,
+    AttributeType::Id,
+    AttributeType::UniqueId,
+    AttributeType::KeyType,
+    AttributeType::ModulusBits,
+    AttributeType::EcParams,
+    AttributeType::StartDate,
+    AttributeType::EndDate,
+    AttributeType::Sign,
+    AttributeType::Verify,
+    AttributeType::Decrypt,
+    AttributeType::Encrypt,
+    AttributeType::Unwrap,
+    AttributeType::Wrap,
+];
+
+/// None: the object is no key.
+fn key(slot: u64, attributes: &[Attribute]) -> Option<KeyFacts> {
+    let mut facts = KeyFacts {
+        slot,
+        ..KeyFacts::default()
+    };
+    let mut is_key = false;
+    let (mut bits, mut curve) = (None, None);
+    for attribute in attributes {
+        let used_for = match attribute {
+            Attribute::Sign(true) => Some("sign"),
+            Attribute::Verify(true) => Some("verify"),
+            Attribute::Decrypt(true) => Some("decrypt"),
+            Attribute::Encrypt(true) => Some("encrypt"),
+            Attribute::Unwrap(true) => Some("unwrap"),
+            Attribute::Wrap(true) => Some("wrap"),
+            _ => None,
+        };
+        facts.usage.extend(used_for.map(str::to_owned));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match attribute {
+            Attribute::Class(class) => {
+                is_key = [
+                    ObjectClass::PRIVATE_KEY,
+                    ObjectClass::PUBLIC_KEY,
+                    ObjectClass::SECRET_KEY,
+                ]
+                .contains(class);
+            }
+            Attribute::Label(label) => facts.label = text(label),
+            Attribute::Id(id) => {
+                facts.id = id.iter().map(|byte| format!("{byte:02x}")).collect();
+            }
+            Attribute::UniqueId(kid) => facts.kid = text(kid),
+            Attribute::KeyType(of) => facts.kind = type_name(*of),
+            Attribute::ModulusBits(count) => bits = Some(**count),
+            Attribute::EcParams(params) => curve = curve_name(params),
+            Attribute::StartDate(date) if !date.is_empty() => facts.starts = Some(day(date)),
+            Attribute::EndDate(date) if !date.is_empty() => facts.ends = Some(day(date)),
+            _ => {}
+        }
+    }
+    if let Some(bits) = bits {
+        facts.kind += &format!(" {bits}");
+    }
+    if let Some(curve) = curve {
+        facts.kind += &format!(" {curve}");
+    }
+    is_key.then_some(facts)
+}
+
+fn type_name(of: KeyType) -> String {
+    match of {
+        KeyType::RSA => "RSA".to_owned(),
+        KeyType::EC => "EC".to_owned(),
+        KeyType::AES => "AES".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// The curve's name in the service.
+fn curve_name(params: &[u8]) -> Option<String> {
+    let curves = [
+        NamedCurve::P256,
+        NamedCurve::P256K,
+        NamedCurve::P384,
+        NamedCurve::P521,
+    ];
+    let found = curves.iter().find(|curve| curve.params() == params)?;
+    let value = clap::ValueEnum::to_possible_value(found)?;
+    Some(value.get_name().to_owned())
+}
+
+/// 2026-12-31
+fn day(date: &cryptoki::types::Date) -> String {
+    let text = |digits| String::from_utf8_lossy(digits).into_owned();
+    let (year, month, day) = (text(&date.year), text(&date.month), text(&date.day));
+    format!("{year}-{month}-{day}")
+}
+
+impl NamedCurve {
+    fn params(self) -> Vec<u8> {
+        let curve = EcCurve::of(match self {
+            Self::P256 => Curve::P256,
+            Self::P256K => Curve::P256K,
+            Self::P384 => Curve::P384,
+            Self::P521 => Curve::P521,
+        });
+        der::object_identifier(curve.oid)
+    }
+}
+
+fn create(session: &Session, slot: u64, new: &NewKey) -> Result<KeyFacts, FailedCall> {
+    let mut common = vec![
+        Attribute::Token(true),
+        Attribute::Label(new.label.clone().into_bytes()),
+    ];
+    common.extend(new.id.clone().map(Attribute::Id));
+    let (mut public, mut private) = (common.clone(), common);
+    let is = |usage| new.usage.contains(&usage);
+    public.extend([
+        Attribute::Verify(is(Usage::Verify)),
+        Attribute::Encrypt(is(Usage::Encrypt)),
+        Attribute::Wrap(is(Usage::Wrap)),
+    ]);
+    private.extend([
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Sign(is(Usage::Sign)),
+        Attribute::Decrypt(is(Usage::Decrypt)),
+        Attribute::Unwrap(is(Usage::Unwrap)),
+    ]);
+    let mechanism = match new.kind {
+        NewKind::Rsa(bits) => {
+            let bits = bits.try_into().map_err(Error::from)?;
+            public.push(Attribute::ModulusBits(bits));
+            public.push(Attribute::PublicExponent(vec![1, 0, 1]));
+            Mechanism::RsaPkcsKeyPairGen
+        }
+        NewKind::Ec(curve) => {
+            public.push(Attribute::EcParams(curve.params()));
+            Mechanism::EccKeyPairGen
+        }
+    };
+    let (public, private) = session.generate_key_pair(&mechanism, &public, &private)?;
+    let mut made = KeyFacts::default();
+    for object in [private, public] {
+        let attributes = session.get_attributes(object, SHOWN)?;
+        let facts = key(slot, &attributes).unwrap_or_default();
+        let usage = [made.usage, facts.usage.clone()].concat();
+        made = KeyFacts { usage, ..facts };
+    }
+    Ok(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_their_names_in_the_standard() {
+        assert_eq!(code_name("PinIncorrect"), "CKR_PIN_INCORRECT");
+        assert_eq!(code_name("SlotIdInvalid"), "CKR_SLOT_ID_INVALID");
+    }
+
+    #[test]
+    fn curves_are_told_by_their_parameters() {
+        for (curve, name) in [
+            (NamedCurve::P256, "P-256"),
+            (NamedCurve::P256K, "P-256K"),
+            (NamedCurve::P384, "P-384"),
+            (NamedCurve::P521, "P-521"),
+        ] {
+            assert_eq!(curve_name(&curve.params()).as_deref(), Some(name));
+        }
+        assert_eq!(curve_name(&[6, 1, 0]), None);
+    }
+}

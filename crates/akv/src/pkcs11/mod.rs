@@ -1,0 +1,235 @@
+//! `akv pkcs11`: keys as programs see them that load the PKCS#11 module.
+//!
+//! These commands load the module themselves, through the crate `cryptoki`: what they show is what
+//! programs see, and configuration, tags and attributes are read in one place, the module.
+
+mod calls;
+mod check;
+mod doctor;
+mod module;
+pub(crate) mod offload;
+mod process;
+mod remedies;
+mod rows;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+
+use self::calls::{Calls, NamedCurve, NewKey, NewKind, Task, Usage};
+pub(crate) use self::doctor::check as doctor;
+use self::process::{Identity, Place};
+use crate::failure::Failure;
+use crate::output::{Report, lines};
+use crate::progress::Spinner;
+
+#[derive(Subcommand)]
+pub(crate) enum Pkcs11 {
+    /// Make a key pair, with a label by which programs find it
+    CreateKey(CreateKey),
+    /// List the keys that programs see: label, id, type, usage, name and version
+    List(List),
+    /// Check the module's configuration, without asking the HSM
+    Check(Check),
+    /// Show the module, its slots and tokens, and what each mechanism does and where
+    Info(Info),
+    #[command(hide = true)]
+    Calls(Calls),
+}
+
+#[derive(Args)]
+pub(crate) struct CreateKey {
+    /// Label of both objects
+    #[arg(long)]
+    label: String,
+    /// Its type
+    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    kind: Kind,
+    /// Bits of an RSA key: 2048, 3072 or 4096 [default: 2048]
+    #[arg(long, value_name = "BITS")]
+    size: Option<u64>,
+    /// Curve of an EC key
+    #[arg(long, value_enum, value_name = "CURVE")]
+    curve: Option<NamedCurve>,
+    /// CKA_ID of both objects, in hexadecimal digits [default: the SHA-1 of the public key]
+    #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
+    id: Option<Id>,
+    /// What it may be used for, separated by commas
+    #[arg(
+        long,
+        value_enum,
+        value_name = "USAGE",
+        value_delimiter = ',',
+        default_value = "sign,verify"
+    )]
+    usage: Vec<Usage>,
+    /// Slot [default: the only one]
+    #[arg(long, value_name = "N")]
+    slot: Option<u64>,
+    #[command(flatten)]
+    identity: Identity,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Rsa,
+    Ec,
+}
+
+/// An id as bytes: one value for clap, which would take a Vec for many.
+#[derive(Clone, Debug)]
+struct Id(Vec<u8>);
+
+fn hexadecimal(text: &str) -> Result<Id, String> {
+    let wrong = || "give pairs of hexadecimal digits, such as 0a1b".to_owned();
+    if text.is_empty() || !text.len().is_multiple_of(2) || !text.is_ascii() {
+        return Err(wrong());
+    }
+    let pairs = (0..text.len()).step_by(2);
+    let bytes = pairs.map(|at| u8::from_str_radix(&text[at..at + 2], 16));
+    bytes.collect::<Result<_, _>>().map(Id).map_err(|_| wrong())
+}
+
+#[derive(Args)]
+pub(crate) struct List {
+    /// Slot [default: all that have a token]
+    #[arg(long, value_name = "N")]
+    slot: Option<u64>,
+    #[command(flatten)]
+    identity: Identity,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Args)]
+pub(crate) struct Info {
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Pkcs11 {
+    pub(crate) fn run(&self) -> Result<Report, Failure> {
+        match self {
+            Self::CreateKey(command) => command.run(),
+            Self::List(command) => command.run(),
+            Self::Check(command) => command.run(),
+            Self::Info(command) => command.run(),
+            Self::Calls(command) => command.run(),
+        }
+    }
+}
+
+impl CreateKey {
+    fn run(&self) -> Result<Report, Failure> {
+        let _spinner = Spinner::start("making a key");
+        let task = Task::Create {
+            slot: self.slot,
+            pin: self.identity.pin()?,
+            key: NewKey {
+                kind: self.kind()?,
+                label: self.label.clone(),
+                id: self.id.as_ref().map(|id| id.0.clone()),
+                usage: self.usage.clone(),
+            },
+        };
+        let told = self.place.ask(&task, &self.identity)?;
+        let keys = &told.answer.keys;
+        Ok(Report::new(rows::keys(keys), rows::json(keys)))
+    }
+
+    fn kind(&self) -> Result<NewKind, Failure> {
+        match (self.kind, self.size, self.curve) {
+            (Kind::Rsa, size, None) => Ok(NewKind::Rsa(size.unwrap_or(2048))),
+            (Kind::Ec, None, Some(curve)) => Ok(NewKind::Ec(curve)),
+            (Kind::Rsa, _, Some(_)) => Err(Failure::told("an RSA key has no curve")),
+            (Kind::Ec, Some(_), _) => Err(Failure::told(
+                "an EC key has a curve, which is its size: leave --size out",
+            )),
+            (Kind::Ec, None, None) => Err(Failure::told(
+                "an EC key needs --curve: P-256, P-256K, P-384 or P-521",
+            )),
+        }
+    }
+}
+
+impl List {
+    fn run(&self) -> Result<Report, Failure> {
+        let _spinner = Spinner::start("listing keys");
+        let task = Task::List {
+            slot: self.slot,
+            pin: self.identity.pin()?,
+        };
+        let told = self.place.ask(&task, &self.identity)?;
+        let keys = &told.answer.keys;
+        Ok(Report::new(rows::keys(keys), rows::json(keys)))
+    }
+}
+
+impl Check {
+    fn run(&self) -> Result<Report, Failure> {
+        let verdict = check::check(&self.place)?;
+        let summary = match verdict.is_good() {
+            true => "The module can use its configuration.\n",
+            false => {
+                "The module can't use all of its configuration; docs/pkcs11.md says what it may hold.\n"
+            }
+        };
+        let mut text = String::new();
+        for line in verdict.told.problems() {
+            text += &format!("failed   {line}\n");
+        }
+        for line in verdict.told.warnings() {
+            text += &format!("warning  {line}\n");
+        }
+        let mut report = Report::new(text + summary, verdict.json());
+        report.is_good = verdict.is_good();
+        Ok(report)
+    }
+}
+
+impl Info {
+    fn run(&self) -> Result<Report, Failure> {
+        let told = self.place.ask(&Task::Describe, &Identity::default())?;
+        let answer = &told.answer;
+        let mut text = String::new();
+        if let Some(library) = &answer.library {
+            text += &lines(&[
+                ("Module", told.module.display().to_string()),
+                (
+                    "Library",
+                    format!("{} {}", library.description, library.version),
+                ),
+                ("PKCS#11", library.interface.clone()),
+            ]);
+        }
+        text += &format!("\n{}", rows::slots(&answer.slots));
+        // They are the same in all slots.
+        if let Some(slot) = answer.slots.iter().find(|slot| slot.token.is_some()) {
+            text += &format!("\n{}", rows::mechanisms(&slot.mechanisms));
+            text += "\nThe module has mechanisms with further hash functions, too: docs/pkcs11.md lists all.\n\
+                     Users, PINs and their changes are Azure's: roles are assigned there.\n";
+        }
+        let slots = answer.slots.iter().map(|slot| {
+            json!({
+                "slot": slot.id,
+                "description": slot.description,
+                "token": slot.token,
+                "login": rows::login(slot),
+                "mechanisms": slot.mechanisms,
+            })
+        });
+        let json = json!({
+            "module": told.module,
+            "library": answer.library,
+            "slots": slots.collect::<Vec<_>>(),
+        });
+        Ok(Report::new(text, json))
+    }
+}

@@ -1,0 +1,259 @@
+//! A process in which a module is loaded. The module says why a call failed on standard error, which
+//! is so seen here; what configures it are variables; and a module that crashes takes no report with
+//! it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use clap::Args;
+use managed_hsm::{CredentialKind, environment};
+
+use super::calls::{APPLICATION, Answer, Calls, FailedCall, Pin, SECRET, Task};
+use super::module;
+use super::remedies;
+use crate::failure::Failure;
+use crate::output::one_line;
+
+/// The variable that names the module's configuration file.
+const CONFIGURATION: &str = "MHSM_PKCS11_CONF";
+
+/// The variable that selects a credential.
+const SELECTION: &str = "AZURE_TOKEN_CREDENTIALS";
+
+/// Variables of credentials. With one of them the module asks for no PIN.
+const CREDENTIALS: [&str; 9] = [
+    SELECTION,
+    "AZURE_CLI_ACCESS_TOKEN",
+    "AKV_TOKEN_FILE",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_CLIENT_CERTIFICATE_PATH",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "AKV_MANAGED_IDENTITY",
+    "IDENTITY_ENDPOINT",
+    "IDENTITY_HEADER",
+];
+
+/// What stands before a remedy.
+pub(super) const ARROW: &str = "\n-> ";
+
+/// What the module's lines on standard error begin with.
+const MODULES_OWN: &str = "akv_pkcs11: ";
+
+/// The module, and what configures it.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Place {
+    /// The module [default: the one beside akv, or where ubuntubuild.sh installs it]
+    #[arg(long, value_name = "FILE")]
+    pub(super) module: Option<PathBuf>,
+    /// The module's configuration file [default: MHSM_PKCS11_CONF, else where the module looks for it]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+}
+
+/// As whom the HSM is asked.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Identity {
+    /// Ask as the managed identity of this machine
+    #[arg(long)]
+    pub(super) identity: bool,
+    /// File with the PIN, for tokens that ask for one; - is standard input [default: that of MHSM_CLIENT_ID and
+    /// MHSM_CLIENT_SECRET]
+    #[arg(long, value_name = "FILE", conflicts_with = "identity")]
+    pub(super) pin_file: Option<PathBuf>,
+}
+
+impl Identity {
+    /// The PIN, if there is one.
+    pub(super) fn pin(&self) -> Result<Option<Pin>, Failure> {
+        if self.identity {
+            return Ok(None);
+        }
+        if let Some(file) = &self.pin_file {
+            return Ok(Some(Pin::File(file.clone())));
+        }
+        let is_set = |name| environment::variable(name).is_some_and(|value| !value.is_empty());
+        match (is_set(APPLICATION), is_set(SECRET)) {
+            (true, true) => Ok(Some(Pin::Application)),
+            (false, false) => Ok(None),
+            (true, false) => Err(half(APPLICATION, SECRET)),
+            (false, true) => Err(half(SECRET, APPLICATION)),
+        }
+    }
+}
+
+fn half(set: &str, missing: &str) -> Failure {
+    Failure::told(format!(
+        "{set} is set and {missing} is not: set both, or neither"
+    ))
+}
+
+/// What a module answered, and what it said.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) module: PathBuf,
+    pub(super) answer: Answer,
+    /// The module's lines on standard error.
+    pub(super) lines: Vec<String>,
+}
+
+impl Place {
+    /// Has a module do a task. Failed calls are in the answer.
+    pub(super) fn tell(&self, task: &Task, identity: &Identity) -> Result<Told, Failure> {
+        let module = module::find(self.module.as_deref())?;
+        let output = self.run(&module, task, identity)?;
+        let answer = answer(&output);
+        let mut lines = Vec::new();
+        for line in String::from_utf8_lossy(&output.stderr).lines() {
+            match line.strip_prefix(MODULES_OWN) {
+                Some(own) => lines.push(one_line(own)),
+                // The log, where it is on.
+                None => eprintln!("{}", one_line(line)),
+            }
+        }
+        let answer = answer.ok_or_else(|| {
+            Failure::told(format!(
+                "{} ended the process that had loaded it ({})",
+                module.display(),
+                output.status
+            ))
+        })?;
+        Ok(Told {
+            module,
+            answer,
+            lines,
+        })
+    }
+
+    /// The same, where a failed call is a failure.
+    pub(super) fn ask(&self, task: &Task, identity: &Identity) -> Result<Told, Failure> {
+        let told = self.tell(task, identity)?;
+        match &told.answer.failure {
+            None => {
+                told.warn();
+                if identity.pin()?.is_some() && !told.answer.asks_for_pin() {
+                    eprintln!(
+                        "akv: the configuration has a credential, so the PIN was not asked for and not used"
+                    );
+                }
+                Ok(told)
+            }
+            Some(failure) if identity.identity && told.lacks_identity() => {
+                let told = told.failure(failure);
+                let (cause, _) = told.split_once(ARROW).unwrap_or((&told, ""));
+                Err(Failure::told(format!(
+                    "{cause}{ARROW}leave --identity out, or run this where there is a managed identity, with its client \
+                     id as MSIClientID in the configuration file if it is not the system-assigned one"
+                )))
+            }
+            Some(failure) => Err(Failure::told(told.failure(failure))),
+        }
+    }
+
+    fn run(&self, module: &Path, task: &Task, identity: &Identity) -> Result<Output, Failure> {
+        if !environment::is_trusted() {
+            return Err(Failure::told(
+                "a program with raised rights starts no other: run akv as yourself",
+            ));
+        }
+        let own = std::env::current_exe()
+            .map_err(|error| Failure::told(format!("akv's own file is not known: {error}")))?;
+        let mut command = Command::new(&own);
+        command
+            .args(Calls::new(module, task))
+            .stdin(Stdio::inherit());
+        for (name, value) in self.variables(identity)? {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
+            .output()
+            .map_err(|error| Failure::told(format!("{} does not run: {error}", own.display())))
+    }
+
+    /// What the module finds in its environment; None: not set.
+    fn variables(
+        &self,
+        identity: &Identity,
+    ) -> Result<Vec<(&'static str, Option<OsString>)>, Failure> {
+        let mut variables = Vec::new();
+        if let Some(file) = &self.config {
+            variables.push((CONFIGURATION, Some(file.into())));
+        }
+        if identity.identity {
+            let name = CredentialKind::ManagedIdentity.name();
+            variables.push((SELECTION, Some(name.into())));
+        } else if identity.pin()?.is_some() {
+            variables.extend(CREDENTIALS.map(|name| (name, None)));
+        }
+        // Causes of failures are told on standard error unless there is a log.
+        if environment::variable("AKV_LOG_LEVEL").is_none() {
+            variables.push(("AKV_LOG_LEVEL", Some("off".into())));
+        }
+        Ok(variables)
+    }
+}
+
+/// The answer is the last line of standard output: the log may be there, too.
+fn answer(output: &Output) -> Option<Answer> {
+    let text = std::str::from_utf8(&output.stdout).ok()?;
+    serde_json::from_str(text.lines().last()?).ok()
+}
+
+impl Told {
+    /// What a failed call comes to: the call, the cause, and what to do.
+    pub(super) fn failure(&self, failure: &FailedCall) -> String {
+        let Some(function) = &failure.function else {
+            return format!("{}: {}", self.module.display(), one_line(&failure.problem));
+        };
+        let start = format!("{function}: ");
+        let cause = self
+            .lines
+            .iter()
+            .rev()
+            .find_map(|line| line.strip_prefix(&start));
+        let cause = cause.map(str::to_owned).unwrap_or_else(|| {
+            let others = self.lines.join("; ");
+            match others.is_empty() {
+                true => "the module says no more".to_owned(),
+                false => others,
+            }
+        });
+        let remedy = remedies::of(function, &failure.problem);
+        format!("{function}: {}: {cause}{ARROW}{remedy}", failure.problem)
+    }
+
+    /// Whether there is no managed identity.
+    fn lacks_identity(&self) -> bool {
+        let name = CredentialKind::ManagedIdentity.name();
+        self.lines.iter().any(|line| line.contains(name))
+    }
+
+    /// Hands on what the module said though all went well.
+    fn warn(&self) {
+        for line in self.problems().iter().chain(&self.warnings()) {
+            eprintln!("akv: {line}");
+        }
+    }
+
+    /// Why the module does not start, or a slot has no token.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let causes = self.lines.iter().filter_map(|line| {
+            let of_token = line.strip_prefix("C_GetTokenInfo: ");
+            of_token.or_else(|| line.strip_prefix("C_Initialize: "))
+        });
+        causes.map(str::to_owned).collect()
+    }
+
+    /// All else that it said of its configuration. Of a token's mistake it speaks when it reads the file,
+    /// and again when it is asked for the token.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let problems = self.problems();
+        let others = self.lines.iter().filter(|line| {
+            !line.starts_with("C_") && !problems.iter().any(|problem| problem.ends_with(*line))
+        });
+        others.cloned().collect()
+    }
+}
