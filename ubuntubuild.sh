@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the provider and akv, and installs them: the provider where OpenSSL looks for modules.
+# Builds the provider, the PKCS#11 module and akv, and installs them where the system looks for such files.
 set -euo pipefail
 cd "$(dirname "$0")"
 . scripts/packages.sh
@@ -9,28 +9,30 @@ usage() {
     cat <<'END'
 Usage: ./ubuntubuild.sh [--debug] [--skip-deps] [--prefix DIR]
 
-Builds akv_provider and akv, and installs them: akv_provider.so into OpenSSL's module folder (MODULESDIR), akv into /usr/local/bin.
+Builds akv_provider, akv_pkcs11 and akv, and installs them: akv_provider.so into OpenSSL's module folder (MODULESDIR), akv_pkcs11.so into the folder pkcs11
+beside it, akv into /usr/local/bin; with them the names of the TLS Offload Library, which are links: /usr/lib/libmhsm-pkcs11.so and mhsm_p11_create_key,
+mhsm_p11_list_keys, mhsm_p11_validate_config_file beside akv; and akv_pkcs11.module for p11-kit.
 
   --debug       build without optimisation, with debug assertions
   --skip-deps   do not install Debian packages
-  --prefix DIR  install both into DIR instead; DIR is made if absent, and no root is needed if it is yours
+  --prefix DIR  install all into DIR instead; DIR is made if absent, and no root is needed if it is yours
   --help        print this
 END
 }
 
 profile=release
 skip_deps=false
-destination='' commands=/usr/local/bin
+prefix=()
 while [ "$#" -gt 0 ]; do
     case $1 in
         --debug) profile=debug ;;
         --skip-deps) skip_deps=true ;;
         --prefix)
             [ "$#" -ge 2 ] || { echo "--prefix needs a folder." >&2; exit 2; }
-            destination=$2 commands=$2
+            prefix=("$2")
             shift
             ;;
-        --prefix=*) destination=${1#--prefix=} commands=${1#--prefix=} ;;
+        --prefix=*) prefix=("${1#--prefix=}") ;;
         --help | -h) usage; exit 0 ;;
         *)
             echo "Unknown option: $1" >&2
@@ -47,41 +49,14 @@ fi
 require_cargo
 
 if [ "$profile" = release ]; then
-    scripts/release-build.sh akv_provider akv
+    scripts/release-build.sh akv_provider akv-pkcs11 akv
     built="$shipped/release"
 else
     cargo build --package akv
-    # By itself, with its own features, and last: what is built together with others has theirs.
+    # Each by itself, with its own features, and last: what is built together with others has theirs.
+    cargo build --package akv-pkcs11
     cargo build --package akv_provider
     built="$target_dir/debug"
 fi
 
-if [ -z "$destination" ]; then
-    command -v openssl >/dev/null || { echo "openssl was not found; install it, or give --prefix DIR." >&2; exit 1; }
-    destination=$(openssl version -m | sed -n 's/^MODULESDIR: "\(.*\)"$/\1/p')
-    [ -n "$destination" ] || { echo "openssl does not tell its MODULESDIR; give --prefix DIR." >&2; exit 1; }
-fi
-
-# Installs a file with a mode as another, as root if its folder, or the nearest one that exists, isn't ours to write to.
-place() {
-    local existing=$3 as_root=()
-    while [ ! -e "$existing" ]; do
-        existing=$(dirname "$existing")
-    done
-    [ -d "$existing" ] || existing=$(dirname "$existing")
-    if [ ! -w "$existing" ]; then
-        command -v sudo >/dev/null || { echo "$existing can't be written to; run this as root." >&2; exit 1; }
-        as_root=(sudo)
-    fi
-    "${as_root[@]}" install -D --mode="$1" "$2" "$3"
-    echo "Installed $3"
-}
-
-place 0644 "$built/libakv_provider.so" "$destination/akv_provider.so"
-place 0755 "$built/akv" "$commands/akv"
-if OPENSSL_MODULES="$destination" openssl list -providers -provider akv_provider -provider default >/dev/null; then
-    echo "OpenSSL loads it: $(openssl version)"
-else
-    echo "OpenSSL does not load it." >&2
-    exit 1
-fi
+scripts/install.sh "$built" "${prefix[@]}"

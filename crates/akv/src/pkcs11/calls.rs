@@ -314,18 +314,13 @@ impl Pin {
                     value.and_then(|value| value.into_string().ok())
                 };
                 let secret = Zeroizing::new(variable(SECRET).unwrap_or_default());
-                format!(
-                    "{}:{}",
-                    variable(APPLICATION).unwrap_or_default(),
-                    *secret
-                )
+                format!("{}:{}", variable(APPLICATION).unwrap_or_default(), *secret)
             }
             Self::File(path) => {
                 let bytes =
                     files::read(path).map_err(|error| FailedCall::told(error.to_string()))?;
-                let text = std::str::from_utf8(&bytes).map_err(|_| {
-                    FailedCall::told(format!("{} is not UTF-8", path.display()))
-                })?;
+                let text = std::str::from_utf8(&bytes)
+                    .map_err(|_| FailedCall::told(format!("{} is not UTF-8", path.display())))?;
                 text.trim_end_matches(['\r', '\n']).to_owned()
             }
         };

@@ -156,7 +156,10 @@ impl ListKeys {
             )
         });
         let blocks: Vec<String> = blocks.collect();
-        Ok(Report::new(blocks.join("\n"), rows::json(&told.answer.keys)))
+        Ok(Report::new(
+            blocks.join("\n"),
+            rows::json(&told.answer.keys),
+        ))
     }
 }
 

@@ -93,8 +93,7 @@ pub(super) fn of(function: &str, code: &str) -> &'static str {
         return "correct the configuration file, or name another with --config; docs/pkcs11.md says what it may hold";
     }
     let found = REMEDIES.iter().find(|(known, _)| *known == code);
-    found.map_or(
-        "docs/pkcs11.md says what the code means",
-        |(_, remedy)| remedy,
-    )
+    found.map_or("docs/pkcs11.md says what the code means", |(_, remedy)| {
+        remedy
+    })
 }

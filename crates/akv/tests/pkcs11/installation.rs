@@ -1,0 +1,76 @@
+//! What `scripts/install.sh` installs, used from where it lies.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use testing::built;
+
+use crate::support::{Hsm, is_there};
+
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/install.sh")
+}
+
+/// The programs and modules as they were built by cargo.
+fn built() -> String {
+    built::program("libakv_provider.so");
+    let folder = Path::new(env!("CARGO_BIN_EXE_akv")).parent();
+    let folder = folder.and_then(Path::to_str).expect("text");
+    folder.to_owned()
+}
+
+#[test]
+fn all_that_is_installed_into_a_folder_works_there() {
+    let hsm = Hsm::start();
+    let folder = hsm.file("usr/local/akv");
+    let prefix = folder.to_str().expect("text").to_owned();
+    let told = hsm.run(&script(), &[&built(), &prefix]).succeeds();
+    assert!(told.contains("OpenSSL loads it"), "{told}");
+
+    // The tools find the module beside them.
+    let create = folder.join("mhsm_p11_create_key");
+    let made = hsm.run(&create, &["--EC", "P-256", "--label", "tlsKey"]);
+    assert!(
+        made.succeeds()
+            .starts_with("Key is generated successfully.\n")
+    );
+    let list = folder.join("mhsm_p11_list_keys");
+    assert!(hsm.run(&list, &[]).succeeds().contains("Label: tlsKey"));
+    let info = hsm
+        .run(&folder.join("akv"), &["pkcs11", "info", "--json"])
+        .json();
+    assert_eq!(info["module"], format!("{prefix}/akv_pkcs11.so"));
+
+    let module = folder.join("libmhsm-pkcs11.so");
+    let module = module.to_str().expect("text");
+    if is_there("pkcs11-tool") {
+        let tool = Path::new("pkcs11-tool");
+        let slots = hsm.run(tool, &["--module", module, "-L"]).succeeds();
+        assert!(slots.contains("token label        : localhost"), "{slots}");
+        let objects = hsm.run(tool, &["--module", module, "-O"]).succeeds();
+        assert!(objects.contains("label:      tlsKey"), "{objects}");
+    }
+    let description = fs::read_to_string(folder.join("akv_pkcs11.module")).unwrap();
+    assert_eq!(description, format!("module: {prefix}/akv_pkcs11.so\n"));
+}
+
+#[test]
+fn what_is_no_link_of_ours_is_left_alone_and_links_are_renewed() {
+    let hsm = Hsm::start();
+    let folder = hsm.file("prefix");
+    let prefix = folder.to_str().expect("text").to_owned();
+    fs::create_dir(&folder).unwrap();
+    let (own, link) = (
+        folder.join("libmhsm-pkcs11.so"),
+        folder.join("mhsm_p11_list_keys"),
+    );
+    fs::write(&own, "the TLS Offload Library").unwrap();
+    std::os::unix::fs::symlink("elsewhere", &link).unwrap();
+    let told = hsm.run(&script(), &[&built(), &prefix]).succeeds();
+    assert!(
+        told.contains(&format!("Left alone {prefix}/libmhsm-pkcs11.so")),
+        "{told}"
+    );
+    assert_eq!(fs::read_to_string(&own).unwrap(), "the TLS Offload Library");
+    assert_eq!(fs::read_link(&link).unwrap(), Path::new("akv"));
+}

@@ -1,0 +1,241 @@
+//! Keys made and listed, and what is told of slots and mechanisms.
+
+use serde_json::json;
+
+use crate::support::{CREATE, Hsm, LIST};
+
+/// Runs the tool, and checks the three lines that scripts look for. Returns the key's name.
+fn create(hsm: &Hsm, arguments: &[&str]) -> String {
+    let told = hsm.tool(CREATE, arguments).succeeds();
+    let lines: Vec<&str> = told.lines().collect();
+    let [first, second, third] = lines[..] else {
+        panic!("{told}");
+    };
+    assert_eq!(first, "Key is generated successfully.");
+    let kid = second.strip_prefix("Managed HSM Key ID: ").expect(second);
+    let name = third.strip_prefix("Key Name: ").expect(third);
+    let digits = name.strip_prefix("p11-").expect(name);
+    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    assert!(digits.len() == 32 && is_hex, "{name}");
+    let start = format!("{}/keys/{name}/", hsm.rest.url);
+    let version = kid.strip_prefix(&start).expect(kid);
+    assert_eq!(version.len(), 32, "{kid}");
+    name.to_owned()
+}
+
+#[test]
+fn the_tool_makes_keys_and_prints_the_three_lines_that_scripts_look_for() {
+    let mut hsm = Hsm::start();
+    // As the TLS Offload Library's users call it: without any credential but the application's.
+    hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+    let secret = hsm.emulator.client_secret().unwrap();
+    hsm.log_in(testing::emulator::OWNER_CLIENT, &secret);
+    for (arguments, kind, size) in [
+        (["--RSA", "2K"], "RSA-HSM", json!(256)),
+        (["--RSA", "3K"], "RSA-HSM", json!(384)),
+        (["--RSA", "4K"], "RSA-HSM", json!(512)),
+        (["--EC", "P-256"], "EC-HSM", json!("P-256")),
+        (["--EC", "P-256K"], "EC-HSM", json!("P-256K")),
+        (["--EC", "P-384"], "EC-HSM", json!("P-384")),
+        (["--EC", "P-521"], "EC-HSM", json!("P-521")),
+    ] {
+        let name = create(&hsm, &[&arguments[..], &["--label", "tls Key"]].concat());
+        let made = hsm.rest.call("GET", &format!("/keys/{name}"), "");
+        let key = &made["key"];
+        assert_eq!(key["kty"], kind, "{made}");
+        // Base64 without padding has four characters for three bytes.
+        let bytes = key["n"].as_str().map_or(0, |n| n.len() * 3 / 4);
+        match kind {
+            "EC-HSM" => assert_eq!(key["crv"], size, "{made}"),
+            _ => assert_eq!(json!(bytes), size, "{made}"),
+        }
+        assert_eq!(key["key_ops"], json!(["verify", "sign"]), "{made}");
+        for half in ["pri", "pub"] {
+            let tag = format!("p11_{half}_CKA_LABEL");
+            assert_eq!(made["tags"][tag], "tls Key", "{made}");
+        }
+    }
+    let listed = hsm.tool(LIST, &[]).succeeds();
+    assert_eq!(listed.matches("Label: tls Key\n").count(), 7, "{listed}");
+    assert_eq!(listed.matches("\nManaged HSM Key ID: https://").count(), 7);
+    assert!(
+        listed.starts_with("Key Name: p11-") && listed.contains("\nType: RSA 4096\nSlot: 0\n"),
+        "{listed}"
+    );
+}
+
+#[test]
+fn the_tools_show_their_usage_and_refuse_what_they_do_not_know() {
+    let hsm = Hsm::start();
+    hsm.tool(CREATE, &[]).fails_with(&[
+        "Usage: mhsm_p11_create_key",
+        "--RSA",
+        "2K, 3K, 4K",
+        "--EC",
+    ]);
+    for (arguments, words) in [
+        (&["--RSA", "1K", "--label", "x"][..], "2K, 3K, 4K"),
+        (&["--EC", "P-224", "--label", "x"], "P-256, P-256K"),
+        (&["--RSA", "2K"], "--label"),
+        (&["--label", "x"], "--RSA"),
+        (
+            &["--RSA", "2K", "--EC", "P-256", "--label", "x"],
+            "cannot be used with",
+        ),
+        (
+            &["--RSA", "2K", "--label", "x", "--slot", "7"],
+            "there is no slot 7; there are: 0",
+        ),
+    ] {
+        hsm.tool(CREATE, arguments).fails_with(&[words]);
+    }
+    // What ran made nothing.
+    assert_eq!(hsm.tool(LIST, &[]).succeeds(), "");
+}
+
+#[test]
+fn half_an_identity_is_refused() {
+    let mut hsm = Hsm::start();
+    hsm.set("MHSM_CLIENT_ID", "a");
+    let told = "MHSM_CLIENT_ID is set and MHSM_CLIENT_SECRET is not";
+    hsm.tool(LIST, &[]).fails_with(&[told]);
+    hsm.akv("pkcs11 list").fails_with(&[told]);
+}
+
+#[test]
+fn people_make_keys_and_see_them_with_label_id_type_usage_name_and_version() {
+    let hsm = Hsm::start();
+    let made = hsm
+        .akv("pkcs11 create-key --type ec --curve P-384 --label web --id 0a0B --json")
+        .json();
+    let key = &made[0];
+    assert_eq!(
+        (&key["label"], &key["id"], &key["type"]),
+        (&json!("web"), &json!("0a0b"), &json!("EC P-384")),
+        "{made}"
+    );
+    assert_eq!(key["usage"], json!(["sign", "verify"]), "{made}");
+    let seal = "pkcs11 create-key --type rsa --label seal --usage decrypt,encrypt";
+    hsm.akv(seal).succeeds();
+    // One that PKCS#11 knows nothing of.
+    let rsa = r#"{"kty":"RSA-HSM","key_size":2048,"attributes":{"exp":4102444800}}"#;
+    let version = hsm.rest.create("plain", rsa);
+    let listed = hsm.akv("pkcs11 list --output json").json();
+    let listed = listed.as_array().expect("a list");
+    assert_eq!(listed.len(), 3, "{listed:?}");
+    let by_label = |label: &str| {
+        let found = listed.iter().find(|key| key["label"] == label);
+        found.unwrap_or_else(|| panic!("{label}: {listed:?}"))
+    };
+    assert_eq!(by_label("web"), key);
+    assert_eq!(by_label("seal")["usage"], json!(["decrypt", "encrypt"]));
+    let plain = by_label("plain");
+    assert_eq!(plain["name"], "plain");
+    assert_eq!(plain["version"], version.as_str());
+    assert_eq!(plain["ends"], "2099-12-31");
+    assert_eq!(plain["id"].as_str().map(str::len), Some(40), "{plain}");
+    let table = hsm.akv("pkcs11 list").succeeds();
+    assert!(table.starts_with("slot  label"), "{table}");
+    assert_eq!(table.lines().count(), 4, "{table}");
+}
+
+#[test]
+fn what_can_not_be_made_is_refused_with_what_to_do() {
+    let hsm = Hsm::start();
+    for (line, words) in [
+        ("--type ec --label x", "needs --curve"),
+        (
+            "--type ec --curve P-256 --size 256 --label x",
+            "leave --size out",
+        ),
+        ("--type rsa --curve P-256 --label x", "has no curve"),
+        ("--type rsa --label x --id 0", "hexadecimal digits"),
+        ("--type rsa --size 1024 --label x", "CKR_KEY_SIZE_RANGE"),
+        ("--type rsa --label x --usage fly", "possible values"),
+    ] {
+        hsm.akv(&format!("pkcs11 create-key {line}"))
+            .fails_with(&[words]);
+    }
+    let long = "x".repeat(300);
+    let told = hsm.akv(&format!("pkcs11 create-key --type rsa --label {long}"));
+    told.fails_with(&["C_GenerateKeyPair: CKR_", "CKA_LABEL", "longer than a tag"]);
+}
+
+#[test]
+fn info_tells_slots_logins_and_what_is_done_where() {
+    let mut hsm = Hsm::start();
+    let url = hsm.emulator.url.clone();
+    let info = hsm.akv("pkcs11 info --json").json();
+    let slot = &info["slots"][0];
+    assert_eq!(slot["token"]["label"], "localhost", "{info}");
+    assert_eq!(slot["token"]["login_required"], false, "{info}");
+    let mechanisms = slot["mechanisms"].as_array().expect("mechanisms");
+    let by_name = |name: &str| {
+        let found = mechanisms.iter().find(|one| one["name"] == name);
+        found.unwrap_or_else(|| panic!("{name}: {info}"))
+    };
+    let pss = by_name("CKM_SHA256_RSA_PKCS_PSS");
+    assert_eq!(
+        (&pss["in_hsm"], &pss["here"]),
+        (&json!(["sign"]), &json!(["verify"]))
+    );
+    assert_eq!(by_name("CKM_SHA512")["here"], json!(["digest"]));
+    assert_eq!(by_name("CKM_SHA1_RSA_PKCS_PSS")["in_hsm"], json!([]));
+    hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+    let config = hsm.write(
+        "two.conf",
+        &format!(
+            r#"{{"tokens":[{{"slotid":4,"resourceName":"One","endpoint":"{url}"}},
+                {{"slotid":9,"resourceName":"Two","endpoint":"{url}","label":"second"}}]}}"#
+        ),
+    );
+    let text = hsm
+        .akv(&format!("pkcs11 info --config {config}"))
+        .succeeds();
+    for words in ["One", "second", "by PIN", "CKM_ECDSA ", "docs/pkcs11.md"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert_eq!(
+        hsm.emulator.requests.list().len(),
+        0,
+        "no request is needed"
+    );
+    // With two tokens a key is made in the one that is named.
+    let secret = hsm.emulator.client_secret().unwrap();
+    hsm.log_in(testing::emulator::OWNER_CLIENT, &secret);
+    hsm.set("MHSM_PKCS11_CONF", config);
+    let create = ["--EC", "P-256", "--label", "x"];
+    let told = hsm.tool(CREATE, &create);
+    told.fails_with(&["choose one with --slot: 4 (One), 9 (second)"]);
+    create_in_slot(&hsm, &create, "9");
+}
+
+fn create_in_slot(hsm: &Hsm, create: &[&str], slot: &str) {
+    let told = hsm.tool(CREATE, &[create, &["--slot", slot]].concat());
+    assert!(told.succeeds().contains("Key Name: p11-"));
+}
+
+#[test]
+fn what_is_no_module_is_told() {
+    let hsm = Hsm::start();
+    let text = hsm.write("no-module.so", "text");
+    let told = hsm.akv(&format!("pkcs11 list --module {text}"));
+    told.fails_with(&["no-module.so", "file too short"]);
+    let gone = hsm.file("gone.so");
+    let told = hsm.akv(&format!("pkcs11 list --module {}", gone.display()));
+    told.fails_with(&["gone.so", "can't be read"]);
+}
+
+#[test]
+fn a_module_that_ends_the_process_is_told() {
+    let hsm = Hsm::start();
+    let source = hsm.write(
+        "ends.c",
+        "#include <stdlib.h>\nint C_GetFunctionList(void) { abort(); }\n",
+    );
+    let library = hsm.write("ends.so", "");
+    let arguments = ["-shared", "-fPIC", "-o", &library, &source];
+    hsm.run(std::path::Path::new("cc"), &arguments).succeeds();
+    let told = hsm.akv(&format!("pkcs11 list --module {library}"));
+    told.fails_with(&["ended the process that had loaded it", "signal: 6"]);
+}

@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Installs what was built: the provider, the PKCS#11 module and akv, with the names of the TLS Offload Library's files and tools.
+#
+#   scripts/install.sh BUILT [PREFIX]
+#
+#   BUILT     the folder with libakv_provider.so, libakv_pkcs11.so and akv
+#   PREFIX    the folder that gets all of it; without it each goes to where the system looks for such files:
+#
+#   akv_provider.so       OpenSSL's module folder (MODULESDIR)
+#   akv_pkcs11.so         the folder pkcs11 beside that, where Debian has PKCS#11 modules
+#   libmhsm-pkcs11.so     /usr/lib, a link
+#   akv_pkcs11.module     /usr/share/p11-kit/modules
+#   akv, mhsm_p11_*       /usr/local/bin, the latter are links
+set -euo pipefail
+
+built=$1
+if [ "$#" -gt 1 ]; then
+    providers=$2 modules=$2 libraries=$2 descriptions=$2 commands=$2
+else
+    command -v openssl >/dev/null || { echo "openssl was not found; install it, or give --prefix DIR." >&2; exit 1; }
+    providers=$(openssl version -m | sed -n 's/^MODULESDIR: "\(.*\)"$/\1/p')
+    [ -n "$providers" ] || { echo "openssl does not tell its MODULESDIR; give --prefix DIR." >&2; exit 1; }
+    modules=$(dirname "$providers")/pkcs11
+    libraries=/usr/lib descriptions=/usr/share/p11-kit/modules commands=/usr/local/bin
+fi
+
+# Runs a command that makes a file, as root if the file's folder, or the nearest one that exists, isn't ours to write to.
+for_file() {
+    local existing=$1 as_root=()
+    shift
+    while [ ! -e "$existing" ]; do
+        existing=$(dirname "$existing")
+    done
+    [ -d "$existing" ] || existing=$(dirname "$existing")
+    if [ ! -w "$existing" ]; then
+        command -v sudo >/dev/null || { echo "$existing can't be written to; run this as root." >&2; exit 1; }
+        as_root=(sudo)
+    fi
+    "${as_root[@]}" "$@"
+}
+
+# Installs a file with a mode as another.
+place() {
+    for_file "$3" install -D --mode="$1" "$2" "$3"
+    echo "Installed $3"
+}
+
+# Makes a link to an installed file, unless something else has its name: the TLS Offload Library itself, say.
+link() {
+    if [ -e "$2" ] && [ ! -L "$2" ]; then
+        echo "Left alone $2, which is no link: use $1 in its place, or remove it and run this again."
+        return
+    fi
+    for_file "$2" ln --symbolic --force --no-dereference --relative "$1" "$2"
+    echo "Installed $2"
+}
+
+place 0644 "$built/libakv_provider.so" "$providers/akv_provider.so"
+place 0644 "$built/libakv_pkcs11.so" "$modules/akv_pkcs11.so"
+place 0755 "$built/akv" "$commands/akv"
+link "$modules/akv_pkcs11.so" "$libraries/libmhsm-pkcs11.so"
+for tool in mhsm_p11_create_key mhsm_p11_list_keys mhsm_p11_validate_config_file; do
+    link "$commands/akv" "$commands/$tool"
+done
+description=$(mktemp)
+trap 'rm -f "$description"' EXIT
+echo "module: $(realpath "$modules/akv_pkcs11.so")" >"$description"
+place 0644 "$description" "$descriptions/akv_pkcs11.module"
+
+if OPENSSL_MODULES="$providers" openssl list -providers -provider akv_provider -provider default >/dev/null; then
+    echo "OpenSSL loads it: $(openssl version)"
+else
+    echo "OpenSSL does not load it." >&2
+    exit 1
+fi
