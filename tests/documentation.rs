@@ -1,5 +1,6 @@
 //! What the documents promise to list.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 fn read(path: &str) -> String {
@@ -128,4 +129,80 @@ fn every_defence_is_shown_by_a_test_that_exists() {
         }
     }
     assert!(tests > 40, "{tests}");
+}
+
+/// The words of a source that have a form, without its comments.
+fn words(source: &str, has_form: impl Fn(&str) -> bool) -> BTreeSet<String> {
+    let lines = source.lines().map(str::trim_start);
+    let lines = lines.filter(|line| !line.starts_with("//"));
+    let is_apart = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '"');
+    let words = lines.flat_map(|line| line.split(is_apart));
+    let words = words.filter(|word| has_form(word));
+    words.map(str::to_owned).collect()
+}
+
+/// A name in quotes: a key of a configuration file, or one of its values.
+fn is_quoted_name(word: &str) -> bool {
+    let name = word
+        .strip_prefix('"')
+        .and_then(|word| word.strip_suffix('"'));
+    name.is_some_and(|name| name.len() > 2 && name.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
+#[test]
+fn the_pkcs11_modules_configuration_is_documented() {
+    let document = read("docs/pkcs11.md").to_ascii_lowercase();
+    let has = |name: &str| {
+        let parts = document.split(|c: char| !c.is_ascii_alphanumeric());
+        parts.clone().any(|part| part == name)
+    };
+    let mut count = 0;
+    for file in ["mod", "log", "token"] {
+        let source = read(&format!("crates/akv-pkcs11/src/configuration/{file}.rs"));
+        let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+        for word in words(source, is_quoted_name) {
+            let name = word.trim_matches('"').to_ascii_lowercase();
+            // What the settings that follow are called there, and a name for errors.
+            if ["endpoints", "keyvaultendpoint", "managedhsm"].contains(&name.as_str()) {
+                continue;
+            }
+            assert!(has(&name), "docs/pkcs11.md lacks {word} of {file}.rs");
+            count += 1;
+        }
+    }
+    for file in ["client", "credentials"] {
+        let source = read(&format!("crates/managed-hsm/src/settings/{file}.rs"));
+        let keys = source.split("key: Some(\"").skip(1);
+        for key in keys.filter_map(|rest| rest.split('"').next()) {
+            let name = key.replace('-', "");
+            if !["endpoints", "keyvaultendpoint"].contains(&name.as_str()) {
+                assert!(has(&name), "docs/pkcs11.md lacks {key}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 80, "{count}");
+}
+
+#[test]
+fn the_pkcs11_modules_mechanisms_and_codes_are_documented() {
+    let document = read("docs/pkcs11.md");
+    let mechanisms = read("crates/akv-pkcs11/src/mechanisms.rs");
+    let mechanisms = words(&mechanisms, |word| word.starts_with("CKM_"));
+    let codes = words(&all_sources("crates/akv-pkcs11/src", ".rs"), |word| {
+        word.starts_with("CKR_") && word != "CKR_OK"
+    });
+    assert!(mechanisms.len() > 40 && codes.len() > 20);
+    for name in mechanisms.iter().chain(&codes) {
+        assert!(
+            document.contains(&format!("`{name}`")),
+            "docs/pkcs11.md lacks {name}"
+        );
+    }
+    // And what akv advises is for codes that there are.
+    let remedies = read("crates/akv/src/pkcs11/remedies.rs");
+    for code in words(&remedies, |word| word.starts_with("\"CKR_")) {
+        let code = code.trim_matches('"');
+        assert!(codes.contains(code), "no {code} in the module");
+    }
 }

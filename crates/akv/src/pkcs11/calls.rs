@@ -1,6 +1,7 @@
 //! The calls of PKCS#11, made in a process of their own; see [`super::process`].
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -10,7 +11,7 @@ use cryptoki::mechanism::{Mechanism, MechanismInfo};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
-use cryptoki::types::AuthPin;
+use cryptoki::types::{AuthPin, Ulong};
 use hsm_keys::{EcCurve, der};
 use managed_hsm::{Curve, environment};
 use serde::{Deserialize, Serialize};
@@ -59,7 +60,7 @@ pub(super) struct NewKey {
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(super) enum NewKind {
-    Rsa(u64),
+    Rsa(usize),
     /// The curve by its name in the service.
     Ec(NamedCurve),
 }
@@ -193,7 +194,8 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    pub(super) fn new(module: &Path, task: &Task) -> Vec<std::ffi::OsString> {
+    /// The arguments that have it do a task.
+    pub(super) fn arguments(module: &Path, task: &Task) -> Vec<OsString> {
         let task = serde_json::to_string(task).unwrap_or_default();
         vec!["pkcs11".into(), "calls".into(), module.into(), task.into()]
     }
@@ -244,9 +246,8 @@ impl Answer {
                 }
             }
             Task::Create { slot, pin, key } => {
-                let slot = match self.chosen(*slot)?[..] {
-                    [slot] => slot,
-                    _ => return Err(FailedCall::told(self.which_slot())),
+                let [slot] = self.chosen(*slot)?[..] else {
+                    return Err(FailedCall::told(self.which_slot()));
                 };
                 let session = self.session(&pkcs11, slot, pin.as_ref())?;
                 let made = create(&session, slot.id(), key)?;
@@ -544,7 +545,7 @@ fn create(session: &Session, slot: u64, new: &NewKey) -> Result<KeyFacts, Failed
     ]);
     let mechanism = match new.kind {
         NewKind::Rsa(bits) => {
-            let bits = bits.try_into().map_err(Error::from)?;
+            let bits = Ulong::try_from(bits).map_err(Error::from)?;
             public.push(Attribute::ModulusBits(bits));
             public.push(Attribute::PublicExponent(vec![1, 0, 1]));
             Mechanism::RsaPkcsKeyPairGen

@@ -46,7 +46,7 @@ pub(crate) struct CreateKey {
     kind: Kind,
     /// Bits of an RSA key: 2048, 3072 or 4096 [default: 2048]
     #[arg(long, value_name = "BITS")]
-    size: Option<u64>,
+    size: Option<usize>,
     /// Curve of an EC key
     #[arg(long, value_enum, value_name = "CURVE")]
     curve: Option<NamedCurve>,

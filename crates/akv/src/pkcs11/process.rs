@@ -160,7 +160,7 @@ impl Place {
             .map_err(|error| Failure::told(format!("akv's own file is not known: {error}")))?;
         let mut command = Command::new(&own);
         command
-            .args(Calls::new(module, task))
+            .args(Calls::arguments(module, task))
             .stdin(Stdio::inherit());
         for (name, value) in self.variables(identity)? {
             match value {

@@ -65,7 +65,7 @@ pub(super) fn slots(slots: &[SlotFacts]) -> String {
         let token = |text: fn(&super::calls::TokenFacts) -> &String| {
             slot.token
                 .as_ref()
-                .map_or("-".to_owned(), |token| text(token).clone())
+                .map_or_else(|| "-".to_owned(), |token| text(token).clone())
         };
         vec![
             slot.id.to_string(),

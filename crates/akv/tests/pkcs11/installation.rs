@@ -13,9 +13,8 @@ fn script() -> PathBuf {
 
 /// The programs and modules as they were built by cargo.
 fn built() -> String {
-    built::program("libakv_provider.so");
-    let folder = Path::new(env!("CARGO_BIN_EXE_akv")).parent();
-    let folder = folder.and_then(Path::to_str).expect("text");
+    let provider = built::program("libakv_provider.so");
+    let folder = provider.parent().and_then(Path::to_str).expect("text");
     folder.to_owned()
 }
 

@@ -45,8 +45,8 @@ impl Hsm {
     }
 
     fn start_with(options: Options) -> Self {
-        // Fails unless it is there and new.
-        built::program("libakv_pkcs11.so");
+        // Fails unless it is there and new; akv finds it beside itself.
+        let _module = built::program("libakv_pkcs11.so");
         let emulator = start(options).expect("the emulator starts");
         let mut hsm = Self {
             rest: Rest {
