@@ -545,7 +545,7 @@ fn create(session: &Session, slot: u64, new: &NewKey) -> Result<KeyFacts, Failed
     ]);
     let mechanism = match new.kind {
         NewKind::Rsa(bits) => {
-            let bits = Ulong::try_from(bits).map_err(Error::from)?;
+            let bits = Ulong::try_from(bits)?;
             public.push(Attribute::ModulusBits(bits));
             public.push(Attribute::PublicExponent(vec![1, 0, 1]));
             Mechanism::RsaPkcsKeyPairGen
