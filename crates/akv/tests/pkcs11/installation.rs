@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use testing::built;
 
-use crate::support::{Hsm, is_there};
+use crate::support::{Hsm, is_there, skip};
 
 fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/install.sh")
@@ -51,6 +51,31 @@ fn all_that_is_installed_into_a_folder_works_there() {
     }
     let description = fs::read_to_string(folder.join("akv_pkcs11.module")).unwrap();
     assert_eq!(description, format!("module: {prefix}/akv_pkcs11.so\n"));
+    p11_kit_loads(&hsm, &folder);
+}
+
+/// In a view of the file system in which p11-kit's folder has what was installed.
+fn p11_kit_loads(hsm: &Hsm, folder: &Path) {
+    let modules = hsm.file("modules");
+    fs::create_dir(&modules).unwrap();
+    let file = modules.join("akv_pkcs11.module");
+    fs::copy(folder.join("akv_pkcs11.module"), file).unwrap();
+    let view = |script: &str| {
+        let bind = "mount --bind \"$0\" /usr/share/p11-kit/modules && ";
+        let script = format!("{bind}{script}");
+        let modules = modules.to_str().expect("text");
+        let unshare = ["--map-root-user", "--mount", "sh", "-c", &script, modules];
+        hsm.run(Path::new("unshare"), &unshare)
+    };
+    if !is_there("p11-kit") {
+        return;
+    }
+    if !view("true").is_success() {
+        return skip("file systems can't be mounted here, as p11-kit's folder would be");
+    }
+    let listed = view("p11-kit list-modules").succeeds();
+    assert!(listed.contains("akv_pkcs11: /"), "{listed}");
+    assert!(listed.contains("token: localhost"), "{listed}");
 }
 
 #[test]

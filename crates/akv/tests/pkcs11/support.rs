@@ -162,6 +162,10 @@ impl Outcome {
         text
     }
 
+    pub(crate) fn is_success(&self) -> bool {
+        self.0.status.success()
+    }
+
     pub(crate) fn text(&self) -> String {
         let both = [&self.0.stdout[..], &self.0.stderr[..]].concat();
         String::from_utf8_lossy(&both).into_owned()
@@ -173,12 +177,17 @@ pub(crate) fn is_there(program: &str) -> bool {
     let found = Command::new("which").arg(program).output();
     let found = found.is_ok_and(|output| output.status.success());
     if !found {
-        eprintln!("SKIPPED: {program} is not installed");
-        if let Some(file) = std::env::var_os(SKIPS) {
-            let file = File::options().create(true).append(true).open(file);
-            let mut file = file.expect("the file of skipped checks can be written");
-            writeln!(file, "akv pkcs11: {program} is not installed").expect("it can be written");
-        }
+        skip(&format!("{program} is not installed"));
     }
     found
+}
+
+/// Says loudly that a check is skipped.
+pub(crate) fn skip(reason: &str) {
+    eprintln!("SKIPPED: {reason}");
+    if let Some(file) = std::env::var_os(SKIPS) {
+        let file = File::options().create(true).append(true).open(file);
+        let mut file = file.expect("the file of skipped checks can be written");
+        writeln!(file, "akv pkcs11: {reason}").expect("it can be written");
+    }
 }
