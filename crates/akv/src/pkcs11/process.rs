@@ -162,7 +162,7 @@ impl Place {
         command
             .args(Calls::arguments(module, task))
             .stdin(Stdio::inherit());
-        for (name, value) in self.variables(identity)? {
+        for (name, value) in self.variables(task, identity)? {
             match value {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),
@@ -176,6 +176,7 @@ impl Place {
     /// What the module finds in its environment; None: not set.
     fn variables(
         &self,
+        task: &Task,
         identity: &Identity,
     ) -> Result<Vec<(&'static str, Option<OsString>)>, Failure> {
         let mut variables = Vec::new();
@@ -188,12 +189,21 @@ impl Place {
         } else if identity.pin()?.is_some() {
             variables.extend(CREDENTIALS.map(|name| (name, None)));
         }
-        // Causes of failures are told on standard error unless there is a log.
-        if environment::variable("AKV_LOG_LEVEL").is_none() {
+        // Causes of failures are told on standard error unless there is a log, which is for requests.
+        if !has_log() || matches!(task, Task::Describe) {
             variables.push(("AKV_LOG_LEVEL", Some("off".into())));
+            variables.push(("AKV_LOG_FILE", None));
         }
         Ok(variables)
     }
+}
+
+/// Whether the environment has a log written.
+fn has_log() -> bool {
+    let names = ["AKV_LOG_LEVEL", "AKV_LOG_FILE"];
+    names
+        .iter()
+        .any(|name| environment::variable(name).is_some())
 }
 
 /// The answer is the last line of standard output: the log may be there, too.
@@ -217,6 +227,7 @@ impl Told {
         let cause = cause.map(str::to_owned).unwrap_or_else(|| {
             let others = self.lines.join("; ");
             match others.is_empty() {
+                true if has_log() => "the log says why".to_owned(),
                 true => "the module says no more".to_owned(),
                 false => others,
             }

@@ -182,6 +182,28 @@ fn files_that_are_not_there_or_that_others_can_write_are_refused() {
 }
 
 #[test]
+fn mistakes_are_told_here_and_failures_in_the_log_where_there_is_one() {
+    let mut hsm = Hsm::start();
+    let file = hsm.write("mhsm-pkcs11.conf", r#"{"tokens":[{"resourceName":7}]}"#);
+    for name in ["AKV_LOG_LEVEL", "AKV_LOG_FILE"] {
+        let value = match name {
+            "AKV_LOG_FILE" => hsm.file("akv.log").into_os_string(),
+            _ => "debug".into(),
+        };
+        hsm.set(name, value);
+        hsm.tool(VALIDATE, &["--file", &file])
+            .fails_with(&["ERROR: slot 0: 'tokens[0].resourceName'"]);
+    }
+    hsm.set("AZURE_CLI_ACCESS_TOKEN", "e30.e30.c2ln");
+    hsm.akv("pkcs11 list").fails_with(&[
+        "C_FindObjectsInit: CKR_DEVICE_ERROR: the log says why",
+        "-> check the way",
+    ]);
+    let log = fs::read_to_string(hsm.file("akv.log")).unwrap();
+    assert!(log.contains("HTTP 401"), "{log}");
+}
+
+#[test]
 fn without_a_file_and_without_an_hsm_that_is_told() {
     let mut hsm = Hsm::start();
     hsm.unset("AZURE_MANAGEDHSM_URL");
