@@ -47,8 +47,10 @@ place() {
 
 # Makes a link to an installed file, unless something else has its name: the TLS Offload Library itself, say.
 link() {
-    if [ -e "$2" ] && [ ! -L "$2" ]; then
-        echo "Left alone $2, which is no link: use $1 in its place, or remove it and run this again."
+    local present
+    present=$(readlink "$2" || true)
+    if { [ -e "$2" ] || [ -L "$2" ]; } && [ "$(basename "$present")" != "$(basename "$1")" ]; then
+        echo "Left alone $2, which is something else: use $1 in its place, or remove it and run this again."
         return
     fi
     for_file "$2" ln --symbolic --force --no-dereference --relative "$1" "$2"

@@ -79,22 +79,28 @@ fn p11_kit_loads(hsm: &Hsm, folder: &Path) {
 }
 
 #[test]
-fn what_is_no_link_of_ours_is_left_alone_and_links_are_renewed() {
+fn what_others_have_installed_is_left_alone_and_own_links_are_renewed() {
     let hsm = Hsm::start();
     let folder = hsm.file("prefix");
     let prefix = folder.to_str().expect("text").to_owned();
     fs::create_dir(&folder).unwrap();
-    let (own, link) = (
-        folder.join("libmhsm-pkcs11.so"),
-        folder.join("mhsm_p11_list_keys"),
-    );
-    fs::write(&own, "the TLS Offload Library").unwrap();
-    std::os::unix::fs::symlink("elsewhere", &link).unwrap();
+    let library = folder.join("libmhsm-pkcs11.so");
+    fs::write(&library, "the TLS Offload Library").unwrap();
+    let links = [
+        ("mhsm_p11_create_key", "/opt/elsewhere", "/opt/elsewhere"),
+        ("mhsm_p11_list_keys", "/opt/old/akv", "akv"),
+    ];
+    for (name, before, _) in links {
+        std::os::unix::fs::symlink(before, folder.join(name)).unwrap();
+    }
     let told = hsm.run(&script(), &[&built(), &prefix]).succeeds();
-    assert!(
-        told.contains(&format!("Left alone {prefix}/libmhsm-pkcs11.so")),
-        "{told}"
-    );
-    assert_eq!(fs::read_to_string(&own).unwrap(), "the TLS Offload Library");
-    assert_eq!(fs::read_link(&link).unwrap(), Path::new("akv"));
+    assert_eq!(told.matches("Left alone").count(), 2, "{told}");
+    let words = format!("Left alone {prefix}/libmhsm-pkcs11.so");
+    assert!(told.contains(&words), "{told}");
+    let left = fs::read_to_string(&library).unwrap();
+    assert_eq!(left, "the TLS Offload Library");
+    for (name, _, after) in links {
+        let link = fs::read_link(folder.join(name)).unwrap();
+        assert_eq!(link, Path::new(after));
+    }
 }
