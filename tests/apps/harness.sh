@@ -3,6 +3,7 @@
 #
 #   needs PROGRAM PACKAGE     ends the script as skipped, loudly, if the program isn't installed
 #   start_hsm                 an emulator with the keys rsa, ec and ca; sets `work`, a folder that goes at the end
+#   start_emulated_hsm        the same, without the provider and certificates
 #   certificate NAME KEY …    a certificate NAME.crt beside a key file NAME.key
 #   check TITLE COMMAND…      one check: passed if the command succeeds, else what it printed is shown; shows its `figures` always
 #   skip TITLE REASON         one that can't be tried
@@ -127,15 +128,13 @@ free_port() {
 
 # --- the HSM ----------------------------------------------------------------------------------------------------------
 
-start_hsm() {
-    require_programs managed-hsm-emulator akv || broken "The emulator and akv are needed."
-    require_module || broken "The module is needed."
+start_emulated_hsm() {
+    require_programs managed-hsm-emulator || broken "The emulator is needed."
     work=$(mktemp -d)
     # Servers give up root, and have to reach their files all the same.
     chmod 755 "$work"
     mkdir "$work/private" "$work/modules"
     chmod 700 "$work/private"
-    cp "$module" "$work/modules/akv_provider.so"
     start_emulator "$target/managed-hsm-emulator" "$work/private" "${emulator_options[@]}" || broken "The emulator did not start."
     install -m 644 "$AKV_CA_FILE" "$work/emulator-ca.pem"
     export AKV_CA_FILE="$work/emulator-ca.pem"
@@ -143,8 +142,15 @@ start_hsm() {
     create_key rsa '{"kty":"RSA-HSM","key_size":2048}' || broken "No key could be made."
     create_key ec '{"kty":"EC-HSM","crv":"P-256"}' || broken "No key could be made."
     create_key ca '{"kty":"EC-HSM","crv":"P-256"}' || broken "No key could be made."
-    "$target/akv" env --module "$work/modules/akv_provider.so" >"$work/openssl.cnf" || broken "No openssl.cnf could be made."
     printf '%s\n' "Keys stay in the HSM." >"$work/message.txt"
+}
+
+start_hsm() {
+    require_programs akv || broken "akv is needed."
+    require_module || broken "The module is needed."
+    start_emulated_hsm
+    cp "$module" "$work/modules/akv_provider.so"
+    "$target/akv" env --module "$work/modules/akv_provider.so" >"$work/openssl.cnf" || broken "No openssl.cnf could be made."
     with_provider openssl req -new -x509 -key managedhsm:MyHSM:ca -sha256 -days 2 -subj "/CN=Test CA" \
         -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign -out "$work/ca.crt" ||
         broken "No CA could be made."

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# The PKCS#11 module under the clients of a newer Debian: pkcs11-provider, and libp11's engine with OpenSSL 3.5, each script of
+# tests/pkcs11. They run in a root that mmdebstrap makes. Run after `scripts/release-build.sh akv-pkcs11` and
+# `cargo build --package managed-hsm-emulator`.
+#
+#   scripts/pkcs11.sh            all
+#   scripts/pkcs11.sh provider   some
+#
+# The root is kept in target/pkcs11. Ends with "N passed, N failed, N skipped".
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
+. scripts/roots.sh
+. scripts/built.sh
+
+suite=trixie
+packages=openssl,libengine-pkcs11-openssl,pkcs11-provider,ca-certificates,curl,procps
+
+names=("$@")
+if [ "${#names[@]}" -eq 0 ]; then
+    for script in tests/pkcs11/*.sh; do
+        names+=("$(basename "$script" .sh)")
+    done
+fi
+for name in "${names[@]}"; do
+    [ -x "tests/pkcs11/$name.sh" ] || { echo "There is no tests/pkcs11/$name.sh." >&2; exit 2; }
+done
+
+reason=$(root_obstacle)
+root="$target_dir/pkcs11/$suite"
+if [ -n "$reason" ]; then
+    echo "0 passed, 0 failed, ${#names[@]} skipped"
+    echo "SKIPPED: Debian $suite: $reason"
+    exit 77
+elif ! make_root "$suite" "$root" "$packages"; then
+    echo "no root of $suite could be made" >&2
+    echo "0 passed, 1 failed, 0 skipped"
+    exit 1
+fi
+
+passed=0 failed=0 skipped=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+for name in "${names[@]}"; do
+    printf '\n=== %s\n' "$name"
+    with_mounts "$root" /proc /dev "$PWD" "$target_dir" -- \
+        env CARGO_TARGET_DIR="$target_dir" chroot "$root" "$PWD/tests/pkcs11/$name.sh" </dev/null 2>&1 | tee "$log"
+    status=${PIPESTATUS[0]}
+    good=0 bad=0 not_tried=0
+    # A script that died has no last line.
+    if ! read -r good bad not_tried < <(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$log" | tail -n 1) ||
+        { [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; }; then
+        bad=$((${bad:-0} + 1))
+    fi
+    passed=$((passed + ${good:-0})) failed=$((failed + bad)) skipped=$((skipped + ${not_tried:-0}))
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# OpenSSL 3.5 by the engine of libp11 0.4.13, as users of the TLS Offload Library have it by 0.4.12.
+# shellcheck source=tests/apps/harness.sh
+. "$(dirname "$0")/../apps/harness.sh"
+
+engines=$(openssl version -e | sed 's/.*"\(.*\)"/\1/')
+[ -e "$engines/pkcs11.so" ] || { skip "libp11" "its engine is not installed (apt-get install libengine-pkcs11-openssl)"; finish; }
+require_pkcs11_module || broken "The PKCS#11 module is needed."
+start_emulated_hsm
+openssl version
+cat >"$work/openssl.cnf" <<END
+openssl_conf = init
+[init]
+engines = engines
+[engines]
+pkcs11 = pkcs11
+[pkcs11]
+engine_id = pkcs11
+dynamic_path = $engines/pkcs11.so
+MODULE_PATH = $pkcs11_module
+init = 1
+[req]
+distinguished_name = name
+[name]
+END
+engine=(-engine pkcs11 -keyform engine)
+uri() { echo "pkcs11:token=localhost;object=$1;type=private"; }
+
+exports() {
+    with_provider openssl pkey -engine pkcs11 -inform engine -in "$(uri "$1")" -pubout -out "$work/$1.pub" &&
+        openssl pkey -pubin -in "$work/$1.pub" -noout
+}
+# signs KEY [OPTION…]
+signs() {
+    local key=$1 before
+    shift
+    before=$(signatures "$key")
+    with_provider openssl dgst "${engine[@]}" -sha256 "$@" -sign "$(uri "$key")" -out "$work/signature" "$work/message.txt" || return 1
+    openssl dgst -sha256 "$@" -verify "$work/$key.pub" -signature "$work/signature" "$work/message.txt" || return 1
+    signed "$key" "$before" 1
+}
+# serves KEY
+serves() {
+    local port
+    with_provider openssl req -new -x509 "${engine[@]}" -key "$(uri "$1")" -subj /CN=localhost -days 2 \
+        -addext "subjectAltName=DNS:localhost" -out "$work/ca.crt" || return 1
+    free_port port
+    launch "$work/server.log" openssl s_server -www -accept "127.0.0.1:$port" -cert "$work/ca.crt" "${engine[@]}" -key "$(uri "$1")"
+    wait_until 20 port_is_open "$port" || { cat "$work/server.log"; return 1; }
+    many "https://localhost:$port/" 4
+    end_process "$pid"
+}
+for key in rsa ec; do
+    check "pkey -pubout, $key" exports "$key"
+    check "dgst -sign, $key" signs "$key"
+    check "req -x509, s_server and curl, $key" serves "$key"
+done
+check "dgst -sign, rsa, PSS" signs rsa -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:digest
+finish

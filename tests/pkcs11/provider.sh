@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# OpenSSL by pkcs11-provider: keys by pkcs11: URIs, and by the PEM files that hold one.
+# shellcheck source=tests/apps/harness.sh
+. "$(dirname "$0")/../apps/harness.sh"
+
+modules=$(openssl version -m | sed 's/.*"\(.*\)"/\1/')
+[ -e "$modules/pkcs11.so" ] || { skip "pkcs11-provider" "it is not installed (apt-get install pkcs11-provider)"; finish; }
+require_pkcs11_module || broken "The PKCS#11 module is needed."
+start_emulated_hsm
+openssl version
+cat >"$work/openssl.cnf" <<END
+openssl_conf = init
+[init]
+providers = providers
+[providers]
+default = openssl
+pkcs11 = tokens
+[openssl]
+activate = 1
+[tokens]
+module = $modules/pkcs11.so
+pkcs11-module-path = $pkcs11_module
+activate = 1
+[req]
+distinguished_name = name
+[name]
+END
+uri() { echo "pkcs11:token=localhost;object=$1;type=private"; }
+
+# A key file that holds the URI of a key: pem NAME
+pem() {
+    printf '%s\n' asn1=SEQUENCE:key '[key]' 'description=VISIBLESTRING:PKCS\#11 Provider URI v1.0' "uri=UTF8:$(uri "$1")" \
+        >"$work/$1.asn1"
+    openssl asn1parse -genconf "$work/$1.asn1" -noout -out "$work/$1.der"
+    {
+        echo "-----BEGIN PKCS#11 PROVIDER URI-----"
+        openssl base64 -in "$work/$1.der"
+        echo "-----END PKCS#11 PROVIDER URI-----"
+    } >"$work/$1.key"
+}
+
+# What the HSM was asked since BEFORE, on how many connections: asked BEFORE
+asked() {
+    tail -n "+$(($1 + 1))" "$requests" | sed -n 's/.*connection=\([0-9]*\) method=\([A-Z]*\) .*/\1 \2/p' |
+        awk '{ connections[$1] = 1; count++ } END { print count + 0, length(connections) }'
+}
+
+# One signature by OpenSSL, which plain OpenSSL verifies: signs KEY KEYNAME [OPTION…]
+signs() {
+    local key=$1 name=$2 before
+    shift 2
+    before=$(signatures "$name")
+    with_provider openssl dgst -sha256 "$@" -sign "$key" -out "$work/signature" "$work/message.txt" || return 1
+    openssl dgst -sha256 "$@" -verify "$work/$name.pub" -signature "$work/signature" "$work/message.txt" || return 1
+    signed "$name" "$before" 1
+}
+
+# A cold signature takes one request for the key and one for the signature, on one connection: cold KEY
+cold() {
+    local before
+    before=$(wc -l <"$requests")
+    with_provider openssl dgst -sha256 -sign "$(uri "$1")" -out "$work/signature" "$work/message.txt" || return 1
+    [ "$(asked "$before")" = "2 1" ] || { tail -n "+$((before + 1))" "$requests"; return 1; }
+}
+
+exports() {
+    with_provider openssl pkey -in "$(uri "$1")" -pubout -out "$work/$1.pub" && openssl pkey -pubin -in "$work/$1.pub" -noout
+}
+
+pss=(-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:digest)
+for key in rsa ec; do
+    pem "$key"
+    check "pkey -pubout, $key" exports "$key"
+    check "dgst -sign by URI, $key" signs "$(uri "$key")" "$key"
+    check "dgst -sign by PEM, $key" signs "$work/$key.key" "$key"
+    check "a cold signature by label takes 2 requests on 1 connection, $key" cold "$key"
+done
+check "dgst -sign by URI, rsa, PSS" signs "$(uri rsa)" rsa "${pss[@]}"
+check "dgst -sign by PEM, rsa, PSS" signs "$work/rsa.key" rsa "${pss[@]}"
+
+makes_ca() {
+    with_provider openssl req -new -x509 -key "$(uri ca)" -sha256 -days 2 -subj "/CN=Test CA" \
+        -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign -out "$work/ca.crt" &&
+        openssl verify -CAfile "$work/ca.crt" "$work/ca.crt"
+}
+# certifies KEY KEYFILE
+certifies() {
+    printf '%s\n' basicConstraints=CA:FALSE "subjectAltName=DNS:localhost,IP:127.0.0.1" >"$work/$1.ext"
+    with_provider openssl req -new -key "$2" -subj /CN=localhost -out "$work/$1.csr" &&
+        openssl req -in "$work/$1.csr" -verify -noout &&
+        with_provider openssl x509 -req -in "$work/$1.csr" -CA "$work/ca.crt" -CAkey "$(uri ca)" -days 1 \
+            -extfile "$work/$1.ext" -out "$work/$1.crt" &&
+        openssl verify -CAfile "$work/ca.crt" "$work/$1.crt"
+}
+check "req -x509 by URI: a CA" makes_ca
+check "req and x509 by URI, rsa" certifies rsa "$(uri rsa)"
+check "req and x509 by PEM, ec" certifies ec "$work/ec.key"
+
+# A server that curl and s_client ask: serves KEY KEYFILE
+serves() {
+    local port
+    free_port port
+    launch "$work/server.log" openssl s_server -www -accept "127.0.0.1:$port" -cert "$work/$1.crt" -key "$2"
+    wait_until 20 port_is_open "$port" || { cat "$work/server.log"; return 1; }
+    if [ "$1" = rsa ]; then
+        handshake "$port" 1.2 RSA+SHA256 rsa && handshake "$port" 1.3 RSA-PSS+SHA256 rsa || return 1
+    else
+        handshake "$port" 1.2 ECDSA+SHA256 ec && handshake "$port" 1.3 ECDSA+SHA256 ec || return 1
+    fi
+    many "https://localhost:$port/" 8
+    end_process "$pid"
+}
+for key in rsa ec; do
+    check "s_server by URI, handshakes and curl, $key" serves "$key" "$(uri "$key")"
+    check "s_server by PEM, handshakes and curl, $key" serves "$key" "$work/$key.key"
+done
+
+no_such_key() {
+    local before
+    before=$(signatures)
+    ! with_provider openssl dgst -sha256 -sign "$(uri nothing)" -out "$work/signature" "$work/message.txt" && signed "" "$before" 0
+}
+check "a key that isn't there is an error" no_such_key
+finish
