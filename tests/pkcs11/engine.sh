@@ -4,7 +4,10 @@
 . "$(dirname "$0")/../apps/harness.sh"
 
 engines=$(openssl version -e | sed 's/.*"\(.*\)"/\1/')
-[ -e "$engines/pkcs11.so" ] || { skip "libp11" "its engine is not installed (apt-get install libengine-pkcs11-openssl)"; finish; }
+if [ ! -e "$engines/pkcs11.so" ]; then
+    skip "libp11" "its engine is not installed (apt-get install libengine-pkcs11-openssl)"
+    finish
+fi
 require_pkcs11_module || broken "The PKCS#11 module is needed."
 start_emulated_hsm
 openssl version

@@ -4,7 +4,10 @@
 . "$(dirname "$0")/../apps/harness.sh"
 
 modules=$(openssl version -m | sed 's/.*"\(.*\)"/\1/')
-[ -e "$modules/pkcs11.so" ] || { skip "pkcs11-provider" "it is not installed (apt-get install pkcs11-provider)"; finish; }
+if [ ! -e "$modules/pkcs11.so" ]; then
+    skip "pkcs11-provider" "it is not installed (apt-get install pkcs11-provider)"
+    finish
+fi
 require_pkcs11_module || broken "The PKCS#11 module is needed."
 start_emulated_hsm
 openssl version

@@ -1,6 +1,7 @@
 //! The module as programs have it: loaded from its file, against an emulator whose requests are
 //! looked at. Each test's calls are made in a process of their own.
 
+mod cloud_hsm;
 mod configuration;
 mod differential;
 mod errors;
@@ -8,7 +9,9 @@ mod keys;
 mod login;
 mod processes;
 mod programs;
+mod servers;
 mod sessions;
 mod signatures;
 mod support;
+mod traces;
 mod vectors;

@@ -11,7 +11,7 @@ use crate::support::{Hsm, module};
 const SKIPS: &str = "AKV_TEST_SKIPS";
 
 /// The engine of libp11.
-const ENGINE: &str = "/usr/lib/x86_64-linux-gnu/engines-3/pkcs11.so";
+pub(crate) const ENGINE: &str = "/usr/lib/x86_64-linux-gnu/engines-3/pkcs11.so";
 
 /// Says that a check can't run here, and why.
 pub(crate) fn skip(reason: &str) {
@@ -38,7 +38,7 @@ pub(crate) fn is_there(program: &str) -> bool {
     found
 }
 
-fn hsm() -> Hsm {
+pub(crate) fn hsm() -> Hsm {
     let hsm = Hsm::start();
     hsm.rest
         .create("rsa", r#"{"kty":"RSA-HSM","key_size":2048}"#);
@@ -48,7 +48,7 @@ fn hsm() -> Hsm {
 }
 
 /// Runs a program that succeeds. Returns all that it says.
-fn succeeds(hsm: &Hsm, program: &str, args: &[&str]) -> String {
+pub(crate) fn succeeds(hsm: &Hsm, program: &str, args: &[&str]) -> String {
     let output = hsm.command(program).args(args).output().expect("it runs");
     let told = [output.stdout, output.stderr].concat();
     let told = String::from_utf8_lossy(&told).into_owned();
@@ -153,7 +153,7 @@ fn gnutls_lists_and_signs() {
 }
 
 /// Has openssl load libp11's engine with the module.
-fn configure_engine(hsm: &mut Hsm) {
+pub(crate) fn configure_engine(hsm: &mut Hsm) {
     let text = format!(
         "openssl_conf = conf\n[conf]\nengines = engines\n[engines]\npkcs11 = pkcs11\n[pkcs11]\n\
          engine_id = pkcs11\ndynamic_path = {ENGINE}\nMODULE_PATH = {}\ninit = 1\n\
@@ -268,7 +268,7 @@ fn nginx_serves_by_libp11s_engine() {
 }
 
 /// A port that nobody listens on just now.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("it has an address").port()
 }
