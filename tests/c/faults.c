@@ -7,16 +7,12 @@
  * faults repeat NEW-KEY ROUNDS: does all but creation one after the other, ROUNDS times, and prints after each round
  * "round DESCRIPTORS THREADS". */
 #include "check.h"
+#include "campaign.h"
 
 #include <openssl/async.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <poll.h>
-#include <pthread.h>
-#include <sys/wait.h>
-#include <time.h>
-
-enum { FAILED = 0, DONE = 1, WRONG = -1, TEXT = 4096, PATIENCE_SECONDS = 40 };
 
 static const char message[] = "signed in spite of all";
 static const unsigned char secret[32] = "0123456789abcdef0123456789abcde";
@@ -26,7 +22,6 @@ static EVP_PKEY *public_pkcs1, *public_pss, *public_ec;
 static unsigned char sealed[512], wrapped[64];
 static size_t sealed_length = sizeof(sealed), wrapped_length;
 static EVP_RAND *generator;
-static char new_key[256];
 
 static int set_padding(EVP_PKEY_CTX *context, int padding)
 {
@@ -206,10 +201,7 @@ static int do_encrypt(void)
 }
 #endif
 
-static const struct operation {
-    const char *name;
-    int (*run)(void);
-} operations[] = {
+static const struct operation operations[] = {
     {"load", do_load}, {"pkcs1", do_pkcs1}, {"pss", do_pss}, {"ec", do_ec}, {"decrypt", do_decrypt}, {"wrap", do_wrap},
     {"unwrap", do_unwrap}, {"random", do_random}, {"list", do_list}, {"create", do_create},
 #if OPENSSL_VERSION_NUMBER >= 0x30500000L
@@ -218,14 +210,6 @@ static const struct operation {
 };
 
 enum { OPERATIONS = sizeof(operations) / sizeof(operations[0]) };
-
-static long milliseconds(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* Empties the error queue into a text of one line. Returns how many of the errors are the provider's. */
 static int take_errors(char *text)
@@ -251,69 +235,6 @@ static int take_errors(char *text)
         if (*c == '\n')
             *c = ' ';
     return count;
-}
-
-/* Does an operation and prints, in one piece, what became of it. */
-static void perform(const struct operation *operation)
-{
-    long began = milliseconds();
-    int result = operation->run(), length;
-    long took = milliseconds() - began;
-    /* The stack of a job has no room for them. */
-    char *text = malloc(TEXT), *line = malloc(TEXT + 128);
-
-    CHECK(text != NULL && line != NULL);
-
-    if (result == DONE) {
-        length = snprintf(line, TEXT, "%s ok %ld\n", operation->name, took);
-    } else {
-        int errors = take_errors(text);
-
-        length = snprintf(line, TEXT + 128, "%s %s %ld %d %s\n", operation->name, result == WRONG ? "wrong" : "failed", took, errors,
-                          text);
-    }
-    CHECK(write(STDOUT_FILENO, line, length) == length);
-    free(text);
-    free(line);
-}
-
-static void *in_thread(void *operation)
-{
-    perform(operation);
-    return NULL;
-}
-
-static void in_threads(void)
-{
-    pthread_t threads[OPERATIONS];
-
-    for (int i = 0; i < OPERATIONS; i++)
-        CHECK(pthread_create(&threads[i], NULL, in_thread, (void *)&operations[i]) == 0);
-    for (int i = 0; i < OPERATIONS; i++)
-        CHECK(pthread_join(threads[i], NULL) == 0);
-}
-
-static void in_children(void)
-{
-    pid_t children[OPERATIONS];
-    int status = 0;
-
-    for (int i = 0; i < OPERATIONS; i++) {
-        CHECK((children[i] = fork()) >= 0);
-        if (children[i] == 0) {
-            alarm(90);
-            perform(&operations[i]);
-            /* Half of them end as programs do, half of them as nginx's workers may. */
-            if (i % 2 == 0)
-                exit(0);
-            _exit(0);
-        }
-    }
-    for (int i = 0; i < OPERATIONS; i++) {
-        CHECK(waitpid(children[i], &status, 0) == children[i]);
-        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-            dprintf(STDOUT_FILENO, "%s crashed %d\n", operations[i].name, status);
-    }
 }
 
 static int in_job(void *operation)
@@ -381,27 +302,6 @@ static void in_jobs(void)
     ASYNC_cleanup_thread();
 }
 
-static void wait_for_line(void)
-{
-    char byte = 0;
-
-    while (byte != '\n')
-        CHECK(read(STDIN_FILENO, &byte, 1) == 1);
-}
-
-/* Does something until it no longer fails, or the deadline has come. */
-static int insist(int (*run)(void), long deadline)
-{
-    char text[TEXT];
-    int result;
-
-    while ((result = run()) == FAILED && milliseconds() < deadline) {
-        take_errors(text);
-        usleep(50000);
-    }
-    return result;
-}
-
 static int load_keys(void)
 {
     static const struct {
@@ -444,21 +344,6 @@ static void prepare(void)
 #endif
 }
 
-static void recover(void)
-{
-    long deadline = milliseconds() + PATIENCE_SECONDS * 1000L;
-
-    strncat(new_key, "-again", sizeof(new_key) - strlen(new_key) - 1);
-    for (int i = 0; i < OPERATIONS; i++) {
-        int result = insist(operations[i].run, deadline);
-
-        if (result != DONE) {
-            fprintf(stderr, "%s does not recover: %d\n", operations[i].name, result);
-            CHECK(!"all is well");
-        }
-    }
-}
-
 int main(int argc, char **argv)
 {
     OSSL_PROVIDER *standard, *akv;
@@ -483,16 +368,16 @@ int main(int argc, char **argv)
         CHECK(write(STDOUT_FILENO, "ready\n", 6) == 6);
         wait_for_line();
         if (strcmp(argv[1], "threads") == 0)
-            in_threads();
+            in_threads(operations, OPERATIONS);
         else if (strcmp(argv[1], "children") == 0)
-            in_children();
+            in_children(operations, OPERATIONS);
         else if (strcmp(argv[1], "jobs") == 0)
             in_jobs();
         else
             CHECK(!"a process model");
         CHECK(write(STDOUT_FILENO, "done\n", 5) == 5);
         wait_for_line();
-        recover();
+        recover(operations, OPERATIONS);
         CHECK(write(STDOUT_FILENO, "well\n", 5) == 5);
     }
 #if OPENSSL_VERSION_NUMBER >= 0x30500000L

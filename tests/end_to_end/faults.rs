@@ -12,6 +12,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use testing::built;
+
 use crate::support::{AES_256, EC_P256, Hsm, Loading, RSA_2048, openssl_version, sample, uri};
 
 /// Runs at a time, each with an emulator of its own.
@@ -262,8 +264,18 @@ enum When {
     Always,
 }
 
-/// A process for each operation, or one process for all of them.
-const MODELS: [&str; 4] = ["commands", "threads", "children", "jobs"];
+/// A process for each operation, or one process for all of them; by the provider, or by the PKCS#11 module.
+const MODELS: [&str; 6] = [
+    "commands",
+    "threads",
+    "children",
+    "jobs",
+    "PKCS#11 threads",
+    "PKCS#11 children",
+];
+
+/// The operations that the PKCS#11 module has.
+const OF_PKCS11: &[&str] = &["load", "pkcs1", "pss", "ec", "random", "create"];
 
 /// All operations under a fault, at the same time, in a process model.
 struct Run {
@@ -294,6 +306,11 @@ impl Run {
             Either if self.when == When::Always => SHORT,
             _ => LONG,
         }
+    }
+
+    /// The process model, where the PKCS#11 module is the front end.
+    fn of_pkcs11(&self) -> Option<&'static str> {
+        self.model.strip_prefix("PKCS#11 ")
     }
 
     fn meets(&self, operation: &str) -> bool {
@@ -339,6 +356,7 @@ struct Campaign {
     hsm: Hsm,
     port: u16,
     program: String,
+    pkcs11_program: String,
     sealed: String,
     wrapped: String,
     secret: String,
@@ -382,6 +400,15 @@ impl Campaign {
             + "\n[random]\nrandom = AKV-RANDOM\n";
         let random_config = hsm.write("random.cnf", config);
         let program = hsm.compile("faults");
+        let pkcs11_program = hsm.path("pkcs11_faults");
+        let headers = concat!("-I", env!("CARGO_MANIFEST_DIR"), "/crates/akv-pkcs11");
+        hsm.compile_with("pkcs11_faults", &[headers, "-ldl"], &pkcs11_program)
+            .succeeds();
+        // As with the provider: the HSM's random numbers, and keys of the names that are asked for.
+        hsm.write(
+            "mhsm-pkcs11.conf",
+            r#"{"tokens":[{"slotid":0,"resourceName":"MyHSM"}],"random":"hsm","keyNames":"label"}"#,
+        );
         let token = hsm.environment.clone();
         let mut identity = hsm.exports(&["--identity"]);
         identity.retain(|(name, _)| name.starts_with("AZURE_") || name == "AKV_CA_FILE");
@@ -389,6 +416,7 @@ impl Campaign {
             hsm,
             port,
             program,
+            pkcs11_program,
             sealed,
             wrapped,
             secret,
@@ -434,10 +462,19 @@ impl Campaign {
         self.hsm.set("AKV_OPERATION_TIMEOUT", run.timeout());
         self.hsm.set("AKV_CONNECT_TIMEOUT", "5");
         self.hsm.set("AKV_RANDOM", "MyHSM");
+        let configuration = self.hsm.path("mhsm-pkcs11.conf");
+        self.hsm.set("MHSM_PKCS11_CONF", &configuration);
         let new = format!("new-{number}");
         let mut all = match run.model {
             "commands" => self.commands(run, &new),
-            model => self.program(run, model, &new),
+            model => match run.of_pkcs11() {
+                Some(model) => {
+                    let module = built::program("libakv_pkcs11.so");
+                    let module = module.to_str().expect("the path is text");
+                    self.program(run, &self.pkcs11_program, &[model, &new, module])
+                }
+                None => self.program(run, &self.program, &[model, &new]),
+            },
         };
         self.end_faults();
         if run.meets("create") {
@@ -455,12 +492,12 @@ impl Campaign {
     }
 
     /// One process for all operations.
-    fn program(&self, run: &Run, model: &str, new: &str) -> Vec<Ended> {
-        let mut command = self.hsm.command(&self.program);
+    fn program(&self, run: &Run, program: &str, arguments: &[&str]) -> Vec<Ended> {
+        let mut command = self.hsm.command(program);
         let errors = self.hsm.file("program.err");
         let log = std::fs::File::create(&errors).expect("a file");
         let mut child = command
-            .args([model, new])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -745,7 +782,11 @@ fn every_operation_ends_well_or_in_one_error_under_every_fault() {
     let mut longest = [Duration::ZERO; 2];
     for (number, cells) in &ended {
         let run = &runs[*number];
-        let wanted = operations - usize::from(run.model == "commands" && operations == 11);
+        let wanted = match run.model {
+            _ if run.of_pkcs11().is_some() => OF_PKCS11.len(),
+            "commands" => OPERATIONS.len() - 1,
+            _ => operations,
+        };
         if cells.len() != wanted {
             problems.push(format!("{} of {wanted} cells in a run", cells.len()));
         }
@@ -777,18 +818,18 @@ fn every_operation_ends_well_or_in_one_error_under_every_fault() {
             }
         }
     }
-    eprintln!("process model   success    error   broken");
+    eprintln!("process model     success    error   broken");
     let mut sum = [0; 3];
     for (model, count) in &counts {
         let [success, error, broken] = count;
-        eprintln!("{model:14} {success:8} {error:8} {broken:8}");
+        eprintln!("{model:16} {success:8} {error:8} {broken:8}");
         for (total, one) in sum.iter_mut().zip(count) {
             *total += one;
         }
     }
     let [success, error, broken] = sum;
     eprintln!(
-        "all            {success:8} {error:8} {broken:8}\n{} cells in {} s; the longest took {:.1} s of {LONG}, and {:.1} s of {SHORT}",
+        "all              {success:8} {error:8} {broken:8}\n{} cells in {} s; the longest took {:.1} s of {LONG}, and {:.1} s of {SHORT}",
         success + error + broken,
         began.elapsed().as_secs(),
         longest[0].as_secs_f64(),
