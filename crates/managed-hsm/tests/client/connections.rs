@@ -7,7 +7,7 @@ use http::Version;
 use managed_hsm::{Client, KeyId, Settings};
 use testing::emulator::Options;
 
-use crate::support::{Hsm, LONG, SmallStacks, load, signs};
+use crate::support::{Hsm, LONG, SmallStacks, load, meeting, signs};
 
 /// The connections that requests for signatures came on.
 fn used(hsm: &Hsm) -> HashSet<u64> {
@@ -40,13 +40,9 @@ fn requests_one_after_the_other_share_a_connection_of_http1() {
 
 #[test]
 fn there_are_no_more_connections_than_the_setting_allows() {
-    let hsm = Hsm::start();
-    let client = Client::new(Settings {
-        max_connections: 2,
-        ..hsm.settings()
+    let (hsm, client, key) = meeting("slow-first-byte,operation=sign,delay_ms=20", |settings| {
+        settings.max_connections = 2
     });
-    let key = load(&client);
-    hsm.fault("slow-first-byte,operation=sign,delay_ms=20");
     sign_in_threads(&client, &key, 8, 2);
     assert_eq!(hsm.count("sign"), 16);
     assert_eq!(used(&hsm).len(), 2);
@@ -119,10 +115,7 @@ fn a_task_of_another_event_loop_may_ask() {
 
 #[test]
 fn a_connection_that_the_server_closes_after_an_answer_costs_no_retry() {
-    let hsm = Hsm::start();
-    let client = hsm.client();
-    let key = load(&client);
-    hsm.fault("close,operation=sign,count=1");
+    let (hsm, client, key) = meeting("close,operation=sign,count=1", |_| {});
     signs(&client, &key);
     signs(&client, &key);
     let sent = hsm.requests("sign");
@@ -133,13 +126,9 @@ fn a_connection_that_the_server_closes_after_an_answer_costs_no_retry() {
 
 #[test]
 fn a_connection_that_was_closed_while_it_was_idle_is_replaced() {
-    let hsm = Hsm::start();
-    let client = Client::new(Settings {
-        max_retries: 1,
-        ..hsm.settings()
+    let (hsm, client, key) = meeting("close-idle,operation=sign,count=1,delay_ms=0", |settings| {
+        settings.max_retries = 1
     });
-    let key = load(&client);
-    hsm.fault("close-idle,operation=sign,count=1,delay_ms=0");
     signs(&client, &key);
     let until = Instant::now() + LONG;
     while hsm.emulator.open_connections() > 0 && Instant::now() < until {
@@ -163,10 +152,7 @@ fn a_closed_client_opens_another_connection_when_it_is_used_again() {
 
 #[test]
 fn an_answer_that_comes_twice_is_not_taken_for_the_next_one() {
-    let hsm = Hsm::start();
-    let client = hsm.client();
-    let key = load(&client);
-    hsm.fault("twice,operation=k,count=1");
+    let (_hsm, client, key) = meeting("twice,operation=k,count=1", |_| {});
     load(&client);
     signs(&client, &key);
     load(&client);

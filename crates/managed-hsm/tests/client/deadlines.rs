@@ -1,23 +1,19 @@
 //! Each deadline: what the emulator saw before it, and that nobody waits much longer.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use managed_hsm::{Client, Curve, Error, NewKey, NewKeyKind, Settings};
 
-use crate::support::{Hsm, LONG, SmallStacks, load, says, sign, signs, soon, uri, vault};
+use crate::support::{Hsm, LONG, SmallStacks, load, meeting, says, sign, signs, soon, uri, vault};
 
 /// Long enough for any answer that comes at once, also on a busy machine.
 const SHORT: Duration = Duration::from_secs(2);
 
 #[test]
 fn a_request_without_an_answer_is_sent_again_on_another_connection() {
-    let hsm = Hsm::start();
-    let client = Client::new(Settings {
-        response_timeout: SHORT,
-        ..hsm.settings()
+    let (hsm, client, key) = meeting("silence,operation=sign,count=1", |settings| {
+        settings.response_timeout = SHORT
     });
-    let key = load(&client);
-    hsm.fault("silence,operation=sign,count=1");
     soon(|| signs(&client, &key));
     let sent = hsm.requests("sign");
     assert_eq!(sent.len(), 2);
@@ -27,13 +23,10 @@ fn a_request_without_an_answer_is_sent_again_on_another_connection() {
 
 #[test]
 fn an_answer_that_is_too_slow_is_asked_for_again() {
-    let hsm = Hsm::start();
-    let client = Client::new(Settings {
-        response_timeout: SHORT,
-        ..hsm.settings()
-    });
-    let key = load(&client);
-    hsm.fault("slow-body,operation=sign,count=1,delay_ms=600000");
+    let (hsm, client, key) = meeting(
+        "slow-body,operation=sign,count=1,delay_ms=600000",
+        |settings| settings.response_timeout = SHORT,
+    );
     soon(|| signs(&client, &key));
     assert_eq!(hsm.count("sign"), 2);
 }
@@ -41,11 +34,10 @@ fn an_answer_that_is_too_slow_is_asked_for_again() {
 #[test]
 fn an_operation_ends_with_its_deadline_whatever_may_still_be_tried() {
     let hsm = Hsm::start();
-    let client = Client::new(Settings {
-        operation_timeout: SHORT,
-        response_timeout: SHORT / 4,
-        max_retries: 100,
-        ..hsm.settings()
+    let client = hsm.client_with(|settings| {
+        settings.operation_timeout = SHORT;
+        settings.response_timeout = SHORT / 4;
+        settings.max_retries = 100;
     });
     let key = load(&client);
     hsm.fault("silence,operation=sign");
@@ -56,13 +48,38 @@ fn an_operation_ends_with_its_deadline_whatever_may_still_be_tried() {
     assert!((2..=4).contains(&sent), "{sent}");
 }
 
+/// How late a caller is depends on the machine, too, but not each time.
+#[test]
+fn a_deadline_is_kept_to_a_tenth_of_a_second() {
+    const TIMEOUT: Duration = Duration::from_millis(500);
+    let hsm = Hsm::start();
+    let settings = || Settings {
+        operation_timeout: TIMEOUT,
+        ..hsm.settings()
+    };
+    let key = load(&hsm.client());
+    hsm.fault("silence,operation=sign");
+    for client in [
+        Client::new(settings()),
+        Client::called_by(settings(), SmallStacks),
+    ] {
+        let is_kept = (0..20).any(|_| {
+            let began = Instant::now();
+            let error = sign(&client, &key).expect_err("nobody answers");
+            assert!(matches!(error, Error::Timeout { .. }), "{error}");
+            let late = began.elapsed().checked_sub(TIMEOUT);
+            late.expect("it waits until then") < Duration::from_millis(100)
+        });
+        assert!(is_kept, "twenty operations were late");
+    }
+}
+
 #[test]
 fn what_may_not_be_repeated_has_all_the_time_of_its_operation() {
     let hsm = Hsm::start();
-    let client = Client::new(Settings {
-        operation_timeout: SHORT,
-        response_timeout: SHORT / 8,
-        ..hsm.settings()
+    let client = hsm.client_with(|settings| {
+        settings.operation_timeout = SHORT;
+        settings.response_timeout = SHORT / 8;
     });
     let before = hsm.count("create");
     hsm.fault("silence,operation=create");
@@ -81,10 +98,7 @@ fn what_may_not_be_repeated_has_all_the_time_of_its_operation() {
 #[test]
 fn a_connection_that_does_not_come_about_is_not_waited_for_twice() {
     let hsm = Hsm::start();
-    let client = Client::new(Settings {
-        connect_timeout: SHORT / 4,
-        ..hsm.settings()
-    });
+    let client = hsm.client_with(|settings| settings.connect_timeout = SHORT / 4);
     hsm.fault("no-handshake");
     let error = soon(|| client.get_key(&uri("k"))).expect_err("nobody says hello");
     says(&error, &["timed out", "firewalls"]);
@@ -101,13 +115,10 @@ fn a_slow_handshake_is_waited_for() {
 
 #[test]
 fn a_retry_that_the_deadline_leaves_no_time_for_is_not_made() {
-    let hsm = Hsm::start();
-    let client = Client::new(Settings {
-        operation_timeout: LONG / 4,
-        ..hsm.settings()
-    });
-    let key = load(&client);
-    hsm.fault("unavailable,operation=sign,header=Retry-After: 20");
+    let (hsm, client, key) = meeting(
+        "unavailable,operation=sign,header=Retry-After: 20",
+        |settings| settings.operation_timeout = LONG / 4,
+    );
     let error = sign(&client, &key).expect_err("it is unavailable");
     assert!(
         matches!(error, Error::Service { status: 503, .. }),

@@ -4,34 +4,22 @@ use std::time::Duration;
 
 use managed_hsm::{Client, Error, Settings};
 use testing::RefusingPort;
-use testing::emulator::{Options, Shown};
+use testing::emulator::Shown;
 use url::Url;
 
 use crate::support::{Hsm, load, sign, signs, soon, uri, vault};
 
-/// Two emulators with the same keys, and the folder in which they are.
+/// Two emulators with the same keys.
 pub(crate) struct Replicas {
     pub(crate) first: Hsm,
     pub(crate) second: Hsm,
-    _folder: tempfile::TempDir,
 }
 
 impl Replicas {
     pub(crate) fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (one, two) = (folder.path().join("1"), folder.path().join("2"));
-        let at = |data_dir: &std::path::Path| Options {
-            data_dir: Some(data_dir.to_owned()),
-            ..Options::default()
-        };
-        drop(Hsm::start_with(at(&one)));
-        let mut copy = std::process::Command::new("cp");
-        let copied = copy.arg("-a").arg(&one).arg(&two).status();
-        assert!(copied.expect("cp runs").success());
         Self {
-            first: Hsm::of(at(&one)),
-            second: Hsm::of(at(&two)),
-            _folder: folder,
+            first: Hsm::start(),
+            second: Hsm::start(),
         }
     }
 

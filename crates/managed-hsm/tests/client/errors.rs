@@ -1,9 +1,9 @@
 //! Which error comes of what, and what it says.
 
-use managed_hsm::{AccessToken, Client, Error, KeyUri, Settings};
+use managed_hsm::{AccessToken, Client, Error, KeyUri};
 use testing::emulator::{AUDIENCE, DataDir, TokenKey};
 
-use crate::support::{Hsm, load, says, sign, signs, uri};
+use crate::support::{Hsm, load, meeting, says, sign, signs, uri};
 
 /// The error of a signature whose answer has another body.
 fn answered(body: &str) -> (Hsm, Error) {
@@ -19,10 +19,7 @@ fn answered(body: &str) -> (Hsm, Error) {
 
 /// The error of a signature with a fault.
 fn met(fault: &str) -> Error {
-    let hsm = Hsm::start();
-    let client = hsm.client();
-    let key = load(&client);
-    hsm.fault(&format!("{fault},operation=sign"));
+    let (_hsm, client, key) = meeting(&format!("{fault},operation=sign"), |_| {});
     sign(&client, &key).expect_err("there is a fault")
 }
 
@@ -147,10 +144,7 @@ fn a_page_of_a_proxy_is_no_answer_of_the_hsm() {
 
 #[test]
 fn an_answer_that_is_too_long_is_not_read_to_its_end() {
-    let hsm = Hsm::start();
-    let client = hsm.client();
-    let key = load(&client);
-    hsm.fault("huge-body,operation=sign");
+    let (hsm, client, key) = meeting("huge-body,operation=sign", |_| {});
     let error = sign(&client, &key).expect_err("it is too long");
     assert!(matches!(error, Error::Response { .. }), "{error}");
     says(&error, &["longer than 1048576 bytes"]);
@@ -159,13 +153,9 @@ fn an_answer_that_is_too_long_is_not_read_to_its_end() {
 
 #[test]
 fn an_answer_that_always_ends_in_the_middle_is_an_error_in_the_end() {
-    let hsm = Hsm::start();
-    let client = Client::new(Settings {
-        max_retries: 2,
-        ..hsm.settings()
+    let (hsm, client, key) = meeting("half-body,operation=sign", |settings| {
+        settings.max_retries = 2
     });
-    let key = load(&client);
-    hsm.fault("half-body,operation=sign");
     let error = sign(&client, &key).expect_err("no answer is whole");
     // Whether half of the answer arrives before the end of the connection does is for the network
     // to say.

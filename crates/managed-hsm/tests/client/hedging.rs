@@ -3,7 +3,7 @@
 use managed_hsm::{Client, KeyId, Settings};
 
 use crate::endpoints::Replicas;
-use crate::support::{Hsm, load, signs, soon};
+use crate::support::{Hsm, load, meeting, signs, soon};
 
 /// How many signatures have to be known before one is slow, and earn one that is sent twice.
 const KNOWN: usize = 20;
@@ -59,13 +59,10 @@ fn nothing_is_sent_twice_unless_the_user_wants_it() {
 
 #[test]
 fn nothing_is_sent_twice_before_it_is_known_how_long_it_takes() {
-    let hsm = Hsm::start();
-    let client = Client::new(Settings {
-        hedging: true,
-        ..hsm.settings()
-    });
-    let key = load(&client);
-    hsm.fault("slow-first-byte,operation=sign,count=1,delay_ms=500");
+    let (hsm, client, key) = meeting(
+        "slow-first-byte,operation=sign,count=1,delay_ms=500",
+        |settings| settings.hedging = true,
+    );
     signs(&client, &key);
     assert_eq!(hsm.count("sign"), 1);
 }

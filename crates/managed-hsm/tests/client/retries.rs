@@ -1,17 +1,14 @@
 //! What is sent again, how often, and what is not.
 
-use managed_hsm::{Client, Curve, Error, NewKey, NewKeyKind, Settings};
+use managed_hsm::{Curve, Error, NewKey, NewKeyKind};
 use testing::RefusingPort;
 
-use crate::support::{Hsm, load, says, sign, signs, soon, vault};
+use crate::support::{Hsm, load, meeting, says, sign, signs, soon, vault};
 
 /// A signature that meets a fault twice comes of the third request.
 #[track_caller]
 fn is_retried(fault: &str) -> Hsm {
-    let hsm = Hsm::start();
-    let client = hsm.client();
-    let key = load(&client);
-    hsm.fault(&format!("{fault},operation=sign,count=2"));
+    let (hsm, client, key) = meeting(&format!("{fault},operation=sign,count=2"), |_| {});
     signs(&client, &key);
     assert_eq!(hsm.count("sign"), 3);
     hsm
@@ -83,10 +80,7 @@ fn a_connection_that_is_reset_before_tls_is_opened_again() {
 fn a_request_is_sent_again_as_often_as_the_setting_says() {
     for max_retries in [0, 1, 3] {
         let hsm = Hsm::start();
-        let client = Client::new(Settings {
-            max_retries,
-            ..hsm.settings()
-        });
+        let client = hsm.client_with(|settings| settings.max_retries = max_retries);
         let key = load(&client);
         hsm.fault("throttled,operation=sign");
         let error = sign(&client, &key).expect_err("it is throttled");
@@ -192,10 +186,7 @@ fn what_the_service_refuses_is_asked_once() {
 
 #[test]
 fn bytes_that_are_not_http_are_asked_for_once() {
-    let hsm = Hsm::start();
-    let client = hsm.client();
-    let key = load(&client);
-    hsm.fault("garbage,operation=sign");
+    let (hsm, client, key) = meeting("garbage,operation=sign", |_| {});
     assert!(sign(&client, &key).is_err());
     assert_eq!(hsm.count("sign"), 1);
 }
@@ -204,10 +195,9 @@ fn bytes_that_are_not_http_are_asked_for_once() {
 fn a_refused_connection_is_given_up_long_before_the_deadline() {
     let hsm = Hsm::start();
     let port = RefusingPort::take();
-    let client = Client::new(Settings {
-        endpoint: Some(port.url().parse().expect("a URL")),
-        max_retries: 100,
-        ..hsm.settings()
+    let client = hsm.client_with(|settings| {
+        settings.endpoint = Some(port.url().parse().expect("a URL"));
+        settings.max_retries = 100;
     });
     let error = soon(|| client.get_key(&crate::support::uri("k"))).expect_err("nobody listens");
     assert!(matches!(error, Error::Connect { .. }), "{error}");

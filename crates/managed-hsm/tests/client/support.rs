@@ -1,11 +1,17 @@
 //! An emulator with a key, and clients of it.
 
+use std::ffi::OsString;
+use std::fs::{File, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use managed_hsm::{
     AccessToken, Caller, CallerKind, Client, CredentialKind, Error, KeyId, KeyUri, Secret,
     Settings, SignatureAlgorithm, Vault,
 };
+use tempfile::TempDir;
 use testing::Rest;
 use testing::emulator::{Handle, OWNER_CLIENT, Options, Request, TENANT, start};
 
@@ -15,12 +21,51 @@ pub(crate) const LONG: Duration = Duration::from_secs(60);
 /// The digest that is signed.
 const DIGEST: [u8; 32] = [7; 32];
 
-/// An emulator with the EC key `k`.
+/// The files of an emulator with the EC key `k`, by their names. Its own keys take long to make, so
+/// that all tests have the same.
+static FILES: LazyLock<Vec<(OsString, Vec<u8>)>> = LazyLock::new(|| {
+    let folder = private_folder();
+    let emulator = start(Options {
+        data_dir: Some(folder.path().to_owned()),
+        ..Options::default()
+    });
+    let emulator = emulator.expect("the emulator starts");
+    rest(&emulator).create("k", r#"{"kty":"EC-HSM","crv":"P-256"}"#);
+    drop(emulator);
+    let files = std::fs::read_dir(&folder).expect("the folder is there");
+    files
+        .map(|file| {
+            let file = file.expect("a file");
+            let contents = std::fs::read(file.path()).expect("a file");
+            (file.file_name(), contents)
+        })
+        .collect()
+});
+
+/// A folder for an emulator, which takes none that others can read.
+fn private_folder() -> TempDir {
+    let mut builder = tempfile::Builder::new();
+    builder.permissions(Permissions::from_mode(0o700));
+    builder.tempdir().expect("a folder")
+}
+
+/// Such a folder with [`FILES`].
+fn folder_with_files() -> TempDir {
+    let folder = private_folder();
+    for (name, contents) in FILES.iter() {
+        let mut options = File::options();
+        let file = options.write(true).create_new(true).mode(0o600);
+        let mut file = file.open(folder.path().join(name)).expect("a file");
+        file.write_all(contents).expect("a file");
+    }
+    folder
+}
+
+/// An emulator with the EC key `k`. All of them are replicas of one HSM.
 pub(crate) struct Hsm {
     pub(crate) emulator: Handle,
     pub(crate) rest: Rest,
-    /// Connections before those of the test.
-    before: u64,
+    _folder: TempDir,
 }
 
 impl Hsm {
@@ -29,25 +74,16 @@ impl Hsm {
     }
 
     pub(crate) fn start_with(options: Options) -> Self {
-        let hsm = Self::of(options);
-        hsm.rest.create("k", r#"{"kty":"EC-HSM","crv":"P-256"}"#);
+        let folder = folder_with_files();
+        let emulator = start(Options {
+            data_dir: Some(folder.path().to_owned()),
+            ..options
+        });
+        let emulator = emulator.expect("the emulator starts");
         Self {
-            before: hsm.emulator.connections(),
-            ..hsm
-        }
-    }
-
-    /// An emulator with what its folder holds.
-    pub(crate) fn of(options: Options) -> Self {
-        let emulator = start(options).expect("the emulator starts");
-        Self {
-            rest: Rest {
-                url: emulator.url.clone(),
-                ca: emulator.ca.clone(),
-                token: emulator.token.clone(),
-            },
+            rest: rest(&emulator),
             emulator,
-            before: 0,
+            _folder: folder,
         }
     }
 
@@ -93,6 +129,13 @@ impl Hsm {
         Client::new(self.settings())
     }
 
+    /// A client with settings that `change` makes of the usual ones.
+    pub(crate) fn client_with(&self, change: impl FnOnce(&mut Settings)) -> Client {
+        let mut settings = self.settings();
+        change(&mut settings);
+        Client::new(settings)
+    }
+
     /// The requests for operations of this name, such as `sign`, in their order.
     pub(crate) fn requests(&self, operation: &str) -> Vec<Request> {
         let mut all = self.emulator.requests.list();
@@ -107,8 +150,27 @@ impl Hsm {
 
     /// How many connections the test has opened so far.
     pub(crate) fn connections(&self) -> u64 {
-        self.emulator.connections() - self.before
+        self.emulator.connections()
     }
+}
+
+/// Asks an emulator without the client.
+fn rest(emulator: &Handle) -> Rest {
+    Rest {
+        url: emulator.url.clone(),
+        ca: emulator.ca.clone(),
+        token: emulator.token.clone(),
+    }
+}
+
+/// An emulator, a client with settings that `change` makes of the usual ones, and the key `k`,
+/// which is loaded: what follows meets the fault.
+pub(crate) fn meeting(fault: &str, change: impl FnOnce(&mut Settings)) -> (Hsm, Client, KeyId) {
+    let hsm = Hsm::start();
+    let client = hsm.client_with(change);
+    let key = load(&client);
+    hsm.fault(fault);
+    (hsm, client, key)
 }
 
 pub(crate) fn uri(key: &str) -> KeyUri {

@@ -74,10 +74,8 @@ fn a_name_that_the_certificate_has_is_taken() {
         ..Options::default()
     });
     let endpoint = hsm.emulator.url.replace("localhost", "127.0.0.1");
-    let client = Client::new(Settings {
-        endpoint: Some(endpoint.parse().expect("a URL")),
-        ..hsm.settings()
-    });
+    let client =
+        hsm.client_with(|settings| settings.endpoint = Some(endpoint.parse().expect("a URL")));
     load(&client);
 }
 

@@ -3,7 +3,7 @@
 use managed_hsm::{AccessToken, Client, CredentialKind, Error, Secret};
 use testing::emulator::{AUDIENCE, VAULT_AUDIENCE};
 
-use crate::support::{Hsm, LONG, load, says, sign, signs, uri};
+use crate::support::{Hsm, LONG, load, meeting, says, sign, signs, uri};
 
 /// A fault that asks for a token with claims.
 const CLAIMS: &str = "claims-challenge,operation=sign";
@@ -86,10 +86,7 @@ fn a_token_that_is_refused_without_a_reason_is_replaced_too() {
 
 #[test]
 fn a_token_that_can_not_be_renewed_is_not_sent_again() {
-    let hsm = Hsm::start();
-    let client = hsm.client();
-    let key = load(&client);
-    hsm.fault(CLAIMS);
+    let (hsm, client, key) = meeting(CLAIMS, |_| {});
     let error = sign(&client, &key).expect_err("the token lacks claims");
     says(&error, &["HTTP 401", "AZURE_CLI_ACCESS_TOKEN"]);
     assert_eq!(hsm.count("sign"), 1);
