@@ -1,6 +1,8 @@
 //! Wrong inputs: each ends with an exit status, a message of its own, and without a hang.
 
 use std::collections::HashSet;
+use std::fs;
+use std::net::TcpListener;
 
 use crate::support::{EC_P256, Hsm, LOADINGS, Loading, RSA_2048, provider_messages, uri};
 
@@ -52,21 +54,97 @@ fn every_malformed_uri_has_its_own_message() {
 fn names_cannot_lead_a_request_to_another_host_or_path() {
     let mut hsm = Hsm::start();
     hsm.unset("AZURE_MANAGEDHSM_URL");
-    for uri in [
-        "managedhsm:evil.example.com/:key",
-        "managedhsm:evil.example.com%2f:key",
-        "managedhsm:user@evil:key",
-        "managedhsm:evil%3a443:key",
-        "managedhsm:MyHSM:..%2fsecrets",
-        "managedhsm:MyHSM:key%2f..%2fother",
-        "managedhsm:MyHSM:key%00",
-        "akv:vault=evil.example.com,name=key",
-        "managedhsm:ab:key",
-        "managedhsm:1MyHSM:key",
-        "managedhsm:MyHSMwithaverylongnamethatgoeson:key",
+    // All requests would come by here.
+    let proxy = TcpListener::bind("127.0.0.1:0").expect("a port");
+    proxy.set_nonblocking(true).expect("a listener");
+    let address = proxy.local_addr().expect("an address");
+    hsm.set("HTTPS_PROXY", &format!("http://{address}"));
+    hsm.set("AKV_OPERATION_TIMEOUT", "1");
+    let vault_rule = "have 3 to 24 characters";
+    let key_rule = "only letters, digits and hyphens";
+    for (uri, name, rule) in [
+        (
+            "managedhsm:evil.example.com/:key",
+            "evil.example.com/",
+            vault_rule,
+        ),
+        (
+            "managedhsm:evil.example.com%2f:key",
+            "evil.example.com/",
+            vault_rule,
+        ),
+        ("managedhsm:user@evil:key", "user@evil", vault_rule),
+        ("managedhsm:evil%3a443:key", "evil:443", vault_rule),
+        ("managedhsm:MyHSM:..%2fsecrets", "../secrets", key_rule),
+        (
+            "managedhsm:MyHSM:key%2f..%2fother",
+            "key/../other",
+            key_rule,
+        ),
+        ("managedhsm:MyHSM:key%00", "key\\0", key_rule),
+        (
+            "akv:vault=evil.example.com,name=key",
+            "evil.example.com",
+            vault_rule,
+        ),
+        ("managedhsm:ab:key", "ab", vault_rule),
+        ("managedhsm:1MyHSM:key", "1MyHSM", vault_rule),
+        (
+            "managedhsm:MyHSMwithaverylongnamethatgoeson:key",
+            "MyHSMwithaverylongnamethatgoeson",
+            vault_rule,
+        ),
     ] {
         hsm.openssl(Loading::AkvFirst, &["pkey", "-in", uri, "-noout"])
-            .fails_with(&["akv_provider"]);
+            .fails_with(&["akv_provider", &format!("'{name}' is not valid"), rule]);
+        assert!(proxy.accept().is_err(), "{uri} led to a connection");
+    }
+    hsm.openssl(Loading::AkvFirst, &["pkey", "-in", &uri("key"), "-noout"])
+        .fails_with(&["within 1 s"]);
+    assert!(proxy.accept().is_ok(), "a good name leads to none either");
+}
+
+/// In `openssl.cnf` and in the environment.
+#[test]
+fn the_provider_hands_out_a_wrong_signature_only_where_it_is_told_not_to_look() {
+    let mut hsm = Hsm::start_with(&["--fault", "wrong-value,operation=sign"]);
+    let standard = fs::read_to_string(hsm.file("akv.cnf")).expect("a configuration file");
+    let message = hsm.write("message", "to be signed");
+    for (key, body) in [("rsa", RSA_2048), ("ec", EC_P256)] {
+        hsm.create(key, body);
+        let public = hsm.public_key(Loading::AkvFirst, &uri(key));
+        for (in_file, in_environment, looks) in [
+            (None, None, true),
+            (Some("yes"), None, true),
+            (Some("no"), Some("yes"), true),
+            (Some("no"), None, false),
+            (None, Some("no"), false),
+        ] {
+            let line = in_file.map_or_else(String::new, |value| {
+                format!("verify-signatures = {value}\n")
+            });
+            let config = hsm.write("verify.cnf", format!("{standard}{line}"));
+            hsm.set("OPENSSL_CONF", &config);
+            match in_environment {
+                Some(value) => hsm.set("AKV_VERIFY_SIGNATURES", value),
+                None => hsm.unset("AKV_VERIFY_SIGNATURES"),
+            }
+            let out = hsm.path("signature");
+            let sign = format!("dgst -sha256 -sign {} -out {out} {message}", uri(key));
+            let signed = hsm.openssl_line(Loading::Plain, &sign);
+            let handed_out = fs::read(&out).unwrap_or_default();
+            if looks {
+                signed.fails_with(&["akv_provider", "does not verify"]);
+                assert_eq!(handed_out.len(), 0, "{key}");
+                continue;
+            }
+            signed.succeeds();
+            assert!(handed_out.len() >= 64, "{key}: {}", handed_out.len());
+            let verify = format!("dgst -sha256 -verify {public} -signature {out} {message}");
+            hsm.openssl_line(Loading::Plain, &verify)
+                .fails_with(&["Verification failure"]);
+            fs::remove_file(out).expect("it is there");
+        }
     }
 }
 
@@ -177,7 +255,7 @@ fn errors_of_the_service_carry_its_request_id() {
             &["pkey", "-in", &uri("nosuchkey"), "-noout"],
         )
         .fails_with(&["KeyNotFound"]);
-    let log = std::fs::read_to_string(hsm.file("requests.log")).expect("the log can be read");
+    let log = fs::read_to_string(hsm.file("requests.log")).expect("the log can be read");
     let id = log
         .lines()
         .last()
@@ -217,7 +295,7 @@ fn signing_fails_with_the_cause_and_what_to_do() {
                 1,
                 "{loading:?} {key}: {text}"
             );
-            let written = std::fs::metadata(&signature).map_or(0, |file| file.len());
+            let written = fs::metadata(&signature).map_or(0, |file| file.len());
             assert_eq!(written, 0, "{loading:?} {key}: a signature was written");
         }
     }
@@ -239,7 +317,8 @@ fn a_symmetric_key_signs_nothing() {
     assert!(requests[before..].iter().all(|request| !request.is_sign()));
 }
 
-/// Refusals, each with the reason that programs show which show nothing else: the command, its key, and the reason.
+/// Refusals, each with the reason that programs show which show nothing else: the command, its key,
+/// and the reason.
 #[test]
 fn each_refusal_has_a_reason_of_its_own() {
     let verify_only = r#"{"kty":"RSA-HSM","key_size":2048,"key_ops":["verify"]}"#;

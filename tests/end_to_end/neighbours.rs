@@ -1,7 +1,8 @@
-//! Ordinary work with software keys is what it is without the provider: beside whichever other providers, in whatever order,
-//! and however they are loaded. A C program does all of the work and says what came of it, once with our provider and once
-//! with OpenSSL's `null` in its place, which offers nothing. (Nothing in its place would not do: OpenSSL sorts its providers
-//! by name whenever it looks for one more.)
+//! Ordinary work with software keys is what it is without the provider: beside whichever other
+//! providers, in whatever order, and however they are loaded. A C program does all of the work and
+//! says what came of it, once with our provider and once with OpenSSL's `null` in its place, which
+//! offers nothing. (Nothing in its place would not do: OpenSSL sorts its providers by name whenever
+//! it looks for one more.)
 //!
 //! Some of the orders are tried; with AKV_WHOLE=1 all are.
 
@@ -192,8 +193,8 @@ fn make_token(hsm: &mut Hsm) {
     hsm.run("softhsm2-util", &arguments).succeeds();
 }
 
-/// A software TPM, which ends with the program that uses it. A new one for each run: without a resource manager, what a
-/// program leaves in it stays there.
+/// A software TPM, which ends with the program that uses it. A new one for each run: without a
+/// resource manager, what a program leaves in it stays there.
 struct Tpm {
     process: Child,
     address: String,
@@ -215,12 +216,11 @@ impl Tpm {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let process = command.spawn().expect("swtpm starts");
-        for _ in 0..500 {
-            if fs::exists(&socket).unwrap_or_default() {
-                break;
-            }
+        let is_there = (0..6000).any(|_| {
             std::thread::sleep(Duration::from_millis(10));
-        }
+            fs::exists(&socket).unwrap_or_default()
+        });
+        assert!(is_there, "swtpm makes no socket");
         Self {
             process,
             address: format!("swtpm:path={socket}"),
@@ -243,8 +243,9 @@ const SAMPLE: [(&[&str], usize); 5] = [
     (&["default", "tpm2"], 2),
 ];
 
-/// All pairs of other providers, in both orders, that have software keys and can write them, which `fips` can't alone. Not
-/// with a TPM ahead of them: it would make all keys, and has no room for so many.
+/// All pairs of other providers, in both orders, that have software keys and can write them, which
+/// `fips` can't alone. Not with a TPM ahead of them: it would make all keys, and has no room for so
+/// many.
 fn all_pairs() -> Vec<([&'static str; 2], usize)> {
     const ALL: [&str; 6] = ["default", "fips", "legacy", "base", "pkcs11", "tpm2"];
     let pairs = ALL

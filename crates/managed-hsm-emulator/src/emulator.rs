@@ -289,19 +289,11 @@ async fn open(
     let tls = Arc::new(open_tls(data, &options)?);
     let shared = open_shared(data, &options)?;
     let (behind, own_ports) = open_all(data, &options.hsms, &options.vaults, &shared)?;
-    let mut control = None;
     let mut accepting = JoinSet::new();
-    if let Some(port) = options.control_port {
-        let controlled = Controlled {
-            faults: shared.faults.clone(),
-            identity: Arc::clone(&shared.identity),
-            metrics: Arc::clone(&shared.metrics),
-            tls: Arc::clone(&tls),
-        };
-        let listener = listen(Ipv4Addr::LOCALHOST.into(), port).await?;
-        control = Some(format!("http://{}", listener.local_addr()?));
-        accepting.spawn(crate::control::serve(listener, controlled));
-    }
+    let control = match options.control_port {
+        Some(port) => Some(control(port, &shared, &tls, &mut accepting).await?),
+        None => None,
+    };
     let listener = listen(options.listen, options.port).await?;
     let main_url = url(listener.local_addr()?);
     let mut listening = vec![(listener, behind)];
@@ -341,8 +333,13 @@ async fn open(
         };
         accepting.spawn(accept(listener, server, Arc::clone(graceful)));
     }
-    let announcement =
-        Announcement::publish(data, &main_url, &vault_urls, metadata_url.as_deref())?;
+    let announcement = Announcement::publish(
+        data,
+        &main_url,
+        &vault_urls,
+        metadata_url.as_deref(),
+        control.as_deref(),
+    )?;
     let running = Running {
         url: main_url,
         control,
@@ -351,6 +348,25 @@ async fn open(
         tls,
     };
     Ok((running, accepting, announcement))
+}
+
+/// Serves the control port in a task. Returns its URL.
+async fn control(
+    port: u16,
+    shared: &Shared,
+    tls: &Arc<ServerTls>,
+    accepting: &mut JoinSet<()>,
+) -> Result<String, Error> {
+    let controlled = Controlled {
+        faults: shared.faults.clone(),
+        identity: Arc::clone(&shared.identity),
+        metrics: Arc::clone(&shared.metrics),
+        tls: Arc::clone(tls),
+    };
+    let listener = listen(Ipv4Addr::LOCALHOST.into(), port).await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    accepting.spawn(crate::control::serve(listener, controlled));
+    Ok(url)
 }
 
 fn open_tls(data: &DataDir, options: &Options) -> Result<ServerTls, Error> {

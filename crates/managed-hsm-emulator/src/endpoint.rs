@@ -14,6 +14,8 @@ use crate::token::{OWNER_CLIENT, TENANT};
 const VAULTS_FILE: &str = "vault-endpoints";
 /// The URL of the port for managed identities, if there is one.
 const METADATA_FILE: &str = "metadata-endpoint";
+/// The URL of the control port, if there is one.
+const CONTROL_FILE: &str = "control-endpoint";
 const POLL: Duration = Duration::from_millis(25);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -53,8 +55,9 @@ fn exports(variables: &[(&str, &str)]) -> String {
     variables.iter().map(line).collect()
 }
 
-/// Shell exports with which identity libraries log in as the owner: with a client secret, or as a managed identity. HTTP
-/// clients are told of the CA in the ways that Python, Node.js and others know.
+/// Shell exports with which identity libraries log in as the owner: with a client secret, or as a
+/// managed identity. HTTP clients are told of the CA in the ways that Python, Node.js and others
+/// know.
 ///
 /// # Errors
 /// [`Error::File`] when the secret can't be read.
@@ -85,7 +88,8 @@ pub fn identity_exports(
     Ok(urls(url, vault_url) + &identity)
 }
 
-/// The URL of the vault `name`, or of the first, that the running emulator serves; None: it serves none.
+/// The URL of the vault `name`, or of the first, that the running emulator serves; None: it serves
+/// none.
 ///
 /// # Errors
 /// [`Error::NoVault`] when there is none of that name.
@@ -101,7 +105,8 @@ pub fn vault_url(data: &DataDir, name: Option<&str>) -> Result<Option<String>, E
     Ok(Some(url.to_owned()))
 }
 
-/// The URL of the emulator that serves from `data`, once it accepts connections; waits for that at most `wait`.
+/// The URL of the emulator that serves from `data`, once it accepts connections; waits for that at
+/// most `wait`.
 ///
 /// # Errors
 /// [`Error::NotRunning`] when none does by then.
@@ -145,16 +150,18 @@ impl Announcement {
         url: &str,
         vaults: &[(String, String)],
         metadata_url: Option<&str>,
+        control_url: Option<&str>,
     ) -> Result<Self, Error> {
-        let announcement = Self(vec![
-            data.endpoint_file(),
-            data.file(VAULTS_FILE),
-            data.file(METADATA_FILE),
-        ]);
-        // Of one that was killed.
-        let _ = std::fs::remove_file(data.file(METADATA_FILE));
-        if let Some(url) = metadata_url {
-            data.write(METADATA_FILE, format!("{url}\n").as_bytes())?;
+        let further = [(METADATA_FILE, metadata_url), (CONTROL_FILE, control_url)];
+        let mut files = vec![data.endpoint_file(), data.file(VAULTS_FILE)];
+        files.extend(further.map(|(file, _)| data.file(file)));
+        let announcement = Self(files);
+        for (file, url) in further {
+            match url {
+                Some(url) => data.write(file, format!("{url}\n").as_bytes())?,
+                // It is of one that was killed, if it is there.
+                None => drop(std::fs::remove_file(data.file(file))),
+            }
         }
         let lines = vaults.iter().map(|(name, url)| format!("{name} {url}\n"));
         data.write(VAULTS_FILE, lines.collect::<String>().as_bytes())?;
@@ -194,14 +201,8 @@ mod tests {
     fn a_stale_endpoint_file_is_not_a_running_emulator() {
         let folder = tempfile::tempdir().unwrap();
         let data = DataDir::resolve(Some(folder.path().to_owned())).unwrap();
-        // Bound and dropped, so that the port is free and nobody accepts there.
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        data.write("endpoint", format!("https://127.0.0.1:{port}\n").as_bytes())
-            .unwrap();
+        let nobody = testing::RefusingPort::take();
+        data.write("endpoint", nobody.url().as_bytes()).unwrap();
         assert!(matches!(
             wait_until_ready(&data, Duration::ZERO),
             Err(Error::NotRunning(_))

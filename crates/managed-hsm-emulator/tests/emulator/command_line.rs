@@ -82,7 +82,8 @@ fn a_data_file_that_others_can_read_is_refused_at_the_next_start() {
     let emulator = Emulator::start(folder.path());
     let data = emulator.data().to_owned();
     assert!(emulator.stop().success());
-    // All that a start has written is closed to others but for the certificate, or it would not start again.
+    // All that a start has written is closed to others but for the certificate, or it would not
+    // start again.
     assert!(Emulator::start(folder.path()).stop().success());
     let key = data.join("token-key.pem");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
@@ -182,8 +183,13 @@ async fn a_port_keeps_no_more_connections_than_it_may() {
     let log = emulator.log();
     assert!(log.contains("one connection too many"), "{log}");
     drop(clients);
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    emulator.get("/keys").await.success();
+    for _ in 0..600 {
+        if emulator.another_client().get(&path).send().await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("no connection has become free");
 }
 
 #[tokio::test]

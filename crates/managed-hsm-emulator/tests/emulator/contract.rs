@@ -1,5 +1,5 @@
-//! What holds for every Managed HSM, the emulated one and Azure's: run with these three variables set, the same tests ask a
-//! real HSM.
+//! What holds for every Managed HSM, the emulated one and Azure's: run with these three variables
+//! set, the same tests ask a real HSM.
 //!
 //! | variable | value |
 //! |---|---|
@@ -7,7 +7,8 @@
 //! | `CONTRACT_HSM_TOKEN` | a token of a Crypto User and Crypto Officer at `/` |
 //! | `CONTRACT_KEY_PREFIX` | begins the names of the keys that the tests make, delete and purge |
 //!
-//! `cargo test -p managed-hsm-emulator --test emulator contract`. Each test says on stderr whom it asked.
+//! `cargo test -p managed-hsm-emulator --test emulator contract`. Each test says on stderr whom it
+//! asked.
 
 use std::io::Write;
 
@@ -354,6 +355,7 @@ async fn versions_are_listed_oldest_first_over_pages_that_need_no_version_of_the
                 .iter()
                 .map(|item| item["kid"].clone()),
         );
+        assert!(listed.len() <= made.len());
         match page["nextLink"].as_str() {
             Some(link) => path = link.strip_prefix(contract.url()).unwrap().to_owned(),
             None => break,

@@ -19,6 +19,7 @@ async fn lists_come_in_pages_that_follow_each_other_without_api_version() {
         loop {
             let page = emulator.get(&path).await.success();
             count += 1;
+            assert!(count <= pages, "{query}");
             for item in page["value"].as_array().unwrap() {
                 let kid = item["kid"].as_str().unwrap();
                 names.push(kid.rsplit_once('/').unwrap().1.to_owned());

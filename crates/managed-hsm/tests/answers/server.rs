@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -27,11 +27,13 @@ const GENERATOR: (&str, &str) = (
     "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU",
 );
 
-/// Answers; twice at once; twice with a pause; late; too late, when nobody waits any more; and then says that the connection was idle
-/// too long, with and without closing it; and then closes it; closes it without an answer.
+/// Answers; twice at once; twice with a pause; late; too late, when nobody waits any more; and then
+/// says that the connection was idle too long, with and without closing it; and then closes it;
+/// closes it without an answer.
 pub(crate) const HTTP1: &str = "abcdefghi";
 
-/// Answers; late; too late; and closes the connection; closes it without an answer; refuses the stream; announces the end.
+/// Answers; late; too late; and closes the connection; closes it without an answer; refuses the
+/// stream; announces the end.
 pub(crate) const HTTP2: &str = "adehilm";
 
 /// Answers before all of the request is there.
@@ -136,7 +138,9 @@ impl Server {
             let unfinished = self.state.unfinished.lock().expect("no panic");
             unfinished.iter().any(|other| other == key)
         };
+        let until = Instant::now() + Duration::from_secs(60);
         while is_unfinished() {
+            assert!(Instant::now() < until, "{key}: more is still to be sent");
             std::thread::sleep(SHORT);
         }
     }
