@@ -1,5 +1,5 @@
-//! Which package of the workspace may know which: a front end knows what it stands on, and nothing
-//! knows a front end.
+//! What holds in all packages: which may know which (a front end knows what it stands on, and
+//! nothing knows a front end), what `unsafe` is for, and how long files and functions may be.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -137,4 +137,59 @@ fn functions_become_bare_pointers_in_one_place() {
             assert!(!source.contains(words), "{} has {words}", path.display());
         }
     }
+}
+
+/// The functions of a source that have more than `most` lines.
+fn long_functions(source: &str, most: usize) -> Vec<&str> {
+    let lines: Vec<&str> = source.lines().collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let text = line.trim_start();
+        let words = [
+            "pub ",
+            "pub(crate) ",
+            "pub(super) ",
+            "const ",
+            "async ",
+            "unsafe ",
+            "extern \"C\" ",
+        ];
+        let mut rest = text;
+        while let Some(after) = words.iter().find_map(|word| rest.strip_prefix(word)) {
+            rest = after;
+        }
+        if !rest.starts_with("fn ") {
+            continue;
+        }
+        let end = format!("{}}}", &line[..line.len() - text.len()]);
+        let length = lines[at..].iter().position(|line| *line == end);
+        if length.is_some_and(|length| length >= most) {
+            found.push(text);
+        }
+    }
+    found
+}
+
+/// Tests are no production code, so they may have long functions.
+#[test]
+fn files_and_functions_fit_on_a_few_screens() {
+    let mut folders = vec![PathBuf::from("src")];
+    let crates = std::fs::read_dir("crates").expect("the packages");
+    folders.extend(crates.map(|package| package.expect("a package").path().join("src")));
+    let mut count = 0;
+    for (path, source) in folders.iter().flat_map(|folder| sources(folder)) {
+        let (path, length) = (path.display(), source.lines().count());
+        assert!(length <= 600, "{path} has {length} lines");
+        count += 1;
+        if path.to_string().ends_with("/tests.rs") {
+            continue;
+        }
+        let production = source.split("#[cfg(test)]\nmod tests {").next();
+        let long = long_functions(production.unwrap_or_default(), 70);
+        assert!(long.is_empty(), "{path} has long functions: {long:?}");
+    }
+    assert!(count > 200, "{count}");
+    let source = format!("    pub async fn f() {{\n{}    }}\n", "\n".repeat(69));
+    assert_eq!(long_functions(&source, 71).len(), 0);
+    assert_eq!(long_functions(&source, 70), ["pub async fn f() {"]);
 }

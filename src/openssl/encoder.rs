@@ -11,7 +11,7 @@ use super::bio::{Bio, CoreBio};
 use super::boundary;
 use super::entry::provider;
 use super::ffi::{self, Param};
-use super::foreign::encode_foreign;
+use super::foreign::{EncoderArguments, ForeignKey, encode_foreign};
 use super::functions::{self, Passphrase};
 use super::keymgmt::{self, keydata};
 use super::params::{ParamList, ParamsIn, descriptors};
@@ -76,6 +76,32 @@ impl Encoder {
             Some(save) => list.integer(SAVE_PARAMETERS, (save != 0).into()),
             None => list,
         }
+    }
+
+    /// Has another provider encode its key, or what we told it of ours. `wanted`: the properties of
+    /// an encoder that will do.
+    fn hand_on(
+        &self,
+        key_type: KeyType,
+        key: &ForeignKey,
+        wanted: &[Option<&str>],
+        arguments: EncoderArguments,
+    ) -> Result<c_int, Error> {
+        let (_, selection, ..) = arguments;
+        let of_key = ffi::SELECT_PUBLIC_KEY | ffi::SELECT_PRIVATE_KEY;
+        let reads_key = selection & of_key != 0 || key_type == KeyType::Rsa;
+        if reads_key && key.has(ffi::SELECT_PUBLIC_KEY) != 1 {
+            // The default provider doesn't look, and reads what isn't there.
+            return Err(Error::InvalidKey("there is no public key in it".to_owned()));
+        }
+        let wanted: Vec<&str> = wanted.iter().flatten().copied().collect();
+        Ok(encode_foreign(
+            &self.provider.neighbours,
+            (names::of_key_type(key_type), &wanted),
+            &mut self.params(),
+            key,
+            arguments,
+        ))
     }
 }
 
@@ -164,35 +190,15 @@ unsafe extern "C" fn encode<const STRUCTURE: u8, const PEM: bool>(
         let public_text = STRUCTURE == TEXT && selection & ffi::SELECT_PRIVATE_KEY == 0;
         // How a public key reads differs from release to release.
         let handed_over = match public_text && key.foreign().is_none() {
-            // All of it, whatever is to be shown: the reader of RSA keys looks at the numbers in any case.
+            // All of it, whatever is to be shown: the reader of RSA keys looks at the numbers in
+            // any case.
             true => keymgmt::hand_over(&key.own, selection | ffi::SELECT_PUBLIC_KEY),
             false => None,
         };
         if let Some(foreign) = key.foreign().or(handed_over.as_ref()) {
-            let of_key = ffi::SELECT_PUBLIC_KEY | ffi::SELECT_PRIVATE_KEY;
-            let reads_key = selection & of_key != 0 || key.own.key_type == KeyType::Rsa;
-            if reads_key && foreign.has(ffi::SELECT_PUBLIC_KEY) != 1 {
-                // The default provider doesn't look, and reads what isn't there.
-                return Err(Error::InvalidKey("there is no public key in it".to_owned()));
-            }
-            let mut wanted = vec![name];
-            wanted.extend(match structure(STRUCTURE) {
-                Structure::Any => None,
-                Structure::SubjectPublicKeyInfo => Some("structure=SubjectPublicKeyInfo"),
-                Structure::TypeSpecific => Some("structure=type-specific"),
-                Structure::PrivateKeyInfo => Some("structure=PrivateKeyInfo"),
-                Structure::EncryptedPrivateKeyInfo => Some("structure=EncryptedPrivateKeyInfo"),
-            });
+            let wanted = [Some(name), foreign_structure(structure(STRUCTURE))];
             let arguments = (output, selection, passphrase, passphrase_argument);
-            let neighbours = &context.provider.neighbours;
-            let name = names::of_key_type(key.own.key_type);
-            return Ok(encode_foreign(
-                neighbours,
-                (name, &wanted),
-                &mut context.params(),
-                foreign,
-                arguments,
-            ));
+            return context.hand_on(key.own.key_type, foreign, &wanted, arguments);
         }
         let own = key.own.require()?;
         let structure = structure(STRUCTURE);
@@ -215,4 +221,15 @@ unsafe extern "C" fn encode<const STRUCTURE: u8, const PEM: bool>(
             false => Err(Error::Output),
         }
     })
+}
+
+/// The property of an encoder of another provider's for a structure. None: any will do.
+fn foreign_structure(structure: Structure) -> Option<&'static str> {
+    match structure {
+        Structure::Any => None,
+        Structure::SubjectPublicKeyInfo => Some("structure=SubjectPublicKeyInfo"),
+        Structure::TypeSpecific => Some("structure=type-specific"),
+        Structure::PrivateKeyInfo => Some("structure=PrivateKeyInfo"),
+        Structure::EncryptedPrivateKeyInfo => Some("structure=EncryptedPrivateKeyInfo"),
+    }
 }

@@ -160,45 +160,6 @@ fn no_module_of_the_client_takes_part_in_a_circle_of_more_than_two_files() {
     }
 }
 
-/// The functions of a source that are longer than `most` lines.
-fn long_functions(source: &str, most: usize) -> Vec<&str> {
-    let lines: Vec<&str> = source.lines().collect();
-    let mut found = Vec::new();
-    for (at, line) in lines.iter().enumerate() {
-        let text = line.trim_start();
-        let words = ["pub ", "pub(crate) ", "pub(super) ", "const ", "async "];
-        let mut rest = text;
-        while let Some(after) = words.iter().find_map(|word| rest.strip_prefix(word)) {
-            rest = after;
-        }
-        if !rest.starts_with("fn ") {
-            continue;
-        }
-        let end = format!("{}}}", &line[..line.len() - text.len()]);
-        let length = lines[at..].iter().position(|line| *line == end);
-        if length.is_some_and(|length| length >= most) {
-            found.push(text);
-        }
-    }
-    found
-}
-
-#[test]
-fn files_and_functions_of_the_client_fit_on_a_few_screens() {
-    let mut found = BTreeMap::new();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    sources(&folder, &Vec::new(), &mut found);
-    for (module, source) in found {
-        let module = module.join("/");
-        assert!(source.lines().count() <= 600, "{module} is too long");
-        let long = long_functions(&source, 70);
-        assert!(long.is_empty(), "{module} has long functions: {long:?}");
-    }
-    let source = format!("    pub async fn f() {{\n{}    }}\n", "\n".repeat(69));
-    assert_eq!(long_functions(&source, 71).len(), 0);
-    assert_eq!(long_functions(&source, 70), ["pub async fn f() {"]);
-}
-
 #[test]
 fn circles_are_found_however_modules_name_each_other() {
     let sources = [

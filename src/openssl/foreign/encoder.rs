@@ -9,15 +9,18 @@ use crate::openssl::functions::{self, Passphrase};
 use crate::openssl::neighbour::Neighbours;
 use crate::openssl::params::ParamList;
 
-/// Has another provider encode a key: its own, or, where that one has no such encoder, what that one tells of it. `encoder`: the key
-/// type's name, and the properties that the encoder must have. `arguments`: the stream, the selection, and the caller's pass-phrase
-/// callback with its argument.
+/// The stream, the selection, and the caller's pass-phrase callback with its argument.
+pub(in crate::openssl) type EncoderArguments = (*mut CoreBio, c_int, Passphrase, *mut c_void);
+
+/// Has another provider encode a key: its own, or, where that one has no such encoder, what that
+/// one tells of it. `name` and `wanted`: the key type's name, and the properties that the encoder
+/// must have.
 pub(in crate::openssl) fn encode_foreign(
     neighbours: &Neighbours,
     (name, wanted): (&CStr, &[&str]),
     params: &mut ParamList,
     key: &ForeignKey,
-    arguments: (*mut CoreBio, c_int, Passphrase, *mut c_void),
+    arguments: EncoderArguments,
 ) -> c_int {
     let beside = neighbours.find_beside(&key.implementation, name, wanted);
     let found = beside.or_else(|| neighbours.find_with(name, wanted));

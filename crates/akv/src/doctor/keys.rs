@@ -44,54 +44,55 @@ pub(crate) fn check(
         ),
         json!({ "key": key.id.to_string(), "operations": operations, "enabled": key.enabled }),
     );
+    if is_usable(steps, session, uri, token, &key, &own) && samples > 0 {
+        latency(steps, &session.client, &own, samples);
+    }
+}
+
+/// Uses the key once for what keys of its type are usually used for. Whether that went well.
+fn is_usable(
+    steps: &mut Steps,
+    session: &Session,
+    uri: &KeyUri,
+    token: &Token,
+    key: &managed_hsm::Key,
+    own: &Key,
+) -> bool {
     let (step, operation) = match own.public.usual_signature() {
         Some(_) => ("sign", KeyOperation::Sign),
         None => ("wrap", KeyOperation::WrapKey),
     };
-    if !key.enabled {
-        steps.add(
-            step,
-            Status::Failed,
-            format!("{} is disabled", key.id),
-            format!(
-                "enable it: az keyvault key set-attributes {} --enabled true",
-                named_for_az(&key.id)
+    let id = &key.id;
+    let (detail, remedy) = if !key.enabled {
+        let of_az = format!("az keyvault key set-attributes {}", named_for_az(id));
+        (
+            format!("{id} is disabled"),
+            format!("enable it: {of_az} --enabled true"),
+        )
+    } else if !key.permits(&operation) {
+        let of_az = format!("az keyvault key set-attributes {}", named_for_az(id));
+        (
+            format!("{id}: its key_ops do not hold {operation}"),
+            format!("add it: {of_az} --ops {operation} and those that it has"),
+        )
+    } else {
+        match once(&session.client, own) {
+            Ok(done) => {
+                steps.good(step, format!("{id}: {done}"));
+                return true;
+            }
+            Err(Trouble::Refused(error)) => (
+                error.to_string(),
+                remedy(&error, uri, token, "Managed HSM Crypto User"),
             ),
-        );
-        return;
-    }
-    if !key.permits(&operation) {
-        steps.add(
-            step,
-            Status::Failed,
-            format!("{}: its key_ops do not hold {operation}", key.id),
-            format!(
-                "add it: az keyvault key set-attributes {} --ops {operation} and those that it has",
-                named_for_az(&key.id)
+            Err(Trouble::Wrong(problem)) => (
+                format!("{id}: {problem}"),
+                "check that the endpoint is the HSM, and nothing between here and there changes answers".to_owned(),
             ),
-        );
-        return;
-    }
-    match once(&session.client, &own) {
-        Ok(done) => steps.good(step, format!("{}: {done}", key.id)),
-        Err(Trouble::Refused(error)) => {
-            let remedy = remedy(&error, uri, token, "Managed HSM Crypto User");
-            steps.add(step, Status::Failed, error.to_string(), remedy);
-            return;
         }
-        Err(Trouble::Wrong(problem)) => {
-            steps.add(
-                step,
-                Status::Failed,
-                format!("{}: {problem}", key.id),
-                "check that the endpoint is the HSM, and nothing between here and there changes answers",
-            );
-            return;
-        }
-    }
-    if samples > 0 {
-        latency(steps, &session.client, &own, samples);
-    }
+    };
+    steps.add(step, Status::Failed, detail, remedy);
+    false
 }
 
 enum Trouble {
@@ -159,7 +160,8 @@ fn latency(steps: &mut Steps, client: &Client, key: &Key, samples: u16) {
     );
 }
 
-/// A key as the Azure CLI has it, of names that were checked: what the service calls it may be anything.
+/// A key as the Azure CLI has it, of names that were checked: what the service calls it may be
+/// anything.
 fn named_for_az(id: &KeyId) -> String {
     let option = match id.vault.service {
         Service::ManagedHsm => "--hsm-name",

@@ -1,5 +1,8 @@
-//! The way to the service: name, connection, proxy, TLS with its chain, the service itself, and its clock if it tells its time.
+//! The way to the service: name, connection, proxy, TLS with its chain, the service itself, and its
+//! clock if it tells its time.
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -75,6 +78,17 @@ fn proxy(settings: &Settings, url: &Url) -> Option<Intercept> {
     matcher.intercept(&url.as_str().parse().ok()?)
 }
 
+/// What `work` gives by then, or what is wrong.
+async fn within<T, E: fmt::Display>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, String> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", limit.as_secs_f32())),
+    }
+}
+
 struct Way<'a> {
     settings: &'a Settings,
     vault: &'a Vault,
@@ -117,16 +131,37 @@ impl Way<'_> {
             None => host.clone(),
             Some(_) => format!("the proxy {host}"),
         };
-        let limit = self.settings.connect_timeout;
+        let addresses = self.resolved(steps, &host, port, &who).await?;
+        let started = Instant::now();
+        let stream = match self.opened(&addresses, port, &who).await {
+            Ok(stream) => stream,
+            Err((detail, remedy)) => {
+                steps.add("connection", Status::Failed, detail, remedy);
+                return None;
+            }
+        };
+        let milliseconds = started.elapsed().as_secs_f64() * 1e3;
+        steps.good_with(
+            "connection",
+            format!("{who}, port {port}, in {milliseconds:.1} ms"),
+            json!({ "port": port, "ms": milliseconds, "proxy": self.proxy.is_some() }),
+        );
+        Some(stream)
+    }
+
+    /// The addresses of the host that a connection is opened to. `who`: its name for a person.
+    async fn resolved(
+        &self,
+        steps: &mut Steps,
+        host: &str,
+        port: u16,
+        who: &str,
+    ) -> Option<Vec<SocketAddr>> {
         let plain = host.trim_matches(['[', ']']).to_owned();
         let lookup = tokio::net::lookup_host((plain, port));
-        let addresses: Vec<_> = match tokio::time::timeout(limit, lookup).await {
-            Ok(Ok(addresses)) => addresses.collect(),
-            outcome => {
-                let problem = match outcome {
-                    Ok(Err(error)) => error.to_string(),
-                    _ => format!("no answer within {} s", limit.as_secs_f32()),
-                };
+        let addresses: Vec<_> = match within(self.settings.connect_timeout, lookup).await {
+            Ok(addresses) => addresses.collect(),
+            Err(problem) => {
                 let remedy = match &self.proxy {
                     Some(_) => "check HTTPS_PROXY, and the name servers of this machine",
                     None => {
@@ -139,59 +174,46 @@ impl Way<'_> {
                 return None;
             }
         };
-        let shown: Vec<String> = addresses
-            .iter()
-            .map(|address| address.ip().to_string())
-            .collect();
+        let ips = addresses.iter().map(|address| address.ip().to_string());
+        let shown: Vec<String> = ips.collect();
         let detail = format!("{who} is {}", shown.join(", "));
         steps.good_with("name-resolution", detail, json!({ "addresses": shown }));
+        Some(addresses)
+    }
 
-        let started = Instant::now();
-        let attempt = TcpStream::connect(&addresses[..]);
-        let mut stream = match tokio::time::timeout(limit, attempt).await {
-            Ok(Ok(stream)) => stream,
-            outcome => {
-                let problem = match outcome {
-                    Ok(Err(error)) => error.to_string(),
-                    _ => format!("no answer within {} s", limit.as_secs_f32()),
-                };
-                let remedy = match (&self.proxy, problem.contains("refused")) {
-                    (Some(_), _) => "check HTTPS_PROXY and NO_PROXY, and that the proxy runs",
-                    (None, true) => {
-                        "nothing listens there: check AZURE_MANAGEDHSM_URL and its port, or start the emulator"
-                    }
-                    (None, false) => {
-                        "check firewalls and routes between this machine and the HSM, and the HSM's own firewall"
-                    }
-                };
-                let detail = format!("no connection to {who}, port {port}: {problem}");
-                steps.add("connection", Status::Failed, detail, remedy);
-                return None;
-            }
-        };
-        if let Some(proxy) = &self.proxy {
-            let tunnel = self.tunnel(&mut stream, proxy);
-            let outcome = match tokio::time::timeout(limit, tunnel).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(format!("no answer within {} s", limit.as_secs_f32())),
+    /// A connection to the service, through the proxy if there is one; or what is wrong, and what
+    /// to do.
+    async fn opened(
+        &self,
+        addresses: &[SocketAddr],
+        port: u16,
+        who: &str,
+    ) -> Result<TcpStream, (String, &'static str)> {
+        let limit = self.settings.connect_timeout;
+        let attempt = within(limit, TcpStream::connect(addresses)).await;
+        let mut stream = attempt.map_err(|problem| {
+            let remedy = match (&self.proxy, problem.contains("refused")) {
+                (Some(_), _) => "check HTTPS_PROXY and NO_PROXY, and that the proxy runs",
+                (None, true) => {
+                    "nothing listens there: check AZURE_MANAGEDHSM_URL and its port, or start the emulator"
+                }
+                (None, false) => {
+                    "check firewalls and routes between this machine and the HSM, and the HSM's own firewall"
+                }
             };
-            if let Err(problem) = outcome {
-                steps.add(
-                    "connection",
-                    Status::Failed,
+            let detail = format!("no connection to {who}, port {port}: {problem}");
+            (detail, remedy)
+        })?;
+        if let Some(proxy) = &self.proxy {
+            let tunnel = within(limit, self.tunnel(&mut stream, proxy)).await;
+            tunnel.map_err(|problem| {
+                (
                     format!("{who} does not let through to {}: {problem}", self.host),
                     "check HTTPS_PROXY with its user and password, what the proxy allows, and NO_PROXY",
-                );
-                return None;
-            }
+                )
+            })?;
         }
-        let milliseconds = started.elapsed().as_secs_f64() * 1e3;
-        steps.good_with(
-            "connection",
-            format!("{who}, port {port}, in {milliseconds:.1} ms"),
-            json!({ "port": port, "ms": milliseconds, "proxy": self.proxy.is_some() }),
-        );
-        Some(stream)
+        Ok(stream)
     }
 
     /// Asks the proxy for a connection to the service (RFC 9110, section 9.3.6).
@@ -333,7 +355,8 @@ impl Way<'_> {
         seen.iter().filter_map(Presented::parse).collect()
     }
 
-    /// Asks without a token, as Microsoft's libraries begin: the service answers who it is, and what time it has.
+    /// Asks without a token, as Microsoft's libraries begin: the service answers who it is, and
+    /// what time it has.
     async fn service(&self, steps: &mut Steps, tls: &mut TlsStream<TcpStream>) -> Option<Found> {
         let request = format!(
             "GET /keys?api-version=7.4 HTTP/1.1\r\nHost: {}\r\nUser-Agent: akv/{}\r\nConnection: close\r\n\r\n",
@@ -348,13 +371,7 @@ impl Way<'_> {
             tls.write_all(request.as_bytes()).await?;
             head(tls).await
         };
-        let limit = self.settings.operation_timeout;
-        let answered = match tokio::time::timeout(limit, exchange).await {
-            Ok(Ok(head)) => Ok(head),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer within {} s", limit.as_secs_f32())),
-        };
-        let head = match answered {
+        let head = match within(self.settings.operation_timeout, exchange).await {
             Ok(head) if head.starts_with("HTTP/1.") => head,
             other => {
                 let problem = match other {
@@ -430,7 +447,8 @@ impl Way<'_> {
 pub(crate) const SET_CLOCK: &str =
     "set this machine's clock, and keep it by NTP: timedatectl set-ntp true";
 
-/// Compares the service's time with that of this machine, `here`, when the answer was made. Key vaults tell it, HSMs don't.
+/// Compares the service's time with that of this machine, `here`, when the answer was made. Key
+/// vaults tell it, HSMs don't.
 fn clock(steps: &mut Steps, date: Option<&str>, here: SystemTime) -> bool {
     let there = date.and_then(|date| azure_core::time::parse_rfc7231(date).ok());
     let Some(there) = there else {
@@ -497,8 +515,8 @@ impl Presented {
     }
 }
 
-impl std::fmt::Display for Presented {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Presented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let until = output::time(self.until);
         write!(f, "{} by {}, until {until}", self.subject, self.issuer)
     }

@@ -1,0 +1,202 @@
+//! How keys are described: by what the service tells of them.
+
+use std::collections::HashMap;
+
+use azure_core::time::OffsetDateTime;
+use azure_security_keyvault_keys::models::{JsonWebKey, Key, KeyAttributes};
+use managed_hsm::{KeyName, KeyUri, KeyVersion, Vault};
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::output::{self, Report, lines};
+
+/// A key of the service's as ours: `https://<host>/keys/<name>[/<version>]`.
+pub(super) fn identified(vault: &Vault, kid: Option<&str>) -> Result<KeyUri, Failure> {
+    let path = kid.and_then(|kid| kid.split_once("://")?.1.split_once('/'));
+    let mut parts = path.map(|(_, path)| path.split('/')).into_iter().flatten();
+    let collection = parts.next();
+    let name = parts.next().and_then(|name| name.parse::<KeyName>().ok());
+    let version = parts.next().map(str::parse::<KeyVersion>).transpose();
+    match (collection, name, version) {
+        (Some("keys" | "deletedkeys"), Some(key), Ok(version)) => Ok(KeyUri {
+            vault: vault.clone(),
+            key,
+            version,
+        }),
+        _ => Err(Failure::told(format!(
+            "the answer of {vault} can't be used: it names a key '{}'",
+            output::one_line(kid.unwrap_or_default())
+        ))),
+    }
+}
+
+/// What the service tells of a key.
+pub(super) fn shown(vault: &Vault, key: &Key) -> Result<Report, Failure> {
+    let jwk = key.key.clone().unwrap_or_default();
+    let uri = identified(vault, jwk.kid.as_deref())?;
+    let kid = output::one_line(jwk.kid.as_deref().unwrap_or_default());
+    let version = uri.version.as_ref().map(ToString::to_string);
+    let operations: Vec<String> = jwk.key_ops.iter().flatten().cloned().collect();
+    let attributes = key.attributes.clone().unwrap_or_default();
+    let (name, size) = key_type(&jwk);
+    let mut json = json!({
+        "key": uri.to_string(),
+        "name": uri.key.as_str(),
+        "type": name,
+        "operations": operations,
+        "version": version,
+        "kid": kid,
+        "tags": key.tags.clone().unwrap_or_default(),
+    });
+    let described = match &size {
+        Some(Size::Bits(bits)) => {
+            json["bits"] = (*bits).into();
+            format!("{name}, {bits} bits")
+        }
+        Some(Size::Curve(curve)) => {
+            json["curve"] = curve.as_str().into();
+            format!("{name}, {curve}")
+        }
+        None => name,
+    };
+    add_attributes(&mut json, Some(&attributes));
+    let all = [
+        ("Key", uri.to_string()),
+        ("Type", described),
+        ("Operations", operations.join(", ")),
+        ("Enabled", yes_or_no(attributes.enabled.unwrap_or(true))),
+        ("Version", version.unwrap_or_default()),
+        ("Created", shown_time(attributes.created)),
+        ("Not before", shown_time(attributes.not_before)),
+        ("Expires", shown_time(attributes.expires)),
+        ("Tags", shown_tags(key.tags.as_ref())),
+        ("Key id", kid),
+    ];
+    let told: Vec<_> = all
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .collect();
+    Ok(Report::new(lines(&told), json))
+}
+
+/// How large a key is.
+enum Size {
+    Bits(usize),
+    Curve(String),
+}
+
+/// A key's type, without what says that it is in an HSM, and its size.
+fn key_type(jwk: &JsonWebKey) -> (String, Option<Size>) {
+    let name = jwk
+        .kty
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let name = name.trim_end_matches("-HSM").to_owned();
+    let modulus = jwk.n.as_deref().map(bits).map(Size::Bits);
+    let curve = jwk.crv.as_ref().map(|curve| Size::Curve(curve.to_string()));
+    (output::one_line(&name), modulus.or(curve))
+}
+
+/// Length of a number without leading zeros.
+fn bits(number: &[u8]) -> usize {
+    let zeros = number.iter().take_while(|&&byte| byte == 0).count();
+    let first = number.get(zeros).map_or(0, |first| first.leading_zeros());
+    (number.len() - zeros) * 8 - first as usize
+}
+
+pub(super) fn add_attributes(json: &mut Value, attributes: Option<&KeyAttributes>) {
+    let attributes = attributes.cloned().unwrap_or_default();
+    json["enabled"] = attributes.enabled.unwrap_or(true).into();
+    json["exportable"] = attributes.exportable.unwrap_or(false).into();
+    for (name, at) in [
+        ("created", attributes.created),
+        ("updated", attributes.updated),
+        ("not_before", attributes.not_before),
+        ("expires", attributes.expires),
+    ] {
+        json[name] = rfc3339(at).into();
+    }
+}
+
+pub(super) fn rfc3339(at: Option<OffsetDateTime>) -> Option<String> {
+    at.map(|at| output::time(output::from_unix(at.unix_timestamp())))
+}
+
+pub(super) fn shown_time(at: Option<OffsetDateTime>) -> String {
+    rfc3339(at).unwrap_or_default()
+}
+
+pub(super) fn yes_or_no(value: bool) -> String {
+    if value { "yes" } else { "no" }.to_owned()
+}
+
+pub(super) fn shown_tags(tags: Option<&HashMap<String, String>>) -> String {
+    let mut pairs: Vec<String> = tags
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| output::one_line(&format!("{name}={value}")))
+        .collect();
+    pairs.sort();
+    pairs.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VERSION: &str = "0123456789abcdef0123456789abcdef";
+
+    fn key(jwk: &str) -> Key {
+        let kid = format!("https://myhsm.managedhsm.azure.net/keys/k/{VERSION}");
+        serde_json::from_str(&format!(
+            r#"{{"attributes":{{"enabled":true,"created":1700000000}},
+                "key":{{"kid":"{kid}","key_ops":["sign","deriveKey"],{jwk}}}}}"#
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_key_is_shown_with_its_type_and_size() {
+        let vault = "MyHSM".parse().unwrap();
+        for (jwk, expected, name) in [
+            (
+                r#""kty":"RSA-HSM","n":"AH8B","e":"AQAB""#,
+                "RSA, 15 bits",
+                "RSA",
+            ),
+            (r#""kty":"EC-HSM","crv":"P-521""#, "EC, P-521", "EC"),
+            (r#""kty":"oct-HSM""#, "oct", "oct"),
+        ] {
+            let report = shown(&vault, &key(jwk)).unwrap();
+            let (text, json) = (&report.text, &report.json);
+            assert!(
+                text.contains(&format!("Type        {expected}\n")),
+                "{text}"
+            );
+            assert!(text.contains("Operations  sign, deriveKey\n"), "{text}");
+            assert!(
+                text.contains("Created     2023-11-14T22:13:20Z\n"),
+                "{text}"
+            );
+            assert_eq!(json["type"], name);
+            assert_eq!(json["version"], VERSION);
+            assert_eq!(json["operations"], json!(["sign", "deriveKey"]));
+        }
+    }
+
+    #[test]
+    fn only_a_name_that_keeps_to_the_rules_is_taken_from_an_answer() {
+        let vault: Vault = "keyvault:vault".parse().unwrap();
+        let uri = identified(&vault, Some("https://h/keys/k")).unwrap();
+        assert_eq!(uri.to_string(), "keyvault:vault:k");
+        for kid in [
+            None,
+            Some("k"),
+            Some("https://h/secrets/k"),
+            Some("https://h/keys/a_b"),
+        ] {
+            assert!(identified(&vault, kid).is_err(), "{kid:?}");
+        }
+    }
+}
