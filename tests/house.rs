@@ -71,6 +71,33 @@ fn dependencies_lead_from_the_front_ends_to_the_client_and_nowhere_else() {
     }
 }
 
+/// How many crates a package is built from, itself included.
+fn crates(package: &str, features: &[&str]) -> usize {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["tree", "--offline", "--locked", "--edges", "normal"]);
+    command.args(["--prefix", "none", "--no-dedupe", "--package", package]);
+    let output = command.args(features).output().expect("cargo runs");
+    let problem = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo tree: {problem}");
+    let text = String::from_utf8(output.stdout).expect("names are text");
+    let lines: BTreeSet<&str> = text.lines().collect();
+    lines.len()
+}
+
+#[test]
+fn the_documents_tell_how_many_crates_there_are() {
+    let document = std::fs::read_to_string("docs/authentication.md").expect("a document");
+    let without = |package| crates(package, &["--no-default-features"]);
+    let [provider, akv] =
+        ["akv_provider", "akv"].map(|package| (crates(package, &[]), without(package)));
+    assert!(provider.1 < provider.0 && provider.0 < 279, "{provider:?}");
+    let told = format!(
+        "the provider has {} crates instead of {}, and `akv` {} instead of {}",
+        provider.1, provider.0, akv.1, akv.0
+    );
+    assert!(document.contains(&told), "{told}");
+}
+
 #[test]
 fn keys_have_no_word_of_openssls_provider_interface() {
     let sources = sources(Path::new("crates/hsm-keys/src"));

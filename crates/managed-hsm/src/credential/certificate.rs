@@ -1,4 +1,5 @@
-//! Client certificates: read from PEM or PKCS#12, and made into an assertion that Entra ID accepts (RFC 7523).
+//! Client certificates: read from PEM or PKCS#12, and made into an assertion that Entra ID accepts
+//! (RFC 7523).
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,6 +10,7 @@ use aws_lc_rs::rsa::KeyPair;
 use aws_lc_rs::signature::RSA_PSS_SHA256;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+#[cfg(feature = "pkcs12")]
 use p12_keystore::{KeyStore, Pkcs12ImportPolicy};
 use pkcs8::EncryptedPrivateKeyInfoRef;
 use rustls::pki_types::pem::PemObject;
@@ -75,6 +77,7 @@ fn encrypted_key(pem: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     STANDARD.decode(base64.as_bytes()).ok().map(Zeroizing::new)
 }
 
+#[cfg(feature = "pkcs12")]
 fn from_pkcs12(contents: &[u8], password: Option<&Secret>) -> Result<ClientCertificate, String> {
     let password = password.map_or("", Secret::expose);
     let store = KeyStore::from_pkcs12(contents, password, Pkcs12ImportPolicy::Relaxed)
@@ -84,6 +87,14 @@ fn from_pkcs12(contents: &[u8], password: Option<&Secret>) -> Result<ClientCerti
     let (_, found) = store.private_key_chain().ok_or("it holds no private key")?;
     let chain = found.certs().iter().map(|one| one.as_der().to_vec());
     certificate(KeyPair::from_pkcs8(found.key().as_der()), chain.collect())
+}
+
+#[cfg(not(feature = "pkcs12"))]
+fn from_pkcs12(_contents: &[u8], _password: Option<&Secret>) -> Result<ClientCertificate, String> {
+    Err(
+        "it is not PEM, and this build reads nothing else; make PEM of PKCS#12 with openssl pkcs12 -noenc -in <file> -out <file>.pem"
+            .to_owned(),
+    )
 }
 
 fn certificate(
@@ -99,8 +110,8 @@ fn certificate(
 }
 
 impl ClientCertificate {
-    /// A signed statement of the application `client` for the token endpoint `audience`: PS256, with the certificate's SHA-256
-    /// thumbprint.
+    /// A signed statement of the application `client` for the token endpoint `audience`: PS256,
+    /// with the certificate's SHA-256 thumbprint.
     pub(super) fn assertion(
         &self,
         client: &str,
@@ -141,5 +152,21 @@ impl ClientCertificate {
             )
             .map_err(|_| "its private key can't sign")?;
         Ok(Zeroizing::new(format!("{signed}.{}", encode(&signature))))
+    }
+}
+
+#[cfg(all(test, not(feature = "pkcs12")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_pkcs12_a_file_that_is_not_pem_is_refused_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("app.p12");
+        std::fs::write(&file, [0x30, 0x03, 0x02, 0x01, 0x03]).unwrap();
+        let problem = read(&file, None).err().unwrap();
+        for word in ["app.p12", "it is not PEM", "openssl pkcs12 -noenc"] {
+            assert!(problem.contains(word), "{problem}");
+        }
     }
 }

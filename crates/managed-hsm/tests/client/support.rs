@@ -1,5 +1,10 @@
 //! An emulator with a key, and clients of it.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "files of an emulator's are copied, and no settings read"
+)]
+
 use std::ffi::OsString;
 use std::fs::{File, Permissions};
 use std::io::Write;
