@@ -9,7 +9,9 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-WAYS = {"software": "tab:gray", "bare": "tab:orange", "tasks": "tab:green", "provider": "tab:blue"}
+WAYS = {
+    "software": "tab:gray", "bare": "tab:orange", "tasks": "tab:green", "provider": "tab:blue", "io-thread": "tab:purple",
+}
 
 
 def lines(path):
@@ -63,7 +65,18 @@ def signatures(folder, key):
                  f"{ours['p99_ms']:.2f}", ratio("p99_ms"), f"{ours['cpu_us']:.0f}", ratio("cpu_us")]
             )
     heading = ["HSM + ms", "threads", "provider/s", "bare/s", "ratio", "p99 ms", "p99 ratio", "CPU µs", "CPU ratio"]
-    return text + table(heading, rows) + "\n"
+    text += table(heading, rows) + "\n"
+    # What a hand-over of requests costs, to threads that drive connections themselves.
+    rows = []
+    for latency in latencies:
+        for count in threads:
+            own, handed = by.get((latency, count, "provider")), by.get((latency, count, "io-thread"))
+            if own and handed:
+                rows.append(
+                    [latency, count]
+                    + [f"{handed[field] / own[field]:.2f}" for field in ("per_second", "p99_ms", "cpu_us")]
+                )
+    return text + table(["HSM + ms", "threads", "I/O thread: rate ratio", "p99 ratio", "CPU ratio"], rows) + "\n"
 
 
 def renewal(folder):

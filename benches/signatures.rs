@@ -1,7 +1,9 @@
-//! Signatures a second, their latency and what they cost: by the provider, by a bare HTTP client that sends the same
-//! requests, and by a software key; all in one run, by threads and by the latency that the HSM adds.
+//! Signatures a second, their latency and what they cost: by the provider, by a bare HTTP client
+//! that sends the same requests, and by a software key; all in one run, by threads and by the
+//! latency that the HSM adds.
 //!
-//! `cargo bench --bench signatures -- [--key ec|rsa] [--threads 1,8,64] [--latency 0,2,10,50] [--seconds 2] [--rounds 5] [--ways bare,provider,software] [--json FILE]`
+//! `cargo bench --bench signatures -- [--key ec|rsa] [--threads 1,8,64] [--latency 0,2,10,50]
+//! [--seconds 2] [--rounds 5] [--ways bare,provider,io-thread,software] [--json FILE]`
 
 mod common;
 
@@ -20,29 +22,43 @@ use common::{Emulator, load_key, load_providers, median};
 /// How the signatures are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// OpenSSL with the provider.
+    /// OpenSSL with the provider: the threads that sign drive the connections.
     Provider,
+    /// The same by threads whose stacks are too small for that: each hands its request over to the
+    /// provider's I/O thread, and waits.
+    IoThread,
     /// The same requests by reqwest, each thread with a client and an event loop of its own.
     Bare,
-    /// The same requests by reqwest, a task for each thread, on as many threads as there are cores: what a program could do
-    /// that isn't called from threads, as OpenSSL is.
+    /// The same requests by reqwest, a task for each thread, on as many threads as there are cores:
+    /// what a program could do that isn't called from threads, as OpenSSL is.
     Tasks,
     /// A software key in OpenSSL.
     Software,
 }
 
 impl Way {
-    const ALL: [Self; 4] = [Self::Bare, Self::Tasks, Self::Provider, Self::Software];
+    const ALL: [Self; 5] = [
+        Self::Bare,
+        Self::Tasks,
+        Self::Provider,
+        Self::IoThread,
+        Self::Software,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Provider => "provider",
+            Self::IoThread => "io-thread",
             Self::Bare => "bare",
             Self::Tasks => "tasks",
             Self::Software => "software",
         }
     }
 }
+
+/// Bytes that Rust gives a thread's stack, and too few for a request.
+const USUAL_STACK: usize = 2 << 20;
+const SMALL_STACK: usize = 128 << 10;
 
 /// What one round showed.
 #[derive(Clone, Copy, Debug)]
@@ -168,7 +184,8 @@ impl Mark {
     }
 }
 
-/// What one thread measured. It reads the clock itself: a thread that waits for it may get no processor until it is done.
+/// What one thread measured. It reads the clock itself: a thread that waits for it may get no
+/// processor until it is done.
 struct Run {
     began: Mark,
     ended: Mark,
@@ -219,21 +236,25 @@ fn timed(barrier: &Barrier, seconds: f64, sign: impl Fn()) -> Run {
     }
 }
 
-/// Signs in so many threads for so long.
-fn by_openssl(key: &PKey<Private>, threads: usize, seconds: f64) -> Round {
+/// Signs in so many threads, with stacks of so many bytes, for so long.
+fn by_openssl(key: &PKey<Private>, threads: usize, stack: usize, seconds: f64) -> Round {
     let barrier = Barrier::new(threads);
     let sign = || {
         let mut signer = Signer::new(MessageDigest::sha256(), key).expect("a signer");
         let signature = signer.sign_oneshot_to_vec(b"message");
         signature.expect("a signature");
     };
-    in_threads(threads, || timed(&barrier, seconds, sign))
+    in_threads(threads, stack, || timed(&barrier, seconds, sign))
 }
 
 /// The same in so many threads.
-fn in_threads(threads: usize, run: impl Fn() -> Run + Sync) -> Round {
+fn in_threads(threads: usize, stack: usize, run: impl Fn() -> Run + Sync) -> Round {
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(&run)).collect();
+        let start = |_| {
+            let thread = std::thread::Builder::new().stack_size(stack);
+            thread.spawn_scoped(scope, &run).expect("a thread")
+        };
+        let workers: Vec<_> = (0..threads).map(start).collect();
         let runs = workers
             .into_iter()
             .map(|worker| worker.join().expect("a worker"));
@@ -251,7 +272,7 @@ fn by_bare_client(
 ) -> Round {
     let barrier = Barrier::new(threads);
     let token = emulator.variable("AZURE_CLI_ACCESS_TOKEN");
-    in_threads(threads, || {
+    in_threads(threads, USUAL_STACK, || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
@@ -340,7 +361,8 @@ fn latency_options(latency: u64) -> Vec<String> {
     }
 }
 
-/// Runs this program once for each latency: a provider stays in its process, with the emulator that it was loaded for.
+/// Runs this program once for each latency: a provider stays in its process, with the emulator that
+/// it was loaded for.
 fn one_by_one(options: &Options) {
     if let Some(path) = &options.json {
         std::fs::write(path, "").expect("the report can be written");
@@ -402,9 +424,10 @@ fn main() {
             for &way in &options.ways {
                 let seconds = options.seconds;
                 let round = match way {
-                    Way::Provider => by_openssl(&key, threads, seconds),
+                    Way::Provider => by_openssl(&key, threads, USUAL_STACK, seconds),
+                    Way::IoThread => by_openssl(&key, threads, SMALL_STACK, seconds),
                     Way::Software if latency > 0 => continue,
-                    Way::Software => by_openssl(&software, threads, seconds / 4.0),
+                    Way::Software => by_openssl(&software, threads, USUAL_STACK, seconds / 4.0),
                     Way::Bare => by_bare_client(&emulator, &url, &request, threads, seconds),
                     Way::Tasks => by_tasks(
                         &runtime,

@@ -88,7 +88,7 @@ hsm() {
 }
 
 if has signatures; then
-    echo "=== signatures: provider, bare client, software"
+    echo "=== signatures: provider (callers drive connections), its I/O thread, bare client, software"
     options=(--seconds 2 --rounds 5)
     [ "$quick" = no ] || options=(--seconds 0.5 --rounds 1 --latency "0,10")
     # As many connections as the bare client opens.
