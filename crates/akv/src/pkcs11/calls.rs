@@ -1,22 +1,20 @@
 //! The calls of PKCS#11, made in a process of their own; see [`super::process`].
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::Error;
-use cryptoki::mechanism::{Mechanism, MechanismInfo};
-use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
+use cryptoki::mechanism::MechanismInfo;
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
-use cryptoki::types::{AuthPin, Ulong};
-use hsm_keys::{EcCurve, der};
-use managed_hsm::{Curve, environment};
+use cryptoki::types::AuthPin;
+use managed_hsm::environment;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::objects::{self, KeyFacts, NewKey};
 use crate::failure::Failure;
 use crate::files;
 use crate::output::Report;
@@ -47,46 +45,6 @@ pub(super) enum Pin {
     Application,
     /// A file that holds it.
     File(PathBuf),
-}
-
-/// A key to make.
-#[derive(Debug, Deserialize, Serialize)]
-pub(super) struct NewKey {
-    pub(super) kind: NewKind,
-    pub(super) label: String,
-    pub(super) id: Option<Vec<u8>>,
-    pub(super) usage: Vec<Usage>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub(super) enum NewKind {
-    Rsa(usize),
-    /// The curve by its name in the service.
-    Ec(NamedCurve),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize)]
-pub(super) enum NamedCurve {
-    #[value(name = "P-256")]
-    P256,
-    /// secp256k1
-    #[value(name = "P-256K")]
-    P256K,
-    #[value(name = "P-384")]
-    P384,
-    #[value(name = "P-521")]
-    P521,
-}
-
-/// What a key may be used for; the private key for the first of a pair of words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize, Serialize)]
-pub(super) enum Usage {
-    Sign,
-    Verify,
-    Decrypt,
-    Encrypt,
-    Unwrap,
-    Wrap,
 }
 
 /// What came of it: all until a call failed.
@@ -128,20 +86,6 @@ pub(super) struct MechanismFacts {
     pub(super) bits: Option<(usize, usize)>,
     pub(super) in_hsm: Vec<String>,
     pub(super) here: Vec<String>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(super) struct KeyFacts {
-    pub(super) slot: u64,
-    pub(super) label: String,
-    /// Hexadecimal digits.
-    pub(super) id: String,
-    pub(super) kind: String,
-    pub(super) usage: Vec<String>,
-    /// The service's identifier of the version.
-    pub(super) kid: String,
-    pub(super) starts: Option<String>,
-    pub(super) ends: Option<String>,
 }
 
 /// A call that failed.
@@ -242,7 +186,7 @@ impl Answer {
             Task::List { slot, pin } => {
                 for slot in self.chosen(*slot)? {
                     let session = self.session(&pkcs11, slot, pin.as_ref())?;
-                    self.keys.extend(keys(&session, slot.id())?);
+                    self.keys.extend(objects::keys(&session, slot.id())?);
                 }
             }
             Task::Create { slot, pin, key } => {
@@ -250,7 +194,7 @@ impl Answer {
                     return Err(FailedCall::told(self.which_slot()));
                 };
                 let session = self.session(&pkcs11, slot, pin.as_ref())?;
-                let made = create(&session, slot.id(), key)?;
+                let made = objects::create(&session, slot.id(), key)?;
                 self.keys.push(made);
             }
         }
@@ -388,184 +332,6 @@ fn mechanism(name: String, info: &MechanismInfo) -> MechanismFacts {
     }
 }
 
-/// All keys, each with what both of its objects say.
-fn keys(session: &Session, slot: u64) -> Result<Vec<KeyFacts>, FailedCall> {
-    let mut found: BTreeMap<(String, String), KeyFacts> = BTreeMap::new();
-    for object in session.find_objects(&[])? {
-        let attributes = session.get_attributes(object, SHOWN)?;
-        let Some(facts) = key(slot, &attributes) else {
-            continue;
-        };
-        let place = (facts.kid.clone(), facts.label.clone());
-        match found.get_mut(&place) {
-            None => {
-                found.insert(place, facts);
-            }
-            Some(known) => {
-                let further = facts.usage.into_iter();
-                let further = further.filter(|usage| !known.usage.contains(usage));
-                let further: Vec<String> = further.collect();
-                known.usage.extend(further);
-            }
-        }
-    }
-    Ok(found.into_values().collect())
-}
-
-/// What is shown of a key.
-const SHOWN: &[AttributeType] = &[
-    AttributeType::Class,
-    AttributeType::Label,
-    AttributeType::Id,
-    AttributeType::UniqueId,
-    AttributeType::KeyType,
-    AttributeType::ModulusBits,
-    AttributeType::EcParams,
-    AttributeType::StartDate,
-    AttributeType::EndDate,
-    AttributeType::Sign,
-    AttributeType::Verify,
-    AttributeType::Decrypt,
-    AttributeType::Encrypt,
-    AttributeType::Unwrap,
-    AttributeType::Wrap,
-];
-
-/// None: the object is no key.
-fn key(slot: u64, attributes: &[Attribute]) -> Option<KeyFacts> {
-    let mut facts = KeyFacts {
-        slot,
-        ..KeyFacts::default()
-    };
-    let mut is_key = false;
-    let (mut bits, mut curve) = (None, None);
-    for attribute in attributes {
-        let used_for = match attribute {
-            Attribute::Sign(true) => Some("sign"),
-            Attribute::Verify(true) => Some("verify"),
-            Attribute::Decrypt(true) => Some("decrypt"),
-            Attribute::Encrypt(true) => Some("encrypt"),
-            Attribute::Unwrap(true) => Some("unwrap"),
-            Attribute::Wrap(true) => Some("wrap"),
-            _ => None,
-        };
-        facts.usage.extend(used_for.map(str::to_owned));
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        match attribute {
-            Attribute::Class(class) => {
-                is_key = [
-                    ObjectClass::PRIVATE_KEY,
-                    ObjectClass::PUBLIC_KEY,
-                    ObjectClass::SECRET_KEY,
-                ]
-                .contains(class);
-            }
-            Attribute::Label(label) => facts.label = text(label),
-            Attribute::Id(id) => {
-                facts.id = id.iter().map(|byte| format!("{byte:02x}")).collect();
-            }
-            Attribute::UniqueId(kid) => facts.kid = text(kid),
-            Attribute::KeyType(of) => facts.kind = type_name(*of),
-            Attribute::ModulusBits(count) => bits = Some(**count),
-            Attribute::EcParams(params) => curve = curve_name(params),
-            Attribute::StartDate(date) if !date.is_empty() => facts.starts = Some(day(date)),
-            Attribute::EndDate(date) if !date.is_empty() => facts.ends = Some(day(date)),
-            _ => {}
-        }
-    }
-    if let Some(bits) = bits {
-        facts.kind += &format!(" {bits}");
-    }
-    if let Some(curve) = curve {
-        facts.kind += &format!(" {curve}");
-    }
-    is_key.then_some(facts)
-}
-
-fn type_name(of: KeyType) -> String {
-    match of {
-        KeyType::RSA => "RSA".to_owned(),
-        KeyType::EC => "EC".to_owned(),
-        KeyType::AES => "AES".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-/// The curve's name in the service.
-fn curve_name(params: &[u8]) -> Option<String> {
-    let curves = [
-        NamedCurve::P256,
-        NamedCurve::P256K,
-        NamedCurve::P384,
-        NamedCurve::P521,
-    ];
-    let found = curves.iter().find(|curve| curve.params() == params)?;
-    let value = clap::ValueEnum::to_possible_value(found)?;
-    Some(value.get_name().to_owned())
-}
-
-/// 2026-12-31
-fn day(date: &cryptoki::types::Date) -> String {
-    let text = |digits| String::from_utf8_lossy(digits).into_owned();
-    let (year, month, day) = (text(&date.year), text(&date.month), text(&date.day));
-    format!("{year}-{month}-{day}")
-}
-
-impl NamedCurve {
-    fn params(self) -> Vec<u8> {
-        let curve = EcCurve::of(match self {
-            Self::P256 => Curve::P256,
-            Self::P256K => Curve::P256K,
-            Self::P384 => Curve::P384,
-            Self::P521 => Curve::P521,
-        });
-        der::object_identifier(curve.oid)
-    }
-}
-
-fn create(session: &Session, slot: u64, new: &NewKey) -> Result<KeyFacts, FailedCall> {
-    let mut common = vec![
-        Attribute::Token(true),
-        Attribute::Label(new.label.clone().into_bytes()),
-    ];
-    common.extend(new.id.clone().map(Attribute::Id));
-    let (mut public, mut private) = (common.clone(), common);
-    let is = |usage| new.usage.contains(&usage);
-    public.extend([
-        Attribute::Verify(is(Usage::Verify)),
-        Attribute::Encrypt(is(Usage::Encrypt)),
-        Attribute::Wrap(is(Usage::Wrap)),
-    ]);
-    private.extend([
-        Attribute::Private(true),
-        Attribute::Sensitive(true),
-        Attribute::Sign(is(Usage::Sign)),
-        Attribute::Decrypt(is(Usage::Decrypt)),
-        Attribute::Unwrap(is(Usage::Unwrap)),
-    ]);
-    let mechanism = match new.kind {
-        NewKind::Rsa(bits) => {
-            let bits = Ulong::try_from(bits)?;
-            public.push(Attribute::ModulusBits(bits));
-            public.push(Attribute::PublicExponent(vec![1, 0, 1]));
-            Mechanism::RsaPkcsKeyPairGen
-        }
-        NewKind::Ec(curve) => {
-            public.push(Attribute::EcParams(curve.params()));
-            Mechanism::EccKeyPairGen
-        }
-    };
-    let (public, private) = session.generate_key_pair(&mechanism, &public, &private)?;
-    let mut made = KeyFacts::default();
-    for object in [private, public] {
-        let attributes = session.get_attributes(object, SHOWN)?;
-        let facts = key(slot, &attributes).unwrap_or_default();
-        let usage = [made.usage, facts.usage.clone()].concat();
-        made = KeyFacts { usage, ..facts };
-    }
-    Ok(made)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -574,18 +340,5 @@ mod tests {
     fn codes_have_their_names_in_the_standard() {
         assert_eq!(code_name("PinIncorrect"), "CKR_PIN_INCORRECT");
         assert_eq!(code_name("SlotIdInvalid"), "CKR_SLOT_ID_INVALID");
-    }
-
-    #[test]
-    fn curves_are_told_by_their_parameters() {
-        for (curve, name) in [
-            (NamedCurve::P256, "P-256"),
-            (NamedCurve::P256K, "P-256K"),
-            (NamedCurve::P384, "P-384"),
-            (NamedCurve::P521, "P-521"),
-        ] {
-            assert_eq!(curve_name(&curve.params()).as_deref(), Some(name));
-        }
-        assert_eq!(curve_name(&[6, 1, 0]), None);
     }
 }

@@ -7,6 +7,7 @@ mod calls;
 mod check;
 mod doctor;
 mod module;
+mod objects;
 pub(crate) mod offload;
 mod process;
 mod remedies;
@@ -15,8 +16,9 @@ mod rows;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use self::calls::{Calls, NamedCurve, NewKey, NewKind, Task, Usage};
+use self::calls::{Calls, Task};
 pub(crate) use self::doctor::check as doctor;
+use self::objects::{NamedCurve, NewKey, NewKind, Usage};
 use self::process::{Identity, Place};
 use crate::failure::Failure;
 use crate::output::{Report, lines};

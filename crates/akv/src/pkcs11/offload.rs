@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args, Parser};
 
-use super::calls::{NamedCurve, NewKey, NewKind, Task, Usage};
+use super::calls::Task;
+use super::objects::{NamedCurve, NewKey, NewKind, Usage};
 use super::process::{Identity, Place};
 use super::{check, rows};
 use crate::failure::Failure;

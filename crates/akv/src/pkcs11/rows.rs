@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::calls::{KeyFacts, MechanismFacts, SlotFacts};
+use super::calls::{MechanismFacts, SlotFacts, TokenFacts};
+use super::objects::KeyFacts;
 use crate::output::table;
 
 impl KeyFacts {
@@ -62,7 +63,7 @@ pub(super) fn login(slot: &SlotFacts) -> &'static str {
 pub(super) fn slots(slots: &[SlotFacts]) -> String {
     let heading = ["slot", "token", "model", "serial", "what", "login"];
     let rows = slots.iter().map(|slot| {
-        let token = |text: fn(&super::calls::TokenFacts) -> &String| {
+        let token = |text: fn(&TokenFacts) -> &String| {
             slot.token
                 .as_ref()
                 .map_or_else(|| "-".to_owned(), |token| text(token).clone())
