@@ -95,6 +95,8 @@ pub(super) struct FailedCall {
     pub(super) function: Option<String>,
     /// Its code, or what happened.
     pub(super) problem: String,
+    /// The slot that was asked.
+    pub(super) slot: Option<u64>,
 }
 
 impl FailedCall {
@@ -102,6 +104,14 @@ impl FailedCall {
         Self {
             function: None,
             problem: problem.into(),
+            slot: None,
+        }
+    }
+
+    fn in_slot(self, slot: Slot) -> Self {
+        Self {
+            slot: Some(slot.id()),
+            ..self
         }
     }
 }
@@ -112,6 +122,7 @@ impl From<Error> for FailedCall {
             Error::Pkcs11(code, function) => Self {
                 function: Some(format!("C_{function:?}")),
                 problem: code_name(&format!("{code:?}")),
+                slot: None,
             },
             error => Self::told(error.to_string()),
         }
@@ -185,8 +196,10 @@ impl Answer {
             Task::Describe => {}
             Task::List { slot, pin } => {
                 for slot in self.chosen(*slot)? {
-                    let session = self.session(&pkcs11, slot, pin.as_ref())?;
-                    self.keys.extend(objects::keys(&session, slot.id())?);
+                    let session = self.session(&pkcs11, slot, pin.as_ref());
+                    let keys = session.and_then(|session| objects::keys(&session, slot.id()));
+                    let keys = keys.map_err(|failure| failure.in_slot(slot))?;
+                    self.keys.extend(keys);
                 }
             }
             Task::Create { slot, pin, key } => {
@@ -215,6 +228,7 @@ impl Answer {
             return Err(FailedCall {
                 function: Some("C_GetTokenInfo".to_owned()),
                 problem: "CKR_TOKEN_NOT_PRESENT".to_owned(),
+                slot: None,
             });
         }
         let slots = slots.into_iter().map(Slot::try_from);

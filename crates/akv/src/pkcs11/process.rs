@@ -233,7 +233,12 @@ impl Told {
             }
         });
         let remedy = remedies::of(function, &failure.problem);
-        format!("{function}: {}: {cause}{ARROW}{remedy}", failure.problem)
+        let place = match failure.slot {
+            Some(slot) if self.answer.slots.len() > 1 => format!("slot {slot}: "),
+            _ => String::new(),
+        };
+        let code = &failure.problem;
+        format!("{place}{function}: {code}: {cause}{ARROW}{remedy}")
     }
 
     /// Whether there is no managed identity.

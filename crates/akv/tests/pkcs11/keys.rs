@@ -216,6 +216,29 @@ fn create_in_slot(hsm: &Hsm, create: &[&str], slot: &str) {
 }
 
 #[test]
+fn the_slot_whose_hsm_is_away_is_named() {
+    let mut hsm = Hsm::start();
+    let (url, nobody) = (hsm.emulator.url.clone(), testing::RefusingPort::take());
+    hsm.set("AKV_OPERATION_TIMEOUT", "0.5");
+    let config = hsm.write(
+        "two.conf",
+        &format!(
+            r#"{{"tokens":[{{"slotid":4,"resourceName":"One","endpoint":"{url}"}},
+                {{"slotid":9,"resourceName":"Two","endpoint":"{}"}}]}}"#,
+            nobody.url()
+        ),
+    );
+    let told = hsm.akv(&format!("pkcs11 list --config {config}"));
+    told.fails_with(&[
+        "slot 9: C_FindObjectsInit: CKR_DEVICE_ERROR: ",
+        "Connection refused",
+        "akv doctor managedhsm:",
+    ]);
+    hsm.akv(&format!("pkcs11 list --slot 4 --config {config}"))
+        .succeeds();
+}
+
+#[test]
 fn what_is_no_module_is_told() {
     let hsm = Hsm::start();
     let text = hsm.write("no-module.so", "text");
