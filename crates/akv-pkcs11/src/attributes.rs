@@ -7,9 +7,9 @@ use hsm_keys::{KeyType, PublicKey, der};
 use managed_hsm::KeyOperation;
 
 use crate::configuration::Options;
-use crate::mechanisms::{Kind, MECHANISMS};
+use crate::mechanisms::{Kind, MECHANISMS, Mechanism};
 use crate::template;
-use crate::token::objects::StoredKey;
+use crate::token::objects::{SecretKey, StoredKey};
 use crate::token::tags::Half;
 
 /// The value of an attribute.
@@ -99,6 +99,7 @@ use Rule::{End, Fixed, Given, Id, Label, Never, Start, Usage};
 
 attributes! {
     CKA_CLASS Given, |object| Ok(Value::Number(match object.half {
+        Private if object.key.is_secret() => CKO_SECRET_KEY,
         Private => CKO_PRIVATE_KEY,
         Public => CKO_PUBLIC_KEY,
     }));
@@ -106,7 +107,10 @@ attributes! {
     CKA_PRIVATE Fixed, |object| Ok(Value::Flag(object.half == Private));
     CKA_LABEL Label, |object| bytes(object.key.half(object.half).label.as_bytes());
     CKA_UNIQUE_ID Never, |object| bytes(object.key.kid.as_bytes());
-    CKA_KEY_TYPE Given, |object| Ok(Value::Number(key_type(object.key.public().key_type())));
+    CKA_KEY_TYPE Given, |object| Ok(Value::Number(match object.key.is_secret() {
+        true => object.key.secret_kind(),
+        false => key_type(object.key.public().key_type()),
+    }));
     CKA_ID Id, |object| bytes(&object.key.half(object.half).id);
     CKA_START_DATE Start, |object| bytes(&day(object.key.properties.not_before));
     // The key is good until the second that the service names.
@@ -117,7 +121,9 @@ attributes! {
         Ok(Value::Number(match object.key.public().key_type() {
             _ if object.key.hsm_id().is_none() => CK_UNAVAILABLE_INFORMATION,
             KeyType::Ec => CKM_EC_KEY_PAIR_GEN,
-            _ => CKM_RSA_PKCS_KEY_PAIR_GEN,
+            KeyType::Aes if object.key.secret_kind() == CKK_AES => CKM_AES_KEY_GEN,
+            KeyType::Aes => CKM_GENERIC_SECRET_KEY_GEN,
+            KeyType::Rsa => CKM_RSA_PKCS_KEY_PAIR_GEN,
         }))
     };
     CKA_ALLOWED_MECHANISMS Fixed, |object| Ok(Value::Numbers(allowed_mechanisms(object)));
@@ -126,11 +132,15 @@ attributes! {
     CKA_DESTROYABLE Fixed, |object| {
         Ok(Value::Flag(object.options.allow_delete || object.key.session.is_some()))
     };
-    CKA_SUBJECT Fixed, |_| Ok(Value::Bytes(Vec::new()));
+    CKA_SUBJECT Fixed, |object| match object.key.is_secret() {
+        false => Ok(Value::Bytes(Vec::new())),
+        true => Err(Missing::NotThere),
+    };
     CKA_PUBLIC_KEY_INFO Fixed, |object| object.key.public().spki().map(Value::Bytes).ok_or(Missing::NotThere);
 
     CKA_SIGN Usage(KeyOperation::Sign), |object| used_for(object, Private, &KeyOperation::Sign);
     CKA_SIGN_RECOVER Fixed, |object| match object.half {
+        Private if object.key.is_secret() => Err(Missing::NotThere),
         Private => Ok(Value::Flag(
             object.options.rsnull
                 && object.key.permits(&KeyOperation::Sign)
@@ -140,12 +150,15 @@ attributes! {
     };
     CKA_DECRYPT Usage(KeyOperation::Decrypt), |object| used_for(object, Private, &KeyOperation::Decrypt);
     CKA_UNWRAP Usage(KeyOperation::UnwrapKey), |object| used_for(object, Private, &KeyOperation::UnwrapKey);
-    CKA_SENSITIVE Fixed, |object| of_private(object, true);
-    CKA_ALWAYS_SENSITIVE Fixed, |object| of_private(object, true);
-    CKA_EXTRACTABLE Fixed, |object| of_private(object, false);
-    CKA_NEVER_EXTRACTABLE Fixed, |object| of_private(object, true);
-    CKA_ALWAYS_AUTHENTICATE Fixed, |object| of_private(object, false);
-    CKA_WRAP_WITH_TRUSTED Fixed, |object| of_private(object, false);
+    CKA_SENSITIVE Fixed, |object| of_private(object, true, |secret| secret.sensitive);
+    CKA_ALWAYS_SENSITIVE Fixed, |object| of_private(object, true, |_| false);
+    CKA_EXTRACTABLE Fixed, |object| of_private(object, false, |secret| secret.extractable);
+    CKA_NEVER_EXTRACTABLE Fixed, |object| of_private(object, true, |_| false);
+    CKA_ALWAYS_AUTHENTICATE Fixed, |object| match object.key.is_secret() {
+        false => of_private(object, false, |_| false),
+        true => Err(Missing::NotThere),
+    };
+    CKA_WRAP_WITH_TRUSTED Fixed, |object| of_private(object, false, |_| false);
 
     CKA_VERIFY Usage(KeyOperation::Verify), |object| used_for(object, Public, &KeyOperation::Verify);
     CKA_VERIFY_RECOVER Fixed, |object| match object.half {
@@ -158,10 +171,14 @@ attributes! {
     CKA_ENCRYPT Usage(KeyOperation::Encrypt), |object| used_for(object, Public, &KeyOperation::Encrypt);
     CKA_WRAP Usage(KeyOperation::WrapKey), |object| used_for(object, Public, &KeyOperation::WrapKey);
     CKA_TRUSTED Fixed, |object| match object.half {
-        Public => Ok(Value::Flag(false)),
-        Private => Err(Missing::NotThere),
+        Private if !object.key.is_secret() => Err(Missing::NotThere),
+        Public | Private => Ok(Value::Flag(false)),
     };
 
+    CKA_VALUE_LEN Given, |object| match object.key.value_len() {
+        Some(len) if object.key.is_secret() => Ok(Value::Number(len as CK_ULONG)),
+        _ => Err(Missing::NotThere),
+    };
     CKA_MODULUS Never, |object| match object.key.public() {
         PublicKey::Rsa(rsa) => bytes(rsa.modulus()),
         _ => Err(Missing::NotThere),
@@ -183,7 +200,11 @@ attributes! {
         _ => Err(Missing::NotThere),
     };
 
-    CKA_VALUE Never, |object| secret(object, KeyType::Ec);
+    CKA_VALUE Never, |object| match &object.key.secret {
+        Some(secret) if secret.extractable && !secret.sensitive => bytes(&secret.value),
+        _ if object.key.is_secret() => Err(Missing::Sensitive),
+        _ => secret(object, KeyType::Ec),
+    };
     CKA_PRIVATE_EXPONENT Never, |object| secret(object, KeyType::Rsa);
     CKA_PRIME_1 Never, |object| secret(object, KeyType::Rsa);
     CKA_PRIME_2 Never, |object| secret(object, KeyType::Rsa);
@@ -238,9 +259,14 @@ fn day(at: Option<i64>) -> Vec<u8> {
     at.map(template::date).unwrap_or_default()
 }
 
-fn of_private(object: &KeyObject<'_>, value: bool) -> Result<Value, Missing> {
+/// What holds for all keys in the HSM, and is told of others.
+fn of_private(
+    object: &KeyObject<'_>,
+    in_hsm: bool,
+    of: fn(&SecretKey) -> bool,
+) -> Result<Value, Missing> {
     match object.half {
-        Private => Ok(Value::Flag(value)),
+        Private => Ok(Value::Flag(object.key.secret.as_ref().map_or(in_hsm, of))),
         Public => Err(Missing::NotThere),
     }
 }
@@ -250,7 +276,7 @@ fn used_for(
     half: Half,
     operation: &KeyOperation,
 ) -> Result<Value, Missing> {
-    match object.half == half {
+    match object.half == half || object.key.is_secret() {
         true => Ok(Value::Flag(object.key.permits(operation))),
         false => Err(Missing::NotThere),
     }
@@ -272,13 +298,36 @@ pub(crate) const fn key_type(of: KeyType) -> CK_KEY_TYPE {
     }
 }
 
-/// What the key's type can do.
+/// What the key can do by its type and its permissions; without any, what its type can do: an empty
+/// list would mean more.
 fn allowed_mechanisms(object: &KeyObject<'_>) -> Vec<CK_MECHANISM_TYPE> {
-    let of_key = Some(object.key.public().key_type());
-    let fits = MECHANISMS.iter().filter(|mechanism| {
-        matches!(mechanism.kind, Kind::Signature(..))
-            && mechanism.key_type() == of_key
-            && (object.half == Public || mechanism.can_sign(object.options))
+    let of_type = MECHANISMS.iter().filter(|mechanism| {
+        object.key.secret.is_none()
+            && mechanism.key_type() == Some(object.key.public().key_type())
+            && match mechanism.kind {
+                Kind::Signature(..) => object.half == Public || mechanism.can_sign(object.options),
+                _ => mechanism.encrypts(),
+            }
     });
-    fits.map(|mechanism| mechanism.type_).collect()
+    let permits = |operations: &[KeyOperation]| {
+        let mut operations = operations.iter();
+        operations.any(|operation| object.key.permits(operation))
+    };
+    let signs = permits(&[KeyOperation::Sign, KeyOperation::Verify]);
+    let encrypts = permits(&[
+        KeyOperation::Encrypt,
+        KeyOperation::Decrypt,
+        KeyOperation::WrapKey,
+        KeyOperation::UnwrapKey,
+    ]);
+    let permitted = of_type.clone().filter(|mechanism| {
+        (signs && matches!(mechanism.kind, Kind::Signature(..)))
+            || (encrypts && mechanism.encrypts())
+    });
+    let types = |mechanism: &Mechanism| mechanism.type_;
+    let permitted: Vec<_> = permitted.map(types).collect();
+    match permitted.is_empty() {
+        true => of_type.map(types).collect(),
+        false => permitted,
+    }
 }

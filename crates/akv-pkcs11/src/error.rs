@@ -2,10 +2,11 @@
 
 use cryptoki_sys::{
     CK_RV, CKR_ATTRIBUTE_VALUE_INVALID, CKR_BUFFER_TOO_SMALL, CKR_DATA_INVALID, CKR_DATA_LEN_RANGE,
-    CKR_DEVICE_ERROR, CKR_FUNCTION_FAILED, CKR_GENERAL_ERROR, CKR_KEY_FUNCTION_NOT_PERMITTED,
-    CKR_KEY_HANDLE_INVALID, CKR_KEY_TYPE_INCONSISTENT, CKR_MECHANISM_PARAM_INVALID,
-    CKR_OBJECT_HANDLE_INVALID, CKR_TEMPLATE_INCONSISTENT, CKR_TOKEN_WRITE_PROTECTED,
-    CKR_USER_NOT_LOGGED_IN,
+    CKR_DEVICE_ERROR, CKR_ENCRYPTED_DATA_INVALID, CKR_ENCRYPTED_DATA_LEN_RANGE,
+    CKR_FUNCTION_FAILED, CKR_GENERAL_ERROR, CKR_KEY_FUNCTION_NOT_PERMITTED, CKR_KEY_HANDLE_INVALID,
+    CKR_KEY_TYPE_INCONSISTENT, CKR_MECHANISM_PARAM_INVALID, CKR_OBJECT_HANDLE_INVALID,
+    CKR_TEMPLATE_INCONSISTENT, CKR_TOKEN_WRITE_PROTECTED, CKR_USER_NOT_LOGGED_IN,
+    CKR_WRAPPED_KEY_INVALID,
 };
 
 /// A failure of a call.
@@ -24,6 +25,9 @@ pub(crate) struct Error {
 pub(crate) enum Purpose {
     Find,
     Sign,
+    Encrypt,
+    Decrypt,
+    Unwrap,
     Create,
     Update,
     Delete,
@@ -77,6 +81,9 @@ impl Error {
                 CKR_DATA_LEN_RANGE
             }
             E::NoRawSignatures(_) => CKR_DATA_INVALID,
+            E::PlaintextLength { .. } => CKR_DATA_LEN_RANGE,
+            E::CiphertextLength { .. } => CKR_ENCRYPTED_DATA_LEN_RANGE,
+            E::OaepHash { .. } => CKR_MECHANISM_PARAM_INVALID,
             _ => CKR_GENERAL_ERROR,
         };
         Self::because(code, error.to_string())
@@ -106,10 +113,16 @@ fn request_code(purpose: Purpose, by_pin: bool, error: &managed_hsm::Error) -> C
 
 fn service_code(purpose: Purpose, status: u16) -> CK_RV {
     match (status, purpose) {
-        (403, Purpose::Sign) => CKR_KEY_FUNCTION_NOT_PERMITTED,
+        (403, Purpose::Sign | Purpose::Encrypt | Purpose::Decrypt | Purpose::Unwrap) => {
+            CKR_KEY_FUNCTION_NOT_PERMITTED
+        }
         (403, Purpose::Create | Purpose::Update | Purpose::Delete) => CKR_TOKEN_WRITE_PROTECTED,
-        (404, Purpose::Sign) => CKR_KEY_HANDLE_INVALID,
+        (404, Purpose::Sign | Purpose::Encrypt | Purpose::Decrypt | Purpose::Unwrap) => {
+            CKR_KEY_HANDLE_INVALID
+        }
         (404, Purpose::Update | Purpose::Delete) => CKR_OBJECT_HANDLE_INVALID,
+        (400, Purpose::Decrypt) => CKR_ENCRYPTED_DATA_INVALID,
+        (400, Purpose::Unwrap) => CKR_WRAPPED_KEY_INVALID,
         (400, Purpose::Create) => CKR_TEMPLATE_INCONSISTENT,
         (400, Purpose::Update) => CKR_ATTRIBUTE_VALUE_INVALID,
         (400..=428, _) => CKR_FUNCTION_FAILED,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use cryptoki_sys::{
     CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKA_CLASS, CKA_ID, CKA_LABEL, CKO_PRIVATE_KEY,
-    CKO_PROFILE, CKO_PUBLIC_KEY, CKR_OPERATION_ACTIVE, CKR_OPERATION_NOT_INITIALIZED,
+    CKO_PROFILE, CKO_PUBLIC_KEY, CKO_SECRET_KEY, CKR_OPERATION_ACTIVE,
+    CKR_OPERATION_NOT_INITIALIZED,
 };
 
 use crate::error::Error;
@@ -37,7 +38,7 @@ fn search(token: &Token, template: &Template<'_>) -> Result<Vec<CK_OBJECT_HANDLE
         // Only who asks for them has a use for them.
         Some(CKO_PROFILE) => return Ok(profiles(token, template)),
         None => &Half::BOTH,
-        Some(CKO_PRIVATE_KEY) => &[Half::Private],
+        Some(CKO_PRIVATE_KEY | CKO_SECRET_KEY) => &[Half::Private],
         Some(CKO_PUBLIC_KEY) => &[Half::Public],
         // Whatever the HSM has, it has no such objects.
         Some(_) => return Ok(Vec::new()),

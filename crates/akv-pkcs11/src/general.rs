@@ -13,6 +13,7 @@ use crate::configuration::Configuration;
 use crate::error::Error;
 use crate::ffi::convert::{InitializeArgs, Place};
 use crate::module::{self, Module};
+use crate::rejection;
 
 /// Starts the module: reads its configuration, and nothing else. The HSM is asked when it is needed.
 ///
@@ -40,6 +41,7 @@ pub(crate) fn initialize(args: InitializeArgs) -> Result<(), Error> {
             ));
         }
     };
+    rejection::prepare()?;
     process::watch_for_the_end(|| ());
     process::watch_for_forks();
     // A server's worker may have lost the variables, as nginx's do.

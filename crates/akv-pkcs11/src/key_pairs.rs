@@ -16,12 +16,13 @@ use crate::module::Module;
 use crate::objects::{check_tag, first_second};
 use crate::sessions::Session;
 use crate::template::{self, Template};
+use crate::token::objects::StoredKey;
 use crate::token::tags::{self, Half};
 
-/// What the templates come to.
+/// What the templates of a new key come to.
 #[derive(Default)]
-struct Wanted {
-    tags: BTreeMap<String, String>,
+pub(crate) struct NewKeyTemplate {
+    pub(crate) tags: BTreeMap<String, String>,
     label: Option<String>,
     /// What the key may be used for; None: the templates don't say.
     operations: Option<Vec<KeyOperation>>,
@@ -51,40 +52,39 @@ pub(crate) fn generate(
         return Err(Error::code(CKR_MECHANISM_PARAM_INVALID));
     }
     let (public, private) = (Template::read(&public)?, Template::read(&private)?);
-    let is_token_key = is_token_key(&public, &private)?;
-    if is_token_key {
-        session.check_read_write()?;
-    } else if module.options.refuses_session_keys {
-        return Err(Error::because(
-            CKR_TEMPLATE_INCONSISTENT,
-            "keys for a session alone are refused here (sessionKeys): set CKA_TOKEN to true",
-        ));
-    }
-    let mut wanted = Wanted::default();
+    let lives_in = lives_in(module, &session, is_token_key(&public, &private)?)?;
+    let mut wanted = NewKeyTemplate::default();
     for (half, template) in [(Half::Public, &public), (Half::Private, &private)] {
         wanted.read(&module.options, of, half, template)?;
     }
-    let lives_in = (!is_token_key).then_some(session.handle);
-    if lives_in.is_some() {
-        let process = std::process::id().to_string();
-        wanted.tags.insert(tags::SESSION.to_owned(), process);
-    }
-    let new = NewKey {
-        kind: match of {
-            KeyType::Ec => NewKeyKind::Ec(curve(&public)?.curve),
-            _ => rsa(&public)?,
-        },
-        operations: wanted.operations.take().unwrap_or_default(),
-        tags: std::mem::take(&mut wanted.tags).into_iter().collect(),
-        ..NewKey::default()
+    let kind = match of {
+        KeyType::Ec => NewKeyKind::Ec(curve(&public)?.curve),
+        _ => rsa(&public)?,
     };
-    let made = create(&session, &module.options, wanted.label.as_deref(), &new)?;
-    let mut stored = session.token.add(made, lives_in);
-    if wanted.times != Update::default() {
-        stored = session.token.update(&stored, &wanted.times)?;
-    }
+    let stored = wanted.make(&session, &module.options, kind, lives_in)?;
     public_key.put(stored.half(Half::Public).handle)?;
     private_key.put(stored.half(Half::Private).handle)
+}
+
+/// The session that a new key lives as long as; None: it is to stay.
+///
+/// # Errors
+/// The session or the configuration allows no such key.
+pub(crate) fn lives_in(
+    module: &Module,
+    session: &Session,
+    is_token_key: bool,
+) -> Result<Option<CK_SESSION_HANDLE>, Error> {
+    if is_token_key {
+        return session.check_read_write().map(|()| None);
+    }
+    match module.options.refuses_session_keys {
+        true => Err(Error::because(
+            CKR_TEMPLATE_INCONSISTENT,
+            "keys for a session alone are refused here (sessionKeys): set CKA_TOKEN to true",
+        )),
+        false => Ok(Some(session.handle)),
+    }
 }
 
 /// Whether the key is to outlive the session. One object can't without the other.
@@ -212,8 +212,38 @@ fn incomplete(type_: CK_ATTRIBUTE_TYPE) -> Error {
     )
 }
 
-impl Wanted {
-    fn read(
+impl NewKeyTemplate {
+    /// Has the HSM make the key.
+    pub(crate) fn make(
+        mut self,
+        session: &Session,
+        options: &Options,
+        kind: NewKeyKind,
+        lives_in: Option<CK_SESSION_HANDLE>,
+    ) -> Result<Arc<StoredKey>, Error> {
+        if lives_in.is_some() {
+            let process = std::process::id().to_string();
+            self.tags.insert(tags::SESSION.to_owned(), process);
+        }
+        let new = NewKey {
+            kind,
+            operations: self.operations.unwrap_or_default(),
+            tags: self.tags.into_iter().collect(),
+            ..NewKey::default()
+        };
+        let made = create(session, options, self.label.as_deref(), &new)?;
+        let stored = session.token.add(made, lives_in);
+        match self.times == Update::default() {
+            true => Ok(stored),
+            false => session.token.update(&stored, &self.times),
+        }
+    }
+
+    /// Takes in a template.
+    ///
+    /// # Errors
+    /// The HSM makes no such key.
+    pub(crate) fn read(
         &mut self,
         options: &Options,
         of: KeyType,
@@ -284,7 +314,12 @@ fn is_possible(
     operation: &KeyOperation,
 ) -> Result<bool, Error> {
     let is_signature = matches!(operation, KeyOperation::Sign | KeyOperation::Verify);
-    if of == KeyType::Rsa || is_signature {
+    let is_possible = match of {
+        KeyType::Rsa => true,
+        KeyType::Ec => is_signature,
+        KeyType::Aes => !is_signature,
+    };
+    if is_possible {
         return Ok(true);
     }
     differs(options, type_)?;
@@ -298,9 +333,10 @@ fn check_given(
     value: &[u8],
 ) -> Result<(), Error> {
     let expected = match (type_, half) {
+        (CKA_CLASS, Half::Private) if of == KeyType::Aes => CKO_SECRET_KEY,
         (CKA_CLASS, Half::Private) => CKO_PRIVATE_KEY,
         (CKA_CLASS, Half::Public) => CKO_PUBLIC_KEY,
-        (CKA_KEY_TYPE, _) => key_type(of),
+        (CKA_KEY_TYPE, _) if of != KeyType::Aes => key_type(of),
         _ => return Ok(()),
     };
     match template::number(type_, value)? == expected {
@@ -337,7 +373,7 @@ fn check_fixed(
 }
 
 /// The HSM does otherwise than a template says.
-fn differs(options: &Options, type_: CK_ATTRIBUTE_TYPE) -> Result<(), Error> {
+pub(crate) fn differs(options: &Options, type_: CK_ATTRIBUTE_TYPE) -> Result<(), Error> {
     let problem = format!(
         "the HSM makes no key with {} as the template has it",
         name(type_)

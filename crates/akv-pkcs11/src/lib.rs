@@ -10,8 +10,10 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod attributes;
+mod ciphers;
 mod configuration;
 mod digests;
+mod encrypting;
 mod error;
 #[allow(unsafe_code)]
 mod ffi;
@@ -22,10 +24,13 @@ mod locks;
 mod login;
 mod mechanisms;
 mod message;
+mod message_encryption;
 mod module;
 mod objects;
 mod random;
+mod rejection;
 mod report;
+mod secret_keys;
 mod sessions;
 mod signing;
 mod slots;

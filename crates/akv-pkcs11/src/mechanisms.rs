@@ -3,7 +3,7 @@
 use cryptoki_sys::*;
 use hsm_keys::{Digest, KeyType, SaltLen, Scheme};
 
-use crate::configuration::Options;
+use crate::configuration::{Options, RsaPkcs1Decrypt};
 use crate::error::Error;
 use crate::ffi::convert::MechanismIn;
 
@@ -19,9 +19,26 @@ pub(crate) struct Mechanism {
 pub(crate) enum Kind {
     RsaKeyPair,
     EcKeyPair,
+    AesKey,
+    GenericKey,
     Digest(&'static str),
     /// Without a hash function: of what the program has hashed.
     Signature(Padding, Option<&'static str>),
+    RsaOaep,
+    Aes(AesMode),
+}
+
+/// A mode of AES.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AesMode {
+    Cbc,
+    CbcPad,
+    /// The tag follows the ciphertext.
+    Gcm,
+    /// The same, with the initialisation vector before the ciphertext.
+    GcmWithIv,
+    Wrap,
+    WrapPad,
 }
 
 /// How a signature is made of a digest.
@@ -32,6 +49,9 @@ pub(crate) enum Padding {
     Ecdsa,
 }
 
+/// AES-GCM of Azure Cloud HSM and AWS CloudHSM: the initialisation vector precedes the ciphertext.
+pub(crate) const CKM_CLOUDHSM_AES_GCM: CK_MECHANISM_TYPE = CKM_VENDOR_DEFINED | CKM_AES_GCM;
+
 macro_rules! mechanisms {
     ($($type:ident $kind:expr;)*) => {
         /// All mechanisms that there are.
@@ -39,13 +59,24 @@ macro_rules! mechanisms {
     };
 }
 
-use Kind::{Digest as Hashing, Signature};
+use Kind::{Aes, Digest as Hashing, Signature};
 use Padding::{Ecdsa, Pkcs1, Pss};
 
 mechanisms! {
     CKM_RSA_PKCS_KEY_PAIR_GEN Kind::RsaKeyPair;
     CKM_EC_KEY_PAIR_GEN Kind::EcKeyPair;
+    CKM_AES_KEY_GEN Kind::AesKey;
+    CKM_GENERIC_SECRET_KEY_GEN Kind::GenericKey;
+    // It encrypts as well.
     CKM_RSA_PKCS Signature(Pkcs1, None);
+    CKM_RSA_PKCS_OAEP Kind::RsaOaep;
+    CKM_AES_CBC Aes(AesMode::Cbc);
+    CKM_AES_CBC_PAD Aes(AesMode::CbcPad);
+    CKM_AES_GCM Aes(AesMode::Gcm);
+    CKM_CLOUDHSM_AES_GCM Aes(AesMode::GcmWithIv);
+    CKM_AES_KEY_WRAP Aes(AesMode::Wrap);
+    CKM_AES_KEY_WRAP_PAD Aes(AesMode::WrapPad);
+    CKM_AES_KEY_WRAP_KWP Aes(AesMode::WrapPad);
     CKM_SHA256_RSA_PKCS Signature(Pkcs1, Some("SHA256"));
     CKM_SHA384_RSA_PKCS Signature(Pkcs1, Some("SHA384"));
     CKM_SHA512_RSA_PKCS Signature(Pkcs1, Some("SHA512"));
@@ -102,6 +133,8 @@ const MASKS: [(CK_RSA_PKCS_MGF_TYPE, &str); 9] = [
     (CKG_MGF1_SHA3_512, "SHA3-512"),
 ];
 
+const ENCRYPTION: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT | CKF_WRAP | CKF_UNWRAP;
+
 const EC_FLAGS: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_UNCOMPRESS;
 
 impl Mechanism {
@@ -110,11 +143,12 @@ impl Mechanism {
         MECHANISMS.iter().find(|mechanism| mechanism.type_ == type_)
     }
 
-    /// The least and the greatest size of keys, in bits; 0 without keys.
+    /// The least and the greatest size of keys, in bits, of secret keys in bytes; 0 without keys.
     pub(crate) fn key_sizes(&self) -> (CK_ULONG, CK_ULONG) {
         match self.key_type() {
             Some(KeyType::Rsa) => (2048, 4096),
-            Some(_) => (256, 521),
+            Some(KeyType::Ec) => (256, 521),
+            Some(KeyType::Aes) => (16, 32),
             None => (0, 0),
         }
     }
@@ -122,8 +156,9 @@ impl Mechanism {
     /// Of which type its keys are.
     pub(crate) fn key_type(&self) -> Option<KeyType> {
         match self.kind {
-            Kind::RsaKeyPair | Signature(Pkcs1 | Pss, _) => Some(KeyType::Rsa),
+            Kind::RsaKeyPair | Kind::RsaOaep | Signature(Pkcs1 | Pss, _) => Some(KeyType::Rsa),
             Kind::EcKeyPair | Signature(Ecdsa, _) => Some(KeyType::Ec),
+            Kind::AesKey | Kind::GenericKey | Aes(_) => Some(KeyType::Aes),
             Hashing(_) => None,
         }
     }
@@ -136,7 +171,11 @@ impl Mechanism {
         };
         match self.kind {
             Kind::RsaKeyPair | Kind::EcKeyPair => CKF_HW | CKF_GENERATE_KEY_PAIR | ec,
+            Kind::AesKey | Kind::GenericKey => CKF_HW | CKF_GENERATE,
             Hashing(_) => CKF_DIGEST,
+            Kind::RsaOaep => CKF_HW | ENCRYPTION,
+            Aes(AesMode::Gcm) => CKF_HW | ENCRYPTION | CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT,
+            Aes(_) => CKF_HW | ENCRYPTION,
             Signature(..) => {
                 let sign = match self.can_sign(options) {
                     true => CKF_HW | CKF_SIGN,
@@ -147,7 +186,12 @@ impl Mechanism {
                     (CKM_RSA_PKCS, false) => CKF_VERIFY_RECOVER,
                     _ => 0,
                 };
-                sign | CKF_VERIFY | recover | ec
+                let encryption = match (self.type_, options.rsa_pkcs1_decrypt) {
+                    (CKM_RSA_PKCS, RsaPkcs1Decrypt::Deny) => CKF_ENCRYPT | CKF_WRAP,
+                    (CKM_RSA_PKCS, _) => ENCRYPTION,
+                    _ => 0,
+                };
+                sign | CKF_VERIFY | recover | encryption | ec
             }
         }
     }
@@ -160,8 +204,13 @@ impl Mechanism {
                 let is_known = Digest::by_name(hash).is_some_and(Digest::is_for_rsa);
                 is_known || padding == Pkcs1 && options.rsnull
             }
-            Kind::RsaKeyPair | Kind::EcKeyPair | Hashing(_) => false,
+            _ => false,
         }
+    }
+
+    /// Whether it encrypts and decrypts.
+    pub(crate) fn encrypts(&self) -> bool {
+        matches!(self.kind, Kind::RsaOaep | Aes(_)) || self.type_ == CKM_RSA_PKCS
     }
 
     /// The hash function of the message, where the mechanism has one.
@@ -194,7 +243,21 @@ impl Mechanism {
     }
 }
 
-fn parameter_invalid(problem: &str) -> Error {
+/// The hash function whose mechanism this is.
+pub(crate) fn digest_of(type_: CK_MECHANISM_TYPE) -> Option<&'static Digest> {
+    match Mechanism::find(type_)?.kind {
+        Hashing(name) => Digest::by_name(name),
+        _ => None,
+    }
+}
+
+/// The hash function of a mask generation.
+pub(crate) fn mask_of(type_: CK_RSA_PKCS_MGF_TYPE) -> Option<&'static Digest> {
+    let (_, name) = MASKS.iter().find(|(known, _)| *known == type_)?;
+    Digest::by_name(name)
+}
+
+pub(crate) fn parameter_invalid(problem: &str) -> Error {
     Error::because(CKR_MECHANISM_PARAM_INVALID, problem)
 }
 
@@ -209,13 +272,7 @@ fn pss(of_message: Option<&'static Digest>, parameter: &[u8]) -> Result<Scheme, 
             "PSS has a CK_RSA_PKCS_PSS_PARAMS as its parameter",
         ));
     };
-    let digest = match Mechanism::find(hash).map(|mechanism| mechanism.kind) {
-        Some(Hashing(name)) => Digest::by_name(name),
-        _ => None,
-    };
-    let mask = MASKS.iter().find(|(known, _)| *known == mgf);
-    let (Some(digest), Some(mgf1)) = (digest, mask.and_then(|(_, name)| Digest::by_name(name)))
-    else {
+    let (Some(digest), Some(mgf1)) = (digest_of(hash), mask_of(mgf)) else {
         return Err(parameter_invalid(
             "the hash functions of the PSS parameter are not known",
         ));

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use cryptoki_sys::*;
-use hsm_keys::{PublicKey, der};
+use hsm_keys::{KeyType, PublicKey, der};
 use managed_hsm::{KeyOperation, Update};
 
 use crate::attributes::{Attribute, KeyObject, Missing, Rule, Value, name};
+use crate::ciphers::learn_size;
 use crate::error::Error;
 use crate::ffi::convert::{Place, TemplateIn};
 use crate::key_pairs::curve;
 use crate::module::Module;
+use crate::secret_keys;
 use crate::sessions::check_change;
 use crate::template::{self, Template};
 use crate::token::Token;
@@ -20,8 +22,8 @@ use crate::token::tags::{self, Half};
 /// The most characters of a tag's value.
 const MAX_TAG_LEN: usize = 256;
 
-/// Takes in a public key for as long as the session, to verify with. Other keys are made in the HSM, by
-/// C_GenerateKeyPair.
+/// Takes in a public key, to verify and encrypt with, or a secret key for as long as the session. Other
+/// keys are made in the HSM, by C_GenerateKeyPair and C_GenerateKey.
 pub(crate) fn create(
     module: &Arc<Module>,
     session: CK_SESSION_HANDLE,
@@ -34,6 +36,10 @@ pub(crate) fn create(
     let is_token_object = template.flag(CKA_TOKEN)?.unwrap_or(false);
     match template.number(CKA_CLASS)? {
         None => Err(Error::code(CKR_TEMPLATE_INCOMPLETE)),
+        Some(CKO_SECRET_KEY) if !is_token_object => {
+            let key = secret_keys::create(&session, &template)?;
+            place.put(session.token.bring(key))
+        }
         Some(CKO_PRIVATE_KEY | CKO_SECRET_KEY) => Err(Error::because(
             CKR_ATTRIBUTE_VALUE_INVALID,
             "keys are born in the HSM: generate one with CKA_TOKEN true there",
@@ -76,16 +82,24 @@ fn public_key(template: &Template<'_>, session: CK_SESSION_HANDLE) -> Result<Sto
     let public =
         public.map_err(|error| Error::because(CKR_ATTRIBUTE_VALUE_INVALID, error.to_string()))?;
     let label = template.bytes(CKA_LABEL).unwrap_or_default();
-    let may_verify = template.flag(CKA_VERIFY)?.unwrap_or(true);
+    let mut operations = Vec::new();
+    for (type_, operation) in [
+        (CKA_VERIFY, KeyOperation::Verify),
+        (CKA_ENCRYPT, KeyOperation::Encrypt),
+        (CKA_WRAP, KeyOperation::WrapKey),
+    ] {
+        let is_possible = type_ == CKA_VERIFY || public.key_type() == KeyType::Rsa;
+        if is_possible && template.flag(type_)?.unwrap_or(true) {
+            operations.push(operation);
+        }
+    }
+    let id = template.bytes(CKA_ID).unwrap_or_default();
     Ok(StoredKey::brought(
         public,
+        None,
         session,
-        template::text(CKA_LABEL, label)?,
-        template.bytes(CKA_ID).map(<[u8]>::to_vec),
-        may_verify
-            .then_some(KeyOperation::Verify)
-            .into_iter()
-            .collect(),
+        (template::text(CKA_LABEL, label)?, id.to_vec()),
+        operations,
     ))
 }
 
@@ -182,7 +196,12 @@ pub(crate) fn get_attributes(
         Object::Profile(id) => template.answer(|type_| profile_attribute(id, type_)),
         Object::Key(key, half) => {
             let object = session.token.view(&key, half);
-            template.answer(|type_| object.get(type_))
+            template.answer(|type_| {
+                if type_ == CKA_VALUE_LEN {
+                    learn_size(&session.token, &key);
+                }
+                object.get(type_)
+            })
         }
     }
 }

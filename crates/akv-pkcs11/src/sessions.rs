@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex};
 use cryptoki_sys::*;
 
 use crate::digests::Digesting;
+use crate::encrypting::Encrypting;
 use crate::error::Error;
 use crate::ffi::convert::{Bytes, Output, Place};
 use crate::locks::{Locked, lock};
+use crate::message_encryption::MessageEncrypting;
 use crate::module::{Module, new_handle};
 use crate::report;
 use crate::signing::Signing;
@@ -37,6 +39,10 @@ pub(crate) struct Operations {
     pub(crate) verify: Option<Verifying>,
     pub(crate) verify_recover: Option<Verifying>,
     pub(crate) digest: Option<Digesting>,
+    pub(crate) encrypt: Option<Encrypting>,
+    pub(crate) decrypt: Option<Encrypting>,
+    pub(crate) message_encrypt: Option<MessageEncrypting>,
+    pub(crate) message_decrypt: Option<MessageEncrypting>,
 }
 
 impl std::fmt::Debug for Session {
@@ -231,6 +237,18 @@ pub(crate) fn cancel(
     if is_named(CKF_DIGEST) {
         operations.digest = None;
     }
+    if is_named(CKF_ENCRYPT) {
+        operations.encrypt = None;
+    }
+    if is_named(CKF_DECRYPT) {
+        operations.decrypt = None;
+    }
+    if is_named(CKF_MESSAGE_ENCRYPT) {
+        operations.message_encrypt = None;
+    }
+    if is_named(CKF_MESSAGE_DECRYPT) {
+        operations.message_decrypt = None;
+    }
     Ok(())
 }
 
@@ -242,8 +260,11 @@ pub(crate) fn get_operation_state(
 ) -> Result<(), Error> {
     let session = module.session(session)?;
     let operations = session.operations();
-    let is_active =
-        operations.sign.is_some() || operations.verify.is_some() || operations.digest.is_some();
+    let is_active = operations.sign.is_some()
+        || operations.verify.is_some()
+        || operations.digest.is_some()
+        || operations.encrypt.is_some()
+        || operations.decrypt.is_some();
     Err(Error::code(match is_active {
         true => CKR_STATE_UNSAVEABLE,
         false => CKR_OPERATION_NOT_INITIALIZED,

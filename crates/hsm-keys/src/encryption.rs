@@ -42,6 +42,14 @@ impl RsaEncryption {
         }
     }
 
+    /// The longest message for a key, in bytes.
+    pub fn most(self, public: &PublicKey) -> usize {
+        match public {
+            PublicKey::Rsa(rsa) => rsa.len().saturating_sub(self.overhead()),
+            _ => 0,
+        }
+    }
+
     /// How many bytes of the modulus are not for the message (RFC 8017, sections 7.1.1 and 7.2.1).
     fn overhead(self) -> usize {
         match self {
@@ -62,7 +70,7 @@ pub fn encrypt(
     plaintext: &[u8],
 ) -> Result<Vec<u8>, Error> {
     let rsa = require_rsa(public, "encrypt by RSA")?;
-    let most = rsa.len().saturating_sub(scheme.overhead());
+    let most = scheme.most(public);
     if plaintext.len() > most {
         return Err(Error::PlaintextLength {
             most,
@@ -83,13 +91,7 @@ pub fn decrypt(
     scheme: RsaEncryption,
     ciphertext: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let expected = require_rsa(&key.public, "decrypt by RSA")?.len();
-    if ciphertext.len() != expected {
-        return Err(Error::CiphertextLength {
-            expected,
-            got: ciphertext.len(),
-        });
-    }
+    check_len(key, ciphertext)?;
     let decryption = Decryption {
         algorithm: scheme.algorithm(),
         iv: None,
@@ -98,6 +100,33 @@ pub fn decrypt(
     };
     let hsm = key.private(KeyOperation::Decrypt)?;
     Ok(client.decrypt(&hsm.id, &decryption, ciphertext)?)
+}
+
+/// Decrypts a symmetric key with an RSA key, in the HSM: the same as [`decrypt`], for keys that are
+/// permitted to unwrap.
+///
+/// # Errors
+/// As [`decrypt`].
+pub fn unwrap_by_rsa(
+    client: &Client,
+    key: &Key,
+    scheme: RsaEncryption,
+    wrapped: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, Error> {
+    check_len(key, wrapped)?;
+    let hsm = key.private(KeyOperation::UnwrapKey)?;
+    Ok(client.unwrap_key(&hsm.id, scheme.algorithm(), wrapped)?)
+}
+
+fn check_len(key: &Key, ciphertext: &[u8]) -> Result<(), Error> {
+    let expected = require_rsa(&key.public, "decrypt by RSA")?.len();
+    match ciphertext.len() == expected {
+        true => Ok(()),
+        false => Err(Error::CiphertextLength {
+            expected,
+            got: ciphertext.len(),
+        }),
+    }
 }
 
 fn require_rsa<'a>(public: &'a PublicKey, operation: &str) -> Result<&'a RsaPublicKey, Error> {

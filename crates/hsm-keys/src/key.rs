@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use managed_hsm::{EncryptionAlgorithm, KeyId, KeyOperation};
+use managed_hsm::{KeyId, KeyOperation};
 
 use crate::error::Error;
 use crate::public_key::PublicKey;
@@ -13,38 +13,46 @@ pub struct HsmKey {
     /// The key, pinned to the version that was loaded.
     pub id: KeyId,
     operations: Vec<KeyOperation>,
-    /// The key wrap algorithm for an AES key's size, once it is known.
-    key_wrap: OnceLock<EncryptionAlgorithm>,
+    /// An AES key's size in bits, once it is known.
+    size: OnceLock<u32>,
 }
 
 impl HsmKey {
-    /// Does something with an AES key by the key wrap algorithm for its size. The service doesn't
-    /// tell the size, but refuses an algorithm for another; what worked is remembered.
-    pub(crate) fn by_key_size<T>(
+    /// An AES key's size in bits, if it is known by now.
+    pub fn size(&self) -> Option<u32> {
+        self.size.get().copied()
+    }
+
+    /// Does something with an AES key by an algorithm for its size in bits. The service doesn't tell
+    /// the size, but refuses an algorithm for another; what worked is remembered. `likely`: what to try
+    /// first.
+    ///
+    /// # Errors
+    /// The operation fails, whichever size the key has.
+    pub fn by_size<T>(
         &self,
-        operation: impl Fn(EncryptionAlgorithm) -> Result<T, managed_hsm::Error>,
+        likely: Option<u32>,
+        operation: impl Fn(u32) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        if let Some(algorithm) = self.key_wrap.get() {
-            return Ok(operation(*algorithm)?);
+        if let Some(bits) = self.size.get() {
+            return operation(*bits);
         }
+        let others = [256, 128, 192].into_iter();
+        let others = others.filter(|bits| likely != Some(*bits));
         let mut first_refusal = None;
-        for algorithm in [
-            EncryptionAlgorithm::A256Kw,
-            EncryptionAlgorithm::A128Kw,
-            EncryptionAlgorithm::A192Kw,
-        ] {
-            match operation(algorithm) {
+        for bits in likely.into_iter().chain(others) {
+            match operation(bits) {
                 Ok(done) => {
-                    let _ = self.key_wrap.set(algorithm);
+                    let _ = self.size.set(bits);
                     return Ok(done);
                 }
-                Err(error @ managed_hsm::Error::Service { status: 400, .. }) => {
+                Err(error @ Error::Client(managed_hsm::Error::Service { status: 400, .. })) => {
                     first_refusal.get_or_insert(error);
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
-        Err(first_refusal.map_or(Error::MissingPrivateKey, Error::Client))
+        Err(first_refusal.unwrap_or(Error::MissingPrivateKey))
     }
 
     /// The key's `key_ops`, for a person.
@@ -71,7 +79,7 @@ impl From<managed_hsm::Key> for Key {
             hsm: Some(HsmKey {
                 id: key.id,
                 operations: key.operations,
-                key_wrap: OnceLock::new(),
+                size: OnceLock::new(),
             }),
         }
     }

@@ -32,7 +32,7 @@ mod wrapping;
 
 pub use curve::EcCurve;
 pub use digest::{DIGESTS, Digest, Hash, Hasher};
-pub use encryption::{RsaEncryption, decrypt, encrypt};
+pub use encryption::{RsaEncryption, decrypt, encrypt, unwrap_by_rsa};
 pub use error::Error;
 pub use key::{HsmKey, Key};
 pub use once::once;

@@ -1,6 +1,6 @@
 //! AES key wrap (RFC 3394) with a key in the HSM whose size nobody has told.
 
-use managed_hsm::{Client, KeyOperation};
+use managed_hsm::{Client, EncryptionAlgorithm, KeyOperation};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
@@ -16,7 +16,9 @@ const BLOCK: usize = 8;
 pub fn wrap(client: &Client, key: &Key, plain: &[u8]) -> Result<Vec<u8>, Error> {
     check_len("wraps keys of", 2, plain)?;
     let hsm = key.private(KeyOperation::WrapKey)?;
-    hsm.by_key_size(|algorithm| client.wrap_key(&hsm.id, algorithm, plain))
+    hsm.by_size(None, |bits| {
+        Ok(client.wrap_key(&hsm.id, algorithm(bits)?, plain)?)
+    })
 }
 
 /// Unwraps a key with an AES key.
@@ -26,7 +28,13 @@ pub fn wrap(client: &Client, key: &Key, plain: &[u8]) -> Result<Vec<u8>, Error> 
 pub fn unwrap(client: &Client, key: &Key, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
     check_len("unwraps", 3, wrapped)?;
     let hsm = key.private(KeyOperation::UnwrapKey)?;
-    hsm.by_key_size(|algorithm| client.unwrap_key(&hsm.id, algorithm, wrapped))
+    hsm.by_size(None, |bits| {
+        Ok(client.unwrap_key(&hsm.id, algorithm(bits)?, wrapped)?)
+    })
+}
+
+fn algorithm(bits: u32) -> Result<EncryptionAlgorithm, Error> {
+    EncryptionAlgorithm::aes_kw(bits).ok_or(Error::AesKeySize(bits))
 }
 
 fn check_len(what: &'static str, least_blocks: usize, input: &[u8]) -> Result<(), Error> {

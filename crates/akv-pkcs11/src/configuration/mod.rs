@@ -51,8 +51,22 @@ pub(crate) struct Options {
     /// Whether keys that live as long as a session are refused; else they are made in the HSM and
     /// deleted there.
     pub(crate) refuses_session_keys: bool,
+    /// What becomes of a ciphertext of PKCS#1 v1.5 with a wrong padding.
+    pub(crate) rsa_pkcs1_decrypt: RsaPkcs1Decrypt,
     /// Applications that a PIN may name: client id, and tenant if it is told.
     pub(crate) logins: HashMap<String, (String, Option<String>)>,
+}
+
+/// How the module decrypts by RSA with the padding of PKCS#1 v1.5, which an attacker may use as an
+/// oracle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RsaPkcs1Decrypt {
+    /// A wrong padding gives random bytes, the same for the same ciphertext.
+    ImplicitRejection,
+    /// A wrong padding is an error.
+    Plain,
+    /// Not at all.
+    Deny,
 }
 
 impl Default for Options {
@@ -67,6 +81,7 @@ impl Default for Options {
             is_strict_after_fork: false,
             names_by_label: false,
             refuses_session_keys: false,
+            rsa_pkcs1_decrypt: RsaPkcs1Decrypt::ImplicitRejection,
             logins: HashMap::new(),
         }
     }
@@ -148,7 +163,7 @@ impl Options {
     fn read(root: &Section) -> Result<Self, String> {
         let mut options = Self::of_environment()?;
         let choice = |key: &str, choices: [&str; 2], usual: bool| -> Result<bool, String> {
-            Ok(root.choice(key, choices)?.map_or(usual, |at| at == 0))
+            Ok(root.choice(key, &choices)?.map_or(usual, |at| at == 0))
         };
         if let Some(seconds) = root.number("refreshSeconds", 0..=86_400)? {
             options.refresh = Duration::from_secs(seconds);
@@ -157,6 +172,12 @@ impl Options {
         options.names_by_label = choice("keyNames", ["label", "random"], false)?;
         options.refuses_session_keys = choice("sessionKeys", ["refuse", "hsm"], false)?;
         options.is_strict_after_fork = choice("afterFork", ["strict", "continue"], false)?;
+        let decryptions = ["implicit-rejection", "plain", "deny"];
+        options.rsa_pkcs1_decrypt = match root.choice("rsaPkcs1Decrypt", &decryptions)? {
+            None | Some(0) => RsaPkcs1Decrypt::ImplicitRejection,
+            Some(1) => RsaPkcs1Decrypt::Plain,
+            Some(_) => RsaPkcs1Decrypt::Deny,
+        };
         for (key, place) in [
             ("allowDelete", &mut options.allow_delete),
             ("rsnull", &mut options.rsnull),
@@ -203,7 +224,7 @@ mod tests {
             "ConnectionCache": {"Disable": false, "MaxConnections": 20},
             "logins": {"cu1": {"clientId": "1", "tenantId": "2"}},
             "refreshSeconds": 60, "random": "local", "keyNames": "random", "afterFork": "continue",
-            "sessionKeys": "hsm",
+            "sessionKeys": "hsm", "rsaPkcs1Decrypt": "plain",
             "allowDelete": false, "rsnull": false, "strictTemplates": false,
             "verifySignatures": true,
         })

@@ -127,7 +127,7 @@ impl Section {
     }
 
     /// Which of two words stands there.
-    pub(super) fn choice(&self, key: &str, choices: [&str; 2]) -> Result<Option<usize>, String> {
+    pub(super) fn choice(&self, key: &str, choices: &[&str]) -> Result<Option<usize>, String> {
         let Some(text) = self.text(key)? else {
             return Ok(None);
         };
@@ -138,10 +138,9 @@ impl Section {
             self.problem(
                 key,
                 &format!(
-                    "'{}' is neither {} nor {}",
+                    "'{}' is neither {}",
                     text.escape_debug(),
-                    choices[0],
-                    choices[1]
+                    choices.join(" nor ")
                 ),
             )
         })

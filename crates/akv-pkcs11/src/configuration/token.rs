@@ -237,7 +237,7 @@ fn read(root: &Section, section: &Section, slot: CK_SLOT_ID) -> Result<TokenSett
         }
     }
     let by_pin = !by_msi && !has_credential(&client.credentials);
-    let login = section.choice("login", ["required", "none"])?;
+    let login = section.choice("login", &["required", "none"])?;
     let keys = section.texts("keys")?.map(|patterns| {
         let patterns = patterns.iter().map(|text| KeyPattern::parse(text));
         patterns
@@ -261,7 +261,7 @@ fn read(root: &Section, section: &Section, slot: CK_SLOT_ID) -> Result<TokenSett
         },
         requires_login: login.map_or(by_pin, |at| at == 0),
         keys: keys.transpose()?,
-        never_lists: section.choice("listing", ["never", "allowed"])? == Some(0),
+        never_lists: section.choice("listing", &["never", "allowed"])? == Some(0),
         hides_disabled: section.flag("showDisabled")? == Some(false),
         problem: None,
     };

@@ -17,13 +17,15 @@ use cryptoki_sys::{
 use crate::attributes::{Missing, Value};
 use crate::error::Error;
 
+pub(super) use super::parameters::message;
+
 fn bad(what: &str) -> Error {
     Error::because(CKR_ARGUMENTS_BAD, format!("{what} is NULL"))
 }
 
 /// # Safety
 /// `data` is NULL or points to `len` elements that nobody writes for as long as `'a`.
-unsafe fn slice<'a, T>(data: *const T, len: CK_ULONG) -> Option<&'a [T]> {
+pub(super) unsafe fn slice<'a, T>(data: *const T, len: CK_ULONG) -> Option<&'a [T]> {
     let len = usize::try_from(len).ok()?;
     if len == 0 {
         return Some(&[]);
@@ -140,6 +142,18 @@ impl Output<'_> {
             return Err(Error::code(CKR_BUFFER_TOO_SMALL));
         }
         Ok(Wanted::Result)
+    }
+
+    /// Answers a call that asks for the size only with `most`, where the size is known once the result
+    /// is.
+    ///
+    /// # Errors
+    /// There is no place for the size.
+    pub(crate) fn wanted_at_most(&mut self, most: usize) -> Result<Wanted, Error> {
+        match self.data.is_null() {
+            true => self.wanted(most),
+            false => self.wanted(0),
+        }
     }
 
     /// Hands out a result. There is room for it, or it is an error.

@@ -8,7 +8,8 @@ use cryptoki_sys::*;
 use super::{boundary, convert};
 use crate::error::Error;
 use crate::{
-    digests, find, general, key_pairs, login, objects, random, sessions, signing, slots, verifying,
+    digests, encrypting, find, general, key_pairs, login, message_encryption, objects, random,
+    secret_keys, sessions, signing, slots, verifying,
 };
 
 /// A function of PKCS#11 for each line: its arguments, each with its conversion, and what is called
@@ -244,6 +245,100 @@ functions! {
     ) => verifying::verify_signature_update;
     C_VerifySignatureFinal(value(session: CK_SESSION_HANDLE)) => verifying::verify_signature_final;
 
+    // Encryption.
+    C_EncryptInit(
+        value(session: CK_SESSION_HANDLE),
+        mechanism(mechanism: *mut CK_MECHANISM),
+        value(key: CK_OBJECT_HANDLE),
+    ) => encrypting::encrypt_init;
+    C_Encrypt(
+        value(session: CK_SESSION_HANDLE),
+        bytes(input: *mut CK_BYTE, input_len: CK_ULONG),
+        output(result: *mut CK_BYTE, result_len: *mut CK_ULONG),
+    ) => encrypting::encrypt;
+    C_EncryptUpdate(
+        value(session: CK_SESSION_HANDLE),
+        bytes(part: *mut CK_BYTE, part_len: CK_ULONG),
+        output(result: *mut CK_BYTE, result_len: *mut CK_ULONG),
+    ) => encrypting::encrypt_update;
+    C_EncryptFinal(
+        value(session: CK_SESSION_HANDLE),
+        output(result: *mut CK_BYTE, result_len: *mut CK_ULONG),
+    ) => encrypting::encrypt_final;
+    C_DecryptInit(
+        value(session: CK_SESSION_HANDLE),
+        mechanism(mechanism: *mut CK_MECHANISM),
+        value(key: CK_OBJECT_HANDLE),
+    ) => encrypting::decrypt_init;
+    C_Decrypt(
+        value(session: CK_SESSION_HANDLE),
+        bytes(input: *mut CK_BYTE, input_len: CK_ULONG),
+        output(result: *mut CK_BYTE, result_len: *mut CK_ULONG),
+    ) => encrypting::decrypt;
+    C_DecryptUpdate(
+        value(session: CK_SESSION_HANDLE),
+        bytes(part: *mut CK_BYTE, part_len: CK_ULONG),
+        output(result: *mut CK_BYTE, result_len: *mut CK_ULONG),
+    ) => encrypting::decrypt_update;
+    C_DecryptFinal(
+        value(session: CK_SESSION_HANDLE),
+        output(result: *mut CK_BYTE, result_len: *mut CK_ULONG),
+    ) => encrypting::decrypt_final;
+    C_MessageEncryptInit(
+        value(session: CK_SESSION_HANDLE),
+        mechanism(mechanism: *mut CK_MECHANISM),
+        value(key: CK_OBJECT_HANDLE),
+    ) => message_encryption::encrypt_init;
+    C_EncryptMessage(
+        value(session: CK_SESSION_HANDLE),
+        message(parameter: *mut c_void, parameter_len: CK_ULONG),
+        bytes(aad: *mut CK_BYTE, aad_len: CK_ULONG),
+        bytes(input: *mut CK_BYTE, input_len: CK_ULONG),
+        output(result: *mut CK_BYTE, result_len: *mut CK_ULONG),
+    ) => message_encryption::encrypt_message;
+    C_EncryptMessageBegin(
+        value(session: CK_SESSION_HANDLE),
+        message(parameter: *mut c_void, parameter_len: CK_ULONG),
+        bytes(aad: *mut CK_BYTE, aad_len: CK_ULONG),
+    ) => message_encryption::encrypt_begin;
+    C_EncryptMessageNext(
+        value(session: CK_SESSION_HANDLE),
+        message(parameter: *mut c_void, parameter_len: CK_ULONG),
+        bytes(input: *mut CK_BYTE, input_len: CK_ULONG),
+        output(result: *mut CK_BYTE, result_len: *mut CK_ULONG),
+        value(flags: CK_FLAGS),
+    ) => message_encryption::encrypt_next;
+    C_MessageEncryptFinal(
+        value(session: CK_SESSION_HANDLE),
+    ) => message_encryption::encrypt_final;
+    C_MessageDecryptInit(
+        value(session: CK_SESSION_HANDLE),
+        mechanism(mechanism: *mut CK_MECHANISM),
+        value(key: CK_OBJECT_HANDLE),
+    ) => message_encryption::decrypt_init;
+    C_DecryptMessage(
+        value(session: CK_SESSION_HANDLE),
+        message(parameter: *mut c_void, parameter_len: CK_ULONG),
+        bytes(aad: *mut CK_BYTE, aad_len: CK_ULONG),
+        bytes(input: *mut CK_BYTE, input_len: CK_ULONG),
+        output(result: *mut CK_BYTE, result_len: *mut CK_ULONG),
+    ) => message_encryption::decrypt_message;
+    C_DecryptMessageBegin(
+        value(session: CK_SESSION_HANDLE),
+        message(parameter: *mut c_void, parameter_len: CK_ULONG),
+        bytes(aad: *mut CK_BYTE, aad_len: CK_ULONG),
+    ) => message_encryption::decrypt_begin;
+    C_DecryptMessageNext(
+        value(session: CK_SESSION_HANDLE),
+        message(parameter: *mut c_void, parameter_len: CK_ULONG),
+        bytes(input: *mut CK_BYTE, input_len: CK_ULONG),
+        output(result: *mut CK_BYTE, result_len: *mut CK_ULONG),
+        value(flags: CK_FLAGS),
+    ) => message_encryption::decrypt_next;
+    C_MessageDecryptFinal(
+        value(session: CK_SESSION_HANDLE),
+    ) => message_encryption::decrypt_final;
+
     // Digests.
     C_DigestInit(
         value(session: CK_SESSION_HANDLE),
@@ -273,6 +368,27 @@ functions! {
         place(public_key: *mut CK_OBJECT_HANDLE),
         place(private_key: *mut CK_OBJECT_HANDLE),
     ) => key_pairs::generate;
+    C_GenerateKey(
+        value(session: CK_SESSION_HANDLE),
+        mechanism(mechanism: *mut CK_MECHANISM),
+        template(template: *mut CK_ATTRIBUTE, count: CK_ULONG),
+        place(key: *mut CK_OBJECT_HANDLE),
+    ) => secret_keys::generate;
+    C_WrapKey(
+        value(session: CK_SESSION_HANDLE),
+        mechanism(mechanism: *mut CK_MECHANISM),
+        value(wrapping_key: CK_OBJECT_HANDLE),
+        value(key: CK_OBJECT_HANDLE),
+        output(result: *mut CK_BYTE, result_len: *mut CK_ULONG),
+    ) => secret_keys::wrap;
+    C_UnwrapKey(
+        value(session: CK_SESSION_HANDLE),
+        mechanism(mechanism: *mut CK_MECHANISM),
+        value(unwrapping_key: CK_OBJECT_HANDLE),
+        bytes(wrapped: *mut CK_BYTE, wrapped_len: CK_ULONG),
+        template(template: *mut CK_ATTRIBUTE, count: CK_ULONG),
+        place(key: *mut CK_OBJECT_HANDLE),
+    ) => secret_keys::unwrap;
 
     // Random bytes.
     C_SeedRandom(
@@ -293,26 +409,6 @@ answers! {
     C_SetPIN(
         CK_SESSION_HANDLE, *mut CK_UTF8CHAR, CK_ULONG, *mut CK_UTF8CHAR, CK_ULONG,
     ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_EncryptInit(
-        CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_Encrypt(
-        CK_SESSION_HANDLE, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, *mut CK_ULONG,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_EncryptUpdate(
-        CK_SESSION_HANDLE, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, *mut CK_ULONG,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_EncryptFinal(CK_SESSION_HANDLE, *mut CK_BYTE, *mut CK_ULONG) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_DecryptInit(
-        CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_Decrypt(
-        CK_SESSION_HANDLE, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, *mut CK_ULONG,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_DecryptUpdate(
-        CK_SESSION_HANDLE, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, *mut CK_ULONG,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_DecryptFinal(CK_SESSION_HANDLE, *mut CK_BYTE, *mut CK_ULONG) => CKR_FUNCTION_NOT_SUPPORTED;
     C_DigestEncryptUpdate(
         CK_SESSION_HANDLE, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, *mut CK_ULONG,
     ) => CKR_FUNCTION_NOT_SUPPORTED;
@@ -325,53 +421,12 @@ answers! {
     C_DecryptVerifyUpdate(
         CK_SESSION_HANDLE, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, *mut CK_ULONG,
     ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_GenerateKey(
-        CK_SESSION_HANDLE, *mut CK_MECHANISM, *mut CK_ATTRIBUTE, CK_ULONG, *mut CK_OBJECT_HANDLE,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_WrapKey(
-        CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE, CK_OBJECT_HANDLE, *mut CK_BYTE,
-        *mut CK_ULONG,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_UnwrapKey(
-        CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE, *mut CK_BYTE, CK_ULONG,
-        *mut CK_ATTRIBUTE, CK_ULONG, *mut CK_OBJECT_HANDLE,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
     C_DeriveKey(
         CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE, *mut CK_ATTRIBUTE, CK_ULONG,
         *mut CK_OBJECT_HANDLE,
     ) => CKR_MECHANISM_INVALID;
     C_GetFunctionStatus(CK_SESSION_HANDLE) => CKR_FUNCTION_NOT_PARALLEL;
     C_CancelFunction(CK_SESSION_HANDLE) => CKR_FUNCTION_NOT_PARALLEL;
-    C_MessageEncryptInit(
-        CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_EncryptMessage(
-        CK_SESSION_HANDLE, *mut c_void, CK_ULONG, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, CK_ULONG,
-        *mut CK_BYTE, *mut CK_ULONG,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_EncryptMessageBegin(
-        CK_SESSION_HANDLE, *mut c_void, CK_ULONG, *mut CK_BYTE, CK_ULONG,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_EncryptMessageNext(
-        CK_SESSION_HANDLE, *mut c_void, CK_ULONG, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE,
-        *mut CK_ULONG, CK_FLAGS,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_MessageEncryptFinal(CK_SESSION_HANDLE) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_MessageDecryptInit(
-        CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_DecryptMessage(
-        CK_SESSION_HANDLE, *mut c_void, CK_ULONG, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, CK_ULONG,
-        *mut CK_BYTE, *mut CK_ULONG,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_DecryptMessageBegin(
-        CK_SESSION_HANDLE, *mut c_void, CK_ULONG, *mut CK_BYTE, CK_ULONG,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_DecryptMessageNext(
-        CK_SESSION_HANDLE, *mut c_void, CK_ULONG, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE,
-        *mut CK_ULONG, CK_FLAGS,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_MessageDecryptFinal(CK_SESSION_HANDLE) => CKR_FUNCTION_NOT_SUPPORTED;
     C_MessageSignInit(
         CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE,
     ) => CKR_FUNCTION_NOT_SUPPORTED;

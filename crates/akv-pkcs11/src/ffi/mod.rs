@@ -4,4 +4,5 @@
 mod boundary;
 pub(crate) mod convert;
 mod functions;
+pub(crate) mod parameters;
 mod tables;

@@ -70,6 +70,9 @@ impl Token {
     /// Logs the user out. The secret is wiped, and other users see nothing that this one has seen.
     pub(crate) fn forget_login(&self) {
         lock(&self.login).user = None;
+        if self.table().has_secrets() {
+            self.change(Table::forget_secrets);
+        }
         if self.by_pin() {
             self.drop_client();
             *lock(&self.listing) = None;

@@ -87,6 +87,10 @@ impl Token {
         self.settings.requires_login
     }
 
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Whether the program's PIN is the credential.
     pub(crate) fn by_pin(&self) -> bool {
         self.settings.by_pin
@@ -186,7 +190,7 @@ impl Token {
         self.change(|table| table.add(key, session))
     }
 
-    /// Takes in a public key that a program has brought.
+    /// Takes in a key that a program has brought.
     pub(crate) fn bring(&self, key: StoredKey) -> CK_OBJECT_HANDLE {
         self.change(|table| table.add_brought(key))
     }
@@ -194,7 +198,7 @@ impl Token {
     /// Deletes a key with all its versions, or forgets one that a program has brought.
     pub(crate) fn delete(&self, key: &StoredKey) -> Result<(), Error> {
         let Some(id) = key.hsm_id() else {
-            self.change(|table| table.remove_brought(key.half(Half::Public).handle));
+            self.change(|table| table.remove_brought(key));
             return Ok(());
         };
         if self.table().has_adopted(key) {

@@ -7,19 +7,34 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use cryptoki_sys::{
-    CK_OBJECT_HANDLE, CK_PROFILE_ID, CK_SESSION_HANDLE, CKP_AUTHENTICATION_TOKEN,
-    CKP_BASELINE_PROVIDER, CKP_EXTENDED_PROVIDER, CKR_ACTION_PROHIBITED,
+    CK_KEY_TYPE, CK_OBJECT_HANDLE, CK_PROFILE_ID, CK_SESSION_HANDLE, CKK_AES, CKK_GENERIC_SECRET,
+    CKP_AUTHENTICATION_TOKEN, CKP_BASELINE_PROVIDER, CKP_EXTENDED_PROVIDER, CKR_ACTION_PROHIBITED,
 };
 use hsm_keys::{Digest, Key, KeyType, PublicKey, once};
 use managed_hsm::{KeyId, KeyName, KeyOperation, Properties};
+use zeroize::Zeroizing;
 
 use super::loading::Sought;
 use super::tags::{self, Half};
 use crate::error::Error;
 use crate::module::new_handle;
 
-/// A version of a key of the HSM, with its two objects; or a public key that a program has brought,
-/// with one.
+/// A secret key that a program has brought, or that the HSM has unwrapped for it: it is here.
+pub(crate) struct SecretKey {
+    pub(crate) kind: CK_KEY_TYPE,
+    pub(crate) value: Zeroizing<Vec<u8>>,
+    pub(crate) sensitive: bool,
+    pub(crate) extractable: bool,
+}
+
+impl std::fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretKey")
+    }
+}
+
+/// A version of a key of the HSM, with its two objects, or one if it is symmetric; or a public or a
+/// secret key that a program has brought, with one.
 #[derive(Debug)]
 pub(crate) struct StoredKey {
     /// The service's own name of it; empty for a program's.
@@ -30,6 +45,8 @@ pub(crate) struct StoredKey {
     pub(crate) properties: Properties,
     /// The session that it lives as long as.
     pub(crate) session: Option<CK_SESSION_HANDLE>,
+    /// The key itself, where it is a program's.
+    pub(crate) secret: Option<SecretKey>,
     halves: [HalfOfKey; 2],
     /// When the HSM has said all this, in milliseconds since the table was made.
     checked: AtomicU64,
@@ -53,7 +70,7 @@ impl StoredKey {
     ) -> Self {
         let properties = loaded.properties.clone();
         let (name, kid, enabled) = (
-            loaded.id.key.clone(),
+            loaded.id.clone(),
             loaded.kid.raw().to_owned(),
             loaded.enabled,
         );
@@ -62,10 +79,10 @@ impl StoredKey {
         let handles = handles.unwrap_or_else(|| [new_handle(), new_handle()]);
         let half = |half: Half, handle| HalfOfKey {
             handle,
-            label: label_of(&properties, half, &name),
+            label: label_of(&properties, half, &name.key),
             id: match tags::read(&properties.tags, half, "ID") {
                 Some(text) => tags::decode_id(text).into_owned(),
-                None => default_id(&key.public),
+                None => default_id(&key.public, &name),
             },
         };
         let halves = [
@@ -80,22 +97,23 @@ impl StoredKey {
             operations,
             properties,
             session,
+            secret: None,
             checked: AtomicU64::new(now),
         }
     }
 
-    /// A public key that a program has brought, for as long as its session.
+    /// A key that a program has brought, for as long as its session.
     pub(crate) fn brought(
         public: PublicKey,
+        secret: Option<SecretKey>,
         session: CK_SESSION_HANDLE,
-        label: String,
-        id: Option<Vec<u8>>,
+        (label, id): (String, Vec<u8>),
         operations: Vec<KeyOperation>,
     ) -> Self {
         let half = || HalfOfKey {
             handle: new_handle(),
             label: label.clone(),
-            id: id.clone().unwrap_or_default(),
+            id: id.clone(),
         };
         Self {
             halves: [half(), half()],
@@ -105,6 +123,7 @@ impl StoredKey {
             operations,
             properties: Properties::default(),
             session: Some(session),
+            secret,
             checked: AtomicU64::new(0),
         }
     }
@@ -118,6 +137,14 @@ impl StoredKey {
     pub(crate) fn require_hsm_id(&self) -> Result<&KeyId, Error> {
         self.hsm_id()
             .ok_or_else(|| Error::code(CKR_ACTION_PROHIBITED))
+    }
+
+    /// Which of the two objects a key is that a program has brought.
+    const fn half_of_brought(&self) -> Half {
+        match self.secret {
+            Some(_) => Half::Private,
+            None => Half::Public,
+        }
     }
 
     /// What it is called in sentences.
@@ -145,16 +172,49 @@ impl StoredKey {
             .any(|operation| operation.to_string() == "deriveKey")
     }
 
-    /// Whether there is such an object: symmetric keys have neither half, and a public half may be
+    /// Whether there is such an object: symmetric keys have no public half, and that of others may be
     /// hidden.
     pub(crate) fn shows(&self, half: Half) -> bool {
         match half {
-            Half::Private => self.hsm_id().is_some() && self.public().key_type() != KeyType::Aes,
+            Half::Private => self.hsm_id().is_some() || self.secret.is_some(),
             Half::Public => {
-                self.public().key_type() != KeyType::Aes
-                    && !self.properties.tags.contains_key(tags::PUBLIC_HIDDEN)
+                !self.is_secret() && !self.properties.tags.contains_key(tags::PUBLIC_HIDDEN)
             }
         }
+    }
+
+    /// Whether it is a symmetric key.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.public().key_type() == KeyType::Aes
+    }
+
+    /// The type of a symmetric key: the HSM's are AES, and called generic where a program wants that.
+    pub(crate) fn secret_kind(&self) -> CK_KEY_TYPE {
+        let generic = CKK_GENERIC_SECRET.to_string();
+        match &self.secret {
+            Some(secret) => secret.kind,
+            None if self.tag("KEY_TYPE") == Some(generic.as_str()) => CKK_GENERIC_SECRET,
+            None => CKK_AES,
+        }
+    }
+
+    /// The length of a symmetric key in bytes, if it is known.
+    pub(crate) fn value_len(&self) -> Option<usize> {
+        let known = || self.key.hsm.as_ref()?.size().or_else(|| self.told_bits());
+        match &self.secret {
+            Some(secret) => Some(secret.value.len()),
+            None => Some(known()? as usize / 8),
+        }
+    }
+
+    /// The size of an AES key as its tag has it, which anybody may have written.
+    pub(crate) fn told_bits(&self) -> Option<u32> {
+        let len: u32 = self.tag("VALUE_LEN")?.parse().ok()?;
+        [16, 24, 32].contains(&len).then_some(8 * len)
+    }
+
+    fn tag(&self, attribute: &str) -> Option<&str> {
+        tags::read(&self.properties.tags, Half::Private, attribute)
     }
 
     pub(crate) fn has_label(&self, half: Half, sought: &[u8]) -> bool {
@@ -210,12 +270,13 @@ pub(crate) fn label_of(properties: &Properties, half: Half, name: &KeyName) -> S
 }
 
 /// The id of a key that has none in its tags: SHA-1 of the bits of the public key (RFC 5280, section
-/// 4.2.1.2, method 1), which certificates have as their subject key identifier.
-fn default_id(public: &PublicKey) -> Vec<u8> {
+/// 4.2.1.2, method 1), which certificates have as their subject key identifier; of a symmetric key the
+/// version.
+fn default_id(public: &PublicKey, id: &KeyId) -> Vec<u8> {
     let bits = match public {
         PublicKey::Rsa(rsa) => rsa.pkcs1(),
         PublicKey::Ec(ec) => ec.point().to_vec(),
-        PublicKey::Aes => return Vec::new(),
+        PublicKey::Aes => return tags::decode_id(id.version.as_str()).into_owned(),
     };
     Digest::by_name("SHA1").map_or_else(Vec::new, |sha1| sha1.of(&bits).into_vec())
 }
@@ -353,7 +414,7 @@ impl Table {
 
     /// Takes in a key that a program has brought.
     pub(crate) fn add_brought(&mut self, key: StoredKey) -> CK_OBJECT_HANDLE {
-        let (key, half) = (Arc::new(key), Half::Public);
+        let (half, key) = (key.half_of_brought(), Arc::new(key));
         let handle = key.half(half).handle;
         self.keys.insert(name_of_brought(handle), Arc::clone(&key));
         self.objects.insert(handle, Object::Key(key, half));
@@ -361,7 +422,8 @@ impl Table {
     }
 
     /// Forgets a key that a program has brought.
-    pub(crate) fn remove_brought(&mut self, handle: CK_OBJECT_HANDLE) {
+    pub(crate) fn remove_brought(&mut self, key: &StoredKey) {
+        let handle = key.half(key.half_of_brought()).handle;
         self.keys.remove(&name_of_brought(handle));
         self.objects.remove(&handle);
     }
@@ -386,6 +448,21 @@ impl Table {
         for half in Half::BOTH {
             self.objects.remove(&key.half(half).handle);
         }
+    }
+
+    /// Whether there are secret keys that programs have brought.
+    pub(crate) fn has_secrets(&self) -> bool {
+        self.keys.values().any(|key| key.secret.is_some())
+    }
+
+    /// Forgets the secret keys that programs have brought.
+    pub(crate) fn forget_secrets(&mut self) {
+        self.keys.retain(|_, key| key.secret.is_none());
+        self.objects.retain(|_, object| match object {
+            Object::Key(key, _) => key.secret.is_none(),
+            Object::Profile(_) => true,
+        });
+        self.index = Index::default();
     }
 
     /// Forgets all keys of the HSM, but not what handles are of.

@@ -81,7 +81,7 @@ static void operations(ulong_t session, ulong_t key) {
     EXPECT(0x71, C_SignInit, session, &with_parameter, key);
     EXPECT(0x60, C_SignInit, session, &ecdsa, 0ul);
     EXPECT(0xb3, C_SignInit, 0ul, &ecdsa, key);
-    EXPECT(0x54, C_EncryptInit, session, &ecdsa, key);
+    EXPECT(0x70, C_EncryptInit, session, &ecdsa, key);
     EXPECT(0x54, C_InitToken, 0ul, NULL, 0ul, NULL);
     EXPECT(0x51, C_GetFunctionStatus, session);
     EXPECT(0x70, C_DeriveKey, session, &ecdsa, key, NULL, 0ul, NULL);

@@ -113,7 +113,8 @@ fn a_whole_listing_is_asked_for_once() {
         found(&[of(ObjectClass::PUBLIC_KEY), Attribute::KeyType(KeyType::EC)]),
         30
     );
-    assert_eq!(found(&[]), 62);
+    assert_eq!(found(&[of(ObjectClass::SECRET_KEY)]), 1);
+    assert_eq!(found(&[]), 63);
     assert_eq!(found(&[label("ec-7")]), 2);
     assert_eq!(found(&[label("ec-7"), Attribute::Token(false)]), 0);
     // Classes that an HSM has nothing of.

@@ -4,6 +4,7 @@
 mod cloud_hsm;
 mod configuration;
 mod differential;
+mod encryption;
 mod errors;
 mod keys;
 mod login;

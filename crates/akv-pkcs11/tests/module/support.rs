@@ -10,6 +10,9 @@ use cryptoki::error::{Error, RvError};
 use cryptoki::object::{Attribute, ObjectHandle};
 use cryptoki::session::Session;
 use cryptoki::slot::Slot;
+use openssl::bn::BigNumRef;
+use openssl::pkey::Private;
+use openssl::rsa::Rsa;
 use tempfile::TempDir;
 use testing::emulator::{Handle, Options, Request, start};
 use testing::{Rest, built};
@@ -171,4 +174,31 @@ pub(crate) fn code<T: std::fmt::Debug>(outcome: Result<T, Error>) -> RvError {
         Err(Error::Pkcs11(code, _)) => code,
         other => panic!("{other:?}"),
     }
+}
+
+/// Has the HSM take in an AES key that the test knows.
+pub(crate) fn import_aes(rest: &Rest, name: &str, value: &[u8]) {
+    let jwk = serde_json::json!({"kty": "oct-HSM", "k": base64url(value)});
+    import(rest, name, &jwk);
+}
+
+/// The same for an RSA key.
+pub(crate) fn import_rsa(rest: &Rest, name: &str, key: &Rsa<Private>) {
+    let number = |number: Option<&BigNumRef>| base64url(&number.expect("it is there").to_vec());
+    let jwk = serde_json::json!({
+        "kty": "RSA-HSM", "n": number(Some(key.n())), "e": number(Some(key.e())),
+        "d": number(Some(key.d())), "p": number(key.p()), "q": number(key.q()),
+        "dp": number(key.dmp1()), "dq": number(key.dmq1()), "qi": number(key.iqmp()),
+    });
+    import(rest, name, &jwk);
+}
+
+fn import(rest: &Rest, name: &str, jwk: &serde_json::Value) {
+    let body = serde_json::json!({"key": jwk, "Hsm": true}).to_string();
+    let made = rest.call("PUT", &format!("/keys/{name}"), &body);
+    assert!(made["key"]["kid"].is_string(), "{made}");
+}
+
+fn base64url(bytes: &[u8]) -> String {
+    base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, bytes)
 }

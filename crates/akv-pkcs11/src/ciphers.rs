@@ -1,0 +1,543 @@
+//! How a message is encrypted: a mechanism with its parameter, and a key that is fit for it. With the
+//! public key of RSA that is done here, all else in the HSM.
+
+use cryptoki_sys::*;
+use hsm_keys::aes::{self, BLOCK, GCM_TAG_LEN, Mode, Parameters};
+use hsm_keys::{KeyType, RsaEncryption};
+use managed_hsm::{Client, Encrypted, KeyOperation};
+use zeroize::Zeroizing;
+
+use crate::configuration::{Options, RsaPkcs1Decrypt};
+use crate::error::{Error, Purpose};
+use crate::ffi::convert::MechanismIn;
+use crate::ffi::parameters::Later;
+use crate::mechanisms::{AesMode, Kind, Mechanism, digest_of, mask_of, parameter_invalid};
+use crate::rejection;
+use crate::token::Token;
+use crate::token::objects::StoredKey;
+use crate::token::tags::Half;
+
+/// The longest message: the service takes it whole, and answers are bounded.
+const MOST: usize = 1 << 19;
+
+/// The length of the initialisation vector of AES-GCM.
+pub(crate) const GCM_IV_LEN: usize = 12;
+
+/// What a key is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    Encrypt,
+    Decrypt,
+    Wrap,
+    Unwrap,
+}
+
+/// A mechanism with its parameter.
+#[derive(Debug)]
+pub(crate) enum Cipher {
+    Rsa(RsaEncryption),
+    Aes(Aes),
+}
+
+/// A mode of AES with what belongs to a message.
+#[derive(Debug)]
+pub(crate) struct Aes {
+    mode: AesMode,
+    iv: Vec<u8>,
+    aad: Vec<u8>,
+    /// Where the HSM's initialisation vector is to go.
+    iv_place: Option<Later>,
+}
+
+impl Use {
+    pub(crate) const fn encrypts(self) -> bool {
+        matches!(self, Self::Encrypt | Self::Wrap)
+    }
+
+    const fn purpose(self) -> Purpose {
+        match self {
+            Self::Encrypt | Self::Wrap => Purpose::Encrypt,
+            Self::Decrypt => Purpose::Decrypt,
+            Self::Unwrap => Purpose::Unwrap,
+        }
+    }
+
+    /// Refuses a message that is too long to be held.
+    pub(crate) fn check_len(self, len: usize) -> Result<(), Error> {
+        match len <= MOST {
+            true => Ok(()),
+            false => Err(Error::because(
+                self.wrong_length(),
+                format!("the HSM takes a message whole, and {MOST} bytes at most here"),
+            )),
+        }
+    }
+
+    /// The code for a key of another type.
+    const fn wrong_type(self) -> CK_RV {
+        match self {
+            Self::Encrypt | Self::Decrypt => CKR_KEY_TYPE_INCONSISTENT,
+            Self::Wrap => CKR_WRAPPING_KEY_TYPE_INCONSISTENT,
+            Self::Unwrap => CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT,
+        }
+    }
+
+    /// The code for a length that can't be.
+    const fn wrong_length(self) -> CK_RV {
+        match self {
+            Self::Encrypt => CKR_DATA_LEN_RANGE,
+            Self::Decrypt => CKR_ENCRYPTED_DATA_LEN_RANGE,
+            Self::Wrap => CKR_KEY_SIZE_RANGE,
+            Self::Unwrap => CKR_WRAPPED_KEY_LEN_RANGE,
+        }
+    }
+}
+
+impl Cipher {
+    /// What a program passes.
+    ///
+    /// # Errors
+    /// The mechanism doesn't encrypt, or has another parameter.
+    pub(crate) fn new(given: &MechanismIn<'_>, of: Use, options: &Options) -> Result<Self, Error> {
+        let mechanism = Mechanism::find(given.type_)
+            .filter(|mechanism| mechanism.encrypts())
+            .ok_or_else(|| Error::code(CKR_MECHANISM_INVALID))?;
+        match mechanism.kind {
+            Kind::Aes(mode) => Aes::new(mode, given, of).map(Self::Aes),
+            Kind::RsaOaep => oaep(given).map(Self::Rsa),
+            _ if !of.encrypts() && options.rsa_pkcs1_decrypt == RsaPkcs1Decrypt::Deny => {
+                Err(Error::because(
+                    CKR_MECHANISM_INVALID,
+                    "decryption with PKCS#1 v1.5 is refused here (rsaPkcs1Decrypt): use OAEP",
+                ))
+            }
+            _ if given.parameter()?.is_empty() => Ok(Self::Rsa(RsaEncryption::Pkcs1)),
+            _ => Err(parameter_invalid("the mechanism has no parameter")),
+        }
+    }
+
+    /// AES-GCM whose messages have parameters of their own.
+    pub(crate) const fn message_gcm() -> Self {
+        Self::Aes(Aes {
+            mode: AesMode::Gcm,
+            iv: Vec::new(),
+            aad: Vec::new(),
+            iv_place: None,
+        })
+    }
+
+    /// Refuses a key that can't be used so. The HSM would, but it isn't asked when an operation begins,
+    /// and of public keys not at all.
+    pub(crate) fn check_key(&self, key: &StoredKey, half: Half, of: Use) -> Result<(), Error> {
+        let (type_, fitting_half) = match self {
+            Self::Aes(_) => (KeyType::Aes, Half::Private),
+            Self::Rsa(_) if of.encrypts() => (KeyType::Rsa, Half::Public),
+            Self::Rsa(_) => (KeyType::Rsa, Half::Private),
+        };
+        if key.public().key_type() != type_ {
+            return Err(Error::code(of.wrong_type()));
+        }
+        let operation = self.operation(of);
+        if half != fitting_half || (key.hsm_id().is_none() && !key.permits(&operation)) {
+            return Err(Error::code(CKR_KEY_FUNCTION_NOT_PERMITTED));
+        }
+        if key.hsm_id().is_none() {
+            return Ok(());
+        }
+        // What was encrypted before can be read as long as the key is enabled.
+        let obstacle = key
+            .obstacle()
+            .filter(|_| of.encrypts() || !key.enabled)
+            .map(|obstacle| Error::because(CKR_KEY_FUNCTION_NOT_PERMITTED, obstacle));
+        match obstacle {
+            Some(refusal) => Err(refusal),
+            None => match key.key.private(operation) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(Error::operation(of.purpose(), false, &error)),
+            },
+        }
+    }
+
+    /// What the HSM has to permit.
+    fn operation(&self, of: Use) -> KeyOperation {
+        match (self, of) {
+            (Self::Aes(aes), _) => aes.mode.of_hsm().operation(of.encrypts()),
+            (Self::Rsa(_), Use::Encrypt) => KeyOperation::Encrypt,
+            (Self::Rsa(_), Use::Decrypt) => KeyOperation::Decrypt,
+            (Self::Rsa(_), Use::Wrap) => KeyOperation::WrapKey,
+            (Self::Rsa(_), Use::Unwrap) => KeyOperation::UnwrapKey,
+        }
+    }
+
+    /// How long the result is, or will be at most when decrypting.
+    ///
+    /// # Errors
+    /// The input's length can't be.
+    pub(crate) fn output_len(
+        &self,
+        key: &StoredKey,
+        of: Use,
+        input_len: usize,
+    ) -> Result<usize, Error> {
+        let rsa_len = key.public().raw_signature_len();
+        of.check_len(input_len)?;
+        let fitting = match (self, of.encrypts()) {
+            (Self::Aes(aes), encrypts) => aes.mode.output_len(encrypts, input_len),
+            (Self::Rsa(scheme), true) => {
+                (input_len <= scheme.most(key.public())).then_some(rsa_len)
+            }
+            (Self::Rsa(_), false) => (input_len == rsa_len).then_some(rsa_len),
+        };
+        fitting.ok_or_else(|| Error::code(of.wrong_length()))
+    }
+
+    /// Encrypts a message.
+    ///
+    /// # Errors
+    /// Its length can't be, or the request failed.
+    pub(crate) fn encrypt(
+        &self,
+        token: &Token,
+        key: &StoredKey,
+        of: Use,
+        plaintext: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let expected = self.output_len(key, of, plaintext.len())?;
+        let ciphertext = match self {
+            Self::Rsa(scheme) => hsm_keys::encrypt(key.public(), *scheme, plaintext)
+                .map_err(|error| Error::operation(of.purpose(), token.by_pin(), &error))?,
+            // The service makes nothing of nothing.
+            Self::Aes(aes) if aes.mode == AesMode::Cbc && plaintext.is_empty() => Vec::new(),
+            Self::Aes(aes) => aes.encrypt(token, key, plaintext)?,
+        };
+        match ciphertext.len() == expected {
+            true => Ok(ciphertext),
+            false => Err(Error::because(
+                CKR_DEVICE_ERROR,
+                format!(
+                    "the HSM's ciphertext has {} bytes instead of {expected}",
+                    ciphertext.len()
+                ),
+            )),
+        }
+    }
+
+    /// Decrypts a message. `fits`: which lengths a key may have that is unwrapped, the usual one first.
+    ///
+    /// # Errors
+    /// It is none, or the request failed.
+    pub(crate) fn decrypt(
+        &self,
+        token: &Token,
+        key: &StoredKey,
+        of: Use,
+        ciphertext: &[u8],
+        fits: &[usize],
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
+        self.output_len(key, of, ciphertext.len())?;
+        match self {
+            Self::Rsa(scheme) => {
+                let rejects = *scheme == RsaEncryption::Pkcs1
+                    && token.options().rsa_pkcs1_decrypt == RsaPkcs1Decrypt::ImplicitRejection;
+                let decrypted = token.ask(|client| match of {
+                    Use::Unwrap => hsm_keys::unwrap_by_rsa(client, &key.key, *scheme, ciphertext),
+                    _ => hsm_keys::decrypt(client, &key.key, *scheme, ciphertext),
+                })?;
+                match decrypted {
+                    Err(error) if !(rejects && is_bad_request(&error)) => {
+                        Err(Error::operation(of.purpose(), token.by_pin(), &error))
+                    }
+                    Ok(plaintext)
+                        if !rejects || fits.is_empty() || fits.contains(&plaintext.len()) =>
+                    {
+                        Ok(plaintext)
+                    }
+                    _ => {
+                        let most = scheme.most(key.public());
+                        rejection::instead_of(&key.kid, ciphertext, fits.first().copied(), most)
+                    }
+                }
+            }
+            Self::Aes(aes) if aes.mode == AesMode::Cbc && ciphertext.is_empty() => {
+                Ok(Zeroizing::new(Vec::new()))
+            }
+            Self::Aes(aes) => aes.decrypt(token, key, of, ciphertext),
+        }
+    }
+}
+
+/// What the service says of a ciphertext whose padding is wrong.
+fn is_bad_request(error: &hsm_keys::Error) -> bool {
+    matches!(
+        error,
+        hsm_keys::Error::Client(managed_hsm::Error::Service { status: 400, .. })
+    )
+}
+
+fn oaep(given: &MechanismIn<'_>) -> Result<RsaEncryption, Error> {
+    let given = given.oaep()?;
+    if given.label_len != 0 {
+        return Err(parameter_invalid(
+            "the HSM decrypts OAEP without a label only: leave it empty",
+        ));
+    }
+    let (Some(hash), Some(mask)) = (digest_of(given.hash), mask_of(given.mgf)) else {
+        return Err(parameter_invalid(
+            "the hash functions of the OAEP parameter are not known",
+        ));
+    };
+    RsaEncryption::oaep(hash, mask).map_err(|error| parameter_invalid(&error.to_string()))
+}
+
+impl AesMode {
+    /// The HSM's own mode.
+    const fn of_hsm(self) -> Mode {
+        match self {
+            Self::Cbc | Self::CbcPad => Mode::Cbc,
+            Self::Gcm | Self::GcmWithIv => Mode::Gcm,
+            Self::Wrap => Mode::Wrap,
+            Self::WrapPad => Mode::WrapPad,
+        }
+    }
+
+    /// How long the result is, or will be at most when decrypting; None: the input's length can't be.
+    fn output_len(self, encrypts: bool, len: usize) -> Option<usize> {
+        let overhead = match self {
+            Self::GcmWithIv => GCM_IV_LEN + GCM_TAG_LEN,
+            _ => GCM_TAG_LEN,
+        };
+        match (self, encrypts) {
+            (Self::Cbc, _) => len.is_multiple_of(BLOCK).then_some(len),
+            (Self::CbcPad, true) => Some((len / BLOCK + 1) * BLOCK),
+            (Self::CbcPad, false) => (len > 0 && len.is_multiple_of(BLOCK)).then_some(len),
+            (Self::Gcm | Self::GcmWithIv, true) => Some(len + overhead),
+            (Self::Gcm | Self::GcmWithIv, false) => len.checked_sub(overhead),
+            // RFC 3394, section 2: two blocks of 8 bytes at least.
+            (Self::Wrap, true) => (len >= 16 && len.is_multiple_of(8)).then_some(len + 8),
+            (Self::Wrap, false) => (len >= 24 && len.is_multiple_of(8)).then(|| len - 8),
+            // RFC 5649, section 3: one byte at least.
+            (Self::WrapPad, true) => (len > 0).then(|| len.next_multiple_of(8) + 8),
+            (Self::WrapPad, false) => (len >= 16 && len.is_multiple_of(8)).then(|| len - 8),
+        }
+    }
+}
+
+impl Aes {
+    fn new(mode: AesMode, given: &MechanismIn<'_>, of: Use) -> Result<Self, Error> {
+        let plain = |iv: &[u8]| Self {
+            mode,
+            iv: iv.to_vec(),
+            aad: Vec::new(),
+            iv_place: None,
+        };
+        match mode {
+            AesMode::Cbc | AesMode::CbcPad => match given.parameter()? {
+                iv if iv.len() == BLOCK => Ok(plain(iv)),
+                _ => Err(parameter_invalid(
+                    "AES-CBC has an initialisation vector of 16 bytes as its parameter",
+                )),
+            },
+            AesMode::Wrap | AesMode::WrapPad => match given.parameter()? {
+                iv if iv.is_empty() || iv == mode.of_hsm().fixed_iv() => Ok(plain(&[])),
+                _ => Err(parameter_invalid(
+                    "the HSM wraps with the usual initial value only: pass no parameter",
+                )),
+            },
+            AesMode::Gcm | AesMode::GcmWithIv => Self::gcm(mode, given, of),
+        }
+    }
+
+    /// The HSM makes the initialisation vector. Whoever encrypts passes a place for it, which holds
+    /// zeros; or has it before the ciphertext, and passes none.
+    fn gcm(mode: AesMode, given: &MechanismIn<'_>, of: Use) -> Result<Self, Error> {
+        let given = given.gcm()?;
+        if given.tag_bits != 8 * GCM_TAG_LEN as CK_ULONG {
+            return Err(parameter_invalid(
+                "AES-GCM of the HSM has tags of 128 bits: set ulTagBits to 128",
+            ));
+        }
+        let problem = match (mode, of.encrypts()) {
+            (AesMode::GcmWithIv, _) => (!given.iv.is_empty()).then_some(
+                "the initialisation vector precedes the ciphertext: set pIv to NULL and ulIvLen to 0",
+            ),
+            (_, true) => (given.iv != [0; GCM_IV_LEN]).then_some(
+                "the HSM makes the initialisation vector: pass 12 zero bytes, which it then replaces",
+            ),
+            (_, false) => (given.iv.len() != GCM_IV_LEN)
+                .then_some("the HSM's initialisation vectors for AES-GCM have 12 bytes"),
+        };
+        if let Some(problem) = problem {
+            return Err(parameter_invalid(problem));
+        }
+        let is_place = mode == AesMode::Gcm && of.encrypts();
+        Ok(Self {
+            mode,
+            iv: given.iv.to_vec(),
+            aad: given.aad.to_vec(),
+            iv_place: is_place.then_some(given.iv_place),
+        })
+    }
+
+    fn encrypt(&self, token: &Token, key: &StoredKey, plaintext: &[u8]) -> Result<Vec<u8>, Error> {
+        if self.mode.of_hsm() == Mode::Gcm {
+            let sealed = seal(token, key, &self.aad, plaintext)?;
+            if let Some(place) = &self.iv_place {
+                place.put(&sealed.iv)?;
+            }
+            return Ok(match self.mode {
+                AesMode::GcmWithIv => [sealed.iv, sealed.ciphertext, sealed.tag].concat(),
+                _ => [sealed.ciphertext, sealed.tag].concat(),
+            });
+        }
+        let encrypted = encrypt(token, key, self.mode, &self.parameters(&self.iv), plaintext)?;
+        Ok(encrypted.ciphertext)
+    }
+
+    fn decrypt(
+        &self,
+        token: &Token,
+        key: &StoredKey,
+        of: Use,
+        ciphertext: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let (iv, ciphertext, tag) = match self.mode {
+            AesMode::Gcm => {
+                let (ciphertext, tag) = ciphertext.split_at(ciphertext.len() - GCM_TAG_LEN);
+                (&self.iv[..], ciphertext, Some(tag))
+            }
+            AesMode::GcmWithIv => {
+                let (iv, rest) = ciphertext.split_at(GCM_IV_LEN);
+                let (ciphertext, tag) = rest.split_at(rest.len() - GCM_TAG_LEN);
+                (iv, ciphertext, Some(tag))
+            }
+            _ => (&self.iv[..], ciphertext, None),
+        };
+        let parameters = Parameters {
+            tag,
+            ..self.parameters(iv)
+        };
+        by_size(
+            token,
+            key,
+            self.mode.of_hsm(),
+            of.purpose(),
+            |client, cipher| cipher.decrypt(client, &key.key, &parameters, ciphertext),
+        )
+    }
+
+    fn parameters<'a>(&'a self, iv: &'a [u8]) -> Parameters<'a> {
+        Parameters {
+            padding: self.mode == AesMode::CbcPad,
+            iv: Some(iv),
+            aad: &self.aad,
+            tag: None,
+        }
+    }
+}
+
+/// What AES-GCM makes of a message.
+pub(crate) struct Sealed {
+    pub(crate) iv: Vec<u8>,
+    pub(crate) ciphertext: Vec<u8>,
+    pub(crate) tag: Vec<u8>,
+}
+
+/// Encrypts by AES-GCM with an initialisation vector of the HSM's.
+pub(crate) fn seal(
+    token: &Token,
+    key: &StoredKey,
+    aad: &[u8],
+    plaintext: &[u8],
+) -> Result<Sealed, Error> {
+    let parameters = Parameters {
+        padding: false,
+        iv: None,
+        aad,
+        tag: None,
+    };
+    let encrypted = encrypt(token, key, AesMode::Gcm, &parameters, plaintext)?;
+    match (encrypted.iv, encrypted.tag) {
+        (Some(iv), Some(tag)) if iv.len() == GCM_IV_LEN && tag.len() == GCM_TAG_LEN => Ok(Sealed {
+            iv,
+            ciphertext: encrypted.ciphertext,
+            tag,
+        }),
+        _ => Err(Error::because(
+            CKR_DEVICE_ERROR,
+            "the HSM's answer lacks the initialisation vector or the tag",
+        )),
+    }
+}
+
+/// Decrypts by AES-GCM.
+pub(crate) fn open(
+    token: &Token,
+    key: &StoredKey,
+    parameters: &Parameters<'_>,
+    ciphertext: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, Error> {
+    by_size(token, key, Mode::Gcm, Purpose::Decrypt, |client, cipher| {
+        cipher.decrypt(client, &key.key, parameters, ciphertext)
+    })
+}
+
+fn encrypt(
+    token: &Token,
+    key: &StoredKey,
+    mode: AesMode,
+    parameters: &Parameters<'_>,
+    plaintext: &[u8],
+) -> Result<Encrypted, Error> {
+    by_size(
+        token,
+        key,
+        mode.of_hsm(),
+        Purpose::Encrypt,
+        |client, cipher| cipher.encrypt(client, &key.key, parameters, plaintext),
+    )
+}
+
+/// Finds out how long an AES key is, if that is not known and the key may do something to tell.
+pub(crate) fn learn_size(token: &Token, key: &StoredKey) {
+    if key.public().key_type() != KeyType::Aes || key.value_len().is_some() {
+        return;
+    }
+    let mode = match key {
+        _ if key.permits(&KeyOperation::WrapKey) => Mode::Wrap,
+        _ if key.permits(&KeyOperation::Encrypt) => Mode::Gcm,
+        _ => return,
+    };
+    let parameters = Parameters {
+        padding: false,
+        iv: None,
+        aad: &[],
+        tag: None,
+    };
+    let probed = by_size(token, key, mode, Purpose::Encrypt, |client, cipher| {
+        cipher.encrypt(client, &key.key, &parameters, &[0; BLOCK])
+    });
+    if let Err(error) = probed {
+        let cause = error.cause.unwrap_or_default();
+        log::debug!("the size of key {} stays unknown: {cause}", key.name());
+    }
+}
+
+/// Has the HSM work by the algorithm for the key's size.
+fn by_size<T>(
+    token: &Token,
+    key: &StoredKey,
+    mode: Mode,
+    purpose: Purpose,
+    operation: impl Fn(&Client, aes::Cipher) -> Result<T, hsm_keys::Error>,
+) -> Result<T, Error> {
+    let done = token.ask(|client| {
+        let run = |bits| operation(client, aes::Cipher { mode, bits });
+        match (&key.key.hsm, mode) {
+            (None, _) => Err(hsm_keys::Error::MissingPrivateKey),
+            // It is the same for all sizes.
+            (Some(_), Mode::WrapPad) => run(256),
+            (Some(hsm), _) => hsm.by_size(key.told_bits(), run),
+        }
+    })?;
+    done.map_err(|error| Error::operation(purpose, token.by_pin(), &error))
+}

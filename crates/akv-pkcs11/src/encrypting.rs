@@ -1,0 +1,259 @@
+//! Encryption and decryption. The HSM takes a message whole, so parts of one are held until its end.
+
+use std::sync::Arc;
+
+use cryptoki_sys::{
+    CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKR_OPERATION_ACTIVE, CKR_OPERATION_NOT_INITIALIZED,
+};
+use zeroize::Zeroizing;
+
+use crate::ciphers::{Cipher, Use};
+use crate::error::Error;
+use crate::ffi::convert::{Bytes, MechanismIn, Output, Wanted};
+use crate::module::Module;
+use crate::sessions::{Operations, Session};
+use crate::token::Token;
+use crate::token::objects::StoredKey;
+
+/// An encryption or a decryption in progress.
+pub(crate) struct Encrypting {
+    key: Arc<StoredKey>,
+    cipher: Cipher,
+    /// What came in parts.
+    parts: Option<Zeroizing<Vec<u8>>>,
+    /// What was decrypted, and found to be longer than the program's buffer.
+    answered: Option<Answered>,
+}
+
+struct Answered {
+    input: Vec<u8>,
+    plaintext: Zeroizing<Vec<u8>>,
+}
+
+/// Which of the two, with its place among the session's operations.
+#[derive(Clone, Copy)]
+struct Kind {
+    of: Use,
+    place: fn(&mut Operations) -> &mut Option<Encrypting>,
+}
+
+const ENCRYPT: Kind = Kind {
+    of: Use::Encrypt,
+    place: |operations| &mut operations.encrypt,
+};
+const DECRYPT: Kind = Kind {
+    of: Use::Decrypt,
+    place: |operations| &mut operations.decrypt,
+};
+
+pub(crate) fn encrypt_init(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    mechanism: Option<MechanismIn<'_>>,
+    key: CK_OBJECT_HANDLE,
+) -> Result<(), Error> {
+    init(module, session, mechanism, key, ENCRYPT)
+}
+
+pub(crate) fn decrypt_init(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    mechanism: Option<MechanismIn<'_>>,
+    key: CK_OBJECT_HANDLE,
+) -> Result<(), Error> {
+    init(module, session, mechanism, key, DECRYPT)
+}
+
+fn init(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    mechanism: Option<MechanismIn<'_>>,
+    key: CK_OBJECT_HANDLE,
+    kind: Kind,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    let mut operations = session.operations();
+    let operation = (kind.place)(&mut operations);
+    let Some(given) = mechanism else {
+        *operation = None;
+        return Ok(());
+    };
+    if operation.is_some() {
+        return Err(Error::code(CKR_OPERATION_ACTIVE));
+    }
+    let cipher = Cipher::new(&given, kind.of, &module.options)?;
+    let (key, half) = session.token.key(key)?;
+    cipher.check_key(&key, half, kind.of)?;
+    *operation = Some(Encrypting {
+        key,
+        cipher,
+        parts: None,
+        answered: None,
+    });
+    Ok(())
+}
+
+pub(crate) fn encrypt(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    data: Bytes<'_>,
+    output: Output<'_>,
+) -> Result<(), Error> {
+    whole(&*module.session(session)?, data, output, ENCRYPT)
+}
+
+pub(crate) fn decrypt(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    data: Bytes<'_>,
+    output: Output<'_>,
+) -> Result<(), Error> {
+    whole(&*module.session(session)?, data, output, DECRYPT)
+}
+
+fn whole(
+    session: &Session,
+    data: Bytes<'_>,
+    mut output: Output<'_>,
+    kind: Kind,
+) -> Result<(), Error> {
+    let mut encrypting = take(session, kind)?;
+    if encrypting.parts.is_some() {
+        return Err(not_initialized());
+    }
+    let outcome = encrypting.answer(&session.token, kind.of, data.get()?, &mut output);
+    put_back(session, kind, encrypting, outcome)
+}
+
+pub(crate) fn encrypt_update(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    part: Bytes<'_>,
+    output: Output<'_>,
+) -> Result<(), Error> {
+    update(&*module.session(session)?, part, output, ENCRYPT)
+}
+
+pub(crate) fn decrypt_update(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    part: Bytes<'_>,
+    output: Output<'_>,
+) -> Result<(), Error> {
+    update(&*module.session(session)?, part, output, DECRYPT)
+}
+
+/// Holds a part. Nothing comes out before the end.
+fn update(
+    session: &Session,
+    part: Bytes<'_>,
+    mut output: Output<'_>,
+    kind: Kind,
+) -> Result<(), Error> {
+    let mut encrypting = take(session, kind)?;
+    let part = part.get()?;
+    let is_asked = output.wanted(0)? == Wanted::Size;
+    if !is_asked {
+        hold(&mut encrypting.parts, part, kind.of)?;
+        output.put(&[])?;
+    }
+    put_back(session, kind, encrypting, Ok(Wanted::Size))
+}
+
+/// Adds a part to those that came before.
+pub(crate) fn hold(
+    parts: &mut Option<Zeroizing<Vec<u8>>>,
+    part: &[u8],
+    of: Use,
+) -> Result<(), Error> {
+    let parts = parts.get_or_insert_default();
+    of.check_len(parts.len().saturating_add(part.len()))?;
+    parts.extend_from_slice(part);
+    Ok(())
+}
+
+pub(crate) fn encrypt_final(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    output: Output<'_>,
+) -> Result<(), Error> {
+    last(&*module.session(session)?, output, ENCRYPT)
+}
+
+pub(crate) fn decrypt_final(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    output: Output<'_>,
+) -> Result<(), Error> {
+    last(&*module.session(session)?, output, DECRYPT)
+}
+
+fn last(session: &Session, mut output: Output<'_>, kind: Kind) -> Result<(), Error> {
+    let mut encrypting = take(session, kind)?;
+    let parts = encrypting.parts.take().unwrap_or_default();
+    let outcome = encrypting.answer(&session.token, kind.of, &parts, &mut output);
+    encrypting.parts = Some(parts);
+    put_back(session, kind, encrypting, outcome)
+}
+
+/// The operation, out of the session: a call that fails leaves none behind.
+fn take(session: &Session, kind: Kind) -> Result<Encrypting, Error> {
+    let taken = (kind.place)(&mut session.operations()).take();
+    taken.ok_or_else(not_initialized)
+}
+
+/// Puts the operation back if the call has not ended it.
+fn put_back(
+    session: &Session,
+    kind: Kind,
+    encrypting: Encrypting,
+    outcome: Result<Wanted, Error>,
+) -> Result<(), Error> {
+    let goes_on = match &outcome {
+        Ok(wanted) => *wanted == Wanted::Size,
+        Err(error) => error.is_too_small(),
+    };
+    if goes_on {
+        (kind.place)(&mut session.operations()).get_or_insert(encrypting);
+    }
+    outcome.map(drop)
+}
+
+impl Encrypting {
+    /// Hands out what becomes of a message, or says how long it is.
+    fn answer(
+        &mut self,
+        token: &Token,
+        of: Use,
+        input: &[u8],
+        output: &mut Output<'_>,
+    ) -> Result<Wanted, Error> {
+        let len = self.cipher.output_len(&self.key, of, input.len())?;
+        if of.encrypts() {
+            let wanted = output.wanted(len)?;
+            if wanted == Wanted::Result {
+                output.put(&self.cipher.encrypt(token, &self.key, of, input)?)?;
+            }
+            return Ok(wanted);
+        }
+        let wanted = output.wanted_at_most(len)?;
+        if wanted == Wanted::Size {
+            return Ok(wanted);
+        }
+        let known = self.answered.take().filter(|known| known.input == input);
+        let plaintext = match known {
+            Some(known) => known.plaintext,
+            None => self.cipher.decrypt(token, &self.key, of, input, &[])?,
+        };
+        let put = output.put(&plaintext);
+        if put.is_err() {
+            let input = input.to_vec();
+            self.answered = Some(Answered { input, plaintext });
+        }
+        put.map(|()| wanted)
+    }
+}
+
+fn not_initialized() -> Error {
+    Error::code(CKR_OPERATION_NOT_INITIALIZED)
+}

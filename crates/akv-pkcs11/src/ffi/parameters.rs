@@ -1,0 +1,177 @@
+//! Parameters that lead to further memory: those of AES-GCM.
+
+use std::ffi::c_void;
+
+use cryptoki_sys::{
+    CK_BYTE, CK_GCM_MESSAGE_PARAMS, CK_GCM_PARAMS, CK_GENERATOR_FUNCTION, CK_MECHANISM_TYPE,
+    CK_RSA_PKCS_MGF_TYPE, CK_RSA_PKCS_OAEP_PARAMS, CK_ULONG, CKR_ARGUMENTS_BAD,
+    CKR_MECHANISM_PARAM_INVALID,
+};
+
+use super::convert::{MechanismIn, slice};
+use crate::error::Error;
+
+/// Memory of the program's that a result is written to later.
+#[derive(Debug)]
+pub(crate) struct Later {
+    place: *mut CK_BYTE,
+    len: usize,
+}
+
+// SAFETY: only an address, which any thread may write to that the program lets make the call.
+unsafe impl Send for Later {}
+
+impl Later {
+    /// Writes what fills the place.
+    pub(crate) fn put(&self, bytes: &[u8]) -> Result<(), Error> {
+        if self.place.is_null() || bytes.len() != self.len {
+            return Err(Error::code(CKR_MECHANISM_PARAM_INVALID));
+        }
+        // SAFETY: whoever asks for a result there keeps the memory until it is there (AES-GCM in
+        // PKCS#11, as modules have it whose device makes the initialisation vector); it has this length.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.place, bytes.len()) };
+        Ok(())
+    }
+}
+
+/// What a `CK_GCM_PARAMS` says.
+#[derive(Debug)]
+pub(crate) struct GcmIn<'a> {
+    pub(crate) iv: &'a [u8],
+    pub(crate) aad: &'a [u8],
+    pub(crate) tag_bits: CK_ULONG,
+    /// Where the initialisation vector is.
+    pub(crate) iv_place: Later,
+}
+
+fn invalid(problem: &str) -> Error {
+    Error::because(CKR_MECHANISM_PARAM_INVALID, problem)
+}
+
+impl<'a> MechanismIn<'a> {
+    /// The parameter of AES-GCM.
+    ///
+    /// # Errors
+    /// It has another length, or leads nowhere.
+    pub(crate) fn gcm(&self) -> Result<GcmIn<'a>, Error> {
+        let bytes = self.parameter()?;
+        if bytes.len() != size_of::<CK_GCM_PARAMS>() {
+            return Err(invalid(
+                "AES-GCM has a CK_GCM_PARAMS as its parameter, of six fields",
+            ));
+        }
+        let nowhere = || invalid("a pointer in the CK_GCM_PARAMS is NULL");
+        // SAFETY: a program's pointer is NULL, or leads to what its count says (PKCS#11); the
+        // parameter of this mechanism is such a structure.
+        unsafe {
+            let given = bytes.as_ptr().cast::<CK_GCM_PARAMS>().read_unaligned();
+            let iv = slice(given.pIv.cast_const(), given.ulIvLen).ok_or_else(nowhere)?;
+            Ok(GcmIn {
+                iv,
+                aad: slice(given.pAAD.cast_const(), given.ulAADLen).ok_or_else(nowhere)?,
+                tag_bits: given.ulTagBits,
+                iv_place: Later {
+                    place: given.pIv,
+                    len: iv.len(),
+                },
+            })
+        }
+    }
+}
+
+/// The parameter of one message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MessageIn<'a> {
+    parameter: Option<&'a [u8]>,
+}
+
+/// # Safety
+/// As `convert` says.
+pub(super) unsafe fn message<'a>(parameter: *mut c_void, len: CK_ULONG) -> MessageIn<'a> {
+    MessageIn {
+        // SAFETY: a program's pointer is NULL, or leads to what its count says (PKCS#11).
+        parameter: unsafe { slice(parameter.cast::<CK_BYTE>().cast_const(), len) },
+    }
+}
+
+/// What a `CK_GCM_MESSAGE_PARAMS` says.
+#[derive(Debug)]
+pub(crate) struct GcmMessage<'a> {
+    pub(crate) iv: &'a [u8],
+    pub(crate) fixed_bits: CK_ULONG,
+    pub(crate) generator: CK_GENERATOR_FUNCTION,
+    pub(crate) tag: &'a [u8],
+    /// Where the initialisation vector is.
+    pub(crate) iv_place: Later,
+    /// Where the tag is.
+    pub(crate) tag_place: Later,
+}
+
+impl<'a> MessageIn<'a> {
+    /// The parameter of a message of AES-GCM.
+    ///
+    /// # Errors
+    /// It has another length, or leads nowhere.
+    pub(crate) fn gcm(&self) -> Result<GcmMessage<'a>, Error> {
+        let bytes = self
+            .parameter
+            .ok_or_else(|| Error::code(CKR_ARGUMENTS_BAD))?;
+        if bytes.len() != size_of::<CK_GCM_MESSAGE_PARAMS>() {
+            return Err(invalid(
+                "a message of AES-GCM has a CK_GCM_MESSAGE_PARAMS as its parameter",
+            ));
+        }
+        let nowhere = || invalid("a pointer in the CK_GCM_MESSAGE_PARAMS is NULL");
+        // SAFETY: a program's pointer is NULL, or leads to what its count says (PKCS#11); the
+        // parameter of such a message is such a structure.
+        unsafe {
+            let given = bytes
+                .as_ptr()
+                .cast::<CK_GCM_MESSAGE_PARAMS>()
+                .read_unaligned();
+            let iv = slice(given.pIv.cast_const(), given.ulIvLen).ok_or_else(nowhere)?;
+            let tag = slice(given.pTag.cast_const(), given.ulTagBits.div_ceil(8));
+            let tag = tag.ok_or_else(nowhere)?;
+            let later = |place, len| Later { place, len };
+            Ok(GcmMessage {
+                iv,
+                fixed_bits: given.ulIvFixedBits,
+                generator: given.ivGenerator,
+                tag,
+                iv_place: later(given.pIv, iv.len()),
+                tag_place: later(given.pTag, tag.len()),
+            })
+        }
+    }
+}
+
+/// What a `CK_RSA_PKCS_OAEP_PARAMS` says.
+#[derive(Debug)]
+pub(crate) struct OaepIn {
+    pub(crate) hash: CK_MECHANISM_TYPE,
+    pub(crate) mgf: CK_RSA_PKCS_MGF_TYPE,
+    pub(crate) label_len: CK_ULONG,
+}
+
+impl MechanismIn<'_> {
+    /// The parameter of OAEP.
+    ///
+    /// # Errors
+    /// It has another length.
+    pub(crate) fn oaep(&self) -> Result<OaepIn, Error> {
+        let bytes = self.parameter()?;
+        if bytes.len() != size_of::<CK_RSA_PKCS_OAEP_PARAMS>() {
+            return Err(invalid(
+                "OAEP has a CK_RSA_PKCS_OAEP_PARAMS as its parameter",
+            ));
+        }
+        let given = bytes.as_ptr().cast::<CK_RSA_PKCS_OAEP_PARAMS>();
+        // SAFETY: so many bytes are there, and any bytes are such a structure.
+        let given = unsafe { given.read_unaligned() };
+        Ok(OaepIn {
+            hash: given.hashAlg,
+            mgf: given.mgf,
+            label_len: given.ulSourceDataLen,
+        })
+    }
+}

@@ -1,0 +1,258 @@
+//! The functions of PKCS#11 3.0 for many messages with one key: AES-GCM, whose initialisation vectors
+//! the HSM makes.
+
+use std::sync::Arc;
+
+use cryptoki_sys::*;
+use hsm_keys::KeyType;
+use hsm_keys::aes::{GCM_TAG_LEN, Parameters};
+use zeroize::Zeroizing;
+
+use crate::ciphers::{self, Cipher, GCM_IV_LEN, Use};
+use crate::encrypting::hold;
+use crate::error::Error;
+use crate::ffi::convert::{Bytes, MechanismIn, Output, Wanted};
+use crate::ffi::parameters::{GcmMessage, MessageIn};
+use crate::mechanisms::parameter_invalid;
+use crate::module::Module;
+use crate::sessions::{Operations, Session};
+use crate::token::Token;
+use crate::token::objects::StoredKey;
+
+/// Encryption or decryption of messages, until the program ends it. A message that fails is no end.
+pub(crate) struct MessageEncrypting {
+    key: Arc<StoredKey>,
+    /// The message that comes in parts just now.
+    begun: Option<Begun>,
+}
+
+struct Begun {
+    aad: Vec<u8>,
+    parts: Option<Zeroizing<Vec<u8>>>,
+}
+
+/// Which of the two, with its place among the session's operations.
+#[derive(Clone, Copy)]
+struct Kind {
+    of: Use,
+    place: fn(&mut Operations) -> &mut Option<MessageEncrypting>,
+}
+
+const ENCRYPT: Kind = Kind {
+    of: Use::Encrypt,
+    place: |operations| &mut operations.message_encrypt,
+};
+const DECRYPT: Kind = Kind {
+    of: Use::Decrypt,
+    place: |operations| &mut operations.message_decrypt,
+};
+
+/// A function for each of the two.
+macro_rules! both {
+    ($($encrypt:ident $decrypt:ident = $target:ident($($argument:ident: $type:ty),*);)*) => {$(
+        pub(crate) fn $encrypt(
+            module: &Arc<Module>,
+            session: CK_SESSION_HANDLE,
+            $($argument: $type),*
+        ) -> Result<(), Error> {
+            $target(&*module.session(session)?, ENCRYPT, $($argument),*)
+        }
+
+        pub(crate) fn $decrypt(
+            module: &Arc<Module>,
+            session: CK_SESSION_HANDLE,
+            $($argument: $type),*
+        ) -> Result<(), Error> {
+            $target(&*module.session(session)?, DECRYPT, $($argument),*)
+        }
+    )*};
+}
+
+both! {
+    encrypt_init decrypt_init = init(
+        mechanism: Option<MechanismIn<'_>>, key: CK_OBJECT_HANDLE
+    );
+    encrypt_message decrypt_message = whole(
+        parameter: MessageIn<'_>, aad: Bytes<'_>, input: Bytes<'_>, output: Output<'_>
+    );
+    encrypt_begin decrypt_begin = begin(parameter: MessageIn<'_>, aad: Bytes<'_>);
+    encrypt_next decrypt_next = next(
+        parameter: MessageIn<'_>, part: Bytes<'_>, output: Output<'_>, flags: CK_FLAGS
+    );
+    encrypt_final decrypt_final = finish();
+}
+
+fn init(
+    session: &Session,
+    kind: Kind,
+    mechanism: Option<MechanismIn<'_>>,
+    key: CK_OBJECT_HANDLE,
+) -> Result<(), Error> {
+    let mut operations = session.operations();
+    let operation = (kind.place)(&mut operations);
+    let Some(given) = mechanism else {
+        *operation = None;
+        return Ok(());
+    };
+    if operation.is_some() {
+        return Err(Error::code(CKR_OPERATION_ACTIVE));
+    }
+    if given.type_ != CKM_AES_GCM {
+        return Err(Error::code(CKR_MECHANISM_INVALID));
+    }
+    let (key, half) = session.token.key(key)?;
+    if key.public().key_type() != KeyType::Aes {
+        return Err(Error::code(CKR_KEY_TYPE_INCONSISTENT));
+    }
+    Cipher::message_gcm().check_key(&key, half, kind.of)?;
+    *operation = Some(MessageEncrypting { key, begun: None });
+    Ok(())
+}
+
+/// The key, if no message is coming in parts.
+fn key_between(session: &Session, kind: Kind) -> Result<Arc<StoredKey>, Error> {
+    let mut operations = session.operations();
+    match (kind.place)(&mut operations) {
+        None => Err(Error::code(CKR_OPERATION_NOT_INITIALIZED)),
+        Some(MessageEncrypting { begun: Some(_), .. }) => Err(Error::code(CKR_OPERATION_ACTIVE)),
+        Some(operation) => Ok(Arc::clone(&operation.key)),
+    }
+}
+
+fn whole(
+    session: &Session,
+    kind: Kind,
+    parameter: MessageIn<'_>,
+    aad: Bytes<'_>,
+    input: Bytes<'_>,
+    mut output: Output<'_>,
+) -> Result<(), Error> {
+    let key = key_between(session, kind)?;
+    let message = checked(&parameter, kind.of)?;
+    let (token, aad, input) = (&session.token, aad.get()?, input.get()?);
+    one(token, &key, kind.of, &message, aad, input, &mut output).map(drop)
+}
+
+fn begin(
+    session: &Session,
+    kind: Kind,
+    parameter: MessageIn<'_>,
+    aad: Bytes<'_>,
+) -> Result<(), Error> {
+    key_between(session, kind)?;
+    checked(&parameter, kind.of)?;
+    let aad = aad.get()?.to_vec();
+    if let Some(operation) = (kind.place)(&mut session.operations()) {
+        operation.begun = Some(Begun { aad, parts: None });
+    }
+    Ok(())
+}
+
+/// Takes a part. All comes out with the last one.
+fn next(
+    session: &Session,
+    kind: Kind,
+    parameter: MessageIn<'_>,
+    part: Bytes<'_>,
+    mut output: Output<'_>,
+    flags: CK_FLAGS,
+) -> Result<(), Error> {
+    let (key, mut begun) = {
+        let mut operations = session.operations();
+        let operation = (kind.place)(&mut operations).as_mut();
+        let operation = operation.ok_or_else(|| Error::code(CKR_OPERATION_NOT_INITIALIZED))?;
+        let begun = operation.begun.take();
+        let begun = begun.ok_or_else(|| Error::code(CKR_OPERATION_NOT_INITIALIZED))?;
+        (Arc::clone(&operation.key), begun)
+    };
+    let message = checked(&parameter, kind.of)?;
+    let part = part.get()?;
+    let goes_on;
+    let outcome = if flags & CKF_END_OF_MESSAGE == 0 {
+        let wanted = output.wanted(0)?;
+        if wanted == Wanted::Result {
+            hold(&mut begun.parts, part, kind.of)?;
+        }
+        goes_on = true;
+        output.put(&[])
+    } else {
+        let held = begun.parts.take().unwrap_or_default();
+        let input = Zeroizing::new([&held[..], part].concat());
+        let (token, aad) = (&session.token, &begun.aad[..]);
+        let outcome = one(token, &key, kind.of, &message, aad, &input, &mut output);
+        goes_on = match &outcome {
+            Ok(wanted) => *wanted == Wanted::Size,
+            Err(error) => error.is_too_small(),
+        };
+        begun.parts = Some(held);
+        outcome.map(drop)
+    };
+    if goes_on && let Some(operation) = (kind.place)(&mut session.operations()) {
+        operation.begun = Some(begun);
+    }
+    outcome
+}
+
+fn finish(session: &Session, kind: Kind) -> Result<(), Error> {
+    match (kind.place)(&mut session.operations()).take() {
+        Some(_) => Ok(()),
+        None => Err(Error::code(CKR_OPERATION_NOT_INITIALIZED)),
+    }
+}
+
+/// The parameter of a message, if the HSM can do what it says.
+fn checked<'a>(parameter: &MessageIn<'a>, of: Use) -> Result<GcmMessage<'a>, Error> {
+    let message = parameter.gcm()?;
+    let by_hsm = matches!(message.generator, CKG_GENERATE | CKG_GENERATE_RANDOM);
+    let problem = if message.iv.len() != GCM_IV_LEN {
+        "the HSM's initialisation vectors for AES-GCM have 12 bytes"
+    } else if message.tag.len() != GCM_TAG_LEN {
+        "AES-GCM of the HSM has tags of 128 bits: set ulTagBits to 128"
+    } else if of.encrypts() && (!by_hsm || message.fixed_bits != 0) {
+        "the HSM makes the whole initialisation vector: set ivGenerator to CKG_GENERATE, and \
+         ulIvFixedBits to 0"
+    } else {
+        return Ok(message);
+    };
+    Err(parameter_invalid(problem))
+}
+
+/// Encrypts or decrypts a message.
+fn one(
+    token: &Token,
+    key: &StoredKey,
+    of: Use,
+    message: &GcmMessage<'_>,
+    aad: &[u8],
+    input: &[u8],
+    output: &mut Output<'_>,
+) -> Result<Wanted, Error> {
+    of.check_len(input.len())?;
+    // The tag is elsewhere, so both have the same length.
+    if output.wanted(input.len())? == Wanted::Size {
+        return Ok(Wanted::Size);
+    }
+    if of.encrypts() {
+        let sealed = ciphers::seal(token, key, aad, input)?;
+        message.iv_place.put(&sealed.iv)?;
+        message.tag_place.put(&sealed.tag)?;
+        output.put(&sealed.ciphertext)?;
+        return Ok(Wanted::Result);
+    }
+    let parameters = Parameters {
+        padding: false,
+        iv: Some(message.iv),
+        aad,
+        tag: Some(message.tag),
+    };
+    let opened = ciphers::open(token, key, &parameters, input);
+    let opened = opened.map_err(|error| match error.code {
+        CKR_ENCRYPTED_DATA_INVALID => Error {
+            code: CKR_AEAD_DECRYPT_FAILED,
+            ..error
+        },
+        _ => error,
+    })?;
+    output.put(&opened)?;
+    Ok(Wanted::Result)
+}

@@ -1,0 +1,249 @@
+//! Secret keys: made in the HSM, or a program's own for as long as its session. Those can be wrapped by
+//! keys of the HSM, and come in by being unwrapped; a key of the HSM never leaves it.
+
+use std::sync::Arc;
+
+use cryptoki_sys::*;
+use hsm_keys::{KeyType, PublicKey};
+use managed_hsm::NewKeyKind;
+use zeroize::Zeroizing;
+
+use crate::attributes::{Attribute, Rule, name};
+use crate::ciphers::{Cipher, Use};
+use crate::error::Error;
+use crate::ffi::convert::{Bytes, MechanismIn, Output, Place, TemplateIn, Wanted};
+use crate::key_pairs::{self, NewKeyTemplate};
+use crate::mechanisms::{Kind, Mechanism};
+use crate::module::Module;
+use crate::sessions::Session;
+use crate::template::{self, Template};
+use crate::token::objects::{SecretKey, StoredKey};
+use crate::token::tags::{self, Half};
+
+/// The lengths of AES keys in bytes, the usual one first.
+const AES_LENGTHS: [usize; 3] = [32, 16, 24];
+
+/// Has the HSM make a key.
+pub(crate) fn generate(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    mechanism: Option<MechanismIn<'_>>,
+    template: TemplateIn<'_>,
+    mut place: Place<'_, CK_OBJECT_HANDLE>,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    place.check()?;
+    let given = mechanism.ok_or_else(|| Error::code(CKR_ARGUMENTS_BAD))?;
+    let kind = match Mechanism::find(given.type_).map(|mechanism| mechanism.kind) {
+        Some(Kind::AesKey) => CKK_AES,
+        Some(Kind::GenericKey) => CKK_GENERIC_SECRET,
+        _ => return Err(Error::code(CKR_MECHANISM_INVALID)),
+    };
+    if !given.parameter()?.is_empty() {
+        return Err(Error::code(CKR_MECHANISM_PARAM_INVALID));
+    }
+    let template = Template::read(&template)?;
+    if template
+        .number(CKA_KEY_TYPE)?
+        .is_some_and(|wanted| wanted != kind)
+    {
+        return Err(Error::because(
+            CKR_TEMPLATE_INCONSISTENT,
+            "CKA_KEY_TYPE is not what the mechanism makes",
+        ));
+    }
+    let len = template
+        .number(CKA_VALUE_LEN)?
+        .ok_or_else(|| incomplete(CKA_VALUE_LEN))?;
+    if !AES_LENGTHS.contains(&usize::try_from(len).unwrap_or_default()) {
+        return Err(Error::because(
+            CKR_KEY_SIZE_RANGE,
+            format!("the HSM makes secret keys of 16, 24 and 32 bytes, not of {len}"),
+        ));
+    }
+    let is_token_key = template.flag(CKA_TOKEN)?.unwrap_or(false);
+    let lives_in = key_pairs::lives_in(module, &session, is_token_key)?;
+    let mut wanted = NewKeyTemplate::default();
+    wanted.read(&module.options, KeyType::Aes, Half::Private, &template)?;
+    // The service does not tell it.
+    wanted.note("VALUE_LEN", len);
+    if kind != CKK_AES {
+        wanted.note("KEY_TYPE", kind);
+    }
+    let bits = 8 * u32::try_from(len).unwrap_or_default();
+    let made = wanted.make(
+        &session,
+        &module.options,
+        NewKeyKind::Oct { bits },
+        lives_in,
+    )?;
+    place.put(made.half(Half::Private).handle)
+}
+
+/// Takes in a key with its value.
+pub(crate) fn create(session: &Session, template: &Template<'_>) -> Result<StoredKey, Error> {
+    let value = template.bytes(CKA_VALUE);
+    let value = value.ok_or_else(|| incomplete(CKA_VALUE))?;
+    bring(session, template, Zeroizing::new(value.to_vec()))
+}
+
+fn incomplete(type_: CK_ATTRIBUTE_TYPE) -> Error {
+    Error::because(
+        CKR_TEMPLATE_INCOMPLETE,
+        format!("the template lacks {}", name(type_)),
+    )
+}
+
+/// Which lengths a key of the template's kind may have; none: any.
+fn lengths(template: &Template<'_>) -> Result<Vec<usize>, Error> {
+    let told = template.number(CKA_VALUE_LEN)?;
+    let told = told.map(|len| usize::try_from(len).unwrap_or(usize::MAX));
+    match (template.number(CKA_KEY_TYPE)?, told) {
+        (None, _) => Err(incomplete(CKA_KEY_TYPE)),
+        (Some(CKK_AES), None) => Ok(AES_LENGTHS.to_vec()),
+        (Some(CKK_AES), Some(len)) if !AES_LENGTHS.contains(&len) => Err(template::invalid(
+            CKA_VALUE_LEN,
+            "AES has keys of 16, 24 and 32 bytes",
+        )),
+        (Some(CKK_AES | CKK_GENERIC_SECRET), told) => Ok(told.into_iter().collect()),
+        (Some(_), _) => Err(template::invalid(
+            CKA_KEY_TYPE,
+            "secret keys are AES or generic here",
+        )),
+    }
+}
+
+fn bring(
+    session: &Session,
+    template: &Template<'_>,
+    value: Zeroizing<Vec<u8>>,
+) -> Result<StoredKey, Error> {
+    // What is private is there for whoever has logged in.
+    if !session.token.is_open() {
+        return Err(Error::code(CKR_USER_NOT_LOGGED_IN));
+    }
+    let fitting = lengths(template)?;
+    if value.is_empty() || !(fitting.is_empty() || fitting.contains(&value.len())) {
+        return Err(template::invalid(
+            CKA_VALUE,
+            "it has not the length that the key's type or CKA_VALUE_LEN says",
+        ));
+    }
+    for (type_, value) in template.iter() {
+        let attribute = Attribute::find(type_).ok_or_else(|| {
+            Error::because(
+                CKR_ATTRIBUTE_TYPE_INVALID,
+                format!("keys have no {}", name(type_)),
+            )
+        })?;
+        // Only the HSM's keys do something.
+        if matches!(attribute.rule, Rule::Usage(_)) && template::flag(type_, value)? {
+            key_pairs::differs(session.token.options(), type_)?;
+        }
+    }
+    let label = template.bytes(CKA_LABEL).unwrap_or_default();
+    let id = template.bytes(CKA_ID).unwrap_or_default();
+    let secret = SecretKey {
+        kind: template.number(CKA_KEY_TYPE)?.unwrap_or(CKK_GENERIC_SECRET),
+        value,
+        sensitive: template.flag(CKA_SENSITIVE)?.unwrap_or(false),
+        extractable: template.flag(CKA_EXTRACTABLE)?.unwrap_or(true),
+    };
+    Ok(StoredKey::brought(
+        PublicKey::Aes,
+        Some(secret),
+        session.handle,
+        (template::text(CKA_LABEL, label)?, id.to_vec()),
+        Vec::new(),
+    ))
+}
+
+pub(crate) fn wrap(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    mechanism: Option<MechanismIn<'_>>,
+    wrapping_key: CK_OBJECT_HANDLE,
+    key: CK_OBJECT_HANDLE,
+    mut output: Output<'_>,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    let token = &session.token;
+    let given = mechanism.ok_or_else(|| Error::code(CKR_ARGUMENTS_BAD))?;
+    let cipher = Cipher::new(&given, Use::Wrap, &module.options)?;
+    let (wrapping, half) = token_key(&session, wrapping_key, CKR_WRAPPING_KEY_HANDLE_INVALID)?;
+    cipher.check_key(&wrapping, half, Use::Wrap)?;
+    let (key, half) = token.key(key)?;
+    let secret = match (&key.secret, half) {
+        (Some(secret), _) if secret.extractable => secret,
+        (Some(_), _) => return Err(Error::code(CKR_KEY_UNEXTRACTABLE)),
+        (None, Half::Public) => return Err(Error::code(CKR_KEY_NOT_WRAPPABLE)),
+        (None, Half::Private) => {
+            return Err(Error::because(
+                CKR_KEY_UNEXTRACTABLE,
+                format!("key {} never leaves the HSM", key.name()),
+            ));
+        }
+    };
+    let len = cipher.output_len(&wrapping, Use::Wrap, secret.value.len())?;
+    match output.wanted(len)? {
+        Wanted::Size => Ok(()),
+        Wanted::Result => {
+            output.put(&cipher.encrypt(token, &wrapping, Use::Wrap, &secret.value)?)
+        }
+    }
+}
+
+pub(crate) fn unwrap(
+    module: &Arc<Module>,
+    session: CK_SESSION_HANDLE,
+    mechanism: Option<MechanismIn<'_>>,
+    unwrapping_key: CK_OBJECT_HANDLE,
+    wrapped: Bytes<'_>,
+    template: TemplateIn<'_>,
+    mut place: Place<'_, CK_OBJECT_HANDLE>,
+) -> Result<(), Error> {
+    let session = module.session(session)?;
+    let token = &session.token;
+    place.check()?;
+    let given = mechanism.ok_or_else(|| Error::code(CKR_ARGUMENTS_BAD))?;
+    let template = Template::read(&template)?;
+    let class = template.number(CKA_CLASS)?.unwrap_or(CKO_SECRET_KEY);
+    if class != CKO_SECRET_KEY || template.flag(CKA_TOKEN)?.unwrap_or(false) {
+        return Err(Error::because(
+            CKR_TEMPLATE_INCONSISTENT,
+            "what is unwrapped is a secret key of the session: the HSM's own keys are born there",
+        ));
+    }
+    let cipher = Cipher::new(&given, Use::Unwrap, &module.options)?;
+    let (unwrapping, half) =
+        token_key(&session, unwrapping_key, CKR_UNWRAPPING_KEY_HANDLE_INVALID)?;
+    cipher.check_key(&unwrapping, half, Use::Unwrap)?;
+    let (wrapped, fitting) = (wrapped.get()?, lengths(&template)?);
+    let value = cipher.decrypt(token, &unwrapping, Use::Unwrap, wrapped, &fitting)?;
+    if value.is_empty() || !(fitting.is_empty() || fitting.contains(&value.len())) {
+        return Err(Error::because(
+            CKR_WRAPPED_KEY_INVALID,
+            "what was unwrapped has not the length that the key's type or CKA_VALUE_LEN says",
+        ));
+    }
+    place.put(token.bring(bring(&session, &template, value)?))
+}
+
+/// A key that wraps or unwraps, or the code for a handle that is of none.
+fn token_key(
+    session: &Session,
+    handle: CK_OBJECT_HANDLE,
+    invalid: CK_RV,
+) -> Result<(Arc<StoredKey>, Half), Error> {
+    session.token.key(handle).map_err(|error| match error.code {
+        CKR_KEY_HANDLE_INVALID => Error::code(invalid),
+        _ => error,
+    })
+}
+
+impl NewKeyTemplate {
+    /// Keeps what the service doesn't tell of a secret key.
+    fn note(&mut self, attribute: &str, number: CK_ULONG) {
+        tags::write(&mut self.tags, Half::Private, attribute, number.to_string());
+    }
+}

@@ -1,0 +1,553 @@
+//! Encryption and decryption: what the module makes is undone by OpenSSL and the other way round; what
+//! goes wrong ends the operation.
+
+use cryptoki::error::RvError;
+use cryptoki::mechanism::aead::{GcmMessageParams, GcmParams, GeneratorFunction};
+use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
+use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
+use cryptoki::mechanism::{Mechanism, MechanismType, MessageParam};
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+use openssl::aes::{AesKey, wrap_key};
+use openssl::encrypt::{Decrypter, Encrypter};
+use openssl::hash::MessageDigest;
+use openssl::pkey::{PKey, Private, Public};
+use openssl::rsa::{Padding, Rsa};
+use openssl::symm::{Cipher, decrypt_aead, encrypt, encrypt_aead};
+
+use crate::support::{Hsm, code, import_aes, import_rsa, initialized, makes_calls, only, session};
+
+const MESSAGE: &[u8] = b"what is encrypted";
+const KEY: [u8; 32] = *b"an AES key that everybody knows.";
+const IV: [u8; 16] = [9; 16];
+/// A code of PKCS#11 3.0 that the crate doesn't know.
+const AEAD_DECRYPT_FAILED: u64 = 0x42;
+
+fn key(session: &Session, label: &str, class: ObjectClass) -> ObjectHandle {
+    only(
+        session,
+        &[Attribute::Label(label.into()), Attribute::Class(class)],
+    )
+}
+
+/// OpenSSL's padding for a mechanism.
+fn oaep(hash: MechanismType, mgf: PkcsMgfType) -> Mechanism<'static> {
+    let params = PkcsOaepParams::new(hash, mgf, PkcsOaepSource::empty());
+    Mechanism::RsaPkcsOaep(params)
+}
+
+type Rule = (Mechanism<'static>, Padding, Option<MessageDigest>);
+
+fn rsa_mechanisms() -> [Rule; 3] {
+    [
+        (Mechanism::RsaPkcs, Padding::PKCS1, None),
+        (
+            oaep(MechanismType::SHA1, PkcsMgfType::MGF1_SHA1),
+            Padding::PKCS1_OAEP,
+            Some(MessageDigest::sha1()),
+        ),
+        (
+            oaep(MechanismType::SHA256, PkcsMgfType::MGF1_SHA256),
+            Padding::PKCS1_OAEP,
+            Some(MessageDigest::sha256()),
+        ),
+    ]
+}
+
+fn by_openssl(key: &PKey<Public>, (_, padding, digest): &Rule, plaintext: &[u8]) -> Vec<u8> {
+    let mut encrypter = Encrypter::new(key).unwrap();
+    encrypter.set_rsa_padding(*padding).unwrap();
+    if let Some(digest) = digest {
+        encrypter.set_rsa_oaep_md(*digest).unwrap();
+        encrypter.set_rsa_mgf1_md(*digest).unwrap();
+    }
+    let mut ciphertext = vec![0; encrypter.encrypt_len(plaintext).unwrap()];
+    let len = encrypter.encrypt(plaintext, &mut ciphertext).unwrap();
+    ciphertext.truncate(len);
+    ciphertext
+}
+
+fn undone_by_openssl(key: &PKey<Private>, rule: &Rule, ciphertext: &[u8]) -> Vec<u8> {
+    let (_, padding, digest) = rule;
+    let mut decrypter = Decrypter::new(key).unwrap();
+    decrypter.set_rsa_padding(*padding).unwrap();
+    if let Some(digest) = digest {
+        decrypter.set_rsa_oaep_md(*digest).unwrap();
+        decrypter.set_rsa_mgf1_md(*digest).unwrap();
+    }
+    let mut plaintext = vec![0; decrypter.decrypt_len(ciphertext).unwrap()];
+    let len = decrypter.decrypt(ciphertext, &mut plaintext).unwrap();
+    plaintext.truncate(len);
+    plaintext
+}
+
+/// A private key that the test has as well.
+fn rsa_of_both(hsm: &mut Hsm) {
+    let rsa = Rsa::generate(2048).unwrap();
+    import_rsa(&hsm.rest, "rsa", &rsa);
+    let pem = hsm.file("rsa.pem");
+    std::fs::write(&pem, rsa.private_key_to_pem().unwrap()).unwrap();
+    hsm.set("TEST_KEY", pem);
+}
+
+fn private_key() -> PKey<Private> {
+    let pem = std::fs::read(std::env::var_os("TEST_KEY").unwrap()).unwrap();
+    PKey::private_key_from_pem(&pem).unwrap()
+}
+
+fn public_key() -> PKey<Public> {
+    PKey::public_key_from_der(&private_key().public_key_to_der().unwrap()).unwrap()
+}
+
+#[test]
+fn rsa_encrypts_here_and_decrypts_in_the_hsm() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        rsa_of_both(&mut hsm);
+        hsm.run();
+        return assert_eq!((hsm.count("encrypt"), hsm.count("decrypt")), (0, 9));
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let private = key(&session, "rsa", ObjectClass::PRIVATE_KEY);
+    let public = key(&session, "rsa", ObjectClass::PUBLIC_KEY);
+    for rule in rsa_mechanisms() {
+        let ciphertext = session.encrypt(&rule.0, public, MESSAGE).unwrap();
+        assert_eq!(
+            undone_by_openssl(&private_key(), &rule, &ciphertext),
+            MESSAGE
+        );
+        assert_eq!(
+            session.decrypt(&rule.0, private, &ciphertext).unwrap(),
+            MESSAGE
+        );
+        for plaintext in [MESSAGE, b""] {
+            let ciphertext = by_openssl(&public_key(), &rule, plaintext);
+            session.decrypt_init(&rule.0, private).unwrap();
+            let (one, other) = ciphertext.split_at(100);
+            assert!(session.decrypt_update(one).unwrap().is_empty());
+            assert!(session.decrypt_update(other).unwrap().is_empty());
+            assert_eq!(session.decrypt_final().unwrap(), plaintext);
+        }
+    }
+    // A key of the program's own encrypts as well.
+    let rsa = private_key().rsa().unwrap();
+    let brought = session
+        .create_object(&[
+            Attribute::Class(ObjectClass::PUBLIC_KEY),
+            Attribute::KeyType(cryptoki::object::KeyType::RSA),
+            Attribute::Modulus(rsa.n().to_vec()),
+            Attribute::PublicExponent(rsa.e().to_vec()),
+        ])
+        .unwrap();
+    let rule = &rsa_mechanisms()[2];
+    let ciphertext = session.encrypt(&rule.0, brought, MESSAGE).unwrap();
+    assert_eq!(
+        undone_by_openssl(&private_key(), rule, &ciphertext),
+        MESSAGE
+    );
+}
+
+#[test]
+fn what_the_hsm_could_not_decrypt_is_refused_when_it_begins() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        rsa_of_both(&mut hsm);
+        hsm.rest.create("ec", r#"{"kty":"EC-HSM","crv":"P-256"}"#);
+        let only_signs = r#"{"kty":"RSA-HSM","key_size":2048,"key_ops":["sign","verify"]}"#;
+        hsm.rest.create("signs", only_signs);
+        let told = hsm.run();
+        assert!(told.contains("does not permit 'decrypt'"), "{told}");
+        return assert_eq!(hsm.count("decrypt"), 0);
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let of = |label, class| key(&session, label, class);
+    let private = of("rsa", ObjectClass::PRIVATE_KEY);
+    let public = of("rsa", ObjectClass::PUBLIC_KEY);
+    let with_label = PkcsOaepParams::new(
+        MechanismType::SHA256,
+        PkcsMgfType::MGF1_SHA256,
+        PkcsOaepSource::data_specified(b"label"),
+    );
+    let good = &rsa_mechanisms()[2].0;
+    let ec = of("ec", ObjectClass::PRIVATE_KEY);
+    let signs = of("signs", ObjectClass::PRIVATE_KEY);
+    for (mechanism, key, expected) in [
+        (
+            &oaep(MechanismType::SHA384, PkcsMgfType::MGF1_SHA384),
+            private,
+            RvError::MechanismParamInvalid,
+        ),
+        (
+            &oaep(MechanismType::SHA256, PkcsMgfType::MGF1_SHA1),
+            private,
+            RvError::MechanismParamInvalid,
+        ),
+        (
+            &Mechanism::RsaPkcsOaep(with_label),
+            private,
+            RvError::MechanismParamInvalid,
+        ),
+        (
+            &Mechanism::Sha256RsaPkcs,
+            private,
+            RvError::MechanismInvalid,
+        ),
+        (
+            &Mechanism::AesCbc(IV),
+            private,
+            RvError::KeyTypeInconsistent,
+        ),
+        (good, ec, RvError::KeyTypeInconsistent),
+        (good, public, RvError::KeyFunctionNotPermitted),
+        (good, signs, RvError::KeyFunctionNotPermitted),
+    ] {
+        let outcome = session.decrypt_init(mechanism, key);
+        assert_eq!(code(outcome), expected, "{mechanism:?}");
+    }
+    assert_eq!(
+        code(session.encrypt_init(good, private)),
+        RvError::KeyFunctionNotPermitted
+    );
+    // Lengths that can't be end the operation, before a request.
+    session.decrypt_init(good, private).unwrap();
+    assert_eq!(
+        code(session.decrypt(good, private, &[1; 256])),
+        RvError::OperationActive
+    );
+    for (data, expected) in [(&[1; 255][..], RvError::EncryptedDataLenRange)] {
+        session.decrypt_update(data).unwrap();
+        assert_eq!(code(session.decrypt_final()), expected);
+        assert_eq!(
+            code(session.decrypt_final()),
+            RvError::OperationNotInitialized
+        );
+    }
+    let too_long = session.encrypt(good, public, &[1; 191]);
+    assert_eq!(code(too_long), RvError::DataLenRange);
+    assert_eq!(
+        code(session.encrypt_final()),
+        RvError::OperationNotInitialized
+    );
+}
+
+/// As OpenSSL 3.2 does: whoever sends ciphertexts does not learn which are well padded.
+#[test]
+fn a_wrong_padding_of_pkcs1_gives_bytes_that_look_random() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        rsa_of_both(&mut hsm);
+        for (setting, expected) in [
+            ("implicit-rejection", "bytes"),
+            ("plain", "error"),
+            ("deny", "none"),
+        ] {
+            hsm.configure(&format!(
+                r#"{{"tokens":[{{"resourceName":"localhost"}}],"rsaPkcs1Decrypt":"{setting}"}}"#
+            ));
+            hsm.set("TEST_EXPECTED", expected);
+            hsm.run();
+        }
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let private = key(&session, "rsa", ObjectClass::PRIVATE_KEY);
+    let rules = rsa_mechanisms();
+    // More than the modulus, which no implementation takes for padding that might be good.
+    let ciphertext = [0xff; 256];
+    let decrypted = session.decrypt(&rules[0].0, private, &ciphertext);
+    let info = pkcs11
+        .get_mechanism_info(crate::support::slot(&pkcs11), MechanismType::RSA_PKCS)
+        .unwrap();
+    assert!(info.encrypt());
+    match std::env::var("TEST_EXPECTED").unwrap().as_str() {
+        "bytes" => {
+            let bytes = decrypted.unwrap();
+            assert_ne!(bytes, MESSAGE);
+            let again = session.decrypt(&rules[0].0, private, &ciphertext).unwrap();
+            assert_eq!(again, bytes);
+            let secret = [
+                Attribute::KeyType(cryptoki::object::KeyType::GENERIC_SECRET),
+                Attribute::ValueLen(48.into()),
+            ];
+            let unwrapped = session.unwrap_key(&rules[0].0, private, &ciphertext, &secret);
+            let value = session.get_attributes(unwrapped.unwrap(), &[AttributeType::Value]);
+            assert!(matches!(&value.unwrap()[..], [Attribute::Value(value)] if value.len() == 48));
+        }
+        "error" => assert_eq!(code(decrypted), RvError::EncryptedDataInvalid),
+        _ => {
+            assert_eq!(code(decrypted), RvError::MechanismInvalid);
+            assert!(!info.decrypt());
+        }
+    }
+    // OAEP is no such oracle.
+    let oaep = session.decrypt(&rules[1].0, private, &ciphertext);
+    assert_eq!(code(oaep), RvError::EncryptedDataInvalid);
+}
+
+#[test]
+fn aes_in_all_modes_is_openssls() {
+    if !makes_calls() {
+        let hsm = Hsm::start();
+        for (name, len) in [("a128", 16), ("a192", 24), ("a256", 32)] {
+            import_aes(&hsm.rest, name, &KEY[..len]);
+        }
+        hsm.run();
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let data = [MESSAGE, &[0; 15]].concat();
+    for (label, len, cbc, gcm) in [
+        ("a128", 16, Cipher::aes_128_cbc(), Cipher::aes_128_gcm()),
+        ("a192", 24, Cipher::aes_192_cbc(), Cipher::aes_192_gcm()),
+        ("a256", 32, Cipher::aes_256_cbc(), Cipher::aes_256_gcm()),
+    ] {
+        let (key, value) = (key(&session, label, ObjectClass::SECRET_KEY), &KEY[..len]);
+        let padded = encrypt(cbc, value, Some(&IV), MESSAGE).unwrap();
+        // The size is found out, and then known.
+        let told = session.encrypt(&Mechanism::AesCbcPad(IV), key, MESSAGE);
+        assert_eq!(told.unwrap(), padded, "{label}");
+        let back = session.decrypt(&Mechanism::AesCbcPad(IV), key, &padded);
+        assert_eq!(back.unwrap(), MESSAGE);
+        let whole = session.encrypt(&Mechanism::AesCbc(IV), key, &data).unwrap();
+        assert_eq!(whole, encrypt(cbc, value, Some(&IV), &data).unwrap()[..32]);
+        session.encrypt_init(&Mechanism::AesCbc(IV), key).unwrap();
+        for part in data.chunks(7) {
+            assert!(session.encrypt_update(part).unwrap().is_empty());
+        }
+        assert_eq!(session.encrypt_final().unwrap(), whole);
+        assert_eq!(
+            session
+                .decrypt(&Mechanism::AesCbc(IV), key, &whole)
+                .unwrap(),
+            data
+        );
+
+        let mut room = [0; 40];
+        let kek = AesKey::new_encrypt(value).unwrap();
+        let wrapped = wrap_key(&kek, None, &mut room, &data).unwrap();
+        let told = session.encrypt(&Mechanism::AesKeyWrap, key, &data).unwrap();
+        assert_eq!(told, room[..wrapped]);
+        assert_eq!(
+            session.decrypt(&Mechanism::AesKeyWrap, key, &told).unwrap(),
+            data
+        );
+        let told = session
+            .encrypt(&Mechanism::AesKeyWrapPad, key, MESSAGE)
+            .unwrap();
+        assert_eq!(told.len(), 32);
+        assert_eq!(
+            session
+                .decrypt(&Mechanism::AesKeyWrapPad, key, &told)
+                .unwrap(),
+            MESSAGE
+        );
+
+        for aad in [&b"header"[..], b""] {
+            let mut iv = [0; 12];
+            let params = GcmParams::new(&mut iv, aad, 128.into()).unwrap();
+            let sealed = session
+                .encrypt(&Mechanism::AesGcm(params), key, MESSAGE)
+                .unwrap();
+            assert_ne!(iv, [0; 12]);
+            let (ciphertext, tag) = sealed.split_at(MESSAGE.len());
+            let opened = decrypt_aead(gcm, value, Some(&iv), aad, ciphertext, tag).unwrap();
+            assert_eq!(opened, MESSAGE);
+            let mut tag = [0; 16];
+            let own = encrypt_aead(gcm, value, Some(&[5; 12]), aad, MESSAGE, &mut tag).unwrap();
+            let mut iv = [5; 12];
+            let params = GcmParams::new(&mut iv, aad, 128.into()).unwrap();
+            let opened =
+                session.decrypt(&Mechanism::AesGcm(params), key, &[&own[..], &tag].concat());
+            assert_eq!(opened.unwrap(), MESSAGE);
+        }
+    }
+}
+
+/// As Cloud HSM's programs have it: the initialisation vector precedes the ciphertext.
+#[test]
+fn cloud_hsms_own_gcm_is_there() {
+    if !makes_calls() {
+        let hsm = Hsm::start();
+        import_aes(&hsm.rest, "a256", &KEY);
+        hsm.run();
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let key = key(&session, "a256", ObjectClass::SECRET_KEY);
+    let type_ = MechanismType::new_vendor_defined(0x8000_1087).unwrap();
+    let params = GcmParams::new(&mut [], b"header", 128.into()).unwrap();
+    let mechanism = Mechanism::VendorDefined(VendorDefinedMechanism::new(type_, Some(&params)));
+    let sealed = session.encrypt(&mechanism, key, MESSAGE).unwrap();
+    let (iv, rest) = sealed.split_at(12);
+    let (ciphertext, tag) = rest.split_at(MESSAGE.len());
+    let gcm = Cipher::aes_256_gcm();
+    let opened = decrypt_aead(gcm, &KEY, Some(iv), b"header", ciphertext, tag).unwrap();
+    assert_eq!(opened, MESSAGE);
+    assert_eq!(session.decrypt(&mechanism, key, &sealed).unwrap(), MESSAGE);
+    let mut damaged = sealed;
+    damaged[14] ^= 1;
+    assert_eq!(
+        code(session.decrypt(&mechanism, key, &damaged)),
+        RvError::EncryptedDataInvalid
+    );
+}
+
+#[test]
+fn parameters_that_the_hsm_has_no_use_for_are_refused() {
+    if !makes_calls() {
+        let hsm = Hsm::start();
+        import_aes(&hsm.rest, "a256", &KEY);
+        let told = hsm.run();
+        assert!(told.contains("12 zero bytes"), "{told}");
+        return assert_eq!((hsm.count("encrypt"), hsm.count("decrypt")), (0, 0));
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let key = key(&session, "a256", ObjectClass::SECRET_KEY);
+    for (encrypts, mut iv, bits) in [
+        (true, vec![1; 12], 128u64),
+        (true, vec![0; 16], 128),
+        (true, vec![0; 12], 96),
+        (false, vec![1; 16], 128),
+        (false, vec![1; 12], 64),
+    ] {
+        let params = GcmParams::new(&mut iv, b"", bits.into()).unwrap();
+        let mechanism = Mechanism::AesGcm(params);
+        let outcome = match encrypts {
+            true => session.encrypt_init(&mechanism, key),
+            false => session.decrypt_init(&mechanism, key),
+        };
+        assert_eq!(code(outcome), RvError::MechanismParamInvalid);
+    }
+    for (mechanism, len) in [
+        (Mechanism::AesCbc(IV), 17),
+        (Mechanism::AesKeyWrap, 17),
+        (Mechanism::AesKeyWrap, 8),
+        (Mechanism::AesKeyWrapPad, 0),
+        (Mechanism::AesCbcPad(IV), (1 << 19) + 1),
+    ] {
+        let outcome = session.encrypt(&mechanism, key, &vec![0; len]);
+        assert_eq!(code(outcome), RvError::DataLenRange, "{mechanism:?}");
+    }
+    for (mechanism, len) in [
+        (Mechanism::AesCbc(IV), 17),
+        (Mechanism::AesCbcPad(IV), 0),
+        (Mechanism::AesKeyWrap, 16),
+        (Mechanism::AesKeyWrapPad, 8),
+    ] {
+        let outcome = session.decrypt(&mechanism, key, &vec![0; len]);
+        assert_eq!(
+            code(outcome),
+            RvError::EncryptedDataLenRange,
+            "{mechanism:?}"
+        );
+    }
+    // What would be held without end is refused as it comes.
+    session
+        .encrypt_init(&Mechanism::AesCbcPad(IV), key)
+        .unwrap();
+    let part = vec![0; 1 << 18];
+    session.encrypt_update(&part).unwrap();
+    session.encrypt_update(&part).unwrap();
+    assert_eq!(code(session.encrypt_update(&[1])), RvError::DataLenRange);
+    assert_eq!(
+        code(session.encrypt_final()),
+        RvError::OperationNotInitialized
+    );
+    // None of a key of another type, and no signature by this one.
+    assert_eq!(
+        code(session.sign(&Mechanism::RsaPkcs, key, MESSAGE)),
+        RvError::KeyTypeInconsistent
+    );
+}
+
+fn gcm_message<'a>(
+    iv: &'a mut [u8],
+    tag: &'a mut [u8],
+    by: GeneratorFunction,
+) -> GcmMessageParams<'a> {
+    GcmMessageParams::new(iv, 0.into(), by, tag).unwrap()
+}
+
+fn param<'a>(iv: &'a mut [u8], tag: &'a mut [u8], by: GeneratorFunction) -> MessageParam<'a> {
+    MessageParam::AesGcmMessage(gcm_message(iv, tag, by))
+}
+
+#[test]
+fn messages_are_sealed_and_opened_one_after_another() {
+    if !makes_calls() {
+        let hsm = Hsm::start();
+        import_aes(&hsm.rest, "a256", &KEY);
+        hsm.run();
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let key = key(&session, "a256", ObjectClass::SECRET_KEY);
+    let (generate, given) = (GeneratorFunction::Generate, GeneratorFunction::NoGenerate);
+    let (mut iv, mut tag) = ([0; 12], [0; 16]);
+    let mechanism = Mechanism::AesGcmMessage(gcm_message(&mut iv, &mut tag, generate));
+    session.message_encrypt_init(&mechanism, key).unwrap();
+    session.message_decrypt_init(&mechanism, key).unwrap();
+    assert_eq!(
+        code(session.message_encrypt_init(&mechanism, key)),
+        RvError::OperationActive
+    );
+    let gcm = Cipher::aes_256_gcm();
+    let mut ivs = Vec::new();
+    for _ in 0..3 {
+        let (mut iv, mut tag) = ([0; 12], [0; 16]);
+        let sealing = param(&mut iv, &mut tag, generate);
+        let sealed = session
+            .encrypt_message(&sealing, b"header", MESSAGE)
+            .unwrap();
+        let opened = decrypt_aead(gcm, &KEY, Some(&iv), b"header", &sealed, &tag).unwrap();
+        assert_eq!(opened, MESSAGE);
+        let opening = param(&mut iv, &mut tag, given);
+        let opened = session
+            .decrypt_message(&opening, b"header", &sealed)
+            .unwrap();
+        assert_eq!(opened, MESSAGE);
+        // One that is damaged is told of, and is not the end.
+        let damaged = session.decrypt_message(&opening, b"other", &sealed);
+        assert_eq!(
+            code(damaged),
+            RvError::UnknownErrorCode(AEAD_DECRYPT_FAILED)
+        );
+        ivs.push(iv);
+    }
+    ivs.dedup();
+    assert_eq!(ivs.len(), 3);
+    // In parts.
+    let (mut iv, mut tag) = ([0; 12], [0; 16]);
+    let first = param(&mut iv, &mut tag, generate);
+    session.encrypt_message_begin(first, b"header").unwrap();
+    let (one, other) = MESSAGE.split_at(5);
+    let next = param(&mut iv, &mut tag, generate);
+    let nothing = session.encrypt_message_next(next, one, false).unwrap();
+    assert!(nothing.is_empty());
+    let last = param(&mut iv, &mut tag, generate);
+    let sealed = session.encrypt_message_next(last, other, true).unwrap();
+    let opened = decrypt_aead(gcm, &KEY, Some(&iv), b"header", &sealed, &tag).unwrap();
+    assert_eq!(opened, MESSAGE);
+    for (by, fixed) in [
+        (GeneratorFunction::NoGenerate, 0u64),
+        (GeneratorFunction::GenerateCounter, 0),
+        (GeneratorFunction::Generate, 32),
+    ] {
+        let params = GcmMessageParams::new(&mut iv, fixed.into(), by, &mut tag).unwrap();
+        let refused = session.encrypt_message(&MessageParam::AesGcmMessage(params), b"", MESSAGE);
+        assert_eq!(code(refused), RvError::MechanismParamInvalid);
+    }
+    session.message_encrypt_final().unwrap();
+    session.message_decrypt_final().unwrap();
+    assert_eq!(
+        code(session.message_encrypt_final()),
+        RvError::OperationNotInitialized
+    );
+}
