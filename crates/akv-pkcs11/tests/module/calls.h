@@ -57,8 +57,8 @@ static ulong_t open_session(void) {
     return session;
 }
 
-static ulong_t find_key(ulong_t session) {
-    ulong_t class = 3, key = 0, count = 0;
+static ulong_t find_object(ulong_t session, ulong_t class) {
+    ulong_t key = 0, count = 0;
     struct attribute template[] = {{0, &class, sizeof class}, {3, "k", 1}};
     EXPECT(0, C_FindObjectsInit, session, template, 2ul);
     EXPECT(0, C_FindObjects, session, &key, 1ul, &count);
@@ -68,4 +68,8 @@ static ulong_t find_key(ulong_t session) {
         exit(1);
     }
     return key;
+}
+
+static inline ulong_t find_key(ulong_t session) {
+    return find_object(session, 3);
 }

@@ -10,6 +10,7 @@ mod keys;
 mod login;
 mod processes;
 mod programs;
+mod secret_keys;
 mod servers;
 mod sessions;
 mod signatures;

@@ -8,7 +8,7 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass};
 
 use crate::programs::skip;
-use crate::support::{Hsm, initialized, makes_calls, module, only, session, slot};
+use crate::support::{Hsm, import_aes, initialized, makes_calls, module, only, session, slot};
 
 const EC: &str = r#"{"kty":"EC-HSM","crv":"P-256"}"#;
 
@@ -44,6 +44,21 @@ fn run(name: &str) -> Hsm {
 fn arguments_that_are_none_get_the_standards_answers() {
     let hsm = run("calls");
     assert_eq!(hsm.count("sign"), 1);
+}
+
+#[test]
+fn encryption_answers_questions_for_sizes_and_ends_when_it_fails() {
+    let hsm = Hsm::start();
+    import_aes(&hsm.rest, "k", &[7; 32]);
+    let output = hsm
+        .command(program(&hsm, "encryption"))
+        .arg(module())
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?}\n{told}", output.status);
+    // A plaintext that was too long for the buffer is not asked for again.
+    assert_eq!((hsm.count("encrypt"), hsm.count("decrypt")), (3, 2));
 }
 
 #[test]

@@ -1,0 +1,137 @@
+/* Sizes: what a call asks for, what is too small, and which calls end an operation. */
+#include "calls.h"
+
+enum { BUFFER_TOO_SMALL = 0x150, NOT_INITIALIZED = 0x91, ARGUMENTS_BAD = 7 };
+
+#define CHECK(condition)                                                                             \
+    do {                                                                                             \
+        if (!(condition)) {                                                                          \
+            fprintf(stderr, "line %d: " #condition "\n", __LINE__);                                  \
+            exit(1);                                                                                 \
+        }                                                                                            \
+    } while (0)
+
+static unsigned char iv[16] = {5};
+static struct mechanism cbc_pad = {0x1085, iv, sizeof iv};
+
+static void encrypts(ulong_t session, ulong_t key) {
+    unsigned char text[20] = "twenty bytes of text", room[64];
+    ulong_t len = 0;
+    EXPECT(NOT_INITIALIZED, C_Encrypt, session, text, 20ul, room, &len);
+    EXPECT(0, C_EncryptInit, session, &cbc_pad, key);
+    EXPECT(0x90, C_EncryptInit, session, &cbc_pad, key);
+    EXPECT(0, C_Encrypt, session, text, 20ul, NULL, &len);
+    CHECK(len == 32);
+    len = 31;
+    EXPECT(BUFFER_TOO_SMALL, C_Encrypt, session, text, 20ul, room, &len);
+    CHECK(len == 32);
+    EXPECT(0, C_Encrypt, session, text, 20ul, room, &len);
+    EXPECT(NOT_INITIALIZED, C_Encrypt, session, text, 20ul, room, &len);
+    /* A question after the size takes no part in. */
+    EXPECT(0, C_EncryptInit, session, &cbc_pad, key);
+    EXPECT(0, C_EncryptUpdate, session, text, 20ul, NULL, &len);
+    CHECK(len == 0);
+    len = sizeof room;
+    EXPECT(0, C_EncryptUpdate, session, text, 20ul, room, &len);
+    CHECK(len == 0);
+    EXPECT(0, C_EncryptFinal, session, NULL, &len);
+    CHECK(len == 32);
+    len = 0;
+    EXPECT(BUFFER_TOO_SMALL, C_EncryptFinal, session, room, &len);
+    EXPECT(0, C_EncryptFinal, session, room, &len);
+    CHECK(len == 32);
+    EXPECT(NOT_INITIALIZED, C_EncryptFinal, session, room, &len);
+    /* Failures are the end; so is an end that is asked for. */
+    EXPECT(0, C_EncryptInit, session, &cbc_pad, key);
+    EXPECT(ARGUMENTS_BAD, C_Encrypt, session, NULL, 20ul, room, &len);
+    EXPECT(NOT_INITIALIZED, C_EncryptFinal, session, room, &len);
+    EXPECT(0, C_EncryptInit, session, &cbc_pad, key);
+    EXPECT(ARGUMENTS_BAD, C_Encrypt, session, text, 20ul, room, NULL);
+    EXPECT(NOT_INITIALIZED, C_EncryptFinal, session, room, &len);
+    EXPECT(0, C_EncryptInit, session, &cbc_pad, key);
+    EXPECT(0, C_EncryptInit, session, NULL, 0ul);
+    EXPECT(NOT_INITIALIZED, C_EncryptFinal, session, room, &len);
+    EXPECT(0, C_EncryptInit, session, &cbc_pad, key);
+    EXPECT(0x180, C_GetOperationState, session, NULL, &len);
+    EXPECT(0, C_SessionCancel, session, 0x100ul);
+    EXPECT(NOT_INITIALIZED, C_EncryptFinal, session, room, &len);
+    struct mechanism short_iv = {0x1085, iv, 8}, no_iv = {0x1085, NULL, 16};
+    EXPECT(0x71, C_EncryptInit, session, &short_iv, key);
+    EXPECT(0x71, C_EncryptInit, session, &no_iv, key);
+    EXPECT(0x60, C_EncryptInit, session, &cbc_pad, 0ul);
+}
+
+/* The longest plaintext is told before the HSM is asked; what fits is enough for the real one. */
+static void decrypts(ulong_t session, ulong_t key) {
+    unsigned char text[20] = "twenty bytes of text", sealed[32], room[64];
+    ulong_t len = sizeof sealed;
+    EXPECT(0, C_EncryptInit, session, &cbc_pad, key);
+    EXPECT(0, C_Encrypt, session, text, 20ul, sealed, &len);
+    EXPECT(0, C_DecryptInit, session, &cbc_pad, key);
+    EXPECT(0, C_Decrypt, session, sealed, 32ul, NULL, &len);
+    CHECK(len == 32);
+    len = 19;
+    EXPECT(BUFFER_TOO_SMALL, C_Decrypt, session, sealed, 32ul, room, &len);
+    CHECK(len == 20);
+    EXPECT(0, C_Decrypt, session, sealed, 32ul, room, &len);
+    CHECK(len == 20 && memcmp(room, text, 20) == 0);
+    EXPECT(NOT_INITIALIZED, C_Decrypt, session, sealed, 32ul, room, &len);
+    /* In its own place. */
+    EXPECT(0, C_DecryptInit, session, &cbc_pad, key);
+    len = 32;
+    EXPECT(0, C_Decrypt, session, sealed, 32ul, sealed, &len);
+    CHECK(len == 20 && memcmp(sealed, text, 20) == 0);
+    EXPECT(0, C_DecryptInit, session, &cbc_pad, key);
+    len = 64;
+    EXPECT(0x41, C_Decrypt, session, sealed, 20ul, room, &len);
+    EXPECT(NOT_INITIALIZED, C_DecryptFinal, session, room, &len);
+}
+
+static void parameters(ulong_t session, ulong_t key) {
+    struct {
+        unsigned char *iv;
+        ulong_t iv_len, iv_bits;
+        unsigned char *aad;
+        ulong_t aad_len, tag_bits;
+    } gcm = {iv, 12, 96, NULL, 5, 128};
+    struct mechanism mechanism = {0x1087, &gcm, sizeof gcm};
+    EXPECT(0x71, C_DecryptInit, session, &mechanism, key);
+    gcm.aad_len = 0;
+    mechanism.len = 40;
+    EXPECT(0x71, C_DecryptInit, session, &mechanism, key);
+    mechanism.len = sizeof gcm;
+    EXPECT(0, C_DecryptInit, session, &mechanism, key);
+    EXPECT(0, C_DecryptInit, session, NULL, 0ul);
+    gcm.iv = NULL;
+    EXPECT(0x71, C_DecryptInit, session, &mechanism, key);
+    mechanism.parameter = NULL;
+    EXPECT(0x71, C_DecryptInit, session, &mechanism, key);
+    unsigned char room[16];
+    ulong_t len = sizeof room;
+    mechanism.len = 0;
+    EXPECT(0, C_MessageEncryptInit, session, &mechanism, key);
+    EXPECT(0x71, C_EncryptMessage, session, NULL, 0ul, NULL, 0ul, room, 16ul, room, &len);
+    EXPECT(ARGUMENTS_BAD, C_EncryptMessage, session, NULL, 48ul, NULL, 0ul, room, 16ul, room, &len);
+    EXPECT(NOT_INITIALIZED, C_EncryptMessageNext, session, NULL, 0ul, room, 1ul, room, &len, 0ul);
+    EXPECT(0, C_SessionCancel, session, 2ul);
+    EXPECT(NOT_INITIALIZED, C_MessageEncryptFinal, session);
+    EXPECT(0x70, C_MessageEncryptInit, session, &cbc_pad, key);
+    EXPECT(ARGUMENTS_BAD, C_WrapKey, session, NULL, key, key, room, &len);
+    EXPECT(0x113, C_WrapKey, session, &cbc_pad, 0ul, key, room, &len);
+    EXPECT(0xf0, C_UnwrapKey, session, &cbc_pad, 0ul, room, 16ul, NULL, 0ul, &key);
+    EXPECT(ARGUMENTS_BAD, C_UnwrapKey, session, &cbc_pad, key, room, 16ul, NULL, 0ul, NULL);
+    EXPECT(ARGUMENTS_BAD, C_GenerateKey, session, NULL, NULL, 0ul, &key);
+}
+
+int main(int argc, char **argv) {
+    library = dlopen(argc > 1 ? argv[1] : "", RTLD_NOW);
+    if (library == NULL)
+        return 2;
+    EXPECT(0, C_Initialize, NULL);
+    ulong_t session = open_session(), key = find_object(session, 4);
+    encrypts(session, key);
+    decrypts(session, key);
+    parameters(session, key);
+    EXPECT(0, C_Finalize, NULL);
+    return 0;
+}
