@@ -120,6 +120,76 @@ fn pkcs11_tool_lists_generates_signs_and_tests() {
     assert!(told.contains("No errors"), "{told}");
 }
 
+/// The first of the commands is that of Azure Cloud HSM's users, with the PIN of theirs.
+#[test]
+fn pkcs11_tool_makes_aes_keys_and_decrypts() {
+    if !is_there("pkcs11-tool") {
+        return;
+    }
+    let mut hsm = hsm();
+    let login = [
+        "--sensitive",
+        "--private",
+        "--login",
+        "--login-type",
+        "user",
+        "--pin",
+        "cu1:user1234",
+    ];
+    let generate = ["--keygen", "--key-type", "AES:32"];
+    let told = pkcs11_tool(&hsm, &[&login[..], &generate].concat());
+    assert!(told.contains("AES length 32"), "{told}");
+    let further = ["--label", "aes", "--id", "0d"];
+    pkcs11_tool(&hsm, &[&generate[..], &further].concat());
+    let generate = ["--keypairgen", "--key-type", "rsa:2048", "--id", "0e"];
+    pkcs11_tool(&hsm, &generate);
+    let public = ["--read-object", "--type", "pubkey", "--id", "0e"];
+    pkcs11_tool(&hsm, &[&public[..], &["-o", "public.der"]].concat());
+
+    let decrypts = |hsm: &Hsm, mechanism: &[&str], id: &str| {
+        let rest = ["--id", id, "-i", "sealed", "-o", "opened"];
+        let _ = std::fs::remove_file(hsm.file("opened"));
+        pkcs11_tool(hsm, &[&["--decrypt", "-m"], mechanism, &rest].concat());
+        let opened = std::fs::read(hsm.file("opened")).expect("it was written");
+        assert_eq!(opened, b"what is signed", "{mechanism:?}");
+    };
+    let seal = "pkeyutl -encrypt -pubin -keyform DER -inkey public.der -in data -out sealed";
+    let seal: Vec<&str> = seal.split(' ').collect();
+    for (options, mechanism) in [
+        ("-pkeyopt rsa_padding_mode:pkcs1", "RSA-PKCS"),
+        (
+            "-pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha1",
+            "RSA-PKCS-OAEP --hash-algorithm SHA-1",
+        ),
+        (
+            "-pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha256",
+            "RSA-PKCS-OAEP --hash-algorithm SHA256 --mgf MGF1-SHA256",
+        ),
+    ] {
+        let options: Vec<&str> = options.split(' ').collect();
+        let mechanism: Vec<&str> = mechanism.split(' ').collect();
+        succeeds(&hsm, "openssl", &[&seal[..], &options].concat());
+        decrypts(&hsm, &mechanism, "0e");
+    }
+    let mechanism = ["AES-CBC-PAD", "--iv", "00112233445566778899aabbccddeeff"];
+    let rest = ["--id", "0d", "-i", "data", "-o", "sealed"];
+    pkcs11_tool(
+        &hsm,
+        &[&["--encrypt", "-m"], &mechanism[..], &rest].concat(),
+    );
+    decrypts(&hsm, &mechanism, "0d");
+
+    // With random numbers of the HSM, as well.
+    hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"random":"hsm"}"#);
+    let told = pkcs11_tool(&hsm, &["--test", "--login", "--pin", "x"]);
+    for row in ["Decryption (currently only for RSA)", "No errors"] {
+        assert!(told.contains(row), "{told}");
+    }
+    let decryption = told.split("Decryption").nth(1).unwrap_or_default();
+    assert!(decryption.contains("RSA-PKCS: OK"), "{told}");
+    assert!(hsm.count("rng") > 0);
+}
+
 #[test]
 fn pkcs11_tool_forks_and_has_threads() {
     if !is_there("pkcs11-tool") {
@@ -136,12 +206,23 @@ fn gnutls_lists_and_signs() {
         return;
     }
     let hsm = hsm();
+    hsm.rest
+        .create("aes", r#"{"kty":"oct-HSM","key_size":256}"#);
     let module = module();
     let module = module.to_str().expect("the path is text");
     let provider = ["--provider", module];
     let listed = succeeds(&hsm, "p11tool", &[&provider[..], &["--list-all"]].concat());
     assert!(listed.contains("object=rsa;type=private"), "{listed}");
     assert!(listed.contains("object=ec;type=public"), "{listed}");
+    let secrets = [&provider[..], &["--list-all", "--only-urls"]].concat();
+    let listed = succeeds(&hsm, "p11tool", &secrets);
+    assert!(listed.contains("object=aes;type=secret-key"), "{listed}");
+    let random = [
+        &provider[..],
+        &["--generate-random=20", "pkcs11:token=localhost"],
+    ]
+    .concat();
+    succeeds(&hsm, "p11tool", &random);
     for key in ["rsa", "ec"] {
         let url = format!("pkcs11:token=localhost;object={key};type=private");
         succeeds(
