@@ -122,7 +122,7 @@ pub enum Error {
         "an RSA signature of bytes without the name of a digest: the HSM refused to only pad them \
          ({0}); name the digest"
     )]
-    NoRawSignatures(managed_hsm::Error),
+    NoRawSignatures(Box<managed_hsm::Error>),
     /// More bytes than the HSM takes, all of which count.
     #[error("{got} bytes can't be signed with {curve}: the HSM takes {most} at most")]
     TooLongForCurve {

@@ -109,7 +109,7 @@ fn padded_only<'a>(
 fn refusal(algorithm: SignatureAlgorithm, error: managed_hsm::Error) -> Error {
     match (algorithm, error) {
         (SignatureAlgorithm::RsNull, cause @ managed_hsm::Error::Service { status: 400, .. }) => {
-            Error::NoRawSignatures(cause)
+            Error::NoRawSignatures(Box::new(cause))
         }
         (_, other) => Error::Client(other),
     }
