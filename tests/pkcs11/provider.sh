@@ -118,6 +118,38 @@ for key in rsa ec; do
     check "s_server by PEM, handshakes and curl, $key" serves "$key" "$work/$key.key"
 done
 
+# The calls of a program in the module's log, as crates/akv-pkcs11/tests/module/traces.rs has them, of which only single calls come in rows.
+calls() {
+    dpkg-query --show --showformat='${Package} ${Version}\n' pkcs11-provider
+    sed -n 's/.* \(C_[A-Za-z]*\)$/\1/p; s/.* \(C_[A-Za-z]*: 0x[0-9a-f]*\)$/\1/p' "$1" | uniq --count |
+        while read -r count call; do
+            if [ "$count" -eq 1 ]; then
+                echo "$call"
+            else
+                printf '%s times\n    %s\n' "$count" "$call"
+            fi
+        done
+}
+# Which calls a signature takes is what it was: traced KEY
+traced() {
+    local log="$work/calls-$1.log" file="crates/akv-pkcs11/tests/traces/pkcs11-provider-sign-$1"
+    AKV_LOG_LEVEL=debug AKV_LOG_FILE="$log" with_provider openssl dgst -sha256 -sign "$(uri "$1")" -out "$work/signature" \
+        "$work/message.txt" || return 1
+    calls "$log" >"$work/calls"
+    if [ -n "${AKV_RENEW_TRACES:-}" ]; then
+        cp "$work/calls" "$file"
+    else
+        diff -u "$file" "$work/calls"
+    fi
+}
+for key in rsa ec; do
+    if [ -z "${AKV_RENEW_TRACES:-}" ] && [ "$(head -n 1 "crates/akv-pkcs11/tests/traces/pkcs11-provider-sign-$key")" != "$(calls /dev/null)" ]; then
+        skip "calls, $key" "they are kept of another version than $(calls /dev/null): renew them with AKV_RENEW_TRACES=1"
+    else
+        check "calls, $key" traced "$key"
+    fi
+done
+
 no_such_key() {
     local before
     before=$(signatures)
