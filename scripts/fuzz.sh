@@ -4,7 +4,7 @@
 #   scripts/fuzz.sh [SECONDS [TARGET…]]     SECONDS: in all, shared by the targets (default 60); TARGET: see fuzz/fuzz_targets
 #
 # Inputs that reach new code are kept in fuzz/corpus, those that fail in fuzz/artifacts. Prints a line for each target; exit
-# status 0 if none failed. Any toolchain will do. The targets evp and dispatch have an emulator behind them: run
+# status 0 if none failed. Any toolchain will do. The targets evp, dispatch and pkcs11 have an emulator behind them: run
 # `cargo build -p managed-hsm-emulator` first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 
 seconds=${1:-60}
 targets=("${@:2}")
-[ "${#targets[@]}" -gt 0 ] || targets=(uri key_file answers http digest_info configuration params evp dispatch)
+[ "${#targets[@]}" -gt 0 ] || targets=(uri key_file answers http digest_info configuration params evp dispatch pkcs11 pkcs11_configuration)
 
 require_programs managed-hsm-emulator
 

@@ -2,7 +2,7 @@
 # Builds with what is unstable in Rust: sanitizers, whose runtimes come with stable toolchains too, and the counters that libFuzzer
 # follows. Sourced after built.sh, not run.
 #
-#   build_instrumented       builds the targets of fuzz/ and the module, our packages with AddressSanitizer, if there is one, in
+#   build_instrumented       builds the targets of fuzz/ and the two modules, our packages with AddressSanitizer, if there is one, in
 #                            $instrumented; sets has_address_sanitizer to yes or no
 #   toolchain_with PATH      exports RUSTUP_TOOLCHAIN=nightly if only that one has a path below its folder; fails if none has it
 
@@ -19,7 +19,7 @@ build_instrumented() {
         has_address_sanitizer=yes
     fi
     INSTRUMENTATION="$flags" INSTRUMENTED_ROOT="$(pwd -P)" RUSTC_WRAPPER="$PWD/scripts/instrumented-rustc.sh" \
-        CARGO_TARGET_DIR="$target_dir/fuzz" cargo build --quiet --locked --manifest-path fuzz/Cargo.toml
+        CARGO_TARGET_DIR="$target_dir/fuzz" cargo build --quiet --locked --workspace --manifest-path fuzz/Cargo.toml
 }
 
 toolchain_with() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The provider and the client under the tools that find what tests can't see: invalid accesses to memory, races, undefined behaviour.
+# The provider, the PKCS#11 module and the client under the tools that find what tests can't see: invalid accesses to memory, races, undefined behaviour.
 #
 #   scripts/sanitizers.sh [--all]     --all: also what takes minutes (ThreadSanitizer, Miri, valgrind's memcheck)
 #
@@ -40,29 +40,44 @@ programs=(
     "orders $hsm:ec $folder/software.pem 97"
 )
 
+# Those of the PKCS#11 module, which take it as their first argument: NULL and lengths of every kind, threads, ends.
+pkcs11_programs=(calls threads "loop 20" "ends exit" "ends return" "ends finalize" "ends dlclose")
+
 # Compiles them with options. What the compiler says is in $folder/log.
 compile() {
     local program
     for program in sign_loop operations reload fork_sign many_signers lifecycle orders; do
         cc -std=gnu11 -g -O1 -o "$folder/$program" "tests/c/$program.c" "$@" -lssl -lcrypto -lpthread 2>"$folder/log" || return 1
     done
+    for program in calls threads loop ends; do
+        cc -std=gnu11 -g -O1 -o "$folder/pkcs11-$program" "crates/akv-pkcs11/tests/module/$program.c" "$@" -ldl -lpthread \
+            2>"$folder/log" || return 1
+    done
 }
 
-# Runs them with a module, each under the command given, and prints what a failing one said.
+# Runs a program, and prints what it said if it failed: run_program TITLE COMMAND…
+run_program() {
+    local title=$1 status=0 log="$folder/log"
+    OPENSSL_MODULES="$folder/modules" OPENSSL_CONF=/dev/null timeout 300 "${@:2}" >"$log" 2>&1 || status=$?
+    if [ "$status" -ne 0 ]; then
+        echo "$title ended with status $status:" >&2
+        head -80 "$log" >&2
+        return 1
+    fi
+}
+
+# Runs them with the two modules in a folder. Those of PKCS#11 know of one key.
 run_programs() {
-    local module=$1 line words status log="$folder/log"
+    local modules=$1 line words
     mkdir -p "$folder/modules"
-    ln -sf "$module" "$folder/modules/akv_provider.so"
+    ln -sf "$modules/libakv_provider.so" "$folder/modules/akv_provider.so"
     for line in "${programs[@]}"; do
         read -ra words <<<"$line"
-        status=0
-        OPENSSL_MODULES="$folder/modules" OPENSSL_CONF=/dev/null timeout 300 "${@:2}" \
-            "$folder/${words[0]}" "${words[@]:1}" >"$log" 2>&1 || status=$?
-        if [ "$status" -ne 0 ]; then
-            echo "$line ended with status $status:" >&2
-            head -80 "$log" >&2
-            return 1
-        fi
+        run_program "$line" "$folder/${words[0]}" "${words[@]:1}" || return 1
+    done
+    for line in "${pkcs11_programs[@]}"; do
+        read -ra words <<<"$line"
+        MHSM_PKCS11_CONF="$folder/mhsm-pkcs11.conf" run_program "PKCS#11 $line" "$folder/pkcs11-${words[0]}" "$modules/libakv_pkcs11.so" "${words[@]:1}" || return 1
     done
 }
 
@@ -75,8 +90,8 @@ address() {
         skipped "$name" "this Rust toolchain has no runtime of it"
     elif ! compile -fsanitize=address; then
         skipped "$name" "the C compiler can't: $(head -1 "$folder/log")"
-    elif ASAN_OPTIONS=detect_leaks=0 run_programs "$instrumented/libakv_provider.so"; then
-        ok "$name" "${#programs[@]} programs"
+    elif ASAN_OPTIONS=detect_leaks=0 run_programs "$instrumented"; then
+        ok "$name" "$((${#programs[@]} + ${#pkcs11_programs[@]})) programs"
     else
         failed "$name"
     fi
@@ -97,10 +112,10 @@ thread() (
     else
         host=$(rustc -vV | awk '/^host:/ { print $2 }')
         RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread" CARGO_TARGET_DIR="$target_dir/thread" \
-            cargo build --quiet --locked --package akv_provider --target "$host" -Zbuild-std
+            cargo build --quiet --locked --package akv_provider --package akv-pkcs11 --target "$host" -Zbuild-std
         # libcrypto is not built with it, and reads some of its tables without locks.
-        if TSAN_OPTIONS=ignore_noninstrumented_modules=1 run_programs "$target_dir/thread/$host/debug/libakv_provider.so"; then
-            ok "$name" "${#programs[@]} programs"
+        if TSAN_OPTIONS=ignore_noninstrumented_modules=1 run_programs "$target_dir/thread/$host/debug"; then
+            ok "$name" "$((${#programs[@]} + ${#pkcs11_programs[@]})) programs"
         else
             failed "$name"
         fi
@@ -139,6 +154,8 @@ memcheck() {
 
 start_emulator "$profile_dir/managed-hsm-emulator" "$folder"
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$folder/software.pem"
+create_key k '{"kty":"EC-HSM","crv":"P-256"}'
+echo '{"tokens":[{"slotid":0,"resourceName":"MyHSM","keys":["k"]}]}' >"$folder/mhsm-pkcs11.conf"
 create_key rsa '{"kty":"RSA-HSM","key_size":2048}'
 create_key ec '{"kty":"EC-HSM","crv":"P-256"}'
 create_key aes '{"kty":"oct-HSM","key_size":256}'

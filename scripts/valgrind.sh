@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Loads a key and signs 10, then 110 times under valgrind: no invalid access, and less than a byte lost for each of
 # the 100 further signatures. The same for loading, copying, refused requests, software keys, decryption, key wrap,
-# encoders and listings; for all that can be freed, in many orders; and for operations of which many meet a fault. Without
+# encoders, listings and the PKCS#11 module; for all that can be freed, in many orders; and for operations of which many meet a fault. Without
 # AKV_WHOLE=1, a sample of it. Run after scripts/release-build.sh and `cargo build --workspace`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,7 +25,12 @@ ln -s "$module" "$folder/modules/akv_provider.so"
 for program in sign_loop operations faults orders; do
     cc -std=gnu11 -g -O1 -o "$folder/$program" "tests/c/$program.c" -lssl -lcrypto -lpthread
 done
+# The PKCS#11 module, as the tests have it.
+pkcs11=$profile_dir/libakv_pkcs11.so
+[ -f "$pkcs11" ] || { echo "$pkcs11 does not exist: run 'cargo build --package akv-pkcs11' first." >&2; exit 1; }
+cc -std=gnu11 -g -O1 -o "$folder/loop" crates/akv-pkcs11/tests/module/loop.c -ldl -lpthread
 start_emulator "$profile_dir/managed-hsm-emulator" "$folder"
+create_key k '{"kty":"EC-HSM","crv":"P-256"}'
 create_key rsa '{"kty":"RSA-HSM","key_size":2048}'
 create_key ec '{"kty":"EC-HSM","crv":"P-256"}'
 create_key aes '{"kty":"oct-HSM","key_size":256}'
@@ -64,8 +69,10 @@ hsm=managedhsm:MyHSM
 if [ -z "${AKV_WHOLE:-}" ]; then
     compare "a sample: EC signatures" 5 55 "$folder/sign_loop" "$hsm:ec" 1
     compare "a sample: other operations" 1 11 "$folder/operations" "$hsm:rsa" "$hsm:ec" "$hsm:unknown" "$hsm:aes"
+    compare "a sample: PKCS#11" 2 22 "$folder/loop" "$pkcs11"
     exit "$failed"
 fi
+compare "PKCS#11" 10 110 "$folder/loop" "$pkcs11"
 compare "RSA signatures" 10 110 "$folder/sign_loop" "$hsm:rsa" 1
 compare "EC signatures" 10 110 "$folder/sign_loop" "$hsm:ec" 1
 compare "other operations" 10 110 "$folder/operations" "$hsm:rsa" "$hsm:ec" "$hsm:unknown" "$hsm:aes"

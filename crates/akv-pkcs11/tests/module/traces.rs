@@ -14,7 +14,7 @@ use crate::support::{Hsm, module};
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
     Call(String),
-    Repeated(usize, Vec<Step>),
+    Repeated(usize, Vec<Self>),
 }
 
 /// Takes rows of steps that follow each other for one, short rows first.
