@@ -27,7 +27,8 @@ pub(crate) struct Provider {
     pub(crate) offers_random: bool,
     /// Whether the algorithms have the property `fips=yes`.
     pub(crate) assume_fips: bool,
-    /// What keys of each type can be made with, here or by another provider; made when first asked for.
+    /// What keys of each type can be made with, here or by another provider; made when first asked
+    /// for.
     pub(crate) generation_params: [OnceLock<ParamTable>; 3],
     configuration: OnceLock<Configuration>,
     client: OnceLock<Client>,
@@ -64,11 +65,12 @@ impl Provider {
         Ok(self.configuration.get_or_init(|| configuration))
     }
 
-    /// Whether OpenSSL will take a key that is about to be loaded: the default properties, or a query of the caller's own, may
-    /// leave out our key management.
+    /// Whether OpenSSL will take a key that is about to be loaded: the default properties, or a
+    /// query of the caller's own, may leave out our key management.
     ///
     /// # Errors
-    /// They do; OpenSSL would only say that it found nothing.
+    /// The default properties or the query leave our key management out. OpenSSL would only say
+    /// that it found nothing.
     pub(crate) fn check_query(&self, query: Option<&str>) -> Result<(), Error> {
         match self.neighbours.finds_ours(query) {
             true => Ok(()),

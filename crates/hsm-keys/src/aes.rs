@@ -96,7 +96,8 @@ impl Cipher {
     /// Encrypts a message, or wraps a key, in the HSM.
     ///
     /// # Errors
-    /// Something is missing, or the request failed.
+    /// The key has no private part, a parameter that the mode needs is missing, or the request
+    /// failed.
     pub fn encrypt(
         self,
         client: &Client,
@@ -127,7 +128,8 @@ impl Cipher {
     /// Decrypts a message, or unwraps a key, in the HSM.
     ///
     /// # Errors
-    /// Something is missing, or the request failed.
+    /// The key has no private part, a parameter that the mode needs is missing, or the request
+    /// failed.
     pub fn decrypt(
         self,
         client: &Client,

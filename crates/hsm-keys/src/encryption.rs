@@ -24,7 +24,7 @@ impl RsaEncryption {
     /// OAEP with these hash functions.
     ///
     /// # Errors
-    /// The HSM does not have them.
+    /// The HSM has no OAEP with these hash functions.
     pub fn oaep(oaep: &Digest, mgf1: &Digest) -> Result<Self, Error> {
         match (oaep.name(), mgf1.name()) {
             ("SHA1", "SHA1") => Ok(Self::OaepSha1),

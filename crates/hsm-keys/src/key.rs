@@ -106,7 +106,7 @@ impl Key {
     /// The key in the HSM, if there is one and its `key_ops` permit the operation.
     ///
     /// # Errors
-    /// There is none, or it must not do this.
+    /// The key has no private part in an HSM, or its `key_ops` don't hold the operation.
     pub fn private(&self, operation: KeyOperation) -> Result<&HsmKey, Error> {
         let hsm = self.hsm.as_ref().ok_or(Error::MissingPrivateKey)?;
         if hsm.operations.contains(&operation) {

@@ -105,7 +105,7 @@ impl PublicKey {
     /// An RSA key, from modulus and public exponent with the most significant byte first.
     ///
     /// # Errors
-    /// They are none: see [`PublicKeyError`].
+    /// The numbers are no public key: [`PublicKeyError`] says why.
     pub fn rsa(n: Vec<u8>, e: Vec<u8>) -> Result<Self, PublicKeyError> {
         managed_hsm::PublicKey::rsa(n, e).map(Into::into)
     }
@@ -113,7 +113,7 @@ impl PublicKey {
     /// A point of a curve, uncompressed (SEC 1, section 2.3.3): 4, x, y.
     ///
     /// # Errors
-    /// It has another form, or is none of the curve.
+    /// The bytes have another form, or are no point of the curve.
     pub fn ec(curve: &EcCurve, point: &[u8]) -> Result<Self, PublicKeyError> {
         match point.strip_prefix(&[4]) {
             Some(numbers) if numbers.len() == 2 * curve.coordinate_len => {

@@ -76,7 +76,7 @@ impl Scheme {
     /// The HSM's algorithm. PKCS#1 v1.5 without the name of a digest has the one that only pads.
     ///
     /// # Errors
-    /// There is none, or the key is of another type.
+    /// The HSM has no algorithm for the scheme, or the key is of another type.
     pub fn algorithm(&self, public: &PublicKey) -> Result<SignatureAlgorithm, Error> {
         match (self, public) {
             (Self::Ecdsa { .. }, PublicKey::Ec(ec)) => Ok(ec.curve.algorithm),

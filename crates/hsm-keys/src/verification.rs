@@ -93,11 +93,11 @@ fn longest_salt(public: &RsaPublicKey, digest: &Digest) -> usize {
     ((public.bits() - 1).div_ceil(8)).saturating_sub(digest.len + 2)
 }
 
-/// What an RSA signature was made of: the digest where one is named (its `DigestInfo` is checked and
-/// taken off), else all that the padding holds.
+/// What an RSA signature was made of: the digest where one is named (its `DigestInfo` is checked
+/// and taken off), else all that the padding holds.
 ///
 /// # Errors
-/// There is no such thing in it.
+/// The signature holds no such thing, or is by another key.
 pub fn recover(public: &PublicKey, scheme: &Scheme, signature: &[u8]) -> Result<Vec<u8>, Error> {
     let not_recovered = |problem: &str| Error::NotRecovered(problem.to_owned());
     let PublicKey::Rsa(rsa) = public else {

@@ -7,8 +7,8 @@ use managed_hsm::Client;
 use crate::cancellation;
 use crate::pipe_signal::Blocked;
 
-/// A client, and no SIGPIPE in this thread as long as it is used. The thread can be cancelled once that is over: see
-/// [`cancellation::end_if_cancelled`].
+/// A client, and no SIGPIPE in this thread as long as it is used. The thread can be cancelled once
+/// that is over: see [`cancellation::end_if_cancelled`].
 pub struct ClientInUse<'a> {
     client: &'a Client,
     _blocked: Blocked,
@@ -18,7 +18,7 @@ impl<'a> ClientInUse<'a> {
     /// Uses the client that `make` gives, for the requests of one operation.
     ///
     /// # Errors
-    /// Those of `make`.
+    /// What `make` returns.
     pub fn new<E>(make: impl FnOnce() -> Result<&'a Client, E>) -> Result<Self, E> {
         cancellation::has_asked();
         let blocked = Blocked::new();

@@ -1,4 +1,5 @@
-//! What a program in C wants to have: it asks for the length by a NULL buffer, and comes again with room.
+//! What a program in C wants to have: it asks for the length by a NULL buffer, and comes again with
+//! room.
 
 use std::ffi::c_ulong;
 
@@ -41,7 +42,8 @@ pub struct TooSmall {
     pub available: usize,
 }
 
-/// Where an output goes: nowhere yet, as long as the program asks for the length only, or into its buffer.
+/// Where an output goes: nowhere yet, as long as the program asks for the length only, or into its
+/// buffer.
 #[derive(Debug)]
 pub struct Output<L> {
     data: *mut u8,
@@ -52,11 +54,12 @@ pub struct Output<L> {
 }
 
 impl<L: Length> Output<L> {
-    /// An output whose room is told beside it, as OpenSSL does. If that is too small the length stays as it is.
+    /// An output whose room is told beside it, as OpenSSL does. If that is too small the length
+    /// stays as it is.
     ///
     /// # Safety
-    /// `len` points to a writable length; `data` is NULL or points to `capacity` writable bytes. Both stay so while the
-    /// value lives.
+    /// `len` points to a writable length; `data` is NULL or points to `capacity` writable bytes.
+    /// Both stay so while the value lives.
     pub unsafe fn new(data: *mut u8, len: *mut L, capacity: usize) -> Self {
         Self {
             data,
@@ -66,12 +69,13 @@ impl<L: Length> Output<L> {
         }
     }
 
-    /// An output whose room is told where its length will be, as PKCS#11 does. If that is too small, the length
-    /// becomes what is needed. None: there is no place for a length.
+    /// An output whose room is told where its length will be, as PKCS#11 does. If that is too
+    /// small, the length becomes what is needed. None: there is no place for a length.
     ///
     /// # Safety
-    /// `len` is NULL or points to a length that can be read and written, wherever it lies; `data` is NULL or points to as
-    /// many writable bytes as that length says. Both stay so while the value lives.
+    /// `len` is NULL or points to a length that can be read and written, wherever it lies; `data`
+    /// is NULL or points to as many writable bytes as that length says. Both stay so while the
+    /// value lives.
     pub unsafe fn with_room_in_len(data: *mut u8, len: *mut L) -> Option<Self> {
         if len.is_null() {
             return None;
@@ -85,10 +89,11 @@ impl<L: Length> Output<L> {
         })
     }
 
-    /// Answers a call that asks for the length only. Returns whether it was one; if not, `size` bytes fit.
+    /// Answers a call that asks for the length only. Returns whether it was one; if not, `size`
+    /// bytes fit.
     ///
     /// # Errors
-    /// They don't.
+    /// The caller's room is smaller than that.
     pub fn sized(&mut self, size: usize) -> Result<bool, TooSmall> {
         if self.asks_for_size(size) {
             return Ok(true);
@@ -96,7 +101,8 @@ impl<L: Length> Output<L> {
         self.check(size).map(|()| false)
     }
 
-    /// Answers a call that asks for the length only, with the most that there may be. Returns whether it was one.
+    /// Answers a call that asks for the length only, with the most that there may be. Returns
+    /// whether it was one.
     pub fn asks_for_size(&mut self, most: usize) -> bool {
         if self.data.is_null() {
             self.set_len(most);
@@ -107,12 +113,13 @@ impl<L: Length> Output<L> {
     /// Hands out `value`.
     ///
     /// # Errors
-    /// It doesn't fit: nothing of it is handed out.
+    /// The value doesn't fit; nothing of it is handed out then.
     pub fn put(&mut self, value: &[u8]) -> Result<(), TooSmall> {
         if !value.is_empty() {
             self.check(value.len())?;
-            // SAFETY: whoever made the output promised `capacity` writable bytes at a pointer that isn't NULL, and `check` saw
-            // that the value is no longer than that. The program's buffer is no memory of ours, where the value is.
+            // SAFETY: whoever made the output promised `capacity` writable bytes at a pointer that
+            // isn't NULL, and `check` saw that the value is no longer than that. The program's
+            // buffer is no memory of ours, where the value is.
             unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), self.data, value.len()) };
         }
         self.set_len(value.len());

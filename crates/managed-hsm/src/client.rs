@@ -32,7 +32,14 @@ const GRACE: Duration = Duration::from_secs(1);
 /// The most random bytes that one request gives.
 const MAX_RANDOM: usize = 128;
 
-/// A client of Managed HSM. It may be used from several threads, and in processes forked from the one that made it.
+/// A client of Managed HSM. It may be used from several threads, and in processes forked from the
+/// one that made it.
+///
+/// # Errors
+/// Each method that asks the service fails with the [`Error`] that says why: settings, credentials
+/// or this process keep the request from being sent, no connection or no answer comes in time, the
+/// service refuses what it is asked for, or its answer makes no sense. Where a method can fail for
+/// another reason it says so.
 pub struct Client {
     sessions: Arc<Sessions>,
     caller: Box<dyn Caller>,
@@ -88,8 +95,8 @@ impl KeyPages {
     /// Asks for the next page. None: there is none.
     ///
     /// # Errors
-    /// As for every request; and the page points to another host for the next one, which would get the token. The listing
-    /// has ended then.
+    /// The request failed, or the page names another host for the next one, which would get the
+    /// token. The listing has ended then.
     pub fn next_page(&mut self, client: &Client) -> Result<Option<Vec<KeyItem>>, Error> {
         let Some(url) = self.next.take() else {
             return Ok(None);
@@ -134,7 +141,8 @@ impl KeyPages {
     }
 }
 
-/// The address of the page after the one at `url`. The vault's other `endpoints` may have answered, with their own.
+/// The address of the page after the one at `url`. The vault's other `endpoints` may have answered,
+/// with their own.
 fn following(url: &Url, next: &str, endpoints: &[Origin]) -> Result<Url, String> {
     let next = url
         .join(next)
@@ -159,10 +167,8 @@ impl Client {
         }
     }
 
-    /// Asks for a key's public part and properties: of the version that `uri` names, or of the newest.
-    ///
-    /// # Errors
-    /// As for every request: [`Error`] says which.
+    /// Asks for a key's public part and properties: of the version that `uri` names, or of the
+    /// newest.
     pub fn get_key(&self, uri: &KeyUri) -> Result<Key, Error> {
         let path = match &uri.version {
             Some(version) => format!("/keys/{}/{version}", uri.key),
@@ -182,11 +188,9 @@ impl Client {
         self.ask(request, move |body| wire::key(body, &uri, &url))
     }
 
-    /// Has the HSM sign a digest of [`SignatureAlgorithm::digest_len`] bytes. Returns the signature as the service gives
-    /// it: for RSA a number as long as the modulus, for EC r‖s. It is not checked here.
-    ///
-    /// # Errors
-    /// As for every request: [`Error`] says which.
+    /// Has the HSM sign a digest of [`SignatureAlgorithm::digest_len`] bytes. Returns the signature
+    /// as the service gives it: for RSA a number as long as the modulus, for EC r‖s. It is not
+    /// checked here.
     pub fn sign(
         &self,
         key: &KeyId,
@@ -200,9 +204,6 @@ impl Client {
     }
 
     /// Has the HSM encrypt.
-    ///
-    /// # Errors
-    /// As for every request: [`Error`] says which.
     pub fn encrypt(
         &self,
         key: &KeyId,
@@ -224,9 +225,6 @@ impl Client {
     }
 
     /// Has the HSM decrypt.
-    ///
-    /// # Errors
-    /// As for every request: [`Error`] says which.
     pub fn decrypt(
         &self,
         key: &KeyId,
@@ -245,9 +243,6 @@ impl Client {
     }
 
     /// Has the HSM wrap (encrypt) a symmetric key.
-    ///
-    /// # Errors
-    /// As for every request: [`Error`] says which.
     pub fn wrap_key(
         &self,
         key: &KeyId,
@@ -261,9 +256,6 @@ impl Client {
     }
 
     /// Has the HSM unwrap (decrypt) a symmetric key.
-    ///
-    /// # Errors
-    /// As for every request: [`Error`] says which.
     pub fn unwrap_key(
         &self,
         key: &KeyId,
@@ -277,9 +269,6 @@ impl Client {
     }
 
     /// Makes a key. Sent once only: a second request would make a second version.
-    ///
-    /// # Errors
-    /// As for every request: [`Error`] says which.
     pub fn create_key(&self, vault: &Vault, name: &KeyName, key: &NewKey) -> Result<Key, Error> {
         let uri = KeyUri {
             vault: vault.clone(),
@@ -301,9 +290,6 @@ impl Client {
     }
 
     /// Deletes a key with all its versions. It can be recovered until the HSM purges it.
-    ///
-    /// # Errors
-    /// As for every request: [`Error`] says which.
     pub fn delete_key(&self, vault: &Vault, name: &KeyName) -> Result<(), Error> {
         let request = Request {
             operation: "delete key",
@@ -332,9 +318,6 @@ impl Client {
     }
 
     /// Random bytes, made by the HSM.
-    ///
-    /// # Errors
-    /// As for every request: [`Error`] says which.
     pub fn random_bytes(&self, vault: &Vault, len: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
         let mut random = Zeroizing::new(Vec::with_capacity(len));
         while random.len() < len {
@@ -355,11 +338,8 @@ impl Client {
         Ok(random)
     }
 
-    /// A token for the service that keeps a vault's keys, and the credential that gave it: the one that requests to the vault
-    /// have.
-    ///
-    /// # Errors
-    /// As for every request that needs a token: [`Error`] says which.
+    /// A token for the service that keeps a vault's keys, and the credential that gave it: the one
+    /// that requests to the vault have.
     pub fn access_token(&self, vault: &Vault) -> Result<(CredentialKind, AccessToken), Error> {
         let vault = vault.clone();
         let late = Error::Timeout {
@@ -378,13 +358,14 @@ impl Client {
         })
     }
 
-    /// Ends this process's I/O thread within half a second, and with it all connections. The next request of any
-    /// client starts another.
+    /// Ends this process's I/O thread within half a second, and with it all connections. The next
+    /// request of any client starts another.
     pub fn shutdown() {
         IoThread::stop();
     }
 
-    /// Closes the connections, once the requests under way are done, and forgets the tokens. Another request opens new ones.
+    /// Closes the connections, once the requests under way are done, and forgets the tokens.
+    /// Another request opens new ones.
     pub fn close(&self) {
         self.sessions.close();
     }
@@ -431,7 +412,8 @@ impl Client {
         })
     }
 
-    /// Has the I/O thread do `work` by a deadline; `late`: it didn't. Nothing deep runs on the caller's stack.
+    /// Has the I/O thread do `work` by a deadline; `late`: it didn't. Nothing deep runs on the
+    /// caller's stack.
     fn on_io_thread<T, F>(
         &self,
         late: Error,

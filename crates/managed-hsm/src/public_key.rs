@@ -1,5 +1,5 @@
-//! Public keys, from the service or from a program. One that is here was checked: it may be shown, handed on, and verified
-//! with.
+//! Public keys, from the service or from a program. One that is here was checked: it may be shown,
+//! handed on, and verified with.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256K1_SHA256_FIXED, ECDSA_P384_SHA384_FIXED,
@@ -50,14 +50,15 @@ pub enum PublicKeyError {
     NotOnCurve(Curve),
 }
 
-/// Lengths of a modulus, in bits. The service makes 2048 to 4096; OpenSSL verifies with no longer ones.
+/// Lengths of a modulus, in bits. The service makes 2048 to 4096; OpenSSL verifies with no longer
+/// ones.
 const MODULUS_BITS: std::ops::RangeInclusive<usize> = 2048..=16384;
 
 impl PublicKey {
     /// An RSA key, from numbers with the most significant byte first.
     ///
     /// # Errors
-    /// They are none: see [`PublicKeyError`].
+    /// The numbers are no public key: [`PublicKeyError`] says why.
     pub fn rsa(n: Vec<u8>, e: Vec<u8>) -> Result<Self, PublicKeyError> {
         let (n, e) = (without_zeros(n), without_zeros(e));
         let bits = n.len() * 8 - n.first().map_or(0, |byte| byte.leading_zeros() as usize);
@@ -76,7 +77,7 @@ impl PublicKey {
     /// A point of a curve, from coordinates with the most significant byte first.
     ///
     /// # Errors
-    /// It is none.
+    /// The coordinates are no point of the curve.
     pub fn ec(curve: Curve, x: Vec<u8>, y: Vec<u8>) -> Result<Self, PublicKeyError> {
         let no_point = || PublicKeyError::NotOnCurve(curve);
         let padded = |coordinate: Vec<u8>| {

@@ -9,11 +9,11 @@ use crate::request::Request;
 use crate::uri::Vault;
 
 impl Client {
-    /// The tenant of the vault's subscription. Of the challenge that names it nothing else counts: where tokens are to be
-    /// had, and for what, is not for the one who asks to say.
+    /// The tenant of the vault's subscription. Of the challenge that names it nothing else counts:
+    /// where tokens are to be had, and for what, is not for the one who asks to say.
     ///
     /// # Errors
-    /// As for every request, and that the service does not tell.
+    /// The request failed, or the answer does not name the tenant.
     pub fn tenant(&self, vault: &Vault) -> Result<String, Error> {
         let request = Request {
             operation: "ask for the tenant of",

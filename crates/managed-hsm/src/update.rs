@@ -12,11 +12,8 @@ use crate::uri::KeyUri;
 use crate::wire;
 
 impl Client {
-    /// Changes a key: the version that `uri` names, or the newest. The last of several writers wins: the service has no way
-    /// to tell them apart.
-    ///
-    /// # Errors
-    /// As for every request: [`Error`] says which.
+    /// Changes a key: the version that `uri` names, or the newest. The last of several writers
+    /// wins: the service has no way to tell them apart.
     pub fn update_key(&self, uri: &KeyUri, update: &Update) -> Result<Key, Error> {
         let path = match &uri.version {
             Some(version) => format!("/keys/{}/{version}", uri.key),

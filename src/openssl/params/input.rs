@@ -15,8 +15,8 @@ pub(crate) struct ParamsIn<'a>(&'a [Param]);
 
 impl<'a> ParamsIn<'a> {
     /// # Safety
-    /// `params` is NULL or a list that ends with a NULL key; it and what it points to are readable and not written
-    /// for as long as `'a`.
+    /// `params` is NULL or a list that ends with a NULL key; it and what it points to are readable
+    /// and not written for as long as `'a`.
     pub(crate) unsafe fn new(params: *const Param) -> Self {
         // SAFETY: the caller promises NULL or a list that ends with a NULL key, which nobody writes
         // for as long as `'a`.

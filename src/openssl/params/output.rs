@@ -14,8 +14,8 @@ pub(crate) struct ParamsOut<'a>(&'a mut [Param]);
 
 impl ParamsOut<'_> {
     /// # Safety
-    /// `params` is NULL or a list that ends with a NULL key; the list and the buffers it points to are writable, and
-    /// used by nobody else, while the value lives.
+    /// `params` is NULL or a list that ends with a NULL key; the list and the buffers it points to
+    /// are writable, and used by nobody else, while the value lives.
     pub(crate) unsafe fn new(params: *mut Param) -> Self {
         // SAFETY: the caller promises NULL or a list that ends with a NULL key, which nobody else
         // uses.

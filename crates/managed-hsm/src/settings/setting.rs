@@ -47,13 +47,13 @@ impl Setting {
         yes_or_no(self.found(find)?)
     }
 
-    /// The same for a time in seconds.
+    /// The time in seconds that `find` says, else the default.
     pub(crate) fn seconds(&'static self, find: Find<'_>) -> Result<Duration, Error> {
         let seconds = self.number::<f64>(find, "a number of seconds")?;
         Ok(Duration::from_secs_f64(seconds))
     }
 
-    /// The same for a whole number.
+    /// The whole number that `find` says, else the default.
     pub(crate) fn count(&'static self, find: Find<'_>) -> Result<u32, Error> {
         self.number(find, "a number")
     }
@@ -83,8 +83,9 @@ impl Setting {
         Ok(find(self)?.unwrap_or_else(default))
     }
 
-    /// The value of the environment variable, unless it is absent or empty. A variable of all programs, such as HTTPS_PROXY,
-    /// may be in lower case. Where the [`environment`] doesn't count there is none.
+    /// The value of the environment variable, unless it is absent or empty. A variable of all
+    /// programs, such as HTTPS_PROXY, may be in lower case. Where the [`environment`] doesn't count
+    /// there is none.
     ///
     /// # Errors
     /// The value is not UTF-8.
@@ -121,7 +122,7 @@ pub(crate) fn path(find: Find<'_>, setting: &'static Setting) -> Result<Option<P
 /// The value of a setting that is on or off.
 ///
 /// # Errors
-/// It is neither.
+/// The value is neither yes nor no.
 fn yes_or_no((text, origin): (String, Origin)) -> Result<bool, Error> {
     match text.trim().to_ascii_lowercase().as_str() {
         "yes" | "true" | "on" | "1" => Ok(true),
