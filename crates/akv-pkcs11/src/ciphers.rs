@@ -541,3 +541,51 @@ fn by_size<T>(
     })?;
     done.map_err(|error| Error::operation(purpose, token.by_pin(), &error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_as_long_as_the_mode_makes_them() {
+        use AesMode::{Cbc, CbcPad, Gcm, GcmWithIv, Wrap, WrapPad};
+        for (mode, input, output) in [
+            (Cbc, 0, Some(0)),
+            (Cbc, 32, Some(32)),
+            (Cbc, 33, None),
+            (CbcPad, 0, Some(16)),
+            (CbcPad, 15, Some(16)),
+            (CbcPad, 16, Some(32)),
+            (Gcm, 0, Some(16)),
+            (Gcm, 5, Some(21)),
+            (GcmWithIv, 5, Some(33)),
+            (Wrap, 8, None),
+            (Wrap, 16, Some(24)),
+            (Wrap, 20, None),
+            (WrapPad, 0, None),
+            (WrapPad, 1, Some(16)),
+            (WrapPad, 8, Some(16)),
+            (WrapPad, 9, Some(24)),
+        ] {
+            assert_eq!(mode.output_len(true, input), output, "{mode:?} {input}");
+            // What was encrypted can be decrypted, into no less room.
+            if let Some(output) = output.filter(|len| *len > 0) {
+                let room = mode.output_len(false, output);
+                assert!(room.is_some_and(|room| room >= input), "{mode:?} {input}");
+            }
+        }
+        for (mode, ciphertext) in [
+            (Cbc, 17),
+            (CbcPad, 0),
+            (CbcPad, 17),
+            (Gcm, 15),
+            (GcmWithIv, 27),
+            (Wrap, 16),
+            (Wrap, 25),
+            (WrapPad, 8),
+            (WrapPad, 17),
+        ] {
+            assert_eq!(mode.output_len(false, ciphertext), None, "{mode:?}");
+        }
+    }
+}

@@ -432,6 +432,11 @@ fn same_attributes(ours: &Side, theirs: &Side) {
         AttributeType::EcPoint,
         AttributeType::PrivateExponent,
         AttributeType::Value,
+        AttributeType::ValueLen,
+        AttributeType::Encrypt,
+        AttributeType::Decrypt,
+        AttributeType::Wrap,
+        AttributeType::Unwrap,
     ];
     let available = |side: &Side, key| {
         let told = side.session.get_attribute_info(key, &types).unwrap();

@@ -123,6 +123,21 @@ static void parameters(ulong_t session, ulong_t key) {
     EXPECT(ARGUMENTS_BAD, C_GenerateKey, session, NULL, NULL, 0ul, &key);
 }
 
+/* Both names of key wrap with padding, and the default initial values. */
+static void wraps(ulong_t session, ulong_t key) {
+    unsigned char initial[4] = {0xa6, 0x59, 0x59, 0xa6}, text[5] = "short", sealed[16], opened[8];
+    struct mechanism pad = {0x210a, NULL, 0}, kwp = {0x210b, initial, 4}, other = {0x210b, iv, 4};
+    ulong_t len = sizeof sealed;
+    EXPECT(0, C_EncryptInit, session, &pad, key);
+    EXPECT(0, C_Encrypt, session, text, 5ul, sealed, &len);
+    CHECK(len == 16);
+    EXPECT(0, C_DecryptInit, session, &kwp, key);
+    len = sizeof opened;
+    EXPECT(0, C_Decrypt, session, sealed, 16ul, opened, &len);
+    CHECK(len == 5 && memcmp(opened, text, 5) == 0);
+    EXPECT(0x71, C_EncryptInit, session, &other, key);
+}
+
 int main(int argc, char **argv) {
     library = dlopen(argc > 1 ? argv[1] : "", RTLD_NOW);
     if (library == NULL)
@@ -132,6 +147,7 @@ int main(int argc, char **argv) {
     encrypts(session, key);
     decrypts(session, key);
     parameters(session, key);
+    wraps(session, key);
     EXPECT(0, C_Finalize, NULL);
     return 0;
 }

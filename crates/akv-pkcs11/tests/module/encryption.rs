@@ -15,6 +15,7 @@ use openssl::pkey::{PKey, Private, Public};
 use openssl::rsa::{Padding, Rsa};
 use openssl::symm::{Cipher, decrypt_aead, encrypt, encrypt_aead};
 
+use crate::keys::rest;
 use crate::support::{Hsm, code, import_aes, import_rsa, initialized, makes_calls, only, session};
 
 const MESSAGE: &[u8] = b"what is encrypted";
@@ -551,4 +552,45 @@ fn messages_are_sealed_and_opened_one_after_another() {
         code(session.message_encrypt_final()),
         RvError::OperationNotInitialized
     );
+}
+
+/// What goes wrong in the HSM and on the way to it has its code, and is the end of the operation.
+#[test]
+fn failures_of_the_hsm_have_their_codes() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        import_aes(&hsm.rest, "a256", &KEY);
+        hsm.configure(
+            r#"{"tokens":[{"resourceName":"localhost"}],"maxRetries":0,"refreshSeconds":0}"#,
+        );
+        hsm.set("TEST_URL", hsm.rest.url.clone());
+        hsm.set("TEST_CA", hsm.rest.ca.clone());
+        hsm.set("TEST_EXPECTED", "DeviceError");
+        for fault in ["internal-error", "malformed-json", "wrong-length"] {
+            hsm.emulator.faults.clear();
+            let fault = format!("{fault},operation=encrypt");
+            hsm.emulator.faults.add(&fault).expect("a fault");
+            hsm.run();
+        }
+        hsm.emulator.faults.clear();
+        hsm.set("TEST_EXPECTED", "KeyHandleInvalid");
+        hsm.run();
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let key = key(&session, "a256", ObjectClass::SECRET_KEY);
+    let mechanism = Mechanism::AesCbcPad(IV);
+    let expected = std::env::var("TEST_EXPECTED").unwrap();
+    if expected == "KeyHandleInvalid" {
+        rest().call("DELETE", "/keys/a256", "");
+    }
+    let outcome = code(session.encrypt(&mechanism, key, MESSAGE));
+    assert_eq!(format!("{outcome:?}"), expected);
+    assert_eq!(
+        code(session.encrypt_final()),
+        RvError::OperationNotInitialized
+    );
+    // The next one is as good as any.
+    session.encrypt_init(&mechanism, key).unwrap();
 }

@@ -175,7 +175,7 @@ fn a_key_that_another_process_has_just_made_is_found() {
 }
 
 /// The emulator past the module, from the process that makes the calls.
-fn rest() -> testing::Rest {
+pub(crate) fn rest() -> testing::Rest {
     testing::Rest {
         url: std::env::var("TEST_URL").unwrap(),
         ca: std::env::var("TEST_CA").unwrap().into(),

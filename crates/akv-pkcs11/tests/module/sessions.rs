@@ -37,6 +37,15 @@ fn nothing_is_asked_of_the_hsm_before_it_is_needed() {
         .unwrap();
     assert!(pss.sign() && pss.verify() && pss.hardware());
     assert_eq!((pss.min_key_size(), pss.max_key_size()), (2048, 4096));
+    let gcm = pkcs11
+        .get_mechanism_info(slot, MechanismType::AES_GCM)
+        .unwrap();
+    assert!(gcm.encrypt() && gcm.decrypt() && gcm.wrap() && gcm.unwrap() && gcm.hardware());
+    assert_eq!((gcm.min_key_size(), gcm.max_key_size()), (16, 32));
+    let generation = pkcs11
+        .get_mechanism_info(slot, MechanismType::AES_KEY_GEN)
+        .unwrap();
+    assert!(generation.generate() && !generation.encrypt());
     let session = session(&pkcs11);
     session.seed_random(&[1, 2, 3]).unwrap();
     let random = session.generate_random_vec(40).unwrap();
