@@ -121,7 +121,9 @@ fn whole(
     if encrypting.parts.is_some() {
         return Err(not_initialized());
     }
-    let outcome = encrypting.answer(&session.token, kind.of, data.get()?, &mut output);
+    // The output may have the same place.
+    let data = Zeroizing::new(data.get()?.to_vec());
+    let outcome = encrypting.answer(&session.token, kind.of, &data, &mut output);
     put_back(session, kind, encrypting, outcome)
 }
 

@@ -129,8 +129,10 @@ fn whole(
 ) -> Result<(), Error> {
     let key = key_between(session, kind)?;
     let message = checked(&parameter, kind.of)?;
-    let (token, aad, input) = (&session.token, aad.get()?, input.get()?);
-    one(token, &key, kind.of, &message, aad, input, &mut output).map(drop)
+    // The output may have the same place.
+    let input = Zeroizing::new(input.get()?.to_vec());
+    let (token, aad) = (&session.token, aad.get()?);
+    one(token, &key, kind.of, &message, aad, &input, &mut output).map(drop)
 }
 
 fn begin(
@@ -201,7 +203,7 @@ fn finish(session: &Session, kind: Kind) -> Result<(), Error> {
 }
 
 /// The parameter of a message, if the HSM can do what it says.
-fn checked<'a>(parameter: &MessageIn<'a>, of: Use) -> Result<GcmMessage<'a>, Error> {
+fn checked(parameter: &MessageIn<'_>, of: Use) -> Result<GcmMessage, Error> {
     let message = parameter.gcm()?;
     let by_hsm = matches!(message.generator, CKG_GENERATE | CKG_GENERATE_RANDOM);
     let problem = if message.iv.len() != GCM_IV_LEN {
@@ -222,7 +224,7 @@ fn one(
     token: &Token,
     key: &StoredKey,
     of: Use,
-    message: &GcmMessage<'_>,
+    message: &GcmMessage,
     aad: &[u8],
     input: &[u8],
     output: &mut Output<'_>,
@@ -241,9 +243,9 @@ fn one(
     }
     let parameters = Parameters {
         padding: false,
-        iv: Some(message.iv),
+        iv: Some(&message.iv),
         aad,
-        tag: Some(message.tag),
+        tag: Some(&message.tag),
     };
     let opened = ciphers::open(token, key, &parameters, input);
     let opened = opened.map_err(|error| match error.code {

@@ -96,23 +96,23 @@ pub(super) unsafe fn message<'a>(parameter: *mut c_void, len: CK_ULONG) -> Messa
 
 /// What a `CK_GCM_MESSAGE_PARAMS` says.
 #[derive(Debug)]
-pub(crate) struct GcmMessage<'a> {
-    pub(crate) iv: &'a [u8],
+pub(crate) struct GcmMessage {
+    pub(crate) iv: Vec<u8>,
     pub(crate) fixed_bits: CK_ULONG,
     pub(crate) generator: CK_GENERATOR_FUNCTION,
-    pub(crate) tag: &'a [u8],
+    pub(crate) tag: Vec<u8>,
     /// Where the initialisation vector is.
     pub(crate) iv_place: Later,
     /// Where the tag is.
     pub(crate) tag_place: Later,
 }
 
-impl<'a> MessageIn<'a> {
+impl MessageIn<'_> {
     /// The parameter of a message of AES-GCM.
     ///
     /// # Errors
     /// It has another length, or leads nowhere.
-    pub(crate) fn gcm(&self) -> Result<GcmMessage<'a>, Error> {
+    pub(crate) fn gcm(&self) -> Result<GcmMessage, Error> {
         let bytes = self
             .parameter
             .ok_or_else(|| Error::code(CKR_ARGUMENTS_BAD))?;
@@ -134,10 +134,10 @@ impl<'a> MessageIn<'a> {
             let tag = tag.ok_or_else(nowhere)?;
             let later = |place, len| Later { place, len };
             Ok(GcmMessage {
-                iv,
+                iv: iv.to_vec(),
                 fixed_bits: given.ulIvFixedBits,
                 generator: given.ivGenerator,
-                tag,
+                tag: tag.to_vec(),
                 iv_place: later(given.pIv, iv.len()),
                 tag_place: later(given.pTag, tag.len()),
             })
