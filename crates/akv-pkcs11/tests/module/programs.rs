@@ -279,6 +279,46 @@ fn openssl_signs_by_libp11s_engine() {
     }
 }
 
+#[test]
+fn openssl_decrypts_by_libp11s_engine() {
+    if !is_there(ENGINE) {
+        return;
+    }
+    let mut hsm = hsm();
+    configure_engine(&mut hsm);
+    let uri = "pkcs11:token=localhost;object=rsa;type=private";
+    let engine = ["-engine", "pkcs11"];
+    let run = |command: &[&str]| {
+        succeeds(
+            &hsm,
+            "openssl",
+            &[&command[..1], &engine, &command[1..]].concat(),
+        )
+    };
+    run(&[
+        "pkey",
+        "-inform",
+        "engine",
+        "-in",
+        uri,
+        "-pubout",
+        "-out",
+        "public.pem",
+    ]);
+    for padding in ["pkcs1", "oaep"] {
+        let padding = format!("rsa_padding_mode:{padding}");
+        let options = ["-pkeyopt", &padding, "-in"];
+        let seal = ["pkeyutl", "-encrypt", "-pubin", "-inkey", "public.pem"];
+        let seal = [&seal[..], &options, &["data", "-out", "sealed"]].concat();
+        succeeds(&hsm, "openssl", &seal);
+        let open = ["pkeyutl", "-decrypt", "-keyform", "engine", "-inkey", uri];
+        run(&[&open[..], &options, &["sealed", "-out", "opened"]].concat());
+        let opened = std::fs::read(hsm.file("opened")).expect("it was written");
+        assert_eq!(opened, b"what is signed");
+    }
+    assert_eq!(hsm.count("decrypt"), 2);
+}
+
 /// As users of the TLS Offload Library have it, with workers, and with a reload. The identity is the
 /// environment's, which nginx takes from its workers: libp11 0.4.12 takes no PIN of more than 32
 /// characters.
