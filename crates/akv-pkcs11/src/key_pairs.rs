@@ -332,11 +332,24 @@ fn check_given(
     type_: CK_ATTRIBUTE_TYPE,
     value: &[u8],
 ) -> Result<(), Error> {
+    let is_secret = of == KeyType::Aes;
+    let is_foreign = match type_ {
+        CKA_VALUE_LEN => !is_secret,
+        CKA_MODULUS_BITS | CKA_PUBLIC_EXPONENT | CKA_EC_PARAMS => is_secret,
+        _ => false,
+    };
+    if is_foreign {
+        return Err(Error::because(
+            CKR_TEMPLATE_INCONSISTENT,
+            format!("keys that the mechanism makes have no {}", name(type_)),
+        ));
+    }
     let expected = match (type_, half) {
-        (CKA_CLASS, Half::Private) if of == KeyType::Aes => CKO_SECRET_KEY,
+        (CKA_CLASS, Half::Private) if is_secret => CKO_SECRET_KEY,
         (CKA_CLASS, Half::Private) => CKO_PRIVATE_KEY,
         (CKA_CLASS, Half::Public) => CKO_PUBLIC_KEY,
-        (CKA_KEY_TYPE, _) if of != KeyType::Aes => key_type(of),
+        // Whoever has the HSM make it has looked.
+        (CKA_KEY_TYPE, _) if !is_secret => key_type(of),
         _ => return Ok(()),
     };
     match template::number(type_, value)? == expected {

@@ -147,6 +147,13 @@ fn aes_keys_are_made_in_the_hsm_and_found_again() {
         (
             vec![
                 Attribute::ValueLen(16.into()),
+                Attribute::ModulusBits(2048.into()),
+            ],
+            RvError::TemplateInconsistent,
+        ),
+        (
+            vec![
+                Attribute::ValueLen(16.into()),
                 Attribute::Class(ObjectClass::PRIVATE_KEY),
             ],
             RvError::TemplateInconsistent,
