@@ -50,7 +50,7 @@ pub(crate) enum Padding {
 }
 
 /// AES-GCM of Azure Cloud HSM and AWS CloudHSM: the initialisation vector precedes the ciphertext.
-pub(crate) const CKM_CLOUDHSM_AES_GCM: CK_MECHANISM_TYPE = CKM_VENDOR_DEFINED | CKM_AES_GCM;
+pub(crate) const CKM_CLOUDHSM_AES_GCM: CK_MECHANISM_TYPE = 0x8000_1087;
 
 macro_rules! mechanisms {
     ($($type:ident $kind:expr;)*) => {
