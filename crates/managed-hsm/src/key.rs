@@ -1,6 +1,7 @@
 //! Keys as the service describes them.
 
 use std::borrow::Borrow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -304,4 +305,17 @@ impl Key {
     pub fn permits(&self, operation: impl Borrow<KeyOperation>) -> bool {
         self.operations.contains(operation.borrow())
     }
+}
+
+/// What to change of a key; None stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Update {
+    /// What the key may be used for.
+    pub operations: Option<Vec<KeyOperation>>,
+    /// Before this the key can't be used: seconds since 1970.
+    pub not_before: Option<i64>,
+    /// From this on the key can't be used.
+    pub expires: Option<i64>,
+    /// All names and values: others than these are removed.
+    pub tags: Option<BTreeMap<String, String>>,
 }

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::key::KeyOperation;
-
 /// What is known of a key, or of a version of one. Times are seconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Properties {
@@ -19,17 +17,4 @@ pub struct Properties {
     pub updated: Option<i64>,
     /// Whether it may be released to an attested environment.
     pub exportable: bool,
-}
-
-/// What to change of a key; None stays as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Update {
-    /// What the key may be used for.
-    pub operations: Option<Vec<KeyOperation>>,
-    /// Before this the key can't be used: seconds since 1970.
-    pub not_before: Option<i64>,
-    /// From this on the key can't be used.
-    pub expires: Option<i64>,
-    /// All names and values: others than these are removed.
-    pub tags: Option<BTreeMap<String, String>>,
 }

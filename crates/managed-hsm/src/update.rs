@@ -5,8 +5,7 @@ use http::Method;
 
 use crate::client::Client;
 use crate::error::Error;
-use crate::key::Key;
-use crate::properties::Update;
+use crate::key::{Key, Update};
 use crate::request::Request;
 use crate::uri::KeyUri;
 use crate::wire;

@@ -11,8 +11,9 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::foreign::{ForeignText, shown};
+use crate::key::Update;
 use crate::key::{Curve, Key, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind};
-use crate::properties::{Properties, Update};
+use crate::properties::Properties;
 use crate::public_key::PublicKey;
 use crate::uri::{KeyName, KeyUri, KeyVersion, Vault};
 
