@@ -328,7 +328,7 @@ impl Run {
             (When::Once, _) => self.fault.once.0,
             (When::Always, _) => self.fault.always,
         };
-        expected.of(self.model, operation)
+        expected.of(self.of_pkcs11().unwrap_or(self.model), operation)
     }
 
     /// Whether one of the operations has to fail, whichever it is: that which opens the connection with the fault.
