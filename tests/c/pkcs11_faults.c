@@ -55,10 +55,12 @@ static struct key {
 
 static int take_errors(char *text)
 {
-    CK_ULONG length = TEXT;
+    CK_ULONG length = TEXT - 1;
 
     if (own->last_error(text, &length) != CKR_OK || length <= 1)
         return 0;
+    /* It comes without a NUL. */
+    text[length] = 0;
     for (char *c = text; *c != 0; c++)
         if (*c == '\n')
             *c = ' ';

@@ -232,7 +232,7 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         only: &["random"],
-        ..fault("wrong-length", (Error, Error), Error, &["bytes"])
+        ..fault("wrong-length", (ErrorUnlessKept, Error), Error, &["bytes"])
     },
 ];
 
@@ -572,11 +572,12 @@ impl Campaign {
             if talk.until("well").is_none() {
                 problem = Some(told("no recovery"));
             }
-        } else if is_ready {
-            problem = Some(told("no end"));
         }
         drop(talk);
         let status = child.wait().expect("the program ends");
+        if is_ready && !is_done {
+            problem = Some(told(&format!("no end, but {status}")));
+        }
         if !status.success() && problem.is_none() {
             problem = Some(told(&status.to_string()));
         }
@@ -832,7 +833,11 @@ fn every_operation_ends_well_or_in_one_error_under_every_fault() {
             _ => operations,
         };
         if cells.len() != wanted {
-            problems.push(format!("{} of {wanted} cells in a run", cells.len()));
+            let (kind, when, model) = (run.fault.kind, run.when, run.model);
+            let count = cells.len();
+            problems.push(format!(
+                "{kind} {when:?} {model}: {count} of {wanted} cells"
+            ));
         }
         let failed = cells
             .iter()
