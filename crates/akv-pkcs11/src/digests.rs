@@ -4,21 +4,29 @@ use std::sync::Arc;
 
 use cryptoki_sys::{
     CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKR_KEY_INDIGESTIBLE, CKR_MECHANISM_INVALID,
-    CKR_MECHANISM_PARAM_INVALID, CKR_OPERATION_ACTIVE, CKR_OPERATION_NOT_INITIALIZED,
+    CKR_MECHANISM_PARAM_INVALID,
 };
 
 use crate::error::Error;
-use crate::ffi::convert::{Bytes, MechanismIn, Output, Wanted};
+use crate::ffi::convert::{Bytes, MechanismIn, Output};
 use crate::mechanisms::{Kind, Mechanism};
 use crate::message::Message;
 use crate::module::Module;
-use crate::sessions::Session;
+use crate::operation::{self, Slot};
 
 /// A digest in progress.
 pub(crate) struct Digesting {
     message: Message,
     len: usize,
 }
+
+impl Digesting {
+    fn len(&self) -> usize {
+        self.len
+    }
+}
+
+const DIGEST: Slot<Digesting> = |operations| &mut operations.digest;
 
 pub(crate) fn init(
     module: &Arc<Module>,
@@ -27,13 +35,10 @@ pub(crate) fn init(
 ) -> Result<(), Error> {
     let session = module.session(session)?;
     let mut operations = session.operations();
-    let Some(given) = mechanism else {
-        operations.digest = None;
+    let operation = DIGEST(&mut operations);
+    let Some(given) = operation::to_begin(operation, mechanism)? else {
         return Ok(());
     };
-    if operations.digest.is_some() {
-        return Err(Error::code(CKR_OPERATION_ACTIVE));
-    }
     let hash = match Mechanism::find(given.type_) {
         Some(mechanism) if matches!(mechanism.kind, Kind::Digest(_)) => mechanism.hash(),
         _ => None,
@@ -42,7 +47,7 @@ pub(crate) fn init(
     if !given.parameter()?.is_empty() {
         return Err(Error::code(CKR_MECHANISM_PARAM_INVALID));
     }
-    operations.digest = Some(Digesting {
+    *operation = Some(Digesting {
         message: Message::new(Some(hash)),
         len: hash.len,
     });
@@ -56,7 +61,8 @@ pub(crate) fn digest(
     mut output: Output<'_>,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
-    let Some(digesting) = wanted(&session, &mut output)? else {
+    let Some(digesting) = operation::take_for(&session, DIGEST, &mut output, Digesting::len)?
+    else {
         return Ok(());
     };
     output.put(&digesting.message.whole(data.get()?)?)
@@ -68,11 +74,9 @@ pub(crate) fn update(
     part: Bytes<'_>,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
-    let mut operations = session.operations();
-    let mut digesting = operations.digest.take().ok_or_else(not_initialized)?;
-    digesting.message.update(part.get()?)?;
-    operations.digest = Some(digesting);
-    Ok(())
+    operation::update(&session, DIGEST, |digesting| {
+        digesting.message.update(part.get()?)
+    })
 }
 
 /// Nothing of a key is here that could be hashed.
@@ -82,11 +86,8 @@ pub(crate) fn key(
     _: CK_OBJECT_HANDLE,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
-    let digesting = session.operations().digest.take();
-    Err(Error::code(match digesting {
-        Some(_) => CKR_KEY_INDIGESTIBLE,
-        None => CKR_OPERATION_NOT_INITIALIZED,
-    }))
+    operation::take(&session, DIGEST)?;
+    Err(Error::code(CKR_KEY_INDIGESTIBLE))
 }
 
 pub(crate) fn finish(
@@ -95,31 +96,8 @@ pub(crate) fn finish(
     mut output: Output<'_>,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
-    match wanted(&session, &mut output)? {
+    match operation::take_for(&session, DIGEST, &mut output, Digesting::len)? {
         None => Ok(()),
         Some(mut digesting) => output.put(&digesting.message.finish()),
     }
-}
-
-/// The operation, to be ended. None: the call has asked for the size.
-fn wanted(session: &Session, output: &mut Output<'_>) -> Result<Option<Digesting>, Error> {
-    let mut operations = session.operations();
-    let digesting = operations.digest.take().ok_or_else(not_initialized)?;
-    match output.wanted(digesting.len) {
-        Ok(Wanted::Result) => Ok(Some(digesting)),
-        Ok(Wanted::Size) => {
-            operations.digest = Some(digesting);
-            Ok(None)
-        }
-        Err(error) => {
-            if error.is_too_small() {
-                operations.digest = Some(digesting);
-            }
-            Err(error)
-        }
-    }
-}
-
-fn not_initialized() -> Error {
-    Error::code(CKR_OPERATION_NOT_INITIALIZED)
 }

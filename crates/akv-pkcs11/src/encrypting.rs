@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use cryptoki_sys::{
-    CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKR_OPERATION_ACTIVE, CKR_OPERATION_NOT_INITIALIZED,
-};
+use cryptoki_sys::{CK_OBJECT_HANDLE, CK_SESSION_HANDLE};
 use zeroize::Zeroizing;
 
 use crate::ciphers::{Cipher, Use};
 use crate::error::Error;
 use crate::ffi::convert::{Bytes, MechanismIn, Output, Wanted};
 use crate::module::Module;
-use crate::sessions::{Operations, Session};
+use crate::operation::{self, Slot};
+use crate::sessions::Session;
 use crate::token::Token;
 use crate::token::objects::StoredKey;
 
@@ -34,16 +33,16 @@ struct Answered {
 #[derive(Clone, Copy)]
 struct Kind {
     of: Use,
-    place: fn(&mut Operations) -> &mut Option<Encrypting>,
+    slot: Slot<Encrypting>,
 }
 
 const ENCRYPT: Kind = Kind {
     of: Use::Encrypt,
-    place: |operations| &mut operations.encrypt,
+    slot: |operations| &mut operations.encrypt,
 };
 const DECRYPT: Kind = Kind {
     of: Use::Decrypt,
-    place: |operations| &mut operations.decrypt,
+    slot: |operations| &mut operations.decrypt,
 };
 
 pub(crate) fn encrypt_init(
@@ -73,14 +72,10 @@ fn init(
 ) -> Result<(), Error> {
     let session = module.session(session)?;
     let mut operations = session.operations();
-    let operation = (kind.place)(&mut operations);
-    let Some(given) = mechanism else {
-        *operation = None;
+    let operation = (kind.slot)(&mut operations);
+    let Some(given) = operation::to_begin(operation, mechanism)? else {
         return Ok(());
     };
-    if operation.is_some() {
-        return Err(Error::code(CKR_OPERATION_ACTIVE));
-    }
     let cipher = Cipher::new(&given, kind.of, &module.options)?;
     let (key, half) = session.token.key(key)?;
     cipher.check_key(&key, half, kind.of)?;
@@ -117,9 +112,9 @@ fn whole(
     mut output: Output<'_>,
     kind: Kind,
 ) -> Result<(), Error> {
-    let mut encrypting = take(session, kind)?;
+    let mut encrypting = operation::take(session, kind.slot)?;
     if encrypting.parts.is_some() {
-        return Err(not_initialized());
+        return Err(operation::not_initialized());
     }
     // The output may have the same place.
     let data = Zeroizing::new(data.get()?.to_vec());
@@ -152,7 +147,7 @@ fn update(
     mut output: Output<'_>,
     kind: Kind,
 ) -> Result<(), Error> {
-    let mut encrypting = take(session, kind)?;
+    let mut encrypting = operation::take(session, kind.slot)?;
     let part = part.get()?;
     let is_asked = output.wanted(0)? == Wanted::Size;
     if !is_asked {
@@ -191,17 +186,11 @@ pub(crate) fn decrypt_final(
 }
 
 fn last(session: &Session, mut output: Output<'_>, kind: Kind) -> Result<(), Error> {
-    let mut encrypting = take(session, kind)?;
+    let mut encrypting = operation::take(session, kind.slot)?;
     let parts = encrypting.parts.take().unwrap_or_default();
     let outcome = encrypting.answer(&session.token, kind.of, &parts, &mut output);
     encrypting.parts = Some(parts);
     put_back(session, kind, encrypting, outcome)
-}
-
-/// The operation, out of the session: a call that fails leaves none behind.
-fn take(session: &Session, kind: Kind) -> Result<Encrypting, Error> {
-    let taken = (kind.place)(&mut session.operations()).take();
-    taken.ok_or_else(not_initialized)
 }
 
 /// Puts the operation back if the call has not ended it.
@@ -211,12 +200,8 @@ fn put_back(
     encrypting: Encrypting,
     outcome: Result<Wanted, Error>,
 ) -> Result<(), Error> {
-    let goes_on = match &outcome {
-        Ok(wanted) => *wanted == Wanted::Size,
-        Err(error) => error.is_too_small(),
-    };
-    if goes_on {
-        (kind.place)(&mut session.operations()).get_or_insert(encrypting);
+    if operation::goes_on(&outcome) {
+        (kind.slot)(&mut session.operations()).get_or_insert(encrypting);
     }
     outcome.map(drop)
 }
@@ -254,8 +239,4 @@ impl Encrypting {
         }
         put.map(|()| wanted)
     }
-}
-
-fn not_initialized() -> Error {
-    Error::code(CKR_OPERATION_NOT_INITIALIZED)
 }

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use cryptoki_sys::{
     CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKA_CLASS, CKA_ID, CKA_LABEL, CKO_PRIVATE_KEY,
     CKO_PROFILE, CKO_PUBLIC_KEY, CKO_SECRET_KEY, CKR_OPERATION_ACTIVE,
-    CKR_OPERATION_NOT_INITIALIZED,
 };
 
 use crate::error::Error;
 use crate::ffi::convert::{Batch, TemplateIn};
 use crate::module::Module;
 use crate::objects::profile_attribute;
+use crate::operation::{self, Slot};
 use crate::template::Template;
 use crate::token::Token;
 use crate::token::loading::Sought;
 use crate::token::tags::Half;
+
+const SEARCH: Slot<Vec<CK_OBJECT_HANDLE>> = |operations| &mut operations.search;
 
 pub(crate) fn init(
     module: &Arc<Module>,
@@ -82,22 +84,15 @@ pub(crate) fn find(
     mut objects: Batch<'_, CK_OBJECT_HANDLE>,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
-    let mut operations = session.operations();
-    let not_initialized = || Error::code(CKR_OPERATION_NOT_INITIALIZED);
-    let mut left = operations.search.take().ok_or_else(not_initialized)?;
-    let count = objects.room()?.min(left.len());
-    let mut handed_out = left.split_off(left.len() - count);
-    handed_out.reverse();
-    objects.put(&handed_out)?;
-    operations.search = Some(left);
-    Ok(())
+    operation::update(&session, SEARCH, |left| {
+        let count = objects.room()?.min(left.len());
+        let mut handed_out = left.split_off(left.len() - count);
+        handed_out.reverse();
+        objects.put(&handed_out)
+    })
 }
 
 pub(crate) fn finish(module: &Arc<Module>, session: CK_SESSION_HANDLE) -> Result<(), Error> {
     let session = module.session(session)?;
-    let ended = session.operations().search.take();
-    match ended {
-        Some(_) => Ok(()),
-        None => Err(Error::code(CKR_OPERATION_NOT_INITIALIZED)),
-    }
+    operation::take(&session, SEARCH).map(drop)
 }

@@ -27,6 +27,7 @@ mod message;
 mod message_encryption;
 mod module;
 mod objects;
+mod operation;
 mod random;
 mod rejection;
 mod report;

@@ -15,7 +15,8 @@ use crate::ffi::convert::{Bytes, MechanismIn, Output, Wanted};
 use crate::ffi::parameters::{GcmMessage, MessageIn};
 use crate::mechanisms::parameter_invalid;
 use crate::module::Module;
-use crate::sessions::{Operations, Session};
+use crate::operation::{self, Slot};
+use crate::sessions::Session;
 use crate::token::Token;
 use crate::token::objects::StoredKey;
 
@@ -35,16 +36,16 @@ struct Begun {
 #[derive(Clone, Copy)]
 struct Kind {
     of: Use,
-    place: fn(&mut Operations) -> &mut Option<MessageEncrypting>,
+    slot: Slot<MessageEncrypting>,
 }
 
 const ENCRYPT: Kind = Kind {
     of: Use::Encrypt,
-    place: |operations| &mut operations.message_encrypt,
+    slot: |operations| &mut operations.message_encrypt,
 };
 const DECRYPT: Kind = Kind {
     of: Use::Decrypt,
-    place: |operations| &mut operations.message_decrypt,
+    slot: |operations| &mut operations.message_decrypt,
 };
 
 /// A function for each of the two.
@@ -89,14 +90,10 @@ fn init(
     key: CK_OBJECT_HANDLE,
 ) -> Result<(), Error> {
     let mut operations = session.operations();
-    let operation = (kind.place)(&mut operations);
-    let Some(given) = mechanism else {
-        *operation = None;
+    let operation = (kind.slot)(&mut operations);
+    let Some(given) = operation::to_begin(operation, mechanism)? else {
         return Ok(());
     };
-    if operation.is_some() {
-        return Err(Error::code(CKR_OPERATION_ACTIVE));
-    }
     if given.type_ != CKM_AES_GCM {
         return Err(Error::code(CKR_MECHANISM_INVALID));
     }
@@ -112,8 +109,8 @@ fn init(
 /// The key, if no message is coming in parts.
 fn key_between(session: &Session, kind: Kind) -> Result<Arc<StoredKey>, Error> {
     let mut operations = session.operations();
-    match (kind.place)(&mut operations) {
-        None => Err(Error::code(CKR_OPERATION_NOT_INITIALIZED)),
+    match (kind.slot)(&mut operations) {
+        None => Err(operation::not_initialized()),
         Some(MessageEncrypting { begun: Some(_), .. }) => Err(Error::code(CKR_OPERATION_ACTIVE)),
         Some(operation) => Ok(Arc::clone(&operation.key)),
     }
@@ -144,7 +141,7 @@ fn begin(
     key_between(session, kind)?;
     checked(&parameter, kind.of)?;
     let aad = aad.get()?.to_vec();
-    if let Some(operation) = (kind.place)(&mut session.operations()) {
+    if let Some(operation) = (kind.slot)(&mut session.operations()) {
         operation.begun = Some(Begun { aad, parts: None });
     }
     Ok(())
@@ -161,10 +158,10 @@ fn next(
 ) -> Result<(), Error> {
     let (key, mut begun) = {
         let mut operations = session.operations();
-        let operation = (kind.place)(&mut operations).as_mut();
-        let operation = operation.ok_or_else(|| Error::code(CKR_OPERATION_NOT_INITIALIZED))?;
+        let operation = (kind.slot)(&mut operations).as_mut();
+        let operation = operation.ok_or_else(operation::not_initialized)?;
         let begun = operation.begun.take();
-        let begun = begun.ok_or_else(|| Error::code(CKR_OPERATION_NOT_INITIALIZED))?;
+        let begun = begun.ok_or_else(operation::not_initialized)?;
         (Arc::clone(&operation.key), begun)
     };
     let message = checked(&parameter, kind.of)?;
@@ -182,24 +179,18 @@ fn next(
         let input = Zeroizing::new([&held[..], part].concat());
         let (token, aad) = (&session.token, &begun.aad[..]);
         let outcome = one(token, &key, kind.of, &message, aad, &input, &mut output);
-        goes_on = match &outcome {
-            Ok(wanted) => *wanted == Wanted::Size,
-            Err(error) => error.is_too_small(),
-        };
+        goes_on = operation::goes_on(&outcome);
         begun.parts = Some(held);
         outcome.map(drop)
     };
-    if goes_on && let Some(operation) = (kind.place)(&mut session.operations()) {
+    if goes_on && let Some(operation) = (kind.slot)(&mut session.operations()) {
         operation.begun = Some(begun);
     }
     outcome
 }
 
 fn finish(session: &Session, kind: Kind) -> Result<(), Error> {
-    match (kind.place)(&mut session.operations()).take() {
-        Some(_) => Ok(()),
-        None => Err(Error::code(CKR_OPERATION_NOT_INITIALIZED)),
-    }
+    operation::take(session, kind.slot).map(drop)
 }
 
 /// The parameter of a message, if the HSM can do what it says.

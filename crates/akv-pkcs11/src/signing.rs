@@ -5,16 +5,17 @@ use std::sync::Arc;
 use cryptoki_sys::{
     CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKA_SIGN, CKM_RSA_PKCS, CKR_DATA_LEN_RANGE,
     CKR_KEY_FUNCTION_NOT_PERMITTED, CKR_KEY_TYPE_INCONSISTENT, CKR_MECHANISM_INVALID,
-    CKR_MECHANISM_PARAM_INVALID, CKR_OPERATION_ACTIVE, CKR_OPERATION_NOT_INITIALIZED,
+    CKR_MECHANISM_PARAM_INVALID,
 };
 use hsm_keys::{Check, PublicKey, Scheme, digest_info};
 
 use crate::error::{Error, Purpose};
-use crate::ffi::convert::{Bytes, MechanismIn, Output, Wanted};
+use crate::ffi::convert::{Bytes, MechanismIn, Output};
 use crate::mechanisms::Mechanism;
 use crate::message::Message;
 use crate::module::Module;
-use crate::sessions::{Operations, Session};
+use crate::operation::{self, Slot};
+use crate::sessions::Session;
 use crate::token::Token;
 use crate::token::objects::StoredKey;
 use crate::token::tags::Half;
@@ -27,11 +28,8 @@ pub(crate) struct Signing {
     check: Check,
 }
 
-/// Which of the session's operations.
-type Place = fn(&mut Operations) -> &mut Option<Signing>;
-
-const SIGN: Place = |operations| &mut operations.sign;
-const RECOVER: Place = |operations| &mut operations.sign_recover;
+const SIGN: Slot<Signing> = |operations| &mut operations.sign;
+const RECOVER: Slot<Signing> = |operations| &mut operations.sign_recover;
 
 pub(crate) fn sign_init(
     module: &Arc<Module>,
@@ -64,18 +62,14 @@ fn init(
     session: CK_SESSION_HANDLE,
     mechanism: Option<MechanismIn<'_>>,
     key: CK_OBJECT_HANDLE,
-    place: Place,
+    slot: Slot<Signing>,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
     let mut operations = session.operations();
-    let operation = place(&mut operations);
-    let Some(given) = mechanism else {
-        *operation = None;
+    let operation = slot(&mut operations);
+    let Some(given) = operation::to_begin(operation, mechanism)? else {
         return Ok(());
     };
-    if operation.is_some() {
-        return Err(Error::code(CKR_OPERATION_ACTIVE));
-    }
     let mechanism = Mechanism::find(given.type_)
         .filter(|mechanism| mechanism.can_sign(&module.options))
         .ok_or_else(|| Error::code(CKR_MECHANISM_INVALID))?;
@@ -152,9 +146,9 @@ fn whole(
     session: &Session,
     data: Bytes<'_>,
     mut output: Output<'_>,
-    place: Place,
+    slot: Slot<Signing>,
 ) -> Result<(), Error> {
-    let Some(signing) = wanted(session, &mut output, place)? else {
+    let Some(signing) = operation::take_for(session, slot, &mut output, Signing::len)? else {
         return Ok(());
     };
     let value = signing.message.whole(data.get()?)?;
@@ -167,11 +161,9 @@ pub(crate) fn sign_update(
     part: Bytes<'_>,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
-    let mut operations = session.operations();
-    let mut signing = operations.sign.take().ok_or_else(not_initialized)?;
-    signing.message.update(part.get()?)?;
-    operations.sign = Some(signing);
-    Ok(())
+    operation::update(&session, SIGN, |signing| {
+        signing.message.update(part.get()?)
+    })
 }
 
 pub(crate) fn sign_final(
@@ -180,39 +172,18 @@ pub(crate) fn sign_final(
     mut output: Output<'_>,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
-    let Some(mut signing) = wanted(&session, &mut output, SIGN)? else {
+    let Some(mut signing) = operation::take_for(&session, SIGN, &mut output, Signing::len)? else {
         return Ok(());
     };
     let value = signing.message.finish();
     output.put(&signing.sign(&session.token, &value)?)
 }
 
-/// The operation, to be ended: it is out of the session before the HSM is asked. None: the call has
-/// asked for the size.
-fn wanted(
-    session: &Session,
-    output: &mut Output<'_>,
-    place: Place,
-) -> Result<Option<Signing>, Error> {
-    let mut operations = session.operations();
-    let operation = place(&mut operations);
-    let signing = operation.take().ok_or_else(not_initialized)?;
-    match output.wanted(signing.key.public().raw_signature_len()) {
-        Ok(Wanted::Result) => Ok(Some(signing)),
-        Ok(Wanted::Size) => {
-            *operation = Some(signing);
-            Ok(None)
-        }
-        Err(error) => {
-            if error.is_too_small() {
-                *operation = Some(signing);
-            }
-            Err(error)
-        }
-    }
-}
-
 impl Signing {
+    fn len(&self) -> usize {
+        self.key.public().raw_signature_len()
+    }
+
     /// Has the HSM sign a digest, or what is only to be padded.
     fn sign(&self, token: &Token, value: &[u8]) -> Result<Vec<u8>, Error> {
         let info;
@@ -236,8 +207,4 @@ impl Signing {
                 .map_err(|error| Error::operation(Purpose::Sign, token.by_pin(), &error))
         })?
     }
-}
-
-fn not_initialized() -> Error {
-    Error::code(CKR_OPERATION_NOT_INITIALIZED)
 }

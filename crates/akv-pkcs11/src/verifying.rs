@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use cryptoki_sys::{
     CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKA_VERIFY, CKM_RSA_PKCS, CKR_KEY_FUNCTION_NOT_PERMITTED,
-    CKR_KEY_TYPE_INCONSISTENT, CKR_MECHANISM_INVALID, CKR_OPERATION_ACTIVE,
-    CKR_OPERATION_NOT_INITIALIZED, CKR_SIGNATURE_INVALID, CKR_SIGNATURE_LEN_RANGE,
+    CKR_KEY_TYPE_INCONSISTENT, CKR_MECHANISM_INVALID, CKR_SIGNATURE_INVALID,
+    CKR_SIGNATURE_LEN_RANGE,
 };
 use hsm_keys::Scheme;
 
@@ -14,7 +14,8 @@ use crate::ffi::convert::{Bytes, MechanismIn, Output, Wanted};
 use crate::mechanisms::Mechanism;
 use crate::message::Message;
 use crate::module::Module;
-use crate::sessions::{Operations, Session};
+use crate::operation::{self, Slot};
+use crate::sessions::Session;
 use crate::token::objects::StoredKey;
 use crate::token::tags::Half;
 
@@ -27,11 +28,8 @@ pub(crate) struct Verifying {
     signature: Option<Vec<u8>>,
 }
 
-/// Which of the session's operations.
-type Place = fn(&mut Operations) -> &mut Option<Verifying>;
-
-const VERIFY: Place = |operations| &mut operations.verify;
-const RECOVER: Place = |operations| &mut operations.verify_recover;
+const VERIFY: Slot<Verifying> = |operations| &mut operations.verify;
+const RECOVER: Slot<Verifying> = |operations| &mut operations.verify_recover;
 
 pub(crate) fn verify_init(
     module: &Arc<Module>,
@@ -73,18 +71,14 @@ fn init(
     mechanism: Option<MechanismIn<'_>>,
     key: CK_OBJECT_HANDLE,
     signature: Option<Vec<u8>>,
-    place: Place,
+    slot: Slot<Verifying>,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
     let mut operations = session.operations();
-    let operation = place(&mut operations);
-    let Some(given) = mechanism else {
-        *operation = None;
+    let operation = slot(&mut operations);
+    let Some(given) = operation::to_begin(operation, mechanism)? else {
         return Ok(());
     };
-    if operation.is_some() {
-        return Err(Error::code(CKR_OPERATION_ACTIVE));
-    }
     let mechanism =
         Mechanism::find(given.type_).ok_or_else(|| Error::code(CKR_MECHANISM_INVALID))?;
     let scheme = mechanism.scheme(&given);
@@ -176,43 +170,44 @@ pub(crate) fn verify_recover(
     let verifying = operations
         .verify_recover
         .take()
-        .ok_or_else(not_initialized)?;
+        .ok_or_else(operation::not_initialized)?;
     let signature = signature.get()?;
     check_len(&verifying.key, signature)?;
     let recovered = hsm_keys::recover(verifying.key.public(), &verifying.scheme, signature);
     let recovered = recovered.map_err(|_| Error::code(CKR_SIGNATURE_INVALID))?;
     let wanted = output.wanted(recovered.len());
-    match wanted {
-        Ok(Wanted::Result) => output.put(&recovered),
-        Ok(Wanted::Size) => {
-            operations.verify_recover = Some(verifying);
-            Ok(())
-        }
-        Err(error) => {
-            if error.is_too_small() {
-                operations.verify_recover = Some(verifying);
-            }
-            Err(error)
-        }
+    if operation::goes_on(&wanted) {
+        operations.verify_recover = Some(verifying);
+    }
+    match wanted? {
+        Wanted::Result => output.put(&recovered),
+        Wanted::Size => Ok(()),
     }
 }
 
 /// The operation, to be ended; `has_signature`: one whose signature came first.
 fn taken(session: &Session, has_signature: bool) -> Result<Verifying, Error> {
-    let verifying = session.operations().verify.take();
-    verifying
-        .filter(|verifying| verifying.signature.is_some() == has_signature)
-        .ok_or_else(not_initialized)
+    let verifying = operation::take(session, VERIFY)?;
+    verifying.check_way(has_signature)?;
+    Ok(verifying)
 }
 
 fn update(session: &Session, part: Bytes<'_>, has_signature: bool) -> Result<(), Error> {
-    let mut verifying = taken(session, has_signature)?;
-    verifying.message.update(part.get()?)?;
-    session.operations().verify = Some(verifying);
-    Ok(())
+    operation::update(session, VERIFY, |verifying| {
+        verifying.check_way(has_signature)?;
+        verifying.message.update(part.get()?)
+    })
 }
 
 impl Verifying {
+    /// Refuses the functions of the other way to verify.
+    fn check_way(&self, has_signature: bool) -> Result<(), Error> {
+        match self.signature.is_some() == has_signature {
+            true => Ok(()),
+            false => Err(operation::not_initialized()),
+        }
+    }
+
     fn finish(mut self, signature: &[u8]) -> Result<(), Error> {
         let value = self.message.finish();
         self.check(&value, signature)
@@ -233,8 +228,4 @@ fn check_len(key: &StoredKey, signature: &[u8]) -> Result<(), Error> {
         true => Ok(()),
         false => Err(Error::code(CKR_SIGNATURE_LEN_RANGE)),
     }
-}
-
-fn not_initialized() -> Error {
-    Error::code(CKR_OPERATION_NOT_INITIALIZED)
 }

@@ -1,0 +1,77 @@
+//! How operations go on in a session. The call that ends one takes it out of the session, so a call that
+//! fails leaves none behind; one that only asks for a size, or whose buffer is too small, leaves it there.
+
+use cryptoki_sys::{CKR_OPERATION_ACTIVE, CKR_OPERATION_NOT_INITIALIZED};
+
+use crate::error::Error;
+use crate::ffi::convert::{MechanismIn, Output, Wanted};
+use crate::sessions::{Operations, Session};
+
+/// Which of a session's operations.
+pub(crate) type Slot<T> = fn(&mut Operations) -> &mut Option<T>;
+
+/// What is to begin, where nothing goes on. None: the program has ended what did, by no mechanism.
+pub(crate) fn to_begin<'a, T>(
+    operation: &mut Option<T>,
+    mechanism: Option<MechanismIn<'a>>,
+) -> Result<Option<MechanismIn<'a>>, Error> {
+    if mechanism.is_none() {
+        *operation = None;
+    }
+    match operation {
+        Some(_) => Err(Error::code(CKR_OPERATION_ACTIVE)),
+        None => Ok(mechanism),
+    }
+}
+
+/// Takes an operation out of the session.
+pub(crate) fn take<T>(session: &Session, slot: Slot<T>) -> Result<T, Error> {
+    let taken = slot(&mut session.operations()).take();
+    taken.ok_or_else(not_initialized)
+}
+
+/// Takes out an operation that a result of `len` bytes ends. None: the call has asked for the size.
+pub(crate) fn take_for<T>(
+    session: &Session,
+    slot: Slot<T>,
+    output: &mut Output<'_>,
+    len: impl FnOnce(&T) -> usize,
+) -> Result<Option<T>, Error> {
+    let mut operations = session.operations();
+    let operation = slot(&mut operations);
+    let taken = operation.take().ok_or_else(not_initialized)?;
+    let wanted = output.wanted(len(&taken));
+    match goes_on(&wanted) {
+        true => {
+            *operation = Some(taken);
+            wanted.map(|_| None)
+        }
+        false => wanted.map(|_| Some(taken)),
+    }
+}
+
+/// Has an operation take what comes in parts.
+pub(crate) fn update<T>(
+    session: &Session,
+    slot: Slot<T>,
+    take_part: impl FnOnce(&mut T) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut operations = session.operations();
+    let operation = slot(&mut operations);
+    let mut taken = operation.take().ok_or_else(not_initialized)?;
+    take_part(&mut taken)?;
+    *operation = Some(taken);
+    Ok(())
+}
+
+/// Whether a call that ends so has not ended its operation.
+pub(crate) fn goes_on(outcome: &Result<Wanted, Error>) -> bool {
+    match outcome {
+        Ok(wanted) => *wanted == Wanted::Size,
+        Err(error) => error.is_too_small(),
+    }
+}
+
+pub(crate) fn not_initialized() -> Error {
+    Error::code(CKR_OPERATION_NOT_INITIALIZED)
+}
