@@ -14,6 +14,8 @@ use cryptoki_sys::{
     CKR_MECHANISM_PARAM_INVALID,
 };
 
+use hsm_module::TooSmall;
+
 use crate::attributes::{Missing, Value};
 use crate::error::Error;
 
@@ -94,11 +96,10 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// A buffer for bytes, and a place for their number.
+/// A buffer for bytes, and a place for their number, unless that is NULL.
 #[derive(Debug)]
 pub(crate) struct Output<'a> {
-    data: *mut CK_BYTE,
-    len: *mut CK_ULONG,
+    output: Option<hsm_module::Output<CK_ULONG>>,
     lifetime: PhantomData<&'a mut ()>,
 }
 
@@ -106,8 +107,8 @@ pub(crate) struct Output<'a> {
 /// As the module says: `len` is NULL or has the size of the buffer at `data`, if that is none.
 pub(super) unsafe fn output<'a>(data: *mut CK_BYTE, len: *mut CK_ULONG) -> Output<'a> {
     Output {
-        data,
-        len,
+        // SAFETY: a program's pointer is NULL, or leads to what its count says (PKCS#11).
+        output: unsafe { hsm_module::Output::with_room_in_len(data, len) },
         lifetime: PhantomData,
     }
 }
@@ -121,27 +122,34 @@ pub(crate) enum Wanted {
     Result,
 }
 
+impl From<bool> for Wanted {
+    fn from(is_size: bool) -> Self {
+        match is_size {
+            true => Self::Size,
+            false => Self::Result,
+        }
+    }
+}
+
+impl From<TooSmall> for Error {
+    fn from(_: TooSmall) -> Self {
+        Self::code(CKR_BUFFER_TOO_SMALL)
+    }
+}
+
 impl Output<'_> {
+    fn get(&mut self) -> Result<&mut hsm_module::Output<CK_ULONG>, Error> {
+        let output = self.output.as_mut();
+        output.ok_or_else(|| bad("the place for the length"))
+    }
+
     /// Answers a call that asks for the size only, or whose buffer is too small, with the `size` that
     /// is needed.
     ///
     /// # Errors
     /// The buffer is too small, or there is no place for its size.
     pub(crate) fn wanted(&mut self, size: usize) -> Result<Wanted, Error> {
-        if self.len.is_null() {
-            return Err(bad("the place for the length"));
-        }
-        // SAFETY: `output`'s caller promised a size there.
-        let room = unsafe { self.len.read_unaligned() };
-        if self.data.is_null() {
-            self.set_len(size);
-            return Ok(Wanted::Size);
-        }
-        if usize::try_from(room).is_ok_and(|room| room < size) {
-            self.set_len(size);
-            return Err(Error::code(CKR_BUFFER_TOO_SMALL));
-        }
-        Ok(Wanted::Result)
+        Ok(self.get()?.sized(size)?.into())
     }
 
     /// Answers a call that asks for the size only with `most`, where the size is known once the result
@@ -150,25 +158,15 @@ impl Output<'_> {
     /// # Errors
     /// There is no place for the size.
     pub(crate) fn wanted_at_most(&mut self, most: usize) -> Result<Wanted, Error> {
-        match self.data.is_null() {
-            true => self.wanted(most),
-            false => self.wanted(0),
-        }
+        Ok(self.get()?.asks_for_size(most).into())
     }
 
-    /// Hands out a result. There is room for it, or it is an error.
+    /// Hands out a result, or its size where that is asked for. There is room for it, or it is an error.
     pub(crate) fn put(&mut self, result: &[u8]) -> Result<(), Error> {
         if self.wanted(result.len())? == Wanted::Result {
-            // SAFETY: `wanted` has found so much room in what `output`'s caller promised.
-            unsafe { std::ptr::copy_nonoverlapping(result.as_ptr(), self.data, result.len()) };
-            self.set_len(result.len());
+            self.get()?.put(result)?;
         }
         Ok(())
-    }
-
-    fn set_len(&mut self, len: usize) {
-        // SAFETY: `output`'s caller promised a size there; `wanted` has found that it isn't NULL.
-        unsafe { self.len.write_unaligned(len as CK_ULONG) };
     }
 }
 

@@ -218,10 +218,7 @@ impl Token {
         key: &StoredKey,
         update: &managed_hsm::Update,
     ) -> Result<Arc<StoredKey>, Error> {
-        let uri = KeyUri::from(key.require_hsm_id()?.clone());
-        let updated = self.ask(|client| client.update_key(&uri, update))?;
-        let updated = updated.map_err(|error| self.refusal(Purpose::Update, &error))?;
-        Ok(self.add(updated, key.session))
+        Ok(self.add(self.updated(key, update)?, key.session))
     }
 
     /// Has a session's key outlive it.
@@ -230,10 +227,19 @@ impl Token {
         key: &StoredKey,
         update: &managed_hsm::Update,
     ) -> Result<Arc<StoredKey>, Error> {
+        let updated = self.updated(key, update)?;
+        Ok(self.change(|table| table.adopt(updated)))
+    }
+
+    /// The version of a key as the HSM has changed it.
+    fn updated(
+        &self,
+        key: &StoredKey,
+        update: &managed_hsm::Update,
+    ) -> Result<managed_hsm::Key, Error> {
         let uri = KeyUri::from(key.require_hsm_id()?.clone());
         let updated = self.ask(|client| client.update_key(&uri, update))?;
-        let updated = updated.map_err(|error| self.refusal(Purpose::Update, &error))?;
-        Ok(self.change(|table| table.adopt(updated)))
+        updated.map_err(|error| self.refusal(Purpose::Update, &error))
     }
 
     /// Lets go of connections and logins.
@@ -249,13 +255,13 @@ impl Token {
     }
 }
 
-/// A client for threads with any stack.
 /// What the client is told of the module.
 const FRONT_END: FrontEnd = FrontEnd::new(
     concat!("akv_pkcs11/", env!("CARGO_PKG_VERSION")),
     "mhsm-pkcs11.conf",
 );
 
+/// A client for threads with any stack.
 fn new_client(settings: Settings) -> Client {
     let settings = Settings {
         front_end: FRONT_END,
