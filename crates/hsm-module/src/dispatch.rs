@@ -55,6 +55,7 @@
 //! # impl Interface for Ciphers {}
 //! # const FREE: Id<Ciphers, unsafe extern "C" fn(*mut u8)> = Id::new(7);
 //! fn call(functions: Functions<Ciphers>) {
+//!     // SAFETY: it never runs.
 //!     unsafe { functions.get(FREE).unwrap()(7usize) }
 //! }
 //! ```

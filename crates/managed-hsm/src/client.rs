@@ -41,7 +41,7 @@ const MAX_RANDOM: usize = 128;
 /// service refuses what it is asked for, or its answer makes no sense. Where a method can fail for
 /// another reason it says so.
 pub struct Client {
-    sessions: Arc<Sessions>,
+    pub(crate) sessions: Arc<Sessions>,
     caller: Box<dyn Caller>,
 }
 
@@ -368,10 +368,6 @@ impl Client {
     /// Another request opens new ones.
     pub fn close(&self) {
         self.sessions.close();
-    }
-
-    pub(crate) fn sessions(&self) -> &Sessions {
-        &self.sessions
     }
 
     pub(crate) fn url(&self, vault: &Vault, path: &str) -> Result<Url, Error> {
