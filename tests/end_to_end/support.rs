@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write as _};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -12,14 +12,12 @@ use std::time::SystemTime;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+pub(crate) use testing::skip;
 use testing::{Program, Rest, built};
 
 /// A root file system whose programs, `openssl` and its libraries above all, take the place of this machine's: the
 /// version matrix sets it. The test's folder and the built files are seen there under the same paths.
 const ROOT: &str = "AKV_TEST_ROOT";
-
-/// A file that gets a line for each check that could not run.
-const SKIPS: &str = "AKV_TEST_SKIPS";
 
 /// Longest time that a program may take; more is a hang.
 const TIME_LIMIT_SECONDS: &str = "120";
@@ -76,19 +74,6 @@ pub(crate) fn sample<T>(all: Vec<T>, share: usize) -> Vec<T> {
     let numbered = all.into_iter().enumerate();
     let chosen = numbered.filter(|(index, _)| (index + index / share) % share == part % share);
     chosen.map(|(_, one)| one).collect()
-}
-
-/// Says that a check can't run here, and why.
-pub(crate) fn skip(reason: &str) {
-    eprintln!("SKIPPED: {reason}");
-    if let Some(file) = std::env::var_os(SKIPS) {
-        let mut file = File::options()
-            .create(true)
-            .append(true)
-            .open(file)
-            .expect("the file of skipped checks can be written");
-        writeln!(file, "{reason}").expect("the file of skipped checks can be written");
-    }
 }
 
 /// Whether the OpenSSL under test is so new. If not, says that the test is skipped: what it tries isn't there.

@@ -9,6 +9,8 @@ mod certificate;
 mod ports;
 mod program;
 mod rest;
+mod skips;
+mod variables;
 
 pub use certificate::Certificate;
 #[cfg(feature = "emulator")]
@@ -16,3 +18,5 @@ pub use managed_hsm_emulator as emulator;
 pub use ports::RefusingPort;
 pub use program::{Program, exports};
 pub use rest::Rest;
+pub use skips::{is_there, skip};
+pub use variables::Variables;

@@ -19,6 +19,17 @@ pub struct Rest {
 }
 
 impl Rest {
+    /// That of an emulator in this process, for its owner.
+    #[cfg(feature = "emulator")]
+    #[must_use]
+    pub fn of(emulator: &crate::emulator::Handle) -> Self {
+        Self {
+            url: emulator.url.clone(),
+            ca: emulator.ca.clone(),
+            token: emulator.token.clone(),
+        }
+    }
+
     /// Sends a request on a connection of its own. Returns what a success answers.
     pub fn call(&self, method: &str, path: &str, body: &str) -> Value {
         let authority = self.url.strip_prefix("https://").expect("an HTTPS URL");

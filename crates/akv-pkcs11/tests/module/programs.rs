@@ -1,37 +1,20 @@
 //! What people really run: pkcs11-tool, p11tool, openssl with libp11's engine, ssh-keygen.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::path::Path;
 use std::process::Command;
 
 use crate::support::{Hsm, module};
-
-/// A file that gets a line for each check that could not run.
-const SKIPS: &str = "AKV_TEST_SKIPS";
 
 /// The engine of libp11.
 pub(crate) const ENGINE: &str = "/usr/lib/x86_64-linux-gnu/engines-3/pkcs11.so";
 
 /// Says that a check can't run here, and why.
 pub(crate) fn skip(reason: &str) {
-    eprintln!("SKIPPED: {reason}");
-    if let Some(file) = std::env::var_os(SKIPS) {
-        let file = File::options().create(true).append(true).open(file);
-        let mut file = file.expect("the file of skipped checks can be written");
-        writeln!(file, "PKCS#11: {reason}").expect("it can be written");
-    }
+    testing::skip(&format!("PKCS#11: {reason}"));
 }
 
 /// Whether a program is there. If not, says loudly that the check is skipped.
 pub(crate) fn is_there(program: &str) -> bool {
-    let found = match program.starts_with('/') {
-        true => Path::new(program).exists(),
-        false => Command::new("which")
-            .arg(program)
-            .output()
-            .is_ok_and(|output| output.status.success()),
-    };
+    let found = testing::is_there(program);
     if !found {
         skip(&format!("{program} is not installed"));
     }

@@ -15,13 +15,10 @@ use openssl::pkey::Private;
 use openssl::rsa::Rsa;
 use tempfile::TempDir;
 use testing::emulator::{Handle, Options, Request, start};
-use testing::{Rest, built};
+use testing::{Rest, Variables, built};
 
 /// Set in the process that makes a test's calls.
 const IN_CHILD: &str = "AKV_PKCS11_TEST_CHILD";
-
-/// Longer than any test takes that works.
-const TIME_LIMIT_SECONDS: &str = "120";
 
 /// The module's file.
 pub(crate) fn module() -> PathBuf {
@@ -33,7 +30,7 @@ pub(crate) struct Hsm {
     pub(crate) emulator: Handle,
     pub(crate) rest: Rest,
     pub(crate) folder: TempDir,
-    environment: Vec<(OsString, OsString)>,
+    variables: Variables,
 }
 
 impl Hsm {
@@ -43,31 +40,22 @@ impl Hsm {
 
     pub(crate) fn start_with(options: Options) -> Self {
         let emulator = start(options).expect("the emulator starts");
-        let mut hsm = Self {
-            rest: Rest {
-                url: emulator.url.clone(),
-                ca: emulator.ca.clone(),
-                token: emulator.token.clone(),
-            },
+        Self {
+            rest: Rest::of(&emulator),
+            variables: Variables::of(&emulator),
             emulator,
             folder: TempDir::new().expect("a temporary folder"),
-            environment: Vec::new(),
-        };
-        hsm.set("AZURE_MANAGEDHSM_URL", hsm.emulator.url.clone());
-        hsm.set("AKV_CA_FILE", hsm.emulator.ca.clone());
-        hsm.set("AZURE_CLI_ACCESS_TOKEN", hsm.emulator.token.clone());
-        hsm
+        }
     }
 
     /// Sets a variable.
     pub(crate) fn set(&mut self, name: &str, value: impl Into<OsString>) {
-        self.unset(name);
-        self.environment.push((name.into(), value.into()));
+        self.variables.set(name, value);
     }
 
     /// Leaves a variable out.
     pub(crate) fn unset(&mut self, name: &str) {
-        self.environment.retain(|(known, _)| known != name);
+        self.variables.unset(name);
     }
 
     /// Writes a configuration file, and has it read.
@@ -84,21 +72,8 @@ impl Hsm {
 
     /// A program that finds the emulator, and nothing of the person's who runs the test.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new("timeout");
-        command.arg(TIME_LIMIT_SECONDS).arg(program.as_ref());
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            if ["AZURE_", "AKV_", "MHSM_", "IDENTITY_", "XDG_"]
-                .iter()
-                .any(|prefix| text.starts_with(prefix))
-            {
-                command.env_remove(name);
-            }
-        }
-        command
-            .envs(self.environment.iter().cloned())
-            .current_dir(self.folder.path());
-        command
+        let folder = self.folder.path();
+        self.variables.command(program.as_ref(), folder)
     }
 
     /// Has the calls of this test made. Returns what standard error has.

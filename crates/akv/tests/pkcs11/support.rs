@@ -1,20 +1,13 @@
 //! What every test needs: an emulator, and `akv` under any of its names.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use tempfile::TempDir;
 use testing::emulator::{Handle, Options, start};
-use testing::{Rest, built};
-
-/// A file that gets a line for each check that could not run.
-const SKIPS: &str = "AKV_TEST_SKIPS";
-
-/// Longer than any program takes that works.
-const TIME_LIMIT_SECONDS: &str = "120";
+use testing::{Rest, Variables, built};
 
 pub(crate) const CREATE: &str = "mhsm_p11_create_key";
 pub(crate) const LIST: &str = "mhsm_p11_list_keys";
@@ -25,7 +18,7 @@ pub(crate) struct Hsm {
     pub(crate) emulator: Handle,
     pub(crate) rest: Rest,
     folder: TempDir,
-    environment: Vec<(OsString, OsString)>,
+    variables: Variables,
 }
 
 impl Hsm {
@@ -49,35 +42,27 @@ impl Hsm {
         let _module = built::program("libakv_pkcs11.so");
         let emulator = start(options).expect("the emulator starts");
         let mut hsm = Self {
-            rest: Rest {
-                url: emulator.url.clone(),
-                ca: emulator.ca.clone(),
-                token: emulator.token.clone(),
-            },
+            rest: Rest::of(&emulator),
+            variables: Variables::of(&emulator),
             emulator,
             folder: TempDir::new().expect("a temporary folder"),
-            environment: Vec::new(),
         };
         for tool in [CREATE, LIST, VALIDATE] {
             let akv = env!("CARGO_BIN_EXE_akv");
             std::os::unix::fs::symlink(akv, hsm.file(tool)).expect("a link");
         }
-        hsm.set("AZURE_MANAGEDHSM_URL", hsm.emulator.url.clone());
-        hsm.set("AKV_CA_FILE", hsm.emulator.ca.clone());
-        hsm.set("AZURE_CLI_ACCESS_TOKEN", hsm.emulator.token.clone());
         hsm.set("AZURE_AUTHORITY_HOST", hsm.emulator.url.clone());
         hsm
     }
 
     /// Sets a variable.
     pub(crate) fn set(&mut self, name: &str, value: impl Into<OsString>) {
-        self.unset(name);
-        self.environment.push((name.into(), value.into()));
+        self.variables.set(name, value);
     }
 
     /// Leaves a variable out.
     pub(crate) fn unset(&mut self, name: &str) {
-        self.environment.retain(|(known, _)| known != name);
+        self.variables.unset(name);
     }
 
     /// Asks as an application.
@@ -97,24 +82,6 @@ impl Hsm {
         path.to_str().expect("text").to_owned()
     }
 
-    /// A program that finds the emulator, and nothing of the person's who runs the test.
-    fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new("timeout");
-        command.arg(TIME_LIMIT_SECONDS).arg(program);
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            let ours = ["AZURE_", "AKV_", "MHSM_", "IDENTITY_", "XDG_", "OPENSSL_"];
-            if ours.iter().any(|prefix| text.starts_with(prefix)) {
-                command.env_remove(name);
-            }
-        }
-        command
-            .envs(self.environment.iter().cloned())
-            .stdin(std::process::Stdio::null())
-            .current_dir(self.folder.path());
-        command
-    }
-
     /// Runs one of the tools.
     pub(crate) fn tool(&self, name: &str, arguments: &[&str]) -> Outcome {
         self.run(&self.file(name), arguments)
@@ -128,7 +95,7 @@ impl Hsm {
 
     /// Runs any program.
     pub(crate) fn run(&self, program: &Path, arguments: &[&str]) -> Outcome {
-        let mut command = self.command(program);
+        let mut command = self.variables.command(program, self.folder.path());
         Outcome(command.args(arguments).output().expect("it runs"))
     }
 }
@@ -174,8 +141,7 @@ impl Outcome {
 
 /// Whether a program is there. If not, says loudly that the check is skipped.
 pub(crate) fn is_there(program: &str) -> bool {
-    let found = Command::new("which").arg(program).output();
-    let found = found.is_ok_and(|output| output.status.success());
+    let found = testing::is_there(program);
     if !found {
         skip(&format!("{program} is not installed"));
     }
@@ -184,10 +150,5 @@ pub(crate) fn is_there(program: &str) -> bool {
 
 /// Says loudly that a check is skipped.
 pub(crate) fn skip(reason: &str) {
-    eprintln!("SKIPPED: {reason}");
-    if let Some(file) = std::env::var_os(SKIPS) {
-        let file = File::options().create(true).append(true).open(file);
-        let mut file = file.expect("the file of skipped checks can be written");
-        writeln!(file, "akv pkcs11: {reason}").expect("it can be written");
-    }
+    testing::skip(&format!("akv pkcs11: {reason}"));
 }

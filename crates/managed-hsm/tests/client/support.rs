@@ -35,7 +35,7 @@ static FILES: LazyLock<Vec<(OsString, Vec<u8>)>> = LazyLock::new(|| {
         ..Options::default()
     });
     let emulator = emulator.expect("the emulator starts");
-    rest(&emulator).create("k", r#"{"kty":"EC-HSM","crv":"P-256"}"#);
+    Rest::of(&emulator).create("k", r#"{"kty":"EC-HSM","crv":"P-256"}"#);
     drop(emulator);
     let files = std::fs::read_dir(&folder).expect("the folder is there");
     files
@@ -86,7 +86,7 @@ impl Hsm {
         });
         let emulator = emulator.expect("the emulator starts");
         Self {
-            rest: rest(&emulator),
+            rest: Rest::of(&emulator),
             emulator,
             _folder: folder,
         }
@@ -156,15 +156,6 @@ impl Hsm {
     /// How many connections the test has opened so far.
     pub(crate) fn connections(&self) -> u64 {
         self.emulator.connections()
-    }
-}
-
-/// Asks an emulator without the client.
-fn rest(emulator: &Handle) -> Rest {
-    Rest {
-        url: emulator.url.clone(),
-        ca: emulator.ca.clone(),
-        token: emulator.token.clone(),
     }
 }
 
