@@ -10,7 +10,8 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
 
 WAYS = {
-    "software": "tab:gray", "bare": "tab:orange", "tasks": "tab:green", "provider": "tab:blue", "io-thread": "tab:purple",
+    "software": "tab:gray", "bare": "tab:orange", "tasks": "tab:green", "provider": "tab:blue",
+    "io-thread": "tab:purple", "pkcs11": "tab:red",
 }
 
 
@@ -39,7 +40,7 @@ def signatures(folder, key):
     latencies = sorted({one["latency_ms"] for one in found})
     threads = sorted({one["threads"] for one in found})
     by = {(one["latency_ms"], one["threads"], one["way"]): one for one in found}
-    text = f"## Signatures, {key.upper()}\n\n"
+    text = f"## Signatures, {key.upper().replace('-', ' ')}\n\n"
     for field, label, name in [("per_second", "signatures a second", "rate"), ("p99_ms", "p99 in ms", "p99")]:
         figure, axes = plt.subplots(1, len(latencies), figsize=(4 * len(latencies), 3.4), squeeze=False)
         for axis, latency in zip(axes[0], latencies):
@@ -56,15 +57,17 @@ def signatures(folder, key):
     rows = []
     for latency in latencies:
         for count in threads:
-            ours, bare = by.get((latency, count, "provider")), by.get((latency, count, "bare"))
-            if not ours or not bare:
-                continue
-            ratio = lambda field: f"{ours[field] / bare[field]:.2f}"  # noqa: E731
-            rows.append(
-                [latency, count, f"{ours['per_second']:.0f}", f"{bare['per_second']:.0f}", ratio("per_second"),
-                 f"{ours['p99_ms']:.2f}", ratio("p99_ms"), f"{ours['cpu_us']:.0f}", ratio("cpu_us")]
-            )
-    heading = ["HSM + ms", "threads", "provider/s", "bare/s", "ratio", "p99 ms", "p99 ratio", "CPU µs", "CPU ratio"]
+            for way in ["provider", "pkcs11"]:
+                ours, bare = by.get((latency, count, way)), by.get((latency, count, "bare"))
+                if not ours or not bare:
+                    continue
+                ratio = lambda field: f"{ours[field] / bare[field]:.2f}"  # noqa: E731
+                rows.append(
+                    [latency, count, way, f"{ours['per_second']:.0f}", f"{bare['per_second']:.0f}",
+                     ratio("per_second"), f"{ours['p99_ms']:.2f}", ratio("p99_ms"),
+                     f"{ours['cpu_us']:.0f}", ratio("cpu_us")]
+                )
+    heading = ["HSM + ms", "threads", "way", "per second", "bare/s", "ratio", "p99 ms", "p99 ratio", "CPU µs", "CPU ratio"]
     text += table(heading, rows) + "\n"
     # What a hand-over of requests costs, to threads that drive connections themselves.
     rows = []
@@ -109,6 +112,16 @@ def cost(folder):
     return "## What a signature costs\n\n" + table(heading, rows) + "\n" if rows else ""
 
 
+def keys(folder):
+    rows = [
+        [one["keys"], one["latency_ms"], one["connections"], f"{one['first_s']:.2f}", f"{one['next_ms']:.3f}", one["bytes_a_key"],
+         f"{one['attribute_us']:.2f}"]
+        for one in lines(folder / "pkcs11-keys.json")
+    ]
+    heading = ["keys", "HSM + ms", "connections", "first search s", "next ms", "bytes a key", "attribute µs"]
+    return "## Many keys by PKCS#11\n\n" + table(heading, rows) + "\n" if rows else ""
+
+
 def servers(folder):
     found = lines(folder / "servers.json")
     if not found:
@@ -141,8 +154,8 @@ def servers(folder):
 def main():
     folder = Path(sys.argv[1])
     text = "# Measurements\n\n```\n" + (folder / "machine.txt").read_text() + "```\n\n"
-    text += signatures(folder, "ec") + signatures(folder, "rsa")
-    text += renewal(folder) + start(folder) + cost(folder) + servers(folder)
+    text += signatures(folder, "ec") + signatures(folder, "rsa") + signatures(folder, "ec-unchecked")
+    text += keys(folder) + renewal(folder) + start(folder) + cost(folder) + servers(folder)
     skipped = (folder / "skipped.txt").read_text()
     if skipped:
         text += "## Skipped\n\n" + skipped

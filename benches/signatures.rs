@@ -1,9 +1,9 @@
-//! Signatures a second, their latency and what they cost: by the provider, by a bare HTTP client
-//! that sends the same requests, and by a software key; all in one run, by threads and by the
-//! latency that the HSM adds.
+//! Signatures a second, their latency and what they cost: by the provider, by the PKCS#11 module,
+//! by a bare HTTP client that sends the same requests, and by a software key; all in one run, by
+//! threads and by the latency that the HSM adds.
 //!
 //! `cargo bench --bench signatures -- [--key ec|rsa] [--threads 1,8,64] [--latency 0,2,10,50]
-//! [--seconds 2] [--rounds 5] [--ways bare,provider,io-thread,software] [--json FILE]`
+//! [--seconds 2] [--rounds 5] [--ways bare,provider,io-thread,pkcs11,software] [--json FILE]`
 
 mod common;
 
@@ -13,11 +13,14 @@ use std::process::Command;
 use std::sync::Barrier;
 use std::time::Instant;
 
+use cryptoki::context::Pkcs11;
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, ObjectClass};
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
 use openssl::sign::Signer;
 
-use common::{Emulator, load_key, load_providers, median};
+use common::{Emulator, load_key, load_module, load_providers, median, session};
 
 /// How the signatures are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +30,8 @@ enum Way {
     /// The same by threads whose stacks are too small for that: each hands its request over to the
     /// provider's I/O thread, and waits.
     IoThread,
+    /// C_SignInit and C_Sign of the PKCS#11 module, each thread with a session of its own.
+    Pkcs11,
     /// The same requests by reqwest, each thread with a client and an event loop of its own.
     Bare,
     /// The same requests by reqwest, a task for each thread, on as many threads as there are cores:
@@ -37,11 +42,12 @@ enum Way {
 }
 
 impl Way {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Bare,
         Self::Tasks,
         Self::Provider,
         Self::IoThread,
+        Self::Pkcs11,
         Self::Software,
     ];
 
@@ -49,6 +55,7 @@ impl Way {
         match self {
             Self::Provider => "provider",
             Self::IoThread => "io-thread",
+            Self::Pkcs11 => "pkcs11",
             Self::Bare => "bare",
             Self::Tasks => "tasks",
             Self::Software => "software",
@@ -247,6 +254,26 @@ fn by_openssl(key: &PKey<Private>, threads: usize, stack: usize, seconds: f64) -
     in_threads(threads, stack, || timed(&barrier, seconds, sign))
 }
 
+/// Signs with the key `k` of the module in so many threads for so long.
+fn by_pkcs11(module: &Pkcs11, key_type: &str, threads: usize, seconds: f64) -> Round {
+    let first = session(module);
+    let template = [
+        Attribute::Class(ObjectClass::PRIVATE_KEY),
+        Attribute::Label(b"k".to_vec()),
+    ];
+    let key = first.find_objects(&template).expect("a search")[0];
+    let barrier = Barrier::new(threads);
+    in_threads(threads, USUAL_STACK, || {
+        let own = session(module);
+        let mechanism = match key_type {
+            "ec" => Mechanism::EcdsaSha256,
+            _ => Mechanism::Sha256RsaPkcs,
+        };
+        let sign = || drop(own.sign(&mechanism, key, b"message").expect("a signature"));
+        timed(&barrier, seconds, sign)
+    })
+}
+
 /// The same in so many threads.
 fn in_threads(threads: usize, stack: usize, run: impl Fn() -> Run + Sync) -> Round {
     std::thread::scope(|scope| {
@@ -416,16 +443,23 @@ fn main() {
     );
     let request =
         format!(r#"{{"alg":"{algorithm}","value":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}}"#);
-    let _providers = load_providers(&emulator);
-    let key = load_key();
+    let has = |way| options.ways.contains(&way);
+    let provider =
+        (has(Way::Provider) || has(Way::IoThread)).then(|| (load_providers(&emulator), load_key()));
+    let key = || &provider.as_ref().expect("it is loaded").1;
+    let module = has(Way::Pkcs11).then(|| load_module(&emulator));
     for &threads in &options.threads {
         let mut rounds: Vec<(Way, Round)> = Vec::new();
         for _ in 0..options.rounds {
             for &way in &options.ways {
                 let seconds = options.seconds;
                 let round = match way {
-                    Way::Provider => by_openssl(&key, threads, USUAL_STACK, seconds),
-                    Way::IoThread => by_openssl(&key, threads, SMALL_STACK, seconds),
+                    Way::Provider => by_openssl(key(), threads, USUAL_STACK, seconds),
+                    Way::IoThread => by_openssl(key(), threads, SMALL_STACK, seconds),
+                    Way::Pkcs11 => {
+                        let module = module.as_ref().expect("it is loaded");
+                        by_pkcs11(module, &options.key, threads, seconds)
+                    }
                     Way::Software if latency > 0 => continue,
                     Way::Software => by_openssl(&software, threads, USUAL_STACK, seconds / 4.0),
                     Way::Bare => by_bare_client(&emulator, &url, &request, threads, seconds),

@@ -3,7 +3,7 @@
 #
 #   scripts/bench.sh [--out FOLDER] [--quick] [PART…]
 #
-# Parts: signatures, renewal, start, cost, servers; all without any. --quick measures for a shorter time: for a look, not for figures.
+# Parts: signatures, pkcs11, renewal, start, cost, servers; all without any. --quick measures for a shorter time: for a look, not for figures.
 # What can't be measured here (a server or valgrind is not installed) is skipped, with the reason. docs/performance.md explains the results.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,7 +21,7 @@ while [ "$#" -gt 0 ]; do
             shift
             ;;
         --quick) quick=yes ;;
-        signatures | renewal | start | cost | servers) parts+=("$1") ;;
+        signatures | pkcs11 | renewal | start | cost | servers) parts+=("$1") ;;
         *)
             echo "Unknown option: $1" >&2
             exit 2
@@ -29,7 +29,7 @@ while [ "$#" -gt 0 ]; do
     esac
     shift
 done
-[ "${#parts[@]}" -gt 0 ] || parts=(signatures renewal start cost servers)
+[ "${#parts[@]}" -gt 0 ] || parts=(signatures pkcs11 renewal start cost servers)
 
 require_cargo
 scripts/release-build.sh
@@ -88,7 +88,8 @@ hsm() {
 }
 
 if has signatures; then
-    echo "=== signatures: provider (callers drive connections), its I/O thread, bare client, software"
+    echo "=== signatures: provider (callers drive connections), its I/O thread, PKCS#11 module," \
+        "bare client, software"
     options=(--seconds 2 --rounds 5)
     [ "$quick" = no ] || options=(--seconds 0.5 --rounds 1 --latency "0,10")
     # As many connections as the bare client opens.
@@ -96,6 +97,18 @@ if has signatures; then
     for key in ec rsa; do
         bench signatures --key "$key" "${options[@]}" --json "$out/signatures-$key.json"
     done
+fi
+
+if has pkcs11; then
+    echo "=== the PKCS#11 module: EC without the check that a bare client doesn't make, and many keys"
+    options=(--seconds 2 --rounds 5 --latency "0,10") keys=2000
+    if [ "$quick" = yes ]; then
+        options=(--seconds 0.5 --rounds 1 --latency "0,10") keys=200
+    fi
+    export AKV_MAX_CONNECTIONS=64
+    AKV_VERIFY_SIGNATURES=no bench signatures --key ec --ways "bare,provider,pkcs11" "${options[@]}" \
+        --json "$out/signatures-ec-unchecked.json"
+    bench pkcs11 --keys "$keys" --json "$out/pkcs11-keys.json"
 fi
 
 if has renewal; then

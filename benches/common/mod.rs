@@ -3,6 +3,8 @@
 
 use std::process::Command;
 
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::session::Session;
 use openssl::pkey::{PKey, Private};
 use openssl::provider::Provider;
 use testing::{Program, built};
@@ -49,12 +51,33 @@ impl Emulator {
     }
 }
 
-/// Loads the provider into this process, with the emulator's environment.
-pub(crate) fn load_providers(emulator: &Emulator) -> [Provider; 2] {
+/// Gives this process what leads to the emulator.
+fn set_environment(emulator: &Emulator) {
     for (name, value) in &emulator.variables {
         // SAFETY: no other thread of this process reads or writes the environment now.
         unsafe { std::env::set_var(name, value) };
     }
+}
+
+/// Loads the PKCS#11 module into this process, with the emulator's environment.
+pub(crate) fn load_module(emulator: &Emulator) -> Pkcs11 {
+    set_environment(emulator);
+    let module = built::program("libakv_pkcs11.so");
+    let module = Pkcs11::new(module).expect("the module is loaded");
+    let args = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
+    module.initialize(args).expect("the module starts");
+    module
+}
+
+/// A session in the one slot.
+pub(crate) fn session(module: &Pkcs11) -> Session {
+    let slots = module.get_slots_with_token().expect("a slot");
+    module.open_ro_session(slots[0]).expect("a session")
+}
+
+/// Loads the provider into this process, with the emulator's environment.
+pub(crate) fn load_providers(emulator: &Emulator) -> [Provider; 2] {
+    set_environment(emulator);
     let modules = emulator.folder.path().join("modules");
     std::fs::create_dir(&modules).expect("a folder");
     let link = modules.join("akv_provider.so");

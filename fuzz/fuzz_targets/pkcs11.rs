@@ -32,7 +32,10 @@ static P11: LazyLock<&CK_FUNCTION_LIST_3_2> = LazyLock::new(|| {
         // What a sequence makes, it may delete; and no line is written for each call that fails.
         std::env::set_var("AKV_ALLOW_DELETE", "yes");
         std::env::set_var("AKV_LOG_LEVEL", "off");
-        assert_eq!(C_GetInterface(name, &mut version, &mut interface, 0), CKR_OK);
+        assert_eq!(
+            C_GetInterface(name, &mut version, &mut interface, 0),
+            CKR_OK
+        );
         let table = &*(*interface).pFunctionList.cast::<CK_FUNCTION_LIST_3_2>();
         assert_eq!(table.C_Initialize.expect("a function")(null_mut()), CKR_OK);
         table
@@ -53,15 +56,55 @@ macro_rules! call {
 }
 
 const ATTRIBUTES: &[CK_ATTRIBUTE_TYPE] = &[
-    CKA_CLASS, CKA_LABEL, CKA_ID, CKA_TOKEN, CKA_KEY_TYPE, CKA_EC_PARAMS, CKA_EC_POINT, CKA_MODULUS, CKA_MODULUS_BITS,
-    CKA_PUBLIC_EXPONENT, CKA_SIGN, CKA_VERIFY, CKA_DECRYPT, CKA_PRIVATE, CKA_SENSITIVE, CKA_EXTRACTABLE, CKA_START_DATE,
-    CKA_END_DATE, CKA_ALLOWED_MECHANISMS, CKA_PUBLIC_KEY_INFO, CKA_PRIVATE_EXPONENT, CKA_VALUE, CKA_UNIQUE_ID, CKA_PROFILE_ID,
-    CKA_DERIVE, CKA_WRAP_TEMPLATE, 0x8000_0001, CK_ULONG::MAX,
+    CKA_CLASS,
+    CKA_LABEL,
+    CKA_ID,
+    CKA_TOKEN,
+    CKA_KEY_TYPE,
+    CKA_EC_PARAMS,
+    CKA_EC_POINT,
+    CKA_MODULUS,
+    CKA_MODULUS_BITS,
+    CKA_PUBLIC_EXPONENT,
+    CKA_SIGN,
+    CKA_VERIFY,
+    CKA_DECRYPT,
+    CKA_PRIVATE,
+    CKA_SENSITIVE,
+    CKA_EXTRACTABLE,
+    CKA_START_DATE,
+    CKA_END_DATE,
+    CKA_ALLOWED_MECHANISMS,
+    CKA_PUBLIC_KEY_INFO,
+    CKA_PRIVATE_EXPONENT,
+    CKA_VALUE,
+    CKA_UNIQUE_ID,
+    CKA_PROFILE_ID,
+    CKA_DERIVE,
+    CKA_WRAP_TEMPLATE,
+    0x8000_0001,
+    CK_ULONG::MAX,
 ];
 const MECHANISMS: &[CK_MECHANISM_TYPE] = &[
-    CKM_RSA_PKCS, CKM_SHA256_RSA_PKCS, CKM_RSA_PKCS_PSS, CKM_SHA384_RSA_PKCS_PSS, CKM_ECDSA, CKM_ECDSA_SHA256, CKM_ECDSA_SHA3_512,
-    CKM_SHA256, CKM_SHA512, CKM_SHA_1, CKM_EC_KEY_PAIR_GEN, CKM_RSA_PKCS_KEY_PAIR_GEN, CKM_AES_KEY_GEN, CKM_RSA_X_509,
-    CKM_RSA_PKCS_OAEP, CKM_AES_CBC, CKM_ECDH1_DERIVE, 0x8000_0001, CK_ULONG::MAX,
+    CKM_RSA_PKCS,
+    CKM_SHA256_RSA_PKCS,
+    CKM_RSA_PKCS_PSS,
+    CKM_SHA384_RSA_PKCS_PSS,
+    CKM_ECDSA,
+    CKM_ECDSA_SHA256,
+    CKM_ECDSA_SHA3_512,
+    CKM_SHA256,
+    CKM_SHA512,
+    CKM_SHA_1,
+    CKM_EC_KEY_PAIR_GEN,
+    CKM_RSA_PKCS_KEY_PAIR_GEN,
+    CKM_AES_KEY_GEN,
+    CKM_RSA_X_509,
+    CKM_RSA_PKCS_OAEP,
+    CKM_AES_CBC,
+    CKM_ECDH1_DERIVE,
+    0x8000_0001,
+    CK_ULONG::MAX,
 ];
 const P256: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
 
@@ -211,10 +254,18 @@ impl Calls {
             }
             9 => {
                 let (pin, len) = self.input(program);
-                call!(C_Login(session, program.choose(&[CKU_USER, CKU_SO, 2, 9]), pin, len));
+                call!(C_Login(
+                    session,
+                    program.choose(&[CKU_USER, CKU_SO, 2, 9]),
+                    pin,
+                    len
+                ));
             }
             10 => drop(call!(C_Logout(session))),
-            _ => drop(call!(C_SessionCancel(session, CK_ULONG::from(program.byte()) << 8))),
+            _ => drop(call!(C_SessionCancel(
+                session,
+                CK_ULONG::from(program.byte()) << 8
+            ))),
         }
     }
 
@@ -284,18 +335,30 @@ impl Calls {
                     let (room, len) = self.room(program);
                     (attribute.pValue, attribute.ulValueLen) = (room.cast(), len);
                 }
-                call!(C_GetAttributeValue(session, object, template.as_mut_ptr(), count));
+                call!(C_GetAttributeValue(
+                    session,
+                    object,
+                    template.as_mut_ptr(),
+                    count
+                ));
             }
-            3 => drop(call!(C_SetAttributeValue(session, object, attributes, count))),
+            3 => drop(call!(C_SetAttributeValue(
+                session, object, attributes, count
+            ))),
             4 => {
                 if call!(C_CreateObject(session, attributes, count, &mut made)) == CKR_OK {
                     self.objects.push(made);
                 }
             }
-            5 => drop(call!(C_CopyObject(session, object, attributes, count, &mut made))),
+            5 => drop(call!(C_CopyObject(
+                session, object, attributes, count, &mut made
+            ))),
             6 => drop(call!(C_GetObjectSize(session, object, &mut made))),
             // The keys that others need stay.
-            _ => drop(call!(C_DestroyObject(session, program.choose(&[0, 77, CK_ULONG::MAX])))),
+            _ => drop(call!(C_DestroyObject(
+                session,
+                program.choose(&[0, 77, CK_ULONG::MAX])
+            ))),
         }
     }
 
@@ -330,8 +393,20 @@ impl Calls {
             4 => call!(C_VerifyUpdate(session, data, len)),
             5 => call!(C_VerifyFinal(session, signature, signature_len)),
             6 => call!(C_VerifyRecoverInit(session, mechanism, object)),
-            7 => call!(C_VerifyRecover(session, signature, signature_len, room, &mut room_len)),
-            8 => call!(C_VerifySignatureInit(session, mechanism, object, signature, signature_len)),
+            7 => call!(C_VerifyRecover(
+                session,
+                signature,
+                signature_len,
+                room,
+                &mut room_len
+            )),
+            8 => call!(C_VerifySignatureInit(
+                session,
+                mechanism,
+                object,
+                signature,
+                signature_len
+            )),
             _ => call!(C_VerifySignature(session, data, len)),
         };
     }
@@ -361,7 +436,10 @@ impl Calls {
         static MADE: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let mut templates = [self.template(program), self.template(program)];
         // RSA keys take a second each.
-        let is_rsa = templates.iter().flatten().any(|it| it.type_ == CKA_MODULUS_BITS);
+        let is_rsa = templates
+            .iter()
+            .flatten()
+            .any(|it| it.type_ == CKA_MODULUS_BITS);
         if is_rsa || MADE.load(std::sync::atomic::Ordering::Relaxed) >= MOST_KEYS {
             return;
         }
@@ -389,7 +467,16 @@ fuzz_target!(|data: &[u8]| {
     let mut program = Program(data);
     let mut calls = Calls::default();
     let mut session = 0;
-    assert_eq!(call!(C_OpenSession(0, 6, null_mut::<c_void>(), None, &mut session)), CKR_OK);
+    assert_eq!(
+        call!(C_OpenSession(
+            0,
+            6,
+            null_mut::<c_void>(),
+            None,
+            &mut session
+        )),
+        CKR_OK
+    );
     calls.sessions.push(session);
     // Some keys are known from the start, which would take a long input to find.
     let mut found = [0; 4];
