@@ -1,49 +1,33 @@
-//! What every test needs: an emulator of its own with keys in it, and `openssl` run with the provider.
+//! What every test needs: an emulator of its own with keys in it, and `openssl` run with the
+//! provider.
+
+mod loading;
+mod outcome;
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::SystemTime;
 
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 pub(crate) use testing::skip;
 use testing::{Program, Rest, built};
 
-/// A root file system whose programs, `openssl` and its libraries above all, take the place of this machine's: the
-/// version matrix sets it. The test's folder and the built files are seen there under the same paths.
+use self::loading::write_configs;
+pub(crate) use self::loading::{LOADINGS, Loading};
+pub(crate) use self::outcome::{Outcome, Request, TlsServer};
+
+/// A root file system whose programs, `openssl` and its libraries above all, take the place of this
+/// machine's: the version matrix sets it. The test's folder and the built files are seen there
+/// under the same paths.
 const ROOT: &str = "AKV_TEST_ROOT";
 
 /// Longest time that a program may take; more is a hang.
 const TIME_LIMIT_SECONDS: &str = "120";
-
-/// How `openssl` gets at the provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Loading {
-    /// `-provider akv_provider -provider default`
-    AkvFirst,
-    /// `-provider default -provider akv_provider`
-    DefaultFirst,
-    /// An `openssl.cnf` that activates both.
-    Config,
-    /// The same, where the provider is preferred: `default_properties = ?provider=akv_provider`.
-    Preferred,
-    /// Not at all: plain openssl.
-    Plain,
-}
-
-/// The ways in which the provider is really used.
-pub(crate) const LOADINGS: [Loading; 4] = [
-    Loading::AkvFirst,
-    Loading::DefaultFirst,
-    Loading::Config,
-    Loading::Preferred,
-];
 
 /// An RSA key to create.
 pub(crate) const RSA_2048: &str = r#"{"kty":"RSA-HSM","key_size":2048}"#;
@@ -57,7 +41,8 @@ pub(crate) fn whole() -> bool {
     std::env::var_os("AKV_WHOLE").is_some()
 }
 
-/// All, where AKV_WHOLE is set; else one in so many, another part of them each day. AKV_SAMPLE chooses the part.
+/// All, where AKV_WHOLE is set; else one in so many, another part of them each day. AKV_SAMPLE
+/// chooses the part.
 pub(crate) fn sample<T>(all: Vec<T>, share: usize) -> Vec<T> {
     if whole() {
         return all;
@@ -70,13 +55,15 @@ pub(crate) fn sample<T>(all: Vec<T>, share: usize) -> Vec<T> {
         }
     };
     eprintln!("one in {share} of {}: AKV_SAMPLE={part}", all.len());
-    // Moved on by one in each stretch, so that a table whose rows are as long as a stretch gives parts of all columns.
+    // Moved on by one in each stretch, so that a table whose rows are as long as a stretch gives
+    // parts of all columns.
     let numbered = all.into_iter().enumerate();
     let chosen = numbered.filter(|(index, _)| (index + index / share) % share == part % share);
     chosen.map(|(_, one)| one).collect()
 }
 
-/// Whether the OpenSSL under test is so new. If not, says that the test is skipped: what it tries isn't there.
+/// Whether the OpenSSL under test is so new. If not, says that the test is skipped: what it tries
+/// isn't there.
 pub(crate) fn openssl_is_at_least(major: u32, minor: u32) -> bool {
     let is_there = openssl_version() >= (major, minor);
     if !is_there {
@@ -89,7 +76,8 @@ pub(crate) fn openssl_is_at_least(major: u32, minor: u32) -> bool {
     is_there
 }
 
-/// Only the lines that this provider put on OpenSSL's error queue, without the thread and the place.
+/// Only the lines that this provider put on OpenSSL's error queue, without the thread and the
+/// place.
 pub(crate) fn provider_messages(text: &str) -> Vec<String> {
     text.lines()
         .filter(|line| line.contains(":error:") && line.contains("akv_provider"))
@@ -125,7 +113,8 @@ pub(crate) fn program(name: &str) -> Vec<OsString> {
     line
 }
 
-/// A running emulator, a folder for the test's files, and the settings to reach it. Stops when dropped.
+/// A running emulator, a folder for the test's files, and the settings to reach it. Stops when
+/// dropped.
 pub(crate) struct Hsm {
     emulator: Program,
     folder: TempDir,
@@ -367,7 +356,8 @@ impl Hsm {
             }
         }
         command
-            // What is at the metadata service's own address on this machine is nobody's business here.
+            // What is at the metadata service's own address on this machine is nobody's business
+            // here.
             .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9")
             .env("OPENSSL_CONF", self.file("plain.cnf"))
             .env("OPENSSL_MODULES", self.file("modules"))
@@ -543,7 +533,8 @@ impl Hsm {
         self.write(&format!("{digest}.pub.pem"), pem)
     }
 
-    /// Makes a self-signed certificate for localhost with the key of a URI. Returns the file's path.
+    /// Makes a self-signed certificate for localhost with the key of a URI. Returns the file's
+    /// path.
     pub(crate) fn certificate(&self, loading: Loading, uri: &str, name: &str) -> String {
         let certificate = self.path(&format!("{name}.crt"));
         self.openssl(
@@ -577,160 +568,4 @@ fn serve(folder: &Path, options: &[&str]) -> Program {
 /// The URI of a key, whatever its vault.
 pub(crate) fn uri(key: &str) -> String {
     format!("managedhsm:MyHSM:{key}")
-}
-
-fn write_configs(folder: &Path, modules: &Path) {
-    let request = "[req]\ndistinguished_name = name\nprompt = no\n[name]\nCN = test\n";
-    fs::write(folder.join("plain.cnf"), request).expect("a configuration file");
-    // `openssl x509` of OpenSSL 4.0 takes the top of a file for extensions unless it names a section of them.
-    let mut config = String::from("openssl_conf = openssl\nextensions = none\n[none]\n");
-    write!(
-        config,
-        "{request}[openssl]\nproviders = providers\n\
-         [providers]\nakv_provider = akv\ndefault = standard\n\
-         [standard]\nactivate = 1\n\
-         [akv]\nmodule = {}/akv_provider.so\nactivate = 1\n",
-        modules.display()
-    )
-    .expect("a String takes all");
-    fs::write(folder.join("akv.cnf"), &config).expect("a configuration file");
-    let preferred = config.replace("[openssl]\n", "[openssl]\nalg_section = algorithms\n")
-        + "[algorithms]\ndefault_properties = ?provider=akv_provider\n";
-    fs::write(folder.join("preferred.cnf"), preferred).expect("a configuration file");
-}
-
-/// A line of the emulator's request log.
-#[derive(Clone, Debug)]
-pub(crate) struct Request {
-    pub(crate) connection: u64,
-    pub(crate) method: String,
-    pub(crate) path: String,
-}
-
-impl Request {
-    fn parse(line: &str) -> Option<Self> {
-        let field = |name: &str| {
-            line.split(' ')
-                .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
-        };
-        Some(Self {
-            connection: field("connection")?.parse().ok()?,
-            method: field("method")?.to_owned(),
-            path: field("path")?.to_owned(),
-        })
-    }
-
-    /// Whether it is an operation of this name.
-    pub(crate) fn is(&self, operation: &str) -> bool {
-        self.path.ends_with(&format!("/{operation}"))
-    }
-
-    /// Whether it asks for a signature.
-    pub(crate) fn is_sign(&self) -> bool {
-        self.path.ends_with("/sign")
-    }
-}
-
-/// What a program did.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    command: String,
-    output: Output,
-}
-
-impl Outcome {
-    /// Runs a command to its end.
-    pub(crate) fn of(mut command: Command) -> Self {
-        let output = command.output().expect("the program starts");
-        Self {
-            command: shown(&command),
-            output,
-        }
-    }
-
-    /// Standard output, as bytes.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.output.stdout
-    }
-
-    /// Standard output and standard error, one after the other.
-    pub(crate) fn text(&self) -> String {
-        let both = [&self.output.stdout[..], &self.output.stderr[..]].concat();
-        String::from_utf8_lossy(&both).into_owned()
-    }
-
-    /// Standard output of a program that must have ended well.
-    #[track_caller]
-    pub(crate) fn succeeds(&self) -> String {
-        assert!(
-            self.output.status.success(),
-            "{}\n{}\n{}",
-            self.command,
-            self.output.status,
-            self.text()
-        );
-        String::from_utf8_lossy(&self.output.stdout).into_owned()
-    }
-
-    /// Whether the program ended well.
-    pub(crate) fn is_success(&self) -> bool {
-        self.output.status.success()
-    }
-
-    /// Checks that the program failed by itself (no hang, no signal), and that its output holds all the words, in
-    /// any case. Returns the output.
-    #[track_caller]
-    pub(crate) fn fails_with(&self, words: &[&str]) -> String {
-        let text = self.text();
-        let code = self.output.status.code();
-        assert!(
-            code.is_some_and(|code| (1..124).contains(&code)),
-            "{}\nended with {}, an error was expected\n{text}",
-            self.command,
-            self.output.status
-        );
-        let lower = text.to_lowercase();
-        for word in words {
-            assert!(
-                lower.contains(&word.to_lowercase()),
-                "{}\nthe message lacks '{word}':\n{text}",
-                self.command
-            );
-        }
-        text
-    }
-}
-
-/// A command as it is shown in failures: without the environment, which has a token.
-fn shown(command: &Command) -> String {
-    let words = [command.get_program()]
-        .into_iter()
-        .chain(command.get_args());
-    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
-    words.join(" ")
-}
-
-/// A running `openssl s_server`. Stops when dropped.
-pub(crate) struct TlsServer {
-    process: Child,
-    pub(crate) address: String,
-    errors: PathBuf,
-}
-
-impl TlsServer {
-    /// What it wrote to standard error.
-    pub(crate) fn errors(&self) -> String {
-        fs::read_to_string(&self.errors).unwrap_or_default()
-    }
-}
-
-impl Drop for TlsServer {
-    fn drop(&mut self) {
-        // `timeout` passes SIGTERM on to the server; SIGKILL would leave the server behind. It may have ended by itself.
-        if let Ok(None) = self.process.try_wait() {
-            kill_process(Pid::from_child(&self.process), Signal::TERM)
-                .expect("it is a child of ours");
-        }
-        let _ = self.process.wait();
-    }
 }

@@ -1,0 +1,217 @@
+//! `akv keys`: what it does in the HSM is looked at with `openssl`.
+
+use std::fs;
+
+use super::{json, names};
+use crate::support::{EC_P256, Hsm, Loading, uri};
+
+#[test]
+fn a_key_is_created_listed_rotated_deleted_and_recovered() {
+    let hsm = Hsm::start();
+    for (name, options, kind, size) in [
+        ("r2", "--type rsa", "RSA", "2048 bits"),
+        ("r4", "--type rsa --size 4096", "RSA", "4096 bits"),
+        ("e2", "--type ec --curve P-256", "EC", "P-256"),
+        ("e5", "--type ec --curve P-521", "EC", "P-521"),
+        ("ek", "--type ec --curve P-256K", "EC", "P-256K"),
+        ("a1", "--type oct --size 128", "oct", "oct"),
+    ] {
+        let made = json(
+            &hsm,
+            &format!("keys create managedhsm:MyHSM:{name} {options}"),
+        );
+        assert_eq!(made["type"], kind);
+        let shown = hsm.akv(&["keys", "show", &uri(name)]).succeeds();
+        assert!(shown.contains(size), "{shown}");
+    }
+    assert_eq!(
+        names(&json(&hsm, "keys list managedhsm:MyHSM"), "name").len(),
+        6
+    );
+
+    let first = json(&hsm, "keys show managedhsm:MyHSM:e2");
+    let second = json(&hsm, "keys rotate managedhsm:MyHSM:e2");
+    assert_ne!(first["version"], second["version"]);
+    let versions = names(&json(&hsm, "keys list managedhsm:MyHSM:e2"), "version");
+    assert_eq!(versions.len(), 2);
+    let old = format!("keys show managedhsm:MyHSM:e2?version={}", versions[0]);
+    assert_eq!(json(&hsm, &old)["version"], versions[0].as_str());
+
+    // Nobody is at a terminal here who could be asked.
+    hsm.akv_line("keys delete managedhsm:MyHSM:e2")
+        .fails_with(&["e2 is not deleted", "--yes"]);
+    json(&hsm, "keys delete managedhsm:MyHSM:e2 --yes");
+    hsm.akv_line("keys show managedhsm:MyHSM:e2")
+        .fails_with(&["404", "KeyNotFound"]);
+    let deleted = json(&hsm, "keys list managedhsm:MyHSM --deleted");
+    assert_eq!(names(&deleted, "name"), ["e2"]);
+    hsm.akv_line("keys create managedhsm:MyHSM:e2 --type ec --curve P-256")
+        .fails_with(&["409", "e2"]);
+    json(&hsm, "keys recover managedhsm:MyHSM:e2");
+    assert_eq!(
+        json(&hsm, "keys show managedhsm:MyHSM:e2")["version"],
+        second["version"]
+    );
+}
+
+#[test]
+fn properties_of_a_new_key_reach_the_hsm() {
+    let hsm = Hsm::start();
+    let made = json(
+        &hsm,
+        "keys create managedhsm:MyHSM:k --type rsa --operations sign,verify --disabled --expires 2099-12-31 \
+         --not-before 2020-01-01T00:00:00Z --tag owner=me --tag use=tls",
+    );
+    assert_eq!(made["operations"], serde_json::json!(["sign", "verify"]));
+    assert_eq!(made["enabled"], false);
+    assert_eq!(made["expires"], "2099-12-31T00:00:00Z");
+    assert_eq!(made["not_before"], "2020-01-01T00:00:00Z");
+    assert_eq!(made["tags"]["use"], "tls");
+    let kept = hsm.key("k");
+    assert_eq!(kept["attributes"]["exp"], 4_102_358_400_u64);
+    assert_eq!(kept["tags"]["owner"], "me");
+}
+
+#[test]
+fn a_listing_of_many_pages_is_whole() {
+    let hsm = Hsm::start();
+    let body = EC_P256;
+    for number in 0..60 {
+        hsm.create(&format!("key-{number}"), body);
+    }
+    let mut listed = names(&json(&hsm, "keys list managedhsm:MyHSM"), "name");
+    listed.sort();
+    listed.dedup();
+    assert_eq!(listed.len(), 60);
+    let requests = hsm.requests();
+    let pages = requests
+        .iter()
+        .filter(|request| request.path == "/keys")
+        .count();
+    assert!(pages > 2, "{pages}");
+}
+
+#[test]
+fn private_keys_are_imported_from_every_kind_of_file() {
+    let hsm = Hsm::start();
+    let run = |line: &str| hsm.openssl_line(Loading::Plain, line).succeeds();
+    let file = |name: &str| hsm.path(name);
+    run(&format!("genrsa -out {} 2048", file("rsa8.pem")));
+    run(&format!(
+        "rsa -in {} -traditional -out {}",
+        file("rsa8.pem"),
+        file("rsa1.pem")
+    ));
+    run(&format!(
+        "pkey -in {} -outform DER -out {}",
+        file("rsa8.pem"),
+        file("rsa.der")
+    ));
+    run(&format!(
+        "ecparam -name secp384r1 -genkey -noout -out {}",
+        file("ec1.pem")
+    ));
+    run(&format!(
+        "pkcs8 -topk8 -nocrypt -in {} -out {}",
+        file("ec1.pem"),
+        file("ec8.pem")
+    ));
+    run(&format!(
+        "pkcs8 -topk8 -in {} -out {} -passout pass:secret",
+        file("ec1.pem"),
+        file("locked.pem")
+    ));
+    let message = hsm.write("message", "hello");
+    for (name, origin) in [
+        ("rsa8.pem", "rsa8.pem"),
+        ("rsa1.pem", "rsa8.pem"),
+        ("rsa.der", "rsa8.pem"),
+        ("ec1.pem", "ec1.pem"),
+        ("ec8.pem", "ec1.pem"),
+    ] {
+        let key = uri(&name.replace('.', "-"));
+        hsm.akv(&["keys", "import", &key, &file(name)]).succeeds();
+        let signature = file(&format!("{name}.sig"));
+        hsm.akv(&["sign", &key, &message, "--out", &signature])
+            .succeeds();
+        let hash = if name.starts_with("ec") {
+            "-sha384"
+        } else {
+            "-sha256"
+        };
+        let verified = hsm.openssl(
+            Loading::Plain,
+            &[
+                "dgst",
+                hash,
+                "-prverify",
+                &file(origin),
+                "-signature",
+                &signature,
+                &message,
+            ],
+        );
+        assert!(verified.succeeds().contains("Verified OK"));
+    }
+    hsm.akv(&["keys", "import", &uri("x"), &file("locked.pem")])
+        .fails_with(&["locked.pem", "encrypted", "openssl pkey"]);
+    hsm.akv(&["keys", "import", &uri("x"), &message])
+        .fails_with(&["message", "no private key"]);
+    hsm.akv(&["keys", "import", &uri("x"), &message, "--aes"])
+        .fails_with(&["message", "16, 24 or 32"]);
+
+    let aes = hsm.write("aes", "0123456789abcdef0123456789abcdef");
+    hsm.akv(&["keys", "import", &uri("aes"), &aes, "--aes"])
+        .succeeds();
+    let (wrapped, plain) = (
+        file("wrapped"),
+        hsm.write("plain", "a key of twenty-four b.."),
+    );
+    hsm.akv(&[
+        "wrap",
+        &uri("aes"),
+        &plain,
+        "--algorithm",
+        "A256KW",
+        "--out",
+        &wrapped,
+    ])
+    .succeeds();
+    let hex: String = "0123456789abcdef0123456789abcdef"
+        .bytes()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let unwrapped = hsm.openssl(
+        Loading::Plain,
+        &[
+            "enc",
+            "-d",
+            "-id-aes256-wrap",
+            "-K",
+            &hex,
+            "-iv",
+            "A6A6A6A6A6A6A6A6",
+            "-in",
+            &wrapped,
+        ],
+    );
+    // `openssl enc` does key wrap since 3.4 only; what was wrapped can be unwrapped in any case.
+    if unwrapped.is_success() {
+        assert_eq!(unwrapped.bytes(), b"a key of twenty-four b..");
+    }
+    let back = file("back");
+    hsm.akv(&[
+        "unwrap",
+        &uri("aes"),
+        &wrapped,
+        "--algorithm",
+        "A256KW",
+        "--out",
+        &back,
+    ])
+    .succeeds();
+    assert_eq!(
+        fs::read(back).expect("it was written"),
+        b"a key of twenty-four b.."
+    );
+}
