@@ -90,7 +90,7 @@ hsm() {
 if has signatures; then
     echo "=== signatures: provider (callers drive connections), its I/O thread, PKCS#11 module," \
         "bare client, software"
-    options=(--seconds 2 --rounds 5)
+    options=(--seconds 1 --rounds 5)
     [ "$quick" = no ] || options=(--seconds 0.5 --rounds 1 --latency "0,10")
     # As many connections as the bare client opens.
     export AKV_MAX_CONNECTIONS=64
@@ -101,7 +101,7 @@ fi
 
 if has pkcs11; then
     echo "=== the PKCS#11 module: EC without the check that a bare client doesn't make, and many keys"
-    options=(--seconds 2 --rounds 5 --latency "0,10") keys=2000
+    options=(--seconds 1 --rounds 5 --latency "0,10") keys=2000
     if [ "$quick" = yes ]; then
         options=(--seconds 0.5 --rounds 1 --latency "0,10") keys=200
     fi
