@@ -48,7 +48,7 @@ fn the_troubleshooting_guide_has_every_error() {
         "src/error.rs",
         "crates/hsm-keys/src/error.rs",
         "crates/managed-hsm/src/error.rs",
-        "crates/managed-hsm/src/uri.rs",
+        "crates/managed-hsm/src/uri/error.rs",
     ] {
         let messages = messages(&read(source));
         assert!(!messages.is_empty(), "{source} has no messages");

@@ -447,6 +447,12 @@ static STORE: &[Algorithm] = &[
         store::LOADER,
         c"keys in Azure Managed HSM by akv: URI",
     ),
+    algorithm(
+        c"https",
+        STORE_PROPERTIES,
+        store::LOADER,
+        c"keys in Azure Managed HSM and Key Vault by key identifier",
+    ),
     Algorithm::END,
 ];
 

@@ -424,6 +424,12 @@ fn each_form_of_uri_names_the_key() {
         "akv:vault=MyHSM,name=rsa".to_owned(),
         "AKV:vault=MyHSM,name=rsa".to_owned(),
         format!("akv:vault=MyHSM,name=rsa,version={version}"),
+        format!("managedhsm:MyHSM:rsa/{version}"),
+        "managedhsm:vault=MyHSM,name=rsa".to_owned(),
+        "akv:type=managedhsm,vault=MyHSM,name=rsa".to_owned(),
+        "https://MyHSM.managedhsm.azure.net/keys/rsa".to_owned(),
+        format!("https://myhsm.managedhsm.azure.net/keys/rsa/{version}"),
+        format!("managedhsm:https://myhsm.managedhsm.azure.net/keys/rsa/{version}"),
     ] {
         hsm.public_key(Loading::AkvFirst, &uri);
     }

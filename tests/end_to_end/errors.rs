@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use crate::support::{EC_P256, Hsm, LOADINGS, Loading, RSA_2048, provider_messages, uri};
 
 /// Malformed URIs, each with words that its message must hold.
-const MALFORMED: [(&str, &[&str]); 11] = [
+const MALFORMED: [(&str, &[&str]); 13] = [
     ("managedhsm:", &["managedhsm"]),
     ("managedhsm:MyHSM:", &["key"]),
     ("managedhsm::key", &["managedhsm::key", "name"]),
@@ -19,6 +19,14 @@ const MALFORMED: [(&str, &[&str]); 11] = [
     ("akv:name=key", &["vault"]),
     ("akv:vault=My_HSM", &["My_HSM"]),
     ("akv:vault=MyHSM,name=key,colour=red", &["colour"]),
+    (
+        "https://myhsm.example.com/keys/key",
+        &["myhsm.example.com", "belongs to no Managed HSM"],
+    ),
+    (
+        "https://MyHSM.managedhsm.azure.cn/keys/key",
+        &["managedhsm.azure.cn", "cloud = china"],
+    ),
 ];
 
 #[test]

@@ -43,7 +43,13 @@ impl Pem {
     fn run(&self) -> Result<Report, Failure> {
         let uri = match self.pin {
             true => Session::start()?.client.get_key(&self.uri)?.id.into(),
-            false => self.uri.clone(),
+            false => {
+                // What an identifier says of the cloud isn't in the file.
+                if self.uri.vault.is_by_identifier() {
+                    Session::start()?.settings.address(&self.uri.vault)?;
+                }
+                self.uri.clone()
+            }
         };
         let pem = key_file::pem(&uri);
         let about = json!({ "key": uri.to_string() });

@@ -33,7 +33,7 @@ impl fmt::Display for Service {
 }
 
 /// One of Azure's clouds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Cloud {
     /// The public cloud.
     #[default]
@@ -59,13 +59,18 @@ impl Cloud {
 
     /// The cloud that a host belongs to by its name, if it is one of a vault.
     pub(crate) fn of_host(host: &str) -> Option<Self> {
-        let belongs = |cloud: &Self| {
-            Service::ALL.into_iter().any(|service| {
-                host.strip_suffix(cloud.domain(service))
-                    .is_some_and(|rest| rest.ends_with('.'))
-            })
-        };
-        Self::ALL.into_iter().find(belongs)
+        Self::with_vault(host).map(|(cloud, _, _)| cloud)
+    }
+
+    /// What a vault's host name tells: the cloud, the service, and the name of the vault.
+    pub(crate) fn with_vault(host: &str) -> Option<(Self, Service, &str)> {
+        let mut domains = Self::ALL
+            .into_iter()
+            .flat_map(|cloud| Service::ALL.map(|service| (cloud, service)));
+        domains.find_map(|(cloud, service)| {
+            let rest = host.strip_suffix(cloud.domain(service))?;
+            Some((cloud, service, rest.strip_suffix('.')?))
+        })
     }
 
     /// The domain of a service's hosts.
@@ -83,6 +88,15 @@ impl Cloud {
     /// What a token has to be for, for a service to accept it.
     pub fn audience(self, service: Service) -> String {
         format!("https://{}", self.domain(service))
+    }
+
+    /// What the setting calls it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::UsGovernment => "usgovernment",
+            Self::China => "china",
+        }
     }
 
     /// Where Entra ID gives tokens.

@@ -96,10 +96,7 @@ impl TokenSettings {
         let mut token = Self {
             slot: 0,
             label: name.to_string(),
-            vault: Vault {
-                service: Service::ManagedHsm,
-                name,
-            },
+            vault: Vault::new(Service::ManagedHsm, name),
             by_pin: !has_credential(&client.credentials),
             requires_login: false,
             client,
@@ -199,10 +196,10 @@ fn without_token(slot: CK_SLOT_ID, problem: String) -> Result<TokenSettings, Str
     Ok(TokenSettings {
         slot,
         label: String::new(),
-        vault: Vault {
-            service: Service::ManagedHsm,
-            name: name.map_err(|error| error.to_string())?,
-        },
+        vault: Vault::new(
+            Service::ManagedHsm,
+            name.map_err(|error| error.to_string())?,
+        ),
         client: Settings::default(),
         by_pin: true,
         requires_login: true,
@@ -286,7 +283,7 @@ fn vault(section: &Section) -> Result<Vault, String> {
     let name = name.map_err(|error: managed_hsm::UriError| {
         section.problem("resourceName", &error.to_string())
     })?;
-    Ok(Vault { service, name })
+    Ok(Vault::new(service, name))
 }
 
 /// The client's settings: of the token, else of the whole file, else of the environment. They have the

@@ -232,13 +232,43 @@ impl Settings {
     /// The address of a vault.
     ///
     /// # Errors
-    /// The vault's name makes no host name.
+    /// The vault's name makes no host name, or it was named by an identifier of another cloud.
     pub fn address(&self, vault: &Vault) -> Result<Url, Error> {
+        let cloud = self.cloud_of(vault);
+        self.check_identifier(vault, cloud)?;
         if let Some(endpoint) = self.endpoint_of(vault) {
             return Ok(endpoint.clone());
         }
-        let domain = self.cloud.unwrap_or_default().domain(vault.service);
-        Ok(vault.default_endpoint(domain)?)
+        Ok(vault.default_endpoint(cloud.domain(vault.service))?)
+    }
+
+    /// An identifier names a host, and no other vault's is asked in its place.
+    fn check_identifier(&self, vault: &Vault, cloud: Cloud) -> Result<(), UriError> {
+        let Some(named) = vault.cloud else {
+            return Ok(());
+        };
+        let endpoint = self
+            .endpoint_of(vault)
+            .and_then(|url| Cloud::with_vault(url.host_str()?));
+        match endpoint {
+            Some((cloud, service, name)) => {
+                let is_it = (cloud, service) == (named, vault.service)
+                    && name.eq_ignore_ascii_case(vault.name.as_str());
+                match is_it {
+                    true => Ok(()),
+                    false => {
+                        let host = format!("{name}.{}", cloud.domain(service));
+                        Err(vault
+                            .elsewhere(named, &format!("'{host}', by the setting of an endpoint")))
+                    }
+                }
+            }
+            None if named == cloud => Ok(()),
+            None => {
+                let used = format!("the cloud '{}': set cloud = {}", cloud.name(), named.name());
+                Err(vault.elsewhere(named, &used))
+            }
+        }
     }
 
     /// The cloud of a vault: as set, else as its endpoint's host tells, else the public one.
@@ -308,6 +338,7 @@ fn endpoints((text, origin): (String, Origin)) -> Result<Vec<(Vault, Url)>, Erro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::uri::KeyUri;
 
     fn from(pairs: &[(&str, &str)]) -> Result<Settings, Error> {
         Settings::read(|setting| {
@@ -425,6 +456,45 @@ mod tests {
         let settings = from(&[("AZURE_MANAGEDHSM_URL", "https://x.managedhsm.azure.cn")]).unwrap();
         assert_eq!(address(&settings, "MyHSM").1, Cloud::China);
         assert_eq!(address(&settings, "keyvault:MyHSM").1, Cloud::Public);
+    }
+
+    #[test]
+    fn a_key_identifier_leads_to_no_other_vault_than_its_own() {
+        let key: KeyUri = "https://MyHSM.managedhsm.azure.cn/keys/k".parse().unwrap();
+        for (variable, value, expected) in [
+            (
+                "AKV_CLOUD",
+                "china",
+                Ok("https://myhsm.managedhsm.azure.cn/"),
+            ),
+            ("AKV_CLOUD", "public", Err("set cloud = china")),
+            (
+                "AZURE_MANAGEDHSM_URL",
+                "https://myhsm.managedhsm.azure.cn",
+                Ok("https://myhsm.managedhsm.azure.cn/"),
+            ),
+            (
+                "AZURE_MANAGEDHSM_URL",
+                "https://other.managedhsm.azure.cn",
+                Err("requests go to 'other.managedhsm.azure.cn'"),
+            ),
+        ] {
+            let settings = from(&[(variable, value)]).unwrap();
+            let address = settings.address(&key.vault);
+            match (address, expected) {
+                (Ok(address), Ok(expected)) => assert_eq!(address.as_str(), expected),
+                (Err(error), Err(expected)) => {
+                    let message = error.to_string();
+                    assert!(message.contains(expected), "{value}: {message}");
+                }
+                (address, _) => panic!("{value}: {address:?}"),
+            }
+        }
+        // An emulator's, or a private one's.
+        let public: KeyUri = "https://MyHSM.managedhsm.azure.net/keys/k".parse().unwrap();
+        let settings = from(&[("AZURE_MANAGEDHSM_URL", "https://localhost:8443")]).unwrap();
+        let address = settings.address(&public.vault).unwrap();
+        assert_eq!(address.as_str(), "https://localhost:8443/");
     }
 
     #[test]

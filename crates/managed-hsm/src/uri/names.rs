@@ -1,0 +1,89 @@
+//! The names that a URI consists of. They are checked so strictly that none can change the host or
+//! the path of a request.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::error::{UriError, printable};
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            pub(super) fn checked(name: &str) -> Result<Self, String> {
+                let check: fn(&str) -> Result<(), String> = $check;
+                check(name).map(|()| Self(name.to_owned()))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UriError;
+
+            fn from_str(name: &str) -> Result<Self, UriError> {
+                Self::checked(name).map_err(|problem| UriError::new(name, problem))
+            }
+        }
+    };
+}
+
+name!(
+    /// Name of a Managed HSM or of a key vault: a letter, then letters, digits and hyphens, 3 to 24 characters in all.
+    VaultName,
+    |name| {
+        let valid = name.starts_with(|first: char| first.is_ascii_alphabetic())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && (3..=24).contains(&name.len());
+        refuse_unless(valid, || {
+            format!(
+                "the vault name '{}' is not valid: it must start with a letter, have 3 to 24 characters, \
+                 and hold only letters, digits and hyphens",
+                printable(name)
+            )
+        })
+    }
+);
+
+name!(
+    /// Name of a key: letters, digits and hyphens, 1 to 127 characters.
+    KeyName,
+    |name| {
+        let valid = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && (1..=127).contains(&name.len());
+        refuse_unless(valid, || {
+            format!(
+                "the key name '{}' is not valid: it must have 1 to 127 characters, \
+                 and hold only letters, digits and hyphens",
+                printable(name)
+            )
+        })
+    }
+);
+
+name!(
+    /// Version of a key: 32 hexadecimal digits.
+    KeyVersion,
+    |version| {
+        let valid = version.len() == 32 && version.bytes().all(|byte| byte.is_ascii_hexdigit());
+        refuse_unless(valid, || {
+            format!("the version '{}' is not valid: it must be 32 hexadecimal digits", printable(version))
+        })
+    }
+);
+
+fn refuse_unless(valid: bool, problem: impl FnOnce() -> String) -> Result<(), String> {
+    if valid { Ok(()) } else { Err(problem()) }
+}
