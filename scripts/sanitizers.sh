@@ -40,19 +40,27 @@ programs=(
     "orders $hsm:ec $folder/software.pem 97"
 )
 
-# Those of the PKCS#11 module, which take it as their first argument: NULL and lengths of every kind, threads, ends.
-pkcs11_programs=(calls threads "loop 20" "ends exit" "ends return" "ends finalize" "ends dlclose")
+# Those of the PKCS#11 module, which take it as their first argument: NULL and lengths of every kind, threads, children, ends.
+pkcs11_programs=(calls threads forks "loop 20" "ends exit" "ends return" "ends finalize" "ends dlclose")
 
-# Compiles them with options. What the compiler says is in $folder/log.
+# Compiles them with options, and links them with a sanitizer's runtime: Rust's, which fits its compiler. What the compiler says is in
+# $folder/log.
 compile() {
-    local program
+    local runtime=$1 program
+    shift
+    local link=(-rdynamic -Wl,--whole-archive "$runtime" -Wl,--no-whole-archive -ldl -lm -lrt -lresolv -lpthread)
     for program in sign_loop operations reload fork_sign many_signers lifecycle orders; do
-        cc -std=gnu11 -g -O1 -o "$folder/$program" "tests/c/$program.c" "$@" -lssl -lcrypto -lpthread 2>"$folder/log" || return 1
+        compile_one "$program" "tests/c/$program.c" "$@" || return 1
+        cc -o "$folder/$program" "$folder/$program.o" -lssl -lcrypto "${link[@]}" 2>"$folder/log" || return 1
     done
-    for program in calls threads loop ends; do
-        cc -std=gnu11 -g -O1 -o "$folder/pkcs11-$program" "crates/akv-pkcs11/tests/module/$program.c" "$@" -ldl -lpthread \
-            2>"$folder/log" || return 1
+    for program in calls threads forks loop ends; do
+        compile_one "pkcs11-$program" "crates/akv-pkcs11/tests/module/$program.c" "$@" || return 1
+        cc -o "$folder/pkcs11-$program" "$folder/pkcs11-$program.o" "${link[@]}" 2>"$folder/log" || return 1
     done
+}
+
+compile_one() {
+    cc -std=gnu11 -g -O1 -c -o "$folder/$1.o" "$2" "${@:3}" 2>"$folder/log"
 }
 
 # Runs a program, and prints what it said if it failed: run_program TITLE COMMAND…
@@ -81,14 +89,19 @@ run_programs() {
     done
 }
 
-# Reads and writes beyond an allocation or after its end. The runtime comes with the programs, as the C compiler has it. Leaks are
-# found by valgrind: libcrypto and the module keep what lives as long as the process.
+# A runtime of the Rust toolchain: runtime asan.
+runtime() {
+    compgen -G "$(rustc --print target-libdir)/librustc*_rt.$1.a" | head -1 || true
+}
+
+# Reads and writes beyond an allocation or after its end. Leaks are found by valgrind: libcrypto and the module keep what lives as long
+# as the process. The runtime of some C compilers has its allocator's locks held in children of processes with threads.
 address() {
     local name="AddressSanitizer, C programs"
     build_instrumented
     if [ "$has_address_sanitizer" = no ]; then
         skipped "$name" "this Rust toolchain has no runtime of it"
-    elif ! compile -fsanitize=address; then
+    elif ! compile "$(runtime asan)" -fsanitize=address; then
         skipped "$name" "the C compiler can't: $(head -1 "$folder/log")"
     elif ASAN_OPTIONS=detect_leaks=0 run_programs "$instrumented"; then
         ok "$name" "$((${#programs[@]} + ${#pkcs11_programs[@]})) programs"
@@ -97,17 +110,17 @@ address() {
     fi
 }
 
-# Races. The standard library has to be built with it, too, or each of its locks looks like one. The runtime is Rust's, which fits its compiler.
+# Races. The standard library has to be built with it, too, or each of its locks looks like one.
 thread() (
     local name="ThreadSanitizer, C programs" runtime host
     if ! toolchain_with lib/rustlib/src/rust/library; then
         skipped "$name" "no toolchain has the standard library's sources: rustup component add rust-src"
         return
     fi
-    runtime=$(compgen -G "$(rustc --print target-libdir)/librustc-*_rt.tsan.a" || true)
+    runtime=$(runtime tsan)
     if [ -z "$runtime" ]; then
         skipped "$name" "this Rust toolchain has no runtime of it"
-    elif ! compile -rdynamic -Wl,--whole-archive "$runtime" -Wl,--no-whole-archive -ldl -lm -lrt -lresolv; then
+    elif ! compile "$runtime"; then
         skipped "$name" "the C compiler can't: $(head -1 "$folder/log")"
     else
         host=$(rustc -vV | awk '/^host:/ { print $2 }')
