@@ -34,6 +34,13 @@ fn told_once_a_second(told: &str, words: &str, started: Instant) {
     assert!((1..=most).contains(&count), "{count}: {told}");
 }
 
+/// Waits for another process or thread, which makes a file when it has done its part.
+fn wait_for(file: &Path) {
+    while !file.exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// An emulator with two keys, and a principal with these roles for whom the module asks.
 fn hsm_with_roles(folder: &Path, roles: &str) -> Hsm {
     let file = folder.join("principals.json");
@@ -165,24 +172,27 @@ fn keys_that_are_known_serve_on_while_the_hsm_gives_no_list() {
         hsm.configure(
             r#"{"tokens":[{"resourceName":"localhost"}],"refreshSeconds":0,"maxRetries":0}"#,
         );
-        let (requests, faults) = (hsm.emulator.requests.clone(), hsm.emulator.faults.clone());
+        let (faults, folder) = (hsm.emulator.faults.clone(), hsm.folder.path().to_owned());
+        hsm.set("TEST_FOLDER", folder.clone());
         let after_the_first = std::thread::spawn(move || {
-            while !requests.list().iter().any(|request| request.is("keys")) {
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            wait_for(&folder.join("has-found"));
             faults
                 .add("internal-error,operation=keys")
                 .expect("a fault");
+            std::fs::write(folder.join("has-fault"), "").expect("a file");
         });
         let started = Instant::now();
         let told = hsm.run();
         after_the_first.join().expect("it has set the fault");
         return told_once_a_second(&told, "serve on", started);
     }
+    let folder = std::env::var_os("TEST_FOLDER").expect("the test sets it");
+    let folder = Path::new(&folder);
     let pkcs11 = initialized();
     let session = session(&pkcs11);
     assert_eq!(session.find_objects(&[]).unwrap().len(), 2);
-    std::thread::sleep(Duration::from_millis(500));
+    std::fs::write(folder.join("has-found"), "").unwrap();
+    wait_for(&folder.join("has-fault"));
     for _ in 0..5 {
         assert_eq!(session.find_objects(&[]).unwrap().len(), 2);
     }
@@ -214,12 +224,12 @@ fn a_token_that_has_expired_asks_for_another_login_or_is_a_device_error() {
     if !makes_calls() {
         let mut hsm = Hsm::start();
         hsm.rest.create("k", EC);
-        let token = |seconds| hsm.emulator.mint(AUDIENCE, seconds).expect("a token");
-        let (short, old) = (token(4), token(-10));
+        let old = hsm.emulator.mint(AUDIENCE, -10).expect("a token");
         hsm.set("AZURE_CLI_ACCESS_TOKEN", old);
         let told = hsm.run();
         assert!(told.contains("expired at"), "{told}");
         hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+        let short = hsm.emulator.mint(AUDIENCE, 6).expect("a token");
         hsm.set("TEST_TOKEN", short);
         hsm.run();
         return;
@@ -232,11 +242,11 @@ fn a_token_that_has_expired_asks_for_another_login_or_is_a_device_error() {
     };
     let pin = AuthPin::new(token.into());
     session.login(UserType::User, Some(&pin)).unwrap();
-    sign(&session, "k").unwrap();
     let key = only(&session, &private("k"));
-    std::thread::sleep(Duration::from_secs(5));
-    let outcome = session.sign(&Mechanism::Ecdsa, key, &[1; 32]);
-    assert_eq!(code(outcome), RvError::UserNotLoggedIn);
+    let sign = || session.sign(&Mechanism::Ecdsa, key, &[1; 32]);
+    sign().unwrap();
+    let refused = std::iter::repeat_with(sign).find(Result::is_err);
+    assert_eq!(code(refused.unwrap()), RvError::UserNotLoggedIn);
     // As GnuTLS does then.
     session.logout().unwrap();
     let outcome = session.login(UserType::User, Some(&pin));
