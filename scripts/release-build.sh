@@ -3,16 +3,20 @@
 # alone, and so that anyone who builds the same sources with the same tools gets the same bytes, with no path of this machine in
 # them. All goes to target/shipped/release, where no other build writes.
 #
-#   scripts/release-build.sh [PACKAGE…] [-- OPTION of cargo…]    PACKAGE: akv_provider (if none is named), akv-pkcs11, akv,
+#   scripts/release-build.sh [PACKAGE…] [-- OPTION of cargo…]    PACKAGE: akv_provider, akv-pkcs11 (these two if none is named), akv,
 #                                                                managed-hsm-emulator
-#   scripts/release-build.sh --check     prints the path of the module; fails if it isn't there, or older than its sources
+#   scripts/release-build.sh --check [PACKAGE]     prints the path of a module, by default the provider's; fails if it isn't there,
+#                                                  or older than its sources
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/built.sh
 
 if [ "${1:-}" = --check ]; then
-    require_module
-    echo "$module"
+    case ${2:-akv_provider} in
+        akv_provider) require_module && echo "$module" ;;
+        akv-pkcs11) require_pkcs11_module && echo "$pkcs11_module" ;;
+        *) echo "'$2' is no module: akv_provider, akv-pkcs11." >&2; exit 2 ;;
+    esac
     exit
 fi
 
@@ -25,7 +29,7 @@ while [ "$#" -gt 0 ] && [ "$1" != -- ]; do
     shift
 done
 [ "$#" -eq 0 ] || shift
-[ "${#packages[@]}" -gt 0 ] || packages=(akv_provider)
+[ "${#packages[@]}" -gt 0 ] || packages=(akv_provider akv-pkcs11)
 
 # Longest first: the last that fits is taken by rustc, the first by gcc in some versions, and none lies within another that matters.
 remap=("${CARGO_HOME:-$HOME/.cargo}=/cargo" "$PWD=/source" "$shipped=/target")

@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 
 require_programs managed-hsm-emulator
 require_module
+require_pkcs11_module
 command -v valgrind >/dev/null || { echo "valgrind is not installed." >&2; exit 1; }
 
 folder=$(mktemp -d)
@@ -25,9 +26,6 @@ ln -s "$module" "$folder/modules/akv_provider.so"
 for program in sign_loop operations faults orders; do
     cc -std=gnu11 -g -O1 -o "$folder/$program" "tests/c/$program.c" -lssl -lcrypto -lpthread
 done
-# The PKCS#11 module, as the tests have it.
-pkcs11=$profile_dir/libakv_pkcs11.so
-[ -f "$pkcs11" ] || { echo "$pkcs11 does not exist: run 'cargo build --package akv-pkcs11' first." >&2; exit 1; }
 cc -std=gnu11 -g -O1 -o "$folder/loop" crates/akv-pkcs11/tests/module/loop.c -ldl -lpthread
 start_emulator "$profile_dir/managed-hsm-emulator" "$folder"
 create_key k '{"kty":"EC-HSM","crv":"P-256"}'
@@ -69,10 +67,10 @@ hsm=managedhsm:MyHSM
 if [ -z "${AKV_WHOLE:-}" ]; then
     compare "a sample: EC signatures" 5 55 "$folder/sign_loop" "$hsm:ec" 1
     compare "a sample: other operations" 1 11 "$folder/operations" "$hsm:rsa" "$hsm:ec" "$hsm:unknown" "$hsm:aes"
-    compare "a sample: PKCS#11" 2 22 "$folder/loop" "$pkcs11"
+    compare "a sample: PKCS#11" 2 22 "$folder/loop" "$pkcs11_module"
     exit "$failed"
 fi
-compare "PKCS#11" 10 110 "$folder/loop" "$pkcs11"
+compare "PKCS#11" 10 110 "$folder/loop" "$pkcs11_module"
 compare "RSA signatures" 10 110 "$folder/sign_loop" "$hsm:rsa" 1
 compare "EC signatures" 10 110 "$folder/sign_loop" "$hsm:ec" 1
 compare "other operations" 10 110 "$folder/operations" "$hsm:rsa" "$hsm:ec" "$hsm:unknown" "$hsm:aes"

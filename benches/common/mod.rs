@@ -62,7 +62,7 @@ fn set_environment(emulator: &Emulator) {
 /// Loads the PKCS#11 module into this process, with the emulator's environment.
 pub(crate) fn load_module(emulator: &Emulator) -> Pkcs11 {
     set_environment(emulator);
-    let module = built::program("libakv_pkcs11.so");
+    let module = built::pkcs11_module();
     let module = Pkcs11::new(module).expect("the module is loaded");
     let args = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
     module.initialize(args).expect("the module starts");

@@ -59,24 +59,38 @@ fn stale(program: &Path) -> Option<String> {
     ))
 }
 
-/// The module as it is shipped: scripts/release-build.sh says where it is, unless it is older than
-/// its sources.
+/// The provider as it is shipped.
 ///
 /// # Panics
 /// It isn't there, or is older than its sources.
 pub fn module() -> &'static Path {
     static MODULE: OnceLock<PathBuf> = OnceLock::new();
-    MODULE.get_or_init(|| {
-        let profile = profile();
-        let target = profile.parent().expect("target/<profile>");
-        let mut command = Command::new(workspace().join("scripts/release-build.sh"));
-        command.arg("--check").env("CARGO_TARGET_DIR", target);
-        let output = command.output().expect("the script runs");
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{errors}");
-        let path = String::from_utf8(output.stdout).expect("a path is text");
-        path.trim_end().into()
-    })
+    MODULE.get_or_init(|| shipped("akv_provider"))
+}
+
+/// The PKCS#11 module as it is shipped.
+///
+/// # Panics
+/// It isn't there, or is older than its sources.
+pub fn pkcs11_module() -> &'static Path {
+    static MODULE: OnceLock<PathBuf> = OnceLock::new();
+    MODULE.get_or_init(|| shipped("akv-pkcs11"))
+}
+
+/// A module as it is shipped: scripts/release-build.sh says where it is, unless it is older than its
+/// sources.
+fn shipped(package: &str) -> PathBuf {
+    let profile = profile();
+    let target = profile.parent().expect("target/<profile>");
+    let mut command = Command::new(workspace().join("scripts/release-build.sh"));
+    command
+        .args(["--check", package])
+        .env("CARGO_TARGET_DIR", target);
+    let output = command.output().expect("the script runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let path = String::from_utf8(output.stdout).expect("a path is text");
+    path.trim_end().into()
 }
 
 #[cfg(test)]

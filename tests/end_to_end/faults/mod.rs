@@ -164,7 +164,7 @@ impl Campaign {
             "commands" => self.commands(run, &new),
             model => match run.of_pkcs11() {
                 Some(model) => {
-                    let module = built::program("libakv_pkcs11.so");
+                    let module = built::pkcs11_module();
                     let module = module.to_str().expect("the path is text");
                     self.program(run, &self.pkcs11_program, &[model, &new, module])
                 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::thread;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
@@ -17,12 +18,16 @@ use tempfile::TempDir;
 use testing::emulator::{Handle, Options, Request, start};
 use testing::{Rest, Variables, built};
 
-/// Set in the process that makes a test's calls.
+/// Set in the process that makes a test's calls: the module that it loads.
 const IN_CHILD: &str = "AKV_PKCS11_TEST_CHILD";
 
 /// The module's file.
-pub(crate) fn module() -> PathBuf {
-    built::program("libakv_pkcs11.so")
+pub(crate) fn module() -> &'static Path {
+    static MODULE: OnceLock<PathBuf> = OnceLock::new();
+    MODULE.get_or_init(|| match std::env::var_os(IN_CHILD) {
+        Some(path) => path.into(),
+        None => built::pkcs11_module().to_owned(),
+    })
 }
 
 /// An emulator with keys, a folder for files, and the environment of who uses it.
@@ -86,7 +91,7 @@ impl Hsm {
         let output = self
             .command(own)
             .args([&name, "--exact", "--nocapture", "--test-threads=1"])
-            .env(IN_CHILD, "1")
+            .env(IN_CHILD, module())
             .output()
             .expect("the test's own program runs");
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
