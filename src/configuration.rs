@@ -3,7 +3,9 @@
 //! OpenSSL shows a provider only the values of keys that it asks for, so the section is looked at once more for keys
 //! that nobody asks for: a misspelt one is an error at the first use of the provider, and not a setting without effect.
 
-use managed_hsm::{ConfigurationFile, FrontEnd, LogSettings, ProviderSettings, Settings};
+use managed_hsm::{
+    ConfigurationFile, FrontEnd, LogSettings, ProviderSettings, Settings, Spelling,
+};
 
 use crate::error::Error;
 
@@ -11,6 +13,7 @@ use crate::error::Error;
 const FRONT_END: FrontEnd = FrontEnd::new(
     concat!("akv_provider/", env!("CARGO_PKG_VERSION")),
     ProviderSettings::FILE,
+    Spelling::Hyphens,
 );
 
 /// What `openssl.cnf` says in the provider's section.

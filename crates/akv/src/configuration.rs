@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use managed_hsm::{
-    ConfigurationFile, Error, FrontEnd, LogSettings, ProviderSettings, Settings, environment,
+    ConfigurationFile, Error, FrontEnd, LogSettings, ProviderSettings, Settings, Spelling, environment,
 };
 
 use crate::openssl;
@@ -16,6 +16,7 @@ pub(crate) const PROVIDER: &str = "akv_provider";
 const FRONT_END: FrontEnd = FrontEnd::new(
     concat!("akv/", env!("CARGO_PKG_VERSION")),
     ProviderSettings::FILE,
+    Spelling::Hyphens,
 );
 
 /// The configuration of OpenSSL on this machine, as far as it is about the provider.

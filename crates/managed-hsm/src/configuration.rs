@@ -26,7 +26,13 @@ pub trait ConfigurationFile {
         let value = self.value(key).filter(|value| !value.trim().is_empty());
         Ok(value.map(|value| {
             let file = self.name().to_owned();
-            (value.to_owned(), Origin::File { key, file })
+            (
+                value.to_owned(),
+                Origin::File {
+                    key: key.into(),
+                    file,
+                },
+            )
         }))
     }
 }

@@ -87,7 +87,7 @@ pub use public_key::{PublicKey, PublicKeyError};
 pub use secret::{Secret, without_secrets};
 pub use settings::client::Settings;
 pub use settings::credentials::{CredentialSettings, ManagedIdentityId};
-pub use settings::front_end::FrontEnd;
+pub use settings::front_end::{FrontEnd, Spelling};
 pub use settings::origin::Origin;
 pub use settings::provider::{LogFormat, LogSettings, ProviderSettings};
 pub use settings::proxy::Proxy;

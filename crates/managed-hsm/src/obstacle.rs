@@ -34,11 +34,12 @@ impl Obstacle {
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::UnknownIssuer => {
-                "its certificate is not signed by a CA that is trusted here; if it is the right server, set AKV_CA_FILE to \
-                 the CA's certificate"
+                "its certificate is not signed by a CA that is trusted here; if it is the right server, set AKV_CA_FILE, or the \
+                 configuration file's setting, to the CA's certificate"
             }
             Self::WrongHost => {
-                "its certificate is for another host; check AZURE_MANAGEDHSM_URL and the name servers of this machine"
+                "its certificate is for another host; check the address (AZURE_MANAGEDHSM_URL, or the configuration file) and \
+                 the name servers of this machine"
             }
             Self::Expired => {
                 "its certificate has expired; check the server's certificate and this machine's clock"
@@ -47,14 +48,14 @@ impl Obstacle {
                 "its certificate was refused; check the address and this machine's clock"
             }
             Self::NotTls => {
-                "what listens there does not speak TLS; check host and port of AZURE_MANAGEDHSM_URL"
+                "what listens there does not speak TLS; check host and port (AZURE_MANAGEDHSM_URL, or the configuration file)"
             }
             Self::TimedOut => {
                 "no connection within the time allowed; check firewalls and routes between this machine and the HSM"
             }
             Self::Resolver => "check the vault's name, and the name servers of this machine",
             Self::Refused => {
-                "nothing listens there; check AZURE_MANAGEDHSM_URL, or start the emulator"
+                "nothing listens there; check the address (AZURE_MANAGEDHSM_URL, or the configuration file), or start the emulator"
             }
             Self::Proxy => "check HTTPS_PROXY and NO_PROXY, and that the proxy runs",
             Self::Handshake | Self::NoHttp2 | Self::Other => {

@@ -363,7 +363,7 @@ impl Drop for Taken<'_> {
         }
         idle.own.push(driven);
         let closed = idle.expire_own(self.pool.idle_timeout);
-        let needs_sweep = idle.needs_sweep();
+        let needs_sweep = !idle.own.is_empty() && idle.needs_sweep();
         drop(idle);
         drop(closed);
         if needs_sweep {

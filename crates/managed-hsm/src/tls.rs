@@ -21,6 +21,7 @@ use crate::environment;
 use crate::error::Error;
 use crate::files;
 use crate::settings::client::Settings;
+use crate::settings::front_end::FrontEnd;
 
 impl Settings {
     /// TLS as every request has it: the versions, key exchanges and CAs that these settings allow.
@@ -39,7 +40,7 @@ impl Settings {
         });
         let authorities = Authorities {
             file: self.ca_file.as_deref(),
-            configuration_file: self.front_end.configuration_file,
+            front_end: &self.front_end,
         };
         let verifier = authorities.verifier(Arc::clone(&provider))?;
         let versions: &[&SupportedProtocolVersion] = match required {
@@ -70,7 +71,7 @@ const BUNDLES: [&str; 4] = [
 struct Authorities<'a> {
     file: Option<&'a Path>,
     /// Where else than in the environment the file may be named.
-    configuration_file: &'static str,
+    front_end: &'a FrontEnd,
 }
 
 impl Authorities<'_> {
@@ -114,8 +115,8 @@ impl Authorities<'_> {
     fn none_found(&self, error: &dyn std::error::Error) -> Error {
         Error::Tls(format!(
             "no CA certificate can be read on this machine ({error}): install the package ca-certificates, or set \
-             AKV_CA_FILE ('ca-file' in {}) to a PEM file of CA certificates",
-            self.configuration_file
+             AKV_CA_FILE ({}) to a PEM file of CA certificates",
+            self.front_end.place("ca-file")
         ))
     }
 
@@ -139,7 +140,7 @@ impl Authorities<'_> {
 
     fn unusable(&self, path: &Path, problem: &str) -> Error {
         Error::Settings {
-            origin: format!("AKV_CA_FILE (or ca-file in {})", self.configuration_file),
+            origin: format!("AKV_CA_FILE (or {})", self.front_end.place("ca-file")),
             problem: format!("'{}' {problem}", path.display()),
         }
     }
@@ -244,7 +245,7 @@ impl ActiveKeyExchange for Started {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::front_end::FrontEnd;
+    use crate::settings::front_end::Spelling;
 
     #[test]
     fn a_ca_file_that_is_no_use_is_an_error_that_names_the_variable() {
@@ -265,12 +266,12 @@ mod tests {
             }
             let settings = Settings {
                 ca_file: Some(path),
-                front_end: FrontEnd::new("program/1", "program.conf"),
+                front_end: FrontEnd::new("program/1", "program.conf", Spelling::CamelCase),
                 ..Settings::default()
             };
             let message = settings.tls().unwrap_err().to_string();
             assert!(
-                message.contains("AKV_CA_FILE (or ca-file in program.conf)")
+                message.contains("AKV_CA_FILE (or 'caFile' in program.conf)")
                     && message.contains(expected),
                 "{name}: {message}"
             );

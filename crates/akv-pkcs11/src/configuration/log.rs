@@ -60,7 +60,7 @@ fn of_file(section: &Section) -> Result<LogSettings, String> {
     let file = directory.filter(|_| to_file && traces).map(|directory| {
         let name = format!("MHSM-PKCS11-{}.log", std::process::id());
         let origin = Origin::File {
-            key: "directory",
+            key: "directory".into(),
             file: section.file(),
         };
         (PathBuf::from(directory).join(name), origin)

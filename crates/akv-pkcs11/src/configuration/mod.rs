@@ -11,14 +11,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use managed_hsm::{ProviderSettings, Setting, environment};
+use managed_hsm::{ProviderSettings, Setting, Spelling, environment};
 
 use self::section::Section;
 pub(crate) use self::token::{KeyPattern, TokenSettings, usual_application};
 use crate::report;
 
 /// The file's name, as the TLS Offload Library has it.
-const FILE: &str = "mhsm-pkcs11.conf";
+pub(crate) const FILE: &str = "mhsm-pkcs11.conf";
+/// How it spells our keys.
+pub(crate) const SPELLING: Spelling = Spelling::CamelCase;
 /// The variable that names the file.
 const VARIABLE: &str = "MHSM_PKCS11_CONF";
 

@@ -1,5 +1,7 @@
 //! A token: which HSM it is, and as whom it is asked.
 
+use std::time::Duration;
+
 use cryptoki_sys::CK_SLOT_ID;
 use managed_hsm::{
     CredentialKind, CredentialSettings, KeyName, KeyVersion, ManagedIdentityId, Origin, Service,
@@ -7,6 +9,7 @@ use managed_hsm::{
 };
 use url::Url;
 
+use super::SPELLING;
 use super::section::Section;
 use crate::report;
 
@@ -291,16 +294,16 @@ fn vault(section: &Section) -> Result<Vault, String> {
 fn client(root: &Section, section: &Section) -> Result<Settings, String> {
     let connections = root.section("ConnectionCache")?;
     let find = |setting: &'static Setting| {
-        let key = setting.key.unwrap_or_default().replace('-', "");
+        let key = SPELLING.of(setting.key.unwrap_or_default());
         // The vault's address is told in other words.
-        let places = match key.as_str() {
-            "" | "endpoint" | "endpoints" | "keyvaultendpoint" => Vec::new(),
-            "maxconnections" => vec![Some(section), Some(root), connections.as_ref()],
+        let places = match &*key {
+            "" | "endpoint" | "endpoints" | "keyVaultEndpoint" => Vec::new(),
+            "maxConnections" => vec![Some(section), Some(root), connections.as_ref()],
             _ => vec![Some(section), Some(root)],
         };
         for place in places.into_iter().flatten() {
             let origin = Origin::File {
-                key: setting.key.unwrap_or_default(),
+                key: key.clone(),
                 file: place.file(),
             };
             match place.as_setting(&key) {
@@ -311,16 +314,12 @@ fn client(root: &Section, section: &Section) -> Result<Settings, String> {
         }
         setting.from_env()
     };
-    let settings = Settings::read(find);
-    if let Some(connections) = &connections
-        && connections.flag("Disable")? == Some(true)
-    {
-        report::warning(&connections.problem(
-            "Disable",
-            "it is not honoured: connections are kept for a minute at most",
-        ));
+    let mut settings = Settings::read(find).map_err(|error| error.to_string())?;
+    let keeps_none = connections.as_ref().map(|section| section.flag("Disable"));
+    if keeps_none.transpose()?.flatten() == Some(true) {
+        settings.idle_timeout = Duration::ZERO;
     }
-    settings.map_err(|error| error.to_string())
+    Ok(settings)
 }
 
 /// Where the vault is: as the environment or `endpoint` says, else at its name in the domain `uri`.

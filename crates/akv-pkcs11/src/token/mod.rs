@@ -23,7 +23,7 @@ use self::loading::{Listing, Turns};
 use self::objects::{Object, StoredKey, Table};
 use self::tags::Half;
 use crate::attributes::KeyObject;
-use crate::configuration::{Options, TokenSettings};
+use crate::configuration::{self, Options, TokenSettings};
 use crate::error::{Error, Purpose};
 use crate::locks::lock;
 
@@ -258,7 +258,8 @@ impl Token {
 /// What the client is told of the module.
 const FRONT_END: FrontEnd = FrontEnd::new(
     concat!("akv_pkcs11/", env!("CARGO_PKG_VERSION")),
-    "mhsm-pkcs11.conf",
+    configuration::FILE,
+    configuration::SPELLING,
 );
 
 /// A client for threads with any stack.

@@ -58,6 +58,58 @@ fn the_tls_offload_librarys_file_is_taken_as_it_is() {
 }
 
 #[test]
+fn no_idle_connection_is_kept_where_the_file_says_so() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.rest.create("k", EC);
+        for keeps_none in [false, true] {
+            hsm.configure(&OFFLOAD.replace("\"Disable\": false", &format!("\"Disable\": {keeps_none}")));
+            let (before, requests) = (hsm.emulator.connections(), hsm.requests().len());
+            let told = hsm.run();
+            assert!(!told.contains("'ConnectionCache.Disable'"), "{told}");
+            let requests = hsm.requests().len() - requests;
+            // One loads the key, three sign with it.
+            assert_eq!(requests, 4);
+            let expected = if keeps_none { 4 } else { 1 };
+            assert_eq!(hsm.emulator.connections() - before, expected);
+        }
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let label = Attribute::Label(b"k".to_vec());
+    let class = Attribute::Class(ObjectClass::PRIVATE_KEY);
+    let key = only(&session, &[label, class]);
+    for _ in 0..3 {
+        session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
+    }
+}
+
+#[test]
+fn an_error_names_a_setting_as_this_modules_users_have_it() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.set("AKV_CA_FILE", "/nowhere/ca.pem");
+        let check = |hsm: &Hsm| {
+            let told = hsm.run();
+            assert!(
+                told.contains("AKV_CA_FILE (or 'caFile' in mhsm-pkcs11.conf)"),
+                "{told}"
+            );
+            assert!(told.contains("/nowhere/ca.pem"), "{told}");
+            assert!(!told.contains("openssl.cnf"), "{told}");
+        };
+        check(&hsm);
+        hsm.unset("AKV_CA_FILE");
+        hsm.configure(r#"{"tokens":[{"resourceName":"localhost","caFile":"/nowhere/ca.pem"}]}"#);
+        return check(&hsm);
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    assert_eq!(code(session.find_objects(&[])), RvError::FunctionFailed);
+}
+
+#[test]
 fn a_trace_is_written_where_the_file_says_and_has_no_secret() {
     if !makes_calls() {
         let mut hsm = Hsm::start();
@@ -236,7 +288,7 @@ fn a_token_of_no_use_leaves_its_slot_empty() {
         ),
         (
             r#"{"resourceName":"abc","maxRetries":1000}"#,
-            "'max-retries' in tokens[0]",
+            "'maxRetries' in tokens[0]",
         ),
         (
             r#"{"resourceName":"abc","credential":"magic"}"#,

@@ -28,7 +28,10 @@ fn program(hsm: &Hsm, name: &str) -> PathBuf {
 }
 
 fn run(name: &str) -> Hsm {
-    let hsm = Hsm::start();
+    run_with(Hsm::start(), name)
+}
+
+fn run_with(hsm: Hsm, name: &str) -> Hsm {
     hsm.rest.create("k", EC);
     let output = hsm
         .command(program(&hsm, name))
@@ -83,6 +86,14 @@ fn what_was_signed_is_recovered_where_rsnull_is_switched_on() {
 fn forty_children_of_a_process_that_signs_go_on() {
     let hsm = run("forks");
     assert!(hsm.count("sign") > 40);
+}
+
+#[test]
+fn a_child_starts_the_module_first_where_that_is_demanded() {
+    let mut hsm = Hsm::start();
+    hsm.configure(r#"{"tokens":[{"slotid":0,"resourceName":"localhost"}],"afterFork":"strict"}"#);
+    let hsm = run_with(hsm, "strict");
+    assert_eq!(hsm.count("sign"), 3);
 }
 
 #[test]

@@ -112,11 +112,11 @@ pub(crate) async fn read(response: Response<Incoming>, is_http2: bool) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::front_end::FrontEnd;
+    use crate::settings::front_end::{FrontEnd, Spelling};
 
     #[test]
     fn a_request_says_who_asks_and_whom() {
-        let front_end = FrontEnd::new("program/1", "program.conf");
+        let front_end = FrontEnd::new("program/1", "program.conf", Spelling::Hyphens);
         let url = Url::parse("https://hsm:8443/keys/k?api-version=7.4").unwrap();
         let message = Message {
             method: &Method::GET,

@@ -1,5 +1,7 @@
 //! Which program or library the client is a part of.
 
+use std::borrow::Cow;
+
 use http::HeaderValue;
 
 /// What a front end says of itself.
@@ -8,16 +10,55 @@ pub struct FrontEnd {
     /// Who asks, as requests say it.
     pub(crate) user_agent: HeaderValue,
     /// The file that settings may stand in, as errors name it.
-    pub(crate) configuration_file: &'static str,
+    configuration_file: &'static str,
+    spelling: Spelling,
+}
+
+/// How a configuration file spells the keys of settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spelling {
+    /// `ca-file`
+    Hyphens,
+    /// `caFile`
+    CamelCase,
+}
+
+impl Spelling {
+    /// A setting's key as the file has it.
+    pub fn of(self, key: &'static str) -> Cow<'static, str> {
+        match self {
+            Self::Hyphens => key.into(),
+            Self::CamelCase => {
+                let mut words = key.split('-');
+                let first = words.next().unwrap_or_default().to_owned();
+                let spelt = words.fold(first, |mut spelt, word| {
+                    let (initial, rest) = word.split_at(word.len().min(1));
+                    spelt.push_str(&initial.to_ascii_uppercase());
+                    spelt + rest
+                });
+                spelt.into()
+            }
+        }
+    }
 }
 
 impl FrontEnd {
     /// A front end that requests call `<name>/<version>`, and whose settings stand in a file of that name.
-    pub const fn new(user_agent: &'static str, configuration_file: &'static str) -> Self {
+    pub const fn new(
+        user_agent: &'static str,
+        configuration_file: &'static str,
+        spelling: Spelling,
+    ) -> Self {
         Self {
             user_agent: HeaderValue::from_static(user_agent),
             configuration_file,
+            spelling,
         }
+    }
+
+    /// Where else than in the environment a setting may stand, as errors name it.
+    pub(crate) fn place(&self, key: &'static str) -> String {
+        format!("'{}' in {}", self.spelling.of(key), self.configuration_file)
     }
 }
 
@@ -25,6 +66,25 @@ impl FrontEnd {
 impl Default for FrontEnd {
     fn default() -> Self {
         let user_agent = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
-        Self::new(user_agent, "the configuration file")
+        Self::new(user_agent, "the configuration file", Spelling::Hyphens)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_is_named_as_its_file_spells_it() {
+        for (spelling, place) in [
+            (Spelling::Hyphens, "'ca-file' in program.conf"),
+            (Spelling::CamelCase, "'caFile' in program.conf"),
+        ] {
+            let front_end = FrontEnd::new("program/1", "program.conf", spelling);
+            assert_eq!(front_end.place("ca-file"), place);
+        }
+        let longer = Spelling::CamelCase.of("client-send-certificate-chain");
+        assert_eq!(longer, "clientSendCertificateChain");
+        assert_eq!(Spelling::CamelCase.of("cloud"), "cloud");
     }
 }

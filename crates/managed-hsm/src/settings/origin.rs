@@ -1,5 +1,7 @@
 //! Where the value of a setting comes from, as errors name it.
 
+use std::borrow::Cow;
+
 /// Where a value comes from; errors name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -8,7 +10,7 @@ pub enum Origin {
     /// A key in a configuration file.
     File {
         /// The key.
-        key: &'static str,
+        key: Cow<'static, str>,
         /// What the file is called.
         file: String,
     },
@@ -29,7 +31,7 @@ mod tests {
 
     #[test]
     fn an_origin_is_named_so_that_a_person_finds_it() {
-        let key = "ca-file";
+        let key = "ca-file".into();
         for (origin, text) in [
             (Origin::Variable("AKV_CA_FILE"), "AKV_CA_FILE"),
             (
