@@ -105,13 +105,13 @@ attributes! {
     }));
     CKA_TOKEN Given, |object| Ok(Value::Flag(object.key.session.is_none()));
     CKA_PRIVATE Fixed, |object| Ok(Value::Flag(object.half == Private));
-    CKA_LABEL Label, |object| bytes(object.key.half(object.half).label.as_bytes());
+    CKA_LABEL Label, |object| bytes(object.key.label(object.half).as_bytes());
     CKA_UNIQUE_ID Never, |object| bytes(object.key.kid.as_bytes());
     CKA_KEY_TYPE Given, |object| Ok(Value::Number(match object.key.is_secret() {
         true => object.key.secret_kind(),
         false => key_type(object.key.public().key_type()),
     }));
-    CKA_ID Id, |object| bytes(&object.key.half(object.half).id);
+    CKA_ID Id, |object| bytes(&object.key.id(object.half));
     CKA_START_DATE Start, |object| bytes(&day(object.key.properties.not_before));
     // The key is good until the second that the service names.
     CKA_END_DATE End, |object| bytes(&day(object.key.properties.expires.map(|at| at - 1)));
@@ -266,7 +266,7 @@ fn of_private(
     of: fn(&SecretKey) -> bool,
 ) -> Result<Value, Missing> {
     match object.half {
-        Private => Ok(Value::Flag(object.key.secret.as_ref().map_or(in_hsm, of))),
+        Private => Ok(Value::Flag(object.key.secret.as_deref().map_or(in_hsm, of))),
         Public => Err(Missing::NotThere),
     }
 }

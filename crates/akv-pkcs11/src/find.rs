@@ -65,7 +65,7 @@ fn search(token: &Token, template: &Template<'_>) -> Result<Vec<CK_OBJECT_HANDLE
                 .iter()
                 .all(|(type_, value)| object.has(type_, value))
     });
-    Ok(fitting.map(|(key, half)| key.half(half).handle).collect())
+    Ok(fitting.map(|(key, half)| key.handle(half)).collect())
 }
 
 fn profiles(token: &Token, template: &Template<'_>) -> Vec<CK_OBJECT_HANDLE> {

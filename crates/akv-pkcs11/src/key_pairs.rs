@@ -62,8 +62,8 @@ pub(crate) fn generate(
         _ => rsa(&public)?,
     };
     let stored = wanted.make(&session, &module.options, kind, lives_in)?;
-    public_key.put(stored.half(Half::Public).handle)?;
-    private_key.put(stored.half(Half::Private).handle)
+    public_key.put(stored.handle(Half::Public))?;
+    private_key.put(stored.handle(Half::Private))
 }
 
 /// The session that a new key lives as long as; None: it is to stay.

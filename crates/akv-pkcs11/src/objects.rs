@@ -133,7 +133,7 @@ pub(crate) fn copy(
         .get_or_insert_with(|| current.properties.tags.clone())
         .remove(tags::SESSION);
     let stored = session.token.adopt(&current, &update)?;
-    place.put(stored.half(half).handle)
+    place.put(stored.handle(half))
 }
 
 /// Destroys a key with all its versions, where that is allowed; its public object alone is only
@@ -290,7 +290,7 @@ fn set(
             let allowed = template::flag(type_, value)?;
             let operations = update
                 .operations
-                .get_or_insert_with(|| key.operations.clone());
+                .get_or_insert_with(|| key.operations.to_vec());
             change_use(operations, operation, allowed);
             Ok(())
         }

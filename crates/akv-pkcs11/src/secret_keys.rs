@@ -77,7 +77,7 @@ pub(crate) fn generate(
         NewKeyKind::Oct { bits },
         lives_in,
     )?;
-    place.put(made.half(Half::Private).handle)
+    place.put(made.handle(Half::Private))
 }
 
 /// Takes in a key with its value.

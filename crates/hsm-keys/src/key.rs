@@ -1,6 +1,6 @@
 //! A key to work with: a public key and, for a key in the HSM, where the private one is.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use managed_hsm::{KeyId, KeyOperation};
 
@@ -12,7 +12,8 @@ use crate::public_key::PublicKey;
 pub struct HsmKey {
     /// The key, pinned to the version that was loaded.
     pub id: KeyId,
-    operations: Vec<KeyOperation>,
+    /// What the service lets it do.
+    pub operations: Arc<[KeyOperation]>,
     /// An AES key's size in bits, once it is known.
     size: OnceLock<u32>,
 }
@@ -78,7 +79,7 @@ impl From<managed_hsm::Key> for Key {
             public: key.public.into(),
             hsm: Some(HsmKey {
                 id: key.id,
-                operations: key.operations,
+                operations: key.operations.into(),
                 size: OnceLock::new(),
             }),
         }

@@ -26,10 +26,12 @@ use crate::pss;
 pub struct RsaPublicKey {
     n: Vec<u8>,
     e: Vec<u8>,
-    /// For each of the service's algorithms, once it was asked for. None: the library doesn't take
-    /// such keys.
-    parsed: Box<[OnceLock<Option<ParsedPublicKey>>; 6]>,
+    /// For each of the service's algorithms, once one was asked for.
+    parsed: OnceLock<Box<[Parsed; 6]>>,
 }
+
+/// As the library has it, once it was asked for. None: the library doesn't take such keys.
+type Parsed = OnceLock<Option<ParsedPublicKey>>;
 
 impl PartialEq for RsaPublicKey {
     fn eq(&self, other: &Self) -> bool {
@@ -45,7 +47,7 @@ impl RsaPublicKey {
         Self {
             n,
             e,
-            parsed: Default::default(),
+            parsed: OnceLock::new(),
         }
     }
 
@@ -77,7 +79,8 @@ impl RsaPublicKey {
             _ => return None,
         };
         let parse = || ParsedPublicKey::new(parameters, self.pkcs1()).ok();
-        let key = once(&self.parsed[place], parse).as_ref()?;
+        let parsed = once(&self.parsed, Default::default);
+        let key = once(&parsed[place], parse).as_ref()?;
         let digest = FixedDigest::import_less_safe(digest, hash).ok()?;
         Some(key.verify_digest_sig(&digest, signature).is_ok())
     }

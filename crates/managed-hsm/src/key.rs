@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use url::Url;
 
@@ -25,11 +25,14 @@ pub struct KeyId {
     pub(crate) prepared: Arc<Prepared>,
 }
 
-/// What all operations with a key have in common: made when it is loaded.
+/// What all operations with a key have in common.
 pub(crate) struct Prepared {
     /// The key's URI.
     pub(crate) name: Arc<str>,
-    urls: [Url; KeyAction::ALL.len()],
+    /// Its address in the service.
+    address: Url,
+    /// Where each operation is asked for, once one was: of many keys few are used.
+    urls: [OnceLock<Box<Url>>; ACTIONS],
 }
 
 /// What a key is asked to do.
@@ -42,15 +45,10 @@ pub(crate) enum KeyAction {
     UnwrapKey,
 }
 
-impl KeyAction {
-    const ALL: [Self; 5] = [
-        Self::Sign,
-        Self::Encrypt,
-        Self::Decrypt,
-        Self::WrapKey,
-        Self::UnwrapKey,
-    ];
+/// How many actions there are.
+const ACTIONS: usize = KeyAction::UnwrapKey as usize + 1;
 
+impl KeyAction {
     const fn path(self) -> &'static str {
         match self {
             Self::Sign => "sign",
@@ -81,14 +79,12 @@ impl KeyId {
             key: key.clone(),
             version: Some(version.clone()),
         };
-        let url = |action: KeyAction| {
-            let mut url = url.clone();
-            url.set_path(&format!("/keys/{key}/{version}/{}", action.path()));
-            url
-        };
+        let mut address = url.clone();
+        address.set_path(&format!("/keys/{key}/{version}"));
         let prepared = Prepared {
             name: uri.to_string().into(),
-            urls: KeyAction::ALL.map(url),
+            address,
+            urls: Default::default(),
         };
         Self {
             vault,
@@ -100,7 +96,14 @@ impl KeyId {
 
     /// Where an operation is asked for.
     pub(crate) fn url(&self, action: KeyAction) -> &Url {
-        &self.prepared.urls[action as usize]
+        let Prepared { address, urls, .. } = &*self.prepared;
+        let place = &urls[action as usize];
+        // Made outside: a child that is forked meanwhile would wait for ever for the thread that makes it.
+        place.get().unwrap_or_else(|| {
+            let mut url = address.clone();
+            url.set_path(&format!("{}/{}", address.path(), action.path()));
+            place.get_or_init(|| Box::new(url))
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! How keys become known: as few requests as what a program looks for allows, and none that somebody
 //! without the right to list keys would be refused.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -84,7 +84,8 @@ struct Listed {
     name: KeyName,
     version: Option<KeyVersion>,
     updated: Option<i64>,
-    properties: managed_hsm::Properties,
+    /// Those that tell whether somebody looks for the key.
+    tags: BTreeMap<String, String>,
 }
 
 /// What a program looks for, as far as it tells which keys to load.
@@ -109,7 +110,7 @@ impl Sought<'_> {
 
     /// Whether the key may fit, as far as its tags tell.
     fn may_fit(&self, item: &Listed) -> bool {
-        let tagged = |half, attribute| tags::read(&item.properties.tags, half, attribute);
+        let tagged = |half, attribute| tags::read(&item.tags, half, attribute);
         Half::BOTH.into_iter().any(|half| {
             let label = self.label.is_none_or(|sought| match tagged(half, "LABEL") {
                 Some(text) => tags::means(text, sought),
@@ -172,7 +173,7 @@ impl Token {
         let name: Option<KeyName> = name.and_then(|name| name.parse().ok());
         let known = name
             .as_ref()
-            .and_then(|name| table.keys.get(&name.as_str().to_ascii_lowercase()));
+            .and_then(|name| table.keys.get(&*name.as_str().to_ascii_lowercase()));
         if known.is_some_and(|key| table.age(key) < refresh && sought.fits(key)) {
             return Ok(true);
         }
@@ -268,7 +269,7 @@ impl Token {
                     name: name.clone(),
                     version: version.clone(),
                     updated: None,
-                    properties: managed_hsm::Properties::default(),
+                    tags: BTreeMap::new(),
                 }),
                 KeyPattern::Prefix(_) => None,
             })
@@ -291,10 +292,11 @@ impl Token {
                     version: self.configured_version(&item.uri.key),
                     name: item.uri.key,
                     updated: item.properties.updated,
-                    properties: item.properties,
+                    tags: tags::of_names(item.properties.tags),
                 })
             }));
         }
+        items.shrink_to_fit();
         Ok(items)
     }
 
@@ -307,11 +309,11 @@ impl Token {
         let table = self.table();
         // What was loaded or made while the list was on its way may be missing in it.
         let since = u64::try_from(MISS_AGE.as_millis()).unwrap_or(u64::MAX);
-        let gone: Vec<&String> = table
+        let gone: Vec<&Arc<str>> = table
             .keys
             .iter()
             .filter(|(name, key)| {
-                key.hsm_id().is_some() && !listed.contains(*name) && table.age(key) >= since
+                key.hsm_id().is_some() && !listed.contains(&***name) && table.age(key) >= since
             })
             .map(|(name, _)| name)
             .collect();
@@ -426,7 +428,7 @@ fn logged_out(_: Error) -> managed_hsm::Error {
 /// Whether a key of the list is known as the list has it.
 fn is_known(table: &Table, item: &Listed, listed: Instant) -> bool {
     let name = item.name.as_str().to_ascii_lowercase();
-    let Some(known) = table.keys.get(&name) else {
+    let Some(known) = table.keys.get(&*name) else {
         return false;
     };
     let same = match item.updated {

@@ -1,7 +1,9 @@
 //! The objects of a token: what the HSM's keys look like to programs. A table of them is never
 //! changed; another one takes its place, so that readers need no lock.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -11,7 +13,7 @@ use cryptoki_sys::{
     CKP_AUTHENTICATION_TOKEN, CKP_BASELINE_PROVIDER, CKP_EXTENDED_PROVIDER, CKR_ACTION_PROHIBITED,
 };
 use hsm_keys::{Digest, Key, KeyType, PublicKey, once};
-use managed_hsm::{KeyId, KeyName, KeyOperation, Properties};
+use managed_hsm::{KeyId, KeyOperation, Properties};
 use zeroize::Zeroizing;
 
 use super::loading::Sought;
@@ -38,26 +40,23 @@ impl std::fmt::Debug for SecretKey {
 #[derive(Debug)]
 pub(crate) struct StoredKey {
     /// The service's own name of it; empty for a program's.
-    pub(crate) kid: String,
+    pub(crate) kid: Box<str>,
     pub(crate) key: Key,
     pub(crate) enabled: bool,
-    pub(crate) operations: Vec<KeyOperation>,
+    pub(crate) operations: Arc<[KeyOperation]>,
     pub(crate) properties: Properties,
     /// The session that it lives as long as.
     pub(crate) session: Option<CK_SESSION_HANDLE>,
     /// The key itself, where it is a program's.
-    pub(crate) secret: Option<SecretKey>,
-    halves: [HalfOfKey; 2],
+    pub(crate) secret: Option<Box<SecretKey>>,
+    /// Label and id of a program's key.
+    given: Option<Box<(String, Vec<u8>)>>,
+    /// The id of an object that has none in the tags.
+    usual_id: Box<[u8]>,
+    /// The handles of its objects.
+    handles: [CK_OBJECT_HANDLE; 2],
     /// When the HSM has said all this, in milliseconds since the table was made.
     checked: AtomicU64,
-}
-
-/// One of a key's two objects.
-#[derive(Debug)]
-pub(crate) struct HalfOfKey {
-    pub(crate) handle: CK_OBJECT_HANDLE,
-    pub(crate) label: String,
-    pub(crate) id: Vec<u8>,
 }
 
 impl StoredKey {
@@ -68,36 +67,20 @@ impl StoredKey {
         handles: Option<[CK_OBJECT_HANDLE; 2]>,
         now: u64,
     ) -> Self {
-        let properties = loaded.properties.clone();
-        let (name, kid, enabled) = (
-            loaded.id.clone(),
-            loaded.kid.raw().to_owned(),
-            loaded.enabled,
-        );
-        let operations = loaded.operations.clone();
+        let (kid, enabled) = (loaded.kid.raw().into(), loaded.enabled);
+        let (id, properties) = (loaded.id.clone(), loaded.properties.clone());
         let key = Key::from(loaded);
-        let handles = handles.unwrap_or_else(|| [new_handle(), new_handle()]);
-        let half = |half: Half, handle| HalfOfKey {
-            handle,
-            label: label_of(&properties, half, &name.key),
-            id: match tags::read(&properties.tags, half, "ID") {
-                Some(text) => tags::decode_id(text).into_owned(),
-                None => default_id(&key.public, &name),
-            },
-        };
-        let halves = [
-            half(Half::Private, handles[0]),
-            half(Half::Public, handles[1]),
-        ];
         Self {
-            halves,
             kid,
-            key,
             enabled,
-            operations,
+            operations: key.hsm.as_ref().map(|hsm| Arc::clone(&hsm.operations)).unwrap_or_default(),
             properties,
             session,
             secret: None,
+            given: None,
+            usual_id: usual_id(&key.public, &id).into(),
+            handles: handles.unwrap_or_else(|| [new_handle(), new_handle()]),
+            key,
             checked: AtomicU64::new(now),
         }
     }
@@ -110,20 +93,17 @@ impl StoredKey {
         (label, id): (String, Vec<u8>),
         operations: Vec<KeyOperation>,
     ) -> Self {
-        let half = || HalfOfKey {
-            handle: new_handle(),
-            label: label.clone(),
-            id: id.clone(),
-        };
         Self {
-            halves: [half(), half()],
-            kid: String::new(),
+            kid: Box::default(),
             key: Key::from(public),
             enabled: true,
-            operations,
+            operations: operations.into(),
             properties: Properties::default(),
             session: Some(session),
-            secret,
+            secret: secret.map(Box::new),
+            given: Some(Box::new((label, id))),
+            usual_id: Box::default(),
+            handles: [new_handle(), new_handle()],
             checked: AtomicU64::new(0),
         }
     }
@@ -157,8 +137,28 @@ impl StoredKey {
         &self.key.public
     }
 
-    pub(crate) fn half(&self, half: Half) -> &HalfOfKey {
-        &self.halves[half as usize]
+    /// The handle of one of its objects.
+    pub(crate) fn handle(&self, half: Half) -> CK_OBJECT_HANDLE {
+        self.handles[half as usize]
+    }
+
+    /// The label of one of its objects: by its tags, else the key's name.
+    pub(crate) fn label(&self, half: Half) -> &str {
+        match (&self.given, self.hsm_id()) {
+            (Some(given), _) => &given.0,
+            (None, Some(id)) => tags::read(&self.properties.tags, half, "LABEL")
+                .unwrap_or_else(|| id.key.as_str()),
+            (None, None) => "",
+        }
+    }
+
+    /// The id of one of its objects.
+    pub(crate) fn id(&self, half: Half) -> Cow<'_, [u8]> {
+        match (&self.given, tags::read(&self.properties.tags, half, "ID")) {
+            (Some(given), _) => given.1.as_slice().into(),
+            (None, Some(text)) => tags::decode_id(text),
+            (None, None) => (&*self.usual_id).into(),
+        }
     }
 
     pub(crate) fn permits(&self, operation: &KeyOperation) -> bool {
@@ -220,12 +220,12 @@ impl StoredKey {
     pub(crate) fn has_label(&self, half: Half, sought: &[u8]) -> bool {
         match tags::read(&self.properties.tags, half, "LABEL") {
             Some(text) => tags::means(text, sought),
-            None => self.half(half).label.as_bytes() == sought,
+            None => self.label(half).as_bytes() == sought,
         }
     }
 
     pub(crate) fn has_id(&self, half: Half, sought: &[u8]) -> bool {
-        self.half(half).id == sought
+        *self.id(half) == *sought
             || tags::read(&self.properties.tags, half, "ID")
                 .is_some_and(|text| tags::means(text, sought))
     }
@@ -263,22 +263,20 @@ fn name_of_brought(handle: CK_OBJECT_HANDLE) -> String {
     format!("object {handle}")
 }
 
-/// A key's label by its tags, else its name.
-pub(crate) fn label_of(properties: &Properties, half: Half, name: &KeyName) -> String {
-    let tag = tags::read(&properties.tags, half, "LABEL");
-    tag.map_or_else(|| name.to_string(), str::to_owned)
-}
-
 /// The id of a key that has none in its tags: SHA-1 of the bits of the public key (RFC 5280, section
 /// 4.2.1.2, method 1), which certificates have as their subject key identifier; of a symmetric key the
 /// version.
-fn default_id(public: &PublicKey, id: &KeyId) -> Vec<u8> {
+fn usual_id(public: &PublicKey, id: &KeyId) -> Vec<u8> {
     let bits = match public {
         PublicKey::Rsa(rsa) => rsa.pkcs1(),
         PublicKey::Ec(ec) => ec.point().to_vec(),
         PublicKey::Aes => return tags::decode_id(id.version.as_str()).into_owned(),
     };
     Digest::by_name("SHA1").map_or_else(Vec::new, |sha1| sha1.of(&bits).into_vec())
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes)
 }
 
 /// An object of a token.
@@ -293,7 +291,7 @@ pub(crate) enum Object {
 pub(crate) struct Table {
     began: Instant,
     /// The versions that are found, by the keys' names in lower case.
-    pub(crate) keys: HashMap<String, Arc<StoredKey>>,
+    pub(crate) keys: HashMap<Arc<str>, Arc<StoredKey>>,
     /// All objects that programs may have handles of: earlier versions as well.
     objects: HashMap<CK_OBJECT_HANDLE, Object>,
     pub(crate) profiles: Vec<(CK_OBJECT_HANDLE, CK_PROFILE_ID)>,
@@ -304,8 +302,9 @@ pub(crate) struct Table {
 #[derive(Debug, Default)]
 struct Index(OnceLock<[Found; 2]>);
 
-/// Keys by labels, or by ids.
-type Found = HashMap<Vec<u8>, Vec<Arc<StoredKey>>>;
+/// Keys by the hash values of their labels, or of their ids, in the order of those. Two texts may have
+/// the same: whoever looks something up looks at what is found, too.
+type Found = Vec<(u64, Arc<StoredKey>)>;
 
 impl Clone for Index {
     /// That of another table is another one.
@@ -351,33 +350,35 @@ impl Table {
             (_, Some(id)) => (1, id),
             (Some(label), None) => (0, label),
         };
-        let index = once(&self.index.0, || self.make_index());
-        let found = index[of].get(wanted).into_iter().flatten();
-        found.filter(|key| sought.fits(key)).collect()
+        let index = &once(&self.index.0, || self.make_index())[of];
+        let hash = hash(wanted);
+        let start = index.partition_point(|(known, _)| *known < hash);
+        let found = index[start..].iter().take_while(|(known, _)| *known == hash);
+        found.map(|(_, key)| key).filter(|key| sought.fits(key)).collect()
     }
 
     fn make_index(&self) -> [Found; 2] {
         let mut index = [Found::new(), Found::new()];
         for key in self.keys.values() {
             for (of, attribute) in ["LABEL", "ID"].into_iter().enumerate() {
-                let mut names: Vec<Vec<u8>> = Vec::new();
+                let mut hashes: Vec<u64> = Vec::new();
                 for half in Half::BOTH {
-                    let own = key.half(half);
-                    names.push(match of {
-                        0 => own.label.clone().into_bytes(),
-                        _ => own.id.clone(),
+                    hashes.push(match of {
+                        0 => hash(key.label(half).as_bytes()),
+                        _ => hash(&key.id(half)),
                     });
                     if let Some(text) = tags::read(&key.properties.tags, half, attribute) {
-                        names.push(text.as_bytes().to_vec());
-                        names.extend(tags::meanings(text));
+                        hashes.push(hash(text.as_bytes()));
+                        hashes.extend(tags::meanings(text).map(|meaning| hash(&meaning)));
                     }
                 }
-                names.sort_unstable();
-                names.dedup();
-                for name in names {
-                    index[of].entry(name).or_default().push(Arc::clone(key));
-                }
+                hashes.sort_unstable();
+                hashes.dedup();
+                index[of].extend(hashes.into_iter().map(|hash| (hash, Arc::clone(key))));
             }
+        }
+        for found in &mut index {
+            found.sort_unstable_by_key(|(hash, _)| *hash);
         }
         index
     }
@@ -395,36 +396,36 @@ impl Table {
         session: Option<CK_SESSION_HANDLE>,
     ) -> Arc<StoredKey> {
         let name = loaded.id.key.as_str().to_ascii_lowercase();
-        let same = self.keys.get(&name).filter(|known| {
+        let same = self.keys.get(&*name).filter(|known| {
             known
                 .hsm_id()
                 .is_some_and(|id| id.version == loaded.id.version)
         });
-        let handles = same.map(|known| known.halves.each_ref().map(|half| half.handle));
+        let handles = same.map(|known| known.handles);
         let session = session.or_else(|| same.and_then(|known| known.session));
         let stored = Arc::new(StoredKey::new(loaded, session, handles, self.now()));
         for half in Half::BOTH {
-            let handle = stored.half(half).handle;
+            let handle = stored.handle(half);
             let object = Object::Key(Arc::clone(&stored), half);
             self.objects.insert(handle, object);
         }
-        self.keys.insert(name, Arc::clone(&stored));
+        self.keys.insert(name.into(), Arc::clone(&stored));
         stored
     }
 
     /// Takes in a key that a program has brought.
     pub(crate) fn add_brought(&mut self, key: StoredKey) -> CK_OBJECT_HANDLE {
         let (half, key) = (key.half_of_brought(), Arc::new(key));
-        let handle = key.half(half).handle;
-        self.keys.insert(name_of_brought(handle), Arc::clone(&key));
+        let handle = key.handle(half);
+        self.keys.insert(name_of_brought(handle).into(), Arc::clone(&key));
         self.objects.insert(handle, Object::Key(key, half));
         handle
     }
 
     /// Forgets a key that a program has brought.
     pub(crate) fn remove_brought(&mut self, key: &StoredKey) {
-        let handle = key.half(key.half_of_brought()).handle;
-        self.keys.remove(&name_of_brought(handle));
+        let handle = key.handle(key.half_of_brought());
+        self.keys.remove(&*name_of_brought(handle));
         self.objects.remove(&handle);
     }
 
@@ -432,21 +433,21 @@ impl Table {
     /// with the session.
     pub(crate) fn adopt(&mut self, loaded: managed_hsm::Key) -> Arc<StoredKey> {
         self.keys
-            .remove(&loaded.id.key.as_str().to_ascii_lowercase());
+            .remove(&*loaded.id.key.as_str().to_ascii_lowercase());
         self.add(loaded, None)
     }
 
     /// Whether a session's key has been adopted.
     pub(crate) fn has_adopted(&self, key: &StoredKey) -> bool {
         let name = key.hsm_id().map(|id| id.key.as_str().to_ascii_lowercase());
-        let current = name.and_then(|name| self.keys.get(&name));
+        let current = name.and_then(|name| self.keys.get(&*name));
         key.session.is_some() && current.is_some_and(|current| current.session.is_none())
     }
 
     /// Forgets the handles of a key.
     pub(crate) fn remove_handles(&mut self, key: &StoredKey) {
         for half in Half::BOTH {
-            self.objects.remove(&key.half(half).handle);
+            self.objects.remove(&key.handle(half));
         }
     }
 
@@ -473,7 +474,7 @@ impl Table {
 
     /// Forgets a key, with all its versions.
     pub(crate) fn remove(&mut self, name: &str) {
-        self.keys.remove(&name.to_ascii_lowercase());
+        self.keys.remove(&*name.to_ascii_lowercase());
         self.objects.retain(|_, object| match object {
             Object::Key(key, _) => key
                 .hsm_id()

@@ -44,6 +44,15 @@ pub(crate) fn read<'a>(
     found.map(|(_, value)| value.as_str())
 }
 
+/// Those tags that hold labels and ids: by them programs look for keys.
+pub(crate) fn of_names(mut tags: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    tags.retain(|name, _| {
+        let is_for = |half| is_for(name, half, "LABEL") || is_for(name, half, "ID");
+        Half::BOTH.into_iter().any(is_for)
+    });
+    tags
+}
+
 /// Sets a tag for an attribute, in place of one that is spelt otherwise.
 pub(crate) fn write(
     tags: &mut BTreeMap<String, String>,

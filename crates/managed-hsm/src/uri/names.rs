@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::error::{UriError, printable};
 
@@ -10,7 +11,7 @@ macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The name as text.
@@ -20,7 +21,7 @@ macro_rules! name {
 
             pub(super) fn checked(name: &str) -> Result<Self, String> {
                 let check: fn(&str) -> Result<(), String> = $check;
-                check(name).map(|()| Self(name.to_owned()))
+                check(name).map(|()| Self(name.into()))
             }
         }
 
