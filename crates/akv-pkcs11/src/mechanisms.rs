@@ -10,6 +10,7 @@ use crate::ffi::convert::MechanismIn;
 /// A mechanism.
 #[derive(Debug)]
 pub(crate) struct Mechanism {
+    pub(crate) name: &'static str,
     pub(crate) type_: CK_MECHANISM_TYPE,
     pub(crate) kind: Kind,
 }
@@ -55,7 +56,11 @@ pub(crate) const CKM_CLOUDHSM_AES_GCM: CK_MECHANISM_TYPE = 0x8000_1087;
 macro_rules! mechanisms {
     ($($type:ident $kind:expr;)*) => {
         /// All mechanisms that there are.
-        pub(crate) static MECHANISMS: &[Mechanism] = &[$(Mechanism { type_: $type, kind: $kind }),*];
+        pub(crate) static MECHANISMS: &[Mechanism] = &[$(Mechanism {
+            name: stringify!($type),
+            type_: $type,
+            kind: $kind,
+        }),*];
     };
 }
 
@@ -143,13 +148,21 @@ impl Mechanism {
         MECHANISMS.iter().find(|mechanism| mechanism.type_ == type_)
     }
 
-    /// The least and the greatest size of keys, in bits, of secret keys in bytes; 0 without keys.
+    /// The least and the greatest size of keys in bits; None: it has no keys.
+    pub(crate) fn key_bits(&self) -> Option<(CK_ULONG, CK_ULONG)> {
+        Some(match self.key_type()? {
+            KeyType::Rsa => (2048, 4096),
+            KeyType::Ec => (256, 521),
+            KeyType::Aes => (128, 256),
+        })
+    }
+
+    /// The same as programs get it: the standard counts AES keys in bytes, and has 0 without keys.
     pub(crate) fn key_sizes(&self) -> (CK_ULONG, CK_ULONG) {
-        match self.key_type() {
-            Some(KeyType::Rsa) => (2048, 4096),
-            Some(KeyType::Ec) => (256, 521),
-            Some(KeyType::Aes) => (16, 32),
-            None => (0, 0),
+        let (least, most) = self.key_bits().unwrap_or_default();
+        match self.kind {
+            Kind::AesKey | Aes(_) => (least / 8, most / 8),
+            _ => (least, most),
         }
     }
 

@@ -7,6 +7,7 @@ use hsm_keys::{KeyType, PublicKey, der};
 use managed_hsm::{KeyOperation, Update};
 
 use crate::attributes::{Attribute, KeyObject, Missing, Rule, Value, name};
+use crate::catalogue::{self, CKA_AKV_MECHANISMS};
 use crate::ciphers::learn_size;
 use crate::error::Error;
 use crate::ffi::convert::{Place, TemplateIn};
@@ -193,7 +194,10 @@ pub(crate) fn get_attributes(
 ) -> Result<(), Error> {
     let session = module.session(session)?;
     match session.token.object(object)? {
-        Object::Profile(id) => template.answer(|type_| profile_attribute(id, type_)),
+        Object::Profile(id) => template.answer(|type_| match type_ {
+            CKA_AKV_MECHANISMS => Ok(Value::Bytes(catalogue::of_mechanisms(&module.options))),
+            _ => profile_attribute(id, type_),
+        }),
         Object::Key(key, half) => {
             let object = session.token.view(&key, half);
             template.answer(|type_| {

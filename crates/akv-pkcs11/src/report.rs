@@ -1,8 +1,9 @@
 //! What a person is told: PKCS#11 has codes and no texts. A line for each failure goes to the log, or
-//! to standard error if there is no log; of the same failure one a second at most, so that a server
-//! whose HSM is away does not fill a disk.
+//! to standard error if there is no log; of the same failure with the same cause one a second at most,
+//! so that a server whose HSM is away does not fill a disk.
 
 use std::cell::RefCell;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io::Write;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -14,13 +15,15 @@ use crate::locks::lock;
 
 /// How often the same failure is told.
 const EACH: Duration = Duration::from_secs(1);
-/// How many kinds of failures are remembered.
+/// How many kinds of failures are remembered, and so told within that time.
 const MOST: usize = 64;
+
+/// What is told once: a function, its code, and the hash value of its cause.
+type Kind = (&'static str, CK_RV, u64);
 
 /// A kind of failure, when it was told last, and how often it has not been since.
 struct Told {
-    function: &'static str,
-    code: CK_RV,
+    kind: Kind,
     at: Instant,
     untold: u32,
 }
@@ -35,7 +38,8 @@ thread_local! {
 pub(crate) fn failure(function: &'static str, error: &Error) {
     let Some(cause) = &error.cause else { return };
     LAST.with_borrow_mut(|last| last.clone_from(cause));
-    let Some(untold) = admit(function, error.code, Instant::now()) else {
+    let kind = (function, error.code, hash_of(cause));
+    let Some(untold) = admit(kind, Instant::now()) else {
         return;
     };
     say(
@@ -52,7 +56,7 @@ pub(crate) fn warning(text: &str) {
 
 /// The same for what may come again and again: of each kind one a second.
 pub(crate) fn repeated_warning(kind: &'static str, text: &str) {
-    if let Some(untold) = admit(kind, CKR_OK, Instant::now()) {
+    if let Some(untold) = admit((kind, CKR_OK, 0), Instant::now()) {
         warning(&with_untold(text, untold));
     }
 }
@@ -80,14 +84,21 @@ fn say(level: log::Level, is_logged: bool, text: &str) {
     }
 }
 
+/// What a cause is known by: all of it but for the request's id, which is another one each time.
+fn hash_of(cause: &str) -> u64 {
+    const ID: &str = "request id ";
+    let (before, id) = cause.split_once(ID).unwrap_or((cause, ""));
+    let after =
+        id.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric() || letter == '-');
+    BuildHasherDefault::<DefaultHasher>::default().hash_one((before, after))
+}
+
 /// Whether a failure is told now; if so, how many of its kind were not since the last one.
-fn admit(function: &'static str, code: CK_RV, now: Instant) -> Option<u32> {
+fn admit(kind: Kind, now: Instant) -> Option<u32> {
     let mut told = lock(&TOLD);
-    let known = told
-        .iter_mut()
-        .find(|told| (told.function, told.code) == (function, code));
-    match known {
-        Some(known) if now.saturating_duration_since(known.at) < EACH => {
+    let is_fresh = |told: &Told| now.saturating_duration_since(told.at) < EACH;
+    match told.iter_mut().find(|told| told.kind == kind) {
+        Some(known) if is_fresh(known) => {
             known.untold += 1;
             None
         }
@@ -97,11 +108,12 @@ fn admit(function: &'static str, code: CK_RV, now: Instant) -> Option<u32> {
         }
         None => {
             if told.len() == MOST {
-                told.remove(0);
+                // The others were told a moment ago: this one has to wait.
+                let over = told.iter().position(|told| !is_fresh(told))?;
+                told.swap_remove(over);
             }
             told.push(Told {
-                function,
-                code,
+                kind,
                 at: now,
                 untold: 0,
             });
@@ -117,10 +129,21 @@ mod tests {
     #[test]
     fn the_same_failure_is_told_once_a_second_and_the_others_are_counted() {
         let start = Instant::now();
-        let told = |code, at| admit("C_Sign", code, at);
-        assert_eq!(told(0x30, start), Some(0));
-        assert_eq!((told(0x30, start), told(0x30, start)), (None, None));
-        assert_eq!(told(0x68, start), Some(0));
-        assert_eq!(told(0x30, start + EACH), Some(2));
+        let told = |code, cause: &str, at| admit(("C_Sign", code, hash_of(cause)), at);
+        let first = "HTTP 403 (request id 1a-2): ask for a role";
+        assert_eq!(told(0x30, first, start), Some(0));
+        let again = "HTTP 403 (request id 3b-4): ask for a role";
+        assert_eq!(
+            (told(0x30, first, start), told(0x30, again, start)),
+            (None, None)
+        );
+        assert_eq!(told(0x68, first, start), Some(0));
+        let other = "HTTP 404 (request id 3b-4): ask for a role";
+        assert_eq!(told(0x30, other, start), Some(0));
+        assert_eq!(told(0x30, again, start + EACH), Some(2));
+        // However many kinds there are, no more than so many are told at a time.
+        let later = start + 3 * EACH;
+        let all = (0..1000).filter(|number| told(0x30, &number.to_string(), later).is_some());
+        assert_eq!(all.count(), MOST);
     }
 }

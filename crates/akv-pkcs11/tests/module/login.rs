@@ -110,7 +110,6 @@ fn a_wrong_pin_is_told_from_an_hsm_that_can_not_be_asked() {
     ] {
         let outcome = session.login(UserType::User, Some(&pin(&text)));
         assert_eq!(code(outcome), RvError::PinIncorrect, "{text}");
-        std::thread::sleep(std::time::Duration::from_millis(1100));
     }
     assert_eq!(
         code(session.login(UserType::User, None)),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::Error;
-use cryptoki::mechanism::MechanismInfo;
+use cryptoki::object::{Attribute, AttributeType, ObjectClass};
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
@@ -46,6 +46,9 @@ pub(super) enum Pin {
     /// A file that holds it.
     File(PathBuf),
 }
+
+/// The attribute in which the module tells of its mechanisms.
+const AKV_MECHANISMS: AttributeType = AttributeType::VendorDefined(0x8041_4b56);
 
 /// What came of it: all until a call failed.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -186,10 +189,6 @@ impl Answer {
         });
         let is_whole = matches!(task, Task::Describe);
         for slot in pkcs11.get_all_slots()? {
-            // The module tells of the same failure once a second.
-            if is_whole && self.slots.iter().any(|slot| slot.token.is_none()) {
-                std::thread::sleep(std::time::Duration::from_millis(1100));
-            }
             self.slots.push(slot_facts(&pkcs11, slot, is_whole)?);
         }
         match task {
@@ -307,42 +306,24 @@ fn slot_facts(pkcs11: &Pkcs11, slot: Slot, with_mechanisms: bool) -> Result<Slot
         login_required: token.login_required(),
     });
     if with_mechanisms {
-        for type_ in pkcs11.get_mechanism_list(slot)? {
-            let info = pkcs11.get_mechanism_info(slot, type_)?;
-            facts.mechanisms.push(mechanism(type_.to_string(), &info));
-        }
+        facts.mechanisms = mechanisms(&pkcs11.open_ro_session(slot)?)?;
     }
     Ok(facts)
 }
 
-/// What a mechanism does. What the HSM does is only what needs the private key: the module says by
-/// the flag for hardware whether anything does.
-fn mechanism(name: String, info: &MechanismInfo) -> MechanismFacts {
-    let with_private_key = [
-        (info.generate(), "generate"),
-        (info.generate_key_pair(), "generate key pairs"),
-        (info.sign(), "sign"),
-        (info.sign_recover(), "sign with recovery"),
-        (info.decrypt(), "decrypt"),
-        (info.unwrap(), "unwrap"),
-    ];
-    let with_public_data = [
-        (info.verify(), "verify"),
-        (info.verify_recover(), "verify with recovery"),
-        (info.encrypt(), "encrypt"),
-        (info.wrap(), "wrap"),
-        (info.digest(), "digest"),
-    ];
-    let words = |of: &[(bool, &str)]| {
-        let found = of.iter().filter(|(is_on, _)| *is_on);
-        found.map(|(_, word)| (*word).to_owned()).collect()
-    };
-    let sizes = (info.min_key_size(), info.max_key_size());
-    MechanismFacts {
-        name,
-        bits: (sizes.1 != 0).then_some(sizes),
-        in_hsm: words(&with_private_key),
-        here: words(&with_public_data),
+/// What the module's mechanisms do, and where, as the module says in an attribute of its profiles: the
+/// crate cryptoki has no names for many, and leaves those out.
+fn mechanisms(session: &Session) -> Result<Vec<MechanismFacts>, FailedCall> {
+    let untold =
+        || FailedCall::told("the module does not say what its mechanisms do: it is not akv's");
+    let profiles = session.find_objects(&[Attribute::Class(ObjectClass::PROFILE)])?;
+    let profile = *profiles.first().ok_or_else(untold)?;
+    let values = session.get_attributes(profile, &[AKV_MECHANISMS])?;
+    match values.first() {
+        Some(Attribute::VendorDefined((_, json))) => {
+            serde_json::from_slice(json).map_err(|_| untold())
+        }
+        _ => Err(untold()),
     }
 }
 

@@ -215,8 +215,7 @@ impl Info {
         // They are the same in all slots.
         if let Some(slot) = answer.slots.iter().find(|slot| slot.token.is_some()) {
             text += &format!("\n{}", rows::mechanisms(&slot.mechanisms));
-            text += "\nThe module has mechanisms with further hash functions, too: docs/pkcs11.md lists all.\n\
-                     Users, PINs and their changes are Azure's: roles are assigned there.\n";
+            text += "\nUsers, PINs and their changes are Azure's: roles are assigned there.\n";
         }
         let slots = answer.slots.iter().map(|slot| {
             json!({

@@ -181,6 +181,13 @@ fn info_tells_slots_logins_and_what_is_done_where() {
     );
     assert_eq!(by_name("CKM_SHA512")["here"], json!(["digest"]));
     assert_eq!(by_name("CKM_SHA1_RSA_PKCS_PSS")["in_hsm"], json!([]));
+    assert_eq!(by_name("CKM_SHA3_256_RSA_PKCS")["here"], json!(["verify"]));
+    for name in ["CKM_CLOUDHSM_AES_GCM", "CKM_AES_KEY_WRAP_KWP"] {
+        let told = ["decrypt", "unwrap", "encrypt", "wrap"];
+        assert_eq!(by_name(name)["in_hsm"], json!(told), "{name}");
+    }
+    let gcm = by_name("CKM_AES_GCM")["in_hsm"].to_string();
+    assert!(gcm.contains("encrypt messages"), "{gcm}");
     hsm.unset("AZURE_CLI_ACCESS_TOKEN");
     let config = hsm.write(
         "two.conf",
@@ -192,7 +199,13 @@ fn info_tells_slots_logins_and_what_is_done_where() {
     let text = hsm
         .akv(&format!("pkcs11 info --config {config}"))
         .succeeds();
-    for words in ["One", "second", "by PIN", "CKM_ECDSA ", "docs/pkcs11.md"] {
+    for words in [
+        "One",
+        "second",
+        "by PIN",
+        "CKM_ECDSA ",
+        "CKM_SHA3_512_RSA_PKCS_PSS",
+    ] {
         assert!(text.contains(words), "{words}: {text}");
     }
     assert_eq!(
