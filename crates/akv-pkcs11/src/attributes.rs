@@ -112,9 +112,9 @@ attributes! {
         false => key_type(object.key.public().key_type()),
     }));
     CKA_ID Id, |object| bytes(&object.key.id(object.half));
-    CKA_START_DATE Start, |object| bytes(&day(object.key.properties.not_before));
+    CKA_START_DATE Start, |object| bytes(&day(object.key.not_before));
     // The key is good until the second that the service names.
-    CKA_END_DATE End, |object| bytes(&day(object.key.properties.expires.map(|at| at - 1)));
+    CKA_END_DATE End, |object| bytes(&day(object.key.expires.map(|at| at - 1)));
     CKA_DERIVE Fixed, |object| Ok(Value::Flag(object.key.may_derive()));
     CKA_LOCAL Never, |object| Ok(Value::Flag(object.key.hsm_id().is_some()));
     CKA_KEY_GEN_MECHANISM Never, |object| {

@@ -131,7 +131,7 @@ pub(crate) fn copy(
     let mut update = changes(&session.token, &current, half, &without_token)?;
     update
         .tags
-        .get_or_insert_with(|| current.properties.tags.clone())
+        .get_or_insert_with(|| current.tags.to_map())
         .remove(tags::SESSION);
     let stored = session.token.adopt(&current, &update)?;
     place.put(stored.handle(half))
@@ -162,7 +162,7 @@ pub(crate) fn destroy(
     }
     match half {
         Half::Public if key.hsm_id().is_some() => {
-            let mut tags = session.token.reload(&key)?.properties.tags.clone();
+            let mut tags = session.token.reload(&key)?.tags.to_map();
             tags.insert(tags::PUBLIC_HIDDEN.to_owned(), "1".to_owned());
             let hidden = Update {
                 tags: Some(tags),
@@ -281,9 +281,7 @@ fn set(
     let key: &StoredKey = object.key;
     let mut tag = |attribute, text: String| {
         check_tag(type_, &text)?;
-        let tags = update
-            .tags
-            .get_or_insert_with(|| key.properties.tags.clone());
+        let tags = update.tags.get_or_insert_with(|| key.tags.to_map());
         tags::write(tags, object.half, attribute, text);
         Ok(())
     };

@@ -1,7 +1,7 @@
 //! How keys become known: as few requests as what a program looks for allows, and none that somebody
 //! without the right to list keys would be refused.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use managed_hsm::{Client, KeyItem, KeyName, KeyUri, KeyVersion};
 
 use super::Token;
 use super::objects::{StoredKey, Table};
-use super::tags::{self, Half};
+use super::tags::{self, Half, Tags};
 use crate::configuration::KeyPattern;
 use crate::error::{Error, Purpose};
 use crate::locks::lock;
@@ -85,7 +85,7 @@ struct Listed {
     version: Option<KeyVersion>,
     updated: Option<i64>,
     /// Those that tell whether somebody looks for the key.
-    tags: BTreeMap<String, String>,
+    tags: Tags,
 }
 
 /// What a program looks for, as far as it tells which keys to load.
@@ -110,7 +110,7 @@ impl Sought<'_> {
 
     /// Whether the key may fit, as far as its tags tell.
     fn may_fit(&self, item: &Listed) -> bool {
-        let tagged = |half, attribute| tags::read(&item.tags, half, attribute);
+        let tagged = |half, attribute| item.tags.read(half, attribute);
         Half::BOTH.into_iter().any(|half| {
             let label = self.label.is_none_or(|sought| match tagged(half, "LABEL") {
                 Some(text) => tags::means(text, sought),
@@ -269,7 +269,7 @@ impl Token {
                     name: name.clone(),
                     version: version.clone(),
                     updated: None,
-                    tags: BTreeMap::new(),
+                    tags: Tags::default(),
                 }),
                 KeyPattern::Prefix(_) => None,
             })
@@ -292,7 +292,7 @@ impl Token {
                     version: self.configured_version(&item.uri.key),
                     name: item.uri.key,
                     updated: item.properties.updated,
-                    tags: tags::of_names(item.properties.tags),
+                    tags: Tags::of_names(&item.properties.tags),
                 })
             }));
         }
@@ -432,7 +432,7 @@ fn is_known(table: &Table, item: &Listed, listed: Instant) -> bool {
         return false;
     };
     let same = match item.updated {
-        Some(updated) => known.properties.updated == Some(updated),
+        Some(updated) => known.updated == Some(updated),
         // Told by name only: it counts for as long as the list does.
         None => {
             let age = u64::try_from(listed.elapsed().as_millis()).unwrap_or(u64::MAX);

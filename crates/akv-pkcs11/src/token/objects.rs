@@ -13,11 +13,11 @@ use cryptoki_sys::{
     CKP_AUTHENTICATION_TOKEN, CKP_BASELINE_PROVIDER, CKP_EXTENDED_PROVIDER, CKR_ACTION_PROHIBITED,
 };
 use hsm_keys::{Digest, Key, KeyType, PublicKey, once};
-use managed_hsm::{KeyId, KeyOperation, Properties};
+use managed_hsm::{KeyId, KeyOperation};
 use zeroize::Zeroizing;
 
 use super::loading::Sought;
-use super::tags::{self, Half};
+use super::tags::{self, Half, Tags};
 use crate::error::Error;
 use crate::module::new_handle;
 
@@ -44,7 +44,11 @@ pub(crate) struct StoredKey {
     pub(crate) key: Key,
     pub(crate) enabled: bool,
     pub(crate) operations: Arc<[KeyOperation]>,
-    pub(crate) properties: Properties,
+    pub(crate) tags: Tags,
+    /// From when and until when it may be used, and when it was changed: seconds since 1970.
+    pub(crate) not_before: Option<i64>,
+    pub(crate) expires: Option<i64>,
+    pub(crate) updated: Option<i64>,
     /// The session that it lives as long as.
     pub(crate) session: Option<CK_SESSION_HANDLE>,
     /// The key itself, where it is a program's.
@@ -68,13 +72,23 @@ impl StoredKey {
         now: u64,
     ) -> Self {
         let (kid, enabled) = (loaded.kid.raw().into(), loaded.enabled);
-        let (id, properties) = (loaded.id.clone(), loaded.properties.clone());
+        let (id, properties) = (loaded.id.clone(), &loaded.properties);
+        let tags = properties.tags.iter().collect();
+        let (not_before, expires) = (properties.not_before, properties.expires);
+        let updated = properties.updated;
         let key = Key::from(loaded);
         Self {
             kid,
             enabled,
-            operations: key.hsm.as_ref().map(|hsm| Arc::clone(&hsm.operations)).unwrap_or_default(),
-            properties,
+            operations: key
+                .hsm
+                .as_ref()
+                .map(|hsm| Arc::clone(&hsm.operations))
+                .unwrap_or_default(),
+            tags,
+            not_before,
+            expires,
+            updated,
             session,
             secret: None,
             given: None,
@@ -98,7 +112,10 @@ impl StoredKey {
             key: Key::from(public),
             enabled: true,
             operations: operations.into(),
-            properties: Properties::default(),
+            tags: Tags::default(),
+            not_before: None,
+            expires: None,
+            updated: None,
             session: Some(session),
             secret: secret.map(Box::new),
             given: Some(Box::new((label, id))),
@@ -146,7 +163,9 @@ impl StoredKey {
     pub(crate) fn label(&self, half: Half) -> &str {
         match (&self.given, self.hsm_id()) {
             (Some(given), _) => &given.0,
-            (None, Some(id)) => tags::read(&self.properties.tags, half, "LABEL")
+            (None, Some(id)) => self
+                .tags
+                .read(half, "LABEL")
                 .unwrap_or_else(|| id.key.as_str()),
             (None, None) => "",
         }
@@ -154,7 +173,7 @@ impl StoredKey {
 
     /// The id of one of its objects.
     pub(crate) fn id(&self, half: Half) -> Cow<'_, [u8]> {
-        match (&self.given, tags::read(&self.properties.tags, half, "ID")) {
+        match (&self.given, self.tags.read(half, "ID")) {
             (Some(given), _) => given.1.as_slice().into(),
             (None, Some(text)) => tags::decode_id(text),
             (None, None) => (&*self.usual_id).into(),
@@ -177,9 +196,7 @@ impl StoredKey {
     pub(crate) fn shows(&self, half: Half) -> bool {
         match half {
             Half::Private => self.hsm_id().is_some() || self.secret.is_some(),
-            Half::Public => {
-                !self.is_secret() && !self.properties.tags.contains_key(tags::PUBLIC_HIDDEN)
-            }
+            Half::Public => !self.is_secret() && !self.tags.has(tags::PUBLIC_HIDDEN),
         }
     }
 
@@ -214,11 +231,11 @@ impl StoredKey {
     }
 
     fn tag(&self, attribute: &str) -> Option<&str> {
-        tags::read(&self.properties.tags, Half::Private, attribute)
+        self.tags.read(Half::Private, attribute)
     }
 
     pub(crate) fn has_label(&self, half: Half, sought: &[u8]) -> bool {
-        match tags::read(&self.properties.tags, half, "LABEL") {
+        match self.tags.read(half, "LABEL") {
             Some(text) => tags::means(text, sought),
             None => self.label(half).as_bytes() == sought,
         }
@@ -226,7 +243,9 @@ impl StoredKey {
 
     pub(crate) fn has_id(&self, half: Half, sought: &[u8]) -> bool {
         *self.id(half) == *sought
-            || tags::read(&self.properties.tags, half, "ID")
+            || self
+                .tags
+                .read(half, "ID")
                 .is_some_and(|text| tags::means(text, sought))
     }
 
@@ -237,11 +256,7 @@ impl StoredKey {
             .map_or(0, |since| {
                 i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
             });
-        let Properties {
-            not_before,
-            expires,
-            ..
-        } = self.properties;
+        let (not_before, expires) = (self.not_before, self.expires);
         let what = if !self.enabled {
             "is disabled".to_owned()
         } else if not_before.is_some_and(|at| now < at) {
@@ -353,8 +368,13 @@ impl Table {
         let index = &once(&self.index.0, || self.make_index())[of];
         let hash = hash(wanted);
         let start = index.partition_point(|(known, _)| *known < hash);
-        let found = index[start..].iter().take_while(|(known, _)| *known == hash);
-        found.map(|(_, key)| key).filter(|key| sought.fits(key)).collect()
+        let found = index[start..]
+            .iter()
+            .take_while(|(known, _)| *known == hash);
+        found
+            .map(|(_, key)| key)
+            .filter(|key| sought.fits(key))
+            .collect()
     }
 
     fn make_index(&self) -> [Found; 2] {
@@ -367,7 +387,7 @@ impl Table {
                         0 => hash(key.label(half).as_bytes()),
                         _ => hash(&key.id(half)),
                     });
-                    if let Some(text) = tags::read(&key.properties.tags, half, attribute) {
+                    if let Some(text) = key.tags.read(half, attribute) {
                         hashes.push(hash(text.as_bytes()));
                         hashes.extend(tags::meanings(text).map(|meaning| hash(&meaning)));
                     }
@@ -417,7 +437,8 @@ impl Table {
     pub(crate) fn add_brought(&mut self, key: StoredKey) -> CK_OBJECT_HANDLE {
         let (half, key) = (key.half_of_brought(), Arc::new(key));
         let handle = key.handle(half);
-        self.keys.insert(name_of_brought(handle).into(), Arc::clone(&key));
+        self.keys
+            .insert(name_of_brought(handle).into(), Arc::clone(&key));
         self.objects.insert(handle, Object::Key(key, half));
         handle
     }

@@ -34,23 +34,52 @@ impl Half {
     }
 }
 
-/// The value of a tag for an attribute, whose name is without `CKA_`.
-pub(crate) fn read<'a>(
-    tags: &'a BTreeMap<String, String>,
-    half: Half,
-    attribute: &str,
-) -> Option<&'a str> {
-    let found = tags.iter().find(|(name, _)| is_for(name, half, attribute));
-    found.map(|(_, value)| value.as_str())
+/// The tags of a key, which are many where there are many keys, in little room.
+#[derive(Debug, Default)]
+pub(crate) struct Tags(Box<[(Box<str>, Box<str>)]>);
+
+impl<'a> FromIterator<(&'a String, &'a String)> for Tags {
+    fn from_iter<T: IntoIterator<Item = (&'a String, &'a String)>>(tags: T) -> Self {
+        let tags = tags.into_iter();
+        Self(
+            tags.map(|(name, value)| (name.as_str().into(), value.as_str().into()))
+                .collect(),
+        )
+    }
 }
 
-/// Those tags that hold labels and ids: by them programs look for keys.
-pub(crate) fn of_names(mut tags: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    tags.retain(|name, _| {
-        let is_for = |half| is_for(name, half, "LABEL") || is_for(name, half, "ID");
-        Half::BOTH.into_iter().any(is_for)
-    });
-    tags
+impl Tags {
+    /// Those of a key that hold labels and ids: by them programs look for it.
+    pub(crate) fn of_names(tags: &BTreeMap<String, String>) -> Self {
+        let is_name = |name: &str, half| is_for(name, half, "LABEL") || is_for(name, half, "ID");
+        let names = tags.iter().filter(|(name, _)| {
+            Half::BOTH
+                .into_iter()
+                .any(|half| is_name(name.as_str(), half))
+        });
+        names.collect()
+    }
+
+    /// The value of a tag for an attribute, whose name is without `CKA_`.
+    pub(crate) fn read(&self, half: Half, attribute: &str) -> Option<&str> {
+        let found = self
+            .0
+            .iter()
+            .find(|(name, _)| is_for(name, half, attribute));
+        found.map(|(_, value)| &**value)
+    }
+
+    /// Whether there is a tag of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| &**known == name)
+    }
+
+    /// All of them, to be changed.
+    pub(crate) fn to_map(&self) -> BTreeMap<String, String> {
+        let tags = self.0.iter();
+        tags.map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect()
+    }
 }
 
 /// Sets a tag for an attribute, in place of one that is spelt otherwise.
@@ -135,10 +164,13 @@ mod tests {
             "P11_PRI_cka_label",
             "p11_pri_label",
         ] {
-            let tags = tags(&[("other", "x"), (name, "tlsKey")]);
-            assert_eq!(read(&tags, Half::Private, "LABEL"), Some("tlsKey"));
-            assert_eq!(read(&tags, Half::Public, "LABEL"), None);
-            assert_eq!(read(&tags, Half::Private, "ID"), None);
+            let all = tags(&[("other", "x"), (name, "tlsKey")]);
+            let tags = Tags::of_names(&all);
+            assert_eq!(tags.read(Half::Private, "LABEL"), Some("tlsKey"));
+            assert_eq!(tags.read(Half::Public, "LABEL"), None);
+            assert_eq!(tags.read(Half::Private, "ID"), None);
+            assert!(tags.has(name) && !tags.has("other"));
+            assert_eq!(all.iter().collect::<Tags>().to_map(), all);
         }
     }
 
