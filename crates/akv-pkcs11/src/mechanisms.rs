@@ -221,6 +221,17 @@ impl Mechanism {
         }
     }
 
+    /// Why it makes no signatures.
+    pub(crate) fn refusal_to_sign(&self) -> Error {
+        let remedy = match self.kind {
+            Signature(Pkcs1, _) => "use SHA-256, SHA-384 or SHA-512, or switch rsnull on",
+            Signature(..) => "use SHA-256, SHA-384 or SHA-512",
+            _ => return Error::code(CKR_MECHANISM_INVALID),
+        };
+        let problem = format!("the HSM makes no signatures by {}: {remedy}", self.name);
+        Error::because(CKR_MECHANISM_INVALID, problem)
+    }
+
     /// Whether it encrypts and decrypts.
     pub(crate) fn encrypts(&self) -> bool {
         matches!(self.kind, Kind::RsaOaep | Aes(_)) || self.type_ == CKM_RSA_PKCS

@@ -145,6 +145,9 @@ pub(crate) fn destroy(
     object: CK_OBJECT_HANDLE,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
+    if session.token.destroy_gone(object) {
+        return Ok(());
+    }
     let object = session.token.object(object)?;
     check_change(&session, &object)?;
     let Object::Key(key, half) = object else {
@@ -170,7 +173,8 @@ pub(crate) fn destroy(
             };
             session.token.update(&key, &hidden).map(drop)
         }
-        Half::Private | Half::Public => session.token.delete(&key),
+        Half::Private => session.token.delete_by_private(&key),
+        Half::Public => session.token.delete(&key),
     }
 }
 

@@ -70,9 +70,11 @@ fn init(
     let Some(given) = operation::to_begin(operation, mechanism)? else {
         return Ok(());
     };
-    let mechanism = Mechanism::find(given.type_)
-        .filter(|mechanism| mechanism.can_sign(&module.options))
-        .ok_or_else(|| Error::code(CKR_MECHANISM_INVALID))?;
+    let mechanism =
+        Mechanism::find(given.type_).ok_or_else(|| Error::code(CKR_MECHANISM_INVALID))?;
+    if !mechanism.can_sign(&module.options) {
+        return Err(mechanism.refusal_to_sign());
+    }
     let (key, half) = session.token.key(key)?;
     if half != Half::Private {
         return Err(Error::code(CKR_KEY_FUNCTION_NOT_PERMITTED));

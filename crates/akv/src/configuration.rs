@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use managed_hsm::{
-    ConfigurationFile, Error, FrontEnd, LogSettings, ProviderSettings, Settings, Spelling, environment,
+    ConfigurationFile, Error, FrontEnd, LogSettings, ProviderSettings, Settings, Spelling,
+    environment,
 };
 
 use crate::openssl;

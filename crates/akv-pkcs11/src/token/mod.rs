@@ -212,6 +212,23 @@ impl Token {
         Ok(())
     }
 
+    /// Deletes a key whose private object is destroyed. Its public object goes with it, and may be destroyed
+    /// after it all the same.
+    pub(crate) fn delete_by_private(&self, key: &StoredKey) -> Result<(), Error> {
+        self.delete(key)?;
+        self.change(|table| table.note_deletion(key));
+        Ok(())
+    }
+
+    /// Destroys a public object that went with its private one. Whether it is one.
+    pub(crate) fn destroy_gone(&self, handle: CK_OBJECT_HANDLE) -> bool {
+        let is_gone = self.table.load().is_gone(handle);
+        if is_gone {
+            self.change(|table| table.remove_gone(handle));
+        }
+        is_gone
+    }
+
     /// Changes a version of a key.
     pub(crate) fn update(
         &self,

@@ -2,7 +2,7 @@
 //! changed; another one takes its place, so that readers need no lock.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -310,6 +310,8 @@ pub(crate) struct Table {
     /// All objects that programs may have handles of: earlier versions as well.
     objects: HashMap<CK_OBJECT_HANDLE, Object>,
     pub(crate) profiles: Vec<(CK_OBJECT_HANDLE, CK_PROFILE_ID)>,
+    /// Public objects that went with their private ones, and that nobody has destroyed yet.
+    gone: HashSet<CK_OBJECT_HANDLE>,
     index: Index,
 }
 
@@ -344,6 +346,7 @@ impl Default for Table {
                 .map(|(handle, id)| (*handle, Object::Profile(*id)))
                 .collect(),
             profiles,
+            gone: HashSet::new(),
             index: Index::default(),
         }
     }
@@ -463,6 +466,23 @@ impl Table {
         let name = key.hsm_id().map(|id| id.key.as_str().to_ascii_lowercase());
         let current = name.and_then(|name| self.keys.get(&*name));
         key.session.is_some() && current.is_some_and(|current| current.session.is_none())
+    }
+
+    /// Notes that a key was deleted by its private object: who destroys that one destroys the public one, too.
+    pub(crate) fn note_deletion(&mut self, key: &StoredKey) {
+        if key.shows(Half::Public) {
+            self.gone.insert(key.handle(Half::Public));
+        }
+    }
+
+    /// Whether a handle is that of a public object which went with its private one.
+    pub(crate) fn is_gone(&self, handle: CK_OBJECT_HANDLE) -> bool {
+        self.gone.contains(&handle)
+    }
+
+    /// Destroys such an object.
+    pub(crate) fn remove_gone(&mut self, handle: CK_OBJECT_HANDLE) {
+        self.gone.remove(&handle);
     }
 
     /// Forgets the handles of a key.

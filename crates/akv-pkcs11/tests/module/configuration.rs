@@ -63,7 +63,9 @@ fn no_idle_connection_is_kept_where_the_file_says_so() {
         let mut hsm = Hsm::start();
         hsm.rest.create("k", EC);
         for keeps_none in [false, true] {
-            hsm.configure(&OFFLOAD.replace("\"Disable\": false", &format!("\"Disable\": {keeps_none}")));
+            hsm.configure(
+                &OFFLOAD.replace("\"Disable\": false", &format!("\"Disable\": {keeps_none}")),
+            );
             let (before, requests) = (hsm.emulator.connections(), hsm.requests().len());
             let told = hsm.run();
             assert!(!told.contains("'ConnectionCache.Disable'"), "{told}");

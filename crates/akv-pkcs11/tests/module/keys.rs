@@ -441,6 +441,22 @@ fn keys_are_destroyed_only_where_that_is_allowed() {
         code(session.sign(&Mechanism::Ecdsa, private, &[1; 32])),
         RvError::KeyHandleInvalid
     );
+    // Who made both objects destroys both, whichever comes first.
+    let (public, private) = session
+        .generate_key_pair(
+            &Mechanism::EccKeyPairGen,
+            &[Attribute::Token(true), Attribute::EcParams(P256.to_vec())],
+            &[Attribute::Token(true)],
+        )
+        .unwrap();
+    session.destroy_object(private).unwrap();
+    let gone = code(session.get_attributes(public, &kind));
+    assert_eq!(gone, RvError::ObjectHandleInvalid);
+    session.destroy_object(public).unwrap();
+    for key in [private, public] {
+        let again = code(session.destroy_object(key));
+        assert_eq!(again, RvError::ObjectHandleInvalid);
+    }
 }
 
 #[test]

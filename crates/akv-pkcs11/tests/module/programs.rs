@@ -103,6 +103,53 @@ fn pkcs11_tool_lists_generates_signs_and_tests() {
     assert!(told.contains("No errors"), "{told}");
 }
 
+/// It makes a pair, gives it another id and label, signs, and deletes it.
+#[test]
+fn pkcs11_tool_tests_elliptic_curves() {
+    if !is_there("pkcs11-tool") {
+        return;
+    }
+    let mut hsm = Hsm::start();
+    hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"allowDelete":true}"#);
+    for curve in ["prime256v1", "secp384r1", "secp521r1", "secp256k1"] {
+        let kind = format!("EC:{curve}");
+        let test = ["--test-ec", "--session-rw", "--login", "--pin", "x"];
+        let key = ["--key-type", &kind, "--label", "made", "--id", "99"];
+        let told = pkcs11_tool(&hsm, &[&test[..], &key].concat());
+        assert!(
+            told.contains("Deleting the private and the public key"),
+            "{told}"
+        );
+    }
+    assert_eq!((hsm.count("sign"), hsm.count("delete")), (4, 4));
+    assert!(!pkcs11_tool(&hsm, &["-O"]).contains("Object;"));
+}
+
+#[test]
+fn pkcs11_tool_deletes_where_that_is_allowed() {
+    if !is_there("pkcs11-tool") {
+        return;
+    }
+    let mut hsm = hsm();
+    let id = |told: &str| {
+        let line = told.lines().find(|line| line.contains("ID:"));
+        let id = line.and_then(|line| line.split_whitespace().nth(1));
+        id.expect("the id is told").to_owned()
+    };
+    let id = id(&pkcs11_tool(&hsm, &["-O", "-y", "privkey"]));
+    let module = module().to_str().expect("the path is text");
+    let delete = ["--module", module, "-b", "-y", "privkey", "--id", &id];
+    let refused = hsm.command("pkcs11-tool").args(delete).output();
+    let refused = refused.expect("it runs");
+    assert!(!refused.status.success());
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(told.contains("allow it with allowDelete"), "{told}");
+    assert_eq!(hsm.count("delete"), 0);
+    hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"allowDelete":true}"#);
+    pkcs11_tool(&hsm, &delete[2..]);
+    assert!(!pkcs11_tool(&hsm, &["-O"]).contains(&id));
+}
+
 /// The first of the commands is that of Azure Cloud HSM's users, with the PIN of theirs.
 #[test]
 fn pkcs11_tool_makes_aes_keys_and_decrypts() {
