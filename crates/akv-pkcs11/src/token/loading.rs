@@ -352,7 +352,7 @@ impl Token {
         &self,
         client: &Client,
         wanted: &[&Listed],
-    ) -> (Vec<managed_hsm::Key>, Vec<(KeyName, managed_hsm::Error)>) {
+    ) -> (Vec<StoredKey>, Vec<(KeyName, managed_hsm::Error)>) {
         let next = Mutex::new(wanted.iter());
         let work = || {
             let (mut loaded, mut failed) = (Vec::new(), Vec::new());
@@ -367,7 +367,7 @@ impl Token {
                     version: item.version.clone(),
                 });
                 match got {
-                    Ok(key) => loaded.push(key),
+                    Ok(key) => loaded.push(StoredKey::new(key)),
                     Err(error) => failed.push((item.name.clone(), error)),
                 }
             }

@@ -187,7 +187,7 @@ impl Token {
         key: managed_hsm::Key,
         session: Option<cryptoki_sys::CK_SESSION_HANDLE>,
     ) -> Arc<StoredKey> {
-        self.change(|table| table.add(key, session))
+        self.change(|table| table.add(StoredKey::new(key), session))
     }
 
     /// Takes in a key that a program has brought.
@@ -245,7 +245,7 @@ impl Token {
         update: &managed_hsm::Update,
     ) -> Result<Arc<StoredKey>, Error> {
         let updated = self.updated(key, update)?;
-        Ok(self.change(|table| table.adopt(updated)))
+        Ok(self.change(|table| table.adopt(StoredKey::new(updated))))
     }
 
     /// The version of a key as the HSM has changed it.

@@ -64,13 +64,8 @@ pub(crate) struct StoredKey {
 }
 
 impl StoredKey {
-    /// A key that the HSM has just described. `handles`: those of its objects, if they have some.
-    fn new(
-        loaded: managed_hsm::Key,
-        session: Option<CK_SESSION_HANDLE>,
-        handles: Option<[CK_OBJECT_HANDLE; 2]>,
-        now: u64,
-    ) -> Self {
+    /// A key that the HSM has just described, with handles of its own.
+    pub(super) fn new(loaded: managed_hsm::Key) -> Self {
         let (kid, enabled) = (loaded.kid.raw().into(), loaded.enabled);
         let (id, properties) = (loaded.id.clone(), &loaded.properties);
         let tags = properties.tags.iter().collect();
@@ -89,13 +84,13 @@ impl StoredKey {
             not_before,
             expires,
             updated,
-            session,
+            session: None,
             secret: None,
             given: None,
             usual_id: usual_id(&key.public, &id).into(),
-            handles: handles.unwrap_or_else(|| [new_handle(), new_handle()]),
+            handles: [new_handle(), new_handle()],
             key,
-            checked: AtomicU64::new(now),
+            checked: AtomicU64::new(0),
         }
     }
 
@@ -415,18 +410,22 @@ impl Table {
     /// that isn't, the earlier one stays usable by its own.
     pub(crate) fn add(
         &mut self,
-        loaded: managed_hsm::Key,
+        mut key: StoredKey,
         session: Option<CK_SESSION_HANDLE>,
     ) -> Arc<StoredKey> {
-        let name = loaded.id.key.as_str().to_ascii_lowercase();
-        let same = self.keys.get(&*name).filter(|known| {
-            known
-                .hsm_id()
-                .is_some_and(|id| id.version == loaded.id.version)
-        });
-        let handles = same.map(|known| known.handles);
+        let id = key.hsm_id();
+        let name = id.map_or_else(String::new, |id| id.key.as_str().to_ascii_lowercase());
+        let same = self
+            .keys
+            .get(&*name)
+            .filter(|known| known.hsm_id().map(|id| &id.version) == id.map(|id| &id.version));
         let session = session.or_else(|| same.and_then(|known| known.session));
-        let stored = Arc::new(StoredKey::new(loaded, session, handles, self.now()));
+        if let Some(handles) = same.map(|known| known.handles) {
+            key.handles = handles;
+        }
+        key.session = session;
+        key.checked = AtomicU64::new(self.now());
+        let stored = Arc::new(key);
         for half in Half::BOTH {
             let handle = stored.handle(half);
             let object = Object::Key(Arc::clone(&stored), half);
@@ -455,10 +454,11 @@ impl Table {
 
     /// Takes in a session's key that is to stay: it gets handles of its own, and those that it had go
     /// with the session.
-    pub(crate) fn adopt(&mut self, loaded: managed_hsm::Key) -> Arc<StoredKey> {
-        self.keys
-            .remove(&*loaded.id.key.as_str().to_ascii_lowercase());
-        self.add(loaded, None)
+    pub(crate) fn adopt(&mut self, key: StoredKey) -> Arc<StoredKey> {
+        if let Some(id) = key.hsm_id() {
+            self.keys.remove(&*id.key.as_str().to_ascii_lowercase());
+        }
+        self.add(key, None)
     }
 
     /// Whether a session's key has been adopted.

@@ -36,19 +36,37 @@ impl Half {
 
 /// The tags of a key, which are many where there are many keys, in little room.
 #[derive(Debug, Default)]
-pub(crate) struct Tags(Box<[(Box<str>, Box<str>)]>);
+pub(crate) struct Tags {
+    /// Names and values, one after the other.
+    text: Box<str>,
+    /// Where each of them ends.
+    ends: Box<[usize]>,
+}
 
 impl<'a> FromIterator<(&'a String, &'a String)> for Tags {
     fn from_iter<T: IntoIterator<Item = (&'a String, &'a String)>>(tags: T) -> Self {
-        let tags = tags.into_iter();
-        Self(
-            tags.map(|(name, value)| (name.as_str().into(), value.as_str().into()))
-                .collect(),
-        )
+        let (mut text, mut ends) = (String::new(), Vec::new());
+        for part in tags.into_iter().flat_map(<[&String; 2]>::from) {
+            text.push_str(part);
+            ends.push(text.len());
+        }
+        Self {
+            text: text.into(),
+            ends: ends.into(),
+        }
     }
 }
 
 impl Tags {
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut start = 0;
+        self.ends.chunks_exact(2).map(move |ends| {
+            let (name, value) = (&self.text[start..ends[0]], &self.text[ends[0]..ends[1]]);
+            start = ends[1];
+            (name, value)
+        })
+    }
+
     /// Those of a key that hold labels and ids: by them programs look for it.
     pub(crate) fn of_names(tags: &BTreeMap<String, String>) -> Self {
         let is_name = |name: &str, half| is_for(name, half, "LABEL") || is_for(name, half, "ID");
@@ -62,22 +80,20 @@ impl Tags {
 
     /// The value of a tag for an attribute, whose name is without `CKA_`.
     pub(crate) fn read(&self, half: Half, attribute: &str) -> Option<&str> {
-        let found = self
-            .0
-            .iter()
-            .find(|(name, _)| is_for(name, half, attribute));
-        found.map(|(_, value)| &**value)
+        let mut tags = self.iter();
+        let found = tags.find(|(name, _)| is_for(name, half, attribute));
+        found.map(|(_, value)| value)
     }
 
     /// Whether there is a tag of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(known, _)| &**known == name)
+        self.iter().any(|(known, _)| known == name)
     }
 
     /// All of them, to be changed.
     pub(crate) fn to_map(&self) -> BTreeMap<String, String> {
-        let tags = self.0.iter();
-        tags.map(|(name, value)| (name.to_string(), value.to_string()))
+        let tags = self.iter();
+        tags.map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect()
     }
 }
