@@ -148,6 +148,8 @@ impl Mechanism {
         match self.key_type() {
             Some(KeyType::Rsa) => (2048, 4096),
             Some(KeyType::Ec) => (256, 521),
+            // No mechanism is for such keys yet.
+            Some(KeyType::MlDsa(_)) => (0, 0),
             Some(KeyType::Aes) => (16, 32),
             None => (0, 0),
         }
