@@ -301,6 +301,20 @@ impl Client {
         self.ask_for_key(request, uri)
     }
 
+    /// Says whether requests name a version of the API that has keys of ML-DSA, for a caller who asks
+    /// for one by other means.
+    ///
+    /// # Errors
+    /// They name another: [`Error::ApiVersion`] tells the setting. `operation` and `key` say in it
+    /// what was asked for.
+    pub fn require_ml_dsa(&self, operation: &'static str, key: &str) -> Result<(), Error> {
+        let version = &self.sessions.settings.api_version;
+        match version.with(Feature::MlDsa) {
+            Some(_) => Ok(()),
+            None => Err(self.lacks(operation, key, Feature::MlDsa)),
+        }
+    }
+
     /// Deletes a key with all its versions. It can be recovered until the HSM purges it.
     pub fn delete_key(&self, vault: &Vault, name: &KeyName) -> Result<(), Error> {
         let request = Request {
