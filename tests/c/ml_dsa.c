@@ -33,18 +33,18 @@ static void by_digest_sign(EVP_PKEY *key, EVP_PKEY *copy, size_t size)
     CHECK(EVP_DigestSignInit_ex(context, NULL, "SHA256", NULL, NULL, key, NULL) != 1);
     ERR_clear_error();
     EVP_MD_CTX_free(context);
+    /* A whole message, with a call for its size first, which leaves the message alone. */
     context = EVP_MD_CTX_new();
     CHECK(EVP_DigestSignInit_ex(context, NULL, NULL, NULL, NULL, key, NULL) == 1);
-    /* Whole messages, one after the other, with calls for the size between them. */
-    for (int i = 0; i < 3; i++) {
-        CHECK(EVP_DigestSign(context, NULL, &length, message, LENGTH) == 1 && length == size);
-        length = sizeof(small);
-        CHECK(EVP_DigestSign(context, small, &length, message, LENGTH) != 1);
-        ERR_clear_error();
-        length = size;
-        CHECK(EVP_DigestSign(context, signature, &length, message, LENGTH) == 1 && length == size);
-        CHECK(verifies(copy, signature, length, "") && !verifies(copy, signature, length, "x"));
-    }
+    CHECK(EVP_DigestSign(context, NULL, &length, message, LENGTH) == 1 && length == size);
+    CHECK(EVP_DigestSign(context, signature, &length, message, LENGTH) == 1 && length == size);
+    CHECK(verifies(copy, signature, length, "") && !verifies(copy, signature, length, "x"));
+    EVP_MD_CTX_free(context);
+    context = EVP_MD_CTX_new();
+    CHECK(EVP_DigestSignInit_ex(context, NULL, NULL, NULL, NULL, key, NULL) == 1);
+    length = sizeof(small);
+    CHECK(EVP_DigestSign(context, small, &length, message, LENGTH) != 1);
+    ERR_clear_error();
     EVP_MD_CTX_free(context);
     /* In pieces, and a copy of the context that goes its own way. */
     context = EVP_MD_CTX_new();
@@ -82,8 +82,12 @@ static void by_message(EVP_PKEY *key, EVP_PKEY *copy, const char *set, size_t si
     CHECK(EVP_PKEY_sign_init(context) != 1);
     ERR_clear_error();
     CHECK(EVP_PKEY_sign_message_init(context, algorithm, params) == 1);
-    CHECK(EVP_PKEY_sign(context, signature, &length, message, LENGTH) == 1);
-    CHECK(verifies(copy, signature, length, "x") && !verifies(copy, signature, length, ""));
+    /* Whole messages, one after the other. */
+    for (int i = 0; i < 3; i++) {
+        length = size;
+        CHECK(EVP_PKEY_sign(context, signature, &length, message, LENGTH) == 1);
+        CHECK(verifies(copy, signature, length, "x") && !verifies(copy, signature, length, ""));
+    }
 
     CHECK(EVP_PKEY_sign_message_init(context, algorithm, NULL) == 1);
     CHECK(EVP_PKEY_CTX_set_params(context, params) == 1);
