@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Hsm, LOADINGS, Loading, openssl_is_at_least, openssl_version, uri};
+use crate::support::{EC_P256, Hsm, LOADINGS, Loading, openssl_is_at_least, openssl_version, uri};
 
 const PREVIEW: &str = "2026-05-01-preview";
 /// Parameter sets, with the lengths of their signatures.
@@ -235,6 +235,108 @@ fn certificates_are_made_signed_and_verified() {
 }
 
 #[test]
+fn dgst_and_cms_sign_as_with_software_keys() {
+    if !openssl_is_at_least(3, 5) {
+        return;
+    }
+    let hsm = hsm();
+    let message = hsm.write("message", "a message\n");
+    for (set, _) in SETS {
+        for loading in [Loading::AkvFirst, Loading::DefaultFirst] {
+            let key = uri(set);
+            let (public, signature) = (hsm.public_key(loading, &key), hsm.path("dgst.sig"));
+            let sign = ["dgst", "-sign", &key, "-out", &signature, &message];
+            hsm.openssl(loading, &sign).succeeds();
+            let verify = [
+                "dgst",
+                "-verify",
+                &public,
+                "-signature",
+                &signature,
+                &message,
+            ];
+            hsm.openssl(Loading::Plain, &verify).succeeds();
+            let sign = [
+                "dgst", "-sha256", "-sign", &key, "-out", &signature, &message,
+            ];
+            hsm.openssl(loading, &sign)
+                .fails_with(&["signs messages as they are: leave out 'SHA256'"]);
+            let certificate = hsm.certificate(loading, &key, &format!("{set}-{loading:?}"));
+            let (signed, out) = (hsm.path("signed.cms"), hsm.path("content"));
+            let sign = [
+                "cms",
+                "-sign",
+                "-md",
+                "sha512",
+                "-binary",
+                "-nodetach",
+                "-in",
+                &message,
+                "-signer",
+                &certificate,
+                "-inkey",
+                &key,
+                "-out",
+                &signed,
+            ];
+            hsm.openssl(loading, &sign).succeeds();
+            let verify = [
+                "cms",
+                "-verify",
+                "-binary",
+                "-in",
+                &signed,
+                "-CAfile",
+                &certificate,
+                "-out",
+                &out,
+                "-purpose",
+                "any",
+            ];
+            hsm.openssl(Loading::Plain, &verify).succeeds();
+            assert_eq!(fs::read(&out).unwrap(), b"a message\n");
+        }
+    }
+}
+
+#[test]
+fn a_server_with_both_kinds_of_certificates_gives_each_client_its_own() {
+    if !openssl_is_at_least(3, 5) {
+        return;
+    }
+    let hsm = hsm();
+    hsm.create("ec", EC_P256);
+    for loading in LOADINGS {
+        let (ec, pq) = (uri("ec"), uri("ML-DSA-65"));
+        let ec_certificate = hsm.certificate(loading, &ec, &format!("ec-{loading:?}"));
+        let pq_certificate = hsm.certificate(loading, &pq, &format!("pq-{loading:?}"));
+        let server = hsm.serve_tls(
+            loading,
+            &[
+                "-cert",
+                &ec_certificate,
+                "-key",
+                &ec,
+                "-dcert",
+                &pq_certificate,
+                "-dkey",
+                &pq,
+            ],
+        );
+        for (ca, algorithms, signature) in [
+            (&pq_certificate, "mldsa65:ECDSA+SHA256", "mldsa65"),
+            (&ec_certificate, "ECDSA+SHA256", "ecdsa_secp256r1_sha256"),
+        ] {
+            let options = ["-CAfile", ca, "-sigalgs", algorithms];
+            let text = hsm.connect_tls(Loading::Plain, &server, &options).text();
+            assert!(text.contains("HTTP/1.0 200 ok"), "{text}");
+            let signature = format!("Signature type: {signature}");
+            assert!(text.contains(&signature), "{loading:?}: {text}");
+        }
+    }
+}
+
+#[test]
 fn tls_1_3_has_certificates_on_both_sides() {
     if !openssl_is_at_least(3, 5) {
         return;
@@ -266,7 +368,7 @@ fn tls_1_3_has_certificates_on_both_sides() {
             ];
             let text = hsm.connect_tls(loading, &server, &of_client).text();
             assert!(text.contains("HTTP/1.0 200 ok"), "{text}");
-            let signature = format!("Peer signature type: mldsa{}", &set[7..]);
+            let signature = format!("Signature type: mldsa{}", &set[7..]);
             assert!(text.contains(&signature), "{text}");
             // A client without the provider.
             let of_server = ["-key", &uri(set), "-cert", &certificate];
