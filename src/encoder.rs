@@ -38,7 +38,7 @@ pub(crate) fn does_selection(key_type: KeyType, structure: Structure, selection:
         (Structure::PrivateKeyInfo | Structure::EncryptedPrivateKeyInfo, _) => SELECT_PRIVATE_KEY,
         (Structure::TypeSpecific, KeyType::Rsa) => SELECT_PRIVATE_KEY | SELECT_PUBLIC_KEY,
         (Structure::TypeSpecific, KeyType::Ec) => SELECT_PRIVATE_KEY | SELECT_ALL_PARAMETERS,
-        (Structure::TypeSpecific, KeyType::Aes) => SELECT_PRIVATE_KEY,
+        (Structure::TypeSpecific, KeyType::Aes | KeyType::MlDsa(_)) => SELECT_PRIVATE_KEY,
     };
     [SELECT_PRIVATE_KEY, SELECT_PUBLIC_KEY, SELECT_ALL_PARAMETERS]
         .into_iter()
@@ -58,6 +58,9 @@ pub(crate) fn encode(
         (Structure::Any, _, _) => return Ok(text(key, private)?.into_bytes()),
         (Structure::SubjectPublicKeyInfo, PublicKey::Rsa(rsa), _) => ("PUBLIC KEY", rsa.spki()),
         (Structure::SubjectPublicKeyInfo, PublicKey::Ec(ec), _) => ("PUBLIC KEY", ec.spki()),
+        (Structure::SubjectPublicKeyInfo, PublicKey::MlDsa(ml_dsa), _) => {
+            ("PUBLIC KEY", ml_dsa.spki())
+        }
         (Structure::TypeSpecific, PublicKey::Rsa(rsa), false) => ("RSA PUBLIC KEY", rsa.pkcs1()),
         (Structure::TypeSpecific, PublicKey::Ec(ec), false) => {
             ("EC PARAMETERS", der::object_identifier(ec.curve.oid))
@@ -100,7 +103,11 @@ fn text(key: &Key, private: bool) -> Result<String, Error> {
     let bits = match &key.public {
         PublicKey::Rsa(rsa) => format!(": ({} bit)", rsa.bits()),
         PublicKey::Ec(ec) => format!(": ({} bit)", ec.curve.bits),
-        PublicKey::Aes => String::new(),
+        PublicKey::MlDsa(_) | PublicKey::Aes => String::new(),
+    };
+    let type_name = match &key.public {
+        PublicKey::MlDsa(ml_dsa) => format!("{} ", ml_dsa.set),
+        _ => String::new(),
     };
     if private {
         let hsm = key.hsm.as_ref().ok_or(hsm_keys::Error::MissingPrivateKey)?;
@@ -113,17 +120,22 @@ fn text(key: &Key, private: bool) -> Result<String, Error> {
             Service::ManagedHsm => ("Azure Managed HSM", "HSM"),
             Service::KeyVault => ("Azure Key Vault", "Vault"),
         };
-        let _ = writeln!(text, "{kind}{bits} in {place}");
+        let _ = writeln!(text, "{type_name}{kind}{bits} in {place}");
         let _ = writeln!(text, "{noun}: {}", vault.name);
         let _ = writeln!(text, "Key: {}", hsm.id.key);
         let _ = writeln!(text, "Version: {}", hsm.id.version);
         let _ = writeln!(text, "Permitted operations: {}", hsm.permitted());
     } else if key.public != PublicKey::Aes {
-        let _ = writeln!(text, "Public-Key{bits}");
+        let colon = if type_name.is_empty() { "" } else { ":" };
+        let _ = writeln!(text, "{type_name}Public-Key{bits}{colon}");
     }
     match &key.public {
         PublicKey::Rsa(rsa) => rsa_text(&mut text, rsa),
         PublicKey::Ec(ec) => ec_text(&mut text, ec),
+        PublicKey::MlDsa(ml_dsa) => {
+            text.push_str("pub:");
+            hex(&mut text, ml_dsa.bytes().iter());
+        }
         PublicKey::Aes if private => {}
         PublicKey::Aes => return Err(no_public_part()),
     }

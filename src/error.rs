@@ -61,6 +61,15 @@ pub(crate) enum Error {
          allow provider=akv_provider"
     )]
     LeftOut,
+    #[error(
+        "keys of {key_type} need OpenSSL {needed} or newer, and this program has {}.{}",
+        version.0, version.1
+    )]
+    OldOpenSsl {
+        key_type: &'static str,
+        needed: &'static str,
+        version: (u32, u32),
+    },
     #[error("the output can't be written")]
     Output,
     #[error("internal error, please report it: {0}")]
@@ -135,6 +144,10 @@ reasons! {
     NoSoftwareKeys => c"no provider for software keys",
     LeftOut => c"left out by the property query",
     OutputFailed => c"output failed",
+    ApiVersion => c"not in this version of the service's API",
+    OldOpenSsl => c"not in this version of OpenSSL",
+    ContextString => c"context string too long",
+    Deterministic => c"deterministic signature not supported by the HSM",
     Internal => c"internal error",
 }
 
@@ -163,6 +176,7 @@ impl Error {
             Self::InputLength(_) => Reason::InvalidInputLength,
             Self::NoSoftwareKeys => Reason::NoSoftwareKeys,
             Self::LeftOut => Reason::LeftOut,
+            Self::OldOpenSsl { .. } => Reason::OldOpenSsl,
             Self::Output => Reason::OutputFailed,
             Self::Internal(_) => Reason::Internal,
         }
@@ -246,6 +260,8 @@ fn of_key(error: &hsm_keys::Error) -> Reason {
         | Key::KeyFile(_) => Reason::InvalidKey,
         Key::UnknownDigest { .. } => Reason::UnknownDigest,
         Key::DigestLength { .. } => Reason::InvalidDigestLength,
+        Key::ContextLength(_) => Reason::ContextString,
+        Key::MuLength(_) => Reason::InvalidInputLength,
         Key::RsaDigest(_) => Reason::RsaDigest,
         Key::SaltLength { .. } => Reason::SaltLength,
         Key::Mgf1Digest { .. } => Reason::Mgf1Digest,
@@ -276,6 +292,7 @@ fn of_client(error: &managed_hsm::Error) -> Reason {
         Client::Credential { .. } => Reason::CredentialFailed,
         Client::TokenExpired { .. } => Reason::TokenExpired,
         Client::Unauthorized { .. } => Reason::TokenRefused,
+        Client::ApiVersion { .. } => Reason::ApiVersion,
         Client::Service { status: 404, .. } => Reason::NotFound,
         Client::Service { status: 403, .. } => Reason::Forbidden,
         Client::Service { status: 429, .. } => Reason::Throttled,

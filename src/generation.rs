@@ -22,6 +22,7 @@ const BITS: &CStr = c"bits";
 const RSA_E: &CStr = c"e";
 const RSA_PRIMES: &CStr = c"primes";
 const GROUP: &CStr = c"group";
+const SEED: &CStr = c"seed";
 
 /// In the place of a public exponent that the HSM can't have.
 const TOO_LONG: i64 = -1;
@@ -39,6 +40,7 @@ pub(crate) struct Options {
     public_exponent: Option<i64>,
     primes: Option<i64>,
     group: Option<String>,
+    has_seed: bool,
 }
 
 impl Options {
@@ -70,6 +72,7 @@ impl Options {
             .unwrap_or(Some(TOO_LONG))
             .or(self.public_exponent);
         self.primes = params.integer(RSA_PRIMES).unwrap_or(None).or(self.primes);
+        self.has_seed |= params.is_there(SEED);
         if let Some(group) = params.utf8(GROUP)? {
             self.group = Some(group.to_owned());
         }
@@ -190,6 +193,13 @@ impl Options {
                     })
                     .transpose()?,
             },
+            KeyType::MlDsa(set) if self.has_seed => {
+                return Err(Error::parameter(
+                    "seed",
+                    format!("the HSM makes a key of {set} from a seed of its own: leave it out"),
+                ));
+            }
+            KeyType::MlDsa(set) => NewKeyKind::MlDsa(set),
             KeyType::Aes => NewKeyKind::Oct {
                 bits: bits(&[256, 128, 192])?,
             },

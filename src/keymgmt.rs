@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use hsm_keys::{EcCurve, KeyType, PublicKey};
+use hsm_keys::{EcCurve, KeyType, MlDsaPublicKey, PublicKey};
 
 use crate::error::{Error, Reason};
 use crate::key::KeyHandle;
@@ -15,6 +15,8 @@ const SECURITY_BITS: &CStr = c"security-bits";
 const MAX_SIZE: &CStr = c"max-size";
 /// NIST's category of security against quantum computers; 0: none.
 const SECURITY_CATEGORY: &CStr = c"security-category";
+/// Empty: signatures are made of messages, and of no digest.
+const MANDATORY_DIGEST: &CStr = c"mandatory-digest";
 const DEFAULT_DIGEST: &CStr = c"default-digest";
 pub(crate) const RSA_N: &CStr = c"n";
 pub(crate) const RSA_E: &CStr = c"e";
@@ -73,6 +75,7 @@ pub(crate) fn matches(a: &KeyHandle, b: &KeyHandle, selection: i32) -> bool {
     match (&a.public, &b.public) {
         (PublicKey::Rsa(_), PublicKey::Rsa(_)) => true,
         (PublicKey::Ec(a), PublicKey::Ec(b)) => a.curve == b.curve,
+        (PublicKey::MlDsa(a), PublicKey::MlDsa(b)) => a.set == b.set,
         (PublicKey::Aes, PublicKey::Aes) => true,
         _ => false,
     }
@@ -98,6 +101,7 @@ pub(crate) fn import(handle: &KeyHandle, selection: i32, params: ParamsIn<'_>) -
             let curve = EcCurve::by_name(params.utf8(GROUP).ok()??)?;
             PublicKey::ec(curve, params.octets(PUB).ok()??)
         }
+        KeyType::MlDsa(set) => PublicKey::ml_dsa(set, params.octets(PUB).ok()??),
         KeyType::Aes => return None,
     };
     handle.fill(public.ok()?.into()).then_some(())
@@ -124,6 +128,10 @@ pub(crate) fn export(handle: &KeyHandle, selection: i32) -> Option<ParamList> {
                 list
             }
         }
+        PublicKey::MlDsa(ml_dsa) if selection & SELECT_PUBLIC_KEY != 0 => {
+            list.octets(PUB, ml_dsa.bytes())
+        }
+        PublicKey::MlDsa(_) => list,
         PublicKey::Aes => return None,
     })
 }
@@ -134,9 +142,12 @@ pub(crate) fn get_params(handle: &KeyHandle, params: &mut ParamsOut<'_>) -> Resu
     if key.public == PublicKey::Aes {
         return params.set_integer(MAX_SIZE, MAX_WRAPPED);
     }
+    params.set_integer(MAX_SIZE, key.public.max_signature_len() as i64)?;
+    if let PublicKey::MlDsa(ml_dsa) = &key.public {
+        return get_ml_dsa_params(ml_dsa, params);
+    }
     params.set_utf8(DEFAULT_DIGEST, c"SHA256")?;
     params.set_integer(SECURITY_CATEGORY, 0)?;
-    params.set_integer(MAX_SIZE, key.public.max_signature_len() as i64)?;
     match &key.public {
         PublicKey::Rsa(rsa) => {
             params.set_integer(BITS, rsa.bits() as i64)?;
@@ -157,8 +168,16 @@ pub(crate) fn get_params(handle: &KeyHandle, params: &mut ParamsOut<'_>) -> Resu
             params.set_unsigned_bytes(QY, y)?;
             get_domain_params(ec.curve, params)
         }
-        PublicKey::Aes => Ok(()),
+        PublicKey::MlDsa(_) | PublicKey::Aes => Ok(()),
     }
+}
+
+fn get_ml_dsa_params(key: &MlDsaPublicKey, params: &mut ParamsOut<'_>) -> Result<(), Error> {
+    params.set_integer(BITS, 8 * key.bytes().len() as i64)?;
+    params.set_integer(SECURITY_BITS, key.set.security_bits().into())?;
+    params.set_integer(SECURITY_CATEGORY, key.set.security_category().into())?;
+    params.set_utf8(MANDATORY_DIGEST, c"")?;
+    params.set_octets(PUB, key.bytes())
 }
 
 fn get_domain_params(curve: &EcCurve, params: &mut ParamsOut<'_>) -> Result<(), Error> {
@@ -241,6 +260,17 @@ pub(crate) mod tables {
         SEED => PARAM_OCTET_STRING,
         QX => PARAM_UNSIGNED_INTEGER,
         QY => PARAM_UNSIGNED_INTEGER,
+    };
+    pub(crate) static ML_DSA_GETTABLE: &[Param] = descriptors! {
+        BITS => PARAM_INTEGER,
+        SECURITY_BITS => PARAM_INTEGER,
+        MAX_SIZE => PARAM_INTEGER,
+        SECURITY_CATEGORY => PARAM_INTEGER,
+        MANDATORY_DIGEST => PARAM_UTF8_STRING,
+        PUB => PARAM_OCTET_STRING,
+    };
+    pub(crate) static ML_DSA_PUBLIC: &[Param] = descriptors! {
+        PUB => PARAM_OCTET_STRING,
     };
     pub(crate) static RSA_PUBLIC: &[Param] = descriptors! {
         RSA_N => PARAM_UNSIGNED_INTEGER,

@@ -18,6 +18,7 @@ pub mod fuzzing;
 mod generation;
 mod key;
 mod keymgmt;
+mod ml_dsa;
 mod names;
 #[allow(unsafe_code)]
 mod openssl;

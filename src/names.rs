@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 
 use hsm_keys::{Digest, EcCurve, KeyType};
+use managed_hsm::ParameterSet;
 
 const DIGESTS: [&CStr; 11] = [
     c"SHA1",
@@ -24,6 +25,9 @@ pub(crate) fn of_key_type(key_type: KeyType) -> &'static CStr {
     match key_type {
         KeyType::Rsa => c"RSA",
         KeyType::Ec => c"EC",
+        KeyType::MlDsa(ParameterSet::MlDsa44) => c"ML-DSA-44",
+        KeyType::MlDsa(ParameterSet::MlDsa65) => c"ML-DSA-65",
+        KeyType::MlDsa(ParameterSet::MlDsa87) => c"ML-DSA-87",
         KeyType::Aes => c"AES",
     }
 }

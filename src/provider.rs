@@ -2,10 +2,11 @@
 
 use std::sync::OnceLock;
 
+use hsm_keys::{Key, KeyType};
 use hsm_module::ClientInUse;
 use hsm_module::pipe_signal::Blocked;
 use hsm_module::process;
-use managed_hsm::Client;
+use managed_hsm::{Client, KeyUri};
 
 use crate::configuration::{Configuration, Section};
 use crate::error::Error;
@@ -29,7 +30,7 @@ pub(crate) struct Provider {
     pub(crate) assume_fips: bool,
     /// What keys of each type can be made with, here or by another provider; made when first asked
     /// for.
-    pub(crate) generation_params: [OnceLock<ParamTable>; 3],
+    pub(crate) generation_params: [OnceLock<ParamTable>; 6],
     configuration: OnceLock<Configuration>,
     client: OnceLock<Client>,
 }
@@ -75,6 +76,19 @@ impl Provider {
         match self.neighbours.finds_ours(query) {
             true => Ok(()),
             false => Err(Error::LeftOut),
+        }
+    }
+
+    /// Asks for a key.
+    pub(crate) fn load(&self, uri: &KeyUri) -> Result<Key, Error> {
+        let key: Key = self.client()?.get_key(uri).map_err(Error::Hsm)?.into();
+        match key.public.key_type() {
+            KeyType::MlDsa(set) if self.core_version < (3, 5) => Err(Error::OldOpenSsl {
+                key_type: set.name(),
+                needed: "3.5",
+                version: self.core_version,
+            }),
+            _ => Ok(key),
         }
     }
 

@@ -6,11 +6,12 @@
 use std::ffi::CStr;
 use std::sync::Arc;
 
-use hsm_keys::{Check, Digest, Hasher, Key, KeyType, Scheme};
+use hsm_keys::{Check, Digest, Hasher, Key, KeyType, PublicKey, Scheme};
 use managed_hsm::KeyOperation;
 
 use crate::error::{Error, Reason};
 use crate::key::KeyHandle;
+use crate::ml_dsa::{self, MlDsaSettings};
 use crate::names;
 use crate::openssl::params::{ParamsIn, ParamsOut};
 use crate::provider::Provider;
@@ -52,6 +53,9 @@ pub(crate) struct Context {
     padding: Padding,
     salt: Salt,
     mgf1: Option<&'static Digest>,
+    ml_dsa: MlDsaSettings,
+    /// Whether some of the message has been taken in.
+    has_begun: bool,
 }
 
 impl Context {
@@ -74,6 +78,8 @@ impl Context {
             padding: Padding::Pkcs1,
             salt: Salt::Unset,
             mgf1: None,
+            ml_dsa: MlDsaSettings::default(),
+            has_begun: false,
         }
     }
 
@@ -84,6 +90,7 @@ impl Context {
             key: self.key.clone(),
             hasher: self.hasher.as_ref().map(|hasher| hasher.fork()),
             given: self.given.clone(),
+            ml_dsa: self.ml_dsa.clone(),
             ..*self
         }
     }
@@ -112,7 +119,7 @@ impl Context {
         params: ParamsIn<'_>,
     ) -> Result<(), Error> {
         self.init(purpose, key, params)?;
-        self.hasher = Some(self.digest()?.hasher());
+        self.hasher = Some(self.message_hasher()?);
         self.takes_message = true;
         Ok(())
     }
@@ -126,6 +133,17 @@ impl Context {
         params: ParamsIn<'_>,
     ) -> Result<(), Error> {
         self.start(purpose, key)?;
+        if let KeyType::MlDsa(set) = self.key_type {
+            if let Some(digest) = digest.filter(|name| !name.is_empty()) {
+                return Err(Error::parameter(
+                    "digest",
+                    format!("{set} signs messages as they are: leave out '{digest}'"),
+                ));
+            }
+            self.set_params(params)?;
+            self.hasher = Some(self.message_hasher()?);
+            return Ok(());
+        }
         let digest =
             self.known_digest(digest.filter(|name| !name.is_empty()).unwrap_or("SHA256"))?;
         self.digest = Some(digest);
@@ -140,8 +158,8 @@ impl Context {
             let key = handle.require()?;
             if key.public.key_type() != self.key_type {
                 return Err(Error::InvalidKey(format!(
-                    "an {:?} key is expected",
-                    self.key_type
+                    "a key of type {} is expected",
+                    names::of_key_type(self.key_type).to_string_lossy()
                 )));
             }
             self.key = Some(Arc::clone(key));
@@ -149,6 +167,7 @@ impl Context {
         }
         // Also with the key that is there.
         (self.padding, self.salt) = (Padding::Pkcs1, Salt::Unset);
+        (self.ml_dsa, self.has_begun) = (MlDsaSettings::default(), false);
         if purpose == Purpose::Sign {
             self.key()?.private(KeyOperation::Sign)?;
         }
@@ -167,6 +186,39 @@ impl Context {
     /// Takes in more of the message.
     pub(crate) fn update(&mut self, data: &[u8]) -> Result<(), Error> {
         self.hasher.as_mut().ok_or(NO_MESSAGE)?.update(data);
+        self.has_begun = true;
+        Ok(())
+    }
+
+    /// What hashes a message, by the settings that there are.
+    fn message_hasher(&self) -> Result<Hasher, Error> {
+        match &self.key()?.public {
+            PublicKey::MlDsa(key) => self.ml_dsa.hasher(key),
+            _ => Ok(self.digest()?.hasher()),
+        }
+    }
+
+    /// Signs a message that comes whole. Of ML-DSA, further ones may follow.
+    pub(crate) fn sign_whole(&mut self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        self.update(message)?;
+        let signature = self.sign_message()?;
+        self.begin_again()?;
+        Ok(signature)
+    }
+
+    /// Whether `signature` is one over a message that comes whole. Of ML-DSA, further ones may
+    /// follow.
+    pub(crate) fn verify_whole(&mut self, signature: &[u8], message: &[u8]) -> Result<bool, Error> {
+        self.update(message)?;
+        let is_valid = self.verify_message(signature)?;
+        self.begin_again()?;
+        Ok(is_valid)
+    }
+
+    fn begin_again(&mut self) -> Result<(), Error> {
+        if matches!(self.key_type, KeyType::MlDsa(_)) {
+            (self.hasher, self.has_begun) = (Some(self.message_hasher()?), false);
+        }
         Ok(())
     }
 
@@ -187,8 +239,7 @@ impl Context {
     pub(crate) fn sign(&mut self, tbs: &[u8]) -> Result<Vec<u8>, Error> {
         self.expect(Purpose::Sign)?;
         if self.takes_message {
-            self.update(tbs)?;
-            return self.sign_message();
+            return self.sign_whole(tbs);
         }
         self.sign_value(tbs)
     }
@@ -222,8 +273,7 @@ impl Context {
     pub(crate) fn verify(&mut self, signature: &[u8], tbs: &[u8]) -> Result<bool, Error> {
         self.expect(Purpose::Verify)?;
         if self.takes_message {
-            self.update(tbs)?;
-            return self.verify_message(signature);
+            return self.verify_whole(signature, tbs);
         }
         self.verify_value(signature, tbs)
     }
@@ -268,6 +318,7 @@ impl Context {
     fn scheme(&self) -> Result<Scheme, Error> {
         let digest = self.digest;
         match (self.key_type, self.padding) {
+            (KeyType::MlDsa(set), _) => Ok(Scheme::MlDsa(set)),
             (KeyType::Ec | KeyType::Aes, _) => Ok(Scheme::Ecdsa { digest }),
             (KeyType::Rsa, Padding::Pkcs1) => Ok(Scheme::Pkcs1 { digest }),
             (KeyType::Rsa, Padding::None) => Ok(Scheme::Bare),
@@ -284,6 +335,9 @@ impl Context {
 
     /// Takes context parameters. What the HSM can't do is refused here, or as soon as the rest is known.
     pub(crate) fn set_params(&mut self, params: ParamsIn<'_>) -> Result<(), Error> {
+        if matches!(self.key_type, KeyType::MlDsa(_)) {
+            return self.set_ml_dsa_params(params);
+        }
         if let Some(name) = params.utf8(DIGEST)? {
             let digest = self.known_digest(name)?;
             if let Some(fixed) = self.fixed
@@ -315,6 +369,28 @@ impl Context {
             self.set_rsa_params(params)?;
         }
         self.check_settings()
+    }
+
+    fn set_ml_dsa_params(&mut self, params: ParamsIn<'_>) -> Result<(), Error> {
+        if let Some(signature) = params.octets(SIGNATURE)? {
+            self.given = Some(signature.to_vec());
+        }
+        let is_signature = self.purpose == Some(Purpose::Sign);
+        let settings = self.ml_dsa.clone().with(params, is_signature)?;
+        if settings == self.ml_dsa {
+            return Ok(());
+        }
+        if self.has_begun {
+            return Err(Error::parameter(
+                settings.first_change(&self.ml_dsa),
+                "it can't change once the message has begun",
+            ));
+        }
+        self.ml_dsa = settings;
+        if self.hasher.is_some() {
+            self.hasher = Some(self.message_hasher()?);
+        }
+        Ok(())
     }
 
     fn set_rsa_params(&mut self, params: ParamsIn<'_>) -> Result<(), Error> {
@@ -412,7 +488,7 @@ impl Context {
 
     /// The AlgorithmIdentifier of the signature, as X.509 and CMS write it.
     fn algorithm_id(&self) -> Result<Vec<u8>, Error> {
-        if self.digest.is_none() {
+        if self.digest.is_none() && !matches!(self.key_type, KeyType::MlDsa(_)) {
             return Err(Error::NotInitialised("no digest is set"));
         }
         let scheme = match self.scheme()? {
@@ -489,6 +565,17 @@ pub(crate) mod tables {
         DIGEST => PARAM_UTF8_STRING,
         DIGEST_SIZE => PARAM_UNSIGNED_INTEGER,
         PROPERTIES => PARAM_UTF8_STRING,
+    };
+    pub(crate) static ML_DSA_GETTABLE: &[Param] = descriptors! {
+        ALGORITHM_ID => PARAM_OCTET_STRING,
+    };
+    pub(crate) static ML_DSA_SETTABLE: &[Param] = descriptors! {
+        SIGNATURE => PARAM_OCTET_STRING,
+        ml_dsa::CONTEXT_STRING => PARAM_OCTET_STRING,
+        ml_dsa::MESSAGE_ENCODING => PARAM_INTEGER,
+        ml_dsa::MU => PARAM_INTEGER,
+        ml_dsa::DETERMINISTIC => PARAM_INTEGER,
+        ml_dsa::TEST_ENTROPY => PARAM_OCTET_STRING,
     };
     /// Of an algorithm with its digest in its name.
     pub(crate) static FIXED_SETTABLE: &[Param] = descriptors! {

@@ -172,8 +172,7 @@ impl Loader {
 
     fn load_key(&self, uri: &KeyUri) -> Result<Key, Error> {
         self.provider.check_query(self.query.as_deref())?;
-        let key = self.provider.client()?.get_key(uri).map_err(Error::Hsm)?;
-        let key = Key::from(key);
+        let key = self.provider.load(uri)?;
         Ok(if self.expected == Expected::PublicKey {
             key.without_private()
         } else {

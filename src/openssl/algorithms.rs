@@ -1,5 +1,7 @@
 //! The tables of what the provider offers (`OSSL_ALGORITHM`), all made at compile time: OpenSSL remembers the first answer.
 
+mod encoders;
+
 use std::ffi::{CStr, c_int};
 
 use hsm_keys::DIGESTS;
@@ -7,12 +9,17 @@ use hsm_module::dispatch::Entry;
 
 use super::ffi::{self, Algorithm};
 use super::functions::Operation;
-use super::{asym_cipher, cipher, decoder, encoder, keymgmt, rand, signature, skeymgmt, store};
+use super::{asym_cipher, cipher, decoder, keymgmt, rand, signature, skeymgmt, store};
 use crate::provider::Provider;
 
 const RSA: &CStr = c"RSA:rsaEncryption:1.2.840.113549.1.1.1";
 const EC: &CStr = c"EC:id-ecPublicKey:1.2.840.10045.2.1";
 const AES: &CStr = c"AES";
+const ML_DSA_44: &CStr = c"ML-DSA-44:MLDSA44:2.16.840.1.101.3.4.3.17:id-ml-dsa-44";
+const ML_DSA_65: &CStr = c"ML-DSA-65:MLDSA65:2.16.840.1.101.3.4.3.18:id-ml-dsa-65";
+const ML_DSA_87: &CStr = c"ML-DSA-87:MLDSA87:2.16.840.1.101.3.4.3.19:id-ml-dsa-87";
+const ML_DSA_KEYS: &CStr = c"ML-DSA keys in Azure Managed HSM";
+const ML_DSA_SIGNATURES: &CStr = c"ML-DSA signatures by Azure Managed HSM";
 /// The properties of what the HSM does, and, by a setting, those that say that this is as FIPS 140 wants it.
 const PROPERTIES: &CStr = c"provider=akv_provider,akv_provider.hsm=yes";
 const FIPS_PROPERTIES: &CStr = c"provider=akv_provider,akv_provider.hsm=yes,fips=yes";
@@ -57,7 +64,28 @@ const fn algorithm<O: Operation>(
     }
 }
 
+/// How many algorithms at the beginning of a table are ML-DSA's, which is there from OpenSSL 3.5 on.
+const ML_DSA_ALGORITHMS: usize = 3;
+
 static KEYMGMT: Offer = offer![
+    algorithm(
+        ML_DSA_44,
+        PROPERTIES,
+        keymgmt::Management::<{ keymgmt::ML_DSA_44 }>::FUNCTIONS,
+        ML_DSA_KEYS,
+    ),
+    algorithm(
+        ML_DSA_65,
+        PROPERTIES,
+        keymgmt::Management::<{ keymgmt::ML_DSA_65 }>::FUNCTIONS,
+        ML_DSA_KEYS,
+    ),
+    algorithm(
+        ML_DSA_87,
+        PROPERTIES,
+        keymgmt::Management::<{ keymgmt::ML_DSA_87 }>::FUNCTIONS,
+        ML_DSA_KEYS,
+    ),
     algorithm(
         RSA,
         PROPERTIES,
@@ -143,6 +171,24 @@ macro_rules! fixed {
 /// Signatures from OpenSSL 3.4 on, where an algorithm can have its digest in its name. Older releases take such names for
 /// those of digests.
 static SIGNATURE_3_4: Offer = offer![
+    algorithm(
+        ML_DSA_44,
+        PROPERTIES,
+        signature::MlDsa::<{ signature::ML_DSA_44 }>::FUNCTIONS,
+        ML_DSA_SIGNATURES,
+    ),
+    algorithm(
+        ML_DSA_65,
+        PROPERTIES,
+        signature::MlDsa::<{ signature::ML_DSA_65 }>::FUNCTIONS,
+        ML_DSA_SIGNATURES,
+    ),
+    algorithm(
+        ML_DSA_87,
+        PROPERTIES,
+        signature::MlDsa::<{ signature::ML_DSA_87 }>::FUNCTIONS,
+        ML_DSA_SIGNATURES,
+    ),
     RSA_SIGNATURE,
     fixed!(
         RSA,
@@ -247,8 +293,10 @@ static SIGNATURE_3_4: Offer = offer![
     ),
 ];
 
+const ML_DSA_FILES: &CStr = c"key files of ML-DSA keys";
 const KEY_FILE: &CStr = c"provider=akv_provider,fips=yes,input=der,structure=akv-uri";
 
+/// The entries of ML-DSA are in nobody's way where there are no such keys.
 static DECODER: &[Algorithm] = &[
     algorithm(
         c"DER",
@@ -259,172 +307,9 @@ static DECODER: &[Algorithm] = &[
     algorithm(RSA, KEY_FILE, decoder::DER, c"key files of RSA keys"),
     algorithm(EC, KEY_FILE, decoder::DER, c"key files of EC keys"),
     algorithm(AES, KEY_FILE, decoder::DER, c"key files of AES keys"),
-    Algorithm::END,
-];
-
-macro_rules! encoder {
-    ($names:expr, $type:ident, $structure:ident, pem, $properties:literal) => {
-        encoder!($names, $type, $structure, true, $properties)
-    };
-    ($names:expr, $type:ident, $structure:ident, der, $properties:literal) => {
-        encoder!($names, $type, $structure, false, $properties)
-    };
-    ($names:expr, $type:ident, $structure:ident, $pem:literal, $properties:literal) => {
-        algorithm(
-            $names,
-            $properties,
-            encoder::Encoding::<{ keymgmt::$type }, { encoder::$structure }, { $pem }>::FUNCTIONS,
-            c"keys in Azure Managed HSM, for files and people",
-        )
-    };
-}
-
-static ENCODER: &[Algorithm] = &[
-    encoder!(RSA, RSA, TEXT, der, c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=text"),
-    // libcrypto takes the last that fits: one that encrypts only where that is asked for.
-    encoder!(
-        RSA,
-        RSA,
-        ENCRYPTED,
-        der,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=EncryptedPrivateKeyInfo"
-    ),
-    encoder!(
-        RSA,
-        RSA,
-        ENCRYPTED,
-        pem,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=EncryptedPrivateKeyInfo"
-    ),
-    encoder!(
-        RSA,
-        RSA,
-        SPKI,
-        der,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=SubjectPublicKeyInfo"
-    ),
-    encoder!(
-        RSA,
-        RSA,
-        SPKI,
-        pem,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=SubjectPublicKeyInfo"
-    ),
-    encoder!(
-        RSA,
-        RSA,
-        TYPE_SPECIFIC,
-        der,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=type-specific"
-    ),
-    encoder!(
-        RSA,
-        RSA,
-        TYPE_SPECIFIC,
-        pem,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=type-specific"
-    ),
-    encoder!(
-        RSA,
-        RSA,
-        TYPE_SPECIFIC,
-        der,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=pkcs1"
-    ),
-    encoder!(
-        RSA,
-        RSA,
-        TYPE_SPECIFIC,
-        pem,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=pkcs1"
-    ),
-    encoder!(
-        RSA,
-        RSA,
-        PRIVATE,
-        der,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=PrivateKeyInfo"
-    ),
-    encoder!(
-        RSA,
-        RSA,
-        PRIVATE,
-        pem,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=PrivateKeyInfo"
-    ),
-    encoder!(EC, EC, TEXT, der, c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=text"),
-    // libcrypto takes the last that fits: one that encrypts only where that is asked for.
-    encoder!(
-        EC,
-        EC,
-        ENCRYPTED,
-        der,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=EncryptedPrivateKeyInfo"
-    ),
-    encoder!(
-        EC,
-        EC,
-        ENCRYPTED,
-        pem,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=EncryptedPrivateKeyInfo"
-    ),
-    encoder!(
-        EC,
-        EC,
-        SPKI,
-        der,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=SubjectPublicKeyInfo"
-    ),
-    encoder!(
-        EC,
-        EC,
-        SPKI,
-        pem,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=SubjectPublicKeyInfo"
-    ),
-    encoder!(
-        EC,
-        EC,
-        TYPE_SPECIFIC,
-        der,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=type-specific"
-    ),
-    encoder!(
-        EC,
-        EC,
-        TYPE_SPECIFIC,
-        pem,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=type-specific"
-    ),
-    encoder!(
-        EC,
-        EC,
-        PRIVATE,
-        der,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=PrivateKeyInfo"
-    ),
-    encoder!(
-        EC,
-        EC,
-        PRIVATE,
-        pem,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=PrivateKeyInfo"
-    ),
-    encoder!(AES, AES, TEXT, der, c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=text"),
-    encoder!(
-        AES,
-        AES,
-        PRIVATE,
-        der,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=der,structure=PrivateKeyInfo"
-    ),
-    encoder!(
-        AES,
-        AES,
-        PRIVATE,
-        pem,
-        c"provider=akv_provider,akv_provider.hsm=yes,fips=yes,output=pem,structure=PrivateKeyInfo"
-    ),
+    algorithm(ML_DSA_44, KEY_FILE, decoder::DER, ML_DSA_FILES),
+    algorithm(ML_DSA_65, KEY_FILE, decoder::DER, ML_DSA_FILES),
+    algorithm(ML_DSA_87, KEY_FILE, decoder::DER, ML_DSA_FILES),
     Algorithm::END,
 ];
 
@@ -544,13 +429,19 @@ pub(super) fn of_operation(operation: c_int, provider: &Provider) -> Option<&'st
         ffi::OP_SKEYMGMT => &SKEYMGMT,
         ffi::OP_CIPHER if version >= (3, 5) => &CIPHER,
         ffi::OP_RAND if provider.offers_random => &RAND,
-        ffi::OP_ENCODER => return Some(ENCODER),
+        ffi::OP_ENCODER if version >= (3, 5) => return Some(&encoders::ALL_3_5),
+        ffi::OP_ENCODER => return Some(encoders::ALL),
         ffi::OP_DECODER => return Some(DECODER),
         ffi::OP_STORE => return Some(STORE),
         _ => return None,
     };
-    Some(match provider.assume_fips {
+    let table = match provider.assume_fips {
         true => offer.fips,
         false => offer.plain,
-    })
+    };
+    let begins_with_ml_dsa = operation == ffi::OP_KEYMGMT || std::ptr::eq(offer, &SIGNATURE_3_4);
+    match begins_with_ml_dsa && version < (3, 5) {
+        true => table.get(ML_DSA_ALGORITHMS..),
+        false => Some(table),
+    }
 }

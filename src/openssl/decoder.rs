@@ -91,7 +91,7 @@ unsafe extern "C" fn decode_pem(
 
 fn load(provider: &Provider, uri: &KeyUri, selection: c_int) -> Result<Key, Error> {
     provider.check_query(None)?;
-    let key: Key = provider.client()?.get_key(uri).map_err(Error::Hsm)?.into();
+    let key = provider.load(uri)?;
     Ok(if selection != 0 && selection & SELECT_PRIVATE_KEY == 0 {
         key.without_private()
     } else {

@@ -11,7 +11,7 @@ use managed_hsm::{Client, ProviderSettings};
 use super::core::{Core, REASON_STRINGS};
 use super::ffi::{Algorithm, Callback, CoreHandle, Item, Param};
 use super::functions::{self, Base};
-use super::neighbour::{Neighbours, TLS_GROUP};
+use super::neighbour::{Neighbours, TLS, Tls};
 use super::params::{ParamsOut, descriptors};
 use super::{algorithms, boundary, instances};
 use crate::configuration::Section;
@@ -189,13 +189,12 @@ unsafe extern "C" fn get_capabilities(
         let provider = unsafe { provider(context) };
         // SAFETY: OpenSSL passes a NUL-terminated string.
         let capability = unsafe { CStr::from_ptr(capability) };
-        if !capability
-            .to_bytes()
-            .eq_ignore_ascii_case(TLS_GROUP.to_bytes())
-        {
-            return Some(1);
-        }
-        Some(provider.neighbours.tls_groups(callback, argument))
+        let is_it = |of: &&Tls| {
+            let name = of.capability.to_bytes();
+            capability.to_bytes().eq_ignore_ascii_case(name)
+        };
+        let asked = TLS.iter().find(is_it);
+        Some(asked.map_or(1, |of| provider.neighbours.tls(of, callback, argument)))
     })
 }
 

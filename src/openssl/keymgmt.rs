@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use hsm_keys::KeyType;
 use hsm_module::dispatch::Entry;
 use hsm_module::{Owned, table};
+use managed_hsm::ParameterSet;
 
 use super::boundary;
 use super::entry::provider;
@@ -28,11 +29,17 @@ use crate::provider::Provider;
 pub(super) const RSA: u8 = 0;
 pub(super) const EC: u8 = 1;
 pub(super) const AES: u8 = 2;
+pub(super) const ML_DSA_44: u8 = 3;
+pub(super) const ML_DSA_65: u8 = 4;
+pub(super) const ML_DSA_87: u8 = 5;
 
 pub(super) const fn key_type(number: u8) -> KeyType {
     match number {
         RSA => KeyType::Rsa,
         EC => KeyType::Ec,
+        ML_DSA_44 => KeyType::MlDsa(ParameterSet::MlDsa44),
+        ML_DSA_65 => KeyType::MlDsa(ParameterSet::MlDsa65),
+        ML_DSA_87 => KeyType::MlDsa(ParameterSet::MlDsa87),
         _ => KeyType::Aes,
     }
 }
@@ -197,6 +204,7 @@ unsafe extern "C" fn gettable<const TYPE: u8>(_context: *mut c_void) -> *const P
     match key_type(TYPE) {
         KeyType::Rsa => tables::RSA_GETTABLE,
         KeyType::Ec => tables::EC_GETTABLE,
+        KeyType::MlDsa(_) => tables::ML_DSA_GETTABLE,
         KeyType::Aes => tables::AES_GETTABLE,
     }
     .as_ptr()
@@ -405,6 +413,7 @@ unsafe extern "C" fn gen_settable<const TYPE: u8>(
                 match key_type {
                     KeyType::Rsa => generation::tables::RSA,
                     KeyType::Ec => generation::tables::EC,
+                    KeyType::MlDsa(_) => generation::tables::OURS,
                     KeyType::Aes => generation::tables::AES,
                 }
                 .as_ptr(),
@@ -463,6 +472,7 @@ unsafe extern "C" fn types<const TYPE: u8>(selection: c_int) -> *const Param {
     match (key_type(TYPE), public, domain) {
         (KeyType::Rsa, true, _) => tables::RSA_PUBLIC,
         (KeyType::Ec, true, _) => tables::EC_PUBLIC,
+        (KeyType::MlDsa(_), true, _) => tables::ML_DSA_PUBLIC,
         (KeyType::Ec, false, true) => tables::EC_DOMAIN,
         _ => tables::NOTHING,
     }

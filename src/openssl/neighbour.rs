@@ -112,10 +112,10 @@ impl Neighbours {
         }
     }
 
-    /// Tells of the TLS groups on elliptic curves that the provider of software keys has, as ours. libssl takes a group only
-    /// from the provider whose key management it found for it, and for EC keys that may be us.
-    pub(crate) fn tls_groups(&self, callback: Callback, argument: *mut c_void) -> c_int {
-        let Some(keys) = self.find::<Keymgmt>(c"EC") else {
+    /// Tells of what the provider of software keys has for TLS, as ours: groups on elliptic curves, or signatures of ML-DSA.
+    /// libssl takes them only from the provider whose key management it found for them, and for such keys that may be us.
+    pub(crate) fn tls(&self, of: &'static Tls, callback: Callback, argument: *mut c_void) -> c_int {
+        let Some(keys) = self.find::<Keymgmt>(of.key_type) else {
             return 1;
         };
         let capabilities = keys.provider.functions();
@@ -124,10 +124,14 @@ impl Neighbours {
         let Some(capabilities) = capabilities else {
             return 1;
         };
-        let mut relay = Relay { callback, argument };
+        let mut relay = Relay {
+            of,
+            callback,
+            argument,
+        };
         let relay = std::ptr::from_mut(&mut relay).cast();
         // SAFETY: the context is that provider's own, and the relay outlives the call.
-        unsafe { capabilities(keys.context, TLS_GROUP.as_ptr(), relay_group, relay) }
+        unsafe { capabilities(keys.context, of.capability.as_ptr(), relay_ours, relay) }
     }
 
     /// Whether a program finds our key management: by the default properties and, if there is one, a query of its own. So it
@@ -239,23 +243,48 @@ impl Neighbours {
     }
 }
 
-/// The name of the capability that tells of TLS groups (provider-base(7)).
-pub(super) const TLS_GROUP: &CStr = c"TLS-GROUP";
+/// A capability that libssl asks for (provider-base(7)).
+pub(crate) struct Tls {
+    /// Its name.
+    pub(super) capability: &'static CStr,
+    /// The type of the keys that it is about.
+    key_type: &'static CStr,
+    /// The parameter that tells which keys an entry is for, and how its text begins.
+    algorithm: (&'static CStr, &'static str),
+}
 
-/// Where a group goes that another provider told of.
+/// What we have of it.
+pub(super) static TLS: [Tls; 2] = [
+    Tls {
+        capability: c"TLS-GROUP",
+        key_type: c"EC",
+        algorithm: (c"tls-group-alg", "EC"),
+    },
+    Tls {
+        capability: c"TLS-SIGALG",
+        key_type: c"ML-DSA-65",
+        algorithm: (c"tls-sigalg-name", "ML-DSA-"),
+    },
+];
+
+/// Where an entry goes that another provider told of.
 struct Relay {
+    of: &'static Tls,
     callback: Callback,
     argument: *mut c_void,
 }
 
-unsafe extern "C" fn relay_group(params: *const Param, relay: *mut c_void) -> c_int {
-    // SAFETY: the argument is the one that `tls_groups` passed.
+unsafe extern "C" fn relay_ours(params: *const Param, relay: *mut c_void) -> c_int {
+    // SAFETY: the argument is the one that `tls` passed.
     let relay = unsafe { &*relay.cast::<Relay>() };
     // SAFETY: a capability is a parameter list.
-    let algorithm = unsafe { ParamsIn::new(params) }.utf8(c"tls-group-alg");
-    match algorithm {
+    let list = unsafe { ParamsIn::new(params) };
+    let (name, beginning) = relay.of.algorithm;
+    match list.utf8(name) {
         // SAFETY: OpenSSL's callback takes the list and its own argument.
-        Ok(Some("EC")) => unsafe { (relay.callback)(params, relay.argument) },
+        Ok(Some(algorithm)) if algorithm.starts_with(beginning) => unsafe {
+            (relay.callback)(params, relay.argument)
+        },
         _ => 1,
     }
 }

@@ -14,7 +14,7 @@ use super::entry::provider;
 use super::ffi::Param;
 use super::foreign::ForeignContext;
 use super::functions;
-use super::keymgmt::{Keydata, keydata};
+use super::keymgmt::{Keydata, key_type, keydata};
 use super::operation::{Operation, Own};
 use super::params::{ParamsIn, ParamsOut};
 use crate::error::Error;
@@ -25,13 +25,12 @@ use crate::signature::{Context, Purpose, tables};
 /// In place of a digest's index: the caller names the digest.
 pub(super) const ANY: usize = usize::MAX;
 /// The key type of an algorithm, for the tables below.
-pub(super) const RSA: bool = true;
-pub(super) const EC: bool = false;
+pub(super) use super::keymgmt::{EC, ML_DSA_44, ML_DSA_65, ML_DSA_87, RSA};
 
 /// The algorithm `RSA` or `ECDSA`, to which the caller names a digest.
-pub(super) struct WithAnyDigest<const TYPE: bool>;
+pub(super) struct WithAnyDigest<const TYPE: u8>;
 
-impl<const TYPE: bool> WithAnyDigest<TYPE> {
+impl<const TYPE: u8> WithAnyDigest<TYPE> {
     pub(super) const FUNCTIONS: &'static [Entry<functions::Signature>] = table![
         functions::SIGNATURE_NEWCTX => new::<TYPE, ANY>,
         functions::SIGNATURE_FREECTX => free,
@@ -63,9 +62,9 @@ impl<const TYPE: bool> WithAnyDigest<TYPE> {
 
 /// An algorithm that has its digest in its name, such as `RSA-SHA256` (OpenSSL 3.4 and newer). `DIGEST` is the digest's index in
 /// [`DIGESTS`].
-pub(super) struct WithDigest<const TYPE: bool, const DIGEST: usize>;
+pub(super) struct WithDigest<const TYPE: u8, const DIGEST: usize>;
 
-impl<const TYPE: bool, const DIGEST: usize> WithDigest<TYPE, DIGEST> {
+impl<const TYPE: u8, const DIGEST: usize> WithDigest<TYPE, DIGEST> {
     pub(super) const FUNCTIONS: &'static [Entry<functions::Signature>] = table![
         functions::SIGNATURE_NEWCTX => new::<TYPE, DIGEST>,
         functions::SIGNATURE_FREECTX => free,
@@ -85,6 +84,37 @@ impl<const TYPE: bool, const DIGEST: usize> WithDigest<TYPE, DIGEST> {
         functions::SIGNATURE_GETTABLE_CTX_PARAMS => gettable::<TYPE>,
         functions::SIGNATURE_SET_CTX_PARAMS => set_ctx_params,
         functions::SIGNATURE_SETTABLE_CTX_PARAMS => settable::<TYPE, DIGEST>,
+    ];
+}
+
+/// ML-DSA (OpenSSL 3.5 and newer), which has no digest. `TYPE` is that of the key.
+pub(super) struct MlDsa<const TYPE: u8>;
+
+impl<const TYPE: u8> MlDsa<TYPE> {
+    pub(super) const FUNCTIONS: &'static [Entry<functions::Signature>] = table![
+        functions::SIGNATURE_NEWCTX => new::<TYPE, ANY>,
+        functions::SIGNATURE_FREECTX => free,
+        functions::SIGNATURE_DUPCTX => dup,
+        functions::SIGNATURE_SIGN => cancellable!(sign: input),
+        functions::SIGNATURE_SIGN_MESSAGE_INIT => sign_message_init,
+        functions::SIGNATURE_SIGN_MESSAGE_UPDATE => sign_message_update,
+        functions::SIGNATURE_SIGN_MESSAGE_FINAL => cancellable!(sign_message_final: no_input),
+        functions::SIGNATURE_VERIFY => verify,
+        functions::SIGNATURE_VERIFY_MESSAGE_INIT => verify_message_init,
+        functions::SIGNATURE_VERIFY_MESSAGE_UPDATE => verify_message_update,
+        functions::SIGNATURE_VERIFY_MESSAGE_FINAL => verify_message_final,
+        functions::SIGNATURE_DIGEST_SIGN_INIT => digest_sign_init,
+        functions::SIGNATURE_DIGEST_SIGN_UPDATE => digest_sign_update,
+        functions::SIGNATURE_DIGEST_SIGN_FINAL => cancellable!(digest_sign_final: no_input),
+        functions::SIGNATURE_DIGEST_SIGN => cancellable!(digest_sign: input),
+        functions::SIGNATURE_DIGEST_VERIFY_INIT => digest_verify_init,
+        functions::SIGNATURE_DIGEST_VERIFY_UPDATE => digest_verify_update,
+        functions::SIGNATURE_DIGEST_VERIFY_FINAL => digest_verify_final,
+        functions::SIGNATURE_DIGEST_VERIFY => digest_verify,
+        functions::SIGNATURE_GET_CTX_PARAMS => get_ctx_params,
+        functions::SIGNATURE_GETTABLE_CTX_PARAMS => gettable::<TYPE>,
+        functions::SIGNATURE_SET_CTX_PARAMS => set_ctx_params,
+        functions::SIGNATURE_SETTABLE_CTX_PARAMS => settable::<TYPE, ANY>,
     ];
 }
 
@@ -112,23 +142,18 @@ impl Own for State {
     }
 }
 
-unsafe extern "C" fn new<const TYPE: bool, const DIGEST: usize>(
+unsafe extern "C" fn new<const TYPE: u8, const DIGEST: usize>(
     context: *mut c_void,
     properties: *const c_char,
 ) -> *mut c_void {
     boundary::quietly(|| {
-        let key_type = if TYPE == RSA {
-            KeyType::Rsa
-        } else {
-            KeyType::Ec
-        };
         // SAFETY: OpenSSL passes our provider context back.
         let provider = unsafe { provider(context) };
         let properties =
             // SAFETY: OpenSSL passes a string or NULL.
             (!properties.is_null()).then(|| unsafe { CStr::from_ptr(properties) }.to_owned());
         Some(Signature::start(State {
-            context: Context::new(provider, key_type, DIGESTS.get(DIGEST)),
+            context: Context::new(provider, key_type(TYPE), DIGESTS.get(DIGEST)),
             properties,
         }))
     })
@@ -151,6 +176,7 @@ fn foreign(state: &State, key: &Keydata) -> Option<Foreign> {
         (KeyType::Rsa, Some(digest)) => fixed_name("RSA", digest),
         (KeyType::Ec, None) => c"ECDSA".to_owned(),
         (KeyType::Ec, Some(digest)) => fixed_name("ECDSA", digest),
+        (of @ KeyType::MlDsa(_), _) => names::of_key_type(of).to_owned(),
         (KeyType::Aes, _) => return None,
     };
     let neighbours = &key.own.provider.neighbours;
@@ -334,8 +360,7 @@ unsafe extern "C" fn digest_sign(
         // SAFETY: OpenSSL passes readable input and writable output of these sizes.
         let (tbs, output) = unsafe { (bytes(tbs, tbs_len), Output::new(out, len, capacity)) };
         hand_out(&mut state.context, output, |context| {
-            context.update(tbs)?;
-            context.sign_message()
+            context.sign_whole(tbs)
         })
     };
     let theirs = |foreign: &Foreign| foreign.digest_sign(out, len, capacity, tbs, tbs_len);
@@ -418,15 +443,14 @@ unsafe extern "C" fn digest_verify(
     let own = |state: &mut State| {
         // SAFETY: OpenSSL passes readable input of these sizes.
         let (signature, tbs) = unsafe { (bytes(given, len), bytes(tbs, tbs_len)) };
-        state.context.update(tbs)?;
-        state.context.verify_message(signature).map(c_int::from)
+        state.context.verify_whole(signature, tbs).map(c_int::from)
     };
     let theirs = |foreign: &Foreign| foreign.digest_verify(given, len, tbs, tbs_len);
     // SAFETY: OpenSSL passes a context of ours.
     unsafe { Signature::with(context, name!(digest_verify), theirs, own) }
 }
 
-unsafe extern "C" fn key_types<const TYPE: bool>() -> *mut *const c_char {
+unsafe extern "C" fn key_types<const TYPE: u8>() -> *mut *const c_char {
     struct Names([*const c_char; 2]);
     // SAFETY: the pointers lead to static text.
     unsafe impl Sync for Names {}
@@ -480,25 +504,27 @@ unsafe extern "C" fn ctx_md_params(_context: *mut c_void) -> *const Param {
     tables::NOTHING.as_ptr()
 }
 
-unsafe extern "C" fn gettable<const TYPE: bool>(
+unsafe extern "C" fn gettable<const TYPE: u8>(
     context: *mut c_void,
     _provider: *mut c_void,
 ) -> *const Param {
     let own = match TYPE {
         RSA => tables::RSA_GETTABLE,
         EC => tables::EC_GETTABLE,
+        _ => tables::ML_DSA_GETTABLE,
     };
     // SAFETY: OpenSSL passes a context of ours or NULL.
     unsafe { Signature::params_table(context, functions::SIGNATURE_GETTABLE_CTX_PARAMS, own) }
 }
 
-unsafe extern "C" fn settable<const TYPE: bool, const DIGEST: usize>(
+unsafe extern "C" fn settable<const TYPE: u8, const DIGEST: usize>(
     context: *mut c_void,
     _provider: *mut c_void,
 ) -> *const Param {
     let own = match (TYPE, DIGEST) {
         (RSA, ANY) => tables::RSA_SETTABLE,
         (EC, ANY) => tables::EC_SETTABLE,
+        (ML_DSA_44 | ML_DSA_65 | ML_DSA_87, _) => tables::ML_DSA_SETTABLE,
         _ => tables::FIXED_SETTABLE,
     };
     // SAFETY: OpenSSL passes a context of ours or NULL.

@@ -26,6 +26,7 @@ mod key_wrap;
 mod lifecycle;
 mod logs;
 mod memory;
+mod ml_dsa;
 mod neighbours;
 mod processes;
 mod raised_rights;

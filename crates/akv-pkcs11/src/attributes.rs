@@ -121,6 +121,7 @@ attributes! {
         Ok(Value::Number(match object.key.public().key_type() {
             _ if object.key.hsm_id().is_none() => CK_UNAVAILABLE_INFORMATION,
             KeyType::Ec => CKM_EC_KEY_PAIR_GEN,
+            KeyType::MlDsa(_) => CKM_ML_DSA_KEY_PAIR_GEN,
             KeyType::Aes if object.key.secret_kind() == CKK_AES => CKM_AES_KEY_GEN,
             KeyType::Aes => CKM_GENERIC_SECRET_KEY_GEN,
             KeyType::Rsa => CKM_RSA_PKCS_KEY_PAIR_GEN,
@@ -294,6 +295,7 @@ pub(crate) const fn key_type(of: KeyType) -> CK_KEY_TYPE {
     match of {
         KeyType::Rsa => CKK_RSA,
         KeyType::Ec => CKK_EC,
+        KeyType::MlDsa(_) => CKK_ML_DSA,
         KeyType::Aes => CKK_AES,
     }
 }

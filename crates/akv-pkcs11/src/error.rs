@@ -101,7 +101,7 @@ fn request_code(purpose: Purpose, by_pin: bool, error: &managed_hsm::Error) -> C
             false => CKR_DEVICE_ERROR,
         },
         E::Service { status, .. } => service_code(purpose, *status),
-        E::Settings { .. } | E::Uri(_) => CKR_FUNCTION_FAILED,
+        E::Settings { .. } | E::ApiVersion { .. } | E::Uri(_) => CKR_FUNCTION_FAILED,
         E::Connect { .. }
         | E::Down { .. }
         | E::Timeout { .. }

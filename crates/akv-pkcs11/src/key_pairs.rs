@@ -316,7 +316,7 @@ fn is_possible(
     let is_signature = matches!(operation, KeyOperation::Sign | KeyOperation::Verify);
     let is_possible = match of {
         KeyType::Rsa => true,
-        KeyType::Ec => is_signature,
+        KeyType::Ec | KeyType::MlDsa(_) => is_signature,
         KeyType::Aes => !is_signature,
     };
     if is_possible {

@@ -153,6 +153,8 @@ impl Mechanism {
         Some(match self.key_type()? {
             KeyType::Rsa => (2048, 4096),
             KeyType::Ec => (256, 521),
+            // No mechanism is for such keys yet.
+            KeyType::MlDsa(_) => return None,
             KeyType::Aes => (128, 256),
         })
     }

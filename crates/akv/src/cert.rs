@@ -206,7 +206,9 @@ impl Common {
         let spki = key.public.spki().ok_or_else(unfit)?;
         let scheme = scheme(&id, &key.public, algorithm)?;
         let identifier = match scheme {
-            Scheme::Ecdsa { .. } | Scheme::Pkcs1 { .. } => scheme.algorithm_identifier(),
+            Scheme::Ecdsa { .. } | Scheme::Pkcs1 { .. } | Scheme::MlDsa(_) => {
+                scheme.algorithm_identifier()
+            }
             Scheme::Pss { .. } | Scheme::Bare => None,
         };
         let identifier = identifier.ok_or_else(|| {
@@ -277,7 +279,7 @@ impl Signer {
     fn sign<B: Builder>(&self, mut builder: B) -> Result<B::Output, Failure> {
         let message = builder.finalize(self).map_err(|error| malformed(&error))?;
         let (client, scheme) = (&self.client, &self.scheme);
-        let digest = digest(scheme, &mut message.as_slice())?;
+        let digest = digest(scheme, &self.key.public, &mut message.as_slice())?;
         let signature = hsm_keys::sign(client, &self.key, scheme, &digest, Check::Signature)?;
         let signature =
             BitString::from_bytes(&signature.into_der()).map_err(|error| malformed(&error))?;

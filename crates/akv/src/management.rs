@@ -10,7 +10,9 @@ use azure_core::http::headers::HeaderName;
 use azure_core::http::{ClientOptions, RetryOptions, Transport};
 use azure_core::time::OffsetDateTime;
 use azure_security_keyvault_keys::{KeyClient, KeyClientOptions};
-use managed_hsm::{Client, CredentialKind, Error, ForeignText, Obstacle, Settings, Vault};
+use managed_hsm::{
+    ApiVersion, Client, CredentialKind, Error, ForeignText, Obstacle, Settings, Vault,
+};
 use serde::Deserialize;
 
 use crate::failure::Failure;
@@ -50,6 +52,7 @@ impl Management {
         });
         let endpoint = settings.address(vault)?;
         let options = KeyClientOptions {
+            api_version: api_version(settings),
             client_options: ClientOptions {
                 // A second request to create or rotate makes a second version.
                 retry: RetryOptions::none(),
@@ -166,6 +169,19 @@ fn service_error(body: &[u8]) -> Option<(String, String)> {
     }
     let body: Body = serde_json::from_slice(body).ok()?;
     Some((body.error.code, body.error.message))
+}
+
+/// The version of the API that requests name: the library's own, unless the settings name a later
+/// one.
+fn api_version(settings: &Settings) -> String {
+    let own = KeyClientOptions::default().api_version;
+    let is_later = own
+        .parse::<ApiVersion>()
+        .is_ok_and(|own| own < settings.api_version);
+    match is_later {
+        true => settings.api_version.to_string(),
+        false => own,
+    }
 }
 
 impl Credential {

@@ -20,7 +20,7 @@ pub(crate) struct Sign {
     uri: KeyUri,
     /// File to sign; - is standard input. It is hashed here, and only the digest goes to the HSM
     file: PathBuf,
-    /// RS256, PS384, ES512 and so on [default: RS256, or what belongs to the curve]
+    /// RS256, PS384, ES512, ML-DSA-65 and so on [default: RS256, or what belongs to the curve or key]
     #[arg(long, value_name = "NAME", value_parser = signature_algorithm)]
     algorithm: Option<SignatureAlgorithm>,
     /// Give an ECDSA signature as r and s one after the other (JSON Web Signature) instead of DER (OpenSSL, X.509)
@@ -40,7 +40,7 @@ pub(crate) struct Verify {
     /// File with the signature; - is standard input
     #[arg(long, value_name = "FILE")]
     signature: PathBuf,
-    /// RS256, PS384, ES512 and so on [default: RS256, or what belongs to the curve]
+    /// RS256, PS384, ES512, ML-DSA-65 and so on [default: RS256, or what belongs to the curve or key]
     #[arg(long, value_name = "NAME", value_parser = signature_algorithm)]
     algorithm: Option<SignatureAlgorithm>,
     /// An ECDSA signature is r and s one after the other instead of DER
@@ -136,7 +136,7 @@ impl Sign {
         let algorithm = algorithm.ok_or_else(|| unable(&key, &own.public, "sign"))?;
         // What the key can't do is told before anything is read, and before the HSM is asked.
         let scheme = scheme(&key.id, &own.public, algorithm)?;
-        let digest = digest(&scheme, &mut files::open(&self.file)?)
+        let digest = digest(&scheme, &own.public, &mut files::open(&self.file)?)
             .map_err(|error| Failure::read(&self.file, error))?;
         let client = &session.client;
         let signature = hsm_keys::sign(client, &own, &scheme, &digest, Check::Signature)?;
@@ -165,7 +165,7 @@ impl Verify {
             ));
         }
         let signature = files::read(&self.signature)?;
-        let digest = digest(&scheme, &mut files::open(&self.file)?)
+        let digest = digest(&scheme, &public, &mut files::open(&self.file)?)
             .map_err(|error| Failure::read(&self.file, error))?;
         let is_valid = match self.raw {
             true => hsm_keys::verify_raw(&public, &scheme, &digest, &signature)?,
@@ -211,7 +211,9 @@ impl Decrypt {
                     key.id
                 )));
             }
-            (None, PublicKey::Ec(_)) => return Err(unable(&key, &public, "decrypt")),
+            (None, PublicKey::Ec(_) | PublicKey::MlDsa(_)) => {
+                return Err(unable(&key, &public, "decrypt"));
+            }
         };
         fn bytes(option: &Option<Hexadecimal>) -> Option<&[u8]> {
             option.as_ref().map(|bytes| bytes.0.as_slice())

@@ -50,11 +50,15 @@ pub(crate) fn scheme(
     }
 }
 
-/// The scheme's digest of all that can be read.
-pub(crate) fn digest(scheme: &Scheme, input: &mut dyn Read) -> io::Result<Box<[u8]>> {
-    let digest = scheme.digest();
-    let digest = digest.ok_or_else(|| io::Error::other("the algorithm has no hash function"))?;
-    let mut hasher = digest.hasher();
+/// The scheme's digest of all that can be read; for ML-DSA the message representative.
+pub(crate) fn digest(
+    scheme: &Scheme,
+    public: &PublicKey,
+    input: &mut dyn Read,
+) -> io::Result<Box<[u8]>> {
+    let hasher = scheme.hasher(public).map_err(io::Error::other)?;
+    let mut hasher =
+        hasher.ok_or_else(|| io::Error::other("the algorithm has no hash function"))?;
     let mut buffer = [0; 1 << 16];
     loop {
         match input.read(&mut buffer)? {
@@ -67,7 +71,7 @@ pub(crate) fn digest(scheme: &Scheme, input: &mut dyn Read) -> io::Result<Box<[u
 #[cfg(test)]
 mod tests {
     use hsm_keys::EcCurve;
-    use managed_hsm::Curve;
+    use managed_hsm::{Curve, ParameterSet};
 
     use super::*;
 
@@ -105,6 +109,10 @@ mod tests {
             (of_curve(Curve::P256K), &["ES256K"]),
             (of_curve(Curve::P384), &["ES384"]),
             (of_curve(Curve::P521), &["ES512"]),
+            (
+                PublicKey::ml_dsa(ParameterSet::MlDsa65, &[7; 1952]).unwrap(),
+                &["ML-DSA-65"],
+            ),
             (PublicKey::Aes, &[]),
         ] {
             for algorithm in SignatureAlgorithm::ALL.into_iter().filter(is_hashed) {
@@ -120,6 +128,11 @@ mod tests {
         let scheme = Scheme::of(SignatureAlgorithm::Es384);
         let data = vec![7; (1 << 17) + 5];
         let expected = scheme.digest().unwrap().of(&data);
-        assert_eq!(digest(&scheme, &mut data.as_slice()).unwrap(), expected);
+        let curve = EcCurve::of(Curve::P384);
+        let public = PublicKey::ec(curve, curve.generator).unwrap();
+        assert_eq!(
+            digest(&scheme, &public, &mut data.as_slice()).unwrap(),
+            expected
+        );
     }
 }

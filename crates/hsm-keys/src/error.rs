@@ -65,6 +65,12 @@ pub enum Error {
         /// The length of what was given.
         got: usize,
     },
+    /// A context string that ML-DSA has no room for.
+    #[error("a context string of ML-DSA has at most 255 bytes, {0} were given")]
+    ContextLength(usize),
+    /// What is no μ.
+    #[error("a message representative μ of ML-DSA has 64 bytes, {0} were given")]
+    MuLength(usize),
     /// The HSM makes no RSA signatures with the hash function.
     #[error(
         "an RSA signature with {0} is not supported by Managed HSM: use SHA256, SHA384 or SHA512"

@@ -4,10 +4,11 @@ use std::sync::OnceLock;
 
 use aws_lc_rs::digest::Digest as FixedDigest;
 use aws_lc_rs::signature::ParsedPublicKey;
-use managed_hsm::{EncryptionAlgorithm, PublicKeyError, SignatureAlgorithm};
+use managed_hsm::{EncryptionAlgorithm, ParameterSet, PublicKeyError, SignatureAlgorithm};
 
 use crate::curve::EcCurve;
 use crate::der;
+use crate::ml_dsa::MlDsaPublicKey;
 use crate::once::once;
 use crate::rsa::RsaPublicKey;
 
@@ -18,6 +19,8 @@ pub enum KeyType {
     Rsa,
     /// A point on an elliptic curve.
     Ec,
+    /// ML-DSA, with a parameter set.
+    MlDsa(ParameterSet),
     /// A symmetric key of AES.
     Aes,
 }
@@ -29,6 +32,8 @@ pub enum PublicKey {
     Rsa(RsaPublicKey),
     /// A point on an elliptic curve.
     Ec(EcPublicKey),
+    /// ML-DSA.
+    MlDsa(MlDsaPublicKey),
     /// An AES key has no public part.
     Aes,
 }
@@ -96,6 +101,9 @@ impl From<managed_hsm::PublicKey> for PublicKey {
                 point: [&[4], &x[..], &y].concat(),
                 parsed: OnceLock::new(),
             }),
+            managed_hsm::PublicKey::MlDsa { set, key, .. } => {
+                Self::MlDsa(MlDsaPublicKey::new(set, key))
+            }
             managed_hsm::PublicKey::Oct => Self::Aes,
         }
     }
@@ -124,11 +132,20 @@ impl PublicKey {
         }
     }
 
+    /// A key of ML-DSA, as FIPS 204 encodes it.
+    ///
+    /// # Errors
+    /// It has the length of another parameter set's, or of none's.
+    pub fn ml_dsa(set: ParameterSet, key: &[u8]) -> Result<Self, PublicKeyError> {
+        managed_hsm::PublicKey::ml_dsa(set, key.to_vec()).map(Into::into)
+    }
+
     /// The key's type.
     pub fn key_type(&self) -> KeyType {
         match self {
             Self::Rsa(_) => KeyType::Rsa,
             Self::Ec(_) => KeyType::Ec,
+            Self::MlDsa(key) => KeyType::MlDsa(key.set),
             Self::Aes => KeyType::Aes,
         }
     }
@@ -138,6 +155,7 @@ impl PublicKey {
         match self {
             Self::Rsa(_) => "RSA",
             Self::Ec(ec) => ec.curve.curve.jwk_name(),
+            Self::MlDsa(key) => key.set.name(),
             Self::Aes => "symmetric",
         }
     }
@@ -147,15 +165,18 @@ impl PublicKey {
         match self {
             Self::Rsa(rsa) => Some(rsa.spki()),
             Self::Ec(ec) => Some(ec.spki()),
+            Self::MlDsa(key) => Some(key.spki()),
             Self::Aes => None,
         }
     }
 
-    /// The length of a raw signature, in bytes: the modulus' length, or that of r‖s.
+    /// The length of a raw signature, in bytes: the modulus' length, that of r‖s, or that of the
+    /// parameter set.
     pub fn raw_signature_len(&self) -> usize {
         match self {
             Self::Rsa(rsa) => rsa.len(),
             Self::Ec(ec) => 2 * ec.curve.coordinate_len,
+            Self::MlDsa(key) => key.set.signature_len(),
             Self::Aes => 0,
         }
     }
@@ -165,16 +186,18 @@ impl PublicKey {
         match self {
             Self::Rsa(rsa) => rsa.len(),
             Self::Ec(ec) => der::ecdsa_signature_max_len(ec.curve.coordinate_len, ec.curve.bits),
+            Self::MlDsa(key) => key.set.signature_len(),
             Self::Aes => 0,
         }
     }
 
-    /// What the key signs with unless something else is asked for: PKCS#1 v1.5 with SHA-256, or
-    /// ECDSA with the hash function that belongs to the curve. None: it can't sign.
+    /// What the key signs with unless something else is asked for: PKCS#1 v1.5 with SHA-256, ECDSA with
+    /// the hash function that belongs to the curve, or ML-DSA. None: it can't sign.
     pub fn usual_signature(&self) -> Option<SignatureAlgorithm> {
         match self {
             Self::Rsa(_) => Some(SignatureAlgorithm::Rs256),
             Self::Ec(ec) => Some(ec.curve.algorithm),
+            Self::MlDsa(key) => Some(SignatureAlgorithm::MlDsa(key.set)),
             Self::Aes => None,
         }
     }
@@ -184,7 +207,7 @@ impl PublicKey {
     pub fn usual_wrapping(&self) -> Option<EncryptionAlgorithm> {
         match self {
             Self::Rsa(_) => Some(EncryptionAlgorithm::RsaOaep256),
-            Self::Ec(_) => None,
+            Self::Ec(_) | Self::MlDsa(_) => None,
             Self::Aes => Some(EncryptionAlgorithm::CkmAesKeyWrapPad),
         }
     }

@@ -1,10 +1,11 @@
 //! How something is signed, and which of the HSM's algorithms does it.
 
-use managed_hsm::SignatureAlgorithm;
+use managed_hsm::{ParameterSet, SignatureAlgorithm};
 
 use crate::der;
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::error::Error;
+use crate::ml_dsa::{self, MU_LEN};
 use crate::public_key::PublicKey;
 
 /// A way to sign digests, and to verify what was signed.
@@ -31,6 +32,8 @@ pub enum Scheme {
     },
     /// The bare RSA operation, without padding: with public keys only.
     Bare,
+    /// ML-DSA (FIPS 204). In the place of a digest it takes μ, which depends on the public key.
+    MlDsa(ParameterSet),
 }
 
 /// The length of a PSS salt.
@@ -54,6 +57,7 @@ impl Scheme {
         };
         let digest = algorithm.digest_len().and_then(Digest::sha2);
         match (algorithm, digest) {
+            (SignatureAlgorithm::MlDsa(set), _) => Self::MlDsa(set),
             (Ps256 | Ps384 | Ps512, Some(digest)) => Self::Pss {
                 digest,
                 mgf1: digest,
@@ -69,7 +73,21 @@ impl Scheme {
         match self {
             Self::Ecdsa { digest } | Self::Pkcs1 { digest } => *digest,
             Self::Pss { digest, .. } => Some(digest),
-            Self::Bare => None,
+            Self::Bare | Self::MlDsa(_) => None,
+        }
+    }
+
+    /// What hashes a message for a signature by the key. None: the scheme names no hash function.
+    ///
+    /// # Errors
+    /// The key is of another type.
+    pub fn hasher(&self, public: &PublicKey) -> Result<Option<Hasher>, Error> {
+        match (self, public) {
+            (Self::MlDsa(set), PublicKey::MlDsa(key)) if key.set == *set => {
+                key.hasher(&[]).map(Some)
+            }
+            (Self::MlDsa(_), _) => Err(self.wrong_key(public)),
+            _ => Ok(self.digest().map(Digest::hasher)),
         }
     }
 
@@ -80,6 +98,9 @@ impl Scheme {
     pub fn algorithm(&self, public: &PublicKey) -> Result<SignatureAlgorithm, Error> {
         match (self, public) {
             (Self::Ecdsa { .. }, PublicKey::Ec(ec)) => Ok(ec.curve.algorithm),
+            (Self::MlDsa(set), PublicKey::MlDsa(key)) if key.set == *set => {
+                Ok(SignatureAlgorithm::MlDsa(*set))
+            }
             (_, PublicKey::Rsa(_)) => self.rsa_algorithm().ok_or_else(|| self.wrong_key(public))?,
             _ => Err(self.wrong_key(public)),
         }
@@ -89,7 +110,7 @@ impl Scheme {
     fn rsa_algorithm(&self) -> Option<Result<SignatureAlgorithm, Error>> {
         let of_digest = |digest: &Digest| digest.rsa.ok_or_else(|| Error::RsaDigest(digest.name()));
         Some(match self {
-            Self::Ecdsa { .. } => return None,
+            Self::Ecdsa { .. } | Self::MlDsa(_) => return None,
             Self::Bare => Err(Error::BareSignature),
             Self::Pkcs1 { digest: None } => Ok(SignatureAlgorithm::RsNull),
             Self::Pkcs1 {
@@ -112,9 +133,12 @@ impl Scheme {
         })
     }
 
-    /// Refuses a value that is no digest of the hash function that is named.
+    /// Refuses a value that is no digest of the hash function that is named, or no μ.
     pub(crate) fn check_value(&self, value: &[u8]) -> Result<(), Error> {
         match self.digest() {
+            None if matches!(self, Self::MlDsa(_)) && value.len() != MU_LEN => {
+                Err(Error::MuLength(value.len()))
+            }
             Some(digest) if digest.len != value.len() => Err(Error::DigestLength {
                 digest: digest.name(),
                 expected: digest.len,
@@ -130,6 +154,7 @@ impl Scheme {
             Self::Pkcs1 { .. } => "RSA with PKCS#1 v1.5",
             Self::Pss { .. } => "RSA-PSS",
             Self::Bare => "RSA",
+            Self::MlDsa(set) => set.name(),
         };
         Error::WrongKeyType {
             kind: public.kind(),
@@ -152,6 +177,7 @@ impl Scheme {
             ])),
             Self::Pss { digest, mgf1, .. } => Some(pss_identifier(digest, mgf1, digest.len)),
             Self::Bare => None,
+            Self::MlDsa(set) => Some(ml_dsa::algorithm_identifier(*set)),
         }
     }
 }
@@ -206,12 +232,18 @@ mod tests {
         let of_curve = |curve| PublicKey::ec(curve, curve.generator).unwrap();
         let mut keys: Vec<PublicKey> = Curve::ALL.map(EcCurve::of).map(of_curve).into();
         keys.push(crate::testdata::key(2048, 65537));
+        keys.extend(
+            ParameterSet::ALL
+                .map(|set| PublicKey::ml_dsa(set, &vec![7; set.public_key_len()]).unwrap()),
+        );
         for algorithm in SignatureAlgorithm::ALL {
             let scheme = Scheme::of(algorithm);
-            assert_eq!(
-                scheme.digest().map(|digest| digest.len),
-                algorithm.digest_len()
-            );
+            let hashed = scheme.digest().map(|digest| digest.len);
+            let expected = match scheme {
+                Scheme::MlDsa(_) => None,
+                _ => algorithm.digest_len(),
+            };
+            assert_eq!(hashed, expected);
             let found = keys.iter().filter(|key| {
                 let asked = scheme.algorithm(key);
                 asked.is_ok_and(|asked| asked == algorithm)
@@ -233,6 +265,8 @@ mod tests {
             "300d06092a864886f70d01010b0500"
         );
         assert_eq!(of(SignatureAlgorithm::Es384), "300a06082a8648ce3d040303");
+        let ml_dsa = SignatureAlgorithm::MlDsa(ParameterSet::MlDsa65);
+        assert_eq!(of(ml_dsa), "300b0609608648016503040312");
         let expected = "304106092a864886f70d01010a3034a00f300d06096086480165030402010500\
              a11c301a06092a864886f70d010108300d06096086480165030402010500a203020120";
         assert_eq!(of(SignatureAlgorithm::Ps256), expected);

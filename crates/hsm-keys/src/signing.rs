@@ -35,7 +35,7 @@ impl RawSignature {
         self.bytes
     }
 
-    /// The signature as X.509 has it: for ECDSA an `ECDSA-Sig-Value` in DER, for RSA as it is.
+    /// The signature as X.509 has it: for ECDSA an `ECDSA-Sig-Value` in DER, else as it is.
     pub fn into_der(self) -> Vec<u8> {
         match self.is_ecdsa {
             true => der::ecdsa_signature(&self.bytes),
@@ -44,7 +44,7 @@ impl RawSignature {
     }
 }
 
-/// Has the HSM sign `value`, a digest (or whatever the scheme pads).
+/// Has the HSM sign `value`, a digest (or whatever the scheme pads), or μ of ML-DSA.
 ///
 /// # Errors
 /// The key or the scheme can't do this, the request failed, or the answer did not pass the check.

@@ -47,7 +47,12 @@ pub fn verify_raw(
             let fitted = ec.curve.fit(value);
             Ok(fitted.is_some_and(|fitted| ec.verify_fixed(&fitted, signature)))
         }
-        (Scheme::Ecdsa { .. }, _) | (_, PublicKey::Ec(_) | PublicKey::Aes) => {
+        (Scheme::MlDsa(set), PublicKey::MlDsa(key)) if key.set == *set => {
+            scheme.check_value(value)?;
+            Ok(key.verify_mu(value, signature))
+        }
+        (Scheme::Ecdsa { .. } | Scheme::MlDsa(_), _)
+        | (_, PublicKey::Ec(_) | PublicKey::MlDsa(_) | PublicKey::Aes) => {
             Err(scheme.wrong_key(public))
         }
         (_, PublicKey::Rsa(rsa)) => {
@@ -59,7 +64,7 @@ pub fn verify_raw(
 
 fn verify_rsa(public: &RsaPublicKey, scheme: &Scheme, value: &[u8], signature: &[u8]) -> bool {
     match *scheme {
-        Scheme::Ecdsa { .. } => false,
+        Scheme::Ecdsa { .. } | Scheme::MlDsa(_) => false,
         Scheme::Bare => public.recover(signature).as_deref() == Some(value),
         Scheme::Pkcs1 { digest: None } => public.verify_pkcs1(value, signature),
         Scheme::Pkcs1 {
@@ -109,7 +114,7 @@ pub fn recover(public: &PublicKey, scheme: &Scheme, signature: &[u8]) -> Result<
     let digest = match scheme {
         Scheme::Bare => return Ok(block),
         Scheme::Pkcs1 { digest } => digest,
-        Scheme::Ecdsa { .. } | Scheme::Pss { .. } => {
+        Scheme::Ecdsa { .. } | Scheme::Pss { .. } | Scheme::MlDsa(_) => {
             return Err(not_recovered("it holds nothing of what was signed"));
         }
     };

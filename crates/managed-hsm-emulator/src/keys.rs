@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::algorithm::{Digest, Scheme, SignatureAlgorithm, encode_base64url};
+use crate::ml_dsa::{MlDsaKey, ParameterSet};
 use crate::service::Service;
 
 /// The kind of a key, without the `-HSM` of those that are in an HSM.
@@ -26,6 +27,9 @@ pub(crate) enum KeyType {
     Ec,
     #[serde(rename = "oct")]
     Oct,
+    /// Algorithm key pair: ML-DSA.
+    #[serde(rename = "AKP")]
+    Akp,
 }
 
 impl KeyType {
@@ -35,6 +39,7 @@ impl KeyType {
             "RSA" | "RSA-HSM" => Some(Self::Rsa),
             "EC" | "EC-HSM" => Some(Self::Ec),
             "oct" | "oct-HSM" => Some(Self::Oct),
+            "AKP" | "AKP-HSM" => Some(Self::Akp),
             _ => None,
         }
     }
@@ -45,9 +50,11 @@ impl KeyType {
             (Self::Rsa, false) => "RSA-HSM",
             (Self::Ec, false) => "EC-HSM",
             (Self::Oct, false) => "oct-HSM",
+            (Self::Akp, false) => "AKP-HSM",
             (Self::Rsa, true) => "RSA",
             (Self::Ec, true) => "EC",
             (Self::Oct, true) => "oct",
+            (Self::Akp, true) => "AKP",
         }
     }
 
@@ -62,7 +69,7 @@ impl KeyType {
                 "wrapKey",
                 "unwrapKey",
             ],
-            (Self::Ec, Service::KeyVault) => &["sign", "verify"],
+            (Self::Ec, Service::KeyVault) | (Self::Akp, _) => &["sign", "verify"],
             (Self::Rsa, Service::ManagedHsm) => &[
                 "wrapKey",
                 "decrypt",
@@ -89,7 +96,7 @@ impl KeyType {
     pub(crate) fn has_operation(self, name: &str, service: Service) -> bool {
         let more: &[&str] = match self {
             Self::Rsa => &["import", "export"],
-            Self::Ec | Self::Oct => &["export"],
+            Self::Ec | Self::Oct | Self::Akp => &["export"],
         };
         more.contains(&name) || self.default_operations(service).contains(&name)
     }
@@ -149,6 +156,7 @@ impl Curve {
 pub(crate) enum PublicMembers {
     Rsa { n: String, e: String },
     Ec { curve: Curve, x: String, y: String },
+    Akp { set: ParameterSet, public: String },
     None,
 }
 
@@ -162,6 +170,7 @@ pub(crate) enum Secret {
     Rsa(PKey<Private>),
     Ec(Curve, EcKey<Private>),
     Oct(Zeroizing<Vec<u8>>),
+    Akp(MlDsaKey),
 }
 
 /// Why an operation was not done.
@@ -211,6 +220,11 @@ impl KeyMaterial {
         Ok(Self::from_oct(bytes))
     }
 
+    /// A new key pair of ML-DSA.
+    pub(crate) fn generate_akp(set: ParameterSet) -> Result<Self, KeyError> {
+        Ok(Self::from_akp(MlDsaKey::generate(set)?))
+    }
+
     /// A new key of the same kind and size, for a rotation.
     pub(crate) fn generate_alike(&self) -> Result<Self, KeyError> {
         match &self.secret {
@@ -224,6 +238,7 @@ impl KeyMaterial {
                 Self::generate_rsa(key.bits(), exponent)
             }
             Secret::Ec(curve, _) => Self::generate_ec(*curve),
+            Secret::Akp(key) => Self::generate_akp(key.set()),
             Secret::Oct(bytes) => {
                 Self::generate_oct(u32::try_from(bytes.len() * 8).map_err(|_| KeyError::Invalid)?)
             }
@@ -279,10 +294,11 @@ impl KeyMaterial {
                 Self::from_ec(curve, key)
             }
             KeyType::Oct => Ok(Self::from_oct(bytes.to_vec().into())),
+            KeyType::Akp => Ok(Self::from_akp(MlDsaKey::from_private_bytes(bytes)?)),
         }
     }
 
-    /// The secret for storage: PKCS#8 (RFC 5958) for key pairs, the bare bytes for symmetric keys.
+    /// The secret for storage: PKCS#8 (RFC 5958) for key pairs of OpenSSL's, the bare bytes for symmetric keys.
     pub(crate) fn to_private_bytes(&self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         Ok(match &self.secret {
             Secret::Rsa(key) => key.private_key_to_pkcs8()?.into(),
@@ -290,6 +306,7 @@ impl KeyMaterial {
                 .private_key_to_pkcs8()?
                 .into(),
             Secret::Oct(bytes) => bytes.clone(),
+            Secret::Akp(key) => key.to_private_bytes(),
         })
     }
 
@@ -324,6 +341,16 @@ impl KeyMaterial {
         })
     }
 
+    fn from_akp(key: MlDsaKey) -> Self {
+        Self {
+            public: PublicMembers::Akp {
+                set: key.set(),
+                public: encode_base64url(&key.public()),
+            },
+            secret: Secret::Akp(key),
+        }
+    }
+
     /// A symmetric key of the bytes given.
     pub(crate) fn from_oct(bytes: Zeroizing<Vec<u8>>) -> Self {
         Self {
@@ -338,6 +365,7 @@ impl KeyMaterial {
             Secret::Rsa(_) => KeyType::Rsa,
             Secret::Ec(..) => KeyType::Ec,
             Secret::Oct(_) => KeyType::Oct,
+            Secret::Akp(_) => KeyType::Akp,
         }
     }
 
@@ -533,6 +561,8 @@ mod tests {
             KeyMaterial::generate_rsa(2048, 3).unwrap(),
             KeyMaterial::generate_ec(Curve::P521).unwrap(),
             KeyMaterial::generate_oct(128).unwrap(),
+            KeyMaterial::generate_akp(ParameterSet::MlDsa44).unwrap(),
+            KeyMaterial::generate_akp(ParameterSet::MlDsa87).unwrap(),
         ] {
             let bytes = key.to_private_bytes().unwrap();
             let again = KeyMaterial::from_private_bytes(key.kind(), &bytes).unwrap();

@@ -31,6 +31,7 @@ mod line;
 mod log;
 mod message;
 mod metrics;
+mod ml_dsa;
 mod pause;
 mod release_policy;
 mod requests;

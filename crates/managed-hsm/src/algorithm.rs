@@ -1,5 +1,7 @@
 //! The algorithms of the service (RFC 7518, sections 3.1 and 4.1, and RFC 8812 for ES256K).
 
+use crate::ml_dsa::ParameterSet;
+
 /// A signature algorithm. The HSM takes a digest of [`SignatureAlgorithm::digest_len`] bytes and pads it itself, except for
 /// `RSNULL`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,11 +28,14 @@ pub enum SignatureAlgorithm {
     Es512,
     /// PKCS#1 v1.5 padding of the bytes given, without a DigestInfo around them. The service may refuse it.
     RsNull,
+    /// ML-DSA. What is signed is the message representative μ (FIPS 204, section 6.2), which is
+    /// computed from public key, context and message.
+    MlDsa(ParameterSet),
 }
 
 impl SignatureAlgorithm {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Rs256,
         Self::Rs384,
         Self::Rs512,
@@ -42,6 +47,9 @@ impl SignatureAlgorithm {
         Self::Es384,
         Self::Es512,
         Self::RsNull,
+        Self::MlDsa(ParameterSet::MlDsa44),
+        Self::MlDsa(ParameterSet::MlDsa65),
+        Self::MlDsa(ParameterSet::MlDsa87),
     ];
 
     /// The algorithm's name in requests and answers.
@@ -58,15 +66,16 @@ impl SignatureAlgorithm {
             Self::Es384 => "ES384",
             Self::Es512 => "ES512",
             Self::RsNull => "RSNULL",
+            Self::MlDsa(set) => set.name(),
         }
     }
 
-    /// Length in bytes of the digest that is signed; None: any that the key has room for.
+    /// Length in bytes of the digest that is signed, or of μ; None: any that the key has room for.
     pub const fn digest_len(self) -> Option<usize> {
         match self {
             Self::Rs256 | Self::Ps256 | Self::Es256 | Self::Es256K => Some(32),
             Self::Rs384 | Self::Ps384 | Self::Es384 => Some(48),
-            Self::Rs512 | Self::Ps512 | Self::Es512 => Some(64),
+            Self::Rs512 | Self::Ps512 | Self::Es512 | Self::MlDsa(_) => Some(64),
             Self::RsNull => None,
         }
     }

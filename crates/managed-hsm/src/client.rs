@@ -10,21 +10,19 @@ use url::{Origin, Url};
 use zeroize::Zeroizing;
 
 use crate::algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
+use crate::api_version::{ApiVersion, Feature};
 use crate::caller::{Caller, CallerKind, Completion, Job, Slot, Threads};
 use crate::credential::kind::CredentialKind;
 use crate::error::Error;
 use crate::event_loop;
 use crate::io::IoThread;
-use crate::key::{Key, KeyAction, KeyId, KeyItem, NewKey};
+use crate::key::{Key, KeyAction, KeyId, KeyItem, NewKey, NewKeyKind};
 use crate::request::{Request, at};
 use crate::session::Sessions;
 use crate::settings::client::Settings;
 use crate::token::AccessToken;
 use crate::uri::{KeyName, KeyUri, Vault};
-use crate::wire;
-
-/// The version of the service's API that all requests name.
-const API_VERSION: &str = "api-version=7.4";
+use crate::wire::{self, Told};
 
 /// How much longer than its deadline a caller waits for the I/O thread to say so.
 const GRACE: Duration = Duration::from_secs(1);
@@ -184,13 +182,12 @@ impl Client {
             body: None,
             repeatable: true,
         };
-        let (uri, url) = (uri.clone(), request.url.clone());
-        self.ask(request, move |body| wire::key(body, &uri, &url))
+        self.ask_for_key(request, uri.clone())
     }
 
-    /// Has the HSM sign a digest of [`SignatureAlgorithm::digest_len`] bytes. Returns the signature
-    /// as the service gives it: for RSA a number as long as the modulus, for EC r‖s. It is not
-    /// checked here.
+    /// Has the HSM sign a digest, or μ of ML-DSA, of [`SignatureAlgorithm::digest_len`] bytes. Returns
+    /// the signature as the service gives it: for RSA a number as long as the modulus, for EC r‖s, for
+    /// ML-DSA as FIPS 204 encodes it. It is not checked here.
     pub fn sign(
         &self,
         key: &KeyId,
@@ -198,7 +195,14 @@ impl Client {
         digest: &[u8],
     ) -> Result<Vec<u8>, Error> {
         let name = algorithm.jwa_name();
-        let request = operation(key, KeyAction::Sign, name, digest, &[]);
+        let request = match algorithm {
+            // A key whose public part is known was loaded with a version that has such keys.
+            SignatureAlgorithm::MlDsa(_) => {
+                let body = wire::external_mu_request(digest);
+                request(key, KeyAction::Sign, name, body)
+            }
+            _ => operation(key, KeyAction::Sign, name, digest, &[]),
+        };
         let asked = (key.key.clone(), key.version.clone());
         self.ask(request, move |body| Ok(wire::value(body, &asked)?.to_vec()))
     }
@@ -250,7 +254,10 @@ impl Client {
         plain: &[u8],
     ) -> Result<Vec<u8>, Error> {
         let name = algorithm.jwa_name();
-        let request = operation(key, KeyAction::WrapKey, name, plain, &[]);
+        let mut request = operation(key, KeyAction::WrapKey, name, plain, &[]);
+        if algorithm == EncryptionAlgorithm::CkmAesKeyWrapPad {
+            self.raise(&mut request, Feature::AesKeyWrapMechanisms)?;
+        }
         let asked = (key.key.clone(), key.version.clone());
         self.ask(request, move |body| Ok(wire::value(body, &asked)?.to_vec()))
     }
@@ -263,7 +270,10 @@ impl Client {
         wrapped: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
         let name = algorithm.jwa_name();
-        let request = operation(key, KeyAction::UnwrapKey, name, wrapped, &[]);
+        let mut request = operation(key, KeyAction::UnwrapKey, name, wrapped, &[]);
+        if algorithm == EncryptionAlgorithm::CkmAesKeyWrapPad {
+            self.raise(&mut request, Feature::AesKeyWrapMechanisms)?;
+        }
         let asked = (key.key.clone(), key.version.clone());
         self.ask(request, move |body| wire::value(body, &asked))
     }
@@ -275,7 +285,7 @@ impl Client {
             key: name.clone(),
             version: None,
         };
-        let request = Request {
+        let mut request = Request {
             operation: "create key",
             vault: vault.clone(),
             key: uri.to_string().into(),
@@ -285,8 +295,24 @@ impl Client {
             body: Some(Bytes::from_owner(wire::create_request(key))),
             repeatable: false,
         };
-        let url = request.url.clone();
-        self.ask(request, move |body| wire::key(body, &uri, &url))
+        if matches!(key.kind, NewKeyKind::MlDsa(_)) {
+            self.raise(&mut request, Feature::MlDsa)?;
+        }
+        self.ask_for_key(request, uri)
+    }
+
+    /// Says whether requests name a version of the API that has keys of ML-DSA, for a caller who asks
+    /// for one by other means.
+    ///
+    /// # Errors
+    /// They name another: [`Error::ApiVersion`] tells the setting. `operation` and `key` say in it
+    /// what was asked for.
+    pub fn require_ml_dsa(&self, operation: &'static str, key: &str) -> Result<(), Error> {
+        let version = &self.sessions.settings.api_version;
+        match version.with(Feature::MlDsa) {
+            Some(_) => Ok(()),
+            None => Err(self.lacks(operation, key, Feature::MlDsa)),
+        }
     }
 
     /// Deletes a key with all its versions. It can be recovered until the HSM purges it.
@@ -373,8 +399,44 @@ impl Client {
     pub(crate) fn url(&self, vault: &Vault, path: &str) -> Result<Url, Error> {
         let mut url = self.sessions.settings.address(vault)?;
         url.set_path(path);
-        url.set_query(Some(API_VERSION));
+        url.set_query(Some(&query(&self.sessions.settings.api_version)));
         Ok(url)
+    }
+
+    /// Has a request name a version of the API that has a feature.
+    ///
+    /// # Errors
+    /// Only previews have it, and the settings name none of them.
+    fn raise(&self, request: &mut Request, feature: Feature) -> Result<(), Error> {
+        let version = self.sessions.settings.api_version.with(feature);
+        let version =
+            version.ok_or_else(|| self.lacks(request.operation, &request.key, feature))?;
+        request.url.set_query(Some(&query(&version)));
+        Ok(())
+    }
+
+    /// The version of the API that the settings name lacks a feature. Says so in the log as well.
+    fn lacks(&self, operation: &'static str, key: &str, feature: Feature) -> Error {
+        let error = Error::ApiVersion {
+            operation,
+            key: key.to_owned(),
+            what: feature.words(),
+            since: feature.since(),
+            set: self.sessions.settings.api_version.to_string(),
+        };
+        error.log(operation, key);
+        error
+    }
+
+    /// Sends a request that is answered with the key that `uri` names.
+    pub(crate) fn ask_for_key(&self, request: Request, uri: KeyUri) -> Result<Key, Error> {
+        let (operation, key) = (request.operation, Arc::clone(&request.key));
+        let url = request.url.clone();
+        let version = self.sessions.settings.api_version.clone();
+        match self.ask(request, move |body| wire::key(body, &uri, &url, &version))? {
+            Told::Known(key) => Ok(*key),
+            Told::Lacks(feature) => Err(self.lacks(operation, &key, feature)),
+        }
     }
 
     /// Sends a request and waits for what `read` makes of the answer.
@@ -440,6 +502,17 @@ fn operation(
     value: &[u8],
     further: &[(&str, Option<&[u8]>)],
 ) -> Request {
+    let body = wire::operation_request(algorithm, value, further);
+    request(key, action, algorithm, body)
+}
+
+/// The same with the body that is given.
+fn request(
+    key: &KeyId,
+    action: KeyAction,
+    algorithm: &'static str,
+    body: Zeroizing<Vec<u8>>,
+) -> Request {
     Request {
         operation: action.words(),
         vault: key.vault.clone(),
@@ -447,11 +520,14 @@ fn operation(
         method: Method::POST,
         algorithm: Some(algorithm),
         url: key.url(action).clone(),
-        body: Some(Bytes::from_owner(wire::operation_request(
-            algorithm, value, further,
-        ))),
+        body: Some(Bytes::from_owner(body)),
         repeatable: true,
     }
+}
+
+/// What a request's address says of the version of the API.
+fn query(version: &ApiVersion) -> String {
+    format!("api-version={version}")
 }
 
 impl std::fmt::Debug for Client {

@@ -86,6 +86,24 @@ pub enum Error {
         /// The service's `x-ms-request-id`.
         request_id: ForeignText,
     },
+    /// Something is asked for that the version of the API which requests name doesn't have, and that
+    /// no stable version has.
+    #[error(
+        "{operation} {key}: {what} came with version {since} of the service's API, and requests name {set}: set api-version = \
+         {since} (AKV_API_VERSION={since}), or a later version"
+    )]
+    ApiVersion {
+        /// What was asked for.
+        operation: &'static str,
+        /// The key.
+        key: String,
+        /// What the version lacks.
+        what: &'static str,
+        /// The first version that has it.
+        since: &'static str,
+        /// The version that requests name.
+        set: String,
+    },
     /// No answer could be had from the service's address.
     #[error("{operation} {key}: can't reach {endpoint}: {problem}: {}", obstacle.remedy())]
     Connect {

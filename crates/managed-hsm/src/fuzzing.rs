@@ -47,11 +47,12 @@ pub fn answers(body: &[u8]) {
     let url = Url::parse("https://myhsm.managedhsm.azure.net/?api-version=7.4").expect("a URL");
     // As long as it is there it is taken out.
     let _token = AccessToken::new(TOKEN);
-    let key = wire::key(body, &uri, &url);
+    let version = "2026-05-01-preview".parse().expect("a version");
+    let key = wire::key(body, &uri, &url, &version);
     if let Err(problem) = &key {
         check_shown(problem);
     }
-    if let Ok(key) = key {
+    if let Ok(wire::Told::Known(key)) = key {
         check_shown(&key.kid);
         check_shown(&format!("{:?}", key.kid));
         key.operations.iter().for_each(check_shown);
@@ -62,6 +63,7 @@ pub fn answers(body: &[u8]) {
                 assert!(x.len() == curve.coordinate_len() && y.len() == curve.coordinate_len());
                 assert!(PublicKey::ec(curve, x, y).is_ok());
             }
+            PublicKey::MlDsa { set, key } => assert!(PublicKey::ml_dsa(set, key).is_ok()),
             PublicKey::Oct => {}
         }
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use url::Url;
 
 use crate::foreign::ForeignText;
+use crate::ml_dsa::ParameterSet;
 use crate::properties::Properties;
 use crate::public_key::PublicKey;
 use crate::uri::{KeyName, KeyUri, KeyVersion, Vault};
@@ -258,6 +259,8 @@ pub enum NewKeyKind {
     },
     /// An EC key.
     Ec(Curve),
+    /// A key of ML-DSA.
+    MlDsa(ParameterSet),
     /// An AES key.
     Oct {
         /// Length of the key: 128, 192 or 256.

@@ -17,6 +17,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 mod algorithm;
+mod api_version;
 mod bell;
 mod caller;
 mod causes;
@@ -43,6 +44,7 @@ mod io;
 mod judgement;
 mod key;
 pub mod logging;
+mod ml_dsa;
 mod obstacle;
 mod pool;
 mod properties;
@@ -70,6 +72,7 @@ mod warnings;
 mod wire;
 
 pub use algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
+pub use api_version::ApiVersion;
 pub use bell::Bell;
 pub use caller::{Caller, CallerKind, Job};
 pub use client::{Client, Decryption, Encrypted, Encryption, KeyPages};
@@ -81,6 +84,7 @@ pub use error::Error;
 pub use event_loop::block_on;
 pub use foreign::{ForeignText, fit, fit_json};
 pub use key::{Curve, Key, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind, Update};
+pub use ml_dsa::ParameterSet;
 pub use obstacle::Obstacle;
 pub use properties::Properties;
 pub use public_key::{PublicKey, PublicKeyError};

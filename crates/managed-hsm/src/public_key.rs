@@ -7,8 +7,10 @@ use aws_lc_rs::signature::{
 };
 
 use crate::key::Curve;
+use crate::ml_dsa::ParameterSet;
 
-/// The public part of a key. Made by [`PublicKey::rsa`] and [`PublicKey::ec`] only, which check it.
+/// The public part of a key. Made by [`PublicKey::rsa`], [`PublicKey::ec`] and [`PublicKey::ml_dsa`]
+/// only, which check it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PublicKey {
     /// An RSA key: modulus and public exponent, most significant byte first, without leading zeros.
@@ -29,6 +31,14 @@ pub enum PublicKey {
         /// y coordinate.
         y: Vec<u8>,
     },
+    /// A key of ML-DSA.
+    #[non_exhaustive]
+    MlDsa {
+        /// The parameter set.
+        set: ParameterSet,
+        /// The key as FIPS 204 encodes it (algorithm 22).
+        key: Vec<u8>,
+    },
     /// A symmetric key, which has no public part.
     Oct,
 }
@@ -48,6 +58,14 @@ pub enum PublicKeyError {
     /// The coordinates are not below the field's prime, or don't fulfil the curve's equation.
     #[error("the coordinates are no point of the curve {}", .0.jwk_name())]
     NotOnCurve(Curve),
+    /// Each parameter set has public keys of one length, and every value of them is one.
+    #[error("a public key of {set} has {} bytes, {got} were given", set.public_key_len())]
+    MlDsaLength {
+        /// The parameter set.
+        set: ParameterSet,
+        /// The length of what was given, in bytes.
+        got: usize,
+    },
 }
 
 /// Lengths of a modulus, in bits. The service makes 2048 to 4096; OpenSSL verifies with no longer
@@ -90,6 +108,20 @@ impl PublicKey {
         // The library looks at range and equation. The point at infinity has no coordinates.
         ParsedPublicKey::new(verification(curve), point).map_err(|_| no_point())?;
         Ok(Self::Ec { curve, x, y })
+    }
+
+    /// A key of ML-DSA, as FIPS 204 encodes it.
+    ///
+    /// # Errors
+    /// It has the length of another parameter set's, or of none's.
+    pub fn ml_dsa(set: ParameterSet, key: Vec<u8>) -> Result<Self, PublicKeyError> {
+        match key.len() == set.public_key_len() {
+            true => Ok(Self::MlDsa { set, key }),
+            false => Err(PublicKeyError::MlDsaLength {
+                set,
+                got: key.len(),
+            }),
+        }
     }
 }
 

@@ -29,7 +29,6 @@ impl Client {
             // The same once more gives the same.
             repeatable: true,
         };
-        let (uri, url) = (uri.clone(), request.url.clone());
-        self.ask(request, move |body| wire::key(body, &uri, &url))
+        self.ask_for_key(request, uri.clone())
     }
 }

@@ -10,9 +10,11 @@ use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
 
+use crate::api_version::{ApiVersion, Feature};
 use crate::foreign::{ForeignText, shown};
 use crate::key::Update;
 use crate::key::{Curve, Key, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind};
+use crate::ml_dsa::ParameterSet;
 use crate::properties::Properties;
 use crate::public_key::PublicKey;
 use crate::uri::{KeyName, KeyUri, KeyVersion, Vault};
@@ -43,6 +45,9 @@ struct JsonWebKey {
     e: Option<String>,
     x: Option<String>,
     y: Option<String>,
+    alg: Option<ForeignText>,
+    #[serde(rename = "pub")]
+    public: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -118,19 +123,27 @@ pub(crate) fn operation_request(
     value: &[u8],
     further: &[(&str, Option<&[u8]>)],
 ) -> Zeroizing<Vec<u8>> {
-    let lengths = further
-        .iter()
-        .map(|(_, value)| value.map_or(0, <[u8]>::len));
-    let binary = value.len() + lengths.sum::<usize>();
-    // Room for all of it: a buffer that grows leaves copies behind.
-    let mut body = String::with_capacity(binary / 3 * 4 + 128);
-    body.push_str(r#"{"alg":""#);
-    body.push_str(algorithm);
-    let members = further
+    let further = further
         .iter()
         .filter_map(|(name, value)| Some((*name, (*value)?)));
-    for (name, value) in members.chain([("value", value)]) {
-        body.push_str(r#"",""#);
+    let members: Vec<_> = further.chain([("value", value)]).collect();
+    body_of(&format!(r#""alg":"{algorithm}","#), &members)
+}
+
+/// Body of a request for a signature of ML-DSA over μ, which has no other members.
+pub(crate) fn external_mu_request(mu: &[u8]) -> Zeroizing<Vec<u8>> {
+    body_of("", &[("external_mu", mu)])
+}
+
+/// An object with binary members, the first of them behind what `beginning` says.
+fn body_of(beginning: &str, members: &[(&str, &[u8])]) -> Zeroizing<Vec<u8>> {
+    let binary: usize = members.iter().map(|(_, value)| value.len()).sum();
+    // Room for all of it: a buffer that grows leaves copies behind.
+    let mut body = String::with_capacity(binary / 3 * 4 + 160);
+    body.push('{');
+    body.push_str(beginning);
+    for (index, (name, value)) in members.iter().enumerate() {
+        body.push_str(if index == 0 { "\"" } else { "\",\"" });
         body.push_str(name);
         body.push_str(r#"":""#);
         BASE64.encode_string(value, &mut body);
@@ -216,6 +229,10 @@ pub(crate) fn create_request(key: &NewKey) -> Zeroizing<Vec<u8>> {
         NewKeyKind::Ec(curve) => {
             body.insert("crv".to_owned(), curve.jwk_name().into());
             "EC-HSM"
+        }
+        NewKeyKind::MlDsa(set) => {
+            body.insert("alg".to_owned(), set.name().into());
+            "AKP-HSM"
         }
         NewKeyKind::Oct { bits } => {
             body.insert("key_size".to_owned(), bits.into());
@@ -304,19 +321,36 @@ pub(crate) fn key_page(
     ))
 }
 
-/// The key in an answer to a request for `uri` at `url`.
-pub(crate) fn key(body: &[u8], uri: &KeyUri, url: &Url) -> Result<Key, String> {
+/// A key that the service told of.
+pub(crate) enum Told {
+    /// The key.
+    Known(Box<Key>),
+    /// It is of a kind that the version of the API in use can do nothing with.
+    Lacks(Feature),
+}
+
+/// The key in an answer to a request for `uri` at `url`, which named `version` of the API.
+pub(crate) fn key(
+    body: &[u8],
+    uri: &KeyUri,
+    url: &Url,
+    version: &ApiVersion,
+) -> Result<Told, String> {
     let bundle: KeyBundle = parse(body)?;
     let jwk = bundle.key;
+    let id = pinned(&jwk.kid, uri, url)?;
+    if matches!(jwk.kty.raw(), "AKP-HSM" | "AKP") && version.with(Feature::MlDsa).is_none() {
+        return Ok(Told::Lacks(Feature::MlDsa));
+    }
     let attributes = bundle.attributes.unwrap_or_default();
-    Ok(Key {
-        id: pinned(&jwk.kid, uri, url)?,
+    Ok(Told::Known(Box::new(Key {
+        id,
         public: public_key(&jwk)?,
         operations: jwk.key_ops.into_iter().map(KeyOperation::from).collect(),
         enabled: attributes.enabled.unwrap_or(true),
         properties: attributes.properties(bundle.tags),
         kid: jwk.kid,
-    })
+    })))
 }
 
 /// The key that was asked for, with the version that the answer names.
@@ -357,6 +391,13 @@ fn public_key(jwk: &JsonWebKey) -> Result<PublicKey, String> {
             PublicKey::ec(curve, field("x", &jwk.x)?, field("y", &jwk.y)?)
                 .map_err(|error| format!("its 'x' and 'y' are not an EC public key: {error}"))
         }
+        "AKP-HSM" | "AKP" => {
+            let name = jwk.alg.clone().unwrap_or_default();
+            let set = ParameterSet::by_name(name.raw())
+                .ok_or_else(|| format!("the key's algorithm '{name}' is unknown"))?;
+            PublicKey::ml_dsa(set, field("pub", &jwk.public)?)
+                .map_err(|error| format!("its 'pub' is not a public key: {error}"))
+        }
         "oct-HSM" | "oct" => Ok(PublicKey::Oct),
         _ => Err(format!("the key's type '{}' is unknown", jwk.kty)),
     }
@@ -394,6 +435,17 @@ mod tests {
         "https://h/keys/k?api-version=7.4".parse().unwrap()
     }
 
+    fn read(body: &[u8], version: &str) -> Result<Told, String> {
+        key(body, &uri(), &url(), &version.parse().unwrap())
+    }
+
+    fn known(body: &[u8], version: &str) -> Key {
+        match read(body, version).unwrap() {
+            Told::Known(key) => *key,
+            Told::Lacks(feature) => panic!("{feature:?} is lacking"),
+        }
+    }
+
     fn bundle(key: &str) -> Vec<u8> {
         format!(r#"{{"attributes":{{"enabled":true}},"key":{{"kid":"https://h/keys/k/{VERSION}",{key}}}}}"#).into_bytes()
     }
@@ -405,7 +457,7 @@ mod tests {
             r#""kty":"EC-HSM","crv":"P-256K","key_ops":["sign","verify"],
                "x":"H1LSGIWeoJRwkaEyKOs0wkXvuRhLTOHWJLt0OVEHGoU","y":"Uy7XFE4NvoimRM_uLiRMIEpJpSAD-8kDx3YHw3WeG50""#,
         );
-        let key = key(&body, &uri(), &url()).unwrap();
+        let key = known(&body, "7.4");
         assert_eq!(key.id.version.as_str(), VERSION);
         assert_eq!(
             key.id.url(KeyAction::UnwrapKey).as_str(),
@@ -424,7 +476,7 @@ mod tests {
     #[test]
     fn answers_that_are_not_the_key_asked_for_are_refused() {
         let rsa = r#""kty":"RSA-HSM","n":"AQAB","e":"AQAB""#;
-        let cases: [(&[u8], &str); 10] = [
+        let cases: [(&[u8], &str); 13] = [
             (b"", "not the JSON"),
             (b"[]", "not the JSON"),
             (br#"{"key":{"kid":"https://h/keys/k/123","kty":"oct"}}"#, "has no version"),
@@ -434,15 +486,41 @@ mod tests {
             (&bundle(r#""kty":"RSA","e":"AQAB""#), "no 'n'"),
             (&bundle(r#""kty":"EC","crv":"P-257""#), "curve 'P-257' is unknown"),
             (&bundle(r#""kty":"OKP""#), "type 'OKP' is unknown"),
+            (&bundle(r#""kty":"AKP","alg":"ML-KEM-768","pub":"AA""#), "algorithm 'ML-KEM-768' is unknown"),
+            (&bundle(r#""kty":"AKP","alg":"ML-DSA-44""#), "no 'pub'"),
+            (&bundle(r#""kty":"AKP","alg":"ML-DSA-44","pub":"AAAA""#), "has 1312 bytes, 3 were given"),
             (
                 br#"{"key":{"kid":"https://h/keys/other/68b1416e5f6b4d23ab6806d934a09a8b","kty":"oct"}}"#,
                 "another key's",
             ),
         ];
         for (body, expected) in cases {
-            let problem = key(body, &uri(), &url()).unwrap_err();
+            let problem = read(body, "2026-05-01-preview").map(|_| ()).unwrap_err();
             assert!(problem.contains(expected), "{problem}");
         }
+    }
+
+    #[test]
+    fn a_key_of_ml_dsa_is_read_where_the_version_has_such_keys() {
+        for set in ParameterSet::ALL {
+            let public = vec![7; set.public_key_len()];
+            let encoded = BASE64.encode(&public);
+            for kty in ["AKP", "AKP-HSM"] {
+                let body = bundle(&format!(
+                    r#""kty":"{kty}","alg":"{set}","pub":"{encoded}","key_ops":["sign","verify"]"#
+                ));
+                let key = known(&body, "2026-05-01-preview");
+                let expected = PublicKey::ml_dsa(set, public.clone()).unwrap();
+                assert_eq!(key.public, expected);
+                for version in ["7.4", "2025-07-01", "2026-01-01-preview"] {
+                    let told = read(&body, version).unwrap();
+                    assert!(matches!(told, Told::Lacks(Feature::MlDsa)), "{version}");
+                }
+            }
+        }
+        // Such a version may tell nothing of it but the type.
+        let told = read(&bundle(r#""kty":"AKP-HSM""#), "7.4").unwrap();
+        assert!(matches!(told, Told::Lacks(Feature::MlDsa)));
     }
 
     #[test]
@@ -481,6 +559,10 @@ mod tests {
             *operation_request("A256GCM", b"a", &[("aad", None), ("iv", Some(&[0]))]),
             br#"{"alg":"A256GCM","iv":"AA","value":"YQ"}"#
         );
+        assert_eq!(
+            *external_mu_request(&[0xff; 4]),
+            br#"{"external_mu":"_____w"}"#
+        );
     }
 
     #[test]
@@ -505,5 +587,13 @@ mod tests {
             ..NewKey::default()
         };
         assert_eq!(*create_request(&key), br#"{"crv":"P-384","kty":"EC-HSM"}"#);
+        let key = NewKey {
+            kind: NewKeyKind::MlDsa(ParameterSet::MlDsa65),
+            ..NewKey::default()
+        };
+        assert_eq!(
+            *create_request(&key),
+            br#"{"alg":"ML-DSA-65","kty":"AKP-HSM"}"#
+        );
     }
 }

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use openssl::ssl::{SslConnector, SslMethod};
 use serde_json::Value;
 
+/// A version of the API that has all that tests make.
+const NEWEST: &str = "2026-05-01-preview";
+
 /// An emulator's REST API, with a token.
 #[derive(Debug)]
 pub struct Rest {
@@ -42,7 +45,7 @@ impl Rest {
         let connected = connector.build().connect(host, stream);
         let mut stream = connected.expect("the emulator speaks TLS");
         let request = format!(
-            "{method} {path}?api-version=7.4 HTTP/1.1\r\nHost: {authority}\r\nAuthorization: Bearer {}\r\n\
+            "{method} {path}?api-version={NEWEST} HTTP/1.1\r\nHost: {authority}\r\nAuthorization: Bearer {}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
             self.token,
             body.len()

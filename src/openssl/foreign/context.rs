@@ -181,7 +181,16 @@ impl ForeignContext<Signature> {
         call!(self.implementation, id, (self.context, digest, key, params))
     }
 
-    /// Signs a message that comes whole, in two steps: not every provider has it in one.
+    /// Whether messages are only taken whole.
+    fn takes_whole_messages_only(&self) -> bool {
+        let functions = self.implementation.functions;
+        functions
+            .get(functions::SIGNATURE_DIGEST_SIGN_UPDATE)
+            .is_none()
+    }
+
+    /// Signs a message that comes whole, in two steps where there are two: not every provider has it
+    /// in one.
     pub(in crate::openssl) fn digest_sign(
         &self,
         out: *mut u8,
@@ -190,6 +199,10 @@ impl ForeignContext<Signature> {
         data: *const u8,
         data_len: usize,
     ) -> c_int {
+        if self.takes_whole_messages_only() {
+            let id = functions::SIGNATURE_DIGEST_SIGN;
+            return self.transform(id, out, len, capacity, data, data_len);
+        }
         // A call for the size must leave the message alone: it comes again.
         if !out.is_null() && self.take(functions::SIGNATURE_DIGEST_SIGN_UPDATE, data, data_len) == 0
         {
@@ -221,6 +234,13 @@ impl ForeignContext<Signature> {
         data: *const u8,
         data_len: usize,
     ) -> c_int {
+        if self.takes_whole_messages_only() {
+            return call!(
+                self.implementation,
+                functions::SIGNATURE_DIGEST_VERIFY,
+                (self.context, signature, len, data, data_len)
+            );
+        }
         if self.take(functions::SIGNATURE_DIGEST_VERIFY_UPDATE, data, data_len) == 0 {
             return 0;
         }

@@ -32,6 +32,11 @@ impl<'a> ParamsIn<'a> {
         self.0.iter().find(|param| has_key(param, key))
     }
 
+    /// Whether the parameter is there at all.
+    pub(crate) fn is_there(&self, key: &CStr) -> bool {
+        self.find(key).is_some()
+    }
+
     /// The text of a UTF-8 parameter.
     pub(crate) fn utf8(&self, key: &CStr) -> Result<Option<&'a str>, Error> {
         let Some(param) = self.find(key) else {

@@ -453,14 +453,16 @@ fn reason(error: &managed_hsm::Error) -> (u16, String) {
     }
 }
 
-/// Whether the key isn't there for this identity: absent, or not to be read.
+/// Whether the key isn't there for this identity: absent, not to be read, or of a kind that the
+/// version of the service's API in use doesn't have.
 fn is_absence(error: &managed_hsm::Error) -> bool {
     matches!(
         error,
-        managed_hsm::Error::Service {
-            status: 403 | 404,
-            ..
-        }
+        managed_hsm::Error::ApiVersion { .. }
+            | managed_hsm::Error::Service {
+                status: 403 | 404,
+                ..
+            }
     )
 }
 

@@ -280,6 +280,7 @@ fn usual_id(public: &PublicKey, id: &KeyId) -> Vec<u8> {
     let bits = match public {
         PublicKey::Rsa(rsa) => rsa.pkcs1(),
         PublicKey::Ec(ec) => ec.point().to_vec(),
+        PublicKey::MlDsa(ml_dsa) => ml_dsa.bytes().to_vec(),
         PublicKey::Aes => return tags::decode_id(id.version.as_str()).into_owned(),
     };
     Digest::by_name("SHA1").map_or_else(Vec::new, |sha1| sha1.of(&bits).into_vec())

@@ -104,8 +104,8 @@ enum Trouble {
 fn once(client: &Client, key: &Key) -> Result<String, Trouble> {
     if let Some(algorithm) = key.public.usual_signature() {
         let scheme = Scheme::of(algorithm);
-        let digest =
-            digest(&scheme, &mut &*MESSAGE).map_err(|error| Trouble::Wrong(error.to_string()))?;
+        let digest = digest(&scheme, &key.public, &mut &*MESSAGE)
+            .map_err(|error| Trouble::Wrong(error.to_string()))?;
         return match hsm_keys::sign(client, key, &scheme, &digest, Check::Signature) {
             Ok(_) => Ok(format!("{algorithm} gives a signature that verifies")),
             Err(hsm_keys::Error::Client(error)) => Err(Trouble::Refused(error)),

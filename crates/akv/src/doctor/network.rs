@@ -359,7 +359,8 @@ impl Way<'_> {
     /// what time it has.
     async fn service(&self, steps: &mut Steps, tls: &mut TlsStream<TcpStream>) -> Option<Found> {
         let request = format!(
-            "GET /keys?api-version=7.4 HTTP/1.1\r\nHost: {}\r\nUser-Agent: akv/{}\r\nConnection: close\r\n\r\n",
+            "GET /keys?api-version={} HTTP/1.1\r\nHost: {}\r\nUser-Agent: akv/{}\r\nConnection: close\r\n\r\n",
+            self.settings.api_version,
             match self.port {
                 443 => self.host.clone(),
                 port => format!("{}:{port}", self.host),

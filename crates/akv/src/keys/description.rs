@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use azure_core::http::Response;
 use azure_core::time::OffsetDateTime;
 use azure_security_keyvault_keys::models::{JsonWebKey, Key, KeyAttributes};
 use managed_hsm::{KeyName, KeyUri, KeyVersion, Vault};
@@ -30,8 +31,31 @@ pub(super) fn identified(vault: &Vault, kid: Option<&str>) -> Result<KeyUri, Fai
     }
 }
 
+/// A key that the service told of.
+pub(super) struct Told {
+    key: Key,
+    /// That of a key of ML-DSA, for which Microsoft's types have no member yet.
+    algorithm: Option<String>,
+}
+
+impl Told {
+    pub(super) fn read(answer: Response<Key>) -> azure_core::Result<Self> {
+        let body = answer.into_body();
+        Ok(Self::parse(&body)?)
+    }
+
+    fn parse(body: &[u8]) -> serde_json::Result<Self> {
+        let json: Value = serde_json::from_slice(body)?;
+        Ok(Self {
+            key: serde_json::from_slice(body)?,
+            algorithm: json["key"]["alg"].as_str().map(output::one_line),
+        })
+    }
+}
+
 /// What the service tells of a key.
-pub(super) fn shown(vault: &Vault, key: &Key) -> Result<Report, Failure> {
+pub(super) fn shown(vault: &Vault, told: &Told) -> Result<Report, Failure> {
+    let key = &told.key;
     let jwk = key.key.clone().unwrap_or_default();
     let uri = identified(vault, jwk.kid.as_deref())?;
     let kid = output::one_line(jwk.kid.as_deref().unwrap_or_default());
@@ -48,16 +72,20 @@ pub(super) fn shown(vault: &Vault, key: &Key) -> Result<Report, Failure> {
         "kid": kid,
         "tags": key.tags.clone().unwrap_or_default(),
     });
-    let described = match &size {
-        Some(Size::Bits(bits)) => {
+    if let Some(algorithm) = &told.algorithm {
+        json["algorithm"] = algorithm.as_str().into();
+    }
+    let described = match (&size, &told.algorithm) {
+        (Some(Size::Bits(bits)), _) => {
             json["bits"] = (*bits).into();
             format!("{name}, {bits} bits")
         }
-        Some(Size::Curve(curve)) => {
+        (Some(Size::Curve(curve)), _) => {
             json["curve"] = curve.as_str().into();
             format!("{name}, {curve}")
         }
-        None => name,
+        (None, Some(algorithm)) => format!("{name}, {algorithm}"),
+        (None, None) => name,
     };
     add_attributes(&mut json, Some(&attributes));
     let all = [
@@ -147,13 +175,13 @@ mod tests {
 
     const VERSION: &str = "0123456789abcdef0123456789abcdef";
 
-    fn key(jwk: &str) -> Key {
+    fn key(jwk: &str) -> Told {
         let kid = format!("https://myhsm.managedhsm.azure.net/keys/k/{VERSION}");
-        serde_json::from_str(&format!(
+        let body = format!(
             r#"{{"attributes":{{"enabled":true,"created":1700000000}},
                 "key":{{"kid":"{kid}","key_ops":["sign","deriveKey"],{jwk}}}}}"#
-        ))
-        .unwrap()
+        );
+        Told::parse(body.as_bytes()).unwrap()
     }
 
     #[test]
@@ -167,6 +195,11 @@ mod tests {
             ),
             (r#""kty":"EC-HSM","crv":"P-521""#, "EC, P-521", "EC"),
             (r#""kty":"oct-HSM""#, "oct", "oct"),
+            (
+                r#""kty":"AKP-HSM","alg":"ML-DSA-65","pub":"AA""#,
+                "AKP, ML-DSA-65",
+                "AKP",
+            ),
         ] {
             let report = shown(&vault, &key(jwk)).unwrap();
             let (text, json) = (&report.text, &report.json);

@@ -55,6 +55,8 @@ struct Attributes {
 #[derive(Serialize)]
 struct PublicJwk<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
+    alg: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     crv: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     e: Option<Cow<'a, str>>,
@@ -63,6 +65,8 @@ struct PublicJwk<'a> {
     kty: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     n: Option<&'a str>,
+    #[serde(rename = "pub", skip_serializing_if = "Option::is_none")]
+    public: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     x: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -198,12 +202,14 @@ impl Attributes {
 impl<'a> PublicJwk<'a> {
     fn new(call: &Call<'_>, key: &Key, version: &'a KeyVersion) -> Self {
         let mut jwk = Self {
+            alg: None,
             crv: None,
             e: None,
             key_ops: &version.metadata.key_ops,
             kid: version_url(call.host, key, version),
             kty: version.metadata.kty(),
             n: None,
+            public: None,
             x: None,
             y: None,
         };
@@ -220,6 +226,12 @@ impl<'a> PublicJwk<'a> {
                 jwk.crv = Some(curve.name());
                 jwk.x = Some(x);
                 jwk.y = Some(y);
+            }
+            // Unconfirmed: that a version which knows no such keys tells of one without what it came with.
+            PublicMembers::Akp { .. } if !call.query.knows_ml_dsa() => {}
+            PublicMembers::Akp { set, public } => {
+                jwk.alg = Some(set.name());
+                jwk.public = Some(public);
             }
             PublicMembers::None => {}
         }
@@ -271,6 +283,7 @@ pub(super) struct ReleasePolicyRequest {
 #[derive(Deserialize)]
 pub(super) struct CreateRequest {
     pub(super) kty: Option<String>,
+    pub(super) alg: Option<String>,
     pub(super) key_size: Option<i64>,
     pub(super) public_exponent: Option<i64>,
     pub(super) crv: Option<String>,
@@ -328,6 +341,8 @@ pub(super) struct OperationRequest {
     pub(super) iv: Option<String>,
     pub(super) aad: Option<String>,
     pub(super) tag: Option<String>,
+    pub(super) external_mu: Option<String>,
+    pub(super) context: Option<String>,
 }
 
 impl OperationRequest {

@@ -85,6 +85,8 @@ fn with_key(action: KeyAction, public: &PublicMembers) -> f64 {
             Curve::P384 => 160.0,
             Curve::P521 => 200.0,
         },
+        // No figure was published: as ECDSA with P-256.
+        PublicMembers::Akp { .. } => 330.0,
         PublicMembers::None if action == KeyAction::UnwrapKey => 1900.0,
         PublicMembers::None => 2100.0,
     }

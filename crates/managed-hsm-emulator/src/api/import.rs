@@ -23,6 +23,7 @@ pub(super) fn import(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
         KeyType::Rsa => rsa(&jwk)?,
         KeyType::Ec => ec(&jwk)?,
         KeyType::Oct => oct(&jwk)?,
+        KeyType::Akp => return Err(unconfirmed::import_of_akp()),
     };
     let metadata = new_metadata(
         call,

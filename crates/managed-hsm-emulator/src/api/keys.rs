@@ -12,6 +12,7 @@ use super::unconfirmed;
 use crate::algorithm::{decode_base64url, encode_base64url};
 use crate::clock::unix_seconds;
 use crate::keys::{Curve, KeyMaterial, KeyType};
+use crate::ml_dsa::ParameterSet;
 use crate::release_policy;
 use crate::service::Service;
 use crate::store::{Key, KeyVersion, Metadata, ReleasePolicy, StoreError};
@@ -50,6 +51,7 @@ pub(super) fn kept_as(
     hsm: Option<bool>,
 ) -> Result<(KeyType, bool), Failure> {
     let kind = KeyType::by_name(kty);
+    let kind = kind.filter(|kind| *kind != KeyType::Akp || call.query.knows_ml_dsa());
     match call.service {
         Service::ManagedHsm => Ok((kind.ok_or_else(|| unconfirmed::key_type(kty))?, false)),
         Service::KeyVault => {
@@ -83,6 +85,12 @@ fn generate(kind: KeyType, request: &CreateRequest) -> Result<KeyMaterial, Failu
             KeyMaterial::generate_ec(curve)
         }
         KeyType::Oct => KeyMaterial::generate_oct(size(256, &[128, 192, 256])?),
+        KeyType::Akp => {
+            let alg = request.alg.as_deref();
+            let alg = alg.ok_or_else(|| unconfirmed::missing_member("alg"))?;
+            let set = ParameterSet::by_name(alg).ok_or_else(|| unconfirmed::algorithm(alg))?;
+            KeyMaterial::generate_akp(set)
+        }
     };
     generated.map_err(|error| generation_failed(&error))
 }

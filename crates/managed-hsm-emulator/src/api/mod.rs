@@ -11,6 +11,7 @@ mod import;
 mod keys;
 mod life_cycle;
 mod lists;
+mod ml_dsa;
 mod operations;
 mod pipeline;
 mod release;

@@ -11,6 +11,7 @@ use super::body::{
 };
 use super::failure::Failure;
 use super::keys::missing;
+use super::ml_dsa;
 use super::reply::Reply;
 use super::unconfirmed;
 use crate::algorithm::{Digest, Scheme, SignatureAlgorithm, decode_base64url, encode_base64url};
@@ -23,6 +24,13 @@ use crate::store::{Key, KeyVersion, Metadata};
 pub(super) fn sign(call: &Call<'_>, name: &str, version: Option<&str>) -> Result<Reply, Failure> {
     let request: OperationRequest = call.parse()?;
     let (key, version) = usable(call, name, version, "sign")?;
+    if let Some(ml_dsa) = ml_dsa::key(call, &version, &request)? {
+        return Reply::ok(&OperationResult {
+            alg: None,
+            kid: Some(version_url(call.host, &key, &version)),
+            value: encode_base64url(&ml_dsa::sign(ml_dsa, &request)?),
+        });
+    }
     let algorithm = algorithm(call, &request)?;
     let digest = binary("value", request.value())?;
     let signed = version.material.sign(algorithm, &digest);
@@ -37,6 +45,13 @@ pub(super) fn sign(call: &Call<'_>, name: &str, version: Option<&str>) -> Result
 pub(super) fn verify(call: &Call<'_>, name: &str, version: Option<&str>) -> Result<Reply, Failure> {
     let request: OperationRequest = call.parse()?;
     let (key, version) = usable(call, name, version, "verify")?;
+    if let Some(ml_dsa) = ml_dsa::key(call, &version, &request)? {
+        return Reply::ok(&OperationResult {
+            alg: None,
+            kid: None,
+            value: ml_dsa::verify(ml_dsa, &request)?,
+        });
+    }
     let algorithm = algorithm(call, &request)?;
     let digest = binary("digest", request.digest.as_deref())?;
     let signature = binary("value", request.value())?;
@@ -230,11 +245,11 @@ fn named_algorithm(request: &OperationRequest) -> Result<&str, Failure> {
     name.ok_or_else(|| unconfirmed::missing_member("alg"))
 }
 
-fn optional(member: &str, value: Option<&str>) -> Result<Option<Vec<u8>>, Failure> {
+pub(super) fn optional(member: &str, value: Option<&str>) -> Result<Option<Vec<u8>>, Failure> {
     value.map(|text| binary(member, Some(text))).transpose()
 }
 
-fn binary(member: &str, value: Option<&str>) -> Result<Vec<u8>, Failure> {
+pub(super) fn binary(member: &str, value: Option<&str>) -> Result<Vec<u8>, Failure> {
     let text = value.ok_or_else(|| unconfirmed::missing_member(member))?;
     decode_base64url(text).ok_or_else(|| unconfirmed::not_base64url(member))
 }

@@ -11,7 +11,7 @@ use crate::service::Service;
 const OLD_VAULT_VERSIONS: [&str; 3] = ["2016-10-01", "7.0", "7.1"];
 
 /// Versions that real clients were seen to use, oldest first.
-const API_VERSIONS: [&str; 13] = [
+const API_VERSIONS: [&str; 16] = [
     "7.2-preview",
     "7.2",
     "7.3-preview",
@@ -25,10 +25,16 @@ const API_VERSIONS: [&str; 13] = [
     "7.6",
     "2025-06-01-preview",
     "2025-07-01",
+    "2026-01-01-preview",
+    ML_DSA_SINCE,
+    "2026-07-01-preview",
 ];
 
 /// The first version with HS256, HS384 and HS512.
 const HMAC_SINCE: &str = "7.6-preview.2";
+
+/// The first version with keys of ML-DSA.
+const ML_DSA_SINCE: &str = "2026-05-01-preview";
 
 const MAX_NAME: usize = 127;
 
@@ -259,14 +265,20 @@ impl Query {
         }
     }
 
-    /// A request without a version is one of the newest.
     pub(super) fn knows_hmac(&self) -> bool {
+        self.is_since(HMAC_SINCE)
+    }
+
+    pub(super) fn knows_ml_dsa(&self) -> bool {
+        self.is_since(ML_DSA_SINCE)
+    }
+
+    /// A request without a version is one of the newest.
+    fn is_since(&self, first: &str) -> bool {
         let Some(asked) = &self.api_version else {
             return true;
         };
-        let mut since = API_VERSIONS
-            .iter()
-            .skip_while(|known| **known != HMAC_SINCE);
+        let mut since = API_VERSIONS.iter().skip_while(|known| **known != first);
         since.any(|known| known == asked)
     }
 }
@@ -343,6 +355,21 @@ mod tests {
             ("", true),
         ] {
             assert_eq!(Query::parse(query).knows_hmac(), known, "{query}");
+        }
+    }
+
+    #[test]
+    fn ml_dsa_came_with_a_preview_of_2026() {
+        for (version, known) in [
+            ("7.4", false),
+            ("2025-07-01", false),
+            ("2026-01-01-preview", false),
+            ("2026-05-01-preview", true),
+            ("2026-07-01-preview", true),
+        ] {
+            let query = Query::parse(&format!("api-version={version}"));
+            assert_eq!(query.knows_ml_dsa(), known, "{version}");
+            assert!(query.check_api_version(Service::ManagedHsm).is_ok());
         }
     }
 

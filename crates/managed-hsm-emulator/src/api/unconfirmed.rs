@@ -290,6 +290,11 @@ pub(super) fn inconsistent_jwk() -> Failure {
     Failure::bad_parameter("JSON Web Key: the members do not make a valid key")
 }
 
+/// The description of the API has no member for the private part of such a key.
+pub(super) fn import_of_akp() -> Failure {
+    Failure::bad_parameter("JSON Web Key: a key of type AKP cannot be imported")
+}
+
 pub(super) fn missing_member(member: &str) -> Failure {
     Failure::bad_parameter(format!("Property '{member}' is required."))
 }
@@ -328,6 +333,31 @@ pub(super) fn digest_length(
 ) -> Failure {
     Failure::bad_parameter(format!(
         "Invalid length of '{member}': {length} bytes. {algorithm} requires {required} bytes, encoded with base64url."
+    ))
+}
+
+/// One member excludes another.
+pub(super) fn excluded(member: &str, by: &str) -> Failure {
+    Failure::bad_parameter(format!(
+        "Property '{member}' must not be set when '{by}' is specified."
+    ))
+}
+
+pub(super) fn external_mu_length(length: usize) -> Failure {
+    Failure::bad_parameter(format!(
+        "Invalid length of 'external_mu': {length} bytes. It must be exactly 64 bytes, encoded with base64url."
+    ))
+}
+
+pub(super) fn context_length(length: usize) -> Failure {
+    Failure::bad_parameter(format!(
+        "Invalid length of 'context': {length} bytes. It must be 0-255 bytes, encoded with base64url."
+    ))
+}
+
+pub(super) fn only_for_akp(member: &str) -> Failure {
+    Failure::bad_parameter(format!(
+        "Property '{member}' is only supported for ML-DSA (AKP) keys."
     ))
 }
 

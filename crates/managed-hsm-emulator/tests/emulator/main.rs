@@ -11,6 +11,7 @@ mod hosts;
 mod identity;
 mod keys;
 mod library;
+mod ml_dsa;
 mod recorded_traffic;
 mod release;
 mod robustness;

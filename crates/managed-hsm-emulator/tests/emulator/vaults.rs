@@ -92,6 +92,26 @@ async fn a_vault_has_software_keys_and_keys_in_an_hsm_but_no_symmetric_ones() {
 }
 
 #[tokio::test]
+async fn a_vault_has_keys_of_ml_dsa_of_both_kinds() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = Vault::start(folder.path(), &[]);
+    for kty in ["AKP", "AKP-HSM"] {
+        let path = format!("/keys/{kty}/create?api-version=2026-05-01-preview");
+        let url = format!("{}{path}", vault.url);
+        let body = json!({"kty": kty, "alg": "ML-DSA-44"});
+        let made = vault
+            .emulator
+            .call_with(&vault.token, "POST", &url, Some(body));
+        let key = made.await.success();
+        assert_eq!(key["key"]["kty"], kty);
+        assert_eq!(key["key"]["key_ops"], json!(["sign", "verify"]));
+    }
+    let body = json!({"kty": "AKP", "alg": "ML-DSA-44"});
+    let refused = vault.call("POST", "/keys/k/create", Some(body)).await;
+    assert_eq!(refused.status, 400);
+}
+
+#[tokio::test]
 async fn an_imported_key_is_kept_where_the_request_says() {
     let folder = tempfile::tempdir().unwrap();
     let vault = Vault::start(folder.path(), &[]);

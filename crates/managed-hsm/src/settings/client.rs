@@ -6,6 +6,7 @@ use std::time::Duration;
 use hyper_util::client::proxy::matcher::Matcher;
 use url::Url;
 
+use crate::api_version::ApiVersion;
 use crate::cloud::{Cloud, Service};
 use crate::error::Error;
 use crate::settings::credentials::CredentialSettings;
@@ -28,6 +29,8 @@ pub struct Settings {
     pub endpoints: Vec<(Vault, Url)>,
     /// The cloud; none: as the endpoint's host says, else the public one.
     pub cloud: Option<Cloud>,
+    /// The version of the service's API that requests name, unless what they ask for came later.
+    pub api_version: ApiVersion,
     /// A PEM file with CA certificates that are trusted besides the system's.
     pub ca_file: Option<PathBuf>,
     /// Whether only a hybrid post-quantum key exchange will do.
@@ -87,6 +90,13 @@ static CLOUD: Setting = Setting {
     default: "public",
     range: None,
     help: "public, usgovernment or china; without it the host of the endpoint tells",
+};
+static API_VERSION: Setting = Setting {
+    key: Some("api-version"),
+    variable: "AKV_API_VERSION",
+    default: "7.4",
+    range: None,
+    help: "version of the service's API that requests name: 7.4, 2025-07-01, 2026-05-01-preview and so on; a request for what a later stable version brought names that one; previews, which ML-DSA needs, are only used where one is named here",
 };
 static CA_FILE: Setting = Setting {
     key: Some("ca-file"),
@@ -161,11 +171,12 @@ static HEDGING: Setting = Setting {
 };
 
 /// The settings that are not about credentials.
-static GENERAL: [&Setting; 14] = [
+static GENERAL: [&Setting; 15] = [
     &ENDPOINT,
     &KEY_VAULT_ENDPOINT,
     &ENDPOINTS,
     &CLOUD,
+    &API_VERSION,
     &CA_FILE,
     &REQUIRE_POST_QUANTUM,
     &HTTPS_PROXY,
@@ -214,6 +225,7 @@ impl Settings {
             key_vault_endpoint: find(&KEY_VAULT_ENDPOINT)?.map(https).transpose()?,
             endpoints: find(&ENDPOINTS)?.map_or_else(|| Ok(Vec::new()), endpoints)?,
             cloud: find(&CLOUD)?.map(cloud).transpose()?,
+            api_version: api_version(API_VERSION.found(find)?)?,
             ca_file: path(find, &CA_FILE)?,
             require_post_quantum: REQUIRE_POST_QUANTUM.is_on(find)?,
             https_proxy: find(&HTTPS_PROXY)?.map(proxy).transpose()?,
@@ -315,6 +327,11 @@ fn cloud((text, origin): (String, Origin)) -> Result<Cloud, Error> {
     })
 }
 
+fn api_version((text, origin): (String, Origin)) -> Result<ApiVersion, Error> {
+    let parsed = text.trim().parse();
+    parsed.map_err(|problem: String| Error::setting(&origin, &problem))
+}
+
 fn endpoints((text, origin): (String, Origin)) -> Result<Vec<(Vault, Url)>, Error> {
     let mut endpoints = Vec::new();
     for entry in text
@@ -356,6 +373,7 @@ mod tests {
         assert_eq!(settings.response_timeout, Duration::from_secs(10));
         assert_eq!((settings.max_retries, settings.max_connections), (6, 20));
         assert_eq!(settings.idle_timeout, Duration::from_secs(60));
+        assert_eq!(settings.api_version.as_str(), "7.4");
         assert!(!settings.require_post_quantum && !settings.hedging);
         assert_eq!(format!("{:?}", Settings::default()), {
             let credentials = CredentialSettings::default();
@@ -380,6 +398,7 @@ mod tests {
             ("AKV_MAX_CONNECTIONS", "-1"),
             ("AKV_MAX_RETRIES", "101"),
             ("AKV_CLOUD", "germany"),
+            ("AKV_API_VERSION", "7.four"),
             ("AKV_REQUIRE_POST_QUANTUM", "maybe"),
             ("AKV_ENDPOINTS", "My_HSM=https://h"),
         ] {

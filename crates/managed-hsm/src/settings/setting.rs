@@ -78,7 +78,8 @@ impl Setting {
         }
     }
 
-    fn found(&'static self, find: Find<'_>) -> Result<(String, Origin), Error> {
+    /// What `find` says, else the default.
+    pub(crate) fn found(&'static self, find: Find<'_>) -> Result<(String, Origin), Error> {
         let default = || (self.default.to_owned(), Origin::Variable(self.variable));
         Ok(find(self)?.unwrap_or_else(default))
     }

@@ -1,0 +1,101 @@
+//! Which version of the service's API requests name, and what an older one does without.
+
+use managed_hsm::{
+    Client, EncryptionAlgorithm, Error, NewKey, NewKeyKind, ParameterSet, PublicKey,
+    SignatureAlgorithm, Update,
+};
+
+use crate::support::{Hsm, says, uri};
+
+const PREVIEW: &str = "2026-05-01-preview";
+
+fn client(hsm: &Hsm, version: &str) -> Client {
+    let mut settings = hsm.settings();
+    settings.api_version = version.parse().expect("a version");
+    Client::new(settings)
+}
+
+fn ml_dsa(set: ParameterSet) -> NewKey {
+    NewKey {
+        kind: NewKeyKind::MlDsa(set),
+        ..NewKey::default()
+    }
+}
+
+#[test]
+fn a_key_of_ml_dsa_is_made_loaded_and_signs_by_its_message_representative() {
+    let hsm = Hsm::start();
+    let client = client(&hsm, PREVIEW);
+    for set in ParameterSet::ALL {
+        let uri = uri(set.name());
+        let made = client
+            .create_key(&uri.vault, &uri.key, &ml_dsa(set))
+            .expect("it is made");
+        let key = client.get_key(&uri).expect("it is there");
+        assert_eq!(key.id, made.id);
+        let PublicKey::MlDsa {
+            set: of,
+            key: public,
+            ..
+        } = &key.public
+        else {
+            panic!("{:?}", key.public);
+        };
+        assert_eq!((*of, public.len()), (set, set.public_key_len()));
+        let algorithm = SignatureAlgorithm::MlDsa(set);
+        let signature = client.sign(&key.id, algorithm, &[7; 64]).expect("it signs");
+        assert_eq!(signature.len(), set.signature_len());
+        let error = client.sign(&key.id, algorithm, &[7; 63]);
+        says(
+            &error.expect_err("it has another length"),
+            &["HTTP 400", "63 bytes"],
+        );
+    }
+}
+
+#[test]
+fn an_older_version_makes_and_loads_no_such_keys_and_the_setting_is_named() {
+    let hsm = Hsm::start();
+    let uri = uri("m");
+    let key = ml_dsa(ParameterSet::MlDsa44);
+    client(&hsm, PREVIEW)
+        .create_key(&uri.vault, &uri.key, &key)
+        .expect("it is made");
+    for version in ["7.4", "2025-07-01", "2026-01-01-preview"] {
+        let client = client(&hsm, version);
+        let before = hsm.emulator.requests.list().len();
+        let made = client.create_key(&uri.vault, &uri.key, &key);
+        assert_eq!(hsm.emulator.requests.list().len(), before);
+        let update = client.update_key(&uri, &Update::default());
+        for (operation, outcome) in [
+            ("create key", made),
+            ("load key", client.get_key(&uri)),
+            ("update key", update),
+        ] {
+            let error = outcome.expect_err("the version has no such keys");
+            assert!(matches!(error, Error::ApiVersion { .. }), "{error}");
+            let named = format!("requests name {version}");
+            says(
+                &error,
+                &[operation, ":m", PREVIEW, &named, "AKV_API_VERSION"],
+            );
+        }
+        // Others are there as always.
+        client
+            .get_key(&crate::support::uri("k"))
+            .expect("it is there");
+    }
+}
+
+#[test]
+fn what_a_later_stable_version_brought_needs_no_setting() {
+    let hsm = Hsm::start();
+    hsm.rest.create("a", r#"{"kty":"oct-HSM","key_size":256}"#);
+    let client = client(&hsm, "7.4");
+    let key = client.get_key(&uri("a")).expect("it is there").id;
+    let algorithm = EncryptionAlgorithm::CkmAesKeyWrapPad;
+    let wrapped = client.wrap_key(&key, algorithm, &[7; 20]);
+    let wrapped = wrapped.expect("it is wrapped");
+    let unwrapped = client.unwrap_key(&key, algorithm, &wrapped);
+    assert_eq!(*unwrapped.expect("it is unwrapped"), [7; 20]);
+}
