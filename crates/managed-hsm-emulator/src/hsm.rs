@@ -14,7 +14,7 @@ use crate::roles::{
     Assignment, OWNER_ROLES, OWNER_VAULT_ROLE, built_in, permits, permits_in_vault,
 };
 use crate::service::Service;
-use crate::store::{ASSIGNMENTS, DEFINITIONS, Store};
+use crate::store::{ASSIGNMENTS, DEFINITIONS, Rules, Store};
 use crate::token::{PRINCIPAL, Principal, TokenKey};
 
 /// One emulated HSM, or one vault.
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) latency: Option<Latency>,
     /// That each HSM has.
     pub(crate) partitions: Option<u32>,
+    /// For the keys of each HSM.
+    pub(crate) rules: Rules,
     pub(crate) faults: Faults,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) requests: Requests,

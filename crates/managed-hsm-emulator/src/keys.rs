@@ -17,6 +17,9 @@ use zeroize::Zeroizing;
 use crate::algorithm::{Digest, Scheme, SignatureAlgorithm, encode_base64url};
 use crate::service::Service;
 
+/// The operation of keys that others are wrapped for, to be imported.
+pub(crate) const IMPORT: &str = "import";
+
 /// The kind of a key, without the `-HSM` of those that are in an HSM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum KeyType {
@@ -88,7 +91,7 @@ impl KeyType {
     /// take which names is as documented for the operations, no recording shows a refusal.
     pub(crate) fn has_operation(self, name: &str, service: Service) -> bool {
         let more: &[&str] = match self {
-            Self::Rsa => &["import", "export"],
+            Self::Rsa => &[IMPORT, "export"],
             Self::Ec | Self::Oct => &["export"],
         };
         more.contains(&name) || self.default_operations(service).contains(&name)

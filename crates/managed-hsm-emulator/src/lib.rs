@@ -12,6 +12,7 @@
 
 mod algorithm;
 mod api;
+mod arrival;
 mod attestation;
 mod capacity;
 mod clock;
@@ -26,6 +27,7 @@ mod faults;
 mod hosts;
 mod hsm;
 mod identity;
+mod json;
 mod keys;
 mod line;
 mod log;

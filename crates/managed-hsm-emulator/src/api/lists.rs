@@ -4,7 +4,6 @@
 use super::Call;
 use super::body::{Item, Page};
 use super::failure::Failure;
-use super::keys::missing;
 use super::reply::Reply;
 use super::unconfirmed;
 use crate::algorithm::{decode_base64url, encode_base64url};
@@ -24,18 +23,20 @@ fn key_list(call: &Call<'_>, deleted: bool, path: &str) -> Result<Reply, Failure
     let keys = call.store.list(deleted);
     let entries = keys
         .iter()
-        .map(|key| (key.sequence, || Item::key(call.host, key)));
+        .map(|key| (key.sequence, || Item::key(call, key)));
     page(call, path, entries)
 }
 
 pub(super) fn versions(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
+    // A key that isn't there has none, as recorded.
     let key = call.store.active(name);
-    let key = key.ok_or_else(|| missing(call, name, None))?;
-    let key = &*key;
-    let entries = (1..)
-        .zip(key.versions())
-        .map(|(ordinal, version)| (ordinal, || Item::version(call.host, key, version)));
-    page(call, &format!("keys/{}/versions", key.name), entries)
+    let key = key.as_deref();
+    let name = key.map_or(name, |key| key.name.as_str());
+    let entries = key.into_iter().flat_map(|key| {
+        let versions = (1..).zip(key.versions());
+        versions.map(move |(ordinal, version)| (ordinal, move || Item::version(call, key, version)))
+    });
+    page(call, &format!("keys/{name}/versions"), entries)
 }
 
 /// The entries that the query asks for, out of all of them with their growing positions.

@@ -7,6 +7,7 @@ mod body;
 mod cost;
 mod dispatch;
 mod failure;
+mod filter;
 mod import;
 mod keys;
 mod life_cycle;
@@ -19,6 +20,7 @@ mod roles;
 mod route;
 mod settings;
 mod unconfirmed;
+mod versions;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,6 +36,7 @@ use crate::service::Service;
 use crate::store::{Store, StoreError};
 use failure::Failure;
 use route::Query;
+use versions::ApiVersion;
 
 pub(crate) use pipeline::answer;
 
@@ -54,6 +57,7 @@ struct Call<'a> {
     /// As the client addressed the HSM or vault, for the URLs in answers.
     host: &'a str,
     query: &'a Query,
+    version: ApiVersion,
     body: &'a Bytes,
 }
 
@@ -64,7 +68,25 @@ impl Call<'_> {
         kept.map_err(|error| stored_badly(kind, &error))
     }
 
-    fn remove(&self, kind: &str, name: &str) -> Result<(), Failure> {
+    /// Keeps a document if nothing speaks against it; `check` is asked while nobody else changes anything.
+    fn put_checked(
+        &self,
+        kind: &str,
+        name: &str,
+        document: &impl serde::Serialize,
+        check: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut checked = Ok(());
+        let kept = self.store.put_if(kind, name, document, || {
+            checked = check();
+            checked.is_ok()
+        });
+        kept.map_err(|error| stored_badly(kind, &error))?;
+        checked
+    }
+
+    /// Forgets a document. Returns whether there was one: of several who remove it, one did.
+    fn remove(&self, kind: &str, name: &str) -> Result<bool, Failure> {
         let removed = self.store.remove(kind, name);
         removed.map_err(|error| stored_badly(kind, &error))
     }
@@ -75,12 +97,10 @@ fn stored_badly(kind: &str, error: &StoreError) -> Failure {
     unconfirmed::internal("the change could not be stored; the emulator's log says why")
 }
 
-/// HTTP/1.1 names the host in a header, HTTP/2 in the pseudo-header `:authority`.
+/// HTTP/1.1 names the host in a header, HTTP/2 in the pseudo-header `:authority`, which counts if there are both.
 fn host(parts: &Parts) -> &str {
-    parts
-        .headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .or_else(|| parts.uri.authority().map(|authority| authority.as_str()))
+    let authority = parts.uri.authority().map(|authority| authority.as_str());
+    authority
+        .or_else(|| parts.headers.get(header::HOST)?.to_str().ok())
         .unwrap_or("localhost")
 }

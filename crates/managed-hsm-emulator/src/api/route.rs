@@ -5,30 +5,8 @@ use percent_encoding::percent_decode_str;
 
 use super::failure::Failure;
 use super::unconfirmed;
+use super::versions::ApiVersion;
 use crate::service::Service;
-
-/// Versions that only Key Vault ever had.
-const OLD_VAULT_VERSIONS: [&str; 3] = ["2016-10-01", "7.0", "7.1"];
-
-/// Versions that real clients were seen to use, oldest first.
-const API_VERSIONS: [&str; 13] = [
-    "7.2-preview",
-    "7.2",
-    "7.3-preview",
-    "7.3",
-    "7.4-preview.1",
-    "7.4",
-    "7.5-preview.1",
-    "7.5",
-    "7.6-preview.1",
-    HMAC_SINCE,
-    "7.6",
-    "2025-06-01-preview",
-    "2025-07-01",
-];
-
-/// The first version with HS256, HS384 and HS512.
-const HMAC_SINCE: &str = "7.6-preview.2";
 
 const MAX_NAME: usize = 127;
 
@@ -224,6 +202,7 @@ pub(super) struct Query {
     api_version: Option<String>,
     pub(super) max_results: Option<String>,
     pub(super) skip_token: Option<String>,
+    pub(super) filter: Option<String>,
 }
 
 impl Query {
@@ -231,11 +210,16 @@ impl Query {
         let mut parsed = Self::default();
         for pair in query.split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+            let decode = |text: &str| {
+                // A space may stand as a plus.
+                let text = text.replace('+', " ");
+                percent_decode_str(&text).decode_utf8_lossy().into_owned()
+            };
             let slot = match decode(name).to_ascii_lowercase().as_str() {
                 "api-version" => &mut parsed.api_version,
                 "maxresults" => &mut parsed.max_results,
                 "$skiptoken" => &mut parsed.skip_token,
+                "$filter" => &mut parsed.filter,
                 _ => continue,
             };
             *slot = Some(decode(value));
@@ -243,31 +227,14 @@ impl Query {
         parsed
     }
 
+    /// As it stands in the query.
     pub(super) fn api_version(&self) -> &str {
         self.api_version.as_deref().unwrap_or_default()
     }
 
-    /// An HSM's `nextLink` has no version, so that none is no fault there; a vault's has one.
-    pub(super) fn check_api_version(&self, service: Service) -> Result<(), Failure> {
-        let in_vault = service == Service::KeyVault;
-        match self.api_version.as_deref() {
-            None if in_vault => Err(unconfirmed::no_api_version()),
-            None => Ok(()),
-            Some(version) if API_VERSIONS.contains(&version) => Ok(()),
-            Some(version) if in_vault && OLD_VAULT_VERSIONS.contains(&version) => Ok(()),
-            Some(version) => Err(unconfirmed::api_version(version)),
-        }
-    }
-
-    /// A request without a version is one of the newest.
-    pub(super) fn knows_hmac(&self) -> bool {
-        let Some(asked) = &self.api_version else {
-            return true;
-        };
-        let mut since = API_VERSIONS
-            .iter()
-            .skip_while(|known| **known != HMAC_SINCE);
-        since.any(|known| known == asked)
+    /// What it means.
+    pub(super) fn version(&self, service: Service) -> Result<ApiVersion, Failure> {
+        ApiVersion::of(self.api_version.as_deref(), service)
     }
 }
 
@@ -329,38 +296,6 @@ mod tests {
                 message.starts_with("The request URI contains an invalid name: "),
                 "{name}"
             );
-        }
-    }
-
-    #[test]
-    fn hmac_came_with_a_preview_of_7_6() {
-        for (query, known) in [
-            ("api-version=7.4", false),
-            ("api-version=7.6-preview.1", false),
-            ("api-version=7.6-preview.2", true),
-            ("api-version=7.6", true),
-            ("api-version=2025-07-01", true),
-            ("", true),
-        ] {
-            assert_eq!(Query::parse(query).knows_hmac(), known, "{query}");
-        }
-    }
-
-    #[test]
-    fn a_next_link_needs_no_api_version() {
-        for (query, in_hsm, in_vault) in [
-            ("", true, false),
-            ("maxresults=1&$skiptoken=x", true, false),
-            ("api-version=7.4", true, true),
-            ("API-Version=2025-07-01", true, true),
-            ("api-version=7.1", false, true),
-            ("api-version=6.0", false, false),
-            ("api-version=", false, false),
-        ] {
-            let query = Query::parse(query);
-            let accepted = |service| query.check_api_version(service).is_ok();
-            assert_eq!(accepted(Service::ManagedHsm), in_hsm, "{query:?}");
-            assert_eq!(accepted(Service::KeyVault), in_vault, "{query:?}");
         }
     }
 }

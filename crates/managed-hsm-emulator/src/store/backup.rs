@@ -64,6 +64,7 @@ impl Store {
                 None => StoreError::Exists,
             });
         }
+        self.check_room()?;
         let transaction = database.transaction()?;
         transaction.execute("INSERT INTO keys (name) VALUES (?1)", [&backup.name])?;
         let sequence = transaction.last_insert_rowid();

@@ -7,6 +7,7 @@ mod backup;
 mod documents;
 mod key;
 mod loading;
+mod rules;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::OpenOptions;
@@ -24,6 +25,7 @@ use crate::keys::{KeyError, KeyMaterial};
 use crate::seal::StorageKey;
 
 pub(crate) use key::{Deletion, Key, KeyVersion, Metadata, ReleasePolicy};
+pub(crate) use rules::{Rules, SoftDelete};
 
 const FILE: &str = "keys.sqlite3";
 /// Kinds of documents: what an HSM keeps besides keys, each under a name.
@@ -33,8 +35,6 @@ pub(crate) const SETTINGS: &str = "setting";
 /// By a key's name in lower case.
 pub(crate) const POLICIES: &str = "rotation policy";
 
-/// Days that a deleted key can be recovered.
-pub(crate) const RETENTION_DAYS: i64 = 7;
 /// The documented limit.
 const MAX_VERSIONS: usize = 100;
 
@@ -51,6 +51,10 @@ pub(crate) enum StoreError {
     Deleted,
     #[error("the key has as many versions as a key can have")]
     TooManyVersions,
+    #[error("there are as many keys as there can be: {0}")]
+    TooManyKeys(usize),
+    #[error("the key is protected from being purged")]
+    PurgeProtected,
     #[error("another version came first")]
     Superseded,
     #[error("the release policy is immutable")]
@@ -69,6 +73,7 @@ pub(crate) enum StoreError {
 pub(crate) struct Store {
     database: Mutex<Connection>,
     storage_key: StorageKey,
+    rules: Rules,
     /// By name in lower case, since names differ by more than case.
     keys: RwLock<HashMap<String, Arc<Key>>>,
     documents: RwLock<BTreeMap<(String, String), Value>>,
@@ -76,7 +81,7 @@ pub(crate) struct Store {
 
 impl Store {
     /// Opens the folder's database, or makes it; reads and parses every key.
-    pub(crate) fn open(data: &DataDir) -> Result<Self, Error> {
+    pub(crate) fn open(data: &DataDir, rules: Rules) -> Result<Self, Error> {
         let storage_key = StorageKey::open(data)?;
         let path = data.file(FILE);
         // SQLite would make it readable for all, and gives its journal the same mode.
@@ -96,9 +101,14 @@ impl Store {
         Ok(Self {
             database: Mutex::new(database),
             storage_key,
+            rules,
             keys: RwLock::new(keys),
             documents: RwLock::new(documents),
         })
+    }
+
+    pub(crate) fn soft_delete(&self) -> SoftDelete {
+        self.rules.soft_delete
     }
 
     /// The key `name`, unless it is deleted.
@@ -176,7 +186,10 @@ impl Store {
                 return Err(StoreError::TooManyVersions);
             }
             Some(key) => key.versions.len(),
-            None => 0,
+            None => {
+                self.check_room()?;
+                0
+            }
         };
         let transaction = database.transaction()?;
         let sequence = match &existing {
@@ -237,7 +250,7 @@ impl Store {
         let date = unix_seconds();
         let deletion = Deletion {
             date,
-            scheduled_purge_date: date + RETENTION_DAYS * 86_400,
+            scheduled_purge_date: date + self.rules.soft_delete.retention_seconds(),
         };
         self.set_deletion(&database, &key, Some(deletion))
     }
@@ -253,6 +266,9 @@ impl Store {
     pub(crate) fn purge(&self, name: &str) -> Result<(), StoreError> {
         let mut database = self.writer();
         let key = self.deleted(name).ok_or(StoreError::NotFound)?;
+        if self.rules.soft_delete.purge_protection {
+            return Err(StoreError::PurgeProtected);
+        }
         self.erase(&mut database, &key)
     }
 
@@ -312,6 +328,15 @@ impl Store {
             deletion,
             ..key.clone()
         }))
+    }
+
+    /// Refuses another key when there are as many as there can be.
+    fn check_room(&self) -> Result<(), StoreError> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        match self.rules.max_keys {
+            Some(limit) if keys.len() >= limit => Err(StoreError::TooManyKeys(limit)),
+            _ => Ok(()),
+        }
     }
 
     fn find(&self, name: &str) -> Option<Arc<Key>> {
