@@ -433,6 +433,10 @@ fn check_length(algorithm: SignatureAlgorithm, digest: &[u8]) -> Result<(), KeyE
 
 /// RFC 2104, over the value as it was given.
 fn hmac(key: &[u8], algorithm: SignatureAlgorithm, value: &[u8]) -> Result<Vec<u8>, KeyError> {
+    if key.is_empty() {
+        // A stored key that could not be read.
+        return Err(KeyError::Incompatible);
+    }
     let digest = match algorithm.digest {
         Some(Digest::Sha384) => MessageDigest::sha384(),
         Some(Digest::Sha512) => MessageDigest::sha512(),

@@ -87,7 +87,7 @@ impl Store {
             versions.push(Arc::new(KeyVersion {
                 id: version.id,
                 metadata: version.metadata,
-                material: Arc::new(material),
+                material: Arc::new(material.into()),
             }));
         }
         if versions.is_empty() {

@@ -1,15 +1,16 @@
-//! Keys and their versions: all in memory for reading, every change first in SQLite.
+//! Keys and their versions: all in memory for reading, parsed when first used, every change first in SQLite.
 //!
 //! A change is committed to disk (WAL, `synchronous=FULL`) before memory shows it, so that what was answered with 200
 //! outlives kill -9. Reads never touch SQLite. The one writer that this relies on is held by `data_dir`'s lock.
 
 mod backup;
 mod documents;
+mod index;
 mod key;
 mod loading;
 mod rules;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -23,6 +24,7 @@ use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::keys::{KeyError, KeyMaterial};
 use crate::seal::StorageKey;
+use index::Index;
 
 pub(crate) use key::{Deletion, Key, KeyVersion, Metadata, ReleasePolicy};
 pub(crate) use rules::{Rules, SoftDelete};
@@ -74,13 +76,12 @@ pub(crate) struct Store {
     database: Mutex<Connection>,
     storage_key: StorageKey,
     rules: Rules,
-    /// By name in lower case, since names differ by more than case.
-    keys: RwLock<HashMap<String, Arc<Key>>>,
+    keys: RwLock<Index>,
     documents: RwLock<BTreeMap<(String, String), Value>>,
 }
 
 impl Store {
-    /// Opens the folder's database, or makes it; reads and parses every key.
+    /// Opens the folder's database, or makes it; reads every key.
     pub(crate) fn open(data: &DataDir, rules: Rules) -> Result<Self, Error> {
         let storage_key = StorageKey::open(data)?;
         let path = data.file(FILE);
@@ -121,18 +122,14 @@ impl Store {
         self.find(name).filter(|key| key.deletion.is_some())
     }
 
-    /// The keys that are deleted, or those that are not, in the order in which they were made.
-    pub(crate) fn list(&self, deleted: bool) -> Vec<Arc<Key>> {
-        let mut keys: Vec<_> = self
-            .keys
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
+    /// Up to `count` keys that are deleted, or that are not, in the order in which they were made, from those after a sequence on.
+    pub(crate) fn list(&self, deleted: bool, after: i64, count: usize) -> Vec<Arc<Key>> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.after(after)
             .filter(|key| key.deletion.is_some() == deleted)
+            .take(count)
             .cloned()
-            .collect();
-        keys.sort_by_key(|key| key.sequence);
-        keys
+            .collect()
     }
 
     /// Adds a version to the key `name`, and the key if there is none.
@@ -169,7 +166,7 @@ impl Store {
         let version = Arc::new(KeyVersion {
             id,
             metadata,
-            material: Arc::new(material),
+            material: Arc::new(material.into()),
         });
 
         let mut database = self.writer();
@@ -274,18 +271,16 @@ impl Store {
 
     /// Removes the deleted keys whose retention has ended by `now`, as the service does.
     pub(crate) fn purge_due(&self, now: i64) -> Result<(), StoreError> {
-        let due = |key: &Arc<Key>| {
-            let deletion = key.deletion;
-            deletion.is_some_and(|deletion| deletion.scheduled_purge_date <= now)
+        let due = || {
+            let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+            keys.due(now)
         };
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        if !keys.values().any(due) {
+        if due().is_empty() {
             return Ok(());
         }
-        drop(keys);
         let mut database = self.writer();
-        for key in self.list(true).iter().filter(|key| due(key)) {
-            self.erase(&mut database, key)?;
+        for key in due() {
+            self.erase(&mut database, &key)?;
         }
         Ok(())
     }
@@ -304,9 +299,9 @@ impl Store {
             .documents
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        documents.remove(&(POLICIES.to_owned(), name.clone()));
+        documents.remove(&(POLICIES.to_owned(), name));
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        keys.remove(&name);
+        keys.remove(key);
         Ok(())
     }
 
@@ -343,7 +338,7 @@ impl Store {
         self.keys
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .get(&name.to_ascii_lowercase())
+            .get(name)
             .cloned()
     }
 
@@ -357,7 +352,7 @@ impl Store {
         self.keys
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(key.name.to_ascii_lowercase(), key.clone());
+            .insert(Arc::clone(&key));
         key
     }
 }

@@ -132,3 +132,46 @@ fn a_newer_schema_is_refused() {
         Err(Error::SchemaTooNew(9))
     ));
 }
+
+#[test]
+fn ten_thousand_keys_are_opened_and_listed_within_moments() {
+    const KEYS: i64 = 10_000;
+    let folder = tempfile::tempdir().unwrap();
+    let data = DataDir::resolve(Some(folder.path().to_owned())).unwrap();
+    let store = Store::open(&data, RULES).unwrap();
+    let material = KeyMaterial::generate_ec(Curve::P256).unwrap();
+    let private = material.to_private_bytes().unwrap();
+    let encoded = serde_json::to_string(&metadata()).unwrap();
+    {
+        let mut database = store.writer();
+        let transaction = database.transaction().unwrap();
+        for number in 1..=KEYS {
+            let id = format!("{number:032x}");
+            let sealed = store.storage_key.seal(&id, &private).unwrap();
+            let insert = "INSERT INTO keys (sequence, name) VALUES (?1, ?2)";
+            let name = format!("k{number}");
+            transaction.execute(insert, params![number, name]).unwrap();
+            let insert = "INSERT INTO versions (id, key_sequence, ordinal, metadata, sealed_private) VALUES (?1, ?2, 0, ?3, ?4)";
+            let row = params![id, number, encoded, sealed];
+            transaction.execute(insert, row).unwrap();
+        }
+        transaction.commit().unwrap();
+    }
+    drop(store);
+    let started = std::time::Instant::now();
+    let store = Store::open(&data, RULES).unwrap();
+    let opened = started.elapsed();
+    let (mut after, mut listed) = (0, 0);
+    loop {
+        let page = store.list(false, after, 25);
+        let Some(last) = page.last() else { break };
+        after = last.sequence;
+        listed += page.len();
+    }
+    let took = started.elapsed();
+    assert_eq!(listed, 10_000);
+    assert!(opened.as_secs_f64() < 1.5, "{opened:?}");
+    assert!(took.as_secs_f64() < 3.5, "{took:?}");
+    let key = store.active("K777").unwrap();
+    assert_eq!(key.newest().material.public(), material.public());
+}
