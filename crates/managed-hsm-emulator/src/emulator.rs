@@ -62,6 +62,8 @@ pub struct Options {
     pub retention_days: u32,
     /// Whether deleted keys can't be purged before.
     pub purge_protection: bool,
+    /// Whether an HSM that is made now has to be activated by a security domain.
+    pub not_activated: bool,
     /// Keys that each HSM can have; a vault has no limit.
     pub max_keys: usize,
     /// Faults to begin with.
@@ -95,6 +97,7 @@ impl Default for Options {
             vaults: Vec::new(),
             retention_days: 7,
             purge_protection: false,
+            not_activated: false,
             max_keys: DOCUMENTED_MAX_KEYS,
             faults: Vec::new(),
             control_port: None,
@@ -406,6 +409,8 @@ fn open_shared(data: &DataDir, options: &Options) -> Result<Shared, Error> {
         token_key: Arc::new(TokenKey::open(data)?),
         attester: Arc::new(attester),
         chain: Arc::new(chain),
+        blobs: data.file("blobs"),
+        one_backup: Arc::default(),
         identity: Arc::new(identity),
         latency: options.latency,
         partitions: options.partitions,
@@ -414,6 +419,7 @@ fn open_shared(data: &DataDir, options: &Options) -> Result<Shared, Error> {
                 retention_days: options.retention_days,
                 purge_protection: options.purge_protection,
             },
+            activated: !options.not_activated,
             max_keys: Some(options.max_keys),
         },
         faults: Faults::new(options.faults.clone()),

@@ -134,6 +134,7 @@ pub(crate) fn open_all(
         let rules = match service {
             Service::ManagedHsm => shared.rules,
             Service::KeyVault => Rules {
+                activated: true,
                 max_keys: None,
                 ..shared.rules
             },

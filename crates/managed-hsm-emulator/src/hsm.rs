@@ -1,7 +1,8 @@
 //! Who an HSM or a vault is: its keys, who may do what with them, how much it can do, and what it
 //! shares with the others of the process.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use crate::attestation::Chain;
 use crate::capacity::{Capacity, Latency};
@@ -33,10 +34,14 @@ pub(crate) struct Hsm {
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) token_key: Arc<TokenKey>,
-    /// Signs attestations and released keys.
+    /// Signs attestations and released keys; security domains that are uploaded are encrypted to it.
     pub(crate) attester: Arc<TokenKey>,
     /// Of `attester`.
     pub(crate) chain: Arc<Chain>,
+    /// Where the emulator's own blob storage lies.
+    pub(crate) blobs: PathBuf,
+    /// Held by the backup or restore that is in progress.
+    pub(crate) one_backup: Arc<Mutex<()>>,
     pub(crate) identity: Arc<Identity>,
     /// How long every answer takes at least.
     pub(crate) latency: Option<Latency>,

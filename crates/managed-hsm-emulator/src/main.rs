@@ -78,6 +78,9 @@ struct Serve {
     /// Let nobody purge deleted keys before that
     #[arg(long)]
     purge_protection: bool,
+    /// Have HSMs that are new wait for their activation, by a download of their security domain or an upload of another's
+    #[arg(long)]
+    not_activated: bool,
     /// Keys that each HSM can have, deleted ones among them
     #[arg(long, value_name = "N", default_value_t = 5000)]
     max_keys: usize,
@@ -254,6 +257,7 @@ impl Serve {
             vaults: self.vault,
             retention_days: self.retention_days,
             purge_protection: self.purge_protection,
+            not_activated: self.not_activated,
             max_keys: self.max_keys,
             faults: self.fault,
             control_port: self.control_port,

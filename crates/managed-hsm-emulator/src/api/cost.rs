@@ -1,6 +1,7 @@
 //! What a request costs of an HSM's capacity, by Microsoft's table of what one partition does in a second in the best case; and
 //! of a vault's, by the limits that Microsoft sets to the transactions of ten seconds.
 
+use super::full_backup::Action;
 use super::route::{KeyAction, Route};
 use crate::capacity::Cost;
 use crate::keys::{Curve, KeyMaterial, PublicMembers, Secret};
@@ -59,6 +60,7 @@ fn per_second(route: &Route, store: &Store) -> f64 {
     else {
         return match route {
             Route::Restore | Route::Purge(_) => 10.0,
+            Route::FullBackup(Action::Backup | Action::Restore | Action::RestoreKey(_)) => 1.0,
             _ => OTHER,
         };
     };

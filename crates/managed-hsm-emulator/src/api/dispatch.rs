@@ -13,8 +13,8 @@ use super::reply::Reply;
 use super::route::{KeyAction, Query, Route};
 use super::versions::ApiVersion;
 use super::{
-    Call, access, cost, host, import, keys, life_cycle, lists, operations, release, roles,
-    settings, stored_badly, unconfirmed,
+    Call, access, cost, full_backup, host, import, keys, life_cycle, lists, operations, release,
+    roles, security_domain, settings, stored_badly, unconfirmed,
 };
 use crate::clock::unix_seconds;
 use crate::hsm::Hsm;
@@ -56,6 +56,9 @@ fn admit(hsm: &Hsm, principal: &Principal, parts: &Parts) -> Result<Admitted, Fa
     let route = Route::parse(hsm.service, &parts.method, parts.uri.path())?;
     version.check(&route)?;
     authorise(hsm, principal, parts, &route)?;
+    if !hsm.store.is_activated() && !matches!(route, Route::SecurityDomain(_)) {
+        return Err(unconfirmed::not_activated());
+    }
     let wait = match &hsm.capacity {
         None => Duration::ZERO,
         Some(capacity) => capacity
@@ -115,6 +118,8 @@ fn answer(call: &Call<'_>, method: &Method, route: Route) -> Result<Reply, Failu
         Route::Deleted(name) => keys::get_deleted(call, &name),
         Route::Purge(name) => keys::purge(call, &name),
         Route::Recover(name) => keys::recover(call, &name),
+        Route::SecurityDomain(action) => security_domain::answer(call, action),
+        Route::FullBackup(action) => full_backup::answer(call, action),
         Route::Settings => settings::list(call),
         Route::Setting(name) if get => settings::get(call, &name),
         Route::Setting(name) => settings::update(call, &name),

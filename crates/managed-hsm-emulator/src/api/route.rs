@@ -4,8 +4,8 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use super::failure::Failure;
-use super::unconfirmed;
 use super::versions::ApiVersion;
+use super::{full_backup, security_domain, unconfirmed};
 use crate::service::Service;
 
 const MAX_NAME: usize = 127;
@@ -26,6 +26,8 @@ pub(super) enum Route {
     Restore,
     Settings,
     Setting(String),
+    SecurityDomain(security_domain::Action),
+    FullBackup(full_backup::Action),
     /// Role definitions at a scope.
     Definitions(String),
     Definition(String, String),
@@ -62,6 +64,8 @@ impl Route {
             Self::Random
             | Self::Settings
             | Self::Setting(_)
+            | Self::SecurityDomain(_)
+            | Self::FullBackup(_)
             | Self::Definitions(_)
             | Self::Definition(..)
             | Self::Assignments(_)
@@ -92,6 +96,14 @@ impl Route {
             ("GET", ["deletedkeys"]) => Ok(Self::DeletedKeys),
             ("POST", ["rng"]) => Ok(Self::Random),
             ("POST", ["keys", "restore"]) => Ok(Self::Restore),
+            (_, ["securitydomain", ..]) => security_domain_route(method, &lower[1..], path),
+            (_, ["backup" | "prebackup" | "restore" | "prerestore", ..]) => {
+                full_backup_route(method, &lower, path)
+            }
+            ("PUT", ["keys", _, "restore"]) => {
+                let action = full_backup::Action::RestoreKey(name(1)?);
+                Ok(Self::FullBackup(action))
+            }
             ("GET", ["settings"]) => Ok(Self::Settings),
             ("GET" | "PATCH", ["settings", _]) => Ok(Self::Setting(segments[1].clone())),
             (_, [.., "providers", "microsoft.authorization", _])
@@ -116,6 +128,37 @@ impl Route {
             _ => Err(unconfirmed::unknown_path(path)),
         }
     }
+}
+
+/// `/securitydomain/…`
+fn security_domain_route(method: &Method, rest: &[&str], path: &str) -> Result<Route, Failure> {
+    use security_domain::Action;
+    let action = match (method.as_str(), rest) {
+        ("POST", ["download"]) => Action::Download,
+        ("GET", ["download", "pending"]) => Action::DownloadStatus,
+        ("GET", ["upload"]) => Action::TransferKey,
+        ("POST", ["upload"]) => Action::Upload,
+        ("GET", ["upload", "pending"]) => Action::UploadStatus,
+        (other, ["download" | "upload", ..]) => return Err(unconfirmed::method_not_allowed(other)),
+        _ => return Err(unconfirmed::unknown_path(path)),
+    };
+    Ok(Route::SecurityDomain(action))
+}
+
+/// `/backup`, `/restore`, what is asked before them, and how they go.
+fn full_backup_route(method: &Method, lower: &[&str], path: &str) -> Result<Route, Failure> {
+    use full_backup::Action;
+    let action = match (method.as_str(), lower) {
+        ("POST", ["backup"]) => Action::Backup,
+        ("POST", ["prebackup"]) => Action::CheckBackup,
+        ("PUT", ["restore"]) => Action::Restore,
+        ("PUT", ["prerestore"]) => Action::CheckRestore,
+        ("GET", ["backup", id, "pending"]) => Action::BackupStatus((*id).to_owned()),
+        ("GET", ["restore", id, "pending"]) => Action::RestoreStatus((*id).to_owned()),
+        (other, [_]) => return Err(unconfirmed::method_not_allowed(other)),
+        _ => return Err(unconfirmed::unknown_path(path)),
+    };
+    Ok(Route::FullBackup(action))
 }
 
 /// `/<scope>/providers/Microsoft.Authorization/role{Definitions,Assignments}[/<name>]`

@@ -196,6 +196,59 @@ pub(super) fn import_with_others() -> Failure {
     )
 }
 
+pub(super) fn not_activated() -> Failure {
+    forbidden(
+        "The HSM is not activated: its security domain has to be downloaded, or another's uploaded."
+            .to_owned(),
+    )
+}
+
+pub(super) fn domain_quorum(certificates: usize, required: usize) -> Failure {
+    Failure::bad_parameter(format!(
+        "A security domain has 3 to 10 certificates, of which 2 to 10 are required: {certificates} and {required} were asked for."
+    ))
+}
+
+pub(super) fn domain_certificate() -> Failure {
+    Failure::bad_parameter(
+        "Each certificate has an x5c that begins with a certificate of an RSA key of 2048 bits at least.",
+    )
+}
+
+pub(super) fn domain_not_readable() -> Failure {
+    Failure::bad_parameter("The security domain is not encrypted to this HSM's transfer key.")
+}
+
+pub(super) fn domain_in_use() -> Failure {
+    Failure::new(
+        StatusCode::CONFLICT,
+        "Conflict",
+        "The HSM has keys in its own security domain, so that no other can be uploaded.",
+    )
+}
+
+pub(super) fn backup_in_progress() -> Failure {
+    Failure::new(
+        StatusCode::CONFLICT,
+        "Conflict",
+        "Another backup or restore is in progress.",
+    )
+}
+
+pub(super) fn no_such_job(id: &str) -> Failure {
+    Failure::new(
+        StatusCode::NOT_FOUND,
+        "JobNotFound",
+        format!("There is no backup or restore '{id}'."),
+    )
+}
+
+pub(super) fn storage_uri(uri: &str) -> Failure {
+    Failure::bad_parameter(format!(
+        "The storage '{uri}' can't be reached: this emulator has containers of its own under its own address, such as https://localhost:8443/backups, and reaches others over http."
+    ))
+}
+
 pub(super) fn host_header() -> Failure {
     Failure::bad_parameter("A request has one Host header (RFC 9112, section 3.2).")
 }

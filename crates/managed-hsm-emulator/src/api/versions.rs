@@ -1,6 +1,7 @@
 //! API versions: which there are, and what came with which.
 
 use super::failure::Failure;
+use super::full_backup::Action;
 use super::route::{KeyAction, Route};
 use super::unconfirmed;
 use crate::service::Service;
@@ -21,7 +22,7 @@ const API_VERSIONS: [&str; 19] = [
     "7.4",
     "7.5-preview.1",
     "7.5",
-    "7.6-preview.1",
+    CHECKS_SINCE,
     HMAC_SINCE,
     "7.6",
     "2025-06-01-preview",
@@ -39,6 +40,8 @@ const HSM_SINCE: &str = "7.2-preview";
 const RELEASE_SINCE: &str = "7.3-preview";
 /// The first version with settings.
 const SETTINGS_SINCE: &str = "7.4-preview.1";
+/// The first version that tells whether a full backup or restore would succeed.
+const CHECKS_SINCE: &str = "7.6-preview.1";
 /// The first version with HS256, HS384 and HS512, and with key attestation.
 const HMAC_SINCE: &str = "7.6-preview.2";
 
@@ -91,6 +94,11 @@ impl ApiVersion {
     pub(super) fn check(self, route: &Route) -> Result<(), Failure> {
         let (since, action) = match route {
             Route::Random => (RELEASE_SINCE, "rng"),
+            Route::SecurityDomain(_) => (HSM_SINCE, "securitydomain"),
+            Route::FullBackup(Action::CheckBackup | Action::CheckRestore) => {
+                (CHECKS_SINCE, "prebackup")
+            }
+            Route::FullBackup(_) => (HSM_SINCE, "backup"),
             Route::Settings | Route::Setting(_) => (SETTINGS_SINCE, "settings"),
             Route::Definitions(_) | Route::Definition(..) => (HSM_SINCE, "roleDefinitions"),
             Route::Assignments(_) | Route::Assignment(..) => (HSM_SINCE, "roleAssignments"),

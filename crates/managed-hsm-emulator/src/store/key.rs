@@ -112,7 +112,7 @@ pub(crate) struct Key {
     pub(super) versions: Vec<Arc<KeyVersion>>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Deletion {
     pub(crate) date: i64,
     pub(crate) scheduled_purge_date: i64,

@@ -5,6 +5,8 @@
 
 mod backup;
 mod documents;
+mod domain;
+mod full_backup;
 mod index;
 mod key;
 mod loading;
@@ -24,6 +26,7 @@ use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::keys::{KeyError, KeyMaterial};
 use crate::seal::StorageKey;
+use domain::Domain;
 use index::Index;
 
 pub(crate) use key::{Deletion, Key, KeyVersion, Metadata, ReleasePolicy};
@@ -34,6 +37,8 @@ const FILE: &str = "keys.sqlite3";
 pub(crate) const ASSIGNMENTS: &str = "role assignment";
 pub(crate) const DEFINITIONS: &str = "role definition";
 pub(crate) const SETTINGS: &str = "setting";
+/// Full backups and restores, by their ids.
+pub(crate) const JOBS: &str = "job";
 /// By a key's name in lower case.
 pub(crate) const POLICIES: &str = "rotation policy";
 
@@ -76,6 +81,7 @@ pub(crate) struct Store {
     database: Mutex<Connection>,
     storage_key: StorageKey,
     rules: Rules,
+    domain: RwLock<Domain>,
     keys: RwLock<Index>,
     documents: RwLock<BTreeMap<(String, String), Value>>,
 }
@@ -99,13 +105,16 @@ impl Store {
         loading::migrate(&database)?;
         let keys = loading::keys(&database, &storage_key)?;
         let documents = loading::documents(&database)?;
-        Ok(Self {
+        let store = Self {
             database: Mutex::new(database),
             storage_key,
             rules,
+            domain: RwLock::new(Domain::new(rules.activated)?),
             keys: RwLock::new(keys),
             documents: RwLock::new(documents),
-        })
+        };
+        store.open_domain()?;
+        Ok(store)
     }
 
     pub(crate) fn soft_delete(&self) -> SoftDelete {
@@ -323,6 +332,12 @@ impl Store {
             deletion,
             ..key.clone()
         }))
+    }
+
+    /// Whether there are any, deleted ones among them.
+    pub(crate) fn has_keys(&self) -> bool {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.len() > 0
     }
 
     /// Refuses another key when there are as many as there can be.

@@ -4,6 +4,8 @@
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
     pub(crate) soft_delete: SoftDelete,
+    /// Whether a new HSM is activated, or is to be by a security domain.
+    pub(crate) activated: bool,
     /// Keys that there can be, deleted ones among them. None: no limit.
     pub(crate) max_keys: Option<usize>,
 }

@@ -8,6 +8,7 @@ const RULES: Rules = Rules {
         retention_days: 7,
         purge_protection: false,
     },
+    activated: true,
     max_keys: None,
 };
 

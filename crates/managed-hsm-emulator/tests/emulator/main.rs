@@ -7,6 +7,7 @@ mod command_line;
 mod contract;
 mod durability;
 mod faults;
+mod full_backups;
 mod hosts;
 mod http;
 mod identity;
