@@ -1,5 +1,5 @@
-//! Blob storage, where full backups of HSMs lie: the emulator's own, in the data folder, or another that is reached over plain HTTP, such as
-//! Azurite.
+//! Blob storage, where full backups of HSMs lie: folders in the data folder, which stand for all storage over HTTPS, so that nothing leaves the
+//! machine; or storage that is reached over plain HTTP, such as Azurite.
 
 use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
@@ -32,26 +32,32 @@ pub(crate) struct Container {
 }
 
 enum Place {
-    /// A folder for it in the data folder.
+    /// A folder.
     Own(PathBuf),
     /// Its URI, and a shared access signature.
     Http(Uri, String),
 }
 
 impl Container {
-    /// The container of a URI: the emulator's own if its host is `host`, as which the emulator was asked. None: there is no way to it.
-    pub(crate) fn parse(root: &Path, host: &str, uri: &str, token: Option<&str>) -> Option<Self> {
+    /// The container of a URI. None: it is none.
+    pub(crate) fn parse(root: &Path, uri: &str, token: Option<&str>) -> Option<Self> {
         let url = uri.trim_end_matches('/').to_owned();
         let parsed: Uri = url.parse().ok()?;
-        let authority = parsed.authority()?.as_str();
-        let place = if authority.eq_ignore_ascii_case(host) {
-            let name = parsed.path().trim_start_matches('/');
-            Place::Own(root.join(plain_name(name)?))
-        } else if parsed.scheme_str() == Some("http") {
-            let token = token.unwrap_or_default().trim_start_matches('?');
-            Place::Http(parsed, token.to_owned())
-        } else {
-            return None;
+        let place = match parsed.scheme_str()? {
+            "https" => {
+                // An address of IPv6 has colons and brackets.
+                let host = parsed
+                    .host()?
+                    .to_ascii_lowercase()
+                    .replace(['[', ']', ':'], "_");
+                let name = parsed.path().trim_start_matches('/');
+                Place::Own(root.join(plain_name(&host)?).join(plain_name(name)?))
+            }
+            "http" => {
+                let token = token.unwrap_or_default().trim_start_matches('?');
+                Place::Http(parsed, token.to_owned())
+            }
+            _ => return None,
         };
         Some(Self { url, place })
     }
@@ -97,8 +103,9 @@ impl Container {
 
 /// A name that can't lead anywhere else.
 fn plain_name(name: &str) -> Option<&str> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    (!name.is_empty() && name.len() <= 255 && name.bytes().all(allowed)).then_some(name)
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let is_plain = name.len() <= 255 && name.bytes().all(allowed) && !name.starts_with('.');
+    (is_plain && !name.is_empty()).then_some(name)
 }
 
 /// A request for the blob of a folder, from a thread that may wait.
@@ -149,11 +156,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn containers_are_the_own_ones_or_over_plain_http() {
+    fn containers_are_folders_or_reached_over_plain_http() {
         let root = Path::new("/blobs");
-        let parse = |uri| Container::parse(root, "localhost:1", uri, Some("?sv=1"));
-        let own = parse("https://localhost:1/backups/").unwrap();
-        assert!(matches!(own.place, Place::Own(path) if path == Path::new("/blobs/backups")));
+        let parse = |uri| Container::parse(root, uri, Some("?sv=1"));
+        for (uri, folder) in [
+            ("https://localhost:1/backups/", "/blobs/localhost/backups"),
+            ("https://[::1]:1/backups", "/blobs/___1_/backups"),
+            (
+                "https://a.blob.core.windows.net/b",
+                "/blobs/a.blob.core.windows.net/b",
+            ),
+        ] {
+            let place = parse(uri).unwrap().place;
+            assert!(matches!(place, Place::Own(path) if path == Path::new(folder)));
+        }
         let other = parse("http://127.0.0.1:10000/account/backups").unwrap();
         assert!(matches!(other.place, Place::Http(_, token) if token == "sv=1"));
         for uri in [
@@ -161,7 +177,8 @@ mod tests {
             "backups",
             "https://localhost:1/",
             "https://localhost:1/../keys",
-            "https://a.blob.core.windows.net/b",
+            "https://../keys",
+            "ftp://localhost/b",
         ] {
             assert!(parse(uri).is_none(), "{uri}");
         }

@@ -91,12 +91,12 @@ fn container(call: &Call<'_>, storage: Option<Storage>) -> Result<Container, Fai
     let missing = || unconfirmed::missing_member("storageResourceUri");
     let storage = storage.ok_or_else(missing)?;
     let uri = storage.storage_resource_uri.ok_or_else(missing)?;
-    // The emulator's own storage asks nobody who they are; another's wants a token or an identity.
+    // A folder asks nobody who they are; storage of the service wants a token or an identity.
     if storage.token.is_none() && storage.use_managed_identity != Some(true) {
         return Err(unconfirmed::missing_member("token"));
     }
     let root = &call.shared.blobs;
-    Container::parse(root, call.host, &uri, storage.token.as_deref())
+    Container::parse(root, &uri, storage.token.as_deref())
         .ok_or_else(|| unconfirmed::storage_uri(&uri))
 }
 

@@ -245,7 +245,7 @@ pub(super) fn no_such_job(id: &str) -> Failure {
 
 pub(super) fn storage_uri(uri: &str) -> Failure {
     Failure::bad_parameter(format!(
-        "The storage '{uri}' can't be reached: this emulator has containers of its own under its own address, such as https://localhost:8443/backups, and reaches others over http."
+        "'{uri}' is no container: one is named by https://, the storage's host and its name, and by http:// for storage that this emulator is to reach over HTTP."
     ))
 }
 

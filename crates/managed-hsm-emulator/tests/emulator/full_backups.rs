@@ -209,8 +209,8 @@ async fn what_is_no_backup_of_the_domain_is_not_restored() {
     let done = finished(&foreign, begun).await;
     let url = done["azureStorageBlobContainerUri"].as_str().unwrap();
     let name = url.rsplit_once('/').unwrap().1;
-    let blob = foreign.data().join("blobs/b").join(name);
-    let place = emulator.data().join("blobs/b");
+    let blob = foreign.data().join("blobs/localhost/b").join(name);
+    let place = emulator.data().join("blobs/localhost/b");
     std::fs::create_dir_all(&place).unwrap();
     std::fs::rename(blob, place.join("stolen")).unwrap();
     for (from, code) in [
@@ -230,7 +230,7 @@ async fn what_is_no_backup_of_the_domain_is_not_restored() {
     for body in [
         json!({}),
         json!([]),
-        json!({"storageResourceUri": "https://a.blob.core.windows.net/b", "token": ""}),
+        json!({"storageResourceUri": "https://a.blob.core.windows.net/b/c", "token": ""}),
         json!({"storageResourceUri": format!("{}/..", emulator.url), "token": ""}),
         json!({"storageResourceUri": format!("{}/b", emulator.url)}),
     ] {
