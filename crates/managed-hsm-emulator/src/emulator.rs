@@ -14,6 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
+use crate::audit::AuditLog;
 use crate::capacity::Latency;
 use crate::control::Controlled;
 use crate::data_dir::DataDir;
@@ -66,6 +67,8 @@ pub struct Options {
     pub not_activated: bool,
     /// Keys that each HSM can have; a vault has no limit.
     pub max_keys: usize,
+    /// A file that audit records are appended to, in Azure's form.
+    pub audit_log: Option<PathBuf>,
     /// Faults to begin with.
     pub faults: Vec<Fault>,
     /// The port for faults and counters; 0 for any that is free. None: there is none.
@@ -99,6 +102,7 @@ impl Default for Options {
             purge_protection: false,
             not_activated: false,
             max_keys: DOCUMENTED_MAX_KEYS,
+            audit_log: None,
             faults: Vec::new(),
             control_port: None,
             metadata_port: None,
@@ -405,6 +409,8 @@ fn open_shared(data: &DataDir, options: &Options) -> Result<Shared, Error> {
     let identity = Identity::open(data, principals, lifetime, Arc::clone(&metrics))?;
     let attester = TokenKey::open_for_attestations(data)?;
     let chain = crate::tls::attestation_chain(data, attester.key())?;
+    let audit = options.audit_log.as_deref().map(AuditLog::open);
+    let audit = audit.transpose()?.map(Arc::new);
     Ok(Shared {
         token_key: Arc::new(TokenKey::open(data)?),
         attester: Arc::new(attester),
@@ -423,6 +429,7 @@ fn open_shared(data: &DataDir, options: &Options) -> Result<Shared, Error> {
             max_keys: Some(options.max_keys),
         },
         faults: Faults::new(options.faults.clone()),
+        audit,
         metrics,
         requests: Requests::new(options.keep_requests),
     })

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use crate::attestation::Chain;
+use crate::audit::AuditLog;
 use crate::capacity::{Capacity, Latency};
 use crate::error::Error;
 use crate::faults::Faults;
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     /// For the keys of each HSM.
     pub(crate) rules: Rules,
     pub(crate) faults: Faults,
+    /// Of requests to all of them, if one is kept.
+    pub(crate) audit: Option<Arc<AuditLog>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) requests: Requests,
 }

@@ -14,6 +14,7 @@ mod algorithm;
 mod api;
 mod arrival;
 mod attestation;
+mod audit;
 mod blobs;
 mod capacity;
 mod clock;

@@ -26,7 +26,7 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     /// Serve the REST APIs of Managed HSM and Key Vault over HTTPS until SIGTERM or SIGINT
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Print shell exports for the running emulator: eval "$(managed-hsm-emulator env)"
     Env(Env),
     /// Print a bearer token
@@ -94,6 +94,9 @@ struct Serve {
     /// endpoint; 0 takes any free port
     #[arg(long, value_name = "PORT")]
     metadata_port: Option<u16>,
+    /// File to append a record of each request to, as Azure's diagnostic logs have it
+    #[arg(long, value_name = "FILE")]
+    audit_log: Option<PathBuf>,
     /// How the log on stderr is written
     #[arg(long, value_enum, default_value = "text")]
     log_format: Format,
@@ -181,7 +184,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Error> {
     match command {
-        Command::Serve(arguments) => serve(arguments),
+        Command::Serve(arguments) => serve(*arguments),
         Command::Env(arguments) => {
             let data = DataDir::resolve(arguments.folder.data_dir)?;
             let url = wait_until_ready(&data, Duration::from_secs(arguments.wait))?;
@@ -258,6 +261,7 @@ impl Serve {
             retention_days: self.retention_days,
             purge_protection: self.purge_protection,
             not_activated: self.not_activated,
+            audit_log: self.audit_log,
             max_keys: self.max_keys,
             faults: self.fault,
             control_port: self.control_port,

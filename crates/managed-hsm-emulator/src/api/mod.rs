@@ -3,6 +3,7 @@
 //! What comes first is what the service checks first: the token (`pipeline`) before the path (`dispatch`), the path before the body.
 
 mod access;
+mod audit;
 mod body;
 mod cost;
 mod dispatch;

@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use hyper::body::Incoming;
 
+use super::audit::Asked;
 use super::dispatch::act;
 use super::failure::Failure;
 use super::reply::Reply;
@@ -129,13 +130,20 @@ async fn answer_by(hsm: &Arc<Hsm>, arrived: &Arrived, parts: Parts, body: Incomi
         Ok(_) => shared.faults.meet(path),
         Err(_) => None,
     };
+    let audited = shared.audit.as_ref().map(|log| {
+        let asked = Asked::new(hsm, &parts, arrived.connection.peer.ip());
+        (log, asked, authenticated.as_ref().ok().cloned())
+    });
     let instead = refused(fault.as_ref(), &arrived.connection).await;
+    let mut is_read = true;
     let reply = match (authenticated, instead) {
         (Err(refusal), _) => refusal.reply(audience, method),
         (Ok(_), Some(it)) => Failure::new(it.status, it.code, it.text).into(),
         (Ok(principal), None) => match read(body).await {
-            Err(NotRead::Whole) => unconfirmed::body_not_read().into(),
-            Err(NotRead::InTime) => unconfirmed::body_too_slow().into(),
+            Err(problem) => {
+                is_read = false;
+                unread(problem)
+            }
             Ok(body) => act(Arc::clone(hsm), principal, parts, body).await,
         },
     };
@@ -146,7 +154,7 @@ async fn answer_by(hsm: &Arc<Hsm>, arrived: &Arrived, parts: Parts, body: Incomi
     let peer = arrived.connection.peer;
     let mut response = reply.into_response(audience, method, &arrived.request_id, peer, elapsed);
     tell_when_to_come_again(&mut response, instead);
-    if [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT].contains(&status) {
+    if !is_read {
         // What is left of the body is not read, so the connection can't carry another request.
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
@@ -158,9 +166,20 @@ async fn answer_by(hsm: &Arc<Hsm>, arrived: &Arrived, parts: Parts, body: Incomi
     let metrics = &shared.metrics;
     metrics.request(hsm.service, &hsm.name, operation, code, elapsed);
     arrived.answered(status, elapsed);
+    if let Some((log, asked, principal)) = audited {
+        let id = &arrived.request_id;
+        log.write(&asked.record(hsm, principal.as_ref(), id, status, elapsed));
+    }
     match fault {
         Some(fault) => fault.spoil(response, line).await,
         None => response,
+    }
+}
+
+fn unread(problem: NotRead) -> Reply {
+    match problem {
+        NotRead::Whole => unconfirmed::body_not_read().into(),
+        NotRead::InTime => unconfirmed::body_too_slow().into(),
     }
 }
 

@@ -163,11 +163,11 @@ pub(crate) fn is_for(path: &str) -> bool {
     }
 }
 
-/// Whether a segment of a path can stand for a tenant: its id, a domain, or one of the names that stand for several.
+/// Whether a segment of a path stands for a tenant: its id, or one of the names of several. Others, such as domains, do before what only the token
+/// service has.
 fn is_tenant(segment: &str) -> bool {
     // With hyphens; without them it would be the version of a key.
     (segment.contains('-') && uuid::Uuid::try_parse(segment).is_ok())
-        || segment.contains('.')
         || SEVERAL_TENANTS.contains(&segment)
 }
 

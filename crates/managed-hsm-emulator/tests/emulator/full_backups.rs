@@ -1,5 +1,9 @@
 //! An HSM that is not activated, its security domain as far as no client is needed, and backups of whole HSMs.
 
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+
 use openssl::asn1::Asn1Time;
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
@@ -192,6 +196,76 @@ fn without_port(answer: &Value) -> String {
     let parts = text.split("https://localhost:");
     let paths = parts.map(|part| part.trim_start_matches(|letter: char| letter.is_ascii_digit()));
     paths.collect()
+}
+
+/// A container over HTTP that keeps what is put there by whoever has the token. Returns its URL.
+fn storage_over_http(token: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/account/backups", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut blobs: HashMap<String, Vec<u8>> = HashMap::new();
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                stream.read_until(b'\n', &mut head).unwrap();
+            }
+            let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+            let length = head.split("content-length: ").nth(1);
+            let length = length.and_then(|rest| rest.split("\r\n").next());
+            let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+            stream.read_exact(&mut body).unwrap();
+            let line: Vec<&str> = head.lines().next().unwrap().split(' ').collect();
+            let (path, query) = line[1].split_once('?').unwrap();
+            let (status, answer) = match (line[0], blobs.get(path)) {
+                _ if query != token => ("403 Forbidden", Vec::new()),
+                ("put", _) if head.contains("x-ms-blob-type: blockblob") => {
+                    blobs.insert(path.to_owned(), body);
+                    ("201 Created", Vec::new())
+                }
+                ("get", Some(blob)) => ("200 OK", blob.clone()),
+                _ => ("404 Not Found", Vec::new()),
+            };
+            let length = answer.len();
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n");
+            let answer = [head.as_bytes(), &answer].concat();
+            stream.get_mut().write_all(&answer).unwrap();
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn backups_lie_in_storage_over_http_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    emulator
+        .post("/keys/k/create", json!({"kty": "EC"}))
+        .await
+        .success();
+    let url = storage_over_http("sv=1&sig=abc");
+    let storage = |token: &str| json!({"storageResourceUri": url, "token": token});
+    let begun = emulator.post("/backup", storage("?sv=1&sig=abc")).await;
+    let done = finished(&emulator, begun).await;
+    assert_eq!(done["status"], "Succeeded", "{done}");
+    let name = done["azureStorageBlobContainerUri"].as_str().unwrap();
+    let name = name.rsplit_once('/').unwrap().1;
+    emulator.delete("/keys/k").await.success();
+    for (token, from, status) in [
+        ("sv=1&sig=another", name, "Failed"),
+        ("sv=1&sig=abc", "mhsm-none", "Failed"),
+        ("sv=1&sig=abc", name, "Succeeded"),
+    ] {
+        let body = json!({"sasTokenParameters": storage(token), "folderToRestore": from});
+        let begun = emulator.call("PUT", "/restore", Some(body)).await;
+        let done = finished(&emulator, begun).await;
+        assert_eq!(done["status"], status, "{done}");
+        assert!(!done.to_string().contains(token), "{done}");
+    }
+    emulator.get("/keys/k").await.success();
+    let nowhere = json!({"storageResourceUri": "http://127.0.0.1:1/b", "token": "t"});
+    let begun = emulator.post("/backup", nowhere).await;
+    assert_eq!(finished(&emulator, begun).await["status"], "Failed");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod audit;
 mod authentication;
 mod command_line;
 mod contract;

@@ -96,6 +96,7 @@ async fn unknown_paths_of_the_token_service_get_an_error_of_oauth() {
         "/keys/discovery/keys",
         "/",
         "/nonsense",
+        "/v1.0/directoryObjects/getByIds",
     ] {
         let answer = emulator.send("POST", path, None, None).await;
         assert_eq!(answer.status, 401, "{path}");
