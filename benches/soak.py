@@ -25,6 +25,8 @@ import urllib.request
 
 # Seconds between events of a kind.
 FAULTS_EVERY, RELOAD_EVERY, ROTATE_EVERY, RESTART_EVERY = 5, 11, 26, 31
+# Without one an HSM rotates no key.
+ROTATION_POLICY = '{"lifetimeActions": [{"action": {"type": "Rotate"}, "trigger": {"timeAfterCreate": "P2Y"}}]}'
 # And those that nginx has to read its files again.
 RELOAD_TAKES = 3
 TOKEN_LIFETIME = 20
@@ -91,13 +93,13 @@ class Hsm:
                 time.sleep(0.01)
         raise RuntimeError(f"the emulator doesn't listen after {PATIENCE} s")
 
-    def post(self, path, body):
+    def send(self, method, path, body):
         url = f"https://localhost:{self.port}{path}?api-version=7.4"
         headers = {"Authorization": f"Bearer {self.owner['AZURE_CLI_ACCESS_TOKEN']}", "Content-Type": "application/json"}
         # The owner's requests meet faults as well, and are not what is looked at.
         for _ in range(20):
             try:
-                request = urllib.request.Request(url, body.encode(), headers, method="POST")
+                request = urllib.request.Request(url, body.encode(), headers, method=method)
                 return urllib.request.urlopen(request, timeout=30, context=self.tls).read()
             except (OSError, ValueError):
                 time.sleep(0.1)
@@ -344,8 +346,8 @@ def main():
     faulthandler.dump_traceback_later(options.seconds + WATCH)
 
     hsm = Hsm(options, options.folder)
-    hsm.post("/keys/rsa/create", '{"kty":"RSA-HSM","key_size":2048}')
-    hsm.post("/keys/ec/create", '{"kty":"EC-HSM","crv":"P-256"}')
+    hsm.send("POST", "/keys/rsa/create", '{"kty":"RSA-HSM","key_size":2048}')
+    hsm.send("POST", "/keys/ec/create", '{"kty":"EC-HSM","crv":"P-256"}')
     config = subprocess.run([hsm.akv, "env"], env=hsm.environment, capture_output=True, check=True, timeout=PATIENCE).stdout
     (options.folder / "openssl.cnf").write_bytes(config)
     for key in ("rsa", "ec"):
@@ -387,7 +389,8 @@ def main():
             elif kind == "rotate":
                 key = chance.choice(["rsa", "ec"])
                 hsm.set_faults([])
-                hsm.post(f"/keys/{key}/rotate", "")
+                hsm.send("PUT", f"/keys/{key}/rotationpolicy", ROTATION_POLICY)
+                hsm.send("POST", f"/keys/{key}/rotate", "")
                 problem = hsm.certify(key)
                 problems += [problem] if problem else []
                 nginx.reload()

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Azure's command line (az), from PyPI, against the emulator: it logs in as a service principal and goes through its commands for
-# keys, roles and settings of a Managed HSM. Run after `cargo build --workspace`. Skipped, with the reason, where it can't be had.
+# keys, roles, settings and disaster recovery of a Managed HSM. Run after `cargo build --workspace`. Skipped, with the reason, where it can't be had.
 # shellcheck disable=SC2317 # the trap, check and refused call functions
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
@@ -54,8 +54,9 @@ start() {
     cat >"$folder/principals.json" <<JSON
 [{"client_id": "$user_client", "object_id": "$user", "client_secret": "$user_secret"}]
 JSON
-    serve_emulator "$emulator" "$folder" --principals "$folder/principals.json" || exit
+    serve_emulator "$emulator" "$folder" --principals "$folder/principals.json" --hsm first --hsm second:0 --not-activated || exit
     eval "$emulator_identity"
+    second_hsm=$(sed -n 's/^second: //p' "$folder/emulator.out")
 }
 
 # Counts what a command prints, which has to be as expected.
@@ -104,7 +105,7 @@ log_in() {
     "management": "$url",
     "resourceManager": "$url"
   },
-  "suffixes": {"keyvaultDns": ".vault.azure.net", "mhsmDns": ":${url##*:}"}
+  "suffixes": {"keyvaultDns": ".vault.azure.net", "mhsmDns": ":${url##*:}", "storageEndpoint": "core.windows.net"}
 }
 JSON
     "$az" cloud register --name emulator --skip-endpoint-discovery --cloud-config "@$folder/cloud.json" &&
@@ -315,6 +316,38 @@ JSON
     check "role definition list after that" "" role definition list --query "[?roleName=='Reader'].name"
 }
 
+# A new HSM is of use once its security domain is downloaded.
+activation() {
+    local number
+    for number in 0 1 2; do
+        openssl req -newkey rsa:2048 -nodes -keyout "$folder/$number.pem" -x509 -days 9 -out "$folder/$number.cer" -subj "/CN=$number" \
+            2>/dev/null
+    done
+    refused "create before the activation" "not activated" key create --name early --kty EC-HSM
+    check "security-domain download" Success hsm security-domain download --sd-wrapping-keys "$folder/0.cer" "$folder/1.cer" "$folder/2.cer" \
+        --sd-quorum 2 --security-domain-file "$folder/domain.json" --query status
+}
+
+# The second HSM takes the domain of the first and restores what that one backed up.
+disaster_recovery() {
+    local storage=(--storage-account-name contoso --blob-container-name backups --storage-container-SAS-token any)
+    local other=(--id "$second_hsm") kid backup
+    kid=$(key create --name recovered --kty EC-HSM --query key.kid)
+    kid="$second_hsm/keys/${kid##*/keys/}"
+    check "backup start" Succeeded hsm backup start "${storage[@]}" --query status
+    backup=$(ls "$folder/hsm/blobs/contoso.blob.core.windows.net/backups")
+    check "security-domain init-recovery" "" "$az" keyvault security-domain init-recovery "${other[@]}" --sd-exchange-key "$folder/exchange.pem"
+    check "security-domain upload" Success "$az" keyvault security-domain upload "${other[@]}" --sd-file "$folder/domain.json" \
+        --sd-exchange-key "$folder/exchange.pem" --sd-wrapping-keys "$folder/2.pem" "$folder/0.pem" --query status --output tsv
+    check "restore start" "" "$az" keyvault restore start "${other[@]}" "${storage[@]}" --backup-folder "$backup"
+    check "show of the restored key" "$kid" "$az" keyvault key show --id "$second_hsm/keys/recovered" --query key.kid --output tsv
+    check "delete of the restored key" "$kid" "$az" keyvault key delete --id "$second_hsm/keys/recovered" --query key.kid --output tsv
+    check "purge of the restored key" "" "$az" keyvault key purge --id "$second_hsm/deletedkeys/recovered"
+    check "restore start of one key" "" \
+        "$az" keyvault restore start "${other[@]}" "${storage[@]}" --backup-folder "$backup" --key-name recovered
+    check "show of the key restored alone" "$kid" "$az" keyvault key show --id "$second_hsm/keys/recovered" --query key.kid --output tsv
+}
+
 install
 start
 export AZURE_CORE_COLLECT_TELEMETRY=false AZURE_CORE_INSTANCE_DISCOVERY=false AZURE_CORE_ONLY_SHOW_ERRORS=true
@@ -324,9 +357,11 @@ if ! log_in owner "$AZURE_CLIENT_ID" "$AZURE_CLIENT_SECRET"; then
     failed=1
     finish
 fi
+activation
 keys_of_every_type
 imported_keys
 errors
 settings_and_randomness
 roles
+disaster_recovery
 finish

@@ -1,52 +1,102 @@
 //! What an HSM can do in a second, and how long it takes to answer, for rehearsals of throttling and of slow tails.
 
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use openssl::rand::rand_bytes;
 
-/// Work that an idle HSM takes at once, in seconds of a partition.
+/// Seconds of work that are there at once for who was idle.
 const BURST: f64 = 1.0;
 
-/// A number of partitions that work is shared among, as a token bucket.
+/// What an HSM or a vault can do.
 #[derive(Debug)]
 pub(crate) struct Capacity {
-    partitions: f64,
+    /// By the partitions of an HSM, which share it; or by a vault, which has one.
+    work: Bucket,
+    /// Of role definitions and assignments, whatever the number of partitions.
+    roles: Bucket,
+}
+
+/// What a request takes of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Cost {
+    /// Seconds of a partition, which comes to it sooner or later.
+    Work(f64),
+    /// Seconds of a vault, which refuses what is too much.
+    Limited(f64),
+    /// Seconds of an HSM's role management, which refuses what is too much.
+    Roles(f64),
+}
+
+impl Capacity {
+    pub(crate) fn new(partitions: u32) -> Self {
+        Self {
+            work: Bucket::new(f64::from(partitions)),
+            roles: Bucket::new(1.0),
+        }
+    }
+
+    /// After how long a request is carried out. None: it is refused.
+    pub(crate) fn admit(&self, cost: Cost) -> Option<Duration> {
+        match cost {
+            Cost::Work(seconds) => Some(self.work.wait(seconds)),
+            Cost::Limited(seconds) => self.work.take(seconds).then_some(Duration::ZERO),
+            Cost::Roles(seconds) => self.roles.take(seconds).then_some(Duration::ZERO),
+        }
+    }
+}
+
+/// A token bucket, of seconds of work.
+#[derive(Debug)]
+struct Bucket {
+    /// Seconds of work that are done in a second.
+    rate: f64,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Seconds of work that can be taken now.
+    /// Seconds of work that can be taken now; below zero, those that are promised already.
     left: f64,
     at: Instant,
 }
 
-impl Capacity {
-    pub(crate) fn new(partitions: u32) -> Self {
-        let partitions = f64::from(partitions);
+impl Bucket {
+    fn new(rate: f64) -> Self {
         Self {
-            partitions,
+            rate,
             state: Mutex::new(State {
-                left: BURST * partitions,
+                left: BURST * rate,
                 at: Instant::now(),
             }),
         }
     }
 
-    /// Takes work of so many seconds of a partition, if it is there to be taken.
-    pub(crate) fn take(&self, seconds: f64) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let regained = now.duration_since(state.at).as_secs_f64() * self.partitions;
-        state.left = (state.left + regained).min(BURST * self.partitions);
-        state.at = now;
+    /// Takes work if it is there to be taken.
+    fn take(&self, seconds: f64) -> bool {
+        let mut state = self.filled();
         if state.left < seconds {
             return false;
         }
         state.left -= seconds;
         true
+    }
+
+    /// Takes work, and tells after how long it is there.
+    fn wait(&self, seconds: f64) -> Duration {
+        let mut state = self.filled();
+        state.left -= seconds;
+        Duration::from_secs_f64((-state.left / self.rate).max(0.0))
+    }
+
+    fn filled(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let regained = now.duration_since(state.at).as_secs_f64() * self.rate;
+        state.left = (state.left + regained).min(BURST * self.rate);
+        state.at = now;
+        state
     }
 }
 
@@ -110,11 +160,24 @@ mod tests {
 
     #[test]
     fn a_bucket_is_emptied_and_filled() {
-        let capacity = Capacity::new(2);
-        assert!(capacity.take(1.5));
-        assert!(!capacity.take(1.0));
+        let bucket = Bucket::new(2.0);
+        assert!(bucket.take(1.5));
+        assert!(!bucket.take(1.0));
         std::thread::sleep(Duration::from_millis(300));
-        assert!(capacity.take(1.0));
+        assert!(bucket.take(1.0));
+    }
+
+    #[test]
+    fn work_of_an_hsm_waits_and_its_role_management_is_refused() {
+        let capacity = Capacity::new(2);
+        let waits = [2.0, 1.0, 3.0].map(|seconds| capacity.admit(Cost::Work(seconds)).unwrap());
+        let expected = [0.0, 0.5, 2.0];
+        for (wait, expected) in waits.into_iter().zip(expected) {
+            assert!((wait.as_secs_f64() - expected).abs() < 0.1, "{waits:?}");
+        }
+        assert!(capacity.admit(Cost::Limited(0.1)).is_none());
+        assert!(capacity.admit(Cost::Roles(1.0)).is_some());
+        assert!(capacity.admit(Cost::Roles(0.2)).is_none());
     }
 
     #[test]

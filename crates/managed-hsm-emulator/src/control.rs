@@ -94,7 +94,7 @@ impl Controlled {
         let Some(resource) = Resource::at(parts.uri.path()) else {
             return empty(StatusCode::NOT_FOUND);
         };
-        let Some(body) = read(body).await else {
+        let Ok(body) = read(body).await else {
             return empty(StatusCode::PAYLOAD_TOO_LARGE);
         };
         let Ok(body) = std::str::from_utf8(&body) else {

@@ -14,6 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
+use crate::audit::AuditLog;
 use crate::capacity::Latency;
 use crate::control::Controlled;
 use crate::data_dir::DataDir;
@@ -27,11 +28,15 @@ use crate::metrics::Metrics;
 use crate::requests::Requests;
 use crate::server::{Server, accept, listen};
 use crate::service::Service;
+use crate::store::{Rules, SoftDelete};
 use crate::tls::{ServerTls, Shown};
 use crate::token::{AUDIENCE, TokenKey};
 
 /// How long requests in flight may go on after [`Handle::stop`].
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Keys of an HSM of the service.
+const DOCUMENTED_MAX_KEYS: usize = 5000;
 
 /// How to serve. The default is one HSM in a temporary folder, on any free port of the loopback.
 #[derive(Debug, Clone)]
@@ -54,6 +59,16 @@ pub struct Options {
     pub hsms: Vec<ServedName>,
     /// The vaults to serve.
     pub vaults: Vec<ServedName>,
+    /// Days that deleted keys can be recovered, 7 to 90.
+    pub retention_days: u32,
+    /// Whether deleted keys can't be purged before.
+    pub purge_protection: bool,
+    /// Whether an HSM that is made now has to be activated by a security domain.
+    pub not_activated: bool,
+    /// Keys that each HSM can have; a vault has no limit.
+    pub max_keys: usize,
+    /// A file that audit records are appended to, in Azure's form.
+    pub audit_log: Option<PathBuf>,
     /// Faults to begin with.
     pub faults: Vec<Fault>,
     /// The port for faults and counters; 0 for any that is free. None: there is none.
@@ -83,6 +98,11 @@ impl Default for Options {
             max_connections: None,
             hsms: Vec::new(),
             vaults: Vec::new(),
+            retention_days: 7,
+            purge_protection: false,
+            not_activated: false,
+            max_keys: DOCUMENTED_MAX_KEYS,
+            audit_log: None,
             faults: Vec::new(),
             control_port: None,
             metadata_port: None,
@@ -126,6 +146,9 @@ pub struct Handle {
 /// # Errors
 /// Whatever keeps it from starting: see [`Error`].
 pub fn start(options: Options) -> Result<Handle, Error> {
+    if !(7..=90).contains(&options.retention_days) {
+        return Err(Error::RetentionDays(options.retention_days));
+    }
     let temporary = match options.data_dir {
         Some(_) => None,
         None => Some(tempfile::Builder::new().permissions(private()).tempdir()?),
@@ -386,14 +409,27 @@ fn open_shared(data: &DataDir, options: &Options) -> Result<Shared, Error> {
     let identity = Identity::open(data, principals, lifetime, Arc::clone(&metrics))?;
     let attester = TokenKey::open_for_attestations(data)?;
     let chain = crate::tls::attestation_chain(data, attester.key())?;
+    let audit = options.audit_log.as_deref().map(AuditLog::open);
+    let audit = audit.transpose()?.map(Arc::new);
     Ok(Shared {
         token_key: Arc::new(TokenKey::open(data)?),
         attester: Arc::new(attester),
         chain: Arc::new(chain),
+        blobs: data.file("blobs"),
+        one_backup: Arc::default(),
         identity: Arc::new(identity),
         latency: options.latency,
         partitions: options.partitions,
+        rules: Rules {
+            soft_delete: SoftDelete {
+                retention_days: options.retention_days,
+                purge_protection: options.purge_protection,
+            },
+            activated: !options.not_activated,
+            max_keys: Some(options.max_keys),
+        },
         faults: Faults::new(options.faults.clone()),
+        audit,
         metrics,
         requests: Requests::new(options.keep_requests),
     })
@@ -404,12 +440,14 @@ fn private() -> std::fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o700)
 }
 
-/// The name that the certificate carries for the loopback, which also is what a person expects to
-/// read.
+/// With a name if there is one, which also is what a person expects to read. The certificate carries
+/// each of these.
 fn url(address: SocketAddr) -> String {
     let port = address.port();
     match address.ip() {
-        ip if ip.is_loopback() || ip.is_unspecified() => format!("https://localhost:{port}"),
+        // What localhost means everywhere; other addresses of the loopback have no name.
+        IpAddr::V4(Ipv4Addr::LOCALHOST) => format!("https://localhost:{port}"),
+        ip if ip.is_unspecified() => format!("https://localhost:{port}"),
         IpAddr::V4(ip) => format!("https://{ip}:{port}"),
         IpAddr::V6(ip) => format!("https://[{ip}]:{port}"),
     }

@@ -48,6 +48,9 @@ pub enum Error {
         "there is no built-in role '{0}'; take a name such as 'Managed HSM Crypto User' or 'Key Vault Crypto User', or its id"
     )]
     Role(String),
+    /// Deleted keys can't be kept so long.
+    #[error("deleted keys are kept for 7 to 90 days, not {0}")]
+    RetentionDays(u32),
     /// Two HSMs, or two vaults, are to have one name.
     #[error("'{0}' is named twice ({1})")]
     NameTwice(String, &'static str),

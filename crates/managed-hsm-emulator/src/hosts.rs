@@ -7,7 +7,7 @@ use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::hsm::{Hsm, Shared};
 use crate::service::{Address, Service};
-use crate::store::Store;
+use crate::store::{Rules, Store};
 
 /// An HSM or a vault to serve: its name, and a port of its own if it is to have a certain one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,7 +131,15 @@ pub(crate) fn open_all(
         let name = &served.name;
         let folder = DataDir::resolve(Some(data.path().join(folder).join(name)))?;
         folder.make()?;
-        let store = Store::open(&folder)?;
+        let rules = match service {
+            Service::ManagedHsm => shared.rules,
+            Service::KeyVault => Rules {
+                activated: true,
+                max_keys: None,
+                ..shared.rules
+            },
+        };
+        let store = Store::open(&folder, rules)?;
         let hsm = Arc::new(Hsm::new(service, name, store, shared.clone())?);
         if let Some(port) = port {
             own_ports.push((name.clone(), port, Arc::clone(&hsm)));
@@ -147,7 +155,7 @@ pub(crate) fn open_all(
     let first = match others.first() {
         Some((_, first)) => Arc::clone(first),
         None => {
-            let store = Store::open(data)?;
+            let store = Store::open(data, shared.rules)?;
             let hsm = Hsm::new(Service::ManagedHsm, "default", store, shared.clone())?;
             Arc::new(hsm)
         }

@@ -1,9 +1,11 @@
 //! Who an HSM or a vault is: its keys, who may do what with them, how much it can do, and what it
 //! shares with the others of the process.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use crate::attestation::Chain;
+use crate::audit::AuditLog;
 use crate::capacity::{Capacity, Latency};
 use crate::error::Error;
 use crate::faults::Faults;
@@ -14,7 +16,7 @@ use crate::roles::{
     Assignment, OWNER_ROLES, OWNER_VAULT_ROLE, built_in, permits, permits_in_vault,
 };
 use crate::service::Service;
-use crate::store::{ASSIGNMENTS, DEFINITIONS, Store};
+use crate::store::{ASSIGNMENTS, DEFINITIONS, Rules, Store};
 use crate::token::{PRINCIPAL, Principal, TokenKey};
 
 /// One emulated HSM, or one vault.
@@ -33,16 +35,24 @@ pub(crate) struct Hsm {
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) token_key: Arc<TokenKey>,
-    /// Signs attestations and released keys.
+    /// Signs attestations and released keys; security domains that are uploaded are encrypted to it.
     pub(crate) attester: Arc<TokenKey>,
     /// Of `attester`.
     pub(crate) chain: Arc<Chain>,
+    /// Where the emulator's own blob storage lies.
+    pub(crate) blobs: PathBuf,
+    /// Held by the backup or restore that is in progress.
+    pub(crate) one_backup: Arc<Mutex<()>>,
     pub(crate) identity: Arc<Identity>,
     /// How long every answer takes at least.
     pub(crate) latency: Option<Latency>,
     /// That each HSM has.
     pub(crate) partitions: Option<u32>,
+    /// For the keys of each HSM.
+    pub(crate) rules: Rules,
     pub(crate) faults: Faults,
+    /// Of requests to all of them, if one is kept.
+    pub(crate) audit: Option<Arc<AuditLog>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) requests: Requests,
 }

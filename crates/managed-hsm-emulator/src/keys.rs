@@ -18,6 +18,9 @@ use crate::algorithm::{Digest, Scheme, SignatureAlgorithm, encode_base64url};
 use crate::ml_dsa::{MlDsaKey, ParameterSet};
 use crate::service::Service;
 
+/// The operation of keys that others are wrapped for, to be imported.
+pub(crate) const IMPORT: &str = "import";
+
 /// The kind of a key, without the `-HSM` of those that are in an HSM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum KeyType {
@@ -95,7 +98,7 @@ impl KeyType {
     /// take which names is as documented for the operations, no recording shows a refusal.
     pub(crate) fn has_operation(self, name: &str, service: Service) -> bool {
         let more: &[&str] = match self {
-            Self::Rsa => &["import", "export"],
+            Self::Rsa => &[IMPORT, "export"],
             Self::Ec | Self::Oct | Self::Akp => &["export"],
         };
         more.contains(&name) || self.default_operations(service).contains(&name)
@@ -458,6 +461,10 @@ fn check_length(algorithm: SignatureAlgorithm, digest: &[u8]) -> Result<(), KeyE
 
 /// RFC 2104, over the value as it was given.
 fn hmac(key: &[u8], algorithm: SignatureAlgorithm, value: &[u8]) -> Result<Vec<u8>, KeyError> {
+    if key.is_empty() {
+        // A stored key that could not be read.
+        return Err(KeyError::Incompatible);
+    }
     let digest = match algorithm.digest {
         Some(Digest::Sha384) => MessageDigest::sha384(),
         Some(Digest::Sha512) => MessageDigest::sha512(),

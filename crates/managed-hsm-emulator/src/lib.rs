@@ -12,7 +12,10 @@
 
 mod algorithm;
 mod api;
+mod arrival;
 mod attestation;
+mod audit;
+mod blobs;
 mod capacity;
 mod clock;
 mod control;
@@ -26,6 +29,7 @@ mod faults;
 mod hosts;
 mod hsm;
 mod identity;
+mod json;
 mod keys;
 mod line;
 mod log;
@@ -37,6 +41,7 @@ mod release_policy;
 mod requests;
 mod roles;
 mod seal;
+mod security_domain;
 mod server;
 mod service;
 mod store;

@@ -26,7 +26,7 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     /// Serve the REST APIs of Managed HSM and Key Vault over HTTPS until SIGTERM or SIGINT
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Print shell exports for the running emulator: eval "$(managed-hsm-emulator env)"
     Env(Env),
     /// Print a bearer token
@@ -57,8 +57,8 @@ struct Serve {
     /// Speak HTTP/1.1 only, instead of HTTP/2 with clients that prefer it
     #[arg(long)]
     http1: bool,
-    /// Give each HSM the documented capacity of so many partitions of the service, whose HSMs have 3, and each vault its documented
-    /// limits; what is too much is answered with 429
+    /// Give each HSM the documented capacity of so many partitions of the service, whose HSMs have 3, beyond which it gets slower, and
+    /// each vault its documented limits, beyond which it answers with 429
     #[arg(long, value_name = "PARTITIONS", value_parser = clap::value_parser!(u32).range(1..=1000))]
     capacity: Option<u32>,
     /// Close further connections to a port that has so many
@@ -72,6 +72,18 @@ struct Serve {
     /// or NAME.localhost, or by a port of its own, which it always has
     #[arg(long, value_name = "NAME[:PORT]")]
     vault: Vec<ServedName>,
+    /// Days that deleted keys can be recovered
+    #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(7..=90))]
+    retention_days: u32,
+    /// Let nobody purge deleted keys before that
+    #[arg(long)]
+    purge_protection: bool,
+    /// Have HSMs that are new wait for their activation, by a download of their security domain or an upload of another's
+    #[arg(long)]
+    not_activated: bool,
+    /// Keys that each HSM can have, deleted ones among them
+    #[arg(long, value_name = "N", default_value_t = 5000)]
+    max_keys: usize,
     #[arg(long, value_name = "FAULT", help = fault_help())]
     fault: Vec<Fault>,
     /// Port on the loopback for faults (/faults), the server certificate (/certificate), the lifetime of tokens (/token-lifetime) and counters (/metrics); 0 takes any
@@ -82,6 +94,9 @@ struct Serve {
     /// endpoint; 0 takes any free port
     #[arg(long, value_name = "PORT")]
     metadata_port: Option<u16>,
+    /// File to append a record of each request to, as Azure's diagnostic logs have it
+    #[arg(long, value_name = "FILE")]
+    audit_log: Option<PathBuf>,
     /// How the log on stderr is written
     #[arg(long, value_enum, default_value = "text")]
     log_format: Format,
@@ -169,7 +184,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Error> {
     match command {
-        Command::Serve(arguments) => serve(arguments),
+        Command::Serve(arguments) => serve(*arguments),
         Command::Env(arguments) => {
             let data = DataDir::resolve(arguments.folder.data_dir)?;
             let url = wait_until_ready(&data, Duration::from_secs(arguments.wait))?;
@@ -243,6 +258,11 @@ impl Serve {
             tls_server_names: self.tls_server_name,
             hsms: self.hsm,
             vaults: self.vault,
+            retention_days: self.retention_days,
+            purge_protection: self.purge_protection,
+            not_activated: self.not_activated,
+            audit_log: self.audit_log,
+            max_keys: self.max_keys,
             faults: self.fault,
             control_port: self.control_port,
             metadata_port: self.metadata_port,

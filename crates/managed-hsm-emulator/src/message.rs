@@ -1,6 +1,7 @@
 //! Requests and answers as the emulator handles them: hyper's, with one type of body.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, header};
@@ -8,6 +9,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::{Body as _, Frame, Incoming};
 
+/// How long the head of a request may take to come, and how long its body: who sends slowly on purpose is gone within 30 seconds.
+pub(crate) const HALF_A_REQUEST: Duration = Duration::from_secs(14);
 /// More than the largest body that any operation needs.
 const BODY_LIMIT: usize = 1024 * 1024;
 
@@ -43,8 +46,21 @@ pub(crate) fn answer_to(method: &Method, response: Response) -> Response {
     Response::from_parts(parts, whole(""))
 }
 
-/// Reads a request's body. None: it did not come whole, or is too long.
-pub(crate) async fn read(body: Incoming) -> Option<Bytes> {
-    let collected = Limited::new(body, BODY_LIMIT).collect().await;
-    Some(collected.ok()?.to_bytes())
+/// Why a request's body is not there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum NotRead {
+    /// It is too long, or did not come whole.
+    Whole,
+    /// It did not come in time.
+    InTime,
+}
+
+/// Reads a request's body.
+pub(crate) async fn read(body: Incoming) -> Result<Bytes, NotRead> {
+    let collected = Limited::new(body, BODY_LIMIT).collect();
+    match tokio::time::timeout(HALF_A_REQUEST, collected).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(_)) => Err(NotRead::Whole),
+        Err(_) => Err(NotRead::InTime),
+    }
 }

@@ -34,7 +34,7 @@ pub(crate) const OWNER_ROLES: [&str; 3] = [
     "21dbd100-6940-42c2-9190-5d6cb909625b",
 ];
 
-pub(crate) static BUILT_IN_ROLES: [BuiltInRole; 8] = [
+pub(crate) static BUILT_IN_ROLES: [BuiltInRole; 9] = [
     BuiltInRole {
         id: "7b127d3c-77bd-4e3e-bbe0-dbb8971fa7f8",
         name: "Managed HSM Backup User",
@@ -42,6 +42,16 @@ pub(crate) static BUILT_IN_ROLES: [BuiltInRole; 8] = [
             "backup/start/action",
             "backup/status/action",
             "keys/backup/action",
+        ],
+    },
+    // Documented; the recording is older.
+    BuiltInRole {
+        id: "6efe6056-5259-49d2-8b3d-d3d73544b20b",
+        name: "Managed HSM Restore",
+        data_actions: &[
+            "keys/restore/action",
+            "restore/start/action",
+            "restore/status/action",
         ],
     },
     BuiltInRole {
@@ -187,8 +197,15 @@ pub(crate) static VAULT_ROLES: [BuiltInRole; 6] = [
     },
 ];
 
+/// Names that roles have in Microsoft's documents and not in the recordings, with those that they have there.
+const DOCUMENTED_NAMES: [(&str, &str); 1] = [("Managed HSM Backup", "Managed HSM Backup User")];
+
 /// A built-in role by its name or id, and the service whose it is.
 pub(crate) fn built_in(name: &str) -> Option<(Service, &'static BuiltInRole)> {
+    let documented = DOCUMENTED_NAMES
+        .iter()
+        .find(|(documented, _)| documented.eq_ignore_ascii_case(name));
+    let name = documented.map_or(name, |(_, recorded)| recorded);
     let of = |service, roles: &'static [BuiltInRole]| {
         let found = roles.iter().find(|role| {
             role.id.eq_ignore_ascii_case(name) || role.name.eq_ignore_ascii_case(name)
@@ -275,6 +292,11 @@ pub(crate) fn permits(
                 names(&role.data_actions) && !names(&role.not_data_actions)
             })
         })
+}
+
+/// Whether a scope is that of one key.
+pub(crate) fn is_single_key(scope: &str) -> bool {
+    scope.len() > "/keys/".len()
 }
 
 /// Whether what is assigned at `assigned` counts at `scope`.

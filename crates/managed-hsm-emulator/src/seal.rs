@@ -34,6 +34,21 @@ impl StorageKey {
         Ok(Self(key))
     }
 
+    pub(crate) fn generate() -> Result<Self, ErrorStack> {
+        let mut key = Zeroizing::new([0; 32]);
+        rand_bytes(&mut *key)?;
+        Ok(Self(key))
+    }
+
+    /// None: there are not as many bytes as a key has.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(|key| Self(Zeroizing::new(key)))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &*self.0
+    }
+
     /// Encrypts `plain` for the key version `version`: nonce, ciphertext, tag.
     pub(crate) fn seal(&self, version: &str, plain: &[u8]) -> Result<Vec<u8>, ErrorStack> {
         let mut nonce = [0; NONCE];

@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::api::{self, Connection};
+use crate::arrival::{Arrival, Watched};
 use crate::error::Error;
 use crate::faults::Faults;
 use crate::hosts::Behind;
@@ -23,7 +24,7 @@ use crate::message::{Request, answer_to};
 use crate::metrics::Metrics;
 use crate::tls::ServerTls;
 
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 /// After a failed accept (out of file descriptors), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -127,14 +128,24 @@ async fn serve_http(
     watcher: Watcher,
 ) {
     let line = Arc::clone(&connection.line);
+    let arrival: Arc<Arrival> = Arc::default();
+    let stream = Watched::new(stream, Arc::clone(&arrival));
+    let arriving = Arc::clone(&arrival);
     let service = service_fn(move |request: Request| {
+        let in_flight = arriving.complete();
         let method = request.method().clone();
         let answer = api::answer(behind.clone(), connection.clone(), request);
-        async move { Ok::<_, Infallible>(answer_to(&method, answer.await)) }
+        async move {
+            let answer = answer.await;
+            drop(in_flight);
+            Ok::<_, Infallible>(answer_to(&method, answer))
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // The service sends no Date.
     builder.http1().auto_date_header(false);
+    // Over HTTP/1.1 the service writes `Content-Length`, and there are clients that read no other form.
+    builder.http1().title_case_headers(true);
     builder.http2().auto_date_header(false);
     let served = builder
         .serve_connection(TokioIo::new(stream), service)
@@ -144,6 +155,7 @@ async fn serve_http(
         _ = watcher.watch(served) => {}
         // A fault that was asked for.
         () = line.is_cut() => {}
+        () = arrival.is_overdue() => {}
     }
 }
 

@@ -68,9 +68,16 @@ impl Rest {
         self.version_made(&format!("/keys/{name}/create"), body)
     }
 
-    /// Makes a newer version as the service's rotation does. Returns it.
+    /// Makes a newer version as the service's rotation does, which takes a rotation policy. Returns it.
     pub fn rotate(&self, name: &str) -> String {
+        self.set_rotation_policy(name);
         self.version_made(&format!("/keys/{name}/rotate"), "")
+    }
+
+    /// Has the service rotate a key, in two years.
+    pub fn set_rotation_policy(&self, name: &str) {
+        let policy = r#"{"lifetimeActions":[{"action":{"type":"Rotate"},"trigger":{"timeAfterCreate":"P2Y"}}]}"#;
+        self.call("PUT", &format!("/keys/{name}/rotationpolicy"), policy);
     }
 
     fn version_made(&self, path: &str, body: &str) -> String {

@@ -30,6 +30,9 @@ fn a_key_is_created_listed_rotated_deleted_and_recovered() {
     );
 
     let first = json(&hsm, "keys show managedhsm:MyHSM:e2");
+    hsm.akv_line("keys rotate managedhsm:MyHSM:e2")
+        .fails_with(&["400", "set a key rotation policy first"]);
+    hsm.set_rotation_policy("e2");
     let second = json(&hsm, "keys rotate managedhsm:MyHSM:e2");
     assert_ne!(first["version"], second["version"]);
     let versions = names(&json(&hsm, "keys list managedhsm:MyHSM:e2"), "version");

@@ -272,6 +272,11 @@ impl Hsm {
         self.rest().rotate(name)
     }
 
+    /// Has the HSM rotate a key by a policy, without which `rotate` is refused.
+    pub(crate) fn set_rotation_policy(&self, name: &str) {
+        self.rest().set_rotation_policy(name);
+    }
+
     /// Brings a key from outside into the HSM. `key`: a JSON Web Key.
     pub(crate) fn import(&self, name: &str, key: &str) {
         self.rest().call(

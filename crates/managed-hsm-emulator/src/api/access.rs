@@ -3,6 +3,7 @@
 use http::Method;
 
 use super::route::{KeyAction, Route};
+use super::{full_backup, security_domain};
 use crate::roles::{PREFIX, VAULT_PREFIX};
 use crate::service::Service;
 
@@ -40,6 +41,8 @@ fn in_hsm(method: &Method, route: &Route) -> (&'static str, String) {
         Route::Recover(name) => ("keys/deletedKeys/recover/action", key(name)),
         Route::Random => ("rng/action", top()),
         Route::Restore => ("keys/restore/action", keys()),
+        Route::SecurityDomain(action) => (of_security_domain(*action), top()),
+        Route::FullBackup(action) => (of_full_backup(action), top()),
         Route::Settings | Route::Setting(_) => (
             by_method(
                 "settings/read/action",
@@ -70,6 +73,27 @@ fn in_hsm(method: &Method, route: &Route) -> (&'static str, String) {
             scope.clone(),
         ),
         Route::Key { name, action, .. } => (of_key(method, *action), key(name)),
+    }
+}
+
+fn of_security_domain(action: security_domain::Action) -> &'static str {
+    use security_domain::Action;
+    match action {
+        Action::Download => "securitydomain/download/action",
+        Action::DownloadStatus => "securitydomain/download/read",
+        Action::TransferKey => "securitydomain/transferkey/read",
+        Action::Upload => "securitydomain/upload/action",
+        Action::UploadStatus => "securitydomain/upload/read",
+    }
+}
+
+fn of_full_backup(action: &full_backup::Action) -> &'static str {
+    use full_backup::Action;
+    match action {
+        Action::Backup | Action::CheckBackup => "backup/start/action",
+        Action::BackupStatus(_) => "backup/status/action",
+        Action::Restore | Action::RestoreKey(_) | Action::CheckRestore => "restore/start/action",
+        Action::RestoreStatus(_) => "restore/status/action",
     }
 }
 

@@ -12,12 +12,10 @@ use super::Call;
 use super::failure::Failure;
 use super::unconfirmed;
 use crate::algorithm::{decode_base64url, encode_base64url};
+use crate::json;
 use crate::keys::PublicMembers;
 use crate::service::Service;
-use crate::store::{Deletion, Key, KeyVersion, RETENTION_DAYS, ReleasePolicy};
-
-/// `Recoverable+Purgeable` is for 90 days; any other retention is called customized.
-const RECOVERY_LEVEL: &str = "CustomizedRecoverable+Purgeable";
+use crate::store::{Deletion, Key, KeyVersion, ReleasePolicy};
 
 #[derive(Serialize)]
 pub(super) struct ErrorBody<'a> {
@@ -44,10 +42,13 @@ struct Attributes {
     enabled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     exp: Option<i64>,
-    exportable: bool,
+    /// This and the days of retention are not in a vault's answers of older versions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exportable: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     nbf: Option<i64>,
-    recoverable_days: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recoverable_days: Option<u32>,
     recovery_level: &'static str,
     updated: i64,
 }
@@ -149,7 +150,7 @@ pub(super) struct RandomResult {
 impl<'a> Bundle<'a> {
     pub(super) fn new(call: &Call<'_>, key: &Key, version: &'a KeyVersion) -> Self {
         Self {
-            attributes: Attributes::new(version),
+            attributes: Attributes::new(call, version),
             deleted_date: key.deletion.map(|deletion| deletion.date),
             key: PublicJwk::new(call, key, version),
             recovery_id: recovery_id(call.host, key),
@@ -162,21 +163,21 @@ impl<'a> Bundle<'a> {
 
 impl Item {
     /// A key of a list of keys: its id without version, and what its newest version says.
-    pub(super) fn key(host: &str, key: &Key) -> Self {
-        Self::new(host, key, key.newest(), key_url(host, &key.name))
+    pub(super) fn key(call: &Call<'_>, key: &Key) -> Self {
+        Self::new(call, key, key.newest(), key_url(call.host, &key.name))
     }
 
     /// A version of a list of versions.
-    pub(super) fn version(host: &str, key: &Key, version: &KeyVersion) -> Self {
-        Self::new(host, key, version, version_url(host, key, version))
+    pub(super) fn version(call: &Call<'_>, key: &Key, version: &KeyVersion) -> Self {
+        Self::new(call, key, version, version_url(call.host, key, version))
     }
 
-    fn new(host: &str, key: &Key, version: &KeyVersion, kid: String) -> Self {
+    fn new(call: &Call<'_>, key: &Key, version: &KeyVersion, kid: String) -> Self {
         Self {
-            attributes: Attributes::new(version),
+            attributes: Attributes::new(call, version),
             deleted_date: key.deletion.map(|deletion| deletion.date),
             kid,
-            recovery_id: recovery_id(host, key),
+            recovery_id: recovery_id(call.host, key),
             scheduled_purge_date: purge_date(key.deletion),
             tags: version.metadata.tags.clone(),
         }
@@ -184,16 +185,19 @@ impl Item {
 }
 
 impl Attributes {
-    fn new(version: &KeyVersion) -> Self {
+    fn new(call: &Call<'_>, version: &KeyVersion) -> Self {
         let metadata = &version.metadata;
+        let soft_delete = call.store.soft_delete();
+        let in_hsm = call.service == Service::ManagedHsm;
         Self {
             created: metadata.created,
             enabled: metadata.enabled,
             exp: metadata.exp,
-            exportable: metadata.exportable,
+            exportable: (in_hsm || call.version.has_release()).then_some(metadata.exportable),
             nbf: metadata.nbf,
-            recoverable_days: RETENTION_DAYS,
-            recovery_level: RECOVERY_LEVEL,
+            recoverable_days: (in_hsm || call.version.has_retention())
+                .then_some(soft_delete.retention_days),
+            recovery_level: soft_delete.recovery_level(),
             updated: metadata.updated,
         }
     }
@@ -228,7 +232,7 @@ impl<'a> PublicJwk<'a> {
                 jwk.y = Some(y);
             }
             // Unconfirmed: that a version which knows no such keys tells of one without what it came with.
-            PublicMembers::Akp { .. } if !call.query.knows_ml_dsa() => {}
+            PublicMembers::Akp { .. } if !call.version.has_ml_dsa() => {}
             PublicMembers::Akp { set, public } => {
                 jwk.alg = Some(set.name());
                 jwk.public = Some(public);
@@ -359,6 +363,6 @@ pub(super) struct RandomRequest {
 impl Call<'_> {
     /// The request's body.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(self.body).map_err(|error| unconfirmed::body_not_understood(&error))
+        json::read(self.body).map_err(|error| unconfirmed::body_not_understood(&error))
     }
 }

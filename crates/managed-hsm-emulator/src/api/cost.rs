@@ -1,19 +1,30 @@
 //! What a request costs of an HSM's capacity, by Microsoft's table of what one partition does in a second in the best case; and
 //! of a vault's, by the limits that Microsoft sets to the transactions of ten seconds.
 
+use super::full_backup::Action;
 use super::route::{KeyAction, Route};
-use crate::keys::{Curve, PublicMembers};
+use crate::capacity::Cost;
+use crate::keys::{Curve, KeyMaterial, PublicMembers, Secret};
 use crate::service::Service;
 use crate::store::Store;
 
 /// For what the table leaves out: as much as reading a key.
 const OTHER: f64 = 1100.0;
 
-/// Seconds of a partition, or of a vault.
-pub(super) fn of(route: &Route, store: &Store, service: Service) -> f64 {
-    match service {
-        Service::ManagedHsm => 1.0 / per_second(route, store),
-        Service::KeyVault => 10.0 / in_vault_per_ten_seconds(route, store),
+/// Operations of role management in a second that an HSM carries out.
+const ROLE_OPERATIONS: f64 = 5.0;
+
+pub(super) fn of(route: &Route, store: &Store, service: Service) -> Cost {
+    match (service, route) {
+        (Service::KeyVault, _) => Cost::Limited(10.0 / in_vault_per_ten_seconds(route, store)),
+        (
+            Service::ManagedHsm,
+            Route::Definitions(_)
+            | Route::Definition(..)
+            | Route::Assignments(_)
+            | Route::Assignment(..),
+        ) => Cost::Roles(1.0 / ROLE_OPERATIONS),
+        (Service::ManagedHsm, _) => Cost::Work(1.0 / per_second(route, store)),
     }
 }
 
@@ -49,45 +60,64 @@ fn per_second(route: &Route, store: &Store) -> f64 {
     else {
         return match route {
             Route::Restore | Route::Purge(_) => 10.0,
+            Route::FullBackup(Action::Backup | Action::Restore | Action::RestoreKey(_)) => 1.0,
             _ => OTHER,
         };
     };
     match action {
         KeyAction::Create | KeyAction::Import | KeyAction::Rotate => 1.0,
         KeyAction::Delete | KeyAction::Backup => 10.0,
-        KeyAction::Sign | KeyAction::Decrypt | KeyAction::WrapKey | KeyAction::UnwrapKey => {
+        KeyAction::Sign
+        | KeyAction::Verify
+        | KeyAction::Encrypt
+        | KeyAction::Decrypt
+        | KeyAction::WrapKey
+        | KeyAction::UnwrapKey => {
             let key = store.active(name);
             let found = key
                 .as_deref()
                 .and_then(|key| key.version(version.as_deref()));
-            found.map_or(OTHER, |version| {
-                with_key(*action, version.material.public())
-            })
+            found.map_or(OTHER, |version| with_key(*action, &version.material))
         }
         _ => OTHER,
     }
 }
 
-fn with_key(action: KeyAction, public: &PublicMembers) -> f64 {
-    let signs = action == KeyAction::Sign;
-    match public {
-        // The length of the modulus in base64url: 342, 512 or 683.
-        PublicMembers::Rsa { n, .. } => match (n.len(), signs) {
-            (..=342, true) => 900.0,
-            (..=342, false) => 1100.0,
-            (..=512, true) => 340.0,
-            (..=512, false) => 360.0,
-            (_, true) => 150.0,
-            (_, false) => 160.0,
+/// By "Throughput" in Microsoft's guidance on scaling.
+fn with_key(action: KeyAction, key: &KeyMaterial) -> f64 {
+    match (key.public(), key.secret()) {
+        (PublicMembers::Rsa { n, .. }, _) => {
+            let by_size = match action {
+                KeyAction::Sign => [900.0, 340.0, 150.0],
+                KeyAction::Verify => [3400.0, 3400.0, 3700.0],
+                KeyAction::Encrypt => [2800.0, 2700.0, 2300.0],
+                KeyAction::WrapKey => [2200.0, 1900.0, 1900.0],
+                _ => [1100.0, 360.0, 160.0],
+            };
+            // The length of the modulus in base64url: 342, 512 or 683.
+            by_size[match n.len() {
+                ..=342 => 0,
+                343..=512 => 1,
+                _ => 2,
+            }]
+        }
+        (PublicMembers::Ec { curve, .. }, _) => match (curve, action) {
+            (Curve::P256 | Curve::P256K, KeyAction::Verify) => 130.0,
+            (Curve::P384, KeyAction::Verify) => 82.0,
+            (Curve::P521, KeyAction::Verify) => 28.0,
+            (Curve::P256 | Curve::P256K, _) => 330.0,
+            (Curve::P384, _) => 160.0,
+            (Curve::P521, _) => 200.0,
         },
-        PublicMembers::Ec { curve, .. } => match curve {
-            Curve::P256 | Curve::P256K => 330.0,
-            Curve::P384 => 160.0,
-            Curve::P521 => 200.0,
+        (PublicMembers::None, Secret::Oct(bytes)) => match (action, bytes.len()) {
+            (KeyAction::WrapKey, _) => 2100.0,
+            (KeyAction::UnwrapKey, ..=16) => 1800.0,
+            (KeyAction::UnwrapKey, 17..=24) => 1900.0,
+            (KeyAction::UnwrapKey, _) => 2200.0,
+            _ => OTHER,
         },
         // No figure was published: as ECDSA with P-256.
-        PublicMembers::Akp { .. } => 330.0,
-        PublicMembers::None if action == KeyAction::UnwrapKey => 1900.0,
-        PublicMembers::None => 2100.0,
+        (PublicMembers::Akp { .. }, _) => 330.0,
+        _ => OTHER,
     }
 }

@@ -2,6 +2,7 @@
 //! may do, what the HSM can do now.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
@@ -10,9 +11,10 @@ use http::request::Parts;
 use super::failure::Failure;
 use super::reply::Reply;
 use super::route::{KeyAction, Query, Route};
+use super::versions::ApiVersion;
 use super::{
-    Call, access, cost, host, import, keys, life_cycle, lists, operations, release, roles,
-    settings, stored_badly, unconfirmed,
+    Call, access, cost, full_backup, host, import, keys, life_cycle, lists, operations, release,
+    roles, security_domain, settings, stored_badly, unconfirmed,
 };
 use crate::clock::unix_seconds;
 use crate::hsm::Hsm;
@@ -20,9 +22,15 @@ use crate::log;
 use crate::service::Service;
 use crate::token::Principal;
 
-/// Carries a request out, on a thread of its own: operations with private keys, and SQLite, block.
+/// Finds out what is asked for and whether the caller gets it, and carries it out when there is room for it.
 pub(super) async fn act(hsm: Arc<Hsm>, principal: Principal, parts: Parts, body: Bytes) -> Reply {
-    let acted = tokio::task::spawn_blocking(move || dispatch(&hsm, &principal, &parts, &body));
+    let admitted = match admit(&hsm, &principal, &parts) {
+        Ok(admitted) => admitted,
+        Err(failure) => return failure.into(),
+    };
+    crate::pause::pause(admitted.wait).await;
+    // On a thread of its own: operations with private keys, and SQLite, block.
+    let acted = tokio::task::spawn_blocking(move || carry_out(&hsm, &parts, &body, admitted));
     match acted.await {
         Ok(Ok(reply)) => reply,
         Ok(Err(failure)) => failure.into(),
@@ -33,33 +41,51 @@ pub(super) async fn act(hsm: Arc<Hsm>, principal: Principal, parts: Parts, body:
     }
 }
 
-/// Finds out what is asked for, and whether the caller gets it.
-fn dispatch(
-    hsm: &Hsm,
-    principal: &Principal,
-    parts: &Parts,
-    body: &Bytes,
-) -> Result<Reply, Failure> {
+/// A request that is to be carried out.
+struct Admitted {
+    query: Query,
+    version: ApiVersion,
+    route: Route,
+    /// Until there is room for it.
+    wait: Duration,
+}
+
+fn admit(hsm: &Hsm, principal: &Principal, parts: &Parts) -> Result<Admitted, Failure> {
     let query = Query::parse(parts.uri.query().unwrap_or_default());
-    query.check_api_version(hsm.service)?;
+    let version = query.version(hsm.service)?;
+    let route = Route::parse(hsm.service, &parts.method, parts.uri.path())?;
+    version.check(&route)?;
+    authorise(hsm, principal, parts, &route)?;
+    if !hsm.store.is_activated() && !matches!(route, Route::SecurityDomain(_)) {
+        return Err(unconfirmed::not_activated());
+    }
+    let wait = match &hsm.capacity {
+        None => Duration::ZERO,
+        Some(capacity) => capacity
+            .admit(cost::of(&route, &hsm.store, hsm.service))
+            .ok_or_else(Failure::throttled)?,
+    };
+    Ok(Admitted {
+        query,
+        version,
+        route,
+        wait,
+    })
+}
+
+fn carry_out(hsm: &Hsm, parts: &Parts, body: &Bytes, admitted: Admitted) -> Result<Reply, Failure> {
     let call = Call {
         shared: &hsm.shared,
         service: hsm.service,
         store: &hsm.store,
         host: host(parts),
-        query: &query,
+        query: &admitted.query,
+        version: admitted.version,
         body,
     };
-    let route = Route::parse(hsm.service, &parts.method, parts.uri.path())?;
-    authorise(hsm, principal, parts, &route)?;
-    if let Some(capacity) = &hsm.capacity
-        && !capacity.take(cost::of(&route, &hsm.store, hsm.service))
-    {
-        return Err(Failure::throttled());
-    }
     let purged = hsm.store.purge_due(unix_seconds());
     purged.map_err(|error| stored_badly("purge", &error))?;
-    answer(&call, &parts.method, route)
+    answer(&call, &parts.method, admitted.route)
 }
 
 /// Refuses what the caller's roles don't permit.
@@ -92,6 +118,8 @@ fn answer(call: &Call<'_>, method: &Method, route: Route) -> Result<Reply, Failu
         Route::Deleted(name) => keys::get_deleted(call, &name),
         Route::Purge(name) => keys::purge(call, &name),
         Route::Recover(name) => keys::recover(call, &name),
+        Route::SecurityDomain(action) => security_domain::answer(call, action),
+        Route::FullBackup(action) => full_backup::answer(call, action),
         Route::Settings => settings::list(call),
         Route::Setting(name) if get => settings::get(call, &name),
         Route::Setting(name) => settings::update(call, &name),

@@ -163,11 +163,11 @@ impl Failure {
         )
     }
 
-    pub(super) fn from_restore(error: StoreError) -> Self {
+    pub(super) fn from_restore(call: &Call<'_>, error: StoreError) -> Self {
         match error {
             StoreError::ForeignBackup => Self::malformed_backup(),
             StoreError::Exists => unconfirmed::key_exists(),
-            other => Self::from_store(other, "of the backup", Self::malformed_backup()),
+            other => Self::from_store(call, other, "of the backup", Self::malformed_backup()),
         }
     }
 
@@ -187,8 +187,65 @@ impl Failure {
         )
     }
 
-    pub(super) fn immutable_policy() -> Self {
-        Self::bad_parameter("Immutable Release policy cannot be modified")
+    pub(super) fn immutable_policy(service: Service) -> Self {
+        Self::bad_parameter(match service {
+            Service::ManagedHsm => "Immutable Release policy cannot be modified",
+            Service::KeyVault => "AKV.SKR.1020: Immutable Key Release Policy cannot be modified.",
+        })
+    }
+
+    pub(super) fn exportable_without_policy(service: Service) -> Self {
+        Self::bad_parameter(match service {
+            Service::ManagedHsm => "Exportable keys must have release policy",
+            Service::KeyVault => "AKV.SKR.1004: Exportable keys must have release policy.",
+        })
+    }
+
+    pub(super) fn policy_without_exportable(service: Service) -> Self {
+        Self::bad_parameter(match service {
+            Service::ManagedHsm => "Non-exportable keys must not have release policy",
+            Service::KeyVault => "AKV.SKR.1005: Non-exportable keys must not have release policy",
+        })
+    }
+
+    /// A vault's answer in versions of the API that know no exportable keys.
+    pub(super) fn exportable_too_early() -> Self {
+        Self::bad_parameter(
+            "AKV.SKR.1001: The exportable attribute is only supported with premium vaults and API version >= '7.3-preview'.",
+        )
+    }
+
+    pub(super) fn release_policy_without_version() -> Self {
+        Self::bad_parameter("Key Release Policy: missing 'version' property")
+    }
+
+    pub(super) fn symmetric_key_too_large() -> Self {
+        Self::bad_parameter("JSON Web Key: k property of oct key is too large, maximum size is 64")
+    }
+
+    /// A vault's answer to an import whose key has no type.
+    pub(super) fn not_a_jwk() -> Self {
+        Self::bad_parameter("The property \"key\" must be a valid JsonWebKey object.")
+    }
+
+    /// A vault's is as users report it.
+    fn purge_protected(service: Service) -> Self {
+        let what = match service {
+            Service::ManagedHsm => return unconfirmed::purge_protected_in_hsm(),
+            Service::KeyVault => {
+                "Operation \"purge\" is not allowed because purge protection is enabled for this vault. Key Vault service will automatically purge it after the retention period has passed."
+            }
+        };
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", what)
+    }
+
+    /// A vault asks for a deleted key to recover as for any.
+    pub(super) fn key_to_recover_not_found(call: &Call<'_>, name: &str) -> Self {
+        let collection = match call.service {
+            Service::ManagedHsm => "deletedkeys",
+            Service::KeyVault => "keys",
+        };
+        Self::key_not_found(call, collection, name, None)
     }
 
     pub(super) fn action_not_supported(action: &str) -> Self {
@@ -200,12 +257,19 @@ impl Failure {
     }
 
     /// What a failed change of the store means to the caller; `missing` is the answer when the key is not there.
-    pub(super) fn from_store(error: StoreError, name: &str, missing: Self) -> Self {
+    pub(super) fn from_store(
+        call: &Call<'_>,
+        error: StoreError,
+        name: &str,
+        missing: Self,
+    ) -> Self {
         match error {
             StoreError::NotFound => missing,
             StoreError::Deleted => unconfirmed::key_is_deleted(name),
             StoreError::TooManyVersions => unconfirmed::too_many_versions(),
-            StoreError::ImmutablePolicy => Self::immutable_policy(),
+            StoreError::TooManyKeys(limit) => unconfirmed::too_many_keys(limit),
+            StoreError::PurgeProtected => Self::purge_protected(call.service),
+            StoreError::ImmutablePolicy => Self::immutable_policy(call.service),
             other => {
                 crate::log::event(format_args!("storing the key {name} failed: {other}"));
                 unconfirmed::internal("the key could not be stored; the emulator's log says why")

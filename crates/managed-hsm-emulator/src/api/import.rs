@@ -10,14 +10,21 @@ use super::reply::Reply;
 use super::unconfirmed;
 use crate::algorithm::decode_base64url;
 use crate::keys::{Curve, KeyError, KeyMaterial, KeyType, RsaMembers};
+use crate::service::Service;
 
 /// 1024 bits were recorded to be accepted, though no such key can be created.
 const RSA_BITS: [usize; 4] = [1024, 2048, 3072, 4096];
 
+/// Bytes of a symmetric key, which may be one for HMAC.
+const MAX_OCT: usize = 64;
+
 pub(super) fn import(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     let request: ImportRequest = call.parse()?;
     let jwk = request.key.unwrap_or_default();
-    let kty = jwk.kty.as_deref().ok_or_else(Failure::key_type_missing)?;
+    let kty = jwk.kty.as_deref().ok_or_else(|| match call.service {
+        Service::ManagedHsm => Failure::key_type_missing(),
+        Service::KeyVault => Failure::not_a_jwk(),
+    })?;
     let (kind, software) = kept_as(call, kty, request.hsm)?;
     let material = match kind {
         KeyType::Rsa => rsa(&jwk)?,
@@ -70,10 +77,8 @@ fn ec(jwk: &PrivateJwk) -> Result<KeyMaterial, Failure> {
 fn oct(jwk: &PrivateJwk) -> Result<KeyMaterial, Failure> {
     let bytes = member("k", secret(&jwk.k))?;
     match bytes.len() {
-        16 | 24 | 32 => Ok(KeyMaterial::from_oct(bytes)),
-        other => Err(Failure::invalid_key_size(
-            i64::try_from(other * 8).unwrap_or(i64::MAX),
-        )),
+        ..=MAX_OCT => Ok(KeyMaterial::from_oct(bytes)),
+        _ => Err(Failure::symmetric_key_too_large()),
     }
 }
 

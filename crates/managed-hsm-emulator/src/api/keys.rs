@@ -6,18 +6,20 @@ use std::sync::Arc;
 use super::Call;
 use super::body::{AttributesRequest, Bundle, CreateRequest, ReleasePolicyRequest, UpdateRequest};
 use super::failure::Failure;
-use super::life_cycle::expiry_by_policy;
+use super::life_cycle::{expiry_by_policy, has_policy};
 use super::reply::Reply;
 use super::unconfirmed;
 use crate::algorithm::{decode_base64url, encode_base64url};
 use crate::clock::unix_seconds;
-use crate::keys::{Curve, KeyMaterial, KeyType};
+use crate::keys::{Curve, IMPORT, KeyMaterial, KeyType};
 use crate::ml_dsa::ParameterSet;
 use crate::release_policy;
 use crate::service::Service;
 use crate::store::{Key, KeyVersion, Metadata, ReleasePolicy, StoreError};
 
 const MAX_TAGS: usize = 15;
+/// Characters of the name of a tag, and of its value.
+const MAX_TAG: usize = 256;
 
 pub(super) fn create(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     let request: CreateRequest = call.parse()?;
@@ -51,7 +53,9 @@ pub(super) fn kept_as(
     hsm: Option<bool>,
 ) -> Result<(KeyType, bool), Failure> {
     let kind = KeyType::by_name(kty);
-    let kind = kind.filter(|kind| *kind != KeyType::Akp || call.query.knows_ml_dsa());
+    let kind = kind.filter(|kind| *kind != KeyType::Akp || call.version.has_ml_dsa());
+    // The name without `-HSM` is older than such keys.
+    let kind = kind.filter(|_| kty != "oct-HSM" || call.version.has_symmetric_keys());
     match call.service {
         Service::ManagedHsm => Ok((kind.ok_or_else(|| unconfirmed::key_type(kty))?, false)),
         Service::KeyVault => {
@@ -113,8 +117,11 @@ pub(super) fn new_metadata(
     let exportable = attributes.and_then(|attributes| attributes.exportable);
     let exportable = exportable.unwrap_or(false);
     match (exportable, release_policy) {
-        (true, None) => return Err(unconfirmed::exportable_without_policy()),
-        (false, Some(_)) => return Err(unconfirmed::policy_without_exportable()),
+        (true, _) if call.service == Service::KeyVault && !call.version.has_release() => {
+            return Err(Failure::exportable_too_early());
+        }
+        (true, None) => return Err(Failure::exportable_without_policy(call.service)),
+        (false, Some(_)) => return Err(Failure::policy_without_exportable(call.service)),
         _ => {}
     }
     check_key_ops(call, kind, key_ops.as_deref())?;
@@ -148,7 +155,7 @@ fn checked_policy(request: &ReleasePolicyRequest) -> Result<ReleasePolicy, Failu
     let policy = policy.filter(serde_json::Value::is_object);
     let policy = policy.ok_or_else(unconfirmed::release_policy)?;
     if release_policy::version(&policy).is_none() {
-        return Err(unconfirmed::release_policy_without_version());
+        return Err(Failure::release_policy_without_version());
     }
     let content_type = request.content_type.clone();
     Ok(ReleasePolicy {
@@ -163,18 +170,34 @@ fn check_key_ops(
     kind: KeyType,
     key_ops: Option<&[String]>,
 ) -> Result<(), Failure> {
-    let mut named = key_ops.unwrap_or_default().iter();
-    match named.find(|operation| !kind.has_operation(operation, call.service)) {
-        None => Ok(()),
-        Some(operation) => Err(unconfirmed::key_operation(operation, kind.name(false))),
+    let key_ops = key_ops.unwrap_or_default();
+    let mut named = key_ops.iter();
+    if let Some(operation) = named.find(|operation| !kind.has_operation(operation, call.service)) {
+        return Err(unconfirmed::key_operation(operation, kind.name(false)));
+    }
+    // A key that others are wrapped for is for nothing else.
+    let imports = |operation: &String| operation == IMPORT;
+    match key_ops.iter().any(imports) && !key_ops.iter().all(imports) {
+        true => Err(unconfirmed::import_with_others()),
+        false => Ok(()),
     }
 }
 
 fn check_tags(tags: Option<&BTreeMap<String, String>>) -> Result<(), Failure> {
-    if tags.is_some_and(|tags| tags.len() > MAX_TAGS) {
+    let Some(tags) = tags else {
+        return Ok(());
+    };
+    if tags.len() > MAX_TAGS {
         return Err(unconfirmed::too_many_tags());
     }
-    Ok(())
+    let is_long = |text: &String| text.chars().count() > MAX_TAG;
+    match tags
+        .iter()
+        .any(|(name, value)| is_long(name) || is_long(value))
+    {
+        true => Err(unconfirmed::tag_too_long(MAX_TAG)),
+        false => Ok(()),
+    }
 }
 
 /// Stores a version and answers with it.
@@ -186,7 +209,7 @@ pub(super) fn add(
 ) -> Result<Reply, Failure> {
     let added = call.store.add_version(name, material, metadata);
     let (key, version) =
-        added.map_err(|error| Failure::from_store(error, name, missing(call, name, None)))?;
+        added.map_err(|error| Failure::from_store(call, error, name, missing(call, name, None)))?;
     bundle(call, &key, &version)
 }
 
@@ -221,7 +244,7 @@ pub(super) fn update(call: &Call<'_>, name: &str, version: Option<&str>) -> Resu
     let release_policy = request.release_policy.as_ref().map(checked_policy);
     let release_policy = release_policy.transpose()?;
     if release_policy.is_some() && !current.exportable {
-        return Err(unconfirmed::policy_without_exportable());
+        return Err(Failure::policy_without_exportable(call.service));
     }
     let updated = call.store.update_version(name, version, |metadata| {
         metadata.enabled = attributes.enabled.unwrap_or(metadata.enabled);
@@ -243,17 +266,21 @@ pub(super) fn update(call: &Call<'_>, name: &str, version: Option<&str>) -> Resu
         }
         Ok(())
     });
-    let (key, version) =
-        updated.map_err(|error| Failure::from_store(error, name, missing(call, name, version)))?;
+    let (key, version) = updated
+        .map_err(|error| Failure::from_store(call, error, name, missing(call, name, version)))?;
     bundle(call, &key, &version)
 }
 
 pub(super) fn rotate(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     let not_found = || Failure::key_to_rotate_not_found(call, name);
     let key = call.store.active(name).ok_or_else(not_found)?;
+    if call.service == Service::ManagedHsm && !has_policy(call, name) {
+        return Err(unconfirmed::rotation_without_policy());
+    }
     let (material, metadata) = next_version(call, &key)?;
     let added = call.store.add_version(name, material, metadata);
-    let (key, version) = added.map_err(|error| Failure::from_store(error, name, not_found()))?;
+    let (key, version) =
+        added.map_err(|error| Failure::from_store(call, error, name, not_found()))?;
     bundle(call, &key, &version)
 }
 
@@ -266,7 +293,12 @@ pub(super) fn rotate_after(call: &Call<'_>, key: &Key) -> Result<(), Failure> {
         .add_version_after(name, newest, material, metadata);
     match added {
         Ok(_) | Err(StoreError::Superseded | StoreError::NotFound) => Ok(()),
-        Err(error) => Err(Failure::from_store(error, name, missing(call, name, None))),
+        Err(error) => Err(Failure::from_store(
+            call,
+            error,
+            name,
+            missing(call, name, None),
+        )),
     }
 }
 
@@ -290,8 +322,8 @@ fn next_version(call: &Call<'_>, key: &Key) -> Result<(KeyMaterial, Metadata), F
 
 pub(super) fn delete(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     let deleted = call.store.delete(name);
-    let key =
-        deleted.map_err(|error| Failure::from_store(error, name, missing(call, name, None)))?;
+    let key = deleted
+        .map_err(|error| Failure::from_store(call, error, name, missing(call, name, None)))?;
     bundle(call, &key, key.newest())
 }
 
@@ -303,14 +335,14 @@ pub(super) fn get_deleted(call: &Call<'_>, name: &str) -> Result<Reply, Failure>
 
 pub(super) fn recover(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     let recovered = call.store.recover(name);
-    let key =
-        recovered.map_err(|error| Failure::from_store(error, name, missing_deleted(call, name)))?;
+    let not_found = || Failure::key_to_recover_not_found(call, name);
+    let key = recovered.map_err(|error| Failure::from_store(call, error, name, not_found()))?;
     bundle(call, &key, key.newest())
 }
 
 pub(super) fn purge(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     let purged = call.store.purge(name);
-    purged.map_err(|error| Failure::from_store(error, name, missing_deleted(call, name)))?;
+    purged.map_err(|error| Failure::from_store(call, error, name, missing_deleted(call, name)))?;
     Ok(Reply::no_content())
 }
 

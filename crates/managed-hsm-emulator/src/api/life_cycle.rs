@@ -33,7 +33,8 @@ struct RestoreRequest {
 
 pub(super) fn backup(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     let blob = call.store.back_up(name);
-    let blob = blob.map_err(|error| Failure::from_store(error, name, missing(call, name, None)))?;
+    let blob =
+        blob.map_err(|error| Failure::from_store(call, error, name, missing(call, name, None)))?;
     Reply::ok(&BackupBlob {
         value: encode_base64url(&blob),
     })
@@ -46,7 +47,7 @@ pub(super) fn restore(call: &Call<'_>) -> Result<Reply, Failure> {
         .ok_or_else(|| unconfirmed::missing_member("value"))?;
     let blob = decode_base64url(&text).ok_or_else(Failure::malformed_backup)?;
     let restored = call.store.restore(&blob);
-    let key = restored.map_err(Failure::from_restore)?;
+    let key = restored.map_err(|error| Failure::from_restore(call, error))?;
     Reply::ok(&Bundle::new(call, &key, key.newest()))
 }
 
@@ -170,6 +171,11 @@ pub(super) fn expiry_by_policy(call: &Call<'_>, name: &str, now: i64) -> Option<
     Some(now + Policy::of(call, name)?.expiry()?)
 }
 
+/// Whether somebody has set a rotation policy of a key.
+pub(super) fn has_policy(call: &Call<'_>, name: &str) -> bool {
+    Policy::of(call, name).is_some()
+}
+
 /// Rotates a key whose policy says that it is time. The service does so by itself; here it happens when the key is next
 /// asked for, which nobody can tell apart.
 pub(super) fn rotate_if_due(call: &Call<'_>, name: &str) {
@@ -192,7 +198,10 @@ pub(super) fn policy(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     exists(call, name)?;
     match (Policy::of(call, name), call.service) {
         (Some(policy), _) => Reply::ok(&policy),
-        (None, Service::ManagedHsm) => Reply::ok(&unconfirmed::policy_of_a_key_without_one(name)),
+        (None, Service::ManagedHsm) => Reply::ok(&json!({
+            "attributes": {"created": 0, "expiryTime": "", "updated": 0},
+            "id": "",
+        })),
         (None, Service::KeyVault) => Reply::ok(&json!({
             "attributes": null,
             "lifetimeActions": [LifetimeAction::notice()],
@@ -227,7 +236,9 @@ pub(super) fn set_policy(call: &Call<'_>, name: &str) -> Result<Reply, Failure> 
         },
         lifetime_actions,
     };
-    call.put(POLICIES, &name.to_ascii_lowercase(), &policy)?;
+    // A policy must not outlive the key, or the next one of its name had it.
+    let kept = || exists(call, name);
+    call.put_checked(POLICIES, &name.to_ascii_lowercase(), &policy, kept)?;
     Reply::ok(&policy)
 }
 

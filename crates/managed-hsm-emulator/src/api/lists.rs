@@ -4,7 +4,6 @@
 use super::Call;
 use super::body::{Item, Page};
 use super::failure::Failure;
-use super::keys::missing;
 use super::reply::Reply;
 use super::unconfirmed;
 use crate::algorithm::{decode_base64url, encode_base64url};
@@ -21,42 +20,61 @@ pub(super) fn deleted_keys(call: &Call<'_>) -> Result<Reply, Failure> {
 }
 
 fn key_list(call: &Call<'_>, deleted: bool, path: &str) -> Result<Reply, Failure> {
-    let keys = call.store.list(deleted);
+    let window = Window::of(call)?;
+    // One more tells whether there is another page.
+    let keys = call.store.list(deleted, window.after, window.size + 1);
     let entries = keys
         .iter()
-        .map(|key| (key.sequence, || Item::key(call.host, key)));
-    page(call, path, entries)
+        .map(|key| (key.sequence, || Item::key(call, key)));
+    page(call, path, &window, entries)
 }
 
 pub(super) fn versions(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
+    // A key that isn't there has none, as recorded.
     let key = call.store.active(name);
-    let key = key.ok_or_else(|| missing(call, name, None))?;
-    let key = &*key;
-    let entries = (1..)
-        .zip(key.versions())
-        .map(|(ordinal, version)| (ordinal, || Item::version(call.host, key, version)));
-    page(call, &format!("keys/{}/versions", key.name), entries)
+    let key = key.as_deref();
+    let name = key.map_or(name, |key| key.name.as_str());
+    let entries = key.into_iter().flat_map(|key| {
+        let versions = (1..).zip(key.versions());
+        versions.map(move |(ordinal, version)| (ordinal, move || Item::version(call, key, version)))
+    });
+    let window = Window::of(call)?;
+    page(call, &format!("keys/{name}/versions"), &window, entries)
 }
 
-/// The entries that the query asks for, out of all of them with their growing positions.
+/// What part of a list is asked for.
+struct Window {
+    /// The position that it comes after.
+    after: i64,
+    size: usize,
+}
+
+impl Window {
+    fn of(call: &Call<'_>) -> Result<Self, Failure> {
+        let size = match call.query.max_results.as_deref() {
+            None => PAGE,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|size| (1..=PAGE).contains(size))
+                .ok_or_else(unconfirmed::max_results)?,
+        };
+        let after = match &call.query.skip_token {
+            None => 0,
+            Some(token) => position(token).ok_or_else(unconfirmed::skip_token)?,
+        };
+        Ok(Self { after, size })
+    }
+}
+
+/// The entries that the query asks for, out of those with their growing positions.
 fn page<F: FnOnce() -> Item>(
     call: &Call<'_>,
     path: &str,
+    window: &Window,
     entries: impl Iterator<Item = (i64, F)>,
 ) -> Result<Reply, Failure> {
-    let asked = call.query.max_results.as_deref();
-    let size = match asked {
-        None => PAGE,
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|size| (1..=PAGE).contains(size))
-            .ok_or_else(unconfirmed::max_results)?,
-    };
-    let after = match &call.query.skip_token {
-        None => 0,
-        Some(token) => position(token).ok_or_else(unconfirmed::skip_token)?,
-    };
+    let (after, size) = (window.after, window.size);
     let mut rest = entries
         .skip_while(|(position, _)| *position <= after)
         .peekable();
@@ -70,7 +88,7 @@ fn page<F: FnOnce() -> Item>(
     }
     let next_link = rest.peek().is_some().then(|| {
         let token = encode_base64url(last.to_string().as_bytes());
-        next_link(call, path, &token, asked)
+        next_link(call, path, &token, call.query.max_results.as_deref())
     });
     let next_link = match call.service {
         Service::ManagedHsm => next_link.map(Some),

@@ -17,7 +17,7 @@ pub(super) fn key<'a>(
     version: &'a KeyVersion,
     request: &OperationRequest,
 ) -> Result<Option<&'a MlDsaKey>, Failure> {
-    if !call.query.knows_ml_dsa() {
+    if !call.version.has_ml_dsa() {
         return Ok(None);
     }
     if let Secret::Akp(key) = version.material.secret() {

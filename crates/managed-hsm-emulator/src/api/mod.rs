@@ -3,10 +3,13 @@
 //! What comes first is what the service checks first: the token (`pipeline`) before the path (`dispatch`), the path before the body.
 
 mod access;
+mod audit;
 mod body;
 mod cost;
 mod dispatch;
 mod failure;
+mod filter;
+mod full_backup;
 mod import;
 mod keys;
 mod life_cycle;
@@ -18,8 +21,10 @@ mod release;
 mod reply;
 mod roles;
 mod route;
+mod security_domain;
 mod settings;
 mod unconfirmed;
+mod versions;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,6 +40,7 @@ use crate::service::Service;
 use crate::store::{Store, StoreError};
 use failure::Failure;
 use route::Query;
+use versions::ApiVersion;
 
 pub(crate) use pipeline::answer;
 
@@ -55,6 +61,7 @@ struct Call<'a> {
     /// As the client addressed the HSM or vault, for the URLs in answers.
     host: &'a str,
     query: &'a Query,
+    version: ApiVersion,
     body: &'a Bytes,
 }
 
@@ -65,7 +72,25 @@ impl Call<'_> {
         kept.map_err(|error| stored_badly(kind, &error))
     }
 
-    fn remove(&self, kind: &str, name: &str) -> Result<(), Failure> {
+    /// Keeps a document if nothing speaks against it; `check` is asked while nobody else changes anything.
+    fn put_checked(
+        &self,
+        kind: &str,
+        name: &str,
+        document: &impl serde::Serialize,
+        check: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut checked = Ok(());
+        let kept = self.store.put_if(kind, name, document, || {
+            checked = check();
+            checked.is_ok()
+        });
+        kept.map_err(|error| stored_badly(kind, &error))?;
+        checked
+    }
+
+    /// Forgets a document. Returns whether there was one: of several who remove it, one did.
+    fn remove(&self, kind: &str, name: &str) -> Result<bool, Failure> {
         let removed = self.store.remove(kind, name);
         removed.map_err(|error| stored_badly(kind, &error))
     }
@@ -76,12 +101,10 @@ fn stored_badly(kind: &str, error: &StoreError) -> Failure {
     unconfirmed::internal("the change could not be stored; the emulator's log says why")
 }
 
-/// HTTP/1.1 names the host in a header, HTTP/2 in the pseudo-header `:authority`.
+/// HTTP/1.1 names the host in a header, HTTP/2 in the pseudo-header `:authority`, which counts if there are both.
 fn host(parts: &Parts) -> &str {
-    parts
-        .headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .or_else(|| parts.uri.authority().map(|authority| authority.as_str()))
+    let authority = parts.uri.authority().map(|authority| authority.as_str());
+    authority
+        .or_else(|| parts.headers.get(header::HOST)?.to_str().ok())
         .unwrap_or("localhost")
 }

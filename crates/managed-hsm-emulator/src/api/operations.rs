@@ -117,7 +117,7 @@ fn encrypting(
 ) -> Result<Reply, Failure> {
     let request: OperationRequest = call.parse()?;
     let (key, version) = usable(call, name, version, operation)?;
-    let algorithm = encryption_algorithm(&request, is_for_it)?;
+    let algorithm = encryption_algorithm(call, &request, is_for_it)?;
     let plaintext = Zeroizing::new(binary("value", request.value())?);
     let iv = optional("iv", request.iv.as_deref())?;
     let aad = optional("aad", request.aad.as_deref())?;
@@ -142,7 +142,7 @@ fn decrypting(
 ) -> Result<Reply, Failure> {
     let request: OperationRequest = call.parse()?;
     let (key, version) = usable(call, name, version, operation)?;
-    let algorithm = encryption_algorithm(&request, is_for_it)?;
+    let algorithm = encryption_algorithm(call, &request, is_for_it)?;
     let ciphertext = Ciphertext {
         value: binary("value", request.value())?,
         iv: optional("iv", request.iv.as_deref())?,
@@ -164,12 +164,14 @@ fn told<T>(call: &Call<'_>, value: T) -> Option<T> {
 }
 
 fn encryption_algorithm(
+    call: &Call<'_>,
     request: &OperationRequest,
     is_for_it: fn(EncryptionAlgorithm) -> bool,
 ) -> Result<EncryptionAlgorithm, Failure> {
     let name = named_algorithm(request)?;
     EncryptionAlgorithm::by_name(name)
         .filter(|algorithm| is_for_it(*algorithm))
+        .filter(|algorithm| !algorithm.is_symmetric() || call.version.has_symmetric_keys())
         .ok_or_else(|| unconfirmed::algorithm(name))
 }
 
@@ -236,7 +238,7 @@ fn permitted(metadata: &Metadata, operation: &str, now: i64) -> Result<(), Failu
 fn algorithm(call: &Call<'_>, request: &OperationRequest) -> Result<SignatureAlgorithm, Failure> {
     let name = named_algorithm(request)?;
     SignatureAlgorithm::by_name(name)
-        .filter(|algorithm| algorithm.scheme != Scheme::Hmac || call.query.knows_hmac())
+        .filter(|algorithm| algorithm.scheme != Scheme::Hmac || call.version.has_hmac())
         .ok_or_else(|| unconfirmed::algorithm(name))
 }
 

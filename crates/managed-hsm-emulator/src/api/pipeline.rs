@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use hyper::body::Incoming;
 
+use super::audit::Asked;
 use super::dispatch::act;
 use super::failure::Failure;
 use super::reply::Reply;
@@ -17,7 +18,7 @@ use crate::hosts::Behind;
 use crate::hsm::{Hsm, Shared};
 use crate::identity;
 use crate::log;
-use crate::message::{Request, Response, read};
+use crate::message::{NotRead, Request, Response, read};
 use crate::requests::{self, Recorded};
 use crate::service::{Address, Audience, Service};
 use crate::token::{Principal, TokenError, TokenKey};
@@ -75,8 +76,14 @@ pub(crate) async fn answer(behind: Behind, connection: Connection, request: Requ
     {
         return log_in(shared, &arrived, parts, body).await;
     }
-    let Some(hsm) = behind.of_host(host(&parts)) else {
-        return not_served(&arrived, host(&parts));
+    let host_named = host(&parts);
+    if !is_addressed(&parts) {
+        return answer_without_hsm(&arrived, host_named, unconfirmed::host_header());
+    }
+    let Some(hsm) = behind.of_host(host_named) else {
+        let service = service_of(host_named);
+        let failure = unconfirmed::not_served(service, host_named);
+        return answer_without_hsm(&arrived, host_named, failure);
     };
     match identity::is_for(&arrived.path) {
         true => log_in(&hsm.shared, &arrived, parts, body).await,
@@ -84,13 +91,26 @@ pub(crate) async fn answer(behind: Behind, connection: Connection, request: Requ
     }
 }
 
-/// The answer where there is no HSM or vault of this name.
-fn not_served(arrived: &Arrived, host: &str) -> Response {
-    let service = Address::parse(host).map_or(Service::ManagedHsm, |address| address.service);
-    let reply = Reply::from(unconfirmed::not_served(service, host));
+/// Whether a request says, once, whom it is for (RFC 9112, section 3.2).
+fn is_addressed(parts: &Parts) -> bool {
+    let hosts = parts.headers.get_all(header::HOST).iter().count();
+    match parts.version {
+        Version::HTTP_11 => hosts == 1,
+        Version::HTTP_2 => parts.uri.authority().is_some() || hosts == 1,
+        _ => hosts <= 1,
+    }
+}
+
+fn service_of(host: &str) -> Service {
+    Address::parse(host).map_or(Service::ManagedHsm, |address| address.service)
+}
+
+/// The answer where no HSM or vault is meant.
+fn answer_without_hsm(arrived: &Arrived, host: &str, failure: Failure) -> Response {
+    let reply = Reply::from(failure);
     arrived.recorded.answered(reply.status.as_u16());
     reply.into_response(
-        Audience::at(service, host),
+        Audience::at(service_of(host), host),
         &arrived.method,
         &arrived.request_id,
         arrived.connection.peer,
@@ -110,13 +130,21 @@ async fn answer_by(hsm: &Arc<Hsm>, arrived: &Arrived, parts: Parts, body: Incomi
         Ok(_) => shared.faults.meet(path),
         Err(_) => None,
     };
+    let audited = shared.audit.as_ref().map(|log| {
+        let asked = Asked::new(hsm, &parts, arrived.connection.peer.ip());
+        (log, asked, authenticated.as_ref().ok().cloned())
+    });
     let instead = refused(fault.as_ref(), &arrived.connection).await;
+    let mut is_read = true;
     let reply = match (authenticated, instead) {
         (Err(refusal), _) => refusal.reply(audience, method),
         (Ok(_), Some(it)) => Failure::new(it.status, it.code, it.text).into(),
         (Ok(principal), None) => match read(body).await {
-            None => Reply::from(unconfirmed::body_not_read()),
-            Some(body) => act(Arc::clone(hsm), principal, parts, body).await,
+            Err(problem) => {
+                is_read = false;
+                unread(problem)
+            }
+            Ok(body) => act(Arc::clone(hsm), principal, parts, body).await,
         },
     };
     if let Some(latency) = shared.latency {
@@ -126,7 +154,7 @@ async fn answer_by(hsm: &Arc<Hsm>, arrived: &Arrived, parts: Parts, body: Incomi
     let peer = arrived.connection.peer;
     let mut response = reply.into_response(audience, method, &arrived.request_id, peer, elapsed);
     tell_when_to_come_again(&mut response, instead);
-    if status == StatusCode::PAYLOAD_TOO_LARGE {
+    if !is_read {
         // What is left of the body is not read, so the connection can't carry another request.
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
@@ -138,9 +166,20 @@ async fn answer_by(hsm: &Arc<Hsm>, arrived: &Arrived, parts: Parts, body: Incomi
     let metrics = &shared.metrics;
     metrics.request(hsm.service, &hsm.name, operation, code, elapsed);
     arrived.answered(status, elapsed);
+    if let Some((log, asked, principal)) = audited {
+        let id = &arrived.request_id;
+        log.write(&asked.record(hsm, principal.as_ref(), id, status, elapsed));
+    }
     match fault {
         Some(fault) => fault.spoil(response, line).await,
         None => response,
+    }
+}
+
+fn unread(problem: NotRead) -> Reply {
+    match problem {
+        NotRead::Whole => unconfirmed::body_not_read().into(),
+        NotRead::InTime => unconfirmed::body_too_slow().into(),
     }
 }
 

@@ -43,6 +43,8 @@ const VAULT_HEADERS: [(&str, &str); 3] = [
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     content: Content,
+    /// Where the status of what was begun is to be had.
+    operation: Option<String>,
 }
 
 enum Content {
@@ -59,6 +61,7 @@ impl Reply {
         Ok(Self {
             status: StatusCode::OK,
             content: Content::Json(json),
+            operation: None,
         })
     }
 
@@ -69,10 +72,20 @@ impl Reply {
         })
     }
 
+    /// Of something that was begun, whose status is at a URL.
+    pub(super) fn accepted(body: &impl Serialize, status_url: String) -> Result<Self, Failure> {
+        Ok(Self {
+            status: StatusCode::ACCEPTED,
+            operation: Some(status_url),
+            ..Self::ok(body)?
+        })
+    }
+
     pub(super) fn no_content() -> Self {
         Self {
             status: StatusCode::NO_CONTENT,
             content: Content::Empty,
+            operation: None,
         }
     }
 
@@ -89,6 +102,7 @@ impl Reply {
         Self {
             status: StatusCode::UNAUTHORIZED,
             content,
+            operation: None,
         }
     }
 
@@ -123,6 +137,10 @@ impl Reply {
             }
         };
         insert("x-ms-request-id", request_id.to_owned());
+        if let Some(url) = self.operation {
+            insert("azure-asyncoperation", url);
+            insert("retry-after", "0".to_owned());
+        }
         match service {
             Service::ManagedHsm => {
                 insert("x-ms-server-latency", elapsed.as_millis().to_string());
@@ -157,6 +175,7 @@ impl From<Failure> for Reply {
         Self {
             status: failure.status,
             content: Content::Failure(failure),
+            operation: None,
         }
     }
 }

@@ -4,12 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use super::Call;
 use super::failure::Failure;
+use super::filter::{self, Term};
 use super::reply::Reply;
 use super::unconfirmed;
 use crate::roles::{
-    Assignment, BUILT_IN_ROLES, CustomRole, PREFIX, covers, definition_id, role_id,
+    Assignment, BUILT_IN_ROLES, CustomRole, PREFIX, covers, definition_id, is_single_key, role_id,
 };
 use crate::store::{ASSIGNMENTS, DEFINITIONS};
+
+/// The documented limits: of an HSM, of each of the scopes `/` and `/keys`, of a key.
+const MAX_CUSTOM_ROLES: usize = 50;
+const MAX_ASSIGNMENTS: usize = 50;
+const MAX_ASSIGNMENTS_OF_A_KEY: usize = 10;
 
 #[derive(Serialize)]
 struct Listing<T> {
@@ -148,10 +154,26 @@ fn assignment_view(assignment: Assignment) -> AssignmentView {
 
 pub(super) fn definitions(call: &Call<'_>) -> Result<Reply, Failure> {
     let custom: Vec<CustomRole> = call.store.documents(DEFINITIONS);
-    let value = built_in_views().chain(custom.into_iter().map(custom_view));
-    Reply::ok(&Listing {
-        value: value.collect(),
-    })
+    let mut value: Vec<_> = built_in_views()
+        .chain(custom.into_iter().map(custom_view))
+        .collect();
+    let filter = call.query.filter.as_deref();
+    for term in filter::terms(filter)? {
+        match term {
+            // Every definition is of the whole HSM.
+            Term::Function(name) if name == "atscopeandbelow" => {}
+            Term::Equals(member, wanted) if member == "type" => value.retain(|view| {
+                let kind = view.properties.kind;
+                kind.trim_start_matches("AKV")
+                    .eq_ignore_ascii_case(wanted.trim_start_matches("AKV"))
+            }),
+            Term::Equals(member, wanted) if member == "rolename" => {
+                value.retain(|view| view.properties.role_name.eq_ignore_ascii_case(&wanted));
+            }
+            _ => return Err(unconfirmed::filter(filter.unwrap_or_default())),
+        }
+    }
+    Reply::ok(&Listing { value })
 }
 
 pub(super) fn definition(call: &Call<'_>, id: &str) -> Result<Reply, Failure> {
@@ -173,13 +195,9 @@ pub(super) fn set_definition(call: &Call<'_>, id: &str) -> Result<Reply, Failure
     let properties = request
         .properties
         .ok_or_else(|| unconfirmed::missing_member("properties"))?;
-    let known = call.store.document::<CustomRole>(DEFINITIONS, &id);
-    let name = properties.role_name.filter(|name| !name.is_empty());
     let mut role = CustomRole {
-        name: name
-            .or_else(|| known.map(|role| role.name))
-            .unwrap_or_else(|| id.clone()),
         id,
+        name: properties.role_name.unwrap_or_default(),
         description: properties.description.unwrap_or_default(),
         data_actions: Vec::new(),
         not_data_actions: Vec::new(),
@@ -195,7 +213,14 @@ pub(super) fn set_definition(call: &Call<'_>, id: &str) -> Result<Reply, Failure
     if let Some(action) = unknown {
         return Err(unconfirmed::data_action(action));
     }
-    call.put(DEFINITIONS, &role.id, &role)?;
+    call.put_checked(DEFINITIONS, &role.id, &role, || {
+        let all: Vec<CustomRole> = call.store.documents(DEFINITIONS);
+        let others = all.iter().filter(|other| other.id != role.id);
+        match others.count() < MAX_CUSTOM_ROLES {
+            true => Ok(()),
+            false => Err(unconfirmed::too_many_custom_roles()),
+        }
+    })?;
     Reply::created(&custom_view(role))
 }
 
@@ -204,24 +229,35 @@ pub(super) fn delete_definition(call: &Call<'_>, id: &str) -> Result<Reply, Fail
     if BUILT_IN_ROLES.iter().any(|role| role.id == id) {
         return Err(unconfirmed::built_in_role());
     }
-    let assigned: Vec<Assignment> = call.store.documents(ASSIGNMENTS);
-    if assigned.iter().any(|assignment| assignment.role_id == id) {
-        return Err(unconfirmed::role_in_use());
-    }
     let role = call.store.document::<CustomRole>(DEFINITIONS, &id);
     let role = role.ok_or_else(unconfirmed::role_definition_not_found)?;
-    call.remove(DEFINITIONS, &id)?;
-    Reply::ok(&custom_view(role))
+    // Assignments of it stay, and grant nothing any more.
+    match call.remove(DEFINITIONS, &id)? {
+        true => Reply::ok(&custom_view(role)),
+        false => Err(unconfirmed::role_definition_not_found()),
+    }
 }
 
-/// What is assigned at a scope, above it and below it.
+/// What is assigned at a scope and above it; and below it, but for single keys.
 pub(super) fn assignments(call: &Call<'_>, scope: &str) -> Result<Reply, Failure> {
-    let all: Vec<Assignment> = call.store.documents(ASSIGNMENTS);
-    let near = all
-        .into_iter()
-        .filter(|one| covers(&one.scope, scope) || covers(scope, &one.scope));
+    let mut value: Vec<Assignment> = call.store.documents(ASSIGNMENTS);
+    value.retain(|one| {
+        covers(&one.scope, scope) || (covers(scope, &one.scope) && !is_single_key(&one.scope))
+    });
+    let filter = call.query.filter.as_deref();
+    for term in filter::terms(filter)? {
+        match term {
+            Term::Function(name) if name == "atscope" => {
+                value.retain(|one| covers(&one.scope, scope));
+            }
+            Term::Equals(member, wanted) if member == "principalid" => {
+                value.retain(|one| one.principal_id.eq_ignore_ascii_case(&wanted));
+            }
+            _ => return Err(unconfirmed::filter(filter.unwrap_or_default())),
+        }
+    }
     Reply::ok(&Listing {
-        value: near.map(assignment_view).collect(),
+        value: value.into_iter().map(assignment_view).collect(),
     })
 }
 
@@ -266,26 +302,44 @@ pub(super) fn assign(call: &Call<'_>, scope: &str, id: &str) -> Result<Reply, Fa
     {
         return Err(unconfirmed::role_definition_not_found());
     }
-    let all: Vec<Assignment> = call.store.documents(ASSIGNMENTS);
-    let twin = all.iter().any(|one| {
-        one.id == id
-            || (one.principal_id == principal_id && one.role_id == role_id && one.scope == scope)
-    });
-    if twin {
-        return Err(unconfirmed::role_assignment_exists());
-    }
     let assignment = Assignment {
         id,
         principal_id,
         role_id,
         scope: scope.to_owned(),
     };
-    call.put(ASSIGNMENTS, &assignment.id, &assignment)?;
+    call.put_checked(ASSIGNMENTS, &assignment.id, &assignment, || {
+        can_be_added(&assignment, &call.store.documents(ASSIGNMENTS))
+    })?;
     Reply::created(&assignment_view(assignment))
+}
+
+/// Whether there is neither an equal assignment nor are there too many.
+fn can_be_added(new: &Assignment, others: &[Assignment]) -> Result<(), Failure> {
+    let same = |one: &str, two: &str| one.eq_ignore_ascii_case(two);
+    let is_twin = |one: &Assignment| {
+        same(&one.principal_id, &new.principal_id)
+            && one.role_id == new.role_id
+            && same(&one.scope, &new.scope)
+    };
+    if others.iter().any(|one| one.id == new.id || is_twin(one)) {
+        return Err(unconfirmed::role_assignment_exists());
+    }
+    let limit = match is_single_key(&new.scope) {
+        true => MAX_ASSIGNMENTS_OF_A_KEY,
+        false => MAX_ASSIGNMENTS,
+    };
+    let at_scope = others.iter().filter(|one| same(&one.scope, &new.scope));
+    match at_scope.count() < limit {
+        true => Ok(()),
+        false => Err(unconfirmed::too_many_assignments(&new.scope, limit)),
+    }
 }
 
 pub(super) fn unassign(call: &Call<'_>, scope: &str, id: &str) -> Result<Reply, Failure> {
     let assignment = find(call, scope, id)?;
-    call.remove(ASSIGNMENTS, &assignment.id)?;
-    Reply::ok(&assignment_view(assignment))
+    match call.remove(ASSIGNMENTS, &assignment.id)? {
+        true => Reply::ok(&assignment_view(assignment)),
+        false => Err(Failure::role_assignment_not_found()),
+    }
 }

@@ -4,37 +4,9 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use super::failure::Failure;
-use super::unconfirmed;
+use super::versions::ApiVersion;
+use super::{full_backup, security_domain, unconfirmed};
 use crate::service::Service;
-
-/// Versions that only Key Vault ever had.
-const OLD_VAULT_VERSIONS: [&str; 3] = ["2016-10-01", "7.0", "7.1"];
-
-/// Versions that real clients were seen to use, oldest first.
-const API_VERSIONS: [&str; 16] = [
-    "7.2-preview",
-    "7.2",
-    "7.3-preview",
-    "7.3",
-    "7.4-preview.1",
-    "7.4",
-    "7.5-preview.1",
-    "7.5",
-    "7.6-preview.1",
-    HMAC_SINCE,
-    "7.6",
-    "2025-06-01-preview",
-    "2025-07-01",
-    "2026-01-01-preview",
-    ML_DSA_SINCE,
-    "2026-07-01-preview",
-];
-
-/// The first version with HS256, HS384 and HS512.
-const HMAC_SINCE: &str = "7.6-preview.2";
-
-/// The first version with keys of ML-DSA.
-const ML_DSA_SINCE: &str = "2026-05-01-preview";
 
 const MAX_NAME: usize = 127;
 
@@ -54,6 +26,8 @@ pub(super) enum Route {
     Restore,
     Settings,
     Setting(String),
+    SecurityDomain(security_domain::Action),
+    FullBackup(full_backup::Action),
     /// Role definitions at a scope.
     Definitions(String),
     Definition(String, String),
@@ -90,6 +64,8 @@ impl Route {
             Self::Random
             | Self::Settings
             | Self::Setting(_)
+            | Self::SecurityDomain(_)
+            | Self::FullBackup(_)
             | Self::Definitions(_)
             | Self::Definition(..)
             | Self::Assignments(_)
@@ -120,6 +96,14 @@ impl Route {
             ("GET", ["deletedkeys"]) => Ok(Self::DeletedKeys),
             ("POST", ["rng"]) => Ok(Self::Random),
             ("POST", ["keys", "restore"]) => Ok(Self::Restore),
+            (_, ["securitydomain", ..]) => security_domain_route(method, &lower[1..], path),
+            (_, ["backup" | "prebackup" | "restore" | "prerestore", ..]) => {
+                full_backup_route(method, &lower, path)
+            }
+            ("PUT", ["keys", _, "restore"]) => {
+                let action = full_backup::Action::RestoreKey(name(1)?);
+                Ok(Self::FullBackup(action))
+            }
             ("GET", ["settings"]) => Ok(Self::Settings),
             ("GET" | "PATCH", ["settings", _]) => Ok(Self::Setting(segments[1].clone())),
             (_, [.., "providers", "microsoft.authorization", _])
@@ -144,6 +128,37 @@ impl Route {
             _ => Err(unconfirmed::unknown_path(path)),
         }
     }
+}
+
+/// `/securitydomain/…`
+fn security_domain_route(method: &Method, rest: &[&str], path: &str) -> Result<Route, Failure> {
+    use security_domain::Action;
+    let action = match (method.as_str(), rest) {
+        ("POST", ["download"]) => Action::Download,
+        ("GET", ["download", "pending"]) => Action::DownloadStatus,
+        ("GET", ["upload"]) => Action::TransferKey,
+        ("POST", ["upload"]) => Action::Upload,
+        ("GET", ["upload", "pending"]) => Action::UploadStatus,
+        (other, ["download" | "upload", ..]) => return Err(unconfirmed::method_not_allowed(other)),
+        _ => return Err(unconfirmed::unknown_path(path)),
+    };
+    Ok(Route::SecurityDomain(action))
+}
+
+/// `/backup`, `/restore`, what is asked before them, and how they go.
+fn full_backup_route(method: &Method, lower: &[&str], path: &str) -> Result<Route, Failure> {
+    use full_backup::Action;
+    let action = match (method.as_str(), lower) {
+        ("POST", ["backup"]) => Action::Backup,
+        ("POST", ["prebackup"]) => Action::CheckBackup,
+        ("PUT", ["restore"]) => Action::Restore,
+        ("PUT", ["prerestore"]) => Action::CheckRestore,
+        ("GET", ["backup", id, "pending"]) => Action::BackupStatus((*id).to_owned()),
+        ("GET", ["restore", id, "pending"]) => Action::RestoreStatus((*id).to_owned()),
+        (other, [_]) => return Err(unconfirmed::method_not_allowed(other)),
+        _ => return Err(unconfirmed::unknown_path(path)),
+    };
+    Ok(Route::FullBackup(action))
 }
 
 /// `/<scope>/providers/Microsoft.Authorization/role{Definitions,Assignments}[/<name>]`
@@ -230,6 +245,7 @@ pub(super) struct Query {
     api_version: Option<String>,
     pub(super) max_results: Option<String>,
     pub(super) skip_token: Option<String>,
+    pub(super) filter: Option<String>,
 }
 
 impl Query {
@@ -237,11 +253,16 @@ impl Query {
         let mut parsed = Self::default();
         for pair in query.split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+            let decode = |text: &str| {
+                // A space may stand as a plus.
+                let text = text.replace('+', " ");
+                percent_decode_str(&text).decode_utf8_lossy().into_owned()
+            };
             let slot = match decode(name).to_ascii_lowercase().as_str() {
                 "api-version" => &mut parsed.api_version,
                 "maxresults" => &mut parsed.max_results,
                 "$skiptoken" => &mut parsed.skip_token,
+                "$filter" => &mut parsed.filter,
                 _ => continue,
             };
             *slot = Some(decode(value));
@@ -249,37 +270,14 @@ impl Query {
         parsed
     }
 
+    /// As it stands in the query.
     pub(super) fn api_version(&self) -> &str {
         self.api_version.as_deref().unwrap_or_default()
     }
 
-    /// An HSM's `nextLink` has no version, so that none is no fault there; a vault's has one.
-    pub(super) fn check_api_version(&self, service: Service) -> Result<(), Failure> {
-        let in_vault = service == Service::KeyVault;
-        match self.api_version.as_deref() {
-            None if in_vault => Err(unconfirmed::no_api_version()),
-            None => Ok(()),
-            Some(version) if API_VERSIONS.contains(&version) => Ok(()),
-            Some(version) if in_vault && OLD_VAULT_VERSIONS.contains(&version) => Ok(()),
-            Some(version) => Err(unconfirmed::api_version(version)),
-        }
-    }
-
-    pub(super) fn knows_hmac(&self) -> bool {
-        self.is_since(HMAC_SINCE)
-    }
-
-    pub(super) fn knows_ml_dsa(&self) -> bool {
-        self.is_since(ML_DSA_SINCE)
-    }
-
-    /// A request without a version is one of the newest.
-    fn is_since(&self, first: &str) -> bool {
-        let Some(asked) = &self.api_version else {
-            return true;
-        };
-        let mut since = API_VERSIONS.iter().skip_while(|known| **known != first);
-        since.any(|known| known == asked)
+    /// What it means.
+    pub(super) fn version(&self, service: Service) -> Result<ApiVersion, Failure> {
+        ApiVersion::of(self.api_version.as_deref(), service)
     }
 }
 
@@ -341,53 +339,6 @@ mod tests {
                 message.starts_with("The request URI contains an invalid name: "),
                 "{name}"
             );
-        }
-    }
-
-    #[test]
-    fn hmac_came_with_a_preview_of_7_6() {
-        for (query, known) in [
-            ("api-version=7.4", false),
-            ("api-version=7.6-preview.1", false),
-            ("api-version=7.6-preview.2", true),
-            ("api-version=7.6", true),
-            ("api-version=2025-07-01", true),
-            ("", true),
-        ] {
-            assert_eq!(Query::parse(query).knows_hmac(), known, "{query}");
-        }
-    }
-
-    #[test]
-    fn ml_dsa_came_with_a_preview_of_2026() {
-        for (version, known) in [
-            ("7.4", false),
-            ("2025-07-01", false),
-            ("2026-01-01-preview", false),
-            ("2026-05-01-preview", true),
-            ("2026-07-01-preview", true),
-        ] {
-            let query = Query::parse(&format!("api-version={version}"));
-            assert_eq!(query.knows_ml_dsa(), known, "{version}");
-            assert!(query.check_api_version(Service::ManagedHsm).is_ok());
-        }
-    }
-
-    #[test]
-    fn a_next_link_needs_no_api_version() {
-        for (query, in_hsm, in_vault) in [
-            ("", true, false),
-            ("maxresults=1&$skiptoken=x", true, false),
-            ("api-version=7.4", true, true),
-            ("API-Version=2025-07-01", true, true),
-            ("api-version=7.1", false, true),
-            ("api-version=6.0", false, false),
-            ("api-version=", false, false),
-        ] {
-            let query = Query::parse(query);
-            let accepted = |service| query.check_api_version(service).is_ok();
-            assert_eq!(accepted(Service::ManagedHsm), in_hsm, "{query:?}");
-            assert_eq!(accepted(Service::KeyVault), in_vault, "{query:?}");
         }
     }
 }

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use super::failure::Failure;
 use super::reply::challenge;
 use crate::clock::unix_seconds;
+use crate::json::JsonError;
 use crate::service::{Audience, Service};
 use crate::token::TokenError;
 
@@ -84,7 +85,7 @@ pub(super) fn body_not_read() -> Failure {
     )
 }
 
-pub(super) fn body_not_understood(error: &serde_json::Error) -> Failure {
+pub(super) fn body_not_understood(error: &JsonError) -> Failure {
     Failure::bad_parameter(format!("Error parsing the JSON of the request: {error}"))
 }
 
@@ -145,6 +146,121 @@ pub(super) fn too_many_tags() -> Failure {
     Failure::bad_parameter("A key can have at most 15 tags.")
 }
 
+pub(super) fn tag_too_long(limit: usize) -> Failure {
+    Failure::bad_parameter(format!(
+        "The name and the value of a tag can have at most {limit} characters."
+    ))
+}
+
+pub(super) fn too_many_keys(limit: usize) -> Failure {
+    Failure::bad_parameter(format!(
+        "The HSM has {limit} keys, which is the limit; this emulator's is set by --max-keys."
+    ))
+}
+
+pub(super) fn too_many_custom_roles() -> Failure {
+    Failure::new(
+        StatusCode::BAD_REQUEST,
+        "RoleDefinitionLimitExceeded",
+        "The HSM has 50 custom role definitions, which is the limit.",
+    )
+}
+
+pub(super) fn too_many_assignments(scope: &str, limit: usize) -> Failure {
+    Failure::new(
+        StatusCode::BAD_REQUEST,
+        "RoleAssignmentLimitExceeded",
+        format!("There are {limit} role assignments at {scope}, which is the limit."),
+    )
+}
+
+pub(super) fn filter(text: &str) -> Failure {
+    Failure::bad_parameter(format!("The $filter '{text}' is not supported."))
+}
+
+pub(super) fn purge_protected_in_hsm() -> Failure {
+    forbidden(
+        "Operation purge is not allowed because purge protection is enabled for this HSM."
+            .to_owned(),
+    )
+}
+
+/// That it is refused is documented.
+pub(super) fn rotation_without_policy() -> Failure {
+    Failure::bad_parameter("You must set a key rotation policy first")
+}
+
+pub(super) fn import_with_others() -> Failure {
+    Failure::bad_parameter(
+        "The key operation 'import' is mutually exclusive with all other key operations.",
+    )
+}
+
+pub(super) fn not_activated() -> Failure {
+    forbidden(
+        "The HSM is not activated: its security domain has to be downloaded, or another's uploaded."
+            .to_owned(),
+    )
+}
+
+pub(super) fn domain_quorum(certificates: usize, required: usize) -> Failure {
+    Failure::bad_parameter(format!(
+        "A security domain has 3 to 10 certificates, of which 2 to 10 are required: {certificates} and {required} were asked for."
+    ))
+}
+
+pub(super) fn domain_certificate() -> Failure {
+    Failure::bad_parameter(
+        "Each certificate has an x5c that begins with a certificate of an RSA key of 2048 bits at least.",
+    )
+}
+
+pub(super) fn domain_not_readable() -> Failure {
+    Failure::bad_parameter("The security domain is not encrypted to this HSM's transfer key.")
+}
+
+pub(super) fn domain_in_use() -> Failure {
+    Failure::new(
+        StatusCode::CONFLICT,
+        "Conflict",
+        "The HSM has keys in its own security domain, so that no other can be uploaded.",
+    )
+}
+
+pub(super) fn backup_in_progress() -> Failure {
+    Failure::new(
+        StatusCode::CONFLICT,
+        "Conflict",
+        "Another backup or restore is in progress.",
+    )
+}
+
+pub(super) fn no_such_job(id: &str) -> Failure {
+    Failure::new(
+        StatusCode::NOT_FOUND,
+        "JobNotFound",
+        format!("There is no backup or restore '{id}'."),
+    )
+}
+
+pub(super) fn storage_uri(uri: &str) -> Failure {
+    Failure::bad_parameter(format!(
+        "'{uri}' is no container: one is named by https://, the storage's host and its name, and by http:// for storage that this emulator is to reach over HTTP."
+    ))
+}
+
+pub(super) fn host_header() -> Failure {
+    Failure::bad_parameter("A request has one Host header (RFC 9112, section 3.2).")
+}
+
+pub(super) fn body_too_slow() -> Failure {
+    Failure::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "RequestTimeout",
+        "The request body did not come in time.",
+    )
+}
+
 pub(super) fn key_exists() -> Failure {
     Failure::new(
         StatusCode::CONFLICT,
@@ -166,14 +282,6 @@ pub(super) fn built_in_role() -> Failure {
         StatusCode::BAD_REQUEST,
         "BadParameter",
         "Built-in role definitions cannot be changed.",
-    )
-}
-
-pub(super) fn role_in_use() -> Failure {
-    Failure::new(
-        StatusCode::CONFLICT,
-        "RoleDefinitionHasAssignments",
-        "There are existing role assignments of this role definition.",
     )
 }
 
@@ -221,39 +329,20 @@ pub(super) fn policy_period(what: &str, days: i64) -> Failure {
     ))
 }
 
-/// What a key without a rotation policy shows as its policy.
-pub(super) fn policy_of_a_key_without_one(name: &str) -> serde_json::Value {
-    serde_json::json!({
-        "attributes": {},
-        "id": format!("keys/{name}/rotationpolicy"),
-        "lifetimeActions": [],
-    })
-}
-
-pub(super) fn exportable_without_policy() -> Failure {
-    Failure::bad_parameter("Exportable keys must have a release policy.")
-}
-
-pub(super) fn policy_without_exportable() -> Failure {
-    Failure::bad_parameter("Only exportable keys can have a release policy.")
-}
-
 pub(super) fn release_policy() -> Failure {
     Failure::bad_parameter("The release policy is not valid JSON, encoded with base64url.")
 }
 
-pub(super) fn release_policy_without_version() -> Failure {
-    Failure::bad_parameter("Key Release Policy: missing 'version' property.")
-}
-
 pub(super) fn attestation_not_verified() -> Failure {
     forbidden("Target environment attestation statement cannot be verified.".to_owned())
+        .with_inner("AccessDenied")
 }
 
 pub(super) fn policy_not_met() -> Failure {
     forbidden(
         "Target environment attestation does not meet key release policy requirements.".to_owned(),
     )
+    .with_inner("AccessDenied")
 }
 
 pub(super) fn attestation_without_key() -> Failure {

@@ -107,6 +107,11 @@ impl EncryptionAlgorithm {
             .find(|algorithm| algorithm.name == name)
     }
 
+    /// Whether it is one of symmetric keys.
+    pub(crate) fn is_symmetric(self) -> bool {
+        !matches!(self.scheme, Scheme::RsaPkcs1 | Scheme::RsaOaep(_))
+    }
+
     /// Whether it is one of encrypt and decrypt.
     pub(crate) fn encrypts(self) -> bool {
         !matches!(self.scheme, Scheme::Wrap { .. })
@@ -269,6 +274,8 @@ enum Direction {
 fn fits(key: &[u8], bits: Option<usize>) -> Result<(), KeyError> {
     match bits {
         Some(bits) if key.len() * 8 != bits => Err(KeyError::Incompatible),
+        // One for HMAC may have any size.
+        None if ![16, 24, 32].contains(&key.len()) => Err(KeyError::Incompatible),
         _ => Ok(()),
     }
 }

@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use crate::capacity::random_share;
+use crate::json;
 
 pub(crate) use effect::{Before, Refused};
 
@@ -309,7 +310,7 @@ impl Faults {
     /// What is wrong with the text.
     pub fn add(&self, text: &str) -> Result<(), String> {
         let fault: Fault = match text.trim_start().starts_with('{') {
-            true => serde_json::from_str(text).map_err(|error| error.to_string())?,
+            true => json::read(text.as_bytes()).map_err(|error| error.to_string())?,
             false => text.trim().parse()?,
         };
         fault.check()?;

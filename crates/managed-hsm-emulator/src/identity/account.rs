@@ -8,6 +8,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use crate::error::Error;
+use crate::json;
 use crate::token::{OWNER_CLIENT, PRINCIPAL, issuer};
 
 /// What a foreign issuer's tokens have to be for, unless a credential says otherwise.
@@ -104,7 +105,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Account>, Error> {
     };
     let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
     let listed: Vec<Account> =
-        serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?;
+        json::read(text.as_bytes()).map_err(|error| unusable(error.to_string()))?;
     for account in &listed {
         let mut credentials = account.federated_credentials.iter();
         let without = credentials.find(|known| known.keys.is_empty() && known.issuer != issuer());

@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use crate::algorithm::encode_base64url;
 use crate::attestation::TestToken;
+use crate::clock::unix_seconds;
 use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::message::{Response, whole};
@@ -37,8 +38,88 @@ pub(crate) use managed::is_for as is_for_managed_identities;
 const SECRET_FILE: &str = "client-secret";
 /// Seconds that a token lives unless it is told otherwise, as Entra ID has it.
 const DEFAULT_LIFETIME: i64 = 3599;
+/// Names of tenants that nobody can log in to with an application's own credentials.
+const SEVERAL_TENANTS: [&str; 3] = ["common", "organizations", "consumers"];
 /// RFC 7523, section 2.2.
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// The two forms of Entra ID's OAuth endpoints: the first is asked for a resource, the second for a scope.
+#[derive(Debug, Clone, Copy)]
+enum Protocol {
+    V1,
+    V2,
+}
+
+impl Protocol {
+    /// What a token is asked for.
+    fn audience(self, form: &Form) -> Result<&str, Refusal> {
+        let is_address = |text: &&str| text.starts_with("https://") || text.starts_with("api://");
+        match self {
+            Self::V1 => {
+                let resource = form.get("resource").ok_or_else(Refusal::no_resource_v1)?;
+                let audience = Some(resource).filter(is_address);
+                audience.ok_or_else(|| Refusal::resource(resource))
+            }
+            Self::V2 => {
+                let scope = form.get("scope").unwrap_or_default();
+                let audience = scope
+                    .split(' ')
+                    .find_map(|scope| scope.strip_suffix("/.default"));
+                let audience = audience.filter(is_address);
+                audience.ok_or_else(|| Refusal::scope(scope))
+            }
+        }
+    }
+
+    /// The first has numbers as texts, and more of them.
+    fn answer(self, token: &str, lifetime: i64, audience: &str) -> Value {
+        match self {
+            Self::V1 => {
+                let now = unix_seconds();
+                json!({
+                    "token_type": "Bearer",
+                    "expires_in": lifetime.to_string(),
+                    "ext_expires_in": lifetime.to_string(),
+                    "expires_on": now.saturating_add(lifetime).to_string(),
+                    "not_before": now.to_string(),
+                    "resource": audience,
+                    "access_token": token,
+                })
+            }
+            Self::V2 => json!({
+                "token_type": "Bearer",
+                "expires_in": lifetime,
+                "ext_expires_in": lifetime,
+                "access_token": token,
+            }),
+        }
+    }
+
+    /// What stands in the paths of its endpoints.
+    fn part_of_path(self) -> &'static str {
+        match self {
+            Self::V1 => "",
+            Self::V2 => "/v2.0",
+        }
+    }
+}
+
+/// Whether a path is one of the token service's for some method.
+fn is_known(segments: &[&str]) -> bool {
+    matches!(
+        segments,
+        [_, "oauth2", "token"]
+            | [_, "oauth2", "v2.0", "token"]
+            | [_, ".well-known", "openid-configuration"]
+            | [_, "v2.0", ".well-known", "openid-configuration"]
+            | [_, "discovery", "keys"]
+            | [_, "discovery", "v2.0", "keys"]
+            | ["common", "discovery", "instance"]
+            | ["metadata", "identity", "oauth2", "token"]
+            | ["msi", "token"]
+            | ["generate-test-token"]
+    )
+}
 
 /// By what a token was got, for the counters.
 #[derive(Debug, Clone, Copy)]
@@ -62,19 +143,32 @@ impl Grant {
     }
 }
 
-/// Whether a path is the token service's, and not the HSM's.
+/// Whether a path is the token service's, and not the HSM's: all that is under a tenant is.
 pub(crate) fn is_for(path: &str) -> bool {
+    if managed::is_for(path) {
+        return true;
+    }
     let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    let entra = matches!(
-        segments.as_slice(),
-        [_, "oauth2", "v2.0", "token"]
-            | [_, "v2.0", ".well-known", "openid-configuration"]
-            | [_, ".well-known", "openid-configuration"]
-            | [_, "discovery", "v2.0", "keys"]
-            | ["common", "discovery", "instance"]
-            | ["generate-test-token"]
-    );
-    entra || managed::is_for(path)
+    let is_key = |first: &str| ["keys", "deletedkeys"].contains(&first);
+    match segments.as_slice() {
+        ["generate-test-token"] => true,
+        [
+            first,
+            "oauth2" | "discovery" | "v2.0" | ".well-known",
+            _,
+            ..,
+        ] => !is_key(first),
+        [first, ..] => is_tenant(first),
+        [] => false,
+    }
+}
+
+/// Whether a segment of a path stands for a tenant: its id, or one of the names of several. Others, such as domains, do before what only the token
+/// service has.
+fn is_tenant(segment: &str) -> bool {
+    // With hyphens; without them it would be the version of a key.
+    (segment.contains('-') && uuid::Uuid::try_parse(segment).is_ok())
+        || SEVERAL_TENANTS.contains(&segment)
 }
 
 /// The token service.
@@ -151,13 +245,18 @@ impl Identity {
         let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let answer = match (parts.method.clone(), segments.as_slice()) {
             (Method::POST, [tenant, "oauth2", "v2.0", "token"]) => {
-                self.log_in(key, host, tenant, body)
+                self.log_in(key, host, tenant, body, Protocol::V2)
             }
-            (Method::GET, [tenant, "v2.0", ".well-known", "openid-configuration"])
-            | (Method::GET, [tenant, ".well-known", "openid-configuration"]) => {
-                Ok(configuration(host, tenant))
+            (Method::POST, [tenant, "oauth2", "token"]) => {
+                self.log_in(key, host, tenant, body, Protocol::V1)
             }
-            (Method::GET, [_, "discovery", "v2.0", "keys"]) => {
+            (Method::GET, [tenant, "v2.0", ".well-known", "openid-configuration"]) => {
+                Ok(configuration(host, tenant, Protocol::V2))
+            }
+            (Method::GET, [tenant, ".well-known", "openid-configuration"]) => {
+                Ok(configuration(host, tenant, Protocol::V1))
+            }
+            (Method::GET, [_, "discovery", "keys"] | [_, "discovery", "v2.0", "keys"]) => {
                 key.jwks().map_err(|_| Refusal::failed())
             }
             (Method::GET, ["common", "discovery", "instance"]) => Ok(instances(host)),
@@ -170,7 +269,8 @@ impl Identity {
             (Method::GET | Method::POST, ["generate-test-token"]) => {
                 test_token(attester, host, body)
             }
-            _ => Err(Refusal::method()),
+            (_, segments) if is_known(segments) => Err(Refusal::method()),
+            _ => Err(Refusal::unknown_path(path)),
         };
         match answer {
             Ok(body) => respond(StatusCode::OK, &body),
@@ -188,9 +288,13 @@ impl Identity {
         host: &str,
         tenant: &str,
         body: &Bytes,
+        protocol: Protocol,
     ) -> Result<Value, Refusal> {
         let form = Form::parse(body);
-        if tenant != TENANT && !["common", "organizations"].contains(&tenant) {
+        if SEVERAL_TENANTS.contains(&tenant) {
+            return Err(Refusal::several_tenants());
+        }
+        if tenant != TENANT {
             return Err(Refusal::tenant(tenant));
         }
         if form.get("grant_type") != Some("client_credentials") {
@@ -218,18 +322,9 @@ impl Identity {
             (None, Some(assertion)) => assertion::check(account, assertion, key, host)?,
             (None, None) => return Err(Refusal::no_credential()),
         };
-        let scope = form.get("scope").unwrap_or_default();
-        let audience = scope
-            .split(' ')
-            .find_map(|scope| scope.strip_suffix("/.default"))
-            .filter(|audience| audience.starts_with("https://") || audience.starts_with("api://"))
-            .ok_or_else(|| Refusal::scope(scope))?;
-        Ok(json!({
-            "token_type": "Bearer",
-            "expires_in": self.lifetime(),
-            "ext_expires_in": self.lifetime(),
-            "access_token": self.token(key, account, audience, grant)?,
-        }))
+        let audience = protocol.audience(&form)?;
+        let token = self.token(key, account, audience, grant)?;
+        Ok(protocol.answer(&token, self.lifetime(), audience))
     }
 
     fn token(
@@ -262,22 +357,23 @@ pub(crate) fn by_fault(path: &str, status: StatusCode) -> Response {
 fn test_token(attester: &TokenKey, host: &str, body: &Bytes) -> Result<Value, Refusal> {
     let wanted = match body.is_empty() {
         true => TestToken::default(),
-        false => serde_json::from_slice(body).map_err(|error| Refusal::test_token(&error))?,
+        false => crate::json::read(body).map_err(|error| Refusal::test_token(&error))?,
     };
     wanted.answer(attester, host).map_err(|_| Refusal::failed())
 }
 
-fn configuration(host: &str, tenant: &str) -> Value {
+fn configuration(host: &str, tenant: &str, protocol: Protocol) -> Value {
     let authority = format!("https://{host}/{tenant}");
+    let part = protocol.part_of_path();
     json!({
-        "authorization_endpoint": format!("{authority}/oauth2/v2.0/authorize"),
+        "authorization_endpoint": format!("{authority}/oauth2{part}/authorize"),
         "claims_supported": ["aud", "exp", "iat", "iss", "nbf", "oid", "sub", "tid"],
         "id_token_signing_alg_values_supported": ["RS256"],
-        "issuer": format!("{authority}/v2.0"),
-        "jwks_uri": format!("{authority}/discovery/v2.0/keys"),
+        "issuer": format!("{authority}{part}"),
+        "jwks_uri": format!("{authority}/discovery{part}/keys"),
         "response_types_supported": ["code", "token"],
         "subject_types_supported": ["pairwise"],
-        "token_endpoint": format!("{authority}/oauth2/v2.0/token"),
+        "token_endpoint": format!("{authority}/oauth2{part}/token"),
         "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
     })
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::assertion::hex;
 use crate::clock::{rfc3339_now, rfc3339_of};
+use crate::json::JsonError;
 use crate::token::{AUDIENCE, TENANT, VAULT_AUDIENCE};
 
 const GRAPH: &str = "Please visit the Azure Portal, Graph Explorer or directly use MS Graph to see configured keys for app Id";
@@ -98,7 +99,43 @@ impl Refusal {
         )
     }
 
-    pub(super) fn test_token(error: &serde_json::Error) -> Self {
+    /// The code is of reports of users.
+    pub(super) fn several_tenants() -> Self {
+        Self::bad(
+            "invalid_request",
+            50059,
+            "No tenant-identifying information found in either the request or implied by any provided credentials.",
+        )
+    }
+
+    pub(super) fn unknown_path(path: &str) -> Self {
+        Self::entra(
+            StatusCode::NOT_FOUND,
+            "invalid_request",
+            90007,
+            format!("The token service has no endpoint '{path}'."),
+        )
+    }
+
+    pub(super) fn no_resource_v1() -> Self {
+        Self::bad(
+            "invalid_request",
+            900144,
+            "The request body must contain the following parameter: 'resource'.",
+        )
+    }
+
+    pub(super) fn resource(resource: &str) -> Self {
+        Self::bad(
+            "invalid_resource",
+            500011,
+            format!(
+                "The resource principal named {resource} was not found in the tenant named {TENANT}. It is {AUDIENCE} for Managed HSM, {VAULT_AUDIENCE} for Key Vault."
+            ),
+        )
+    }
+
+    pub(super) fn test_token(error: &JsonError) -> Self {
         let text = format!(
             "The body is not {{\"issuer\": …, \"key\": …, \"claims\": …}}: {error}. All members are optional."
         );

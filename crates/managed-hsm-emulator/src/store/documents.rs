@@ -38,8 +38,22 @@ impl Store {
         name: &str,
         document: &impl Serialize,
     ) -> Result<(), StoreError> {
+        self.put_if(kind, name, document, || true).map(drop)
+    }
+
+    /// Does so if `is_wanted`, which is asked while nobody else changes anything. Returns what it said.
+    pub(crate) fn put_if(
+        &self,
+        kind: &str,
+        name: &str,
+        document: &impl Serialize,
+        is_wanted: impl FnOnce() -> bool,
+    ) -> Result<bool, StoreError> {
         let body = serde_json::to_value(document)?;
         let database = self.writer();
+        if !is_wanted() {
+            return Ok(false);
+        }
         database.execute(
             "INSERT OR REPLACE INTO documents (kind, name, body) VALUES (?1, ?2, ?3)",
             params![kind, name, body.to_string()],
@@ -49,11 +63,11 @@ impl Store {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         documents.insert((kind.to_owned(), name.to_owned()), body);
-        Ok(())
+        Ok(true)
     }
 
-    /// Forgets a document.
-    pub(crate) fn remove(&self, kind: &str, name: &str) -> Result<(), StoreError> {
+    /// Forgets a document. Returns whether there was one.
+    pub(crate) fn remove(&self, kind: &str, name: &str) -> Result<bool, StoreError> {
         let database = self.writer();
         database.execute(
             "DELETE FROM documents WHERE kind = ?1 AND name = ?2",
@@ -63,7 +77,7 @@ impl Store {
             .documents
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        documents.remove(&(kind.to_owned(), name.to_owned()));
-        Ok(())
+        let removed = documents.remove(&(kind.to_owned(), name.to_owned()));
+        Ok(removed.is_some())
     }
 }

@@ -1,9 +1,11 @@
 //! A key with its versions, and what is told about them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::keys::{KeyMaterial, KeyType};
 
@@ -51,7 +53,53 @@ pub(crate) struct ReleasePolicy {
 pub(crate) struct KeyVersion {
     pub(crate) id: String,
     pub(crate) metadata: Metadata,
-    pub(crate) material: Arc<KeyMaterial>,
+    pub(crate) material: Arc<LazyMaterial>,
+}
+
+/// Key material that is parsed when it is first used: to parse thousands of keys takes seconds.
+pub(crate) struct LazyMaterial {
+    stored: Option<(KeyType, Zeroizing<Vec<u8>>)>,
+    parsed: OnceLock<KeyMaterial>,
+}
+
+impl LazyMaterial {
+    /// What [`KeyMaterial::to_private_bytes`] wrote.
+    pub(super) fn stored(kind: KeyType, bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self {
+            stored: Some((kind, bytes)),
+            parsed: OnceLock::new(),
+        }
+    }
+
+    fn parse(&self) -> KeyMaterial {
+        let parsed = self.stored.as_ref().and_then(|(kind, bytes)| {
+            let parsed = KeyMaterial::from_private_bytes(*kind, bytes);
+            parsed
+                .inspect_err(|error| {
+                    crate::log::event(format_args!("a stored key can't be read: {error}"));
+                })
+                .ok()
+        });
+        // Its seal was right, so that somebody has changed what else the database tells of it. Without a secret it does nothing.
+        parsed.unwrap_or_else(|| KeyMaterial::from_oct(Zeroizing::default()))
+    }
+}
+
+impl From<KeyMaterial> for LazyMaterial {
+    fn from(material: KeyMaterial) -> Self {
+        Self {
+            stored: None,
+            parsed: OnceLock::from(material),
+        }
+    }
+}
+
+impl Deref for LazyMaterial {
+    type Target = KeyMaterial;
+
+    fn deref(&self) -> &KeyMaterial {
+        self.parsed.get_or_init(|| self.parse())
+    }
 }
 
 /// A key with its versions, oldest first; there is always one.
@@ -64,7 +112,7 @@ pub(crate) struct Key {
     pub(super) versions: Vec<Arc<KeyVersion>>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Deletion {
     pub(crate) date: i64,
     pub(crate) scheduled_purge_date: i64,

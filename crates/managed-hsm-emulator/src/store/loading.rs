@@ -1,14 +1,15 @@
 //! What is read from the database when a store is opened.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::Connection;
 use serde_json::Value;
 
+use super::index::Index;
+use super::key::LazyMaterial;
 use super::{Deletion, Key, KeyVersion, Metadata};
 use crate::error::Error;
-use crate::keys::KeyMaterial;
 use crate::seal::StorageKey;
 
 const SCHEMA_VERSION: i64 = 2;
@@ -61,47 +62,52 @@ pub(super) fn documents(database: &Connection) -> Result<BTreeMap<(String, Strin
     Ok(documents)
 }
 
-/// All keys, by name in lower case.
-pub(super) fn keys(
-    database: &Connection,
-    storage_key: &StorageKey,
-) -> Result<HashMap<String, Arc<Key>>, Error> {
+/// All keys.
+pub(super) fn keys(database: &Connection, storage_key: &StorageKey) -> Result<Index, Error> {
     let mut statement = database.prepare(
         "SELECT sequence, name, deleted_date, scheduled_purge_date, id, metadata, sealed_private
          FROM keys JOIN versions ON key_sequence = sequence ORDER BY sequence, ordinal",
     )?;
     let mut rows = statement.query([])?;
-    let mut keys: HashMap<String, Key> = HashMap::new();
+    let mut index = Index::default();
+    // Its versions follow each other.
+    let mut current: Option<Key> = None;
     while let Some(row) = rows.next()? {
-        let name: String = row.get(1)?;
+        let sequence = row.get(0)?;
         let date: Option<i64> = row.get(2)?;
         let purge: Option<i64> = row.get(3)?;
-        let sequence = row.get(0)?;
         let version = open_version(
             row.get(4)?,
             &row.get::<_, String>(5)?,
             &row.get::<_, Vec<u8>>(6)?,
             storage_key,
         )?;
-        keys.entry(name.to_ascii_lowercase())
-            .or_insert_with(|| Key {
-                sequence,
-                name,
-                deletion: date
-                    .zip(purge)
-                    .map(|(date, scheduled_purge_date)| Deletion {
-                        date,
-                        scheduled_purge_date,
-                    }),
-                versions: Vec::new(),
-            })
-            .versions
-            .push(Arc::new(version));
+        let mut key = match current.take() {
+            Some(key) if key.sequence == sequence => key,
+            before => {
+                if let Some(before) = before {
+                    index.insert(Arc::new(before));
+                }
+                Key {
+                    sequence,
+                    name: row.get(1)?,
+                    deletion: date
+                        .zip(purge)
+                        .map(|(date, scheduled_purge_date)| Deletion {
+                            date,
+                            scheduled_purge_date,
+                        }),
+                    versions: Vec::new(),
+                }
+            }
+        };
+        key.versions.push(Arc::new(version));
+        current = Some(key);
     }
-    Ok(keys
-        .into_iter()
-        .map(|(name, key)| (name, Arc::new(key)))
-        .collect())
+    if let Some(last) = current {
+        index.insert(Arc::new(last));
+    }
+    Ok(index)
 }
 
 fn open_version(
@@ -114,7 +120,7 @@ fn open_version(
         .ok()
         .and_then(|metadata| {
             let secret = storage_key.open_sealed(&id, sealed)?;
-            let material = KeyMaterial::from_private_bytes(metadata.kind, &secret).ok()?;
+            let material = LazyMaterial::stored(metadata.kind, secret);
             Some((metadata, material))
         });
     let Some((metadata, material)) = opened else {

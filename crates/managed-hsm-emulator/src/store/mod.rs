@@ -1,14 +1,18 @@
-//! Keys and their versions: all in memory for reading, every change first in SQLite.
+//! Keys and their versions: all in memory for reading, parsed when first used, every change first in SQLite.
 //!
 //! A change is committed to disk (WAL, `synchronous=FULL`) before memory shows it, so that what was answered with 200
 //! outlives kill -9. Reads never touch SQLite. The one writer that this relies on is held by `data_dir`'s lock.
 
 mod backup;
 mod documents;
+mod domain;
+mod full_backup;
+mod index;
 mod key;
 mod loading;
+mod rules;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -22,19 +26,22 @@ use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::keys::{KeyError, KeyMaterial};
 use crate::seal::StorageKey;
+use domain::Domain;
+use index::Index;
 
 pub(crate) use key::{Deletion, Key, KeyVersion, Metadata, ReleasePolicy};
+pub(crate) use rules::{Rules, SoftDelete};
 
 const FILE: &str = "keys.sqlite3";
 /// Kinds of documents: what an HSM keeps besides keys, each under a name.
 pub(crate) const ASSIGNMENTS: &str = "role assignment";
 pub(crate) const DEFINITIONS: &str = "role definition";
 pub(crate) const SETTINGS: &str = "setting";
+/// Full backups and restores, by their ids.
+pub(crate) const JOBS: &str = "job";
 /// By a key's name in lower case.
 pub(crate) const POLICIES: &str = "rotation policy";
 
-/// Days that a deleted key can be recovered.
-pub(crate) const RETENTION_DAYS: i64 = 7;
 /// The documented limit.
 const MAX_VERSIONS: usize = 100;
 
@@ -51,6 +58,10 @@ pub(crate) enum StoreError {
     Deleted,
     #[error("the key has as many versions as a key can have")]
     TooManyVersions,
+    #[error("there are as many keys as there can be: {0}")]
+    TooManyKeys(usize),
+    #[error("the key is protected from being purged")]
+    PurgeProtected,
     #[error("another version came first")]
     Superseded,
     #[error("the release policy is immutable")]
@@ -69,14 +80,15 @@ pub(crate) enum StoreError {
 pub(crate) struct Store {
     database: Mutex<Connection>,
     storage_key: StorageKey,
-    /// By name in lower case, since names differ by more than case.
-    keys: RwLock<HashMap<String, Arc<Key>>>,
+    rules: Rules,
+    domain: RwLock<Domain>,
+    keys: RwLock<Index>,
     documents: RwLock<BTreeMap<(String, String), Value>>,
 }
 
 impl Store {
-    /// Opens the folder's database, or makes it; reads and parses every key.
-    pub(crate) fn open(data: &DataDir) -> Result<Self, Error> {
+    /// Opens the folder's database, or makes it; reads every key.
+    pub(crate) fn open(data: &DataDir, rules: Rules) -> Result<Self, Error> {
         let storage_key = StorageKey::open(data)?;
         let path = data.file(FILE);
         // SQLite would make it readable for all, and gives its journal the same mode.
@@ -93,12 +105,20 @@ impl Store {
         loading::migrate(&database)?;
         let keys = loading::keys(&database, &storage_key)?;
         let documents = loading::documents(&database)?;
-        Ok(Self {
+        let store = Self {
             database: Mutex::new(database),
             storage_key,
+            rules,
+            domain: RwLock::new(Domain::new(rules.activated)?),
             keys: RwLock::new(keys),
             documents: RwLock::new(documents),
-        })
+        };
+        store.open_domain()?;
+        Ok(store)
+    }
+
+    pub(crate) fn soft_delete(&self) -> SoftDelete {
+        self.rules.soft_delete
     }
 
     /// The key `name`, unless it is deleted.
@@ -111,18 +131,14 @@ impl Store {
         self.find(name).filter(|key| key.deletion.is_some())
     }
 
-    /// The keys that are deleted, or those that are not, in the order in which they were made.
-    pub(crate) fn list(&self, deleted: bool) -> Vec<Arc<Key>> {
-        let mut keys: Vec<_> = self
-            .keys
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
+    /// Up to `count` keys that are deleted, or that are not, in the order in which they were made, from those after a sequence on.
+    pub(crate) fn list(&self, deleted: bool, after: i64, count: usize) -> Vec<Arc<Key>> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.after(after)
             .filter(|key| key.deletion.is_some() == deleted)
+            .take(count)
             .cloned()
-            .collect();
-        keys.sort_by_key(|key| key.sequence);
-        keys
+            .collect()
     }
 
     /// Adds a version to the key `name`, and the key if there is none.
@@ -159,7 +175,7 @@ impl Store {
         let version = Arc::new(KeyVersion {
             id,
             metadata,
-            material: Arc::new(material),
+            material: Arc::new(material.into()),
         });
 
         let mut database = self.writer();
@@ -176,7 +192,10 @@ impl Store {
                 return Err(StoreError::TooManyVersions);
             }
             Some(key) => key.versions.len(),
-            None => 0,
+            None => {
+                self.check_room()?;
+                0
+            }
         };
         let transaction = database.transaction()?;
         let sequence = match &existing {
@@ -237,7 +256,7 @@ impl Store {
         let date = unix_seconds();
         let deletion = Deletion {
             date,
-            scheduled_purge_date: date + RETENTION_DAYS * 86_400,
+            scheduled_purge_date: date + self.rules.soft_delete.retention_seconds(),
         };
         self.set_deletion(&database, &key, Some(deletion))
     }
@@ -253,23 +272,24 @@ impl Store {
     pub(crate) fn purge(&self, name: &str) -> Result<(), StoreError> {
         let mut database = self.writer();
         let key = self.deleted(name).ok_or(StoreError::NotFound)?;
+        if self.rules.soft_delete.purge_protection {
+            return Err(StoreError::PurgeProtected);
+        }
         self.erase(&mut database, &key)
     }
 
     /// Removes the deleted keys whose retention has ended by `now`, as the service does.
     pub(crate) fn purge_due(&self, now: i64) -> Result<(), StoreError> {
-        let due = |key: &Arc<Key>| {
-            let deletion = key.deletion;
-            deletion.is_some_and(|deletion| deletion.scheduled_purge_date <= now)
+        let due = || {
+            let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+            keys.due(now)
         };
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        if !keys.values().any(due) {
+        if due().is_empty() {
             return Ok(());
         }
-        drop(keys);
         let mut database = self.writer();
-        for key in self.list(true).iter().filter(|key| due(key)) {
-            self.erase(&mut database, key)?;
+        for key in due() {
+            self.erase(&mut database, &key)?;
         }
         Ok(())
     }
@@ -288,9 +308,9 @@ impl Store {
             .documents
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        documents.remove(&(POLICIES.to_owned(), name.clone()));
+        documents.remove(&(POLICIES.to_owned(), name));
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        keys.remove(&name);
+        keys.remove(key);
         Ok(())
     }
 
@@ -314,11 +334,26 @@ impl Store {
         }))
     }
 
+    /// Whether there are any, deleted ones among them.
+    pub(crate) fn has_keys(&self) -> bool {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.len() > 0
+    }
+
+    /// Refuses another key when there are as many as there can be.
+    fn check_room(&self) -> Result<(), StoreError> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        match self.rules.max_keys {
+            Some(limit) if keys.len() >= limit => Err(StoreError::TooManyKeys(limit)),
+            _ => Ok(()),
+        }
+    }
+
     fn find(&self, name: &str) -> Option<Arc<Key>> {
         self.keys
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .get(&name.to_ascii_lowercase())
+            .get(name)
             .cloned()
     }
 
@@ -332,7 +367,7 @@ impl Store {
         self.keys
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(key.name.to_ascii_lowercase(), key.clone());
+            .insert(Arc::clone(&key));
         key
     }
 }

@@ -3,6 +3,15 @@
 use super::*;
 use crate::keys::{Curve, KeyType};
 
+const RULES: Rules = Rules {
+    soft_delete: SoftDelete {
+        retention_days: 7,
+        purge_protection: false,
+    },
+    activated: true,
+    max_keys: None,
+};
+
 fn metadata() -> Metadata {
     Metadata {
         kind: KeyType::Ec,
@@ -30,7 +39,7 @@ fn add(store: &Store, name: &str) -> Result<String, StoreError> {
 fn a_reopened_store_has_every_version_change_and_deletion() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::resolve(Some(folder.path().to_owned())).unwrap();
-    let store = Store::open(&data).unwrap();
+    let store = Store::open(&data, RULES).unwrap();
     let first = add(&store, "Key").unwrap();
     let second = add(&store, "kEY").unwrap();
     add(&store, "gone").unwrap();
@@ -43,7 +52,7 @@ fn a_reopened_store_has_every_version_change_and_deletion() {
     store.delete("gone").unwrap();
     drop(store);
 
-    let store = Store::open(&data).unwrap();
+    let store = Store::open(&data, RULES).unwrap();
     let key = store.active("key").unwrap();
     assert_eq!(key.name, "Key");
     assert_eq!(key.newest().id, second);
@@ -60,21 +69,18 @@ fn a_reopened_store_has_every_version_change_and_deletion() {
 fn a_deleted_key_is_gone_with_its_rotation_policy_when_its_retention_ends() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::resolve(Some(folder.path().to_owned())).unwrap();
-    let store = Store::open(&data).unwrap();
+    let store = Store::open(&data, RULES).unwrap();
     for name in ["kept", "Gone"] {
         add(&store, name).unwrap();
         let name = name.to_ascii_lowercase();
         store.put(POLICIES, &name, &"policy").unwrap();
     }
     let deletion = store.delete("gone").unwrap().deletion.unwrap();
-    assert_eq!(
-        deletion.scheduled_purge_date - deletion.date,
-        RETENTION_DAYS * 86_400
-    );
+    assert_eq!(deletion.scheduled_purge_date - deletion.date, 7 * 86_400);
     store.purge_due(deletion.scheduled_purge_date - 1).unwrap();
     assert!(store.deleted("gone").is_some());
     store.purge_due(deletion.scheduled_purge_date).unwrap();
-    for store in [store, Store::open(&data).unwrap()] {
+    for store in [store, Store::open(&data, RULES).unwrap()] {
         assert!(store.deleted("gone").is_none());
         assert!(store.active("kept").is_some());
         let policy = |name| store.document::<String>(POLICIES, name);
@@ -86,7 +92,7 @@ fn a_deleted_key_is_gone_with_its_rotation_policy_when_its_retention_ends() {
 fn of_two_rotations_of_the_same_version_one_is_made() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::resolve(Some(folder.path().to_owned())).unwrap();
-    let store = Store::open(&data).unwrap();
+    let store = Store::open(&data, RULES).unwrap();
     let first = add(&store, "k").unwrap();
     let rotate = || {
         let material = KeyMaterial::generate_ec(Curve::P256).unwrap();
@@ -101,14 +107,14 @@ fn of_two_rotations_of_the_same_version_one_is_made() {
 fn a_database_of_the_first_schema_is_brought_up_to_date() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::resolve(Some(folder.path().to_owned())).unwrap();
-    let store = Store::open(&data).unwrap();
+    let store = Store::open(&data, RULES).unwrap();
     let id = add(&store, "k").unwrap();
     drop(store);
     let database = Connection::open(data.file(FILE)).unwrap();
     let older = "DROP TABLE documents; PRAGMA user_version = 1;";
     database.execute_batch(older).unwrap();
     drop(database);
-    let store = Store::open(&data).unwrap();
+    let store = Store::open(&data, RULES).unwrap();
     assert_eq!(store.active("k").unwrap().newest().id, id);
     store.put(SETTINGS, "s", &"true").unwrap();
 }
@@ -117,10 +123,56 @@ fn a_database_of_the_first_schema_is_brought_up_to_date() {
 fn a_newer_schema_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::resolve(Some(folder.path().to_owned())).unwrap();
-    drop(Store::open(&data).unwrap());
+    drop(Store::open(&data, RULES).unwrap());
     Connection::open(data.file(FILE))
         .unwrap()
         .pragma_update(None, "user_version", 9)
         .unwrap();
-    assert!(matches!(Store::open(&data), Err(Error::SchemaTooNew(9))));
+    assert!(matches!(
+        Store::open(&data, RULES),
+        Err(Error::SchemaTooNew(9))
+    ));
+}
+
+#[test]
+fn ten_thousand_keys_are_opened_and_listed_within_moments() {
+    const KEYS: i64 = 10_000;
+    let folder = tempfile::tempdir().unwrap();
+    let data = DataDir::resolve(Some(folder.path().to_owned())).unwrap();
+    let store = Store::open(&data, RULES).unwrap();
+    let material = KeyMaterial::generate_ec(Curve::P256).unwrap();
+    let private = material.to_private_bytes().unwrap();
+    let encoded = serde_json::to_string(&metadata()).unwrap();
+    {
+        let mut database = store.writer();
+        let transaction = database.transaction().unwrap();
+        for number in 1..=KEYS {
+            let id = format!("{number:032x}");
+            let sealed = store.storage_key.seal(&id, &private).unwrap();
+            let insert = "INSERT INTO keys (sequence, name) VALUES (?1, ?2)";
+            let name = format!("k{number}");
+            transaction.execute(insert, params![number, name]).unwrap();
+            let insert = "INSERT INTO versions (id, key_sequence, ordinal, metadata, sealed_private) VALUES (?1, ?2, 0, ?3, ?4)";
+            let row = params![id, number, encoded, sealed];
+            transaction.execute(insert, row).unwrap();
+        }
+        transaction.commit().unwrap();
+    }
+    drop(store);
+    let started = std::time::Instant::now();
+    let store = Store::open(&data, RULES).unwrap();
+    let opened = started.elapsed();
+    let (mut after, mut listed) = (0, 0);
+    loop {
+        let page = store.list(false, after, 25);
+        let Some(last) = page.last() else { break };
+        after = last.sequence;
+        listed += page.len();
+    }
+    let took = started.elapsed();
+    assert_eq!(listed, 10_000);
+    assert!(opened.as_secs_f64() < 1.5, "{opened:?}");
+    assert!(took.as_secs_f64() < 3.5, "{took:?}");
+    let key = store.active("K777").unwrap();
+    assert_eq!(key.newest().material.public(), material.public());
 }

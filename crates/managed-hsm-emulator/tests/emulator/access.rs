@@ -156,19 +156,18 @@ async fn role_definitions_can_be_made_used_and_removed() {
     assert_eq!(made.status, 201, "{}", made.body);
     assert_eq!(made.json()["properties"]["roleName"], "Reader");
     let listed = emulator.get(definitions).await.success();
-    assert_eq!(listed["value"].as_array().unwrap().len(), 9);
+    assert_eq!(listed["value"].as_array().unwrap().len(), 10);
     emulator
         .call("PUT", &assignment("", 7), Some(grant(id)))
         .await;
     let token = token(&emulator, SOMEBODY);
     let read = emulator.call_with(&token, "GET", "/keys/k", None).await;
     assert_eq!(read.status, 200, "{}", read.body);
-    assert_eq!(emulator.call("DELETE", &path, None).await.status, 409);
-    emulator
-        .call("DELETE", &assignment("", 7), None)
-        .await
-        .success();
+    // The assignment stays, and grants nothing any more.
     emulator.call("DELETE", &path, None).await.success();
+    emulator.get(&assignment("", 7)).await.success();
+    let read = emulator.call_with(&token, "GET", "/keys/k", None).await;
+    assert_eq!(read.status, 403, "{}", read.body);
     assert_eq!(emulator.get(&path).await.status, 404);
     let built_in = format!("{definitions}/{USER}");
     assert_eq!(emulator.call("DELETE", &built_in, None).await.status, 400);
@@ -294,6 +293,7 @@ async fn a_backup_brings_back_all_versions_in_its_own_hsm_only() {
     let emulator = Emulator::start(folder.path());
     let create = json!({"kty": "RSA", "tags": {"a": "b"}});
     emulator.post("/keys/k/create", create).await.success();
+    emulator.set_rotation_policy("k").await;
     let newest = emulator
         .call("POST", "/keys/k/rotate", None)
         .await
@@ -330,9 +330,13 @@ async fn a_rotation_policy_dates_new_versions_and_is_checked() {
         .await
         .success();
     let path = "/keys/k/rotationpolicy";
-    assert_eq!(
-        emulator.get(path).await.success()["lifetimeActions"],
-        json!([])
+    let none = json!({"attributes": {"created": 0, "expiryTime": "", "updated": 0}, "id": ""});
+    assert_eq!(emulator.get(path).await.success(), none);
+    let (status, _, message) = emulator.post("/keys/k/rotate", json!({})).await.error();
+    assert_eq!(status, 400);
+    assert!(
+        message.starts_with("You must set a key rotation policy first"),
+        "{message}"
     );
     let rotate = |trigger: Value| json!([{"action": {"type": "Rotate"}, "trigger": trigger}]);
     for (expiry, actions, words) in [

@@ -19,6 +19,7 @@ async fn every_key_that_was_answered_is_there_after_kill_9() {
         let body = json!({"kty": "EC", "crv": crv, "tags": {"index": index.to_string()}});
         kept.push(emulator.post(&path, body).await.success());
     }
+    emulator.set_rotation_policy("key-0").await;
     let rotated = emulator
         .post("/keys/key-0/rotate", json!({}))
         .await

@@ -43,6 +43,9 @@ async fn versions_are_listed_oldest_first_and_the_newest_is_the_key() {
     let emulator = Emulator::start(folder.path());
     let mut kids = Vec::new();
     for path in ["/keys/k/create", "/keys/K/create", "/keys/k/rotate"] {
+        if path.ends_with("rotate") {
+            emulator.set_rotation_policy("k").await;
+        }
         let made = emulator
             .post(path, json!({"kty": "EC", "crv": "P-384"}))
             .await
@@ -140,6 +143,7 @@ async fn a_key_has_up_to_15_tags_and_100_versions() {
         let path = "/keys/k/create";
         emulator.post(path, body.clone()).await.success();
     }
+    emulator.set_rotation_policy("k").await;
     for path in ["/keys/k/create", "/keys/k/rotate"] {
         let (status, _, message) = emulator.post(path, body.clone()).await.error();
         assert_eq!(status, 400);

@@ -95,7 +95,7 @@ fn a_fault_that_makes_no_sense_is_refused() {
     for (text, word) in [
         ("fire", "there is no fault"),
         ("drop,header=none", "Name: value"),
-        ("{", "EOF"),
+        ("{", "not JSON"),
     ] {
         let problem = emulator.faults.add(text).unwrap_err();
         assert!(problem.contains(word), "{problem}");

@@ -2,19 +2,26 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod audit;
 mod authentication;
 mod command_line;
 mod contract;
 mod durability;
 mod faults;
+mod full_backups;
 mod hosts;
+mod http;
 mod identity;
 mod keys;
 mod library;
+mod limits;
 mod ml_dsa;
 mod recorded_traffic;
+mod refusals;
 mod release;
 mod robustness;
+mod role_lists;
 mod running;
 mod signatures;
 mod vaults;
+mod versions;

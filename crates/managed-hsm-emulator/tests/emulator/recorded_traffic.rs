@@ -179,6 +179,12 @@ async fn replay(recording: &str, held: &[&str]) {
             assert_eq!(compared, 2, "{what}: {}", answer.body);
             continue;
         }
+        let mut body = body;
+        if what.starts_with("GET") && what.contains("roleDefinitions") {
+            // The recording is older than the role that restores.
+            let roles = body["value"].as_array_mut().unwrap();
+            roles.retain(|role| role["properties"]["roleName"] != "Managed HSM Restore");
+        }
         compare(&what, "", &expected_body, &body);
         pair_names(&expected["body"], &body, &mut ours);
     }

@@ -259,6 +259,14 @@ impl Emulator {
         self.send("DELETE", path, Some(&self.token), None).await
     }
 
+    /// Has a key rotated in two years; without a policy an HSM rotates none.
+    pub(crate) async fn set_rotation_policy(&self, key: &str) {
+        let action = serde_json::json!({"action": {"type": "Rotate"}, "trigger": {"timeAfterCreate": "P2Y"}});
+        let policy = serde_json::json!({"lifetimeActions": [action]});
+        let path = format!("/keys/{key}/rotationpolicy");
+        self.call("PUT", &path, Some(policy)).await.success();
+    }
+
     pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.call("POST", path, Some(body)).await
     }

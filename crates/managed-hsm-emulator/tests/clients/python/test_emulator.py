@@ -126,6 +126,8 @@ class Keys(unittest.TestCase):
                 self.client.update_key_properties(key_name, enabled=True, key_operations=["verify"])
                 self.assertEqual(self.client.get_key(key_name).key_operations, ["verify"])
 
+                action = KeyRotationLifetimeAction(KeyRotationPolicyAction.rotate, time_after_create="P2Y")
+                self.client.update_key_rotation_policy(key_name, KeyRotationPolicy(), lifetime_actions=[action])
                 rotated = self.client.rotate_key(key_name)
                 both = [made.properties.version, rotated.properties.version]
                 self.assertEqual(len(set(both)), 2)
@@ -210,6 +212,7 @@ class Keys(unittest.TestCase):
         for method, options in KINDS:
             key_name = create(self.client, method, options).name
             self.assertEqual(self.client.get_key_rotation_policy(key_name).lifetime_actions, [])
+            self.refused(HttpResponseError, 400, "BadParameter", self.client.rotate_key, key_name)
             action = KeyRotationLifetimeAction(KeyRotationPolicyAction.rotate, time_after_create="P30D")
             self.client.update_key_rotation_policy(
                 key_name, KeyRotationPolicy(), expires_in="P90D", lifetime_actions=[action]

@@ -1,6 +1,7 @@
 //! The token service: logging in by secret, by assertion and as a managed identity, and what is
 //! refused.
 
+mod endpoints;
 mod managed;
 
 use std::fs;

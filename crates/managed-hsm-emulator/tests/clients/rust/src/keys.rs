@@ -17,6 +17,7 @@ use futures::TryStreamExt;
 use crate::judge;
 use crate::service::{
     CURVES, Made, OCT_SIZES, RSA_SIZES, every_kind, make, new_name, oct, owner, refusal, rsa,
+    set_rotation_policy,
 };
 
 /// A version of a key, or the newest one.
@@ -68,6 +69,7 @@ async fn keys_of_every_kind_live_through_all_of_their_life() -> Result<()> {
         let got = get(&client, &first.name, None).await?;
         assert_eq!(got.version, first.version);
 
+        set_rotation_policy(&client, &first.name).await?;
         let rotated = client.rotate_key(&first.name, None).await?;
         let rotated = Made::of(rotated.into_model()?)?;
         assert_ne!(rotated.version, first.version);
@@ -301,6 +303,7 @@ async fn lists_come_page_by_page() -> Result<()> {
 async fn versions_come_page_by_page() -> Result<()> {
     let client = owner()?;
     let first = make(&client, oct(128)).await?;
+    set_rotation_policy(&client, &first.name).await?;
     let mut made = vec![first.version];
     for _ in 0..4 {
         let rotated = client.rotate_key(&first.name, None).await?;

@@ -4,9 +4,7 @@ use azure_core::Result;
 use azure_security_keyvault_keys::KeyClient;
 use azure_security_keyvault_keys::models::{
     CreateKeyParameters, GetRandomBytesParameters, KeyAttributes, KeyClientReleaseOptions,
-    KeyEncryptionAlgorithm, KeyReleasePolicy, KeyRotationPolicy, KeyRotationPolicyAction,
-    KeyRotationPolicyAttributes, LifetimeAction, LifetimeActionTrigger, LifetimeActionType,
-    ReleaseParameters,
+    KeyEncryptionAlgorithm, KeyReleasePolicy, KeyRotationPolicyAction, ReleaseParameters,
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,6 +17,7 @@ use serde_json::{Value, json};
 use crate::judge;
 use crate::service::{
     CURVES, Made, ec, emulator, every_kind, http, make, oct, owner, refusal, rsa,
+    set_rotation_policy,
 };
 
 #[tokio::test]
@@ -33,24 +32,9 @@ async fn rotation_policies_are_set_and_followed() -> Result<()> {
                 .unwrap_or_default()
                 .is_empty()
         );
-        let policy = KeyRotationPolicy {
-            attributes: Some(KeyRotationPolicyAttributes {
-                expiry_time: Some("P90D".to_owned()),
-                ..Default::default()
-            }),
-            lifetime_actions: Some(vec![LifetimeAction {
-                action: Some(LifetimeActionType {
-                    type_prop: Some(KeyRotationPolicyAction::Rotate),
-                }),
-                trigger: Some(LifetimeActionTrigger {
-                    time_after_create: Some("P30D".to_owned()),
-                    ..Default::default()
-                }),
-            }]),
-            ..Default::default()
-        };
-        let set = client.update_key_rotation_policy(&key.name, policy.try_into()?, None);
-        let set = set.await?.into_model()?;
+        let refused = client.rotate_key(&key.name, None).await.unwrap_err();
+        assert_eq!(refusal(&refused), (400, "BadParameter"));
+        let set = set_rotation_policy(&client, &key.name).await?;
         let got = client
             .get_key_rotation_policy(&key.name, None)
             .await?

@@ -10,7 +10,9 @@ use azure_core::error::{Error, ErrorKind};
 use azure_core::http::{ClientOptions, RetryOptions, Transport, Url};
 use azure_identity::{ClientSecretCredential, ClientSecretCredentialOptions};
 use azure_security_keyvault_keys::models::{
-    CreateKeyParameters, CurveName, JsonWebKey, Key, KeyType,
+    CreateKeyParameters, CurveName, JsonWebKey, Key, KeyRotationPolicy, KeyRotationPolicyAction,
+    KeyRotationPolicyAttributes, KeyType, LifetimeAction, LifetimeActionTrigger,
+    LifetimeActionType,
 };
 use azure_security_keyvault_keys::{KeyClient, KeyClientOptions, ResourceExt};
 
@@ -133,6 +135,31 @@ pub(crate) async fn make(client: &KeyClient, parameters: CreateKeyParameters) ->
         .create_key(&new_name(), parameters.try_into()?, None)
         .await?;
     Made::of(made.into_model()?)
+}
+
+/// Has a key rotate 30 days after it is made, and expire after 90.
+pub(crate) async fn set_rotation_policy(
+    client: &KeyClient,
+    name: &str,
+) -> Result<KeyRotationPolicy> {
+    let policy = KeyRotationPolicy {
+        attributes: Some(KeyRotationPolicyAttributes {
+            expiry_time: Some("P90D".to_owned()),
+            ..Default::default()
+        }),
+        lifetime_actions: Some(vec![LifetimeAction {
+            action: Some(LifetimeActionType {
+                type_prop: Some(KeyRotationPolicyAction::Rotate),
+            }),
+            trigger: Some(LifetimeActionTrigger {
+                time_after_create: Some("P30D".to_owned()),
+                ..Default::default()
+            }),
+        }]),
+        ..Default::default()
+    };
+    let set = client.update_key_rotation_policy(name, policy.try_into()?, None);
+    set.await?.into_model()
 }
 
 /// The status and the code of an answer that the SDK takes for an error.

@@ -1,0 +1,191 @@
+//! Full backups and restores, to and from a folder of blob storage; and the restore of one key.
+
+use serde::{Deserialize, Serialize};
+
+use super::Call;
+use super::failure::Failure;
+use super::reply::Reply;
+use super::unconfirmed;
+use crate::blobs::{self, Container};
+use crate::clock::{rfc3339_now, unix_seconds};
+use crate::store::{JOBS, StoreError};
+
+/// What a request wants of blob storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Action {
+    Backup,
+    Restore,
+    RestoreKey(String),
+    /// Whether a backup, or a restore, would succeed.
+    CheckBackup,
+    CheckRestore,
+    /// How a backup, or a restore, of this job goes.
+    BackupStatus(String),
+    RestoreStatus(String),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Storage {
+    storage_resource_uri: Option<String>,
+    token: Option<String>,
+    use_managed_identity: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RestoreRequest {
+    sas_token_parameters: Option<Storage>,
+    #[serde(alias = "folder")]
+    folder_to_restore: Option<String>,
+}
+
+/// A backup or restore, as its status tells.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Job {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    azure_storage_blob_container_uri: Option<String>,
+    end_time: Option<i64>,
+    error: Option<JobError>,
+    job_id: String,
+    start_time: i64,
+    status: String,
+    status_details: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct JobError {
+    code: String,
+    message: String,
+}
+
+pub(super) fn answer(call: &Call<'_>, action: Action) -> Result<Reply, Failure> {
+    match action {
+        Action::Backup => {
+            let storage: Storage = call.parse()?;
+            let container = container(call, Some(storage))?;
+            run(call, "backup", || back_up(call, &container).map(Some))
+        }
+        Action::CheckBackup => {
+            let storage: Storage = call.parse()?;
+            let container = container(call, Some(storage))?;
+            run(call, "backup", || Ok(Some(container.url.clone())))
+        }
+        Action::Restore => restore(call, |blob| call.store.restore_all(blob)),
+        Action::RestoreKey(name) => {
+            restore(call, |blob| call.store.restore_one(blob, &name).map(drop))
+        }
+        Action::CheckRestore => restore(call, |blob| match call.store.is_full_backup(blob) {
+            true => Ok(()),
+            false => Err(StoreError::ForeignBackup),
+        }),
+        Action::BackupStatus(id) | Action::RestoreStatus(id) => {
+            let job: Option<Job> = call.store.document(JOBS, &id);
+            Reply::ok(&job.ok_or_else(|| unconfirmed::no_such_job(&id))?)
+        }
+    }
+}
+
+fn container(call: &Call<'_>, storage: Option<Storage>) -> Result<Container, Failure> {
+    let missing = || unconfirmed::missing_member("storageResourceUri");
+    let storage = storage.ok_or_else(missing)?;
+    let uri = storage.storage_resource_uri.ok_or_else(missing)?;
+    // A folder asks nobody who they are; storage of the service wants a token or an identity.
+    if storage.token.is_none() && storage.use_managed_identity != Some(true) {
+        return Err(unconfirmed::missing_member("token"));
+    }
+    let root = &call.shared.blobs;
+    Container::parse(root, &uri, storage.token.as_deref())
+        .ok_or_else(|| unconfirmed::storage_uri(&uri))
+}
+
+/// Carries out a job, and answers that it is under way; how it went is told by its status.
+fn run(
+    call: &Call<'_>,
+    kind: &str,
+    job: impl FnOnce() -> Result<Option<String>, JobError>,
+) -> Result<Reply, Failure> {
+    let _alone = call
+        .shared
+        .one_backup
+        .try_lock()
+        .map_err(|_| unconfirmed::backup_in_progress())?;
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    let start_time = unix_seconds();
+    let outcome = job();
+    let (uri, error) = match outcome {
+        Ok(uri) => (uri, None),
+        Err(error) => (None, Some(error)),
+    };
+    let done = Job {
+        azure_storage_blob_container_uri: uri,
+        end_time: Some(unix_seconds()),
+        status: if error.is_none() {
+            "Succeeded"
+        } else {
+            "Failed"
+        }
+        .to_owned(),
+        error,
+        job_id: id.clone(),
+        start_time,
+        status_details: None,
+    };
+    call.put(JOBS, &id, &done)?;
+    let begun = Job {
+        azure_storage_blob_container_uri: None,
+        end_time: None,
+        error: None,
+        status: "InProgress".to_owned(),
+        ..done
+    };
+    let pending = format!("https://{}/{kind}/{id}/pending", call.host);
+    Reply::accepted(&begun, pending)
+}
+
+/// Writes a backup. Returns the URL of its folder.
+fn back_up(call: &Call<'_>, container: &Container) -> Result<String, JobError> {
+    let blob = call.store.back_up_all().map_err(|error| failed(&error))?;
+    let host = call.host.split([':', '.']).next().unwrap_or_default();
+    let time: String = rfc3339_now().chars().filter(char::is_ascii_digit).collect();
+    // With milliseconds, so that two of a second don't meet.
+    let folder = format!("mhsm-{host}-{time}");
+    container.write(&folder, &blob).map_err(storage_failed)?;
+    Ok(format!("{}/{folder}", container.url))
+}
+
+fn restore(
+    call: &Call<'_>,
+    take: impl FnOnce(&[u8]) -> Result<(), StoreError>,
+) -> Result<Reply, Failure> {
+    let request: RestoreRequest = call.parse()?;
+    let folder = request.folder_to_restore;
+    let folder = folder.ok_or_else(|| unconfirmed::missing_member("folderToRestore"))?;
+    let container = container(call, request.sas_token_parameters)?;
+    run(call, "restore", || {
+        let blob = container.read(&folder).map_err(storage_failed)?;
+        take(&blob).map_err(|error| failed(&error))?;
+        Ok(None)
+    })
+}
+
+fn failed(error: &StoreError) -> JobError {
+    let code = match error {
+        StoreError::ForeignBackup => "MalformedBackupBlob",
+        StoreError::Exists | StoreError::Deleted => "Conflict",
+        StoreError::NotFound => "KeyNotFound",
+        _ => "InternalServerError",
+    };
+    JobError {
+        code: code.to_owned(),
+        message: format!("The backup or restore failed: {error}."),
+    }
+}
+
+fn storage_failed(problem: blobs::Problem) -> JobError {
+    JobError {
+        code: "StorageError".to_owned(),
+        message: format!("The blob storage failed: {problem}."),
+    }
+}

@@ -1,0 +1,101 @@
+//! The security domain of an HSM: the key of its backups, and whether the HSM is activated.
+
+use std::sync::PoisonError;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::{Store, StoreError};
+use crate::algorithm::{decode_base64url, encode_base64url};
+use crate::error::Error;
+use crate::seal::StorageKey;
+
+/// The kind of the document, its name, and what its key is sealed for.
+const DOMAIN: &str = "security domain";
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    /// Sealed, base64url.
+    key: String,
+    activated: bool,
+}
+
+/// A security domain in use.
+pub(super) struct Domain {
+    pub(super) key: StorageKey,
+    pub(super) activated: bool,
+}
+
+impl Domain {
+    pub(super) fn new(activated: bool) -> Result<Self, Error> {
+        Ok(Self {
+            key: StorageKey::generate()?,
+            activated,
+        })
+    }
+}
+
+impl Store {
+    /// Takes the domain of the database in use, or keeps the one that was made for a new HSM.
+    pub(super) fn open_domain(&self) -> Result<(), Error> {
+        let damaged = || Error::StoredKey(DOMAIN.to_owned());
+        let Some(stored) = self.document::<Stored>(DOMAIN, DOMAIN) else {
+            let kept = self.keep_domain();
+            return kept.map_err(|error| Error::Store(error.to_string()));
+        };
+        let sealed = decode_base64url(&stored.key).ok_or_else(damaged)?;
+        let key = self.storage_key.open_sealed(DOMAIN, &sealed);
+        let key = key.and_then(|key| StorageKey::from_bytes(&key));
+        *self.domain.write().unwrap_or_else(PoisonError::into_inner) = Domain {
+            key: key.ok_or_else(damaged)?,
+            activated: stored.activated,
+        };
+        Ok(())
+    }
+
+    fn keep_domain(&self) -> Result<(), StoreError> {
+        let stored = {
+            let domain = self.domain.read().unwrap_or_else(PoisonError::into_inner);
+            let sealed = self.storage_key.seal(DOMAIN, domain.key.as_bytes())?;
+            Stored {
+                key: encode_base64url(&sealed),
+                activated: domain.activated,
+            }
+        };
+        self.put(DOMAIN, DOMAIN, &stored)
+    }
+
+    pub(crate) fn is_activated(&self) -> bool {
+        let domain = self.domain.read().unwrap_or_else(PoisonError::into_inner);
+        domain.activated
+    }
+
+    /// The secret of the domain, for whom it is to be downloaded.
+    pub(crate) fn domain_secret(&self) -> Zeroizing<Vec<u8>> {
+        let domain = self.domain.read().unwrap_or_else(PoisonError::into_inner);
+        domain.key.as_bytes().to_vec().into()
+    }
+
+    /// Activates the HSM with the domain that it has, or with another's.
+    pub(crate) fn activate(&self, secret: Option<&[u8]>) -> Result<(), StoreError> {
+        {
+            let mut domain = self.domain.write().unwrap_or_else(PoisonError::into_inner);
+            if let Some(secret) = secret {
+                domain.key = StorageKey::from_bytes(secret).ok_or(StoreError::ForeignBackup)?;
+            }
+            domain.activated = true;
+        }
+        self.keep_domain()
+    }
+
+    /// Encrypts for all HSMs of the domain.
+    pub(super) fn seal_for_domain(&self, what: &str, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let domain = self.domain.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(domain.key.seal(what, plain)?)
+    }
+
+    pub(super) fn open_of_domain(&self, what: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let domain = self.domain.read().unwrap_or_else(PoisonError::into_inner);
+        domain.key.open_sealed(what, sealed)
+    }
+}

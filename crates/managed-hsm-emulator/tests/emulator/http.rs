@@ -1,0 +1,155 @@
+//! HTTP as it goes over the line, byte by byte: what client libraries leave no choice in.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use openssl::ssl::{SslConnector, SslMethod, SslStream};
+
+use crate::running::Emulator;
+
+/// A connection of HTTP/1.1.
+fn connect(emulator: &Emulator) -> SslStream<TcpStream> {
+    let mut connector = SslConnector::builder(SslMethod::tls()).unwrap();
+    connector
+        .set_ca_file(emulator.data().join("ca.pem"))
+        .unwrap();
+    let stream = TcpStream::connect(address(emulator)).unwrap();
+    let limit = Some(Duration::from_secs(40));
+    stream.set_read_timeout(limit).unwrap();
+    connector.build().connect("localhost", stream).unwrap()
+}
+
+fn address(emulator: &Emulator) -> String {
+    let authority = emulator.url.strip_prefix("https://").unwrap();
+    authority.replace("localhost", "127.0.0.1")
+}
+
+/// All that comes until the other side ends the connection.
+fn rest(stream: &mut SslStream<TcpStream>) -> String {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    // However it ends: with TLS's farewell or without.
+    while let Ok(read @ 1..) = stream.read(&mut buffer) {
+        bytes.extend_from_slice(&buffer[..read]);
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+fn answer(emulator: &Emulator, request: &str) -> String {
+    let mut stream = connect(emulator);
+    stream.write_all(request.as_bytes()).unwrap();
+    rest(&mut stream)
+}
+
+#[test]
+fn names_of_headers_are_written_as_the_service_writes_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let post = "POST /common/oauth2/v2.0/token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let get = "GET /keys HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    for request in [post, get] {
+        let answer = answer(&emulator, request);
+        assert!(answer.contains("\r\nContent-Length: "), "{answer}");
+        assert!(answer.contains("\r\nContent-Type: "), "{answer}");
+    }
+}
+
+#[test]
+fn a_request_names_one_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    for (hosts, status) in [
+        ("", "400"),
+        ("Host: localhost\r\nHost: localhost\r\n", "400"),
+        (
+            "Host: localhost\r\nhost: contoso.managedhsm.azure.net\r\n",
+            "400",
+        ),
+        ("Host: localhost\r\n", "401"),
+    ] {
+        for path in ["/keys", "/common/oauth2/token"] {
+            let method = if path == "/keys" { "GET" } else { "POST" };
+            let request = format!("{method} {path} HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n");
+            let answer = answer(&emulator, &request);
+            let status = if path == "/keys" { status } else { "400" };
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{request}{answer}"
+            );
+        }
+    }
+}
+
+/// Idle connections are none of these: what a client keeps for its next request stays open.
+#[test]
+fn half_a_request_is_not_waited_for_longer_than_30_seconds() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let token = emulator.token(&[]);
+    let head = format!(
+        "POST /rng HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: 11\r\n"
+    );
+    let whole = format!("{head}\r\n{{\"count\":1}}");
+    let half_head = head.clone();
+    let half_body = format!("{head}\r\n{{\"cou");
+    let endless = "POST /rng HTTP/1.1\r\nHost: localhost\r\n".to_owned();
+    let started = Instant::now();
+    let mut idle = connect(&emulator);
+    idle.write_all(whole.as_bytes()).unwrap();
+    std::thread::scope(|scope| {
+        for (what, begin, status) in [
+            ("nothing of TLS", None, None),
+            ("half a head", Some(half_head), None),
+            ("a letter a second", Some(endless), None),
+            ("half a body", Some(half_body), Some("408")),
+        ] {
+            let emulator = &emulator;
+            scope.spawn(move || {
+                let Some(begin) = begin else {
+                    let mut stream = TcpStream::connect(address(emulator)).unwrap();
+                    stream.write_all(b"\x16\x03").unwrap();
+                    assert!(
+                        matches!(stream.read(&mut [0; 16]), Ok(0) | Err(_)),
+                        "{what}"
+                    );
+                    let took = started.elapsed();
+                    assert!(took < Duration::from_secs(30), "{what}: {took:?}");
+                    return;
+                };
+                let mut stream = connect(emulator);
+                stream.write_all(begin.as_bytes()).unwrap();
+                if what == "a letter a second" {
+                    while stream.write_all(b"X").is_ok() && started.elapsed().as_secs() < 35 {
+                        std::thread::sleep(Duration::from_secs(1));
+                    }
+                }
+                let answer = rest(&mut stream);
+                let took = started.elapsed();
+                assert!(took < Duration::from_secs(30), "{what}: {took:?}");
+                match status {
+                    None => assert_eq!(answer, "", "{what}"),
+                    Some(status) => assert!(answer.contains(status), "{what}: {answer}"),
+                }
+            });
+        }
+        // The second of two requests, when the first has been answered.
+        scope.spawn(|| {
+            let mut stream = connect(&emulator);
+            stream.write_all(whole.as_bytes()).unwrap();
+            assert!(stream.read(&mut [0; 8192]).unwrap() > 0);
+            stream.write_all(head.as_bytes()).unwrap();
+            rest(&mut stream);
+            assert!(started.elapsed() < Duration::from_secs(30));
+        });
+    });
+    // It has been idle for as long.
+    idle.write_all(whole.as_bytes()).unwrap();
+    let mut buffer = vec![0; 8192];
+    let mut answers = String::new();
+    while answers.matches("HTTP/1.1 200 ").count() < 2 {
+        let read = idle.read(&mut buffer).unwrap();
+        assert!(read > 0, "{answers}");
+        answers.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+    }
+}
