@@ -6,6 +6,7 @@ mod audit;
 mod authentication;
 mod command_line;
 mod contract;
+mod documentation;
 mod durability;
 mod faults;
 mod full_backups;
