@@ -160,6 +160,60 @@ static void compare(EVP_PKEY *key, EVP_PKEY *copy, const char *set)
     ERR_clear_error();
 }
 
+/* Signatures by a key of the default provider are verified here where no other provider is. */
+static void verify_alone(const char *set)
+{
+    static unsigned char text[5 << 20], context[255];
+    unsigned char *signature, public_key[4096];
+    size_t length, public_length = 0, lengths[] = { 0, 1, sizeof(context) };
+    OSSL_LIB_CTX *alone = OSSL_LIB_CTX_new();
+    OSSL_PROVIDER *provider = OSSL_PROVIDER_load(alone, "akv_provider");
+    EVP_PKEY *key, *ours = NULL;
+    EVP_PKEY_CTX *making;
+    OSSL_PARAM params[2] = { OSSL_PARAM_END, OSSL_PARAM_END };
+
+    CHECK(provider != NULL);
+    making = EVP_PKEY_CTX_new_from_name(NULL, set, "provider=default");
+    CHECK(EVP_PKEY_keygen_init(making) == 1 && (key = NULL, EVP_PKEY_generate(making, &key)) == 1);
+    EVP_PKEY_CTX_free(making);
+    CHECK(EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PUB_KEY, public_key, sizeof(public_key), &public_length) == 1);
+    making = EVP_PKEY_CTX_new_from_name(alone, set, NULL);
+    for (size_t shorter = 0; shorter < 2; shorter++) {
+        params[0] = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, public_key, public_length - 1 + shorter);
+        CHECK(EVP_PKEY_fromdata_init(making) == 1);
+        CHECK(EVP_PKEY_fromdata(making, &ours, EVP_PKEY_PUBLIC_KEY, params) == (int)shorter);
+    }
+    EVP_PKEY_CTX_free(making);
+    ERR_clear_error();
+    signature = OPENSSL_malloc(EVP_PKEY_get_size(key));
+    for (size_t i = 0; i < sizeof(text); i++)
+        text[i] = (unsigned char)(i * 7);
+    for (size_t i = 0; i < 3; i++) {
+        EVP_MD_CTX *operation = EVP_MD_CTX_new();
+
+        params[0] = OSSL_PARAM_construct_octet_string(OSSL_SIGNATURE_PARAM_CONTEXT_STRING, context, lengths[i]);
+        CHECK(EVP_DigestSignInit_ex(operation, NULL, NULL, NULL, NULL, key, params) == 1);
+        length = EVP_PKEY_get_size(key);
+        CHECK(EVP_DigestSign(operation, signature, &length, text, sizeof(text)) == 1);
+        EVP_MD_CTX_free(operation);
+        for (size_t damage = 0; damage < 2; damage++) {
+            operation = EVP_MD_CTX_new();
+            CHECK(EVP_DigestVerifyInit_ex(operation, NULL, NULL, alone, NULL, ours, params) == 1);
+            for (size_t at = 0; at < sizeof(text); at += 1 << 16)
+                CHECK(EVP_DigestVerifyUpdate(operation, text + at, 1 << 16) == 1);
+            signature[100] ^= (unsigned char)damage;
+            CHECK((EVP_DigestVerifyFinal(operation, signature, length) == 1) == (damage == 0));
+            EVP_MD_CTX_free(operation);
+            ERR_clear_error();
+        }
+    }
+    OPENSSL_free(signature);
+    EVP_PKEY_free(ours);
+    EVP_PKEY_free(key);
+    OSSL_PROVIDER_unload(provider);
+    OSSL_LIB_CTX_free(alone);
+}
+
 int main(int argc, char **argv)
 {
     EVP_PKEY *key, *copy;
@@ -173,6 +227,7 @@ int main(int argc, char **argv)
     compare(key, copy, argv[1]);
     by_digest_sign(key, copy, size);
     by_message(key, copy, argv[1], size);
+    verify_alone(argv[1]);
     EVP_PKEY_free(copy);
     EVP_PKEY_free(key);
     return 0;

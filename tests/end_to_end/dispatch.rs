@@ -39,7 +39,9 @@ fn declared(rust: &str, name: &str) -> String {
         return format!("{} {name}", in_c(rust));
     };
     let (arguments, returned) = function.rsplit_once(')').expect("a function's type");
-    let returned = without(returned.trim(), "->").map_or_else(|| "void".to_owned(), in_c);
+    // In lines of its own, what stands in an Option ends with a comma.
+    let returned = returned.trim().trim_end_matches(',');
+    let returned = without(returned, "->").map_or_else(|| "void".to_owned(), in_c);
     let arguments: Vec<String> = arguments
         .split(',')
         .map(|argument| argument.rsplit(": ").next().unwrap_or_default().trim())

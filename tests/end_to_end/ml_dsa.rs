@@ -235,6 +235,26 @@ fn certificates_are_made_signed_and_verified() {
 }
 
 #[test]
+fn a_wrong_signature_is_not_handed_out() {
+    if !openssl_is_at_least(3, 5) {
+        return;
+    }
+    let mut hsm = hsm();
+    let message = hsm.write("message", "a message");
+    let (key, out) = (uri("ML-DSA-65"), hsm.path("none"));
+    for fault in ["wrong-value", "wrong-length"] {
+        hsm.stop();
+        hsm.restart(&["--fault", &format!("{fault},operation=sign")]);
+        hsm.set("AKV_API_VERSION", PREVIEW);
+        let mut sign = pkeyutl("-sign", &key, &[]);
+        sign.extend(["-rawin", "-in", &message, "-out", &out]);
+        hsm.openssl(Loading::AkvFirst, &sign)
+            .fails_with(&["is not a signature by that key", "nothing was signed"]);
+        assert!(fs::metadata(&out).map_or(true, |file| file.len() == 0));
+    }
+}
+
+#[test]
 fn dgst_and_cms_sign_as_with_software_keys() {
     if !openssl_is_at_least(3, 5) {
         return;
@@ -438,7 +458,7 @@ fn keys_are_generated_in_the_hsm_where_they_have_a_name_there() {
 }
 
 #[test]
-fn programs_sign_in_pieces_again_and_with_copies() {
+fn programs_sign_and_verify_in_pieces_again_and_with_copies() {
     if !openssl_is_at_least(3, 5) {
         return;
     }

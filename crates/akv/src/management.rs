@@ -62,7 +62,6 @@ impl Management {
             // An endpoint of the user's own has a name of its own. Which token goes there is not for the challenge to say: see
             // `Credential`.
             verify_challenge_resource: Some(settings.endpoint_of(vault).is_none()),
-            ..KeyClientOptions::default()
         };
         let token: Arc<dyn TokenCredential> = Arc::clone(&credential) as _;
         let keys = KeyClient::new(endpoint.as_str(), token, Some(options))

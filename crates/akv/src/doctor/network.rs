@@ -355,16 +355,15 @@ impl Way<'_> {
         seen.iter().filter_map(Presented::parse).collect()
     }
 
-    /// Asks without a token, as Microsoft's libraries begin: the service answers who it is, and
-    /// what time it has.
+    /// Asks without a token, as Microsoft's libraries begin: the service says who it is and its time.
     async fn service(&self, steps: &mut Steps, tls: &mut TlsStream<TcpStream>) -> Option<Found> {
+        let host = match self.port {
+            443 => self.host.clone(),
+            port => format!("{}:{port}", self.host),
+        };
         let request = format!(
-            "GET /keys?api-version={} HTTP/1.1\r\nHost: {}\r\nUser-Agent: akv/{}\r\nConnection: close\r\n\r\n",
+            "GET /keys?api-version={} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: akv/{}\r\nConnection: close\r\n\r\n",
             self.settings.api_version,
-            match self.port {
-                443 => self.host.clone(),
-                port => format!("{}:{port}", self.host),
-            },
             env!("CARGO_PKG_VERSION")
         );
         let sent = SystemTime::now();
