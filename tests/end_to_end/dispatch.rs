@@ -32,9 +32,7 @@ const NAMES: [(&str, &str); 13] = [
 
 /// A type of Rust's, declared in C under a name.
 fn declared(rust: &str, name: &str) -> String {
-    // A type over several lines has a comma at its end.
-    let end = ['>', ',', ' '];
-    let rust = without(rust, "Option<").map_or(rust, |inner| inner.trim_end_matches(end));
+    let rust = without(rust, "Option<").map_or(rust, |inner| inner.trim_end_matches('>'));
     let Some((_, function)) = rust.split_once("fn(") else {
         return format!("{} {name}", in_c(rust));
     };
