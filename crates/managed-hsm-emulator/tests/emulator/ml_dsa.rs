@@ -305,6 +305,7 @@ async fn a_key_lives_as_others_do() {
     let folder = tempfile::tempdir().unwrap();
     let emulator = Emulator::start(folder.path());
     let first = create(&emulator, "k", "ML-DSA-87").await["key"].clone();
+    emulator.set_rotation_policy("k").await;
     let rotated = call(&emulator, PREVIEW, "/keys/k/rotate", json!({}));
     let second = rotated.await.success()["key"].clone();
     assert_eq!(second["alg"], "ML-DSA-87");
