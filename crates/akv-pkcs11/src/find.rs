@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use cryptoki_sys::{
-    CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKA_CLASS, CKA_ID, CKA_LABEL, CKO_PRIVATE_KEY,
-    CKO_PROFILE, CKO_PUBLIC_KEY, CKO_SECRET_KEY, CKR_OPERATION_ACTIVE,
+    CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKA_CLASS, CKA_ID, CKA_LABEL, CKO_CERTIFICATE,
+    CKO_PRIVATE_KEY, CKO_PROFILE, CKO_PUBLIC_KEY, CKO_SECRET_KEY, CKR_OPERATION_ACTIVE,
 };
 
+use crate::certificates::{CertificateObject, StoredCertificate};
 use crate::error::Error;
 use crate::ffi::convert::{Batch, TemplateIn};
 use crate::module::Module;
@@ -15,6 +16,7 @@ use crate::operation::{self, Slot};
 use crate::template::Template;
 use crate::token::Token;
 use crate::token::loading::Sought;
+use crate::token::objects::StoredKey;
 use crate::token::tags::Half;
 
 const SEARCH: Slot<Vec<CK_OBJECT_HANDLE>> = |operations| &mut operations.search;
@@ -30,34 +32,78 @@ pub(crate) fn init(
     }
     let template = Template::read(&template)?;
     let mut found = search(&session.token, &template)?;
-    found.sort_unstable_by(|one, other| other.cmp(one));
+    found.reverse();
     session.operations().search = Some(found);
     Ok(())
 }
 
+/// What a search finds: certificates and keys, those keys first that certificates are of.
 fn search(token: &Token, template: &Template<'_>) -> Result<Vec<CK_OBJECT_HANDLE>, Error> {
-    let halves: &[Half] = match template.number(CKA_CLASS)? {
+    let class = template.number(CKA_CLASS)?;
+    let halves: &[Half] = match class {
         // Only who asks for them has a use for them.
         Some(CKO_PROFILE) => return Ok(profiles(token, template)),
         None => &Half::BOTH,
         Some(CKO_PRIVATE_KEY | CKO_SECRET_KEY) => &[Half::Private],
         Some(CKO_PUBLIC_KEY) => &[Half::Public],
-        // Whatever the HSM has, it has no such objects.
-        Some(_) => return Ok(Vec::new()),
+        // Whatever the HSM has, it has no other objects.
+        Some(_) => &[],
     };
     let sought = Sought {
         label: template.bytes(CKA_LABEL),
         id: template.bytes(CKA_ID),
     };
+    token.refresh_certificates();
+    let mut found = Vec::new();
+    if matches!(class, None | Some(CKO_CERTIFICATE)) {
+        found.extend(certificates(token, template, sought));
+    }
+    if !halves.is_empty() {
+        found.extend(keys(token, template, sought, halves)?);
+    }
+    Ok(found)
+}
+
+fn certificates(
+    token: &Token,
+    template: &Template<'_>,
+    sought: Sought<'_>,
+) -> Vec<CK_OBJECT_HANDLE> {
+    let table = token.table();
+    let may_fit = |certificate: &&Arc<StoredCertificate>| {
+        let object = CertificateObject {
+            certificate,
+            key: None,
+        };
+        let mut attributes = template.iter();
+        attributes.all(|(type_, value)| object.may_have(type_, value))
+    };
+    let candidates: Vec<_> = table.certificates().iter().filter(may_fit).collect();
+    token.load_keys_of(&candidates, sought);
+    let table = token.table();
+    let fits = |certificate: &&&Arc<StoredCertificate>| {
+        let object = table.view(certificate);
+        template
+            .iter()
+            .all(|(type_, value)| object.has(type_, value))
+    };
+    let fitting = candidates.iter().filter(fits);
+    fitting.map(|certificate| certificate.handle).collect()
+}
+
+fn keys(
+    token: &Token,
+    template: &Template<'_>,
+    sought: Sought<'_>,
+    halves: &[Half],
+) -> Result<Vec<CK_OBJECT_HANDLE>, Error> {
     // Before a login there are none of the HSM's; that is no failure.
     if token.is_open() {
         token.load(sought)?;
     }
     let table = token.table();
-    let candidates = table.candidates(sought);
-    let objects = candidates
-        .into_iter()
-        .flat_map(|key| halves.iter().map(move |half| (key, *half)));
+    let candidates = table.candidates(sought).into_iter();
+    let objects = candidates.flat_map(|key| halves.iter().map(move |half| (key, *half)));
     let fitting = objects.filter(|(key, half)| {
         let object = token.view(key, *half);
         token.shows(key, *half)
@@ -65,7 +111,12 @@ fn search(token: &Token, template: &Template<'_>) -> Result<Vec<CK_OBJECT_HANDLE
                 .iter()
                 .all(|(type_, value)| object.has(type_, value))
     });
-    Ok(fitting.map(|(key, half)| key.half(half).handle).collect())
+    let handle = |(key, half): (&Arc<StoredKey>, Half)| key.half(half).handle;
+    let mut found: Vec<_> = fitting
+        .map(|object| (!table.has_certificate(object.0), handle(object)))
+        .collect();
+    found.sort_unstable();
+    Ok(found.into_iter().map(|(_, handle)| handle).collect())
 }
 
 fn profiles(token: &Token, template: &Template<'_>) -> Vec<CK_OBJECT_HANDLE> {

@@ -10,6 +10,7 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod attributes;
+mod certificates;
 mod ciphers;
 mod configuration;
 mod digests;

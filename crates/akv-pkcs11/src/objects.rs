@@ -7,6 +7,7 @@ use hsm_keys::{KeyType, PublicKey, der};
 use managed_hsm::{KeyOperation, Update};
 
 use crate::attributes::{Attribute, KeyObject, Missing, Rule, Value, name};
+use crate::certificates;
 use crate::ciphers::learn_size;
 use crate::error::Error;
 use crate::ffi::convert::{Place, TemplateIn};
@@ -22,8 +23,8 @@ use crate::token::tags::{self, Half};
 /// The most characters of a tag's value.
 const MAX_TAG_LEN: usize = 256;
 
-/// Takes in a public key, to verify and encrypt with, or a secret key for as long as the session. Other
-/// keys are made in the HSM, by C_GenerateKeyPair and C_GenerateKey.
+/// Takes in a certificate; or a public key, to verify and encrypt with, or a secret key for as long as
+/// the session. Other keys are made in the HSM, by C_GenerateKeyPair and C_GenerateKey.
 pub(crate) fn create(
     module: &Arc<Module>,
     session: CK_SESSION_HANDLE,
@@ -36,6 +37,7 @@ pub(crate) fn create(
     let is_token_object = template.flag(CKA_TOKEN)?.unwrap_or(false);
     match template.number(CKA_CLASS)? {
         None => Err(Error::code(CKR_TEMPLATE_INCOMPLETE)),
+        Some(CKO_CERTIFICATE) => place.put(certificates::objects::create(&session, &template)?),
         Some(CKO_SECRET_KEY) if !is_token_object => {
             let key = secret_keys::create(&session, &template)?;
             place.put(session.token.bring(key))
@@ -50,7 +52,7 @@ pub(crate) fn create(
         }
         Some(_) => Err(Error::because(
             CKR_TOKEN_WRITE_PROTECTED,
-            "the HSM keeps nothing but keys that it has made",
+            "the HSM keeps nothing but keys",
         )),
     }
 }
@@ -103,8 +105,8 @@ fn public_key(template: &Template<'_>, session: CK_SESSION_HANDLE) -> Result<Sto
     ))
 }
 
-/// Has a key that was made for a session stay in the token, as programs ask for by a copy. Nothing else
-/// can be copied.
+/// Has a key that was made for a session stay in the token, as programs ask for by a copy; or a
+/// certificate. Nothing else can be copied.
 pub(crate) fn copy(
     module: &Arc<Module>,
     session: CK_SESSION_HANDLE,
@@ -117,8 +119,16 @@ pub(crate) fn copy(
     let object = session.token.object(object)?;
     let template = Template::read(&template)?;
     let prohibited = || Err(Error::code(CKR_ACTION_PROHIBITED));
-    let Object::Key(key, half) = object else {
-        return prohibited();
+    let (key, half) = match object {
+        Object::Key(key, half) => (key, half),
+        Object::Certificate(certificate) => {
+            return place.put(certificates::objects::copy(
+                &session,
+                &certificate,
+                &template,
+            )?);
+        }
+        Object::Profile(_) => return prohibited(),
     };
     let is_to_stay = template.flag(CKA_TOKEN)? == Some(true);
     if key.session.is_none() || key.hsm_id().is_none() || !is_to_stay {
@@ -136,8 +146,8 @@ pub(crate) fn copy(
     place.put(stored.half(half).handle)
 }
 
-/// Destroys a key with all its versions, where that is allowed; its public object alone is only
-/// hidden, since the HSM has no key without it.
+/// Destroys a certificate that a program has written; or a key with all its versions, where that is
+/// allowed. A key's public object alone is only hidden, since the HSM has no key without it.
 pub(crate) fn destroy(
     module: &Arc<Module>,
     session: CK_SESSION_HANDLE,
@@ -146,8 +156,12 @@ pub(crate) fn destroy(
     let session = module.session(session)?;
     let object = session.token.object(object)?;
     check_change(&session, &object)?;
-    let Object::Key(key, half) = object else {
-        return Err(Error::code(CKR_ACTION_PROHIBITED));
+    let (key, half) = match object {
+        Object::Key(key, half) => (key, half),
+        Object::Certificate(certificate) => {
+            return certificates::objects::destroy(&session, &certificate);
+        }
+        Object::Profile(_) => return Err(Error::code(CKR_ACTION_PROHIBITED)),
     };
     if !session.token.view(&key, half).is(CKA_DESTROYABLE) {
         return Err(Error::because(
@@ -194,6 +208,11 @@ pub(crate) fn get_attributes(
     let session = module.session(session)?;
     match session.token.object(object)? {
         Object::Profile(id) => template.answer(|type_| profile_attribute(id, type_)),
+        Object::Certificate(certificate) => {
+            let table = session.token.table();
+            let object = table.view(&certificate);
+            template.answer(|type_| object.get(type_))
+        }
         Object::Key(key, half) => {
             let object = session.token.view(&key, half);
             template.answer(|type_| {
@@ -232,8 +251,12 @@ pub(crate) fn set_attributes(
     let object = session.token.object(object)?;
     let template = Template::read(&template)?;
     check_change(&session, &object)?;
-    let Object::Key(key, half) = object else {
-        return Err(Error::code(CKR_ACTION_PROHIBITED));
+    let (key, half) = match object {
+        Object::Key(key, half) => (key, half),
+        Object::Certificate(certificate) => {
+            return certificates::objects::set(&session, &certificate, &template);
+        }
+        Object::Profile(_) => return Err(Error::code(CKR_ACTION_PROHIBITED)),
     };
     if changes(&session.token, &key, half, &template)? == Update::default() {
         return Ok(());

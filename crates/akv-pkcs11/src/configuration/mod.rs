@@ -216,6 +216,7 @@ mod tests {
                 "slotid": 1, "protocol": "https://", "uri": "managedhsm.azure.net",
                 "resourceName": "MyHSM", "resourceType": "mhsm", "label": "a label",
                 "keys": ["one", "two-*"], "listing": "never", "showDisabled": true,
+                "certificates": ["."], "certificateDirectory": "/nowhere/yet",
                 "login": "required", "credential": "ManagedIdentityCredential",
                 "clientId": "1", "tenantId": "2", "maxRetries": 3, "caFile": "/ca.pem",
             }],

@@ -9,7 +9,7 @@ use cryptoki_sys::{
 use hsm_module::ClientInUse;
 use managed_hsm::{AccessToken, Client, CredentialKind, Secret, Settings};
 
-use super::objects::Table;
+use super::table::Table;
 use super::{Token, new_client};
 use crate::configuration::usual_application;
 use crate::error::Error;
@@ -77,6 +77,7 @@ impl Token {
             self.drop_client();
             *lock(&self.listing) = None;
             self.change(Table::forget);
+            lock(&self.in_vain).clear();
         }
     }
 

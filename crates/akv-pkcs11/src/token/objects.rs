@@ -1,21 +1,18 @@
-//! The objects of a token: what the HSM's keys look like to programs. A table of them is never
-//! changed; another one takes its place, so that readers need no lock.
+//! The objects of a token: what the HSM's keys look like to programs.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use cryptoki_sys::{
     CK_KEY_TYPE, CK_OBJECT_HANDLE, CK_PROFILE_ID, CK_SESSION_HANDLE, CKK_AES, CKK_GENERIC_SECRET,
-    CKP_AUTHENTICATION_TOKEN, CKP_BASELINE_PROVIDER, CKP_EXTENDED_PROVIDER, CKR_ACTION_PROHIBITED,
+    CKR_ACTION_PROHIBITED,
 };
-use hsm_keys::{Digest, Key, KeyType, PublicKey, once};
+use hsm_keys::{Digest, Key, KeyType, PublicKey};
 use managed_hsm::{KeyId, KeyName, KeyOperation, Properties};
 use zeroize::Zeroizing;
 
-use super::loading::Sought;
 use super::tags::{self, Half};
+use crate::certificates::StoredCertificate;
 use crate::error::Error;
 use crate::module::new_handle;
 
@@ -47,13 +44,15 @@ pub(crate) struct StoredKey {
     pub(crate) session: Option<CK_SESSION_HANDLE>,
     /// The key itself, where it is a program's.
     pub(crate) secret: Option<SecretKey>,
-    halves: [HalfOfKey; 2],
+    pub(super) halves: [HalfOfKey; 2],
+    /// Whether the id in its tags is another version's.
+    pub(super) has_default_id: bool,
     /// When the HSM has said all this, in milliseconds since the table was made.
-    checked: AtomicU64,
+    pub(super) checked: AtomicU64,
 }
 
 /// One of a key's two objects.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct HalfOfKey {
     pub(crate) handle: CK_OBJECT_HANDLE,
     pub(crate) label: String,
@@ -62,7 +61,7 @@ pub(crate) struct HalfOfKey {
 
 impl StoredKey {
     /// A key that the HSM has just described. `handles`: those of its objects, if they have some.
-    fn new(
+    pub(super) fn new(
         loaded: managed_hsm::Key,
         session: Option<CK_SESSION_HANDLE>,
         handles: Option<[CK_OBJECT_HANDLE; 2]>,
@@ -98,8 +97,45 @@ impl StoredKey {
             properties,
             session,
             secret: None,
+            has_default_id: false,
             checked: AtomicU64::new(now),
         }
+    }
+
+    /// The same version with the id of its own public key, or with that of its tags again.
+    pub(super) fn with_default_id(&self, has_default_id: bool) -> Self {
+        let mut halves = self.halves.clone();
+        for (half, own) in Half::BOTH.into_iter().zip(&mut halves) {
+            own.id = match (self.tagged_id(half), self.hsm_id()) {
+                (Some(text), _) if !has_default_id => tags::decode_id(text).into_owned(),
+                (_, Some(id)) => default_id(self.public(), id),
+                (_, None) => own.id.clone(),
+            };
+        }
+        Self {
+            kid: self.kid.clone(),
+            key: self.key.clone(),
+            enabled: self.enabled,
+            operations: self.operations.clone(),
+            properties: self.properties.clone(),
+            session: self.session,
+            secret: None,
+            halves,
+            has_default_id,
+            checked: AtomicU64::new(self.checked.load(Ordering::Relaxed)),
+        }
+    }
+
+    fn tagged_id(&self, half: Half) -> Option<&str> {
+        tags::read(&self.properties.tags, half, "ID")
+    }
+
+    /// Whether the tags of two versions hold the same id.
+    pub(super) fn shares_id(&self, other: &Self) -> bool {
+        Half::BOTH.into_iter().any(|half| {
+            let id = self.tagged_id(half);
+            id.is_some() && id == other.tagged_id(half)
+        })
     }
 
     /// A key that a program has brought, for as long as its session.
@@ -124,6 +160,7 @@ impl StoredKey {
             properties: Properties::default(),
             session: Some(session),
             secret,
+            has_default_id: false,
             checked: AtomicU64::new(0),
         }
     }
@@ -133,6 +170,11 @@ impl StoredKey {
         self.key.id()
     }
 
+    /// Whether it is this version of a key of the HSM.
+    pub(super) fn is(&self, id: &KeyId) -> bool {
+        self.hsm_id().is_some_and(|own| own == id)
+    }
+
     /// The same where only a key of the HSM will do.
     pub(crate) fn require_hsm_id(&self) -> Result<&KeyId, Error> {
         self.hsm_id()
@@ -140,7 +182,7 @@ impl StoredKey {
     }
 
     /// Which of the two objects a key is that a program has brought.
-    const fn half_of_brought(&self) -> Half {
+    pub(super) const fn half_of_brought(&self) -> Half {
         match self.secret {
             Some(_) => Half::Private,
             None => Half::Public,
@@ -225,9 +267,8 @@ impl StoredKey {
     }
 
     pub(crate) fn has_id(&self, half: Half, sought: &[u8]) -> bool {
-        self.half(half).id == sought
-            || tags::read(&self.properties.tags, half, "ID")
-                .is_some_and(|text| tags::means(text, sought))
+        let tagged = || self.tagged_id(half).filter(|_| !self.has_default_id);
+        self.half(half).id == sought || tagged().is_some_and(|text| tags::means(text, sought))
     }
 
     /// Why the key can't be used now, if it can't.
@@ -258,11 +299,6 @@ impl StoredKey {
     }
 }
 
-/// No key of the HSM has such a name.
-fn name_of_brought(handle: CK_OBJECT_HANDLE) -> String {
-    format!("object {handle}")
-}
-
 /// A key's label by its tags, else its name.
 pub(crate) fn label_of(properties: &Properties, half: Half, name: &KeyName) -> String {
     let tag = tags::read(&properties.tags, half, "LABEL");
@@ -285,211 +321,6 @@ fn default_id(public: &PublicKey, id: &KeyId) -> Vec<u8> {
 #[derive(Clone, Debug)]
 pub(crate) enum Object {
     Key(Arc<StoredKey>, Half),
+    Certificate(Arc<StoredCertificate>),
     Profile(CK_PROFILE_ID),
-}
-
-/// All objects of a token.
-#[derive(Clone, Debug)]
-pub(crate) struct Table {
-    began: Instant,
-    /// The versions that are found, by the keys' names in lower case.
-    pub(crate) keys: HashMap<String, Arc<StoredKey>>,
-    /// All objects that programs may have handles of: earlier versions as well.
-    objects: HashMap<CK_OBJECT_HANDLE, Object>,
-    pub(crate) profiles: Vec<(CK_OBJECT_HANDLE, CK_PROFILE_ID)>,
-    index: Index,
-}
-
-/// Which keys have a label, or an id; made when it is first asked for.
-#[derive(Debug, Default)]
-struct Index(OnceLock<[Found; 2]>);
-
-/// Keys by labels, or by ids.
-type Found = HashMap<Vec<u8>, Vec<Arc<StoredKey>>>;
-
-impl Clone for Index {
-    /// That of another table is another one.
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
-
-impl Default for Table {
-    fn default() -> Self {
-        let profiles = [
-            CKP_BASELINE_PROVIDER,
-            CKP_EXTENDED_PROVIDER,
-            CKP_AUTHENTICATION_TOKEN,
-        ];
-        let profiles: Vec<_> = profiles.map(|id| (new_handle(), id)).into();
-        let objects = profiles.iter();
-        Self {
-            began: Instant::now(),
-            keys: HashMap::new(),
-            objects: objects
-                .map(|(handle, id)| (*handle, Object::Profile(*id)))
-                .collect(),
-            profiles,
-            index: Index::default(),
-        }
-    }
-}
-
-impl Table {
-    /// What a handle is of.
-    pub(crate) fn object(&self, handle: CK_OBJECT_HANDLE) -> Option<&Object> {
-        self.objects.get(&handle).filter(|object| match object {
-            Object::Key(key, half) => key.shows(*half),
-            Object::Profile(_) => true,
-        })
-    }
-
-    /// The keys that may fit.
-    pub(crate) fn candidates(&self, sought: Sought<'_>) -> Vec<&Arc<StoredKey>> {
-        let (of, wanted) = match (sought.label, sought.id) {
-            (None, None) => return self.keys.values().collect(),
-            (_, Some(id)) => (1, id),
-            (Some(label), None) => (0, label),
-        };
-        let index = once(&self.index.0, || self.make_index());
-        let found = index[of].get(wanted).into_iter().flatten();
-        found.filter(|key| sought.fits(key)).collect()
-    }
-
-    fn make_index(&self) -> [Found; 2] {
-        let mut index = [Found::new(), Found::new()];
-        for key in self.keys.values() {
-            for (of, attribute) in ["LABEL", "ID"].into_iter().enumerate() {
-                let mut names: Vec<Vec<u8>> = Vec::new();
-                for half in Half::BOTH {
-                    let own = key.half(half);
-                    names.push(match of {
-                        0 => own.label.clone().into_bytes(),
-                        _ => own.id.clone(),
-                    });
-                    if let Some(text) = tags::read(&key.properties.tags, half, attribute) {
-                        names.push(text.as_bytes().to_vec());
-                        names.extend(tags::meanings(text));
-                    }
-                }
-                names.sort_unstable();
-                names.dedup();
-                for name in names {
-                    index[of].entry(name).or_default().push(Arc::clone(key));
-                }
-            }
-        }
-        index
-    }
-
-    /// Milliseconds since the table was made.
-    pub(crate) fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Takes in what the HSM says of a key. A version that is there already keeps its handles; of one
-    /// that isn't, the earlier one stays usable by its own.
-    pub(crate) fn add(
-        &mut self,
-        loaded: managed_hsm::Key,
-        session: Option<CK_SESSION_HANDLE>,
-    ) -> Arc<StoredKey> {
-        let name = loaded.id.key.as_str().to_ascii_lowercase();
-        let same = self.keys.get(&name).filter(|known| {
-            known
-                .hsm_id()
-                .is_some_and(|id| id.version == loaded.id.version)
-        });
-        let handles = same.map(|known| known.halves.each_ref().map(|half| half.handle));
-        let session = session.or_else(|| same.and_then(|known| known.session));
-        let stored = Arc::new(StoredKey::new(loaded, session, handles, self.now()));
-        for half in Half::BOTH {
-            let handle = stored.half(half).handle;
-            let object = Object::Key(Arc::clone(&stored), half);
-            self.objects.insert(handle, object);
-        }
-        self.keys.insert(name, Arc::clone(&stored));
-        stored
-    }
-
-    /// Takes in a key that a program has brought.
-    pub(crate) fn add_brought(&mut self, key: StoredKey) -> CK_OBJECT_HANDLE {
-        let (half, key) = (key.half_of_brought(), Arc::new(key));
-        let handle = key.half(half).handle;
-        self.keys.insert(name_of_brought(handle), Arc::clone(&key));
-        self.objects.insert(handle, Object::Key(key, half));
-        handle
-    }
-
-    /// Forgets a key that a program has brought.
-    pub(crate) fn remove_brought(&mut self, key: &StoredKey) {
-        let handle = key.half(key.half_of_brought()).handle;
-        self.keys.remove(&name_of_brought(handle));
-        self.objects.remove(&handle);
-    }
-
-    /// Takes in a session's key that is to stay: it gets handles of its own, and those that it had go
-    /// with the session.
-    pub(crate) fn adopt(&mut self, loaded: managed_hsm::Key) -> Arc<StoredKey> {
-        self.keys
-            .remove(&loaded.id.key.as_str().to_ascii_lowercase());
-        self.add(loaded, None)
-    }
-
-    /// Whether a session's key has been adopted.
-    pub(crate) fn has_adopted(&self, key: &StoredKey) -> bool {
-        let name = key.hsm_id().map(|id| id.key.as_str().to_ascii_lowercase());
-        let current = name.and_then(|name| self.keys.get(&name));
-        key.session.is_some() && current.is_some_and(|current| current.session.is_none())
-    }
-
-    /// Forgets the handles of a key.
-    pub(crate) fn remove_handles(&mut self, key: &StoredKey) {
-        for half in Half::BOTH {
-            self.objects.remove(&key.half(half).handle);
-        }
-    }
-
-    /// Whether there are secret keys that programs have brought.
-    pub(crate) fn has_secrets(&self) -> bool {
-        self.keys.values().any(|key| key.secret.is_some())
-    }
-
-    /// Forgets the secret keys that programs have brought.
-    pub(crate) fn forget_secrets(&mut self) {
-        self.keys.retain(|_, key| key.secret.is_none());
-        self.objects.retain(|_, object| match object {
-            Object::Key(key, _) => key.secret.is_none(),
-            Object::Profile(_) => true,
-        });
-        self.index = Index::default();
-    }
-
-    /// Forgets all keys of the HSM, but not what handles are of.
-    pub(crate) fn forget(&mut self) {
-        self.keys.retain(|_, key| key.hsm_id().is_none());
-        self.index = Index::default();
-    }
-
-    /// Forgets a key, with all its versions.
-    pub(crate) fn remove(&mut self, name: &str) {
-        self.keys.remove(&name.to_ascii_lowercase());
-        self.objects.retain(|_, object| match object {
-            Object::Key(key, _) => key
-                .hsm_id()
-                .is_none_or(|id| !id.key.as_str().eq_ignore_ascii_case(name)),
-            Object::Profile(_) => true,
-        });
-    }
-
-    /// How long ago the HSM has said what is known of a key, in milliseconds.
-    pub(crate) fn age(&self, key: &StoredKey) -> u64 {
-        self.now()
-            .saturating_sub(key.checked.load(Ordering::Relaxed))
-    }
-
-    /// Notes that what is known of a key still is so.
-    pub(crate) fn confirm(&self, key: &StoredKey) {
-        key.checked.store(self.now(), Ordering::Relaxed);
-    }
 }

@@ -1,6 +1,9 @@
 //! The module as programs have it: loaded from its file, against an emulator whose requests are
 //! looked at. Each test's calls are made in a process of their own.
 
+mod authority;
+mod certificate_programs;
+mod certificates;
 mod cloud_hsm;
 mod configuration;
 mod differential;
