@@ -53,6 +53,12 @@ pub(crate) struct KeyObject<'a> {
     pub(crate) options: &'a Options,
 }
 
+/// Who has made a key for a session: the process and the host. A search for it, with any value or none,
+/// finds such keys of other processes as well, which no other search does.
+pub(crate) const CKA_AKV_SESSION: CK_ATTRIBUTE_TYPE = CKA_VENDOR_DEFINED | 0x0041_4b56;
+/// When the HSM has made a key, in seconds since 1970.
+pub(crate) const CKA_AKV_CREATED: CK_ATTRIBUTE_TYPE = CKA_AKV_SESSION + 1;
+
 /// An attribute.
 pub(crate) struct Attribute {
     type_: CK_ATTRIBUTE_TYPE,
@@ -103,10 +109,20 @@ attributes! {
         Private => CKO_PRIVATE_KEY,
         Public => CKO_PUBLIC_KEY,
     }));
-    CKA_TOKEN Given, |object| Ok(Value::Flag(object.key.session.is_none()));
+    CKA_TOKEN Given, |object| {
+        Ok(Value::Flag(object.key.session.is_none() && object.key.maker().is_none()))
+    };
     CKA_PRIVATE Fixed, |object| Ok(Value::Flag(object.half == Private));
     CKA_LABEL Label, |object| bytes(object.key.half(object.half).label.as_bytes());
     CKA_UNIQUE_ID Never, |object| bytes(object.key.kid.as_bytes());
+    CKA_AKV_SESSION Never, |object| match object.key.maker() {
+        Some(maker) => bytes(maker.as_bytes()),
+        None => Err(Missing::NotThere),
+    };
+    CKA_AKV_CREATED Never, |object| match object.key.properties.created {
+        Some(created) => Ok(Value::Number(CK_ULONG::try_from(created).unwrap_or_default())),
+        None => Err(Missing::NotThere),
+    };
     CKA_KEY_TYPE Given, |object| Ok(Value::Number(match object.key.is_secret() {
         true => object.key.secret_kind(),
         false => key_type(object.key.public().key_type()),
@@ -130,7 +146,8 @@ attributes! {
     CKA_MODIFIABLE Fixed, |object| Ok(Value::Flag(object.key.hsm_id().is_some()));
     CKA_COPYABLE Fixed, |_| Ok(Value::Flag(false));
     CKA_DESTROYABLE Fixed, |object| {
-        Ok(Value::Flag(object.options.allow_delete || object.key.session.is_some()))
+        let is_session_key = object.key.session.is_some() || object.key.maker().is_some();
+        Ok(Value::Flag(object.options.allow_delete || is_session_key))
     };
     CKA_SUBJECT Fixed, |object| match object.key.is_secret() {
         false => Ok(Value::Bytes(Vec::new())),
@@ -240,6 +257,7 @@ impl KeyObject<'_> {
         match type_ {
             CKA_LABEL => self.key.has_label(self.half, sought),
             CKA_ID => self.key.has_id(self.half, sought),
+            CKA_AKV_SESSION if sought.is_empty() => self.key.maker().is_some(),
             _ => self.get(type_).is_ok_and(|value| *value.bytes() == *sought),
         }
     }

@@ -7,6 +7,7 @@ use cryptoki_sys::{
     CKO_PRIVATE_KEY, CKO_PROFILE, CKO_PUBLIC_KEY, CKO_SECRET_KEY, CKR_OPERATION_ACTIVE,
 };
 
+use crate::attributes::CKA_AKV_SESSION;
 use crate::certificates::{CertificateObject, StoredCertificate};
 use crate::error::Error;
 use crate::ffi::convert::{Batch, TemplateIn};
@@ -104,9 +105,11 @@ fn keys(
     let table = token.table();
     let candidates = table.candidates(sought).into_iter();
     let objects = candidates.flat_map(|key| halves.iter().map(move |half| (key, *half)));
+    let wants_others = template.bytes(CKA_AKV_SESSION).is_some();
     let fitting = objects.filter(|(key, half)| {
         let object = token.view(key, *half);
         token.shows(key, *half)
+            && (wants_others || !key.is_of_others())
             && template
                 .iter()
                 .all(|(type_, value)| object.has(type_, value))

@@ -140,6 +140,18 @@ fn refuse_taken(session: &Session, name: &KeyName) -> Result<(), Error> {
     }
 }
 
+/// Who makes a key for a session, for whoever finds it left behind.
+fn maker() -> String {
+    let process = std::process::id();
+    #[cfg(unix)]
+    return format!(
+        "{process}@{}",
+        rustix::system::uname().nodename().to_string_lossy()
+    );
+    #[cfg(not(unix))]
+    process.to_string()
+}
+
 /// As the TLS Offload Library names keys.
 fn random_name() -> Result<KeyName, Error> {
     let failed = || Error::because(CKR_FUNCTION_FAILED, "there are no random bytes for a name");
@@ -222,8 +234,7 @@ impl NewKeyTemplate {
         lives_in: Option<CK_SESSION_HANDLE>,
     ) -> Result<Arc<StoredKey>, Error> {
         if lives_in.is_some() {
-            let process = std::process::id().to_string();
-            self.tags.insert(tags::SESSION.to_owned(), process);
+            self.tags.insert(tags::SESSION.to_owned(), maker());
         }
         let new = NewKey {
             kind,

@@ -183,6 +183,17 @@ pub(crate) fn destroy(
             };
             session.token.update(&key, &hidden).map(drop)
         }
+        Half::Private if key.is_of_others() && !module.options.allow_delete => {
+            // Whoever has made it may have had it stay, meanwhile.
+            let current = session.token.reload(&key)?;
+            match current.is_of_others() {
+                true => session.token.delete(&current),
+                false => Err(Error::because(
+                    CKR_ACTION_PROHIBITED,
+                    format!("key {} is a session's no more, and stays", key.name()),
+                )),
+            }
+        }
         Half::Private | Half::Public => session.token.delete(&key),
     }
 }

@@ -271,6 +271,17 @@ impl StoredKey {
         self.half(half).id == sought || tagged().is_some_and(|text| tags::means(text, sought))
     }
 
+    /// Who has made it for a session.
+    pub(crate) fn maker(&self) -> Option<&str> {
+        self.properties.tags.get(tags::SESSION).map(String::as_str)
+    }
+
+    /// Whether it is a session's key, and not of a session of this process: of another process, which
+    /// may have ended without taking it away.
+    pub(crate) fn is_of_others(&self) -> bool {
+        self.session.is_none() && self.maker().is_some()
+    }
+
     /// Why the key can't be used now, if it can't.
     pub(crate) fn obstacle(&self) -> Option<String> {
         let now = std::time::SystemTime::UNIX_EPOCH

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
-/// Marks keys that live as long as a session.
+/// Marks keys that live as long as a session, and says who has made it.
 pub(crate) const SESSION: &str = "p11_session";
 /// Marks keys whose public half was destroyed.
 pub(crate) const PUBLIC_HIDDEN: &str = "p11_pub_hidden";

@@ -106,12 +106,6 @@ fn gnutls_lists_exports_and_writes_certificates() {
     let exported = X509::from_pem(exported.as_bytes()).expect("a certificate");
     let expected = std::fs::read(hsm.file("chain.pem")).unwrap();
     assert_eq!(exported, X509::from_pem(&expected).unwrap());
-    // The chain, up to the CA.
-    let chain = p11tool(&[
-        "--export-chain",
-        "pkcs11:token=localhost;object=ec;type=cert",
-    ]);
-    assert_eq!(chain.matches("BEGIN CERTIFICATE").count(), 2, "{chain}");
     hsm.rest
         .create("third", r#"{"kty":"EC-HSM","crv":"P-256"}"#);
     write(
@@ -162,9 +156,8 @@ fn java_lists_keys_with_their_chains_and_signs_jars() {
         2,
         "{listed}"
     );
-    assert!(listed.contains("trustedCertEntry"), "{listed}");
-    succeeds(&hsm, "jar", &["-cf", "signed.jar", "data"]);
     for (alias, digest) in [("rsa", "SHA-256"), ("ec", "SHA-512")] {
+        succeeds(&hsm, "jar", &["-cf", "signed.jar", "data"]);
         let before = hsm.count("sign");
         let sign = ["-digestalg", digest, "signed.jar", alias];
         succeeds(&hsm, "jarsigner", &[&store[..], &sign].concat());
@@ -271,13 +264,14 @@ fn curl_is_a_client_by_certificate_and_key_of_the_token() {
                  --cert-type ENG --key-type ENG";
     for name in ["rsa", "ec"] {
         let before = hsm.count("sign");
+        // The server shows what it got.
         let certificate = format!("pkcs11:token=localhost;object={name};type=cert");
         let private = format!("pkcs11:token=localhost;object={name};type=private");
         let named = ["--cert", &certificate, "--key", &private, &url];
         let mut args: Vec<&str> = retry.split_whitespace().collect();
         args.extend(named);
         let told = succeeds(&hsm, "curl", &args);
-        assert!(told.contains("CN = "), "{told}");
+        assert!(told.contains(&format!("CN={name}")), "{told}");
         assert_eq!(hsm.count("sign") - before, 1);
     }
     running.kill().expect("it runs");

@@ -15,6 +15,7 @@ mod processes;
 mod programs;
 mod secret_keys;
 mod servers;
+mod session_keys;
 mod sessions;
 mod signatures;
 mod support;
