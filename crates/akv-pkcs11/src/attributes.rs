@@ -132,10 +132,10 @@ attributes! {
     // The key is good until the second that the service names.
     CKA_END_DATE End, |object| bytes(&day(object.key.properties.expires.map(|at| at - 1)));
     CKA_DERIVE Fixed, |object| Ok(Value::Flag(object.key.may_derive()));
-    CKA_LOCAL Never, |object| Ok(Value::Flag(object.key.hsm_id().is_some()));
+    CKA_LOCAL Never, |object| Ok(Value::Flag(object.key.is_born_in_hsm()));
     CKA_KEY_GEN_MECHANISM Never, |object| {
         Ok(Value::Number(match object.key.public().key_type() {
-            _ if object.key.hsm_id().is_none() => CK_UNAVAILABLE_INFORMATION,
+            _ if !object.key.is_born_in_hsm() => CK_UNAVAILABLE_INFORMATION,
             KeyType::Ec => CKM_EC_KEY_PAIR_GEN,
             KeyType::Aes if object.key.secret_kind() == CKK_AES => CKM_AES_KEY_GEN,
             KeyType::Aes => CKM_GENERIC_SECRET_KEY_GEN,
@@ -168,9 +168,13 @@ attributes! {
     CKA_DECRYPT Usage(KeyOperation::Decrypt), |object| used_for(object, Private, &KeyOperation::Decrypt);
     CKA_UNWRAP Usage(KeyOperation::UnwrapKey), |object| used_for(object, Private, &KeyOperation::UnwrapKey);
     CKA_SENSITIVE Fixed, |object| of_private(object, true, |secret| secret.sensitive);
-    CKA_ALWAYS_SENSITIVE Fixed, |object| of_private(object, true, |_| false);
+    CKA_ALWAYS_SENSITIVE Fixed, |object| {
+        of_private(object, object.key.is_born_in_hsm(), |_| false)
+    };
     CKA_EXTRACTABLE Fixed, |object| of_private(object, false, |secret| secret.extractable);
-    CKA_NEVER_EXTRACTABLE Fixed, |object| of_private(object, true, |_| false);
+    CKA_NEVER_EXTRACTABLE Fixed, |object| {
+        of_private(object, object.key.is_born_in_hsm(), |_| false)
+    };
     CKA_ALWAYS_AUTHENTICATE Fixed, |object| match object.key.is_secret() {
         false => of_private(object, false, |_| false),
         true => Err(Missing::NotThere),

@@ -20,6 +20,7 @@ mod error;
 mod ffi;
 mod find;
 mod general;
+mod import;
 mod key_pairs;
 mod locks;
 mod login;

@@ -11,6 +11,7 @@ use crate::certificates;
 use crate::ciphers::learn_size;
 use crate::error::Error;
 use crate::ffi::convert::{Place, TemplateIn};
+use crate::import;
 use crate::key_pairs::curve;
 use crate::module::Module;
 use crate::secret_keys;
@@ -24,7 +25,8 @@ use crate::token::tags::{self, Half};
 const MAX_TAG_LEN: usize = 256;
 
 /// Takes in a certificate; or a public key, to verify and encrypt with, or a secret key for as long as
-/// the session. Other keys are made in the HSM, by C_GenerateKeyPair and C_GenerateKey.
+/// the session. Other keys are made in the HSM, by C_GenerateKeyPair and C_GenerateKey, or imported where
+/// that is allowed.
 pub(crate) fn create(
     module: &Arc<Module>,
     session: CK_SESSION_HANDLE,
@@ -42,17 +44,14 @@ pub(crate) fn create(
             let key = secret_keys::create(&session, &template)?;
             place.put(session.token.bring(key))
         }
-        Some(CKO_PRIVATE_KEY | CKO_SECRET_KEY) => Err(Error::because(
-            CKR_ATTRIBUTE_VALUE_INVALID,
-            "keys are born in the HSM: generate one with CKA_TOKEN true there",
-        )),
+        Some(CKO_PRIVATE_KEY | CKO_SECRET_KEY) => place.put(import::create(&session, &template)?),
         Some(CKO_PUBLIC_KEY) if !is_token_object => {
             let key = public_key(&template, session.handle)?;
             place.put(session.token.bring(key))
         }
         Some(_) => Err(Error::because(
             CKR_TOKEN_WRITE_PROTECTED,
-            "the HSM keeps nothing but keys",
+            "the HSM keeps nothing but keys, and public ones with their private ones",
         )),
     }
 }
@@ -136,7 +135,7 @@ pub(crate) fn copy(
     }
     session.check_read_write()?;
     let current = session.token.reload(&key)?;
-    let without_token = template.without(CKA_TOKEN);
+    let without_token = template.without(&[CKA_TOKEN]);
     let mut update = changes(&session.token, &current, half, &without_token)?;
     update
         .tags

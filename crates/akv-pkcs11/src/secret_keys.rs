@@ -12,13 +12,13 @@ use crate::attributes::{Attribute, Rule, name};
 use crate::ciphers::{Cipher, Use};
 use crate::error::Error;
 use crate::ffi::convert::{Bytes, MechanismIn, Output, Place, TemplateIn, Wanted};
-use crate::key_pairs::{self, NewKeyTemplate};
+use crate::key_pairs::{self, NewKeyTemplate, Source};
 use crate::mechanisms::{Kind, Mechanism};
 use crate::module::Module;
 use crate::sessions::Session;
 use crate::template::{self, Template};
 use crate::token::objects::{SecretKey, StoredKey};
-use crate::token::tags::{self, Half};
+use crate::token::tags::Half;
 
 /// The lengths of AES keys in bytes, the usual one first.
 const AES_LENGTHS: [usize; 3] = [32, 16, 24];
@@ -65,16 +65,12 @@ pub(crate) fn generate(
     let lives_in = key_pairs::lives_in(module, &session, is_token_key)?;
     let mut wanted = NewKeyTemplate::default();
     wanted.read(&module.options, KeyType::Aes, Half::Private, &template)?;
-    // The service does not tell it.
-    wanted.note("VALUE_LEN", len);
-    if kind != CKK_AES {
-        wanted.note("KEY_TYPE", kind);
-    }
+    wanted.note_secret(Some(kind), usize::try_from(len).ok());
     let bits = 8 * u32::try_from(len).unwrap_or_default();
     let made = wanted.make(
         &session,
         &module.options,
-        NewKeyKind::Oct { bits },
+        Source::Made(NewKeyKind::Oct { bits }),
         lives_in,
     )?;
     place.put(made.half(Half::Private).handle)
@@ -239,11 +235,4 @@ fn token_key(
         CKR_KEY_HANDLE_INVALID => Error::code(invalid),
         _ => error,
     })
-}
-
-impl NewKeyTemplate {
-    /// Keeps what the service doesn't tell of a secret key.
-    fn note(&mut self, attribute: &str, number: CK_ULONG) {
-        tags::write(&mut self.tags, Half::Private, attribute, number.to_string());
-    }
 }

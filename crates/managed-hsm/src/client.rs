@@ -445,7 +445,7 @@ impl Client {
 }
 
 /// A request for an operation with a key, which is safe to repeat.
-fn operation(
+pub(crate) fn operation(
     key: &KeyId,
     action: KeyAction,
     algorithm: &'static str,

@@ -18,7 +18,7 @@ use crate::public_key::PublicKey;
 use crate::uri::{KeyName, KeyUri, KeyVersion, Vault};
 
 /// base64url; never padded when written, either way when read.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new()
         .with_encode_padding(false)

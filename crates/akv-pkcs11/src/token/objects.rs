@@ -240,6 +240,11 @@ impl StoredKey {
         }
     }
 
+    /// Whether the HSM has made it, as far as its tag tells.
+    pub(crate) fn is_born_in_hsm(&self) -> bool {
+        self.hsm_id().is_some() && self.tag("LOCAL").is_none_or(|told| told != "0")
+    }
+
     /// The length of a symmetric key in bytes, if it is known.
     pub(crate) fn value_len(&self) -> Option<usize> {
         let known = || self.key.hsm.as_ref()?.size().or_else(|| self.told_bits());
@@ -252,7 +257,7 @@ impl StoredKey {
     /// The size of an AES key as its tag has it, which anybody may have written.
     pub(crate) fn told_bits(&self) -> Option<u32> {
         let len: u32 = self.tag("VALUE_LEN")?.parse().ok()?;
-        [16, 24, 32].contains(&len).then_some(8 * len)
+        [16, 24, 32, 48, 64].contains(&len).then_some(8 * len)
     }
 
     fn tag(&self, attribute: &str) -> Option<&str> {

@@ -318,6 +318,8 @@ pub(super) struct PrivateJwk {
     pub(super) dq: Option<Zeroizing<String>>,
     pub(super) qi: Option<Zeroizing<String>>,
     pub(super) k: Option<Zeroizing<String>>,
+    /// A key that is wrapped for a key of the HSM.
+    pub(super) key_hsm: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -155,7 +155,11 @@ fn check_key_ops(
     kind: KeyType,
     key_ops: Option<&[String]>,
 ) -> Result<(), Failure> {
-    let mut named = key_ops.unwrap_or_default().iter();
+    let named = key_ops.unwrap_or_default();
+    if named.len() > 1 && named.iter().any(|operation| operation == "import") {
+        return Err(unconfirmed::import_is_exclusive());
+    }
+    let mut named = named.iter();
     match named.find(|operation| !kind.has_operation(operation, call.service)) {
         None => Ok(()),
         Some(operation) => Err(unconfirmed::key_operation(operation, kind.name(false))),

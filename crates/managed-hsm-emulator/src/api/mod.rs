@@ -18,6 +18,7 @@ mod reply;
 mod roles;
 mod route;
 mod settings;
+mod transfer;
 mod unconfirmed;
 
 use std::net::SocketAddr;
