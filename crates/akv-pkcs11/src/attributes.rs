@@ -166,7 +166,9 @@ attributes! {
         Public => Err(Missing::NotThere),
     };
     CKA_DECRYPT Usage(KeyOperation::Decrypt), |object| used_for(object, Private, &KeyOperation::Decrypt);
-    CKA_UNWRAP Usage(KeyOperation::UnwrapKey), |object| used_for(object, Private, &KeyOperation::UnwrapKey);
+    CKA_UNWRAP Usage(KeyOperation::UnwrapKey), |object| {
+        used_for_import(object, Private, &KeyOperation::UnwrapKey)
+    };
     CKA_SENSITIVE Fixed, |object| of_private(object, true, |secret| secret.sensitive);
     CKA_ALWAYS_SENSITIVE Fixed, |object| {
         of_private(object, object.key.is_born_in_hsm(), |_| false)
@@ -190,7 +192,9 @@ attributes! {
         Private => Err(Missing::NotThere),
     };
     CKA_ENCRYPT Usage(KeyOperation::Encrypt), |object| used_for(object, Public, &KeyOperation::Encrypt);
-    CKA_WRAP Usage(KeyOperation::WrapKey), |object| used_for(object, Public, &KeyOperation::WrapKey);
+    CKA_WRAP Usage(KeyOperation::WrapKey), |object| {
+        used_for_import(object, Public, &KeyOperation::WrapKey)
+    };
     CKA_TRUSTED Fixed, |object| match object.half {
         Private if !object.key.is_secret() => Err(Missing::NotThere),
         Public | Private => Ok(Value::Flag(false)),
@@ -304,6 +308,18 @@ fn used_for(
     }
 }
 
+/// The same of a key that keys are wrapped for to be imported: the service has another name for that.
+fn used_for_import(
+    object: &KeyObject<'_>,
+    half: Half,
+    operation: &KeyOperation,
+) -> Result<Value, Missing> {
+    match object.half == half && object.key.permits(&KeyOperation::Import) {
+        true => Ok(Value::Flag(true)),
+        false => used_for(object, half, operation),
+    }
+}
+
 fn secret(object: &KeyObject<'_>, of: KeyType) -> Result<Value, Missing> {
     let has_it = object.half == Private && object.key.public().key_type() == of;
     Err(match has_it {
@@ -328,6 +344,7 @@ fn allowed_mechanisms(object: &KeyObject<'_>) -> Vec<CK_MECHANISM_TYPE> {
             && mechanism.key_type() == Some(object.key.public().key_type())
             && match mechanism.kind {
                 Kind::Signature(..) => object.half == Public || mechanism.can_sign(object.options),
+                Kind::RsaAes => true,
                 _ => mechanism.encrypts(),
             }
     });
@@ -342,9 +359,11 @@ fn allowed_mechanisms(object: &KeyObject<'_>) -> Vec<CK_MECHANISM_TYPE> {
         KeyOperation::WrapKey,
         KeyOperation::UnwrapKey,
     ]);
-    let permitted = of_type.clone().filter(|mechanism| {
-        (signs && matches!(mechanism.kind, Kind::Signature(..)))
-            || (encrypts && mechanism.encrypts())
+    let imports = permits(&[KeyOperation::Import]);
+    let permitted = of_type.clone().filter(|mechanism| match mechanism.kind {
+        Kind::RsaAes => imports,
+        _ if encrypts && mechanism.encrypts() => true,
+        _ => signs && matches!(mechanism.kind, Kind::Signature(..)),
     });
     let types = |mechanism: &Mechanism| mechanism.type_;
     let permitted: Vec<_> = permitted.map(types).collect();

@@ -33,6 +33,7 @@ mod operation;
 mod random;
 mod rejection;
 mod report;
+mod rsa_aes;
 mod secret_keys;
 mod sessions;
 mod signing;

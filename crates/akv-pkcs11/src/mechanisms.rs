@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     /// Without a hash function: of what the program has hashed.
     Signature(Padding, Option<&'static str>),
     RsaOaep,
+    /// RSA-OAEP and AES key wrap: for keys that come to an HSM.
+    RsaAes,
     Aes(AesMode),
 }
 
@@ -70,6 +72,7 @@ mechanisms! {
     // It encrypts as well.
     CKM_RSA_PKCS Signature(Pkcs1, None);
     CKM_RSA_PKCS_OAEP Kind::RsaOaep;
+    CKM_RSA_AES_KEY_WRAP Kind::RsaAes;
     CKM_AES_CBC Aes(AesMode::Cbc);
     CKM_AES_CBC_PAD Aes(AesMode::CbcPad);
     CKM_AES_GCM Aes(AesMode::Gcm);
@@ -156,7 +159,9 @@ impl Mechanism {
     /// Of which type its keys are.
     pub(crate) fn key_type(&self) -> Option<KeyType> {
         match self.kind {
-            Kind::RsaKeyPair | Kind::RsaOaep | Signature(Pkcs1 | Pss, _) => Some(KeyType::Rsa),
+            Kind::RsaKeyPair | Kind::RsaOaep | Kind::RsaAes | Signature(Pkcs1 | Pss, _) => {
+                Some(KeyType::Rsa)
+            }
             Kind::EcKeyPair | Signature(Ecdsa, _) => Some(KeyType::Ec),
             Kind::AesKey | Kind::GenericKey | Aes(_) => Some(KeyType::Aes),
             Hashing(_) => None,
@@ -174,6 +179,8 @@ impl Mechanism {
             Kind::AesKey | Kind::GenericKey => CKF_HW | CKF_GENERATE,
             Hashing(_) => CKF_DIGEST,
             Kind::RsaOaep => CKF_HW | ENCRYPTION,
+            Kind::RsaAes if options.allow_import => CKF_HW | CKF_WRAP | CKF_UNWRAP,
+            Kind::RsaAes => CKF_WRAP,
             Aes(AesMode::Gcm) => CKF_HW | ENCRYPTION | CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT,
             Aes(_) => CKF_HW | ENCRYPTION,
             Signature(..) => {
