@@ -345,6 +345,10 @@ fn allowed_mechanisms(object: &KeyObject<'_>) -> Vec<CK_MECHANISM_TYPE> {
             && match mechanism.kind {
                 Kind::Signature(..) => object.half == Public || mechanism.can_sign(object.options),
                 Kind::RsaAes => true,
+                Kind::Mac(algorithm) => object
+                    .key
+                    .value_len()
+                    .is_none_or(|len| len >= algorithm.mac_len()),
                 _ => mechanism.encrypts(),
             }
     });
@@ -363,7 +367,7 @@ fn allowed_mechanisms(object: &KeyObject<'_>) -> Vec<CK_MECHANISM_TYPE> {
     let permitted = of_type.clone().filter(|mechanism| match mechanism.kind {
         Kind::RsaAes => imports,
         _ if encrypts && mechanism.encrypts() => true,
-        _ => signs && matches!(mechanism.kind, Kind::Signature(..)),
+        _ => signs && matches!(mechanism.kind, Kind::Signature(..) | Kind::Mac(_)),
     });
     let types = |mechanism: &Mechanism| mechanism.type_;
     let permitted: Vec<_> = permitted.map(types).collect();

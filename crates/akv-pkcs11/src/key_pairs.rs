@@ -29,6 +29,16 @@ pub(crate) enum Source {
     Brought(KeyMaterial),
 }
 
+impl Source {
+    const fn purpose(&self) -> Purpose {
+        match self {
+            Self::Made(_) => Purpose::Create,
+            Self::Brought(KeyMaterial::Transfer { .. }) => Purpose::Transfer,
+            Self::Brought(_) => Purpose::Import,
+        }
+    }
+}
+
 /// What the templates of a new key come to.
 #[derive(Default)]
 pub(crate) struct NewKeyTemplate {
@@ -110,6 +120,7 @@ fn is_token_key(public: &Template<'_>, private: &Template<'_>) -> Result<bool, E
 fn create(
     session: &Session,
     options: &Options,
+    purpose: Purpose,
     label: Option<&str>,
     make: impl Fn(&Client, &KeyName) -> Result<managed_hsm::Key, managed_hsm::Error>,
 ) -> Result<managed_hsm::Key, Error> {
@@ -130,7 +141,7 @@ fn create(
         match token.ask(|client| make(client, &name))? {
             Err(managed_hsm::Error::Service { status: 409, .. })
                 if by_label.is_none() && attempts < 3 => {}
-            made => return made.map_err(|error| token.refusal(Purpose::Create, &error)),
+            made => return made.map_err(|error| token.refusal(purpose, &error)),
         }
     }
 }
@@ -251,6 +262,7 @@ impl NewKeyTemplate {
         let vault = session.token.vault();
         let (operations, tags) = (self.operations.unwrap_or_default(), self.tags);
         let (label, tags) = (self.label.as_deref(), tags.into_iter().collect());
+        let purpose = source.purpose();
         let made = match source {
             Source::Made(kind) => {
                 let new = NewKey {
@@ -259,7 +271,7 @@ impl NewKeyTemplate {
                     tags,
                     ..NewKey::default()
                 };
-                create(session, options, label, |client, name| {
+                create(session, options, purpose, label, |client, name| {
                     client.create_key(vault, name, &new)
                 })
             }
@@ -269,7 +281,7 @@ impl NewKeyTemplate {
                     operations,
                     tags,
                 };
-                create(session, options, label, |client, name| {
+                create(session, options, purpose, label, |client, name| {
                     client.import_key(vault, name, &brought)
                 })
             }
@@ -375,9 +387,8 @@ fn is_possible(
 ) -> Result<bool, Error> {
     let is_signature = matches!(operation, KeyOperation::Sign | KeyOperation::Verify);
     let is_possible = match of {
-        KeyType::Rsa => true,
+        KeyType::Rsa | KeyType::Aes => true,
         KeyType::Ec => is_signature,
-        KeyType::Aes => !is_signature,
     };
     if is_possible {
         return Ok(true);

@@ -24,6 +24,7 @@ mod import;
 mod key_pairs;
 mod locks;
 mod login;
+mod mac;
 mod mechanisms;
 mod message;
 mod message_encryption;

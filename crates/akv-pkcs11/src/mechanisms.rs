@@ -2,10 +2,13 @@
 
 use cryptoki_sys::*;
 use hsm_keys::{Digest, KeyType, SaltLen, Scheme};
+use managed_hsm::MacAlgorithm;
 
 use crate::configuration::{Options, RsaPkcs1Decrypt};
 use crate::error::Error;
 use crate::ffi::convert::MechanismIn;
+use crate::mac;
+use crate::message::Message;
 
 /// A mechanism.
 #[derive(Debug)]
@@ -24,6 +27,7 @@ pub(crate) enum Kind {
     Digest(&'static str),
     /// Without a hash function: of what the program has hashed.
     Signature(Padding, Option<&'static str>),
+    Mac(MacAlgorithm),
     RsaOaep,
     /// RSA-OAEP and AES key wrap: for keys that come to an HSM.
     RsaAes,
@@ -41,6 +45,15 @@ pub(crate) enum AesMode {
     GcmWithIv,
     Wrap,
     WrapPad,
+}
+
+/// How something is signed, and verified.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Signed {
+    /// By a key pair.
+    By(Scheme),
+    /// By a symmetric key.
+    Mac(MacAlgorithm),
 }
 
 /// How a signature is made of a digest.
@@ -97,6 +110,9 @@ mechanisms! {
     CKM_ECDSA_SHA3_256 Signature(Ecdsa, Some("SHA3-256"));
     CKM_ECDSA_SHA3_384 Signature(Ecdsa, Some("SHA3-384"));
     CKM_ECDSA_SHA3_512 Signature(Ecdsa, Some("SHA3-512"));
+    CKM_SHA256_HMAC Kind::Mac(MacAlgorithm::Hs256);
+    CKM_SHA384_HMAC Kind::Mac(MacAlgorithm::Hs384);
+    CKM_SHA512_HMAC Kind::Mac(MacAlgorithm::Hs512);
     CKM_SHA_1 Hashing("SHA1");
     CKM_SHA224 Hashing("SHA224");
     CKM_SHA256 Hashing("SHA256");
@@ -148,6 +164,9 @@ impl Mechanism {
 
     /// The least and the greatest size of keys, in bits, of secret keys in bytes; 0 without keys.
     pub(crate) fn key_sizes(&self) -> (CK_ULONG, CK_ULONG) {
+        if let Kind::Mac(algorithm) = self.kind {
+            return (algorithm.mac_len() as CK_ULONG, 64);
+        }
         match self.key_type() {
             Some(KeyType::Rsa) => (2048, 4096),
             Some(KeyType::Ec) => (256, 521),
@@ -163,7 +182,7 @@ impl Mechanism {
                 Some(KeyType::Rsa)
             }
             Kind::EcKeyPair | Signature(Ecdsa, _) => Some(KeyType::Ec),
-            Kind::AesKey | Kind::GenericKey | Aes(_) => Some(KeyType::Aes),
+            Kind::AesKey | Kind::GenericKey | Kind::Mac(_) | Aes(_) => Some(KeyType::Aes),
             Hashing(_) => None,
         }
     }
@@ -178,6 +197,7 @@ impl Mechanism {
             Kind::RsaKeyPair | Kind::EcKeyPair => CKF_HW | CKF_GENERATE_KEY_PAIR | ec,
             Kind::AesKey | Kind::GenericKey => CKF_HW | CKF_GENERATE,
             Hashing(_) => CKF_DIGEST,
+            Kind::Mac(_) => CKF_HW | CKF_SIGN | CKF_VERIFY,
             Kind::RsaOaep => CKF_HW | ENCRYPTION,
             Kind::RsaAes if options.allow_import => CKF_HW | CKF_WRAP | CKF_UNWRAP,
             Kind::RsaAes => CKF_WRAP,
@@ -206,7 +226,7 @@ impl Mechanism {
     /// Whether the HSM makes such signatures.
     pub(crate) fn can_sign(&self, options: &Options) -> bool {
         match self.kind {
-            Signature(Ecdsa, _) | Signature(_, None) => true,
+            Signature(Ecdsa, _) | Signature(_, None) | Kind::Mac(_) => true,
             Signature(padding, Some(hash)) => {
                 let is_known = Digest::by_name(hash).is_some_and(Digest::is_for_rsa);
                 is_known || padding == Pkcs1 && options.rsnull
@@ -232,21 +252,30 @@ impl Mechanism {
     ///
     /// # Errors
     /// The mechanism makes no signatures, or has another parameter.
-    pub(crate) fn scheme(&self, given: &MechanismIn<'_>) -> Result<Scheme, Error> {
-        let Signature(padding, _) = self.kind else {
+    pub(crate) fn signed(&self, given: &MechanismIn<'_>) -> Result<Signed, Error> {
+        if !matches!(self.kind, Signature(..) | Kind::Mac(_)) {
             return Err(Error::code(CKR_MECHANISM_INVALID));
-        };
+        }
         let (digest, parameter) = (self.hash(), given.parameter()?);
-        if padding == Pss {
-            return pss(digest, parameter);
+        if let Signature(Pss, _) = self.kind {
+            return pss(digest, parameter).map(Signed::By);
         }
         if !parameter.is_empty() {
             return Err(parameter_invalid("the mechanism has no parameter"));
         }
-        Ok(match padding {
-            Ecdsa => Scheme::Ecdsa { digest },
-            _ => Scheme::Pkcs1 { digest },
+        Ok(match self.kind {
+            Kind::Mac(algorithm) => Signed::Mac(algorithm),
+            Signature(Ecdsa, _) => Signed::By(Scheme::Ecdsa { digest }),
+            _ => Signed::By(Scheme::Pkcs1 { digest }),
         })
+    }
+
+    /// A message for it, of which nothing has come.
+    pub(crate) fn message(&self) -> Message {
+        match self.kind {
+            Kind::Mac(_) => Message::unhashed(mac::MOST),
+            _ => Message::new(self.hash()),
+        }
     }
 }
 
