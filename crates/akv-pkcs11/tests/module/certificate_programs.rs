@@ -228,6 +228,63 @@ fn java_makes_keys_with_certificates_and_deletes_them() {
     assert_eq!(keys["value"].as_array().expect("a list").len(), 2, "{keys}");
 }
 
+/// Of itself keytool makes an RSA key in its own memory, and brings it; by the provider's name it has the
+/// HSM make it.
+#[test]
+fn java_brings_rsa_keys_or_has_the_hsm_make_them() {
+    if !is_there("keytool") {
+        return;
+    }
+    let mut hsm = hsm();
+    let folder = hsm.file("written");
+    let configure = |hsm: &mut Hsm, further: &str| {
+        hsm.configure(&format!(
+            r#"{{"tokens":[{{"resourceName":"localhost","certificateDirectory":{folder:?}}}]{further}}}"#
+        ));
+    };
+    configure(&mut hsm, "");
+    let store = configure_java(&hsm);
+    let store: Vec<&str> = store.iter().map(String::as_str).collect();
+    let make = |alias: &str, further: &[&str]| {
+        let made = [
+            "-genkeypair",
+            "-alias",
+            alias,
+            "-dname",
+            "CN=made",
+            "-keyalg",
+            "RSA",
+        ];
+        [&made[..], &["-keysize", "2048"], further, &store]
+            .concat()
+            .join(" ")
+    };
+    let run = |hsm: &Hsm, line: &str| {
+        let args: Vec<&str> = line.split(' ').collect();
+        let output = hsm.command("keytool").args(args).output().expect("it runs");
+        let told = [output.stdout, output.stderr].concat();
+        let told = String::from_utf8_lossy(&told).into_owned();
+        (output.status.success(), told)
+    };
+    let (succeeds, told) = run(&hsm, &make("brought", &[]));
+    assert!(!succeeds && told.contains("allowImport"), "{told}");
+    let (succeeds, told) = run(&hsm, &make("born", &["-providerName", "SunPKCS11-akv"]));
+    assert!(succeeds, "{told}");
+    configure(&mut hsm, r#","allowImport":true"#);
+    let (succeeds, told) = run(&hsm, &make("brought", &[]));
+    assert!(succeeds, "{told}");
+    let (_, listed) = run(&hsm, &[&["-list"][..], &store].concat().join(" "));
+    for entry in ["born, PrivateKeyEntry", "brought, PrivateKeyEntry"] {
+        assert!(listed.contains(entry), "{listed}");
+    }
+    let keys = hsm.rest.call("GET", "/keys", "");
+    let keys = keys["value"].as_array().expect("a list");
+    let brought = keys
+        .iter()
+        .filter(|key| key["tags"]["p11_pri_CKA_LOCAL"] == "0");
+    assert_eq!((keys.len(), brought.count()), (4, 1), "{keys:?}");
+}
+
 /// Certificate and key of a TLS client, both of the token.
 #[test]
 fn curl_is_a_client_by_certificate_and_key_of_the_token() {

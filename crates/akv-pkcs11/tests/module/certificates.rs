@@ -305,7 +305,7 @@ fn programs_write_certificates_into_their_folder_and_remove_them() {
     let read_only = pkcs11.open_ro_session(slot(&pkcs11)).unwrap();
     assert_eq!(code(read_only.destroy_object(ca)), RvError::SessionReadOnly);
     assert_eq!(
-        code(read_only.create_object(&template(&chain[0], &[token.clone()]))),
+        code(read_only.create_object(&template(&chain[0], std::slice::from_ref(&token)))),
         RvError::SessionReadOnly
     );
     session.destroy_object(ca).unwrap();
