@@ -70,6 +70,7 @@ fn certificates(
     template: &Template<'_>,
     sought: Sought<'_>,
 ) -> Vec<CK_OBJECT_HANDLE> {
+    token.load_vault_certificates(sought);
     let table = token.table();
     let may_fit = |certificate: &&Arc<StoredCertificate>| {
         let object = CertificateObject {

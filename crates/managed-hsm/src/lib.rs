@@ -20,6 +20,7 @@ mod algorithm;
 mod bell;
 mod caller;
 mod causes;
+mod certificate;
 mod challenge;
 mod client;
 mod cloud;

@@ -9,6 +9,7 @@ mod x509;
 use std::path::PathBuf;
 
 use cryptoki_sys::{CK_OBJECT_HANDLE, CK_SESSION_HANDLE};
+use managed_hsm::KeyId;
 
 pub(crate) use self::attributes::CertificateObject;
 use self::files::Filed;
@@ -38,6 +39,8 @@ pub(crate) enum Kept {
     File(PathBuf),
     /// In a file that a program has written.
     Written(PathBuf),
+    /// In the key vault, with this version of its key.
+    Vault(KeyId),
 }
 
 impl StoredCertificate {
@@ -57,13 +60,13 @@ impl StoredCertificate {
     pub(crate) const fn session(&self) -> Option<CK_SESSION_HANDLE> {
         match self.place {
             Kept::Session(session) => Some(session),
-            Kept::File(_) | Kept::Written(_) => None,
+            Kept::File(_) | Kept::Written(_) | Kept::Vault(_) => None,
         }
     }
 
     /// Whether programs may change and destroy it.
     pub(crate) const fn is_programs(&self) -> bool {
-        !matches!(self.place, Kept::File(_))
+        matches!(self.place, Kept::Session(_) | Kept::Written(_))
     }
 }
 

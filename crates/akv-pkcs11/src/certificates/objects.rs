@@ -173,7 +173,7 @@ pub(crate) fn set(
             Ok(())
         }
         Kept::Written(_) => keep(session, changed).map(drop),
-        Kept::File(_) => Err(prohibited("changed")),
+        Kept::File(_) | Kept::Vault(_) => Err(prohibited("changed")),
     }
 }
 
@@ -232,7 +232,7 @@ pub(crate) fn destroy(session: &Session, certificate: &StoredCertificate) -> Res
                 )
             })?;
         }
-        Kept::File(_) => return Err(prohibited("removed")),
+        Kept::File(_) | Kept::Vault(_) => return Err(prohibited("removed")),
     }
     session.token.forget_certificate(certificate.handle);
     Ok(())

@@ -9,14 +9,14 @@ use std::time::Instant;
 
 use cryptoki_sys::{CK_OBJECT_HANDLE, CK_SESSION_HANDLE};
 use hsm_keys::PublicKey;
-use managed_hsm::{Client, KeyName, KeyUri, KeyVersion};
+use managed_hsm::{Client, KeyId, KeyName, KeyUri, KeyVersion, Service};
 
 use super::Token;
 use super::loading::{MISS_AGE, Sought, is_absence};
 use super::objects::StoredKey;
 use super::table::Table;
 use crate::certificates::files::{self, Seen, Sources};
-use crate::certificates::{Kept, StoredCertificate};
+use crate::certificates::{Kept, StoredCertificate, X509};
 use crate::error::{Error, Purpose};
 use crate::locks::lock;
 use crate::report;
@@ -89,6 +89,64 @@ impl Token {
         let is_of = |known: &StoredCertificate| known.session() == Some(session);
         if self.table().certificates().iter().any(|known| is_of(known)) {
             self.change(|table| table.remove_certificates(is_of));
+        }
+    }
+
+    /// Sees to it that the certificates are known that a key vault keeps with the keys that fit.
+    pub(crate) fn load_vault_certificates(&self, sought: Sought<'_>) {
+        if self.settings.vault.service != Service::KeyVault || !self.is_open() {
+            return;
+        }
+        let loaded = self.load(sought).and_then(|()| {
+            let table = self.table();
+            let is_old = |known: &StoredCertificate| match &known.place {
+                Kept::Vault(id) => !table.newest(id.key.as_str()).is_some_and(|key| key.is(id)),
+                _ => false,
+            };
+            if table.certificates().iter().any(|known| is_old(known)) {
+                self.change(|table| table.remove_certificates(is_old));
+            }
+            let asked = lock(&self.asked).clone();
+            let managed = table.candidates(sought).into_iter();
+            let managed = managed.filter(|key| key.properties.managed);
+            let managed = managed.filter_map(|key| key.hsm_id().cloned());
+            let managed: Vec<KeyId> = managed.filter(|id| !asked.contains(id)).collect();
+            match managed.is_empty() {
+                true => Ok(()),
+                false => self.ask(|client| self.fetch_certificates(client, &managed)),
+            }
+        });
+        if let Err(error) = loaded {
+            let cause = error.cause.unwrap_or_default();
+            let text = format!("the vault's certificates can't be told: {cause}");
+            report::repeated_warning("certificates of the vault", &text);
+        }
+    }
+
+    /// Asks a key vault for the certificates of keys. One that this identity may not read is not asked
+    /// for again.
+    fn fetch_certificates(&self, client: &Client, keys: &[KeyId]) {
+        let fetched = self.at_once(keys, |id| client.certificate(id));
+        for (id, outcome) in keys.iter().zip(fetched) {
+            let problem = match outcome {
+                Ok(der) => match X509::read(&der) {
+                    Ok(x509) => {
+                        let place = Kept::Vault(id.clone());
+                        self.take_certificate(StoredCertificate::new(x509, None, None, place));
+                        None
+                    }
+                    Err(problem) => Some(format!("the certificate of {id} {problem}")),
+                },
+                Err(error) if is_absence(&error) => Some(error.to_string()),
+                Err(error) => {
+                    report::repeated_warning("certificates of the vault", &error.to_string());
+                    continue;
+                }
+            };
+            if let Some(problem) = problem {
+                report::repeated_warning("certificates of the vault", &problem);
+            }
+            lock(&self.asked).insert(id.clone());
         }
     }
 
@@ -167,7 +225,8 @@ impl Token {
     /// What has to be looked through.
     fn searches(&self, table: &Table, of: Option<&KeyName>) -> Vec<Search> {
         let without_key = table.certificates().iter().filter(|certificate| {
-            !matches!(certificate.place, Kept::Session(_)) && table.key_of(certificate).is_none()
+            !matches!(certificate.place, Kept::Session(_) | Kept::Vault(_))
+                && table.key_of(certificate).is_none()
         });
         let without_key: Vec<_> = without_key.collect();
         let in_vain = lock(&self.in_vain);

@@ -11,6 +11,7 @@ use managed_hsm::{AccessToken, Client, CredentialKind, Secret, Settings};
 
 use super::table::Table;
 use super::{Token, new_client};
+use crate::certificates::Kept;
 use crate::configuration::usual_application;
 use crate::error::Error;
 use crate::locks::lock;
@@ -78,6 +79,11 @@ impl Token {
             *lock(&self.listing) = None;
             self.change(Table::forget);
             lock(&self.in_vain).clear();
+            // Others may not see the vault's.
+            lock(&self.asked).clear();
+            self.change(|table| {
+                table.remove_certificates(|known| matches!(known.place, Kept::Vault(_)));
+            });
         }
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod objects;
 pub(crate) mod table;
 pub(crate) mod tags;
 
+use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
@@ -18,7 +19,7 @@ use hsm_keys::Digest;
 use hsm_module::ClientInUse;
 use hsm_module::pipe_signal::Blocked;
 use hsm_module::stack::AnyStack;
-use managed_hsm::{Client, FrontEnd, KeyUri, Service, Settings, Vault};
+use managed_hsm::{Client, FrontEnd, KeyId, KeyUri, Service, Settings, Vault};
 
 use self::certificates::{Filing, InVain};
 use self::credentials::Login;
@@ -47,6 +48,8 @@ pub(crate) struct Token {
     /// What is known of the certificates' files.
     filing: Mutex<Filing>,
     in_vain: Mutex<InVain>,
+    /// The keys whose certificates a key vault has been asked for.
+    asked: Mutex<HashSet<KeyId>>,
     /// The table whose certificates have their keys, as far as there are any.
     settled: AtomicU64,
 }
@@ -75,6 +78,7 @@ impl Token {
             loading: Turns::default(),
             filing: Mutex::default(),
             in_vain: Mutex::default(),
+            asked: Mutex::default(),
             settled: AtomicU64::new(0),
         }
     }

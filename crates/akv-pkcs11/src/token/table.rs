@@ -301,7 +301,7 @@ impl Table {
     /// stay as they were.
     pub(crate) fn refile(&mut self, found: Vec<StoredCertificate>, broken: &[PathBuf]) {
         let stays = |known: &StoredCertificate| match &known.place {
-            Kept::Session(_) => true,
+            Kept::Session(_) | Kept::Vault(_) => true,
             Kept::File(path) | Kept::Written(path) => broken.contains(path),
         };
         let before = std::mem::take(&mut self.certificates);

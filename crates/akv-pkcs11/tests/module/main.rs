@@ -15,6 +15,7 @@ mod login;
 mod macs;
 mod processes;
 mod programs;
+mod renewals;
 mod secret_keys;
 mod servers;
 mod session_keys;

@@ -4,6 +4,7 @@
 
 mod access;
 mod body;
+mod certificates;
 mod cost;
 mod dispatch;
 mod failure;

@@ -281,6 +281,7 @@ mod tests {
             exp: Some(200),
             tags: None,
             release_policy: None,
+            certificate: None,
         };
         assert!(permitted(&metadata, "sign", 100).is_ok());
         assert!(permitted(&metadata, "sign", 99).is_err());

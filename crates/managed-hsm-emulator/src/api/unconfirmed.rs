@@ -290,6 +290,12 @@ pub(super) fn transfer_blob(problem: &str) -> Failure {
     Failure::bad_parameter(format!("The key transfer blob cannot be used: {problem}."))
 }
 
+pub(super) fn certificate_not_usable() -> Failure {
+    Failure::bad_parameter(
+        "The specified value is neither PKCS#12 nor PEM with a certificate and its private key.",
+    )
+}
+
 pub(super) fn import_is_exclusive() -> Failure {
     Failure::bad_parameter(
         "The key operation 'import' and other key operations are mutually exclusive.",
