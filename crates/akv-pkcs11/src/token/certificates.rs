@@ -218,8 +218,16 @@ impl Token {
 
     /// Whether there may be something to look through: not if nothing has changed since there wasn't.
     pub(super) fn may_lack_versions(&self, table: &Table) -> bool {
+        if table.certificates().is_empty() {
+            return false;
+        }
         let is_settled = self.settled.load(Ordering::Relaxed) == table.generation;
-        !table.certificates().is_empty() && !(is_settled && table.kept().next().is_none())
+        !is_settled || table.kept().any(|kept| self.is_old(table, kept))
+    }
+
+    fn is_old(&self, table: &Table, key: &StoredKey) -> bool {
+        let refresh = u64::try_from(self.options.refresh.as_millis()).unwrap_or(u64::MAX);
+        table.age(key) >= refresh
     }
 
     /// What has to be looked through.
@@ -230,7 +238,6 @@ impl Token {
         });
         let without_key: Vec<_> = without_key.collect();
         let in_vain = lock(&self.in_vain);
-        let refresh = u64::try_from(self.options.refresh.as_millis()).unwrap_or(u64::MAX);
         let keys: Vec<_> = match of {
             Some(name) => table.newest(name.as_str()).into_iter().collect(),
             None => table.keys.values().collect(),
@@ -254,7 +261,7 @@ impl Token {
             });
             let missing: Vec<_> = missing.collect();
             let kept = table.kept_versions(&id.key);
-            let old = kept.iter().filter(|kept| table.age(kept) >= refresh);
+            let old = kept.iter().filter(|kept| self.is_old(table, kept));
             Search {
                 name: id.key.clone(),
                 newest: id.version.clone(),
