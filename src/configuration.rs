@@ -3,9 +3,7 @@
 //! OpenSSL shows a provider only the values of keys that it asks for, so the section is looked at once more for keys
 //! that nobody asks for: a misspelt one is an error at the first use of the provider, and not a setting without effect.
 
-use managed_hsm::{
-    ConfigurationFile, FrontEnd, LogSettings, ProviderSettings, Settings, Spelling,
-};
+use managed_hsm::{ConfigurationFile, FrontEnd, LogSettings, ProviderSettings, Settings, Spelling};
 
 use crate::error::Error;
 

@@ -309,9 +309,21 @@ impl Client {
     /// # Errors
     /// The vault's name makes no address.
     pub fn keys(&self, vault: &Vault) -> Result<KeyPages, Error> {
+        self.pages(vault, "/keys")
+    }
+
+    /// All versions of a key, the oldest first. No request is made before the first page is asked for.
+    ///
+    /// # Errors
+    /// The vault's name makes no address.
+    pub fn versions(&self, vault: &Vault, key: &KeyName) -> Result<KeyPages, Error> {
+        self.pages(vault, &format!("/keys/{key}/versions"))
+    }
+
+    fn pages(&self, vault: &Vault, path: &str) -> Result<KeyPages, Error> {
         Ok(KeyPages {
             vault: vault.clone(),
-            next: Some(self.url(vault, "/keys")?),
+            next: Some(self.url(vault, path)?),
             seen: HashSet::new(),
             spent: Duration::ZERO,
         })
@@ -433,7 +445,7 @@ impl Client {
 }
 
 /// A request for an operation with a key, which is safe to repeat.
-fn operation(
+pub(crate) fn operation(
     key: &KeyId,
     action: KeyAction,
     algorithm: &'static str,

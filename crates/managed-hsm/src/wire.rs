@@ -18,7 +18,7 @@ use crate::public_key::PublicKey;
 use crate::uri::{KeyName, KeyUri, KeyVersion, Vault};
 
 /// base64url; never padded when written, either way when read.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new()
         .with_encode_padding(false)
@@ -30,6 +30,8 @@ struct KeyBundle {
     key: JsonWebKey,
     attributes: Option<Attributes>,
     tags: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    managed: bool,
 }
 
 #[derive(Deserialize)]
@@ -56,7 +58,7 @@ struct Attributes {
 }
 
 impl Attributes {
-    fn properties(&self, tags: Option<BTreeMap<String, String>>) -> Properties {
+    fn properties(&self, tags: Option<BTreeMap<String, String>>, managed: bool) -> Properties {
         Properties {
             tags: tags.unwrap_or_default(),
             not_before: self.nbf,
@@ -64,6 +66,7 @@ impl Attributes {
             created: self.created,
             updated: self.updated,
             exportable: self.exportable.unwrap_or(false),
+            managed,
         }
     }
 }
@@ -93,6 +96,8 @@ struct ListedKey {
     kid: ForeignText,
     attributes: Option<Attributes>,
     tags: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    managed: bool,
 }
 
 #[derive(Deserialize)]
@@ -294,7 +299,7 @@ pub(crate) fn key_page(
                 version,
             },
             enabled: attributes.enabled.unwrap_or(true),
-            properties: attributes.properties(item.tags),
+            properties: attributes.properties(item.tags, item.managed),
         })
     };
     let items = page.value.into_iter().map(item);
@@ -314,7 +319,7 @@ pub(crate) fn key(body: &[u8], uri: &KeyUri, url: &Url) -> Result<Key, String> {
         public: public_key(&jwk)?,
         operations: jwk.key_ops.into_iter().map(KeyOperation::from).collect(),
         enabled: attributes.enabled.unwrap_or(true),
-        properties: attributes.properties(bundle.tags),
+        properties: attributes.properties(bundle.tags, bundle.managed),
         kid: jwk.kid,
     })
 }

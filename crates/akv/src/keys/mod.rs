@@ -97,8 +97,12 @@ pub(crate) struct Import {
     /// Key; - is standard input
     file: PathBuf,
     /// The file holds an AES key of 16, 24 or 32 bytes as it is
-    #[arg(long)]
+    #[arg(long, conflicts_with = "byok")]
     aes: bool,
+    /// The file is a key transfer blob of another HSM, with a key of this type that is wrapped for a
+    /// key of this one which may 'import' and nothing else
+    #[arg(long, value_enum, value_name = "TYPE")]
+    byok: Option<Kind>,
     /// Operations that it may be used for, separated by commas [default: all of its type]
     #[arg(long, value_name = "OPERATIONS", value_delimiter = ',')]
     operations: Vec<String>,
@@ -229,11 +233,9 @@ impl Create {
         let policy = policy.transpose()?;
         let parameters = CreateKeyParameters {
             kty: Some(match (self.kind, in_hsm) {
-                (Kind::Rsa, true) => KeyType::RsaHsm,
                 (Kind::Rsa, false) => KeyType::Rsa,
-                (Kind::Ec, true) => KeyType::EcHsm,
                 (Kind::Ec, false) => KeyType::Ec,
-                (Kind::Oct, _) => KeyType::OctHsm,
+                (kind, _) => kind.in_hsm(),
             }),
             key_size: match self.kind {
                 Kind::Rsa => Some(self.size.unwrap_or(2048)),
@@ -267,15 +269,26 @@ impl Create {
     }
 }
 
+impl Kind {
+    const fn in_hsm(self) -> KeyType {
+        match self {
+            Self::Rsa => KeyType::RsaHsm,
+            Self::Ec => KeyType::EcHsm,
+            Self::Oct => KeyType::OctHsm,
+        }
+    }
+}
+
 impl Import {
     fn run(&self) -> Result<Report, Failure> {
         let _spinner = Spinner::start("importing the key");
         unversioned(&self.uri)?;
         let file = files::read(&self.file)?;
         let in_hsm = self.uri.vault.service == Service::ManagedHsm || self.properties.hsm;
-        let mut key = match self.aes {
-            true => import::aes_key(&file),
-            false => import::private_key(&file, in_hsm),
+        let mut key = match (self.aes, self.byok) {
+            (true, _) => import::aes_key(&file),
+            (false, Some(kind)) => import::transferred(&file, kind.in_hsm()),
+            (false, None) => import::private_key(&file, in_hsm),
         }
         .map_err(|problem| Failure::told(format!("{}: {problem}", self.file.display())))?;
         if !self.operations.is_empty() {

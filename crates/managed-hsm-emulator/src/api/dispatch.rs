@@ -11,8 +11,8 @@ use super::failure::Failure;
 use super::reply::Reply;
 use super::route::{KeyAction, Query, Route};
 use super::{
-    Call, access, cost, host, import, keys, life_cycle, lists, operations, release, roles,
-    settings, stored_badly, unconfirmed,
+    Call, access, certificates, cost, host, import, keys, life_cycle, lists, operations, release,
+    roles, settings, stored_badly, unconfirmed,
 };
 use crate::clock::unix_seconds;
 use crate::hsm::Hsm;
@@ -87,6 +87,8 @@ fn answer(call: &Call<'_>, method: &Method, route: Route) -> Result<Reply, Failu
     match route {
         Route::Keys => lists::keys(call),
         Route::DeletedKeys => lists::deleted_keys(call),
+        Route::Certificate(name, version) => certificates::get(call, &name, version.as_deref()),
+        Route::CertificateImport(name) => certificates::import(call, &name),
         Route::Random => operations::random(call),
         Route::Restore => life_cycle::restore(call),
         Route::Deleted(name) => keys::get_deleted(call, &name),

@@ -89,6 +89,10 @@ impl Failure {
         Self::bad_parameter(format!("Invalid key size: '{bits}'"))
     }
 
+    pub(super) fn symmetric_key_too_large() -> Self {
+        Self::bad_parameter("JSON Web Key: k property of oct key is too large, maximum size is 64")
+    }
+
     pub(super) fn random_count() -> Self {
         Self::bad_parameter(
             "GetRandomBytesRequest: count cannot be greater than 128 or less than 1",

@@ -7,7 +7,7 @@ use super::body::{ImportRequest, PrivateJwk};
 use super::failure::Failure;
 use super::keys::{add, kept_as, new_metadata};
 use super::reply::Reply;
-use super::unconfirmed;
+use super::{transfer, unconfirmed};
 use crate::algorithm::decode_base64url;
 use crate::keys::{Curve, KeyError, KeyMaterial, KeyType, RsaMembers};
 
@@ -19,10 +19,11 @@ pub(super) fn import(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     let jwk = request.key.unwrap_or_default();
     let kty = jwk.kty.as_deref().ok_or_else(Failure::key_type_missing)?;
     let (kind, software) = kept_as(call, kty, request.hsm)?;
-    let material = match kind {
-        KeyType::Rsa => rsa(&jwk)?,
-        KeyType::Ec => ec(&jwk)?,
-        KeyType::Oct => oct(&jwk)?,
+    let material = match (&jwk.key_hsm, kind) {
+        (Some(blob), _) => transfer::material(call, kind, blob)?,
+        (None, KeyType::Rsa) => rsa(&jwk)?,
+        (None, KeyType::Ec) => ec(&jwk)?,
+        (None, KeyType::Oct) => symmetric(member("k", secret(&jwk.k))?)?,
     };
     let metadata = new_metadata(
         call,
@@ -66,10 +67,11 @@ fn ec(jwk: &PrivateJwk) -> Result<KeyMaterial, Failure> {
     KeyMaterial::import_ec(curve, &x, &y, &d).map_err(|error| refused(&error))
 }
 
-fn oct(jwk: &PrivateJwk) -> Result<KeyMaterial, Failure> {
-    let bytes = member("k", secret(&jwk.k))?;
+/// Of 16, 24 or 32 bytes for AES; longer ones authenticate.
+pub(super) fn symmetric(bytes: Zeroizing<Vec<u8>>) -> Result<KeyMaterial, Failure> {
     match bytes.len() {
-        16 | 24 | 32 => Ok(KeyMaterial::from_oct(bytes)),
+        16 | 24 | 32 | 48 | 64 => Ok(KeyMaterial::from_oct(bytes)),
+        65.. => Err(Failure::symmetric_key_too_large()),
         other => Err(Failure::invalid_key_size(
             i64::try_from(other * 8).unwrap_or(i64::MAX),
         )),

@@ -130,6 +130,7 @@ pub(super) fn new_metadata(
         exp: attributes.and_then(|attributes| attributes.exp),
         tags,
         release_policy: release_policy.map(checked_policy).transpose()?,
+        certificate: None,
     })
 }
 
@@ -155,7 +156,11 @@ fn check_key_ops(
     kind: KeyType,
     key_ops: Option<&[String]>,
 ) -> Result<(), Failure> {
-    let mut named = key_ops.unwrap_or_default().iter();
+    let named = key_ops.unwrap_or_default();
+    if named.len() > 1 && named.iter().any(|operation| operation == "import") {
+        return Err(unconfirmed::import_is_exclusive());
+    }
+    let mut named = named.iter();
     match named.find(|operation| !kind.has_operation(operation, call.service)) {
         None => Ok(()),
         Some(operation) => Err(unconfirmed::key_operation(operation, kind.name(false))),
@@ -275,6 +280,7 @@ fn next_version(call: &Call<'_>, key: &Key) -> Result<(KeyMaterial, Metadata), F
         // The old version's dates are its own; a new one has dates only by a rotation policy.
         nbf: None,
         exp: expiry_by_policy(call, &key.name, now),
+        certificate: None,
         ..current.metadata.clone()
     };
     Ok((material, metadata))

@@ -4,6 +4,7 @@
 
 mod access;
 mod body;
+mod certificates;
 mod cost;
 mod dispatch;
 mod failure;
@@ -18,6 +19,7 @@ mod reply;
 mod roles;
 mod route;
 mod settings;
+mod transfer;
 mod unconfirmed;
 
 use std::net::SocketAddr;

@@ -16,4 +16,5 @@ mod release;
 mod robustness;
 mod running;
 mod signatures;
+mod transfer;
 mod vaults;
