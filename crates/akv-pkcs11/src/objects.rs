@@ -50,6 +50,9 @@ pub(crate) fn create(
             let key = public_key(&template, session.handle)?;
             place.put(session.token.bring(key))
         }
+        Some(class) if class > CKO_TRUST && class < CKO_VENDOR_DEFINED => {
+            Err(template::invalid(CKA_CLASS, "there is no such class"))
+        }
         Some(_) => Err(Error::because(
             CKR_TOKEN_WRITE_PROTECTED,
             "the HSM keeps nothing but keys, and public ones with their private ones",

@@ -167,6 +167,9 @@ pub(crate) fn open(
     if flags & CKF_SERIAL_SESSION == 0 {
         return Err(Error::code(CKR_SESSION_PARALLEL_NOT_SUPPORTED));
     }
+    if flags & CKF_ASYNC_SESSION != 0 {
+        return Err(Error::code(CKR_SESSION_ASYNC_NOT_SUPPORTED));
+    }
     place.check()?;
     let handle = new_handle();
     let session = Arc::new(Session {
