@@ -16,6 +16,7 @@ use crate::ffi::convert::{MechanismIn, Place, TemplateIn};
 use crate::mechanisms::{Kind, Mechanism};
 use crate::module::Module;
 use crate::objects::{check_tag, first_second};
+use crate::report;
 use crate::sessions::Session;
 use crate::template::{self, Template};
 use crate::token::objects::StoredKey;
@@ -465,6 +466,7 @@ pub(crate) fn differs(options: &Options, type_: CK_ATTRIBUTE_TYPE) -> Result<(),
     if options.strict_templates {
         return Err(Error::because(CKR_TEMPLATE_INCONSISTENT, problem));
     }
-    log::debug!("{problem}; it is ignored (strictTemplates would refuse it)");
+    let text = format!("{problem}; it is ignored (strictTemplates would refuse it)");
+    report::repeated_warning("a template that differs", &text);
     Ok(())
 }

@@ -230,14 +230,13 @@ fn create_in_slot(hsm: &Hsm, create: &[&str], slot: &str) {
 
 #[test]
 fn the_slot_whose_hsm_is_away_is_named() {
-    let mut hsm = Hsm::start();
+    let hsm = Hsm::start();
     let (url, nobody) = (hsm.emulator.url.clone(), testing::RefusingPort::take());
-    hsm.set("AKV_OPERATION_TIMEOUT", "0.5");
     let config = hsm.write(
         "two.conf",
         &format!(
             r#"{{"tokens":[{{"slotid":4,"resourceName":"One","endpoint":"{url}"}},
-                {{"slotid":9,"resourceName":"Two","endpoint":"{}"}}]}}"#,
+                {{"slotid":9,"resourceName":"Two","endpoint":"{}","operationTimeout":0.5}}]}}"#,
             nobody.url()
         ),
     );
