@@ -48,6 +48,7 @@ pkcs11_programs=(calls threads forks "loop 20" "ends exit" "ends return" "ends f
 compile() {
     local runtime=$1 program
     shift
+    # shellcheck disable=SC2054 # the commas are the linker's
     local link=(-rdynamic -Wl,--whole-archive "$runtime" -Wl,--no-whole-archive -ldl -lm -lrt -lresolv -lpthread)
     for program in sign_loop operations reload fork_sign many_signers lifecycle orders; do
         compile_one "$program" "tests/c/$program.c" "$@" || return 1

@@ -53,6 +53,12 @@ pub(crate) struct KeyObject<'a> {
     pub(crate) options: &'a Options,
 }
 
+/// Who has made a key for a session: the process and the host. A search for it, with any value or none,
+/// finds such keys of other processes as well, which no other search does.
+pub(crate) const CKA_AKV_SESSION: CK_ATTRIBUTE_TYPE = CKA_VENDOR_DEFINED | 0x0041_4b56;
+/// When the HSM has made a key, in seconds since 1970.
+pub(crate) const CKA_AKV_CREATED: CK_ATTRIBUTE_TYPE = CKA_AKV_SESSION + 1;
+
 /// An attribute.
 pub(crate) struct Attribute {
     type_: CK_ATTRIBUTE_TYPE,
@@ -103,10 +109,20 @@ attributes! {
         Private => CKO_PRIVATE_KEY,
         Public => CKO_PUBLIC_KEY,
     }));
-    CKA_TOKEN Given, |object| Ok(Value::Flag(object.key.session.is_none()));
+    CKA_TOKEN Given, |object| {
+        Ok(Value::Flag(object.key.session.is_none() && object.key.maker().is_none()))
+    };
     CKA_PRIVATE Fixed, |object| Ok(Value::Flag(object.half == Private));
     CKA_LABEL Label, |object| bytes(object.key.label(object.half).as_bytes());
     CKA_UNIQUE_ID Never, |object| bytes(object.key.kid.as_bytes());
+    CKA_AKV_SESSION Never, |object| match object.key.maker() {
+        Some(maker) => bytes(maker.as_bytes()),
+        None => Err(Missing::NotThere),
+    };
+    CKA_AKV_CREATED Never, |object| match object.key.created {
+        Some(created) => Ok(Value::Number(CK_ULONG::try_from(created).unwrap_or_default())),
+        None => Err(Missing::NotThere),
+    };
     CKA_KEY_TYPE Given, |object| Ok(Value::Number(match object.key.is_secret() {
         true => object.key.secret_kind(),
         false => key_type(object.key.public().key_type()),
@@ -116,10 +132,10 @@ attributes! {
     // The key is good until the second that the service names.
     CKA_END_DATE End, |object| bytes(&day(object.key.expires.map(|at| at - 1)));
     CKA_DERIVE Fixed, |object| Ok(Value::Flag(object.key.may_derive()));
-    CKA_LOCAL Never, |object| Ok(Value::Flag(object.key.hsm_id().is_some()));
+    CKA_LOCAL Never, |object| Ok(Value::Flag(object.key.is_born_in_hsm()));
     CKA_KEY_GEN_MECHANISM Never, |object| {
         Ok(Value::Number(match object.key.public().key_type() {
-            _ if object.key.hsm_id().is_none() => CK_UNAVAILABLE_INFORMATION,
+            _ if !object.key.is_born_in_hsm() => CK_UNAVAILABLE_INFORMATION,
             KeyType::Ec => CKM_EC_KEY_PAIR_GEN,
             KeyType::MlDsa(_) => CKM_ML_DSA_KEY_PAIR_GEN,
             KeyType::Aes if object.key.secret_kind() == CKK_AES => CKM_AES_KEY_GEN,
@@ -131,7 +147,8 @@ attributes! {
     CKA_MODIFIABLE Fixed, |object| Ok(Value::Flag(object.key.hsm_id().is_some()));
     CKA_COPYABLE Fixed, |_| Ok(Value::Flag(false));
     CKA_DESTROYABLE Fixed, |object| {
-        Ok(Value::Flag(object.options.allow_delete || object.key.session.is_some()))
+        let is_session_key = object.key.session.is_some() || object.key.maker().is_some();
+        Ok(Value::Flag(object.options.allow_delete || is_session_key))
     };
     CKA_SUBJECT Fixed, |object| match object.key.is_secret() {
         false => Ok(Value::Bytes(Vec::new())),
@@ -150,11 +167,17 @@ attributes! {
         Public => Err(Missing::NotThere),
     };
     CKA_DECRYPT Usage(KeyOperation::Decrypt), |object| used_for(object, Private, &KeyOperation::Decrypt);
-    CKA_UNWRAP Usage(KeyOperation::UnwrapKey), |object| used_for(object, Private, &KeyOperation::UnwrapKey);
+    CKA_UNWRAP Usage(KeyOperation::UnwrapKey), |object| {
+        used_for_import(object, Private, &KeyOperation::UnwrapKey)
+    };
     CKA_SENSITIVE Fixed, |object| of_private(object, true, |secret| secret.sensitive);
-    CKA_ALWAYS_SENSITIVE Fixed, |object| of_private(object, true, |_| false);
+    CKA_ALWAYS_SENSITIVE Fixed, |object| {
+        of_private(object, object.key.is_born_in_hsm(), |_| false)
+    };
     CKA_EXTRACTABLE Fixed, |object| of_private(object, false, |secret| secret.extractable);
-    CKA_NEVER_EXTRACTABLE Fixed, |object| of_private(object, true, |_| false);
+    CKA_NEVER_EXTRACTABLE Fixed, |object| {
+        of_private(object, object.key.is_born_in_hsm(), |_| false)
+    };
     CKA_ALWAYS_AUTHENTICATE Fixed, |object| match object.key.is_secret() {
         false => of_private(object, false, |_| false),
         true => Err(Missing::NotThere),
@@ -170,7 +193,9 @@ attributes! {
         Private => Err(Missing::NotThere),
     };
     CKA_ENCRYPT Usage(KeyOperation::Encrypt), |object| used_for(object, Public, &KeyOperation::Encrypt);
-    CKA_WRAP Usage(KeyOperation::WrapKey), |object| used_for(object, Public, &KeyOperation::WrapKey);
+    CKA_WRAP Usage(KeyOperation::WrapKey), |object| {
+        used_for_import(object, Public, &KeyOperation::WrapKey)
+    };
     CKA_TRUSTED Fixed, |object| match object.half {
         Private if !object.key.is_secret() => Err(Missing::NotThere),
         Public | Private => Ok(Value::Flag(false)),
@@ -241,6 +266,7 @@ impl KeyObject<'_> {
         match type_ {
             CKA_LABEL => self.key.has_label(self.half, sought),
             CKA_ID => self.key.has_id(self.half, sought),
+            CKA_AKV_SESSION if sought.is_empty() => self.key.maker().is_some(),
             _ => self.get(type_).is_ok_and(|value| *value.bytes() == *sought),
         }
     }
@@ -283,6 +309,18 @@ fn used_for(
     }
 }
 
+/// The same of a key that keys are wrapped for to be imported: the service has another name for that.
+fn used_for_import(
+    object: &KeyObject<'_>,
+    half: Half,
+    operation: &KeyOperation,
+) -> Result<Value, Missing> {
+    match object.half == half && object.key.permits(&KeyOperation::Import) {
+        true => Ok(Value::Flag(true)),
+        false => used_for(object, half, operation),
+    }
+}
+
 fn secret(object: &KeyObject<'_>, of: KeyType) -> Result<Value, Missing> {
     let has_it = object.half == Private && object.key.public().key_type() == of;
     Err(match has_it {
@@ -308,6 +346,11 @@ fn allowed_mechanisms(object: &KeyObject<'_>) -> Vec<CK_MECHANISM_TYPE> {
             && mechanism.key_type() == Some(object.key.public().key_type())
             && match mechanism.kind {
                 Kind::Signature(..) => object.half == Public || mechanism.can_sign(object.options),
+                Kind::RsaAes => true,
+                Kind::Mac(algorithm) => object
+                    .key
+                    .value_len()
+                    .is_none_or(|len| len >= algorithm.mac_len()),
                 _ => mechanism.encrypts(),
             }
     });
@@ -322,9 +365,11 @@ fn allowed_mechanisms(object: &KeyObject<'_>) -> Vec<CK_MECHANISM_TYPE> {
         KeyOperation::WrapKey,
         KeyOperation::UnwrapKey,
     ]);
-    let permitted = of_type.clone().filter(|mechanism| {
-        (signs && matches!(mechanism.kind, Kind::Signature(..)))
-            || (encrypts && mechanism.encrypts())
+    let imports = permits(&[KeyOperation::Import]);
+    let permitted = of_type.clone().filter(|mechanism| match mechanism.kind {
+        Kind::RsaAes => imports,
+        _ if encrypts && mechanism.encrypts() => true,
+        _ => signs && matches!(mechanism.kind, Kind::Signature(..) | Kind::Mac(_)),
     });
     let types = |mechanism: &Mechanism| mechanism.type_;
     let permitted: Vec<_> = permitted.map(types).collect();

@@ -5,11 +5,12 @@ use cryptoki_sys::*;
 use hsm_keys::KeyType;
 use serde_json::json;
 
+use crate::attributes::CKA_AKV_CREATED;
 use crate::configuration::Options;
 use crate::mechanisms::{MECHANISMS, Mechanism};
 
 /// An attribute of profiles, beside the standard's: all mechanisms, as a JSON array.
-pub(crate) const CKA_AKV_MECHANISMS: CK_ATTRIBUTE_TYPE = CKA_VENDOR_DEFINED | 0x41_4b56;
+pub(crate) const CKA_AKV_MECHANISMS: CK_ATTRIBUTE_TYPE = CKA_AKV_CREATED + 1;
 
 /// What each flag stands for, and whether a public key does as well.
 const USES: [(CK_FLAGS, &str, bool); 13] = [

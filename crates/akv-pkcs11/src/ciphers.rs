@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::configuration::{Options, RsaPkcs1Decrypt};
 use crate::error::{Error, Purpose};
 use crate::ffi::convert::MechanismIn;
-use crate::ffi::parameters::Later;
+use crate::ffi::parameters::{Later, OaepIn};
 use crate::mechanisms::{AesMode, Kind, Mechanism, digest_of, mask_of, parameter_invalid};
 use crate::rejection;
 use crate::token::Token;
@@ -104,7 +104,7 @@ impl Cipher {
             .ok_or_else(|| Error::code(CKR_MECHANISM_INVALID))?;
         match mechanism.kind {
             Kind::Aes(mode) => Aes::new(mode, given, of).map(Self::Aes),
-            Kind::RsaOaep => oaep(given).map(Self::Rsa),
+            Kind::RsaOaep => oaep(&given.oaep()?).map(Self::Rsa),
             _ if !of.encrypts() && options.rsa_pkcs1_decrypt == RsaPkcs1Decrypt::Deny => {
                 Err(Error::because(
                     CKR_MECHANISM_INVALID,
@@ -274,8 +274,8 @@ fn is_bad_request(error: &hsm_keys::Error) -> bool {
     )
 }
 
-fn oaep(given: &MechanismIn<'_>) -> Result<RsaEncryption, Error> {
-    let given = given.oaep()?;
+/// OAEP with a parameter.
+pub(crate) fn oaep(given: &OaepIn) -> Result<RsaEncryption, Error> {
     if given.label_len != 0 {
         return Err(parameter_invalid(
             "the HSM decrypts OAEP without a label only: leave it empty",

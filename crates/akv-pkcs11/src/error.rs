@@ -29,6 +29,10 @@ pub(crate) enum Purpose {
     Decrypt,
     Unwrap,
     Create,
+    /// A key with its private part is to be taken in.
+    Import,
+    /// The same of a key that is wrapped for one of the HSM.
+    Transfer,
     Update,
     Delete,
     Random,
@@ -116,15 +120,22 @@ fn service_code(purpose: Purpose, status: u16) -> CK_RV {
         (403, Purpose::Sign | Purpose::Encrypt | Purpose::Decrypt | Purpose::Unwrap) => {
             CKR_KEY_FUNCTION_NOT_PERMITTED
         }
-        (403, Purpose::Create | Purpose::Update | Purpose::Delete) => CKR_TOKEN_WRITE_PROTECTED,
+        (
+            403,
+            Purpose::Create
+            | Purpose::Import
+            | Purpose::Transfer
+            | Purpose::Update
+            | Purpose::Delete,
+        ) => CKR_TOKEN_WRITE_PROTECTED,
         (404, Purpose::Sign | Purpose::Encrypt | Purpose::Decrypt | Purpose::Unwrap) => {
             CKR_KEY_HANDLE_INVALID
         }
         (404, Purpose::Update | Purpose::Delete) => CKR_OBJECT_HANDLE_INVALID,
         (400, Purpose::Decrypt) => CKR_ENCRYPTED_DATA_INVALID,
-        (400, Purpose::Unwrap) => CKR_WRAPPED_KEY_INVALID,
+        (400, Purpose::Unwrap | Purpose::Transfer) => CKR_WRAPPED_KEY_INVALID,
         (400, Purpose::Create) => CKR_TEMPLATE_INCONSISTENT,
-        (400, Purpose::Update) => CKR_ATTRIBUTE_VALUE_INVALID,
+        (400, Purpose::Update | Purpose::Import) => CKR_ATTRIBUTE_VALUE_INVALID,
         (400..=428, _) => CKR_FUNCTION_FAILED,
         _ => CKR_DEVICE_ERROR,
     }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use cryptoki_sys::{
-    CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKA_CLASS, CKA_ID, CKA_LABEL, CKO_PRIVATE_KEY,
-    CKO_PROFILE, CKO_PUBLIC_KEY, CKO_SECRET_KEY, CKR_OPERATION_ACTIVE,
+    CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKA_CLASS, CKA_ID, CKA_LABEL, CKO_CERTIFICATE,
+    CKO_PRIVATE_KEY, CKO_PROFILE, CKO_PUBLIC_KEY, CKO_SECRET_KEY, CKR_OPERATION_ACTIVE,
 };
 
+use crate::attributes::CKA_AKV_SESSION;
+use crate::certificates::{CertificateObject, StoredCertificate};
 use crate::error::Error;
 use crate::ffi::convert::{Batch, TemplateIn};
 use crate::module::Module;
@@ -30,42 +32,93 @@ pub(crate) fn init(
     }
     let template = Template::read(&template)?;
     let mut found = search(&session.token, &template)?;
-    found.sort_unstable_by(|one, other| other.cmp(one));
+    found.reverse();
     session.operations().search = Some(found);
     Ok(())
 }
 
+/// What a search finds: certificates and keys, those keys first that certificates are of.
 fn search(token: &Token, template: &Template<'_>) -> Result<Vec<CK_OBJECT_HANDLE>, Error> {
-    let halves: &[Half] = match template.number(CKA_CLASS)? {
+    let class = template.number(CKA_CLASS)?;
+    let halves: &[Half] = match class {
         // Only who asks for them has a use for them.
         Some(CKO_PROFILE) => return Ok(profiles(token, template)),
         None => &Half::BOTH,
         Some(CKO_PRIVATE_KEY | CKO_SECRET_KEY) => &[Half::Private],
         Some(CKO_PUBLIC_KEY) => &[Half::Public],
-        // Whatever the HSM has, it has no such objects.
-        Some(_) => return Ok(Vec::new()),
+        // Whatever the HSM has, it has no other objects.
+        Some(_) => &[],
     };
     let sought = Sought {
         label: template.bytes(CKA_LABEL),
         id: template.bytes(CKA_ID),
     };
+    token.refresh_certificates();
+    let mut found = Vec::new();
+    if matches!(class, None | Some(CKO_CERTIFICATE)) {
+        found.extend(certificates(token, template, sought));
+    }
+    if !halves.is_empty() {
+        found.extend(keys(token, template, sought, halves)?);
+    }
+    Ok(found)
+}
+
+fn certificates(
+    token: &Token,
+    template: &Template<'_>,
+    sought: Sought<'_>,
+) -> Vec<CK_OBJECT_HANDLE> {
+    token.load_vault_certificates(sought);
+    let table = token.table();
+    let may_fit = |certificate: &&Arc<StoredCertificate>| {
+        let object = CertificateObject {
+            certificate,
+            key: None,
+        };
+        let mut attributes = template.iter();
+        attributes.all(|(type_, value)| object.may_have(type_, value))
+    };
+    let candidates: Vec<_> = table.certificates().iter().filter(may_fit).collect();
+    token.load_keys_of(&candidates, sought);
+    let table = token.table();
+    let fits = |certificate: &&&Arc<StoredCertificate>| {
+        let object = table.view(certificate);
+        template
+            .iter()
+            .all(|(type_, value)| object.has(type_, value))
+    };
+    let fitting = candidates.iter().filter(fits);
+    fitting.map(|certificate| certificate.handle).collect()
+}
+
+fn keys(
+    token: &Token,
+    template: &Template<'_>,
+    sought: Sought<'_>,
+    halves: &[Half],
+) -> Result<Vec<CK_OBJECT_HANDLE>, Error> {
     // Before a login there are none of the HSM's; that is no failure.
     if token.is_open() {
         token.load(sought)?;
     }
     let table = token.table();
-    let candidates = table.candidates(sought);
-    let objects = candidates
-        .into_iter()
-        .flat_map(|key| halves.iter().map(move |half| (key, *half)));
+    let candidates = table.candidates(sought).into_iter();
+    let objects = candidates.flat_map(|key| halves.iter().map(move |half| (key, *half)));
+    let wants_others = template.bytes(CKA_AKV_SESSION).is_some();
     let fitting = objects.filter(|(key, half)| {
         let object = token.view(key, *half);
         token.shows(key, *half)
+            && (wants_others || !key.is_of_others())
             && template
                 .iter()
                 .all(|(type_, value)| object.has(type_, value))
     });
-    Ok(fitting.map(|(key, half)| key.handle(half)).collect())
+    let mut found: Vec<_> = fitting
+        .map(|(key, half)| (!table.has_certificate(key), key.handle(half)))
+        .collect();
+    found.sort_unstable();
+    Ok(found.into_iter().map(|(_, handle)| handle).collect())
 }
 
 fn profiles(token: &Token, template: &Template<'_>) -> Vec<CK_OBJECT_HANDLE> {

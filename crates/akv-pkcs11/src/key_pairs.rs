@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use cryptoki_sys::*;
 use hsm_keys::{EcCurve, KeyType, der};
-use managed_hsm::{KeyName, KeyOperation, KeyUri, NewKey, NewKeyKind, Update};
+use managed_hsm::{
+    BroughtKey, Client, KeyMaterial, KeyName, KeyOperation, KeyUri, NewKey, NewKeyKind, Update,
+};
 
 use crate::attributes::{Attribute, Rule, key_type, name};
 use crate::configuration::Options;
@@ -14,10 +16,29 @@ use crate::ffi::convert::{MechanismIn, Place, TemplateIn};
 use crate::mechanisms::{Kind, Mechanism};
 use crate::module::Module;
 use crate::objects::{check_tag, first_second};
+use crate::report;
 use crate::sessions::Session;
 use crate::template::{self, Template};
 use crate::token::objects::StoredKey;
 use crate::token::tags::{self, Half};
+
+/// Where a new key comes from.
+pub(crate) enum Source {
+    /// The HSM makes it.
+    Made(NewKeyKind),
+    /// A program has brought it.
+    Brought(KeyMaterial),
+}
+
+impl Source {
+    const fn purpose(&self) -> Purpose {
+        match self {
+            Self::Made(_) => Purpose::Create,
+            Self::Brought(KeyMaterial::Transfer { .. }) => Purpose::Transfer,
+            Self::Brought(_) => Purpose::Import,
+        }
+    }
+}
 
 /// What the templates of a new key come to.
 #[derive(Default)]
@@ -61,7 +82,8 @@ pub(crate) fn generate(
         KeyType::Ec => NewKeyKind::Ec(curve(&public)?.curve),
         _ => rsa(&public)?,
     };
-    let stored = wanted.make(&session, &module.options, kind, lives_in)?;
+    let source = Source::Made(kind);
+    let stored = wanted.make(&session, &module.options, source, lives_in)?;
     public_key.put(stored.handle(Half::Public))?;
     private_key.put(stored.handle(Half::Private))
 }
@@ -94,12 +116,14 @@ fn is_token_key(public: &Template<'_>, private: &Template<'_>) -> Result<bool, E
     Ok(of_private.or(of_public).unwrap_or(false))
 }
 
-/// Has the HSM make the key. A random name that is taken, if only by a deleted key, is replaced.
+/// Has the HSM make or take in the key. A random name that is taken, if only by a deleted key, is
+/// replaced.
 fn create(
     session: &Session,
     options: &Options,
+    purpose: Purpose,
     label: Option<&str>,
-    new: &NewKey,
+    make: impl Fn(&Client, &KeyName) -> Result<managed_hsm::Key, managed_hsm::Error>,
 ) -> Result<managed_hsm::Key, Error> {
     let token = &session.token;
     let by_label: Option<KeyName> = label
@@ -115,10 +139,10 @@ fn create(
             None => random_name()?,
         };
         attempts += 1;
-        match token.ask(|client| client.create_key(token.vault(), &name, new))? {
+        match token.ask(|client| make(client, &name))? {
             Err(managed_hsm::Error::Service { status: 409, .. })
                 if by_label.is_none() && attempts < 3 => {}
-            made => return made.map_err(|error| token.refusal(Purpose::Create, &error)),
+            made => return made.map_err(|error| token.refusal(purpose, &error)),
         }
     }
 }
@@ -138,6 +162,18 @@ fn refuse_taken(session: &Session, name: &KeyName) -> Result<(), Error> {
             format!("there is a key {name} already, and keyNames is label: choose another label"),
         )),
     }
+}
+
+/// Who makes a key for a session, for whoever finds it left behind.
+fn maker() -> String {
+    let process = std::process::id();
+    #[cfg(unix)]
+    return format!(
+        "{process}@{}",
+        rustix::system::uname().nodename().to_string_lossy()
+    );
+    #[cfg(not(unix))]
+    process.to_string()
 }
 
 /// As the TLS Offload Library names keys.
@@ -213,29 +249,66 @@ fn incomplete(type_: CK_ATTRIBUTE_TYPE) -> Error {
 }
 
 impl NewKeyTemplate {
-    /// Has the HSM make the key.
+    /// Has the HSM make the key, or take it in.
     pub(crate) fn make(
         mut self,
         session: &Session,
         options: &Options,
-        kind: NewKeyKind,
+        source: Source,
         lives_in: Option<CK_SESSION_HANDLE>,
     ) -> Result<Arc<StoredKey>, Error> {
         if lives_in.is_some() {
-            let process = std::process::id().to_string();
-            self.tags.insert(tags::SESSION.to_owned(), process);
+            self.tags.insert(tags::SESSION.to_owned(), maker());
         }
-        let new = NewKey {
-            kind,
-            operations: self.operations.unwrap_or_default(),
-            tags: self.tags.into_iter().collect(),
-            ..NewKey::default()
-        };
-        let made = create(session, options, self.label.as_deref(), &new)?;
+        let vault = session.token.vault();
+        let (operations, tags) = (self.operations.unwrap_or_default(), self.tags);
+        let (label, tags) = (self.label.as_deref(), tags.into_iter().collect());
+        let purpose = source.purpose();
+        let made = match source {
+            Source::Made(kind) => {
+                let new = NewKey {
+                    kind,
+                    operations,
+                    tags,
+                    ..NewKey::default()
+                };
+                create(session, options, purpose, label, |client, name| {
+                    client.create_key(vault, name, &new)
+                })
+            }
+            Source::Brought(material) => {
+                let brought = BroughtKey {
+                    material,
+                    operations,
+                    tags,
+                };
+                create(session, options, purpose, label, |client, name| {
+                    client.import_key(vault, name, &brought)
+                })
+            }
+        }?;
         let stored = session.token.add(made, lives_in);
         match self.times == Update::default() {
             true => Ok(stored),
             false => session.token.update(&stored, &self.times),
+        }
+    }
+
+    /// Keeps that the key was not born in the HSM, which the service doesn't tell.
+    pub(crate) fn note_import(&mut self) {
+        tags::write(&mut self.tags, Half::Private, "LOCAL", "0".to_owned());
+    }
+
+    /// Keeps what the service doesn't tell of a secret key.
+    pub(crate) fn note_secret(&mut self, kind: Option<CK_KEY_TYPE>, len: Option<usize>) {
+        let mut note = |attribute, number: String| {
+            tags::write(&mut self.tags, Half::Private, attribute, number);
+        };
+        if let Some(len) = len {
+            note("VALUE_LEN", len.to_string());
+        }
+        if let Some(kind) = kind.filter(|kind| *kind != CKK_AES) {
+            note("KEY_TYPE", kind.to_string());
         }
     }
 
@@ -315,9 +388,8 @@ fn is_possible(
 ) -> Result<bool, Error> {
     let is_signature = matches!(operation, KeyOperation::Sign | KeyOperation::Verify);
     let is_possible = match of {
-        KeyType::Rsa => true,
+        KeyType::Rsa | KeyType::Aes => true,
         KeyType::Ec | KeyType::MlDsa(_) => is_signature,
-        KeyType::Aes => !is_signature,
     };
     if is_possible {
         return Ok(true);
@@ -394,6 +466,7 @@ pub(crate) fn differs(options: &Options, type_: CK_ATTRIBUTE_TYPE) -> Result<(),
     if options.strict_templates {
         return Err(Error::because(CKR_TEMPLATE_INCONSISTENT, problem));
     }
-    log::debug!("{problem}; it is ignored (strictTemplates would refuse it)");
+    let text = format!("{problem}; it is ignored (strictTemplates would refuse it)");
+    report::repeated_warning("a template that differs", &text);
     Ok(())
 }

@@ -11,6 +11,7 @@
 
 mod attributes;
 mod catalogue;
+mod certificates;
 mod ciphers;
 mod configuration;
 mod digests;
@@ -20,9 +21,11 @@ mod error;
 mod ffi;
 mod find;
 mod general;
+mod import;
 mod key_pairs;
 mod locks;
 mod login;
+mod mac;
 mod mechanisms;
 mod message;
 mod message_encryption;
@@ -32,6 +35,7 @@ mod operation;
 mod random;
 mod rejection;
 mod report;
+mod rsa_aes;
 mod secret_keys;
 mod sessions;
 mod signing;

@@ -2,10 +2,13 @@
 
 use cryptoki_sys::*;
 use hsm_keys::{Digest, KeyType, SaltLen, Scheme};
+use managed_hsm::MacAlgorithm;
 
 use crate::configuration::{Options, RsaPkcs1Decrypt};
 use crate::error::Error;
 use crate::ffi::convert::MechanismIn;
+use crate::mac;
+use crate::message::Message;
 
 /// A mechanism.
 #[derive(Debug)]
@@ -25,7 +28,10 @@ pub(crate) enum Kind {
     Digest(&'static str),
     /// Without a hash function: of what the program has hashed.
     Signature(Padding, Option<&'static str>),
+    Mac(MacAlgorithm),
     RsaOaep,
+    /// RSA-OAEP and AES key wrap: for keys that come to an HSM.
+    RsaAes,
     Aes(AesMode),
 }
 
@@ -40,6 +46,15 @@ pub(crate) enum AesMode {
     GcmWithIv,
     Wrap,
     WrapPad,
+}
+
+/// How something is signed, and verified.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Signed {
+    /// By a key pair.
+    By(Scheme),
+    /// By a symmetric key.
+    Mac(MacAlgorithm),
 }
 
 /// How a signature is made of a digest.
@@ -75,6 +90,7 @@ mechanisms! {
     // It encrypts as well.
     CKM_RSA_PKCS Signature(Pkcs1, None);
     CKM_RSA_PKCS_OAEP Kind::RsaOaep;
+    CKM_RSA_AES_KEY_WRAP Kind::RsaAes;
     CKM_AES_CBC Aes(AesMode::Cbc);
     CKM_AES_CBC_PAD Aes(AesMode::CbcPad);
     CKM_AES_GCM Aes(AesMode::Gcm);
@@ -99,6 +115,9 @@ mechanisms! {
     CKM_ECDSA_SHA3_256 Signature(Ecdsa, Some("SHA3-256"));
     CKM_ECDSA_SHA3_384 Signature(Ecdsa, Some("SHA3-384"));
     CKM_ECDSA_SHA3_512 Signature(Ecdsa, Some("SHA3-512"));
+    CKM_SHA256_HMAC Kind::Mac(MacAlgorithm::Hs256);
+    CKM_SHA384_HMAC Kind::Mac(MacAlgorithm::Hs384);
+    CKM_SHA512_HMAC Kind::Mac(MacAlgorithm::Hs512);
     CKM_SHA_1 Hashing("SHA1");
     CKM_SHA224 Hashing("SHA224");
     CKM_SHA256 Hashing("SHA256");
@@ -150,6 +169,9 @@ impl Mechanism {
 
     /// The least and the greatest size of keys in bits; None: it has no keys.
     pub(crate) fn key_bits(&self) -> Option<(CK_ULONG, CK_ULONG)> {
+        if let Kind::Mac(algorithm) = self.kind {
+            return Some((8 * algorithm.mac_len() as CK_ULONG, 512));
+        }
         Some(match self.key_type()? {
             KeyType::Rsa => (2048, 4096),
             KeyType::Ec => (256, 521),
@@ -159,11 +181,11 @@ impl Mechanism {
         })
     }
 
-    /// The same as programs get it: the standard counts AES keys in bytes, and has 0 without keys.
+    /// The same as programs get it: the standard counts AES and MAC keys in bytes, and has 0 without keys.
     pub(crate) fn key_sizes(&self) -> (CK_ULONG, CK_ULONG) {
         let (least, most) = self.key_bits().unwrap_or_default();
         match self.kind {
-            Kind::AesKey | Aes(_) => (least / 8, most / 8),
+            Kind::AesKey | Aes(_) | Kind::Mac(_) => (least / 8, most / 8),
             _ => (least, most),
         }
     }
@@ -171,9 +193,11 @@ impl Mechanism {
     /// Of which type its keys are.
     pub(crate) fn key_type(&self) -> Option<KeyType> {
         match self.kind {
-            Kind::RsaKeyPair | Kind::RsaOaep | Signature(Pkcs1 | Pss, _) => Some(KeyType::Rsa),
+            Kind::RsaKeyPair | Kind::RsaOaep | Kind::RsaAes | Signature(Pkcs1 | Pss, _) => {
+                Some(KeyType::Rsa)
+            }
             Kind::EcKeyPair | Signature(Ecdsa, _) => Some(KeyType::Ec),
-            Kind::AesKey | Kind::GenericKey | Aes(_) => Some(KeyType::Aes),
+            Kind::AesKey | Kind::GenericKey | Kind::Mac(_) | Aes(_) => Some(KeyType::Aes),
             Hashing(_) => None,
         }
     }
@@ -188,7 +212,10 @@ impl Mechanism {
             Kind::RsaKeyPair | Kind::EcKeyPair => CKF_HW | CKF_GENERATE_KEY_PAIR | ec,
             Kind::AesKey | Kind::GenericKey => CKF_HW | CKF_GENERATE,
             Hashing(_) => CKF_DIGEST,
+            Kind::Mac(_) => CKF_HW | CKF_SIGN | CKF_VERIFY,
             Kind::RsaOaep => CKF_HW | ENCRYPTION,
+            Kind::RsaAes if options.allow_import => CKF_HW | CKF_WRAP | CKF_UNWRAP,
+            Kind::RsaAes => CKF_WRAP,
             Aes(AesMode::Gcm) => CKF_HW | ENCRYPTION | CKF_MESSAGE_ENCRYPT | CKF_MESSAGE_DECRYPT,
             Aes(_) => CKF_HW | ENCRYPTION,
             Signature(..) => {
@@ -214,7 +241,7 @@ impl Mechanism {
     /// Whether the HSM makes such signatures.
     pub(crate) fn can_sign(&self, options: &Options) -> bool {
         match self.kind {
-            Signature(Ecdsa, _) | Signature(_, None) => true,
+            Signature(Ecdsa, _) | Signature(_, None) | Kind::Mac(_) => true,
             Signature(padding, Some(hash)) => {
                 let is_known = Digest::by_name(hash).is_some_and(Digest::is_for_rsa);
                 is_known || padding == Pkcs1 && options.rsnull
@@ -251,21 +278,30 @@ impl Mechanism {
     ///
     /// # Errors
     /// The mechanism makes no signatures, or has another parameter.
-    pub(crate) fn scheme(&self, given: &MechanismIn<'_>) -> Result<Scheme, Error> {
-        let Signature(padding, _) = self.kind else {
+    pub(crate) fn signed(&self, given: &MechanismIn<'_>) -> Result<Signed, Error> {
+        if !matches!(self.kind, Signature(..) | Kind::Mac(_)) {
             return Err(Error::code(CKR_MECHANISM_INVALID));
-        };
+        }
         let (digest, parameter) = (self.hash(), given.parameter()?);
-        if padding == Pss {
-            return pss(digest, parameter);
+        if let Signature(Pss, _) = self.kind {
+            return pss(digest, parameter).map(Signed::By);
         }
         if !parameter.is_empty() {
             return Err(parameter_invalid("the mechanism has no parameter"));
         }
-        Ok(match padding {
-            Ecdsa => Scheme::Ecdsa { digest },
-            _ => Scheme::Pkcs1 { digest },
+        Ok(match self.kind {
+            Kind::Mac(algorithm) => Signed::Mac(algorithm),
+            Signature(Ecdsa, _) => Signed::By(Scheme::Ecdsa { digest }),
+            _ => Signed::By(Scheme::Pkcs1 { digest }),
         })
+    }
+
+    /// A message for it, of which nothing has come.
+    pub(crate) fn message(&self) -> Message {
+        match self.kind {
+            Kind::Mac(_) => Message::unhashed(mac::MOST),
+            _ => Message::new(self.hash()),
+        }
     }
 }
 

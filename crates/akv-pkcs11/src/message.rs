@@ -12,8 +12,10 @@ const MOST: usize = 1024;
 
 /// A message on its way.
 pub(crate) struct Message {
-    /// None: the program has hashed it.
+    /// None: the program has hashed it, or the HSM does.
     hash: Option<&'static Digest>,
+    /// How many bytes are kept of what is not hashed here.
+    most: usize,
     /// What came in parts. The standard has none of what is hashed already; OpenSC and others send
     /// them all the same.
     parts: Option<Parts>,
@@ -26,7 +28,19 @@ enum Parts {
 
 impl Message {
     pub(crate) fn new(hash: Option<&'static Digest>) -> Self {
-        Self { hash, parts: None }
+        Self {
+            hash,
+            most: MOST,
+            parts: None,
+        }
+    }
+
+    /// One that goes to the HSM as it is, of so many bytes at most.
+    pub(crate) fn unhashed(most: usize) -> Self {
+        Self {
+            most,
+            ..Self::new(None)
+        }
     }
 
     /// The digest of a message that comes whole, or what the program has hashed.
@@ -52,7 +66,7 @@ impl Message {
                 hasher.update(part);
                 Parts::Hashed(hasher)
             }
-            Parts::Kept(bytes) if bytes.len() + part.len() > MOST => {
+            Parts::Kept(bytes) if bytes.len() + part.len() > self.most => {
                 return Err(Error::code(CKR_DATA_LEN_RANGE));
             }
             Parts::Kept(mut bytes) => {

@@ -8,9 +8,11 @@ use managed_hsm::{KeyOperation, Update};
 
 use crate::attributes::{Attribute, KeyObject, Missing, Rule, Value, name};
 use crate::catalogue::{self, CKA_AKV_MECHANISMS};
+use crate::certificates;
 use crate::ciphers::learn_size;
 use crate::error::Error;
 use crate::ffi::convert::{Place, TemplateIn};
+use crate::import;
 use crate::key_pairs::curve;
 use crate::module::Module;
 use crate::secret_keys;
@@ -23,8 +25,9 @@ use crate::token::tags::{self, Half};
 /// The most characters of a tag's value.
 const MAX_TAG_LEN: usize = 256;
 
-/// Takes in a public key, to verify and encrypt with, or a secret key for as long as the session. Other
-/// keys are made in the HSM, by C_GenerateKeyPair and C_GenerateKey.
+/// Takes in a certificate; or a public key, to verify and encrypt with, or a secret key for as long as
+/// the session. Other keys are made in the HSM, by C_GenerateKeyPair and C_GenerateKey, or imported where
+/// that is allowed.
 pub(crate) fn create(
     module: &Arc<Module>,
     session: CK_SESSION_HANDLE,
@@ -37,21 +40,22 @@ pub(crate) fn create(
     let is_token_object = template.flag(CKA_TOKEN)?.unwrap_or(false);
     match template.number(CKA_CLASS)? {
         None => Err(Error::code(CKR_TEMPLATE_INCOMPLETE)),
+        Some(CKO_CERTIFICATE) => place.put(certificates::objects::create(&session, &template)?),
         Some(CKO_SECRET_KEY) if !is_token_object => {
             let key = secret_keys::create(&session, &template)?;
             place.put(session.token.bring(key))
         }
-        Some(CKO_PRIVATE_KEY | CKO_SECRET_KEY) => Err(Error::because(
-            CKR_ATTRIBUTE_VALUE_INVALID,
-            "keys are born in the HSM: generate one with CKA_TOKEN true there",
-        )),
+        Some(CKO_PRIVATE_KEY | CKO_SECRET_KEY) => place.put(import::create(&session, &template)?),
         Some(CKO_PUBLIC_KEY) if !is_token_object => {
             let key = public_key(&template, session.handle)?;
             place.put(session.token.bring(key))
         }
+        Some(class) if class > CKO_TRUST && class < CKO_VENDOR_DEFINED => {
+            Err(template::invalid(CKA_CLASS, "there is no such class"))
+        }
         Some(_) => Err(Error::because(
             CKR_TOKEN_WRITE_PROTECTED,
-            "the HSM keeps nothing but keys that it has made",
+            "the HSM keeps nothing but keys, and public ones with their private ones",
         )),
     }
 }
@@ -104,8 +108,8 @@ fn public_key(template: &Template<'_>, session: CK_SESSION_HANDLE) -> Result<Sto
     ))
 }
 
-/// Has a key that was made for a session stay in the token, as programs ask for by a copy. Nothing else
-/// can be copied.
+/// Has a key that was made for a session stay in the token, as programs ask for by a copy; or a
+/// certificate. Nothing else can be copied.
 pub(crate) fn copy(
     module: &Arc<Module>,
     session: CK_SESSION_HANDLE,
@@ -118,8 +122,16 @@ pub(crate) fn copy(
     let object = session.token.object(object)?;
     let template = Template::read(&template)?;
     let prohibited = || Err(Error::code(CKR_ACTION_PROHIBITED));
-    let Object::Key(key, half) = object else {
-        return prohibited();
+    let (key, half) = match object {
+        Object::Key(key, half) => (key, half),
+        Object::Certificate(certificate) => {
+            return place.put(certificates::objects::copy(
+                &session,
+                &certificate,
+                &template,
+            )?);
+        }
+        Object::Profile(_) => return prohibited(),
     };
     let is_to_stay = template.flag(CKA_TOKEN)? == Some(true);
     if key.session.is_none() || key.hsm_id().is_none() || !is_to_stay {
@@ -127,7 +139,7 @@ pub(crate) fn copy(
     }
     session.check_read_write()?;
     let current = session.token.reload(&key)?;
-    let without_token = template.without(CKA_TOKEN);
+    let without_token = template.without(&[CKA_TOKEN]);
     let mut update = changes(&session.token, &current, half, &without_token)?;
     update
         .tags
@@ -137,8 +149,8 @@ pub(crate) fn copy(
     place.put(stored.handle(half))
 }
 
-/// Destroys a key with all its versions, where that is allowed; its public object alone is only
-/// hidden, since the HSM has no key without it.
+/// Destroys a certificate that a program has written; or a key with all its versions, where that is
+/// allowed. A key's public object alone is only hidden, since the HSM has no key without it.
 pub(crate) fn destroy(
     module: &Arc<Module>,
     session: CK_SESSION_HANDLE,
@@ -150,8 +162,12 @@ pub(crate) fn destroy(
     }
     let object = session.token.object(object)?;
     check_change(&session, &object)?;
-    let Object::Key(key, half) = object else {
-        return Err(Error::code(CKR_ACTION_PROHIBITED));
+    let (key, half) = match object {
+        Object::Key(key, half) => (key, half),
+        Object::Certificate(certificate) => {
+            return certificates::objects::destroy(&session, &certificate);
+        }
+        Object::Profile(_) => return Err(Error::code(CKR_ACTION_PROHIBITED)),
     };
     if !session.token.view(&key, half).is(CKA_DESTROYABLE) {
         return Err(Error::because(
@@ -172,6 +188,17 @@ pub(crate) fn destroy(
                 ..Update::default()
             };
             session.token.update(&key, &hidden).map(drop)
+        }
+        Half::Private if key.is_of_others() && !module.options.allow_delete => {
+            // Whoever has made it may have had it stay, meanwhile.
+            let current = session.token.reload(&key)?;
+            match current.is_of_others() {
+                true => session.token.delete_by_private(&current),
+                false => Err(Error::because(
+                    CKR_ACTION_PROHIBITED,
+                    format!("key {} is a session's no more, and stays", key.name()),
+                )),
+            }
         }
         Half::Private => session.token.delete_by_private(&key),
         Half::Public => session.token.delete(&key),
@@ -202,6 +229,11 @@ pub(crate) fn get_attributes(
             CKA_AKV_MECHANISMS => Ok(Value::Bytes(catalogue::of_mechanisms(&module.options))),
             _ => profile_attribute(id, type_),
         }),
+        Object::Certificate(certificate) => {
+            let table = session.token.table();
+            let object = table.view(&certificate);
+            template.answer(|type_| object.get(type_))
+        }
         Object::Key(key, half) => {
             let object = session.token.view(&key, half);
             template.answer(|type_| {
@@ -240,8 +272,12 @@ pub(crate) fn set_attributes(
     let object = session.token.object(object)?;
     let template = Template::read(&template)?;
     check_change(&session, &object)?;
-    let Object::Key(key, half) = object else {
-        return Err(Error::code(CKR_ACTION_PROHIBITED));
+    let (key, half) = match object {
+        Object::Key(key, half) => (key, half),
+        Object::Certificate(certificate) => {
+            return certificates::objects::set(&session, &certificate, &template);
+        }
+        Object::Profile(_) => return Err(Error::code(CKR_ACTION_PROHIBITED)),
     };
     if changes(&session.token, &key, half, &template)? == Update::default() {
         return Ok(());

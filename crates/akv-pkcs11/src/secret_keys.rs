@@ -10,15 +10,18 @@ use zeroize::Zeroizing;
 
 use crate::attributes::{Attribute, Rule, name};
 use crate::ciphers::{Cipher, Use};
+use crate::configuration::Options;
 use crate::error::Error;
 use crate::ffi::convert::{Bytes, MechanismIn, Output, Place, TemplateIn, Wanted};
-use crate::key_pairs::{self, NewKeyTemplate};
+use crate::import;
+use crate::key_pairs::{self, NewKeyTemplate, Source};
 use crate::mechanisms::{Kind, Mechanism};
 use crate::module::Module;
+use crate::rsa_aes::RsaAes;
 use crate::sessions::Session;
 use crate::template::{self, Template};
 use crate::token::objects::{SecretKey, StoredKey};
-use crate::token::tags::{self, Half};
+use crate::token::tags::Half;
 
 /// The lengths of AES keys in bytes, the usual one first.
 const AES_LENGTHS: [usize; 3] = [32, 16, 24];
@@ -65,16 +68,12 @@ pub(crate) fn generate(
     let lives_in = key_pairs::lives_in(module, &session, is_token_key)?;
     let mut wanted = NewKeyTemplate::default();
     wanted.read(&module.options, KeyType::Aes, Half::Private, &template)?;
-    // The service does not tell it.
-    wanted.note("VALUE_LEN", len);
-    if kind != CKK_AES {
-        wanted.note("KEY_TYPE", kind);
-    }
+    wanted.note_secret(Some(kind), usize::try_from(len).ok());
     let bits = 8 * u32::try_from(len).unwrap_or_default();
     let made = wanted.make(
         &session,
         &module.options,
-        NewKeyKind::Oct { bits },
+        Source::Made(NewKeyKind::Oct { bits }),
         lives_in,
     )?;
     place.put(made.handle(Half::Private))
@@ -169,9 +168,12 @@ pub(crate) fn wrap(
     let session = module.session(session)?;
     let token = &session.token;
     let given = mechanism.ok_or_else(|| Error::code(CKR_ARGUMENTS_BAD))?;
-    let cipher = Cipher::new(&given, Use::Wrap, &module.options)?;
+    let way = Way::new(&given, Use::Wrap, &module.options)?;
     let (wrapping, half) = token_key(&session, wrapping_key, CKR_WRAPPING_KEY_HANDLE_INVALID)?;
-    cipher.check_key(&wrapping, half, Use::Wrap)?;
+    match &way {
+        Way::Cipher(cipher) => cipher.check_key(&wrapping, half, Use::Wrap)?,
+        Way::RsaAes(_) => RsaAes::check_key(&wrapping, half, true)?,
+    }
     let (key, half) = token.key(key)?;
     let secret = match (&key.secret, half) {
         (Some(secret), _) if secret.extractable => secret,
@@ -184,11 +186,31 @@ pub(crate) fn wrap(
             ));
         }
     };
-    let len = cipher.output_len(&wrapping, Use::Wrap, secret.value.len())?;
-    match output.wanted(len)? {
-        Wanted::Size => Ok(()),
-        Wanted::Result => {
-            output.put(&cipher.encrypt(token, &wrapping, Use::Wrap, &secret.value)?)
+    let value = &secret.value;
+    let len = match &way {
+        Way::Cipher(cipher) => cipher.output_len(&wrapping, Use::Wrap, value.len())?,
+        Way::RsaAes(_) => RsaAes::output_len(&wrapping, value.len()),
+    };
+    if output.wanted(len)? == Wanted::Size {
+        return Ok(());
+    }
+    output.put(&match &way {
+        Way::Cipher(cipher) => cipher.encrypt(token, &wrapping, Use::Wrap, value)?,
+        Way::RsaAes(way) => way.wrap(&wrapping, value)?,
+    })
+}
+
+/// How a key is wrapped.
+enum Way {
+    Cipher(Cipher),
+    RsaAes(RsaAes),
+}
+
+impl Way {
+    fn new(given: &MechanismIn<'_>, of: Use, options: &Options) -> Result<Self, Error> {
+        match given.type_ {
+            CKM_RSA_AES_KEY_WRAP => RsaAes::new(given).map(Self::RsaAes),
+            _ => Cipher::new(given, of, options).map(Self::Cipher),
         }
     }
 }
@@ -207,16 +229,26 @@ pub(crate) fn unwrap(
     place.check()?;
     let given = mechanism.ok_or_else(|| Error::code(CKR_ARGUMENTS_BAD))?;
     let template = Template::read(&template)?;
-    let class = template.number(CKA_CLASS)?.unwrap_or(CKO_SECRET_KEY);
-    if class != CKO_SECRET_KEY || template.flag(CKA_TOKEN)?.unwrap_or(false) {
-        return Err(Error::because(
-            CKR_TEMPLATE_INCONSISTENT,
-            "what is unwrapped is a secret key of the session: the HSM's own keys are born there",
-        ));
-    }
-    let cipher = Cipher::new(&given, Use::Unwrap, &module.options)?;
+    let is_token_key = template.flag(CKA_TOKEN)?.unwrap_or(false);
+    let way = Way::new(&given, Use::Unwrap, &module.options)?;
     let (unwrapping, half) =
         token_key(&session, unwrapping_key, CKR_UNWRAPPING_KEY_HANDLE_INVALID)?;
+    let cipher = match way {
+        Way::Cipher(cipher) => cipher,
+        Way::RsaAes(_) => {
+            RsaAes::check_key(&unwrapping, half, false)?;
+            let wrapped = wrapped.get()?;
+            return place.put(import::transfer(&session, &template, &unwrapping, wrapped)?);
+        }
+    };
+    let class = template.number(CKA_CLASS)?.unwrap_or(CKO_SECRET_KEY);
+    if class != CKO_SECRET_KEY || is_token_key {
+        return Err(Error::because(
+            CKR_TEMPLATE_INCONSISTENT,
+            "what is unwrapped so is a secret key of the session: into the HSM keys come by \
+             CKM_RSA_AES_KEY_WRAP",
+        ));
+    }
     cipher.check_key(&unwrapping, half, Use::Unwrap)?;
     let (wrapped, fitting) = (wrapped.get()?, lengths(&template)?);
     let value = cipher.decrypt(token, &unwrapping, Use::Unwrap, wrapped, &fitting)?;
@@ -239,11 +271,4 @@ fn token_key(
         CKR_KEY_HANDLE_INVALID => Error::code(invalid),
         _ => error,
     })
-}
-
-impl NewKeyTemplate {
-    /// Keeps what the service doesn't tell of a secret key.
-    fn note(&mut self, attribute: &str, number: CK_ULONG) {
-        tags::write(&mut self.tags, Half::Private, attribute, number.to_string());
-    }
 }

@@ -131,6 +131,7 @@ impl Module {
             if self.is_own() {
                 destroy_keys_of(session);
             }
+            session.token.forget_certificates_of(session.handle);
             if self.sessions.count(session.slot).0 == 0 {
                 session.token.forget_login();
             }
@@ -165,6 +166,9 @@ pub(crate) fn open(
     let token = Arc::clone(module.token(slot)?);
     if flags & CKF_SERIAL_SESSION == 0 {
         return Err(Error::code(CKR_SESSION_PARALLEL_NOT_SUPPORTED));
+    }
+    if flags & CKF_ASYNC_SESSION != 0 {
+        return Err(Error::code(CKR_SESSION_ASYNC_NOT_SUPPORTED));
     }
     place.check()?;
     let handle = new_handle();
@@ -286,6 +290,7 @@ pub(crate) fn set_operation_state(
 pub(crate) fn check_change(session: &Session, object: &Object) -> Result<(), Error> {
     match object {
         Object::Key(key, _) if key.session.is_some() => Ok(()),
+        Object::Certificate(certificate) if certificate.session().is_some() => Ok(()),
         _ => session.check_read_write(),
     }
 }

@@ -11,7 +11,8 @@ use hsm_keys::{Check, PublicKey, Scheme, digest_info};
 
 use crate::error::{Error, Purpose};
 use crate::ffi::convert::{Bytes, MechanismIn, Output};
-use crate::mechanisms::Mechanism;
+use crate::mac;
+use crate::mechanisms::{Mechanism, Signed};
 use crate::message::Message;
 use crate::module::Module;
 use crate::operation::{self, Slot};
@@ -23,7 +24,7 @@ use crate::token::tags::Half;
 /// A signature in progress.
 pub(crate) struct Signing {
     key: Arc<StoredKey>,
-    scheme: Scheme,
+    way: Signed,
     message: Message,
     check: Check,
 }
@@ -83,19 +84,21 @@ fn init(
         return Err(Error::code(CKR_KEY_TYPE_INCONSISTENT));
     }
     check_use(&session.token, &key)?;
-    let scheme = mechanism.scheme(&given)?;
+    let way = mechanism.signed(&given)?;
     // What the HSM has no algorithm for is known before anything is signed.
-    let is_padded_only = matches!(scheme, Scheme::Pkcs1 { .. }) && module.options.rsnull;
-    if !is_padded_only && let Err(error) = scheme.algorithm(key.public()) {
-        return Err(Error::because(
-            CKR_MECHANISM_PARAM_INVALID,
-            error.to_string(),
-        ));
+    match &way {
+        Signed::Mac(algorithm) => mac::check_key(*algorithm, &key)?,
+        Signed::By(Scheme::Pkcs1 { .. }) if module.options.rsnull => {}
+        Signed::By(scheme) => {
+            scheme
+                .algorithm(key.public())
+                .map_err(|error| Error::because(CKR_MECHANISM_PARAM_INVALID, error.to_string()))?;
+        }
     }
     *operation = Some(Signing {
         key,
-        scheme,
-        message: Message::new(mechanism.hash()),
+        way,
+        message: mechanism.message(),
         check: match module.options.verify_signatures {
             true => Check::Signature,
             false => Check::LengthOnly,
@@ -183,13 +186,23 @@ pub(crate) fn sign_final(
 
 impl Signing {
     fn len(&self) -> usize {
-        self.key.public().raw_signature_len()
+        match self.way {
+            Signed::Mac(algorithm) => algorithm.mac_len(),
+            Signed::By(_) => self.key.public().raw_signature_len(),
+        }
     }
 
-    /// Has the HSM sign a digest, or what is only to be padded.
+    /// Has the HSM sign a digest, or what is only to be padded; or authenticate a message.
     fn sign(&self, token: &Token, value: &[u8]) -> Result<Vec<u8>, Error> {
+        match self.way {
+            Signed::Mac(algorithm) => mac::make(token, &self.key, algorithm, value),
+            Signed::By(scheme) => self.sign_by(token, scheme, value),
+        }
+    }
+
+    fn sign_by(&self, token: &Token, scheme: Scheme, value: &[u8]) -> Result<Vec<u8>, Error> {
         let info;
-        let (scheme, value) = match self.scheme {
+        let (scheme, value) = match scheme {
             Scheme::Pkcs1 {
                 digest: Some(digest),
             } if !digest.is_for_rsa() => {

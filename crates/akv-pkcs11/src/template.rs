@@ -36,9 +36,9 @@ impl<'a> Template<'a> {
         Ok(Self { attributes })
     }
 
-    /// The same but for an attribute.
-    pub(crate) fn without(&self, type_: CK_ATTRIBUTE_TYPE) -> Self {
-        let others = self.iter().filter(|(other, _)| *other != type_);
+    /// The same but for some attributes.
+    pub(crate) fn without(&self, types: &[CK_ATTRIBUTE_TYPE]) -> Self {
+        let others = self.iter().filter(|(other, _)| !types.contains(other));
         Self {
             attributes: others.collect(),
         }

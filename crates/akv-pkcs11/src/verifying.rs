@@ -1,4 +1,4 @@
-//! Verification, which is done here with the public key.
+//! Verification, which is done here with the public key; of a MAC it is done in the HSM.
 
 use std::sync::Arc;
 
@@ -7,22 +7,23 @@ use cryptoki_sys::{
     CKR_KEY_TYPE_INCONSISTENT, CKR_MECHANISM_INVALID, CKR_SIGNATURE_INVALID,
     CKR_SIGNATURE_LEN_RANGE,
 };
-use hsm_keys::Scheme;
 
 use crate::error::{Error, Purpose};
 use crate::ffi::convert::{Bytes, MechanismIn, Output, Wanted};
-use crate::mechanisms::Mechanism;
+use crate::mac;
+use crate::mechanisms::{Mechanism, Signed};
 use crate::message::Message;
 use crate::module::Module;
 use crate::operation::{self, Slot};
 use crate::sessions::Session;
+use crate::token::Token;
 use crate::token::objects::StoredKey;
 use crate::token::tags::Half;
 
 /// A verification in progress.
 pub(crate) struct Verifying {
     key: Arc<StoredKey>,
-    scheme: Scheme,
+    way: Signed,
     message: Message,
     /// The signature, where it comes first.
     signature: Option<Vec<u8>>,
@@ -81,22 +82,29 @@ fn init(
     };
     let mechanism =
         Mechanism::find(given.type_).ok_or_else(|| Error::code(CKR_MECHANISM_INVALID))?;
-    let scheme = mechanism.scheme(&given);
+    let way = mechanism.signed(&given);
     let (key, half) = session.token.key(key)?;
     if mechanism.key_type() != Some(key.public().key_type()) {
-        return Err(Error::code(match scheme {
+        return Err(Error::code(match way {
             Ok(_) => CKR_KEY_TYPE_INCONSISTENT,
             Err(_) => CKR_MECHANISM_INVALID,
         }));
     }
-    let scheme = scheme?;
-    if half != Half::Public || !session.token.view(&key, half).is(CKA_VERIFY) {
+    let way = way?;
+    let fitting = match way {
+        Signed::By(_) => Half::Public,
+        Signed::Mac(_) => Half::Private,
+    };
+    if half != fitting || !session.token.view(&key, half).is(CKA_VERIFY) {
         return Err(Error::code(CKR_KEY_FUNCTION_NOT_PERMITTED));
+    }
+    if let Signed::Mac(algorithm) = way {
+        mac::check_key(algorithm, &key)?;
     }
     *operation = Some(Verifying {
         key,
-        scheme,
-        message: Message::new(mechanism.hash()),
+        way,
+        message: mechanism.message(),
         signature,
     });
     Ok(())
@@ -108,9 +116,10 @@ pub(crate) fn verify(
     data: Bytes<'_>,
     signature: Bytes<'_>,
 ) -> Result<(), Error> {
-    let verifying = taken(&*module.session(session)?, false)?;
+    let session = module.session(session)?;
+    let verifying = taken(&session, false)?;
     let value = verifying.message.whole(data.get()?)?;
-    verifying.check(&value, signature.get()?)
+    verifying.check(&session.token, &value, signature.get()?)
 }
 
 pub(crate) fn verify_update(
@@ -126,9 +135,10 @@ pub(crate) fn verify_final(
     session: CK_SESSION_HANDLE,
     signature: Bytes<'_>,
 ) -> Result<(), Error> {
-    let verifying = taken(&*module.session(session)?, false)?;
+    let session = module.session(session)?;
+    let verifying = taken(&session, false)?;
     let signature = signature.get()?.to_vec();
-    verifying.finish(&signature)
+    verifying.finish(&session.token, &signature)
 }
 
 pub(crate) fn verify_signature(
@@ -136,9 +146,11 @@ pub(crate) fn verify_signature(
     session: CK_SESSION_HANDLE,
     data: Bytes<'_>,
 ) -> Result<(), Error> {
-    let verifying = taken(&*module.session(session)?, true)?;
+    let session = module.session(session)?;
+    let verifying = taken(&session, true)?;
     let value = verifying.message.whole(data.get()?)?;
-    verifying.check(&value, verifying.signature.as_deref().unwrap_or_default())
+    let signature = verifying.signature.as_deref().unwrap_or_default();
+    verifying.check(&session.token, &value, signature)
 }
 
 pub(crate) fn verify_signature_update(
@@ -153,9 +165,10 @@ pub(crate) fn verify_signature_final(
     module: &Arc<Module>,
     session: CK_SESSION_HANDLE,
 ) -> Result<(), Error> {
-    let mut verifying = taken(&*module.session(session)?, true)?;
+    let session = module.session(session)?;
+    let mut verifying = taken(&session, true)?;
     let signature = verifying.signature.take().unwrap_or_default();
-    verifying.finish(&signature)
+    verifying.finish(&session.token, &signature)
 }
 
 /// What a signature was made of.
@@ -172,8 +185,11 @@ pub(crate) fn verify_recover(
         .take()
         .ok_or_else(operation::not_initialized)?;
     let signature = signature.get()?;
-    check_len(&verifying.key, signature)?;
-    let recovered = hsm_keys::recover(verifying.key.public(), &verifying.scheme, signature);
+    let Signed::By(scheme) = verifying.way else {
+        return Err(Error::code(CKR_MECHANISM_INVALID));
+    };
+    verifying.check_len(signature)?;
+    let recovered = hsm_keys::recover(verifying.key.public(), &scheme, signature);
     let recovered = recovered.map_err(|_| Error::code(CKR_SIGNATURE_INVALID))?;
     let wanted = output.wanted(recovered.len());
     if operation::goes_on(&wanted) {
@@ -208,24 +224,35 @@ impl Verifying {
         }
     }
 
-    fn finish(mut self, signature: &[u8]) -> Result<(), Error> {
+    fn finish(mut self, token: &Token, signature: &[u8]) -> Result<(), Error> {
         let value = self.message.finish();
-        self.check(&value, signature)
+        self.check(token, &value, signature)
     }
 
-    fn check(&self, value: &[u8], signature: &[u8]) -> Result<(), Error> {
-        check_len(&self.key, signature)?;
-        match hsm_keys::verify_raw(self.key.public(), &self.scheme, value, signature) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Error::code(CKR_SIGNATURE_INVALID)),
-            Err(error) => Err(Error::operation(Purpose::Sign, false, &error)),
+    /// Checks a signature here, with the public key; a MAC is for the HSM to check.
+    fn check(&self, token: &Token, value: &[u8], signature: &[u8]) -> Result<(), Error> {
+        self.check_len(signature)?;
+        let is_good = match self.way {
+            Signed::Mac(algorithm) => mac::verify(token, &self.key, algorithm, value, signature),
+            Signed::By(scheme) => {
+                hsm_keys::verify_raw(self.key.public(), &scheme, value, signature)
+                    .map_err(|error| Error::operation(Purpose::Sign, false, &error))
+            }
+        };
+        match is_good? {
+            true => Ok(()),
+            false => Err(Error::code(CKR_SIGNATURE_INVALID)),
         }
     }
-}
 
-fn check_len(key: &StoredKey, signature: &[u8]) -> Result<(), Error> {
-    match signature.len() == key.public().raw_signature_len() {
-        true => Ok(()),
-        false => Err(Error::code(CKR_SIGNATURE_LEN_RANGE)),
+    fn check_len(&self, signature: &[u8]) -> Result<(), Error> {
+        let len = match self.way {
+            Signed::Mac(algorithm) => algorithm.mac_len(),
+            Signed::By(_) => self.key.public().raw_signature_len(),
+        };
+        match signature.len() == len {
+            true => Ok(()),
+            false => Err(Error::code(CKR_SIGNATURE_LEN_RANGE)),
+        }
     }
 }

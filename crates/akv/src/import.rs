@@ -71,6 +71,22 @@ pub(crate) fn aes_key(key: &[u8]) -> Result<PrivateKey, String> {
     }
 }
 
+/// A key in a key transfer blob, which another HSM has wrapped: nobody here sees it.
+pub(crate) fn transferred(blob: &[u8], kty: KeyType) -> Result<PrivateKey, String> {
+    let json: serde_json::Value = serde_json::from_slice(blob)
+        .map_err(|error| format!("it is no key transfer blob: not JSON ({error})"))?;
+    match json["ciphertext"].is_string() && json["header"]["kid"].is_string() {
+        true => Ok(PrivateKey(JsonWebKey {
+            kty: Some(kty),
+            t: Some(blob.to_vec()),
+            ..JsonWebKey::default()
+        })),
+        false => {
+            Err("it is no key transfer blob: it lacks 'header.kid' or 'ciphertext'".to_owned())
+        }
+    }
+}
+
 /// A private key in PEM, DER or as a JSON Web Key. In an HSM its type says so.
 pub(crate) fn private_key(file: &[u8], in_hsm: bool) -> Result<PrivateKey, String> {
     let mut key = match file.iter().find(|byte| !byte.is_ascii_whitespace()) {
@@ -242,5 +258,9 @@ mod tests {
             assert!(problem.contains(words), "{problem}");
         }
         assert!(aes_key(&[0; 15]).err().unwrap().contains("15"));
+        for blob in [&b"{}"[..], b"x", br#"{"ciphertext":"AA"}"#] {
+            let problem = transferred(blob, KeyType::RsaHsm).err().unwrap();
+            assert!(problem.contains("no key transfer blob"), "{problem}");
+        }
     }
 }

@@ -64,7 +64,7 @@ impl HsmKey {
 }
 
 /// A key. Shared by all who use it; never changed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Key {
     /// The public part.
     pub public: PublicKey,

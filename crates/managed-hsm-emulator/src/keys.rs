@@ -183,6 +183,8 @@ pub(crate) enum KeyError {
     Incompatible,
     #[error("the digest has {0} bytes")]
     DigestLength(usize),
+    #[error("the key is shorter than {0} bytes")]
+    TooShort(usize),
     #[error("the member '{0}' can't be used")]
     Input(&'static str),
     #[error("the key is not valid")]
@@ -452,6 +454,8 @@ impl KeyMaterial {
 
 fn check_length(algorithm: SignatureAlgorithm, digest: &[u8]) -> Result<(), KeyError> {
     match algorithm.digest {
+        // No public source has a limit for what is authenticated.
+        _ if algorithm.scheme == Scheme::Hmac => Ok(()),
         Some(required) if digest.len() != required.bytes() => {
             Err(KeyError::DigestLength(digest.len()))
         }
@@ -470,6 +474,9 @@ fn hmac(key: &[u8], algorithm: SignatureAlgorithm, value: &[u8]) -> Result<Vec<u
         Some(Digest::Sha512) => MessageDigest::sha512(),
         _ => MessageDigest::sha256(),
     };
+    if key.len() < digest.size() {
+        return Err(KeyError::TooShort(digest.size()));
+    }
     let key = PKey::hmac(key)?;
     Ok(Signer::new(digest, &key)?.sign_oneshot_to_vec(value)?)
 }
@@ -505,7 +512,7 @@ mod tests {
             KeyMaterial::generate_ec(Curve::P256K).unwrap(),
             KeyMaterial::generate_ec(Curve::P384).unwrap(),
             KeyMaterial::generate_ec(Curve::P521).unwrap(),
-            KeyMaterial::generate_oct(256).unwrap(),
+            KeyMaterial::from_oct(vec![7; 64].into()),
         ];
         for algorithm in SIGNATURE_ALGORITHMS {
             let digest = vec![0xa5; algorithm.digest.map_or(36, Digest::bytes)];
@@ -528,10 +535,22 @@ mod tests {
                         key.sign(algorithm, &digest[1..]),
                         Err(KeyError::DigestLength(_))
                     ),
-                    algorithm.digest.is_some()
+                    algorithm.digest.is_some() && algorithm.scheme != Scheme::Hmac
                 );
             }
             assert_eq!(fitting, 1, "{}", algorithm.name);
+        }
+    }
+
+    #[test]
+    fn a_mac_needs_a_key_as_long_as_its_digest() {
+        for (name, least) in [("HS256", 32), ("HS384", 48), ("HS512", 64)] {
+            let algorithm = SignatureAlgorithm::by_name(name).unwrap();
+            for len in [16, 24, 32, 48, 64] {
+                let key = KeyMaterial::from_oct(vec![1; len].into());
+                let made = key.sign(algorithm, b"any message");
+                assert_eq!(made.is_ok(), len >= least, "{name} {len}");
+            }
         }
     }
 

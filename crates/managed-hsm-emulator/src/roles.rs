@@ -193,7 +193,7 @@ pub(crate) static VAULT_ROLES: [BuiltInRole; 6] = [
     BuiltInRole {
         id: "21090545-7ca7-4776-b22c-e363652d74d2",
         name: "Key Vault Reader",
-        data_actions: &["keys/read", "keyrotationpolicies/read"],
+        data_actions: &["keys/read", "keyrotationpolicies/read", "certificates/read"],
     },
 ];
 

@@ -21,6 +21,8 @@ const STABLE: u32 = u32::MAX;
 pub(crate) enum Feature {
     /// The algorithms `CKM_AES_KEY_WRAP` and `CKM_AES_KEY_WRAP_PAD`.
     AesKeyWrapMechanisms,
+    /// The algorithms HS256, HS384 and HS512.
+    Hmac,
     /// Keys of ML-DSA.
     MlDsa,
 }
@@ -30,7 +32,7 @@ impl Feature {
     pub(crate) const fn since(self) -> &'static str {
         match self {
             // Previews had it before.
-            Self::AesKeyWrapMechanisms => "2025-07-01",
+            Self::AesKeyWrapMechanisms | Self::Hmac => "2025-07-01",
             Self::MlDsa => "2026-05-01-preview",
         }
     }
@@ -39,6 +41,7 @@ impl Feature {
     pub(crate) const fn words(self) -> &'static str {
         match self {
             Self::AesKeyWrapMechanisms => "AES key wrap by its PKCS#11 mechanisms",
+            Self::Hmac => "HMAC",
             Self::MlDsa => "ML-DSA",
         }
     }

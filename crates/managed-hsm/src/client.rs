@@ -335,9 +335,21 @@ impl Client {
     /// # Errors
     /// The vault's name makes no address.
     pub fn keys(&self, vault: &Vault) -> Result<KeyPages, Error> {
+        self.pages(vault, "/keys")
+    }
+
+    /// All versions of a key, the oldest first. No request is made before the first page is asked for.
+    ///
+    /// # Errors
+    /// The vault's name makes no address.
+    pub fn versions(&self, vault: &Vault, key: &KeyName) -> Result<KeyPages, Error> {
+        self.pages(vault, &format!("/keys/{key}/versions"))
+    }
+
+    fn pages(&self, vault: &Vault, path: &str) -> Result<KeyPages, Error> {
         Ok(KeyPages {
             vault: vault.clone(),
-            next: Some(self.url(vault, "/keys")?),
+            next: Some(self.url(vault, path)?),
             seen: HashSet::new(),
             spent: Duration::ZERO,
         })
@@ -407,7 +419,7 @@ impl Client {
     ///
     /// # Errors
     /// Only previews have it, and the settings name none of them.
-    fn raise(&self, request: &mut Request, feature: Feature) -> Result<(), Error> {
+    pub(crate) fn raise(&self, request: &mut Request, feature: Feature) -> Result<(), Error> {
         let version = self.sessions.settings.api_version.with(feature);
         let version =
             version.ok_or_else(|| self.lacks(request.operation, &request.key, feature))?;
@@ -495,7 +507,7 @@ impl Client {
 }
 
 /// A request for an operation with a key, which is safe to repeat.
-fn operation(
+pub(crate) fn operation(
     key: &KeyId,
     action: KeyAction,
     algorithm: &'static str,

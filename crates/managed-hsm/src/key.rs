@@ -40,6 +40,7 @@ pub(crate) struct Prepared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyAction {
     Sign,
+    Verify,
     Encrypt,
     Decrypt,
     WrapKey,
@@ -53,6 +54,7 @@ impl KeyAction {
     const fn path(self) -> &'static str {
         match self {
             Self::Sign => "sign",
+            Self::Verify => "verify",
             Self::Encrypt => "encrypt",
             Self::Decrypt => "decrypt",
             Self::WrapKey => "wrapkey",
@@ -64,6 +66,7 @@ impl KeyAction {
     pub(crate) const fn words(self) -> &'static str {
         match self {
             Self::Sign => "sign with",
+            Self::Verify => "verify with",
             Self::Encrypt => "encrypt with",
             Self::Decrypt => "decrypt with",
             Self::WrapKey => "wrap a key with",
@@ -200,6 +203,8 @@ pub enum KeyOperation {
     WrapKey,
     /// `unwrapKey`
     UnwrapKey,
+    /// `import`: keys may be wrapped for it that are to be imported, and it does nothing else.
+    Import,
     /// One that this client has no use for.
     Other(ForeignText),
 }
@@ -214,6 +219,7 @@ impl fmt::Display for KeyOperation {
             Self::Decrypt => "decrypt",
             Self::WrapKey => "wrapKey",
             Self::UnwrapKey => "unwrapKey",
+            Self::Import => "import",
         })
     }
 }
@@ -227,6 +233,7 @@ impl From<ForeignText> for KeyOperation {
             "decrypt" => Self::Decrypt,
             "wrapKey" => Self::WrapKey,
             "unwrapKey" => Self::UnwrapKey,
+            "import" => Self::Import,
             _ => Self::Other(name),
         }
     }

@@ -17,4 +17,6 @@ pub struct Properties {
     pub updated: Option<i64>,
     /// Whether it may be released to an attested environment.
     pub exportable: bool,
+    /// Whether it is the key of a certificate of the vault's, which has its name and version.
+    pub managed: bool,
 }

@@ -20,7 +20,7 @@ use crate::public_key::PublicKey;
 use crate::uri::{KeyName, KeyUri, KeyVersion, Vault};
 
 /// base64url; never padded when written, either way when read.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new()
         .with_encode_padding(false)
@@ -32,6 +32,8 @@ struct KeyBundle {
     key: JsonWebKey,
     attributes: Option<Attributes>,
     tags: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    managed: bool,
 }
 
 #[derive(Deserialize)]
@@ -61,7 +63,7 @@ struct Attributes {
 }
 
 impl Attributes {
-    fn properties(&self, tags: Option<BTreeMap<String, String>>) -> Properties {
+    fn properties(&self, tags: Option<BTreeMap<String, String>>, managed: bool) -> Properties {
         Properties {
             tags: tags.unwrap_or_default(),
             not_before: self.nbf,
@@ -69,6 +71,7 @@ impl Attributes {
             created: self.created,
             updated: self.updated,
             exportable: self.exportable.unwrap_or(false),
+            managed,
         }
     }
 }
@@ -98,6 +101,8 @@ struct ListedKey {
     kid: ForeignText,
     attributes: Option<Attributes>,
     tags: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    managed: bool,
 }
 
 #[derive(Deserialize)]
@@ -311,7 +316,7 @@ pub(crate) fn key_page(
                 version,
             },
             enabled: attributes.enabled.unwrap_or(true),
-            properties: attributes.properties(item.tags),
+            properties: attributes.properties(item.tags, item.managed),
         })
     };
     let items = page.value.into_iter().map(item);
@@ -348,7 +353,7 @@ pub(crate) fn key(
         public: public_key(&jwk)?,
         operations: jwk.key_ops.into_iter().map(KeyOperation::from).collect(),
         enabled: attributes.enabled.unwrap_or(true),
-        properties: attributes.properties(bundle.tags),
+        properties: attributes.properties(bundle.tags, bundle.managed),
         kid: jwk.kid,
     })))
 }

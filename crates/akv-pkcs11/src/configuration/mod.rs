@@ -40,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) random_from_hsm: bool,
     /// Whether keys may be deleted.
     pub(crate) allow_delete: bool,
+    /// Whether programs may have the HSM take in keys of theirs.
+    pub(crate) allow_import: bool,
     /// Whether the HSM is asked to pad what it knows no hash function of.
     pub(crate) rsnull: bool,
     /// Whether a template that asks for what the HSM doesn't do is refused.
@@ -77,6 +79,7 @@ impl Default for Options {
             refresh: Duration::from_secs(60),
             random_from_hsm: false,
             allow_delete: false,
+            allow_import: false,
             rsnull: false,
             strict_templates: false,
             verify_signatures: true,
@@ -182,6 +185,7 @@ impl Options {
         };
         for (key, place) in [
             ("allowDelete", &mut options.allow_delete),
+            ("allowImport", &mut options.allow_import),
             ("rsnull", &mut options.rsnull),
             ("strictTemplates", &mut options.strict_templates),
             ("verifySignatures", &mut options.verify_signatures),
@@ -218,6 +222,7 @@ mod tests {
                 "slotid": 1, "protocol": "https://", "uri": "managedhsm.azure.net",
                 "resourceName": "MyHSM", "resourceType": "mhsm", "label": "a label",
                 "keys": ["one", "two-*"], "listing": "never", "showDisabled": true,
+                "certificates": ["."], "certificateDirectory": "/nowhere/yet",
                 "login": "required", "credential": "ManagedIdentityCredential",
                 "clientId": "1", "tenantId": "2", "maxRetries": 3, "caFile": "/ca.pem",
             }],
@@ -227,7 +232,7 @@ mod tests {
             "logins": {"cu1": {"clientId": "1", "tenantId": "2"}},
             "refreshSeconds": 60, "random": "local", "keyNames": "random", "afterFork": "continue",
             "sessionKeys": "hsm", "rsaPkcs1Decrypt": "plain",
-            "allowDelete": false, "rsnull": false, "strictTemplates": false,
+            "allowDelete": false, "allowImport": true, "rsnull": false, "strictTemplates": false,
             "verifySignatures": true,
         })
     }

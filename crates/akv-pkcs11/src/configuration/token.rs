@@ -11,6 +11,7 @@ use url::Url;
 
 use super::SPELLING;
 use super::section::Section;
+use crate::certificates::files::{self, Sources};
 use crate::report;
 
 /// What a token is told.
@@ -30,6 +31,8 @@ pub(crate) struct TokenSettings {
     pub(crate) never_lists: bool,
     /// Whether keys that are disabled are hidden.
     pub(crate) hides_disabled: bool,
+    /// Where its certificates are.
+    pub(crate) certificates: Sources,
     /// Why there is no token in the slot.
     pub(crate) problem: Option<String>,
 }
@@ -106,6 +109,7 @@ impl TokenSettings {
             keys: None,
             never_lists: false,
             hides_disabled: false,
+            certificates: Sources::default(),
             problem,
         };
         token.requires_login = token.by_pin;
@@ -209,6 +213,7 @@ fn without_token(slot: CK_SLOT_ID, problem: String) -> Result<TokenSettings, Str
         keys: None,
         never_lists: false,
         hides_disabled: false,
+        certificates: Sources::default(),
         problem: Some(problem),
     })
 }
@@ -263,10 +268,35 @@ fn read(root: &Section, section: &Section, slot: CK_SLOT_ID) -> Result<TokenSett
         keys: keys.transpose()?,
         never_lists: section.choice("listing", &["never", "allowed"])? == Some(0),
         hides_disabled: section.flag("showDisabled")? == Some(false),
+        certificates: certificates(section)?,
         problem: None,
     };
     token.leave_out_tools();
     Ok(token)
+}
+
+/// Where certificates are. Each file and folder that is named has to be there, and to be read, now.
+fn certificates(section: &Section) -> Result<Sources, String> {
+    let absolute = |key: &str, path: &str| {
+        let path = std::path::absolute(path);
+        path.map_err(|error| section.problem(key, &format!("it names no path ({error})")))
+    };
+    let places = section.texts("certificates")?.unwrap_or_default();
+    let places = places.iter().map(|path| absolute("certificates", path));
+    let folder = section.text("certificateDirectory")?;
+    let folder = folder.map(|path| absolute("certificateDirectory", &path));
+    let sources = Sources {
+        places: places.collect::<Result<_, _>>()?,
+        folder: folder.transpose()?,
+    };
+    let seen = sources
+        .look()
+        .map_err(|problem| section.problem("certificates", &problem))?;
+    let (_, problems) = files::read(&seen);
+    match problems.into_iter().find(|(path, _)| sources.names(path)) {
+        Some((_, problem)) => Err(section.problem("certificates", &problem)),
+        None => Ok(sources),
+    }
 }
 
 fn vault(section: &Section) -> Result<Vault, String> {

@@ -1,11 +1,11 @@
-//! Parameters that lead to further memory: those of AES-GCM.
+//! Parameters that lead to further memory: those of AES-GCM, and of keys that are wrapped by two others.
 
 use std::ffi::c_void;
 
 use cryptoki_sys::{
     CK_BYTE, CK_GCM_MESSAGE_PARAMS, CK_GCM_PARAMS, CK_GENERATOR_FUNCTION, CK_MECHANISM_TYPE,
-    CK_RSA_PKCS_MGF_TYPE, CK_RSA_PKCS_OAEP_PARAMS, CK_ULONG, CKR_ARGUMENTS_BAD,
-    CKR_MECHANISM_PARAM_INVALID,
+    CK_RSA_AES_KEY_WRAP_PARAMS, CK_RSA_PKCS_MGF_TYPE, CK_RSA_PKCS_OAEP_PARAMS, CK_ULONG,
+    CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID,
 };
 
 use super::convert::{MechanismIn, slice};
@@ -167,11 +167,48 @@ impl MechanismIn<'_> {
         }
         let given = bytes.as_ptr().cast::<CK_RSA_PKCS_OAEP_PARAMS>();
         // SAFETY: so many bytes are there, and any bytes are such a structure.
+        Ok(OaepIn::from(unsafe { given.read_unaligned() }))
+    }
+
+    /// The parameter of CKM_RSA_AES_KEY_WRAP.
+    ///
+    /// # Errors
+    /// It has another length, or leads nowhere.
+    pub(crate) fn rsa_aes(&self) -> Result<RsaAesIn, Error> {
+        let bytes = self.parameter()?;
+        if bytes.len() != size_of::<CK_RSA_AES_KEY_WRAP_PARAMS>() {
+            return Err(invalid(
+                "the mechanism has a CK_RSA_AES_KEY_WRAP_PARAMS as its parameter",
+            ));
+        }
+        let given = bytes.as_ptr().cast::<CK_RSA_AES_KEY_WRAP_PARAMS>();
+        // SAFETY: so many bytes are there, and any bytes are such a structure.
         let given = unsafe { given.read_unaligned() };
-        Ok(OaepIn {
+        if given.pOAEPParams.is_null() {
+            return Err(invalid("pOAEPParams is NULL"));
+        }
+        // SAFETY: a program's pointer is NULL, or leads to what its type says (PKCS#11).
+        let oaep = unsafe { given.pOAEPParams.read_unaligned() };
+        Ok(RsaAesIn {
+            aes_bits: given.ulAESKeyBits,
+            oaep: OaepIn::from(oaep),
+        })
+    }
+}
+
+impl From<CK_RSA_PKCS_OAEP_PARAMS> for OaepIn {
+    fn from(given: CK_RSA_PKCS_OAEP_PARAMS) -> Self {
+        Self {
             hash: given.hashAlg,
             mgf: given.mgf,
             label_len: given.ulSourceDataLen,
-        })
+        }
     }
+}
+
+/// What a `CK_RSA_AES_KEY_WRAP_PARAMS` says.
+#[derive(Debug)]
+pub(crate) struct RsaAesIn {
+    pub(crate) aes_bits: CK_ULONG,
+    pub(crate) oaep: OaepIn,
 }

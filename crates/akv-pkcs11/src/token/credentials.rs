@@ -9,8 +9,9 @@ use cryptoki_sys::{
 use hsm_module::ClientInUse;
 use managed_hsm::{AccessToken, Client, CredentialKind, Secret, Settings};
 
-use super::objects::Table;
+use super::table::Table;
 use super::{Token, new_client};
+use crate::certificates::Kept;
 use crate::configuration::usual_application;
 use crate::error::Error;
 use crate::locks::lock;
@@ -77,6 +78,12 @@ impl Token {
             self.drop_client();
             *lock(&self.listing) = None;
             self.change(Table::forget);
+            lock(&self.in_vain).clear();
+            // Others may not see the vault's.
+            lock(&self.asked).clear();
+            self.change(|table| {
+                table.remove_certificates(|known| matches!(known.place, Kept::Vault(_)));
+            });
         }
     }
 

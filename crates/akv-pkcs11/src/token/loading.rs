@@ -7,12 +7,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use cryptoki_sys::{CKA_ID, CKA_LABEL};
 use hsm_module::process;
 use managed_hsm::{Client, KeyItem, KeyName, KeyUri, KeyVersion};
 
 use super::Token;
-use super::objects::{StoredKey, Table};
+use super::objects::StoredKey;
+use super::table::Table;
 use super::tags::{self, Half, Tags};
+use crate::certificates::CertificateObject;
 use crate::configuration::KeyPattern;
 use crate::error::{Error, Purpose};
 use crate::locks::lock;
@@ -20,7 +23,7 @@ use crate::report;
 
 /// A list of keys that finds nothing is asked for anew once it is so old: another process may just have
 /// made the key.
-const MISS_AGE: Duration = Duration::from_secs(2);
+pub(super) const MISS_AGE: Duration = Duration::from_secs(2);
 
 /// How often a thread looks whether it is its turn to ask.
 const LOOK: Duration = Duration::from_millis(1);
@@ -108,6 +111,12 @@ impl Sought<'_> {
         })
     }
 
+    /// Whether a certificate fits.
+    pub(super) fn fits_certificate(&self, object: &CertificateObject<'_>) -> bool {
+        self.label.is_none_or(|label| object.has(CKA_LABEL, label))
+            && self.id.is_none_or(|id| object.has(CKA_ID, id))
+    }
+
     /// Whether the key may fit, as far as its tags tell.
     fn may_fit(&self, item: &Listed) -> bool {
         let tagged = |half, attribute| item.tags.read(half, attribute);
@@ -141,12 +150,14 @@ impl Token {
         let _turn = self.loading.wait(self.settings.client.operation_timeout);
         let listing = self.listing(self.options.refresh)?;
         self.load_listed(sought, &listing)?;
+        self.keep_versions(None)?;
         let is_old = listing.at.elapsed() >= MISS_AGE;
         if sought.is_all() || !is_old || self.knows(sought) {
             return Ok(());
         }
         let listing = self.listing(MISS_AGE)?;
-        self.load_listed(sought, &listing)
+        self.load_listed(sought, &listing)?;
+        self.keep_versions(None)
     }
 
     /// Whether all that may fit is known, and not too old.
@@ -155,6 +166,7 @@ impl Token {
         listing.is_some_and(|listing| {
             let age = listing.at.elapsed();
             age < self.options.refresh
+                && !self.may_lack_versions(&self.table())
                 && self.wanted(sought, &listing).is_empty()
                 && (sought.is_all() || age < MISS_AGE || self.knows(sought))
         })
@@ -171,11 +183,9 @@ impl Token {
         let refresh = u64::try_from(self.options.refresh.as_millis()).unwrap_or(u64::MAX);
         let name = std::str::from_utf8(label).ok();
         let name: Option<KeyName> = name.and_then(|name| name.parse().ok());
-        let known = name
-            .as_ref()
-            .and_then(|name| table.keys.get(&*name.as_str().to_ascii_lowercase()));
+        let known = name.as_ref().and_then(|name| table.newest(name.as_str()));
         if known.is_some_and(|key| table.age(key) < refresh && sought.fits(key)) {
-            return Ok(true);
+            return self.keep_versions(name.as_ref()).map(|()| true);
         }
         let has_listing = lock(&self.listing)
             .as_ref()
@@ -185,7 +195,12 @@ impl Token {
             return Ok(false);
         };
         match self.get(&name, self.configured_version(&name)) {
-            Ok(key) => Ok(sought.fits(&key) || self.settings.never_lists),
+            Ok(key) => {
+                if !self.table().has_certificate(&key) {
+                    self.keep_versions(Some(&name))?;
+                }
+                Ok(sought.fits(&key) || self.settings.never_lists)
+            }
             Err(error) if is_absence(&error) => Ok(self.settings.never_lists),
             Err(error) => Err(self.refusal(Purpose::Find, &error)),
         }
@@ -197,7 +212,7 @@ impl Token {
         keys.is_none_or(|keys| keys.iter().any(|pattern| pattern.fits(name)))
     }
 
-    fn configured_version(&self, name: &KeyName) -> Option<KeyVersion> {
+    pub(super) fn configured_version(&self, name: &KeyName) -> Option<KeyVersion> {
         let mut patterns = self.settings.keys.iter().flatten();
         patterns.find_map(|pattern| match pattern {
             KeyPattern::Name(known, version) if known == name => version.clone(),
@@ -211,22 +226,30 @@ impl Token {
         name: &KeyName,
         version: Option<KeyVersion>,
     ) -> Result<Arc<StoredKey>, managed_hsm::Error> {
+        Ok(self.add(self.fetch(name, version)?, None))
+    }
+
+    fn fetch(
+        &self,
+        name: &KeyName,
+        version: Option<KeyVersion>,
+    ) -> Result<managed_hsm::Key, managed_hsm::Error> {
         let uri = KeyUri {
             vault: self.settings.vault.clone(),
             key: name.clone(),
             version,
         };
-        let key = self
-            .ask(|client| client.get_key(&uri))
-            .map_err(logged_out)??;
-        Ok(self.add(key, None))
+        self.ask(|client| client.get_key(&uri))
+            .map_err(logged_out)?
     }
 
     /// A version of a key as it is just now: whoever changes a part of it is not to undo what others have changed.
     pub(crate) fn reload(&self, key: &StoredKey) -> Result<Arc<StoredKey>, Error> {
         let id = key.require_hsm_id()?;
-        self.get(&id.key, Some(id.version.clone()))
-            .map_err(|error| self.refusal(Purpose::Update, &error))
+        let loaded = self
+            .fetch(&id.key, Some(id.version.clone()))
+            .map_err(|error| self.refusal(Purpose::Update, &error))?;
+        Ok(self.change(|table| table.renew(StoredKey::new(loaded), key.session)))
     }
 
     /// The keys that there are, not older than told. One that can't be renewed serves on.
@@ -347,46 +370,65 @@ impl Token {
         self.tell_failures(&wanted, failed)
     }
 
-    /// Asks for keys, as many at a time as there may be connections. What fails comes with its key.
+    /// Asks for keys. What fails comes with its key.
     fn get_all(
         &self,
         client: &Client,
         wanted: &[&Listed],
     ) -> (Vec<StoredKey>, Vec<(KeyName, managed_hsm::Error)>) {
-        let next = Mutex::new(wanted.iter());
+        let got = self.at_once(wanted, |item| {
+            let got = client.get_key(&KeyUri {
+                vault: self.settings.vault.clone(),
+                key: item.name.clone(),
+                version: item.version.clone(),
+            });
+            got.map(StoredKey::new)
+        });
+        let (mut loaded, mut failed) = (Vec::new(), Vec::new());
+        for (item, outcome) in wanted.iter().zip(got) {
+            match outcome {
+                Ok(key) => loaded.push(key),
+                Err(error) => failed.push((item.name.clone(), error)),
+            }
+        }
+        (loaded, failed)
+    }
+
+    /// Has `ask` ask about each of `items`, as many at a time as there may be connections. Returns the
+    /// answers in the order of the items.
+    pub(super) fn at_once<T: Sync, R: Send>(
+        &self,
+        items: &[T],
+        ask: impl Fn(&T) -> R + Sync,
+    ) -> Vec<R> {
+        let next = Mutex::new(items.iter().enumerate());
         let work = || {
-            let (mut loaded, mut failed) = (Vec::new(), Vec::new());
+            let mut answers = Vec::new();
             loop {
                 let item = lock(&next).next();
-                let Some(item) = item else {
-                    return (loaded, failed);
+                let Some((at, item)) = item else {
+                    return answers;
                 };
-                let got = client.get_key(&KeyUri {
-                    vault: self.settings.vault.clone(),
-                    key: item.name.clone(),
-                    version: item.version.clone(),
-                });
-                match got {
-                    Ok(key) => loaded.push(StoredKey::new(key)),
-                    Err(error) => failed.push((item.name.clone(), error)),
-                }
+                answers.push((at, ask(item)));
             }
         };
-        let helpers = self.settings.client.max_connections.min(wanted.len()) - 1;
-        let (mut loaded, mut failed) = (Vec::new(), Vec::new());
+        let helpers = self.settings.client.max_connections.min(items.len());
+        let mut answers = Vec::with_capacity(items.len());
         std::thread::scope(|scope| {
             // Without the thread the others do its work.
-            let started = (0..helpers)
+            let started = (1..helpers)
                 .map_while(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok());
             let started: Vec<_> = started.collect();
-            let own = work();
-            let others = started.into_iter().filter_map(|thread| thread.join().ok());
-            for (more_loaded, more_failed) in others.chain([own]) {
-                loaded.extend(more_loaded);
-                failed.extend(more_failed);
+            answers.extend(work());
+            for thread in started {
+                match thread.join() {
+                    Ok(more) => answers.extend(more),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
             }
         });
-        (loaded, failed)
+        answers.sort_by_key(|(at, _)| *at);
+        answers.into_iter().map(|(_, answer)| answer).collect()
     }
 
     /// A key that this identity may not read, or that was deleted meanwhile, is left out. That none can
@@ -427,8 +469,7 @@ fn logged_out(_: Error) -> managed_hsm::Error {
 
 /// Whether a key of the list is known as the list has it.
 fn is_known(table: &Table, item: &Listed, listed: Instant) -> bool {
-    let name = item.name.as_str().to_ascii_lowercase();
-    let Some(known) = table.keys.get(&*name) else {
+    let Some(known) = table.newest(item.name.as_str()) else {
         return false;
     };
     let same = match item.updated {
@@ -455,7 +496,7 @@ fn reason(error: &managed_hsm::Error) -> (u16, String) {
 
 /// Whether the key isn't there for this identity: absent, not to be read, or of a kind that the
 /// version of the service's API in use doesn't have.
-fn is_absence(error: &managed_hsm::Error) -> bool {
+pub(super) fn is_absence(error: &managed_hsm::Error) -> bool {
     matches!(
         error,
         managed_hsm::Error::ApiVersion { .. }

@@ -1,12 +1,15 @@
 //! A token: an HSM or a key vault with an identity, and the keys that are known of it.
 
+pub(crate) mod certificates;
 pub(crate) mod credentials;
 pub(crate) mod loading;
 pub(crate) mod objects;
+pub(crate) mod table;
 pub(crate) mod tags;
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::collections::HashSet;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use cryptoki_sys::{
@@ -16,11 +19,13 @@ use hsm_keys::Digest;
 use hsm_module::ClientInUse;
 use hsm_module::pipe_signal::Blocked;
 use hsm_module::stack::AnyStack;
-use managed_hsm::{Client, FrontEnd, KeyUri, Service, Settings, Vault};
+use managed_hsm::{Client, FrontEnd, KeyId, KeyUri, Service, Settings, Vault};
 
+use self::certificates::{Filing, InVain};
 use self::credentials::Login;
 use self::loading::{Listing, Turns};
-use self::objects::{Object, StoredKey, Table};
+use self::objects::{Object, StoredKey};
+use self::table::Table;
 use self::tags::Half;
 use crate::attributes::KeyObject;
 use crate::configuration::{self, Options, TokenSettings};
@@ -40,6 +45,13 @@ pub(crate) struct Token {
     changing: Mutex<()>,
     listing: Mutex<Option<Listing>>,
     loading: Turns,
+    /// What is known of the certificates' files.
+    filing: Mutex<Filing>,
+    in_vain: Mutex<InVain>,
+    /// The keys whose certificates a key vault has been asked for.
+    asked: Mutex<HashSet<KeyId>>,
+    /// The table whose certificates have their keys, as far as there are any.
+    settled: AtomicU64,
 }
 
 impl std::fmt::Debug for Token {
@@ -50,16 +62,24 @@ impl std::fmt::Debug for Token {
 
 impl Token {
     pub(crate) fn new(settings: TokenSettings, options: Arc<Options>) -> Self {
+        let table = match settings.certificates.is_empty() {
+            true => Table::default(),
+            false => Table::default().with_certificates(),
+        };
         Self {
             serial: serial(&settings),
             settings,
             options,
             client: ArcSwapOption::empty(),
             login: Mutex::default(),
-            table: ArcSwap::default(),
+            table: ArcSwap::from_pointee(table),
             changing: Mutex::default(),
             listing: Mutex::default(),
             loading: Turns::default(),
+            filing: Mutex::default(),
+            in_vain: Mutex::default(),
+            asked: Mutex::default(),
+            settled: AtomicU64::new(0),
         }
     }
 
@@ -138,6 +158,7 @@ impl Token {
     fn change<R>(&self, change: impl FnOnce(&mut Table) -> R) -> R {
         let _changing = lock(&self.changing);
         let mut table = Table::clone(&self.table.load());
+        table.generation += 1;
         let result = change(&mut table);
         self.table.store(Arc::new(table));
         result
@@ -181,7 +202,7 @@ impl Token {
         }
     }
 
-    /// Takes in a key that was just made or changed.
+    /// Takes in a key that was just made or loaded.
     pub(crate) fn add(
         &self,
         key: managed_hsm::Key,
@@ -235,7 +256,8 @@ impl Token {
         key: &StoredKey,
         update: &managed_hsm::Update,
     ) -> Result<Arc<StoredKey>, Error> {
-        Ok(self.add(self.updated(key, update)?, key.session))
+        let updated = self.updated(key, update)?;
+        Ok(self.change(|table| table.renew(StoredKey::new(updated), key.session)))
     }
 
     /// Has a session's key outlive it.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
-/// Marks keys that live as long as a session.
+/// Marks keys that live as long as a session, and says who has made it.
 pub(crate) const SESSION: &str = "p11_session";
 /// Marks keys whose public half was destroyed.
 pub(crate) const PUBLIC_HIDDEN: &str = "p11_pub_hidden";
@@ -35,7 +35,7 @@ impl Half {
 }
 
 /// The tags of a key, which are many where there are many keys, in little room.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Tags {
     /// Names and values, one after the other.
     text: Box<str>,
@@ -85,9 +85,10 @@ impl Tags {
         found.map(|(_, value)| value)
     }
 
-    /// Whether there is a tag of this name.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.iter().any(|(known, _)| known == name)
+    /// The value of the tag of this name.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let found = self.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value)
     }
 
     /// All of them, to be changed.
@@ -185,7 +186,7 @@ mod tests {
             assert_eq!(tags.read(Half::Private, "LABEL"), Some("tlsKey"));
             assert_eq!(tags.read(Half::Public, "LABEL"), None);
             assert_eq!(tags.read(Half::Private, "ID"), None);
-            assert!(tags.has(name) && !tags.has("other"));
+            assert!(tags.get(name) == Some("tlsKey") && tags.get("other").is_none());
             assert_eq!(all.iter().collect::<Tags>().to_map(), all);
         }
     }

@@ -42,6 +42,8 @@ static void lists(void) {
     EXPECT(ARGUMENTS_BAD, C_GetFunctionList, NULL);
     EXPECT(0xb4, C_OpenSession, 0ul, 2ul, NULL, NULL, &count);
     EXPECT(ARGUMENTS_BAD, C_OpenSession, 0ul, 4ul, NULL, NULL, NULL);
+    /* A session for asynchronous calls. */
+    EXPECT(0x205, C_OpenSession, 0ul, 12ul, NULL, NULL, &count);
     EXPECT(0x54, C_WaitForSlotEvent, 0ul, &count, NULL);
     EXPECT(8, C_WaitForSlotEvent, 1ul, &count, NULL);
 }
@@ -107,6 +109,9 @@ static void attributes(ulong_t session, ulong_t key) {
             exit(1);
     EXPECT(ARGUMENTS_BAD, C_GetAttributeValue, session, key, NULL, 1ul);
     EXPECT(ARGUMENTS_BAD, C_FindObjectsInit, session, NULL, 1ul);
+    ulong_t no_class = 0x7777;
+    struct attribute of_no_class = {0, &no_class, sizeof no_class};
+    EXPECT(0x13, C_CreateObject, session, &of_no_class, 1ul, &found);
     struct attribute no_value = {3, NULL, 5};
     EXPECT(ARGUMENTS_BAD, C_FindObjectsInit, session, &no_value, 1ul);
     EXPECT(NOT_INITIALIZED, C_FindObjects, session, &found, 1ul, &count);

@@ -51,7 +51,7 @@ static void *function(const char *name) {
 
 static const struct mechanism ecdsa = {0x1041, NULL, 0};
 
-static ulong_t open_session(void) {
+static inline ulong_t open_session(void) {
     ulong_t session = 0;
     EXPECT(0, C_OpenSession, 0ul, 4ul, NULL, NULL, &session);
     return session;

@@ -1,17 +1,24 @@
 //! The module as programs have it: loaded from its file, against an emulator whose requests are
 //! looked at. Each test's calls are made in a process of their own.
 
+mod authority;
+mod certificate_programs;
+mod certificates;
 mod cloud_hsm;
 mod configuration;
 mod differential;
 mod encryption;
 mod errors;
+mod import;
 mod keys;
 mod login;
+mod macs;
 mod processes;
 mod programs;
+mod renewals;
 mod secret_keys;
 mod servers;
+mod session_keys;
 mod sessions;
 mod signatures;
 mod support;

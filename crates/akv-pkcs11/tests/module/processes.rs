@@ -13,7 +13,7 @@ use crate::support::{Hsm, import_aes, initialized, makes_calls, module, only, se
 const EC: &str = r#"{"kty":"EC-HSM","crv":"P-256"}"#;
 
 /// A program in C that stands beside this file, built.
-fn program(hsm: &Hsm, name: &str) -> PathBuf {
+pub(crate) fn program(hsm: &Hsm, name: &str) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/module/{name}.c"));
     let program = hsm.file(name);
     let built = Command::new("cc")

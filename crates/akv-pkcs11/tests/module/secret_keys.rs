@@ -47,7 +47,9 @@ fn brought(further: &[Attribute]) -> Vec<Attribute> {
 fn aes_keys_are_made_in_the_hsm_and_found_again() {
     if !makes_calls() {
         let hsm = Hsm::start();
-        hsm.run();
+        let told = hsm.run();
+        let ignored = "no key with CKA_SENSITIVE as the template has it; it is ignored";
+        assert!(told.contains(ignored), "{told}");
         let listed = hsm.rest.call("GET", "/keys", "");
         let keys = listed["value"].as_array().unwrap();
         // That of the session is gone.

@@ -98,8 +98,12 @@ pub(crate) struct Import {
     /// Key; - is standard input
     file: PathBuf,
     /// The file holds an AES key of 16, 24 or 32 bytes as it is
-    #[arg(long)]
+    #[arg(long, conflicts_with = "byok")]
     aes: bool,
+    /// The file is a key transfer blob of another HSM, with a key of this type that is wrapped for a
+    /// key of this one which may 'import' and nothing else
+    #[arg(long, value_enum, value_name = "TYPE")]
+    byok: Option<Kind>,
     /// Operations that it may be used for, separated by commas [default: all of its type]
     #[arg(long, value_name = "OPERATIONS", value_delimiter = ',')]
     operations: Vec<String>,
@@ -323,9 +327,10 @@ impl Import {
         unversioned(&self.uri)?;
         let file = files::read(&self.file)?;
         let in_hsm = self.uri.vault.service == Service::ManagedHsm || self.properties.hsm;
-        let mut key = match self.aes {
-            true => import::aes_key(&file),
-            false => import::private_key(&file, in_hsm),
+        let mut key = match (self.aes, self.byok) {
+            (true, _) => import::aes_key(&file),
+            (false, Some(kind)) => import::transferred(&file, kind.key_type(true)),
+            (false, None) => import::private_key(&file, in_hsm),
         }
         .map_err(|problem| Failure::told(format!("{}: {problem}", self.file.display())))?;
         if !self.operations.is_empty() {

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::objects::{self, KeyFacts, NewKey};
+use super::sweep::{self, LeftBehind};
 use crate::failure::Failure;
 use crate::files;
 use crate::output::Report;
@@ -36,6 +37,14 @@ pub(super) enum Task {
         pin: Option<Pin>,
         key: NewKey,
     },
+    /// Delete keys of sessions that are left behind, made before a time in seconds since 1970; or
+    /// only show them.
+    Sweep {
+        slot: Option<u64>,
+        pin: Option<Pin>,
+        before: u64,
+        is_trial: bool,
+    },
 }
 
 /// Where the PIN is, for tokens that ask for one.
@@ -48,7 +57,7 @@ pub(super) enum Pin {
 }
 
 /// The attribute in which the module tells of its mechanisms.
-const AKV_MECHANISMS: AttributeType = AttributeType::VendorDefined(0x8041_4b56);
+const AKV_MECHANISMS: AttributeType = AttributeType::VendorDefined(0x8041_4b58);
 
 /// What came of it: all until a call failed.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -56,6 +65,7 @@ pub(super) struct Answer {
     pub(super) library: Option<Library>,
     pub(super) slots: Vec<SlotFacts>,
     pub(super) keys: Vec<KeyFacts>,
+    pub(super) left_behind: Vec<LeftBehind>,
     pub(super) failure: Option<FailedCall>,
 }
 
@@ -208,6 +218,20 @@ impl Answer {
                 let session = self.session(&pkcs11, slot, pin.as_ref())?;
                 let made = objects::create(&session, slot.id(), key)?;
                 self.keys.push(made);
+            }
+            Task::Sweep {
+                slot,
+                pin,
+                before,
+                is_trial,
+            } => {
+                for slot in self.chosen(*slot)? {
+                    let swept = self
+                        .session(&pkcs11, slot, pin.as_ref())
+                        .and_then(|session| sweep::sweep(&session, slot.id(), *before, *is_trial));
+                    let swept = swept.map_err(|failure| failure.in_slot(slot))?;
+                    self.left_behind.extend(swept);
+                }
             }
         }
         pkcs11.finalize()?;

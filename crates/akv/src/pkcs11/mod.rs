@@ -12,6 +12,7 @@ pub(crate) mod offload;
 mod process;
 mod remedies;
 mod rows;
+mod sweep;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
@@ -20,6 +21,7 @@ use self::calls::{Calls, Task};
 pub(crate) use self::doctor::check as doctor;
 use self::objects::{NamedCurve, NewKey, NewKind, Usage};
 use self::process::{Identity, Place};
+use self::sweep::Sweep;
 use crate::failure::Failure;
 use crate::output::{Report, lines};
 use crate::progress::Spinner;
@@ -30,6 +32,8 @@ pub(crate) enum Pkcs11 {
     CreateKey(CreateKey),
     /// List the keys that programs see: label, id, type, usage, name and version
     List(List),
+    /// Delete keys that were made for a session whose process has ended without taking them away
+    Sweep(Sweep),
     /// Check the module's configuration, without asking the HSM
     Check(Check),
     /// Show the module, its slots and tokens, and what each mechanism does and where
@@ -121,6 +125,7 @@ impl Pkcs11 {
         match self {
             Self::CreateKey(command) => command.run(),
             Self::List(command) => command.run(),
+            Self::Sweep(command) => command.run(),
             Self::Check(command) => command.run(),
             Self::Info(command) => command.run(),
             Self::Calls(command) => command.run(),

@@ -230,14 +230,13 @@ fn create_in_slot(hsm: &Hsm, create: &[&str], slot: &str) {
 
 #[test]
 fn the_slot_whose_hsm_is_away_is_named() {
-    let mut hsm = Hsm::start();
+    let hsm = Hsm::start();
     let (url, nobody) = (hsm.emulator.url.clone(), testing::RefusingPort::take());
-    hsm.set("AKV_OPERATION_TIMEOUT", "0.5");
     let config = hsm.write(
         "two.conf",
         &format!(
             r#"{{"tokens":[{{"slotid":4,"resourceName":"One","endpoint":"{url}"}},
-                {{"slotid":9,"resourceName":"Two","endpoint":"{}"}}]}}"#,
+                {{"slotid":9,"resourceName":"Two","endpoint":"{}","operationTimeout":0.5}}]}}"#,
             nobody.url()
         ),
     );
@@ -274,4 +273,47 @@ fn a_module_that_ends_the_process_is_told() {
     hsm.run(std::path::Path::new("cc"), &arguments).succeeds();
     let told = hsm.akv(&format!("pkcs11 list --module {library}"));
     told.fails_with(&["ended the process that had loaded it", "signal: 6"]);
+}
+
+#[test]
+fn keys_that_sessions_have_left_behind_are_swept() {
+    let hsm = Hsm::start();
+    for name in ["p11-left", "p11-also-left"] {
+        let body = r#"{"kty":"EC-HSM","crv":"P-256","tags":{"p11_session":"4711@web-1"}}"#;
+        hsm.rest.create(name, body);
+    }
+    hsm.rest.create(
+        "stays",
+        r#"{"kty":"EC-HSM","crv":"P-256","tags":{"p11_pri_LABEL":"x"}}"#,
+    );
+    let count = || {
+        let keys = hsm.rest.call("GET", "/keys", "");
+        keys["value"].as_array().expect("a list").len()
+    };
+    // They are young: somebody may be using them.
+    let told = hsm.akv("pkcs11 sweep").succeeds();
+    assert!(told.contains("older than 1day"), "{told}");
+    assert_eq!(count(), 3);
+    let told = hsm.akv("pkcs11 sweep --older-than 0s --dry-run").succeeds();
+    assert!(
+        told.contains("p11-left") && told.contains("4711@web-1"),
+        "{told}"
+    );
+    assert!(
+        told.contains("would be deleted") && !told.contains("stays"),
+        "{told}"
+    );
+    assert_eq!(count(), 3);
+    let told = hsm.akv("pkcs11 sweep --older-than 0s --output json").json();
+    assert_eq!(told.as_array().map(Vec::len), Some(2), "{told}");
+    assert_eq!(
+        (&told[0]["deleted"], &told[0]["maker"]),
+        (&json!(true), &json!("4711@web-1"))
+    );
+    assert_eq!(count(), 1);
+    let listed = hsm.akv("pkcs11 list").succeeds();
+    assert!(listed.contains("stays"), "{listed}");
+    // It can be taken back.
+    hsm.rest.call("POST", "/deletedkeys/p11-left/recover", "");
+    assert_eq!(count(), 2);
 }

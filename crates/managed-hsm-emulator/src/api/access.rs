@@ -72,6 +72,12 @@ fn in_hsm(method: &Method, route: &Route) -> (&'static str, String) {
             ),
             scope.clone(),
         ),
+        // Only a vault has them.
+        Route::Certificate(name, _) => ("certificates/read", format!("/certificates/{name}")),
+        Route::CertificateImport(name) => (
+            "certificates/import/action",
+            format!("/certificates/{name}"),
+        ),
         Route::Key { name, action, .. } => (of_key(method, *action), key(name)),
     }
 }
@@ -124,6 +130,8 @@ fn in_vault(method: &Method, route: &Route) -> &'static str {
             Route::Purge(_) => "keys/purge/action",
             Route::Recover(_) => "keys/recover/action",
             Route::Restore => "keys/restore/action",
+            Route::Certificate(..) => "certificates/read",
+            Route::CertificateImport(_) => "certificates/import/action",
             // Lists and deleted keys; there are no other routes in a vault.
             _ => "keys/read",
         };

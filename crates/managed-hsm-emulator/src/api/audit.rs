@@ -199,6 +199,8 @@ fn name(route: &Route, method: &Method) -> String {
         Route::Restore => "KeyRestore",
         Route::Random => "RandomBytesGet",
         Route::Settings => "SettingList",
+        Route::CertificateImport(_) => "CertificateImport",
+        Route::Certificate(..) => "CertificateGet",
         Route::Definitions(_) => "RoleDefinitionList",
         Route::Assignments(_) => "RoleAssignmentList",
         Route::SecurityDomain(action) => match action {

@@ -82,6 +82,8 @@ pub(super) struct Bundle<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted_date: Option<i64>,
     key: PublicJwk<'a>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    managed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     recovery_id: Option<String>,
     // The only member with an underscore.
@@ -101,6 +103,8 @@ pub(super) struct Item {
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted_date: Option<i64>,
     kid: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    managed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     recovery_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -153,6 +157,7 @@ impl<'a> Bundle<'a> {
             attributes: Attributes::new(call, version),
             deleted_date: key.deletion.map(|deletion| deletion.date),
             key: PublicJwk::new(call, key, version),
+            managed: version.metadata.certificate.is_some(),
             recovery_id: recovery_id(call.host, key),
             release_policy: version.metadata.release_policy.as_ref(),
             scheduled_purge_date: purge_date(key.deletion),
@@ -177,6 +182,7 @@ impl Item {
             attributes: Attributes::new(call, version),
             deleted_date: key.deletion.map(|deletion| deletion.date),
             kid,
+            managed: version.metadata.certificate.is_some(),
             recovery_id: recovery_id(call.host, key),
             scheduled_purge_date: purge_date(key.deletion),
             tags: version.metadata.tags.clone(),
@@ -335,6 +341,8 @@ pub(super) struct PrivateJwk {
     pub(super) dq: Option<Zeroizing<String>>,
     pub(super) qi: Option<Zeroizing<String>>,
     pub(super) k: Option<Zeroizing<String>>,
+    /// A key that is wrapped for a key of the HSM.
+    pub(super) key_hsm: Option<String>,
 }
 
 #[derive(Deserialize)]

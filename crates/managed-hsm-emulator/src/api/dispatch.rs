@@ -13,8 +13,8 @@ use super::reply::Reply;
 use super::route::{KeyAction, Query, Route};
 use super::versions::ApiVersion;
 use super::{
-    Call, access, cost, full_backup, host, import, keys, life_cycle, lists, operations, release,
-    roles, security_domain, settings, stored_badly, unconfirmed,
+    Call, access, certificates, cost, full_backup, host, import, keys, life_cycle, lists,
+    operations, release, roles, security_domain, settings, stored_badly, unconfirmed,
 };
 use crate::clock::unix_seconds;
 use crate::hsm::Hsm;
@@ -113,6 +113,8 @@ fn answer(call: &Call<'_>, method: &Method, route: Route) -> Result<Reply, Failu
     match route {
         Route::Keys => lists::keys(call),
         Route::DeletedKeys => lists::deleted_keys(call),
+        Route::Certificate(name, version) => certificates::get(call, &name, version.as_deref()),
+        Route::CertificateImport(name) => certificates::import(call, &name),
         Route::Random => operations::random(call),
         Route::Restore => life_cycle::restore(call),
         Route::Deleted(name) => keys::get_deleted(call, &name),

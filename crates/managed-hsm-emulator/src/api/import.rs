@@ -7,7 +7,7 @@ use super::body::{ImportRequest, PrivateJwk};
 use super::failure::Failure;
 use super::keys::{add, kept_as, new_metadata};
 use super::reply::Reply;
-use super::unconfirmed;
+use super::{transfer, unconfirmed};
 use crate::algorithm::decode_base64url;
 use crate::keys::{Curve, KeyError, KeyMaterial, KeyType, RsaMembers};
 use crate::service::Service;
@@ -26,11 +26,12 @@ pub(super) fn import(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
         Service::KeyVault => Failure::not_a_jwk(),
     })?;
     let (kind, software) = kept_as(call, kty, request.hsm)?;
-    let material = match kind {
-        KeyType::Rsa => rsa(&jwk)?,
-        KeyType::Ec => ec(&jwk)?,
-        KeyType::Oct => oct(&jwk)?,
-        KeyType::Akp => return Err(unconfirmed::import_of_akp()),
+    let material = match (&jwk.key_hsm, kind) {
+        (Some(blob), _) => transfer::material(call, kind, blob)?,
+        (None, KeyType::Rsa) => rsa(&jwk)?,
+        (None, KeyType::Ec) => ec(&jwk)?,
+        (None, KeyType::Oct) => symmetric(member("k", secret(&jwk.k))?)?,
+        (None, KeyType::Akp) => return Err(unconfirmed::import_of_akp()),
     };
     let metadata = new_metadata(
         call,
@@ -74,8 +75,8 @@ fn ec(jwk: &PrivateJwk) -> Result<KeyMaterial, Failure> {
     KeyMaterial::import_ec(curve, &x, &y, &d).map_err(|error| refused(&error))
 }
 
-fn oct(jwk: &PrivateJwk) -> Result<KeyMaterial, Failure> {
-    let bytes = member("k", secret(&jwk.k))?;
+/// Of 16, 24 or 32 bytes for AES; longer ones authenticate.
+pub(super) fn symmetric(bytes: Zeroizing<Vec<u8>>) -> Result<KeyMaterial, Failure> {
     match bytes.len() {
         ..=MAX_OCT => Ok(KeyMaterial::from_oct(bytes)),
         _ => Err(Failure::symmetric_key_too_large()),

@@ -145,6 +145,7 @@ pub(super) fn new_metadata(
         exp: attributes.and_then(|attributes| attributes.exp),
         tags,
         release_policy: release_policy.map(checked_policy).transpose()?,
+        certificate: None,
     })
 }
 
@@ -315,6 +316,7 @@ fn next_version(call: &Call<'_>, key: &Key) -> Result<(KeyMaterial, Metadata), F
         // The old version's dates are its own; a new one has dates only by a rotation policy.
         nbf: None,
         exp: expiry_by_policy(call, &key.name, now),
+        certificate: None,
         ..current.metadata.clone()
     };
     Ok((material, metadata))

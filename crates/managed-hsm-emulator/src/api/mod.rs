@@ -5,6 +5,7 @@
 mod access;
 mod audit;
 mod body;
+mod certificates;
 mod cost;
 mod dispatch;
 mod failure;
@@ -23,6 +24,7 @@ mod roles;
 mod route;
 mod security_domain;
 mod settings;
+mod transfer;
 mod unconfirmed;
 mod versions;
 

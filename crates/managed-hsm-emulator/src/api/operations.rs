@@ -267,6 +267,7 @@ fn failed(
             let required = algorithm.digest.map_or(0, Digest::bytes);
             unconfirmed::digest_length(member, *length, algorithm.name, required)
         }
+        KeyError::TooShort(required) => unconfirmed::mac_key_size(algorithm.name, *required),
         KeyError::Incompatible => unconfirmed::incompatible(algorithm.name, version.metadata.kty()),
         KeyError::Input(member) => unconfirmed::not_usable(member, algorithm.name),
         KeyError::Invalid | KeyError::OpenSsl(_) => openssl_failed(error, algorithm.name),
@@ -297,6 +298,7 @@ mod tests {
             exp: Some(200),
             tags: None,
             release_policy: None,
+            certificate: None,
         };
         assert!(permitted(&metadata, "sign", 100).is_ok());
         assert!(permitted(&metadata, "sign", 99).is_err());

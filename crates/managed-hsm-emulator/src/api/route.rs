@@ -18,6 +18,9 @@ pub(super) enum Route {
         version: Option<String>,
         action: KeyAction,
     },
+    /// A certificate of a vault, with the version.
+    Certificate(String, Option<String>),
+    CertificateImport(String),
     DeletedKeys,
     Deleted(String),
     Purge(String),
@@ -109,6 +112,15 @@ impl Route {
             (_, [.., "providers", "microsoft.authorization", _])
             | (_, [.., "providers", "microsoft.authorization", _, _]) => {
                 role_route(service, method, path, &lower, &segments)
+            }
+            ("GET", ["certificates", _]) if service == Service::KeyVault => {
+                Ok(Self::Certificate(name(1)?, None))
+            }
+            ("GET", ["certificates", _, version]) if service == Service::KeyVault => {
+                Ok(Self::Certificate(name(1)?, Some((*version).to_owned())))
+            }
+            ("POST", ["certificates", _, "import"]) if service == Service::KeyVault => {
+                Ok(Self::CertificateImport(name(1)?))
             }
             ("GET", ["deletedkeys", _]) => Ok(Self::Deleted(name(1)?)),
             ("DELETE", ["deletedkeys", _]) => Ok(Self::Purge(name(1)?)),

@@ -375,6 +375,23 @@ pub(super) fn invalid_jwk(member: &str) -> Failure {
     ))
 }
 
+pub(super) fn transfer_blob(problem: &str) -> Failure {
+    Failure::bad_parameter(format!("The key transfer blob cannot be used: {problem}."))
+}
+
+pub(super) fn certificate_not_usable() -> Failure {
+    Failure::bad_parameter(
+        "The specified value is neither PKCS#12 nor PEM with a certificate and its private key.",
+    )
+}
+
+/// That a key is at least as long as the digest is RFC 7518's rule (section 3.2).
+pub(super) fn mac_key_size(algorithm: &str, required: usize) -> Failure {
+    Failure::bad_parameter(format!(
+        "Key and signing algorithm are incompatible. {algorithm} requires a key of {required} bytes or more."
+    ))
+}
+
 pub(super) fn inconsistent_jwk() -> Failure {
     Failure::bad_parameter("JSON Web Key: the members do not make a valid key")
 }

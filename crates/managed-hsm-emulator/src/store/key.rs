@@ -29,6 +29,9 @@ pub(crate) struct Metadata {
     pub(crate) tags: Option<BTreeMap<String, String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) release_policy: Option<ReleasePolicy>,
+    /// The certificate whose key it is, DER in base64: a vault keeps both together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<String>,
 }
 
 impl Metadata {

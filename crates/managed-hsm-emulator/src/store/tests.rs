@@ -25,6 +25,7 @@ fn metadata() -> Metadata {
         exp: None,
         tags: None,
         release_policy: None,
+        certificate: None,
     }
 }
 

@@ -24,5 +24,6 @@ mod robustness;
 mod role_lists;
 mod running;
 mod signatures;
+mod transfer;
 mod vaults;
 mod versions;

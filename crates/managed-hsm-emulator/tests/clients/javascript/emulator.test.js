@@ -249,10 +249,11 @@ test("signatures verify everywhere", async () => {
 });
 
 test("symmetric keys authenticate", async () => {
-  for (const size of octSizes) {
+  for (const size of [256, 384, 512]) {
     const k = crypto.randomBytes(size / 8);
     const key = await client.importKey(newName(), { kty: "oct", keyOps: ["sign", "verify"], k });
-    for (const algorithm of ["HS256", "HS384", "HS512"]) {
+    // A key is at least as long as the digest.
+    for (const algorithm of ["HS256", "HS384", "HS512"].filter((one) => one.slice(2) <= size)) {
       const digest = digestFor(algorithm);
       const { result } = await cryptography(key).sign(algorithm, digest);
       assert.deepEqual(Buffer.from(result), crypto.createHmac(hash(algorithm), k).update(digest).digest());

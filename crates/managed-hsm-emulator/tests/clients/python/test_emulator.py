@@ -324,11 +324,13 @@ class Operations(unittest.TestCase):
             self.signs_and_verifies(self.client.create_ec_key(name(), curve=curve), algorithm)
 
     def test_symmetric_keys_authenticate(self):
-        for size in OCT_SIZES:
+        algorithms = ("HS256", "HS384", "HS512")
+        for size in (256, 384, 512):
             own = bytes(range(size // 8))
             jwk = JsonWebKey(kty="oct-HSM", key_ops=["sign", "verify"], k=own)
             client = remote_only(self.client.import_key(name(), jwk))
-            for algorithm in ("HS256", "HS384", "HS512"):
+            # A key is at least as long as the digest.
+            for algorithm in (one for one in algorithms if int(one[2:]) <= size):
                 digest = digest_for(algorithm)
                 signature = client.sign(SignatureAlgorithm(algorithm), digest).signature
                 self.assertEqual(signature, judge.hmac(own, "SHA" + algorithm[2:], digest))

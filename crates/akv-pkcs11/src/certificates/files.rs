@@ -1,0 +1,295 @@
+//! Certificates in files: PEM with any number of them, alone or in folders, and the one folder that
+//! programs may write to. There a certificate's label and id stand in lines before it, as explanatory
+//! text (RFC 7468, section 2).
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use hsm_keys::pem;
+use managed_hsm::files;
+
+use super::x509::X509;
+use crate::token::tags;
+
+const CERTIFICATE: &str = "CERTIFICATE";
+/// The longest text of a certificate in PEM, in characters.
+const MAX_TEXT: usize = 1 << 21;
+/// The most files of a folder that are looked at.
+const MAX_FILES: usize = 10_000;
+
+const LABEL: &str = "CKA_LABEL: ";
+const ID: &str = "CKA_ID: ";
+
+/// Where a token's certificates are.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sources {
+    /// Files and folders that are only read.
+    pub(crate) places: Vec<PathBuf>,
+    /// The folder that programs write to.
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// A certificate of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Filed {
+    pub(crate) x509: X509,
+    /// As the file has it.
+    pub(crate) label: Option<String>,
+    pub(crate) id: Option<Vec<u8>>,
+    pub(crate) file: PathBuf,
+    /// Whether programs may change the file, since a program has written it.
+    pub(crate) is_written: bool,
+}
+
+/// A file, and what tells that it has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    path: PathBuf,
+    modified: Option<SystemTime>,
+    len: u64,
+    /// Whether it is named itself, and not by its folder.
+    is_named: bool,
+    is_written: bool,
+}
+
+/// What a file of a folder may be instead of a file of certificates.
+enum Unusable {
+    /// Something else, which is nobody's mistake.
+    Other,
+    Problem(String),
+}
+
+impl Sources {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.is_empty() && self.folder.is_none()
+    }
+
+    /// Whether a file is named itself, and not by its folder.
+    pub(crate) fn names(&self, path: &Path) -> bool {
+        self.places.iter().any(|place| place == path)
+    }
+
+    /// The files as they are now: those of the folder that programs write to, then the others in the
+    /// order of the sources.
+    ///
+    /// # Errors
+    /// A source isn't there.
+    pub(crate) fn look(&self) -> Result<Vec<Seen>, String> {
+        let mut seen = match &self.folder {
+            // It is made when the first certificate is written.
+            Some(folder) if folder.exists() => look_into(folder, true)?,
+            _ => Vec::new(),
+        };
+        for place in &self.places {
+            let data = fs::metadata(place);
+            let data = data.map_err(|error| format!("'{}': {error}", place.display()))?;
+            match data.is_dir() {
+                true => seen.extend(look_into(place, false)?),
+                false => seen.push(Seen::new(place.clone(), &data, true, false)),
+            }
+        }
+        Ok(seen)
+    }
+}
+
+fn look_into(folder: &Path, is_written: bool) -> Result<Vec<Seen>, String> {
+    let cannot = |error: io::Error| format!("'{}': {error}", folder.display());
+    let mut seen = Vec::new();
+    for entry in fs::read_dir(folder).map_err(cannot)? {
+        let path = entry.map_err(cannot)?.path();
+        let name = path.file_name().unwrap_or_default();
+        // What is hidden is being written.
+        if name.as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        // It may be gone by now.
+        if let Ok(data) = fs::metadata(&path)
+            && data.is_file()
+        {
+            seen.push(Seen::new(path, &data, false, is_written));
+        }
+        if seen.len() > MAX_FILES {
+            return Err(format!(
+                "'{}': it has more than {MAX_FILES} files",
+                folder.display()
+            ));
+        }
+    }
+    seen.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(seen)
+}
+
+impl Seen {
+    fn new(path: PathBuf, data: &fs::Metadata, is_named: bool, is_written: bool) -> Self {
+        Self {
+            path,
+            modified: data.modified().ok(),
+            len: data.len(),
+            is_named,
+            is_written,
+        }
+    }
+
+    fn read(&self) -> Result<Vec<Filed>, Unusable> {
+        let shown = self.path.display();
+        let text = match files::read_text(&self.path) {
+            Ok(text) => text,
+            Err(_) if !self.is_named => return Err(Unusable::Other),
+            Err(problem) => return Err(Unusable::Problem(format!("'{shown}' {problem}"))),
+        };
+        let filed = parse(&text, &self.path).map_err(|problem| {
+            Unusable::Problem(format!("a certificate in '{shown}' {problem}"))
+        })?;
+        match (&filed[..], self.is_named) {
+            ([], true) => Err(Unusable::Problem(format!(
+                "'{shown}' holds no certificate in PEM"
+            ))),
+            ([], false) => Err(Unusable::Other),
+            // Others are somebody else's, who has put them there.
+            ([alone], _) if self.is_written && self.path.ends_with(name_of(&alone.x509)) => {
+                let is_written = true;
+                Ok(filed
+                    .into_iter()
+                    .map(|one| Filed { is_written, ..one })
+                    .collect())
+            }
+            _ => Ok(filed),
+        }
+    }
+}
+
+/// Reads files. What can't be used comes beside the certificates: of a file that is named, and of one
+/// in a folder if it was to be a certificate.
+pub(crate) fn read(seen: &[Seen]) -> (Vec<Filed>, Vec<(PathBuf, String)>) {
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
+    for file in seen {
+        match file.read() {
+            Ok(filed) => found.extend(filed),
+            Err(Unusable::Other) => {}
+            Err(Unusable::Problem(problem)) => problems.push((file.path.clone(), problem)),
+        }
+    }
+    (found, problems)
+}
+
+/// The certificates in a text.
+fn parse(text: &[u8], file: &Path) -> Result<Vec<Filed>, String> {
+    let mut lines = text.split(|byte| *byte == b'\n').peekable();
+    let mut found = Vec::new();
+    while lines.peek().is_some() {
+        let (mut label, mut id) = (None, None);
+        let block = pem::read(CERTIFICATE, MAX_TEXT, || {
+            let line = lines.next()?;
+            let text = std::str::from_utf8(line).unwrap_or_default().trim_end();
+            if let Some(told) = text.strip_prefix(LABEL) {
+                label = Some(told.to_owned());
+            } else if let Some(told) = text.strip_prefix(ID) {
+                id = Some(tags::decode_id(told).into_owned());
+            }
+            Some(line.to_vec())
+        });
+        let der = block.map_err(|problem| format!("can't be read: {problem}"))?;
+        if let Some(der) = der {
+            found.push(Filed {
+                x509: X509::read(&der)?,
+                label,
+                id,
+                file: file.to_owned(),
+                is_written: false,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Writes a certificate into the folder, in place of the same one. Returns its file.
+///
+/// # Errors
+/// The folder can't be written to, or others can write to it as well.
+pub(crate) fn write(
+    folder: &Path,
+    x509: &X509,
+    label: Option<&str>,
+    id: Option<&[u8]>,
+) -> Result<PathBuf, String> {
+    make(folder)?;
+    let name = name_of(x509);
+    let path = folder.join(&name);
+    let mut text = String::new();
+    if let Some(label) = label {
+        text += &format!("{LABEL}{label}\n");
+    }
+    if let Some(id) = id {
+        text += &format!("{ID}{}\n", tags::encode_id(id));
+    }
+    text += &pem::encode(CERTIFICATE, &x509.der);
+    // Readers have the whole file or the one before.
+    let draft = folder.join(format!(".{}.{name}", std::process::id()));
+    let written = create(&draft)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&draft, &path));
+    written.map(|()| path).map_err(|error| {
+        let _ = fs::remove_file(&draft);
+        format!("'{}' can't be written to: {error}", folder.display())
+    })
+}
+
+/// The name of its file in the folder.
+fn name_of(x509: &X509) -> String {
+    format!("{}.pem", tags::encode_id(&x509.fingerprint()))
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    // Of a process that had the same number, and was ended while it wrote.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::options().write(true).create_new(true).open(path)
+}
+
+/// Makes the folder for its owner alone, unless it is there.
+fn make(folder: &Path) -> Result<(), String> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    let made = builder.create(folder).and_then(|()| fs::metadata(folder));
+    let data = made.map_err(|error| format!("'{}': {error}", folder.display()))?;
+    match is_open_to_others(&data) {
+        false => Ok(()),
+        true => Err(format!(
+            "'{}' can be written to by others than its owner: chmod go-w {0}",
+            folder.display()
+        )),
+    }
+}
+
+#[cfg(unix)]
+fn is_open_to_others(data: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    data.mode() & 0o022 != 0
+}
+
+#[cfg(not(unix))]
+fn is_open_to_others(_: &fs::Metadata) -> bool {
+    false
+}
+
+/// Removes a file that [`write`] has written.
+///
+/// # Errors
+/// It can't be removed.
+pub(crate) fn remove(path: &Path) -> Result<(), String> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(format!("'{}' can't be removed: {error}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

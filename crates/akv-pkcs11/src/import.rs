@@ -1,0 +1,243 @@
+//! Keys that programs bring to stay, where the configuration allows that: with their private parts, or
+//! wrapped for a key of the HSM. All others are born in the HSM.
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P256K1_SHA256_FIXED_SIGNING,
+    ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair,
+    EcdsaSigningAlgorithm, KeyPair,
+};
+use cryptoki_sys::*;
+use hsm_keys::{EcCurve, KeyType, der};
+use managed_hsm::{Curve, KeyMaterial, SecretBytes, TransferredKind, transfer_blob};
+
+use crate::attributes::name;
+use crate::error::Error;
+use crate::key_pairs::{NewKeyTemplate, Source, curve};
+use crate::sessions::Session;
+use crate::template::{self, Template};
+use crate::token::objects::StoredKey;
+use crate::token::tags::Half;
+
+/// The attributes that hold the key itself, or what follows from it.
+const MATERIAL: [CK_ATTRIBUTE_TYPE; 14] = [
+    CKA_MODULUS,
+    CKA_PUBLIC_EXPONENT,
+    CKA_PRIVATE_EXPONENT,
+    CKA_PRIME_1,
+    CKA_PRIME_2,
+    CKA_EXPONENT_1,
+    CKA_EXPONENT_2,
+    CKA_COEFFICIENT,
+    CKA_EC_PARAMS,
+    CKA_EC_POINT,
+    CKA_VALUE,
+    CKA_VALUE_LEN,
+    CKA_PUBLIC_KEY_INFO,
+    CKA_MODULUS_BITS,
+];
+
+/// Has the HSM take in the key in a template.
+pub(crate) fn create(
+    session: &Session,
+    template: &Template<'_>,
+) -> Result<CK_OBJECT_HANDLE, Error> {
+    check_allowed(session, template)?;
+    let (of, material) = match (template.number(CKA_CLASS)?, template.number(CKA_KEY_TYPE)?) {
+        (Some(CKO_PRIVATE_KEY), Some(CKK_RSA)) => (KeyType::Rsa, rsa(template)?),
+        (Some(CKO_PRIVATE_KEY), Some(CKK_EC)) => (KeyType::Ec, ec(template)?),
+        (Some(CKO_SECRET_KEY), Some(CKK_AES | CKK_GENERIC_SECRET)) => {
+            (KeyType::Aes, secret(template)?)
+        }
+        (_, None) => return Err(incomplete(CKA_KEY_TYPE)),
+        _ => {
+            return Err(template::invalid(
+                CKA_KEY_TYPE,
+                "the HSM imports RSA, EC and AES keys",
+            ));
+        }
+    };
+    let len = match &material {
+        KeyMaterial::Oct(value) => Some(value.len()),
+        _ => None,
+    };
+    take_in(session, template, of, len, material)
+}
+
+/// Has the HSM unwrap a key and keep it: one that is wrapped by CKM_RSA_AES_KEY_WRAP for a key of the HSM
+/// that may `import`. Neither this process nor any other sees it.
+pub(crate) fn transfer(
+    session: &Session,
+    template: &Template<'_>,
+    exchange_key: &StoredKey,
+    wrapped: &[u8],
+) -> Result<CK_OBJECT_HANDLE, Error> {
+    check_allowed(session, template)?;
+    let (of, kind) = match (template.number(CKA_CLASS)?, template.number(CKA_KEY_TYPE)?) {
+        (Some(CKO_PRIVATE_KEY), Some(CKK_RSA)) => (KeyType::Rsa, TransferredKind::Rsa),
+        (Some(CKO_PRIVATE_KEY), Some(CKK_EC)) => (KeyType::Ec, TransferredKind::Ec),
+        (Some(CKO_SECRET_KEY), Some(CKK_AES | CKK_GENERIC_SECRET)) => {
+            (KeyType::Aes, TransferredKind::Oct)
+        }
+        (None, _) => return Err(incomplete(CKA_CLASS)),
+        (_, None) => return Err(incomplete(CKA_KEY_TYPE)),
+        _ => {
+            return Err(template::invalid(
+                CKA_KEY_TYPE,
+                "the HSM takes in RSA, EC and AES keys",
+            ));
+        }
+    };
+    let len = template.number(CKA_VALUE_LEN)?;
+    let len = len.and_then(|len| usize::try_from(len).ok());
+    let material = KeyMaterial::Transfer {
+        kind,
+        blob: transfer_blob(&exchange_key.kid, wrapped),
+    };
+    take_in(session, template, of, len, material)
+}
+
+/// Refuses what the configuration does not allow, and what would not stay.
+fn check_allowed(session: &Session, template: &Template<'_>) -> Result<(), Error> {
+    if !session.token.options().allow_import {
+        return Err(Error::because(
+            CKR_ATTRIBUTE_VALUE_INVALID,
+            "keys are born in the HSM: generate one with CKA_TOKEN true there, or allow imports with \
+             allowImport in the configuration file",
+        ));
+    }
+    if template.flag(CKA_TOKEN)? != Some(true) {
+        return Err(Error::because(
+            CKR_TEMPLATE_INCONSISTENT,
+            "a private key is imported to stay: set CKA_TOKEN to true",
+        ));
+    }
+    session.check_read_write()
+}
+
+fn take_in(
+    session: &Session,
+    template: &Template<'_>,
+    of: KeyType,
+    len: Option<usize>,
+    material: KeyMaterial,
+) -> Result<CK_OBJECT_HANDLE, Error> {
+    let options = session.token.options();
+    let mut wanted = NewKeyTemplate::default();
+    wanted.read(options, of, Half::Private, &template.without(&MATERIAL))?;
+    if of == KeyType::Aes {
+        wanted.note_secret(template.number(CKA_KEY_TYPE)?, len);
+    }
+    wanted.note_import();
+    let made = wanted.make(session, options, Source::Brought(material), None)?;
+    Ok(made.handle(Half::Private))
+}
+
+fn incomplete(type_: CK_ATTRIBUTE_TYPE) -> Error {
+    Error::because(
+        CKR_TEMPLATE_INCOMPLETE,
+        format!("the template of a key to import lacks {}", name(type_)),
+    )
+}
+
+fn required(template: &Template<'_>, type_: CK_ATTRIBUTE_TYPE) -> Result<SecretBytes, Error> {
+    let value = template.bytes(type_).filter(|value| !value.is_empty());
+    let value = value.ok_or_else(|| incomplete(type_))?;
+    Ok(SecretBytes::new(value.to_vec()))
+}
+
+fn rsa(template: &Template<'_>) -> Result<KeyMaterial, Error> {
+    let part = |type_| required(template, type_);
+    Ok(KeyMaterial::Rsa {
+        n: part(CKA_MODULUS)?.to_vec(),
+        e: part(CKA_PUBLIC_EXPONENT)?.to_vec(),
+        d: part(CKA_PRIVATE_EXPONENT)?,
+        p: part(CKA_PRIME_1)?,
+        q: part(CKA_PRIME_2)?,
+        dp: part(CKA_EXPONENT_1)?,
+        dq: part(CKA_EXPONENT_2)?,
+        qi: part(CKA_COEFFICIENT)?,
+    })
+}
+
+/// The service wants the point as well, which private keys of PKCS#11 don't have.
+fn ec(template: &Template<'_>) -> Result<KeyMaterial, Error> {
+    let curve = curve(template)?;
+    let given = required(template, CKA_VALUE)?;
+    let zeros = given.iter().take_while(|byte| **byte == 0).count();
+    let number = &given[zeros..];
+    let wrong = || template::invalid(CKA_VALUE, "it is no private key of the curve");
+    let missing = curve.coordinate_len.checked_sub(number.len());
+    let scalar = SecretBytes::new([&vec![0; missing.ok_or_else(wrong)?][..], number].concat());
+    let point = point(curve, &scalar).ok_or_else(wrong)?;
+    let (x, y) = point
+        .get(1..)
+        .unwrap_or_default()
+        .split_at(curve.coordinate_len);
+    Ok(KeyMaterial::Ec {
+        curve: curve.curve,
+        x: x.to_vec(),
+        y: y.to_vec(),
+        d: scalar,
+    })
+}
+
+/// The point that belongs to a scalar: 4, x, y. None: the scalar is none of the curve.
+fn point(curve: &EcCurve, scalar: &[u8]) -> Option<Vec<u8>> {
+    const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+    let algorithm: &'static EcdsaSigningAlgorithm = match curve.curve {
+        Curve::P256 => &ECDSA_P256_SHA256_FIXED_SIGNING,
+        Curve::P384 => &ECDSA_P384_SHA384_FIXED_SIGNING,
+        Curve::P521 => &ECDSA_P521_SHA512_FIXED_SIGNING,
+        Curve::P256K => &ECDSA_P256K1_SHA256_FIXED_SIGNING,
+    };
+    // RFC 5915 in RFC 5958: without the point, which the library works out.
+    let key = der::sequence(&[&der::unsigned_integer(&[1]), &der::octet_string(scalar)]);
+    let identifier = der::sequence(&[
+        &der::object_identifier(EC_PUBLIC_KEY),
+        &der::object_identifier(curve.oid),
+    ]);
+    let zero = der::unsigned_integer(&[0]);
+    let pkcs8 = SecretBytes::new(der::sequence(&[
+        &zero,
+        &identifier,
+        &der::octet_string(&SecretBytes::new(key)),
+    ]));
+    let pair = EcdsaKeyPair::from_pkcs8(algorithm, &pkcs8).ok()?;
+    let point = pair.public_key().as_ref().to_vec();
+    (point.len() == 1 + 2 * curve.coordinate_len).then_some(point)
+}
+
+fn secret(template: &Template<'_>) -> Result<KeyMaterial, Error> {
+    let value = required(template, CKA_VALUE)?;
+    let told = template.number(CKA_VALUE_LEN)?;
+    let is_aes = template.number(CKA_KEY_TYPE)? == Some(CKK_AES);
+    // The service has keys of other lengths for authentication.
+    let lengths: &[usize] = match is_aes {
+        true => &[16, 24, 32],
+        false => &[16, 24, 32, 48, 64],
+    };
+    let is_told = told.is_none_or(|told| usize::try_from(told) == Ok(value.len()));
+    match is_told && lengths.contains(&value.len()) {
+        true => Ok(KeyMaterial::Oct(value)),
+        false => Err(template::invalid(
+            CKA_VALUE,
+            "it has not the length that the key's type or CKA_VALUE_LEN says",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scalar_has_its_point_on_each_curve() {
+        for curve in Curve::ALL.map(EcCurve::of) {
+            let mut one = vec![0; curve.coordinate_len];
+            *one.last_mut().unwrap() = 1;
+            assert_eq!(point(curve, &one).as_deref(), Some(curve.generator));
+            assert_eq!(point(curve, &vec![0; curve.coordinate_len]), None);
+            assert_eq!(point(curve, &vec![0xff; curve.coordinate_len]), None);
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! A token's certificates: read from their files when these have changed, and each beside the version
+//! of a key that it is of, which stays visible for it when the key is rotated.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use cryptoki_sys::{CK_OBJECT_HANDLE, CK_SESSION_HANDLE};
+use hsm_keys::PublicKey;
+use managed_hsm::{Client, KeyId, KeyName, KeyUri, KeyVersion, Service};
+
+use super::Token;
+use super::loading::{MISS_AGE, Sought, is_absence};
+use super::objects::StoredKey;
+use super::table::Table;
+use crate::certificates::files::{self, Seen, Sources};
+use crate::certificates::{Kept, StoredCertificate, X509};
+use crate::error::{Error, Purpose};
+use crate::locks::lock;
+use crate::report;
+
+/// What was read, and when.
+#[derive(Debug, Default)]
+pub(super) struct Filing {
+    looked: Option<Instant>,
+    seen: Vec<Seen>,
+}
+
+/// A key whose versions are looked through for those that certificates are of.
+struct Search {
+    name: KeyName,
+    newest: KeyVersion,
+    /// Versions that are known already, and too old.
+    known: Vec<KeyVersion>,
+    /// The certificates that have no key, by what names them.
+    missing: Vec<Vec<u8>>,
+    /// Their public keys.
+    wanted: Vec<PublicKey>,
+}
+
+/// Keys with a certificate each for which their versions were looked through in vain.
+pub(super) type InVain = HashSet<(KeyName, KeyVersion, Vec<u8>)>;
+
+impl Token {
+    /// Where the certificates are.
+    pub(crate) fn certificates(&self) -> &Sources {
+        &self.settings.certificates
+    }
+
+    /// Sees to it that the certificates are as their files are.
+    pub(crate) fn refresh_certificates(&self) {
+        let sources = self.certificates();
+        let is_fresh = |filing: &Filing| filing.looked.is_some_and(|at| at.elapsed() < MISS_AGE);
+        if sources.is_empty() || is_fresh(&lock(&self.filing)) {
+            return;
+        }
+        let warn = |problem: &str| report::repeated_warning("certificates", problem);
+        match sources.look() {
+            Err(problem) => warn(&format!("certificates that were known serve on: {problem}")),
+            Ok(seen) if lock(&self.filing).seen == seen => {}
+            Ok(seen) => {
+                let (filed, problems) = files::read(&seen);
+                let broken: Vec<PathBuf> = problems.iter().map(|(path, _)| path.clone()).collect();
+                for (_, problem) in &problems {
+                    warn(problem);
+                }
+                let found = filed.into_iter().map(StoredCertificate::from).collect();
+                self.change(|table| table.refile(found, &broken));
+                lock(&self.in_vain).clear();
+                lock(&self.filing).seen = seen;
+            }
+        }
+        lock(&self.filing).looked = Some(Instant::now());
+    }
+
+    /// Takes in a certificate that a program has brought.
+    pub(crate) fn take_certificate(&self, certificate: StoredCertificate) -> CK_OBJECT_HANDLE {
+        self.change(|table| table.add_certificate(certificate))
+    }
+
+    pub(crate) fn forget_certificate(&self, handle: CK_OBJECT_HANDLE) {
+        self.change(|table| table.remove_certificates(|known| known.handle == handle));
+    }
+
+    /// Forgets the certificates that live as long as a session.
+    pub(crate) fn forget_certificates_of(&self, session: CK_SESSION_HANDLE) {
+        let is_of = |known: &StoredCertificate| known.session() == Some(session);
+        if self.table().certificates().iter().any(|known| is_of(known)) {
+            self.change(|table| table.remove_certificates(is_of));
+        }
+    }
+
+    /// Sees to it that the certificates are known that a key vault keeps with the keys that fit.
+    pub(crate) fn load_vault_certificates(&self, sought: Sought<'_>) {
+        if self.settings.vault.service != Service::KeyVault || !self.is_open() {
+            return;
+        }
+        let loaded = self.load(sought).and_then(|()| {
+            let table = self.table();
+            let is_old = |known: &StoredCertificate| match &known.place {
+                Kept::Vault(id) => !table.newest(id.key.as_str()).is_some_and(|key| key.is(id)),
+                _ => false,
+            };
+            if table.certificates().iter().any(|known| is_old(known)) {
+                self.change(|table| table.remove_certificates(is_old));
+            }
+            let managed = table.candidates(sought).into_iter();
+            let managed = managed.filter(|key| key.managed);
+            let managed = managed.filter_map(|key| key.hsm_id().cloned());
+            let managed: Vec<KeyId> = managed.filter(|id| !self.was_asked(id)).collect();
+            match managed.is_empty() {
+                true => Ok(()),
+                false => self.ask(|client| self.fetch_certificates(client, &managed)),
+            }
+        });
+        if let Err(error) = loaded {
+            let cause = error.cause.unwrap_or_default();
+            let text = format!("the vault's certificates can't be told: {cause}");
+            report::repeated_warning("certificates of the vault", &text);
+        }
+    }
+
+    fn was_asked(&self, id: &KeyId) -> bool {
+        lock(&self.asked).contains(id)
+    }
+
+    /// Asks a key vault for the certificates of keys. One that this identity may not read is not asked
+    /// for again.
+    fn fetch_certificates(&self, client: &Client, keys: &[KeyId]) {
+        let fetched = self.at_once(keys, |id| client.certificate(id));
+        for (id, outcome) in keys.iter().zip(fetched) {
+            let problem = match outcome {
+                Ok(der) => match X509::read(&der) {
+                    Ok(x509) => {
+                        let place = Kept::Vault(id.clone());
+                        self.take_certificate(StoredCertificate::new(x509, None, None, place));
+                        None
+                    }
+                    Err(problem) => Some(format!("the certificate of {id} {problem}")),
+                },
+                Err(error) if is_absence(&error) => Some(error.to_string()),
+                Err(error) => {
+                    report::repeated_warning("certificates of the vault", &error.to_string());
+                    continue;
+                }
+            };
+            if let Some(problem) = problem {
+                report::repeated_warning("certificates of the vault", &problem);
+            }
+            lock(&self.asked).insert(id.clone());
+        }
+    }
+
+    /// Sees to it that the keys of certificates are known, as far as a search depends on them. The
+    /// certificates are there without the HSM, too.
+    pub(crate) fn load_keys_of(&self, candidates: &[&Arc<StoredCertificate>], sought: Sought<'_>) {
+        if candidates.is_empty() || !self.is_open() {
+            return;
+        }
+        let is_told = sought.label.is_some() || sought.id.is_some();
+        let loaded = self.load(sought).and_then(|()| {
+            let table = self.table();
+            // Without its key it would be found by what others are found by.
+            let is_uncertain = |certificate: &&Arc<StoredCertificate>| {
+                let object = table.view(certificate);
+                object.key.is_none() && sought.fits_certificate(&object)
+            };
+            match is_told && candidates.iter().any(is_uncertain) {
+                true => self.load(Sought::default()),
+                false => Ok(()),
+            }
+        });
+        if let Err(error) = loaded {
+            let cause = error.cause.unwrap_or_default();
+            let text = format!("certificates are shown without what their keys would add: {cause}");
+            report::repeated_warning("keys of certificates", &text);
+        }
+    }
+
+    /// Has the earlier versions of keys that certificates are of be known as well: of one key, or of all
+    /// that are known.
+    ///
+    /// # Errors
+    /// The HSM does not answer.
+    pub(super) fn keep_versions(&self, of: Option<&KeyName>) -> Result<(), Error> {
+        let table = self.table();
+        if !self.may_lack_versions(&table) {
+            return Ok(());
+        }
+        let searches = self.searches(&table, of);
+        if searches.is_empty() {
+            if of.is_none() {
+                self.settled.store(table.generation, Ordering::Relaxed);
+            }
+            return Ok(());
+        }
+        let found =
+            self.ask(|client| self.at_once(&searches, |search| self.look_through(client, search)))?;
+        for (search, outcome) in searches.iter().zip(found) {
+            match outcome {
+                Ok(keys) => self.change(|table| {
+                    for key in keys {
+                        table.keep(key);
+                    }
+                }),
+                Err(error) if is_absence(&error) => {
+                    let text =
+                        format!("earlier versions of {} can't be read: {error}", search.name);
+                    report::repeated_warning("versions that can't be read", &text);
+                }
+                Err(error) => return Err(self.refusal(Purpose::Find, &error)),
+            }
+            let missing = search.missing.iter().cloned();
+            let looked = missing.map(|one| (search.name.clone(), search.newest.clone(), one));
+            lock(&self.in_vain).extend(looked);
+        }
+        Ok(())
+    }
+
+    /// Whether there may be something to look through: not if nothing has changed since there wasn't.
+    pub(super) fn may_lack_versions(&self, table: &Table) -> bool {
+        if table.certificates().is_empty() {
+            return false;
+        }
+        let is_settled = self.settled.load(Ordering::Relaxed) == table.generation;
+        !is_settled || table.kept().any(|kept| self.is_old(table, kept))
+    }
+
+    fn is_old(&self, table: &Table, key: &StoredKey) -> bool {
+        let refresh = u64::try_from(self.options.refresh.as_millis()).unwrap_or(u64::MAX);
+        table.age(key) >= refresh
+    }
+
+    /// What has to be looked through.
+    fn searches(&self, table: &Table, of: Option<&KeyName>) -> Vec<Search> {
+        let without_key = table.certificates().iter().filter(|certificate| {
+            !matches!(certificate.place, Kept::Session(_) | Kept::Vault(_))
+                && table.key_of(certificate).is_none()
+        });
+        let without_key: Vec<_> = without_key.collect();
+        let in_vain = lock(&self.in_vain);
+        let keys: Vec<_> = match of {
+            Some(name) => table.newest(name.as_str()).into_iter().collect(),
+            None => table.keys.values().collect(),
+        };
+        let keys = keys
+            .into_iter()
+            .filter_map(|key| Some((key, key.hsm_id()?)));
+        let keys = keys.filter(|(key, id)| {
+            key.session.is_none() && self.configured_version(&id.key).is_none()
+        });
+        let searches = keys.map(|(key, id)| {
+            let missing = without_key.iter().filter(|certificate| {
+                let at = (
+                    id.key.clone(),
+                    id.version.clone(),
+                    certificate.fingerprint.clone(),
+                );
+                let public = certificate.x509.public.as_ref();
+                public.is_some_and(|public| are_alike(public, key.public()))
+                    && !in_vain.contains(&at)
+            });
+            let missing: Vec<_> = missing.collect();
+            let kept = table.kept_versions(&id.key);
+            let old = kept.iter().filter(|kept| self.is_old(table, kept));
+            Search {
+                name: id.key.clone(),
+                newest: id.version.clone(),
+                known: old
+                    .filter_map(|kept| Some(kept.hsm_id()?.version.clone()))
+                    .collect(),
+                missing: missing.iter().map(|one| one.fingerprint.clone()).collect(),
+                wanted: missing
+                    .iter()
+                    .filter_map(|one| one.x509.public.clone())
+                    .collect(),
+            }
+        });
+        let is_needed = |search: &Search| !(search.known.is_empty() && search.missing.is_empty());
+        searches.filter(is_needed).collect()
+    }
+
+    /// The versions of a key, the newest first, until all certificates have theirs.
+    fn look_through(
+        &self,
+        client: &Client,
+        search: &Search,
+    ) -> Result<Vec<StoredKey>, managed_hsm::Error> {
+        let get = |version: &KeyVersion| {
+            let got = client.get_key(&KeyUri {
+                vault: self.settings.vault.clone(),
+                key: search.name.clone(),
+                version: Some(version.clone()),
+            });
+            got.map(StoredKey::new)
+        };
+        let known = search.known.iter().map(get);
+        let mut found = known.collect::<Result<Vec<_>, _>>()?;
+        let mut wanted = search.wanted.clone();
+        if wanted.is_empty() {
+            return Ok(found);
+        }
+        let mut pages = client.versions(&self.settings.vault, &search.name)?;
+        let mut versions = Vec::new();
+        while let Some(page) = pages.next_page(client)? {
+            versions.extend(page.into_iter().filter_map(|item| item.uri.version));
+        }
+        let earlier = versions
+            .iter()
+            .rev()
+            .filter(|version| **version != search.newest);
+        for version in earlier {
+            let key = get(version)?;
+            if wanted.contains(key.public()) {
+                wanted.retain(|other| other != key.public());
+                found.push(key);
+            }
+            if wanted.is_empty() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Whether two keys may be versions of one: a rotation keeps type and size.
+fn are_alike(one: &PublicKey, other: &PublicKey) -> bool {
+    one.kind() == other.kind() && one.raw_signature_len() == other.raw_signature_len()
+}
+
+impl Table {
+    /// Whether a certificate is of this version of a key.
+    pub(crate) fn has_certificate(&self, key: &StoredKey) -> bool {
+        if self.certificates().is_empty() {
+            return false;
+        }
+        let public = key.public().spki();
+        let mut certificates = self.certificates().iter();
+        public.is_some() && certificates.any(|certificate| certificate.public == public)
+    }
+}

@@ -1,0 +1,549 @@
+//! The table of a token's objects. It is never changed; another one takes its place, so that readers
+//! need no lock.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use cryptoki_sys::{
+    CK_OBJECT_HANDLE, CK_PROFILE_ID, CK_SESSION_HANDLE, CKP_AUTHENTICATION_TOKEN,
+    CKP_BASELINE_PROVIDER, CKP_EXTENDED_PROVIDER, CKP_PUBLIC_CERTIFICATES_TOKEN,
+};
+use hsm_keys::once;
+use managed_hsm::KeyName;
+
+use super::loading::Sought;
+use super::objects::{Object, StoredKey};
+use super::tags::{self, Half};
+use crate::certificates::{CertificateObject, Kept, StoredCertificate};
+use crate::module::new_handle;
+
+/// All objects of a token.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    began: Instant,
+    /// How many tables there were before.
+    pub(crate) generation: u64,
+    /// The versions that are found, by the keys' names in lower case.
+    pub(crate) keys: HashMap<Arc<str>, Arc<StoredKey>>,
+    /// Earlier versions that are found as well, since certificates are of them.
+    kept: HashMap<String, Vec<Arc<StoredKey>>>,
+    certificates: Vec<Arc<StoredCertificate>>,
+    /// All objects that programs may have handles of: earlier versions as well.
+    objects: HashMap<CK_OBJECT_HANDLE, Object>,
+    pub(crate) profiles: Vec<(CK_OBJECT_HANDLE, CK_PROFILE_ID)>,
+    /// Public objects that went with their private ones, and that nobody has destroyed yet.
+    gone: HashSet<CK_OBJECT_HANDLE>,
+    index: Index,
+}
+
+/// Which keys have a label, an id, or a public key; made when it is first asked for.
+#[derive(Debug, Default)]
+struct Index(OnceLock<Indices>);
+
+#[derive(Debug, Default)]
+struct Indices {
+    by_label: Found,
+    by_id: Found,
+    /// Of keys that certificates may be of.
+    by_public: Found,
+}
+
+/// Keys by the hash values of their labels, of their ids, or of their public keys, in the order of
+/// those. Two texts may have the same: whoever looks something up looks at what is found, too.
+#[derive(Debug, Default)]
+struct Found(Vec<(u64, Arc<StoredKey>)>);
+
+impl Found {
+    fn insert(&mut self, hashes: impl IntoIterator<Item = u64>, key: &Arc<StoredKey>) {
+        let hashes = hashes.into_iter();
+        self.0.extend(hashes.map(|hash| (hash, Arc::clone(key))));
+    }
+
+    /// The keys that may be those of a label, an id, or a public key.
+    fn of(&self, wanted: &[u8]) -> impl Iterator<Item = &Arc<StoredKey>> {
+        let hash = hash(wanted);
+        let start = self.0.partition_point(|(known, _)| *known < hash);
+        let found = self.0[start..].iter();
+        found
+            .take_while(move |(known, _)| *known == hash)
+            .map(|(_, key)| key)
+    }
+}
+
+impl Clone for Index {
+    /// That of another table is another one.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        let profiles = [
+            CKP_BASELINE_PROVIDER,
+            CKP_EXTENDED_PROVIDER,
+            CKP_AUTHENTICATION_TOKEN,
+        ];
+        let profiles: Vec<_> = profiles.map(|id| (new_handle(), id)).into();
+        let objects = profiles.iter();
+        Self {
+            began: Instant::now(),
+            generation: 0,
+            keys: HashMap::new(),
+            kept: HashMap::new(),
+            certificates: Vec::new(),
+            objects: objects
+                .map(|(handle, id)| (*handle, Object::Profile(*id)))
+                .collect(),
+            profiles,
+            gone: HashSet::new(),
+            index: Index::default(),
+        }
+    }
+}
+
+impl Table {
+    /// What a handle is of.
+    pub(crate) fn object(&self, handle: CK_OBJECT_HANDLE) -> Option<&Object> {
+        self.objects.get(&handle).filter(|object| match object {
+            Object::Key(key, half) => key.shows(*half),
+            Object::Certificate(_) | Object::Profile(_) => true,
+        })
+    }
+
+    /// Says that there are certificates, too.
+    pub(crate) fn with_certificates(mut self) -> Self {
+        let (handle, id) = (new_handle(), CKP_PUBLIC_CERTIFICATES_TOKEN);
+        self.profiles.push((handle, id));
+        self.objects.insert(handle, Object::Profile(id));
+        self
+    }
+
+    /// All versions that are found.
+    fn found(&self) -> impl Iterator<Item = &Arc<StoredKey>> {
+        self.keys.values().chain(self.kept())
+    }
+
+    /// The version of a key that is found by itself.
+    pub(crate) fn newest(&self, name: &str) -> Option<&Arc<StoredKey>> {
+        self.keys.get(&*name.to_ascii_lowercase())
+    }
+
+    /// The earlier versions that are found since certificates are of them.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &Arc<StoredKey>> {
+        self.kept.values().flatten()
+    }
+
+    /// Those of a key.
+    pub(crate) fn kept_versions(&self, name: &KeyName) -> &[Arc<StoredKey>] {
+        let kept = self.kept.get(&name.as_str().to_ascii_lowercase());
+        kept.map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn certificates(&self) -> &[Arc<StoredCertificate>] {
+        &self.certificates
+    }
+
+    /// The key that a certificate is of.
+    pub(crate) fn key_of(&self, certificate: &StoredCertificate) -> Option<&StoredKey> {
+        let public = certificate.public.as_ref()?;
+        let keys = self.indices().by_public.of(public);
+        let keys = keys.filter(|key| key.public().spki().as_ref() == Some(public));
+        // The same of a key that is there twice.
+        keys.min_by_key(|key| &key.kid).map(|key| &**key)
+    }
+
+    /// A certificate, to be asked for attributes.
+    pub(crate) fn view<'a>(&'a self, certificate: &'a StoredCertificate) -> CertificateObject<'a> {
+        CertificateObject {
+            certificate,
+            key: self.key_of(certificate),
+        }
+    }
+
+    /// The keys that may fit.
+    pub(crate) fn candidates(&self, sought: Sought<'_>) -> Vec<&Arc<StoredKey>> {
+        let (index, wanted) = match (sought.label, sought.id) {
+            (None, None) => return self.found().collect(),
+            (_, Some(id)) => (&self.indices().by_id, id),
+            (Some(label), None) => (&self.indices().by_label, label),
+        };
+        let found = index.of(wanted);
+        found.filter(|key| sought.fits(key)).collect()
+    }
+
+    fn indices(&self) -> &Indices {
+        once(&self.index.0, || self.make_indices())
+    }
+
+    fn make_indices(&self) -> Indices {
+        let mut indices = Indices::default();
+        for key in self.found() {
+            indices.by_label.insert(hashes_of_labels(key), key);
+            indices.by_id.insert(hashes_of_ids(key), key);
+            if !self.certificates.is_empty()
+                && key.hsm_id().is_some()
+                && let Some(public) = key.public().spki()
+            {
+                indices.by_public.insert([hash(&public)], key);
+            }
+        }
+        let Indices {
+            by_label,
+            by_id,
+            by_public,
+        } = &mut indices;
+        for Found(found) in [by_label, by_id, by_public] {
+            found.sort_unstable_by_key(|(hash, _)| *hash);
+        }
+        indices
+    }
+
+    /// Milliseconds since the table was made.
+    pub(crate) fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Takes in what the HSM says of a key. A version that is there already keeps its handles; of one
+    /// that isn't, the earlier one stays usable by its own.
+    pub(crate) fn add(
+        &mut self,
+        key: StoredKey,
+        session: Option<CK_SESSION_HANDLE>,
+    ) -> Arc<StoredKey> {
+        let name = name_of(&key);
+        let same = self.keys.get(&*name).map(Arc::clone);
+        let same = same.filter(|known| is_same(known, &key));
+        let session = session.or_else(|| same.as_ref().and_then(|known| known.session));
+        let stored = self.store(key, session, same.as_deref());
+        self.keys.insert(name.as_str().into(), Arc::clone(&stored));
+        self.settle(&name);
+        self.keys.get(&*name).map_or(stored, Arc::clone)
+    }
+
+    /// Takes in an earlier version of a key, which a certificate is of.
+    pub(crate) fn keep(&mut self, key: StoredKey) -> Arc<StoredKey> {
+        let name = name_of(&key);
+        let known = self.known(&key);
+        let stored = self.store(key, None, known.as_deref());
+        let kept = self.kept.entry(name.clone()).or_default();
+        match kept.iter_mut().find(|kept| is_same(kept, &stored)) {
+            Some(kept) => *kept = Arc::clone(&stored),
+            None => kept.push(Arc::clone(&stored)),
+        }
+        self.settle(&name);
+        let mut kept = self.kept.get(&name).into_iter().flatten();
+        let found = kept.find(|kept| is_same(kept, &stored)).map(Arc::clone);
+        found.unwrap_or(stored)
+    }
+
+    /// Takes in what the HSM says of a version that is there: it doesn't become the newest.
+    pub(crate) fn renew(
+        &mut self,
+        key: StoredKey,
+        session: Option<CK_SESSION_HANDLE>,
+    ) -> Arc<StoredKey> {
+        let name = name_of(&key);
+        let newest = self.keys.get(&*name);
+        if newest.is_none_or(|known| is_same(known, &key)) {
+            return self.add(key, session);
+        }
+        let mut kept = self.kept.get(&name).into_iter().flatten();
+        if kept.any(|kept| is_same(kept, &key)) {
+            return self.keep(key);
+        }
+        let known = self.known(&key);
+        self.store(key, session, known.as_deref())
+    }
+
+    /// The same version as programs may have handles of it, among all that there are.
+    fn known(&self, same: &StoredKey) -> Option<Arc<StoredKey>> {
+        self.objects.values().find_map(|object| match object {
+            Object::Key(key, _) if is_same(key, same) => Some(Arc::clone(key)),
+            _ => None,
+        })
+    }
+
+    /// A version as the HSM describes it, with the handles that it has had before.
+    fn store(
+        &mut self,
+        mut key: StoredKey,
+        session: Option<CK_SESSION_HANDLE>,
+        known: Option<&StoredKey>,
+    ) -> Arc<StoredKey> {
+        if let Some(known) = known {
+            key.handles = known.handles;
+        }
+        key.session = session;
+        key.checked = AtomicU64::new(self.now());
+        let stored = Arc::new(key);
+        self.place(&stored);
+        stored
+    }
+
+    fn place(&mut self, stored: &Arc<StoredKey>) {
+        for half in Half::BOTH {
+            let object = Object::Key(Arc::clone(stored), half);
+            self.objects.insert(stored.handle(half), object);
+        }
+    }
+
+    /// Has one version of a key have the id that several have in their tags, as a rotation copies them:
+    /// the newest if it has a certificate, which is found by that id as well, else an earlier one,
+    /// which has one.
+    fn settle(&mut self, name: &str) {
+        let kept = self.kept.remove(name).unwrap_or_default();
+        let Some(newest) = self.keys.get(name).map(Arc::clone) else {
+            return;
+        };
+        let is_first = kept.is_empty() || self.has_certificate(&newest);
+        let mut versions = vec![newest];
+        versions.extend(kept);
+        if !is_first {
+            versions.rotate_left(1);
+        }
+        for at in 0..versions.len() {
+            let (before, others) = versions.split_at_mut(at);
+            let version = &mut others[0];
+            let is_taken = before.iter().any(|other| other.shares_id(version));
+            if is_taken != version.has_default_id {
+                *version = Arc::new(version.with_default_id(is_taken));
+                self.place(version);
+            }
+        }
+        if !is_first {
+            versions.rotate_right(1);
+        }
+        self.keys.insert(name.into(), versions.remove(0));
+        if !versions.is_empty() {
+            self.kept.insert(name.to_owned(), versions);
+        }
+    }
+
+    /// Takes in the certificates that the files have now. Those of files that can't be read just now
+    /// stay as they were.
+    pub(crate) fn refile(&mut self, found: Vec<StoredCertificate>, broken: &[PathBuf]) {
+        let stays = |known: &StoredCertificate| match &known.place {
+            Kept::Session(_) | Kept::Vault(_) => true,
+            Kept::File(path) | Kept::Written(path) => broken.contains(path),
+        };
+        let before = std::mem::take(&mut self.certificates);
+        for known in &before {
+            self.objects.remove(&known.handle);
+        }
+        for known in before.iter().filter(|known| stays(known)) {
+            self.insert_certificate(Arc::clone(known));
+        }
+        for mut certificate in found {
+            let is_same = |known: &&Arc<StoredCertificate>| {
+                known.fingerprint == certificate.fingerprint && known.session().is_none()
+            };
+            if self.certificates.iter().any(|known| is_same(&known)) {
+                continue;
+            }
+            if let Some(known) = before.iter().find(is_same) {
+                certificate.handle = known.handle;
+            }
+            self.insert_certificate(Arc::new(certificate));
+        }
+        self.forget_kept();
+    }
+
+    /// Takes in a certificate that a program has brought: in the place of the same one.
+    pub(crate) fn add_certificate(
+        &mut self,
+        mut certificate: StoredCertificate,
+    ) -> CK_OBJECT_HANDLE {
+        let same = self.certificates.iter().position(|known| {
+            known.fingerprint == certificate.fingerprint && known.session() == certificate.session()
+        });
+        if let Some(at) = same {
+            certificate.handle = self.certificates.remove(at).handle;
+        }
+        let handle = certificate.handle;
+        self.insert_certificate(Arc::new(certificate));
+        handle
+    }
+
+    fn insert_certificate(&mut self, certificate: Arc<StoredCertificate>) {
+        let object = Object::Certificate(Arc::clone(&certificate));
+        self.objects.insert(certificate.handle, object);
+        self.certificates.push(certificate);
+    }
+
+    pub(crate) fn remove_certificates(&mut self, is_gone: impl Fn(&StoredCertificate) -> bool) {
+        for gone in self.certificates.extract_if(.., |known| is_gone(known)) {
+            self.objects.remove(&gone.handle);
+        }
+    }
+
+    /// Has earlier versions be found no more that no certificate is of; their handles stay good.
+    fn forget_kept(&mut self) {
+        let mut kept = std::mem::take(&mut self.kept);
+        for versions in kept.values_mut() {
+            versions.retain(|version| self.has_certificate(version));
+        }
+        let names: Vec<String> = kept.keys().cloned().collect();
+        kept.retain(|_, versions| !versions.is_empty());
+        self.kept = kept;
+        for name in names {
+            self.settle(&name);
+        }
+    }
+
+    /// Takes in a key that a program has brought.
+    pub(crate) fn add_brought(&mut self, key: StoredKey) -> CK_OBJECT_HANDLE {
+        let (half, key) = (key.half_of_brought(), Arc::new(key));
+        let handle = key.handle(half);
+        self.keys
+            .insert(name_of_brought(handle).into(), Arc::clone(&key));
+        self.objects.insert(handle, Object::Key(key, half));
+        handle
+    }
+
+    /// Forgets a key that a program has brought.
+    pub(crate) fn remove_brought(&mut self, key: &StoredKey) {
+        let handle = key.handle(key.half_of_brought());
+        self.keys.remove(&*name_of_brought(handle));
+        self.objects.remove(&handle);
+    }
+
+    /// Takes in a session's key that is to stay: it gets handles of its own, and those that it had go
+    /// with the session.
+    pub(crate) fn adopt(&mut self, key: StoredKey) -> Arc<StoredKey> {
+        self.keys.remove(&*name_of(&key));
+        self.add(key, None)
+    }
+
+    /// Whether a session's key has been adopted.
+    pub(crate) fn has_adopted(&self, key: &StoredKey) -> bool {
+        let current = key.hsm_id().and_then(|id| self.newest(id.key.as_str()));
+        key.session.is_some() && current.is_some_and(|current| current.session.is_none())
+    }
+
+    /// Notes that a key was deleted by its private object: who destroys that one destroys the public one, too.
+    pub(crate) fn note_deletion(&mut self, key: &StoredKey) {
+        if key.shows(Half::Public) {
+            self.gone.insert(key.handle(Half::Public));
+        }
+    }
+
+    /// Whether a handle is that of a public object which went with its private one.
+    pub(crate) fn is_gone(&self, handle: CK_OBJECT_HANDLE) -> bool {
+        self.gone.contains(&handle)
+    }
+
+    /// Destroys such an object.
+    pub(crate) fn remove_gone(&mut self, handle: CK_OBJECT_HANDLE) {
+        self.gone.remove(&handle);
+    }
+
+    /// Forgets the handles of a key.
+    pub(crate) fn remove_handles(&mut self, key: &StoredKey) {
+        for half in Half::BOTH {
+            self.objects.remove(&key.handle(half));
+        }
+    }
+
+    /// Whether there are secret keys that programs have brought.
+    pub(crate) fn has_secrets(&self) -> bool {
+        self.keys.values().any(|key| key.secret.is_some())
+    }
+
+    /// Forgets the secret keys that programs have brought.
+    pub(crate) fn forget_secrets(&mut self) {
+        self.keys.retain(|_, key| key.secret.is_none());
+        self.objects.retain(|_, object| match object {
+            Object::Key(key, _) => key.secret.is_none(),
+            Object::Certificate(_) | Object::Profile(_) => true,
+        });
+        self.index = Index::default();
+    }
+
+    /// Forgets all keys of the HSM, but not what handles are of.
+    pub(crate) fn forget(&mut self) {
+        self.keys.retain(|_, key| key.hsm_id().is_none());
+        self.kept.clear();
+        self.index = Index::default();
+    }
+
+    /// Forgets a key, with all its versions.
+    pub(crate) fn remove(&mut self, name: &str) {
+        let lower = name.to_ascii_lowercase();
+        self.keys.remove(&*lower);
+        self.kept.remove(&lower);
+        self.objects.retain(|_, object| match object {
+            Object::Key(key, _) => key
+                .hsm_id()
+                .is_none_or(|id| !id.key.as_str().eq_ignore_ascii_case(name)),
+            Object::Certificate(_) | Object::Profile(_) => true,
+        });
+    }
+
+    /// How long ago the HSM has said what is known of a key, in milliseconds.
+    pub(crate) fn age(&self, key: &StoredKey) -> u64 {
+        self.now()
+            .saturating_sub(key.checked.load(Ordering::Relaxed))
+    }
+
+    /// Notes that what is known of a key still is so.
+    pub(crate) fn confirm(&self, key: &StoredKey) {
+        key.checked.store(self.now(), Ordering::Relaxed);
+    }
+}
+
+/// No key of the HSM has such a name.
+fn name_of_brought(handle: CK_OBJECT_HANDLE) -> String {
+    format!("object {handle}")
+}
+
+/// By what a key of the HSM is found: its name in lower case.
+fn name_of(key: &StoredKey) -> String {
+    key.hsm_id()
+        .map_or_else(String::new, |id| id.key.as_str().to_ascii_lowercase())
+}
+
+/// Whether both are the same version of a key of the HSM.
+fn is_same(known: &StoredKey, other: &StoredKey) -> bool {
+    other.hsm_id().is_some_and(|id| known.is(id))
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes)
+}
+
+/// All labels that a key may be looked for by.
+fn hashes_of_labels(key: &StoredKey) -> Vec<u64> {
+    hashes(|half| {
+        (
+            key.label(half).as_bytes().into(),
+            key.tags.read(half, "LABEL"),
+        )
+    })
+}
+
+/// All ids that a key may be looked for by.
+fn hashes_of_ids(key: &StoredKey) -> Vec<u64> {
+    hashes(|half| (key.id(half), key.own_tagged_id(half)))
+}
+
+/// The hash values of what `names` has for each half: a name, and a tag with all that it may mean.
+fn hashes<'a>(names: impl Fn(Half) -> (Cow<'a, [u8]>, Option<&'a str>)) -> Vec<u64> {
+    let mut hashes = Vec::new();
+    for half in Half::BOTH {
+        let (name, tag) = names(half);
+        hashes.push(hash(&name));
+        if let Some(text) = tag {
+            hashes.push(hash(text.as_bytes()));
+            hashes.extend(tags::meanings(text).map(|meaning| hash(&meaning)));
+        }
+    }
+    hashes.sort_unstable();
+    hashes.dedup();
+    hashes
+}

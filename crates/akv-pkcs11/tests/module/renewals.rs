@@ -1,0 +1,260 @@
+//! Certificates and time: keys that are rotated, files that change, logins, and a vault's own.
+
+use std::path::Path;
+
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, AttributeType};
+use cryptoki::session::UserType;
+use cryptoki::types::AuthPin;
+use testing::Rest;
+use testing::emulator::{Options, VAULT_AUDIENCE};
+
+use crate::authority::Authority;
+use crate::certificates::{CERTIFICATE, EC, PRIVATE, RSA, bytes, configure, label, read, write};
+use crate::support::{Hsm, initialized, makes_calls, only, session};
+
+/// A server that starts anew goes on with the certificate that it has, and with the key of that.
+#[test]
+fn a_certificate_keeps_its_version_of_a_key_visible_after_a_rotation() {
+    if !makes_calls() {
+        for tags in [
+            r#""tags":{}"#,
+            r#""tags":{"p11_pri_CKA_ID":"0b","p11_pub_CKA_ID":"0b"}"#,
+        ] {
+            let mut hsm = Hsm::start();
+            let body = format!(r#"{{"kty":"RSA-HSM","key_size":2048,{tags}}}"#);
+            let versions = [hsm.rest.create("web", &body), hsm.rest.rotate("web")];
+            hsm.rest
+                .create("other", r#"{"kty":"EC-HSM","crv":"P-384"}"#);
+            let authority = Authority::new();
+            let leaf = authority.issue_for(&hsm.rest, "web", 1);
+            write(&hsm.file("web.pem"), &[&leaf, &authority.certificate]);
+            let newest = hsm.rest.rotate("web");
+            let text = format!(r#""certificates":[{:?}]"#, hsm.file("web.pem"));
+            configure(&mut hsm, &text);
+            hsm.set("TEST_CHAIN", hsm.file("web.pem"));
+            hsm.set(
+                "TEST_TAGGED",
+                if tags.contains("0b") { "yes" } else { "no" },
+            );
+            hsm.run();
+            let requests = hsm.requests();
+            let signed = requests.iter().filter(|request| request.is("sign"));
+            let signed: Vec<&str> = signed.map(|request| &*request.path).collect();
+            assert!(signed[0].contains(&versions[1]), "{signed:?}");
+            assert!(signed[1].contains(&newest), "{signed:?}");
+            assert_eq!(hsm.count("versions"), 1, "{requests:?}");
+        }
+        return;
+    }
+    let chain = read("TEST_CHAIN");
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let private = session.find_objects(&[PRIVATE, label("web")]).unwrap();
+    assert_eq!(private.len(), 2, "the certificate's, and the newest");
+    let leaf = only(&session, &[CERTIFICATE, label("web")]);
+    let id = Attribute::Id(bytes(&session, leaf, AttributeType::Id));
+    if std::env::var_os("TEST_TAGGED").unwrap() == "yes" {
+        assert_eq!(id, Attribute::Id(vec![0x0b]));
+    }
+    // The certificate's comes first, and is the only one with its id.
+    assert_eq!(only(&session, &[PRIVATE, id.clone()]), private[0]);
+    assert_eq!(only(&session, &[CERTIFICATE, id]), leaf);
+    let public = chain[0].public_key().unwrap().rsa().unwrap().n().to_vec();
+    let read = session.get_attributes(private[0], &[AttributeType::Modulus]);
+    assert_eq!(read.unwrap(), [Attribute::Modulus(public)]);
+    for key in private {
+        session.sign(&Mechanism::Sha256RsaPkcs, key, b"x").unwrap();
+    }
+    // All that there is.
+    assert_eq!(session.find_objects(&[PRIVATE]).unwrap().len(), 3);
+    assert_eq!(
+        session
+            .find_objects(&[PRIVATE, label("web")])
+            .unwrap()
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn files_that_change_are_read_again_and_broken_ones_serve_on() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.rest.create("rsa", RSA);
+        let authority = Authority::new();
+        let old = authority.issue_for(&hsm.rest, "rsa", 1);
+        let new = authority.issue_for(&hsm.rest, "rsa", 2);
+        let file = hsm.file("cert.pem");
+        write(&file, &[&old]);
+        write(&hsm.file("chain.pem"), &[&old, &new]);
+        configure(&mut hsm, &format!(r#""certificates":[{file:?}]"#));
+        hsm.set("TEST_CHAIN", hsm.file("chain.pem"));
+        hsm.set("TEST_FILE", file);
+        let told = hsm.run();
+        return assert!(told.contains("cert.pem"), "{told}");
+    }
+    let chain = read("TEST_CHAIN");
+    let file = std::env::var_os("TEST_FILE").unwrap();
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let value = || {
+        let found = only(&session, &[CERTIFICATE]);
+        bytes(&session, found, AttributeType::Value)
+    };
+    let pause = || std::thread::sleep(std::time::Duration::from_millis(2100));
+    assert_eq!(value(), chain[0].to_der().unwrap());
+    write(Path::new(&file), &[&chain[1]]);
+    pause();
+    assert_eq!(value(), chain[1].to_der().unwrap());
+    std::fs::write(
+        &file,
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    )
+    .unwrap();
+    pause();
+    assert_eq!(value(), chain[1].to_der().unwrap());
+    std::fs::remove_file(&file).unwrap();
+    pause();
+    assert_eq!(value(), chain[1].to_der().unwrap());
+}
+
+#[test]
+fn certificates_are_seen_before_a_login() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        let tagged = r#"{"kty":"EC-HSM","crv":"P-256","tags":{"p11_pri_CKA_ID":"0b0c"}}"#;
+        hsm.rest.create("ec", tagged);
+        let authority = Authority::new();
+        let leaf = authority.issue_for(&hsm.rest, "ec", 1);
+        write(&hsm.file("ec.pem"), &[&leaf]);
+        let text = format!(r#""certificates":[{:?}]"#, hsm.file("ec.pem"));
+        configure(&mut hsm, &text);
+        hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+        let token = hsm.emulator.token.clone();
+        hsm.set("TEST_TOKEN", token);
+        hsm.run();
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let certificate = only(&session, &[CERTIFICATE]);
+    assert_eq!(session.find_objects(&[PRIVATE]).unwrap(), []);
+    let pin = AuthPin::new(std::env::var("TEST_TOKEN").unwrap().into());
+    session.login(UserType::User, Some(&pin)).unwrap();
+    let id = Attribute::Id(vec![0x0b, 0x0c]);
+    assert_eq!(only(&session, &[CERTIFICATE, id.clone()]), certificate);
+    only(&session, &[PRIVATE, id]);
+    session.logout().unwrap();
+    assert_eq!(only(&session, &[CERTIFICATE]), certificate);
+}
+
+#[test]
+fn mistakes_in_the_certificates_of_a_token_are_named() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        std::fs::write(hsm.file("empty.pem"), "nothing\n").unwrap();
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        std::fs::write(hsm.file("broken.pem"), broken).unwrap();
+        for (place, words) in [
+            ("absent.pem", "No such file"),
+            ("empty.pem", "holds no certificate in PEM"),
+            ("broken.pem", "is no X.509 certificate"),
+        ] {
+            let file = hsm.file(place);
+            configure(&mut hsm, &format!(r#""certificates":[{file:?}]"#));
+            let told = hsm.run();
+            for words in ["'tokens[0].certificates'", place, words] {
+                assert!(told.contains(words), "{words}: {told}");
+            }
+        }
+        return;
+    }
+    assert_eq!(initialized().get_slots_with_token().unwrap(), []);
+}
+
+/// Those of CAs have none in the HSM.
+#[test]
+fn the_hsm_is_not_asked_again_for_keys_that_certificates_do_not_have() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.rest.create("ec", EC);
+        let authority = Authority::new();
+        let stranger = Authority::new();
+        write(
+            &hsm.file("cas.pem"),
+            &[&authority.certificate, &stranger.certificate],
+        );
+        let text = format!(r#""certificates":[{:?}]"#, hsm.file("cas.pem"));
+        configure(&mut hsm, &text);
+        hsm.run();
+        return assert_eq!(hsm.count("versions"), 1, "{:?}", hsm.requests());
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    for _ in 0..3 {
+        assert_eq!(session.find_objects(&[PRIVATE]).unwrap().len(), 1);
+        assert_eq!(session.find_objects(&[CERTIFICATE]).unwrap().len(), 2);
+        assert_eq!(
+            session.find_objects(&[PRIVATE, label("ec")]).unwrap().len(),
+            1
+        );
+    }
+}
+
+/// A vault keeps certificates with their keys, so they need no files.
+#[test]
+fn certificates_of_a_key_vault_are_found_beside_their_keys() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start_with(Options {
+            vaults: vec!["MyVault:0".parse().unwrap()],
+            ..Options::default()
+        });
+        let mut further = hsm.emulator.further.iter();
+        let found = further.find(|(name, _)| name.eq_ignore_ascii_case("vault MyVault"));
+        let url = found.expect("the vault is served").1.clone();
+        let token = hsm.emulator.mint(VAULT_AUDIENCE, 3600).unwrap();
+        let vault = Rest {
+            url: url.clone(),
+            ca: hsm.rest.ca.clone(),
+            token: token.clone(),
+        };
+        vault.create("plain", r#"{"kty":"EC","crv":"P-256"}"#);
+        let own = testing::Certificate::for_localhost();
+        let key = own.key.private_key_to_pem_pkcs8().unwrap();
+        let value = [own.pem(), key].concat();
+        let value = String::from_utf8(value).unwrap();
+        let body = serde_json::json!({ "value": value }).to_string();
+        vault.call("POST", "/certificates/web/import", &body);
+        std::fs::write(hsm.file("chain.pem"), own.pem()).unwrap();
+        hsm.set("TEST_CHAIN", hsm.file("chain.pem"));
+        hsm.set("AZURE_CLI_ACCESS_TOKEN", token);
+        hsm.configure(&format!(
+            r#"{{"tokens":[{{"resourceName":"MyVault","resourceType":"vault","endpoint":"{url}"}}]}}"#
+        ));
+        let before = hsm.requests().len();
+        hsm.run();
+        let requests = &hsm.requests()[before..];
+        let asked = requests
+            .iter()
+            .filter(|one| one.path.starts_with("/certificates/web/"));
+        return assert_eq!(asked.count(), 1, "{requests:?}");
+    }
+    let chain = read("TEST_CHAIN");
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    // Whoever only signs asks for no certificates.
+    let key = only(&session, &[PRIVATE, label("web")]);
+    let certificate = only(&session, &[CERTIFICATE, label("web")]);
+    let der = bytes(&session, certificate, AttributeType::Value);
+    assert_eq!(der, chain[0].to_der().unwrap());
+    let id = Attribute::Id(bytes(&session, certificate, AttributeType::Id));
+    assert_eq!(only(&session, &[PRIVATE, id]), key);
+    assert_eq!(session.find_objects(&[CERTIFICATE]).unwrap(), [certificate]);
+    let gone = session.destroy_object(certificate);
+    assert_eq!(
+        crate::support::code(gone),
+        cryptoki::error::RvError::ActionProhibited
+    );
+    session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
+}

@@ -1,0 +1,108 @@
+//! Keys that live as long as a session, and what is left of them when a process dies.
+
+use cryptoki::error::RvError;
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, AttributeType, ObjectClass};
+
+use crate::support::{Hsm, code, initialized, makes_calls, session};
+
+/// prime256v1 as CKA_EC_PARAMS.
+const P256: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+/// Who has made a key for a session, and when: the module's own attributes.
+const MAKER: AttributeType = AttributeType::VendorDefined(0x8041_4b56);
+const CREATED: AttributeType = AttributeType::VendorDefined(0x8041_4b57);
+
+const PRIVATE: Attribute = Attribute::Class(ObjectClass::PRIVATE_KEY);
+
+/// A process that ends without C_Finalize, and another one that looks for what it has left.
+#[test]
+fn what_a_crash_leaves_behind_is_seen_by_whoever_sweeps_and_by_nobody_else() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.set("TEST_STEP", "crash");
+        hsm.run();
+        let keys = hsm.rest.call("GET", "/keys", "");
+        let tags = keys["value"][0]["tags"]["p11_session"].clone();
+        let maker = tags.as_str().expect("it is marked");
+        let (process, host) = maker.split_once('@').expect("process and host");
+        assert!(
+            process.parse::<u32>().is_ok() && !host.is_empty(),
+            "{maker}"
+        );
+        hsm.set("TEST_STEP", "look");
+        hsm.run();
+        let keys = hsm.rest.call("GET", "/keys", "");
+        return assert_eq!(keys["value"].as_array().map(Vec::len), Some(1), "{keys}");
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    if std::env::var_os("TEST_STEP").unwrap() == "crash" {
+        let public = [Attribute::EcParams(P256.to_vec())];
+        let pair = session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &[]);
+        let (_, private) = pair.unwrap();
+        assert_eq!(session.find_objects(&[PRIVATE]).unwrap(), [private]);
+        // Nothing of the module's is asked to go.
+        std::mem::forget((session, pkcs11));
+        return;
+    }
+    for template in [
+        &[][..],
+        &[PRIVATE],
+        &[Attribute::Token(false)],
+        &[Attribute::Token(true)],
+    ] {
+        assert_eq!(session.find_objects(template).unwrap(), [], "{template:?}");
+    }
+    let marked = [Attribute::VendorDefined((MAKER, Vec::new())), PRIVATE];
+    let found = session.find_objects(&marked).unwrap();
+    assert_eq!(found.len(), 1);
+    let told = [AttributeType::Token, AttributeType::Destroyable, CREATED];
+    let told = session.get_attributes(found[0], &told).unwrap();
+    assert_eq!(
+        told[..2],
+        [Attribute::Token(false), Attribute::Destroyable(true)]
+    );
+    let Attribute::VendorDefined((_, created)) = &told[2] else {
+        panic!("{told:?}");
+    };
+    let created = u64::from_ne_bytes(created[..].try_into().unwrap());
+    let now = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .unwrap()
+        .as_secs();
+    assert!((now - 60..=now).contains(&created), "{created}");
+    session.destroy_object(found[0]).unwrap();
+    assert_eq!(session.find_objects(&marked).unwrap(), []);
+    // One to stay.
+    let public = [Attribute::Token(true), Attribute::EcParams(P256.to_vec())];
+    let stay = [Attribute::Token(true)];
+    session
+        .generate_key_pair(&Mechanism::EccKeyPairGen, &public, &stay)
+        .unwrap();
+}
+
+/// Whoever sweeps may have looked before the key was adopted.
+#[test]
+fn a_key_that_was_adopted_meanwhile_is_not_swept() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        let marked = r#"{"kty":"EC-HSM","crv":"P-256","tags":{"p11_session":"1@elsewhere"}}"#;
+        hsm.rest.create("adopted", marked);
+        hsm.set("TEST_URL", hsm.rest.url.clone());
+        hsm.set("TEST_CA", hsm.rest.ca.clone());
+        let told = hsm.run();
+        assert!(told.contains("is a session's no more"), "{told}");
+        let key = hsm.rest.call("GET", "/keys/adopted", "");
+        return assert!(key["key"]["kid"].is_string(), "{key}");
+    }
+    let rest = crate::keys::rest();
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let marked = [Attribute::VendorDefined((MAKER, Vec::new())), PRIVATE];
+    let found = session.find_objects(&marked).unwrap();
+    rest.update("adopted", r#"{"tags":{}}"#);
+    assert_eq!(
+        code(session.destroy_object(found[0])),
+        RvError::ActionProhibited
+    );
+}
