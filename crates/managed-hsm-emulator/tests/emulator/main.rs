@@ -22,6 +22,7 @@ mod release;
 mod robustness;
 mod role_lists;
 mod running;
+mod schema;
 mod signatures;
 mod vaults;
 mod versions;
