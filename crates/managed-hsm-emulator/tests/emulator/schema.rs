@@ -10,10 +10,10 @@ enum Kind {
     Bool,
     /// Members of any name, which are texts.
     Texts,
-    List(&'static Kind),
+    List(&'static Self),
     Object(&'static [Member]),
     /// Null, or else.
-    Maybe(&'static Kind),
+    Maybe(&'static Self),
 }
 
 use Kind::{Bool, List, Maybe, Number, Object, Text, Texts};
