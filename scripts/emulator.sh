@@ -17,6 +17,8 @@ serve_emulator() {
         cat "$dir/emulator.out" "$dir/requests.log" >&2
         return 1
     fi
+    # It accepts connections before it says where all of its ports are.
+    until grep -q '^https://' "$dir/emulator.out"; do sleep 0.05; done
 }
 
 start_emulator() {

@@ -23,6 +23,7 @@ mod release;
 mod robustness;
 mod role_lists;
 mod running;
+mod schema;
 mod signatures;
 mod transfer;
 mod vaults;

@@ -12,6 +12,8 @@ use reqwest::{Client, Method, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::schema;
+
 /// The program with its arguments, on `data`.
 pub(crate) fn program(command: &str, data: &Path) -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_managed-hsm-emulator"));
@@ -32,6 +34,8 @@ pub(crate) struct Emulator {
     pub(crate) further: HashMap<String, String>,
     client: Client,
     token: String,
+    /// Whether it may answer otherwise than as described.
+    has_faults: bool,
 }
 
 pub(crate) struct Answer {
@@ -122,6 +126,7 @@ impl Emulator {
             further,
             client,
             token: text(&token.stdout).trim().to_owned(),
+            has_faults: arguments.contains(&"--fault") || arguments.contains(&"--control-port"),
         }
     }
 
@@ -169,6 +174,7 @@ impl Emulator {
         token: Option<&str>,
         body: Option<String>,
     ) -> Answer {
+        let name = method.to_owned();
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         // A whole URL is for a further port.
         let url = match path.starts_with('/') {
@@ -185,11 +191,15 @@ impl Emulator {
                 .body(body);
         }
         let response = request.send().await.unwrap();
-        Answer {
+        let answer = Answer {
             status: response.status(),
             headers: response.headers().clone(),
             body: response.text().await.unwrap(),
+        };
+        if !self.has_faults {
+            schema::check(&name, path, answer.status.as_u16(), &answer.body);
         }
+        answer
     }
 
     /// With the owner's token, and a body that may be anything.

@@ -212,7 +212,9 @@ class Keys(unittest.TestCase):
         for method, options in KINDS:
             key_name = create(self.client, method, options).name
             self.assertEqual(self.client.get_key_rotation_policy(key_name).lifetime_actions, [])
-            self.refused(HttpResponseError, 400, "BadParameter", self.client.rotate_key, key_name)
+            with self.assertRaises(HttpResponseError) as refused:
+                self.client.rotate_key(key_name)
+            self.assertEqual((refused.exception.status_code, refused.exception.error.code), (400, "BadParameter"))
             action = KeyRotationLifetimeAction(KeyRotationPolicyAction.rotate, time_after_create="P30D")
             self.client.update_key_rotation_policy(
                 key_name, KeyRotationPolicy(), expires_in="P90D", lifetime_actions=[action]
