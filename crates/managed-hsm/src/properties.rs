@@ -17,4 +17,6 @@ pub struct Properties {
     pub updated: Option<i64>,
     /// Whether it may be released to an attested environment.
     pub exportable: bool,
+    /// The size of a symmetric key in bits, which versions of the API from 2026-01-01-preview on tell.
+    pub key_size: Option<u32>,
 }

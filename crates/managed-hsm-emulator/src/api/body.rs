@@ -45,6 +45,9 @@ struct Attributes {
     #[serde(skip_serializing_if = "Option::is_none")]
     exp: Option<i64>,
     exportable: bool,
+    // With an underscore, unlike the others.
+    #[serde(rename = "key_size", skip_serializing_if = "Option::is_none")]
+    key_size: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     nbf: Option<i64>,
     recoverable_days: i64,
@@ -149,7 +152,7 @@ pub(super) struct RandomResult {
 impl<'a> Bundle<'a> {
     pub(super) fn new(call: &Call<'_>, key: &Key, version: &'a KeyVersion) -> Self {
         Self {
-            attributes: Attributes::new(version),
+            attributes: Attributes::new(call, version),
             deleted_date: key.deletion.map(|deletion| deletion.date),
             key: PublicJwk::new(call, key, version),
             recovery_id: recovery_id(call.host, key),
@@ -162,21 +165,21 @@ impl<'a> Bundle<'a> {
 
 impl Item {
     /// A key of a list of keys: its id without version, and what its newest version says.
-    pub(super) fn key(host: &str, key: &Key) -> Self {
-        Self::new(host, key, key.newest(), key_url(host, &key.name))
+    pub(super) fn key(call: &Call<'_>, key: &Key) -> Self {
+        Self::new(call, key, key.newest(), key_url(call.host, &key.name))
     }
 
     /// A version of a list of versions.
-    pub(super) fn version(host: &str, key: &Key, version: &KeyVersion) -> Self {
-        Self::new(host, key, version, version_url(host, key, version))
+    pub(super) fn version(call: &Call<'_>, key: &Key, version: &KeyVersion) -> Self {
+        Self::new(call, key, version, version_url(call.host, key, version))
     }
 
-    fn new(host: &str, key: &Key, version: &KeyVersion, kid: String) -> Self {
+    fn new(call: &Call<'_>, key: &Key, version: &KeyVersion, kid: String) -> Self {
         Self {
-            attributes: Attributes::new(version),
+            attributes: Attributes::new(call, version),
             deleted_date: key.deletion.map(|deletion| deletion.date),
             kid,
-            recovery_id: recovery_id(host, key),
+            recovery_id: recovery_id(call.host, key),
             scheduled_purge_date: purge_date(key.deletion),
             tags: version.metadata.tags.clone(),
         }
@@ -184,13 +187,17 @@ impl Item {
 }
 
 impl Attributes {
-    fn new(version: &KeyVersion) -> Self {
+    fn new(call: &Call<'_>, version: &KeyVersion) -> Self {
         let metadata = &version.metadata;
         Self {
             created: metadata.created,
             enabled: metadata.enabled,
             exp: metadata.exp,
             exportable: metadata.exportable,
+            key_size: version
+                .material
+                .secret_bits()
+                .filter(|_| call.query.tells_key_size()),
             nbf: metadata.nbf,
             recoverable_days: RETENTION_DAYS,
             recovery_level: RECOVERY_LEVEL,

@@ -24,7 +24,7 @@ fn key_list(call: &Call<'_>, deleted: bool, path: &str) -> Result<Reply, Failure
     let keys = call.store.list(deleted);
     let entries = keys
         .iter()
-        .map(|key| (key.sequence, || Item::key(call.host, key)));
+        .map(|key| (key.sequence, || Item::key(call, key)));
     page(call, path, entries)
 }
 
@@ -34,7 +34,7 @@ pub(super) fn versions(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     let key = &*key;
     let entries = (1..)
         .zip(key.versions())
-        .map(|(ordinal, version)| (ordinal, || Item::version(call.host, key, version)));
+        .map(|(ordinal, version)| (ordinal, || Item::version(call, key, version)));
     page(call, &format!("keys/{}/versions", key.name), entries)
 }
 

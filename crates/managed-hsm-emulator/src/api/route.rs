@@ -25,13 +25,16 @@ const API_VERSIONS: [&str; 16] = [
     "7.6",
     "2025-06-01-preview",
     "2025-07-01",
-    "2026-01-01-preview",
+    KEY_SIZE_SINCE,
     ML_DSA_SINCE,
     "2026-07-01-preview",
 ];
 
 /// The first version with HS256, HS384 and HS512.
 const HMAC_SINCE: &str = "7.6-preview.2";
+
+/// The first version that tells the size of symmetric keys.
+const KEY_SIZE_SINCE: &str = "2026-01-01-preview";
 
 /// The first version with keys of ML-DSA.
 const ML_DSA_SINCE: &str = "2026-05-01-preview";
@@ -267,6 +270,10 @@ impl Query {
 
     pub(super) fn knows_hmac(&self) -> bool {
         self.is_since(HMAC_SINCE)
+    }
+
+    pub(super) fn tells_key_size(&self) -> bool {
+        self.is_since(KEY_SIZE_SINCE)
     }
 
     pub(super) fn knows_ml_dsa(&self) -> bool {
