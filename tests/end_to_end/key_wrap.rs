@@ -57,19 +57,24 @@ fn keys_of_every_size_wrap_and_unwrap_as_the_rfc_says() {
 }
 
 #[test]
-fn the_size_of_a_key_is_found_once() {
-    let hsm = Hsm::with_keys(&[
+fn the_size_of_a_key_is_found_once_or_told() {
+    let mut hsm = Hsm::with_keys(&[
         ("aes", AES_256),
         ("small", r#"{"kty":"oct-HSM","key_size":128}"#),
     ]);
     let plain = hsm.write("plain", [7; 32]);
-    for (key, expected) in [("aes", 1), ("small", 2)] {
+    for (version, key, expected) in [
+        ("7.4", "aes", 1),
+        ("7.4", "small", 2),
+        ("2026-01-01-preview", "small", 1),
+    ] {
+        hsm.set("AKV_API_VERSION", version);
         let before = hsm.requests().len();
         let wrap = ["pkeyutl", "-encrypt", "-inkey", &uri(key), "-in", &plain];
         hsm.openssl(Loading::AkvFirst, &wrap).succeeds();
         let requests = hsm.requests().split_off(before);
         let wraps = requests.iter().filter(|request| request.is("wrapkey"));
-        assert_eq!(wraps.count(), expected, "{key}");
+        assert_eq!(wraps.count(), expected, "{version} {key}");
     }
 }
 

@@ -24,8 +24,9 @@ impl HsmKey {
         self.size.get().copied()
     }
 
-    /// Does something with an AES key by an algorithm for its size in bits. The service doesn't tell
-    /// the size, but refuses an algorithm for another; what worked is remembered. `likely`: what to try
+    /// Does something with an AES key by an algorithm for its size in bits. Versions of the API before
+    /// 2026-01-01-preview don't tell the size, but refuse an algorithm for another; what worked is
+    /// remembered. `likely`: what to try
     /// first.
     ///
     /// # Errors
@@ -75,12 +76,17 @@ pub struct Key {
 impl From<managed_hsm::Key> for Key {
     /// The key that the HSM answered with.
     fn from(key: managed_hsm::Key) -> Self {
+        let size = OnceLock::new();
+        // A size that AES doesn't have is none to go by.
+        if let Some(bits @ (128 | 192 | 256)) = key.properties.key_size {
+            let _ = size.set(bits);
+        }
         Self {
             public: key.public.into(),
             hsm: Some(HsmKey {
                 id: key.id,
                 operations: key.operations.into(),
-                size: OnceLock::new(),
+                size,
             }),
         }
     }

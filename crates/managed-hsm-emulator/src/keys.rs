@@ -378,6 +378,14 @@ impl KeyMaterial {
         &self.secret
     }
 
+    /// The size of a symmetric key, in bits.
+    pub(crate) fn secret_bits(&self) -> Option<usize> {
+        match &self.secret {
+            Secret::Oct(bytes) => Some(bytes.len() * 8),
+            _ => None,
+        }
+    }
+
     pub(crate) fn public(&self) -> &PublicMembers {
         &self.public
     }

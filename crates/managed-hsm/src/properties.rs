@@ -19,4 +19,6 @@ pub struct Properties {
     pub exportable: bool,
     /// Whether it is the key of a certificate of the vault's, which has its name and version.
     pub managed: bool,
+    /// The size of a symmetric key in bits, which versions of the API from 2026-01-01-preview on tell.
+    pub key_size: Option<u32>,
 }

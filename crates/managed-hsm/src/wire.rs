@@ -12,8 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::api_version::{ApiVersion, Feature};
 use crate::foreign::{ForeignText, shown};
-use crate::key::Update;
-use crate::key::{Curve, Key, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind};
+use crate::key::{Curve, Key, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind, Update};
 use crate::ml_dsa::ParameterSet;
 use crate::properties::Properties;
 use crate::public_key::PublicKey;
@@ -60,6 +59,7 @@ struct Attributes {
     created: Option<i64>,
     updated: Option<i64>,
     exportable: Option<bool>,
+    key_size: Option<u32>,
 }
 
 impl Attributes {
@@ -72,6 +72,7 @@ impl Attributes {
             updated: self.updated,
             exportable: self.exportable.unwrap_or(false),
             managed,
+            key_size: self.key_size,
         }
     }
 }

@@ -45,6 +45,9 @@ struct Attributes {
     /// This and the days of retention are not in a vault's answers of older versions.
     #[serde(skip_serializing_if = "Option::is_none")]
     exportable: Option<bool>,
+    // With an underscore, unlike the others.
+    #[serde(rename = "key_size", skip_serializing_if = "Option::is_none")]
+    key_size: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     nbf: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -200,6 +203,10 @@ impl Attributes {
             enabled: metadata.enabled,
             exp: metadata.exp,
             exportable: (in_hsm || call.version.has_release()).then_some(metadata.exportable),
+            key_size: version
+                .material
+                .secret_bits()
+                .filter(|_| call.version.has_key_size()),
             nbf: metadata.nbf,
             recoverable_days: (in_hsm || call.version.has_retention())
                 .then_some(soft_delete.retention_days),

@@ -27,7 +27,7 @@ const API_VERSIONS: [&str; 20] = [
     "7.6",
     "2025-06-01-preview",
     "2025-07-01",
-    "2026-01-01-preview",
+    KEY_SIZE_SINCE,
     "2026-04-01",
     ML_DSA_SINCE,
     "2026-07-01-preview",
@@ -45,6 +45,8 @@ const SETTINGS_SINCE: &str = "7.4-preview.1";
 const CHECKS_SINCE: &str = "7.6-preview.1";
 /// The first version with HS256, HS384 and HS512, and with key attestation.
 const HMAC_SINCE: &str = "7.6-preview.2";
+/// The first version that tells the size of symmetric keys.
+const KEY_SIZE_SINCE: &str = "2026-01-01-preview";
 /// The first version with keys of ML-DSA.
 const ML_DSA_SINCE: &str = "2026-05-01-preview";
 
@@ -91,6 +93,10 @@ impl ApiVersion {
 
     pub(super) fn has_hmac(self) -> bool {
         self.is_since(HMAC_SINCE)
+    }
+
+    pub(super) fn has_key_size(self) -> bool {
+        self.is_since(KEY_SIZE_SINCE)
     }
 
     pub(super) fn has_ml_dsa(self) -> bool {

@@ -280,3 +280,31 @@ async fn a_body_beyond_the_limit_is_refused_and_the_emulator_goes_on() {
     assert_eq!(emulator.post("/keys/k/create", body).await.status, 413);
     emulator.get("/keys").await.success();
 }
+
+#[tokio::test]
+async fn the_size_of_a_symmetric_key_is_told_since_a_preview_of_2026() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    for (name, body) in [
+        ("a", json!({"kty": "oct-HSM", "key_size": 192})),
+        ("e", json!({"kty": "EC-HSM"})),
+    ] {
+        let path = format!("/keys/{name}/create?api-version=7.4");
+        emulator.post(&path, body).await.success();
+    }
+    for (version, told) in [
+        ("7.4", Value::Null),
+        ("2025-07-01", Value::Null),
+        ("2026-01-01-preview", json!(192)),
+        ("2026-05-01-preview", json!(192)),
+    ] {
+        let get = async |path: &str| {
+            let path = format!("{path}?api-version={version}");
+            emulator.get(&path).await.success()
+        };
+        assert_eq!(get("/keys/a").await["attributes"]["key_size"], told);
+        let listed = get("/keys").await;
+        assert_eq!(listed["value"][0]["attributes"]["key_size"], told);
+        assert!(get("/keys/e").await["attributes"]["key_size"].is_null());
+    }
+}
