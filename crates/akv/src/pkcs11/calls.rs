@@ -339,8 +339,8 @@ fn slot_facts(pkcs11: &Pkcs11, slot: Slot, with_mechanisms: bool) -> Result<Slot
     Ok(facts)
 }
 
-/// What a mechanism does. What the HSM does is only what needs the private key: the module says by
-/// the flag for hardware whether anything does.
+/// What a mechanism does. What needs the private key, or a symmetric one, the HSM does; the rest is done
+/// here.
 fn mechanism(name: String, info: &MechanismInfo) -> MechanismFacts {
     let with_private_key = [
         (info.generate(), "generate"),
@@ -362,11 +362,16 @@ fn mechanism(name: String, info: &MechanismInfo) -> MechanismFacts {
         found.map(|(_, word)| (*word).to_owned()).collect()
     };
     let sizes = (info.min_key_size(), info.max_key_size());
+    let (mut in_hsm, mut here): (Vec<String>, Vec<String>) =
+        (words(&with_private_key), words(&with_public_data));
+    if name.starts_with("CKM_AES_") || name.ends_with("_HMAC") {
+        in_hsm.append(&mut here);
+    }
     MechanismFacts {
         name,
         bits: (sizes.1 != 0).then_some(sizes),
-        in_hsm: words(&with_private_key),
-        here: words(&with_public_data),
+        in_hsm,
+        here,
     }
 }
 
