@@ -3,6 +3,7 @@
 
 mod access;
 mod authentication;
+mod certificates;
 mod command_line;
 mod contract;
 mod durability;
