@@ -2,7 +2,16 @@
 
 use std::fs;
 
-use super::{json, names};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use openssl::bn::BigNum;
+use openssl::cipher::Cipher;
+use openssl::cipher_ctx::{CipherCtx, CipherCtxFlags};
+use openssl::pkey::PKey;
+use openssl::rsa::{Padding, Rsa};
+use serde_json::{Value, json};
+
+use super::{json as answer, names};
 use crate::support::{EC_P256, Hsm, Loading, uri};
 
 #[test]
@@ -16,7 +25,7 @@ fn a_key_is_created_listed_rotated_deleted_and_recovered() {
         ("ek", "--type ec --curve P-256K", "EC", "P-256K"),
         ("a1", "--type oct --size 128", "oct", "oct"),
     ] {
-        let made = json(
+        let made = answer(
             &hsm,
             &format!("keys create managedhsm:MyHSM:{name} {options}"),
         );
@@ -25,34 +34,34 @@ fn a_key_is_created_listed_rotated_deleted_and_recovered() {
         assert!(shown.contains(size), "{shown}");
     }
     assert_eq!(
-        names(&json(&hsm, "keys list managedhsm:MyHSM"), "name").len(),
+        names(&answer(&hsm, "keys list managedhsm:MyHSM"), "name").len(),
         6
     );
 
-    let first = json(&hsm, "keys show managedhsm:MyHSM:e2");
+    let first = answer(&hsm, "keys show managedhsm:MyHSM:e2");
     hsm.akv_line("keys rotate managedhsm:MyHSM:e2")
         .fails_with(&["400", "set a key rotation policy first"]);
     hsm.set_rotation_policy("e2");
-    let second = json(&hsm, "keys rotate managedhsm:MyHSM:e2");
+    let second = answer(&hsm, "keys rotate managedhsm:MyHSM:e2");
     assert_ne!(first["version"], second["version"]);
-    let versions = names(&json(&hsm, "keys list managedhsm:MyHSM:e2"), "version");
+    let versions = names(&answer(&hsm, "keys list managedhsm:MyHSM:e2"), "version");
     assert_eq!(versions.len(), 2);
     let old = format!("keys show managedhsm:MyHSM:e2?version={}", versions[0]);
-    assert_eq!(json(&hsm, &old)["version"], versions[0].as_str());
+    assert_eq!(answer(&hsm, &old)["version"], versions[0].as_str());
 
     // Nobody is at a terminal here who could be asked.
     hsm.akv_line("keys delete managedhsm:MyHSM:e2")
         .fails_with(&["e2 is not deleted", "--yes"]);
-    json(&hsm, "keys delete managedhsm:MyHSM:e2 --yes");
+    answer(&hsm, "keys delete managedhsm:MyHSM:e2 --yes");
     hsm.akv_line("keys show managedhsm:MyHSM:e2")
         .fails_with(&["404", "KeyNotFound"]);
-    let deleted = json(&hsm, "keys list managedhsm:MyHSM --deleted");
+    let deleted = answer(&hsm, "keys list managedhsm:MyHSM --deleted");
     assert_eq!(names(&deleted, "name"), ["e2"]);
     hsm.akv_line("keys create managedhsm:MyHSM:e2 --type ec --curve P-256")
         .fails_with(&["409", "e2"]);
-    json(&hsm, "keys recover managedhsm:MyHSM:e2");
+    answer(&hsm, "keys recover managedhsm:MyHSM:e2");
     assert_eq!(
-        json(&hsm, "keys show managedhsm:MyHSM:e2")["version"],
+        answer(&hsm, "keys show managedhsm:MyHSM:e2")["version"],
         second["version"]
     );
 }
@@ -60,7 +69,7 @@ fn a_key_is_created_listed_rotated_deleted_and_recovered() {
 #[test]
 fn properties_of_a_new_key_reach_the_hsm() {
     let hsm = Hsm::start();
-    let made = json(
+    let made = answer(
         &hsm,
         "keys create managedhsm:MyHSM:k --type rsa --operations sign,verify --disabled --expires 2099-12-31 \
          --not-before 2020-01-01T00:00:00Z --tag owner=me --tag use=tls",
@@ -82,7 +91,7 @@ fn a_listing_of_many_pages_is_whole() {
     for number in 0..60 {
         hsm.create(&format!("key-{number}"), body);
     }
-    let mut listed = names(&json(&hsm, "keys list managedhsm:MyHSM"), "name");
+    let mut listed = names(&answer(&hsm, "keys list managedhsm:MyHSM"), "name");
     listed.sort();
     listed.dedup();
     assert_eq!(listed.len(), 60);
@@ -92,6 +101,60 @@ fn a_listing_of_many_pages_is_whole() {
         .filter(|request| request.path == "/keys")
         .count();
     assert!(pages > 2, "{pages}");
+}
+
+/// What another HSM's tool writes: a key, wrapped for a key of the HSM that the service describes.
+fn transfer_blob(exchange_key: &Value, key: &[u8]) -> String {
+    let number = |member: &str| {
+        let text = exchange_key["key"][member].as_str().expect("a number");
+        let bytes = URL_SAFE_NO_PAD.decode(text).expect("base64url");
+        BigNum::from_slice(&bytes).expect("a number")
+    };
+    let public = Rsa::from_public_components(number("n"), number("e")).expect("a key");
+    let once = [9; 32];
+    let mut ciphertext = vec![0; public.size() as usize];
+    public
+        .public_encrypt(&once, &mut ciphertext, Padding::PKCS1_OAEP)
+        .expect("it is wrapped");
+    let cipher = Cipher::fetch(None, "AES-256-WRAP-PAD", None).expect("a cipher");
+    let mut context = CipherCtx::new().expect("a context");
+    context.set_flags(CipherCtxFlags::FLAG_WRAP_ALLOW);
+    let begun = context.encrypt_init(Some(&cipher), Some(&once), None);
+    begun.expect("it begins");
+    let mut room = vec![0; key.len() + 32];
+    let len = context.cipher_update(key, Some(&mut room));
+    ciphertext.extend_from_slice(&room[..len.expect("it is wrapped")]);
+    let blob = json!({
+        "schema_version": "1.0.0",
+        "header": {
+            "kid": exchange_key["key"]["kid"],
+            "alg": "dir",
+            "enc": "CKM_RSA_AES_KEY_WRAP",
+        },
+        "ciphertext": URL_SAFE_NO_PAD.encode(&ciphertext),
+        "generator": "a test",
+    });
+    blob.to_string()
+}
+
+#[test]
+fn a_key_of_another_hsm_is_imported_from_its_transfer_blob() {
+    let hsm = Hsm::start();
+    hsm.akv_line("keys create managedhsm:MyHSM:kek --type rsa --operations import")
+        .succeeds();
+    let own = PKey::from_rsa(Rsa::generate(2048).expect("a key")).expect("a key");
+    let pkcs8 = own.private_key_to_pkcs8().expect("PKCS#8");
+    let file = hsm.write("key.byok", transfer_blob(&hsm.key("kek"), &pkcs8));
+    hsm.akv(&["keys", "import", &uri("brought"), &file, "--byok", "rsa"])
+        .succeeds();
+    let modulus = own.rsa().expect("a key").n().to_vec();
+    let modulus = URL_SAFE_NO_PAD.encode(modulus);
+    assert_eq!(hsm.key("brought")["key"]["n"], modulus.as_str());
+    hsm.akv(&["keys", "import", &uri("x"), &file, "--byok", "ec"])
+        .fails_with(&["import key", "no key of the kty"]);
+    let other = hsm.write("other", "{}");
+    hsm.akv(&["keys", "import", &uri("x"), &other, "--byok", "rsa"])
+        .fails_with(&["other", "no key transfer blob"]);
 }
 
 #[test]

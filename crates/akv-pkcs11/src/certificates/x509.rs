@@ -190,3 +190,45 @@ fn validity(element: &AnyRef<'_>) -> Option<(i64, i64)> {
         seconds(validity.not_after).ok()?,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_says_what_openssl_says_of_it() {
+        let judge = testing::Certificate::for_localhost().certificate;
+        let der = judge.to_der().unwrap();
+        let read = X509::read(&der).unwrap();
+        assert_eq!(read.der, der);
+        assert_eq!(read.subject, judge.subject_name().to_der().unwrap());
+        assert_eq!(read.issuer, judge.issuer_name().to_der().unwrap());
+        let public = judge.public_key().unwrap().public_key_to_der().unwrap();
+        assert_eq!(read.public_key_info, public);
+        assert_eq!(read.public.and_then(|public| public.spki()), Some(public));
+        assert_eq!(read.common_name.as_deref(), Some("localhost"));
+        assert!(!read.is_authority);
+        let (first, last) = read.validity.unwrap();
+        assert_eq!(last - first, 2 * 86_400);
+    }
+
+    #[test]
+    fn damaged_certificates_are_refused_or_others_and_nothing_panics() {
+        let der = testing::Certificate::for_localhost().certificate.to_der();
+        let der = der.unwrap();
+        for len in 0..der.len() {
+            assert!(X509::read(&der[..len]).is_err(), "{len}");
+        }
+        assert!(X509::read(&[&der[..], &[0]].concat()).is_err());
+        assert!(X509::read(&vec![0; MAX_LEN + 1]).is_err());
+        for at in 0..der.len() {
+            for flipped in [0x01, 0x80, 0xff] {
+                let mut damaged = der.clone();
+                damaged[at] ^= flipped;
+                if let Ok(read) = X509::read(&damaged) {
+                    assert_eq!(read.der, damaged);
+                }
+            }
+        }
+    }
+}

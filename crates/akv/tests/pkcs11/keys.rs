@@ -179,6 +179,9 @@ fn info_tells_slots_logins_and_what_is_done_where() {
         (&pss["in_hsm"], &pss["here"]),
         (&json!(["sign"]), &json!(["verify"]))
     );
+    let mac = by_name("CKM_SHA256_HMAC");
+    assert_eq!(mac["in_hsm"], json!(["sign", "verify"]));
+    assert_eq!(by_name("CKM_AES_CBC")["here"], json!([]));
     assert_eq!(by_name("CKM_SHA512")["here"], json!(["digest"]));
     assert_eq!(by_name("CKM_SHA1_RSA_PKCS_PSS")["in_hsm"], json!([]));
     assert_eq!(by_name("CKM_SHA3_256_RSA_PKCS")["here"], json!(["verify"]));

@@ -4,6 +4,7 @@
 mod access;
 mod audit;
 mod authentication;
+mod certificates;
 mod command_line;
 mod contract;
 mod documentation;

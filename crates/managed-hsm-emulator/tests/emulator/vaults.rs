@@ -11,14 +11,14 @@ const VAULT: [&str; 2] = ["--vault", "Contoso"];
 const AUDIENCE: &str = "https://vault.azure.net";
 
 /// An emulator with the vault `contoso`, asked at the vault's port by its owner.
-struct Vault {
-    emulator: Emulator,
+pub(crate) struct Vault {
+    pub(crate) emulator: Emulator,
     url: String,
     token: String,
 }
 
 impl Vault {
-    fn start(folder: &std::path::Path, arguments: &[&str]) -> Self {
+    pub(crate) fn start(folder: &std::path::Path, arguments: &[&str]) -> Self {
         let arguments = [&VAULT, arguments].concat();
         let emulator = Emulator::start_with(folder, &arguments);
         let url = emulator.further["vault contoso"].clone();
@@ -36,11 +36,11 @@ impl Vault {
         self.emulator.call_with(token, method, &url, body).await
     }
 
-    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
         self.call_as(&self.token, method, path, body).await
     }
 
-    async fn create(&self, name: &str, body: Value) -> Value {
+    pub(crate) async fn create(&self, name: &str, body: Value) -> Value {
         let path = format!("/keys/{name}/create");
         self.call("POST", &path, Some(body)).await.success()
     }
@@ -587,65 +587,4 @@ async fn a_vault_does_no_more_than_its_limits_and_says_so_as_vaults_do() {
 fn base64url(bytes: &[u8]) -> String {
     let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
     base64::Engine::encode(&engine, bytes)
-}
-
-#[tokio::test]
-async fn a_certificate_is_imported_with_its_key_and_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let vault = Vault::start(folder.path(), &[]);
-    let own = testing::Certificate::for_localhost();
-    let key = own.key.private_key_to_pem_pkcs8().unwrap();
-    let pem = String::from_utf8([own.pem(), key].concat()).unwrap();
-    let mut bundle = openssl::pkcs12::Pkcs12::builder();
-    let bundle = bundle.name("web").pkey(&own.key).cert(&own.certificate);
-    let bundle = bundle.build2("secret").unwrap().to_der().unwrap();
-    let base64 = base64::engine::general_purpose::STANDARD;
-    let bundle = base64::Engine::encode(&base64, bundle);
-    let der = base64::Engine::encode(&base64, own.certificate.to_der().unwrap());
-    for body in [
-        json!({"value": pem}),
-        json!({"value": bundle, "pwd": "secret"}),
-    ] {
-        let path = "/certificates/web/import";
-        let made = vault.call("POST", path, Some(body)).await.success();
-        assert_eq!(made["cer"], der, "{made}");
-        let kid = made["kid"].as_str().unwrap();
-        let version = kid.rsplit('/').next().unwrap();
-        assert!(
-            made["id"]
-                .as_str()
-                .unwrap()
-                .ends_with(&format!("/certificates/web/{version}"))
-        );
-        for path in [
-            "/certificates/web".to_owned(),
-            format!("/certificates/web/{version}"),
-        ] {
-            let read = vault.call("GET", &path, None).await.success();
-            assert_eq!(read["cer"], der);
-        }
-        // Its key is a key like others, and says whose it is.
-        let key = vault.call("GET", "/keys/web", None).await.success();
-        assert_eq!(
-            (&key["managed"], &key["key"]["kid"]),
-            (&json!(true), &json!(kid))
-        );
-    }
-    vault.create("plain", json!({"kty": "EC"})).await;
-    for (method, path, body, status) in [
-        ("GET", "/certificates/plain", None, 404),
-        ("GET", "/certificates/absent", None, 404),
-        (
-            "POST",
-            "/certificates/x/import",
-            Some(json!({"value": "AAAA"})),
-            400,
-        ),
-    ] {
-        let refused = vault.call(method, path, body).await;
-        assert_eq!(refused.status, status, "{path}");
-    }
-    // A Managed HSM has none.
-    let refused = vault.emulator.call("GET", "/certificates/web", None).await;
-    assert_eq!(refused.status, 404);
 }
