@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench handshakes -- --connect 127.0.0.1:8443 [--clients 16] [--rate N] [--seconds 5] [--rounds 5] [--name NAME] [--json FILE]`
 //!
-//! `--rate`: so many a second by all clients together, rather than as many as possible. `--json` appends a line.
+//! `--rate`: so many a second by all clients together, rather than as many as possible. `--json`
+//! appends a line.
 
 mod common;
 
@@ -72,12 +73,14 @@ struct Schedule {
     until: Instant,
 }
 
-/// Shakes hands until it is time. Returns how long each handshake took, in seconds, and how many failed.
+/// Shakes hands until it is time. Returns how long each handshake took, in seconds, and how many
+/// failed.
 fn client(connector: &SslConnector, connect: &str, schedule: Schedule) -> (Vec<f64>, usize) {
     let (mut times, mut failed) = (Vec::new(), 0);
     let mut next = schedule.first;
     loop {
-        // One that is due after the end isn't waited for: the round would last longer than its handshakes.
+        // One that is due after the end isn't waited for: the round would last longer than its
+        // handshakes.
         if next.max(Instant::now()) >= schedule.until {
             return (times, failed);
         }

@@ -1,5 +1,5 @@
-//! What the PKCS#11 module costs besides signatures, with many keys: the first search for all of them, the next one, an attribute,
-//! and the memory of a key.
+//! What the PKCS#11 module costs besides signatures, with many keys: the first search for all of
+//! them, the next one, an attribute, and the memory of a key.
 //!
 //! `cargo bench --bench pkcs11 -- [--keys 2000] [--latency 10] [--connections 20] [--json FILE]`
 
@@ -48,7 +48,8 @@ fn create_keys(emulator: &Emulator, count: usize) {
     });
 }
 
-/// The memory of this process in bytes, without what it has of files: the module's code, which is read as it is first run.
+/// The memory of this process in bytes, without what it has of files: the module's code, which is
+/// read as it is first run.
 fn memory() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find(|line| line.starts_with("RssAnon:"));

@@ -1,5 +1,6 @@
-//! Whether anybody notices that tokens are renewed: threads sign and a TLS server shakes hands while its tokens live for seconds.
-//! Compares the signatures that were under way around a renewal with all others of the same run.
+//! Whether anybody notices that tokens are renewed: threads sign and a TLS server shakes hands
+//! while its tokens live for seconds. Compares the signatures that were under way around a renewal
+//! with all others of the same run.
 //!
 //! `cargo bench --bench renewal -- [--seconds 120] [--lifetime 5] [--latency 10] [--threads 8] [--json FILE]`
 
@@ -17,7 +18,8 @@ use openssl::x509::X509;
 
 use common::{Emulator, load_key, load_providers};
 
-/// A signature that overlaps with this much time before or after a request for a token counts as around a renewal.
+/// A signature that overlaps with this much time before or after a request for a token counts as
+/// around a renewal.
 const AROUND: Duration = Duration::from_millis(50);
 
 struct Options {
@@ -92,7 +94,8 @@ fn shake_hands(key: &PKey<Private>, certificate: &X509, until: Instant) -> (usiz
     (done, failed)
 }
 
-/// When tokens were asked for, by the emulator's log: when the answers went out, and how long they took.
+/// When tokens were asked for, by the emulator's log: when the answers went out, and how long they
+/// took.
 fn renewals(emulator: &Emulator, since: SystemTime) -> Vec<(SystemTime, SystemTime)> {
     let log = std::fs::read_to_string(emulator.folder.path().join("requests.log")).expect("a log");
     let tokens = log.lines().filter(|line| line.contains("/oauth2/"));

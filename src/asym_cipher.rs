@@ -1,5 +1,5 @@
-//! The state of an encryption or decryption: with an RSA key, whose public part is used here and whose
-//! private part in the HSM, or by AES key wrap, both ways in the HSM. `hsm-keys` does it.
+//! The state of an encryption or decryption: with an RSA key, whose public part is used here and
+//! whose private part in the HSM, or by AES key wrap, both ways in the HSM. `hsm-keys` does it.
 
 use std::ffi::CStr;
 use std::sync::Arc;

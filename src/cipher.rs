@@ -1,7 +1,7 @@
 //! AES with a key in the HSM (`EVP_CipherInit_SKEY`): key wrap, CBC and GCM.
 //!
-//! The service takes a message whole. So all of it has to come in one `EVP_CipherUpdate`; GCM's additional data, and when
-//! decrypting its tag, have to be set before that.
+//! The service takes a message whole. So all of it has to come in one `EVP_CipherUpdate`; GCM's
+//! additional data, and when decrypting its tag, have to be set before that.
 
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -197,7 +197,8 @@ impl Context {
         if let Some(tag) = params.nullable_octets(TAG)? {
             self.tag = Some(tag.to_vec());
         }
-        // A software key may have other lengths; whether it is one is known only once there is a key.
+        // A software key may have other lengths; whether it is one is known only once there is a
+        // key.
         let Some(_) = self.key else { return Ok(()) };
         if let Some(tag) = &self.tag
             && tag.len() != GCM_TAG_LEN

@@ -1,7 +1,9 @@
-//! Settings: from the environment and from the provider's section of `openssl.cnf`, where the environment wins.
+//! Settings: from the environment and from the provider's section of `openssl.cnf`, where the
+//! environment wins.
 //!
-//! OpenSSL shows a provider only the values of keys that it asks for, so the section is looked at once more for keys
-//! that nobody asks for: a misspelt one is an error at the first use of the provider, and not a setting without effect.
+//! OpenSSL shows a provider only the values of keys that it asks for, so the section is looked at
+//! once more for keys that nobody asks for: a misspelt one is an error at the first use of the
+//! provider, and not a setting without effect.
 
 use managed_hsm::{ConfigurationFile, FrontEnd, LogSettings, ProviderSettings, Settings, Spelling};
 

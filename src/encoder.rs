@@ -1,4 +1,5 @@
-//! What keys look like outside: public keys in their usual forms, private keys as key files, and texts for people.
+//! What keys look like outside: public keys in their usual forms, private keys as key files, and
+//! texts for people.
 
 use std::fmt::Write as _;
 
@@ -97,7 +98,8 @@ pub(crate) fn encode(
     })
 }
 
-/// The text of a key: the public part as the default provider writes it, and where the private one is.
+/// The text of a key: the public part as the default provider writes it, and where the private one
+/// is.
 fn text(key: &Key, private: bool) -> Result<String, Error> {
     let mut text = String::new();
     let bits = match &key.public {

@@ -78,7 +78,8 @@ pub(crate) enum Error {
 
 macro_rules! reasons {
     ($($reason:ident => $text:literal,)*) => {
-        /// The reason code that goes with an [`Error`] on OpenSSL's queue. Some programs show nothing else of it.
+        /// The reason code that goes with an [`Error`] on OpenSSL's queue. Some programs show
+        /// nothing else of it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u32)]
         pub(crate) enum Reason {

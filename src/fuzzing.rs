@@ -27,7 +27,8 @@ pub fn key_file(data: &[u8]) {
     }
 }
 
-/// Reads a DigestInfo and an ECDSA signature. What is accepted is the only encoding of what it means.
+/// Reads a DigestInfo and an ECDSA signature. What is accepted is the only encoding of what it
+/// means.
 pub fn digest_info(data: &[u8]) {
     if let Some((digest, value)) = info::parse(data) {
         assert_eq!(info::encode(digest, value), data);

@@ -1,5 +1,6 @@
-//! Options of key generation. OpenSSL asks key management for new keys by type alone, so what decides whether a key is
-//! made in the HSM is that it gets a name there: `-pkeyopt uri:managedhsm:MyHSM:mykey`, or `vault` and `name`.
+//! Options of key generation. OpenSSL asks key management for new keys by type alone, so what
+//! decides whether a key is made in the HSM is that it gets a name there:
+//! `-pkeyopt uri:managedhsm:MyHSM:mykey`, or `vault` and `name`.
 
 use std::ffi::CStr;
 
@@ -66,7 +67,8 @@ impl Options {
         if let Some(bits) = params.integer(BITS)? {
             self.bits = Some(bits);
         }
-        // Options come in any order, so for now nobody knows who makes the key: one of software may have a longer exponent.
+        // Options come in any order, so for now nobody knows who makes the key: one of software may
+        // have a longer exponent.
         self.public_exponent = params
             .integer(RSA_E)
             .unwrap_or(Some(TOO_LONG))

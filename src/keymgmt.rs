@@ -61,7 +61,8 @@ pub(crate) fn group(handle: &KeyHandle) -> Option<String> {
     }
 }
 
-/// Whether two keys are the same as far as is selected. A private key in the HSM is the one of its public key.
+/// Whether two keys are the same as far as is selected. A private key in the HSM is the one of its
+/// public key.
 pub(crate) fn matches(a: &KeyHandle, b: &KeyHandle, selection: i32) -> bool {
     let (Some(a), Some(b)) = (a.key(), b.key()) else {
         return false;
@@ -81,8 +82,8 @@ pub(crate) fn matches(a: &KeyHandle, b: &KeyHandle, selection: i32) -> bool {
     }
 }
 
-/// Takes in a public key. None: it isn't one, or not one that the provider can hold; private parts are always refused, so that
-/// software keys stay with the provider they came from.
+/// Takes in a public key. None: it isn't one, or not one that the provider can hold; private parts
+/// are always refused, so that software keys stay with the provider they came from.
 pub(crate) fn import(handle: &KeyHandle, selection: i32, params: ParamsIn<'_>) -> Option<()> {
     if selection & SELECT_PRIVATE_KEY != 0 {
         return None;
@@ -107,8 +108,8 @@ pub(crate) fn import(handle: &KeyHandle, selection: i32, params: ParamsIn<'_>) -
     handle.fill(public.ok()?.into()).then_some(())
 }
 
-/// The public key as parameters for another provider. None: there is no key, or private parts are asked for, which
-/// nobody can have of a key in the HSM.
+/// The public key as parameters for another provider. None: there is no key, or private parts are
+/// asked for, which nobody can have of a key in the HSM.
 pub(crate) fn export(handle: &KeyHandle, selection: i32) -> Option<ParamList> {
     let key = handle.key()?;
     if selection & SELECT_PRIVATE_KEY != 0 && key.hsm.is_some() {
@@ -198,8 +199,9 @@ fn get_domain_params(curve: &EcCurve, params: &mut ParamsOut<'_>) -> Result<(), 
     }
 }
 
-/// Takes settings of how a key is written. A key of ours can't be changed: what it is already is accepted, and so is whether
-/// private keys are written with their public part, which a key file has neither of.
+/// Takes settings of how a key is written. A key of ours can't be changed: what it is already is
+/// accepted, and so is whether private keys are written with their public part, which a key file
+/// has neither of.
 pub(crate) fn set_params(handle: &KeyHandle, params: ParamsIn<'_>) -> Result<(), Error> {
     handle.require()?;
     let only = |key: &CStr, allowed: &str| match params.utf8(key)? {
@@ -283,7 +285,8 @@ pub(crate) mod tables {
     pub(crate) static EC_DOMAIN: &[Param] = descriptors! {
         GROUP => PARAM_UTF8_STRING,
     };
-    /// Most matter to software keys that another provider holds for us: a TLS peer's public key goes in this way.
+    /// Most matter to software keys that another provider holds for us: a TLS peer's public key
+    /// goes in this way.
     pub(crate) static SETTABLE: &[Param] = descriptors! {
         ENCODED_PUB => PARAM_OCTET_STRING,
         POINT_FORMAT => PARAM_UTF8_STRING,

@@ -1,8 +1,9 @@
 //! An OpenSSL 3 provider for keys in Azure Managed HSM.
 //!
-//! OpenSSL loads this library, finds [`openssl::entry`]'s `OSSL_provider_init` and from then on calls the functions
-//! of the dispatch tables under [`openssl`]. Each of those converts its arguments and calls an ordinary Rust function
-//! in the module of the same name here; nothing outside `openssl` handles a raw pointer.
+//! OpenSSL loads this library, finds [`openssl::entry`]'s `OSSL_provider_init` and from then on
+//! calls the functions of the dispatch tables under [`openssl`]. Each of those converts its
+//! arguments and calls an ordinary Rust function in the module of the same name here; nothing
+//! outside `openssl` handles a raw pointer.
 
 #![deny(unsafe_code)]
 // Its one public function is for OpenSSL; who reads these documents reads all of them.

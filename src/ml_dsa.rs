@@ -1,4 +1,5 @@
-//! What a signature of ML-DSA may be told (EVP_SIGNATURE-ML-DSA(7)), and what hashes its message then.
+//! What a signature of ML-DSA may be told (EVP_SIGNATURE-ML-DSA(7)), and what hashes its message
+//! then.
 
 use std::ffi::CStr;
 

@@ -1,7 +1,7 @@
-//! The state of a signature operation: purpose, key, parameters, and the message taken in. A context
-//! is set up by an `init`, takes parameters and data, and ends with a signature or a verdict, which
-//! `hsm-keys` makes by the [`Scheme`] that the parameters come to. Signing touches the network, and
-//! nothing else here.
+//! The state of a signature operation: purpose, key, parameters, and the message taken in. A
+//! context is set up by an `init`, takes parameters and data, and ends with a signature or a
+//! verdict, which `hsm-keys` makes by the [`Scheme`] that the parameters come to. Signing touches
+//! the network, and nothing else here.
 
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -99,7 +99,8 @@ impl Context {
         self.fixed
     }
 
-    /// Starts an operation on a digest or message that comes whole. `key`: None means the key of last time.
+    /// Starts an operation on a digest or message that comes whole. `key`: None means the key of
+    /// last time.
     pub(crate) fn init(
         &mut self,
         purpose: Purpose,
@@ -333,7 +334,8 @@ impl Context {
         }
     }
 
-    /// Takes context parameters. What the HSM can't do is refused here, or as soon as the rest is known.
+    /// Takes context parameters. What the HSM can't do is refused here, or as soon as the rest is
+    /// known.
     pub(crate) fn set_params(&mut self, params: ParamsIn<'_>) -> Result<(), Error> {
         if matches!(self.key_type, KeyType::MlDsa(_)) {
             return self.set_ml_dsa_params(params);
@@ -437,8 +439,8 @@ impl Context {
         Ok(())
     }
 
-    /// Refuses a signature that the HSM can't make, as soon as the digest is known. Never touches the
-    /// network.
+    /// Refuses a signature that the HSM can't make, as soon as the digest is known. Never touches
+    /// the network.
     fn check_settings(&self) -> Result<(), Error> {
         if self.purpose == Some(Purpose::Sign) && self.digest.is_some() {
             self.scheme()?.algorithm(&self.key()?.public)?;

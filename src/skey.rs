@@ -1,5 +1,5 @@
-//! Secret keys (`EVP_SKEY`, OpenSSL 3.5 and newer): AES keys that stay in the HSM. Such a key comes from
-//! `EVP_SKEY_import` with the parameter `uri`, or is made by `EVP_SKEY_generate`.
+//! Secret keys (`EVP_SKEY`, OpenSSL 3.5 and newer): AES keys that stay in the HSM. Such a key comes
+//! from `EVP_SKEY_import` with the parameter `uri`, or is made by `EVP_SKEY_generate`.
 
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
@@ -34,7 +34,8 @@ impl SecretKey {
         Ok(Self { key, name })
     }
 
-    /// The key that the parameter `uri` names. None: there is no such parameter, so the key isn't one of ours.
+    /// The key that the parameter `uri` names. None: there is no such parameter, so the key isn't
+    /// one of ours.
     pub(crate) fn import(provider: &Provider, params: ParamsIn<'_>) -> Result<Option<Self>, Error> {
         let Some(uri) = params.utf8(URI)? else {
             return Ok(None);

@@ -1,9 +1,9 @@
-//! OSSL_STORE loader: turns a key's URI into the key, and an HSM's into the names of its keys. Called by `OSSL_STORE_open`
-//! and `OSSL_STORE_load`.
+//! OSSL_STORE loader: turns a key's URI into the key, and an HSM's into the names of its keys.
+//! Called by `OSSL_STORE_open` and `OSSL_STORE_load`.
 //!
-//! A program that wants a key takes the first that it is given. So a URI without a key name gives no key, whatever is
-//! expected. It lists names, and with the last one leaves an error on OpenSSL's queue: a program that lists keys has no
-//! use for it, and one that was after a key shows it.
+//! A program that wants a key takes the first that it is given. So a URI without a key name gives
+//! no key, whatever is expected. It lists names, and with the last one leaves an error on OpenSSL's
+//! queue: a program that lists keys has no use for it, and one that was after a key shows it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -98,8 +98,9 @@ impl Loader {
         matches!(self.rest, Some(Rest::Nothing)) || self.expected == Expected::Other
     }
 
-    /// Loads the next object; None: there is no more. A key is pinned to the version that the HSM answers with, and followed by its
-    /// public half where anything is expected. The keys of a vault are named page by page. Nothing comes after a failure.
+    /// Loads the next object; None: there is no more. A key is pinned to the version that the HSM
+    /// answers with, and followed by its public half where anything is expected. The keys of a
+    /// vault are named page by page. Nothing comes after a failure.
     pub(crate) fn load(&mut self) -> Result<Option<Object>, Error> {
         let loaded = self.next();
         if loaded.is_err() {

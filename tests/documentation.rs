@@ -7,7 +7,8 @@ fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The messages that a file of source code gives its errors: of each, the fixed parts that are long enough to be looked for.
+/// The messages that a file of source code gives its errors: of each, the fixed parts that are long
+/// enough to be looked for.
 fn messages(source: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for block in source.split("#[error(").skip(1) {

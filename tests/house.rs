@@ -221,3 +221,57 @@ fn files_and_functions_fit_on_a_few_screens() {
     assert_eq!(long_functions(&source, 71).len(), 0);
     assert_eq!(long_functions(&source, 70), ["pub async fn f() {"]);
 }
+
+/// What stands in a terminal and in a review without being broken. Not meant are tables, code,
+/// links' targets, and one word or one code span that is longer.
+#[test]
+fn comments_and_prose_are_wrapped_at_100_columns() {
+    let is_whole = |text: &str| {
+        let spans = text.matches('`').count() == 2 && text.starts_with('`') && text.ends_with('`');
+        spans || !text.contains(' ')
+    };
+    let too_wide = |line: &str| line.chars().count() > 100;
+    let folders = ["src", "crates", "tests", "benches"].map(Path::new);
+    for (path, source) in folders.into_iter().flat_map(sources) {
+        for (at, line) in source
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| too_wide(line))
+        {
+            let comment = line.trim_start().strip_prefix("//");
+            let is_good =
+                comment.is_none_or(|text| is_whole(text.trim_start_matches(['/', '!', ' '])));
+            assert!(
+                is_good,
+                "{}:{}: wider than 100 columns",
+                path.display(),
+                at + 1
+            );
+        }
+    }
+    let documents = std::fs::read_dir("docs").expect("the documents");
+    let documents = documents.map(|entry| entry.expect("a document").path());
+    let further = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+    ];
+    let documents = documents.chain(further.map(PathBuf::from));
+    for path in documents.filter(|path| path.extension().is_some_and(|end| end == "md")) {
+        let text = std::fs::read_to_string(&path).expect("a document");
+        let mut in_code = false;
+        for (at, line) in text.lines().enumerate() {
+            in_code ^= line.trim_start().starts_with("```");
+            let is_prose = !in_code && !line.starts_with('|');
+            let is_good = !is_prose || !too_wide(line) || is_whole(line.trim());
+            assert!(
+                is_good,
+                "{}:{}: wider than 100 columns",
+                path.display(),
+                at + 1
+            );
+        }
+    }
+}

@@ -1,6 +1,7 @@
-//! Sequences of calls of the provider's own functions, as its dispatch tables have them, without libcrypto's checks between:
-//! finished, failed and fresh contexts, keys without parts, buffers that are too small, parameters of any type. Pointers are good,
-//! or NULL where provider-signature(7) and the like allow it.
+//! Sequences of calls of the provider's own functions, as its dispatch tables have them, without
+//! libcrypto's checks between: finished, failed and fresh contexts, keys without parts, buffers
+//! that are too small, parameters of any type. Pointers are good, or NULL where
+//! provider-signature(7) and the like allow it.
 #![no_main]
 // `call` is used within and without `unsafe`.
 #![allow(unused_unsafe)]

@@ -1,5 +1,5 @@
-//! Sequences of calls of libcrypto's EVP, OSSL_STORE, OSSL_DECODER and OSSL_ENCODER, legal and illegal ones, with keys in an
-//! emulator and software keys.
+//! Sequences of calls of libcrypto's EVP, OSSL_STORE, OSSL_DECODER and OSSL_ENCODER, legal and
+//! illegal ones, with keys in an emulator and software keys.
 #![no_main]
 
 #[path = "common/program.rs"]
@@ -294,7 +294,8 @@ impl Slots {
         unsafe { EVP_PKEY_CTX_free(old) };
     }
 
-    /// Calls a function that writes an output: for the size, and into a buffer that is large enough or too small.
+    /// Calls a function that writes an output: for the size, and into a buffer that is large enough
+    /// or too small.
     fn output(
         &mut self,
         program: &mut Program<'_>,
@@ -344,7 +345,8 @@ impl Slots {
                         1 => EVP_DigestSignInit_ex,
                         _ => EVP_DigestVerifyInit_ex,
                     };
-                    // OpenSSL keeps the state of a failed start; what follows on it is illegal, and has to fail.
+                    // OpenSSL keeps the state of a failed start; what follows on it is illegal, and
+                    // has to fail.
                     init(
                         digest,
                         null_mut(),

@@ -1,6 +1,8 @@
-//! Whole HTTP answers over TLS, to requests of the client: for a key, a signature, a decryption, a page, random bytes.
+//! Whole HTTP answers over TLS, to requests of the client: for a key, a signature, a decryption, a
+//! page, random bytes.
 //!
-//! The first byte chooses the request and, by its top bit, whether the rest is a body only, which then gets a good head.
+//! The first byte chooses the request and, by its top bit, whether the rest is a body only, which
+//! then gets a good head.
 #![no_main]
 
 #[path = "common/server.rs"]
@@ -20,8 +22,8 @@ use server::Server;
 static SERVER: LazyLock<Server> = LazyLock::new(Server::start);
 
 static CLIENT: LazyLock<Client> = LazyLock::new(|| {
-    // As every program of Rust's does, and the provider for programs of other languages; main is libFuzzer's here.
-    // SAFETY: no handler is called.
+    // As every program of Rust's does, and the provider for programs of other languages; main is
+    // libFuzzer's here. SAFETY: no handler is called.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     let mut settings = Settings {
         endpoint: Some(SERVER.url().parse().expect("a URL")),

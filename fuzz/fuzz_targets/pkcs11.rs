@@ -1,6 +1,7 @@
-//! Sequences of legal and illegal calls of the PKCS#11 module, with an emulator behind it: handles that are none, operations that
-//! were not begun, templates, mechanisms and parameters of any kind, buffers that are too small, NULL where there ought to be
-//! something. A pointer that isn't NULL leads to as much as its length says, or the length is one that nothing has.
+//! Sequences of legal and illegal calls of the PKCS#11 module, with an emulator behind it: handles
+//! that are none, operations that were not begun, templates, mechanisms and parameters of any kind,
+//! buffers that are too small, NULL where there ought to be something. A pointer that isn't NULL
+//! leads to as much as its length says, or the length is one that nothing has.
 #![no_main]
 
 #[path = "common/input.rs"]

@@ -1,4 +1,5 @@
-//! Configuration files of the PKCS#11 module: whatever is in them, it starts and shows its slots, or says why not.
+//! Configuration files of the PKCS#11 module: whatever is in them, it starts and shows its slots,
+//! or says why not.
 #![no_main]
 
 mod module {
@@ -22,7 +23,8 @@ use module::*;
 
 /// The file, as its text for `pReserved`.
 static FILE: LazyLock<CString> = LazyLock::new(|| {
-    // SAFETY: nothing else runs yet. The log is the environment's, so that no file names another place for it.
+    // SAFETY: nothing else runs yet. The log is the environment's, so that no file names another
+    // place for it.
     unsafe { std::env::set_var("AKV_LOG_LEVEL", "off") };
     let path = std::env::temp_dir().join(format!("akv-fuzz-{}.conf", std::process::id()));
     CString::new(path.to_str().expect("text")).expect("no zero")

@@ -1,4 +1,5 @@
-//! Names of keys and vaults. What is read and written again is the same name, and nothing in it can change a URL.
+//! Names of keys and vaults. What is read and written again is the same name, and nothing in it can
+//! change a URL.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! What client and server share: the generated code, and TLS by OpenSSL in the process for the variant without sidecars.
+//! What client and server share: the generated code, and TLS by OpenSSL in the process for the
+//! variant without sidecars.
 
 pub mod tls;
 

@@ -1,5 +1,5 @@
-//! Mutual TLS by OpenSSL within the process. A key file of the HSM loads like any other: the provider comes from the
-//! openssl.cnf that `OPENSSL_CONF` names, and nothing here knows of it.
+//! Mutual TLS by OpenSSL within the process. A key file of the HSM loads like any other: the
+//! provider comes from the openssl.cnf that `OPENSSL_CONF` names, and nothing here knows of it.
 
 use std::io;
 use std::path::PathBuf;
@@ -91,7 +91,8 @@ enum Side {
     Server,
 }
 
-/// OpenSSL waits for the HSM's signature in the handshake, so that happens on a thread that may wait.
+/// OpenSSL waits for the HSM's signature in the handshake, so that happens on a thread that may
+/// wait.
 async fn handshake(ssl: Ssl, socket: TcpStream, side: Side) -> io::Result<Stream> {
     let mut stream = SslStream::new(ssl, socket)?;
     let runtime = Handle::current();

@@ -1,4 +1,5 @@
-//! The tables of what the provider offers (`OSSL_ALGORITHM`), all made at compile time: OpenSSL remembers the first answer.
+//! The tables of what the provider offers (`OSSL_ALGORITHM`), all made at compile time: OpenSSL
+//! remembers the first answer.
 
 mod encoders;
 
@@ -20,10 +21,12 @@ const ML_DSA_65: &CStr = c"ML-DSA-65:MLDSA65:2.16.840.1.101.3.4.3.18:id-ml-dsa-6
 const ML_DSA_87: &CStr = c"ML-DSA-87:MLDSA87:2.16.840.1.101.3.4.3.19:id-ml-dsa-87";
 const ML_DSA_KEYS: &CStr = c"ML-DSA keys in Azure Managed HSM";
 const ML_DSA_SIGNATURES: &CStr = c"ML-DSA signatures by Azure Managed HSM";
-/// The properties of what the HSM does, and, by a setting, those that say that this is as FIPS 140 wants it.
+/// The properties of what the HSM does, and, by a setting, those that say that this is as FIPS 140
+/// wants it.
 const PROPERTIES: &CStr = c"provider=akv_provider,akv_provider.hsm=yes";
 const FIPS_PROPERTIES: &CStr = c"provider=akv_provider,akv_provider.hsm=yes,fips=yes";
-/// The properties of what only reads a URI. As with OpenSSL's own readers of files, that leaves FIPS 140 alone.
+/// The properties of what only reads a URI. As with OpenSSL's own readers of files, that leaves
+/// FIPS 140 alone.
 const STORE_PROPERTIES: &CStr = c"provider=akv_provider,fips=yes";
 
 /// What is offered for an operation of the HSM's.
@@ -64,7 +67,8 @@ const fn algorithm<O: Operation>(
     }
 }
 
-/// How many algorithms at the beginning of a table are ML-DSA's, which is there from OpenSSL 3.5 on.
+/// How many algorithms at the beginning of a table are ML-DSA's, which is there from OpenSSL 3.5
+/// on.
 const ML_DSA_ALGORITHMS: usize = 3;
 
 static KEYMGMT: Offer = offer![
@@ -168,8 +172,8 @@ macro_rules! fixed {
     };
 }
 
-/// Signatures from OpenSSL 3.4 on, where an algorithm can have its digest in its name. Older releases take such names for
-/// those of digests.
+/// Signatures from OpenSSL 3.4 on, where an algorithm can have its digest in its name. Older
+/// releases take such names for those of digests.
 static SIGNATURE_3_4: Offer = offer![
     algorithm(
         ML_DSA_44,

@@ -1,5 +1,5 @@
-//! Dispatch tables of asymmetric ciphers (provider-asym_cipher(7)), among which OpenSSL 3 counts all that
-//! `EVP_PKEY_encrypt` does: AES key wrap with an `EVP_PKEY` as well.
+//! Dispatch tables of asymmetric ciphers (provider-asym_cipher(7)), among which OpenSSL 3 counts
+//! all that `EVP_PKEY_encrypt` does: AES key wrap with an `EVP_PKEY` as well.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::sync::Arc;
@@ -94,7 +94,8 @@ fn foreign(_own: &Context, key: &Keydata) -> Option<ForeignContext<AsymCipher>> 
 }
 
 /// # Safety
-/// As OpenSSL calls an init function: a context of ours, a key of ours or NULL, and a parameter list or NULL.
+/// As OpenSSL calls an init function: a context of ours, a key of ours or NULL, and a parameter
+/// list or NULL.
 unsafe fn init(
     context: *mut c_void,
     key: *mut c_void,
@@ -103,7 +104,8 @@ unsafe fn init(
     purpose: Purpose,
 ) -> c_int {
     let theirs = |foreign: &ForeignContext<AsymCipher>, key| foreign.init(id, key, params);
-    // SAFETY: the caller promises a context of ours, a key of ours or NULL, and a parameter list or NULL.
+    // SAFETY: the caller promises a context of ours, a key of ours or NULL, and a parameter list or
+    // NULL.
     unsafe {
         let (key, params) = (keydata(key), ParamsIn::new(params));
         let own = |context: &mut Context, key: Option<&_>| context.init(purpose, key, params);

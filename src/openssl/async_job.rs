@@ -1,6 +1,7 @@
-//! OpenSSL's asynchronous jobs (`ASYNC_start_job(3)`): whether a call runs in one, and how it waits without holding up its
-//! thread. A job is a fibre with a small stack and no guard page, so a request must not run on it; nor on the stack of a thread that
-//! has little left, as those of stunnel have from the beginning.
+//! OpenSSL's asynchronous jobs (`ASYNC_start_job(3)`): whether a call runs in one, and how it waits
+//! without holding up its thread. A job is a fibre with a small stack and no guard page, so a
+//! request must not run on it; nor on the stack of a thread that has little left, as those of
+//! stunnel have from the beginning.
 
 use std::ffi::{c_int, c_void};
 use std::os::fd::AsRawFd;
@@ -83,8 +84,9 @@ struct Pausable {
     signal: Arc<Signal>,
 }
 
-/// How the application hears that a job can go on: a file descriptor becomes readable, and its own function is called if it has set
-/// one (`ASYNC_WAIT_CTX_set_callback(3)`). What the function is called with may go with the wait context, before the request is done.
+/// How the application hears that a job can go on: a file descriptor becomes readable, and its own
+/// function is called if it has set one (`ASYNC_WAIT_CTX_set_callback(3)`). What the function is
+/// called with may go with the wait context, before the request is done.
 struct Signal {
     bell: Bell,
     /// A child has the descriptor, too, but what it takes or sends is its parent's.
@@ -92,7 +94,8 @@ struct Signal {
     callback: Mutex<Option<(Callback, *mut c_void)>>,
 }
 
-// SAFETY: OpenSSL documents that the callback is called from the engine's or provider's own threads, with its argument.
+// SAFETY: OpenSSL documents that the callback is called from the engine's or provider's own
+// threads, with its argument.
 unsafe impl Send for Signal {}
 // SAFETY: the callback is called by one thread at a time, since it is behind a lock.
 unsafe impl Sync for Signal {}
@@ -126,7 +129,8 @@ impl Pausable {
     }
 }
 
-/// The signal that the wait context has from us already. One that is no longer ours is taken out of it.
+/// The signal that the wait context has from us already. One that is no longer ours is taken out of
+/// it.
 fn registered(functions: Functions, context: *mut c_void) -> Option<Arc<Signal>> {
     let key = (&raw const KEY).cast();
     let (mut descriptor, mut data) = (-1, std::ptr::null_mut());
@@ -135,12 +139,14 @@ fn registered(functions: Functions, context: *mut c_void) -> Option<Arc<Signal>>
     if found == 0 {
         return None;
     }
-    // SAFETY: under our key the data is what `register` handed out, and the context has not given it back.
+    // SAFETY: under our key the data is what `register` handed out, and the context has not given
+    // it back.
     let found: Arc<Signal> = unsafe { Counted::share(data) }?;
     if found.is_ours() {
         return Some(found);
     }
-    // SAFETY: the context is alive. It gives up what it has under our key, with the share, and calls nobody for that.
+    // SAFETY: the context is alive. It gives up what it has under our key, with the share, and
+    // calls nobody for that.
     if unsafe { (functions.clear_fd)(context, key) } != 0 {
         found.detach();
         // SAFETY: the context no longer has the share that `register` handed out.
@@ -172,7 +178,8 @@ fn register(functions: Functions, context: *mut c_void, signal: &Arc<Signal>) ->
     set != 0
 }
 
-/// The wait context goes, or our descriptor in it. A request that is still under way keeps the descriptor open, and calls nobody.
+/// The wait context goes, or our descriptor in it. A request that is still under way keeps the
+/// descriptor open, and calls nobody.
 unsafe extern "C" fn clean_up(
     _context: *mut c_void,
     _key: *const c_void,
@@ -214,7 +221,8 @@ impl Signal {
     fn raise(&self) {
         self.bell.ring();
         if let Some((callback, argument)) = *self.callback() {
-            // SAFETY: the application registered both together, and the wait context is still there.
+            // SAFETY: the application registered both together, and the wait context is still
+            // there.
             unsafe { callback(argument) };
         }
     }
@@ -222,7 +230,8 @@ impl Signal {
 
 impl Job for Pausable {
     fn wake(&self) -> Box<dyn FnOnce() + Send> {
-        // So that the function isn't called after the wait context is gone, even if the job never pauses.
+        // So that the function isn't called after the wait context is gone, even if the job never
+        // pauses.
         let has_callback = self.signal.callback().is_some();
         if has_callback && !register(self.functions, self.context, &self.signal) {
             *self.signal.callback() = None;
@@ -232,8 +241,8 @@ impl Job for Pausable {
     }
 
     fn pause(&self) {
-        // Not before: of a descriptor in the context of a job that never paused, HAProxy takes for granted that it was told, and
-        // aborts.
+        // Not before: of a descriptor in the context of a job that never paused, HAProxy takes for
+        // granted that it was told, and aborts.
         if !register(self.functions, self.context, &self.signal) {
             return;
         }

@@ -31,7 +31,8 @@ impl Bio {
         Self { bio, functions }
     }
 
-    /// The next line with its end, or as much of it as fits in a buffer. None: the stream is at its end.
+    /// The next line with its end, or as much of it as fits in a buffer. None: the stream is at its
+    /// end.
     pub(super) fn line(&mut self) -> Option<Vec<u8>> {
         let mut line = vec![0u8; 1024];
         let gets = self.functions.gets?;
@@ -48,7 +49,8 @@ impl Bio {
         };
         while !content.is_empty() {
             let mut len = 0;
-            // SAFETY: `new`'s caller promised a live stream; the content has the length that is passed.
+            // SAFETY: `new`'s caller promised a live stream; the content has the length that is
+            // passed.
             let more = unsafe { write(self.bio, content.as_ptr().cast(), content.len(), &mut len) };
             if more == 0 || len == 0 {
                 return false;
@@ -65,7 +67,8 @@ impl Bio {
         let mut filled = 0;
         while filled < content.len() {
             let (room, mut len) = (&mut content[filled..], 0);
-            // SAFETY: `new`'s caller promised a live stream; the buffer has the length that is passed.
+            // SAFETY: `new`'s caller promised a live stream; the buffer has the length that is
+            // passed.
             let more = unsafe { read(self.bio, room.as_mut_ptr().cast(), room.len(), &mut len) };
             if more == 0 || len == 0 {
                 content.truncate(filled);

@@ -47,8 +47,8 @@ impl Returned for *mut c_void {
     }
 }
 
-/// Runs `body`. An error or a panic goes on OpenSSL's queue under the name `function`, and the failure value is
-/// returned.
+/// Runs `body`. An error or a panic goes on OpenSSL's queue under the name `function`, and the
+/// failure value is returned.
 pub(crate) fn call<R: Returned>(
     core: &Core,
     function: &CStr,

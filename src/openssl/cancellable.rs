@@ -1,7 +1,8 @@
 //! Functions of dispatch tables that are cancellation points.
 
-/// A function of a dispatch table that is a cancellation point after it has done its work. `input` and `no_input` are the
-/// forms that operations have; a function with a form of its own names its parameters and their types.
+/// A function of a dispatch table that is a cancellation point after it has done its work. `input`
+/// and `no_input` are the forms that operations have; a function with a form of its own names its
+/// parameters and their types.
 macro_rules! cancellable {
     ($function:ident: input) => {
         cancellable!($function(

@@ -1,6 +1,7 @@
 //! Dispatch tables of ciphers (provider-cipher(7)) for keys in the HSM, OpenSSL 3.5 and newer.
 //!
-//! OpenSSL may pick these for software keys too, so a context leads another provider's along until a key of ours comes.
+//! OpenSSL may pick these for software keys too, so a context leads another provider's along until
+//! a key of ours comes.
 
 use std::ffi::{c_int, c_void};
 
@@ -79,7 +80,8 @@ impl Ciphering {
 /// # Safety
 /// `context` is NULL or a live context of ours, used by one thread at a time.
 unsafe fn ciphering<'a>(context: *mut c_void) -> Option<&'a mut Ciphering> {
-    // SAFETY: the caller keeps the holder's contract, and promises that one thread uses the context.
+    // SAFETY: the caller keeps the holder's contract, and promises that one thread uses the
+    // context.
     unsafe { Owned::borrow_mut(context) }
 }
 
@@ -144,7 +146,8 @@ macro_rules! init {
             };
             let core = ciphering.own.provider.core;
             boundary::call(&core, c"cipher_init", || {
-                // The bytes of a key: it is a software key. None: the key of last time, whose ever it is.
+                // The bytes of a key: it is a software key. None: the key of last time, whose ever
+                // it is.
                 if !key.is_null() {
                     ciphering.is_own = false;
                 }
@@ -153,7 +156,8 @@ macro_rules! init {
                     let (key, iv) = ((key, key_len), (iv, iv_len));
                     return Ok(foreign.cipher_init(functions::$raw_id, key, iv, params));
                 }
-                // SAFETY: OpenSSL passes an IV of this length or NULL, and a parameter list or NULL.
+                // SAFETY: OpenSSL passes an IV of this length or NULL, and a parameter list or
+                // NULL.
                 let (iv, params) = unsafe { (optional_bytes(iv, iv_len), ParamsIn::new(params)) };
                 ciphering
                     .own
@@ -189,7 +193,8 @@ macro_rules! init {
                     }
                     None => None,
                 };
-                // SAFETY: OpenSSL passes an IV of this length or NULL, and a parameter list or NULL.
+                // SAFETY: OpenSSL passes an IV of this length or NULL, and a parameter list or
+                // NULL.
                 let (iv, params) = unsafe { (optional_bytes(iv, iv_len), ParamsIn::new(params)) };
                 ciphering.own.init($encrypting, key, iv, params).map(|()| 1)
             })
@@ -200,10 +205,12 @@ macro_rules! init {
 init!(encrypt_init, encrypt_skey_init, CIPHER_ENCRYPT_INIT, true);
 init!(decrypt_init, decrypt_skey_init, CIPHER_DECRYPT_INIT, false);
 
-/// Takes in some of the message, or additional data if there is no room for output. All of the output comes here.
+/// Takes in some of the message, or additional data if there is no room for output. All of the
+/// output comes here.
 ///
 /// # Safety
-/// As OpenSSL calls an update function: a context of ours, output and input of these sizes, or NULL.
+/// As OpenSSL calls an update function: a context of ours, output and input of these sizes, or
+/// NULL.
 unsafe fn take(
     context: *mut c_void,
     id: Id<functions::Cipher, functions::Transform>,
@@ -219,9 +226,11 @@ unsafe fn take(
         if let Some(foreign) = ciphering.foreign() {
             return Ok(foreign.transform(id, out, len, capacity, input, input_len));
         }
-        // The capacity is OpenSSL's guess of the least; what a mode gives beyond it is in EVP_EncryptInit(3).
+        // The capacity is OpenSSL's guess of the least; what a mode gives beyond it is in
+        // EVP_EncryptInit(3).
         let room = ciphering.own.max_output_len(input_len).max(capacity);
-        // SAFETY: OpenSSL passes readable input of this size, and output that its caller made room for.
+        // SAFETY: OpenSSL passes readable input of this size, and output that its caller made room
+        // for.
         let (input, mut output) = unsafe { (bytes(input, input_len), Output::new(out, len, room)) };
         if out.is_null() {
             ciphering.own.authenticate(input)?;

@@ -12,12 +12,13 @@ use super::functions::{self, GetCoreParams, NewError, SetErrorDebug, Upcall, Vse
 use super::libcrypto::Libcrypto;
 use crate::error::{Error, REASONS, Reason};
 
-/// What is passed for a `va_list`. The format string never holds a conversion, so the list is only ever copied. In
-/// each ABI that we build for, a `va_list` parameter is a pointer or a structure of at most 32 bytes that is passed
-/// by its address.
+/// What is passed for a `va_list`. The format string never holds a conversion, so the list is only
+/// ever copied. In each ABI that we build for, a `va_list` parameter is a pointer or a structure of
+/// at most 32 bytes that is passed by its address.
 static NO_ARGUMENTS: [u64; 8] = [0; 8];
 
-/// The longest text of an error, in bytes: one less than ERR_MAX_DATA_SIZE of OpenSSL 3.0, with its NUL.
+/// The longest text of an error, in bytes: one less than ERR_MAX_DATA_SIZE of OpenSSL 3.0, with its
+/// NUL.
 const MAX_ERROR_DATA: usize = 1022;
 
 /// The core's handle for this provider, with the upcalls that report errors.
@@ -66,7 +67,8 @@ impl Core {
         }
     }
 
-    /// The value of one of the core's parameters: what `openssl.cnf` says of the provider, and the core of itself.
+    /// The value of one of the core's parameters: what `openssl.cnf` says of the provider, and the
+    /// core of itself.
     pub(crate) fn parameter(&self, name: &str) -> Option<CString> {
         let (get_params, name) = (self.get_params?, CString::new(name).ok()?);
         let mut value: *const c_char = std::ptr::null();
@@ -80,7 +82,8 @@ impl Core {
         Some(unsafe { CStr::from_ptr(value) }.to_owned())
     }
 
-    /// Calls a function of libcrypto's. What it leaves on the error queue on its way to a success is taken away.
+    /// Calls a function of libcrypto's. What it leaves on the error queue on its way to a success
+    /// is taken away.
     pub(super) fn without_remains(&self, call: impl FnOnce() -> c_int) -> c_int {
         let Some([set, pop, clear]) = self.marks else {
             return call();
@@ -115,14 +118,16 @@ impl Core {
         Jobs::of(self.libcrypto().as_ref())
     }
 
-    /// Has a function called when libcrypto begins to clean up. The function stays where it is: this module isn't unloaded.
+    /// Has a function called when libcrypto begins to clean up. The function stays where it is:
+    /// this module isn't unloaded.
     pub(super) fn at_clean_up(&self, function: extern "C" fn()) {
         type AtExit = unsafe extern "C" fn(extern "C" fn()) -> c_int;
         // SAFETY: the type is that of <openssl/crypto.h>.
         let at_exit = self
             .libcrypto()
             .and_then(|libcrypto| unsafe { libcrypto.function::<AtExit>(c"OPENSSL_atexit") });
-        // SAFETY: the type of `at_exit` is that of <openssl/crypto.h>, and the function stays as long as this module.
+        // SAFETY: the type of `at_exit` is that of <openssl/crypto.h>, and the function stays as
+        // long as this module.
         if at_exit.is_none_or(|at_exit| unsafe { at_exit(function) } == 0) {
             log::debug!("libcrypto's clean-up will not be noticed");
         }
@@ -134,7 +139,8 @@ impl Core {
         unsafe { Libcrypto::holding(address(function)) }
     }
 
-    /// Puts one error on the calling thread's queue. `function` is the name of the C-level function that fails.
+    /// Puts one error on the calling thread's queue. `function` is the name of the C-level function
+    /// that fails.
     pub(crate) fn raise(&self, function: &CStr, error: &Error) {
         let (Some(new_error), Some(set_error_debug), Some(vset_error)) =
             (self.new_error, self.set_error_debug, self.vset_error)
@@ -148,8 +154,8 @@ impl Core {
         // OpenSSL drops a longer text as a whole.
         let text = managed_hsm::fit(&error.to_string(), MAX_ERROR_DATA).replace('%', "%%");
         let text = CString::new(text).unwrap_or_default();
-        // SAFETY: the handle is the core's own; all strings end with NUL and the core copies them. Every '%' is doubled, so the
-        // argument list is never read.
+        // SAFETY: the handle is the core's own; all strings end with NUL and the core copies them.
+        // Every '%' is doubled, so the argument list is never read.
         unsafe {
             new_error(self.handle);
             set_error_debug(self.handle, c"akv_provider".as_ptr(), 0, function.as_ptr());

@@ -1,4 +1,5 @@
-//! Dispatch tables of the decoders of key files (provider-decoder(7)): PEM to DER, and DER to a key.
+//! Dispatch tables of the decoders of key files (provider-decoder(7)): PEM to DER, and DER to a
+//! key.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_int, c_void};
@@ -48,9 +49,9 @@ unsafe extern "C" fn does_selection(_context: *mut c_void, _selection: c_int) ->
 }
 
 thread_local! {
-    /// The key that the PEM decoder has loaded, or failed to load, for the DER decoders that OSSL_DECODER calls in turn
-    /// from within its callback. What a DER decoder puts on the error queue is dropped by OSSL_STORE, what the PEM decoder
-    /// puts there is not.
+    /// The key that the PEM decoder has loaded, or failed to load, for the DER decoders that
+    /// OSSL_DECODER calls in turn from within its callback. What a DER decoder puts on the error
+    /// queue is dropped by OSSL_STORE, what the PEM decoder puts there is not.
     static LOADED: RefCell<Option<Option<Key>>> = const { RefCell::new(None) };
 }
 

@@ -85,7 +85,8 @@ pub(super) fn dispatch() -> *const Entry<Base> {
     DISPATCH.as_ptr()
 }
 
-/// Has us hear of the end of the process, and of libcrypto's clean-up, which comes with that end or before.
+/// Has us hear of the end of the process, and of libcrypto's clean-up, which comes with that end or
+/// before.
 fn watch_for_the_end(core: &Core) {
     extern "C" fn clean_up() {
         boundary::quietly(|| {
@@ -106,7 +107,8 @@ fn watch_for_the_end(core: &Core) {
 /// # Safety
 /// `context` is what `OSSL_provider_init` handed out, and teardown has not run.
 pub(super) unsafe fn provider(context: *const c_void) -> Arc<Provider> {
-    // SAFETY: the caller keeps the holder's contract: OpenSSL passes back what it was given, which is not NULL.
+    // SAFETY: the caller keeps the holder's contract: OpenSSL passes back what it was given, which
+    // is not NULL.
     unsafe { Counted::share(context) }.expect("a provider context")
 }
 
@@ -166,8 +168,8 @@ unsafe extern "C" fn query_operation(
     .unwrap_or(std::ptr::null())
 }
 
-/// `OSSL_PROVIDER_self_test`: are the settings good, and do our own computations give what they should? The HSM is not
-/// asked.
+/// `OSSL_PROVIDER_self_test`: are the settings good, and do our own computations give what they
+/// should? The HSM is not asked.
 unsafe extern "C" fn self_test(context: *mut c_void) -> c_int {
     // SAFETY: OpenSSL passes our context back.
     let provider = unsafe { provider(context) };

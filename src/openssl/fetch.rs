@@ -1,9 +1,9 @@
 //! Fetching an algorithm from the core (crypto(7), "ALGORITHM FETCHING"), as a program would.
 //!
-//! Which provider an algorithm comes from follows from the order of the providers, from what was fetched before and from
-//! the default properties, and only the core knows all of them. So it is asked, by libcrypto's own functions, for what it
-//! would take if this provider weren't there. That activates the default provider, too, where a program has loaded no
-//! provider of OpenSSL's.
+//! Which provider an algorithm comes from follows from the order of the providers, from what was
+//! fetched before and from the default properties, and only the core knows all of them. So it is
+//! asked, by libcrypto's own functions, for what it would take if this provider weren't there. That
+//! activates the default provider, too, where a program has loaded no provider of OpenSSL's.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
@@ -88,13 +88,16 @@ pub(super) struct Fetcher {
     _library: Libcrypto,
 }
 
-// SAFETY: the handle and the context are only passed back to libcrypto, whose functions may be called from any thread.
+// SAFETY: the handle and the context are only passed back to libcrypto, whose functions may be
+// called from any thread.
 unsafe impl Send for Fetcher {}
-// SAFETY: the structure itself is immutable, and libcrypto's functions may be called from any thread.
+// SAFETY: the structure itself is immutable, and libcrypto's functions may be called from any
+// thread.
 unsafe impl Sync for Fetcher {}
 
 impl Fetcher {
-    /// None where libcrypto's functions can't be found: in a program that has libcrypto in itself, and hides it.
+    /// None where libcrypto's functions can't be found: in a program that has libcrypto in itself,
+    /// and hides it.
     ///
     /// # Safety
     /// `shown` are the core's functions, and `own` the handle that came with them.
@@ -103,7 +106,8 @@ impl Fetcher {
         shown: Functions<functions::Core>,
     ) -> Option<Self> {
         let libctx = shown.get(functions::CORE_GET_LIBCTX)?;
-        // SAFETY: the names fix the functions' types (evp.h, encoder.h), and the core's function is one of libcrypto's.
+        // SAFETY: the names fix the functions' types (evp.h, encoder.h), and the core's function is
+        // one of libcrypto's.
         unsafe {
             let library = Libcrypto::holding(address(libctx))?;
             let methods = NAMES.map(|(_, [fetch, provider, free])| {
@@ -126,13 +130,14 @@ impl Fetcher {
         }
     }
 
-    /// What the core has for an operation under a name by a property query, to which it adds the default properties. That
-    /// there is nothing is no error.
+    /// What the core has for an operation under a name by a property query, to which it adds the
+    /// default properties. That there is nothing is no error.
     pub(super) fn fetch(&self, operation: c_int, name: &CStr, query: &str) -> Option<Method> {
         let known = NAMES.iter().position(|(known, _)| *known == operation)?;
         let functions = self.methods[known]?;
         let query = CString::new(query).ok()?;
-        // SAFETY: the handle is our own, the context is the one that we are in, and the strings end with NUL.
+        // SAFETY: the handle is our own, the context is the one that we are in, and the strings end
+        // with NUL.
         let method = unsafe {
             (self.set_mark)(self.own);
             let method = (functions.fetch)(self.context, name.as_ptr(), query.as_ptr());

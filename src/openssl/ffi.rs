@@ -1,5 +1,5 @@
-//! The C types and numbers of `<openssl/core.h>`, `<openssl/core_dispatch.h>` and `<openssl/core_object.h>`, but for those of
-//! functions, which are in `functions`.
+//! The C types and numbers of `<openssl/core.h>`, `<openssl/core_dispatch.h>` and
+//! `<openssl/core_object.h>`, but for those of functions, which are in `functions`.
 //!
 //! OpenSSL only ever appends to these, so one set of numbers serves every release from 3.0 on.
 
@@ -45,7 +45,8 @@ pub(crate) struct Param {
     pub(crate) return_size: usize,
 }
 
-// SAFETY: only descriptor tables (no data pointer) are shared between threads; they are never written.
+// SAFETY: only descriptor tables (no data pointer) are shared between threads; they are never
+// written.
 unsafe impl Sync for Param {}
 
 /// `OSSL_ITEM`: a reason code with its text.

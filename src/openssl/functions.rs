@@ -1,8 +1,8 @@
-//! The functions of `<openssl/core_dispatch.h>`: of each its number and its type, once. Dispatch tables are made from them, and
-//! the core's and other providers' functions found by them.
+//! The functions of `<openssl/core_dispatch.h>`: of each its number and its type, once. Dispatch
+//! tables are made from them, and the core's and other providers' functions found by them.
 //!
-//! The functions that may wait for the HSM are cancellation points and so may unwind (`C-unwind`): see
-//! [`hsm_module::cancellation`].
+//! The functions that may wait for the HSM are cancellation points and so may unwind (`C-unwind`):
+//! see [`hsm_module::cancellation`].
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 

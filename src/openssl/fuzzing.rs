@@ -33,8 +33,8 @@ const TYPES: [u32; 8] = [
     0,
 ];
 
-/// A list in OpenSSL's form, and what it points to. Each buffer is an allocation of its own, so that a byte read or written
-/// beyond one is seen.
+/// A list in OpenSSL's form, and what it points to. Each buffer is an allocation of its own, so
+/// that a byte read or written beyond one is seen.
 struct List {
     params: Vec<Param>,
     buffers: Vec<Box<[u8]>>,
@@ -42,7 +42,8 @@ struct List {
 }
 
 impl List {
-    /// Of each entry: which key and which type (a byte), whether its data are NULL and how long they are (a byte), the data.
+    /// Of each entry: which key and which type (a byte), whether its data are NULL and how long
+    /// they are (a byte), the data.
     fn read(mut data: &[u8]) -> Self {
         let mut list = Self {
             params: Vec::new(),
@@ -118,7 +119,8 @@ pub fn params(data: &[u8]) {
         .into_iter()
         .zip([number, number >> 32, number >> 56, -1])
     {
-        // SAFETY: the list ends with a NULL key, and its buffers live as long as it does; nobody else uses it.
+        // SAFETY: the list ends with a NULL key, and its buffers live as long as it does; nobody
+        // else uses it.
         let mut params = unsafe { ParamsOut::new(list.params.as_mut_ptr()) };
         let _ = params.wants(key) | params.wants_text(key) | params.wants_pointer(key);
         if params.set_integer(key, value).is_ok() {
@@ -128,7 +130,8 @@ pub fn params(data: &[u8]) {
                 assert_eq!(back, value);
             }
         }
-        // SAFETY: the list ends with a NULL key, and its buffers live as long as it does; nobody else uses it.
+        // SAFETY: the list ends with a NULL key, and its buffers live as long as it does; nobody
+        // else uses it.
         let mut params = unsafe { ParamsOut::new(list.params.as_mut_ptr()) };
         if params.set_unsigned_bytes(key, content).is_ok() {
             // SAFETY: the list ends with a NULL key, and its buffers live as long as it does.
@@ -138,7 +141,8 @@ pub fn params(data: &[u8]) {
                 assert_eq!(back, &content[zeros..]);
             }
         }
-        // SAFETY: the list ends with a NULL key, and its buffers live as long as it does; nobody else uses it.
+        // SAFETY: the list ends with a NULL key, and its buffers live as long as it does; nobody
+        // else uses it.
         let mut params = unsafe { ParamsOut::new(list.params.as_mut_ptr()) };
         let _ = params.set_octets(key, content);
         let _ = params.set_utf8(key, c"RSA-PSS");

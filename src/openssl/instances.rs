@@ -1,8 +1,9 @@
 //! The instances of this provider, one for each library context that it is loaded in.
 //!
-//! The core takes an instance down when nothing of it is in use any more, which may be after libcrypto itself has ended: a
-//! key may be freed last, by the destructor of a C++ object, say. So teardown calls nothing of the core. What the core may
-//! call for as long as it lives names an instance by a number, which then leads nowhere.
+//! The core takes an instance down when nothing of it is in use any more, which may be after
+//! libcrypto itself has ended: a key may be freed last, by the destructor of a C++ object, say. So
+//! teardown calls nothing of the core. What the core may call for as long as it lives names an
+//! instance by a number, which then leads nowhere.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,8 +53,9 @@ pub(super) fn with(number: usize, act: impl FnOnce(&Provider)) {
     }
 }
 
-/// Readies all instances for the end of libcrypto, and lets go of what they hold. They stay loaded: libcrypto 3.0 takes down
-/// a provider that is given back after its clean-up through locks that it has freed.
+/// Readies all instances for the end of libcrypto, and lets go of what they hold. They stay loaded:
+/// libcrypto 3.0 takes down a provider that is given back after its clean-up through locks that it
+/// has freed.
 pub(super) fn clean_up() {
     let mut instances = INSTANCES.write().unwrap_or_else(PoisonError::into_inner);
     for instance in instances.values_mut() {

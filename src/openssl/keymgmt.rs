@@ -106,7 +106,8 @@ impl Keydata {
 /// # Safety
 /// `keydata` is NULL or came from this module, and has not been freed.
 pub(super) unsafe fn keydata<'a>(keydata: *const c_void) -> Option<&'a Keydata> {
-    // SAFETY: the caller keeps the holder's contract. A key is shared by threads, so nothing borrows it to change it.
+    // SAFETY: the caller keeps the holder's contract. A key is shared by threads, so nothing
+    // borrows it to change it.
     unsafe { Owned::borrow(keydata) }
 }
 
@@ -120,7 +121,8 @@ unsafe extern "C" fn new<const TYPE: u8>(context: *mut c_void) -> *mut c_void {
 
 unsafe extern "C" fn load<const TYPE: u8>(reference: *const c_void, len: usize) -> *mut c_void {
     boundary::quietly(|| {
-        // SAFETY: OpenSSL passes on the reference that our store or decoder gave it, during its call.
+        // SAFETY: OpenSSL passes on the reference that our store or decoder gave it, during its
+        // call.
         let loaded = unsafe { dereference(reference, len) }.ok()?;
         let key = loaded.key().filter(|_| loaded.key_type == key_type(TYPE))?;
         Some(Keydata::own(KeyHandle::new(
@@ -240,8 +242,8 @@ unsafe extern "C" fn has(key: *const c_void, selection: c_int) -> c_int {
     })
 }
 
-/// A key of ours was checked when it was loaded or imported; what is left to see is whether all that is selected is
-/// there.
+/// A key of ours was checked when it was loaded or imported; what is left to see is whether all
+/// that is selected is there.
 unsafe extern "C" fn validate(key: *const c_void, selection: c_int, check: c_int) -> c_int {
     boundary::quietly(|| {
         // SAFETY: OpenSSL passes our keydata.
@@ -272,8 +274,9 @@ unsafe extern "C" fn matches(a: *const c_void, b: *const c_void, selection: c_in
     })
 }
 
-/// A key that comes in is a software key: it goes to another provider, which then does all with it that we would not. What
-/// that one refuses is refused. We hold a public key only where there is no other.
+/// A key that comes in is a software key: it goes to another provider, which then does all with it
+/// that we would not. What that one refuses is refused. We hold a public key only where there is no
+/// other.
 unsafe extern "C" fn import(key: *mut c_void, selection: c_int, params: *const Param) -> c_int {
     boundary::quietly(|| {
         // SAFETY: OpenSSL passes our keydata.
@@ -351,9 +354,11 @@ unsafe extern "C" fn gen_init<const TYPE: u8>(
 }
 
 /// # Safety
-/// `context` is what [`gen_init`] returned, and has not been cleaned up; one thread at a time uses it.
+/// `context` is what [`gen_init`] returned, and has not been cleaned up; one thread at a time uses
+/// it.
 unsafe fn generating<'a>(context: *mut c_void) -> Option<&'a mut Generating> {
-    // SAFETY: the caller keeps the holder's contract, and promises that one thread uses the generation.
+    // SAFETY: the caller keeps the holder's contract, and promises that one thread uses the
+    // generation.
     unsafe { Owned::borrow_mut(context) }
 }
 
@@ -420,7 +425,8 @@ unsafe extern "C" fn gen_settable<const TYPE: u8>(
             );
         }
         let both = hsm_keys::once(&provider.generation_params[usize::from(TYPE)], || {
-            // SAFETY: our table is static, and theirs is there as long as its provider, which is active.
+            // SAFETY: our table is static, and theirs is there as long as its provider, which is
+            // active.
             unsafe { ParamTable::join(generation::tables::OURS.as_ptr(), theirs) }
         });
         Some(both.as_ptr())

@@ -1,5 +1,6 @@
-//! The libcrypto that loaded us, for the few things that the core has no upcall for. Its functions are looked up at run
-//! time, as the provider isn't linked with any; where they can't be found the provider does without.
+//! The libcrypto that loaded us, for the few things that the core has no upcall for. Its functions
+//! are looked up at run time, as the provider isn't linked with any; where they can't be found the
+//! provider does without.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 
@@ -14,8 +15,8 @@ struct ConfValue {
 /// The library that a function of the core is in.
 pub(super) struct Libcrypto {
     handle: *mut c_void,
-    /// Where the library lies in memory. A program that has libcrypto in itself, and hides it, may have another one loaded,
-    /// whose functions know nothing of this core.
+    /// Where the library lies in memory. A program that has libcrypto in itself, and hides it, may
+    /// have another one loaded, whose functions know nothing of this core.
     base: *mut c_void,
 }
 
@@ -64,14 +65,16 @@ impl Libcrypto {
         None
     }
 
-    /// The keys in the section of `openssl.cnf` for the provider of this name. Empty where that can't be known.
+    /// The keys in the section of `openssl.cnf` for the provider of this name. Empty where that
+    /// can't be known.
     pub(super) fn configured_keys(&self, provider: &CStr) -> Vec<String> {
         self.read_keys(provider).unwrap_or_default()
     }
 
     fn read_keys(&self, provider: &CStr) -> Option<Vec<String>> {
         type Conf = *mut c_void;
-        // SAFETY: the types are those of <openssl/conf.h>, <openssl/stack.h>, <openssl/crypto.h> and <openssl/err.h>.
+        // SAFETY: the types are those of <openssl/conf.h>, <openssl/stack.h>, <openssl/crypto.h>
+        // and <openssl/err.h>.
         unsafe {
             let default_file: unsafe extern "C" fn() -> *mut c_char =
                 self.function(c"CONF_get1_default_config_file")?;

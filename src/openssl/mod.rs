@@ -1,6 +1,6 @@
-//! OpenSSL's side of the boundary: the C types, and for each operation its dispatch table and the thin `extern "C"`
-//! functions that turn pointers into references, call the safe module of the same name, and turn a `Result` into a
-//! C return value with an error on OpenSSL's queue.
+//! OpenSSL's side of the boundary: the C types, and for each operation its dispatch table and the
+//! thin `extern "C"` functions that turn pointers into references, call the safe module of the same
+//! name, and turn a `Result` into a C return value with an error on OpenSSL's queue.
 
 mod algorithms;
 mod asym_cipher;

@@ -1,11 +1,12 @@
 //! Software keys, left to the provider that they belong to.
 //!
-//! OpenSSL knows a key type by one name for all providers, and takes whichever implementation comes first: for a
-//! generated key, a TLS peer's ephemeral key or an imported one, that can be ours, even when this provider is listed
-//! last (an implementation that was used is remembered for its name alone). A provider for an HSM has no business with
-//! such keys, so each is handed on to the provider that OpenSSL would take if this one weren't there, through the dispatch
-//! table that the core shows of it (`provider_get0_dispatch`, provider-base(7)). The key then behaves as if we weren't
-//! there.
+//! OpenSSL knows a key type by one name for all providers, and takes whichever implementation comes
+//! first: for a generated key, a TLS peer's ephemeral key or an imported one, that can be ours,
+//! even when this provider is listed last (an implementation that was used is remembered for its
+//! name alone). A provider for an HSM has no business with such keys, so each is handed on to the
+//! provider that OpenSSL would take if this one weren't there, through the dispatch table that the
+//! core shows of it (`provider_get0_dispatch`, provider-base(7)). The key then behaves as if we
+//! weren't there.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +32,8 @@ struct Upcalls {
     free: CountProvider,
 }
 
-/// The query for this provider's algorithms: all of them have this property (property(7)), and no others.
+/// The query for this provider's algorithms: all of them have this property (property(7)), and no
+/// others.
 const OURS: &str = "akv_provider.hsm=yes";
 /// The query for all but them.
 const NOT_OURS: &str = "akv_provider.hsm!=yes";
@@ -40,8 +42,8 @@ const NOT_OURS: &str = "akv_provider.hsm!=yes";
 pub(crate) struct Neighbours {
     own: *const CoreHandle,
     upcalls: Option<Upcalls>,
-    /// Tells which provider the core would take. None: where that can't be asked, the first one is taken that we were told
-    /// of.
+    /// Tells which provider the core would take. None: where that can't be asked, the first one is
+    /// taken that we were told of.
     fetcher: Option<Fetcher>,
     /// Whether our algorithms are found by `fips=yes`.
     assume_fips: bool,
@@ -53,7 +55,8 @@ pub(crate) struct Neighbours {
 
 // SAFETY: handles are only passed back to the core, whose upcalls may be called from any thread.
 unsafe impl Send for Neighbours {}
-// SAFETY: the core's upcalls may be called from any thread, and the list of handles is behind a lock.
+// SAFETY: the core's upcalls may be called from any thread, and the list of handles is behind a
+// lock.
 unsafe impl Sync for Neighbours {}
 
 impl Neighbours {
@@ -85,19 +88,21 @@ impl Neighbours {
         }
     }
 
-    /// Starts to follow which providers are active, for the instance of this number. The core does so as long as the library
-    /// context lives.
+    /// Starts to follow which providers are active, for the instance of this number. The core does
+    /// so as long as the library context lives.
     pub(crate) fn watch(&self, instance: usize) {
         self.instance.store(instance, Ordering::Relaxed);
         self.ask_to_be_told();
     }
 
-    /// Has the core tell of all providers that are active now or will be. To ask twice does no harm: each is noted once.
+    /// Has the core tell of all providers that are active now or will be. To ask twice does no
+    /// harm: each is noted once.
     fn ask_to_be_told(&self) {
         if let Some(upcalls) = self.upcalls {
             let instance = self.instance.load(Ordering::Relaxed);
             let argument = std::ptr::without_provenance_mut(instance);
-            // SAFETY: the callbacks have the types that the core expects, and take the argument for a number.
+            // SAFETY: the callbacks have the types that the core expects, and take the argument for
+            // a number.
             unsafe {
                 (upcalls.register)(self.own, appeared, vanished, properties_changed, argument)
             };
@@ -112,8 +117,9 @@ impl Neighbours {
         }
     }
 
-    /// Tells of what the provider of software keys has for TLS, as ours: groups on elliptic curves, or signatures of ML-DSA.
-    /// libssl takes them only from the provider whose key management it found for them, and for such keys that may be us.
+    /// Tells of what the provider of software keys has for TLS, as ours: groups on elliptic curves,
+    /// or signatures of ML-DSA. libssl takes them only from the provider whose key management it
+    /// found for them, and for such keys that may be us.
     pub(crate) fn tls(&self, of: &'static Tls, callback: Callback, argument: *mut c_void) -> c_int {
         let Some(keys) = self.find::<Keymgmt>(of.key_type) else {
             return 1;
@@ -134,8 +140,8 @@ impl Neighbours {
         unsafe { capabilities(keys.context, of.capability.as_ptr(), relay_ours, relay) }
     }
 
-    /// Whether a program finds our key management: by the default properties and, if there is one, a query of its own. So it
-    /// is taken to be where that can't be asked.
+    /// Whether a program finds our key management: by the default properties and, if there is one,
+    /// a query of its own. So it is taken to be where that can't be asked.
     pub(crate) fn finds_ours(&self, query: Option<&str>) -> bool {
         let query = [OURS]
             .into_iter()
@@ -152,7 +158,8 @@ impl Neighbours {
         self.find_with(name, &[])
     }
 
-    /// Another provider's implementation of an operation under a name, whose properties hold all of `wanted`.
+    /// Another provider's implementation of an operation under a name, whose properties hold all of
+    /// `wanted`.
     pub(super) fn find_with<O: Operation>(
         &self,
         name: &CStr,
@@ -164,7 +171,8 @@ impl Neighbours {
         }
     }
 
-    /// Another provider's implementation of an operation under a name, by a program's own property query.
+    /// Another provider's implementation of an operation under a name, by a program's own property
+    /// query.
     pub(super) fn find_by_query<O: Operation>(
         &self,
         name: &CStr,
@@ -176,8 +184,8 @@ impl Neighbours {
         }
     }
 
-    /// What the core would take if we weren't there. Where our own algorithms pass for FIPS, it may have been asked for FIPS,
-    /// so such an implementation goes first.
+    /// What the core would take if we weren't there. Where our own algorithms pass for FIPS, it may
+    /// have been asked for FIPS, so such an implementation goes first.
     fn fetch<O: Operation>(
         &self,
         name: &CStr,
@@ -199,7 +207,8 @@ impl Neighbours {
         fips.or_else(|| with(&[]))
     }
 
-    /// The same of the provider that another implementation is of, which alone can read its objects.
+    /// The same of the provider that another implementation is of, which alone can read its
+    /// objects.
     pub(super) fn find_beside<O: Operation, P: Operation>(
         &self,
         other: &Implementation<P>,
@@ -210,9 +219,9 @@ impl Neighbours {
         provider.implementation(name, wanted)
     }
 
-    /// The same, where the core can't be asked: of the active providers that we were told of, the first that has it. The core
-    /// doesn't tell of those that it falls back to. They are active when something is looked for, and are told of when we ask to
-    /// be told anew.
+    /// The same, where the core can't be asked: of the active providers that we were told of, the
+    /// first that has it. The core doesn't tell of those that it falls back to. They are active
+    /// when something is looked for, and are told of when we ask to be told anew.
     fn first_told_of<O: Operation>(
         &self,
         name: &CStr,
@@ -228,8 +237,8 @@ impl Neighbours {
         })
     }
 
-    /// The active providers that we were told of, each held from before the core can take it back. This one under another
-    /// name is left out: it would ask us in turn.
+    /// The active providers that we were told of, each held from before the core can take it back.
+    /// This one under another name is left out: it would ask us in turn.
     fn told_of(&self) -> Vec<Held> {
         let Some(upcalls) = self.upcalls else {
             return Vec::new();
@@ -354,7 +363,8 @@ impl Held {
         let mut no_cache = 0;
         // SAFETY: the context is that provider's own.
         let algorithms = unsafe { query(context, O::NUMBER, &mut no_cache) };
-        // SAFETY: a provider answers with NULL or with a list of the operation's algorithms that ends with a NULL name.
+        // SAFETY: a provider answers with NULL or with a list of the operation's algorithms that
+        // ends with a NULL name.
         let functions = unsafe { functions_of(algorithms, name, wanted) }?;
         Some(Arc::new(Implementation {
             context,
@@ -371,7 +381,8 @@ impl Held {
     /// What the provider shows the core.
     fn functions(&self) -> Option<Functions<Base>> {
         let table = self.dispatch();
-        // SAFETY: a provider's table is one of the functions that each provider has, and stays while it is held.
+        // SAFETY: a provider's table is one of the functions that each provider has, and stays
+        // while it is held.
         (!table.is_null()).then(|| unsafe { Functions::of(table) })
     }
 }
@@ -384,7 +395,8 @@ impl Drop for Held {
 }
 
 /// # Safety
-/// `algorithms` is NULL or a list of a provider's algorithms for the operation, which ends with a NULL name.
+/// `algorithms` is NULL or a list of a provider's algorithms for the operation, which ends with a
+/// NULL name.
 unsafe fn functions_of<O: Operation>(
     algorithms: *const Algorithm,
     name: &CStr,

@@ -1,6 +1,7 @@
 //! Keys on their way from a store or a decoder to key management.
 //!
-//! OpenSSL carries only a reference between them: some bytes that mean something to us alone (provider-object(7)).
+//! OpenSSL carries only a reference between them: some bytes that mean something to us alone
+//! (provider-object(7)).
 
 use std::ffi::{CString, c_void};
 use std::sync::Arc;
@@ -68,7 +69,8 @@ pub(super) unsafe fn dereference<'a>(
     reference: *const c_void,
     len: usize,
 ) -> Result<&'a KeyHandle, Error> {
-    // SAFETY: the caller promises the bytes that `hand_out_key` passes to OpenSSL for the length of its call.
+    // SAFETY: the caller promises the bytes that `hand_out_key` passes to OpenSSL for the length of
+    // its call.
     let reference = unsafe { bytes(reference.cast(), len) };
     let address = <[u8; size_of::<usize>()]>::try_from(reference)
         .map(usize::from_ne_bytes)

@@ -1,4 +1,5 @@
-//! Operations under way: with a key of ours, or with a software key that another provider carries out.
+//! Operations under way: with a key of ours, or with a software key that another provider carries
+//! out.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::sync::Arc;
@@ -45,7 +46,8 @@ impl<C: Own> Operation<C> {
         Owned::hand_out(Self { own, foreign: None })
     }
 
-    /// Decides by the key who carries out the operation that begins. `foreign` makes another provider's context.
+    /// Decides by the key who carries out the operation that begins. `foreign` makes another
+    /// provider's context.
     pub(super) fn begin<'a>(
         &mut self,
         key: Option<&'a Keydata>,
@@ -134,7 +136,8 @@ impl<C: Own> Operation<C> {
     /// `context` is NULL or a live context of ours, which no other thread is changing.
     pub(super) unsafe fn duplicate(context: *const c_void) -> *mut c_void {
         boundary::quietly(|| {
-            // SAFETY: the caller promises NULL or a live context of ours that no other thread is changing.
+            // SAFETY: the caller promises NULL or a live context of ours that no other thread is
+            // changing.
             let operation = unsafe { Owned::<Self>::borrow(context) }?;
             let foreign = match &operation.foreign {
                 Some(foreign) => Some(foreign.duplicate()?),

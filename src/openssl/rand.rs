@@ -1,4 +1,5 @@
-//! Dispatch table of the generator of random bytes (provider-rand(7)): all of them come from the HSM.
+//! Dispatch table of the generator of random bytes (provider-rand(7)): all of them come from the
+//! HSM.
 
 use std::ffi::{CStr, c_int, c_uint, c_void};
 

@@ -60,8 +60,8 @@ impl<const TYPE: u8> WithAnyDigest<TYPE> {
     ];
 }
 
-/// An algorithm that has its digest in its name, such as `RSA-SHA256` (OpenSSL 3.4 and newer). `DIGEST` is the digest's index in
-/// [`DIGESTS`].
+/// An algorithm that has its digest in its name, such as `RSA-SHA256` (OpenSSL 3.4 and newer).
+/// `DIGEST` is the digest's index in [`DIGESTS`].
 pub(super) struct WithDigest<const TYPE: u8, const DIGEST: usize>;
 
 impl<const TYPE: u8, const DIGEST: usize> WithDigest<TYPE, DIGEST> {
@@ -200,7 +200,8 @@ macro_rules! init {
             params: *const Param,
         ) -> c_int {
             let theirs = |foreign: &Foreign, key| foreign.init(functions::$id, key, params);
-            // SAFETY: OpenSSL passes a context of ours, a key of ours or NULL, and a parameter list or NULL.
+            // SAFETY: OpenSSL passes a context of ours, a key of ours or NULL, and a parameter list
+            // or NULL.
             unsafe {
                 let (key, params) = (keydata(key), ParamsIn::new(params));
                 let own =
@@ -221,7 +222,8 @@ macro_rules! digest_init {
         ) -> c_int {
             let theirs =
                 |foreign: &Foreign, key| foreign.digest_init(functions::$id, digest, key, params);
-            // SAFETY: OpenSSL passes a context of ours, a key of ours or NULL, a name or NULL, and a parameter list or NULL.
+            // SAFETY: OpenSSL passes a context of ours, a key of ours or NULL, a name or NULL, and
+            // a parameter list or NULL.
             unsafe {
                 let (key, params) = (keydata(key), ParamsIn::new(params));
                 let own = |state: &mut State, key: Option<&_>| {

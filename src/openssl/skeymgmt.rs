@@ -25,7 +25,8 @@ pub(super) const AES: &[Entry<Skeymgmt>] = table![
     functions::SKEYMGMT_GEN_SETTABLE_PARAMS => gen_settable_params,
 ];
 
-/// What OpenSSL's `keydata` of a secret key points to: a key of ours, or a software key that is another provider's.
+/// What OpenSSL's `keydata` of a secret key points to: a key of ours, or a software key that is
+/// another provider's.
 pub(super) enum SecretKeydata {
     Own(SecretKey),
     Foreign(ForeignSecretKey),
@@ -36,7 +37,8 @@ pub(super) enum SecretKeydata {
 /// # Safety
 /// `keydata` is NULL or came from this module, and has not been freed.
 pub(super) unsafe fn secret_keydata<'a>(keydata: *const c_void) -> Option<&'a SecretKeydata> {
-    // SAFETY: the caller keeps the holder's contract. A key is shared by threads, so nothing borrows it to change it.
+    // SAFETY: the caller keeps the holder's contract. A key is shared by threads, so nothing
+    // borrows it to change it.
     unsafe { Owned::borrow(keydata) }
 }
 

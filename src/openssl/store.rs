@@ -47,7 +47,8 @@ unsafe extern "C" fn open(context: *mut c_void, uri: *const c_char) -> *mut c_vo
 }
 
 /// # Safety
-/// `loader` is what [`open`] returned, and has not been closed; the store uses it in one thread at a time.
+/// `loader` is what [`open`] returned, and has not been closed; the store uses it in one thread at
+/// a time.
 unsafe fn loader<'a>(loader: *mut c_void) -> Option<&'a mut Loader> {
     // SAFETY: the caller keeps the holder's contract, and promises that one thread uses the loader.
     unsafe { Owned::borrow_mut(loader) }

@@ -1,7 +1,7 @@
 //! Answers that come twice, or that nobody asked for, are taken for no other request's.
 //!
-//! What stands between here and the emulator passes answers on, and then says more: as load balancers do on connections
-//! that are idle.
+//! What stands between here and the emulator passes answers on, and then says more: as load
+//! balancers do on connections that are idle.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -8,7 +8,8 @@ use crate::support::{EC_P256, Hsm, Loading, RSA_2048, Request, uri};
 
 const JOBS: usize = 8;
 
-/// An HSM that takes its time, so that jobs overlap. The first request of all goes alone, to find out what the server speaks.
+/// An HSM that takes its time, so that jobs overlap. The first request of all goes alone, to find
+/// out what the server speaks.
 fn slow_hsm(options: &[&str]) -> Hsm {
     let hsm = Hsm::start_with(&[&["--latency-ms", "50"], options].concat());
     hsm.create("rsa", RSA_2048);

@@ -1,4 +1,5 @@
-//! What only the C interface shows: comparing, duplicating and asking keys, contexts that are used again.
+//! What only the C interface shows: comparing, duplicating and asking keys, contexts that are used
+//! again.
 
 use crate::support::{EC_P256, Hsm, Loading, RSA_2048, uri};
 

@@ -1,4 +1,5 @@
-//! Credentials: each by itself, in the order in which they are tried, and through the life of their tokens.
+//! Credentials: each by itself, in the order in which they are tried, and through the life of their
+//! tokens.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -276,7 +277,8 @@ fn a_server_signs_on_while_its_tokens_expire() {
 const CLIENT: &str = "33333333-0000-0000-0000-000000000001";
 const PRINCIPAL: &str = "33333333-0000-0000-0000-000000000002";
 
-/// An emulator with a principal besides the owner who may use keys, and logs in as `how` says: a member of the principals' file.
+/// An emulator with a principal besides the owner who may use keys, and logs in as `how` says: a
+/// member of the principals' file.
 fn hsm_with_principal(folder: &tempfile::TempDir, how: &str, options: &[&str]) -> Hsm {
     let file = folder.path().join("principals.json");
     let principals = format!(

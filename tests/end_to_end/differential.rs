@@ -1,5 +1,5 @@
-//! The same key in the HSM and as a software key: what comes out is the same where it is deterministic, and accepted by
-//! the other where it isn't.
+//! The same key in the HSM and as a software key: what comes out is the same where it is
+//! deterministic, and accepted by the other where it isn't.
 
 use std::cell::RefCell;
 
@@ -116,7 +116,8 @@ fn commands_give_the_same_with_either_key() {
                 };
                 let mut ours = identifiers(loading, &key);
                 let mut theirs = identifiers(Loading::Plain, &pem);
-                // The default provider's PSS salt is as long as fits; identifiers are the same all the same.
+                // The default provider's PSS salt is as long as fits; identifiers are the same all
+                // the same.
                 ours.sort();
                 theirs.sort();
                 assert_eq!(ours, theirs, "{loading:?} {name} {pss:?}");

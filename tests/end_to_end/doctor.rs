@@ -1,4 +1,5 @@
-//! `akv doctor` on set-ups that are broken in one place each: the step that fails, and what it says to do.
+//! `akv doctor` on set-ups that are broken in one place each: the step that fails, and what it says
+//! to do.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -2,8 +2,8 @@
 
 use crate::support::{EC_P256, Hsm, LOADINGS, Loading, RSA_2048, uri};
 
-/// The lines of `asn1parse` that make up the outer signatureAlgorithm of a certificate or request: those between
-/// the end of the to-be-signed part and the BIT STRING at depth 1.
+/// The lines of `asn1parse` that make up the outer signatureAlgorithm of a certificate or request:
+/// those between the end of the to-be-signed part and the BIT STRING at depth 1.
 fn signature_algorithm(hsm: &Hsm, file: &str) -> Vec<String> {
     let text = hsm
         .openssl(Loading::Plain, &["asn1parse", "-in", file])

@@ -1,5 +1,5 @@
-//! What the service says reaches a person and the log as one bounded line of characters that can be seen, without the token,
-//! wherever it stands in the answer.
+//! What the service says reaches a person and the log as one bounded line of characters that can be
+//! seen, without the token, wherever it stands in the answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,8 @@ const EVIL: &str =
 /// The longest line that anything prints, in bytes: a table's cells and a log line are bounded.
 const LONGEST_LINE: usize = 4096;
 
-/// A service that answers every request with the same, or, where there are two answers, with one after the other.
+/// A service that answers every request with the same, or, where there are two answers, with one
+/// after the other.
 fn service(answers: Vec<String>) -> Impostor {
     let next = AtomicUsize::new(0);
     let answer: Answer = Arc::new(move |tls, _request| {

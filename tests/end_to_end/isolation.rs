@@ -1,4 +1,5 @@
-//! Ordinary commands with software keys give with the provider, wherever it stands, what they give without it.
+//! Ordinary commands with software keys give with the provider, wherever it stands, what they give
+//! without it.
 
 use std::fs;
 
@@ -37,7 +38,8 @@ const FIXTURES: &str = "
 /// - `works`: it ends well; what it writes differs from time to time;
 /// - `judge`: plain openssl runs it, on what the commands before have written; it ends well.
 ///
-/// A version before it: the OpenSSL that has it first. `O/` is the folder of one way to load the provider.
+/// A version before it: the OpenSSL that has it first. `O/` is the folder of one way to load the
+/// provider.
 const COMMANDS: &str = "
     works genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out O/rsa.key
     judge pkey -in O/rsa.key -check -noout
@@ -234,7 +236,8 @@ fn run(hsm: &Hsm, loading: Loading, own: &str, command: &str) -> Given {
     }
 }
 
-/// Makes a folder with the configurations and the database of a small CA and a time-stamping authority.
+/// Makes a folder with the configurations and the database of a small CA and a time-stamping
+/// authority.
 fn make_folder(hsm: &Hsm, own: &str) {
     fs::create_dir(hsm.file(own)).expect("a folder");
     let (folder, shared) = (hsm.path(own), hsm.path("S"));
@@ -334,7 +337,8 @@ fn ordinary_commands_give_what_they_give_without_the_provider() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// Whoever names the module in a section of another name has the provider twice; one instance must not ask the other, which would ask it in turn.
+/// Whoever names the module in a section of another name has the provider twice; one instance must
+/// not ask the other, which would ask it in turn.
 #[test]
 fn the_provider_may_be_there_under_two_names() {
     let hsm = Hsm::start();
@@ -358,7 +362,8 @@ fn the_provider_may_be_there_under_two_names() {
     assert!(listed.contains("  other\n"), "{listed}");
 }
 
-/// OpenSSL's FIPS provider has keys and no encoders; those of the base provider can't read its keys.
+/// OpenSSL's FIPS provider has keys and no encoders; those of the base provider can't read its
+/// keys.
 #[test]
 fn software_keys_of_the_fips_provider_are_written_and_used() {
     let hsm = Hsm::with_keys(&[("rsa", RSA_2048)]);

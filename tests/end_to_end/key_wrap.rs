@@ -1,4 +1,5 @@
-//! AES keys in the HSM: wrapping and unwrapping keys with `pkeyutl`, and `EVP_SKEY` where OpenSSL has it.
+//! AES keys in the HSM: wrapping and unwrapping keys with `pkeyutl`, and `EVP_SKEY` where OpenSSL
+//! has it.
 
 use crate::support::{AES_256, Hsm, LOADINGS, Loading, uri};
 

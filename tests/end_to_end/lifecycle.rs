@@ -1,4 +1,5 @@
-//! How a process ends, becomes another or multiplies while it signs; and a great many signers in one.
+//! How a process ends, becomes another or multiplies while it signs; and a great many signers in
+//! one.
 
 use std::collections::HashSet;
 
@@ -9,8 +10,8 @@ fn times() -> &'static str {
     if whole() { "200" } else { "40" }
 }
 
-/// An HSM that takes its time, so that requests are under way when something happens. Signatures with `slow` take longer than
-/// a process takes to end.
+/// An HSM that takes its time, so that requests are under way when something happens. Signatures
+/// with `slow` take longer than a process takes to end.
 fn slow_hsm() -> Hsm {
     let fault = "slow-first-byte,path=/keys/slow,operation=sign,delay_ms=60000";
     let hsm = Hsm::start_with(&["--latency-ms", "15", "--fault", fault]);
@@ -113,8 +114,8 @@ fn a_thousand_signers_are_served_on_twenty_connections() {
     hsm.create("ec", EC_P256);
     let program = hsm.compile("many_signers");
     for (mode, key, threads) in [
-        // Those that sign, the first thread, the one that looks on, the I/O thread, which closes idle connections, and one
-        // for look-ups of names on each connection.
+        // Those that sign, the first thread, the one that looks on, the I/O thread, which closes
+        // idle connections, and one for look-ups of names on each connection.
         ("threads", "ec", 1000 + 3 + CONNECTIONS),
         // The I/O thread, and one for its look-ups.
         ("jobs", "rsa", 4),

@@ -1,5 +1,5 @@
-//! End-to-end tests: the real `openssl` program and small C programs drive the provider against an emulator that
-//! each test starts for itself. `cargo build --workspace` must have run.
+//! End-to-end tests: the real `openssl` program and small C programs drive the provider against an
+//! emulator that each test starts for itself. `cargo build --workspace` must have run.
 
 mod akv;
 mod algorithms;

@@ -7,8 +7,8 @@ use crate::support::{Hsm, Loading, RSA_2048, uri};
 
 const PLAINTEXT: &[u8] = b"the plaintext that nobody shall find again in memory";
 
-/// Signs and decrypts with a key in a process that then unloads the provider. Returns for each needle how many copies of it the
-/// process's memory held before and after.
+/// Signs and decrypts with a key in a process that then unloads the provider. Returns for each
+/// needle how many copies of it the process's memory held before and after.
 fn copies(hsm: &Hsm, needles: &[&[u8]]) -> Vec<[u32; 2]> {
     let program = hsm.compile("memory");
     let plain = hsm.write("plain", PLAINTEXT);
@@ -54,7 +54,8 @@ fn neither_tokens_nor_plaintext_outlive_the_provider() {
     let found = copies(&hsm, &[secret, PLAINTEXT, &encoded()]);
     // The search finds what is there: a token is kept as long as it serves.
     assert!(found[0][0] > 0, "{found:?}");
-    // Decrypted data are not kept at all, but for what stands in the buffers of a connection that is open still.
+    // Decrypted data are not kept at all, but for what stands in the buffers of a connection that
+    // is open still.
     assert_eq!(found[1][0], 0, "{found:?}");
     assert!(found.iter().all(|[_, after]| *after == 0), "{found:?}");
 }

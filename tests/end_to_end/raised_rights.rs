@@ -1,5 +1,5 @@
-//! Programs with raised rights: setuid, and with file capabilities. Whoever starts one chooses its environment, and must get
-//! nothing of its rights by that.
+//! Programs with raised rights: setuid, and with file capabilities. Whoever starts one chooses its
+//! environment, and must get nothing of its rights by that.
 
 use std::fs;
 use std::io::ErrorKind;

@@ -1,4 +1,5 @@
-//! Settings from `openssl.cnf` and from the environment, random bytes, the log, and what the provider says of itself.
+//! Settings from `openssl.cnf` and from the environment, random bytes, the log, and what the
+//! provider says of itself.
 
 use std::fs;
 

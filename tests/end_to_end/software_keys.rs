@@ -1,4 +1,5 @@
-//! Software keys, peers' keys and random numbers go on working as if the provider weren't there, wherever it stands.
+//! Software keys, peers' keys and random numbers go on working as if the provider weren't there,
+//! wherever it stands.
 
 use crate::support::{EC_P256, Hsm, LOADINGS, Loading, RSA_2048, uri};
 
@@ -329,7 +330,8 @@ fn a_software_key_and_an_hsm_key_serve_one_process() {
     let ca = hsm.certificate(Loading::AkvFirst, &uri("ec"), "ca");
     let (key, csr) = (hsm.path("leaf.key"), hsm.path("leaf.csr"));
     for loading in LOADINGS {
-        // The request is made, and its own signature checked, by a process that also signs with the HSM.
+        // The request is made, and its own signature checked, by a process that also signs with the
+        // HSM.
         let request = [
             "req", "-new", "-newkey", "rsa:2048", "-noenc", "-keyout", &key, "-subj", "/CN=leaf",
         ];

@@ -1,4 +1,5 @@
-//! TLS with keys in the HSM: `openssl s_server` and `s_client`, curl as a client that knows nothing of the provider.
+//! TLS with keys in the HSM: `openssl s_server` and `s_client`, curl as a client that knows nothing
+//! of the provider.
 
 use crate::support::{EC_P256, Hsm, LOADINGS, Loading, RSA_2048, uri};
 
@@ -56,7 +57,8 @@ fn a_server_signs_with_each_signature_algorithm_that_clients_ask_for() {
             hsm.connect_tls(
                 Loading::Plain,
                 &server,
-                // The certificate's own signature is RSA+SHA256, which a client may not have asked for.
+                // The certificate's own signature is RSA+SHA256, which a client may not have asked
+                // for.
                 &["-CAfile", &certificate, "-tls1_2", "-sigalgs", algorithm],
             )
             .succeeds();
@@ -64,8 +66,8 @@ fn a_server_signs_with_each_signature_algorithm_that_clients_ask_for() {
     }
 }
 
-/// The group that a client prefers, and the one of the EC certificate: in TLS 1.2 a client must list that too (RFC 8422,
-/// section 5.1.1).
+/// The group that a client prefers, and the one of the EC certificate: in TLS 1.2 a client must
+/// list that too (RFC 8422, section 5.1.1).
 pub(crate) fn groups_for(group: &str) -> String {
     match group {
         "P-256" => group.to_owned(),

@@ -176,7 +176,8 @@ fn pss_vectors() -> Vec<Vector> {
     vectors
 }
 
-/// Every vector in every style through our verification, and through the default provider's as a check of the check.
+/// Every vector in every style through our verification, and through the default provider's as a
+/// check of the check.
 fn judge(vectors: Vec<Vector>, least: usize) {
     let found = vectors.len();
     assert!(found >= least, "only {found} vectors were found");
@@ -271,7 +272,8 @@ pub(crate) fn jwk(pkcs8: &[u8]) -> String {
     )
 }
 
-/// Decrypts each vector's ciphertext with its key, imported into the HSM. Returns how many there were.
+/// Decrypts each vector's ciphertext with its key, imported into the HSM. Returns how many there
+/// were.
 fn decrypt_all<'a>(
     keys: impl IntoIterator<Item = (String, &'a [u8], Vec<Ciphertext<'a>>)>,
     settings: &str,

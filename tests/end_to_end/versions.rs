@@ -1,5 +1,5 @@
-//! Which OpenSSL is under test: the one that was asked for, and no other that happens to be there; and what only newer
-//! ones have.
+//! Which OpenSSL is under test: the one that was asked for, and no other that happens to be there;
+//! and what only newer ones have.
 
 use crate::support::{Hsm, LOADINGS, Loading, openssl_is_at_least};
 

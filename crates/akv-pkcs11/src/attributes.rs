@@ -1,4 +1,5 @@
-//! The attributes of keys: one table, with where each value comes from, and what a template may say.
+//! The attributes of keys: one table, with where each value comes from, and what a template may
+//! say.
 
 use std::borrow::Cow;
 
@@ -53,8 +54,8 @@ pub(crate) struct KeyObject<'a> {
     pub(crate) options: &'a Options,
 }
 
-/// Who has made a key for a session: the process and the host. A search for it, with any value or none,
-/// finds such keys of other processes as well, which no other search does.
+/// Who has made a key for a session: the process and the host. A search for it, with any value or
+/// none, finds such keys of other processes as well, which no other search does.
 pub(crate) const CKA_AKV_SESSION: CK_ATTRIBUTE_TYPE = CKA_VENDOR_DEFINED | 0x0041_4b56;
 /// When the HSM has made a key, in seconds since 1970.
 pub(crate) const CKA_AKV_CREATED: CK_ATTRIBUTE_TYPE = CKA_AKV_SESSION + 1;
@@ -82,7 +83,8 @@ pub(crate) enum Rule {
     End,
     /// It makes the new key what it is, and never changes.
     Given,
-    /// It is as it is. Another value is ignored, with a warning, unless templates are taken strictly.
+    /// It is as it is. Another value is ignored, with a warning, unless templates are taken
+    /// strictly.
     Fixed,
     /// Nobody sets it.
     Never,
@@ -309,7 +311,8 @@ fn used_for(
     }
 }
 
-/// The same of a key that keys are wrapped for to be imported: the service has another name for that.
+/// The same of a key that keys are wrapped for to be imported: the service has another name for
+/// that.
 fn used_for_import(
     object: &KeyObject<'_>,
     half: Half,

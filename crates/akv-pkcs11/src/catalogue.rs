@@ -1,5 +1,5 @@
-//! What the module says of its mechanisms where CK_MECHANISM_INFO has no words: their names, and what
-//! the HSM does of them. `akv pkcs11 info` asks for it.
+//! What the module says of its mechanisms where CK_MECHANISM_INFO has no words: their names, and
+//! what the HSM does of them. `akv pkcs11 info` asks for it.
 
 use cryptoki_sys::*;
 use hsm_keys::KeyType;

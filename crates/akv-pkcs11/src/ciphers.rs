@@ -1,5 +1,5 @@
-//! How a message is encrypted: a mechanism with its parameter, and a key that is fit for it. With the
-//! public key of RSA that is done here, all else in the HSM.
+//! How a message is encrypted: a mechanism with its parameter, and a key that is fit for it. With
+//! the public key of RSA that is done here, all else in the HSM.
 
 use cryptoki_sys::*;
 use hsm_keys::aes::{self, BLOCK, GCM_TAG_LEN, Mode, Parameters};
@@ -126,8 +126,8 @@ impl Cipher {
         })
     }
 
-    /// Refuses a key that can't be used so. The HSM would, but it isn't asked when an operation begins,
-    /// and of public keys not at all.
+    /// Refuses a key that can't be used so. The HSM would, but it isn't asked when an operation
+    /// begins, and of public keys not at all.
     pub(crate) fn check_key(&self, key: &StoredKey, half: Half, of: Use) -> Result<(), Error> {
         let (type_, fitting_half) = match self {
             Self::Aes(_) => (KeyType::Aes, Half::Private),
@@ -222,7 +222,8 @@ impl Cipher {
         }
     }
 
-    /// Decrypts a message. `fits`: which lengths a key may have that is unwrapped, the usual one first.
+    /// Decrypts a message. `fits`: which lengths a key may have that is unwrapped, the usual one
+    /// first.
     ///
     /// # Errors
     /// It is none, or the request failed.
@@ -300,7 +301,8 @@ impl AesMode {
         }
     }
 
-    /// How long the result is, or will be at most when decrypting; None: the input's length can't be.
+    /// How long the result is, or will be at most when decrypting; None: the input's length can't
+    /// be.
     fn output_len(self, encrypts: bool, len: usize) -> Option<usize> {
         let overhead = match self {
             Self::GcmWithIv => GCM_IV_LEN + GCM_TAG_LEN,

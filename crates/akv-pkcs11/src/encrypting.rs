@@ -1,4 +1,5 @@
-//! Encryption and decryption. The HSM takes a message whole, so parts of one are held until its end.
+//! Encryption and decryption. The HSM takes a message whole, so parts of one are held until its
+//! end.
 
 use std::sync::Arc;
 

@@ -15,10 +15,11 @@ use crate::ffi::convert::{InitializeArgs, Place};
 use crate::module::{self, Module};
 use crate::rejection;
 
-/// Starts the module: reads its configuration, and nothing else. The HSM is asked when it is needed.
+/// Starts the module: reads its configuration, and nothing else. The HSM is asked when it is
+/// needed.
 ///
-/// The four kinds of locking arguments come to the same: the module has locks of its own. Neither are
-/// threads needed that a program might not allow.
+/// The four kinds of locking arguments come to the same: the module has locks of its own. Neither
+/// are threads needed that a program might not allow.
 pub(crate) fn initialize(args: InitializeArgs) -> Result<(), Error> {
     if module::is_initialized() {
         return Err(Error::code(CKR_CRYPTOKI_ALREADY_INITIALIZED));

@@ -1,5 +1,5 @@
-//! Keys that programs bring to stay, where the configuration allows that: with their private parts, or
-//! wrapped for a key of the HSM. All others are born in the HSM.
+//! Keys that programs bring to stay, where the configuration allows that: with their private parts,
+//! or wrapped for a key of the HSM. All others are born in the HSM.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P256K1_SHA256_FIXED_SIGNING,
@@ -63,8 +63,8 @@ pub(crate) fn create(
     take_in(session, template, of, len, material)
 }
 
-/// Has the HSM unwrap a key and keep it: one that is wrapped by CKM_RSA_AES_KEY_WRAP for a key of the HSM
-/// that may `import`. Neither this process nor any other sees it.
+/// Has the HSM unwrap a key and keep it: one that is wrapped by CKM_RSA_AES_KEY_WRAP for a key of
+/// the HSM that may `import`. Neither this process nor any other sees it.
 pub(crate) fn transfer(
     session: &Session,
     template: &Template<'_>,

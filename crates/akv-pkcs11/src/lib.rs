@@ -1,9 +1,9 @@
 //! A PKCS#11 module for keys in Azure Managed HSM and Key Vault.
 //!
-//! A program loads this library, finds `C_GetFunctionList` or `C_GetInterface` and from then on calls
-//! the functions of the tables under [`ffi`]. Each of those converts its arguments and calls an
-//! ordinary Rust function in the module of its family here: [`general`], [`slots`], [`sessions`],
-//! [`objects`], [`signing`] and so on; nothing outside `ffi` handles a raw pointer.
+//! A program loads this library, finds `C_GetFunctionList` or `C_GetInterface` and from then on
+//! calls the functions of the tables under [`ffi`]. Each of those converts its arguments and calls
+//! an ordinary Rust function in the module of its family here: [`general`], [`slots`],
+//! [`sessions`], [`objects`], [`signing`] and so on; nothing outside `ffi` handles a raw pointer.
 
 #![deny(unsafe_code)]
 // Its public functions are for programs in C; who reads these documents reads all of them.

@@ -1,5 +1,5 @@
-//! Message authentication (HMAC), which the HSM does with its symmetric keys, and verifies. No public
-//! source has a limit for messages, which go there as they are: this module has one.
+//! Message authentication (HMAC), which the HSM does with its symmetric keys, and verifies. No
+//! public source has a limit for messages, which go there as they are: this module has one.
 
 use cryptoki_sys::{CKR_DATA_LEN_RANGE, CKR_KEY_SIZE_RANGE};
 use managed_hsm::MacAlgorithm;

@@ -129,7 +129,8 @@ mechanisms! {
     CKM_SHA3_256 Hashing("SHA3-256");
     CKM_SHA3_384 Hashing("SHA3-384");
     CKM_SHA3_512 Hashing("SHA3-512");
-    // The HSM makes these by RSNULL only, where it is switched on, or not at all; they can be verified.
+    // The HSM makes these by RSNULL only, where it is switched on, or not at all; they can be
+    // verified.
     CKM_SHA1_RSA_PKCS Signature(Pkcs1, Some("SHA1"));
     CKM_SHA224_RSA_PKCS Signature(Pkcs1, Some("SHA224"));
     CKM_SHA3_224_RSA_PKCS Signature(Pkcs1, Some("SHA3-224"));
@@ -181,7 +182,8 @@ impl Mechanism {
         })
     }
 
-    /// The same as programs get it: the standard counts AES and MAC keys in bytes, and has 0 without keys.
+    /// The same as programs get it: the standard counts AES and MAC keys in bytes, and has 0
+    /// without keys.
     pub(crate) fn key_sizes(&self) -> (CK_ULONG, CK_ULONG) {
         let (least, most) = self.key_bits().unwrap_or_default();
         match self.kind {

@@ -1,5 +1,5 @@
-//! The functions of PKCS#11 3.0 for many messages with one key: AES-GCM, whose initialisation vectors
-//! the HSM makes.
+//! The functions of PKCS#11 3.0 for many messages with one key: AES-GCM, whose initialisation
+//! vectors the HSM makes.
 
 use std::sync::Arc;
 

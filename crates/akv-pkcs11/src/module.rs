@@ -35,8 +35,8 @@ pub(crate) struct Slot {
     pub(crate) token: Result<Arc<Token>, String>,
 }
 
-/// Handles of sessions and objects. No handle is used twice, so one that was closed is never taken for
-/// another.
+/// Handles of sessions and objects. No handle is used twice, so one that was closed is never taken
+/// for another.
 static HANDLES: AtomicU64 = AtomicU64::new(1);
 
 pub(crate) fn new_handle() -> CK_ULONG {

@@ -25,9 +25,9 @@ use crate::token::tags::{self, Half};
 /// The most characters of a tag's value.
 const MAX_TAG_LEN: usize = 256;
 
-/// Takes in a certificate; or a public key, to verify and encrypt with, or a secret key for as long as
-/// the session. Other keys are made in the HSM, by C_GenerateKeyPair and C_GenerateKey, or imported where
-/// that is allowed.
+/// Takes in a certificate; or a public key, to verify and encrypt with, or a secret key for as long
+/// as the session. Other keys are made in the HSM, by C_GenerateKeyPair and C_GenerateKey, or
+/// imported where that is allowed.
 pub(crate) fn create(
     module: &Arc<Module>,
     session: CK_SESSION_HANDLE,

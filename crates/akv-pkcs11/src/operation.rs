@@ -1,5 +1,6 @@
-//! How operations go on in a session. The call that ends one takes it out of the session, so a call that
-//! fails leaves none behind; one that only asks for a size, or whose buffer is too small, leaves it there.
+//! How operations go on in a session. The call that ends one takes it out of the session, so a call
+//! that fails leaves none behind; one that only asks for a size, or whose buffer is too small,
+//! leaves it there.
 
 use cryptoki_sys::{CKR_OPERATION_ACTIVE, CKR_OPERATION_NOT_INITIALIZED};
 

@@ -1,7 +1,7 @@
 //! What takes the place of a plaintext whose padding is wrong: RSA with the padding of PKCS#1 v1.5
-//! must not tell whoever sends ciphertexts which of them are well padded (Bleichenbacher's attack). The
-//! bytes look random, have a length that looks so too, and are the same whenever the ciphertext comes
-//! again, in forked processes as well.
+//! must not tell whoever sends ciphertexts which of them are well padded (Bleichenbacher's attack).
+//! The bytes look random, have a length that looks so too, and are the same whenever the ciphertext
+//! comes again, in forked processes as well.
 
 use std::sync::OnceLock;
 

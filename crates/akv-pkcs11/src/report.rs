@@ -1,6 +1,6 @@
-//! What a person is told: PKCS#11 has codes and no texts. A line for each failure goes to the log, or
-//! to standard error if there is no log; of the same failure with the same cause one a second at most,
-//! so that a server whose HSM is away does not fill a disk.
+//! What a person is told: PKCS#11 has codes and no texts. A line for each failure goes to the log,
+//! or to standard error if there is no log; of the same failure with the same cause one a second at
+//! most, so that a server whose HSM is away does not fill a disk.
 
 use std::cell::RefCell;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};

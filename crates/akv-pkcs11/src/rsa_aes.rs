@@ -1,5 +1,5 @@
-//! CKM_RSA_AES_KEY_WRAP: a key of one time is wrapped by RSA-OAEP, and by that one, with AES key wrap with
-//! padding, the key itself, however long it is. So keys come to an HSM from another one.
+//! CKM_RSA_AES_KEY_WRAP: a key of one time is wrapped by RSA-OAEP, and by that one, with AES key
+//! wrap with padding, the key itself, however long it is. So keys come to an HSM from another one.
 
 use aws_lc_rs::key_wrap::{AES_128, AES_256, AesKek, KeyWrapPadded};
 use cryptoki_sys::*;
@@ -24,7 +24,8 @@ impl RsaAes {
     /// What a program passes.
     ///
     /// # Errors
-    /// The parameter is not what the HSM takes: OAEP with SHA-1 twice, and an AES key of 128 or 256 bits.
+    /// The parameter is not what the HSM takes: OAEP with SHA-1 twice, and an AES key of 128 or 256
+    /// bits.
     pub(crate) fn new(given: &MechanismIn<'_>) -> Result<Self, Error> {
         let given = given.rsa_aes()?;
         if oaep(&given.oaep)? != RsaEncryption::OaepSha1 {

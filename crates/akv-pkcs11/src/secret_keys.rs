@@ -1,5 +1,5 @@
-//! Secret keys: made in the HSM, or a program's own for as long as its session. Those can be wrapped by
-//! keys of the HSM, and come in by being unwrapped; a key of the HSM never leaves it.
+//! Secret keys: made in the HSM, or a program's own for as long as its session. Those can be
+//! wrapped by keys of the HSM, and come in by being unwrapped; a key of the HSM never leaves it.
 
 use std::sync::Arc;
 

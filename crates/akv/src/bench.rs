@@ -146,7 +146,8 @@ impl Latencies {
         self.0.len()
     }
 
-    /// The smallest latency that so many percent do not exceed, in milliseconds; none: nothing was measured.
+    /// The smallest latency that so many percent do not exceed, in milliseconds; none: nothing was
+    /// measured.
     pub(crate) fn percentile(&self, percent: usize) -> Option<f64> {
         let rank = (self.0.len() * percent).div_ceil(100).max(1);
         let latency = self.0.get(rank - 1)?;

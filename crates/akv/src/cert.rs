@@ -51,10 +51,12 @@ struct Common {
     /// Distinguished name: CN=www.example.com,O=Example or /O=Example/CN=www.example.com
     #[arg(long, value_name = "NAME", value_parser = distinguished_name)]
     subject: Name,
-    /// A further name of the subject: DNS:www.example.com, IP:192.0.2.1, email:... or URI:...; may be repeated
+    /// A further name of the subject: DNS:www.example.com, IP:192.0.2.1, email:... or URI:...; may
+    /// be repeated
     #[arg(long = "san", value_name = "NAME", value_parser = alternative_name)]
     names: Vec<GeneralName>,
-    /// RS256, RS384, RS512, or ES256 and so on as the curve has it [default: RS256, or what belongs to the curve]
+    /// RS256, RS384, RS512, or ES256 and so on as the curve has it [default: RS256, or what belongs
+    /// to the curve]
     #[arg(long, value_name = "NAME", value_parser = signature_algorithm)]
     algorithm: Option<SignatureAlgorithm>,
     /// File to write instead of standard output (-); one that exists is left alone

@@ -1,4 +1,5 @@
-//! Settings as the provider has them: from the environment, else from the provider's section of `openssl.cnf`.
+//! Settings as the provider has them: from the environment, else from the provider's section of
+//! `openssl.cnf`.
 
 use std::path::{Path, PathBuf};
 
@@ -89,7 +90,8 @@ impl Configuration {
         })
     }
 
-    /// Whether the file can be used. The provider would have other settings than akv if it couldn't, and ask another HSM.
+    /// Whether the file can be used. The provider would have other settings than akv if it
+    /// couldn't, and ask another HSM.
     fn check(&self) -> Result<(), Error> {
         match &self.problem {
             Some(problem) if self.is_there => Err(Error::Settings {
@@ -125,8 +127,9 @@ impl Configuration {
     }
 }
 
-/// The section of the provider: `openssl_conf` names a section, whose `providers` names another, which names those of providers.
-/// Whatever it is called there, the provider is known by its name, by its `identity` or by its module.
+/// The section of the provider: `openssl_conf` names a section, whose `providers` names another,
+/// which names those of providers. Whatever it is called there, the provider is known by its name,
+/// by its `identity` or by its module.
 fn provider_section(sections: &Sections) -> Result<Option<Vec<(String, String)>>, String> {
     let Some(top) = sections.value(openssl_cnf::DEFAULT, "openssl_conf") else {
         return Ok(None);
@@ -155,7 +158,8 @@ fn provider_section(sections: &Sections) -> Result<Option<Vec<(String, String)>>
     }
 }
 
-/// What stands behind a first dot: libcrypto passes over what is before it, so that names can be used twice.
+/// What stands behind a first dot: libcrypto passes over what is before it, so that names can be
+/// used twice.
 fn without_label(name: &str) -> &str {
     name.split_once('.').map_or(name, |(_, name)| name)
 }
@@ -181,7 +185,8 @@ fn is_provider(name: &str, section: &[(String, String)]) -> bool {
     }
 }
 
-/// The names and values of the provider's section. One that is the name of a section means that section's values to libcrypto.
+/// The names and values of the provider's section. One that is the name of a section means that
+/// section's values to libcrypto.
 fn provider_values(sections: &Sections, own: &str) -> Result<Vec<(String, String)>, String> {
     let values = sections.section(own).unwrap_or_default();
     match values

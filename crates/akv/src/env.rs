@@ -56,7 +56,8 @@ fn holds_password(setting: &Setting, value: &str) -> bool {
     setting.variable == "HTTPS_PROXY" && value.contains('@')
 }
 
-/// The module in the folder that OPENSSL_MODULES names, which programs that don't have that variable would not find.
+/// The module in the folder that OPENSSL_MODULES names, which programs that don't have that
+/// variable would not find.
 fn module_outside_the_default_folder() -> Option<PathBuf> {
     let folder = environment::variable("OPENSSL_MODULES").filter(|folder| !folder.is_empty())?;
     let path = PathBuf::from(folder).join(openssl::module_name(PROVIDER));
@@ -68,7 +69,8 @@ fn configuration(
     settings: &[(&'static str, String)],
     secrets: &[&'static str],
 ) -> String {
-    // `openssl x509` of OpenSSL 4.0 takes the top of a file for extensions unless it names a section of them.
+    // `openssl x509` of OpenSSL 4.0 takes the top of a file for extensions unless it names a
+    // section of them.
     let mut text = format!(
         "openssl_conf = openssl_init\nextensions = none\n\n[none]\n\n[openssl_init]\nproviders = provider_sect\n\n\
          [provider_sect]\ndefault = default_sect\n{PROVIDER} = akv_sect\n\n[default_sect]\nactivate = 1\n\n[akv_sect]\n"

@@ -63,7 +63,8 @@ fn is_standard(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// What a command writes, as it is: to standard output with the report's end if that is where it is to go, else to a file.
+/// What a command writes, as it is: to standard output with the report's end if that is where it is
+/// to go, else to a file.
 fn write(
     out: &Path,
     contents: &[u8],
@@ -111,7 +112,8 @@ pub(crate) fn deliver_pem(
     }
 }
 
-/// Where a secret result goes: to a file that only its owner can read, or to standard output if that is asked for by `-`.
+/// Where a secret result goes: to a file that only its owner can read, or to standard output if
+/// that is asked for by `-`.
 pub(crate) fn deliver_secret(
     result: &[u8],
     out: &Path,

@@ -14,7 +14,8 @@ use crate::session::Session;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Write a key file, for programs that read keys from files; it holds the URI and nothing secret
+    /// Write a key file, for programs that read keys from files; it holds the URI and nothing
+    /// secret
     Pem(Pem),
 }
 

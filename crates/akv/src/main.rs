@@ -39,8 +39,9 @@ use crate::pkcs11::offload::Tool;
 
 /// Work with keys in Azure Managed HSM and Azure Key Vault.
 ///
-/// Settings and credentials are those of the OpenSSL provider: environment variables, else its section of openssl.cnf.
-/// A key is named by its URI: managedhsm:<HSM>:<key>[?version=<version>] or keyvault:<vault>:<key>[?version=<version>].
+/// Settings and credentials are those of the OpenSSL provider: environment variables, else its
+/// section of openssl.cnf. A key is named by its URI: managedhsm:<HSM>:<key>[?version=<version>] or
+/// keyvault:<vault>:<key>[?version=<version>].
 #[derive(Parser)]
 #[command(name = "akv", version, arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -139,7 +140,8 @@ fn run() -> Result<(Result<Report, Failure>, OutputOptions), clap::Error> {
     Ok((arguments.command.run(), arguments.output))
 }
 
-/// What was typed may have come from elsewhere: it is shown in one line, like all else. Usage and help are clap's own.
+/// What was typed may have come from elsewhere: it is shown in one line, like all else. Usage and
+/// help are clap's own.
 fn fit_to_show(mut error: clap::Error) -> clap::Error {
     let typed = error.context().filter_map(|(kind, value)| {
         let value = match value {

@@ -1,5 +1,5 @@
-//! Microsoft's client for keys, logged in as the provider is: its tokens come from the provider's own chain of credentials,
-//! its requests go out with the provider's TLS settings.
+//! Microsoft's client for keys, logged in as the provider is: its tokens come from the provider's
+//! own chain of credentials, its requests go out with the provider's TLS settings.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -59,8 +59,8 @@ impl Management {
                 transport: Some(Transport::new(settings.azure_http(&endpoint)?)),
                 ..ClientOptions::default()
             },
-            // An endpoint of the user's own has a name of its own. Which token goes there is not for the challenge to say: see
-            // `Credential`.
+            // An endpoint of the user's own has a name of its own. Which token goes there is not
+            // for the challenge to say: see `Credential`.
             verify_challenge_resource: Some(settings.endpoint_of(vault).is_none()),
         };
         let token: Arc<dyn TokenCredential> = Arc::clone(&credential) as _;
@@ -200,8 +200,8 @@ impl std::fmt::Debug for Credential {
 
 #[async_trait::async_trait]
 impl TokenCredential for Credential {
-    /// The provider's token for the vault's service, whatever scope a challenge named: who is to get a token for what is not for
-    /// the one who asks to say.
+    /// The provider's token for the vault's service, whatever scope a challenge named: who is to
+    /// get a token for what is not for the one who asks to say.
     async fn get_token(
         &self,
         _scopes: &[&str],

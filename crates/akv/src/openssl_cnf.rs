@@ -1,5 +1,5 @@
-//! `openssl.cnf` as libcrypto reads it (config(5), and where that is vague conf_def.c of OpenSSL 3): bytes become sections of names
-//! and values. What libcrypto refuses is refused here.
+//! `openssl.cnf` as libcrypto reads it (config(5), and where that is vague conf_def.c of OpenSSL
+//! 3): bytes become sections of names and values. What libcrypto refuses is refused here.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -66,8 +66,8 @@ impl Sections {
     }
 }
 
-/// What is known while files are read. An included file goes on in the section that its includer is in, and the other way
-/// round.
+/// What is known while files are read. An included file goes on in the section that its includer is
+/// in, and the other way round.
 struct Reader {
     sections: Sections,
     section: String,
@@ -223,7 +223,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads a file, or all files of a folder that end in .cnf or .conf. One that is missing is passed over, as libcrypto does.
+    /// Reads a file, or all files of a folder that end in .cnf or .conf. One that is missing is
+    /// passed over, as libcrypto does.
     fn include(&mut self, section: &str, argument: &[u8], depth: usize) -> Result<(), Problem> {
         let named = self.value(section, argument)?;
         let folder = environment::variable("OPENSSL_CONF_INCLUDE").map(PathBuf::from);
@@ -303,7 +304,8 @@ impl Reader {
         Ok(text(&value))
     }
 
-    /// What the variable stands for that `raw` begins with, and how long it is there: `x`, `{x}`, `(x)`, `section::x`.
+    /// What the variable stands for that `raw` begins with, and how long it is there: `x`, `{x}`,
+    /// `(x)`, `section::x`.
     fn expanded(&self, section: &str, raw: &[u8]) -> Result<(String, usize), Problem> {
         let close = match raw.first() {
             Some(b'{') => Some(b'}'),

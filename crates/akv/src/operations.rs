@@ -20,13 +20,16 @@ pub(crate) struct Sign {
     uri: KeyUri,
     /// File to sign; - is standard input. It is hashed here, and only the digest goes to the HSM
     file: PathBuf,
-    /// RS256, PS384, ES512, ML-DSA-65 and so on [default: RS256, or what belongs to the curve or key]
+    /// RS256, PS384, ES512, ML-DSA-65 and so on [default: RS256, or what belongs to the curve or
+    /// key]
     #[arg(long, value_name = "NAME", value_parser = signature_algorithm)]
     algorithm: Option<SignatureAlgorithm>,
-    /// Give an ECDSA signature as r and s one after the other (JSON Web Signature) instead of DER (OpenSSL, X.509)
+    /// Give an ECDSA signature as r and s one after the other (JSON Web Signature) instead of DER
+    /// (OpenSSL, X.509)
     #[arg(long)]
     raw: bool,
-    /// File to write the signature to, as it is; - is standard output; without it, it is printed as base64
+    /// File to write the signature to, as it is; - is standard output; without it, it is printed as
+    /// base64
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -40,7 +43,8 @@ pub(crate) struct Verify {
     /// File with the signature; - is standard input
     #[arg(long, value_name = "FILE")]
     signature: PathBuf,
-    /// RS256, PS384, ES512, ML-DSA-65 and so on [default: RS256, or what belongs to the curve or key]
+    /// RS256, PS384, ES512, ML-DSA-65 and so on [default: RS256, or what belongs to the curve or
+    /// key]
     #[arg(long, value_name = "NAME", value_parser = signature_algorithm)]
     algorithm: Option<SignatureAlgorithm>,
     /// An ECDSA signature is r and s one after the other instead of DER
@@ -54,7 +58,8 @@ pub(crate) struct Decrypt {
     uri: KeyUri,
     /// File to decrypt; - is standard input
     file: PathBuf,
-    /// RSA-OAEP-256, RSA-OAEP, RSA1_5, A256GCM, A256CBCPAD and so on [default: RSA-OAEP-256 for RSA keys]
+    /// RSA-OAEP-256, RSA-OAEP, RSA1_5, A256GCM, A256CBCPAD and so on [default: RSA-OAEP-256 for RSA
+    /// keys]
     #[arg(long, value_name = "NAME", value_parser = encryption_algorithm)]
     algorithm: Option<EncryptionAlgorithm>,
     /// Initialisation vector of AES, hexadecimal
@@ -66,7 +71,8 @@ pub(crate) struct Decrypt {
     /// Authentication tag of AES-GCM, hexadecimal
     #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
     tag: Option<Hexadecimal>,
-    /// File to write, readable for its owner only; one that exists is left alone; - is standard output
+    /// File to write, readable for its owner only; one that exists is left alone; - is standard
+    /// output
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -77,10 +83,12 @@ pub(crate) struct Wrap {
     uri: KeyUri,
     /// File with the symmetric key to wrap; - is standard input
     file: PathBuf,
-    /// RSA-OAEP-256, A256KW, CKM_AES_KEY_WRAP_PAD and so on [default: RSA-OAEP-256, or CKM_AES_KEY_WRAP_PAD for AES keys]
+    /// RSA-OAEP-256, A256KW, CKM_AES_KEY_WRAP_PAD and so on [default: RSA-OAEP-256, or
+    /// CKM_AES_KEY_WRAP_PAD for AES keys]
     #[arg(long, value_name = "NAME", value_parser = encryption_algorithm)]
     algorithm: Option<EncryptionAlgorithm>,
-    /// File to write the wrapped key to, as it is; - is standard output; without it, it is printed as base64
+    /// File to write the wrapped key to, as it is; - is standard output; without it, it is printed
+    /// as base64
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -91,10 +99,12 @@ pub(crate) struct Unwrap {
     uri: KeyUri,
     /// File with the wrapped key; - is standard input
     file: PathBuf,
-    /// RSA-OAEP-256, A256KW, CKM_AES_KEY_WRAP_PAD and so on [default: RSA-OAEP-256, or CKM_AES_KEY_WRAP_PAD for AES keys]
+    /// RSA-OAEP-256, A256KW, CKM_AES_KEY_WRAP_PAD and so on [default: RSA-OAEP-256, or
+    /// CKM_AES_KEY_WRAP_PAD for AES keys]
     #[arg(long, value_name = "NAME", value_parser = encryption_algorithm)]
     algorithm: Option<EncryptionAlgorithm>,
-    /// File to write, readable for its owner only; one that exists is left alone; - is standard output
+    /// File to write, readable for its owner only; one that exists is left alone; - is standard
+    /// output
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }

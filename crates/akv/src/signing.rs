@@ -1,5 +1,5 @@
-//! What the commands that sign and verify have in common, and the names of algorithms on the command
-//! line.
+//! What the commands that sign and verify have in common, and the names of algorithms on the
+//! command line.
 
 use std::fmt::Display;
 use std::io::{self, Read};

@@ -53,7 +53,8 @@ pub fn ecdsa_signature(raw: &[u8]) -> Vec<u8> {
     sequence(&[&unsigned_integer(r), &unsigned_integer(s)])
 }
 
-/// The longest `ECDSA-Sig-Value` for numbers of `coordinate_len` bytes whose topmost bit may be set.
+/// The longest `ECDSA-Sig-Value` for numbers of `coordinate_len` bytes whose topmost bit may be
+/// set.
 pub fn ecdsa_signature_max_len(coordinate_len: usize, order_bits: usize) -> usize {
     let integer = element(INTEGER, &vec![0; order_bits / 8 + 1]).len();
     debug_assert!(order_bits.div_ceil(8) == coordinate_len);

@@ -26,7 +26,8 @@ pub struct Digest {
     new: fn() -> Hasher,
 }
 
-// Arcs: 1.3.14.3.2 OIW; 2.16.840.1.101.3.4 NIST; 1.2.840.113549.1.1 PKCS#1; 1.2.840.10045.4 X9.62 signatures.
+// Arcs: 1.3.14.3.2 OIW; 2.16.840.1.101.3.4 NIST; 1.2.840.113549.1.1 PKCS#1; 1.2.840.10045.4 X9.62
+// signatures.
 macro_rules! nist_hash {
     ($n:literal) => {
         &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, $n]

@@ -24,10 +24,9 @@ impl HsmKey {
         self.size.get().copied()
     }
 
-    /// Does something with an AES key by an algorithm for its size in bits. Versions of the API before
-    /// 2026-01-01-preview don't tell the size, but refuse an algorithm for another; what worked is
-    /// remembered. `likely`: what to try
-    /// first.
+    /// Does something with an AES key by an algorithm for its size in bits. Versions of the API
+    /// before 2026-01-01-preview don't tell the size, but refuse an algorithm for another; what
+    /// worked is remembered. `likely`: what to try first.
     ///
     /// # Errors
     /// The operation fails, whichever size the key has.

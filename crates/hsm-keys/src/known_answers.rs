@@ -16,7 +16,8 @@ const P256_Y: &str = "7903fe1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4
 const P256_SIGNATURE: &str = "efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716\
      f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8";
 
-/// A signature by OpenSSL 3.0 with a key that was made for it: PKCS#1 v1.5 with SHA-256, the message is "abc".
+/// A signature by OpenSSL 3.0 with a key that was made for it: PKCS#1 v1.5 with SHA-256, the
+/// message is "abc".
 const RSA_MODULUS: &str = "a7e56855a48a90ad125803a0bec574f55a02ce295db2ef87b465f90617a07052f9f48f1f5a597bfd86c4fc2dcd45f795ae13\
      06bfad4bebbffcea3a4f896e95369483815fc1c5a6b2341fc4eb64c873f23cbe74f1754c5b60ebdccd8da246a0dfba58f586\
      50f32e026ec57c5d35f17f7f38668598f8a1eec98b1653ba47a54fd5808df205ae44f55bf80a1d3a39b2561d6db3f31bee57\

@@ -1,5 +1,5 @@
-//! ML-DSA (FIPS 204): public keys, what is signed of a message, and the check of a signature. The HSM
-//! gets the message representative μ, 64 bytes, as with other keys it gets a digest.
+//! ML-DSA (FIPS 204): public keys, what is signed of a message, and the check of a signature. The
+//! HSM gets the message representative μ, 64 bytes, as with other keys it gets a digest.
 
 use std::sync::OnceLock;
 

@@ -18,8 +18,8 @@ pub fn encode(label: &str, content: &[u8]) -> String {
     pem
 }
 
-/// Reads one block from `next_line`, which gives None at the end of the file. Returns the content of
-/// a block with this label, and None for another one, which is then read past. Its text may have
+/// Reads one block from `next_line`, which gives None at the end of the file. Returns the content
+/// of a block with this label, and None for another one, which is then read past. Its text may have
 /// `max_len` characters.
 ///
 /// # Errors

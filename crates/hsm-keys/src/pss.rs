@@ -2,7 +2,8 @@
 
 use crate::digest::Digest;
 
-/// EMSA-PSS-VERIFY of RFC 8017, section 9.1.2, with `bits` the length of the encoded message in bits.
+/// EMSA-PSS-VERIFY of RFC 8017, section 9.1.2, with `bits` the length of the encoded message in
+/// bits.
 pub(crate) fn is_consistent(
     encoded: &[u8],
     bits: usize,

@@ -191,8 +191,8 @@ impl PublicKey {
         }
     }
 
-    /// What the key signs with unless something else is asked for: PKCS#1 v1.5 with SHA-256, ECDSA with
-    /// the hash function that belongs to the curve, or ML-DSA. None: it can't sign.
+    /// What the key signs with unless something else is asked for: PKCS#1 v1.5 with SHA-256, ECDSA
+    /// with the hash function that belongs to the curve, or ML-DSA. None: it can't sign.
     pub fn usual_signature(&self) -> Option<SignatureAlgorithm> {
         match self {
             Self::Rsa(_) => Some(SignatureAlgorithm::Rs256),

@@ -163,8 +163,8 @@ impl RsaPublicKey {
             .is_some_and(|encoded| encoded == expected)
     }
 
-    /// Whether `signature` is a PSS signature over `digest`, made by `hash` and with MGF1 by `mgf1`.
-    /// `salt_len`: None accepts any length.
+    /// Whether `signature` is a PSS signature over `digest`, made by `hash` and with MGF1 by
+    /// `mgf1`. `salt_len`: None accepts any length.
     pub(crate) fn verify_pss(
         &self,
         hash: &Digest,

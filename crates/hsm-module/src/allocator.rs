@@ -1,20 +1,21 @@
 //! Wipes memory when it is given back.
 //!
-//! Tokens and plaintext pass through buffers that are not ours: those of HTTP, of TLS records, of JSON. All of them come from
-//! this allocator, so what was in them is gone with them and is neither in a core dump nor handed to the next who allocates.
+//! Tokens and plaintext pass through buffers that are not ours: those of HTTP, of TLS records, of
+//! JSON. All of them come from this allocator, so what was in them is gone with them and is neither
+//! in a core dump nor handed to the next who allocates.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
-/// The system's allocator, but what is freed is wiped first. Growing in place is left out, since what a moved buffer leaves
-/// behind could not be wiped.
+/// The system's allocator, but what is freed is wiped first. Growing in place is left out, since
+/// what a moved buffer leaves behind could not be wiped.
 ///
-/// A module declares one as its `global_allocator`, but not under Miri, which follows each block by itself and has no
-/// explicit_bzero.
+/// A module declares one as its `global_allocator`, but not under Miri, which follows each block by
+/// itself and has no explicit_bzero.
 #[derive(Debug)]
 pub struct Wiping;
 
-// SAFETY: memory comes from the system's allocator and goes back to it unchanged in place and size. `realloc` is the trait's
-// own: a new block, a copy, and the old block given back.
+// SAFETY: memory comes from the system's allocator and goes back to it unchanged in place and size.
+// `realloc` is the trait's own: a new block, a copy, and the old block given back.
 unsafe impl GlobalAlloc for Wiping {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller promises a layout that is not empty (`GlobalAlloc::alloc`).
@@ -27,7 +28,8 @@ unsafe impl GlobalAlloc for Wiping {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller gives back a block of this size that nobody uses any more (`GlobalAlloc::dealloc`).
+        // SAFETY: the caller gives back a block of this size that nobody uses any more
+        // (`GlobalAlloc::dealloc`).
         unsafe {
             wipe(block, layout.size());
             System.dealloc(block, layout);
@@ -39,8 +41,8 @@ unsafe impl GlobalAlloc for Wiping {
 /// `block` has `len` writable bytes.
 #[cfg(target_os = "linux")]
 unsafe fn wipe(block: *mut u8, len: usize) {
-    // SAFETY: the caller promises `len` writable bytes. Unlike a memset, the call is not left out by a compiler that sees the
-    // block freed.
+    // SAFETY: the caller promises `len` writable bytes. Unlike a memset, the call is not left out
+    // by a compiler that sees the block freed.
     unsafe { libc::explicit_bzero(block.cast(), len) }
 }
 
@@ -49,7 +51,8 @@ unsafe fn wipe(block: *mut u8, len: usize) {
 #[cfg(not(target_os = "linux"))]
 unsafe fn wipe(block: *mut u8, len: usize) {
     use zeroize::Zeroize;
-    // SAFETY: the caller promises `len` writable bytes, and nobody else uses a block that is given back.
+    // SAFETY: the caller promises `len` writable bytes, and nobody else uses a block that is given
+    // back.
     unsafe { std::slice::from_raw_parts_mut(block, len) }.zeroize();
 }
 
@@ -57,7 +60,8 @@ unsafe fn wipe(block: *mut u8, len: usize) {
 mod tests {
     use super::*;
 
-    /// Large enough to be mapped for itself by no common allocator, and longer than what one writes into a free block.
+    /// Large enough to be mapped for itself by no common allocator, and longer than what one writes
+    /// into a free block.
     const LEN: usize = 4096;
 
     #[test]
@@ -72,7 +76,8 @@ mod tests {
             std::slice::from_raw_parts(block, LEN)
         };
         assert!(bytes.iter().all(|&byte| byte == 0));
-        // SAFETY: the block came from this allocator with this layout, and its bytes are not looked at any more.
+        // SAFETY: the block came from this allocator with this layout, and its bytes are not looked
+        // at any more.
         unsafe { Wiping.dealloc(block, layout) };
     }
 

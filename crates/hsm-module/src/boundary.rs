@@ -29,8 +29,8 @@ impl fmt::Display for Panicked {
 /// Runs the body of a function that a program in C calls. The thread isn't cancelled meanwhile.
 ///
 /// # Errors
-/// The body has panicked. What it was changing may be half changed, so such a body keeps to objects that the program can
-/// only give back, or makes its changes last.
+/// The body has panicked. What it was changing may be half changed, so such a body keeps to objects
+/// that the program can only give back, or makes its changes last.
 pub fn run<R>(body: impl FnOnce() -> R) -> Result<R, Panicked> {
     let _uncancelled = Uncancelled::new();
     catch_unwind(AssertUnwindSafe(body)).map_err(|payload| Panicked::from_payload(&*payload))

@@ -1,9 +1,10 @@
 //! Keeps pthread_cancel(3) from ending a thread in the middle of our code.
 //!
-//! The C library cancels a thread by unwinding its stack, from within a system call that waits. Rust's frames can't be
-//! unwound so, and the process would end. So cancelling is put off as long as our code runs. Functions that may have
-//! waited for the HSM are cancellation points once that code has returned, as is whatever waits for a network: a thread that
-//! does nothing but sign ends, too.
+//! The C library cancels a thread by unwinding its stack, from within a system call that waits.
+//! Rust's frames can't be unwound so, and the process would end. So cancelling is put off as long
+//! as our code runs. Functions that may have waited for the HSM are cancellation points once that
+//! code has returned, as is whatever waits for a network: a thread that does nothing but sign ends,
+//! too.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -27,7 +28,8 @@ impl Uncancelled {
         }
     }
 
-    /// Runs what does something else in this thread, such as other jobs while one is paused, as if nothing were put off.
+    /// Runs what does something else in this thread, such as other jobs while one is paused, as if
+    /// nothing were put off.
     pub fn except<R>(other: impl FnOnce() -> R) -> R {
         let was_disabled = state::enable();
         let result = other();
@@ -46,13 +48,14 @@ impl Drop for Uncancelled {
     }
 }
 
-/// A function for a program in C that is a cancellation point after it has done its work: `cancellable!(function(parameter:
-/// Type, …) -> Type)`.
+/// A function for a program in C that is a cancellation point after it has done its work:
+/// `cancellable!(function(parameter: Type, …) -> Type)`.
 #[macro_export]
 macro_rules! cancellable {
     ($function:ident($($parameter:ident: $type:ty),* $(,)?) -> $returned:ty) => {{
         unsafe extern "C-unwind" fn point($($parameter: $type),*) -> $returned {
-            // SAFETY: the caller passes what the function takes, and keeps the promises that it asks for.
+            // SAFETY: the caller passes what the function takes, and keeps the promises that it
+            // asks for.
             let result = unsafe { $function($($parameter),*) };
             $crate::cancellation::end_if_cancelled();
             result
@@ -66,13 +69,14 @@ thread_local! {
     static HAS_ASKED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Notes that this thread may have waited for the HSM. Work with software keys makes no cancellation point.
+/// Notes that this thread may have waited for the HSM. Work with software keys makes no
+/// cancellation point.
 pub fn has_asked() {
     HAS_ASKED.set(true);
 }
 
-/// Ends this thread if it was cancelled while it asked the HSM. Nothing that has to be dropped may be in the frames from here
-/// to the program's.
+/// Ends this thread if it was cancelled while it asked the HSM. Nothing that has to be dropped may
+/// be in the frames from here to the program's.
 pub fn end_if_cancelled() {
     if HAS_ASKED.take() {
         state::end_if_cancelled();
@@ -113,8 +117,9 @@ mod state {
 
     fn set(state: c_int) -> c_int {
         let mut before = DISABLE;
-        // SAFETY: there is room for the state before. To enable it cancels nothing: the function is no cancellation point, and the
-        // application decides about threads that are cancelled at any point.
+        // SAFETY: there is room for the state before. To enable it cancels nothing: the function is
+        // no cancellation point, and the application decides about threads that are cancelled at
+        // any point.
         unsafe { pthread_setcancelstate(state, &raw mut before) };
         before
     }

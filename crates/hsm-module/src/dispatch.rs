@@ -1,9 +1,9 @@
-//! Tables of numbered functions, such as OpenSSL's dispatch tables (`OSSL_DISPATCH`, provider(7)), whose types the compiler
-//! checks.
+//! Tables of numbered functions, such as OpenSSL's dispatch tables (`OSSL_DISPATCH`, provider(7)),
+//! whose types the compiler checks.
 //!
-//! C knows such a function by a number alone: nothing holds that it has the type that the number stands for. Here an
-//! [`Id`] has both, and the [`Interface`] that the number is one of. Tables are made from it and functions of others' tables
-//! found by it, so that the type is written once.
+//! C knows such a function by a number alone: nothing holds that it has the type that the number
+//! stands for. Here an [`Id`] has both, and the [`Interface`] that the number is one of. Tables are
+//! made from it and functions of others' tables found by it, so that the type is written once.
 //!
 //! ```
 //! use hsm_module::dispatch::{Entry, Functions, Id, Interface};
@@ -137,7 +137,8 @@ impl<I> std::fmt::Debug for Entry<I> {
 /// Where a function is. `F` is the type of a function.
 pub const fn address<F: Copy>(function: F) -> *const c_void {
     const { assert!(size_of::<F>() == size_of::<*const c_void>()) };
-    // SAFETY: a pointer to a function has the size of one to anything on all systems that have dlsym(3) or tables like these.
+    // SAFETY: a pointer to a function has the size of one to anything on all systems that have
+    // dlsym(3) or tables like these.
     unsafe { std::mem::transmute_copy(&function) }
 }
 
@@ -159,8 +160,8 @@ unsafe impl<I> Sync for Functions<I> {}
 
 impl<I: Interface> Functions<I> {
     /// # Safety
-    /// `table` is one of the interface's functions, each of the type that its number has there, ends with number 0, and stays
-    /// as long as the value is used.
+    /// `table` is one of the interface's functions, each of the type that its number has there,
+    /// ends with number 0, and stays as long as the value is used.
     pub const unsafe fn of(table: *const Entry<I>) -> Self {
         Self(table)
     }
@@ -177,8 +178,8 @@ impl<I: Interface> Functions<I> {
             // SAFETY: `of`'s caller promised a table that ends with number 0, where the walk stops.
             let entry = unsafe { &*next };
             if entry.number == id.number && !entry.function.is_null() {
-                // SAFETY: `of`'s caller promised that the function with this number has the type `F`, whose size `Id::new` has
-                // checked.
+                // SAFETY: `of`'s caller promised that the function with this number has the type
+                // `F`, whose size `Id::new` has checked.
                 return Some(unsafe { std::mem::transmute_copy(&entry.function) });
             }
             if entry.number == 0 {

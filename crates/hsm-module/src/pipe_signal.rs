@@ -1,8 +1,9 @@
 //! Keeps SIGPIPE from a process whose application doesn't expect it.
 //!
-//! To write to a connection that the HSM has closed raises SIGPIPE, which by default ends the process: rustls writes with
-//! writev(2), which has no flag against it. How a process takes signals is the application's business, so the signal is blocked
-//! for this thread and for as long as requests are under way, and taken off before it could be seen. Threads that are started
+//! To write to a connection that the HSM has closed raises SIGPIPE, which by default ends the
+//! process: rustls writes with writev(2), which has no flag against it. How a process takes signals
+//! is the application's business, so the signal is blocked for this thread and for as long as
+//! requests are under way, and taken off before it could be seen. Threads that are started
 //! meanwhile inherit the block and keep it.
 
 use std::marker::PhantomData;
@@ -26,7 +27,8 @@ impl Blocked {
         }
     }
 
-    /// Runs what does something else in this thread, such as other jobs while one is paused, as if nothing were blocked.
+    /// Runs what does something else in this thread, such as other jobs while one is paused, as if
+    /// nothing were blocked.
     pub fn except<R>(other: impl FnOnce() -> R) -> R {
         let was_blocked = mask::unblock();
         let result = other();
@@ -58,7 +60,8 @@ mod mask {
     /// Whether it wasn't blocked before.
     pub(super) fn block() -> bool {
         let (set, mut old) = (sigpipe(), MaybeUninit::uninit());
-        // SAFETY: the set is initialized, and there is room for the old one, which is initialized if the call succeeds.
+        // SAFETY: the set is initialized, and there is room for the old one, which is initialized
+        // if the call succeeds.
         let was_blocked = unsafe {
             if libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, old.as_mut_ptr()) != 0 {
                 return false;
@@ -83,8 +86,8 @@ mod mask {
                 tv_nsec: 0,
             },
         );
-        // SAFETY: the set and the time are initialized; NULL means that nothing more is wanted. Without a pending signal the first
-        // call fails at once.
+        // SAFETY: the set and the time are initialized; NULL means that nothing more is wanted.
+        // Without a pending signal the first call fails at once.
         unsafe {
             libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const now);
             libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());

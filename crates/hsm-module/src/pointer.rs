@@ -1,8 +1,8 @@
 //! Objects of ours that a program in C holds by a pointer.
 //!
-//! Of an [`Owned`] object the program has the only one, of a [`Counted`] one it has a share. Both have one contract, which
-//! their unsafe functions call *the holder's*: the pointer is NULL, or it came from `hand_out` of the same type and has not
-//! been taken back since.
+//! Of an [`Owned`] object the program has the only one, of a [`Counted`] one it has a share. Both
+//! have one contract, which their unsafe functions call *the holder's*: the pointer is NULL, or it
+//! came from `hand_out` of the same type and has not been taken back since.
 
 use std::ffi::c_void;
 use std::marker::PhantomData;
@@ -21,20 +21,22 @@ impl<T> Owned<T> {
     /// The object, which several threads may look at; None for NULL.
     ///
     /// # Safety
-    /// The holder's contract; and as long as `'a` the object is not taken back nor borrowed by [`Owned::borrow_mut`].
+    /// The holder's contract; and as long as `'a` the object is not taken back nor borrowed by
+    /// [`Owned::borrow_mut`].
     pub unsafe fn borrow<'a>(pointer: *const c_void) -> Option<&'a T> {
-        // SAFETY: by the holder's contract it is NULL or a live `T` of `hand_out`, and the caller promises that it is shared.
+        // SAFETY: by the holder's contract it is NULL or a live `T` of `hand_out`, and the caller
+        // promises that it is shared.
         unsafe { pointer.cast::<T>().as_ref() }
     }
 
     /// The object, to be changed; None for NULL.
     ///
     /// # Safety
-    /// The holder's contract; and as long as `'a` the object is not taken back nor borrowed otherwise: a program uses such
-    /// an object in one thread at a time.
+    /// The holder's contract; and as long as `'a` the object is not taken back nor borrowed
+    /// otherwise: a program uses such an object in one thread at a time.
     pub unsafe fn borrow_mut<'a>(pointer: *mut c_void) -> Option<&'a mut T> {
-        // SAFETY: by the holder's contract it is NULL or a live `T` of `hand_out`, and the caller promises that nobody else
-        // uses it.
+        // SAFETY: by the holder's contract it is NULL or a live `T` of `hand_out`, and the caller
+        // promises that nobody else uses it.
         unsafe { pointer.cast::<T>().as_mut() }
     }
 
@@ -43,12 +45,14 @@ impl<T> Owned<T> {
     /// # Safety
     /// The holder's contract; and nothing of the object is borrowed any more.
     pub unsafe fn take_back(pointer: *mut c_void) -> Option<Box<T>> {
-        // SAFETY: by the holder's contract a pointer that isn't NULL is the `Box<T>` of `hand_out`, which was not taken back.
+        // SAFETY: by the holder's contract a pointer that isn't NULL is the `Box<T>` of `hand_out`,
+        // which was not taken back.
         (!pointer.is_null()).then(|| unsafe { Box::from_raw(pointer.cast::<T>()) })
     }
 }
 
-/// An object that the program holds a share of, from [`Counted::hand_out`] to [`Counted::take_back`].
+/// An object that the program holds a share of, from [`Counted::hand_out`] to
+/// [`Counted::take_back`].
 #[derive(Debug)]
 pub struct Counted<T>(PhantomData<T>);
 
@@ -63,7 +67,8 @@ impl<T> Counted<T> {
     /// # Safety
     /// The holder's contract; and as long as `'a` the share is not taken back.
     pub unsafe fn borrow<'a>(pointer: *const c_void) -> Option<&'a T> {
-        // SAFETY: by the holder's contract it is NULL or a `T` of `hand_out`, which lives while the program has its share.
+        // SAFETY: by the holder's contract it is NULL or a `T` of `hand_out`, which lives while the
+        // program has its share.
         unsafe { pointer.cast::<T>().as_ref() }
     }
 
@@ -76,8 +81,8 @@ impl<T> Counted<T> {
             return None;
         }
         let object = pointer.cast::<T>();
-        // SAFETY: by the holder's contract the pointer is of `Arc::into_raw`, and the program's share is still counted. The count
-        // that is added is the one that is taken.
+        // SAFETY: by the holder's contract the pointer is of `Arc::into_raw`, and the program's
+        // share is still counted. The count that is added is the one that is taken.
         unsafe {
             Arc::increment_strong_count(object);
             Some(Arc::from_raw(object))
@@ -87,9 +92,11 @@ impl<T> Counted<T> {
     /// Takes the program's share back; None for NULL.
     ///
     /// # Safety
-    /// The holder's contract; and nothing of the object is borrowed by [`Counted::borrow`] any more.
+    /// The holder's contract; and nothing of the object is borrowed by [`Counted::borrow`] any
+    /// more.
     pub unsafe fn take_back(pointer: *mut c_void) -> Option<Arc<T>> {
-        // SAFETY: by the holder's contract a pointer that isn't NULL is of `Arc::into_raw`, and its share was not taken back.
+        // SAFETY: by the holder's contract a pointer that isn't NULL is of `Arc::into_raw`, and its
+        // share was not taken back.
         (!pointer.is_null()).then(|| unsafe { Arc::from_raw(pointer.cast::<T>().cast_const()) })
     }
 }
@@ -101,7 +108,8 @@ mod tests {
     #[test]
     fn an_owned_object_is_used_and_comes_back() {
         let pointer = Owned::hand_out(vec![1]);
-        // SAFETY: the pointer is of `hand_out`, borrowed for a statement at a time, and taken back once; NULL is allowed.
+        // SAFETY: the pointer is of `hand_out`, borrowed for a statement at a time, and taken back
+        // once; NULL is allowed.
         unsafe {
             Owned::<Vec<i32>>::borrow_mut(pointer).unwrap().push(2);
             assert_eq!(Owned::<Vec<i32>>::borrow(pointer), Some(&vec![1, 2]));

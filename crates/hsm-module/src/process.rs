@@ -7,8 +7,8 @@ use managed_hsm::LogSettings;
 
 use crate::boundary;
 
-/// To be called when the module is loaded: notes whether the process has standard error, and takes nothing from the
-/// environment of a program whose rights are not those of whoever started it.
+/// To be called when the module is loaded: notes whether the process has standard error, and takes
+/// nothing from the environment of a program whose rights are not those of whoever started it.
 pub fn is_loaded_into() {
     managed_hsm::logging::has_stderr();
     if has_raised_rights() {
@@ -24,7 +24,8 @@ pub fn start_log(settings: LogSettings, module: &str) -> Result<(), managed_hsm:
     managed_hsm::logging::start(settings, &[module, env!("CARGO_CRATE_NAME")])
 }
 
-/// Whether this process got rights that whoever started it lacks (setuid, setgid, file capabilities): what libcrypto asks, too.
+/// Whether this process got rights that whoever started it lacks (setuid, setgid, file
+/// capabilities): what libcrypto asks, too.
 #[cfg(target_os = "linux")]
 fn has_raised_rights() -> bool {
     // SAFETY: it looks up a number in what the kernel told the process, and takes no pointer.
@@ -49,22 +50,23 @@ fn has_raised_rights() -> bool {
     false
 }
 
-/// Has `before` called at the end of the process, and the client told of that end, before the libraries within this module hear of
-/// it. Only the first call counts.
+/// Has `before` called at the end of the process, and the client told of that end, before the
+/// libraries within this module hear of it. Only the first call counts.
 pub fn watch_for_the_end(before: fn()) {
     static BEFORE: OnceLock<fn()> = OnceLock::new();
     extern "C" fn end() {
         let _ = boundary::run(|| BEFORE.get().map(|before| before()));
         let _ = boundary::run(managed_hsm::process_ends);
     }
-    // SAFETY: the function takes nothing and doesn't unwind. It stays where it is until it was called: the C library calls it
-    // before this module is unloaded, too.
+    // SAFETY: the function takes nothing and doesn't unwind. It stays where it is until it was
+    // called: the C library calls it before this module is unloaded, too.
     if BEFORE.set(before).is_ok() && unsafe { libc::atexit(end) } != 0 {
         log::debug!("the end of the process will not be noticed");
     }
 }
 
-/// How many forks, since the module began to watch for them, lie between the process that it was loaded into and this one.
+/// How many forks, since the module began to watch for them, lie between the process that it was
+/// loaded into and this one.
 static GENERATION: AtomicUsize = AtomicUsize::new(0);
 
 /// Tells a process from its children: the number differs from what it was before a fork, if
@@ -73,8 +75,8 @@ pub fn generation() -> usize {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// Has the client hear of each fork. A front end that says when its own locks are held ([`managed_hsm::forks::Work`])
-/// has none of them held in a child.
+/// Has the client hear of each fork. A front end that says when its own locks are held
+/// ([`managed_hsm::forks::Work`]) has none of them held in a child.
 #[cfg(unix)]
 pub fn watch_for_forks() {
     use managed_hsm::forks;
@@ -90,8 +92,8 @@ pub fn watch_for_forks() {
     }
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the functions take nothing and don't unwind. They stay where they are while the C library knows them: it
-        // forgets them when this module is unloaded.
+        // SAFETY: the functions take nothing and don't unwind. They stay where they are while the C
+        // library knows them: it forgets them when this module is unloaded.
         let error = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
         if error != 0 {
             log::debug!("forks will not be noticed");
@@ -109,7 +111,8 @@ mod tests {
 
     /// What a child of this process says by its exit status.
     fn in_child(tell: fn() -> u8) -> i32 {
-        // SAFETY: the child does nothing but look at numbers and end, without the C library's handlers.
+        // SAFETY: the child does nothing but look at numbers and end, without the C library's
+        // handlers.
         match unsafe { libc::fork() } {
             0 => {
                 let status = tell();

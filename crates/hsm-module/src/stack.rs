@@ -1,5 +1,6 @@
-//! The stack that a call runs on, which may be too small for a request: that of a fibre (HAProxy, libcrypto's asynchronous
-//! jobs), of a thread with little of it (musl, stunnel), or of a thread that has used most of it.
+//! The stack that a call runs on, which may be too small for a request: that of a fibre (HAProxy,
+//! libcrypto's asynchronous jobs), of a thread with little of it (musl, stunnel), or of a thread
+//! that has used most of it.
 
 use managed_hsm::{Caller, CallerKind};
 
@@ -36,7 +37,8 @@ mod linux {
     use std::mem::MaybeUninit;
     use std::ops::Range;
 
-    /// What a request takes of a stack at most: HTTP, TLS and JSON, with a margin for builds without optimization.
+    /// What a request takes of a stack at most: HTTP, TLS and JSON, with a margin for builds
+    /// without optimization.
     const ROOM: usize = 256 * 1024;
 
     /// Whether a request may run on this stack.
@@ -57,8 +59,8 @@ mod linux {
     fn stack_of_thread() -> Option<Range<usize>> {
         let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
         let (mut start, mut size) = (std::ptr::null_mut(), 0);
-        // SAFETY: the attributes are initialized by the first call, read by the second and given back by the third; there is
-        // room for both results.
+        // SAFETY: the attributes are initialized by the first call, read by the second and given
+        // back by the third; there is room for both results.
         let known = unsafe {
             if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
                 return None;
@@ -100,8 +102,8 @@ mod tests {
         }
         let mut stack = vec![0u8; 1 << 20];
         let (mut here, mut fibre) = (MaybeUninit::uninit(), MaybeUninit::uninit());
-        // SAFETY: both contexts are initialized before they are used; the fibre has a stack, takes nothing and returns to this
-        // context.
+        // SAFETY: both contexts are initialized before they are used; the fibre has a stack, takes
+        // nothing and returns to this context.
         unsafe {
             assert_eq!(libc::getcontext(fibre.as_mut_ptr()), 0);
             let fibre: &mut libc::ucontext_t = fibre.assume_init_mut();

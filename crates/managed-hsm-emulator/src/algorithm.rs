@@ -1,11 +1,12 @@
-//! Signature algorithms by their JOSE names (RFC 7518, section 3.1, and RFC 8812 for ES256K), and the service's base64url.
+//! Signature algorithms by their JOSE names (RFC 7518, section 3.1, and RFC 8812 for ES256K), and
+//! the service's base64url.
 
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use openssl::md::{Md, MdRef};
 
-use crate::keys::Curve;
+use crate::curve::Curve;
 
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,

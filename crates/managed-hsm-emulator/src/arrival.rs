@@ -1,7 +1,9 @@
-//! Requests that come slowly: who sends half of one and no more must not keep a connection for ever.
+//! Requests that come slowly: who sends half of one and no more must not keep a connection for
+//! ever.
 //!
-//! hyper has a limit of its own for the head of a request, which counts while nobody sends anything, too, and so would end kept
-//! connections that are idle. Here time counts from the first byte of a request.
+//! hyper has a limit of its own for the head of a request, which counts while nobody sends
+//! anything, too, and so would end kept connections that are idle. Here time counts from the first
+//! byte of a request.
 
 use std::io;
 use std::pin::Pin;
@@ -14,7 +16,8 @@ use tokio::sync::Notify;
 
 use crate::message::HALF_A_REQUEST;
 
-/// How connections of HTTP/2 begin (RFC 9113, section 3.4). What comes after it is in frames, most of which are not of requests.
+/// How connections of HTTP/2 begin (RFC 9113, section 3.4). What comes after it is in frames, most
+/// of which are not of requests.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What has come of the next request of a connection.

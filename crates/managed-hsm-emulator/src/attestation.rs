@@ -1,5 +1,6 @@
-//! Attestations for tests: tokens that an attestation service would give to a trusted environment, and the certificate that
-//! vouches for what the emulated HSM signs. Nothing here attests to anything.
+//! Attestations for tests: tokens that an attestation service would give to a trusted environment,
+//! and the certificate that vouches for what the emulated HSM signs. Nothing here attests to
+//! anything.
 
 use openssl::rsa::Rsa;
 use serde::Deserialize;
@@ -19,7 +20,8 @@ const LIFETIME: i64 = 8 * 3600;
 pub(crate) struct TestToken {
     /// The authority of the release policy; by default, the emulator's own address.
     issuer: Option<String>,
-    /// The environment's RSA public key as a JSON Web Key; by default, one whose private key nobody has.
+    /// The environment's RSA public key as a JSON Web Key; by default, one whose private key nobody
+    /// has.
     key: Option<Value>,
     /// Claims to add.
     #[serde(default)]
@@ -63,7 +65,8 @@ fn throwaway_key() -> Result<Value, Error> {
     }))
 }
 
-/// The certificates of the key that signs attestations and released keys: its own first, then the CA's.
+/// The certificates of the key that signs attestations and released keys: its own first, then the
+/// CA's.
 pub(crate) struct Chain(pub(crate) Vec<openssl::x509::X509>);
 
 impl Chain {

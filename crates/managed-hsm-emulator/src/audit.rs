@@ -1,4 +1,5 @@
-//! The audit log: a file with a line of JSON for each request, so that queries can be tried that are to run on Azure's logs.
+//! The audit log: a file with a line of JSON for each request, so that queries can be tried that
+//! are to run on Azure's logs.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

@@ -1,5 +1,6 @@
-//! Blob storage, where full backups of HSMs lie: folders in the data folder, which stand for all storage over HTTPS, so that nothing leaves the
-//! machine; or storage that is reached over plain HTTP, such as Azurite.
+//! Blob storage, where full backups of HSMs lie: folders in the data folder, which stand for all
+//! storage over HTTPS, so that nothing leaves the machine; or storage that is reached over plain
+//! HTTP, such as Azurite.
 
 use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};

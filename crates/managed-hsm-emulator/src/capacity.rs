@@ -1,4 +1,5 @@
-//! What an HSM can do in a second, and how long it takes to answer, for rehearsals of throttling and of slow tails.
+//! What an HSM can do in a second, and how long it takes to answer, for rehearsals of throttling
+//! and of slow tails.
 
 use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};

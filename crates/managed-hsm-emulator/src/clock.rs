@@ -1,4 +1,5 @@
-//! Wall-clock time, in the two forms that the service shows: seconds since 1970 in bodies, RFC 3339 in the log.
+//! Wall-clock time, in the two forms that the service shows: seconds since 1970 in bodies, RFC 3339
+//! in the log.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -31,7 +32,8 @@ fn rfc3339(seconds: u64, milliseconds: u32) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milliseconds:03}Z")
 }
 
-/// The proleptic Gregorian date of a day counted from 1970-01-01, by Howard Hinnant's `civil_from_days`.
+/// The proleptic Gregorian date of a day counted from 1970-01-01, by Howard Hinnant's
+/// `civil_from_days`.
 fn civil_date(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let era = shifted / 146_097;

@@ -1,4 +1,5 @@
-//! The folder that holds everything an emulator keeps: keys, the CA, the token key, and where it can be reached.
+//! The folder that holds everything an emulator keeps: keys, the CA, the token key, and where it
+//! can be reached.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -23,17 +24,20 @@ pub(crate) struct WriterLock {
 }
 
 impl DataDir {
-    /// The folder at `path`, or where `path` is `None` the default: `$XDG_DATA_HOME/managed-hsm-emulator`, or
-    /// `~/.local/share/managed-hsm-emulator`. Nothing is created.
+    /// The folder at `path`, or where `path` is `None` the default:
+    /// `$XDG_DATA_HOME/managed-hsm-emulator`, or `~/.local/share/managed-hsm-emulator`. Nothing is
+    /// created.
     ///
     /// # Errors
-    /// [`Error::NoDataDir`] when the environment names no home, or the current folder cannot be read.
+    /// [`Error::NoDataDir`] when the environment names no home, or the current folder cannot be
+    /// read.
     pub fn resolve(path: Option<PathBuf>) -> Result<Self, Error> {
         let path = match path {
             Some(path) => path,
             None => default_path().ok_or(Error::NoDataDir)?,
         };
-        // Exports go to shells that may stand in another folder, so that the path must not be relative.
+        // Exports go to shells that may stand in another folder, so that the path must not be
+        // relative.
         let path = std::path::absolute(&path).map_err(Error::file("resolve", &path))?;
         Ok(Self { path })
     }
@@ -50,7 +54,8 @@ impl DataDir {
         self.path.join(PUBLIC_FILE)
     }
 
-    /// The file that holds the URL of a running emulator, and exists only while one accepts connections.
+    /// The file that holds the URL of a running emulator, and exists only while one accepts
+    /// connections.
     #[must_use]
     pub fn endpoint_file(&self) -> PathBuf {
         self.path.join("endpoint")
@@ -105,7 +110,8 @@ impl DataDir {
         }
     }
 
-    /// Replaces a file of the folder as a whole: after a crash either the old or the new contents are there.
+    /// Replaces a file of the folder as a whole: after a crash either the old or the new contents
+    /// are there.
     pub(crate) fn write(&self, name: &str, contents: &[u8]) -> Result<(), Error> {
         let path = self.file(name);
         let unfinished = self.file(&format!("{name}.new"));
@@ -125,8 +131,8 @@ impl DataDir {
     }
 }
 
-/// Refuses a folder that others can enter, and one with a file or a folder in it that others can do anything with: it was copied
-/// here without its permissions, and may be copied on.
+/// Refuses a folder that others can enter, and one with a file or a folder in it that others can do
+/// anything with: it was copied here without its permissions, and may be copied on.
 fn refuse_others(folder: &Path) -> Result<(), Error> {
     closed(
         folder,

@@ -440,8 +440,8 @@ fn private() -> std::fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o700)
 }
 
-/// With a name if there is one, which also is what a person expects to read. The certificate carries
-/// each of these.
+/// With a name if there is one, which also is what a person expects to read. The certificate
+/// carries each of these.
 fn url(address: SocketAddr) -> String {
     let port = address.port();
     match address.ip() {

@@ -1,4 +1,5 @@
-//! What can keep the emulator from starting or a command from answering. HTTP errors are `api::error`.
+//! What can keep the emulator from starting or a command from answering. HTTP errors are
+//! `api::error`.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! Several HSMs and vaults in one process, told apart by the host name or the port that a client addresses.
+//! Several HSMs and vaults in one process, told apart by the host name or the port that a client
+//! addresses.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -114,8 +115,8 @@ impl ByName {
 /// A name, the port of its own that it is to have, and the HSM or vault.
 pub(crate) type OwnPort = (String, u16, Arc<Hsm>);
 
-/// The HSMs and vaults to serve, and those of them that have ports of their own. A vault always has one: nothing else leads to
-/// it without its name.
+/// The HSMs and vaults to serve, and those of them that have ports of their own. A vault always has
+/// one: nothing else leads to it without its name.
 pub(crate) fn open_all(
     data: &DataDir,
     hsms: &[ServedName],

@@ -35,7 +35,8 @@ pub(crate) struct Hsm {
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) token_key: Arc<TokenKey>,
-    /// Signs attestations and released keys; security domains that are uploaded are encrypted to it.
+    /// Signs attestations and released keys; security domains that are uploaded are encrypted to
+    /// it.
     pub(crate) attester: Arc<TokenKey>,
     /// Of `attester`.
     pub(crate) chain: Arc<Chain>,

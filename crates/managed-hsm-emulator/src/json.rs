@@ -1,5 +1,5 @@
-//! JSON that others send. It is read more strictly than by serde alone, which takes an array where an object is due, and its errors
-//! name the member that is wrong and never a type of this program.
+//! JSON that others send. It is read more strictly than by serde alone, which takes an array where
+//! an object is due, and its errors name the member that is wrong and never a type of this program.
 
 use std::fmt;
 

@@ -1,11 +1,11 @@
-//! Key material: generation, import, and the operations with it. Nothing here knows of names, versions or HTTP.
+//! Key material: generation, import, and the operations with it. Nothing here knows of names,
+//! versions or HTTP.
 
 use openssl::bn::{BigNum, BigNumContext};
-use openssl::ec::{EcGroup, EcKey};
+use openssl::ec::EcKey;
 use openssl::ecdsa::EcdsaSig;
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::pkey_ctx::PkeyCtx;
 use openssl::rand::rand_bytes;
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::algorithm::{Digest, Scheme, SignatureAlgorithm, encode_base64url};
+use crate::curve::Curve;
 use crate::ml_dsa::{MlDsaKey, ParameterSet};
 use crate::service::Service;
 
@@ -94,63 +95,15 @@ impl KeyType {
         }
     }
 
-    /// Whether keys of this kind have an operation. `import` is a key that others are wrapped for, as recorded; which kinds
-    /// take which names is as documented for the operations, no recording shows a refusal.
+    /// Whether keys of this kind have an operation. `import` is a key that others are wrapped for,
+    /// as recorded; which kinds take which names is as documented for the operations, no recording
+    /// shows a refusal.
     pub(crate) fn has_operation(self, name: &str, service: Service) -> bool {
         let more: &[&str] = match self {
             Self::Rsa => &[IMPORT, "export"],
             Self::Ec | Self::Oct | Self::Akp => &["export"],
         };
         more.contains(&name) || self.default_operations(service).contains(&name)
-    }
-}
-
-/// A curve of EC keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Curve {
-    P256,
-    P256K,
-    P384,
-    P521,
-}
-
-impl Curve {
-    const ALL: [Self; 4] = [Self::P256, Self::P256K, Self::P384, Self::P521];
-
-    /// The `crv` of JOSE.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::P256 => "P-256",
-            Self::P256K => "P-256K",
-            Self::P384 => "P-384",
-            Self::P521 => "P-521",
-        }
-    }
-
-    pub(crate) fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|curve| curve.name() == name)
-    }
-
-    fn nid(self) -> Nid {
-        match self {
-            Self::P256 => Nid::X9_62_PRIME256V1,
-            Self::P256K => Nid::SECP256K1,
-            Self::P384 => Nid::SECP384R1,
-            Self::P521 => Nid::SECP521R1,
-        }
-    }
-
-    /// Bytes of a coordinate, and of each half of a signature.
-    fn field_bytes(self) -> usize {
-        match self {
-            Self::P256 | Self::P256K => 32,
-            Self::P384 => 48,
-            Self::P521 => 66,
-        }
-    }
-
-    fn group(self) -> Result<EcGroup, ErrorStack> {
-        EcGroup::from_curve_name(self.nid())
     }
 }
 
@@ -303,7 +256,8 @@ impl KeyMaterial {
         }
     }
 
-    /// The secret for storage: PKCS#8 (RFC 5958) for key pairs of OpenSSL's, the bare bytes for symmetric keys.
+    /// The secret for storage: PKCS#8 (RFC 5958) for key pairs of OpenSSL's, the bare bytes for
+    /// symmetric keys.
     pub(crate) fn to_private_bytes(&self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         Ok(match &self.secret {
             Secret::Rsa(key) => key.private_key_to_pkcs8()?.into(),
@@ -434,14 +388,16 @@ impl KeyMaterial {
                 Ok(expected.len() == signature.len() && openssl::memcmp::eq(&expected, signature))
             }
             (Secret::Rsa(key), Scheme::Pkcs1 | Scheme::Pss | Scheme::Pkcs1Padding) => {
-                // RFC 8017, section 8.1.2, step 1. OpenSSL takes a PSS signature without its leading zeros as well.
+                // RFC 8017, section 8.1.2, step 1. OpenSSL takes a PSS signature without its
+                // leading zeros as well.
                 if signature.len() != key.size() {
                     return Ok(false);
                 }
                 let mut context = PkeyCtx::new(key)?;
                 context.verify_init()?;
                 set_rsa_parameters(&mut context, algorithm)?;
-                // OpenSSL reports a signature of the wrong padding as an error; it is just not valid.
+                // OpenSSL reports a signature of the wrong padding as an error; it is just not
+                // valid.
                 Ok(context.verify(digest, signature).unwrap_or(false))
             }
             (Secret::Ec(curve, key), Scheme::Ecdsa(wanted)) if *curve == wanted => {

@@ -1,13 +1,15 @@
 //! A local Azure Managed HSM, and Azure Key Vault, for development and continuous integration.
 //!
-//! The program `managed-hsm-emulator` answers the REST APIs of Managed HSM and Key Vault over HTTPS, with keys that are really kept and
-//! used, tokens that it signs itself and a certificate of its own CA. It is **not** an HSM: keys lie in a file.
+//! The program `managed-hsm-emulator` answers the REST APIs of Managed HSM and Key Vault over
+//! HTTPS, with keys that are really kept and used, tokens that it signs itself and a certificate of
+//! its own CA. It is **not** an HSM: keys lie in a file.
 //!
-//! [`start`] runs one in threads of this process until its [`Handle`] is dropped, which is how tests have it; the program does no more
-//! than that.
+//! [`start`] runs one in threads of this process until its [`Handle`] is dropped, which is how
+//! tests have it; the program does no more than that.
 //!
-//! `emulator` opens what is kept and listens, `server` accepts connections and numbers them, `api` turns one HTTP request into one
-//! answer, `store` keeps keys, `keys` and `algorithm` hold the cryptography, `token` the bearer tokens, `tls` the certificates.
+//! `emulator` opens what is kept and listens, `server` accepts connections and numbers them, `api`
+//! turns one HTTP request into one answer, `store` keeps keys, `keys` and `algorithm` hold the
+//! cryptography, `token` the bearer tokens, `tls` the certificates.
 #![forbid(unsafe_code)]
 
 mod algorithm;
@@ -19,6 +21,7 @@ mod blobs;
 mod capacity;
 mod clock;
 mod control;
+mod curve;
 mod data_dir;
 mod duration;
 mod emulator;

@@ -1,4 +1,5 @@
-//! What carries a connection, so that a fault can reach it: end it in the middle, reset it, or change what is written.
+//! What carries a connection, so that a fault can reach it: end it in the middle, reset it, or
+//! change what is written.
 
 use std::io;
 use std::pin::Pin;

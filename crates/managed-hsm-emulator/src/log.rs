@@ -1,4 +1,5 @@
-//! The request log: one line for each request, on stderr, if the process wants it. Tests count connections with it.
+//! The request log: one line for each request, on stderr, if the process wants it. Tests count
+//! connections with it.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -16,8 +17,8 @@ pub enum LogFormat {
 
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 
-/// Has the emulators of this process write a line to stderr for each request and each event; without this they write nothing. The
-/// first call counts.
+/// Has the emulators of this process write a line to stderr for each request and each event;
+/// without this they write nothing. The first call counts.
 pub fn log_to_stderr(format: LogFormat) {
     let _ = FORMAT.set(format);
 }

@@ -15,7 +15,8 @@ use managed_hsm_emulator::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A local Azure Managed HSM, and Azure Key Vault, for development and tests. It is not an HSM: keys lie in a folder.
+/// A local Azure Managed HSM, and Azure Key Vault, for development and tests. It is not an HSM:
+/// keys lie in a folder.
 #[derive(Parser)]
 #[command(version)]
 struct CommandLine {
@@ -51,25 +52,29 @@ struct Serve {
     /// Port to listen on; 0 takes any free port
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// Milliseconds that every answer takes at least; with two numbers the median and the 99th percentile
+    /// Milliseconds that every answer takes at least; with two numbers the median and the 99th
+    /// percentile
     #[arg(long, value_name = "N[,P99]")]
     latency_ms: Option<Latency>,
     /// Speak HTTP/1.1 only, instead of HTTP/2 with clients that prefer it
     #[arg(long)]
     http1: bool,
-    /// Give each HSM the documented capacity of so many partitions of the service, whose HSMs have 3, beyond which it gets slower, and
-    /// each vault its documented limits, beyond which it answers with 429
+    /// Give each HSM the documented capacity of so many partitions of the service, whose HSMs have
+    /// 3, beyond which it gets slower, and each vault its documented limits, beyond which it
+    /// answers with 429
     #[arg(long, value_name = "PARTITIONS", value_parser = clap::value_parser!(u32).range(1..=1000))]
     capacity: Option<u32>,
     /// Close further connections to a port that has so many
     #[arg(long, value_name = "N")]
     max_connections: Option<usize>,
-    /// Serve an HSM of this name, with keys and roles of its own; may be repeated. It is addressed as
-    /// NAME.managedhsm.azure.net or NAME.localhost, or by a port of its own. Without this, one HSM answers to every name
+    /// Serve an HSM of this name, with keys and roles of its own; may be repeated. It is addressed
+    /// as NAME.managedhsm.azure.net or NAME.localhost, or by a port of its own. Without this, one
+    /// HSM answers to every name
     #[arg(long, value_name = "NAME[:PORT]")]
     hsm: Vec<ServedName>,
-    /// Serve a vault of Azure Key Vault of this name, with keys of its own; may be repeated. It is addressed as NAME.vault.azure.net
-    /// or NAME.localhost, or by a port of its own, which it always has
+    /// Serve a vault of Azure Key Vault of this name, with keys of its own; may be repeated. It is
+    /// addressed as NAME.vault.azure.net or NAME.localhost, or by a port of its own, which it
+    /// always has
     #[arg(long, value_name = "NAME[:PORT]")]
     vault: Vec<ServedName>,
     /// Days that deleted keys can be recovered
@@ -78,7 +83,8 @@ struct Serve {
     /// Let nobody purge deleted keys before that
     #[arg(long)]
     purge_protection: bool,
-    /// Have HSMs that are new wait for their activation, by a download of their security domain or an upload of another's
+    /// Have HSMs that are new wait for their activation, by a download of their security domain or
+    /// an upload of another's
     #[arg(long)]
     not_activated: bool,
     /// Keys that each HSM can have, deleted ones among them
@@ -86,12 +92,12 @@ struct Serve {
     max_keys: usize,
     #[arg(long, value_name = "FAULT", help = fault_help())]
     fault: Vec<Fault>,
-    /// Port on the loopback for faults (/faults), the server certificate (/certificate), the lifetime of tokens (/token-lifetime) and counters (/metrics); 0 takes any
-    /// free port
+    /// Port on the loopback for faults (/faults), the server certificate (/certificate), the
+    /// lifetime of tokens (/token-lifetime) and counters (/metrics); 0 takes any free port
     #[arg(long, value_name = "PORT")]
     control_port: Option<u16>,
-    /// Port on the loopback for managed identities, over plain HTTP as in Azure: the instance metadata service and App Service's
-    /// endpoint; 0 takes any free port
+    /// Port on the loopback for managed identities, over plain HTTP as in Azure: the instance
+    /// metadata service and App Service's endpoint; 0 takes any free port
     #[arg(long, value_name = "PORT")]
     metadata_port: Option<u16>,
     /// File to append a record of each request to, as Azure's diagnostic logs have it
@@ -126,7 +132,8 @@ enum Format {
 struct Env {
     #[command(flatten)]
     folder: Folder,
-    /// Print the URL of this vault and a token for Key Vault [default: the first vault's URL, and a token for Managed HSM]
+    /// Print the URL of this vault and a token for Key Vault [default: the first vault's URL, and a
+    /// token for Managed HSM]
     #[arg(long, value_name = "NAME")]
     vault: Option<String>,
     /// Print what identity libraries need to log in as the owner, instead of a token
@@ -160,7 +167,8 @@ struct Token {
     /// The audience that the token is for; Key Vault's is https://vault.azure.net
     #[arg(long, default_value = AUDIENCE)]
     audience: String,
-    /// The object id of the principal that the token is for [default: the owner, who may do everything]
+    /// The object id of the principal that the token is for [default: the owner, who may do
+    /// everything]
     #[arg(long, value_name = "OBJECT_ID")]
     principal: Option<String>,
 }

@@ -9,7 +9,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::{Body as _, Frame, Incoming};
 
-/// How long the head of a request may take to come, and how long its body: who sends slowly on purpose is gone within 30 seconds.
+/// How long the head of a request may take to come, and how long its body: who sends slowly on
+/// purpose is gone within 30 seconds.
 pub(crate) const HALF_A_REQUEST: Duration = Duration::from_secs(14);
 /// More than the largest body that any operation needs.
 const BODY_LIMIT: usize = 1024 * 1024;

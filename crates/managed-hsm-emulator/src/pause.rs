@@ -1,4 +1,5 @@
-//! Pauses that end on time: an answer's latency is measured by others, and the event loop's own timers only know milliseconds.
+//! Pauses that end on time: an answer's latency is measured by others, and the event loop's own
+//! timers only know milliseconds.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

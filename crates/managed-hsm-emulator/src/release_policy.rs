@@ -1,9 +1,10 @@
-//! Whether an attestation meets a release policy, by the grammar that Microsoft documents for secure key release.
+//! Whether an attestation meets a release policy, by the grammar that Microsoft documents for
+//! secure key release.
 
 use serde_json::Value;
 
-/// Whether `policy` lets out what an environment with these `claims`, attested by `issuer`, asks for. A policy that does not
-/// follow the grammar lets nothing out.
+/// Whether `policy` lets out what an environment with these `claims`, attested by `issuer`, asks
+/// for. A policy that does not follow the grammar lets nothing out.
 pub(crate) fn is_met(policy: &Value, issuer: &str, claims: &Value) -> bool {
     let authorities = member(policy, "anyOf").and_then(Value::as_array);
     authorities.into_iter().flatten().any(|authority| {

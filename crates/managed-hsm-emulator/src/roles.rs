@@ -1,7 +1,8 @@
 //! Roles: what a principal may do, and where.
 //!
-//! The built-in roles of an HSM and their data actions are those that Azure CLI recorded from the service
-//! (tests/emulator/recorded/cli_role.json), those of a vault are Microsoft's documented ones. A principal may do what any of its role assignments allows whose scope covers the
+//! The built-in roles of an HSM and their data actions are those that Azure CLI recorded from the
+//! service (tests/emulator/recorded/cli_role.json), those of a vault are Microsoft's documented
+//! ones. A principal may do what any of its role assignments allows whose scope covers the
 //! resource.
 
 use serde::{Deserialize, Serialize};
@@ -152,8 +153,9 @@ pub(crate) static BUILT_IN_ROLES: [BuiltInRole; 9] = [
     },
 ];
 
-/// The roles of Key Vault that grant something on keys. In Azure, roles of a vault are managed through Azure Resource
-/// Manager, which is not emulated; principals have them from the file of principals.
+/// The roles of Key Vault that grant something on keys. In Azure, roles of a vault are managed
+/// through Azure Resource Manager, which is not emulated; principals have them from the file of
+/// principals.
 pub(crate) static VAULT_ROLES: [BuiltInRole; 6] = [
     BuiltInRole {
         id: OWNER_VAULT_ROLE,
@@ -197,7 +199,8 @@ pub(crate) static VAULT_ROLES: [BuiltInRole; 6] = [
     },
 ];
 
-/// Names that roles have in Microsoft's documents and not in the recordings, with those that they have there.
+/// Names that roles have in Microsoft's documents and not in the recordings, with those that they
+/// have there.
 const DOCUMENTED_NAMES: [(&str, &str); 1] = [("Managed HSM Backup", "Managed HSM Backup User")];
 
 /// A built-in role by its name or id, and the service whose it is.

@@ -1,7 +1,7 @@
 //! Encryption of private keys at rest: AES-256-GCM under a key that lies beside the database.
 //!
-//! It keeps a database that was copied alone (a backup, an attached bug report) from giving keys away. It is no
-//! defence against someone who can read the whole folder.
+//! It keeps a database that was copied alone (a backup, an attached bug report) from giving keys
+//! away. It is no defence against someone who can read the whole folder.
 
 use openssl::error::ErrorStack;
 use openssl::rand::rand_bytes;
@@ -66,7 +66,8 @@ impl StorageKey {
         Ok([&nonce[..], &sealed, &tag].concat())
     }
 
-    /// Undoes [`Self::seal`]; `None` when the bytes were changed or belong to another version or key.
+    /// Undoes [`Self::seal`]; `None` when the bytes were changed or belong to another version or
+    /// key.
     pub(crate) fn open_sealed(&self, version: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (nonce, rest) = sealed.split_at_checked(NONCE)?;
         let (ciphertext, tag) = rest.split_at_checked(rest.len().checked_sub(TAG)?)?;

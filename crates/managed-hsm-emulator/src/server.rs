@@ -1,4 +1,5 @@
-//! Accepts connections, with TLS but for managed identities, numbers them, and serves HTTP/1.1 and HTTP/2 on them.
+//! Accepts connections, with TLS but for managed identities, numbers them, and serves HTTP/1.1 and
+//! HTTP/2 on them.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -144,7 +145,8 @@ async fn serve_http(
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // The service sends no Date.
     builder.http1().auto_date_header(false);
-    // Over HTTP/1.1 the service writes `Content-Length`, and there are clients that read no other form.
+    // Over HTTP/1.1 the service writes `Content-Length`, and there are clients that read no other
+    // form.
     builder.http1().title_case_headers(true);
     builder.http2().auto_date_header(false);
     let served = builder

@@ -1,4 +1,5 @@
-//! The two services that the emulator stands for, and the clouds that they are in: host names, audiences, authorities.
+//! The two services that the emulator stands for, and the clouds that they are in: host names,
+//! audiences, authorities.
 
 /// What an HSM, or a vault, is one of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,8 @@ impl Cloud {
     }
 }
 
-/// What tokens have to be for: a service, in one cloud or, where the address that was asked names none, in any.
+/// What tokens have to be for: a service, in one cloud or, where the address that was asked names
+/// none, in any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Audience {
     pub(crate) service: Service,
@@ -73,7 +75,8 @@ impl Audience {
         clouds.any(|cloud| resource(self.service, cloud) == aud)
     }
 
-    /// Where a challenge sends callers for a token. Recorded are the public cloud's, the others are as documented.
+    /// Where a challenge sends callers for a token. Recorded are the public cloud's, the others are
+    /// as documented.
     pub(crate) fn authority(self) -> &'static str {
         match (self.cloud.unwrap_or(Cloud::Public), self.service) {
             (Cloud::Public, Service::ManagedHsm) => "https://login.microsoftonline.com",
@@ -121,7 +124,8 @@ fn domain_of(service: Service, cloud: Cloud) -> String {
     format!("{}.{}", service.label(), cloud.domain())
 }
 
-/// The services' host names in all clouds, with an asterisk for the name, as certificates have them.
+/// The services' host names in all clouds, with an asterisk for the name, as certificates have
+/// them.
 pub(crate) fn wildcards() -> impl Iterator<Item = String> {
     Service::ALL
         .into_iter()

@@ -1,4 +1,5 @@
-//! The emulator's own CA, made at first start, and the server certificate, made anew at every start.
+//! The emulator's own CA, made at first start, and the server certificate, made anew at every
+//! start.
 //!
 //! Clients trust the CA file, so the server certificate may change with the names it has to carry.
 
@@ -54,8 +55,8 @@ pub enum Shown {
     OtherAuthority,
 }
 
-/// A TLS 1.2 and 1.3 server for the loopback, the services' hosts (for clients with a hosts entry) and further names, which offers
-/// HTTP/2 and HTTP/1.1.
+/// A TLS 1.2 and 1.3 server for the loopback, the services' hosts (for clients with a hosts entry)
+/// and further names, which offers HTTP/2 and HTTP/1.1.
 pub(crate) struct ServerTls {
     authority: Authority,
     names: Vec<String>,
@@ -90,7 +91,8 @@ impl ServerTls {
         current.0
     }
 
-    /// Changes the certificate for connections from now on. Sessions of earlier ones are not resumed.
+    /// Changes the certificate for connections from now on. Sessions of earlier ones are not
+    /// resumed.
     pub(crate) fn show(&self, shown: Shown) -> Result<(), Error> {
         let config = self
             .authority

@@ -1,4 +1,5 @@
-//! Bearer tokens: JWTs (RFC 7519) signed with RS256 by a key of the data folder, and the check of what callers send.
+//! Bearer tokens: JWTs (RFC 7519) signed with RS256 by a key of the data folder, and the check of
+//! what callers send.
 
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private, Public};
@@ -111,8 +112,8 @@ impl TokenKey {
     /// Reads the folder's token key.
     ///
     /// # Errors
-    /// [`Error::NeverServed`] when no emulator has made it yet; [`Error::File`] and [`Error::OpenSsl`] when it can't be
-    /// read.
+    /// [`Error::NeverServed`] when no emulator has made it yet; [`Error::File`] and
+    /// [`Error::OpenSsl`] when it can't be read.
     pub fn read(data: &DataDir) -> Result<Self, Error> {
         Self::read_file(data, FILE)
     }
@@ -153,8 +154,8 @@ impl TokenKey {
         })
     }
 
-    /// Mints a token for `audience` that expires `expires_in` seconds from now; a negative number makes one that has
-    /// expired already.
+    /// Mints a token for `audience` that expires `expires_in` seconds from now; a negative number
+    /// makes one that has expired already.
     ///
     /// # Errors
     /// [`Error::OpenSsl`] when signing fails.
@@ -251,7 +252,8 @@ impl TokenKey {
         let times: Times = parse_part(claims)?;
         let claims: T = parse_part(claims)?;
         let signature = decode_base64url(signature).ok_or(TokenError::Malformed)?;
-        // Any other algorithm, "none" above all, would let the caller choose how weakly it is checked.
+        // Any other algorithm, "none" above all, would let the caller choose how weakly it is
+        // checked.
         if header.alg != "RS256" || !self.signed(signed.as_bytes(), &signature) {
             return Err(TokenError::Foreign);
         }

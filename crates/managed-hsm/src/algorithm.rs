@@ -2,8 +2,8 @@
 
 use crate::ml_dsa::ParameterSet;
 
-/// A signature algorithm. The HSM takes a digest of [`SignatureAlgorithm::digest_len`] bytes and pads it itself, except for
-/// `RSNULL`.
+/// A signature algorithm. The HSM takes a digest of [`SignatureAlgorithm::digest_len`] bytes and
+/// pads it itself, except for `RSNULL`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SignatureAlgorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256.
@@ -26,7 +26,8 @@ pub enum SignatureAlgorithm {
     Es384,
     /// ECDSA on P-521.
     Es512,
-    /// PKCS#1 v1.5 padding of the bytes given, without a DigestInfo around them. The service may refuse it.
+    /// PKCS#1 v1.5 padding of the bytes given, without a DigestInfo around them. The service may
+    /// refuse it.
     RsNull,
     /// ML-DSA. What is signed is the message representative μ (FIPS 204, section 6.2), which is
     /// computed from public key, context and message.
@@ -104,7 +105,8 @@ pub enum EncryptionAlgorithm {
     A256Kw,
     /// AES key wrap with padding (RFC 5649) with a key of any size.
     CkmAesKeyWrapPad,
-    /// AES-GCM with a key of 128 bits; the HSM makes the 12-byte IV and a tag of 16 bytes. Encrypts only.
+    /// AES-GCM with a key of 128 bits; the HSM makes the 12-byte IV and a tag of 16 bytes. Encrypts
+    /// only.
     A128Gcm,
     /// AES-GCM with a key of 192 bits.
     A192Gcm,

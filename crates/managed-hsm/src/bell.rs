@@ -1,7 +1,7 @@
 //! What ends a wait: a socket that can be read from once it was rung.
 //!
-//! The kernel's event counters (eventfd) would do, but all have the same inode: one of the program's in the place of ours couldn't
-//! be told from it.
+//! The kernel's event counters (eventfd) would do, but all have the same inode: one of the
+//! program's in the place of ours couldn't be told from it.
 
 use std::io;
 
@@ -32,8 +32,8 @@ impl Bell {
         Self::pair()
     }
 
-    /// One descriptor is enough, since asynchronous jobs may be many. The kernel finds a name for the socket, and lets nobody send
-    /// to it who isn't connected with it: itself.
+    /// One descriptor is enough, since asynchronous jobs may be many. The kernel finds a name for
+    /// the socket, and lets nobody send to it who isn't connected with it: itself.
     #[cfg(target_os = "linux")]
     fn alone() -> io::Result<Self> {
         use rustix::net::{SocketAddrUnix, bind};

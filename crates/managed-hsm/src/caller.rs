@@ -1,4 +1,5 @@
-//! The threads that ask: whether they may drive a connection, and how they wait if another thread does.
+//! The threads that ask: whether they may drive a connection, and how they wait if another thread
+//! does.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,17 +18,19 @@ pub enum CallerKind {
     Thread,
     /// Its stack may be too small for that: the I/O thread does it while the caller blocks.
     SmallStack,
-    /// It runs a fibre that must not block its thread: the I/O thread does it while the caller does other things.
+    /// It runs a fibre that must not block its thread: the I/O thread does it while the caller does
+    /// other things.
     Job(Box<dyn Job>),
 }
 
 /// A fibre that waits.
 pub trait Job {
-    /// What is to be called, on any thread, when there is something to resume the fibre for. It may be called after the fibre
-    /// is gone.
+    /// What is to be called, on any thread, when there is something to resume the fibre for. It may
+    /// be called after the fibre is gone.
     fn wake(&self) -> Box<dyn FnOnce() + Send>;
 
-    /// Has the thread do other things until it resumes the fibre, perhaps without reason. Returns at once if it can't.
+    /// Has the thread do other things until it resumes the fibre, perhaps without reason. Returns
+    /// at once if it can't.
     fn pause(&self);
 }
 
@@ -40,11 +43,12 @@ impl Caller for Threads {
     }
 }
 
-/// How long a fibre that was resumed without reason blocks before it pauses again. Pausing may be impossible, and a thread may
-/// resume its fibres in a circle: neither is to cost all of its time.
+/// How long a fibre that was resumed without reason blocks before it pauses again. Pausing may be
+/// impossible, and a thread may resume its fibres in a circle: neither is to cost all of its time.
 const BREATH: Duration = Duration::from_micros(500);
 
-/// Where an answer is waited for. Shared, and never on the stack of a fibre, which may be gone when the answer comes.
+/// Where an answer is waited for. Shared, and never on the stack of a fibre, which may be gone when
+/// the answer comes.
 pub(crate) struct Slot<T> {
     outcome: Mutex<Option<Result<T, Error>>>,
     filled: Condvar,
@@ -96,7 +100,8 @@ impl<T> Slot<T> {
     }
 }
 
-/// Sees to it that a caller hears of its request even when the I/O thread ends before the request does.
+/// Sees to it that a caller hears of its request even when the I/O thread ends before the request
+/// does.
 pub(crate) struct Completion<T> {
     slot: Option<Arc<Slot<T>>>,
     wake: Option<Box<dyn FnOnce() + Send>>,

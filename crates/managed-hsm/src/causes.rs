@@ -37,7 +37,8 @@ pub(crate) fn causes(error: &(dyn StdError + 'static)) -> String {
     chained(sources(error).into_iter().map(ToString::to_string))
 }
 
-/// Texts in a row, without those that only repeat an earlier one. They may hold what a server, its certificate or a proxy says.
+/// Texts in a row, without those that only repeat an earlier one. They may hold what a server, its
+/// certificate or a proxy says.
 pub(crate) fn chained(all: impl Iterator<Item = String>) -> String {
     let mut texts: Vec<String> = Vec::new();
     for text in all {

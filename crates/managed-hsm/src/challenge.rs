@@ -1,5 +1,6 @@
-//! What a refusal of the token asks for (RFC 9110, section 11.6.1): claims, and a token of which tenant. Nothing else of it is looked at:
-//! who gives tokens, and for whom, is not for the one who asks to say.
+//! What a refusal of the token asks for (RFC 9110, section 11.6.1): claims, and a token of which
+//! tenant. Nothing else of it is looked at: who gives tokens, and for whom, is not for the one who
+//! asks to say.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -21,7 +22,8 @@ pub(crate) fn claims(headers: &HeaderMap) -> Option<String> {
     Some(text)
 }
 
-/// The tenant of the service: the last part of the address in `Bearer authorization="https://<host>/<tenant>", resource="…"`.
+/// The tenant of the service: the last part of the address in
+/// `Bearer authorization="https://<host>/<tenant>", resource="…"`.
 pub(crate) fn tenant(headers: &HeaderMap) -> Option<String> {
     let challenge = text(headers)?;
     let (_, address) = challenge

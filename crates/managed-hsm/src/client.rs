@@ -185,9 +185,9 @@ impl Client {
         self.ask_for_key(request, uri.clone())
     }
 
-    /// Has the HSM sign a digest, or μ of ML-DSA, of [`SignatureAlgorithm::digest_len`] bytes. Returns
-    /// the signature as the service gives it: for RSA a number as long as the modulus, for EC r‖s, for
-    /// ML-DSA as FIPS 204 encodes it. It is not checked here.
+    /// Has the HSM sign a digest, or μ of ML-DSA, of [`SignatureAlgorithm::digest_len`] bytes.
+    /// Returns the signature as the service gives it: for RSA a number as long as the modulus, for
+    /// EC r‖s, for ML-DSA as FIPS 204 encodes it. It is not checked here.
     pub fn sign(
         &self,
         key: &KeyId,
@@ -301,8 +301,8 @@ impl Client {
         self.ask_for_key(request, uri)
     }
 
-    /// Says whether requests name a version of the API that has keys of ML-DSA, for a caller who asks
-    /// for one by other means.
+    /// Says whether requests name a version of the API that has keys of ML-DSA, for a caller who
+    /// asks for one by other means.
     ///
     /// # Errors
     /// They name another: [`Error::ApiVersion`] tells the setting. `operation` and `key` say in it
@@ -338,7 +338,8 @@ impl Client {
         self.pages(vault, "/keys")
     }
 
-    /// All versions of a key, the oldest first. No request is made before the first page is asked for.
+    /// All versions of a key, the oldest first. No request is made before the first page is asked
+    /// for.
     ///
     /// # Errors
     /// The vault's name makes no address.

@@ -1,7 +1,8 @@
 //! Descriptors that are still ours.
 //!
-//! Programs close descriptors that they didn't open: a daemon all above 2, say. The numbers then belong to nobody, or to files and
-//! sockets of the program's. What had them is left alone from then on: not read, not written, not closed.
+//! Programs close descriptors that they didn't open: a daemon all above 2, say. The numbers then
+//! belong to nobody, or to files and sockets of the program's. What had them is left alone from
+//! then on: not read, not written, not closed.
 //!
 //! A file is known by its inode.
 
@@ -42,7 +43,8 @@ impl FileId {
     }
 }
 
-/// A file with a descriptor of its own. Once that is another's it is left alone, also when it is dropped.
+/// A file with a descriptor of its own. Once that is another's it is left alone, also when it is
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct Own<T: AsFd> {
     /// Shared with nobody, but that is how to keep it from being dropped.
@@ -58,7 +60,8 @@ impl<T: AsFd> Own<T> {
         })
     }
 
-    /// The file, if the descriptor still stands for it. To be called each time before the descriptor is used.
+    /// The file, if the descriptor still stands for it. To be called each time before the
+    /// descriptor is used.
     pub(crate) fn get(&self) -> io::Result<&T> {
         match self.id.is_of(&*self.file) {
             true => Ok(&self.file),
@@ -98,8 +101,9 @@ pub(crate) fn explained(error: io::Error) -> io::Error {
     error
 }
 
-/// Takes the numbers 0, 1 and 2 as far as they are free, so that nothing gets them that is opened meanwhile. They are the program's:
-/// it writes to standard output and error even where it has closed them.
+/// Takes the numbers 0, 1 and 2 as far as they are free, so that nothing gets them that is opened
+/// meanwhile. They are the program's: it writes to standard output and error even where it has
+/// closed them.
 pub(crate) struct Standard {
     #[cfg(unix)]
     _taken: Vec<Own<std::os::unix::net::UnixDatagram>>,

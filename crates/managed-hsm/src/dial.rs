@@ -1,5 +1,5 @@
-//! TCP connections to hosts that have several addresses: one that leads nowhere costs a quarter of a second once, not the time that
-//! the system takes to give it up, for each connection (RFC 8305).
+//! TCP connections to hosts that have several addresses: one that leads nowhere costs a quarter of
+//! a second once, not the time that the system takes to give it up, for each connection (RFC 8305).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

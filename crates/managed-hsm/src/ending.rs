@@ -1,8 +1,8 @@
 //! The end of the process, while its threads still make requests.
 //!
-//! AWS-LC wipes the state of its random generators when the process ends. A thread that has one waits from then on, which nobody
-//! notices; one that makes its first aborts the process. So a thread makes its own before it does anything else, and
-//! none does once the end has begun.
+//! AWS-LC wipes the state of its random generators when the process ends. A thread that has one
+//! waits from then on, which nobody notices; one that makes its first aborts the process. So a
+//! thread makes its own before it does anything else, and none does once the end has begun.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,8 +18,8 @@ thread_local! {
     static IS_MADE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// How often, and how long each time, the end waits for those threads. It takes them some microseconds; a forked child may count some
-/// that it doesn't have.
+/// How often, and how long each time, the end waits for those threads. It takes them some
+/// microseconds; a forked child may count some that it doesn't have.
 const LOOKS: u32 = 100;
 const LOOK: Duration = Duration::from_micros(200);
 
@@ -41,7 +41,8 @@ pub(crate) fn make_generator() -> Result<(), Error> {
     }
 }
 
-/// Says that the process is about to end, or this library to be taken out of it. Threads that have made no request yet make none any more.
+/// Says that the process is about to end, or this library to be taken out of it. Threads that have
+/// made no request yet make none any more.
 pub fn process_ends() {
     HAS_BEGUN.store(true, Ordering::SeqCst);
     for _ in 0..LOOKS {

@@ -1,16 +1,17 @@
 //! The environment: only here is it read.
 //!
-//! A program with raised rights (setuid, setgid, file capabilities) is started by somebody who has fewer than it, and who
-//! chose its environment. Nothing is taken from there then, as libcrypto's own `secure_getenv` has it, and nothing is
-//! started. Front ends know which kind of program they are in, and say so.
+//! A program with raised rights (setuid, setgid, file capabilities) is started by somebody who has
+//! fewer than it, and who chose its environment. Nothing is taken from there then, as libcrypto's
+//! own `secure_getenv` has it, and nothing is started. Front ends know which kind of program they
+//! are in, and say so.
 
 use std::ffi::OsString;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static IS_DISTRUSTED: AtomicBool = AtomicBool::new(false);
 
-/// From now on no variable is set and no program is started, as far as this process is concerned: its rights are not those
-/// of whoever started it.
+/// From now on no variable is set and no program is started, as far as this process is concerned:
+/// its rights are not those of whoever started it.
 pub fn distrust() {
     IS_DISTRUSTED.store(true, Ordering::Relaxed);
 }

@@ -86,8 +86,8 @@ pub enum Error {
         /// The service's `x-ms-request-id`.
         request_id: ForeignText,
     },
-    /// Something is asked for that the version of the API which requests name doesn't have, and that
-    /// no stable version has.
+    /// Something is asked for that the version of the API which requests name doesn't have, and
+    /// that no stable version has.
     #[error(
         "{operation} {key}: {what} came with version {since} of the service's API, and requests name {set}: set api-version = \
          {since} (AKV_API_VERSION={since}), or a later version"

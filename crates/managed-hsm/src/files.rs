@@ -1,7 +1,8 @@
 //! Files that settings name, and files that hold settings: only here are they read.
 //!
-//! Whoever signs waits for such a file, so what might never end is refused before it is opened: a FIFO, a device, a file that
-//! is too long. A symbolic link to a regular file is fine; Kubernetes's tokens are such links.
+//! Whoever signs waits for such a file, so what might never end is refused before it is opened: a
+//! FIFO, a device, a file that is too long. A symbolic link to a regular file is fine; Kubernetes's
+//! tokens are such links.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -16,7 +17,8 @@ const MAX_LEN: u64 = 1 << 22;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const UTF_16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 
-/// The bytes of a file. The error is what follows the file's name in a sentence: "can't be read: …".
+/// The bytes of a file. The error is what follows the file's name in a sentence: "can't be read:
+/// …".
 pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let cannot = |error: io::Error| format!("can't be read: {error}");
     check(&std::fs::metadata(path).map_err(cannot)?)?;
@@ -46,8 +48,8 @@ pub fn read_text(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     }
 }
 
-/// A text without a byte order mark, and without line ends, at its ends: what comes out of `$(cat file)` for a file of
-/// Windows.
+/// A text without a byte order mark, and without line ends, at its ends: what comes out of
+/// `$(cat file)` for a file of Windows.
 pub(crate) fn bare(text: &str) -> &str {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     text.trim_matches(['\r', '\n'])

@@ -1,7 +1,8 @@
 //! Text from outside, made fit to show.
 //!
-//! Whoever answers may be hostile, or repeat what was sent to it. Shown as it is, its text moves the cursor of a terminal,
-//! makes lines of its own in a log, reverses what a person reads, tells a token, or crowds out all else.
+//! Whoever answers may be hostile, or repeat what was sent to it. Shown as it is, its text moves
+//! the cursor of a terminal, makes lines of its own in a log, reverses what a person reads, tells a
+//! token, or crowds out all else.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -15,8 +16,9 @@ const LONGEST: usize = 400;
 /// The most that is looked at, in bytes.
 const LONGEST_READ: usize = 1 << 16;
 
-/// Text from the service, or from another program. Its own form is for comparing and reading only. The secrets that are there
-/// when it comes are taken out at once: a token may be gone by the time that an error is shown.
+/// Text from the service, or from another program. Its own form is for comparing and reading only.
+/// The secrets that are there when it comes are taken out at once: a token may be gone by the time
+/// that an error is shown.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct ForeignText(String);
 
@@ -61,8 +63,9 @@ impl fmt::Debug for ForeignText {
     }
 }
 
-/// A text in one line of so many bytes at most, with nothing in it that a terminal obeys, that changes the direction of
-/// writing, or that is a secret of this process. White space becomes blanks; all else that can't be seen is escaped.
+/// A text in one line of so many bytes at most, with nothing in it that a terminal obeys, that
+/// changes the direction of writing, or that is a secret of this process. White space becomes
+/// blanks; all else that can't be seen is escaped.
 pub fn fit(text: &str, longest: usize) -> String {
     let text = without_secrets(start(text, LONGEST_READ));
     let mut shown = String::new();
@@ -86,7 +89,8 @@ pub fn fit(text: &str, longest: usize) -> String {
     shown
 }
 
-/// JSON in which nothing is hidden: what a person could not see is escaped. What it means stays the same.
+/// JSON in which nothing is hidden: what a person could not see is escaped. What it means stays the
+/// same.
 pub fn fit_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for character in json.chars() {

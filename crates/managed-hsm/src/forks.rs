@@ -1,9 +1,10 @@
 //! Forks: none happens while a thread is in the middle of something of ours.
 //!
-//! A child has no thread but the one that forked. A lock that another one held at that moment stays held in the child for ever, and not
-//! all of them are ours: AWS-LC has some for its random generators, which it takes when a process ends, the C library
-//! for looking up names, a log for its lines. So threads say when they are at work, and a fork waits for the end of
-//! that: microseconds, mostly, since a thread that waits for an answer is not at work.
+//! A child has no thread but the one that forked. A lock that another one held at that moment stays
+//! held in the child for ever, and not all of them are ours: AWS-LC has some for its random
+//! generators, which it takes when a process ends, the C library for looking up names, a log for
+//! its lines. So threads say when they are at work, and a fork waits for the end of that:
+//! microseconds, mostly, since a thread that waits for an answer is not at work.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -12,7 +13,8 @@ use std::time::{Duration, Instant};
 
 /// How long a fork waits at most: a look-up of a name may take seconds.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// How long work waits at most: whoever forks may have to wait, in a handler of its own, for the thread that the work is of.
+/// How long work waits at most: whoever forks may have to wait, in a handler of its own, for the
+/// thread that the work is of.
 const LONGEST_FORK: Duration = Duration::from_millis(500);
 /// How often it looks, and how often threads look whether it is over.
 const LOOK: Duration = Duration::from_micros(20);
@@ -131,7 +133,8 @@ impl Gate {
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer);
     }
 
-    /// Waits until no more than `own` threads are at work, and lets none begin before [`Gate::open`].
+    /// Waits until no more than `own` threads are at work, and lets none begin before
+    /// [`Gate::open`].
     fn close(&self, own: usize) {
         self.forks.fetch_add(1, Ordering::SeqCst);
         let until = Instant::now() + PATIENCE;

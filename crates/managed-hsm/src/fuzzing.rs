@@ -1,5 +1,5 @@
-//! What the fuzz targets of `fuzz/` reach inside this crate. Built with `--cfg fuzzing`, and for tests, which
-//! read the seeds.
+//! What the fuzz targets of `fuzz/` reach inside this crate. Built with `--cfg fuzzing`, and for
+//! tests, which read the seeds.
 
 use url::Url;
 
@@ -25,7 +25,8 @@ fn uri() -> KeyUri {
 /// What hostile answers repeat.
 pub const TOKEN: &str = "a-token-that-no-error-may-show";
 
-/// Checks a text that a person or the log gets to see: one line, bounded, nothing hidden in it, nothing of the token.
+/// Checks a text that a person or the log gets to see: one line, bounded, nothing hidden in it,
+/// nothing of the token.
 ///
 /// # Panics
 /// It is not fit to be shown.

@@ -1,6 +1,7 @@
-//! Which endpoint of a vault is asked, and whether any is: the first that is healthy, while the others are probed from time to time.
-//! While none is healthy, and has not been for a while, one request finds out whether that is still so, those that come meanwhile
-//! wait for it briefly, and all others are told at once.
+//! Which endpoint of a vault is asked, and whether any is: the first that is healthy, while the
+//! others are probed from time to time. While none is healthy, and has not been for a while, one
+//! request finds out whether that is still so, those that come meanwhile wait for it briefly, and
+//! all others are told at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,8 @@ use url::{Origin, Url};
 const OUTAGE: Duration = Duration::from_secs(5);
 /// How often one request tries whether an outage is over.
 const PROBE: Duration = Duration::from_secs(1);
-/// How often, at the least, an endpoint that is not healthy is tried while another one is: from once a second on, ever more rarely.
+/// How often, at the least, an endpoint that is not healthy is tried while another one is: from
+/// once a second on, ever more rarely.
 const RAREST_PROBE: Duration = Duration::from_secs(30);
 
 /// Endpoints that are not healthy.
@@ -80,7 +82,8 @@ impl Health {
                 .all(|unhealthy| unhealthy.origin != origin)
     }
 
-    /// Chooses among endpoints, which stand in order of preference; the only one if there are none. `failed` has just failed.
+    /// Chooses among endpoints, which stand in order of preference; the only one if there are none.
+    /// `failed` has just failed.
     pub(crate) fn choose<'a>(
         &self,
         endpoints: &[&'a Url],
@@ -187,7 +190,8 @@ fn among_unhealthy<'a>(
     };
     let lasts = now.duration_since(states[*latest].since);
     if lasts < OUTAGE {
-        // Whoever has just failed tries the next one, in a circle; others the one that was healthy last.
+        // Whoever has just failed tries the next one, in a circle; others the one that was healthy
+        // last.
         let next = failed.and_then(|failed| {
             let is_it = |(known, _): &(&Url, usize)| known.origin() == failed.origin();
             let at = known.iter().position(is_it)?;

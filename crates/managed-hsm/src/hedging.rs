@@ -1,7 +1,8 @@
-//! Hedging: a request that takes longer than most did lately is sent a second time, and the first answer counts.
+//! Hedging: a request that takes longer than most did lately is sent a second time, and the first
+//! answer counts.
 //!
-//! It is for operations with a key, which may be done twice, and at most one in twenty of them is, so that a service that slows
-//! down under its load gets little more of it.
+//! It is for operations with a key, which may be done twice, and at most one in twenty of them is,
+//! so that a service that slows down under its load gets little more of it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -53,7 +54,8 @@ impl Recent {
 }
 
 impl Hedging {
-    /// How long an operation may take before it is sent again: longer than 95 % of the last ones took. None: nobody knows yet.
+    /// How long an operation may take before it is sent again: longer than 95 % of the last ones
+    /// took. None: nobody knows yet.
     pub(crate) fn delay(&self, algorithm: &'static str) -> Option<Duration> {
         let state = self.lock();
         let known = state.recent.iter().find(|(known, _)| *known == algorithm);

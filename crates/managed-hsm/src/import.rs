@@ -138,8 +138,8 @@ impl KeyMaterial {
     }
 }
 
-/// The blob in which a key is transferred that is wrapped by CKM_RSA_AES_KEY_WRAP. `kid`: which key of the
-/// HSM it is wrapped for, an RSA key that may `import` and nothing else.
+/// The blob in which a key is transferred that is wrapped by CKM_RSA_AES_KEY_WRAP. `kid`: which key
+/// of the HSM it is wrapped for, an RSA key that may `import` and nothing else.
 pub fn transfer_blob(kid: &str, wrapped: &[u8]) -> Vec<u8> {
     let blob = serde_json::json!({
         "schema_version": "1.0.0",

@@ -1,8 +1,9 @@
-//! The I/O thread: one for each process, started when first needed and, after a fork, again by the child.
+//! The I/O thread: one for each process, started when first needed and, after a fork, again by the
+//! child.
 //!
-//! No lock is taken on the way to it, since a lock might be held, at the moment of a fork, by a thread that the child
-//! doesn't have. What a child finds of its parent is never touched, not even dropped: dropping a TLS connection would
-//! write a close_notify on the parent's socket.
+//! No lock is taken on the way to it, since a lock might be held, at the moment of a fork, by a
+//! thread that the child doesn't have. What a child finds of its parent is never touched, not even
+//! dropped: dropping a TLS connection would write a close_notify on the parent's socket.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -84,7 +85,8 @@ impl IoThread {
         let _ = self.messages.send(Message::Run(job));
     }
 
-    /// Ends this process's thread, if it has one, within a bounded time. The next request starts another.
+    /// Ends this process's thread, if it has one, within a bounded time. The next request starts
+    /// another.
     pub(crate) fn stop() {
         let seen = CURRENT.load_full();
         let Some(thread) = seen else { return };

@@ -82,7 +82,8 @@ pub(crate) enum Repetition {
     Always,
 }
 
-/// What is to be done after an attempt. `next` is asked only if the request may be sent again to any endpoint.
+/// What is to be done after an attempt. `next` is asked only if the request may be sent again to
+/// any endpoint.
 pub(crate) fn judge(attempt: &Attempt<'_>, next: impl FnOnce() -> Result<Next, Down>) -> Verdict {
     if let Ok(answer) = attempt.outcome {
         match answer.status {
@@ -115,8 +116,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Whether the connection was lost at the first attempt: a kept one that was closed meanwhile, mostly, which tells
-    /// nothing about the endpoint.
+    /// Whether the connection was lost at the first attempt: a kept one that was closed meanwhile,
+    /// mostly, which tells nothing about the endpoint.
     fn is_excused(&self) -> bool {
         let is_lost = matches!(self.outcome, Err(failure) if !matches!(failure, Failure::Late(_)));
         is_lost && self.retries == 0 && repetition(self.outcome) == Repetition::IfRepeatable
@@ -142,15 +143,17 @@ impl Attempt<'_> {
         let is_refused = repetition == Repetition::Always && self.outcome.is_err();
         match repetition {
             Repetition::Elsewhere => None,
-            // Nobody listens there: long enough for a restart, and no longer, since a person may be waiting.
+            // Nobody listens there: long enough for a restart, and no longer, since a person may be
+            // waiting.
             _ if is_refused && self.retries >= MAX_REFUSALS => None,
             _ => Some((self.pause(), other)),
         }
     }
 
-    /// How long to wait: what the service asks for, and a random share of a limit that doubles twice each time, so that
-    /// clients that were thrown back together don't come again together. Where nobody answers it is half of the limit at
-    /// least; but a first failure, which mostly is of a kept connection that was closed meanwhile, costs next to nothing.
+    /// How long to wait: what the service asks for, and a random share of a limit that doubles
+    /// twice each time, so that clients that were thrown back together don't come again together.
+    /// Where nobody answers it is half of the limit at least; but a first failure, which mostly is
+    /// of a kept connection that was closed meanwhile, costs next to nothing.
     fn pause(&self) -> Duration {
         let at_least = match self.outcome {
             Err(_) if !self.is_excused() => 0.5,

@@ -14,7 +14,8 @@ use crate::properties::Properties;
 use crate::public_key::PublicKey;
 use crate::uri::{KeyName, KeyUri, KeyVersion, Vault};
 
-/// A key pinned to a version, as the service answered with it: what every private-key operation names.
+/// A key pinned to a version, as the service answered with it: what every private-key operation
+/// names.
 #[derive(Clone)]
 pub struct KeyId {
     /// Where it is kept.
@@ -102,7 +103,8 @@ impl KeyId {
     pub(crate) fn url(&self, action: KeyAction) -> &Url {
         let Prepared { address, urls, .. } = &*self.prepared;
         let place = &urls[action as usize];
-        // Made outside: a child that is forked meanwhile would wait for ever for the thread that makes it.
+        // Made outside: a child that is forked meanwhile would wait for ever for the thread that
+        // makes it.
         place.get().unwrap_or_else(|| {
             let mut url = address.clone();
             url.set_path(&format!("{}/{}", address.path(), action.path()));
@@ -246,7 +248,8 @@ pub struct NewKey {
     pub kind: NewKeyKind,
     /// What it may be used for; empty: all that its type can do.
     pub operations: Vec<KeyOperation>,
-    /// Whether it may be released to an attested environment; the service asks for a release policy then.
+    /// Whether it may be released to an attested environment; the service asks for a release policy
+    /// then.
     pub exportable: bool,
     /// The release policy, JSON.
     pub release_policy: Option<Vec<u8>>,

@@ -1,8 +1,8 @@
 //! Client for Azure Managed HSM and for keys in Azure Key Vault.
 //!
-//! A [`KeyUri`] names a key; [`Client::get_key`] loads its public part and pins its version; [`Client::sign`] has the
-//! HSM sign a digest. The thread that asks drives a connection of the pool until the answer is there; threads that can't do
-//! that have the I/O thread do it.
+//! A [`KeyUri`] names a key; [`Client::get_key`] loads its public part and pins its version;
+//! [`Client::sign`] has the HSM sign a digest. The thread that asks drives a connection of the pool
+//! until the answer is there; threads that can't do that have the I/O thread do it.
 //!
 //! ```no_run
 //! use managed_hsm::{Client, Settings, SignatureAlgorithm};

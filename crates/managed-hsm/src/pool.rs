@@ -1,15 +1,18 @@
-//! The connection pool: a bounded number of connections to the service, each carrying one request at a time.
+//! The connection pool: a bounded number of connections to the service, each carrying one request
+//! at a time.
 //!
-//! With a connection comes the event loop that drives it, and whoever takes both runs that loop on its own thread. So
-//! a request costs no hand-over to another thread and back, which would be most of its CPU time. A request that finds no
-//! connection idle takes the one that becomes idle first, where pools of HTTP libraries open one more. Such a connection
-//! speaks HTTP/1.1, which costs less than HTTP/2 where requests don't overlap.
+//! With a connection comes the event loop that drives it, and whoever takes both runs that loop on
+//! its own thread. So a request costs no hand-over to another thread and back, which would be most
+//! of its CPU time. A request that finds no connection idle takes the one that becomes idle first,
+//! where pools of HTTP libraries open one more. Such a connection speaks HTTP/1.1, which costs less
+//! than HTTP/2 where requests don't overlap.
 //!
-//! Threads that can't drive one have connections driven by the I/O thread; where the server offers HTTP/2, one such connection carries
-//! all their requests at once. The TLS configuration, with the system's trust store and the session cache, is shared.
+//! Threads that can't drive one have connections driven by the I/O thread; where the server offers
+//! HTTP/2, one such connection carries all their requests at once. The TLS configuration, with the
+//! system's trust store and the session cache, is shared.
 //!
-//! Who finds no connection free waits in a queue, first come first served. Connections that are not used are closed by the
-//! I/O thread, since those who drove them may never come again.
+//! Who finds no connection free waits in a queue, first come first served. Connections that are not
+//! used are closed by the I/O thread, since those who drove them may never come again.
 
 use std::future::Future;
 use std::pin::pin;
@@ -32,7 +35,8 @@ use crate::http::exchange::{Http, Protocol};
 use crate::io::IoThread;
 use crate::settings::client::Settings;
 
-/// How long requests wait for the one that finds out what the server speaks: it may have gone to an HSM that doesn't answer.
+/// How long requests wait for the one that finds out what the server speaks: it may have gone to an
+/// HSM that doesn't answer.
 const DISCOVERY_PATIENCE: Duration = Duration::from_millis(500);
 
 /// All connections of a client in one process.
@@ -43,7 +47,8 @@ pub(crate) struct Pool {
     idle_timeout: Duration,
     /// Only threads of the process that made it lock this.
     idle: Arc<Mutex<Idle>>,
-    /// Held by the first request of the I/O thread, which finds out what the server speaks; the others wait for that, for a while.
+    /// Held by the first request of the I/O thread, which finds out what the server speaks; the
+    /// others wait for that, for a while.
     discovery: Semaphore,
     is_discovered: AtomicBool,
 }
@@ -55,7 +60,8 @@ struct Idle {
     own: Vec<Driven>,
     /// Driven by the I/O thread.
     io: Vec<Arc<Http>>,
-    /// Driven by the I/O thread, for many requests at once: there is one once the server was seen to speak HTTP/2.
+    /// Driven by the I/O thread, for many requests at once: there is one once the server was seen
+    /// to speak HTTP/2.
     shared: Option<Arc<Http>>,
     /// How many connections there may be: idle ones, those in use and the shared one.
     open: usize,
@@ -67,7 +73,8 @@ struct Idle {
 type Closed = (Option<Driven>, Option<Arc<Http>>);
 
 impl Idle {
-    /// A connection for a thread that drives it. Without one it is to be made, and is counted already.
+    /// A connection for a thread that drives it. Without one it is to be made, and is counted
+    /// already.
     fn driven(&mut self, url: &Url, max: usize) -> Result<Driven, Closed> {
         let suits = |driven: &Driven| driven.http.suits(url);
         match self.own.iter().rposition(suits) {
@@ -81,7 +88,8 @@ impl Idle {
         self.io.pop().ok_or_else(|| self.count_another(max))
     }
 
-    /// Counts another connection. As many as there may be are kept, so one that isn't used may have to go for it.
+    /// Counts another connection. As many as there may be are kept, so one that isn't used may have
+    /// to go for it.
     fn count_another(&mut self, max: usize) -> Closed {
         if self.open < max {
             self.open += 1;
@@ -162,7 +170,8 @@ impl Sweep {
 
 impl Drop for Sweep {
     fn drop(&mut self) {
-        // The I/O thread ended before the sweep did: the next connection that becomes idle begins another.
+        // The I/O thread ended before the sweep did: the next connection that becomes idle begins
+        // another.
         if let Some(idle) = self.idle.upgrade() {
             lock(&idle).is_swept = false;
         }
@@ -212,7 +221,8 @@ impl Pool {
         }
     }
 
-    /// Does `work` on this thread with a connection, as soon as one is free. None: not done by the deadline.
+    /// Does `work` on this thread with a connection, as soon as one is free. None: not done by the
+    /// deadline.
     pub(crate) fn run<T>(
         &self,
         url: &Url,
@@ -326,8 +336,8 @@ impl Pool {
         lock(&self.idle)
     }
 
-    /// Has the I/O thread close connections that are not used. A process that can start no thread closes them when it uses
-    /// others.
+    /// Has the I/O thread close connections that are not used. A process that can start no thread
+    /// closes them when it uses others.
     fn sweep(&self) {
         let mut sweep = Sweep {
             idle: Arc::downgrade(&self.idle),
@@ -378,7 +388,8 @@ impl Borrowed<'_> {
         self.permit.is_none()
     }
 
-    /// The server was seen to speak HTTP/2, or not to. If it does, one connection carries all requests from now on.
+    /// The server was seen to speak HTTP/2, or not to. If it does, one connection carries all
+    /// requests from now on.
     pub(crate) fn discovered(&self, speaks_http2: bool) {
         if speaks_http2 && self.pool.shared().is_none() {
             let http = self.pool.http(Protocol::Http2);

@@ -1,4 +1,5 @@
-//! What the service keeps of a key beside the key itself: names and values, times; and what may be changed of it.
+//! What the service keeps of a key beside the key itself: names and values, times; and what may be
+//! changed of it.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ pub struct Properties {
     pub exportable: bool,
     /// Whether it is the key of a certificate of the vault's, which has its name and version.
     pub managed: bool,
-    /// The size of a symmetric key in bits, which versions of the API from 2026-01-01-preview on tell.
+    /// The size of a symmetric key in bits, which versions of the API from 2026-01-01-preview on
+    /// tell.
     pub key_size: Option<u32>,
 }

@@ -9,8 +9,8 @@ use aws_lc_rs::signature::{
 use crate::key::Curve;
 use crate::ml_dsa::ParameterSet;
 
-/// The public part of a key. Made by [`PublicKey::rsa`], [`PublicKey::ec`] and [`PublicKey::ml_dsa`]
-/// only, which check it.
+/// The public part of a key. Made by [`PublicKey::rsa`], [`PublicKey::ec`] and
+/// [`PublicKey::ml_dsa`] only, which check it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PublicKey {
     /// An RSA key: modulus and public exponent, most significant byte first, without leading zeros.

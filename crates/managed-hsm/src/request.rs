@@ -128,8 +128,8 @@ impl Request {
     }
 }
 
-/// What stands behind the host in `address`, at the host of `endpoint`. A path is never joined to a URL: one that begins with two
-/// slashes would name another host.
+/// What stands behind the host in `address`, at the host of `endpoint`. A path is never joined to a
+/// URL: one that begins with two slashes would name another host.
 pub(crate) fn at(endpoint: &Url, address: &Url) -> Url {
     let mut url = endpoint.clone();
     url.set_path(address.path());

@@ -1,5 +1,6 @@
-//! The resolver: addresses of hosts, by the system's resolver. It blocks, so a thread of its own does it while others watch the deadline; in
-//! a process that may start no thread (servers limit themselves) whoever asks waits for it.
+//! The resolver: addresses of hosts, by the system's resolver. It blocks, so a thread of its own
+//! does it while others watch the deadline; in a process that may start no thread (servers limit
+//! themselves) whoever asks waits for it.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};

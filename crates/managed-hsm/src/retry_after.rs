@@ -11,7 +11,8 @@ pub(crate) fn wanted_pause(headers: &HeaderMap) -> Option<Duration> {
     told_pause(headers).map(|pause| pause.min(LONGEST))
 }
 
-/// What an answer tells in `Retry-After` (RFC 9110, section 10.2.3), or in milliseconds as some of Azure's services do.
+/// What an answer tells in `Retry-After` (RFC 9110, section 10.2.3), or in milliseconds as some of
+/// Azure's services do.
 fn told_pause(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.trim());
     let milliseconds = |name: &str| text(name)?.parse().ok().map(Duration::from_millis);

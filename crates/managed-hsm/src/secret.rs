@@ -46,7 +46,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A text with "…" in place of each secret of this process, and of each long part of a token (RFC 7519).
+/// A text with "…" in place of each secret of this process, and of each long part of a token (RFC
+/// 7519).
 pub fn without_secrets(text: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     let known = KNOWN.load();

@@ -1,10 +1,11 @@
-//! The names of the answers that a connection has had (`x-ms-request-id`). The service gives none twice, so an answer whose
-//! name is known is a copy, and answers nothing that was asked since.
+//! The names of the answers that a connection has had (`x-ms-request-id`). The service gives none
+//! twice, so an answer whose name is known is a copy, and answers nothing that was asked since.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 
-/// How many names are kept: a copy that comes later than that has been on its way for as many requests.
+/// How many names are kept: a copy that comes later than that has been on its way for as many
+/// requests.
 const MOST: usize = 1024;
 
 /// Names, as far as they have to be compared.

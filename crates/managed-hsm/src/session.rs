@@ -82,7 +82,8 @@ impl Sessions {
         Ok(result)
     }
 
-    /// Sends a request once, and without a token. Returns the headers of the answer, which is a refusal if all is well.
+    /// Sends a request once, and without a token. Returns the headers of the answer, which is a
+    /// refusal if all is well.
     pub(crate) fn ask_without_token(&self, request: &Request) -> Result<HeaderMap, Error> {
         let settings = &self.settings;
         let deadline = Instant::now() + settings.connect_timeout + settings.response_timeout;
@@ -145,8 +146,9 @@ impl Sessions {
 }
 
 impl Session {
-    /// Sends a request, and reads the answer; with it comes whether the server spoke HTTP/2. By HTTP/1.1, what can't be read
-    /// may be something that the server had sent before, unasked: then it is asked again on another connection, once.
+    /// Sends a request, and reads the answer; with it comes whether the server spoke HTTP/2. By
+    /// HTTP/1.1, what can't be read may be something that the server had sent before, unasked: then
+    /// it is asked again on another connection, once.
     async fn send<T>(
         &self,
         http: &Http,
@@ -166,7 +168,8 @@ impl Session {
         Ok((result, answer.is_http2))
     }
 
-    /// Drops the session, unless it is the parent's: then it stays as it is, for the sake of the parent's sockets.
+    /// Drops the session, unless it is the parent's: then it stays as it is, for the sake of the
+    /// parent's sockets.
     fn let_go(self: Arc<Self>) {
         if self.process != std::process::id() {
             std::mem::forget(self);

@@ -1,7 +1,8 @@
 //! A TCP connection, as far as it is still ours.
 //!
-//! Programs close descriptors that they didn't open: a daemon all above 2, say. The number then belongs to nobody, or to a file or a
-//! socket of the program's. So no request is sent and nothing is closed before it is seen to be the socket that was opened.
+//! Programs close descriptors that they didn't open: a daemon all above 2, say. The number then
+//! belongs to nobody, or to a file or a socket of the program's. So no request is sent and nothing
+//! is closed before it is seen to be the socket that was opened.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -27,8 +28,8 @@ pub(crate) struct Socket {
 /// The largest answer that is read, in bytes.
 pub(crate) const MAX_ANSWER: usize = 1 << 20;
 
-/// The most bytes that come before there is a connection, or an answer: more than any takes. What comes faster than it is looked at
-/// would otherwise keep its reader from ever looking at the time.
+/// The most bytes that come before there is a connection, or an answer: more than any takes. What
+/// comes faster than it is looked at would otherwise keep its reader from ever looking at the time.
 const MOST: usize = 4 * MAX_ANSWER;
 
 impl Socket {
@@ -204,7 +205,8 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// How far TLS records have come in: each is a header of five bytes, the last two of which tell how many follow it.
+/// How far TLS records have come in: each is a header of five bytes, the last two of which tell how
+/// many follow it.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Records {
     /// The bytes of a header that have come, and how many.

@@ -1,9 +1,10 @@
 //! A TLS connection that ties answers to requests.
 //!
-//! By HTTP/1.1 nothing in an answer says which request it answers: it is the next bytes that come. So bytes count as an answer only if
-//! they come after a request was sent whole, and nothing may be there when one is: an answer that came twice, too early or unasked
-//! (load balancers send 408 and 400 to connections that are idle) would be taken for the answer to another request. A
-//! connection on which that happens carries no request any more.
+//! By HTTP/1.1 nothing in an answer says which request it answers: it is the next bytes that come.
+//! So bytes count as an answer only if they come after a request was sent whole, and nothing may be
+//! there when one is: an answer that came twice, too early or unasked (load balancers send 408 and
+//! 400 to connections that are idle) would be taken for the answer to another request. A connection
+//! on which that happens carries no request any more.
 
 use std::io;
 use std::pin::Pin;
@@ -16,8 +17,8 @@ use tokio_rustls::client::TlsStream;
 
 use crate::socket::{MAX_ANSWER, Socket};
 
-/// The most bytes that are read before an answer is complete: twice what an answer may have, for the sake of its head and of what
-/// stands between its chunks.
+/// The most bytes that are read before an answer is complete: twice what an answer may have, for
+/// the sake of its head and of what stands between its chunks.
 pub(crate) const MAX_BYTES: usize = 2 * MAX_ANSWER;
 
 /// How many answers of that size HTTP/2 may have under way before one of them is complete.
@@ -233,7 +234,8 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut inner = self.lock();
         ready!(Pin::new(&mut inner.tls).poll_flush(context))?;
-        // hyper flushes when it has written head and body: both are far smaller than what it gathers before.
+        // hyper flushes when it has written head and body: both are far smaller than what it
+        // gathers before.
         if inner.phase == Phase::Sending {
             inner.phase = Phase::Sent;
         }

@@ -3,13 +3,14 @@
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
-/// As much as Rust's threads have by default, unless RUST_MIN_STACK says otherwise: see [`crate::environment`].
+/// As much as Rust's threads have by default, unless RUST_MIN_STACK says otherwise: see
+/// [`crate::environment`].
 const STACK: usize = 2 << 20;
 
 /// Starts a thread that blocks all signals but those of its own faults.
 ///
-/// A signal to a process goes to any thread that doesn't block it. A server such as nginx waits for its signals in
-/// sigsuspend(2); what one of our threads took instead would not wake it.
+/// A signal to a process goes to any thread that doesn't block it. A server such as nginx waits for
+/// its signals in sigsuspend(2); what one of our threads took instead would not wake it.
 pub(crate) fn start<T: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> T + Send + 'static,

@@ -26,11 +26,13 @@ use crate::settings::front_end::FrontEnd;
 impl Settings {
     /// TLS as every request has it: the versions, key exchanges and CAs that these settings allow.
     ///
-    /// That is TLS 1.2 or 1.3 and HTTP/1.1, with certificates checked against the system's trust store and the CA file. The
-    /// hybrid key exchange X25519MLKEM768 is offered first; if it is required, nothing else is offered, and so no TLS 1.2.
+    /// That is TLS 1.2 or 1.3 and HTTP/1.1, with certificates checked against the system's trust
+    /// store and the CA file. The hybrid key exchange X25519MLKEM768 is offered first; if it is
+    /// required, nothing else is offered, and so no TLS 1.2.
     ///
     /// # Errors
-    /// [`Error::Settings`] if the CA file can't be used, [`Error::Tls`] if this machine trusts no CA.
+    /// [`Error::Settings`] if the CA file can't be used, [`Error::Tls`] if this machine trusts no
+    /// CA.
     pub fn tls(&self) -> Result<ClientConfig, Error> {
         let unusable = |error: rustls::Error| Error::Tls(error.to_string());
         let required = self.require_post_quantum;
@@ -91,7 +93,8 @@ impl Authorities<'_> {
         Ok(Arc::new(verifier?))
     }
 
-    /// The same with the system's certificates where the system has them, and not where SSL_CERT_FILE and SSL_CERT_DIR say.
+    /// The same with the system's certificates where the system has them, and not where
+    /// SSL_CERT_FILE and SSL_CERT_DIR say.
     #[cfg(target_os = "linux")]
     fn unmoved_verifier(
         &self,
@@ -162,7 +165,8 @@ fn groups(post_quantum_only: bool) -> Vec<&'static dyn SupportedKxGroup> {
         .collect()
 }
 
-/// A group that says in the log that it was agreed on. Nothing else shows it through the HTTP client.
+/// A group that says in the log that it was agreed on. Nothing else shows it through the HTTP
+/// client.
 #[derive(Debug)]
 struct Logged(&'static dyn SupportedKxGroup);
 

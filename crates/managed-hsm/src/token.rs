@@ -17,7 +17,8 @@ pub struct AccessToken {
 }
 
 impl AccessToken {
-    /// Takes a token. Surrounding white space and a byte order mark are dropped. None: it is empty or has characters that can't be in a header.
+    /// Takes a token. Surrounding white space and a byte order mark are dropped. None: it is empty
+    /// or has characters that can't be in a header.
     pub fn new(token: &str) -> Option<Self> {
         let token = token.trim_start_matches('\u{feff}').trim();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -1,7 +1,8 @@
-//! The life of a token: fetched once, renewed ahead of its end, dropped when the service refuses it.
+//! The life of a token: fetched once, renewed ahead of its end, dropped when the service refuses
+//! it.
 //!
-//! No request waits for a token while an old one lives: it is renewed in the background at half of its life, by one renewal
-//! at a time. While renewals fail the old token serves on.
+//! No request waits for a token while an old one lives: it is renewed in the background at half of
+//! its life, by one renewal at a time. While renewals fail the old token serves on.
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -145,7 +146,8 @@ impl Tokens {
         fetched
     }
 
-    /// Another token than `refused`, which the service did not accept, with the claims that it wants. None: there is none.
+    /// Another token than `refused`, which the service did not accept, with the claims that it
+    /// wants. None: there is none.
     pub(crate) async fn replace(
         self: &Arc<Self>,
         refused: &Arc<Held>,
@@ -162,7 +164,8 @@ impl Tokens {
         {
             return Ok(Some(held));
         }
-        // It isn't the token that is wrong if its successor is refused as well: each request would fetch another.
+        // It isn't the token that is wrong if its successor is refused as well: each request would
+        // fetch another.
         let is_hopeless = refused.is_replacement && refused.fetched.elapsed() < REPLACEMENT_LIFE;
         if is_hopeless && claims.is_none() {
             return Ok(None);
@@ -231,7 +234,8 @@ fn recent(failure: &Option<(Instant, Error)>) -> Option<Error> {
     (at.elapsed() < FAILURE_LIFE).then(|| error.clone())
 }
 
-/// Its own function, since a renewal starts the next one: the compiler can't look through the circle.
+/// Its own function, since a renewal starts the next one: the compiler can't look through the
+/// circle.
 fn spawn_renewal(tokens: Weak<Tokens>, held: Arc<Held>, replaced: Arc<Notify>) {
     let renewal: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(renew(tokens, held, replaced));
     match IoThread::current() {
@@ -241,7 +245,8 @@ fn spawn_renewal(tokens: Weak<Tokens>, held: Arc<Held>, replaced: Arc<Notify>) {
     }
 }
 
-/// Waits until half of a token's life is over, and fetches the next one; again and again while that fails and the token lives.
+/// Waits until half of a token's life is over, and fetches the next one; again and again while that
+/// fails and the token lives.
 async fn renew(tokens: Weak<Tokens>, held: Arc<Held>, replaced: Arc<Notify>) {
     let Some(remaining) = held.remaining() else {
         return;

@@ -28,7 +28,8 @@ use crate::token::AccessToken;
 use crate::tokens::{Held, Tokens};
 use crate::uri::Vault;
 
-/// How long a request waits, during an outage, for another one that is about to find out whether it is over; and how often it looks.
+/// How long a request waits, during an outage, for another one that is about to find out whether it
+/// is over; and how often it looks.
 const PATIENCE: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -54,8 +55,9 @@ impl Transport {
         }
     }
 
-    /// Sends a request, and returns the answer if it is a 200. What passes (a lost connection, too many requests, an outage) is
-    /// tried again while the deadline allows it; another token is tried once if the service refuses the first.
+    /// Sends a request, and returns the answer if it is a 200. What passes (a lost connection, too
+    /// many requests, an outage) is tried again while the deadline allows it; another token is
+    /// tried once if the service refuses the first.
     pub(crate) async fn send(
         &self,
         http: &Http,
@@ -113,8 +115,8 @@ impl Transport {
         }
     }
 
-    /// Sends a request once, or, if it takes long and the user wants that, twice at the same time. With the outcome comes the request to
-    /// another endpoint, if it is that one's.
+    /// Sends a request once, or, if it takes long and the user wants that, twice at the same time.
+    /// With the outcome comes the request to another endpoint, if it is that one's.
     async fn attempt(
         &self,
         http: &Http,
@@ -196,8 +198,8 @@ impl Transport {
         }
     }
 
-    /// A new request, to the endpoint that is to be asked. If another request is about to find out which that is, this
-    /// one waits for it, but not for long.
+    /// A new request, to the endpoint that is to be asked. If another request is about to find out
+    /// which that is, this one waits for it, but not for long.
     async fn led<'a>(&self, request: &'a Request) -> Result<Cow<'a, Request>, Error> {
         let patience = Instant::now() + PATIENCE;
         loop {
@@ -266,7 +268,8 @@ impl Transport {
     }
 }
 
-/// What comes first of two attempts: an answer other than of a server in trouble; else the second outcome. And whether it is that of `two`.
+/// What comes first of two attempts: an answer other than of a server in trouble; else the second
+/// outcome. And whether it is that of `two`.
 async fn first_answer(
     mut one: Pin<&mut impl Future<Output = Outcome>>,
     mut two: Pin<&mut impl Future<Output = Outcome>>,

@@ -1,4 +1,5 @@
-//! How many warnings of a kind the log gets: an outage is told, and not once for each request of a busy server.
+//! How many warnings of a kind the log gets: an outage is told, and not once for each request of a
+//! busy server.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

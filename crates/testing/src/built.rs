@@ -77,8 +77,8 @@ pub fn pkcs11_module() -> &'static Path {
     MODULE.get_or_init(|| shipped("akv-pkcs11"))
 }
 
-/// A module as it is shipped: scripts/release-build.sh says where it is, unless it is older than its
-/// sources.
+/// A module as it is shipped: scripts/release-build.sh says where it is, unless it is older than
+/// its sources.
 fn shipped(package: &str) -> PathBuf {
     let profile = profile();
     let target = profile.parent().expect("target/<profile>");

@@ -68,7 +68,8 @@ impl Rest {
         self.version_made(&format!("/keys/{name}/create"), body)
     }
 
-    /// Makes a newer version as the service's rotation does, which takes a rotation policy. Returns it.
+    /// Makes a newer version as the service's rotation does, which takes a rotation policy. Returns
+    /// it.
     pub fn rotate(&self, name: &str) -> String {
         self.set_rotation_policy(name);
         self.version_made(&format!("/keys/{name}/rotate"), "")

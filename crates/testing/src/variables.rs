@@ -1,5 +1,5 @@
-//! What a program under test finds in its environment: what the test says, and nothing of the person's
-//! who runs it.
+//! What a program under test finds in its environment: what the test says, and nothing of the
+//! person's who runs it.
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! An input as a program: its bytes are taken one after the other, and zeros when there are no more.
+//! An input as a program: its bytes are taken one after the other, and zeros when there are no
+//! more.
 
 // Each target uses a part of it.
 #![allow(dead_code)]

@@ -157,7 +157,8 @@ pub struct Param {
     pub return_size: usize,
 }
 
-/// Each value is an allocation of its own. Texts have a terminator that is not counted, as OSSL_PARAM(3) wants it.
+/// Each value is an allocation of its own. Texts have a terminator that is not counted, as
+/// OSSL_PARAM(3) wants it.
 #[derive(Default)]
 pub struct Params {
     params: Vec<Param>,

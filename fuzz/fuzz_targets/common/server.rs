@@ -1,4 +1,5 @@
-//! An HTTPS server that gives the next request the answer that it was told, byte for byte, and then closes the connection.
+//! An HTTPS server that gives the next request the answer that it was told, byte for byte, and then
+//! closes the connection.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,5 +1,6 @@
-//! The gRPC client: makes all four kinds of call, through a sidecar's Unix socket or by TCP with mutual TLS in the process, and
-//! prints what was answered. Ends with an error if an answer is not the expected one.
+//! The gRPC client: makes all four kinds of call, through a sidecar's Unix socket or by TCP with
+//! mutual TLS in the process, and prints what was answered. Ends with an error if an answer is not
+//! the expected one.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -128,7 +129,8 @@ async fn client_stream(client: &mut GreeterClient<Channel>) -> Outcome<()> {
     )
 }
 
-/// Each message is sent when the answer to the one before is there: nothing on the way may hold it back.
+/// Each message is sent when the answer to the one before is there: nothing on the way may hold it
+/// back.
 async fn two_way(client: &mut GreeterClient<Channel>) -> Outcome<()> {
     let (sender, receiver) = mpsc::channel(1);
     sender.send(name("0")).await?;

@@ -1,4 +1,5 @@
-//! The gRPC server: behind a sidecar at a Unix socket in plain text, or by TCP with mutual TLS in the process.
+//! The gRPC server: behind a sidecar at a Unix socket in plain text, or by TCP with mutual TLS in
+//! the process.
 
 use std::error::Error;
 use std::fs;
@@ -60,7 +61,8 @@ fn bind(path: &Path) -> std::io::Result<UnixListener> {
     UnixListener::bind(path)
 }
 
-/// Connections whose handshakes are done. Each has a task of its own, so that a slow client holds up nobody.
+/// Connections whose handshakes are done. Each has a task of its own, so that a slow client holds
+/// up nobody.
 async fn accepted(
     address: &str,
     files: &tls::Files,

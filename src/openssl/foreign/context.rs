@@ -13,7 +13,8 @@ use crate::openssl::functions::{
 };
 use crate::openssl::neighbour::{Implementation, Neighbours};
 
-/// Who carries out an operation, and the key as an object of theirs where that isn't the key's own provider.
+/// Who carries out an operation, and the key as an object of theirs where that isn't the key's own
+/// provider.
 type Carrier<O> = (Arc<Implementation<O>>, Option<Arc<ForeignKey>>);
 
 /// An operation with a software key, in another provider.
@@ -43,8 +44,8 @@ impl<O: InContext> ForeignContext<O> {
         })
     }
 
-    /// Who carries out an operation with a key: as in OpenSSL, the provider that the core takes for the operation, if the key
-    /// can be moved there, else the key's own.
+    /// Who carries out an operation with a key: as in OpenSSL, the provider that the core takes for
+    /// the operation, if the key can be moved there, else the key's own.
     fn of_operation(
         neighbours: &Neighbours,
         (key, key_type): (&ForeignKey, &CStr),
@@ -189,8 +190,8 @@ impl ForeignContext<Signature> {
             .is_none()
     }
 
-    /// Signs a message that comes whole, in two steps where there are two: not every provider has it
-    /// in one.
+    /// Signs a message that comes whole, in two steps where there are two: not every provider has
+    /// it in one.
     pub(in crate::openssl) fn digest_sign(
         &self,
         out: *mut u8,
@@ -249,7 +250,8 @@ impl ForeignContext<Signature> {
 }
 
 impl ForeignContext<AsymCipher> {
-    /// A context for encryption and decryption by a key, of the named type, with the named algorithm.
+    /// A context for encryption and decryption by a key, of the named type, with the named
+    /// algorithm.
     pub(in crate::openssl) fn new(
         neighbours: &Neighbours,
         key: (&ForeignKey, &CStr),

@@ -75,7 +75,8 @@ impl Generation {
     }
 }
 
-/// The parameters that key generation of a type takes, as the other provider says without a generation under way.
+/// The parameters that key generation of a type takes, as the other provider says without a
+/// generation under way.
 pub(in crate::openssl) fn generation_params(
     neighbours: &Neighbours,
     key_type: &CStr,

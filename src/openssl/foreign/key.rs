@@ -42,9 +42,10 @@ impl ForeignKey {
         })
     }
 
-    /// Has another provider import a key of the named type. OpenSSL imports a key mostly for an operation that is to begin,
-    /// so the key goes where the core would go for the operation; where that one doesn't take it, or where the type has none,
-    /// to the key management that the core would take.
+    /// Has another provider import a key of the named type. OpenSSL imports a key mostly for an
+    /// operation that is to begin, so the key goes where the core would go for the operation; where
+    /// that one doesn't take it, or where the type has none, to the key management that the core
+    /// would take.
     pub(in crate::openssl) fn import(
         neighbours: &Neighbours,
         key_type: &CStr,

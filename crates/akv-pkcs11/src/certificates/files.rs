@@ -1,6 +1,6 @@
 //! Certificates in files: PEM with any number of them, alone or in folders, and the one folder that
-//! programs may write to. There a certificate's label and id stand in lines before it, as explanatory
-//! text (RFC 7468, section 2).
+//! programs may write to. There a certificate's label and id stand in lines before it, as
+//! explanatory text (RFC 7468, section 2).
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -71,8 +71,8 @@ impl Sources {
         self.places.iter().any(|place| place == path)
     }
 
-    /// The files as they are now: those of the folder that programs write to, then the others in the
-    /// order of the sources.
+    /// The files as they are now: those of the folder that programs write to, then the others in
+    /// the order of the sources.
     ///
     /// # Errors
     /// A source isn't there.
@@ -160,8 +160,8 @@ impl Seen {
     }
 }
 
-/// Reads files. What can't be used comes beside the certificates: of a file that is named, and of one
-/// in a folder if it was to be a certificate.
+/// Reads files. What can't be used comes beside the certificates: of a file that is named, and of
+/// one in a folder if it was to be a certificate.
 pub(crate) fn read(seen: &[Seen]) -> (Vec<Filed>, Vec<(PathBuf, String)>) {
     let (mut found, mut problems) = (Vec::new(), Vec::new());
     for file in seen {

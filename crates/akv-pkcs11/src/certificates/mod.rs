@@ -1,5 +1,6 @@
 //! Certificates: the HSM keeps none, so they are in files, or in a program's memory. Each is found
-//! beside its key, by the public key: it has the key's id, and its label unless it was given another.
+//! beside its key, by the public key: it has the key's id, and its label unless it was given
+//! another.
 
 mod attributes;
 pub(crate) mod files;

@@ -1,5 +1,5 @@
-//! What an X.509 certificate says (RFC 5280), as far as programs look for it. Names and numbers stay in
-//! the bytes that they have there: whoever compares them compares bytes.
+//! What an X.509 certificate says (RFC 5280), as far as programs look for it. Names and numbers
+//! stay in the bytes that they have there: whoever compares them compares bytes.
 
 use der::asn1::{AnyRef, BitStringRef};
 use der::{Decode, Encode, Reader, Sequence, SliceReader, Tag, Tagged};
@@ -32,7 +32,8 @@ pub(crate) struct X509 {
     pub(crate) public_key_info: Vec<u8>,
     /// The key, if it is of a kind that the HSM may have.
     pub(crate) public: Option<PublicKey>,
-    /// The subject key identifier, as it stands there or else by RFC 5280, section 4.2.1.2, method 1.
+    /// The subject key identifier, as it stands there or else by RFC 5280 (section 4.2.1.2,
+    /// method 1).
     pub(crate) key_id: Vec<u8>,
     /// The common name of the subject.
     pub(crate) common_name: Option<String>,

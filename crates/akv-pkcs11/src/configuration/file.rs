@@ -1,5 +1,5 @@
-//! The configuration file: one that others can write is not read, since it says whom the credentials
-//! go to.
+//! The configuration file: one that others can write is not read, since it says whom the
+//! credentials go to.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! An object of the configuration file. Keys are found in any case, as the TLS Offload Library writes
-//! them itself in several; those that nobody asks for are known in the end.
+//! An object of the configuration file. Keys are found in any case, as the TLS Offload Library
+//! writes them itself in several; those that nobody asks for are known in the end.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

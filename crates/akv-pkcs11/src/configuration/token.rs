@@ -319,8 +319,8 @@ fn vault(section: &Section) -> Result<Vault, String> {
     Ok(Vault::new(service, name))
 }
 
-/// The client's settings: of the token, else of the whole file, else of the environment. They have the
-/// names that the provider's have, without hyphens.
+/// The client's settings: of the token, else of the whole file, else of the environment. They have
+/// the names that the provider's have, without hyphens.
 fn client(root: &Section, section: &Section) -> Result<Settings, String> {
     let connections = root.section("ConnectionCache")?;
     let find = |setting: &'static Setting| {

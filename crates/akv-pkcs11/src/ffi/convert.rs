@@ -143,8 +143,8 @@ impl Output<'_> {
         output.ok_or_else(|| bad("the place for the length"))
     }
 
-    /// Answers a call that asks for the size only, or whose buffer is too small, with the `size` that
-    /// is needed.
+    /// Answers a call that asks for the size only, or whose buffer is too small, with the `size`
+    /// that is needed.
     ///
     /// # Errors
     /// The buffer is too small, or there is no place for its size.
@@ -152,8 +152,8 @@ impl Output<'_> {
         Ok(self.get()?.sized(size)?.into())
     }
 
-    /// Answers a call that asks for the size only with `most`, where the size is known once the result
-    /// is.
+    /// Answers a call that asks for the size only with `most`, where the size is known once the
+    /// result is.
     ///
     /// # Errors
     /// There is no place for the size.
@@ -161,7 +161,8 @@ impl Output<'_> {
         Ok(self.get()?.asks_for_size(most).into())
     }
 
-    /// Hands out a result, or its size where that is asked for. There is room for it, or it is an error.
+    /// Hands out a result, or its size where that is asked for. There is room for it, or it is an
+    /// error.
     pub(crate) fn put(&mut self, result: &[u8]) -> Result<(), Error> {
         if self.wanted(result.len())? == Wanted::Result {
             self.get()?.put(result)?;
@@ -401,8 +402,8 @@ impl<'a> TemplateIn<'a> {
         self.attributes()?.iter().map(read).collect()
     }
 
-    /// Answers each attribute with its value, or says why there is none (PKCS#11 3.0, section 5.7.5):
-    /// the others are answered all the same.
+    /// Answers each attribute with its value, or says why there is none (PKCS#11 3.0, section
+    /// 5.7.5): the others are answered all the same.
     pub(crate) fn answer(
         &self,
         value: impl Fn(cryptoki_sys::CK_ATTRIBUTE_TYPE) -> Result<Value, Missing>,
@@ -493,7 +494,8 @@ pub(crate) struct InitializeArgs {
 const LEAST_ADDRESS: usize = 4096;
 
 /// # Safety
-/// As the module says; `pReserved` is a text that ends with a NUL, as far as it is a pointer at all.
+/// As the module says; `pReserved` is a text that ends with a NUL, as far as it is a pointer at
+/// all.
 pub(super) unsafe fn initialize_args(args: *mut std::ffi::c_void) -> InitializeArgs {
     if args.is_null() {
         return InitializeArgs::default();

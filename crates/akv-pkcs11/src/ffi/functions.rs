@@ -1,5 +1,5 @@
-//! The functions that programs call: one line for each, with the conversion of its arguments and the
-//! ordinary function that does it.
+//! The functions that programs call: one line for each, with the conversion of its arguments and
+//! the ordinary function that does it.
 
 use std::ffi::c_void;
 

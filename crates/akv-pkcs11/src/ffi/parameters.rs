@@ -1,4 +1,5 @@
-//! Parameters that lead to further memory: those of AES-GCM, and of keys that are wrapped by two others.
+//! Parameters that lead to further memory: those of AES-GCM, and of keys that are wrapped by two
+//! others.
 
 use std::ffi::c_void;
 
@@ -28,7 +29,8 @@ impl Later {
             return Err(Error::code(CKR_MECHANISM_PARAM_INVALID));
         }
         // SAFETY: whoever asks for a result there keeps the memory until it is there (AES-GCM in
-        // PKCS#11, as modules have it whose device makes the initialisation vector); it has this length.
+        // PKCS#11, as modules have it whose device makes the initialisation vector); it has this
+        // length.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.place, bytes.len()) };
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! A token's certificates: read from their files when these have changed, and each beside the version
-//! of a key that it is of, which stays visible for it when the key is rotated.
+//! A token's certificates: read from their files when these have changed, and each beside the
+//! version of a key that it is of, which stays visible for it when the key is rotated.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -126,8 +126,8 @@ impl Token {
         lock(&self.asked).contains(id)
     }
 
-    /// Asks a key vault for the certificates of keys. One that this identity may not read is not asked
-    /// for again.
+    /// Asks a key vault for the certificates of keys. One that this identity may not read is not
+    /// asked for again.
     fn fetch_certificates(&self, client: &Client, keys: &[KeyId]) {
         let fetched = self.at_once(keys, |id| client.certificate(id));
         for (id, outcome) in keys.iter().zip(fetched) {
@@ -179,8 +179,8 @@ impl Token {
         }
     }
 
-    /// Has the earlier versions of keys that certificates are of be known as well: of one key, or of all
-    /// that are known.
+    /// Has the earlier versions of keys that certificates are of be known as well: of one key, or
+    /// of all that are known.
     ///
     /// # Errors
     /// The HSM does not answer.
@@ -219,7 +219,8 @@ impl Token {
         Ok(())
     }
 
-    /// Whether there may be something to look through: not if nothing has changed since there wasn't.
+    /// Whether there may be something to look through: not if nothing has changed since there
+    /// wasn't.
     pub(super) fn may_lack_versions(&self, table: &Table) -> bool {
         if table.certificates().is_empty() {
             return false;

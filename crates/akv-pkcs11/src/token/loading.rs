@@ -1,5 +1,5 @@
-//! How keys become known: as few requests as what a program looks for allows, and none that somebody
-//! without the right to list keys would be refused.
+//! How keys become known: as few requests as what a program looks for allows, and none that
+//! somebody without the right to list keys would be refused.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use crate::error::{Error, Purpose};
 use crate::locks::lock;
 use crate::report;
 
-/// A list of keys that finds nothing is asked for anew once it is so old: another process may just have
-/// made the key.
+/// A list of keys that finds nothing is asked for anew once it is so old: another process may just
+/// have made the key.
 pub(super) const MISS_AGE: Duration = Duration::from_secs(2);
 
 /// How often a thread looks whether it is its turn to ask.
@@ -35,8 +35,8 @@ pub(super) struct Listing {
     items: Arc<Vec<Listed>>,
 }
 
-/// Has one thread at a time ask for the list: the others find all that it has found. No lock, since a
-/// child that is forked meanwhile would wait for ever.
+/// Has one thread at a time ask for the list: the others find all that it has found. No lock, since
+/// a child that is forked meanwhile would wait for ever.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     /// The process whose thread has its turn, and one; 0: nobody has.
@@ -243,7 +243,8 @@ impl Token {
             .map_err(logged_out)?
     }
 
-    /// A version of a key as it is just now: whoever changes a part of it is not to undo what others have changed.
+    /// A version of a key as it is just now: whoever changes a part of it is not to undo what
+    /// others have changed.
     pub(crate) fn reload(&self, key: &StoredKey) -> Result<Arc<StoredKey>, Error> {
         let id = key.require_hsm_id()?;
         let loaded = self
@@ -394,8 +395,8 @@ impl Token {
         (loaded, failed)
     }
 
-    /// Has `ask` ask about each of `items`, as many at a time as there may be connections. Returns the
-    /// answers in the order of the items.
+    /// Has `ask` ask about each of `items`, as many at a time as there may be connections. Returns
+    /// the answers in the order of the items.
     pub(super) fn at_once<T: Sync, R: Send>(
         &self,
         items: &[T],
@@ -431,8 +432,8 @@ impl Token {
         answers.into_iter().map(|(_, answer)| answer).collect()
     }
 
-    /// A key that this identity may not read, or that was deleted meanwhile, is left out. That none can
-    /// be had is a failure, as is an HSM that does not answer.
+    /// A key that this identity may not read, or that was deleted meanwhile, is left out. That none
+    /// can be had is a failure, as is an HSM that does not answer.
     fn tell_failures(
         &self,
         wanted: &[&Listed],

@@ -233,8 +233,8 @@ impl Token {
         Ok(())
     }
 
-    /// Deletes a key whose private object is destroyed. Its public object goes with it, and may be destroyed
-    /// after it all the same.
+    /// Deletes a key whose private object is destroyed. Its public object goes with it, and may be
+    /// destroyed after it all the same.
     pub(crate) fn delete_by_private(&self, key: &StoredKey) -> Result<(), Error> {
         self.delete(key)?;
         self.change(|table| table.note_deletion(key));

@@ -239,8 +239,8 @@ impl StoredKey {
             .any(|operation| operation.to_string() == "deriveKey")
     }
 
-    /// Whether there is such an object: symmetric keys have no public half, and that of others may be
-    /// hidden.
+    /// Whether there is such an object: symmetric keys have no public half, and that of others may
+    /// be hidden.
     pub(crate) fn shows(&self, half: Half) -> bool {
         match half {
             Half::Private => self.hsm_id().is_some() || self.secret.is_some(),
@@ -253,7 +253,8 @@ impl StoredKey {
         self.public().key_type() == KeyType::Aes
     }
 
-    /// The type of a symmetric key: the HSM's are AES, and called generic where a program wants that.
+    /// The type of a symmetric key: the HSM's are AES, and called generic where a program wants
+    /// that.
     pub(crate) fn secret_kind(&self) -> CK_KEY_TYPE {
         let generic = CKK_GENERIC_SECRET.to_string();
         match &self.secret {
@@ -304,8 +305,8 @@ impl StoredKey {
         self.tags.get(tags::SESSION)
     }
 
-    /// Whether it is a session's key, and not of a session of this process: of another process, which
-    /// may have ended without taking it away.
+    /// Whether it is a session's key, and not of a session of this process: of another process,
+    /// which may have ended without taking it away.
     pub(crate) fn is_of_others(&self) -> bool {
         self.session.is_none() && self.maker().is_some()
     }
@@ -334,9 +335,9 @@ impl StoredKey {
     }
 }
 
-/// The id of a key that has none in its tags: SHA-1 of the bits of the public key (RFC 5280, section
-/// 4.2.1.2, method 1), which certificates have as their subject key identifier; of a symmetric key the
-/// version.
+/// The id of a key that has none in its tags: SHA-1 of the bits of the public key (RFC 5280,
+/// section 4.2.1.2, method 1), which certificates have as their subject key identifier; of a
+/// symmetric key the version.
 fn default_id(public: &PublicKey, id: &KeyId) -> Vec<u8> {
     let bits = match public {
         PublicKey::Rsa(rsa) => rsa.pkcs1(),

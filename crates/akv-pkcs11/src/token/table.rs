@@ -1,5 +1,5 @@
-//! The table of a token's objects. It is never changed; another one takes its place, so that readers
-//! need no lock.
+//! The table of a token's objects. It is never changed; another one takes its place, so that
+//! readers need no lock.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -209,8 +209,8 @@ impl Table {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Takes in what the HSM says of a key. A version that is there already keeps its handles; of one
-    /// that isn't, the earlier one stays usable by its own.
+    /// Takes in what the HSM says of a key. A version that is there already keeps its handles; of
+    /// one that isn't, the earlier one stays usable by its own.
     pub(crate) fn add(
         &mut self,
         key: StoredKey,
@@ -293,9 +293,9 @@ impl Table {
         }
     }
 
-    /// Has one version of a key have the id that several have in their tags, as a rotation copies them:
-    /// the newest if it has a certificate, which is found by that id as well, else an earlier one,
-    /// which has one.
+    /// Has one version of a key have the id that several have in their tags, as a rotation copies
+    /// them: the newest if it has a certificate, which is found by that id as well, else an earlier
+    /// one, which has one.
     fn settle(&mut self, name: &str) {
         let kept = self.kept.remove(name).unwrap_or_default();
         let Some(newest) = self.keys.get(name).map(Arc::clone) else {
@@ -325,8 +325,8 @@ impl Table {
         }
     }
 
-    /// Takes in the certificates that the files have now. Those of files that can't be read just now
-    /// stay as they were.
+    /// Takes in the certificates that the files have now. Those of files that can't be read just
+    /// now stay as they were.
     pub(crate) fn refile(&mut self, found: Vec<StoredCertificate>, broken: &[PathBuf]) {
         let stays = |known: &StoredCertificate| match &known.place {
             Kept::Session(_) | Kept::Vault(_) => true,
@@ -413,8 +413,8 @@ impl Table {
         self.objects.remove(&handle);
     }
 
-    /// Takes in a session's key that is to stay: it gets handles of its own, and those that it had go
-    /// with the session.
+    /// Takes in a session's key that is to stay: it gets handles of its own, and those that it had
+    /// go with the session.
     pub(crate) fn adopt(&mut self, key: StoredKey) -> Arc<StoredKey> {
         self.keys.remove(&*name_of(&key));
         self.add(key, None)
@@ -426,7 +426,8 @@ impl Table {
         key.session.is_some() && current.is_some_and(|current| current.session.is_none())
     }
 
-    /// Notes that a key was deleted by its private object: who destroys that one destroys the public one, too.
+    /// Notes that a key was deleted by its private object: who destroys that one destroys the
+    /// public one, too.
     pub(crate) fn note_deletion(&mut self, key: &StoredKey) {
         if key.shows(Half::Public) {
             self.gone.insert(key.handle(Half::Public));

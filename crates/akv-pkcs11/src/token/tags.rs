@@ -1,9 +1,9 @@
 //! Tags of a key in the HSM that hold attributes of PKCS#11, as the TLS Offload Library has them:
 //! `p11_pri_…` for the private key and `p11_pub_…` for the public one.
 //!
-//! No public source says how that library spells the attributes' names and encodes their values. What
-//! is written is one form (UTF-8 for labels, hexadecimal digits for ids); what is read may have any
-//! that is plausible. Should the real form become known, this module is all that changes.
+//! No public source says how that library spells the attributes' names and encodes their values.
+//! What is written is one form (UTF-8 for labels, hexadecimal digits for ids); what is read may
+//! have any that is plausible. Should the real form become known, this module is all that changes.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

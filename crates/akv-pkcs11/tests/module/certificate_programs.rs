@@ -228,8 +228,8 @@ fn java_makes_keys_with_certificates_and_deletes_them() {
     assert_eq!(keys["value"].as_array().expect("a list").len(), 2, "{keys}");
 }
 
-/// Of itself keytool makes an RSA key in its own memory, and brings it; by the provider's name it has the
-/// HSM make it.
+/// Of itself keytool makes an RSA key in its own memory, and brings it; by the provider's name it
+/// has the HSM make it.
 #[test]
 fn java_brings_rsa_keys_or_has_the_hsm_make_them() {
     if !is_there("keytool") {

@@ -1,5 +1,5 @@
-//! What users of Azure Cloud HSM have: its sample application, compiled from its document as it stands,
-//! and the commands that the document shows.
+//! What users of Azure Cloud HSM have: its sample application, compiled from its document as it
+//! stands, and the commands that the document shows.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -35,8 +35,8 @@ fn hsm() -> (Hsm, String) {
     (hsm, secret)
 }
 
-/// The blocks of the chapter's code that end with a brace too many: it stands at the end of a page, in the
-/// middle of a function.
+/// The blocks of the chapter's code that end with a brace too many: it stands at the end of a page,
+/// in the middle of a function.
 const BROKEN_PAGES: [usize; 2] = [10, 13];
 
 /// The sample application: the code of its chapter, which stands in several blocks.

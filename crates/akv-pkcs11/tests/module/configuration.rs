@@ -1,4 +1,5 @@
-//! The configuration file: the TLS Offload Library's as it is, several HSMs, and each kind of mistake.
+//! The configuration file: the TLS Offload Library's as it is, several HSMs, and each kind of
+//! mistake.
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,4 +1,5 @@
-//! The same calls to SoftHSM2 and to this module: the answers agree, or the difference has a reason.
+//! The same calls to SoftHSM2 and to this module: the answers agree, or the difference has a
+//! reason.
 
 use std::path::Path;
 

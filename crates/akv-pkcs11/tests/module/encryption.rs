@@ -1,5 +1,5 @@
-//! Encryption and decryption: what the module makes is undone by OpenSSL and the other way round; what
-//! goes wrong ends the operation.
+//! Encryption and decryption: what the module makes is undone by OpenSSL and the other way round;
+//! what goes wrong ends the operation.
 
 use cryptoki::error::RvError;
 use cryptoki::mechanism::aead::{GcmMessageParams, GcmParams, GeneratorFunction};

@@ -411,9 +411,9 @@ fn openssl_decrypts_by_libp11s_engine() {
     assert_eq!(hsm.count("decrypt"), 2);
 }
 
-/// As users of the TLS Offload Library have it, with workers, and with a reload. The identity is the
-/// environment's, which nginx takes from its workers: libp11 0.4.12 takes no PIN of more than 32
-/// characters.
+/// As users of the TLS Offload Library have it, with workers, and with a reload. The identity is
+/// the environment's, which nginx takes from its workers: libp11 0.4.12 takes no PIN of more than
+/// 32 characters.
 #[test]
 fn nginx_serves_by_libp11s_engine() {
     if !is_there(ENGINE) || !is_there("nginx") || !is_there("curl") {

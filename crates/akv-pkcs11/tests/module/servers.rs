@@ -114,8 +114,8 @@ fn gnutls_serves_rsa_and_ec_keys() {
     }
 }
 
-/// Four workers with an RSA and an EC key each, under load while all is read anew twice: no connection
-/// is lost, and each takes one signature.
+/// Four workers with an RSA and an EC key each, under load while all is read anew twice: no
+/// connection is lost, and each takes one signature.
 #[test]
 fn nginx_is_reloaded_under_load() {
     if !is_there(ENGINE) || !is_there("nginx") || !is_there("curl") {
@@ -201,7 +201,8 @@ fn load_while(port: u16, change: impl FnOnce(&AtomicUsize)) -> usize {
     served.into_inner()
 }
 
-/// An agent of OpenSSH's that has the HSM's keys: it signs files, and certificates of users and hosts.
+/// An agent of OpenSSH's that has the HSM's keys: it signs files, and certificates of users and
+/// hosts.
 #[test]
 fn openssh_agent_signs_files_and_certificates() {
     if !is_there("ssh-agent") || !is_there("ssh-add") || !is_there("ssh-keygen") {

@@ -1,7 +1,8 @@
-//! Which calls each client makes, kept as files, so that a change is seen: of what we answer, mostly.
+//! Which calls each client makes, kept as files, so that a change is seen: of what we answer,
+//! mostly.
 //!
-//! A file of `tests/traces` names the version of the program that it is of; with another one the test is
-//! skipped. `AKV_RENEW_TRACES=1` writes the files anew.
+//! A file of `tests/traces` names the version of the program that it is of; with another one the
+//! test is skipped. `AKV_RENEW_TRACES=1` writes the files anew.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! Public keys that a program brings, to verify with: Project Wycheproof's vectors through C_Verify.
+//! Public keys that a program brings, to verify with: Project Wycheproof's vectors through
+//! C_Verify.
 
 use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;

@@ -40,7 +40,8 @@ pub(crate) fn check(
     }
 }
 
-/// Compares this machine's time with the token's, where the service didn't tell its own. False: it can't be right.
+/// Compares this machine's time with the token's, where the service didn't tell its own. False: it
+/// can't be right.
 fn clock(steps: &mut Steps, token: &AccessToken) -> bool {
     let Some(since) = Claims::of(token).and_then(|claims| claims.not_before()) else {
         steps.skip("clock", "neither the service nor the token tells a time");

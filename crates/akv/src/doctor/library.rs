@@ -1,4 +1,5 @@
-//! OpenSSL of this machine: its version, the provider's module, whether it loads, and whether `openssl.cnf` activates it.
+//! OpenSSL of this machine: its version, the provider's module, whether it loads, and whether
+//! `openssl.cnf` activates it.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! `akv doctor`: checks in the order in which things are needed, each with what to do where it fails.
+//! `akv doctor`: checks in the order in which things are needed, each with what to do where it
+//! fails.
 
 mod credential;
 mod keys;
@@ -20,8 +21,8 @@ use crate::token::any_hsm;
 
 #[derive(Args)]
 pub(crate) struct Doctor {
-    /// HSMs, key vaults and keys to check: managedhsm:<HSM>[:<key>] or keyvault:<vault>[:<key>]. With each RSA or EC key
-    /// something is signed, with each symmetric key something wrapped
+    /// HSMs, key vaults and keys to check: managedhsm:<HSM>[:<key>] or keyvault:<vault>[:<key>].
+    /// With each RSA or EC key something is signed, with each symmetric key something wrapped
     targets: Vec<StoreUri>,
     /// Requests for the latency with each key; 0 for none
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(0..=10_000))]

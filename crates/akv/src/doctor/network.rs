@@ -355,7 +355,8 @@ impl Way<'_> {
         seen.iter().filter_map(Presented::parse).collect()
     }
 
-    /// Asks without a token, as Microsoft's libraries begin: the service says who it is and its time.
+    /// Asks without a token, as Microsoft's libraries begin: the service says who it is and its
+    /// time.
     async fn service(&self, steps: &mut Steps, tls: &mut TlsStream<TcpStream>) -> Option<Found> {
         let host = match self.port {
             443 => self.host.clone(),
@@ -594,7 +595,6 @@ mod tests {
             assert_eq!(report.json["status"], status);
             assert!(report.text.contains(words), "{}", report.text);
         }
-        let mut steps = Steps::default();
-        assert!(!clock(&mut steps, None, SystemTime::now()));
+        assert!(!clock(&mut Steps::default(), None, SystemTime::now()));
     }
 }

@@ -100,8 +100,8 @@ pub(crate) struct Import {
     /// The file holds an AES key of 16, 24 or 32 bytes as it is
     #[arg(long, conflicts_with = "byok")]
     aes: bool,
-    /// The file is a key transfer blob of another HSM, with a key of this type that is wrapped for a
-    /// key of this one which may 'import' and nothing else
+    /// The file is a key transfer blob of another HSM, with a key of this type that is wrapped for
+    /// a key of this one which may 'import' and nothing else
     #[arg(long, value_enum, value_name = "TYPE")]
     byok: Option<Kind>,
     /// Operations that it may be used for, separated by commas [default: all of its type]

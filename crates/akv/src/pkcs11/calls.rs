@@ -335,8 +335,8 @@ fn slot_facts(pkcs11: &Pkcs11, slot: Slot, with_mechanisms: bool) -> Result<Slot
     Ok(facts)
 }
 
-/// What the module's mechanisms do, and where, as the module says in an attribute of its profiles: the
-/// crate cryptoki has no names for many, and leaves those out.
+/// What the module's mechanisms do, and where, as the module says in an attribute of its profiles:
+/// the crate cryptoki has no names for many, and leaves those out.
 fn mechanisms(session: &Session) -> Result<Vec<MechanismFacts>, FailedCall> {
     let untold =
         || FailedCall::told("the module does not say what its mechanisms do: it is not akv's");

@@ -30,8 +30,8 @@ pub(super) fn find(named: Option<&Path>) -> Result<PathBuf, Failure> {
     })
 }
 
-/// Beside this program, as installed together or as built; else beside the folder of OpenSSL's modules,
-/// where the system has PKCS#11 modules.
+/// Beside this program, as installed together or as built; else beside the folder of OpenSSL's
+/// modules, where the system has PKCS#11 modules.
 fn places() -> Vec<PathBuf> {
     let file = openssl::module_name(MODULE);
     let own = std::env::current_exe().ok();

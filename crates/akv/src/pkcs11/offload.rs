@@ -45,8 +45,8 @@ impl Tool {
 
 /// Make a key pair for TLS in the Managed HSM.
 ///
-/// The HSM is asked as the application MHSM_CLIENT_ID with the secret MHSM_CLIENT_SECRET, as the managed identity with
-/// --identity, else with the credential of the configuration.
+/// The HSM is asked as the application MHSM_CLIENT_ID with the secret MHSM_CLIENT_SECRET, as the
+/// managed identity with --identity, else with the credential of the configuration.
 #[derive(Parser)]
 #[command(
     name = "mhsm_p11_create_key",

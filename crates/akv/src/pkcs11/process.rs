@@ -1,6 +1,6 @@
-//! A process in which a module is loaded. The module says why a call failed on standard error, which
-//! is so seen here; what configures it are variables; and a module that crashes takes no report with
-//! it.
+//! A process in which a module is loaded. The module says why a call failed on standard error,
+//! which is so seen here; what configures it are variables; and a module that crashes takes no
+//! report with it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,8 @@ pub(crate) struct Place {
     /// The module [default: the one beside akv, or where ubuntubuild.sh installs it]
     #[arg(long, value_name = "FILE")]
     pub(super) module: Option<PathBuf>,
-    /// The module's configuration file [default: MHSM_PKCS11_CONF, else where the module looks for it]
+    /// The module's configuration file [default: MHSM_PKCS11_CONF, else where the module looks for
+    /// it]
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 }
@@ -57,8 +58,8 @@ pub(crate) struct Identity {
     /// Ask as the managed identity of this machine
     #[arg(long)]
     pub(super) identity: bool,
-    /// File with the PIN, for tokens that ask for one; - is standard input [default: that of MHSM_CLIENT_ID and
-    /// MHSM_CLIENT_SECRET]
+    /// File with the PIN, for tokens that ask for one; - is standard input [default: that of
+    /// MHSM_CLIENT_ID and MHSM_CLIENT_SECRET]
     #[arg(long, value_name = "FILE", conflicts_with = "identity")]
     pub(super) pin_file: Option<PathBuf>,
 }
@@ -189,7 +190,8 @@ impl Place {
         } else if identity.pin()?.is_some() {
             variables.extend(CREDENTIALS.map(|name| (name, None)));
         }
-        // Causes of failures are told on standard error unless there is a log, which is for requests.
+        // Causes of failures are told on standard error unless there is a log, which is for
+        // requests.
         if !has_log() || matches!(task, Task::Describe) {
             variables.push(("AKV_LOG_LEVEL", Some("off".into())));
             variables.push(("AKV_LOG_FILE", None));
@@ -263,8 +265,8 @@ impl Told {
         causes.map(str::to_owned).collect()
     }
 
-    /// All else that it said of its configuration. Of a token's mistake it speaks when it reads the file,
-    /// and again when it is asked for the token.
+    /// All else that it said of its configuration. Of a token's mistake it speaks when it reads the
+    /// file, and again when it is asked for the token.
     pub(super) fn warnings(&self) -> Vec<String> {
         let problems = self.problems();
         let others = self.lines.iter().filter(|line| {

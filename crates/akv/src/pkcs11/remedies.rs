@@ -1,6 +1,7 @@
 //! What to do about a call that failed.
 
-/// The remedy for each code that the module gives for a reason of its own. `docs/pkcs11.md` has all.
+/// The remedy for each code that the module gives for a reason of its own. `docs/pkcs11.md` has
+/// all.
 pub(super) const REMEDIES: &[(&str, &str)] = &[
     (
         "CKR_ARGUMENTS_BAD",

@@ -1,5 +1,5 @@
-//! `akv pkcs11 sweep`: keys that were made for a session and have outlived it, since its process was
-//! ended before it could take them away.
+//! `akv pkcs11 sweep`: keys that were made for a session and have outlived it, since its process
+//! was ended before it could take them away.
 
 use std::time::Duration;
 

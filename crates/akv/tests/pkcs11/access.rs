@@ -1,4 +1,5 @@
-//! As whom the HSM is asked, and what that identity may do: both approaches of the TLS Offload Library.
+//! As whom the HSM is asked, and what that identity may do: both approaches of the TLS Offload
+//! Library.
 
 use std::path::Path;
 
@@ -203,7 +204,8 @@ fn the_managed_identity_of_this_machine_makes_keys() {
     hsm.log_in(SERVER, "not-the-secret");
     let name = create(&hsm, "tlsKey", &["--identity"]);
     assert!(hsm.tool(LIST, &["--identity"]).succeeds().contains(&name));
-    // Another identity, whose client id the configuration file has, though it does not switch it on.
+    // Another identity, whose client id the configuration file has, though it does not switch it
+    // on.
     for (id, words) in [
         (MACHINE, "HTTP 403"),
         ("99999999-0000-0000-0000-000000000000", "Identity not found"),

@@ -1,4 +1,5 @@
-//! Records of the audit log, in the form that Azure writes for each of the services in the category `AuditEvent`.
+//! Records of the audit log, in the form that Azure writes for each of the services in the category
+//! `AuditEvent`.
 
 use std::time::Duration;
 

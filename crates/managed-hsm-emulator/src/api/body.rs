@@ -1,5 +1,5 @@
-//! Bodies, in and out. The members of answers stand in alphabetical order, which is Managed HSM's order; Key Vault has another,
-//! which nobody can tell who reads JSON.
+//! Bodies, in and out. The members of answers stand in alphabetical order, which is Managed HSM's
+//! order; Key Vault has another, which nobody can tell who reads JSON.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -244,7 +244,8 @@ impl<'a> PublicJwk<'a> {
                 jwk.x = Some(x);
                 jwk.y = Some(y);
             }
-            // Unconfirmed: that a version which knows no such keys tells of one without what it came with.
+            // Unconfirmed: that a version which knows no such keys tells of one without what it
+            // came with.
             PublicMembers::Akp { .. } if !call.version.has_ml_dsa() => {}
             PublicMembers::Akp { set, public } => {
                 jwk.alg = Some(set.name());
@@ -256,7 +257,8 @@ impl<'a> PublicJwk<'a> {
     }
 }
 
-/// A public exponent as vaults show those of HSM-backed keys, by what was recorded: with a leading zero.
+/// A public exponent as vaults show those of HSM-backed keys, by what was recorded: with a leading
+/// zero.
 fn in_four_bytes(exponent: &str) -> String {
     let bytes = decode_base64url(exponent).unwrap_or_default();
     let zeros = vec![0; 4_usize.saturating_sub(bytes.len())];

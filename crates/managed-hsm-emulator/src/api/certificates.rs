@@ -1,5 +1,5 @@
-//! Certificates of a vault, as far as programs need them that use the key of one: imported with their keys,
-//! and read. As documented; no recording is among those that the tests compare with.
+//! Certificates of a vault, as far as programs need them that use the key of one: imported with
+//! their keys, and read. As documented; no recording is among those that the tests compare with.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

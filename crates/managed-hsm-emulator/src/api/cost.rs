@@ -1,10 +1,12 @@
-//! What a request costs of an HSM's capacity, by Microsoft's table of what one partition does in a second in the best case; and
-//! of a vault's, by the limits that Microsoft sets to the transactions of ten seconds.
+//! What a request costs of an HSM's capacity, by Microsoft's table of what one partition does in a
+//! second in the best case; and of a vault's, by the limits that Microsoft sets to the transactions
+//! of ten seconds.
 
 use super::full_backup::Action;
 use super::route::{KeyAction, Route};
 use crate::capacity::Cost;
-use crate::keys::{Curve, KeyMaterial, PublicMembers, Secret};
+use crate::curve::Curve;
+use crate::keys::{KeyMaterial, PublicMembers, Secret};
 use crate::service::Service;
 use crate::store::Store;
 
@@ -28,7 +30,8 @@ pub(super) fn of(route: &Route, store: &Store, service: Service) -> Cost {
     }
 }
 
-/// By "Key transactions" of the service limits of Key Vault, which don't tell what is done with a key from what is read.
+/// By "Key transactions" of the service limits of Key Vault, which don't tell what is done with a
+/// key from what is read.
 fn in_vault_per_ten_seconds(route: &Route, store: &Store) -> f64 {
     let Route::Key { name, action, .. } = route else {
         return 4000.0;

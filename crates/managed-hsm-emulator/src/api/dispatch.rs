@@ -22,7 +22,8 @@ use crate::log;
 use crate::service::Service;
 use crate::token::Principal;
 
-/// Finds out what is asked for and whether the caller gets it, and carries it out when there is room for it.
+/// Finds out what is asked for and whether the caller gets it, and carries it out when there is
+/// room for it.
 pub(super) async fn act(hsm: Arc<Hsm>, principal: Principal, parts: Parts, body: Bytes) -> Reply {
     let admitted = match admit(&hsm, &principal, &parts) {
         Ok(admitted) => admitted,

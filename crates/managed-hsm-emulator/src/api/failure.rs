@@ -1,4 +1,5 @@
-//! Errors with the codes and texts that were recorded from the service. Unrecorded ones are in `unconfirmed`.
+//! Errors with the codes and texts that were recorded from the service. Unrecorded ones are in
+//! `unconfirmed`.
 
 use http::StatusCode;
 
@@ -8,7 +9,8 @@ use crate::service::Service;
 use crate::store::StoreError;
 use crate::token::{Principal, TENANT};
 
-/// An answer other than success. The activity id, which only Managed HSM tells, is added where the answer is written.
+/// An answer other than success. The activity id, which only Managed HSM tells, is added where the
+/// answer is written.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Failure {
     pub(super) status: StatusCode,
@@ -128,7 +130,8 @@ impl Failure {
         }
     }
 
-    /// A vault names itself as a resource of Azure Resource Manager, in a subscription that isn't one.
+    /// A vault names itself as a resource of Azure Resource Manager, in a subscription that isn't
+    /// one.
     pub(super) fn access_denied_by_vault(
         vault: &str,
         principal: &Principal,
@@ -256,7 +259,8 @@ impl Failure {
         )
     }
 
-    /// What a failed change of the store means to the caller; `missing` is the answer when the key is not there.
+    /// What a failed change of the store means to the caller; `missing` is the answer when the key
+    /// is not there.
     pub(super) fn from_store(
         call: &Call<'_>,
         error: StoreError,

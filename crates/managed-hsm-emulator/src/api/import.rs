@@ -9,7 +9,8 @@ use super::keys::{add, kept_as, new_metadata};
 use super::reply::Reply;
 use super::{transfer, unconfirmed};
 use crate::algorithm::decode_base64url;
-use crate::keys::{Curve, KeyError, KeyMaterial, KeyType, RsaMembers};
+use crate::curve::Curve;
+use crate::keys::{KeyError, KeyMaterial, KeyType, RsaMembers};
 use crate::service::Service;
 
 /// 1024 bits were recorded to be accepted, though no such key can be created.

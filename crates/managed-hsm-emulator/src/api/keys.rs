@@ -11,7 +11,8 @@ use super::reply::Reply;
 use super::unconfirmed;
 use crate::algorithm::{decode_base64url, encode_base64url};
 use crate::clock::unix_seconds;
-use crate::keys::{Curve, IMPORT, KeyMaterial, KeyType};
+use crate::curve::Curve;
+use crate::keys::{IMPORT, KeyMaterial, KeyType};
 use crate::ml_dsa::ParameterSet;
 use crate::release_policy;
 use crate::service::Service;
@@ -45,8 +46,9 @@ pub(super) fn create(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     add(call, name, material, metadata)
 }
 
-/// The kind of a key by its `kty`, and whether it is kept outside of any HSM. An HSM has no such keys; a vault has no
-/// symmetric ones, and where `hsm` is given that counts instead of the `-HSM` of the name.
+/// The kind of a key by its `kty`, and whether it is kept outside of any HSM. An HSM has no such
+/// keys; a vault has no symmetric ones, and where `hsm` is given that counts instead of the `-HSM`
+/// of the name.
 pub(super) fn kept_as(
     call: &Call<'_>,
     kty: &str,
@@ -258,7 +260,8 @@ pub(super) fn update(call: &Call<'_>, name: &str, version: Option<&str>) -> Resu
             metadata.tags = request.tags;
         }
         if release_policy.is_some() {
-            // Looked at here, where nobody else changes the key: a policy that has become immutable stays.
+            // Looked at here, where nobody else changes the key: a policy that has become immutable
+            // stays.
             let policy = metadata.release_policy.as_ref();
             if policy.is_some_and(|policy| policy.immutable) {
                 return Err(StoreError::ImmutablePolicy);

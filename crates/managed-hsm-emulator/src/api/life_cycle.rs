@@ -51,7 +51,8 @@ pub(super) fn restore(call: &Call<'_>) -> Result<Reply, Failure> {
     Reply::ok(&Bundle::new(call, &key, key.newest()))
 }
 
-/// Days: automatic rotation comes no sooner after a version's creation and, in a vault, before its expiry.
+/// Days: automatic rotation comes no sooner after a version's creation and, in a vault, before its
+/// expiry.
 fn min_rotation(service: Service) -> i64 {
     match service {
         Service::ManagedHsm => 28,
@@ -117,7 +118,8 @@ impl Policy {
         seconds(self.attributes.expiry_time.as_deref())
     }
 
-    /// When a version is to be followed by another. A trigger before expiry counts only for a version that expires.
+    /// When a version is to be followed by another. A trigger before expiry counts only for a
+    /// version that expires.
     fn rotation_time(&self, created: i64, exp: Option<i64>) -> Option<i64> {
         let rotations = self.lifetime_actions.iter();
         let rotations = rotations.filter(|action| action.is("rotate"));
@@ -176,8 +178,8 @@ pub(super) fn has_policy(call: &Call<'_>, name: &str) -> bool {
     Policy::of(call, name).is_some()
 }
 
-/// Rotates a key whose policy says that it is time. The service does so by itself; here it happens when the key is next
-/// asked for, which nobody can tell apart.
+/// Rotates a key whose policy says that it is time. The service does so by itself; here it happens
+/// when the key is next asked for, which nobody can tell apart.
 pub(super) fn rotate_if_due(call: &Call<'_>, name: &str) {
     let (Some(policy), Some(key)) = (Policy::of(call, name), call.store.active(name)) else {
         return;
@@ -242,7 +244,8 @@ pub(super) fn set_policy(call: &Call<'_>, name: &str) -> Result<Reply, Failure> 
     Reply::ok(&policy)
 }
 
-/// What the services document: an HSM rotates, a vault also notifies; how soon a version may be followed, and expire.
+/// What the services document: an HSM rotates, a vault also notifies; how soon a version may be
+/// followed, and expire.
 fn check(service: Service, request: &PolicyRequest) -> Result<(), Failure> {
     let read = |text: &Option<String>| match text {
         None => Ok(None),

@@ -1,5 +1,5 @@
-//! Lists, page by page. A page's token says after which entry the next one begins, so that keys made or deleted
-//! meanwhile neither repeat nor hide others.
+//! Lists, page by page. A page's token says after which entry the next one begins, so that keys
+//! made or deleted meanwhile neither repeat nor hide others.
 
 use super::Call;
 use super::body::{Item, Page};

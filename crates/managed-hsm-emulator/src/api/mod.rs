@@ -1,6 +1,8 @@
-//! The REST APIs of Managed HSM and Key Vault: one HTTP request in, one answer out. `server` calls [`answer`] for every request.
+//! The REST APIs of Managed HSM and Key Vault: one HTTP request in, one answer out. `server` calls
+//! [`answer`] for every request.
 //!
-//! What comes first is what the service checks first: the token (`pipeline`) before the path (`dispatch`), the path before the body.
+//! What comes first is what the service checks first: the token (`pipeline`) before the path
+//! (`dispatch`), the path before the body.
 
 mod access;
 mod audit;
@@ -74,7 +76,8 @@ impl Call<'_> {
         kept.map_err(|error| stored_badly(kind, &error))
     }
 
-    /// Keeps a document if nothing speaks against it; `check` is asked while nobody else changes anything.
+    /// Keeps a document if nothing speaks against it; `check` is asked while nobody else changes
+    /// anything.
     fn put_checked(
         &self,
         kind: &str,
@@ -103,7 +106,8 @@ fn stored_badly(kind: &str, error: &StoreError) -> Failure {
     unconfirmed::internal("the change could not be stored; the emulator's log says why")
 }
 
-/// HTTP/1.1 names the host in a header, HTTP/2 in the pseudo-header `:authority`, which counts if there are both.
+/// HTTP/1.1 names the host in a header, HTTP/2 in the pseudo-header `:authority`, which counts if
+/// there are both.
 fn host(parts: &Parts) -> &str {
     let authority = parts.uri.authority().map(|authority| authority.as_str());
     authority

@@ -1,4 +1,5 @@
-//! Operations with a key's secret: sign and verify, encrypt and decrypt, wrap and unwrap; and random bytes.
+//! Operations with a key's secret: sign and verify, encrypt and decrypt, wrap and unwrap; and
+//! random bytes.
 
 use std::sync::Arc;
 

@@ -23,8 +23,8 @@ use crate::error::Error;
 use crate::keys::KeyMaterial;
 use crate::release_policy;
 
-/// How a released key is encrypted when the request does not say: AES key wrap with padding (RFC 5649) under an AES key of 256
-/// bits, which is encrypted by RSA-OAEP with this hash.
+/// How a released key is encrypted when the request does not say: AES key wrap with padding, of
+/// RFC 5649, under an AES key of 256 bits, which is encrypted by RSA-OAEP with this hash.
 const DEFAULT_ENCRYPTION: &str = "CKM_RSA_AES_KEY_WRAP";
 
 #[derive(Deserialize)]
@@ -159,8 +159,8 @@ fn environment_key(attested: &Value) -> Option<(PKey<Public>, String)> {
     Some((PKey::from_rsa(rsa).ok()?, kid))
 }
 
-/// `CKM_RSA_AES_KEY_WRAP` of PKCS#11 v3.0, section 2.1.21: an AES key encrypted by RSA-OAEP, then the key, wrapped by it. Key
-/// pairs are wrapped as PKCS#8, AES keys as they are.
+/// `CKM_RSA_AES_KEY_WRAP` of PKCS#11 v3.0, section 2.1.21: an AES key encrypted by RSA-OAEP, then
+/// the key, wrapped by it. Key pairs are wrapped as PKCS#8, AES keys as they are.
 fn transfer(
     material: &KeyMaterial,
     environment: &PKey<Public>,

@@ -261,8 +261,8 @@ pub(super) fn assignments(call: &Call<'_>, scope: &str) -> Result<Reply, Failure
     })
 }
 
-/// An assignment at `scope` or below it. From below nobody reaches one, or whoever manages the roles of one key could
-/// remove the HSM's administrator.
+/// An assignment at `scope` or below it. From below nobody reaches one, or whoever manages the
+/// roles of one key could remove the HSM's administrator.
 fn find(call: &Call<'_>, scope: &str, id: &str) -> Result<Assignment, Failure> {
     let found = call.store.document(ASSIGNMENTS, &id.to_ascii_lowercase());
     found

@@ -1,4 +1,5 @@
-//! Paths and queries, as leniently as the service reads them: any case, doubled and trailing slashes.
+//! Paths and queries, as leniently as the service reads them: any case, doubled and trailing
+//! slashes.
 
 use http::Method;
 use percent_encoding::percent_decode_str;

@@ -1,4 +1,5 @@
-//! The security domain: downloaded to activate an HSM, and uploaded to one that is to read the backups of another.
+//! The security domain: downloaded to activate an HSM, and uploaded to one that is to read the
+//! backups of another.
 
 use openssl::pkey::{PKey, Public};
 use openssl::x509::X509;

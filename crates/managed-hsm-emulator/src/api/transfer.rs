@@ -1,5 +1,5 @@
-//! Transfer of keys that only HSMs have seen ("bring your own key"): the key comes wrapped for a key of this
-//! HSM that can do nothing else (Azure's "Bring your own key specification").
+//! Transfer of keys that only HSMs have seen ("bring your own key"): the key comes wrapped for a
+//! key of this HSM that can do nothing else (Azure's "Bring your own key specification").
 
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -11,8 +11,8 @@ use crate::algorithm::decode_base64url;
 use crate::encryption::{self, Ciphertext, EncryptionAlgorithm};
 use crate::keys::{KeyMaterial, KeyType, Secret};
 
-/// What a blob is wrapped by: an AES key by RSA-OAEP with SHA-1, and by that the key itself, by AES key wrap
-/// with padding.
+/// What a blob is wrapped by: an AES key by RSA-OAEP with SHA-1, and by that the key itself, by AES
+/// key wrap with padding.
 const WRAPPING: &str = "CKM_RSA_AES_KEY_WRAP";
 
 #[derive(Deserialize)]

@@ -1,5 +1,5 @@
-//! Answers that no public recording of the service confirms: codes and texts are as documented, or as Key Vault has
-//! them, or a guess. When a recording turns up, the text moves to `failure`.
+//! Answers that no public recording of the service confirms: codes and texts are as documented, or
+//! as Key Vault has them, or a guess. When a recording turns up, the text moves to `failure`.
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
@@ -26,7 +26,8 @@ pub(super) fn token_refused(error: &TokenError, audience: Audience) -> Failure {
     Failure::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
 }
 
-/// The codes are from reports of users: `AKV10046`, and those of the library that the service checks tokens with.
+/// The codes are from reports of users: `AKV10046`, and those of the library that the service
+/// checks tokens with.
 pub(super) fn token_refused_by_vault(error: &TokenError, audience: Audience) -> Failure {
     let message = match error {
         TokenError::Audience(found) => {
@@ -54,7 +55,8 @@ pub(super) fn ask_for_claims(headers: &mut HeaderMap, audience: Audience) {
     }
 }
 
-/// The services' hosts have no answer at all for an HSM or a vault that isn't there; DNS doesn't know them.
+/// The services' hosts have no answer at all for an HSM or a vault that isn't there; DNS doesn't
+/// know them.
 pub(super) fn not_served(service: Service, host: &str) -> Failure {
     let (code, what, option) = match service {
         Service::ManagedHsm => ("HsmNotFound", "HSM", "--hsm"),

@@ -55,8 +55,8 @@ const ML_DSA_SINCE: &str = "2026-05-01-preview";
 pub(super) struct ApiVersion(usize);
 
 impl ApiVersion {
-    /// A request without a version is one of the newest. An HSM's `nextLink` has no version, so that none is no fault there; a
-    /// vault's has one.
+    /// A request without a version is one of the newest. An HSM's `nextLink` has no version, so
+    /// that none is no fault there; a vault's has one.
     pub(super) fn of(asked: Option<&str>, service: Service) -> Result<Self, Failure> {
         let in_vault = service == Service::KeyVault;
         let Some(asked) = asked else {

@@ -213,7 +213,8 @@ pub(crate) fn decrypt(
     let value = ciphertext.value.as_slice();
     let plaintext = match (key.secret(), algorithm.scheme) {
         (Secret::Rsa(key), scheme @ (Scheme::RsaPkcs1 | Scheme::RsaOaep(_))) => {
-            // RFC 8017, section 7.1.2, step 1. OpenSSL takes a ciphertext without its leading zeros as well.
+            // RFC 8017, section 7.1.2, step 1. OpenSSL takes a ciphertext without its leading zeros
+            // as well.
             if value.len() != key.size() {
                 return Err(KeyError::Input("value"));
             }
@@ -346,8 +347,9 @@ fn wrapping(
 
 /// The input's length or contents are all that can be wrong here.
 fn finish(context: &mut CipherCtx, input: &[u8]) -> Result<Vec<u8>, KeyError> {
-    // Not `cipher_update_vec`: it makes room for what OpenSSL says a padded unwrap gives, 8 bytes less than the input, while
-    // a failing one wipes as many bytes as the input has. Input and a block is what OpenSSL's manual asks for.
+    // Not `cipher_update_vec`: it makes room for what OpenSSL says a padded unwrap gives, 8 bytes
+    // less than the input, while a failing one wipes as many bytes as the input has. Input and a
+    // block is what OpenSSL's manual asks for.
     let mut output = Zeroizing::new(vec![0; input.len() + 2 * MAX_BLOCK]);
     let done = context
         .cipher_update(input, Some(&mut output[..]))

@@ -173,7 +173,7 @@ fn gcm_opens_the_vectors_of_its_specification() {
 fn every_algorithm_round_trips_with_its_key_and_refuses_others() {
     let keys = [
         KeyMaterial::generate_rsa(2048, 65537).unwrap(),
-        KeyMaterial::generate_ec(crate::keys::Curve::P256).unwrap(),
+        KeyMaterial::generate_ec(crate::curve::Curve::P256).unwrap(),
         KeyMaterial::generate_oct(128).unwrap(),
         KeyMaterial::generate_oct(192).unwrap(),
         KeyMaterial::generate_oct(256).unwrap(),

@@ -34,7 +34,8 @@ pub(crate) struct Refused {
 }
 
 impl Met {
-    /// What the request meets before it is carried out. Where nobody answers, the connection is ended, unless it is to stay.
+    /// What the request meets before it is carried out. Where nobody answers, the connection is
+    /// ended, unless it is to stay.
     pub(crate) fn before(&self, line: &Line) -> Before {
         let answer = |status, code, text, retry_after| {
             Before::Answer(Refused {

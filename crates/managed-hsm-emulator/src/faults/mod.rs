@@ -1,5 +1,5 @@
-//! Faults on demand: what a service and the network to it do on bad days, for as many requests, or as large a share of
-//! them, as asked.
+//! Faults on demand: what a service and the network to it do on bad days, for as many requests, or
+//! as large a share of them, as asked.
 
 mod effect;
 
@@ -162,7 +162,8 @@ pub struct Fault {
     /// Milliseconds, for the kinds that have to do with time.
     #[serde(default = "one_second")]
     pub delay_ms: u64,
-    /// A header that the answer has besides, `Name: value`. It takes the place of one of the same name.
+    /// A header that the answer has besides, `Name: value`. It takes the place of one of the same
+    /// name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
     /// The body, for the kind `other-body`.

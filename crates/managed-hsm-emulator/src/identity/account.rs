@@ -74,7 +74,8 @@ fn exchange() -> String {
 }
 
 impl Account {
-    /// The owner of all HSMs and vaults, who also is the identity that the machine has from the start.
+    /// The owner of all HSMs and vaults, who also is the identity that the machine has from the
+    /// start.
     pub(super) fn owner(secret: &str) -> Self {
         Self {
             client_id: OWNER_CLIENT.to_owned(),

@@ -1,5 +1,5 @@
-//! Client assertions (RFC 7523): JSON Web Tokens that an application signs with the key of a certificate, or that a foreign
-//! issuer gave it.
+//! Client assertions (RFC 7523): JSON Web Tokens that an application signs with the key of a
+//! certificate, or that a foreign issuer gave it.
 
 use openssl::asn1::Asn1Time;
 use openssl::hash::MessageDigest;
@@ -18,7 +18,8 @@ use crate::token::{TokenKey, issuer};
 
 /// Whether `assertion` is as good as the application's password, and what sort of credential it is.
 ///
-/// `token_key` is the emulator's own, whose tokens may be federated too; `host` is the token service's.
+/// `token_key` is the emulator's own, whose tokens may be federated too; `host` is the token
+/// service's.
 pub(super) fn check(
     account: &Account,
     assertion: &str,
@@ -141,7 +142,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
-/// Whether an audience is a token endpoint, or the issuer that it stands for: here, or where it is in Azure.
+/// Whether an audience is a token endpoint, or the issuer that it stands for: here, or where it is
+/// in Azure.
 fn is_token_service(aud: &str, host: &str) -> bool {
     let hosts = [
         host,

@@ -1,4 +1,5 @@
-//! Managed identities, as a virtual machine's instance metadata service and App Service give tokens for them.
+//! Managed identities, as a virtual machine's instance metadata service and App Service give tokens
+//! for them.
 
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};

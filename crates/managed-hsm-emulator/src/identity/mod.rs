@@ -1,8 +1,9 @@
-//! A token service beside the HSM: what Microsoft's identity libraries ask of Entra ID, of the instance metadata service
-//! and of App Service. It listens where the HSM does, under paths that the HSM has not.
+//! A token service beside the HSM: what Microsoft's identity libraries ask of Entra ID, of the
+//! instance metadata service and of App Service. It listens where the HSM does, under paths that
+//! the HSM has not.
 //!
-//! Principals are those of a file (`serve --principals FILE`), besides the owner of the HSM, whose secret lies in the data
-//! folder.
+//! Principals are those of a file (`serve --principals FILE`), besides the owner of the HSM, whose
+//! secret lies in the data folder.
 
 mod account;
 mod assertion;
@@ -43,7 +44,8 @@ const SEVERAL_TENANTS: [&str; 3] = ["common", "organizations", "consumers"];
 /// RFC 7523, section 2.2.
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// The two forms of Entra ID's OAuth endpoints: the first is asked for a resource, the second for a scope.
+/// The two forms of Entra ID's OAuth endpoints: the first is asked for a resource, the second for a
+/// scope.
 #[derive(Debug, Clone, Copy)]
 enum Protocol {
     V1,
@@ -163,8 +165,8 @@ pub(crate) fn is_for(path: &str) -> bool {
     }
 }
 
-/// Whether a segment of a path stands for a tenant: its id, or one of the names of several. Others, such as domains, do before what only the token
-/// service has.
+/// Whether a segment of a path stands for a tenant: its id, or one of the names of several. Others,
+/// such as domains, do before what only the token service has.
 fn is_tenant(segment: &str) -> bool {
     // With hyphens; without them it would be the version of a key.
     (segment.contains('-') && uuid::Uuid::try_parse(segment).is_ok())
@@ -353,7 +355,8 @@ pub(crate) fn by_fault(path: &str, status: StatusCode) -> Response {
     respond(refusal.status, &refusal.body())
 }
 
-/// An attestation for tests of key release, under the path of the service that Microsoft's own tests ask.
+/// An attestation for tests of key release, under the path of the service that Microsoft's own
+/// tests ask.
 fn test_token(attester: &TokenKey, host: &str, body: &Bytes) -> Result<Value, Refusal> {
     let wanted = match body.is_empty() {
         true => TestToken::default(),

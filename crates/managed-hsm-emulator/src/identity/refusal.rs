@@ -1,5 +1,5 @@
-//! Why no token is given, as Entra ID, the instance metadata service and App Service say it. The texts are those of reports of
-//! users and of Microsoft's documentation, as far as there are any.
+//! Why no token is given, as Entra ID, the instance metadata service and App Service say it. The
+//! texts are those of reports of users and of Microsoft's documentation, as far as there are any.
 
 use http::StatusCode;
 use openssl::hash::MessageDigest;

@@ -1,4 +1,5 @@
-//! JSON Web Encryption in its compact form (RFC 7516), with `A256CBC-HS512` (RFC 7518, section 5.2.5): to an RSA key, or with a key that both sides have.
+//! JSON Web Encryption in its compact form (RFC 7516), with `A256CBC-HS512` (RFC 7518, section
+//! 5.2.5): to an RSA key, or with a key that both sides have.
 
 use openssl::encrypt::{Decrypter, Encrypter};
 use openssl::error::ErrorStack;

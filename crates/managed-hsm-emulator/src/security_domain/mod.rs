@@ -1,9 +1,10 @@
-//! Security domains: what makes an HSM able to read the backups of another, locked by the keys of several people of whom some number
-//! has to come together.
+//! Security domains: what makes an HSM able to read the backups of another, locked by the keys of
+//! several people of whom some number has to come together.
 //!
-//! The form is that which azure-cli and azure-keyvault-securitydomain read and write. A master key is shared among the recipients
-//! (`shares`), and from it come the keys that encrypt the secrets of the domain (`jwe`). Whoever recovers an HSM puts the shares together and encrypts
-//! all of it again, to the transfer key of the new HSM.
+//! The form is that which azure-cli and azure-keyvault-securitydomain read and write. A master key
+//! is shared among the recipients (`shares`), and from it come the keys that encrypt the secrets of
+//! the domain (`jwe`). Whoever recovers an HSM puts the shares together and encrypts all of it
+//! again, to the transfer key of the new HSM.
 
 mod jwe;
 mod shares;

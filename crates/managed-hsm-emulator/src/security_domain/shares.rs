@@ -8,7 +8,8 @@ const FIELD: u32 = 257;
 /// Bits of a share's value; above them is its place on the polynomial.
 const VALUE_BITS: u32 = 9;
 
-/// Shares of a secret for so many recipients, of whom `required` can put it together. Each byte is a number of 16 bits in a share, little-endian.
+/// Shares of a secret for so many recipients, of whom `required` can put it together. Each byte is
+/// a number of 16 bits in a share, little-endian.
 pub(super) fn split(
     secret: &[u8],
     recipients: usize,

@@ -41,7 +41,8 @@ impl Store {
         self.put_if(kind, name, document, || true).map(drop)
     }
 
-    /// Does so if `is_wanted`, which is asked while nobody else changes anything. Returns what it said.
+    /// Does so if `is_wanted`, which is asked while nobody else changes anything. Returns what it
+    /// said.
     pub(crate) fn put_if(
         &self,
         kind: &str,

@@ -1,4 +1,5 @@
-//! Backups of a whole HSM: its keys, roles, settings and rotation policies, sealed for the HSMs of its security domain.
+//! Backups of a whole HSM: its keys, roles, settings and rotation policies, sealed for the HSMs of
+//! its security domain.
 
 use std::sync::{Arc, PoisonError};
 

@@ -83,7 +83,8 @@ impl LazyMaterial {
                 })
                 .ok()
         });
-        // Its seal was right, so that somebody has changed what else the database tells of it. Without a secret it does nothing.
+        // Its seal was right, so that somebody has changed what else the database tells of it.
+        // Without a secret it does nothing.
         parsed.unwrap_or_else(|| KeyMaterial::from_oct(Zeroizing::default()))
     }
 }

@@ -1,7 +1,9 @@
-//! Keys and their versions: all in memory for reading, parsed when first used, every change first in SQLite.
+//! Keys and their versions: all in memory for reading, parsed when first used, every change first
+//! in SQLite.
 //!
-//! A change is committed to disk (WAL, `synchronous=FULL`) before memory shows it, so that what was answered with 200
-//! outlives kill -9. Reads never touch SQLite. The one writer that this relies on is held by `data_dir`'s lock.
+//! A change is committed to disk (WAL, `synchronous=FULL`) before memory shows it, so that what was
+//! answered with 200 outlives kill -9. Reads never touch SQLite. The one writer that this relies on
+//! is held by `data_dir`'s lock.
 
 mod backup;
 mod documents;
@@ -131,7 +133,8 @@ impl Store {
         self.find(name).filter(|key| key.deletion.is_some())
     }
 
-    /// Up to `count` keys that are deleted, or that are not, in the order in which they were made, from those after a sequence on.
+    /// Up to `count` keys that are deleted, or that are not, in the order in which they were made,
+    /// from those after a sequence on.
     pub(crate) fn list(&self, deleted: bool, after: i64, count: usize) -> Vec<Arc<Key>> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         keys.after(after)
@@ -294,7 +297,8 @@ impl Store {
         Ok(())
     }
 
-    /// A key with its versions and its rotation policy, which must not come back with another key of the name.
+    /// A key with its versions and its rotation policy, which must not come back with another key
+    /// of the name.
     fn erase(&self, database: &mut Connection, key: &Key) -> Result<(), StoreError> {
         let name = key.name.to_ascii_lowercase();
         let transaction = database.transaction()?;

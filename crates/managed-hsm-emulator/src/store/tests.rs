@@ -1,7 +1,8 @@
 //! What outlives a restart, and what does not.
 
 use super::*;
-use crate::keys::{Curve, KeyType};
+use crate::curve::Curve;
+use crate::keys::KeyType;
 
 const RULES: Rules = Rules {
     soft_delete: SoftDelete {

@@ -189,7 +189,8 @@ async fn who_manages_the_roles_of_one_key_reaches_no_others() {
     let by =
         async |method: &str, path: &str, body| emulator.call_with(&token, method, path, body).await;
 
-    // Through the key's path the HSM-wide assignment isn't there, neither for the key's officer nor for the owner.
+    // Through the key's path the HSM-wide assignment isn't there, neither for the key's officer nor
+    // for the owner.
     let through_the_key = assignment("/keys/a", 2);
     for method in ["GET", "DELETE"] {
         for answer in [

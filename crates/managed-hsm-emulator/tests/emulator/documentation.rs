@@ -1,4 +1,5 @@
-//! The README's table of operations and API versions, against the recordings and against the emulator.
+//! The README's table of operations and API versions, against the recordings and against the
+//! emulator.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

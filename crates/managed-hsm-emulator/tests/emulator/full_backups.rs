@@ -1,4 +1,5 @@
-//! An HSM that is not activated, its security domain as far as no client is needed, and backups of whole HSMs.
+//! An HSM that is not activated, its security domain as far as no client is needed, and backups of
+//! whole HSMs.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};

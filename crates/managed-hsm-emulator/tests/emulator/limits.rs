@@ -1,4 +1,5 @@
-//! What an HSM does not take: too many keys, too long tags, what it can't do at once; and deleted keys that stay.
+//! What an HSM does not take: too many keys, too long tags, what it can't do at once; and deleted
+//! keys that stay.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! Starts the built program on a folder of its own and talks to it as its clients do; `library` has it in this process.
+//! Starts the built program on a folder of its own and talks to it as its clients do; `library` has
+//! it in this process.
 #![forbid(unsafe_code)]
 
 mod access;

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::running::{Answer, Emulator};
 
-/// Members whose values differ from run to run: of these the JSON type is compared, and what `same_shape` says.
+/// Members whose values differ from run to run: of these the JSON type is compared, and what
+/// `same_shape` says.
 const VARIABLE: [&str; 17] = [
     "created",
     "updated",
@@ -27,7 +28,8 @@ const VARIABLE: [&str; 17] = [
     "nbf",
 ];
 
-/// The name of each is its file's; in brackets the keys that the HSM held before, each name a version.
+/// The name of each is its file's; in brackets the keys that the HSM held before, each name a
+/// version.
 macro_rules! recordings {
     ($($name:ident $([$($key:literal)*])?)*) => {$(
         #[tokio::test]
@@ -229,7 +231,8 @@ fn compare(what: &str, place: &str, expected: &Value, actual: &Value) {
                 span(actual, retention.0, retention.1),
                 "{what}: retention"
             );
-            // A key's own time of expiry is the request's, one by a policy is counted from its creation.
+            // A key's own time of expiry is the request's, one by a policy is counted from its
+            // creation.
             assert!(
                 expected.get("exp") == actual.get("exp")
                     || span(expected, "created", "exp") == span(actual, "created", "exp"),
@@ -257,8 +260,8 @@ fn compare(what: &str, place: &str, expected: &Value, actual: &Value) {
     }
 }
 
-/// Whether two values that cannot be equal are of one form: identifiers name the same key, numbers and signatures are as
-/// long, lists hold the same.
+/// Whether two values that cannot be equal are of one form: identifiers name the same key, numbers
+/// and signatures are as long, lists hold the same.
 fn same_shape(what: &str, member: &str, expected: &Value, actual: &Value) -> bool {
     match (member, expected, actual) {
         ("kid" | "recoveryId" | "nextLink", Value::String(expected), Value::String(actual)) => {

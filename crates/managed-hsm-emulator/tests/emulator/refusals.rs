@@ -1,4 +1,5 @@
-//! What is refused, in the words of each service: where an HSM and a vault differ, and where JSON is of a wrong form.
+//! What is refused, in the words of each service: where an HSM and a vault differ, and where JSON
+//! is of a wrong form.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,5 @@
-//! Role assignments and definitions as lists, with filters; who is first of many; how many there can be.
+//! Role assignments and definitions as lists, with filters; who is first of many; how many there
+//! can be.
 
 use std::collections::BTreeSet;
 

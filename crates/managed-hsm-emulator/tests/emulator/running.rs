@@ -30,7 +30,8 @@ pub(crate) struct Emulator {
     data: PathBuf,
     log: PathBuf,
     pub(crate) url: String,
-    /// URLs of further ports: `control`, `metadata`, and HSMs (`NAME`) and vaults (`vault NAME`) that have one of their own.
+    /// URLs of further ports: `control`, `metadata`, and HSMs (`NAME`) and vaults (`vault NAME`)
+    /// that have one of their own.
     pub(crate) further: HashMap<String, String>,
     client: Client,
     token: String,

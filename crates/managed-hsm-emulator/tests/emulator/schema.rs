@@ -1,4 +1,5 @@
-//! Answers as Microsoft's OpenAPI descriptions have them, as a table of our own. Each answer that a test of this suite gets is held against it.
+//! Answers as Microsoft's OpenAPI descriptions have them, as a table of our own. Each answer that a
+//! test of this suite gets is held against it.
 
 use serde_json::Value;
 

@@ -1,4 +1,5 @@
-//! Signatures of every algorithm, checked with OpenSSL from nothing but the public key in the answers.
+//! Signatures of every algorithm, checked with OpenSSL from nothing but the public key in the
+//! answers.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;

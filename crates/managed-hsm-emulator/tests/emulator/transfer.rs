@@ -1,4 +1,5 @@
-//! Keys that come wrapped for a key of the HSM ("bring your own key"), with OpenSSL as the other HSM.
+//! Keys that come wrapped for a key of the HSM ("bring your own key"), with OpenSSL as the other
+//! HSM.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

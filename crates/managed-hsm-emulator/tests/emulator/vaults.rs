@@ -1,5 +1,6 @@
-//! Key Vault: what it has, and what it does other than Managed HSM. What is compared literally is what the test suites of
-//! Microsoft's Go and JavaScript libraries recorded from vaults, and what users reported.
+//! Key Vault: what it has, and what it does other than Managed HSM. What is compared literally is
+//! what the test suites of Microsoft's Go and JavaScript libraries recorded from vaults, and what
+//! users reported.
 
 use std::fs;
 

@@ -24,8 +24,9 @@ use crate::http::failure::Failure;
 use crate::http::message::{Answer, read};
 use crate::settings::client::Settings;
 
-/// HTTP to Entra ID, and to what is on this machine. Each request has a connection of its own: whoever needs a token runs the event
-/// loop of a connection to the service, and the next one may run another.
+/// HTTP to Entra ID, and to what is on this machine. Each request has a connection of its own:
+/// whoever needs a token runs the event loop of a connection to the service, and the next one may
+/// run another.
 pub(crate) struct IdentityHttp {
     /// HTTPS only, through the proxy.
     pub(super) entra: Arc<Sender>,
@@ -59,8 +60,8 @@ impl IdentityHttp {
 }
 
 impl Settings {
-    /// HTTP for Microsoft's libraries: HTTPS to one host only, with [`Settings::tls`], the proxy and the time limit for
-    /// connections, without redirects and repetitions.
+    /// HTTP for Microsoft's libraries: HTTPS to one host only, with [`Settings::tls`], the proxy
+    /// and the time limit for connections, without redirects and repetitions.
     ///
     /// # Errors
     /// As [`Settings::tls`].
@@ -129,9 +130,9 @@ pub(super) fn problem(host: &str, failure: &Failure) -> String {
     }
 }
 
-/// What Microsoft's libraries send their requests with: to one host and to no other, wherever its answers lead (a listing's
-/// `nextLink`, say), since tokens and secrets are in them. Claims are added here, since azure_identity's requests have no place for
-/// them.
+/// What Microsoft's libraries send their requests with: to one host and to no other, wherever its
+/// answers lead (a listing's `nextLink`, say), since tokens and secrets are in them. Claims are
+/// added here, since azure_identity's requests have no place for them.
 #[derive(Debug)]
 pub(super) struct AzureTransport {
     http: Arc<Sender>,

@@ -57,7 +57,8 @@ impl CredentialKind {
         !matches!(self, Self::AccessToken)
     }
 
-    /// Whether a failure lets the next credential be tried: a person's tools may well be there and not logged in.
+    /// Whether a failure lets the next credential be tried: a person's tools may well be there and
+    /// not logged in.
     pub(crate) const fn is_developers(self) -> bool {
         matches!(
             self,

@@ -1,8 +1,9 @@
-//! Managed identity: of App Service (and Functions, Container Apps), or of a virtual machine by its instance metadata
-//! service.
+//! Managed identity: of App Service (and Functions, Container Apps), or of a virtual machine by its
+//! instance metadata service.
 //!
-//! azure_identity has these, too, but reads the environment at each request, when a server's worker may have lost it; it knows
-//! no other address of the metadata service, and waits long where there is none.
+//! azure_identity has these, too, but reads the environment at each request, when a server's worker
+//! may have lost it; it knows no other address of the metadata service, and waits long where there
+//! is none.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -30,7 +31,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 5;
 const FIRST_DELAY: Duration = Duration::from_millis(400);
 
-/// Asks for a token. `alone`: no other credential is to be tried, so there is no need to find out whether this one is there.
+/// Asks for a token. `alone`: no other credential is to be tried, so there is no need to find out
+/// whether this one is there.
 pub(super) async fn token(
     settings: &CredentialSettings,
     http: &IdentityHttp,
@@ -112,8 +114,8 @@ fn imds(
     Ok(url)
 }
 
-/// Whether there is a metadata service of Azure's: it refuses a request without the header Metadata at once, with 400. Other
-/// clouds have other things at the same address.
+/// Whether there is a metadata service of Azure's: it refuses a request without the header Metadata
+/// at once, with 400. Other clouds have other things at the same address.
 async fn probe(http: &IdentityHttp, url: &Url) -> Result<(), Failure> {
     let asked = http.local.get(url, HeaderMap::new());
     let host = host(url);

@@ -1,4 +1,5 @@
-//! Command-line tools that a person is logged in to: Azure CLI, Azure Developer CLI, Azure PowerShell.
+//! Command-line tools that a person is logged in to: Azure CLI, Azure Developer CLI, Azure
+//! PowerShell.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
@@ -136,7 +137,8 @@ fn power_shell_token(printed: &[u8]) -> Option<AccessToken> {
     Some(AccessToken::new(&printed.token)?.expiring_at(expires_at))
 }
 
-/// Runs tools in the environment that was there when the settings were read, without what is secret, and for a bounded time.
+/// Runs tools in the environment that was there when the settings were read, without what is
+/// secret, and for a bounded time.
 #[derive(Debug)]
 struct Shell {
     environment: Arc<Vec<(OsString, OsString)>>,
@@ -175,8 +177,8 @@ impl Executor for Shell {
     }
 }
 
-/// Starts a tool with no signal blocked, as they are in threads of ours, and in a group of its own, so that what a shell starts
-/// ends with it.
+/// Starts a tool with no signal blocked, as they are in threads of ours, and in a group of its own,
+/// so that what a shell starts ends with it.
 fn start(command: Command) -> std::io::Result<Box<dyn ChildWrapper>> {
     let mut command = CommandWrap::from(command);
     #[cfg(unix)]
@@ -256,7 +258,8 @@ impl Tool {
     }
 }
 
-/// A server that waits for all its children, as nginx does, may have been first. What was printed tells how it went.
+/// A server that waits for all its children, as nginx does, may have been first. What was printed
+/// tells how it went.
 #[cfg(unix)]
 fn ended_unseen(error: std::io::Error) -> std::io::Result<ExitStatus> {
     use std::os::unix::process::ExitStatusExt;

@@ -13,7 +13,8 @@ use super::shared::{Shared, current};
 use crate::descriptors::Own;
 use crate::forks;
 
-/// How long a wait takes at first, and at most while nothing happens, before numbers are looked at that may be another's.
+/// How long a wait takes at first, and at most while nothing happens, before numbers are looked at
+/// that may be another's.
 const FIRST_LOOK: Duration = Duration::from_millis(250);
 const LAST_LOOK: Duration = Duration::from_millis(500);
 
@@ -165,7 +166,8 @@ impl Shared {
         self.fire_timers();
     }
 
-    /// Looks, if that was long ago, which numbers are another's by now, and wakes who waits for them.
+    /// Looks, if that was long ago, which numbers are another's by now, and wakes who waits for
+    /// them.
     pub(super) fn look(&self) {
         let watched = {
             let mut state = self.lock();
@@ -200,7 +202,8 @@ impl Shared {
         match polled {
             Ok(0) | Err(Errno::INTR) => return false,
             Ok(_) => {}
-            // The process may have no file open any more, say: then sockets are tried from time to time.
+            // The process may have no file open any more, say: then sockets are tried from time to
+            // time.
             Err(_) => {
                 std::thread::sleep(timeout.min(SHORT));
                 watched

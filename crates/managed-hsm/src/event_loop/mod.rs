@@ -1,9 +1,11 @@
-//! Event loops for sockets and timers, on poll(2): one for each connection, run by the thread that uses it, and one for the I/O thread.
+//! Event loops for sockets and timers, on poll(2): one for each connection, run by the thread that
+//! uses it, and one for the I/O thread.
 //!
-//! poll(2) is told each time which numbers to watch, and the kernel keeps nothing for us. So a program that closes descriptors of
-//! ours, or puts its own in their place, even in the middle of a wait, can at worst cause a look at what isn't there. Whoever is woken
-//! looks whether the number still stands for its file before it uses it; and each wait is bounded, since what came in its place may
-//! never be ready.
+//! poll(2) is told each time which numbers to watch, and the kernel keeps nothing for us. So a
+//! program that closes descriptors of ours, or puts its own in their place, even in the middle of a
+//! wait, can at worst cause a look at what isn't there. Whoever is woken looks whether the number
+//! still stands for its file before it uses it; and each wait is bounded, since what came in its
+//! place may never be ready.
 
 mod interests;
 mod shared;
@@ -47,7 +49,8 @@ impl EventLoop {
         })
     }
 
-    /// Runs the loop on this thread until `work` is done. What else was spawned goes on the next time.
+    /// Runs the loop on this thread until `work` is done. What else was spawned goes on the next
+    /// time.
     pub(crate) fn run<T>(&mut self, work: impl Future<Output = T>) -> T {
         let shared = Arc::clone(&self.shared);
         let _entered = Entered::new(&shared);

@@ -48,7 +48,8 @@ impl WakeUp {
         }
     }
 
-    /// What the loop waits for beside its sockets. None: the program has closed it, and there can't be another.
+    /// What the loop waits for beside its sockets. None: the program has closed it, and there can't
+    /// be another.
     pub(super) fn bell(&self) -> Option<Arc<Bell>> {
         self.lock().clone()
     }

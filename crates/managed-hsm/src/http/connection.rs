@@ -21,7 +21,8 @@ use crate::event_loop::{Executor, Timer};
 use crate::seen::Seen;
 use crate::stream::{Fault, Stream};
 
-/// How often an HTTP/2 connection is tried while answers are outstanding, and how long that may take: many wait for it.
+/// How often an HTTP/2 connection is tried while answers are outstanding, and how long that may
+/// take: many wait for it.
 const PING: Duration = Duration::from_secs(2);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 

@@ -22,7 +22,8 @@ pub(crate) enum Protocol {
     Any,
 }
 
-/// What requests are sent with. It keeps a connection, or, where one carries many requests, one to each host.
+/// What requests are sent with. It keeps a connection, or, where one carries many requests, one to
+/// each host.
 pub(crate) struct Http {
     connector: Arc<Connector>,
     tls: TlsConnector,
@@ -50,11 +51,13 @@ impl Http {
         }
     }
 
-    /// Sends a request, on a kept connection if there is one that can take it now, and reads the answer.
+    /// Sends a request, on a kept connection if there is one that can take it now, and reads the
+    /// answer.
     pub(crate) async fn exchange(&self, message: &Message<'_>) -> Result<Answer, Failure> {
         let endpoint = endpoint(message.url);
         loop {
-            // The server may end an idle connection of HTTP/1.1 just when a request is on its way: then the request is lost.
+            // The server may end an idle connection of HTTP/1.1 just when a request is on its way:
+            // then the request is lost.
             let kept = self
                 .take(endpoint)
                 .filter(|_| message.repeatable || self.opening.is_some());
@@ -85,7 +88,8 @@ impl Http {
         }
     }
 
-    /// Whether a request to a host would use a connection that is there, or end none that leads elsewhere.
+    /// Whether a request to a host would use a connection that is there, or end none that leads
+    /// elsewhere.
     pub(crate) fn suits(&self, url: &Url) -> bool {
         let kept = lock(&self.kept);
         kept.is_empty() || kept.iter().any(|kept| kept.endpoint == endpoint(url))
@@ -117,7 +121,8 @@ impl Http {
         Some(opening)
     }
 
-    /// The kept connection to a host, if it can take a request. One to another host goes where only one is kept.
+    /// The kept connection to a host, if it can take a request. One to another host goes where only
+    /// one is kept.
     fn take(&self, endpoint: &str) -> Option<Connection> {
         let mut kept = lock(&self.kept);
         if self.opening.is_none() {

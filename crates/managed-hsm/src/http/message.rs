@@ -38,7 +38,8 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Zeroizing<Vec<u8>>,
     pub(crate) is_http2: bool,
-    /// Whether it may have been sent before its request: on a connection of HTTP/1.1 that was there already.
+    /// Whether it may have been sent before its request: on a connection of HTTP/1.1 that was there
+    /// already.
     pub(crate) may_be_anothers: bool,
 }
 

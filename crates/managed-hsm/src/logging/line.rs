@@ -1,5 +1,5 @@
-//! A line of the log: text for people, or JSON for programs. What libraries log may come from a server, so all of it is made
-//! fit to show.
+//! A line of the log: text for people, or JSON for programs. What libraries log may come from a
+//! server, so all of it is made fit to show.
 
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -11,7 +11,8 @@ use serde_json::{Map, json};
 use crate::foreign::{fit, shown};
 use crate::settings::provider::LogFormat;
 
-/// The longest message, in bytes. With all else a line is shorter than what a pipe takes whole (PIPE_BUF, 4096 bytes).
+/// The longest message, in bytes. With all else a line is shorter than what a pipe takes whole
+/// (PIPE_BUF, 4096 bytes).
 const LONGEST: usize = 1500;
 
 /// What the message of a request says already; as fields they are for programs.

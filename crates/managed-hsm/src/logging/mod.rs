@@ -1,5 +1,5 @@
-//! The log of a process: of the provider in somebody else's program, and of `akv`. Off unless the settings or `RUST_LOG` ask for
-//! it.
+//! The log of a process: of the provider in somebody else's program, and of `akv`. Off unless the
+//! settings or `RUST_LOG` ask for it.
 //!
 //! Nobody waits for whoever reads the log, and no thread writes it: see `sink`.
 
@@ -42,8 +42,9 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
-/// Whether the process had standard error when it was first asked. A program that had closed it writes its own files under that
-/// number, where no log belongs; so a library asks when it is loaded.
+/// Whether the process had standard error when it was first asked. A program that had closed it
+/// writes its own files under that number, where no log belongs; so a library asks when it is
+/// loaded.
 pub fn has_stderr() -> bool {
     static HAS_IT: OnceLock<bool> = OnceLock::new();
     #[cfg(unix)]
@@ -53,8 +54,9 @@ pub fn has_stderr() -> bool {
     *HAS_IT.get_or_init(look)
 }
 
-/// Starts to log, once in a process, as the settings and `RUST_LOG` (env_logger's filters) say. A file without a level means
-/// `info`. `crates` are those whose lines the level is for, beside this one.
+/// Starts to log, once in a process, as the settings and `RUST_LOG` (env_logger's filters) say. A
+/// file without a level means `info`. `crates` are those whose lines the level is for, beside this
+/// one.
 ///
 /// # Errors
 /// A file that can't be written: the error names where it comes from.

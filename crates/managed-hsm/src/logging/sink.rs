@@ -1,6 +1,7 @@
-//! Where the lines of a log go. No line is ever waited for: a pipe, a terminal or a socket that takes no more gets none, and is
-//! told later how many it missed. The queue is the system's own (a pipe's is 64 KiB on Linux), so nothing is left to write
-//! when the process ends, nothing is lost or doubled by a fork, and no thread is needed.
+//! Where the lines of a log go. No line is ever waited for: a pipe, a terminal or a socket that
+//! takes no more gets none, and is told later how many it missed. The queue is the system's own (a
+//! pipe's is 64 KiB on Linux), so nothing is left to write when the process ends, nothing is lost
+//! or doubled by a fork, and no thread is needed.
 
 use std::path::Path;
 
@@ -49,7 +50,8 @@ impl Sink {
         }
     }
 
-    /// Writes a line; false: nothing of it. What is left of one that was begun comes before the next.
+    /// Writes a line; false: nothing of it. What is left of one that was begun comes before the
+    /// next.
     fn put(&mut self, line: &[u8]) -> bool {
         if !self.rest.is_empty() {
             return false;
@@ -223,8 +225,9 @@ mod unix {
         }
     }
 
-    /// Whether it waits is a property that the application, and those it shares the descriptor with, rely on. So a pipe or a
-    /// terminal is opened once more, for us alone; where that can't be done it is asked whether it has room for a line.
+    /// Whether it waits is a property that the application, and those it shares the descriptor
+    /// with, rely on. So a pipe or a terminal is opened once more, for us alone; where that can't
+    /// be done it is asked whether it has room for a line.
     fn to_standard(descriptor: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize> {
         use std::os::fd::AsRawFd;
         match FileType::from_raw_mode(fstat(descriptor)?.st_mode) {

@@ -195,7 +195,8 @@ impl Settings {
         GENERAL.into_iter().chain(CredentialSettings::all())
     }
 
-    /// The settings by what the environment says. A variable that is set to nothing counts as not set.
+    /// The settings by what the environment says. A variable that is set to nothing counts as not
+    /// set.
     ///
     /// # Errors
     /// [`Error::Settings`] names the variable whose value can't be used.
@@ -291,7 +292,8 @@ impl Settings {
             .unwrap_or_default()
     }
 
-    /// Where requests to a vault go if the user said so; none: to its address in the cloud's domain.
+    /// Where requests to a vault go if the user said so; none: to its address in the cloud's
+    /// domain.
     pub fn endpoint_of(&self, vault: &Vault) -> Option<&Url> {
         let general = match vault.service {
             Service::ManagedHsm => &self.endpoint,
@@ -308,7 +310,8 @@ impl Settings {
         Some(proxy.matcher(exceptions))
     }
 
-    /// All endpoints that the user gave for a vault, in order of preference; empty: there is only its [`Settings::address`].
+    /// All endpoints that the user gave for a vault, in order of preference; empty: there is only
+    /// its [`Settings::address`].
     pub(crate) fn endpoints_of(&self, vault: &Vault) -> Vec<&Url> {
         let own = self.endpoints.iter().filter(|(of, _)| of.is_same(vault));
         own.map(|(_, url)| url).collect()

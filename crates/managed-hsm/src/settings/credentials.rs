@@ -1,4 +1,5 @@
-//! Settings of credentials: Microsoft's own variables, and keys of a configuration file for those that are no secrets.
+//! Settings of credentials: Microsoft's own variables, and keys of a configuration file for those
+//! that are no secrets.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -48,7 +49,8 @@ pub struct CredentialSettings {
     pub identity_header: Option<Secret>,
     /// Where the instance metadata service is, if not at its own address.
     pub imds_host: Option<Url>,
-    /// The environment of the command-line tools, without what is secret. A server's workers may have lost theirs.
+    /// The environment of the command-line tools, without what is secret. A server's workers may
+    /// have lost theirs.
     pub(crate) tools_environment: Arc<Vec<(OsString, OsString)>>,
 }
 
@@ -239,8 +241,8 @@ impl CredentialSettings {
     }
 }
 
-/// `dev`, `prod`, or one credential, with Microsoft's names in any case. EnvironmentCredential is an application with a
-/// secret or a certificate.
+/// `dev`, `prod`, or one credential, with Microsoft's names in any case. EnvironmentCredential is
+/// an application with a secret or a certificate.
 fn selection((text, origin): (String, Origin)) -> Result<Vec<CredentialKind>, Error> {
     use CredentialKind::*;
     let name = text.trim();

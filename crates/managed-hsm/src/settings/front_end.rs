@@ -43,7 +43,8 @@ impl Spelling {
 }
 
 impl FrontEnd {
-    /// A front end that requests call `<name>/<version>`, and whose settings stand in a file of that name.
+    /// A front end that requests call `<name>/<version>`, and whose settings stand in a file of
+    /// that name.
     pub const fn new(
         user_agent: &'static str,
         configuration_file: &'static str,

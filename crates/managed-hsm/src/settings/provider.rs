@@ -1,5 +1,5 @@
-//! What the OpenSSL provider is told beside the client's settings. It is here since `akv` writes and checks the provider's
-//! configuration, too.
+//! What the OpenSSL provider is told beside the client's settings. It is here since `akv` writes
+//! and checks the provider's configuration, too.
 
 use std::path::PathBuf;
 
@@ -122,7 +122,8 @@ impl ProviderSettings {
         OPENSSL_KEYS.contains(&key) || Self::all().any(|setting| setting.key == Some(key))
     }
 
-    /// Refuses what is no setting among the keys of the provider's section: it may be a misspelt one.
+    /// Refuses what is no setting among the keys of the provider's section: it may be a misspelt
+    /// one.
     ///
     /// # Errors
     /// [`Error::Settings`] names the key, and all that there are.

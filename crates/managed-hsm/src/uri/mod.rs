@@ -138,8 +138,8 @@ impl FromStr for KeyUri {
     /// - `managedhsm:<vault>:<key>[?version=<version>]` and `managedhsm:<vault>:<key>[/<version>]`
     /// - `managedhsm:vault=<vault>,name=<key>[,version=<version>]`
     /// - `akv:[type=managedhsm|keyvault,]vault=<vault>,name=<key>[,version=<version>]`
-    /// - the identifier that Azure shows, `https://<vault>.<domain>/keys/<key>[/<version>]`, bare or
-    ///   after `managedhsm:`
+    /// - the identifier that Azure shows, `https://<vault>.<domain>/keys/<key>[/<version>]`, bare
+    ///   or after `managedhsm:`
     ///
     /// Schemes and attribute names may be in any case, values percent-encoded.
     fn from_str(uri: &str) -> Result<Self, UriError> {

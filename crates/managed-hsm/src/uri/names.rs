@@ -42,7 +42,8 @@ macro_rules! name {
 }
 
 name!(
-    /// Name of a Managed HSM or of a key vault: a letter, then letters, digits and hyphens, 3 to 24 characters in all.
+    /// Name of a Managed HSM or of a key vault: a letter, then letters, digits and hyphens, 3 to 24
+    /// characters in all.
     VaultName,
     |name| {
         let valid = name.starts_with(|first: char| first.is_ascii_alphabetic())

@@ -1,7 +1,8 @@
 //! Every answer belongs to its request, whatever a server sends, when, and how often.
 //!
-//! The name of a key is a script: a letter says what the server does with the first request for the key, the next letter with the
-//! second, and so on. All short scripts are tried, with connections that are kept from one script to the next.
+//! The name of a key is a script: a letter says what the server does with the first request for the
+//! key, the next letter with the second, and so on. All short scripts are tried, with connections
+//! that are kept from one script to the next.
 
 mod server;
 
@@ -142,7 +143,8 @@ fn try_all(offer: Offer, by_io_thread: bool, letters: &str, len: usize) {
                         return;
                     };
                     let idle = format!("{script}{IDLE}");
-                    // Without names the client can't tell an answer that came twice while it waited for another.
+                    // Without names the client can't tell an answer that came twice while it waited
+                    // for another.
                     let scripts = match offer {
                         Offer::Nameless => vec![idle],
                         _ => vec![script, idle],

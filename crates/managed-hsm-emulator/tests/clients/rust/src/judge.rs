@@ -1,4 +1,5 @@
-//! OpenSSL as a second opinion: its library for keys and what they unwrap, its program for signatures and ciphertexts.
+//! OpenSSL as a second opinion: its library for keys and what they unwrap, its program for
+//! signatures and ciphertexts.
 
 use std::fs;
 use std::path::Path;
@@ -104,7 +105,8 @@ pub(crate) fn aes_unwrap(key: &[u8], wrapped: &[u8], padded: bool) -> Option<Vec
     Some(plain)
 }
 
-/// Runs the program in a folder of its own with these files in it; what it wrote, or what it said if it failed.
+/// Runs the program in a folder of its own with these files in it; what it wrote, or what it said
+/// if it failed.
 fn openssl(files: &[(&str, &[u8])], arguments: &[&str]) -> Result<Vec<u8>, String> {
     let folder = tempfile::tempdir().unwrap();
     for (name, contents) in files {
@@ -125,8 +127,8 @@ fn run(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Whether the `openssl` program takes this for the digest's signature. `algorithm` is one of the service, RS256 and so on, and the
-/// signature as the service has it.
+/// Whether the `openssl` program takes this for the digest's signature. `algorithm` is one of the
+/// service, RS256 and so on, and the signature as the service has it.
 pub(crate) fn verifies(jwk: &JsonWebKey, algorithm: &str, digest: &[u8], signature: &[u8]) -> bool {
     let pem = public_key(jwk).public_key_to_pem().unwrap();
     let signature = match algorithm.starts_with("ES") {

@@ -1,4 +1,5 @@
-//! The life of keys: made or imported, listed, changed, rotated, backed up, deleted and brought back.
+//! The life of keys: made or imported, listed, changed, rotated, backed up, deleted and brought
+//! back.
 
 use std::collections::HashMap;
 

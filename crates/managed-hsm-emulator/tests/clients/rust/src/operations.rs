@@ -1,4 +1,5 @@
-//! What keys do: sign, verify, encrypt, decrypt, wrap and unwrap, with every kind of key and every algorithm.
+//! What keys do: sign, verify, encrypt, decrypt, wrap and unwrap, with every kind of key and every
+//! algorithm.
 
 use azure_core::Result;
 use azure_security_keyvault_keys::KeyClient;
