@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes the software bill of materials of the module, the command and the emulator as CycloneDX 1.5 (JSON), and checks it: against
+# Writes the software bill of materials of both modules, the command and the emulator as CycloneDX 1.5 (JSON), and checks it: against
 # the schema, that nothing is in it that was not built, and that each component has its licence and its hash.
 #
 #   scripts/sbom.sh [FOLDER]      FOLDER: where the files go (default target/sbom)
@@ -20,11 +20,11 @@ export SOURCE_DATE_EPOCH
 # One file beside each manifest is how the tool works; each is moved to where it belongs.
 cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --override-filename sbom-cyclonedx
 failed=0
-for package in akv_provider:. akv:crates/akv hsm-keys:crates/hsm-keys hsm-module:crates/hsm-module \
+for package in akv_provider:. akv:crates/akv akv-pkcs11:crates/akv-pkcs11 testing:crates/testing hsm-keys:crates/hsm-keys hsm-module:crates/hsm-module \
     managed-hsm:crates/managed-hsm managed-hsm-emulator:crates/managed-hsm-emulator; do
     name=${package%%:*}
     mv "${package#*:}/sbom-cyclonedx.json" "$folder/$name.cdx.json"
-    case $name in hsm-keys | hsm-module | managed-hsm) rm "$folder/$name.cdx.json"; continue ;; esac
+    case $name in hsm-keys | hsm-module | managed-hsm | testing) rm "$folder/$name.cdx.json"; continue ;; esac
     # Not where it was built.
     sed -i "s|path+file://$PWD|path+file:///source|g" "$folder/$name.cdx.json"
     python3 - "$folder/$name.cdx.json" "$name" <(cargo tree --locked --package "$name" --edges normal --prefix none \
