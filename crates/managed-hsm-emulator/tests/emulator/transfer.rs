@@ -141,8 +141,8 @@ async fn a_blob_that_is_damaged_or_for_another_key_is_refused() {
             "not wrapped for the key",
         ),
         (
-            blob(&kid, &wrapped(&public, &[5; 15])),
-            "Invalid key size: '120'",
+            blob(&kid, &wrapped(&public, &[5; 65])),
+            "maximum size is 64",
         ),
     ] {
         let refused = emulator

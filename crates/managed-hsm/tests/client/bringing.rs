@@ -39,12 +39,12 @@ fn a_key_that_is_brought_authenticates_and_is_asked_to_verify() {
         error.to_string().contains("requires a key of 64 bytes"),
         "{error}"
     );
-    let broken = BroughtKey {
-        material: KeyMaterial::Oct(vec![7; 5].into()),
+    let too_large = BroughtKey {
+        material: KeyMaterial::Oct(vec![7; 65].into()),
         operations: Vec::new(),
         tags: Vec::new(),
     };
-    let error = client.import_key(&vault(), &name, &broken).unwrap_err();
+    let error = client.import_key(&vault(), &name, &too_large).unwrap_err();
     assert!(error.to_string().starts_with("import key"), "{error}");
 }
 
