@@ -80,9 +80,10 @@ impl Sources {
         let mut seen = match &self.folder {
             // It is made when the first certificate is written.
             Some(folder) => match folder.try_exists() {
-                Ok(true) => look_into(folder, true)?,
+                // What others may have put there is only read.
+                Ok(true) => look_into(folder, !is_open(folder)?)?,
                 Ok(false) => Vec::new(),
-                Err(error) => return Err(format!("'{}': {error}", folder.display())),
+                Err(error) => return Err(cannot(folder, &error)),
             },
             None => Vec::new(),
         };
@@ -98,8 +99,12 @@ impl Sources {
     }
 }
 
+fn cannot(folder: &Path, error: &io::Error) -> String {
+    format!("'{}': {error}", folder.display())
+}
+
 fn look_into(folder: &Path, is_written: bool) -> Result<Vec<Seen>, String> {
-    let cannot = |error: io::Error| format!("'{}': {error}", folder.display());
+    let cannot = |error: io::Error| cannot(folder, &error);
     let mut seen = Vec::new();
     for entry in fs::read_dir(folder).map_err(cannot)? {
         let path = entry.map_err(cannot)?.path();
@@ -223,6 +228,7 @@ pub(crate) fn write(
     make(folder)?;
     let name = name_of(x509);
     let path = folder.join(&name);
+    check_written(&path)?;
     let mut text = String::new();
     if let Some(label) = label {
         text += &format!("{LABEL}{label}\n");
@@ -273,15 +279,21 @@ fn make(folder: &Path) -> Result<(), String> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    let made = builder.create(folder).and_then(|()| fs::metadata(folder));
-    let data = made.map_err(|error| format!("'{}': {error}", folder.display()))?;
-    match is_open_to_others(&data) {
+    let made = builder.create(folder);
+    made.map_err(|error| cannot(folder, &error))?;
+    match is_open(folder)? {
         false => Ok(()),
         true => Err(format!(
             "'{}' can be written to by others than its owner: chmod go-w {0}",
             folder.display()
         )),
     }
+}
+
+/// Whether others than its owner can write to a folder.
+fn is_open(folder: &Path) -> Result<bool, String> {
+    let data = fs::metadata(folder).map_err(|error| cannot(folder, &error))?;
+    Ok(is_open_to_others(&data))
 }
 
 #[cfg(unix)]
@@ -295,11 +307,27 @@ fn is_open_to_others(_: &fs::Metadata) -> bool {
     false
 }
 
+/// Refuses a file that no program has written, where one would be that a program has.
+fn check_written(path: &Path) -> Result<(), String> {
+    let Ok(data) = fs::metadata(path) else {
+        return Ok(());
+    };
+    let there = Seen::new(path.to_owned(), &data, false, true).read();
+    match there.is_ok_and(|filed| filed.iter().all(|one| one.is_written)) {
+        true => Ok(()),
+        false => Err(format!(
+            "'{}' is there, and not as a program has written it: move it away",
+            path.display()
+        )),
+    }
+}
+
 /// Removes a file that [`write`] has written.
 ///
 /// # Errors
-/// It can't be removed.
+/// It can't be removed, or is another one by now.
 pub(crate) fn remove(path: &Path) -> Result<(), String> {
+    check_written(path)?;
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(format!("'{}' can't be removed: {error}", path.display()))
@@ -392,6 +420,38 @@ mod tests {
         let files = fs::read_dir(folder.path()).unwrap();
         let modes = files.map(|file| file.unwrap().metadata().unwrap().permissions().mode());
         assert_eq!(modes.map(|mode| mode & 0o777).collect::<Vec<_>>(), [0o644]);
+    }
+
+    #[test]
+    fn what_no_program_has_written_is_neither_changed_nor_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (x509, folder) = (certificate(), folder.path());
+        let path = write(folder, &x509, None, None).unwrap();
+        let ours = fs::read(&path).unwrap();
+        // Somebody has made a chain of it.
+        let chain = [
+            &ours[..],
+            pem::encode(CERTIFICATE, &certificate().der).as_bytes(),
+        ]
+        .concat();
+        for others in [&chain[..], b"", b"-----BEGIN CERTIFICATE-----\n"] {
+            fs::write(&path, others).unwrap();
+            for problem in [
+                write(folder, &x509, Some("web"), None).map(drop),
+                remove(&path),
+            ] {
+                assert!(problem.unwrap_err().contains("move it away"));
+            }
+            assert_eq!(fs::read(&path).unwrap(), others);
+        }
+        fs::write(&path, ours).unwrap();
+        assert!(in_folder(folder).unwrap()[0].is_written);
+        fs::set_permissions(folder, PermissionsExt::from_mode(0o777)).unwrap();
+        assert!(!in_folder(folder).unwrap()[0].is_written);
+        fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).unwrap();
+        remove(&path).unwrap();
+        assert!(!path.exists());
+        remove(&path).unwrap();
     }
 
     #[test]
