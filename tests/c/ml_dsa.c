@@ -5,6 +5,7 @@
 
 static const unsigned char message[] = "a message that comes in pieces";
 #define LENGTH (sizeof(message) - 1)
+static const unsigned char some_mu[64] = "the representative of another message";
 
 /* Whether the default provider takes a signature for one of the message, with a context string. */
 static int verifies(EVP_PKEY *copy, const unsigned char *signature, size_t length, const char *context)
@@ -73,6 +74,8 @@ static void by_message(EVP_PKEY *key, EVP_PKEY *copy, const char *set, size_t si
     OSSL_PARAM params[] = {
         OSSL_PARAM_octet_string(OSSL_SIGNATURE_PARAM_CONTEXT_STRING, (void *)"x", 1), OSSL_PARAM_END
     };
+    int is_mu = 1;
+    OSSL_PARAM mu[] = { OSSL_PARAM_int(OSSL_SIGNATURE_PARAM_MU, &is_mu), OSSL_PARAM_END };
     OSSL_PARAM late[] = {
         OSSL_PARAM_octet_string(OSSL_SIGNATURE_PARAM_CONTEXT_STRING, (void *)"y", 1), OSSL_PARAM_END
     };
@@ -88,6 +91,17 @@ static void by_message(EVP_PKEY *key, EVP_PKEY *copy, const char *set, size_t si
         CHECK(EVP_PKEY_sign(context, signature, &length, message, LENGTH) == 1);
         CHECK(verifies(copy, signature, length, "x") && !verifies(copy, signature, length, ""));
     }
+    /* One that is refused ends nothing: what is of the length of mu comes after what is not. */
+    CHECK(EVP_PKEY_sign_message_init(context, algorithm, mu) == 1);
+    length = size;
+    CHECK(EVP_PKEY_sign(context, signature, &length, message, LENGTH) != 1);
+    ERR_clear_error();
+    length = size;
+    CHECK(EVP_PKEY_sign(context, signature, &length, some_mu, sizeof(some_mu)) == 1);
+    CHECK(EVP_PKEY_verify_message_init(context, algorithm, mu) == 1);
+    CHECK(EVP_PKEY_verify(context, signature, length, message, LENGTH) != 1);
+    ERR_clear_error();
+    CHECK(EVP_PKEY_verify(context, signature, length, some_mu, sizeof(some_mu)) == 1);
 
     CHECK(EVP_PKEY_sign_message_init(context, algorithm, NULL) == 1);
     CHECK(EVP_PKEY_CTX_set_params(context, params) == 1);

@@ -189,7 +189,7 @@ pub(crate) fn destroy(
             };
             session.token.update(&key, &hidden).map(drop)
         }
-        Half::Private if key.is_of_others() && !module.options.allow_delete => {
+        Half::Private if key.is_of_others() => {
             // Whoever has made it may have had it stay, meanwhile.
             let current = session.token.reload(&key)?;
             match current.is_of_others() {

@@ -67,6 +67,8 @@ impl Cloud {
         let mut domains = Self::ALL
             .into_iter()
             .flat_map(|cloud| Service::ALL.map(|service| (cloud, service)));
+        // A dot at the end is the root of all names, and the host is the same.
+        let host = host.strip_suffix('.').unwrap_or(host);
         domains.find_map(|(cloud, service)| {
             let rest = host.strip_suffix(cloud.domain(service))?;
             Some((cloud, service, rest.strip_suffix('.')?))
@@ -120,6 +122,7 @@ mod tests {
             ("myhsm.managedhsm.azure.net", Some(Cloud::Public)),
             ("v.vault.usgovcloudapi.net", Some(Cloud::UsGovernment)),
             ("myhsm.managedhsm.azure.cn", Some(Cloud::China)),
+            ("myhsm.managedhsm.azure.cn.", Some(Cloud::China)),
             ("managedhsm.azure.cn", None),
             ("evilmanagedhsm.azure.cn", None),
             ("myhsm.managedhsm.azure.cn.evil.example", None),

@@ -14,7 +14,7 @@ use super::x509::X509;
 use crate::token::tags;
 
 const CERTIFICATE: &str = "CERTIFICATE";
-/// The longest text of a certificate in PEM, in characters.
+/// The longest text of a certificate in PEM, in characters, and the longest file that is written.
 const MAX_TEXT: usize = 1 << 21;
 /// The most files of a folder that are looked at.
 const MAX_FILES: usize = 10_000;
@@ -79,8 +79,13 @@ impl Sources {
     pub(crate) fn look(&self) -> Result<Vec<Seen>, String> {
         let mut seen = match &self.folder {
             // It is made when the first certificate is written.
-            Some(folder) if folder.exists() => look_into(folder, true)?,
-            _ => Vec::new(),
+            Some(folder) => match folder.try_exists() {
+                // What others may have put there is only read.
+                Ok(true) => look_into(folder, !is_open(folder)?)?,
+                Ok(false) => Vec::new(),
+                Err(error) => return Err(cannot(folder, &error)),
+            },
+            None => Vec::new(),
         };
         for place in &self.places {
             let data = fs::metadata(place);
@@ -94,8 +99,12 @@ impl Sources {
     }
 }
 
+fn cannot(folder: &Path, error: &io::Error) -> String {
+    format!("'{}': {error}", folder.display())
+}
+
 fn look_into(folder: &Path, is_written: bool) -> Result<Vec<Seen>, String> {
-    let cannot = |error: io::Error| format!("'{}': {error}", folder.display());
+    let cannot = |error: io::Error| cannot(folder, &error);
     let mut seen = Vec::new();
     for entry in fs::read_dir(folder).map_err(cannot)? {
         let path = entry.map_err(cannot)?.path();
@@ -182,7 +191,9 @@ fn parse(text: &[u8], file: &Path) -> Result<Vec<Filed>, String> {
         let (mut label, mut id) = (None, None);
         let block = pem::read(CERTIFICATE, MAX_TEXT, || {
             let line = lines.next()?;
-            let text = std::str::from_utf8(line).unwrap_or_default().trim_end();
+            let text = std::str::from_utf8(line).unwrap_or_default();
+            // A label may end with blanks.
+            let text = text.strip_suffix('\r').unwrap_or(text);
             if let Some(told) = text.strip_prefix(LABEL) {
                 label = Some(told.to_owned());
             } else if let Some(told) = text.strip_prefix(ID) {
@@ -217,6 +228,7 @@ pub(crate) fn write(
     make(folder)?;
     let name = name_of(x509);
     let path = folder.join(&name);
+    check_written(&path)?;
     let mut text = String::new();
     if let Some(label) = label {
         text += &format!("{LABEL}{label}\n");
@@ -225,8 +237,16 @@ pub(crate) fn write(
         text += &format!("{ID}{}\n", tags::encode_id(id));
     }
     text += &pem::encode(CERTIFICATE, &x509.der);
-    // Readers have the whole file or the one before.
-    let draft = folder.join(format!(".{}.{name}", std::process::id()));
+    if text.len() > MAX_TEXT {
+        return Err(format!(
+            "with label and id it has more than {MAX_TEXT} bytes"
+        ));
+    }
+    // Readers have the whole file or the one before. Threads may write it at once, and processes
+    // with the same number in other containers: each has a draft of its own.
+    let mut own = [0; 8];
+    aws_lc_rs::rand::fill(&mut own).map_err(|_| "there are no random bytes".to_owned())?;
+    let draft = folder.join(format!(".{}.{name}", tags::encode_id(&own)));
     let written = create(&draft)
         .and_then(|mut file| {
             file.write_all(text.as_bytes())?;
@@ -244,13 +264,13 @@ fn name_of(x509: &X509) -> String {
     format!("{}.pem", tags::encode_id(&x509.fingerprint()))
 }
 
+/// Makes a file that others may read and not write, whatever the program's umask: daemons have 0.
 fn create(path: &Path) -> io::Result<File> {
-    // Of a process that had the same number, and was ended while it wrote.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    File::options().write(true).create_new(true).open(path)
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o644);
+    options.open(path)
 }
 
 /// Makes the folder for its owner alone, unless it is there.
@@ -259,15 +279,21 @@ fn make(folder: &Path) -> Result<(), String> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    let made = builder.create(folder).and_then(|()| fs::metadata(folder));
-    let data = made.map_err(|error| format!("'{}': {error}", folder.display()))?;
-    match is_open_to_others(&data) {
+    let made = builder.create(folder);
+    made.map_err(|error| cannot(folder, &error))?;
+    match is_open(folder)? {
         false => Ok(()),
         true => Err(format!(
             "'{}' can be written to by others than its owner: chmod go-w {0}",
             folder.display()
         )),
     }
+}
+
+/// Whether others than its owner can write to a folder.
+fn is_open(folder: &Path) -> Result<bool, String> {
+    let data = fs::metadata(folder).map_err(|error| cannot(folder, &error))?;
+    Ok(is_open_to_others(&data))
 }
 
 #[cfg(unix)]
@@ -281,15 +307,159 @@ fn is_open_to_others(_: &fs::Metadata) -> bool {
     false
 }
 
+/// Refuses a file that no program has written, where one would be that a program has.
+fn check_written(path: &Path) -> Result<(), String> {
+    let Ok(data) = fs::metadata(path) else {
+        return Ok(());
+    };
+    let there = Seen::new(path.to_owned(), &data, false, true).read();
+    match there.is_ok_and(|filed| filed.iter().all(|one| one.is_written)) {
+        true => Ok(()),
+        false => Err(format!(
+            "'{}' is there, and not as a program has written it: move it away",
+            path.display()
+        )),
+    }
+}
+
 /// Removes a file that [`write`] has written.
 ///
 /// # Errors
-/// It can't be removed.
+/// It can't be removed, or is another one by now.
 pub(crate) fn remove(path: &Path) -> Result<(), String> {
+    check_written(path)?;
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(format!("'{}' can't be removed: {error}", path.display()))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::process::Command;
+
+    use super::*;
+
+    fn certificate() -> X509 {
+        let certificate = testing::Certificate::for_localhost().certificate;
+        X509::read(&certificate.to_der().unwrap()).unwrap()
+    }
+
+    fn in_folder(folder: &Path) -> Result<Vec<Filed>, String> {
+        let sources = Sources {
+            places: Vec::new(),
+            folder: Some(folder.to_owned()),
+        };
+        let (found, problems) = read(&sources.look()?);
+        assert_eq!(problems, []);
+        Ok(found)
+    }
+
+    #[test]
+    fn label_and_id_are_read_as_they_were_written_and_what_could_not_be_read_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let x509 = certificate();
+        for label in ["web", " two  words ", " ", "\u{a0}é\u{2028}", "CKA_ID: 00"] {
+            write(folder.path(), &x509, Some(label), Some(&[0, 10, 13])).unwrap();
+            let found = in_folder(folder.path()).unwrap();
+            assert_eq!(found.len(), 1);
+            assert_eq!(found[0].label.as_deref(), Some(label));
+            assert_eq!(found[0].id.as_deref(), Some(&[0, 10, 13][..]));
+            assert!(found[0].is_written);
+        }
+        let long = "l".repeat(MAX_TEXT);
+        let problem = write(folder.path(), &x509, Some(&long), None).unwrap_err();
+        assert!(problem.contains("more than"), "{problem}");
+        assert_eq!(in_folder(folder.path()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn threads_may_write_the_same_certificate_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let x509 = certificate();
+        write(folder.path(), &x509, Some("first"), None).unwrap();
+        std::thread::scope(|scope| {
+            for number in 0..4 {
+                let (folder, x509) = (folder.path(), &x509);
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        write(folder, x509, Some(&format!("thread {number}")), None).unwrap();
+                        assert_eq!(in_folder(folder).unwrap().len(), 1);
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    /// In a process of its own, since all threads have one umask.
+    #[test]
+    fn others_can_not_write_to_a_file_whatever_the_umask() {
+        const NAME: &str =
+            "certificates::files::tests::others_can_not_write_to_a_file_whatever_the_umask";
+        const FOLDER: &str = "AKV_TEST_FOLDER";
+        if let Some(folder) = std::env::var_os(FOLDER) {
+            write(Path::new(&folder), &certificate(), None, None).unwrap();
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let own = std::env::current_exe().unwrap();
+        let mut program = Command::new("sh");
+        program.args(["-c", r#"umask 0 && exec "$@""#, "sh"]);
+        program.arg(own).args([NAME, "--exact"]);
+        assert!(
+            program
+                .env(FOLDER, folder.path())
+                .status()
+                .unwrap()
+                .success()
+        );
+        let files = fs::read_dir(folder.path()).unwrap();
+        let modes = files.map(|file| file.unwrap().metadata().unwrap().permissions().mode());
+        assert_eq!(modes.map(|mode| mode & 0o777).collect::<Vec<_>>(), [0o644]);
+    }
+
+    #[test]
+    fn what_no_program_has_written_is_neither_changed_nor_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (x509, folder) = (certificate(), folder.path());
+        let path = write(folder, &x509, None, None).unwrap();
+        let ours = fs::read(&path).unwrap();
+        // Somebody has made a chain of it.
+        let chain = [
+            &ours[..],
+            pem::encode(CERTIFICATE, &certificate().der).as_bytes(),
+        ]
+        .concat();
+        for others in [&chain[..], b"", b"-----BEGIN CERTIFICATE-----\n"] {
+            fs::write(&path, others).unwrap();
+            for problem in [
+                write(folder, &x509, Some("web"), None).map(drop),
+                remove(&path),
+            ] {
+                assert!(problem.unwrap_err().contains("move it away"));
+            }
+            assert_eq!(fs::read(&path).unwrap(), others);
+        }
+        fs::write(&path, ours).unwrap();
+        assert!(in_folder(folder).unwrap()[0].is_written);
+        fs::set_permissions(folder, PermissionsExt::from_mode(0o777)).unwrap();
+        assert!(!in_folder(folder).unwrap()[0].is_written);
+        fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).unwrap();
+        remove(&path).unwrap();
+        assert!(!path.exists());
+        remove(&path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_can_not_be_looked_at_is_no_empty_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let round = folder.path().join("round");
+        assert_eq!(in_folder(&round), Ok(Vec::new()));
+        symlink(&round, &round).unwrap();
+        assert!(in_folder(&round).unwrap_err().contains("round"));
     }
 }

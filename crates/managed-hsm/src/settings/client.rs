@@ -255,29 +255,29 @@ impl Settings {
         Ok(vault.default_endpoint(cloud.domain(vault.service))?)
     }
 
-    /// An identifier names a host, and no other vault's is asked in its place.
+    /// An identifier names a host, and no other vault's is asked in its place, at whichever of its
+    /// endpoints.
     fn check_identifier(&self, vault: &Vault, cloud: Cloud) -> Result<(), UriError> {
+        fn told(url: &Url) -> Option<(Cloud, Service, &str)> {
+            Cloud::with_vault(url.host_str()?)
+        }
         let Some(named) = vault.cloud else {
             return Ok(());
         };
-        let endpoint = self
-            .endpoint_of(vault)
-            .and_then(|url| Cloud::with_vault(url.host_str()?));
-        match endpoint {
-            Some((cloud, service, name)) => {
-                let is_it = (cloud, service) == (named, vault.service)
-                    && name.eq_ignore_ascii_case(vault.name.as_str());
-                match is_it {
-                    true => Ok(()),
-                    false => {
-                        let host = format!("{name}.{}", cloud.domain(service));
-                        Err(vault
-                            .elsewhere(named, &format!("'{host}', by the setting of an endpoint")))
-                    }
-                }
-            }
-            None if named == cloud => Ok(()),
-            None => {
+        let first = self.endpoint_of(vault);
+        let all = first.into_iter().chain(self.endpoints_of(vault));
+        let is_other = |(cloud, service, name): &(Cloud, Service, &str)| {
+            (*cloud, *service) != (named, vault.service)
+                || !name.eq_ignore_ascii_case(vault.name.as_str())
+        };
+        if let Some((cloud, service, name)) = all.filter_map(told).find(is_other) {
+            let host = format!("{name}.{}", cloud.domain(service));
+            let used = format!("'{host}', by the setting of an endpoint");
+            return Err(vault.elsewhere(named, &used));
+        }
+        match named == cloud || first.and_then(told).is_some() {
+            true => Ok(()),
+            false => {
                 let used = format!("the cloud '{}': set cloud = {}", cloud.name(), named.name());
                 Err(vault.elsewhere(named, &used))
             }
@@ -498,6 +498,21 @@ mod tests {
             (
                 "AZURE_MANAGEDHSM_URL",
                 "https://other.managedhsm.azure.cn",
+                Err("requests go to 'other.managedhsm.azure.cn'"),
+            ),
+            (
+                "AZURE_MANAGEDHSM_URL",
+                "https://other.managedhsm.azure.cn.",
+                Err("requests go to 'other.managedhsm.azure.cn'"),
+            ),
+            (
+                "AKV_ENDPOINTS",
+                "MyHSM=https://myhsm.managedhsm.azure.cn MyHSM=https://hsm.internal",
+                Ok("https://myhsm.managedhsm.azure.cn/"),
+            ),
+            (
+                "AKV_ENDPOINTS",
+                "MyHSM=https://myhsm.managedhsm.azure.cn MyHSM=https://other.managedhsm.azure.cn",
                 Err("requests go to 'other.managedhsm.azure.cn'"),
             ),
         ] {
