@@ -9,6 +9,7 @@ use managed_hsm::KeyOperation;
 
 use crate::configuration::Options;
 use crate::mechanisms::{Kind, MECHANISMS, Mechanism};
+use crate::ml_dsa;
 use crate::template;
 use crate::token::objects::{SecretKey, StoredKey};
 use crate::token::tags::Half;
@@ -228,10 +229,21 @@ attributes! {
         _ => Err(Missing::NotThere),
     };
 
-    CKA_VALUE Never, |object| match &object.key.secret {
-        Some(secret) if secret.extractable && !secret.sensitive => bytes(&secret.value),
-        _ if object.key.is_secret() => Err(Missing::Sensitive),
+    CKA_PARAMETER_SET Given, |object| match object.key.public() {
+        PublicKey::MlDsa(key) => Ok(Value::Number(ml_dsa::number(key.set))),
+        _ => Err(Missing::NotThere),
+    };
+
+    CKA_VALUE Never, |object| match (&object.key.secret, object.key.public()) {
+        (Some(secret), _) if secret.extractable && !secret.sensitive => bytes(&secret.value),
+        (_, PublicKey::Aes) => Err(Missing::Sensitive),
+        (_, PublicKey::MlDsa(key)) if object.half == Public => bytes(key.bytes()),
+        (_, PublicKey::MlDsa(_)) => Err(Missing::Sensitive),
         _ => secret(object, KeyType::Ec),
+    };
+    CKA_SEED Never, |object| match (object.key.public(), object.half) {
+        (PublicKey::MlDsa(_), Private) => Err(Missing::Sensitive),
+        _ => Err(Missing::NotThere),
     };
     CKA_PRIVATE_EXPONENT Never, |object| secret(object, KeyType::Rsa);
     CKA_PRIME_1 Never, |object| secret(object, KeyType::Rsa);
@@ -346,10 +358,10 @@ pub(crate) const fn key_type(of: KeyType) -> CK_KEY_TYPE {
 fn allowed_mechanisms(object: &KeyObject<'_>) -> Vec<CK_MECHANISM_TYPE> {
     let of_type = MECHANISMS.iter().filter(|mechanism| {
         object.key.secret.is_none()
-            && mechanism.key_type() == Some(object.key.public().key_type())
+            && mechanism.takes(object.key.public())
             && match mechanism.kind {
                 Kind::Signature(..) => object.half == Public || mechanism.can_sign(object.options),
-                Kind::RsaAes => true,
+                Kind::RsaAes | Kind::MlDsa => true,
                 Kind::Mac(algorithm) => object
                     .key
                     .value_len()
@@ -372,7 +384,7 @@ fn allowed_mechanisms(object: &KeyObject<'_>) -> Vec<CK_MECHANISM_TYPE> {
     let permitted = of_type.clone().filter(|mechanism| match mechanism.kind {
         Kind::RsaAes => imports,
         _ if encrypts && mechanism.encrypts() => true,
-        _ => signs && matches!(mechanism.kind, Kind::Signature(..) | Kind::Mac(_)),
+        _ => signs && mechanism.is_signature(),
     });
     let types = |mechanism: &Mechanism| mechanism.type_;
     let permitted: Vec<_> = permitted.map(types).collect();

@@ -2,7 +2,6 @@
 //! what the HSM does of them. `akv pkcs11 info` asks for it.
 
 use cryptoki_sys::*;
-use hsm_keys::KeyType;
 use serde_json::json;
 
 use crate::attributes::CKA_AKV_CREATED;
@@ -29,11 +28,11 @@ const USES: [(CK_FLAGS, &str, bool); 13] = [
     (CKF_DIGEST, "digest", true),
 ];
 
-/// All mechanisms: name, sizes of keys in bits (null without keys), what the HSM does, what is done
-/// here.
+/// All mechanisms: name, sizes of keys in bits (null without sizes), what the HSM does, what is
+/// done here.
 pub(crate) fn of_mechanisms(options: &Options) -> Vec<u8> {
     let all = MECHANISMS.iter().map(|mechanism| {
-        let is_secret = mechanism.key_type() == Some(KeyType::Aes);
+        let is_secret = mechanism.key_type() == Some(CKK_AES);
         // Secret keys have no public half: whatever is done with one is done in the HSM.
         let uses = |is_here: bool| {
             uses(mechanism, options, |public| {

@@ -14,6 +14,7 @@ use crate::configuration::Options;
 use crate::error::{Error, Purpose};
 use crate::ffi::convert::{MechanismIn, Place, TemplateIn};
 use crate::mechanisms::{Kind, Mechanism};
+use crate::ml_dsa;
 use crate::module::Module;
 use crate::objects::{check_tag, first_second};
 use crate::report;
@@ -64,15 +65,18 @@ pub(crate) fn generate(
     private_key.check()?;
     let given = mechanism.ok_or_else(|| Error::code(CKR_ARGUMENTS_BAD))?;
     let kind = Mechanism::find(given.type_).map(|mechanism| mechanism.kind);
-    let of = match kind {
-        Some(Kind::RsaKeyPair) => KeyType::Rsa,
-        Some(Kind::EcKeyPair) => KeyType::Ec,
-        _ => return Err(Error::code(CKR_MECHANISM_INVALID)),
+    let Some(kind @ (Kind::RsaKeyPair | Kind::EcKeyPair | Kind::MlDsaKeyPair)) = kind else {
+        return Err(Error::code(CKR_MECHANISM_INVALID));
     };
     if !given.parameter()?.is_empty() {
         return Err(Error::code(CKR_MECHANISM_PARAM_INVALID));
     }
     let (public, private) = (Template::read(&public)?, Template::read(&private)?);
+    let of = match kind {
+        Kind::MlDsaKeyPair => KeyType::MlDsa(ml_dsa::parameter_set(&public)?),
+        Kind::EcKeyPair => KeyType::Ec,
+        _ => KeyType::Rsa,
+    };
     let lives_in = lives_in(module, &session, is_token_key(&public, &private)?)?;
     let mut wanted = NewKeyTemplate::default();
     for (half, template) in [(Half::Public, &public), (Half::Private, &private)] {
@@ -80,7 +84,8 @@ pub(crate) fn generate(
     }
     let kind = match of {
         KeyType::Ec => NewKeyKind::Ec(curve(&public)?.curve),
-        _ => rsa(&public)?,
+        KeyType::MlDsa(set) => NewKeyKind::MlDsa(set),
+        KeyType::Rsa | KeyType::Aes => rsa(&public)?,
     };
     let source = Source::Made(kind);
     let stored = wanted.make(&session, &module.options, source, lives_in)?;
@@ -241,7 +246,7 @@ pub(crate) fn curve(public: &Template<'_>) -> Result<&'static EcCurve, Error> {
     })
 }
 
-fn incomplete(type_: CK_ATTRIBUTE_TYPE) -> Error {
+pub(crate) fn incomplete(type_: CK_ATTRIBUTE_TYPE) -> Error {
     Error::because(
         CKR_TEMPLATE_INCOMPLETE,
         format!("the public key's template lacks {}", name(type_)),
@@ -407,7 +412,10 @@ fn check_given(
     let is_secret = of == KeyType::Aes;
     let is_foreign = match type_ {
         CKA_VALUE_LEN => !is_secret,
-        CKA_MODULUS_BITS | CKA_PUBLIC_EXPONENT | CKA_EC_PARAMS => is_secret,
+        CKA_MODULUS_BITS | CKA_PUBLIC_EXPONENT | CKA_EC_PARAMS => {
+            !matches!(of, KeyType::Rsa | KeyType::Ec)
+        }
+        CKA_PARAMETER_SET => !matches!(of, KeyType::MlDsa(_)),
         _ => false,
     };
     if is_foreign {
@@ -422,6 +430,10 @@ fn check_given(
         (CKA_CLASS, Half::Public) => CKO_PUBLIC_KEY,
         // Whoever has the HSM make it has looked.
         (CKA_KEY_TYPE, _) if !is_secret => key_type(of),
+        (CKA_PARAMETER_SET, _) => match of {
+            KeyType::MlDsa(set) => ml_dsa::number(set),
+            _ => return Ok(()),
+        },
         _ => return Ok(()),
     };
     match template::number(type_, value)? == expected {

@@ -1,14 +1,17 @@
 //! The mechanisms: one table, with what each takes and what does it.
 
 use cryptoki_sys::*;
-use hsm_keys::{Digest, KeyType, SaltLen, Scheme};
-use managed_hsm::MacAlgorithm;
+use hsm_keys::{Digest, PublicKey, SaltLen, Scheme};
+use managed_hsm::{MacAlgorithm, ParameterSet};
 
+use crate::attributes::key_type;
 use crate::configuration::{Options, RsaPkcs1Decrypt};
 use crate::error::Error;
 use crate::ffi::convert::MechanismIn;
 use crate::mac;
 use crate::message::Message;
+use crate::ml_dsa;
+use crate::token::tags::Half;
 
 /// A mechanism.
 #[derive(Debug)]
@@ -23,11 +26,13 @@ pub(crate) struct Mechanism {
 pub(crate) enum Kind {
     RsaKeyPair,
     EcKeyPair,
+    MlDsaKeyPair,
     AesKey,
     GenericKey,
     Digest(&'static str),
     /// Without a hash function: of what the program has hashed.
     Signature(Padding, Option<&'static str>),
+    MlDsa,
     Mac(MacAlgorithm),
     RsaOaep,
     /// RSA-OAEP and AES key wrap: for keys that come to an HSM.
@@ -85,6 +90,7 @@ use Padding::{Ecdsa, Pkcs1, Pss};
 mechanisms! {
     CKM_RSA_PKCS_KEY_PAIR_GEN Kind::RsaKeyPair;
     CKM_EC_KEY_PAIR_GEN Kind::EcKeyPair;
+    CKM_ML_DSA_KEY_PAIR_GEN Kind::MlDsaKeyPair;
     CKM_AES_KEY_GEN Kind::AesKey;
     CKM_GENERIC_SECRET_KEY_GEN Kind::GenericKey;
     // It encrypts as well.
@@ -115,6 +121,7 @@ mechanisms! {
     CKM_ECDSA_SHA3_256 Signature(Ecdsa, Some("SHA3-256"));
     CKM_ECDSA_SHA3_384 Signature(Ecdsa, Some("SHA3-384"));
     CKM_ECDSA_SHA3_512 Signature(Ecdsa, Some("SHA3-512"));
+    CKM_ML_DSA Kind::MlDsa;
     CKM_SHA256_HMAC Kind::Mac(MacAlgorithm::Hs256);
     CKM_SHA384_HMAC Kind::Mac(MacAlgorithm::Hs384);
     CKM_SHA512_HMAC Kind::Mac(MacAlgorithm::Hs512);
@@ -168,53 +175,66 @@ impl Mechanism {
         MECHANISMS.iter().find(|mechanism| mechanism.type_ == type_)
     }
 
-    /// The least and the greatest size of keys in bits; None: it has no keys.
+    /// The least and the greatest size of keys in bits; None: it has no keys, or they have
+    /// parameter sets in place of sizes.
     pub(crate) fn key_bits(&self) -> Option<(CK_ULONG, CK_ULONG)> {
         if let Kind::Mac(algorithm) = self.kind {
             return Some((8 * algorithm.mac_len() as CK_ULONG, 512));
         }
         Some(match self.key_type()? {
-            KeyType::Rsa => (2048, 4096),
-            KeyType::Ec => (256, 521),
-            // No mechanism is for such keys yet.
-            KeyType::MlDsa(_) => return None,
-            KeyType::Aes => (128, 256),
+            CKK_RSA => (2048, 4096),
+            CKK_EC => (256, 521),
+            CKK_ML_DSA => return None,
+            _ => (128, 256),
         })
     }
 
-    /// The same as programs get it: the standard counts AES and MAC keys in bytes, and has 0
-    /// without keys.
+    /// The same as programs get it: the standard counts AES and MAC keys and public keys of ML-DSA
+    /// in bytes, and has 0 without keys.
     pub(crate) fn key_sizes(&self) -> (CK_ULONG, CK_ULONG) {
         let (least, most) = self.key_bits().unwrap_or_default();
+        let public_key_len = |set: ParameterSet| set.public_key_len() as CK_ULONG;
         match self.kind {
+            Kind::MlDsaKeyPair | Kind::MlDsa => (
+                public_key_len(ParameterSet::MlDsa44),
+                public_key_len(ParameterSet::MlDsa87),
+            ),
             Kind::AesKey | Aes(_) | Kind::Mac(_) => (least / 8, most / 8),
             _ => (least, most),
         }
     }
 
     /// Of which type its keys are.
-    pub(crate) fn key_type(&self) -> Option<KeyType> {
+    pub(crate) fn key_type(&self) -> Option<CK_KEY_TYPE> {
         match self.kind {
             Kind::RsaKeyPair | Kind::RsaOaep | Kind::RsaAes | Signature(Pkcs1 | Pss, _) => {
-                Some(KeyType::Rsa)
+                Some(CKK_RSA)
             }
-            Kind::EcKeyPair | Signature(Ecdsa, _) => Some(KeyType::Ec),
-            Kind::AesKey | Kind::GenericKey | Kind::Mac(_) | Aes(_) => Some(KeyType::Aes),
+            Kind::EcKeyPair | Signature(Ecdsa, _) => Some(CKK_EC),
+            Kind::MlDsaKeyPair | Kind::MlDsa => Some(CKK_ML_DSA),
+            Kind::AesKey | Kind::GenericKey | Kind::Mac(_) | Aes(_) => Some(CKK_AES),
             Hashing(_) => None,
         }
+    }
+
+    /// Whether a key is of that type.
+    pub(crate) fn takes(&self, key: &PublicKey) -> bool {
+        self.key_type() == Some(key_type(key.key_type()))
     }
 
     /// What it may be used for.
     pub(crate) fn flags(&self, options: &Options) -> CK_FLAGS {
         let ec = match self.key_type() {
-            Some(KeyType::Ec) => EC_FLAGS,
+            Some(CKK_EC) => EC_FLAGS,
             _ => 0,
         };
         match self.kind {
-            Kind::RsaKeyPair | Kind::EcKeyPair => CKF_HW | CKF_GENERATE_KEY_PAIR | ec,
+            Kind::RsaKeyPair | Kind::EcKeyPair | Kind::MlDsaKeyPair => {
+                CKF_HW | CKF_GENERATE_KEY_PAIR | ec
+            }
             Kind::AesKey | Kind::GenericKey => CKF_HW | CKF_GENERATE,
             Hashing(_) => CKF_DIGEST,
-            Kind::Mac(_) => CKF_HW | CKF_SIGN | CKF_VERIFY,
+            Kind::Mac(_) | Kind::MlDsa => CKF_HW | CKF_SIGN | CKF_VERIFY,
             Kind::RsaOaep => CKF_HW | ENCRYPTION,
             Kind::RsaAes if options.allow_import => CKF_HW | CKF_WRAP | CKF_UNWRAP,
             Kind::RsaAes => CKF_WRAP,
@@ -240,10 +260,15 @@ impl Mechanism {
         }
     }
 
+    /// Whether signatures are made or verified by it.
+    pub(crate) fn is_signature(&self) -> bool {
+        matches!(self.kind, Signature(..) | Kind::Mac(_) | Kind::MlDsa)
+    }
+
     /// Whether the HSM makes such signatures.
     pub(crate) fn can_sign(&self, options: &Options) -> bool {
         match self.kind {
-            Signature(Ecdsa, _) | Signature(_, None) | Kind::Mac(_) => true,
+            Signature(Ecdsa, _) | Signature(_, None) | Kind::Mac(_) | Kind::MlDsa => true,
             Signature(padding, Some(hash)) => {
                 let is_known = Digest::by_name(hash).is_some_and(Digest::is_for_rsa);
                 is_known || padding == Pkcs1 && options.rsnull
@@ -276,34 +301,35 @@ impl Mechanism {
         }
     }
 
-    /// How signatures are made and verified, with the parameter that a program passes.
+    /// How signatures are made and verified, with the parameter that a program passes, and a
+    /// message of which nothing has come. The half of the key tells which of both is wanted.
     ///
     /// # Errors
-    /// The mechanism makes no signatures, or has another parameter.
-    pub(crate) fn signed(&self, given: &MechanismIn<'_>) -> Result<Signed, Error> {
-        if !matches!(self.kind, Signature(..) | Kind::Mac(_)) {
-            return Err(Error::code(CKR_MECHANISM_INVALID));
-        }
+    /// The mechanism makes no signatures by such a key, or has another parameter.
+    pub(crate) fn signed(
+        &self,
+        given: &MechanismIn<'_>,
+        public: &PublicKey,
+        half: Half,
+    ) -> Result<(Signed, Message), Error> {
         let (digest, parameter) = (self.hash(), given.parameter()?);
-        if let Signature(Pss, _) = self.kind {
-            return pss(digest, parameter).map(Signed::By);
-        }
-        if !parameter.is_empty() {
-            return Err(parameter_invalid("the mechanism has no parameter"));
-        }
-        Ok(match self.kind {
-            Kind::Mac(algorithm) => Signed::Mac(algorithm),
-            Signature(Ecdsa, _) => Signed::By(Scheme::Ecdsa { digest }),
-            _ => Signed::By(Scheme::Pkcs1 { digest }),
-        })
-    }
-
-    /// A message for it, of which nothing has come.
-    pub(crate) fn message(&self) -> Message {
-        match self.kind {
-            Kind::Mac(_) => Message::unhashed(mac::MOST),
-            _ => Message::new(self.hash()),
-        }
+        let scheme = match (self.kind, public) {
+            (Kind::MlDsa, PublicKey::MlDsa(key)) => {
+                let message = Message::begun(ml_dsa::hasher(key, half, given)?);
+                return Ok((Signed::By(Scheme::MlDsa(key.set)), message));
+            }
+            (Signature(Pss, _), _) => pss(digest, parameter)?,
+            _ if !parameter.is_empty() => {
+                return Err(parameter_invalid("the mechanism has no parameter"));
+            }
+            (Kind::Mac(algorithm), _) => {
+                return Ok((Signed::Mac(algorithm), Message::unhashed(mac::MOST)));
+            }
+            (Signature(Ecdsa, _), _) => Scheme::Ecdsa { digest },
+            (Signature(Pkcs1, _), _) => Scheme::Pkcs1 { digest },
+            _ => return Err(Error::code(CKR_MECHANISM_INVALID)),
+        };
+        Ok((Signed::By(scheme), Message::new(digest)))
     }
 }
 

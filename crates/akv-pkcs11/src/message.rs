@@ -12,35 +12,45 @@ const MOST: usize = 1024;
 
 /// A message on its way.
 pub(crate) struct Message {
-    /// None: the program has hashed it, or the HSM does.
-    hash: Option<&'static Digest>,
-    /// How many bytes are kept of what is not hashed here.
-    most: usize,
+    way: Way,
     /// What came in parts. The standard has none of what is hashed already; OpenSC and others send
     /// them all the same.
     parts: Option<Parts>,
 }
 
+/// What is done with a message.
+enum Way {
+    /// It is hashed.
+    Digest(&'static Digest),
+    /// It is hashed by what has taken something in already.
+    Begun(Hasher),
+    /// The program has hashed it, or the HSM does: so many bytes at most.
+    Kept(usize),
+}
+
 enum Parts {
     Hashed(Hasher),
-    Kept(Vec<u8>),
+    /// So many bytes at most.
+    Kept(Vec<u8>, usize),
 }
 
 impl Message {
     pub(crate) fn new(hash: Option<&'static Digest>) -> Self {
-        Self {
-            hash,
-            most: MOST,
-            parts: None,
-        }
+        Self::of(hash.map_or(Way::Kept(MOST), Way::Digest))
+    }
+
+    /// One that is hashed by what has taken something in already.
+    pub(crate) fn begun(hasher: Hasher) -> Self {
+        Self::of(Way::Begun(hasher))
     }
 
     /// One that goes to the HSM as it is, of so many bytes at most.
     pub(crate) fn unhashed(most: usize) -> Self {
-        Self {
-            most,
-            ..Self::new(None)
-        }
+        Self::of(Way::Kept(most))
+    }
+
+    fn of(way: Way) -> Self {
+        Self { way, parts: None }
     }
 
     /// The digest of a message that comes whole, or what the program has hashed.
@@ -48,11 +58,18 @@ impl Message {
     /// # Errors
     /// A part has come before.
     pub(crate) fn whole<'a>(&self, data: &'a [u8]) -> Result<Cow<'a, [u8]>, Error> {
-        match (self.hash, &self.parts) {
-            (_, Some(_)) => Err(Error::code(CKR_OPERATION_NOT_INITIALIZED)),
-            (Some(hash), None) => Ok(hash.of(data).into_vec().into()),
-            (None, None) => Ok(data.into()),
+        if self.parts.is_some() {
+            return Err(Error::code(CKR_OPERATION_NOT_INITIALIZED));
         }
+        Ok(match &self.way {
+            Way::Digest(hash) => hash.of(data).into_vec().into(),
+            Way::Begun(hasher) => {
+                let mut hasher = hasher.fork();
+                hasher.update(data);
+                hasher.finalize().into_vec().into()
+            }
+            Way::Kept(_) => data.into(),
+        })
     }
 
     /// Takes a part.
@@ -66,12 +83,12 @@ impl Message {
                 hasher.update(part);
                 Parts::Hashed(hasher)
             }
-            Parts::Kept(bytes) if bytes.len() + part.len() > self.most => {
+            Parts::Kept(bytes, most) if bytes.len() + part.len() > most => {
                 return Err(Error::code(CKR_DATA_LEN_RANGE));
             }
-            Parts::Kept(mut bytes) => {
+            Parts::Kept(mut bytes, most) => {
                 bytes.extend_from_slice(part);
-                Parts::Kept(bytes)
+                Parts::Kept(bytes, most)
             }
         });
         Ok(())
@@ -81,14 +98,15 @@ impl Message {
     pub(crate) fn finish(&mut self) -> Vec<u8> {
         match self.parts.take().unwrap_or_else(|| self.no_parts()) {
             Parts::Hashed(hasher) => hasher.finalize().into_vec(),
-            Parts::Kept(bytes) => bytes,
+            Parts::Kept(bytes, _) => bytes,
         }
     }
 
     fn no_parts(&self) -> Parts {
-        match self.hash {
-            Some(hash) => Parts::Hashed(hash.hasher()),
-            None => Parts::Kept(Vec::new()),
+        match &self.way {
+            Way::Digest(hash) => Parts::Hashed(hash.hasher()),
+            Way::Begun(hasher) => Parts::Hashed(hasher.fork()),
+            Way::Kept(most) => Parts::Kept(Vec::new(), *most),
         }
     }
 }

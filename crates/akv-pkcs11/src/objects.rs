@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::ffi::convert::{Place, TemplateIn};
 use crate::import;
 use crate::key_pairs::curve;
+use crate::ml_dsa;
 use crate::module::Module;
 use crate::secret_keys;
 use crate::sessions::check_change;
@@ -81,7 +82,13 @@ fn public_key(template: &Template<'_>, session: CK_SESSION_HANDLE) -> Result<Sto
             let bare = bare.filter(|bare| der::octet_string(bare) == point);
             PublicKey::ec(curve, bare.unwrap_or(point))
         }
-        Some(_) => return Err(template::invalid(CKA_KEY_TYPE, "it is neither RSA nor EC")),
+        Some(CKK_ML_DSA) => PublicKey::ml_dsa(ml_dsa::parameter_set(template)?, bytes(CKA_VALUE)?),
+        Some(_) => {
+            return Err(template::invalid(
+                CKA_KEY_TYPE,
+                "it is none of RSA, EC and ML-DSA",
+            ));
+        }
         None => return Err(Error::code(CKR_TEMPLATE_INCOMPLETE)),
     };
     let public =

@@ -80,11 +80,11 @@ fn init(
     if half != Half::Private {
         return Err(Error::code(CKR_KEY_FUNCTION_NOT_PERMITTED));
     }
-    if mechanism.key_type() != Some(key.public().key_type()) {
+    if !mechanism.takes(key.public()) {
         return Err(Error::code(CKR_KEY_TYPE_INCONSISTENT));
     }
     check_use(&session.token, &key)?;
-    let way = mechanism.signed(&given)?;
+    let (way, message) = mechanism.signed(&given, key.public(), half)?;
     // What the HSM has no algorithm for is known before anything is signed.
     match &way {
         Signed::Mac(algorithm) => mac::check_key(*algorithm, &key)?,
@@ -98,7 +98,7 @@ fn init(
     *operation = Some(Signing {
         key,
         way,
-        message: mechanism.message(),
+        message,
         check: match module.options.verify_signatures {
             true => Check::Signature,
             false => Check::LengthOnly,

@@ -82,15 +82,14 @@ fn init(
     };
     let mechanism =
         Mechanism::find(given.type_).ok_or_else(|| Error::code(CKR_MECHANISM_INVALID))?;
-    let way = mechanism.signed(&given);
     let (key, half) = session.token.key(key)?;
-    if mechanism.key_type() != Some(key.public().key_type()) {
-        return Err(Error::code(match way {
-            Ok(_) => CKR_KEY_TYPE_INCONSISTENT,
-            Err(_) => CKR_MECHANISM_INVALID,
-        }));
+    if !mechanism.is_signature() {
+        return Err(Error::code(CKR_MECHANISM_INVALID));
     }
-    let way = way?;
+    if !mechanism.takes(key.public()) {
+        return Err(Error::code(CKR_KEY_TYPE_INCONSISTENT));
+    }
+    let (way, message) = mechanism.signed(&given, key.public(), half)?;
     let fitting = match way {
         Signed::By(_) => Half::Public,
         Signed::Mac(_) => Half::Private,
@@ -104,7 +103,7 @@ fn init(
     *operation = Some(Verifying {
         key,
         way,
-        message: mechanism.message(),
+        message,
         signature,
     });
     Ok(())

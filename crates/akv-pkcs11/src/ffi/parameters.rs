@@ -1,12 +1,12 @@
-//! Parameters that lead to further memory: those of AES-GCM, and of keys that are wrapped by two
-//! others.
+//! Parameters that lead to further memory: those of AES-GCM, of ML-DSA, and of keys that are
+//! wrapped by two others.
 
 use std::ffi::c_void;
 
 use cryptoki_sys::{
-    CK_BYTE, CK_GCM_MESSAGE_PARAMS, CK_GCM_PARAMS, CK_GENERATOR_FUNCTION, CK_MECHANISM_TYPE,
-    CK_RSA_AES_KEY_WRAP_PARAMS, CK_RSA_PKCS_MGF_TYPE, CK_RSA_PKCS_OAEP_PARAMS, CK_ULONG,
-    CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID,
+    CK_BYTE, CK_GCM_MESSAGE_PARAMS, CK_GCM_PARAMS, CK_GENERATOR_FUNCTION, CK_HEDGE_TYPE,
+    CK_MECHANISM_TYPE, CK_RSA_AES_KEY_WRAP_PARAMS, CK_RSA_PKCS_MGF_TYPE, CK_RSA_PKCS_OAEP_PARAMS,
+    CK_SIGN_ADDITIONAL_CONTEXT, CK_ULONG, CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID,
 };
 
 use super::convert::{MechanismIn, slice};
@@ -46,6 +46,13 @@ pub(crate) struct GcmIn<'a> {
     pub(crate) iv_place: Later,
 }
 
+/// What a `CK_SIGN_ADDITIONAL_CONTEXT` says.
+#[derive(Debug)]
+pub(crate) struct SignContextIn<'a> {
+    pub(crate) hedge: CK_HEDGE_TYPE,
+    pub(crate) context: &'a [u8],
+}
+
 fn invalid(problem: &str) -> Error {
     Error::because(CKR_MECHANISM_PARAM_INVALID, problem)
 }
@@ -78,6 +85,31 @@ impl<'a> MechanismIn<'a> {
                 },
             })
         }
+    }
+
+    /// The parameter of ML-DSA; None: there is none, and needn't be.
+    ///
+    /// # Errors
+    /// It has another length, or leads nowhere.
+    pub(crate) fn sign_context(&self) -> Result<Option<SignContextIn<'a>>, Error> {
+        let bytes = self.parameter()?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        if bytes.len() != size_of::<CK_SIGN_ADDITIONAL_CONTEXT>() {
+            return Err(invalid(
+                "ML-DSA has a CK_SIGN_ADDITIONAL_CONTEXT as its parameter, or none",
+            ));
+        }
+        let given = bytes.as_ptr().cast::<CK_SIGN_ADDITIONAL_CONTEXT>();
+        // SAFETY: so many bytes are there, and any bytes are such a structure.
+        let given = unsafe { given.read_unaligned() };
+        // SAFETY: a program's pointer is NULL, or leads to what its count says (PKCS#11).
+        let context = unsafe { slice(given.pContext.cast_const(), given.ulContextLen) };
+        Ok(Some(SignContextIn {
+            hedge: given.hedgeVariant,
+            context: context.ok_or_else(|| invalid("pContext is NULL"))?,
+        }))
     }
 }
 
@@ -213,4 +245,55 @@ impl From<CK_RSA_PKCS_OAEP_PARAMS> for OaepIn {
 pub(crate) struct RsaAesIn {
     pub(crate) aes_bits: CK_ULONG,
     pub(crate) oaep: OaepIn,
+}
+
+#[cfg(test)]
+mod tests {
+    use cryptoki_sys::{CK_MECHANISM, CKH_HEDGE_REQUIRED, CKM_ML_DSA};
+
+    use super::*;
+    use crate::ffi::convert::mechanism;
+
+    /// What is read of a parameter of so many bytes.
+    fn read(
+        parameter: *mut CK_SIGN_ADDITIONAL_CONTEXT,
+        len: usize,
+    ) -> Result<Option<(CK_HEDGE_TYPE, Vec<u8>)>, Error> {
+        let mut given = CK_MECHANISM {
+            mechanism: CKM_ML_DSA,
+            pParameter: parameter.cast(),
+            ulParameterLen: len as CK_ULONG,
+        };
+        // SAFETY: it is a mechanism, and its parameter is NULL or has so many bytes.
+        let given = unsafe { mechanism(&raw mut given) }.expect("it is not NULL");
+        let told = given.sign_context()?;
+        Ok(told.map(|told| (told.hedge, told.context.to_vec())))
+    }
+
+    #[test]
+    fn a_context_for_a_signature_is_a_whole_structure_or_none() {
+        let mut context = *b"context";
+        let mut parameter = CK_SIGN_ADDITIONAL_CONTEXT {
+            hedgeVariant: CKH_HEDGE_REQUIRED,
+            pContext: context.as_mut_ptr(),
+            ulContextLen: context.len() as CK_ULONG,
+        };
+        let whole = size_of::<CK_SIGN_ADDITIONAL_CONTEXT>();
+        assert_eq!(read(std::ptr::null_mut(), 0).unwrap(), None);
+        assert_eq!(read(&raw mut parameter, 0).unwrap(), None);
+        let expected = (CKH_HEDGE_REQUIRED, context.to_vec());
+        assert_eq!(read(&raw mut parameter, whole).unwrap(), Some(expected));
+        for len in [1, whole - 1] {
+            let error = read(&raw mut parameter, len).unwrap_err();
+            assert_eq!(error.code, CKR_MECHANISM_PARAM_INVALID, "{len}");
+        }
+        let error = read(std::ptr::null_mut(), whole).unwrap_err();
+        assert_eq!(error.code, CKR_MECHANISM_PARAM_INVALID);
+        parameter.pContext = std::ptr::null_mut();
+        let error = read(&raw mut parameter, whole).unwrap_err();
+        assert_eq!(error.code, CKR_MECHANISM_PARAM_INVALID);
+        parameter.ulContextLen = 0;
+        let expected = (CKH_HEDGE_REQUIRED, Vec::new());
+        assert_eq!(read(&raw mut parameter, whole).unwrap(), Some(expected));
+    }
 }

@@ -13,6 +13,7 @@ mod import;
 mod keys;
 mod login;
 mod macs;
+mod ml_dsa;
 mod processes;
 mod programs;
 mod renewals;

@@ -179,6 +179,6 @@ fn import(rest: &Rest, name: &str, jwk: &serde_json::Value) {
     assert!(made["key"]["kid"].is_string(), "{made}");
 }
 
-fn base64url(bytes: &[u8]) -> String {
+pub(crate) fn base64url(bytes: &[u8]) -> String {
     base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, bytes)
 }

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
+use cryptoki::object::{
+    Attribute, AttributeType, KeyType, MlDsaParameterSetType, ObjectClass, ParameterSetType,
+};
 use cryptoki::session::Session;
 use cryptoki::types::{Date, Ulong};
 use hsm_keys::{EcCurve, der};
-use managed_hsm::Curve;
+use managed_hsm::{Curve, ParameterSet};
 use serde::{Deserialize, Serialize};
 
 use super::calls::FailedCall;
@@ -101,6 +103,7 @@ const SHOWN: &[AttributeType] = &[
     AttributeType::KeyType,
     AttributeType::ModulusBits,
     AttributeType::EcParams,
+    AttributeType::ParameterSet,
     AttributeType::StartDate,
     AttributeType::EndDate,
     AttributeType::Sign,
@@ -118,7 +121,7 @@ fn key(slot: u64, attributes: &[Attribute]) -> Option<KeyFacts> {
         ..KeyFacts::default()
     };
     let mut is_key = false;
-    let (mut bits, mut curve) = (None, None);
+    let (mut bits, mut curve, mut set) = (None, None, None);
     for attribute in attributes {
         let used_for = match attribute {
             Attribute::Sign(true) => Some("sign"),
@@ -148,6 +151,7 @@ fn key(slot: u64, attributes: &[Attribute]) -> Option<KeyFacts> {
             Attribute::KeyType(of) => facts.kind = type_name(*of),
             Attribute::ModulusBits(count) => bits = Some(**count),
             Attribute::EcParams(params) => curve = curve_name(params),
+            Attribute::ParameterSet(number) => set = parameter_set(*number),
             Attribute::StartDate(date) if !date.is_empty() => facts.starts = Some(day(date)),
             Attribute::EndDate(date) if !date.is_empty() => facts.ends = Some(day(date)),
             _ => {}
@@ -159,6 +163,9 @@ fn key(slot: u64, attributes: &[Attribute]) -> Option<KeyFacts> {
     if let Some(curve) = curve {
         facts.kind += &format!(" {curve}");
     }
+    if let Some(set) = set {
+        facts.kind = set.name().to_owned();
+    }
     is_key.then_some(facts)
 }
 
@@ -169,6 +176,18 @@ fn type_name(of: KeyType) -> String {
         KeyType::AES => "AES".to_owned(),
         other => other.to_string(),
     }
+}
+
+/// The parameter set with a number of PKCS#11's.
+fn parameter_set(number: ParameterSetType) -> Option<ParameterSet> {
+    let sets = [
+        (MlDsaParameterSetType::ML_DSA_44, ParameterSet::MlDsa44),
+        (MlDsaParameterSetType::ML_DSA_65, ParameterSet::MlDsa65),
+        (MlDsaParameterSetType::ML_DSA_87, ParameterSet::MlDsa87),
+    ];
+    let mut sets = sets.into_iter();
+    let found = sets.find(|(known, _)| ParameterSetType::from(*known) == number)?;
+    Some(found.1)
 }
 
 /// The curve's name in the service.
@@ -249,6 +268,16 @@ pub(super) fn create(session: &Session, slot: u64, new: &NewKey) -> Result<KeyFa
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_of_ml_dsa_is_shown_by_its_parameter_set() {
+        let attributes = [
+            Attribute::Class(ObjectClass::PRIVATE_KEY),
+            Attribute::KeyType(KeyType::ML_DSA),
+            Attribute::ParameterSet(MlDsaParameterSetType::ML_DSA_65.into()),
+        ];
+        assert_eq!(key(0, &attributes).unwrap().kind, "ML-DSA-65");
+    }
 
     #[test]
     fn curves_are_told_by_their_parameters() {
