@@ -44,6 +44,10 @@ impl Container {
     pub(crate) fn parse(root: &Path, uri: &str, token: Option<&str>) -> Option<Self> {
         let url = uri.trim_end_matches('/').to_owned();
         let parsed: Uri = url.parse().ok()?;
+        // It is told again in statuses, where a signature or a password would be seen.
+        if parsed.query().is_some() || parsed.authority()?.as_str().contains('@') {
+            return None;
+        }
         let place = match parsed.scheme_str()? {
             "https" => {
                 // An address of IPv6 has colons and brackets.
@@ -179,6 +183,9 @@ mod tests {
             "https://localhost:1/",
             "https://localhost:1/../keys",
             "https://../keys",
+            "https://localhost/b?sig=secret",
+            "http://localhost/b?sig=secret",
+            "https://user:secret@localhost/b",
             "ftp://localhost/b",
         ] {
             assert!(parse(uri).is_none(), "{uri}");
