@@ -77,19 +77,30 @@ impl Sources {
     /// # Errors
     /// A source isn't there.
     pub(crate) fn look(&self) -> Result<Vec<Seen>, String> {
-        let mut seen = match &self.folder {
-            // It is made when the first certificate is written.
-            Some(folder) => match folder.try_exists() {
-                // What others may have put there is only read.
-                Ok(true) => look_into(folder, !is_open(folder)?)?,
-                Ok(false) => Vec::new(),
-                Err(error) => return Err(cannot(folder, &error)),
-            },
-            None => Vec::new(),
+        let mut seen = self.look_into_folder()?;
+        seen.extend(self.look_at_places()?);
+        Ok(seen)
+    }
+
+    /// The files of the folder that programs write to.
+    pub(crate) fn look_into_folder(&self) -> Result<Vec<Seen>, String> {
+        let Some(folder) = &self.folder else {
+            return Ok(Vec::new());
         };
+        match folder.try_exists() {
+            // What others may have put there is only read.
+            Ok(true) => look_into(folder, !is_open(folder)?),
+            // It is made when the first certificate is written.
+            Ok(false) => Ok(Vec::new()),
+            Err(error) => Err(cannot(folder, &error)),
+        }
+    }
+
+    /// The other files.
+    pub(crate) fn look_at_places(&self) -> Result<Vec<Seen>, String> {
+        let mut seen = Vec::new();
         for place in &self.places {
-            let data = fs::metadata(place);
-            let data = data.map_err(|error| format!("'{}': {error}", place.display()))?;
+            let data = fs::metadata(place).map_err(|error| cannot(place, &error))?;
             match data.is_dir() {
                 true => seen.extend(look_into(place, false)?),
                 false => seen.push(Seen::new(place.clone(), &data, true, false)),
@@ -99,8 +110,9 @@ impl Sources {
     }
 }
 
-fn cannot(folder: &Path, error: &io::Error) -> String {
-    format!("'{}': {error}", folder.display())
+fn cannot(place: &Path, error: &io::Error) -> String {
+    let shown = managed_hsm::fit(&place.display().to_string(), 400);
+    format!("'{shown}': {error}")
 }
 
 fn look_into(folder: &Path, is_written: bool) -> Result<Vec<Seen>, String> {

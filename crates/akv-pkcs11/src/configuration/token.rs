@@ -289,9 +289,10 @@ fn certificates(section: &Section) -> Result<Sources, String> {
         places: places.collect::<Result<_, _>>()?,
         folder: folder.transpose()?,
     };
-    let seen = sources
-        .look()
-        .map_err(|problem| section.problem("certificates", &problem))?;
+    let written = sources.look_into_folder();
+    written.map_err(|problem| section.problem("certificateDirectory", &problem))?;
+    let seen = sources.look_at_places();
+    let seen = seen.map_err(|problem| section.problem("certificates", &problem))?;
     let (_, problems) = files::read(&seen);
     match problems.into_iter().find(|(path, _)| sources.names(path)) {
         Some((_, problem)) => Err(section.problem("certificates", &problem)),
