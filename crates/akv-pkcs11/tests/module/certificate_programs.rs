@@ -1,12 +1,12 @@
 //! What people really run with certificates: pkcs11-tool, p11tool, Java, curl.
 
 use std::path::Path;
-use std::process::Stdio;
 
 use openssl::x509::X509;
 
 use crate::authority::Authority;
 use crate::programs::{ENGINE, configure_engine, free_port, hsm, is_there, succeeds};
+use crate::servers::Running;
 use crate::support::{Hsm, module};
 
 fn write(path: &Path, certificates: &[&X509]) {
@@ -308,13 +308,7 @@ fn curl_is_a_client_by_certificate_and_key_of_the_token() {
         "-key",
         "server.key",
     ];
-    let mut running = hsm
-        .command("openssl")
-        .args([&serve[..], &own].concat())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("a server");
+    let _server = Running::start(&hsm, "openssl", &[&serve[..], &own].concat());
     configure_engine(&mut hsm);
     let url = format!("https://localhost:{port}/");
     let retry = "-sS --retry 40 --retry-connrefused --retry-delay 1 --cacert server.pem --engine pkcs11 \
@@ -331,6 +325,4 @@ fn curl_is_a_client_by_certificate_and_key_of_the_token() {
         assert!(told.contains(&format!("CN={name}")), "{told}");
         assert_eq!(hsm.count("sign") - before, 1);
     }
-    running.kill().expect("it runs");
-    running.wait().expect("it ends");
 }

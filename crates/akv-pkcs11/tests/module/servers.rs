@@ -1,7 +1,7 @@
 //! Programs that stay: TLS servers with their workers, and an agent.
 
 use std::path::Path;
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,16 @@ use crate::support::{Hsm, module};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A program in the background, which ends with the test.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Running {
-    fn start(hsm: &Hsm, program: &str, args: &[&str]) -> Self {
-        let started = hsm.command(program).args(args).spawn();
+    pub(crate) fn start(hsm: &Hsm, program: &str, args: &[&str]) -> Self {
+        let mut command = hsm.command(program);
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        let started = command.spawn();
         Self(started.expect("it starts"))
     }
 
