@@ -334,7 +334,7 @@ fn check_written(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Removes a file that [`write`] has written.
+/// Removes a file that [`write()`] has written.
 ///
 /// # Errors
 /// It can't be removed, or is another one by now.
