@@ -36,21 +36,17 @@ pub(super) fn parse(uri: &str) -> Result<Named, String> {
     if scheme.eq_ignore_ascii_case("https") {
         return parse_identifier(rest);
     }
+    if rest.starts_with("//") {
+        return Err(format!("'//' does not belong after the scheme; {FORMS}"));
+    }
     if let Some(service) = service(scheme) {
         return parse_of_service(service, rest);
-    }
-    if rest.starts_with("//") {
-        return Err(slashes());
     }
     if scheme.eq_ignore_ascii_case("akv") {
         return parse_attributes(None, rest);
     }
     let scheme = printable(scheme);
     Err(format!("the scheme '{scheme}' is unknown; {FORMS}"))
-}
-
-fn slashes() -> String {
-    format!("'//' does not belong after the scheme; {FORMS}")
 }
 
 /// The service that a scheme names.
@@ -72,7 +68,6 @@ fn parse_of_service(service: Service, rest: &str) -> Result<Named, String> {
                 )),
             }
         }
-        _ if rest.starts_with("//") => Err(slashes()),
         _ if rest
             .split([':', '?', '/'])
             .next()
