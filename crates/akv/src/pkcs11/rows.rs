@@ -6,10 +6,15 @@ use super::calls::{MechanismFacts, SlotFacts, TokenFacts};
 use super::objects::KeyFacts;
 use crate::output::table;
 
+/// The key's name in the service, by its identifier `https://<host>/keys/<name>/<version>`.
+pub(super) fn name_in(kid: &str) -> &str {
+    kid.split('/').nth(4).unwrap_or_default()
+}
+
 impl KeyFacts {
-    /// The key's name in the service: `https://<host>/keys/<name>/<version>`.
+    /// The key's name in the service.
     pub(super) fn name(&self) -> &str {
-        self.kid.split('/').nth(4).unwrap_or_default()
+        name_in(&self.kid)
     }
 
     pub(super) fn version(&self) -> &str {

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::calls::{FailedCall, Task};
 use super::process::{Identity, Place};
+use super::rows::name_in;
 use crate::failure::Failure;
 use crate::output::{Report, table};
 use crate::progress::Spinner;
@@ -86,7 +87,7 @@ impl Sweep {
 
 impl LeftBehind {
     fn name(&self) -> &str {
-        self.kid.split('/').nth(4).unwrap_or_default()
+        name_in(&self.kid)
     }
 
     fn row(&self, now: u64, what: &str) -> Vec<String> {
