@@ -10,6 +10,7 @@ mod ports;
 mod program;
 mod rest;
 mod skips;
+mod transfer;
 mod variables;
 
 pub use certificate::Certificate;
@@ -19,4 +20,5 @@ pub use ports::RefusingPort;
 pub use program::{Program, exports};
 pub use rest::Rest;
 pub use skips::{is_there, skip};
+pub use transfer::wrapped_for_transfer;
 pub use variables::Variables;

@@ -60,6 +60,17 @@ pub(crate) fn configure(hsm: &mut Hsm, of_token: &str) {
     ));
 }
 
+/// An HSM with a key, whose certificate and its issuer's are in a file.
+fn with_chain() -> Hsm {
+    let mut hsm = Hsm::start();
+    hsm.rest.create("ec", EC);
+    let authority = Authority::new();
+    let leaf = authority.issue_for(&hsm.rest, "ec", 1);
+    write(&hsm.file("chain.pem"), &[&leaf, &authority.certificate]);
+    hsm.set("TEST_CHAIN", hsm.file("chain.pem"));
+    hsm
+}
+
 #[test]
 fn certificates_are_found_beside_their_keys() {
     if !makes_calls() {
@@ -159,11 +170,7 @@ fn certificates_are_found_beside_their_keys() {
 #[test]
 fn certificates_say_what_else_programs_ask_for() {
     if !makes_calls() {
-        let mut hsm = Hsm::start();
-        hsm.rest.create("ec", EC);
-        let authority = Authority::new();
-        let leaf = authority.issue_for(&hsm.rest, "ec", 1);
-        write(&hsm.file("chain.pem"), &[&leaf, &authority.certificate]);
+        let mut hsm = with_chain();
         let text = format!(r#""certificates":[{:?}]"#, hsm.file("chain.pem"));
         configure(&mut hsm, &text);
         hsm.run();
@@ -232,12 +239,7 @@ fn template(certificate: &X509, further: &[Attribute]) -> Vec<Attribute> {
 #[test]
 fn programs_write_certificates_into_their_folder_and_remove_them() {
     if !makes_calls() {
-        let mut hsm = Hsm::start();
-        hsm.rest.create("ec", EC);
-        let authority = Authority::new();
-        let leaf = authority.issue_for(&hsm.rest, "ec", 1);
-        write(&hsm.file("chain.pem"), &[&leaf, &authority.certificate]);
-        hsm.set("TEST_CHAIN", hsm.file("chain.pem"));
+        let mut hsm = with_chain();
         let folder = hsm.file("written");
         hsm.set("TEST_FOLDER", folder.clone());
         configure(&mut hsm, &format!(r#""certificateDirectory":{folder:?}"#));
@@ -316,12 +318,7 @@ fn programs_write_certificates_into_their_folder_and_remove_them() {
 #[test]
 fn a_certificate_without_token_lives_as_long_as_its_session_unless_it_is_copied() {
     if !makes_calls() {
-        let mut hsm = Hsm::start();
-        hsm.rest.create("ec", EC);
-        let authority = Authority::new();
-        let leaf = authority.issue_for(&hsm.rest, "ec", 1);
-        write(&hsm.file("chain.pem"), &[&leaf, &authority.certificate]);
-        hsm.set("TEST_CHAIN", hsm.file("chain.pem"));
+        let mut hsm = with_chain();
         let folder = hsm.file("written");
         configure(&mut hsm, &format!(r#""certificateDirectory":{folder:?}"#));
         hsm.run();

@@ -4,15 +4,14 @@ use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
 use openssl::bn::BigNumRef;
-use openssl::cipher::Cipher;
-use openssl::cipher_ctx::{CipherCtx, CipherCtxFlags};
 use openssl::ec::{EcGroup, EcKey};
 use openssl::ecdsa::EcdsaSig;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
-use openssl::pkey::{PKey, Private, Public};
-use openssl::rsa::{Padding, Rsa};
+use openssl::pkey::{PKey, Private};
+use openssl::rsa::Rsa;
 use openssl::sign::Verifier;
+use testing::wrapped_for_transfer;
 
 use crate::authority::public_key;
 use crate::processes::program;
@@ -234,27 +233,6 @@ fn what_is_not_allowed_or_no_key_is_refused_with_the_reason() {
     );
 }
 
-/// What CKM_RSA_AES_KEY_WRAP makes of a key, by OpenSSL as the other HSM.
-fn wrapped(public: &PKey<Public>, key: &[u8]) -> Vec<u8> {
-    let public = public.rsa().unwrap();
-    let once = [9; 32];
-    let mut out = vec![0; public.size() as usize];
-    public
-        .public_encrypt(&once, &mut out, Padding::PKCS1_OAEP)
-        .unwrap();
-    let cipher = Cipher::fetch(None, "AES-256-WRAP-PAD", None).unwrap();
-    let mut context = CipherCtx::new().unwrap();
-    context.set_flags(CipherCtxFlags::FLAG_WRAP_ALLOW);
-    context
-        .encrypt_init(Some(&cipher), Some(&once), None)
-        .unwrap();
-    let mut room = vec![0; key.len() + 32];
-    let mut len = context.cipher_update(key, Some(&mut room)).unwrap();
-    len += context.cipher_final(&mut room[len..]).unwrap();
-    out.extend_from_slice(&room[..len]);
-    out
-}
-
 /// An HSM with a key that others are wrapped for.
 fn with_exchange_key() -> Hsm {
     let hsm = Hsm::start();
@@ -286,7 +264,7 @@ fn keys_are_transferred_wrapped_for_a_key_of_the_hsm() {
     let mut hsm = with_exchange_key();
     hsm.configure(ALLOWED);
     run(&hsm, &[]);
-    let public = public_key(&hsm.rest, "k");
+    let public = public_key(&hsm.rest, "k").rsa().unwrap();
     let rsa = PKey::from_rsa(Rsa::generate(3072).unwrap()).unwrap();
     let group = EcGroup::from_curve_name(Nid::SECP384R1).unwrap();
     let ec = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
@@ -295,7 +273,7 @@ fn keys_are_transferred_wrapped_for_a_key_of_the_hsm() {
         ("ec", ec.private_key_to_pkcs8().unwrap()),
         ("aes", vec![5; 16]),
     ] {
-        std::fs::write(hsm.file("wrapped"), wrapped(&public, &key)).unwrap();
+        std::fs::write(hsm.file("wrapped"), wrapped_for_transfer(&public, &key)).unwrap();
         run(&hsm, &["wrapped", kind, "0"]);
     }
     let keys = hsm.rest.call("GET", "/keys", "");
@@ -322,8 +300,8 @@ fn keys_are_transferred_wrapped_for_a_key_of_the_hsm() {
 #[test]
 fn a_transfer_that_is_damaged_or_not_allowed_is_refused() {
     let mut hsm = with_exchange_key();
-    let public = public_key(&hsm.rest, "k");
-    let good = wrapped(&public, &[5; 16]);
+    let public = public_key(&hsm.rest, "k").rsa().unwrap();
+    let good = wrapped_for_transfer(&public, &[5; 16]);
     std::fs::write(hsm.file("good"), &good).unwrap();
     let told = run(&hsm, &["good", "aes", "13"]);
     assert!(told.contains("allowImport"), "{told}");

@@ -4,13 +4,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use openssl::aes::{AesKey, wrap_key};
-use openssl::cipher::Cipher;
-use openssl::cipher_ctx::{CipherCtx, CipherCtxFlags};
 use openssl::ec::{EcGroup, EcKey};
 use openssl::nid::Nid;
 use openssl::pkey::PKey;
-use openssl::rsa::{Padding, Rsa};
+use openssl::rsa::Rsa;
 use serde_json::{Value, json};
+use testing::wrapped_for_transfer;
 
 use crate::running::Emulator;
 
@@ -36,25 +35,6 @@ async fn exchange_key(emulator: &Emulator, name: &str) -> (Rsa<openssl::pkey::Pu
     let public = Rsa::from_public_components(number("n"), number("e")).unwrap();
     let kid = made["key"]["kid"].as_str().unwrap().to_owned();
     (public, kid)
-}
-
-/// What CKM_RSA_AES_KEY_WRAP makes of a key.
-fn wrapped(public: &Rsa<openssl::pkey::Public>, key: &[u8]) -> Vec<u8> {
-    let ephemeral = [9; 32];
-    let mut out = vec![0; public.size() as usize];
-    let len = public.public_encrypt(&ephemeral, &mut out, Padding::PKCS1_OAEP);
-    assert_eq!(len.unwrap(), out.len());
-    let cipher = Cipher::fetch(None, "AES-256-WRAP-PAD", None).unwrap();
-    let mut context = CipherCtx::new().unwrap();
-    context.set_flags(CipherCtxFlags::FLAG_WRAP_ALLOW);
-    context
-        .encrypt_init(Some(&cipher), Some(&ephemeral), None)
-        .unwrap();
-    let mut room = vec![0; key.len() + 32];
-    let mut len = context.cipher_update(key, Some(&mut room)).unwrap();
-    len += context.cipher_final(&mut room[len..]).unwrap();
-    out.extend_from_slice(&room[..len]);
-    out
 }
 
 fn blob(kid: &str, ciphertext: &[u8]) -> Value {
@@ -84,7 +64,7 @@ async fn keys_of_all_types_are_transferred_and_used() {
         ("EC-HSM", ec.private_key_to_pkcs8().unwrap()),
         ("oct-HSM", vec![5; 32]),
     ] {
-        let blob = blob(&kid, &wrapped(&public, &key));
+        let blob = blob(&kid, &wrapped_for_transfer(&public, &key));
         let made = emulator
             .call("PUT", "/keys/brought", body(kty, &blob))
             .await
@@ -117,7 +97,7 @@ async fn a_blob_that_is_damaged_or_for_another_key_is_refused() {
     let usual = json!({"kty": "RSA-HSM"});
     let usual = emulator.post("/keys/usual/create", usual).await.success();
     let usual = usual["key"]["kid"].as_str().unwrap().to_owned();
-    let good = wrapped(&public, &[5; 32]);
+    let good = wrapped_for_transfer(&public, &[5; 32]);
     let mut damaged = good.clone();
     *damaged.last_mut().unwrap() ^= 1;
     let with = |path: &str, value: &str| {
@@ -137,11 +117,11 @@ async fn a_blob_that_is_damaged_or_for_another_key_is_refused() {
         (with("/ciphertext", "AAAA"), "not wrapped for the key"),
         (blob(&kid, &damaged), "not wrapped for the key"),
         (
-            blob(&kid, &wrapped(&other, &[5; 32])),
+            blob(&kid, &wrapped_for_transfer(&other, &[5; 32])),
             "not wrapped for the key",
         ),
         (
-            blob(&kid, &wrapped(&public, &[5; 65])),
+            blob(&kid, &wrapped_for_transfer(&public, &[5; 65])),
             "maximum size is 64",
         ),
     ] {
