@@ -1,30 +1,22 @@
 //! Documents: what an HSM keeps besides keys, each under a kind and a name.
 
-use std::sync::PoisonError;
-
 use rusqlite::params;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, read, write};
 
 impl Store {
     /// A document, if there is one of this name.
     pub(crate) fn document<T: DeserializeOwned>(&self, kind: &str, name: &str) -> Option<T> {
-        let documents = self
-            .documents
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let documents = read(&self.documents);
         let body = documents.get(&(kind.to_owned(), name.to_owned()))?;
         T::deserialize(body).ok()
     }
 
     /// All documents of a kind, by name.
     pub(crate) fn documents<T: DeserializeOwned>(&self, kind: &str) -> Vec<T> {
-        let documents = self
-            .documents
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let documents = read(&self.documents);
         let of_kind = documents.iter().filter(|((known, _), _)| known == kind);
         of_kind
             .filter_map(|(_, body)| T::deserialize(body).ok())
@@ -59,10 +51,7 @@ impl Store {
             "INSERT OR REPLACE INTO documents (kind, name, body) VALUES (?1, ?2, ?3)",
             params![kind, name, body.to_string()],
         )?;
-        let mut documents = self
-            .documents
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut documents = write(&self.documents);
         documents.insert((kind.to_owned(), name.to_owned()), body);
         Ok(true)
     }
@@ -74,10 +63,7 @@ impl Store {
             "DELETE FROM documents WHERE kind = ?1 AND name = ?2",
             params![kind, name],
         )?;
-        let mut documents = self
-            .documents
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut documents = write(&self.documents);
         let removed = documents.remove(&(kind.to_owned(), name.to_owned()));
         Ok(removed.is_some())
     }

@@ -1,11 +1,9 @@
 //! The security domain of an HSM: the key of its backups, and whether the HSM is activated.
 
-use std::sync::PoisonError;
-
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, read, write};
 use crate::algorithm::{decode_base64url, encode_base64url};
 use crate::error::Error;
 use crate::seal::StorageKey;
@@ -46,7 +44,7 @@ impl Store {
         let sealed = decode_base64url(&stored.key).ok_or_else(damaged)?;
         let key = self.storage_key.open_sealed(DOMAIN, &sealed);
         let key = key.and_then(|key| StorageKey::from_bytes(&key));
-        *self.domain.write().unwrap_or_else(PoisonError::into_inner) = Domain {
+        *write(&self.domain) = Domain {
             key: key.ok_or_else(damaged)?,
             activated: stored.activated,
         };
@@ -55,7 +53,7 @@ impl Store {
 
     fn keep_domain(&self) -> Result<(), StoreError> {
         let stored = {
-            let domain = self.domain.read().unwrap_or_else(PoisonError::into_inner);
+            let domain = read(&self.domain);
             let sealed = self.storage_key.seal(DOMAIN, domain.key.as_bytes())?;
             Stored {
                 key: encode_base64url(&sealed),
@@ -66,20 +64,20 @@ impl Store {
     }
 
     pub(crate) fn is_activated(&self) -> bool {
-        let domain = self.domain.read().unwrap_or_else(PoisonError::into_inner);
+        let domain = read(&self.domain);
         domain.activated
     }
 
     /// The secret of the domain, for whom it is to be downloaded.
     pub(crate) fn domain_secret(&self) -> Zeroizing<Vec<u8>> {
-        let domain = self.domain.read().unwrap_or_else(PoisonError::into_inner);
+        let domain = read(&self.domain);
         domain.key.as_bytes().to_vec().into()
     }
 
     /// Activates the HSM with the domain that it has, or with another's.
     pub(crate) fn activate(&self, secret: Option<&[u8]>) -> Result<(), StoreError> {
         {
-            let mut domain = self.domain.write().unwrap_or_else(PoisonError::into_inner);
+            let mut domain = write(&self.domain);
             if let Some(secret) = secret {
                 domain.key = StorageKey::from_bytes(secret).ok_or(StoreError::ForeignBackup)?;
             }
@@ -90,12 +88,12 @@ impl Store {
 
     /// Encrypts for all HSMs of the domain.
     pub(super) fn seal_for_domain(&self, what: &str, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let domain = self.domain.read().unwrap_or_else(PoisonError::into_inner);
+        let domain = read(&self.domain);
         Ok(domain.key.seal(what, plain)?)
     }
 
     pub(super) fn open_of_domain(&self, what: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let domain = self.domain.read().unwrap_or_else(PoisonError::into_inner);
+        let domain = read(&self.domain);
         domain.key.open_sealed(what, sealed)
     }
 }

@@ -1,7 +1,7 @@
 //! Backups of a whole HSM: its keys, roles, settings and rotation policies, sealed for the HSMs of
 //! its security domain.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use rusqlite::params;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::backup::Backup;
 use super::index::Index;
-use super::{ASSIGNMENTS, DEFINITIONS, Key, POLICIES, SETTINGS, Store, StoreError};
+use super::{ASSIGNMENTS, DEFINITIONS, Key, POLICIES, SETTINGS, Store, StoreError, read, write};
 
 /// What a full backup is sealed for.
 const FULL_BACKUP: &str = "full backup";
@@ -29,14 +29,11 @@ impl Store {
     pub(crate) fn back_up_all(&self) -> Result<Vec<u8>, StoreError> {
         let _unchanged = self.writer();
         let keys: Vec<Arc<Key>> = {
-            let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+            let keys = read(&self.keys);
             keys.after(0).cloned().collect()
         };
         let documents = {
-            let documents = self
-                .documents
-                .read()
-                .unwrap_or_else(PoisonError::into_inner);
+            let documents = read(&self.documents);
             let kept = documents
                 .iter()
                 .filter(|((kind, _), _)| KINDS.contains(&kind.as_str()));
@@ -86,14 +83,11 @@ impl Store {
             )?;
         }
         transaction.commit()?;
-        let mut documents = self
-            .documents
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut documents = write(&self.documents);
         documents.retain(|(kind, _), _| !KINDS.contains(&kind.as_str()));
         let restored = backup.documents.into_iter();
         documents.extend(restored.map(|(kind, name, body)| ((kind, name), body)));
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = index;
+        *write(&self.keys) = index;
         Ok(())
     }
 

@@ -17,7 +17,7 @@ mod rules;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use openssl::error::ErrorStack;
 use rusqlite::{Connection, params};
@@ -78,6 +78,15 @@ pub(crate) enum StoreError {
     Seal(#[from] ErrorStack),
 }
 
+/// A panic in one request does not take what is behind a lock from the others.
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// All keys of one HSM.
 pub(crate) struct Store {
     database: Mutex<Connection>,
@@ -136,7 +145,7 @@ impl Store {
     /// Up to `count` keys that are deleted, or that are not, in the order in which they were made,
     /// from those after a sequence on.
     pub(crate) fn list(&self, deleted: bool, after: i64, count: usize) -> Vec<Arc<Key>> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = read(&self.keys);
         keys.after(after)
             .filter(|key| key.deletion.is_some() == deleted)
             .take(count)
@@ -284,7 +293,7 @@ impl Store {
     /// Removes the deleted keys whose retention has ended by `now`, as the service does.
     pub(crate) fn purge_due(&self, now: i64) -> Result<(), StoreError> {
         let due = || {
-            let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+            let keys = read(&self.keys);
             keys.due(now)
         };
         if due().is_empty() {
@@ -308,12 +317,9 @@ impl Store {
             params![POLICIES, name],
         )?;
         transaction.commit()?;
-        let mut documents = self
-            .documents
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut documents = write(&self.documents);
         documents.remove(&(POLICIES.to_owned(), name));
-        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = write(&self.keys);
         keys.remove(key);
         Ok(())
     }
@@ -340,13 +346,13 @@ impl Store {
 
     /// Whether there are any, deleted ones among them.
     pub(crate) fn has_keys(&self) -> bool {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = read(&self.keys);
         keys.len() > 0
     }
 
     /// Refuses another key when there are as many as there can be.
     fn check_room(&self) -> Result<(), StoreError> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = read(&self.keys);
         match self.rules.max_keys {
             Some(limit) if keys.len() >= limit => Err(StoreError::TooManyKeys(limit)),
             _ => Ok(()),
@@ -354,11 +360,7 @@ impl Store {
     }
 
     fn find(&self, name: &str) -> Option<Arc<Key>> {
-        self.keys
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .cloned()
+        read(&self.keys).get(name).cloned()
     }
 
     /// Held over every change, so that what a change reads is still true when it writes.
@@ -368,10 +370,7 @@ impl Store {
 
     fn publish(&self, key: Key) -> Arc<Key> {
         let key = Arc::new(key);
-        self.keys
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(Arc::clone(&key));
+        write(&self.keys).insert(Arc::clone(&key));
         key
     }
 }
