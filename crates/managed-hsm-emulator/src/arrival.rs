@@ -5,13 +5,9 @@
 //! anything, too, and so would end kept connections that are idle. Here time counts from the first
 //! byte of a request.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 use crate::message::HALF_A_REQUEST;
@@ -53,7 +49,8 @@ impl Arrival {
         InFlight(Arc::clone(self))
     }
 
-    fn received(&self, bytes: &[u8]) {
+    /// Notes bytes that have come.
+    pub(crate) fn received(&self, bytes: &[u8]) {
         let mut state = self.lock();
         let room = PREFACE.len() - state.first.len();
         state.first.extend(bytes.iter().take(room));
@@ -84,49 +81,5 @@ impl Arrival {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.lock().in_flight -= 1;
-    }
-}
-
-/// A stream whose arriving bytes are noted.
-#[derive(Debug)]
-pub(crate) struct Watched<S> {
-    stream: S,
-    arrival: Arc<Arrival>,
-}
-
-impl<S> Watched<S> {
-    pub(crate) fn new(stream: S, arrival: Arc<Arrival>) -> Self {
-        Self { stream, arrival }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.arrival.received(&buf.filled()[before..]);
-        polled
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

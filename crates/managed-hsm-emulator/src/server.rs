@@ -14,9 +14,10 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_util::io::InspectReader;
 
 use crate::api::{self, Connection};
-use crate::arrival::{Arrival, Watched};
+use crate::arrival::Arrival;
 use crate::error::Error;
 use crate::faults::Faults;
 use crate::hosts::Behind;
@@ -130,7 +131,8 @@ async fn serve_http(
 ) {
     let line = Arc::clone(&connection.line);
     let arrival: Arc<Arrival> = Arc::default();
-    let stream = Watched::new(stream, Arc::clone(&arrival));
+    let arriving = Arc::clone(&arrival);
+    let stream = InspectReader::new(stream, move |bytes: &[u8]| arriving.received(bytes));
     let arriving = Arc::clone(&arrival);
     let service = service_fn(move |request: Request| {
         let in_flight = arriving.complete();
