@@ -8,8 +8,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// The packages of the workspace, each with those of them that it is built from.
-fn direct_dependencies() -> BTreeMap<String, BTreeSet<String>> {
+/// The packages of the workspace that a manifest belongs to.
+fn packages(manifest: &str) -> Vec<Value> {
     let output = Command::new(env!("CARGO"))
         .args([
             "metadata",
@@ -18,19 +18,32 @@ fn direct_dependencies() -> BTreeMap<String, BTreeSet<String>> {
             "--no-deps",
             "--offline",
         ])
+        .args(["--manifest-path", manifest])
         .output()
         .expect("cargo runs");
     let problem = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "cargo metadata: {problem}");
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
-    let packages = metadata["packages"].as_array().expect("packages");
-    let name = |value: &Value| value["name"].as_str().expect("a name").to_owned();
+    metadata["packages"].as_array().expect("packages").clone()
+}
+
+fn name(value: &Value) -> String {
+    value["name"].as_str().expect("a name").to_owned()
+}
+
+/// What a package uses whenever it is used, and not only when it is tested: that has no kind.
+fn used(package: &Value) -> impl Iterator<Item = &Value> {
+    let all = package["dependencies"].as_array().expect("dependencies");
+    all.iter().filter(|dependency| dependency["kind"].is_null())
+}
+
+/// The packages of the workspace, each with those of them that it is built from.
+fn direct_dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let packages = packages("Cargo.toml");
     let members: BTreeSet<String> = packages.iter().map(name).collect();
     let known = |package: &Value| {
-        let all = package["dependencies"].as_array().expect("dependencies");
-        // Without a kind: what is there when the package is used, and not only when it is tested.
-        let used = all.iter().filter(|dependency| dependency["kind"].is_null());
-        used.map(name)
+        used(package)
+            .map(name)
             .filter(|name| members.contains(name))
             .collect()
     };
@@ -97,6 +110,40 @@ fn the_documents_tell_how_many_crates_there_are() {
         provider.1, provider.0, akv.1, akv.0
     );
     assert!(document.contains(&told), "{told}");
+}
+
+/// The fuzzers build the modules' sources in packages of their own, which name all that these need.
+#[test]
+fn fuzzers_have_the_dependencies_of_the_modules() {
+    let modules = packages("Cargo.toml");
+    let fuzzers = packages("fuzz/Cargo.toml");
+    let features = |dependency: &Value| -> BTreeSet<String> {
+        let all = dependency["features"].as_array().expect("features");
+        all.iter()
+            .map(|feature| feature.as_str().expect("a name").to_owned())
+            .collect()
+    };
+    for module in ["akv_provider", "akv-pkcs11"] {
+        let find = |all: &[Value], wanted: &str| {
+            let found = all.iter().find(|package| name(package) == wanted);
+            found.unwrap_or_else(|| panic!("no {wanted}")).clone()
+        };
+        let fuzzer = find(&fuzzers, &format!("{module}-fuzz"));
+        let had: BTreeMap<String, BTreeSet<String>> = used(&fuzzer)
+            .map(|dependency| (name(dependency), features(dependency)))
+            .collect();
+        for dependency in used(&find(&modules, module)) {
+            let lacking = match had.get(&name(dependency)) {
+                Some(had) => &features(dependency) - had,
+                None => panic!("fuzz: {module}-fuzz lacks {}", name(dependency)),
+            };
+            assert!(
+                lacking.is_empty(),
+                "{module}-fuzz: {} without {lacking:?}",
+                name(dependency)
+            );
+        }
+    }
 }
 
 #[test]
