@@ -1,10 +1,14 @@
 //! What the documents promise to list.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::{Path, PathBuf};
 
-fn read(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The messages that a file of source code gives its errors: of each, the fixed parts that are long
@@ -206,4 +210,82 @@ fn the_pkcs11_modules_mechanisms_and_codes_are_documented() {
         let code = code.trim_matches('"');
         assert!(codes.contains(code), "no {code} in the module");
     }
+}
+
+/// All documents in a folder and those within, but for what is built there or hidden.
+fn documents(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            found.extend(documents(&path));
+        } else if name.ends_with(".md") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// A document: where its links lead, and the anchors of its headings as GitHub makes them.
+fn links_and_anchors(text: &str) -> (Vec<String>, BTreeSet<String>) {
+    let (mut links, mut anchors, mut seen) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
+    let mut heading: Option<String> = None;
+    for event in Parser::new_ext(text, Options::ENABLE_TABLES) {
+        match event {
+            Event::Start(Tag::Link { dest_url, .. }) => links.push(dest_url.into_string()),
+            Event::Start(Tag::Heading { .. }) => heading = Some(String::new()),
+            Event::Text(text) | Event::Code(text) => {
+                if let Some(heading) = &mut heading {
+                    heading.push_str(&text);
+                }
+            }
+            Event::End(TagEnd::Heading(_)) => {
+                let title = heading.take().unwrap_or_default().to_lowercase();
+                let kept = |character: &char| {
+                    character.is_alphanumeric() || matches!(character, ' ' | '-' | '_')
+                };
+                let anchor = title.chars().filter(kept).collect::<String>();
+                let anchor = anchor.replace(' ', "-");
+                // Of equal headings all but the first have a number.
+                let before = seen.entry(anchor.clone()).or_insert(0);
+                anchors.insert(match *before {
+                    0 => anchor,
+                    number => format!("{anchor}-{number}"),
+                });
+                *before += 1;
+            }
+            _ => {}
+        }
+    }
+    (links, anchors)
+}
+
+#[test]
+fn every_link_between_documents_leads_somewhere() {
+    let (mut count, mut broken) = (0, Vec::new());
+    for document in documents(Path::new(".")) {
+        let folder = document.parent().expect("a folder");
+        let (links, _) = links_and_anchors(&read(&document));
+        for link in links.iter().filter(|link| !link.contains("://")) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => document.clone(),
+                path => folder.join(path),
+            };
+            let is_there = match anchor {
+                "" => target.exists(),
+                anchor => {
+                    let text = fs::read_to_string(&target).unwrap_or_default();
+                    links_and_anchors(&text).1.contains(anchor)
+                }
+            };
+            if !is_there {
+                broken.push(format!("{}: {link}", document.display()));
+            }
+            count += 1;
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+    assert!(count > 100, "{count}");
 }
