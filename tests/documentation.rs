@@ -163,7 +163,7 @@ fn the_pkcs11_modules_configuration_is_documented() {
     };
     let mut count = 0;
     for file in ["mod", "log", "token"] {
-        let source = read(&format!("crates/akv-pkcs11/src/configuration/{file}.rs"));
+        let source = read(format!("crates/akv-pkcs11/src/configuration/{file}.rs"));
         let source = source.split("#[cfg(test)]").next().unwrap_or_default();
         for word in words(source, is_quoted_name) {
             let name = word.trim_matches('"').to_ascii_lowercase();
@@ -176,7 +176,7 @@ fn the_pkcs11_modules_configuration_is_documented() {
         }
     }
     for file in ["client", "credentials"] {
-        let source = read(&format!("crates/managed-hsm/src/settings/{file}.rs"));
+        let source = read(format!("crates/managed-hsm/src/settings/{file}.rs"));
         let keys = source.split("key: Some(\"").skip(1);
         for key in keys.filter_map(|rest| rest.split('"').next()) {
             let name = key.replace('-', "");
