@@ -12,7 +12,6 @@ mod env;
 mod failure;
 mod files;
 mod import;
-mod key;
 mod keys;
 mod management;
 mod openssl;
@@ -21,7 +20,9 @@ mod operations;
 mod output;
 mod pkcs11;
 mod progress;
+mod roles;
 mod session;
+mod settings;
 mod shell;
 mod signing;
 mod token;
@@ -55,12 +56,15 @@ pub(crate) struct Arguments {
 enum Command {
     /// Check step by step that keys can be used from here, and say what to do where they can't
     Doctor(doctor::Doctor),
-    /// Manage the keys of an HSM or a key vault
-    #[command(subcommand)]
+    /// Manage the keys of an HSM or a key vault; write key files
+    #[command(subcommand, visible_alias = "key")]
     Keys(keys::Keys),
-    /// Key files
-    #[command(subcommand)]
-    Key(key::Command),
+    /// Who may do what in an HSM, and where
+    #[command(subcommand, visible_alias = "role")]
+    Roles(roles::Roles),
+    /// Settings of an HSM that the service keeps
+    #[command(subcommand, visible_alias = "setting")]
+    Settings(settings::Settings),
     /// Sign a file
     Sign(operations::Sign),
     /// Verify a file's signature, here, with the key's public part
@@ -179,7 +183,8 @@ impl Command {
         match self {
             Self::Doctor(command) => command.run(),
             Self::Keys(command) => command.run(),
-            Self::Key(command) => command.run(),
+            Self::Roles(command) => command.run(),
+            Self::Settings(command) => command.run(),
             Self::Sign(command) => command.run(),
             Self::Verify(command) => command.run(),
             Self::Decrypt(command) => command.run(),

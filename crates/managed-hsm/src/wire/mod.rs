@@ -1,5 +1,7 @@
 //! The bodies of requests and answers.
 
+pub(crate) mod administration;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -14,6 +16,7 @@ use crate::api_version::{ApiVersion, Feature};
 use crate::foreign::{ForeignText, shown};
 use crate::key::{Curve, Key, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind, Update};
 use crate::ml_dsa::ParameterSet;
+use crate::pages::Page;
 use crate::properties::Properties;
 use crate::public_key::PublicKey;
 use crate::uri::{KeyName, KeyUri, KeyVersion, Vault};
@@ -293,10 +296,7 @@ pub(crate) fn update_request(update: &Update) -> Zeroizing<Vec<u8>> {
 }
 
 /// A page of a listing: its keys, and where the next page is.
-pub(crate) fn key_page(
-    body: &[u8],
-    vault: &Vault,
-) -> Result<(Vec<KeyItem>, Option<String>), String> {
+pub(crate) fn key_page(body: &[u8], vault: &Vault) -> Result<Page<KeyItem>, String> {
     let page: KeyPage = parse(body)?;
     let item = |item: ListedKey| {
         let mut path = item
