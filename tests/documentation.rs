@@ -200,10 +200,24 @@ fn the_pkcs11_modules_mechanisms_and_codes_are_documented() {
             "docs/pkcs11.md lacks {name}"
         );
     }
-    // And what akv advises is for codes that there are.
-    let remedies = read("crates/akv/src/pkcs11/remedies.rs");
-    for code in words(&remedies, |word| word.starts_with("\"CKR_")) {
-        let code = code.trim_matches('"');
-        assert!(codes.contains(code), "no {code} in the module");
+}
+
+#[test]
+fn every_reason_of_the_provider_is_documented_with_its_number() {
+    let document = read("docs/troubleshooting.md");
+    let source = read("src/error.rs");
+    let reasons = source.split("reasons! {").nth(1).unwrap_or_default();
+    let reasons = reasons.split("\n}").next().unwrap_or_default();
+    let texts: Vec<&str> = reasons
+        .lines()
+        .filter_map(|line| line.split("=> c\"").nth(1)?.strip_suffix("\","))
+        .collect();
+    assert!(texts.len() > 50);
+    for (index, text) in texts.iter().enumerate() {
+        let row = format!("\n| {} `{text}` | ", index + 1);
+        assert!(
+            document.contains(&row),
+            "docs/troubleshooting.md lacks {row}"
+        );
     }
 }

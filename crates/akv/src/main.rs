@@ -9,6 +9,7 @@ mod cert;
 mod configuration;
 mod doctor;
 mod env;
+mod explain;
 mod failure;
 mod files;
 mod import;
@@ -83,6 +84,8 @@ enum Command {
     Pkcs11(pkcs11::Pkcs11),
     /// Measure throughput and latency by concurrency
     Bench(bench::Bench),
+    /// Say what an error means, and what to do about it
+    Explain(explain::Explain),
     /// Print the OpenSSL configuration for the current settings
     Env(env::Env),
     /// Say which credential gives tokens here, for whom and until when
@@ -193,6 +196,7 @@ impl Command {
             Self::Cert(command) => command.run(),
             Self::Pkcs11(command) => command.run(),
             Self::Bench(command) => command.run(),
+            Self::Explain(command) => command.run(),
             Self::Env(command) => command.run(),
             Self::Token(command) => command.run(),
             Self::Completions(command) => command.run(),

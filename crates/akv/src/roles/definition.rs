@@ -92,7 +92,10 @@ struct InFile {
 
 impl InFile {
     fn read(json: &[u8]) -> Result<Self, String> {
-        let role: Self = serde_json::from_slice(json)
+        // An array would do as well.
+        let role = serde_json::from_slice(json).map(Value::Object);
+        let role: Self = role
+            .and_then(serde_json::from_value)
             .map_err(|error| format!("it holds no role: {}", one_line(&error.to_string())))?;
         if !role.actions.is_empty() || !role.not_actions.is_empty() {
             return Err(

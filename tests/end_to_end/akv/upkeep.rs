@@ -1,0 +1,123 @@
+//! `akv keys set`, `backup`, `restore` and `purge`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::json;
+
+use super::{AES_256, RSA_2048, json as answer, names};
+use crate::support::{EC_P256, Hsm, uri};
+
+#[test]
+fn a_key_is_changed_and_what_was_not_named_stays() {
+    let hsm = Hsm::with_keys(&[("k", RSA_2048)]);
+    let message = hsm.write("message", "hello");
+    let sign = || hsm.akv(&["sign", &uri("k"), &message]);
+    let changed = answer(
+        &hsm,
+        "keys set managedhsm:MyHSM:k --operations sign,verify --expires 2099-12-31 --tag a=1 --tag b=2",
+    );
+    assert_eq!(changed["operations"], json!(["sign", "verify"]));
+    assert_eq!(changed["expires"], "2099-12-31T00:00:00Z");
+    assert_eq!(changed["enabled"], true);
+    sign().succeeds();
+
+    let changed = answer(
+        &hsm,
+        "keys set managedhsm:MyHSM:k --disabled --tag b=3 --untag a",
+    );
+    assert_eq!(changed["enabled"], false);
+    assert_eq!(changed["tags"], json!({"b": "3"}));
+    assert_eq!(changed["expires"], "2099-12-31T00:00:00Z");
+    assert_eq!(changed["operations"], json!(["sign", "verify"]));
+    sign().fails_with(&["403"]);
+    hsm.akv_line("key set managedhsm:MyHSM:k --enabled")
+        .succeeds();
+    sign().succeeds();
+    hsm.akv_line("keys set managedhsm:MyHSM:k --not-before 1h")
+        .succeeds();
+    sign().fails_with(&["403"]);
+
+    // A version alone, and what can't be.
+    let first = changed["version"].as_str().expect("a version").to_owned();
+    hsm.create("k", RSA_2048);
+    let old = format!("keys set managedhsm:MyHSM:k?version={first} --ops verify");
+    assert_eq!(answer(&hsm, &old)["version"], first.as_str());
+    let newest = answer(&hsm, "keys show managedhsm:MyHSM:k");
+    assert_ne!(newest["operations"], json!(["verify"]));
+    for (line, words) in [
+        (
+            "keys set managedhsm:MyHSM:k",
+            &["--operations", "--enabled"][..],
+        ),
+        (
+            "keys set managedhsm:MyHSM:k --enabled --disabled",
+            &["cannot be used with"],
+        ),
+        (
+            "keys set managedhsm:MyHSM:k --untag nothing",
+            &["no tag 'nothing'", "akv keys show"],
+        ),
+        (
+            "keys set managedhsm:MyHSM:none --enabled",
+            &["404", "change key"],
+        ),
+        (
+            "keys set managedhsm:MyHSM:k --expires never",
+            &["2026-12-31"],
+        ),
+    ] {
+        hsm.akv_line(line).fails_with(words);
+    }
+}
+
+#[test]
+fn a_key_that_was_purged_comes_back_from_its_backup_and_from_nothing_else() {
+    let hsm = Hsm::with_keys(&[("k", EC_P256), ("a", AES_256)]);
+    let public = answer(&hsm, "keys show managedhsm:MyHSM:k");
+    let file = hsm.path("k.backup");
+    hsm.akv(&["keys", "backup", &uri("k"), "--out", &file])
+        .succeeds();
+    let mode = fs::metadata(&file)
+        .expect("it is written")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    hsm.akv(&["keys", "backup", &uri("k"), "--out", &file])
+        .fails_with(&["k.backup", "left alone"]);
+    let piped = hsm.akv(&["keys", "backup", &uri("a"), "--out", "-"]);
+    piped.succeeds();
+    let piped = hsm.write("a.backup", piped.bytes());
+
+    let restore = |file: &str| hsm.akv(&["keys", "restore", "managedhsm:MyHSM", file]);
+    restore(&file).fails_with(&["409"]);
+    hsm.akv_line("keys purge managedhsm:MyHSM:k")
+        .fails_with(&["k is not purged", "--yes"]);
+    hsm.akv_line("keys purge managedhsm:MyHSM:k --yes")
+        .fails_with(&["purge key", "404"]);
+    for key in ["k", "a"] {
+        hsm.akv(&["keys", "rm", &uri(key), "--force"]).succeeds();
+        hsm.akv(&["keys", "purge", &uri(key), "--yes"]).succeeds();
+    }
+    let deleted = answer(&hsm, "keys ls managedhsm:MyHSM --deleted");
+    assert!(names(&deleted, "name").is_empty());
+    hsm.akv_line("keys recover managedhsm:MyHSM:k")
+        .fails_with(&["404"]);
+    restore(&file).succeeds();
+    restore(&piped).succeeds();
+    let back = answer(&hsm, "keys show managedhsm:MyHSM:k");
+    assert_eq!(back["version"], public["version"]);
+    let message = hsm.write("message", "hello");
+    hsm.akv(&["sign", &uri("k"), &message]).succeeds();
+
+    // Another HSM has another security domain.
+    let other = Hsm::start();
+    other
+        .akv(&["keys", "restore", "managedhsm:MyHSM", &file])
+        .fails_with(&["restore a key into", "400", "security domain"]);
+    restore(&message).fails_with(&["400"]);
+    hsm.akv_line("keys restore managedhsm:MyHSM:k /dev/null")
+        .fails_with(&["it names a key"]);
+    hsm.akv_line("keys restore managedhsm:MyHSM /no/such/file")
+        .fails_with(&["/no/such/file", "No such file"]);
+}
