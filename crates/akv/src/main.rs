@@ -27,6 +27,7 @@ mod settings;
 mod shell;
 mod signing;
 mod token;
+mod work;
 
 use std::process::ExitCode;
 

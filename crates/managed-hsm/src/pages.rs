@@ -10,9 +10,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::request::{Request, at};
 use crate::uri::Vault;
-
-/// The items of a page, and the address of the page after it.
-pub(crate) type Page<T> = (Vec<T>, Option<String>);
+use crate::wire::Page;
 
 /// A listing, asked for page by page.
 #[derive(Debug)]

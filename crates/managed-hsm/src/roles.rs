@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::foreign::{ForeignText, shown};
 use crate::request::Request;
 use crate::uri::{KeyName, Vault};
-use crate::wire::administration as wire;
+use crate::wire::roles as wire;
 
 /// What the path of each role, and of each assignment of one, begins with behind its scope.
 const AUTHORIZATION: &str = "/providers/Microsoft.Authorization";

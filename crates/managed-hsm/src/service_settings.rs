@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::foreign::ForeignText;
 use crate::request::Request;
 use crate::uri::Vault;
-use crate::wire::administration as wire;
+use crate::wire::service_settings as wire;
 
 /// The name of a setting: letters and digits, such as `AllowKeyManagementOperationsThroughARM`.
 #[derive(Clone, Debug, PartialEq, Eq)]

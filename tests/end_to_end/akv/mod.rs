@@ -1,5 +1,6 @@
 //! The `akv` command: what it does in the HSM is looked at with `openssl`, and the other way round.
 
+mod check;
 mod keys;
 mod roles;
 mod upkeep;

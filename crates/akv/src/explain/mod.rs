@@ -160,7 +160,9 @@ fn reason_number(asked: &str) -> Option<u32> {
 
 /// A code of PKCS#11 by its name, with or without `CKR_`, or by its number.
 fn pkcs11_code(asked: &str) -> Option<(u64, String)> {
-    let hexadecimal = asked.strip_prefix("0x").or_else(|| asked.strip_prefix("0X"));
+    let hexadecimal = asked
+        .strip_prefix("0x")
+        .or_else(|| asked.strip_prefix("0X"));
     let number = match hexadecimal {
         Some(digits) => u64::from_str_radix(digits, 16).ok(),
         None => asked.parse().ok(),

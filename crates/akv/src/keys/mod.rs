@@ -1,6 +1,7 @@
 //! `akv keys`: management, by Microsoft's client.
 
 mod backup;
+mod check;
 mod deletion;
 mod description;
 mod listing;
@@ -19,9 +20,10 @@ use azure_security_keyvault_keys::models::{
     KeyClientGetKeyOptions, KeyOperation, KeyReleasePolicy, KeyType,
 };
 use clap::{Args, Subcommand, ValueEnum};
-use managed_hsm::{KeyUri, ParameterSet, Service};
+use managed_hsm::{Curve, KeyUri, ParameterSet, PublicKey, Service};
 
 use self::backup::{Backup, Restore};
+use self::check::Check;
 use self::deletion::{Delete, Purge};
 use self::description::{Told, shown};
 use self::listing::List;
@@ -45,6 +47,8 @@ pub(crate) enum Keys {
     Create(Create),
     /// Import a key from a file, or a new version of one
     Import(Import),
+    /// Say whether a key is fit for what it is wanted for: it is used once for that
+    Check(Check),
     /// Change what a key may be used for, and until when; its tags
     Set(Set),
     /// Have the service make a new version of a key as its rotation policy does
@@ -174,6 +178,22 @@ impl Kind {
         }
     }
 
+    /// Its name on the command line.
+    fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Whether a key is of this type.
+    fn is_of(self, public: &PublicKey) -> bool {
+        match public {
+            PublicKey::Rsa { .. } => self == Self::Rsa,
+            PublicKey::Ec { .. } => self == Self::Ec,
+            PublicKey::MlDsa { set, .. } => self.ml_dsa() == Some(*set),
+            PublicKey::Oct => self == Self::Oct,
+        }
+    }
+
     /// The parameter set of ML-DSA, if it is one.
     fn ml_dsa(self) -> Option<ParameterSet> {
         match self {
@@ -227,6 +247,7 @@ impl Keys {
             Self::Show(command) => command.run(),
             Self::Create(command) => command.run(),
             Self::Import(command) => command.run(),
+            Self::Check(command) => command.run(),
             Self::Set(command) => command.run(),
             Self::Rotate(command) => command.rotate(),
             Self::Delete(command) => command.run(),
@@ -429,6 +450,17 @@ impl Properties {
 }
 
 impl NamedCurve {
+    /// Whether a key is on this curve.
+    fn is_of(self, public: &PublicKey) -> bool {
+        let curve = match self {
+            Self::P256 => Curve::P256,
+            Self::P384 => Curve::P384,
+            Self::P521 => Curve::P521,
+            Self::P256K => Curve::P256K,
+        };
+        matches!(public, PublicKey::Ec { curve: own, .. } if *own == curve)
+    }
+
     fn name(self) -> CurveName {
         match self {
             Self::P256 => CurveName::P256,

@@ -1,6 +1,7 @@
 //! The bodies of requests and answers.
 
-pub(crate) mod administration;
+pub(crate) mod roles;
+pub(crate) mod service_settings;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,7 +17,6 @@ use crate::api_version::{ApiVersion, Feature};
 use crate::foreign::{ForeignText, shown};
 use crate::key::{Curve, Key, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind, Update};
 use crate::ml_dsa::ParameterSet;
-use crate::pages::Page;
 use crate::properties::Properties;
 use crate::public_key::PublicKey;
 use crate::uri::{KeyName, KeyUri, KeyVersion, Vault};
@@ -28,6 +28,9 @@ pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_encode_padding(false)
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
+
+/// The items of a page of a listing, and the address of the page after it.
+pub(crate) type Page<T> = (Vec<T>, Option<String>);
 
 #[derive(Deserialize)]
 struct KeyBundle {

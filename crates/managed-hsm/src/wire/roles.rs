@@ -1,13 +1,11 @@
-//! The bodies of requests and answers about roles and settings of an HSM.
+//! The bodies of requests and answers about roles.
 
 use serde::Deserialize;
 use serde_json::json;
 
-use super::parse;
+use super::{Page, parse};
 use crate::foreign::ForeignText;
-use crate::pages::Page;
 use crate::roles::{Guid, NewRole, RoleAssignment, RoleDefinition};
-use crate::service_settings::ServiceSetting;
 
 /// What the identifier of a role begins with where an assignment names it.
 const DEFINITION: &str = "Microsoft.KeyVault/providers/Microsoft.Authorization/roleDefinitions/";
@@ -62,19 +60,6 @@ struct AssignmentProperties {
     scope: ForeignText,
 }
 
-#[derive(Deserialize)]
-struct Setting {
-    name: ForeignText,
-    value: ForeignText,
-    #[serde(rename = "type", default)]
-    kind: ForeignText,
-}
-
-#[derive(Deserialize)]
-struct Settings {
-    settings: Vec<Setting>,
-}
-
 /// The roles of a page of them, and the address of the next one.
 pub(crate) fn definitions(body: &[u8]) -> Result<Page<RoleDefinition>, String> {
     page(body, Definition::read)
@@ -93,17 +78,6 @@ pub(crate) fn assignments(body: &[u8]) -> Result<Page<RoleAssignment>, String> {
 /// An assignment.
 pub(crate) fn assignment(body: &[u8]) -> Result<RoleAssignment, String> {
     parse::<Assignment>(body)?.read()
-}
-
-/// All settings.
-pub(crate) fn settings(body: &[u8]) -> Result<Vec<ServiceSetting>, String> {
-    let all: Settings = parse(body)?;
-    Ok(all.settings.into_iter().map(Setting::read).collect())
-}
-
-/// A setting.
-pub(crate) fn setting(body: &[u8]) -> Result<ServiceSetting, String> {
-    parse(body).map(Setting::read)
 }
 
 /// Body of a request for a role.
@@ -130,11 +104,6 @@ pub(crate) fn assignment_request(principal: Guid, role: Guid) -> Vec<u8> {
         "principalId": principal.to_string(),
         "roleDefinitionId": format!("{DEFINITION}{role}"),
     }}))
-}
-
-/// Body of a request for another value of a setting, which is a text whatever its type.
-pub(crate) fn setting_request(value: &str) -> Vec<u8> {
-    body(&json!({ "value": value }))
 }
 
 fn body(value: &serde_json::Value) -> Vec<u8> {
@@ -182,16 +151,6 @@ impl Assignment {
             role: guid(&ForeignText::new(role.unwrap_or_default()))?,
             scope: properties.scope,
         })
-    }
-}
-
-impl Setting {
-    fn read(self) -> ServiceSetting {
-        ServiceSetting {
-            name: self.name,
-            kind: self.kind,
-            value: self.value,
-        }
     }
 }
 
