@@ -114,10 +114,30 @@ fn a_key_that_was_purged_comes_back_from_its_backup_and_from_nothing_else() {
     let other = Hsm::start();
     other
         .akv(&["keys", "restore", "managedhsm:MyHSM", &file])
-        .fails_with(&["restore a key into", "400", "security domain"]);
+        .fails_with(&["restore a key into", "400", "different crypto domain"]);
     restore(&message).fails_with(&["400"]);
     hsm.akv_line("keys restore managedhsm:MyHSM:k /dev/null")
         .fails_with(&["it names a key"]);
     hsm.akv_line("keys restore managedhsm:MyHSM /no/such/file")
         .fails_with(&["/no/such/file", "No such file"]);
+}
+
+#[test]
+fn keys_of_a_key_vault_are_kept_up_the_same_way() {
+    let mut hsm = Hsm::start_with(&["--vault", "MyVault"]);
+    for (name, value) in hsm.exports(&["--vault", "MyVault"]) {
+        hsm.set(&name, &value);
+    }
+    let run = |line: &str| hsm.akv_line(line).succeeds();
+    run("keys create keyvault:MyVault:k --type rsa --hsm");
+    run("keys set keyvault:MyVault:k --operations sign,decrypt,verify --tag a=1 --expires 60d");
+    let checked = run("keys check keyvault:MyVault:k --for sign,decrypt --samples 1");
+    assert!(checked.contains("All is well"), "{checked}");
+    let file = hsm.path("k.backup");
+    run(&format!("keys backup keyvault:MyVault:k --out {file}"));
+    run("keys delete keyvault:MyVault:k --yes");
+    run("keys purge keyvault:MyVault:k --yes");
+    run(&format!("keys restore keyvault:MyVault {file}"));
+    let shown = run("keys show keyvault:MyVault:k");
+    assert!(shown.contains("a=1"), "{shown}");
 }

@@ -15,7 +15,7 @@ use crate::progress::Spinner;
 use crate::session::{Session, managed_hsm};
 
 #[derive(Args)]
-#[command(after_help = "Examples:
+#[command(group = clap::ArgGroup::new("what").required(true), after_help = "Examples:
   akv roles define managedhsm:MyHSM --name Signer --actions keys/read/action,keys/sign/action
   akv roles define managedhsm:MyHSM role.json      # {\"roleName\": \"Signer\", \"dataActions\": [\"Microsoft.KeyVault/managedHsm/keys/sign/action\"]}
 
@@ -26,7 +26,7 @@ pub(crate) struct Define {
     hsm: Vault,
     /// JSON file with the role as az keyvault takes it: roleName, description, dataActions,
     /// notDataActions; - is standard input
-    #[arg(required_unless_present = "actions", conflicts_with_all = ["actions", "not_actions"])]
+    #[arg(group = "what")]
     file: Option<PathBuf>,
     /// Its name [default: that of the file]
     #[arg(long, required_unless_present = "file")]
@@ -37,7 +37,8 @@ pub(crate) struct Define {
         long,
         visible_alias = "data-actions",
         value_name = "ACTIONS",
-        value_delimiter = ','
+        value_delimiter = ',',
+        group = "what"
     )]
     actions: Vec<String>,
     /// Data actions that it does not allow, of those that end with an asterisk in --actions
