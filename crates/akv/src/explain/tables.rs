@@ -89,7 +89,7 @@ fn numbers(cell: &str) -> Vec<u32> {
     words.filter_map(|word| word.parse().ok()).collect()
 }
 
-/// Markdown as text: code in quotes, links as what they are called and where they lead.
+/// Markdown as text: links as what they are called and where they lead.
 fn plain(markdown: &str, document: &str) -> String {
     let mut text = String::new();
     let mut rest = markdown;
@@ -112,7 +112,17 @@ fn plain(markdown: &str, document: &str) -> String {
         rest = after;
     }
     text += rest;
-    text.replace('`', "'").replace('*', "")
+    quoted(&text)
+}
+
+/// Text in which names stand in quotes, and code that has more than one word.
+fn quoted(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    let shown = parts.map(|(at, part)| match at % 2 == 1 && part.contains(' ') {
+        true => format!("'{part}'"),
+        false => part.replace('*', "'"),
+    });
+    shown.collect()
 }
 
 /// Where a link of a document leads to, seen from the project's folder.
@@ -132,7 +142,7 @@ mod tests {
     fn tables_of_errors_are_read_and_others_are_not() {
         let text = "| a | b | c |\n|---|---|---|\n| `x` | y | z |\n\n\
                     | code | cause | remedy |\n|---|---|---|\n\
-                    | 403 `A`, `B` | see [here](#there) | [x.md](x.md#y), `a \\| b` |\n\nend\n";
+                    | 403 `A`, `B` | see [here](#there) | [x.md](x.md#y), `a \\| b`, `c` |\n\nend\n";
         let rows = of_document("docs/d.md", text);
         let [row] = rows.as_slice() else {
             panic!("{rows:?}")
@@ -141,7 +151,7 @@ mod tests {
         assert_eq!(row.numbers, [403]);
         assert_eq!(row.name, "403 A, B");
         assert_eq!(row.cause, "see here (docs/d.md#there)");
-        assert_eq!(row.remedy, "docs/x.md#y, 'a | b'");
+        assert_eq!(row.remedy, "docs/x.md#y, 'a | b', c");
     }
 
     #[test]
