@@ -12,10 +12,16 @@ use crate::session::{Session, managed_hsm};
 #[derive(Subcommand)]
 pub(crate) enum Settings {
     /// List all settings of an HSM
-    #[command(visible_alias = "ls")]
+    #[command(
+        visible_alias = "ls",
+        after_help = "Example:\n  akv settings list managedhsm:MyHSM"
+    )]
     List(List),
     /// Show one setting of an HSM
-    #[command(visible_alias = "show")]
+    #[command(
+        visible_alias = "show",
+        after_help = "Example:\n  akv settings get managedhsm:MyHSM AllowKeyManagementOperationsThroughARM"
+    )]
     Get(Get),
     /// Change a setting of an HSM
     #[command(

@@ -15,6 +15,7 @@ use crate::progress::Spinner;
 use crate::session::Session;
 
 #[derive(Args)]
+#[command(after_help = "Example:\n  akv keys delete managedhsm:MyHSM:web")]
 pub(crate) struct Delete {
     /// The key
     uri: KeyUri,
@@ -24,6 +25,7 @@ pub(crate) struct Delete {
 }
 
 #[derive(Args)]
+#[command(after_help = "Example:\n  akv keys purge managedhsm:MyHSM:web")]
 pub(crate) struct Purge {
     /// The deleted key
     uri: KeyUri,

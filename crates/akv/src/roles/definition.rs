@@ -59,6 +59,7 @@ pub(crate) struct Define {
 }
 
 #[derive(Args)]
+#[command(after_help = "Example:\n  akv roles undefine managedhsm:MyHSM Signer")]
 pub(crate) struct Undefine {
     /// The HSM: managedhsm:<HSM>
     #[arg(value_name = "HSM", value_parser = managed_hsm)]
