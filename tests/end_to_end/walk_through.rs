@@ -1,5 +1,7 @@
 //! The commands of documents that are to be typed one after the other, typed.
 
+use std::collections::BTreeSet;
+
 use testing::built;
 
 use crate::support::{Hsm, Outcome};
@@ -58,4 +60,32 @@ fn the_quick_start_for_users_of_cloud_hsm_works_as_it_stands() {
     }
     assert_eq!(hsm.key("aes256")["tags"]["owner"], "cu1");
     assert_eq!(hsm.key("ecc14")["key"]["crv"], "P-521");
+}
+
+/// The commands of a line without its options and arguments.
+fn commands(line: &str) -> Vec<&str> {
+    let words = line.split_whitespace();
+    let is_command = |word: &&str| {
+        word.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    words.take_while(is_command).collect()
+}
+
+#[test]
+fn every_command_that_users_of_cloud_hsm_are_told_of_is_there() {
+    let hsm = Hsm::start();
+    let document = include_str!("../../docs/cloud-hsm.md");
+    let spans = document.split('`').skip(1).step_by(2);
+    let typed = document.lines();
+    let lines = spans
+        .chain(typed)
+        .filter_map(|line| line.strip_prefix("akv "));
+    let told: BTreeSet<Vec<&str>> = lines.map(commands).collect();
+    assert!(told.len() > 20, "{told:?}");
+    for words in told {
+        let help = hsm.akv(&[&words[..], &["--help"]].concat()).succeeds();
+        let usage = format!("Usage: akv {}", words.join(" "));
+        assert!(help.contains(&usage), "{words:?}: {help}");
+    }
 }
