@@ -100,6 +100,8 @@ fn whoever_is_given_a_role_may_do_what_it_allows_where_it_counts() {
         PRINCIPAL,
     ];
     hsm.akv(&remove)
+        .fails_with(&["where is the role to count", "--scope /keys"]);
+    hsm.akv(&[&remove[..], &["--scope", "/"]].concat())
         .fails_with(&["does not have the role", "at the scope /", "akv roles list"]);
     hsm.akv(&[&remove[..], &["--scope", "/keys/web"]].concat())
         .succeeds();
@@ -170,8 +172,12 @@ fn what_roles_can_not_be_is_told_with_what_to_type() {
             &["no GUID", "az ad user show"][..],
         ),
         (
-            format!("{assign} {PRINCIPAL}"),
+            format!("{assign} {PRINCIPAL} --scope /"),
             &["no role 'Signer'", "Managed HSM Crypto User"],
+        ),
+        (
+            format!("{assign} {PRINCIPAL}"),
+            &["where is the role to count", "--scope / for the whole HSM"],
         ),
         (
             format!("{assign} {PRINCIPAL} --scope web"),

@@ -84,7 +84,8 @@ fn principal(text: &str) -> Result<Guid, String> {
 impl List {
     pub(super) fn run(&self) -> Result<Report, Failure> {
         let _spinner = Spinner::start("asking for roles");
-        let (vault, scope) = (self.place.vault(), self.place.scope()?);
+        let (vault, scope) = (self.place.vault(), self.place.named_scope()?);
+        let scope = scope.unwrap_or(RoleScope::Hsm);
         let client = Session::start()?.client;
         let known = Known::ask(&client, vault)?;
         let role = self.role.as_ref().map(|role| known.find(vault, role));

@@ -38,7 +38,7 @@ struct Place {
     /// managedhsm:<HSM>, or managedhsm:<HSM>:<key> for the scope of this key
     #[arg(value_name = "HSM", value_parser = target)]
     target: StoreUri,
-    /// The scope: /, /keys or /keys/<key> [default: /, or the key that is named]
+    /// The scope, where no key is named: / (the whole HSM), /keys (all keys) or /keys/<key>
     #[arg(long)]
     scope: Option<RoleScope>,
 }
@@ -60,10 +60,21 @@ impl Place {
         }
     }
 
+    /// The scope that is named: who is to have a role everywhere is said in so many words.
     fn scope(&self) -> Result<RoleScope, Failure> {
+        self.named_scope()?.ok_or_else(|| {
+            let vault = self.vault();
+            Failure::told(format!(
+                "where is the role to count? Name a key, {vault}:<key>, or give --scope /keys for all keys, or \
+                 --scope / for the whole HSM"
+            ))
+        })
+    }
+
+    fn named_scope(&self) -> Result<Option<RoleScope>, Failure> {
         match (&self.target, &self.scope) {
-            (StoreUri::Vault(_), scope) => Ok(scope.clone().unwrap_or(RoleScope::Hsm)),
-            (StoreUri::Key(uri), None) => Ok(RoleScope::Key(uri.key.clone())),
+            (StoreUri::Vault(_), scope) => Ok(scope.clone()),
+            (StoreUri::Key(uri), None) => Ok(Some(RoleScope::Key(uri.key.clone()))),
             (StoreUri::Key(uri), Some(scope)) => Err(Failure::told(format!(
                 "both {uri} and --scope {scope} say where the role counts: name the HSM alone with --scope"
             ))),
