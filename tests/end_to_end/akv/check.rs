@@ -50,9 +50,11 @@ fn a_key_that_is_fit_is_shown_to_be_so_by_using_it() {
     assert_eq!(step(&steps, "latency")["status"], "skipped");
     let (is_fit, steps) = checked(
         &hsm,
-        "managedhsm:MyHSM:aes --for wrap,unwrap,encrypt,decrypt --type oct --samples 1",
+        "managedhsm:MyHSM:aes --for wrap,unwrap,encrypt,decrypt --type oct --size 256 --samples 1",
     );
     assert!(is_fit, "{steps}");
+    let size = step(&steps, "type")["detail"].to_string();
+    assert!(size.contains("256 bits"), "{size}");
     for operation in ["decrypt", "unwrapkey", "encrypt", "wrapkey"] {
         assert!(
             hsm.requests().iter().any(|request| request.is(operation)),
@@ -108,6 +110,11 @@ fn each_point_in_which_a_key_is_unfit_has_its_remedy_and_the_remedy_helps() {
         &["RSA, 2048 bits", "--type ec --curve P-384"],
     );
     fails("--size 3072", "type", &["akv keys create", "--size 3072"]);
+    fails(
+        "--type rsa --curve P-256",
+        "type",
+        &["RSA", "--curve P-256"],
+    );
     fails("--for decrypt", "decrypt", &["key_ops", "decrypt"]);
     let (is_fit, steps) = checked(&hsm, "managedhsm:MyHSM:none");
     assert!(

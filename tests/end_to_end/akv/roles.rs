@@ -138,6 +138,13 @@ fn a_role_of_ones_own_is_defined_changed_assigned_and_removed() {
     ))
     .succeeds();
     assert!(may_sign(&hsm, "web"));
+    assert_eq!(made["unknown_data_actions"], serde_json::json!([]));
+    let misspelt = "roles define managedhsm:MyHSM --name Other --actions keys/sign,keys/*";
+    let told = hsm.akv_line(misspelt).succeeds();
+    assert!(
+        told.contains("keys/sign: no role that each HSM has"),
+        "{told}"
+    );
     hsm.akv_line(define)
         .fails_with(&["has a role 'Signer' already", "--replace"]);
     let file = hsm.write(

@@ -142,12 +142,20 @@ impl Define {
             }
         };
         let made = client.define_role(&self.hsm, id, &role)?;
-        let text = lines(&[
+        let mut rows = vec![
             ("Role", made.name.to_string()),
             ("Id", made.id.to_string()),
             ("Allows", shown_actions(&made).join(", ")),
-        ]);
-        Ok(Report::new(text, json_of_role(&made)))
+        ];
+        let mut json = json_of_role(&made);
+        let unknown = unknown_actions(&role, &known);
+        json["unknown_data_actions"] = json!(unknown);
+        if !unknown.is_empty() {
+            let list = unknown.join(", ");
+            let text = format!("{list}: no role that each HSM has allows this; is it misspelt?");
+            rows.push(("Unknown", text));
+        }
+        Ok(Report::new(lines(&rows), json))
     }
 
     /// The role that is asked for.
@@ -180,6 +188,19 @@ impl Define {
             not_data_actions: whole(given.not_data_actions),
         })
     }
+}
+
+/// The data actions of a role that none of the roles has which each HSM has: these have them all,
+/// as far as documents tell.
+fn unknown_actions(role: &NewRole, known: &Known) -> Vec<String> {
+    let built_in = known.0.iter().filter(|role| !role.is_custom);
+    let all: Vec<_> = built_in.flat_map(|role| &role.data_actions).collect();
+    let is_known = |action: &str| {
+        let mut all = all.iter();
+        action.ends_with('*') || all.any(|one| one.raw().eq_ignore_ascii_case(action))
+    };
+    let unknown = role.data_actions.iter().filter(|action| !is_known(action));
+    unknown.cloned().collect()
 }
 
 /// A data action with what each begins with.
