@@ -15,7 +15,8 @@ use crate::progress::Spinner;
 use crate::session::{Session, managed_hsm};
 
 #[derive(Args)]
-#[command(group = clap::ArgGroup::new("what").required(true), after_help = "Examples:
+#[command(group = clap::ArgGroup::new("what").required(true),
+    override_usage = "akv roles define [OPTIONS] <HSM> <FILE>\n       akv roles define [OPTIONS] <HSM> --name <NAME> --actions <ACTIONS>", after_help = "Examples:
   akv roles define managedhsm:MyHSM --name Signer --actions keys/read/action,keys/sign/action
   akv roles define managedhsm:MyHSM role.json      # {\"roleName\": \"Signer\", \"dataActions\": [\"Microsoft.KeyVault/managedHsm/keys/sign/action\"]}
 
