@@ -103,11 +103,23 @@ fn all_sources(folder: &str, ending: &str) -> String {
     text
 }
 
+/// All sources of the project in Rust.
+fn sources() -> String {
+    let folders = ["src", "crates", "tests"];
+    folders.map(|folder| all_sources(folder, ".rs")).concat()
+}
+
+/// Whether there is a test of this name, or a file.
+fn exists(name: &str, sources: &str) -> bool {
+    match name.contains('/') {
+        true => fs::metadata(name).is_ok(),
+        false => sources.contains(&format!("fn {name}(")),
+    }
+}
+
 #[test]
 fn every_defence_is_shown_by_a_test_that_exists() {
-    let sources: String = ["src", "crates", "tests"]
-        .map(|folder| all_sources(folder, ".rs"))
-        .concat();
+    let sources = sources();
     let document = read("docs/security.md");
     let mut tests = 0;
     for table in document.split("| attack | defence | shown by |").skip(1) {
@@ -124,10 +136,7 @@ fn every_defence_is_shown_by_a_test_that_exists() {
             let names: Vec<&str> = column.split('`').skip(1).step_by(2).collect();
             assert!(!names.is_empty(), "nothing shows this: {row}");
             for name in names {
-                let exists = match name.contains('/') {
-                    true => fs::metadata(name).is_ok(),
-                    false => sources.contains(&format!("fn {name}(")),
-                };
+                let exists = exists(name, &sources);
                 assert!(exists, "docs/security.md names {name}, which there is not");
                 tests += 1;
             }
@@ -204,11 +213,25 @@ fn the_pkcs11_modules_mechanisms_and_codes_are_documented() {
             "docs/pkcs11.md lacks {name}"
         );
     }
-    // And what akv advises is for codes that there are.
-    let remedies = read("crates/akv/src/pkcs11/remedies.rs");
-    for code in words(&remedies, |word| word.starts_with("\"CKR_")) {
-        let code = code.trim_matches('"');
-        assert!(codes.contains(code), "no {code} in the module");
+}
+
+#[test]
+fn every_reason_of_the_provider_is_documented_with_its_number() {
+    let document = read("docs/troubleshooting.md");
+    let source = read("src/error.rs");
+    let reasons = source.split("reasons! {").nth(1).unwrap_or_default();
+    let reasons = reasons.split("\n}").next().unwrap_or_default();
+    let texts: Vec<&str> = reasons
+        .lines()
+        .filter_map(|line| line.split("=> c\"").nth(1)?.strip_suffix("\","))
+        .collect();
+    assert!(texts.len() > 50);
+    for (index, text) in texts.iter().enumerate() {
+        let row = format!("\n| {} `{text}` | ", index + 1);
+        assert!(
+            document.contains(&row),
+            "docs/troubleshooting.md lacks {row}"
+        );
     }
 }
 
@@ -288,4 +311,67 @@ fn every_link_between_documents_leads_somewhere() {
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
     assert!(count > 100, "{count}");
+}
+
+/// What stands as code in a cell.
+fn spans(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// The rows of all tables of a document with this heading, each with its cells.
+fn rows<'a>(document: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
+    let tables = document.split(heading).skip(1);
+    let lines = tables.flat_map(|table| {
+        let rows = table.lines().skip(2);
+        rows.take_while(|line| line.starts_with('|'))
+    });
+    lines
+        .map(|line| line.trim_matches('|').split(" | ").collect())
+        .collect()
+}
+
+#[test]
+fn what_azure_cloud_hsm_has_is_there_with_its_test_or_missing_with_the_reason() {
+    let document = read("docs/cloud-hsm.md");
+    let sources = sources();
+    let mechanisms = words(&read("crates/akv-pkcs11/src/mechanisms.rs"), |word| {
+        word.starts_with("CKM_")
+    });
+    let attributes = words(&read("crates/akv-pkcs11/src/attributes.rs"), |word| {
+        word.starts_with("CKA_")
+    });
+    let functions = all_sources("crates/akv-pkcs11/src/ffi", ".rs");
+    let is_there = |name: &str| match name.get(..4) {
+        Some("CKM_") => mechanisms.contains(name),
+        Some("CKA_") => attributes.contains(name),
+        _ => functions.contains(name),
+    };
+    let mut seen = BTreeSet::new();
+    for kind in ["mechanism", "function", "attribute", "command"] {
+        let supported = rows(&document, &format!("| {kind} | how | shown by |"));
+        assert!(supported.len() > 5, "{kind}: {}", supported.len());
+        for row in supported {
+            let [names, _, tests] = row.as_slice() else {
+                panic!("docs/cloud-hsm.md has a row without three cells: {row:?}");
+            };
+            assert!(!spans(tests).is_empty(), "nothing shows this: {names}");
+            for test in spans(tests) {
+                assert!(exists(test, &sources), "docs/cloud-hsm.md names {test}");
+            }
+            for name in spans(names) {
+                let is_known = kind == "command" || is_there(name);
+                assert!(is_known, "the module has no {name}");
+                assert!(seen.insert(name), "docs/cloud-hsm.md has {name} twice");
+            }
+        }
+        for row in rows(&document, &format!("| {kind} | why not |")) {
+            for name in spans(row[0]) {
+                let is_missing = kind != "mechanism" || !is_there(name);
+                assert!(is_missing, "the module has {name}");
+                assert!(seen.insert(name), "docs/cloud-hsm.md has {name} twice");
+                assert!(row[1].len() > 10, "no reason for {name}");
+            }
+        }
+    }
+    assert!(seen.len() > 250, "{}", seen.len());
 }

@@ -412,11 +412,11 @@ fn each_permission_and_property_of_a_key_is_looked_at() {
         "k",
         r#"{"kty":"EC-HSM","crv":"P-256","key_ops":["verify"]}"#,
     );
-    fails(&hsm, "sign", &["key_ops", "--ops sign"]);
+    fails(&hsm, "sign", &["key_ops", "--operations verify,sign"]);
     hsm.update("k", r#"{"key_ops":["sign","verify"]}"#);
     assert!(report(&hsm, TARGET).1);
     hsm.update("k", r#"{"attributes":{"enabled":false}}"#);
-    fails(&hsm, "sign", &["disabled", "--enabled true"]);
+    fails(&hsm, "sign", &["disabled", "akv keys set", "--enabled"]);
     hsm.update("k", r#"{"attributes":{"enabled":true}}"#);
 
     let owner = hsm.environment.clone();
@@ -426,12 +426,7 @@ fn each_permission_and_property_of_a_key_is_looked_at() {
     fails(
         &hsm,
         "read-key",
-        &[
-            "403",
-            "az keyvault role assignment create",
-            nobody,
-            "/keys/k",
-        ],
+        &["403", "akv roles assign", nobody, "/keys/k"],
     );
     hsm.environment = owner;
     assert!(report(&hsm, TARGET).1);

@@ -39,4 +39,5 @@ mod support;
 mod tls;
 mod vectors;
 mod versions;
+mod walk_through;
 mod written_keys;

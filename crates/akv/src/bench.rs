@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use hsm_keys::PublicKey;
 use indicatif::ProgressBar;
-use managed_hsm::{Client, EncryptionAlgorithm, Error, Key, KeyUri, SignatureAlgorithm};
+use managed_hsm::{Client, KeyUri};
 use serde_json::json;
 
 use crate::configuration::Configuration;
@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::output::{Report, table};
 use crate::progress;
 use crate::session::Session;
+use crate::work::{Algorithm, Operation, Work, algorithm};
 
 /// Width of the longest bar of the plot.
 const PLOT_WIDTH: f64 = 48.0;
@@ -21,14 +22,27 @@ const PLOT_WIDTH: f64 = 48.0;
 const TICK: Duration = Duration::from_millis(100);
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  akv bench managedhsm:MyHSM:web
+  akv bench managedhsm:MyHSM:doc --algorithm PS256 --threads 8 --seconds 10
+  akv bench managedhsm:MyHSM:aes --operation decrypt --algorithm A256GCM --bytes 4096")]
 pub(crate) struct Bench {
     /// The key
     uri: KeyUri,
     /// What to do with it [default: sign, or wrap with a symmetric key]
-    #[arg(long, value_enum, value_name = "OPERATION")]
+    #[arg(long, visible_alias = "mode", value_enum, value_name = "OPERATION")]
     operation: Option<Operation>,
+    /// By which algorithm: RS256, PS384, ES256, HS256, RSA-OAEP, A256GCM, A256KW and so on
+    /// [default: what is usual for the key]
+    #[arg(long, visible_alias = "mechanism", value_name = "NAME", value_parser = algorithm)]
+    algorithm: Option<Algorithm>,
+    /// How many bytes are signed, encrypted, wrapped or made; what is signed is hashed here
+    #[arg(long, visible_alias = "data-size", default_value_t = 32,
+          value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    bytes: u32,
     /// How many requests are under way at once, one measurement for each number
-    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,2,4,8,16",
+    #[arg(long, visible_alias = "threads", value_name = "N,...", value_delimiter = ',',
+          default_value = "1,2,4,8,16",
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     concurrency: Vec<u16>,
     /// Seconds that each measurement takes
@@ -36,90 +50,10 @@ pub(crate) struct Bench {
     seconds: f64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Operation {
-    /// Load the key's public part
-    Get,
-    Sign,
-    /// Wrap a key of 32 bytes
-    Wrap,
-    /// Wrap a key of 32 bytes once, and unwrap it again and again
-    Unwrap,
-}
-
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(seconds),
         _ => Err("give a number from 0.1 to 3600".to_owned()),
-    }
-}
-
-/// A request that can be made again and again.
-enum Work {
-    Get(KeyUri),
-    Sign(Key, SignatureAlgorithm, Vec<u8>),
-    Wrap(Key, EncryptionAlgorithm),
-    Unwrap(Key, EncryptionAlgorithm, Vec<u8>),
-}
-
-/// What is wrapped: not a secret of anybody's.
-const SAMPLE: [u8; 32] = [0; 32];
-
-impl Work {
-    fn prepare(client: &Client, uri: &KeyUri, chosen: Option<Operation>) -> Result<Self, Failure> {
-        let key = client.get_key(uri)?;
-        let public = PublicKey::from(key.public.clone());
-        let signature = public.usual_signature();
-        let operation = chosen.unwrap_or(match signature {
-            Some(_) => Operation::Sign,
-            None => Operation::Wrap,
-        });
-        let unfit = || {
-            let name = operation.to_possible_value();
-            let name = name.as_ref().map_or("", |value| value.get_name());
-            Failure::told(format!(
-                "{} can't {name}: its type is {}",
-                key.id,
-                public.kind()
-            ))
-        };
-        let wrapping = || public.usual_wrapping().ok_or_else(unfit);
-        Ok(match operation {
-            Operation::Get => Self::Get(key.id.into()),
-            Operation::Sign => {
-                let algorithm = signature.ok_or_else(unfit)?;
-                let digest = vec![0; algorithm.digest_len().unwrap_or_default()];
-                Self::Sign(key, algorithm, digest)
-            }
-            Operation::Wrap => Self::Wrap(key.clone(), wrapping()?),
-            Operation::Unwrap => {
-                let algorithm = wrapping()?;
-                let wrapped = client.wrap_key(&key.id, algorithm, &SAMPLE)?;
-                Self::Unwrap(key, algorithm, wrapped)
-            }
-        })
-    }
-
-    fn name(&self) -> String {
-        match self {
-            Self::Get(_) => "get".to_owned(),
-            Self::Sign(_, algorithm, _) => format!("sign {algorithm}"),
-            Self::Wrap(_, algorithm) => format!("wrap {algorithm}"),
-            Self::Unwrap(_, algorithm, _) => format!("unwrap {algorithm}"),
-        }
-    }
-
-    fn once(&self, client: &Client) -> Result<(), Error> {
-        match self {
-            Self::Get(uri) => client.get_key(uri).map(drop),
-            Self::Sign(key, algorithm, digest) => {
-                client.sign(&key.id, *algorithm, digest).map(drop)
-            }
-            Self::Wrap(key, algorithm) => client.wrap_key(&key.id, *algorithm, &SAMPLE).map(drop),
-            Self::Unwrap(key, algorithm, wrapped) => {
-                client.unwrap_key(&key.id, *algorithm, wrapped).map(drop)
-            }
-        }
     }
 }
 
@@ -166,7 +100,7 @@ impl Bench {
         settings.max_connections = settings.max_connections.max(usize::from(most));
         let session = Session::with(settings);
         let client = &*session.client;
-        let work = Work::prepare(client, &self.uri, self.operation)?;
+        let work = self.prepare(client)?;
         let (duration, name) = (Duration::from_secs_f64(self.seconds), work.name());
         let ticks = duration.as_millis() / TICK.as_millis() + 1;
         let bar = progress::bar(ticks as u64 * self.concurrency.len() as u64, name.clone());
@@ -177,6 +111,25 @@ impl Bench {
             .collect();
         bar.finish_and_clear();
         Ok(self.report(&name, &all))
+    }
+
+    fn prepare(&self, client: &Client) -> Result<Work, Failure> {
+        let key = client.get_key(&self.uri)?;
+        let public = PublicKey::from(key.public.clone());
+        let usual = match self.algorithm {
+            Some(Algorithm::Mac(_) | Algorithm::Signature(_)) => Operation::Sign,
+            Some(Algorithm::Encryption(_)) => Operation::Encrypt,
+            None => Operation::usual(&public),
+        };
+        let operation = self.operation.unwrap_or(usual);
+        let bytes = usize::try_from(self.bytes).unwrap_or(usize::MAX);
+        Ok(Work::prepare(
+            client,
+            key,
+            operation,
+            self.algorithm,
+            bytes,
+        )?)
     }
 
     fn report(&self, name: &str, all: &[Measurement]) -> Report {
@@ -199,7 +152,7 @@ impl Bench {
             "p99 ms",
             "errors",
         ];
-        let mut text = format!("{name} with {}\n\n", self.uri);
+        let mut text = format!("{name} with {}, {} bytes\n\n", self.uri, self.bytes);
         text += &table(&heading, rows.collect());
         text += &plot(all);
         if let Some(error) = all.iter().find_map(|one| one.last_error.as_ref()) {
@@ -208,6 +161,7 @@ impl Bench {
         let json = json!({
             "key": self.uri.to_string(),
             "operation": name,
+            "bytes": self.bytes,
             "measurements": all.iter().map(|one| json!({
                 "concurrency": one.concurrency,
                 "seconds": one.seconds,
@@ -248,9 +202,9 @@ fn measure(
             let begun = Instant::now();
             match work.once(client) {
                 Ok(()) => latencies.push(begun.elapsed()),
-                Err(error) => {
+                Err(trouble) => {
                     errors += 1;
-                    last_error = Some(error.to_string());
+                    last_error = Some(trouble.to_string());
                     // Not to ask an HSM that throttles a thousand times a second.
                     std::thread::sleep(TICK);
                 }

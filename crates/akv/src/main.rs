@@ -9,10 +9,10 @@ mod cert;
 mod configuration;
 mod doctor;
 mod env;
+mod explain;
 mod failure;
 mod files;
 mod import;
-mod key;
 mod keys;
 mod management;
 mod openssl;
@@ -21,10 +21,13 @@ mod operations;
 mod output;
 mod pkcs11;
 mod progress;
+mod roles;
 mod session;
+mod settings;
 mod shell;
 mod signing;
 mod token;
+mod work;
 
 use std::process::ExitCode;
 
@@ -55,12 +58,15 @@ pub(crate) struct Arguments {
 enum Command {
     /// Check step by step that keys can be used from here, and say what to do where they can't
     Doctor(doctor::Doctor),
-    /// Manage the keys of an HSM or a key vault
-    #[command(subcommand)]
+    /// Manage the keys of an HSM or a key vault; write key files
+    #[command(subcommand, visible_alias = "key")]
     Keys(keys::Keys),
-    /// Key files
-    #[command(subcommand)]
-    Key(key::Command),
+    /// Who may do what in an HSM, and where
+    #[command(subcommand, visible_alias = "role")]
+    Roles(roles::Roles),
+    /// Settings of an HSM that the service keeps
+    #[command(subcommand, visible_alias = "setting")]
+    Settings(settings::Settings),
     /// Sign a file
     Sign(operations::Sign),
     /// Verify a file's signature, here, with the key's public part
@@ -79,6 +85,8 @@ enum Command {
     Pkcs11(pkcs11::Pkcs11),
     /// Measure throughput and latency by concurrency
     Bench(bench::Bench),
+    /// Say what an error means, and what to do about it
+    Explain(explain::Explain),
     /// Print the OpenSSL configuration for the current settings
     Env(env::Env),
     /// Say which credential gives tokens here, for whom and until when
@@ -179,7 +187,8 @@ impl Command {
         match self {
             Self::Doctor(command) => command.run(),
             Self::Keys(command) => command.run(),
-            Self::Key(command) => command.run(),
+            Self::Roles(command) => command.run(),
+            Self::Settings(command) => command.run(),
             Self::Sign(command) => command.run(),
             Self::Verify(command) => command.run(),
             Self::Decrypt(command) => command.run(),
@@ -188,6 +197,7 @@ impl Command {
             Self::Cert(command) => command.run(),
             Self::Pkcs11(command) => command.run(),
             Self::Bench(command) => command.run(),
+            Self::Explain(command) => command.run(),
             Self::Env(command) => command.run(),
             Self::Token(command) => command.run(),
             Self::Completions(command) => command.run(),

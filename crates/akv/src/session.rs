@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use managed_hsm::{Client, Settings, Vault};
+use managed_hsm::{Client, Service, Settings, UriError, Vault};
 
 use crate::configuration::Configuration;
 use crate::failure::Failure;
@@ -33,5 +33,23 @@ impl Session {
     /// Management of the keys of a vault.
     pub(crate) fn management(&self, vault: &Vault) -> Result<Management, Failure> {
         Management::new(&self.settings, &self.client, vault)
+    }
+}
+
+/// An HSM's name on the command line, where a key vault has no such thing.
+pub(crate) fn managed_hsm(text: &str) -> Result<Vault, String> {
+    let vault: Vault = text.parse().map_err(|error: UriError| error.to_string())?;
+    only_hsm(&vault)?;
+    Ok(vault)
+}
+
+/// That a vault is an HSM, where a key vault has no such thing.
+pub(crate) fn only_hsm(vault: &Vault) -> Result<(), String> {
+    match vault.service {
+        Service::ManagedHsm => Ok(()),
+        Service::KeyVault => Err(format!(
+            "{vault} is a key vault, whose roles and settings Azure Resource Manager keeps: use 'az role assignment' \
+             and 'az keyvault update'"
+        )),
     }
 }

@@ -25,6 +25,8 @@ pub(crate) enum Feature {
     Hmac,
     /// Keys of ML-DSA.
     MlDsa,
+    /// The settings of an HSM.
+    ServiceSettings,
 }
 
 impl Feature {
@@ -34,6 +36,7 @@ impl Feature {
             // Previews had it before.
             Self::AesKeyWrapMechanisms | Self::Hmac => "2025-07-01",
             Self::MlDsa => "2026-05-01-preview",
+            Self::ServiceSettings => "7.4",
         }
     }
 
@@ -43,6 +46,7 @@ impl Feature {
             Self::AesKeyWrapMechanisms => "AES key wrap by its PKCS#11 mechanisms",
             Self::Hmac => "HMAC",
             Self::MlDsa => "ML-DSA",
+            Self::ServiceSettings => "settings of the HSM",
         }
     }
 }

@@ -1,12 +1,11 @@
 //! The client: what may be asked of a Managed HSM.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Method;
-use url::{Origin, Url};
+use url::Url;
 use zeroize::Zeroizing;
 
 use crate::algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
@@ -17,7 +16,8 @@ use crate::error::Error;
 use crate::event_loop;
 use crate::io::IoThread;
 use crate::key::{Key, KeyAction, KeyId, KeyItem, NewKey, NewKeyKind};
-use crate::request::{Request, at};
+use crate::pages::Pages;
+use crate::request::Request;
 use crate::session::Sessions;
 use crate::settings::client::Settings;
 use crate::token::AccessToken;
@@ -80,14 +80,7 @@ pub struct Decryption<'a> {
 
 /// A listing of keys, asked for page by page.
 #[derive(Debug)]
-pub struct KeyPages {
-    vault: Vault,
-    next: Option<Url>,
-    /// Where the pages were that came.
-    seen: HashSet<Url>,
-    /// How long it took to get them.
-    spent: Duration,
-}
+pub struct KeyPages(Pages);
 
 impl KeyPages {
     /// Asks for the next page. None: there is none.
@@ -96,59 +89,10 @@ impl KeyPages {
     /// The request failed, or the page names another host for the next one, which would get the
     /// token. The listing has ended then.
     pub fn next_page(&mut self, client: &Client) -> Result<Option<Vec<KeyItem>>, Error> {
-        let Some(url) = self.next.take() else {
-            return Ok(None);
-        };
-        let request = Request {
-            operation: "list keys of",
-            vault: self.vault.clone(),
-            key: self.vault.to_string().into(),
-            method: Method::GET,
-            algorithm: None,
-            url: url.clone(),
-            body: None,
-            repeatable: true,
-        };
-        let limit = client.sessions.settings.operation_timeout;
-        if self.spent >= limit {
-            let (pages, seconds) = (self.seen.len(), limit.as_secs_f64());
-            return Err(request.bad_answer(format!(
-                "the listing has not ended after {pages} pages and {seconds} s, the time that an operation may take \
-                 (AKV_OPERATION_TIMEOUT)"
-            )));
-        }
-        let started = Instant::now();
-        self.seen.insert(url.clone());
-        let vault = self.vault.clone();
-        let endpoints = client.sessions.settings.endpoints_of(&vault).into_iter();
-        let endpoints: Vec<_> = endpoints.map(Url::origin).collect();
-        let again = request.clone();
-        let (items, next) = client.ask(request, move |body| {
-            let (items, next) = wire::key_page(body, &vault)?;
-            let next = next.map(|next| following(&url, &next, &endpoints));
-            let next = next.transpose()?;
-            Ok((items, next))
-        })?;
-        self.spent += started.elapsed();
-        if next.as_ref().is_some_and(|next| self.seen.contains(next)) {
-            let problem = "its nextLink leads to a page that came before";
-            return Err(again.bad_answer(problem.to_owned()));
-        }
-        self.next = next;
-        Ok(Some(items))
+        let vault = self.0.vault.clone();
+        let read = move |body: &[u8]| wire::key_page(body, &vault);
+        self.0.next(client, "list keys of", read)
     }
-}
-
-/// The address of the page after the one at `url`. The vault's other `endpoints` may have answered,
-/// with their own.
-fn following(url: &Url, next: &str, endpoints: &[Origin]) -> Result<Url, String> {
-    let next = url
-        .join(next)
-        .map_err(|error| format!("its nextLink is not a URL ({error})"))?;
-    if next.origin() != url.origin() && !endpoints.contains(&next.origin()) {
-        return Err("its nextLink leads to another host".to_owned());
-    }
-    Ok(at(url, &next))
 }
 
 impl Client {
@@ -335,7 +279,7 @@ impl Client {
     /// # Errors
     /// The vault's name makes no address.
     pub fn keys(&self, vault: &Vault) -> Result<KeyPages, Error> {
-        self.pages(vault, "/keys")
+        self.pages(vault, "/keys").map(KeyPages)
     }
 
     /// All versions of a key, the oldest first. No request is made before the first page is asked
@@ -344,16 +288,8 @@ impl Client {
     /// # Errors
     /// The vault's name makes no address.
     pub fn versions(&self, vault: &Vault, key: &KeyName) -> Result<KeyPages, Error> {
-        self.pages(vault, &format!("/keys/{key}/versions"))
-    }
-
-    fn pages(&self, vault: &Vault, path: &str) -> Result<KeyPages, Error> {
-        Ok(KeyPages {
-            vault: vault.clone(),
-            next: Some(self.url(vault, path)?),
-            seen: HashSet::new(),
-            spent: Duration::ZERO,
-        })
+        let pages = self.pages(vault, &format!("/keys/{key}/versions"));
+        pages.map(KeyPages)
     }
 
     /// Random bytes, made by the HSM.

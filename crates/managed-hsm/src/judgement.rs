@@ -87,7 +87,8 @@ pub(crate) enum Repetition {
 pub(crate) fn judge(attempt: &Attempt<'_>, next: impl FnOnce() -> Result<Next, Down>) -> Verdict {
     if let Ok(answer) = attempt.outcome {
         match answer.status {
-            StatusCode::OK => return Verdict::Done,
+            // 201: a role or an assignment was made.
+            StatusCode::OK | StatusCode::CREATED => return Verdict::Done,
             StatusCode::UNAUTHORIZED if !attempt.is_token_replaced => {
                 return Verdict::Renew(claims(&answer.headers));
             }
@@ -300,7 +301,7 @@ mod tests {
     fn each_status_has_its_consequence() {
         for (status, repeatable, once_only) in [
             (200, Verdict::Done, Verdict::Done),
-            (201, Verdict::Fail, Verdict::Fail),
+            (201, Verdict::Done, Verdict::Done),
             (302, Verdict::Fail, Verdict::Fail),
             (400, Verdict::Fail, Verdict::Fail),
             (401, Verdict::Renew(None), Verdict::Renew(None)),

@@ -1,6 +1,9 @@
 //! The `akv` command: what it does in the HSM is looked at with `openssl`, and the other way round.
 
+mod check;
 mod keys;
+mod roles;
+mod upkeep;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -344,7 +347,13 @@ fn shells_and_man_have_what_they_need() {
     }
     let folder = hsm.path("man");
     hsm.akv(&["man", &folder]).succeeds();
-    for page in ["akv.1", "akv-doctor.1", "akv-keys-create.1"] {
+    for page in [
+        "akv.1",
+        "akv-doctor.1",
+        "akv-keys-create.1",
+        "akv-roles-assign.1",
+        "akv-keys-set.1",
+    ] {
         let text = fs::read_to_string(format!("{folder}/{page}")).expect("a page");
         assert!(
             text.contains(".TH") && text.contains(".SH DESCRIPTION"),

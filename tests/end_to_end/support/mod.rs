@@ -348,7 +348,7 @@ impl Hsm {
     }
 
     /// A command line with a limit on its time.
-    fn limited(&self, line: &[OsString]) -> Command {
+    pub(crate) fn limited(&self, line: &[OsString]) -> Command {
         let mut command = Command::new("/usr/bin/timeout");
         command.args(["--kill-after=5", TIME_LIMIT_SECONDS]);
         command.args(line);

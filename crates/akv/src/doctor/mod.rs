@@ -10,6 +10,8 @@ mod steps;
 use clap::Args;
 use managed_hsm::{ConfigurationFile, ProviderSettings, Settings, StoreUri, Vault};
 
+pub(crate) use self::credential::check as check_credential;
+pub(crate) use self::keys::{Subject, latency};
 pub(crate) use self::steps::{Status, Steps};
 use crate::configuration::Configuration;
 use crate::failure::Failure;

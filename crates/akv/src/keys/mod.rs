@@ -1,10 +1,14 @@
 //! `akv keys`: management, by Microsoft's client.
 
+mod backup;
+mod check;
+mod deletion;
 mod description;
 mod listing;
+mod pem;
+mod set;
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -12,25 +16,30 @@ use azure_core::Bytes;
 use azure_core::http::RequestContent;
 use azure_core::time::OffsetDateTime;
 use azure_security_keyvault_keys::models::{
-    CreateKeyParameters, CurveName, DeletedKey, ImportKeyParameters, JsonWebKey, KeyAttributes,
+    CreateKeyParameters, CurveName, ImportKeyParameters, JsonWebKey, KeyAttributes,
     KeyClientGetKeyOptions, KeyOperation, KeyReleasePolicy, KeyType,
 };
 use clap::{Args, Subcommand, ValueEnum};
-use managed_hsm::{KeyUri, ParameterSet, Service};
-use serde_json::json;
+use managed_hsm::{Curve, KeyUri, ParameterSet, PublicKey, Service};
 
-use self::description::{Told, rfc3339, shown, shown_time};
+use self::backup::{Backup, Restore};
+use self::check::Check;
+use self::deletion::{Delete, Purge};
+use self::description::{Told, shown};
 use self::listing::List;
+use self::pem::Pem;
+use self::set::Set;
 use crate::failure::Failure;
 use crate::files;
 use crate::import;
-use crate::output::{Report, lines};
+use crate::output::Report;
 use crate::progress::Spinner;
 use crate::session::Session;
 
 #[derive(Subcommand)]
 pub(crate) enum Keys {
-    /// List the keys of a vault, or the versions of a key
+    /// List the keys of a vault, its deleted keys, or the versions of a key
+    #[command(visible_alias = "ls")]
     List(List),
     /// Show a key's type, operations, attributes and version
     Show(Show),
@@ -38,12 +47,26 @@ pub(crate) enum Keys {
     Create(Create),
     /// Import a key from a file, or a new version of one
     Import(Import),
+    /// Say whether a key is fit for what it is wanted for: it is used once for that
+    Check(Check),
+    /// Change what a key may be used for, and until when; its tags
+    Set(Set),
     /// Have the service make a new version of a key as its rotation policy does
     Rotate(Named),
     /// Delete a key with all its versions; it can be recovered until it is purged
+    #[command(visible_alias = "rm")]
     Delete(Delete),
     /// Recover a deleted key
     Recover(Named),
+    /// Destroy a deleted key for ever
+    Purge(Purge),
+    /// Write a backup of a key with all its versions, which only this HSM's security domain opens
+    Backup(Backup),
+    /// Bring a key back from its backup
+    Restore(Restore),
+    /// Write a key file, for programs that read keys from files; it holds the URI and nothing
+    /// secret
+    Pem(Pem),
 }
 
 #[derive(Args)]
@@ -56,15 +79,6 @@ pub(crate) struct Show {
 pub(crate) struct Named {
     /// The key
     uri: KeyUri,
-}
-
-#[derive(Args)]
-pub(crate) struct Delete {
-    /// The key
-    uri: KeyUri,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
 }
 
 #[derive(Args)]
@@ -164,6 +178,22 @@ impl Kind {
         }
     }
 
+    /// Its name on the command line.
+    fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Whether a key is of this type.
+    fn is_of(self, public: &PublicKey) -> bool {
+        match public {
+            PublicKey::Rsa { .. } => self == Self::Rsa,
+            PublicKey::Ec { .. } => self == Self::Ec,
+            PublicKey::MlDsa { set, .. } => self.ml_dsa() == Some(*set),
+            PublicKey::Oct => self == Self::Oct,
+        }
+    }
+
     /// The parameter set of ML-DSA, if it is one.
     fn ml_dsa(self) -> Option<ParameterSet> {
         match self {
@@ -217,9 +247,15 @@ impl Keys {
             Self::Show(command) => command.run(),
             Self::Create(command) => command.run(),
             Self::Import(command) => command.run(),
+            Self::Check(command) => command.run(),
+            Self::Set(command) => command.run(),
             Self::Rotate(command) => command.rotate(),
             Self::Delete(command) => command.run(),
             Self::Recover(command) => command.recover(),
+            Self::Purge(command) => command.run(),
+            Self::Backup(command) => command.run(),
+            Self::Restore(command) => command.run(),
+            Self::Pem(command) => command.run(),
         }
     }
 }
@@ -386,50 +422,6 @@ impl Named {
     }
 }
 
-impl Delete {
-    fn run(&self) -> Result<Report, Failure> {
-        unversioned(&self.uri)?;
-        if !self.yes {
-            confirm(&self.uri)?;
-        }
-        let _spinner = Spinner::start("deleting the key");
-        let session = Session::start()?;
-        let management = session.management(&self.uri.vault)?;
-        let request = async {
-            let answer = management.keys.delete_key(self.uri.key.as_str(), None);
-            answer.await?.into_model()
-        };
-        let key: DeletedKey = management.wait("delete key", &self.uri.to_string(), request)?;
-        let json = json!({
-            "key": self.uri.to_string(),
-            "deleted": rfc3339(key.deleted_date),
-            "purged": rfc3339(key.scheduled_purge_date),
-        });
-        let text = lines(&[
-            ("Deleted", self.uri.to_string()),
-            ("Purged", shown_time(key.scheduled_purge_date)),
-            ("Until then", format!("akv keys recover {}", self.uri)),
-        ]);
-        Ok(Report::new(text, json))
-    }
-}
-
-/// Asks the person at the terminal.
-fn confirm(uri: &KeyUri) -> Result<(), Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::told(format!(
-            "{uri} is not deleted: there is no terminal to ask at; give --yes to delete it"
-        )));
-    }
-    eprint!("Delete {uri} with all its versions? Whatever uses it stops working. Type its name: ");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    match answer.trim() == uri.key.as_str() {
-        true => Ok(()),
-        false => Err(Failure::told(format!("{uri} is not deleted"))),
-    }
-}
-
 /// Operations on a key as a whole take no version.
 fn unversioned(uri: &KeyUri) -> Result<(), Failure> {
     match &uri.version {
@@ -458,6 +450,17 @@ impl Properties {
 }
 
 impl NamedCurve {
+    /// Whether a key is on this curve.
+    fn is_of(self, public: &PublicKey) -> bool {
+        let curve = match self {
+            Self::P256 => Curve::P256,
+            Self::P384 => Curve::P384,
+            Self::P521 => Curve::P521,
+            Self::P256K => Curve::P256K,
+        };
+        matches!(public, PublicKey::Ec { curve: own, .. } if *own == curve)
+    }
+
     fn name(self) -> CurveName {
         match self {
             Self::P256 => CurveName::P256,

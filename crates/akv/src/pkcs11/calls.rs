@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use super::objects::{self, KeyFacts, NewKey};
 use super::sweep::{self, LeftBehind};
+use crate::explain::code_name;
 use crate::failure::Failure;
 use crate::files;
 use crate::output::Report;
@@ -140,18 +141,6 @@ impl From<Error> for FailedCall {
             error => Self::told(error.to_string()),
         }
     }
-}
-
-/// `PinIncorrect` is CKR_PIN_INCORRECT.
-fn code_name(words: &str) -> String {
-    let mut name = "CKR".to_owned();
-    for letter in words.chars() {
-        if letter.is_ascii_uppercase() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_uppercase());
-    }
-    name
 }
 
 /// Makes the calls of a task, and prints what came of it for `akv` itself.
@@ -348,16 +337,5 @@ fn mechanisms(session: &Session) -> Result<Vec<MechanismFacts>, FailedCall> {
             serde_json::from_slice(json).map_err(|_| untold())
         }
         _ => Err(untold()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn codes_have_their_names_in_the_standard() {
-        assert_eq!(code_name("PinIncorrect"), "CKR_PIN_INCORRECT");
-        assert_eq!(code_name("SlotIdInvalid"), "CKR_SLOT_ID_INVALID");
     }
 }

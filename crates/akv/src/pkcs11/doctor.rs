@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::calls::Task;
 use super::process::{ARROW, Identity, Place, Told};
-use super::remedies;
 use crate::doctor::{Status, Steps};
+use crate::explain;
 use crate::failure::Failure;
 
 /// Loads the module, has it read its configuration, and lists the keys of each token.
@@ -36,7 +36,7 @@ pub(crate) fn check(steps: &mut Steps) -> Result<(), Failure> {
                 Status::Failed,
                 line.cloned()
                     .unwrap_or_else(|| format!("{wanted}there is no token in it")),
-                remedies::of("C_GetTokenInfo", "CKR_TOKEN_NOT_PRESENT"),
+                explain::pkcs11_remedy("C_GetTokenInfo", "CKR_TOKEN_NOT_PRESENT"),
             );
             continue;
         };

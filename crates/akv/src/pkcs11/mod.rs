@@ -10,7 +10,6 @@ mod module;
 mod objects;
 pub(crate) mod offload;
 mod process;
-mod remedies;
 mod rows;
 mod sweep;
 

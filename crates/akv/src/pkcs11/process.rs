@@ -11,7 +11,7 @@ use managed_hsm::{CredentialKind, environment};
 
 use super::calls::{APPLICATION, Answer, Calls, FailedCall, Pin, SECRET, Task};
 use super::module;
-use super::remedies;
+use crate::explain;
 use crate::failure::Failure;
 use crate::output::one_line;
 
@@ -234,7 +234,7 @@ impl Told {
                 false => others,
             }
         });
-        let remedy = remedies::of(function, &failure.problem);
+        let remedy = explain::pkcs11_remedy(function, &failure.problem);
         let place = match failure.slot {
             Some(slot) if self.answer.slots.len() > 1 => format!("slot {slot}: "),
             _ => String::new(),

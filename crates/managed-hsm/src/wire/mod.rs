@@ -1,5 +1,8 @@
 //! The bodies of requests and answers.
 
+pub(crate) mod roles;
+pub(crate) mod service_settings;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -25,6 +28,9 @@ pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_encode_padding(false)
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
+
+/// The items of a page of a listing, and the address of the page after it.
+pub(crate) type Page<T> = (Vec<T>, Option<String>);
 
 #[derive(Deserialize)]
 struct KeyBundle {
@@ -293,10 +299,7 @@ pub(crate) fn update_request(update: &Update) -> Zeroizing<Vec<u8>> {
 }
 
 /// A page of a listing: its keys, and where the next page is.
-pub(crate) fn key_page(
-    body: &[u8],
-    vault: &Vault,
-) -> Result<(Vec<KeyItem>, Option<String>), String> {
+pub(crate) fn key_page(body: &[u8], vault: &Vault) -> Result<Page<KeyItem>, String> {
     let page: KeyPage = parse(body)?;
     let item = |item: ListedKey| {
         let mut path = item

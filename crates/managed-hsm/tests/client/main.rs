@@ -4,6 +4,7 @@
 //! Each test has an emulator of its own and looks at the requests that came there.
 #![forbid(unsafe_code)]
 
+mod administration;
 mod bringing;
 mod connections;
 mod deadlines;

@@ -1,8 +1,8 @@
-//! `akv key`: key files.
+//! `akv keys pem`: key files.
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use hsm_keys::key_file;
 use managed_hsm::KeyUri;
 use serde_json::json;
@@ -11,13 +11,6 @@ use crate::failure::Failure;
 use crate::files;
 use crate::output::Report;
 use crate::session::Session;
-
-#[derive(Subcommand)]
-pub(crate) enum Command {
-    /// Write a key file, for programs that read keys from files; it holds the URI and nothing
-    /// secret
-    Pem(Pem),
-}
 
 #[derive(Args)]
 pub(crate) struct Pem {
@@ -31,17 +24,9 @@ pub(crate) struct Pem {
     pin: bool,
 }
 
-impl Command {
-    pub(crate) fn run(&self) -> Result<Report, Failure> {
-        match self {
-            Self::Pem(command) => command.run(),
-        }
-    }
-}
-
 impl Pem {
     /// Asks no HSM, unless a version is to be found.
-    fn run(&self) -> Result<Report, Failure> {
+    pub(super) fn run(&self) -> Result<Report, Failure> {
         let uri = match self.pin {
             true => Session::start()?.client.get_key(&self.uri)?.id.into(),
             false => {

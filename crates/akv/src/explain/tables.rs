@@ -1,0 +1,165 @@
+//! What the documents tell of errors: their tables are the one place where that is written.
+
+use std::sync::LazyLock;
+
+/// The documents, and where they are in the project.
+const DOCUMENTS: [(&str, &str); 2] = [
+    (
+        "docs/troubleshooting.md",
+        include_str!("../../../../docs/troubleshooting.md"),
+    ),
+    ("docs/pkcs11.md", include_str!("../../../../docs/pkcs11.md")),
+];
+
+/// An error, or several with the same remedy.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// What it is called, as text.
+    pub(crate) name: String,
+    /// Codes, and parts of what programs print.
+    pub(crate) codes: Vec<String>,
+    /// Numbers beside them: of HTTP, or of the provider's reason.
+    pub(crate) numbers: Vec<u32>,
+    pub(crate) cause: String,
+    pub(crate) remedy: String,
+    /// The document that it is from.
+    pub(crate) document: &'static str,
+    /// Whether it is a reason of the provider.
+    pub(crate) is_reason: bool,
+}
+
+/// All rows of all tables of errors.
+pub(crate) fn rows() -> &'static [Row] {
+    static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
+        let all = DOCUMENTS.iter();
+        all.flat_map(|(name, text)| of_document(name, text))
+            .collect()
+    });
+    &ROWS
+}
+
+/// The tables of errors have three columns, and the second says why.
+fn of_document(document: &'static str, text: &str) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut heading = None;
+    for line in text.lines() {
+        let Some(cells) = cells(line) else {
+            heading = None;
+            continue;
+        };
+        match (heading.as_deref(), cells.as_slice()) {
+            (None, [first, second, _]) if second == "cause" => heading = Some(first.clone()),
+            (None, _) => heading = Some(String::new()),
+            (Some(""), _) => {}
+            (Some(_), [first, ..]) if first.starts_with("---") => {}
+            (Some(heading), [first, cause, remedy]) => rows.push(Row {
+                name: plain(first, document).replace('\'', ""),
+                codes: codes(first),
+                numbers: numbers(first),
+                cause: plain(cause, document),
+                remedy: plain(remedy, document),
+                document,
+                is_reason: heading == "reason",
+            }),
+            _ => {}
+        }
+    }
+    rows
+}
+
+/// The cells of a table's line.
+fn cells(line: &str) -> Option<Vec<String>> {
+    let inner = line.strip_prefix('|')?.trim_end().strip_suffix('|')?;
+    let escaped = inner.replace("\\|", "\u{0}");
+    let cells = escaped.split('|');
+    let cells = cells.map(|cell| cell.trim().replace('\u{0}', "|"));
+    Some(cells.collect())
+}
+
+/// What stands in a cell as code.
+fn codes(cell: &str) -> Vec<String> {
+    let spans = cell.split('`').skip(1).step_by(2);
+    spans.map(str::to_owned).collect()
+}
+
+/// The numbers of a cell that are not in code.
+fn numbers(cell: &str) -> Vec<u32> {
+    let outside = cell.split('`').step_by(2);
+    let words = outside.flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric()));
+    words.filter_map(|word| word.parse().ok()).collect()
+}
+
+/// Markdown as text: links as what they are called and where they lead.
+fn plain(markdown: &str, document: &str) -> String {
+    let mut text = String::new();
+    let mut rest = markdown;
+    while let Some((before, after)) = rest.split_once('[') {
+        text += before;
+        let link = after.split_once("](").and_then(|(name, after)| {
+            let (target, after) = after.split_once(')')?;
+            Some((name, target, after))
+        });
+        let Some((name, target, after)) = link else {
+            text.push('[');
+            rest = after;
+            continue;
+        };
+        let target = absolute(target, document);
+        match target.starts_with(&format!("docs/{name}")) {
+            true => text += &target,
+            false => text += &format!("{name} ({target})"),
+        }
+        rest = after;
+    }
+    text += rest;
+    quoted(&text)
+}
+
+/// Text in which names stand in quotes, and code that has more than one word.
+fn quoted(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    let shown = parts.map(|(at, part)| match at % 2 == 1 && part.contains(' ') {
+        true => format!("'{part}'"),
+        false => part.replace('*', "'"),
+    });
+    shown.collect()
+}
+
+/// Where a link of a document leads to, seen from the project's folder.
+fn absolute(target: &str, document: &str) -> String {
+    match (target.strip_prefix("../"), target.starts_with('#')) {
+        (Some(above), _) => above.to_owned(),
+        (None, true) => format!("{document}{target}"),
+        (None, false) => format!("docs/{target}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_of_errors_are_read_and_others_are_not() {
+        let text = "| a | b | c |\n|---|---|---|\n| `x` | y | z |\n\n\
+                    | code | cause | remedy |\n|---|---|---|\n\
+                    | 403 `A`, `B` | see [here](#there) | [x.md](x.md#y), `a \\| b`, `c` |\n\nend\n";
+        let rows = of_document("docs/d.md", text);
+        let [row] = rows.as_slice() else {
+            panic!("{rows:?}")
+        };
+        assert_eq!(row.codes, ["A", "B"]);
+        assert_eq!(row.numbers, [403]);
+        assert_eq!(row.name, "403 A, B");
+        assert_eq!(row.cause, "see here (docs/d.md#there)");
+        assert_eq!(row.remedy, "docs/x.md#y, 'a | b', c");
+    }
+
+    #[test]
+    fn both_documents_have_rows() {
+        for (document, _) in DOCUMENTS {
+            let count = rows().iter().filter(|row| row.document == document).count();
+            assert!(count > 30, "{document}: {count}");
+        }
+        assert!(rows().iter().filter(|row| row.is_reason).count() > 50);
+    }
+}

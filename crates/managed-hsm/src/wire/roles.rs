@@ -1,0 +1,161 @@
+//! The bodies of requests and answers about roles.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Page, parse};
+use crate::foreign::ForeignText;
+use crate::roles::{Guid, NewRole, RoleAssignment, RoleDefinition};
+
+/// What the identifier of a role begins with where an assignment names it.
+const DEFINITION: &str = "Microsoft.KeyVault/providers/Microsoft.Authorization/roleDefinitions/";
+
+#[derive(Deserialize)]
+struct Listing<T> {
+    #[serde(default = "Vec::new")]
+    value: Vec<T>,
+    #[serde(rename = "nextLink")]
+    next_link: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Definition {
+    name: ForeignText,
+    properties: DefinitionProperties,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DefinitionProperties {
+    #[serde(default)]
+    role_name: ForeignText,
+    #[serde(default)]
+    description: ForeignText,
+    #[serde(rename = "type", default)]
+    kind: ForeignText,
+    #[serde(default)]
+    permissions: Vec<Permission>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Permission {
+    #[serde(default)]
+    data_actions: Vec<ForeignText>,
+    #[serde(default)]
+    not_data_actions: Vec<ForeignText>,
+}
+
+#[derive(Deserialize)]
+struct Assignment {
+    name: ForeignText,
+    properties: AssignmentProperties,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AssignmentProperties {
+    principal_id: ForeignText,
+    role_definition_id: ForeignText,
+    scope: ForeignText,
+}
+
+/// The roles of a page of them, and the address of the next one.
+pub(crate) fn definitions(body: &[u8]) -> Result<Page<RoleDefinition>, String> {
+    page(body, Definition::read)
+}
+
+/// A role.
+pub(crate) fn definition(body: &[u8]) -> Result<RoleDefinition, String> {
+    parse::<Definition>(body)?.read()
+}
+
+/// The assignments of a page of them, and the address of the next one.
+pub(crate) fn assignments(body: &[u8]) -> Result<Page<RoleAssignment>, String> {
+    page(body, Assignment::read)
+}
+
+/// An assignment.
+pub(crate) fn assignment(body: &[u8]) -> Result<RoleAssignment, String> {
+    parse::<Assignment>(body)?.read()
+}
+
+/// Body of a request for a role.
+pub(crate) fn definition_request(role: &NewRole) -> Vec<u8> {
+    let permission = json!({
+        "actions": [],
+        "dataActions": role.data_actions,
+        "notActions": [],
+        "notDataActions": role.not_data_actions,
+    });
+    let properties = json!({
+        "assignableScopes": ["/"],
+        "description": role.description,
+        "permissions": [permission],
+        "roleName": role.name,
+        "type": "CustomRole",
+    });
+    body(&json!({ "properties": properties }))
+}
+
+/// Body of a request for an assignment.
+pub(crate) fn assignment_request(principal: Guid, role: Guid) -> Vec<u8> {
+    body(&json!({ "properties": {
+        "principalId": principal.to_string(),
+        "roleDefinitionId": format!("{DEFINITION}{role}"),
+    }}))
+}
+
+fn body(value: &serde_json::Value) -> Vec<u8> {
+    value.to_string().into_bytes()
+}
+
+fn page<'a, T: Deserialize<'a>, U>(
+    body: &'a [u8],
+    read: fn(T) -> Result<U, String>,
+) -> Result<Page<U>, String> {
+    let page: Listing<T> = parse(body)?;
+    let items = page.value.into_iter().map(read);
+    Ok((
+        items.collect::<Result<_, String>>()?,
+        page.next_link.filter(|link| !link.is_empty()),
+    ))
+}
+
+impl Definition {
+    fn read(self) -> Result<RoleDefinition, String> {
+        let properties = self.properties;
+        let (mut data_actions, mut not_data_actions) = (Vec::new(), Vec::new());
+        for permission in properties.permissions {
+            data_actions.extend(permission.data_actions);
+            not_data_actions.extend(permission.not_data_actions);
+        }
+        Ok(RoleDefinition {
+            id: guid(&self.name)?,
+            name: properties.role_name,
+            description: properties.description,
+            is_custom: properties.kind.raw() == "CustomRole",
+            data_actions,
+            not_data_actions,
+        })
+    }
+}
+
+impl Assignment {
+    fn read(self) -> Result<RoleAssignment, String> {
+        let properties = self.properties;
+        let role = properties.role_definition_id.raw().rsplit('/').next();
+        Ok(RoleAssignment {
+            id: guid(&self.name)?,
+            principal: properties.principal_id,
+            role: guid(&ForeignText::new(role.unwrap_or_default()))?,
+            scope: properties.scope,
+        })
+    }
+}
+
+/// An identifier, which goes into the paths of requests.
+fn guid(text: &ForeignText) -> Result<Guid, String> {
+    let unusable = |problem| format!("it has an identifier that can't be used: {problem}");
+    text.raw().parse().map_err(unusable)
+}

@@ -1,0 +1,91 @@
+//! The commands of documents that are to be typed one after the other, typed.
+
+use std::collections::BTreeSet;
+
+use testing::built;
+
+use crate::support::{Hsm, Outcome};
+
+/// The blocks of a document's section that a shell runs.
+fn blocks(document: &'static str, section: &str) -> Vec<&'static str> {
+    let (_, text) = document.split_once(section).expect("the section");
+    let text = text.split("\n## ").next().unwrap_or_default();
+    let blocks = text.split("```sh\n").skip(1);
+    blocks
+        .map(|rest| rest.split("```").next().unwrap_or_default())
+        .collect()
+}
+
+#[test]
+fn the_quick_start_for_users_of_cloud_hsm_works_as_it_stands() {
+    let document = include_str!("../../docs/cloud-hsm.md");
+    let blocks = blocks(document, "## The quick start, step by step\n");
+    assert!(blocks.len() > 10, "{}", blocks.len());
+    let hsm = Hsm::start();
+    let mut command = hsm.limited(&["bash".into()]);
+    let akv = built::program("akv");
+    let folders = [akv.parent().expect("its folder").to_owned()];
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = folders.into_iter().chain(std::env::split_paths(&path));
+    command
+        .args(["-euo", "pipefail", "-c", &blocks.concat()])
+        .env("PATH", std::env::join_paths(path).expect("folders"))
+        .current_dir(hsm.file(""));
+    let text = Outcome::of(command).succeeds();
+    for words in [
+        "Managed HSM Crypto User",
+        "RSA, 2048 bits",
+        "EC, P-521",
+        "All is well",
+        "Throughput by concurrency",
+        "CKR_PIN_INCORRECT (0xa0)",
+    ] {
+        assert!(text.contains(words), "no {words}: {text}");
+    }
+    // That it took place in the HSM.
+    for operation in [
+        "sign",
+        "wrapkey",
+        "unwrapkey",
+        "backup",
+        "restore",
+        "recover",
+    ] {
+        let asked = hsm
+            .requests()
+            .iter()
+            .filter(|one| one.is(operation))
+            .count();
+        assert!(asked > 0, "{operation}");
+    }
+    assert_eq!(hsm.key("aes256")["tags"]["owner"], "cu1");
+    assert_eq!(hsm.key("ecc14")["key"]["crv"], "P-521");
+}
+
+/// The commands of a line without its options and arguments.
+fn commands(line: &str) -> Vec<&str> {
+    let words = line.split_whitespace();
+    let is_command = |word: &&str| {
+        word.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    words.take_while(is_command).collect()
+}
+
+#[test]
+fn every_command_that_users_of_cloud_hsm_are_told_of_is_there() {
+    let hsm = Hsm::start();
+    let document = include_str!("../../docs/cloud-hsm.md");
+    let spans = document.split('`').skip(1).step_by(2);
+    let typed = document.lines();
+    let lines = spans
+        .chain(typed)
+        .filter_map(|line| line.strip_prefix("akv "));
+    let told: BTreeSet<Vec<&str>> = lines.map(commands).collect();
+    assert!(told.len() > 20, "{told:?}");
+    for words in told {
+        let help = hsm.akv(&[&words[..], &["--help"]].concat()).succeeds();
+        let usage = format!("Usage: akv {}", words.join(" "));
+        assert!(help.contains(&usage), "{words:?}: {help}");
+    }
+}
