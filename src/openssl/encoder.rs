@@ -78,15 +78,25 @@ impl Encoder {
         }
     }
 
+    /// Writes to a stream that OpenSSL has passed for the present call.
+    fn write(&self, output: *mut CoreBio, bytes: &[u8]) -> Result<c_int, Error> {
+        // SAFETY: OpenSSL passes a stream of its own for this call.
+        let mut output = unsafe { Bio::new(output, self.provider.core.bio) };
+        match output.write_all(bytes) {
+            true => Ok(1),
+            false => Err(Error::Output),
+        }
+    }
+
     /// Has another provider encode its key, or what we told it of ours. `wanted`: the properties of
-    /// an encoder that will do.
+    /// an encoder that will do. None: there is none.
     fn hand_on(
         &self,
         key_type: KeyType,
         key: &ForeignKey,
         wanted: &[Option<&str>],
         arguments: EncoderArguments,
-    ) -> Result<c_int, Error> {
+    ) -> Result<Option<c_int>, Error> {
         let (_, selection, ..) = arguments;
         let of_key = ffi::SELECT_PUBLIC_KEY | ffi::SELECT_PRIVATE_KEY;
         let reads_key = selection & of_key != 0 || key_type == KeyType::Rsa;
@@ -198,7 +208,15 @@ unsafe extern "C" fn encode<const STRUCTURE: u8, const PEM: bool>(
         if let Some(foreign) = key.foreign().or(handed_over.as_ref()) {
             let wanted = [Some(name), foreign_structure(structure(STRUCTURE))];
             let arguments = (output, selection, passphrase, passphrase_argument);
-            return context.hand_on(key.own.key_type, foreign, &wanted, arguments);
+            let encoded = context.hand_on(key.own.key_type, foreign, &wanted, arguments)?;
+            match encoded {
+                Some(encoded) => return Ok(encoded),
+                None if key.foreign().is_none() => {}
+                None if STRUCTURE == TEXT => {
+                    return context.write(output, &without_text(key.own.key_type));
+                }
+                None => return Ok(0),
+            }
         }
         let own = key.own.require()?;
         let structure = structure(STRUCTURE);
@@ -214,13 +232,14 @@ unsafe extern "C" fn encode<const STRUCTURE: u8, const PEM: bool>(
                 "leave out the cipher",
             ));
         }
-        // SAFETY: OpenSSL passes a stream of its own for this call.
-        let mut output = unsafe { Bio::new(output, context.provider.core.bio) };
-        match output.write_all(&encoded) {
-            true => Ok(1),
-            false => Err(Error::Output),
-        }
+        context.write(output, &encoded)
     })
+}
+
+/// What libcrypto says of a key where no provider writes texts of it.
+fn without_text(key_type: KeyType) -> Vec<u8> {
+    let name = names::of_key_type(key_type).to_string_lossy();
+    format!("Public Key algorithm \"{name}\" unsupported\n").into_bytes()
 }
 
 /// The property of an encoder of another provider's for a structure. None: any will do.

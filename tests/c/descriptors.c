@@ -1,6 +1,7 @@
-/* descriptors URI [during]: a program that closes all descriptors but its own, as daemons do, and gets their numbers for what it opens itself.
+/* descriptors URI [during|tool]: a program that closes all descriptors but its own, as daemons do, and gets their numbers for what it opens itself.
  * The provider signs all the same, from an ordinary thread and from one with a small stack, and leaves alone what isn't its own.
- * during: another thread does so while a signature waits for the HSM, which takes longer than START_MS. */
+ * during: another thread does so while a signature waits for the HSM, which takes longer than START_MS.
+ * tool: another thread does so while a tool that gives tokens runs, which prints longer than START_MS. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -188,6 +189,23 @@ static void *intrude(void *argument)
     return NULL;
 }
 
+/* Makes sure that the intruder still has the numbers that it took, and takes it away from them. How many they were. */
+static int left_alone(const struct intruder *intruder)
+{
+    char expected[256], found[256];
+    int count = 0;
+
+    for (int fd = 3; fd <= LAST; fd++)
+        if (taken[fd]) {
+            what(intruder->fds[0], expected, sizeof expected);
+            what(fd, found, sizeof found);
+            CHECK(strcmp(expected, found) == 0);
+            close(fd);
+            count++;
+        }
+    return count;
+}
+
 static double now_ms(void)
 {
     struct timespec now;
@@ -201,9 +219,7 @@ static void sign_despite(const struct intruder *intruder, size_t stack)
 {
     pthread_t signer, thread;
     pthread_attr_t attributes;
-    char expected[256], found[256];
     double began;
-    int count = 0;
 
     sign_both_ways();
     memset(taken, 0, sizeof taken);
@@ -220,15 +236,7 @@ static void sign_despite(const struct intruder *intruder, size_t stack)
     sign_both_ways();
     printf("%.0f ms\n", now_ms() - began);
     CHECK(now_ms() - began < SOON_MS);
-    for (int fd = 3; fd <= LAST; fd++)
-        if (taken[fd]) {
-            what(intruder->fds[0], expected, sizeof expected);
-            what(fd, found, sizeof found);
-            CHECK(strcmp(expected, found) == 0);
-            close(fd);
-            count++;
-        }
-    CHECK(intruder->fds[0] == -1 || count >= 4);
+    CHECK(intruder->fds[0] == -1 || left_alone(intruder) >= 4);
 }
 
 static void despite(const char *name, int fd, int other)
@@ -294,12 +302,44 @@ static void during(void)
         holds_message(pair[end]);
 }
 
+static void *load(void *uri)
+{
+    key = load_key(NULL, uri, OSSL_STORE_INFO_PKEY);
+    return NULL;
+}
+
+/* Loads the key, for which a tool gives the token, while a file takes the place of all descriptors. */
+static void by_tool(char *uri)
+{
+    const struct intruder intruder = { "file", { open(".", O_TMPFILE | O_RDWR, 0600), -1 } };
+    int file = intruder.fds[0];
+    pthread_t loader, thread;
+
+    CHECK(file >= 3 && write(file, MESSAGE, sizeof MESSAGE) == sizeof MESSAGE);
+    CHECK(lseek(file, 1, SEEK_SET) == 1);
+    CHECK(pthread_create(&thread, NULL, intrude, (void *)&intruder) == 0);
+    CHECK(pthread_create(&loader, NULL, load, uri) == 0);
+    CHECK(pthread_join(loader, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    public_key = public_copy(NULL, key);
+    sign_both_ways();
+    /* The tool's two pipes, and what wakes the event loop. */
+    CHECK(left_alone(&intruder) >= 3);
+    CHECK(lseek(file, 0, SEEK_CUR) == 1);
+    close(file);
+}
+
 int main(int argc, char **argv)
 {
     static void (*const CASES[])(void) = { nothing, files, sockets, epolls };
 
-    CHECK(argc == 2 || (argc == 3 && strcmp(argv[2], "during") == 0));
+    CHECK(argc == 2 || argc == 3);
     load_providers("akv_provider,default");
+    if (argc == 3 && strcmp(argv[2], "tool") == 0) {
+        by_tool(argv[1]);
+        return 0;
+    }
+    CHECK(argc == 2 || strcmp(argv[2], "during") == 0);
     key = load_key(NULL, argv[1], OSSL_STORE_INFO_PKEY);
     public_key = public_copy(NULL, key);
     sign_both_ways();

@@ -5,7 +5,8 @@
  *   software_work default|own sample|all STEP...
  *
  * default, own: the library context. A STEP is load:NAME, fallback:NAME (OSSL_PROVIDER_try_load which keeps OpenSSL's own
- * providers as what is fallen back to), only:NAME (the same without), or config:FILE. A step that fails is said, too.
+ * providers as what is fallen back to), only:NAME (the same without), or config:FILE. A step that fails is said, too. write:FOLDER
+ * keeps the keys that are made from then on; keys:FOLDER has those read instead of others made.
  */
 #include "check.h"
 #include <openssl/cms.h>
@@ -34,11 +35,43 @@ static void say(const char *key, const char *what, int ok)
     ERR_clear_error();
 }
 
+/* Where keys are kept, and whether they are written there or read from there; NULL: neither. */
+static const char *folder;
+static int writes;
+
+static BIO *file_of(const char *type, const char *group, const char *mode)
+{
+    char path[1000];
+
+    snprintf(path, sizeof(path), "%s/%s-%s.pem", folder, type, group != NULL ? group : "");
+    return BIO_new_file(path, mode);
+}
+
+static EVP_PKEY *read_key(const char *type, const char *group)
+{
+    BIO *file = file_of(type, group, "r");
+    EVP_PKEY *key = file != NULL ? PEM_read_bio_PrivateKey_ex(file, NULL, NULL, NULL, lib, NULL) : NULL;
+
+    BIO_free(file);
+    return key;
+}
+
+static void write_key(EVP_PKEY *key, const char *type, const char *group)
+{
+    BIO *file = file_of(type, group, "w");
+
+    CHECK(file != NULL && PEM_write_bio_PrivateKey_ex(file, key, NULL, NULL, 0, NULL, NULL, lib, NULL) == 1);
+    BIO_free(file);
+}
+
 static EVP_PKEY *generate(const char *type, const char *group)
 {
     EVP_PKEY *key = NULL, *domain = NULL;
-    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(lib, type, NULL);
+    EVP_PKEY_CTX *context;
 
+    if (folder != NULL && !writes)
+        return read_key(type, group);
+    context = EVP_PKEY_CTX_new_from_name(lib, type, NULL);
     if (context == NULL)
         return NULL;
     if (strcmp(type, "DSA") == 0) {
@@ -56,6 +89,8 @@ static EVP_PKEY *generate(const char *type, const char *group)
     }
     EVP_PKEY_free(domain);
     EVP_PKEY_CTX_free(context);
+    if (key != NULL && writes)
+        write_key(key, type, group);
     return key;
 }
 
@@ -139,8 +174,9 @@ static void print(const char *name, EVP_PKEY *key)
     char line[200];
     int ok = EVP_PKEY_print_private(bio, key, 0, NULL) == 1;
 
+    /* Where no provider writes texts, the line has the name of the algorithm as libcrypto has it, or <NULL>. */
     if (BIO_gets(bio, line, sizeof(line)) > 0)
-        printf("%s text: %s", name, line);
+        printf("%s text: %s", name, strstr(line, "unsupported") != NULL ? "unsupported\n" : line);
     say(name, "text", ok);
     BIO_free(bio);
 }
@@ -364,6 +400,10 @@ static void work(const char *type, const char *group, int with_certificates)
     print(name, key);
     public_key = through(key, EVP_PKEY_PUBLIC_KEY, "PEM", "SubjectPublicKeyInfo", NULL);
     say(name, "public key", public_key != NULL && EVP_PKEY_eq(key, public_key) == 1);
+    /* Without a provider that writes keys. */
+    if (public_key == NULL)
+        public_key = EVP_PKEY_dup(key);
+    ERR_clear_error();
     if (public_key != NULL) {
         signatures(name, key, public_key);
         say(name, "encryption by default", encrypt(key, public_key, 0));
@@ -413,6 +453,11 @@ static void step(const char *what)
     int stands_for_ours = strcmp(name, "akv_provider") == 0 || strcmp(name, "null") == 0;
     int ok = 0;
 
+    if (strncmp(what, "write:", 6) == 0 || strncmp(what, "keys:", 5) == 0) {
+        folder = name;
+        writes = what[0] == 'w';
+        return;
+    }
     if (strncmp(what, "load:", 5) == 0)
         ok = OSSL_PROVIDER_load(lib, name) != NULL;
     else if (strncmp(what, "fallback:", 9) == 0)

@@ -1,6 +1,7 @@
 //! What only the C interface shows: comparing, duplicating and asking keys, contexts that are used
 //! again.
 
+use crate::credentials::stand_in;
 use crate::support::{EC_P256, Hsm, Loading, RSA_2048, uri};
 
 #[test]
@@ -97,6 +98,20 @@ fn descriptors_that_the_program_takes_away_during_a_wait_are_left_alone_and_miss
     let program = hsm.compile("descriptors");
     let printed = hsm.run(&program, &[&uri("rsa"), "during"]).succeeds();
     eprintln!("{}", printed.trim());
+}
+
+#[test]
+fn descriptors_that_the_program_takes_away_while_a_tool_prints_are_left_alone() {
+    let mut hsm = Hsm::with_keys(&[("rsa", RSA_2048)]);
+    let token = hsm.variable("AZURE_CLI_ACCESS_TOKEN").to_owned();
+    hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+    hsm.set("TOKEN_FOR_TEST", &token);
+    hsm.set("AZURE_TOKEN_CREDENTIALS", "AzurePowerShellCredential");
+    let tool = "echo WARNING: the numbers are taken meanwhile; sleep 0.5\n\
+                echo \"{\\\"token\\\":\\\"$TOKEN_FOR_TEST\\\",\\\"expiresOn\\\":4070908800}\"";
+    stand_in(&mut hsm, "pwsh", tool);
+    let program = hsm.compile("descriptors");
+    hsm.run(&program, &[&uri("rsa"), "tool"]).succeeds();
 }
 
 #[test]

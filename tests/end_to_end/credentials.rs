@@ -52,7 +52,7 @@ fn refusal(hsm: &Hsm) -> String {
 }
 
 /// Puts a program on PATH.
-fn stand_in(hsm: &mut Hsm, name: &str, script: &str) {
+pub(crate) fn stand_in(hsm: &mut Hsm, name: &str, script: &str) {
     let folder = hsm.file("bin");
     fs::create_dir_all(&folder).expect("a folder for programs");
     let path = folder.join(name);

@@ -31,6 +31,8 @@ struct Work {
     available: Vec<&'static str>,
     missing: Vec<&'static str>,
     fips_section: String,
+    /// The step by which the program reads keys that are there already, instead of making them.
+    keys: String,
 }
 
 impl Work {
@@ -68,13 +70,18 @@ impl Work {
             make_token(&mut hsm);
         }
         let program = hsm.compile("software_work");
-        Self {
+        let folder = hsm.path("keys");
+        fs::create_dir(&folder).expect("a folder for keys");
+        let work = Self {
             hsm,
             program,
             available,
             missing,
             fips_section,
-        }
+            keys: format!("keys:{folder}"),
+        };
+        work.lines(&["own", "load:default", &format!("write:{folder}")]);
+        work
     }
 
     fn has(&self, names: &[&str]) -> bool {
@@ -178,7 +185,12 @@ impl Work {
             "config:".to_owned() + &self.configuration(&(stem.clone() + ".null"), query, &without);
         let with =
             "config:".to_owned() + &self.configuration(&(stem + ".akv_provider"), query, &with);
-        self.differences(&what, &[context, &without], &[context, &with])
+        let (mut without, mut with) = (vec![context, &without], vec![context, &with]);
+        if names.first() == Some(&"tpm2") {
+            without.push(&self.keys);
+            with.push(&self.keys);
+        }
+        self.differences(&what, &without, &with)
     }
 }
 
@@ -235,28 +247,33 @@ impl Drop for Tpm {
 }
 
 /// The other providers, in an order; where ours stands among them in the sample.
-const SAMPLE: [(&[&str], usize); 5] = [
+const SAMPLE: [(&[&str], usize); 8] = [
     (&["default", "legacy"], 0),
     (&["default", "fips"], 0),
     (&["fips", "base"], 1),
+    (&["fips"], 0),
+    (&["fips"], 1),
+    (&["tpm2", "default"], 1),
     (&["pkcs11", "default"], 1),
     (&["default", "tpm2"], 2),
 ];
 
-/// All pairs of other providers, in both orders, that have software keys and can write them, which
-/// `fips` can't alone. Not with a TPM ahead of them: it would make all keys, and has no room for so
-/// many.
-fn all_pairs() -> Vec<([&'static str; 2], usize)> {
+/// `fips` alone, which can't write keys, and all pairs of other providers, in both orders, that
+/// have software keys and can write them. With a TPM ahead of the others keys are read: it would
+/// make all keys, and has no room for so many.
+fn all_orders() -> Vec<(Vec<&'static str>, usize)> {
     const ALL: [&str; 6] = ["default", "fips", "legacy", "base", "pkcs11", "tpm2"];
     let pairs = ALL
         .iter()
         .flat_map(|one| ALL.iter().map(move |two| [*one, *two]));
     pairs
-        .filter(|[one, two]| one != two && *one != "tpm2")
+        .filter(|[one, two]| one != two)
         .filter(|pair| {
             pair.contains(&"default") || (pair.contains(&"fips") && pair.contains(&"base"))
         })
-        .flat_map(|pair| (0..3).map(move |at| (pair, at)))
+        .map(|pair| pair.to_vec())
+        .chain([vec!["fips"]])
+        .flat_map(|order| (0..=order.len()).map(move |at| (order.clone(), at)))
         .collect()
 }
 
@@ -277,10 +294,7 @@ fn work_with_software_keys_is_the_same_beside_other_providers() {
     let mut differences = Vec::new();
     let sample = SAMPLE.map(|(names, at)| (names.to_vec(), at)).to_vec();
     let tried = match is_whole() {
-        true => all_pairs()
-            .into_iter()
-            .map(|(pair, at)| (pair.to_vec(), at))
-            .collect(),
+        true => all_orders(),
         false => sample,
     };
     for (names, at) in tried.iter().filter(|(names, _)| work.has(names)) {
@@ -413,5 +427,28 @@ fn keys_of_the_hsm_sign_under_fips_where_the_settings_allow_it() {
             &message,
         ];
         work.hsm.openssl(Loading::Plain, &verify).succeeds();
+    }
+}
+
+/// `fips` takes the public parts of such keys, and writes none.
+#[test]
+fn keys_of_the_hsm_are_shown_beside_fips_alone() {
+    let mut work = Work::start();
+    if !work.has(&["fips"]) {
+        return skip("keys of the HSM beside fips alone: there is no FIPS provider");
+    }
+    work.hsm.create("ec", EC_P256);
+    let orders = [["fips", "akv_provider"], ["akv_provider", "fips"]];
+    for (number, names) in orders.iter().enumerate() {
+        let file = work.configuration(&format!("shown.{number}"), "", names);
+        work.hsm.set("OPENSSL_CONF", &file);
+        for option in ["-text_pub", "-text"] {
+            let arguments = ["pkey", "-in", &uri("ec"), "-noout", option];
+            let text = work.hsm.openssl(Loading::Plain, &arguments).succeeds();
+            assert!(
+                text.contains("(256 bit)") && text.contains("pub:"),
+                "{text}"
+            );
+        }
     }
 }

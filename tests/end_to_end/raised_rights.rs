@@ -320,6 +320,32 @@ fn a_program_with_raised_rights_signs_by_its_own_configuration() {
     assert!(log.len() > 0);
 }
 
+#[test]
+fn a_program_with_raised_rights_is_told_of_credentials_that_count_there() {
+    let Some(place) = Place::prepare() else {
+        return;
+    };
+    let config = place.hsm.write(
+        "lacking.cnf",
+        "openssl_conf = init\n[init]\nproviders = providers\n[providers]\nakv_provider = akv\n[akv]\n\
+         endpoint = https://127.0.0.1:1\nimds-host = http://127.0.0.1:9\n",
+    );
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
+    for (rights, advised) in [
+        (Rights::Own, "set AZURE_CLI_ACCESS_TOKEN"),
+        (Rights::SetUid, "set 'token-file' in openssl.cnf"),
+        (Rights::Capability, "set 'token-file' in openssl.cnf"),
+    ] {
+        let Some(text) = place.run(rights, &config, &[]) else {
+            continue;
+        };
+        assert!(text.contains("no credential"), "{rights:?}: {text}");
+        assert!(text.contains(advised), "{rights:?}: {text}");
+        let names_variable = text.contains("AZURE_") || text.contains("AKV_");
+        assert_eq!(names_variable, rights == Rights::Own, "{rights:?}: {text}");
+    }
+}
+
 /// Values that libcrypto takes, or passes over, and that name what no processor has.
 #[test]
 fn a_variable_of_libcrypto_does_not_end_the_process() {

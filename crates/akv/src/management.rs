@@ -12,11 +12,11 @@ use azure_core::time::OffsetDateTime;
 use azure_security_keyvault_keys::{KeyClient, KeyClientOptions};
 use managed_hsm::{
     ApiVersion, Client, CredentialKind, Error, ForeignText, Obstacle, Settings, Vault,
+    why_unanswered,
 };
 use serde::Deserialize;
 
 use crate::failure::Failure;
-use crate::output::one_line;
 
 /// How long a token without a known end counts as good; the service says when it isn't.
 const UNKNOWN_LIFE: Duration = Duration::from_secs(300);
@@ -142,14 +142,14 @@ impl Management {
                 operation,
                 key: key.to_owned(),
                 endpoint: self.endpoint.clone(),
-                problem: one_line(&error.to_string()),
+                problem: why_unanswered(&error),
                 obstacle: Obstacle::of(&error),
             },
             _ => Error::Response {
                 operation,
                 key: key.to_owned(),
                 endpoint: self.endpoint.clone(),
-                problem: one_line(&error.to_string()),
+                problem: why_unanswered(&error),
             },
         }
     }

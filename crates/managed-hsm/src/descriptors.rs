@@ -67,7 +67,7 @@ impl<T: AsFd> Own<T> {
             true => Ok(&self.file),
             false => Err(io::Error::new(
                 io::ErrorKind::ConnectionAborted,
-                "the program has closed the connection's descriptor",
+                "the program has closed a descriptor of ours",
             )),
         }
     }

@@ -23,16 +23,14 @@ pub enum Error {
         problem: String,
     },
     /// No credential is set up.
-    #[error(
-        "there is no credential that gives an access token for {audience} ({tried}): set AZURE_CLI_ACCESS_TOKEN to the output of \
-         'az account get-access-token --resource https://managedhsm.azure.net --query accessToken -o tsv', or set up another \
-         credential (docs/authentication.md)"
-    )]
+    #[error("there is no credential that gives an access token for {audience} ({tried}): {remedy}")]
     NoCredential {
         /// What the token was to be for.
         audience: String,
         /// Why each credential gave none.
         tried: String,
+        /// What to do.
+        remedy: String,
     },
     /// A credential that is set up gave no token.
     #[error("{} gave no access token: {problem}", credential.name())]

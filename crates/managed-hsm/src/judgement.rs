@@ -248,7 +248,6 @@ mod tests {
             headers: HeaderMap::new(),
             body: Zeroizing::default(),
             is_http2: false,
-            may_be_anothers: false,
         })
     }
 

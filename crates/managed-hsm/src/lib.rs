@@ -86,6 +86,7 @@ pub use ending::process_ends;
 pub use error::Error;
 pub use event_loop::block_on;
 pub use foreign::{ForeignText, fit, fit_json};
+pub use http::failure::why_unanswered;
 pub use import::{BroughtKey, KeyMaterial, SecretBytes, TransferredKind, transfer_blob};
 pub use key::{Curve, Key, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind, Update};
 pub use mac::MacAlgorithm;

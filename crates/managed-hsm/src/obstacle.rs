@@ -57,7 +57,9 @@ impl Obstacle {
             Self::Refused => {
                 "nothing listens there; check the address (AZURE_MANAGEDHSM_URL, or the configuration file), or start the emulator"
             }
-            Self::Proxy => "check HTTPS_PROXY and NO_PROXY, and that the proxy runs",
+            Self::Proxy => {
+                "check HTTPS_PROXY and NO_PROXY, or the configuration file's settings, and that the proxy runs"
+            }
             Self::Handshake | Self::NoHttp2 | Self::Other => {
                 "check the network between this machine and the HSM"
             }

@@ -108,7 +108,6 @@ mod tests {
                 headers,
                 body: Zeroizing::new(body),
                 is_http2: false,
-                may_be_anothers: false,
             };
             let error = refused(&request(), &answer, CredentialKind::AccessToken);
             let message = error.to_string();

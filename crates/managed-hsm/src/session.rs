@@ -146,9 +146,7 @@ impl Sessions {
 }
 
 impl Session {
-    /// Sends a request, and reads the answer; with it comes whether the server spoke HTTP/2. By
-    /// HTTP/1.1, what can't be read may be something that the server had sent before, unasked: then
-    /// it is asked again on another connection, once.
+    /// Sends a request, and reads the answer; with it comes whether the server spoke HTTP/2.
     async fn send<T>(
         &self,
         http: &Http,
@@ -156,15 +154,9 @@ impl Session {
         deadline: Instant,
         read: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<(T, bool), Error> {
-        let send = || self.transport.send(http, &self.pool, request, deadline);
-        let mut answer = send().await?;
-        let mut result = read(&answer.body);
-        if result.is_err() && request.repeatable && answer.may_be_anothers {
-            http.forget_kept();
-            answer = send().await?;
-            result = read(&answer.body);
-        }
-        let result = result.map_err(|problem| request.bad_answer(problem))?;
+        let answer = self.transport.send(http, &self.pool, request, deadline);
+        let answer = answer.await?;
+        let result = read(&answer.body).map_err(|problem| request.bad_answer(problem))?;
         Ok((result, answer.is_http2))
     }
 

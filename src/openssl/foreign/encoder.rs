@@ -14,26 +14,23 @@ pub(in crate::openssl) type EncoderArguments = (*mut CoreBio, c_int, Passphrase,
 
 /// Has another provider encode a key: its own, or, where that one has no such encoder, what that
 /// one tells of it. `name` and `wanted`: the key type's name, and the properties that the encoder
-/// must have.
+/// must have. None: no provider has one.
 pub(in crate::openssl) fn encode_foreign(
     neighbours: &Neighbours,
     (name, wanted): (&CStr, &[&str]),
     params: &mut ParamList,
     key: &ForeignKey,
     arguments: EncoderArguments,
-) -> c_int {
+) -> Option<c_int> {
     let beside = neighbours.find_beside(&key.implementation, name, wanted);
-    let found = beside.or_else(|| neighbours.find_with(name, wanted));
-    let Some(implementation) = found else {
-        return 0;
-    };
+    let implementation = beside.or_else(|| neighbours.find_with(name, wanted))?;
     let context = call!(
         implementation,
         functions::ENCODER_NEWCTX,
         (implementation.context)
     );
     if context.is_null() {
-        return 0;
+        return Some(0);
     }
     params.with(|params| {
         call!(
@@ -84,5 +81,5 @@ pub(in crate::openssl) fn encode_foreign(
         }
     };
     call!(implementation, functions::ENCODER_FREECTX, (context));
-    encoded
+    Some(encoded)
 }

@@ -281,3 +281,29 @@ fn private_keys_are_imported_from_every_kind_of_file() {
         b"a key of twenty-four b.."
     );
 }
+
+#[test]
+fn what_keeps_a_host_from_being_found_is_said_once() {
+    let mut hsm = Hsm::start();
+    hsm.set("AZURE_MANAGEDHSM_URL", "https://nobody.invalid");
+    for line in [
+        "keys list managedhsm:MyHSM",
+        "keys list managedhsm:MyHSM:k",
+        "keys show managedhsm:MyHSM:k",
+        "keys create managedhsm:MyHSM:k --type rsa",
+        "keys rotate managedhsm:MyHSM:k",
+        "keys delete managedhsm:MyHSM:k --yes",
+        "keys recover managedhsm:MyHSM:k",
+        "key pem managedhsm:MyHSM:k --pin",
+    ] {
+        let outcome = hsm.akv_line(line);
+        let text = outcome.text();
+        outcome.fails_with(&["can't reach https://nobody.invalid: ", "name servers"]);
+        assert_eq!(text.matches("nobody.invalid").count(), 1, "{line}: {text}");
+        let mut parts: Vec<&str> = text.trim().split(": ").collect();
+        let count = parts.len();
+        parts.sort_unstable();
+        parts.dedup();
+        assert_eq!(parts.len(), count, "{line}: {text}");
+    }
+}

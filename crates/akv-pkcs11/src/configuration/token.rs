@@ -69,6 +69,16 @@ impl KeyPattern {
     }
 }
 
+/// What to do where no HSM is named: nothing that wouldn't count in this process.
+fn how_to_name_it() -> &'static str {
+    match environment::is_trusted() {
+        true => "set AZURE_MANAGEDHSM_URL to its address, or write /etc/mhsm-pkcs11.conf",
+        false => {
+            "write /etc/mhsm-pkcs11.conf, since no variable counts in a program with raised rights"
+        }
+    }
+}
+
 /// Where they are in the public cloud.
 const fn public_domain(service: Service) -> &'static str {
     match service {
@@ -85,11 +95,10 @@ impl TokenSettings {
         let name = host.and_then(|host| host.split('.').next());
         let name: Option<VaultName> = name.and_then(|name| name.parse().ok());
         let problem = match (&client.endpoint, &name) {
-            (None, _) => Some(
-                "it is not known which HSM to ask: set AZURE_MANAGEDHSM_URL to its address, or write \
-                 /etc/mhsm-pkcs11.conf"
-                    .to_owned(),
-            ),
+            (None, _) => Some(format!(
+                "it is not known which HSM to ask: {}",
+                how_to_name_it()
+            )),
             // Such as an address of four numbers: the name is for sentences only.
             _ => None,
         };

@@ -176,7 +176,8 @@ fn a_program_with_raised_rights_takes_nothing_from_the_environment() {
     assert!(succeeds, "{told}");
     let (succeeds, told) = run("65534");
     assert!(
-        !succeeds && told.contains("it is not known which HSM to ask"),
+        !succeeds && told.contains("it is not known which HSM to ask: write /etc/mhsm-pkcs11.conf"),
         "{told}"
     );
+    assert!(!told.contains("AZURE_"), "{told}");
 }

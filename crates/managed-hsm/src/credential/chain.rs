@@ -11,12 +11,14 @@ use super::{entra, managed_identity, token_file, tools};
 use crate::environment;
 use crate::error::Error;
 use crate::settings::client::Settings;
-use crate::settings::credentials::CredentialSettings;
+use crate::settings::credentials::{ACCESS_TOKEN, CredentialSettings};
+use crate::settings::front_end::FrontEnd;
 use crate::token::AccessToken;
 
 /// All sources that are to be tried. The first that gives a token is asked from then on.
 pub(crate) struct Chain {
     settings: CredentialSettings,
+    front_end: FrontEnd,
     http: IdentityHttp,
     chosen: OnceLock<CredentialKind>,
 }
@@ -26,6 +28,7 @@ impl Chain {
     pub(crate) fn new(settings: &Settings, tls: &ClientConfig) -> Self {
         Self {
             settings: settings.credentials.clone(),
+            front_end: settings.front_end.clone(),
             http: IdentityHttp::new(settings, tls),
             chosen: OnceLock::new(),
         }
@@ -49,6 +52,10 @@ impl Chain {
                     let _ = self.chosen.set(kind);
                     return Ok((kind, token));
                 }
+                Err(Failure::Unset(setting)) => {
+                    let problem = self.front_end.missing(setting);
+                    tried.push(format!("{}: {problem}", kind.name()));
+                }
                 Err(Failure::Unavailable(problem)) => {
                     tried.push(format!("{}: {problem}", kind.name()));
                 }
@@ -66,6 +73,7 @@ impl Chain {
         Err(Error::NoCredential {
             audience: request.audience.to_owned(),
             tried: tried.join("; "),
+            remedy: self.front_end.how_to_log_in(),
         })
     }
 
@@ -82,9 +90,10 @@ impl Chain {
             ));
         }
         match kind {
-            CredentialKind::AccessToken => settings.access_token.clone().ok_or_else(|| {
-                Failure::Unavailable("AZURE_CLI_ACCESS_TOKEN is not set".to_owned())
-            }),
+            CredentialKind::AccessToken => {
+                let token = settings.access_token.clone();
+                token.ok_or(Failure::Unset(&ACCESS_TOKEN))
+            }
             CredentialKind::TokenFile => token_file::token(settings),
             CredentialKind::ClientSecret => entra::by_secret(settings, &self.http, request).await,
             CredentialKind::ClientCertificate => {

@@ -21,7 +21,11 @@ use super::source::{Failure, TokenRequest};
 use crate::causes::{chained, sources};
 use crate::files;
 use crate::foreign::shown;
-use crate::settings::credentials::CredentialSettings;
+use crate::settings::credentials::{
+    CLIENT_CERTIFICATE, CLIENT_ID, CLIENT_SECRET, CredentialSettings, FEDERATED_TOKEN_FILE,
+    TENANT_ID,
+};
+use crate::settings::setting::Setting;
 use crate::token::AccessToken;
 
 /// What azure_core says before the cause.
@@ -40,7 +44,7 @@ pub(super) async fn by_secret(
     http: &IdentityHttp,
     request: &TokenRequest<'_>,
 ) -> Result<AccessToken, Failure> {
-    let secret = required(settings.client_secret.as_ref(), "AZURE_CLIENT_SECRET")?;
+    let secret = required(settings.client_secret.as_ref(), &CLIENT_SECRET)?;
     let application = Application::of(settings, request)?;
     let credential = ClientSecretCredential::new(
         &application.tenant,
@@ -59,7 +63,7 @@ pub(super) async fn by_certificate(
     request: &TokenRequest<'_>,
 ) -> Result<AccessToken, Failure> {
     let path = settings.client_certificate.as_ref();
-    let path = required(path, "AZURE_CLIENT_CERTIFICATE_PATH")?;
+    let path = required(path, &CLIENT_CERTIFICATE)?;
     let application = Application::of(settings, request)?;
     let password = settings.client_certificate_password.as_ref();
     let certificate = certificate::read(path, password).map_err(Failure::Refused)?;
@@ -85,15 +89,15 @@ pub(super) async fn by_federated_token(
     request: &TokenRequest<'_>,
 ) -> Result<AccessToken, Failure> {
     let path = settings.federated_token_file.as_ref();
-    let path = required(path, "AZURE_FEDERATED_TOKEN_FILE")?;
+    let path = required(path, &FEDERATED_TOKEN_FILE)?;
     let application = Application::of(settings, request)?;
     application
         .by_assertion(Assertion::File(path.clone()), http, request)
         .await
 }
 
-fn required<'a, T>(value: Option<&'a T>, variable: &str) -> Result<&'a T, Failure> {
-    value.ok_or_else(|| Failure::Unavailable(format!("{variable} is not set")))
+fn required<'a, T>(value: Option<&'a T>, setting: &'static Setting) -> Result<&'a T, Failure> {
+    value.ok_or(Failure::Unset(setting))
 }
 
 /// An application, and where it logs in.
@@ -108,8 +112,8 @@ impl Application {
     fn of(settings: &CredentialSettings, request: &TokenRequest<'_>) -> Result<Self, Failure> {
         let authority = settings.authority.clone();
         Ok(Self {
-            tenant: required(settings.tenant_id.as_ref(), "AZURE_TENANT_ID")?.clone(),
-            client: required(settings.client_id.as_ref(), "AZURE_CLIENT_ID")?.clone(),
+            tenant: required(settings.tenant_id.as_ref(), &TENANT_ID)?.clone(),
+            client: required(settings.client_id.as_ref(), &CLIENT_ID)?.clone(),
             authority: authority.unwrap_or_else(|| request.cloud.authority()),
         })
     }

@@ -75,10 +75,10 @@ impl CredentialKind {
             }
             Self::TokenFile => "have a new token written to the token file",
             Self::ClientSecret | Self::ClientCertificate | Self::WorkloadIdentity => {
-                "check AZURE_TENANT_ID (it must be the tenant of the HSM) and AKV_CLOUD"
+                "check AZURE_TENANT_ID (it must be the tenant of the HSM) and AKV_CLOUD, or the configuration file's settings"
             }
             Self::ManagedIdentity => {
-                "check that the identity is of the HSM's tenant, and AKV_CLOUD"
+                "check that the identity is of the HSM's tenant, and AKV_CLOUD, or the configuration file's setting"
             }
             Self::AzureCli => "log in to the tenant of the HSM with 'az login --tenant <tenant>'",
             Self::AzureDeveloperCli => {

@@ -174,7 +174,7 @@ async fn ask(
                 let problem = format!("{host} answered HTTP {}: {}", status.as_u16(), said(&body));
                 if status == StatusCode::BAD_REQUEST {
                     return Err(Failure::Refused(format!(
-                        "{problem}: check that the identity is assigned to this machine (AKV_MANAGED_IDENTITY, AZURE_CLIENT_ID)"
+                        "{problem}: check that the identity is assigned to this machine (AKV_MANAGED_IDENTITY, AZURE_CLIENT_ID, or the configuration file)"
                     )));
                 }
                 // Documented as passing: 404, 410 (an update is under way), 429 and all of 5xx.

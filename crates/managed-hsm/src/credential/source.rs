@@ -1,6 +1,7 @@
 //! What a source of tokens is asked for, and why it gives none.
 
 use crate::cloud::Cloud;
+use crate::settings::setting::Setting;
 
 /// What a token is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +23,9 @@ impl TokenRequest<'_> {
 /// Why a source gave no token. The texts hold no secret.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// It is not set up, or not there.
+    /// It lacks a setting.
+    Unset(&'static Setting),
+    /// It is not there.
     Unavailable(String),
     /// It is there, and said no.
     Refused(String),

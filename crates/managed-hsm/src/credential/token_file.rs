@@ -2,13 +2,13 @@
 
 use super::source::Failure;
 use crate::files;
-use crate::settings::credentials::CredentialSettings;
+use crate::settings::credentials::{CredentialSettings, TOKEN_FILE};
 use crate::token::AccessToken;
 
 /// Reads the file.
 pub(super) fn token(settings: &CredentialSettings) -> Result<AccessToken, Failure> {
     let Some(path) = &settings.token_file else {
-        return Err(Failure::Unavailable("AKV_TOKEN_FILE is not set".to_owned()));
+        return Err(Failure::Unset(&TOKEN_FILE));
     };
     let refused =
         |problem: &str| Failure::Refused(format!("the token file '{}' {problem}", path.display()));

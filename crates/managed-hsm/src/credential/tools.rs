@@ -2,7 +2,7 @@
 //! PowerShell.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
@@ -14,12 +14,16 @@ use azure_identity::{
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use process_wrap::std::{ChildWrapper, CommandWrap};
+#[cfg(unix)]
+use rustix::fd::OwnedFd;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::entra::{said, token};
 use super::source::{Failure, TokenRequest};
+#[cfg(unix)]
+use crate::descriptors::Own;
 use crate::event_loop;
 use crate::foreign::shown;
 use crate::settings::credentials::CredentialSettings;
@@ -91,9 +95,7 @@ pub(super) async fn azure_power_shell(
         .run(OsStr::new("pwsh"), &arguments.map(OsStr::new))
         .await
         .map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                Failure::Unavailable("pwsh not found on PATH".to_owned())
-            }
+            ErrorKind::NotFound => Failure::Unavailable("pwsh not found on PATH".to_owned()),
             _ => Failure::Refused(format!("pwsh can't be run: {error}")),
         })?;
     let printed = Zeroizing::new(output.stdout);
@@ -154,23 +156,32 @@ impl Shell {
 
 #[async_trait::async_trait]
 impl Executor for Shell {
+    /// Runs a tool, and once more if the program takes away what it prints to.
     async fn run(&self, program: &OsStr, arguments: &[&OsStr]) -> std::io::Result<Output> {
+        match self.run_once(program, arguments).await {
+            Err(error) if error.kind() == ErrorKind::ConnectionAborted => {
+                self.run_once(program, arguments).await
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+impl Shell {
+    async fn run_once(&self, program: &OsStr, arguments: &[&OsStr]) -> std::io::Result<Output> {
         let mut command = Command::new(program);
         command
             .args(arguments)
             .env_clear()
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let tool = Tool(Arc::new(Mutex::new(Some(start(command)?))));
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let (tool, printed) = Tool::start(command)?;
         let (done, output) = oneshot::channel();
         let worker = Tool(Arc::clone(&tool.0));
-        threads::start("akv-tool", move || drop(done.send(worker.output())))?;
+        threads::start("akv-tool", move || drop(done.send(worker.output(printed))))?;
         match event_loop::timeout(TIMEOUT, output).await {
             Ok(output) => output.map_err(std::io::Error::other)?,
             Err(_) => Err(std::io::Error::new(
-                std::io::ErrorKind::TimedOut,
+                ErrorKind::TimedOut,
                 format!("no answer within {} s", TIMEOUT.as_secs()),
             )),
         }
@@ -216,22 +227,32 @@ fn end(child: &mut dyn ChildWrapper) {
 }
 
 impl Tool {
+    /// Starts a tool. With it come its standard output and error.
+    fn start(mut command: Command) -> std::io::Result<(Self, [Pipe; 2])> {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = start(command)?;
+        let stdout = child.stdout().take().map(Pipe::new);
+        let stderr = child.stderr().take().map(Pipe::new);
+        let tool = Self(Arc::new(Mutex::new(Some(child))));
+        match (stdout.transpose()?, stderr.transpose()?) {
+            (Some(stdout), Some(stderr)) => Ok((tool, [stdout, stderr])),
+            _ => Err(std::io::Error::other("what it prints goes elsewhere")),
+        }
+    }
+
     /// Reads all that the tool prints, and waits for its end.
-    fn output(self) -> std::io::Result<Output> {
-        let (stdout, stderr) = {
-            let mut child = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let child = child.as_mut();
-            child.map_or((None, None), |child| {
-                (child.stdout().take(), child.stderr().take())
-            })
-        };
-        let errors = threads::start("akv-tool", move || stderr.map_or_else(Vec::new, read_all))?;
-        let stdout = stdout.map_or_else(Vec::new, read_all);
-        let stderr = errors.join().unwrap_or_default();
+    fn output(self, [stdout, stderr]: [Pipe; 2]) -> std::io::Result<Output> {
+        let errors = threads::start("akv-tool", move || read_all(stderr))?;
+        let stdout = read_all(stdout);
+        let stderr = errors.join().unwrap_or_else(|_| Ok(Vec::new()));
+        let status = self.wait()?;
         Ok(Output {
-            status: self.wait()?,
-            stdout,
-            stderr,
+            status,
+            stdout: stdout?,
+            stderr: stderr?,
         })
     }
 
@@ -275,10 +296,46 @@ fn ended_unseen(error: std::io::Error) -> std::io::Result<ExitStatus> {
 }
 
 /// What a tool prints, up to a limit.
-fn read_all(from: impl Read) -> Vec<u8> {
+fn read_all(from: Pipe) -> std::io::Result<Vec<u8>> {
     let mut printed = Vec::new();
-    let _ = from.take(MAX_PRINTED).read_to_end(&mut printed);
-    printed
+    from.take(MAX_PRINTED).read_to_end(&mut printed)?;
+    Ok(printed)
+}
+
+/// Our end of what a tool prints to. The program may close it, and get its number for another file,
+/// which is neither read nor closed then.
+#[cfg(unix)]
+struct Pipe(Own<OwnedFd>);
+
+#[cfg(unix)]
+impl Pipe {
+    fn new(end: impl Into<OwnedFd>) -> std::io::Result<Self> {
+        Own::new(end.into()).map(Self)
+    }
+}
+
+#[cfg(unix)]
+impl Read for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        Ok(rustix::io::read(self.0.get()?, buffer)?)
+    }
+}
+
+#[cfg(not(unix))]
+struct Pipe(Box<dyn Read + Send>);
+
+#[cfg(not(unix))]
+impl Pipe {
+    fn new(end: impl Read + Send + 'static) -> std::io::Result<Self> {
+        Ok(Self(Box::new(end)))
+    }
+}
+
+#[cfg(not(unix))]
+impl Read for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buffer)
+    }
 }
 
 #[cfg(all(test, unix))]
@@ -322,7 +379,7 @@ mod tests {
         command
             .args(["-c", "sleep 60 & echo $! >\"$0\"; wait"])
             .arg(&mark);
-        let tool = Tool(Arc::new(Mutex::new(Some(start(command).unwrap()))));
+        let (tool, _printed) = Tool::start(command).unwrap();
         let sleeper = loop {
             match std::fs::read_to_string(&mark) {
                 Ok(text) if text.ends_with('\n') => break text.trim().to_owned(),
@@ -338,6 +395,12 @@ mod tests {
         while !matches!(state(), None | Some('Z')) {
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    #[test]
+    fn a_tool_that_says_more_than_anybody_reads_is_heard_as_far_as_that() {
+        let output = run("head -c 3000000 /dev/zero").unwrap();
+        assert_eq!(output.stdout.len() as u64, MAX_PRINTED);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderValue, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -94,7 +94,8 @@ impl Connection {
             Sender::Http1(sender) => sender.is_closed(),
             Sender::Http2(sender) => sender.is_closed(),
         };
-        !is_closed && self.stream.fault().is_none() && self.used.elapsed() < idle_timeout
+        let is_sound = !is_closed && self.stream.fault().is_none();
+        is_sound && self.seen.has_room() && self.used.elapsed() < idle_timeout
     }
 
     /// The same connection for another request, if it can carry several.
@@ -140,7 +141,8 @@ impl Connection {
         })
     }
 
-    /// Reads the answer. Only then the connection may carry another request.
+    /// Reads the answer. Only then the connection may carry another request, if [it is
+    /// good](Self::is_good) for one. What came may answer another request, or none.
     pub(super) async fn read(&mut self, response: Response<Incoming>) -> Result<Answer, Failure> {
         let is_http2 = matches!(self.sender, Sender::Http2(_));
         let answer = read(response, is_http2).await;
@@ -151,11 +153,11 @@ impl Connection {
             return Err(Failure::Fault(fault));
         }
         let answer = answer?;
-        match answer.headers.get(REQUEST_ID) {
-            Some(name) if !is_http2 && !self.seen.is_new(name.as_bytes()) => {
-                Err(Failure::Fault(Fault::Unasked))
-            }
-            _ => Ok(answer),
+        let name = answer.headers.get(REQUEST_ID).map(HeaderValue::as_bytes);
+        // By HTTP/2 the stream tells.
+        match is_http2 || self.seen.admits(name) {
+            true => Ok(answer),
+            false => Err(Failure::Fault(Fault::Unasked)),
         }
     }
 }

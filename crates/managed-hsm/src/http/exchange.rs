@@ -66,16 +66,14 @@ impl Http {
                 Some(connection) => connection,
                 None => self.open(message.url).await?,
             };
-            // What came on a kept connection was perhaps sent before the request.
+            // What came on a kept connection was perhaps sent before the request: a copy of an
+            // answer, or by a load balancer since the connection had been idle for too long.
             let may_start_anew = is_kept && message.repeatable;
             match connection.send(message).await {
                 Ok(response) => match connection.read(response).await {
                     Err(Failure::Fault(Fault::Unasked)) if may_start_anew => {}
-                    // By a load balancer, about the connection: it had been idle for too long.
-                    Ok(answer) if may_start_anew && answer.is_of_no_service() => {}
                     answer => {
-                        let mut answer = answer?;
-                        answer.may_be_anothers = is_kept && !answer.is_http2;
+                        let answer = answer?;
                         self.keep(connection);
                         return Ok(answer);
                     }
@@ -142,9 +140,12 @@ impl Http {
         }
     }
 
-    /// Keeps a connection for the next request, unless a newer one is there.
+    /// Keeps a connection for the next request if it can carry one, unless a newer one is there.
     fn keep(&self, mut connection: Connection) {
         connection.used = Instant::now();
+        if !connection.is_good(self.connector.idle_timeout) {
+            return;
+        }
         let mut kept = lock(&self.kept);
         match kept
             .iter_mut()
@@ -167,11 +168,6 @@ impl Http {
         drop(kept);
         drop::<Vec<Connection>>(closed);
         oldest
-    }
-
-    /// Has the next request open a connection.
-    pub(crate) fn forget_kept(&self) {
-        lock(&self.kept).clear();
     }
 
     fn forget(&self, connection: &Connection) {

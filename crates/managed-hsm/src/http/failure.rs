@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use crate::causes::causes;
+use crate::causes::{causes, sources};
 use crate::socket::MAX_ANSWER;
 use crate::stream::Fault;
 
@@ -56,3 +56,12 @@ impl std::fmt::Display for Failure {
 }
 
 impl StdError for Failure {}
+
+/// Why a request of [`Settings::azure_http`](crate::Settings::azure_http) has no answer, for those
+/// who say themselves whom they asked.
+pub fn why_unanswered(error: &(dyn StdError + 'static)) -> String {
+    let failed = sources(error)
+        .into_iter()
+        .find_map(|source| source.downcast_ref::<Failure>());
+    failed.map_or_else(|| causes(error), ToString::to_string)
+}

@@ -38,9 +38,6 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Zeroizing<Vec<u8>>,
     pub(crate) is_http2: bool,
-    /// Whether it may have been sent before its request: on a connection of HTTP/1.1 that was there
-    /// already.
-    pub(crate) may_be_anothers: bool,
 }
 
 impl Answer {
@@ -48,11 +45,6 @@ impl Answer {
     pub(crate) fn request_id(&self) -> ForeignText {
         let id = self.headers.get(REQUEST_ID);
         ForeignText::new(id.and_then(|id| id.to_str().ok()).unwrap_or("none"))
-    }
-
-    /// Whether it is a refusal that the service would have named.
-    pub(super) fn is_of_no_service(&self) -> bool {
-        self.status.is_client_error() && !self.headers.contains_key(REQUEST_ID)
     }
 }
 
@@ -106,7 +98,6 @@ pub(crate) async fn read(response: Response<Incoming>, is_http2: bool) -> Result
         headers: head.headers,
         body: bytes,
         is_http2,
-        may_be_anothers: false,
     })
 }
 

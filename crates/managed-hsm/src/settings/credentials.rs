@@ -72,42 +72,42 @@ static SELECTION: Setting = Setting {
     range: None,
     help: "prod or dev for the credentials of servers or of people, or the name of the only one to try; without it all are tried",
 };
-static ACCESS_TOKEN: Setting = Setting {
+pub(crate) static ACCESS_TOKEN: Setting = Setting {
     key: None,
     variable: "AZURE_CLI_ACCESS_TOKEN",
     default: "",
     range: None,
     help: "bearer token for https://managedhsm.azure.net",
 };
-static TOKEN_FILE: Setting = Setting {
+pub(crate) static TOKEN_FILE: Setting = Setting {
     key: Some("token-file"),
     variable: "AKV_TOKEN_FILE",
     default: "",
     range: None,
     help: "file with a bearer token, which is read again when it has changed",
 };
-static TENANT_ID: Setting = Setting {
+pub(crate) static TENANT_ID: Setting = Setting {
     key: Some("tenant-id"),
     variable: "AZURE_TENANT_ID",
     default: "",
     range: None,
     help: "tenant of the application that logs in",
 };
-static CLIENT_ID: Setting = Setting {
+pub(crate) static CLIENT_ID: Setting = Setting {
     key: Some("client-id"),
     variable: "AZURE_CLIENT_ID",
     default: "",
     range: None,
     help: "id of the application that logs in, or of the user-assigned managed identity",
 };
-static CLIENT_SECRET: Setting = Setting {
+pub(crate) static CLIENT_SECRET: Setting = Setting {
     key: None,
     variable: "AZURE_CLIENT_SECRET",
     default: "",
     range: None,
     help: "secret of the application",
 };
-static CLIENT_CERTIFICATE: Setting = Setting {
+pub(crate) static CLIENT_CERTIFICATE: Setting = Setting {
     key: Some("client-certificate"),
     variable: "AZURE_CLIENT_CERTIFICATE_PATH",
     default: "",
@@ -128,7 +128,7 @@ static SEND_CERTIFICATE_CHAIN: Setting = Setting {
     range: None,
     help: "yes sends the certificates of that file, for authentication by subject name and issuer",
 };
-static FEDERATED_TOKEN_FILE: Setting = Setting {
+pub(crate) static FEDERATED_TOKEN_FILE: Setting = Setting {
     key: Some("federated-token-file"),
     variable: "AZURE_FEDERATED_TOKEN_FILE",
     default: "",

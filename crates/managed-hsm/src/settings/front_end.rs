@@ -4,6 +4,10 @@ use std::borrow::Cow;
 
 use http::HeaderValue;
 
+use super::credentials::ACCESS_TOKEN;
+use super::setting::Setting;
+use crate::environment;
+
 /// What a front end says of itself.
 #[derive(Clone, Debug)]
 pub struct FrontEnd {
@@ -60,6 +64,33 @@ impl FrontEnd {
     /// Where else than in the environment a setting may stand, as errors name it.
     pub(crate) fn place(&self, key: &'static str) -> String {
         format!("'{}' in {}", self.spelling.of(key), self.configuration_file)
+    }
+
+    /// Says that a setting is missing, by a name that counts in this process.
+    pub(crate) fn missing(&self, setting: &Setting) -> String {
+        match (environment::is_trusted(), setting.key) {
+            (true, _) => format!("{} is not set", setting.variable),
+            (false, Some(key)) => format!("{} is not set", self.place(key)),
+            (false, None) => {
+                "its secret comes from no variable of a program with raised rights".to_owned()
+            }
+        }
+    }
+
+    /// What to do where no credential is set up: nothing that wouldn't count in this process.
+    pub(crate) fn how_to_log_in(&self) -> String {
+        match environment::is_trusted() {
+            true => format!(
+                "set {} to the output of 'az account get-access-token --resource https://managedhsm.azure.net --query \
+                 accessToken -o tsv', or set up another credential (docs/authentication.md)",
+                ACCESS_TOKEN.variable
+            ),
+            false => format!(
+                "no variable counts in a program with raised rights: set {}, or another credential there \
+                 (docs/authentication.md)",
+                self.place("token-file")
+            ),
+        }
     }
 }
 

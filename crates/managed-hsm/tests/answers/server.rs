@@ -29,8 +29,11 @@ const GENERATOR: (&str, &str) = (
 
 /// Answers; twice at once; twice with a pause; late; too late, when nobody waits any more; and then
 /// says that the connection was idle too long, with and without closing it; and then closes it;
-/// closes it without an answer.
-pub(crate) const HTTP1: &str = "abcdefghi";
+/// closes it without an answer; twice with a pause, one of them with a name and the other without.
+pub(crate) const HTTP1: &str = "abcdefghik";
+
+/// Follows a letter if the answer has no name.
+pub(crate) const NAMELESS: char = '0';
 
 /// Answers; late; too late; and closes the connection; closes it without an answer; refuses the
 /// stream; announces the end.
@@ -45,7 +48,7 @@ pub(crate) const SHORT: Duration = Duration::from_millis(3);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Offer {
     Http1,
-    /// HTTP/1.1, and no answer has a name.
+    /// HTTP/1.1, and no answer has a name, whatever the scripts say.
     Nameless,
     Http2,
 }
@@ -176,10 +179,10 @@ async fn serve_http1(mut tls: TlsStream<TcpStream>, state: &State) -> io::Result
             .lines()
             .find_map(|line| line.strip_prefix("content-length: "))
             .map_or(0, |length| length.parse().expect("a number"));
-        let act = state.act(&path);
+        let (act, is_named) = state.act(&path);
         if act == EARLY && length > 0 {
             let early = json!({ "kid": kid(&path), "value": "ZWFybHk" });
-            tls.write_all(&state.named(&early)).await?;
+            tls.write_all(&state.message(&early, is_named)).await?;
             tls.flush().await?;
             tokio::time::sleep(super::PATIENCE).await;
         }
@@ -188,13 +191,16 @@ async fn serve_http1(mut tls: TlsStream<TcpStream>, state: &State) -> io::Result
         }
         let body = unread.drain(..length).collect();
         let request = Request { path, body };
-        let answer = state.named(&state.answer(&request));
+        let answer = state.answer(&request);
+        let other = state.message(&answer, !is_named);
+        let answer = state.message(&answer, is_named);
         let then = match act {
             'b' => {
                 tls.write_all(&[&answer[..], &answer].concat()).await?;
                 continue;
             }
             'c' => answer.clone(),
+            'k' => other,
             'd' => {
                 tokio::time::sleep(SHORT).await;
                 Vec::new()
@@ -307,7 +313,7 @@ async fn serve_http2(tls: TlsStream<TcpStream>, state: &Arc<State>) -> Option<()
             while let Some(Ok(data)) = stream.data().await {
                 body.extend_from_slice(&data);
             }
-            let act = state.act(&path);
+            let (act, _) = state.act(&path);
             let answer = state.answer(&Request { path, body }).to_string();
             match act {
                 'd' => tokio::time::sleep(SHORT).await,
@@ -341,19 +347,26 @@ fn kid(path: &str) -> String {
 }
 
 impl State {
-    fn act(&self, path: &str) -> char {
+    /// What the key's script says about the next request for it, and whether the answer has a name.
+    fn act(&self, path: &str) -> (char, bool) {
         let mut came = self.came.lock().expect("no panic");
         let count = came.entry(key(path).to_owned()).or_default();
+        let mut script = key(path).chars().peekable();
+        let mut act = ('a', true);
+        for _ in 0..=*count {
+            let letter = script.next().unwrap_or('a');
+            act = (letter, script.next_if_eq(&NAMELESS).is_none());
+        }
         *count += 1;
-        key(path).chars().nth(*count - 1).unwrap_or('a')
+        act
     }
 
-    /// An answer as the service gives it: each has a name of its own, in `x-ms-request-id`.
-    fn named(&self, answer: &Value) -> Vec<u8> {
+    /// An answer, as the service gives it with a name of its own (`x-ms-request-id`), or without.
+    fn message(&self, answer: &Value, is_named: bool) -> Vec<u8> {
         let id = self.answers.fetch_add(1, Ordering::SeqCst);
-        let header = match self.is_nameless {
-            true => String::new(),
-            false => format!("x-ms-request-id: {id}\r\n"),
+        let header = match is_named && !self.is_nameless {
+            true => format!("x-ms-request-id: {id}\r\n"),
+            false => String::new(),
         };
         http("200 OK", &header, &answer.to_string())
     }
