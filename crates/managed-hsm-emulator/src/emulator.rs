@@ -18,7 +18,8 @@ use crate::audit::AuditLog;
 use crate::capacity::Latency;
 use crate::control::Controlled;
 use crate::data_dir::DataDir;
-use crate::endpoint::Announcement;
+use crate::endpoint::{Announcement, vault_url};
+use crate::environment::Environment;
 use crate::error::Error;
 use crate::faults::{Fault, Faults};
 use crate::hosts::{Behind, ServedName, open_all};
@@ -199,6 +200,15 @@ impl Handle {
     #[must_use]
     pub fn data_dir(&self) -> &Path {
         self.data.path()
+    }
+
+    /// The environment in which programs use it as the owner.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the owner's secret can't be read.
+    pub fn environment(&self) -> Result<Environment, Error> {
+        let vault = vault_url(&self.data, None)?;
+        Environment::with_identity(&self.data, &self.url, vault.as_deref())
     }
 
     /// A bearer token of the owner for an audience, which ends after so many seconds.

@@ -1,14 +1,11 @@
-//! How scripts find a running emulator: the endpoint file, readiness, and shell exports.
+//! How scripts find a running emulator: the endpoint files, and readiness.
 
-use std::fmt;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::data_dir::DataDir;
 use crate::error::Error;
-use crate::identity::Identity;
-use crate::token::{OWNER_CLIENT, TENANT};
 
 /// Names and URLs of the vaults that are served.
 const VAULTS_FILE: &str = "vault-endpoints";
@@ -18,75 +15,6 @@ const METADATA_FILE: &str = "metadata-endpoint";
 const CONTROL_FILE: &str = "control-endpoint";
 const POLL: Duration = Duration::from_millis(25);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// What a client needs to use a running emulator. `Display` writes shell exports, fit for `eval`.
-#[derive(Clone)]
-pub struct Environment {
-    /// The emulator's URL, `https://localhost:PORT`.
-    pub url: String,
-    /// The URL of a vault, if it serves one.
-    pub vault_url: Option<String>,
-    /// The PEM file of the CA that the emulator's certificate verifies with.
-    pub ca_file: PathBuf,
-    /// A bearer token.
-    pub token: String,
-}
-
-impl fmt::Display for Environment {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&urls(&self.url, self.vault_url.as_deref()))?;
-        formatter.write_str(&exports(&[
-            ("AKV_CA_FILE", &self.ca_file.to_string_lossy()),
-            ("AZURE_CLI_ACCESS_TOKEN", &self.token),
-        ]))
-    }
-}
-
-fn urls(url: &str, vault_url: Option<&str>) -> String {
-    let vault = vault_url.map(|url| ("AZURE_KEYVAULT_URL", url));
-    let hsm = [("AZURE_MANAGEDHSM_URL", url)];
-    exports(&hsm.into_iter().chain(vault).collect::<Vec<_>>())
-}
-
-fn exports(variables: &[(&str, &str)]) -> String {
-    let line = |(name, value): &(&str, &str)| {
-        format!("export {name}='{}'\n", value.replace('\'', r"'\''"))
-    };
-    variables.iter().map(line).collect()
-}
-
-/// Shell exports with which identity libraries log in as the owner: with a client secret, or as a
-/// managed identity. HTTP clients are told of the CA in the ways that Python, Node.js and others
-/// know.
-///
-/// # Errors
-/// [`Error::File`] when the secret can't be read.
-pub fn identity_exports(
-    data: &DataDir,
-    url: &str,
-    vault_url: Option<&str>,
-) -> Result<String, Error> {
-    let secret = Identity::owner_secret(data)?;
-    let managed = data.read(METADATA_FILE)?;
-    let managed = managed.map(|url| String::from_utf8_lossy(&url).trim().to_owned());
-    let managed = managed.unwrap_or_else(|| url.to_owned());
-    let ca_file = data.ca_file();
-    let ca_file = ca_file.to_string_lossy();
-    let identity = exports(&[
-        ("AZURE_AUTHORITY_HOST", url),
-        ("AZURE_TENANT_ID", TENANT),
-        ("AZURE_CLIENT_ID", OWNER_CLIENT),
-        ("AZURE_CLIENT_SECRET", &secret),
-        ("IDENTITY_ENDPOINT", &format!("{managed}/msi/token")),
-        ("IDENTITY_HEADER", &secret),
-        ("AZURE_POD_IDENTITY_AUTHORITY_HOST", &managed),
-        ("AKV_CA_FILE", &ca_file),
-        ("SSL_CERT_FILE", &ca_file),
-        ("REQUESTS_CA_BUNDLE", &ca_file),
-        ("NODE_EXTRA_CA_CERTS", &ca_file),
-    ]);
-    Ok(urls(url, vault_url) + &identity)
-}
 
 /// The URL of the vault `name`, or of the first, that the running emulator serves; None: it serves
 /// none.
@@ -123,6 +51,14 @@ pub fn wait_until_ready(data: &DataDir, wait: Duration) -> Result<String, Error>
         }
         std::thread::sleep(POLL);
     }
+}
+
+/// Where managed identities of the running emulator ask for tokens: at a port of their own, or at
+/// `url`, its first.
+pub(crate) fn metadata_url(data: &DataDir, url: &str) -> Result<String, Error> {
+    let own = data.read(METADATA_FILE)?;
+    let own = own.map(|url| String::from_utf8_lossy(&url).trim().to_owned());
+    Ok(own.unwrap_or_else(|| url.to_owned()))
 }
 
 fn read_url(data: &DataDir) -> Result<Option<String>, Error> {
@@ -182,20 +118,6 @@ impl Drop for Announcement {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn exports_survive_quotes_in_a_path() {
-        let environment = Environment {
-            url: "https://localhost:1".to_owned(),
-            vault_url: Some("https://localhost:2".to_owned()),
-            ca_file: PathBuf::from("/it's here/ca.pem"),
-            token: "t".to_owned(),
-        };
-        assert_eq!(
-            environment.to_string(),
-            "export AZURE_MANAGEDHSM_URL='https://localhost:1'\nexport AZURE_KEYVAULT_URL='https://localhost:2'\nexport AKV_CA_FILE='/it'\\''s here/ca.pem'\nexport AZURE_CLI_ACCESS_TOKEN='t'\n"
-        );
-    }
 
     #[test]
     fn a_stale_endpoint_file_is_not_a_running_emulator() {

@@ -49,6 +49,14 @@ pub enum Error {
         "there is no built-in role '{0}'; take a name such as 'Managed HSM Crypto User' or 'Key Vault Crypto User', or its id"
     )]
     Role(String),
+    /// The command of `run` can't be run.
+    #[error("{} can't be run: {source}", program.display())]
+    Command {
+        /// The command.
+        program: std::ffi::OsString,
+        /// What keeps it from running.
+        source: io::Error,
+    },
     /// Deleted keys can't be kept so long.
     #[error("deleted keys are kept for 7 to 90 days, not {0}")]
     RetentionDays(u32),

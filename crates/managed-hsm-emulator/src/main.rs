@@ -1,8 +1,10 @@
 //! The command line of the emulator.
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::net::IpAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,9 +12,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use managed_hsm_emulator::{
     AUDIENCE, DataDir, Environment, Error, Fault, FaultKind, Handle, Latency, LogFormat, Options,
-    ServedName, TokenKey, VAULT_AUDIENCE, identity_exports, log_to_stderr, start, vault_url,
-    wait_until_ready,
+    ServedName, TokenKey, VAULT_AUDIENCE, log_to_stderr, start, vault_url, wait_until_ready,
 };
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A local Azure Managed HSM, and Azure Key Vault, for development and tests. It is not an HSM:
@@ -30,6 +33,10 @@ enum Command {
     Serve(Box<Serve>),
     /// Print shell exports for the running emulator: eval "$(managed-hsm-emulator env)"
     Env(Env),
+    /// Serve while a command runs, which finds the emulator in its environment, as `env --identity`
+    /// prints it; exits as the command does. Keys are kept in a temporary folder, unless --data-dir
+    /// names one
+    Run(Box<Run>),
     /// Print a bearer token
     Token(Token),
 }
@@ -103,9 +110,10 @@ struct Serve {
     /// File to append a record of each request to, as Azure's diagnostic logs have it
     #[arg(long, value_name = "FILE")]
     audit_log: Option<PathBuf>,
-    /// How the log on stderr is written
-    #[arg(long, value_enum, default_value = "text")]
-    log_format: Format,
+    /// How the log on stderr is written [default: text; with `run` there is no log unless this is
+    /// given]
+    #[arg(long, value_enum)]
+    log_format: Option<Format>,
     /// Keep keys in a temporary folder that is removed at the end
     #[arg(long, conflicts_with = "data_dir")]
     ephemeral: bool,
@@ -120,11 +128,30 @@ struct Serve {
     tls_server_name: Vec<String>,
 }
 
+#[derive(Args)]
+struct Run {
+    #[command(flatten)]
+    serve: Serve,
+    /// The command and its arguments, after --
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Format {
     /// name=value
     Text,
     /// A JSON object in each line
+    Json,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Exports {
+    /// export NAME='value'
+    Shell,
+    /// NAME=value, as $GITHUB_ENV and container programs take it
+    Lines,
+    /// A JSON object
     Json,
 }
 
@@ -139,6 +166,9 @@ struct Env {
     /// Print what identity libraries need to log in as the owner, instead of a token
     #[arg(long)]
     identity: bool,
+    /// How the variables are written
+    #[arg(long, value_enum, default_value = "shell")]
+    format: Exports,
     /// Seconds to wait for the emulator to accept connections
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     wait: u64,
@@ -182,7 +212,7 @@ fn fault_help() -> String {
 
 fn main() -> ExitCode {
     match run(CommandLine::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "managed-hsm-emulator: {error}");
             ExitCode::FAILURE
@@ -190,28 +220,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Error> {
+fn run(command: Command) -> Result<ExitCode, Error> {
     match command {
-        Command::Serve(arguments) => serve(*arguments),
-        Command::Env(arguments) => {
-            let data = DataDir::resolve(arguments.folder.data_dir)?;
-            let url = wait_until_ready(&data, Duration::from_secs(arguments.wait))?;
-            let vault_url = vault_url(&data, arguments.vault.as_deref())?;
-            if arguments.identity {
-                return print(&identity_exports(&data, &url, vault_url.as_deref())?);
-            }
-            let audience = match arguments.vault {
-                None => AUDIENCE,
-                Some(_) => VAULT_AUDIENCE,
-            };
-            let environment = Environment {
-                url,
-                vault_url,
-                ca_file: data.ca_file(),
-                token: TokenKey::read(&data)?.mint(audience, arguments.expires_in)?,
-            };
-            print(&environment.to_string())
-        }
+        Command::Serve(arguments) => serve(*arguments)?,
+        Command::Run(arguments) => return run_command(*arguments),
+        Command::Env(arguments) => print_environment(arguments)?,
         Command::Token(arguments) => {
             let data = DataDir::resolve(arguments.folder.data_dir)?;
             let (key, audience) = (TokenKey::read(&data)?, &arguments.audience);
@@ -219,24 +232,42 @@ fn run(command: Command) -> Result<(), Error> {
                 None => key.mint(audience, arguments.expires_in)?,
                 Some(principal) => key.mint_for(principal, audience, arguments.expires_in)?,
             };
-            print(&format!("{token}\n"))
+            print(&format!("{token}\n"))?;
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_environment(arguments: Env) -> Result<(), Error> {
+    let data = DataDir::resolve(arguments.folder.data_dir)?;
+    let url = wait_until_ready(&data, Duration::from_secs(arguments.wait))?;
+    let vault_url = vault_url(&data, arguments.vault.as_deref())?;
+    let vault_url = vault_url.as_deref();
+    let environment = match arguments.identity {
+        true => Environment::with_identity(&data, &url, vault_url)?,
+        false => {
+            let audience = match arguments.vault {
+                None => AUDIENCE,
+                Some(_) => VAULT_AUDIENCE,
+            };
+            let token = TokenKey::read(&data)?.mint(audience, arguments.expires_in)?;
+            Environment::with_token(&url, vault_url, &data.ca_file(), token)
+        }
+    };
+    print(&match arguments.format {
+        Exports::Shell => environment.to_shell(),
+        Exports::Lines => environment.to_lines(),
+        Exports::Json => environment.to_json(),
+    })
 }
 
 /// Serves until SIGTERM or SIGINT.
-fn serve(arguments: Serve) -> Result<(), Error> {
-    log_to_stderr(match arguments.log_format {
-        Format::Text => LogFormat::Text,
-        Format::Json => LogFormat::Json,
-    });
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+fn serve(mut arguments: Serve) -> Result<(), Error> {
+    arguments.log_format.get_or_insert(Format::Text);
+    runtime()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let emulator = start(arguments.options()?)?;
+        let emulator = arguments.start()?;
         greet(&emulator);
         tokio::select! {
             _ = terminate.recv() => {}
@@ -247,7 +278,59 @@ fn serve(arguments: Serve) -> Result<(), Error> {
     })
 }
 
+/// Serves until a command ends. SIGTERM is passed on to it; SIGINT it gets itself, as a terminal
+/// sends it to both.
+fn run_command(mut arguments: Run) -> Result<ExitCode, Error> {
+    arguments.serve.ephemeral = arguments.serve.folder.data_dir.is_none();
+    let (program, options) = arguments.command.split_first().expect("clap requires it");
+    runtime()?.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let _interrupt = signal(SignalKind::interrupt())?;
+        let emulator = arguments.serve.start()?;
+        let mut child = tokio::process::Command::new(program)
+            .args(options)
+            .envs(emulator.environment()?.variables())
+            .spawn()
+            .map_err(|source| Error::Command {
+                program: program.clone(),
+                source,
+            })?;
+        let status = loop {
+            tokio::select! {
+                status = child.wait() => break status?,
+                _ = terminate.recv() => {
+                    let pid = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+                    pid.map(|pid| kill_process(pid, Signal::TERM));
+                }
+            }
+        };
+        emulator.stop();
+        // As shells tell of a command that a signal ended.
+        let code = status
+            .code()
+            .or_else(|| status.signal().map(|signal| 128 + signal));
+        Ok(ExitCode::from(
+            code.and_then(|code| code.try_into().ok()).unwrap_or(1),
+        ))
+    })
+}
+
+fn runtime() -> Result<Runtime, Error> {
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?)
+}
+
 impl Serve {
+    fn start(self) -> Result<Handle, Error> {
+        match self.log_format {
+            Some(Format::Text) => log_to_stderr(LogFormat::Text),
+            Some(Format::Json) => log_to_stderr(LogFormat::Json),
+            None => {}
+        }
+        start(self.options()?)
+    }
+
     fn options(self) -> Result<Options, Error> {
         let data_dir = match self.ephemeral {
             true => None,

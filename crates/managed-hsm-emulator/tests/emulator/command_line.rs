@@ -1,6 +1,7 @@
 //! The commands as scripts use them.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
@@ -27,6 +28,90 @@ async fn env_prints_exports_that_a_shell_can_evaluate() {
     assert_eq!(values[1], emulator.data().join("ca.pem").to_str().unwrap());
     let answer = emulator.send("GET", "/keys", Some(values[2]), None).await;
     assert_eq!(answer.status, 200);
+}
+
+#[test]
+fn env_prints_lines_and_json_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let lines = text(&emulator.run("env", &["--format", "lines"]).stdout);
+    let url = format!("AZURE_MANAGEDHSM_URL={}\n", emulator.url);
+    assert!(lines.starts_with(&url), "{lines}");
+    let json = emulator
+        .run("env", &["--identity", "--format", "json"])
+        .stdout;
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(json["AZURE_AUTHORITY_HOST"], emulator.url.as_str());
+    assert!(json.get("AZURE_CLI_ACCESS_TOKEN").is_none());
+}
+
+/// The program, to run a shell's script beside an emulator.
+fn run(options: &[&str], script: &str) -> std::process::Command {
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_managed-hsm-emulator"));
+    program.arg("run").args(options);
+    program.args(["--", "sh", "-c", script]);
+    program
+}
+
+#[test]
+fn a_command_finds_the_emulator_that_runs_beside_it_and_which_ends_with_it() {
+    let ask = "curl --silent --cacert \"$AKV_CA_FILE\" -d grant_type=client_credentials \
+        -d client_id=$AZURE_CLIENT_ID -d client_secret=$AZURE_CLIENT_SECRET \
+        -d scope=https://managedhsm.azure.net/.default \
+        $AZURE_AUTHORITY_HOST/$AZURE_TENANT_ID/oauth2/v2.0/token; echo; echo $AKV_CA_FILE $AZURE_KEYVAULT_URL";
+    let output = run(&["--vault", "MyVault"], ask).output().unwrap();
+    let printed = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(printed.contains("\"access_token\""), "{printed}");
+    let (ca_file, vault) = printed.lines().last().unwrap().split_once(' ').unwrap();
+    assert!(vault.starts_with("https://"), "{printed}");
+    assert!(!std::path::Path::new(ca_file).exists(), "{ca_file} is left");
+    assert_eq!(text(&output.stderr), "", "a log, which nobody asked for");
+}
+
+#[test]
+fn run_ends_as_its_command_does() {
+    let status = |script: &str| run(&[], script).status().unwrap().code();
+    assert_eq!(status("exit 7"), Some(7));
+    assert_eq!(status("kill -9 $$"), Some(128 + 9));
+
+    let mut program = run(
+        &[],
+        "trap 'exit 5' TERM; echo ready; while :; do sleep 0.1; done",
+    );
+    let mut running = program.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(running.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(line, "ready\n");
+    let pid = rustix::process::Pid::from_child(&running);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(5));
+}
+
+#[test]
+fn run_keeps_keys_in_a_folder_that_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("emulator");
+    let data = data.to_str().unwrap();
+    assert!(
+        run(&["--data-dir", data], "true")
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(folder.path().join("emulator/keys.sqlite3").exists());
+}
+
+#[test]
+fn a_command_that_is_not_there_is_named() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_managed-hsm-emulator"))
+        .args(["run", "--", "no-such-program"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("no-such-program can't be run: No such file"));
 }
 
 #[test]
