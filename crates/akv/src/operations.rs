@@ -1,4 +1,4 @@
-//! `akv sign`, `verify`, `decrypt`, `wrap` and `unwrap`.
+//! `akv sign`, `verify` and `decrypt`.
 
 use std::path::{Path, PathBuf};
 
@@ -77,38 +77,6 @@ pub(crate) struct Decrypt {
     out: PathBuf,
 }
 
-#[derive(Args)]
-pub(crate) struct Wrap {
-    /// The key that wraps
-    uri: KeyUri,
-    /// File with the symmetric key to wrap; - is standard input
-    file: PathBuf,
-    /// RSA-OAEP-256, A256KW, CKM_AES_KEY_WRAP_PAD and so on [default: RSA-OAEP-256, or
-    /// CKM_AES_KEY_WRAP_PAD for AES keys]
-    #[arg(long, value_name = "NAME", value_parser = encryption_algorithm)]
-    algorithm: Option<EncryptionAlgorithm>,
-    /// File to write the wrapped key to, as it is; - is standard output; without it, it is printed
-    /// as base64
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
-}
-
-#[derive(Args)]
-pub(crate) struct Unwrap {
-    /// The key that unwraps
-    uri: KeyUri,
-    /// File with the wrapped key; - is standard input
-    file: PathBuf,
-    /// RSA-OAEP-256, A256KW, CKM_AES_KEY_WRAP_PAD and so on [default: RSA-OAEP-256, or
-    /// CKM_AES_KEY_WRAP_PAD for AES keys]
-    #[arg(long, value_name = "NAME", value_parser = encryption_algorithm)]
-    algorithm: Option<EncryptionAlgorithm>,
-    /// File to write, readable for its owner only; one that exists is left alone; - is standard
-    /// output
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-}
-
 /// Bytes of the command line. A type of its own: clap takes `Vec` for several values.
 #[derive(Clone, Debug)]
 struct Hexadecimal(Vec<u8>);
@@ -124,11 +92,11 @@ fn hexadecimal(text: &str) -> Result<Hexadecimal, String> {
 }
 
 /// The key, the algorithm: what every report of an operation begins with.
-fn about(key: &Key, algorithm: impl std::fmt::Display) -> Value {
+pub(crate) fn about(key: &Key, algorithm: impl std::fmt::Display) -> Value {
     json!({ "key": key.id.to_string(), "kid": key.kid, "algorithm": algorithm.to_string() })
 }
 
-fn unable(key: &Key, public: &PublicKey, operation: &str) -> Failure {
+pub(crate) fn unable(key: &Key, public: &PublicKey, operation: &str) -> Failure {
     Failure::told(format!(
         "{} can't {operation}: its type is {}",
         key.id,
@@ -236,34 +204,5 @@ impl Decrypt {
         };
         let plaintext = session.client.decrypt(&key.id, &decryption, &ciphertext)?;
         files::deliver_secret(&plaintext, &self.out, about(&key, algorithm))
-    }
-}
-
-impl Wrap {
-    pub(crate) fn run(&self) -> Result<Report, Failure> {
-        let _spinner = Spinner::start("wrapping");
-        let plain = files::read(&self.file)?;
-        let session = Session::start()?;
-        let key = session.client.get_key(&self.uri)?;
-        let public = PublicKey::from(key.public.clone());
-        let algorithm = self.algorithm.or_else(|| public.usual_wrapping());
-        let algorithm = algorithm.ok_or_else(|| unable(&key, &public, "wrap keys"))?;
-        let wrapped = session.client.wrap_key(&key.id, algorithm, &plain)?;
-        let about = about(&key, algorithm);
-        files::deliver(&wrapped, "wrapped", self.out.as_ref(), about)
-    }
-}
-
-impl Unwrap {
-    pub(crate) fn run(&self) -> Result<Report, Failure> {
-        let _spinner = Spinner::start("unwrapping");
-        let wrapped = files::read(&self.file)?;
-        let session = Session::start()?;
-        let key = session.client.get_key(&self.uri)?;
-        let public = PublicKey::from(key.public.clone());
-        let algorithm = self.algorithm.or_else(|| public.usual_wrapping());
-        let algorithm = algorithm.ok_or_else(|| unable(&key, &public, "unwrap keys"))?;
-        let plain = session.client.unwrap_key(&key.id, algorithm, &wrapped)?;
-        files::deliver_secret(&plain, &self.out, about(&key, algorithm))
     }
 }

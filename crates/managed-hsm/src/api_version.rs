@@ -18,13 +18,15 @@ const STABLE: u32 = u32::MAX;
 
 /// What not every version of the API has. This is the one place that says since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Feature {
+pub enum Feature {
     /// The algorithms `CKM_AES_KEY_WRAP` and `CKM_AES_KEY_WRAP_PAD`.
     AesKeyWrapMechanisms,
     /// The algorithms HS256, HS384 and HS512.
     Hmac,
     /// Keys of ML-DSA.
     MlDsa,
+    /// Secure wrap and unwrap.
+    SecureWrap,
 }
 
 impl Feature {
@@ -34,6 +36,7 @@ impl Feature {
             // Previews had it before.
             Self::AesKeyWrapMechanisms | Self::Hmac => "2025-07-01",
             Self::MlDsa => "2026-05-01-preview",
+            Self::SecureWrap => "2026-01-01-preview",
         }
     }
 
@@ -43,6 +46,7 @@ impl Feature {
             Self::AesKeyWrapMechanisms => "AES key wrap by its PKCS#11 mechanisms",
             Self::Hmac => "HMAC",
             Self::MlDsa => "ML-DSA",
+            Self::SecureWrap => "secure wrap",
         }
     }
 }

@@ -301,17 +301,21 @@ impl Client {
         self.ask_for_key(request, uri)
     }
 
-    /// Says whether requests name a version of the API that has keys of ML-DSA, for a caller who
-    /// asks for one by other means.
+    /// Says whether requests name a version of the API that has a feature, for a caller who asks
+    /// for it by other means.
     ///
     /// # Errors
     /// They name another: [`Error::ApiVersion`] tells the setting. `operation` and `key` say in it
     /// what was asked for.
-    pub fn require_ml_dsa(&self, operation: &'static str, key: &str) -> Result<(), Error> {
-        let version = &self.sessions.settings.api_version;
-        match version.with(Feature::MlDsa) {
+    pub fn require(
+        &self,
+        feature: Feature,
+        operation: &'static str,
+        key: &str,
+    ) -> Result<(), Error> {
+        match self.sessions.settings.api_version.with(feature) {
             Some(_) => Ok(()),
-            None => Err(self.lacks(operation, key, Feature::MlDsa)),
+            None => Err(self.lacks(operation, key, feature)),
         }
     }
 
@@ -520,7 +524,7 @@ pub(crate) fn operation(
 }
 
 /// The same with the body that is given.
-fn request(
+pub(crate) fn request(
     key: &KeyId,
     action: KeyAction,
     algorithm: &'static str,

@@ -46,10 +46,12 @@ pub(crate) enum KeyAction {
     Decrypt,
     WrapKey,
     UnwrapKey,
+    SecureWrapKey,
+    SecureUnwrapKey,
 }
 
 /// How many actions there are.
-const ACTIONS: usize = KeyAction::UnwrapKey as usize + 1;
+const ACTIONS: usize = KeyAction::SecureUnwrapKey as usize + 1;
 
 impl KeyAction {
     const fn path(self) -> &'static str {
@@ -60,6 +62,8 @@ impl KeyAction {
             Self::Decrypt => "decrypt",
             Self::WrapKey => "wrapkey",
             Self::UnwrapKey => "unwrapkey",
+            Self::SecureWrapKey => "securewrapkey",
+            Self::SecureUnwrapKey => "secureunwrapkey",
         }
     }
 
@@ -72,6 +76,8 @@ impl KeyAction {
             Self::Decrypt => "decrypt with",
             Self::WrapKey => "wrap a key with",
             Self::UnwrapKey => "unwrap a key with",
+            Self::SecureWrapKey => "make and wrap a key with",
+            Self::SecureUnwrapKey => "unwrap a key for an environment with",
         }
     }
 }
@@ -205,6 +211,10 @@ pub enum KeyOperation {
     WrapKey,
     /// `unwrapKey`
     UnwrapKey,
+    /// `secureWrapKey`: keys are made and wrapped that only attested environments get.
+    SecureWrapKey,
+    /// `secureUnwrapKey`: such environments get them.
+    SecureUnwrapKey,
     /// `import`: keys may be wrapped for it that are to be imported, and it does nothing else.
     Import,
     /// One that this client has no use for.
@@ -221,6 +231,8 @@ impl fmt::Display for KeyOperation {
             Self::Decrypt => "decrypt",
             Self::WrapKey => "wrapKey",
             Self::UnwrapKey => "unwrapKey",
+            Self::SecureWrapKey => "secureWrapKey",
+            Self::SecureUnwrapKey => "secureUnwrapKey",
             Self::Import => "import",
         })
     }
@@ -235,6 +247,8 @@ impl From<ForeignText> for KeyOperation {
             "decrypt" => Self::Decrypt,
             "wrapKey" => Self::WrapKey,
             "unwrapKey" => Self::UnwrapKey,
+            "secureWrapKey" => Self::SecureWrapKey,
+            "secureUnwrapKey" => Self::SecureUnwrapKey,
             "import" => Self::Import,
             _ => Self::Other(name),
         }
@@ -251,7 +265,7 @@ pub struct NewKey {
     /// Whether it may be released to an attested environment; the service asks for a release policy
     /// then.
     pub exportable: bool,
-    /// The release policy, JSON.
+    /// The release policy, JSON: which environments get the key, or what it wraps securely.
     pub release_policy: Option<Vec<u8>>,
     /// Names and values for people and programs.
     pub tags: Vec<(String, String)>,

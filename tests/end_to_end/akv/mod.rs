@@ -1,6 +1,7 @@
 //! The `akv` command: what it does in the HSM is looked at with `openssl`, and the other way round.
 
 mod keys;
+mod secure_wrap;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -16,7 +16,7 @@ use azure_security_keyvault_keys::models::{
     KeyClientGetKeyOptions, KeyOperation, KeyReleasePolicy, KeyType,
 };
 use clap::{Args, Subcommand, ValueEnum};
-use managed_hsm::{KeyUri, ParameterSet, Service};
+use managed_hsm::{Feature, KeyUri, ParameterSet, Service};
 use serde_json::json;
 
 use self::description::{Told, rfc3339, shown, shown_time};
@@ -85,7 +85,9 @@ pub(crate) struct Create {
     /// Operations that it may be used for, separated by commas [default: all of its type]
     #[arg(long, value_name = "OPERATIONS", value_delimiter = ',')]
     operations: Vec<String>,
-    /// Release policy, a JSON file; the key may then be released to attested environments
+    /// Release policy, a JSON file; the key may then be released to attested environments. A key
+    /// with the operations secureWrapKey or secureUnwrapKey stays in the HSM instead, and what it
+    /// wraps is given to them
     #[arg(long, value_name = "FILE")]
     release_policy: Option<PathBuf>,
 }
@@ -268,10 +270,13 @@ impl Create {
             return Err(Failure::told(problem));
         }
         let session = Session::start()?;
-        let set = self.kind.ml_dsa();
-        if set.is_some() {
+        let features = [
+            (self.kind.ml_dsa().is_some(), Feature::MlDsa),
+            (self.wraps_securely(), Feature::SecureWrap),
+        ];
+        for (_, feature) in features.into_iter().filter(|(needed, _)| *needed) {
             let client = &session.client;
-            client.require_ml_dsa("create key", &self.uri.to_string())?;
+            client.require(feature, "create key", &self.uri.to_string())?;
         }
         let body = self.body(in_hsm)?;
         let management = session.management(&self.uri.vault)?;
@@ -285,10 +290,17 @@ impl Create {
         shown(&self.uri.vault, &key)
     }
 
+    /// Whether the key is one for secure wrap or unwrap, which is not exportable.
+    fn wraps_securely(&self) -> bool {
+        let mut operations = self.operations.iter();
+        operations.any(|name| ["secureWrapKey", "secureUnwrapKey"].contains(&name.as_str()))
+    }
+
     /// The body of the request.
     fn body(&self, in_hsm: bool) -> Result<Bytes, Failure> {
         let policy = self.release_policy.as_ref().map(|path| files::read(path));
         let policy = policy.transpose()?;
+        let is_exportable = policy.is_some() && !self.wraps_securely();
         let parameters = CreateKeyParameters {
             kty: Some(self.kind.key_type(in_hsm)),
             key_size: match self.kind {
@@ -301,7 +313,7 @@ impl Create {
                 true => None,
                 false => Some(self.operations.iter().map(|name| operation(name)).collect()),
             },
-            key_attributes: self.properties.attributes(policy.is_some()),
+            key_attributes: self.properties.attributes(is_exportable),
             release_policy: policy.map(|policy| KeyReleasePolicy {
                 encoded_policy: Some(policy.to_vec()),
                 ..KeyReleasePolicy::default()

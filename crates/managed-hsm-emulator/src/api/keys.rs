@@ -12,7 +12,7 @@ use super::unconfirmed;
 use crate::algorithm::{decode_base64url, encode_base64url};
 use crate::clock::unix_seconds;
 use crate::curve::Curve;
-use crate::keys::{IMPORT, KeyMaterial, KeyType};
+use crate::keys::{IMPORT, KeyMaterial, KeyType, SECURE_WRAP};
 use crate::ml_dsa::ParameterSet;
 use crate::release_policy;
 use crate::service::Service;
@@ -118,7 +118,10 @@ pub(super) fn new_metadata(
 ) -> Result<Metadata, Failure> {
     let exportable = attributes.and_then(|attributes| attributes.exportable);
     let exportable = exportable.unwrap_or(false);
+    check_key_ops(call, kind, key_ops.as_deref())?;
+    let wraps = wraps_securely(key_ops.as_deref());
     match (exportable, release_policy) {
+        _ if wraps => check_secure_wrap(exportable, release_policy.is_some())?,
         (true, _) if call.service == Service::KeyVault && !call.version.has_release() => {
             return Err(Failure::exportable_too_early());
         }
@@ -126,7 +129,6 @@ pub(super) fn new_metadata(
         (false, Some(_)) => return Err(Failure::policy_without_exportable(call.service)),
         _ => {}
     }
-    check_key_ops(call, kind, key_ops.as_deref())?;
     check_tags(tags.as_ref())?;
     let now = unix_seconds();
     let key_ops = key_ops.unwrap_or_else(|| {
@@ -175,7 +177,11 @@ fn check_key_ops(
 ) -> Result<(), Failure> {
     let key_ops = key_ops.unwrap_or_default();
     let mut named = key_ops.iter();
-    if let Some(operation) = named.find(|operation| !kind.has_operation(operation, call.service)) {
+    let knows = |operation: &str| {
+        let is_newer = SECURE_WRAP.contains(&operation) && !call.version.has_secure_wrap();
+        kind.has_operation(operation, call.service) && !is_newer
+    };
+    if let Some(operation) = named.find(|operation| !knows(operation)) {
         return Err(unconfirmed::key_operation(operation, kind.name(false)));
     }
     // A key that others are wrapped for is for nothing else.
@@ -183,6 +189,21 @@ fn check_key_ops(
     match key_ops.iter().any(imports) && !key_ops.iter().all(imports) {
         true => Err(unconfirmed::import_with_others()),
         false => Ok(()),
+    }
+}
+
+/// Whether a key with these operations wraps keys for attested environments.
+fn wraps_securely(key_ops: Option<&[String]>) -> bool {
+    let mut key_ops = key_ops.unwrap_or_default().iter();
+    key_ops.any(|operation| SECURE_WRAP.contains(&operation.as_str()))
+}
+
+/// Such a key stays in the HSM, and its policy says which environments get what it wraps.
+fn check_secure_wrap(exportable: bool, has_policy: bool) -> Result<(), Failure> {
+    match (exportable, has_policy) {
+        (true, _) => Err(unconfirmed::secure_wrap_exportable()),
+        (false, false) => Err(unconfirmed::secure_wrap_without_policy()),
+        (false, true) => Ok(()),
     }
 }
 
@@ -246,7 +267,11 @@ pub(super) fn update(call: &Call<'_>, name: &str, version: Option<&str>) -> Resu
     let attributes = request.attributes.unwrap_or_default();
     let release_policy = request.release_policy.as_ref().map(checked_policy);
     let release_policy = release_policy.transpose()?;
-    if release_policy.is_some() && !current.exportable {
+    let key_ops = request.key_ops.as_deref().unwrap_or(&current.key_ops);
+    if wraps_securely(Some(key_ops)) {
+        let has_policy = release_policy.is_some() || current.release_policy.is_some();
+        check_secure_wrap(current.exportable, has_policy)?;
+    } else if release_policy.is_some() && !current.exportable {
         return Err(Failure::policy_without_exportable(call.service));
     }
     let updated = call.store.update_version(name, version, |metadata| {

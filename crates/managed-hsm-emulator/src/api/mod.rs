@@ -24,6 +24,7 @@ mod release;
 mod reply;
 mod roles;
 mod route;
+mod secure_wrap;
 mod security_domain;
 mod settings;
 mod transfer;

@@ -347,6 +347,21 @@ pub(super) fn policy_not_met() -> Failure {
     .with_inner("AccessDenied")
 }
 
+/// That such keys have a release policy and are not exportable is documented.
+pub(super) fn secure_wrap_without_policy() -> Failure {
+    Failure::bad_parameter("Keys for secure wrap and unwrap must have release policy")
+}
+
+pub(super) fn secure_wrap_exportable() -> Failure {
+    Failure::bad_parameter("Keys for secure wrap and unwrap must not be exportable")
+}
+
+pub(super) fn trusted_issuer() -> Failure {
+    Failure::bad_parameter(
+        "The emulator does not support the property 'applicationTrustedIssuer': nothing is published about it.",
+    )
+}
+
 pub(super) fn attestation_without_key() -> Failure {
     Failure::bad_parameter(
         "Target environment attestation statement has no RSA key to encrypt to in x-ms-runtime.",

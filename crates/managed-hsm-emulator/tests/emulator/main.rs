@@ -26,6 +26,7 @@ mod robustness;
 mod role_lists;
 mod running;
 mod schema;
+mod secure_wrap;
 mod signatures;
 mod transfer;
 mod vaults;

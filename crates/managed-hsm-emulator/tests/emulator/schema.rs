@@ -242,7 +242,8 @@ fn success(method: &str, segments: &[&str]) -> Option<Kind> {
             "keys",
             _,
             ..,
-            "sign" | "encrypt" | "decrypt" | "wrapkey" | "unwrapkey",
+            "sign" | "encrypt" | "decrypt" | "wrapkey" | "unwrapkey" | "securewrapkey"
+            | "secureunwrapkey",
         ] if !is_get => RESULT,
         ["keys" | "deletedkeys", ..] => BUNDLE,
         _ => return None,

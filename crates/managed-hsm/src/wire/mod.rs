@@ -141,11 +141,27 @@ pub(crate) fn external_mu_request(mu: &[u8]) -> Zeroizing<Vec<u8>> {
     body_of("", &[("external_mu", mu)])
 }
 
+/// Body of a request for a secure wrap, which has only an algorithm.
+pub(crate) fn algorithm_request(algorithm: &str) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(format!(r#"{{"alg":"{algorithm}"}}"#).into_bytes())
+}
+
+/// Body of a request to unwrap a key for the environment that `target` attests.
+pub(crate) fn secure_unwrap_request(
+    algorithm: &str,
+    wrapped: &[u8],
+    target: &str,
+) -> Zeroizing<Vec<u8>> {
+    let target = serde_json::Value::from(target);
+    let beginning = format!(r#""alg":"{algorithm}","target":{target},"#);
+    body_of(&beginning, &[("value", wrapped)])
+}
+
 /// An object with binary members, the first of them behind what `beginning` says.
 fn body_of(beginning: &str, members: &[(&str, &[u8])]) -> Zeroizing<Vec<u8>> {
     let binary: usize = members.iter().map(|(_, value)| value.len()).sum();
     // Room for all of it: a buffer that grows leaves copies behind.
-    let mut body = String::with_capacity(binary / 3 * 4 + 160);
+    let mut body = String::with_capacity(binary / 3 * 4 + beginning.len() + 160);
     body.push('{');
     body.push_str(beginning);
     for (index, (name, value)) in members.iter().enumerate() {

@@ -141,6 +141,11 @@ fn requests_are_compact_and_unpadded() {
         *external_mu_request(&[0xff; 4]),
         br#"{"external_mu":"_____w"}"#
     );
+    assert_eq!(*algorithm_request("A256KW"), br#"{"alg":"A256KW"}"#);
+    assert_eq!(
+        *secure_unwrap_request("A256KW", &[0xff; 4], "a\"b"),
+        br#"{"alg":"A256KW","target":"a\"b","value":"_____w"}"#
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod hedging;
 mod listing;
 mod properties;
 mod retries;
+mod secure_wrap;
 mod support;
 mod tls;
 mod tokens;
