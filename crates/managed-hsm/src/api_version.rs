@@ -27,6 +27,8 @@ pub enum Feature {
     MlDsa,
     /// Secure wrap and unwrap.
     SecureWrap,
+    /// Keys whose material an external key manager has.
+    ExternalKeys,
 }
 
 impl Feature {
@@ -36,7 +38,7 @@ impl Feature {
             // Previews had it before.
             Self::AesKeyWrapMechanisms | Self::Hmac => "2025-07-01",
             Self::MlDsa => "2026-05-01-preview",
-            Self::SecureWrap => "2026-01-01-preview",
+            Self::SecureWrap | Self::ExternalKeys => "2026-01-01-preview",
         }
     }
 
@@ -47,6 +49,7 @@ impl Feature {
             Self::Hmac => "HMAC",
             Self::MlDsa => "ML-DSA",
             Self::SecureWrap => "secure wrap",
+            Self::ExternalKeys => "external keys",
         }
     }
 }

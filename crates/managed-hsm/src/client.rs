@@ -295,8 +295,10 @@ impl Client {
             body: Some(Bytes::from_owner(wire::create_request(key))),
             repeatable: false,
         };
-        if matches!(key.kind, NewKeyKind::MlDsa(_)) {
-            self.raise(&mut request, Feature::MlDsa)?;
+        match key.kind {
+            NewKeyKind::MlDsa(_) => self.raise(&mut request, Feature::MlDsa)?,
+            NewKeyKind::External(_) => self.raise(&mut request, Feature::ExternalKeys)?,
+            NewKeyKind::Rsa { .. } | NewKeyKind::Ec(_) | NewKeyKind::Oct { .. } => {}
         }
         self.ask_for_key(request, uri)
     }

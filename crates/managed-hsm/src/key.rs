@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use url::Url;
 
+use crate::external_key::ExternalKeyId;
 use crate::foreign::ForeignText;
 use crate::ml_dsa::ParameterSet;
 use crate::properties::Properties;
@@ -272,7 +273,7 @@ pub struct NewKey {
 }
 
 /// Type, and size or curve, of a key to be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NewKeyKind {
     /// An RSA key.
     Rsa {
@@ -290,6 +291,8 @@ pub enum NewKeyKind {
         /// Length of the key: 128, 192 or 256.
         bits: u32,
     },
+    /// The key with this id in the HSM's external key manager, of whatever type it is.
+    External(ExternalKeyId),
 }
 
 impl Default for NewKeyKind {

@@ -8,11 +8,11 @@ use super::body::{AttributesRequest, Bundle, CreateRequest, ReleasePolicyRequest
 use super::failure::Failure;
 use super::life_cycle::{expiry_by_policy, has_policy};
 use super::reply::Reply;
-use super::unconfirmed;
+use super::{external, unconfirmed};
 use crate::algorithm::{decode_base64url, encode_base64url};
 use crate::clock::unix_seconds;
 use crate::curve::Curve;
-use crate::keys::{IMPORT, KeyMaterial, KeyType, SECURE_WRAP};
+use crate::keys::{IMPORT, KeyError, KeyMaterial, KeyType, SECURE_WRAP};
 use crate::ml_dsa::ParameterSet;
 use crate::release_policy;
 use crate::service::Service;
@@ -24,6 +24,10 @@ const MAX_TAG: usize = 256;
 
 pub(super) fn create(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     let request: CreateRequest = call.parse()?;
+    let attributes = request.attributes.as_ref();
+    if let Some(id) = attributes.and_then(|attributes| attributes.external_key(call)) {
+        return external::create(call, name, &request, id);
+    }
     let kty = request
         .kty
         .as_deref()
@@ -38,12 +42,17 @@ pub(super) fn create(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
         request.tags.clone(),
         request.release_policy.as_ref(),
     )?;
-    if call.store.deleted(name).is_some() {
-        // Before the key is generated, which takes seconds for RSA 4096.
-        return Err(unconfirmed::key_is_deleted(name));
-    }
+    key_is_free(call, name)?;
     let material = generate(kind, &request)?;
     add(call, name, material, metadata)
+}
+
+/// Refuses the name of a deleted key, before a key is generated, which takes seconds for RSA 4096.
+pub(super) fn key_is_free(call: &Call<'_>, name: &str) -> Result<(), Failure> {
+    match call.store.deleted(name) {
+        Some(_) => Err(unconfirmed::key_is_deleted(name)),
+        None => Ok(()),
+    }
 }
 
 /// The kind of a key by its `kty`, and whether it is kept outside of any HSM. An HSM has no such
@@ -76,7 +85,7 @@ fn generate(kind: KeyType, request: &CreateRequest) -> Result<KeyMaterial, Failu
             .filter(|_| allowed.contains(&bits))
             .ok_or_else(|| Failure::invalid_key_size(bits))
     };
-    let generated = match kind {
+    generated(match kind {
         KeyType::Rsa => {
             let exponent = match request.public_exponent {
                 None | Some(65537) => 65537,
@@ -97,13 +106,15 @@ fn generate(kind: KeyType, request: &CreateRequest) -> Result<KeyMaterial, Failu
             let set = ParameterSet::by_name(alg).ok_or_else(|| unconfirmed::algorithm(alg))?;
             KeyMaterial::generate_akp(set)
         }
-    };
-    generated.map_err(|error| generation_failed(&error))
+    })
 }
 
-fn generation_failed(error: &crate::keys::KeyError) -> Failure {
-    crate::log::event(format_args!("generating a key failed: {error}"));
-    unconfirmed::internal("the key could not be generated; the emulator's log says why")
+/// A new key, or what is told where there is none.
+pub(super) fn generated(material: Result<KeyMaterial, KeyError>) -> Result<KeyMaterial, Failure> {
+    material.map_err(|error| {
+        crate::log::event(format_args!("generating a key failed: {error}"));
+        unconfirmed::internal("the key could not be generated; the emulator's log says why")
+    })
 }
 
 /// What is told about a version that is made now.
@@ -150,6 +161,7 @@ pub(super) fn new_metadata(
         tags,
         release_policy: release_policy.map(checked_policy).transpose()?,
         certificate: None,
+        external_key: None,
     })
 }
 
@@ -265,6 +277,10 @@ pub(super) fn update(call: &Call<'_>, name: &str, version: Option<&str>) -> Resu
     check_key_ops(call, current.kind, request.key_ops.as_deref())?;
     check_tags(request.tags.as_ref())?;
     let attributes = request.attributes.unwrap_or_default();
+    let external = attributes.external_key(call);
+    if external.is_some_and(|id| current.external_key.as_deref() != Some(id)) {
+        return Err(unconfirmed::external_key_at_creation_only());
+    }
     let release_policy = request.release_policy.as_ref().map(checked_policy);
     let release_policy = release_policy.transpose()?;
     let key_ops = request.key_ops.as_deref().unwrap_or(&current.key_ops);
@@ -334,8 +350,10 @@ pub(super) fn rotate_after(call: &Call<'_>, key: &Key) -> Result<(), Failure> {
 /// Of the same kind and size as the newest version, for the same operations.
 fn next_version(call: &Call<'_>, key: &Key) -> Result<(KeyMaterial, Metadata), Failure> {
     let current = key.newest();
-    let material = current.material.generate_alike();
-    let material = material.map_err(|error| generation_failed(&error))?;
+    if current.metadata.external_key.is_some() {
+        return Err(unconfirmed::external_key_rotation());
+    }
+    let material = generated(current.material.generate_alike())?;
     let now = unix_seconds();
     let metadata = Metadata {
         enabled: true,

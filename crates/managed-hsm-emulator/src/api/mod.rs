@@ -10,6 +10,7 @@ mod body;
 mod certificates;
 mod cost;
 mod dispatch;
+mod external;
 mod failure;
 mod filter;
 mod full_backup;

@@ -312,6 +312,7 @@ mod tests {
             tags: None,
             release_policy: None,
             certificate: None,
+            external_key: None,
         };
         assert!(permitted(&metadata, "sign", 100).is_ok());
         assert!(permitted(&metadata, "sign", 99).is_err());

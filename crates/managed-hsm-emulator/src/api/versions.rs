@@ -45,8 +45,8 @@ const SETTINGS_SINCE: &str = "7.4-preview.1";
 const CHECKS_SINCE: &str = "7.6-preview.1";
 /// The first version with HS256, HS384 and HS512, and with key attestation.
 const HMAC_SINCE: &str = "7.6-preview.2";
-/// The first version that tells the size of symmetric keys, and that wraps keys for attested
-/// environments.
+/// The first version that tells the size of symmetric keys, wraps keys for attested environments,
+/// and has external keys.
 const KEY_SIZE_SINCE: &str = "2026-01-01-preview";
 /// The first version with keys of ML-DSA.
 const ML_DSA_SINCE: &str = "2026-05-01-preview";
@@ -100,6 +100,10 @@ impl ApiVersion {
     }
 
     pub(super) fn has_key_size(self) -> bool {
+        self.is_since(KEY_SIZE_SINCE)
+    }
+
+    pub(super) fn has_external_keys(self) -> bool {
         self.is_since(KEY_SIZE_SINCE)
     }
 

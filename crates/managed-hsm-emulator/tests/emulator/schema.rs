@@ -37,6 +37,7 @@ const ATTRIBUTES: Kind = Object(&[
     ("enabled", true, Bool),
     ("exp", false, Number),
     ("exportable", false, Bool),
+    ("external_key", false, Object(&[("id", true, Text)])),
     ("key_size", false, Number),
     ("nbf", false, Number),
     ("recoverableDays", false, Number),

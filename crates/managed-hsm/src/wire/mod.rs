@@ -60,6 +60,12 @@ struct Attributes {
     updated: Option<i64>,
     exportable: Option<bool>,
     key_size: Option<u32>,
+    external_key: Option<ExternalKey>,
+}
+
+#[derive(Deserialize)]
+struct ExternalKey {
+    id: ForeignText,
 }
 
 impl Attributes {
@@ -73,6 +79,7 @@ impl Attributes {
             exportable: self.exportable.unwrap_or(false),
             managed,
             key_size: self.key_size,
+            external_key: self.external_key.as_ref().map(|key| key.id.clone()),
         }
     }
 }
@@ -237,40 +244,48 @@ pub(crate) fn random_bytes(body: &[u8], count: usize) -> Result<Zeroizing<Vec<u8
 /// Body of a request for a new key.
 pub(crate) fn create_request(key: &NewKey) -> Zeroizing<Vec<u8>> {
     let mut body = serde_json::Map::new();
-    let kind = match key.kind {
+    let mut attributes = serde_json::Map::new();
+    let kind = match &key.kind {
         NewKeyKind::Rsa {
             bits,
             public_exponent,
         } => {
-            body.insert("key_size".to_owned(), bits.into());
+            body.insert("key_size".to_owned(), (*bits).into());
             if let Some(exponent) = public_exponent {
-                body.insert("public_exponent".to_owned(), exponent.into());
+                body.insert("public_exponent".to_owned(), (*exponent).into());
             }
-            "RSA-HSM"
+            Some("RSA-HSM")
         }
         NewKeyKind::Ec(curve) => {
             body.insert("crv".to_owned(), curve.jwk_name().into());
-            "EC-HSM"
+            Some("EC-HSM")
         }
         NewKeyKind::MlDsa(set) => {
             body.insert("alg".to_owned(), set.name().into());
-            "AKP-HSM"
+            Some("AKP-HSM")
         }
         NewKeyKind::Oct { bits } => {
-            body.insert("key_size".to_owned(), bits.into());
-            "oct-HSM"
+            body.insert("key_size".to_owned(), (*bits).into());
+            Some("oct-HSM")
+        }
+        NewKeyKind::External(id) => {
+            let external = serde_json::json!({ "id": id.as_str() });
+            attributes.insert("external_key".to_owned(), external);
+            None
         }
     };
-    body.insert("kty".to_owned(), kind.into());
+    if let Some(kind) = kind {
+        body.insert("kty".to_owned(), kind.into());
+    }
     if !key.operations.is_empty() {
         let names: Vec<String> = key.operations.iter().map(ToString::to_string).collect();
         body.insert("key_ops".to_owned(), names.into());
     }
     if key.exportable {
-        body.insert(
-            "attributes".to_owned(),
-            serde_json::json!({ "exportable": true }),
-        );
+        attributes.insert("exportable".to_owned(), true.into());
+    }
+    if !attributes.is_empty() {
+        body.insert("attributes".to_owned(), attributes.into());
     }
     if let Some(policy) = &key.release_policy {
         let data = BASE64.encode(policy);

@@ -178,4 +178,13 @@ fn a_create_request_says_only_what_is_asked_for() {
         *create_request(&key),
         br#"{"alg":"ML-DSA-65","kty":"AKP-HSM"}"#
     );
+    let key = NewKey {
+        kind: NewKeyKind::External("a-1".parse().unwrap()),
+        operations: vec![KeyOperation::WrapKey],
+        ..NewKey::default()
+    };
+    assert_eq!(
+        *create_request(&key),
+        br#"{"attributes":{"external_key":{"id":"a-1"}},"key_ops":["wrapKey"]}"#
+    );
 }
