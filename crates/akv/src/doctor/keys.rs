@@ -10,7 +10,7 @@ use super::credential::Token;
 use super::steps::{Status, Steps};
 use crate::bench::Latencies;
 use crate::session::Session;
-use crate::signing::digest;
+use crate::signing::{digest, hasher};
 
 /// What is signed. Whoever has the signature can do nothing with it.
 const MESSAGE: &[u8] = b"akv doctor: a signature that only shows that the key can sign";
@@ -104,7 +104,8 @@ enum Trouble {
 fn once(client: &Client, key: &Key) -> Result<String, Trouble> {
     if let Some(algorithm) = key.public.usual_signature() {
         let scheme = Scheme::of(algorithm);
-        let digest = digest(&scheme, &key.public, &mut &*MESSAGE)
+        let digest = hasher(&scheme, &key.public, None)
+            .and_then(|hasher| Ok(digest(hasher, &mut &*MESSAGE)?))
             .map_err(|error| Trouble::Wrong(error.to_string()))?;
         return match hsm_keys::sign(client, key, &scheme, &digest, Check::Signature) {
             Ok(_) => Ok(format!("{algorithm} gives a signature that verifies")),

@@ -73,7 +73,7 @@ pub(super) fn shown(vault: &Vault, told: &Told) -> Result<Report, Failure> {
     let operations: Vec<String> = jwk.key_ops.iter().flatten().cloned().collect();
     let attributes = key.attributes.clone().unwrap_or_default();
     let (name, size) = key_type(&jwk);
-    let size = size.or(told.size.map(Size::Bits));
+    let size = size.or_else(|| told.size.map(Size::Bits));
     let mut json = json!({
         "key": uri.to_string(),
         "name": uri.key.as_str(),
