@@ -152,7 +152,7 @@ fn an_external_key_is_created_by_its_id_shown_and_used() {
             &["1 to 64 letters, digits and hyphens"],
         ),
         (
-            "keys create keyvault:v:x --external-key a".to_owned(),
+            "keys create keyvault:vault:x --external-key a".to_owned(),
             &["a key vault has no external keys"],
         ),
     ] {
