@@ -356,6 +356,25 @@ mod tests {
     }
 
     #[test]
+    fn a_signature_is_verified_for_who_has_the_stack_of_a_fibre() {
+        for set in ParameterSet::ALL {
+            let pair = PqdsaKeyPair::generate(signing(set)).unwrap();
+            let public = PublicKey::ml_dsa(set, pair.public_key().as_ref()).unwrap();
+            let mut signature = vec![0; set.signature_len()];
+            pair.sign(b"a message", &mut signature).unwrap();
+            let mu = mu(&ml_dsa(set, pair.public_key().as_ref()), b"", b"a message");
+            let scheme = Scheme::MlDsa(set);
+            let check = move || {
+                let verify = || verify(&public, &scheme, &mu, &signature);
+                scheme.with_room(|| false, verify).unwrap().unwrap()
+            };
+            // As libcrypto's asynchronous jobs have it.
+            let fibre = std::thread::Builder::new().stack_size(32 << 10);
+            assert!(fibre.spawn(check).unwrap().join().unwrap());
+        }
+    }
+
+    #[test]
     fn a_context_string_has_at_most_255_bytes_and_tells_messages_apart() {
         let key = ml_dsa(ParameterSet::MlDsa44, &[7; 1312]);
         for len in [0, 1, 255] {

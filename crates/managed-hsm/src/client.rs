@@ -403,6 +403,11 @@ impl Client {
         })
     }
 
+    /// Whether the stack of the present call is of the usual size: see [`Caller`].
+    pub fn has_room(&self) -> bool {
+        self.caller.has_room()
+    }
+
     /// Ends this process's I/O thread within half a second, and with it all connections. The next
     /// request of any client starts another.
     pub fn shutdown() {
