@@ -154,7 +154,7 @@ def servers(folder):
 def main():
     folder = Path(sys.argv[1])
     text = "# Measurements\n\n```\n" + (folder / "machine.txt").read_text() + "```\n\n"
-    text += signatures(folder, "ec") + signatures(folder, "rsa") + signatures(folder, "ec-unchecked")
+    text += signatures(folder, "ec") + signatures(folder, "rsa") + signatures(folder, "ml-dsa") + signatures(folder, "ec-unchecked")
     text += keys(folder) + renewal(folder) + start(folder) + cost(folder) + servers(folder)
     skipped = (folder / "skipped.txt").read_text()
     if skipped:

@@ -2,8 +2,11 @@
 //! by a bare HTTP client that sends the same requests, and by a software key; all in one run, by
 //! threads and by the latency that the HSM adds.
 //!
-//! `cargo bench --bench signatures -- [--key ec|rsa] [--threads 1,8,64] [--latency 0,2,10,50]
+//! `cargo bench --bench signatures -- [--key ec|rsa|ml-dsa] [--threads 1,8,64] [--latency 0,2,10,50]
 //! [--seconds 2] [--rounds 5] [--ways bare,provider,io-thread,pkcs11,software] [--json FILE]`
+//!
+//! The key `ml-dsa` is one of ML-DSA-65. Where libcrypto is older than 3.5 it knows none, so that
+//! the ways `provider`, `io-thread` and `software` are left out. It needs `AKV_API_VERSION`.
 
 mod common;
 
@@ -15,9 +18,13 @@ use std::time::Instant;
 
 use cryptoki::context::Pkcs11;
 use cryptoki::mechanism::Mechanism;
+use cryptoki::mechanism::dsa::{HedgeType, SignAdditionalContext};
 use cryptoki::object::{Attribute, ObjectClass};
+use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
+use openssl::rsa::Rsa;
 use openssl::sign::Signer;
 
 use common::{Emulator, load_key, load_module, load_providers, median, session};
@@ -79,8 +86,102 @@ struct Round {
     cpu: f64,
 }
 
+/// What is signed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeyKind {
+    Ec,
+    Rsa,
+    MlDsa,
+}
+
+impl KeyKind {
+    fn by_name(name: &str) -> Self {
+        let all = [Self::Ec, Self::Rsa, Self::MlDsa];
+        let mut all = all.into_iter();
+        all.find(|kind| kind.name() == name)
+            .expect("a key: ec, rsa or ml-dsa")
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ec => "ec",
+            Self::Rsa => "rsa",
+            Self::MlDsa => "ml-dsa",
+        }
+    }
+
+    /// The body of the request that makes one.
+    fn creation(self) -> &'static str {
+        match self {
+            Self::Ec => r#"{"kty":"EC-HSM","crv":"P-256"}"#,
+            Self::Rsa => r#"{"kty":"RSA-HSM","key_size":2048}"#,
+            Self::MlDsa => r#"{"kty":"AKP-HSM","alg":"ML-DSA-65"}"#,
+        }
+    }
+
+    /// The body of a request for a signature.
+    fn request(self) -> String {
+        let digest = "A".repeat(43);
+        match self {
+            Self::Ec => format!(r#"{{"alg":"ES256","value":"{digest}"}}"#),
+            Self::Rsa => format!(r#"{{"alg":"RS256","value":"{digest}"}}"#),
+            Self::MlDsa => format!(r#"{{"external_mu":"{}"}}"#, "A".repeat(86)),
+        }
+    }
+
+    /// The version of the service's API that has it.
+    fn api_version(self) -> &'static str {
+        match self {
+            Self::Ec | Self::Rsa => "7.4",
+            Self::MlDsa => "2026-05-01-preview",
+        }
+    }
+
+    fn mechanism(self) -> Mechanism<'static> {
+        match self {
+            Self::Ec => Mechanism::EcdsaSha256,
+            Self::Rsa => Mechanism::Sha256RsaPkcs,
+            Self::MlDsa => {
+                let preferred = SignAdditionalContext::new(HedgeType::Preferred, None);
+                Mechanism::MlDsa(preferred)
+            }
+        }
+    }
+
+    fn software(self) -> PKey<Private> {
+        let key = match self {
+            Self::Ec => {
+                let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("P-256");
+                PKey::from_ec_key(EcKey::generate(&group).expect("a key"))
+            }
+            Self::Rsa => PKey::from_rsa(Rsa::generate(2048).expect("a key")),
+            Self::MlDsa => {
+                let made = Command::new("openssl")
+                    .args(["genpkey", "-algorithm", "ML-DSA-65"])
+                    .output();
+                PKey::private_key_from_pem(&made.expect("openssl runs").stdout)
+            }
+        };
+        key.expect("a key")
+    }
+
+    fn signer(self, key: &PKey<Private>) -> Signer<'_> {
+        let signer = match self {
+            Self::Ec | Self::Rsa => Signer::new(MessageDigest::sha256(), key),
+            Self::MlDsa => Signer::new_without_digest(key),
+        };
+        signer.expect("a signer")
+    }
+
+    /// Whether a way can be gone with such a key here.
+    fn has(self, way: Way) -> bool {
+        let by_openssl = matches!(way, Way::Provider | Way::IoThread | Way::Software);
+        self != Self::MlDsa || !by_openssl || openssl::version::number() >= 0x3050_0000
+    }
+}
+
 struct Options {
-    key: String,
+    key: KeyKind,
     threads: Vec<usize>,
     latencies: Vec<u64>,
     seconds: f64,
@@ -92,7 +193,7 @@ struct Options {
 impl Options {
     fn from_arguments() -> Self {
         let mut options = Self {
-            key: "ec".to_owned(),
+            key: KeyKind::Ec,
             threads: vec![1, 8, 64],
             latencies: vec![0, 2, 10, 50],
             seconds: 2.0,
@@ -107,7 +208,7 @@ impl Options {
                     .map(|number| number.parse().expect("a number"))
             };
             match name.as_str() {
-                "--key" => options.key = value.clone(),
+                "--key" => options.key = KeyKind::by_name(&value),
                 "--threads" => options.threads = numbers().map(|n: u64| n as usize).collect(),
                 "--latency" => options.latencies = numbers().collect(),
                 "--seconds" => options.seconds = value.parse().expect("a number"),
@@ -123,6 +224,7 @@ impl Options {
                 other => panic!("unknown option {other}"),
             }
         }
+        options.ways.retain(|way| options.key.has(*way));
         options
     }
 }
@@ -144,18 +246,19 @@ fn create(
     runtime: &tokio::runtime::Runtime,
     client: &reqwest::Client,
     emulator: &Emulator,
-    body: &str,
+    kind: KeyKind,
 ) -> String {
     let url = format!(
-        "{}/keys/k/create?api-version=7.4",
-        emulator.variable("AZURE_MANAGEDHSM_URL")
+        "{}/keys/k/create?api-version={}",
+        emulator.variable("AZURE_MANAGEDHSM_URL"),
+        kind.api_version()
     );
     let answer = runtime.block_on(async {
         let request = client
             .post(url)
             .bearer_auth(emulator.variable("AZURE_CLI_ACCESS_TOKEN"))
             .header("content-type", "application/json")
-            .body(body.to_owned());
+            .body(kind.creation());
         request
             .send()
             .await
@@ -244,18 +347,23 @@ fn timed(barrier: &Barrier, seconds: f64, sign: impl Fn()) -> Run {
 }
 
 /// Signs in so many threads, with stacks of so many bytes, for so long.
-fn by_openssl(key: &PKey<Private>, threads: usize, stack: usize, seconds: f64) -> Round {
+fn by_openssl(
+    key: &PKey<Private>,
+    kind: KeyKind,
+    threads: usize,
+    stack: usize,
+    seconds: f64,
+) -> Round {
     let barrier = Barrier::new(threads);
     let sign = || {
-        let mut signer = Signer::new(MessageDigest::sha256(), key).expect("a signer");
-        let signature = signer.sign_oneshot_to_vec(b"message");
+        let signature = kind.signer(key).sign_oneshot_to_vec(b"message");
         signature.expect("a signature");
     };
     in_threads(threads, stack, || timed(&barrier, seconds, sign))
 }
 
 /// Signs with the key `k` of the module in so many threads for so long.
-fn by_pkcs11(module: &Pkcs11, key_type: &str, threads: usize, seconds: f64) -> Round {
+fn by_pkcs11(module: &Pkcs11, kind: KeyKind, threads: usize, seconds: f64) -> Round {
     let first = session(module);
     let template = [
         Attribute::Class(ObjectClass::PRIVATE_KEY),
@@ -265,10 +373,7 @@ fn by_pkcs11(module: &Pkcs11, key_type: &str, threads: usize, seconds: f64) -> R
     let barrier = Barrier::new(threads);
     in_threads(threads, USUAL_STACK, || {
         let own = session(module);
-        let mechanism = match key_type {
-            "ec" => Mechanism::EcdsaSha256,
-            _ => Mechanism::Sha256RsaPkcs,
-        };
+        let mechanism = kind.mechanism();
         let sign = || drop(own.sign(&mechanism, key, b"message").expect("a signature"));
         timed(&barrier, seconds, sign)
     })
@@ -411,23 +516,12 @@ fn main() {
     let &[latency] = options.latencies.as_slice() else {
         return one_by_one(&options);
     };
-    let (body, algorithm) = match options.key.as_str() {
-        "ec" => (r#"{"kty":"EC-HSM","crv":"P-256"}"#, "ES256"),
-        "rsa" => (r#"{"kty":"RSA-HSM","key_size":2048}"#, "RS256"),
-        other => panic!("unknown key {other}: ec or rsa"),
-    };
+    let kind = options.key;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .expect("a runtime");
-    let software = match options.key.as_str() {
-        "ec" => {
-            let group = openssl::ec::EcGroup::from_curve_name(openssl::nid::Nid::X9_62_PRIME256V1)
-                .expect("P-256");
-            PKey::from_ec_key(openssl::ec::EcKey::generate(&group).expect("a key")).expect("a key")
-        }
-        _ => PKey::from_rsa(openssl::rsa::Rsa::generate(2048).expect("a key")).expect("a key"),
-    };
+    let software = kind.has(Way::Software).then(|| kind.software());
     let mut lines = Vec::new();
     println!(
         "{:>8} {:>8} {:>9} {:>11} {:>11} {:>11} {:>11}",
@@ -435,14 +529,14 @@ fn main() {
     );
     let emulator = Emulator::start(&latency_options(latency), &[]);
     let client = bare_client(&emulator);
-    let kid = create(&runtime, &client, &emulator, body);
+    let kid = create(&runtime, &client, &emulator, kind);
     let version = kid.rsplit('/').next().expect("a version");
     let url = format!(
-        "{}/keys/k/{version}/sign?api-version=7.4",
-        emulator.variable("AZURE_MANAGEDHSM_URL")
+        "{}/keys/k/{version}/sign?api-version={}",
+        emulator.variable("AZURE_MANAGEDHSM_URL"),
+        kind.api_version()
     );
-    let request =
-        format!(r#"{{"alg":"{algorithm}","value":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}}"#);
+    let request = kind.request();
     let has = |way| options.ways.contains(&way);
     let provider =
         (has(Way::Provider) || has(Way::IoThread)).then(|| (load_providers(&emulator), load_key()));
@@ -454,14 +548,17 @@ fn main() {
             for &way in &options.ways {
                 let seconds = options.seconds;
                 let round = match way {
-                    Way::Provider => by_openssl(key(), threads, USUAL_STACK, seconds),
-                    Way::IoThread => by_openssl(key(), threads, SMALL_STACK, seconds),
+                    Way::Provider => by_openssl(key(), kind, threads, USUAL_STACK, seconds),
+                    Way::IoThread => by_openssl(key(), kind, threads, SMALL_STACK, seconds),
                     Way::Pkcs11 => {
                         let module = module.as_ref().expect("it is loaded");
-                        by_pkcs11(module, &options.key, threads, seconds)
+                        by_pkcs11(module, kind, threads, seconds)
                     }
                     Way::Software if latency > 0 => continue,
-                    Way::Software => by_openssl(&software, threads, USUAL_STACK, seconds / 4.0),
+                    Way::Software => {
+                        let software = software.as_ref().expect("it was made");
+                        by_openssl(software, kind, threads, USUAL_STACK, seconds / 4.0)
+                    }
                     Way::Bare => by_bare_client(&emulator, &url, &request, threads, seconds),
                     Way::Tasks => by_tasks(
                         &runtime,
@@ -500,7 +597,7 @@ fn main() {
                 cpu * 1e6
             );
             lines.push(serde_json::json!({
-                "key": options.key, "latency_ms": latency, "threads": threads, "way": way.name(),
+                "key": kind.name(), "latency_ms": latency, "threads": threads, "way": way.name(),
                 "per_second": rate, "median_ms": half * 1e3, "p99_ms": p99 * 1e3, "cpu_us": cpu * 1e6,
             }).to_string());
         }

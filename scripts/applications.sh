@@ -18,7 +18,7 @@ packages=(openssl curl ca-certificates procps nginx-light libnginx-mod-stream ap
     python3 ruby libio-socket-ssl-perl nodejs php-cli osslsigncode xmlsec1 git redis-server mariadb-server postfix bind9
     bind9-dnsutils bind9-utils openvpn chromium libnss3-tools fonts-dejavu-core dovecot-imapd socat wget lighttpd lighttpd-mod-openssl
     strongswan-charon strongswan-swanctl strongswan-pki libstrongswan-standard-plugins pebble certbot lego
-    squid-openssl unbound mosquitto mosquitto-clients freeradius eapoltest slapd ldap-utils rauc squashfs-tools sbsigntool systemd-boot-efi)
+    squid-openssl unbound mosquitto mosquitto-clients freeradius eapoltest slapd ldap-utils rauc squashfs-tools sbsigntool systemd-boot-efi gnutls-bin)
 # Beginnings of names: not every suite has these, or they are named by a version, as what has sign-file is.
 newer=(systemd-ukify systemd-repart systemd-tpm 'linux-kbuild-[0-9]')
 # What deployment.sh builds and checks with: of this machine, not of another suite.

@@ -97,6 +97,8 @@ if has signatures; then
     for key in ec rsa; do
         bench signatures --key "$key" "${options[@]}" --json "$out/signatures-$key.json"
     done
+    # Without the ways by OpenSSL where that is older than 3.5.
+    AKV_API_VERSION=2026-05-01-preview bench signatures --key ml-dsa "${options[@]}" --json "$out/signatures-ml-dsa.json"
 fi
 
 if has pkcs11; then

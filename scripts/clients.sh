@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Microsoft's own libraries, from their registries, against the emulator: Rust, Python and JavaScript. Run after
-# `cargo build --workspace`. What can't be had here is skipped, with the reason.
+# Microsoft's own libraries, from their registries, against the emulator: Rust, Python (also the pre-releases, with the service's
+# previews) and JavaScript. Run after `cargo build --workspace`. What can't be had here is skipped, with the reason.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 . scripts/emulator.sh
@@ -72,18 +72,20 @@ rust_client() {
     echo "Rust crates: ${good:-0} tests passed"
 }
 
+# What the libraries are called, and the file of their versions.
 python_client() {
-    local python="$work/python/bin/python" log="$folder/python.log"
-    command -v python3 >/dev/null || { skip "Python libraries, because python3 is not installed"; return; }
-    if ! cmp -s "$tests/python/requirements.txt" "$work/python/installed"; then
-        rm -rf "$work/python"
-        if ! python3 -m venv "$work/python" >"$log" 2>&1 ||
-            ! "$python" -m pip install --quiet --requirement "$tests/python/requirements.txt" >>"$log" 2>&1; then
+    local title=$1 requirements="$tests/python/$2" place="$work/${2%.txt}" log="$folder/python.log"
+    local python="$place/bin/python"
+    command -v python3 >/dev/null || { skip "$title, because python3 is not installed"; return; }
+    if ! cmp -s "$requirements" "$place/installed"; then
+        rm -rf "$place"
+        if ! python3 -m venv "$place" >"$log" 2>&1 ||
+            ! "$python" -m pip install --quiet --requirement "$requirements" >>"$log" 2>&1; then
             tail -n 5 "$log"
-            skip "Python libraries, because they can't be installed here"
+            skip "$title, because they can't be installed here"
             return
         fi
-        cp "$tests/python/requirements.txt" "$work/python/installed"
+        cp "$requirements" "$place/installed"
     fi
     with_emulator "$python" -W ignore "$tests/python/test_emulator.py" --verbose </dev/null >"$log" 2>&1
     local status=$? good
@@ -95,7 +97,7 @@ python_client() {
         good=0
     fi
     passed=$((passed + good))
-    echo "Python libraries: $good tests passed"
+    echo "$title: $good tests passed"
 }
 
 javascript_client() {
@@ -123,7 +125,8 @@ javascript_client() {
 }
 
 rust_client
-python_client
+python_client "Python libraries" requirements.txt
+python_client "Python libraries, pre-releases" requirements-preview.txt
 javascript_client
 echo "clients: $passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

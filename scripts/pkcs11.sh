@@ -5,6 +5,7 @@
 #
 #   scripts/pkcs11.sh            all
 #   scripts/pkcs11.sh provider   some
+#   scripts/pkcs11.sh --suite forky [NAME…]    in the root of another suite, whose pkcs11-provider knows ML-DSA
 #
 # The root is kept in target/pkcs11. Ends with "N passed, N failed, N skipped".
 set -uo pipefail
@@ -15,6 +16,11 @@ cd "$(dirname "$0")/.." || exit
 suite=trixie
 packages=openssl,libengine-pkcs11-openssl,pkcs11-provider,ca-certificates,curl,procps
 
+if [ "${1:-}" = --suite ]; then
+    [ "$#" -ge 2 ] || { echo "--suite needs the name of a Debian suite." >&2; exit 2; }
+    suite=$2
+    shift 2
+fi
 names=("$@")
 if [ "${#names[@]}" -eq 0 ]; then
     for script in tests/pkcs11/*.sh; do

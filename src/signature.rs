@@ -7,6 +7,7 @@ use std::ffi::CStr;
 use std::sync::Arc;
 
 use hsm_keys::{Check, Digest, Hasher, Key, KeyType, PublicKey, Scheme};
+use hsm_module::stack;
 use managed_hsm::KeyOperation;
 
 use crate::error::{Error, Reason};
@@ -285,7 +286,8 @@ impl Context {
         if value.is_empty() && matches!(scheme, Scheme::Pkcs1 { digest: None }) {
             return Ok(false);
         }
-        Ok(hsm_keys::verify(&key.public, &scheme, value, signature)?)
+        let verify = || hsm_keys::verify(&key.public, &scheme, value, signature);
+        Ok(scheme.with_room(stack::has_room, verify)??)
     }
 
     /// The longest signature that this context can make, in bytes.

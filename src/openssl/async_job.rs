@@ -74,6 +74,10 @@ impl Caller for Jobs {
             None => CallerKind::SmallStack,
         }
     }
+
+    fn has_room(&self) -> bool {
+        stack::has_room()
+    }
 }
 
 /// The job that the present call runs in.

@@ -23,28 +23,33 @@ static unsigned char sealed[512], wrapped[64];
 static size_t sealed_length = sizeof(sealed), wrapped_length;
 static EVP_RAND *generator;
 
+/* In the place of a padding: there is no digest. */
+enum { ML_DSA = -1 };
+
+static const char *digest(int padding) { return padding == ML_DSA ? NULL : "SHA256"; }
+
 static int set_padding(EVP_PKEY_CTX *context, int padding)
 {
-    return padding == 0 || EVP_PKEY_CTX_set_rsa_padding(context, padding) == 1;
+    return padding <= 0 || EVP_PKEY_CTX_set_rsa_padding(context, padding) == 1;
 }
 
 static int sign_with(EVP_PKEY *key, EVP_PKEY *public_key, int padding)
 {
     const unsigned char *data = (const unsigned char *)message;
-    unsigned char signature[512];
+    unsigned char signature[8192];
     size_t length = sizeof(signature);
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     EVP_PKEY_CTX *options = NULL;
     int result = FAILED;
 
-    if (EVP_DigestSignInit_ex(context, &options, "SHA256", NULL, NULL, key, NULL) == 1 && set_padding(options, padding)
+    if (EVP_DigestSignInit_ex(context, &options, digest(padding), NULL, NULL, key, NULL) == 1 && set_padding(options, padding)
         && EVP_DigestSign(context, signature, &length, data, sizeof(message)) == 1)
         result = DONE;
     EVP_MD_CTX_free(context);
     if (result != DONE)
         return result;
     context = EVP_MD_CTX_new();
-    CHECK(EVP_DigestVerifyInit_ex(context, &options, "SHA256", NULL, NULL, public_key, NULL) == 1);
+    CHECK(EVP_DigestVerifyInit_ex(context, &options, digest(padding), NULL, NULL, public_key, NULL) == 1);
     CHECK(set_padding(options, padding));
     if (EVP_DigestVerify(context, signature, length, data, sizeof(message)) != 1)
         result = WRONG;
@@ -69,6 +74,11 @@ static int do_load(void)
 static int do_pkcs1(void) { return sign_with(pkcs1, public_pkcs1, RSA_PKCS1_PADDING); }
 static int do_pss(void) { return sign_with(pss, public_pss, RSA_PKCS1_PSS_PADDING); }
 static int do_ec(void) { return sign_with(ec, public_ec, 0); }
+#if OPENSSL_VERSION_NUMBER >= 0x30500000L
+static EVP_PKEY *ml_dsa, *public_ml_dsa;
+
+static int do_ml_dsa(void) { return sign_with(ml_dsa, public_ml_dsa, ML_DSA); }
+#endif
 
 static int encrypt_secret(EVP_PKEY *key, unsigned char *out, size_t *length)
 {
@@ -205,7 +215,7 @@ static const struct operation operations[] = {
     {"load", do_load}, {"pkcs1", do_pkcs1}, {"pss", do_pss}, {"ec", do_ec}, {"decrypt", do_decrypt}, {"wrap", do_wrap},
     {"unwrap", do_unwrap}, {"random", do_random}, {"list", do_list}, {"create", do_create},
 #if OPENSSL_VERSION_NUMBER >= 0x30500000L
-    {"encrypt", do_encrypt},
+    {"encrypt", do_encrypt}, {"ml-dsa", do_ml_dsa},
 #endif
 };
 
@@ -310,6 +320,9 @@ static int load_keys(void)
     } keys[] = {
         {&pkcs1, "managedhsm:MyHSM:pkcs1"},     {&pss, "managedhsm:MyHSM:pss"},   {&ec, "managedhsm:MyHSM:ec"},
         {&decrypt, "managedhsm:MyHSM:decrypt"}, {&wrap, "managedhsm:MyHSM:wrap"}, {&unwrap, "managedhsm:MyHSM:wrap"},
+#if OPENSSL_VERSION_NUMBER >= 0x30500000L
+        {&ml_dsa, "managedhsm:MyHSM:ml-dsa"},
+#endif
     };
 
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
@@ -341,6 +354,7 @@ static void prepare(void)
     CHECK((generator = EVP_RAND_fetch(NULL, "AKV-RANDOM", NULL)) != NULL);
 #if OPENSSL_VERSION_NUMBER >= 0x30500000L
     CHECK(insist(encrypt_first, deadline) == DONE);
+    public_ml_dsa = public_copy(NULL, ml_dsa);
 #endif
 }
 
@@ -382,6 +396,8 @@ int main(int argc, char **argv)
     }
 #if OPENSSL_VERSION_NUMBER >= 0x30500000L
     EVP_SKEY_free(skey);
+    EVP_PKEY_free(ml_dsa);
+    EVP_PKEY_free(public_ml_dsa);
 #endif
     EVP_RAND_free(generator);
     for (EVP_PKEY **key = (EVP_PKEY *[]){pkcs1, pss, ec, decrypt, wrap, unwrap, public_pkcs1, public_pss, public_ec, NULL}; *key != NULL;

@@ -51,7 +51,7 @@ static const struct own_functions *own;
 static struct key {
     const char *label;
     CK_OBJECT_HANDLE handles[2];
-} pkcs1 = {"pkcs1", {0}}, pss = {"pss", {0}}, ec = {"ec", {0}};
+} pkcs1 = {"pkcs1", {0}}, pss = {"pss", {0}}, ec = {"ec", {0}}, ml_dsa = {"ml-dsa", {0}};
 
 static int take_errors(char *text)
 {
@@ -103,7 +103,7 @@ static int do_load(void)
 static int sign_with(const struct key *key, CK_MECHANISM mechanism)
 {
     CK_SESSION_HANDLE session = open_session();
-    CK_BYTE signature[512];
+    CK_BYTE signature[8192];
     CK_ULONG length = sizeof(signature);
     int result;
 
@@ -120,6 +120,9 @@ static int sign_with(const struct key *key, CK_MECHANISM mechanism)
 
 static int do_pkcs1(void) { return sign_with(&pkcs1, (CK_MECHANISM){CKM_SHA256_RSA_PKCS, NULL, 0}); }
 static int do_ec(void) { return sign_with(&ec, (CK_MECHANISM){CKM_ECDSA_SHA256, NULL, 0}); }
+
+/* A mechanism of PKCS#11 3.2, which the headers of 2.40 lack. */
+static int do_ml_dsa(void) { return sign_with(&ml_dsa, (CK_MECHANISM){0x1d, NULL, 0}); }
 
 static int do_pss(void)
 {
@@ -156,7 +159,7 @@ static int do_create(void)
 }
 
 static const struct operation operations[] = {
-    {"load", do_load}, {"pkcs1", do_pkcs1}, {"pss", do_pss}, {"ec", do_ec}, {"random", do_random}, {"create", do_create},
+    {"load", do_load}, {"pkcs1", do_pkcs1}, {"pss", do_pss}, {"ec", do_ec}, {"ml-dsa", do_ml_dsa}, {"random", do_random}, {"create", do_create},
 };
 
 enum { OPERATIONS = sizeof(operations) / sizeof(operations[0]) };
@@ -165,7 +168,7 @@ static CK_SESSION_HANDLE first;
 
 static int find_keys(void)
 {
-    for (struct key **key = (struct key *[]){&pkcs1, &pss, &ec, NULL}; *key != NULL; key++)
+    for (struct key **key = (struct key *[]){&pkcs1, &pss, &ec, &ml_dsa, NULL}; *key != NULL; key++)
         for (int half = 0; half < 2; half++)
             if (find(first, (*key)->label, half == 0 ? CKO_PRIVATE_KEY : CKO_PUBLIC_KEY, &(*key)->handles[half]) != DONE)
                 return FAILED;

@@ -27,6 +27,7 @@ mod lifecycle;
 mod logs;
 mod memory;
 mod ml_dsa;
+mod ml_dsa_tls;
 mod neighbours;
 mod processes;
 mod raised_rights;

@@ -6,14 +6,14 @@ use crate::support::{EC_P256, Hsm, LOADINGS, Loading, openssl_is_at_least, opens
 
 const PREVIEW: &str = "2026-05-01-preview";
 /// Parameter sets, with the lengths of their signatures.
-const SETS: [(&str, usize); 3] = [
+pub(crate) const SETS: [(&str, usize); 3] = [
     ("ML-DSA-44", 2420),
     ("ML-DSA-65", 3309),
     ("ML-DSA-87", 4627),
 ];
 
 /// An HSM with a key of each set, which has the set's name.
-fn hsm() -> Hsm {
+pub(crate) fn hsm() -> Hsm {
     let mut hsm = Hsm::start();
     for (set, _) in SETS {
         hsm.create(set, &format!(r#"{{"kty":"AKP-HSM","alg":"{set}"}}"#));
@@ -320,88 +320,6 @@ fn dgst_and_cms_sign_as_with_software_keys() {
 }
 
 #[test]
-fn a_server_with_both_kinds_of_certificates_gives_each_client_its_own() {
-    if !openssl_is_at_least(3, 5) {
-        return;
-    }
-    let hsm = hsm();
-    hsm.create("ec", EC_P256);
-    for loading in LOADINGS {
-        let (ec, pq) = (uri("ec"), uri("ML-DSA-65"));
-        let ec_certificate = hsm.certificate(loading, &ec, &format!("ec-{loading:?}"));
-        let pq_certificate = hsm.certificate(loading, &pq, &format!("pq-{loading:?}"));
-        let server = hsm.serve_tls(
-            loading,
-            &[
-                "-cert",
-                &ec_certificate,
-                "-key",
-                &ec,
-                "-dcert",
-                &pq_certificate,
-                "-dkey",
-                &pq,
-            ],
-        );
-        for (ca, algorithms, signature) in [
-            (&pq_certificate, "mldsa65:ECDSA+SHA256", "mldsa65"),
-            (&ec_certificate, "ECDSA+SHA256", "ecdsa_secp256r1_sha256"),
-        ] {
-            let options = ["-CAfile", ca, "-sigalgs", algorithms];
-            let text = hsm.connect_tls(Loading::Plain, &server, &options).text();
-            assert!(text.contains("HTTP/1.0 200 ok"), "{text}");
-            let signature = format!("Signature type: {signature}");
-            assert!(text.contains(&signature), "{loading:?}: {text}");
-        }
-    }
-}
-
-#[test]
-fn tls_1_3_has_certificates_on_both_sides() {
-    if !openssl_is_at_least(3, 5) {
-        return;
-    }
-    let hsm = hsm();
-    for (set, _) in SETS {
-        for loading in [Loading::AkvFirst, Loading::DefaultFirst] {
-            let certificate = hsm.certificate(loading, &uri(set), &format!("{set}-{loading:?}"));
-            let of_server = [
-                "-key",
-                &uri(set),
-                "-cert",
-                &certificate,
-                "-Verify",
-                "1",
-                "-CAfile",
-                &certificate,
-                "-verify_return_error",
-            ];
-            let server = hsm.serve_tls(loading, &of_server);
-            let of_client = [
-                "-CAfile",
-                &certificate,
-                "-key",
-                &uri(set),
-                "-cert",
-                &certificate,
-                "-tls1_3",
-            ];
-            let text = hsm.connect_tls(loading, &server, &of_client).text();
-            assert!(text.contains("HTTP/1.0 200 ok"), "{text}");
-            let signature = format!("Signature type: mldsa{}", &set[7..]);
-            assert!(text.contains(&signature), "{text}");
-            // A client without the provider.
-            let of_server = ["-key", &uri(set), "-cert", &certificate];
-            let server = hsm.serve_tls(loading, &of_server);
-            let plain = ["-CAfile", &certificate, "-tls1_3"];
-            let text = hsm.connect_tls(Loading::Plain, &server, &plain).text();
-            assert!(text.contains("HTTP/1.0 200 ok"), "{text}");
-            assert!(text.contains(&signature), "{text}");
-        }
-    }
-}
-
-#[test]
 fn keys_are_generated_in_the_hsm_where_they_have_a_name_there() {
     if !openssl_is_at_least(3, 5) {
         return;
@@ -499,6 +417,7 @@ fn akv_creates_keys_signs_verifies_and_makes_certificates() {
             .fails_with(&["NOT valid"]);
         hsm.akv(&["sign", &key, &message, "--algorithm", "ES256"])
             .fails_with(&[&format!("its type is {set}")]);
+        sign_with_contexts(&hsm, &key, &message);
         let certificate = hsm.path(&format!("{set}.crt"));
         let arguments = ["cert", "self-signed", &key, "--subject", "CN=k", "--out"];
         hsm.akv(&[&arguments[..], &[&certificate]].concat())
@@ -514,10 +433,61 @@ fn akv_creates_keys_signs_verifies_and_makes_certificates() {
             hsm.openssl(Loading::Plain, &verify).succeeds();
         }
     }
+    hsm.create("ec", EC_P256);
+    let message = hsm.write("message", "a message");
+    hsm.akv(&["sign", &uri("ec"), &message, "--context", "x"])
+        .fails_with(&["only signatures of ML-DSA have a context"]);
     hsm.akv_line("keys create managedhsm:MyHSM:k --type ml-dsa-44 --size 44")
         .fails_with(&["has no --size"]);
     hsm.akv_line("keys create managedhsm:MyHSM:k --type ml-dsa-44 --curve P-256")
         .fails_with(&["only an EC key has a --curve"]);
+}
+
+/// Signs and verifies with `akv` and contexts of every length.
+fn sign_with_contexts(hsm: &Hsm, key: &str, message: &str) {
+    let run = |verb: &str, signature: &str, context: &[&str]| {
+        let option = if verb == "sign" {
+            "--out"
+        } else {
+            "--signature"
+        };
+        let arguments = [verb, key, message, option, signature];
+        hsm.akv(&[&arguments[..], context].concat())
+    };
+    let (none, longest) = (["--context", ""], ["--hex-context", &"07".repeat(255)]);
+    for (index, context) in [&none, &["--context", "x"], &longest].iter().enumerate() {
+        let signature = hsm.path(&format!("{}-{index}.sig", key.len()));
+        let _ = fs::remove_file(&signature);
+        run("sign", &signature, &context[..]).succeeds();
+        run("verify", &signature, &context[..]).succeeds();
+        let others: [&[&str]; 2] = [&["--context", "y"], &[]];
+        for other in others.into_iter().take(if index == 0 { 1 } else { 2 }) {
+            run("verify", &signature, other).fails_with(&["NOT valid"]);
+        }
+    }
+    let too_long = ["--hex-context", &"07".repeat(256)];
+    for (context, words) in [
+        (&too_long[..], "at most 255 bytes, 256 were given"),
+        (&["--hex-context", "0"], "not hexadecimal"),
+        (
+            &["--context", "a", "--hex-context", "00"],
+            "cannot be used with",
+        ),
+    ] {
+        run("sign", &hsm.path("none"), context).fails_with(&[words]);
+    }
+}
+
+#[test]
+fn messages_of_every_length_are_signed_as_openssl_signs_them() {
+    if !openssl_is_at_least(3, 5) {
+        return;
+    }
+    let hsm = hsm();
+    let program = hsm.compile("ml_dsa_messages");
+    for (set, _) in SETS {
+        hsm.run(&program, &[set, &uri(set)]).succeeds();
+    }
 }
 
 #[test]

@@ -156,4 +156,52 @@ no_such_key() {
     ! with_provider openssl dgst -sha256 -sign "$(uri nothing)" -out "$work/signature" "$work/message.txt" && signed "" "$before" 0
 }
 check "a key that isn't there is an error" no_such_key
+
+# --- ML-DSA, for a pkcs11-provider that knows it ------------------------------------------------------------------------
+
+# signs_message KEY KEYFILE [OPTION…]: as a whole, which plain OpenSSL verifies
+signs_message() {
+    local key=$1 file=$2 before
+    shift 2
+    before=$(signatures "$key")
+    with_provider openssl pkeyutl -sign -rawin -inkey "$file" -in "$work/message.txt" -out "$work/signature" "$@" || return 1
+    openssl pkeyutl -verify -rawin -pubin -inkey "$work/$key.pub" -in "$work/message.txt" -sigfile "$work/signature" "$@" || return 1
+    signed "$key" "$before" 1
+}
+
+# A certificate of its own, and a server with it: pq_serves KEY KEYFILE
+pq_serves() {
+    local port before
+    with_provider openssl req -new -x509 -key "$2" -days 1 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+        -out "$work/$1.crt" && openssl verify -check_ss_sig -CAfile "$work/$1.crt" "$work/$1.crt" || return 1
+    free_port port
+    launch "$work/server.log" openssl s_server -www -accept "127.0.0.1:$port" -cert "$work/$1.crt" -key "$2"
+    wait_until 20 port_is_open "$port" || { cat "$work/server.log"; return 1; }
+    before=$(signatures "$1")
+    openssl s_client -connect "127.0.0.1:$port" -servername localhost -CAfile "$work/$1.crt" -verify_return_error </dev/null \
+        >"$work/client.out" 2>&1
+    if ! grep -q "^Peer signature type: mldsa${1##*-}" "$work/client.out" || ! grep -q '^Verification: OK' "$work/client.out"; then
+        cat "$work/client.out" "$work/server.log"
+        return 1
+    fi
+    signed "$1" "$before" 1
+    end_process "$pid"
+}
+
+if ! openssl list -signature-algorithms | grep -q ML-DSA; then
+    skip "ML-DSA" "$(openssl version) knows none (3.5 is needed)"
+elif ! grep -q ML-DSA-65 "$modules/pkcs11.so"; then
+    skip "ML-DSA" "$(dpkg-query --show --showformat='pkcs11-provider ${Version}' pkcs11-provider) knows none (scripts/pkcs11.sh --suite forky)"
+else
+    export AKV_API_VERSION=2026-05-01-preview
+    for set in 44 65 87; do
+        key="ml-dsa-$set"
+        create_key "$key" "{\"kty\":\"AKP-HSM\",\"alg\":\"ML-DSA-$set\"}" "$AKV_API_VERSION" || broken "No key could be made."
+        pem "$key"
+        check "pkey -pubout, $key" exports "$key"
+        check "pkeyutl -sign by URI, $key" signs_message "$key" "$(uri "$key")"
+        check "pkeyutl -sign by PEM with a context, $key" signs_message "$key" "$work/$key.key" -pkeyopt context-string:x
+        check "req -x509 and s_server by PEM, $key" pq_serves "$key" "$work/$key.key"
+    done
+fi
 finish

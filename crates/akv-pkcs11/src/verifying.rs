@@ -8,6 +8,8 @@ use cryptoki_sys::{
     CKR_SIGNATURE_LEN_RANGE,
 };
 
+use hsm_module::stack;
+
 use crate::error::{Error, Purpose};
 use crate::ffi::convert::{Bytes, MechanismIn, Output, Wanted};
 use crate::mac;
@@ -234,7 +236,11 @@ impl Verifying {
         let is_good = match self.way {
             Signed::Mac(algorithm) => mac::verify(token, &self.key, algorithm, value, signature),
             Signed::By(scheme) => {
-                hsm_keys::verify_raw(self.key.public(), &scheme, value, signature)
+                let public = self.key.public();
+                let verify = || hsm_keys::verify_raw(public, &scheme, value, signature);
+                let verified = scheme.with_room(stack::has_room, verify);
+                verified
+                    .flatten()
                     .map_err(|error| Error::operation(Purpose::Sign, false, &error))
             }
         };

@@ -33,7 +33,7 @@ use crate::files;
 use crate::output::{Report, one_line};
 use crate::progress::Spinner;
 use crate::session::Session;
-use crate::signing::{digest, scheme, signature_algorithm};
+use crate::signing::{digest, hasher, scheme, signature_algorithm};
 
 #[derive(Subcommand)]
 pub(crate) enum Cert {
@@ -281,7 +281,8 @@ impl Signer {
     fn sign<B: Builder>(&self, mut builder: B) -> Result<B::Output, Failure> {
         let message = builder.finalize(self).map_err(|error| malformed(&error))?;
         let (client, scheme) = (&self.client, &self.scheme);
-        let digest = digest(scheme, &self.key.public, &mut message.as_slice())?;
+        let hasher = hasher(scheme, &self.key.public, None)?;
+        let digest = digest(hasher, &mut message.as_slice())?;
         let signature = hsm_keys::sign(client, &self.key, scheme, &digest, Check::Signature)?;
         let signature =
             BitString::from_bytes(&signature.into_der()).map_err(|error| malformed(&error))?;

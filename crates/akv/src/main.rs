@@ -28,6 +28,7 @@ mod shell;
 mod signing;
 mod token;
 mod work;
+mod wrapping;
 
 use std::process::ExitCode;
 
@@ -74,9 +75,9 @@ enum Command {
     /// Decrypt a file
     Decrypt(operations::Decrypt),
     /// Wrap (encrypt) a symmetric key
-    Wrap(operations::Wrap),
+    Wrap(wrapping::Wrap),
     /// Unwrap (decrypt) a symmetric key
-    Unwrap(operations::Unwrap),
+    Unwrap(wrapping::Unwrap),
     /// Certificates and requests for them, signed by the HSM
     #[command(subcommand)]
     Cert(cert::Cert),

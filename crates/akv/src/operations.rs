@@ -1,4 +1,4 @@
-//! `akv sign`, `verify`, `decrypt`, `wrap` and `unwrap`.
+//! `akv sign`, `verify` and `decrypt`.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,10 @@ use crate::files;
 use crate::output::Report;
 use crate::progress::Spinner;
 use crate::session::Session;
-use crate::signing::{digest, encryption_algorithm, scheme, signature_algorithm};
+use crate::signing::{
+    Context, Hexadecimal, digest, encryption_algorithm, hasher, hexadecimal, scheme,
+    signature_algorithm,
+};
 
 #[derive(Args)]
 pub(crate) struct Sign {
@@ -28,6 +31,8 @@ pub(crate) struct Sign {
     /// (OpenSSL, X.509)
     #[arg(long)]
     raw: bool,
+    #[command(flatten)]
+    context: Context,
     /// File to write the signature to, as it is; - is standard output; without it, it is printed as
     /// base64
     #[arg(long, value_name = "FILE")]
@@ -50,6 +55,8 @@ pub(crate) struct Verify {
     /// An ECDSA signature is r and s one after the other instead of DER
     #[arg(long)]
     raw: bool,
+    #[command(flatten)]
+    context: Context,
 }
 
 #[derive(Args)]
@@ -77,58 +84,12 @@ pub(crate) struct Decrypt {
     out: PathBuf,
 }
 
-#[derive(Args)]
-pub(crate) struct Wrap {
-    /// The key that wraps
-    uri: KeyUri,
-    /// File with the symmetric key to wrap; - is standard input
-    file: PathBuf,
-    /// RSA-OAEP-256, A256KW, CKM_AES_KEY_WRAP_PAD and so on [default: RSA-OAEP-256, or
-    /// CKM_AES_KEY_WRAP_PAD for AES keys]
-    #[arg(long, value_name = "NAME", value_parser = encryption_algorithm)]
-    algorithm: Option<EncryptionAlgorithm>,
-    /// File to write the wrapped key to, as it is; - is standard output; without it, it is printed
-    /// as base64
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
-}
-
-#[derive(Args)]
-pub(crate) struct Unwrap {
-    /// The key that unwraps
-    uri: KeyUri,
-    /// File with the wrapped key; - is standard input
-    file: PathBuf,
-    /// RSA-OAEP-256, A256KW, CKM_AES_KEY_WRAP_PAD and so on [default: RSA-OAEP-256, or
-    /// CKM_AES_KEY_WRAP_PAD for AES keys]
-    #[arg(long, value_name = "NAME", value_parser = encryption_algorithm)]
-    algorithm: Option<EncryptionAlgorithm>,
-    /// File to write, readable for its owner only; one that exists is left alone; - is standard
-    /// output
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-}
-
-/// Bytes of the command line. A type of its own: clap takes `Vec` for several values.
-#[derive(Clone, Debug)]
-struct Hexadecimal(Vec<u8>);
-
-fn hexadecimal(text: &str) -> Result<Hexadecimal, String> {
-    let bad = || "it is not hexadecimal".to_owned();
-    if !text.is_ascii() || !text.len().is_multiple_of(2) {
-        return Err(bad());
-    }
-    let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| bad());
-    let bytes: Result<Vec<u8>, String> = (0..text.len()).step_by(2).map(byte).collect();
-    bytes.map(Hexadecimal)
-}
-
 /// The key, the algorithm: what every report of an operation begins with.
-fn about(key: &Key, algorithm: impl std::fmt::Display) -> Value {
+pub(crate) fn about(key: &Key, algorithm: impl std::fmt::Display) -> Value {
     json!({ "key": key.id.to_string(), "kid": key.kid, "algorithm": algorithm.to_string() })
 }
 
-fn unable(key: &Key, public: &PublicKey, operation: &str) -> Failure {
+pub(crate) fn unable(key: &Key, public: &PublicKey, operation: &str) -> Failure {
     Failure::told(format!(
         "{} can't {operation}: its type is {}",
         key.id,
@@ -146,7 +107,8 @@ impl Sign {
         let algorithm = algorithm.ok_or_else(|| unable(&key, &own.public, "sign"))?;
         // What the key can't do is told before anything is read, and before the HSM is asked.
         let scheme = scheme(&key.id, &own.public, algorithm)?;
-        let digest = digest(&scheme, &own.public, &mut files::open(&self.file)?)
+        let hasher = hasher(&scheme, &own.public, self.context.bytes())?;
+        let digest = digest(hasher, &mut files::open(&self.file)?)
             .map_err(|error| Failure::read(&self.file, error))?;
         let client = &session.client;
         let signature = hsm_keys::sign(client, &own, &scheme, &digest, Check::Signature)?;
@@ -169,13 +131,14 @@ impl Verify {
         let algorithm = self.algorithm.or_else(|| public.usual_signature());
         let algorithm = algorithm.ok_or_else(|| unable(&key, &public, "verify"))?;
         let scheme = scheme(&key.id, &public, algorithm)?;
+        let hasher = hasher(&scheme, &public, self.context.bytes())?;
         if self.signature == self.file && self.file == Path::new("-") {
             return Err(Failure::told(
                 "the file and its signature can't both be standard input",
             ));
         }
         let signature = files::read(&self.signature)?;
-        let digest = digest(&scheme, &public, &mut files::open(&self.file)?)
+        let digest = digest(hasher, &mut files::open(&self.file)?)
             .map_err(|error| Failure::read(&self.file, error))?;
         let is_valid = match self.raw {
             true => hsm_keys::verify_raw(&public, &scheme, &digest, &signature)?,
@@ -236,34 +199,5 @@ impl Decrypt {
         };
         let plaintext = session.client.decrypt(&key.id, &decryption, &ciphertext)?;
         files::deliver_secret(&plaintext, &self.out, about(&key, algorithm))
-    }
-}
-
-impl Wrap {
-    pub(crate) fn run(&self) -> Result<Report, Failure> {
-        let _spinner = Spinner::start("wrapping");
-        let plain = files::read(&self.file)?;
-        let session = Session::start()?;
-        let key = session.client.get_key(&self.uri)?;
-        let public = PublicKey::from(key.public.clone());
-        let algorithm = self.algorithm.or_else(|| public.usual_wrapping());
-        let algorithm = algorithm.ok_or_else(|| unable(&key, &public, "wrap keys"))?;
-        let wrapped = session.client.wrap_key(&key.id, algorithm, &plain)?;
-        let about = about(&key, algorithm);
-        files::deliver(&wrapped, "wrapped", self.out.as_ref(), about)
-    }
-}
-
-impl Unwrap {
-    pub(crate) fn run(&self) -> Result<Report, Failure> {
-        let _spinner = Spinner::start("unwrapping");
-        let wrapped = files::read(&self.file)?;
-        let session = Session::start()?;
-        let key = session.client.get_key(&self.uri)?;
-        let public = PublicKey::from(key.public.clone());
-        let algorithm = self.algorithm.or_else(|| public.usual_wrapping());
-        let algorithm = algorithm.ok_or_else(|| unable(&key, &public, "unwrap keys"))?;
-        let plain = session.client.unwrap_key(&key.id, algorithm, &wrapped)?;
-        files::deliver_secret(&plain, &self.out, about(&key, algorithm))
     }
 }

@@ -4,7 +4,8 @@
 use std::fmt::Display;
 use std::io::{self, Read};
 
-use hsm_keys::{PublicKey, Scheme};
+use clap::Args;
+use hsm_keys::{Hasher, PublicKey, Scheme};
 use managed_hsm::{EncryptionAlgorithm, SignatureAlgorithm};
 
 use crate::failure::Failure;
@@ -30,6 +31,38 @@ pub(crate) fn encryption_algorithm(name: &str) -> Result<EncryptionAlgorithm, St
         })
 }
 
+/// The context of a signature.
+#[derive(Args)]
+pub(crate) struct Context {
+    /// Context of a signature of ML-DSA, at most 255 bytes; who verifies has to give the same
+    #[arg(long = "context", value_name = "TEXT", conflicts_with = "hexadecimal")]
+    text: Option<String>,
+    /// The same as hexadecimal
+    #[arg(long = "hex-context", value_name = "HEX", value_parser = hexadecimal)]
+    hexadecimal: Option<Hexadecimal>,
+}
+
+impl Context {
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+        let hexadecimal = self.hexadecimal.as_ref().map(|bytes| bytes.0.as_slice());
+        hexadecimal.or_else(|| self.text.as_deref().map(str::as_bytes))
+    }
+}
+
+/// Bytes of the command line. A type of its own: clap takes `Vec` for several values.
+#[derive(Clone, Debug)]
+pub(crate) struct Hexadecimal(pub(crate) Vec<u8>);
+
+pub(crate) fn hexadecimal(text: &str) -> Result<Hexadecimal, String> {
+    let bad = || "it is not hexadecimal".to_owned();
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
+        return Err(bad());
+    }
+    let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| bad());
+    let bytes: Result<Vec<u8>, String> = (0..text.len()).step_by(2).map(byte).collect();
+    bytes.map(Hexadecimal)
+}
+
 fn is_hashed(algorithm: &SignatureAlgorithm) -> bool {
     algorithm.digest_len().is_some()
 }
@@ -50,15 +83,26 @@ pub(crate) fn scheme(
     }
 }
 
-/// The scheme's digest of all that can be read; for ML-DSA the message representative.
-pub(crate) fn digest(
+/// What hashes a message for a signature, with the context that ML-DSA may have.
+pub(crate) fn hasher(
     scheme: &Scheme,
     public: &PublicKey,
-    input: &mut dyn Read,
-) -> io::Result<Box<[u8]>> {
-    let hasher = scheme.hasher(public).map_err(io::Error::other)?;
-    let mut hasher =
-        hasher.ok_or_else(|| io::Error::other("the algorithm has no hash function"))?;
+    context: Option<&[u8]>,
+) -> Result<Hasher, Failure> {
+    match (context, public) {
+        (Some(context), PublicKey::MlDsa(key)) => Ok(key.hasher(context)?),
+        (Some(_), _) => Err(Failure::told(format!(
+            "only signatures of ML-DSA have a context, and the key's type is {}: leave it out",
+            public.kind()
+        ))),
+        (None, _) => scheme
+            .hasher(public)?
+            .ok_or_else(|| Failure::told("the algorithm has no hash function")),
+    }
+}
+
+/// The digest of all that can be read; for ML-DSA the message representative.
+pub(crate) fn digest(mut hasher: Hasher, input: &mut dyn Read) -> io::Result<Box<[u8]>> {
     let mut buffer = [0; 1 << 16];
     loop {
         match input.read(&mut buffer)? {
@@ -126,13 +170,11 @@ mod tests {
     #[test]
     fn what_is_read_in_pieces_has_the_digest_of_the_whole() {
         let scheme = Scheme::of(SignatureAlgorithm::Es384);
-        let data = vec![7; (1 << 17) + 5];
-        let expected = scheme.digest().unwrap().of(&data);
         let curve = EcCurve::of(Curve::P384);
         let public = PublicKey::ec(curve, curve.generator).unwrap();
-        assert_eq!(
-            digest(&scheme, &public, &mut data.as_slice()).unwrap(),
-            expected
-        );
+        let hasher = hasher(&scheme, &public, None).unwrap();
+        let data = vec![7; (1 << 17) + 5];
+        let expected = scheme.digest().unwrap().of(&data);
+        assert_eq!(digest(hasher, &mut data.as_slice()).unwrap(), expected);
     }
 }

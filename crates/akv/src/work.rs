@@ -8,7 +8,7 @@ use managed_hsm::{
 };
 
 use crate::failure::Failure;
-use crate::signing::{self, digest};
+use crate::signing::{self, digest, hasher};
 
 /// What is done with a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -232,7 +232,8 @@ impl Work {
 
     fn digest(&self, algorithm: SignatureAlgorithm) -> Result<Box<[u8]>, Trouble> {
         let data = &mut self.data.as_slice();
-        digest(&Scheme::of(algorithm), &self.own.public, data)
+        hasher(&Scheme::of(algorithm), &self.own.public, None)
+            .and_then(|hasher| Ok(digest(hasher, data)?))
             .map_err(|error| Trouble::Wrong(error.to_string()))
     }
 }

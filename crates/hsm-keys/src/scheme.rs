@@ -91,6 +91,22 @@ impl Scheme {
         }
     }
 
+    /// Does a check of a signature where there is room for it: that of ML-DSA takes more of a stack
+    /// than a fibre has. `has_room` tells of the present one.
+    ///
+    /// # Errors
+    /// There is no room, and a thread that has can't be started.
+    pub fn with_room<T: Send>(
+        &self,
+        has_room: impl FnOnce() -> bool,
+        check: impl FnOnce() -> T + Send,
+    ) -> Result<T, Error> {
+        match self {
+            Self::MlDsa(_) => Ok(managed_hsm::with_room(has_room(), check)?),
+            _ => Ok(check()),
+        }
+    }
+
     /// The HSM's algorithm. PKCS#1 v1.5 without the name of a digest has the one that only pads.
     ///
     /// # Errors

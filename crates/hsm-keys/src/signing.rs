@@ -60,7 +60,8 @@ pub fn sign(
     let bytes = client
         .sign(&hsm.id, algorithm, &value)
         .map_err(|error| refusal(algorithm, error))?;
-    checked(key, algorithm, &value, bytes, check)
+    let check = || checked(key, algorithm, &value, bytes, check);
+    scheme.with_room(|| client.has_room(), check)?
 }
 
 /// What the HSM is asked for: the algorithm, and the value in the length that it takes.

@@ -22,14 +22,16 @@ pub fn kind() -> CallerKind {
     }
 }
 
+/// Whether the stack of the present call has room for a request, and for what takes as much.
+///
 /// How a stack's bounds are found out is not known here: they are taken to be far.
 #[cfg(not(target_os = "linux"))]
-fn has_room() -> bool {
+pub fn has_room() -> bool {
     true
 }
 
 #[cfg(target_os = "linux")]
-use linux::has_room;
+pub use linux::has_room;
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -41,8 +43,8 @@ mod linux {
     /// without optimization.
     const ROOM: usize = 256 * 1024;
 
-    /// Whether a request may run on this stack.
-    pub(super) fn has_room() -> bool {
+    /// Whether the stack of the present call has room for a request, and for what takes as much.
+    pub fn has_room() -> bool {
         thread_local! {
             static STACK: OnceCell<Option<Range<usize>>> = const { OnceCell::new() };
         }

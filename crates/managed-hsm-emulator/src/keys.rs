@@ -22,6 +22,9 @@ use crate::service::Service;
 /// The operation of keys that others are wrapped for, to be imported.
 pub(crate) const IMPORT: &str = "import";
 
+/// The operations of keys that wrap other keys for attested environments only.
+pub(crate) const SECURE_WRAP: [&str; 2] = ["secureWrapKey", "secureUnwrapKey"];
+
 /// The kind of a key, without the `-HSM` of those that are in an HSM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum KeyType {
@@ -103,7 +106,10 @@ impl KeyType {
             Self::Rsa => &[IMPORT, "export"],
             Self::Ec | Self::Oct | Self::Akp => &["export"],
         };
-        more.contains(&name) || self.default_operations(service).contains(&name)
+        let wraps = matches!(self, Self::Rsa | Self::Oct) && service == Service::ManagedHsm;
+        (wraps && SECURE_WRAP.contains(&name))
+            || more.contains(&name)
+            || self.default_operations(service).contains(&name)
     }
 }
 

@@ -18,7 +18,7 @@ const STABLE: u32 = u32::MAX;
 
 /// What not every version of the API has. This is the one place that says since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Feature {
+pub enum Feature {
     /// The algorithms `CKM_AES_KEY_WRAP` and `CKM_AES_KEY_WRAP_PAD`.
     AesKeyWrapMechanisms,
     /// The algorithms HS256, HS384 and HS512.
@@ -27,6 +27,10 @@ pub(crate) enum Feature {
     MlDsa,
     /// The settings of an HSM.
     ServiceSettings,
+    /// Secure wrap and unwrap.
+    SecureWrap,
+    /// Keys whose material an external key manager has.
+    ExternalKeys,
 }
 
 impl Feature {
@@ -37,6 +41,7 @@ impl Feature {
             Self::AesKeyWrapMechanisms | Self::Hmac => "2025-07-01",
             Self::MlDsa => "2026-05-01-preview",
             Self::ServiceSettings => "7.4",
+            Self::SecureWrap | Self::ExternalKeys => "2026-01-01-preview",
         }
     }
 
@@ -47,6 +52,8 @@ impl Feature {
             Self::Hmac => "HMAC",
             Self::MlDsa => "ML-DSA",
             Self::ServiceSettings => "settings of the HSM",
+            Self::SecureWrap => "secure wrap",
+            Self::ExternalKeys => "external keys",
         }
     }
 }

@@ -10,6 +10,11 @@ use crate::error::Error;
 pub trait Caller: Send + Sync {
     /// What the thread of the present call is like.
     fn kind(&self) -> CallerKind;
+
+    /// Whether its stack is of the usual size.
+    fn has_room(&self) -> bool {
+        matches!(self.kind(), CallerKind::Thread)
+    }
 }
 
 /// What a thread that asks is like.

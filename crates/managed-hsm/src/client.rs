@@ -239,23 +239,29 @@ impl Client {
             body: Some(Bytes::from_owner(wire::create_request(key))),
             repeatable: false,
         };
-        if matches!(key.kind, NewKeyKind::MlDsa(_)) {
-            self.raise(&mut request, Feature::MlDsa)?;
+        match key.kind {
+            NewKeyKind::MlDsa(_) => self.raise(&mut request, Feature::MlDsa)?,
+            NewKeyKind::External(_) => self.raise(&mut request, Feature::ExternalKeys)?,
+            NewKeyKind::Rsa { .. } | NewKeyKind::Ec(_) | NewKeyKind::Oct { .. } => {}
         }
         self.ask_for_key(request, uri)
     }
 
-    /// Says whether requests name a version of the API that has keys of ML-DSA, for a caller who
-    /// asks for one by other means.
+    /// Says whether requests name a version of the API that has a feature, for a caller who asks
+    /// for it by other means.
     ///
     /// # Errors
     /// They name another: [`Error::ApiVersion`] tells the setting. `operation` and `key` say in it
     /// what was asked for.
-    pub fn require_ml_dsa(&self, operation: &'static str, key: &str) -> Result<(), Error> {
-        let version = &self.sessions.settings.api_version;
-        match version.with(Feature::MlDsa) {
+    pub fn require(
+        &self,
+        feature: Feature,
+        operation: &'static str,
+        key: &str,
+    ) -> Result<(), Error> {
+        match self.sessions.settings.api_version.with(feature) {
             Some(_) => Ok(()),
-            None => Err(self.lacks(operation, key, Feature::MlDsa)),
+            None => Err(self.lacks(operation, key, feature)),
         }
     }
 
@@ -331,6 +337,11 @@ impl Client {
         self.on_io_thread(late, None, |sessions, _| async move {
             sessions.session()?.transport.access_token(&vault).await
         })
+    }
+
+    /// Whether the stack of the present call is of the usual size: see [`Caller`].
+    pub fn has_room(&self) -> bool {
+        self.caller.has_room()
     }
 
     /// Ends this process's I/O thread within half a second, and with it all connections. The next
@@ -456,7 +467,7 @@ pub(crate) fn operation(
 }
 
 /// The same with the body that is given.
-fn request(
+pub(crate) fn request(
     key: &KeyId,
     action: KeyAction,
     algorithm: &'static str,

@@ -57,6 +57,7 @@ pub fn answers(body: &[u8]) {
         check_shown(&key.kid);
         check_shown(&format!("{:?}", key.kid));
         key.operations.iter().for_each(check_shown);
+        key.properties.external_key.iter().for_each(check_shown);
         assert!(key.id.key.as_str().eq_ignore_ascii_case(uri.key.as_str()));
         match key.public {
             PublicKey::Rsa { n, e } => assert!(PublicKey::rsa(n, e).is_ok()),

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use url::Url;
 
+use crate::external_key::ExternalKeyId;
 use crate::foreign::ForeignText;
 use crate::ml_dsa::ParameterSet;
 use crate::properties::Properties;
@@ -46,10 +47,12 @@ pub(crate) enum KeyAction {
     Decrypt,
     WrapKey,
     UnwrapKey,
+    SecureWrapKey,
+    SecureUnwrapKey,
 }
 
 /// How many actions there are.
-const ACTIONS: usize = KeyAction::UnwrapKey as usize + 1;
+const ACTIONS: usize = KeyAction::SecureUnwrapKey as usize + 1;
 
 impl KeyAction {
     const fn path(self) -> &'static str {
@@ -60,6 +63,8 @@ impl KeyAction {
             Self::Decrypt => "decrypt",
             Self::WrapKey => "wrapkey",
             Self::UnwrapKey => "unwrapkey",
+            Self::SecureWrapKey => "securewrapkey",
+            Self::SecureUnwrapKey => "secureunwrapkey",
         }
     }
 
@@ -72,6 +77,8 @@ impl KeyAction {
             Self::Decrypt => "decrypt with",
             Self::WrapKey => "wrap a key with",
             Self::UnwrapKey => "unwrap a key with",
+            Self::SecureWrapKey => "make and wrap a key with",
+            Self::SecureUnwrapKey => "unwrap a key for an environment with",
         }
     }
 }
@@ -205,6 +212,10 @@ pub enum KeyOperation {
     WrapKey,
     /// `unwrapKey`
     UnwrapKey,
+    /// `secureWrapKey`: keys are made and wrapped that only attested environments get.
+    SecureWrapKey,
+    /// `secureUnwrapKey`: such environments get them.
+    SecureUnwrapKey,
     /// `import`: keys may be wrapped for it that are to be imported, and it does nothing else.
     Import,
     /// One that this client has no use for.
@@ -221,6 +232,8 @@ impl fmt::Display for KeyOperation {
             Self::Decrypt => "decrypt",
             Self::WrapKey => "wrapKey",
             Self::UnwrapKey => "unwrapKey",
+            Self::SecureWrapKey => "secureWrapKey",
+            Self::SecureUnwrapKey => "secureUnwrapKey",
             Self::Import => "import",
         })
     }
@@ -235,6 +248,8 @@ impl From<ForeignText> for KeyOperation {
             "decrypt" => Self::Decrypt,
             "wrapKey" => Self::WrapKey,
             "unwrapKey" => Self::UnwrapKey,
+            "secureWrapKey" => Self::SecureWrapKey,
+            "secureUnwrapKey" => Self::SecureUnwrapKey,
             "import" => Self::Import,
             _ => Self::Other(name),
         }
@@ -251,14 +266,14 @@ pub struct NewKey {
     /// Whether it may be released to an attested environment; the service asks for a release policy
     /// then.
     pub exportable: bool,
-    /// The release policy, JSON.
+    /// The release policy, JSON: which environments get the key, or what it wraps securely.
     pub release_policy: Option<Vec<u8>>,
     /// Names and values for people and programs.
     pub tags: Vec<(String, String)>,
 }
 
 /// Type, and size or curve, of a key to be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NewKeyKind {
     /// An RSA key.
     Rsa {
@@ -276,6 +291,8 @@ pub enum NewKeyKind {
         /// Length of the key: 128, 192 or 256.
         bits: u32,
     },
+    /// The key with this id in the HSM's external key manager, of whatever type it is.
+    External(ExternalKeyId),
 }
 
 impl Default for NewKeyKind {

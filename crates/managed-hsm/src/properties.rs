@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::foreign::ForeignText;
+
 /// What is known of a key, or of a version of one. Times are seconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Properties {
@@ -23,4 +25,7 @@ pub struct Properties {
     /// The size of a symmetric key in bits, which versions of the API from 2026-01-01-preview on
     /// tell.
     pub key_size: Option<u32>,
+    /// The id of the key in an external key manager, if that has its material; told from
+    /// 2026-01-01-preview on.
+    pub external_key: Option<ForeignText>,
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
+use crate::error::Error;
+
 /// As much as Rust's threads have by default, unless RUST_MIN_STACK says otherwise: see
 /// [`crate::environment`].
 const STACK: usize = 2 << 20;
@@ -19,6 +21,32 @@ pub(crate) fn start<T: Send + 'static>(
     // A thread begins with the signals blocked that are blocked in the one that starts it.
     let _blocked = signals::Blocked::new()?;
     builder.spawn(body)
+}
+
+/// Does what takes more of a stack than a fibre has: here if there is room, else on a thread of its
+/// own, for which the caller waits.
+///
+/// # Errors
+/// The thread can't be started.
+pub fn with_room<T: Send>(has_room: bool, body: impl FnOnce() -> T + Send) -> Result<T, Error> {
+    if has_room {
+        return Ok(body());
+    }
+    let outcome = std::thread::scope(|scope| {
+        let builder = Builder::new().name("akv-room".to_owned()).stack_size(STACK);
+        let blocked = signals::Blocked::new()?;
+        let thread = builder.spawn_scoped(scope, body)?;
+        drop(blocked);
+        Ok(thread.join())
+    });
+    match outcome {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(error) => {
+            let error: io::Error = error;
+            Err(Error::Io(format!("a thread can't be started: {error}")))
+        }
+    }
 }
 
 #[cfg(unix)]
@@ -98,6 +126,18 @@ mod tests {
             assert_ne!(there & (1 << (signal - 1)), 0, "{signal}");
         }
         assert_eq!(there & (1 << (libc_signal("SIGSEGV") - 1)), 0);
+    }
+
+    #[test]
+    fn what_needs_room_is_done_here_or_on_a_thread_that_takes_no_signal() {
+        let here = std::thread::current().id();
+        let (id, there) = with_room(true, || (std::thread::current().id(), blocked())).unwrap();
+        assert_eq!((id, there), (here, blocked()));
+        let (id, there) = with_room(false, || (std::thread::current().id(), blocked())).unwrap();
+        assert_ne!(id, here);
+        assert_ne!(there & (1 << (libc_signal("SIGTERM") - 1)), 0);
+        let panics = || with_room(false, || -> () { panic!("as it is") });
+        assert!(std::panic::catch_unwind(panics).is_err());
     }
 
     fn libc_signal(name: &str) -> i32 {

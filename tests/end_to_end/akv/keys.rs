@@ -138,6 +138,47 @@ fn transfer_blob(exchange_key: &Value, key: &[u8]) -> String {
 }
 
 #[test]
+fn an_external_key_is_created_by_its_id_shown_and_used() {
+    let mut hsm = Hsm::start();
+    let create = "keys create managedhsm:MyHSM:x --external-key ec-7";
+    hsm.akv_line(create)
+        .fails_with(&["external keys", "2026-01-01-preview", "AKV_API_VERSION"]);
+    for (line, words) in [
+        (format!("{create} --type ec"), &["cannot be used with"][..]),
+        (format!("{create} --size 256"), &["cannot be used with"]),
+        ("keys create managedhsm:MyHSM:x".to_owned(), &["--type"]),
+        (
+            format!("{create}_"),
+            &["1 to 64 letters, digits and hyphens"],
+        ),
+        (
+            "keys create keyvault:vault:x --external-key a".to_owned(),
+            &["a key vault has no external keys"],
+        ),
+    ] {
+        hsm.akv_line(&line).fails_with(words);
+    }
+    hsm.set("AKV_API_VERSION", "2026-01-01-preview");
+    let made = answer(&hsm, create);
+    assert_eq!(
+        (&made["type"], &made["external_key"]),
+        (&json!("EC"), &json!("ec-7"))
+    );
+    let shown = hsm.akv_line("keys show managedhsm:MyHSM:x").succeeds();
+    assert!(shown.contains("External key  ec-7\n"), "{shown}");
+    let (message, signature) = (hsm.write("message", "m"), hsm.path("signature"));
+    hsm.akv(&["sign", &uri("x"), &message, "--out", &signature])
+        .succeeds();
+    hsm.akv(&["verify", &uri("x"), &message, "--signature", &signature])
+        .succeeds();
+    // Since the same version the size of an AES key is told.
+    hsm.akv_line("keys create managedhsm:MyHSM:a --external-key other")
+        .succeeds();
+    let shown = hsm.akv_line("keys show managedhsm:MyHSM:a").succeeds();
+    assert!(shown.contains("oct, 256 bits"), "{shown}");
+}
+
+#[test]
 fn a_key_of_another_hsm_is_imported_from_its_transfer_blob() {
     let hsm = Hsm::start();
     hsm.akv_line("keys create managedhsm:MyHSM:kek --type rsa --operations import")

@@ -3,6 +3,7 @@
 mod check;
 mod keys;
 mod roles;
+mod secure_wrap;
 mod upkeep;
 
 use std::fs;

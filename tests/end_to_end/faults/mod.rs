@@ -20,15 +20,17 @@ use testing::built;
 
 use self::table::{
     Expected::{Error, Success},
-    FAULTS, LONG, MODELS, OF_PKCS11, OPERATIONS, Run, SHORT, When,
+    FAULTS, LONG, MODELS, OPERATIONS, Run, SHORT, SIGNATURES, When,
 };
-use crate::support::{AES_256, EC_P256, Hsm, Loading, RSA_2048, openssl_version, sample, uri};
+use crate::support::{AES_256, EC_P256, Hsm, Loading, RSA_2048, sample, uri};
 
 /// Runs at a time, each with an emulator of its own.
 const WORKERS: usize = 6;
 /// A cell that takes so much longer than it may counts as a hang. Far more than a loaded machine
 /// needs.
 const GRACE: Duration = Duration::from_secs(30);
+
+const ML_DSA: &str = r#"{"kty":"AKP-HSM","alg":"ML-DSA-65"}"#;
 
 /// What became of an operation.
 struct Ended {
@@ -55,7 +57,7 @@ struct Campaign {
     sealed: String,
     wrapped: String,
     secret: String,
-    publics: [String; 3],
+    publics: BTreeMap<&'static str, String>,
     random_config: String,
     /// The environment of one that logs in, who can have another token.
     identity: Vec<(String, String)>,
@@ -64,7 +66,8 @@ struct Campaign {
 
 impl Campaign {
     fn start() -> Self {
-        let hsm = Hsm::start_with(&["--control-port", "0"]);
+        let mut hsm = Hsm::start_with(&["--control-port", "0"]);
+        hsm.set("AKV_API_VERSION", "2026-05-01-preview");
         let control = std::fs::read_to_string(hsm.file("hsm/control-endpoint"));
         let control = control.expect("the control port is announced");
         let control = control.trim().strip_prefix("http://").expect("a URL");
@@ -77,12 +80,16 @@ impl Campaign {
             ("decrypt", RSA_2048),
             ("wrap", AES_256),
             ("encrypt", AES_256),
+            ("ml-dsa", ML_DSA),
         ] {
             hsm.create(name, body);
         }
         let secret = hsm.write("secret", "0123456789abcdef0123456789abcdef");
-        let publics =
-            ["pkcs1", "pss", "ec"].map(|key| hsm.public_key(Loading::AkvFirst, &uri(key)));
+        let signing = OPERATIONS
+            .iter()
+            .filter(|it| SIGNATURES.contains(&it.name) && it.is_of("commands"));
+        let public = |name| hsm.public_key(Loading::AkvFirst, &uri(name));
+        let publics = signing.map(|it| (it.name, public(it.name))).collect();
         let decrypt = hsm.public_key(Loading::AkvFirst, &uri("decrypt"));
         let (sealed, wrapped) = (hsm.path("sealed"), hsm.path("wrapped"));
         let seal = format!("pkeyutl -encrypt -pubin -inkey {decrypt} -in {secret} -out {sealed}");
@@ -249,7 +256,7 @@ impl Campaign {
         std::thread::scope(|scope| {
             let threads: Vec<_> = OPERATIONS
                 .iter()
-                .filter(|operation| operation.name != "encrypt")
+                .filter(|operation| operation.is_of("commands"))
                 .map(|operation| scope.spawn(move || self.command(operation.name, new)))
                 .collect();
             let joined = threads.into_iter().map(|thread| thread.join());
@@ -276,6 +283,9 @@ impl Campaign {
             "pss" => format!(
                 "dgst {providers} -sha256 -sigopt rsa_padding_mode:pss -sign {key} -out {out} {secret}"
             ),
+            "ml-dsa" => {
+                format!("pkeyutl {providers} -sign -rawin -inkey {key} -in {secret} -out {out}")
+            }
             "decrypt" => {
                 format!("pkeyutl {providers} -decrypt -inkey {key} -in {sealed} -out {out}")
             }
@@ -323,12 +333,15 @@ impl Campaign {
     fn problem(&self, operation: &str, out: &str) -> Option<String> {
         let read = |path: &str| std::fs::read(path).unwrap_or_default();
         let is_right = match operation {
+            "ml-dsa" => {
+                let (public, secret) = (&self.publics[operation], &self.secret);
+                let line = format!(
+                    "pkeyutl -verify -rawin -pubin -inkey {public} -in {secret} -sigfile {out}"
+                );
+                self.hsm.openssl_line(Loading::Plain, &line).is_success()
+            }
             "pkcs1" | "pss" | "ec" => {
-                let public = match operation {
-                    "pkcs1" => &self.publics[0],
-                    "pss" => &self.publics[1],
-                    _ => &self.publics[2],
-                };
+                let public = &self.publics[operation];
                 let padding = match operation {
                     "pss" => "-sigopt rsa_padding_mode:pss",
                     _ => "",
@@ -470,20 +483,12 @@ fn every_operation_ends_well_or_in_one_error_under_every_fault() {
         }
     });
     let ended = ended.into_inner().expect("no panic");
-    let operations = match openssl_version() >= (3, 5) {
-        true => OPERATIONS.len(),
-        false => OPERATIONS.len() - 1,
-    };
     let mut counts: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
     let mut problems = Vec::new();
     let mut longest = [Duration::ZERO; 2];
     for (number, cells) in &ended {
         let run = &runs[*number];
-        let wanted = match run.model {
-            _ if run.of_pkcs11().is_some() => OF_PKCS11.len(),
-            "commands" => OPERATIONS.len() - 1,
-            _ => operations,
-        };
+        let wanted = OPERATIONS.iter().filter(|it| it.is_of(run.model)).count();
         if cells.len() != wanted {
             let (kind, when, model) = (run.fault.kind, run.when, run.model);
             let count = cells.len();

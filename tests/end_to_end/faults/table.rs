@@ -1,6 +1,7 @@
 //! The table: what has to become of an operation under each fault.
 
 use super::Campaign;
+use crate::support::openssl_version;
 
 /// Seconds that an operation may take where an error is to come, and where it is to succeed in
 /// spite of the fault.
@@ -75,7 +76,7 @@ const fn fault(
 }
 
 /// Those whose answer the provider can tell from a right one.
-const SIGNATURES: &[&str] = &["pkcs1", "pss", "ec"];
+pub(super) const SIGNATURES: &[&str] = &["pkcs1", "pss", "ec", "ml-dsa"];
 
 pub(super) const FAULTS: &[Fault] = &[
     // What was not done is done again; what may have been done only if that does no harm.
@@ -222,6 +223,18 @@ pub(super) struct Operation {
     pub(super) meets: &'static str,
 }
 
+impl Operation {
+    /// Whether a process model has it: OpenSSL has some from 3.5 on, one of them for programs only.
+    pub(super) fn is_of(&self, model: &str) -> bool {
+        match self.name {
+            name if model.starts_with(PKCS11) => OF_PKCS11.contains(&name),
+            "encrypt" => openssl_version() >= (3, 5) && model != "commands",
+            "ml-dsa" => openssl_version() >= (3, 5),
+            _ => true,
+        }
+    }
+}
+
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation {
         name: "load",
@@ -263,7 +276,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
         name: "create",
         meets: "path=/keys/new,operation=create",
     },
-    // Only OpenSSL 3.5 and newer have it.
+    Operation {
+        name: "ml-dsa",
+        meets: "path=/keys/ml-dsa,operation=sign",
+    },
     Operation {
         name: "encrypt",
         meets: "path=/keys/encrypt/,operation=encrypt",
@@ -287,8 +303,11 @@ pub(super) const MODELS: [&str; 6] = [
     "PKCS#11 children",
 ];
 
-/// The operations that the PKCS#11 module has.
-pub(super) const OF_PKCS11: &[&str] = &["load", "pkcs1", "pss", "ec", "random", "create"];
+/// What the models begin with where the PKCS#11 module is the front end.
+const PKCS11: &str = "PKCS#11 ";
+
+/// The operations that are tried with the PKCS#11 module.
+const OF_PKCS11: &[&str] = &["load", "pkcs1", "pss", "ec", "ml-dsa", "random", "create"];
 
 /// All operations under a fault, at the same time, in a process model.
 pub(super) struct Run {
@@ -333,7 +352,7 @@ impl Run {
 
     /// The process model, where the PKCS#11 module is the front end.
     pub(super) fn of_pkcs11(&self) -> Option<&'static str> {
-        self.model.strip_prefix("PKCS#11 ")
+        self.model.strip_prefix(PKCS11)
     }
 
     pub(super) fn meets(&self, operation: &str) -> bool {

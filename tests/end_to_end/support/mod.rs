@@ -291,6 +291,13 @@ impl Hsm {
         self.rest().call("GET", &format!("/keys/{name}"), "")
     }
 
+    /// A token that attests what is wanted of it, in the emulator's name.
+    pub(crate) fn attest(&self, wanted: &serde_json::Value) -> String {
+        let path = "/generate-test-token";
+        let answer = self.rest().call("POST", path, &wanted.to_string());
+        answer["token"].as_str().expect("a token").to_owned()
+    }
+
     /// Changes a key's attributes or operations.
     pub(crate) fn update(&self, name: &str, body: &str) {
         self.rest().update(name, body);

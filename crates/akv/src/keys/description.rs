@@ -34,8 +34,13 @@ pub(super) fn identified(vault: &Vault, kid: Option<&str>) -> Result<KeyUri, Fai
 /// A key that the service told of.
 pub(super) struct Told {
     key: Key,
-    /// That of a key of ML-DSA, for which Microsoft's types have no member yet.
+    // Microsoft's types have no members for these yet.
+    /// That of a key of ML-DSA.
     algorithm: Option<String>,
+    /// That of a symmetric key, in bits.
+    size: Option<usize>,
+    /// The id of a key that an external key manager has.
+    external: Option<String>,
 }
 
 impl Told {
@@ -46,9 +51,14 @@ impl Told {
 
     fn parse(body: &[u8]) -> serde_json::Result<Self> {
         let json: Value = serde_json::from_slice(body)?;
+        let attributes = &json["attributes"];
+        let size = attributes["key_size"].as_u64();
+        let external = attributes["external_key"]["id"].as_str();
         Ok(Self {
             key: serde_json::from_slice(body)?,
             algorithm: json["key"]["alg"].as_str().map(output::one_line),
+            size: size.and_then(|bits| usize::try_from(bits).ok()),
+            external: external.map(output::one_line),
         })
     }
 }
@@ -63,6 +73,7 @@ pub(super) fn shown(vault: &Vault, told: &Told) -> Result<Report, Failure> {
     let operations: Vec<String> = jwk.key_ops.iter().flatten().cloned().collect();
     let attributes = key.attributes.clone().unwrap_or_default();
     let (name, size) = key_type(&jwk);
+    let size = size.or_else(|| told.size.map(Size::Bits));
     let mut json = json!({
         "key": uri.to_string(),
         "name": uri.key.as_str(),
@@ -87,10 +98,14 @@ pub(super) fn shown(vault: &Vault, told: &Told) -> Result<Report, Failure> {
         (None, Some(algorithm)) => format!("{name}, {algorithm}"),
         (None, None) => name,
     };
+    if let Some(id) = &told.external {
+        json["external_key"] = id.as_str().into();
+    }
     add_attributes(&mut json, Some(&attributes));
     let all = [
         ("Key", uri.to_string()),
         ("Type", described),
+        ("External key", told.external.clone().unwrap_or_default()),
         ("Operations", operations.join(", ")),
         ("Enabled", yes_or_no(attributes.enabled.unwrap_or(true))),
         ("Version", version.unwrap_or_default()),

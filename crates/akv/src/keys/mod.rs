@@ -20,7 +20,8 @@ use azure_security_keyvault_keys::models::{
     KeyClientGetKeyOptions, KeyOperation, KeyReleasePolicy, KeyType,
 };
 use clap::{Args, Subcommand, ValueEnum};
-use managed_hsm::{Curve, KeyUri, ParameterSet, PublicKey, Service};
+use managed_hsm::{Curve, ExternalKeyId, Feature, KeyUri, ParameterSet, PublicKey, Service};
+use serde_json::json;
 
 use self::backup::{Backup, Restore};
 use self::check::Check;
@@ -86,8 +87,17 @@ pub(crate) struct Create {
     /// The key
     uri: KeyUri,
     /// Its type
-    #[arg(long = "type", value_enum, value_name = "TYPE")]
-    kind: Kind,
+    #[arg(
+        long = "type",
+        value_enum,
+        value_name = "TYPE",
+        required_unless_present = "external_key",
+        conflicts_with = "external_key"
+    )]
+    kind: Option<Kind>,
+    /// Take the key with this id in the HSM's external key manager, whatever its type
+    #[arg(long, value_name = "ID", conflicts_with_all = ["size", "curve"])]
+    external_key: Option<ExternalKeyId>,
     /// Bits of an RSA or AES key [default: 2048 for RSA, 256 for AES]
     #[arg(long, value_name = "BITS")]
     size: Option<i32>,
@@ -99,7 +109,9 @@ pub(crate) struct Create {
     /// Operations that it may be used for, separated by commas [default: all of its type]
     #[arg(long, value_name = "OPERATIONS", value_delimiter = ',')]
     operations: Vec<String>,
-    /// Release policy, a JSON file; the key may then be released to attested environments
+    /// Release policy, a JSON file; the key may then be released to attested environments. A key
+    /// with the operations secureWrapKey or secureUnwrapKey stays in the HSM instead, and what it
+    /// wraps is given to them
     #[arg(long, value_name = "FILE")]
     release_policy: Option<PathBuf>,
 }
@@ -287,15 +299,18 @@ impl Create {
         let service = self.uri.vault.service;
         let in_hsm = service == Service::ManagedHsm || self.properties.hsm;
         let unfit = match (self.kind, self.size, self.curve) {
-            (Kind::Ec, None, None) => {
+            (None, ..) if service == Service::KeyVault => {
+                Some("a key vault has no external keys; an HSM does")
+            }
+            (Some(Kind::Ec), None, None) => {
                 Some("an EC key needs --curve: P-256, P-384, P-521 or P-256K")
             }
-            (Kind::Ec, Some(_), _) => Some("an EC key has a --curve and no --size"),
-            (kind, Some(_), _) if kind.ml_dsa().is_some() => {
+            (Some(Kind::Ec), Some(_), _) => Some("an EC key has a --curve and no --size"),
+            (Some(kind), Some(_), _) if kind.ml_dsa().is_some() => {
                 Some("a key of ML-DSA has no --size: its type says all")
             }
-            (_, _, Some(_)) if self.kind != Kind::Ec => Some("only an EC key has a --curve"),
-            (Kind::Oct, ..) if service == Service::KeyVault => {
+            (Some(kind), _, Some(_)) if kind != Kind::Ec => Some("only an EC key has a --curve"),
+            (Some(Kind::Oct), ..) if service == Service::KeyVault => {
                 Some("a key vault keeps no symmetric keys; an HSM does")
             }
             _ => None,
@@ -304,10 +319,14 @@ impl Create {
             return Err(Failure::told(problem));
         }
         let session = Session::start()?;
-        let set = self.kind.ml_dsa();
-        if set.is_some() {
+        let features = [
+            (self.ml_dsa().is_some(), Feature::MlDsa),
+            (self.external_key.is_some(), Feature::ExternalKeys),
+            (self.wraps_securely(), Feature::SecureWrap),
+        ];
+        for (_, feature) in features.into_iter().filter(|(needed, _)| *needed) {
             let client = &session.client;
-            client.require_ml_dsa("create key", &self.uri.to_string())?;
+            client.require(feature, "create key", &self.uri.to_string())?;
         }
         let body = self.body(in_hsm)?;
         let management = session.management(&self.uri.vault)?;
@@ -321,15 +340,26 @@ impl Create {
         shown(&self.uri.vault, &key)
     }
 
+    fn ml_dsa(&self) -> Option<ParameterSet> {
+        self.kind.and_then(Kind::ml_dsa)
+    }
+
+    /// Whether the key is one for secure wrap or unwrap, which is not exportable.
+    fn wraps_securely(&self) -> bool {
+        let mut operations = self.operations.iter();
+        operations.any(|name| ["secureWrapKey", "secureUnwrapKey"].contains(&name.as_str()))
+    }
+
     /// The body of the request.
     fn body(&self, in_hsm: bool) -> Result<Bytes, Failure> {
         let policy = self.release_policy.as_ref().map(|path| files::read(path));
         let policy = policy.transpose()?;
+        let is_exportable = policy.is_some() && !self.wraps_securely();
         let parameters = CreateKeyParameters {
-            kty: Some(self.kind.key_type(in_hsm)),
+            kty: self.kind.map(|kind| kind.key_type(in_hsm)),
             key_size: match self.kind {
-                Kind::Rsa => Some(self.size.unwrap_or(2048)),
-                Kind::Oct => Some(self.size.unwrap_or(256)),
+                Some(Kind::Rsa) => Some(self.size.unwrap_or(2048)),
+                Some(Kind::Oct) => Some(self.size.unwrap_or(256)),
                 _ => None,
             },
             curve: self.curve.map(NamedCurve::name),
@@ -337,7 +367,7 @@ impl Create {
                 true => None,
                 false => Some(self.operations.iter().map(|name| operation(name)).collect()),
             },
-            key_attributes: self.properties.attributes(policy.is_some()),
+            key_attributes: self.properties.attributes(is_exportable),
             release_policy: policy.map(|policy| KeyReleasePolicy {
                 encoded_policy: Some(policy.to_vec()),
                 ..KeyReleasePolicy::default()
@@ -347,9 +377,12 @@ impl Create {
         };
         let unwritten = |error| Failure::told(format!("no request can be made: {error}"));
         let mut body = serde_json::to_value(parameters).map_err(unwritten)?;
-        if let Some(set) = self.kind.ml_dsa() {
-            // Microsoft's types have no member for it yet.
+        // Microsoft's types have no members for these yet.
+        if let Some(set) = self.ml_dsa() {
             body["alg"] = set.name().into();
+        }
+        if let Some(id) = &self.external_key {
+            body["attributes"]["external_key"] = json!({ "id": id.as_str() });
         }
         serde_json::to_vec(&body)
             .map(Bytes::from)

@@ -117,8 +117,8 @@ fn of_key(method: &Method, action: KeyAction) -> &'static str {
         KeyAction::Verify => "keys/verify/action",
         KeyAction::Encrypt => "keys/encrypt/action",
         KeyAction::Decrypt => "keys/decrypt/action",
-        KeyAction::WrapKey => "keys/wrap/action",
-        KeyAction::UnwrapKey => "keys/unwrap/action",
+        KeyAction::WrapKey | KeyAction::SecureWrapKey => "keys/wrap/action",
+        KeyAction::UnwrapKey | KeyAction::SecureUnwrapKey => "keys/unwrap/action",
         KeyAction::Release => "keys/release/action",
     }
 }

@@ -242,6 +242,8 @@ fn of_key(action: KeyAction, method: &Method) -> &'static str {
         KeyAction::Decrypt => "KeyDecrypt",
         KeyAction::WrapKey => "KeyWrap",
         KeyAction::UnwrapKey => "KeyUnwrap",
+        KeyAction::SecureWrapKey => "KeySecureWrap",
+        KeyAction::SecureUnwrapKey => "KeySecureUnwrap",
         KeyAction::Release => "KeyRelease",
         KeyAction::Attestation => "KeyGetAttestation",
     }

@@ -45,7 +45,9 @@ struct Attributes {
     /// This and the days of retention are not in a vault's answers of older versions.
     #[serde(skip_serializing_if = "Option::is_none")]
     exportable: Option<bool>,
-    // With an underscore, unlike the others.
+    // With an underscore, like the next.
+    #[serde(rename = "external_key", skip_serializing_if = "Option::is_none")]
+    external_key: Option<ExternalKey>,
     #[serde(rename = "key_size", skip_serializing_if = "Option::is_none")]
     key_size: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,6 +56,11 @@ struct Attributes {
     recoverable_days: Option<u32>,
     recovery_level: &'static str,
     updated: i64,
+}
+
+#[derive(Serialize)]
+struct ExternalKey {
+    id: String,
 }
 
 #[derive(Serialize)]
@@ -203,6 +210,11 @@ impl Attributes {
             enabled: metadata.enabled,
             exp: metadata.exp,
             exportable: (in_hsm || call.version.has_release()).then_some(metadata.exportable),
+            external_key: metadata
+                .external_key
+                .clone()
+                .filter(|_| call.version.has_external_keys())
+                .map(|id| ExternalKey { id }),
             key_size: version
                 .material
                 .secret_bits()
@@ -289,6 +301,22 @@ pub(super) struct AttributesRequest {
     pub(super) exportable: Option<bool>,
     pub(super) nbf: Option<i64>,
     pub(super) exp: Option<i64>,
+    external_key: Option<ExternalKeyRequest>,
+}
+
+#[derive(Deserialize)]
+struct ExternalKeyRequest {
+    #[serde(default)]
+    id: String,
+}
+
+impl AttributesRequest {
+    /// The id of an external key, in versions that know such.
+    pub(super) fn external_key(&self, call: &Call<'_>) -> Option<&str> {
+        let asked = self.external_key.as_ref();
+        let asked = asked.filter(|_| call.version.has_external_keys());
+        asked.map(|external| external.id.as_str())
+    }
 }
 
 #[derive(Deserialize)]

@@ -75,7 +75,9 @@ fn per_second(route: &Route, store: &Store) -> f64 {
         | KeyAction::Encrypt
         | KeyAction::Decrypt
         | KeyAction::WrapKey
-        | KeyAction::UnwrapKey => {
+        | KeyAction::UnwrapKey
+        | KeyAction::SecureWrapKey
+        | KeyAction::SecureUnwrapKey => {
             let key = store.active(name);
             let found = key
                 .as_deref()
@@ -94,7 +96,7 @@ fn with_key(action: KeyAction, key: &KeyMaterial) -> f64 {
                 KeyAction::Sign => [900.0, 340.0, 150.0],
                 KeyAction::Verify => [3400.0, 3400.0, 3700.0],
                 KeyAction::Encrypt => [2800.0, 2700.0, 2300.0],
-                KeyAction::WrapKey => [2200.0, 1900.0, 1900.0],
+                KeyAction::WrapKey | KeyAction::SecureWrapKey => [2200.0, 1900.0, 1900.0],
                 _ => [1100.0, 360.0, 160.0],
             };
             // The length of the modulus in base64url: 342, 512 or 683.
@@ -113,10 +115,10 @@ fn with_key(action: KeyAction, key: &KeyMaterial) -> f64 {
             (Curve::P521, _) => 200.0,
         },
         (PublicMembers::None, Secret::Oct(bytes)) => match (action, bytes.len()) {
-            (KeyAction::WrapKey, _) => 2100.0,
-            (KeyAction::UnwrapKey, ..=16) => 1800.0,
-            (KeyAction::UnwrapKey, 17..=24) => 1900.0,
-            (KeyAction::UnwrapKey, _) => 2200.0,
+            (KeyAction::WrapKey | KeyAction::SecureWrapKey, _) => 2100.0,
+            (KeyAction::UnwrapKey | KeyAction::SecureUnwrapKey, ..=16) => 1800.0,
+            (KeyAction::UnwrapKey | KeyAction::SecureUnwrapKey, 17..=24) => 1900.0,
+            (KeyAction::UnwrapKey | KeyAction::SecureUnwrapKey, _) => 2200.0,
             _ => OTHER,
         },
         // No figure was published: as ECDSA with P-256.

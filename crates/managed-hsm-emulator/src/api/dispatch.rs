@@ -14,7 +14,7 @@ use super::route::{KeyAction, Query, Route};
 use super::versions::ApiVersion;
 use super::{
     Call, access, certificates, cost, full_backup, host, import, keys, life_cycle, lists,
-    operations, release, roles, security_domain, settings, stored_badly, unconfirmed,
+    operations, release, roles, secure_wrap, security_domain, settings, stored_badly, unconfirmed,
 };
 use crate::clock::unix_seconds;
 use crate::hsm::Hsm;
@@ -170,6 +170,8 @@ fn with_key(
         KeyAction::Decrypt => operations::decrypt(call, name, version),
         KeyAction::WrapKey => operations::wrap_key(call, name, version),
         KeyAction::UnwrapKey => operations::unwrap_key(call, name, version),
+        KeyAction::SecureWrapKey => secure_wrap::wrap_key(call, name, version),
+        KeyAction::SecureUnwrapKey => secure_wrap::unwrap_key(call, name, version),
         KeyAction::Release => release::release(call, name, version),
         KeyAction::Attestation => release::attestation(call, name, version),
     }

@@ -21,6 +21,10 @@ const MAX_OCT: usize = 64;
 
 pub(super) fn import(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     let request: ImportRequest = call.parse()?;
+    let attributes = request.attributes.as_ref();
+    if attributes.is_some_and(|attributes| attributes.external_key(call).is_some()) {
+        return Err(unconfirmed::external_key_at_creation_only());
+    }
     let jwk = request.key.unwrap_or_default();
     let kty = jwk.kty.as_deref().ok_or_else(|| match call.service {
         Service::ManagedHsm => Failure::key_type_missing(),

@@ -8,11 +8,11 @@ use super::body::{AttributesRequest, Bundle, CreateRequest, ReleasePolicyRequest
 use super::failure::Failure;
 use super::life_cycle::{expiry_by_policy, has_policy};
 use super::reply::Reply;
-use super::unconfirmed;
+use super::{external, unconfirmed};
 use crate::algorithm::{decode_base64url, encode_base64url};
 use crate::clock::unix_seconds;
 use crate::curve::Curve;
-use crate::keys::{IMPORT, KeyMaterial, KeyType};
+use crate::keys::{IMPORT, KeyError, KeyMaterial, KeyType, SECURE_WRAP};
 use crate::ml_dsa::ParameterSet;
 use crate::release_policy;
 use crate::service::Service;
@@ -24,6 +24,10 @@ const MAX_TAG: usize = 256;
 
 pub(super) fn create(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     let request: CreateRequest = call.parse()?;
+    let attributes = request.attributes.as_ref();
+    if let Some(id) = attributes.and_then(|attributes| attributes.external_key(call)) {
+        return external::create(call, name, &request, id);
+    }
     let kty = request
         .kty
         .as_deref()
@@ -38,12 +42,17 @@ pub(super) fn create(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
         request.tags.clone(),
         request.release_policy.as_ref(),
     )?;
-    if call.store.deleted(name).is_some() {
-        // Before the key is generated, which takes seconds for RSA 4096.
-        return Err(unconfirmed::key_is_deleted(name));
-    }
+    key_is_free(call, name)?;
     let material = generate(kind, &request)?;
     add(call, name, material, metadata)
+}
+
+/// Refuses the name of a deleted key, before a key is generated, which takes seconds for RSA 4096.
+pub(super) fn key_is_free(call: &Call<'_>, name: &str) -> Result<(), Failure> {
+    match call.store.deleted(name) {
+        Some(_) => Err(unconfirmed::key_is_deleted(name)),
+        None => Ok(()),
+    }
 }
 
 /// The kind of a key by its `kty`, and whether it is kept outside of any HSM. An HSM has no such
@@ -76,7 +85,7 @@ fn generate(kind: KeyType, request: &CreateRequest) -> Result<KeyMaterial, Failu
             .filter(|_| allowed.contains(&bits))
             .ok_or_else(|| Failure::invalid_key_size(bits))
     };
-    let generated = match kind {
+    generated(match kind {
         KeyType::Rsa => {
             let exponent = match request.public_exponent {
                 None | Some(65537) => 65537,
@@ -97,13 +106,15 @@ fn generate(kind: KeyType, request: &CreateRequest) -> Result<KeyMaterial, Failu
             let set = ParameterSet::by_name(alg).ok_or_else(|| unconfirmed::algorithm(alg))?;
             KeyMaterial::generate_akp(set)
         }
-    };
-    generated.map_err(|error| generation_failed(&error))
+    })
 }
 
-fn generation_failed(error: &crate::keys::KeyError) -> Failure {
-    crate::log::event(format_args!("generating a key failed: {error}"));
-    unconfirmed::internal("the key could not be generated; the emulator's log says why")
+/// A new key, or what is told where there is none.
+pub(super) fn generated(material: Result<KeyMaterial, KeyError>) -> Result<KeyMaterial, Failure> {
+    material.map_err(|error| {
+        crate::log::event(format_args!("generating a key failed: {error}"));
+        unconfirmed::internal("the key could not be generated; the emulator's log says why")
+    })
 }
 
 /// What is told about a version that is made now.
@@ -118,7 +129,10 @@ pub(super) fn new_metadata(
 ) -> Result<Metadata, Failure> {
     let exportable = attributes.and_then(|attributes| attributes.exportable);
     let exportable = exportable.unwrap_or(false);
+    check_key_ops(call, kind, key_ops.as_deref())?;
+    let wraps = wraps_securely(key_ops.as_deref());
     match (exportable, release_policy) {
+        _ if wraps => check_secure_wrap(exportable, release_policy.is_some())?,
         (true, _) if call.service == Service::KeyVault && !call.version.has_release() => {
             return Err(Failure::exportable_too_early());
         }
@@ -126,7 +140,6 @@ pub(super) fn new_metadata(
         (false, Some(_)) => return Err(Failure::policy_without_exportable(call.service)),
         _ => {}
     }
-    check_key_ops(call, kind, key_ops.as_deref())?;
     check_tags(tags.as_ref())?;
     let now = unix_seconds();
     let key_ops = key_ops.unwrap_or_else(|| {
@@ -148,6 +161,7 @@ pub(super) fn new_metadata(
         tags,
         release_policy: release_policy.map(checked_policy).transpose()?,
         certificate: None,
+        external_key: None,
     })
 }
 
@@ -175,7 +189,11 @@ fn check_key_ops(
 ) -> Result<(), Failure> {
     let key_ops = key_ops.unwrap_or_default();
     let mut named = key_ops.iter();
-    if let Some(operation) = named.find(|operation| !kind.has_operation(operation, call.service)) {
+    let knows = |operation: &str| {
+        let is_newer = SECURE_WRAP.contains(&operation) && !call.version.has_secure_wrap();
+        kind.has_operation(operation, call.service) && !is_newer
+    };
+    if let Some(operation) = named.find(|operation| !knows(operation)) {
         return Err(unconfirmed::key_operation(operation, kind.name(false)));
     }
     // A key that others are wrapped for is for nothing else.
@@ -183,6 +201,21 @@ fn check_key_ops(
     match key_ops.iter().any(imports) && !key_ops.iter().all(imports) {
         true => Err(unconfirmed::import_with_others()),
         false => Ok(()),
+    }
+}
+
+/// Whether a key with these operations wraps keys for attested environments.
+fn wraps_securely(key_ops: Option<&[String]>) -> bool {
+    let mut key_ops = key_ops.unwrap_or_default().iter();
+    key_ops.any(|operation| SECURE_WRAP.contains(&operation.as_str()))
+}
+
+/// Such a key stays in the HSM, and its policy says which environments get what it wraps.
+fn check_secure_wrap(exportable: bool, has_policy: bool) -> Result<(), Failure> {
+    match (exportable, has_policy) {
+        (true, _) => Err(unconfirmed::secure_wrap_exportable()),
+        (false, false) => Err(unconfirmed::secure_wrap_without_policy()),
+        (false, true) => Ok(()),
     }
 }
 
@@ -244,9 +277,17 @@ pub(super) fn update(call: &Call<'_>, name: &str, version: Option<&str>) -> Resu
     check_key_ops(call, current.kind, request.key_ops.as_deref())?;
     check_tags(request.tags.as_ref())?;
     let attributes = request.attributes.unwrap_or_default();
+    let external = attributes.external_key(call);
+    if external.is_some_and(|id| current.external_key.as_deref() != Some(id)) {
+        return Err(unconfirmed::external_key_at_creation_only());
+    }
     let release_policy = request.release_policy.as_ref().map(checked_policy);
     let release_policy = release_policy.transpose()?;
-    if release_policy.is_some() && !current.exportable {
+    let key_ops = request.key_ops.as_deref().unwrap_or(&current.key_ops);
+    if wraps_securely(Some(key_ops)) {
+        let has_policy = release_policy.is_some() || current.release_policy.is_some();
+        check_secure_wrap(current.exportable, has_policy)?;
+    } else if release_policy.is_some() && !current.exportable {
         return Err(Failure::policy_without_exportable(call.service));
     }
     let updated = call.store.update_version(name, version, |metadata| {
@@ -309,8 +350,10 @@ pub(super) fn rotate_after(call: &Call<'_>, key: &Key) -> Result<(), Failure> {
 /// Of the same kind and size as the newest version, for the same operations.
 fn next_version(call: &Call<'_>, key: &Key) -> Result<(KeyMaterial, Metadata), Failure> {
     let current = key.newest();
-    let material = current.material.generate_alike();
-    let material = material.map_err(|error| generation_failed(&error))?;
+    if current.metadata.external_key.is_some() {
+        return Err(unconfirmed::external_key_rotation());
+    }
+    let material = generated(current.material.generate_alike())?;
     let now = unix_seconds();
     let metadata = Metadata {
         enabled: true,

@@ -176,7 +176,11 @@ fn encryption_algorithm(
         .ok_or_else(|| unconfirmed::algorithm(name))
 }
 
-fn not_done(error: &KeyError, algorithm: EncryptionAlgorithm, version: &KeyVersion) -> Failure {
+pub(super) fn not_done(
+    error: &KeyError,
+    algorithm: EncryptionAlgorithm,
+    version: &KeyVersion,
+) -> Failure {
     match error {
         KeyError::Input(member) => unconfirmed::not_usable(member, algorithm.name),
         KeyError::Incompatible => {
@@ -224,7 +228,15 @@ fn permitted(metadata: &Metadata, operation: &str, now: i64) -> Result<(), Failu
         return Err(unconfirmed::disabled(operation));
     }
     // Outside its dates a key still does what makes old data readable and old signatures checkable.
-    if ["verify", "decrypt", "unwrapKey", "release"].contains(&operation) {
+    if [
+        "verify",
+        "decrypt",
+        "unwrapKey",
+        "secureUnwrapKey",
+        "release",
+    ]
+    .contains(&operation)
+    {
         return Ok(());
     }
     if metadata.nbf.is_some_and(|nbf| now < nbf) {
@@ -300,6 +312,7 @@ mod tests {
             tags: None,
             release_policy: None,
             certificate: None,
+            external_key: None,
         };
         assert!(permitted(&metadata, "sign", 100).is_ok());
         assert!(permitted(&metadata, "sign", 99).is_err());

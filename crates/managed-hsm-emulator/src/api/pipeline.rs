@@ -199,6 +199,8 @@ fn operation_of(method: &Method, path: &str) -> &'static str {
         "decrypt",
         "wrapkey",
         "unwrapkey",
+        "securewrapkey",
+        "secureunwrapkey",
         "backup",
         "restore",
         "rotate",

@@ -22,6 +22,7 @@ use crate::encryption::{self, EncryptionAlgorithm};
 use crate::error::Error;
 use crate::keys::KeyMaterial;
 use crate::release_policy;
+use crate::store::KeyVersion;
 
 /// How a released key is encrypted when the request does not say: AES key wrap with padding, of
 /// RFC 5649, under an AES key of 256 bits, which is encrypted by RSA-OAEP with this hash.
@@ -46,12 +47,9 @@ pub(super) fn release(
 ) -> Result<Reply, Failure> {
     let request: ReleaseRequest = call.parse()?;
     let (key, version) = usable(call, name, version, "release")?;
-    let policy = version.metadata.release_policy.as_ref();
-    let policy = policy.filter(|_| version.metadata.exportable);
-    let policy = policy.ok_or_else(|| unconfirmed::not_permitted("release"))?;
-    let policy = decode_base64url(&policy.data)
-        .and_then(|json| serde_json::from_slice::<Value>(&json).ok())
-        .ok_or_else(unconfirmed::release_policy)?;
+    if !version.metadata.exportable {
+        return Err(unconfirmed::not_permitted("release"));
+    }
     let enc = request.enc.as_deref().unwrap_or(DEFAULT_ENCRYPTION);
     let hash = match enc {
         DEFAULT_ENCRYPTION => MessageDigest::sha1(),
@@ -59,21 +57,11 @@ pub(super) fn release(
         "RSA_AES_KEY_WRAP_384" => MessageDigest::sha384(),
         other => return Err(unconfirmed::algorithm(other)),
     };
-    let target = request.target.as_deref();
-    let target = target.ok_or_else(|| unconfirmed::missing_member("target"))?;
-    let attested: Value = call
-        .shared
-        .attester
-        .verified(target)
-        .map_err(|_| unconfirmed::attestation_not_verified())?;
-    let issuer = attested["iss"].as_str().unwrap_or_default();
-    if !release_policy::is_met(&policy, issuer, &attested) {
-        return Err(unconfirmed::policy_not_met());
-    }
-    let (environment, kid) =
-        environment_key(&attested).ok_or_else(unconfirmed::attestation_without_key)?;
-    let ciphertext = transfer(&version.material, &environment, hash)
-        .map_err(|_| unconfirmed::attestation_without_key())?;
+    let environment = environment(call, &version, request.target.as_deref(), "release")?;
+    let secret = version.material.to_private_bytes();
+    let secret = secret.map_err(|_| unconfirmed::internal("the key has no form to release"))?;
+    let ciphertext = environment.encrypt(&secret, hash)?;
+    let kid = &environment.kid;
     let transferred = json!({
         "ciphertext": encode_base64url(&ciphertext),
         "header": {"alg": "dir", "enc": enc, "kid": kid},
@@ -145,8 +133,40 @@ fn json(value: &impl Serialize) -> Result<Value, Failure> {
     serde_json::to_value(value).map_err(|_| unconfirmed::internal("an answer without a JSON form"))
 }
 
-/// The RSA key of the attested environment that is there to encrypt with, and its name.
-fn environment_key(attested: &Value) -> Option<(PKey<Public>, String)> {
+/// An attested environment, by the key that it decrypts with.
+pub(super) struct Environment {
+    key: PKey<Public>,
+    kid: String,
+}
+
+/// The environment that an attestation is about, if it meets the release policy of a key that is
+/// asked for `operation`.
+pub(super) fn environment(
+    call: &Call<'_>,
+    version: &KeyVersion,
+    target: Option<&str>,
+    operation: &str,
+) -> Result<Environment, Failure> {
+    let policy = version.metadata.release_policy.as_ref();
+    let policy = policy.ok_or_else(|| unconfirmed::not_permitted(operation))?;
+    let policy = decode_base64url(&policy.data)
+        .and_then(|json| serde_json::from_slice::<Value>(&json).ok())
+        .ok_or_else(unconfirmed::release_policy)?;
+    let target = target.ok_or_else(|| unconfirmed::missing_member("target"))?;
+    let attested: Value = call
+        .shared
+        .attester
+        .verified(target)
+        .map_err(|_| unconfirmed::attestation_not_verified())?;
+    let issuer = attested["iss"].as_str().unwrap_or_default();
+    if !release_policy::is_met(&policy, issuer, &attested) {
+        return Err(unconfirmed::policy_not_met());
+    }
+    environment_key(&attested).ok_or_else(unconfirmed::attestation_without_key)
+}
+
+/// The RSA key of the attested environment that is there to encrypt with.
+fn environment_key(attested: &Value) -> Option<Environment> {
     let keys = attested["x-ms-runtime"]["keys"].as_array()?;
     let usable = |jwk: &&Value| {
         let signs = ["use", "key_use"].iter().any(|name| jwk[*name] == "sig");
@@ -156,13 +176,21 @@ fn environment_key(attested: &Value) -> Option<(PKey<Public>, String)> {
     let number = |name: &str| BigNum::from_slice(&decode_base64url(jwk[name].as_str()?)?).ok();
     let rsa = Rsa::from_public_components(number("n")?, number("e")?).ok()?;
     let kid = jwk["kid"].as_str().unwrap_or_default().to_owned();
-    Some((PKey::from_rsa(rsa).ok()?, kid))
+    let key = PKey::from_rsa(rsa).ok()?;
+    Some(Environment { key, kid })
+}
+
+impl Environment {
+    /// Encrypts a secret, so that only the environment can read it.
+    pub(super) fn encrypt(&self, secret: &[u8], hash: MessageDigest) -> Result<Vec<u8>, Failure> {
+        transfer(secret, &self.key, hash).map_err(|_| unconfirmed::attestation_without_key())
+    }
 }
 
 /// `CKM_RSA_AES_KEY_WRAP` of PKCS#11 v3.0, section 2.1.21: an AES key encrypted by RSA-OAEP, then
 /// the key, wrapped by it. Key pairs are wrapped as PKCS#8, AES keys as they are.
 fn transfer(
-    material: &KeyMaterial,
+    secret: &[u8],
     environment: &PKey<Public>,
     hash: MessageDigest,
 ) -> Result<Vec<u8>, crate::keys::KeyError> {
@@ -178,8 +206,7 @@ fn transfer(
     let wrapping = EncryptionAlgorithm::by_name("CKM_AES_KEY_WRAP_PAD")
         .ok_or(crate::keys::KeyError::Incompatible)?;
     let aes = KeyMaterial::from_oct(aes);
-    let secret = material.to_private_bytes()?;
-    let wrapped = encryption::encrypt(&aes, wrapping, &secret, None, None)?;
+    let wrapped = encryption::encrypt(&aes, wrapping, secret, None, None)?;
     ciphertext.extend(wrapped.value);
     Ok(ciphertext)
 }

@@ -57,6 +57,8 @@ pub(super) enum KeyAction {
     Decrypt,
     WrapKey,
     UnwrapKey,
+    SecureWrapKey,
+    SecureUnwrapKey,
     Release,
     Attestation,
 }
@@ -74,7 +76,10 @@ impl Route {
             | Self::Definition(..)
             | Self::Assignments(_)
             | Self::Assignment(..) => false,
-            Self::Key { action, .. } => *action != KeyAction::Attestation,
+            Self::Key { action, .. } => !matches!(
+                action,
+                KeyAction::Attestation | KeyAction::SecureWrapKey | KeyAction::SecureUnwrapKey
+            ),
             _ => true,
         };
         match service {
@@ -238,6 +243,8 @@ fn operation(action: &str) -> Result<KeyAction, Failure> {
         "decrypt" => Ok(KeyAction::Decrypt),
         "wrapkey" => Ok(KeyAction::WrapKey),
         "unwrapkey" => Ok(KeyAction::UnwrapKey),
+        "securewrapkey" => Ok(KeyAction::SecureWrapKey),
+        "secureunwrapkey" => Ok(KeyAction::SecureUnwrapKey),
         "release" => Ok(KeyAction::Release),
         other => Err(Failure::action_not_supported(other)),
     }

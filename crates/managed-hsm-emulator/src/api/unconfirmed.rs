@@ -347,6 +347,42 @@ pub(super) fn policy_not_met() -> Failure {
     .with_inner("AccessDenied")
 }
 
+/// That such keys have a release policy and are not exportable is documented.
+pub(super) fn secure_wrap_without_policy() -> Failure {
+    Failure::bad_parameter("Keys for secure wrap and unwrap must have release policy")
+}
+
+/// That an id has these characters, and at most so many, is documented.
+pub(super) fn external_key_id() -> Failure {
+    Failure::bad_parameter(
+        "Invalid external key id: it must be 1-64 characters of the set [a-zA-Z0-9-].",
+    )
+}
+
+pub(super) fn external_key_in_vault() -> Failure {
+    Failure::bad_parameter("External keys are only supported by Managed HSM.")
+}
+
+pub(super) fn external_key_at_creation_only() -> Failure {
+    Failure::bad_parameter("Property 'external_key' can only be set when a key is created.")
+}
+
+pub(super) fn external_key_rotation() -> Failure {
+    Failure::bad_parameter(
+        "An external key cannot be rotated: create a new version with another external key id.",
+    )
+}
+
+pub(super) fn secure_wrap_exportable() -> Failure {
+    Failure::bad_parameter("Keys for secure wrap and unwrap must not be exportable")
+}
+
+pub(super) fn trusted_issuer() -> Failure {
+    Failure::bad_parameter(
+        "The emulator does not support the property 'applicationTrustedIssuer': nothing is published about it.",
+    )
+}
+
 pub(super) fn attestation_without_key() -> Failure {
     Failure::bad_parameter(
         "Target environment attestation statement has no RSA key to encrypt to in x-ms-runtime.",

@@ -30,7 +30,7 @@ const API_VERSIONS: [&str; 20] = [
     KEY_SIZE_SINCE,
     "2026-04-01",
     ML_DSA_SINCE,
-    "2026-07-01-preview",
+    TRUSTED_ISSUER_SINCE,
 ];
 
 /// The first version whose keys have `recoverableDays`.
@@ -45,10 +45,14 @@ const SETTINGS_SINCE: &str = "7.4-preview.1";
 const CHECKS_SINCE: &str = "7.6-preview.1";
 /// The first version with HS256, HS384 and HS512, and with key attestation.
 const HMAC_SINCE: &str = "7.6-preview.2";
-/// The first version that tells the size of symmetric keys.
+/// The first version that tells the size of symmetric keys, wraps keys for attested environments,
+/// and has external keys.
 const KEY_SIZE_SINCE: &str = "2026-01-01-preview";
 /// The first version with keys of ML-DSA.
 const ML_DSA_SINCE: &str = "2026-05-01-preview";
+
+/// The first version in which an unwrapping may name an issuer of attestations.
+const TRUSTED_ISSUER_SINCE: &str = "2026-07-01-preview";
 
 /// The version that a request is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,6 +103,18 @@ impl ApiVersion {
         self.is_since(KEY_SIZE_SINCE)
     }
 
+    pub(super) fn has_external_keys(self) -> bool {
+        self.is_since(KEY_SIZE_SINCE)
+    }
+
+    pub(super) fn has_secure_wrap(self) -> bool {
+        self.is_since(KEY_SIZE_SINCE)
+    }
+
+    pub(super) fn has_trusted_issuers(self) -> bool {
+        self.is_since(TRUSTED_ISSUER_SINCE)
+    }
+
     pub(super) fn has_ml_dsa(self) -> bool {
         self.is_since(ML_DSA_SINCE)
     }
@@ -119,6 +135,8 @@ impl ApiVersion {
                 KeyAction::Rotate => (RELEASE_SINCE, "rotate"),
                 KeyAction::Policy => (RELEASE_SINCE, "rotationpolicy"),
                 KeyAction::Release => (RELEASE_SINCE, "release"),
+                KeyAction::SecureWrapKey => (KEY_SIZE_SINCE, "securewrapkey"),
+                KeyAction::SecureUnwrapKey => (KEY_SIZE_SINCE, "secureunwrapkey"),
                 KeyAction::Attestation => (HMAC_SINCE, "attestation"),
                 _ => return Ok(()),
             },

@@ -56,12 +56,9 @@ const fn algorithm(name: &'static str, scheme: Scheme) -> EncryptionAlgorithm {
     EncryptionAlgorithm { name, scheme }
 }
 
-const fn wrap(bits: usize) -> Scheme {
+const fn wrap(bits: usize, padded: bool) -> Scheme {
     let bits = Some(bits);
-    Scheme::Wrap {
-        bits,
-        padded: false,
-    }
+    Scheme::Wrap { bits, padded }
 }
 
 const fn cbc(bits: usize, padded: bool) -> Scheme {
@@ -72,9 +69,9 @@ const ALGORITHMS: [EncryptionAlgorithm; 17] = [
     algorithm("RSA1_5", Scheme::RsaPkcs1),
     algorithm("RSA-OAEP", Scheme::RsaOaep(Hash::Sha1)),
     algorithm("RSA-OAEP-256", Scheme::RsaOaep(Hash::Sha256)),
-    algorithm("A128KW", wrap(128)),
-    algorithm("A192KW", wrap(192)),
-    algorithm("A256KW", wrap(256)),
+    algorithm("A128KW", wrap(128, false)),
+    algorithm("A192KW", wrap(192, false)),
+    algorithm("A256KW", wrap(256, false)),
     algorithm(
         "CKM_AES_KEY_WRAP",
         Scheme::Wrap {
@@ -100,7 +97,28 @@ const ALGORITHMS: [EncryptionAlgorithm; 17] = [
     algorithm("A256CBCPAD", cbc(256, true)),
 ];
 
+/// Those that only secure wrap and unwrap have.
+const SECURE_WRAP_ONLY: [EncryptionAlgorithm; 3] = [
+    algorithm("A128KWPAD", wrap(128, true)),
+    algorithm("A192KWPAD", wrap(192, true)),
+    algorithm("A256KWPAD", wrap(256, true)),
+];
+
 impl EncryptionAlgorithm {
+    /// An algorithm of secure wrap and unwrap.
+    pub(crate) fn of_secure_wrap(name: &str) -> Option<Self> {
+        let mut own = SECURE_WRAP_ONLY.into_iter();
+        let own = own.find(|algorithm| algorithm.name == name);
+        own.or_else(|| {
+            Self::by_name(name).filter(|algorithm| {
+                matches!(
+                    algorithm.scheme,
+                    Scheme::Wrap { .. } | Scheme::RsaOaep(Hash::Sha256)
+                )
+            })
+        })
+    }
+
     pub(crate) fn by_name(name: &str) -> Option<Self> {
         ALGORITHMS
             .into_iter()

@@ -32,6 +32,9 @@ pub(crate) struct Metadata {
     /// The certificate whose key it is, DER in base64: a vault keeps both together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) certificate: Option<String>,
+    /// The id of its material in an external key manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) external_key: Option<String>,
 }
 
 impl Metadata {

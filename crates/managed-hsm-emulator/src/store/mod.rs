@@ -344,6 +344,14 @@ impl Store {
         }))
     }
 
+    /// What is known of a key of the external key manager, by a version of any key that names it.
+    pub(crate) fn external_key(&self, id: &str) -> Option<Arc<key::LazyMaterial>> {
+        let keys = read(&self.keys);
+        let mut versions = keys.after(i64::MIN).flat_map(|key| key.versions().iter());
+        let found = versions.find(|version| version.metadata.external_key.as_deref() == Some(id));
+        found.map(|version| Arc::clone(&version.material))
+    }
+
     /// Whether there are any, deleted ones among them.
     pub(crate) fn has_keys(&self) -> bool {
         let keys = read(&self.keys);

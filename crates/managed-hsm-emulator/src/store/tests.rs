@@ -27,6 +27,7 @@ fn metadata() -> Metadata {
         tags: None,
         release_policy: None,
         certificate: None,
+        external_key: None,
     }
 }
 

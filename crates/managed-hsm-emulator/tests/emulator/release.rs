@@ -16,15 +16,15 @@ use crate::running::Emulator;
 
 const ISSUER: &str = "https://attestation.example";
 
-fn encode(bytes: &[u8]) -> String {
+pub(crate) fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn decode(value: &Value) -> Vec<u8> {
+pub(crate) fn decode(value: &Value) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(value.as_str().unwrap()).unwrap()
 }
 
-fn policy() -> Value {
+pub(crate) fn policy() -> Value {
     let policy = json!({"version": "1.0.0", "anyOf": [
         {"authority": ISSUER, "allOf": [{"claim": "tee.debug", "equals": "false"}]}
     ]});
@@ -38,7 +38,7 @@ async fn create(emulator: &Emulator, name: &str, kty: &str) {
 }
 
 /// An attestation of an environment that has `key`.
-async fn attest(emulator: &Emulator, key: &Rsa<Private>, debug: bool) -> String {
+pub(crate) async fn attest(emulator: &Emulator, key: &Rsa<Private>, debug: bool) -> String {
     let jwk = json!({
         "kty": "RSA",
         "kid": "tee-key",
@@ -73,7 +73,7 @@ fn verified(emulator: &Emulator, signed: &str) -> Value {
 }
 
 /// What the environment does with the transferred key.
-fn unwrap(ciphertext: &[u8], key: &PKey<Private>, hash: MessageDigest) -> Vec<u8> {
+pub(crate) fn unwrap(ciphertext: &[u8], key: &PKey<Private>, hash: MessageDigest) -> Vec<u8> {
     let (encrypted, wrapped) = ciphertext.split_at(key.size());
     let mut decrypter = Decrypter::new(key).unwrap();
     decrypter.set_rsa_padding(Padding::PKCS1_OAEP).unwrap();

@@ -40,7 +40,7 @@ impl Random {
     }
 }
 
-const PATHS: [(&str, &str, &[&str]); 33] = [
+const PATHS: [(&str, &str, &[&str]); 35] = [
     ("POST", "/keys/{k}/create", &CREATE),
     ("PUT", "/keys/{k}", &["key", "tags", "attributes"]),
     ("GET", "/keys/{k}", &[]),
@@ -57,6 +57,12 @@ const PATHS: [(&str, &str, &[&str]); 33] = [
     ("POST", "/keys/{k}/decrypt", &OPERATION),
     ("POST", "/keys/{k}/wrapkey", &OPERATION),
     ("POST", "/keys/{k}/unwrapkey", &OPERATION),
+    ("POST", "/keys/{k}/securewrapkey", &OPERATION),
+    (
+        "POST",
+        "/keys/{k}/{v}/secureunwrapkey",
+        &["alg", "value", "target"],
+    ),
     ("POST", "/keys/{k}/release", &["target", "enc", "nonce"]),
     ("POST", "/keys/{k}/backup", &[]),
     ("POST", "/keys/{k}/rotate", &[]),

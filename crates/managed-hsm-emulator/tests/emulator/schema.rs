@@ -37,6 +37,7 @@ const ATTRIBUTES: Kind = Object(&[
     ("enabled", true, Bool),
     ("exp", false, Number),
     ("exportable", false, Bool),
+    ("external_key", false, Object(&[("id", true, Text)])),
     ("key_size", false, Number),
     ("nbf", false, Number),
     ("recoverableDays", false, Number),
@@ -242,7 +243,8 @@ fn success(method: &str, segments: &[&str]) -> Option<Kind> {
             "keys",
             _,
             ..,
-            "sign" | "encrypt" | "decrypt" | "wrapkey" | "unwrapkey",
+            "sign" | "encrypt" | "decrypt" | "wrapkey" | "unwrapkey" | "securewrapkey"
+            | "secureunwrapkey",
         ] if !is_get => RESULT,
         ["keys" | "deletedkeys", ..] => BUNDLE,
         _ => return None,

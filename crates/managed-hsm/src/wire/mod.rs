@@ -66,6 +66,12 @@ struct Attributes {
     updated: Option<i64>,
     exportable: Option<bool>,
     key_size: Option<u32>,
+    external_key: Option<ExternalKey>,
+}
+
+#[derive(Deserialize)]
+struct ExternalKey {
+    id: ForeignText,
 }
 
 impl Attributes {
@@ -79,6 +85,7 @@ impl Attributes {
             exportable: self.exportable.unwrap_or(false),
             managed,
             key_size: self.key_size,
+            external_key: self.external_key.as_ref().map(|key| key.id.clone()),
         }
     }
 }
@@ -147,11 +154,27 @@ pub(crate) fn external_mu_request(mu: &[u8]) -> Zeroizing<Vec<u8>> {
     body_of("", &[("external_mu", mu)])
 }
 
+/// Body of a request for a secure wrap, which has only an algorithm.
+pub(crate) fn algorithm_request(algorithm: &str) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(format!(r#"{{"alg":"{algorithm}"}}"#).into_bytes())
+}
+
+/// Body of a request to unwrap a key for the environment that `target` attests.
+pub(crate) fn secure_unwrap_request(
+    algorithm: &str,
+    wrapped: &[u8],
+    target: &str,
+) -> Zeroizing<Vec<u8>> {
+    let target = serde_json::Value::from(target);
+    let beginning = format!(r#""alg":"{algorithm}","target":{target},"#);
+    body_of(&beginning, &[("value", wrapped)])
+}
+
 /// An object with binary members, the first of them behind what `beginning` says.
 fn body_of(beginning: &str, members: &[(&str, &[u8])]) -> Zeroizing<Vec<u8>> {
     let binary: usize = members.iter().map(|(_, value)| value.len()).sum();
     // Room for all of it: a buffer that grows leaves copies behind.
-    let mut body = String::with_capacity(binary / 3 * 4 + 160);
+    let mut body = String::with_capacity(binary / 3 * 4 + beginning.len() + 160);
     body.push('{');
     body.push_str(beginning);
     for (index, (name, value)) in members.iter().enumerate() {
@@ -227,40 +250,48 @@ pub(crate) fn random_bytes(body: &[u8], count: usize) -> Result<Zeroizing<Vec<u8
 /// Body of a request for a new key.
 pub(crate) fn create_request(key: &NewKey) -> Zeroizing<Vec<u8>> {
     let mut body = serde_json::Map::new();
-    let kind = match key.kind {
+    let mut attributes = serde_json::Map::new();
+    let kind = match &key.kind {
         NewKeyKind::Rsa {
             bits,
             public_exponent,
         } => {
-            body.insert("key_size".to_owned(), bits.into());
+            body.insert("key_size".to_owned(), (*bits).into());
             if let Some(exponent) = public_exponent {
-                body.insert("public_exponent".to_owned(), exponent.into());
+                body.insert("public_exponent".to_owned(), (*exponent).into());
             }
-            "RSA-HSM"
+            Some("RSA-HSM")
         }
         NewKeyKind::Ec(curve) => {
             body.insert("crv".to_owned(), curve.jwk_name().into());
-            "EC-HSM"
+            Some("EC-HSM")
         }
         NewKeyKind::MlDsa(set) => {
             body.insert("alg".to_owned(), set.name().into());
-            "AKP-HSM"
+            Some("AKP-HSM")
         }
         NewKeyKind::Oct { bits } => {
-            body.insert("key_size".to_owned(), bits.into());
-            "oct-HSM"
+            body.insert("key_size".to_owned(), (*bits).into());
+            Some("oct-HSM")
+        }
+        NewKeyKind::External(id) => {
+            let external = serde_json::json!({ "id": id.as_str() });
+            attributes.insert("external_key".to_owned(), external);
+            None
         }
     };
-    body.insert("kty".to_owned(), kind.into());
+    if let Some(kind) = kind {
+        body.insert("kty".to_owned(), kind.into());
+    }
     if !key.operations.is_empty() {
         let names: Vec<String> = key.operations.iter().map(ToString::to_string).collect();
         body.insert("key_ops".to_owned(), names.into());
     }
     if key.exportable {
-        body.insert(
-            "attributes".to_owned(),
-            serde_json::json!({ "exportable": true }),
-        );
+        attributes.insert("exportable".to_owned(), true.into());
+    }
+    if !attributes.is_empty() {
+        body.insert("attributes".to_owned(), attributes.into());
     }
     if let Some(policy) = &key.release_policy {
         let data = BASE64.encode(policy);

@@ -141,6 +141,11 @@ fn requests_are_compact_and_unpadded() {
         *external_mu_request(&[0xff; 4]),
         br#"{"external_mu":"_____w"}"#
     );
+    assert_eq!(*algorithm_request("A256KW"), br#"{"alg":"A256KW"}"#);
+    assert_eq!(
+        *secure_unwrap_request("A256KW", &[0xff; 4], "a\"b"),
+        br#"{"alg":"A256KW","target":"a\"b","value":"_____w"}"#
+    );
 }
 
 #[test]
@@ -172,5 +177,14 @@ fn a_create_request_says_only_what_is_asked_for() {
     assert_eq!(
         *create_request(&key),
         br#"{"alg":"ML-DSA-65","kty":"AKP-HSM"}"#
+    );
+    let key = NewKey {
+        kind: NewKeyKind::External("a-1".parse().unwrap()),
+        operations: vec![KeyOperation::WrapKey],
+        ..NewKey::default()
+    };
+    assert_eq!(
+        *create_request(&key),
+        br#"{"attributes":{"external_key":{"id":"a-1"}},"key_ops":["wrapKey"]}"#
     );
 }

@@ -14,6 +14,7 @@ mod hedging;
 mod listing;
 mod properties;
 mod retries;
+mod secure_wrap;
 mod support;
 mod tls;
 mod tokens;

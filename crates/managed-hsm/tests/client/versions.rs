@@ -1,7 +1,7 @@
 //! Which version of the service's API requests name, and what an older one does without.
 
 use managed_hsm::{
-    Client, EncryptionAlgorithm, Error, NewKey, NewKeyKind, ParameterSet, PublicKey,
+    Client, EncryptionAlgorithm, Error, Key, NewKey, NewKeyKind, ParameterSet, PublicKey,
     SignatureAlgorithm, Update,
 };
 
@@ -85,6 +85,47 @@ fn an_older_version_makes_and_loads_no_such_keys_and_the_setting_is_named() {
             .get_key(&crate::support::uri("k"))
             .expect("it is there");
     }
+}
+
+#[test]
+fn an_external_key_is_made_by_its_id_shown_and_used() {
+    let hsm = Hsm::start();
+    let client = client(&hsm, "2026-01-01-preview");
+    let key = NewKey {
+        kind: NewKeyKind::External("ec-7".parse().expect("an id")),
+        ..NewKey::default()
+    };
+    let uri = uri("x");
+    let made = client.create_key(&uri.vault, &uri.key, &key);
+    let made = made.expect("it is made");
+    let shown = client.get_key(&uri).expect("it is there");
+    let external = |key: &Key| {
+        key.properties
+            .external_key
+            .as_ref()
+            .map(ToString::to_string)
+    };
+    assert_eq!(external(&shown).as_deref(), Some("ec-7"));
+    assert_eq!(shown, made);
+    let signed = client.sign(&shown.id, SignatureAlgorithm::Es256, &[7; 32]);
+    assert_eq!(signed.expect("it signs").len(), 64);
+    let own = client.get_key(&crate::support::uri("k"));
+    assert_eq!(external(&own.expect("it is there")), None);
+
+    let client = self::client(&hsm, "2025-07-01");
+    let before = hsm.emulator.requests.list().len();
+    let error = client.create_key(&uri.vault, &uri.key, &key);
+    let error = error.expect_err("the version has no such keys");
+    says(
+        &error,
+        &[
+            "create key",
+            "external keys",
+            "2026-01-01-preview",
+            "AKV_API_VERSION",
+        ],
+    );
+    assert_eq!(hsm.emulator.requests.list().len(), before);
 }
 
 #[test]
