@@ -27,7 +27,7 @@ start_emulator() {
 }
 
 create_key() {
-    curl --silent --show-error --fail-with-body --max-time 60 --cacert "$AKV_CA_FILE" \
+    curl --silent --show-error --fail --max-time 60 --cacert "$AKV_CA_FILE" \
         --header "Authorization: Bearer $AZURE_CLI_ACCESS_TOKEN" \
         --header "Content-Type: application/json" --data "$2" --output /dev/null \
         "$AZURE_MANAGEDHSM_URL/keys/$1/create?api-version=${3:-7.4}"

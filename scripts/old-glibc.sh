@@ -2,11 +2,11 @@
 # Builds what is shipped for systems with an older glibc than this machine's, from 2.17 on (RHEL 7 and all that came later), with
 # zig's linker, which knows the symbols of each version.
 #
-#   scripts/old-glibc.sh [PACKAGE…]     PACKAGE: as in scripts/release-build.sh; the two modules, akv and managed-hsm-emulator if
-#                                       none is named. GLIBC=2.28 names another version
+#   scripts/old-glibc.sh [PACKAGE…]     PACKAGE: akv_provider, akv-pkcs11, akv; all if none is named. GLIBC=2.28 names another
+#                                       version. The emulator stays out: it needs the libcrypto of where it runs
 #
 # zig and cargo-zigbuild come from the registries that pip and cargo are set up for, into target/old-glibc, where the build goes too:
-# target/old-glibc/x86_64-unknown-linux-gnu/release. Fails if what it built needs a newer glibc, and exits with 77 if there is no zig.
+# target/old-glibc/release. Fails if what it built needs a newer glibc, and exits with 77 if there is no zig.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/built.sh
@@ -15,7 +15,7 @@ glibc=${GLIBC:-2.17}
 triple=$(rustc --version --verbose | sed -n 's/^host: //p')
 folder="$target_dir/old-glibc"
 packages=("$@")
-[ "${#packages[@]}" -gt 0 ] || packages=(akv_provider akv-pkcs11 akv managed-hsm-emulator)
+[ "${#packages[@]}" -gt 0 ] || packages=(akv_provider akv-pkcs11 akv)
 
 case $triple in
     *-linux-gnu) ;;
@@ -31,6 +31,11 @@ if [ ! -x "$folder/bin/cargo-zigbuild" ] && ! cargo install --locked --quiet --r
     echo "SKIPPED: cargo-zigbuild can't be had here (cargo install cargo-zigbuild)"
     exit 77
 fi
+
+# As in a target folder of cargo's and of scripts/release-build.sh.
+mkdir -p "$folder/$triple/release" "$folder/shipped"
+ln -sfn "$triple/release" "$folder/release"
+ln -sfn "../$triple/release" "$folder/shipped/release"
 
 # cargo-zigbuild finds zig as the module of the python3 that is first in PATH.
 export PATH="$folder/venv/bin:$folder/bin:$PATH" CARGO_TARGET_DIR="$folder"

@@ -6,6 +6,8 @@
 #   scripts/pkcs11.sh            all
 #   scripts/pkcs11.sh provider   some
 #   scripts/pkcs11.sh --suite forky [NAME…]    in the root of another suite, whose pkcs11-provider knows ML-DSA
+#   scripts/pkcs11.sh --suite bullseye         libp11's engine with OpenSSL 1.1.1; glibc there is older than this machine's, so the
+#                                              module is that of scripts/old-glibc.sh akv-pkcs11
 #
 # The root is kept in target/pkcs11. Ends with "N passed, N failed, N skipped".
 set -uo pipefail
@@ -16,12 +18,33 @@ cd "$(dirname "$0")/.." || exit
 suite=trixie
 packages=openssl,libengine-pkcs11-openssl,pkcs11-provider,ca-certificates,curl,procps
 
+# The emulator with this machine's libraries, and a script under its name that runs it with them: bring_emulator FOLDER
+bring_emulator() {
+    local libraries="$1/emulator-libraries" program="$1/managed-hsm-emulator"
+    mkdir -p "$libraries"
+    ldd "$profile_dir/managed-hsm-emulator" | grep -o '/[^ ]*' | xargs cp --dereference --target-directory="$libraries"
+    cp "$profile_dir/managed-hsm-emulator" "$libraries/"
+    printf '#!/bin/sh\nexec "%s" --library-path "%s" "%s" "$@"\n' "$libraries"/ld-linux*.so.* "$libraries" "$libraries/managed-hsm-emulator" >"$program"
+    chmod +x "$program"
+    # Made of nothing that could be newer.
+    echo "$program: " >"$program.d"
+}
+
 if [ "${1:-}" = --suite ]; then
     [ "$#" -ge 2 ] || { echo "--suite needs the name of a Debian suite." >&2; exit 2; }
     suite=$2
     shift 2
 fi
 names=("$@")
+# Where the root finds what was built.
+built=(CARGO_TARGET_DIR="$target_dir")
+if [ "$suite" = bullseye ]; then
+    packages=openssl,libengine-pkcs11-openssl,ca-certificates,curl,procps
+    [ "${#names[@]}" -gt 0 ] || names=(engine)
+    built=(CARGO_TARGET_DIR="$target_dir/old-glibc" PROFILE=release)
+    require_programs managed-hsm-emulator || exit
+    bring_emulator "$target_dir/old-glibc/release"
+fi
 if [ "${#names[@]}" -eq 0 ]; then
     for script in tests/pkcs11/*.sh; do
         names+=("$(basename "$script" .sh)")
@@ -49,7 +72,7 @@ trap 'rm -f "$log"' EXIT
 for name in "${names[@]}"; do
     printf '\n=== %s\n' "$name"
     with_mounts "$root" /proc /dev "$PWD" "$target_dir" -- \
-        env CARGO_TARGET_DIR="$target_dir" chroot "$root" "$PWD/tests/pkcs11/$name.sh" </dev/null 2>&1 | tee "$log"
+        env "${built[@]}" chroot "$root" "$PWD/tests/pkcs11/$name.sh" </dev/null 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
     good=0 bad=0 not_tried=0
     # A script that died has no last line.
