@@ -48,6 +48,7 @@ mod key;
 pub mod logging;
 mod mac;
 mod ml_dsa;
+pub mod number;
 mod obstacle;
 mod pool;
 mod properties;
