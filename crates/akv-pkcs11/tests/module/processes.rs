@@ -50,6 +50,12 @@ fn arguments_that_are_none_get_the_standards_answers() {
 }
 
 #[test]
+fn messages_are_signed_and_verified_one_after_another() {
+    let hsm = run("messages");
+    assert_eq!(hsm.count("sign"), 4);
+}
+
+#[test]
 fn encryption_answers_questions_for_sizes_and_ends_when_it_fails() {
     let hsm = Hsm::start();
     import_aes(&hsm.rest, "k", &[7; 32]);
