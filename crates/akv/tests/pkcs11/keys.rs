@@ -178,14 +178,19 @@ fn info_tells_slots_logins_and_what_is_done_where() {
     let pss = by_name("CKM_SHA256_RSA_PKCS_PSS");
     assert_eq!(
         (&pss["in_hsm"], &pss["here"]),
-        (&json!(["sign"]), &json!(["verify"]))
+        (
+            &json!(["sign", "sign messages"]),
+            &json!(["verify", "verify messages"])
+        )
     );
     let mac = by_name("CKM_SHA256_HMAC");
-    assert_eq!(mac["in_hsm"], json!(["sign", "verify"]));
+    let all = ["sign", "sign messages", "verify", "verify messages"];
+    assert_eq!(mac["in_hsm"], json!(all));
     assert_eq!(by_name("CKM_AES_CBC")["here"], json!([]));
     assert_eq!(by_name("CKM_SHA512")["here"], json!(["digest"]));
     assert_eq!(by_name("CKM_SHA1_RSA_PKCS_PSS")["in_hsm"], json!([]));
-    assert_eq!(by_name("CKM_SHA3_256_RSA_PKCS")["here"], json!(["verify"]));
+    let here = ["verify", "verify messages"];
+    assert_eq!(by_name("CKM_SHA3_256_RSA_PKCS")["here"], json!(here));
     for name in ["CKM_CLOUDHSM_AES_GCM", "CKM_AES_KEY_WRAP_KWP"] {
         let told = ["decrypt", "unwrap", "encrypt", "wrap"];
         assert_eq!(by_name(name)["in_hsm"], json!(told), "{name}");
