@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Languages: Python by PyKCS11. Ruby can't: its openssl gem has no engines.
+# Languages: Python by PyKCS11, Go by crypto11. Ruby can't: its openssl gem has no engines.
 # shellcheck source=tests/apps/harness.sh
 . "$(dirname "$0")/harness.sh"
 # shellcheck source=tests/apps/tokens.sh
@@ -58,5 +58,93 @@ if command -v ruby >/dev/null; then
     check "Ruby: impossible, the openssl gem has no engines" no_engine
 else
     skip "Ruby" "it is not installed (apt-get install ruby)"
+fi
+
+cat >"$work/sign.go" <<'END'
+package main
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"log"
+	"os"
+
+	"github.com/ThalesIgnite/crypto11"
+)
+
+func must(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+func main() {
+	log.SetFlags(log.Lshortfile)
+	token, err := crypto11.Configure(&crypto11.Config{Path: os.Args[1], TokenLabel: "hsm", LoginNotSupported: true})
+	must(err)
+	digest := sha256.Sum256([]byte("what is signed"))
+	find := func(label string) crypto11.Signer {
+		key, err := token.FindKeyPair(nil, []byte(label))
+		must(err)
+		if key == nil {
+			log.Fatal(label, " is not found")
+		}
+		return key
+	}
+	key := find("rsa")
+	public := key.Public().(*rsa.PublicKey)
+	signature, err := key.Sign(rand.Reader, digest[:], crypto.SHA256)
+	must(err)
+	must(rsa.VerifyPKCS1v15(public, crypto.SHA256, digest[:], signature))
+	pss := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}
+	signature, err = key.Sign(rand.Reader, digest[:], pss)
+	must(err)
+	must(rsa.VerifyPSS(public, crypto.SHA256, digest[:], signature, pss))
+	sealed, err := rsa.EncryptOAEP(sha256.New(), rand.Reader, public, []byte("secret"), nil)
+	must(err)
+	opened, err := key.(crypto.Decrypter).Decrypt(rand.Reader, sealed, &rsa.OAEPOptions{Hash: crypto.SHA256})
+	must(err)
+	if !bytes.Equal(opened, []byte("secret")) {
+		log.Fatal("decrypted to something else")
+	}
+	made, err := token.GenerateECDSAKeyPairWithLabel([]byte{7}, []byte("made"), elliptic.P256())
+	must(err)
+	for _, key := range []crypto11.Signer{find("ec"), made} {
+		signature, err := key.Sign(rand.Reader, digest[:], crypto.SHA256)
+		must(err)
+		if !ecdsa.VerifyASN1(key.Public().(*ecdsa.PublicKey), digest[:], signature) {
+			log.Fatal("not verified")
+		}
+	}
+	secret, err := token.GenerateSecretKeyWithLabel([]byte{8}, []byte("secret"), 256, crypto11.CipherAES)
+	must(err)
+	cbc, err := secret.NewCBC(crypto11.PaddingPKCS)
+	must(err)
+	iv := make([]byte, cbc.NonceSize())
+	opened, err = cbc.Open(nil, iv, cbc.Seal(nil, iv, []byte("secret"), nil), nil)
+	must(err)
+	if !bytes.Equal(opened, []byte("secret")) {
+		log.Fatal("decrypted to something else")
+	}
+	must(token.Close())
+}
+END
+by_go() {
+    local before
+    before=$(signatures "[-a-z0-9]*")
+    (cd "$work" && GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE="$work/go" GOFLAGS=-trimpath go build -o sign_go sign.go) || return 1
+    "$work/sign_go" "$token_module" || return 1
+    signed "[-a-z0-9]*" "$before" 4
+}
+if command -v go >/dev/null && [ -d /usr/share/gocode/src/github.com/ThalesIgnite/crypto11 ]; then
+    go version
+    check "Go, crypto11: find, sign, decrypt, generate, AES-CBC" by_go
+else
+    skip "Go, crypto11" "it is not installed (apt-get install golang-go golang-github-thalesignite-crypto11-dev)"
 fi
 finish
