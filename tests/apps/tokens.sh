@@ -7,6 +7,8 @@
 #   needs_engine              ends the script as skipped, loudly, if libp11's engine isn't installed
 #   token_home                a home whose p11-kit knows the module; in_token_home COMMAND… runs a program there
 #   token_uri KEY [TYPE]      the URI of a key, or of its certificate
+#   provider_conf             an openssl.cnf with pkcs11-provider in the place of the engine
+#   token_pem KEY             KEY.key, a key file for it that holds the key's URI
 
 engine_file=$(openssl version -e 2>/dev/null | sed 's/.*"\(.*\)"/\1/')/pkcs11.so
 engine_args=(-engine pkcs11 -keyform engine)
@@ -18,7 +20,8 @@ needs_engine() {
     fi
 }
 
-token_uri() { echo "pkcs11:token=hsm;object=$1;type=${2:-private}"; }
+token_label=hsm
+token_uri() { echo "pkcs11:token=$token_label;object=$1;type=${2:-private}"; }
 
 start_token() {
     require_pkcs11_module || broken "The PKCS#11 module is needed."
@@ -62,6 +65,37 @@ token_certificate() {
         broken "No certificate for $name."
     fi
     cp "$work/$name.crt" "$work/certificates/$name.pem"
+}
+
+provider_conf() {
+    cat >"$work/openssl.cnf" <<END
+openssl_conf = init
+[init]
+providers = providers
+[providers]
+default = openssl
+pkcs11 = tokens
+[openssl]
+activate = 1
+[tokens]
+module = $(openssl version -m | sed 's/.*"\(.*\)"/\1/')/pkcs11.so
+pkcs11-module-path = $token_module
+activate = 1
+[req]
+distinguished_name = name
+[name]
+END
+}
+
+token_pem() {
+    printf '%s\n' asn1=SEQUENCE:key '[key]' 'description=VISIBLESTRING:PKCS\#11 Provider URI v1.0' "uri=UTF8:$(token_uri "$1")" \
+        >"$work/$1.asn1"
+    openssl asn1parse -genconf "$work/$1.asn1" -noout -out "$work/$1.der"
+    {
+        echo "-----BEGIN PKCS#11 PROVIDER URI-----"
+        openssl base64 -in "$work/$1.der"
+        echo "-----END PKCS#11 PROVIDER URI-----"
+    } >"$work/$1.key"
 }
 
 token_home() {
