@@ -103,10 +103,10 @@ fn pkcs11_tool_lists_generates_signs_and_tests() {
     assert!(told.contains("No errors"), "{told}");
 }
 
-/// It makes a pair, gives it another id and label, signs, and deletes it.
-/// A command line that starts cold: the key and the signature, on one connection. pkcs11-tool takes
-/// the first private key there is, whatever the label, so the token has to say which keys there are;
-/// else there is the list.
+/// It makes a pair, gives it another id and label, signs, and deletes it. A command line that
+/// starts cold: the key and the signature, on one connection. pkcs11-tool takes the first private
+/// key there is, whatever the label, so the token has to say which keys there are; else there is
+/// the list.
 #[test]
 fn pkcs11_tool_signs_cold_by_two_requests() {
     if !is_there("pkcs11-tool") {
