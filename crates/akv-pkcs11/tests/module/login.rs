@@ -143,7 +143,9 @@ fn no_program_is_started_unless_its_credential_is_named() {
         hsm.set("IDENTITY_ENDPOINT", nobody.url());
         hsm.set("IDENTITY_HEADER", "x");
         hsm.set("AKV_OPERATION_TIMEOUT", "5");
-        for (credential, is_started) in [("", false), (r#","credential":"AzureCliCredential""#, true)] {
+        for (credential, is_started) in
+            [("", false), (r#","credential":"AzureCliCredential""#, true)]
+        {
             hsm.configure(&format!(
                 r#"{{"tokens":[{{"resourceName":"localhost"{credential}}}]}}"#
             ));
