@@ -4,7 +4,9 @@
 enum { BUFFER_TOO_SMALL = 0x150, ACTIVE = 0x90, NOT_INITIALIZED = 0x91, ARGUMENTS_BAD = 7 };
 
 static struct mechanism hashed = {0x1044, NULL, 0}; /* CKM_ECDSA_SHA256 */
-static unsigned char text[20] = "twenty bytes of text", signature[64];
+/* How long its signatures are. */
+static ulong_t size = 64;
+static unsigned char text[20] = "twenty bytes of text", signature[8192], damaged[8192];
 
 static void expect_verdict(int line, ulong_t expected, ulong_t code) {
     if (code != expected) {
@@ -17,7 +19,7 @@ static void expect_verdict(int line, ulong_t expected, ulong_t code) {
 #define VERDICT(expected)                                                                            \
     do {                                                                                             \
         EXPECT(0, C_VerifyInit, session, &hashed, public);                                           \
-        expect_verdict(__LINE__, expected, CALL(C_Verify, session, text, 20ul, signature, 64ul));    \
+        expect_verdict(__LINE__, expected, CALL(C_Verify, session, text, 20ul, signature, size));    \
     } while (0)
 
 static void signs(ulong_t session, ulong_t key, ulong_t public) {
@@ -31,10 +33,10 @@ static void signs(ulong_t session, ulong_t key, ulong_t public) {
     /* One after another. */
     for (int i = 0; i < 2; i++) {
         EXPECT(0, C_SignMessage, session, NULL, 0ul, text, 20ul, NULL, &len);
-        expect_verdict(__LINE__, 64, len);
-        len = 63;
+        expect_verdict(__LINE__, size, len);
+        len = size - 1;
         EXPECT(BUFFER_TOO_SMALL, C_SignMessage, session, NULL, 0ul, text, 20ul, signature, &len);
-        expect_verdict(__LINE__, 64, len);
+        expect_verdict(__LINE__, size, len);
         EXPECT(0, C_SignMessage, session, NULL, 0ul, text, 20ul, signature, &len);
         VERDICT(0);
     }
@@ -51,7 +53,7 @@ static void signs(ulong_t session, ulong_t key, ulong_t public) {
     EXPECT(ACTIVE, C_SignMessage, session, NULL, 0ul, text, 20ul, signature, &len);
     EXPECT(0, C_SignMessageNext, session, NULL, 0ul, text, 7ul, NULL, NULL);
     EXPECT(0, C_SignMessageNext, session, NULL, 0ul, text + 7, 13ul, NULL, &len);
-    expect_verdict(__LINE__, 64, len);
+    expect_verdict(__LINE__, size, len);
     len = 1;
     EXPECT(BUFFER_TOO_SMALL, C_SignMessageNext, session, NULL, 0ul, text + 7, 13ul, signature, &len);
     EXPECT(0, C_SignMessageNext, session, NULL, 0ul, text + 7, 13ul, signature, &len);
@@ -70,24 +72,23 @@ static void signs(ulong_t session, ulong_t key, ulong_t public) {
 }
 
 static void verifies(ulong_t session, ulong_t key, ulong_t public) {
-    unsigned char damaged[64];
-    memcpy(damaged, signature, 64);
+    memcpy(damaged, signature, size);
     damaged[9] ^= 1;
-    EXPECT(NOT_INITIALIZED, C_VerifyMessage, session, NULL, 0ul, text, 20ul, signature, 64ul);
+    EXPECT(NOT_INITIALIZED, C_VerifyMessage, session, NULL, 0ul, text, 20ul, signature, size);
     EXPECT(0x68, C_MessageVerifyInit, session, &hashed, key);
     EXPECT(0, C_MessageVerifyInit, session, &hashed, public);
-    EXPECT(0, C_VerifyMessage, session, NULL, 0ul, text, 20ul, signature, 64ul);
-    EXPECT(0xc0, C_VerifyMessage, session, NULL, 0ul, text, 20ul, damaged, 64ul);
-    EXPECT(0xc1, C_VerifyMessage, session, NULL, 0ul, text, 20ul, signature, 63ul);
-    EXPECT(0xc0, C_VerifyMessage, session, NULL, 0ul, text, 19ul, signature, 64ul);
-    EXPECT(0x71, C_VerifyMessage, session, text, 20ul, text, 20ul, signature, 64ul);
-    EXPECT(NOT_INITIALIZED, C_VerifyMessageNext, session, NULL, 0ul, text, 20ul, signature, 64ul);
+    EXPECT(0, C_VerifyMessage, session, NULL, 0ul, text, 20ul, signature, size);
+    EXPECT(0xc0, C_VerifyMessage, session, NULL, 0ul, text, 20ul, damaged, size);
+    EXPECT(0xc1, C_VerifyMessage, session, NULL, 0ul, text, 20ul, signature, size - 1);
+    EXPECT(0xc0, C_VerifyMessage, session, NULL, 0ul, text, 19ul, signature, size);
+    EXPECT(0x71, C_VerifyMessage, session, text, 20ul, text, 20ul, signature, size);
+    EXPECT(NOT_INITIALIZED, C_VerifyMessageNext, session, NULL, 0ul, text, 20ul, signature, size);
     for (int i = 0; i < 2; i++) {
         EXPECT(0, C_VerifyMessageBegin, session, NULL, 0ul);
-        EXPECT(ACTIVE, C_VerifyMessage, session, NULL, 0ul, text, 20ul, signature, 64ul);
+        EXPECT(ACTIVE, C_VerifyMessage, session, NULL, 0ul, text, 20ul, signature, size);
         EXPECT(0, C_VerifyMessageNext, session, NULL, 0ul, text, 5ul, NULL, 0ul);
         EXPECT(i == 0 ? 0 : 0xc0, C_VerifyMessageNext, session, NULL, 0ul, text + 5, 15ul,
-               i == 0 ? signature : damaged, 64ul);
+               i == 0 ? signature : damaged, size);
     }
     EXPECT(0, C_MessageVerifyFinal, session);
     EXPECT(NOT_INITIALIZED, C_VerifyMessageBegin, session, NULL, 0ul);
@@ -107,6 +108,10 @@ int main(int argc, char **argv) {
     library = dlopen(argc > 1 ? argv[1] : "", RTLD_NOW);
     if (library == NULL)
         return 2;
+    if (argc > 2) {
+        hashed.type = 0x1d; /* CKM_ML_DSA, of the second parameter set */
+        size = 3309;
+    }
     EXPECT(0, C_Initialize, NULL);
     ulong_t session = open_session(), key = find_key(session), public = find_object(session, 2);
     signs(session, key, public);

@@ -53,6 +53,20 @@ fn arguments_that_are_none_get_the_standards_answers() {
 fn messages_are_signed_and_verified_one_after_another() {
     let hsm = run("messages");
     assert_eq!(hsm.count("sign"), 4);
+    // The same by a mechanism that takes the message itself.
+    let mut hsm = Hsm::start();
+    hsm.set("AKV_API_VERSION", "2026-05-01-preview");
+    hsm.rest
+        .create("k", r#"{"kty":"AKP-HSM","alg":"ML-DSA-65"}"#);
+    let output = hsm
+        .command(program(&hsm, "messages"))
+        .arg(module())
+        .arg("ml-dsa")
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?}\n{told}", output.status);
+    assert_eq!(hsm.count("sign"), 4);
 }
 
 #[test]
