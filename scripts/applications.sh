@@ -100,14 +100,14 @@ for name in "${names[@]}"; do
         { [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; }; then
         bad=$((${bad:-0} + 1))
     fi
-    table+=("$(printf '%-16s %7d %7d %8d' "$name" "${good:-0}" "$bad" "${not_tried:-0}")")
+    table+=("$(printf '%-20s %7d %7d %8d' "$name" "${good:-0}" "$bad" "${not_tried:-0}")")
     passed=$((passed + ${good:-0})) failed=$((failed + bad)) skipped=$((skipped + ${not_tried:-0}))
     while IFS= read -r line; do
         reasons+=("$name: ${line#SKIPPED  }")
     done < <(grep '^SKIPPED' "$log")
 done
 
-printf '\n%-16s %7s %7s %8s\n' program passed failed skipped
+printf '\n%-20s %7s %7s %8s\n' program passed failed skipped
 printf '%s\n' "${table[@]}"
 if [ "${#reasons[@]}" -gt 0 ]; then
     printf '\nSkipped:\n'
