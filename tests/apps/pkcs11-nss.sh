@@ -61,4 +61,16 @@ if command -v pesign >/dev/null && command -v python3 >/dev/null; then
 else
     skip "pesign" "it, or python3, is not installed (apt-get install pesign python3)"
 fi
+
+# The library for NSS is there (libxmlsec1-nss), but the program does not load it.
+no_nss() {
+    local said
+    said=$(xmlsec1 --sign --crypto nss --crypto-config nss message.txt 2>&1) && { echo "it was accepted"; return 1; }
+    grep "only available crypto library is 'openssl'" <<<"$said"
+}
+if command -v xmlsec1 >/dev/null; then
+    check "xmlsec1: impossible, the program knows OpenSSL only" no_nss
+else
+    skip "xmlsec1" "it is not installed (apt-get install xmlsec1)"
+fi
 finish
