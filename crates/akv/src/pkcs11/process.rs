@@ -235,7 +235,11 @@ impl Told {
             .filter_map(|line| line.strip_prefix(&start));
         let cause = causes.find(|cause| failure.key.as_ref().is_none_or(|key| names(cause, key)));
         let cause = cause.map(str::to_owned).unwrap_or_else(|| {
-            let others = self.lines.join("; ");
+            // What it said of other keys says nothing of this one.
+            let others = match failure.key {
+                Some(_) => String::new(),
+                None => self.lines.join("; "),
+            };
             match others.is_empty() {
                 true if has_log() => "the log says why".to_owned(),
                 true => "the module says no more".to_owned(),
