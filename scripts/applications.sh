@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Programs that use OpenSSL, as they come from Debian, with keys in an emulator: each script of tests/apps. Run after
-# scripts/release-build.sh and `cargo build --workspace`. What isn't installed is skipped, loudly.
+# Programs that use OpenSSL, or PKCS#11, as they come from Debian, with keys in an emulator: each script of tests/apps. Run
+# after scripts/release-build.sh and `cargo build --workspace`. What isn't installed is skipped, loudly.
 #
 #   scripts/applications.sh                    all programs of this machine
 #   scripts/applications.sh nginx haproxy      some
@@ -18,9 +18,11 @@ packages=(openssl curl ca-certificates procps nginx-light libnginx-mod-stream ap
     python3 ruby libio-socket-ssl-perl nodejs php-cli osslsigncode xmlsec1 git redis-server mariadb-server postfix bind9
     bind9-dnsutils bind9-utils openvpn chromium libnss3-tools fonts-dejavu-core dovecot-imapd socat wget lighttpd lighttpd-mod-openssl
     strongswan-charon strongswan-swanctl strongswan-pki libstrongswan-standard-plugins pebble certbot lego
-    squid-openssl unbound mosquitto mosquitto-clients freeradius eapoltest slapd ldap-utils rauc squashfs-tools sbsigntool systemd-boot-efi gnutls-bin)
+    squid-openssl unbound mosquitto mosquitto-clients freeradius eapoltest slapd ldap-utils rauc squashfs-tools sbsigntool systemd-boot-efi
+    libengine-pkcs11-openssl libstrongswan-extra-plugins gnutls-bin p11-kit p11-kit-modules openssh-server openssh-client softhsm2)
 # Beginnings of names: not every suite has these, or they are named by a version, as what has sign-file is.
-newer=(systemd-ukify systemd-repart systemd-tpm 'linux-kbuild-[0-9]')
+newer=(systemd-ukify systemd-repart systemd-tpm 'linux-kbuild-[0-9]' 'pesign$' 'python3-pykcs11$'
+    'exim4-daemon-light$' 'golang-go$' 'golang-github-thalesignite-crypto11-dev$')
 # What deployment.sh builds and checks with: of this machine, not of another suite.
 builders=(systemd mmdebstrap buildah python3-venv)
 
@@ -98,14 +100,14 @@ for name in "${names[@]}"; do
         { [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; }; then
         bad=$((${bad:-0} + 1))
     fi
-    table+=("$(printf '%-16s %7d %7d %8d' "$name" "${good:-0}" "$bad" "${not_tried:-0}")")
+    table+=("$(printf '%-20s %7d %7d %8d' "$name" "${good:-0}" "$bad" "${not_tried:-0}")")
     passed=$((passed + ${good:-0})) failed=$((failed + bad)) skipped=$((skipped + ${not_tried:-0}))
     while IFS= read -r line; do
         reasons+=("$name: ${line#SKIPPED  }")
     done < <(grep '^SKIPPED' "$log")
 done
 
-printf '\n%-16s %7s %7s %8s\n' program passed failed skipped
+printf '\n%-20s %7s %7s %8s\n' program passed failed skipped
 printf '%s\n' "${table[@]}"
 if [ "${#reasons[@]}" -gt 0 ]; then
     printf '\nSkipped:\n'

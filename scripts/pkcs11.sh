@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The PKCS#11 module under the clients of a newer Debian: pkcs11-provider, and libp11's engine with OpenSSL 3.5, each script of
-# tests/pkcs11. They run in a root that mmdebstrap makes. Run after `scripts/release-build.sh akv-pkcs11` and
+# The PKCS#11 module under the clients of a newer Debian: pkcs11-provider, servers that have it, and libp11's engine with OpenSSL
+# 3.5, each script of tests/pkcs11. They run in a root that mmdebstrap makes. Run after `scripts/release-build.sh akv-pkcs11` and
 # `cargo build --package managed-hsm-emulator`.
 #
 #   scripts/pkcs11.sh            all
@@ -17,6 +17,7 @@ cd "$(dirname "$0")/.." || exit
 
 suite=trixie
 packages=openssl,libengine-pkcs11-openssl,pkcs11-provider,ca-certificates,curl,procps
+packages+=,nginx-light,apache2,bind9-utils
 
 # The emulator with this machine's libraries, and a script under its name that runs it with them: bring_emulator FOLDER
 bring_emulator() {

@@ -41,7 +41,7 @@ programs=(
 )
 
 # Those of the PKCS#11 module, which take it as their first argument: NULL and lengths of every kind, threads, children, ends.
-pkcs11_programs=(calls threads forks "loop 20" "ends exit" "ends return" "ends finalize" "ends dlclose")
+pkcs11_programs=(calls messages threads forks "loop 20" "ends exit" "ends return" "ends finalize" "ends dlclose")
 
 # Compiles them with options, and links them with a sanitizer's runtime: Rust's, which fits its compiler. What the compiler says is in
 # $folder/log.
@@ -54,7 +54,7 @@ compile() {
         compile_one "$program" "tests/c/$program.c" "$@" || return 1
         cc -o "$folder/$program" "$folder/$program.o" -lssl -lcrypto "${link[@]}" 2>"$folder/log" || return 1
     done
-    for program in calls threads forks loop ends; do
+    for program in calls messages threads forks loop ends; do
         compile_one "pkcs11-$program" "crates/akv-pkcs11/tests/module/$program.c" "$@" || return 1
         cc -o "$folder/pkcs11-$program" "$folder/pkcs11-$program.o" "${link[@]}" 2>"$folder/log" || return 1
     done

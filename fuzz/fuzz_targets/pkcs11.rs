@@ -229,7 +229,8 @@ impl Calls {
             1 => self.general_step(program),
             2 => self.find_step(program),
             3 => self.object_step(program),
-            4 | 5 => self.signing_step(program),
+            4 => self.signing_step(program),
+            5 => self.message_step(program),
             6 => self.verifying_step(program),
             _ => self.other_step(program),
         }
@@ -410,6 +411,55 @@ impl Calls {
             )),
             _ => call!(C_VerifySignature(session, data, len)),
         };
+    }
+
+    /// Many messages with one key.
+    fn message_step(&mut self, program: &mut Program<'_>) {
+        let (session, object) = (self.session(program), self.object(program));
+        let mut mechanism = self.mechanism(program);
+        let mechanism = mechanism.as_mut().map_or(null_mut(), |it| &raw mut *it);
+        let (parameter, parameter_len) = match program.byte() % 4 {
+            0 => self.input(program),
+            _ => (null_mut(), 0),
+        };
+        let parameter: *mut c_void = parameter.cast();
+        let (data, len) = self.input(program);
+        let (signature, signature_len) = self.input(program);
+        let (room, mut room_len) = self.room(program);
+        let most = room_len;
+        let place = match program.byte() % 3 {
+            0 => null_mut(),
+            _ => &raw mut room_len,
+        };
+        let code = match program.byte() % 12 {
+            0 | 1 => call!(C_MessageSignInit(session, mechanism, object)),
+            2 => call!(C_SignMessage(session, parameter, parameter_len, data, len, room, place)),
+            3 => call!(C_SignMessageBegin(session, parameter, parameter_len)),
+            4 => call!(C_SignMessageNext(session, parameter, parameter_len, data, len, room, place)),
+            5 => call!(C_MessageSignFinal(session)),
+            6 | 7 => call!(C_MessageVerifyInit(session, mechanism, object)),
+            8 => call!(C_VerifyMessage(
+                session,
+                parameter,
+                parameter_len,
+                data,
+                len,
+                signature,
+                signature_len
+            )),
+            9 => call!(C_VerifyMessageBegin(session, parameter, parameter_len)),
+            10 => call!(C_VerifyMessageNext(
+                session,
+                parameter,
+                parameter_len,
+                data,
+                len,
+                signature,
+                signature_len
+            )),
+            _ => call!(C_MessageVerifyFinal(session)),
+        };
+        assert!(code != CKR_OK || room.is_null() || room_len <= most);
     }
 
     fn other_step(&mut self, program: &mut Program<'_>) {

@@ -13,6 +13,8 @@
 # Programs run with `with_provider`, plain clients without. Nothing sleeps for a fixed time: wait_until has a deadline.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit
+# shellcheck disable=SC2034 # The scripts use it.
+repository=$PWD
 # shellcheck source=scripts/emulator.sh
 . scripts/emulator.sh
 # shellcheck source=scripts/built.sh

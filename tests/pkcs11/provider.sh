@@ -2,6 +2,8 @@
 # OpenSSL by pkcs11-provider: keys by pkcs11: URIs, and by the PEM files that hold one.
 # shellcheck source=tests/apps/harness.sh
 . "$(dirname "$0")/../apps/harness.sh"
+# shellcheck source=tests/apps/tokens.sh
+. "$(dirname "$0")/../apps/tokens.sh"
 
 modules=$(openssl version -m | sed 's/.*"\(.*\)"/\1/')
 if [ ! -e "$modules/pkcs11.so" ]; then
@@ -11,36 +13,10 @@ fi
 require_pkcs11_module || broken "The PKCS#11 module is needed."
 start_emulated_hsm
 openssl version
-cat >"$work/openssl.cnf" <<END
-openssl_conf = init
-[init]
-providers = providers
-[providers]
-default = openssl
-pkcs11 = tokens
-[openssl]
-activate = 1
-[tokens]
-module = $modules/pkcs11.so
-pkcs11-module-path = $pkcs11_module
-activate = 1
-[req]
-distinguished_name = name
-[name]
-END
-uri() { echo "pkcs11:token=localhost;object=$1;type=private"; }
-
-# A key file that holds the URI of a key: pem NAME
-pem() {
-    printf '%s\n' asn1=SEQUENCE:key '[key]' 'description=VISIBLESTRING:PKCS\#11 Provider URI v1.0' "uri=UTF8:$(uri "$1")" \
-        >"$work/$1.asn1"
-    openssl asn1parse -genconf "$work/$1.asn1" -noout -out "$work/$1.der"
-    {
-        echo "-----BEGIN PKCS#11 PROVIDER URI-----"
-        openssl base64 -in "$work/$1.der"
-        echo "-----END PKCS#11 PROVIDER URI-----"
-    } >"$work/$1.key"
-}
+token_label=localhost
+token_module=$pkcs11_module
+provider_conf
+uri() { token_uri "$1"; }
 
 # What the HSM was asked since BEFORE, on how many connections: asked BEFORE
 asked() {
@@ -72,7 +48,7 @@ exports() {
 
 pss=(-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:digest)
 for key in rsa ec; do
-    pem "$key"
+    token_pem "$key"
     check "pkey -pubout, $key" exports "$key"
     check "dgst -sign by URI, $key" signs "$(uri "$key")" "$key"
     check "dgst -sign by PEM, $key" signs "$work/$key.key" "$key"

@@ -12,15 +12,17 @@ use crate::mechanisms::{MECHANISMS, Mechanism};
 pub(crate) const CKA_AKV_MECHANISMS: CK_ATTRIBUTE_TYPE = CKA_AKV_CREATED + 1;
 
 /// What each flag stands for, and whether a public key does as well.
-const USES: [(CK_FLAGS, &str, bool); 13] = [
+const USES: [(CK_FLAGS, &str, bool); 15] = [
     (CKF_GENERATE, "generate", false),
     (CKF_GENERATE_KEY_PAIR, "generate key pairs", false),
     (CKF_SIGN, "sign", false),
+    (CKF_MESSAGE_SIGN, "sign messages", false),
     (CKF_SIGN_RECOVER, "sign with recovery", false),
     (CKF_DECRYPT, "decrypt", false),
     (CKF_UNWRAP, "unwrap", false),
     (CKF_MESSAGE_DECRYPT, "decrypt messages", false),
     (CKF_VERIFY, "verify", true),
+    (CKF_MESSAGE_VERIFY, "verify messages", true),
     (CKF_VERIFY_RECOVER, "verify with recovery", true),
     (CKF_ENCRYPT, "encrypt", true),
     (CKF_WRAP, "wrap", true),
@@ -75,8 +77,15 @@ mod tests {
         let of = |name: &str| told.iter().find(|one| one["name"] == name).unwrap();
         let rsa = of("CKM_RSA_PKCS");
         assert_eq!(rsa["bits"], json!([2048, 4096]));
-        assert_eq!(rsa["in_hsm"], json!(["sign", "decrypt", "unwrap"]));
-        let here = ["verify", "verify with recovery", "encrypt", "wrap"];
+        let in_hsm = ["sign", "sign messages", "decrypt", "unwrap"];
+        assert_eq!(rsa["in_hsm"], json!(in_hsm));
+        let here = [
+            "verify",
+            "verify messages",
+            "verify with recovery",
+            "encrypt",
+            "wrap",
+        ];
         assert_eq!(rsa["here"], json!(here));
         let gcm = of("CKM_AES_GCM");
         assert_eq!(

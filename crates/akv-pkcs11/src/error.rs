@@ -25,6 +25,7 @@ pub(crate) struct Error {
 pub(crate) enum Purpose {
     Find,
     Sign,
+    Verify,
     Encrypt,
     Decrypt,
     Unwrap,
@@ -117,9 +118,10 @@ fn request_code(purpose: Purpose, by_pin: bool, error: &managed_hsm::Error) -> C
 
 fn service_code(purpose: Purpose, status: u16) -> CK_RV {
     match (status, purpose) {
-        (403, Purpose::Sign | Purpose::Encrypt | Purpose::Decrypt | Purpose::Unwrap) => {
-            CKR_KEY_FUNCTION_NOT_PERMITTED
-        }
+        (
+            403,
+            Purpose::Sign | Purpose::Verify | Purpose::Encrypt | Purpose::Decrypt | Purpose::Unwrap,
+        ) => CKR_KEY_FUNCTION_NOT_PERMITTED,
         (
             403,
             Purpose::Create
@@ -128,9 +130,10 @@ fn service_code(purpose: Purpose, status: u16) -> CK_RV {
             | Purpose::Update
             | Purpose::Delete,
         ) => CKR_TOKEN_WRITE_PROTECTED,
-        (404, Purpose::Sign | Purpose::Encrypt | Purpose::Decrypt | Purpose::Unwrap) => {
-            CKR_KEY_HANDLE_INVALID
-        }
+        (
+            404,
+            Purpose::Sign | Purpose::Verify | Purpose::Encrypt | Purpose::Decrypt | Purpose::Unwrap,
+        ) => CKR_KEY_HANDLE_INVALID,
         (404, Purpose::Update | Purpose::Delete) => CKR_OBJECT_HANDLE_INVALID,
         (400, Purpose::Decrypt) => CKR_ENCRYPTED_DATA_INVALID,
         (400, Purpose::Unwrap | Purpose::Transfer) => CKR_WRAPPED_KEY_INVALID,
@@ -138,5 +141,25 @@ fn service_code(purpose: Purpose, status: u16) -> CK_RV {
         (400, Purpose::Update | Purpose::Import) => CKR_ATTRIBUTE_VALUE_INVALID,
         (400..=428, _) => CKR_FUNCTION_FAILED,
         _ => CKR_DEVICE_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_may_not_be_used_or_is_gone_is_told_so_whatever_it_was_used_for() {
+        for purpose in [
+            Purpose::Sign,
+            Purpose::Verify,
+            Purpose::Encrypt,
+            Purpose::Decrypt,
+            Purpose::Unwrap,
+        ] {
+            let codes = [403, 404].map(|status| service_code(purpose, status));
+            let expected = [CKR_KEY_FUNCTION_NOT_PERMITTED, CKR_KEY_HANDLE_INVALID];
+            assert_eq!(codes, expected, "{purpose:?}");
+        }
     }
 }

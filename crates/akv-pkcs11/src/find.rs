@@ -79,7 +79,8 @@ fn certificates(
         let mut attributes = template.iter();
         attributes.all(|(type_, value)| object.may_have(type_, value))
     };
-    let candidates: Vec<_> = table.certificates().iter().filter(may_fit).collect();
+    let shown = table.shown_certificates().into_iter();
+    let candidates: Vec<_> = shown.filter(may_fit).collect();
     token.load_keys_of(&candidates, sought);
     let table = token.table();
     let fits = |certificate: &&&Arc<StoredCertificate>| {

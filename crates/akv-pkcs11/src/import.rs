@@ -8,7 +8,7 @@ use aws_lc_rs::signature::{
 };
 use cryptoki_sys::*;
 use hsm_keys::{EcCurve, KeyType, der};
-use managed_hsm::{Curve, KeyMaterial, SecretBytes, TransferredKind, transfer_blob};
+use managed_hsm::{Curve, KeyMaterial, SecretBytes, TransferredKind, number, transfer_blob};
 
 use crate::attributes::name;
 use crate::error::Error;
@@ -163,11 +163,8 @@ fn rsa(template: &Template<'_>) -> Result<KeyMaterial, Error> {
 fn ec(template: &Template<'_>) -> Result<KeyMaterial, Error> {
     let curve = curve(template)?;
     let given = required(template, CKA_VALUE)?;
-    let zeros = given.iter().take_while(|byte| **byte == 0).count();
-    let number = &given[zeros..];
     let wrong = || template::invalid(CKA_VALUE, "it is no private key of the curve");
-    let missing = curve.coordinate_len.checked_sub(number.len());
-    let scalar = SecretBytes::new([&vec![0; missing.ok_or_else(wrong)?][..], number].concat());
+    let scalar = number::padded(&given, curve.coordinate_len).ok_or_else(wrong)?;
     let point = point(curve, &scalar).ok_or_else(wrong)?;
     let (x, y) = point
         .get(1..)

@@ -202,7 +202,7 @@ fn rsa(public: &Template<'_>) -> Result<NewKeyKind, Error> {
         ));
     }
     let exponent = public.bytes(CKA_PUBLIC_EXPONENT).map(|bytes| {
-        let bytes = &bytes[bytes.iter().take_while(|byte| **byte == 0).count()..];
+        let bytes = managed_hsm::number::minimal(bytes);
         match bytes.len() {
             1..=4 => Ok(bytes
                 .iter()

@@ -29,6 +29,7 @@ mod mac;
 mod mechanisms;
 mod message;
 mod message_encryption;
+mod message_signing;
 mod ml_dsa;
 mod module;
 mod objects;

@@ -51,7 +51,7 @@ pub(crate) fn verify(
     check_len(message)?;
     let id = key.require_hsm_id()?;
     let verified = token.ask(|client| client.verify_mac(id, algorithm, message, mac))?;
-    verified.map_err(|error| token.refusal(Purpose::Sign, &error))
+    verified.map_err(|error| token.refusal(Purpose::Verify, &error))
 }
 
 fn check_len(message: &[u8]) -> Result<(), Error> {

@@ -167,6 +167,9 @@ const MASKS: [(CK_RSA_PKCS_MGF_TYPE, &str); 9] = [
 
 const ENCRYPTION: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT | CKF_WRAP | CKF_UNWRAP;
 
+const SIGNING: CK_FLAGS = CKF_SIGN | CKF_MESSAGE_SIGN;
+const VERIFICATION: CK_FLAGS = CKF_VERIFY | CKF_MESSAGE_VERIFY;
+
 const EC_FLAGS: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_UNCOMPRESS;
 
 impl Mechanism {
@@ -234,7 +237,7 @@ impl Mechanism {
             }
             Kind::AesKey | Kind::GenericKey => CKF_HW | CKF_GENERATE,
             Hashing(_) => CKF_DIGEST,
-            Kind::Mac(_) | Kind::MlDsa => CKF_HW | CKF_SIGN | CKF_VERIFY,
+            Kind::Mac(_) | Kind::MlDsa => CKF_HW | SIGNING | VERIFICATION,
             Kind::RsaOaep => CKF_HW | ENCRYPTION,
             Kind::RsaAes if options.allow_import => CKF_HW | CKF_WRAP | CKF_UNWRAP,
             Kind::RsaAes => CKF_WRAP,
@@ -242,7 +245,7 @@ impl Mechanism {
             Aes(_) => CKF_HW | ENCRYPTION,
             Signature(..) => {
                 let sign = match self.can_sign(options) {
-                    true => CKF_HW | CKF_SIGN,
+                    true => CKF_HW | SIGNING,
                     false => 0,
                 };
                 let recover = match (self.type_, options.rsnull) {
@@ -255,7 +258,7 @@ impl Mechanism {
                     (CKM_RSA_PKCS, _) => ENCRYPTION,
                     _ => 0,
                 };
-                sign | CKF_VERIFY | recover | encryption | ec
+                sign | VERIFICATION | recover | encryption | ec
             }
         }
     }

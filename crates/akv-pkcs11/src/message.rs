@@ -49,6 +49,15 @@ impl Message {
         Self::of(Way::Kept(most))
     }
 
+    /// Another one of the same kind.
+    pub(crate) fn anew(&self) -> Self {
+        Self::of(match &self.way {
+            Way::Digest(hash) => Way::Digest(hash),
+            Way::Begun(hasher) => Way::Begun(hasher.fork()),
+            Way::Kept(most) => Way::Kept(*most),
+        })
+    }
+
     fn of(way: Way) -> Self {
         Self { way, parts: None }
     }

@@ -25,6 +25,21 @@ pub(crate) fn to_begin<'a, T>(
     }
 }
 
+/// Begins an operation by a mechanism, where nothing goes on.
+pub(crate) fn begin<T>(
+    session: &Session,
+    mechanism: Option<MechanismIn<'_>>,
+    slot: Slot<T>,
+    make: impl FnOnce(&MechanismIn<'_>) -> Result<T, Error>,
+) -> Result<(), Error> {
+    let mut operations = session.operations();
+    let operation = slot(&mut operations);
+    if let Some(given) = to_begin(operation, mechanism)? {
+        *operation = Some(make(&given)?);
+    }
+    Ok(())
+}
+
 /// Takes an operation out of the session.
 pub(crate) fn take<T>(session: &Session, slot: Slot<T>) -> Result<T, Error> {
     let taken = slot(&mut session.operations()).take();

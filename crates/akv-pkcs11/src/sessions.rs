@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::ffi::convert::{Bytes, Output, Place};
 use crate::locks::{Locked, lock};
 use crate::message_encryption::MessageEncrypting;
+use crate::message_signing::Messages;
 use crate::module::{Module, new_handle};
 use crate::report;
 use crate::signing::Signing;
@@ -43,6 +44,25 @@ pub(crate) struct Operations {
     pub(crate) decrypt: Option<Encrypting>,
     pub(crate) message_encrypt: Option<MessageEncrypting>,
     pub(crate) message_decrypt: Option<MessageEncrypting>,
+    pub(crate) message_sign: Option<Messages<Signing>>,
+    pub(crate) message_verify: Option<Messages<Verifying>>,
+}
+
+impl Operations {
+    /// Whether something cryptographic goes on.
+    fn are_active(&self) -> bool {
+        self.sign.is_some()
+            || self.sign_recover.is_some()
+            || self.verify.is_some()
+            || self.verify_recover.is_some()
+            || self.digest.is_some()
+            || self.encrypt.is_some()
+            || self.decrypt.is_some()
+            || self.message_encrypt.is_some()
+            || self.message_decrypt.is_some()
+            || self.message_sign.is_some()
+            || self.message_verify.is_some()
+    }
 }
 
 impl std::fmt::Debug for Session {
@@ -253,6 +273,12 @@ pub(crate) fn cancel(
     if is_named(CKF_MESSAGE_DECRYPT) {
         operations.message_decrypt = None;
     }
+    if is_named(CKF_MESSAGE_SIGN) {
+        operations.message_sign = None;
+    }
+    if is_named(CKF_MESSAGE_VERIFY) {
+        operations.message_verify = None;
+    }
     Ok(())
 }
 
@@ -263,12 +289,7 @@ pub(crate) fn get_operation_state(
     _: Output<'_>,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
-    let operations = session.operations();
-    let is_active = operations.sign.is_some()
-        || operations.verify.is_some()
-        || operations.digest.is_some()
-        || operations.encrypt.is_some()
-        || operations.decrypt.is_some();
+    let is_active = session.operations().are_active();
     Err(Error::code(match is_active {
         true => CKR_STATE_UNSAVEABLE,
         false => CKR_OPERATION_NOT_INITIALIZED,

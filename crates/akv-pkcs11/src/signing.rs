@@ -10,7 +10,7 @@ use cryptoki_sys::{
 use hsm_keys::{Check, PublicKey, Scheme, digest_info};
 
 use crate::error::{Error, Purpose};
-use crate::ffi::convert::{Bytes, MechanismIn, Output};
+use crate::ffi::convert::{Bytes, MechanismIn, Output, Wanted};
 use crate::mac;
 use crate::mechanisms::{Mechanism, Signed};
 use crate::message::Message;
@@ -25,7 +25,7 @@ use crate::token::tags::Half;
 pub(crate) struct Signing {
     key: Arc<StoredKey>,
     way: Signed,
-    message: Message,
+    pub(crate) message: Message,
     check: Check,
 }
 
@@ -38,7 +38,10 @@ pub(crate) fn sign_init(
     mechanism: Option<MechanismIn<'_>>,
     key: CK_OBJECT_HANDLE,
 ) -> Result<(), Error> {
-    init(module, session, mechanism, key, SIGN)
+    let session = module.session(session)?;
+    operation::begin(&session, mechanism, SIGN, |given| {
+        Signing::new(module, &session, given, key)
+    })
 }
 
 /// The HSM signs what the program has padded with a DigestInfo, or anything else, where that is
@@ -49,62 +52,15 @@ pub(crate) fn sign_recover_init(
     mechanism: Option<MechanismIn<'_>>,
     key: CK_OBJECT_HANDLE,
 ) -> Result<(), Error> {
-    module.session(session)?;
+    let session = module.session(session)?;
     let is_possible =
         |given: &MechanismIn<'_>| given.type_ == CKM_RSA_PKCS && module.options.rsnull;
     if !mechanism.as_ref().is_none_or(is_possible) {
         return Err(Error::code(CKR_MECHANISM_INVALID));
     }
-    init(module, session, mechanism, key, RECOVER)
-}
-
-fn init(
-    module: &Arc<Module>,
-    session: CK_SESSION_HANDLE,
-    mechanism: Option<MechanismIn<'_>>,
-    key: CK_OBJECT_HANDLE,
-    slot: Slot<Signing>,
-) -> Result<(), Error> {
-    let session = module.session(session)?;
-    let mut operations = session.operations();
-    let operation = slot(&mut operations);
-    let Some(given) = operation::to_begin(operation, mechanism)? else {
-        return Ok(());
-    };
-    let mechanism =
-        Mechanism::find(given.type_).ok_or_else(|| Error::code(CKR_MECHANISM_INVALID))?;
-    if !mechanism.can_sign(&module.options) {
-        return Err(mechanism.refusal_to_sign());
-    }
-    let (key, half) = session.token.key(key)?;
-    if half != Half::Private {
-        return Err(Error::code(CKR_KEY_FUNCTION_NOT_PERMITTED));
-    }
-    if !mechanism.takes(key.public()) {
-        return Err(Error::code(CKR_KEY_TYPE_INCONSISTENT));
-    }
-    check_use(&session.token, &key)?;
-    let (way, message) = mechanism.signed(&given, key.public(), half)?;
-    // What the HSM has no algorithm for is known before anything is signed.
-    match &way {
-        Signed::Mac(algorithm) => mac::check_key(*algorithm, &key)?,
-        Signed::By(Scheme::Pkcs1 { .. }) if module.options.rsnull => {}
-        Signed::By(scheme) => {
-            scheme
-                .algorithm(key.public())
-                .map_err(|error| Error::because(CKR_MECHANISM_PARAM_INVALID, error.to_string()))?;
-        }
-    }
-    *operation = Some(Signing {
-        key,
-        way,
-        message,
-        check: match module.options.verify_signatures {
-            true => Check::Signature,
-            false => Check::LengthOnly,
-        },
-    });
-    Ok(())
+    operation::begin(&session, mechanism, RECOVER, |given| {
+        Signing::new(module, &session, given, key)
+    })
 }
 
 /// Refuses a key that may not sign: the HSM would.
@@ -156,8 +112,7 @@ fn whole(
     let Some(signing) = operation::take_for(session, slot, &mut output, Signing::len)? else {
         return Ok(());
     };
-    let value = signing.message.whole(data.get()?)?;
-    output.put(&signing.sign(&session.token, &value)?)
+    signing.sign_whole(&session.token, data, output)
 }
 
 pub(crate) fn sign_update(
@@ -185,15 +140,71 @@ pub(crate) fn sign_final(
 }
 
 impl Signing {
-    fn len(&self) -> usize {
+    /// What signs by a mechanism and a key, if the HSM and the key do that.
+    pub(crate) fn new(
+        module: &Module,
+        session: &Session,
+        given: &MechanismIn<'_>,
+        key: CK_OBJECT_HANDLE,
+    ) -> Result<Self, Error> {
+        let mechanism =
+            Mechanism::find(given.type_).ok_or_else(|| Error::code(CKR_MECHANISM_INVALID))?;
+        if !mechanism.can_sign(&module.options) {
+            return Err(mechanism.refusal_to_sign());
+        }
+        let (key, half) = session.token.key(key)?;
+        if half != Half::Private {
+            return Err(Error::code(CKR_KEY_FUNCTION_NOT_PERMITTED));
+        }
+        if !mechanism.takes(key.public()) {
+            return Err(Error::code(CKR_KEY_TYPE_INCONSISTENT));
+        }
+        check_use(&session.token, &key)?;
+        let (way, message) = mechanism.signed(given, key.public(), half)?;
+        // What the HSM has no algorithm for is known before anything is signed.
+        match &way {
+            Signed::Mac(algorithm) => mac::check_key(*algorithm, &key)?,
+            Signed::By(Scheme::Pkcs1 { .. }) if module.options.rsnull => {}
+            Signed::By(scheme) => {
+                scheme.algorithm(key.public()).map_err(|error| {
+                    Error::because(CKR_MECHANISM_PARAM_INVALID, error.to_string())
+                })?;
+            }
+        }
+        Ok(Self {
+            key,
+            way,
+            message,
+            check: match module.options.verify_signatures {
+                true => Check::Signature,
+                false => Check::LengthOnly,
+            },
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
         match self.way {
             Signed::Mac(algorithm) => algorithm.mac_len(),
             Signed::By(_) => self.key.public().raw_signature_len(),
         }
     }
 
+    /// Signs a message that comes whole, or tells how long the signature will be.
+    pub(crate) fn sign_whole(
+        &self,
+        token: &Token,
+        data: Bytes<'_>,
+        mut output: Output<'_>,
+    ) -> Result<(), Error> {
+        if output.wanted(self.len())? == Wanted::Size {
+            return Ok(());
+        }
+        let value = self.message.whole(data.get()?)?;
+        output.put(&self.sign(token, &value)?)
+    }
+
     /// Has the HSM sign a digest, or what is only to be padded; or authenticate a message.
-    fn sign(&self, token: &Token, value: &[u8]) -> Result<Vec<u8>, Error> {
+    pub(crate) fn sign(&self, token: &Token, value: &[u8]) -> Result<Vec<u8>, Error> {
         match self.way {
             Signed::Mac(algorithm) => mac::make(token, &self.key, algorithm, value),
             Signed::By(scheme) => self.sign_by(token, scheme, value),

@@ -26,7 +26,7 @@ use crate::token::tags::Half;
 pub(crate) struct Verifying {
     key: Arc<StoredKey>,
     way: Signed,
-    message: Message,
+    pub(crate) message: Message,
     /// The signature, where it comes first.
     signature: Option<Vec<u8>>,
 }
@@ -40,7 +40,10 @@ pub(crate) fn verify_init(
     mechanism: Option<MechanismIn<'_>>,
     key: CK_OBJECT_HANDLE,
 ) -> Result<(), Error> {
-    init(module, session, mechanism, key, None, VERIFY)
+    let session = module.session(session)?;
+    operation::begin(&session, mechanism, VERIFY, |given| {
+        Verifying::new(&session, given, key, None)
+    })
 }
 
 pub(crate) fn verify_recover_init(
@@ -49,11 +52,13 @@ pub(crate) fn verify_recover_init(
     mechanism: Option<MechanismIn<'_>>,
     key: CK_OBJECT_HANDLE,
 ) -> Result<(), Error> {
-    module.session(session)?;
+    let session = module.session(session)?;
     if mechanism.is_some_and(|given| given.type_ != CKM_RSA_PKCS) {
         return Err(Error::code(CKR_MECHANISM_INVALID));
     }
-    init(module, session, mechanism, key, None, RECOVER)
+    operation::begin(&session, mechanism, RECOVER, |given| {
+        Verifying::new(&session, given, key, None)
+    })
 }
 
 /// The signature comes first, what it is of after it.
@@ -65,50 +70,10 @@ pub(crate) fn verify_signature_init(
     signature: Bytes<'_>,
 ) -> Result<(), Error> {
     let signature = signature.get()?.to_vec();
-    init(module, session, mechanism, key, Some(signature), VERIFY)
-}
-
-fn init(
-    module: &Arc<Module>,
-    session: CK_SESSION_HANDLE,
-    mechanism: Option<MechanismIn<'_>>,
-    key: CK_OBJECT_HANDLE,
-    signature: Option<Vec<u8>>,
-    slot: Slot<Verifying>,
-) -> Result<(), Error> {
     let session = module.session(session)?;
-    let mut operations = session.operations();
-    let operation = slot(&mut operations);
-    let Some(given) = operation::to_begin(operation, mechanism)? else {
-        return Ok(());
-    };
-    let mechanism =
-        Mechanism::find(given.type_).ok_or_else(|| Error::code(CKR_MECHANISM_INVALID))?;
-    let (key, half) = session.token.key(key)?;
-    if !mechanism.is_signature() {
-        return Err(Error::code(CKR_MECHANISM_INVALID));
-    }
-    if !mechanism.takes(key.public()) {
-        return Err(Error::code(CKR_KEY_TYPE_INCONSISTENT));
-    }
-    let (way, message) = mechanism.signed(&given, key.public(), half)?;
-    let fitting = match way {
-        Signed::By(_) => Half::Public,
-        Signed::Mac(_) => Half::Private,
-    };
-    if half != fitting || !session.token.view(&key, half).is(CKA_VERIFY) {
-        return Err(Error::code(CKR_KEY_FUNCTION_NOT_PERMITTED));
-    }
-    if let Signed::Mac(algorithm) = way {
-        mac::check_key(algorithm, &key)?;
-    }
-    *operation = Some(Verifying {
-        key,
-        way,
-        message,
-        signature,
-    });
-    Ok(())
+    operation::begin(&session, mechanism, VERIFY, |given| {
+        Verifying::new(&session, given, key, Some(signature))
+    })
 }
 
 pub(crate) fn verify(
@@ -217,6 +182,41 @@ fn update(session: &Session, part: Bytes<'_>, has_signature: bool) -> Result<(),
 }
 
 impl Verifying {
+    /// What verifies by a mechanism and a key; with the signature, where that comes first.
+    pub(crate) fn new(
+        session: &Session,
+        given: &MechanismIn<'_>,
+        key: CK_OBJECT_HANDLE,
+        signature: Option<Vec<u8>>,
+    ) -> Result<Self, Error> {
+        let mechanism =
+            Mechanism::find(given.type_).ok_or_else(|| Error::code(CKR_MECHANISM_INVALID))?;
+        let (key, half) = session.token.key(key)?;
+        if !mechanism.is_signature() {
+            return Err(Error::code(CKR_MECHANISM_INVALID));
+        }
+        if !mechanism.takes(key.public()) {
+            return Err(Error::code(CKR_KEY_TYPE_INCONSISTENT));
+        }
+        let (way, message) = mechanism.signed(given, key.public(), half)?;
+        let fitting = match way {
+            Signed::By(_) => Half::Public,
+            Signed::Mac(_) => Half::Private,
+        };
+        if half != fitting || !session.token.view(&key, half).is(CKA_VERIFY) {
+            return Err(Error::code(CKR_KEY_FUNCTION_NOT_PERMITTED));
+        }
+        if let Signed::Mac(algorithm) = way {
+            mac::check_key(algorithm, &key)?;
+        }
+        Ok(Self {
+            key,
+            way,
+            message,
+            signature,
+        })
+    }
+
     /// Refuses the functions of the other way to verify.
     fn check_way(&self, has_signature: bool) -> Result<(), Error> {
         match self.signature.is_some() == has_signature {
@@ -231,7 +231,7 @@ impl Verifying {
     }
 
     /// Checks a signature here, with the public key; a MAC is for the HSM to check.
-    fn check(&self, token: &Token, value: &[u8], signature: &[u8]) -> Result<(), Error> {
+    pub(crate) fn check(&self, token: &Token, value: &[u8], signature: &[u8]) -> Result<(), Error> {
         self.check_len(signature)?;
         let is_good = match self.way {
             Signed::Mac(algorithm) => mac::verify(token, &self.key, algorithm, value, signature),
@@ -241,7 +241,7 @@ impl Verifying {
                 let verified = scheme.with_room(stack::has_room, verify);
                 verified
                     .flatten()
-                    .map_err(|error| Error::operation(Purpose::Sign, false, &error))
+                    .map_err(|error| Error::operation(Purpose::Verify, false, &error))
             }
         };
         match is_good? {

@@ -1,11 +1,10 @@
 //! Private keys from files, as the JSON Web Keys that an import takes.
 
-use std::num::NonZeroUsize;
-
 use azure_core::Bytes;
 use azure_security_keyvault_keys::models::{CurveName, ImportKeyParameters, JsonWebKey, KeyType};
 use der::asn1::{ObjectIdentifier, OctetStringRef, UintRef};
 use der::{Decode, Sequence};
+use managed_hsm::number::{minimal, padded};
 use pkcs8::PrivateKeyInfoRef;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
@@ -101,7 +100,43 @@ pub(crate) fn private_key(file: &[u8], in_hsm: bool) -> Result<PrivateKey, Strin
         (KeyType::Oct, true) => KeyType::OctHsm,
         (other, _) => other,
     });
+    write_numbers(&mut key.0);
     Ok(key)
+}
+
+/// Has numbers be as JSON Web Keys have them, whatever zeros they came with.
+fn write_numbers(key: &mut JsonWebKey) {
+    match key.kty {
+        Some(KeyType::Rsa | KeyType::RsaHsm) => {
+            let public = [&mut key.n, &mut key.e];
+            let further = [
+                &mut key.d,
+                &mut key.p,
+                &mut key.q,
+                &mut key.dp,
+                &mut key.dq,
+                &mut key.qi,
+            ];
+            for number in public.into_iter().chain(further).flatten() {
+                let zeros = number.len() - minimal(number).len();
+                number.drain(..zeros);
+            }
+        }
+        Some(KeyType::Ec | KeyType::EcHsm) => {
+            let curve = CURVES
+                .iter()
+                .find(|(_, name, _)| key.crv.as_ref() == Some(name));
+            let Some((.., len)) = curve else { return };
+            for number in [&mut key.x, &mut key.y, &mut key.d].into_iter().flatten() {
+                // One that is too long is for the HSM to refuse.
+                if let Some(mut padded) = padded(number, *len) {
+                    number.zeroize();
+                    *number = std::mem::take(&mut *padded);
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 fn jwk(file: &[u8]) -> Result<PrivateKey, String> {
@@ -220,17 +255,12 @@ fn ec(der: &[u8], curve: Option<ObjectIdentifier>) -> Result<PrivateKey, String>
             );
         }
     };
-    let secret = key.private_key.as_bytes();
-    let missing = NonZeroUsize::new(len - len.min(secret.len()));
-    let mut d = vec![0; missing.map_or(0, NonZeroUsize::get)];
-    d.reserve_exact(secret.len());
-    d.extend_from_slice(secret);
     Ok(PrivateKey(JsonWebKey {
         kty: Some(KeyType::Ec),
         crv: Some(name),
         x: Some(point[..len].to_vec()),
         y: Some(point[len..].to_vec()),
-        d: Some(d),
+        d: Some(key.private_key.as_bytes().to_vec()),
         ..JsonWebKey::default()
     }))
 }
@@ -261,6 +291,35 @@ mod tests {
         for blob in [&b"{}"[..], b"x", br#"{"ciphertext":"AA"}"#] {
             let problem = transferred(blob, KeyType::RsaHsm).err().unwrap();
             assert!(problem.contains("no key transfer blob"), "{problem}");
+        }
+    }
+
+    /// RFC 7518, sections 6.2.1.2, 6.2.2.1 and 6.3: and files of others have it otherwise.
+    #[test]
+    fn numbers_of_a_json_web_key_are_written_as_the_standard_has_them() {
+        let rsa = br#"{"kty":"RSA","n":"AP8","e":"AAEAAQ","d":"AAD_","p":"AAE","q":"AAI",
+            "dp":"AAM","dq":"AAQ","qi":"AAU"}"#;
+        let key = private_key(rsa, true).unwrap();
+        for (number, expected) in [
+            (&key.0.n, &[0xff][..]),
+            (&key.0.e, &[1, 0, 1]),
+            (&key.0.d, &[0xff]),
+            (&key.0.p, &[1]),
+            (&key.0.q, &[2]),
+            (&key.0.dp, &[3]),
+            (&key.0.dq, &[4]),
+            (&key.0.qi, &[5]),
+        ] {
+            assert_eq!(number.as_deref(), Some(expected));
+        }
+        for (_, curve, len) in CURVES {
+            let text = format!(r#"{{"kty":"EC","crv":"{curve}","x":"AQ","y":"AAAC","d":"AAM"}}"#);
+            let key = private_key(text.as_bytes(), true).unwrap();
+            for (number, last) in [(&key.0.x, 1), (&key.0.y, 2), (&key.0.d, 3)] {
+                let mut expected = vec![0; len];
+                expected[len - 1] = last;
+                assert_eq!(number.as_ref(), Some(&expected), "{curve}");
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use crate::client::Client;
 use crate::error::Error;
 use crate::key::{Curve, Key, KeyOperation};
+use crate::number::{minimal, padded};
 use crate::request::Request;
 use crate::uri::{KeyName, KeyUri, Vault};
 use crate::wire;
@@ -109,8 +110,9 @@ impl KeyMaterial {
         }
     }
 
-    /// The members of its JSON Web Key.
-    fn members(&self) -> Vec<(&'static str, &[u8])> {
+    /// The members of its JSON Web Key, whatever zeros the numbers came with.
+    fn members(&self) -> Vec<(&'static str, SecretBytes)> {
+        let own = |value: &[u8]| SecretBytes::new(value.to_vec());
         match self {
             Self::Rsa {
                 n,
@@ -121,19 +123,28 @@ impl KeyMaterial {
                 dp,
                 dq,
                 qi,
-            } => vec![
-                ("n", n),
-                ("e", e),
-                ("d", d),
-                ("p", p),
-                ("q", q),
-                ("dp", dp),
-                ("dq", dq),
-                ("qi", qi),
-            ],
-            Self::Ec { x, y, d, .. } => vec![("x", x), ("y", y), ("d", d)],
-            Self::Oct(k) => vec![("k", k)],
-            Self::Transfer { blob, .. } => vec![("key_hsm", blob)],
+            } => {
+                let public = [("n", n), ("e", e)];
+                let secret = [
+                    ("d", d),
+                    ("p", p),
+                    ("q", q),
+                    ("dp", dp),
+                    ("dq", dq),
+                    ("qi", qi),
+                ];
+                let public = public.map(|(name, number)| (name, own(minimal(number))));
+                let secret = secret.map(|(name, number)| (name, own(minimal(number))));
+                public.into_iter().chain(secret).collect()
+            }
+            Self::Ec { curve, x, y, d } => {
+                // One that is too long is for the HSM to refuse.
+                let len = curve.coordinate_len();
+                let in_field = |number| padded(number, len).unwrap_or_else(|| own(number));
+                vec![("x", in_field(x)), ("y", in_field(y)), ("d", in_field(d))]
+            }
+            Self::Oct(k) => vec![("k", k.clone())],
+            Self::Transfer { blob, .. } => vec![("key_hsm", own(blob))],
         }
     }
 }
@@ -211,7 +222,7 @@ fn import_request(key: &BroughtKey) -> Zeroizing<Vec<u8>> {
         body.push_str(r#",""#);
         body.push_str(name);
         body.push_str(r#"":""#);
-        wire::BASE64.encode_string(value, &mut body);
+        wire::BASE64.encode_string(&*value, &mut body);
         body.push('"');
     }
     body.push_str(&rest);
@@ -240,7 +251,13 @@ mod tests {
         };
         let body = import_request(&key);
         let text = std::str::from_utf8(&body).unwrap();
-        let expected = r#"{"key":{"kty":"EC-HSM","x":"AQ","y":"Ag","d":"Aw","crv":"P-256","key_ops":["sign"]},"tags":{"a":"\""}}"#;
+        let in_field = |last: &str| format!("{}{last}", "A".repeat(41));
+        let expected = format!(
+            r#"{{"key":{{"kty":"EC-HSM","x":"{}","y":"{}","d":"{}","crv":"P-256","key_ops":["sign"]}},"tags":{{"a":"\""}}}}"#,
+            in_field("AE"),
+            in_field("AI"),
+            in_field("AM")
+        );
         assert_eq!(text, expected);
         assert!(!format!("{key:?}").contains("[3]"), "{key:?}");
         let key = BroughtKey {
@@ -250,5 +267,47 @@ mod tests {
         };
         let expected = r#"{"key":{"kty":"oct-HSM","k":"____"}}"#;
         assert_eq!(*import_request(&key), expected.as_bytes());
+    }
+
+    /// Programs pass numbers with the zeros that DER or the length of a modulus has them have.
+    #[test]
+    fn numbers_go_out_as_json_web_keys_have_them() {
+        let members = |material| {
+            let body = import_request(&BroughtKey {
+                material,
+                operations: Vec::new(),
+                tags: Vec::new(),
+            });
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            body["key"].clone()
+        };
+        let of_rsa = members(KeyMaterial::Rsa {
+            n: vec![0, 0xff],
+            e: vec![0, 1, 0, 1],
+            d: vec![0, 0, 0xff].into(),
+            p: vec![0, 1].into(),
+            q: vec![2].into(),
+            dp: vec![0, 0, 0, 3].into(),
+            dq: vec![0, 4, 0].into(),
+            qi: vec![0, 5].into(),
+        });
+        let expected = serde_json::json!({
+            "kty": "RSA-HSM", "n": "_w", "e": "AQAB", "d": "_w", "p": "AQ", "q": "Ag", "dp": "Aw",
+            "dq": "BAA", "qi": "BQ",
+        });
+        assert_eq!(of_rsa, expected);
+        for curve in Curve::ALL {
+            let of_ec = members(KeyMaterial::Ec {
+                curve,
+                x: vec![0; 100],
+                y: [&[0; 4][..], &[1; 20]].concat(),
+                d: vec![7].into(),
+            });
+            for name in ["x", "y", "d"] {
+                let number = of_ec[name].as_str().unwrap();
+                let number = wire::BASE64.decode(number).unwrap();
+                assert_eq!(number.len(), curve.coordinate_len(), "{curve:?} {name}");
+            }
+        }
     }
 }

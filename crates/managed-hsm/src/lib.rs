@@ -49,6 +49,7 @@ mod key;
 pub mod logging;
 mod mac;
 mod ml_dsa;
+pub mod number;
 mod obstacle;
 mod pages;
 mod pool;

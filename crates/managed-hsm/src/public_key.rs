@@ -8,6 +8,7 @@ use aws_lc_rs::signature::{
 
 use crate::key::Curve;
 use crate::ml_dsa::ParameterSet;
+use crate::number::{self, minimal};
 
 /// The public part of a key. Made by [`PublicKey::rsa`], [`PublicKey::ec`] and
 /// [`PublicKey::ml_dsa`] only, which check it.
@@ -78,7 +79,7 @@ impl PublicKey {
     /// # Errors
     /// The numbers are no public key: [`PublicKeyError`] says why.
     pub fn rsa(n: Vec<u8>, e: Vec<u8>) -> Result<Self, PublicKeyError> {
-        let (n, e) = (without_zeros(n), without_zeros(e));
+        let (n, e) = (minimal(&n).to_vec(), minimal(&e).to_vec());
         let bits = n.len() * 8 - n.first().map_or(0, |byte| byte.leading_zeros() as usize);
         if !MODULUS_BITS.contains(&bits) {
             return Err(PublicKeyError::ModulusLength(bits));
@@ -99,9 +100,8 @@ impl PublicKey {
     pub fn ec(curve: Curve, x: Vec<u8>, y: Vec<u8>) -> Result<Self, PublicKeyError> {
         let no_point = || PublicKeyError::NotOnCurve(curve);
         let padded = |coordinate: Vec<u8>| {
-            let coordinate = without_zeros(coordinate);
-            let missing = curve.coordinate_len().checked_sub(coordinate.len())?;
-            Some([&vec![0; missing][..], &coordinate].concat())
+            let padded = number::padded(&coordinate, curve.coordinate_len())?;
+            Some(padded.to_vec())
         };
         let (x, y) = padded(x).zip(padded(y)).ok_or_else(no_point)?;
         let point = [&[4], &x[..], &y].concat();
@@ -136,12 +136,6 @@ fn verification(curve: Curve) -> &'static dyn VerificationAlgorithm {
 
 fn is_odd(number: &[u8]) -> bool {
     number.last().is_some_and(|byte| byte & 1 == 1)
-}
-
-fn without_zeros(mut number: Vec<u8>) -> Vec<u8> {
-    let zeros = number.iter().take_while(|&&byte| byte == 0).count();
-    number.drain(..zeros);
-    number
 }
 
 #[cfg(test)]

@@ -85,7 +85,10 @@ impl CertificateObject<'_> {
     /// Whether an attribute has a value that a program looks for.
     pub(crate) fn has(&self, type_: CK_ATTRIBUTE_TYPE, sought: &[u8]) -> bool {
         let of_key = match (type_, self.key) {
-            (CKA_ID, Some(key)) => key.has_id(Half::Private, sought),
+            // Whoever has written it finds it by the id that it was given, too.
+            (CKA_ID, Some(key)) => {
+                self.certificate.id.as_deref() == Some(sought) || key.has_id(Half::Private, sought)
+            }
             (CKA_LABEL, Some(key)) => {
                 self.certificate.label.is_none() && key.has_label(Half::Private, sought)
             }

@@ -65,6 +65,18 @@ impl StoredCertificate {
         }
     }
 
+    pub(crate) const fn is_vaults(&self) -> bool {
+        matches!(self.place, Kept::Vault(_))
+    }
+
+    /// Whether it is the same certificate, and there may be only one of both: a session has its
+    /// own, and a key vault's stays there whatever files have.
+    pub(crate) fn is_in_place_of(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
+            && self.session() == other.session()
+            && self.is_vaults() == other.is_vaults()
+    }
+
     /// Whether programs may change and destroy it.
     pub(crate) const fn is_programs(&self) -> bool {
         matches!(self.place, Kept::Session(_) | Kept::Written(_))

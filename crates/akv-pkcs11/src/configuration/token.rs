@@ -201,9 +201,26 @@ pub(super) fn read_all(root: &Section) -> Result<Vec<TokenSettings>, String> {
             report::warning(&problem);
             without_token(slot, problem)
         });
-        tokens.push(token?);
+        let token = token?;
+        warn_of_same_label(section, &tokens, &token);
+        tokens.push(token);
     }
     Ok(tokens)
+}
+
+/// URIs name a token by its label: another one of the same label is never meant.
+fn warn_of_same_label(section: &Section, before: &[TokenSettings], token: &TokenSettings) {
+    let is_same = |other: &&TokenSettings| {
+        other.label == token.label && token.problem.is_none() && other.problem.is_none()
+    };
+    if let Some(other) = before.iter().find(is_same) {
+        let problem = format!(
+            "the token in slot {} is '{}' as well, and programs that choose by labels take either: \
+             give each a label of its own",
+            other.slot, token.label
+        );
+        report::warning(&section.problem("label", &problem));
+    }
 }
 
 /// A slot whose token's settings are of no use.

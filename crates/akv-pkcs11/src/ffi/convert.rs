@@ -143,6 +143,11 @@ impl Output<'_> {
         output.ok_or_else(|| bad("the place for the length"))
     }
 
+    /// Whether there is not even a place for the length.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.output.is_none()
+    }
+
     /// Answers a call that asks for the size only, or whose buffer is too small, with the `size`
     /// that is needed.
     ///

@@ -8,8 +8,8 @@ use cryptoki_sys::*;
 use super::{boundary, convert};
 use crate::error::Error;
 use crate::{
-    digests, encrypting, find, general, key_pairs, login, message_encryption, objects, random,
-    secret_keys, sessions, signing, slots, verifying,
+    digests, encrypting, find, general, key_pairs, login, message_encryption, message_signing,
+    objects, random, secret_keys, sessions, signing, slots, verifying,
 };
 
 /// A function of PKCS#11 for each line: its arguments, each with its conversion, and what is called
@@ -245,6 +245,52 @@ functions! {
     ) => verifying::verify_signature_update;
     C_VerifySignatureFinal(value(session: CK_SESSION_HANDLE)) => verifying::verify_signature_final;
 
+    // Signatures of messages.
+    C_MessageSignInit(
+        value(session: CK_SESSION_HANDLE),
+        mechanism(mechanism: *mut CK_MECHANISM),
+        value(key: CK_OBJECT_HANDLE),
+    ) => message_signing::sign_init;
+    C_SignMessage(
+        value(session: CK_SESSION_HANDLE),
+        message(parameter: *mut c_void, parameter_len: CK_ULONG),
+        bytes(data: *mut CK_BYTE, data_len: CK_ULONG),
+        output(signature: *mut CK_BYTE, signature_len: *mut CK_ULONG),
+    ) => message_signing::sign_message;
+    C_SignMessageBegin(
+        value(session: CK_SESSION_HANDLE),
+        message(parameter: *mut c_void, parameter_len: CK_ULONG),
+    ) => message_signing::sign_begin;
+    C_SignMessageNext(
+        value(session: CK_SESSION_HANDLE),
+        message(parameter: *mut c_void, parameter_len: CK_ULONG),
+        bytes(part: *mut CK_BYTE, part_len: CK_ULONG),
+        output(signature: *mut CK_BYTE, signature_len: *mut CK_ULONG),
+    ) => message_signing::sign_next;
+    C_MessageSignFinal(value(session: CK_SESSION_HANDLE)) => message_signing::sign_final;
+    C_MessageVerifyInit(
+        value(session: CK_SESSION_HANDLE),
+        mechanism(mechanism: *mut CK_MECHANISM),
+        value(key: CK_OBJECT_HANDLE),
+    ) => message_signing::verify_init;
+    C_VerifyMessage(
+        value(session: CK_SESSION_HANDLE),
+        message(parameter: *mut c_void, parameter_len: CK_ULONG),
+        bytes(data: *mut CK_BYTE, data_len: CK_ULONG),
+        bytes(signature: *mut CK_BYTE, signature_len: CK_ULONG),
+    ) => message_signing::verify_message;
+    C_VerifyMessageBegin(
+        value(session: CK_SESSION_HANDLE),
+        message(parameter: *mut c_void, parameter_len: CK_ULONG),
+    ) => message_signing::verify_begin;
+    C_VerifyMessageNext(
+        value(session: CK_SESSION_HANDLE),
+        message(parameter: *mut c_void, parameter_len: CK_ULONG),
+        bytes(part: *mut CK_BYTE, part_len: CK_ULONG),
+        bytes(signature: *mut CK_BYTE, signature_len: CK_ULONG),
+    ) => message_signing::verify_next;
+    C_MessageVerifyFinal(value(session: CK_SESSION_HANDLE)) => message_signing::verify_final;
+
     // Encryption.
     C_EncryptInit(
         value(session: CK_SESSION_HANDLE),
@@ -427,30 +473,6 @@ answers! {
     ) => CKR_MECHANISM_INVALID;
     C_GetFunctionStatus(CK_SESSION_HANDLE) => CKR_FUNCTION_NOT_PARALLEL;
     C_CancelFunction(CK_SESSION_HANDLE) => CKR_FUNCTION_NOT_PARALLEL;
-    C_MessageSignInit(
-        CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_SignMessage(
-        CK_SESSION_HANDLE, *mut c_void, CK_ULONG, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE,
-        *mut CK_ULONG,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_SignMessageBegin(CK_SESSION_HANDLE, *mut c_void, CK_ULONG) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_SignMessageNext(
-        CK_SESSION_HANDLE, *mut c_void, CK_ULONG, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE,
-        *mut CK_ULONG,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_MessageSignFinal(CK_SESSION_HANDLE) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_MessageVerifyInit(
-        CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_VerifyMessage(
-        CK_SESSION_HANDLE, *mut c_void, CK_ULONG, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, CK_ULONG,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_VerifyMessageBegin(CK_SESSION_HANDLE, *mut c_void, CK_ULONG) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_VerifyMessageNext(
-        CK_SESSION_HANDLE, *mut c_void, CK_ULONG, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, CK_ULONG,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_MessageVerifyFinal(CK_SESSION_HANDLE) => CKR_FUNCTION_NOT_SUPPORTED;
     C_EncapsulateKey(
         CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE, *mut CK_ATTRIBUTE, CK_ULONG,
         *mut CK_BYTE, *mut CK_ULONG, *mut CK_OBJECT_HANDLE,

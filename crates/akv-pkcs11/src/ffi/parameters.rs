@@ -142,6 +142,17 @@ pub(crate) struct GcmMessage {
 }
 
 impl MessageIn<'_> {
+    /// Refuses a parameter: for signatures it is the mechanism's.
+    pub(crate) fn check_none(&self) -> Result<(), Error> {
+        match self.parameter {
+            Some([]) => Ok(()),
+            Some(_) => Err(invalid(
+                "a message that is signed has no parameter of its own: the mechanism has it",
+            )),
+            None => Err(Error::code(CKR_ARGUMENTS_BAD)),
+        }
+    }
+
     /// The parameter of a message of AES-GCM.
     ///
     /// # Errors

@@ -149,6 +149,30 @@ impl Table {
         &self.certificates
     }
 
+    /// Those that searches find: of the same one in a key vault and in a file, that of the file,
+    /// which somebody has named, and a program may have written.
+    pub(crate) fn shown_certificates(&self) -> Vec<&Arc<StoredCertificate>> {
+        let (of_vault, others): (Vec<_>, Vec<_>) = self
+            .certificates
+            .iter()
+            .partition(|certificate| certificate.is_vaults());
+        let filed: HashSet<&[u8]> = match of_vault.is_empty() {
+            true => HashSet::new(),
+            false => others
+                .iter()
+                .filter(|certificate| certificate.session().is_none())
+                .map(|certificate| &certificate.fingerprint[..])
+                .collect(),
+        };
+        let mut shown = others;
+        shown.extend(
+            of_vault
+                .into_iter()
+                .filter(|one| !filed.contains(&one.fingerprint[..])),
+        );
+        shown
+    }
+
     /// The key that a certificate is of.
     pub(crate) fn key_of(&self, certificate: &StoredCertificate) -> Option<&StoredKey> {
         let public = certificate.public.as_ref()?;
@@ -340,13 +364,11 @@ impl Table {
             self.insert_certificate(Arc::clone(known));
         }
         for mut certificate in found {
-            let is_same = |known: &&Arc<StoredCertificate>| {
-                known.fingerprint == certificate.fingerprint && known.session().is_none()
-            };
-            if self.certificates.iter().any(|known| is_same(&known)) {
+            let same = |known: &&Arc<StoredCertificate>| certificate.is_in_place_of(known);
+            if self.certificates.iter().any(|known| same(&known)) {
                 continue;
             }
-            if let Some(known) = before.iter().find(is_same) {
+            if let Some(known) = before.iter().find(same) {
                 certificate.handle = known.handle;
             }
             self.insert_certificate(Arc::new(certificate));
@@ -359,10 +381,8 @@ impl Table {
         &mut self,
         mut certificate: StoredCertificate,
     ) -> CK_OBJECT_HANDLE {
-        let same = self.certificates.iter().position(|known| {
-            known.fingerprint == certificate.fingerprint && known.session() == certificate.session()
-        });
-        if let Some(at) = same {
+        let mut known = self.certificates.iter();
+        if let Some(at) = known.position(|known| certificate.is_in_place_of(known)) {
             certificate.handle = self.certificates.remove(at).handle;
         }
         let handle = certificate.handle;

@@ -225,7 +225,7 @@ fn certificates_say_what_else_programs_ask_for() {
     );
 }
 
-fn template(certificate: &X509, further: &[Attribute]) -> Vec<Attribute> {
+pub(crate) fn template(certificate: &X509, further: &[Attribute]) -> Vec<Attribute> {
     let own = [
         CERTIFICATE,
         Attribute::CertificateType(CertificateType::X_509),
@@ -274,6 +274,13 @@ fn programs_write_certificates_into_their_folder_and_remove_them() {
     let id = bytes(&other, key, AttributeType::Id);
     assert_eq!(bytes(&other, leaf, AttributeType::Id), id);
     assert_eq!(bytes(&other, leaf, AttributeType::Label), b"web");
+    // It is found by both, and by what it was given together.
+    for id in [&id[..], &[9]] {
+        let by_id = [CERTIFICATE, Attribute::Id(id.to_vec())];
+        assert_eq!(only(&other, &by_id), leaf, "{id:?}");
+    }
+    let given = [label("web"), Attribute::Id(vec![9])];
+    assert_eq!(only(&other, &given), leaf);
     assert_eq!(bytes(&other, ca, AttributeType::Id), [7]);
     assert_eq!(only(&other, &[CERTIFICATE, Attribute::Id(vec![7])]), ca);
     assert_eq!(files().len(), 2);

@@ -270,6 +270,25 @@ fn each_mistake_is_named_with_its_place() {
 }
 
 #[test]
+fn a_label_that_two_tokens_have_is_told() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        for (second, is_told) in [("", true), (r#","label":"other""#, false)] {
+            hsm.configure(&format!(
+                r#"{{"tokens":[{{"slotid":3,"resourceName":"localhost"}},
+                    {{"slotid":4,"resourceName":"localhost"{second}}}]}}"#
+            ));
+            let told = hsm.run();
+            for words in ["'tokens[1].label' in ", "slot 3 is 'localhost' as well"] {
+                assert_eq!(told.contains(words), is_told, "{told}");
+            }
+        }
+        return;
+    }
+    assert_eq!(initialized().get_slots_with_token().unwrap().len(), 2);
+}
+
+#[test]
 fn a_token_of_no_use_leaves_its_slot_empty() {
     let cases = [
         (r#"{"slotid":0}"#, "'tokens[0].resourceName'"),

@@ -90,7 +90,20 @@ fn keys_of_all_types_are_imported_and_used_where_that_is_allowed() {
         Attribute::Id(vec![1, 2]),
         Attribute::Sign(true),
     ];
-    let private = session.create_object(&of_rsa(&rsa, &names)).unwrap();
+    // Numbers with leading zeros, as some programs have them.
+    let template = of_rsa(&rsa, &names).into_iter().map(|attribute| {
+        let padded = |number: Vec<u8>| [vec![0; 3], number].concat();
+        match attribute {
+            Attribute::Modulus(number) => Attribute::Modulus(padded(number)),
+            Attribute::PublicExponent(number) => Attribute::PublicExponent(padded(number)),
+            Attribute::PrivateExponent(number) => Attribute::PrivateExponent(padded(number)),
+            Attribute::Prime1(number) => Attribute::Prime1(padded(number)),
+            Attribute::Coefficient(number) => Attribute::Coefficient(padded(number)),
+            other => other,
+        }
+    });
+    let template: Vec<Attribute> = template.collect();
+    let private = session.create_object(&template).unwrap();
     let signature = session
         .sign(&Mechanism::Sha256RsaPkcs, private, b"text")
         .unwrap();

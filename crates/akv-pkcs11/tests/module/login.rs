@@ -1,5 +1,7 @@
 //! Logging in: as whom the HSM is asked, and what a PIN may be.
 
+use std::os::unix::fs::PermissionsExt;
+
 use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass};
@@ -118,4 +120,41 @@ fn a_wrong_pin_is_told_from_an_hsm_that_can_not_be_asked() {
     // It can still be done right.
     let right = format!("{OWNER_CLIENT}:{}", variable("TEST_SECRET"));
     session.login(UserType::User, Some(&pin(&right))).unwrap();
+}
+
+/// A library in somebody else's process has no business to start programs there.
+#[test]
+fn no_program_is_started_unless_its_credential_is_named() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.rest.create("k", r#"{"kty":"EC-HSM","crv":"P-256"}"#);
+        hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+        let (tools, started) = (hsm.file("tools"), hsm.file("started"));
+        std::fs::create_dir(&tools).unwrap();
+        for name in ["az", "azd", "pwsh"] {
+            let text = format!("#!/bin/sh\necho $0 >>{}\nexit 1\n", started.display());
+            let tool = tools.join(name);
+            std::fs::write(&tool, text).unwrap();
+            std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        hsm.set("PATH", format!("{}:/usr/bin:/bin", tools.display()));
+        // Something to be asked as, which fails, and all others after it.
+        let nobody = testing::RefusingPort::take();
+        hsm.set("IDENTITY_ENDPOINT", nobody.url());
+        hsm.set("IDENTITY_HEADER", "x");
+        hsm.set("AKV_OPERATION_TIMEOUT", "5");
+        for (credential, is_started) in
+            [("", false), (r#","credential":"AzureCliCredential""#, true)]
+        {
+            hsm.configure(&format!(
+                r#"{{"tokens":[{{"resourceName":"localhost"{credential}}}]}}"#
+            ));
+            let told = hsm.run();
+            assert_eq!(started.exists(), is_started, "{credential}: {told}");
+        }
+        return;
+    }
+    let pkcs11 = initialized();
+    let refused = session(&pkcs11).find_objects(&[]);
+    assert_eq!(code(refused), RvError::DeviceError);
 }

@@ -103,7 +103,38 @@ fn pkcs11_tool_lists_generates_signs_and_tests() {
     assert!(told.contains("No errors"), "{told}");
 }
 
-/// It makes a pair, gives it another id and label, signs, and deletes it.
+/// It makes a pair, gives it another id and label, signs, and deletes it. A command line that
+/// starts cold: the key and the signature, on one connection. pkcs11-tool takes the first private
+/// key there is, whatever the label, so the token has to say which keys there are; else there is
+/// the list.
+#[test]
+fn pkcs11_tool_signs_cold_by_two_requests() {
+    if !is_there("pkcs11-tool") {
+        return;
+    }
+    let mut hsm = Hsm::start();
+    hsm.rest.create("ec", r#"{"kty":"EC-HSM","crv":"P-256"}"#);
+    std::fs::write(hsm.file("data"), "what is signed").unwrap();
+    for (of_token, count) in [(r#","keys":["ec"]"#, 2), ("", 3)] {
+        hsm.configure(&format!(
+            r#"{{"tokens":[{{"resourceName":"localhost"{of_token}}}],"maxConnections":1}}"#
+        ));
+        let before = hsm.requests().len();
+        let sign = ["--sign", "-m", "ECDSA-SHA256", "--label", "ec"];
+        pkcs11_tool(
+            &hsm,
+            &[&sign[..], &["-i", "data", "-o", "signature"]].concat(),
+        );
+        let requests = &hsm.requests()[before..];
+        let connections: std::collections::HashSet<u64> =
+            requests.iter().map(|request| request.connection).collect();
+        assert_eq!(connections.len(), 1, "{requests:?}");
+        assert_eq!(requests.len(), count, "{requests:?}");
+        let signs = requests.iter().filter(|request| request.is("sign"));
+        assert_eq!(signs.count(), 1, "{requests:?}");
+    }
+}
+
 #[test]
 fn pkcs11_tool_tests_elliptic_curves() {
     if !is_there("pkcs11-tool") {

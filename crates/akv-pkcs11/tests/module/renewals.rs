@@ -4,13 +4,15 @@ use std::path::Path;
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType};
-use cryptoki::session::UserType;
+use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use testing::Rest;
 use testing::emulator::{Options, VAULT_AUDIENCE};
 
 use crate::authority::Authority;
-use crate::certificates::{CERTIFICATE, EC, PRIVATE, RSA, bytes, configure, label, read, write};
+use crate::certificates::{
+    CERTIFICATE, EC, PRIVATE, RSA, bytes, configure, label, read, template, write,
+};
 use crate::support::{Hsm, initialized, makes_calls, only, session};
 
 /// A server that starts anew goes on with the certificate that it has, and with the key of that.
@@ -202,36 +204,42 @@ fn the_hsm_is_not_asked_again_for_keys_that_certificates_do_not_have() {
     }
 }
 
+/// A key vault with the key "plain", and "web" with its certificate; a file has that one, too.
+fn with_vault(of_token: &str) -> Hsm {
+    let mut hsm = Hsm::start_with(Options {
+        vaults: vec!["MyVault:0".parse().unwrap()],
+        ..Options::default()
+    });
+    let mut further = hsm.emulator.further.iter();
+    let found = further.find(|(name, _)| name.eq_ignore_ascii_case("vault MyVault"));
+    let url = found.expect("the vault is served").1.clone();
+    let token = hsm.emulator.mint(VAULT_AUDIENCE, 3600).unwrap();
+    let vault = Rest {
+        url: url.clone(),
+        ca: hsm.rest.ca.clone(),
+        token: token.clone(),
+    };
+    vault.create("plain", r#"{"kty":"EC","crv":"P-256"}"#);
+    let own = testing::Certificate::for_localhost();
+    let key = own.key.private_key_to_pem_pkcs8().unwrap();
+    let value = [own.pem(), key].concat();
+    let value = String::from_utf8(value).unwrap();
+    let body = serde_json::json!({ "value": value }).to_string();
+    vault.call("POST", "/certificates/web/import", &body);
+    std::fs::write(hsm.file("chain.pem"), own.pem()).unwrap();
+    hsm.set("TEST_CHAIN", hsm.file("chain.pem"));
+    hsm.set("AZURE_CLI_ACCESS_TOKEN", token);
+    hsm.configure(&format!(
+        r#"{{"tokens":[{{"resourceName":"MyVault","resourceType":"vault","endpoint":"{url}"{of_token}}}]}}"#
+    ));
+    hsm
+}
+
 /// A vault keeps certificates with their keys, so they need no files.
 #[test]
 fn certificates_of_a_key_vault_are_found_beside_their_keys() {
     if !makes_calls() {
-        let mut hsm = Hsm::start_with(Options {
-            vaults: vec!["MyVault:0".parse().unwrap()],
-            ..Options::default()
-        });
-        let mut further = hsm.emulator.further.iter();
-        let found = further.find(|(name, _)| name.eq_ignore_ascii_case("vault MyVault"));
-        let url = found.expect("the vault is served").1.clone();
-        let token = hsm.emulator.mint(VAULT_AUDIENCE, 3600).unwrap();
-        let vault = Rest {
-            url: url.clone(),
-            ca: hsm.rest.ca.clone(),
-            token: token.clone(),
-        };
-        vault.create("plain", r#"{"kty":"EC","crv":"P-256"}"#);
-        let own = testing::Certificate::for_localhost();
-        let key = own.key.private_key_to_pem_pkcs8().unwrap();
-        let value = [own.pem(), key].concat();
-        let value = String::from_utf8(value).unwrap();
-        let body = serde_json::json!({ "value": value }).to_string();
-        vault.call("POST", "/certificates/web/import", &body);
-        std::fs::write(hsm.file("chain.pem"), own.pem()).unwrap();
-        hsm.set("TEST_CHAIN", hsm.file("chain.pem"));
-        hsm.set("AZURE_CLI_ACCESS_TOKEN", token);
-        hsm.configure(&format!(
-            r#"{{"tokens":[{{"resourceName":"MyVault","resourceType":"vault","endpoint":"{url}"}}]}}"#
-        ));
+        let hsm = with_vault("");
         let before = hsm.requests().len();
         hsm.run();
         let requests = &hsm.requests()[before..];
@@ -257,4 +265,60 @@ fn certificates_of_a_key_vault_are_found_beside_their_keys() {
         cryptoki::error::RvError::ActionProhibited
     );
     session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
+}
+
+/// Who has written a certificate has that one, and not the vault's, which is there again after it.
+#[test]
+fn what_a_program_has_written_is_found_before_the_same_certificate_of_a_key_vault() {
+    if !makes_calls() {
+        let mut hsm = with_vault("");
+        let folder = hsm.file("written");
+        let conf = std::fs::read_to_string(hsm.file("mhsm-pkcs11.conf")).unwrap();
+        let further = format!(r#","certificateDirectory":{folder:?}}}]}}"#);
+        hsm.configure(&conf.replace("}]}", &further));
+        hsm.run();
+        return assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    }
+    let chain = read("TEST_CHAIN");
+    let der = chain[0].to_der().unwrap();
+    let given = [CERTIFICATE, label("mine"), Attribute::Id(vec![9])];
+    let by_value = [CERTIFICATE, Attribute::Value(der)];
+    let written = |session: &Session| {
+        let given = [
+            label("mine"),
+            Attribute::Id(vec![9]),
+            Attribute::Token(true),
+        ];
+        session.create_object(&template(&chain[0], &given)).unwrap()
+    };
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    // One is written before the vault was asked, and one after it.
+    for is_known in [false, true] {
+        if is_known {
+            only(&session, &[CERTIFICATE, label("web")]);
+        }
+        let made = written(&session);
+        for sought in [&given[..], &by_value, &[CERTIFICATE]] {
+            assert_eq!(only(&session, sought), made, "{is_known} {sought:?}");
+        }
+        session
+            .update_attributes(made, &[label("renamed")])
+            .unwrap();
+        assert_eq!(only(&session, &[CERTIFICATE, label("renamed")]), made);
+        session.destroy_object(made).unwrap();
+        let of_vault = only(&session, &by_value);
+        assert_ne!(of_vault, made);
+        assert_eq!(bytes(&session, of_vault, AttributeType::Label), b"web");
+    }
+    // The next process finds what the one before has written.
+    written(&session);
+    drop(session);
+    pkcs11.finalize().unwrap();
+    let pkcs11 = initialized();
+    let session = crate::support::session(&pkcs11);
+    let found = only(&session, &[CERTIFICATE]);
+    assert_eq!(only(&session, &given), found);
+    session.destroy_object(found).unwrap();
+    only(&session, &[CERTIFICATE, label("web")]);
 }

@@ -347,3 +347,39 @@ fn other_hash_functions_are_signed_with_where_rsnull_is_switched_on() {
         .verify(&Mechanism::RsaPkcs, public, b"hello", &bare)
         .unwrap();
 }
+
+/// Labels are no names: two keys may have the same, and each is used by its id.
+#[test]
+fn two_keys_of_one_label_are_both_found_and_told_apart_by_their_ids() {
+    if !makes_calls() {
+        let hsm = Hsm::start();
+        for (name, id) in [("one", "01"), ("other", "02")] {
+            let tags = format!(r#""p11_pri_CKA_LABEL":"web","p11_pri_CKA_ID":"{id}""#);
+            let body = format!(r#"{{"kty":"EC-HSM","crv":"P-256","tags":{{{tags}}}}}"#);
+            hsm.rest.create(name, &body);
+        }
+        hsm.run();
+        let requests = hsm.requests();
+        for name in ["one", "other"] {
+            let signs = requests.iter().filter(|request| {
+                request.is("sign") && request.path.starts_with(&format!("/keys/{name}/"))
+            });
+            assert_eq!(signs.count(), 1, "{name}: {requests:?}");
+        }
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let of_label = [
+        Attribute::Class(ObjectClass::PRIVATE_KEY),
+        Attribute::Label(b"web".to_vec()),
+    ];
+    assert_eq!(session.find_objects(&of_label).unwrap().len(), 2);
+    for id in [1, 2] {
+        let key = only(
+            &session,
+            &[&of_label[..], &[Attribute::Id(vec![id])]].concat(),
+        );
+        session.sign(&Mechanism::Ecdsa, key, &[id; 32]).unwrap();
+    }
+}

@@ -185,9 +185,43 @@ fn calls_of_p11tool() {
     compare(hsm("rsa"), "p11tool-list", "gnutls-bin", |hsm| {
         tool(hsm, &["--list-all"]);
     });
+    compare(hsm("ec"), "certtool-certificate", "gnutls-bin", |hsm| {
+        std::fs::write(hsm.file("template"), "cn = x\nexpiration_days = 2\n").unwrap();
+        let url = |of: &str| format!("pkcs11:token=localhost;object=ec;type={of}");
+        let (private, public) = (url("private"), url("public"));
+        let make = ["--generate-self-signed", "--template", "template"];
+        let keys = ["--load-privkey", &private, "--load-pubkey", &public];
+        let out = ["--provider", &path(), "--outfile", "certificate.pem"];
+        succeeds(hsm, "certtool", &[&make[..], &keys, &out].concat());
+    });
     compare(hsm("rsa"), "p11tool-sign", "gnutls-bin", |hsm| {
         let url = "pkcs11:token=localhost;object=rsa;type=private";
         tool(hsm, &["--test-sign", "--batch", url]);
+    });
+}
+
+#[test]
+fn calls_of_java() {
+    if !is_there("keytool") {
+        return;
+    }
+    let hsm = hsm("rsa");
+    let text = format!("name = akv\nlibrary = {}\nslotListIndex = 0\n", path());
+    std::fs::write(hsm.file("java.cfg"), text).unwrap();
+    let store = [
+        "-keystore",
+        "NONE",
+        "-storetype",
+        "PKCS11",
+        "-storepass",
+        "x",
+        "-providerClass",
+        "sun.security.pkcs11.SunPKCS11",
+        "-providerArg",
+        "java.cfg",
+    ];
+    compare(hsm, "keytool-list", "openjdk-17-jre-headless", |hsm| {
+        succeeds(hsm, "keytool", &[&["-list"][..], &store].concat());
     });
 }
 

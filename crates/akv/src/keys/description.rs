@@ -143,9 +143,9 @@ fn key_type(jwk: &JsonWebKey) -> (String, Option<Size>) {
 
 /// Length of a number without leading zeros.
 fn bits(number: &[u8]) -> usize {
-    let zeros = number.iter().take_while(|&&byte| byte == 0).count();
-    let first = number.get(zeros).map_or(0, |first| first.leading_zeros());
-    (number.len() - zeros) * 8 - first as usize
+    let number = managed_hsm::number::minimal(number);
+    let first = number.first().map_or(0, |first| first.leading_zeros());
+    number.len() * 8 - first as usize
 }
 
 pub(super) fn add_attributes(json: &mut Value, attributes: Option<&KeyAttributes>) {

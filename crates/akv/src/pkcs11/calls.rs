@@ -67,6 +67,8 @@ pub(super) struct Answer {
     pub(super) slots: Vec<SlotFacts>,
     pub(super) keys: Vec<KeyFacts>,
     pub(super) left_behind: Vec<LeftBehind>,
+    /// Slots whose keys could not be looked for, where the others were.
+    pub(super) failed_slots: Vec<FailedCall>,
     pub(super) failure: Option<FailedCall>,
 }
 
@@ -111,6 +113,8 @@ pub(super) struct FailedCall {
     pub(super) problem: String,
     /// The slot that was asked.
     pub(super) slot: Option<u64>,
+    /// The key that it was about, by its name.
+    pub(super) key: Option<String>,
 }
 
 impl FailedCall {
@@ -119,6 +123,15 @@ impl FailedCall {
             function: None,
             problem: problem.into(),
             slot: None,
+            key: None,
+        }
+    }
+
+    /// The same of a call that was about a key.
+    pub(super) fn about(self, key: &str) -> Self {
+        Self {
+            key: Some(key.to_owned()),
+            ..self
         }
     }
 
@@ -137,6 +150,7 @@ impl From<Error> for FailedCall {
                 function: Some(format!("C_{function:?}")),
                 problem: code_name(&format!("{code:?}")),
                 slot: None,
+                key: None,
             },
             error => Self::told(error.to_string()),
         }
@@ -218,8 +232,11 @@ impl Answer {
                     let swept = self
                         .session(&pkcs11, slot, pin.as_ref())
                         .and_then(|session| sweep::sweep(&session, slot.id(), *before, *is_trial));
-                    let swept = swept.map_err(|failure| failure.in_slot(slot))?;
-                    self.left_behind.extend(swept);
+                    // What fails in one slot leaves nothing behind in the others.
+                    match swept {
+                        Ok(swept) => self.left_behind.extend(swept),
+                        Err(failure) => self.failed_slots.push(failure.in_slot(slot)),
+                    }
                 }
             }
         }
@@ -241,6 +258,7 @@ impl Answer {
                 function: Some("C_GetTokenInfo".to_owned()),
                 problem: "CKR_TOKEN_NOT_PRESENT".to_owned(),
                 slot: None,
+                key: None,
             });
         }
         let slots = slots.into_iter().map(Slot::try_from);

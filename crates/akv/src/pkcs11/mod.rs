@@ -18,7 +18,7 @@ use serde_json::json;
 
 use self::calls::{Calls, Task};
 pub(crate) use self::doctor::check as doctor;
-use self::objects::{NamedCurve, NewKey, NewKind, Usage};
+use self::objects::{NamedCurve, NamedSet, NewKey, NewKind, Usage};
 use self::process::{Identity, Place};
 use self::sweep::Sweep;
 use crate::failure::Failure;
@@ -80,6 +80,12 @@ pub(crate) struct CreateKey {
 enum Kind {
     Rsa,
     Ec,
+    #[value(name = "ml-dsa-44")]
+    MlDsa44,
+    #[value(name = "ml-dsa-65")]
+    MlDsa65,
+    #[value(name = "ml-dsa-87")]
+    MlDsa87,
 }
 
 /// An id as bytes: one value for clap, which would take a Vec for many.
@@ -151,17 +157,20 @@ impl CreateKey {
     }
 
     fn kind(&self) -> Result<NewKind, Failure> {
-        match (self.kind, self.size, self.curve) {
-            (Kind::Rsa, size, None) => Ok(NewKind::Rsa(size.unwrap_or(2048))),
-            (Kind::Ec, None, Some(curve)) => Ok(NewKind::Ec(curve)),
-            (Kind::Rsa, _, Some(_)) => Err(Failure::told("an RSA key has no curve")),
-            (Kind::Ec, Some(_), _) => Err(Failure::told(
-                "an EC key has a curve, which is its size: leave --size out",
-            )),
-            (Kind::Ec, None, None) => Err(Failure::told(
-                "an EC key needs --curve: P-256, P-256K, P-384 or P-521",
-            )),
-        }
+        let unfit = match (self.kind, self.size, self.curve) {
+            (Kind::Rsa, size, None) => return Ok(NewKind::Rsa(size.unwrap_or(2048))),
+            (Kind::Rsa, _, Some(_)) => "an RSA key has no curve",
+            (Kind::Ec, None, Some(curve)) => return Ok(NewKind::Ec(curve)),
+            (Kind::Ec, Some(_), _) => "an EC key has a curve, which is its size: leave --size out",
+            (Kind::Ec, None, None) => "an EC key needs --curve: P-256, P-256K, P-384 or P-521",
+            (Kind::MlDsa44, None, None) => return Ok(NewKind::MlDsa(NamedSet::MlDsa44)),
+            (Kind::MlDsa65, None, None) => return Ok(NewKind::MlDsa(NamedSet::MlDsa65)),
+            (Kind::MlDsa87, None, None) => return Ok(NewKind::MlDsa(NamedSet::MlDsa87)),
+            (Kind::MlDsa44 | Kind::MlDsa65 | Kind::MlDsa87, ..) => {
+                "a key of ML-DSA has neither --size nor --curve: its type says all"
+            }
+        };
+        Err(Failure::told(unfit))
     }
 }
 

@@ -29,6 +29,18 @@ pub(super) enum NewKind {
     Rsa(usize),
     /// The curve by its name in the service.
     Ec(NamedCurve),
+    /// ML-DSA with this parameter set.
+    MlDsa(NamedSet),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+pub(super) enum NamedSet {
+    #[value(name = "44")]
+    MlDsa44,
+    #[value(name = "65")]
+    MlDsa65,
+    #[value(name = "87")]
+    MlDsa87,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
@@ -178,16 +190,31 @@ fn type_name(of: KeyType) -> String {
     }
 }
 
+impl NamedSet {
+    const ALL: [Self; 3] = [Self::MlDsa44, Self::MlDsa65, Self::MlDsa87];
+
+    const fn set(self) -> ParameterSet {
+        match self {
+            Self::MlDsa44 => ParameterSet::MlDsa44,
+            Self::MlDsa65 => ParameterSet::MlDsa65,
+            Self::MlDsa87 => ParameterSet::MlDsa87,
+        }
+    }
+
+    /// Its number in PKCS#11.
+    fn number(self) -> ParameterSetType {
+        ParameterSetType::from(match self {
+            Self::MlDsa44 => MlDsaParameterSetType::ML_DSA_44,
+            Self::MlDsa65 => MlDsaParameterSetType::ML_DSA_65,
+            Self::MlDsa87 => MlDsaParameterSetType::ML_DSA_87,
+        })
+    }
+}
+
 /// The parameter set with a number of PKCS#11's.
 fn parameter_set(number: ParameterSetType) -> Option<ParameterSet> {
-    let sets = [
-        (MlDsaParameterSetType::ML_DSA_44, ParameterSet::MlDsa44),
-        (MlDsaParameterSetType::ML_DSA_65, ParameterSet::MlDsa65),
-        (MlDsaParameterSetType::ML_DSA_87, ParameterSet::MlDsa87),
-    ];
-    let mut sets = sets.into_iter();
-    let found = sets.find(|(known, _)| ParameterSetType::from(*known) == number)?;
-    Some(found.1)
+    let mut sets = NamedSet::ALL.into_iter();
+    Some(sets.find(|set| set.number() == number)?.set())
 }
 
 /// The curve's name in the service.
@@ -252,6 +279,10 @@ pub(super) fn create(session: &Session, slot: u64, new: &NewKey) -> Result<KeyFa
         NewKind::Ec(curve) => {
             public.push(Attribute::EcParams(curve.params()));
             Mechanism::EccKeyPairGen
+        }
+        NewKind::MlDsa(set) => {
+            public.push(Attribute::ParameterSet(set.number()));
+            Mechanism::MlDsaKeyPairGen
         }
     };
     let (public, private) = session.generate_key_pair(&mechanism, &public, &private)?;

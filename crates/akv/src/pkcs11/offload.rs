@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args, Parser};
 
 use super::calls::Task;
-use super::objects::{NamedCurve, NewKey, NewKind, Usage};
+use super::objects::{NamedCurve, NamedSet, NewKey, NewKind, Usage};
 use super::process::{Identity, Place};
 use super::{check, rows};
 use crate::failure::Failure;
@@ -52,7 +52,7 @@ impl Tool {
     name = "mhsm_p11_create_key",
     version,
     arg_required_else_help = true,
-    group(ArgGroup::new("type").required(true).args(["rsa", "ec"]))
+    group(ArgGroup::new("type").required(true).args(["rsa", "ec", "ml_dsa"]))
 )]
 struct CreateKey {
     /// RSA key of this size
@@ -61,6 +61,9 @@ struct CreateKey {
     /// EC key on this curve
     #[arg(long = "EC", value_name = "CURVE", value_enum)]
     ec: Option<NamedCurve>,
+    /// Key of ML-DSA with this parameter set, where apiVersion names a preview of the service
+    #[arg(long = "ML-DSA", value_name = "SET", value_enum)]
+    ml_dsa: Option<NamedSet>,
     /// CKA_LABEL of the private and the public key
     #[arg(long)]
     label: String,
@@ -99,12 +102,13 @@ impl Common {
 
 impl CreateKey {
     fn run(&self) -> Result<Report, Failure> {
-        let kind = match (self.rsa.as_deref(), self.ec) {
-            (Some("2K"), _) => NewKind::Rsa(2048),
-            (Some("3K"), _) => NewKind::Rsa(3072),
-            (Some(_), _) => NewKind::Rsa(4096),
-            (None, Some(curve)) => NewKind::Ec(curve),
-            (None, None) => return Err(Failure::told("name --RSA or --EC")),
+        let kind = match (self.rsa.as_deref(), self.ec, self.ml_dsa) {
+            (Some("2K"), ..) => NewKind::Rsa(2048),
+            (Some("3K"), ..) => NewKind::Rsa(3072),
+            (Some(_), ..) => NewKind::Rsa(4096),
+            (None, Some(curve), _) => NewKind::Ec(curve),
+            (None, None, Some(set)) => NewKind::MlDsa(set),
+            (None, None, None) => return Err(Failure::told("name --RSA, --EC or --ML-DSA")),
         };
         let identity = self.common.identity();
         let task = Task::Create {

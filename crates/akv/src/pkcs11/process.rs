@@ -208,6 +208,13 @@ fn has_log() -> bool {
         .any(|name| environment::variable(name).is_some())
 }
 
+/// Whether a text names a key, and not only one whose name goes on.
+fn names(text: &str, key: &str) -> bool {
+    let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+    text.match_indices(key)
+        .any(|(at, _)| !text[at + key.len()..].starts_with(is_of_name))
+}
+
 /// The answer is the last line of standard output: the log may be there, too.
 fn answer(output: &Output) -> Option<Answer> {
     let text = std::str::from_utf8(&output.stdout).ok()?;
@@ -221,13 +228,18 @@ impl Told {
             return format!("{}: {}", self.module.display(), one_line(&failure.problem));
         };
         let start = format!("{function}: ");
-        let cause = self
+        let mut causes = self
             .lines
             .iter()
             .rev()
-            .find_map(|line| line.strip_prefix(&start));
+            .filter_map(|line| line.strip_prefix(&start));
+        let cause = causes.find(|cause| failure.key.as_ref().is_none_or(|key| names(cause, key)));
         let cause = cause.map(str::to_owned).unwrap_or_else(|| {
-            let others = self.lines.join("; ");
+            // What it said of other keys says nothing of this one.
+            let others = match failure.key {
+                Some(_) => String::new(),
+                None => self.lines.join("; "),
+            };
             match others.is_empty() {
                 true if has_log() => "the log says why".to_owned(),
                 true => "the module says no more".to_owned(),

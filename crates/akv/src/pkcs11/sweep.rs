@@ -4,17 +4,17 @@
 use std::time::Duration;
 
 use clap::Args;
-use cryptoki::object::{Attribute, AttributeType, ObjectClass};
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use humantime::{format_duration, parse_duration};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::calls::{FailedCall, Task};
-use super::process::{Identity, Place};
+use super::process::{Identity, Place, Told};
 use super::rows::name_in;
 use crate::failure::Failure;
-use crate::output::{Report, table};
+use crate::output::{Report, one_line, table};
 use crate::progress::Spinner;
 
 /// The module's own attributes: who has made a key for a session, and when.
@@ -46,6 +46,8 @@ pub(super) struct LeftBehind {
     /// The process and the host.
     maker: String,
     created: u64,
+    /// Why it is still there, though it was to be deleted.
+    failure: Option<FailedCall>,
 }
 
 impl Sweep {
@@ -60,28 +62,55 @@ impl Sweep {
             is_trial: self.dry_run,
         };
         let told = self.place.ask(&task, &self.identity)?;
-        let keys = &told.answer.left_behind;
-        let text = match keys.is_empty() {
-            true => format!(
+        let answer = &told.answer;
+        let mut text = self.text(&answer.left_behind, now);
+        let left = answer.left_behind.iter();
+        let failures = left.filter_map(|key| Some((key.name(), key.failure.as_ref()?)));
+        for (name, failure) in failures {
+            text += &format!("\n{name} stays: {}\n", told.failure(failure));
+        }
+        for failure in &answer.failed_slots {
+            text += &format!("\nnot swept: {}\n", told.failure(failure));
+        }
+        let stays = |key: &LeftBehind| key.failure.is_some();
+        let is_good = answer.failed_slots.is_empty() && !answer.left_behind.iter().any(stays);
+        Ok(Report {
+            is_good,
+            ..Report::new(text, self.json(&told))
+        })
+    }
+
+    fn text(&self, keys: &[LeftBehind], now: u64) -> String {
+        if keys.is_empty() {
+            return format!(
                 "No session has left a key behind that is older than {}.\n",
                 format_duration(self.older_than)
-            ),
-            false => {
-                let what = match self.dry_run {
-                    true => "would be deleted",
-                    false => "deleted; akv keys recover takes it back",
-                };
-                let rows = keys.iter().map(|key| key.row(now, what));
-                table(&["slot", "name", "made by", "age", "what"], rows.collect())
-            }
-        };
-        let json = keys.iter().map(|key| {
+            );
+        }
+        let rows = keys.iter().map(|key| {
+            let what = match (&key.failure, self.dry_run) {
+                (Some(_), _) => "can't be deleted",
+                (None, true) => "would be deleted",
+                (None, false) => "deleted; akv keys recover takes it back",
+            };
+            key.row(now, what)
+        });
+        table(&["slot", "name", "made by", "age", "what"], rows.collect())
+    }
+
+    /// The keys, then the slots whose keys could not be looked for.
+    fn json(&self, told: &Told) -> Value {
+        let problem = |failure: &FailedCall| one_line(&told.failure(failure));
+        let keys = told.answer.left_behind.iter().map(|key| {
             json!({
                 "slot": key.slot, "kid": key.kid, "name": key.name(), "maker": key.maker,
-                "created": key.created, "deleted": !self.dry_run,
+                "created": key.created, "deleted": !self.dry_run && key.failure.is_none(),
+                "problem": key.failure.as_ref().map(problem),
             })
         });
-        Ok(Report::new(text, json.collect()))
+        let slots = told.answer.failed_slots.iter();
+        let slots = slots.map(|failure| json!({"slot": failure.slot, "problem": problem(failure)}));
+        keys.chain(slots).collect()
     }
 }
 
@@ -103,45 +132,55 @@ impl LeftBehind {
 }
 
 /// Deletes the keys of other processes' sessions that were made before a time, or only finds them.
+/// One that can't be deleted is no reason to leave the others.
 pub(super) fn sweep(
     session: &Session,
     slot: u64,
     before: u64,
     is_trial: bool,
 ) -> Result<Vec<LeftBehind>, FailedCall> {
-    let mut swept = Vec::new();
     let mut found = Vec::new();
     for class in [ObjectClass::PRIVATE_KEY, ObjectClass::SECRET_KEY] {
         let marked = Attribute::VendorDefined((MAKER, Vec::new()));
-        found.extend(session.find_objects(&[Attribute::Class(class), marked])?);
+        for object in session.find_objects(&[Attribute::Class(class), marked])? {
+            found.push((object, left_behind(session, slot, object)?));
+        }
     }
-    for object in found {
-        let shown = [AttributeType::UniqueId, MAKER, CREATED];
-        let mut key = LeftBehind {
-            slot,
-            kid: String::new(),
-            maker: String::new(),
-            created: u64::MAX,
-        };
-        for attribute in session.get_attributes(object, &shown)? {
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            match attribute {
-                Attribute::UniqueId(kid) => key.kid = text(&kid),
-                Attribute::VendorDefined((MAKER, maker)) => key.maker = text(&maker),
-                Attribute::VendorDefined((CREATED, time)) => {
-                    let time = <[u8; size_of::<u64>()]>::try_from(&time[..]);
-                    key.created = time.map_or(u64::MAX, u64::from_ne_bytes);
-                }
-                _ => {}
+    found.retain(|(_, key)| key.created <= before);
+    if !is_trial {
+        for (object, key) in &mut found {
+            let deleted = session.destroy_object(*object).map_err(FailedCall::from);
+            key.failure = deleted.err().map(|failure| failure.about(key.name()));
+        }
+    }
+    Ok(found.into_iter().map(|(_, key)| key).collect())
+}
+
+/// What an object says of its key.
+fn left_behind(
+    session: &Session,
+    slot: u64,
+    object: ObjectHandle,
+) -> Result<LeftBehind, FailedCall> {
+    let shown = [AttributeType::UniqueId, MAKER, CREATED];
+    let mut key = LeftBehind {
+        slot,
+        kid: String::new(),
+        maker: String::new(),
+        created: u64::MAX,
+        failure: None,
+    };
+    for attribute in session.get_attributes(object, &shown)? {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match attribute {
+            Attribute::UniqueId(kid) => key.kid = text(&kid),
+            Attribute::VendorDefined((MAKER, maker)) => key.maker = text(&maker),
+            Attribute::VendorDefined((CREATED, time)) => {
+                let time = <[u8; size_of::<u64>()]>::try_from(&time[..]);
+                key.created = time.map_or(u64::MAX, u64::from_ne_bytes);
             }
+            _ => {}
         }
-        if key.created > before {
-            continue;
-        }
-        if !is_trial {
-            session.destroy_object(object)?;
-        }
-        swept.push(key);
     }
-    Ok(swept)
+    Ok(key)
 }

@@ -1,6 +1,7 @@
 //! Keys made and listed, and what is told of slots and mechanisms.
 
 use serde_json::json;
+use testing::RefusingPort;
 
 use crate::support::{CREATE, Hsm, LIST};
 
@@ -177,14 +178,19 @@ fn info_tells_slots_logins_and_what_is_done_where() {
     let pss = by_name("CKM_SHA256_RSA_PKCS_PSS");
     assert_eq!(
         (&pss["in_hsm"], &pss["here"]),
-        (&json!(["sign"]), &json!(["verify"]))
+        (
+            &json!(["sign", "sign messages"]),
+            &json!(["verify", "verify messages"])
+        )
     );
     let mac = by_name("CKM_SHA256_HMAC");
-    assert_eq!(mac["in_hsm"], json!(["sign", "verify"]));
+    let all = ["sign", "sign messages", "verify", "verify messages"];
+    assert_eq!(mac["in_hsm"], json!(all));
     assert_eq!(by_name("CKM_AES_CBC")["here"], json!([]));
     assert_eq!(by_name("CKM_SHA512")["here"], json!(["digest"]));
     assert_eq!(by_name("CKM_SHA1_RSA_PKCS_PSS")["in_hsm"], json!([]));
-    assert_eq!(by_name("CKM_SHA3_256_RSA_PKCS")["here"], json!(["verify"]));
+    let here = ["verify", "verify messages"];
+    assert_eq!(by_name("CKM_SHA3_256_RSA_PKCS")["here"], json!(here));
     for name in ["CKM_CLOUDHSM_AES_GCM", "CKM_AES_KEY_WRAP_KWP"] {
         let told = ["decrypt", "unwrap", "encrypt", "wrap"];
         assert_eq!(by_name(name)["in_hsm"], json!(told), "{name}");
@@ -234,7 +240,7 @@ fn create_in_slot(hsm: &Hsm, create: &[&str], slot: &str) {
 #[test]
 fn the_slot_whose_hsm_is_away_is_named() {
     let hsm = Hsm::start();
-    let (url, nobody) = (hsm.emulator.url.clone(), testing::RefusingPort::take());
+    let (url, nobody) = (hsm.emulator.url.clone(), RefusingPort::take());
     let config = hsm.write(
         "two.conf",
         &format!(
@@ -319,4 +325,125 @@ fn keys_that_sessions_have_left_behind_are_swept() {
     // It can be taken back.
     hsm.rest.call("POST", "/deletedkeys/p11-left/recover", "");
     assert_eq!(count(), 2);
+}
+
+/// Whoever sweeps may read all keys, and delete but some of them.
+#[test]
+fn a_key_that_can_not_be_deleted_does_not_keep_the_others_from_being_swept() {
+    const SWEEPER: &str = "33333333-0000-0000-0000-000000000001";
+    let role = |role, scope| json!({"role": role, "scope": scope});
+    let principals = json!([{
+        "client_id": SWEEPER, "object_id": "33333333-0000-0000-0000-000000000011",
+        "client_secret": "secret-of-sweeper",
+        "roles": [
+            role("Managed HSM Crypto Auditor", "/keys"),
+            role("Managed HSM Crypto User", "/keys/p11-1"),
+            role("Managed HSM Crypto User", "/keys/p11-11"),
+        ],
+    }]);
+    let mut hsm = Hsm::start_with_principals(&principals.to_string());
+    hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+    hsm.log_in(SWEEPER, "secret-of-sweeper");
+    let make = |name: &str| {
+        let body = r#"{"kty":"EC-HSM","crv":"P-256","tags":{"p11_session":"4711@web-1"}}"#;
+        hsm.rest.create(name, body)
+    };
+    let refused = ["p11-0", "p11-10", "p11-12"];
+    for name in refused.iter().chain(&["p11-1", "p11-11"]) {
+        make(name);
+    }
+    let left = || {
+        let keys = hsm.rest.call("GET", "/keys", "");
+        keys["value"].as_array().expect("a list").len()
+    };
+    let told = hsm.akv("pkcs11 sweep --older-than 0s");
+    let told = told.fails_with(&[
+        "deleted; akv keys recover takes it back",
+        "can't be deleted",
+    ]);
+    assert_eq!(left(), refused.len(), "{told}");
+    for name in refused {
+        let start = format!("{name} stays: C_DestroyObject: CKR_TOKEN_WRITE_PROTECTED: ");
+        let reason = told.lines().find(|line| line.starts_with(&start));
+        let reason = reason.expect(&told);
+        assert!(
+            reason.contains("HTTP 403") && reason.contains(&format!(":{name}")),
+            "{reason}"
+        );
+    }
+    // The same for programs: what is left is told with its reason.
+    make("p11-also");
+    let told = hsm.akv("pkcs11 sweep --older-than 0s --json");
+    let told = told.fails_with(&[
+        "p11-also",
+        "\"deleted\": false",
+        "\"problem\": \"C_DestroyObject",
+    ]);
+    assert_eq!(
+        told.matches("HTTP 403").count(),
+        refused.len() + 1,
+        "{told}"
+    );
+    hsm.akv("pkcs11 sweep --older-than 0s --dry-run").succeeds();
+}
+
+#[test]
+fn a_slot_that_can_not_be_asked_does_not_keep_the_others_from_being_swept() {
+    let mut hsm = Hsm::start();
+    let body = r#"{"kty":"EC-HSM","crv":"P-256","tags":{"p11_session":"4711@web-1"}}"#;
+    hsm.rest.create("p11-left", body);
+    let nobody = RefusingPort::take();
+    let file = hsm.write(
+        "two.conf",
+        &json!({"operationTimeout": "0.2", "tokens": [
+            {"slotid": 7, "resourceName": "away", "endpoint": nobody.url()},
+            {"slotid": 8, "resourceName": "here", "endpoint": hsm.rest.url},
+        ]})
+        .to_string(),
+    );
+    hsm.set("MHSM_PKCS11_CONF", file);
+    let told = hsm.akv("pkcs11 sweep --older-than 0s").fails_with(&[
+        "not swept: slot 7: C_FindObjectsInit: CKR_DEVICE_ERROR: ",
+        "p11-left",
+        "deleted; akv keys recover takes it back",
+    ]);
+    let keys = hsm.rest.call("GET", "/keys", "");
+    assert_eq!(keys["value"], json!([]), "{told}");
+}
+
+#[test]
+fn keys_of_ml_dsa_are_made_by_both_commands() {
+    let mut hsm = Hsm::start();
+    hsm.set("AKV_API_VERSION", "2026-05-01-preview");
+    for (argument, set) in [
+        ("44", "ML-DSA-44"),
+        ("65", "ML-DSA-65"),
+        ("87", "ML-DSA-87"),
+    ] {
+        let name = create(&hsm, &["--ML-DSA", argument, "--label", "tls Key"]);
+        let made = hsm.rest.call("GET", &format!("/keys/{name}"), "");
+        assert_eq!(
+            (&made["key"]["alg"], &made["key"]["key_ops"]),
+            (&json!(set), &json!(["verify", "sign"])),
+            "{made}"
+        );
+        let type_ = set.to_ascii_lowercase();
+        let line = format!("pkcs11 create-key --type {type_} --label web --id 0a --json");
+        let made = hsm.akv(&line).json();
+        assert_eq!(
+            (&made[0]["type"], &made[0]["label"], &made[0]["usage"]),
+            (&json!(set), &json!("web"), &json!(["sign", "verify"])),
+            "{made}"
+        );
+    }
+    for further in ["--size 2048", "--curve P-256"] {
+        let line = format!("pkcs11 create-key --type ml-dsa-65 --label x {further}");
+        hsm.akv(&line).fails_with(&["neither --size nor --curve"]);
+    }
+    hsm.tool(CREATE, &["--ML-DSA", "66", "--label", "x"])
+        .fails_with(&["44, 65, 87"]);
+    // What only a preview has is told as such.
+    hsm.unset("AKV_API_VERSION");
+    hsm.tool(CREATE, &["--ML-DSA", "65", "--label", "x"])
+        .fails_with(&["set api-version = 2026-05-01-preview"]);
 }

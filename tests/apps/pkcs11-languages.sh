@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# Languages: Python by PyKCS11, Go by crypto11. Ruby can't: its openssl gem has no engines.
+# shellcheck source=tests/apps/harness.sh
+. "$(dirname "$0")/harness.sh"
+# shellcheck source=tests/apps/tokens.sh
+. "$(dirname "$0")/tokens.sh"
+
+needs_engine
+start_token
+
+cat >"$work/sign.py" <<'END'
+import sys
+from PyKCS11 import CKA_CLASS, CKA_ID, CKA_LABEL, CKA_EC_PARAMS, CKA_TOKEN, CKA_SIGN, CKA_VERIFY, CKF_SERIAL_SESSION, CKF_RW_SESSION
+from PyKCS11 import CKM_AES_GCM, CKM_ECDSA, CKM_RSA_PKCS, CKM_EC_KEY_PAIR_GEN, CKM_SHA256_RSA_PKCS, CKO_PRIVATE_KEY, CKO_PUBLIC_KEY
+from PyKCS11 import Mechanism, PyKCS11Lib
+
+lib = PyKCS11Lib()
+lib.load(sys.argv[1])
+slot = lib.getSlotList(tokenPresent=True)[0]
+assert lib.getTokenInfo(slot).label.strip() == "hsm"
+session = lib.openSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION)
+
+def find(label):
+    both = [session.findObjects([(CKA_CLASS, of), (CKA_LABEL, label)]) for of in (CKO_PRIVATE_KEY, CKO_PUBLIC_KEY)]
+    assert [len(found) for found in both] == [1, 1], both
+    return [found[0] for found in both]
+
+def try_key(private, public, mechanism, data):
+    signature = bytes(session.sign(private, data, mechanism))
+    assert session.verify(public, data, signature, mechanism)
+    assert not session.verify(public, bytes(len(data)), signature, mechanism)
+
+try_key(*find("rsa"), Mechanism(CKM_SHA256_RSA_PKCS, None), b"what is signed")
+try_key(*find("ec"), Mechanism(CKM_ECDSA, None), bytes(range(32)))
+common = [(CKA_TOKEN, True), (CKA_LABEL, "made"), (CKA_ID, [7])]
+curve = [6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]
+public, private = session.generateKeyPair(
+    common + [(CKA_EC_PARAMS, curve), (CKA_VERIFY, True)], common + [(CKA_SIGN, True)], Mechanism(CKM_EC_KEY_PAIR_GEN, None))
+try_key(private, public, Mechanism(CKM_ECDSA, None), bytes(range(32)))
+session.closeSession()
+END
+by_pykcs11() {
+    local before
+    before=$(signatures "[-a-z0-9]*")
+    /usr/bin/python3 "$work/sign.py" "$token_module" || return 1
+    signed "[-a-z0-9]*" "$before" 3
+}
+if /usr/bin/python3 -c "import PyKCS11" 2>/dev/null; then
+    check "Python, PyKCS11: find, sign, verify, generate" by_pykcs11
+else
+    skip "Python, PyKCS11" "it is not installed (apt-get install python3-pykcs11)"
+fi
+
+# Debian's gem is built without engines, and its packages have no other way to a token.
+no_engine() { ruby -e 'require "openssl"; abort "it has engines" if defined?(OpenSSL::Engine)'; }
+if command -v ruby >/dev/null; then
+    ruby --version
+    check "Ruby: impossible, the openssl gem has no engines" no_engine
+else
+    skip "Ruby" "it is not installed (apt-get install ruby)"
+fi
+
+cat >"$work/sign.go" <<'END'
+package main
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"log"
+	"os"
+
+	"github.com/ThalesIgnite/crypto11"
+)
+
+func must(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+func main() {
+	log.SetFlags(log.Lshortfile)
+	token, err := crypto11.Configure(&crypto11.Config{Path: os.Args[1], TokenLabel: "hsm", LoginNotSupported: true})
+	must(err)
+	digest := sha256.Sum256([]byte("what is signed"))
+	find := func(label string) crypto11.Signer {
+		key, err := token.FindKeyPair(nil, []byte(label))
+		must(err)
+		if key == nil {
+			log.Fatal(label, " is not found")
+		}
+		return key
+	}
+	key := find("rsa")
+	public := key.Public().(*rsa.PublicKey)
+	signature, err := key.Sign(rand.Reader, digest[:], crypto.SHA256)
+	must(err)
+	must(rsa.VerifyPKCS1v15(public, crypto.SHA256, digest[:], signature))
+	pss := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}
+	signature, err = key.Sign(rand.Reader, digest[:], pss)
+	must(err)
+	must(rsa.VerifyPSS(public, crypto.SHA256, digest[:], signature, pss))
+	sealed, err := rsa.EncryptOAEP(sha256.New(), rand.Reader, public, []byte("secret"), nil)
+	must(err)
+	opened, err := key.(crypto.Decrypter).Decrypt(rand.Reader, sealed, &rsa.OAEPOptions{Hash: crypto.SHA256})
+	must(err)
+	if !bytes.Equal(opened, []byte("secret")) {
+		log.Fatal("decrypted to something else")
+	}
+	made, err := token.GenerateECDSAKeyPairWithLabel([]byte{7}, []byte("made"), elliptic.P256())
+	must(err)
+	for _, key := range []crypto11.Signer{find("ec"), made} {
+		signature, err := key.Sign(rand.Reader, digest[:], crypto.SHA256)
+		must(err)
+		if !ecdsa.VerifyASN1(key.Public().(*ecdsa.PublicKey), digest[:], signature) {
+			log.Fatal("not verified")
+		}
+	}
+	secret, err := token.GenerateSecretKeyWithLabel([]byte{8}, []byte("secret"), 256, crypto11.CipherAES)
+	must(err)
+	cbc, err := secret.NewCBC(crypto11.PaddingPKCS)
+	must(err)
+	iv := make([]byte, cbc.NonceSize())
+	opened, err = cbc.Open(nil, iv, cbc.Seal(nil, iv, []byte("secret"), nil), nil)
+	must(err)
+	if !bytes.Equal(opened, []byte("secret")) {
+		log.Fatal("decrypted to something else")
+	}
+	must(token.Close())
+}
+END
+by_go() {
+    local before
+    before=$(signatures "[-a-z0-9]*")
+    (cd "$work" && GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE="$work/go" GOFLAGS=-trimpath go build -o sign_go sign.go) || return 1
+    "$work/sign_go" "$token_module" || return 1
+    signed "[-a-z0-9]*" "$before" 4
+}
+if command -v go >/dev/null && [ -d /usr/share/gocode/src/github.com/ThalesIgnite/crypto11 ]; then
+    go version
+    check "Go, crypto11: find, sign, decrypt, generate, AES-CBC" by_go
+else
+    skip "Go, crypto11" "it is not installed (apt-get install golang-go golang-github-thalesignite-crypto11-dev)"
+fi
+finish

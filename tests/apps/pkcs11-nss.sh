@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# NSS: certutil lists and makes keys, and issues certificates that stay on the token; cmsutil signs messages, pesign EFI programs.
+# shellcheck source=tests/apps/harness.sh
+. "$(dirname "$0")/harness.sh"
+# shellcheck source=tests/apps/tokens.sh
+. "$(dirname "$0")/tokens.sh"
+
+needs certutil libnss3-tools
+needs_engine
+start_token
+cd "$work" || exit
+token_certificate code rsa "/CN=Signer" extendedKeyUsage=codeSigning
+token_certificate mail ec "/CN=Writer" $'extendedKeyUsage=emailProtection\nsubjectAltName=email:writer@localhost'
+mkdir nss
+certutil -N -d sql:nss --empty-password
+added() { modutil -force -dbdir sql:nss -add akv -libfile "$token_module" && modutil -dbdir sql:nss -list akv | tee list | grep "Token Name: *hsm"; }
+check "modutil adds the module" added
+listed() { certutil -K -d sql:nss -h hsm | tee list && grep -q '\bec\b' list && grep -q '\brsa\b' list; }
+check "certutil lists keys" listed
+certified() { certutil -L -d sql:nss -h hsm | tee list && grep -q 'hsm:rsa' list && grep -q 'hsm:ec' list; }
+check "certutil lists the certificate of the token" certified
+trusted() { certutil -A -d sql:nss -n "Test CA" -t CT,C,C -i ca.crt; }
+check "certutil trusts the CA" trusted
+head -c 64 /dev/urandom >noise
+# A key and its certificate, both on the token.
+makes() {
+    local before
+    before=$(signatures "p11-[0-9a-f]*")
+    certutil -S -d sql:nss -h hsm -n made -s "CN=Made" -x -t ,, -k ec -q nistp256 -z noise -v 2 || return 1
+    # One to see that both halves of the key belong together.
+    signed "p11-[0-9a-f]*" "$before" 2 && [ "$(find written -name '*.pem' | wc -l)" -eq 1 ] && certutil -L -d sql:nss -h hsm | grep 'hsm:made'
+}
+check "certutil makes a key and a certificate on the token" makes
+destroys() { certutil -D -d sql:nss -h hsm -n hsm:made && [ "$(find written -name '*.pem' | wc -l)" -eq 0 ]; }
+check "certutil removes the certificate" destroys
+
+signs_message() {
+    local before
+    before=$(signatures ec)
+    cmsutil -S -d sql:nss -N hsm:ec -H SHA256 -i message.txt -o message.cms || return 1
+    signed ec "$before" 1 && openssl cms -verify -inform DER -in message.cms -CAfile ca.crt -purpose any -out opened 2>&1 &&
+        cmp opened message.txt
+}
+if command -v cmsutil >/dev/null; then
+    check "cmsutil signs a message" signs_message
+else
+    skip "cmsutil" "it is not installed (apt-get install libnss3-tools)"
+fi
+
+signs_program() {
+    local before
+    before=$(signatures rsa)
+    pesign --certdir nss --nss-token hsm --certficate rsa --sign --digest_type=sha256 --in program.exe --out signed.exe --force || return 1
+    # One for the length of the signature.
+    signed rsa "$before" 2 && pesign --show-signature --in signed.exe | grep Signer || return 1
+    ! command -v osslsigncode >/dev/null || osslsigncode verify -CAfile ca.crt -in signed.exe
+}
+if command -v pesign >/dev/null && command -v python3 >/dev/null; then
+    python3 "$repository/tests/apps/smallest_program.py" program.exe
+    check "pesign signs an EFI program" signs_program
+else
+    skip "pesign" "it, or python3, is not installed (apt-get install pesign python3)"
+fi
+
+# The library for NSS is there (libxmlsec1-nss), but the program does not load it.
+no_nss() {
+    local said
+    said=$(xmlsec1 --sign --crypto nss --crypto-config nss message.txt 2>&1) && { echo "it was accepted"; return 1; }
+    grep "only available crypto library is 'openssl'" <<<"$said"
+}
+if command -v xmlsec1 >/dev/null; then
+    check "xmlsec1: impossible, the program knows OpenSSL only" no_nss
+else
+    skip "xmlsec1" "it is not installed (apt-get install xmlsec1)"
+fi
+finish

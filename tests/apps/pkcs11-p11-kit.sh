@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# p11-kit: the module by its proxy, and by p11-kit server for a client in other namespaces, which has no network and no credential.
+# shellcheck source=tests/apps/harness.sh
+. "$(dirname "$0")/harness.sh"
+# shellcheck source=tests/apps/tokens.sh
+. "$(dirname "$0")/tokens.sh"
+
+needs p11-kit p11-kit
+needs p11tool gnutls-bin
+needs unshare util-linux
+needs_engine
+modules=$(pkg-config --variable=p11_module_path p11-kit-1 2>/dev/null || echo /usr/lib/x86_64-linux-gnu/pkcs11)
+start_token
+token_home
+# By libp11's engine: p11-kit, and so GnuTLS, refuses to load its own proxy.
+proxy="${modules%/pkcs11}/p11-kit-proxy.so"
+signs_by_proxy() {
+    local before
+    before=$(signatures "$1")
+    sed "s|^MODULE_PATH = .*|MODULE_PATH = $proxy|" "$work/openssl.cnf" >"$work/proxy.cnf"
+    OPENSSL_CONF="$work/proxy.cnf" in_token_home openssl dgst "${engine_args[@]}" -sha256 -sign "$(token_uri "$1")" \
+        -out "$work/signature" "$work/message.txt" || return 1
+    signed "$1" "$before" 1
+}
+if [ -e "$proxy" ]; then
+    for key in rsa ec; do
+        check "p11-kit-proxy.so signs, $key" signs_by_proxy "$key"
+    done
+else
+    skip "p11-kit-proxy.so" "it is not installed (apt-get install p11-kit-modules)"
+fi
+listed() { in_token_home p11-kit list-modules | grep -A 30 '^akv' | grep 'token: hsm'; }
+check "p11-kit list-modules shows the token" listed
+
+if [ ! -e "$modules/p11-kit-client.so" ]; then
+    skip "p11-kit server" "p11-kit-client.so is not installed (apt-get install p11-kit-modules)"
+    finish
+fi
+if ! unshare --map-root-user --net --mount true 2>/dev/null; then
+    skip "p11-kit server" "no namespaces can be made here"
+    finish
+fi
+socket="$work/private/p11-kit.socket"
+in_token_home p11-kit server --foreground --name "$socket" --provider "$token_module" "pkcs11:token=hsm" >"$work/server.log" 2>&1 &
+started "$!"
+# In namespaces of its own: no network, another /tmp but for the socket's folder, and nothing of who may log in.
+contained() {
+    env --ignore-environment PATH="$PATH" HOME=/nonexistent P11_KIT_SERVER_ADDRESS="unix:path=$socket" \
+        unshare --map-root-user --net --mount -- "$@"
+}
+there() { wait_until 20 test -S "$socket" || { cat "$work/server.log"; return 1; }; }
+check "p11-kit server starts" there
+alone() { ! contained curl --silent --max-time 5 --insecure --output /dev/null "$AZURE_MANAGEDHSM_URL/keys/ec?api-version=7.4"; }
+check "the client has no way to the HSM" alone
+remote() {
+    local before
+    before=$(signatures "$1")
+    contained p11tool --provider "$modules/p11-kit-client.so" --test-sign --batch "$(token_uri "$1")" || { cat "$work/server.log"; return 1; }
+    signed "$1" "$before" 1
+}
+for key in rsa ec; do
+    check "the client signs, $key" remote "$key"
+done
+finish

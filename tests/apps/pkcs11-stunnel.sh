@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# stunnel by libp11's engine: server and client, certificates and keys as pkcs11: URIs.
+# shellcheck source=tests/apps/harness.sh
+. "$(dirname "$0")/harness.sh"
+# shellcheck source=tests/apps/tokens.sh
+. "$(dirname "$0")/tokens.sh"
+
+needs stunnel stunnel4
+needs python3 python3
+needs_engine
+start_token
+stunnel -version 2>&1 | grep -m 1 "^stunnel"
+token_certificate rsa rsa
+token_certificate ec ec
+mkdir "$work/www"
+echo "keys in the HSM" >"$work/www/index.html"
+free_port inner
+python3 -m http.server --bind 127.0.0.1 --directory "$work/www" "$inner" >"$work/www.log" 2>&1 &
+started "$!"
+
+# Starts stunnel with a service: start NAME KEY, its settings on stdin. The engine is that of openssl.cnf.
+start() {
+    {
+        printf '%s\n' "foreground = yes" "pid =" "debug = info" "[$1]" "engineId = pkcs11" "cert = $(token_uri "$2" cert)" \
+            "key = $(token_uri "$2")"
+        cat
+    } >"$work/$1.conf"
+    sed -i '1i engine = pkcs11' "$work/$1.conf"
+    launch "$work/$1.log" stunnel "$work/$1.conf"
+}
+
+for key in rsa ec; do
+    free_port port
+    start "$key" "$key" <<END
+accept = 127.0.0.1:$port
+connect = 127.0.0.1:$inner
+END
+    check "server, $key: answers" ready "https://localhost:$port/" "$work/$key.log"
+    handshakes "server, $key" "$port" "$key"
+    check "server, $key: 24 requests, 8 at a time" many "https://localhost:$port/" 24
+    check "server, $key: the HSM restarts under load" hsm_restarts page "https://localhost:$port/"
+done
+
+free_port back
+free_port front
+token_certificate client ec /CN=client extendedKeyUsage=clientAuth
+rm "$work/certificates/ec.pem"
+start back rsa <<END
+accept = 127.0.0.1:$back
+connect = 127.0.0.1:$inner
+CAfile = $work/ca.crt
+verifyChain = yes
+requireCert = yes
+END
+start front ec <<END
+client = yes
+accept = 127.0.0.1:$front
+connect = 127.0.0.1:$back
+CAfile = $work/ca.crt
+verifyChain = yes
+checkHost = localhost
+END
+both() {
+    local rsa ec one
+    for one in "$front" "$back"; do
+        wait_until 20 port_is_open "$one" || { tail "$work/front.log" "$work/back.log"; return 1; }
+    done
+    rsa=$(signatures rsa) ec=$(signatures ec)
+    curl --silent --show-error --fail --max-time 30 "http://127.0.0.1:$front/" >/dev/null || { tail "$work/front.log"; return 1; }
+    # That the ports are open was asked by a connection each, too.
+    [ "$(signatures rsa)" -gt "$rsa" ] && [ "$(signatures ec)" -gt "$ec" ]
+}
+check "client with a certificate, and server that asks for one" both
+finish

@@ -1,0 +1,114 @@
+# shellcheck shell=bash
+# What the tests of programs share that reach keys by PKCS#11. Sourced after harness.sh, not run.
+#
+#   start_token [KEY…]        an emulator with the keys rsa, ec and ca, the module's configuration (a token `hsm`), and an openssl.cnf
+#                             with libp11's engine, for `with_provider`; sets `engine_args`
+#   token_certificate NAME KEY [SUBJECT [EXTENSION]]   NAME.crt, by the CA `ca`; the token shows all of the folder `certificates`
+#   needs_engine              ends the script as skipped, loudly, if libp11's engine isn't installed
+#   token_home                a home whose p11-kit knows the module; in_token_home COMMAND… runs a program there
+#   token_uri KEY [TYPE]      the URI of a key, or of its certificate
+#   provider_conf             an openssl.cnf with pkcs11-provider in the place of the engine
+#   token_pem KEY             KEY.key, a key file for it that holds the key's URI
+
+engine_file=$(openssl version -e 2>/dev/null | sed 's/.*"\(.*\)"/\1/')/pkcs11.so
+engine_args=(-engine pkcs11 -keyform engine)
+
+needs_engine() {
+    if [ ! -e "$engine_file" ]; then
+        skip "${0##*/}" "libp11's engine is not installed (apt-get install libengine-pkcs11-openssl)"
+        finish
+    fi
+}
+
+token_label=hsm
+token_uri() { echo "pkcs11:token=$token_label;object=$1;type=${2:-private}"; }
+
+start_token() {
+    require_pkcs11_module || broken "The PKCS#11 module is needed."
+    start_emulated_hsm
+    mkdir "$work/certificates"
+    cat >"$work/mhsm-pkcs11.conf" <<END
+{"tokens": [{"slotid": 0, "resourceName": "hsm", "endpoint": "$AZURE_MANAGEDHSM_URL", "certificates": ["$work/certificates"],
+             "certificateDirectory": "$work/written"}]}
+END
+    export MHSM_PKCS11_CONF="$work/mhsm-pkcs11.conf"
+    cp "$pkcs11_module" "$work/modules/akv_pkcs11.so"
+    token_module="$work/modules/akv_pkcs11.so"
+    cat >"$work/openssl.cnf" <<END
+openssl_conf = init
+[init]
+engines = engines
+[engines]
+pkcs11 = pkcs11
+[pkcs11]
+engine_id = pkcs11
+dynamic_path = $engine_file
+MODULE_PATH = $token_module
+init = 1
+[req]
+distinguished_name = name
+[name]
+END
+    with_provider openssl req -new -x509 "${engine_args[@]}" -key "$(token_uri ca)" -sha256 -days 2 -subj "/CN=Test CA" \
+        -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign -out "$work/ca.crt" ||
+        broken "No CA could be made."
+}
+
+token_certificate() {
+    local name=$1 key=$2 subject=${3:-/CN=localhost}
+    printf '%s\n' basicConstraints=CA:FALSE keyUsage=digitalSignature subjectKeyIdentifier=hash authorityKeyIdentifier=keyid \
+        "${4:-subjectAltName=DNS:localhost,IP:127.0.0.1}" >"$work/$name.ext"
+    if ! with_provider openssl req -new "${engine_args[@]}" -key "$(token_uri "$key")" -subj "$subject" -out "$work/$name.csr" ||
+        ! with_provider openssl x509 -req -in "$work/$name.csr" -CA "$work/ca.crt" -engine pkcs11 -CAkeyform engine \
+            -CAkey "$(token_uri ca)" -days 1 -extfile "$work/$name.ext" -out "$work/$name.crt" 2>"$work/$name.log"; then
+        cat "$work/$name.log"
+        broken "No certificate for $name."
+    fi
+    cp "$work/$name.crt" "$work/certificates/$name.pem"
+}
+
+provider_conf() {
+    cat >"$work/openssl.cnf" <<END
+openssl_conf = init
+[init]
+providers = providers
+[providers]
+default = openssl
+pkcs11 = tokens
+[openssl]
+activate = 1
+[tokens]
+module = $(openssl version -m | sed 's/.*"\(.*\)"/\1/')/pkcs11.so
+pkcs11-module-path = $token_module
+activate = 1
+[req]
+distinguished_name = name
+[name]
+END
+}
+
+token_pem() {
+    printf '%s\n' asn1=SEQUENCE:key '[key]' 'description=VISIBLESTRING:PKCS\#11 Provider URI v1.0' "uri=UTF8:$(token_uri "$1")" \
+        >"$work/$1.asn1"
+    openssl asn1parse -genconf "$work/$1.asn1" -noout -out "$work/$1.der"
+    {
+        echo "-----BEGIN PKCS#11 PROVIDER URI-----"
+        openssl base64 -in "$work/$1.der"
+        echo "-----END PKCS#11 PROVIDER URI-----"
+    } >"$work/$1.key"
+}
+
+token_home() {
+    mkdir -p "$work/home/.config/pkcs11/modules"
+    echo "module: $token_module" >"$work/home/.config/pkcs11/modules/akv.module"
+}
+
+# Root's programs look only where ubuntubuild.sh installs such a file, which they see here in a namespace of their own.
+in_token_home() {
+    if [ "$(id -u)" -eq 0 ]; then
+        # shellcheck disable=SC2016
+        unshare --mount -- sh -c 'mount --bind "$0" /usr/share/p11-kit/modules && exec "$@"' "$work/home/.config/pkcs11/modules" "$@"
+    else
+        HOME="$work/home" XDG_CONFIG_HOME="$work/home/.config" "$@"
+    fi
+}
