@@ -2,8 +2,7 @@
 //! by a bare HTTP client that sends the same requests, and by a software key; all in one run, by
 //! threads and by the latency that the HSM adds.
 //!
-//! `cargo bench --bench signatures -- [--key ec|rsa|ml-dsa] [--threads 1,8,64] [--latency 0,2,10,50]
-//! [--seconds 2] [--rounds 5] [--ways bare,provider,io-thread,pkcs11,software] [--json FILE]`
+//! `cargo bench --bench signatures -- [--key ec|rsa|ml-dsa] [--threads 1,8,64] [--latency 0,2,10,50] [--seconds 2] [--rounds 5] [--ways bare,provider,io-thread,pkcs11,software] [--json FILE]`
 //!
 //! The key `ml-dsa` is one of ML-DSA-65. Where libcrypto is older than 3.5 it knows none, so that
 //! the ways `provider`, `io-thread` and `software` are left out. It needs `AKV_API_VERSION`.
@@ -17,16 +16,10 @@ use std::sync::Barrier;
 use std::time::Instant;
 
 use cryptoki::context::Pkcs11;
-use cryptoki::mechanism::Mechanism;
-use cryptoki::mechanism::dsa::{HedgeType, SignAdditionalContext};
 use cryptoki::object::{Attribute, ObjectClass};
-use openssl::ec::{EcGroup, EcKey};
-use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
-use openssl::rsa::Rsa;
-use openssl::sign::Signer;
 
+use common::keys::KeyKind;
 use common::{Emulator, load_key, load_module, load_providers, median, session};
 
 /// How the signatures are made.
@@ -58,6 +51,10 @@ impl Way {
         Self::Software,
     ];
 
+    fn is_by_openssl(self) -> bool {
+        matches!(self, Self::Provider | Self::IoThread | Self::Software)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Provider => "provider",
@@ -84,100 +81,6 @@ struct Round {
     p99: f64,
     /// CPU time of this process for one signature, in seconds.
     cpu: f64,
-}
-
-/// What is signed with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum KeyKind {
-    Ec,
-    Rsa,
-    MlDsa,
-}
-
-impl KeyKind {
-    fn by_name(name: &str) -> Self {
-        let all = [Self::Ec, Self::Rsa, Self::MlDsa];
-        let mut all = all.into_iter();
-        all.find(|kind| kind.name() == name)
-            .expect("a key: ec, rsa or ml-dsa")
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Ec => "ec",
-            Self::Rsa => "rsa",
-            Self::MlDsa => "ml-dsa",
-        }
-    }
-
-    /// The body of the request that makes one.
-    fn creation(self) -> &'static str {
-        match self {
-            Self::Ec => r#"{"kty":"EC-HSM","crv":"P-256"}"#,
-            Self::Rsa => r#"{"kty":"RSA-HSM","key_size":2048}"#,
-            Self::MlDsa => r#"{"kty":"AKP-HSM","alg":"ML-DSA-65"}"#,
-        }
-    }
-
-    /// The body of a request for a signature.
-    fn request(self) -> String {
-        let digest = "A".repeat(43);
-        match self {
-            Self::Ec => format!(r#"{{"alg":"ES256","value":"{digest}"}}"#),
-            Self::Rsa => format!(r#"{{"alg":"RS256","value":"{digest}"}}"#),
-            Self::MlDsa => format!(r#"{{"external_mu":"{}"}}"#, "A".repeat(86)),
-        }
-    }
-
-    /// The version of the service's API that has it.
-    fn api_version(self) -> &'static str {
-        match self {
-            Self::Ec | Self::Rsa => "7.4",
-            Self::MlDsa => "2026-05-01-preview",
-        }
-    }
-
-    fn mechanism(self) -> Mechanism<'static> {
-        match self {
-            Self::Ec => Mechanism::EcdsaSha256,
-            Self::Rsa => Mechanism::Sha256RsaPkcs,
-            Self::MlDsa => {
-                let preferred = SignAdditionalContext::new(HedgeType::Preferred, None);
-                Mechanism::MlDsa(preferred)
-            }
-        }
-    }
-
-    fn software(self) -> PKey<Private> {
-        let key = match self {
-            Self::Ec => {
-                let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("P-256");
-                PKey::from_ec_key(EcKey::generate(&group).expect("a key"))
-            }
-            Self::Rsa => PKey::from_rsa(Rsa::generate(2048).expect("a key")),
-            Self::MlDsa => {
-                let made = Command::new("openssl")
-                    .args(["genpkey", "-algorithm", "ML-DSA-65"])
-                    .output();
-                PKey::private_key_from_pem(&made.expect("openssl runs").stdout)
-            }
-        };
-        key.expect("a key")
-    }
-
-    fn signer(self, key: &PKey<Private>) -> Signer<'_> {
-        let signer = match self {
-            Self::Ec | Self::Rsa => Signer::new(MessageDigest::sha256(), key),
-            Self::MlDsa => Signer::new_without_digest(key),
-        };
-        signer.expect("a signer")
-    }
-
-    /// Whether a way can be gone with such a key here.
-    fn has(self, way: Way) -> bool {
-        let by_openssl = matches!(way, Way::Provider | Way::IoThread | Way::Software);
-        self != Self::MlDsa || !by_openssl || openssl::version::number() >= 0x3050_0000
-    }
 }
 
 struct Options {
@@ -224,7 +127,8 @@ impl Options {
                 other => panic!("unknown option {other}"),
             }
         }
-        options.ways.retain(|way| options.key.has(*way));
+        let known = options.key.is_known_to_openssl();
+        options.ways.retain(|way| known || !way.is_by_openssl());
         options
     }
 }
@@ -521,7 +425,7 @@ fn main() {
         .enable_all()
         .build()
         .expect("a runtime");
-    let software = kind.has(Way::Software).then(|| kind.software());
+    let software = kind.is_known_to_openssl().then(|| kind.software());
     let mut lines = Vec::new();
     println!(
         "{:>8} {:>8} {:>9} {:>11} {:>11} {:>11} {:>11}",

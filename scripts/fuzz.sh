@@ -37,6 +37,8 @@ create_key rsa '{"kty":"RSA-HSM","key_size":2048}'
 create_key ec '{"kty":"EC-HSM","crv":"P-256"}'
 create_key ec521 '{"kty":"EC-HSM","crv":"P-521"}'
 create_key aes '{"kty":"oct-HSM","key_size":256}'
+export AKV_API_VERSION=2026-05-01-preview
+create_key ml-dsa '{"kty":"AKP-HSM","alg":"ML-DSA-44"}' "$AKV_API_VERSION"
 
 export OPENSSL_CONF=/dev/null
 # libcrypto keeps what it has until the process ends; leaks are found by scripts/valgrind.sh.

@@ -1,6 +1,8 @@
 //! What the benchmarks share: an emulator, and the provider in this process.
 #![allow(dead_code, reason = "no benchmark needs all of it")]
 
+pub(crate) mod keys;
+
 use std::process::Command;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};

@@ -188,6 +188,7 @@ const URIS: &[&CStr] = &[
     c"managedhsm:MyHSM:none",
     c"managedhsm:MyHSM",
     c"managedhsm:My_HSM:rsa",
+    c"managedhsm:MyHSM:ml-dsa",
 ];
 const DIGESTS: &[Option<&CStr>] = &[
     Some(c"SHA256"),

@@ -83,6 +83,7 @@ const ATTRIBUTES: &[CK_ATTRIBUTE_TYPE] = &[
     CKA_PROFILE_ID,
     CKA_DERIVE,
     CKA_WRAP_TEMPLATE,
+    CKA_PARAMETER_SET,
     0x8000_0001,
     CK_ULONG::MAX,
 ];
@@ -104,6 +105,8 @@ const MECHANISMS: &[CK_MECHANISM_TYPE] = &[
     CKM_RSA_PKCS_OAEP,
     CKM_AES_CBC,
     CKM_ECDH1_DERIVE,
+    CKM_ML_DSA,
+    CKM_ML_DSA_KEY_PAIR_GEN,
     0x8000_0001,
     CK_ULONG::MAX,
 ];
@@ -180,7 +183,7 @@ impl Calls {
             6 => self.keep(vec![program.byte() & 1]),
             7 => self.keep(P256),
             8 => {
-                let label = program.choose(&["ec", "rsa", "ec521", "none", ""]);
+                let label = program.choose(&["ec", "rsa", "ec521", "none", "", "ml-dsa"]);
                 self.keep(label.as_bytes())
             }
             9 => self.keep(&b"20270101"[..]),
@@ -211,6 +214,14 @@ impl Calls {
                 let mgf = program.choose(&[CKG_MGF1_SHA256, CKG_MGF1_SHA384, 0, 77]);
                 let salt = program.choose(&[32, 48, 0, CK_ULONG::MAX]);
                 let numbers = [hash, mgf, salt];
+                let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_ne_bytes()).collect();
+                self.keep(bytes)
+            }
+            4 => {
+                // CK_SIGN_ADDITIONAL_CONTEXT
+                let hedge = program.choose(&[CKH_HEDGE_PREFERRED, CKH_DETERMINISTIC_REQUIRED, 77]);
+                let (context, len) = self.input(program);
+                let numbers = [hedge, context.expose_provenance() as CK_ULONG, len];
                 let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_ne_bytes()).collect();
                 self.keep(bytes)
             }

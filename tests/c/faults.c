@@ -36,8 +36,9 @@ static int set_padding(EVP_PKEY_CTX *context, int padding)
 static int sign_with(EVP_PKEY *key, EVP_PKEY *public_key, int padding)
 {
     const unsigned char *data = (const unsigned char *)message;
-    unsigned char signature[8192];
-    size_t length = sizeof(signature);
+    /* The stack of a job has no room for it. */
+    size_t length = EVP_PKEY_get_size(key);
+    unsigned char *signature = OPENSSL_malloc(length);
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     EVP_PKEY_CTX *options = NULL;
     int result = FAILED;
@@ -46,14 +47,17 @@ static int sign_with(EVP_PKEY *key, EVP_PKEY *public_key, int padding)
         && EVP_DigestSign(context, signature, &length, data, sizeof(message)) == 1)
         result = DONE;
     EVP_MD_CTX_free(context);
-    if (result != DONE)
+    if (result != DONE) {
+        OPENSSL_free(signature);
         return result;
+    }
     context = EVP_MD_CTX_new();
     CHECK(EVP_DigestVerifyInit_ex(context, &options, digest(padding), NULL, NULL, public_key, NULL) == 1);
     CHECK(set_padding(options, padding));
     if (EVP_DigestVerify(context, signature, length, data, sizeof(message)) != 1)
         result = WRONG;
     EVP_MD_CTX_free(context);
+    OPENSSL_free(signature);
     return result;
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 
-use crate::support::{EC_P256, Hsm, Loading, RSA_2048, Request, uri};
+use crate::support::{EC_P256, Hsm, Loading, RSA_2048, Request, openssl_is_at_least, uri};
 
 const JOBS: usize = 8;
 
@@ -50,6 +50,28 @@ fn jobs_of_one_thread_are_under_way_at_the_same_time() {
             }
         }
     }
+}
+
+/// libcrypto gives a job 32 KiB, and nothing tells who writes beyond them. Callers have to have
+/// some of it, too.
+#[test]
+fn a_job_has_the_stack_for_every_operation() {
+    // Since then a program may give the stacks.
+    if !openssl_is_at_least(3, 5) {
+        return;
+    }
+    let mut hsm = Hsm::with_keys(&[("rsa", RSA_2048), ("ec", EC_P256)]);
+    hsm.set("AKV_API_VERSION", "2026-05-01-preview");
+    let mut arguments = vec!["20480".to_owned()];
+    for (key, digest) in [("rsa", "SHA256"), ("ec", "SHA256")] {
+        arguments.extend([uri(key), digest.to_owned()]);
+    }
+    for set in ["ML-DSA-44", "ML-DSA-65", "ML-DSA-87"] {
+        hsm.create(set, &format!(r#"{{"kty":"AKP-HSM","alg":"{set}"}}"#));
+        arguments.extend([uri(set), "-".to_owned()]);
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    hsm.run(&hsm.compile("job_stack"), &arguments).succeeds();
 }
 
 /// Whoever is asked next may speak HTTP/2, or not.

@@ -1,7 +1,7 @@
 //! ML-DSA (FIPS 204): public keys, what is signed of a message, and the check of a signature. The
 //! HSM gets the message representative μ, 64 bytes, as with other keys it gets a digest.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use managed_hsm::ParameterSet;
 use ml_dsa::{MlDsa44, MlDsa65, MlDsa87, MlDsaParams, Signature, VerifyingKey};
@@ -30,11 +30,12 @@ pub struct MlDsaPublicKey {
     parsed: OnceLock<Parsed>,
 }
 
+/// Shared: a copy would be made on the stack, 45 KiB of it, for keys of all types.
 #[derive(Clone, Debug)]
 enum Parsed {
-    MlDsa44(Box<VerifyingKey<MlDsa44>>),
-    MlDsa65(Box<VerifyingKey<MlDsa65>>),
-    MlDsa87(Box<VerifyingKey<MlDsa87>>),
+    MlDsa44(Arc<VerifyingKey<MlDsa44>>),
+    MlDsa65(Arc<VerifyingKey<MlDsa65>>),
+    MlDsa87(Arc<VerifyingKey<MlDsa87>>),
     /// Never, by the length that was checked.
     None,
 }
@@ -121,9 +122,9 @@ impl MlDsaPublicKey {
     }
 }
 
-fn parsed<P: MlDsaParams>(bytes: &[u8]) -> Option<Box<VerifyingKey<P>>> {
+fn parsed<P: MlDsaParams>(bytes: &[u8]) -> Option<Arc<VerifyingKey<P>>> {
     let encoded = bytes.try_into().ok()?;
-    Some(Box::new(VerifyingKey::decode(&encoded)))
+    Some(Arc::new(VerifyingKey::decode(&encoded)))
 }
 
 fn verifies<P: MlDsaParams>(key: &VerifyingKey<P>, mu: &[u8], signature: &[u8]) -> bool {

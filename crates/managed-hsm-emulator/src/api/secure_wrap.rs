@@ -1,6 +1,6 @@
 //! Secure wrap and unwrap: a new AES key, wrapped by a key of the HSM, which only attested
-//! environments get. Unconfirmed: that what they get is encrypted to them, in the form of a release,
-//! and that a key for these operations may have others.
+//! environments get. Unconfirmed: that what they get is encrypted to them, in the form of a
+//! release, and that a key for these operations may have others.
 
 use openssl::hash::MessageDigest;
 use openssl::rand::rand_bytes;
