@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::key::{Curve, Key, KeyOperation};
 use crate::number::{minimal, padded};
 use crate::request::Request;
+use crate::secret::SecretBytes;
 use crate::uri::{KeyName, KeyUri, Vault};
 use crate::wire;
 
@@ -23,9 +24,6 @@ pub struct BroughtKey {
     /// Names and values for people and programs.
     pub tags: Vec<(String, String)>,
 }
-
-/// A number with the most significant byte first, or a key, which is wiped when it goes.
-pub type SecretBytes = Zeroizing<Vec<u8>>;
 
 /// A key with its private part.
 pub enum KeyMaterial {

@@ -3,7 +3,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::import::SecretBytes;
+use crate::secret::SecretBytes;
 
 /// A number without its leading zeros.
 pub fn minimal(number: &[u8]) -> &[u8] {

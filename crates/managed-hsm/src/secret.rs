@@ -15,6 +15,9 @@ const SHORTEST_PART: usize = 16;
 /// All secrets that there are in this process. No lock: a fork may come at any time.
 static KNOWN: LazyLock<ArcSwap<Vec<Weak<Zeroizing<String>>>>> = LazyLock::new(ArcSwap::default);
 
+/// A number with the most significant byte first, or a key, which is wiped when it goes.
+pub type SecretBytes = Zeroizing<Vec<u8>>;
+
 /// A password, a token or the like. It is wiped from memory when dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<Zeroizing<String>>);

@@ -116,6 +116,19 @@ fn all_operations(server: &Server, client: &Client, script: &str) -> Result<(), 
     Ok(())
 }
 
+/// All operations, and anew where a machine that is busy didn't answer in the time that the client
+/// waits, again and again: that is no wrong result.
+fn patiently(server: &Server, client: &Client, script: &str) {
+    for _ in 0..50 {
+        match all_operations(server, client, script) {
+            Ok(()) => return,
+            Err(Error::Timeout { .. } | Error::Down { .. }) => {}
+            Err(error) => panic!("{script}: {error}"),
+        }
+    }
+    panic!("{script}: it never answers");
+}
+
 /// All scripts of so many letters; of HTTP/1.1 with a name and without for each of them.
 fn scripts(offer: Offer, letters: &str, len: usize) -> Vec<String> {
     let mut steps: Vec<String> = letters.chars().map(String::from).collect();
@@ -147,8 +160,7 @@ fn try_all(offer: Offer, by_io_thread: bool, letters: &str, len: usize) {
                     };
                     let idle = format!("{script}{IDLE}");
                     for script in [script, idle] {
-                        let outcome = all_operations(&server, &client, &script);
-                        assert!(outcome.is_ok(), "{script}: {}", outcome.unwrap_err());
+                        patiently(&server, &client, &script);
                     }
                 }
             });
