@@ -112,15 +112,6 @@ pub(crate) struct Create {
     curve: Option<NamedCurve>,
     #[command(flatten)]
     properties: Properties,
-    /// Operations that it may be used for, separated by commas: sign, verify, encrypt, decrypt,
-    /// wrapKey, unwrapKey and so on [default: all of its type]
-    #[arg(
-        long,
-        visible_alias = "ops",
-        value_name = "OPERATIONS",
-        value_delimiter = ','
-    )]
-    operations: Vec<String>,
     /// Release policy, a JSON file; the key may then be released to attested environments. A key
     /// with the operations secureWrapKey or secureUnwrapKey stays in the HSM instead, and what it
     /// wraps is given to them
@@ -142,6 +133,13 @@ pub(crate) struct Import {
     /// a key of this one which may 'import' and nothing else
     #[arg(long, value_enum, ignore_case = true, value_name = "TYPE")]
     byok: Option<Kind>,
+    #[command(flatten)]
+    properties: Properties,
+}
+
+/// What can be said of a key besides its type.
+#[derive(Args)]
+struct Properties {
     /// Operations that it may be used for, separated by commas: sign, verify, encrypt, decrypt,
     /// wrapKey, unwrapKey and so on [default: all of its type]
     #[arg(
@@ -151,13 +149,6 @@ pub(crate) struct Import {
         value_delimiter = ','
     )]
     operations: Vec<String>,
-    #[command(flatten)]
-    properties: Properties,
-}
-
-/// What can be said of a key besides its type.
-#[derive(Args)]
-struct Properties {
     /// In a key vault: keep the key in an HSM (premium vaults only). Keys of a Managed HSM always
     /// are
     #[arg(long)]
@@ -295,8 +286,8 @@ impl Create {
 
     /// Whether the key is one for secure wrap or unwrap, which is not exportable.
     fn wraps_securely(&self) -> bool {
-        let mut operations = self.operations.iter();
-        operations.any(|name| ["secureWrapKey", "secureUnwrapKey"].contains(&name.trim()))
+        let mut operations = self.properties.operations();
+        operations.any(|name| ["secureWrapKey", "secureUnwrapKey"].contains(&name))
     }
 
     /// The body of the request.
@@ -312,9 +303,9 @@ impl Create {
                 _ => None,
             },
             curve: self.curve.map(NamedCurve::name),
-            key_ops: match self.operations.is_empty() {
+            key_ops: match self.properties.operations.is_empty() {
                 true => None,
-                false => Some(self.operations.iter().map(|name| operation(name)).collect()),
+                false => Some(self.properties.operations().map(operation).collect()),
             },
             key_attributes: self.properties.attributes(is_exportable),
             release_policy: policy.map(|policy| KeyReleasePolicy {
@@ -351,8 +342,8 @@ impl Import {
             (false, None) => import::private_key(&file, in_hsm),
         }
         .map_err(|problem| Failure::told(format!("{}: {problem}", self.file.display())))?;
-        if !self.operations.is_empty() {
-            let names = self.operations.iter().map(|name| name.trim().to_owned());
+        if !self.properties.operations.is_empty() {
+            let names = self.properties.operations().map(str::to_owned);
             key.0.key_ops = Some(names.collect());
         }
         let body = key.into_body(|key: JsonWebKey| ImportKeyParameters {
@@ -416,6 +407,11 @@ fn unversioned(uri: &KeyUri) -> Result<(), Failure> {
 }
 
 impl Properties {
+    /// The names of operations, without the blanks that people put behind commas.
+    fn operations(&self) -> impl Iterator<Item = &str> {
+        self.operations.iter().map(|name| name.trim())
+    }
+
     fn attributes(&self, exportable: bool) -> Option<KeyAttributes> {
         Some(KeyAttributes {
             enabled: Some(!self.disabled),
