@@ -12,13 +12,11 @@ use crate::error::{Error, Purpose};
 use crate::ffi::convert::MechanismIn;
 use crate::ffi::parameters::{Later, OaepIn};
 use crate::mechanisms::{AesMode, Kind, Mechanism, digest_of, mask_of, parameter_invalid};
+use crate::message;
 use crate::rejection;
 use crate::token::Token;
 use crate::token::objects::StoredKey;
 use crate::token::tags::Half;
-
-/// The longest message: the service takes it whole, and answers are bounded.
-const MOST: usize = 1 << 19;
 
 /// The length of the initialisation vector of AES-GCM.
 pub(crate) const GCM_IV_LEN: usize = 12;
@@ -64,13 +62,7 @@ impl Use {
 
     /// Refuses a message that is too long to be held.
     pub(crate) fn check_len(self, len: usize) -> Result<(), Error> {
-        match len <= MOST {
-            true => Ok(()),
-            false => Err(Error::because(
-                self.wrong_length(),
-                format!("the HSM takes a message whole, and {MOST} bytes at most here"),
-            )),
-        }
+        message::check_len(len, self.wrong_length())
     }
 
     /// The code for a key of another type.

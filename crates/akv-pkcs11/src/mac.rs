@@ -1,15 +1,13 @@
-//! Message authentication (HMAC), which the HSM does with its symmetric keys, and verifies. No
-//! public source has a limit for messages, which go there as they are: this module has one.
+//! Message authentication (HMAC), which the HSM does with its symmetric keys, and verifies.
+//! Messages go there as they are.
 
 use cryptoki_sys::{CKR_DATA_LEN_RANGE, CKR_KEY_SIZE_RANGE};
 use managed_hsm::MacAlgorithm;
 
 use crate::error::{Error, Purpose};
+use crate::message::check_len;
 use crate::token::Token;
 use crate::token::objects::StoredKey;
-
-/// The longest message, in bytes.
-pub(crate) const MOST: usize = 1 << 19;
 
 /// Refuses a key that is known to be shorter than the digest: the service would.
 pub(crate) fn check_key(algorithm: MacAlgorithm, key: &StoredKey) -> Result<(), Error> {
@@ -34,7 +32,7 @@ pub(crate) fn make(
     algorithm: MacAlgorithm,
     message: &[u8],
 ) -> Result<Vec<u8>, Error> {
-    check_len(message)?;
+    check_len(message.len(), CKR_DATA_LEN_RANGE)?;
     let id = key.require_hsm_id()?;
     let made = token.ask(|client| client.mac(id, algorithm, message))?;
     made.map_err(|error| token.refusal(Purpose::Sign, &error))
@@ -48,18 +46,8 @@ pub(crate) fn verify(
     message: &[u8],
     mac: &[u8],
 ) -> Result<bool, Error> {
-    check_len(message)?;
+    check_len(message.len(), CKR_DATA_LEN_RANGE)?;
     let id = key.require_hsm_id()?;
     let verified = token.ask(|client| client.verify_mac(id, algorithm, message, mac))?;
     verified.map_err(|error| token.refusal(Purpose::Verify, &error))
-}
-
-fn check_len(message: &[u8]) -> Result<(), Error> {
-    match message.len() > MOST {
-        true => Err(Error::because(
-            CKR_DATA_LEN_RANGE,
-            format!("the HSM takes a message whole, and {MOST} bytes at most here"),
-        )),
-        false => Ok(()),
-    }
 }

@@ -8,7 +8,6 @@ use crate::attributes::key_type;
 use crate::configuration::{Options, RsaPkcs1Decrypt};
 use crate::error::Error;
 use crate::ffi::convert::MechanismIn;
-use crate::mac;
 use crate::message::Message;
 use crate::ml_dsa;
 use crate::token::tags::Half;
@@ -326,7 +325,7 @@ impl Mechanism {
                 return Err(parameter_invalid("the mechanism has no parameter"));
             }
             (Kind::Mac(algorithm), _) => {
-                return Ok((Signed::Mac(algorithm), Message::unhashed(mac::MOST)));
+                return Ok((Signed::Mac(algorithm), Message::unhashed()));
             }
             (Signature(Ecdsa, _), _) => Scheme::Ecdsa { digest },
             (Signature(Pkcs1, _), _) => Scheme::Pkcs1 { digest },

@@ -2,13 +2,28 @@
 
 use std::borrow::Cow;
 
-use cryptoki_sys::{CKR_DATA_LEN_RANGE, CKR_OPERATION_NOT_INITIALIZED};
+use cryptoki_sys::{CK_RV, CKR_DATA_LEN_RANGE, CKR_OPERATION_NOT_INITIALIZED};
 use hsm_keys::{Digest, Hasher};
 
 use crate::error::Error;
 
 /// More than any key signs of what a program has hashed itself.
 const MOST: usize = 1024;
+
+/// The longest message that goes to the HSM as it is, in bytes: the service takes it whole, and
+/// answers are bounded. No public source has a limit.
+const LONGEST: usize = 1 << 19;
+
+/// Refuses a message that is too long to go to the HSM as it is.
+pub(crate) fn check_len(len: usize, code: CK_RV) -> Result<(), Error> {
+    match len <= LONGEST {
+        true => Ok(()),
+        false => Err(Error::because(
+            code,
+            format!("the HSM takes a message whole, and {LONGEST} bytes at most here"),
+        )),
+    }
+}
 
 /// A message on its way.
 pub(crate) struct Message {
@@ -44,9 +59,9 @@ impl Message {
         Self::of(Way::Begun(hasher))
     }
 
-    /// One that goes to the HSM as it is, of so many bytes at most.
-    pub(crate) fn unhashed(most: usize) -> Self {
-        Self::of(Way::Kept(most))
+    /// One that goes to the HSM as it is.
+    pub(crate) fn unhashed() -> Self {
+        Self::of(Way::Kept(LONGEST))
     }
 
     /// Another one of the same kind.

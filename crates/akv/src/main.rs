@@ -27,18 +27,17 @@ mod settings;
 mod shell;
 mod signing;
 mod token;
+mod usage;
 mod work;
 mod wrapping;
 
 use std::process::ExitCode;
 
-use clap::builder::StyledStr;
-use clap::error::ContextValue;
 use clap::{Parser, Subcommand};
 use managed_hsm::Client;
 
 use crate::failure::Failure;
-use crate::output::{OutputOptions, Report, one_line};
+use crate::output::{OutputOptions, Report};
 use crate::pkcs11::offload::Tool;
 
 /// Work with keys in Azure Managed HSM and Azure Key Vault.
@@ -110,7 +109,7 @@ fn main() -> ExitCode {
         Ok(done) => done,
         Err(error) => {
             let is_failure = error.use_stderr();
-            let _ = fit_to_show(error).print();
+            let _ = usage::fit_to_show(error).print();
             return ExitCode::from(u8::from(is_failure));
         }
     };
@@ -147,29 +146,6 @@ fn run() -> Result<(Result<Report, Failure>, OutputOptions), clap::Error> {
     }
     let arguments = Arguments::try_parse()?;
     Ok((arguments.command.run(), arguments.output))
-}
-
-/// What was typed may have come from elsewhere: it is shown in one line, like all else. Usage and
-/// help are clap's own.
-fn fit_to_show(mut error: clap::Error) -> clap::Error {
-    let typed = error.context().filter_map(|(kind, value)| {
-        let value = match value {
-            ContextValue::String(text) => ContextValue::String(one_line(text)),
-            ContextValue::Strings(texts) => {
-                ContextValue::Strings(texts.iter().map(|text| one_line(text)).collect())
-            }
-            ContextValue::StyledStrs(texts) => {
-                let texts = texts.iter().map(|text| one_line(&text.to_string()));
-                ContextValue::StyledStrs(texts.map(StyledStr::from).collect())
-            }
-            _ => return None,
-        };
-        Some((kind, value))
-    });
-    for (kind, value) in typed.collect::<Vec<_>>() {
-        error.insert(kind, value);
-    }
-    error
 }
 
 /// Whether this program runs as somebody else than who started it.

@@ -18,8 +18,10 @@ pub(crate) struct OutputOptions {
     /// Form of the output
     #[arg(
         long,
+        short,
         global = true,
         value_enum,
+        ignore_case = true,
         value_name = "FORM",
         default_value = "table"
     )]

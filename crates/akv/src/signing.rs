@@ -54,8 +54,10 @@ impl Context {
 pub(crate) struct Hexadecimal(pub(crate) Vec<u8>);
 
 pub(crate) fn hexadecimal(text: &str) -> Result<Hexadecimal, String> {
-    let bad = || "it is not hexadecimal".to_owned();
-    if !text.is_ascii() || !text.len().is_multiple_of(2) {
+    let bad = || "give pairs of hexadecimal digits, such as 0a1b".to_owned();
+    // Rust's numbers may have a sign.
+    let is_digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_digits || !text.len().is_multiple_of(2) {
         return Err(bad());
     }
     let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| bad());
@@ -135,6 +137,14 @@ mod tests {
                 .unwrap_err()
                 .contains("A256KW")
         );
+    }
+
+    #[test]
+    fn hexadecimal_digits_come_in_pairs_and_without_a_sign() {
+        assert_eq!(hexadecimal("0Aff").unwrap().0, [10, 255]);
+        for wrong in ["a", "0x0a", "+a", "-1", "0a 1", "ä"] {
+            assert!(hexadecimal(wrong).unwrap_err().contains("0a1b"), "{wrong}");
+        }
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub enum Error {
     /// The service refused the request.
     #[error(
         "{operation} {key}: the HSM answered HTTP {status} {code}: {message} (request id {request_id}){}",
-        remedy(code.raw())
+        remedy(code.raw(), message.raw())
     )]
     Service {
         /// What was asked for.
@@ -194,8 +194,11 @@ impl Error {
 }
 
 /// What to do about one of the service's error codes.
-fn remedy(code: &str) -> &'static str {
+fn remedy(code: &str, message: &str) -> &'static str {
     match code {
+        "BadParameter" if message.contains("set a key rotation policy") => {
+            ": 'az keyvault key rotation-policy update' sets one; 'akv keys create' makes a new version without"
+        }
         "KeyNotFound" => ": check the key's name and version, and that the vault is the right one",
         "AccessDenied" => {
             ": ask for a role with this permission, such as 'Managed HSM Crypto User', at the scope of the key"

@@ -389,11 +389,15 @@ fn what_cannot_be_done_is_told_with_its_reason() {
         ),
         (
             "keys create managedhsm:MyHSM:x --type rsa --size 1000",
-            &["400"],
+            &["2048, 3072 or 4096"],
         ),
         (
             "keys create managedhsm:MyHSM:x --type rsa --expires soon",
             &["2026-12-31"],
+        ),
+        (
+            "keys rotate managedhsm:MyHSM:ec",
+            &["rotation-policy update", "akv keys create"],
         ),
         (
             "keys rotate managedhsm:MyHSM:ec?version=0123456789abcdef0123456789abcdef",

@@ -153,7 +153,8 @@ pub(crate) fn meanings(text: &str) -> impl Iterator<Item = Vec<u8>> {
 /// Hexadecimal digits, perhaps after 0x, perhaps with colons between bytes.
 fn hex(text: &str) -> Option<Vec<u8>> {
     let text = text.strip_prefix("0x").unwrap_or(text).replace(':', "");
-    if text.is_empty() || !text.len().is_multiple_of(2) || !text.is_ascii() {
+    let is_digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if text.is_empty() || !text.len().is_multiple_of(2) || !is_digits {
         return None;
     }
     let pairs = (0..text.len()).step_by(2);
@@ -215,6 +216,8 @@ mod tests {
         }
         assert!(means("tlsKey", b"tlsKey") && !means("tlsKey", b"tls"));
         assert_eq!(*decode_id(&encode_id(&[1, 0xff])), [1, 0xff]);
+        // A sign belongs to no byte: this is base64.
+        assert_eq!(*decode_id("+a+b"), [0xf9, 0xaf, 0x9b]);
         assert_eq!(*decode_id("my key"), *b"my key");
     }
 }

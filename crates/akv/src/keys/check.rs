@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use managed_hsm::{KeyUri, PublicKey};
 
-use super::{Kind, NamedCurve};
+use super::kind::{Kind, NamedCurve};
 use crate::doctor::{Status, Steps, Subject, check_credential, latency};
 use crate::failure::Failure;
 use crate::output::{Report, from_unix, time};
@@ -35,13 +35,19 @@ pub(crate) struct Check {
     )]
     operations: Vec<Operation>,
     /// The type that it has to have
-    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    #[arg(
+        long = "type",
+        visible_alias = "kty",
+        value_enum,
+        ignore_case = true,
+        value_name = "TYPE"
+    )]
     kind: Option<Kind>,
     /// The bits that an RSA or AES key has to have at least
     #[arg(long, value_name = "BITS")]
     size: Option<u32>,
     /// The curve that it has to be on
-    #[arg(long, value_enum, value_name = "CURVE")]
+    #[arg(long, value_enum, ignore_case = true, value_name = "CURVE")]
     curve: Option<NamedCurve>,
     /// How long it has to be valid, such as 90d [default: a warning below 30 days]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]

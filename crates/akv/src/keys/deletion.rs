@@ -20,7 +20,7 @@ pub(crate) struct Delete {
     /// The key
     uri: KeyUri,
     /// Do not ask
-    #[arg(long, visible_alias = "force")]
+    #[arg(long, short, visible_alias = "force")]
     yes: bool,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Purge {
     /// The deleted key
     uri: KeyUri,
     /// Do not ask
-    #[arg(long, visible_alias = "force")]
+    #[arg(long, short, visible_alias = "force")]
     yes: bool,
 }
 

@@ -4,6 +4,7 @@ mod backup;
 mod check;
 mod deletion;
 mod description;
+mod kind;
 mod listing;
 mod pem;
 mod set;
@@ -16,17 +17,18 @@ use azure_core::Bytes;
 use azure_core::http::RequestContent;
 use azure_core::time::OffsetDateTime;
 use azure_security_keyvault_keys::models::{
-    CreateKeyParameters, CurveName, ImportKeyParameters, JsonWebKey, KeyAttributes,
-    KeyClientGetKeyOptions, KeyOperation, KeyReleasePolicy, KeyType,
+    CreateKeyParameters, ImportKeyParameters, JsonWebKey, KeyAttributes, KeyClientGetKeyOptions,
+    KeyOperation, KeyReleasePolicy,
 };
-use clap::{Args, Subcommand, ValueEnum};
-use managed_hsm::{Curve, ExternalKeyId, Feature, KeyUri, ParameterSet, PublicKey, Service};
+use clap::{Args, Subcommand};
+use managed_hsm::{ExternalKeyId, Feature, KeyUri, ParameterSet, Service};
 use serde_json::json;
 
 use self::backup::{Backup, Restore};
 use self::check::Check;
 use self::deletion::{Delete, Purge};
 use self::description::{Told, shown};
+use self::kind::{Kind, NamedCurve};
 use self::listing::List;
 use self::pem::Pem;
 use self::set::Set;
@@ -43,6 +45,7 @@ pub(crate) enum Keys {
     #[command(visible_alias = "ls")]
     List(List),
     /// Show a key's type, operations, attributes and version
+    #[command(alias = "get")]
     Show(Show),
     /// Create a key, or a new version of one
     Create(Create),
@@ -51,6 +54,7 @@ pub(crate) enum Keys {
     /// Say whether a key is fit for what it is wanted for: it is used once for that
     Check(Check),
     /// Change what a key may be used for, and until when; its tags
+    #[command(aliases = ["update", "set-attributes"])]
     Set(Set),
     /// Have the service make a new version of a key as its rotation policy does
     Rotate(Named),
@@ -89,7 +93,9 @@ pub(crate) struct Create {
     /// Its type
     #[arg(
         long = "type",
+        visible_alias = "kty",
         value_enum,
+        ignore_case = true,
         value_name = "TYPE",
         required_unless_present = "external_key",
         conflicts_with = "external_key"
@@ -102,13 +108,10 @@ pub(crate) struct Create {
     #[arg(long, value_name = "BITS")]
     size: Option<i32>,
     /// Curve of an EC key
-    #[arg(long, value_enum, value_name = "CURVE")]
+    #[arg(long, value_enum, ignore_case = true, value_name = "CURVE")]
     curve: Option<NamedCurve>,
     #[command(flatten)]
     properties: Properties,
-    /// Operations that it may be used for, separated by commas [default: all of its type]
-    #[arg(long, value_name = "OPERATIONS", value_delimiter = ',')]
-    operations: Vec<String>,
     /// Release policy, a JSON file; the key may then be released to attested environments. A key
     /// with the operations secureWrapKey or secureUnwrapKey stays in the HSM instead, and what it
     /// wraps is given to them
@@ -128,11 +131,8 @@ pub(crate) struct Import {
     aes: bool,
     /// The file is a key transfer blob of another HSM, with a key of this type that is wrapped for
     /// a key of this one which may 'import' and nothing else
-    #[arg(long, value_enum, value_name = "TYPE")]
+    #[arg(long, value_enum, ignore_case = true, value_name = "TYPE")]
     byok: Option<Kind>,
-    /// Operations that it may be used for, separated by commas [default: all of its type]
-    #[arg(long, value_name = "OPERATIONS", value_delimiter = ',')]
-    operations: Vec<String>,
     #[command(flatten)]
     properties: Properties,
 }
@@ -140,6 +140,15 @@ pub(crate) struct Import {
 /// What can be said of a key besides its type.
 #[derive(Args)]
 struct Properties {
+    /// Operations that it may be used for, separated by commas: sign, verify, encrypt, decrypt,
+    /// wrapKey, unwrapKey and so on [default: all of its type]
+    #[arg(
+        long,
+        visible_alias = "ops",
+        value_name = "OPERATIONS",
+        value_delimiter = ','
+    )]
+    operations: Vec<String>,
     /// In a key vault: keep the key in an HSM (premium vaults only). Keys of a Managed HSM always
     /// are
     #[arg(long)]
@@ -157,77 +166,6 @@ struct Properties {
     /// A name and value for people and programs; may be repeated
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = tag)]
     tags: Vec<(String, String)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Kind {
-    Rsa,
-    Ec,
-    /// Symmetric: AES
-    Oct,
-    #[value(name = "ml-dsa-44")]
-    MlDsa44,
-    #[value(name = "ml-dsa-65")]
-    MlDsa65,
-    #[value(name = "ml-dsa-87")]
-    MlDsa87,
-}
-
-impl Kind {
-    fn key_type(self, in_hsm: bool) -> KeyType {
-        match (self, in_hsm) {
-            (Self::Rsa, true) => KeyType::RsaHsm,
-            (Self::Rsa, false) => KeyType::Rsa,
-            (Self::Ec, true) => KeyType::EcHsm,
-            (Self::Ec, false) => KeyType::Ec,
-            (Self::Oct, _) => KeyType::OctHsm,
-            (Self::MlDsa44 | Self::MlDsa65 | Self::MlDsa87, true) => {
-                KeyType::UnknownValue("AKP-HSM".to_owned())
-            }
-            (Self::MlDsa44 | Self::MlDsa65 | Self::MlDsa87, false) => {
-                KeyType::UnknownValue("AKP".to_owned())
-            }
-        }
-    }
-
-    /// Its name on the command line.
-    fn name(self) -> String {
-        let value = self.to_possible_value();
-        value.map_or_else(String::new, |value| value.get_name().to_owned())
-    }
-
-    /// Whether a key is of this type.
-    fn is_of(self, public: &PublicKey) -> bool {
-        match public {
-            PublicKey::Rsa { .. } => self == Self::Rsa,
-            PublicKey::Ec { .. } => self == Self::Ec,
-            PublicKey::MlDsa { set, .. } => self.ml_dsa() == Some(*set),
-            PublicKey::Oct => self == Self::Oct,
-        }
-    }
-
-    /// The parameter set of ML-DSA, if it is one.
-    fn ml_dsa(self) -> Option<ParameterSet> {
-        match self {
-            Self::MlDsa44 => Some(ParameterSet::MlDsa44),
-            Self::MlDsa65 => Some(ParameterSet::MlDsa65),
-            Self::MlDsa87 => Some(ParameterSet::MlDsa87),
-            Self::Rsa | Self::Ec | Self::Oct => None,
-        }
-    }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum NamedCurve {
-    #[value(name = "P-256")]
-    P256,
-    #[value(name = "P-384")]
-    P384,
-    #[value(name = "P-521")]
-    P521,
-    /// secp256k1
-    #[value(name = "P-256K")]
-    P256K,
 }
 
 fn point_in_time(text: &str) -> Result<SystemTime, String> {
@@ -297,25 +235,10 @@ impl Create {
         let _spinner = Spinner::start("creating the key");
         unversioned(&self.uri)?;
         let service = self.uri.vault.service;
-        let in_hsm = service == Service::ManagedHsm || self.properties.hsm;
-        let unfit = match (self.kind, self.size, self.curve) {
-            (None, ..) if service == Service::KeyVault => {
-                Some("a key vault has no external keys; an HSM does")
-            }
-            (Some(Kind::Ec), None, None) => {
-                Some("an EC key needs --curve: P-256, P-384, P-521 or P-256K")
-            }
-            (Some(Kind::Ec), Some(_), _) => Some("an EC key has a --curve and no --size"),
-            (Some(kind), Some(_), _) if kind.ml_dsa().is_some() => {
-                Some("a key of ML-DSA has no --size: its type says all")
-            }
-            (Some(kind), _, Some(_)) if kind != Kind::Ec => Some("only an EC key has a --curve"),
-            (Some(Kind::Oct), ..) if service == Service::KeyVault => {
-                Some("a key vault keeps no symmetric keys; an HSM does")
-            }
-            _ => None,
-        };
-        if let Some(problem) = unfit {
+        let in_hsm = service == Service::ManagedHsm
+            || self.properties.hsm
+            || self.kind.is_some_and(Kind::names_an_hsm);
+        if let Some(problem) = self.unfit() {
             return Err(Failure::told(problem));
         }
         let session = Session::start()?;
@@ -340,14 +263,31 @@ impl Create {
         shown(&self.uri.vault, &key)
     }
 
+    /// Why there can be no such key.
+    fn unfit(&self) -> Option<&'static str> {
+        let in_vault = self.uri.vault.service == Service::KeyVault;
+        let Some(kind) = self.kind else {
+            return in_vault.then_some("a key vault has no external keys; an HSM does");
+        };
+        match (kind.is_ec(), self.size, self.curve) {
+            (true, None, None) => Some("an EC key needs --curve: P-256, P-384, P-521 or P-256K"),
+            (false, _, Some(_)) => Some("only an EC key has a --curve"),
+            _ if in_vault && kind == Kind::Oct => {
+                Some("a key vault keeps no symmetric keys; an HSM does")
+            }
+            (_, Some(bits), _) => kind.misfit(bits),
+            _ => None,
+        }
+    }
+
     fn ml_dsa(&self) -> Option<ParameterSet> {
         self.kind.and_then(Kind::ml_dsa)
     }
 
     /// Whether the key is one for secure wrap or unwrap, which is not exportable.
     fn wraps_securely(&self) -> bool {
-        let mut operations = self.operations.iter();
-        operations.any(|name| ["secureWrapKey", "secureUnwrapKey"].contains(&name.as_str()))
+        let mut operations = self.properties.operations();
+        operations.any(|name| ["secureWrapKey", "secureUnwrapKey"].contains(&name))
     }
 
     /// The body of the request.
@@ -358,14 +298,14 @@ impl Create {
         let parameters = CreateKeyParameters {
             kty: self.kind.map(|kind| kind.key_type(in_hsm)),
             key_size: match self.kind {
-                Some(Kind::Rsa) => Some(self.size.unwrap_or(2048)),
+                Some(Kind::Rsa | Kind::RsaHsm) => Some(self.size.unwrap_or(2048)),
                 Some(Kind::Oct) => Some(self.size.unwrap_or(256)),
                 _ => None,
             },
             curve: self.curve.map(NamedCurve::name),
-            key_ops: match self.operations.is_empty() {
+            key_ops: match self.properties.operations.is_empty() {
                 true => None,
-                false => Some(self.operations.iter().map(|name| operation(name)).collect()),
+                false => Some(self.properties.operations().map(operation).collect()),
             },
             key_attributes: self.properties.attributes(is_exportable),
             release_policy: policy.map(|policy| KeyReleasePolicy {
@@ -402,8 +342,9 @@ impl Import {
             (false, None) => import::private_key(&file, in_hsm),
         }
         .map_err(|problem| Failure::told(format!("{}: {problem}", self.file.display())))?;
-        if !self.operations.is_empty() {
-            key.0.key_ops = Some(self.operations.clone());
+        if !self.properties.operations.is_empty() {
+            let names = self.properties.operations().map(str::to_owned);
+            key.0.key_ops = Some(names.collect());
         }
         let body = key.into_body(|key: JsonWebKey| ImportKeyParameters {
             hsm: Some(in_hsm),
@@ -466,6 +407,11 @@ fn unversioned(uri: &KeyUri) -> Result<(), Failure> {
 }
 
 impl Properties {
+    /// The names of operations, without the blanks that people put behind commas.
+    fn operations(&self) -> impl Iterator<Item = &str> {
+        self.operations.iter().map(|name| name.trim())
+    }
+
     fn attributes(&self, exportable: bool) -> Option<KeyAttributes> {
         Some(KeyAttributes {
             enabled: Some(!self.disabled),
@@ -482,31 +428,9 @@ impl Properties {
     }
 }
 
-impl NamedCurve {
-    /// Whether a key is on this curve.
-    fn is_of(self, public: &PublicKey) -> bool {
-        let curve = match self {
-            Self::P256 => Curve::P256,
-            Self::P384 => Curve::P384,
-            Self::P521 => Curve::P521,
-            Self::P256K => Curve::P256K,
-        };
-        matches!(public, PublicKey::Ec { curve: own, .. } if *own == curve)
-    }
-
-    fn name(self) -> CurveName {
-        match self {
-            Self::P256 => CurveName::P256,
-            Self::P384 => CurveName::P384,
-            Self::P521 => CurveName::P521,
-            Self::P256K => CurveName::P256K,
-        }
-    }
-}
-
 /// An operation by its name; one that the service does not know it refuses.
 fn operation(name: &str) -> KeyOperation {
-    let Ok(operation) = name.parse();
+    let Ok(operation) = name.trim().parse();
     operation
 }
 

@@ -24,6 +24,7 @@ use self::sweep::Sweep;
 use crate::failure::Failure;
 use crate::output::{Report, lines};
 use crate::progress::Spinner;
+use crate::signing::{Hexadecimal, hexadecimal};
 
 #[derive(Subcommand)]
 pub(crate) enum Pkcs11 {
@@ -47,17 +48,17 @@ pub(crate) struct CreateKey {
     #[arg(long)]
     label: String,
     /// Its type
-    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    #[arg(long = "type", value_enum, ignore_case = true, value_name = "TYPE")]
     kind: Kind,
     /// Bits of an RSA key: 2048, 3072 or 4096 [default: 2048]
     #[arg(long, value_name = "BITS")]
     size: Option<usize>,
     /// Curve of an EC key
-    #[arg(long, value_enum, value_name = "CURVE")]
+    #[arg(long, value_enum, ignore_case = true, value_name = "CURVE")]
     curve: Option<NamedCurve>,
     /// CKA_ID of both objects, in hexadecimal digits [default: the SHA-1 of the public key]
-    #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
-    id: Option<Id>,
+    #[arg(long, value_name = "HEX", value_parser = id)]
+    id: Option<Hexadecimal>,
     /// What it may be used for, separated by commas
     #[arg(
         long,
@@ -88,18 +89,11 @@ enum Kind {
     MlDsa87,
 }
 
-/// An id as bytes: one value for clap, which would take a Vec for many.
-#[derive(Clone, Debug)]
-struct Id(Vec<u8>);
-
-fn hexadecimal(text: &str) -> Result<Id, String> {
-    let wrong = || "give pairs of hexadecimal digits, such as 0a1b".to_owned();
-    if text.is_empty() || !text.len().is_multiple_of(2) || !text.is_ascii() {
-        return Err(wrong());
+fn id(text: &str) -> Result<Hexadecimal, String> {
+    match text.is_empty() {
+        true => Err("give pairs of hexadecimal digits, such as 0a1b".to_owned()),
+        false => hexadecimal(text),
     }
-    let pairs = (0..text.len()).step_by(2);
-    let bytes = pairs.map(|at| u8::from_str_radix(&text[at..at + 2], 16));
-    bytes.collect::<Result<_, _>>().map(Id).map_err(|_| wrong())
 }
 
 #[derive(Args)]

@@ -22,9 +22,10 @@ pub(crate) enum Roles {
     #[command(visible_alias = "ls")]
     List(List),
     /// Give a person, a group or an application a role
+    #[command(aliases = ["create", "add"])]
     Assign(Assign),
     /// Take a role from a person, a group or an application
-    #[command(visible_alias = "rm")]
+    #[command(visible_alias = "rm", alias = "delete")]
     Remove(Remove),
     /// Make a role of your own
     Define(Define),

@@ -1,8 +1,14 @@
 #!/usr/bin/env node
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { program } from "./index.js";
 
-const { error, signal, status } = spawnSync(program(), process.argv.slice(2), { stdio: "inherit" });
-if (error) console.error(`managed-hsm-emulator: ${error.message}`);
-process.exit(status ?? (signal ? 128 + constants.signals[signal] : 1));
+const child = spawn(program(), process.argv.slice(2), { stdio: "inherit" });
+for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+// A terminal sends this to both.
+process.on("SIGINT", () => {});
+child.once("error", (error) => {
+  console.error(`managed-hsm-emulator: ${error.message}`);
+  process.exit(1);
+});
+child.once("close", (status, signal) => process.exit(status ?? 128 + constants.signals[signal]));

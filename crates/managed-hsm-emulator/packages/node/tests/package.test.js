@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
-import { execFileSync } from "node:child_process";
-import { dirname } from "node:path";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import test from "node:test";
 import { ClientSecretCredential } from "@azure/identity";
 import { KeyClient } from "@azure/keyvault-keys";
@@ -36,4 +38,16 @@ test("what keeps it from starting is told", async () => {
 test("a command runs beside an emulator", () => {
   const printed = execFileSync("npx", ["managed-hsm-emulator", "run", "--", "sh", "-c", "echo $AZURE_MANAGEDHSM_URL"]);
   assert.match(printed.toString(), /^https:\/\/localhost:\d+\n$/);
+});
+
+test("who ends the command ends the emulator", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "managed-hsm-emulator-"));
+  const data = join(folder, "data");
+  const command = join("node_modules", ".bin", "managed-hsm-emulator");
+  const child = spawn(command, ["serve", "--data-dir", data], { stdio: "ignore" });
+  execFileSync(command, ["env", "--wait", "30", "--data-dir", data]);
+  child.kill("SIGTERM");
+  assert.deepEqual(await once(child, "close"), [0, null]);
+  assert.ok(!existsSync(join(data, "endpoint")));
+  rmSync(folder, { recursive: true });
 });
