@@ -288,7 +288,7 @@ impl Show {
             Told::read(answer)
         };
         let key = management.wait("load key", &self.uri.to_string(), request)?;
-        shown(&self.uri.vault, &key)
+        shown(&self.uri, &key)
     }
 }
 
@@ -337,7 +337,7 @@ impl Create {
             Told::read(answer.await?)
         };
         let key = management.wait("create key", &self.uri.to_string(), request)?;
-        shown(&self.uri.vault, &key)
+        shown(&self.uri, &key)
     }
 
     fn ml_dsa(&self) -> Option<ParameterSet> {
@@ -421,7 +421,7 @@ impl Import {
             Told::read(answer.await?)
         };
         let key = management.wait("import key", &self.uri.to_string(), request)?;
-        shown(&self.uri.vault, &key)
+        shown(&self.uri, &key)
     }
 }
 
@@ -436,7 +436,7 @@ impl Named {
             Told::read(answer.await?)
         };
         let key = management.wait("rotate key", &self.uri.to_string(), request)?;
-        shown(&self.uri.vault, &key)
+        shown(&self.uri, &key)
     }
 
     fn recover(&self) -> Result<Report, Failure> {
@@ -451,7 +451,7 @@ impl Named {
             Told::read(answer.await?)
         };
         let key = management.wait("recover key", &self.uri.to_string(), request)?;
-        shown(&self.uri.vault, &key)
+        shown(&self.uri, &key)
     }
 }
 
