@@ -104,13 +104,11 @@ impl Bench {
         let (duration, name) = (Duration::from_secs_f64(self.seconds), work.name());
         let ticks = duration.as_millis() / TICK.as_millis() + 1;
         let bar = progress::bar(ticks as u64 * self.concurrency.len() as u64, name.clone());
-        let all: Vec<Measurement> = self
-            .concurrency
-            .iter()
-            .map(|&concurrency| measure(client, &work, concurrency, duration, &bar))
-            .collect();
+        let each = self.concurrency.iter();
+        let all = each.map(|&concurrency| measure(client, &work, concurrency, duration, &bar));
+        let all: Result<Vec<Measurement>, Failure> = all.collect();
         bar.finish_and_clear();
-        Ok(self.report(&name, &all))
+        Ok(self.report(&name, &all?))
     }
 
     fn prepare(&self, client: &Client) -> Result<Work, Failure> {
@@ -193,7 +191,7 @@ fn measure(
     concurrency: u16,
     duration: Duration,
     bar: &ProgressBar,
-) -> Measurement {
+) -> Result<Measurement, Failure> {
     let is_over = AtomicBool::new(false);
     let started = Instant::now();
     let one_thread = || {
@@ -213,7 +211,14 @@ fn measure(
         (latencies, errors, last_error)
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..concurrency).map(|_| scope.spawn(one_thread)).collect();
+        let start = |_| std::thread::Builder::new().spawn_scoped(scope, one_thread);
+        let threads: Vec<_> = match (0..concurrency).map(start).collect() {
+            Ok(threads) => threads,
+            Err(error) => {
+                is_over.store(true, Ordering::Relaxed);
+                return Err(unstarted(concurrency, &error));
+            }
+        };
         while started.elapsed() < duration {
             std::thread::sleep(TICK.min(duration.saturating_sub(started.elapsed())));
             bar.inc(1);
@@ -226,14 +231,21 @@ fn measure(
             errors += failed;
             last_error = error.or(last_error);
         }
-        Measurement {
+        Ok(Measurement {
             concurrency,
             seconds: started.elapsed().as_secs_f64(),
             latencies: Latencies::new(latencies),
             errors,
             last_error,
-        }
+        })
     })
+}
+
+fn unstarted(threads: u16, error: &std::io::Error) -> Failure {
+    Failure::told(format!(
+        "{threads} threads can't be started ({error}): raise the limits of processes and of memory (ulimit -u, -v), \
+         or give a smaller --concurrency"
+    ))
 }
 
 /// Throughput by concurrency as bars.

@@ -1,7 +1,7 @@
 //! Progress of what takes longer than a second: on standard error, where that is a terminal.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -20,7 +20,8 @@ impl Spinner {
     pub(crate) fn start(what: impl Into<String>) -> Self {
         let what = what.into();
         let (end, ended) = channel();
-        let thread = std::thread::spawn(move || {
+        // Without the thread there is no sign.
+        let thread = Builder::new().spawn(move || {
             if ended.recv_timeout(PATIENCE) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
@@ -31,7 +32,7 @@ impl Spinner {
         });
         Self {
             end: Some(end),
-            thread: Some(thread),
+            thread: thread.ok(),
         }
     }
 }

@@ -10,6 +10,15 @@ use crate::error::Error;
 use crate::identity::Identity;
 use crate::token::{OWNER_CLIENT, TENANT};
 
+/// Variables that lead clients to HSMs and vaults elsewhere, or have them show the emulator a token
+/// of somewhere else, whatever is in an [`Environment::with_identity`].
+pub const LEADING_ELSEWHERE: [&str; 4] = [
+    "AKV_ENDPOINTS",
+    "AKV_TOKEN_FILE",
+    "AZURE_CLI_ACCESS_TOKEN",
+    "AZURE_KEYVAULT_URL",
+];
+
 /// The variables that a client needs to use a running emulator.
 #[derive(Clone)]
 pub struct Environment(Vec<(&'static str, String)>);

@@ -56,7 +56,7 @@ pub use capacity::Latency;
 pub use data_dir::DataDir;
 pub use emulator::{Handle, Options, start};
 pub use endpoint::{vault_url, wait_until_ready};
-pub use environment::Environment;
+pub use environment::{Environment, LEADING_ELSEWHERE};
 pub use error::Error;
 pub use faults::{Fault, FaultKind, Faults};
 pub use hosts::ServedName;

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use managed_hsm_emulator::{
-    AUDIENCE, DataDir, Environment, Error, Fault, FaultKind, Handle, Latency, LogFormat, Options,
-    ServedName, TokenKey, VAULT_AUDIENCE, log_to_stderr, start, vault_url, wait_until_ready,
+    AUDIENCE, DataDir, Environment, Error, Fault, FaultKind, Handle, LEADING_ELSEWHERE, Latency,
+    LogFormat, Options, ServedName, TokenKey, VAULT_AUDIENCE, log_to_stderr, start, vault_url,
+    wait_until_ready,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
@@ -287,7 +288,11 @@ fn run_command(mut arguments: Run) -> Result<ExitCode, Error> {
         let mut terminate = signal(SignalKind::terminate())?;
         let _interrupt = signal(SignalKind::interrupt())?;
         let emulator = arguments.serve.start()?;
-        let mut child = tokio::process::Command::new(program)
+        let mut command = tokio::process::Command::new(program);
+        for name in LEADING_ELSEWHERE {
+            command.env_remove(name);
+        }
+        let mut child = command
             .args(options)
             .envs(emulator.environment()?.variables())
             .spawn()

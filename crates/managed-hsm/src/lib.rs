@@ -112,6 +112,6 @@ pub use settings::origin::Origin;
 pub use settings::provider::{LogFormat, LogSettings, ProviderSettings};
 pub use settings::proxy::Proxy;
 pub use settings::setting::Setting;
-pub use threads::with_room;
+pub use threads::{start_within, with_room};
 pub use token::AccessToken;
 pub use uri::{KeyName, KeyUri, KeyVersion, StoreUri, UriError, Vault, VaultName};

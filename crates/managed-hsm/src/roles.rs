@@ -143,6 +143,14 @@ pub struct RoleAssignment {
     pub scope: ForeignText,
 }
 
+impl RoleAssignment {
+    /// Whether it gives this role to this principal, wherever.
+    pub fn is_of(&self, principal: Guid, role: Guid) -> bool {
+        let principal = principal.to_string();
+        self.role == role && self.principal.raw().eq_ignore_ascii_case(&principal)
+    }
+}
+
 /// What the HSM has of roles.
 impl Client {
     /// All roles of an HSM: those that each HSM has, and those that were made in this one.
@@ -211,7 +219,7 @@ impl Client {
             body: Some(Bytes::from(wire::assignment_request(principal, role))),
             ..self.role_request("assign role of", vault, &path)?
         };
-        self.ask(request, wire::assignment)
+        self.ask(request, move |body| wire::assignment(body, principal, role))
     }
 
     /// Takes an assignment back, which is at this scope or below it.

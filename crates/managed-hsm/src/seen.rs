@@ -21,14 +21,22 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Notes the name of an answer. Whether it is the answer to what was asked last, and to nothing
-    /// else that was asked on this connection.
-    pub(crate) fn admits(&mut self, name: Option<&[u8]>) -> bool {
-        let is_admitted = match name {
-            Some(name) => self.names.insert(self.hasher.hash_one(name)),
-            None => self.names.is_empty() && !self.is_over,
+    /// Notes what an answer is called: by one name, or by several that parties on the way have
+    /// given it. Whether it is the answer to what was asked last, and to nothing else that was asked
+    /// on this connection.
+    pub(crate) fn admits<'a>(&mut self, names: impl IntoIterator<Item = &'a [u8]>) -> bool {
+        let names = names
+            .into_iter()
+            .flat_map(|names| names.split(|b| *b == b','));
+        let names = names.map(<[u8]>::trim_ascii).filter(|name| is_name(name));
+        let names: Vec<u64> = names.map(|name| self.hasher.hash_one(name)).collect();
+        let is_admitted = match names.is_empty() {
+            false => names.iter().all(|name| !self.names.contains(name)),
+            true => self.names.is_empty() && !self.is_over,
         };
-        self.is_over |= !is_admitted || name.is_none() || self.names.len() == MOST;
+        self.is_over |= !is_admitted || names.is_empty();
+        self.names.extend(names);
+        self.is_over |= self.names.len() >= MOST;
         is_admitted
     }
 
@@ -36,6 +44,12 @@ impl Seen {
     pub(crate) fn has_room(&self) -> bool {
         !self.is_over
     }
+}
+
+/// Whether it is a word. What holds blanks is none: where the bytes of two answers are mixed the
+/// head of one, `HTTP/1.1 200 OK`, may begin within the name of the other.
+fn is_name(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_graphic)
 }
 
 #[cfg(test)]
@@ -48,28 +62,50 @@ mod tests {
         let name = |number: usize| format!("name-{number}").into_bytes();
         for number in 0..MOST {
             assert!(seen.has_room());
-            assert!(seen.admits(Some(&name(number))));
+            assert!(seen.admits([&name(number)[..]]));
         }
         // None was forgotten, and there is no request that another could answer.
         assert!(!seen.has_room());
-        assert!((0..MOST).all(|number| !seen.admits(Some(&name(number)))));
+        assert!((0..MOST).all(|number| !seen.admits([&name(number)[..]])));
     }
 
     #[test]
     fn an_answer_without_a_name_is_the_first_and_the_last_of_its_connection() {
         let mut seen = Seen::default();
-        assert!(seen.admits(None));
+        assert!(seen.admits([]));
         assert!(!seen.has_room());
-        assert!(!seen.admits(None));
+        assert!(!seen.admits([]));
 
         let mut seen = Seen::default();
-        assert!(seen.admits(Some(b"name")) && seen.has_room());
-        assert!(!seen.admits(None));
+        assert!(seen.admits([&b"name"[..]]) && seen.has_room());
+        assert!(!seen.admits([]));
         assert!(!seen.has_room());
 
         let mut seen = Seen::default();
-        assert!(seen.admits(Some(b"name")));
-        assert!(!seen.admits(Some(b"name")));
+        assert!(seen.admits([&b"name"[..]]));
+        assert!(!seen.admits([&b"name"[..]]));
+        assert!(!seen.has_room());
+    }
+
+    #[test]
+    fn none_of_several_names_may_have_come_before() {
+        let mut seen = Seen::default();
+        assert!(seen.admits([&b"one"[..], b"of-a-proxy"]));
+        assert!(seen.admits([&b"two, of-another-proxy"[..]]));
+        assert!(seen.has_room());
+        assert!(!seen.admits([&b"three, one"[..]]));
+        assert!(!seen.has_room());
+    }
+
+    #[test]
+    fn a_name_that_goes_over_into_another_answer_is_none() {
+        let mixed: &[u8] = b"c3e6e2b8-d5cd-4811-aedb-52eddHTTP/1.1 200 OK";
+        let mut seen = Seen::default();
+        assert!(seen.admits([&b"name"[..]]));
+        assert!(!seen.admits([mixed]));
+
+        let mut seen = Seen::default();
+        assert!(seen.admits([&b""[..]]));
         assert!(!seen.has_room());
     }
 }

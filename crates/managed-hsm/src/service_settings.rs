@@ -61,7 +61,8 @@ impl Client {
         name: &ServiceSettingName,
     ) -> Result<ServiceSetting, Error> {
         let request = self.setting_request("get setting of", vault, &name.path())?;
-        self.ask(request, wire::setting)
+        let name = name.clone();
+        self.ask(request, move |body| wire::setting(body, &name.0))
     }
 
     /// Changes a setting of an HSM. Returns it as it is now.
@@ -76,7 +77,8 @@ impl Client {
             body: Some(Bytes::from(wire::setting_request(value))),
             ..self.setting_request("change setting of", vault, &name.path())?
         };
-        self.ask(request, wire::setting)
+        let name = name.clone();
+        self.ask(request, move |body| wire::setting(body, &name.0))
     }
 
     /// A request that may be repeated: the same value once more changes nothing.

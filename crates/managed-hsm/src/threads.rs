@@ -1,7 +1,7 @@
 //! Threads of the client's own, which take no signal that is meant for the application.
 
 use std::io;
-use std::thread::{Builder, JoinHandle};
+use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 
 use crate::error::Error;
 
@@ -17,10 +17,26 @@ pub(crate) fn start<T: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
-    let builder = Builder::new().name(name.to_owned()).stack_size(STACK);
     // A thread begins with the signals blocked that are blocked in the one that starts it.
     let _blocked = signals::Blocked::new()?;
-    builder.spawn(body)
+    builder(name).spawn(body)
+}
+
+/// The same for a thread that is waited for, and may borrow from who does.
+///
+/// # Errors
+/// It can't be started.
+pub fn start_within<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'scope,
+) -> io::Result<ScopedJoinHandle<'scope, T>> {
+    let _blocked = signals::Blocked::new()?;
+    builder(name).spawn_scoped(scope, body)
+}
+
+fn builder(name: &str) -> Builder {
+    Builder::new().name(name.to_owned()).stack_size(STACK)
 }
 
 /// Does what takes more of a stack than a fibre has: here if there is room, else on a thread of its
@@ -33,19 +49,12 @@ pub fn with_room<T: Send>(has_room: bool, body: impl FnOnce() -> T + Send) -> Re
         return Ok(body());
     }
     let outcome = std::thread::scope(|scope| {
-        let builder = Builder::new().name("akv-room".to_owned()).stack_size(STACK);
-        let blocked = signals::Blocked::new()?;
-        let thread = builder.spawn_scoped(scope, body)?;
-        drop(blocked);
-        Ok(thread.join())
+        start_within(scope, "akv-room", body).map(ScopedJoinHandle::join)
     });
     match outcome {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(panic)) => std::panic::resume_unwind(panic),
-        Err(error) => {
-            let error: io::Error = error;
-            Err(Error::Io(format!("a thread can't be started: {error}")))
-        }
+        Err(error) => Err(Error::Io(format!("a thread can't be started: {error}"))),
     }
 }
 

@@ -33,6 +33,8 @@ const LOOK: Duration = Duration::from_millis(1);
 pub(super) struct Listing {
     at: Instant,
     items: Arc<Vec<Listed>>,
+    /// Those of them that aren't there for this identity, as was found out since.
+    absent: Arc<Mutex<HashSet<KeyName>>>,
 }
 
 /// Has one thread at a time ask for the list: the others find all that it has found. No lock, since
@@ -278,6 +280,7 @@ impl Token {
         let listing = Listing {
             at: Instant::now(),
             items: Arc::new(items),
+            absent: Arc::default(),
         };
         self.forget_others(&listing.items);
         *lock(&self.listing) = Some(listing.clone());
@@ -348,11 +351,11 @@ impl Token {
 
     /// The listed keys that may fit and are not known as they are.
     fn wanted<'a>(&self, sought: Sought<'_>, listing: &'a Listing) -> Vec<&'a Listed> {
-        let table = self.table();
-        listing
-            .items
-            .iter()
-            .filter(|item| sought.may_fit(item) && !is_known(&table, item, listing.at))
+        let (table, absent) = (self.table(), lock(&listing.absent));
+        let items = listing.items.iter();
+        let items = items.filter(|item| sought.may_fit(item) && !absent.contains(&item.name));
+        items
+            .filter(|item| !is_known(&table, item, listing.at))
             .collect()
     }
 
@@ -368,7 +371,9 @@ impl Token {
                 table.add(key, None);
             }
         });
-        self.tell_failures(&wanted, failed)
+        let absent = self.tell_failures(failed)?;
+        lock(&listing.absent).extend(absent);
+        Ok(())
     }
 
     /// Asks for keys. What fails comes with its key.
@@ -417,8 +422,8 @@ impl Token {
         let mut answers = Vec::with_capacity(items.len());
         std::thread::scope(|scope| {
             // Without the thread the others do its work.
-            let started = (1..helpers)
-                .map_while(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok());
+            let start = |_| managed_hsm::start_within(scope, "akv-load", work).ok();
+            let started = (1..helpers).map_while(start);
             let started: Vec<_> = started.collect();
             answers.extend(work());
             for thread in started {
@@ -433,17 +438,18 @@ impl Token {
     }
 
     /// A key that this identity may not read, or that was deleted meanwhile, is left out. That none
-    /// can be had is a failure, as is an HSM that does not answer.
+    /// of the token's can be had is a failure, as is an HSM that does not answer.
     fn tell_failures(
         &self,
-        wanted: &[&Listed],
         failed: Vec<(KeyName, managed_hsm::Error)>,
-    ) -> Result<(), Error> {
-        let all_failed = failed.len() == wanted.len();
+    ) -> Result<Vec<KeyName>, Error> {
+        let lower = |(name, _): &(KeyName, _)| name.as_str().to_ascii_lowercase();
+        let names: HashSet<String> = failed.iter().map(lower).collect();
+        let none_is_left = self.table().keys.keys().all(|name| names.contains(&**name));
         let mut by_reason: HashMap<_, (usize, String)> = HashMap::new();
         let mut gone = Vec::new();
         for (name, error) in failed {
-            let is_serious = !is_absence(&error) || (all_failed && !is_not_found(&error));
+            let is_serious = !is_absence(&error) || (none_is_left && !is_not_found(&error));
             if is_serious {
                 return Err(self.refusal(Purpose::Find, &error));
             }
@@ -460,7 +466,7 @@ impl Token {
             let text = format!("{count} of the keys can't be read, such as: {text}");
             report::repeated_warning("keys that can't be read", &text);
         }
-        Ok(())
+        Ok(gone)
     }
 }
 

@@ -138,8 +138,17 @@ fn keys_that_can_not_be_read_are_left_out_and_told_of() {
     let pkcs11 = initialized();
     let session = session(&pkcs11);
     log_in(&session);
-    let all = session.find_objects(&[Attribute::Class(ObjectClass::PRIVATE_KEY)]);
-    assert_eq!(all.unwrap().len(), 1);
+    // Also by each search that comes after the one that has found that out.
+    for class in [
+        ObjectClass::PRIVATE_KEY,
+        ObjectClass::PUBLIC_KEY,
+        ObjectClass::PRIVATE_KEY,
+    ] {
+        let all = session.find_objects(&[Attribute::Class(class)]);
+        assert_eq!(all.unwrap().len(), 1);
+    }
+    let nowhere = session.find_objects(&[Attribute::Id(vec![7; 20])]);
+    assert!(nowhere.unwrap().is_empty());
     sign(&session, "tlsKey").unwrap();
 }
 

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass};
+use testing::emulator::Options;
 
 use crate::programs::skip;
 use crate::support::{Hsm, import_aes, initialized, makes_calls, module, only, session, slot};
@@ -141,6 +142,18 @@ fn threads_sign_in_sessions_of_their_own() {
             });
         }
     });
+}
+
+#[test]
+fn signals_are_left_to_the_programs_threads_while_keys_are_loaded() {
+    let hsm = Hsm::start_with(Options {
+        latency: "20".parse().ok(),
+        ..Options::default()
+    });
+    for number in 0..8 {
+        hsm.rest.create(&format!("key-{number}"), EC);
+    }
+    run_with(hsm, "signals");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use clap::Args;
 use managed_hsm::{KeyUri, Vault};
 use serde_json::json;
 
-use super::description::{Told, shown};
+use super::description::{Told, shown_as_named};
 use super::unversioned;
 use crate::failure::Failure;
 use crate::files;
@@ -74,6 +74,6 @@ impl Restore {
             Told::read(management.keys.restore_key(content, None).await?)
         };
         let key = management.wait("restore a key into", &self.vault.to_string(), request)?;
-        shown(&self.vault, &key)
+        shown_as_named(&self.vault, &key)
     }
 }

@@ -24,11 +24,31 @@ pub(super) fn identified(vault: &Vault, kid: Option<&str>) -> Result<KeyUri, Fai
             key,
             version,
         }),
-        _ => Err(Failure::told(format!(
-            "the answer of {vault} can't be used: it names a key '{}'",
-            output::one_line(kid.unwrap_or_default())
-        ))),
+        _ => Err(unusable(vault, kid)),
     }
+}
+
+/// The same, of an answer that has to be about this key, and this version if it names one.
+pub(super) fn asked_for(uri: &KeyUri, kid: Option<&str>) -> Result<KeyUri, Failure> {
+    let told = identified(&uri.vault, kid)?;
+    let is_same = |one: &str, other: &str| one.eq_ignore_ascii_case(other);
+    let has_version = |asked: &KeyVersion| {
+        let version = told.version.as_ref();
+        version.is_some_and(|version| is_same(version.as_str(), asked.as_str()))
+    };
+    match is_same(told.key.as_str(), uri.key.as_str())
+        && uri.version.as_ref().is_none_or(has_version)
+    {
+        true => Ok(told),
+        false => Err(unusable(&uri.vault, kid)),
+    }
+}
+
+fn unusable(vault: &Vault, kid: Option<&str>) -> Failure {
+    Failure::told(format!(
+        "the answer of {vault} can't be used: it names a key '{}'",
+        output::one_line(kid.unwrap_or_default())
+    ))
 }
 
 /// A key that the service told of.
@@ -49,6 +69,10 @@ impl Told {
         Ok(Self::parse(&body)?)
     }
 
+    fn kid(&self) -> Option<&str> {
+        self.key.key.as_ref()?.kid.as_deref()
+    }
+
     fn parse(body: &[u8]) -> serde_json::Result<Self> {
         let json: Value = serde_json::from_slice(body)?;
         let attributes = &json["attributes"];
@@ -63,11 +87,17 @@ impl Told {
     }
 }
 
-/// What the service tells of a key.
-pub(super) fn shown(vault: &Vault, told: &Told) -> Result<Report, Failure> {
+/// What the service tells of a key that was asked for.
+pub(super) fn shown(asked: &KeyUri, told: &Told) -> Result<Report, Failure> {
+    asked_for(asked, told.kid())?;
+    shown_as_named(&asked.vault, told)
+}
+
+/// What the service tells of a key that has the name which the service knows.
+pub(super) fn shown_as_named(vault: &Vault, told: &Told) -> Result<Report, Failure> {
     let key = &told.key;
     let jwk = key.key.clone().unwrap_or_default();
-    let uri = identified(vault, jwk.kid.as_deref())?;
+    let uri = identified(vault, told.kid())?;
     let kid = output::one_line(jwk.kid.as_deref().unwrap_or_default());
     let version = uri.version.as_ref().map(ToString::to_string);
     let operations: Vec<String> = jwk.key_ops.iter().flatten().cloned().collect();
@@ -201,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_key_is_shown_with_its_type_and_size() {
-        let vault = "MyHSM".parse().unwrap();
+        let uri = "managedhsm:MyHSM:k".parse().unwrap();
         for (jwk, expected, name) in [
             (
                 r#""kty":"RSA-HSM","n":"AH8B","e":"AQAB""#,
@@ -216,7 +246,7 @@ mod tests {
                 "AKP",
             ),
         ] {
-            let report = shown(&vault, &key(jwk)).unwrap();
+            let report = shown(&uri, &key(jwk)).unwrap();
             let (text, json) = (&report.text, &report.json);
             assert!(
                 text.contains(&format!("Type        {expected}\n")),
@@ -230,6 +260,26 @@ mod tests {
             assert_eq!(json["type"], name);
             assert_eq!(json["version"], VERSION);
             assert_eq!(json["operations"], json!(["sign", "deriveKey"]));
+        }
+    }
+
+    #[test]
+    fn an_answer_about_another_key_or_version_is_refused() {
+        let of = |uri: &str| shown(&uri.parse().unwrap(), &key(r#""kty":"oct-HSM""#));
+        for uri in [
+            "managedhsm:MyHSM:k",
+            "managedhsm:MyHSM:K",
+            &format!("managedhsm:MyHSM:k?version={VERSION}"),
+        ] {
+            assert!(of(uri).is_ok(), "{uri}");
+        }
+        let other = VERSION.replace('f', "e");
+        for uri in [
+            "managedhsm:MyHSM:other",
+            &format!("managedhsm:MyHSM:k?version={other}"),
+        ] {
+            let refused = of(uri).map(|_| ()).unwrap_err().to_string();
+            assert!(refused.contains("names a key 'https://"), "{refused}");
         }
     }
 

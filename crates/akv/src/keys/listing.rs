@@ -8,7 +8,9 @@ use futures_util::TryStreamExt;
 use managed_hsm::{KeyUri, StoreUri, Vault};
 use serde_json::{Value, json};
 
-use super::description::{add_attributes, identified, rfc3339, shown_tags, shown_time, yes_or_no};
+use super::description::{
+    add_attributes, asked_for, identified, rfc3339, shown_tags, shown_time, yes_or_no,
+};
 use crate::failure::Failure;
 use crate::output::{Report, table};
 use crate::progress::Spinner;
@@ -73,9 +75,13 @@ fn versions(session: &Session, uri: &KeyUri) -> Result<Report, Failure> {
         pager.try_collect().await
     };
     let found: Vec<_> = management.wait("list versions of", &uri.to_string(), pager)?;
+    let all = KeyUri {
+        version: None,
+        ..uri.clone()
+    };
     let rows = found.into_iter().map(|key| {
         Ok(Row {
-            uri: identified(&uri.vault, key.kid.as_deref())?,
+            uri: asked_for(&all, key.kid.as_deref())?,
             attributes: key.attributes,
             tags: key.tags,
         })

@@ -226,7 +226,7 @@ impl Show {
             Told::read(answer)
         };
         let key = management.wait("load key", &self.uri.to_string(), request)?;
-        shown(&self.uri.vault, &key)
+        shown(&self.uri, &key)
     }
 }
 
@@ -260,7 +260,7 @@ impl Create {
             Told::read(answer.await?)
         };
         let key = management.wait("create key", &self.uri.to_string(), request)?;
-        shown(&self.uri.vault, &key)
+        shown(&self.uri, &key)
     }
 
     /// Why there can be no such key.
@@ -362,7 +362,7 @@ impl Import {
             Told::read(answer.await?)
         };
         let key = management.wait("import key", &self.uri.to_string(), request)?;
-        shown(&self.uri.vault, &key)
+        shown(&self.uri, &key)
     }
 }
 
@@ -377,7 +377,7 @@ impl Named {
             Told::read(answer.await?)
         };
         let key = management.wait("rotate key", &self.uri.to_string(), request)?;
-        shown(&self.uri.vault, &key)
+        shown(&self.uri, &key)
     }
 
     fn recover(&self) -> Result<Report, Failure> {
@@ -392,7 +392,7 @@ impl Named {
             Told::read(answer.await?)
         };
         let key = management.wait("recover key", &self.uri.to_string(), request)?;
-        shown(&self.uri.vault, &key)
+        shown(&self.uri, &key)
     }
 }
 

@@ -12,7 +12,7 @@ use azure_security_keyvault_keys::models::{
 use clap::Args;
 use managed_hsm::KeyUri;
 
-use super::description::{Told, shown};
+use super::description::{Told, asked_for, shown};
 use super::{operation, point_in_time, tag};
 use crate::failure::Failure;
 use crate::management::Management;
@@ -91,7 +91,7 @@ impl Set {
             Told::read(answer.await?)
         };
         let key = management.wait("change key", &self.uri.to_string(), request)?;
-        shown(&self.uri.vault, &key)
+        shown(&self.uri, &key)
     }
 
     fn version(&self) -> Option<String> {
@@ -132,6 +132,10 @@ impl Set {
             answer.into_model()
         };
         let key = management.wait("load key", &self.uri.to_string(), request)?;
+        asked_for(
+            &self.uri,
+            key.key.as_ref().and_then(|key| key.kid.as_deref()),
+        )?;
         let mut tags = key.tags.unwrap_or_default();
         for name in &self.untags {
             if tags.remove(name).is_none() {

@@ -161,12 +161,8 @@ fn find(
     role: Guid,
 ) -> Result<Option<RoleAssignment>, Failure> {
     let all = client.role_assignments(vault, scope)?;
-    Ok(all.into_iter().find(|one| {
-        let principal = principal.to_string();
-        one.principal.raw().eq_ignore_ascii_case(&principal)
-            && one.role == role
-            && is_at(one, scope)
-    }))
+    let is_meant = |one: &RoleAssignment| one.is_of(principal, role) && is_at(one, scope);
+    Ok(all.into_iter().find(is_meant))
 }
 
 impl Assign {

@@ -109,14 +109,14 @@ impl Known {
     /// The role with a name, in any case and with or without 'Managed HSM', or with an id.
     fn find(&self, vault: &Vault, role: &str) -> Result<&RoleDefinition, Failure> {
         let by_id = |id: Guid| self.0.iter().find(|one| one.id == id);
-        let documented = DOCUMENTED_NAMES.iter();
-        let service_name = documented
-            .filter(|(documented, _)| is_named(documented, role))
-            .map(|(_, name)| *name)
-            .next();
         let found = match role.parse::<Guid>() {
             Ok(id) => by_id(id).into_iter().collect(),
-            Err(_) => self.named(service_name.unwrap_or(role)),
+            Err(_) => self.named(role),
+        };
+        // Somebody's own role may have the name that a document gives another.
+        let found = match found.is_empty() {
+            true => self.documented(role),
+            false => found,
         };
         match found.as_slice() {
             [one] => Ok(one),
@@ -141,6 +141,12 @@ impl Known {
                 self.0.iter().filter(like).collect()
             }
         }
+    }
+
+    fn documented(&self, name: &str) -> Vec<&RoleDefinition> {
+        let mut documented = DOCUMENTED_NAMES.iter();
+        let known = documented.find(|(documented, _)| is_named(documented, name));
+        known.map_or_else(Vec::new, |(_, name)| self.named(name))
     }
 
     fn names(&self) -> Vec<String> {
@@ -176,7 +182,30 @@ fn is_at(assignment: &RoleAssignment, scope: &RoleScope) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use managed_hsm::ForeignText;
+
     use super::*;
+
+    #[test]
+    fn a_role_of_ones_own_comes_before_one_that_documents_call_so() {
+        let role = |name: &str| RoleDefinition {
+            id: Guid::random(),
+            name: ForeignText::new(name),
+            description: ForeignText::new(""),
+            is_custom: false,
+            data_actions: Vec::new(),
+            not_data_actions: Vec::new(),
+        };
+        let vault: Vault = "managedhsm:MyHSM".parse().unwrap();
+        let backup_user = "Managed HSM Backup User";
+        let found = |known: &[&str], name: &str| {
+            let known = Known(known.iter().map(|name| role(name)).collect());
+            known.find(&vault, name).unwrap().name.raw().to_owned()
+        };
+        assert_eq!(found(&[backup_user], "Backup"), backup_user);
+        assert_eq!(found(&[backup_user, "Backup"], "Backup"), "Backup");
+        assert_eq!(found(&[backup_user, "Backup"], "backup user"), backup_user);
+    }
 
     #[test]
     fn a_role_is_found_by_the_names_that_people_give_it() {

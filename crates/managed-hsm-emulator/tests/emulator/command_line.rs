@@ -70,6 +70,23 @@ fn a_command_finds_the_emulator_that_runs_beside_it_and_which_ends_with_it() {
 }
 
 #[test]
+fn nothing_of_the_callers_leads_a_command_elsewhere() {
+    let names = [
+        "AKV_ENDPOINTS",
+        "AKV_TOKEN_FILE",
+        "AZURE_CLI_ACCESS_TOKEN",
+        "AZURE_KEYVAULT_URL",
+    ];
+    let output = run(&[], "env")
+        .envs(names.map(|name| (name, "of-production")))
+        .output()
+        .unwrap();
+    let printed = text(&output.stdout);
+    assert!(printed.contains("AZURE_MANAGEDHSM_URL="), "{printed}");
+    assert!(!printed.contains("of-production"), "{printed}");
+}
+
+#[test]
 fn run_ends_as_its_command_does() {
     let status = |script: &str| run(&[], script).status().unwrap().code();
     assert_eq!(status("exit 7"), Some(7));

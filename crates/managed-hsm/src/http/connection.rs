@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -153,11 +154,42 @@ impl Connection {
             return Err(Failure::Fault(fault));
         }
         let answer = answer?;
-        let name = answer.headers.get(REQUEST_ID).map(HeaderValue::as_bytes);
+        let names = answer.headers.get_all(REQUEST_ID).iter();
         // By HTTP/2 the stream tells.
-        match is_http2 || self.seen.admits(name) {
+        match is_http2
+            || is_of_one(&answer.headers) && self.seen.admits(names.map(HeaderValue::as_bytes))
+        {
             true => Ok(answer),
             false => Err(Failure::Fault(Fault::Unasked)),
         }
+    }
+}
+
+/// Whether a head is that of one answer. Where the bytes of two are mixed, the second begins within
+/// a line of the first, and what says how long an answer is and of what type is there twice.
+fn is_of_one(headers: &HeaderMap) -> bool {
+    let count = |name| headers.get_all(name).iter().count();
+    count(CONTENT_LENGTH) + count(TRANSFER_ENCODING) <= 1 && count(CONTENT_TYPE) <= 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_with_two_lengths_or_types_is_of_two_answers() {
+        let of = |lines: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            is_of_one(&headers)
+        };
+        let (length, chunked) = (("content-length", "2"), ("transfer-encoding", "chunked"));
+        let json = ("content-type", "application/json");
+        assert!(of(&[]) && of(&[json, length]) && of(&[json, chunked]));
+        assert!(!of(&[json, length, length]));
+        assert!(!of(&[json, length, chunked]));
+        assert!(!of(&[length, json, json]));
     }
 }

@@ -75,9 +75,20 @@ pub(crate) fn assignments(body: &[u8]) -> Result<Page<RoleAssignment>, String> {
     page(body, Assignment::read)
 }
 
-/// An assignment.
-pub(crate) fn assignment(body: &[u8]) -> Result<RoleAssignment, String> {
-    parse::<Assignment>(body)?.read()
+/// The assignment of this role to this principal.
+pub(crate) fn assignment(
+    body: &[u8],
+    principal: Guid,
+    role: Guid,
+) -> Result<RoleAssignment, String> {
+    let told = parse::<Assignment>(body)?.read()?;
+    match told.is_of(principal, role) {
+        true => Ok(told),
+        false => Err(format!(
+            "it tells of an assignment of {} to '{}'",
+            told.role, told.principal
+        )),
+    }
 }
 
 /// Body of a request for a role.
@@ -158,4 +169,27 @@ impl Assignment {
 fn guid(text: &ForeignText) -> Result<Guid, String> {
     let unusable = |problem| format!("it has an identifier that can't be used: {problem}");
     text.raw().parse().map_err(unusable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_assignment_than_the_one_that_was_made_is_refused() {
+        let (principal, role) = (Guid::random(), Guid::random());
+        let body = json!({ "name": Guid::random().to_string(), "properties": {
+            "principalId": principal.to_string().to_uppercase(),
+            "roleDefinitionId": format!("{DEFINITION}{role}"),
+            "scope": "/keys",
+        }});
+        let body = super::body(&body);
+        assert!(assignment(&body, principal, role).is_ok());
+        assert!(assignment(&body, Guid::random(), role).is_err());
+        let refused = assignment(&body, principal, Guid::random()).unwrap_err();
+        assert!(
+            refused.contains("it tells of an assignment of"),
+            "{refused}"
+        );
+    }
 }

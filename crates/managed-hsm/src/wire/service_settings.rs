@@ -26,9 +26,13 @@ pub(crate) fn settings(body: &[u8]) -> Result<Vec<ServiceSetting>, String> {
     Ok(all.settings.into_iter().map(Setting::read).collect())
 }
 
-/// A setting.
-pub(crate) fn setting(body: &[u8]) -> Result<ServiceSetting, String> {
-    parse(body).map(Setting::read)
+/// The setting of this name.
+pub(crate) fn setting(body: &[u8], name: &str) -> Result<ServiceSetting, String> {
+    let told: Setting = parse(body)?;
+    match told.name.raw().eq_ignore_ascii_case(name) {
+        true => Ok(told.read()),
+        false => Err(format!("it tells of the setting '{}'", told.name)),
+    }
 }
 
 /// Body of a request for another value of a setting, which is a text whatever its type.
@@ -43,5 +47,18 @@ impl Setting {
             kind: self.kind,
             value: self.value,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_setting_than_the_one_asked_for_is_refused() {
+        let body = br#"{"name":"One","type":"boolean","value":"true"}"#;
+        assert_eq!(setting(body, "one").unwrap().value.raw(), "true");
+        let refused = setting(body, "Other").unwrap_err();
+        assert_eq!(refused, "it tells of the setting 'One'");
     }
 }
