@@ -22,8 +22,8 @@ pub(crate) struct Seen {
 
 impl Seen {
     /// Notes what an answer is called: by one name, or by several that parties on the way have
-    /// given it. Whether it is the answer to what was asked last, and to nothing else that was asked
-    /// on this connection.
+    /// given it. Whether it is the answer to what was asked last, and to nothing else that was
+    /// asked on this connection.
     pub(crate) fn admits<'a>(&mut self, names: impl IntoIterator<Item = &'a [u8]>) -> bool {
         let names = names
             .into_iter()
