@@ -6,6 +6,7 @@
 #
 #   scripts/other-clients.sh          all of them
 #   scripts/other-clients.sh NAME…    some: python javascript pymongocrypt securesystemslib blobs ansible
+# shellcheck disable=SC2317 # the trap calls one function, and the names of clients the others
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 . scripts/emulator.sh
@@ -20,7 +21,6 @@ authority=login.microsoftonline.com
 passed=0 failed=0 skipped=0 namespace_pid=
 
 folder=$(mktemp -d)
-# shellcheck disable=SC2317 # the trap calls it
 clean_up() {
     stop_emulator
     [ -z "$namespace_pid" ] || kill "$namespace_pid"
