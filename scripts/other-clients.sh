@@ -18,10 +18,16 @@ work="$target_dir/clients"
 hsm=fabrikam.managedhsm.azure.net
 vault=contoso.vault.azure.net
 authority=login.microsoftonline.com
-passed=0 failed=0 skipped=0 namespace_pid=
+passed=0 failed=0 skipped=0 namespace_pid='' azurite_pid=''
 
 folder=$(mktemp -d)
+stop_azurite() {
+    [ -z "$azurite_pid" ] || { kill "$azurite_pid" && wait "$azurite_pid"; } 2>/dev/null
+    azurite_pid=
+}
+
 clean_up() {
+    stop_azurite
     stop_emulator
     [ -z "$namespace_pid" ] || kill "$namespace_pid"
     rm -rf "$folder"
@@ -133,13 +139,14 @@ pymongocrypt() { python_client "pymongocrypt 1.21.2" requirements-pymongocrypt.t
 securesystemslib() { python_client "securesystemslib 1.6.0" requirements-securesystemslib.txt test_securesystemslib.py; }
 
 blobs() {
-    local title="azure-storage-blob 12.31.1 with Azurite 3.35.0" pid account=devstoreaccount1 deadline=$((SECONDS + 60))
+    local title="azure-storage-blob 12.31.1 with Azurite 3.35.0" account=devstoreaccount1 deadline=$((SECONDS + 60))
     npm_packages "$title" azurite || return
-    inside node "$place/node_modules/.bin/azurite-blob" --location "$folder" --silent --skipApiVersionCheck --disableTelemetry \
-        >"$folder/azurite.log" 2>&1 &
-    pid=$!
+    # Not by a function, whose process would be the shell's.
+    nsenter --target "$namespace_pid" --net --mount node "$place/node_modules/.bin/azurite-blob" --location "$folder" --silent \
+        --skipApiVersionCheck --disableTelemetry >"$folder/azurite.log" 2>&1 &
+    azurite_pid=$!
     until inside bash -c '(exec 3<>/dev/tcp/127.0.0.1/10000)' 2>/dev/null; do
-        if ! kill -0 "$pid" 2>/dev/null || [ "$SECONDS" -gt "$deadline" ]; then
+        if ! kill -0 "$azurite_pid" 2>/dev/null || [ "$SECONDS" -gt "$deadline" ]; then
             cat "$folder/azurite.log"
             failed=$((failed + 1))
             echo "FAILED: Azurite does not start"
@@ -150,8 +157,7 @@ blobs() {
     # The account and its key are Azurite's, and known to all.
     local -x AZURITE_CONNECTION="DefaultEndpointsProtocol=http;AccountName=$account;AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;BlobEndpoint=http://127.0.0.1:10000/$account;"
     python_client "$title" requirements-blobs.txt test_blobs.py
-    kill "$pid" 2>/dev/null
-    wait "$pid" 2>/dev/null
+    stop_azurite
 }
 
 # The collection alone, out of the package of all collections.
