@@ -91,6 +91,8 @@ class FieldLevelEncryption(unittest.TestCase):
                 for value in sealed.values():
                     self.assertEqual(bson.decode(other.decrypt(value)), {"v": "a secret"})
                 self.assertIn(host, driver.asked)
+                # This takes all of the data key, decryption only two thirds of it.
+                self.assertEqual(other.encrypt(plain, DETERMINISTIC, key_id=data_key), sealed[DETERMINISTIC])
             client.update_key_properties(key.name, enabled=False)
             with self.assertRaises(MongoCryptError) as caught:
                 self.encrypter(data_keys)[0].decrypt(value)
