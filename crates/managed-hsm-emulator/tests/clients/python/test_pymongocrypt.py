@@ -94,7 +94,7 @@ class FieldLevelEncryption(unittest.TestCase):
                     self.assertEqual(bson.decode(other.decrypt(value)), {"v": "a secret"})
                 self.assertIn(host, driver.asked)
                 wrapped = bson.decode(data_keys[data_key])["keyMaterial"]
-                unwrapped = CryptographyClient(key, EnvironmentCredential()).unwrap_key(KeyWrapAlgorithm.rsa_oaep, wrapped)
+                unwrapped = CryptographyClient(key, EnvironmentCredential()).unwrap_key(KeyWrapAlgorithm.rsa_oaep_256, wrapped)
                 self.assertEqual(unwrapped.key, material)
             client.update_key_properties(key.name, enabled=False)
             with self.assertRaises(MongoCryptError) as caught:
