@@ -56,6 +56,16 @@ export function verifies(key, algorithm, digest, signature) {
   return done.status === 0 && done.stdout.includes("Signature Verified Successfully");
 }
 
+const paddings = {
+  RSA1_5: { padding: crypto.constants.RSA_PKCS1_PADDING },
+  "RSA-OAEP": { oaepHash: "sha1" },
+  "RSA-OAEP-256": { oaepHash: "sha256" },
+};
+
+export function encrypted(key, algorithm, plain) {
+  return crypto.publicEncrypt({ key: publicKey(key), ...paddings[algorithm] }, plain);
+}
+
 /** A private key as the library's JSON Web Key. */
 function exported({ privateKey }, names) {
   const jwk = privateKey.export({ format: "jwk" });
