@@ -468,7 +468,7 @@ fn sign_with_contexts(hsm: &Hsm, key: &str, message: &str) {
     let too_long = ["--hex-context", &"07".repeat(256)];
     for (context, words) in [
         (&too_long[..], "at most 255 bytes, 256 were given"),
-        (&["--hex-context", "0"], "not hexadecimal"),
+        (&["--hex-context", "0"], "pairs of hexadecimal digits"),
         (
             &["--context", "a", "--hex-context", "00"],
             "cannot be used with",
