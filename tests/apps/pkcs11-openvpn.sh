@@ -4,6 +4,8 @@
 . "$(dirname "$0")/harness.sh"
 # shellcheck source=tests/apps/tokens.sh
 . "$(dirname "$0")/tokens.sh"
+# shellcheck source=tests/apps/tunnel.sh
+. "$(dirname "$0")/tunnel.sh"
 
 needs openvpn openvpn
 needs_engine
@@ -19,30 +21,8 @@ identity() {
 lists() { openvpn --show-pkcs11-ids "$token_module" && [ -n "$(identity server)" ] && [ -n "$(identity client)" ]; }
 check "--show-pkcs11-ids lists both certificates" lists
 
-# tunnel VERSION: a connection takes a signature at each end
-tunnel() {
-    local version=$1 rsa ec port pids=() status=0 token
-    rsa=$(signatures rsa) ec=$(signatures ec)
-    free_port port
-    rm -f "$work"/openvpn-*.log
-    token=(--ca "$work/ca.crt" --pkcs11-providers "$token_module" --pkcs11-id)
-    launch "$work/openvpn-server.log" openvpn --dev null --dh none --tls-server --local 127.0.0.1 --port "$port" "${token[@]}" \
-        "$(identity server)" --tls-version-min "$version" --tls-version-max "$version" --remote-cert-tls client --verb 4
-    pids+=("$pid")
-    launch "$work/openvpn-client.log" openvpn --dev null --tls-client --remote 127.0.0.1 "$port" --nobind "${token[@]}" \
-        "$(identity client)" --remote-cert-tls server --verb 4
-    pids+=("$pid")
-    for end in server client; do
-        if ! wait_until 60 grep -q "Initialization Sequence Completed" "$work/openvpn-$end.log"; then
-            tail -n 10 "$work/openvpn-$end.log"
-            status=1
-        fi
-    done
-    grep -q "Control Channel: TLSv$version" "$work/openvpn-client.log" && signed rsa "$rsa" 1 && signed ec "$ec" 1 || status=1
-    end_process "${pids[1]}"
-    end_process "${pids[0]}"
-    return "$status"
-}
+# shellcheck disable=SC2317 # tunnel.sh calls it
+own() { printf '%s\n' --pkcs11-providers "$token_module" --pkcs11-id "$(identity "$1")"; }
 check "tunnel, TLS 1.2" tunnel 1.2
 check "tunnel, TLS 1.3" tunnel 1.3
 finish
