@@ -303,15 +303,11 @@ impl Client {
         let mut random = Zeroizing::new(Vec::with_capacity(len));
         while random.len() < len {
             let count = MAX_RANDOM.min(len - random.len());
+            let url = self.url(vault, "/rng")?;
             let request = Request {
-                operation: "get random bytes from",
-                vault: vault.clone(),
-                key: vault.to_string().into(),
                 method: Method::POST,
-                algorithm: None,
-                url: self.url(vault, "/rng")?,
                 body: Some(Bytes::from_owner(wire::random_request(count))),
-                repeatable: true,
+                ..Request::of_vault("get random bytes from", vault, url)
             };
             let more = self.ask(request, move |body| wire::random_bytes(body, count))?;
             random.extend_from_slice(&more);

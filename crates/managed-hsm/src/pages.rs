@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use http::Method;
 use url::{Origin, Url};
 
 use crate::client::Client;
@@ -35,16 +34,7 @@ impl Pages {
         let Some(url) = self.next.take() else {
             return Ok(None);
         };
-        let request = Request {
-            operation,
-            vault: self.vault.clone(),
-            key: self.vault.to_string().into(),
-            method: Method::GET,
-            algorithm: None,
-            url: url.clone(),
-            body: None,
-            repeatable: true,
-        };
+        let request = Request::of_vault(operation, &self.vault, url.clone());
         let limit = client.sessions.settings.operation_timeout;
         if self.spent >= limit {
             let (pages, seconds) = (self.seen.len(), limit.as_secs_f64());

@@ -33,6 +33,20 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// A request to read something of a vault, about no single key. It may be sent again.
+    pub(crate) fn of_vault(operation: &'static str, vault: &Vault, url: Url) -> Self {
+        Self {
+            operation,
+            vault: vault.clone(),
+            key: vault.to_string().into(),
+            algorithm: None,
+            method: Method::GET,
+            url,
+            body: None,
+            repeatable: true,
+        }
+    }
+
     /// The host and port that the request goes to.
     pub(crate) fn endpoint(&self) -> String {
         self.url.origin().ascii_serialization()

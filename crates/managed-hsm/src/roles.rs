@@ -243,14 +243,9 @@ impl Client {
         path: &str,
     ) -> Result<Request, Error> {
         Ok(Request {
-            operation,
-            vault: vault.clone(),
-            key: vault.to_string().into(),
             method: Method::DELETE,
-            algorithm: None,
-            url: self.url(vault, path)?,
-            body: None,
             repeatable: false,
+            ..Request::of_vault(operation, vault, self.url(vault, path)?)
         })
     }
 }

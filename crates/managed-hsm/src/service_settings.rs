@@ -88,16 +88,7 @@ impl Client {
         vault: &Vault,
         path: &str,
     ) -> Result<Request, Error> {
-        let mut request = Request {
-            operation,
-            vault: vault.clone(),
-            key: vault.to_string().into(),
-            method: Method::GET,
-            algorithm: None,
-            url: self.url(vault, path)?,
-            body: None,
-            repeatable: true,
-        };
+        let mut request = Request::of_vault(operation, vault, self.url(vault, path)?);
         self.raise(&mut request, Feature::ServiceSettings)?;
         Ok(request)
     }

@@ -1,7 +1,5 @@
 //! The tenant that a service belongs to, as it tells those who have no token.
 
-use http::Method;
-
 use crate::challenge;
 use crate::client::Client;
 use crate::error::Error;
@@ -15,16 +13,8 @@ impl Client {
     /// # Errors
     /// The request failed, or the answer does not name the tenant.
     pub fn tenant(&self, vault: &Vault) -> Result<String, Error> {
-        let request = Request {
-            operation: "ask for the tenant of",
-            vault: vault.clone(),
-            key: vault.to_string().into(),
-            method: Method::GET,
-            algorithm: None,
-            url: self.url(vault, "/keys")?,
-            body: None,
-            repeatable: true,
-        };
+        let url = self.url(vault, "/keys")?;
+        let request = Request::of_vault("ask for the tenant of", vault, url);
         let headers = self.sessions.ask_without_token(&request)?;
         challenge::tenant(&headers).ok_or_else(|| {
             request

@@ -103,9 +103,9 @@ struct OperationAnswer<'a> {
 }
 
 #[derive(Deserialize)]
-struct KeyPage {
-    #[serde(default)]
-    value: Vec<ListedKey>,
+struct Listing<T> {
+    #[serde(default = "Vec::new")]
+    value: Vec<T>,
     #[serde(rename = "nextLink")]
     next_link: Option<String>,
 }
@@ -331,8 +331,7 @@ pub(crate) fn update_request(update: &Update) -> Zeroizing<Vec<u8>> {
 
 /// A page of a listing: its keys, and where the next page is.
 pub(crate) fn key_page(body: &[u8], vault: &Vault) -> Result<Page<KeyItem>, String> {
-    let page: KeyPage = parse(body)?;
-    let item = |item: ListedKey| {
+    page(body, |item: ListedKey| {
         let mut path = item
             .kid
             .raw()
@@ -353,12 +352,18 @@ pub(crate) fn key_page(body: &[u8], vault: &Vault) -> Result<Page<KeyItem>, Stri
             enabled: attributes.enabled.unwrap_or(true),
             properties: attributes.properties(item.tags, item.managed),
         })
-    };
-    let items = page.value.into_iter().map(item);
-    Ok((
-        items.collect::<Result<_, String>>()?,
-        page.next_link.filter(|link| !link.is_empty()),
-    ))
+    })
+}
+
+/// A page of a listing: what `read` makes of its items, and where the next page is.
+fn page<'a, T: Deserialize<'a>, U>(
+    body: &'a [u8],
+    read: impl Fn(T) -> Result<U, String>,
+) -> Result<Page<U>, String> {
+    let page: Listing<T> = parse(body)?;
+    let items = page.value.into_iter().map(read);
+    let next = page.next_link.filter(|link| !link.is_empty());
+    Ok((items.collect::<Result<_, String>>()?, next))
 }
 
 /// A key that the service told of.

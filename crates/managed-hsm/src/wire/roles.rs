@@ -3,20 +3,12 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Page, parse};
+use super::{Page, page, parse};
 use crate::foreign::ForeignText;
 use crate::roles::{Guid, NewRole, RoleAssignment, RoleDefinition};
 
 /// What the identifier of a role begins with where an assignment names it.
 const DEFINITION: &str = "Microsoft.KeyVault/providers/Microsoft.Authorization/roleDefinitions/";
-
-#[derive(Deserialize)]
-struct Listing<T> {
-    #[serde(default = "Vec::new")]
-    value: Vec<T>,
-    #[serde(rename = "nextLink")]
-    next_link: Option<String>,
-}
 
 #[derive(Deserialize)]
 struct Definition {
@@ -119,18 +111,6 @@ pub(crate) fn assignment_request(principal: Guid, role: Guid) -> Vec<u8> {
 
 fn body(value: &serde_json::Value) -> Vec<u8> {
     value.to_string().into_bytes()
-}
-
-fn page<'a, T: Deserialize<'a>, U>(
-    body: &'a [u8],
-    read: fn(T) -> Result<U, String>,
-) -> Result<Page<U>, String> {
-    let page: Listing<T> = parse(body)?;
-    let items = page.value.into_iter().map(read);
-    Ok((
-        items.collect::<Result<_, String>>()?,
-        page.next_link.filter(|link| !link.is_empty()),
-    ))
 }
 
 impl Definition {
