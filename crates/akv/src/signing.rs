@@ -12,23 +12,31 @@ use crate::failure::Failure;
 
 /// A signature algorithm by its name in JSON Web Algorithms, in any case.
 pub(crate) fn signature_algorithm(name: &str) -> Result<SignatureAlgorithm, String> {
-    let mut all = SignatureAlgorithm::ALL.into_iter().filter(is_hashed);
-    all.find(|algorithm| algorithm.jwa_name().eq_ignore_ascii_case(name))
-        .ok_or_else(|| {
-            let all = SignatureAlgorithm::ALL.into_iter().filter(is_hashed);
-            let names: Vec<&str> = all.map(SignatureAlgorithm::jwa_name).collect();
-            format!("there are {}", names.join(", "))
-        })
+    by_name(signature_algorithms(), SignatureAlgorithm::jwa_name, name)
 }
 
 /// An encryption algorithm by its name, in any case.
 pub(crate) fn encryption_algorithm(name: &str) -> Result<EncryptionAlgorithm, String> {
-    let mut all = EncryptionAlgorithm::ALL.into_iter();
-    all.find(|algorithm| algorithm.jwa_name().eq_ignore_ascii_case(name))
-        .ok_or_else(|| {
-            let names = EncryptionAlgorithm::ALL.map(EncryptionAlgorithm::jwa_name);
-            format!("there are {}", names.join(", "))
-        })
+    let all = EncryptionAlgorithm::ALL.into_iter();
+    by_name(all, EncryptionAlgorithm::jwa_name, name)
+}
+
+/// Those that commands sign files with.
+pub(crate) fn signature_algorithms() -> impl Iterator<Item = SignatureAlgorithm> + Clone {
+    SignatureAlgorithm::ALL.into_iter().filter(is_hashed)
+}
+
+/// The one of `all` that is called `name`, in any case.
+pub(crate) fn by_name<T: Copy>(
+    all: impl Iterator<Item = T> + Clone,
+    name_of: impl Fn(T) -> &'static str,
+    name: &str,
+) -> Result<T, String> {
+    let is_named = |algorithm: &T| name_of(*algorithm).eq_ignore_ascii_case(name);
+    all.clone().find(is_named).ok_or_else(|| {
+        let names: Vec<&str> = all.map(&name_of).collect();
+        format!("there are {}", names.join(", "))
+    })
 }
 
 /// The context of a signature.

@@ -37,28 +37,25 @@ pub(crate) enum Algorithm {
     Encryption(EncryptionAlgorithm),
 }
 
-const MACS: [MacAlgorithm; 3] = [
-    MacAlgorithm::Hs256,
-    MacAlgorithm::Hs384,
-    MacAlgorithm::Hs512,
-];
+impl Algorithm {
+    fn jwa_name(self) -> &'static str {
+        match self {
+            Self::Signature(algorithm) => algorithm.jwa_name(),
+            Self::Mac(algorithm) => algorithm.jwa_name(),
+            Self::Encryption(algorithm) => algorithm.jwa_name(),
+        }
+    }
+}
 
 /// An algorithm of any kind by its name, in any case.
 pub(crate) fn algorithm(name: &str) -> Result<Algorithm, String> {
-    let mac = MACS.into_iter();
-    let mut mac = mac.filter(|mac| mac.jwa_name().eq_ignore_ascii_case(name));
-    if let Some(mac) = mac.next() {
-        return Ok(Algorithm::Mac(mac));
-    }
-    let signature = signing::signature_algorithm(name).map(Algorithm::Signature);
-    signature.or_else(|signatures| {
-        let encryption = signing::encryption_algorithm(name).map(Algorithm::Encryption);
-        encryption.map_err(|others| {
-            let macs = MACS.map(MacAlgorithm::jwa_name).join(", ");
-            let others = others.trim_start_matches("there are ");
-            format!("{signatures}, {macs}, {others}")
-        })
-    })
+    let macs = MacAlgorithm::ALL.into_iter().map(Algorithm::Mac);
+    let encryption = EncryptionAlgorithm::ALL.into_iter();
+    let all = signing::signature_algorithms()
+        .map(Algorithm::Signature)
+        .chain(macs)
+        .chain(encryption.map(Algorithm::Encryption));
+    signing::by_name(all, Algorithm::jwa_name, name)
 }
 
 /// An operation that can be done again and again.

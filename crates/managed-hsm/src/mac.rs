@@ -25,6 +25,9 @@ struct Verdict {
 }
 
 impl MacAlgorithm {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Hs256, Self::Hs384, Self::Hs512];
+
     /// The algorithm's name in requests and answers.
     pub const fn jwa_name(self) -> &'static str {
         match self {
