@@ -146,8 +146,13 @@ pub struct RoleAssignment {
 impl RoleAssignment {
     /// Whether it gives this role to this principal, wherever.
     pub fn is_of(&self, principal: Guid, role: Guid) -> bool {
+        self.role == role && self.is_for(principal)
+    }
+
+    /// Whether it gives this principal a role.
+    pub fn is_for(&self, principal: Guid) -> bool {
         let principal = principal.to_string();
-        self.role == role && self.principal.raw().eq_ignore_ascii_case(&principal)
+        self.principal.raw().eq_ignore_ascii_case(&principal)
     }
 }
 

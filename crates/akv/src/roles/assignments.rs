@@ -95,8 +95,8 @@ impl List {
         }
         let mut all = client.role_assignments(vault, &scope)?;
         all.retain(|one| {
-            let is_theirs = |id: Guid| one.principal.raw().eq_ignore_ascii_case(&id.to_string());
-            self.assignee.is_none_or(is_theirs) && role.is_none_or(|role| role.id == one.role)
+            let is_theirs = self.assignee.is_none_or(|id| one.is_for(id));
+            is_theirs && role.is_none_or(|role| role.id == one.role)
         });
         Ok(listing(&all, &known))
     }
