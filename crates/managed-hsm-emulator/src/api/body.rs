@@ -42,7 +42,7 @@ struct Attributes {
     enabled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     exp: Option<i64>,
-    /// This and the days of retention are not in a vault's answers of older versions.
+    /// This and the days of retention are not in answers of older versions.
     #[serde(skip_serializing_if = "Option::is_none")]
     exportable: Option<bool>,
     // With an underscore, like the next.
@@ -204,12 +204,11 @@ impl Attributes {
     fn new(call: &Call<'_>, version: &KeyVersion) -> Self {
         let metadata = &version.metadata;
         let soft_delete = call.store.soft_delete();
-        let in_hsm = call.service == Service::ManagedHsm;
         Self {
             created: metadata.created,
             enabled: metadata.enabled,
             exp: metadata.exp,
-            exportable: (in_hsm || call.version.has_release()).then_some(metadata.exportable),
+            exportable: call.version.has_release().then_some(metadata.exportable),
             external_key: metadata
                 .external_key
                 .clone()
@@ -220,7 +219,9 @@ impl Attributes {
                 .secret_bits()
                 .filter(|_| call.version.has_key_size()),
             nbf: metadata.nbf,
-            recoverable_days: (in_hsm || call.version.has_retention())
+            recoverable_days: call
+                .version
+                .has_retention()
                 .then_some(soft_delete.retention_days),
             recovery_level: soft_delete.recovery_level(),
             updated: metadata.updated,

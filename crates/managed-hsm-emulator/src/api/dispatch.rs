@@ -11,6 +11,8 @@ use http::request::Parts;
 use super::failure::Failure;
 use super::reply::Reply;
 use super::route::{KeyAction, Query, Route};
+#[cfg(debug_assertions)]
+use super::schema;
 use super::versions::ApiVersion;
 use super::{
     Call, access, certificates, cost, full_backup, host, import, keys, life_cycle, lists,
@@ -86,7 +88,30 @@ fn carry_out(hsm: &Hsm, parts: &Parts, body: &Bytes, admitted: Admitted) -> Resu
     };
     let purged = hsm.store.purge_due(unix_seconds());
     purged.map_err(|error| stored_badly("purge", &error))?;
-    answer(&call, &parts.method, admitted.route)
+    #[cfg(debug_assertions)]
+    let described = schema::success(&admitted.route);
+    let reply = answer(&call, &parts.method, admitted.route)?;
+    #[cfg(debug_assertions)]
+    check(described, admitted.version, &reply)?;
+    Ok(reply)
+}
+
+/// Fails where a success is not as the API describes it.
+#[cfg(debug_assertions)]
+fn check(
+    described: Option<schema::Kind>,
+    version: ApiVersion,
+    reply: &Reply,
+) -> Result<(), Failure> {
+    let problem = match (described, reply.json()) {
+        (Some(kind), Some(body)) => schema::check(kind, version, body),
+        (None, None) => Ok(()),
+        (Some(_), None) => Err("nothing".to_owned()),
+        (None, Some(_)) => Err("something where nothing is due".to_owned()),
+    };
+    problem.map_err(|problem| {
+        unconfirmed::internal(&format!("the answer is not as described: {problem}"))
+    })
 }
 
 /// Refuses what the caller's roles don't permit.

@@ -25,6 +25,8 @@ mod release;
 mod reply;
 mod roles;
 mod route;
+#[cfg(debug_assertions)]
+mod schema;
 mod secure_wrap;
 mod security_domain;
 mod settings;

@@ -106,6 +106,15 @@ impl Reply {
         }
     }
 
+    /// The body of a success that has one.
+    #[cfg(debug_assertions)]
+    pub(super) fn json(&self) -> Option<&[u8]> {
+        match &self.content {
+            Content::Json(json) => Some(json),
+            Content::Empty | Content::Failure(_) => None,
+        }
+    }
+
     /// `audience`: of the HSM or vault that answers.
     pub(super) fn into_response(
         self,

