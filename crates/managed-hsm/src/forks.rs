@@ -97,6 +97,10 @@ struct Gate {
     forks: AtomicUsize,
     /// How many threads are at work.
     at_work: AtomicUsize,
+    /// How long a fork waits at most.
+    patience: Duration,
+    /// How long work waits at most.
+    longest_fork: Duration,
 }
 
 impl Gate {
@@ -104,6 +108,8 @@ impl Gate {
         Self {
             forks: AtomicUsize::new(0),
             at_work: AtomicUsize::new(0),
+            patience: PATIENCE,
+            longest_fork: LONGEST_FORK,
         }
     }
 
@@ -112,7 +118,7 @@ impl Gate {
         if !self.is_closed() {
             return;
         }
-        let until = Instant::now() + LONGEST_FORK;
+        let until = Instant::now() + self.longest_fork;
         while self.is_closed() && Instant::now() < until {
             self.leave();
             while self.is_closed() && Instant::now() < until {
@@ -137,7 +143,7 @@ impl Gate {
     /// [`Gate::open`].
     fn close(&self, own: usize) {
         self.forks.fetch_add(1, Ordering::SeqCst);
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.patience;
         while self.at_work.load(Ordering::SeqCst) > own && Instant::now() < until {
             std::thread::sleep(LOOK);
         }
@@ -162,10 +168,20 @@ mod tests {
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(10);
+    /// Longer than any test takes.
+    const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
+
+    fn patient() -> Gate {
+        Gate {
+            patience: FOR_EVER,
+            longest_fork: FOR_EVER,
+            ..Gate::new()
+        }
+    }
 
     #[test]
     fn a_fork_waits_for_work() {
-        let (gate, begun, is_over) = (Gate::new(), Barrier::new(2), AtomicBool::new(false));
+        let (gate, begun, is_over) = (patient(), Barrier::new(2), AtomicBool::new(false));
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 gate.enter();
@@ -183,7 +199,7 @@ mod tests {
 
     #[test]
     fn work_waits_for_a_fork() {
-        let (gate, has_begun) = (Gate::new(), AtomicBool::new(false));
+        let (gate, has_begun) = (patient(), AtomicBool::new(false));
         gate.close(0);
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -199,11 +215,13 @@ mod tests {
 
     #[test]
     fn a_thread_does_not_wait_for_itself_nor_long_for_another() {
+        let gate = patient();
+        gate.enter();
+        gate.close(1);
+
         let gate = Gate::new();
         gate.enter();
         let began = Instant::now();
-        gate.close(1);
-        assert!(began.elapsed() < PATIENCE);
         gate.close(0);
         assert!(began.elapsed() >= PATIENCE);
     }
@@ -218,12 +236,16 @@ mod tests {
 
     #[test]
     fn what_other_handlers_do_does_not_wait_for_the_fork() {
-        let began = Instant::now();
-        before_fork();
-        drop(Work::begin());
-        after_fork_in_parent();
-        assert!(began.elapsed() < LONGEST_FORK);
-        assert_eq!(own_work(), 0);
+        let waits = || {
+            let began = Instant::now();
+            before_fork();
+            drop(Work::begin());
+            after_fork_in_parent();
+            assert_eq!(own_work(), 0);
+            began.elapsed() >= LONGEST_FORK
+        };
+        // A busy machine may take that long once.
+        assert!((0..5).any(|_| !waits()));
     }
 
     #[test]
