@@ -30,6 +30,8 @@ const WORKERS: usize = 6;
 /// needs.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// One that has keys of ML-DSA.
+const API_VERSION: &str = "2026-05-01-preview";
 const ML_DSA: &str = r#"{"kty":"AKP-HSM","alg":"ML-DSA-65"}"#;
 
 /// What became of an operation.
@@ -67,11 +69,11 @@ struct Campaign {
 impl Campaign {
     fn start() -> Self {
         let mut hsm = Hsm::start_with(&["--control-port", "0"]);
-        hsm.set("AKV_API_VERSION", "2026-05-01-preview");
         let control = std::fs::read_to_string(hsm.file("hsm/control-endpoint"));
         let control = control.expect("the control port is announced");
         let control = control.trim().strip_prefix("http://").expect("a URL");
         let control = control.to_owned();
+        hsm.set("AKV_API_VERSION", API_VERSION);
         for (name, body) in [
             ("load", EC_P256),
             ("pkcs1", RSA_2048),
@@ -161,6 +163,7 @@ impl Campaign {
             "claims-challenge" => self.identity.clone(),
             _ => self.token.clone(),
         };
+        self.hsm.set("AKV_API_VERSION", API_VERSION);
         self.hsm.set("AKV_OPERATION_TIMEOUT", run.timeout());
         self.hsm.set("AKV_CONNECT_TIMEOUT", "5");
         self.hsm.set("AKV_RANDOM", "MyHSM");

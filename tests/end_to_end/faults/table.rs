@@ -19,12 +19,9 @@ pub(super) enum Expected {
     ErrorIfNew,
     /// Success where no other operation has the connection before or meanwhile.
     SuccessIfAlone,
-    /// An error, unless the answer comes on a kept connection of HTTP/1.1: there it may be to
-    /// somebody else, so the request is sent again.
-    ErrorUnlessKept,
 }
 
-use Expected::{Either, Error, ErrorIfNew, ErrorUnlessKept, Success, SuccessIfAlone};
+use Expected::{Either, Error, ErrorIfNew, Success, SuccessIfAlone};
 
 impl Expected {
     /// What it comes to in a process model: success, an error, or either.
@@ -32,16 +29,12 @@ impl Expected {
     /// Of commands, each has a connection of its own, which first loads the key if the operation
     /// has one; so has each child, for the operation alone. Jobs share one of HTTP/2, which is
     /// opened for them.
-    fn of(self, model: &str, operation: &str) -> Self {
+    fn of(self, model: &str) -> Self {
         match (self, model) {
             (Success | Error | Either, _) => self,
             (_, "threads") | (SuccessIfAlone, "jobs") => Either,
-            (ErrorIfNew, _) | (ErrorUnlessKept, "children" | "jobs") => Error,
+            (ErrorIfNew, _) => Error,
             (SuccessIfAlone, _) => Success,
-            (ErrorUnlessKept, _) => match operation {
-                "load" | "random" | "list" => Error,
-                _ => Success,
-            },
         }
     }
 }
@@ -104,12 +97,7 @@ pub(super) const FAULTS: &[Fault] = &[
         Error,
         &["closed", "answer", "body"],
     ),
-    fault(
-        "malformed-json",
-        (ErrorUnlessKept, Error),
-        Error,
-        &["JSON", "answer"],
-    ),
+    fault("malformed-json", (Error, Error), Error, &["JSON", "answer"]),
     fault("garbage", (Error, Error), Error, &["HTTP", "answer"]),
     fault("twice", (Success, Success), Success, &[]),
     fault("huge-body", (Error, Error), Error, &["large", "bytes"]),
@@ -212,7 +200,7 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         only: &["random"],
-        ..fault("wrong-length", (ErrorUnlessKept, Error), Error, &["bytes"])
+        ..fault("wrong-length", (Error, Error), Error, &["bytes"])
     },
 ];
 
@@ -327,7 +315,7 @@ impl Run {
             (When::Once, _) => self.fault.once.0,
             (When::Always, _) => self.fault.always,
         };
-        expected.of(self.of_pkcs11().unwrap_or(self.model), operation)
+        expected.of(self.of_pkcs11().unwrap_or(self.model))
     }
 
     /// Whether one of the operations has to fail, whichever it is: that which opens the connection
