@@ -37,13 +37,12 @@ impl Cases {
     }
 
     pub(crate) fn answer(&mut self, case: &str) -> String {
-        writeln!(self.input, "{case}").expect("the program reads");
         let mut line = String::new();
-        let read = self
-            .output
-            .read_line(&mut line)
-            .expect("it answers with text");
-        assert!(read > 0, "the program ended at: {case}");
+        let is_read = writeln!(self.input, "{case}").is_ok();
+        if !is_read || self.output.read_line(&mut line).unwrap_or(0) == 0 {
+            let ended = self.process.wait();
+            panic!("the program ended at {case}: {ended:?}");
+        }
         line.trim().to_owned()
     }
 }

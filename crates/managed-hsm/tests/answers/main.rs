@@ -19,6 +19,8 @@ use server::{Offer, Server, turned};
 
 /// How long a client waits for an answer before it asks again.
 const PATIENCE: Duration = Duration::from_millis(150);
+/// How long an operation may take.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Callers whose requests the I/O thread sends.
 struct SmallStacks;
@@ -29,12 +31,12 @@ impl Caller for SmallStacks {
     }
 }
 
-fn client(server: &Server, by_io_thread: bool, patience: Duration) -> Client {
+fn client_with(server: &Server, by_io_thread: bool, patience: Duration) -> Client {
     let mut settings = Settings {
         endpoint: Some(server.url()),
         ca_file: Some(server.ca_file()),
         response_timeout: patience,
-        operation_timeout: Duration::from_secs(60),
+        operation_timeout: LONGEST,
         max_retries: 40,
         ..Settings::default()
     };
@@ -116,17 +118,20 @@ fn all_operations(server: &Server, client: &Client, script: &str) -> Result<(), 
     Ok(())
 }
 
-/// All operations, and anew where a machine that is busy didn't answer in the time that the client
-/// waits, again and again: that is no wrong result.
-fn patiently(server: &Server, client: &Client, script: &str) {
-    for _ in 0..50 {
+/// All operations, and anew by a client with twice the patience where a machine that is busy didn't
+/// answer in time, again and again: that is no wrong result.
+fn patiently(server: &Server, client: &mut Client, by_io_thread: bool, script: &str) {
+    let mut patience = PATIENCE;
+    loop {
         match all_operations(server, client, script) {
             Ok(()) => return,
-            Err(Error::Timeout { .. } | Error::Down { .. }) => {}
+            Err(Error::Timeout { .. } | Error::Down { .. }) if patience < LONGEST => {
+                patience *= 2;
+                *client = client_with(server, by_io_thread, patience);
+            }
             Err(error) => panic!("{script}: {error}"),
         }
     }
-    panic!("{script}: it never answers");
 }
 
 /// All scripts of so many letters; of HTTP/1.1 with a name and without for each of them.
@@ -153,14 +158,14 @@ fn try_all(offer: Offer, by_io_thread: bool, letters: &str, len: usize) {
     std::thread::scope(|scope| {
         for _ in 0..24 {
             scope.spawn(|| {
-                let client = client(&server, by_io_thread, PATIENCE);
+                let mut client = client_with(&server, by_io_thread, PATIENCE);
                 loop {
                     let Some(script) = left.lock().expect("no panic").pop() else {
                         return;
                     };
                     let idle = format!("{script}{IDLE}");
                     for script in [script, idle] {
-                        patiently(&server, &client, &script);
+                        patiently(&server, &mut client, by_io_thread, &script);
                     }
                 }
             });
@@ -198,7 +203,7 @@ fn over_http2() {
 fn a_connection_on_which_answers_have_no_names_carries_one_request() {
     let server = Server::start(Offer::Nameless);
     for by_io_thread in [false, true] {
-        let client = client(&server, by_io_thread, PATIENCE * 100);
+        let client = client_with(&server, by_io_thread, LONGEST);
         let before = server.connections();
         // Whether a copy comes or not, and whether it comes in time or not.
         let uri = format!("managedhsm:MyHSM:cda{by_io_thread}");
@@ -216,7 +221,7 @@ fn a_connection_on_which_answers_have_no_names_carries_one_request() {
 fn an_answer_to_a_request_that_is_still_being_sent_is_none() {
     let server = Server::start(Offer::Http1);
     for by_io_thread in [false, true] {
-        let client = client(&server, by_io_thread, PATIENCE * 100);
+        let client = client_with(&server, by_io_thread, LONGEST);
         // The key is loaded by the first request.
         let script = format!("a{}{by_io_thread}", server::EARLY);
         let uri = format!("managedhsm:MyHSM:{script}").parse().expect("a URI");
@@ -235,7 +240,7 @@ fn an_answer_to_a_request_that_is_still_being_sent_is_none() {
 #[test]
 fn tickets_and_new_keys_of_tls_do_not_cost_a_connection() {
     let server = Server::start(Offer::Http1);
-    let client = client(&server, false, PATIENCE * 100);
+    let client = client_with(&server, false, LONGEST);
     for _ in 0..4 {
         all_operations(&server, &client, "aaa").expect("answers");
     }
