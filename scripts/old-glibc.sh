@@ -5,7 +5,7 @@
 #   scripts/old-glibc.sh [PACKAGE…]     PACKAGE: akv_provider, akv-pkcs11, akv; all if none is named. GLIBC=2.28 names another
 #                                       version. The emulator stays out: it needs the libcrypto of where it runs
 #
-# zig and cargo-zigbuild come from the registries that pip and cargo are set up for, into target/old-glibc, where the build goes too:
+# zig and cargo-zigbuild come from the registries that pip and cargo are set up for, into target/old-glibc; what was built is in
 # target/old-glibc/release. Fails if what it built needs a newer glibc, and exits with 77 if there is no zig.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,13 +32,15 @@ if [ ! -x "$folder/bin/cargo-zigbuild" ] && ! cargo install --locked --quiet --r
     exit 77
 fi
 
-# As in a target folder of cargo's and of scripts/release-build.sh.
-mkdir -p "$folder/$triple/release" "$folder/shipped"
-ln -sfn "$triple/release" "$folder/release"
-ln -sfn "../$triple/release" "$folder/shipped/release"
+# As in a target folder of cargo's and of scripts/release-build.sh. Cargo's own is another: it would wait for itself where the folder
+# of this machine's target is a link to that of the other.
+release="build/$triple/release"
+mkdir -p "$folder/$release" "$folder/shipped"
+ln -sfn "$release" "$folder/release"
+ln -sfn "../$release" "$folder/shipped/release"
 
 # cargo-zigbuild finds zig as the module of the python3 that is first in PATH.
-export PATH="$folder/venv/bin:$folder/bin:$PATH" CARGO_TARGET_DIR="$folder"
+export PATH="$folder/venv/bin:$folder/bin:$PATH" CARGO_TARGET_DIR="$folder/build"
 newest=0
 for package in "${packages[@]}"; do
     # One after the other, as in scripts/release-build.sh.
@@ -49,7 +51,7 @@ for package in "${packages[@]}"; do
         akv-pkcs11) file=libakv_pkcs11.so ;;
         *) file=$package ;;
     esac
-    built="$folder/$triple/release/$file"
+    built="$folder/$release/$file"
     case $file in
         *.so) mv "$folder/began" "${built%.so}.began" ;;
     esac
