@@ -173,7 +173,7 @@ else
     for set in 44 65 87; do
         key="ml-dsa-$set"
         create_key "$key" "{\"kty\":\"AKP-HSM\",\"alg\":\"ML-DSA-$set\"}" "$AKV_API_VERSION" || broken "No key could be made."
-        pem "$key"
+        token_pem "$key"
         check "pkey -pubout, $key" exports "$key"
         check "pkeyutl -sign by URI, $key" signs_message "$key" "$(uri "$key")"
         check "pkeyutl -sign by PEM with a context, $key" signs_message "$key" "$work/$key.key" -pkeyopt context-string:x
