@@ -36,21 +36,26 @@ impl HttpClient for WithinYears {
     }
 }
 
-/// Limits all times in an answer. Whether there was something to do.
+/// Limits all times in an answer, none of which is passed over. Whether there was something to do.
 fn limit(json: &mut Value) -> bool {
     match json {
-        Value::Array(items) => items.iter_mut().fold(false, |any, item| limit(item) || any),
-        Value::Object(members) => members.iter_mut().fold(false, |any, (name, value)| {
-            let is_time = TIMES.contains(&name.as_str());
-            match value.as_f64().filter(|_| is_time).and_then(limited) {
-                None => limit(value) || any,
-                Some(seconds) => {
-                    *value = seconds.into();
-                    true
-                }
-            }
-        }),
+        Value::Array(items) => items.iter_mut().map(limit).filter(|done| *done).count() > 0,
+        Value::Object(members) => {
+            let members = members.iter_mut();
+            members.map(limit_member).filter(|done| *done).count() > 0
+        }
         _ => false,
+    }
+}
+
+fn limit_member((name, value): (&String, &mut Value)) -> bool {
+    let is_time = TIMES.contains(&name.as_str());
+    match value.as_f64().filter(|_| is_time).and_then(limited) {
+        None => limit(value),
+        Some(seconds) => {
+            *value = seconds.into();
+            true
+        }
     }
 }
 
