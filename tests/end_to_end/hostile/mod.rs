@@ -134,27 +134,6 @@ fn a_challenge_decides_neither_who_gives_tokens_nor_what_for() {
 }
 
 #[test]
-fn a_token_with_a_life_beyond_all_dates_is_refused() {
-    for life in [i64::MAX, i64::MIN, 999_999_999_999] {
-        let body = format!(r#"{{"token_type":"Bearer","expires_in":{life},"access_token":"abc"}}"#);
-        let given = answer("200 OK", "Content-Type: application/json\r\n", &body);
-        let impostor = Impostor::disguised(&Guise::default(), always(given.into_bytes()));
-        let mut hsm = Hsm::with_keys(&[("k", EC_P256)]);
-        hsm.log_in();
-        trust(&mut hsm, &impostor);
-        let url = format!("https://localhost:{}", impostor.port);
-        hsm.set("AZURE_AUTHORITY_HOST", &url);
-        let words = [
-            "ClientSecretCredential",
-            &format!("its token expires in {life} s"),
-        ];
-        hsm.openssl(Loading::AkvFirst, &["pkey", "-in", KEY, "-noout"])
-            .fails_with(&words);
-        hsm.akv(&["keys", "show", KEY]).fails_with(&words);
-    }
-}
-
-#[test]
 fn a_server_whose_certificate_does_not_fit_hears_nothing() {
     // A name server that lies leads to a host that can't show a certificate for the name; one that
     // is on the path shows its own.

@@ -243,3 +243,20 @@ impl std::fmt::Debug for Sender {
 pub(super) fn host(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_with_a_life_beyond_all_dates_is_refused() {
+        let told = |life: i64| unusable_life(format!(r#"{{"expires_in":{life}}}"#).as_bytes());
+        for life in [i64::MAX, i64::MIN, 999_999_999_999] {
+            assert_eq!(told(life), Some(life));
+        }
+        for life in [-5, 0, 3599, LONGEST_LIFE] {
+            assert_eq!(told(life), None);
+        }
+        assert_eq!(unusable_life(br#"{"error":"invalid_client"}"#), None);
+    }
+}
