@@ -191,11 +191,44 @@ fn a_file_of_settings_that_never_ends_is_refused_at_once() {
                 .fails_with(&words);
         }
     }
-    // What akv reads of OpenSSL's.
+    // In the place of the system's certificates: the file, and one of those in a folder.
+    let folder = hsm.file("certificates");
+    fs::create_dir(&folder).expect("a folder");
+    let linked = folder.join("12345678.0");
+    std::os::unix::fs::symlink(&fifo, &linked).expect("a link");
+    for (variable, value, path) in [
+        ("SSL_CERT_FILE", fifo.as_str(), fifo.as_str()),
+        ("SSL_CERT_FILE", "/dev/zero", "/dev/zero"),
+        (
+            "SSL_CERT_DIR",
+            folder.to_str().expect("UTF-8"),
+            "12345678.0",
+        ),
+    ] {
+        hsm.environment = environment.clone();
+        hsm.set(variable, value);
+        let words = [variable, path, "is not a regular file"];
+        Outcome::of(sign_command(&hsm)).fails_with(&words);
+        hsm.akv(&["key", "pem", "--pin", &uri("k")])
+            .fails_with(&words);
+    }
+    // What akv reads of OpenSSL's; the doctor has OpenSSL read it, too.
     hsm.environment = environment;
     hsm.set("OPENSSL_CONF", &fifo);
     hsm.akv(&["keys", "list", "managedhsm:MyHSM"])
         .fails_with(&["OPENSSL_CONF", "is not a regular file"]);
+    hsm.akv(&["doctor", "managedhsm:MyHSM"])
+        .fails_with(&[&fifo, "is not a regular file"]);
+}
+
+#[test]
+fn nothing_is_a_configuration_as_it_is_to_openssl() {
+    let mut hsm = Hsm::with_keys(&[("k", EC_P256)]);
+    hsm.set("OPENSSL_CONF", "/dev/null");
+    hsm.akv(&["key", "pem", &uri("k")]).succeeds();
+    let told = hsm.akv(&["doctor", "managedhsm:MyHSM"]);
+    let told = told.text();
+    assert!(told.contains("/dev/null; set: "), "{told}");
 }
 
 #[test]

@@ -1,15 +1,26 @@
-//! What the module says of its mechanisms where CK_MECHANISM_INFO has no words: their names, and
-//! what the HSM does of them. `akv pkcs11 info` asks for it.
+//! What the module says of itself where the standard has no words: the versions of its interface,
+//! the names of its mechanisms, and what the HSM does of them. `akv pkcs11 info` asks for it.
 
 use cryptoki_sys::*;
 use serde_json::json;
 
 use crate::attributes::CKA_AKV_CREATED;
 use crate::configuration::Options;
+use crate::ffi::tables;
 use crate::mechanisms::{MECHANISMS, Mechanism};
 
 /// An attribute of profiles, beside the standard's: all mechanisms, as a JSON array.
 pub(crate) const CKA_AKV_MECHANISMS: CK_ATTRIBUTE_TYPE = CKA_AKV_CREATED + 1;
+
+/// Another one: the versions of the interface, as a JSON array.
+pub(crate) const CKA_AKV_INTERFACES: CK_ATTRIBUTE_TYPE = CKA_AKV_CREATED + 2;
+
+/// The versions of the interface, which C_GetInfo tells only one of.
+pub(crate) fn of_interfaces() -> Vec<u8> {
+    serde_json::Value::from(tables::versions())
+        .to_string()
+        .into_bytes()
+}
 
 /// What each flag stands for, and whether a public key does as well.
 const USES: [(CK_FLAGS, &str, bool); 15] = [
@@ -68,6 +79,11 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+
+    #[test]
+    fn the_versions_of_the_interface_are_told_from_the_oldest_on() {
+        assert_eq!(of_interfaces(), br#"["2.40","3.0","3.2"]"#);
+    }
 
     #[test]
     fn all_that_a_mechanism_does_is_told_with_its_place() {

@@ -7,7 +7,7 @@ use hsm_keys::{KeyType, PublicKey, der};
 use managed_hsm::{KeyOperation, Update};
 
 use crate::attributes::{Attribute, KeyObject, Missing, Rule, Value, name};
-use crate::catalogue::{self, CKA_AKV_MECHANISMS};
+use crate::catalogue::{self, CKA_AKV_INTERFACES, CKA_AKV_MECHANISMS};
 use crate::certificates;
 use crate::ciphers::learn_size;
 use crate::error::Error;
@@ -234,6 +234,7 @@ pub(crate) fn get_attributes(
     match session.token.object(object)? {
         Object::Profile(id) => template.answer(|type_| match type_ {
             CKA_AKV_MECHANISMS => Ok(Value::Bytes(catalogue::of_mechanisms(&module.options))),
+            CKA_AKV_INTERFACES => Ok(Value::Bytes(catalogue::of_interfaces())),
             _ => profile_attribute(id, type_),
         }),
         Object::Certificate(certificate) => {

@@ -1,5 +1,7 @@
 //! Templates that programs pass: attributes with values of the right form.
 
+use std::ops::RangeInclusive;
+
 use cryptoki_sys::{
     CK_ATTRIBUTE_TYPE, CK_DATE, CK_ULONG, CKR_ATTRIBUTE_VALUE_INVALID, CKR_TEMPLATE_INCONSISTENT,
 };
@@ -102,8 +104,13 @@ pub(crate) fn invalid(type_: CK_ATTRIBUTE_TYPE, problem: &str) -> Error {
 
 pub(crate) const DAY: i64 = 86_400;
 
-/// A time in seconds since 1970 as the day that it is on, in UTC.
+/// The first and the last second of the years that have four digits, since 1970.
+const YEARS: RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
+
+/// A time in seconds since 1970 as the day that it is on, in UTC: `YYYYMMDD`. What lies beyond the
+/// years of four digits counts as their first or last day.
 pub(crate) fn date(seconds: i64) -> Vec<u8> {
+    let seconds = seconds.clamp(*YEARS.start(), *YEARS.end());
     // Days of years that begin in March, in eras of 400 years.
     let days = seconds.div_euclid(DAY) + 719_468;
     let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
@@ -114,6 +121,14 @@ pub(crate) fn date(seconds: i64) -> Vec<u8> {
     let month = from_march + if from_march < 10 { 3 } else { -9 };
     let year = year + era * 400 + i64::from(month <= 2);
     format!("{year:04}{month:02}{day:02}").into_bytes()
+}
+
+/// The same for a sentence: `YYYY-MM-DD`.
+pub(crate) fn day(seconds: i64) -> String {
+    let mut day = String::from_utf8_lossy(&date(seconds)).into_owned();
+    day.insert(6, '-');
+    day.insert(4, '-');
+    day
 }
 
 /// The first second of the day in a `CK_DATE`; None for an empty one.
@@ -152,6 +167,22 @@ mod tests {
     use cryptoki_sys::CKA_START_DATE;
 
     use super::*;
+
+    #[test]
+    fn what_lies_beyond_years_of_four_digits_is_their_first_or_last_day() {
+        for (at, text) in [
+            (253_402_300_799, "99991231"),
+            (253_402_300_800, "99991231"),
+            (i64::MAX, "99991231"),
+            (-62_167_219_200, "00000101"),
+            (-62_167_219_201, "00000101"),
+            (i64::MIN, "00000101"),
+        ] {
+            assert_eq!(date(at), text.as_bytes(), "{at}");
+        }
+        assert_eq!(day(i64::MAX), "9999-12-31");
+        assert_eq!(day(1_795_737_600), "2026-11-27");
+    }
 
     #[test]
     fn dates_are_days_of_the_calendar() {

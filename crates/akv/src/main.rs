@@ -26,6 +26,7 @@ mod session;
 mod settings;
 mod shell;
 mod signing;
+mod times;
 mod token;
 mod usage;
 mod work;

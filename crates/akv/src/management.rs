@@ -17,6 +17,8 @@ use managed_hsm::{
 use serde::Deserialize;
 
 use crate::failure::Failure;
+use crate::output::before_year_10000;
+use crate::times::WithinYears;
 
 /// How long a token without a known end counts as good; the service says when it isn't.
 const UNKNOWN_LIFE: Duration = Duration::from_secs(300);
@@ -56,7 +58,9 @@ impl Management {
             client_options: ClientOptions {
                 // A second request to create or rotate makes a second version.
                 retry: RetryOptions::none(),
-                transport: Some(Transport::new(settings.azure_http(&endpoint)?)),
+                transport: Some(Transport::new(Arc::new(WithinYears(
+                    settings.azure_http(&endpoint)?,
+                )))),
                 ..ClientOptions::default()
             },
             // An endpoint of the user's own has a name of its own. Which token goes there is not
@@ -214,7 +218,8 @@ impl TokenCredential for Credential {
         let expires = token
             .expires_at()
             .unwrap_or_else(|| SystemTime::now() + UNKNOWN_LIFE);
-        let given = AccessToken::new(token.expose().to_owned(), OffsetDateTime::from(expires));
+        let expires = OffsetDateTime::from(before_year_10000(expires));
+        let given = AccessToken::new(token.expose().to_owned(), expires);
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((kind, token));
         Ok(given)
     }

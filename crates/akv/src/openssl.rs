@@ -1,21 +1,36 @@
 //! The `openssl` program, which says what the library of this machine is and where it looks.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use managed_hsm::environment;
 
-/// Runs `openssl` to its end.
-pub(crate) fn run(arguments: &[&str]) -> std::io::Result<Output> {
-    if !environment::is_trusted() {
-        return Err(std::io::Error::other(
-            "a program with raised rights starts no other",
-        ));
+use crate::openssl_cnf;
+
+/// Runs `openssl` to its end, with its configuration.
+pub(crate) fn run(arguments: &[&str]) -> io::Result<Output> {
+    if let Some(file) = environment::variable("OPENSSL_CONF") {
+        // libcrypto would wait for a FIFO, and read a device without end.
+        openssl_cnf::check_kind(Path::new(&file)).map_err(io::Error::other)?;
     }
-    Command::new("openssl")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
+    run_by(&mut Command::new("openssl"), arguments)
+}
+
+/// The same with no configuration: `openssl version` needs none.
+pub(crate) fn version(options: &[&str]) -> io::Result<Output> {
+    let mut command = Command::new("openssl");
+    command.env("OPENSSL_CONF", "").arg("version");
+    run_by(&mut command, options)
+}
+
+fn run_by(command: &mut Command, arguments: &[&str]) -> io::Result<Output> {
+    match environment::is_trusted() {
+        true => command.args(arguments).stdin(Stdio::null()).output(),
+        false => Err(io::Error::other(
+            "a program with raised rights starts no other",
+        )),
+    }
 }
 
 /// The folder of `openssl.cnf`: OPENSSLDIR.
@@ -43,7 +58,7 @@ pub(crate) fn module_name(provider: &str) -> String {
 
 /// What `openssl version` prints in quotes: `OPENSSLDIR: "/usr/lib/ssl"`.
 fn folder(option: &str) -> Option<PathBuf> {
-    let output = run(&["version", option]).ok()?;
+    let output = version(&[option]).ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let quoted = text.split('"').nth(1)?;
     Some(PathBuf::from(quoted))

@@ -89,6 +89,9 @@ impl Reader {
         if depth > MAX_DEPTH {
             return Err(format!("{} includes itself", path.display()));
         }
+        if is_nothing(path) {
+            return Ok(());
+        }
         let bytes = files::read(path).map_err(|problem| format!("{} {problem}", path.display()))?;
         let bytes = match depth {
             0 => bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes),
@@ -340,6 +343,26 @@ impl Reader {
         let meaning = meaning.ok_or_else(|| format!("the variable '{name}' has no value"))?;
         Ok((meaning, end))
     }
+}
+
+/// Whether a configuration file, if there is one, is of a kind that can be read to its end.
+///
+/// # Errors
+/// A sentence that names the file.
+pub(crate) fn check_kind(path: &Path) -> Result<(), String> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() && !is_nothing(path) => {
+            Err(format!("{} is not a regular file", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether it is the device that reads as an empty file, which to libcrypto is a configuration like
+/// any other.
+fn is_nothing(path: &Path) -> bool {
+    path.canonicalize()
+        .is_ok_and(|path| path == Path::new("/dev/null"))
 }
 
 /// What is wrong: with this line, or with a file that it includes.

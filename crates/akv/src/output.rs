@@ -129,11 +129,17 @@ pub(crate) fn table(heading: &[&str], rows: Vec<Vec<String>>) -> String {
 }
 
 /// The last second that RFC 3339 has a form for, since 1970.
-const LAST: Duration = Duration::from_secs(253_402_300_799);
+pub(crate) const LAST: Duration = Duration::from_secs(253_402_300_799);
+
+/// A time, or the end of the year 9999 where it is later: nothing that comes after has a form, and
+/// Microsoft's client panics at it.
+pub(crate) fn before_year_10000(at: SystemTime) -> SystemTime {
+    at.min(UNIX_EPOCH + LAST)
+}
 
 /// A time as RFC 3339 in UTC. What is later than the year 9999 counts as its end.
 pub(crate) fn time(at: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(at.min(UNIX_EPOCH + LAST)).to_string()
+    humantime::format_rfc3339_seconds(before_year_10000(at)).to_string()
 }
 
 /// Seconds since 1970 as a time. Times before count as 1970.

@@ -104,6 +104,7 @@ pub(crate) fn about(kind: CredentialKind, token: &AccessToken) -> serde_json::Va
 pub(crate) fn expiry(token: &AccessToken) -> String {
     match token.expires_at() {
         None => "an unknown time".to_owned(),
+        Some(at) if at > output::before_year_10000(at) => "a time after the year 9999".to_owned(),
         Some(at) => {
             let left = at.duration_since(SystemTime::now()).unwrap_or_default();
             format!("{}, in {} min", output::time(at), left.as_secs() / 60)
@@ -146,9 +147,23 @@ impl Token {
 mod tests {
     use super::*;
 
-    fn claims(payload: &str) -> Option<Claims> {
+    fn token(payload: &str) -> AccessToken {
         let token = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload));
-        Claims::of(&AccessToken::new(&token).unwrap())
+        AccessToken::new(&token).unwrap()
+    }
+
+    fn claims(payload: &str) -> Option<Claims> {
+        Claims::of(&token(payload))
+    }
+
+    #[test]
+    fn a_life_beyond_all_dates_is_told_in_words() {
+        let told = |exp: &str| expiry(&token(&format!(r#"{{"exp":{exp}}}"#)));
+        assert!(told("253402300799").starts_with("9999-12-31T23:59:59Z, in "));
+        for exp in ["253402300800", "1e18"] {
+            assert_eq!(told(exp), "a time after the year 9999", "{exp}");
+        }
+        assert_eq!(told("1e30"), "an unknown time");
     }
 
     #[test]

@@ -26,19 +26,27 @@ pub struct Environment(Vec<(&'static str, String)>);
 impl Environment {
     /// With a bearer token, for programs that take one. `ca_file` is the PEM file of the CA that
     /// the emulator's certificate verifies with.
-    #[must_use]
-    pub fn with_token(url: &str, vault_url: Option<&str>, ca_file: &Path, token: String) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::FolderName`] when the file's name is not UTF-8.
+    pub fn with_token(
+        url: &str,
+        vault_url: Option<&str>,
+        ca_file: &Path,
+        token: String,
+    ) -> Result<Self, Error> {
         let mut all = urls(url, vault_url);
-        all.push(("AKV_CA_FILE", ca_file.to_string_lossy().into_owned()));
+        all.push(("AKV_CA_FILE", name(ca_file)?));
         all.push(("AZURE_CLI_ACCESS_TOKEN", token));
-        Self(all)
+        Ok(Self(all))
     }
 
     /// With what identity libraries log in by as the owner: a client secret, or a managed identity.
     /// HTTP clients are told of the CA in the ways that Python, Node.js and others know.
     ///
     /// # Errors
-    /// [`Error::File`] when the secret can't be read.
+    /// [`Error::File`] when the secret can't be read; [`Error::FolderName`] when the folder's name
+    /// is not UTF-8.
     pub fn with_identity(
         data: &DataDir,
         url: &str,
@@ -46,7 +54,7 @@ impl Environment {
     ) -> Result<Self, Error> {
         let secret = Identity::owner_secret(data)?;
         let managed = metadata_url(data, url)?;
-        let ca_file = data.ca_file().to_string_lossy().into_owned();
+        let ca_file = name(&data.ca_file())?;
         let mut all = urls(url, vault_url);
         all.extend([
             ("AZURE_AUTHORITY_HOST", url.to_owned()),
@@ -77,9 +85,18 @@ impl Environment {
     }
 
     /// `NAME=value` in each line, as `$GITHUB_ENV`, systemd and container programs read.
-    #[must_use]
-    pub fn to_lines(&self) -> String {
-        self.lines(|name, value| format!("{name}={value}\n"))
+    ///
+    /// # Errors
+    /// [`Error::LineBreak`] when a value has more than one line: what comes after the first would
+    /// be taken for another variable.
+    pub fn to_lines(&self) -> Result<String, Error> {
+        match self
+            .variables()
+            .find(|(_, value)| value.contains(['\n', '\r']))
+        {
+            Some((name, _)) => Err(Error::LineBreak(name)),
+            None => Ok(self.lines(|name, value| format!("{name}={value}\n"))),
+        }
     }
 
     /// An object of JSON.
@@ -99,6 +116,12 @@ impl Environment {
     }
 }
 
+/// A file's name as a variable's value.
+fn name(file: &Path) -> Result<String, Error> {
+    let name = file.to_str().map(str::to_owned);
+    name.ok_or_else(|| Error::FolderName(file.parent().unwrap_or(file).to_owned()))
+}
+
 fn urls(url: &str, vault_url: Option<&str>) -> Vec<(&'static str, String)> {
     let mut urls = vec![("AZURE_MANAGEDHSM_URL", url.to_owned())];
     urls.extend(vault_url.map(|url| ("AZURE_KEYVAULT_URL", url.to_owned())));
@@ -109,31 +132,51 @@ fn urls(url: &str, vault_url: Option<&str>) -> Vec<(&'static str, String)> {
 mod tests {
     use super::*;
 
-    fn environment() -> Environment {
+    fn environment(ca_file: &str) -> Environment {
         Environment::with_token(
             "https://localhost:1",
             Some("https://localhost:2"),
-            Path::new("/it's here/ca.pem"),
+            Path::new(ca_file),
             "t".to_owned(),
         )
+        .unwrap()
     }
 
     #[test]
     fn exports_survive_quotes_in_a_path() {
         assert_eq!(
-            environment().to_shell(),
+            environment("/it's here/ca.pem").to_shell(),
             "export AZURE_MANAGEDHSM_URL='https://localhost:1'\nexport AZURE_KEYVAULT_URL='https://localhost:2'\nexport AKV_CA_FILE='/it'\\''s here/ca.pem'\nexport AZURE_CLI_ACCESS_TOKEN='t'\n"
         );
     }
 
     #[test]
     fn lines_and_json_have_values_as_they_are() {
-        assert!(
-            environment()
-                .to_lines()
-                .contains("\nAKV_CA_FILE=/it's here/ca.pem\n")
-        );
-        let json: Value = serde_json::from_str(&environment().to_json()).unwrap();
+        let environment = environment("/it's here/ca.pem");
+        let lines = environment.to_lines().unwrap();
+        assert!(lines.contains("\nAKV_CA_FILE=/it's here/ca.pem\n"));
+        let json: Value = serde_json::from_str(&environment.to_json()).unwrap();
         assert_eq!(json["AKV_CA_FILE"], "/it's here/ca.pem");
+    }
+
+    #[test]
+    fn a_value_of_several_lines_has_no_form_in_one() {
+        for ca_file in ["/a\nPATH=/evil/ca.pem", "/a\rb/ca.pem"] {
+            let environment = environment(ca_file);
+            let error = environment.to_lines().unwrap_err().to_string();
+            assert!(error.contains("AKV_CA_FILE has a line break"), "{error}");
+            let json: Value = serde_json::from_str(&environment.to_json()).unwrap();
+            assert_eq!(json["AKV_CA_FILE"], ca_file);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_name_that_is_not_utf8_is_told_to_nobody() {
+        use std::os::unix::ffi::OsStrExt;
+        let ca_file = Path::new(std::ffi::OsStr::from_bytes(b"/a\xff/ca.pem"));
+        let told = Environment::with_token("https://localhost:1", None, ca_file, "t".to_owned());
+        let error = told.err().unwrap().to_string();
+        assert!(error.contains("is not UTF-8"), "{error}");
     }
 }

@@ -72,6 +72,17 @@ pub enum Error {
         .0.display()
     )]
     NotRunning(PathBuf),
+    /// What clients are to be told is more than one line.
+    #[error(
+        "the value of {0} has a line break, so it can't be told in a line; take --format shell or json, or another folder with --data-dir"
+    )]
+    LineBreak(&'static str),
+    /// The data folder has a name that can't be told to clients.
+    #[error(
+        "the name of the data folder {} is not UTF-8, so clients can't be told of it; choose another with --data-dir",
+        .0.display()
+    )]
+    FolderName(PathBuf),
     /// A file or folder could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     File {

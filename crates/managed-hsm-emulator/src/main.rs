@@ -30,7 +30,7 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the REST APIs of Managed HSM and Key Vault over HTTPS until SIGTERM or SIGINT
+    /// Serve the REST APIs of Managed HSM and Key Vault over HTTPS until SIGTERM, SIGINT or SIGHUP
     Serve(Box<Serve>),
     /// Print shell exports for the running emulator: eval "$(managed-hsm-emulator env)"
     Env(Env),
@@ -252,40 +252,71 @@ fn print_environment(arguments: Env) -> Result<(), Error> {
                 Some(_) => VAULT_AUDIENCE,
             };
             let token = TokenKey::read(&data)?.mint(audience, arguments.expires_in)?;
-            Environment::with_token(&url, vault_url, &data.ca_file(), token)
+            Environment::with_token(&url, vault_url, &data.ca_file(), token)?
         }
     };
     print(&match arguments.format {
         Exports::Shell => environment.to_shell(),
-        Exports::Lines => environment.to_lines(),
+        Exports::Lines => environment.to_lines()?,
         Exports::Json => environment.to_json(),
     })
 }
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM, SIGINT or SIGHUP.
 fn serve(mut arguments: Serve) -> Result<(), Error> {
     arguments.log_format.get_or_insert(Format::Text);
     runtime()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = Hangup::new()?;
         let emulator = arguments.start()?;
         greet(&emulator);
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = hangup.recv() => {}
         }
         emulator.stop();
         Ok(())
     })
 }
 
-/// Serves until a command ends. SIGTERM is passed on to it; SIGINT it gets itself, as a terminal
-/// sends it to both.
+/// SIGHUP, unless it was ignored before, as nohup(1) has it.
+struct Hangup(Option<tokio::signal::unix::Signal>);
+
+impl Hangup {
+    fn new() -> std::io::Result<Self> {
+        let kind = SignalKind::hangup();
+        Ok(Self(match is_ignored(kind) {
+            true => None,
+            false => Some(signal(kind)?),
+        }))
+    }
+
+    async fn recv(&mut self) {
+        match &mut self.0 {
+            Some(signal) => signal.recv().await,
+            None => std::future::pending().await,
+        };
+    }
+}
+
+/// Whether this process ignores a signal, as Linux tells (proc(5)).
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (kind.as_raw_value() - 1)) != 0)
+}
+
+/// Serves until a command ends. SIGTERM and SIGHUP are passed on to it; SIGINT it gets itself, as a
+/// terminal sends it to both.
 fn run_command(mut arguments: Run) -> Result<ExitCode, Error> {
     arguments.serve.ephemeral = arguments.serve.folder.data_dir.is_none();
     let (program, options) = arguments.command.split_first().expect("clap requires it");
     runtime()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
+        let mut hangup = Hangup::new()?;
         let _interrupt = signal(SignalKind::interrupt())?;
         let emulator = arguments.serve.start()?;
         let mut command = tokio::process::Command::new(program);
@@ -301,13 +332,13 @@ fn run_command(mut arguments: Run) -> Result<ExitCode, Error> {
                 source,
             })?;
         let status = loop {
-            tokio::select! {
+            let passed_on = tokio::select! {
                 status = child.wait() => break status?,
-                _ = terminate.recv() => {
-                    let pid = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
-                    pid.map(|pid| kill_process(pid, Signal::TERM));
-                }
-            }
+                _ = terminate.recv() => Signal::TERM,
+                () = hangup.recv() => Signal::HUP,
+            };
+            let pid = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+            pid.map(|pid| kill_process(pid, passed_on));
         };
         emulator.stop();
         // As shells tell of a command that a signal ended.

@@ -55,6 +55,12 @@ pub(crate) fn bare(text: &str) -> &str {
     text.trim_matches(['\r', '\n'])
 }
 
+/// Whether a library may read a file that a setting names: if there is one, it is of a kind and a
+/// length that [`read`] takes. The error is as for that.
+pub(crate) fn check_if_there(path: &Path) -> Result<(), String> {
+    std::fs::metadata(path).map_or(Ok(()), |metadata| check(&metadata))
+}
+
 fn check(metadata: &Metadata) -> Result<(), String> {
     if !metadata.is_file() {
         return Err("is not a regular file".to_owned());

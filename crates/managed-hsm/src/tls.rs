@@ -1,6 +1,8 @@
 //! TLS: whom to trust, and which versions and key exchanges to take.
 
 use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::path::PathBuf;
 use std::sync::Arc;
 
 #[cfg(target_os = "linux")]
@@ -85,6 +87,8 @@ impl Authorities<'_> {
         if !environment::is_trusted() {
             return self.unmoved_verifier(provider);
         }
+        #[cfg(target_os = "linux")]
+        check_moved()?;
         let verifier = match self.file {
             None => Verifier::new(provider).map_err(|error| self.none_found(&error)),
             Some(path) => Verifier::new_with_extra_roots(self.certificates(path)?, provider)
@@ -147,6 +151,35 @@ impl Authorities<'_> {
             problem: format!("'{}' {problem}", path.display()),
         }
     }
+}
+
+/// Whether the files can be read that variables name in the place of the system's certificates:
+/// whoever reads them takes what they are given, and waits for it. One that is missing counts for
+/// nothing.
+#[cfg(target_os = "linux")]
+fn check_moved() -> Result<(), Error> {
+    let check = |variable: &str, path: &Path| {
+        files::check_if_there(path).map_err(|problem| Error::Settings {
+            origin: variable.to_owned(),
+            problem: format!("'{}' {problem}", path.display()),
+        })
+    };
+    if let Some(file) = environment::variable("SSL_CERT_FILE") {
+        check("SSL_CERT_FILE", Path::new(&file))?;
+    }
+    let folders = environment::variable("SSL_CERT_DIR").unwrap_or_default();
+    for folder in std::env::split_paths(&folders) {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        // Others than those that `openssl rehash` names are passed over.
+        let is_read = |path: &PathBuf| {
+            let end = path.extension().and_then(|end| end.to_str());
+            end.is_some_and(|end| end.bytes().all(|byte| byte.is_ascii_digit()))
+        };
+        for path in entries.map(|entry| entry.path()).filter(is_read) {
+            check("SSL_CERT_DIR", &path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The groups of the default provider in its order, each telling the log when it was agreed on.

@@ -15,6 +15,29 @@ use super::{json as answer, names};
 use crate::support::{EC_P256, Hsm, Loading, uri};
 
 #[test]
+fn keys_and_tokens_that_end_after_the_year_9999_are_shown_and_used() {
+    let mut hsm = Hsm::start();
+    for (name, end) in [("far", 253_402_300_800), ("farther", i64::MAX)] {
+        let attributes = format!(r#""attributes":{{"exp":{end}}}"#);
+        hsm.create(
+            name,
+            &format!(r#"{{"kty":"EC-HSM","crv":"P-256",{attributes}}}"#),
+        );
+        let shown = answer(&hsm, &format!("keys show managedhsm:MyHSM:{name}"));
+        assert_eq!(shown["expires"], "9999-12-31T23:59:59Z", "{shown}");
+    }
+    let listed = names(&answer(&hsm, "keys list managedhsm:MyHSM"), "name");
+    assert_eq!(listed, ["far", "farther"]);
+    for seconds in [300_000_000_000, i64::MAX / 2] {
+        hsm.use_token_expiring_in(seconds);
+        let told = hsm.akv(&["token"]).succeeds();
+        assert!(told.contains("a time after the year 9999"), "{told}");
+        answer(&hsm, "keys show managedhsm:MyHSM:far");
+        answer(&hsm, "keys check managedhsm:MyHSM:far");
+    }
+}
+
+#[test]
 fn a_key_is_created_listed_rotated_deleted_and_recovered() {
     let hsm = Hsm::start();
     for (name, options, kind, size) in [

@@ -225,7 +225,7 @@ impl Hsm {
     }
 
     /// Continues with a token that ends after so many seconds.
-    pub(crate) fn use_token_expiring_in(&mut self, seconds: i32) {
+    pub(crate) fn use_token_expiring_in(&mut self, seconds: i64) {
         let output = self
             .emulator_command(&["token", &format!("--expires-in={seconds}")])
             .output()

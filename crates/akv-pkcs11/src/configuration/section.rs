@@ -202,13 +202,31 @@ impl Section {
         }
     }
 
-    /// The keys that nobody has asked for. What is below one that nobody has asked for isn't named.
+    /// The keys that nobody has asked for, each with where it belongs if that is elsewhere. What is
+    /// below one that nobody has asked for isn't named.
     pub(super) fn unknown(&self) -> Vec<String> {
         let asked = self.asked.borrow();
         let mut unknown = Vec::new();
         collect(&self.place, &self.values, &asked, &mut unknown);
-        unknown
+        let named = unknown.iter().map(|place| match elsewhere(place, &asked) {
+            Some(right) => format!("'{place}' (it belongs {right})"),
+            None => format!("'{place}'"),
+        });
+        named.collect()
     }
+}
+
+/// Where the key of a place was asked for instead, for a sentence.
+fn elsewhere(place: &str, asked: &BTreeSet<String>) -> Option<String> {
+    let key = place.rsplit('.').next()?.to_ascii_lowercase();
+    let right = asked
+        .iter()
+        .find(|known| known.rsplit('.').next() == Some(&key))?;
+    Some(match right.strip_suffix(&format!(".{key}")) {
+        None => "at the top of the file".to_owned(),
+        Some(above) if above.starts_with("tokens[") => "into a token, in 'tokens'".to_owned(),
+        Some(above) => format!("into '{above}'"),
+    })
 }
 
 fn collect(
@@ -223,7 +241,7 @@ fn collect(
             false => format!("{place}.{key}"),
         };
         if !asked.contains(&place.to_ascii_lowercase()) {
-            unknown.push(format!("'{place}'"));
+            unknown.push(place);
             continue;
         }
         match value {

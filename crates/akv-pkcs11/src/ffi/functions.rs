@@ -12,21 +12,53 @@ use crate::{
     objects, random, secret_keys, sessions, signing, slots, verifying,
 };
 
+/// A function that programs call. One that has asked the HSM is a cancellation point once it is
+/// done, as whatever waits for a network is: nothing that has to be dropped is in its frame.
+macro_rules! exported {
+    ($(#[$attribute:meta])* $name:ident($($argument:tt: $type:ty),* $(,)?) => $code:expr) => {
+        $(#[$attribute])*
+        #[unsafe(no_mangle)]
+        pub(super) unsafe extern "C-unwind" fn $name($($argument: $type),*) -> CK_RV {
+            let code = $code;
+            hsm_module::cancellation::end_if_cancelled();
+            code
+        }
+
+        #[allow(non_snake_case, reason = "it is called as the function is")]
+        pub(super) mod $name {
+            use super::*;
+
+            type Exported = unsafe extern "C-unwind" fn($($type),*) -> CK_RV;
+            type Listed = unsafe extern "C" fn($($type),*) -> CK_RV;
+
+            /// The function as `cryptoki-sys` has it in its tables, for programs in C.
+            pub(in crate::ffi) const LISTED: Listed = {
+                // SAFETY: the types differ in whether Rust's code may be unwound that calls by
+                // them. None does.
+                unsafe { std::mem::transmute::<Exported, Listed>(super::$name) }
+            };
+        }
+    };
+}
+pub(super) use exported;
+
 /// A function of PKCS#11 for each line: its arguments, each with its conversion, and what is called
 /// with the module and what they become.
 macro_rules! functions {
     ($($name:ident($($kind:ident($($argument:ident: $type:ty),+)),* $(,)?) => $target:path;)*) => {$(
-        /// See PKCS#11.
-        ///
-        /// # Safety
-        /// As PKCS#11 has it: a pointer is NULL, or leads to as many elements of its type as its
-        /// count says.
-        #[unsafe(no_mangle)]
-        pub(super) unsafe extern "C" fn $name($($($argument: $type),+),*) -> CK_RV {
-            boundary::call_initialized(stringify!($name), |module| {
-                // SAFETY: a program's pointer is NULL, or leads to what its count says (PKCS#11).
-                $target(module $(, unsafe { convert::$kind($($argument),+) })*)
-            })
+        exported! {
+            /// See PKCS#11.
+            ///
+            /// # Safety
+            /// As PKCS#11 has it: a pointer is NULL, or leads to as many elements of its type as
+            /// its count says.
+            $name($($($argument: $type),+),*) => {
+                boundary::call_initialized(stringify!($name), |module| {
+                    // SAFETY: a program's pointer is NULL, or leads to what its count says
+                    // (PKCS#11).
+                    $target(module $(, unsafe { convert::$kind($($argument),+) })*)
+                })
+            }
         }
     )*};
 }
@@ -34,27 +66,29 @@ macro_rules! functions {
 /// A function of PKCS#11 for each line that always gives the same answer.
 macro_rules! answers {
     ($($name:ident($($type:ty),* $(,)?) => $code:ident;)*) => {$(
-        /// See PKCS#11.
-        ///
-        /// # Safety
-        /// Nothing is looked at.
-        #[unsafe(no_mangle)]
-        pub(super) unsafe extern "C" fn $name($(_: $type),*) -> CK_RV {
-            boundary::call_initialized(stringify!($name), |_| Err(Error::code($code)))
+        exported! {
+            /// See PKCS#11.
+            ///
+            /// # Safety
+            /// Nothing is looked at.
+            $name($(_: $type),*) => {
+                boundary::call_initialized(stringify!($name), |_| Err(Error::code($code)))
+            }
         }
     )*};
 }
 
-/// Starts the module.
-///
-/// # Safety
-/// As PKCS#11 has it: NULL, or a CK_C_INITIALIZE_ARGS.
-#[unsafe(no_mangle)]
-pub(super) unsafe extern "C" fn C_Initialize(args: *mut c_void) -> CK_RV {
-    boundary::call("C_Initialize", || {
-        // SAFETY: a program's pointer is NULL, or leads to what its count says (PKCS#11).
-        general::initialize(unsafe { convert::initialize_args(args) })
-    })
+exported! {
+    /// Starts the module.
+    ///
+    /// # Safety
+    /// As PKCS#11 has it: NULL, or a CK_C_INITIALIZE_ARGS.
+    C_Initialize(args: *mut c_void) => {
+        boundary::call("C_Initialize", || {
+            // SAFETY: a program's pointer is NULL, or leads to what its count says (PKCS#11).
+            general::initialize(unsafe { convert::initialize_args(args) })
+        })
+    }
 }
 
 functions! {

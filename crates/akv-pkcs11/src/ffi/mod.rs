@@ -5,4 +5,4 @@ mod boundary;
 pub(crate) mod convert;
 mod functions;
 pub(crate) mod parameters;
-mod tables;
+pub(crate) mod tables;

@@ -4,8 +4,8 @@
 use std::ffi::{CStr, c_void};
 
 use cryptoki_sys::{
-    CK_FUNCTION_LIST, CK_FUNCTION_LIST_3_0, CK_FUNCTION_LIST_3_2, CK_INTERFACE, CK_RV, CK_ULONG,
-    CK_UTF8CHAR, CK_VERSION, CKF_INTERFACE_FORK_SAFE, CKR_FUNCTION_FAILED,
+    CK_FLAGS, CK_FUNCTION_LIST, CK_FUNCTION_LIST_3_0, CK_FUNCTION_LIST_3_2, CK_INTERFACE, CK_RV,
+    CK_ULONG, CK_UTF8CHAR, CK_VERSION, CKF_INTERFACE_FORK_SAFE, CKR_FUNCTION_FAILED,
 };
 
 use super::boundary;
@@ -22,7 +22,7 @@ macro_rules! table {
                 major: $major,
                 minor: $minor,
             },
-            $($name: Some($name),)*
+            $($name: Some($name::LISTED),)*
         };
     };
 }
@@ -122,53 +122,62 @@ static INTERFACES: [Interface; 4] = [
     interface(c"AKV 1.0", (1, 0), &AKV_LIST),
 ];
 
-/// The entry point of all versions.
-///
-/// # Safety
-/// As PKCS#11 has it: `list` is NULL or a place for a pointer.
-#[unsafe(no_mangle)]
-pub(super) unsafe extern "C" fn C_GetFunctionList(list: *mut *mut CK_FUNCTION_LIST) -> CK_RV {
-    boundary::call("C_GetFunctionList", || {
-        // SAFETY: a program's pointer is NULL, or leads to what its count says (PKCS#11).
-        let mut place = unsafe { convert::place(list) };
-        place.put((&raw const LIST_2_40).cast_mut())
-    })
+exported! {
+    /// The entry point of all versions.
+    ///
+    /// # Safety
+    /// As PKCS#11 has it: `list` is NULL or a place for a pointer.
+    C_GetFunctionList(list: *mut *mut CK_FUNCTION_LIST) => {
+        boundary::call("C_GetFunctionList", || {
+            // SAFETY: a program's pointer is NULL, or leads to what its count says (PKCS#11).
+            let mut place = unsafe { convert::place(list) };
+            place.put((&raw const LIST_2_40).cast_mut())
+        })
+    }
 }
 
-/// # Safety
-/// As PKCS#11 has it: `count` is NULL or the room of `list`, if that isn't NULL.
-#[unsafe(no_mangle)]
-pub(super) unsafe extern "C" fn C_GetInterfaceList(
-    list: *mut CK_INTERFACE,
-    count: *mut CK_ULONG,
-) -> CK_RV {
-    boundary::call("C_GetInterfaceList", || {
-        // SAFETY: a program's pointer is NULL, or leads to what its count says (PKCS#11).
-        let mut list: List<'_, CK_INTERFACE> = unsafe { convert::list(list, count) };
-        list.put(&INTERFACES.each_ref().map(|interface| interface.interface))
-    })
+exported! {
+    /// # Safety
+    /// As PKCS#11 has it: `count` is NULL or the room of `list`, if that isn't NULL.
+    C_GetInterfaceList(list: *mut CK_INTERFACE, count: *mut CK_ULONG) => {
+        boundary::call("C_GetInterfaceList", || {
+            // SAFETY: a program's pointer is NULL, or leads to what its count says (PKCS#11).
+            let mut list: List<'_, CK_INTERFACE> = unsafe { convert::list(list, count) };
+            list.put(&INTERFACES.each_ref().map(|interface| interface.interface))
+        })
+    }
 }
 
-/// # Safety
-/// As PKCS#11 has it: `name` is NULL or a text, `version` NULL or a version, `interface` NULL or a
-/// place for a pointer.
-#[unsafe(no_mangle)]
-pub(super) unsafe extern "C" fn C_GetInterface(
-    name: *mut CK_UTF8CHAR,
-    version: *mut CK_VERSION,
-    interface: *mut *mut CK_INTERFACE,
-    flags: cryptoki_sys::CK_FLAGS,
-) -> CK_RV {
-    boundary::call("C_GetInterface", || {
-        // SAFETY: a program's pointer is NULL, or leads to what its count says (PKCS#11).
-        let (asked, place) = unsafe {
-            (
-                convert::interface_asked(name, version, flags),
-                convert::place(interface),
-            )
-        };
-        get_interface(&asked, place)
-    })
+exported! {
+    /// # Safety
+    /// As PKCS#11 has it: `name` is NULL or a text, `version` NULL or a version, `interface` NULL
+    /// or a place for a pointer.
+    C_GetInterface(
+        name: *mut CK_UTF8CHAR,
+        version: *mut CK_VERSION,
+        interface: *mut *mut CK_INTERFACE,
+        flags: CK_FLAGS,
+    ) => {
+        boundary::call("C_GetInterface", || {
+            // SAFETY: a program's pointer is NULL, or leads to what its count says (PKCS#11).
+            let (asked, place) = unsafe {
+                (
+                    convert::interface_asked(name, version, flags),
+                    convert::place(interface),
+                )
+            };
+            get_interface(&asked, place)
+        })
+    }
+}
+
+/// The versions of the standard's interface, the oldest first.
+pub(crate) fn versions() -> Vec<String> {
+    let standard = INTERFACES.iter().rev();
+    let standard = standard.filter(|interface| interface.name == STANDARD);
+    standard
+        .map(|Interface { version, .. }| format!("{}.{}", version.0, version.1))
+        .collect()
 }
 
 fn get_interface(asked: &InterfaceAsked, mut place: InterfacePlace<'_>) -> Result<(), Error> {

@@ -16,6 +16,7 @@ use super::tags::{self, Half, Tags};
 use crate::certificates::StoredCertificate;
 use crate::error::Error;
 use crate::module::new_handle;
+use crate::template::day;
 
 /// A secret key that a program has brought, or that the HSM has unwrapped for it: it is here.
 pub(crate) struct SecretKey {
@@ -322,9 +323,12 @@ impl StoredKey {
         let what = if !self.enabled {
             "is disabled".to_owned()
         } else if not_before.is_some_and(|at| now < at) {
-            format!("is not valid before {}", not_before.unwrap_or_default())
+            format!(
+                "is not valid before {}",
+                day(not_before.unwrap_or_default())
+            )
         } else if expires.is_some_and(|at| now >= at) {
-            format!("has expired at {}", expires.unwrap_or_default())
+            format!("has expired on {}", day(expires.unwrap_or_default()))
         } else {
             return None;
         };

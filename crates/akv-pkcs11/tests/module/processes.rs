@@ -163,6 +163,12 @@ fn threads_in_one_session_come_to_no_harm_nor_do_those_with_small_stacks() {
 }
 
 #[test]
+fn a_thread_that_does_nothing_but_sign_can_be_cancelled() {
+    let hsm = run("cancel");
+    assert!(hsm.count("sign") > 30);
+}
+
+#[test]
 fn a_process_that_signs_may_end_in_any_way() {
     let hsm = Hsm::start();
     hsm.rest.create("k", EC);

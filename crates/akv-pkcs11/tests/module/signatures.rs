@@ -298,7 +298,7 @@ fn a_key_that_may_not_sign_is_named_with_the_reason() {
         for words in [
             "key managedhsm:localhost:off?version=",
             "is disabled",
-            "has expired at",
+            "has expired on",
             "is not valid before",
             "does not permit 'sign' (its key_ops are: verify)",
         ] {

@@ -24,7 +24,7 @@ pub(crate) fn check(steps: &mut Steps, configuration: &Configuration) {
 fn version(steps: &mut Steps) -> bool {
     const INSTALL: &str =
         "install OpenSSL 3.0 or newer, with its program, and put that program on PATH";
-    let output = match openssl::run(&["version"]) {
+    let output = match openssl::version(&[]) {
         Ok(output) => output,
         Err(error) => {
             let detail = format!("the program 'openssl' does not run: {error}");
@@ -118,7 +118,7 @@ fn provider(steps: &mut Steps) -> bool {
                 "provider",
                 Status::Failed,
                 detail,
-                "check the program on PATH",
+                "check the program on PATH, and which file OPENSSL_CONF names",
             );
             return false;
         }

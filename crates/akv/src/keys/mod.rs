@@ -35,7 +35,7 @@ use self::set::Set;
 use crate::failure::Failure;
 use crate::files;
 use crate::import;
-use crate::output::Report;
+use crate::output::{Report, before_year_10000};
 use crate::progress::Spinner;
 use crate::session::Session;
 
@@ -176,12 +176,12 @@ fn point_in_time(text: &str) -> Result<SystemTime, String> {
     if let Ok(at) = humantime::parse_rfc3339_weak(&date) {
         return Ok(at);
     }
-    let later = humantime::parse_duration(text).ok();
-    later
-        .and_then(|later| SystemTime::now().checked_add(later))
-        .ok_or_else(|| {
-            "give 2026-12-31, 2026-12-31T23:59:59Z, or a time from now such as 90d".to_owned()
-        })
+    let later = humantime::parse_duration(text).map_err(|_| {
+        "give 2026-12-31, 2026-12-31T23:59:59Z, or a time from now such as 90d".to_owned()
+    })?;
+    let at = SystemTime::now().checked_add(later);
+    at.filter(|at| *at == before_year_10000(*at))
+        .ok_or_else(|| "it is later than the year 9999".to_owned())
 }
 
 fn tag(text: &str) -> Result<(String, String), String> {
@@ -446,6 +446,10 @@ mod tests {
         assert_eq!(at("2026-12-31T23:59:59Z").unwrap(), "2026-12-31T23:59:59Z");
         assert!(point_in_time("90d").unwrap() > SystemTime::now());
         assert!(point_in_time("soon").is_err());
+        for text in ["8000y", "500000000000y"] {
+            let problem = point_in_time(text).unwrap_err();
+            assert!(problem.contains("later than the year 9999"), "{problem}");
+        }
         assert!(point_in_time("2026-13-31").is_err());
     }
 }

@@ -11,6 +11,7 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use managed_hsm::environment;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -57,8 +58,10 @@ pub(super) enum Pin {
     File(PathBuf),
 }
 
-/// The attribute in which the module tells of its mechanisms.
+/// The attributes in which the module tells of its mechanisms, and of the versions of PKCS#11 that
+/// it has.
 const AKV_MECHANISMS: AttributeType = AttributeType::VendorDefined(0x8041_4b58);
+const AKV_INTERFACES: AttributeType = AttributeType::VendorDefined(0x8041_4b59);
 
 /// What came of it: all until a call failed.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -76,7 +79,6 @@ pub(super) struct Answer {
 pub(super) struct Library {
     pub(super) description: String,
     pub(super) version: String,
-    pub(super) interface: String,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -84,6 +86,8 @@ pub(super) struct SlotFacts {
     pub(super) id: u64,
     pub(super) description: String,
     pub(super) token: Option<TokenFacts>,
+    /// The versions of PKCS#11 that the module has for it.
+    pub(super) interfaces: Vec<String>,
     pub(super) mechanisms: Vec<MechanismFacts>,
 }
 
@@ -198,7 +202,6 @@ impl Answer {
         self.library = Some(Library {
             description: info.library_description().to_owned(),
             version: info.library_version().to_string(),
-            interface: info.cryptoki_version().to_string(),
         });
         let is_whole = matches!(task, Task::Describe);
         for slot in pkcs11.get_all_slots()? {
@@ -317,7 +320,7 @@ impl Pin {
     }
 }
 
-fn slot_facts(pkcs11: &Pkcs11, slot: Slot, with_mechanisms: bool) -> Result<SlotFacts, FailedCall> {
+fn slot_facts(pkcs11: &Pkcs11, slot: Slot, is_whole: bool) -> Result<SlotFacts, FailedCall> {
     let info = pkcs11.get_slot_info(slot)?;
     let mut facts = SlotFacts {
         id: slot.id(),
@@ -336,20 +339,24 @@ fn slot_facts(pkcs11: &Pkcs11, slot: Slot, with_mechanisms: bool) -> Result<Slot
         serial: token.serial_number().to_owned(),
         login_required: token.login_required(),
     });
-    if with_mechanisms {
-        facts.mechanisms = mechanisms(&pkcs11.open_ro_session(slot)?)?;
+    if is_whole {
+        let session = pkcs11.open_ro_session(slot)?;
+        facts.interfaces = own_words(&session, AKV_INTERFACES)?;
+        facts.mechanisms = own_words(&session, AKV_MECHANISMS)?;
     }
     Ok(facts)
 }
 
-/// What the module's mechanisms do, and where, as the module says in an attribute of its profiles:
-/// the crate cryptoki has no names for many, and leaves those out.
-fn mechanisms(session: &Session) -> Result<Vec<MechanismFacts>, FailedCall> {
-    let untold =
-        || FailedCall::told("the module does not say what its mechanisms do: it is not akv's");
+/// What the module says of itself in an attribute of its profiles, where the standard or the crate
+/// cryptoki have no words for it.
+fn own_words<T: DeserializeOwned>(
+    session: &Session,
+    attribute: AttributeType,
+) -> Result<T, FailedCall> {
+    let untold = || FailedCall::told("the module does not say what it can do: it is not akv's");
     let profiles = session.find_objects(&[Attribute::Class(ObjectClass::PROFILE)])?;
     let profile = *profiles.first().ok_or_else(untold)?;
-    let values = session.get_attributes(profile, &[AKV_MECHANISMS])?;
+    let values = session.get_attributes(profile, &[attribute])?;
     match values.first() {
         Some(Attribute::VendorDefined((_, json))) => {
             serde_json::from_slice(json).map_err(|_| untold())

@@ -208,19 +208,19 @@ impl Info {
         let told = self.place.ask(&Task::Describe, &Identity::default())?;
         let answer = &told.answer;
         let mut text = String::new();
+        // Versions and mechanisms are the same in all slots.
+        let whole = answer.slots.iter().find(|slot| slot.token.is_some());
         if let Some(library) = &answer.library {
-            text += &lines(&[
+            let library = format!("{} {}", library.description, library.version);
+            let mut rows = vec![
                 ("Module", told.module.display().to_string()),
-                (
-                    "Library",
-                    format!("{} {}", library.description, library.version),
-                ),
-                ("PKCS#11", library.interface.clone()),
-            ]);
+                ("Library", library),
+            ];
+            rows.extend(whole.map(|slot| ("PKCS#11", slot.interfaces.join(", "))));
+            text += &lines(&rows);
         }
         text += &format!("\n{}", rows::slots(&answer.slots));
-        // They are the same in all slots.
-        if let Some(slot) = answer.slots.iter().find(|slot| slot.token.is_some()) {
+        if let Some(slot) = whole {
             text += &format!("\n{}", rows::mechanisms(&slot.mechanisms));
             text += "\nUsers, PINs and their changes are Azure's: roles are assigned there.\n";
         }
@@ -230,6 +230,7 @@ impl Info {
                 "description": slot.description,
                 "token": slot.token,
                 "login": rows::login(slot),
+                "interfaces": slot.interfaces,
                 "mechanisms": slot.mechanisms,
             })
         });

@@ -160,6 +160,25 @@ fn what_is_not_honoured_and_what_is_not_known_are_warnings() {
 }
 
 #[test]
+fn what_stands_in_the_wrong_place_is_told_with_the_right_one() {
+    let hsm = Hsm::start();
+    let file = hsm.write(
+        "mhsm-pkcs11.conf",
+        r#"{"tokens":[{"resourceName":"abc","allowDelete":true}],"label":"mine","Listing":"never",
+            "identityMSI":false,"msi":{}}"#,
+    );
+    let told = hsm.tool(VALIDATE, &["--file", &file]).succeeds();
+    for words in [
+        "'tokens[0].allowDelete' (it belongs at the top of the file)",
+        "'label' (it belongs into a token, in 'tokens')",
+        "'Listing' (it belongs into a token, in 'tokens')",
+        "'identityMSI' (it belongs into 'msi')",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+}
+
+#[test]
 fn files_that_are_not_there_or_that_others_can_write_are_refused() {
     let hsm = Hsm::start();
     let gone = hsm.file("gone.conf");

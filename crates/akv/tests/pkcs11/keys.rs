@@ -169,6 +169,7 @@ fn info_tells_slots_logins_and_what_is_done_where() {
     let info = hsm.akv("pkcs11 info --json").json();
     let slot = &info["slots"][0];
     assert_eq!(slot["token"]["label"], "localhost", "{info}");
+    assert_eq!(slot["interfaces"], json!(["2.40", "3.0", "3.2"]), "{info}");
     assert_eq!(slot["token"]["login_required"], false, "{info}");
     let mechanisms = slot["mechanisms"].as_array().expect("mechanisms");
     let by_name = |name: &str| {
@@ -212,6 +213,7 @@ fn info_tells_slots_logins_and_what_is_done_where() {
         "One",
         "second",
         "by PIN",
+        "2.40, 3.0, 3.2",
         "CKM_ECDSA ",
         "CKM_SHA3_512_RSA_PKCS_PSS",
     ] {

@@ -91,20 +91,94 @@ fn run_ends_as_its_command_does() {
     let status = |script: &str| run(&[], script).status().unwrap().code();
     assert_eq!(status("exit 7"), Some(7));
     assert_eq!(status("kill -9 $$"), Some(128 + 9));
+}
 
-    let mut program = run(
-        &[],
-        "trap 'exit 5' TERM; echo ready; while :; do sleep 0.1; done",
-    );
+/// A program whose first line on standard output has come; and that line.
+fn started(mut program: std::process::Command) -> (std::process::Child, String) {
     let mut running = program.stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(running.stdout.take().unwrap())
         .read_line(&mut line)
         .unwrap();
-    assert_eq!(line, "ready\n");
-    let pid = rustix::process::Pid::from_child(&running);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert_eq!(running.wait().unwrap().code(), Some(5));
+    (running, line)
+}
+
+#[test]
+fn whichever_signal_ends_it_no_folder_is_left() {
+    use rustix::process::{Pid, Signal, kill_process};
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let folder = tempfile::tempdir().unwrap();
+        let left = || fs::read_dir(folder.path()).unwrap().count();
+        let mut serve = std::process::Command::new(env!("CARGO_BIN_EXE_managed-hsm-emulator"));
+        serve.args(["serve", "--ephemeral"]);
+        serve.env("TMPDIR", folder.path()).stderr(Stdio::null());
+        let (mut running, line) = started(serve);
+        assert!(line.contains("this is not an HSM") && left() == 1, "{line}");
+        kill_process(Pid::from_child(&running), signal).unwrap();
+        assert_eq!(running.wait().unwrap().code(), Some(0), "{signal:?}");
+        assert_eq!(left(), 0, "{signal:?}");
+
+        // `run` passes it on, but for what a terminal sends to both.
+        if signal == Signal::INT {
+            continue;
+        }
+        let mut program = run(
+            &[],
+            "trap 'exit 5' TERM HUP; echo ready; while :; do sleep 0.1; done",
+        );
+        program.env("TMPDIR", folder.path());
+        let (mut running, line) = started(program);
+        assert!(line == "ready\n" && left() == 1, "{line}");
+        kill_process(Pid::from_child(&running), signal).unwrap();
+        assert_eq!(running.wait().unwrap().code(), Some(5), "{signal:?}");
+        assert_eq!(left(), 0, "{signal:?}");
+    }
+}
+
+#[test]
+fn a_hangup_that_is_ignored_stays_so() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let folder = tempfile::tempdir().unwrap();
+    let mut nohup = std::process::Command::new("sh");
+    let serve = "trap '' HUP; exec \"$0\" serve --ephemeral";
+    nohup.args(["-c", serve, env!("CARGO_BIN_EXE_managed-hsm-emulator")]);
+    nohup.env("TMPDIR", folder.path()).stderr(Stdio::null());
+    let (mut running, line) = started(nohup);
+    assert!(line.contains("this is not an HSM"), "{line}");
+    let pid = Pid::from_child(&running);
+    kill_process(pid, Signal::HUP).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(running.try_wait().unwrap(), None);
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_folder_of_two_lines_is_told_in_none() {
+    let parent = tempfile::tempdir().unwrap();
+    let data = parent.path().join("a\nPATH=b");
+    let mut serve = program("serve", &data);
+    let mut serving = serve
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let env = |format: &str| {
+        let mut env = program("env", &data);
+        env.args(["--wait", "30", "--format", format]);
+        env.output().unwrap()
+    };
+    let (lines, shell) = (env("lines"), env("shell"));
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&serving),
+        rustix::process::Signal::TERM,
+    )
+    .unwrap();
+    serving.wait().unwrap();
+    assert!(!lines.status.success() && lines.stdout.is_empty());
+    let error = text(&lines.stderr);
+    assert!(error.contains("AKV_CA_FILE has a line break"), "{error}");
+    assert!(text(&shell.stdout).contains("a\nPATH=b/ca.pem"));
 }
 
 #[test]

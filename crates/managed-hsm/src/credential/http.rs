@@ -12,6 +12,7 @@ use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
+use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use url::{Origin, Position, Url};
@@ -120,6 +121,21 @@ async fn exchange(
     read(response.map_err(Failure::Exchange)?, false).await
 }
 
+/// The longest life of a token that is believed, in seconds: a century.
+const LONGEST_LIFE: i64 = 3_155_760_000;
+
+/// The life that an answer gives a token, if that is beyond belief. azure_identity adds it to the
+/// time of day, and panics where no date is so far off.
+fn unusable_life(body: &[u8]) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct Token {
+        expires_in: i64,
+    }
+    let token: Token = serde_json::from_slice(body).ok()?;
+    let is_usable = (-LONGEST_LIFE..=LONGEST_LIFE).contains(&token.expires_in);
+    (!is_usable).then_some(token.expires_in)
+}
+
 /// What is wrong with an answer, or why there is none, for a person.
 pub(super) fn problem(host: &str, failure: &Failure) -> String {
     match failure {
@@ -196,6 +212,12 @@ impl HttpClient for AzureTransport {
             let text = problem(&host(url), &failure);
             azure_core::Error::with_error(kind, failure, text)
         })?;
+        if let Some(life) = unusable_life(&answer.body) {
+            return Err(other(format!(
+                "the answer of {} is no use: its token expires in {life} s",
+                host(url)
+            )));
+        }
         let headers = answer.headers.iter();
         let headers: std::collections::HashMap<HeaderName, HeaderValue> = headers
             .filter_map(|(name, value)| {
@@ -220,4 +242,21 @@ impl std::fmt::Debug for Sender {
 /// A URL's scheme, host and port.
 pub(super) fn host(url: &Url) -> String {
     url.origin().ascii_serialization()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_with_a_life_beyond_all_dates_is_refused() {
+        let told = |life: i64| unusable_life(format!(r#"{{"expires_in":{life}}}"#).as_bytes());
+        for life in [i64::MAX, i64::MIN, 999_999_999_999] {
+            assert_eq!(told(life), Some(life));
+        }
+        for life in [-5, 0, 3599, LONGEST_LIFE] {
+            assert_eq!(told(life), None);
+        }
+        assert_eq!(unusable_life(br#"{"error":"invalid_client"}"#), None);
+    }
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::key::KeyAction;
+use crate::token::AccessToken;
 
 const VERSION: &str = "68b1416e5f6b4d23ab6806d934a09a8b";
 
@@ -55,10 +56,18 @@ fn a_recorded_ec_key_is_read_and_pinned() {
 #[test]
 fn answers_that_are_not_the_key_asked_for_are_refused() {
     let rsa = r#""kty":"RSA-HSM","n":"AQAB","e":"AQAB""#;
-    let cases: [(&[u8], &str); 13] = [
+    let cases: [(&[u8], &str); 15] = [
         (b"", "not the JSON"),
         (b"[]", "not the JSON"),
         (br#"{"key":{"kid":"https://h/keys/k/123","kty":"oct"}}"#, "has no version"),
+        (
+            br#"{"key":{"kid":"https://h\u001b[2J/keys/k/68b1416e5f6b4d23ab6806d934a09a8b","kty":"oct"}}"#,
+            "its kid 'https://h\\u{1b}[2J/keys/k/68b1416e5f6b4d23ab6806d934a09a8b' is not a URL",
+        ),
+        (
+            "{\"key\":{\"kid\":\"https://h\u{202e}/keys/k/68b1416e5f6b4d23ab6806d934a09a8b\",\"kty\":\"oct\"}}".as_bytes(),
+            "is not a URL",
+        ),
         (&bundle(rsa), "not an RSA public key"),
         (&bundle(r#""kty":"EC","crv":"P-256","x":"AQ","y":"AgM""#), "no point of the curve P-256"),
         (&bundle(r#""kty":"RSA","n":"A A","e":"AQAB""#), "not base64url"),
@@ -77,6 +86,24 @@ fn answers_that_are_not_the_key_asked_for_are_refused() {
         let problem = read(body, "2026-05-01-preview").map(|_| ()).unwrap_err();
         assert!(problem.contains(expected), "{problem}");
     }
+}
+
+#[test]
+fn tags_are_handed_on_without_a_secret_that_they_repeat() {
+    let token = AccessToken::new("a-token-that-nobody-else-has").unwrap();
+    let body = format!(
+        r#"{{"key":{{"kid":"https://h/keys/k/{VERSION}","kty":"oct"}},
+            "tags":{{"plain":"text","{0}":"x","p11_pri_CKA_LABEL":"is {0}"}}}}"#,
+        token.expose()
+    );
+    let tags = known(body.as_bytes(), "7.4").properties.tags;
+    let tags: Vec<_> = tags.iter().collect();
+    let expected = [("p11_pri_CKA_LABEL", "is …"), ("plain", "text"), ("…", "x")];
+    let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(
+        tags,
+        expected.iter().map(|(a, b)| (a, b)).collect::<Vec<_>>()
+    );
 }
 
 #[test]
