@@ -272,7 +272,7 @@ if has servers; then
         hsm "$@"
         "$target/akv" env >"$folder/openssl.cnf"
         "$target/akv" cert self-signed managedhsm:MyHSM:ec --subject CN=localhost --san DNS:localhost >"$folder/ec.crt"
-        "$target/akv" key pem --pin managedhsm:MyHSM:ec >"$folder/ec.key"
+        "$target/akv" key pem managedhsm:MyHSM:ec >"$folder/ec.key"
         cat "$folder/ec.crt" "$folder/ec.key" >"$folder/ec.pem"
     }
     if command -v nginx >/dev/null; then
