@@ -122,8 +122,12 @@ fn a_true_key_file_signs_with_and_without_further_checks() {
         for (name, _) in KEYS {
             let public = public(&hsm.public_key(Loading::AkvFirst, &uri(name)));
             let file = forged(&hsm, name, public);
-            let line = format!("dgst -sha256 -sign {file} -out /dev/null {message}");
-            hsm.openssl_line(Loading::AkvFirst, &line).succeeds();
+            for line in [
+                format!("dgst -sha256 -sign {file} -out /dev/null {message}"),
+                format!("pkey -check -noout -in {file}"),
+            ] {
+                hsm.openssl_line(Loading::AkvFirst, &line).succeeds();
+            }
         }
     }
 }
@@ -175,6 +179,7 @@ fn nothing_is_encrypted_for_or_verified_with_an_attackers_key() {
             format!("pkeyutl -verifyrecover -inkey {file} -in {signed} -out {out}"),
             told,
         ),
+        (format!("pkey -check -noout -in {file}"), told),
         // OSSL_STORE drops what decoders say where a public key is expected.
         (
             format!("pkeyutl -encrypt -pubin -inkey {file} -in {secret} -out {out}"),
