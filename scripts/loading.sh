@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# How long nginx takes to load many keys, by key files with and without the public key and by software keys, and what the HSM is
-# asked for meanwhile. Prints a line of JSON for each.
+# How long nginx takes to load many keys, by key files with and without the public key and by software keys, how much CPU time, and
+# what the HSM is asked for meanwhile. Prints a line of JSON for each, of the run in the middle.
 #
 #   scripts/loading.sh [--keys N] [--latency MILLISECONDS] [--rounds N]
 #
@@ -64,14 +64,17 @@ requests() { grep -c ' path=/keys/' "$folder/requests.log" || true; }
 # They take turns.
 for _ in $(seq "$rounds"); do
     for way in software with without; do
-        asked=$(requests) began=$(date +%s%N)
-        OPENSSL_CONF="$folder/openssl.cnf" nginx -t -q -p "$folder" -e "$folder/nginx.log" -c "$folder/$way.conf" ||
-            { cat "$folder/nginx.log" >&2; exit 1; }
-        echo "$((($(date +%s%N) - began) / 1000000)) $(($(requests) - asked))" >>"$folder/$way.times"
+        asked=$(requests)
+        # Seconds, and seconds of CPU time for the user and for the system.
+        TIMEFORMAT='%R %U %S'
+        { time OPENSSL_CONF="$folder/openssl.cnf" nginx -t -q -p "$folder" -e "$folder/nginx.log" -c "$folder/$way.conf" 2>"$folder/nginx.out"; } \
+            2>"$folder/time" || { cat "$folder/nginx.out" "$folder/nginx.log" >&2; exit 1; }
+        echo "$(cat "$folder/time") $(($(requests) - asked))" >>"$folder/$way.times"
     done
 done
 for way in software with without; do
     sort -n "$folder/$way.times" | awk -v way="$way" -v keys="$keys" -v latency="$latency" '
-        { ms[NR] = $1; requests = $2 }
-        END { printf "{\"way\": \"%s\", \"keys\": %d, \"latency_ms\": %d, \"ms\": %d, \"requests\": %d}\n", way, keys, latency, ms[int((NR + 1) / 2)], requests }'
+        { ms[NR] = 1000 * $1; cpu[NR] = 1000 * ($2 + $3); requests = $4; middle = int((NR + 1) / 2) }
+        END { printf "{\"way\": \"%s\", \"keys\": %d, \"latency_ms\": %d, \"ms\": %d, \"cpu_ms\": %d, \"requests\": %d}\n",
+            way, keys, latency, ms[middle], cpu[middle], requests }'
 done

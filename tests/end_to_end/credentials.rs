@@ -504,8 +504,8 @@ fn keys_of_a_key_vault_are_used_with_tokens_for_it() {
     }
 }
 
-/// An HSM with the keys `k`, `other` and `rsa`, and a folder that belongs to it, where an application
-/// may do these things with `k`.
+/// An HSM with the keys `k`, `other` and `rsa`, and a folder that belongs to it, where an
+/// application may do these things with `k`.
 fn with_role(data_actions: &[&str]) -> (Hsm, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("principals.json");

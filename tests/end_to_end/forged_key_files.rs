@@ -1,7 +1,7 @@
 //! What somebody gains who writes the key files that others load: nothing that a software key in
 //! the place of the file wouldn't give. The URI leads to the HSM alone, and what the file tells of
-//! the public key is not relied on before the HSM has shown it: a signature that doesn't verify with
-//! it doesn't leave, nothing is encrypted for it, and nothing is verified with it.
+//! the public key is not relied on before the HSM has shown it: a signature that doesn't verify
+//! with it doesn't leave, nothing is encrypted for it, and nothing is verified with it.
 
 use std::fs;
 
