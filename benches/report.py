@@ -103,6 +103,13 @@ def start(folder):
     return "## A command line, cold\n\n" + table(["way", "ms", "to curl"], rows) + "\n"
 
 
+def loading(folder):
+    found = lines(folder / "loading.json")
+    rows = [[one["way"], one["keys"], one["latency_ms"], one["ms"], one["cpu_ms"], one["requests"]] for one in found]
+    heading = ["key files", "keys", "HSM + ms", "ms", "ms of CPU", "requests"]
+    return "## nginx loads many keys\n\n" + table(heading, rows) + "\n" if rows else ""
+
+
 def cost(folder):
     rows = [
         [one["key"], one["requests"], one["connections"], one["kib_100"], one["kib_5000"], one["instructions"]]
@@ -155,7 +162,7 @@ def main():
     folder = Path(sys.argv[1])
     text = "# Measurements\n\n```\n" + (folder / "machine.txt").read_text() + "```\n\n"
     text += signatures(folder, "ec") + signatures(folder, "rsa") + signatures(folder, "ml-dsa") + signatures(folder, "ec-unchecked")
-    text += keys(folder) + renewal(folder) + start(folder) + cost(folder) + servers(folder)
+    text += keys(folder) + renewal(folder) + start(folder) + loading(folder) + cost(folder) + servers(folder)
     skipped = (folder / "skipped.txt").read_text()
     if skipped:
         text += "## Skipped\n\n" + skipped

@@ -114,7 +114,7 @@ class Hsm:
     def certify(self, key):
         """A key file for the newest version of a key, and a certificate: both or, with a problem, none."""
         for arguments, name in [
-            (["key", "pem", "--pin"], f"{key}.key"),
+            (["key", "pem"], f"{key}.key"),
             (["cert", "self-signed", "--subject", "CN=localhost", "--san", "DNS:localhost"], f"{key}.crt"),
         ]:
             arguments.insert(2, f"managedhsm:MyHSM:{key}")

@@ -147,7 +147,7 @@ signatures_with() {
 # A key file, which holds the URI of the key's newest version: write_key_file KEY FILE. A rotation in the HSM then does no harm.
 write_key_file() {
     rm -f "$2"
-    "$akv" key pem --pin "managedhsm:$hsm:$1" --out "$2"
+    "$akv" key pem "managedhsm:$hsm:$1" --out "$2"
 }
 
 uri_in() { openssl asn1parse -in "$1" | sed -n 's/.*UTF8STRING *://p'; }

@@ -3,7 +3,7 @@
 #
 #   scripts/bench.sh [--out FOLDER] [--quick] [PART…]
 #
-# Parts: signatures, pkcs11, renewal, start, cost, servers; all without any. --quick measures for a shorter time: for a look, not for figures.
+# Parts: signatures, pkcs11, renewal, start, loading, cost, servers; all without any. --quick measures for a shorter time: for a look, not for figures.
 # What can't be measured here (a server or valgrind is not installed) is skipped, with the reason. docs/performance.md explains the results.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,7 +21,7 @@ while [ "$#" -gt 0 ]; do
             shift
             ;;
         --quick) quick=yes ;;
-        signatures | pkcs11 | renewal | start | cost | servers) parts+=("$1") ;;
+        signatures | pkcs11 | renewal | start | loading | cost | servers) parts+=("$1") ;;
         *)
             echo "Unknown option: $1" >&2
             exit 2
@@ -29,7 +29,7 @@ while [ "$#" -gt 0 ]; do
     esac
     shift
 done
-[ "${#parts[@]}" -gt 0 ] || parts=(signatures pkcs11 renewal start cost servers)
+[ "${#parts[@]}" -gt 0 ] || parts=(signatures pkcs11 renewal start loading cost servers)
 
 require_cargo
 scripts/release-build.sh
@@ -147,6 +147,13 @@ if has start; then
         printf '%-10s %8.2f ms\n' "$way" "$(median <"$folder/start-$way" | awk '{ print $1 / 1000 }')"
         printf '{"way": "%s", "ms": %s}\n' "$way" "$(median <"$folder/start-$way" | awk '{ print $1 / 1000 }')"
     done | tee >(grep '^{' >"$out/start.json") | grep -v '^{'
+fi
+
+if has loading; then
+    echo "=== nginx loads a thousand keys"
+    options=(--rounds 5)
+    [ "$quick" = no ] || options=(--rounds 1 --keys 100)
+    PROFILE=release scripts/loading.sh "${options[@]}" | tee "$out/loading.json"
 fi
 
 if has cost; then
@@ -272,7 +279,7 @@ if has servers; then
         hsm "$@"
         "$target/akv" env >"$folder/openssl.cnf"
         "$target/akv" cert self-signed managedhsm:MyHSM:ec --subject CN=localhost --san DNS:localhost >"$folder/ec.crt"
-        "$target/akv" key pem --pin managedhsm:MyHSM:ec >"$folder/ec.key"
+        "$target/akv" key pem managedhsm:MyHSM:ec >"$folder/ec.key"
         cat "$folder/ec.crt" "$folder/ec.key" >"$folder/ec.pem"
     }
     if command -v nginx >/dev/null; then

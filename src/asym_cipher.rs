@@ -118,7 +118,11 @@ impl Context {
         self.expect(Purpose::Encrypt)?;
         let key = self.key()?;
         Ok(match self.key_type {
-            KeyType::Rsa => hsm_keys::encrypt(&key.public, self.scheme()?, plaintext)?,
+            KeyType::Rsa => {
+                let scheme = self.scheme()?;
+                self.provider.prove(key)?;
+                hsm_keys::encrypt(&key.public, scheme, plaintext)?
+            }
             _ => hsm_keys::wrap(&*self.provider.client()?, key, plaintext)?,
         })
     }

@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 
-use hsm_keys::{EcPublicKey, Key, KeyType, PublicKey, RsaPublicKey, der, key_file, pem};
+use hsm_keys::key_file::KeyFile;
+use hsm_keys::{EcPublicKey, Key, KeyType, PublicKey, RsaPublicKey, der, pem};
 use managed_hsm::Service;
 
 use crate::error::{Error, Reason};
@@ -87,8 +88,8 @@ pub(crate) fn encode(
             _,
             _,
         ) => {
-            let id = key.id().ok_or(hsm_keys::Error::MissingPrivateKey)?;
-            return Ok(key_file::pem(&id.clone().into()).into_bytes());
+            let file = KeyFile::of(key).ok_or(hsm_keys::Error::MissingPrivateKey)?;
+            return Ok(file.pem().into_bytes());
         }
         (Structure::SubjectPublicKeyInfo, PublicKey::Aes, _) => return Err(no_public_part()),
     };
@@ -126,7 +127,10 @@ fn text(key: &Key, private: bool) -> Result<String, Error> {
         let _ = writeln!(text, "{noun}: {}", vault.name);
         let _ = writeln!(text, "Key: {}", hsm.id.key);
         let _ = writeln!(text, "Version: {}", hsm.id.version);
-        let _ = writeln!(text, "Permitted operations: {}", hsm.permitted());
+        // A key file doesn't tell them.
+        if let Some(permitted) = hsm.permitted() {
+            let _ = writeln!(text, "Permitted operations: {permitted}");
+        }
     } else if key.public != PublicKey::Aes {
         let colon = if type_name.is_empty() { "" } else { ":" };
         let _ = writeln!(text, "{type_name}Public-Key{bits}{colon}");

@@ -149,6 +149,7 @@ reasons! {
     OldOpenSsl => c"not in this version of OpenSSL",
     ContextString => c"context string too long",
     Deterministic => c"deterministic signature not supported by the HSM",
+    OtherPublicKey => c"public key of the key file not that of the HSM",
     Internal => c"internal error",
 }
 
@@ -270,6 +271,8 @@ fn of_key(error: &hsm_keys::Error) -> Reason {
         Key::DigestNameMissing => Reason::DigestNameMissing,
         Key::NoRawSignatures(_) => Reason::NoRawSignatures,
         Key::WrongSignature { .. } => Reason::WrongSignature,
+        Key::OtherPublicKey { .. } => Reason::OtherPublicKey,
+        Key::Unproven { cause, .. } => of_client(cause),
         Key::NotRecovered(_) => Reason::NotRecovered,
         Key::OaepHash { .. } => Reason::OaepHash,
         Key::NoRoom { .. }

@@ -53,6 +53,17 @@ pub(crate) fn has(handle: &KeyHandle, selection: i32) -> bool {
     }
 }
 
+/// Whether the handle has all that is selected. A pair of keys that a key file has told is only one
+/// if the HSM says so.
+pub(crate) fn validate(handle: &KeyHandle, selection: i32) -> Result<bool, Error> {
+    if let Some(key) = handle.key()
+        && selection & SELECT_PRIVATE_KEY != 0
+    {
+        handle.provider.prove(key)?;
+    }
+    Ok(has(handle, selection))
+}
+
 /// The name of an EC key's curve.
 pub(crate) fn group(handle: &KeyHandle) -> Option<String> {
     match &handle.key()?.public {

@@ -2,11 +2,12 @@
 
 use std::sync::OnceLock;
 
+use hsm_keys::key_file::KeyFile;
 use hsm_keys::{Key, KeyType};
 use hsm_module::ClientInUse;
 use hsm_module::pipe_signal::Blocked;
 use hsm_module::process;
-use managed_hsm::{Client, KeyUri};
+use managed_hsm::Client;
 
 use crate::configuration::{Configuration, Section};
 use crate::error::Error;
@@ -79,9 +80,9 @@ impl Provider {
         }
     }
 
-    /// Asks for a key.
-    pub(crate) fn load(&self, uri: &KeyUri) -> Result<Key, Error> {
-        let key: Key = self.client()?.get_key(uri).map_err(Error::Hsm)?.into();
+    /// Loads a key. The HSM is asked for what the file doesn't tell.
+    pub(crate) fn load(&self, file: &KeyFile) -> Result<Key, Error> {
+        let key = file.load(&*self.client()?)?;
         match key.public.key_type() {
             KeyType::MlDsa(set) if self.core_version < (3, 5) => Err(Error::OldOpenSsl {
                 key_type: set.name(),
@@ -89,6 +90,14 @@ impl Provider {
                 version: self.core_version,
             }),
             _ => Ok(key),
+        }
+    }
+
+    /// Has the HSM show that the public part of a key is its own, unless it has.
+    pub(crate) fn prove(&self, key: &Key) -> Result<(), Error> {
+        match key.is_proven() {
+            true => Ok(()),
+            false => Ok(key.prove(&*self.client()?)?),
         }
     }
 

@@ -1,7 +1,8 @@
 //! The state of a signature operation: purpose, key, parameters, and the message taken in. A
 //! context is set up by an `init`, takes parameters and data, and ends with a signature or a
 //! verdict, which `hsm-keys` makes by the [`Scheme`] that the parameters come to. Signing touches
-//! the network, and nothing else here.
+//! the network, and nothing else here but the first verification with the public part that a key
+//! file has told.
 
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -286,6 +287,7 @@ impl Context {
         if value.is_empty() && matches!(scheme, Scheme::Pkcs1 { digest: None }) {
             return Ok(false);
         }
+        self.provider.prove(key)?;
         let verify = || hsm_keys::verify(&key.public, &scheme, value, signature);
         Ok(scheme.with_room(stack::has_room, verify)??)
     }
@@ -314,6 +316,7 @@ impl Context {
             ));
         }
         let (key, scheme) = (self.key()?, self.scheme()?);
+        self.provider.prove(key)?;
         Ok(hsm_keys::recover(&key.public, &scheme, signature)?)
     }
 

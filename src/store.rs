@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use hsm_keys::key_file::KeyFile;
 use hsm_keys::{Key, KeyType, PublicKey};
 use managed_hsm::{KeyItem, KeyPages, KeyUri, StoreUri, Vault};
 
@@ -173,7 +174,7 @@ impl Loader {
 
     fn load_key(&self, uri: &KeyUri) -> Result<Key, Error> {
         self.provider.check_query(self.query.as_deref())?;
-        let key = self.provider.load(uri)?;
+        let key = self.provider.load(&KeyFile::Uri(uri.clone()))?;
         Ok(if self.expected == Expected::PublicKey {
             key.without_private()
         } else {

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use hsm_keys::key_file;
+use hsm_keys::key_file::KeyFile;
 use managed_hsm::{KeyUri, Settings, StoreUri, Vault};
 
 fuzz_target!(|text: &str| {
@@ -20,7 +20,7 @@ fuzz_target!(|text: &str| {
                 .chars()
                 .all(|character| character.is_ascii_graphic())
         );
-        assert!(key_file::pem(&uri).is_ascii());
+        assert!(KeyFile::Uri(uri).pem().is_ascii());
         address(&settings, &uri.vault);
     }
     let _ = text.parse::<StoreUri>();

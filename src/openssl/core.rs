@@ -147,7 +147,12 @@ impl Core {
         else {
             return;
         };
-        if matches!(error.reason(), Reason::WrongSignature | Reason::Internal) {
+        let of_ours = [
+            Reason::WrongSignature,
+            Reason::OtherPublicKey,
+            Reason::Internal,
+        ];
+        if of_ours.contains(&error.reason()) {
             // The client has told what it knows itself.
             log::error!("{error}");
         }

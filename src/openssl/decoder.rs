@@ -5,10 +5,9 @@ use std::cell::RefCell;
 use std::ffi::{CStr, c_int, c_void};
 
 use hsm_keys::Key;
-use hsm_keys::key_file::{MAX_LEN, read_der, read_pem};
+use hsm_keys::key_file::{KeyFile, MAX_LEN, read_der, read_pem};
 use hsm_module::dispatch::Entry;
 use hsm_module::table;
-use managed_hsm::KeyUri;
 
 use super::bio::{Bio, CoreBio};
 use super::boundary;
@@ -72,7 +71,7 @@ unsafe extern "C" fn decode_pem(
         let mut input = unsafe { Bio::new(input, provider.core.bio) };
         content = read_pem(|| input.line())?;
         match content.as_deref().map(read_der).transpose()?.flatten() {
-            Some(uri) => load(&provider, &uri, selection).map(Some),
+            Some(file) => load(&provider, &file, selection).map(Some),
             None => Ok(None),
         }
     });
@@ -90,14 +89,15 @@ unsafe extern "C" fn decode_pem(
     })
 }
 
-fn load(provider: &Provider, uri: &KeyUri, selection: c_int) -> Result<Key, Error> {
+fn load(provider: &Provider, file: &KeyFile, selection: c_int) -> Result<Key, Error> {
     provider.check_query(None)?;
-    let key = provider.load(uri)?;
-    Ok(if selection != 0 && selection & SELECT_PRIVATE_KEY == 0 {
-        key.without_private()
-    } else {
-        key
-    })
+    let key = provider.load(file)?;
+    if selection == 0 || selection & SELECT_PRIVATE_KEY != 0 {
+        return Ok(key);
+    }
+    // Without its private part nothing would prove it later.
+    provider.prove(&key)?;
+    Ok(key.without_private())
 }
 
 unsafe extern "C" fn decode_der(
@@ -122,10 +122,10 @@ unsafe extern "C" fn decode_der(
                 let Some(content) = input.rest(MAX_LEN) else {
                     return Ok(1);
                 };
-                let Some(uri) = read_der(&content)? else {
+                let Some(file) = read_der(&content)? else {
                     return Ok(1);
                 };
-                load(&provider, &uri, selection)?
+                load(&provider, &file, selection)?
             }
         };
         // SAFETY: OpenSSL passes the callback with its own argument.

@@ -242,16 +242,17 @@ unsafe extern "C" fn has(key: *const c_void, selection: c_int) -> c_int {
     })
 }
 
-/// A key of ours was checked when it was loaded or imported; what is left to see is whether all
-/// that is selected is there.
+/// The numbers of a key of ours were checked when it was loaded or imported; what is left to see is
+/// whether all that is selected is there, and belongs together.
 unsafe extern "C" fn validate(key: *const c_void, selection: c_int, check: c_int) -> c_int {
-    boundary::quietly(|| {
-        // SAFETY: OpenSSL passes our keydata.
-        let key = unsafe { keydata(key) }?;
-        Some(match key.foreign() {
-            Some(foreign) => foreign.validate(selection, check),
-            None => keymgmt::has(&key.own, selection).into(),
-        })
+    // SAFETY: OpenSSL passes our keydata.
+    let Some(key) = (unsafe { keydata(key) }) else {
+        return 0;
+    };
+    let core = &key.own.provider.core;
+    boundary::call(core, c"keymgmt_validate", || match key.foreign() {
+        Some(foreign) => Ok(foreign.validate(selection, check)),
+        None => keymgmt::validate(&key.own, selection).map(c_int::from),
     })
 }
 

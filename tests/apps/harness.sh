@@ -184,7 +184,7 @@ with_provider() { OPENSSL_CONF="$work/openssl.cnf" "$@"; }
 # NAME.crt and NAME.key, and NAME.pem with both: certificate NAME KEY [SUBJECT [EXTENSION]]
 certificate() {
     local name=$1 key=$2 subject=${3:-/CN=localhost}
-    "$target/akv" key pem --pin "managedhsm:MyHSM:$key" --out "$work/$name.key" || broken "No key file for $key."
+    "$target/akv" key pem "managedhsm:MyHSM:$key" --out "$work/$name.key" || broken "No key file for $key."
     chmod 644 "$work/$name.key"
     printf '%s\n' basicConstraints=CA:FALSE keyUsage=digitalSignature \
         "${4:-subjectAltName=DNS:localhost,IP:127.0.0.1}" >"$work/$name.ext"

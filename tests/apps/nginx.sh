@@ -106,7 +106,7 @@ lose_worker() {
 bad_reload() {
     local name=$1 url=$2 loaded
     sed "s|^\( *ssl_certificate_key\).*|\1 $work/unknown.key;|" "$work/$name.conf" >"$work/bad.conf"
-    "$target/akv" key pem managedhsm:MyHSM:unknown --out "$work/unknown.key"
+    "$target/akv" key pem --uri-only managedhsm:MyHSM:unknown --out "$work/unknown.key"
     loaded=$(with_provider nginx -t -p "$work" -e "$work/bad.log" -c "$work/bad.conf" 2>&1) && { echo "it was accepted"; return 1; }
     echo "$loaded"
     grep -q KeyNotFound <<<"$loaded" && many "$url" 4

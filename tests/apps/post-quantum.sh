@@ -58,7 +58,7 @@ END
 issues() {
     local folder="$work/ca-$1" before
     ca_of "$1" || return 1
-    "$target/akv" key pem --pin "managedhsm:MyHSM:$1" --out "$work/$1.key" && chmod 644 "$work/$1.key" || return 1
+    "$target/akv" key pem "managedhsm:MyHSM:$1" --out "$work/$1.key" && chmod 644 "$work/$1.key" || return 1
     before=$(signatures "ca-$1")
     with_provider openssl req -new -key "$work/$1.key" -subj /CN=localhost -out "$work/$1.csr" &&
         openssl req -in "$work/$1.csr" -verify -noout &&

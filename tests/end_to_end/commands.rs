@@ -413,29 +413,6 @@ fn cms_signs_messages() {
 }
 
 #[test]
-fn each_form_of_uri_names_the_key() {
-    let hsm = Hsm::start();
-    let version = hsm.create("rsa", RSA_2048);
-    for uri in [
-        "managedhsm:MyHSM:rsa".to_owned(),
-        "MANAGEDHSM:MyHSM:rsa".to_owned(),
-        "managedhsm:MyHSM:%72sa".to_owned(),
-        format!("managedhsm:MyHSM:rsa?version={version}"),
-        "akv:vault=MyHSM,name=rsa".to_owned(),
-        "AKV:vault=MyHSM,name=rsa".to_owned(),
-        format!("akv:vault=MyHSM,name=rsa,version={version}"),
-        format!("managedhsm:MyHSM:rsa/{version}"),
-        "managedhsm:vault=MyHSM,name=rsa".to_owned(),
-        "akv:type=managedhsm,vault=MyHSM,name=rsa".to_owned(),
-        "https://MyHSM.managedhsm.azure.net/keys/rsa".to_owned(),
-        format!("https://myhsm.managedhsm.azure.net/keys/rsa/{version}"),
-        format!("managedhsm:https://myhsm.managedhsm.azure.net/keys/rsa/{version}"),
-    ] {
-        hsm.public_key(Loading::AkvFirst, &uri);
-    }
-}
-
-#[test]
 fn a_uri_with_a_version_signs_with_that_version() {
     let hsm = Hsm::start();
     hsm.write("message", "a message to sign\n");

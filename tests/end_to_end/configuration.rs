@@ -139,7 +139,7 @@ fn akv_asks_the_host_that_the_provider_asks() {
         let provider = hsm
             .openssl(Loading::Plain, &["pkey", "-in", &uri("k"), "-noout"])
             .text();
-        let akv = hsm.akv(&["key", "pem", "--pin", &uri("k")]).text();
+        let akv = hsm.akv(&["key", "pem", &uri("k")]).text();
         assert_eq!(asked(&provider), Some(expected), "{case}: {provider}");
         assert_eq!(asked(&akv), Some(expected), "{case}: {akv}");
     }

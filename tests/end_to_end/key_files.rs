@@ -1,8 +1,11 @@
-//! Key files that hold a URI, for programs that take a key only from a file.
+//! Key files, for programs that take a key only from a file: with a URI alone, and with the public
+//! key as well.
 
 use std::fs;
 
-use crate::support::{EC_P256, Hsm, LOADINGS, Loading, RSA_2048, uri};
+use openssl::base64;
+
+use crate::support::{EC_P256, Hsm, LOADINGS, Loading, RSA_2048, provider_messages, uri};
 
 const KEYS: [(&str, &str); 2] = [("rsa", RSA_2048), ("ec", EC_P256)];
 
@@ -23,8 +26,16 @@ fn key_files(hsm: &Hsm, name: &str, version: &str, uri: &str) -> (String, String
     (hsm.write(&format!("{name}.pem"), pem), der)
 }
 
+/// The content of a key file in PEM, as a file in DER.
+fn in_der(hsm: &Hsm, pem: &str) -> String {
+    let text = fs::read_to_string(pem).expect("a key file");
+    let lines = text.lines().filter(|line| !line.starts_with("-----"));
+    let content = base64::decode_block(&lines.collect::<String>()).expect("base64");
+    hsm.write("in.der", content)
+}
+
 #[test]
-fn a_key_file_serves_as_the_key_with_one_request() {
+fn a_key_file_with_a_uri_alone_is_loaded_and_signs_by_a_request_each() {
     let hsm = Hsm::with_keys(&KEYS);
     let message = hsm.write("message", "a message to sign\n");
     for (name, _) in KEYS {
@@ -53,6 +64,155 @@ fn a_key_file_serves_as_the_key_with_one_request() {
                 ];
                 hsm.openssl(Loading::Plain, &verify).succeeds();
             }
+        }
+    }
+}
+
+#[test]
+fn a_signature_with_a_key_file_takes_one_request() {
+    let hsm = Hsm::with_keys(&KEYS);
+    let message = hsm.write("message", "a message to sign\n");
+    for (name, _) in KEYS {
+        let public = hsm.public_key(Loading::AkvFirst, &uri(name));
+        let [by_akv, by_openssl] = ["akv", "openssl"].map(|by| hsm.path(&format!("{name}-{by}")));
+        hsm.akv(&["key", "pem", &uri(name), "--out", &by_akv])
+            .succeeds();
+        let write = ["pkey", "-in", &uri(name), "-out", &by_openssl];
+        hsm.openssl(Loading::AkvFirst, &write).succeeds();
+        let read = |path: &str| fs::read_to_string(path).expect("a key file");
+        assert_eq!(read(&by_akv), read(&by_openssl));
+        let der = in_der(&hsm, &by_akv);
+        for loading in LOADINGS {
+            for file in [&by_akv, &der] {
+                let before = hsm.requests().len();
+                let signature = hsm.path("signature");
+                let sign = ["dgst", "-sha256", "-sign", file, "-out", &signature];
+                hsm.openssl(loading, &[&sign[..], &[&message]].concat())
+                    .succeeds();
+                let asked = hsm.requests().split_off(before);
+                assert!(asked.len() == 1 && asked[0].is_sign(), "{asked:?}");
+                let verify = ["dgst", "-sha256", "-verify", &public, "-signature"];
+                hsm.openssl(
+                    Loading::Plain,
+                    &[&verify[..], &[&signature, &message]].concat(),
+                )
+                .succeeds();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_new_key_is_written_with_its_public_key() {
+    let hsm = Hsm::start();
+    let message = hsm.write("message", "a message to sign\n");
+    for loading in LOADINGS {
+        let (file, name) = (hsm.path("new.pem"), format!("new-{loading:?}"));
+        let make = [
+            "genpkey",
+            "-algorithm",
+            "EC",
+            "-propquery",
+            "provider=akv_provider",
+            "-pkeyopt",
+            &format!("uri:{}", uri(&name)),
+            "-out",
+            &file,
+        ];
+        hsm.openssl(loading, &make).succeeds();
+        let before = hsm.requests().len();
+        let sign = ["dgst", "-sha256", "-sign", &file, "-out", "/dev/null"];
+        hsm.openssl(loading, &[&sign[..], &[&message]].concat())
+            .succeeds();
+        assert_eq!(hsm.requests().len() - before, 1, "{loading:?}");
+    }
+}
+
+#[test]
+fn a_key_file_is_loaded_and_a_server_starts_while_the_hsm_is_away() {
+    let mut hsm = Hsm::with_keys(&KEYS);
+    let message = hsm.write("message", "a message to sign\n");
+    let file = |name: &str| hsm.path(&format!("{name}.pem"));
+    let [rsa, ec] = ["rsa", "ec"].map(file);
+    let of = |hsm: &Hsm, name: &str, file: &str| {
+        hsm.akv(&["key", "pem", &uri(name), "--out", file])
+            .succeeds();
+        let public = hsm.public_key(Loading::AkvFirst, &uri(name));
+        let certificate = hsm.certificate(Loading::AkvFirst, &uri(name), name);
+        (fs::read_to_string(public).expect("a key"), certificate)
+    };
+    let keys = [("rsa", &rsa), ("ec", &ec)].map(|(name, file)| (file, of(&hsm, name, file)));
+    hsm.stop();
+    let mut servers = Vec::new();
+    for (file, (public, certificate)) in &keys {
+        for loading in LOADINGS {
+            let shown = hsm.openssl(loading, &["pkey", "-in", file, "-pubout"]);
+            assert_eq!(&shown.succeeds(), public);
+            let text = hsm.openssl(loading, &["pkey", "-in", file, "-text", "-noout"]);
+            let text = text.succeeds();
+            assert!(text.contains("Version: "), "{text}");
+            assert!(!text.contains("Permitted operations"), "{text}");
+            let sign = ["dgst", "-sha256", "-sign", file, "-out", "/dev/null"];
+            hsm.openssl(loading, &[&sign[..], &[&message]].concat())
+                .fails_with(&["akv_provider", "sign with managedhsm:MyHSM:", "can't reach"]);
+        }
+        let server = hsm.serve_tls(Loading::AkvFirst, &["-cert", certificate, "-key", file]);
+        servers.push((server, certificate));
+    }
+    hsm.restart(&[]);
+    for (server, certificate) in &servers {
+        let arguments = ["-CAfile", certificate.as_str()];
+        let connected = hsm.connect_tls(Loading::Plain, server, &arguments);
+        connected.succeeds();
+    }
+}
+
+/// What the HSM lets a key do isn't in its file, so the HSM says it.
+#[test]
+fn what_the_hsm_refuses_is_as_clear_with_a_key_file() {
+    let verify_only = r#"{"kty":"EC-HSM","crv":"P-256","key_ops":["verify"]}"#;
+    let hsm = Hsm::with_keys(&[
+        ("verify-only", verify_only),
+        ("disabled", EC_P256),
+        ("expired", EC_P256),
+        ("gone", EC_P256),
+        ("encrypt-only", r#"{"kty":"RSA-HSM","key_ops":["encrypt"]}"#),
+    ]);
+    let message = hsm.write("message", [7; 256]);
+    let sign = "dgst -sha256 -out /dev/null -sign";
+    let cases = [
+        ("verify-only", sign, ["403", "sign", "key_ops"]),
+        ("disabled", sign, ["403", "disabled", "attributes"]),
+        ("expired", sign, ["403", "exp", "attributes"]),
+        ("gone", sign, ["404", "KeyNotFound", "the key's name"]),
+        (
+            "encrypt-only",
+            "pkeyutl -decrypt -out /dev/null -inkey",
+            ["403", "decrypt", "key_ops"],
+        ),
+    ];
+    for (name, ..) in &cases {
+        let out = hsm.path(name);
+        hsm.akv(&["key", "pem", &uri(name), "--out", &out])
+            .succeeds();
+    }
+    hsm.update("disabled", r#"{"attributes":{"enabled":false}}"#);
+    hsm.update("expired", r#"{"attributes":{"exp":1000000000}}"#);
+    hsm.akv(&["keys", "delete", &uri("gone"), "--yes"])
+        .succeeds();
+    for (name, command, words) in cases {
+        for loading in LOADINGS {
+            let mut line: Vec<&str> = command.split(' ').collect();
+            let file = hsm.path(name);
+            line.push(&file);
+            if command.starts_with("pkeyutl") {
+                line.push("-in");
+            }
+            line.push(&message);
+            let text = hsm.openssl(loading, &line).fails_with(&words);
+            let told = provider_messages(&text);
+            let uri = uri(name) + "?version=";
+            assert!(told.len() == 1 && told[0].contains(&uri), "{text}");
         }
     }
 }

@@ -65,7 +65,7 @@ fn a_failed_operation_is_an_error_and_a_repeated_attempt_a_warning() {
     let load = ["pkey", "-in", &uri("none"), "-noout"];
     let failed = [
         hsm.openssl(Loading::AkvFirst, &load),
-        hsm.akv(&["key", "pem", "--pin", &uri("none")]),
+        hsm.akv(&["key", "pem", &uri("none")]),
         hsm.akv(&["keys", "show", &uri("none")]),
     ];
     for outcome in &failed {
@@ -187,8 +187,7 @@ fn a_file_of_settings_that_never_ends_is_refused_at_once() {
             hsm.set(variable, path);
             let words = [path, "is not a regular file"];
             Outcome::of(sign_command(&hsm)).fails_with(&words);
-            hsm.akv(&["key", "pem", "--pin", &uri("k")])
-                .fails_with(&words);
+            hsm.akv(&["key", "pem", &uri("k")]).fails_with(&words);
         }
     }
     // In the place of the system's certificates: the file, and one of those in a folder.

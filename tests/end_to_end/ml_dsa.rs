@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::forged_key_files::{forged, public};
 use crate::support::{EC_P256, Hsm, LOADINGS, Loading, openssl_is_at_least, openssl_version, uri};
 
 const PREVIEW: &str = "2026-05-01-preview";
@@ -184,6 +185,52 @@ fn public_keys_read_and_are_written_as_openssls_own() {
             assert_eq!(again.succeeds(), fs::read_to_string(&public).unwrap());
         }
     }
+}
+
+#[test]
+fn a_signature_with_a_key_file_takes_one_request_and_proves_the_public_key() {
+    if !openssl_is_at_least(3, 5) {
+        return;
+    }
+    let mut hsm = hsm();
+    let (message, out) = (hsm.write("message", "a message"), hsm.path("out"));
+    for (set, _) in SETS {
+        hsm.create("other", &format!(r#"{{"kty":"AKP-HSM","alg":"{set}"}}"#));
+        let text = hsm.akv(&["key", "pem", &uri(set)]).succeeds();
+        let file = hsm.write("key.pem", &text);
+        let other = hsm.public_key(Loading::AkvFirst, &uri("other"));
+        let forged = forged(&hsm, set, public(&other));
+        for loading in LOADINGS {
+            let before = hsm.requests().len();
+            let mut line = pkeyutl("-sign", &file, &[]);
+            line.extend(["-rawin", "-in", &message, "-out", &out]);
+            hsm.openssl(loading, &line).succeeds();
+            let asked = hsm.requests().split_off(before);
+            assert!(asked.len() == 1 && asked[0].is_sign(), "{asked:?}");
+            line[3] = &forged;
+            for checks in ["yes", "no"] {
+                hsm.set("AKV_VERIFY_SIGNATURES", checks);
+                hsm.openssl(loading, &line)
+                    .fails_with(&["is not that of key", set, "akv key pem"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_key_file_is_refused_without_a_request_by_a_version_of_the_api_without_such_keys() {
+    if !openssl_is_at_least(3, 5) {
+        return;
+    }
+    let mut hsm = hsm();
+    let text = hsm.akv(&["key", "pem", &uri("ML-DSA-44")]).succeeds();
+    let file = hsm.write("key.pem", text);
+    hsm.unset("AKV_API_VERSION");
+    let before = hsm.requests().len();
+    let load = ["pkey", "-in", &file, "-noout"];
+    hsm.openssl(Loading::AkvFirst, &load)
+        .fails_with(&["load key", "api-version", PREVIEW]);
+    assert_eq!(hsm.requests().len(), before);
 }
 
 #[test]

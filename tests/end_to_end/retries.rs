@@ -163,7 +163,7 @@ fn another_endpoint_of_the_same_hsm_takes_over() {
     client
         .openssl(Loading::AkvFirst, &["pkey", "-in", key, "-noout"])
         .succeeds();
-    client.akv(&["key", "pem", key, "--pin"]).succeeds();
+    client.akv(&["key", "pem", key]).succeeds();
     let asked = replica.requests().len();
     assert!(asked >= 2, "{asked}");
 

@@ -30,9 +30,11 @@ fn a_written_key_file_serves_as_the_key() {
 fn akv_writes_key_files_too() {
     let hsm = Hsm::with_keys(&KEYS);
     let akv = |arguments: &[&str]| hsm.akv(arguments);
-    let plain = akv(&["key", "pem", &uri("ec")]).succeeds();
+    let before = hsm.requests().len();
+    let plain = akv(&["key", "pem", "--uri-only", &uri("ec")]).succeeds();
+    assert_eq!(hsm.requests().len(), before);
     let (file, pinned) = (hsm.write("ec.pem", &plain), hsm.path("pinned.pem"));
-    akv(&["key", "pem", &uri("ec"), "--pin", "--out", &pinned]).succeeds();
+    akv(&["key", "pem", &uri("ec"), "--out", &pinned]).succeeds();
     akv(&["key", "pem", &uri("ec"), "--out", &pinned]).fails_with(&["pinned.pem", "exists"]);
     akv(&["key", "pem", "managedhsm:My_HSM:ec"]).fails_with(&["My_HSM"]);
     let old = hsm.public_key(Loading::AkvFirst, &uri("ec"));

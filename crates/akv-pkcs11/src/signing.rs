@@ -77,7 +77,7 @@ fn check_use(token: &Token, key: &StoredKey) -> Result<(), Error> {
             key.key
                 .hsm
                 .as_ref()
-                .map(hsm_keys::HsmKey::permitted)
+                .and_then(hsm_keys::HsmKey::permitted)
                 .unwrap_or_default()
         )),
     }

@@ -156,6 +156,11 @@ impl EcCurve {
         })
     }
 
+    /// The curve with an object identifier, given as its content octets.
+    pub(crate) fn by_oid(oid: &[u8]) -> Option<&'static Self> {
+        CURVES.iter().find(|curve| curve.oid == oid)
+    }
+
     /// A digest in the fixed length that the HSM takes. ECDSA uses the leftmost bits of a digest as
     /// a number (FIPS 186-5, section 6.4.1): a longer digest is cut, a shorter one gets leading
     /// zeros. None: more bits of a longer one count than the HSM takes.

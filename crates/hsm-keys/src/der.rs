@@ -1,9 +1,9 @@
 //! The few elements and structures of DER that keys and signatures need.
 
-const INTEGER: u8 = 0x02;
-const BIT_STRING: u8 = 0x03;
+pub(crate) const INTEGER: u8 = 0x02;
+pub(crate) const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
-const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
 pub(crate) const UTF8_STRING: u8 = 0x0c;
 pub(crate) const VISIBLE_STRING: u8 = 0x1a;
 pub(crate) const SEQUENCE: u8 = 0x30;

@@ -60,7 +60,8 @@ impl RsaEncryption {
     }
 }
 
-/// Encrypts with an RSA public key. The HSM is not asked.
+/// Encrypts with an RSA public key. The HSM is not asked: a public part that is not
+/// [proven](crate::Key::prove) is not for this.
 ///
 /// # Errors
 /// The key is of another type, or the plaintext does not fit into it.
@@ -91,7 +92,7 @@ pub fn decrypt(
     scheme: RsaEncryption,
     ciphertext: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, Error> {
-    check_len(key, ciphertext)?;
+    check_len(client, key, ciphertext)?;
     let decryption = Decryption {
         algorithm: scheme.algorithm(),
         iv: None,
@@ -99,7 +100,8 @@ pub fn decrypt(
         tag: None,
     };
     let hsm = key.private(KeyOperation::Decrypt)?;
-    Ok(client.decrypt(&hsm.id, &decryption, ciphertext)?)
+    let decrypted = client.decrypt(&hsm.id, &decryption, ciphertext);
+    decrypted.map_err(|error| hsm.refusal(&key.public, error))
 }
 
 /// Decrypts a symmetric key with an RSA key, in the HSM: the same as [`decrypt`], for keys that are
@@ -113,20 +115,24 @@ pub fn unwrap_by_rsa(
     scheme: RsaEncryption,
     wrapped: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, Error> {
-    check_len(key, wrapped)?;
+    check_len(client, key, wrapped)?;
     let hsm = key.private(KeyOperation::UnwrapKey)?;
-    Ok(client.unwrap_key(&hsm.id, scheme.algorithm(), wrapped)?)
+    let unwrapped = client.unwrap_key(&hsm.id, scheme.algorithm(), wrapped);
+    unwrapped.map_err(|error| hsm.refusal(&key.public, error))
 }
 
-fn check_len(key: &Key, ciphertext: &[u8]) -> Result<(), Error> {
+/// What is decrypted depends on the private key alone; a wrong public part, as a key file may tell
+/// it, could only refuse a ciphertext that the key has made.
+fn check_len(client: &Client, key: &Key, ciphertext: &[u8]) -> Result<(), Error> {
     let expected = require_rsa(&key.public, "decrypt by RSA")?.len();
-    match ciphertext.len() == expected {
-        true => Ok(()),
-        false => Err(Error::CiphertextLength {
-            expected,
-            got: ciphertext.len(),
-        }),
+    if ciphertext.len() == expected {
+        return Ok(());
     }
+    key.prove(client)?;
+    Err(Error::CiphertextLength {
+        expected,
+        got: ciphertext.len(),
+    })
 }
 
 fn require_rsa<'a>(public: &'a PublicKey, operation: &str) -> Result<&'a RsaPublicKey, Error> {

@@ -47,6 +47,29 @@ pub enum Error {
          'akv key pem'"
     )]
     KeyFile(String),
+    /// The public key in a key file is not that of the key that it names.
+    #[error(
+        "the public key in the key file is not that of key {key} ({problem}): nothing was done \
+         with it; write the key file again with 'akv key pem {key}', and if it stays so, check \
+         what stands between this machine and the HSM"
+    )]
+    OtherPublicKey {
+        /// The key's URI.
+        key: String,
+        /// How that was found out.
+        problem: String,
+    },
+    /// The HSM refused what a key file made one ask for.
+    #[error(
+        "{cause}; if this is no {kind} key, the key file is wrong: write it again with 'akv key \
+         pem'"
+    )]
+    Unproven {
+        /// The refusal.
+        cause: Box<managed_hsm::Error>,
+        /// What the key file says that the key is.
+        kind: &'static str,
+    },
     /// A hash function that is not known, or not fit.
     #[error("the digest '{name}' can't be used with this key: use one of {fitting}")]
     UnknownDigest {

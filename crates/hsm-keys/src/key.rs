@@ -1,8 +1,9 @@
 //! A key to work with: a public key and, for a key in the HSM, where the private one is.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use managed_hsm::{KeyId, KeyOperation};
+use managed_hsm::{Client, KeyId, KeyOperation};
 
 use crate::error::Error;
 use crate::public_key::PublicKey;
@@ -12,13 +13,52 @@ use crate::public_key::PublicKey;
 pub struct HsmKey {
     /// The key, pinned to the version that was loaded.
     pub id: KeyId,
-    /// What the service lets it do.
-    pub operations: Arc<[KeyOperation]>,
+    /// What the service lets it do. None: nobody has asked the service.
+    operations: Option<Arc<[KeyOperation]>>,
     /// An AES key's size in bits, once it is known.
     size: OnceLock<u32>,
+    /// Whether the HSM has shown that the public part is this key's: one from a key file is not to
+    /// be relied on before. Shared by all copies.
+    is_proven: Arc<AtomicBool>,
 }
 
 impl HsmKey {
+    /// What the service lets the key do, as it said. None: it was not asked.
+    pub fn operations(&self) -> Option<&Arc<[KeyOperation]>> {
+        self.operations.as_ref()
+    }
+
+    /// Whether the HSM has shown that the public part is this key's.
+    pub fn is_proven(&self) -> bool {
+        self.is_proven.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the HSM has shown it.
+    pub(crate) fn set_proven(&self) {
+        self.is_proven.store(true, Ordering::Relaxed);
+    }
+
+    /// The error where the HSM has shown that the public part is another key's.
+    pub(crate) fn disproved(&self, problem: String) -> Error {
+        Error::OtherPublicKey {
+            key: self.id.to_string(),
+            problem,
+        }
+    }
+
+    /// A refusal that comes of a wrong type, where a key file may have told it.
+    pub(crate) fn refusal(&self, public: &PublicKey, error: managed_hsm::Error) -> Error {
+        match error {
+            managed_hsm::Error::Service { status: 400, .. } if !self.is_proven() => {
+                Error::Unproven {
+                    cause: Box::new(error),
+                    kind: public.kind(),
+                }
+            }
+            other => Error::Client(other),
+        }
+    }
+
     /// An AES key's size in bits, if it is known by now.
     pub fn size(&self) -> Option<u32> {
         self.size.get().copied()
@@ -56,10 +96,11 @@ impl HsmKey {
         Err(first_refusal.unwrap_or(Error::MissingPrivateKey))
     }
 
-    /// The key's `key_ops`, for a person.
-    pub fn permitted(&self) -> String {
-        let names: Vec<String> = self.operations.iter().map(ToString::to_string).collect();
-        managed_hsm::fit(&names.join(", "), 400)
+    /// The key's `key_ops`, for a person. None: the service was not asked.
+    pub fn permitted(&self) -> Option<String> {
+        let operations = self.operations.as_ref()?;
+        let names: Vec<String> = operations.iter().map(ToString::to_string).collect();
+        Some(managed_hsm::fit(&names.join(", "), 400))
     }
 }
 
@@ -84,8 +125,9 @@ impl From<managed_hsm::Key> for Key {
             public: key.public.into(),
             hsm: Some(HsmKey {
                 id: key.id,
-                operations: key.operations.into(),
+                operations: Some(key.operations.into()),
                 size,
+                is_proven: Arc::new(AtomicBool::new(true)),
             }),
         }
     }
@@ -99,6 +141,43 @@ impl From<PublicKey> for Key {
 }
 
 impl Key {
+    /// A version of a key with the public part that somebody else than the HSM has told. The HSM is
+    /// not asked: whether the key is there, what it may do, and whether the public part is its own
+    /// shows when it is used.
+    pub(crate) fn told(id: KeyId, public: PublicKey) -> Self {
+        Self {
+            public,
+            hsm: Some(HsmKey {
+                id,
+                operations: None,
+                size: OnceLock::new(),
+                is_proven: Arc::default(),
+            }),
+        }
+    }
+
+    /// Whether the public part can be relied on.
+    pub fn is_proven(&self) -> bool {
+        self.hsm.as_ref().is_none_or(HsmKey::is_proven)
+    }
+
+    /// Has the HSM show that the public part is the key's, unless it has. To be done before
+    /// something is computed with the public part that nobody else checks.
+    ///
+    /// # Errors
+    /// The request failed, or the HSM's key has another public part.
+    pub fn prove(&self, client: &Client) -> Result<(), Error> {
+        let Some(hsm) = self.hsm.as_ref().filter(|hsm| !hsm.is_proven()) else {
+            return Ok(());
+        };
+        let found = client.get_key(&hsm.id.clone().into())?;
+        if PublicKey::from(found.public) != self.public {
+            return Err(hsm.disproved("the HSM has another one".to_owned()));
+        }
+        hsm.set_proven();
+        Ok(())
+    }
+
     /// Which key in the HSM it is, if it is one.
     pub fn id(&self) -> Option<&KeyId> {
         self.hsm.as_ref().map(|hsm| &hsm.id)
@@ -109,19 +188,20 @@ impl Key {
         Self { hsm: None, ..self }
     }
 
-    /// The key in the HSM, if there is one and its `key_ops` permit the operation.
+    /// The key in the HSM, if there is one and its `key_ops` permit the operation, as far as is
+    /// known: else the service refuses it.
     ///
     /// # Errors
     /// The key has no private part in an HSM, or its `key_ops` don't hold the operation.
     pub fn private(&self, operation: KeyOperation) -> Result<&HsmKey, Error> {
         let hsm = self.hsm.as_ref().ok_or(Error::MissingPrivateKey)?;
-        if hsm.operations.contains(&operation) {
-            return Ok(hsm);
+        match &hsm.operations {
+            Some(operations) if !operations.contains(&operation) => Err(Error::NotPermitted {
+                key: hsm.id.to_string(),
+                operation: operation.to_string(),
+                permitted: hsm.permitted().unwrap_or_default(),
+            }),
+            _ => Ok(hsm),
         }
-        Err(Error::NotPermitted {
-            key: hsm.id.to_string(),
-            operation: operation.to_string(),
-            permitted: hsm.permitted(),
-        })
     }
 }

@@ -137,14 +137,17 @@ fn verifies<P: MlDsaParams>(key: &VerifyingKey<P>, mu: &[u8], signature: &[u8]) 
 /// The `AlgorithmIdentifier` of keys and of signatures, which is the same and has no parameters
 /// (RFC 9881, section 2).
 pub(crate) fn algorithm_identifier(set: ParameterSet) -> Vec<u8> {
+    der::sequence(&[&der::object_identifier(&object_identifier(set))])
+}
+
+pub(crate) fn object_identifier(set: ParameterSet) -> [u8; 9] {
     // 2.16.840.1.101.3.4.3, NIST's signature algorithms.
     let number = match set {
         ParameterSet::MlDsa44 => 17,
         ParameterSet::MlDsa65 => 18,
         ParameterSet::MlDsa87 => 19,
     };
-    let identifier = [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, number];
-    der::sequence(&[&der::object_identifier(&identifier)])
+    [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, number]
 }
 
 /// SHAKE256, of which μ is the first 64 bytes.

@@ -8,9 +8,12 @@ use managed_hsm::{EncryptionAlgorithm, ParameterSet, PublicKeyError, SignatureAl
 
 use crate::curve::EcCurve;
 use crate::der;
-use crate::ml_dsa::MlDsaPublicKey;
+use crate::ml_dsa::{self, MlDsaPublicKey};
 use crate::once::once;
-use crate::rsa::RsaPublicKey;
+use crate::rsa::{RSA_ENCRYPTION, RsaPublicKey};
+
+/// The object identifier of EC keys (RFC 5480, section 2.1.1).
+const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 
 /// A key's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +80,6 @@ impl EcPublicKey {
 
     /// `SubjectPublicKeyInfo` (RFC 5480), DER.
     pub fn spki(&self) -> Vec<u8> {
-        const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
         let algorithm = der::sequence(&[
             &der::object_identifier(EC_PUBLIC_KEY),
             &der::object_identifier(self.curve.oid),
@@ -138,6 +140,17 @@ impl PublicKey {
     /// It has the length of another parameter set's, or of none's.
     pub fn ml_dsa(set: ParameterSet, key: &[u8]) -> Result<Self, PublicKeyError> {
         managed_hsm::PublicKey::ml_dsa(set, key.to_vec()).map(Into::into)
+    }
+
+    /// A `SubjectPublicKeyInfo` in DER. Of a key there is one encoding only, the one that
+    /// [`Self::spki`] gives. None: it is something else, or a key of a type that the HSM doesn't
+    /// have.
+    ///
+    /// # Errors
+    /// Its numbers are no public key: [`PublicKeyError`] says why.
+    pub fn from_spki(spki: &[u8]) -> Result<Option<Self>, PublicKeyError> {
+        let public = parse_spki(spki).transpose()?;
+        Ok(public.filter(|public| public.spki().as_deref() == Some(spki)))
     }
 
     /// The key's type.
@@ -211,6 +224,28 @@ impl PublicKey {
             Self::Aes => Some(EncryptionAlgorithm::CkmAesKeyWrapPad),
         }
     }
+}
+
+/// Finds the numbers in a `SubjectPublicKeyInfo`. What else stands there is not looked at.
+fn parse_spki(spki: &[u8]) -> Option<Result<PublicKey, PublicKeyError>> {
+    let (body, _) = der::read(der::SEQUENCE, spki)?;
+    let (algorithm, body) = der::read(der::SEQUENCE, body)?;
+    let (bits, _) = der::read(der::BIT_STRING, body)?;
+    let (_unused_bits, key) = bits.split_first()?;
+    let (identifier, parameters) = der::read(der::OBJECT_IDENTIFIER, algorithm)?;
+    if identifier == RSA_ENCRYPTION {
+        let (numbers, _) = der::read(der::SEQUENCE, key)?;
+        let (n, numbers) = der::read(der::INTEGER, numbers)?;
+        let (e, _) = der::read(der::INTEGER, numbers)?;
+        return Some(PublicKey::rsa(n.to_vec(), e.to_vec()));
+    }
+    if identifier == EC_PUBLIC_KEY {
+        let (curve, _) = der::read(der::OBJECT_IDENTIFIER, parameters)?;
+        return Some(PublicKey::ec(EcCurve::by_oid(curve)?, key));
+    }
+    let mut sets = ParameterSet::ALL.into_iter();
+    let set = sets.find(|set| ml_dsa::object_identifier(*set) == identifier)?;
+    Some(PublicKey::ml_dsa(set, key))
 }
 
 #[cfg(test)]

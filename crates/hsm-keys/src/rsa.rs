@@ -21,6 +21,9 @@ use crate::encryption::RsaEncryption;
 use crate::once::once;
 use crate::pss;
 
+/// The object identifier of RSA keys (RFC 3279, section 2.3.1).
+pub(crate) const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+
 /// An RSA public key.
 #[derive(Clone, Debug)]
 pub struct RsaPublicKey {
@@ -125,7 +128,6 @@ impl RsaPublicKey {
 
     /// `SubjectPublicKeyInfo` (RFC 3279, section 2.3.1), DER.
     pub fn spki(&self) -> Vec<u8> {
-        const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
         let algorithm = der::sequence(&[&der::object_identifier(RSA_ENCRYPTION), der::NULL]);
         der::sequence(&[&algorithm, &der::bit_string(&self.pkcs1())])
     }

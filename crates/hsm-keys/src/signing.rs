@@ -7,7 +7,7 @@ use managed_hsm::{Client, KeyOperation, SignatureAlgorithm};
 use crate::der;
 use crate::digest_info;
 use crate::error::Error;
-use crate::key::Key;
+use crate::key::{HsmKey, Key};
 use crate::public_key::PublicKey;
 use crate::rsa::RsaPublicKey;
 use crate::scheme::Scheme;
@@ -44,7 +44,9 @@ impl RawSignature {
     }
 }
 
-/// Has the HSM sign `value`, a digest (or whatever the scheme pads), or μ of ML-DSA.
+/// Has the HSM sign `value`, a digest (or whatever the scheme pads), or μ of ML-DSA. The first
+/// signature with a key of a key file is always checked: it proves that the public part in the file
+/// is the key's.
 ///
 /// # Errors
 /// The key or the scheme can't do this, the request failed, or the answer did not pass the check.
@@ -59,7 +61,7 @@ pub fn sign(
     let hsm = key.private(KeyOperation::Sign)?;
     let bytes = client
         .sign(&hsm.id, algorithm, &value)
-        .map_err(|error| refusal(algorithm, error))?;
+        .map_err(|error| refusal(hsm, &key.public, algorithm, error))?;
     let check = || checked(key, algorithm, &value, bytes, check);
     scheme.with_room(|| client.has_room(), check)?
 }
@@ -107,12 +109,17 @@ fn padded_only<'a>(
     }
 }
 
-fn refusal(algorithm: SignatureAlgorithm, error: managed_hsm::Error) -> Error {
+fn refusal(
+    hsm: &HsmKey,
+    public: &PublicKey,
+    algorithm: SignatureAlgorithm,
+    error: managed_hsm::Error,
+) -> Error {
     match (algorithm, error) {
         (SignatureAlgorithm::RsNull, cause @ managed_hsm::Error::Service { status: 400, .. }) => {
             Error::NoRawSignatures(Box::new(cause))
         }
-        (_, other) => Error::Client(other),
+        (_, other) => hsm.refusal(public, other),
     }
 }
 
@@ -124,19 +131,27 @@ fn checked(
     bytes: Vec<u8>,
     check: Check,
 ) -> Result<RawSignature, Error> {
+    let unproven = key.hsm.as_ref().filter(|hsm| !hsm.is_proven());
     let wrong = |problem: String| {
-        Err(Error::WrongSignature {
-            key: key.id().map(ToString::to_string).unwrap_or_default(),
-            problem,
+        Err(match unproven {
+            Some(hsm) => hsm.disproved(format!("of the HSM's signature: {problem}")),
+            None => Error::WrongSignature {
+                key: key.id().map(ToString::to_string).unwrap_or_default(),
+                problem,
+            },
         })
     };
     let (expected, got) = (key.public.raw_signature_len(), bytes.len());
     if got != expected {
         return wrong(format!("it has {got} bytes instead of {expected}"));
     }
-    if check == Check::Signature && !verify_raw(&key.public, &Scheme::of(algorithm), value, &bytes)?
-    {
-        return wrong("it does not verify with the key's public part".to_owned());
+    if check == Check::Signature || unproven.is_some() {
+        if !verify_raw(&key.public, &Scheme::of(algorithm), value, &bytes)? {
+            return wrong("it does not verify with the key's public part".to_owned());
+        }
+        if let Some(hsm) = unproven {
+            hsm.set_proven();
+        }
     }
     Ok(RawSignature {
         bytes,

@@ -21,7 +21,7 @@ use crate::request::Request;
 use crate::session::Sessions;
 use crate::settings::client::Settings;
 use crate::token::AccessToken;
-use crate::uri::{KeyName, KeyUri, Vault};
+use crate::uri::{KeyName, KeyUri, KeyVersion, Vault};
 use crate::wire::{self, Told};
 
 /// How much longer than its deadline a caller waits for the I/O thread to say so.
@@ -127,6 +127,22 @@ impl Client {
             repeatable: true,
         };
         self.ask_for_key(request, uri.clone())
+    }
+
+    /// Names a version of a key for operations with it, without asking for it: whether it is there
+    /// shows when it is used.
+    ///
+    /// # Errors
+    /// The vault's name makes no address.
+    pub fn key_id(
+        &self,
+        vault: &Vault,
+        key: &KeyName,
+        version: &KeyVersion,
+    ) -> Result<KeyId, Error> {
+        let url = self.url(vault, "/")?;
+        let (vault, key, version) = (vault.clone(), key.clone(), version.clone());
+        Ok(KeyId::new(vault, key, version, &url))
     }
 
     /// Has the HSM sign a digest, or μ of ML-DSA, of [`SignatureAlgorithm::digest_len`] bytes.

@@ -358,7 +358,7 @@ fn what_keeps_a_host_from_being_found_is_said_once() {
         "keys rotate managedhsm:MyHSM:k",
         "keys delete managedhsm:MyHSM:k --yes",
         "keys recover managedhsm:MyHSM:k",
-        "key pem managedhsm:MyHSM:k --pin",
+        "key pem managedhsm:MyHSM:k",
     ] {
         let outcome = hsm.akv_line(line);
         let text = outcome.text();

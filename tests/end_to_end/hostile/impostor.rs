@@ -231,7 +231,7 @@ pub(super) fn refusals(hsm: &Hsm, words: &[&str]) {
             Loading::AkvFirst,
             &["storeutl", "-keys", "managedhsm:MyHSM"],
         ),
-        hsm.akv(&["key", "pem", KEY, "--pin"]),
+        hsm.akv(&["key", "pem", KEY]),
         hsm.akv(&["keys", "show", KEY]),
         hsm.akv(&["keys", "list", "managedhsm:MyHSM"]),
     ];

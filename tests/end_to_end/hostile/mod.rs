@@ -256,8 +256,7 @@ fn interim_answers_without_an_end_are_cut_off() {
     let hsm = lead(Hsm::with_keys(&[("k", EC_P256)]), &impostor);
     hsm.openssl(Loading::AkvFirst, &["pkey", "-in", KEY, "-noout"])
         .fails_with(&["has no end"]);
-    hsm.akv(&["key", "pem", KEY, "--pin"])
-        .fails_with(&["has no end"]);
+    hsm.akv(&["key", "pem", KEY]).fails_with(&["has no end"]);
 }
 
 #[test]
@@ -274,8 +273,7 @@ fn an_answer_that_trickles_is_given_up_at_the_deadline() {
     hsm.set("AKV_OPERATION_TIMEOUT", "1");
     hsm.openssl(Loading::AkvFirst, &["pkey", "-in", KEY, "-noout"])
         .fails_with(&["within 1 s"]);
-    hsm.akv(&["key", "pem", KEY, "--pin"])
-        .fails_with(&["within 1 s"]);
+    hsm.akv(&["key", "pem", KEY]).fails_with(&["within 1 s"]);
 }
 
 #[test]
@@ -529,7 +527,7 @@ fn what_is_no_public_key_is_neither_loaded_nor_shown() {
                 .fails_with(&[words]);
             assert!(!text.contains("Key is valid"), "{text}");
         }
-        hsm.akv(&["key", "pem", KEY, "--pin"]).fails_with(&[words]);
+        hsm.akv(&["key", "pem", KEY]).fails_with(&[words]);
     }
 }
 

@@ -80,7 +80,7 @@ impl StoredKey {
             operations: key
                 .hsm
                 .as_ref()
-                .map(|hsm| Arc::clone(&hsm.operations))
+                .and_then(|hsm| hsm.operations().cloned())
                 .unwrap_or_default(),
             tags,
             managed,

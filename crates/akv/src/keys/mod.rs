@@ -69,8 +69,8 @@ pub(crate) enum Keys {
     Backup(Backup),
     /// Bring a key back from its backup
     Restore(Restore),
-    /// Write a key file, for programs that read keys from files; it holds the URI and nothing
-    /// secret
+    /// Write a key file, for programs that read keys from files; it holds the URI of a version with
+    /// its public key, and nothing secret
     Pem(Pem),
 }
 

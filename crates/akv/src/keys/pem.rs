@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use hsm_keys::key_file;
+use hsm_keys::key_file::KeyFile;
 use managed_hsm::KeyUri;
 use serde_json::json;
 
@@ -19,26 +19,29 @@ pub(crate) struct Pem {
     /// File to write instead of standard output (-); one that exists is left alone
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Ask the HSM for the newest version, and name it in the file
+    /// Write the URI and nothing else, without asking the HSM: whoever reads the file asks for the
+    /// key, of the newest version unless the URI names one
     #[arg(long)]
-    pin: bool,
+    uri_only: bool,
 }
 
 impl Pem {
-    /// Asks no HSM, unless a version is to be found.
+    /// Asks for the key, whose version and public part the file is to hold.
     pub(super) fn run(&self) -> Result<Report, Failure> {
-        let uri = match self.pin {
-            true => Session::start()?.client.get_key(&self.uri)?.id.into(),
+        let file = match self.uri_only {
             false => {
+                let key = Session::start()?.client.get_key(&self.uri)?.into();
+                KeyFile::of(&key).ok_or(hsm_keys::Error::MissingPrivateKey)?
+            }
+            true => {
                 // What an identifier says of the cloud isn't in the file.
                 if self.uri.vault.is_by_identifier() {
                     Session::start()?.settings.address(&self.uri.vault)?;
                 }
-                self.uri.clone()
+                KeyFile::Uri(self.uri.clone())
             }
         };
-        let pem = key_file::pem(&uri);
-        let about = json!({ "key": uri.to_string() });
-        files::deliver_pem(pem, self.out.as_deref(), about)
+        let about = json!({ "key": file.uri().to_string() });
+        files::deliver_pem(file.pem(), self.out.as_deref(), about)
     }
 }
