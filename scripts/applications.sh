@@ -23,7 +23,8 @@ packages=(openssl curl ca-certificates procps nginx-light libnginx-mod-stream ap
 # Beginnings of names: not every suite has these, or they are named by a version, as what has sign-file is.
 newer=(systemd-ukify systemd-repart systemd-tpm 'linux-kbuild-[0-9]' 'pesign$' 'python3-pykcs11$'
     'exim4-daemon-light$' 'golang-go$' 'golang-github-thalesignite-crypto11-dev$'
-    'openjdk-[0-9]+-jdk-headless$' 'tomcat10$' 'apksigner$')
+    'openjdk-[0-9]+-jdk-headless$' 'tomcat10$' 'apksigner$'
+    'gpgsm$' 'gpg-agent$' 'gnupg-pkcs11-scd$')
 # What deployment.sh builds and checks with: of this machine, not of another suite.
 builders=(systemd mmdebstrap buildah python3-venv)
 
