@@ -25,7 +25,7 @@ newer=(systemd-ukify systemd-repart systemd-tpm 'linux-kbuild-[0-9]' 'pesign$' '
     'exim4-daemon-light$' 'golang-go$' 'golang-github-thalesignite-crypto11-dev$'
     'openjdk-[0-9]+-jdk-headless$' 'tomcat10$' 'apksigner$'
     'gpgsm$' 'gpg-agent$' 'gnupg-pkcs11-scd$' 'knot$'
-    'libldns3$' 'libevent-pthreads-[0-9.-]+$')
+    'libldns3$' 'libevent-pthreads-[0-9.-]+$' 'wpasupplicant$' 'hostapd$' 'iproute2$')
 # What deployment.sh builds and checks with: of this machine, not of another suite.
 builders=(systemd mmdebstrap buildah python3-venv)
 
