@@ -189,7 +189,8 @@ def by_provider(hsm):
 
 
 def by_pkcs11(hsm, module, engine):
-    """By libp11's engine. Its certificates stay as they are while its keys rotate, and so do the versions that it signs with."""
+    """By libp11's engine. Its certificates stay as they are while its keys rotate, and so do the versions that it signs with: their ids
+    tell them, as the engine takes the last of several keys with one label."""
     folder = hsm.folder / "pkcs11"
     folder.mkdir()
     for key in ("rsa", "ec"):
@@ -207,9 +208,14 @@ dynamic_path = {engine}
 MODULE_PATH = {module}
 init = 1
 """)
+
+    def uri(key):
+        command = ["openssl", "x509", "-in", folder / f"{key}.crt", "-noout", "-ext", "subjectKeyIdentifier"]
+        told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE).stdout
+        return f"pkcs11:token=soak;id=%{told.split()[-1].replace(':', '%')};type=private;pin-value="
+
     further = {"MHSM_PKCS11_CONF": str(folder / "mhsm-pkcs11.conf")}
-    return Nginx(hsm, folder, 2, lambda key: f"engine:pkcs11:pkcs11:token=soak;object={key};type=private;pin-value=",
-                 hsm.folder / "nginx-pkcs11.log", further)
+    return Nginx(hsm, folder, 2, lambda key: f"engine:pkcs11:{uri(key)}", hsm.folder / "nginx-pkcs11.log", further)
 
 
 def read(path):
