@@ -148,6 +148,10 @@ def servers(folder):
     if software and four:
         bound = 4 / (0.010 + 1 / software)
         text += f"nginx, 4 workers: {four / bound:.2f} of workers ÷ (10 ms + a software handshake) = {bound:.0f}/s.\n\n"
+    by_engine, by_provider = rate.get("nginx, 4 workers, 10 ms, PKCS#11 by libp11's engine"), rate.get("nginx, 4 workers, 10 ms, PKCS#11 by pkcs11-provider")
+    for name, way, other in (("libp11's engine", by_engine, four), ("pkcs11-provider", by_provider, rate.get("nginx of Debian 13, 4 workers, 10 ms"))):
+        if way and other:
+            text += f"nginx by the PKCS#11 module and {name}: {way / other:.2f} of the handshakes by the provider.\n\n"
     clean, troubled = rate.get("nginx, at half the rate"), rate.get("nginx, at half the rate, 429s and resets")
     if clean and troubled:
         failed = sum(one["failed"] for one in found)

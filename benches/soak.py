@@ -1,4 +1,4 @@
-"""Has nginx and a program with threads use keys in an HSM for a long time, while tokens end, keys rotate, nginx reloads, the HSM
+"""Has nginx, by the provider and by the PKCS#11 module, and a program with threads use keys in an HSM for a long time, while tokens end, keys rotate, nginx reloads, the HSM
 restarts and answers go wrong; and looks at what that costs in handshakes, memory, descriptors and threads.
 
 scripts/soak.sh runs it, and says what the options mean. It writes samples.csv and events.csv, and ends with status 1 if a handshake or a
@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import csv
 import faulthandler
+import json
 import os
 import pathlib
 import random
@@ -137,32 +138,33 @@ def free_port():
 
 
 class Nginx:
-    """Several workers, with an RSA and an EC certificate."""
+    """Several workers, with an RSA and an EC certificate, in a folder with its openssl.cnf."""
 
-    def __init__(self, hsm, workers):
-        self.folder, self.port = hsm.folder, free_port()
+    def __init__(self, hsm, folder, workers, key_of, log, further=()):
+        self.folder, self.port, self.log = folder, free_port(), log
         (self.folder / "tmp").mkdir()
         temporary = "".join(f"{name}_temp_path {self.folder}/tmp; " for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        self.environment = hsm.environment | dict(further)
         # nginx empties the environment unless it is told what to keep.
-        names = [name for name in hsm.environment if name.startswith(("AZURE_", "AKV_", "OPENSSL_"))]
+        names = [name for name in self.environment if name.startswith(("AZURE_", "AKV_", "OPENSSL_", "MHSM_"))]
         keep = "".join(f"env {name}; " for name in names)
         user = "user root; " if os.geteuid() == 0 else ""
+        keys = "".join(f'ssl_certificate {self.folder}/{key}.crt; ssl_certificate_key "{key_of(key)}"; ' for key in ("ec", "rsa"))
         (self.folder / "nginx.conf").write_text(f"""
-{user}{keep}pid {self.folder}/nginx.pid; error_log {self.folder}/nginx.log warn; daemon off;
+{user}{keep}pid {self.folder}/nginx.pid; error_log {self.log} warn; daemon off;
 worker_processes {workers}; events {{ worker_connections 256; }}
 http {{
     access_log off; {temporary} ssl_session_cache off; ssl_session_tickets off; ssl_protocols TLSv1.2 TLSv1.3;
     server {{
         listen 127.0.0.1:{self.port} ssl;
-        ssl_certificate {self.folder}/ec.crt; ssl_certificate_key {self.folder}/ec.key;
-        ssl_certificate {self.folder}/rsa.crt; ssl_certificate_key {self.folder}/rsa.key;
+        {keys}
         location / {{ return 200 "ok"; }}
     }}
 }}
 """)
-        environment = hsm.environment | {"OPENSSL_CONF": str(self.folder / "openssl.cnf")}
+        environment = self.environment | {"OPENSSL_CONF": str(self.folder / "openssl.cnf")}
         self.process = subprocess.Popen(
-            ["nginx", "-p", self.folder, "-c", self.folder / "nginx.conf", "-e", self.folder / "nginx.log"],
+            ["nginx", "-p", self.folder, "-c", self.folder / "nginx.conf", "-e", self.log],
             env=environment, stdin=subprocess.DEVNULL)
         for _ in range(600):
             try:
@@ -170,7 +172,7 @@ http {{
                 return
             except OSError:
                 time.sleep(0.05)
-        sys.exit(f"nginx does not start: {(self.folder / 'nginx.log').read_text()}")
+        sys.exit(f"nginx does not start: {self.log.read_text()}")
 
     def workers(self):
         """Those that serve, without those that a reload lets finish."""
@@ -178,6 +180,42 @@ http {{
 
     def reload(self):
         self.process.send_signal(signal.SIGHUP)
+
+
+def by_provider(hsm):
+    (hsm.folder / "openssl.cnf").write_bytes(
+        subprocess.run([hsm.akv, "env"], env=hsm.environment, capture_output=True, check=True, timeout=PATIENCE).stdout)
+    return Nginx(hsm, hsm.folder, 4, lambda key: f"{hsm.folder}/{key}.key", hsm.folder / "nginx.log")
+
+
+def by_pkcs11(hsm, module, engine):
+    """By libp11's engine. Its certificates stay as they are while its keys rotate, and so do the versions that it signs with: their ids
+    tell them, as the engine takes the last of several keys with one label."""
+    folder = hsm.folder / "pkcs11"
+    folder.mkdir()
+    for key in ("rsa", "ec"):
+        shutil.copy(hsm.folder / f"{key}.crt", folder)
+    token = {"resourceName": "soak", "endpoint": f"https://localhost:{hsm.port}", "certificates": [f"{folder}/rsa.crt", f"{folder}/ec.crt"]}
+    (folder / "mhsm-pkcs11.conf").write_text(json.dumps({"tokens": [token]}))
+    (folder / "openssl.cnf").write_text(f"""openssl_conf = init
+[init]
+engines = engines
+[engines]
+pkcs11 = pkcs11
+[pkcs11]
+engine_id = pkcs11
+dynamic_path = {engine}
+MODULE_PATH = {module}
+init = 1
+""")
+
+    def uri(key):
+        command = ["openssl", "x509", "-in", folder / f"{key}.crt", "-noout", "-ext", "subjectKeyIdentifier"]
+        told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE).stdout
+        return f"pkcs11:token=soak;id=%{told.split()[-1].replace(':', '%')};type=private;pin-value="
+
+    further = {"MHSM_PKCS11_CONF": str(folder / "mhsm-pkcs11.conf")}
+    return Nginx(hsm, folder, 2, lambda key: f"engine:pkcs11:{uri(key)}", hsm.folder / "nginx-pkcs11.log", further)
 
 
 def read(path):
@@ -293,18 +331,23 @@ class Signer:
             self.signatures, self.failures = map(int, line.split())
 
 
-COLUMNS = ["seconds", "handshakes", "handshake_failures", "signatures", "signature_failures"]
-WATCHED = ["nginx_master", "nginx_worker", "signer", "emulator"]
+COLUMNS = ["seconds", "handshakes", "handshake_failures", "pkcs11_handshakes", "pkcs11_handshake_failures", "signatures", "signature_failures"]
+WATCHED = ["nginx_master", "nginx_worker", "pkcs11_master", "pkcs11_worker", "signer", "emulator"]
 for name in WATCHED:
     COLUMNS += [f"{name}_mebibytes", f"{name}_descriptors", f"{name}_threads"]
 
 
-def sample(seconds, nginx, client, signer, hsm):
-    row = dict(zip(COLUMNS, [round(seconds, 1), client.done, len(client.failures), signer.signatures, signer.failures]))
+def largest_worker(nginx):
+    """It stands for all of them."""
     workers = [seen for seen in map(look_at, nginx.workers()) if seen]
-    # The largest worker stands for all of them.
-    worker = tuple(map(max, zip(*workers))) if workers else None
-    seen = [look_at(nginx.process.pid), worker, look_at(signer.process.pid), look_at(hsm.process.pid)]
+    return tuple(map(max, zip(*workers))) if workers else None
+
+
+def sample(seconds, servers, clients, signer, hsm):
+    counts = [count for client in clients for count in (client.done, len(client.failures))]
+    row = dict(zip(COLUMNS, [round(seconds, 1), *counts, signer.signatures, signer.failures]))
+    seen = [one for nginx in servers for one in (look_at(nginx.process.pid), largest_worker(nginx))]
+    seen += [look_at(signer.process.pid), look_at(hsm.process.pid)]
     for name, one in zip(WATCHED, seen):
         for what, value in zip(["mebibytes", "descriptors", "threads"], one or ("", "", "")):
             row[f"{name}_{what}"] = round(value, 1) if value != "" else ""
@@ -316,7 +359,7 @@ def growth(rows):
     problems = []
     quarter = len(rows) // 4
     early, late = rows[quarter:2 * quarter], rows[-quarter:]
-    for name in ("nginx_master", "nginx_worker", "signer"):
+    for name in WATCHED[:-1]:
         def of(part, what):
             return [row[f"{name}_{what}"] for row in part if row[f"{name}_{what}"] != ""]
 
@@ -332,11 +375,28 @@ def growth(rows):
     return problems
 
 
+def judge(name, client, log):
+    """What is wrong about a server's handshakes and in its log."""
+    problems = []
+    if client.done == 0:
+        problems.append(f"{name} did nothing")
+    if client.failures:
+        problems.append(f"{len(client.failures)} handshakes of {name} failed")
+        for at, error in client.failures[:10]:
+            say(f"  {time.strftime('%H:%M:%S', time.localtime(at))} {error}")
+    bad = [line for line in log.splitlines() if "[alert]" in line or "[emerg]" in line or "exited on signal" in line]
+    if bad:
+        problems.append(f"the log of {name} has " + " | ".join(bad[:5]))
+    return problems
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--target", type=pathlib.Path, required=True)
     parser.add_argument("--signer", type=pathlib.Path, required=True)
+    parser.add_argument("--pkcs11-module", type=pathlib.Path, required=True)
+    parser.add_argument("--engine", type=pathlib.Path, required=True, help="libp11's")
     parser.add_argument("--folder", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
@@ -348,14 +408,16 @@ def main():
     hsm = Hsm(options, options.folder)
     hsm.send("POST", "/keys/rsa/create", '{"kty":"RSA-HSM","key_size":2048}')
     hsm.send("POST", "/keys/ec/create", '{"kty":"EC-HSM","crv":"P-256"}')
-    config = subprocess.run([hsm.akv, "env"], env=hsm.environment, capture_output=True, check=True, timeout=PATIENCE).stdout
-    (options.folder / "openssl.cnf").write_bytes(config)
     for key in ("rsa", "ec"):
         if problem := hsm.certify(key):
             sys.exit(problem)
-    nginx = Nginx(hsm, 4)
+    servers = {"nginx": by_provider(hsm), "nginx by PKCS#11": by_pkcs11(hsm, options.pkcs11_module, options.engine)}
     signer = Signer(options.signer, hsm)
-    client = Client(nginx.port, 8)
+    clients = {name: Client(nginx.port, threads) for (name, nginx), threads in zip(servers.items(), (8, 4))}
+
+    def reload():
+        for nginx in servers.values():
+            nginx.reload()
 
     began, rows, events, problems = time.monotonic(), [], [], []
     every = max(1.0, options.seconds / 600)
@@ -371,7 +433,7 @@ def main():
                 time.sleep(min(due[kind] - now, 1))
                 continue
             if kind == "sample":
-                rows.append(sample(now, nginx, client, signer, hsm))
+                rows.append(sample(now, servers.values(), clients.values(), signer, hsm))
                 due[kind] = now + every
             elif kind == "faults":
                 faults = [f"{fault},operation=sign,share=0.03" for fault in chance.sample(FAULTS, 2)]
@@ -380,7 +442,7 @@ def main():
                 note(kind, " ".join(faults))
                 due[kind] = now + FAULTS_EVERY
             elif kind == "reload":
-                nginx.reload()
+                reload()
                 note(kind, "")
                 due[kind] = now + RELOAD_EVERY
             elif kind == "rotate" and now < (ready := due["reload"] - RELOAD_EVERY + RELOAD_TAKES):
@@ -393,19 +455,22 @@ def main():
                 hsm.send("POST", f"/keys/{key}/rotate", "")
                 problem = hsm.certify(key)
                 problems += [problem] if problem else []
-                nginx.reload()
+                reload()
                 note(kind, problem or key)
                 due[kind] = now + ROTATE_EVERY
             elif kind == "restart":
                 note(kind, f"nobody listened for {hsm.restart():.2f} s")
                 due[kind] = now + RESTART_EVERY
-            if nginx.process.poll() is not None or signer.process.poll() is not None:
+            if any(program.process.poll() is not None for program in (*servers.values(), signer)):
                 problems.append("nginx or the signer ended")
                 break
         hsm.set_faults([])
     finally:
-        client.end()
-        problems += end("the signer", signer.process, signal.SIGTERM) + end("nginx", nginx.process, signal.SIGQUIT)
+        for client in clients.values():
+            client.end()
+        problems += end("the signer", signer.process, signal.SIGTERM)
+        for name, nginx in servers.items():
+            problems += end(name, nginx.process, signal.SIGQUIT)
         hsm.process.kill()
         hsm.process.wait()
         with open(options.out / "samples.csv", "w", newline="") as file:
@@ -418,24 +483,18 @@ def main():
     counts = {kind: sum(event[1] == kind for event in events) for kind in ("reload", "rotate", "restart", "faults")}
     downs = [float(event[2].split()[-2]) for event in events if event[1] == "restart"]
     tokens = (options.folder / "emulator.log").read_text().count("/oauth2/v2.0/token status=200")
-    say(f"{time.monotonic() - began:.0f} s: {client.done} handshakes, {len(client.failures)} failed, the longest took {client.longest:.1f} s; "
-        f"{signer.signatures} signatures of the program, {signer.failures} failed")
+    say(f"{time.monotonic() - began:.0f} s: {signer.signatures} signatures of the program, {signer.failures} failed")
     say(f"{counts['reload'] + counts['rotate']} reloads, {counts['rotate']} rotations, {counts['restart']} restarts "
         f"(at most {max(downs, default=0):.2f} s), {counts['faults']} changes of faults, {tokens} tokens")
-    log = (options.folder / "nginx.log").read_text()
-    bad = [line for line in log.splitlines() if "[alert]" in line or "[emerg]" in line or "exited on signal" in line]
-    if client.failures:
-        problems.append(f"{len(client.failures)} handshakes failed")
-        for at, error in client.failures[:10]:
-            say(f"  {time.strftime('%H:%M:%S', time.localtime(at))} {error}")
+    for name, client in clients.items():
+        say(f"{name}: {client.done} handshakes, {len(client.failures)} failed, the longest took {client.longest:.1f} s")
+        problems += judge(name, client, servers[name].log.read_text())
     if signer.failures:
         problems.append(f"{signer.failures} signatures failed: {(options.folder / 'signer.log').read_text()[:2000]}")
     if signer.process.returncode not in (0, 1):
         problems.append(f"the signer ended with {signer.process.returncode}")
-    if bad:
-        problems.append("nginx's log has " + " | ".join(bad[:5]))
-    if client.done == 0 or signer.signatures == 0:
-        problems.append("nothing was done")
+    if signer.signatures == 0:
+        problems.append("the signer did nothing")
     if len(rows) >= 40:
         problems += growth(rows)
     else:

@@ -22,7 +22,10 @@ packages=(openssl curl ca-certificates procps nginx-light libnginx-mod-stream ap
     libengine-pkcs11-openssl libstrongswan-extra-plugins gnutls-bin p11-kit p11-kit-modules openssh-server openssh-client softhsm2)
 # Beginnings of names: not every suite has these, or they are named by a version, as what has sign-file is.
 newer=(systemd-ukify systemd-repart systemd-tpm 'linux-kbuild-[0-9]' 'pesign$' 'python3-pykcs11$'
-    'exim4-daemon-light$' 'golang-go$' 'golang-github-thalesignite-crypto11-dev$')
+    'exim4-daemon-light$' 'golang-go$' 'golang-github-thalesignite-crypto11-dev$'
+    'openjdk-[0-9]+-jdk-headless$' 'tomcat10$' 'apksigner$'
+    'gpgsm$' 'gpg-agent$' 'gnupg-pkcs11-scd$' 'knot$'
+    'libldns3$' 'libevent-pthreads-[0-9.-]+$' 'wpasupplicant$' 'hostapd$' 'iproute2$')
 # What deployment.sh builds and checks with: of this machine, not of another suite.
 builders=(systemd mmdebstrap buildah python3-venv)
 

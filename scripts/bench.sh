@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 . scripts/packages.sh
 . scripts/emulator.sh
 . scripts/built.sh
+. scripts/roots.sh
 PATH=$PATH:/usr/sbin
 
 out=target/bench quick=no parts=()
@@ -206,11 +207,14 @@ until_it_listens() {
     return 1
 }
 
+# What nginx runs in: nothing, or what has its programs see the root of another suite.
+around=()
 run_nginx() { # NAME WORKERS KEY CERTIFICATE [OPTION of the benchmark]…
     local port name=$1 workers=$2 key=$3 certificate=$4
     shift 4
     port=$(free_port)
     cat >"$folder/nginx.conf" <<END
+$(compgen -e | sed -n 's/^\(AZURE\|AKV\)_.*/env &;/p')
 pid $folder/nginx.pid;
 error_log $folder/nginx.log;
 worker_processes $workers;
@@ -228,14 +232,16 @@ http {
         listen 127.0.0.1:$port ssl;
         ssl_protocols TLSv1.3;
         ssl_certificate $certificate;
-        ssl_certificate_key $key;
+        ssl_certificate_key "$key";
         location / { return 200 "ok"; }
     }
 }
 END
-    OPENSSL_CONF="$folder/openssl.cnf" nginx -p "$folder" -c "$folder/nginx.conf" -e "$folder/nginx.log" &
+    OPENSSL_CONF="$folder/openssl.cnf" "${around[@]}" nginx -p "$folder" -c "$folder/nginx.conf" -e "$folder/nginx.log" &
     server_pid=$!
-    until_it_listens "$port"
+    until_it_listens "$port" || { cat "$folder/nginx.log" >&2; return 1; }
+    # Around it may be a shell.
+    server_pid=$(cat "$folder/nginx.pid")
     bench handshakes --connect "127.0.0.1:$port" --clients 32 "${load[@]}" "$@" --name "$name" --json "$out/servers.json"
     stop_server
 }
@@ -266,6 +272,62 @@ END
     stop_server
 }
 
+# nginx by the module, as often as by the provider before it: by_pkcs11 BY KEY, with the way's openssl.cnf on stdin.
+by_pkcs11() {
+    cat >"$folder/openssl.cnf"
+    run_nginx "nginx, 4 workers, 10 ms, PKCS#11 by $1" 4 "$2" "$folder/ec.crt"
+}
+
+by_engine() {
+    local engine
+    engine=$(openssl version -e | sed 's/.*"\(.*\)"/\1/')/pkcs11.so
+    [ -e "$engine" ] || { skip "nginx by libp11's engine, which is not installed"; return; }
+    by_pkcs11 "libp11's engine" "engine:pkcs11:pkcs11:token=localhost;object=ec;type=private;pin-value=" <<END
+openssl_conf = init
+[init]
+engines = engines
+[engines]
+pkcs11 = pkcs11
+[pkcs11]
+engine_id = pkcs11
+dynamic_path = $engine
+MODULE_PATH = $pkcs11_module
+init = 1
+END
+}
+
+# It is in Debian 13, so nginx is that of the root that scripts/pkcs11.sh makes, by the provider too.
+by_pkcs11_provider() {
+    local root="$target_dir/pkcs11/trixie"
+    if [ -n "$(root_obstacle)" ] || ! chroot "$root" true 2>/dev/null; then
+        skip "nginx by pkcs11-provider: there is no root of Debian 13 (scripts/pkcs11.sh makes it)"
+        return
+    fi
+    around=(with_mounts "$root" /proc /dev "$folder" "$target_dir" -- chroot "$root")
+    "$target/akv" env --module "$module" >"$folder/openssl.cnf"
+    run_nginx "nginx of Debian 13, 4 workers, 10 ms" 4 "$folder/ec.key" "$folder/ec.crt"
+    printf '%s\n' asn1=SEQUENCE:key '[key]' 'description=VISIBLESTRING:PKCS\#11 Provider URI v1.0' \
+        'uri=UTF8:pkcs11:token=localhost;object=ec;type=private' >"$folder/asn1"
+    openssl asn1parse -genconf "$folder/asn1" -noout -out "$folder/uri.der"
+    printf '%s\n' "-----BEGIN PKCS#11 PROVIDER URI-----" "$(openssl base64 -in "$folder/uri.der")" "-----END PKCS#11 PROVIDER URI-----" \
+        >"$folder/uri.key"
+    by_pkcs11 pkcs11-provider "$folder/uri.key" <<END
+openssl_conf = init
+[init]
+providers = providers
+[providers]
+default = openssl
+pkcs11 = tokens
+[openssl]
+activate = 1
+[tokens]
+module = $(chroot "$root" openssl version -m | sed 's/.*"\(.*\)"/\1/')/pkcs11.so
+pkcs11-module-path = $pkcs11_module
+activate = 1
+END
+    around=()
+}
+
 if has servers; then
     echo "=== TLS handshakes"
     : >"$out/servers.json"
@@ -289,6 +351,9 @@ if has servers; then
         run_nginx "nginx, 1 worker, software" 1 "$folder/soft.key" "$folder/soft.crt"
         run_nginx "nginx, 1 worker, 10 ms" 1 "$folder/ec.key" "$folder/ec.crt"
         run_nginx "nginx, 4 workers, 10 ms" 4 "$folder/ec.key" "$folder/ec.crt"
+        by_engine
+        by_pkcs11_provider
+        "$target/akv" env >"$folder/openssl.cnf"
         # At half of that, with and without trouble.
         half=$(sed -n 's/.*"per_second":\([0-9.]*\).*"nginx, 4 workers, 10 ms".*/\1/p' "$out/servers.json" | awk '{ print $1 / 2 }')
         run_nginx "nginx, at half the rate" 4 "$folder/ec.key" "$folder/ec.crt" --rate "$half"

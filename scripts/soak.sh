@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Has nginx (4 workers, an RSA and an EC key) and a program with threads sign with keys in an emulator for a long time, while tokens live
-# 20 seconds, keys rotate, nginx reloads, the emulator is killed and restarted, and answers and connections go wrong at random.
+# Has nginx by the provider (4 workers, an RSA and an EC key), nginx by the PKCS#11 module and libp11's engine (2 workers), and a
+# program with threads sign with keys in an emulator for a long time, while tokens live 20 seconds, keys rotate, both nginx reload, the
+# emulator is killed and restarted, and answers and connections go wrong at random.
 #
 #   scripts/soak.sh [SECONDS] [--out FOLDER] [--seed NUMBER]
 #
@@ -31,6 +32,9 @@ done
 
 require_programs managed-hsm-emulator akv
 require_module
+require_pkcs11_module
+engine=$(openssl version -e | sed 's/.*"\(.*\)"/\1/')/pkcs11.so
+[ -e "$engine" ] || { echo "libp11's engine is not installed (apt-get install libengine-pkcs11-openssl)." >&2; exit 1; }
 for program in nginx python3 cc; do
     command -v "$program" >/dev/null || { echo "$program is not installed." >&2; exit 1; }
 done
@@ -40,13 +44,13 @@ folder=$(mktemp -d)
 chmod 755 "$folder"
 # shellcheck disable=SC2317 # the trap calls it
 clean_up() {
-    cp "$folder/nginx.log" "$folder/signer.log" "$out" 2>/dev/null || true
+    cp "$folder/nginx.log" "$folder/nginx-pkcs11.log" "$folder/signer.log" "$out" 2>/dev/null || true
     rm -rf "$folder"
 }
 trap clean_up EXIT
 
 # Nobody's own settings.
-for name in $(compgen -e | grep -E '^(AZURE_|AKV_|IDENTITY_|OPENSSL_)' || true); do
+for name in $(compgen -e | grep -E '^(AZURE_|AKV_|IDENTITY_|OPENSSL_|MHSM_)' || true); do
     unset "$name"
 done
 mkdir "$folder/modules"
@@ -56,7 +60,7 @@ cc -std=gnu11 -g -O1 -o "$folder/keep_signing" tests/c/keep_signing.c -lssl -lcr
 
 status=0
 python3 benches/soak.py --seconds "$seconds" --target "$profile_dir" --signer "$folder/keep_signing" --folder "$folder" --out "$out" \
-    "${seed[@]}" || status=$?
+    --pkcs11-module "$pkcs11_module" --engine "$engine" "${seed[@]}" || status=$?
 
 python="$target_dir/bench-python"
 if ! "$python/bin/python" -c 'import matplotlib' 2>/dev/null; then

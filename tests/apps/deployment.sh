@@ -72,15 +72,7 @@ fi
 
 # --- Kubernetes -------------------------------------------------------------------------------------------------------
 
-python=$(cd "${target%/*}" && pwd)/deployment/bin/python
-if ! "$python" -c 'import kubernetes_validate' 2>/dev/null; then
-    rm -rf "${python%/bin/python}"
-    if ! python3 -m venv "${python%/bin/python}" >/dev/null 2>&1 ||
-        ! "$python" -m pip install --quiet --requirement tests/apps/deployment/requirements.txt >/dev/null 2>&1; then
-        skip "Kubernetes, and the sidecar" "the schemas (kubernetes-validate) can't be installed here"
-        finish
-    fi
-fi
+needs_python deployment "Kubernetes, and the sidecar"
 mkdir "$work/pod"
 check "Kubernetes: the manifest is valid" "$python" tests/apps/deployment/manifest.py deploy/kubernetes/nginx.yaml "$work/pod" 1.30 1.37
 wrong_manifest() {

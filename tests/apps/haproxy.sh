@@ -7,75 +7,12 @@
 needs haproxy haproxy
 start_hsm
 haproxy -v | head -n 1
-user=
-if [ "$(id -u)" -eq 0 ]; then
-    user="user haproxy group haproxy"
-else
-    skip "workers of another user than the master" "that needs root"
-fi
-
-# Starts HAProxy: start NAME THREADS ASYNC, with the rest of the configuration on stdin.
-start() {
-    {
-        echo "global"
-        # Else HAProxy forbids its workers to start threads as soon as they run, which the provider does.
-        echo "    insecure-fork-wanted"
-        [ -z "$user" ] || printf '    %s\n    %s\n' "${user% group*}" "group ${user##* }"
-        echo "    nbthread $2"
-        [ "$3" = no ] || echo "    ssl-mode-async"
-        echo "defaults
-    mode http
-    timeout connect 10s
-    timeout client 30s
-    timeout server 30s"
-        cat
-    } >"$work/$1.cfg"
-    launch "$work/$1.log" haproxy -W -db -f "$work/$1.cfg"
-    masters[$1]=$pid
-}
-declare -A masters=()
-
-stop() {
-    end_process "${masters[$1]}" USR1 || return 1
-    ! grep -E 'ALERT|exited with code (1[34]|[2-9])' "$work/$1.log"
-}
-
-# The workers that the master has now, the one that ends its last connections too.
-workers() { ps --no-headers -o pid --ppid "${masters[$1]}" | sort; }
-replaced() { [ -n "$(comm -13 <(echo "$2") <(workers "$1"))" ] && [ -z "$(comm -12 <(echo "$2") <(workers "$1"))" ]; }
-
-reloads() {
-    local i old good=yes
-    begin_load page "$2"
-    for i in 1 2 3; do
-        more_load 10 || good=no
-        old=$(workers "$1")
-        kill -USR2 "${masters[$1]}"
-        wait_until 30 replaced "$1" "$old" || { echo "reload $i did not replace the worker"; tail -n 5 "$work/$1.log"; good=no; }
-    done
-    more_load 10 || good=no
-    end_load 1 && [ "$good" = yes ]
-}
+# shellcheck source=tests/apps/haproxies.sh
+. "$(dirname "$0")/haproxies.sh"
 
 for mode in "1 no" "4 no" "1 yes" "4 yes"; do
     read -r threads async <<<"$mode"
-    name=$threads-$async title="$threads threads"
-    [ "$async" = no ] || title="$title, ssl-mode-async"
-    free_port port
-    start "$name" "$threads" "$async" <<END
-frontend tls
-    bind 127.0.0.1:$port ssl crt $work/rsa.pem crt $work/ec.pem ssl-min-ver TLSv1.2
-    http-request return status 200 content-type text/plain string "keys in the HSM"
-END
-    check "$title: answers" ready "https://localhost:$port/" "$work/$name.log"
-    handshakes "$title" "$port" rsa ec
-    for version in 1.2 1.3; do
-        check "$title: session resumed, TLS $version" resumption "$port" "$version"
-    done
-    check "$title: 50 handshakes, 8 at a time" many "https://localhost:$port/" 50
-    check "$title: reloads under load" reloads "$name" "https://localhost:$port/"
-    check "$title: the HSM restarts under load" hsm_restarts page "https://localhost:$port/"
-    check "$title: stops" stop "$name"
+    serves "$threads" "$async"
 done
 
 # Mutual TLS between two HAProxies in one; and the key beside the certificate, as NAME.crt and NAME.crt.key.

@@ -2,6 +2,8 @@
 # What the tests of programs share: an emulator with keys, certificates, clients, and the count. Sourced, not run.
 #
 #   needs PROGRAM PACKAGE     ends the script as skipped, loudly, if the program isn't installed
+#   needs_python FOLDER WHAT  sets `python` to one with what tests/apps/FOLDER/requirements.txt names; ends the script as skipped,
+#                             loudly, if that can't be installed
 #   start_hsm                 an emulator with the keys rsa, ec and ca; sets `work`, a folder that goes at the end
 #   start_emulated_hsm        the same, without the provider and certificates
 #   certificate NAME KEY …    a certificate NAME.crt beside a key file NAME.key
@@ -59,6 +61,20 @@ needs() {
         skip "${0##*/}" "$1 is not installed (apt-get install $2)"
         finish
     fi
+}
+
+needs_python() {
+    local place requirements="tests/apps/$1/requirements.txt"
+    needs python3 python3-venv
+    place=$(cd "${target%/*}" && pwd)/$1
+    python=$place/bin/python
+    cmp -s "$requirements" "$place/installed" && return
+    rm -rf "$place"
+    if ! python3 -m venv "$place" >/dev/null 2>&1 || ! "$python" -m pip install --quiet --requirement "$requirements" >/dev/null 2>&1; then
+        skip "$2" "it can't be installed here"
+        finish
+    fi
+    cp "$requirements" "$place/installed"
 }
 
 # Ends the script: a step of the preparation failed.

@@ -4,16 +4,7 @@
 # shellcheck source=tests/apps/harness.sh
 . "$(dirname "$0")/harness.sh"
 
-needs python3 python3-venv
-python=$(cd "${target%/*}" && pwd)/tlslite/bin/python
-if ! "$python" -c 'import tlslite' 2>/dev/null; then
-    rm -rf "${python%/bin/python}"
-    if ! python3 -m venv "${python%/bin/python}" >/dev/null 2>&1 ||
-        ! "$python" -m pip install --quiet --requirement tests/apps/tlslite/requirements.txt >/dev/null 2>&1; then
-        skip "tlslite-ng" "it can't be installed here"
-        finish
-    fi
-fi
+needs_python tlslite tlslite-ng
 start_hsm
 software_certificate software-rsa
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -subj /CN=localhost -days 1 \

@@ -20,7 +20,7 @@ pub(crate) fn program(hsm: &Hsm, name: &str) -> PathBuf {
     let built = Command::new("cc")
         .args(["-std=gnu11", "-Wall", "-Werror", "-O1", "-g", "-o"])
         .args([&program, &source])
-        .args(["-ldl", "-lpthread"])
+        .args(["-rdynamic", "-ldl", "-lpthread"])
         .output()
         .expect("a C compiler");
     let errors = String::from_utf8_lossy(&built.stderr);
@@ -47,6 +47,12 @@ fn run_with(hsm: Hsm, name: &str) -> Hsm {
 #[test]
 fn arguments_that_are_none_get_the_standards_answers() {
     let hsm = run("calls");
+    assert_eq!(hsm.count("sign"), 1);
+}
+
+#[test]
+fn a_programs_own_allocator_is_left_alone() {
+    let hsm = run("own_allocator");
     assert_eq!(hsm.count("sign"), 1);
 }
 
