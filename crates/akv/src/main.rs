@@ -21,6 +21,8 @@ mod operations;
 mod output;
 mod pkcs11;
 mod progress;
+mod query;
+mod render;
 mod roles;
 mod session;
 mod settings;
@@ -31,12 +33,13 @@ mod usage;
 mod work;
 mod wrapping;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use managed_hsm::Client;
 
-use crate::failure::Failure;
+use crate::failure::{Ending, Failure};
 use crate::output::{OutputOptions, Report};
 use crate::pkcs11::offload::Tool;
 
@@ -97,55 +100,56 @@ enum Command {
     Man(shell::Man),
 }
 
-/// The longest error that is shown, in bytes.
-const LONGEST_ERROR: usize = 4096;
-
 fn main() -> ExitCode {
     if has_raised_rights() {
         managed_hsm::environment::distrust();
     }
-    // A malformed argument is a failure like every other: status 1, not clap's 2.
-    let (outcome, output) = match run() {
-        Ok(done) => done,
-        Err(error) => {
-            let is_failure = error.use_stderr();
-            let _ = usage::fit_to_show(error).print();
-            return ExitCode::from(u8::from(is_failure));
-        }
+    let words: Vec<OsString> = std::env::args_os().collect();
+    // A copy of this program under a tool's name starts itself again as `akv`.
+    let is_akv = words.get(1).is_some_and(|word| word == "pkcs11");
+    let tool = Tool::named(words.first().map(OsString::as_os_str)).filter(|_| !is_akv);
+    let run = match tool {
+        Some(tool) => tool.run().map(|report| (report, OutputOptions::default())),
+        None => Arguments::try_parse_from(&words).map(Arguments::run),
     };
+    let ended = match run {
+        Err(error) => usage::tell(error, &words),
+        Ok((outcome, output)) => tell(outcome, &output),
+    };
+    match (ended, tool) {
+        (None, _) => ExitCode::SUCCESS,
+        // Scripts know them by their library's statuses.
+        (Some(_), Some(_)) => ExitCode::FAILURE,
+        (Some(ending), None) => ending.into(),
+    }
+}
+
+/// Tells what came of a command. None: all was well.
+fn tell(outcome: Result<Report, Failure>, output: &OutputOptions) -> Option<Ending> {
     Client::shutdown();
     let printed = outcome.and_then(|report| {
         report.print(output)?;
         Ok(report.is_good)
     });
     match printed {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(true) => None,
+        Ok(false) => Some(Ending::No),
         // Whoever reads has enough: `akv keys list ... | head -1`.
-        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!(
-                "akv: {}",
-                managed_hsm::fit(&error.to_string(), LONGEST_ERROR)
-            );
-            ExitCode::FAILURE
+        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => None,
+        Err(failure) => {
+            match output.is_json() {
+                true => eprint!("{}", render::json(&failure.json())),
+                false => eprintln!("{}", failure.text()),
+            }
+            Some(failure.ending())
         }
     }
 }
 
-/// Does what the arguments say, as the tool by whose name this program was called, else as `akv`.
-fn run() -> Result<(Result<Report, Failure>, OutputOptions), clap::Error> {
-    let mut words = std::env::args_os();
-    let tool = Tool::named(words.next().as_deref());
-    // A copy of this program under a tool's name starts itself again as `akv`.
-    let is_akv = words.next().is_some_and(|word| word == "pkcs11");
-    if let Some(tool) = tool.filter(|_| !is_akv) {
-        return Ok((tool.run()?, OutputOptions::default()));
+impl Arguments {
+    fn run(self) -> (Result<Report, Failure>, OutputOptions) {
+        (self.command.run(), self.output)
     }
-    let arguments = Arguments::try_parse()?;
-    Ok((arguments.command.run(), arguments.output))
 }
 
 /// Whether this program runs as somebody else than who started it.

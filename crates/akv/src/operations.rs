@@ -133,7 +133,7 @@ impl Verify {
         let scheme = scheme(&key.id, &public, algorithm)?;
         let hasher = hasher(&scheme, &public, self.context.bytes())?;
         if self.signature == self.file && self.file == Path::new("-") {
-            return Err(Failure::told(
+            return Err(Failure::usage(
                 "the file and its signature can't both be standard input",
             ));
         }
@@ -179,7 +179,7 @@ impl Decrypt {
             (Some(algorithm), _) => algorithm,
             (None, PublicKey::Rsa(_)) => EncryptionAlgorithm::RsaOaep256,
             (None, PublicKey::Aes) => {
-                return Err(Failure::told(format!(
+                return Err(Failure::usage(format!(
                     "{} is a symmetric key: name the --algorithm, such as A256GCM",
                     key.id
                 )));

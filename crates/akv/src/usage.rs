@@ -1,13 +1,18 @@
 //! What is said of a command line that is none: clap's words, fit to show, with what to type in the
 //! place of what people know from Azure's command line.
 
+use std::ffi::OsString;
+
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory};
 use managed_hsm::StoreUri;
+use serde_json::Value;
 
 use crate::Arguments;
+use crate::failure::{Ending, Failure};
 use crate::output::one_line;
+use crate::render;
 
 /// Commands of Azure's command line and others that people try, and what does the same.
 const COMMANDS: [(&str, &str); 12] = [
@@ -50,9 +55,51 @@ const NAMING: [&str; 6] = [
 /// How a key is named here.
 const FORMS: &str = "a key is named by its URI, managedhsm:<HSM>:<key> or keyvault:<vault>:<key>, an HSM by managedhsm:<HSM>";
 
+/// Tells what is wrong with a command line, or shows the help that it asks for. None: nothing is
+/// wrong.
+pub(crate) fn tell(error: clap::Error, words: &[OsString]) -> Option<Ending> {
+    let is_failure = error.use_stderr();
+    let error = fit_to_show(error);
+    match is_failure && wants_json(words) {
+        true => eprint!("{}", render::json(&json(&error))),
+        // Nobody is left to tell that it can't be told.
+        false => drop(error.print()),
+    }
+    is_failure.then_some(Ending::Usage)
+}
+
+/// Whether a command line that can't be read asks for JSON.
+fn wants_json(words: &[OsString]) -> bool {
+    let words = words.iter().map(|word| word.to_string_lossy());
+    let words: Vec<String> = words.map(|word| word.to_ascii_lowercase()).collect();
+    words.iter().enumerate().any(|(at, word)| {
+        let next = words.get(at + 1).map_or("", String::as_str);
+        match word.as_str() {
+            "--json" => true,
+            "-o" | "--output" => next.starts_with("json"),
+            word => ["-ojson", "-o=json", "--output=json"]
+                .iter()
+                .any(|option| word.starts_with(option)),
+        }
+    })
+}
+
+/// The same as other failures have it.
+fn json(error: &clap::Error) -> Value {
+    let text = error.to_string();
+    let (message, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let tips = rest.lines();
+    let tips = tips.filter_map(|line| line.trim_start().strip_prefix("tip: "));
+    let remedy = Some(tips.collect::<Vec<_>>().join("; "));
+    let remedy = remedy.filter(|remedy| !remedy.is_empty());
+    let mut told = Failure::usage(message.trim_start_matches("error: ")).json();
+    told["error"]["remedy"] = remedy.into();
+    told
+}
+
 /// What was typed may have come from elsewhere: it is shown in one line, like all else. Usage and
 /// help are clap's own.
-pub(crate) fn fit_to_show(mut error: clap::Error) -> clap::Error {
+fn fit_to_show(mut error: clap::Error) -> clap::Error {
     let typed = error.context().filter_map(|(kind, value)| {
         let value = match value {
             ContextValue::String(text) => ContextValue::String(one_line(text)),

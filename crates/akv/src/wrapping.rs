@@ -66,7 +66,7 @@ fn named<T>(
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Result<Option<T>, Failure> {
     let told =
-        |name: &str, problem| Failure::told(format!("--algorithm '{}': {problem}", one_line(name)));
+        |name: &str, problem| Failure::usage(format!("--algorithm '{}': {problem}", one_line(name)));
     let parsed = option.map(|name| parse(name).map_err(|problem| told(name, problem)));
     parsed.transpose()
 }
@@ -150,7 +150,7 @@ impl Unwrap {
 
     fn unwrap_for_environment(&self, attestation: &Path) -> Result<Report, Failure> {
         if attestation == self.file && attestation == Path::new("-") {
-            return Err(Failure::told(
+            return Err(Failure::usage(
                 "the wrapped key and the attestation can't both be standard input",
             ));
         }

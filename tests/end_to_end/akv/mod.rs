@@ -1,6 +1,7 @@
 //! The `akv` command: what it does in the HSM is looked at with `openssl`, and the other way round.
 
 mod check;
+mod forms;
 mod keys;
 mod roles;
 mod secure_wrap;

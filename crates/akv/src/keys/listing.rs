@@ -32,7 +32,7 @@ impl List {
         match &self.what {
             StoreUri::Vault(vault) if self.deleted => deleted_keys(&session, vault),
             StoreUri::Vault(vault) => keys(&session, vault),
-            StoreUri::Key(_) if self.deleted => Err(Failure::told(
+            StoreUri::Key(_) if self.deleted => Err(Failure::usage(
                 "--deleted lists the deleted keys of a vault: name the vault alone",
             )),
             StoreUri::Key(uri) => versions(&session, uri),

@@ -239,7 +239,7 @@ impl Create {
             || self.properties.hsm
             || self.kind.is_some_and(Kind::names_an_hsm);
         if let Some(problem) = self.unfit() {
-            return Err(Failure::told(problem));
+            return Err(Failure::usage(problem));
         }
         let session = Session::start()?;
         let features = [
@@ -400,8 +400,9 @@ impl Named {
 fn unversioned(uri: &KeyUri) -> Result<(), Failure> {
     match &uri.version {
         None => Ok(()),
-        Some(_) => Err(Failure::told(format!(
-            "{uri} names a version: give the key alone"
+        Some(_) => Err(Failure::usage(format!(
+            "{uri} names a version: give the key alone, {}:{}",
+            uri.vault, uri.key
         ))),
     }
 }

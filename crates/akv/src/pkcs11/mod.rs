@@ -164,7 +164,7 @@ impl CreateKey {
                 "a key of ML-DSA has neither --size nor --curve: its type says all"
             }
         };
-        Err(Failure::told(unfit))
+        Err(Failure::usage(unfit))
     }
 }
 
