@@ -20,7 +20,14 @@ const LONGEST: usize = 2048;
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct OutputOptions {
     /// Form of the output [default: table, or json with --query]
-    #[arg(long, short, global = true, value_enum, ignore_case = true, value_name = "FORM")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_enum,
+        ignore_case = true,
+        value_name = "FORM"
+    )]
     output: Option<Form>,
     /// The same as --output json
     #[arg(long, global = true, conflicts_with = "output")]

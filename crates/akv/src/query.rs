@@ -62,7 +62,11 @@ mod tests {
             ("[0].nothing", json!(null)),
             ("sort_by(@, &name)[].name", json!(["old", "web"])),
         ] {
-            assert_eq!(find(&query(text).unwrap(), &keys).unwrap(), expected, "{text}");
+            assert_eq!(
+                find(&query(text).unwrap(), &keys).unwrap(),
+                expected,
+                "{text}"
+            );
         }
     }
 

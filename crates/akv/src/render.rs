@@ -66,7 +66,9 @@ pub(crate) fn found(value: &Value) -> String {
         Value::Array(rows) => found_rows(rows),
         Value::Object(members) => {
             let rows = members.iter();
-            let rows: Vec<_> = rows.map(|(name, value)| (name.as_str(), shown(value))).collect();
+            let rows: Vec<_> = rows
+                .map(|(name, value)| (name.as_str(), shown(value)))
+                .collect();
             lines(&rows)
         }
         Value::String(text) => visible_text(text) + "\n",
@@ -82,7 +84,12 @@ fn found_rows(rows: &[Value]) -> String {
             Value::Array(cells) => (1..=cells.len()).map(|at| format!("Column{at}")).collect(),
             _ => vec!["Result".to_owned()],
         };
-        heading.extend(names.into_iter().filter(|name| !heading.contains(name)).collect::<Vec<_>>());
+        heading.extend(
+            names
+                .into_iter()
+                .filter(|name| !heading.contains(name))
+                .collect::<Vec<_>>(),
+        );
     }
     let cells = rows.iter().map(|row| {
         let of = |(at, name): (usize, &String)| match row {
@@ -90,7 +97,11 @@ fn found_rows(rows: &[Value]) -> String {
             Value::Array(cells) => cells.get(at).map(shown),
             one => Some(shown(one)).filter(|_| name == "Result"),
         };
-        heading.iter().enumerate().map(|one| of(one).unwrap_or_default()).collect()
+        heading
+            .iter()
+            .enumerate()
+            .map(|one| of(one).unwrap_or_default())
+            .collect()
     });
     let cells: Vec<Vec<String>> = cells.collect();
     let heading: Vec<&str> = heading.iter().map(String::as_str).collect();
@@ -149,7 +160,10 @@ mod tests {
             (json!("a b"), "a b\n"),
             (json!(true), "true\n"),
             (json!(["a", "b"]), "a\nb\n"),
-            (json!([["a", 1, null], ["b", true, [1, 2]]]), "a\t1\tNone\nb\tTrue\t2\n"),
+            (
+                json!([["a", 1, null], ["b", true, [1, 2]]]),
+                "a\t1\tNone\nb\tTrue\t2\n",
+            ),
             (json!({"b": 1, "a": "x", "c": {"d": 1}}), "x\t1\t\n"),
             (json!([{"name": "k", "enabled": false}]), "False\tk\n"),
             (json!([]), ""),
@@ -166,15 +180,24 @@ mod tests {
             "tags": {"a: b": "- c"}, "list": ["x", {"y": []}], "pem": "-----BEGIN X-----\nAA==\n",
         });
         let text = yaml(&value).unwrap();
-        assert!(text.contains("name: k\n") && text.contains("\"no\""), "{text}");
+        assert!(
+            text.contains("name: k\n") && text.contains("\"no\""),
+            "{text}"
+        );
         assert!(text.contains("-----BEGIN X-----\n"), "{text}");
     }
 
     #[test]
     fn no_form_lets_text_from_outside_move_the_cursor() {
         let value = json!([{"tag\u{202e}": "a\u{1b}[2J\u{9b}b\u{301}"}]);
-        for text in [json(&value), yaml(&value).unwrap(), tsv(&value), found(&value)] {
-            let is_hidden = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}' || c == '\u{301}');
+        for text in [
+            json(&value),
+            yaml(&value).unwrap(),
+            tsv(&value),
+            found(&value),
+        ] {
+            let is_hidden =
+                |c: char| c != '\n' && (c.is_control() || c == '\u{202e}' || c == '\u{301}');
             assert!(!text.contains(is_hidden), "{text:?}");
         }
         let one = json!("a\u{1b}\nb");
@@ -189,9 +212,15 @@ mod tests {
             found(&rows),
             "n    ops           x\nweb  sign, verify\nold                {\"y\":1}\n"
         );
-        assert_eq!(found(&json!([["a", 1], ["b"]])), "Column1  Column2\na        1\nb\n");
+        assert_eq!(
+            found(&json!([["a", 1], ["b"]])),
+            "Column1  Column2\na        1\nb\n"
+        );
         assert_eq!(found(&json!(["a"])), "Result\na\n");
-        assert_eq!(found(&json!({"a": 1, "long": true})), "a     1\nlong  true\n");
+        assert_eq!(
+            found(&json!({"a": 1, "long": true})),
+            "a     1\nlong  true\n"
+        );
         assert_eq!(found(&json!([])), "");
     }
 }

@@ -65,8 +65,9 @@ fn named<T>(
     option: Option<&String>,
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Result<Option<T>, Failure> {
-    let told =
-        |name: &str, problem| Failure::usage(format!("--algorithm '{}': {problem}", one_line(name)));
+    let told = |name: &str, problem| {
+        Failure::usage(format!("--algorithm '{}': {problem}", one_line(name)))
+    };
     let parsed = option.map(|name| parse(name).map_err(|problem| told(name, problem)));
     parsed.transpose()
 }

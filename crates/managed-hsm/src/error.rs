@@ -155,9 +155,7 @@ pub enum Error {
         earlier: Option<String>,
     },
     /// The service's answer makes no sense.
-    #[error(
-        "{operation} {key}: the answer from {endpoint} can't be used: {problem}: {ADDRESS}"
-    )]
+    #[error("{operation} {key}: the answer from {endpoint} can't be used: {problem}: {ADDRESS}")]
     Response {
         /// What was asked for.
         operation: &'static str,
@@ -303,6 +301,9 @@ mod tests {
         }
         let other = service("Other");
         assert_eq!(other.remedy(), None);
-        assert_eq!((other.code().as_str(), other.status()), ("Other", Some(404)));
+        assert_eq!(
+            (other.code().as_str(), other.status()),
+            ("Other", Some(404))
+        );
     }
 }

@@ -22,20 +22,39 @@ fn the_same_data_come_in_every_form() {
     let created = listed[1]["created"].as_str().expect("a time");
     for form in ["json", "JSON", "jsonc"] {
         let line = format!("keys list managedhsm:MyHSM -o {form}");
-        assert_eq!(serde_json::from_str::<Value>(&run(&line)).expect("JSON"), listed);
+        assert_eq!(
+            serde_json::from_str::<Value>(&run(&line)).expect("JSON"),
+            listed
+        );
     }
     let tsv = run("keys list managedhsm:MyHSM -o tsv");
     let rows: Vec<Vec<&str>> = tsv.lines().map(|line| line.split('\t').collect()).collect();
     // In the order of their names: created, enabled, expires, exportable, key, name, not_before,
     // tags, updated.
-    let [created_cell, enabled, expires, exportable, key, name, _, tags, _] = rows[1][..] else {
+    let [
+        created_cell,
+        enabled,
+        expires,
+        exportable,
+        key,
+        name,
+        _,
+        tags,
+        _,
+    ] = rows[1][..]
+    else {
         panic!("{tsv}");
     };
     assert_eq!((created_cell, enabled, expires), (created, "True", "None"));
     assert_eq!((exportable, name, tags), ("False", "web", ""));
     assert_eq!(key, "managedhsm:MyHSM:web");
     let yaml = run("keys list managedhsm:MyHSM -o yaml");
-    for line in ["name: web\n", "enabled: true\n", "owner: me\n", "expires: null\n"] {
+    for line in [
+        "name: web\n",
+        "enabled: true\n",
+        "owner: me\n",
+        "expires: null\n",
+    ] {
         assert!(yaml.contains(line), "{yaml}");
     }
     assert_eq!(run("keys list managedhsm:MyHSM -o none"), "");
@@ -49,11 +68,15 @@ fn the_same_data_come_in_every_form() {
         let told = hsm.akv_line(&line);
         match told.is_success() {
             // As text it has a place in each form.
-            true => assert!(form == "none" || told.text().contains("PRIVATE KEY"), "{form}"),
+            true => assert!(
+                form == "none" || told.text().contains("PRIVATE KEY"),
+                "{form}"
+            ),
             false => panic!("{}", told.text()),
         }
         let line = format!("keys backup managedhsm:MyHSM:web --out - -o {form}");
-        hsm.akv_line(&line).fails_with(&["can't both have standard output"]);
+        hsm.akv_line(&line)
+            .fails_with(&["can't both have standard output"]);
     }
     hsm.akv_line("keys list managedhsm:MyHSM -o xml")
         .fails_with(&["table, json, tsv, yaml, none"]);
@@ -66,7 +89,10 @@ fn what_is_asked_for_is_taken_from_the_output() {
         let line = [&["keys", "list", "managedhsm:MyHSM"], options].concat();
         hsm.akv(&line)
     };
-    assert_eq!(list(&["--query", "[].name", "-o", "tsv"]).succeeds(), "doc\nweb\n");
+    assert_eq!(
+        list(&["--query", "[].name", "-o", "tsv"]).succeeds(),
+        "doc\nweb\n"
+    );
     let owned = list(&["--query", "[?tags.owner=='me'].key | [0]", "-o", "tsv"]);
     assert_eq!(owned.succeeds(), "managedhsm:MyHSM:web\n");
     // Data is JSON unless another form is named.
@@ -76,8 +102,14 @@ fn what_is_asked_for_is_taken_from_the_output() {
         list(&["--query", "[].{name: name, on: enabled}", "-o", "table"]).succeeds(),
         "name  on\ndoc   true\nweb   true\n"
     );
-    assert_eq!(list(&["--query", "[0].nothing", "-o", "tsv"]).succeeds(), "");
-    assert_eq!(list(&["--query", "[].name", "-o", "yaml"]).succeeds(), "- doc\n- web\n");
+    assert_eq!(
+        list(&["--query", "[0].nothing", "-o", "tsv"]).succeeds(),
+        ""
+    );
+    assert_eq!(
+        list(&["--query", "[].name", "-o", "yaml"]).succeeds(),
+        "- doc\n- web\n"
+    );
     for (query, place) in [
         ("[?name=='web'", "at its end"),
         ("[].}", "at character 4"),
@@ -120,7 +152,15 @@ fn the_exit_status_tells_what_kind_of_failure_it_was() {
     let web = uri("web");
     hsm.akv(&["sign", &web, &message, "--out", &signature])
         .succeeds();
-    let verify = ["verify", &web, &message, "--signature", &message, "-o", "json"];
+    let verify = [
+        "verify",
+        &web,
+        &message,
+        "--signature",
+        &message,
+        "-o",
+        "json",
+    ];
     let refuted = hsm.akv(&verify);
     // No failure: an answer, on standard output.
     assert_eq!(refuted.code(), Some(1));
@@ -135,20 +175,34 @@ fn the_exit_status_tells_what_kind_of_failure_it_was() {
     let sign = |file: &str| format!("sign managedhsm:MyHSM:web {file}");
     let missing = ends(&hsm, "keys show managedhsm:MyHSM:none", 3, "KeyNotFound");
     assert_eq!(missing["http_status"], 404);
-    assert!(missing["request_id"].as_str().expect("an id").len() > 8, "{missing}");
+    assert!(
+        missing["request_id"].as_str().expect("an id").len() > 8,
+        "{missing}"
+    );
     let remedy = missing["remedy"].as_str().expect("a remedy");
     assert!(remedy.contains("check the key's name"), "{missing}");
     let words = missing["message"].as_str().expect("a message");
     assert!(!words.contains("check the key's name"), "{missing}");
     ends(&hsm, &sign("/no/such/file"), 3, "ReadFailed");
-    ends(&hsm, "keys set managedhsm:MyHSM:web --untag nothing", 3, "NotFound");
+    ends(
+        &hsm,
+        "keys set managedhsm:MyHSM:web --untag nothing",
+        3,
+        "NotFound",
+    );
     let again = format!("{} --out {signature}", sign(&message));
     ends(&hsm, &again, 6, "Conflict");
     let backup = hsm.path("backup");
-    hsm.akv(&["keys", "backup", &web, "--out", &backup]).succeeds();
+    hsm.akv(&["keys", "backup", &web, "--out", &backup])
+        .succeeds();
     let there = hsm.akv(&["keys", "restore", "managedhsm:MyHSM", &backup]);
     assert_eq!(there.code(), Some(6), "{}", there.text());
-    ends(&hsm, &format!("decrypt managedhsm:MyHSM:web {message} --out x"), 7, "Failed");
+    ends(
+        &hsm,
+        &format!("decrypt managedhsm:MyHSM:web {message} --out x"),
+        7,
+        "Failed",
+    );
 
     hsm.set("AKV_OPERATION_TIMEOUT", "soon");
     ends(&hsm, "keys show managedhsm:MyHSM:web", 2, "InvalidSetting");
@@ -164,7 +218,10 @@ fn the_exit_status_tells_what_kind_of_failure_it_was() {
     hsm.set("AZURE_CLI_ACCESS_TOKEN", &token);
     hsm.set("AZURE_MANAGEDHSM_URL", "https://localhost:9");
     let away = ends(&hsm, &sign(&message), 5, "Unreachable");
-    assert!(away["remedy"].to_string().contains("nothing listens there"), "{away}");
+    assert!(
+        away["remedy"].to_string().contains("nothing listens there"),
+        "{away}"
+    );
     assert_eq!(away["request_id"], Value::Null);
     assert_eq!(fs::read(&message).expect("it is there"), b"hello");
 }

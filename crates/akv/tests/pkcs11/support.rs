@@ -123,7 +123,10 @@ impl Outcome {
     pub(crate) fn fails_with(&self, words: &[&str]) -> String {
         let text = self.text();
         let code = self.0.status.code();
-        assert!(code.is_some_and(|code| (1..124).contains(&code)), "{code:?}: {text}");
+        assert!(
+            code.is_some_and(|code| (1..124).contains(&code)),
+            "{code:?}: {text}"
+        );
         for word in words {
             assert!(text.contains(word), "{word}: {text}");
         }
