@@ -1,6 +1,5 @@
 //! `akv cert`: certificates and requests for them. They are made here; the HSM only signs.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -29,7 +28,7 @@ use x509_cert::spki::{
 use x509_cert::time::Validity;
 
 use crate::failure::Failure;
-use crate::files;
+use crate::files::{self, Out};
 use crate::output::{Report, one_line};
 use crate::progress::Spinner;
 use crate::session::Session;
@@ -59,12 +58,14 @@ struct Common {
     /// to the curve]
     #[arg(long, value_name = "NAME", value_parser = signature_algorithm)]
     algorithm: Option<SignatureAlgorithm>,
-    /// File to write instead of standard output (-); one that exists is left alone
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    out: Out,
 }
 
 #[derive(Args)]
+#[command(
+    after_help = "Example:\n  akv cert self-signed managedhsm:MyHSM:web --subject CN=localhost --san DNS:localhost --days 30 --out web.pem"
+)]
 pub(crate) struct SelfSigned {
     #[command(flatten)]
     common: Common,
@@ -77,6 +78,9 @@ pub(crate) struct SelfSigned {
 }
 
 #[derive(Args)]
+#[command(
+    after_help = "Example:\n  akv cert csr managedhsm:MyHSM:web --subject CN=www.example.com,O=Example --san DNS:www.example.com --out web.csr"
+)]
 pub(crate) struct Csr {
     #[command(flatten)]
     common: Common,
@@ -239,7 +243,7 @@ impl Common {
             "algorithm": signer.algorithm.jwa_name(),
             "subject": self.subject.to_string(),
         });
-        files::deliver_pem(pem, self.out.as_deref(), about)
+        files::deliver_text(pem, "pem", &self.out, about)
     }
 }
 

@@ -30,6 +30,7 @@ mod shell;
 mod signing;
 mod token;
 mod usage;
+mod verbosity;
 mod work;
 mod wrapping;
 
@@ -39,9 +40,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use managed_hsm::Client;
 
+use crate::configuration::Configuration;
 use crate::failure::{Ending, Failure};
 use crate::output::{OutputOptions, Report};
 use crate::pkcs11::offload::Tool;
+use crate::verbosity::Verbosity;
 
 /// Work with keys in Azure Managed HSM and Azure Key Vault.
 ///
@@ -53,6 +56,8 @@ use crate::pkcs11::offload::Tool;
 pub(crate) struct Arguments {
     #[command(flatten)]
     output: OutputOptions,
+    #[command(flatten)]
+    verbosity: Verbosity,
     #[command(subcommand)]
     command: Command,
 }
@@ -148,7 +153,16 @@ fn tell(outcome: Result<Report, Failure>, output: &OutputOptions) -> Option<Endi
 
 impl Arguments {
     fn run(self) -> (Result<Report, Failure>, OutputOptions) {
-        (self.command.run(), self.output)
+        (self.logged(), self.output)
+    }
+
+    fn logged(&self) -> Result<Report, Failure> {
+        let level = self.verbosity.level();
+        // A log starts once: without a level, when the command reads its settings.
+        if level.is_some() {
+            Configuration::load().start_log(level)?;
+        }
+        self.command.run()
     }
 }
 
@@ -196,5 +210,28 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_every_command_has_an_example_of_it() {
+        let mut count = 0;
+        let mut left = vec![(String::from("akv"), Arguments::command())];
+        while let Some((line, command)) = left.pop() {
+            let below = command.get_subcommands().filter(|one| !one.is_hide_set());
+            let below = below.map(|one| (format!("{line} {}", one.get_name()), one.clone()));
+            let before = left.len();
+            left.extend(below);
+            if left.len() > before {
+                continue;
+            }
+            let help = command.get_after_help().map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            assert!(
+                help.starts_with("Example") && help.contains(&line),
+                "{line}: {help}"
+            );
+            count += 1;
+        }
+        assert!(count > 35, "{count}");
     }
 }

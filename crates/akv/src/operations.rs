@@ -8,7 +8,7 @@ use managed_hsm::{Decryption, EncryptionAlgorithm, Key, KeyUri, SignatureAlgorit
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::files;
+use crate::files::{self, Out, SecretOut};
 use crate::output::Report;
 use crate::progress::Spinner;
 use crate::session::Session;
@@ -18,6 +18,9 @@ use crate::signing::{
 };
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  akv sign managedhsm:MyHSM:doc contract.pdf --algorithm PS256 --out contract.sig
+  akv sign managedhsm:MyHSM:web contract.pdf      # base64, for a terminal")]
 pub(crate) struct Sign {
     /// The key
     uri: KeyUri,
@@ -33,13 +36,14 @@ pub(crate) struct Sign {
     raw: bool,
     #[command(flatten)]
     context: Context,
-    /// File to write the signature to, as it is; - is standard output; without it, it is printed as
-    /// base64
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    out: Out,
 }
 
 #[derive(Args)]
+#[command(
+    after_help = "Example:\n  akv verify managedhsm:MyHSM:doc contract.pdf --algorithm PS256 --signature contract.sig"
+)]
 pub(crate) struct Verify {
     /// The key
     uri: KeyUri,
@@ -60,6 +64,9 @@ pub(crate) struct Verify {
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  akv decrypt managedhsm:MyHSM:doc message.bin --out message.txt
+  akv decrypt managedhsm:MyHSM:aes message.bin --algorithm A256GCM --iv <HEX> --tag <HEX> --out message.txt")]
 pub(crate) struct Decrypt {
     /// The key
     uri: KeyUri,
@@ -78,10 +85,8 @@ pub(crate) struct Decrypt {
     /// Authentication tag of AES-GCM, hexadecimal
     #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
     tag: Option<Hexadecimal>,
-    /// File to write, readable for its owner only; one that exists is left alone; - is standard
-    /// output
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    #[command(flatten)]
+    out: SecretOut,
 }
 
 /// The key, the algorithm: what every report of an operation begins with.
@@ -117,7 +122,7 @@ impl Sign {
             false => signature.into_der(),
         };
         let about = about(&key, algorithm);
-        files::deliver(&signature, "signature", self.out.as_ref(), about)
+        files::deliver(&signature, "signature", &self.out, about)
     }
 }
 

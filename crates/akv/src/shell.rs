@@ -11,12 +11,14 @@ use crate::failure::Failure;
 use crate::output::Report;
 
 #[derive(Args)]
+#[command(after_help = "Example:\n  akv completions bash > /etc/bash_completion.d/akv")]
 pub(crate) struct Completions {
     /// The shell
     shell: Shell,
 }
 
 #[derive(Args)]
+#[command(after_help = "Example:\n  akv man /usr/local/share/man/man1")]
 pub(crate) struct Man {
     /// Folder to write akv.1, akv-doctor.1 and so on to
     folder: PathBuf,

@@ -22,6 +22,10 @@ use crate::session::Session;
 use crate::token::any_hsm;
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  akv doctor
+  akv doctor managedhsm:MyHSM:web
+  akv doctor --pkcs11 managedhsm:MyHSM -o json")]
 pub(crate) struct Doctor {
     /// HSMs, key vaults and keys to check: managedhsm:<HSM>[:<key>] or keyvault:<vault>[:<key>].
     /// With each RSA or EC key something is signed, with each symmetric key something wrapped
@@ -120,7 +124,7 @@ fn checked_settings(steps: &mut Steps, configuration: &Configuration) -> Option<
     }
     let settings = configuration.settings().and_then(|settings| {
         configuration.check_provider()?;
-        configuration.start_log()?;
+        configuration.start_log(None)?;
         settings.tls()?;
         Ok(settings)
     });

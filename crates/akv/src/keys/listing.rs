@@ -17,6 +17,11 @@ use crate::progress::Spinner;
 use crate::session::Session;
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  akv keys list managedhsm:MyHSM
+  akv keys list managedhsm:MyHSM:web            # its versions
+  akv keys list managedhsm:MyHSM --deleted
+  akv keys list managedhsm:MyHSM --query '[?enabled].name' -o tsv")]
 pub(crate) struct List {
     /// managedhsm:<HSM>, keyvault:<vault>, or a key, for its versions
     what: StoreUri,

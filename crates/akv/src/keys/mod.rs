@@ -21,7 +21,7 @@ use azure_security_keyvault_keys::models::{
     KeyOperation, KeyReleasePolicy,
 };
 use clap::{Args, Subcommand};
-use managed_hsm::{ExternalKeyId, Feature, KeyUri, ParameterSet, Service};
+use managed_hsm::{ExternalKeyId, Feature, KeyUri, ParameterSet, PublicKey, Service};
 use serde_json::json;
 
 use self::backup::{Backup, Restore};
@@ -57,11 +57,16 @@ pub(crate) enum Keys {
     #[command(aliases = ["update", "set-attributes"])]
     Set(Set),
     /// Have the service make a new version of a key as its rotation policy does
+    #[command(after_help = "Example:\n  akv keys rotate managedhsm:MyHSM:web")]
     Rotate(Named),
     /// Delete a key with all its versions; it can be recovered until it is purged
-    #[command(visible_alias = "rm")]
+    #[command(visible_alias = "rm", alias = "remove")]
     Delete(Delete),
     /// Recover a deleted key
+    #[command(
+        alias = "undelete",
+        after_help = "Example:\n  akv keys recover managedhsm:MyHSM:web"
+    )]
     Recover(Named),
     /// Destroy a deleted key for ever
     Purge(Purge),
@@ -75,6 +80,10 @@ pub(crate) enum Keys {
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  akv keys show managedhsm:MyHSM:web
+  akv keys show https://myhsm.managedhsm.azure.net/keys/web -o json
+  akv keys show managedhsm:MyHSM:web --query expires -o tsv")]
 pub(crate) struct Show {
     /// The key
     uri: KeyUri,
@@ -87,6 +96,10 @@ pub(crate) struct Named {
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  akv keys create managedhsm:MyHSM:web --type ec --curve P-256 --operations sign,verify --expires 365d
+  akv keys create managedhsm:MyHSM:doc --type rsa --size 3072 --if-absent
+  akv keys create managedhsm:MyHSM:aes --type oct")]
 pub(crate) struct Create {
     /// The key
     uri: KeyUri,
@@ -110,6 +123,9 @@ pub(crate) struct Create {
     /// Curve of an EC key
     #[arg(long, value_enum, ignore_case = true, value_name = "CURVE")]
     curve: Option<NamedCurve>,
+    /// Do nothing if there is a key of this name, of the type, size and curve that are named
+    #[arg(long)]
+    if_absent: bool,
     #[command(flatten)]
     properties: Properties,
     /// Release policy, a JSON file; the key may then be released to attested environments. A key
@@ -120,6 +136,10 @@ pub(crate) struct Create {
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  akv keys import managedhsm:MyHSM:web key.pem
+  akv keys import managedhsm:MyHSM:aes key.bin --aes
+  akv keys import managedhsm:MyHSM:brought key.byok --byok rsa")]
 pub(crate) struct Import {
     /// The key
     uri: KeyUri,
@@ -213,21 +233,22 @@ impl Keys {
 impl Show {
     fn run(&self) -> Result<Report, Failure> {
         let _spinner = Spinner::start("asking for the key");
-        let session = Session::start()?;
-        let management = session.management(&self.uri.vault)?;
-        let request = async {
-            let version = self.uri.version.as_ref().map(ToString::to_string);
-            let options = KeyClientGetKeyOptions {
-                key_version: version,
-                ..KeyClientGetKeyOptions::default()
-            };
-            let name = self.uri.key.as_str();
-            let answer = management.keys.get_key(name, Some(options)).await?;
-            Told::read(answer)
-        };
-        let key = management.wait("load key", &self.uri.to_string(), request)?;
-        shown(&self.uri, &key)
+        show(&Session::start()?, &self.uri)
     }
+}
+
+fn show(session: &Session, uri: &KeyUri) -> Result<Report, Failure> {
+    let management = session.management(&uri.vault)?;
+    let request = async {
+        let options = KeyClientGetKeyOptions {
+            key_version: uri.version.as_ref().map(ToString::to_string),
+            ..KeyClientGetKeyOptions::default()
+        };
+        let answer = management.keys.get_key(uri.key.as_str(), Some(options));
+        Told::read(answer.await?)
+    };
+    let key = management.wait("load key", &uri.to_string(), request)?;
+    shown(uri, &key)
 }
 
 impl Create {
@@ -242,6 +263,9 @@ impl Create {
             return Err(Failure::usage(problem));
         }
         let session = Session::start()?;
+        if self.if_absent && self.is_there(&session)? {
+            return show(&session, &self.uri);
+        }
         let features = [
             (self.ml_dsa().is_some(), Feature::MlDsa),
             (self.external_key.is_some(), Feature::ExternalKeys),
@@ -261,6 +285,33 @@ impl Create {
         };
         let key = management.wait("create key", &self.uri.to_string(), request)?;
         shown(&self.uri, &key)
+    }
+
+    /// Whether there is a key of this name. One of another kind is none that could be taken.
+    fn is_there(&self, session: &Session) -> Result<bool, Failure> {
+        let key = match session.client.get_key(&self.uri) {
+            Ok(key) => key,
+            Err(error) if error.status() == Some(404) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let bits = match &key.public {
+            PublicKey::Oct => key.properties.key_size,
+            _ => {
+                let own = hsm_keys::PublicKey::from(key.public.clone());
+                u32::try_from(own.raw_signature_len() * 8).ok()
+            }
+        };
+        let is_size = |wanted: i32| bits.is_none_or(|bits| u32::try_from(wanted) == Ok(bits));
+        let is_as_wanted = self.kind.is_none_or(|kind| kind.is_of(&key.public))
+            && self.curve.is_none_or(|curve| curve.is_of(&key.public))
+            && self.size.is_none_or(is_size);
+        match is_as_wanted {
+            true => Ok(true),
+            false => Err(Failure::conflict(format!(
+                "{} is there, and of another type, size or curve: 'akv keys show {}' tells which; give another name",
+                key.id, self.uri
+            ))),
+        }
     }
 
     /// Why there can be no such key.

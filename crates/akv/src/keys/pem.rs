@@ -1,24 +1,22 @@
 //! `akv keys pem`: key files.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use hsm_keys::key_file;
 use managed_hsm::KeyUri;
 use serde_json::json;
 
 use crate::failure::Failure;
-use crate::files;
+use crate::files::{self, Out};
 use crate::output::Report;
 use crate::session::Session;
 
 #[derive(Args)]
+#[command(after_help = "Example:\n  akv keys pem managedhsm:MyHSM:web --pin --out web.key.pem")]
 pub(crate) struct Pem {
     /// The key
     uri: KeyUri,
-    /// File to write instead of standard output (-); one that exists is left alone
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    out: Out,
     /// Ask the HSM for the newest version, and name it in the file
     #[arg(long)]
     pin: bool,
@@ -39,6 +37,6 @@ impl Pem {
         };
         let pem = key_file::pem(&uri);
         let about = json!({ "key": uri.to_string() });
-        files::deliver_pem(pem, self.out.as_deref(), about)
+        files::deliver_text(pem, "pem", &self.out, about)
     }
 }
