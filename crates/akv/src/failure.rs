@@ -53,7 +53,7 @@ pub(crate) enum Failure {
     #[error("{0} can't be written: {1}")]
     Write(String, io::Error),
     /// A file to write that is there already.
-    #[error("{0} exists already and is left alone: name another file, or remove that one first")]
+    #[error("{0} exists already and is left alone: name another file, or give --force")]
     Exists(String),
     /// A file to read.
     #[error("{0} can't be read: {1}")]

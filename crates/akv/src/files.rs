@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::output::Report;
+use crate::render;
 
 /// The most that is read of what goes to the HSM as a whole, in bytes.
 const MAX_INPUT: usize = 1 << 20;
@@ -125,11 +126,31 @@ pub(crate) fn deliver(
     result: &[u8],
     name: &str,
     out: &Out,
+    about: Value,
+) -> Result<Report, Failure> {
+    deliver_bytes(result, name, out, false, about)
+}
+
+/// The same for what may become a secret: a file is for its owner only.
+pub(crate) fn deliver_private(
+    result: &[u8],
+    name: &str,
+    out: &Out,
+    about: Value,
+) -> Result<Report, Failure> {
+    deliver_bytes(result, name, out, true, about)
+}
+
+fn deliver_bytes(
+    result: &[u8],
+    name: &str,
+    out: &Out,
+    is_secret: bool,
     mut about: Value,
 ) -> Result<Report, Failure> {
     about["bytes"] = result.len().into();
     match &out.out {
-        Some(path) => write(path, result, false, out.force, about),
+        Some(path) => write(path, result, is_secret, out.force, about),
         None => {
             about[name] = URL_SAFE_NO_PAD.encode(result).into();
             Ok(Report::new(format!("{}\n", STANDARD.encode(result)), about))
@@ -148,6 +169,23 @@ pub(crate) fn deliver_text(
         Some(path) => write(path, text.as_bytes(), false, out.force, about),
         None => {
             about[name] = text.as_str().into();
+            Ok(Report::new(text, about))
+        }
+    }
+}
+
+/// Where JSON goes: to a file, else to standard output, and to programs with what else is told.
+pub(crate) fn deliver_json(
+    value: Value,
+    name: &str,
+    out: &Out,
+    mut about: Value,
+) -> Result<Report, Failure> {
+    let text = render::json(&value);
+    match out.out.as_ref().filter(|path| !is_standard(path)) {
+        Some(path) => write(path, text.as_bytes(), false, out.force, about),
+        None => {
+            about[name] = value;
             Ok(Report::new(text, about))
         }
     }

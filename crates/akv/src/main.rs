@@ -8,6 +8,7 @@ mod bench;
 mod cert;
 mod configuration;
 mod doctor;
+mod encryption;
 mod env;
 mod explain;
 mod failure;
@@ -22,12 +23,14 @@ mod output;
 mod pkcs11;
 mod progress;
 mod query;
+mod random;
 mod render;
 mod roles;
 mod session;
 mod settings;
 mod shell;
 mod signing;
+mod tips;
 mod token;
 mod usage;
 mod verbosity;
@@ -80,11 +83,15 @@ enum Command {
     /// Verify a file's signature, here, with the key's public part
     Verify(operations::Verify),
     /// Decrypt a file
-    Decrypt(operations::Decrypt),
+    Decrypt(encryption::Decrypt),
+    /// Encrypt a file
+    Encrypt(encryption::Encrypt),
     /// Wrap (encrypt) a symmetric key
     Wrap(wrapping::Wrap),
     /// Unwrap (decrypt) a symmetric key
     Unwrap(wrapping::Unwrap),
+    /// Random bytes, made by the HSM
+    Random(random::Random),
     /// Certificates and requests for them, signed by the HSM
     #[command(subcommand)]
     Cert(cert::Cert),
@@ -187,6 +194,8 @@ impl Command {
             Self::Sign(command) => command.run(),
             Self::Verify(command) => command.run(),
             Self::Decrypt(command) => command.run(),
+            Self::Encrypt(command) => command.run(),
+            Self::Random(command) => command.run(),
             Self::Wrap(command) => command.run(),
             Self::Unwrap(command) => command.run(),
             Self::Cert(command) => command.run(),

@@ -62,7 +62,7 @@ fn cell(value: &Value) -> String {
 
 /// What a query has found, for people: a list as a table, an object as lines.
 pub(crate) fn found(value: &Value) -> String {
-    match value {
+    match &visible(value) {
         Value::Array(rows) => found_rows(rows),
         Value::Object(members) => {
             let rows = members.iter();
@@ -71,7 +71,7 @@ pub(crate) fn found(value: &Value) -> String {
                 .collect();
             lines(&rows)
         }
-        Value::String(text) => visible_text(text) + "\n",
+        Value::String(text) => format!("{text}\n"),
         other => shown(other) + "\n",
     }
 }

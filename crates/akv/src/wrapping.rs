@@ -170,7 +170,7 @@ impl Unwrap {
 }
 
 /// The token in a file, which may end with a line's end.
-fn token(path: &Path) -> Result<String, Failure> {
+pub(crate) fn token(path: &Path) -> Result<String, Failure> {
     let contents = files::read(path)?;
     let text = std::str::from_utf8(&contents).unwrap_or_default().trim();
     let parts = text.split('.').filter(|part| {

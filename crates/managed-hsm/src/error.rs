@@ -255,7 +255,7 @@ impl Error {
 fn remedy(code: &str, message: &str) -> &'static str {
     match code {
         "BadParameter" if message.contains("set a key rotation policy") => {
-            ": 'az keyvault key rotation-policy update' sets one; 'akv keys create' makes a new version without"
+            ": 'akv keys rotation-policy set' sets one; 'akv keys create' makes a new version without"
         }
         "KeyNotFound" => ": check the key's name and version, and that the vault is the right one",
         "AccessDenied" => {

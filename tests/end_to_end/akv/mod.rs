@@ -1,11 +1,13 @@
 //! The `akv` command: what it does in the HSM is looked at with `openssl`, and the other way round.
 
 mod check;
+mod first_tries;
 mod forms;
 mod keys;
 mod roles;
 mod secure_wrap;
 mod upkeep;
+mod verbs;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -398,7 +400,7 @@ fn what_cannot_be_done_is_told_with_its_reason() {
         ),
         (
             "keys rotate managedhsm:MyHSM:ec",
-            &["rotation-policy update", "akv keys create"],
+            &["akv keys rotation-policy set", "akv keys create"],
         ),
         (
             "keys rotate managedhsm:MyHSM:ec?version=0123456789abcdef0123456789abcdef",

@@ -7,6 +7,9 @@ mod description;
 mod kind;
 mod listing;
 mod pem;
+mod public;
+mod release;
+mod rotation;
 mod set;
 
 use std::collections::HashMap;
@@ -31,6 +34,9 @@ use self::description::{Told, shown};
 use self::kind::{Kind, NamedCurve};
 use self::listing::List;
 use self::pem::Pem;
+use self::public::Public;
+use self::release::{Attestation, Release};
+use self::rotation::{Rotate, RotationPolicy};
 use self::set::Set;
 use crate::failure::Failure;
 use crate::files;
@@ -45,7 +51,7 @@ pub(crate) enum Keys {
     #[command(visible_alias = "ls")]
     List(List),
     /// Show a key's type, operations, attributes and version
-    #[command(alias = "get")]
+    #[command(aliases = ["get", "describe"])]
     Show(Show),
     /// Create a key, or a new version of one
     Create(Create),
@@ -57,8 +63,10 @@ pub(crate) enum Keys {
     #[command(aliases = ["update", "set-attributes"])]
     Set(Set),
     /// Have the service make a new version of a key as its rotation policy does
-    #[command(after_help = "Example:\n  akv keys rotate managedhsm:MyHSM:web")]
-    Rotate(Named),
+    Rotate(Rotate),
+    /// When a key is rotated, and how long its versions last
+    #[command(subcommand)]
+    RotationPolicy(RotationPolicy),
     /// Delete a key with all its versions; it can be recovered until it is purged
     #[command(visible_alias = "rm", alias = "remove")]
     Delete(Delete),
@@ -77,6 +85,14 @@ pub(crate) enum Keys {
     /// Write a key file, for programs that read keys from files; it holds the URI and nothing
     /// secret
     Pem(Pem),
+    /// Show the public part of a key, as PEM, JSON Web Key or for OpenSSH
+    #[command(alias = "download")]
+    Public(Public),
+    /// Show what an HSM says of a key's being in it, for who wants to check that
+    #[command(alias = "get-attestation")]
+    Attestation(Attestation),
+    /// Have a key released to an attested environment, as its release policy allows
+    Release(Release),
 }
 
 #[derive(Args)]
@@ -219,13 +235,17 @@ impl Keys {
             Self::Import(command) => command.run(),
             Self::Check(command) => command.run(),
             Self::Set(command) => command.run(),
-            Self::Rotate(command) => command.rotate(),
+            Self::Rotate(command) => command.run(),
+            Self::RotationPolicy(command) => command.run(),
             Self::Delete(command) => command.run(),
             Self::Recover(command) => command.recover(),
             Self::Purge(command) => command.run(),
             Self::Backup(command) => command.run(),
             Self::Restore(command) => command.run(),
             Self::Pem(command) => command.run(),
+            Self::Public(command) => command.run(),
+            Self::Attestation(command) => command.run(),
+            Self::Release(command) => command.run(),
         }
     }
 }
@@ -418,19 +438,6 @@ impl Import {
 }
 
 impl Named {
-    fn rotate(&self) -> Result<Report, Failure> {
-        let _spinner = Spinner::start("rotating the key");
-        unversioned(&self.uri)?;
-        let session = Session::start()?;
-        let management = session.management(&self.uri.vault)?;
-        let request = async {
-            let answer = management.keys.rotate_key(self.uri.key.as_str(), None);
-            Told::read(answer.await?)
-        };
-        let key = management.wait("rotate key", &self.uri.to_string(), request)?;
-        shown(&self.uri, &key)
-    }
-
     fn recover(&self) -> Result<Report, Failure> {
         let _spinner = Spinner::start("recovering the key");
         unversioned(&self.uri)?;
