@@ -12,7 +12,40 @@ use crate::explain;
 /// The longest error that is shown, in bytes.
 const LONGEST: usize = 4096;
 
-/// How this program ends: see EXIT STATUS in `shell`, and docs/akv.md.
+/// What the exit statuses mean.
+pub(crate) const STATUSES: [(u8, &str); 8] = [
+    (0, "done"),
+    (
+        1,
+        "the answer is no: the signature is not valid, a check or the doctor found something",
+    ),
+    (
+        2,
+        "the command line, a key's URI or a setting can't be used",
+    ),
+    (
+        3,
+        "what is named is not there: a key, version, role, tag or file",
+    ),
+    (
+        4,
+        "refused: HTTP 401 or 403, or no credential gives a token",
+    ),
+    (
+        5,
+        "unreachable: no connection, no answer in time or none that can be used, HTTP 429 or 5xx",
+    ),
+    (
+        6,
+        "it is there already: HTTP 409, or a file that would be written over",
+    ),
+    (
+        7,
+        "it failed for another reason: the key is of a type that can't do this, HTTP 400 and others",
+    ),
+];
+
+/// How this program ends, if not well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// The answer is no: a signature that does not verify, a check that found something.
@@ -195,5 +228,46 @@ fn of_client(error: &Error) -> Ending {
         | Error::Timeout { .. }
         | Error::Response { .. } => Ending::Unreachable,
         Error::Tls(_) | Error::Io(_) => Ending::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_tells_the_same_of_the_statuses() {
+        let document = include_str!("../../../docs/akv.md");
+        for (status, meaning) in STATUSES {
+            let row = format!("\n| {status} | {meaning} |\n");
+            assert!(document.contains(&row), "docs/akv.md lacks {row}");
+        }
+        assert_eq!(Ending::Failed as usize, STATUSES.len() - 1);
+    }
+
+    #[test]
+    fn what_the_service_answers_tells_the_status() {
+        let of = |status| {
+            of_client(&Error::Service {
+                operation: "sign with",
+                key: "managedhsm:a:b".to_owned(),
+                status,
+                code: managed_hsm::ForeignText::new("Code"),
+                message: managed_hsm::ForeignText::new("message"),
+                request_id: managed_hsm::ForeignText::new("1"),
+            })
+        };
+        for (status, ending) in [
+            (400, Ending::Failed),
+            (401, Ending::Refused),
+            (403, Ending::Refused),
+            (404, Ending::NotFound),
+            (409, Ending::Conflict),
+            (429, Ending::Unreachable),
+            (500, Ending::Unreachable),
+            (503, Ending::Unreachable),
+        ] {
+            assert_eq!(of(status), ending, "{status}");
+        }
     }
 }

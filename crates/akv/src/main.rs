@@ -16,6 +16,7 @@ mod files;
 mod import;
 mod keys;
 mod management;
+mod manual;
 mod openssl;
 mod openssl_cnf;
 mod operations;
@@ -109,7 +110,7 @@ enum Command {
     /// Print the completions for a shell
     Completions(shell::Completions),
     /// Write the manual pages into a folder
-    Man(shell::Man),
+    Man(manual::Man),
 }
 
 fn main() -> ExitCode {
@@ -169,7 +170,7 @@ impl Arguments {
         if level.is_some() {
             Configuration::load().start_log(level)?;
         }
-        self.command.run()
+        self.command.run(&self.output)
     }
 }
 
@@ -185,10 +186,10 @@ fn has_raised_rights() -> bool {
 }
 
 impl Command {
-    fn run(&self) -> Result<Report, Failure> {
+    fn run(&self, output: &OutputOptions) -> Result<Report, Failure> {
         match self {
-            Self::Doctor(command) => command.run(),
-            Self::Keys(command) => command.run(),
+            Self::Doctor(command) => command.run(output),
+            Self::Keys(command) => command.run(output),
             Self::Roles(command) => command.run(),
             Self::Settings(command) => command.run(),
             Self::Sign(command) => command.run(),

@@ -185,6 +185,15 @@ pub(crate) fn from_unix(seconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
+/// A time that something took, in milliseconds, as a person says it.
+pub(crate) fn milliseconds(time: f64) -> String {
+    match time {
+        _ if time < 1000.0 => format!("{time:.1} ms"),
+        _ if time < 120_000.0 => format!("{:.1} s", time / 1e3),
+        _ => format!("{:.0} min", time / 6e4),
+    }
+}
+
 /// Text from outside, fit for a terminal: one line, of bounded length.
 pub(crate) fn one_line(text: &str) -> String {
     ForeignText::new(text).to_string()
@@ -199,6 +208,13 @@ mod tests {
         assert_eq!(time(from_unix(0)), "1970-01-01T00:00:00Z");
         for seconds in [253_402_300_800, i64::MAX / 2] {
             assert_eq!(time(from_unix(seconds)), "9999-12-31T23:59:59Z");
+        }
+    }
+
+    #[test]
+    fn times_are_in_units_that_people_say() {
+        for (time, shown) in [(3.21, "3.2 ms"), (1500.0, "1.5 s"), (180_000.0, "3 min")] {
+            assert_eq!(milliseconds(time), shown);
         }
     }
 

@@ -24,6 +24,7 @@ pub(crate) fn check(steps: &mut Steps, configuration: &Configuration) {
 fn version(steps: &mut Steps) -> bool {
     const INSTALL: &str =
         "install OpenSSL 3.0 or newer, with its program, and put that program on PATH";
+    steps.doing("running openssl");
     let output = match openssl::run(&["version"]) {
         Ok(output) => output,
         Err(error) => {
@@ -110,6 +111,7 @@ fn provider(steps: &mut Steps) -> bool {
         "-provider",
         "default",
     ];
+    steps.doing("having openssl load the provider");
     let output = match openssl::run(&arguments) {
         Ok(output) => output,
         Err(error) => {

@@ -41,7 +41,7 @@ use self::set::Set;
 use crate::failure::Failure;
 use crate::files;
 use crate::import;
-use crate::output::Report;
+use crate::output::{OutputOptions, Report};
 use crate::progress::Spinner;
 use crate::session::Session;
 
@@ -227,13 +227,13 @@ fn tag(text: &str) -> Result<(String, String), String> {
 }
 
 impl Keys {
-    pub(crate) fn run(&self) -> Result<Report, Failure> {
+    pub(crate) fn run(&self, output: &OutputOptions) -> Result<Report, Failure> {
         match self {
             Self::List(command) => command.run(),
             Self::Show(command) => command.run(),
             Self::Create(command) => command.run(),
             Self::Import(command) => command.run(),
-            Self::Check(command) => command.run(),
+            Self::Check(command) => command.run(output),
             Self::Set(command) => command.run(),
             Self::Rotate(command) => command.run(),
             Self::RotationPolicy(command) => command.run(),
