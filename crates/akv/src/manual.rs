@@ -73,9 +73,15 @@ impl Man {
 }
 
 fn write_page(path: &Path, command: &Command, above: &[String]) -> std::io::Result<()> {
-    let page = Page::new(command.clone()).manual("akv");
-    let mut text = Vec::new();
-    page.render_title(&mut text)?;
+    let page = Page::new(command.clone());
+    // Without a date: pages of the same program are the same, whenever they are written.
+    let name = command.get_display_name().unwrap_or(command.get_name());
+    let version = env!("CARGO_PKG_VERSION");
+    let title = format!(
+        ".TH {} 1 \"\" \"akv {version}\" \"akv\"\n",
+        name.to_uppercase()
+    );
+    let mut text = title.into_bytes();
     page.render_name_section(&mut text)?;
     page.render_synopsis_section(&mut text)?;
     page.render_description_section(&mut text)?;

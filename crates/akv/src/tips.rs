@@ -94,7 +94,7 @@ const COMMANDS: [(&[&str], &str); 26] = [
     ),
     (
         &["ca"],
-        "akv cert self-signed --ca makes the certificate of a CA",
+        "akv cert self-signed --ca makes a CA, akv cert sign has it sign",
     ),
     (&["security-domain"], "az keyvault security-domain has it"),
     (
@@ -221,24 +221,20 @@ fn known(table: &'static [(&[&str], &str)], word: &str) -> Option<&'static str> 
 }
 
 fn of_command(word: &str, words: &[String]) -> Option<String> {
-    // 'keyvault key list' is all that is behind it.
-    if let ("keyvault", Some(at)) = (word, words.iter().position(|one| one == "keyvault")) {
-        let rest: Vec<&str> = words[at + 1..].iter().map(String::as_str).collect();
-        let rest = rest.iter().take_while(|word| !word.starts_with('-'));
-        let rest: Vec<&str> = rest.copied().collect();
-        let line: Vec<&str> = ["akv"].into_iter().chain(rest.clone()).collect();
-        let root = Arguments::command();
-        if let [group, verb] = rest[..]
-            && let Some(group) = root.find_subcommand(group)
-            && is_command(group, verb)
-        {
-            return Some(format!("{} managedhsm:<HSM>", line.join(" ")));
-        }
+    let root = Arguments::command();
+    // What stands behind 'keyvault' is mostly a command of akv's.
+    let rest = words.iter().skip_while(|one| *one != word).skip(1);
+    let rest: Vec<&str> = rest.map(String::as_str).take(2).collect();
+    if let ("keyvault", [group, verb]) = (word, rest.as_slice())
+        && root
+            .find_subcommand(group)
+            .is_some_and(|group| is_command(group, verb))
+    {
+        return Some(format!("akv {group} {verb} managedhsm:<HSM>"));
     }
     if let Some(tip) = known(&COMMANDS, word) {
         return Some(tip.to_owned());
     }
-    let root = Arguments::command();
     let groups = root
         .get_subcommands()
         .filter(|group| group.has_subcommands());

@@ -78,10 +78,10 @@ const LINES: [(&str, Then); 76] = [
         Says(2, "managedhsm:MyHSM:web in the place"),
     ),
     (
-        "key show -n web --vault-name Kv --version 0123456789abcdef0123456789abcdef",
+        "key show -n web --vault-name MyVault --version 0123456789abcdef0123456789abcdef",
         Says(
             2,
-            "keyvault:Kv:web?version=0123456789abcdef0123456789abcdef in the place",
+            "keyvault:MyVault:web?version=0123456789abcdef0123456789abcdef in the place",
         ),
     ),
     (
@@ -93,7 +93,7 @@ const LINES: [(&str, Then); 76] = [
     ),
     (
         "key show https://myhsm.managedhsm.azure.net/keys/web",
-        Says(2, "requests go to"),
+        Does("EC, P-256"),
     ),
     ("key show web", Says(2, "managedhsm:<HSM>:web")),
     ("key show MyHSM:web", Says(2, "managedhsm:MyHSM:web")),

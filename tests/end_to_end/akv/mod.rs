@@ -1,5 +1,6 @@
 //! The `akv` command: what it does in the HSM is looked at with `openssl`, and the other way round.
 
+mod authority;
 mod check;
 mod first_tries;
 mod forms;
@@ -380,7 +381,7 @@ fn shells_and_man_have_what_they_need() {
     let pages = fs::read_dir(&folder).expect("a folder");
     for page in pages.map(|page| page.expect("a page").path()) {
         let mut lint = std::process::Command::new("mandoc");
-        let lint = lint.args(["-T", "lint", "-W", "warning"]).arg(&page);
+        let lint = lint.args(["-T", "lint", "-W", "error"]).arg(&page);
         let output = lint.output().expect("mandoc runs");
         let told = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && told.is_empty(), "{told}");

@@ -204,7 +204,7 @@ struct Properties {
     tags: Vec<(String, String)>,
 }
 
-fn point_in_time(text: &str) -> Result<SystemTime, String> {
+pub(crate) fn point_in_time(text: &str) -> Result<SystemTime, String> {
     let date = match text.len() {
         10 => format!("{text}T00:00:00Z"),
         _ => text.to_owned(),
