@@ -62,7 +62,7 @@ impl Man {
 
     /// Writes the pages of a command and of all below it. `above`: the pages of those above it.
     fn write(&self, command: &Command, above: &[String]) -> Result<usize, Failure> {
-        let name = command.get_display_name().unwrap_or(command.get_name());
+        let name = page_name(command);
         let path = self.folder.join(format!("{name}.1"));
         write_page(&path, command, above).map_err(|error| Failure::write(&path, error))?;
         let above = [above, &[name.to_owned()]].concat();
@@ -72,10 +72,16 @@ impl Man {
     }
 }
 
+/// What the page of a command is called: akv-keys-list.
+fn page_name(command: &Command) -> &str {
+    let name = command.get_display_name();
+    name.unwrap_or_else(|| command.get_name())
+}
+
 fn write_page(path: &Path, command: &Command, above: &[String]) -> std::io::Result<()> {
     let page = Page::new(command.clone());
     // Without a date: pages of the same program are the same, whenever they are written.
-    let name = command.get_display_name().unwrap_or(command.get_name());
+    let name = page_name(command);
     let version = env!("CARGO_PKG_VERSION");
     let title = format!(
         ".TH {} 1 \"\" \"akv {version}\" \"akv\"\n",
@@ -156,7 +162,7 @@ fn examples(roff: &mut Roff, command: &Command) {
 fn see_also(roff: &mut Roff, command: &Command, above: &[String]) {
     roff.control("SH", ["SEE ALSO"]);
     let below = command.get_subcommands().filter(|one| !one.is_hide_set());
-    let below = below.map(|one| one.get_display_name().unwrap_or(one.get_name()).to_owned());
+    let below = below.map(|one| page_name(one).to_owned());
     let pages = above.iter().cloned().chain(below);
     let mut words = Vec::new();
     for page in pages.chain(["openssl".to_owned()]) {

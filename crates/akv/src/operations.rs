@@ -104,7 +104,8 @@ impl Input<'_> {
                 ))
             });
         }
-        let file = self.0.unwrap_or(Path::new("-"));
+        let dash = Path::new("-");
+        let file = self.0.unwrap_or(dash);
         let hasher = hasher(scheme, public, context.bytes())?;
         digest(hasher, &mut files::open(file)?).map_err(|error| Failure::read(file, error))
     }

@@ -152,7 +152,9 @@ fn revoked(text: &str) -> Result<Revoked, String> {
             let mut all = REASONS.iter();
             let found = all.find(|(known, _)| known.eq_ignore_ascii_case(name));
             let names = REASONS.map(|(name, _)| name).join(", ");
-            found.ok_or(format!("the reason is one of {names}"))?.1
+            found
+                .ok_or_else(|| format!("the reason is one of {names}"))?
+                .1
         }
     };
     let at = parts.next().map(crate::keys::point_in_time).transpose()?;
@@ -334,7 +336,7 @@ impl Sign {
             subject: subject.clone(),
         };
         let validity = Validity::from_now(days(self.days)).map_err(|error| malformed(&error))?;
-        let key = request.info.public_key.clone();
+        let key = request.info.public_key;
         let mut builder = CertificateBuilder::new(profile, serial.clone(), validity, key.clone())
             .map_err(|error| malformed(&error))?;
         self.extend(&mut builder, &ca, &key, names)

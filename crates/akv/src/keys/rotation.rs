@@ -203,7 +203,7 @@ fn told(uri: &KeyUri, policy: &KeyRotationPolicy) -> Report {
             .action
             .as_ref()
             .and_then(|kind| kind.type_prop.as_ref());
-        let kind = kind.map_or_else(String::new, |kind| one_line(&kind.to_string()));
+        let kind = kind.map_or_else(String::new, |kind| one_line(kind.as_ref()));
         let trigger = action.trigger.clone().unwrap_or_default();
         let after = trigger.time_after_create.as_deref().map(one_line);
         let before = trigger.time_before_expiry.as_deref().map(one_line);
