@@ -16,7 +16,11 @@ pub(crate) fn check(steps: &mut Steps, configuration: &Configuration) {
         steps.skip("module", "there is no OpenSSL that could load it");
         return;
     }
-    if module(steps, configuration) && provider(steps) {
+    if !module(steps, configuration) {
+        steps.skip("provider", "there is no module that could be loaded");
+    } else if !provider(steps) {
+        steps.skip("activation", "the provider does not load");
+    } else {
         activation(steps, configuration);
     }
 }
