@@ -329,7 +329,6 @@ fn of_value(argument: &str, value: &str, words: &[String]) -> Option<String> {
 
 /// A word where there are others.
 fn of_choice(option: &str, value: &str) -> Option<String> {
-    let value = value.to_ascii_lowercase();
     if option.starts_with("--output") {
         return Some(format!(
             "the form is table, json, tsv, yaml or none; a file to write is --out {value}"
@@ -338,6 +337,7 @@ fn of_choice(option: &str, value: &str) -> Option<String> {
     if !option.starts_with("--type") && !option.starts_with("--curve") {
         return None;
     }
+    let value = value.to_ascii_lowercase();
     let digits: String = value.chars().filter(char::is_ascii_digit).collect();
     let is_of = |sizes: &[&str]| sizes.contains(&digits.as_str());
     let curve = match value.ends_with('k') {
