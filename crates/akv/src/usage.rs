@@ -117,7 +117,10 @@ mod tests {
                 "tip: managedhsm:MyHSM:web\n",
             ),
             (&["keys", "list-deleted"], "--deleted"),
-            (&["keys", "sign"], "another command: akv sign, akv cert sign\n"),
+            (
+                &["keys", "sign"],
+                "another command: akv sign, akv cert sign\n",
+            ),
             (
                 &["list"],
                 "akv keys list, akv roles list, akv settings list",
