@@ -2,9 +2,10 @@
 //! to do.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -119,6 +120,53 @@ fn all_is_well_where_it_is() {
         text.contains("warning  activation") && text.contains("-> give programs"),
         "{text}"
     );
+}
+
+#[test]
+fn each_step_is_shown_when_it_is_known_and_all_again_as_a_table() {
+    let mut hsm = hsm();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    let real = hsm.variable("AZURE_MANAGEDHSM_URL").to_owned();
+    hsm.set("AZURE_MANAGEDHSM_URL", &format!("https://localhost:{port}"));
+    let mut command = hsm.akv_command(&["doctor", TARGET]);
+    command
+        .env("AKV_CONNECT_TIMEOUT", "5")
+        .stdout(Stdio::piped());
+    let mut doctor = command.spawn().expect("akv runs");
+    let mut lines = BufReader::new(doctor.stdout.take().expect("a pipe")).lines();
+    let mut next = || lines.next().expect("a line").expect("text");
+    while !next().starts_with("ok       connection") {}
+    // The silence that follows has not ended yet.
+    assert!(doctor.try_wait().expect("it is there").is_none());
+    while !next().starts_with("failed   tls") {}
+    assert_eq!(doctor.wait().expect("it ends").code(), Some(1));
+
+    hsm.set("AZURE_MANAGEDHSM_URL", &real);
+    let text = hsm.akv(&["doctor", TARGET, "--samples", "3"]).succeeds();
+    assert!(!text.contains('\u{1b}'), "{text}");
+    let (steps, table) = text.split_once("For an issue:").expect("a table");
+    for words in ["All is well", "It works, with 1 warning"] {
+        assert_eq!(steps.contains(words), words.contains("warning"), "{text}");
+    }
+    assert!(
+        steps.contains("Not tried: the PKCS#11 module: akv doctor --pkcs11"),
+        "{text}"
+    );
+    assert!(
+        table.contains("| step | status | detail |\n|---|---|---|\n| openssl | ok | "),
+        "{text}"
+    );
+    assert!(
+        table.contains("| activation | warning | ") && table.contains("| latency | ok | 3 req")
+    );
+    let mut command = hsm.akv_command(&["doctor"]);
+    let output = command
+        .env("CLICOLOR_FORCE", "1")
+        .output()
+        .expect("akv runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("\u{1b}[1m\u{1b}[32mok"), "{text}");
 }
 
 #[test]

@@ -208,8 +208,7 @@ fn a_file_of_settings_that_never_ends_is_refused_at_once() {
         hsm.set(variable, value);
         let words = [variable, path, "is not a regular file"];
         Outcome::of(sign_command(&hsm)).fails_with(&words);
-        hsm.akv(&["key", "pem", "--pin", &uri("k")])
-            .fails_with(&words);
+        hsm.akv(&["key", "pem", &uri("k")]).fails_with(&words);
     }
     // What akv reads of OpenSSL's; the doctor has OpenSSL read it, too.
     hsm.environment = environment;

@@ -94,7 +94,7 @@ impl Bench {
     /// The report is bad if nothing at all succeeded.
     pub(crate) fn run(&self) -> Result<Report, Failure> {
         let configuration = Configuration::load();
-        configuration.start_log()?;
+        configuration.start_log(None)?;
         let mut settings = configuration.settings()?;
         let most = self.concurrency.iter().copied().max().unwrap_or(1);
         settings.max_connections = settings.max_connections.max(usize::from(most));

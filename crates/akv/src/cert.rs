@@ -1,6 +1,7 @@
 //! `akv cert`: certificates and requests for them. They are made here; the HSM only signs.
 
-use std::path::PathBuf;
+mod authority;
+
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -9,7 +10,7 @@ use der::pem::LineEnding;
 use der::{Decode, Document, EncodePem};
 use hsm_keys::{Check, Key, Scheme};
 use managed_hsm::{Client, KeyId, KeyUri, SignatureAlgorithm};
-use serde_json::json;
+use serde_json::{Value, json};
 use signature::Keypair;
 use x509_cert::TbsCertificate;
 use x509_cert::builder::profile::BuilderProfile;
@@ -29,7 +30,7 @@ use x509_cert::spki::{
 use x509_cert::time::Validity;
 
 use crate::failure::Failure;
-use crate::files;
+use crate::files::{self, Out};
 use crate::output::{Report, one_line};
 use crate::progress::Spinner;
 use crate::session::Session;
@@ -41,6 +42,10 @@ pub(crate) enum Cert {
     SelfSigned(SelfSigned),
     /// Make a certificate request (PKCS#10) for a CA
     Csr(Csr),
+    /// Be a CA: make a certificate for a request
+    Sign(authority::Sign),
+    /// Be a CA: make a list of revoked certificates
+    Crl(authority::Crl),
 }
 
 /// What certificates and requests have in common.
@@ -59,12 +64,14 @@ struct Common {
     /// to the curve]
     #[arg(long, value_name = "NAME", value_parser = signature_algorithm)]
     algorithm: Option<SignatureAlgorithm>,
-    /// File to write instead of standard output (-); one that exists is left alone
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    out: Out,
 }
 
 #[derive(Args)]
+#[command(
+    after_help = "Example:\n  akv cert self-signed managedhsm:MyHSM:web --subject CN=localhost --san DNS:localhost --days 30 --out web.pem"
+)]
 pub(crate) struct SelfSigned {
     #[command(flatten)]
     common: Common,
@@ -77,6 +84,9 @@ pub(crate) struct SelfSigned {
 }
 
 #[derive(Args)]
+#[command(
+    after_help = "Example:\n  akv cert csr managedhsm:MyHSM:web --subject CN=www.example.com,O=Example --san DNS:www.example.com --out web.csr"
+)]
 pub(crate) struct Csr {
     #[command(flatten)]
     common: Common,
@@ -127,6 +137,8 @@ impl Cert {
         match self {
             Self::SelfSigned(command) => command.run(),
             Self::Csr(command) => command.run(),
+            Self::Sign(command) => command.run(),
+            Self::Crl(command) => command.run(),
         }
     }
 }
@@ -135,14 +147,13 @@ impl SelfSigned {
     fn run(&self) -> Result<Report, Failure> {
         let _spinner = Spinner::start("making the certificate");
         let signer = self.common.signer()?;
-        let mut serial = [0; 16];
-        aws_lc_rs::rand::fill(&mut serial).map_err(|_| malformed(&"no random bytes"))?;
-        // Positive, and of full length.
-        serial[0] = serial[0] & 0x7f | 0x40;
         let validity = Duration::from_secs(u64::from(self.days) * 86_400);
         let mut builder = CertificateBuilder::new(
-            Plain(self.common.subject.clone()),
-            SerialNumber::new(&serial).map_err(|error| malformed(&error))?,
+            Plain {
+                issuer: self.common.subject.clone(),
+                subject: self.common.subject.clone(),
+            },
+            serial_number()?,
             Validity::from_now(validity).map_err(|error| malformed(&error))?,
             signer.public.clone(),
         )
@@ -189,70 +200,42 @@ impl Csr {
     }
 }
 
+/// A random one.
+fn serial_number() -> Result<SerialNumber, Failure> {
+    let mut serial = [0; 16];
+    aws_lc_rs::rand::fill(&mut serial).map_err(|_| malformed(&"no random bytes"))?;
+    // Positive, and of full length.
+    serial[0] = serial[0] & 0x7f | 0x40;
+    SerialNumber::new(&serial).map_err(|error| malformed(&error))
+}
+
 fn malformed(error: &dyn std::fmt::Display) -> Failure {
     Failure::told(format!("it can't be made: {error}"))
 }
 
 impl Common {
-    /// The key as a signer. Nothing is signed yet.
     fn signer(&self) -> Result<Signer, Failure> {
-        let session = Session::start()?;
-        let key = session.client.get_key(&self.uri)?;
-        let (id, key) = (key.id.clone(), Key::from(key));
-        let unfit = || {
-            let kind = key.public.kind();
-            Failure::told(format!("{id} can't sign a certificate: its type is {kind}"))
-        };
-        let algorithm = self.algorithm.or_else(|| key.public.usual_signature());
-        let algorithm = algorithm.ok_or_else(unfit)?;
-        let spki = key.public.spki().ok_or_else(unfit)?;
-        let scheme = scheme(&id, &key.public, algorithm)?;
-        let identifier = match scheme {
-            Scheme::Ecdsa { .. } | Scheme::Pkcs1 { .. } | Scheme::MlDsa(_) => {
-                scheme.algorithm_identifier()
-            }
-            Scheme::Pss { .. } | Scheme::Bare => None,
-        };
-        let identifier = identifier.ok_or_else(|| {
-            Failure::told(format!(
-                "{algorithm} is not for certificates of akv: take RS256"
-            ))
-        })?;
-        Ok(Signer {
-            client: session.client,
-            id,
-            key,
-            algorithm,
-            scheme,
-            identifier: Decode::from_der(&identifier).map_err(|error| malformed(&error))?,
-            public: Decode::from_der(&spki).map_err(|error| malformed(&error))?,
-            der: Document::try_from(spki).map_err(|error| malformed(&error))?,
-        })
+        Signer::of(&self.uri, self.algorithm)
     }
 
     fn deliver(&self, signer: &Signer, made: impl EncodePem) -> Result<Report, Failure> {
-        let pem = made
-            .to_pem(LineEnding::LF)
-            .map_err(|error| malformed(&error))?;
-        let about = json!({
-            "key": signer.id.to_string(),
-            "algorithm": signer.algorithm.jwa_name(),
-            "subject": self.subject.to_string(),
-        });
-        files::deliver_pem(pem, self.out.as_deref(), about)
+        signer.deliver(made, &self.subject, &self.out, json!({}))
     }
 }
 
 /// A certificate whose extensions were all added already.
-struct Plain(Name);
+struct Plain {
+    issuer: Name,
+    subject: Name,
+}
 
 impl BuilderProfile for Plain {
-    fn get_issuer(&self, subject: &Name) -> Name {
-        subject.clone()
+    fn get_issuer(&self, _: &Name) -> Name {
+        self.issuer.clone()
     }
 
     fn get_subject(&self) -> Name {
-        self.0.clone()
+        self.subject.clone()
     }
 
     fn build_extensions(
@@ -278,6 +261,59 @@ struct Signer {
 }
 
 impl Signer {
+    /// The key as a signer. Nothing is signed yet.
+    fn of(uri: &KeyUri, algorithm: Option<SignatureAlgorithm>) -> Result<Self, Failure> {
+        let session = Session::start()?;
+        let key = session.client.get_key(uri)?;
+        let (id, key) = (key.id.clone(), Key::from(key));
+        let unfit = || {
+            let kind = key.public.kind();
+            Failure::told(format!("{id} can't sign a certificate: its type is {kind}"))
+        };
+        let algorithm = algorithm.or_else(|| key.public.usual_signature());
+        let algorithm = algorithm.ok_or_else(unfit)?;
+        let spki = key.public.spki().ok_or_else(unfit)?;
+        let scheme = scheme(&id, &key.public, algorithm)?;
+        let identifier = match scheme {
+            Scheme::Ecdsa { .. } | Scheme::Pkcs1 { .. } | Scheme::MlDsa(_) => {
+                scheme.algorithm_identifier()
+            }
+            Scheme::Pss { .. } | Scheme::Bare => None,
+        };
+        let identifier = identifier.ok_or_else(|| {
+            Failure::told(format!(
+                "{algorithm} is not for certificates of akv: take RS256"
+            ))
+        })?;
+        Ok(Self {
+            client: session.client,
+            id,
+            key,
+            algorithm,
+            scheme,
+            identifier: Decode::from_der(&identifier).map_err(|error| malformed(&error))?,
+            public: Decode::from_der(&spki).map_err(|error| malformed(&error))?,
+            der: Document::try_from(spki).map_err(|error| malformed(&error))?,
+        })
+    }
+
+    /// Hands out what it has signed. `about`: what is told of it besides.
+    fn deliver(
+        &self,
+        made: impl EncodePem,
+        subject: &Name,
+        out: &Out,
+        mut about: Value,
+    ) -> Result<Report, Failure> {
+        let pem = made
+            .to_pem(LineEnding::LF)
+            .map_err(|error| malformed(&error))?;
+        about["key"] = self.id.to_string().into();
+        about["algorithm"] = self.algorithm.jwa_name().into();
+        about["subject"] = subject.to_string().into();
+        files::deliver_text(pem, "pem", out, about)
+    }
+
     fn sign<B: Builder>(&self, mut builder: B) -> Result<B::Output, Failure> {
         let message = builder.finalize(self).map_err(|error| malformed(&error))?;
         let (client, scheme) = (&self.client, &self.scheme);

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use log::LevelFilter;
 use managed_hsm::{
     ConfigurationFile, Error, FrontEnd, LogSettings, ProviderSettings, Settings, Spelling,
     environment,
@@ -102,12 +103,13 @@ impl Configuration {
         }
     }
 
-    /// Starts the log as the provider would.
+    /// Starts the log as the provider would, or with another level.
     ///
     /// # Errors
     /// As [`settings`](Self::settings); and the log's file can't be written.
-    pub(crate) fn start_log(&self) -> Result<(), Error> {
-        let settings = LogSettings::read(|setting| self.find(setting))?;
+    pub(crate) fn start_log(&self, level: Option<LevelFilter>) -> Result<(), Error> {
+        let mut settings = LogSettings::read(|setting| self.find(setting))?;
+        settings.level = level.or(settings.level);
         managed_hsm::logging::start(settings, &[env!("CARGO_CRATE_NAME")])
     }
 

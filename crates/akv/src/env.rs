@@ -13,6 +13,7 @@ use crate::openssl;
 use crate::output::Report;
 
 #[derive(Args)]
+#[command(after_help = "Example:\n  akv env > akv.cnf; export OPENSSL_CONF=$PWD/akv.cnf")]
 pub(crate) struct Env {
     /// Path of the provider's module, for when it is not in OpenSSL's module folder
     #[arg(long, value_name = "FILE")]

@@ -6,14 +6,39 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use clap::Args;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::output::Report;
+use crate::render;
 
 /// The most that is read of what goes to the HSM as a whole, in bytes.
 const MAX_INPUT: usize = 1 << 20;
+
+/// Where a result goes that is no secret.
+#[derive(Args)]
+pub(crate) struct Out {
+    /// File to write the result to, as it is; - is standard output. Without it, it is printed,
+    /// bytes as base64
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Write over a file that exists, which is left alone otherwise
+    #[arg(long, requires = "out")]
+    force: bool,
+}
+
+/// Where a secret goes.
+#[derive(Args)]
+pub(crate) struct SecretOut {
+    /// File to write, readable for its owner only; - is standard output
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Write over a file that exists, which is left alone otherwise
+    #[arg(long)]
+    force: bool,
+}
 
 /// A file to read; `-` is standard input.
 pub(crate) fn open(path: &Path) -> Result<Box<dyn Read>, Failure> {
@@ -42,8 +67,23 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     }
 }
 
-/// A file that did not exist, for its owner only if it holds a secret.
-fn create(path: &Path, contents: &[u8], is_secret: bool) -> Result<(), Failure> {
+/// A file that did not exist, or takes the place of one; for its owner only if it holds a secret.
+fn create(path: &Path, contents: &[u8], is_secret: bool, force: bool) -> Result<(), Failure> {
+    // A device or a folder is not to be replaced.
+    if !force || !path.is_file() {
+        return create_new(path, contents, is_secret);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    create_new(&beside, contents, is_secret)?;
+    std::fs::rename(&beside, path).map_err(|error| {
+        // It is of no use to anybody.
+        let _ = std::fs::remove_file(&beside);
+        Failure::write(path, error)
+    })
+}
+
+fn create_new(path: &Path, contents: &[u8], is_secret: bool) -> Result<(), Failure> {
     let mut options = File::options();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -69,13 +109,14 @@ fn write(
     out: &Path,
     contents: &[u8],
     is_secret: bool,
+    force: bool,
     mut about: Value,
 ) -> Result<Report, Failure> {
     about["out"] = json!(out);
     let mut report = Report::new("", about);
     match is_standard(out) {
         true => report.contents = Some(Zeroizing::new(contents.to_vec())),
-        false => create(out, contents, is_secret)?,
+        false => create(out, contents, is_secret, force)?,
     }
     Ok(report)
 }
@@ -84,12 +125,32 @@ fn write(
 pub(crate) fn deliver(
     result: &[u8],
     name: &str,
-    out: Option<&PathBuf>,
+    out: &Out,
+    about: Value,
+) -> Result<Report, Failure> {
+    deliver_bytes(result, name, out, false, about)
+}
+
+/// The same for what may become a secret: a file is for its owner only.
+pub(crate) fn deliver_private(
+    result: &[u8],
+    name: &str,
+    out: &Out,
+    about: Value,
+) -> Result<Report, Failure> {
+    deliver_bytes(result, name, out, true, about)
+}
+
+fn deliver_bytes(
+    result: &[u8],
+    name: &str,
+    out: &Out,
+    is_secret: bool,
     mut about: Value,
 ) -> Result<Report, Failure> {
     about["bytes"] = result.len().into();
-    match out {
-        Some(path) => write(path, result, false, about),
+    match &out.out {
+        Some(path) => write(path, result, is_secret, out.force, about),
         None => {
             about[name] = URL_SAFE_NO_PAD.encode(result).into();
             Ok(Report::new(format!("{}\n", STANDARD.encode(result)), about))
@@ -97,17 +158,35 @@ pub(crate) fn deliver(
     }
 }
 
-/// Where PEM goes: to a file, else to standard output.
-pub(crate) fn deliver_pem(
-    pem: String,
-    out: Option<&Path>,
+/// Where text goes: to a file, else to standard output.
+pub(crate) fn deliver_text(
+    text: String,
+    name: &str,
+    out: &Out,
     mut about: Value,
 ) -> Result<Report, Failure> {
-    match out.filter(|path| !is_standard(path)) {
-        Some(path) => write(path, pem.as_bytes(), false, about),
+    match out.out.as_ref().filter(|path| !is_standard(path)) {
+        Some(path) => write(path, text.as_bytes(), false, out.force, about),
         None => {
-            about["pem"] = pem.as_str().into();
-            Ok(Report::new(pem, about))
+            about[name] = text.as_str().into();
+            Ok(Report::new(text, about))
+        }
+    }
+}
+
+/// Where JSON goes: to a file, else to standard output, and to programs with what else is told.
+pub(crate) fn deliver_json(
+    value: Value,
+    name: &str,
+    out: &Out,
+    mut about: Value,
+) -> Result<Report, Failure> {
+    let text = render::json(&value);
+    match out.out.as_ref().filter(|path| !is_standard(path)) {
+        Some(path) => write(path, text.as_bytes(), false, out.force, about),
+        None => {
+            about[name] = value;
+            Ok(Report::new(text, about))
         }
     }
 }
@@ -116,9 +195,9 @@ pub(crate) fn deliver_pem(
 /// that is asked for by `-`.
 pub(crate) fn deliver_secret(
     result: &[u8],
-    out: &Path,
+    out: &SecretOut,
     mut about: Value,
 ) -> Result<Report, Failure> {
     about["bytes"] = result.len().into();
-    write(out, result, true, about)
+    write(&out.out, result, true, out.force, about)
 }

@@ -8,6 +8,7 @@ mod bench;
 mod cert;
 mod configuration;
 mod doctor;
+mod encryption;
 mod env;
 mod explain;
 mod failure;
@@ -15,31 +16,40 @@ mod files;
 mod import;
 mod keys;
 mod management;
+mod manual;
 mod openssl;
 mod openssl_cnf;
 mod operations;
 mod output;
 mod pkcs11;
 mod progress;
+mod query;
+mod random;
+mod render;
 mod roles;
 mod session;
 mod settings;
 mod shell;
 mod signing;
 mod times;
+mod tips;
 mod token;
 mod usage;
+mod verbosity;
 mod work;
 mod wrapping;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use managed_hsm::Client;
 
-use crate::failure::Failure;
+use crate::configuration::Configuration;
+use crate::failure::{Ending, Failure};
 use crate::output::{OutputOptions, Report};
 use crate::pkcs11::offload::Tool;
+use crate::verbosity::Verbosity;
 
 /// Work with keys in Azure Managed HSM and Azure Key Vault.
 ///
@@ -51,6 +61,8 @@ use crate::pkcs11::offload::Tool;
 pub(crate) struct Arguments {
     #[command(flatten)]
     output: OutputOptions,
+    #[command(flatten)]
+    verbosity: Verbosity,
     #[command(subcommand)]
     command: Command,
 }
@@ -73,11 +85,15 @@ enum Command {
     /// Verify a file's signature, here, with the key's public part
     Verify(operations::Verify),
     /// Decrypt a file
-    Decrypt(operations::Decrypt),
+    Decrypt(encryption::Decrypt),
+    /// Encrypt a file
+    Encrypt(encryption::Encrypt),
     /// Wrap (encrypt) a symmetric key
     Wrap(wrapping::Wrap),
     /// Unwrap (decrypt) a symmetric key
     Unwrap(wrapping::Unwrap),
+    /// Random bytes, made by the HSM
+    Random(random::Random),
     /// Certificates and requests for them, signed by the HSM
     #[command(subcommand)]
     Cert(cert::Cert),
@@ -95,58 +111,68 @@ enum Command {
     /// Print the completions for a shell
     Completions(shell::Completions),
     /// Write the manual pages into a folder
-    Man(shell::Man),
+    Man(manual::Man),
 }
-
-/// The longest error that is shown, in bytes.
-const LONGEST_ERROR: usize = 4096;
 
 fn main() -> ExitCode {
     if has_raised_rights() {
         managed_hsm::environment::distrust();
     }
-    // A malformed argument is a failure like every other: status 1, not clap's 2.
-    let (outcome, output) = match run() {
-        Ok(done) => done,
-        Err(error) => {
-            let is_failure = error.use_stderr();
-            let _ = usage::fit_to_show(error).print();
-            return ExitCode::from(u8::from(is_failure));
-        }
+    let words: Vec<OsString> = std::env::args_os().collect();
+    // A copy of this program under a tool's name starts itself again as `akv`.
+    let is_akv = words.get(1).is_some_and(|word| word == "pkcs11");
+    let tool = Tool::named(words.first().map(OsString::as_os_str)).filter(|_| !is_akv);
+    let run = match tool {
+        Some(tool) => tool.run().map(|report| (report, OutputOptions::default())),
+        None => Arguments::try_parse_from(&words).map(Arguments::run),
     };
+    let ended = match run {
+        Err(error) => usage::tell(error, &words),
+        Ok((outcome, output)) => tell(outcome, &output),
+    };
+    match (ended, tool) {
+        (None, _) => ExitCode::SUCCESS,
+        // Scripts know them by their library's statuses.
+        (Some(_), Some(_)) => ExitCode::FAILURE,
+        (Some(ending), None) => ending.into(),
+    }
+}
+
+/// Tells what came of a command. None: all was well.
+fn tell(outcome: Result<Report, Failure>, output: &OutputOptions) -> Option<Ending> {
     Client::shutdown();
     let printed = outcome.and_then(|report| {
         report.print(output)?;
         Ok(report.is_good)
     });
     match printed {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(true) => None,
+        Ok(false) => Some(Ending::No),
         // Whoever reads has enough: `akv keys list ... | head -1`.
-        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!(
-                "akv: {}",
-                managed_hsm::fit(&error.to_string(), LONGEST_ERROR)
-            );
-            ExitCode::FAILURE
+        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => None,
+        Err(failure) => {
+            match output.is_json() {
+                true => eprint!("{}", render::json(&failure.json())),
+                false => eprintln!("{}", failure.text()),
+            }
+            Some(failure.ending())
         }
     }
 }
 
-/// Does what the arguments say, as the tool by whose name this program was called, else as `akv`.
-fn run() -> Result<(Result<Report, Failure>, OutputOptions), clap::Error> {
-    let mut words = std::env::args_os();
-    let tool = Tool::named(words.next().as_deref());
-    // A copy of this program under a tool's name starts itself again as `akv`.
-    let is_akv = words.next().is_some_and(|word| word == "pkcs11");
-    if let Some(tool) = tool.filter(|_| !is_akv) {
-        return Ok((tool.run()?, OutputOptions::default()));
+impl Arguments {
+    fn run(self) -> (Result<Report, Failure>, OutputOptions) {
+        (self.logged(), self.output)
     }
-    let arguments = Arguments::try_parse()?;
-    Ok((arguments.command.run(), arguments.output))
+
+    fn logged(&self) -> Result<Report, Failure> {
+        let level = self.verbosity.level();
+        // A log starts once: without a level, when the command reads its settings.
+        if level.is_some() {
+            Configuration::load().start_log(level)?;
+        }
+        self.command.run(&self.output)
+    }
 }
 
 /// Whether this program runs as somebody else than who started it.
@@ -161,15 +187,17 @@ fn has_raised_rights() -> bool {
 }
 
 impl Command {
-    fn run(&self) -> Result<Report, Failure> {
+    fn run(&self, output: &OutputOptions) -> Result<Report, Failure> {
         match self {
-            Self::Doctor(command) => command.run(),
-            Self::Keys(command) => command.run(),
+            Self::Doctor(command) => command.run(output),
+            Self::Keys(command) => command.run(output),
             Self::Roles(command) => command.run(),
             Self::Settings(command) => command.run(),
             Self::Sign(command) => command.run(),
             Self::Verify(command) => command.run(),
             Self::Decrypt(command) => command.run(),
+            Self::Encrypt(command) => command.run(),
+            Self::Random(command) => command.run(),
             Self::Wrap(command) => command.run(),
             Self::Unwrap(command) => command.run(),
             Self::Cert(command) => command.run(),
@@ -193,5 +221,28 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_every_command_has_an_example_of_it() {
+        let mut count = 0;
+        let mut left = vec![(String::from("akv"), Arguments::command())];
+        while let Some((line, command)) = left.pop() {
+            let below = command.get_subcommands().filter(|one| !one.is_hide_set());
+            let below = below.map(|one| (format!("{line} {}", one.get_name()), one.clone()));
+            let before = left.len();
+            left.extend(below);
+            if left.len() > before {
+                continue;
+            }
+            let help = command.get_after_help().map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            assert!(
+                help.starts_with("Example") && help.contains(&line),
+                "{line}: {help}"
+            );
+            count += 1;
+        }
+        assert!(count > 35, "{count}");
     }
 }

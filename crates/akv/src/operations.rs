@@ -1,28 +1,36 @@
-//! `akv sign`, `verify` and `decrypt`.
+//! `akv sign` and `verify`.
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use clap::Args;
-use hsm_keys::{Check, PublicKey, der};
-use managed_hsm::{Decryption, EncryptionAlgorithm, Key, KeyUri, SignatureAlgorithm};
+use hsm_keys::{Check, PublicKey, Scheme, der};
+use managed_hsm::{Key, KeyUri, SignatureAlgorithm};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::files;
+use crate::files::{self, Out};
 use crate::output::Report;
 use crate::progress::Spinner;
 use crate::session::Session;
-use crate::signing::{
-    Context, Hexadecimal, digest, encryption_algorithm, hasher, hexadecimal, scheme,
-    signature_algorithm,
-};
+use crate::signing::{Context, digest, hasher, hexadecimal, scheme, signature_algorithm};
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  akv sign managedhsm:MyHSM:doc contract.pdf --algorithm PS256 --out contract.sig
+  akv sign managedhsm:MyHSM:web contract.pdf      # base64, for a terminal
+  akv sign managedhsm:MyHSM:web --digest $(sha256sum < contract.pdf | cut -c1-64)")]
 pub(crate) struct Sign {
     /// The key
     uri: KeyUri,
     /// File to sign; - is standard input. It is hashed here, and only the digest goes to the HSM
-    file: PathBuf,
+    #[arg(required_unless_present = "digest")]
+    file: Option<PathBuf>,
+    /// The digest to sign in the place of a file, hexadecimal or base64; of ML-DSA, what FIPS 204
+    /// calls μ
+    #[arg(long, value_name = "DIGEST", conflicts_with_all = ["file", "text", "hexadecimal"])]
+    digest: Option<String>,
     /// RS256, PS384, ES512, ML-DSA-65 and so on [default: RS256, or what belongs to the curve or
     /// key]
     #[arg(long, value_name = "NAME", value_parser = signature_algorithm)]
@@ -33,18 +41,23 @@ pub(crate) struct Sign {
     raw: bool,
     #[command(flatten)]
     context: Context,
-    /// File to write the signature to, as it is; - is standard output; without it, it is printed as
-    /// base64
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    out: Out,
 }
 
 #[derive(Args)]
+#[command(
+    after_help = "Example:\n  akv verify managedhsm:MyHSM:doc contract.pdf --algorithm PS256 --signature contract.sig"
+)]
 pub(crate) struct Verify {
     /// The key
     uri: KeyUri,
     /// File that was signed; - is standard input
-    file: PathBuf,
+    #[arg(required_unless_present = "digest")]
+    file: Option<PathBuf>,
+    /// The digest that was signed in the place of a file, hexadecimal or base64
+    #[arg(long, value_name = "DIGEST", conflicts_with_all = ["file", "text", "hexadecimal"])]
+    digest: Option<String>,
     /// File with the signature; - is standard input
     #[arg(long, value_name = "FILE")]
     signature: PathBuf,
@@ -57,31 +70,6 @@ pub(crate) struct Verify {
     raw: bool,
     #[command(flatten)]
     context: Context,
-}
-
-#[derive(Args)]
-pub(crate) struct Decrypt {
-    /// The key
-    uri: KeyUri,
-    /// File to decrypt; - is standard input
-    file: PathBuf,
-    /// RSA-OAEP-256, RSA-OAEP, RSA1_5, A256GCM, A256CBCPAD and so on [default: RSA-OAEP-256 for RSA
-    /// keys]
-    #[arg(long, value_name = "NAME", value_parser = encryption_algorithm)]
-    algorithm: Option<EncryptionAlgorithm>,
-    /// Initialisation vector of AES, hexadecimal
-    #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
-    iv: Option<Hexadecimal>,
-    /// Data that AES-GCM authenticated and did not encrypt, hexadecimal
-    #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
-    aad: Option<Hexadecimal>,
-    /// Authentication tag of AES-GCM, hexadecimal
-    #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
-    tag: Option<Hexadecimal>,
-    /// File to write, readable for its owner only; one that exists is left alone; - is standard
-    /// output
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
 }
 
 /// The key, the algorithm: what every report of an operation begins with.
@@ -97,6 +85,47 @@ pub(crate) fn unable(key: &Key, public: &PublicKey, operation: &str) -> Failure 
     ))
 }
 
+/// What is signed: a file, or its digest.
+struct Input<'a>(Option<&'a Path>, Option<&'a str>);
+
+impl Input<'_> {
+    fn digest(
+        &self,
+        algorithm: SignatureAlgorithm,
+        scheme: &Scheme,
+        public: &PublicKey,
+        context: &Context,
+    ) -> Result<Box<[u8]>, Failure> {
+        if let Some(text) = self.1 {
+            return given_digest(text, algorithm.digest_len().unwrap_or_default()).ok_or_else(|| {
+                Failure::usage(format!(
+                    "--digest is not one for {algorithm}: give {} bytes as hexadecimal digits or base64",
+                    algorithm.digest_len().unwrap_or_default()
+                ))
+            });
+        }
+        let dash = Path::new("-");
+        let file = self.0.unwrap_or(dash);
+        let hasher = hasher(scheme, public, context.bytes())?;
+        digest(hasher, &mut files::open(file)?).map_err(|error| Failure::read(file, error))
+    }
+}
+
+/// A digest of so many bytes. The number of its characters tells how it is written.
+fn given_digest(text: &str, len: usize) -> Option<Box<[u8]>> {
+    let bytes = match hexadecimal(text) {
+        Ok(bytes) if bytes.0.len() == len => bytes.0,
+        _ => {
+            let plain = text
+                .trim_end_matches('=')
+                .replace('-', "+")
+                .replace('_', "/");
+            STANDARD_NO_PAD.decode(plain).ok()?
+        }
+    };
+    (bytes.len() == len && len > 0).then(|| bytes.into())
+}
+
 impl Sign {
     pub(crate) fn run(&self) -> Result<Report, Failure> {
         let _spinner = Spinner::start("signing");
@@ -107,9 +136,8 @@ impl Sign {
         let algorithm = algorithm.ok_or_else(|| unable(&key, &own.public, "sign"))?;
         // What the key can't do is told before anything is read, and before the HSM is asked.
         let scheme = scheme(&key.id, &own.public, algorithm)?;
-        let hasher = hasher(&scheme, &own.public, self.context.bytes())?;
-        let digest = digest(hasher, &mut files::open(&self.file)?)
-            .map_err(|error| Failure::read(&self.file, error))?;
+        let input = Input(self.file.as_deref(), self.digest.as_deref());
+        let digest = input.digest(algorithm, &scheme, &own.public, &self.context)?;
         let client = &session.client;
         let signature = hsm_keys::sign(client, &own, &scheme, &digest, Check::Signature)?;
         let signature = match self.raw {
@@ -117,7 +145,7 @@ impl Sign {
             false => signature.into_der(),
         };
         let about = about(&key, algorithm);
-        files::deliver(&signature, "signature", self.out.as_ref(), about)
+        files::deliver(&signature, "signature", &self.out, about)
     }
 }
 
@@ -131,15 +159,15 @@ impl Verify {
         let algorithm = self.algorithm.or_else(|| public.usual_signature());
         let algorithm = algorithm.ok_or_else(|| unable(&key, &public, "verify"))?;
         let scheme = scheme(&key.id, &public, algorithm)?;
-        let hasher = hasher(&scheme, &public, self.context.bytes())?;
-        if self.signature == self.file && self.file == Path::new("-") {
-            return Err(Failure::told(
+        let dash = Path::new("-");
+        if self.signature == dash && self.file.as_deref() == Some(dash) {
+            return Err(Failure::usage(
                 "the file and its signature can't both be standard input",
             ));
         }
         let signature = files::read(&self.signature)?;
-        let digest = digest(hasher, &mut files::open(&self.file)?)
-            .map_err(|error| Failure::read(&self.file, error))?;
+        let input = Input(self.file.as_deref(), self.digest.as_deref());
+        let digest = input.digest(algorithm, &scheme, &public, &self.context)?;
         let is_valid = match self.raw {
             true => hsm_keys::verify_raw(&public, &scheme, &digest, &signature)?,
             false => hsm_keys::verify(&public, &scheme, &digest, &signature)?,
@@ -168,36 +196,29 @@ impl Verify {
     }
 }
 
-impl Decrypt {
-    pub(crate) fn run(&self) -> Result<Report, Failure> {
-        let _spinner = Spinner::start("decrypting");
-        let ciphertext = files::read(&self.file)?;
-        let session = Session::start()?;
-        let key = session.client.get_key(&self.uri)?;
-        let public = PublicKey::from(key.public.clone());
-        let algorithm = match (self.algorithm, &public) {
-            (Some(algorithm), _) => algorithm,
-            (None, PublicKey::Rsa(_)) => EncryptionAlgorithm::RsaOaep256,
-            (None, PublicKey::Aes) => {
-                return Err(Failure::told(format!(
-                    "{} is a symmetric key: name the --algorithm, such as A256GCM",
-                    key.id
-                )));
-            }
-            (None, PublicKey::Ec(_) | PublicKey::MlDsa(_)) => {
-                return Err(unable(&key, &public, "decrypt"));
-            }
-        };
-        fn bytes(option: &Option<Hexadecimal>) -> Option<&[u8]> {
-            option.as_ref().map(|bytes| bytes.0.as_slice())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_taken_in_the_form_that_fits_the_algorithm() {
+        let hex = "0f".repeat(32);
+        for text in [
+            hex.as_str(),
+            &hex.to_uppercase(),
+            "Dw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8=",
+            "Dw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8",
+        ] {
+            assert_eq!(
+                given_digest(text, 32).as_deref(),
+                Some(&[15; 32][..]),
+                "{text}"
+            );
         }
-        let decryption = Decryption {
-            algorithm,
-            iv: bytes(&self.iv),
-            aad: bytes(&self.aad),
-            tag: bytes(&self.tag),
-        };
-        let plaintext = session.client.decrypt(&key.id, &decryption, &ciphertext)?;
-        files::deliver_secret(&plaintext, &self.out, about(&key, algorithm))
+        // The same 64 characters are base64 of 48 bytes.
+        assert_eq!(given_digest(&hex, 48).map(|bytes| bytes.len()), Some(48));
+        for text in ["", "0f", "no digest", &hex[1..]] {
+            assert_eq!(given_digest(text, 32), None, "{text}");
+        }
     }
 }

@@ -1,43 +1,57 @@
-//! What commands print: text for people, JSON for programs.
+//! What commands print: text for people, data for programs.
 
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
-use managed_hsm::{ForeignText, fit, fit_json, without_secrets};
+use managed_hsm::{ForeignText, fit, without_secrets};
 use serde_json::Value;
 use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::query::{self, Query, query};
+use crate::render;
 
 /// The longest value or cell that is shown, in bytes.
 const LONGEST: usize = 2048;
 
 /// Form of the output.
-#[derive(Args, Clone, Copy, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct OutputOptions {
-    /// Form of the output
+    /// Form of the output [default: table, or json with --query]
     #[arg(
         long,
         short,
         global = true,
         value_enum,
         ignore_case = true,
-        value_name = "FORM",
-        default_value = "table"
+        value_name = "FORM"
     )]
-    output: Form,
+    output: Option<Form>,
     /// The same as --output json
-    #[arg(long, global = true)]
+    #[arg(long, global = true, conflicts_with = "output")]
     json: bool,
+    /// What of the output is wanted, as a JMESPath expression: '[].name', "[?enabled].key | [0]"
+    #[arg(long, global = true, value_name = "EXPRESSION", value_parser = query)]
+    query: Option<Query>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Form {
     /// Tables and lines for people
-    #[default]
     Table,
     /// JSON for programs
+    #[value(alias = "jsonc")]
     Json,
+    /// Values separated by tabs, for shells
+    #[value(alias = "text")]
+    Tsv,
+    /// YAML
+    #[value(aliases = ["yamlc", "yml"])]
+    Yaml,
+    /// Nothing: the exit status says it all
+    None,
 }
 
 /// What a command has to say, in both forms.
@@ -64,18 +78,34 @@ impl Report {
     }
 
     /// Writes it to standard output.
-    pub(crate) fn print(&self, options: OutputOptions) -> std::io::Result<()> {
+    pub(crate) fn print(&self, options: &OutputOptions) -> Result<(), Failure> {
         let mut out = std::io::stdout().lock();
-        match (&self.contents, options.is_json()) {
-            (Some(_), true) => Err(std::io::Error::new(
-                std::io::ErrorKind::InvalidInput,
-                "'--out -' and JSON can't both have standard output; name a file with --out",
-            )),
-            (Some(contents), false) => out.write_all(contents),
-            (None, false) => out.write_all(self.text.as_bytes()),
-            (None, true) => writeln!(out, "{}", fit_json(&format!("{:#}", self.json))),
-        }?;
-        out.flush()
+        match &self.contents {
+            None => out.write_all(self.rendered(options)?.as_bytes())?,
+            Some(contents) if options.is_plain() => out.write_all(contents)?,
+            Some(_) => {
+                return Err(Failure::usage(
+                    "'--out -' and JSON or another form can't both have standard output; name a file with --out",
+                ));
+            }
+        }
+        Ok(out.flush()?)
+    }
+
+    /// In the form that is wanted.
+    fn rendered(&self, options: &OutputOptions) -> Result<String, Failure> {
+        let found = options.query.as_ref();
+        let found = found.map(|query| query::find(query, &self.json));
+        let found = found.transpose()?;
+        let value = found.as_ref().unwrap_or(&self.json);
+        match (options.form(), &found) {
+            (Form::Table, None) => Ok(self.text.clone()),
+            (Form::Table, Some(found)) => Ok(render::found(found)),
+            (Form::Json, _) => Ok(render::json(value)),
+            (Form::Tsv, _) => Ok(render::tsv(value)),
+            (Form::Yaml, _) => render::yaml(value),
+            (Form::None, _) => Ok(String::new()),
+        }
     }
 }
 
@@ -96,8 +126,22 @@ fn redacted(value: Value) -> Value {
 }
 
 impl OutputOptions {
-    pub(crate) fn is_json(self) -> bool {
-        self.json || self.output == Form::Json
+    fn form(&self) -> Form {
+        match (self.output, self.json || self.query.is_some()) {
+            (Some(form), _) => form,
+            (None, true) => Form::Json,
+            (None, false) => Form::Table,
+        }
+    }
+
+    /// Whether programs read the output, and errors with it.
+    pub(crate) fn is_json(&self) -> bool {
+        self.form() == Form::Json
+    }
+
+    /// Whether the output is what the command says by itself.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.form() == Form::Table && self.query.is_none()
     }
 }
 
@@ -147,6 +191,15 @@ pub(crate) fn from_unix(seconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
+/// A time that something took, in milliseconds, as a person says it.
+pub(crate) fn milliseconds(time: f64) -> String {
+    match time {
+        _ if time < 1000.0 => format!("{time:.1} ms"),
+        _ if time < 120_000.0 => format!("{:.1} s", time / 1e3),
+        _ => format!("{:.0} min", time / 6e4),
+    }
+}
+
 /// Text from outside, fit for a terminal: one line, of bounded length.
 pub(crate) fn one_line(text: &str) -> String {
     ForeignText::new(text).to_string()
@@ -161,6 +214,13 @@ mod tests {
         assert_eq!(time(from_unix(0)), "1970-01-01T00:00:00Z");
         for seconds in [253_402_300_800, i64::MAX / 2] {
             assert_eq!(time(from_unix(seconds)), "9999-12-31T23:59:59Z");
+        }
+    }
+
+    #[test]
+    fn times_are_in_units_that_people_say() {
+        for (time, shown) in [(3.21, "3.2 ms"), (1500.0, "1.5 s"), (180_000.0, "3 min")] {
+            assert_eq!(milliseconds(time), shown);
         }
     }
 

@@ -18,7 +18,7 @@ impl Session {
     /// With the settings that the provider would have here.
     pub(crate) fn start() -> Result<Self, Failure> {
         let configuration = Configuration::load();
-        configuration.start_log()?;
+        configuration.start_log(None)?;
         Ok(Self::with(configuration.settings()?))
     }
 

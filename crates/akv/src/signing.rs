@@ -73,6 +73,11 @@ pub(crate) fn hexadecimal(text: &str) -> Result<Hexadecimal, String> {
     bytes.map(Hexadecimal)
 }
 
+/// Bytes as such digits.
+pub(crate) fn digits(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn is_hashed(algorithm: &SignatureAlgorithm) -> bool {
     algorithm.digest_len().is_some()
 }

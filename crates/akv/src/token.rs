@@ -16,6 +16,10 @@ use crate::progress::Spinner;
 use crate::session::Session;
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  akv token
+  akv token keyvault:MyVault
+  akv token --query expires -o tsv")]
 pub(crate) struct Token {
     /// The HSM or key vault that the token is for [default: any HSM]
     vault: Option<Vault>,

@@ -9,7 +9,7 @@ use hsm_keys::PublicKey;
 use managed_hsm::{EncryptionAlgorithm, Key, KeyUri, SecureWrapAlgorithm};
 
 use crate::failure::Failure;
-use crate::files;
+use crate::files::{self, Out, SecretOut};
 use crate::operations::{about, unable};
 use crate::output::{Report, one_line};
 use crate::progress::Spinner;
@@ -17,6 +17,9 @@ use crate::session::Session;
 use crate::signing::encryption_algorithm;
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  akv wrap managedhsm:MyHSM:aes data.key --out data.key.wrapped
+  akv wrap --secure managedhsm:MyHSM:attested --out secure.key.wrapped")]
 pub(crate) struct Wrap {
     /// The key that wraps
     uri: KeyUri,
@@ -31,13 +34,14 @@ pub(crate) struct Wrap {
     /// CKM_AES_KEY_WRAP_PAD for AES keys]
     #[arg(long, value_name = "NAME")]
     algorithm: Option<String>,
-    /// File to write the wrapped key to, as it is; - is standard output; without it, it is printed
-    /// as base64
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    out: Out,
 }
 
 #[derive(Args)]
+#[command(
+    after_help = "Example:\n  akv unwrap managedhsm:MyHSM:aes data.key.wrapped --out data.key"
+)]
 pub(crate) struct Unwrap {
     /// The key that unwraps
     uri: KeyUri,
@@ -54,10 +58,8 @@ pub(crate) struct Unwrap {
     /// CKM_AES_KEY_WRAP_PAD for AES keys]
     #[arg(long, value_name = "NAME")]
     algorithm: Option<String>,
-    /// File to write, readable for its owner only; one that exists is left alone; - is standard
-    /// output
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    #[command(flatten)]
+    out: SecretOut,
 }
 
 /// What the option --algorithm names. Secure wrap has other algorithms than wrap.
@@ -65,8 +67,9 @@ fn named<T>(
     option: Option<&String>,
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Result<Option<T>, Failure> {
-    let told =
-        |name: &str, problem| Failure::told(format!("--algorithm '{}': {problem}", one_line(name)));
+    let told = |name: &str, problem| {
+        Failure::usage(format!("--algorithm '{}': {problem}", one_line(name)))
+    };
     let parsed = option.map(|name| parse(name).map_err(|problem| told(name, problem)));
     parsed.transpose()
 }
@@ -115,7 +118,7 @@ impl Wrap {
         let algorithm = algorithm(named, &key, "wrap keys")?;
         let wrapped = session.client.wrap_key(&key.id, algorithm, &plain)?;
         let about = about(&key, algorithm);
-        files::deliver(&wrapped, "wrapped", self.out.as_ref(), about)
+        files::deliver(&wrapped, "wrapped", &self.out, about)
     }
 
     fn make_and_wrap(&self) -> Result<Report, Failure> {
@@ -125,7 +128,7 @@ impl Wrap {
         let algorithm = secure_algorithm(named, &key, "wrap keys")?;
         let wrapped = session.client.secure_wrap_key(&key.id, algorithm)?;
         let about = about(&key, algorithm);
-        files::deliver(&wrapped, "wrapped", self.out.as_ref(), about)
+        files::deliver(&wrapped, "wrapped", &self.out, about)
     }
 }
 
@@ -150,7 +153,7 @@ impl Unwrap {
 
     fn unwrap_for_environment(&self, attestation: &Path) -> Result<Report, Failure> {
         if attestation == self.file && attestation == Path::new("-") {
-            return Err(Failure::told(
+            return Err(Failure::usage(
                 "the wrapped key and the attestation can't both be standard input",
             ));
         }
@@ -167,7 +170,7 @@ impl Unwrap {
 }
 
 /// The token in a file, which may end with a line's end.
-fn token(path: &Path) -> Result<String, Failure> {
+pub(crate) fn token(path: &Path) -> Result<String, Failure> {
     let contents = files::read(path)?;
     let text = std::str::from_utf8(&contents).unwrap_or_default().trim();
     let parts = text.split('.').filter(|part| {

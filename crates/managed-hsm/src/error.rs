@@ -8,6 +8,13 @@ use crate::obstacle::Obstacle;
 use crate::settings::origin::Origin;
 use crate::uri::UriError;
 
+/// What to do about a service that has not been well for long.
+const HEALTH: &str = "check the network, and the HSM's health in Azure";
+/// The same where an answer is late.
+const LOAD: &str = "check the network and the HSM's load";
+/// The same where an answer makes no sense.
+const ADDRESS: &str = "check that this address is a Managed HSM";
+
 /// A failure of the client.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -118,8 +125,7 @@ pub enum Error {
     },
     /// The service has not been well for so long that it is not asked by every request.
     #[error(
-        "{operation} {key}: {endpoint} has not been well for {} s ({problem}), and is tried from time to time only: check the \
-         network, and the HSM's health in Azure",
+        "{operation} {key}: {endpoint} has not been well for {} s ({problem}), and is tried from time to time only: {HEALTH}",
         lasts.as_secs()
     )]
     Down {
@@ -135,7 +141,7 @@ pub enum Error {
         problem: String,
     },
     /// The operation did not end in time.
-    #[error("{operation} {key}: no answer from {endpoint} within {} s{}: check the network and the HSM's load", after.as_secs_f32(), earlier.as_ref().map_or_else(String::new, |earlier| format!(" (an attempt before: {earlier})")))]
+    #[error("{operation} {key}: no answer from {endpoint} within {} s{}: {LOAD}", after.as_secs_f32(), earlier.as_ref().map_or_else(String::new, |earlier| format!(" (an attempt before: {earlier})")))]
     Timeout {
         /// What was asked for.
         operation: &'static str,
@@ -149,9 +155,7 @@ pub enum Error {
         earlier: Option<String>,
     },
     /// The service's answer makes no sense.
-    #[error(
-        "{operation} {key}: the answer from {endpoint} can't be used: {problem}: check that this address is a Managed HSM"
-    )]
+    #[error("{operation} {key}: the answer from {endpoint} can't be used: {problem}: {ADDRESS}")]
     Response {
         /// What was asked for.
         operation: &'static str,
@@ -181,15 +185,69 @@ impl Error {
 
     /// Says in the log that an operation with a key failed.
     pub fn log(&self, operation: &str, key: &str) {
+        let status = self.status();
+        let status = status.map_or_else(|| "none".to_owned(), |status| status.to_string());
         let none = ForeignText::new("none");
-        let (status, request_id) = match self {
-            Self::Service {
-                status, request_id, ..
-            } => (status.to_string(), request_id),
-            Self::Unauthorized { request_id, .. } => ("401".to_owned(), request_id),
-            _ => ("none".to_owned(), &none),
-        };
+        let request_id = self.request_id().unwrap_or(&none);
         log::error!(operation, key, status = status.as_str(), request_id:% = request_id; "{self}");
+    }
+
+    /// The HTTP status of the service's answer, if it refused.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Service { status, .. } => Some(*status),
+            Self::Unauthorized { .. } => Some(401),
+            _ => None,
+        }
+    }
+
+    /// The service's `x-ms-request-id`, if it refused.
+    pub fn request_id(&self) -> Option<&ForeignText> {
+        match self {
+            Self::Service { request_id, .. } | Self::Unauthorized { request_id, .. } => {
+                Some(request_id)
+            }
+            _ => None,
+        }
+    }
+
+    /// A word for programs: the service's own code, if it refused.
+    pub fn code(&self) -> String {
+        match self {
+            Self::Uri(_) => "InvalidUri".to_owned(),
+            Self::Settings { .. } => "InvalidSetting".to_owned(),
+            Self::NoCredential { .. } => "NoCredential".to_owned(),
+            Self::Credential { .. } => "CredentialFailed".to_owned(),
+            Self::TokenExpired { .. } => "TokenExpired".to_owned(),
+            Self::Unauthorized { .. } => "Unauthorized".to_owned(),
+            Self::Service { code, .. } => code.to_string(),
+            Self::ApiVersion { .. } => "ApiVersion".to_owned(),
+            Self::Connect { .. } => "Unreachable".to_owned(),
+            Self::Down { .. } => "Down".to_owned(),
+            Self::Timeout { .. } => "Timeout".to_owned(),
+            Self::Response { .. } => "UnusableAnswer".to_owned(),
+            Self::Tls(_) => "Tls".to_owned(),
+            Self::Io(_) => "Process".to_owned(),
+        }
+    }
+
+    /// What to do, with which the message ends; none where the message is all that is known.
+    pub fn remedy(&self) -> Option<&str> {
+        let remedy = match self {
+            Self::NoCredential { remedy, .. } => remedy,
+            Self::TokenExpired { credential, .. } | Self::Unauthorized { credential, .. } => {
+                credential.remedy()
+            }
+            Self::Service { code, message, .. } => {
+                remedy(code.raw(), message.raw()).trim_start_matches(": ")
+            }
+            Self::Connect { obstacle, .. } => obstacle.remedy(),
+            Self::Down { .. } => HEALTH,
+            Self::Timeout { .. } => LOAD,
+            Self::Response { .. } => ADDRESS,
+            _ => "",
+        };
+        Some(remedy).filter(|remedy| !remedy.is_empty())
     }
 }
 
@@ -197,7 +255,7 @@ impl Error {
 fn remedy(code: &str, message: &str) -> &'static str {
     match code {
         "BadParameter" if message.contains("set a key rotation policy") => {
-            ": 'az keyvault key rotation-policy update' sets one; 'akv keys create' makes a new version without"
+            ": 'akv keys rotation-policy set' sets one; 'akv keys create' makes a new version without"
         }
         "KeyNotFound" => ": check the key's name and version, and that the vault is the right one",
         "AccessDenied" => {
@@ -206,5 +264,46 @@ fn remedy(code: &str, message: &str) -> &'static str {
         "Forbidden" => ": check the key's attributes (enabled, nbf, exp) and key_ops",
         "Throttled" => ": the HSM is asked for more than it can do; try again later",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_ends_with_its_remedy() {
+        let connect = Error::Connect {
+            operation: "load key",
+            key: "managedhsm:a:b".to_owned(),
+            endpoint: "https://a".to_owned(),
+            problem: "refused".to_owned(),
+            obstacle: Obstacle::Refused,
+        };
+        let service = |code: &str| Error::Service {
+            operation: "load key",
+            key: "managedhsm:a:b".to_owned(),
+            status: 404,
+            code: ForeignText::new(code),
+            message: ForeignText::new("no"),
+            request_id: ForeignText::new("1"),
+        };
+        let late = Error::Timeout {
+            operation: "load key",
+            key: "managedhsm:a:b".to_owned(),
+            endpoint: "https://a".to_owned(),
+            after: Duration::from_secs(1),
+            earlier: None,
+        };
+        for error in [connect, service("KeyNotFound"), late] {
+            let remedy = error.remedy().expect("a remedy");
+            assert!(error.to_string().ends_with(remedy), "{error}");
+        }
+        let other = service("Other");
+        assert_eq!(other.remedy(), None);
+        assert_eq!(
+            (other.code().as_str(), other.status()),
+            ("Other", Some(404))
+        );
     }
 }

@@ -1,17 +1,21 @@
 //! The `akv` command: what it does in the HSM is looked at with `openssl`, and the other way round.
 
+mod authority;
 mod check;
+mod first_tries;
+mod forms;
 mod keys;
 mod roles;
 mod secure_wrap;
 mod upkeep;
+mod verbs;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
-use crate::support::{EC_P256, Hsm, Loading, uri};
+use crate::support::{EC_P256, Hsm, Loading, skip, uri};
 
 const RSA_2048: &str = r#"{"kty":"RSA-HSM","key_size":2048}"#;
 const AES_256: &str = r#"{"kty":"oct-HSM","key_size":256}"#;
@@ -356,10 +360,59 @@ fn shells_and_man_have_what_they_need() {
         "akv-keys-set.1",
     ] {
         let text = fs::read_to_string(format!("{folder}/{page}")).expect("a page");
-        assert!(
-            text.contains(".TH") && text.contains(".SH DESCRIPTION"),
-            "{page}: {text}"
+        for section in [
+            "DESCRIPTION",
+            "\"EXIT STATUS\"",
+            "ENVIRONMENT",
+            "\"SEE ALSO\"",
+        ] {
+            let heading = format!("\n.SH {section}\n");
+            assert!(text.contains(&heading), "{page} lacks {section}: {text}");
+        }
+        // What is the same for all stands in one of them.
+        let is_first = page == "akv.1";
+        assert_eq!(text.contains("\n.SH FILES\n"), is_first, "{page}");
+        assert_eq!(text.contains("AKV_CA_FILE"), is_first, "{page}");
+        assert_ne!(text.contains("\n.SH EXAMPLES\n"), is_first, "{page}");
+    }
+    if !testing::is_there("mandoc") {
+        return skip("mandoc is not installed: it does not look at the manual pages");
+    }
+    let pages = fs::read_dir(&folder).expect("a folder");
+    for page in pages.map(|page| page.expect("a page").path()) {
+        let mut lint = std::process::Command::new("mandoc");
+        let lint = lint.args(["-T", "lint", "-W", "error"]).arg(&page);
+        let output = lint.output().expect("mandoc runs");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && told.is_empty(), "{told}");
+    }
+}
+
+#[test]
+fn bash_completes_the_names_of_keys() {
+    let keys = [("web", EC_P256), ("web-old", EC_P256), ("doc", RSA_2048)];
+    let hsm = Hsm::with_keys(&keys);
+    let script = hsm.akv(&["completions", "bash"]).succeeds();
+    let script = hsm.write("completions", script);
+    let akv = hsm.akv_command(&[]);
+    let program = akv.get_args().last().expect("the program").to_owned();
+    let program = program.to_str().expect("text");
+    for (breaks, line, expected) in [
+        (" :", "akv keys show managedhsm:MyHSM:we", "web web-old"),
+        (" ", "akv sign managedhsm:MyHSM:d", "managedhsm:MyHSM:doc"),
+        (" :", "akv keys show managedhsm:MyHSM:x", ""),
+        (" :", "akv keys rotat", "rotate rotation-policy"),
+    ] {
+        let shell = format!(
+            "akv() {{ {program} \"$@\"; }}; . {script}; COMP_WORDBREAKS='{breaks}'; COMP_LINE='{line}'
+            COMP_POINT=${{#COMP_LINE}}; COMP_WORDS=($COMP_LINE); COMP_CWORD=2
+            _akv_with_keys akv \"${{COMP_WORDS[2]}}\" \"${{COMP_WORDS[1]}}\"
+            echo \"${{COMPREPLY[*]}}\""
         );
+        let mut command = hsm.command("bash");
+        let output = command.args(["-c", &shell]).output().expect("bash runs");
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(told.trim(), expected, "{line}: {output:?}");
     }
 }
 
@@ -397,7 +450,7 @@ fn what_cannot_be_done_is_told_with_its_reason() {
         ),
         (
             "keys rotate managedhsm:MyHSM:ec",
-            &["rotation-policy update", "akv keys create"],
+            &["akv keys rotation-policy set", "akv keys create"],
         ),
         (
             "keys rotate managedhsm:MyHSM:ec?version=0123456789abcdef0123456789abcdef",

@@ -10,8 +10,14 @@ use crate::support::{EC_P256, Hsm, uri};
 const CLIENT: &str = "66666666-0000-0000-0000-000000000001";
 const PRINCIPAL: &str = "66666666-0000-0000-0000-000000000002";
 
+/// The variables by which the application logs in.
+pub(super) const APPLICATION: [(&str, &str); 2] = [
+    ("AZURE_CLIENT_ID", CLIENT),
+    ("AZURE_CLIENT_SECRET", "s3cret"),
+];
+
 /// An HSM with two keys, and an application that has no role.
-fn with_an_application(folder: &std::path::Path) -> Hsm {
+pub(super) fn with_an_application(folder: &std::path::Path) -> Hsm {
     let file = folder.join("principals.json");
     let principals = format!(
         r#"[{{"client_id":"{CLIENT}","object_id":"{PRINCIPAL}","client_secret":"s3cret"}}]"#
@@ -32,8 +38,7 @@ fn may_sign(hsm: &Hsm, key: &str) -> bool {
     }
     command
         .env_remove("AZURE_CLI_ACCESS_TOKEN")
-        .env("AZURE_CLIENT_ID", CLIENT)
-        .env("AZURE_CLIENT_SECRET", "s3cret");
+        .envs(APPLICATION);
     let output = command.output().expect("akv runs");
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(

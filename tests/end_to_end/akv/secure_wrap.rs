@@ -17,7 +17,7 @@ const ISSUER: &str = "https://attestation.example";
 
 /// The release policy of the keys that wrap, and a token that meets it for the environment with
 /// `key`.
-fn policy_and_token(hsm: &Hsm, key: &Rsa<openssl::pkey::Private>) -> (String, String) {
+pub(super) fn policy_and_token(hsm: &Hsm, key: &Rsa<openssl::pkey::Private>) -> (String, String) {
     let policy = json!({"version": "1.0.0", "anyOf": [
         {"authority": ISSUER, "allOf": [{"claim": "sdk-test", "equals": "true"}]}
     ]});

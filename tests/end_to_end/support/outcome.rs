@@ -79,6 +79,16 @@ impl Outcome {
         String::from_utf8_lossy(&self.output.stdout).into_owned()
     }
 
+    /// Standard error.
+    pub(crate) fn errors(&self) -> String {
+        String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+
+    /// The exit status; none: a signal ended it.
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.output.status.code()
+    }
+
     /// Whether the program ended well.
     pub(crate) fn is_success(&self) -> bool {
         self.output.status.success()

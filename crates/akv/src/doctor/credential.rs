@@ -25,6 +25,7 @@ pub(crate) fn check(
     vault: &Vault,
     found: Option<&Found>,
 ) -> Option<Token> {
+    steps.doing("getting an access token");
     match session.client.access_token(vault) {
         Ok((kind, token)) => {
             let tenant = found.and_then(|found| found.tenant.as_deref());

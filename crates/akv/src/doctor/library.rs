@@ -16,7 +16,11 @@ pub(crate) fn check(steps: &mut Steps, configuration: &Configuration) {
         steps.skip("module", "there is no OpenSSL that could load it");
         return;
     }
-    if module(steps, configuration) && provider(steps) {
+    if !module(steps, configuration) {
+        steps.skip("provider", "there is no module that could be loaded");
+    } else if !provider(steps) {
+        steps.skip("activation", "the provider does not load");
+    } else {
         activation(steps, configuration);
     }
 }
@@ -24,6 +28,7 @@ pub(crate) fn check(steps: &mut Steps, configuration: &Configuration) {
 fn version(steps: &mut Steps) -> bool {
     const INSTALL: &str =
         "install OpenSSL 3.0 or newer, with its program, and put that program on PATH";
+    steps.doing("running openssl");
     let output = match openssl::version(&[]) {
         Ok(output) => output,
         Err(error) => {
@@ -110,6 +115,7 @@ fn provider(steps: &mut Steps) -> bool {
         "-provider",
         "default",
     ];
+    steps.doing("having openssl load the provider");
     let output = match openssl::run(&arguments) {
         Ok(output) => output,
         Err(error) => {

@@ -1,6 +1,7 @@
 //! `akv doctor`: checks in the order in which things are needed, each with what to do where it
 //! fails.
 
+mod certificates;
 mod credential;
 mod keys;
 mod library;
@@ -15,13 +16,16 @@ pub(crate) use self::keys::{Subject, latency};
 pub(crate) use self::steps::{Status, Steps};
 use crate::configuration::Configuration;
 use crate::failure::Failure;
-use crate::output::Report;
+use crate::output::{OutputOptions, Report};
 use crate::pkcs11;
-use crate::progress::Spinner;
 use crate::session::Session;
 use crate::token::any_hsm;
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  akv doctor
+  akv doctor managedhsm:MyHSM:web
+  akv doctor --pkcs11 managedhsm:MyHSM -o json")]
 pub(crate) struct Doctor {
     /// HSMs, key vaults and keys to check: managedhsm:<HSM>[:<key>] or keyvault:<vault>[:<key>].
     /// With each RSA or EC key something is signed, with each symmetric key something wrapped
@@ -36,9 +40,9 @@ pub(crate) struct Doctor {
 
 impl Doctor {
     /// The report is bad if a check failed.
-    pub(crate) fn run(&self) -> Result<Report, Failure> {
-        let _spinner = Spinner::start("checking");
-        let mut steps = Steps::default();
+    pub(crate) fn run(&self, output: &OutputOptions) -> Result<Report, Failure> {
+        let mut steps = Steps::shown(output);
+        steps.doing("reading the configuration");
         let configuration = Configuration::load();
         match self.pkcs11 {
             true => pkcs11::doctor(&mut steps)?,
@@ -48,7 +52,23 @@ impl Doctor {
             Some(settings) => self.check_vaults(&mut steps, &settings)?,
             None => steps.skip("credential", "the configuration can't be used"),
         }
-        Ok(steps.report())
+        self.tell_untried(&mut steps);
+        let table = steps.table();
+        let mut report = steps.report();
+        report.text += &format!("\nFor an issue:\n\n{table}");
+        Ok(report)
+    }
+
+    /// What a reader may take for checked, and isn't.
+    fn tell_untried(&self, steps: &mut Steps) {
+        let has_key = |target: &StoreUri| matches!(target, StoreUri::Key(_));
+        if !self.targets.is_empty() && !self.targets.iter().any(has_key) {
+            steps.beside("a key: akv doctor managedhsm:<HSM>:<key> uses it once");
+        }
+        steps.beside(match self.pkcs11 {
+            true => "OpenSSL and its provider: akv doctor without --pkcs11 looks at them",
+            false => "the PKCS#11 module: akv doctor --pkcs11 looks at it",
+        });
     }
 
     fn check_vaults(&self, steps: &mut Steps, settings: &Settings) -> Result<(), Failure> {
@@ -120,7 +140,7 @@ fn checked_settings(steps: &mut Steps, configuration: &Configuration) -> Option<
     }
     let settings = configuration.settings().and_then(|settings| {
         configuration.check_provider()?;
-        configuration.start_log()?;
+        configuration.start_log(None)?;
         settings.tls()?;
         Ok(settings)
     });

@@ -6,21 +6,18 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use der::Decode;
 use hyper_util::client::proxy::matcher::Intercept;
 use managed_hsm::{Obstacle, Settings, Vault};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::Url;
-use x509_cert::Certificate;
 
+use super::certificates::{Look, Presented};
 use super::steps::{Status, Steps};
 use crate::failure::Failure;
 use crate::output::{self, one_line};
@@ -132,6 +129,7 @@ impl Way<'_> {
             Some(_) => format!("the proxy {host}"),
         };
         let addresses = self.resolved(steps, &host, port, &who).await?;
+        steps.doing(format!("connecting to {who}, port {port}"));
         let started = Instant::now();
         let stream = match self.opened(&addresses, port, &who).await {
             Ok(stream) => stream,
@@ -140,11 +138,11 @@ impl Way<'_> {
                 return None;
             }
         };
-        let milliseconds = started.elapsed().as_secs_f64() * 1e3;
+        let took = started.elapsed().as_secs_f64() * 1e3;
         steps.good_with(
             "connection",
-            format!("{who}, port {port}, in {milliseconds:.1} ms"),
-            json!({ "port": port, "ms": milliseconds, "proxy": self.proxy.is_some() }),
+            format!("{who}, port {port}, in {}", output::milliseconds(took)),
+            json!({ "port": port, "ms": took, "proxy": self.proxy.is_some() }),
         );
         Some(stream)
     }
@@ -157,6 +155,7 @@ impl Way<'_> {
         port: u16,
         who: &str,
     ) -> Option<Vec<SocketAddr>> {
+        steps.doing(format!("looking up {who}"));
         let plain = host.trim_matches(['[', ']']).to_owned();
         let lookup = tokio::net::lookup_host((plain, port));
         let addresses: Vec<_> = match within(self.settings.connect_timeout, lookup).await {
@@ -251,6 +250,7 @@ impl Way<'_> {
                 return None;
             }
         };
+        steps.doing(format!("agreeing on TLS with {}", self.host));
         let connector = TlsConnector::from(Arc::new(config));
         let limit = self.settings.connect_timeout;
         let attempt = connector.connect(name.clone(), tcp);
@@ -367,6 +367,7 @@ impl Way<'_> {
             self.settings.api_version,
             env!("CARGO_PKG_VERSION")
         );
+        steps.doing(format!("asking {} who it is", self.host));
         let sent = SystemTime::now();
         let exchange = async {
             tls.write_all(request.as_bytes()).await?;
@@ -491,82 +492,6 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
         .filter_map(|line| line.split_once(':'))
         .find(|(known, _)| known.eq_ignore_ascii_case(name))
         .map(|(_, value)| value.trim())
-}
-
-/// A certificate that a server presents.
-struct Presented {
-    subject: String,
-    issuer: String,
-    until: SystemTime,
-}
-
-impl Presented {
-    fn parse(der: &CertificateDer<'_>) -> Option<Self> {
-        let certificate = Certificate::from_der(der).ok()?;
-        let tbs = certificate.tbs_certificate();
-        Some(Self {
-            subject: one_line(&tbs.subject().to_string()),
-            issuer: one_line(&tbs.issuer().to_string()),
-            until: tbs.validity().not_after.to_system_time(),
-        })
-    }
-
-    fn json(&self) -> Value {
-        json!({ "subject": self.subject, "issuer": self.issuer, "until": output::time(self.until) })
-    }
-}
-
-impl fmt::Display for Presented {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let until = output::time(self.until);
-        write!(f, "{} by {}, until {until}", self.subject, self.issuer)
-    }
-}
-
-/// Notes a server's certificates and refuses the server, so that nothing is ever sent to it.
-#[derive(Debug)]
-struct Look {
-    algorithms: WebPkiSupportedAlgorithms,
-    seen: Mutex<Vec<CertificateDer<'static>>>,
-}
-
-impl ServerCertVerifier for Look {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let all = std::iter::once(end_entity).chain(intermediates);
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = all
-            .map(|certificate| certificate.clone().into_owned())
-            .collect();
-        Err(rustls::Error::General("only looked at".to_owned()))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("only looked at".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("only looked at".to_owned()))
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ impl Explain {
             return Ok(Report::new(format!("{text}\n"), json));
         }
         if found.is_empty() {
-            return Err(Failure::told(format!(
+            return Err(Failure::not_found(format!(
                 "no error is known by '{}': give a code of the service (KeyNotFound, 403), of PKCS#11 \
                  (CKR_PIN_INCORRECT, 0xa0), a reason of the provider ('invalid key URI', error:40000001), or the line \
                  that a program printed",
@@ -198,6 +198,13 @@ pub(crate) fn code_name(words: &str) -> String {
         name.push(letter.to_ascii_uppercase());
     }
     name
+}
+
+/// What to do about one of the service's codes.
+pub(crate) fn remedy(code: &str) -> Option<String> {
+    let found = by_code(code);
+    let [one] = found.as_slice() else { return None };
+    Some(one.row.remedy.clone())
 }
 
 /// What to do about a function of PKCS#11 that failed with a code.

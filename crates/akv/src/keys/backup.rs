@@ -11,7 +11,7 @@ use serde_json::json;
 use super::description::{Told, shown_as_named};
 use super::unversioned;
 use crate::failure::Failure;
-use crate::files;
+use crate::files::{self, SecretOut};
 use crate::output::Report;
 use crate::progress::Spinner;
 use crate::session::Session;
@@ -21,10 +21,8 @@ use crate::session::Session;
 pub(crate) struct Backup {
     /// The key
     uri: KeyUri,
-    /// File to write the backup to, readable for its owner only; one that exists is left alone; -
-    /// is standard output
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    #[command(flatten)]
+    out: SecretOut,
 }
 
 #[derive(Args)]

@@ -9,8 +9,7 @@ use managed_hsm::{KeyUri, PublicKey};
 use super::kind::{Kind, NamedCurve};
 use crate::doctor::{Status, Steps, Subject, check_credential, latency};
 use crate::failure::Failure;
-use crate::output::{Report, from_unix, time};
-use crate::progress::Spinner;
+use crate::output::{OutputOptions, Report, from_unix, time};
 use crate::session::Session;
 use crate::work::Operation;
 
@@ -59,10 +58,9 @@ pub(crate) struct Check {
 
 impl Check {
     /// The report is bad if a check failed.
-    pub(super) fn run(&self) -> Result<Report, Failure> {
-        let _spinner = Spinner::start("checking the key");
+    pub(super) fn run(&self, output: &OutputOptions) -> Result<Report, Failure> {
         let session = Session::start()?;
-        let mut steps = Steps::default();
+        let mut steps = Steps::shown(output);
         match check_credential(&mut steps, &session, &self.uri.vault, None) {
             None => steps.skip("read-key", "there is no token that will do"),
             Some(token) => {

@@ -92,7 +92,7 @@ impl Purge {
 /// Asks the person at the terminal. `done`: what is not done if the answer is another.
 fn confirm(uri: &KeyUri, question: &str, done: &str) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::told(format!(
+        return Err(Failure::usage(format!(
             "{uri} is not {done}: there is no terminal to ask at; give --yes, and it is"
         )));
     }

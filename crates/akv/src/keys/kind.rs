@@ -99,14 +99,14 @@ impl Kind {
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(super) enum NamedCurve {
-    #[value(name = "P-256", alias = "prime256v1")]
+    #[value(name = "P-256", aliases = ["p256", "prime256v1", "secp256r1"])]
     P256,
-    #[value(name = "P-384", alias = "secp384r1")]
+    #[value(name = "P-384", aliases = ["p384", "secp384r1"])]
     P384,
-    #[value(name = "P-521", alias = "secp521r1")]
+    #[value(name = "P-521", aliases = ["p521", "secp521r1"])]
     P521,
     /// secp256k1
-    #[value(name = "P-256K", alias = "secp256k1")]
+    #[value(name = "P-256K", aliases = ["p256k", "secp256k1"])]
     P256K,
 }
 

@@ -17,6 +17,11 @@ use crate::progress::Spinner;
 use crate::session::Session;
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  akv keys list managedhsm:MyHSM
+  akv keys list managedhsm:MyHSM:web            # its versions
+  akv keys list managedhsm:MyHSM --deleted
+  akv keys list managedhsm:MyHSM --query '[?enabled].name' -o tsv")]
 pub(crate) struct List {
     /// managedhsm:<HSM>, keyvault:<vault>, or a key, for its versions
     what: StoreUri,
@@ -32,7 +37,7 @@ impl List {
         match &self.what {
             StoreUri::Vault(vault) if self.deleted => deleted_keys(&session, vault),
             StoreUri::Vault(vault) => keys(&session, vault),
-            StoreUri::Key(_) if self.deleted => Err(Failure::told(
+            StoreUri::Key(_) if self.deleted => Err(Failure::usage(
                 "--deleted lists the deleted keys of a vault: name the vault alone",
             )),
             StoreUri::Key(uri) => versions(&session, uri),

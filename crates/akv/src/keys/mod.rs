@@ -7,6 +7,9 @@ mod description;
 mod kind;
 mod listing;
 mod pem;
+mod public;
+mod release;
+mod rotation;
 mod set;
 
 use std::collections::HashMap;
@@ -21,7 +24,7 @@ use azure_security_keyvault_keys::models::{
     KeyOperation, KeyReleasePolicy,
 };
 use clap::{Args, Subcommand};
-use managed_hsm::{ExternalKeyId, Feature, KeyUri, ParameterSet, Service};
+use managed_hsm::{ExternalKeyId, Feature, KeyUri, ParameterSet, PublicKey, Service};
 use serde_json::json;
 
 use self::backup::{Backup, Restore};
@@ -31,11 +34,14 @@ use self::description::{Told, shown};
 use self::kind::{Kind, NamedCurve};
 use self::listing::List;
 use self::pem::Pem;
+use self::public::Public;
+use self::release::{Attestation, Release};
+use self::rotation::{Rotate, RotationPolicy};
 use self::set::Set;
 use crate::failure::Failure;
 use crate::files;
 use crate::import;
-use crate::output::{Report, before_year_10000};
+use crate::output::{OutputOptions, Report, before_year_10000};
 use crate::progress::Spinner;
 use crate::session::Session;
 
@@ -45,7 +51,7 @@ pub(crate) enum Keys {
     #[command(visible_alias = "ls")]
     List(List),
     /// Show a key's type, operations, attributes and version
-    #[command(alias = "get")]
+    #[command(aliases = ["get", "describe"])]
     Show(Show),
     /// Create a key, or a new version of one
     Create(Create),
@@ -57,11 +63,18 @@ pub(crate) enum Keys {
     #[command(aliases = ["update", "set-attributes"])]
     Set(Set),
     /// Have the service make a new version of a key as its rotation policy does
-    Rotate(Named),
+    Rotate(Rotate),
+    /// When a key is rotated, and how long its versions last
+    #[command(subcommand)]
+    RotationPolicy(RotationPolicy),
     /// Delete a key with all its versions; it can be recovered until it is purged
-    #[command(visible_alias = "rm")]
+    #[command(visible_alias = "rm", alias = "remove")]
     Delete(Delete),
     /// Recover a deleted key
+    #[command(
+        alias = "undelete",
+        after_help = "Example:\n  akv keys recover managedhsm:MyHSM:web"
+    )]
     Recover(Named),
     /// Destroy a deleted key for ever
     Purge(Purge),
@@ -72,9 +85,21 @@ pub(crate) enum Keys {
     /// Write a key file, for programs that read keys from files; it holds the URI of a version with
     /// its public key, and nothing secret
     Pem(Pem),
+    /// Show the public part of a key, as PEM, JSON Web Key or for OpenSSH
+    #[command(alias = "download")]
+    Public(Public),
+    /// Show what an HSM says of a key's being in it, for who wants to check that
+    #[command(alias = "get-attestation")]
+    Attestation(Attestation),
+    /// Have a key released to an attested environment, as its release policy allows
+    Release(Release),
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  akv keys show managedhsm:MyHSM:web
+  akv keys show https://myhsm.managedhsm.azure.net/keys/web -o json
+  akv keys show managedhsm:MyHSM:web --query expires -o tsv")]
 pub(crate) struct Show {
     /// The key
     uri: KeyUri,
@@ -87,6 +112,10 @@ pub(crate) struct Named {
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  akv keys create managedhsm:MyHSM:web --type ec --curve P-256 --operations sign,verify --expires 365d
+  akv keys create managedhsm:MyHSM:doc --type rsa --size 3072 --if-absent
+  akv keys create managedhsm:MyHSM:aes --type oct")]
 pub(crate) struct Create {
     /// The key
     uri: KeyUri,
@@ -110,6 +139,9 @@ pub(crate) struct Create {
     /// Curve of an EC key
     #[arg(long, value_enum, ignore_case = true, value_name = "CURVE")]
     curve: Option<NamedCurve>,
+    /// Do nothing if there is a key of this name, of the type, size and curve that are named
+    #[arg(long)]
+    if_absent: bool,
     #[command(flatten)]
     properties: Properties,
     /// Release policy, a JSON file; the key may then be released to attested environments. A key
@@ -120,6 +152,10 @@ pub(crate) struct Create {
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  akv keys import managedhsm:MyHSM:web key.pem
+  akv keys import managedhsm:MyHSM:aes key.bin --aes
+  akv keys import managedhsm:MyHSM:brought key.byok --byok rsa")]
 pub(crate) struct Import {
     /// The key
     uri: KeyUri,
@@ -168,7 +204,7 @@ struct Properties {
     tags: Vec<(String, String)>,
 }
 
-fn point_in_time(text: &str) -> Result<SystemTime, String> {
+pub(crate) fn point_in_time(text: &str) -> Result<SystemTime, String> {
     let date = match text.len() {
         10 => format!("{text}T00:00:00Z"),
         _ => text.to_owned(),
@@ -191,21 +227,25 @@ fn tag(text: &str) -> Result<(String, String), String> {
 }
 
 impl Keys {
-    pub(crate) fn run(&self) -> Result<Report, Failure> {
+    pub(crate) fn run(&self, output: &OutputOptions) -> Result<Report, Failure> {
         match self {
             Self::List(command) => command.run(),
             Self::Show(command) => command.run(),
             Self::Create(command) => command.run(),
             Self::Import(command) => command.run(),
-            Self::Check(command) => command.run(),
+            Self::Check(command) => command.run(output),
             Self::Set(command) => command.run(),
-            Self::Rotate(command) => command.rotate(),
+            Self::Rotate(command) => command.run(),
+            Self::RotationPolicy(command) => command.run(),
             Self::Delete(command) => command.run(),
             Self::Recover(command) => command.recover(),
             Self::Purge(command) => command.run(),
             Self::Backup(command) => command.run(),
             Self::Restore(command) => command.run(),
             Self::Pem(command) => command.run(),
+            Self::Public(command) => command.run(),
+            Self::Attestation(command) => command.run(),
+            Self::Release(command) => command.run(),
         }
     }
 }
@@ -213,21 +253,22 @@ impl Keys {
 impl Show {
     fn run(&self) -> Result<Report, Failure> {
         let _spinner = Spinner::start("asking for the key");
-        let session = Session::start()?;
-        let management = session.management(&self.uri.vault)?;
-        let request = async {
-            let version = self.uri.version.as_ref().map(ToString::to_string);
-            let options = KeyClientGetKeyOptions {
-                key_version: version,
-                ..KeyClientGetKeyOptions::default()
-            };
-            let name = self.uri.key.as_str();
-            let answer = management.keys.get_key(name, Some(options)).await?;
-            Told::read(answer)
-        };
-        let key = management.wait("load key", &self.uri.to_string(), request)?;
-        shown(&self.uri, &key)
+        show(&Session::start()?, &self.uri)
     }
+}
+
+fn show(session: &Session, uri: &KeyUri) -> Result<Report, Failure> {
+    let management = session.management(&uri.vault)?;
+    let request = async {
+        let options = KeyClientGetKeyOptions {
+            key_version: uri.version.as_ref().map(ToString::to_string),
+            ..KeyClientGetKeyOptions::default()
+        };
+        let answer = management.keys.get_key(uri.key.as_str(), Some(options));
+        Told::read(answer.await?)
+    };
+    let key = management.wait("load key", &uri.to_string(), request)?;
+    shown(uri, &key)
 }
 
 impl Create {
@@ -239,9 +280,12 @@ impl Create {
             || self.properties.hsm
             || self.kind.is_some_and(Kind::names_an_hsm);
         if let Some(problem) = self.unfit() {
-            return Err(Failure::told(problem));
+            return Err(Failure::usage(problem));
         }
         let session = Session::start()?;
+        if self.if_absent && self.is_there(&session)? {
+            return show(&session, &self.uri);
+        }
         let features = [
             (self.ml_dsa().is_some(), Feature::MlDsa),
             (self.external_key.is_some(), Feature::ExternalKeys),
@@ -261,6 +305,33 @@ impl Create {
         };
         let key = management.wait("create key", &self.uri.to_string(), request)?;
         shown(&self.uri, &key)
+    }
+
+    /// Whether there is a key of this name. One of another kind is none that could be taken.
+    fn is_there(&self, session: &Session) -> Result<bool, Failure> {
+        let key = match session.client.get_key(&self.uri) {
+            Ok(key) => key,
+            Err(error) if error.status() == Some(404) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let bits = match &key.public {
+            PublicKey::Oct => key.properties.key_size,
+            _ => {
+                let own = hsm_keys::PublicKey::from(key.public.clone());
+                u32::try_from(own.raw_signature_len() * 8).ok()
+            }
+        };
+        let is_size = |wanted: i32| bits.is_none_or(|bits| u32::try_from(wanted) == Ok(bits));
+        let is_as_wanted = self.kind.is_none_or(|kind| kind.is_of(&key.public))
+            && self.curve.is_none_or(|curve| curve.is_of(&key.public))
+            && self.size.is_none_or(is_size);
+        match is_as_wanted {
+            true => Ok(true),
+            false => Err(Failure::conflict(format!(
+                "{} is there, and of another type, size or curve: 'akv keys show {}' tells which; give another name",
+                key.id, self.uri
+            ))),
+        }
     }
 
     /// Why there can be no such key.
@@ -367,19 +438,6 @@ impl Import {
 }
 
 impl Named {
-    fn rotate(&self) -> Result<Report, Failure> {
-        let _spinner = Spinner::start("rotating the key");
-        unversioned(&self.uri)?;
-        let session = Session::start()?;
-        let management = session.management(&self.uri.vault)?;
-        let request = async {
-            let answer = management.keys.rotate_key(self.uri.key.as_str(), None);
-            Told::read(answer.await?)
-        };
-        let key = management.wait("rotate key", &self.uri.to_string(), request)?;
-        shown(&self.uri, &key)
-    }
-
     fn recover(&self) -> Result<Report, Failure> {
         let _spinner = Spinner::start("recovering the key");
         unversioned(&self.uri)?;
@@ -400,8 +458,9 @@ impl Named {
 fn unversioned(uri: &KeyUri) -> Result<(), Failure> {
     match &uri.version {
         None => Ok(()),
-        Some(_) => Err(Failure::told(format!(
-            "{uri} names a version: give the key alone"
+        Some(_) => Err(Failure::usage(format!(
+            "{uri} names a version: give the key alone, {}:{}",
+            uri.vault, uri.key
         ))),
     }
 }

@@ -1,24 +1,22 @@
 //! `akv keys pem`: key files.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use hsm_keys::key_file::KeyFile;
 use managed_hsm::KeyUri;
 use serde_json::json;
 
 use crate::failure::Failure;
-use crate::files;
+use crate::files::{self, Out};
 use crate::output::Report;
 use crate::session::Session;
 
 #[derive(Args)]
+#[command(after_help = "Example:\n  akv keys pem managedhsm:MyHSM:web --out web.key.pem")]
 pub(crate) struct Pem {
     /// The key
     uri: KeyUri,
-    /// File to write instead of standard output (-); one that exists is left alone
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    out: Out,
     /// Write the URI and nothing else, without asking the HSM: whoever reads the file asks for the
     /// key, of the newest version unless the URI names one
     #[arg(long)]
@@ -42,6 +40,6 @@ impl Pem {
             }
         };
         let about = json!({ "key": file.uri().to_string() });
-        files::deliver_pem(file.pem(), self.out.as_deref(), about)
+        files::deliver_text(file.pem(), "pem", &self.out, about)
     }
 }

@@ -139,7 +139,7 @@ impl Set {
         let mut tags = key.tags.unwrap_or_default();
         for name in &self.untags {
             if tags.remove(name).is_none() {
-                return Err(Failure::told(format!(
+                return Err(Failure::not_found(format!(
                     "{} has no tag '{name}': 'akv keys show' lists those that it has",
                     self.uri
                 )));

@@ -11,6 +11,7 @@ use crate::failure::Failure;
 /// Loads the module, has it read its configuration, and lists the keys of each token.
 pub(crate) fn check(steps: &mut Steps) -> Result<(), Failure> {
     let (place, identity) = (Place::default(), Identity::default());
+    steps.doing("loading the PKCS#11 module");
     let told = match place.tell(&Task::Describe, &identity) {
         Ok(told) => told,
         Err(failure) => {
@@ -50,6 +51,7 @@ pub(crate) fn check(steps: &mut Steps) -> Result<(), Failure> {
             );
             continue;
         }
+        steps.doing("listing the keys of the token");
         let slot = Some(slot.id);
         keys(steps, &place.tell(&Task::List { slot, pin }, &identity)?);
     }

@@ -29,8 +29,10 @@ use crate::signing::{Hexadecimal, hexadecimal};
 #[derive(Subcommand)]
 pub(crate) enum Pkcs11 {
     /// Make a key pair, with a label by which programs find it
+    #[command(alias = "create")]
     CreateKey(CreateKey),
     /// List the keys that programs see: label, id, type, usage, name and version
+    #[command(visible_alias = "ls")]
     List(List),
     /// Delete keys that were made for a session whose process has ended without taking them away
     Sweep(Sweep),
@@ -43,6 +45,7 @@ pub(crate) enum Pkcs11 {
 }
 
 #[derive(Args)]
+#[command(after_help = "Example:\n  akv pkcs11 create-key --label web --type ec --curve P-256")]
 pub(crate) struct CreateKey {
     /// Label of both objects
     #[arg(long)]
@@ -97,6 +100,9 @@ fn id(text: &str) -> Result<Hexadecimal, String> {
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  akv pkcs11 list
+  akv pkcs11 list --slot 1 -o json")]
 pub(crate) struct List {
     /// Slot [default: all that have a token]
     #[arg(long, value_name = "N")]
@@ -108,12 +114,16 @@ pub(crate) struct List {
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  akv pkcs11 check
+  akv pkcs11 check --config /etc/mhsm-pkcs11.conf")]
 pub(crate) struct Check {
     #[command(flatten)]
     place: Place,
 }
 
 #[derive(Args)]
+#[command(after_help = "Example:\n  akv pkcs11 info")]
 pub(crate) struct Info {
     #[command(flatten)]
     place: Place,
@@ -164,7 +174,7 @@ impl CreateKey {
                 "a key of ML-DSA has neither --size nor --curve: its type says all"
             }
         };
-        Err(Failure::told(unfit))
+        Err(Failure::usage(unfit))
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn find(named: Option<&Path>) -> Result<PathBuf, Failure> {
     let found = places.iter().find(|place| place.exists());
     found.cloned().ok_or_else(|| {
         let places = places.iter().map(|place| place.display().to_string());
-        Failure::told(format!(
+        Failure::not_found(format!(
             "the PKCS#11 module is in none of its places: {}; install it by ubuntubuild.sh, or name \
              it with --module FILE",
             places.collect::<Vec<_>>().join(", ")

@@ -108,7 +108,7 @@ impl CreateKey {
             (Some(_), ..) => NewKind::Rsa(4096),
             (None, Some(curve), _) => NewKind::Ec(curve),
             (None, None, Some(set)) => NewKind::MlDsa(set),
-            (None, None, None) => return Err(Failure::told("name --RSA, --EC or --ML-DSA")),
+            (None, None, None) => return Err(Failure::usage("name --RSA, --EC or --ML-DSA")),
         };
         let identity = self.common.identity();
         let task = Task::Create {

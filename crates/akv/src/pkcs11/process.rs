@@ -84,7 +84,7 @@ impl Identity {
 }
 
 fn half(set: &str, missing: &str) -> Failure {
-    Failure::told(format!(
+    Failure::usage(format!(
         "{set} is set and {missing} is not: set both, or neither"
     ))
 }

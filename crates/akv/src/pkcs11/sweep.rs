@@ -22,6 +22,9 @@ const MAKER: AttributeType = AttributeType::VendorDefined(0x8041_4b56);
 const CREATED: AttributeType = AttributeType::VendorDefined(0x8041_4b57);
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  akv pkcs11 sweep --dry-run
+  akv pkcs11 sweep --older-than 7d")]
 pub(crate) struct Sweep {
     /// How old a key has to be: the module can't tell whether a process elsewhere still uses it
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = parse_duration)]

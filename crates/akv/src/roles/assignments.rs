@@ -205,7 +205,7 @@ impl Remove {
                 let role = known.find(vault, role)?;
                 let found = find(&client, vault, &scope, assignee, role.id)?;
                 let told = || {
-                    Failure::told(format!(
+                    Failure::not_found(format!(
                         "{assignee} does not have the role '{}' at the scope {scope} itself: 'akv roles list {vault} \
                          --scope {scope} --assignee {assignee}' tells what it has, and where",
                         role.name
@@ -213,7 +213,7 @@ impl Remove {
                 };
                 found.ok_or_else(told)?.id
             }
-            _ => return Err(Failure::told("give --role with --assignee, or --id")),
+            _ => return Err(Failure::usage("give --role with --assignee, or --id")),
         };
         client.remove_role_assignment(vault, &scope, id)?;
         let text = lines(&[("Removed", id.to_string())]);

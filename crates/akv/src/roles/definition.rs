@@ -130,7 +130,7 @@ impl Define {
             None => Guid::random(),
             Some(one) if one.is_custom && self.replace => one.id,
             Some(one) if one.is_custom => {
-                return Err(Failure::told(format!(
+                return Err(Failure::conflict(format!(
                     "{} has a role '{}' already: give --replace to change it, or another name",
                     self.hsm, one.name
                 )));
@@ -173,10 +173,10 @@ impl Define {
         let name = self.name.clone().or(given.role_name);
         let name = name.filter(|name| !name.trim().is_empty());
         let name = name.ok_or_else(|| {
-            Failure::told("the role has no name: give --name, or 'roleName' in the file")
+            Failure::usage("the role has no name: give --name, or 'roleName' in the file")
         })?;
         if given.data_actions.is_empty() {
-            return Err(Failure::told(
+            return Err(Failure::usage(
                 "the role allows nothing: give --actions, or 'dataActions' in the file",
             ));
         }

@@ -65,7 +65,7 @@ impl Place {
     fn scope(&self) -> Result<RoleScope, Failure> {
         self.named_scope()?.ok_or_else(|| {
             let vault = self.vault();
-            Failure::told(format!(
+            Failure::usage(format!(
                 "where is the role to count? Name a key, {vault}:<key>, or give --scope /keys for all keys, or \
                  --scope / for the whole HSM"
             ))
@@ -76,7 +76,7 @@ impl Place {
         match (&self.target, &self.scope) {
             (StoreUri::Vault(_), scope) => Ok(scope.clone()),
             (StoreUri::Key(uri), None) => Ok(Some(RoleScope::Key(uri.key.clone()))),
-            (StoreUri::Key(uri), Some(scope)) => Err(Failure::told(format!(
+            (StoreUri::Key(uri), Some(scope)) => Err(Failure::usage(format!(
                 "both {uri} and --scope {scope} say where the role counts: name the HSM alone with --scope"
             ))),
         }
@@ -120,7 +120,7 @@ impl Known {
         };
         match found.as_slice() {
             [one] => Ok(one),
-            [] => Err(Failure::told(format!(
+            [] => Err(Failure::not_found(format!(
                 "{vault} has no role '{role}'; it has: {}",
                 self.names().join(", ")
             ))),

@@ -1,0 +1,462 @@
+//! `akv cert sign` and `akv cert crl`: a CA whose key is in the HSM.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::{Args, ValueEnum};
+use der::asn1::{ObjectIdentifier, UtcTime};
+use der::oid::AssociatedOid;
+use der::referenced::OwnedToRef;
+use der::{Decode, DecodeOwned, DecodePem, Encode};
+use managed_hsm::{KeyUri, SignatureAlgorithm};
+use serde_json::json;
+use x509_cert::Certificate;
+use x509_cert::builder::{CertificateBuilder, CrlBuilder};
+use x509_cert::crl::RevokedCert;
+use x509_cert::ext::pkix::crl::dp::DistributionPoint;
+use x509_cert::ext::pkix::name::{DistributionPointName, GeneralName};
+use x509_cert::ext::pkix::{
+    AuthorityKeyIdentifier, BasicConstraints, CrlDistributionPoints, CrlNumber, CrlReason,
+    ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName, SubjectKeyIdentifier,
+};
+use x509_cert::ext::{Extension, ToExtension};
+use x509_cert::name::Name;
+use x509_cert::request::{CertReq, ExtensionReq};
+use x509_cert::serial_number::SerialNumber;
+use x509_cert::spki::SubjectPublicKeyInfoOwned;
+use x509_cert::time::{Time, Validity};
+
+use super::{Plain, Signer, alternative_name, distinguished_name, malformed, serial_number};
+use crate::failure::Failure;
+use crate::files::{self, Out};
+use crate::output::{Report, one_line, time};
+use crate::progress::Spinner;
+use crate::signing::{digits, hexadecimal, signature_algorithm};
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  akv cert sign managedhsm:MyHSM:ca web.csr --ca ca.pem --profile server --days 90 --out web.pem
+  akv cert sign managedhsm:MyHSM:ca sub.csr --ca ca.pem --profile ca --path-length 0 --out sub.pem
+  akv cert sign managedhsm:MyHSM:ca web.csr --ca ca.pem --san DNS:www.example.com --crl http://ca.example/ca.crl")]
+pub(crate) struct Sign {
+    #[command(flatten)]
+    authority: Authority,
+    /// File with the request (PKCS#10), PEM or DER; - is standard input. Only its name, its key and
+    /// its alternative names are taken, and its signature is checked
+    request: PathBuf,
+    /// What the certificate is for
+    #[arg(long, value_enum, ignore_case = true, default_value = "server")]
+    profile: Profile,
+    /// A further purpose, by its object identifier; may be repeated
+    #[arg(long = "eku", value_name = "OID", value_parser = purpose)]
+    purposes: Vec<ObjectIdentifier>,
+    /// Distinguished name [default: that of the request]
+    #[arg(long, value_name = "NAME", value_parser = distinguished_name)]
+    subject: Option<Name>,
+    /// Alternative names in the place of those of the request; may be repeated
+    #[arg(long = "san", value_name = "NAME", value_parser = alternative_name)]
+    names: Vec<GeneralName>,
+    /// For how many days it is valid from now on
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    days: u32,
+    /// How many CAs may stand below this one, of the profile ca
+    #[arg(long, value_name = "N")]
+    path_length: Option<u8>,
+    /// Where the list of revoked certificates is to be found
+    #[arg(long, value_name = "URL")]
+    crl: Option<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  akv cert crl managedhsm:MyHSM:ca --ca ca.pem --out ca.crl
+  akv cert crl managedhsm:MyHSM:ca --ca ca.pem --revoked 5A01:keyCompromise:2026-11-01 --days 7 --out ca.crl")]
+pub(crate) struct Crl {
+    #[command(flatten)]
+    authority: Authority,
+    /// A certificate that is revoked: <serial>[:<reason>[:<time>]], as OpenSSL shows serial
+    /// numbers; all that are not expired belong into each list. The time is now unless it is given
+    #[arg(long, value_name = "CERTIFICATE", value_parser = revoked)]
+    revoked: Vec<Revoked>,
+    /// The number of this list, larger than the one before [default: seconds since 1970]
+    #[arg(long, value_name = "N")]
+    number: Option<u64>,
+    /// In how many days the next one comes
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    days: u32,
+}
+
+/// The CA.
+#[derive(Args)]
+struct Authority {
+    /// The CA's key
+    uri: KeyUri,
+    /// File with the CA's certificate, PEM or DER
+    #[arg(long, value_name = "FILE")]
+    ca: PathBuf,
+    /// RS256, RS384, RS512, or ES256 and so on as the curve has it [default: RS256, or what belongs
+    /// to the curve]
+    #[arg(long, value_name = "NAME", value_parser = signature_algorithm)]
+    algorithm: Option<SignatureAlgorithm>,
+    #[command(flatten)]
+    out: Out,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Profile {
+    /// A TLS server
+    Server,
+    /// A TLS client
+    Client,
+    /// Both
+    Peer,
+    /// Programs are signed with it
+    CodeSigning,
+    /// Mail is signed with it
+    Email,
+    /// Another CA
+    Ca,
+}
+
+#[derive(Clone, Debug)]
+struct Revoked {
+    serial: Vec<u8>,
+    reason: CrlReason,
+    at: SystemTime,
+}
+
+/// Reasons of RFC 5280, section 5.3.1, that a list may have.
+const REASONS: [(&str, CrlReason); 7] = [
+    ("unspecified", CrlReason::Unspecified),
+    ("keyCompromise", CrlReason::KeyCompromise),
+    ("CACompromise", CrlReason::CaCompromise),
+    ("affiliationChanged", CrlReason::AffiliationChanged),
+    ("superseded", CrlReason::Superseded),
+    ("cessationOfOperation", CrlReason::CessationOfOperation),
+    ("certificateHold", CrlReason::CertificateHold),
+];
+
+fn revoked(text: &str) -> Result<Revoked, String> {
+    let mut parts = text.splitn(3, ':');
+    let serial = parts.next().unwrap_or_default();
+    let padded = match serial.len() % 2 {
+        0 => serial.to_owned(),
+        _ => format!("0{serial}"),
+    };
+    let serial = hexadecimal(&padded).map(|bytes| bytes.0);
+    let serial = serial.ok().filter(|serial| !serial.is_empty());
+    let serial = serial.ok_or("give a serial number in hexadecimal digits, such as 5A01")?;
+    let reason = match parts.next() {
+        None => CrlReason::Unspecified,
+        Some(name) => {
+            let mut all = REASONS.iter();
+            let found = all.find(|(known, _)| known.eq_ignore_ascii_case(name));
+            let names = REASONS.map(|(name, _)| name).join(", ");
+            found
+                .ok_or_else(|| format!("the reason is one of {names}"))?
+                .1
+        }
+    };
+    let at = parts.next().map(crate::keys::point_in_time).transpose()?;
+    Ok(Revoked {
+        serial,
+        reason,
+        at: at.unwrap_or_else(SystemTime::now),
+    })
+}
+
+fn purpose(text: &str) -> Result<ObjectIdentifier, String> {
+    text.parse()
+        .map_err(|_| "give an object identifier, such as 1.3.6.1.5.5.7.3.9".to_owned())
+}
+
+/// What a file holds, as PEM or DER.
+fn read<T: DecodePem + DecodeOwned>(path: &Path, what: &str) -> Result<T, Failure> {
+    let contents = files::read(path)?;
+    let read = match contents.starts_with(b"-----BEGIN ") {
+        true => T::from_pem(&*contents).map_err(|error| error.to_string()),
+        false => T::from_der(&contents).map_err(|_| "it is neither PEM nor DER".to_owned()),
+    };
+    read.map_err(|problem| {
+        let problem = one_line(&problem);
+        Failure::told(format!("{} holds no {what}: {problem}", path.display()))
+    })
+}
+
+/// A time as certificates have it until 2049, and after.
+fn x509_time(at: SystemTime) -> Result<Time, Failure> {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let whole = Duration::from_secs(since.as_secs());
+    match UtcTime::from_unix_duration(whole) {
+        Ok(time) => Ok(time.into()),
+        Err(_) => Time::try_from(UNIX_EPOCH + whole).map_err(|error| malformed(&error)),
+    }
+}
+
+fn days(count: u32) -> Duration {
+    Duration::from_secs(u64::from(count) * 86_400)
+}
+
+impl Profile {
+    /// What it is for, by object identifiers of RFC 5280, section 4.2.1.12.
+    fn purposes(self) -> Vec<ObjectIdentifier> {
+        let of = |last: u8| ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3").push_arc(last.into());
+        let all: &[u8] = match self {
+            Self::Server => &[1],
+            Self::Client => &[2],
+            Self::Peer => &[1, 2],
+            Self::CodeSigning => &[3],
+            Self::Email => &[4],
+            Self::Ca => &[],
+        };
+        all.iter().filter_map(|last| of(*last).ok()).collect()
+    }
+
+    fn usages(self, key: &SubjectPublicKeyInfoOwned) -> KeyUsage {
+        let is_rsa = key.algorithm.oid == ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+        KeyUsage(match self {
+            Self::Ca => KeyUsages::KeyCertSign | KeyUsages::CRLSign,
+            Self::Server | Self::Peer | Self::Email if is_rsa => {
+                KeyUsages::DigitalSignature | KeyUsages::KeyEncipherment
+            }
+            _ => KeyUsages::DigitalSignature.into(),
+        })
+    }
+}
+
+impl Authority {
+    /// The CA's certificate, and its key, which have to belong together.
+    fn open(&self) -> Result<(Certificate, Signer), Failure> {
+        let certificate: Certificate = read(&self.ca, "certificate")?;
+        let about = certificate.tbs_certificate();
+        let unfit = |problem: String| {
+            Failure::told(format!(
+                "{} is of no use here: {problem}",
+                self.ca.display()
+            ))
+        };
+        let read = |error| unfit(format!("an extension of it can't be read: {error}"));
+        let constraints = about.get_extension::<BasicConstraints>().map_err(read)?;
+        if !constraints.is_some_and(|(_, constraints)| constraints.ca) {
+            return Err(unfit("it is no CA's (basicConstraints)".to_owned()));
+        }
+        let usage = about.get_extension::<KeyUsage>().map_err(read)?;
+        if usage.is_some_and(|(_, usage)| !usage.0.contains(KeyUsages::KeyCertSign)) {
+            return Err(unfit("it may not sign certificates (keyUsage)".to_owned()));
+        }
+        let signer = Signer::of(&self.uri, self.algorithm)?;
+        match *about.subject_public_key_info() == signer.public {
+            true => Ok((certificate, signer)),
+            false => Err(unfit(format!("it is for another key than {}", signer.id))),
+        }
+    }
+}
+
+/// Checks that who asks for the certificate has the key.
+fn check_possession(request: &CertReq) -> Result<(), Failure> {
+    let unfit = |problem: &str| Failure::told(format!("the request is refused: {problem}"));
+    let der = |error| malformed(&error);
+    let key = &request.info.public_key;
+    // Without the outer tag and length, as these algorithms have them.
+    let contents = |der: Vec<u8>| der::Any::from_der(&der).map(|any| any.value().to_vec());
+    let key_algorithm = contents(key.algorithm.to_der().map_err(der)?).map_err(der)?;
+    let signed_by = contents(request.algorithm.to_der().map_err(der)?).map_err(der)?;
+    let message = request.info.to_der().map_err(der)?;
+    let known = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+    let mut fitting = known.all.iter().filter(|algorithm| {
+        algorithm.public_key_alg_id().as_ref() == key_algorithm
+            && algorithm.signature_alg_id().as_ref() == signed_by
+    });
+    let (key, signature) = (
+        key.subject_public_key.raw_bytes(),
+        request.signature.raw_bytes(),
+    );
+    match fitting.clone().next() {
+        None => Err(unfit(
+            "its key or its signature is of a kind that akv does not check",
+        )),
+        Some(_) if fitting.any(|one| one.verify_signature(key, &message, signature).is_ok()) => {
+            Ok(())
+        }
+        Some(_) => Err(unfit(
+            "its signature is not that of the key that it asks for",
+        )),
+    }
+}
+
+/// The alternative names that a request has.
+fn requested_names(request: &CertReq) -> der::Result<Vec<GeneralName>> {
+    let mut names = Vec::new();
+    let attributes = request.info.attributes.iter();
+    for attribute in attributes.filter(|attribute| attribute.oid == ExtensionReq::OID) {
+        for value in attribute.values.iter() {
+            let extensions: ExtensionReq = value.decode_as()?;
+            let alternatives = extensions.0.into_iter();
+            for one in alternatives.filter(|one| one.extn_id == SubjectAltName::OID) {
+                names.extend(SubjectAltName::from_der(one.extn_value.as_bytes())?.0);
+            }
+        }
+    }
+    Ok(names)
+}
+
+impl Sign {
+    pub(super) fn run(&self) -> Result<Report, Failure> {
+        let _spinner = Spinner::start("making the certificate");
+        if self.path_length.is_some() && self.profile != Profile::Ca {
+            return Err(Failure::usage("--path-length is for --profile ca alone"));
+        }
+        let request: CertReq = read(&self.request, "certificate request")?;
+        check_possession(&request)?;
+        let (ca, signer) = self.authority.open()?;
+        let until = SystemTime::now() + days(self.days);
+        let end = ca.tbs_certificate().validity().not_after.to_system_time();
+        if until > end {
+            return Err(Failure::usage(format!(
+                "the CA's certificate ends at {}, before this one would: give fewer --days",
+                time(end)
+            )));
+        }
+        let subject = self
+            .subject
+            .clone()
+            .unwrap_or_else(|| request.info.subject.clone());
+        let names = match self.names.is_empty() {
+            true => requested_names(&request).map_err(|error| malformed(&error))?,
+            false => self.names.clone(),
+        };
+        if self.profile == Profile::Server && names.is_empty() {
+            return Err(Failure::usage(
+                "a server's certificate needs a name that clients ask for: --san DNS:www.example.com",
+            ));
+        }
+        let serial = serial_number()?;
+        let profile = Plain {
+            issuer: ca.tbs_certificate().subject().clone(),
+            subject: subject.clone(),
+        };
+        let validity = Validity::from_now(days(self.days)).map_err(|error| malformed(&error))?;
+        let key = request.info.public_key;
+        let mut builder = CertificateBuilder::new(profile, serial.clone(), validity, key.clone())
+            .map_err(|error| malformed(&error))?;
+        self.extend(&mut builder, &ca, &key, names)
+            .map_err(|error| malformed(&error))?;
+        let about = json!({ "serial": digits(serial.as_bytes()), "until": time(until) });
+        signer.deliver(signer.sign(builder)?, &subject, &self.authority.out, about)
+    }
+
+    fn extend(
+        &self,
+        builder: &mut CertificateBuilder<Plain>,
+        ca: &Certificate,
+        key: &SubjectPublicKeyInfoOwned,
+        names: Vec<GeneralName>,
+    ) -> x509_cert::builder::Result<()> {
+        builder.add_extension(&BasicConstraints {
+            ca: self.profile == Profile::Ca,
+            path_len_constraint: self.path_length,
+        })?;
+        builder.add_extension(&self.profile.usages(key))?;
+        let purposes = [self.profile.purposes(), self.purposes.clone()].concat();
+        if !purposes.is_empty() {
+            builder.add_extension(&ExtendedKeyUsage(purposes))?;
+        }
+        builder.add_extension(&SubjectKeyIdentifier::try_from(key.owned_to_ref())?)?;
+        let issuer = ca.tbs_certificate();
+        let identifier = match issuer.get_extension::<SubjectKeyIdentifier>()? {
+            Some((_, identifier)) => identifier,
+            None => {
+                SubjectKeyIdentifier::try_from(issuer.subject_public_key_info().owned_to_ref())?
+            }
+        };
+        builder.add_extension(&AuthorityKeyIdentifier {
+            key_identifier: Some(identifier.0),
+            ..AuthorityKeyIdentifier::default()
+        })?;
+        if !names.is_empty() {
+            builder.add_extension(&SubjectAltName(names))?;
+        }
+        if let Some(url) = &self.crl {
+            let url = der::asn1::Ia5String::new(url)?;
+            let name = GeneralName::UniformResourceIdentifier(url);
+            builder.add_extension(&CrlDistributionPoints(vec![DistributionPoint {
+                distribution_point: Some(DistributionPointName::FullName(vec![name])),
+                reasons: None,
+                crl_issuer: None,
+            }]))?;
+        }
+        Ok(())
+    }
+}
+
+impl Crl {
+    pub(super) fn run(&self) -> Result<Report, Failure> {
+        let _spinner = Spinner::start("making the list of revoked certificates");
+        let (ca, signer) = self.authority.open()?;
+        let now = SystemTime::now();
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let number = self.number.unwrap_or(since);
+        let next = now + days(self.days);
+        let subject = ca.tbs_certificate().subject().clone();
+        let entries = self.revoked.iter().map(|one| one.entry(&subject));
+        let entries: Result<Vec<RevokedCert>, Failure> = entries.collect();
+        let number_extension = CrlNumber::try_from(number).map_err(|error| malformed(&error))?;
+        let builder = CrlBuilder::new_with_this_update(&ca, number_extension, x509_time(now)?)
+            .map_err(|error| malformed(&error))?
+            .with_next_update(Some(x509_time(next)?));
+        let entries = entries?;
+        // A list without entries has none, and no empty list of them.
+        let builder = match entries.is_empty() {
+            true => builder,
+            false => builder.with_certificates(entries.into_iter()),
+        };
+        let about = json!({ "number": number, "next": time(next), "revoked": self.revoked.len() });
+        signer.deliver(signer.sign(builder)?, &subject, &self.authority.out, about)
+    }
+}
+
+impl Revoked {
+    fn entry(&self, issuer: &Name) -> Result<RevokedCert, Failure> {
+        let extensions: Vec<Extension> = match self.reason {
+            // It is what stands for no reason.
+            CrlReason::Unspecified => Vec::new(),
+            reason => {
+                let reason = reason.to_extension(issuer, &[]);
+                vec![reason.map_err(|error| malformed(&error))?]
+            }
+        };
+        Ok(RevokedCert {
+            serial_number: SerialNumber::new(&self.serial).map_err(|error| malformed(&error))?,
+            revocation_date: x509_time(self.at)?,
+            crl_entry_extensions: (!extensions.is_empty()).then_some(extensions),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revoked_certificate_is_named_by_its_serial_number() {
+        let one = revoked("5a1").unwrap();
+        assert_eq!(
+            (one.serial.as_slice(), one.reason),
+            (&[5, 0xa1][..], CrlReason::Unspecified)
+        );
+        let one = revoked("0A01:KEYcompromise:2026-11-01T00:00:00Z").unwrap();
+        assert_eq!(
+            (one.serial.as_slice(), one.reason),
+            (&[10, 1][..], CrlReason::KeyCompromise)
+        );
+        assert_eq!(time(one.at), "2026-11-01T00:00:00Z");
+        for (text, words) in [
+            ("", "serial number"),
+            ("x", "serial number"),
+            ("5a:because", "superseded"),
+            ("5a:superseded:soon", "2026-12-31"),
+        ] {
+            assert!(revoked(text).unwrap_err().contains(words), "{text}");
+        }
+    }
+}

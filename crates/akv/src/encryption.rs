@@ -1,0 +1,173 @@
+//! `akv encrypt` and `decrypt`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use hsm_keys::PublicKey;
+use managed_hsm::{Decryption, Encrypted, Encryption, EncryptionAlgorithm, Key, KeyUri};
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::files::{self, Out, SecretOut};
+use crate::operations::{about, unable};
+use crate::output::{Report, lines};
+use crate::progress::Spinner;
+use crate::session::Session;
+use crate::signing::{Hexadecimal, digits, encryption_algorithm, hexadecimal};
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  akv encrypt managedhsm:MyHSM:doc message.txt --out message.bin
+  akv encrypt managedhsm:MyHSM:aes message.txt --algorithm A256GCM --out message.bin")]
+pub(crate) struct Encrypt {
+    /// The key
+    uri: KeyUri,
+    /// File to encrypt; - is standard input
+    file: PathBuf,
+    /// RSA-OAEP-256, RSA-OAEP, RSA1_5, A256GCM, A256CBCPAD and so on [default: RSA-OAEP-256 for RSA
+    /// keys]
+    #[arg(long, value_name = "NAME", value_parser = encryption_algorithm)]
+    algorithm: Option<EncryptionAlgorithm>,
+    /// Initialisation vector of AES-CBC, 16 bytes, hexadecimal [default: random bytes]. For AES-GCM
+    /// the HSM makes it
+    #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
+    iv: Option<Hexadecimal>,
+    /// Data that AES-GCM is to authenticate and not to encrypt, hexadecimal
+    #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
+    aad: Option<Hexadecimal>,
+    #[command(flatten)]
+    out: Out,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  akv decrypt managedhsm:MyHSM:doc message.bin --out message.txt
+  akv decrypt managedhsm:MyHSM:aes message.bin --algorithm A256GCM --iv <HEX> --tag <HEX> --out message.txt")]
+pub(crate) struct Decrypt {
+    /// The key
+    uri: KeyUri,
+    /// File to decrypt; - is standard input
+    file: PathBuf,
+    /// RSA-OAEP-256, RSA-OAEP, RSA1_5, A256GCM, A256CBCPAD and so on [default: RSA-OAEP-256 for RSA
+    /// keys]
+    #[arg(long, value_name = "NAME", value_parser = encryption_algorithm)]
+    algorithm: Option<EncryptionAlgorithm>,
+    /// Initialisation vector of AES, hexadecimal
+    #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
+    iv: Option<Hexadecimal>,
+    /// Data that AES-GCM authenticated and did not encrypt, hexadecimal
+    #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
+    aad: Option<Hexadecimal>,
+    /// Authentication tag of AES-GCM, hexadecimal
+    #[arg(long, value_name = "HEX", value_parser = hexadecimal)]
+    tag: Option<Hexadecimal>,
+    #[command(flatten)]
+    out: SecretOut,
+}
+
+/// The usual algorithm of a key, unless another is named.
+fn algorithm(
+    named: Option<EncryptionAlgorithm>,
+    key: &Key,
+    operation: &str,
+) -> Result<EncryptionAlgorithm, Failure> {
+    let public = PublicKey::from(key.public.clone());
+    match (named, &public) {
+        (Some(algorithm), _) => Ok(algorithm),
+        (None, PublicKey::Rsa(_)) => Ok(EncryptionAlgorithm::RsaOaep256),
+        (None, PublicKey::Aes) => Err(Failure::usage(format!(
+            "{} is a symmetric key: name the --algorithm, such as A256GCM",
+            key.id
+        ))),
+        (None, PublicKey::Ec(_) | PublicKey::MlDsa(_)) => Err(unable(key, &public, operation)),
+    }
+}
+
+fn bytes(option: Option<&Hexadecimal>) -> Option<&[u8]> {
+    option.map(|bytes| bytes.0.as_slice())
+}
+
+impl Encrypt {
+    pub(crate) fn run(&self) -> Result<Report, Failure> {
+        let _spinner = Spinner::start("encrypting");
+        let plaintext = files::read(&self.file)?;
+        let session = Session::start()?;
+        let key = session.client.get_key(&self.uri)?;
+        let algorithm = algorithm(self.algorithm, &key, "encrypt")?;
+        let iv = self.iv(algorithm)?;
+        let encryption = Encryption {
+            algorithm,
+            iv: bytes(iv.as_ref()),
+            aad: bytes(self.aad.as_ref()),
+        };
+        let encrypted = session.client.encrypt(&key.id, &encryption, &plaintext)?;
+        let rows = self.needed(algorithm, &encrypted);
+        let mut about = about(&key, algorithm);
+        for (name, _, digits) in &rows {
+            about[*name] = Value::from(digits.as_str());
+        }
+        let ciphertext = &encrypted.ciphertext;
+        let mut report = files::deliver(ciphertext, "ciphertext", &self.out, about)?;
+        if !rows.is_empty() && report.contents.is_none() {
+            let mut told: Vec<(&str, String)> = rows
+                .iter()
+                .map(|(_, name, digits)| (*name, digits.clone()))
+                .collect();
+            if !report.text.is_empty() {
+                told.push(("Ciphertext", report.text.trim_end().to_owned()));
+            }
+            report.text = lines(&told);
+        }
+        Ok(report)
+    }
+
+    /// What AES-CBC begins with.
+    fn iv(&self, algorithm: EncryptionAlgorithm) -> Result<Option<Hexadecimal>, Failure> {
+        if self.iv.is_some() || !algorithm.jwa_name().contains("CBC") {
+            return Ok(self.iv.clone());
+        }
+        let mut iv = vec![0; 16];
+        aws_lc_rs::rand::fill(&mut iv).map_err(|_| Failure::told("there are no random bytes"))?;
+        Ok(Some(Hexadecimal(iv)))
+    }
+
+    /// What decryption needs besides: names in data and for people, and hexadecimal digits, as
+    /// `akv decrypt` takes them.
+    fn needed(
+        &self,
+        algorithm: EncryptionAlgorithm,
+        encrypted: &Encrypted,
+    ) -> Vec<(&'static str, &'static str, String)> {
+        if algorithm.jwa_name().starts_with("RSA") {
+            return Vec::new();
+        }
+        let aad = bytes(self.aad.as_ref());
+        let all = [
+            ("iv", "--iv", encrypted.iv.as_deref()),
+            ("aad", "--aad", aad),
+            ("tag", "--tag", encrypted.tag.as_deref()),
+        ];
+        let known = all.into_iter();
+        known
+            .filter_map(|(name, option, bytes)| Some((name, option, digits(bytes?))))
+            .collect()
+    }
+}
+
+impl Decrypt {
+    pub(crate) fn run(&self) -> Result<Report, Failure> {
+        let _spinner = Spinner::start("decrypting");
+        let ciphertext = files::read(&self.file)?;
+        let session = Session::start()?;
+        let key = session.client.get_key(&self.uri)?;
+        let algorithm = algorithm(self.algorithm, &key, "decrypt")?;
+        let decryption = Decryption {
+            algorithm,
+            iv: bytes(self.iv.as_ref()),
+            aad: bytes(self.aad.as_ref()),
+            tag: bytes(self.tag.as_ref()),
+        };
+        let plaintext = session.client.decrypt(&key.id, &decryption, &ciphertext)?;
+        files::deliver_secret(&plaintext, &self.out, about(&key, algorithm))
+    }
+}

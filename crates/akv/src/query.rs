@@ -1,0 +1,92 @@
+//! `--query`: what of the output is wanted, as a JMESPath expression.
+
+use jmespath::{ErrorReason, Expression, JmespathError};
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::output::one_line;
+
+/// An expression that is well-formed.
+pub(crate) type Query = Expression<'static>;
+
+/// Reads an expression. What is wrong with one is told with the place.
+pub(crate) fn query(text: &str) -> Result<Query, String> {
+    jmespath::compile(text).map_err(|error| shown(&error))
+}
+
+/// What an expression finds in a value.
+pub(crate) fn find(query: &Query, value: &Value) -> Result<Value, Failure> {
+    let found = query.search(value).map_err(|error| {
+        let expression = one_line(query.as_str());
+        Failure::usage(format!("--query '{expression}': {}", shown(&error)))
+    })?;
+    serde_json::to_value(&*found)
+        .map_err(|error| Failure::told(format!("what the query finds has no form: {error}")))
+}
+
+/// An error in one line, with the place in the expression.
+fn shown(error: &JmespathError) -> String {
+    let reason = match &error.reason {
+        ErrorReason::Parse(reason) => reason.clone(),
+        ErrorReason::Runtime(reason) => reason.to_string(),
+    };
+    let rest: String = error.expression.chars().skip(error.offset).collect();
+    let place = match rest.trim().is_empty() {
+        true => "at its end".to_owned(),
+        false => format!("at character {}, '{}'", error.offset + 1, one_line(&rest)),
+    };
+    let reason = one_line(reason.trim_end_matches('.'));
+    format!("{place}: {reason} (JMESPath, as in az --query)")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_is_found() {
+        let keys = json!([
+            {"name": "web", "enabled": true, "tags": {"owner": "me"}},
+            {"name": "old", "enabled": false, "tags": {}},
+        ]);
+        for (text, expected) in [
+            ("[].name", json!(["web", "old"])),
+            ("[?enabled].name | [0]", json!("web")),
+            (
+                "[].{n: name, o: tags.owner}",
+                json!([{"n": "web", "o": "me"}, {"n": "old", "o": null}]),
+            ),
+            ("length(@)", json!(2)),
+            ("[0].nothing", json!(null)),
+            ("sort_by(@, &name)[].name", json!(["old", "web"])),
+        ] {
+            assert_eq!(
+                find(&query(text).unwrap(), &keys).unwrap(),
+                expected,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_expression_that_is_wrong_is_told_with_its_place() {
+        for (text, place) in [
+            ("[?name=='web'", "at its end"),
+            ("keys[}", "at character 6, '}'"),
+            ("a.", "at its end"),
+        ] {
+            let told = query(text).unwrap_err();
+            assert!(told.starts_with(place), "{text}: {told}");
+        }
+        for (text, place) in [
+            ("nothing(@)", "at character 8, '(@)'"),
+            ("length(`1`)", "at character 7"),
+        ] {
+            let told = find(&query(text).unwrap(), &json!([])).unwrap_err();
+            let told = told.to_string();
+            assert!(told.contains(place) && told.contains(text), "{told}");
+        }
+    }
+}
