@@ -251,10 +251,9 @@ fn the_doctor_checks_the_module_in_the_place_of_the_provider() {
     assert!(!told.contains("activation"), "{told}");
     hsm.unset("AZURE_CLI_ACCESS_TOKEN");
     let told = hsm.akv("doctor --pkcs11").text();
-    assert!(
-        told.contains("skipped  pkcs11-keys    the token asks for a PIN"),
-        "{told}"
-    );
+    for words in ["skipped  pkcs11-keys  ", "  the token asks for a PIN"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
     hsm.log_in(SERVER, "not-the-secret");
     let told = hsm.akv("doctor --pkcs11");
     told.fails_with(&[

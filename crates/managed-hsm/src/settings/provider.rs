@@ -44,7 +44,7 @@ static VERIFY_SIGNATURES: Setting = Setting {
     variable: "AKV_VERIFY_SIGNATURES",
     default: "yes",
     range: None,
-    help: "no hands out what the HSM answers without a check by the public key: saves tens of microseconds of CPU time a signature",
+    help: "no hands out what the HSM answers without a check by the public key: saves tens of microseconds of CPU time a signature. The first signature with a key from a key file is checked all the same",
 };
 static RANDOM: Setting = Setting {
     key: Some("random"),
