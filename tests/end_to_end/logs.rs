@@ -239,17 +239,20 @@ fn files_of_windows_editors_are_read() {
     let (token_file, ca_file) = (hsm.write("token", &token), hsm.write("ca.pem", ca));
     let key_file = hsm.write("key.pem", windows(&key));
     hsm.set("AKV_CA_FILE", &ca_file);
-    let load = ["pkey", "-in", &key_file, "-noout"];
+    let (message, signature) = (hsm.write("message", "text"), hsm.path("signature"));
+    let sign = [
+        "dgst", "-sha256", "-sign", &key_file, "-out", &signature, &message,
+    ];
     // The token in the variable has the mark, and the line's end.
     hsm.set("AZURE_CLI_ACCESS_TOKEN", &token);
-    hsm.openssl(Loading::AkvFirst, &load).succeeds();
+    hsm.openssl(Loading::AkvFirst, &sign).succeeds();
     hsm.unset("AZURE_CLI_ACCESS_TOKEN");
     hsm.set("AKV_TOKEN_FILE", &token_file);
-    hsm.openssl(Loading::AkvFirst, &load).succeeds();
+    hsm.openssl(Loading::AkvFirst, &sign).succeeds();
     hsm.akv(&["keys", "show", &uri("k")]).succeeds();
     let utf_16: Vec<u8> = token.encode_utf16().flat_map(u16::to_le_bytes).collect();
     hsm.write("token", utf_16);
-    hsm.openssl(Loading::AkvFirst, &load)
+    hsm.openssl(Loading::AkvFirst, &sign)
         .fails_with(&["is UTF-16", "save it as UTF-8"]);
 }
 
