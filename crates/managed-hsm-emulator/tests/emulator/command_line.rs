@@ -103,6 +103,21 @@ fn started(mut program: std::process::Command) -> (std::process::Child, String) 
     (running, line)
 }
 
+/// The command with hangups as they are by default, whatever the tests themselves were started
+/// with.
+fn with_hangup(command: &std::process::Command) -> std::process::Command {
+    let mut env = std::process::Command::new("env");
+    env.arg("--default-signal=HUP").arg(command.get_program());
+    env.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => env.env(name, value),
+            None => env.env_remove(name),
+        };
+    }
+    env
+}
+
 #[test]
 fn whichever_signal_ends_it_no_folder_is_left() {
     use rustix::process::{Pid, Signal, kill_process};
@@ -111,6 +126,7 @@ fn whichever_signal_ends_it_no_folder_is_left() {
         let left = || fs::read_dir(folder.path()).unwrap().count();
         let mut serve = std::process::Command::new(env!("CARGO_BIN_EXE_managed-hsm-emulator"));
         serve.args(["serve", "--ephemeral"]);
+        let mut serve = with_hangup(&serve);
         serve.env("TMPDIR", folder.path()).stderr(Stdio::null());
         let (mut running, line) = started(serve);
         assert!(line.contains("this is not an HSM") && left() == 1, "{line}");
@@ -122,10 +138,10 @@ fn whichever_signal_ends_it_no_folder_is_left() {
         if signal == Signal::INT {
             continue;
         }
-        let mut program = run(
+        let mut program = with_hangup(&run(
             &[],
             "trap 'exit 5' TERM HUP; echo ready; while :; do sleep 0.1; done",
-        );
+        ));
         program.env("TMPDIR", folder.path());
         let (mut running, line) = started(program);
         assert!(line == "ready\n" && left() == 1, "{line}");
