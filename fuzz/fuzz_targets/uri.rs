@@ -20,8 +20,8 @@ fuzz_target!(|text: &str| {
                 .chars()
                 .all(|character| character.is_ascii_graphic())
         );
-        assert!(KeyFile::Uri(uri).pem().is_ascii());
         address(&settings, &uri.vault);
+        assert!(KeyFile::Uri(uri).pem().is_ascii());
     }
     let _ = text.parse::<StoreUri>();
     if let Ok(vault) = text.parse::<Vault>() {
