@@ -83,6 +83,29 @@ fn algorithm(
     }
 }
 
+fn is_gcm(algorithm: EncryptionAlgorithm) -> bool {
+    algorithm.jwa_name().contains("GCM")
+}
+
+/// Refuses what an algorithm would leave out.
+fn refuse_unused(
+    algorithm: EncryptionAlgorithm,
+    iv: bool,
+    aad: bool,
+    tag: bool,
+) -> Result<(), Failure> {
+    let is_rsa = algorithm.jwa_name().starts_with("RSA");
+    let unused = [
+        ("--iv", iv && is_rsa),
+        ("--aad", aad && !is_gcm(algorithm)),
+        ("--tag", tag && !is_gcm(algorithm)),
+    ];
+    match unused.into_iter().find(|(_, is_unused)| *is_unused) {
+        None => Ok(()),
+        Some((option, _)) => Err(Failure::usage(format!("{option} is not for {algorithm}"))),
+    }
+}
+
 fn bytes(option: Option<&Hexadecimal>) -> Option<&[u8]> {
     option.map(|bytes| bytes.0.as_slice())
 }
@@ -94,6 +117,19 @@ impl Encrypt {
         let session = Session::start()?;
         let key = session.client.get_key(&self.uri)?;
         let algorithm = algorithm(self.algorithm, &key, "encrypt")?;
+        refuse_unused(algorithm, self.iv.is_some(), self.aad.is_some(), false)?;
+        if is_gcm(algorithm) && self.iv.is_some() {
+            return Err(Failure::usage(format!(
+                "--iv is not for {algorithm}: the HSM makes it, and akv prints it"
+            )));
+        }
+        let is_told = !self.out.is_standard() || algorithm.jwa_name().starts_with("RSA");
+        if !is_told && (is_gcm(algorithm) || self.iv.is_none()) {
+            return Err(Failure::usage(format!(
+                "{algorithm} makes more than the ciphertext: name a file with --out, and what \
+                 decryption needs besides is printed"
+            )));
+        }
         let iv = self.iv(algorithm)?;
         let encryption = Encryption {
             algorithm,
@@ -161,6 +197,8 @@ impl Decrypt {
         let session = Session::start()?;
         let key = session.client.get_key(&self.uri)?;
         let algorithm = algorithm(self.algorithm, &key, "decrypt")?;
+        let (iv, aad, tag) = (&self.iv, &self.aad, &self.tag);
+        refuse_unused(algorithm, iv.is_some(), aad.is_some(), tag.is_some())?;
         let decryption = Decryption {
             algorithm,
             iv: bytes(self.iv.as_ref()),

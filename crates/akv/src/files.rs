@@ -29,6 +29,13 @@ pub(crate) struct Out {
     force: bool,
 }
 
+impl Out {
+    /// Whether that is standard output, as it is.
+    pub(crate) fn is_standard(&self) -> bool {
+        self.out.as_deref().is_some_and(is_standard)
+    }
+}
+
 /// Where a secret goes.
 #[derive(Args)]
 pub(crate) struct SecretOut {
@@ -69,9 +76,18 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
 
 /// A file that did not exist, or takes the place of one; for its owner only if it holds a secret.
 fn create(path: &Path, contents: &[u8], is_secret: bool, force: bool) -> Result<(), Failure> {
-    // A device or a folder is not to be replaced.
-    if !force || !path.is_file() {
+    if !force {
         return create_new(path, contents, is_secret);
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(there) if !there.is_file() => {
+            return Err(Failure::told(format!(
+                "{} is no regular file, and nothing is written over it: name another for --out",
+                path.display()
+            )));
+        }
+        Ok(_) => {}
+        Err(_) => return create_new(path, contents, is_secret),
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
@@ -92,10 +108,14 @@ fn create_new(path: &Path, contents: &[u8], is_secret: bool) -> Result<(), Failu
     }
     #[cfg(not(unix))]
     let _ = is_secret;
-    options
+    let mut file = options
         .open(path)
-        .and_then(|mut file| file.write_all(contents))
-        .map_err(|error| Failure::write(path, error))
+        .map_err(|error| Failure::write(path, error))?;
+    file.write_all(contents).map_err(|error| {
+        // A part of it is of no use to anybody.
+        let _ = std::fs::remove_file(path);
+        Failure::write(path, error)
+    })
 }
 
 /// Whether a path stands for standard input or standard output.
@@ -112,7 +132,7 @@ fn write(
     force: bool,
     mut about: Value,
 ) -> Result<Report, Failure> {
-    about["out"] = json!(out);
+    about["out"] = json!(out.to_string_lossy());
     let mut report = Report::new("", about);
     match is_standard(out) {
         true => report.contents = Some(Zeroizing::new(contents.to_vec())),

@@ -9,8 +9,16 @@ use crate::output::one_line;
 /// An expression that is well-formed.
 pub(crate) type Query = Expression<'static>;
 
+/// What makes levels in an expression, each of which takes stack.
+const OPERATORS: [char; 7] = ['(', '[', '{', '!', '.', '|', '&'];
+/// More than anybody types.
+const MOST: usize = 100;
+
 /// Reads an expression. What is wrong with one is told with the place.
 pub(crate) fn query(text: &str) -> Result<Query, String> {
+    if text.matches(OPERATORS).count() > MOST {
+        return Err(format!("it has more than {MOST} operators"));
+    }
     jmespath::compile(text).map_err(|error| shown(&error))
 }
 
@@ -67,6 +75,16 @@ mod tests {
                 expected,
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn an_expression_is_as_deep_as_there_is_stack_for() {
+        for (open, inner, close) in [("(", "@", ")"), ("!", "@", ""), ("a.", "b", "")] {
+            let text = open.repeat(MOST) + inner + &close.repeat(MOST);
+            assert!(query(&text).is_ok(), "{open}");
+            let told = query(&open.repeat(60_000)).unwrap_err();
+            assert!(told.contains("more than 100 operators"), "{told}");
         }
     }
 

@@ -102,6 +102,16 @@ fn a_ca_in_the_hsm_signs_what_openssl_verifies_for_its_purpose() {
         "verify -x509_strict -purpose sslserver -verify_hostname a.example -CAfile {ca} -untrusted {below} {leaf}"
     );
     hsm.openssl_line(Loading::Plain, &line).succeeds();
+    // Its list names its own key, and not that of the CA above.
+    let list = hsm.path("below.crl");
+    hsm.akv_line(&format!(
+        "cert crl managedhsm:MyHSM:other --ca {below} --out {list}"
+    ))
+    .succeeds();
+    let line = format!(
+        "verify -x509_strict -crl_check -CRLfile {list} -CAfile {ca} -untrusted {below} {leaf}"
+    );
+    hsm.openssl_line(Loading::Plain, &line).succeeds();
 }
 
 #[test]

@@ -142,8 +142,10 @@ fn a_rotation_policy_is_set_shown_and_followed() {
         &format!("keys rotation-policy set managedhsm:MyHSM:k {file}"),
     );
     assert_eq!(policy["actions"][0]["before_expiry"], "P30D");
+    let misspelt = hsm.write("misspelt.json", r#"{"lifetimeAction":[]}"#);
     for (line, words) in [
         ("", &["--rotate-after"][..]),
+        (&misspelt, &["holds no policy", "lifetimeAction"]),
         ("--rotate-after 1h", &["P90D"]),
         ("--rotate-after 1d", &["28 days"]),
         ("--rotate-before-expiry 30d", &["--expires-after"]),
@@ -238,6 +240,33 @@ fn what_was_encrypted_is_decrypted_with_what_was_told() {
     refused(
         &format!("encrypt managedhsm:MyHSM:ec {plain}"),
         &["can't encrypt", "P-256"],
+    );
+    // What would be lost, or left out.
+    for (options, words) in [
+        (
+            "aes {} --algorithm A256GCM --out -",
+            "name a file with --out",
+        ),
+        (
+            "aes {} --algorithm A256CBCPAD --out -",
+            "name a file with --out",
+        ),
+        (
+            "aes {} --algorithm A256GCM --iv 00",
+            "--iv is not for A256GCM",
+        ),
+        (
+            "aes {} --algorithm A256CBCPAD --aad 00",
+            "--aad is not for A256CBCPAD",
+        ),
+        ("rsa {} --iv 00", "--iv is not for RSA-OAEP-256"),
+    ] {
+        let options = options.replace("{}", &plain);
+        refused(&format!("encrypt managedhsm:MyHSM:{options}"), &[words]);
+    }
+    refused(
+        &format!("decrypt managedhsm:MyHSM:rsa {plain} --tag 00"),
+        &["--tag is not for RSA-OAEP-256"],
     );
 }
 

@@ -4,15 +4,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
-use der::asn1::{ObjectIdentifier, UtcTime};
+use der::asn1::{BitString, ObjectIdentifier, UtcTime};
 use der::oid::AssociatedOid;
 use der::referenced::OwnedToRef;
 use der::{Decode, DecodeOwned, DecodePem, Encode};
 use managed_hsm::{KeyUri, SignatureAlgorithm};
 use serde_json::json;
+use signature::Keypair;
 use x509_cert::Certificate;
-use x509_cert::builder::{CertificateBuilder, CrlBuilder};
-use x509_cert::crl::RevokedCert;
+use x509_cert::builder::{self, Builder, CertificateBuilder};
+use x509_cert::certificate::Version;
+use x509_cert::crl::{CertificateList, RevokedCert, TbsCertList};
 use x509_cert::ext::pkix::crl::dp::DistributionPoint;
 use x509_cert::ext::pkix::name::{DistributionPointName, GeneralName};
 use x509_cert::ext::pkix::{
@@ -23,7 +25,9 @@ use x509_cert::ext::{Extension, ToExtension};
 use x509_cert::name::Name;
 use x509_cert::request::{CertReq, ExtensionReq};
 use x509_cert::serial_number::SerialNumber;
-use x509_cert::spki::SubjectPublicKeyInfoOwned;
+use x509_cert::spki::{
+    DynSignatureAlgorithmIdentifier, EncodePublicKey, SubjectPublicKeyInfoOwned,
+};
 use x509_cert::time::{Time, Validity};
 
 use super::{Plain, Signer, alternative_name, distinguished_name, malformed, serial_number};
@@ -226,7 +230,7 @@ impl Profile {
 
 impl Authority {
     /// The CA's certificate, and its key, which have to belong together.
-    fn open(&self) -> Result<(Certificate, Signer), Failure> {
+    fn open(&self, needed: KeyUsages) -> Result<(Certificate, Signer), Failure> {
         let certificate: Certificate = read(&self.ca, "certificate")?;
         let about = certificate.tbs_certificate();
         let unfit = |problem: String| {
@@ -241,8 +245,12 @@ impl Authority {
             return Err(unfit("it is no CA's (basicConstraints)".to_owned()));
         }
         let usage = about.get_extension::<KeyUsage>().map_err(read)?;
-        if usage.is_some_and(|(_, usage)| !usage.0.contains(KeyUsages::KeyCertSign)) {
-            return Err(unfit("it may not sign certificates (keyUsage)".to_owned()));
+        if usage.is_some_and(|(_, usage)| !usage.0.contains(needed)) {
+            let what = match needed {
+                KeyUsages::CRLSign => "lists of revoked ones (cRLSign",
+                _ => "certificates (keyCertSign",
+            };
+            return Err(unfit(format!("it may not sign {what} in keyUsage)")));
         }
         let signer = Signer::of(&self.uri, self.algorithm)?;
         match *about.subject_public_key_info() == signer.public {
@@ -308,7 +316,7 @@ impl Sign {
         }
         let request: CertReq = read(&self.request, "certificate request")?;
         check_possession(&request)?;
-        let (ca, signer) = self.authority.open()?;
+        let (ca, signer) = self.authority.open(KeyUsages::KeyCertSign)?;
         let until = SystemTime::now() + days(self.days);
         let end = ca.tbs_certificate().validity().not_after.to_system_time();
         if until > end {
@@ -351,7 +359,7 @@ impl Sign {
         ca: &Certificate,
         key: &SubjectPublicKeyInfoOwned,
         names: Vec<GeneralName>,
-    ) -> x509_cert::builder::Result<()> {
+    ) -> builder::Result<()> {
         builder.add_extension(&BasicConstraints {
             ca: self.profile == Profile::Ca,
             path_len_constraint: self.path_length,
@@ -362,13 +370,7 @@ impl Sign {
             builder.add_extension(&ExtendedKeyUsage(purposes))?;
         }
         builder.add_extension(&SubjectKeyIdentifier::try_from(key.owned_to_ref())?)?;
-        let issuer = ca.tbs_certificate();
-        let identifier = match issuer.get_extension::<SubjectKeyIdentifier>()? {
-            Some((_, identifier)) => identifier,
-            None => {
-                SubjectKeyIdentifier::try_from(issuer.subject_public_key_info().owned_to_ref())?
-            }
-        };
+        let identifier = key_identifier(ca)?;
         builder.add_extension(&AuthorityKeyIdentifier {
             key_identifier: Some(identifier.0),
             ..AuthorityKeyIdentifier::default()
@@ -392,7 +394,7 @@ impl Sign {
 impl Crl {
     pub(super) fn run(&self) -> Result<Report, Failure> {
         let _spinner = Spinner::start("making the list of revoked certificates");
-        let (ca, signer) = self.authority.open()?;
+        let (ca, signer) = self.authority.open(KeyUsages::CRLSign)?;
         let now = SystemTime::now();
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let number = self.number.unwrap_or(since);
@@ -400,18 +402,69 @@ impl Crl {
         let subject = ca.tbs_certificate().subject().clone();
         let entries = self.revoked.iter().map(|one| one.entry(&subject));
         let entries: Result<Vec<RevokedCert>, Failure> = entries.collect();
-        let number_extension = CrlNumber::try_from(number).map_err(|error| malformed(&error))?;
-        let builder = CrlBuilder::new_with_this_update(&ca, number_extension, x509_time(now)?)
-            .map_err(|error| malformed(&error))?
-            .with_next_update(Some(x509_time(next)?));
         let entries = entries?;
-        // A list without entries has none, and no empty list of them.
-        let builder = match entries.is_empty() {
-            true => builder,
-            false => builder.with_certificates(entries.into_iter()),
+        let list = TbsCertList {
+            version: Version::V2,
+            // It is the signer's, who puts it in.
+            signature: ca.signature_algorithm().clone(),
+            issuer: subject.clone(),
+            this_update: x509_time(now)?,
+            next_update: Some(x509_time(next)?),
+            // A list without entries has none, and no empty list of them.
+            revoked_certificates: (!entries.is_empty()).then_some(entries),
+            crl_extensions: Some(crl_extensions(&ca, number).map_err(|error| malformed(&error))?),
         };
         let about = json!({ "number": number, "next": time(next), "revoked": self.revoked.len() });
-        signer.deliver(signer.sign(builder)?, &subject, &self.authority.out, about)
+        let signed = signer.sign(RevocationList(list))?;
+        signer.deliver(signed, &subject, &self.authority.out, about)
+    }
+}
+
+/// A list of revoked certificates that is to be signed. The crate's own builder calls the CA's key
+/// what the CA's certificate calls that of its issuer.
+struct RevocationList(TbsCertList);
+
+impl Builder for RevocationList {
+    type Output = CertificateList;
+
+    fn assemble<S>(self, signature: BitString, _signer: &S) -> builder::Result<CertificateList>
+    where
+        S: Keypair + DynSignatureAlgorithmIdentifier,
+        S::VerifyingKey: EncodePublicKey,
+    {
+        Ok(CertificateList {
+            signature_algorithm: self.0.signature.clone(),
+            tbs_cert_list: self.0,
+            signature,
+        })
+    }
+
+    fn finalize<S>(&mut self, signer: &S) -> builder::Result<Vec<u8>>
+    where
+        S: Keypair + DynSignatureAlgorithmIdentifier,
+        S::VerifyingKey: EncodePublicKey,
+    {
+        self.0.signature = signer.signature_algorithm_identifier()?;
+        Ok(self.0.to_der()?)
+    }
+}
+
+fn crl_extensions(ca: &Certificate, number: u64) -> der::Result<Vec<Extension>> {
+    let subject = ca.tbs_certificate().subject();
+    let number = CrlNumber::try_from(number)?.to_extension(subject, &[])?;
+    let key = AuthorityKeyIdentifier {
+        key_identifier: Some(key_identifier(ca)?.0),
+        ..AuthorityKeyIdentifier::default()
+    };
+    Ok(vec![number, key.to_extension(subject, &[])?])
+}
+
+/// What a CA's certificate calls its key.
+fn key_identifier(ca: &Certificate) -> der::Result<SubjectKeyIdentifier> {
+    let about = ca.tbs_certificate();
+    match about.get_extension::<SubjectKeyIdentifier>()? {
+        Some((_, identifier)) => Ok(identifier),
+        None => SubjectKeyIdentifier::try_from(about.subject_public_key_info().owned_to_ref()),
     }
 }
 

@@ -10,6 +10,7 @@ use azure_security_keyvault_keys::models::{
 };
 use clap::{ArgGroup, Args, Subcommand};
 use managed_hsm::KeyUri;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::description::{Told, rfc3339, shown, shown_time};
@@ -71,6 +72,49 @@ pub(crate) struct Set {
     /// Have Event Grid told so long before a version expires; key vaults only
     #[arg(long, value_name = "TIME", value_parser = period, group = "what")]
     notify_before_expiry: Option<String>,
+}
+
+/// A policy in a file. The service's type passes over what it doesn't know, so that a member with a
+/// wrong name would erase the policy.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(dead_code, reason = "what counts is that they can be read")]
+struct File {
+    id: Option<String>,
+    lifetime_actions: Vec<FileAction>,
+    attributes: Option<FileAttributes>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "what counts is that they can be read")]
+struct FileAction {
+    action: FileKind,
+    trigger: FileTrigger,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "what counts is that it can be read")]
+struct FileKind {
+    r#type: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(dead_code, reason = "what counts is that they can be read")]
+struct FileTrigger {
+    time_after_create: Option<String>,
+    time_before_expiry: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(dead_code, reason = "what counts is that they can be read")]
+struct FileAttributes {
+    expiry_time: Option<String>,
+    created: Option<i64>,
+    updated: Option<i64>,
 }
 
 /// A duration of ISO 8601 in days, months and years, which the service wants. People's own are
@@ -157,7 +201,9 @@ impl Set {
     /// The policy that is asked for.
     fn policy(&self) -> Result<KeyRotationPolicy, Failure> {
         if let Some(path) = &self.file {
-            let policy = serde_json::from_slice(&files::read(path)?);
+            let text = files::read(path)?;
+            let read = serde_json::from_slice::<File>(&text);
+            let policy = read.and_then(|_| serde_json::from_slice(&text));
             return policy.map_err(|error| {
                 let problem = one_line(&error.to_string());
                 Failure::told(format!("{}: it holds no policy: {problem}", path.display()))
