@@ -265,7 +265,7 @@ fn what_was_encrypted_is_decrypted_with_what_was_told() {
         refused(&format!("encrypt managedhsm:MyHSM:{options}"), &[words]);
     }
     refused(
-        &format!("decrypt managedhsm:MyHSM:rsa {plain} --tag 00"),
+        &format!("decrypt managedhsm:MyHSM:rsa {plain} --tag 00 --out -"),
         &["--tag is not for RSA-OAEP-256"],
     );
 }
