@@ -11,6 +11,7 @@ cd "$(dirname "$0")/.."
 . scripts/emulator.sh
 . scripts/built.sh
 . scripts/roots.sh
+. scripts/pkcs11_conf.sh
 PATH=$PATH:/usr/sbin
 
 out=target/bench quick=no parts=()
@@ -282,18 +283,8 @@ by_engine() {
     local engine
     engine=$(openssl version -e | sed 's/.*"\(.*\)"/\1/')/pkcs11.so
     [ -e "$engine" ] || { skip "nginx by libp11's engine, which is not installed"; return; }
-    by_pkcs11 "libp11's engine" "engine:pkcs11:pkcs11:token=localhost;object=ec;type=private;pin-value=" <<END
-openssl_conf = init
-[init]
-engines = engines
-[engines]
-pkcs11 = pkcs11
-[pkcs11]
-engine_id = pkcs11
-dynamic_path = $engine
-MODULE_PATH = $pkcs11_module
-init = 1
-END
+    by_pkcs11 "libp11's engine" "engine:pkcs11:pkcs11:token=localhost;object=ec;type=private;pin-value=" \
+        < <(engine_cnf "$engine" "$pkcs11_module")
 }
 
 # It is in Debian 13, so nginx is that of the root that scripts/pkcs11.sh makes, by the provider too.
@@ -306,25 +297,9 @@ by_pkcs11_provider() {
     around=(with_mounts "$root" /proc /dev "$folder" "$target_dir" -- chroot "$root")
     "$target/akv" env --module "$module" >"$folder/openssl.cnf"
     run_nginx "nginx of Debian 13, 4 workers, 10 ms" 4 "$folder/ec.key" "$folder/ec.crt"
-    printf '%s\n' asn1=SEQUENCE:key '[key]' 'description=VISIBLESTRING:PKCS\#11 Provider URI v1.0' \
-        'uri=UTF8:pkcs11:token=localhost;object=ec;type=private' >"$folder/asn1"
-    openssl asn1parse -genconf "$folder/asn1" -noout -out "$folder/uri.der"
-    printf '%s\n' "-----BEGIN PKCS#11 PROVIDER URI-----" "$(openssl base64 -in "$folder/uri.der")" "-----END PKCS#11 PROVIDER URI-----" \
-        >"$folder/uri.key"
-    by_pkcs11 pkcs11-provider "$folder/uri.key" <<END
-openssl_conf = init
-[init]
-providers = providers
-[providers]
-default = openssl
-pkcs11 = tokens
-[openssl]
-activate = 1
-[tokens]
-module = $(chroot "$root" openssl version -m | sed 's/.*"\(.*\)"/\1/')/pkcs11.so
-pkcs11-module-path = $pkcs11_module
-activate = 1
-END
+    uri_pem "pkcs11:token=localhost;object=ec;type=private" "$folder/uri" >"$folder/uri.key"
+    by_pkcs11 pkcs11-provider "$folder/uri.key" \
+        < <(provider_cnf "$(chroot "$root" openssl version -m | sed 's/.*"\(.*\)"/\1/')/pkcs11.so" "$pkcs11_module")
     around=()
 }
 

@@ -10,6 +10,9 @@
 #   provider_conf             an openssl.cnf with pkcs11-provider in the place of the engine
 #   token_pem KEY             KEY.key, a key file for it that holds the key's URI
 
+# shellcheck source=scripts/pkcs11_conf.sh
+. scripts/pkcs11_conf.sh
+
 engine_file=$(openssl version -e 2>/dev/null | sed 's/.*"\(.*\)"/\1/')/pkcs11.so
 engine_args=(-engine pkcs11 -keyform engine)
 
@@ -34,21 +37,7 @@ END
     export MHSM_PKCS11_CONF="$work/mhsm-pkcs11.conf"
     cp "$pkcs11_module" "$work/modules/akv_pkcs11.so"
     token_module="$work/modules/akv_pkcs11.so"
-    cat >"$work/openssl.cnf" <<END
-openssl_conf = init
-[init]
-engines = engines
-[engines]
-pkcs11 = pkcs11
-[pkcs11]
-engine_id = pkcs11
-dynamic_path = $engine_file
-MODULE_PATH = $token_module
-init = 1
-[req]
-distinguished_name = name
-[name]
-END
+    engine_cnf "$engine_file" "$token_module" >"$work/openssl.cnf"
     with_provider openssl req -new -x509 "${engine_args[@]}" -key "$(token_uri ca)" -sha256 -days 2 -subj "/CN=Test CA" \
         -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign -out "$work/ca.crt" ||
         broken "No CA could be made."
@@ -68,35 +57,10 @@ token_certificate() {
 }
 
 provider_conf() {
-    cat >"$work/openssl.cnf" <<END
-openssl_conf = init
-[init]
-providers = providers
-[providers]
-default = openssl
-pkcs11 = tokens
-[openssl]
-activate = 1
-[tokens]
-module = $(openssl version -m | sed 's/.*"\(.*\)"/\1/')/pkcs11.so
-pkcs11-module-path = $token_module
-activate = 1
-[req]
-distinguished_name = name
-[name]
-END
+    provider_cnf "$(openssl version -m | sed 's/.*"\(.*\)"/\1/')/pkcs11.so" "$token_module" >"$work/openssl.cnf"
 }
 
-token_pem() {
-    printf '%s\n' asn1=SEQUENCE:key '[key]' 'description=VISIBLESTRING:PKCS\#11 Provider URI v1.0' "uri=UTF8:$(token_uri "$1")" \
-        >"$work/$1.asn1"
-    openssl asn1parse -genconf "$work/$1.asn1" -noout -out "$work/$1.der"
-    {
-        echo "-----BEGIN PKCS#11 PROVIDER URI-----"
-        openssl base64 -in "$work/$1.der"
-        echo "-----END PKCS#11 PROVIDER URI-----"
-    } >"$work/$1.key"
-}
+token_pem() { uri_pem "$(token_uri "$1")" "$work/$1" >"$work/$1.key"; }
 
 token_home() {
     mkdir -p "$work/home/.config/pkcs11/modules"

@@ -2,6 +2,8 @@
 # OpenSSL 3.5 by the engine of libp11 0.4.13, as users of the TLS Offload Library have it by 0.4.12.
 # shellcheck source=tests/apps/harness.sh
 . "$(dirname "$0")/../apps/harness.sh"
+# shellcheck source=scripts/pkcs11_conf.sh
+. scripts/pkcs11_conf.sh
 
 engines=$(openssl version -e | sed 's/.*"\(.*\)"/\1/')
 if [ ! -e "$engines/pkcs11.so" ]; then
@@ -11,21 +13,7 @@ fi
 require_pkcs11_module || broken "The PKCS#11 module is needed."
 start_emulated_hsm
 openssl version
-cat >"$work/openssl.cnf" <<END
-openssl_conf = init
-[init]
-engines = engines
-[engines]
-pkcs11 = pkcs11
-[pkcs11]
-engine_id = pkcs11
-dynamic_path = $engines/pkcs11.so
-MODULE_PATH = $pkcs11_module
-init = 1
-[req]
-distinguished_name = name
-[name]
-END
+engine_cnf "$engines/pkcs11.so" "$pkcs11_module" >"$work/openssl.cnf"
 engine=(-engine pkcs11 -keyform engine)
 uri() { echo "pkcs11:token=localhost;object=$1;type=private"; }
 
