@@ -31,7 +31,7 @@ signs_zone() {
     from_label "$2" "$3" "$1" -f KSK && from_label "$2" "$4" "$1" || return 1
     ksk=$(signatures "$3") zsk=$(signatures "$4")
     # Without -P pkcs11-provider 1.0 refuses to verify by an RSA key that isn't the token's ("invalid handle"), and asks nobody.
-    with_provider dnssec-signzone -P -K "$work/keys" -S -o "$1" -f "$work/$1.done" "$work/$1" && dnssec-verify -o "$1" "$work/$1.done" ||
+    with_provider dnssec-signzone -P -d "$work" -K "$work/keys" -S -o "$1" -f "$work/$1.done" "$work/$1" && dnssec-verify -o "$1" "$work/$1.done" ||
         return 1
     # The set of keys by one, and each set of records by the other.
     signed "$3" "$ksk" 1 && [ "$(signatures "$4")" -ge "$((zsk + 4))" ]
