@@ -6,6 +6,7 @@
 needs named bind9
 needs dig bind9-dnsutils
 needs dnssec-keyfromlabel bind9-utils
+key_file_options=(--uri-only)
 start_hsm
 named -v
 free_port port

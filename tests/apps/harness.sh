@@ -29,6 +29,7 @@ passed=0 failed=0 skipped=0
 work=
 # Options of the emulator's `serve`.
 emulator_options=()
+key_file_options=()
 # What `started` noted, ended in reverse order.
 processes=()
 
@@ -198,9 +199,10 @@ launch() {
 with_provider() { OPENSSL_CONF="$work/openssl.cnf" "$@"; }
 
 # NAME.crt and NAME.key, and NAME.pem with both: certificate NAME KEY [SUBJECT [EXTENSION]]
+# A test that counts loads of keys sets key_file_options=(--uri-only): of a key file with its public key nobody asks the HSM.
 certificate() {
     local name=$1 key=$2 subject=${3:-/CN=localhost}
-    "$target/akv" key pem "managedhsm:MyHSM:$key" --out "$work/$name.key" || broken "No key file for $key."
+    "$target/akv" key pem "${key_file_options[@]}" "managedhsm:MyHSM:$key" --out "$work/$name.key" || broken "No key file for $key."
     chmod 644 "$work/$name.key"
     printf '%s\n' basicConstraints=CA:FALSE keyUsage=digitalSignature \
         "${4:-subjectAltName=DNS:localhost,IP:127.0.0.1}" >"$work/$name.ext"

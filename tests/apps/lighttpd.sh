@@ -4,6 +4,7 @@
 . "$(dirname "$0")/harness.sh"
 
 needs lighttpd "lighttpd lighttpd-mod-openssl"
+key_file_options=(--uri-only)
 start_hsm
 lighttpd -v | head -n 1
 mkdir "$work/www"

@@ -4,6 +4,7 @@
 . "$(dirname "$0")/harness.sh"
 
 needs mariadbd mariadb-server
+key_file_options=(--uri-only)
 start_hsm
 mariadbd --version
 free_port port

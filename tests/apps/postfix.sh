@@ -8,6 +8,7 @@ if [ "$(id -u)" -ne 0 ]; then
     skip postfix "it is started by root"
     finish
 fi
+key_file_options=(--uri-only)
 start_hsm
 echo "Postfix $(postconf -h mail_version)"
 free_port port

@@ -7,6 +7,7 @@
 for folder in /usr/lib/postgresql/*/bin; do PATH=$folder:$PATH; done
 needs initdb postgresql
 needs psql postgresql-client
+key_file_options=(--uri-only)
 start_hsm
 postgres --version
 

@@ -8,6 +8,7 @@ if ! squid -v | grep -q -- --with-openssl; then
     skip squid "it is not linked with OpenSSL (apt-get install squid-openssl)"
     finish
 fi
+key_file_options=(--uri-only)
 start_hsm
 squid -v | head -n 1
 user=

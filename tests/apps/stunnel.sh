@@ -5,6 +5,7 @@
 
 needs stunnel stunnel4
 needs python3 python3
+key_file_options=(--uri-only)
 start_hsm
 stunnel -version 2>&1 | grep -m 1 "^stunnel"
 
