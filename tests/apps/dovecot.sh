@@ -8,6 +8,7 @@ if [ "$(id -u)" -ne 0 ]; then
     skip dovecot "it is started by root"
     finish
 fi
+key_file_options=(--uri-only)
 start_hsm
 version=$(dovecot --version | cut -d' ' -f1)
 echo "Dovecot $version"
