@@ -15,17 +15,19 @@ cd "$(dirname "$0")/.." || exit
 . scripts/built.sh
 
 packages=(openssl curl ca-certificates procps nginx-light libnginx-mod-stream apache2 haproxy stunnel4 postgresql
-    python3 ruby libio-socket-ssl-perl nodejs php-cli osslsigncode xmlsec1 git redis-server mariadb-server postfix bind9
+    python3 ruby libio-socket-ssl-perl nodejs php-cli osslsigncode xmlsec1 git redis-server mariadb-server bind9
     bind9-dnsutils bind9-utils openvpn chromium libnss3-tools fonts-dejavu-core dovecot-imapd socat wget lighttpd lighttpd-mod-openssl
     strongswan-charon strongswan-swanctl strongswan-pki libstrongswan-standard-plugins pebble certbot lego
     squid-openssl unbound mosquitto mosquitto-clients freeradius eapoltest slapd ldap-utils rauc squashfs-tools sbsigntool systemd-boot-efi
     libengine-pkcs11-openssl libstrongswan-extra-plugins gnutls-bin p11-kit p11-kit-modules openssh-server openssh-client softhsm2)
 # Beginnings of names: not every suite has these, or they are named by a version, as what has sign-file is.
 newer=(systemd-ukify systemd-repart systemd-tpm 'linux-kbuild-[0-9]' 'pesign$' 'python3-pykcs11$'
-    'exim4-daemon-light$' 'golang-go$' 'golang-github-thalesignite-crypto11-dev$'
+    'golang-go$' 'golang-github-thalesignite-crypto11-dev$'
     'openjdk-[0-9]+-jdk-headless$' 'tomcat10$' 'apksigner$'
     'gpgsm$' 'gpg-agent$' 'gnupg-pkcs11-scd$' 'knot$'
     'libldns3$' 'libevent-pthreads-[0-9.-]+$' 'wpasupplicant$' 'hostapd$' 'iproute2$')
+# Only one of them can be installed, and so each is just before its test; another suite has the first.
+declare -A mail_servers=([postfix]=postfix [pkcs11-exim]=exim4-daemon-light)
 # What deployment.sh builds and checks with: of this machine, not of another suite.
 builders=(systemd mmdebstrap buildah python3-venv)
 
@@ -48,15 +50,16 @@ run_in_suite() {
         return 0
     fi
     # apt takes ~n for a pattern, which may match nothing.
-    packages+=("${newer[@]/#/\~n^}")
+    packages+=(postfix "${newer[@]/#/\~n^}")
     make_root "$suite" "$root" "$(IFS=,; echo "${packages[*]}")" &&
         with_mounts "$root" /proc /dev "$PWD" "$CARGO_TARGET_DIR" -- chroot "$root" "$PWD/scripts/applications.sh" "$@"
 }
 
-suite='' names=()
+suite='' names=() installs=no
 while [ "$#" -gt 0 ]; do
     case $1 in
         --install)
+            installs=yes
             mapfile -t others < <(offered)
             install_missing "${packages[@]}" "${others[@]}" "${builders[@]}" || exit
             ;;
@@ -95,6 +98,9 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 for name in "${names[@]}"; do
     printf '\n=== %s\n' "$name"
+    if [ "$installs" = yes ] && [ -n "${mail_servers[$name]:-}" ]; then
+        install_missing "${mail_servers[$name]}" || exit
+    fi
     "tests/apps/$name.sh" </dev/null 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
     good=0 bad=0 not_tried=0

@@ -34,7 +34,7 @@ signs_zone() {
     with_provider dnssec-signzone -P -d "$work" -K "$work/keys" -S -o "$1" -f "$work/$1.done" "$work/$1" && dnssec-verify -o "$1" "$work/$1.done" ||
         return 1
     # The set of keys by one, and each set of records by the other.
-    signed "$3" "$ksk" 1 && [ "$(signatures "$4")" -ge "$((zsk + 4))" ]
+    signed "$3" "$ksk" 1 && wait_until 5 has_signatures "$4" "$((zsk + 4))"
 }
 check "dnssec-keyfromlabel and dnssec-signzone, RSA" signs_zone rsa.test RSASHA256 rsa rsa2
 check "dnssec-keyfromlabel and dnssec-signzone, EC" signs_zone ec.test ECDSAP256SHA256 ec ec2
@@ -61,7 +61,7 @@ by_named() {
     wait_until 30 validated || { validates keys.ec.test TXT; grep -v automatic "$work/named.log" | tail -n 18; return 1; }
     # Its own keys are no others.
     [ "$(find "$work/keys" -name 'Kec.test.*.private' | wc -l)" -eq 2 ] || { ls "$work/keys"; return 1; }
-    [ "$(signatures ec2)" -ge "$((before + 4))" ]
+    wait_until 5 has_signatures ec2 "$((before + 4))"
 }
 check "named signs a zone, and delv validates it" by_named
 check "stops" end_process "$server"
