@@ -18,6 +18,10 @@ export CARGO_INCREMENTAL=0
 # What a step that compiles needs.
 prepare() { install_missing build-essential pkg-config libssl-dev openssl curl ca-certificates; }
 
+# The one that sources this, and how many seconds a step may take.
+script=.ci/$(basename "$0")
+longest=5400
+
 # What each step printed.
 logs=target/ci
 names=()
@@ -44,14 +48,10 @@ list_steps() {
 }
 
 run_step() {
-    local name=$1 began=$SECONDS status=0 words limit
-    read -ra words <<<"${commands[$name]}"
-    # A program may take an hour; a function of ours limits what it runs.
-    limit=(timeout --verbose --kill-after=60 3600)
-    [ "$(type -t "${words[0]}")" != function ] || limit=()
+    local name=$1 began=$SECONDS status=0
     printf '\n=== %s, after %s s, usually %s: %s\n' "$name" "$SECONDS" "${usual[$name]}" "${commands[$name]}"
     # Not by a pipe: what a step might leave running would keep that open.
-    "${limit[@]}" "${words[@]}" > >(exec tee "$logs/$name") 2>&1 || status=$?
+    timeout --verbose --kill-after=60 "$longest" "$script" --only "$name" > >(exec tee "$logs/$name") 2>&1 || status=$?
     case $status in
         0) summary+=("ok       $name ($((SECONDS - began)) s)$(counted "$name")") ;;
         77)
@@ -77,6 +77,12 @@ report_failure() {
 
 steps_main() {
     local name chosen=("$@")
+    # A step by itself, in a process that can be ended.
+    if [ "${1:-}" = --only ]; then
+        read -ra chosen <<<"${commands[$2]}"
+        "${chosen[@]}"
+        exit
+    fi
     for name in "${chosen[@]}"; do
         if [ -z "${commands[$name]:-}" ]; then
             printf "There is no step '%s' here. These are the steps:\n" "$name" >&2
