@@ -102,6 +102,21 @@ fn children_and_parent_sign_with_a_key_loaded_before_fork() {
     }
 }
 
+#[test]
+fn a_process_and_its_child_sign_by_connections_that_they_have_opened_ahead() {
+    let mut hsm = Hsm::with_keys(&KEYS);
+    hsm.set("AKV_CONNECTIONS_AHEAD", "1");
+    let program = hsm.compile("ahead");
+    for (key, _) in KEYS {
+        let before = hsm.requests().len();
+        hsm.run(&program, &[&uri(key)]).succeeds();
+        let counts = by_connection(&hsm.requests()[before..]);
+        let counts: Vec<_> = counts.into_values().collect();
+        // The parent loads the key and signs twice, the child signs once.
+        assert!(counts == [3, 1] || counts == [1, 3], "{counts:?}");
+    }
+}
+
 /// The locks of the log, of the resolver and of AWS-LC's random generators.
 #[test]
 fn no_child_waits_for_a_lock_that_a_thread_of_its_parent_held() {

@@ -89,6 +89,7 @@ pub fn watch_for_forks() {
     extern "C" fn in_child() {
         GENERATION.fetch_add(1, Ordering::Relaxed);
         forks::after_fork_in_child();
+        let _ = boundary::run(managed_hsm::open_ahead_in_child);
     }
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {

@@ -141,6 +141,7 @@ impl Client {
         version: &KeyVersion,
     ) -> Result<KeyId, Error> {
         let url = self.url(vault, "/")?;
+        self.sessions.expect_use(vault);
         let (vault, key, version) = (vault.clone(), key.clone(), version.clone());
         Ok(KeyId::new(vault, key, version, &url))
     }
@@ -417,6 +418,7 @@ impl Client {
         request: Request,
         read: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
     ) -> Result<T, Error> {
+        self.sessions.expect_use(&request.vault);
         let (operation, key) = (request.operation, Arc::clone(&request.key));
         let outcome = match self.caller.kind() {
             CallerKind::Thread => self.sessions.ask(&request, read),

@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+mod ahead;
 mod algorithm;
 mod api_version;
 mod bell;
@@ -80,6 +81,7 @@ mod uri;
 mod warnings;
 mod wire;
 
+pub use ahead::open_ahead_in_child;
 pub use algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
 pub use api_version::{ApiVersion, Feature};
 pub use bell::Bell;

@@ -246,6 +246,39 @@ impl Pool {
         driven.events.run(work).ok()
     }
 
+    /// Does `work` on this thread with each of so many connections, as far as they are free, and
+    /// ends with the first failure. None: not done by the deadline.
+    pub(crate) fn fill(
+        &self,
+        count: usize,
+        url: &Url,
+        deadline: Instant,
+        work: impl AsyncFn(&Http) -> Result<(), Error>,
+    ) -> Option<Result<(), Error>> {
+        let _work = Work::begin();
+        if let Err(error) = ending::make_generator() {
+            return Some(Err(error));
+        }
+        // All are held until the last has come, or the next would be the one before.
+        let mut held = Vec::new();
+        for _ in 0..count {
+            let Ok(permit) = self.permits.try_acquire() else {
+                break;
+            };
+            let mut taken = match self.take(url, permit) {
+                Ok(taken) => taken,
+                Err(error) => return Some(Err(error)),
+            };
+            let driven = taken.driven.as_mut()?;
+            let work = timeout_at(deadline, work(&driven.http));
+            if let Err(error) = driven.events.run(work).ok()? {
+                return Some(Err(error));
+            }
+            held.push(taken);
+        }
+        Some(Ok(()))
+    }
+
     /// A connection of the I/O thread, as soon as one is free.
     pub(crate) async fn borrow(&self) -> Result<Borrowed<'_>, Error> {
         let closed =

@@ -6,6 +6,7 @@ use std::time::Instant;
 use arc_swap::ArcSwapOption;
 use http::HeaderMap;
 
+use crate::ahead::Ahead;
 use crate::error::Error;
 use crate::forks::Work;
 use crate::http::exchange::Http;
@@ -19,13 +20,14 @@ use crate::transport::Transport;
 /// The sessions of a client, of which there is one at a time.
 pub(crate) struct Sessions {
     pub(crate) settings: Settings,
+    pub(crate) ahead: Ahead,
     session: ArcSwapOption<Session>,
 }
 
 /// The client's connections and tokens in one process.
 pub(crate) struct Session {
     process: u32,
-    pool: Pool,
+    pub(crate) pool: Pool,
     pub(crate) transport: Transport,
 }
 
@@ -33,6 +35,7 @@ impl Sessions {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             settings,
+            ahead: Ahead::default(),
             session: ArcSwapOption::empty(),
         }
     }

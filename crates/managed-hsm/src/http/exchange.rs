@@ -86,6 +86,16 @@ impl Http {
         }
     }
 
+    /// Opens a connection to a URL's host for the next request, unless one is kept that can take it.
+    pub(crate) async fn connect(&self, url: &Url) -> Result<(), Failure> {
+        let connection = match self.take(endpoint(url)) {
+            Some(connection) => connection,
+            None => self.open(url).await?,
+        };
+        self.keep(connection);
+        Ok(())
+    }
+
     /// Whether a request to a host would use a connection that is there, or end none that leads
     /// elsewhere.
     pub(crate) fn suits(&self, url: &Url) -> bool {

@@ -51,6 +51,9 @@ pub struct Settings {
     pub max_retries: u32,
     /// How many requests are under way, and so connections open, at most.
     pub max_connections: usize,
+    /// How many connections a process opens as soon as it knows a key; each one that it forks does
+    /// so again.
+    pub connections_ahead: usize,
     /// Whether an operation that takes longer than most is sent a second time.
     pub hedging: bool,
     /// How long a connection is kept without a request. Users have no setting for it.
@@ -161,7 +164,13 @@ static MAX_CONNECTIONS: Setting = Setting {
     range: Some(1.0..=1000.0),
     help: "requests under way, and so connections open, at most; over HTTP/2, which asynchronous jobs use where the server offers it, one connection carries as many as the server allows",
 };
-
+static CONNECTIONS_AHEAD: Setting = Setting {
+    key: Some("connections-ahead"),
+    variable: "AKV_CONNECTIONS_AHEAD",
+    default: "0",
+    range: Some(0.0..=1000.0),
+    help: "connections that a process opens, with a token, as soon as it knows a key, and that each process forked from it opens again, so that the first operations cost no more than the later ones; no more than max-connections",
+};
 static HEDGING: Setting = Setting {
     key: Some("hedging"),
     variable: "AKV_HEDGING",
@@ -171,7 +180,7 @@ static HEDGING: Setting = Setting {
 };
 
 /// The settings that are not about credentials.
-static GENERAL: [&Setting; 15] = [
+static GENERAL: [&Setting; 16] = [
     &ENDPOINT,
     &KEY_VAULT_ENDPOINT,
     &ENDPOINTS,
@@ -186,6 +195,7 @@ static GENERAL: [&Setting; 15] = [
     &RESPONSE_TIMEOUT,
     &MAX_RETRIES,
     &MAX_CONNECTIONS,
+    &CONNECTIONS_AHEAD,
     &HEDGING,
 ];
 
@@ -237,6 +247,7 @@ impl Settings {
             response_timeout: RESPONSE_TIMEOUT.seconds(find)?,
             max_retries: MAX_RETRIES.count(find)?,
             max_connections: MAX_CONNECTIONS.count(find)? as usize,
+            connections_ahead: CONNECTIONS_AHEAD.count(find)? as usize,
             hedging: HEDGING.is_on(find)?,
             idle_timeout: Duration::from_secs(60),
         })

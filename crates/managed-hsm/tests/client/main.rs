@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod administration;
+mod ahead;
 mod bringing;
 mod connections;
 mod deadlines;
