@@ -86,7 +86,8 @@ impl Http {
         }
     }
 
-    /// Opens a connection to a URL's host for the next request, unless one is kept that can take it.
+    /// Opens a connection to a URL's host for the next request, unless one is kept that can take
+    /// it.
     pub(crate) async fn connect(&self, url: &Url) -> Result<(), Failure> {
         let connection = match self.take(endpoint(url)) {
             Some(connection) => connection,

@@ -1,7 +1,10 @@
 //! Connections that are opened before they are needed.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::disallowed_methods, reason = "files of the process are read, and no settings")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "files of the process are read, and no settings"
+)]
 
 use std::time::{Duration, Instant};
 
@@ -79,5 +82,8 @@ fn what_fails_ahead_keeps_no_operation_from_being_tried() {
     let client = Client::new(settings);
     let key = named(&client, &key);
     let error = sign(&client, &key).expect_err("there is no token");
-    assert!(error.to_string().contains("AZURE_CLI_ACCESS_TOKEN"), "{error}");
+    assert!(
+        error.to_string().contains("AZURE_CLI_ACCESS_TOKEN"),
+        "{error}"
+    );
 }
