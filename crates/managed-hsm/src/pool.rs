@@ -131,6 +131,12 @@ impl Idle {
         borrowed.chain(own).min()
     }
 
+    /// How many lead to a host, or are in use, wherever to.
+    fn leading_to(&self, url: &Url) -> usize {
+        let others = self.own.iter().filter(|driven| !driven.http.suits(url));
+        self.open - others.count()
+    }
+
     /// Whether the I/O thread has still to be told to close them. It counts as told.
     fn needs_sweep(&mut self) -> bool {
         !std::mem::replace(&mut self.is_swept, true)
@@ -246,8 +252,8 @@ impl Pool {
         driven.events.run(work).ok()
     }
 
-    /// Does `work` on this thread with each of so many connections, as far as they are free, and
-    /// ends with the first failure. None: not done by the deadline.
+    /// Does `work` on this thread with new connections, until so many lead to a host or are in use,
+    /// and ends with the first failure. None: not done by the deadline.
     pub(crate) fn fill(
         &self,
         count: usize,
@@ -259,22 +265,26 @@ impl Pool {
         if let Err(error) = ending::make_generator() {
             return Some(Err(error));
         }
-        // All are held until the last has come, or the next would be the one before.
-        let mut held = Vec::new();
-        for _ in 0..count {
+        while self.idle().leading_to(url) < count.min(self.max) {
+            // All that there may be are in use.
             let Ok(permit) = self.permits.try_acquire() else {
                 break;
             };
-            let mut taken = match self.take(url, permit) {
-                Ok(taken) => taken,
+            let _closed = self.idle().count_another(self.max);
+            let driven = match self.counted(self.open()) {
+                Ok(driven) => driven,
                 Err(error) => return Some(Err(error)),
+            };
+            let mut taken = Taken {
+                driven: Some(driven),
+                pool: self,
+                _permit: permit,
             };
             let driven = taken.driven.as_mut()?;
             let work = timeout_at(deadline, work(&driven.http));
             if let Err(error) = driven.events.run(work).ok()? {
                 return Some(Err(error));
             }
-            held.push(taken);
         }
         Some(Ok(()))
     }
