@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hsm_module::cancellation::Uncancelled;
 use hsm_module::pipe_signal::Blocked;
 use hsm_module::{Counted, stack};
+use managed_hsm::forks::ProcessId;
 use managed_hsm::{Bell, Caller, CallerKind, Job};
 
 use super::libcrypto::Libcrypto;
@@ -94,7 +95,7 @@ struct Pausable {
 struct Signal {
     bell: Bell,
     /// A child has the descriptor, too, but what it takes or sends is its parent's.
-    process: u32,
+    process: ProcessId,
     callback: Mutex<Option<(Callback, *mut c_void)>>,
 }
 
@@ -200,14 +201,14 @@ impl Signal {
     fn new() -> Option<Arc<Self>> {
         Some(Arc::new(Self {
             bell: Bell::new().ok()?,
-            process: std::process::id(),
+            process: ProcessId::current(),
             callback: Mutex::new(None),
         }))
     }
 
     /// Whether it is of this process, and the application has not closed it.
     fn is_ours(&self) -> bool {
-        self.process == std::process::id() && self.bell.is_ours()
+        self.process.is_current() && self.bell.is_ours()
     }
 
     /// Held while the function is called, so that what it is called with stays.
@@ -217,7 +218,7 @@ impl Signal {
 
     /// Calls nobody any more. In a child nobody would, and the lock may be held for ever.
     fn detach(&self) {
-        if self.process == std::process::id() {
+        if self.process.is_current() {
             *self.callback() = None;
         }
     }

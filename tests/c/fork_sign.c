@@ -1,7 +1,10 @@
-/* fork_sign URI sign-first|fork-first|threads [ROUNDS]: loads a key, forks, signs in children and in the parent, as often as asked.
- * sign-first: the parent has signed before. fork-first: it has only loaded the key. threads: it forks while four
- * of its threads sign. */
+/* fork_sign URI sign-first|fork-first|threads|namespace [ROUNDS]: loads a key, forks, signs in children and in the
+ * parent, as often as asked. sign-first: the parent has signed before. fork-first: it has only loaded the key.
+ * threads: it forks while four of its threads sign. namespace: the parent is process 1 and has signed before; a child
+ * is process 1 as well, of a PID namespace of its own, in which there are no others. */
+#define _GNU_SOURCE
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include "check.h"
@@ -22,12 +25,13 @@ static void *sign_until_stopped(void *unused)
     return NULL;
 }
 
-static pid_t start_child(int number)
+static pid_t start_child(int number, int is_first)
 {
     pid_t child = fork();
 
     CHECK(child >= 0);
     if (child == 0) {
+        CHECK(!is_first || getpid() == 1);
         alarm(30); /* a hang ends as a failure */
         for (int i = 0; i < 3; i++)
             sign_and_verify(NULL, key, public_key, "signed in a child");
@@ -52,7 +56,7 @@ int main(int argc, char **argv)
 {
     pthread_t threads[THREADS];
     pid_t children[CHILDREN];
-    int with_threads, rounds;
+    int with_threads, with_namespace, rounds, count;
 
     CHECK(argc == 3 || argc == 4);
     rounds = argc == 4 ? atoi(argv[3]) : 1;
@@ -62,6 +66,8 @@ int main(int argc, char **argv)
     key = load_key(NULL, argv[1], OSSL_STORE_INFO_PKEY);
     public_key = public_copy(NULL, key);
     with_threads = strcmp(argv[2], "threads") == 0;
+    with_namespace = strcmp(argv[2], "namespace") == 0;
+    count = with_namespace ? 1 : CHILDREN;
     if (strcmp(argv[2], "fork-first") != 0)
         sign_and_verify(NULL, key, public_key, "signed in the parent, before");
     CHECK(pthread_barrier_init(&started, NULL, THREADS + 1) == 0);
@@ -70,10 +76,14 @@ int main(int argc, char **argv)
     if (with_threads)
         pthread_barrier_wait(&started);
     for (int round = 0; round < rounds; round++) {
-        for (int i = 0; i < CHILDREN; i++)
-            children[i] = start_child(i);
+        if (with_namespace) {
+            CHECK(getpid() == 1);
+            CHECK(unshare(CLONE_NEWPID) == 0);
+        }
+        for (int i = 0; i < count; i++)
+            children[i] = start_child(i, with_namespace);
         sign_and_verify(NULL, key, public_key, "signed in the parent, meanwhile");
-        for (int i = 0; i < CHILDREN; i++)
+        for (int i = 0; i < count; i++)
             expect_success(children[i]);
     }
     stop = 1;

@@ -140,6 +140,21 @@ fn a_log_that_nobody_reads_stops_no_signature() {
     Outcome::of(sign_command(&hsm)).succeeds();
 }
 
+/// A line about a wrong signature is written when the request is over.
+#[test]
+fn a_log_that_can_not_be_written_ends_no_process() {
+    let mut hsm = Hsm::start_with(&["--fault", "wrong-value,operation=sign"]);
+    hsm.create("k", EC_P256);
+    let program = hsm.compile("log_signals");
+    for level in ["error", "trace"] {
+        hsm.set("AKV_LOG_LEVEL", level);
+        hsm.set("AKV_LOG_FILE", "/dev/stderr");
+        hsm.run(&program, &[&uri("k"), "pipe"]).succeeds();
+        hsm.set("AKV_LOG_FILE", &hsm.path("log"));
+        hsm.run(&program, &[&uri("k"), "size"]).succeeds();
+    }
+}
+
 #[test]
 fn a_log_file_is_made_for_its_owner_and_not_through_a_link() {
     use std::os::unix::fs::{MetadataExt, symlink};

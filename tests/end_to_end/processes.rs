@@ -117,6 +117,30 @@ fn a_process_and_its_child_sign_by_connections_that_they_have_opened_ahead() {
     }
 }
 
+/// Each of the two is process 1 of its PID namespace, as the first process of a container and a
+/// sandbox within it are.
+#[test]
+fn a_child_that_has_its_parents_number_has_connections_of_its_own() {
+    let hsm = Hsm::with_keys(&KEYS[..1]);
+    let program = hsm.compile("fork_sign");
+    let namespace = ["--user", "--map-root-user", "--pid", "--fork"];
+    if !hsm
+        .run("unshare", &[&namespace[..], &["true"]].concat())
+        .is_success()
+    {
+        return skip("this process may make no PID namespace");
+    }
+    let before = hsm.requests().len();
+    let key = uri(KEYS[0].0);
+    let program: [&str; 3] = [&program, &key, "namespace"];
+    hsm.run("unshare", &[&namespace[..], &program].concat())
+        .succeeds();
+    // The parent asks for the key and signs three times, the child signs three times.
+    let counts = by_connection(&hsm.requests()[before..]);
+    let counts: Vec<usize> = counts.into_values().collect();
+    assert_eq!(counts, [4, 3]);
+}
+
 /// The locks of the log, of the resolver and of AWS-LC's random generators.
 #[test]
 fn no_child_waits_for_a_lock_that_a_thread_of_its_parent_held() {

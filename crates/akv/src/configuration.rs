@@ -110,7 +110,7 @@ impl Configuration {
     pub(crate) fn start_log(&self, level: Option<LevelFilter>) -> Result<(), Error> {
         let mut settings = LogSettings::read(|setting| self.find(setting))?;
         settings.level = level.or(settings.level);
-        managed_hsm::logging::start(settings, &[env!("CARGO_CRATE_NAME")])
+        managed_hsm::logging::start(settings, &[env!("CARGO_CRATE_NAME")], |write| write())
     }
 
     /// Whether the provider's own settings are good.

@@ -1,24 +1,26 @@
-//! Keeps SIGPIPE from a process whose application doesn't expect it.
+//! Keeps SIGPIPE and SIGXFSZ from a process whose application doesn't expect them.
 //!
 //! To write to a connection that the HSM has closed raises SIGPIPE, which by default ends the
-//! process: rustls writes with writev(2), which has no flag against it. How a process takes signals
-//! is the application's business, so the signal is blocked for this thread and for as long as
-//! requests are under way, and taken off before it could be seen. Threads that are started
-//! meanwhile inherit the block and keep it.
+//! process: rustls writes with writev(2), which has no flag against it. So does a line of the log
+//! that is written to a pipe which nobody reads any more; and one beyond the size that files of the
+//! process may have raises SIGXFSZ. How a process takes signals is the application's business, so
+//! both are blocked for this thread and for as long as requests are under way or a line is written,
+//! and taken off before they could be seen. Threads that are started meanwhile inherit the block
+//! and keep it.
 
 use std::marker::PhantomData;
 
-/// SIGPIPE is blocked in this thread until this goes.
+/// Both signals are blocked in this thread until this goes.
 #[derive(Debug)]
 pub struct Blocked {
-    /// Whether it was this value that blocked it.
+    /// Whether it was this value that blocked them.
     is_first: bool,
     /// The mask of signals is a thread's own.
     _of_this_thread: PhantomData<*const ()>,
 }
 
 impl Blocked {
-    /// Blocks it, unless it is blocked already.
+    /// Blocks them, as far as they are not blocked already.
     #[allow(clippy::new_without_default, reason = "it does something")]
     pub fn new() -> Self {
         Self {
@@ -47,40 +49,51 @@ impl Drop for Blocked {
     }
 }
 
+/// Does `work` with both signals blocked.
+pub fn without(work: &mut dyn FnMut()) {
+    let _blocked = Blocked::new();
+    work();
+}
+
 #[cfg(unix)]
 mod mask {
     use std::cell::Cell;
     use std::mem::MaybeUninit;
 
+    /// What a write may raise.
+    pub(super) const SIGNALS: [libc::c_int; 2] = [libc::SIGPIPE, libc::SIGXFSZ];
+
     thread_local! {
-        /// Whether SIGPIPE is blocked, and by us.
-        static IS_OURS: Cell<bool> = const { Cell::new(false) };
+        /// Which of them are blocked, and by us.
+        static OURS: Cell<[bool; SIGNALS.len()]> = const { Cell::new([false; SIGNALS.len()]) };
     }
 
-    /// Whether it wasn't blocked before.
+    /// Whether one of them wasn't blocked before.
     pub(super) fn block() -> bool {
-        let (set, mut old) = (sigpipe(), MaybeUninit::uninit());
+        let (set, mut old) = (set_of([true; SIGNALS.len()]), MaybeUninit::uninit());
         // SAFETY: the set is initialized, and there is room for the old one, which is initialized
         // if the call succeeds.
-        let was_blocked = unsafe {
+        let blocked = unsafe {
             if libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, old.as_mut_ptr()) != 0 {
                 return false;
             }
-            libc::sigismember(old.as_ptr(), libc::SIGPIPE) == 1
+            SIGNALS.map(|signal| libc::sigismember(old.as_ptr(), signal) == 0)
         };
-        if !was_blocked {
-            IS_OURS.set(true);
+        if !blocked.contains(&true) {
+            return false;
         }
-        !was_blocked
+        OURS.set(blocked);
+        true
     }
 
     /// Undoes `block`, if there is something to undo. Whether there was.
     pub(super) fn unblock() -> bool {
-        if !IS_OURS.replace(false) {
+        let ours = OURS.take();
+        if !ours.contains(&true) {
             return false;
         }
         let (set, now) = (
-            sigpipe(),
+            set_of(ours),
             libc::timespec {
                 tv_sec: 0,
                 tv_nsec: 0,
@@ -89,24 +102,30 @@ mod mask {
         // SAFETY: the set and the time are initialized; NULL means that nothing more is wanted.
         // Without a pending signal the first call fails at once.
         unsafe {
-            libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const now);
+            while libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const now) > 0 {}
             libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
         }
         true
     }
 
-    fn sigpipe() -> libc::sigset_t {
+    fn set_of(wanted: [bool; SIGNALS.len()]) -> libc::sigset_t {
         let mut set = MaybeUninit::uninit();
         // SAFETY: the first call initializes the set.
         unsafe {
             libc::sigemptyset(set.as_mut_ptr());
-            libc::sigaddset(set.as_mut_ptr(), libc::SIGPIPE);
+            for (signal, _) in SIGNALS
+                .iter()
+                .zip(wanted)
+                .filter(|(_, is_wanted)| *is_wanted)
+            {
+                libc::sigaddset(set.as_mut_ptr(), *signal);
+            }
             set.assume_init()
         }
     }
 }
 
-/// There is no such signal.
+/// There are no such signals.
 #[cfg(not(unix))]
 mod mask {
     pub(super) fn block() -> bool {
@@ -122,14 +141,16 @@ mod mask {
 pub(crate) mod tests {
     use super::*;
 
-    /// Whether this thread blocks SIGPIPE.
+    /// Whether this thread blocks both signals, rather than neither.
     pub(crate) fn is_blocked() -> bool {
         let mut set = std::mem::MaybeUninit::uninit();
         // SAFETY: without a new set the call only tells the present one.
-        unsafe {
+        let are_blocked = unsafe {
             libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), set.as_mut_ptr());
-            libc::sigismember(set.as_ptr(), libc::SIGPIPE) == 1
-        }
+            mask::SIGNALS.map(|signal| libc::sigismember(set.as_ptr(), signal) == 1)
+        };
+        assert_eq!(are_blocked[0], are_blocked[1]);
+        are_blocked[0]
     }
 
     #[test]
@@ -151,10 +172,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_signal_that_was_raised_meanwhile_is_never_seen() {
-        let blocked = Blocked::new();
-        // SAFETY: the thread sends itself a signal that it blocks.
-        unsafe { libc::pthread_kill(libc::pthread_self(), libc::SIGPIPE) };
-        drop(blocked);
+    fn signals_that_were_raised_meanwhile_are_never_seen() {
+        without(&mut || {
+            for signal in mask::SIGNALS {
+                // SAFETY: the thread sends itself a signal that it blocks.
+                unsafe { libc::pthread_kill(libc::pthread_self(), signal) };
+            }
+        });
     }
 }

@@ -1,11 +1,11 @@
 //! The process that the module is loaded into: its rights, its forks, its end.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use managed_hsm::LogSettings;
+pub use managed_hsm::forks::generation;
 
-use crate::boundary;
+use crate::{boundary, pipe_signal};
 
 /// To be called when the module is loaded: notes whether the process has standard error, and takes
 /// nothing from the environment of a program whose rights are not those of whoever started it.
@@ -16,12 +16,14 @@ pub fn is_loaded_into() {
     }
 }
 
-/// Starts the log of the module whose crate is named, once in the process.
+/// Starts the log of the module whose crate is named, once in the process. None of its lines raises
+/// a signal.
 ///
 /// # Errors
 /// A file that can't be written: the error names where it comes from.
 pub fn start_log(settings: LogSettings, module: &str) -> Result<(), managed_hsm::Error> {
-    managed_hsm::logging::start(settings, &[module, env!("CARGO_CRATE_NAME")])
+    let crates = [module, env!("CARGO_CRATE_NAME")];
+    managed_hsm::logging::start(settings, &crates, pipe_signal::without)
 }
 
 /// Whether this process got rights that whoever started it lacks (setuid, setgid, file
@@ -65,16 +67,6 @@ pub fn watch_for_the_end(before: fn()) {
     }
 }
 
-/// How many forks, since the module began to watch for them, lie between the process that it was
-/// loaded into and this one.
-static GENERATION: AtomicUsize = AtomicUsize::new(0);
-
-/// Tells a process from its children: the number differs from what it was before a fork, if
-/// [`watch_for_forks`] was called by then.
-pub fn generation() -> usize {
-    GENERATION.load(Ordering::Relaxed)
-}
-
 /// Has the client hear of each fork. A front end that says when its own locks are held
 /// ([`managed_hsm::forks::Work`]) has none of them held in a child.
 #[cfg(unix)]
@@ -87,7 +79,6 @@ pub fn watch_for_forks() {
         forks::after_fork_in_parent();
     }
     extern "C" fn in_child() {
-        GENERATION.fetch_add(1, Ordering::Relaxed);
         forks::after_fork_in_child();
         let _ = boundary::run(managed_hsm::open_ahead_in_child);
     }
@@ -108,6 +99,8 @@ pub fn watch_for_forks() {}
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     /// What a child of this process says by its exit status.

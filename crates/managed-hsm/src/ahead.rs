@@ -1,13 +1,14 @@
 //! Connections that are opened ahead of the first request, where the user wants that: by a process
 //! that has a key, and by each one that is forked from it, which can use none of its parent's.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::error::Error;
+use crate::forks;
 use crate::request::Request;
 use crate::session::Sessions;
 use crate::threads;
@@ -25,8 +26,8 @@ static ALL: ArcSwapOption<Vec<Weak<Sessions>>> = ArcSwapOption::const_empty();
 pub(crate) struct Ahead {
     /// Where the keys are.
     vaults: ArcSwap<Vec<Vault>>,
-    /// The process that has a thread for this; 0: none.
-    opening: AtomicU32,
+    /// The process that has a thread for this, by its generation, from 1 on; 0: none.
+    opening: AtomicUsize,
 }
 
 impl Ahead {
@@ -44,7 +45,7 @@ impl Ahead {
 
     /// Whether this process has to start a thread.
     fn begins(&self) -> bool {
-        let process = std::process::id();
+        let process = forks::generation() + 1;
         self.opening.swap(process, Ordering::SeqCst) != process
     }
 }

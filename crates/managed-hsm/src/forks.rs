@@ -21,9 +21,43 @@ const LOOK: Duration = Duration::from_micros(20);
 
 static GATE: Gate = Gate::new();
 
+/// How many forks lie between the process that began and this one, as far as it was told of them.
+static GENERATION: AtomicUsize = AtomicUsize::new(0);
+
 thread_local! {
     /// How many [`Work`]s this thread has.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Tells a process from its children: the number differs from what it was before a fork, if the
+/// child was told of it ([`after_fork_in_child`]).
+pub fn generation() -> usize {
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// A process, told from all that it was forked from, whose state it has inherited. Its number alone
+/// doesn't do that: whoever is number 1 may have a child that is number 1 of a PID namespace of its
+/// own, and the number of a process that has ended is given again, perhaps to a grandchild.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessId {
+    /// Tells what was forked without the C library's handlers.
+    number: u32,
+    generation: usize,
+}
+
+impl ProcessId {
+    /// This process.
+    pub fn current() -> Self {
+        Self {
+            number: std::process::id(),
+            generation: generation(),
+        }
+    }
+
+    /// Whether it is this process.
+    pub fn is_current(self) -> bool {
+        self == Self::current()
+    }
 }
 
 /// This thread is at work until this goes.
@@ -82,6 +116,7 @@ pub fn after_fork_in_parent() {
 
 /// To be called by the child.
 pub fn after_fork_in_child() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
     DEPTH.set(DEPTH.get() - 1);
     GATE.reset(own_work());
 }

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use crate::ending;
 use crate::error::Error;
 use crate::event_loop::{self, EventLoop};
-use crate::forks::Work;
+use crate::forks::{ProcessId, Work};
 use crate::threads;
 
 /// Begins a job. What the job needs of a stack is the thread's own affair.
@@ -30,7 +30,7 @@ enum Message {
 
 /// The I/O thread of a process.
 pub(crate) struct IoThread {
-    process: u32,
+    process: ProcessId,
     messages: UnboundedSender<Message>,
     /// Disconnected when the thread is over.
     ended: std::sync::Mutex<Receiver<()>>,
@@ -73,7 +73,7 @@ impl IoThread {
 
     /// Whether the thread runs in this process, rather than in one that this was forked from.
     pub(crate) fn belongs_to_this_process(&self) -> bool {
-        self.process == std::process::id()
+        self.process.is_current()
     }
 
     /// Runs a job on the thread. Dropped without being run if the thread has ended.
@@ -128,7 +128,7 @@ impl IoThread {
         })
         .map_err(|error| Error::Io(format!("its I/O thread can't be started: {error}")))?;
         Ok(Self {
-            process: std::process::id(),
+            process: ProcessId::current(),
             messages,
             ended: std::sync::Mutex::new(ended),
         })

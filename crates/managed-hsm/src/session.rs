@@ -8,7 +8,7 @@ use http::HeaderMap;
 
 use crate::ahead::Ahead;
 use crate::error::Error;
-use crate::forks::Work;
+use crate::forks::{ProcessId, Work};
 use crate::http::exchange::Http;
 use crate::http::message::Message;
 use crate::obstacle::Obstacle;
@@ -26,7 +26,7 @@ pub(crate) struct Sessions {
 
 /// The client's connections and tokens in one process.
 pub(crate) struct Session {
-    process: u32,
+    process: ProcessId,
     pub(crate) pool: Pool,
     pub(crate) transport: Transport,
 }
@@ -119,7 +119,7 @@ impl Sessions {
 
     /// This process's session; makes it if there is none.
     pub(crate) fn session(&self) -> Result<Arc<Session>, Error> {
-        let process = std::process::id();
+        let process = ProcessId::current();
         let seen = self.session.load_full();
         if let Some(session) = &seen
             && session.process == process
@@ -166,7 +166,7 @@ impl Session {
     /// Drops the session, unless it is the parent's: then it stays as it is, for the sake of the
     /// parent's sockets.
     fn let_go(self: Arc<Self>) {
-        if self.process != std::process::id() {
+        if !self.process.is_current() {
             std::mem::forget(self);
         }
     }

@@ -17,10 +17,15 @@ use crate::error::Error;
 use crate::forks::Work;
 use crate::settings::provider::{LogFormat, LogSettings};
 
+/// Writes a line, in the way of whoever starts the log: a library keeps off the signals that its
+/// program doesn't expect.
+pub type Around = fn(write: &mut dyn FnMut());
+
 /// A logger whose lock is held by nobody when the process forks.
 struct Logger {
     filter: Filter,
     format: LogFormat,
+    around: Around,
     sink: Mutex<Sink>,
 }
 
@@ -36,7 +41,7 @@ impl Log for Logger {
         let line = line::of(record, self.format);
         let _work = Work::begin();
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
-        sink.write(&line, |lost| line::of_lost(lost, self.format));
+        (self.around)(&mut || sink.write(&line, |lost| line::of_lost(lost, self.format)));
     }
 
     fn flush(&self) {}
@@ -60,7 +65,7 @@ pub fn has_stderr() -> bool {
 ///
 /// # Errors
 /// A file that can't be written: the error names where it comes from.
-pub fn start(settings: LogSettings, crates: &[&str]) -> Result<(), Error> {
+pub fn start(settings: LogSettings, crates: &[&str], around: Around) -> Result<(), Error> {
     static OUTCOME: OnceLock<Result<(), Error>> = OnceLock::new();
     let outcome = OUTCOME.get_or_init(|| {
         let filters = environment::variable("RUST_LOG").filter(|filters| !filters.is_empty());
@@ -88,6 +93,7 @@ pub fn start(settings: LogSettings, crates: &[&str]) -> Result<(), Error> {
         let logger = Logger {
             filter: filter.build(),
             format: settings.format,
+            around,
             sink: Mutex::new(sink),
         };
         let level = logger.filter.filter();
