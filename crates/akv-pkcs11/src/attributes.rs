@@ -8,6 +8,7 @@ use hsm_keys::{KeyType, PublicKey, der};
 use managed_hsm::KeyOperation;
 
 use crate::configuration::Options;
+use crate::error::Error;
 use crate::mechanisms::{Kind, MECHANISMS, Mechanism};
 use crate::ml_dsa;
 use crate::template;
@@ -117,7 +118,10 @@ attributes! {
     };
     CKA_PRIVATE Fixed, |object| Ok(Value::Flag(object.half == Private));
     CKA_LABEL Label, |object| bytes(object.key.label(object.half).as_bytes());
-    CKA_UNIQUE_ID Never, |object| bytes(object.key.kid.as_bytes());
+    CKA_UNIQUE_ID Never, |object| match object.key.hsm_id() {
+        Some(_) => bytes(object.key.kid.as_bytes()),
+        None => bytes(unique_id(object.key.handle(object.half)).as_bytes()),
+    };
     CKA_AKV_SESSION Never, |object| match object.key.maker() {
         Some(maker) => bytes(maker.as_bytes()),
         None => Err(Missing::NotThere),
@@ -258,6 +262,12 @@ impl Attribute {
     pub(crate) fn find(type_: CK_ATTRIBUTE_TYPE) -> Option<&'static Self> {
         ATTRIBUTES.iter().find(|attribute| attribute.type_ == type_)
     }
+
+    /// The same for a template, which has no other attributes.
+    pub(crate) fn require(type_: CK_ATTRIBUTE_TYPE) -> Result<&'static Self, Error> {
+        let unknown = || format!("keys don't have {}", name(type_));
+        Self::find(type_).ok_or_else(|| Error::because(CKR_ATTRIBUTE_TYPE_INVALID, unknown()))
+    }
 }
 
 /// An attribute's name, for sentences.
@@ -289,6 +299,11 @@ impl KeyObject<'_> {
     pub(crate) fn is(&self, type_: CK_ATTRIBUTE_TYPE) -> bool {
         self.get(type_) == Ok(Value::Flag(true))
     }
+}
+
+/// What tells an object that only this process has from all others: no handle is used twice.
+pub(crate) fn unique_id(handle: CK_OBJECT_HANDLE) -> String {
+    format!("object {handle}")
 }
 
 fn bytes(bytes: &[u8]) -> Result<Value, Missing> {

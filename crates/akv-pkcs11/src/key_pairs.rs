@@ -20,6 +20,7 @@ use crate::objects::{check_tag, first_second};
 use crate::report;
 use crate::sessions::Session;
 use crate::template::{self, Template};
+use crate::token::Token;
 use crate::token::objects::StoredKey;
 use crate::token::tags::{self, Half};
 
@@ -295,7 +296,10 @@ impl NewKeyTemplate {
         let stored = session.token.add(made, lives_in);
         match self.times == Update::default() {
             true => Ok(stored),
-            false => session.token.update(&stored, &self.times),
+            false => session
+                .token
+                .update(&stored, &self.times)
+                .map_err(|error| take_back(&session.token, &stored, error)),
         }
     }
 
@@ -329,13 +333,7 @@ impl NewKeyTemplate {
         template: &Template<'_>,
     ) -> Result<(), Error> {
         for (type_, value) in template.iter() {
-            let Some(attribute) = Attribute::find(type_) else {
-                return Err(Error::because(
-                    CKR_ATTRIBUTE_TYPE_INVALID,
-                    format!("keys have no {}", name(type_)),
-                ));
-            };
-            match &attribute.rule {
+            match &Attribute::require(type_)?.rule {
                 Rule::Label => {
                     let label = template::text(type_, value)?;
                     self.tag(type_, half, "LABEL", label.clone())?;
@@ -357,12 +355,7 @@ impl NewKeyTemplate {
                 }
                 Rule::Given => check_given(of, half, type_, value)?,
                 Rule::Fixed => check_fixed(options, half, type_, value)?,
-                Rule::Never => {
-                    return Err(Error::because(
-                        CKR_TEMPLATE_INCONSISTENT,
-                        format!("{} is the HSM's to say", name(type_)),
-                    ));
-                }
+                Rule::Never => return Err(read_only(type_)),
             }
         }
         Ok(())
@@ -384,6 +377,17 @@ impl NewKeyTemplate {
     }
 }
 
+/// Deletes a key that the HSM has made and gives no dates: the program gets no handle of it.
+fn take_back(token: &Token, key: &StoredKey, error: Error) -> Error {
+    let Err(stays) = token.delete(key) else {
+        return error;
+    };
+    let cause = |error: Error| error.cause.unwrap_or_default();
+    let (code, name) = (error.code, key.name());
+    let problem = format!("{}; and key {name} stays: {}", cause(error), cause(stays));
+    Error::because(code, problem)
+}
+
 /// Whether keys of the type can be used so. What they can't is left out, with a warning.
 fn is_possible(
     options: &Options,
@@ -403,7 +407,15 @@ fn is_possible(
     Ok(false)
 }
 
-fn check_given(
+/// A template for a new key has an attribute that isn't the program's to set.
+pub(crate) fn read_only(type_: CK_ATTRIBUTE_TYPE) -> Error {
+    Error::because(
+        CKR_ATTRIBUTE_READ_ONLY,
+        format!("{} can't be set: leave it out of the template", name(type_)),
+    )
+}
+
+pub(crate) fn check_given(
     of: KeyType,
     half: Half,
     type_: CK_ATTRIBUTE_TYPE,
@@ -412,16 +424,15 @@ fn check_given(
     let is_secret = of == KeyType::Aes;
     let is_foreign = match type_ {
         CKA_VALUE_LEN => !is_secret,
-        CKA_MODULUS_BITS | CKA_PUBLIC_EXPONENT | CKA_EC_PARAMS => {
-            !matches!(of, KeyType::Rsa | KeyType::Ec)
-        }
+        CKA_MODULUS_BITS | CKA_PUBLIC_EXPONENT => of != KeyType::Rsa,
+        CKA_EC_PARAMS => of != KeyType::Ec,
         CKA_PARAMETER_SET => !matches!(of, KeyType::MlDsa(_)),
         _ => false,
     };
     if is_foreign {
         return Err(Error::because(
             CKR_TEMPLATE_INCONSISTENT,
-            format!("keys that the mechanism makes have no {}", name(type_)),
+            format!("keys of this type have no {}", name(type_)),
         ));
     }
     let expected = match (type_, half) {
@@ -446,13 +457,15 @@ fn check_given(
 }
 
 /// What attributes of new keys come to, whatever the template says.
-fn check_fixed(
+pub(crate) fn check_fixed(
     options: &Options,
     half: Half,
     type_: CK_ATTRIBUTE_TYPE,
     value: &[u8],
 ) -> Result<(), Error> {
     let is_true = match type_ {
+        // Whoever restricts a key is told that it isn't.
+        CKA_ALLOWED_MECHANISMS => return differs(options, type_),
         CKA_PRIVATE => half == Half::Private,
         CKA_SENSITIVE | CKA_ALWAYS_SENSITIVE | CKA_NEVER_EXTRACTABLE | CKA_MODIFIABLE => true,
         CKA_EXTRACTABLE

@@ -6,14 +6,15 @@ use cryptoki_sys::*;
 use hsm_keys::{KeyType, PublicKey, der};
 use managed_hsm::{KeyOperation, Update};
 
-use crate::attributes::{Attribute, KeyObject, Missing, Rule, Value, name};
+use crate::attributes::{Attribute, KeyObject, Missing, Rule, Value, name, unique_id};
 use crate::catalogue::{self, CKA_AKV_INTERFACES, CKA_AKV_MECHANISMS};
 use crate::certificates;
 use crate::ciphers::learn_size;
+use crate::configuration::Options;
 use crate::error::Error;
 use crate::ffi::convert::{Place, TemplateIn};
 use crate::import;
-use crate::key_pairs::curve;
+use crate::key_pairs::{check_fixed, curve, read_only};
 use crate::ml_dsa;
 use crate::module::Module;
 use crate::secret_keys;
@@ -48,6 +49,7 @@ pub(crate) fn create(
         }
         Some(CKO_PRIVATE_KEY | CKO_SECRET_KEY) => place.put(import::create(&session, &template)?),
         Some(CKO_PUBLIC_KEY) if !is_token_object => {
+            check_public(session.token.options(), &template)?;
             let key = public_key(&template, session.handle)?;
             place.put(session.token.bring(key))
         }
@@ -59,6 +61,20 @@ pub(crate) fn create(
             "the HSM keeps nothing but keys, and public ones with their private ones",
         )),
     }
+}
+
+/// Refuses what a template says that a public key of a session can't be.
+fn check_public(options: &Options, template: &Template<'_>) -> Result<(), Error> {
+    for (type_, value) in template.iter() {
+        match Attribute::require(type_)?.rule {
+            Rule::Never if ![CKA_MODULUS, CKA_EC_POINT, CKA_VALUE].contains(&type_) => {
+                return Err(read_only(type_));
+            }
+            Rule::Fixed => check_fixed(options, Half::Public, type_, value)?,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn public_key(template: &Template<'_>, session: CK_SESSION_HANDLE) -> Result<StoredKey, Error> {
@@ -152,7 +168,11 @@ pub(crate) fn copy(
         .tags
         .get_or_insert_with(|| current.tags.to_map())
         .remove(tags::SESSION);
-    let stored = session.token.adopt(&current, &update)?;
+    // The other object of a pair may be copied as well: the key is in the token already then.
+    let stored = match current.session {
+        Some(_) => session.token.adopt(&current, &update),
+        None => session.token.update(&current, &update),
+    }?;
     place.put(stored.handle(half))
 }
 
@@ -161,13 +181,13 @@ pub(crate) fn copy(
 pub(crate) fn destroy(
     module: &Arc<Module>,
     session: CK_SESSION_HANDLE,
-    object: CK_OBJECT_HANDLE,
+    handle: CK_OBJECT_HANDLE,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
-    if session.token.destroy_gone(object) {
+    if session.token.destroy_gone(handle) {
         return Ok(());
     }
-    let object = session.token.object(object)?;
+    let object = session.token.object(handle)?;
     check_change(&session, &object)?;
     let (key, half) = match object {
         Object::Key(key, half) => (key, half),
@@ -187,6 +207,10 @@ pub(crate) fn destroy(
         ));
     }
     match half {
+        Half::Public if session.token.table().has_adopted(&key) => {
+            session.token.forget_handle(handle);
+            Ok(())
+        }
         Half::Public if key.hsm_id().is_some() => {
             let mut tags = session.token.reload(&key)?.tags.to_map();
             tags.insert(tags::PUBLIC_HIDDEN.to_owned(), "1".to_owned());
@@ -233,6 +257,7 @@ pub(crate) fn get_attributes(
     let session = module.session(session)?;
     match session.token.object(object)? {
         Object::Profile(id) => template.answer(|type_| match type_ {
+            CKA_UNIQUE_ID => Ok(Value::Bytes(unique_id(object).into_bytes())),
             CKA_AKV_MECHANISMS => Ok(Value::Bytes(catalogue::of_mechanisms(&module.options))),
             CKA_AKV_INTERFACES => Ok(Value::Bytes(catalogue::of_interfaces())),
             _ => profile_attribute(id, type_),

@@ -129,16 +129,7 @@ fn bring(
         ));
     }
     for (type_, value) in template.iter() {
-        let attribute = Attribute::find(type_).ok_or_else(|| {
-            Error::because(
-                CKR_ATTRIBUTE_TYPE_INVALID,
-                format!("keys have no {}", name(type_)),
-            )
-        })?;
-        // Only the HSM's keys do something.
-        if matches!(attribute.rule, Rule::Usage(_)) && template::flag(type_, value)? {
-            key_pairs::differs(session.token.options(), type_)?;
-        }
+        check(session.token.options(), type_, value)?;
     }
     let label = template.bytes(CKA_LABEL).unwrap_or_default();
     let id = template.bytes(CKA_ID).unwrap_or_default();
@@ -155,6 +146,29 @@ fn bring(
         (template::text(CKA_LABEL, label)?, id.to_vec()),
         Vec::new(),
     ))
+}
+
+/// Refuses what a template says that a key of a session can't be.
+fn check(options: &Options, type_: CK_ATTRIBUTE_TYPE, value: &[u8]) -> Result<(), Error> {
+    let rule = &Attribute::require(type_)?.rule;
+    let is_kept = match (type_, rule) {
+        (CKA_VALUE | CKA_SENSITIVE | CKA_EXTRACTABLE, _) => true,
+        // Only the HSM's keys do something, and have never been elsewhere.
+        (CKA_ALWAYS_SENSITIVE | CKA_NEVER_EXTRACTABLE, _) | (_, Rule::Usage(_)) => {
+            !template::flag(type_, value)?
+        }
+        (_, Rule::Start | Rule::End) => template::seconds(type_, value)?.is_none(),
+        (_, Rule::Given) => {
+            return key_pairs::check_given(KeyType::Aes, Half::Private, type_, value);
+        }
+        (_, Rule::Fixed) => return key_pairs::check_fixed(options, Half::Private, type_, value),
+        (_, Rule::Never) => return Err(key_pairs::read_only(type_)),
+        (_, Rule::Label | Rule::Id) => true,
+    };
+    match is_kept {
+        true => Ok(()),
+        false => key_pairs::differs(options, type_),
+    }
 }
 
 pub(crate) fn wrap(
@@ -241,6 +255,9 @@ pub(crate) fn unwrap(
             return place.put(import::transfer(&session, &template, &unwrapping, wrapped)?);
         }
     };
+    if template.bytes(CKA_VALUE).is_some() {
+        return Err(key_pairs::read_only(CKA_VALUE));
+    }
     let class = template.number(CKA_CLASS)?.unwrap_or(CKO_SECRET_KEY);
     if class != CKO_SECRET_KEY || is_token_key {
         return Err(Error::because(

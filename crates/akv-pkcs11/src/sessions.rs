@@ -173,6 +173,7 @@ fn destroy_keys_of(session: &Session) {
             report::warning(&format!("the session's key {} stays: {cause}", key.name()));
         }
     }
+    session.token.forget_adopted(session.handle);
 }
 
 pub(crate) fn open(

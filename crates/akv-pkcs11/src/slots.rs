@@ -6,8 +6,8 @@ use cryptoki_sys::{
     CK_EFFECTIVELY_INFINITE, CK_FLAGS, CK_MECHANISM_INFO, CK_MECHANISM_TYPE, CK_SLOT_ID,
     CK_SLOT_INFO, CK_TOKEN_INFO, CK_ULONG, CK_UNAVAILABLE_INFORMATION, CK_VERSION, CKF_DONT_BLOCK,
     CKF_HW_SLOT, CKF_LOGIN_REQUIRED, CKF_RNG, CKF_SO_PIN_LOCKED, CKF_TOKEN_INITIALIZED,
-    CKF_TOKEN_PRESENT, CKF_USER_PIN_INITIALIZED, CKR_FUNCTION_NOT_SUPPORTED, CKR_MECHANISM_INVALID,
-    CKR_NO_EVENT,
+    CKF_TOKEN_PRESENT, CKF_USER_PIN_INITIALIZED, CKR_ARGUMENTS_BAD, CKR_FUNCTION_NOT_SUPPORTED,
+    CKR_MECHANISM_INVALID, CKR_NO_EVENT,
 };
 
 use crate::error::Error;
@@ -115,9 +115,13 @@ pub(crate) fn get_mechanism_info(
 pub(crate) fn wait_for_slot_event(
     _: &Arc<Module>,
     flags: CK_FLAGS,
-    _: Place<'_, CK_SLOT_ID>,
-    _: Place<'_, std::ffi::c_void>,
+    slot: Place<'_, CK_SLOT_ID>,
+    reserved: Place<'_, std::ffi::c_void>,
 ) -> Result<(), Error> {
+    slot.check()?;
+    if reserved.check().is_ok() {
+        return Err(Error::because(CKR_ARGUMENTS_BAD, "pReserved is not NULL"));
+    }
     Err(Error::code(match flags & CKF_DONT_BLOCK {
         0 => CKR_FUNCTION_NOT_SUPPORTED,
         _ => CKR_NO_EVENT,

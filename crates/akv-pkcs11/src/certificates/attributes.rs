@@ -6,7 +6,7 @@ use cryptoki_sys::*;
 use hsm_keys::Digest;
 
 use super::StoredCertificate;
-use crate::attributes::{Missing, Value};
+use crate::attributes::{Missing, Value, unique_id};
 use crate::template;
 use crate::token::objects::StoredKey;
 use crate::token::tags::{self, Half};
@@ -56,7 +56,10 @@ impl CertificateObject<'_> {
             CKA_MODIFIABLE | CKA_DESTROYABLE => Value::Flag(self.certificate.is_programs()),
             CKA_COPYABLE => Value::Flag(self.certificate.session().is_some()),
             CKA_LABEL => bytes(self.label().as_bytes()),
-            CKA_UNIQUE_ID => bytes(tags::encode_id(&self.certificate.fingerprint).as_bytes()),
+            CKA_UNIQUE_ID => match self.certificate.session() {
+                Some(_) => bytes(unique_id(self.certificate.handle).as_bytes()),
+                None => bytes(tags::encode_id(&self.certificate.fingerprint).as_bytes()),
+            },
             CKA_CERTIFICATE_TYPE => Value::Number(CKC_X_509),
             CKA_CERTIFICATE_CATEGORY => Value::Number(match (x509.is_authority, self.key) {
                 (true, _) => CK_CERTIFICATE_CATEGORY_AUTHORITY,

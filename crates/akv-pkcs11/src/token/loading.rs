@@ -437,23 +437,29 @@ impl Token {
         answers.into_iter().map(|(_, answer)| answer).collect()
     }
 
-    /// A key that this identity may not read, or that was deleted meanwhile, is left out. That none
-    /// of the token's can be had is a failure, as is an HSM that does not answer.
+    /// A key that this identity may not read, that was deleted meanwhile, or whose description makes
+    /// no sense here, such as one of a type that is new, is left out: its name is returned. That
+    /// none of the token's can be had is a failure, as is an HSM that does not answer.
     fn tell_failures(
         &self,
         failed: Vec<(KeyName, managed_hsm::Error)>,
     ) -> Result<Vec<KeyName>, Error> {
         let lower = |(name, _): &(KeyName, _)| name.as_str().to_ascii_lowercase();
         let names: HashSet<String> = failed.iter().map(lower).collect();
-        let none_is_left = self.table().keys.keys().all(|name| names.contains(&**name));
+        let table = self.table();
+        let mut of_hsm = table.keys.iter().filter(|(_, key)| key.hsm_id().is_some());
+        let none_is_left = of_hsm.all(|(name, _)| names.contains(&**name));
         let mut by_reason: HashMap<_, (usize, String)> = HashMap::new();
-        let mut gone = Vec::new();
+        let (mut gone, mut left_out) = (Vec::new(), Vec::new());
         for (name, error) in failed {
-            let is_serious = !is_absence(&error) || (none_is_left && !is_not_found(&error));
-            if is_serious {
+            let is_of_one = is_absence(&error) || is_not_understood(&error);
+            if !is_of_one || (none_is_left && !is_not_found(&error)) {
                 return Err(self.refusal(Purpose::Find, &error));
             }
-            gone.push(name);
+            if is_absence(&error) {
+                gone.push(name.clone());
+            }
+            left_out.push(name);
             let seen = by_reason
                 .entry(reason(&error))
                 .or_insert_with(|| (0, error.to_string()));
@@ -466,7 +472,7 @@ impl Token {
             let text = format!("{count} of the keys can't be read, such as: {text}");
             report::repeated_warning("keys that can't be read", &text);
         }
-        Ok(gone)
+        Ok(left_out)
     }
 }
 
@@ -512,6 +518,11 @@ pub(super) fn is_absence(error: &managed_hsm::Error) -> bool {
                 ..
             }
     )
+}
+
+/// Whether an answer is none that this version of the module knows.
+fn is_not_understood(error: &managed_hsm::Error) -> bool {
+    matches!(error, managed_hsm::Error::Response { .. })
 }
 
 fn is_not_found(error: &managed_hsm::Error) -> bool {

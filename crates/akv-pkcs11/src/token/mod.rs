@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use cryptoki_sys::{
-    CK_OBJECT_HANDLE, CKR_KEY_HANDLE_INVALID, CKR_OBJECT_HANDLE_INVALID, CKR_USER_NOT_LOGGED_IN,
+    CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKR_KEY_HANDLE_INVALID, CKR_OBJECT_HANDLE_INVALID,
+    CKR_USER_NOT_LOGGED_IN,
 };
 use hsm_keys::Digest;
 use hsm_module::ClientInUse;
@@ -206,7 +207,7 @@ impl Token {
     pub(crate) fn add(
         &self,
         key: managed_hsm::Key,
-        session: Option<cryptoki_sys::CK_SESSION_HANDLE>,
+        session: Option<CK_SESSION_HANDLE>,
     ) -> Arc<StoredKey> {
         self.change(|table| table.add(StoredKey::new(key), session))
     }
@@ -268,6 +269,18 @@ impl Token {
     ) -> Result<Arc<StoredKey>, Error> {
         let updated = self.updated(key, update)?;
         Ok(self.change(|table| table.adopt(StoredKey::new(updated))))
+    }
+
+    /// Forgets one handle of a key.
+    pub(crate) fn forget_handle(&self, handle: CK_OBJECT_HANDLE) {
+        self.change(|table| table.remove_handle(handle));
+    }
+
+    /// Forgets the handles that keys have had in a session that they have outlived.
+    pub(crate) fn forget_adopted(&self, session: CK_SESSION_HANDLE) {
+        if self.table().has_keys_of(session) {
+            self.change(|table| table.forget_adopted(session));
+        }
     }
 
     /// The version of a key as the HSM has changed it.

@@ -266,17 +266,19 @@ impl Table {
         found.unwrap_or(stored)
     }
 
-    /// Takes in what the HSM says of a version that is there: it doesn't become the newest.
+    /// Takes in what the HSM says of a version that is there: it doesn't become the newest. A key
+    /// that was adopted stays in the token, whichever of its handles is used.
     pub(crate) fn renew(
         &mut self,
         key: StoredKey,
         session: Option<CK_SESSION_HANDLE>,
     ) -> Arc<StoredKey> {
         let name = name_of(&key);
-        let newest = self.keys.get(&*name);
-        if newest.is_none_or(|known| is_same(known, &key)) {
-            return self.add(key, session);
-        }
+        let session = match self.keys.get(&*name) {
+            None => return self.add(key, session),
+            Some(known) if is_same(known, &key) => return self.add(key, None),
+            Some(_) => session,
+        };
         let mut kept = self.kept.get(&name).into_iter().flatten();
         if kept.any(|kept| is_same(kept, &key)) {
             return self.keep(key);
@@ -462,6 +464,29 @@ impl Table {
     /// Destroys such an object.
     pub(crate) fn remove_gone(&mut self, handle: CK_OBJECT_HANDLE) {
         self.gone.remove(&handle);
+    }
+
+    /// Whether there are handles of keys that were made for a session.
+    pub(crate) fn has_keys_of(&self, session: CK_SESSION_HANDLE) -> bool {
+        self.objects.values().any(|object| match object {
+            Object::Key(key, _) => key.session == Some(session),
+            Object::Certificate(_) | Object::Profile(_) => false,
+        })
+    }
+
+    /// Forgets the handles that adopted keys have had in their session.
+    pub(crate) fn forget_adopted(&mut self, session: CK_SESSION_HANDLE) {
+        let objects = self.objects.values().filter_map(|object| match object {
+            Object::Key(key, _) if key.session == Some(session) => Some(Arc::clone(key)),
+            _ => None,
+        });
+        let adopted: Vec<_> = objects.filter(|key| self.has_adopted(key)).collect();
+        adopted.iter().for_each(|key| self.remove_handles(key));
+    }
+
+    /// Forgets one handle of a key.
+    pub(crate) fn remove_handle(&mut self, handle: CK_OBJECT_HANDLE) {
+        self.objects.remove(&handle);
     }
 
     /// Forgets the handles of a key.

@@ -46,6 +46,8 @@ static void lists(void) {
     EXPECT(0x205, C_OpenSession, 0ul, 12ul, NULL, NULL, &count);
     EXPECT(0x54, C_WaitForSlotEvent, 0ul, &count, NULL);
     EXPECT(8, C_WaitForSlotEvent, 1ul, &count, NULL);
+    EXPECT(ARGUMENTS_BAD, C_WaitForSlotEvent, 1ul, NULL, NULL);
+    EXPECT(ARGUMENTS_BAD, C_WaitForSlotEvent, 1ul, &count, slots);
 }
 
 static void operations(ulong_t session, ulong_t key) {

@@ -152,6 +152,39 @@ fn keys_that_can_not_be_read_are_left_out_and_told_of() {
     sign(&session, "tlsKey").unwrap();
 }
 
+/// The service may have keys of types that are new: they don't hide the others. One that is sought
+/// by its name is an error with the reason, as is an HSM that has no others.
+#[test]
+fn a_key_that_is_not_understood_hides_no_other() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.rest.create("tlsKey", EC);
+        hsm.rest.create("new", EC);
+        hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"maxRetries":0}"#);
+        hsm.emulator
+            .faults
+            .add("malformed-json,path=/keys/new")
+            .expect("a fault");
+        hsm.set("TEST_FOUND", "1");
+        let told = hsm.run();
+        let words = "1 of the keys can't be read, such as: load key managedhsm:localhost:new";
+        assert!(told.contains(words), "{told}");
+        hsm.rest.call("DELETE", "/keys/tlsKey", "");
+        hsm.set("TEST_FOUND", "none");
+        hsm.run();
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let by_name = session.find_objects(&private("new"));
+    assert_eq!(code(by_name), RvError::DeviceError);
+    let all = session.find_objects(&private("new")[1..]);
+    match std::env::var("TEST_FOUND").unwrap().as_str() {
+        "1" => assert_eq!(all.unwrap().len(), 1),
+        _ => assert_eq!(code(all), RvError::DeviceError),
+    }
+}
+
 #[test]
 fn an_hsm_that_is_away_is_a_device_error_told_once_a_second() {
     if !makes_calls() {

@@ -26,7 +26,7 @@ impl Running {
     }
 
     /// By a signal that `timeout` hands on.
-    fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let pid = self.0.id().to_string();
         let _ = Command::new("kill").arg(pid).status();
         self.0.wait().expect("it ends");
@@ -41,7 +41,7 @@ impl Drop for Running {
     }
 }
 
-fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn wait_for(what: &str, is_so: impl Fn() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < PATIENCE, "{what} takes too long");
@@ -49,12 +49,12 @@ fn wait_for(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-fn listens(port: u16) -> bool {
+pub(crate) fn listens(port: u16) -> bool {
     std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
 }
 
 /// A request by a connection of its own. `options`: which signatures the client takes.
-fn fetch(port: u16, options: &[&str]) -> Output {
+pub(crate) fn fetch(port: u16, options: &[&str]) -> Output {
     let url = format!("https://127.0.0.1:{port}/");
     let limit = ["-sSk", "--max-time", "20"];
     let mut curl = Command::new("curl");
@@ -63,7 +63,7 @@ fn fetch(port: u16, options: &[&str]) -> Output {
 }
 
 /// A certificate that a key of the HSM has signed for itself, by libp11's engine.
-fn certificate(hsm: &Hsm, key: &str) -> String {
+pub(crate) fn certificate(hsm: &Hsm, key: &str) -> String {
     let file = format!("{key}.pem");
     let uri = format!("pkcs11:token=localhost;object={key};type=private");
     let engine = ["-engine", "pkcs11", "-keyform", "engine", "-key", &uri];

@@ -113,3 +113,67 @@ fn a_key_that_was_adopted_meanwhile_is_not_swept() {
         RvError::ActionProhibited
     );
 }
+
+/// Whatever is done by the handles that a key has had in its session, it is not the session's any
+/// more, and stays when that ends.
+#[test]
+fn an_adopted_key_stays_whichever_of_its_handles_is_used() {
+    let uses = ["copy", "refused copy", "set", "destroy"];
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        for use_ in uses {
+            hsm.set("TEST_STEP", use_);
+            hsm.run();
+            let keys = hsm.rest.call("GET", "/keys", "");
+            let keys = keys["value"].as_array().expect("a list");
+            assert_eq!(keys.len(), 1, "{use_}: {keys:?}");
+            assert_eq!(keys[0]["tags"]["p11_session"], serde_json::Value::Null);
+            let name = keys[0]["kid"]
+                .as_str()
+                .and_then(|kid| kid.rsplit('/').next());
+            let path = format!("/keys/{}", name.expect("it has a name"));
+            hsm.rest.call("DELETE", &path, "");
+        }
+        return;
+    }
+    let pkcs11 = initialized();
+    let other = session(&pkcs11);
+    let session = session(&pkcs11);
+    let template = [Attribute::EcParams(P256.to_vec())];
+    let (public, private) = session
+        .generate_key_pair(&Mechanism::EccKeyPairGen, &template, &[])
+        .unwrap();
+    let stay = [Attribute::Token(true)];
+    let copy = session.copy_object(private, &stay).unwrap();
+    match std::env::var("TEST_STEP").unwrap().as_str() {
+        "copy" => {
+            let of_public = session.copy_object(public, &stay).unwrap();
+            let copies = [copy, of_public];
+            for object in copies {
+                let told = session.get_attributes(object, &[AttributeType::Token]);
+                assert_eq!(told.unwrap(), stay);
+            }
+            let mut found = session.find_objects(&stay).unwrap();
+            found.sort_unstable_by_key(|object| *object != copy);
+            assert_eq!(found, copies);
+        }
+        "refused copy" => {
+            let wrong = [Attribute::Token(true), Attribute::Sensitive(false)];
+            let refused = code(session.copy_object(private, &wrong));
+            assert_eq!(refused, RvError::AttributeReadOnly);
+        }
+        "set" => {
+            let label = [Attribute::Label(b"set".to_vec())];
+            session.update_attributes(private, &label).unwrap();
+        }
+        "destroy" => session.destroy_object(public).unwrap(),
+        other => panic!("{other}"),
+    }
+    drop(session);
+    for object in [public, private] {
+        let told = other.get_attributes(object, &[AttributeType::Token]);
+        assert_eq!(code(told), RvError::ObjectHandleInvalid);
+    }
+    other.sign(&Mechanism::Ecdsa, copy, &[1; 32]).unwrap();
+    assert_eq!(other.find_objects(&stay).unwrap().len(), 2);
+}

@@ -93,7 +93,7 @@ fn difference(expected: &str, found: &str, hsm: &Hsm) -> String {
 }
 
 /// Has a program of a package run, and compares its calls with those of the file `name`.
-fn compare(mut hsm: Hsm, name: &str, package: &str, run: impl FnOnce(&Hsm)) {
+pub(crate) fn compare(mut hsm: Hsm, name: &str, package: &str, run: impl FnOnce(&Hsm)) {
     let Some(version) = version(package) else {
         return skip(&format!("the version of {package} is not known"));
     };
@@ -124,7 +124,7 @@ fn compare(mut hsm: Hsm, name: &str, package: &str, run: impl FnOnce(&Hsm)) {
 }
 
 /// An HSM with one key: the order of several is nobody's promise.
-fn hsm(key: &str) -> Hsm {
+pub(crate) fn hsm(key: &str) -> Hsm {
     let hsm = Hsm::start();
     hsm.rest.create(
         key,
@@ -137,7 +137,7 @@ fn hsm(key: &str) -> Hsm {
     hsm
 }
 
-fn path() -> String {
+pub(crate) fn path() -> String {
     module().to_str().expect("the path is text").to_owned()
 }
 

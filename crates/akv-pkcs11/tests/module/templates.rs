@@ -1,0 +1,168 @@
+//! Templates as the standard has them: what may not be in one is refused by the right code, and
+//! what is not kept is told of.
+
+use cryptoki::error::RvError;
+use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
+use cryptoki::session::Session;
+use cryptoki::types::Date;
+
+use crate::support::{Hsm, code, initialized, makes_calls, session};
+
+/// prime256v1 as CKA_EC_PARAMS.
+const P256: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+
+/// A secret key that a program brings.
+fn secret() -> Vec<Attribute> {
+    vec![
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::AES),
+        Attribute::Value(vec![7; 16]),
+    ]
+}
+
+/// The public key of a pair, as a program brings it.
+fn public(session: &Session) -> Vec<Attribute> {
+    let (public, _) = pair(session, &[]).unwrap();
+    let told = [AttributeType::EcParams, AttributeType::EcPoint];
+    let mut template = session.get_attributes(public, &told).unwrap();
+    template.push(Attribute::Class(ObjectClass::PUBLIC_KEY));
+    template.push(Attribute::KeyType(KeyType::EC));
+    template
+}
+
+type Pair = (
+    cryptoki::object::ObjectHandle,
+    cryptoki::object::ObjectHandle,
+);
+
+fn pair(session: &Session, further: &[Attribute]) -> Result<Pair, cryptoki::error::Error> {
+    let public = [Attribute::Token(true), Attribute::EcParams(P256.to_vec())];
+    let private = [&[Attribute::Token(true)], further].concat();
+    session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private)
+}
+
+#[test]
+fn what_a_template_may_not_have_is_refused_by_its_code() {
+    if !makes_calls() {
+        return drop(Hsm::start().run());
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let brought = public(&session);
+    let vendor =
+        |value| Attribute::VendorDefined((AttributeType::VendorDefined(0x9999_0001), value));
+    for (wrong, expected) in [
+        (
+            Attribute::UniqueId(b"x".to_vec()),
+            RvError::AttributeReadOnly,
+        ),
+        (Attribute::Local(true), RvError::AttributeReadOnly),
+        (vendor(vec![1]), RvError::AttributeTypeInvalid),
+    ] {
+        let wrong = std::slice::from_ref(&wrong);
+        let outcomes = [
+            session.create_object(&[&secret(), wrong].concat()),
+            session.create_object(&[&brought, wrong].concat()),
+            pair(&session, wrong).map(|(public, _)| public),
+        ];
+        for outcome in outcomes {
+            assert_eq!(code(outcome), expected, "{wrong:?}");
+        }
+    }
+    let of_rsa = Attribute::ModulusBits(2048.into());
+    let outcome = session.create_object(&[&secret()[..], &[of_rsa.clone()]].concat());
+    assert_eq!(code(outcome), RvError::TemplateInconsistent);
+    let outcome = pair(&session, &[of_rsa]);
+    assert_eq!(code(outcome), RvError::TemplateInconsistent);
+}
+
+/// The standard demands that no two objects of a session have the same.
+#[test]
+fn objects_that_only_a_process_has_are_told_apart() {
+    if !makes_calls() {
+        return drop(Hsm::start().run());
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let brought = public(&session);
+    let mut objects = session
+        .find_objects(&[Attribute::Class(ObjectClass::PROFILE)])
+        .unwrap();
+    for template in [&secret(), &secret(), &brought, &brought] {
+        objects.push(session.create_object(template).unwrap());
+    }
+    let told = objects.iter().map(|object| {
+        let told = session.get_attributes(*object, &[AttributeType::UniqueId]);
+        match &told.unwrap()[..] {
+            [Attribute::UniqueId(id)] => id.clone(),
+            other => panic!("{other:?}"),
+        }
+    });
+    let told: std::collections::HashSet<Vec<u8>> = told.collect();
+    assert_eq!(told.len(), objects.len());
+    assert!(!told.contains(&b""[..]));
+}
+
+#[test]
+fn what_is_not_kept_is_told_of_or_refused() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.set("TEST_STRICT", "no");
+        let told = hsm.run();
+        assert!(
+            told.contains("no key with CKA_ALLOWED_MECHANISMS"),
+            "{told}"
+        );
+        hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"strictTemplates":true}"#);
+        hsm.set("TEST_STRICT", "yes");
+        hsm.run();
+        return;
+    }
+    let is_strict = std::env::var("TEST_STRICT").unwrap() == "yes";
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let restricted = Attribute::AllowedMechanisms(vec![MechanismType::ECDSA]);
+    let brought = public(&session);
+    let trusted = Attribute::Trusted(true);
+    let open = Attribute::Private(false);
+    let outcomes = [
+        pair(&session, &[restricted]).map(|(public, _)| public),
+        session.create_object(&[&secret()[..], &[open]].concat()),
+        session.create_object(&[&brought[..], &[trusted]].concat()),
+    ];
+    for outcome in outcomes {
+        match is_strict {
+            true => assert_eq!(code(outcome), RvError::TemplateInconsistent),
+            false => drop(outcome.unwrap()),
+        }
+    }
+}
+
+/// A key is given its dates after it is made. One that gets none is not left behind.
+#[test]
+fn a_key_that_gets_no_dates_is_taken_back() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"maxRetries":0}"#);
+        hsm.emulator
+            .faults
+            .add("internal-error,operation=update")
+            .expect("a fault");
+        hsm.run();
+        let keys = hsm.rest.call("GET", "/keys", "");
+        assert_eq!(keys["value"].as_array().map(Vec::len), Some(0), "{keys}");
+        assert_eq!(hsm.count("create"), 1);
+        // If it can't be taken back either, it is named.
+        hsm.emulator
+            .faults
+            .add("internal-error,operation=delete")
+            .expect("a fault");
+        let told = hsm.run();
+        return assert!(told.contains(" stays: "), "{told}");
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let end = Attribute::EndDate(Date::new_from_str_slice("2040", "01", "01").unwrap());
+    assert_eq!(code(pair(&session, &[end])), RvError::DeviceError);
+}
