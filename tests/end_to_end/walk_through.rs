@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use testing::built;
 
-use crate::support::{Hsm, Outcome};
+use crate::support::{EC_P256, Hsm, Outcome, RSA_2048};
 
 /// The blocks of a document's section that a shell runs.
 fn blocks(document: &'static str, section: &str) -> Vec<&'static str> {
@@ -16,12 +16,8 @@ fn blocks(document: &'static str, section: &str) -> Vec<&'static str> {
         .collect()
 }
 
-#[test]
-fn the_quick_start_for_users_of_cloud_hsm_works_as_it_stands() {
-    let document = include_str!("../../docs/cloud-hsm.md");
-    let blocks = blocks(document, "## The quick start, step by step\n");
-    assert!(blocks.len() > 10, "{}", blocks.len());
-    let hsm = Hsm::start();
+/// Types blocks one after the other, in the test's folder; the first command that fails ends them.
+fn typed(hsm: &Hsm, blocks: &[&str]) -> Outcome {
     let mut command = hsm.limited(&["bash".into()]);
     let akv = built::program("akv");
     let folders = [akv.parent().expect("its folder").to_owned()];
@@ -31,7 +27,40 @@ fn the_quick_start_for_users_of_cloud_hsm_works_as_it_stands() {
         .args(["-euo", "pipefail", "-c", &blocks.concat()])
         .env("PATH", std::env::join_paths(path).expect("folders"))
         .current_dir(hsm.file(""));
-    let text = Outcome::of(command).succeeds();
+    Outcome::of(command)
+}
+
+#[test]
+fn the_commands_among_questions_and_answers_work() {
+    let document = include_str!("../../docs/faq.md");
+    let sections = [
+        "## Keys and files\n",
+        "## OpenSSL\n",
+        "## Servers\n",
+        "## Azure\n",
+    ];
+    let blocks = sections.map(|section| blocks(document, section)).concat();
+    assert!(blocks.len() > 10, "{}", blocks.len());
+    let hsm = Hsm::with_keys(&[("web", EC_P256), ("doc", RSA_2048)]);
+    let text = typed(&hsm, &blocks).succeeds();
+    for words in [
+        "It works, with",
+        "Verified OK",
+        "the signature is valid",
+        "NIST CURVE: P-256",
+    ] {
+        assert!(text.contains(words), "no {words}: {text}");
+    }
+    assert_eq!(hsm.key("fresh")["key"]["crv"], "P-256");
+}
+
+#[test]
+fn the_quick_start_for_users_of_cloud_hsm_works_as_it_stands() {
+    let document = include_str!("../../docs/cloud-hsm.md");
+    let blocks = blocks(document, "## The quick start, step by step\n");
+    assert!(blocks.len() > 10, "{}", blocks.len());
+    let hsm = Hsm::start();
+    let text = typed(&hsm, &blocks).succeeds();
     for words in [
         "Managed HSM Crypto User",
         "RSA, 2048 bits",
