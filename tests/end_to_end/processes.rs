@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 
-use crate::support::{EC_P256, Hsm, RSA_2048, Request, uri};
+use crate::support::{EC_P256, Hsm, RSA_2048, Request, skip, uri};
 
 const KEYS: [(&str, &str); 2] = [("rsa", RSA_2048), ("ec", EC_P256)];
 
