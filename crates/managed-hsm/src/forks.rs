@@ -54,6 +54,15 @@ impl ProcessId {
         }
     }
 
+    /// Another one, which this process was forked from.
+    #[cfg(test)]
+    pub(crate) fn of_a_parent() -> Self {
+        Self {
+            number: std::process::id(),
+            generation: generation().wrapping_sub(1),
+        }
+    }
+
     /// Whether it is this process.
     pub fn is_current(self) -> bool {
         self == Self::current()

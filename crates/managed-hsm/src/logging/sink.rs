@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use crate::forks::ProcessId;
+
 #[cfg(not(unix))]
 use others::Target;
 #[cfg(unix)]
@@ -13,6 +15,8 @@ use unix::Target;
 /// A log's file, or standard error.
 pub(super) struct Sink {
     target: Target,
+    /// The one whose lines are not written whole, or lost.
+    process: ProcessId,
     /// What was not written of a line whose beginning was.
     rest: Vec<u8>,
     /// How many lines were not taken since the last that was.
@@ -33,6 +37,7 @@ impl Sink {
     fn to(target: Target) -> Self {
         Self {
             target,
+            process: ProcessId::current(),
             rest: Vec::new(),
             lost: 0,
         }
@@ -40,6 +45,11 @@ impl Sink {
 
     /// Writes a line, or counts it as lost. `note` makes the line that says how many were.
     pub(super) fn write(&mut self, line: &[u8], note: impl FnOnce(u64) -> Vec<u8>) {
+        if !self.process.is_current() {
+            // What the parent has begun, and what it has lost, is for the parent to write.
+            (self.process, self.lost) = (ProcessId::current(), 0);
+            self.rest.clear();
+        }
         self.drain();
         let told = self.lost == 0 || self.put(&note(self.lost));
         if told {
@@ -294,6 +304,20 @@ mod tests {
         let whole =
             |line: &str| line.len() == 999 || line.starts_with("lost") || line == "the last";
         assert!(text.lines().all(whole));
+    }
+
+    #[test]
+    fn a_child_writes_nothing_of_what_its_parent_has_begun_or_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let mut sink = Sink::file(&log).unwrap();
+        (sink.process, sink.lost) = (ProcessId::of_a_parent(), 7);
+        sink.rest = b"of a line\n".to_vec();
+        sink.write(b"of the child\n", note);
+        sink.rest = b"of a line\n".to_vec();
+        sink.write(b"and another\n", note);
+        let text = std::fs::read_to_string(&log).unwrap();
+        assert_eq!(text, "of the child\nof a line\nand another\n");
     }
 
     #[test]
