@@ -68,8 +68,9 @@ fn calls_of_nginx() {
         .map(|name| format!("{name}_temp_path {folder}/{name};"));
     let port = free_port();
     let text = format!(
-        "daemon off; master_process off; user root; pid {folder}/pid; error_log {folder}/error.log;\n\
-         events {{}}\nhttp {{ access_log off; {}\nserver {{ listen 127.0.0.1:{port} ssl;\n\
+        "daemon off; master_process off; user root; pid {folder}/pid;\n\
+         error_log {folder}/error.log; events {{}}\n\
+         http {{ access_log off; {}\nserver {{ listen 127.0.0.1:{port} ssl;\n\
          ssl_certificate {folder}/ec.pem;\nssl_certificate_key \"engine:pkcs11:{KEY}\";\n\
          ssl_protocols TLSv1.3; ssl_session_cache off; ssl_session_tickets off;\n\
          location / {{ return 200 served; }} }} }}\n",

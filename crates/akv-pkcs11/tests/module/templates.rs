@@ -71,7 +71,7 @@ fn what_a_template_may_not_have_is_refused_by_its_code() {
         }
     }
     let of_rsa = Attribute::ModulusBits(2048.into());
-    let outcome = session.create_object(&[&secret()[..], &[of_rsa.clone()]].concat());
+    let outcome = session.create_object(&[&secret()[..], std::slice::from_ref(&of_rsa)].concat());
     assert_eq!(code(outcome), RvError::TemplateInconsistent);
     let outcome = pair(&session, &[of_rsa]);
     assert_eq!(code(outcome), RvError::TemplateInconsistent);
