@@ -2,6 +2,7 @@
 //! `mhsm-pkcs11.conf` as it is, and by the environment.
 
 mod file;
+mod json;
 mod log;
 mod section;
 mod token;

@@ -7,7 +7,10 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::rc::Rc;
 
+use serde_json::error::Category;
 use serde_json::{Map, Value};
+
+use super::json::Json;
 
 /// An object, and where it is.
 #[derive(Clone, Debug)]
@@ -24,8 +27,13 @@ impl Section {
     /// The whole of a file.
     pub(super) fn parse(path: &Path, text: &[u8]) -> Result<Self, String> {
         let file = path.display().to_string();
-        let value: Value = serde_json::from_slice(text)
-            .map_err(|error| format!("the configuration file '{file}' is not JSON: {error}"))?;
+        let Json(value) = serde_json::from_slice(text).map_err(|error| {
+            let problem = match error.classify() {
+                Category::Data => "has",
+                _ => "is not JSON:",
+            };
+            format!("the configuration file '{file}' {problem} {error}")
+        })?;
         match value {
             Value::Object(values) => Ok(Self {
                 file: file.into(),

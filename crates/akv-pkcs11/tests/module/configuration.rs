@@ -234,6 +234,14 @@ fn each_mistake_is_named_with_its_place() {
         ("[]", "is not a JSON object"),
         ("{}", "'tokens'"),
         (r#"{"tokens":5}"#, "'tokens'"),
+        (
+            r#"{"tokens":[{"resourceName":"abc","RESOURCENAME":"abd"}]}"#,
+            "has the key 'RESOURCENAME' twice at line 1",
+        ),
+        (
+            r#"{"tokens":[{"resourceName":"abc"}],"allowDelete":false,"allowDelete":true}"#,
+            "has the key 'allowDelete' twice at line 1",
+        ),
         (r#"{"tokens":[{"slotid":"one"}]}"#, "'tokens[0].slotid'"),
         (
             r#"{"tokens":[{"slotid":1,"resourceName":"abc"},{"slotid":1,"resourceName":"abc"}]}"#,

@@ -323,7 +323,7 @@ fn what_the_hsm_can_not_make_is_refused_with_the_reason() {
                 Attribute::EcParams(P256.to_vec()),
                 Attribute::EcPoint(vec![4]),
             ],
-            RvError::TemplateInconsistent,
+            RvError::AttributeReadOnly,
         ),
         (Mechanism::Sha256, vec![], RvError::MechanismInvalid),
     ] {

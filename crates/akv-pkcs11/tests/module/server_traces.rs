@@ -1,6 +1,8 @@
 //! Which calls each server makes, from its start to the end of its first connection: kept as those
 //! of `traces` are. Each runs as one process, since the calls of several would come in any order.
 
+use std::os::unix::net::UnixStream;
+
 use crate::programs::{ENGINE, configure_engine, free_port, is_there, succeeds};
 use crate::servers::{Running, certificate, fetch, listens, wait_for};
 use crate::support::Hsm;
@@ -66,10 +68,12 @@ fn calls_of_nginx() {
         .map(|name| format!("{name}_temp_path {folder}/{name};"));
     let port = free_port();
     let text = format!(
-        "daemon off; master_process off; user root; pid {folder}/pid; error_log {folder}/error.log;\n\
-         events {{}}\nhttp {{ access_log off; {}\nserver {{ listen 127.0.0.1:{port} ssl;\n\
+        "daemon off; master_process off; user root; pid {folder}/pid;\n\
+         error_log {folder}/error.log; events {{}}\n\
+         http {{ access_log off; {}\nserver {{ listen 127.0.0.1:{port} ssl;\n\
          ssl_certificate {folder}/ec.pem;\nssl_certificate_key \"engine:pkcs11:{KEY}\";\n\
-         ssl_session_cache off; ssl_session_tickets off; location / {{ return 200 served; }} }} }}\n",
+         ssl_protocols TLSv1.3; ssl_session_cache off; ssl_session_tickets off;\n\
+         location / {{ return 200 served; }} }} }}\n",
         temporary.concat()
     );
     std::fs::write(hsm.file("nginx.conf"), text).unwrap();
@@ -98,7 +102,7 @@ fn calls_of_openssh_agent() {
         let module = path();
         let at = socket.to_str().expect("text");
         let mut agent = Running::start(hsm, "ssh-agent", &["-D", "-a", at, "-P", &module]);
-        wait_for("ssh-agent", || socket.exists());
+        wait_for("ssh-agent", || UnixStream::connect(&socket).is_ok());
         succeeds(hsm, "ssh-add", &["-s", &module]);
         let listed = succeeds(hsm, "ssh-add", &["-L"]);
         std::fs::write(hsm.file("ec.pub"), listed).unwrap();

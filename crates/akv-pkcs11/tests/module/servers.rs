@@ -1,6 +1,6 @@
 //! Programs that stay: TLS servers with their workers, and an agent.
 
-use std::path::Path;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -226,7 +226,7 @@ fn openssh_agent_signs_files_and_certificates() {
     hsm.set("SSH_AUTH_SOCK", socket.clone());
     let socket = socket.to_str().expect("text");
     let mut agent = Running::start(&hsm, "ssh-agent", &["-D", "-a", socket, "-P", module]);
-    wait_for("ssh-agent", || Path::new(socket).exists());
+    wait_for("ssh-agent", || UnixStream::connect(socket).is_ok());
     succeeds(&hsm, "ssh-add", &["-s", module]);
     let listed = succeeds(&hsm, "ssh-add", &["-L"]);
     for (key, beginning) in [("rsa", "ssh-rsa"), ("ec", "ecdsa-sha2-nistp256")] {
