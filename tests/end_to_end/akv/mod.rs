@@ -9,6 +9,7 @@ mod roles;
 mod secure_wrap;
 mod upkeep;
 mod verbs;
+mod written;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
