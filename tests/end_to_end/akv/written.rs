@@ -34,7 +34,7 @@ fn printing(hsm: &Hsm) -> Vec<String> {
         "cert csr managedhsm:MyHSM:ec --subject CN=a",
         "roles list managedhsm:MyHSM",
         "settings list managedhsm:MyHSM",
-        "random managedhsm:MyHSM 16",
+        "random managedhsm:MyHSM",
         "explain 403",
         "env",
         "token",
