@@ -11,17 +11,18 @@
 #   libmhsm-pkcs11.so     /usr/lib, a link
 #   akv_pkcs11.module     /usr/share/p11-kit/modules
 #   akv, mhsm_p11_*       /usr/local/bin, the latter are links
+#   akv.1 and so on       /usr/local/share/man, or the folder man in PREFIX
 set -euo pipefail
 
 built=$1
 if [ "$#" -gt 1 ]; then
-    providers=$2 modules=$2 libraries=$2 descriptions=$2 commands=$2
+    providers=$2 modules=$2 libraries=$2 descriptions=$2 commands=$2 manuals=$2/man
 else
     command -v openssl >/dev/null || { echo "openssl was not found; install it, or give --prefix DIR." >&2; exit 1; }
     providers=$(openssl version -m | sed -n 's/^MODULESDIR: "\(.*\)"$/\1/p')
     [ -n "$providers" ] || { echo "openssl does not tell its MODULESDIR; give --prefix DIR." >&2; exit 1; }
     modules=$(dirname "$providers")/pkcs11
-    libraries=/usr/lib descriptions=/usr/share/p11-kit/modules commands=/usr/local/bin
+    libraries=/usr/lib descriptions=/usr/share/p11-kit/modules commands=/usr/local/bin manuals=/usr/local/share/man
 fi
 
 # Runs a command that makes a file, as root if the file's folder, or the nearest one that exists, isn't ours to write to.
@@ -64,10 +65,15 @@ link "$modules/akv_pkcs11.so" "$libraries/libmhsm-pkcs11.so"
 for tool in mhsm_p11_create_key mhsm_p11_list_keys mhsm_p11_validate_config_file; do
     link "$commands/akv" "$commands/$tool"
 done
-description=$(mktemp)
-trap 'rm -f "$description"' EXIT
-echo "module: $(realpath "$modules/akv_pkcs11.so")" >"$description"
-place 0644 "$description" "$descriptions/akv_pkcs11.module"
+made=$(mktemp --directory)
+trap 'rm -rf "$made"' EXIT
+echo "module: $(realpath "$modules/akv_pkcs11.so")" >"$made/akv_pkcs11.module"
+place 0644 "$made/akv_pkcs11.module" "$descriptions/akv_pkcs11.module"
+"$built/akv" man "$made/man"
+while IFS= read -r page; do
+    place 0644 "$made/man/$page" "$manuals/$page" >/dev/null
+done < <(cd "$made/man" && find . -type f -printf '%P\n')
+echo "Installed the manual pages in $manuals: man akv, man akv_provider, man akv_pkcs11"
 
 if OPENSSL_MODULES="$providers" openssl list -providers -provider akv_provider -provider default >/dev/null; then
     echo "OpenSSL loads it: $(openssl version)"

@@ -1,11 +1,13 @@
 //! `akv cert`: certificates and requests for them. They are made here; the HSM only signs.
 
 mod authority;
+mod input;
+mod names;
 
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use der::asn1::{BitString, Ia5String, OctetString};
+use der::asn1::BitString;
 use der::pem::LineEnding;
 use der::{Decode, Document, EncodePem};
 use hsm_keys::{Check, Key, Scheme};
@@ -29,12 +31,17 @@ use x509_cert::spki::{
 };
 use x509_cert::time::Validity;
 
+use self::names::{alternative_name, distinguished_name};
 use crate::failure::Failure;
 use crate::files::{self, Out};
-use crate::output::{Report, one_line};
+use crate::output::Report;
 use crate::progress::Spinner;
 use crate::session::Session;
 use crate::signing::{digest, hasher, scheme, signature_algorithm};
+
+/// Of what names nobody.
+const NAMELESS: &str =
+    "it would name nobody: give --subject CN=www.example.com or --san DNS:www.example.com";
 
 #[derive(Subcommand)]
 pub(crate) enum Cert {
@@ -92,46 +99,6 @@ pub(crate) struct Csr {
     common: Common,
 }
 
-/// A distinguished name as RFC 4514 or as OpenSSL writes it.
-fn distinguished_name(text: &str) -> Result<Name, String> {
-    let rfc4514 = match text.strip_prefix('/') {
-        None => text.to_owned(),
-        Some(parts) => {
-            let escaped = parts.replace(',', "\\,");
-            let mut parts: Vec<&str> = escaped.split('/').collect();
-            parts.reverse();
-            parts.join(",")
-        }
-    };
-    rfc4514.parse().map_err(|_| {
-        "give CN=www.example.com,O=Example or /O=Example/CN=www.example.com".to_owned()
-    })
-}
-
-fn alternative_name(text: &str) -> Result<GeneralName, String> {
-    let forms = || "give DNS:<name>, IP:<address>, email:<address> or URI:<uri>".to_owned();
-    let (kind, name) = text.split_once(':').ok_or_else(forms)?;
-    let ia5 =
-        |name: &str| Ia5String::new(name).map_err(|_| format!("'{}' is not ASCII", one_line(name)));
-    match kind.to_ascii_lowercase().as_str() {
-        "dns" => Ok(GeneralName::DnsName(ia5(name)?)),
-        "email" => Ok(GeneralName::Rfc822Name(ia5(name)?)),
-        "uri" => Ok(GeneralName::UniformResourceIdentifier(ia5(name)?)),
-        "ip" => {
-            let address: std::net::IpAddr = name
-                .parse()
-                .map_err(|_| format!("'{}' is not an IP address", one_line(name)))?;
-            let octets = match address {
-                std::net::IpAddr::V4(address) => address.octets().to_vec(),
-                std::net::IpAddr::V6(address) => address.octets().to_vec(),
-            };
-            let octets = OctetString::new(octets).map_err(|error| error.to_string())?;
-            Ok(GeneralName::IpAddress(octets))
-        }
-        _ => Err(forms()),
-    }
-}
-
 impl Cert {
     pub(crate) fn run(&self) -> Result<Report, Failure> {
         match self {
@@ -146,6 +113,11 @@ impl Cert {
 impl SelfSigned {
     fn run(&self) -> Result<Report, Failure> {
         let _spinner = Spinner::start("making the certificate");
+        if self.common.subject.is_empty() {
+            return Err(Failure::usage(
+                "a certificate needs the name of who has signed it: --subject CN=www.example.com",
+            ));
+        }
         let signer = self.common.signer()?;
         let validity = Duration::from_secs(u64::from(self.days) * 86_400);
         let mut builder = CertificateBuilder::new(
@@ -188,6 +160,9 @@ impl SelfSigned {
 impl Csr {
     fn run(&self) -> Result<Report, Failure> {
         let _spinner = Spinner::start("making the request");
+        if self.common.subject.is_empty() && self.common.names.is_empty() {
+            return Err(Failure::usage(NAMELESS));
+        }
         let signer = self.common.signer()?;
         let subject = self.common.subject.clone();
         let mut builder = RequestBuilder::new(subject).map_err(|error| malformed(&error))?;
@@ -348,34 +323,5 @@ impl Keypair for Signer {
 impl DynSignatureAlgorithmIdentifier for Signer {
     fn signature_algorithm_identifier(&self) -> x509_cert::spki::Result<AlgorithmIdentifierOwned> {
         Ok(self.identifier.clone())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_ways_of_writing_a_name_mean_the_same() {
-        let rfc4514 = distinguished_name("CN=www.example.com,O=Example\\, Inc.").unwrap();
-        let slashes = distinguished_name("/O=Example, Inc./CN=www.example.com").unwrap();
-        assert_eq!(rfc4514, slashes);
-        assert!(distinguished_name("www.example.com").is_err());
-    }
-
-    #[test]
-    fn alternative_names_are_of_four_kinds() {
-        for name in [
-            "DNS:a.example",
-            "ip:192.0.2.1",
-            "IP:::1",
-            "email:a@b.example",
-            "URI:urn:x",
-        ] {
-            assert!(alternative_name(name).is_ok(), "{name}");
-        }
-        for name in ["a.example", "IP:here", "DNS:m\u{fc}ller", "dir:x"] {
-            assert!(alternative_name(name).is_err(), "{name}");
-        }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::files::{self, Out, SecretOut};
 use crate::operations::{about, unable};
-use crate::output::{Report, lines};
+use crate::output::{OutputOptions, Report, lines};
 use crate::progress::Spinner;
 use crate::session::Session;
 use crate::signing::{Hexadecimal, digits, encryption_algorithm, hexadecimal};
@@ -111,7 +111,7 @@ fn bytes(option: Option<&Hexadecimal>) -> Option<&[u8]> {
 }
 
 impl Encrypt {
-    pub(crate) fn run(&self) -> Result<Report, Failure> {
+    pub(crate) fn run(&self, output: &OutputOptions) -> Result<Report, Failure> {
         let _spinner = Spinner::start("encrypting");
         let plaintext = files::read(&self.file)?;
         let session = Session::start()?;
@@ -141,6 +141,16 @@ impl Encrypt {
         let mut about = about(&key, algorithm);
         for (name, _, digits) in &rows {
             about[*name] = Value::from(digits.as_str());
+        }
+        // Before anything is written: without them nobody decrypts it.
+        for (name, _, digits) in &rows {
+            let is_known = *name == "aad" || (*name == "iv" && self.iv.is_some());
+            if !is_known && !output.tells(&about, digits)? {
+                return Err(Failure::usage(format!(
+                    "nothing was encrypted: decryption will need the {name} that is made, and \
+                     --output none or this --query would not print it"
+                )));
+            }
         }
         let ciphertext = &encrypted.ciphertext;
         let mut report = files::deliver(ciphertext, "ciphertext", &self.out, about)?;

@@ -1,6 +1,6 @@
 //! Input from files and standard input, output to files.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -79,24 +79,17 @@ fn create(path: &Path, contents: &[u8], is_secret: bool, force: bool) -> Result<
     if !force {
         return create_new(path, contents, is_secret);
     }
-    match std::fs::symlink_metadata(path) {
+    let there = match std::fs::symlink_metadata(path) {
         Ok(there) if !there.is_file() => {
             return Err(Failure::told(format!(
                 "{} is no regular file, and nothing is written over it: name another for --out",
                 path.display()
             )));
         }
-        Ok(_) => {}
+        Ok(there) => there,
         Err(_) => return create_new(path, contents, is_secret),
-    }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    create_new(&beside, contents, is_secret)?;
-    std::fs::rename(&beside, path).map_err(|error| {
-        // It is of no use to anybody.
-        let _ = std::fs::remove_file(&beside);
-        Failure::write(path, error)
-    })
+    };
+    replace(path, &there, contents, is_secret)
 }
 
 fn create_new(path: &Path, contents: &[u8], is_secret: bool) -> Result<(), Failure> {
@@ -116,6 +109,44 @@ fn create_new(path: &Path, contents: &[u8], is_secret: bool) -> Result<(), Failu
         let _ = std::fs::remove_file(path);
         Failure::write(path, error)
     })
+}
+
+/// Puts a file in the place of another as a whole: who reads it sees the one or the other. It gets
+/// the other's owner and permissions; if it is a secret, those of its owner alone.
+fn replace(path: &Path, there: &Metadata, contents: &[u8], is_secret: bool) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::write(path, error);
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    // Its name is short, however long the file's own is, and it goes if anything fails.
+    let mut beside = tempfile::Builder::new()
+        .prefix(".akv-")
+        .tempfile_in(folder.unwrap_or(Path::new(".")))
+        .map_err(failed)?;
+    beside.write_all(contents).map_err(failed)?;
+    keep_access(beside.as_file(), there, is_secret).map_err(failed)?;
+    beside
+        .persist(path)
+        .map(drop)
+        .map_err(|problem| failed(problem.error))
+}
+
+#[cfg(unix)]
+fn keep_access(file: &File, there: &Metadata, is_secret: bool) -> std::io::Result<()> {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) != (there.uid(), there.gid()) {
+        fchown(file, Some(there.uid()), Some(there.gid()))?;
+    }
+    let allowed = if is_secret { 0o700 } else { 0o777 };
+    file.set_permissions(Permissions::from_mode(there.mode() & allowed))
+}
+
+#[cfg(not(unix))]
+fn keep_access(file: &File, there: &Metadata, _is_secret: bool) -> std::io::Result<()> {
+    file.set_permissions(there.permissions())
 }
 
 /// Whether a path stands for standard input or standard output.

@@ -31,6 +31,7 @@ mod session;
 mod settings;
 mod shell;
 mod signing;
+mod standard_output;
 mod times;
 mod tips;
 mod token;
@@ -141,23 +142,25 @@ fn main() -> ExitCode {
 /// Tells what came of a command. None: all was well.
 fn tell(outcome: Result<Report, Failure>, output: &OutputOptions) -> Option<Ending> {
     Client::shutdown();
-    let printed = outcome.and_then(|report| {
-        report.print(output)?;
-        Ok(report.is_good)
-    });
-    match printed {
-        Ok(true) => None,
-        Ok(false) => Some(Ending::No),
-        // Whoever reads has enough: `akv keys list ... | head -1`.
-        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => None,
-        Err(failure) => {
-            match output.is_json() {
-                true => eprint!("{}", render::json(&failure.json())),
-                false => eprintln!("{}", failure.text()),
-            }
-            Some(failure.ending())
-        }
+    let report = match outcome {
+        Ok(report) => report,
+        Err(failure) => return Some(fail(&failure, output)),
+    };
+    match report.print(output) {
+        // Whoever reads has enough: `akv keys list ... | head -1`. What was found out stays so.
+        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        Err(failure) => return Some(fail(&failure, output)),
+        Ok(()) => {}
     }
+    (!report.is_good).then_some(Ending::No)
+}
+
+fn fail(failure: &Failure, output: &OutputOptions) -> Ending {
+    match output.is_json() {
+        true => eprint!("{}", render::json(&failure.json())),
+        false => eprintln!("{}", failure.text()),
+    }
+    failure.ending()
 }
 
 impl Arguments {
@@ -196,7 +199,7 @@ impl Command {
             Self::Sign(command) => command.run(),
             Self::Verify(command) => command.run(),
             Self::Decrypt(command) => command.run(),
-            Self::Encrypt(command) => command.run(),
+            Self::Encrypt(command) => command.run(output),
             Self::Random(command) => command.run(),
             Self::Wrap(command) => command.run(),
             Self::Unwrap(command) => command.run(),

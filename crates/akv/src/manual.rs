@@ -1,4 +1,8 @@
-//! `akv man`: a manual page for each command, with what all of them have in common.
+//! `akv man`: a manual page for each command, with what all of them have in common, and those of
+//! what programs load.
+
+mod markdown;
+mod pages;
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +12,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use managed_hsm::ProviderSettings;
 use serde_json::json;
 
+use self::pages::PAGES;
 use crate::Arguments;
 use crate::failure::{Failure, STATUSES};
 use crate::output::Report;
@@ -43,27 +48,38 @@ const FILES: [(&str, &str); 3] = [
 ];
 
 #[derive(Args)]
-#[command(after_help = "Example:\n  akv man /usr/local/share/man/man1")]
+#[command(after_help = "Example:\n  akv man /usr/local/share/man")]
 pub(crate) struct Man {
-    /// Folder to write akv.1, akv-doctor.1 and so on to
+    /// Folder to write man1/akv.1, man1/akv-doctor.1, man7/akv_provider.7 and so on to
     folder: PathBuf,
 }
 
 impl Man {
     pub(crate) fn run(&self) -> Result<Report, Failure> {
-        std::fs::create_dir_all(&self.folder)
-            .map_err(|error| Failure::write(&self.folder, error))?;
         let mut root = Arguments::command().disable_help_subcommand(true);
         root.build();
-        let count = self.write(&root, &[])?;
+        let mut count = self.write(&root, &[])?;
+        for page in &PAGES {
+            let path = self.page(page.name, page.section)?;
+            let written = page.write(&path);
+            written.map_err(|error| Failure::write(&path, error))?;
+            count += 1;
+        }
         let about = json!({ "folder": self.folder, "pages": count });
         Ok(Report::new("", about))
+    }
+
+    /// The file of a page, in a folder that is there.
+    fn page(&self, name: &str, section: u8) -> Result<PathBuf, Failure> {
+        let folder = self.folder.join(format!("man{section}"));
+        std::fs::create_dir_all(&folder).map_err(|error| Failure::write(&folder, error))?;
+        Ok(folder.join(format!("{name}.{section}")))
     }
 
     /// Writes the pages of a command and of all below it. `above`: the pages of those above it.
     fn write(&self, command: &Command, above: &[String]) -> Result<usize, Failure> {
         let name = page_name(command);
-        let path = self.folder.join(format!("{name}.1"));
+        let path = self.page(name, 1)?;
         write_page(&path, command, above).map_err(|error| Failure::write(&path, error))?;
         let above = [above, &[name.to_owned()]].concat();
         let below = command.get_subcommands().filter(|one| !one.is_hide_set());
@@ -80,14 +96,7 @@ fn page_name(command: &Command) -> &str {
 
 fn write_page(path: &Path, command: &Command, above: &[String]) -> std::io::Result<()> {
     let page = Page::new(command.clone());
-    // Without a date: pages of the same program are the same, whenever they are written.
-    let name = page_name(command);
-    let version = env!("CARGO_PKG_VERSION");
-    let title = format!(
-        ".TH {} 1 \"\" \"akv {version}\" \"akv\"\n",
-        name.to_uppercase()
-    );
-    let mut text = title.into_bytes();
+    let mut text = Vec::new();
     page.render_name_section(&mut text)?;
     page.render_synopsis_section(&mut text)?;
     page.render_description_section(&mut text)?;
@@ -114,12 +123,22 @@ fn write_page(path: &Path, command: &Command, above: &[String]) -> std::io::Resu
     examples(&mut rest, command);
     see_also(&mut rest, command, above);
     rest.to_writer(&mut text)?;
-    std::fs::write(path, text)
+    write_text(path, page_name(command), 1, &text)
 }
 
-/// ENVIRONMENT and FILES.
-fn surroundings(roff: &mut Roff) {
-    roff.control("SH", ["ENVIRONMENT"]);
+/// Writes a page with its title. Without a date: pages of the same program are the same, whenever
+/// they are written.
+fn write_text(path: &Path, name: &str, section: u8, text: &[u8]) -> std::io::Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    let name = name.to_uppercase();
+    let title = format!(".TH {name} {section} \"\" \"akv {version}\" \"akv\"\n");
+    // clap_mangen leaves a line by two breaks around an empty one.
+    let text = String::from_utf8_lossy(text).replace("\n.br\n\n.br\n", "\n.sp\n");
+    std::fs::write(path, title + &text)
+}
+
+/// The settings of the provider, by their variables.
+fn settings(roff: &mut Roff) {
     for setting in ProviderSettings::all() {
         let default = match setting.default {
             "" => String::new(),
@@ -131,6 +150,12 @@ fn surroundings(roff: &mut Roff) {
             &format!("{}{default}", setting.meaning()),
         );
     }
+}
+
+/// ENVIRONMENT and FILES.
+fn surroundings(roff: &mut Roff) {
+    roff.control("SH", ["ENVIRONMENT"]);
+    settings(roff);
     for (name, meaning) in VARIABLES {
         entry(roff, name, meaning);
     }
@@ -168,6 +193,12 @@ fn see_also(roff: &mut Roff, command: &Command, above: &[String]) {
     for page in pages.chain(["openssl".to_owned()]) {
         words.push(bold(page));
         words.push(roman("(1), "));
+    }
+    if above.is_empty() {
+        for page in &PAGES {
+            words.push(bold(page.name));
+            words.push(roman(format!("({}), ", page.section)));
+        }
     }
     words.push(bold("provider"));
     words.push(roman("(7)"));

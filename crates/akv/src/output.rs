@@ -1,6 +1,5 @@
 //! What commands print: text for people, data for programs.
 
-use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
@@ -11,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::query::{self, Query, query};
-use crate::render;
+use crate::{render, standard_output};
 
 /// The longest value or cell that is shown, in bytes.
 const LONGEST: usize = 2048;
@@ -79,17 +78,13 @@ impl Report {
 
     /// Writes it to standard output.
     pub(crate) fn print(&self, options: &OutputOptions) -> Result<(), Failure> {
-        let mut out = std::io::stdout().lock();
         match &self.contents {
-            None => out.write_all(self.rendered(options)?.as_bytes())?,
-            Some(contents) if options.is_plain() => out.write_all(contents)?,
-            Some(_) => {
-                return Err(Failure::usage(
-                    "'--out -' and JSON or another form can't both have standard output; name a file with --out",
-                ));
-            }
+            None => Ok(standard_output::write(self.rendered(options)?.as_bytes())?),
+            Some(contents) if options.is_plain() => Ok(standard_output::write(contents)?),
+            Some(_) => Err(Failure::usage(
+                "'--out -' and JSON or another form can't both have standard output; name a file with --out",
+            )),
         }
-        Ok(out.flush()?)
     }
 
     /// In the form that is wanted.
@@ -137,6 +132,16 @@ impl OutputOptions {
     /// Whether programs read the output, and errors with it.
     pub(crate) fn is_json(&self) -> bool {
         self.form() == Form::Json
+    }
+
+    /// Whether `value` is printed of what programs are told, which is in `json` then.
+    pub(crate) fn tells(&self, json: &Value, value: &str) -> Result<bool, Failure> {
+        let found = self.query.as_ref().map(|query| query::find(query, json));
+        Ok(match (self.form(), found) {
+            (Form::None, _) => false,
+            (_, None) => true,
+            (_, Some(found)) => found?.to_string().contains(value),
+        })
     }
 
     /// Whether the output is what the command says by itself.

@@ -6,9 +6,6 @@ use serde_json::{Map, Value};
 use crate::failure::Failure;
 use crate::output::{lines, table};
 
-/// The longest cell, in bytes.
-const LONGEST_CELL: usize = 1 << 16;
-
 pub(crate) fn json(value: &Value) -> String {
     format!("{}\n", fit_json(&format!("{value:#}")))
 }
@@ -47,14 +44,15 @@ fn joined<'a>(cells: impl Iterator<Item = &'a Value>) -> String {
     cells.map(cell).collect::<Vec<_>>().join("\t")
 }
 
-/// A value in a row, as `az` has it, where tabs and line ends would be taken for the table's.
+/// A value in a row, as `az` has it, where tabs and line ends would be taken for the table's. It is
+/// whole, however long: programs read it.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => "None".to_owned(),
         Value::Bool(true) => "True".to_owned(),
         Value::Bool(false) => "False".to_owned(),
         Value::Number(number) => number.to_string(),
-        Value::String(text) => fit(text, LONGEST_CELL),
+        Value::String(text) => fit(text, usize::MAX),
         Value::Array(values) => values.len().to_string(),
         Value::Object(_) => String::new(),
     }
@@ -171,6 +169,17 @@ mod tests {
         ] {
             assert_eq!(tsv(&value), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn data_is_whole_and_a_table_marks_what_it_cuts() {
+        let long = "x".repeat(1 << 17);
+        let value = json!([{ "value": long }]);
+        for text in [json(&value), tsv(&value), yaml(&value).unwrap()] {
+            assert!(text.contains(&long), "{} bytes", text.len());
+        }
+        let text = found(&value);
+        assert!(text.len() < 1 << 13 && text.ends_with("x…\n"), "{text}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is said of a command line that is none: clap's words, fit to show, with what to type.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue};
@@ -8,19 +9,34 @@ use serde_json::Value;
 
 use crate::failure::{Ending, Failure};
 use crate::output::one_line;
-use crate::{render, tips};
+use crate::{render, standard_output, tips};
 
 /// Tells what is wrong with a command line, or shows the help that it asks for. None: nothing is
 /// wrong.
 pub(crate) fn tell(error: clap::Error, words: &[OsString]) -> Option<Ending> {
     let is_failure = error.use_stderr();
     let error = fit_to_show(error, words);
-    match is_failure && wants_json(words) {
+    if !is_failure {
+        return show_help(&error);
+    }
+    match wants_json(words) {
         true => eprint!("{}", render::json(&json(&error))),
         // Nobody is left to tell that it can't be told.
         false => drop(error.print()),
     }
-    is_failure.then_some(Ending::Usage)
+    Some(Ending::Usage)
+}
+
+/// Shows the help or the version, as other output.
+fn show_help(help: &clap::Error) -> Option<Ending> {
+    match standard_output::check().and_then(|()| help.print()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            let failure = Failure::from(error);
+            eprintln!("{}", failure.text());
+            Some(failure.ending())
+        }
+        _ => None,
+    }
 }
 
 /// Whether a command line that can't be read asks for JSON.

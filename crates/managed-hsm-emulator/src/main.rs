@@ -1,6 +1,8 @@
 //! The command line of the emulator.
 #![forbid(unsafe_code)]
 
+mod manual;
+
 use std::ffi::OsString;
 use std::io::Write;
 use std::net::IpAddr;
@@ -22,7 +24,14 @@ use tokio::signal::unix::{SignalKind, signal};
 /// A local Azure Managed HSM, and Azure Key Vault, for development and tests. It is not an HSM:
 /// keys lie in a folder.
 #[derive(Parser)]
-#[command(version)]
+#[command(
+    name = "managed-hsm-emulator",
+    version,
+    after_help = "Examples:
+  managed-hsm-emulator serve &
+  eval \"$(managed-hsm-emulator env --wait 10)\"
+  managed-hsm-emulator run -- pytest"
+)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -40,6 +49,14 @@ enum Command {
     Run(Box<Run>),
     /// Print a bearer token
     Token(Token),
+    /// Write the manual pages into a folder
+    Man(Man),
+}
+
+#[derive(Args)]
+struct Man {
+    /// Folder to write man1/managed-hsm-emulator.1 and so on to
+    folder: PathBuf,
 }
 
 #[derive(Args)]
@@ -235,6 +252,7 @@ fn run(command: Command) -> Result<ExitCode, Error> {
             };
             print(&format!("{token}\n"))?;
         }
+        Command::Man(arguments) => manual::write(&arguments.folder)?,
     }
     Ok(ExitCode::SUCCESS)
 }

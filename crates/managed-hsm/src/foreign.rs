@@ -13,7 +13,7 @@ use crate::secret::without_secrets;
 
 /// The most that is shown of one text, in bytes.
 const LONGEST: usize = 400;
-/// The most that is looked at, in bytes.
+/// The most that is looked at of a text that is cut, in bytes.
 const LONGEST_READ: usize = 1 << 16;
 
 /// Text from the service, or from another program. Its own form is for comparing and reading only.
@@ -65,12 +65,15 @@ impl fmt::Debug for ForeignText {
 
 /// A text in one line of so many bytes at most, with nothing in it that a terminal obeys, that
 /// changes the direction of writing, or that is a secret of this process. White space becomes
-/// blanks; all else that can't be seen is escaped.
+/// blanks; all else that can't be seen is escaped; an ellipsis stands for what is cut.
 pub fn fit(text: &str, longest: usize) -> String {
-    let text = without_secrets(start(text, LONGEST_READ));
+    let looked_at = start(text, longest.max(LONGEST_READ));
+    let mut is_cut = looked_at.len() < text.len();
     let mut shown = String::new();
-    for character in text.trim().chars() {
-        let before = shown.len();
+    // An escape is cut as a whole.
+    let mut whole = 0;
+    for character in without_secrets(looked_at).trim().chars() {
+        whole = shown.len();
         match character {
             '\t' | '\n' | '\r' => shown.push(' '),
             // Those are escaped elsewhere only for the sake of quoting.
@@ -79,12 +82,14 @@ pub fn fit(text: &str, longest: usize) -> String {
             other => shown.extend(other.escape_debug()),
         }
         if shown.len() > longest {
-            // An escape is cut as a whole.
-            let room = start(&shown, longest.saturating_sub('…'.len_utf8())).len();
-            shown.truncate(before.min(room));
-            shown.push('…');
+            is_cut = true;
             break;
         }
+    }
+    if is_cut {
+        let room = start(&shown, longest.saturating_sub('…'.len_utf8())).len();
+        shown.truncate(whole.min(room));
+        shown.push('…');
     }
     shown
 }

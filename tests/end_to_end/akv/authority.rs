@@ -133,10 +133,20 @@ fn what_a_ca_must_not_sign_is_refused() {
     let leaf = hsm.path("leaf.pem");
     let sign = |rest: &str| hsm.akv_line(&format!("cert sign managedhsm:MyHSM:ca {rest}"));
     sign(&format!("{good} --ca {ca} --out {leaf}")).succeeds();
+    let plain = hsm.path("plain.pem");
+    hsm.akv_line(&format!(
+        "cert self-signed managedhsm:MyHSM:ca --subject CN=a --out {plain}"
+    ))
+    .succeeds();
     for (rest, status, words) in [
         (format!("{damaged} --ca {ca}"), 7, "not that of the key"),
         (format!("{nameless} --ca {ca}"), 2, "--san"),
-        (format!("{good} --ca {leaf}"), 7, "it is no CA's"),
+        (
+            format!("{good} --ca {leaf}"),
+            7,
+            "for another key than managedhsm:MyHSM:ca",
+        ),
+        (format!("{good} --ca {plain}"), 7, "it is no CA's"),
         (format!("{ca} --ca {ca}"), 7, "holds no certificate request"),
         (format!("{good} --ca {good}"), 7, "holds no certificate"),
         (
@@ -208,6 +218,217 @@ fn a_list_of_revoked_certificates_is_followed() {
     ] {
         assert!(text.replace(" = ", "=").contains(words), "{text}");
     }
-    hsm.akv_line(&format!("{line} --revoked nothing"))
-        .fails_with(&["serial number in hexadecimal"]);
+    for (revoked, words) in [
+        ("nothing", "serial number in hexadecimal"),
+        ("0", "positive, and not 0"),
+        ("-5a", "a serial number is positive"),
+        (&*"ff".repeat(20), "20 octets at most"),
+        ("5a --revoked 005A:superseded", "the serial number 5a twice"),
+    ] {
+        let refused = hsm.akv_line(&format!("{line} --revoked={revoked}"));
+        refused.fails_with(&[words]);
+        assert_eq!(refused.code(), Some(2), "{revoked}");
+    }
+}
+
+/// A request with a subjectAltName as its bytes are given.
+fn request_with_names(hsm: &Hsm, name: &str, subject: &str, der: &str) -> String {
+    let configuration = hsm.write("names.cnf", "[req]\ndistinguished_name = dn\n[dn]\n");
+    let names = match der {
+        "" => String::new(),
+        der => format!("-addext subjectAltName=DER:{der}"),
+    };
+    request(
+        hsm,
+        name,
+        &format!("-config {configuration} -subj {subject} {names}"),
+    )
+}
+
+/// RFC 5280, section 4.2.1.6.
+#[test]
+fn a_name_that_is_not_well_formed_is_not_signed() {
+    let (hsm, ca) = with_authority();
+    for (der, words) in [
+        // DNS names: with a NUL, empty, with a space, with an underscore.
+        ("300D820B612E6500782E6261642E63", "DNS:a.e\\0x.bad.c"),
+        ("30028200", "DNS: is not well-formed: it is empty"),
+        ("30058203612062", "DNS:a b is not well-formed: ' '"),
+        ("30058203615F62", "'_' is in it"),
+        // Addresses of three octets, and of none.
+        (
+            "300587030A0000",
+            "IP:0a0000 is not well-formed: an address has 4 or 16 octets, and not 3",
+        ),
+        ("30028700", "and not 0"),
+        ("3003810161", "email:a is not well-formed"),
+        ("300486022F61", "URI:/a is not well-formed"),
+        // A user principal name without a domain.
+        (
+            "3013A011060A2B060104018237140203A0030C016D",
+            "otherName:1.3.6.1.4.1.311.20.2.3 is not well-formed: 'm' is no user principal name",
+        ),
+        ("3000", "has no name"),
+        ("040161", "subjectAltName can't be read"),
+    ] {
+        let request = request_with_names(&hsm, "names", "/CN=a.example", der);
+        for profile in ["server", "client", "ca"] {
+            let line = format!("cert sign managedhsm:MyHSM:ca {request} --ca {ca}");
+            let refused = hsm.akv_line(&format!("{line} --profile {profile}"));
+            refused.fails_with(&["the request is refused", "subjectAltName", words]);
+        }
+    }
+    // A user principal name as it has to be.
+    let der = "301BA019060A2B060104018237140203A00B0C096D40612E6578616D70";
+    let request = request_with_names(&hsm, "upn", "/CN=me", der);
+    let line = format!("cert sign managedhsm:MyHSM:ca {request} --ca {ca} --profile client");
+    hsm.akv_line(&line).succeeds();
+    // Nobody is named at all.
+    let nobody = request_with_names(&hsm, "nobody", "/", "");
+    for (profile, words) in [
+        ("client", "it would name nobody"),
+        ("email", "it would name nobody"),
+        ("ca", "needs a subject"),
+        ("server", "--san"),
+    ] {
+        let line = format!("cert sign managedhsm:MyHSM:ca {nobody} --ca {ca} --profile {profile}");
+        let refused = hsm.akv_line(&line);
+        refused.fails_with(&[words]);
+        assert_eq!(refused.code(), Some(2), "{profile}");
+    }
+    // A name beside an empty subject is critical.
+    let line = format!(
+        "cert sign managedhsm:MyHSM:ca {nobody} --ca {ca} --profile client --san email:me@a.example"
+    );
+    let made = hsm.write("made.pem", hsm.akv_line(&line).succeeds());
+    let text = hsm
+        .openssl_line(Loading::Plain, &format!("x509 -in {made} -noout -text"))
+        .succeeds();
+    assert!(text.contains("Alternative Name: critical"), "{text}");
+    for (option, words) in [
+        ("--san DNS:a_b", "'_' is in it"),
+        ("--crl ca.crl", "without a base"),
+        ("--subject C=CHE", "3 characters"),
+    ] {
+        hsm.akv_line(&format!(
+            "cert sign managedhsm:MyHSM:ca {nobody} --ca {ca} {option}"
+        ))
+        .fails_with(&[words]);
+    }
+}
+
+#[test]
+fn no_ca_stands_below_one_that_allows_none() {
+    let (hsm, ca) = with_authority();
+    let (asked, below) = (hsm.path("below.csr"), hsm.path("below.pem"));
+    let line = "cert csr managedhsm:MyHSM:other --subject CN=Below";
+    hsm.akv_line(&format!("{line} --out {asked}")).succeeds();
+    let sign = |key: &str, ca: &str, options: &str| {
+        hsm.akv_line(&format!(
+            "cert sign managedhsm:MyHSM:{key} {asked} --ca {ca} --profile ca {options}"
+        ))
+    };
+    sign("ca", &ca, &format!("--path-length 0 --out {below}")).succeeds();
+    sign("other", &below, "").fails_with(&["no CA may stand below it (pathlen:0)"]);
+    sign("ca", &ca, &format!("--path-length 2 --out {below} --force")).succeeds();
+    sign("other", &below, "--path-length 2 --days 9").fails_with(&["pathlen:2", "--path-length 1"]);
+    sign("other", &below, "--path-length 1 --days 9").succeeds();
+    // A purpose that is named twice is in the certificate once.
+    let purpose = "1.3.6.1.5.5.7.3.9";
+    let made = sign("ca", &ca, &format!("--eku {purpose} --eku {purpose}")).succeeds();
+    let made = hsm.write("made.pem", made);
+    let text = hsm
+        .openssl_line(Loading::Plain, &format!("x509 -in {made} -noout -text"))
+        .succeeds();
+    assert_eq!(text.matches("OCSP Signing").count(), 1, "{text}");
+}
+
+#[test]
+fn files_are_taken_as_other_programs_write_them() {
+    let (hsm, ca) = with_authority();
+    let names = "-subj /CN=a.example -addext subjectAltName=DNS:a.example";
+    let pem = |path: &str| fs::read_to_string(path).expect("PEM");
+    let good = request(&hsm, "good", names);
+    // Text around the block, line ends of Windows, and Microsoft's label.
+    let text = format!("0: Certificate request\n{}\nthe end\n", pem(&good));
+    let around = hsm.write("around.csr", text.replace('\n', "\r\n"));
+    let old = pem(&good).replace("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST");
+    let old = hsm.write("new.csr", old);
+    // A chain, with the CA's certificate behind another's.
+    let other = hsm.path("other.pem");
+    let line = "cert self-signed managedhsm:MyHSM:other --subject CN=Other --ca";
+    hsm.akv_line(&format!("{line} --out {other}")).succeeds();
+    let chain = hsm.write("chain.pem", format!("{}{}words\n", pem(&other), pem(&ca)));
+    for (request, ca) in [(&around, &ca), (&old, &ca), (&good, &chain)] {
+        let line = format!("cert sign managedhsm:MyHSM:ca {request} --ca {ca}");
+        let made = hsm.write("made.pem", hsm.akv_line(&line).succeeds());
+        let line = format!("verify -CAfile {chain} {made}");
+        hsm.openssl_line(Loading::Plain, &line).succeeds();
+    }
+    let again = hsm.path("again.pem");
+    let line = "cert self-signed managedhsm:MyHSM:ca --subject CN=Again --ca";
+    hsm.akv_line(&format!("{line} --out {again}")).succeeds();
+    let both = hsm.write("both.pem", pem(&ca) + &pem(&again));
+    let two = hsm.write("two.csr", pem(&good) + &pem(&good));
+    let cut = hsm.write("cut.csr", &pem(&good)[..200]);
+    for (request, ca, words) in [
+        (&good, &other, "for another key than managedhsm:MyHSM:ca"),
+        (&good, &other, "CN=Other"),
+        (
+            &good,
+            &both,
+            "2 certificates in it are for managedhsm:MyHSM:ca",
+        ),
+        (&two, &ca, "holds 2 certificate requests"),
+        (&cut, &ca, "END line is missing"),
+        (&ca, &ca, "no line '-----BEGIN CERTIFICATE REQUEST-----'"),
+    ] {
+        hsm.akv_line(&format!(
+            "cert sign managedhsm:MyHSM:ca {request} --ca {ca}"
+        ))
+        .fails_with(&[words]);
+    }
+}
+
+#[test]
+fn keys_of_requests_are_taken_or_refused_for_what_they_are() {
+    let (hsm, ca) = with_authority();
+    let names = "-subj /CN=a.example -addext subjectAltName=DNS:a.example -nodes";
+    let make = |algorithm: &str, option: &str| {
+        let (key, asked) = (hsm.path("a.key"), hsm.path("a.csr"));
+        let line = format!("genpkey -algorithm {algorithm} {option} -out {key}");
+        hsm.openssl_line(Loading::Plain, &line).succeeds();
+        let line = format!("req -new -key {key} -out {asked} {names}");
+        hsm.openssl_line(Loading::Plain, &line).succeeds();
+        hsm.akv_line(&format!("cert sign managedhsm:MyHSM:ca {asked} --ca {ca}"))
+    };
+    for (algorithm, option) in [
+        ("RSA", "-pkeyopt rsa_keygen_bits:2048"),
+        ("EC", "-pkeyopt ec_paramgen_curve:secp256k1"),
+        ("EC", "-pkeyopt ec_paramgen_curve:P-521"),
+        ("ED25519", ""),
+    ] {
+        make(algorithm, option).succeeds();
+    }
+    for (algorithm, option, words) in [
+        (
+            "RSA",
+            "-pkeyopt rsa_keygen_bits:1024",
+            "the modulus has 1024 bits",
+        ),
+        (
+            "RSA",
+            "-pkeyopt rsa_keygen_bits:2040",
+            "the modulus has 2040 bits",
+        ),
+        (
+            "EC",
+            "-pkeyopt ec_paramgen_curve:prime192v1",
+            "of a kind that akv does not check",
+        ),
+    ] {
+        let refused = make(algorithm, option);
+        let text = refused.fails_with(&["the request is refused", words]);
+        assert!(!text.contains("its signature is not"), "{text}");
+    }
 }

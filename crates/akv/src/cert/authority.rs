@@ -1,13 +1,13 @@
 //! `akv cert sign` and `akv cert crl`: a CA whose key is in the HSM.
 
-use std::path::{Path, PathBuf};
+use std::fmt::Display;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
-use der::asn1::{BitString, ObjectIdentifier, UtcTime};
-use der::oid::AssociatedOid;
+use der::Encode;
+use der::asn1::{BitString, Ia5String, ObjectIdentifier, UtcTime};
 use der::referenced::OwnedToRef;
-use der::{Decode, DecodeOwned, DecodePem, Encode};
 use managed_hsm::{KeyUri, SignatureAlgorithm};
 use serde_json::json;
 use signature::Keypair;
@@ -23,16 +23,17 @@ use x509_cert::ext::pkix::{
 };
 use x509_cert::ext::{Extension, ToExtension};
 use x509_cert::name::Name;
-use x509_cert::request::{CertReq, ExtensionReq};
 use x509_cert::serial_number::SerialNumber;
 use x509_cert::spki::{
     DynSignatureAlgorithmIdentifier, EncodePublicKey, SubjectPublicKeyInfoOwned,
 };
 use x509_cert::time::{Time, Validity};
 
-use super::{Plain, Signer, alternative_name, distinguished_name, malformed, serial_number};
+use super::input::{certificates, check_possession, request, requested_names, requested_subject};
+use super::names::{alternative_name, distinguished_name, location};
+use super::{NAMELESS, Plain, Signer, malformed, serial_number};
 use crate::failure::Failure;
-use crate::files::{self, Out};
+use crate::files::Out;
 use crate::output::{Report, one_line, time};
 use crate::progress::Spinner;
 use crate::signing::{digits, hexadecimal, signature_algorithm};
@@ -67,8 +68,8 @@ pub(crate) struct Sign {
     #[arg(long, value_name = "N")]
     path_length: Option<u8>,
     /// Where the list of revoked certificates is to be found
-    #[arg(long, value_name = "URL")]
-    crl: Option<String>,
+    #[arg(long, value_name = "URL", value_parser = location)]
+    crl: Option<Ia5String>,
 }
 
 #[derive(Args)]
@@ -95,7 +96,7 @@ pub(crate) struct Crl {
 struct Authority {
     /// The CA's key
     uri: KeyUri,
-    /// File with the CA's certificate, PEM or DER
+    /// File with the CA's certificate, PEM or DER; of a chain, the one for the CA's key is taken
     #[arg(long, value_name = "FILE")]
     ca: PathBuf,
     /// RS256, RS384, RS512, or ES256 and so on as the curve has it [default: RS256, or what belongs
@@ -124,7 +125,7 @@ enum Profile {
 
 #[derive(Clone, Debug)]
 struct Revoked {
-    serial: Vec<u8>,
+    serial: SerialNumber,
     reason: CrlReason,
     at: SystemTime,
 }
@@ -140,16 +141,28 @@ const REASONS: [(&str, CrlReason); 7] = [
     ("certificateHold", CrlReason::CertificateHold),
 ];
 
+/// A serial number as a certificate has it (RFC 5280, section 4.1.2.2).
+fn revoked_serial(text: &str) -> Result<SerialNumber, String> {
+    let padded = match text.len() % 2 {
+        0 => text.to_owned(),
+        _ => format!("0{text}"),
+    };
+    if text.starts_with('-') {
+        return Err("a serial number is positive".to_owned());
+    }
+    let bytes = hexadecimal(&padded).map(|bytes| bytes.0);
+    let bytes = bytes.ok().filter(|bytes| !bytes.is_empty());
+    let bytes = bytes.ok_or("give a serial number in hexadecimal digits, such as 5A01")?;
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Err("a serial number is positive, and not 0".to_owned());
+    }
+    SerialNumber::new(&bytes)
+        .map_err(|_| "a serial number has 20 octets at most, with the bit for its sign".to_owned())
+}
+
 fn revoked(text: &str) -> Result<Revoked, String> {
     let mut parts = text.splitn(3, ':');
-    let serial = parts.next().unwrap_or_default();
-    let padded = match serial.len() % 2 {
-        0 => serial.to_owned(),
-        _ => format!("0{serial}"),
-    };
-    let serial = hexadecimal(&padded).map(|bytes| bytes.0);
-    let serial = serial.ok().filter(|serial| !serial.is_empty());
-    let serial = serial.ok_or("give a serial number in hexadecimal digits, such as 5A01")?;
+    let serial = revoked_serial(parts.next().unwrap_or_default())?;
     let reason = match parts.next() {
         None => CrlReason::Unspecified,
         Some(name) => {
@@ -157,7 +170,9 @@ fn revoked(text: &str) -> Result<Revoked, String> {
             let found = all.find(|(known, _)| known.eq_ignore_ascii_case(name));
             let names = REASONS.map(|(name, _)| name).join(", ");
             found
-                .ok_or_else(|| format!("the reason is one of {names}"))?
+                .ok_or_else(|| {
+                    format!("the reason is one of {names}; a serial number has no colons in it")
+                })?
                 .1
         }
     };
@@ -172,19 +187,6 @@ fn revoked(text: &str) -> Result<Revoked, String> {
 fn purpose(text: &str) -> Result<ObjectIdentifier, String> {
     text.parse()
         .map_err(|_| "give an object identifier, such as 1.3.6.1.5.5.7.3.9".to_owned())
-}
-
-/// What a file holds, as PEM or DER.
-fn read<T: DecodePem + DecodeOwned>(path: &Path, what: &str) -> Result<T, Failure> {
-    let contents = files::read(path)?;
-    let read = match contents.starts_with(b"-----BEGIN ") {
-        true => T::from_pem(&*contents).map_err(|error| error.to_string()),
-        false => T::from_der(&contents).map_err(|_| "it is neither PEM nor DER".to_owned()),
-    };
-    read.map_err(|problem| {
-        let problem = one_line(&problem);
-        Failure::told(format!("{} holds no {what}: {problem}", path.display()))
-    })
 }
 
 /// A time as certificates have it until 2049, and after.
@@ -231,18 +233,17 @@ impl Profile {
 impl Authority {
     /// The CA's certificate, and its key, which have to belong together.
     fn open(&self, needed: KeyUsages) -> Result<(Certificate, Signer), Failure> {
-        let certificate: Certificate = read(&self.ca, "certificate")?;
+        let certificates = certificates(&self.ca)?;
+        let signer = Signer::of(&self.uri, self.algorithm)?;
+        let certificate = self.own(certificates, &signer)?;
         let about = certificate.tbs_certificate();
-        let unfit = |problem: String| {
-            Failure::told(format!(
-                "{} is of no use here: {problem}",
-                self.ca.display()
-            ))
-        };
-        let read = |error| unfit(format!("an extension of it can't be read: {error}"));
+        let read = |error| self.unfit(format!("an extension of it can't be read: {error}"));
         let constraints = about.get_extension::<BasicConstraints>().map_err(read)?;
         if !constraints.is_some_and(|(_, constraints)| constraints.ca) {
-            return Err(unfit("it is no CA's (basicConstraints)".to_owned()));
+            return Err(self.unfit("it is no CA's (basicConstraints)"));
+        }
+        if about.subject().is_empty() {
+            return Err(self.unfit("it has no subject, which what it signs would name"));
         }
         let usage = about.get_extension::<KeyUsage>().map_err(read)?;
         if usage.is_some_and(|(_, usage)| !usage.0.contains(needed)) {
@@ -250,62 +251,65 @@ impl Authority {
                 KeyUsages::CRLSign => "lists of revoked ones (cRLSign",
                 _ => "certificates (keyCertSign",
             };
-            return Err(unfit(format!("it may not sign {what} in keyUsage)")));
+            return Err(self.unfit(format!("it may not sign {what} in keyUsage)")));
         }
-        let signer = Signer::of(&self.uri, self.algorithm)?;
-        match *about.subject_public_key_info() == signer.public {
-            true => Ok((certificate, signer)),
-            false => Err(unfit(format!("it is for another key than {}", signer.id))),
+        Ok((certificate, signer))
+    }
+
+    fn unfit(&self, problem: impl Display) -> Failure {
+        Failure::told(format!(
+            "{} is of no use here: {problem}",
+            self.ca.display()
+        ))
+    }
+
+    /// The one certificate among these that is for the CA's key.
+    fn own(&self, all: Vec<Certificate>, signer: &Signer) -> Result<Certificate, Failure> {
+        let subject = |one: &Certificate| one.tbs_certificate().subject().to_string();
+        let subjects: Vec<String> = all.iter().map(subject).collect();
+        let is_own =
+            |one: &Certificate| *one.tbs_certificate().subject_public_key_info() == signer.public;
+        let mut own = once_each(all.into_iter().filter(is_own).collect());
+        match (own.pop(), own.len()) {
+            (Some(certificate), 0) => Ok(certificate),
+            (Some(_), others) => Err(self.unfit(format!(
+                "{} certificates in it are for {}: leave the one that is to sign",
+                others + 1,
+                signer.id
+            ))),
+            (None, _) => Err(self.unfit(format!(
+                "it is for another key than {}: {}",
+                signer.id,
+                one_line(&subjects.join("; "))
+            ))),
+        }
+    }
+
+    /// Refuses what the CA's certificate doesn't let stand below it (RFC 5280, section 4.2.1.9).
+    fn check_depth(&self, ca: &Certificate, below: Option<u8>) -> Result<(), Failure> {
+        let constraints = ca.tbs_certificate().get_extension::<BasicConstraints>();
+        let constraints = constraints.map_err(|error| malformed(&error))?;
+        let allowed = constraints.and_then(|(_, constraints)| constraints.path_len_constraint);
+        match (allowed, below) {
+            (Some(0), _) => Err(self.unfit("no CA may stand below it (pathlen:0)")),
+            (Some(allowed), Some(below)) if below >= allowed => Err(Failure::usage(format!(
+                "the CA's certificate has pathlen:{allowed}: give --path-length {} at most",
+                allowed - 1
+            ))),
+            _ => Ok(()),
         }
     }
 }
 
-/// Checks that who asks for the certificate has the key.
-fn check_possession(request: &CertReq) -> Result<(), Failure> {
-    let unfit = |problem: &str| Failure::told(format!("the request is refused: {problem}"));
-    let der = |error| malformed(&error);
-    let key = &request.info.public_key;
-    // Without the outer tag and length, as these algorithms have them.
-    let contents = |der: Vec<u8>| der::Any::from_der(&der).map(|any| any.value().to_vec());
-    let key_algorithm = contents(key.algorithm.to_der().map_err(der)?).map_err(der)?;
-    let signed_by = contents(request.algorithm.to_der().map_err(der)?).map_err(der)?;
-    let message = request.info.to_der().map_err(der)?;
-    let known = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
-    let mut fitting = known.all.iter().filter(|algorithm| {
-        algorithm.public_key_alg_id().as_ref() == key_algorithm
-            && algorithm.signature_alg_id().as_ref() == signed_by
-    });
-    let (key, signature) = (
-        key.subject_public_key.raw_bytes(),
-        request.signature.raw_bytes(),
-    );
-    match fitting.clone().next() {
-        None => Err(unfit(
-            "its key or its signature is of a kind that akv does not check",
-        )),
-        Some(_) if fitting.any(|one| one.verify_signature(key, &message, signature).is_ok()) => {
-            Ok(())
-        }
-        Some(_) => Err(unfit(
-            "its signature is not that of the key that it asks for",
-        )),
-    }
-}
-
-/// The alternative names that a request has.
-fn requested_names(request: &CertReq) -> der::Result<Vec<GeneralName>> {
-    let mut names = Vec::new();
-    let attributes = request.info.attributes.iter();
-    for attribute in attributes.filter(|attribute| attribute.oid == ExtensionReq::OID) {
-        for value in attribute.values.iter() {
-            let extensions: ExtensionReq = value.decode_as()?;
-            let alternatives = extensions.0.into_iter();
-            for one in alternatives.filter(|one| one.extn_id == SubjectAltName::OID) {
-                names.extend(SubjectAltName::from_der(one.extn_value.as_bytes())?.0);
-            }
+/// Values in their order, without those that were there already.
+fn once_each<T: PartialEq>(all: Vec<T>) -> Vec<T> {
+    let mut kept = Vec::with_capacity(all.len());
+    for one in all {
+        if !kept.contains(&one) {
+            kept.push(one);
         }
     }
-    Ok(names)
+    kept
 }
 
 impl Sign {
@@ -314,9 +318,12 @@ impl Sign {
         if self.path_length.is_some() && self.profile != Profile::Ca {
             return Err(Failure::usage("--path-length is for --profile ca alone"));
         }
-        let request: CertReq = read(&self.request, "certificate request")?;
+        let request = request(&self.request)?;
         check_possession(&request)?;
         let (ca, signer) = self.authority.open(KeyUsages::KeyCertSign)?;
+        if self.profile == Profile::Ca {
+            self.authority.check_depth(&ca, self.path_length)?;
+        }
         let until = SystemTime::now() + days(self.days);
         let end = ca.tbs_certificate().validity().not_after.to_system_time();
         if until > end {
@@ -325,19 +332,16 @@ impl Sign {
                 time(end)
             )));
         }
-        let subject = self
-            .subject
-            .clone()
-            .unwrap_or_else(|| request.info.subject.clone());
+        let subject = match &self.subject {
+            Some(subject) => subject.clone(),
+            None => requested_subject(&request)?,
+        };
         let names = match self.names.is_empty() {
-            true => requested_names(&request).map_err(|error| malformed(&error))?,
+            true => requested_names(&request)?,
             false => self.names.clone(),
         };
-        if self.profile == Profile::Server && names.is_empty() {
-            return Err(Failure::usage(
-                "a server's certificate needs a name that clients ask for: --san DNS:www.example.com",
-            ));
-        }
+        let names = once_each(names);
+        self.check_names(&subject, &names)?;
         let serial = serial_number()?;
         let profile = Plain {
             issuer: ca.tbs_certificate().subject().clone(),
@@ -353,6 +357,20 @@ impl Sign {
         signer.deliver(signer.sign(builder)?, &subject, &self.authority.out, about)
     }
 
+    /// Refuses a certificate that would not name whom it is for.
+    fn check_names(&self, subject: &Name, names: &[GeneralName]) -> Result<(), Failure> {
+        match self.profile {
+            Profile::Server if names.is_empty() => Err(Failure::usage(
+                "a server's certificate needs a name that clients ask for: --san DNS:www.example.com",
+            )),
+            Profile::Ca if subject.is_empty() => Err(Failure::usage(
+                "a CA's certificate needs a subject, which what it signs will name: --subject CN=Example-CA",
+            )),
+            _ if subject.is_empty() && names.is_empty() => Err(Failure::usage(NAMELESS)),
+            _ => Ok(()),
+        }
+    }
+
     fn extend(
         &self,
         builder: &mut CertificateBuilder<Plain>,
@@ -365,7 +383,7 @@ impl Sign {
             path_len_constraint: self.path_length,
         })?;
         builder.add_extension(&self.profile.usages(key))?;
-        let purposes = [self.profile.purposes(), self.purposes.clone()].concat();
+        let purposes = once_each([self.profile.purposes(), self.purposes.clone()].concat());
         if !purposes.is_empty() {
             builder.add_extension(&ExtendedKeyUsage(purposes))?;
         }
@@ -379,8 +397,7 @@ impl Sign {
             builder.add_extension(&SubjectAltName(names))?;
         }
         if let Some(url) = &self.crl {
-            let url = der::asn1::Ia5String::new(url)?;
-            let name = GeneralName::UniformResourceIdentifier(url);
+            let name = GeneralName::UniformResourceIdentifier(url.clone());
             builder.add_extension(&CrlDistributionPoints(vec![DistributionPoint {
                 distribution_point: Some(DistributionPointName::FullName(vec![name])),
                 reasons: None,
@@ -394,6 +411,7 @@ impl Sign {
 impl Crl {
     pub(super) fn run(&self) -> Result<Report, Failure> {
         let _spinner = Spinner::start("making the list of revoked certificates");
+        self.check_serials()?;
         let (ca, signer) = self.authority.open(KeyUsages::CRLSign)?;
         let now = SystemTime::now();
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -417,6 +435,23 @@ impl Crl {
         let about = json!({ "number": number, "next": time(next), "revoked": self.revoked.len() });
         let signed = signer.sign(RevocationList(list))?;
         signer.deliver(signed, &subject, &self.authority.out, about)
+    }
+}
+
+impl Crl {
+    /// Refuses a certificate that is revoked twice: which reason and time would hold?
+    fn check_serials(&self) -> Result<(), Failure> {
+        let mut seen = Vec::new();
+        for one in &self.revoked {
+            if seen.contains(&&one.serial) {
+                let serial = digits(one.serial.as_bytes());
+                return Err(Failure::usage(format!(
+                    "--revoked names the serial number {serial} twice: give it once"
+                )));
+            }
+            seen.push(&one.serial);
+        }
+        Ok(())
     }
 }
 
@@ -479,7 +514,7 @@ impl Revoked {
             }
         };
         Ok(RevokedCert {
-            serial_number: SerialNumber::new(&self.serial).map_err(|error| malformed(&error))?,
+            serial_number: self.serial.clone(),
             revocation_date: x509_time(self.at)?,
             crl_entry_extensions: (!extensions.is_empty()).then_some(extensions),
         })
@@ -494,18 +529,24 @@ mod tests {
     fn a_revoked_certificate_is_named_by_its_serial_number() {
         let one = revoked("5a1").unwrap();
         assert_eq!(
-            (one.serial.as_slice(), one.reason),
+            (one.serial.as_bytes(), one.reason),
             (&[5, 0xa1][..], CrlReason::Unspecified)
         );
         let one = revoked("0A01:KEYcompromise:2026-11-01T00:00:00Z").unwrap();
         assert_eq!(
-            (one.serial.as_slice(), one.reason),
+            (one.serial.as_bytes(), one.reason),
             (&[10, 1][..], CrlReason::KeyCompromise)
         );
         assert_eq!(time(one.at), "2026-11-01T00:00:00Z");
         for (text, words) in [
             ("", "serial number"),
             ("x", "serial number"),
+            ("0", "positive, and not 0"),
+            ("0000:superseded", "positive, and not 0"),
+            ("-5A01", "positive"),
+            (&*"7f".repeat(21), "20 octets"),
+            (&*"ff".repeat(20), "20 octets"),
+            ("5a:01:22", "no colons"),
             ("5a:because", "superseded"),
             ("5a:superseded:soon", "2026-12-31"),
         ] {
