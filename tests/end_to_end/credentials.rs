@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use testing::RefusingPort;
+use testing::ReservedPort;
 
 use crate::support::{EC_P256, Hsm, Loading, Outcome, provider_messages};
 
@@ -67,7 +67,7 @@ pub(crate) fn stand_in(hsm: &mut Hsm, name: &str, script: &str) {
 fn what_keeps_an_application_from_entra_id_is_told() {
     let mut hsm = hsm();
     hsm.log_in();
-    let authority = RefusingPort::take();
+    let authority = ReservedPort::take();
     hsm.set("AZURE_AUTHORITY_HOST", &authority.url());
     let text = refusal(&hsm);
     let unreached = format!("{} can't be reached", authority.url());

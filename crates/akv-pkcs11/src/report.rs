@@ -4,11 +4,11 @@
 
 use std::cell::RefCell;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-use std::io::Write;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use cryptoki_sys::{CK_RV, CKR_OK};
+use hsm_module::pipe_signal;
 
 use crate::error::Error;
 use crate::locks::lock;
@@ -78,9 +78,8 @@ fn say(level: log::Level, is_logged: bool, text: &str) {
         if !is_logged {
             log::log!(level, "{text}");
         }
-    } else if managed_hsm::logging::has_stderr() {
-        // Whoever has closed it does not want it.
-        let _ = writeln!(std::io::stderr(), "akv_pkcs11: {text}");
+    } else {
+        managed_hsm::logging::tell(&format!("akv_pkcs11: {text}"), pipe_signal::without);
     }
 }
 

@@ -123,7 +123,7 @@ mod tests {
     fn a_stale_endpoint_file_is_not_a_running_emulator() {
         let folder = tempfile::tempdir().unwrap();
         let data = DataDir::resolve(Some(folder.path().to_owned())).unwrap();
-        let nobody = testing::RefusingPort::take();
+        let nobody = testing::ReservedPort::take();
         data.write("endpoint", nobody.url().as_bytes()).unwrap();
         assert!(matches!(
             wait_until_ready(&data, Duration::ZERO),

@@ -153,7 +153,7 @@ mod tests {
     use std::net::{Ipv4Addr, TcpListener};
 
     use socket2::{Domain, Type};
-    use testing::RefusingPort;
+    use testing::ReservedPort;
 
     use super::*;
     use crate::event_loop::EventLoop;
@@ -196,7 +196,7 @@ mod tests {
     fn the_next_address_is_tried_at_once_when_one_refuses() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
-        let taken = RefusingPort::take();
+        let taken = ReservedPort::take();
         let url = url::Url::parse(&taken.url()).unwrap();
         let refusing = SocketAddr::from((Ipv4Addr::LOCALHOST, url.port().unwrap()));
         let dialler = Dialler {

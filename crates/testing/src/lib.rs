@@ -16,7 +16,7 @@ mod variables;
 pub use certificate::Certificate;
 #[cfg(feature = "emulator")]
 pub use managed_hsm_emulator as emulator;
-pub use ports::RefusingPort;
+pub use ports::ReservedPort;
 pub use program::{Program, exports};
 pub use rest::Rest;
 pub use skips::{is_there, skip};

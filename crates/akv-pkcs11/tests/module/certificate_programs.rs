@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use openssl::x509::X509;
+use testing::ReservedPort;
 
 use crate::authority::Authority;
-use crate::programs::{ENGINE, configure_engine, free_port, hsm, is_there, succeeds};
+use crate::programs::{ENGINE, configure_engine, hsm, is_there, succeeds};
 use crate::servers::Running;
 use crate::support::{Hsm, module};
 
@@ -297,7 +298,8 @@ fn curl_is_a_client_by_certificate_and_key_of_the_token() {
     let key = server.key.private_key_to_pem_pkcs8().unwrap();
     std::fs::write(hsm.file("server.key"), key).unwrap();
     drop(authority);
-    let port = free_port().to_string();
+    let reserved = ReservedPort::take();
+    let port = reserved.number().to_string();
     let serve = [
         "s_server", "-accept", &port, "-www", "-CAfile", "ca.pem", "-Verify", "2",
     ];

@@ -8,7 +8,7 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
-use testing::RefusingPort;
+use testing::ReservedPort;
 use testing::emulator::{AUDIENCE, Options};
 
 use crate::support::{Hsm, code, initialized, makes_calls, only, session};
@@ -190,7 +190,7 @@ fn an_hsm_that_is_away_is_a_device_error_told_once_a_second() {
     if !makes_calls() {
         let mut hsm = Hsm::start();
         hsm.rest.create("k", EC);
-        let nobody = RefusingPort::take();
+        let nobody = ReservedPort::take();
         hsm.set("AZURE_MANAGEDHSM_URL", nobody.url());
         hsm.set("AKV_OPERATION_TIMEOUT", "0.2");
         let started = Instant::now();

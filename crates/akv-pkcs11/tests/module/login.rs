@@ -91,7 +91,7 @@ fn a_wrong_pin_is_told_from_an_hsm_that_can_not_be_asked() {
             assert!(told.contains(words), "{told}");
         }
         assert!(!told.contains("not-the-secret"), "{told}");
-        let nobody = testing::RefusingPort::take();
+        let nobody = testing::ReservedPort::take();
         hsm.set("AZURE_AUTHORITY_HOST", nobody.url());
         hsm.set("TEST_NOBODY", "yes");
         hsm.run();
@@ -139,7 +139,7 @@ fn no_program_is_started_unless_its_credential_is_named() {
         }
         hsm.set("PATH", format!("{}:/usr/bin:/bin", tools.display()));
         // Something to be asked as, which fails, and all others after it.
-        let nobody = testing::RefusingPort::take();
+        let nobody = testing::ReservedPort::take();
         hsm.set("IDENTITY_ENDPOINT", nobody.url());
         hsm.set("IDENTITY_HEADER", "x");
         hsm.set("AKV_OPERATION_TIMEOUT", "5");

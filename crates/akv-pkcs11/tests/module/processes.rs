@@ -77,6 +77,20 @@ fn messages_are_signed_and_verified_one_after_another() {
 }
 
 #[test]
+fn a_failure_that_nobody_hears_of_ends_no_process_and_is_not_waited_for() {
+    let mut hsm = Hsm::start();
+    hsm.configure("{ nonsense");
+    let program = program(&hsm, "unheard");
+    for standard_error in ["gone", "full"] {
+        // What hangs is ended.
+        let mut command = hsm.command("timeout");
+        let status = command.arg("60").arg(&program).arg(module());
+        let status = status.arg(standard_error).status().expect("it runs");
+        assert!(status.success(), "{standard_error}: {status:?}");
+    }
+}
+
+#[test]
 fn encryption_answers_questions_for_sizes_and_ends_when_it_fails() {
     let hsm = Hsm::start();
     import_aes(&hsm.rest, "k", &[7; 32]);

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use testing::ReservedPort;
+
 use crate::support::{Hsm, module};
 
 /// The engine of libp11.
@@ -457,7 +459,8 @@ fn nginx_serves_by_libp11s_engine() {
             "resourceName":"MyHSM","resourceType":"mhsm"}],"msi":{"identityMSI":false}}"#,
     );
     configure_engine(&mut hsm);
-    let port = free_port();
+    let reserved = ReservedPort::take();
+    let port = reserved.number();
     for key in ["rsa", "ec"] {
         let uri = format!("pkcs11:token=MyHSM;object={key};type=private;pin-value=");
         let engine = [
@@ -509,12 +512,6 @@ fn nginx_serves_by_libp11s_engine() {
         assert_eq!(hsm.count("sign") - before, 8, "{log}");
         std::fs::remove_file(hsm.file("error.log")).unwrap();
     }
-}
-
-/// A port that nobody listens on just now.
-pub(crate) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it has an address").port()
 }
 
 #[test]

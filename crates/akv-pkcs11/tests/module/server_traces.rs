@@ -3,7 +3,9 @@
 
 use std::os::unix::net::UnixStream;
 
-use crate::programs::{ENGINE, configure_engine, free_port, is_there, succeeds};
+use testing::ReservedPort;
+
+use crate::programs::{ENGINE, configure_engine, is_there, succeeds};
 use crate::servers::{Running, certificate, fetch, listens, wait_for};
 use crate::support::Hsm;
 use crate::traces::{compare, hsm, path};
@@ -33,7 +35,8 @@ fn calls_of_gnutls_serv() {
         return;
     }
     compare(hsm_with_certificate(), "gnutls-serv", "gnutls-bin", |hsm| {
-        let (port, path) = (free_port(), path());
+        let (reserved, path) = (ReservedPort::take(), path());
+        let port = reserved.number();
         let text = port.to_string();
         let serve_at = ["--quiet", "--http", "--port", &text, "--provider", &path];
         let own = ["--x509keyfile", KEY, "--x509certfile", "ec.pem"];
@@ -48,7 +51,8 @@ fn calls_of_openssls_server() {
     }
     let package = "libengine-pkcs11-openssl";
     compare(hsm_with_certificate(), "engine-server", package, |hsm| {
-        let port = free_port();
+        let reserved = ReservedPort::take();
+        let port = reserved.number();
         let text = port.to_string();
         let serve_at = ["s_server", "-accept", &text, "-www", "-quiet"];
         let key = ["-engine", "pkcs11", "-keyform", "engine", "-key", KEY];
@@ -66,7 +70,8 @@ fn calls_of_nginx() {
     let folder = hsm.folder.path().to_str().expect("text").to_owned();
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("{name}_temp_path {folder}/{name};"));
-    let port = free_port();
+    let reserved = ReservedPort::take();
+    let port = reserved.number();
     let text = format!(
         "daemon off; master_process off; user root; pid {folder}/pid;\n\
          error_log {folder}/error.log; events {{}}\n\

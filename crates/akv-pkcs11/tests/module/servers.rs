@@ -5,7 +5,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::programs::{ENGINE, configure_engine, free_port, hsm, is_there, succeeds};
+use testing::ReservedPort;
+
+use crate::programs::{ENGINE, configure_engine, hsm, is_there, succeeds};
 use crate::support::{Hsm, module};
 
 /// Longer than any program takes to begin or to end.
@@ -94,7 +96,8 @@ fn gnutls_serves_rsa_and_ec_keys() {
         let keys = ["--load-privkey", &url, "--load-pubkey", &public];
         let out = ["--provider", module, "--outfile", &certificate];
         succeeds(&hsm, "certtool", &[&make[..], &keys, &out].concat());
-        let port = free_port();
+        let reserved = ReservedPort::take();
+        let port = reserved.number();
         let text = port.to_string();
         let serve = ["--quiet", "--http", "--port", &text, "--provider", module];
         let own = ["--x509keyfile", &url, "--x509certfile", &certificate];
@@ -138,7 +141,8 @@ fn nginx_is_reloaded_under_load() {
     });
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("{name}_temp_path {folder}/{name};"));
-    let port = free_port();
+    let reserved = ReservedPort::take();
+    let port = reserved.number();
     let text = format!(
         "daemon off; worker_processes 4; user root; pid {folder}/pid; error_log {folder}/error.log;\n\
          events {{}}\nhttp {{ access_log off; {}\nserver {{ listen 127.0.0.1:{port} ssl;\n{}\

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use serde_json::json;
-use testing::RefusingPort;
+use testing::ReservedPort;
 use testing::emulator::OWNER_CLIENT;
 
 use crate::support::{CREATE, Hsm, LIST, is_there};
@@ -226,7 +226,7 @@ fn the_managed_identity_of_this_machine_makes_keys() {
 #[test]
 fn where_there_is_no_managed_identity_that_is_told() {
     let mut hsm = hsm();
-    let nobody = RefusingPort::take();
+    let nobody = ReservedPort::take();
     hsm.set("AZURE_POD_IDENTITY_AUTHORITY_HOST", nobody.url());
     // Which would do, if --identity did not say otherwise.
     let told = hsm.tool(CREATE, &["--RSA", "2K", "--label", "x", "--identity"]);

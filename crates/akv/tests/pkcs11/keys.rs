@@ -1,7 +1,7 @@
 //! Keys made and listed, and what is told of slots and mechanisms.
 
 use serde_json::json;
-use testing::RefusingPort;
+use testing::ReservedPort;
 
 use crate::support::{CREATE, Hsm, LIST};
 
@@ -242,7 +242,7 @@ fn create_in_slot(hsm: &Hsm, create: &[&str], slot: &str) {
 #[test]
 fn the_slot_whose_hsm_is_away_is_named() {
     let hsm = Hsm::start();
-    let (url, nobody) = (hsm.emulator.url.clone(), RefusingPort::take());
+    let (url, nobody) = (hsm.emulator.url.clone(), ReservedPort::take());
     let config = hsm.write(
         "two.conf",
         &format!(
@@ -394,7 +394,7 @@ fn a_slot_that_can_not_be_asked_does_not_keep_the_others_from_being_swept() {
     let mut hsm = Hsm::start();
     let body = r#"{"kty":"EC-HSM","crv":"P-256","tags":{"p11_session":"4711@web-1"}}"#;
     hsm.rest.create("p11-left", body);
-    let nobody = RefusingPort::take();
+    let nobody = ReservedPort::take();
     let file = hsm.write(
         "two.conf",
         &json!({"operationTimeout": "0.2", "tokens": [

@@ -59,6 +59,21 @@ pub fn has_stderr() -> bool {
     *HAS_IT.get_or_init(look)
 }
 
+/// Writes a line to standard error, if the process has that, for whoever keeps no log. Nobody waits
+/// for whoever reads it: of what isn't taken the next line tells.
+pub fn tell(line: &str, around: Around) {
+    static SINK: OnceLock<Mutex<Sink>> = OnceLock::new();
+    if !has_stderr() {
+        return;
+    }
+    let _work = Work::begin();
+    let sink = SINK.get_or_init(|| Mutex::new(Sink::stderr()));
+    let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+    let line = format!("{line}\n").into_bytes();
+    let note = |lost| format!("({lost} lines were not taken before)\n").into_bytes();
+    around(&mut || sink.write(&line, note));
+}
+
 /// Starts to log, once in a process, as the settings and `RUST_LOG` (env_logger's filters) say. A
 /// file without a level means `info`. `crates` are those whose lines the level is for, beside this
 /// one.

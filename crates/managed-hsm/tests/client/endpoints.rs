@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use managed_hsm::{Client, Error, Settings};
-use testing::RefusingPort;
+use testing::ReservedPort;
 use testing::emulator::Shown;
 use url::Url;
 
@@ -82,7 +82,7 @@ fn an_endpoint_that_failed_is_left_alone_for_a_while() {
 #[test]
 fn an_endpoint_where_nobody_listens_is_passed_over() {
     let hsms = Replicas::start();
-    let port = RefusingPort::take();
+    let port = ReservedPort::take();
     let client = Client::new(hsms.settings_with(&[&port.url(), &hsms.second.emulator.url]));
     let key = soon(|| load(&client));
     signs(&client, &key);

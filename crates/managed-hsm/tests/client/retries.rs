@@ -1,7 +1,7 @@
 //! What is sent again, how often, and what is not.
 
 use managed_hsm::{Curve, Error, NewKey, NewKeyKind};
-use testing::RefusingPort;
+use testing::ReservedPort;
 
 use crate::support::{Hsm, load, meeting, says, sign, signs, soon, vault};
 
@@ -194,7 +194,7 @@ fn bytes_that_are_not_http_are_asked_for_once() {
 #[test]
 fn a_refused_connection_is_given_up_long_before_the_deadline() {
     let hsm = Hsm::start();
-    let port = RefusingPort::take();
+    let port = ReservedPort::take();
     let client = hsm.client_with(|settings| {
         settings.endpoint = Some(port.url().parse().expect("a URL"));
         settings.max_retries = 100;
