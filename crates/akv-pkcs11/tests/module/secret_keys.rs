@@ -165,7 +165,7 @@ fn aes_keys_are_made_in_the_hsm_and_found_again() {
                 Attribute::ValueLen(16.into()),
                 Attribute::Value(vec![1; 16]),
             ],
-            RvError::TemplateInconsistent,
+            RvError::AttributeReadOnly,
         ),
     ] {
         let outcome = session.generate_key(&Mechanism::AesKeyGen, &template);
