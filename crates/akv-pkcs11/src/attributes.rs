@@ -119,6 +119,8 @@ attributes! {
     CKA_PRIVATE Fixed, |object| Ok(Value::Flag(object.half == Private));
     CKA_LABEL Label, |object| bytes(object.key.label(object.half).as_bytes());
     CKA_UNIQUE_ID Never, |object| match object.key.hsm_id() {
+        // No two objects have the same.
+        Some(_) if object.half == Public => bytes(format!("{}#public", object.key.kid).as_bytes()),
         Some(_) => bytes(object.key.kid.as_bytes()),
         None => bytes(unique_id(object.key.handle(object.half)).as_bytes()),
     };

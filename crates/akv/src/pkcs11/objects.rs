@@ -14,6 +14,7 @@ use managed_hsm::{Curve, ParameterSet};
 use serde::{Deserialize, Serialize};
 
 use super::calls::FailedCall;
+use super::rows::kid_of;
 
 /// A key to make.
 #[derive(Debug, Deserialize, Serialize)]
@@ -159,7 +160,7 @@ fn key(slot: u64, attributes: &[Attribute]) -> Option<KeyFacts> {
             Attribute::Id(id) => {
                 facts.id = id.iter().map(|byte| format!("{byte:02x}")).collect();
             }
-            Attribute::UniqueId(kid) => facts.kid = text(kid),
+            Attribute::UniqueId(id) => facts.kid = kid_of(&text(id)).to_owned(),
             Attribute::KeyType(of) => facts.kind = type_name(*of),
             Attribute::ModulusBits(count) => bits = Some(**count),
             Attribute::EcParams(params) => curve = curve_name(params),

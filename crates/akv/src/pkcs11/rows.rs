@@ -6,6 +6,11 @@ use super::calls::{MechanismFacts, SlotFacts, TokenFacts};
 use super::objects::KeyFacts;
 use crate::output::table;
 
+/// The identifier of a key's version in what the module gives an object of it for an id.
+pub(super) fn kid_of(unique_id: &str) -> &str {
+    unique_id.strip_suffix("#public").unwrap_or(unique_id)
+}
+
 /// The key's name in the service, by its identifier `https://<host>/keys/<name>/<version>`.
 pub(super) fn name_in(kid: &str) -> &str {
     kid.split('/').nth(4).unwrap_or_default()

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::calls::{FailedCall, Task};
 use super::process::{Identity, Place, Told};
-use super::rows::name_in;
+use super::rows::{kid_of, name_in};
 use crate::failure::Failure;
 use crate::output::{Report, one_line, table};
 use crate::progress::Spinner;
@@ -176,7 +176,7 @@ fn left_behind(
     for attribute in session.get_attributes(object, &shown)? {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match attribute {
-            Attribute::UniqueId(kid) => key.kid = text(&kid),
+            Attribute::UniqueId(id) => key.kid = kid_of(&text(&id)).to_owned(),
             Attribute::VendorDefined((MAKER, maker)) => key.maker = text(&maker),
             Attribute::VendorDefined((CREATED, time)) => {
                 let time = <[u8; size_of::<u64>()]>::try_from(&time[..]);
