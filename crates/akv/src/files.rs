@@ -121,7 +121,7 @@ fn replace(path: &Path, there: &Metadata, contents: &[u8], is_secret: bool) -> R
     // Its name is short, however long the file's own is, and it goes if anything fails.
     let mut beside = tempfile::Builder::new()
         .prefix(".akv-")
-        .tempfile_in(folder.unwrap_or(Path::new(".")))
+        .tempfile_in(folder.unwrap_or_else(|| Path::new(".")))
         .map_err(failed)?;
     beside.write_all(contents).map_err(failed)?;
     keep_access(beside.as_file(), there, is_secret).map_err(failed)?;

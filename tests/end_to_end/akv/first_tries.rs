@@ -202,7 +202,8 @@ const LINES: [(&str, Then); 76] = [
         "sign MESSAGE managedhsm:MyHSM:web",
         Says(2, "the key comes first: managedhsm:MyHSM:web MESSAGE"),
     ),
-    // How the DER of each signature by P-256 begins in base64; it ends with "=" three times in four.
+    // How the DER of each signature by P-256 begins in base64; it ends with "=" three times in
+    // four.
     ("sign managedhsm:MyHSM:web MESSAGE", Does("ME")),
     (
         "sign managedhsm:MyHSM:web MESSAGE -o MESSAGE.sig",
