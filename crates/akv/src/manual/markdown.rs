@@ -159,8 +159,8 @@ impl Writer<'_> {
         }
     }
 
-    /// A row of a table: its first cell as what is explained. The others have their headings, unless
-    /// there is no more than an explanation.
+    /// A row of a table: its first cell as what is explained. The others have their headings,
+    /// unless there is no more than an explanation.
     fn row(&mut self) {
         let mut cells = std::mem::take(&mut self.cells)
             .into_iter()
