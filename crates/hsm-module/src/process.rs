@@ -136,17 +136,23 @@ mod tests {
         use managed_hsm::forks::Work;
         static IS_OVER: AtomicUsize = AtomicUsize::new(0);
         watch_for_forks();
-        let begun = std::sync::Barrier::new(2);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let _work = Work::begin();
+        let waits = || {
+            IS_OVER.store(0, Ordering::SeqCst);
+            let begun = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let _work = Work::begin();
+                    begun.wait();
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                    IS_OVER.store(1, Ordering::SeqCst);
+                });
                 begun.wait();
-                std::thread::sleep(std::time::Duration::from_millis(10));
-                IS_OVER.store(1, Ordering::SeqCst);
-            });
-            begun.wait();
-            assert_eq!(in_child(|| IS_OVER.load(Ordering::SeqCst) as u8), 1);
-        });
+                in_child(|| IS_OVER.load(Ordering::SeqCst) as u8) == 1
+            })
+        };
+        // Not for long, and on a busy machine the work may take longer. A fork that doesn't wait
+        // finds it under way each time.
+        assert!((0..50).any(|_| waits()));
     }
 
     #[test]

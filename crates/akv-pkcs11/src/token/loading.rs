@@ -437,9 +437,9 @@ impl Token {
         answers.into_iter().map(|(_, answer)| answer).collect()
     }
 
-    /// A key that this identity may not read, that was deleted meanwhile, or whose description makes
-    /// no sense here, such as one of a type that is new, is left out: its name is returned. That
-    /// none of the token's can be had is a failure, as is an HSM that does not answer.
+    /// A key that this identity may not read, that was deleted meanwhile, or whose description
+    /// makes no sense here, such as one of a type that is new, is left out: its name is returned.
+    /// That none of the token's can be had is a failure, as is an HSM that does not answer.
     fn tell_failures(
         &self,
         failed: Vec<(KeyName, managed_hsm::Error)>,
