@@ -12,7 +12,14 @@ export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
 passed=0 failed=0 skipped=0
 began=$SECONDS
 
-if ! { scripts/release-build.sh && cargo build --workspace && cargo test --no-run --workspace; } </dev/null; then
+# Beside each other, since the end of each is the work of one core.
+scripts/release-build.sh </dev/null &
+modules=$!
+cargo build --workspace </dev/null && cargo test --no-run --workspace </dev/null
+programs_status=$?
+wait "$modules"
+modules_status=$?
+if [ "$programs_status" -ne 0 ] || [ "$modules_status" -ne 0 ]; then
     echo "The build failed."
     echo "0 passed, 1 failed, 0 skipped"
     exit 1

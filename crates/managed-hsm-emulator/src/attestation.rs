@@ -2,13 +2,17 @@
 //! and the certificate that vouches for what the emulated HSM signs. Nothing here attests to
 //! anything.
 
+use std::sync::{Mutex, OnceLock, PoisonError};
+
 use openssl::rsa::Rsa;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::algorithm::encode_base64url;
 use crate::clock::unix_seconds;
+use crate::data_dir::DataDir;
 use crate::error::Error;
+use crate::tls::attestation_chain;
 use crate::token::TokenKey;
 
 /// Seconds that a test token lives, as those of Azure Attestation.
@@ -63,6 +67,53 @@ fn throwaway_key() -> Result<Value, Error> {
         "kty": "RSA",
         "n": encode_base64url(&rsa.n().to_vec()),
     }))
+}
+
+/// Signs attestations and released keys; security domains that are uploaded are encrypted to it.
+/// Its key is made when it is first needed, since that takes as long as all the rest of a start.
+pub(crate) struct Attester {
+    data: DataDir,
+    made: OnceLock<AttestationKey>,
+    making: Mutex<()>,
+}
+
+/// The key, and what vouches for it.
+pub(crate) struct AttestationKey {
+    pub(crate) key: TokenKey,
+    pub(crate) chain: Chain,
+}
+
+impl Attester {
+    /// Reads the folder's key if there is one.
+    pub(crate) fn open(data: &DataDir) -> Result<Self, Error> {
+        let made = match TokenKey::read_for_attestations(data)? {
+            Some(key) => OnceLock::from(AttestationKey::of(key, data)?),
+            None => OnceLock::new(),
+        };
+        Ok(Self {
+            data: data.clone(),
+            made,
+            making: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn key(&self) -> Result<&AttestationKey, Error> {
+        // One at a time, so that the folder has the key that is used.
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = self.made.get() {
+            return Ok(made);
+        }
+        let key = TokenKey::open_for_attestations(&self.data)?;
+        let made = AttestationKey::of(key, &self.data)?;
+        Ok(self.made.get_or_init(|| made))
+    }
+}
+
+impl AttestationKey {
+    fn of(key: TokenKey, data: &DataDir) -> Result<Self, Error> {
+        let chain = attestation_chain(data, key.key())?;
+        Ok(Self { key, chain })
+    }
 }
 
 /// The certificates of the key that signs attestations and released keys: its own first, then the

@@ -14,6 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
+use crate::attestation::Attester;
 use crate::audit::AuditLog;
 use crate::capacity::Latency;
 use crate::control::Controlled;
@@ -417,14 +418,11 @@ fn open_shared(data: &DataDir, options: &Options) -> Result<Shared, Error> {
     let principals = options.principals.as_deref();
     let lifetime = options.token_lifetime;
     let identity = Identity::open(data, principals, lifetime, Arc::clone(&metrics))?;
-    let attester = TokenKey::open_for_attestations(data)?;
-    let chain = crate::tls::attestation_chain(data, attester.key())?;
     let audit = options.audit_log.as_deref().map(AuditLog::open);
     let audit = audit.transpose()?.map(Arc::new);
     Ok(Shared {
         token_key: Arc::new(TokenKey::open(data)?),
-        attester: Arc::new(attester),
-        chain: Arc::new(chain),
+        attester: Arc::new(Attester::open(data)?),
         blobs: data.file("blobs"),
         one_backup: Arc::default(),
         identity: Arc::new(identity),

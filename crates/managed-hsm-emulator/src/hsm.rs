@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use crate::attestation::Chain;
+use crate::attestation::Attester;
 use crate::audit::AuditLog;
 use crate::capacity::{Capacity, Latency};
 use crate::error::Error;
@@ -35,11 +35,7 @@ pub(crate) struct Hsm {
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) token_key: Arc<TokenKey>,
-    /// Signs attestations and released keys; security domains that are uploaded are encrypted to
-    /// it.
-    pub(crate) attester: Arc<TokenKey>,
-    /// Of `attester`.
-    pub(crate) chain: Arc<Chain>,
+    pub(crate) attester: Arc<Attester>,
     /// Where the emulator's own blob storage lies.
     pub(crate) blobs: PathBuf,
     /// Held by the backup or restore that is in progress.

@@ -132,9 +132,18 @@ impl TokenKey {
         Self::open_file(data, FILE)
     }
 
-    /// The key for attestations. It has to be another: anybody may have any claims attested.
+    /// The key for attestations, made if it isn't there. It has to be another: anybody may have any
+    /// claims attested.
     pub(crate) fn open_for_attestations(data: &DataDir) -> Result<Self, Error> {
         Self::open_file(data, ATTESTATION_FILE)
+    }
+
+    /// The same; none: it isn't there.
+    pub(crate) fn read_for_attestations(data: &DataDir) -> Result<Option<Self>, Error> {
+        match Self::read_file(data, ATTESTATION_FILE) {
+            Err(Error::NeverServed(_)) => Ok(None),
+            read => read.map(Some),
+        }
     }
 
     fn open_file(data: &DataDir, file: &str) -> Result<Self, Error> {

@@ -100,7 +100,8 @@ pub(super) fn attestation(
         });
         Ok::<_, Failure>(encode_base64url(signed(call, &statement)?.as_bytes()))
     };
-    let pem = call.shared.chain.pem().map_err(failed)?;
+    let attester = call.shared.attester.key().map_err(failed)?;
+    let pem = attester.chain.pem().map_err(failed)?;
     let mut attestation = json!({
         "certificatePemFile": encode_base64url(&pem),
         "privateKeyAttestation": statement("private key")?,
@@ -115,11 +116,11 @@ pub(super) fn attestation(
 
 /// A JSON Web Signature by the emulator's key, with the certificates that lead to its CA.
 fn signed(call: &Call<'_>, payload: &Value) -> Result<String, Failure> {
-    let key = &call.shared.attester;
     let sign = || {
-        let mut header = key.header();
-        header["x5c"] = json!(call.shared.chain.x5c()?);
-        key.sign_json(&header, payload)
+        let attester = call.shared.attester.key()?;
+        let mut header = attester.key.header();
+        header["x5c"] = json!(attester.chain.x5c()?);
+        attester.key.sign_json(&header, payload)
     };
     sign().map_err(failed)
 }
@@ -153,9 +154,9 @@ pub(super) fn environment(
         .and_then(|json| serde_json::from_slice::<Value>(&json).ok())
         .ok_or_else(unconfirmed::release_policy)?;
     let target = target.ok_or_else(|| unconfirmed::missing_member("target"))?;
-    let attested: Value = call
-        .shared
-        .attester
+    let attester = call.shared.attester.key().map_err(failed)?;
+    let attested: Value = attester
+        .key
         .verified(target)
         .map_err(|_| unconfirmed::attestation_not_verified())?;
     let issuer = attested["iss"].as_str().unwrap_or_default();

@@ -12,6 +12,7 @@ use super::reply::Reply;
 use super::stored_badly;
 use super::unconfirmed;
 use crate::algorithm::encode_base64url;
+use crate::attestation::AttestationKey;
 use crate::security_domain::{Recipient, lock, unlock};
 
 /// How many recipients there can be, and how many of them can be required.
@@ -88,15 +89,21 @@ fn recipient(certificate: &Certificate) -> Option<Recipient> {
     })
 }
 
+fn attester<'a>(call: &'a Call<'_>) -> Result<&'a AttestationKey, Failure> {
+    let key = call.shared.attester.key();
+    key.map_err(|_| unconfirmed::internal("there is no transfer key"))
+}
+
 /// What a domain is encrypted to for its way here; as clients read it, a key as a text in JSON.
 fn transfer_key(call: &Call<'_>) -> Result<Reply, Failure> {
-    let chain = call.shared.chain.x5c();
-    let x5c = chain.map_err(|_| unconfirmed::internal("the transfer key could not be written"))?;
+    let attester = attester(call)?;
+    let x5c = attester.chain.x5c();
+    let x5c = x5c.map_err(|_| unconfirmed::internal("the transfer key could not be written"))?;
     let der = x5c
         .first()
         .and_then(|text| openssl::base64::decode_block(text).ok());
     let der = der.unwrap_or_default();
-    let rsa = call.shared.attester.key().rsa();
+    let rsa = attester.key.key().rsa();
     let rsa = rsa.map_err(|_| unconfirmed::internal("the transfer key is not RSA"))?;
     let key = json!({
         "alg": "RSA-OAEP-256",
@@ -117,7 +124,7 @@ fn upload(call: &Call<'_>) -> Result<Reply, Failure> {
     if call.store.has_keys() {
         return Err(unconfirmed::domain_in_use());
     }
-    let secret = unlock(&request.value, call.shared.attester.key());
+    let secret = unlock(&request.value, attester(call)?.key.key());
     let secret = secret.ok_or_else(unconfirmed::domain_not_readable)?;
     let activated = call.store.activate(Some(&secret));
     activated.map_err(|error| stored_badly("security domain", &error))?;

@@ -22,7 +22,7 @@ use openssl::rand::rand_bytes;
 use serde_json::{Value, json};
 
 use crate::algorithm::encode_base64url;
-use crate::attestation::TestToken;
+use crate::attestation::{Attester, TestToken};
 use crate::clock::unix_seconds;
 use crate::data_dir::DataDir;
 use crate::error::Error;
@@ -238,7 +238,7 @@ impl Identity {
     pub(crate) fn answer(
         &self,
         key: &TokenKey,
-        attester: &TokenKey,
+        attester: &Attester,
         host: &str,
         parts: &Parts,
         body: &Bytes,
@@ -357,12 +357,14 @@ pub(crate) fn by_fault(path: &str, status: StatusCode) -> Response {
 
 /// An attestation for tests of key release, under the path of the service that Microsoft's own
 /// tests ask.
-fn test_token(attester: &TokenKey, host: &str, body: &Bytes) -> Result<Value, Refusal> {
+fn test_token(attester: &Attester, host: &str, body: &Bytes) -> Result<Value, Refusal> {
     let wanted = match body.is_empty() {
         true => TestToken::default(),
         false => crate::json::read(body).map_err(|error| Refusal::test_token(&error))?,
     };
-    wanted.answer(attester, host).map_err(|_| Refusal::failed())
+    let attester = attester.key().map_err(|_| Refusal::failed())?;
+    let token = wanted.answer(&attester.key, host);
+    token.map_err(|_| Refusal::failed())
 }
 
 fn configuration(host: &str, tenant: &str, protocol: Protocol) -> Value {
