@@ -1,6 +1,8 @@
 //! `akv`: command line for keys in Azure Managed HSM and Azure Key Vault.
 
 #![forbid(unsafe_code)]
+// It panics where standard error can't be written: see `standard_error`.
+#![deny(clippy::print_stderr)]
 // What stands before an argument is its help text, and shown as it is.
 #![allow(rustdoc::invalid_html_tags, rustdoc::broken_intra_doc_links)]
 
@@ -31,6 +33,7 @@ mod session;
 mod settings;
 mod shell;
 mod signing;
+mod standard_error;
 mod standard_output;
 mod times;
 mod tips;
@@ -157,8 +160,8 @@ fn tell(outcome: Result<Report, Failure>, output: &OutputOptions) -> Option<Endi
 
 fn fail(failure: &Failure, output: &OutputOptions) -> Ending {
     match output.is_json() {
-        true => eprint!("{}", render::json(&failure.json())),
-        false => eprintln!("{}", failure.text()),
+        true => standard_error::tell(render::json(&failure.json())),
+        false => standard_error::tell_line(failure.text()),
     }
     failure.ending()
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::failure::{Ending, Failure};
 use crate::output::one_line;
-use crate::{render, standard_output, tips};
+use crate::{render, standard_error, standard_output, tips};
 
 /// Tells what is wrong with a command line, or shows the help that it asks for. None: nothing is
 /// wrong.
@@ -20,7 +20,7 @@ pub(crate) fn tell(error: clap::Error, words: &[OsString]) -> Option<Ending> {
         return show_help(&error);
     }
     match wants_json(words) {
-        true => eprint!("{}", render::json(&json(&error))),
+        true => standard_error::tell(render::json(&json(&error))),
         // Nobody is left to tell that it can't be told.
         false => drop(error.print()),
     }
@@ -32,7 +32,7 @@ fn show_help(help: &clap::Error) -> Option<Ending> {
     match standard_output::check().and_then(|()| help.print()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             let failure = Failure::from(error);
-            eprintln!("{}", failure.text());
+            standard_error::tell_line(failure.text());
             Some(failure.ending())
         }
         _ => None,

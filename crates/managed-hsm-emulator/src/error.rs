@@ -128,6 +128,9 @@ pub enum Error {
     /// rustls refused the certificate.
     #[error("TLS set-up: {0}")]
     Tls(#[from] rustls::Error),
+    /// What a command prints got nowhere.
+    #[error("the output can't be written: {0}")]
+    Output(#[source] io::Error),
     /// Input or output of the process itself.
     #[error("{0}")]
     Io(#[from] io::Error),

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod manual;
+mod standard_output;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -20,6 +21,8 @@ use managed_hsm_emulator::{
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+
+use crate::standard_output::{print, print_by};
 
 /// A local Azure Managed HSM, and Azure Key Vault, for development and tests. It is not an HSM:
 /// keys lie in a folder.
@@ -229,13 +232,16 @@ fn fault_help() -> String {
 }
 
 fn main() -> ExitCode {
-    match run(CommandLine::parse().command) {
-        Ok(status) => status,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "managed-hsm-emulator: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let outcome = match CommandLine::try_parse() {
+        Ok(arguments) => run(arguments.command),
+        Err(error) if error.use_stderr() => error.exit(),
+        // Help, or the version.
+        Err(help) => print_by(|| help.print()).map(|()| ExitCode::SUCCESS),
+    };
+    outcome.unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "managed-hsm-emulator: {error}");
+        ExitCode::FAILURE
+    })
 }
 
 fn run(command: Command) -> Result<ExitCode, Error> {
@@ -431,8 +437,4 @@ fn greet(emulator: &Handle) {
         emulator.data_dir().display(),
         emulator.url
     );
-}
-
-fn print(text: &str) -> Result<(), Error> {
-    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
 }

@@ -83,6 +83,27 @@ fn output_that_gets_nowhere_is_an_error_and_a_reader_that_has_enough_is_none() {
     redirected(&hsm, ">&-", "keys show managedhsm:MyHSM:ec -o none").succeeds();
 }
 
+/// The exit status is what is left to tell.
+#[test]
+fn an_error_that_nobody_hears_of_has_its_status_all_the_same() {
+    let hsm = Hsm::with_keys(&[("ec", EC_P256)]);
+    for redirection in ["2>/dev/full", "2>&-", ">/dev/full 2>/dev/full"] {
+        for (line, status) in [
+            ("keys show managedhsm:MyHSM:none", 3),
+            ("keys show managedhsm:MyHSM:none -o json", 3),
+            ("keys show", 2),
+            ("keys show -o json", 2),
+        ] {
+            let failed = redirected(&hsm, redirection, line);
+            assert_eq!(failed.code(), Some(status), "{line} {redirection}");
+        }
+    }
+    for line in ["--help", "keys list managedhsm:MyHSM"] {
+        let failed = redirected(&hsm, ">/dev/full 2>/dev/full", line);
+        assert_eq!(failed.code(), Some(7), "{line}");
+    }
+}
+
 #[test]
 fn a_signature_that_is_not_valid_is_told_by_the_status_also_where_nobody_reads() {
     let hsm = Hsm::with_keys(&[("ec", EC_P256)]);

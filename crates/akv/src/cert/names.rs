@@ -37,6 +37,8 @@ const EMAIL: &str = "emailAddress";
 /// The name of a user in Active Directory, as an `otherName`.
 const USER_PRINCIPAL_NAME: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.3.6.1.4.1.311.20.2.3");
+/// A mailbox whose name is not ASCII alone (RFC 9598).
+const SMTP_UTF8_MAILBOX: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.8.9");
 
 /// A distinguished name as RFC 4514 or as OpenSSL writes it.
 pub(super) fn distinguished_name(text: &str) -> Result<Name, String> {
@@ -260,8 +262,17 @@ fn ip_address(address: &OctetString) -> Result<(), String> {
     }
 }
 
-/// A name of a kind of its own: a text whose form is that of its kind, where that is known.
+/// A name of a kind of its own, whose type is its kind's to say, such as the SEQUENCE of Kerberos
+/// principals (RFC 4556). A text has the form of its kind, where that is known.
 fn other_name(name: &OtherName) -> Result<(), String> {
+    let is_text = [USER_PRINCIPAL_NAME, SMTP_UTF8_MAILBOX].contains(&name.type_id)
+        || matches!(
+            name.value.tag(),
+            Tag::Utf8String | Tag::PrintableString | Tag::Ia5String
+        );
+    if !is_text {
+        return Ok(());
+    }
     let text = text(&name.value)?;
     visible(&text)?;
     let parts = text.split_once('@');
@@ -378,6 +389,12 @@ mod tests {
         let utf8 = |text: &str| Any::new(Tag::Utf8String, text.as_bytes()).unwrap();
         let upn = "1.3.6.1.4.1.311.20.2.3";
         assert_eq!(other(upn, utf8("me@example.com")), Ok(()));
+        // A Kerberos principal, and the GUID of a domain controller, are no texts.
+        let principal = Any::new(Tag::Sequence, &b"\x05\x00"[..]).unwrap();
+        assert_eq!(other("1.3.6.1.5.2.2", principal), Ok(()));
+        let guid = Any::new(Tag::OctetString, &[7; 16][..]).unwrap();
+        assert_eq!(other("1.3.6.1.4.1.311.25.1", guid), Ok(()));
+        assert!(other("1.2.3", utf8("a\0b")).is_err());
         for (value, words) in [
             (utf8("me"), "no user principal name"),
             (utf8("me@a\0.example"), "control character"),

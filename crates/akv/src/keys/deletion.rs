@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::output::{Report, lines};
 use crate::progress::Spinner;
 use crate::session::Session;
+use crate::standard_error;
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  akv keys delete managedhsm:MyHSM:web")]
@@ -96,7 +97,7 @@ fn confirm(uri: &KeyUri, question: &str, done: &str) -> Result<(), Failure> {
             "{uri} is not {done}: there is no terminal to ask at; give --yes, and it is"
         )));
     }
-    eprint!("{question} Type its name: ");
+    standard_error::tell(format_args!("{question} Type its name: "));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     match answer.trim() == uri.key.as_str() {

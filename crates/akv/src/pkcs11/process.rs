@@ -11,9 +11,9 @@ use managed_hsm::{CredentialKind, environment};
 
 use super::calls::{APPLICATION, Answer, Calls, FailedCall, Pin, SECRET, Task};
 use super::module;
-use crate::explain;
 use crate::failure::Failure;
 use crate::output::one_line;
+use crate::{explain, standard_error};
 
 /// The variable that names the module's configuration file.
 const CONFIGURATION: &str = "MHSM_PKCS11_CONF";
@@ -109,7 +109,7 @@ impl Place {
             match line.strip_prefix(MODULES_OWN) {
                 Some(own) => lines.push(one_line(own)),
                 // The log, where it is on.
-                None => eprintln!("{}", one_line(line)),
+                None => standard_error::tell_line(one_line(line)),
             }
         }
         let answer = answer.ok_or_else(|| {
@@ -133,8 +133,8 @@ impl Place {
             None => {
                 told.warn();
                 if identity.pin()?.is_some() && !told.answer.asks_for_pin() {
-                    eprintln!(
-                        "akv: the configuration has a credential, so the PIN was not asked for and not used"
+                    standard_error::tell_line(
+                        "akv: the configuration has a credential, so the PIN was not asked for and not used",
                     );
                 }
                 Ok(told)
@@ -264,7 +264,7 @@ impl Told {
     /// Hands on what the module said though all went well.
     fn warn(&self) {
         for line in self.problems().iter().chain(&self.warnings()) {
-            eprintln!("akv: {line}");
+            standard_error::tell_line(format_args!("akv: {line}"));
         }
     }
 

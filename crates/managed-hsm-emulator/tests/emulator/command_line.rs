@@ -45,6 +45,35 @@ fn env_prints_lines_and_json_as_well() {
     assert!(json.get("AZURE_CLI_ACCESS_TOKEN").is_none());
 }
 
+#[test]
+fn output_that_gets_nowhere_is_an_error_and_a_reader_that_has_enough_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let data = emulator.data().to_str().unwrap();
+    let env = format!("env --data-dir {data}");
+    let token = format!("token --data-dir {data}");
+    let run = |line: &str, redirection: &str| {
+        let program = env!("CARGO_BIN_EXE_managed-hsm-emulator");
+        let script = format!("{program} {line} {redirection}");
+        let mut shell = std::process::Command::new("sh");
+        shell.arg("-c").arg(script).output().unwrap()
+    };
+    for line in [&*env, &*token, "--help", "--version", "serve --help"] {
+        for (redirection, words) in [
+            (">/dev/full", "No space left on device"),
+            (">&-", "Bad file descriptor"),
+        ] {
+            let failed = run(line, redirection);
+            let told = text(&failed.stderr);
+            let expected = format!("managed-hsm-emulator: the output can't be written: {words}");
+            assert!(told.starts_with(&expected), "{line} {redirection}: {told}");
+            assert_eq!(failed.status.code(), Some(1), "{line} {redirection}");
+        }
+        assert_eq!(text(&run(line, "| true").stderr), "", "{line}");
+        assert!(run(line, ">/dev/null").status.success(), "{line}");
+    }
+}
+
 /// The program, to run a shell's script beside an emulator.
 fn run(options: &[&str], script: &str) -> std::process::Command {
     let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_managed-hsm-emulator"));
