@@ -2,6 +2,10 @@
 # Installs what is missing, builds, and runs all tests. What takes minutes by nature is tried by a sample, and whole with AKV_WHOLE=1
 # (CONTRIBUTING.md). The last line is "N passed, N failed, N skipped".
 set -uo pipefail
+if [ "$#" -gt 0 ]; then
+    echo "runtest.sh takes no options: it runs all tests. AKV_WHOLE=1 tries whole what is tried by a sample otherwise." >&2
+    exit 2
+fi
 cd "$(dirname "$0")" || exit 1
 . scripts/packages.sh
 install_missing build-essential pkg-config libssl-dev openssl curl ca-certificates valgrind || exit 1

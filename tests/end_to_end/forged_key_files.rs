@@ -8,7 +8,6 @@ use std::fs;
 use hsm_keys::PublicKey;
 use hsm_keys::key_file::KeyFile;
 use managed_hsm::KeyUri;
-use openssl::pkey::PKey;
 
 use crate::support::{EC_P256, Hsm, LOADINGS, Loading, RSA_2048, uri};
 
@@ -28,9 +27,10 @@ const KEYS: [(&str, &str); 7] = [
 
 /// The public key in a file of PEM.
 pub(crate) fn public(path: &str) -> PublicKey {
-    let pem = fs::read(path).expect("a public key");
-    let key = PKey::public_key_from_pem(&pem).expect("PEM");
-    let spki = key.public_key_to_der().expect("DER");
+    // This process's libcrypto may be older than the one that wrote it, and know no such keys.
+    let pem = fs::read_to_string(path).expect("a public key");
+    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let spki = openssl::base64::decode_block(&base64).expect("PEM");
     let public = PublicKey::from_spki(&spki).expect("numbers of a key");
     public.expect("a SubjectPublicKeyInfo")
 }
