@@ -1,12 +1,10 @@
 //! Which calls each server makes, from its start to the end of its first connection: kept as those
 //! of `traces` are. Each runs as one process, since the calls of several would come in any order.
 
-use std::os::unix::net::UnixStream;
-
 use testing::ReservedPort;
 
 use crate::programs::{ENGINE, configure_engine, is_there, succeeds};
-use crate::servers::{Running, certificate, fetch, listens, wait_for};
+use crate::servers::{Running, certificate, fetch, lead_to_agent, listens, start_agent, wait_for};
 use crate::support::Hsm;
 use crate::traces::{compare, hsm, path};
 
@@ -95,21 +93,10 @@ fn calls_of_openssh_agent() {
         return;
     }
     let mut hsm = hsm("ec");
-    // A PIN is asked for, which is empty.
-    let ask = hsm.file("ask");
-    std::fs::write(&ask, "#!/bin/sh\necho\n").unwrap();
-    succeeds(&hsm, "chmod", &["755", "ask"]);
-    hsm.set("SSH_ASKPASS", ask);
-    hsm.set("SSH_ASKPASS_REQUIRE", "force");
-    let socket = hsm.file("agent");
-    hsm.set("SSH_AUTH_SOCK", socket.clone());
+    lead_to_agent(&mut hsm);
     compare(hsm, "ssh-agent", "openssh-client", |hsm| {
         let module = path();
-        let at = socket.to_str().expect("text");
-        let mut agent = Running::start(hsm, "ssh-agent", &["-D", "-a", at, "-P", &module]);
-        wait_for("ssh-agent", || UnixStream::connect(&socket).is_ok());
-        succeeds(hsm, "ssh-add", &["-s", &module]);
-        let listed = succeeds(hsm, "ssh-add", &["-L"]);
+        let (mut agent, listed) = start_agent(hsm, &module);
         std::fs::write(hsm.file("ec.pub"), listed).unwrap();
         let sign = ["-Y", "sign", "-f", "ec.pub", "-n", "file", "data"];
         succeeds(hsm, "ssh-keygen", &sign);

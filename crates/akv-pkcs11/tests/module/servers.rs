@@ -210,6 +210,26 @@ fn load_while(port: u16, change: impl FnOnce(&AtomicUsize)) -> usize {
     served.into_inner()
 }
 
+/// Has OpenSSH's programs find the agent, and give it the PIN that it asks for, which is empty.
+pub(crate) fn lead_to_agent(hsm: &mut Hsm) {
+    let ask = hsm.file("ask");
+    std::fs::write(&ask, "#!/bin/sh\necho\n").unwrap();
+    succeeds(hsm, "chmod", &["755", "ask"]);
+    hsm.set("SSH_ASKPASS", ask);
+    hsm.set("SSH_ASKPASS_REQUIRE", "force");
+    hsm.set("SSH_AUTH_SOCK", hsm.file("agent"));
+}
+
+/// Starts an agent with the HSM's keys; with it come their public parts, a line each.
+pub(crate) fn start_agent(hsm: &Hsm, module: &str) -> (Running, String) {
+    let socket = hsm.file("agent");
+    let at = socket.to_str().expect("text");
+    let agent = Running::start(hsm, "ssh-agent", &["-D", "-a", at, "-P", module]);
+    wait_for("ssh-agent", || UnixStream::connect(&socket).is_ok());
+    succeeds(hsm, "ssh-add", &["-s", module]);
+    (agent, succeeds(hsm, "ssh-add", &["-L"]))
+}
+
 /// An agent of OpenSSH's that has the HSM's keys: it signs files, and certificates of users and
 /// hosts.
 #[test]
@@ -220,19 +240,8 @@ fn openssh_agent_signs_files_and_certificates() {
     let mut hsm = hsm();
     let module = module();
     let module = module.to_str().expect("the path is text");
-    // A PIN is asked for, which is empty.
-    let ask = hsm.file("ask");
-    std::fs::write(&ask, "#!/bin/sh\necho\n").unwrap();
-    succeeds(&hsm, "chmod", &["755", "ask"]);
-    hsm.set("SSH_ASKPASS", ask);
-    hsm.set("SSH_ASKPASS_REQUIRE", "force");
-    let socket = hsm.file("agent");
-    hsm.set("SSH_AUTH_SOCK", socket.clone());
-    let socket = socket.to_str().expect("text");
-    let mut agent = Running::start(&hsm, "ssh-agent", &["-D", "-a", socket, "-P", module]);
-    wait_for("ssh-agent", || UnixStream::connect(socket).is_ok());
-    succeeds(&hsm, "ssh-add", &["-s", module]);
-    let listed = succeeds(&hsm, "ssh-add", &["-L"]);
+    lead_to_agent(&mut hsm);
+    let (mut agent, listed) = start_agent(&hsm, module);
     for (key, beginning) in [("rsa", "ssh-rsa"), ("ec", "ecdsa-sha2-nistp256")] {
         let line = listed.lines().find(|line| line.starts_with(beginning));
         let line = line.unwrap_or_else(|| panic!("{beginning}: {listed}"));
