@@ -31,10 +31,14 @@ fi
 echo "Built in $((SECONDS - began)) s"
 
 log=$(mktemp)
+valgrind_log=$(mktemp)
 # A test that can't run here writes a line to this file.
 AKV_TEST_SKIPS=$(mktemp)
 export AKV_TEST_SKIPS
-trap 'rm -f "$log" "$AKV_TEST_SKIPS"' EXIT
+trap 'rm -f "$log" "$valgrind_log" "$AKV_TEST_SKIPS"' EXIT
+# Beside the tests, some of which wait for the last of their group.
+./scripts/valgrind.sh </dev/null >"$valgrind_log" 2>&1 &
+valgrind=$!
 cargo test --workspace --no-fail-fast </dev/null 2>&1 | tee "$log"
 cargo_status=${PIPESTATUS[0]}
 read -r passed failed skipped < <(awk '
@@ -54,11 +58,12 @@ if [ -s "$AKV_TEST_SKIPS" ]; then
     passed=$((passed - count)) skipped=$((skipped + count))
 fi
 
-if ./scripts/valgrind.sh </dev/null; then
+if wait "$valgrind"; then
     passed=$((passed + 1))
 else
     failed=$((failed + 1))
 fi
+cat "$valgrind_log"
 
 echo "Built and tested in $((SECONDS - began)) s"
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -85,17 +85,36 @@ fn dependencies_lead_from_the_front_ends_to_the_client_and_nowhere_else() {
     }
 }
 
-/// How many crates a package is built from, itself included.
-fn crates(package: &str, features: &[&str]) -> usize {
+/// The lines of `cargo tree` about a package, each once.
+fn tree(package: &str, options: &[&str]) -> BTreeSet<String> {
     let mut command = Command::new(env!("CARGO"));
-    command.args(["tree", "--offline", "--locked", "--edges", "normal"]);
-    command.args(["--prefix", "none", "--no-dedupe", "--package", package]);
-    let output = command.args(features).output().expect("cargo runs");
+    command.args(["tree", "--offline", "--locked", "--prefix", "none"]);
+    command.args(["--no-dedupe", "--package", package]);
+    let output = command.args(options).output().expect("cargo runs");
     let problem = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "cargo tree: {problem}");
     let text = String::from_utf8(output.stdout).expect("names are text");
-    let lines: BTreeSet<&str> = text.lines().collect();
-    lines.len()
+    text.lines().map(str::to_owned).collect()
+}
+
+/// How many crates a package is built from, itself included.
+fn crates(package: &str, features: &[&str]) -> usize {
+    tree(package, &[&["--edges", "normal"], features].concat()).len()
+}
+
+/// Otherwise what both are built from, the client among it, would be built twice.
+#[test]
+fn both_modules_are_built_from_the_same_crates_with_the_same_features() {
+    let [provider, token] = ["akv_provider", "akv-pkcs11"].map(|package| {
+        let options = ["--edges", "normal,build", "--format", "{p} [{f}]"];
+        tree(package, &options)
+    });
+    let differing: Vec<&str> = (provider.symmetric_difference(&token))
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    // Themselves, and the types of PKCS#11, which the provider has no use for.
+    let allowed = ["akv-pkcs11", "akv_provider", "cryptoki-sys", "libloading"];
+    assert_eq!(differing, allowed);
 }
 
 #[test]

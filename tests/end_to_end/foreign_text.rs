@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use crate::hostile::{Answer, Guise, Impostor, answer, lead, secret};
-use crate::support::{EC_P256, Hsm, Loading};
+use crate::support::{EC_P256, Hsm, Loading, sample};
 
 const KEY: &str = "managedhsm:MyHSM:k";
 
@@ -117,7 +117,7 @@ fn what_the_service_says_is_shown_in_one_line_without_the_token() {
     let message = hsm.write("message", "hello");
     let all = answers(&hsm);
     let environment = hsm.environment.clone();
-    for (name, answers) in all {
+    for (name, answers) in sample(all, 3) {
         hsm.environment = environment.clone();
         let impostor = service(answers);
         hsm = lead(hsm, &impostor);

@@ -1,9 +1,15 @@
 //! The emulator as a program, for what has to outlive this process's own state, or is run by
 //! others.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use openssl::pkey::PKey;
+use openssl::rsa::Rsa;
 
 use crate::built;
 
@@ -19,6 +25,7 @@ impl Program {
     /// file `log`.
     #[must_use]
     pub fn start(data: &Path, log: &Path, options: &[&str]) -> Self {
+        give_token_key(data);
         let log = File::options().create(true).append(true).open(log);
         let mut command = Self::command("serve", data, options);
         let process = command
@@ -60,6 +67,28 @@ impl Drop for Program {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Puts the key that signs tokens where a new emulator would make one. To make an RSA key takes a
+/// tenth of a second of a core, and tests start hundreds of emulators.
+fn give_token_key(data: &Path) {
+    static KEY: OnceLock<Vec<u8>> = OnceLock::new();
+    let file = data.join("token-key.pem");
+    if file.exists() {
+        return;
+    }
+    let make = || PKey::from_rsa(Rsa::generate(2048)?)?.private_key_to_pem_pkcs8();
+    let key = KEY.get_or_init(|| make().expect("OpenSSL makes a key"));
+    let private = DirBuilder::new().mode(0o700).create(data);
+    assert!(private.is_ok() || data.is_dir(), "{}", data.display());
+    let written = File::options()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(file);
+    written
+        .and_then(|mut file| file.write_all(key))
+        .expect("a token key");
 }
 
 /// The variables that lead to the emulator on a folder, once it accepts connections.

@@ -461,7 +461,7 @@ fn runs() -> Vec<Run> {
     }
     // Whoever chose faults means all of it.
     match chosen.is_empty() {
-        true => sample(runs, 6),
+        true => sample(runs, 12),
         false => runs,
     }
 }
