@@ -40,7 +40,9 @@ impl Sessions {
         }
     }
 
-    /// Sends a request on this thread, and returns what `read` makes of the answer.
+    /// Sends a request on this thread, and returns what `read` makes of the answer. With a frame of
+    /// its own: a fibre, whose stack is small, leaves this to the I/O thread and has no room for it.
+    #[inline(never)]
     pub(crate) fn ask<T>(
         &self,
         request: &Request,

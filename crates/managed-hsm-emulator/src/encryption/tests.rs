@@ -262,7 +262,7 @@ fn inputs_that_do_not_fit_are_named() {
         ..sealed.clone()
     };
     let forged = Ciphertext {
-        value: vec![0],
+        value: vec![sealed.value[0] ^ 1],
         ..sealed
     };
     for ciphertext in [untagged, forged] {
