@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::Method;
+use http::{HeaderValue, Method};
 use url::Url;
 
 use crate::error::Error;
@@ -97,7 +97,13 @@ impl Request {
     }
 
     /// Says in the log how an attempt ended.
-    pub(crate) fn log(&self, outcome: &Result<Answer, Failure>, started: Instant, retries: u32) {
+    pub(crate) fn log(
+        &self,
+        outcome: &Result<Answer, Failure>,
+        id: Option<&HeaderValue>,
+        started: Instant,
+        retries: u32,
+    ) {
         if !log::log_enabled!(log::Level::Info) {
             return;
         }
@@ -112,6 +118,7 @@ impl Request {
             status,
             ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             request_id:% = request_id,
+            client_request_id = id.and_then(|id| id.to_str().ok()).unwrap_or("none"),
             retries;
             "{} {}", self.operation, self.key
         );

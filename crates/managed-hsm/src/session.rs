@@ -41,7 +41,7 @@ impl Sessions {
     }
 
     /// Sends a request on this thread, and returns what `read` makes of the answer. With a frame of
-    /// its own: a fibre, whose stack is small, leaves this to the I/O thread and has no room for it.
+    /// its own: a fibre leaves this to the I/O thread, and its stack has no room for that frame.
     #[inline(never)]
     pub(crate) fn ask<T>(
         &self,
@@ -98,6 +98,7 @@ impl Sessions {
                 method: &request.method,
                 url: &request.url,
                 user_agent: &settings.front_end.user_agent,
+                client_request_id: None,
                 authorization: None,
                 body: request.body.as_ref(),
                 repeatable: request.repeatable,

@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use rustls::ClientConfig;
 use url::Url;
 
@@ -44,6 +44,16 @@ pub(crate) struct Transport {
     hedging: Option<Hedging>,
 }
 
+/// A request as it is sent, perhaps more than once.
+#[derive(Clone, Copy)]
+struct Sent<'a> {
+    request: &'a Request,
+    /// None: no random bytes are to be had for one.
+    id: Option<&'a HeaderValue>,
+    held: &'a Held,
+    deadline: Instant,
+}
+
 impl Transport {
     pub(crate) fn new(settings: Settings, tls: &ClientConfig) -> Self {
         Self {
@@ -71,10 +81,17 @@ impl Transport {
         let mut retries = 0;
         let mut earlier = None;
         let mut request = self.led(request).await?;
+        let id = client_request_id();
         loop {
             let started = Instant::now();
-            let (outcome, other) = self.attempt(http, pool, &request, &held, deadline).await;
-            request.log(&outcome, started, retries);
+            let sent = Sent {
+                request: &request,
+                id: id.as_ref(),
+                held: &held,
+                deadline,
+            };
+            let (outcome, other) = self.attempt(http, pool, sent).await;
+            request.log(&outcome, id.as_ref(), started, retries);
             let asked = other.as_ref().unwrap_or(&request);
             let attempt = Attempt {
                 outcome: &outcome,
@@ -121,15 +138,14 @@ impl Transport {
         &self,
         http: &Http,
         pool: &Pool,
-        request: &Request,
-        held: &Held,
-        deadline: Instant,
+        sent: Sent<'_>,
     ) -> (Outcome, Option<Request>) {
+        let request = sent.request;
         let (Some(hedging), Some(algorithm)) = (&self.hedging, request.algorithm) else {
-            return (self.exchange(http, request, held, deadline).await, None);
+            return (self.exchange(http, sent).await, None);
         };
         let started = Instant::now();
-        let mut first = pin!(self.exchange(http, request, held, deadline));
+        let mut first = pin!(self.exchange(http, sent));
         let delay = hedging.delay(algorithm);
         let mut asked = None;
         let outcome = match delay {
@@ -141,7 +157,13 @@ impl Transport {
                     Some(_spare) => {
                         log::debug!("{} {} is sent again", request.operation, request.key);
                         let other = self.elsewhere(request);
-                        let second = self.exchange(http, &other, held, deadline);
+                        let second = self.exchange(
+                            http,
+                            Sent {
+                                request: &other,
+                                ..sent
+                            },
+                        );
                         let (outcome, is_second) = first_answer(first, pin!(second)).await;
                         asked = is_second.then(|| other.into_owned());
                         outcome
@@ -159,13 +181,8 @@ impl Transport {
     }
 
     /// Sends a request, and reads the answer, within the time that the user allows for that.
-    async fn exchange(
-        &self,
-        http: &Http,
-        request: &Request,
-        held: &Held,
-        deadline: Instant,
-    ) -> Outcome {
+    async fn exchange(&self, http: &Http, sent: Sent<'_>) -> Outcome {
+        let (request, deadline) = (sent.request, sent.deadline);
         let limit = Instant::now() + self.settings.response_timeout;
         // What may not be sent again is waited for.
         let (until, after) = match request.repeatable && limit < deadline {
@@ -176,7 +193,8 @@ impl Transport {
             method: &request.method,
             url: &request.url,
             user_agent: &self.settings.front_end.user_agent,
-            authorization: Some(&held.header),
+            client_request_id: sent.id,
+            authorization: Some(&sent.held.header),
             body: request.body.as_ref(),
             repeatable: request.repeatable,
         };
@@ -279,6 +297,18 @@ async fn first_answer(
         outcome = &mut one => if is_good(&outcome) { (outcome, false) } else { (two.await, true) },
         outcome = &mut two => if is_good(&outcome) { (outcome, true) } else { (one.await, false) },
     }
+}
+
+/// A name for a request, whoever sends it: a UUID, the same for all its attempts.
+fn client_request_id() -> Option<HeaderValue> {
+    let mut random = [0; 16];
+    aws_lc_rs::rand::fill(&mut random).ok()?;
+    let id = uuid::Builder::from_random_bytes(random).into_uuid();
+    HeaderValue::from_str(
+        id.hyphenated()
+            .encode_lower(&mut uuid::Uuid::encode_buffer()),
+    )
+    .ok()
 }
 
 /// A random number from 0 to 1. Without random bytes it is 1.

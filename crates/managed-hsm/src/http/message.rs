@@ -1,7 +1,7 @@
 //! Requests and answers.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, USER_AGENT};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
@@ -16,6 +16,9 @@ use crate::socket::MAX_ANSWER;
 /// What the service calls each of its answers.
 pub(crate) const REQUEST_ID: &str = "x-ms-request-id";
 
+/// What the client calls its request: the service's audit log has it as `correlationId`.
+const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 
@@ -24,6 +27,8 @@ pub(crate) struct Message<'a> {
     pub(crate) method: &'a Method,
     pub(crate) url: &'a Url,
     pub(crate) user_agent: &'a HeaderValue,
+    /// None: the request has no name.
+    pub(crate) client_request_id: Option<&'a HeaderValue>,
     /// None: the request has no token.
     pub(crate) authorization: Option<&'a HeaderValue>,
     /// JSON.
@@ -70,6 +75,9 @@ impl Message<'_> {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
         headers.insert(USER_AGENT, self.user_agent.clone());
+        if let Some(id) = self.client_request_id {
+            headers.insert(CLIENT_REQUEST_ID, id.clone());
+        }
         headers.insert(ACCEPT, ANYTHING);
         if self.body.is_some() {
             headers.insert(CONTENT_TYPE, JSON);
@@ -114,6 +122,7 @@ mod tests {
             method: &Method::GET,
             url: &url,
             user_agent: &front_end.user_agent,
+            client_request_id: Some(&HeaderValue::from_static("a name")),
             authorization: Some(&HeaderValue::from_static("Bearer token")),
             body: None,
             repeatable: true,
@@ -127,6 +136,7 @@ mod tests {
         for request in [by_http1, by_http2] {
             assert_eq!(request.headers()[USER_AGENT], "program/1");
             assert_eq!(request.headers()[AUTHORIZATION], "Bearer token");
+            assert_eq!(request.headers()["x-ms-client-request-id"], "a name");
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What is sent again, how often, and what is not.
 
 use managed_hsm::{Curve, Error, NewKey, NewKeyKind};
+use serde_json::Value;
 use testing::ReservedPort;
+use testing::emulator::Options;
 
 use crate::support::{Hsm, load, meeting, says, sign, signs, soon, vault};
 
@@ -23,6 +25,39 @@ fn a_request_timeout_is_retried() {
 fn throttling_is_retried_on_the_same_connection() {
     let hsm = is_retried("throttled");
     assert_eq!(hsm.connections(), 1);
+}
+
+/// So that what a program did can be found in Azure's audit log.
+#[test]
+fn each_request_has_a_name_in_the_audit_log_whatever_its_attempts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("audit.log");
+    let hsm = Hsm::start_with(Options {
+        audit_log: Some(file.clone()),
+        ..Options::default()
+    });
+    let client = hsm.client();
+    let key = load(&client);
+    hsm.fault("throttled,operation=sign,count=2");
+    signs(&client, &key);
+    signs(&client, &key);
+    let log = std::fs::read_to_string(&file).expect("an audit log");
+    let records = log
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a record"));
+    let ids: Vec<String> = records
+        .filter(|record: &Value| record["operationName"] == "KeySign")
+        .map(|record| record["correlationId"].as_str().expect("a name").to_owned())
+        .collect();
+    let [first, second, third, other] = &ids[..] else {
+        panic!("{ids:?}");
+    };
+    assert!(
+        first == second && second == third && third != other,
+        "{ids:?}"
+    );
+    let group = |id: &String| id.split('-').map(str::len).collect::<Vec<_>>();
+    assert_eq!(group(first), [8, 4, 4, 4, 12], "a UUID");
 }
 
 #[test]
