@@ -1,5 +1,6 @@
-"""Has nginx, by the provider and by the PKCS#11 module, and a program with threads use keys in an HSM for a long time, while tokens end, keys rotate, nginx reloads, the HSM
-restarts and answers go wrong; and looks at what that costs in handshakes, memory, descriptors and threads.
+"""Has nginx, by the provider and by the PKCS#11 module, and a program with threads use keys in an HSM for a long time, while tokens
+end, keys rotate, nginx reloads, the HSM restarts and answers go wrong; and looks at what that costs in handshakes, memory,
+descriptors and threads.
 
 scripts/soak.sh runs it, and says what the options mean. It writes samples.csv and events.csv, and ends with status 1 if a handshake or a
 signature failed, or if something grew.
@@ -55,7 +56,7 @@ class Hsm:
         self.program = options.target / "managed-hsm-emulator"
         self.akv = options.target / "akv"
         self.folder = folder
-        self.port, self.control = free_port(), free_port()
+        self.port, self.control = reserved_port(), reserved_port()
         self.log = open(folder / "emulator.log", "ab")
         self.process = None
         self.environment = dict(os.environ)
@@ -131,17 +132,24 @@ class Hsm:
         return None
 
 
-def free_port():
-    with socket.socket() as it:
-        it.bind(("127.0.0.1", 0))
-        return it.getsockname()[1]
+RESERVED = []
+
+
+def reserved_port():
+    """A port that nobody else is given until the end, but a server that shares its address (SO_REUSEADDR), as nearly all do."""
+    held = socket.socket()
+    held.bind(("127.0.0.1", 0))
+    # Not before: the system would give it to others who share, too.
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    RESERVED.append(held)
+    return held.getsockname()[1]
 
 
 class Nginx:
     """Several workers, with an RSA and an EC certificate, in a folder with its openssl.cnf."""
 
     def __init__(self, hsm, folder, workers, key_of, log, further=()):
-        self.folder, self.port, self.log = folder, free_port(), log
+        self.folder, self.port, self.log = folder, reserved_port(), log
         (self.folder / "tmp").mkdir()
         temporary = "".join(f"{name}_temp_path {self.folder}/tmp; " for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         self.environment = hsm.environment | dict(further)
@@ -188,7 +196,7 @@ def by_provider(hsm):
     return Nginx(hsm, hsm.folder, 4, lambda key: f"{hsm.folder}/{key}.key", hsm.folder / "nginx.log")
 
 
-def by_pkcs11(hsm, module, engine):
+def by_pkcs11(hsm, configuration):
     """By libp11's engine. Its certificates stay as they are while its keys rotate, and so do the versions that it signs with: their ids
     tell them, as the engine takes the last of several keys with one label."""
     folder = hsm.folder / "pkcs11"
@@ -197,17 +205,7 @@ def by_pkcs11(hsm, module, engine):
         shutil.copy(hsm.folder / f"{key}.crt", folder)
     token = {"resourceName": "soak", "endpoint": f"https://localhost:{hsm.port}", "certificates": [f"{folder}/rsa.crt", f"{folder}/ec.crt"]}
     (folder / "mhsm-pkcs11.conf").write_text(json.dumps({"tokens": [token]}))
-    (folder / "openssl.cnf").write_text(f"""openssl_conf = init
-[init]
-engines = engines
-[engines]
-pkcs11 = pkcs11
-[pkcs11]
-engine_id = pkcs11
-dynamic_path = {engine}
-MODULE_PATH = {module}
-init = 1
-""")
+    shutil.copy(configuration, folder / "openssl.cnf")
 
     def uri(key):
         command = ["openssl", "x509", "-in", folder / f"{key}.crt", "-noout", "-ext", "subjectKeyIdentifier"]
@@ -395,8 +393,7 @@ def main():
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--target", type=pathlib.Path, required=True)
     parser.add_argument("--signer", type=pathlib.Path, required=True)
-    parser.add_argument("--pkcs11-module", type=pathlib.Path, required=True)
-    parser.add_argument("--engine", type=pathlib.Path, required=True, help="libp11's")
+    parser.add_argument("--engine-conf", type=pathlib.Path, required=True, help="an openssl.cnf with libp11's engine")
     parser.add_argument("--folder", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
@@ -411,7 +408,7 @@ def main():
     for key in ("rsa", "ec"):
         if problem := hsm.certify(key):
             sys.exit(problem)
-    servers = {"nginx": by_provider(hsm), "nginx by PKCS#11": by_pkcs11(hsm, options.pkcs11_module, options.engine)}
+    servers = {"nginx": by_provider(hsm), "nginx by PKCS#11": by_pkcs11(hsm, options.engine_conf)}
     signer = Signer(options.signer, hsm)
     clients = {name: Client(nginx.port, threads) for (name, nginx), threads in zip(servers.items(), (8, 4))}
 

@@ -1,21 +1,18 @@
 #!/usr/bin/env bash
 # Azure's command line (az), from PyPI, against the emulator: it logs in as a service principal and goes through its commands for
-# keys, roles, settings and disaster recovery of a Managed HSM. Run after `cargo build --workspace`. Skipped, with the reason, where it can't be had.
+# keys, roles, settings and disaster recovery of a Managed HSM. Run after `cargo build --workspace`. Skipped, with the reason, where it
+# can't be had.
 # shellcheck disable=SC2317 # the trap, check and refused call functions
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 . scripts/emulator.sh
 . scripts/built.sh
+. scripts/client_libraries.sh
 
 release=2.91.0
-emulator="$profile_dir/managed-hsm-emulator"
 place="$target_dir/azure-cli"
 az="$place/bin/az"
-passed=0 failed=0 skipped=0
 
-require_programs managed-hsm-emulator || exit
-mkdir -p "$target_dir"
-folder=$(mktemp -d)
 clean_up() {
     stop_emulator
     rm -rf "$folder"
@@ -28,33 +25,25 @@ finish() {
     exit
 }
 
-skip() {
-    echo "SKIPPED: $1"
-    skipped=$((skipped + 1))
+give_up() {
+    skip "$1"
     finish
 }
 
 install() {
     [ "$(cat "$place/installed" 2>/dev/null)" != "$release" ] || return 0
-    command -v python3 >/dev/null || skip "az, because python3 is not installed"
+    command -v python3 >/dev/null || give_up "az, because python3 is not installed"
     rm -rf "$place"
     if ! python3 -m venv "$place" >"$folder/install.log" 2>&1 ||
         ! "$place/bin/python" -m pip install --quiet "azure-cli==$release" >>"$folder/install.log" 2>&1; then
         tail -n 5 "$folder/install.log"
-        skip "az, because it can't be installed here"
+        give_up "az, because it can't be installed here"
     fi
     echo "$release" >"$place/installed"
 }
 
-user=33333333-0000-0000-0000-000000000002
-user_client=33333333-0000-0000-0000-000000000001
-user_secret=a-secret-for-tests
-
 start() {
-    cat >"$folder/principals.json" <<JSON
-[{"client_id": "$user_client", "object_id": "$user", "client_secret": "$user_secret"}]
-JSON
-    serve_emulator "$emulator" "$folder" --principals "$folder/principals.json" --hsm first --hsm second:0 --not-activated || exit
+    serve_emulator "$emulator" "$folder" --principals "$(principals_file)" --hsm first --hsm second:0 --not-activated || exit
     eval "$emulator_identity"
     second_hsm=$(sed -n 's/^second: //p' "$folder/emulator.out")
 }
@@ -287,19 +276,19 @@ roles() {
     local owner=$AZURE_CONFIG_DIR
     local crypto_user="Managed HSM Crypto User"
     check "role definition list" "$crypto_user" role definition list --query "[?roleName=='$crypto_user'].roleName"
-    log_in user "$user_client" "$user_secret" || return
+    log_in user "$TEST_USER_CLIENT_ID" "$TEST_USER_SECRET" || return
     refused "sign without a role" "(AccessDenied)" \
         key sign --name rsa-2048 --algorithm RS256 --digest "$(digest 256 | base64 -w0)"
     AZURE_CONFIG_DIR=$owner
-    check "role assignment create" "$(printf '%s\t/keys' "$user")" role assignment create --role "$crypto_user" --scope /keys \
-        --assignee-object-id "$user" --assignee-principal-type ServicePrincipal --query '[[principalId, scope]]'
+    check "role assignment create" "$(printf '%s\t/keys' "$TEST_USER_OBJECT_ID")" role assignment create --role "$crypto_user" --scope /keys \
+        --assignee-object-id "$TEST_USER_OBJECT_ID" --assignee-principal-type ServicePrincipal --query '[[principalId, scope]]'
     check "role assignment list" "$crypto_user" role assignment list --scope /keys --query '[].roleName'
     AZURE_CONFIG_DIR="$folder/user"
     check "sign with a role" RS256 \
         key sign --name rsa-2048 --algorithm RS256 --digest "$(digest 256 | base64 -w0)" --query algorithm
     AZURE_CONFIG_DIR=$owner
     check "role assignment delete" "" \
-        role assignment delete --role "$crypto_user" --scope /keys --assignee-object-id "$user" --query '[?false]'
+        role assignment delete --role "$crypto_user" --scope /keys --assignee-object-id "$TEST_USER_OBJECT_ID" --query '[?false]'
     AZURE_CONFIG_DIR="$folder/user"
     refused "sign when the role is gone" "(AccessDenied)" \
         key sign --name rsa-2048 --algorithm RS256 --digest "$(digest 256 | base64 -w0)"

@@ -1,19 +1,13 @@
 #!/usr/bin/env bash
 # Microsoft's own libraries, from their registries, against the emulator: Rust, Python (also the pre-releases, with the service's
-# previews) and JavaScript; and the emulator's packages for Python and Node.js. Run after `cargo build --workspace`. What can't be had here is skipped, with the reason.
+# previews) and JavaScript; and the emulator's packages for Python and Node.js. Run after `cargo build --workspace`. What can't be had
+# here is skipped, with the reason.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 . scripts/emulator.sh
 . scripts/built.sh
+. scripts/client_libraries.sh
 
-emulator="$profile_dir/managed-hsm-emulator"
-tests="$PWD/crates/managed-hsm-emulator/tests/clients"
-work="$target_dir/clients"
-passed=0 failed=0 skipped=0
-
-require_programs managed-hsm-emulator || exit
-mkdir -p "$work"
-folder=$(mktemp -d)
 # shellcheck disable=SC2317 # the trap calls it
 clean_up() {
     stop_emulator
@@ -21,19 +15,7 @@ clean_up() {
 }
 trap clean_up EXIT
 
-skip() {
-    echo "SKIPPED: $1"
-    skipped=$((skipped + 1))
-}
-
-# A principal without roles, besides the owner.
-export TEST_USER_CLIENT_ID=33333333-0000-0000-0000-000000000001
-export TEST_USER_OBJECT_ID=33333333-0000-0000-0000-000000000002
-export TEST_USER_SECRET=a-secret-for-tests
-cat >"$folder/principals.json" <<JSON
-[{"client_id": "$TEST_USER_CLIENT_ID", "object_id": "$TEST_USER_OBJECT_ID", "client_secret": "$TEST_USER_SECRET"}]
-JSON
-serve_emulator "$emulator" "$folder" --principals "$folder/principals.json" --control-port 0 || exit
+serve_emulator "$emulator" "$folder" --principals "$(principals_file)" --control-port 0 || exit
 EMULATOR_CONTROL=$(sed -n 's/^control: //p' "$folder/emulator.out")
 export EMULATOR_CONTROL
 
@@ -74,20 +56,9 @@ rust_client() {
 
 # What the libraries are called, and the file of their versions.
 python_client() {
-    local title=$1 requirements="$tests/python/$2" place="$work/${2%.txt}" log="$folder/python.log"
-    local python="$place/bin/python"
-    command -v python3 >/dev/null || { skip "$title, because python3 is not installed"; return; }
-    if ! cmp -s "$requirements" "$place/installed"; then
-        rm -rf "$place"
-        if ! python3 -m venv "$place" >"$log" 2>&1 ||
-            ! "$python" -m pip install --quiet --requirement "$requirements" >>"$log" 2>&1; then
-            tail -n 5 "$log"
-            skip "$title, because they can't be installed here"
-            return
-        fi
-        cp "$requirements" "$place/installed"
-    fi
-    with_emulator "$python" -W ignore "$tests/python/test_emulator.py" --verbose </dev/null >"$log" 2>&1
+    local title=$1 log="$folder/python.log"
+    python_libraries "$title" "$2" || return
+    with_emulator "$place/bin/python" -W ignore "$tests/python/test_emulator.py" --verbose </dev/null >"$log" 2>&1
     local status=$? good
     good=$(sed -n 's/^Ran \([0-9]*\) tests.*/\1/p' "$log")
     good=${good:-0}
@@ -101,18 +72,9 @@ python_client() {
 }
 
 javascript_client() {
-    local log="$folder/javascript.log" place="$work/javascript"
-    command -v npm >/dev/null || { skip "JavaScript libraries, because npm is not installed"; return; }
-    mkdir -p "$place"
-    cp "$tests"/javascript/*.js* "$place/"
-    if ! cmp -s "$place/package-lock.json" "$place/installed"; then
-        if ! npm ci --prefix "$place" --no-audit --no-fund >"$log" 2>&1; then
-            tail -n 5 "$log"
-            skip "JavaScript libraries, because they can't be installed here"
-            return
-        fi
-        cp "$place/package-lock.json" "$place/installed"
-    fi
+    local log="$folder/javascript.log"
+    npm_packages "JavaScript libraries" javascript || return
+    cp "$tests"/javascript/*.js "$place/"
     with_emulator npm test --prefix "$place" </dev/null >"$log" 2>&1
     local status=$? good
     good=$(sed -n 's/^[^0-9]*pass \([0-9]*\)$/\1/p' "$log")

@@ -18,7 +18,10 @@ serve_emulator() {
         return 1
     fi
     # It accepts connections before it says where all of its ports are.
-    until grep -q '^https://' "$dir/emulator.out"; do sleep 0.05; done
+    until grep -q '^https://' "$dir/emulator.out"; do
+        kill -0 "$emulator_pid" || { cat "$dir/requests.log" >&2; return 1; }
+        sleep 0.05
+    done
 }
 
 start_emulator() {

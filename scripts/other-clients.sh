@@ -11,16 +11,13 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 . scripts/emulator.sh
 . scripts/built.sh
+. scripts/client_libraries.sh
 
-emulator="$profile_dir/managed-hsm-emulator"
-tests="$PWD/crates/managed-hsm-emulator/tests/clients"
-work="$target_dir/clients"
 hsm=fabrikam.managedhsm.azure.net
 vault=contoso.vault.azure.net
 authority=login.microsoftonline.com
-passed=0 failed=0 skipped=0 namespace_pid='' azurite_pid=''
+namespace_pid='' azurite_pid=''
 
-folder=$(mktemp -d)
 stop_azurite() {
     [ -z "$azurite_pid" ] || { kill "$azurite_pid" && wait "$azurite_pid"; } 2>/dev/null
     azurite_pid=
@@ -33,11 +30,6 @@ clean_up() {
     rm -rf "$folder"
 }
 trap clean_up EXIT
-
-skip() {
-    echo "SKIPPED: $1"
-    skipped=$((skipped + 1))
-}
 
 finish() {
     echo "other clients: $passed passed, $failed failed, $skipped skipped"
@@ -70,22 +62,6 @@ count() {
     echo "$title: $good tests passed, $5 are about what this version doesn't have"
 }
 
-# A folder of Python's libraries, as a file of versions has them, in $place.
-python_libraries() {
-    local title=$1 requirements="$tests/python/$2" log="$folder/install.log"
-    place="$work/${2%.txt}"
-    command -v python3 >/dev/null || { skip "$title, because python3 is not installed"; return 1; }
-    ! cmp -s "$requirements" "$place/installed" || return 0
-    rm -rf "$place"
-    if ! python3 -m venv "$place" >"$log" 2>&1 ||
-        ! "$place/bin/python" -m pip install --quiet --requirement "$requirements" >>"$log" 2>&1; then
-        tail -n 5 "$log"
-        skip "$title, because they can't be installed here"
-        return 1
-    fi
-    cp "$requirements" "$place/installed"
-}
-
 # What the libraries are called, the file of their versions, the tests, and how many of these are about what they don't have.
 python_client() {
     local title=$1 log="$folder/python.log" status
@@ -94,22 +70,6 @@ python_client() {
     status=$?
     count "$title" "$status" "$log" "$(sed -n 's/^Ran \([0-9]*\) tests\{0,1\} .*/\1/p' "$log" | grep . || echo 0)" \
         "$(sed -n 's/^OK (skipped=\([0-9]*\))$/\1/p' "$log" | grep . || echo 0)" "${4:-0}"
-}
-
-# A folder of packages of npm, as a lock file has them, in $place.
-npm_packages() {
-    local title=$1 source="$tests/$2" log="$folder/install.log"
-    place="$work/$2"
-    command -v npm >/dev/null || { skip "$title, because npm is not installed"; return 1; }
-    mkdir -p "$place"
-    cp "$source"/package*.json "$place/"
-    ! cmp -s "$place/package-lock.json" "$place/installed" || return 0
-    if ! npm ci --prefix "$place" --omit=optional --no-audit --no-fund >"$log" 2>&1; then
-        tail -n 5 "$log"
-        skip "$title, because they can't be installed here"
-        return 1
-    fi
-    cp "$place/package-lock.json" "$place/installed"
 }
 
 javascript_client() {
@@ -218,24 +178,15 @@ start() {
         kill -0 "$namespace_pid" 2>/dev/null || { echo "FAILED: no namespace" >&2; exit 1; }
         sleep 0.05
     done
-    # A principal without roles, besides the owner.
-    export TEST_USER_CLIENT_ID=33333333-0000-0000-0000-000000000001
-    export TEST_USER_OBJECT_ID=33333333-0000-0000-0000-000000000002
-    export TEST_USER_SECRET=a-secret-for-tests
-    cat >"$folder/principals.json" <<JSON
-[{"client_id": "$TEST_USER_CLIENT_ID", "object_id": "$TEST_USER_OBJECT_ID", "client_secret": "$TEST_USER_SECRET"}]
-JSON
     cat >"$folder/emulator" <<SCRIPT
 #!/bin/sh
 exec nsenter --target $namespace_pid --net --mount "$emulator" "\$@"
 SCRIPT
     chmod +x "$folder/emulator"
     serve_emulator "$folder/emulator" "$folder" --port 443 --hsm "${hsm%%.*}" --vault "${vault%%.*}" \
-        --principals "$folder/principals.json" --tls-server-name "$authority" --tls-server-name login.microsoft.com || exit
+        --principals "$(principals_file)" --tls-server-name "$authority" --tls-server-name login.microsoft.com || exit
 }
 
-require_programs managed-hsm-emulator || exit
-mkdir -p "$work"
 start
 [ $# -gt 0 ] || set -- python javascript pymongocrypt securesystemslib blobs ansible
 for client; do

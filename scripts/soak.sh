@@ -11,6 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/built.sh
+. scripts/pkcs11_conf.sh
 PATH=$PATH:/usr/sbin
 
 seconds=120 out=target/soak seed=()
@@ -58,9 +59,10 @@ ln -s "$module" "$folder/modules/akv_provider.so"
 export OPENSSL_MODULES="$folder/modules"
 cc -std=gnu11 -g -O1 -o "$folder/keep_signing" tests/c/keep_signing.c -lssl -lcrypto -lpthread
 
+engine_cnf "$engine" "$pkcs11_module" >"$folder/engine.cnf"
 status=0
 python3 benches/soak.py --seconds "$seconds" --target "$profile_dir" --signer "$folder/keep_signing" --folder "$folder" --out "$out" \
-    --pkcs11-module "$pkcs11_module" --engine "$engine" "${seed[@]}" || status=$?
+    --engine-conf "$folder/engine.cnf" "${seed[@]}" || status=$?
 
 python="$target_dir/bench-python"
 if ! "$python/bin/python" -c 'import matplotlib' 2>/dev/null; then

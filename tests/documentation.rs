@@ -313,6 +313,35 @@ fn every_link_between_documents_leads_somewhere() {
     assert!(count > 100, "{count}");
 }
 
+#[test]
+fn the_architecture_names_every_module_and_no_other() {
+    let document = read("ARCHITECTURE.md");
+    for package in [
+        "akv-pkcs11",
+        "hsm-keys",
+        "hsm-module",
+        "managed-hsm",
+        "managed-hsm-emulator",
+    ] {
+        let folder = format!("crates/{package}/src");
+        let rows = rows(
+            &document,
+            &format!("| module of `{folder}/` | what it does |"),
+        );
+        let cells = rows.iter().flat_map(|row| spans(row[0]));
+        let named: BTreeSet<&str> = cells.map(|name| name.trim_end_matches('/')).collect();
+        let entries = fs::read_dir(&folder).expect("the folder");
+        let stems = entries.map(|entry| entry.expect("an entry").path());
+        let stems = stems.map(|path| path.file_stem().expect("a name").to_owned());
+        let there: BTreeSet<String> = stems
+            .map(|name| name.into_string().expect("text"))
+            .filter(|name| !["lib", "main", "testdata"].contains(&name.as_str()))
+            .collect();
+        let named: BTreeSet<String> = named.into_iter().map(str::to_owned).collect();
+        assert_eq!(named, there, "{package}");
+    }
+}
+
 /// What stands as code in a cell.
 fn spans(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()

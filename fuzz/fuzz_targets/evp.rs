@@ -2,176 +2,18 @@
 //! illegal ones, with keys in an emulator and software keys.
 #![no_main]
 
+#[path = "common/functions.rs"]
+mod functions;
 #[path = "common/program.rs"]
 mod program;
 
-use std::ffi::{CStr, CString, c_char, c_int, c_uchar, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_uchar};
 use std::ptr::{null, null_mut};
 use std::sync::LazyLock;
 
+use functions::*;
 use libfuzzer_sys::fuzz_target;
 use program::{Libcrypto, Param, Program, check_errors, room};
-
-type Pointer = *mut c_void;
-
-unsafe extern "C" {
-    fn OSSL_STORE_open_ex(
-        uri: *const c_char,
-        context: Pointer,
-        properties: *const c_char,
-        ui: Pointer,
-        ui_data: Pointer,
-        params: *const Param,
-        post: Pointer,
-        post_data: Pointer,
-    ) -> Pointer;
-    fn OSSL_STORE_expect(store: Pointer, kind: c_int) -> c_int;
-    fn OSSL_STORE_load(store: Pointer) -> Pointer;
-    fn OSSL_STORE_eof(store: Pointer) -> c_int;
-    fn OSSL_STORE_close(store: Pointer) -> c_int;
-    fn OSSL_STORE_INFO_get1_PKEY(info: Pointer) -> Pointer;
-    fn OSSL_STORE_INFO_free(info: Pointer);
-    fn EVP_PKEY_free(key: Pointer);
-    fn EVP_PKEY_up_ref(key: Pointer) -> c_int;
-    fn EVP_PKEY_dup(key: Pointer) -> Pointer;
-    fn EVP_PKEY_get_size(key: Pointer) -> c_int;
-    fn EVP_PKEY_eq(a: Pointer, b: Pointer) -> c_int;
-    fn EVP_PKEY_get_params(key: Pointer, params: *mut Param) -> c_int;
-    fn EVP_PKEY_set_params(key: Pointer, params: *mut Param) -> c_int;
-    fn EVP_PKEY_todata(key: Pointer, selection: c_int, params: *mut *mut Param) -> c_int;
-    fn OSSL_PARAM_free(params: *mut Param);
-    fn EVP_PKEY_CTX_new_from_pkey(
-        context: Pointer,
-        key: Pointer,
-        properties: *const c_char,
-    ) -> Pointer;
-    fn EVP_PKEY_CTX_new_from_name(
-        context: Pointer,
-        name: *const c_char,
-        properties: *const c_char,
-    ) -> Pointer;
-    fn EVP_PKEY_CTX_free(context: Pointer);
-    fn EVP_PKEY_CTX_dup(context: Pointer) -> Pointer;
-    fn EVP_PKEY_CTX_set_params(context: Pointer, params: *const Param) -> c_int;
-    fn EVP_PKEY_CTX_get_params(context: Pointer, params: *mut Param) -> c_int;
-    fn EVP_PKEY_CTX_ctrl_str(context: Pointer, name: *const c_char, value: *const c_char) -> c_int;
-    fn EVP_PKEY_sign_init_ex(context: Pointer, params: *const Param) -> c_int;
-    fn EVP_PKEY_sign(
-        context: Pointer,
-        out: *mut c_uchar,
-        len: *mut usize,
-        data: *const c_uchar,
-        data_len: usize,
-    ) -> c_int;
-    fn EVP_PKEY_verify_init_ex(context: Pointer, params: *const Param) -> c_int;
-    fn EVP_PKEY_verify(
-        context: Pointer,
-        signature: *const c_uchar,
-        len: usize,
-        data: *const c_uchar,
-        data_len: usize,
-    ) -> c_int;
-    fn EVP_PKEY_verify_recover_init_ex(context: Pointer, params: *const Param) -> c_int;
-    fn EVP_PKEY_verify_recover(
-        context: Pointer,
-        out: *mut c_uchar,
-        len: *mut usize,
-        data: *const c_uchar,
-        data_len: usize,
-    ) -> c_int;
-    fn EVP_PKEY_encrypt_init_ex(context: Pointer, params: *const Param) -> c_int;
-    fn EVP_PKEY_encrypt(
-        context: Pointer,
-        out: *mut c_uchar,
-        len: *mut usize,
-        data: *const c_uchar,
-        data_len: usize,
-    ) -> c_int;
-    fn EVP_PKEY_decrypt_init_ex(context: Pointer, params: *const Param) -> c_int;
-    fn EVP_PKEY_decrypt(
-        context: Pointer,
-        out: *mut c_uchar,
-        len: *mut usize,
-        data: *const c_uchar,
-        data_len: usize,
-    ) -> c_int;
-    fn EVP_PKEY_derive_init_ex(context: Pointer, params: *const Param) -> c_int;
-    fn EVP_PKEY_keygen_init(context: Pointer) -> c_int;
-    fn EVP_PKEY_generate(context: Pointer, key: *mut Pointer) -> c_int;
-    fn EVP_PKEY_check(context: Pointer) -> c_int;
-    fn EVP_PKEY_fromdata_init(context: Pointer) -> c_int;
-    fn EVP_PKEY_fromdata(
-        context: Pointer,
-        key: *mut Pointer,
-        selection: c_int,
-        params: *mut Param,
-    ) -> c_int;
-    fn EVP_MD_CTX_new() -> Pointer;
-    fn EVP_MD_CTX_free(context: Pointer);
-    fn EVP_MD_CTX_get_pkey_ctx(context: *const c_void) -> Pointer;
-    fn EVP_MD_CTX_copy_ex(to: Pointer, from: *const c_void) -> c_int;
-    fn EVP_DigestSignInit_ex(
-        context: Pointer,
-        pkey_context: *mut Pointer,
-        digest: *const c_char,
-        library: Pointer,
-        properties: *const c_char,
-        key: Pointer,
-        params: *const Param,
-    ) -> c_int;
-    fn EVP_DigestVerifyInit_ex(
-        context: Pointer,
-        pkey_context: *mut Pointer,
-        digest: *const c_char,
-        library: Pointer,
-        properties: *const c_char,
-        key: Pointer,
-        params: *const Param,
-    ) -> c_int;
-    fn EVP_DigestSignUpdate(context: Pointer, data: *const c_void, len: usize) -> c_int;
-    fn EVP_DigestVerifyUpdate(context: Pointer, data: *const c_void, len: usize) -> c_int;
-    fn EVP_DigestSignFinal(context: Pointer, out: *mut c_uchar, len: *mut usize) -> c_int;
-    fn EVP_DigestVerifyFinal(context: Pointer, signature: *const c_uchar, len: usize) -> c_int;
-    fn EVP_DigestSign(
-        context: Pointer,
-        out: *mut c_uchar,
-        len: *mut usize,
-        data: *const c_uchar,
-        data_len: usize,
-    ) -> c_int;
-    fn EVP_DigestVerify(
-        context: Pointer,
-        signature: *const c_uchar,
-        len: usize,
-        data: *const c_uchar,
-        data_len: usize,
-    ) -> c_int;
-    fn OSSL_DECODER_CTX_new_for_pkey(
-        key: *mut Pointer,
-        input: *const c_char,
-        structure: *const c_char,
-        key_type: *const c_char,
-        selection: c_int,
-        library: Pointer,
-        properties: *const c_char,
-    ) -> Pointer;
-    fn OSSL_DECODER_CTX_free(context: Pointer);
-    fn OSSL_DECODER_from_data(
-        context: Pointer,
-        data: *mut *const c_uchar,
-        len: *mut usize,
-    ) -> c_int;
-    fn OSSL_ENCODER_CTX_new_for_pkey(
-        key: Pointer,
-        selection: c_int,
-        output: *const c_char,
-        structure: *const c_char,
-        properties: *const c_char,
-    ) -> Pointer;
-    fn OSSL_ENCODER_CTX_free(context: Pointer);
-    fn OSSL_ENCODER_to_data(context: Pointer, data: *mut *mut c_uchar, len: *mut usize) -> c_int;
-    fn CRYPTO_free(pointer: Pointer, file: *const c_char, line: c_int);
-}
 
 static LIBRARIES: LazyLock<[Libcrypto; 2]> = LazyLock::new(|| {
     [

@@ -2,6 +2,7 @@
 # Apache httpd for a test, each instance in a folder of its own. Sourced after harness.sh, not run.
 #
 #   start NAME MPM          with the rest of the configuration on stdin
+#   configure NAME MPM      only writes the configuration, $work/NAME.conf
 #   httpd NAME start|graceful
 #   restarts NAME URL       graceful restarts under load
 #   stop NAME
@@ -18,7 +19,7 @@ modules() {
     for module; do echo "LoadModule ${module}_module /usr/lib/apache2/modules/mod_$module.so"; done
 }
 
-start() {
+configure() {
     mkdir -p "$work/$1/www"
     echo "keys in the HSM" >"$work/$1/www/index.html"
     {
@@ -38,6 +39,10 @@ SSLProtocol -all +TLSv1.2 +TLSv1.3
 DirectoryIndex index.html"
         cat
     } >"$work/$1.conf"
+}
+
+start() {
+    configure "$1" "$2"
     httpd "$1" start || return 1
     wait_until 10 test -s "$work/$1/pid" || return 1
     started "$(cat "$work/$1/pid")"

@@ -437,19 +437,7 @@ fn a_uri_with_a_version_signs_with_that_version() {
                 ],
             )
             .succeeds();
-            hsm.openssl(
-                Loading::Plain,
-                &[
-                    "dgst",
-                    "-sha256",
-                    "-verify",
-                    public,
-                    "-signature",
-                    &signature,
-                    &message,
-                ],
-            )
-            .succeeds();
+            hsm.verifies(&["-sha256"], public, &signature, &message);
             let last = hsm.requests().pop().expect("there was a request");
             assert_eq!(last.path, format!("/keys/{name}/{version}/sign"));
         }

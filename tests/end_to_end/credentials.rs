@@ -465,19 +465,7 @@ fn keys_of_a_key_vault_are_used_with_tokens_for_it() {
         ],
     )
     .succeeds();
-    hsm.openssl(
-        Loading::Plain,
-        &[
-            "dgst",
-            "-sha256",
-            "-verify",
-            &public,
-            "-signature",
-            &signature,
-            &message,
-        ],
-    )
-    .succeeds();
+    hsm.verifies(&["-sha256"], &public, &signature, &message);
     let text = hsm
         .openssl(Loading::Config, &["pkey", "-in", uri, "-noout", "-text"])
         .succeeds();

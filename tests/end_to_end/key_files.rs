@@ -53,16 +53,7 @@ fn a_key_file_with_a_uri_alone_is_loaded_and_signs_by_a_request_each() {
                 )
                 .succeeds();
                 assert_eq!(hsm.requests().len() - before, 2, "a key and a signature");
-                let verify = [
-                    "dgst",
-                    "-sha256",
-                    "-verify",
-                    &public,
-                    "-signature",
-                    &signature,
-                    &message,
-                ];
-                hsm.openssl(Loading::Plain, &verify).succeeds();
+                hsm.verifies(&["-sha256"], &public, &signature, &message);
             }
         }
     }
@@ -91,12 +82,7 @@ fn a_signature_with_a_key_file_takes_one_request() {
                     .succeeds();
                 let asked = hsm.requests().split_off(before);
                 assert!(asked.len() == 1 && asked[0].is_sign(), "{asked:?}");
-                let verify = ["dgst", "-sha256", "-verify", &public, "-signature"];
-                hsm.openssl(
-                    Loading::Plain,
-                    &[&verify[..], &[&signature, &message]].concat(),
-                )
-                .succeeds();
+                hsm.verifies(&["-sha256"], &public, &signature, &message);
             }
         }
     }

@@ -290,10 +290,5 @@ fn where_standard_error_is_closed_no_log_gets_into_the_files_of_the_program() {
         .args(["-provider", "akv_provider", "-provider", "default"])
         .args(["-sign", &uri("k"), "-out", &signature, &message]);
     Outcome::of(command).succeeds();
-    let verify = ["dgst", "-sha256", "-verify", &public, "-signature"];
-    hsm.openssl(
-        Loading::Plain,
-        &[&verify[..], &[&signature, &message]].concat(),
-    )
-    .succeeds();
+    hsm.verifies(&["-sha256"], &public, &signature, &message);
 }

@@ -20,16 +20,8 @@ fn every_size_signs() {
                 .expect("there is a signature")
                 .len();
             assert_eq!(length, size / 8);
-            let verify = [
-                "dgst",
-                "-sha256",
-                "-verify",
-                &public,
-                "-signature",
-                &signature,
-            ];
-            hsm.openssl(Loading::Plain, &[&verify, options, &[&message]].concat())
-                .succeeds();
+            let options = [&["-sha256"], options].concat();
+            hsm.verifies(&options, &public, &signature, &message);
         }
     }
 }
@@ -59,20 +51,9 @@ fn pss_salts_as_long_as_the_digest_are_made() {
                 &[&sign, &pss[..], options, &[&message]].concat(),
             )
             .succeeds();
-            let verify = [
-                "dgst",
-                &digest,
-                "-verify",
-                &public,
-                "-signature",
-                &signature,
-            ];
             let strict = ["-sigopt", &exact];
-            hsm.openssl(
-                Loading::Plain,
-                &[&verify, &pss[..], &strict, &[&message]].concat(),
-            )
-            .succeeds();
+            let options = [&[digest.as_str()], &pss[..], &strict].concat();
+            hsm.verifies(&options, &public, &signature, &message);
         }
     }
 }

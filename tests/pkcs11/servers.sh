@@ -4,6 +4,8 @@
 . "$(dirname "$0")/../apps/harness.sh"
 # shellcheck source=tests/apps/tokens.sh
 . "$(dirname "$0")/../apps/tokens.sh"
+# shellcheck source=tests/apps/httpd.sh
+. "$(dirname "$0")/../apps/httpd.sh"
 
 needs_engine
 start_token
@@ -53,28 +55,10 @@ END
 if command -v nginx >/dev/null; then nginx_serves; else skip nginx "it is not installed (apt-get install nginx-light)"; fi
 
 apache_serves() {
-    local port module
+    local port
     apache2 -v | head -n 1
     free_port port
-    mkdir "$work/www"
-    echo "keys in the HSM" >"$work/www/index.html"
-    {
-        for module in mpm_event authz_core dir socache_shmcb ssl; do
-            echo "LoadModule ${module}_module /usr/lib/apache2/modules/mod_$module.so"
-        done
-        cat <<END
-ServerRoot $work
-ServerName localhost
-PidFile $work/apache.pid
-DefaultRuntimeDir $work
-Mutex file:$work
-LogLevel ssl:info
-ErrorLog $work/apache.log
-DocumentRoot $work/www
-User www-data
-Group www-data
-SSLProtocol -all +TLSv1.2 +TLSv1.3
-DirectoryIndex index.html
+    configure apache event <<END
 Listen 127.0.0.1:$port
 <VirtualHost *:$port>
     SSLEngine on
@@ -84,10 +68,9 @@ Listen 127.0.0.1:$port
     SSLCertificateKeyFile "$(token_uri ec)"
 </VirtualHost>
 END
-    } >"$work/apache.conf"
     # libp11's engine goes before the provider where it is installed.
-    OPENSSL_ENGINES="$work" launch "$work/apache.out" apache2 -d "$work" -f "$work/apache.conf" -DFOREGROUND
-    tries Apache "$port" "$work/apache.log"
+    OPENSSL_ENGINES="$work" launch "$work/apache.out" apache2 -d "$work/apache" -f "$work/apache.conf" -DFOREGROUND
+    tries Apache "$port" "$work/apache/log"
     check "Apache: stops" end_process "$pid" WINCH
 }
 if command -v apache2 >/dev/null; then apache_serves; else skip Apache "it is not installed (apt-get install apache2)"; fi

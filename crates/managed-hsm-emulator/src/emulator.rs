@@ -361,9 +361,9 @@ async fn open(
             faults: shared.faults.clone(),
             metrics: Arc::clone(&shared.metrics),
             number: Arc::clone(&number),
-            places: options
+            permits: options
                 .max_connections
-                .map(|places| Arc::new(Semaphore::new(places))),
+                .map(|most| Arc::new(Semaphore::new(most))),
         };
         accepting.spawn(accept(listener, server, Arc::clone(graceful)));
     }

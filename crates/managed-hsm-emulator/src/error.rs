@@ -1,5 +1,5 @@
-//! What can keep the emulator from starting or a command from answering. HTTP errors are
-//! `api::error`.
+//! What can keep the emulator from starting or a command from answering. The
+//! errors of HTTP are `api::failure`.
 
 use std::io;
 use std::path::PathBuf;

@@ -20,8 +20,8 @@ use crate::api::{self, Connection};
 use crate::arrival::Arrival;
 use crate::error::Error;
 use crate::faults::Faults;
+use crate::hold::{Changed, Tcp};
 use crate::hosts::Behind;
-use crate::line::{Changed, Tcp};
 use crate::message::{Request, answer_to};
 use crate::metrics::Metrics;
 use crate::tls::ServerTls;
@@ -46,8 +46,8 @@ pub(crate) struct Server {
     pub(crate) metrics: Arc<Metrics>,
     /// Of connections, counted over all ports.
     pub(crate) number: Arc<AtomicU64>,
-    /// For connections of this port.
-    pub(crate) places: Option<Arc<Semaphore>>,
+    /// A permit for each connection that this port keeps.
+    pub(crate) permits: Option<Arc<Semaphore>>,
 }
 
 /// Accepts the connections of a port until it is aborted.
@@ -55,9 +55,9 @@ pub(crate) async fn accept(listener: TcpListener, server: Server, graceful: Arc<
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let place = match server.places.clone().map(Semaphore::try_acquire_owned) {
+                let permit = match server.permits.clone().map(Semaphore::try_acquire_owned) {
                     None => None,
-                    Some(Ok(place)) => Some(place),
+                    Some(Ok(permit)) => Some(permit),
                     Some(Err(_)) => {
                         crate::log::event(format_args!("{peer}: one connection too many"));
                         continue;
@@ -66,11 +66,11 @@ pub(crate) async fn accept(listener: TcpListener, server: Server, graceful: Arc<
                 let connection = Connection {
                     number: server.number.fetch_add(1, Ordering::Relaxed) + 1,
                     peer,
-                    line: Arc::default(),
+                    hold: Arc::default(),
                 };
                 let (server, watcher) = (server.clone(), graceful.watcher());
                 tokio::spawn(async move {
-                    let _place = place;
+                    let _permit = permit;
                     serve_connection(stream, connection, server, watcher).await;
                 });
             }
@@ -95,9 +95,9 @@ async fn serve_connection(
     if let Behind::ManagedIdentities(_) = &server.behind {
         return serve_http(stream, connection, server.behind, watcher).await;
     }
-    let mut stream = Tcp::new(stream, Arc::clone(&connection.line));
+    let mut stream = Tcp::new(stream, Arc::clone(&connection.hold));
     if let Some(fault) = server.faults.meet_connection() {
-        match fault.greet(stream, &connection.line).await {
+        match fault.greet(stream, &connection.hold).await {
             Some(left) => stream = left,
             None => return,
         }
@@ -119,7 +119,7 @@ async fn serve_connection(
             }
             Err(_) => return,
         };
-    let tls = Changed::new(tls, Arc::clone(&connection.line));
+    let tls = Changed::new(tls, Arc::clone(&connection.hold));
     serve_http(tls, connection, server.behind, watcher).await;
 }
 
@@ -129,7 +129,7 @@ async fn serve_http(
     behind: Behind,
     watcher: Watcher,
 ) {
-    let line = Arc::clone(&connection.line);
+    let hold = Arc::clone(&connection.hold);
     let arrival: Arc<Arrival> = Arc::default();
     let arriving = Arc::clone(&arrival);
     let stream = InspectReader::new(stream, move |bytes: &[u8]| arriving.received(bytes));
@@ -158,7 +158,7 @@ async fn serve_http(
     tokio::select! {
         _ = watcher.watch(served) => {}
         // A fault that was asked for.
-        () = line.is_cut() => {}
+        () = hold.is_cut() => {}
         () = arrival.is_overdue() => {}
     }
 }

@@ -109,13 +109,13 @@ impl KeyId {
     /// Where an operation is asked for.
     pub(crate) fn url(&self, action: KeyAction) -> &Url {
         let Prepared { address, urls, .. } = &*self.prepared;
-        let place = &urls[action as usize];
+        let cell = &urls[action as usize];
         // Made outside: a child that is forked meanwhile would wait for ever for the thread that
         // makes it.
-        place.get().unwrap_or_else(|| {
+        cell.get().unwrap_or_else(|| {
             let mut url = address.clone();
             url.set_path(&format!("{}/{}", address.path(), action.path()));
-            place.get_or_init(|| Box::new(url))
+            cell.get_or_init(|| Box::new(url))
         })
     }
 }

@@ -123,7 +123,7 @@ impl Authorities<'_> {
         Error::Tls(format!(
             "no CA certificate can be read on this machine ({error}): install the package ca-certificates, or set \
              AKV_CA_FILE ({}) to a PEM file of CA certificates",
-            self.front_end.place("ca-file")
+            self.front_end.in_file("ca-file")
         ))
     }
 
@@ -147,7 +147,7 @@ impl Authorities<'_> {
 
     fn unusable(&self, path: &Path, problem: &str) -> Error {
         Error::Settings {
-            origin: format!("AKV_CA_FILE (or {})", self.front_end.place("ca-file")),
+            origin: format!("AKV_CA_FILE (or {})", self.front_end.in_file("ca-file")),
             problem: format!("'{}' {problem}", path.display()),
         }
     }

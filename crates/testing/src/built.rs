@@ -45,11 +45,13 @@ fn stale(program: &Path) -> Option<String> {
     let Some(built) = modified(program) else {
         return Some(format!("{} does not exist", program.display()));
     };
-    let info = program.with_extension("d");
-    let Ok(info) = std::fs::read_to_string(&info) else {
-        return Some(format!("{} can't be read", info.display()));
+    let file = program.with_extension("d");
+    let Ok(info) = std::fs::read_to_string(&file) else {
+        return Some(format!("{} can't be read", file.display()));
     };
-    let (_, sources) = info.split_once(": ")?;
+    let Some((_, sources)) = info.split_once(": ") else {
+        return Some(format!("{} names no sources", file.display()));
+    };
     let mut sources = sources.split_whitespace().map(Path::new);
     let newer = sources.find(|source| modified(source).is_none_or(|source| source > built))?;
     Some(format!(
@@ -107,6 +109,8 @@ mod tests {
         assert!(stale(&program).unwrap().contains("does not exist"));
         std::fs::write(&program, "").unwrap();
         assert!(stale(&program).unwrap().contains("program.d"));
+        std::fs::write(folder.join("program.d"), "").unwrap();
+        assert!(stale(&program).unwrap().contains("no sources"));
         let info = format!("{}: {}\n", program.display(), source.display());
         std::fs::write(folder.join("program.d"), info).unwrap();
         let source_file = File::create(&source).unwrap();

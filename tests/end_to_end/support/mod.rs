@@ -1,6 +1,7 @@
 //! What every test needs: an emulator of its own with keys in it, and `openssl` run with the
 //! provider.
 
+mod judge;
 mod loading;
 mod outcome;
 

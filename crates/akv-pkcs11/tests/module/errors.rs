@@ -16,6 +16,9 @@ use crate::support::{Hsm, code, initialized, makes_calls, only, session};
 const EC: &str = r#"{"kty":"EC-HSM","crv":"P-256"}"#;
 const CLIENT: &str = "33333333-0000-0000-0000-000000000001";
 
+/// Longer than a process or a thread takes to do its part.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 fn private(label: &str) -> [Attribute; 2] {
     [
         Attribute::Label(label.into()),
@@ -36,7 +39,9 @@ fn told_once_a_second(told: &str, words: &str, started: Instant) {
 
 /// Waits for another process or thread, which makes a file when it has done its part.
 fn wait_for(file: &Path) {
+    let began = Instant::now();
     while !file.exists() {
+        assert!(began.elapsed() < PATIENCE, "no {}", file.display());
         std::thread::sleep(Duration::from_millis(5));
     }
 }

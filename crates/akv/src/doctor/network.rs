@@ -2,6 +2,7 @@
 //! clock if it tells its time.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -56,14 +57,14 @@ pub(crate) fn check(
         .enable_all()
         .build()
         .map_err(|error| Failure::told(format!("no request can be made: {error}")))?;
-    let way = Way {
+    let route = Route {
         settings,
         vault,
         host: url.host_str().unwrap_or_default().to_owned(),
         port: url.port_or_known_default().unwrap_or(443),
         proxy: proxy(settings, &url),
     };
-    let found = runtime.block_on(way.check(steps));
+    let found = runtime.block_on(route.check(steps));
     // A name look-up may be under way still: nobody waits for it.
     runtime.shutdown_background();
     Ok(found)
@@ -75,18 +76,34 @@ fn proxy(settings: &Settings, url: &Url) -> Option<Intercept> {
     matcher.intercept(&url.as_str().parse().ok()?)
 }
 
-/// What `work` gives by then, or what is wrong.
-async fn within<T, E: fmt::Display>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, String> {
-    match tokio::time::timeout(limit, work).await {
-        Ok(outcome) => outcome.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer within {} s", limit.as_secs_f32())),
+/// What keeps a step from its end.
+enum Problem<E> {
+    /// It took longer than this.
+    Late(Duration),
+    Failed(E),
+}
+
+impl<E: fmt::Display> fmt::Display for Problem<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Late(limit) => write!(f, "no answer within {} s", limit.as_secs_f32()),
+            Self::Failed(error) => error.fmt(f),
+        }
     }
 }
 
-struct Way<'a> {
+/// What `work` gives by then, or what is wrong.
+async fn within<T, E>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, Problem<E>> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(outcome) => outcome.map_err(Problem::Failed),
+        Err(_) => Err(Problem::Late(limit)),
+    }
+}
+
+struct Route<'a> {
     settings: &'a Settings,
     vault: &'a Vault,
     host: String,
@@ -94,7 +111,7 @@ struct Way<'a> {
     proxy: Option<Intercept>,
 }
 
-impl Way<'_> {
+impl Route<'_> {
     fn endpoint(&self) -> String {
         format!("https://{}:{}", self.host, self.port)
     }
@@ -191,7 +208,11 @@ impl Way<'_> {
         let limit = self.settings.connect_timeout;
         let attempt = within(limit, TcpStream::connect(addresses)).await;
         let mut stream = attempt.map_err(|problem| {
-            let remedy = match (&self.proxy, problem.contains("refused")) {
+            let is_refused = matches!(
+                &problem,
+                Problem::Failed(error) if error.kind() == io::ErrorKind::ConnectionRefused
+            );
+            let remedy = match (&self.proxy, is_refused) {
                 (Some(_), _) => "check HTTPS_PROXY and NO_PROXY, and that the proxy runs",
                 (None, true) => {
                     "nothing listens there: check AZURE_MANAGEDHSM_URL and its port, or start the emulator"
@@ -228,7 +249,7 @@ impl Way<'_> {
             request += &format!("Proxy-Authorization: {login}\r\n");
         }
         request += "\r\n";
-        let told = |error: std::io::Error| error.to_string();
+        let told = |error: io::Error| error.to_string();
         stream.write_all(request.as_bytes()).await.map_err(told)?;
         let head = head(stream).await.map_err(told)?;
         let status = head.lines().next().unwrap_or_default();
@@ -378,7 +399,7 @@ impl Way<'_> {
             other => {
                 let problem = match other {
                     Ok(_) => "what it answers is not HTTP".to_owned(),
-                    Err(problem) => problem,
+                    Err(problem) => problem.to_string(),
                 };
                 steps.add(
                     "service",
@@ -474,7 +495,7 @@ fn clock(steps: &mut Steps, date: Option<&str>, here: SystemTime) -> bool {
 }
 
 /// The head of an answer: status line and headers.
-async fn head(stream: &mut (impl AsyncReadExt + Unpin)) -> std::io::Result<String> {
+async fn head(stream: &mut (impl AsyncReadExt + Unpin)) -> io::Result<String> {
     let mut head = Vec::new();
     let mut buffer = [0; 1024];
     while head.len() < MAX_HEAD && !head.windows(4).any(|end| end == b"\r\n\r\n") {

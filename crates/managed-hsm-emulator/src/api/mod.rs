@@ -41,8 +41,8 @@ use bytes::Bytes;
 use http::header;
 use http::request::Parts;
 
+use crate::hold::Hold;
 use crate::hsm::Shared;
-use crate::line::Line;
 use crate::log;
 use crate::service::Service;
 use crate::store::{Store, StoreError};
@@ -58,7 +58,7 @@ pub(crate) struct Connection {
     pub(crate) number: u64,
     pub(crate) peer: SocketAddr,
     /// For faults that end it or change what it carries.
-    pub(crate) line: Arc<Line>,
+    pub(crate) hold: Arc<Hold>,
 }
 
 /// A request whose caller is known and whose path makes sense.

@@ -121,7 +121,7 @@ fn answer_without_hsm(arrived: &Arrived, host: &str, failure: Failure) -> Respon
 /// The answer of an HSM or a vault.
 async fn answer_by(hsm: &Arc<Hsm>, arrived: &Arrived, parts: Parts, body: Incoming) -> Response {
     let shared = &hsm.shared;
-    let (method, path, line) = (&arrived.method, &arrived.path, &arrived.connection.line);
+    let (method, path, hold) = (&arrived.method, &arrived.path, &arrived.connection.hold);
     let audience = Audience::at(hsm.service, host(&parts));
     let authenticated = authenticate(&shared.token_key, audience, &parts.headers);
     // Libraries send their first request only to be challenged; that is not the one to meet a
@@ -171,7 +171,7 @@ async fn answer_by(hsm: &Arc<Hsm>, arrived: &Arrived, parts: Parts, body: Incomi
         log.write(&asked.record(hsm, principal.as_ref(), id, status, elapsed));
     }
     match fault {
-        Some(fault) => fault.spoil(response, line).await,
+        Some(fault) => fault.spoil(response, hold).await,
         None => response,
     }
 }
@@ -227,7 +227,7 @@ fn operation_of(method: &Method, path: &str) -> &'static str {
 /// What a fault answers in place of carrying a request out. Where it answers nothing, this never
 /// ends.
 async fn refused(fault: Option<&Met>, connection: &Connection) -> Option<Refused> {
-    match fault?.before(&connection.line) {
+    match fault?.before(&connection.hold) {
         Before::Nothing => None,
         Before::Answer(refused) => Some(refused),
         Before::NoAnswer => std::future::pending().await,
@@ -256,7 +256,7 @@ async fn log_in(shared: &Shared, arrived: &Arrived, parts: Parts, body: Incoming
     tell_when_to_come_again(&mut response, instead);
     arrived.answered(response.status(), arrived.start.elapsed());
     match fault {
-        Some(fault) => fault.spoil(response, &arrived.connection.line).await,
+        Some(fault) => fault.spoil(response, &arrived.connection.hold).await,
         None => response,
     }
 }

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Collected};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{FaultKind, Met, THROTTLED};
-use crate::line::{Change, Line, Tcp};
+use crate::hold::{Change, Hold, Tcp};
 use crate::message::{Response, pieces, whole};
 
 /// What a request meets before it is carried out.
@@ -36,7 +36,7 @@ pub(crate) struct Refused {
 impl Met {
     /// What the request meets before it is carried out. Where nobody answers, the connection is
     /// ended, unless it is to stay.
-    pub(crate) fn before(&self, line: &Line) -> Before {
+    pub(crate) fn before(&self, hold: &Hold) -> Before {
         let answer = |status, code, text, retry_after| {
             Before::Answer(Refused {
                 status,
@@ -47,8 +47,8 @@ impl Met {
         };
         let unavailable = "The service is temporarily unavailable.";
         match self.kind {
-            FaultKind::Drop => line.cut(),
-            FaultKind::Reset => line.reset(),
+            FaultKind::Drop => hold.cut(),
+            FaultKind::Reset => hold.reset(),
             _ => {}
         }
         match self.kind {
@@ -100,11 +100,11 @@ impl Met {
     }
 
     /// What a new connection meets. None: the connection is over.
-    pub(crate) async fn greet(self, mut stream: Tcp, line: &Line) -> Option<Tcp> {
+    pub(crate) async fn greet(self, mut stream: Tcp, hold: &Hold) -> Option<Tcp> {
         const HELLO: usize = 16 * 1024;
         let mut hello = vec![0; HELLO];
         match self.kind {
-            FaultKind::ConnectionReset => line.reset(),
+            FaultKind::ConnectionReset => hold.reset(),
             FaultKind::BrokenHandshake => {
                 let _ = stream.read(&mut hello).await;
             }
@@ -125,7 +125,7 @@ impl Met {
     }
 
     /// The answer as the fault leaves it.
-    pub(crate) async fn spoil(self, mut response: Response, line: &Arc<Line>) -> Response {
+    pub(crate) async fn spoil(self, mut response: Response, hold: &Arc<Hold>) -> Response {
         if let Some((name, value)) = &self.header {
             response.headers_mut().insert(name, value.clone());
         }
@@ -135,19 +135,19 @@ impl Met {
                 return response;
             }
             FaultKind::LostAnswer => {
-                line.cut();
+                hold.cut();
                 return std::future::pending().await;
             }
             FaultKind::CloseIdle => {
-                let (line, delay) = (Arc::clone(line), self.delay);
+                let (hold, delay) = (Arc::clone(hold), self.delay);
                 tokio::spawn(async move {
                     tokio::time::sleep(delay).await;
-                    line.cut();
+                    hold.cut();
                 });
                 return response;
             }
-            FaultKind::Garbage => line.change(Change::Garbage),
-            FaultKind::Twice => line.change(Change::Twice),
+            FaultKind::Garbage => hold.change(Change::Garbage),
+            FaultKind::Twice => hold.change(Change::Twice),
             _ => {}
         }
         if self.kind == FaultKind::Close {

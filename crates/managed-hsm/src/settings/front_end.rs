@@ -62,7 +62,7 @@ impl FrontEnd {
     }
 
     /// Where else than in the environment a setting may stand, as errors name it.
-    pub(crate) fn place(&self, key: &'static str) -> String {
+    pub(crate) fn in_file(&self, key: &'static str) -> String {
         format!("'{}' in {}", self.spelling.of(key), self.configuration_file)
     }
 
@@ -70,7 +70,7 @@ impl FrontEnd {
     pub(crate) fn missing(&self, setting: &Setting) -> String {
         match (environment::is_trusted(), setting.key) {
             (true, _) => format!("{} is not set", setting.variable),
-            (false, Some(key)) => format!("{} is not set", self.place(key)),
+            (false, Some(key)) => format!("{} is not set", self.in_file(key)),
             (false, None) => {
                 "its secret comes from no variable of a program with raised rights".to_owned()
             }
@@ -88,7 +88,7 @@ impl FrontEnd {
             false => format!(
                 "no variable counts in a program with raised rights: set {}, or another credential there \
                  (docs/authentication.md)",
-                self.place("token-file")
+                self.in_file("token-file")
             ),
         }
     }
@@ -108,12 +108,12 @@ mod tests {
 
     #[test]
     fn a_setting_is_named_as_its_file_spells_it() {
-        for (spelling, place) in [
+        for (spelling, expected) in [
             (Spelling::Hyphens, "'ca-file' in program.conf"),
             (Spelling::CamelCase, "'caFile' in program.conf"),
         ] {
             let front_end = FrontEnd::new("program/1", "program.conf", spelling);
-            assert_eq!(front_end.place("ca-file"), place);
+            assert_eq!(front_end.in_file("ca-file"), expected);
         }
         let longer = Spelling::CamelCase.of("client-send-certificate-chain");
         assert_eq!(longer, "clientSendCertificateChain");

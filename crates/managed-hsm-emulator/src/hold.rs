@@ -25,13 +25,13 @@ pub(crate) enum Change {
 
 /// A hold on a connection, shared by those that serve its requests.
 #[derive(Debug, Default)]
-pub(crate) struct Line {
+pub(crate) struct Hold {
     end: Notify,
     resets: AtomicBool,
     change: Mutex<Option<Change>>,
 }
 
-impl Line {
+impl Hold {
     /// Ends the connection at once, without a word in TLS or HTTP.
     pub(crate) fn cut(&self) {
         self.end.notify_one();
@@ -59,22 +59,22 @@ impl Line {
     }
 }
 
-/// A TCP connection that ends as its line says.
+/// A TCP connection that ends as its hold says.
 #[derive(Debug)]
 pub(crate) struct Tcp {
     stream: TcpStream,
-    line: Arc<Line>,
+    hold: Arc<Hold>,
 }
 
 impl Tcp {
-    pub(crate) fn new(stream: TcpStream, line: Arc<Line>) -> Self {
-        Self { stream, line }
+    pub(crate) fn new(stream: TcpStream, hold: Arc<Hold>) -> Self {
+        Self { stream, hold }
     }
 }
 
 impl Drop for Tcp {
     fn drop(&mut self) {
-        if self.line.resets.load(Ordering::Relaxed) {
+        if self.hold.resets.load(Ordering::Relaxed) {
             // Nothing is lost if the system refuses: the connection ends all the same.
             let _ = self.stream.set_zero_linger();
         }
@@ -109,20 +109,20 @@ impl AsyncWrite for Tcp {
     }
 }
 
-/// A stream of HTTP whose bytes are changed as its line says.
+/// A stream of HTTP whose bytes are changed as its hold says.
 #[derive(Debug)]
 pub(crate) struct Changed<S> {
     stream: S,
-    line: Arc<Line>,
+    hold: Arc<Hold>,
     /// Bytes that were taken and are still to be written.
     pending: Vec<u8>,
 }
 
 impl<S> Changed<S> {
-    pub(crate) fn new(stream: S, line: Arc<Line>) -> Self {
+    pub(crate) fn new(stream: S, hold: Arc<Hold>) -> Self {
         Self {
             stream,
-            line,
+            hold,
             pending: Vec::new(),
         }
     }
@@ -158,7 +158,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Changed<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_pending(cx))?;
-        match self.line.take_change() {
+        match self.hold.take_change() {
             None => return Pin::new(&mut self.stream).poll_write(cx, buf),
             Some(Change::Garbage) => self.pending.extend_from_slice(GARBAGE),
             Some(Change::Twice) => self.pending = [buf, buf].concat(),
