@@ -236,7 +236,12 @@ mod tests {
         for (time, shown) in [(3.21, "3.2 ms"), (1500.0, "1.5 s"), (180_000.0, "3 min")] {
             assert_eq!(milliseconds(time), shown);
         }
-        for (minutes, shown) in [(0, "0 min"), (119, "119 min"), (1439, "23 h"), (2880, "2 days")] {
+        for (minutes, shown) in [
+            (0, "0 min"),
+            (119, "119 min"),
+            (1439, "23 h"),
+            (2880, "2 days"),
+        ] {
             assert_eq!(rough(Duration::from_secs(minutes * 60)), shown);
         }
     }
