@@ -7,3 +7,4 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/grpc.sh"
 
 rm -rf "$run"
+echo "Removed $run."

@@ -67,7 +67,7 @@ refused() {
     stop_nginx "$run/$1.pid"
     rm -f "$sockets/$1.sock"
     # It failed, by itself, the server's sidecar says why, and the server heard nothing.
-    [ "$outcome" -ne 0 ] && [ "$outcome" -lt 124 ] && grep -q "client certificate is missing or not accepted" "$run/$1.out" &&
+    [ "$outcome" -ne 0 ] && [ "$outcome" -lt 124 ] && grep -q "^greeter-client: Unauthenticated: the client certificate is missing or not accepted$" "$run/$1.out" &&
         grep -E "$3" "$run/server-sidecar-error.log" | tail -n 1 &&
         [ "$(wc -l <"$run/greeter.log")" -eq "$before" ]
 }

@@ -11,5 +11,6 @@ done
 for name in greeter direct; do
     stop "$name"
 done
+echo "The sidecars and the gRPC server are stopped."
 stop_emulator
 rm -f "$sockets/client.sock" "$sockets/server.sock"

@@ -19,3 +19,4 @@ for name in rsa ec; do
     # Plain OpenSSL, without the provider, is the judge.
     openssl verify -CAfile "$run/ca.crt" -verify_hostname localhost "$run/$name.crt"
 done
+echo "The HSM signed the CA's certificate, and one for each server, with $CA_KEY; the requests with $RSA_KEY and $EC_KEY."

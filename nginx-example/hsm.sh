@@ -98,6 +98,8 @@ use_emulator() {
         tail -n 5 "$run/emulator.log" "$run/requests.log" >&2
         fail "The emulator did not start."
     }
+    # What the caller's shell has for another HSM, or for another emulator, would come before this one's owner.
+    unset AZURE_CLI_ACCESS_TOKEN AKV_TOKEN_FILE AKV_ENDPOINTS AZURE_KEYVAULT_URL AZURE_TOKEN_CREDENTIALS
     eval "$exports"
 }
 

@@ -29,9 +29,9 @@ if [ "$(id -u)" -eq 0 ]; then
     user="user root;"
 fi
 mkdir -p "$run/tmp"
-fill_in "$here/locations.conf.in" "$run/locations.conf" "hsm_title=$hsm_title" "key_form=$key_form"
+fill_in "$here/locations.conf.in" "$run/locations.conf" "hsm_title=$hsm_title" "key_form=$key_form" "ca_name=$CA_KEY"
 fill_in "$here/nginx.conf.in" "$run/nginx.conf" "run=$run" "user=$user" "listen=$LISTEN" \
-    "rsa_port=$RSA_PORT" "ec_port=$EC_PORT" "both_port=$BOTH_PORT" "rsa_key=$rsa_key" "ec_key=$(nginx_key "$run/ec.key")"
+    "rsa_name=$RSA_KEY" "ec_name=$EC_KEY" "rsa_port=$RSA_PORT" "ec_port=$EC_PORT" "both_port=$BOTH_PORT" "rsa_key=$rsa_key" "ec_key=$(nginx_key "$run/ec.key")"
 start_nginx "$run/nginx.conf" "$run/nginx-error.log"
 
 answers() { curl --silent --fail --max-time 10 --cacert "$run/ca.crt" "https://localhost:$1/health" --output /dev/null; }

@@ -5,6 +5,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=nginx-example/hsm.sh
 . "$here/hsm.sh"
 
+outcome="nginx did not run."
+if nginx_runs "$run/nginx.pid"; then
+    outcome="nginx is stopped."
+fi
 stop_nginx "$run/nginx.pid"
-echo "nginx is stopped."
+echo "$outcome"
 stop_emulator

@@ -104,7 +104,17 @@ ec_handshakes() {
     handshake "$1" 1.3 ECDSA+SHA256 "$EC_KEY" ES256
 }
 
-page() { curl --silent --show-error --fail --max-time 30 --cacert "$run/ca.crt" "https://localhost:$1$2"; }
+# page PORT PATH [OPTION OF curl]…
+page() { curl --silent --show-error --fail --max-time 30 --cacert "$run/ca.crt" "https://localhost:$1$2" "${@:3}"; }
+
+# What the page calls the key of a port.
+key_of() {
+    case $1 in
+        "$RSA_PORT") echo "$RSA_KEY" ;;
+        "$EC_PORT") echo "$EC_KEY" ;;
+        *) echo "$RSA_KEY or $EC_KEY" ;;
+    esac
+}
 
 pages() {
     local port=$1 version text
@@ -116,6 +126,13 @@ pages() {
             not_ok "port $port, curl, TLS $version, /" "$text"
         fi
     done
+    text=$(page "$port" / --header "Accept: text/html" 2>&1)
+    if [[ $text = "<!doctype html>"* ]] && grep -q "<dt>Private key<dd>.*$(key_of "$port")" <<<"$text" &&
+        grep -q "<dt>SSL Protocol<dd>TLSv1.3" <<<"$text" && grep -q "the HSM signed once" <<<"$text"; then
+        ok "port $port, curl, / for a browser" "a page with the key's name"
+    else
+        not_ok "port $port, curl, / for a browser" "$text"
+    fi
     text=$(page "$port" /health 2>&1)
     if [[ $text = '{"status": "healthy", "ssl": true, '* ]]; then
         ok "port $port, curl, /health" "\`$text\`"

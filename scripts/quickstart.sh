@@ -124,9 +124,12 @@ done_line "Debian packages" "$(openssl version | cut -d' ' -f1,2)"
 require_cargo
 done_line "Rust toolchain" "$(cargo --version)"
 
-step "Build (some minutes the first time)"
+step "Build (about four minutes on two cores the first time, seconds after that)"
 started=$SECONDS
-scripts/release-build.sh akv_provider managed-hsm-emulator -- --quiet
+# On a terminal cargo shows how far it is; a log doesn't need a line for each crate.
+quiet=(--quiet)
+[ ! -t 2 ] || quiet=()
+scripts/release-build.sh akv_provider managed-hsm-emulator -- "${quiet[@]}"
 done_line "provider: $(stat --format=%s "$module" | numfmt --to=iec) libakv_provider.so" "$((SECONDS - started)) s"
 
 step "A Managed HSM on this machine"
@@ -161,10 +164,10 @@ done_line "emulator stopped, files removed"
 cat <<END
 
 ${bold}All of it works.${plain} How to go on:
-  ./ubuntubuild.sh                                       install the provider into OpenSSL
+  ./ubuntubuild.sh                                       install the provider, the PKCS#11 module and akv
   export AZURE_CLI_ACCESS_TOKEN=\$(az account get-access-token --output tsv \\
       --query accessToken --resource https://managedhsm.azure.net)
   openssl req -new -provider akv_provider -provider default \\
       -key managedhsm:<your HSM>:<your key> -subj /CN=example.com
-  README.md has the URI forms and settings; ./runtest.sh runs the tests.
+  README.md has more commands to paste, also for the emulator; docs/README.md leads to all documents.
 END

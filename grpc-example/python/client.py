@@ -47,4 +47,7 @@ def main():
         converse(stub)
 
 
-main()
+try:
+    main()
+except grpc.RpcError as error:
+    raise SystemExit(f"{error.code().name}: {error.details()}") from None

@@ -42,7 +42,7 @@ opens() {
     local page before
     before=$(signatures_of "$2")
     page=$(browse --dump-dom "https://localhost:$1/")
-    if ! grep -q "Hello from nginx" <<<"$page" || ! grep -q "SSL Protocol: TLSv1.3" <<<"$page"; then
+    if ! grep -q "Hello from nginx" <<<"$page" || ! grep -q "<dd>TLSv1.3" <<<"$page"; then
         echo "$page"
         tail -n 5 "$work/chromium.log"
         return 1

@@ -1,6 +1,7 @@
 //! The commands of documents that are to be typed one after the other, typed.
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 
 use testing::built;
 
@@ -9,7 +10,11 @@ use crate::support::{EC_P256, Hsm, Outcome, RSA_2048};
 /// The blocks of a document's section that a shell runs.
 fn blocks(document: &'static str, section: &str) -> Vec<&'static str> {
     let (_, text) = document.split_once(section).expect("the section");
-    let text = text.split("\n## ").next().unwrap_or_default();
+    blocks_in(text.split("\n## ").next().unwrap_or_default())
+}
+
+/// The blocks of a text that a shell runs.
+fn blocks_in(text: &'static str) -> Vec<&'static str> {
     let blocks = text.split("```sh\n").skip(1);
     blocks
         .map(|rest| rest.split("```").next().unwrap_or_default())
@@ -28,6 +33,60 @@ fn typed(hsm: &Hsm, blocks: &[&str]) -> Outcome {
         .env("PATH", std::env::join_paths(path).expect("folders"))
         .current_dir(hsm.file(""));
     Outcome::of(command)
+}
+
+#[test]
+fn the_readmes_commands_work_as_they_stand() {
+    let blocks = blocks(include_str!("../../README.md"), "## Use\n");
+    let [block] = blocks.as_slice() else {
+        panic!("the README has {} blocks to paste", blocks.len());
+    };
+    // The README's port may be somebody else's here.
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    let port = port.expect("a free port").port().to_string();
+    assert!(block.contains("8443"));
+    let block = block.replace("8443", &port);
+    // What a command that fails leaves behind ends with the shell.
+    let end = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n";
+    let hsm = Hsm::start();
+    let text = typed(&hsm, &[end, &block]).succeeds();
+    for words in [
+        "Name: managedhsm:MyHSM:myaeskey",
+        "Verified OK",
+        "The same key comes back.",
+        "New, TLSv1.3",
+    ] {
+        assert!(text.contains(words), "no {words}: {text}");
+    }
+    for operation in ["sign", "decrypt", "wrapkey", "unwrapkey"] {
+        let requests = hsm.requests();
+        let asked = requests.iter().filter(|one| one.is(operation)).count();
+        assert!(asked > 0, "{operation}");
+    }
+    assert_eq!(hsm.key("newkey")["key"]["crv"], "P-256");
+}
+
+#[test]
+fn the_examples_of_the_command_line_work_one_after_the_other() {
+    let blocks = blocks_in(include_str!("../../docs/akv.md"));
+    assert!(blocks.len() > 6, "{}", blocks.len());
+    // The first examples list what is there.
+    let hsm = Hsm::with_keys(&[("web", EC_P256)]);
+    let text = typed(&hsm, &blocks).succeeds();
+    for words in [
+        "All is well",
+        "the signature is valid",
+        "Signer",
+        "404 KeyNotFound",
+    ] {
+        assert!(text.contains(words), "no {words}: {text}");
+    }
+    for operation in ["rotate", "backup", "restore", "recover", "sign", "decrypt"] {
+        let requests = hsm.requests();
+        let asked = requests.iter().filter(|one| one.is(operation)).count();
+        assert!(asked > 0, "{operation}");
+    }
+    assert_eq!(hsm.key("ca")["key"]["crv"], "P-384");
 }
 
 #[test]

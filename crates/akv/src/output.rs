@@ -205,6 +205,15 @@ pub(crate) fn milliseconds(time: f64) -> String {
     }
 }
 
+/// How long something lasts, in one unit, rounded down.
+pub(crate) fn rough(time: Duration) -> String {
+    match time.as_secs() / 60 {
+        minutes @ 0..120 => format!("{minutes} min"),
+        minutes @ 120..2880 => format!("{} h", minutes / 60),
+        minutes => format!("{} days", minutes / 1440),
+    }
+}
+
 /// Text from outside, fit for a terminal: one line, of bounded length.
 pub(crate) fn one_line(text: &str) -> String {
     ForeignText::new(text).to_string()
@@ -226,6 +235,14 @@ mod tests {
     fn times_are_in_units_that_people_say() {
         for (time, shown) in [(3.21, "3.2 ms"), (1500.0, "1.5 s"), (180_000.0, "3 min")] {
             assert_eq!(milliseconds(time), shown);
+        }
+        for (minutes, shown) in [
+            (0, "0 min"),
+            (119, "119 min"),
+            (1439, "23 h"),
+            (2880, "2 days"),
+        ] {
+            assert_eq!(rough(Duration::from_secs(minutes * 60)), shown);
         }
     }
 

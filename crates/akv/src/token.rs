@@ -111,7 +111,7 @@ pub(crate) fn expiry(token: &AccessToken) -> String {
         Some(at) if at > output::before_year_10000(at) => "a time after the year 9999".to_owned(),
         Some(at) => {
             let left = at.duration_since(SystemTime::now()).unwrap_or_default();
-            format!("{}, in {} min", output::time(at), left.as_secs() / 60)
+            format!("{}, in {}", output::time(at), output::rough(left))
         }
     }
 }

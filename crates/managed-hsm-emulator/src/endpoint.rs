@@ -37,7 +37,8 @@ pub fn vault_url(data: &DataDir, name: Option<&str>) -> Result<Option<String>, E
 /// most `wait`.
 ///
 /// # Errors
-/// [`Error::NotRunning`] when none does by then.
+/// [`Error::NotRunning`] when none does and none is waited for, [`Error::NotReady`] when none does
+/// by then.
 pub fn wait_until_ready(data: &DataDir, wait: Duration) -> Result<String, Error> {
     let start = Instant::now();
     loop {
@@ -47,7 +48,11 @@ pub fn wait_until_ready(data: &DataDir, wait: Duration) -> Result<String, Error>
             return Ok(url);
         }
         if start.elapsed() >= wait {
-            return Err(Error::NotRunning(data.path().to_owned()));
+            let folder = data.path().to_owned();
+            return Err(match wait.is_zero() {
+                true => Error::NotRunning(folder),
+                false => Error::NotReady(folder, wait),
+            });
         }
         std::thread::sleep(POLL);
     }
@@ -129,5 +134,7 @@ mod tests {
             wait_until_ready(&data, Duration::ZERO),
             Err(Error::NotRunning(_))
         ));
+        let waited = wait_until_ready(&data, Duration::from_millis(1));
+        assert!(matches!(waited, Err(Error::NotReady(_, _))));
     }
 }

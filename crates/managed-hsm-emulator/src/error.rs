@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Why a command of the emulator failed; `Display` says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,12 @@ pub enum Error {
         .0.display()
     )]
     NotRunning(PathBuf),
+    /// No emulator has accepted connections in the time that it was waited for.
+    #[error(
+        "no emulator has accepted connections on the data folder {} within {} s; see what `managed-hsm-emulator serve` says there, or wait longer",
+        .0.display(), .1.as_secs()
+    )]
+    NotReady(PathBuf, Duration),
     /// What clients are to be told is more than one line.
     #[error(
         "the value of {0} has a line break, so it can't be told in a line; take --format shell or json, or another folder with --data-dir"
