@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Starts nginx with the HSM's keys, in the background.
+# shellcheck disable=SC2153 # hsm.sh sets the names of the keys
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=nginx-example/hsm.sh
