@@ -133,15 +133,17 @@ fn a_child_that_has_its_parents_number_has_connections_of_its_own() {
     let Some(namespace) = ways.iter().find(works) else {
         return skip("a child with its parent's number: no PID namespace may be made");
     };
-    let before = hsm.requests().len();
     let key = uri(KEYS[0].0);
-    let program: [&str; 3] = [&program, &key, "namespace"];
-    hsm.run("unshare", &[&namespace[..], &program].concat())
-        .succeeds();
-    // The parent asks for the key and signs three times, the child signs three times.
-    let counts = by_connection(&hsm.requests()[before..]);
-    let counts: Vec<usize> = counts.into_values().collect();
-    assert_eq!(counts, [4, 3]);
+    for child in ["namespace", "clone"] {
+        let before = hsm.requests().len();
+        let program: [&str; 3] = [&program, &key, child];
+        hsm.run("unshare", &[&namespace[..], &program].concat())
+            .succeeds();
+        // The parent asks for the key and signs three times, the child signs three times.
+        let counts = by_connection(&hsm.requests()[before..]);
+        let counts: Vec<usize> = counts.into_values().collect();
+        assert_eq!(counts, [4, 3], "{child}");
+    }
 }
 
 /// The locks of the log, of the resolver and of AWS-LC's random generators.
