@@ -174,6 +174,15 @@ fn a_process_may_exit_without_freeing_anything() {
     hsm.run(&program, &[&uri("ec"), "leave"]).succeeds();
 }
 
+/// AWS-LC would end the process.
+#[test]
+fn a_process_that_is_refused_random_bytes_goes_on_and_is_told() {
+    let hsm = Hsm::with_keys(&KEYS[..1]);
+    let program = hsm.compile("no_random");
+    let told = hsm.run(&program, &[&uri(KEYS[0].0)]).succeeds();
+    assert!(told.contains("allow getrandom"), "{told}");
+}
+
 #[test]
 fn a_process_that_may_start_no_thread_signs() {
     let hsm = Hsm::with_keys(&[("rsa", RSA_2048)]);
