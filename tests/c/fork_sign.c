@@ -1,12 +1,15 @@
-/* fork_sign URI sign-first|fork-first|threads|namespace [ROUNDS]: loads a key, forks, signs in children and in the
- * parent, as often as asked. sign-first: the parent has signed before. fork-first: it has only loaded the key.
+/* fork_sign URI sign-first|fork-first|threads|namespace|clone [ROUNDS]: loads a key, forks, signs in children and in
+ * the parent, as often as asked. sign-first: the parent has signed before. fork-first: it has only loaded the key.
  * threads: it forks while four of its threads sign. namespace: the parent is process 1 and has signed before; a child
- * is process 1 as well, of a PID namespace of its own, in which there are no others. */
+ * is process 1 as well, of a PID namespace of its own, in which there are no others. clone: the same with a child of
+ * which the C library knows nothing. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 #include "check.h"
 
 enum { CHILDREN = 4, THREADS = 4 };
@@ -25,9 +28,9 @@ static void *sign_until_stopped(void *unused)
     return NULL;
 }
 
-static pid_t start_child(int number, int is_first)
+static pid_t start_child(int number, int is_first, int by_clone)
 {
-    pid_t child = fork();
+    pid_t child = by_clone ? syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) : fork();
 
     CHECK(child >= 0);
     if (child == 0) {
@@ -56,7 +59,7 @@ int main(int argc, char **argv)
 {
     pthread_t threads[THREADS];
     pid_t children[CHILDREN];
-    int with_threads, with_namespace, rounds, count;
+    int with_threads, with_namespace, by_clone, rounds, count;
 
     CHECK(argc == 3 || argc == 4);
     rounds = argc == 4 ? atoi(argv[3]) : 1;
@@ -66,7 +69,8 @@ int main(int argc, char **argv)
     key = load_key(NULL, argv[1], OSSL_STORE_INFO_PKEY);
     public_key = public_copy(NULL, key);
     with_threads = strcmp(argv[2], "threads") == 0;
-    with_namespace = strcmp(argv[2], "namespace") == 0;
+    by_clone = strcmp(argv[2], "clone") == 0;
+    with_namespace = by_clone || strcmp(argv[2], "namespace") == 0;
     count = with_namespace ? 1 : CHILDREN;
     if (strcmp(argv[2], "fork-first") != 0)
         sign_and_verify(NULL, key, public_key, "signed in the parent, before");
@@ -81,7 +85,7 @@ int main(int argc, char **argv)
             CHECK(unshare(CLONE_NEWPID) == 0);
         }
         for (int i = 0; i < count; i++)
-            children[i] = start_child(i, with_namespace);
+            children[i] = start_child(i, with_namespace, by_clone);
         sign_and_verify(NULL, key, public_key, "signed in the parent, meanwhile");
         for (int i = 0; i < count; i++)
             expect_success(children[i]);

@@ -133,15 +133,17 @@ fn a_child_that_has_its_parents_number_has_connections_of_its_own() {
     let Some(namespace) = ways.iter().find(works) else {
         return skip("a child with its parent's number: no PID namespace may be made");
     };
-    let before = hsm.requests().len();
     let key = uri(KEYS[0].0);
-    let program: [&str; 3] = [&program, &key, "namespace"];
-    hsm.run("unshare", &[&namespace[..], &program].concat())
-        .succeeds();
-    // The parent asks for the key and signs three times, the child signs three times.
-    let counts = by_connection(&hsm.requests()[before..]);
-    let counts: Vec<usize> = counts.into_values().collect();
-    assert_eq!(counts, [4, 3]);
+    for child in ["namespace", "clone"] {
+        let before = hsm.requests().len();
+        let program: [&str; 3] = [&program, &key, child];
+        hsm.run("unshare", &[&namespace[..], &program].concat())
+            .succeeds();
+        // The parent asks for the key and signs three times, the child signs three times.
+        let counts = by_connection(&hsm.requests()[before..]);
+        let counts: Vec<usize> = counts.into_values().collect();
+        assert_eq!(counts, [4, 3], "{child}");
+    }
 }
 
 /// The locks of the log, of the resolver and of AWS-LC's random generators.
@@ -170,6 +172,15 @@ fn a_process_may_exit_without_freeing_anything() {
     let hsm = Hsm::with_keys(&KEYS);
     let program = hsm.compile("reload");
     hsm.run(&program, &[&uri("ec"), "leave"]).succeeds();
+}
+
+/// AWS-LC would end the process.
+#[test]
+fn a_process_that_is_refused_random_bytes_goes_on_and_is_told() {
+    let hsm = Hsm::with_keys(&KEYS[..1]);
+    let program = hsm.compile("no_random");
+    let told = hsm.run(&program, &[&uri(KEYS[0].0)]).succeeds();
+    assert!(told.contains("allow getrandom"), "{told}");
 }
 
 #[test]

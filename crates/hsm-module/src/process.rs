@@ -1,6 +1,8 @@
 //! The process that the module is loaded into: its rights, its forks, its end.
 
 use std::sync::OnceLock;
+#[cfg(target_os = "linux")]
+use std::sync::atomic::AtomicBool;
 
 use managed_hsm::LogSettings;
 pub use managed_hsm::forks::generation;
@@ -84,6 +86,10 @@ pub fn watch_for_forks() {
     }
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
+        #[cfg(target_os = "linux")]
+        if let Some(mark) = mark_that_no_child_has() {
+            forks::watch(mark);
+        }
         // SAFETY: the functions take nothing and don't unwind. They stay where they are while the C
         // library knows them: it forgets them when this module is unloaded.
         let error = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
@@ -91,6 +97,28 @@ pub fn watch_for_forks() {
             log::debug!("forks will not be noticed");
         }
     });
+}
+
+/// A mark that is false in each process that is made of this one with a copy of its memory, by
+/// fork(3) or by clone(2). None: the kernel is older than Linux 4.14, or there is no memory.
+#[cfg(target_os = "linux")]
+fn mark_that_no_child_has() -> Option<&'static AtomicBool> {
+    let len = size_of::<AtomicBool>();
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: the kernel finds a place for the page that is nobody else's. It has zeros, of which
+    // the mark is made, here and in a child; and it is given back only where it isn't handed out.
+    unsafe {
+        let page = libc::mmap(std::ptr::null_mut(), len, access, kind, -1, 0);
+        if page == libc::MAP_FAILED {
+            return None;
+        }
+        if libc::madvise(page, len, libc::MADV_WIPEONFORK) != 0 {
+            libc::munmap(page, len);
+            return None;
+        }
+        Some(&*page.cast())
+    }
 }
 
 /// There are no forks.
@@ -103,11 +131,23 @@ mod tests {
 
     use super::*;
 
-    /// What a child of this process says by its exit status.
-    fn in_child(tell: fn() -> u8) -> i32 {
+    /// Makes a child as libraries do.
+    fn fork() -> libc::pid_t {
         // SAFETY: the child does nothing but look at numbers and end, without the C library's
         // handlers.
-        match unsafe { libc::fork() } {
+        unsafe { libc::fork() }
+    }
+
+    /// Makes one of which the C library knows nothing, as sandboxes do.
+    fn clone() -> libc::pid_t {
+        // SAFETY: as above. It has a copy of this stack, and asks for no numbers of threads.
+        let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+        child as libc::pid_t
+    }
+
+    /// What a child of this process says by its exit status.
+    fn in_child(make: fn() -> libc::pid_t, tell: fn() -> u8) -> i32 {
+        match make() {
             0 => {
                 let status = tell();
                 // SAFETY: it takes a number, and ends the child.
@@ -126,9 +166,11 @@ mod tests {
     fn a_child_is_told_from_its_parent() {
         watch_for_forks();
         let parent = generation();
-        let child = in_child(|| generation() as u8);
-        assert_eq!(child, parent as i32 + 1);
-        assert_eq!(generation(), parent);
+        for make in [fork, clone] {
+            let child = in_child(make, || generation() as u8);
+            assert_eq!(child, parent as i32 + 1);
+            assert_eq!(generation(), parent);
+        }
     }
 
     #[test]
@@ -147,7 +189,7 @@ mod tests {
                     IS_OVER.store(1, Ordering::SeqCst);
                 });
                 begun.wait();
-                in_child(|| IS_OVER.load(Ordering::SeqCst) as u8) == 1
+                in_child(fork, || IS_OVER.load(Ordering::SeqCst) as u8) == 1
             })
         };
         // Not for long, and on a busy machine the work may take longer. A fork that doesn't wait

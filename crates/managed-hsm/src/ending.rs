@@ -28,6 +28,7 @@ pub(crate) fn make_generator() -> Result<(), Error> {
     if IS_MADE.get() {
         return Ok(());
     }
+    look_for_random_bytes()?;
     MAKING.fetch_add(1, Ordering::SeqCst);
     let has_begun = HAS_BEGUN.load(Ordering::SeqCst);
     if !has_begun {
@@ -39,6 +40,26 @@ pub(crate) fn make_generator() -> Result<(), Error> {
         true => Err(Error::Io("it is ending".to_owned())),
         false => Ok(()),
     }
+}
+
+/// AWS-LC ends the process where the system refuses it random bytes.
+#[cfg(target_os = "linux")]
+fn look_for_random_bytes() -> Result<(), Error> {
+    use rustix::io::Errno;
+    use rustix::rand::{GetRandomFlags, getrandom};
+    match getrandom(&mut [0u8], GetRandomFlags::NONBLOCK) {
+        // AWS-LC waits for them, or reads a file where there is no such call.
+        Ok(_) | Err(Errno::AGAIN | Errno::INTR | Errno::NOSYS) => Ok(()),
+        Err(error) => Err(Error::Io(format!(
+            "the system refuses it random bytes ({error}): have the filter of its system calls (seccomp) allow getrandom"
+        ))),
+    }
+}
+
+/// Elsewhere nobody filters what gives random bytes.
+#[cfg(not(target_os = "linux"))]
+fn look_for_random_bytes() -> Result<(), Error> {
+    Ok(())
 }
 
 /// Says that the process is about to end, or this library to be taken out of it. Threads that have

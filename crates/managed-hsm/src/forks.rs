@@ -8,7 +8,8 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a fork waits at most: a look-up of a name may take seconds.
@@ -21,8 +22,11 @@ const LOOK: Duration = Duration::from_micros(20);
 
 static GATE: Gate = Gate::new();
 
-/// How many forks lie between the process that began and this one, as far as it was told of them.
+/// How many forks lie between the process that began and this one, as far as it knows of them.
 static GENERATION: AtomicUsize = AtomicUsize::new(0);
+
+/// What tells a process that it is a child, where the C library doesn't: see [`watch`].
+static MARK: OnceLock<&AtomicBool> = OnceLock::new();
 
 thread_local! {
     /// How many [`Work`]s this thread has.
@@ -30,9 +34,30 @@ thread_local! {
 }
 
 /// Tells a process from its children: the number differs from what it was before a fork, if the
-/// child was told of it ([`after_fork_in_child`]).
+/// child was told of it ([`after_fork_in_child`]) or has a mark that tells ([`watch`]).
 pub fn generation() -> usize {
+    if MARK.get().is_some_and(|mark| !mark.load(Ordering::Acquire)) {
+        begin_child();
+    }
     GENERATION.load(Ordering::Relaxed)
+}
+
+/// Gives this process a mark, which the kernel takes from each child that has a copy of its memory.
+/// So one that was made by clone(2) itself is noticed, of which the C library tells nobody. Only
+/// the first mark counts.
+pub fn watch(mark: &'static AtomicBool) {
+    mark.store(true, Ordering::Relaxed);
+    let _ = MARK.set(mark);
+}
+
+/// This process is a child that has just begun. Where several of its threads notice it at the same
+/// time they count it more than once, which does no harm.
+fn begin_child() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+    GATE.reset(own_work());
+    if let Some(mark) = MARK.get() {
+        mark.store(true, Ordering::Release);
+    }
 }
 
 /// A process, told from all that it was forked from, whose state it has inherited. Its number alone
@@ -40,7 +65,7 @@ pub fn generation() -> usize {
 /// own, and the number of a process that has ended is given again, perhaps to a grandchild.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessId {
-    /// Tells what was forked without the C library's handlers.
+    /// Tells what was forked without the C library's handlers, where there is no mark.
     number: u32,
     generation: usize,
 }
@@ -125,9 +150,8 @@ pub fn after_fork_in_parent() {
 
 /// To be called by the child.
 pub fn after_fork_in_child() {
-    GENERATION.fetch_add(1, Ordering::Relaxed);
     DEPTH.set(DEPTH.get() - 1);
-    GATE.reset(own_work());
+    begin_child();
 }
 
 /// A thread that forks may be at work itself: it starts a tool.
