@@ -140,7 +140,8 @@ mod tests {
 
     /// Makes one of which the C library knows nothing, as sandboxes do.
     fn clone() -> libc::pid_t {
-        // SAFETY: as above. It has a copy of this stack, and asks for no numbers of threads.
+        // SAFETY: the child does nothing but look at numbers and end, on a copy of this stack. It
+        // asks for no numbers of threads.
         let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
         child as libc::pid_t
     }
