@@ -10,9 +10,10 @@ use zeroize::Zeroizing;
 use crate::configuration::{Options, RsaPkcs1Decrypt};
 use crate::error::{Error, Purpose};
 use crate::ffi::convert::MechanismIn;
-use crate::ffi::parameters::{Later, OaepIn};
-use crate::mechanisms::{AesMode, Kind, Mechanism, digest_of, mask_of, parameter_invalid};
+use crate::ffi::parameters::Later;
+use crate::mechanisms::{AesMode, Kind, Mechanism, parameter_invalid};
 use crate::message;
+use crate::oaep::oaep;
 use crate::rejection;
 use crate::token::Token;
 use crate::token::objects::StoredKey;
@@ -265,21 +266,6 @@ fn is_bad_request(error: &hsm_keys::Error) -> bool {
         error,
         hsm_keys::Error::Client(managed_hsm::Error::Service { status: 400, .. })
     )
-}
-
-/// OAEP with a parameter.
-pub(crate) fn oaep(given: &OaepIn) -> Result<RsaEncryption, Error> {
-    if given.label_len != 0 {
-        return Err(parameter_invalid(
-            "the HSM decrypts OAEP without a label only: leave it empty",
-        ));
-    }
-    let (Some(hash), Some(mask)) = (digest_of(given.hash), mask_of(given.mgf)) else {
-        return Err(parameter_invalid(
-            "the hash functions of the OAEP parameter are not known",
-        ));
-    };
-    RsaEncryption::oaep(hash, mask).map_err(|error| parameter_invalid(&error.to_string()))
 }
 
 impl AesMode {

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use cryptoki_sys::{
-    CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKA_CLASS, CKA_ID, CKA_LABEL, CKO_CERTIFICATE,
-    CKO_PRIVATE_KEY, CKO_PROFILE, CKO_PUBLIC_KEY, CKO_SECRET_KEY, CKR_OPERATION_ACTIVE,
+    CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKA_CLASS, CKA_ID, CKA_LABEL, CKA_TOKEN, CKA_VALUE_LEN,
+    CKO_CERTIFICATE, CKO_PRIVATE_KEY, CKO_PROFILE, CKO_PUBLIC_KEY, CKO_SECRET_KEY,
+    CKR_OPERATION_ACTIVE,
 };
 
 use crate::attributes::CKA_AKV_SESSION;
 use crate::certificates::{CertificateObject, StoredCertificate};
+use crate::ciphers::learn_size;
 use crate::error::Error;
 use crate::ffi::convert::{Batch, TemplateIn};
 use crate::module::Module;
@@ -54,12 +56,22 @@ fn search(token: &Token, template: &Template<'_>) -> Result<Vec<CK_OBJECT_HANDLE
         id: template.bytes(CKA_ID),
     };
     token.refresh_certificates();
+    let wants_others = template.bytes(CKA_AKV_SESSION).is_some();
+    // What lives as long as a session of this process is here, and the HSM needn't be asked.
+    let asks = wants_others || template.flag(CKA_TOKEN)? != Some(false);
     let mut found = Vec::new();
     if matches!(class, None | Some(CKO_CERTIFICATE)) {
+        if asks {
+            token.load_vault_certificates(sought);
+        }
         found.extend(certificates(token, template, sought));
     }
     if !halves.is_empty() {
-        found.extend(keys(token, template, sought, halves)?);
+        // Before a login there are none of the HSM's; that is no failure.
+        if asks && token.is_open() {
+            token.load(sought)?;
+        }
+        found.extend(keys(token, template, sought, halves));
     }
     Ok(found)
 }
@@ -69,7 +81,6 @@ fn certificates(
     template: &Template<'_>,
     sought: Sought<'_>,
 ) -> Vec<CK_OBJECT_HANDLE> {
-    token.load_vault_certificates(sought);
     let table = token.table();
     let may_fit = |certificate: &&Arc<StoredCertificate>| {
         let object = CertificateObject {
@@ -98,28 +109,31 @@ fn keys(
     template: &Template<'_>,
     sought: Sought<'_>,
     halves: &[Half],
-) -> Result<Vec<CK_OBJECT_HANDLE>, Error> {
-    // Before a login there are none of the HSM's; that is no failure.
-    if token.is_open() {
-        token.load(sought)?;
-    }
+) -> Vec<CK_OBJECT_HANDLE> {
     let table = token.table();
     let candidates = table.candidates(sought).into_iter();
     let objects = candidates.flat_map(|key| halves.iter().map(move |half| (key, *half)));
     let wants_others = template.bytes(CKA_AKV_SESSION).is_some();
+    let (len, others) = (
+        template.bytes(CKA_VALUE_LEN),
+        template.without(&[CKA_VALUE_LEN]),
+    );
     let fitting = objects.filter(|(key, half)| {
         let object = token.view(key, *half);
         token.shows(key, *half)
             && (wants_others || !key.is_of_others())
-            && template
-                .iter()
-                .all(|(type_, value)| object.has(type_, value))
+            && others.iter().all(|(type_, value)| object.has(type_, value))
+            && len.is_none_or(|len| {
+                // To find it out may take requests, so all else is looked at first.
+                learn_size(token, key);
+                object.has(CKA_VALUE_LEN, len)
+            })
     });
     let mut found: Vec<_> = fitting
         .map(|(key, half)| (!table.has_certificate(key), key.handle(half)))
         .collect();
     found.sort_unstable();
-    Ok(found.into_iter().map(|(_, handle)| handle).collect())
+    found.into_iter().map(|(_, handle)| handle).collect()
 }
 
 fn profiles(token: &Token, template: &Template<'_>) -> Vec<CK_OBJECT_HANDLE> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cryptoki_sys::*;
 use hsm_keys::{EcCurve, KeyType, der};
 use managed_hsm::{
-    BroughtKey, Client, KeyMaterial, KeyName, KeyOperation, KeyUri, NewKey, NewKeyKind, Update,
+    BroughtKey, Client, KeyMaterial, KeyName, KeyOperation, KeyUri, Life, NewKey, NewKeyKind,
 };
 
 use crate::attributes::{Attribute, Rule, key_type, name};
@@ -16,11 +16,10 @@ use crate::ffi::convert::{MechanismIn, Place, TemplateIn};
 use crate::mechanisms::{Kind, Mechanism};
 use crate::ml_dsa;
 use crate::module::Module;
-use crate::objects::{check_tag, first_second};
+use crate::objects::{check_life, check_tag, first_second};
 use crate::report;
-use crate::sessions::Session;
+use crate::sessions::{Session, closed_meanwhile};
 use crate::template::{self, Template};
-use crate::token::Token;
 use crate::token::objects::StoredKey;
 use crate::token::tags::{self, Half};
 
@@ -49,7 +48,7 @@ pub(crate) struct NewKeyTemplate {
     label: Option<String>,
     /// What the key may be used for; None: the templates don't say.
     operations: Option<Vec<KeyOperation>>,
-    times: Update,
+    life: Life,
 }
 
 pub(crate) fn generate(
@@ -78,6 +77,7 @@ pub(crate) fn generate(
         Kind::EcKeyPair => KeyType::Ec,
         _ => KeyType::Rsa,
     };
+    check_agreement(&module.options, &public, &private)?;
     let lives_in = lives_in(module, &session, is_token_key(&public, &private)?)?;
     let mut wanted = NewKeyTemplate::default();
     for (half, template) in [(Half::Public, &public), (Half::Private, &private)] {
@@ -89,7 +89,7 @@ pub(crate) fn generate(
         KeyType::Rsa | KeyType::Aes => rsa(&public)?,
     };
     let source = Source::Made(kind);
-    let stored = wanted.make(&session, &module.options, source, lives_in)?;
+    let stored = wanted.make_for(module, &session, source, lives_in)?;
     public_key.put(stored.handle(Half::Public))?;
     private_key.put(stored.handle(Half::Private))
 }
@@ -120,6 +120,38 @@ fn is_token_key(public: &Template<'_>, private: &Template<'_>) -> Result<bool, E
     let of_public = public.flag(CKA_TOKEN)?;
     let of_private = private.flag(CKA_TOKEN)?;
     Ok(of_private.or(of_public).unwrap_or(false))
+}
+
+/// Refuses templates that tell what both keys have as two different things: the HSM has it once.
+fn check_agreement(
+    options: &Options,
+    public: &Template<'_>,
+    private: &Template<'_>,
+) -> Result<(), Error> {
+    let differ = |type_| {
+        let told = public.bytes(type_).zip(private.bytes(type_));
+        told.is_some_and(|(of_public, of_private)| {
+            !of_public.is_empty() && !of_private.is_empty() && of_public != of_private
+        })
+    };
+    let shared = [
+        CKA_MODULUS_BITS,
+        CKA_PUBLIC_EXPONENT,
+        CKA_EC_PARAMS,
+        CKA_START_DATE,
+        CKA_END_DATE,
+    ];
+    if let Some(type_) = shared.into_iter().find(|type_| differ(*type_)) {
+        let problem = format!(
+            "the templates of the two keys have {} with two values, and the HSM has it once for both",
+            name(type_)
+        );
+        return Err(Error::because(CKR_TEMPLATE_INCONSISTENT, problem));
+    }
+    match differ(CKA_TOKEN) {
+        true => differs(options, CKA_TOKEN),
+        false => Ok(()),
+    }
 }
 
 /// Has the HSM make or take in the key. A random name that is taken, if only by a deleted key, is
@@ -255,6 +287,29 @@ pub(crate) fn incomplete(type_: CK_ATTRIBUTE_TYPE) -> Error {
 }
 
 impl NewKeyTemplate {
+    /// Has the HSM make the key. One for a session is not left behind if another thread has closed
+    /// that meanwhile, or logged its user out.
+    pub(crate) fn make_for(
+        self,
+        module: &Module,
+        session: &Session,
+        source: Source,
+        lives_in: Option<CK_SESSION_HANDLE>,
+    ) -> Result<Arc<StoredKey>, Error> {
+        let token = &session.token;
+        let user = token.client()?;
+        let made = self.make(session, &module.options, source, lives_in)?;
+        if lives_in.is_none() || (module.is_open(session) && token.is_asked_by(&user)) {
+            return Ok(made);
+        }
+        match token.delete_by(&user, &made.require_hsm_id()?.key) {
+            // Who has closed the session may have seen it.
+            Err(error) if error.code == CKR_OBJECT_HANDLE_INVALID => Err(closed_meanwhile()),
+            Err(error) => Err(error),
+            Ok(()) => Err(closed_meanwhile()),
+        }
+    }
+
     /// Has the HSM make the key, or take it in.
     pub(crate) fn make(
         mut self,
@@ -266,8 +321,9 @@ impl NewKeyTemplate {
         if lives_in.is_some() {
             self.tags.insert(tags::SESSION.to_owned(), maker());
         }
+        check_life(self.life)?;
         let vault = session.token.vault();
-        let (operations, tags) = (self.operations.unwrap_or_default(), self.tags);
+        let (operations, life, tags) = (self.operations.unwrap_or_default(), self.life, self.tags);
         let (label, tags) = (self.label.as_deref(), tags.into_iter().collect());
         let purpose = source.purpose();
         let made = match source {
@@ -275,6 +331,7 @@ impl NewKeyTemplate {
                 let new = NewKey {
                     kind,
                     operations,
+                    life,
                     tags,
                     ..NewKey::default()
                 };
@@ -286,6 +343,7 @@ impl NewKeyTemplate {
                 let brought = BroughtKey {
                     material,
                     operations,
+                    life,
                     tags,
                 };
                 create(session, options, purpose, label, |client, name| {
@@ -293,14 +351,7 @@ impl NewKeyTemplate {
                 })
             }
         }?;
-        let stored = session.token.add(made, lives_in);
-        match self.times == Update::default() {
-            true => Ok(stored),
-            false => session
-                .token
-                .update(&stored, &self.times)
-                .map_err(|error| take_back(&session.token, &stored, error)),
-        }
+        Ok(session.token.add(made, lives_in))
     }
 
     /// Keeps that the key was not born in the HSM, which the service doesn't tell.
@@ -342,16 +393,18 @@ impl NewKeyTemplate {
                 Rule::Id => self.tag(type_, half, "ID", tags::encode_id(value))?,
                 Rule::Usage(operation) => {
                     let operations = self.operations.get_or_insert_default();
-                    if template::flag(type_, value)? && is_possible(options, of, type_, operation)?
+                    if template::flag(type_, value)?
+                        && !operations.contains(operation)
+                        && is_possible(options, of, type_, operation)?
                     {
                         operations.push(operation.clone());
                     }
                 }
                 Rule::Start if value.is_empty() => {}
-                Rule::Start => self.times.not_before = Some(first_second(type_, value)?),
+                Rule::Start => self.life.not_before = Some(first_second(type_, value)?),
                 Rule::End if value.is_empty() => {}
                 Rule::End => {
-                    self.times.expires = Some(first_second(type_, value)? + template::DAY);
+                    self.life.expires = Some(first_second(type_, value)? + template::DAY);
                 }
                 Rule::Given => check_given(of, half, type_, value)?,
                 Rule::Fixed => check_fixed(options, half, type_, value)?,
@@ -375,17 +428,6 @@ impl NewKeyTemplate {
         }
         Ok(())
     }
-}
-
-/// Deletes a key that the HSM has made and gives no dates: the program gets no handle of it.
-fn take_back(token: &Token, key: &StoredKey, error: Error) -> Error {
-    let Err(stays) = token.delete(key) else {
-        return error;
-    };
-    let cause = |error: Error| error.cause.unwrap_or_default();
-    let (code, name) = (error.code, key.name());
-    let problem = format!("{}; and key {name} stays: {}", cause(error), cause(stays));
-    Error::because(code, problem)
 }
 
 /// Whether keys of the type can be used so. What they can't is left out, with a warning.

@@ -32,6 +32,7 @@ mod message_encryption;
 mod message_signing;
 mod ml_dsa;
 mod module;
+mod oaep;
 mod objects;
 mod operation;
 mod random;

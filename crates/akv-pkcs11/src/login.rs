@@ -21,7 +21,10 @@ pub(crate) fn login(
     let session = module.session(session)?;
     match user {
         CKU_USER if session.token.is_logged_in() => Err(Error::code(CKR_USER_ALREADY_LOGGED_IN)),
-        CKU_USER => session.token.log_in(pin.get_optional()?),
+        CKU_USER => {
+            session.token.log_in(pin.get_optional()?)?;
+            module.check_open(&session)
+        }
         CKU_SO => Err(Error::because(
             CKR_PIN_LOCKED,
             "there is no security officer here: roles are assigned in Azure",
@@ -53,6 +56,6 @@ pub(crate) fn logout(module: &Arc<Module>, session: CK_SESSION_HANDLE) -> Result
     if !session.token.is_logged_in() {
         return Err(Error::code(CKR_USER_NOT_LOGGED_IN));
     }
-    session.token.forget_login();
+    module.log_out(&session.token);
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cryptoki_sys::*;
 use hsm_keys::{KeyType, PublicKey, der};
-use managed_hsm::{KeyOperation, Update};
+use managed_hsm::{KeyOperation, Life, Update};
 
 use crate::attributes::{Attribute, KeyObject, Missing, Rule, Value, name, unique_id};
 use crate::catalogue::{self, CKA_AKV_INTERFACES, CKA_AKV_MECHANISMS};
@@ -42,16 +42,22 @@ pub(crate) fn create(
     let is_token_object = template.flag(CKA_TOKEN)?.unwrap_or(false);
     match template.number(CKA_CLASS)? {
         None => Err(Error::code(CKR_TEMPLATE_INCOMPLETE)),
-        Some(CKO_CERTIFICATE) => place.put(certificates::objects::create(&session, &template)?),
+        Some(CKO_CERTIFICATE) => {
+            let certificate = certificates::objects::create(&session, &template)?;
+            if !is_token_object {
+                module.check_open(&session)?;
+            }
+            place.put(certificate)
+        }
         Some(CKO_SECRET_KEY) if !is_token_object => {
             let key = secret_keys::create(&session, &template)?;
-            place.put(session.token.bring(key))
+            place.put(module.bring(&session, key)?)
         }
         Some(CKO_PRIVATE_KEY | CKO_SECRET_KEY) => place.put(import::create(&session, &template)?),
         Some(CKO_PUBLIC_KEY) if !is_token_object => {
             check_public(session.token.options(), &template)?;
             let key = public_key(&template, session.handle)?;
-            place.put(session.token.bring(key))
+            place.put(module.bring(&session, key)?)
         }
         Some(class) if class > CKO_TRUST && class < CKO_VENDOR_DEFINED => {
             Err(template::invalid(CKA_CLASS, "there is no such class"))
@@ -332,7 +338,24 @@ fn changes(
     for (type_, value) in template.iter() {
         set(&mut update, &object, type_, value)?;
     }
+    if update.not_before.is_some() || update.expires.is_some() {
+        check_life(Life {
+            not_before: update.not_before.or(key.not_before),
+            expires: update.expires.or(key.expires),
+        })?;
+    }
     Ok(update)
+}
+
+/// Refuses a key that could never be used.
+pub(crate) fn check_life(life: Life) -> Result<(), Error> {
+    match life.not_before.zip(life.expires) {
+        Some((not_before, expires)) if not_before >= expires => Err(Error::because(
+            CKR_TEMPLATE_INCONSISTENT,
+            "CKA_START_DATE is later than CKA_END_DATE: the key could never be used",
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn set(

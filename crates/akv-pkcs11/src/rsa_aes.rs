@@ -7,10 +7,10 @@ use hsm_keys::{KeyType, RsaEncryption};
 use managed_hsm::KeyOperation;
 use zeroize::Zeroizing;
 
-use crate::ciphers::oaep;
 use crate::error::{Error, Purpose};
 use crate::ffi::convert::MechanismIn;
 use crate::mechanisms::parameter_invalid;
+use crate::oaep::oaep;
 use crate::token::objects::StoredKey;
 use crate::token::tags::Half;
 

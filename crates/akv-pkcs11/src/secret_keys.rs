@@ -70,12 +70,8 @@ pub(crate) fn generate(
     wanted.read(&module.options, KeyType::Aes, Half::Private, &template)?;
     wanted.note_secret(Some(kind), usize::try_from(len).ok());
     let bits = 8 * u32::try_from(len).unwrap_or_default();
-    let made = wanted.make(
-        &session,
-        &module.options,
-        Source::Made(NewKeyKind::Oct { bits }),
-        lives_in,
-    )?;
+    let source = Source::Made(NewKeyKind::Oct { bits });
+    let made = wanted.make_for(module, &session, source, lives_in)?;
     place.put(made.handle(Half::Private))
 }
 
@@ -275,7 +271,7 @@ pub(crate) fn unwrap(
             "what was unwrapped has not the length that the key's type or CKA_VALUE_LEN says",
         ));
     }
-    place.put(token.bring(bring(&session, &template, value)?))
+    place.put(module.bring(&session, bring(&session, &template, value)?)?)
 }
 
 /// A key that wraps or unwraps, or the code for a handle that is of none.

@@ -17,7 +17,8 @@ use crate::module::{Module, new_handle};
 use crate::report;
 use crate::signing::Signing;
 use crate::token::Token;
-use crate::token::objects::Object;
+use crate::token::objects::{Object, StoredKey};
+use crate::token::tags::Half;
 use crate::verifying::Verifying;
 
 /// A session.
@@ -143,37 +144,82 @@ impl Module {
         }
     }
 
-    /// Closes sessions; with the last one of a token its login ends.
+    /// Closes sessions.
     fn close_sessions(&self, is_to_be: impl Fn(&Session) -> bool) -> usize {
         let closed = self.sessions.close(is_to_be);
-        for session in &closed {
-            // A child leaves alone what its parent has made.
-            if self.is_own() {
-                destroy_keys_of(session);
-            }
-            session.token.forget_certificates_of(session.handle);
-            if self.sessions.count(session.slot).0 == 0 {
-                session.token.forget_login();
+        closed.iter().for_each(|session| self.clear_away(session));
+        closed.len()
+    }
+
+    /// Takes away what has lived as long as a session that is closed; with the last one of a token
+    /// its login ends.
+    fn clear_away(&self, session: &Session) {
+        self.destroy_keys(&session.token, |key| key.session == Some(session.handle));
+        session.token.forget_adopted(session.handle);
+        session.token.forget_certificates_of(session.handle);
+        if self.sessions.count(session.slot).0 == 0 {
+            session.token.forget_login();
+        }
+    }
+
+    /// Destroys keys that were made for a session, or that a program has brought.
+    fn destroy_keys(&self, token: &Token, is_to_be: impl Fn(&StoredKey) -> bool) {
+        // A child leaves alone what its parent has made.
+        if !self.is_own() {
+            return;
+        }
+        let table = token.table();
+        for key in table.keys.values().filter(|key| is_to_be(key)) {
+            if let Err(error) = token.delete(key) {
+                let cause = error.cause.unwrap_or_default();
+                report::warning(&format!("the session's key {} stays: {cause}", key.name()));
             }
         }
-        closed.len()
+    }
+
+    /// Logs the user of a token out. Private objects of its sessions go, too: the standard has it
+    /// so, and nobody could delete them in the HSM afterwards.
+    pub(crate) fn log_out(&self, token: &Token) {
+        self.destroy_keys(token, |key| {
+            key.session.is_some() && key.shows(Half::Private)
+        });
+        token.forget_login();
+    }
+
+    /// Sees to it that nothing is left of what a call has brought for its session, or of its login,
+    /// if another thread has closed the session meanwhile: who closes it can't have seen that.
+    ///
+    /// # Errors
+    /// It was closed.
+    pub(crate) fn check_open(&self, session: &Session) -> Result<(), Error> {
+        self.is_open(session).then_some(()).ok_or_else(|| {
+            self.clear_away(session);
+            closed_meanwhile()
+        })
+    }
+
+    /// Takes in a key that a program has brought for as long as its session.
+    pub(crate) fn bring(
+        &self,
+        session: &Session,
+        key: StoredKey,
+    ) -> Result<CK_OBJECT_HANDLE, Error> {
+        let handle = session.token.bring(key);
+        self.check_open(session).map(|()| handle)
+    }
+
+    /// Whether nobody has closed a session.
+    pub(crate) fn is_open(&self, session: &Session) -> bool {
+        self.session(session.handle).is_ok()
     }
 }
 
-/// Keys that were made for a session go with it.
-fn destroy_keys_of(session: &Session) {
-    let table = session.token.table();
-    let own = table
-        .keys
-        .values()
-        .filter(|key| key.session == Some(session.handle));
-    for key in own {
-        if let Err(error) = session.token.delete(key) {
-            let cause = error.cause.unwrap_or_default();
-            report::warning(&format!("the session's key {} stays: {cause}", key.name()));
-        }
-    }
-    session.token.forget_adopted(session.handle);
+/// A session is no more that a call was made in.
+pub(crate) fn closed_meanwhile() -> Error {
+    Error::because(
+        CKR_SESSION_CLOSED,
+        "the session was closed, or its user logged out, while the call ran",
+    )
 }
 
 pub(crate) fn open(

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::client::Client;
 use crate::error::Error;
-use crate::key::{Curve, Key, KeyOperation};
+use crate::key::{Curve, Key, KeyOperation, Life};
 use crate::number::{minimal, padded};
 use crate::request::Request;
 use crate::secret::SecretBytes;
@@ -21,6 +21,8 @@ pub struct BroughtKey {
     pub material: KeyMaterial,
     /// What it may be used for; empty: all that its type can do.
     pub operations: Vec<KeyOperation>,
+    /// From when and until when it may be used.
+    pub life: Life,
     /// Names and values for people and programs.
     pub tags: Vec<(String, String)>,
 }
@@ -210,7 +212,12 @@ fn import_request(key: &BroughtKey) -> Zeroizing<Vec<u8>> {
         true => String::new(),
         false => format!(r#","tags":{}"#, serde_json::Value::Object(tags)),
     };
-    let further = rest.len() + operations.len() + tags.len();
+    let times = wire::times(key.life);
+    let times = match times.is_empty() {
+        true => String::new(),
+        false => format!(r#","attributes":{}"#, serde_json::Value::Object(times)),
+    };
+    let further = rest.len() + operations.len() + times.len() + tags.len();
     // Room for all of it: a buffer that grows leaves copies behind.
     let mut body = String::with_capacity(secrets / 3 * 4 + further + 256);
     body.push_str(r#"{"key":{"kty":""#);
@@ -226,6 +233,7 @@ fn import_request(key: &BroughtKey) -> Zeroizing<Vec<u8>> {
     body.push_str(&rest);
     body.push_str(&operations);
     body.push('}');
+    body.push_str(&times);
     body.push_str(&tags);
     body.push('}');
     Zeroizing::new(body.into_bytes())
@@ -245,6 +253,7 @@ mod tests {
                 d: vec![3].into(),
             },
             operations: vec![KeyOperation::Sign],
+            life: Life::default(),
             tags: vec![("a".to_owned(), "\"".to_owned())],
         };
         let body = import_request(&key);
@@ -261,9 +270,13 @@ mod tests {
         let key = BroughtKey {
             material: KeyMaterial::Oct(vec![0xff; 3].into()),
             operations: Vec::new(),
+            life: Life {
+                not_before: None,
+                expires: Some(2),
+            },
             tags: Vec::new(),
         };
-        let expected = r#"{"key":{"kty":"oct-HSM","k":"____"}}"#;
+        let expected = r#"{"key":{"kty":"oct-HSM","k":"____"},"attributes":{"exp":2}}"#;
         assert_eq!(*import_request(&key), expected.as_bytes());
     }
 
@@ -274,6 +287,7 @@ mod tests {
             let body = import_request(&BroughtKey {
                 material,
                 operations: Vec::new(),
+                life: Life::default(),
                 tags: Vec::new(),
             });
             let body: serde_json::Value = serde_json::from_slice(&body).unwrap();

@@ -268,8 +268,19 @@ pub struct NewKey {
     pub exportable: bool,
     /// The release policy, JSON: which environments get the key, or what it wraps securely.
     pub release_policy: Option<Vec<u8>>,
+    /// From when and until when it may be used.
+    pub life: Life,
     /// Names and values for people and programs.
     pub tags: Vec<(String, String)>,
+}
+
+/// From when and until when a new key may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Life {
+    /// Before this it can't be used: seconds since 1970. None: from the beginning.
+    pub not_before: Option<i64>,
+    /// From this on it can't be used. None: for ever.
+    pub expires: Option<i64>,
 }
 
 /// Type, and size or curve, of a key to be made.

@@ -97,7 +97,7 @@ pub use external_key::ExternalKeyId;
 pub use foreign::{ForeignText, fit, fit_json};
 pub use http::failure::why_unanswered;
 pub use import::{BroughtKey, KeyMaterial, TransferredKind, transfer_blob};
-pub use key::{Curve, Key, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind, Update};
+pub use key::{Curve, Key, KeyId, KeyItem, KeyOperation, Life, NewKey, NewKeyKind, Update};
 pub use mac::MacAlgorithm;
 pub use ml_dsa::ParameterSet;
 pub use obstacle::Obstacle;

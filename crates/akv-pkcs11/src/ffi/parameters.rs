@@ -6,7 +6,8 @@ use std::ffi::c_void;
 use cryptoki_sys::{
     CK_BYTE, CK_GCM_MESSAGE_PARAMS, CK_GCM_PARAMS, CK_GENERATOR_FUNCTION, CK_HEDGE_TYPE,
     CK_MECHANISM_TYPE, CK_RSA_AES_KEY_WRAP_PARAMS, CK_RSA_PKCS_MGF_TYPE, CK_RSA_PKCS_OAEP_PARAMS,
-    CK_SIGN_ADDITIONAL_CONTEXT, CK_ULONG, CKR_ARGUMENTS_BAD, CKR_MECHANISM_PARAM_INVALID,
+    CK_RSA_PKCS_OAEP_SOURCE_TYPE, CK_SIGN_ADDITIONAL_CONTEXT, CK_ULONG, CKR_ARGUMENTS_BAD,
+    CKR_MECHANISM_PARAM_INVALID,
 };
 
 use super::convert::{MechanismIn, slice};
@@ -195,6 +196,7 @@ impl MessageIn<'_> {
 pub(crate) struct OaepIn {
     pub(crate) hash: CK_MECHANISM_TYPE,
     pub(crate) mgf: CK_RSA_PKCS_MGF_TYPE,
+    pub(crate) source: CK_RSA_PKCS_OAEP_SOURCE_TYPE,
     pub(crate) label_len: CK_ULONG,
 }
 
@@ -246,6 +248,7 @@ impl From<CK_RSA_PKCS_OAEP_PARAMS> for OaepIn {
         Self {
             hash: given.hashAlg,
             mgf: given.mgf,
+            source: given.source,
             label_len: given.ulSourceDataLen,
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cryptoki_sys::{
     CK_USER_TYPE, CKR_DEVICE_ERROR, CKR_FUNCTION_FAILED, CKR_PIN_EXPIRED, CKR_PIN_INCORRECT,
-    CKU_USER,
+    CKR_USER_ALREADY_LOGGED_IN, CKU_USER,
 };
 use hsm_module::ClientInUse;
 use managed_hsm::{AccessToken, Client, CredentialKind, Secret, Settings};
@@ -58,17 +58,26 @@ impl Token {
     /// Logs the user in. Where the credential is another than the PIN, any PIN will do, and none.
     ///
     /// # Errors
-    /// The PIN is wrong or has expired, or Entra ID can't be asked.
+    /// The PIN is wrong or has expired, Entra ID can't be asked, or somebody is logged in.
     pub(crate) fn log_in(&self, pin: Option<&[u8]>) -> Result<(), Error> {
-        if self.by_pin() {
-            let client = self.client_by_pin(pin.unwrap_or_default())?;
+        let client = match self.by_pin() {
+            true => Some(self.client_by_pin(pin.unwrap_or_default())?),
+            false => None,
+        };
+        let mut login = lock(&self.login);
+        // Another thread may have been faster, perhaps as somebody else.
+        if login.user.is_some() {
+            return Err(Error::code(CKR_USER_ALREADY_LOGGED_IN));
+        }
+        if let Some(client) = client {
             self.client.store(Some(Arc::new(client)));
         }
-        lock(&self.login).user = Some(CKU_USER);
+        login.user = Some(CKU_USER);
         Ok(())
     }
 
-    /// Logs the user out. The secret is wiped, and other users see nothing that this one has seen.
+    /// Logs the user out. The secret is wiped, and other users see nothing that this one has seen,
+    /// by its handles neither. Where no login is needed, none guards the keys, and handles stay.
     pub(crate) fn forget_login(&self) {
         lock(&self.login).user = None;
         if self.table().has_secrets() {

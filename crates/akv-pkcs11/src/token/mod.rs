@@ -20,7 +20,7 @@ use hsm_keys::Digest;
 use hsm_module::ClientInUse;
 use hsm_module::pipe_signal::Blocked;
 use hsm_module::stack::AnyStack;
-use managed_hsm::{Client, FrontEnd, KeyId, KeyUri, Service, Settings, Vault};
+use managed_hsm::{Client, FrontEnd, KeyId, KeyName, KeyUri, Service, Settings, Vault};
 
 use self::certificates::{Filing, InVain};
 use self::credentials::Login;
@@ -122,12 +122,19 @@ impl Token {
     /// # Errors
     /// Nobody has logged in, and somebody has to.
     pub(crate) fn ask<R>(&self, ask: impl FnOnce(&Client) -> R) -> Result<R, Error> {
-        let client = self.client()?;
-        let client = ClientInUse::new(|| Ok::<_, Error>(&*client))?;
+        Self::ask_by(&*self.client()?, ask)
+    }
+
+    fn ask_by<R>(client: &Client, ask: impl FnOnce(&Client) -> R) -> Result<R, Error> {
+        let client = ClientInUse::new(|| Ok::<_, Error>(client))?;
         Ok(ask(&client))
     }
 
-    fn client(&self) -> Result<Arc<Client>, Error> {
+    /// Who asks the HSM now.
+    ///
+    /// # Errors
+    /// Nobody has logged in, and somebody has to.
+    pub(crate) fn client(&self) -> Result<Arc<Client>, Error> {
         if let Some(client) = self.client.load_full() {
             return Ok(client);
         }
@@ -138,6 +145,14 @@ impl Token {
         let none = None::<Arc<Client>>;
         let previous = self.client.compare_and_swap(&none, Some(Arc::clone(&made)));
         Ok(previous.as_ref().map_or(made, Arc::clone))
+    }
+
+    /// Whether it is still the same one who asks.
+    pub(crate) fn is_asked_by(&self, client: &Arc<Client>) -> bool {
+        let current = self.client.load();
+        current
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, client))
     }
 
     /// Whether the keys can be seen.
@@ -227,8 +242,13 @@ impl Token {
             self.change(|table| table.remove_handles(key));
             return Ok(());
         }
-        let (vault, name) = (&self.settings.vault, &id.key);
-        let deleted = self.ask(|client| client.delete_key(vault, name))?;
+        self.delete_by(&*self.client()?, &id.key)
+    }
+
+    /// Has `client` delete a key of the HSM.
+    pub(crate) fn delete_by(&self, client: &Client, name: &KeyName) -> Result<(), Error> {
+        let vault = &self.settings.vault;
+        let deleted = Self::ask_by(client, |client| client.delete_key(vault, name))?;
         deleted.map_err(|error| self.refusal(Purpose::Delete, &error))?;
         self.change(|table| table.remove(name.as_str()));
         Ok(())

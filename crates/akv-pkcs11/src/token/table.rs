@@ -504,17 +504,24 @@ impl Table {
     /// Forgets the secret keys that programs have brought.
     pub(crate) fn forget_secrets(&mut self) {
         self.keys.retain(|_, key| key.secret.is_none());
-        self.objects.retain(|_, object| match object {
-            Object::Key(key, _) => key.secret.is_none(),
-            Object::Certificate(_) | Object::Profile(_) => true,
-        });
+        self.retain_handles(|key| key.secret.is_none());
         self.index = Index::default();
     }
 
-    /// Forgets all keys of the HSM, but not what handles are of.
+    /// Forgets the handles of keys that don't stay.
+    fn retain_handles(&mut self, stays: impl Fn(&StoredKey) -> bool) {
+        self.objects.retain(|_, object| match object {
+            Object::Key(key, _) => stays(key),
+            Object::Certificate(_) | Object::Profile(_) => true,
+        });
+    }
+
+    /// Forgets all keys of the HSM, and what handles are of: they are never valid again.
     pub(crate) fn forget(&mut self) {
         self.keys.retain(|_, key| key.hsm_id().is_none());
         self.kept.clear();
+        self.gone.clear();
+        self.retain_handles(|key| key.hsm_id().is_none());
         self.index = Index::default();
     }
 
@@ -523,11 +530,9 @@ impl Table {
         let lower = name.to_ascii_lowercase();
         self.keys.remove(&*lower);
         self.kept.remove(&lower);
-        self.objects.retain(|_, object| match object {
-            Object::Key(key, _) => key
-                .hsm_id()
-                .is_none_or(|id| !id.key.as_str().eq_ignore_ascii_case(name)),
-            Object::Certificate(_) | Object::Profile(_) => true,
+        self.retain_handles(|key| {
+            key.hsm_id()
+                .is_none_or(|id| !id.key.as_str().eq_ignore_ascii_case(name))
         });
     }
 

@@ -14,7 +14,7 @@ use crate::support::{Hsm, code, initialized, makes_calls, only, session, slot};
 const EC: &str = r#"{"kty":"EC-HSM","crv":"P-256"}"#;
 
 /// An emulator whose identity is the program's PIN.
-fn hsm() -> Hsm {
+pub(crate) fn hsm() -> Hsm {
     let mut hsm = Hsm::start_with(Options::default());
     hsm.rest.create("k", EC);
     hsm.unset("AZURE_CLI_ACCESS_TOKEN");

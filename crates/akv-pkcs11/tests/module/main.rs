@@ -4,6 +4,7 @@
 mod authority;
 mod certificate_programs;
 mod certificates;
+mod closings;
 mod cloud_hsm;
 mod configuration;
 mod differential;

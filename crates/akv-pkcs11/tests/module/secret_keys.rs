@@ -202,6 +202,24 @@ fn the_size_of_a_key_of_anybodys_is_found_out_once() {
     );
 }
 
+/// A search may name the size, too; it is found out of keys alone that all else fits.
+#[test]
+fn a_key_of_anybodys_is_found_by_its_size() {
+    if !makes_calls() {
+        let hsm = Hsm::start();
+        for (name, len) in [("a192", 24), ("a256", 32)] {
+            import_aes(&hsm.rest, name, &KEK[..len]);
+        }
+        hsm.run();
+        return assert_eq!(hsm.count("wrapkey"), 3);
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let sought = |len: u64| [label("a192"), Attribute::ValueLen(len.into())];
+    assert_eq!(session.find_objects(&sought(32)).unwrap(), []);
+    only(&session, &sought(24));
+}
+
 fn gcm<'a>(iv: &'a mut [u8]) -> Mechanism<'a> {
     Mechanism::AesGcm(GcmParams::new(iv, b"", 128.into()).unwrap())
 }

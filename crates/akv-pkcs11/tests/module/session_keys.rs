@@ -81,6 +81,30 @@ fn what_a_crash_leaves_behind_is_seen_by_whoever_sweeps_and_by_nobody_else() {
         .unwrap();
 }
 
+/// What a session of this process has is known here.
+#[test]
+fn a_search_for_what_sessions_have_asks_nothing() {
+    if !makes_calls() {
+        let hsm = Hsm::start();
+        hsm.rest.create("k", r#"{"kty":"EC-HSM","crv":"P-256"}"#);
+        let before = hsm.requests().len();
+        hsm.run();
+        let requests = &hsm.requests()[before..];
+        let asked = requests.iter().filter(|request| !request.is("create"));
+        // The key goes with its session.
+        let asked: Vec<&str> = asked.map(|request| request.method.as_str()).collect();
+        return assert_eq!(asked, ["DELETE"], "{requests:?}");
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let of_sessions = [Attribute::Token(false), PRIVATE];
+    assert_eq!(session.find_objects(&of_sessions).unwrap(), []);
+    let public = [Attribute::EcParams(P256.to_vec())];
+    let pair = session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &[]);
+    let (_, private) = pair.unwrap();
+    assert_eq!(session.find_objects(&of_sessions).unwrap(), [private]);
+}
+
 /// Whoever sweeps may have looked before the key was adopted.
 #[test]
 fn a_key_that_was_adopted_meanwhile_is_not_swept() {

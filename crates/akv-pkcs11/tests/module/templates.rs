@@ -141,30 +141,99 @@ fn what_is_not_kept_is_told_of_or_refused() {
     }
 }
 
-/// A key is given its dates after it is made. One that gets none is not left behind.
+fn day(year: &str) -> Date {
+    Date::new_from_str_slice(year, "01", "01").unwrap()
+}
+
+/// A key is never there without them.
 #[test]
-fn a_key_that_gets_no_dates_is_taken_back() {
+fn a_key_is_made_with_its_dates() {
     if !makes_calls() {
         let mut hsm = Hsm::start();
-        hsm.configure(
-            r#"{"tokens":[{"resourceName":"localhost"}],"maxRetries":0,"keyNames":"label"}"#,
-        );
-        // Whatever its version is.
-        for beginning in 0..=0xff {
-            let fault = format!("internal-error,path=/keys/dated/{beginning:02x}");
-            hsm.emulator.faults.add(&fault).expect("a fault");
-        }
+        hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"allowImport":true}"#);
         hsm.run();
-        assert_eq!(hsm.count("create"), 1);
+        let counts = [hsm.count("create"), hsm.requests().len()];
+        // Two are made, one is imported, and nothing else is asked for.
+        assert_eq!(counts, [2, 3], "{:?}", hsm.requests());
         let keys = hsm.rest.call("GET", "/keys", "");
-        return assert_eq!(keys["value"].as_array().map(Vec::len), Some(0), "{keys}");
+        let keys = keys["value"].as_array().expect("a list").clone();
+        assert_eq!(keys.len(), 3, "{keys:?}");
+        for key in keys {
+            let attributes = &key["attributes"];
+            let times = ["nbf", "exp"].map(|name| attributes[name].as_i64());
+            // From the first second of 2030 to the last one of the first day of 2040.
+            assert_eq!(times, [Some(1_893_456_000), Some(2_208_988_800 + 86_400)]);
+        }
+        return;
     }
     let pkcs11 = initialized();
     let session = session(&pkcs11);
     let dated = [
-        Attribute::Label(b"dated".to_vec()),
-        Attribute::EndDate(Date::new_from_str_slice("2040", "01", "01").unwrap()),
+        Attribute::Token(true),
+        Attribute::StartDate(day("2030")),
+        Attribute::EndDate(day("2040")),
     ];
-    assert_eq!(code(pair(&session, &dated)), RvError::DeviceError);
-    assert_eq!(session.find_objects(&[]).unwrap(), []);
+    let (_, private) = pair(&session, &dated).unwrap();
+    let secret_key = [&dated[..], &[Attribute::ValueLen(16.into())]].concat();
+    let made = session.generate_key(&Mechanism::AesKeyGen, &secret_key);
+    let brought = session.create_object(&[&secret(), &dated[..]].concat());
+    for object in [private, made.unwrap(), brought.unwrap()] {
+        let told = [AttributeType::StartDate, AttributeType::EndDate];
+        let told = session.get_attributes(object, &told).unwrap();
+        assert_eq!(told, dated[1..]);
+    }
+}
+
+/// The HSM has one key for the two objects of a pair.
+#[test]
+fn templates_that_contradict_each_other_are_refused() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.set("TEST_STRICT", "no");
+        let told = hsm.run();
+        assert!(told.contains("no key with CKA_TOKEN as"), "{told}");
+        assert_eq!(hsm.count("create"), 1);
+        hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"strictTemplates":true}"#);
+        hsm.set("TEST_STRICT", "yes");
+        hsm.run();
+        return assert_eq!(hsm.count("create"), 1);
+    }
+    let is_strict = std::env::var("TEST_STRICT").unwrap() == "yes";
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let p384 = vec![6, 5, 0x2b, 0x81, 4, 0, 0x22];
+    let (rsa, ec) = (Mechanism::RsaPkcsKeyPairGen, Mechanism::EccKeyPairGen);
+    let of_ec = |further: Attribute| vec![Attribute::EcParams(P256.to_vec()), further];
+    let (start, end) = (Attribute::StartDate, Attribute::EndDate);
+    for (mechanism, public, private) in [
+        (
+            &ec,
+            of_ec(Attribute::Token(true)),
+            Attribute::EcParams(p384),
+        ),
+        (
+            &rsa,
+            vec![Attribute::ModulusBits(2048.into())],
+            Attribute::ModulusBits(4096.into()),
+        ),
+        (&ec, of_ec(start(day("2030"))), start(day("2031"))),
+        (&ec, of_ec(end(day("2030"))), end(day("2031"))),
+        // It could never be used.
+        (&ec, of_ec(start(day("2031"))), end(day("2030"))),
+    ] {
+        let outcome = session.generate_key_pair(mechanism, &public, &[private]);
+        assert_eq!(code(outcome), RvError::TemplateInconsistent, "{public:?}");
+    }
+    let public = of_ec(Attribute::Token(true));
+    let outcome = session.generate_key_pair(&ec, &public, &[Attribute::Token(false)]);
+    if is_strict {
+        return assert_eq!(code(outcome), RvError::TemplateInconsistent);
+    }
+    let (_, private) = outcome.unwrap();
+    let never = [start(day("2031")), end(day("2030"))];
+    let outcome = session.update_attributes(private, &never);
+    assert_eq!(code(outcome), RvError::TemplateInconsistent);
+    session.update_attributes(private, &never[1..]).unwrap();
+    let outcome = session.update_attributes(private, &never[..1]);
+    assert_eq!(code(outcome), RvError::TemplateInconsistent);
 }

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::api_version::{ApiVersion, Feature};
 use crate::foreign::{ForeignText, shown};
-use crate::key::{Curve, Key, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind, Update};
+use crate::key::{Curve, Key, KeyId, KeyItem, KeyOperation, Life, NewKey, NewKeyKind, Update};
 use crate::ml_dsa::ParameterSet;
 use crate::properties::Properties;
 use crate::public_key::PublicKey;
@@ -263,7 +263,7 @@ pub(crate) fn random_bytes(body: &[u8], count: usize) -> Result<Zeroizing<Vec<u8
 /// Body of a request for a new key.
 pub(crate) fn create_request(key: &NewKey) -> Zeroizing<Vec<u8>> {
     let mut body = serde_json::Map::new();
-    let mut attributes = serde_json::Map::new();
+    let mut attributes = times(key.life);
     let kind = match &key.kind {
         NewKeyKind::Rsa {
             bits,
@@ -321,6 +321,15 @@ pub(crate) fn create_request(key: &NewKey) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(serde_json::Value::Object(body).to_string().into_bytes())
 }
 
+/// The attributes that say from when and until when a key may be used, as far as that is told.
+pub(crate) fn times(life: Life) -> serde_json::Map<String, serde_json::Value> {
+    let times = [("nbf", life.not_before), ("exp", life.expires)];
+    times
+        .into_iter()
+        .filter_map(|(name, time)| Some((name.to_owned(), time?.into())))
+        .collect()
+}
+
 /// Body of a request to change a key.
 pub(crate) fn update_request(update: &Update) -> Zeroizing<Vec<u8>> {
     let mut body = serde_json::Map::new();
@@ -328,11 +337,10 @@ pub(crate) fn update_request(update: &Update) -> Zeroizing<Vec<u8>> {
         let names: Vec<String> = operations.iter().map(ToString::to_string).collect();
         body.insert("key_ops".to_owned(), names.into());
     }
-    let times = [("nbf", update.not_before), ("exp", update.expires)];
-    let times = times
-        .into_iter()
-        .filter_map(|(name, time)| Some((name.to_owned(), time?.into())));
-    let times: serde_json::Map<_, serde_json::Value> = times.collect();
+    let times = times(Life {
+        not_before: update.not_before,
+        expires: update.expires,
+    });
     if !times.is_empty() {
         body.insert("attributes".to_owned(), times.into());
     }

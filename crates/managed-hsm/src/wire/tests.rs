@@ -214,4 +214,15 @@ fn a_create_request_says_only_what_is_asked_for() {
         *create_request(&key),
         br#"{"attributes":{"external_key":{"id":"a-1"}},"key_ops":["wrapKey"]}"#
     );
+    let key = NewKey {
+        life: Life {
+            not_before: Some(1),
+            expires: Some(2),
+        },
+        ..key
+    };
+    assert_eq!(
+        *create_request(&key),
+        br#"{"attributes":{"exp":2,"external_key":{"id":"a-1"},"nbf":1},"key_ops":["wrapKey"]}"#
+    );
 }

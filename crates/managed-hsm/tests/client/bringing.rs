@@ -1,7 +1,7 @@
 //! Keys that are brought, what symmetric ones authenticate, and versions.
 
 use aws_lc_rs::hmac::{HMAC_SHA256, HMAC_SHA384, Key, sign};
-use managed_hsm::{BroughtKey, KeyMaterial, KeyOperation, MacAlgorithm};
+use managed_hsm::{BroughtKey, KeyMaterial, KeyOperation, Life, MacAlgorithm};
 
 use crate::support::{Hsm, uri, vault};
 
@@ -12,6 +12,7 @@ fn a_key_that_is_brought_authenticates_and_is_asked_to_verify() {
     let brought = BroughtKey {
         material: KeyMaterial::Oct(vec![7; 48].into()),
         operations: vec![KeyOperation::Sign, KeyOperation::Verify],
+        life: Life::default(),
         tags: vec![("a".to_owned(), "\"1\"".to_owned())],
     };
     let name = uri("mine").key;
@@ -42,6 +43,7 @@ fn a_key_that_is_brought_authenticates_and_is_asked_to_verify() {
     let too_large = BroughtKey {
         material: KeyMaterial::Oct(vec![7; 65].into()),
         operations: Vec::new(),
+        life: Life::default(),
         tags: Vec::new(),
     };
     let error = client.import_key(&vault(), &name, &too_large).unwrap_err();
