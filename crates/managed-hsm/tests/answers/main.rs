@@ -119,13 +119,16 @@ fn all_operations(server: &Server, client: &Client, script: &str) -> Result<(), 
 }
 
 /// All operations, and anew by a client with twice the patience where a machine that is busy didn't
-/// answer in time, again and again: that is no wrong result.
+/// answer in time, again and again: that is no wrong result. Where the time of an operation is
+/// over, its error is that of its last attempt.
 fn patiently(server: &Server, client: &mut Client, by_io_thread: bool, script: &str) {
     let mut patience = PATIENCE;
     loop {
         match all_operations(server, client, script) {
             Ok(()) => return,
-            Err(Error::Timeout { .. } | Error::Down { .. }) if patience < LONGEST => {
+            Err(Error::Timeout { .. } | Error::Down { .. } | Error::Connect { .. })
+                if patience < LONGEST =>
+            {
                 patience *= 2;
                 *client = client_with(server, by_io_thread, patience);
             }
