@@ -41,6 +41,8 @@ fn end_meanwhile(call: &str, end: &str, by_pin: bool, operation: &str) {
     };
     let fault = format!("slow-first-byte,operation={operation},count=1,delay_ms=3000");
     hsm.emulator.faults.add(&fault).expect("a fault");
+    let requests = &hsm.emulator.requests;
+    let before = requests.list().len();
     let mut process = hsm
         .command(program(&hsm, "closed"))
         .arg(module())
@@ -49,9 +51,9 @@ fn end_meanwhile(call: &str, end: &str, by_pin: bool, operation: &str) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("it runs");
-    let requests = &hsm.emulator.requests;
     let is_asked = requests.wait_until(Duration::from_secs(60), |requests| {
-        requests.iter().any(|request| request.is(operation))
+        let mut new = requests.iter().skip(before);
+        new.any(|request| request.is(operation))
     });
     assert!(is_asked, "{call}: the HSM was not asked");
     let mut input = process.stdin.take().expect("a pipe");
