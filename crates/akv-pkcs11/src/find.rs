@@ -71,7 +71,7 @@ fn search(token: &Token, template: &Template<'_>) -> Result<Vec<CK_OBJECT_HANDLE
         if asks && token.is_open() {
             token.load(sought)?;
         }
-        found.extend(keys(token, template, sought, halves));
+        found.extend(keys(token, template, sought, halves, wants_others));
     }
     Ok(found)
 }
@@ -109,11 +109,11 @@ fn keys(
     template: &Template<'_>,
     sought: Sought<'_>,
     halves: &[Half],
+    wants_others: bool,
 ) -> Vec<CK_OBJECT_HANDLE> {
     let table = token.table();
     let candidates = table.candidates(sought).into_iter();
     let objects = candidates.flat_map(|key| halves.iter().map(move |half| (key, *half)));
-    let wants_others = template.bytes(CKA_AKV_SESSION).is_some();
     let (len, others) = (
         template.bytes(CKA_VALUE_LEN),
         template.without(&[CKA_VALUE_LEN]),

@@ -304,11 +304,7 @@ fn client_request_id() -> Option<HeaderValue> {
     let mut random = [0; 16];
     aws_lc_rs::rand::fill(&mut random).ok()?;
     let id = uuid::Builder::from_random_bytes(random).into_uuid();
-    HeaderValue::from_str(
-        id.hyphenated()
-            .encode_lower(&mut uuid::Uuid::encode_buffer()),
-    )
-    .ok()
+    HeaderValue::try_from(id.to_string()).ok()
 }
 
 /// A random number from 0 to 1. Without random bytes it is 1.

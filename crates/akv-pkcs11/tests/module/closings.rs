@@ -14,10 +14,7 @@ use testing::emulator::OWNER_CLIENT;
 
 use crate::login;
 use crate::processes::program;
-use crate::support::{Hsm, code, initialized, makes_calls, module, session};
-
-/// prime256v1 as CKA_EC_PARAMS.
-const P256: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+use crate::support::{Hsm, P256, code, initialized, makes_calls, module, session};
 
 /// The keys in the HSM that were made for a session.
 fn left_behind(hsm: &Hsm) -> usize {

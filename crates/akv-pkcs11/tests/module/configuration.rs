@@ -11,7 +11,7 @@ use cryptoki::session::UserType;
 use cryptoki::types::AuthPin;
 use testing::emulator::{Options, ServedName};
 
-use crate::support::{Hsm, code, initialized, makes_calls, module, only, session};
+use crate::support::{Hsm, P256, code, initialized, makes_calls, module, only, session};
 
 const EC: &str = r#"{"kty":"EC-HSM","crv":"P-256"}"#;
 
@@ -191,7 +191,7 @@ fn each_slot_has_its_own_hsm() {
     let public = [
         Attribute::Token(true),
         Attribute::Label(b"in the first".to_vec()),
-        Attribute::EcParams(vec![6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]),
+        Attribute::EcParams(P256.to_vec()),
     ];
     let (_, key) = sessions[0]
         .generate_key_pair(
@@ -382,10 +382,7 @@ fn keys_of_a_key_vault_are_keys_like_others() {
     }
     let pkcs11 = initialized();
     let session = session(&pkcs11);
-    let public = [
-        Attribute::Token(true),
-        Attribute::EcParams(vec![6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]),
-    ];
+    let public = [Attribute::Token(true), Attribute::EcParams(P256.to_vec())];
     let (_, key) = session
         .generate_key_pair(
             &Mechanism::EccKeyPairGen,
@@ -423,7 +420,7 @@ fn choices_do_what_they_say() {
     let public = [
         Attribute::Token(true),
         Attribute::Label(b"by-label".to_vec()),
-        Attribute::EcParams(vec![6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]),
+        Attribute::EcParams(P256.to_vec()),
     ];
     let generate = |private: &[Attribute]| {
         session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, private)

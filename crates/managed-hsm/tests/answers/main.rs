@@ -9,7 +9,7 @@ mod server;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use managed_hsm::{
     AccessToken, Caller, CallerKind, Client, Decryption, Encryption, EncryptionAlgorithm, Error,
@@ -19,6 +19,8 @@ use server::{Offer, Server, turned};
 
 /// How long a client waits for an answer before it asks again.
 const PATIENCE: Duration = Duration::from_millis(150);
+/// After so long without an answer a client takes the service to be down.
+const OUTAGE: Duration = Duration::from_secs(5);
 /// How long an operation may take.
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -119,21 +121,24 @@ fn all_operations(server: &Server, client: &Client, script: &str) -> Result<(), 
 }
 
 /// All operations, and anew by a client with twice the patience where a machine that is busy didn't
-/// answer in time, again and again: that is no wrong result. Where the time of an operation is
-/// over, its error is that of its last attempt.
+/// answer in time, again and again: that is no wrong result. Once nothing has gone well for so long
+/// that the client takes the service to be down, its error is that of the attempt.
 fn patiently(server: &Server, client: &mut Client, by_io_thread: bool, script: &str) {
     let mut patience = PATIENCE;
     loop {
-        match all_operations(server, client, script) {
+        let began = Instant::now();
+        let error = match all_operations(server, client, script) {
             Ok(()) => return,
-            Err(Error::Timeout { .. } | Error::Down { .. } | Error::Connect { .. })
-                if patience < LONGEST =>
-            {
-                patience *= 2;
-                *client = client_with(server, by_io_thread, patience);
-            }
-            Err(error) => panic!("{script}: {error}"),
-        }
+            Err(error) => error,
+        };
+        let is_of_busy = match error {
+            Error::Timeout { .. } | Error::Down { .. } => true,
+            Error::Connect { .. } => began.elapsed() >= OUTAGE,
+            _ => false,
+        };
+        assert!(is_of_busy && patience < LONGEST, "{script}: {error}");
+        patience *= 2;
+        *client = client_with(server, by_io_thread, patience);
     }
 }
 
