@@ -39,13 +39,16 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
 /// The bytes of a file of ASCII or UTF-8, without a byte order mark. The error is as for [`read`].
 pub fn read_text(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let bytes = read(path)?;
+    Ok(Zeroizing::new(without_mark(&bytes)?.to_vec()))
+}
+
+/// What stands in a file of ASCII or UTF-8 behind a byte order mark, if it has one. The error is as
+/// for [`read`].
+pub fn without_mark(bytes: &[u8]) -> Result<&[u8], String> {
     if UTF_16_MARKS.iter().any(|mark| bytes.starts_with(mark)) {
         return Err("is UTF-16: save it as UTF-8".to_owned());
     }
-    match bytes.strip_prefix(BYTE_ORDER_MARK) {
-        None => Ok(bytes),
-        Some(text) => Ok(Zeroizing::new(text.to_vec())),
-    }
+    Ok(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes))
 }
 
 /// A text without a byte order mark, and without line ends, at its ends: what comes out of

@@ -17,6 +17,7 @@ use super::connector::Connector;
 use super::driver::drive;
 use super::failure::Failure;
 use super::host::endpoint;
+use super::liveness::Liveness;
 use super::message::{Answer, Message, REQUEST_ID, read};
 use crate::event_loop::{Executor, Timer};
 use crate::seen::Seen;
@@ -29,8 +30,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A connection.
 pub(super) struct Connection {
-    /// Which one it is: those that are shared have it in common.
-    pub(super) id: Arc<()>,
+    /// Those that are shared have it in common.
+    liveness: Arc<Liveness>,
     /// As [`endpoint`] has it.
     pub(super) endpoint: String,
     sender: Sender,
@@ -80,7 +81,7 @@ impl Connection {
             Sender::Http1(sender)
         };
         Ok(Self {
-            id: Arc::default(),
+            liveness: Arc::default(),
             endpoint: endpoint(url).to_owned(),
             sender,
             stream,
@@ -96,7 +97,15 @@ impl Connection {
             Sender::Http2(sender) => sender.is_closed(),
         };
         let is_sound = !is_closed && self.stream.fault().is_none();
-        is_sound && self.seen.has_room() && self.used.elapsed() < idle_timeout
+        is_sound
+            && self.liveness.is_alive()
+            && self.seen.has_room()
+            && self.used.elapsed() < idle_timeout
+    }
+
+    /// Whether it is the same connection.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.liveness, &other.liveness)
     }
 
     /// The same connection for another request, if it can carry several.
@@ -104,7 +113,7 @@ impl Connection {
         match &self.sender {
             Sender::Http1(_) => None,
             Sender::Http2(sender) => Some(Self {
-                id: Arc::clone(&self.id),
+                liveness: Arc::clone(&self.liveness),
                 endpoint: self.endpoint.clone(),
                 sender: Sender::Http2(sender.clone()),
                 stream: self.stream.clone(),
@@ -114,11 +123,19 @@ impl Connection {
         }
     }
 
+    /// Sends a request, and reads the answer.
+    pub(super) async fn exchange(&mut self, message: &Message<'_>) -> Result<Answer, Failure> {
+        let waiting = self.liveness.wait();
+        let answer = match self.send(message).await {
+            Ok(response) => self.read(response).await,
+            Err(failure) => Err(failure),
+        };
+        waiting.end();
+        answer
+    }
+
     /// Sends a request, and waits for the head of the answer.
-    pub(super) async fn send(
-        &mut self,
-        message: &Message<'_>,
-    ) -> Result<Response<Incoming>, Failure> {
+    async fn send(&mut self, message: &Message<'_>) -> Result<Response<Incoming>, Failure> {
         let is_http2 = matches!(self.sender, Sender::Http2(_));
         let request = message.request(is_http2);
         let sent = match &mut self.sender {
@@ -144,7 +161,7 @@ impl Connection {
 
     /// Reads the answer. Only then the connection may carry another request, if [it is
     /// good](Self::is_good) for one. What came may answer another request, or none.
-    pub(super) async fn read(&mut self, response: Response<Incoming>) -> Result<Answer, Failure> {
+    async fn read(&mut self, response: Response<Incoming>) -> Result<Answer, Failure> {
         let is_http2 = matches!(self.sender, Sender::Http2(_));
         let answer = read(response, is_http2).await;
         if answer.is_ok() {

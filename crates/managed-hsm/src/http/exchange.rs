@@ -69,15 +69,11 @@ impl Http {
             // What came on a kept connection was perhaps sent before the request: a copy of an
             // answer, or by a load balancer since the connection had been idle for too long.
             let may_start_anew = is_kept && message.repeatable;
-            match connection.send(message).await {
-                Ok(response) => match connection.read(response).await {
-                    Err(Failure::Fault(Fault::Unasked)) if may_start_anew => {}
-                    answer => {
-                        let answer = answer?;
-                        self.keep(connection);
-                        return Ok(answer);
-                    }
-                },
+            match connection.exchange(message).await {
+                Ok(answer) => {
+                    self.keep(connection);
+                    return Ok(answer);
+                }
                 // It was closed, or something came on it, while nobody used it.
                 Err(Failure::Unsent(_)) if is_kept => self.forget(&connection),
                 Err(Failure::Fault(Fault::Unasked)) if may_start_anew => {}
@@ -163,7 +159,7 @@ impl Http {
             .find(|kept| kept.endpoint == connection.endpoint)
         {
             None => kept.push(connection),
-            Some(known) if Arc::ptr_eq(&known.id, &connection.id) => *known = connection,
+            Some(known) if known.is_same(&connection) => *known = connection,
             Some(_) => {}
         }
     }
@@ -182,7 +178,7 @@ impl Http {
     }
 
     fn forget(&self, connection: &Connection) {
-        lock(&self.kept).retain(|kept| !Arc::ptr_eq(&kept.id, &connection.id));
+        lock(&self.kept).retain(|kept| !kept.is_same(connection));
     }
 }
 

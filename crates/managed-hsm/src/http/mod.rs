@@ -10,5 +10,6 @@ pub(crate) mod driver;
 pub(crate) mod exchange;
 pub(crate) mod failure;
 pub(crate) mod host;
+mod liveness;
 pub(crate) mod message;
 mod obstacle;

@@ -61,13 +61,13 @@ fn line(
             text
         }
         LogFormat::Json => {
-            let mut all = Map::new();
+            // A library's field of one of these names is not ours.
+            let mut all = fields;
             all.insert("time".to_owned(), json!(time.to_string()));
             all.insert("level".to_owned(), json!(level.as_str()));
             all.insert("pid".to_owned(), json!(pid));
             all.insert("target".to_owned(), json!(target));
             all.insert("message".to_owned(), json!(message));
-            all.extend(fields);
             serde_json::Value::Object(all).to_string()
         }
     };
@@ -97,6 +97,7 @@ mod tests {
         let fields = [
             ("operation", Value::from("sign with")),
             ("ms", Value::from(7u64)),
+            ("level", Value::from("OTHER")),
         ];
         let line = of(
             &Record::builder()
@@ -114,8 +115,9 @@ mod tests {
     fn a_line_has_the_process_and_the_fields_and_nothing_that_a_terminal_obeys() {
         let pid = std::process::id();
         let text = record(LogFormat::Text);
-        let expected =
-            format!(" WARN  managed_hsm::transport {pid}] sign with k \\u{{1b}}[2J ms=7\n");
+        let expected = format!(
+            " WARN  managed_hsm::transport {pid}] sign with k \\u{{1b}}[2J level=OTHER ms=7\n"
+        );
         assert!(text.ends_with(&expected), "{text}");
         let json: serde_json::Value = serde_json::from_str(&record(LogFormat::Json)).unwrap();
         assert_eq!((&json["level"], &json["ms"]), (&json!("WARN"), &json!(7)));

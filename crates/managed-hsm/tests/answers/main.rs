@@ -208,6 +208,18 @@ fn over_http2() {
 }
 
 #[test]
+fn a_connection_of_http2_that_answers_pings_alone_carries_no_other_request() {
+    let server = Server::start(Offer::Http2);
+    let client = client_with(&server, true, PATIENCE);
+    let script = format!("a{}a{}a", server::SILENT, server::SILENT);
+    for _ in 0..2 {
+        all_operations(&server, &client, &script).expect("answers");
+    }
+    // A busy machine may not have answered another one in time.
+    assert!(server.has_spoken_http2() && server.connections() >= 3);
+}
+
+#[test]
 fn a_connection_on_which_answers_have_no_names_carries_one_request() {
     let server = Server::start(Offer::Nameless);
     for by_io_thread in [false, true] {

@@ -42,6 +42,9 @@ pub(crate) const HTTP2: &str = "adehilm";
 /// Answers before all of the request is there.
 pub(crate) const EARLY: char = 'j';
 
+/// Answers neither this request nor any other one of the connection, but pings. By HTTP/2.
+pub(crate) const SILENT: char = 'n';
+
 /// Long enough that whoever asked has gone on to something else.
 pub(crate) const SHORT: Duration = Duration::from_millis(3);
 
@@ -289,6 +292,7 @@ fn idle(status: &str, headers: &str) -> Vec<u8> {
 async fn serve_http2(tls: TlsStream<TcpStream>, state: &Arc<State>) -> Option<()> {
     let mut connection = h2::server::handshake(tls).await.ok()?;
     let (ends, mut end) = tokio::sync::mpsc::channel(1);
+    let is_silent = Arc::new(AtomicBool::new(false));
     loop {
         let accepted = tokio::select! {
             accepted = connection.accept() => accepted,
@@ -306,6 +310,7 @@ async fn serve_http2(tls: TlsStream<TcpStream>, state: &Arc<State>) -> Option<()
         };
         let (request, mut respond) = accepted?.ok()?;
         let (state, ends) = (Arc::clone(state), ends.clone());
+        let is_silent = Arc::clone(&is_silent);
         tokio::spawn(async move {
             let path = request.uri().path().to_owned();
             let mut body = Vec::new();
@@ -314,6 +319,12 @@ async fn serve_http2(tls: TlsStream<TcpStream>, state: &Arc<State>) -> Option<()
                 body.extend_from_slice(&data);
             }
             let (act, _) = state.act(&path);
+            if act == SILENT {
+                is_silent.store(true, Ordering::SeqCst);
+            }
+            if is_silent.load(Ordering::SeqCst) {
+                return std::future::pending().await;
+            }
             let answer = state.answer(&Request { path, body }).to_string();
             match act {
                 'd' => tokio::time::sleep(SHORT).await,
