@@ -1,5 +1,6 @@
 /* pkcs11_faults threads|children NEW-KEY MODULE: what `faults` does with the provider, by the PKCS#11 module, which is MODULE: the same
- * talk, the same keys, those operations that this front end has. In children the sessions and the keys are the parent's. */
+ * talk, the same keys, the same operations but for a listing, which this front end keeps for a while. In children the sessions and
+ * the keys are the parent's. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,15 @@ enum {
     CKA_EC_PARAMS = 0x180,
     CKO_PUBLIC_KEY = 2,
     CKO_PRIVATE_KEY = 3,
+    CKO_SECRET_KEY = 4,
+    CKA_VALUE = 0x11,
+    CKA_KEY_TYPE = 0x100,
+    CKA_SENSITIVE = 0x103,
+    CKA_EXTRACTABLE = 0x162,
+    CKK_AES = 0x1f,
+    CKM_RSA_PKCS = 1,
+    CKM_AES_CBC_PAD = 0x1085,
+    CKM_AES_KEY_WRAP = 0x2109,
     CKM_SHA256_RSA_PKCS = 0x40,
     CKM_SHA256_RSA_PKCS_PSS = 0x43,
     CKM_SHA256 = 0x250,
@@ -51,7 +61,13 @@ static const struct own_functions *own;
 static struct key {
     const char *label;
     CK_OBJECT_HANDLE handles[2];
-} pkcs1 = {"pkcs1", {0}}, pss = {"pss", {0}}, ec = {"ec", {0}}, ml_dsa = {"ml-dsa", {0}};
+} pkcs1 = {"pkcs1", {0}}, pss = {"pss", {0}}, ec = {"ec", {0}}, ml_dsa = {"ml-dsa", {0}}, decrypt = {"decrypt", {0}};
+
+/* Keys of AES, a secret that is to be wrapped and unwrapped, and what the HSM makes of it. */
+static CK_OBJECT_HANDLE wrap, cipher, secret_key;
+static CK_BYTE secret[32] = "0123456789abcdef0123456789abcde", iv[16] = {7};
+static CK_BYTE sealed[256], wrapped[64], encrypted[64];
+static CK_ULONG sealed_length, wrapped_length, encrypted_length;
 
 static int take_errors(char *text)
 {
@@ -131,6 +147,85 @@ static int do_pss(void)
     return sign_with(&pss, (CK_MECHANISM){CKM_SHA256_RSA_PKCS_PSS, parameter, sizeof(parameter)});
 }
 
+static int wrap_secret(CK_SESSION_HANDLE session, CK_BYTE *out, CK_ULONG *length)
+{
+    CK_MECHANISM mechanism = {CKM_AES_KEY_WRAP, NULL, 0};
+
+    return outcome(p11->C_WrapKey(session, &mechanism, wrap, secret_key, out, length));
+}
+
+static int do_wrap(void)
+{
+    CK_SESSION_HANDLE session = open_session();
+    CK_BYTE out[64];
+    CK_ULONG length = sizeof(out);
+    int result = wrap_secret(session, out, &length);
+
+    if (result == DONE && (length != wrapped_length || memcmp(out, wrapped, length) != 0))
+        result = WRONG;
+    CHECK(p11->C_CloseSession(session) == CKR_OK);
+    return result;
+}
+
+static int do_unwrap(void)
+{
+    CK_SESSION_HANDLE session = open_session();
+    CK_MECHANISM mechanism = {CKM_AES_KEY_WRAP, NULL, 0};
+    CK_ULONG class = CKO_SECRET_KEY, type = CKK_AES;
+    CK_BBOOL no = FALSE, yes = TRUE;
+    CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)}, {CKA_KEY_TYPE, &type, sizeof(type)},
+                               {CKA_SENSITIVE, &no, sizeof(no)}, {CKA_EXTRACTABLE, &yes, sizeof(yes)}};
+    CK_BYTE value[32];
+    CK_ATTRIBUTE told = {CKA_VALUE, value, sizeof(value)};
+    CK_OBJECT_HANDLE key;
+    int result = outcome(p11->C_UnwrapKey(session, &mechanism, wrap, wrapped, wrapped_length, template, 4, &key));
+
+    if (result == DONE) {
+        CHECK(p11->C_GetAttributeValue(session, key, &told, 1) == CKR_OK);
+        if (told.ulValueLen != sizeof(secret) || memcmp(value, secret, sizeof(secret)) != 0)
+            result = WRONG;
+    }
+    CHECK(p11->C_CloseSession(session) == CKR_OK);
+    return result;
+}
+
+static int do_decrypt(void)
+{
+    CK_SESSION_HANDLE session = open_session();
+    CK_MECHANISM mechanism = {CKM_RSA_PKCS, NULL, 0};
+    CK_BYTE out[256];
+    CK_ULONG length = sizeof(out);
+    int result;
+
+    CHECK(p11->C_DecryptInit(session, &mechanism, decrypt.handles[0]) == CKR_OK);
+    result = outcome(p11->C_Decrypt(session, sealed, sealed_length, out, &length));
+    if (result == DONE && (length != sizeof(secret) || memcmp(out, secret, length) != 0))
+        result = WRONG;
+    CHECK(p11->C_CloseSession(session) == CKR_OK);
+    return result;
+}
+
+static int encrypt_secret(CK_SESSION_HANDLE session, CK_BYTE *out, CK_ULONG *length)
+{
+    CK_MECHANISM mechanism = {CKM_AES_CBC_PAD, iv, sizeof(iv)};
+
+    CHECK(p11->C_EncryptInit(session, &mechanism, cipher) == CKR_OK);
+    return outcome(p11->C_Encrypt(session, secret, sizeof(secret), out, length));
+}
+
+static int do_encrypt(void)
+{
+    CK_SESSION_HANDLE session = open_session();
+    CK_BYTE out[64];
+    CK_ULONG length = sizeof(out);
+    int result = encrypt_secret(session, out, &length);
+
+    if (result == DONE && (length != encrypted_length || memcmp(out, encrypted, length) != 0))
+        result = WRONG;
+    CHECK(p11->C_CloseSession(session) == CKR_OK);
+    return result;
+}
+
 static int do_random(void)
 {
     CK_SESSION_HANDLE session = open_session();
@@ -159,7 +254,8 @@ static int do_create(void)
 }
 
 static const struct operation operations[] = {
-    {"load", do_load}, {"pkcs1", do_pkcs1}, {"pss", do_pss}, {"ec", do_ec}, {"ml-dsa", do_ml_dsa}, {"random", do_random}, {"create", do_create},
+    {"load", do_load}, {"pkcs1", do_pkcs1}, {"pss", do_pss}, {"ec", do_ec}, {"ml-dsa", do_ml_dsa}, {"decrypt", do_decrypt},
+    {"wrap", do_wrap}, {"unwrap", do_unwrap}, {"encrypt", do_encrypt}, {"random", do_random}, {"create", do_create},
 };
 
 enum { OPERATIONS = sizeof(operations) / sizeof(operations[0]) };
@@ -168,11 +264,32 @@ static CK_SESSION_HANDLE first;
 
 static int find_keys(void)
 {
-    for (struct key **key = (struct key *[]){&pkcs1, &pss, &ec, &ml_dsa, NULL}; *key != NULL; key++)
+    for (struct key **key = (struct key *[]){&pkcs1, &pss, &ec, &ml_dsa, &decrypt, NULL}; *key != NULL; key++)
         for (int half = 0; half < 2; half++)
             if (find(first, (*key)->label, half == 0 ? CKO_PRIVATE_KEY : CKO_PUBLIC_KEY, &(*key)->handles[half]) != DONE)
                 return FAILED;
-    return DONE;
+    return find(first, "wrap", CKO_SECRET_KEY, &wrap) == DONE && find(first, "encrypt", CKO_SECRET_KEY, &cipher) == DONE ? DONE : FAILED;
+}
+
+/* What the HSM makes of the secret while nothing is wrong; the seal is made here. */
+static int make_samples(void)
+{
+    CK_MECHANISM mechanism = {CKM_RSA_PKCS, NULL, 0};
+
+    sealed_length = sizeof(sealed), wrapped_length = sizeof(wrapped), encrypted_length = sizeof(encrypted);
+    CHECK(p11->C_EncryptInit(first, &mechanism, decrypt.handles[1]) == CKR_OK);
+    CHECK(p11->C_Encrypt(first, secret, sizeof(secret), sealed, &sealed_length) == CKR_OK);
+    return wrap_secret(first, wrapped, &wrapped_length) == DONE && encrypt_secret(first, encrypted, &encrypted_length) == DONE ? DONE : FAILED;
+}
+
+static void bring_secret(void)
+{
+    CK_ULONG class = CKO_SECRET_KEY, type = CKK_AES;
+    CK_BBOOL yes = TRUE;
+    CK_ATTRIBUTE template[] = {{CKA_CLASS, &class, sizeof(class)}, {CKA_KEY_TYPE, &type, sizeof(type)},
+                               {CKA_EXTRACTABLE, &yes, sizeof(yes)}, {CKA_VALUE, secret, sizeof(secret)}};
+
+    CHECK(p11->C_CreateObject(first, template, 4, &secret_key) == CKR_OK);
 }
 
 static void load_module(const char *path)
@@ -199,6 +316,8 @@ int main(int argc, char **argv)
     CHECK(p11->C_Initialize(NULL) == CKR_OK);
     first = open_session();
     CHECK(insist(find_keys, milliseconds() + PATIENCE_SECONDS * 1000L) == DONE);
+    bring_secret();
+    CHECK(insist(make_samples, milliseconds() + PATIENCE_SECONDS * 1000L) == DONE);
     CHECK(write(STDOUT_FILENO, "ready\n", 6) == 6);
     wait_for_line();
     if (strcmp(argv[1], "threads") == 0)

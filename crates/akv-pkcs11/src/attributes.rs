@@ -139,7 +139,7 @@ attributes! {
     CKA_ID Id, |object| bytes(&object.key.id(object.half));
     CKA_START_DATE Start, |object| bytes(&day(object.key.not_before));
     // The key is good until the second that the service names.
-    CKA_END_DATE End, |object| bytes(&day(object.key.expires.map(|at| at - 1)));
+    CKA_END_DATE End, |object| bytes(&day(object.key.expires.map(|at| at.saturating_sub(1))));
     CKA_DERIVE Fixed, |object| Ok(Value::Flag(object.key.may_derive()));
     CKA_LOCAL Never, |object| Ok(Value::Flag(object.key.is_born_in_hsm()));
     CKA_KEY_GEN_MECHANISM Never, |object| {

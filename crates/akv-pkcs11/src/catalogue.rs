@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(of("CKM_SHA3_256")["bits"], Value::Null);
         // No flag is left out, but for those that say how and not what.
         let told_of = USES.iter().fold(0, |all, (flag, ..)| all | flag);
-        let how = CKF_HW | CKF_EC_F_P | CKF_EC_OID | CKF_EC_UNCOMPRESS;
+        let how = CKF_HW | CKF_EC_F_P | CKF_EC_OID | CKF_EC_CURVENAME | CKF_EC_UNCOMPRESS;
         for mechanism in MECHANISMS {
             let flags = mechanism.flags(&Options::default());
             assert_eq!(flags & !told_of & !how, 0, "{}", mechanism.name);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use cryptoki_sys::{
-    CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKR_KEY_INDIGESTIBLE, CKR_MECHANISM_INVALID,
-    CKR_MECHANISM_PARAM_INVALID,
+    CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKR_KEY_HANDLE_INVALID, CKR_KEY_INDIGESTIBLE,
+    CKR_MECHANISM_INVALID, CKR_MECHANISM_PARAM_INVALID,
 };
 
 use crate::error::Error;
@@ -83,10 +83,12 @@ pub(crate) fn update(
 pub(crate) fn key(
     module: &Arc<Module>,
     session: CK_SESSION_HANDLE,
-    _: CK_OBJECT_HANDLE,
+    key: CK_OBJECT_HANDLE,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
     operation::take(&session, DIGEST)?;
+    let known = session.token.key(key);
+    known.map_err(|_| Error::code(CKR_KEY_HANDLE_INVALID))?;
     Err(Error::code(CKR_KEY_INDIGESTIBLE))
 }
 

@@ -35,8 +35,14 @@ pub(crate) fn init(
     let template = Template::read(&template)?;
     let mut found = search(&session.token, &template)?;
     found.reverse();
-    session.operations().search = Some(found);
-    Ok(())
+    // Another thread may have begun one meanwhile.
+    match &mut session.operations().search {
+        Some(_) => Err(Error::code(CKR_OPERATION_ACTIVE)),
+        none => {
+            *none = Some(found);
+            Ok(())
+        }
+    }
 }
 
 /// What a search finds: certificates and keys, those keys first that certificates are of.

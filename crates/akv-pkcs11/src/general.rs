@@ -4,7 +4,8 @@ use std::ffi::c_void;
 use std::sync::Arc;
 
 use cryptoki_sys::{
-    CK_INFO, CK_VERSION, CKR_ARGUMENTS_BAD, CKR_CRYPTOKI_ALREADY_INITIALIZED, CKR_FUNCTION_FAILED,
+    CK_INFO, CK_VERSION, CKR_ARGUMENTS_BAD, CKR_CRYPTOKI_ALREADY_INITIALIZED,
+    CKR_CRYPTOKI_NOT_INITIALIZED, CKR_FUNCTION_FAILED,
 };
 use hsm_module::process;
 use managed_hsm::Client;
@@ -64,9 +65,9 @@ pub(crate) fn finalize(_: &Arc<Module>, reserved: Place<'_, c_void>) -> Result<(
     if reserved.check().is_ok() {
         return Err(Error::because(CKR_ARGUMENTS_BAD, "pReserved is not NULL"));
     }
-    if let Some(module) = module::end() {
-        module.close();
-    }
+    // Of two threads one ends it.
+    let module = module::end().ok_or_else(|| Error::code(CKR_CRYPTOKI_NOT_INITIALIZED))?;
+    module.close();
     Client::shutdown();
     Ok(())
 }

@@ -46,8 +46,11 @@ impl Source {
 pub(crate) struct NewKeyTemplate {
     pub(crate) tags: BTreeMap<String, String>,
     label: Option<String>,
-    /// What the key may be used for; None: the templates don't say.
-    operations: Option<Vec<KeyOperation>>,
+    /// What the templates want the key for, and what not: none of the former means all the rest.
+    wanted: Vec<KeyOperation>,
+    unwanted: Vec<KeyOperation>,
+    /// What keys of the type can be used for.
+    possible: &'static [KeyOperation],
     life: Life,
 }
 
@@ -203,7 +206,7 @@ fn refuse_taken(session: &Session, name: &KeyName) -> Result<(), Error> {
 }
 
 /// Who makes a key for a session, for whoever finds it left behind.
-fn maker() -> String {
+pub(crate) fn maker() -> String {
     let process = std::process::id();
     #[cfg(unix)]
     return format!(
@@ -323,7 +326,8 @@ impl NewKeyTemplate {
         }
         check_life(self.life)?;
         let vault = session.token.vault();
-        let (operations, life, tags) = (self.operations.unwrap_or_default(), self.life, self.tags);
+        let operations = self.operations()?;
+        let (life, tags) = (self.life, self.tags);
         let (label, tags) = (self.label.as_deref(), tags.into_iter().collect());
         let purpose = source.purpose();
         let made = match source {
@@ -352,6 +356,26 @@ impl NewKeyTemplate {
             }
         }?;
         Ok(session.token.add(made, lives_in))
+    }
+
+    /// What the key is to be used for; nothing: what the service gives a new key by itself, which
+    /// is all.
+    fn operations(&self) -> Result<Vec<KeyOperation>, Error> {
+        if !self.wanted.is_empty() || self.unwanted.is_empty() {
+            return Ok(self.wanted.clone());
+        }
+        let left = self.possible.iter();
+        let left: Vec<_> = left
+            .filter(|operation| !self.unwanted.contains(operation))
+            .cloned()
+            .collect();
+        match left.is_empty() {
+            false => Ok(left),
+            true => Err(Error::because(
+                CKR_TEMPLATE_INCONSISTENT,
+                "the templates leave nothing that the key could be used for",
+            )),
+        }
     }
 
     /// Keeps that the key was not born in the HSM, which the service doesn't tell.
@@ -383,6 +407,7 @@ impl NewKeyTemplate {
         half: Half,
         template: &Template<'_>,
     ) -> Result<(), Error> {
+        self.possible = operations_of(of);
         for (type_, value) in template.iter() {
             match &Attribute::require(type_)?.rule {
                 Rule::Label => {
@@ -391,13 +416,14 @@ impl NewKeyTemplate {
                     self.label = Some(label).filter(|label| !label.is_empty());
                 }
                 Rule::Id => self.tag(type_, half, "ID", tags::encode_id(value))?,
+                Rule::Usage(operation) if !template::flag(type_, value)? => {
+                    self.unwanted.push(operation.clone());
+                }
                 Rule::Usage(operation) => {
-                    let operations = self.operations.get_or_insert_default();
-                    if template::flag(type_, value)?
-                        && !operations.contains(operation)
+                    if !self.wanted.contains(operation)
                         && is_possible(options, of, type_, operation)?
                     {
-                        operations.push(operation.clone());
+                        self.wanted.push(operation.clone());
                     }
                 }
                 Rule::Start if value.is_empty() => {}
@@ -427,6 +453,16 @@ impl NewKeyTemplate {
             tags::write(&mut self.tags, half, attribute, text);
         }
         Ok(())
+    }
+}
+
+/// What keys of a type can be used for, beside their import, export and release.
+const fn operations_of(of: KeyType) -> &'static [KeyOperation] {
+    use KeyOperation::{Decrypt, Encrypt, Sign, UnwrapKey, Verify, WrapKey};
+    match of {
+        KeyType::Rsa => &[Encrypt, Decrypt, Sign, Verify, WrapKey, UnwrapKey],
+        KeyType::Aes => &[Encrypt, Decrypt, WrapKey, UnwrapKey],
+        KeyType::Ec | KeyType::MlDsa(_) => &[Sign, Verify],
     }
 }
 

@@ -169,7 +169,7 @@ const ENCRYPTION: CK_FLAGS = CKF_ENCRYPT | CKF_DECRYPT | CKF_WRAP | CKF_UNWRAP;
 const SIGNING: CK_FLAGS = CKF_SIGN | CKF_MESSAGE_SIGN;
 const VERIFICATION: CK_FLAGS = CKF_VERIFY | CKF_MESSAGE_VERIFY;
 
-const EC_FLAGS: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_UNCOMPRESS;
+const EC_FLAGS: CK_FLAGS = CKF_EC_F_P | CKF_EC_OID | CKF_EC_CURVENAME | CKF_EC_UNCOMPRESS;
 
 impl Mechanism {
     /// The mechanism of a type, if it is there.
@@ -355,16 +355,17 @@ pub(crate) fn parameter_invalid(problem: &str) -> Error {
 
 /// PSS by a `CK_RSA_PKCS_PSS_PARAMS`; `of_message` is the hash function of the mechanism itself.
 fn pss(of_message: Option<&'static Digest>, parameter: &[u8]) -> Result<Scheme, Error> {
-    let numbers: Vec<CK_ULONG> = parameter
-        .chunks_exact(size_of::<CK_ULONG>())
+    let words = parameter.chunks_exact(size_of::<CK_ULONG>());
+    let rest = words.remainder();
+    let numbers: Vec<CK_ULONG> = words
         .map(|bytes| CK_ULONG::from_ne_bytes(bytes.try_into().unwrap_or_default()))
         .collect();
-    let [hash, mgf, salt_len] = numbers[..] else {
+    let ([hash, mgf, salt_len], []) = (&numbers[..], rest) else {
         return Err(parameter_invalid(
             "PSS has a CK_RSA_PKCS_PSS_PARAMS as its parameter",
         ));
     };
-    let (Some(digest), Some(mgf1)) = (digest_of(hash), mask_of(mgf)) else {
+    let (Some(digest), Some(mgf1)) = (digest_of(*hash), mask_of(*mgf)) else {
         return Err(parameter_invalid(
             "the hash functions of the PSS parameter are not known",
         ));
@@ -377,7 +378,7 @@ fn pss(of_message: Option<&'static Digest>, parameter: &[u8]) -> Result<Scheme, 
     Ok(Scheme::Pss {
         digest,
         mgf1,
-        salt_len: SaltLen::Bytes(usize::try_from(salt_len).unwrap_or(usize::MAX)),
+        salt_len: SaltLen::Bytes(usize::try_from(*salt_len).unwrap_or(usize::MAX)),
     })
 }
 

@@ -12,16 +12,19 @@ use hsm_module::process;
 
 use crate::configuration::{Configuration, Options};
 use crate::error::Error;
+use crate::key_pairs;
 use crate::sessions::Sessions;
 use crate::token::Token;
+use crate::token::objects::StoredKey;
 
 static MODULE: ArcSwapOption<Module> = ArcSwapOption::const_empty();
 
 /// The module, initialised.
 #[derive(Debug)]
 pub(crate) struct Module {
-    /// The process that has initialised it.
+    /// The process that has initialised it, and its number.
     process: usize,
+    number: u32,
     configuration: Arc<Configuration>,
     pub(crate) options: Arc<Options>,
     pub(crate) slots: Vec<Slot>,
@@ -78,6 +81,7 @@ pub(crate) fn start(configuration: Arc<Configuration>) -> Result<(), Error> {
     });
     let made = Arc::new(Module {
         process: process::generation(),
+        number: std::process::id(),
         slots: slots.collect(),
         sessions: Sessions::default(),
         options: Arc::clone(options),
@@ -103,6 +107,14 @@ impl Module {
     /// Whether this process has initialised it, and not a parent.
     pub(crate) fn is_own(&self) -> bool {
         self.process == process::generation()
+    }
+
+    /// Whether this process has made a key for a session, or a program has brought it to this
+    /// process: a child leaves alone what its parent has made, also where it has its number.
+    pub(crate) fn has_made(&self, key: &StoredKey) -> bool {
+        let has_own_number = || self.number != std::process::id();
+        let is_of_this = || key.maker().is_some_and(|maker| maker == key_pairs::maker());
+        self.is_own() || key.hsm_id().is_none() || (has_own_number() && is_of_this())
     }
 
     pub(crate) fn slot(&self, id: CK_SLOT_ID) -> Result<&Slot, Error> {

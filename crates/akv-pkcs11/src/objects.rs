@@ -14,7 +14,7 @@ use crate::configuration::Options;
 use crate::error::Error;
 use crate::ffi::convert::{Place, TemplateIn};
 use crate::import;
-use crate::key_pairs::{check_fixed, curve, read_only};
+use crate::key_pairs::{check_fixed, check_given, curve, read_only};
 use crate::ml_dsa;
 use crate::module::Module;
 use crate::secret_keys;
@@ -55,8 +55,8 @@ pub(crate) fn create(
         }
         Some(CKO_PRIVATE_KEY | CKO_SECRET_KEY) => place.put(import::create(&session, &template)?),
         Some(CKO_PUBLIC_KEY) if !is_token_object => {
-            check_public(session.token.options(), &template)?;
             let key = public_key(&template, session.handle)?;
+            check_public(session.token.options(), &template, key.public())?;
             place.put(module.bring(&session, key)?)
         }
         Some(class) if class > CKO_TRUST && class < CKO_VENDOR_DEFINED => {
@@ -69,15 +69,39 @@ pub(crate) fn create(
     }
 }
 
-/// Refuses what a template says that a public key of a session can't be.
-fn check_public(options: &Options, template: &Template<'_>) -> Result<(), Error> {
+/// Refuses what a template says that this public key of a session can't be.
+fn check_public(
+    options: &Options,
+    template: &Template<'_>,
+    public: &PublicKey,
+) -> Result<(), Error> {
+    let of = public.key_type();
+    let own_value = match of {
+        KeyType::Rsa => CKA_MODULUS,
+        KeyType::Ec => CKA_EC_POINT,
+        KeyType::MlDsa(_) | KeyType::Aes => CKA_VALUE,
+    };
     for (type_, value) in template.iter() {
-        match Attribute::require(type_)?.rule {
-            Rule::Never if ![CKA_MODULUS, CKA_EC_POINT, CKA_VALUE].contains(&type_) => {
-                return Err(read_only(type_));
+        let is_good = match (type_, &Attribute::require(type_)?.rule) {
+            (CKA_MODULUS | CKA_EC_POINT | CKA_VALUE, _) => type_ == own_value,
+            (CKA_PUBLIC_KEY_INFO, _) => value.is_empty() || public.spki().as_deref() == Some(value),
+            (CKA_MODULUS_BITS, _) if of == KeyType::Rsa => {
+                let bits = template::number(type_, value)?;
+                matches!(public, PublicKey::Rsa(rsa) if rsa.bits() as CK_ULONG == bits)
             }
-            Rule::Fixed => check_fixed(options, Half::Public, type_, value)?,
-            _ => {}
+            (_, Rule::Never) => return Err(read_only(type_)),
+            (_, Rule::Given) => check_given(of, Half::Public, type_, value).map(|()| true)?,
+            (_, Rule::Fixed) => check_fixed(options, Half::Public, type_, value).map(|()| true)?,
+            _ => true,
+        };
+        if !is_good {
+            return Err(Error::because(
+                CKR_TEMPLATE_INCONSISTENT,
+                format!(
+                    "{} is not that of the key that the template has",
+                    name(type_)
+                ),
+            ));
         }
     }
     Ok(())

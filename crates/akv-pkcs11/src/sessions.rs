@@ -164,12 +164,9 @@ impl Module {
 
     /// Destroys keys that were made for a session, or that a program has brought.
     fn destroy_keys(&self, token: &Token, is_to_be: impl Fn(&StoredKey) -> bool) {
-        // A child leaves alone what its parent has made.
-        if !self.is_own() {
-            return;
-        }
         let table = token.table();
-        for key in table.keys.values().filter(|key| is_to_be(key)) {
+        let to_be = |key: &&Arc<StoredKey>| is_to_be(key) && self.has_made(key);
+        for key in table.keys.values().filter(to_be) {
             if let Err(error) = token.delete(key) {
                 let cause = error.cause.unwrap_or_default();
                 report::warning(&format!("the session's key {} stays: {cause}", key.name()));

@@ -71,6 +71,9 @@ fn check_use(token: &Token, key: &StoredKey) -> Result<(), Error> {
     }
     match token.view(key, Half::Private).is(CKA_SIGN) {
         true => Ok(()),
+        false if key.hsm_id().is_none() => refused(
+            "a secret key that a program has brought is there to be wrapped: the HSM signs with its own keys alone".to_owned(),
+        ),
         false => refused(format!(
             "key {} does not permit 'sign' (its key_ops are: {}): update it with 'sign' in its key_ops",
             key.name(),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use cryptoki_sys::{
     CK_EFFECTIVELY_INFINITE, CK_FLAGS, CK_MECHANISM_INFO, CK_MECHANISM_TYPE, CK_SLOT_ID,
     CK_SLOT_INFO, CK_TOKEN_INFO, CK_ULONG, CK_UNAVAILABLE_INFORMATION, CK_VERSION, CKF_DONT_BLOCK,
-    CKF_HW_SLOT, CKF_LOGIN_REQUIRED, CKF_RNG, CKF_SO_PIN_LOCKED, CKF_TOKEN_INITIALIZED,
-    CKF_TOKEN_PRESENT, CKF_USER_PIN_INITIALIZED, CKR_ARGUMENTS_BAD, CKR_FUNCTION_NOT_SUPPORTED,
-    CKR_MECHANISM_INVALID, CKR_NO_EVENT,
+    CKF_HW_SLOT, CKF_LOGIN_REQUIRED, CKF_REMOVABLE_DEVICE, CKF_RNG, CKF_SO_PIN_LOCKED,
+    CKF_TOKEN_INITIALIZED, CKF_TOKEN_PRESENT, CKF_USER_PIN_INITIALIZED, CKR_ARGUMENTS_BAD,
+    CKR_FUNCTION_NOT_SUPPORTED, CKR_MECHANISM_INVALID, CKR_NO_EVENT,
 };
 
 use crate::error::Error;
@@ -37,7 +37,11 @@ pub(crate) fn get_slot_info(
     let slot = module.slot(id)?;
     let (description, present) = match &slot.token {
         Ok(token) => (format!("Azure {}", token.vault()), CKF_TOKEN_PRESENT),
-        Err(_) => (format!("Azure Managed HSM, slot {id}"), 0),
+        // What can't be taken out is always there, as the standard has it.
+        Err(_) => (
+            format!("Azure Managed HSM, slot {id}"),
+            CKF_REMOVABLE_DEVICE,
+        ),
     };
     info.put(CK_SLOT_INFO {
         slotDescription: padded(&description),

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use cryptoki_sys::*;
-use hsm_keys::Digest;
 
 use super::StoredCertificate;
 use crate::attributes::{Missing, Value, unique_id};
@@ -66,10 +65,7 @@ impl CertificateObject<'_> {
                 (false, Some(_)) => CK_CERTIFICATE_CATEGORY_TOKEN_USER,
                 (false, None) => CK_CERTIFICATE_CATEGORY_OTHER_ENTITY,
             }),
-            CKA_CHECK_VALUE => {
-                let sha1 = Digest::by_name("SHA1").ok_or(Missing::NotThere)?;
-                bytes(&sha1.of(&x509.der)[..3])
-            }
+            CKA_CHECK_VALUE => bytes(&x509.check_value().ok_or(Missing::NotThere)?),
             CKA_START_DATE => day(|(first, _)| first),
             CKA_END_DATE => day(|(_, last)| last),
             CKA_PUBLIC_KEY_INFO => bytes(&x509.public_key_info),

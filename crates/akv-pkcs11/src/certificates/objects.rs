@@ -57,6 +57,7 @@ fn read(options: &Options, template: &Template<'_>) -> Result<X509, Error> {
             CKA_ISSUER => value == x509.issuer,
             CKA_SERIAL_NUMBER => value == x509.serial || is_number(&x509.serial, value),
             CKA_PUBLIC_KEY_INFO => value == x509.public_key_info,
+            CKA_CHECK_VALUE => x509.check_value().is_none_or(|own| value == own),
             CKA_PRIVATE | CKA_TRUSTED => match template::flag(type_, value)? {
                 true => ignored(options, type_)?,
                 false => true,
@@ -67,7 +68,6 @@ fn read(options: &Options, template: &Template<'_>) -> Result<X509, Error> {
             | CKA_COPYABLE
             | CKA_DESTROYABLE
             | CKA_CERTIFICATE_CATEGORY
-            | CKA_CHECK_VALUE
             | CKA_START_DATE
             | CKA_END_DATE
             | CKA_JAVA_MIDP_SECURITY_DOMAIN => true,

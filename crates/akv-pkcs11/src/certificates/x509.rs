@@ -133,6 +133,12 @@ impl X509 {
         })
     }
 
+    /// The first three bytes of its SHA-1 digest, which the standard calls its checksum.
+    pub(crate) fn check_value(&self) -> Option<Vec<u8>> {
+        let sha1 = Digest::by_name("SHA1")?;
+        Some(sha1.of(&self.der)[..3].to_vec())
+    }
+
     /// What names it in its file's name, and everywhere: the SHA-256 of all of it.
     pub(crate) fn fingerprint(&self) -> Vec<u8> {
         let digest = Digest::by_name("SHA256");

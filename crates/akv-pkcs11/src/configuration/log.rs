@@ -14,7 +14,8 @@ pub(super) fn start(section: Option<&Section>) -> Result<(), String> {
     if let Some(section) = section {
         let told = of_file(section)?;
         if settings.level.is_none() && settings.file.is_none() {
-            settings = told;
+            // The file says nothing of how a line looks.
+            (settings.level, settings.file) = (told.level, told.file);
         }
     }
     hsm_module::process::start_log(settings, env!("CARGO_CRATE_NAME"))

@@ -77,6 +77,21 @@ fn a_login_whose_session_is_closed_meanwhile_is_none() {
     end_meanwhile("login", "close all", true, "token");
 }
 
+/// A child that goes on with what it has inherited takes away what it has made itself, and not what
+/// its parent has.
+#[test]
+fn a_child_leaves_nothing_of_its_own_behind() {
+    let hsm = Hsm::start();
+    let output = hsm
+        .command(program(&hsm, "child_sessions"))
+        .arg(module())
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?}: {told}", output.status);
+    assert_eq!(left_behind(&hsm), 0, "{told}");
+}
+
 fn log_in(session: &Session) {
     let secret = std::env::var("TEST_SECRET").expect("the test sets it");
     let pin = AuthPin::new(format!("{OWNER_CLIENT}:{secret}").into());

@@ -117,28 +117,36 @@ fn a_trace_is_written_where_the_file_says_and_has_no_secret() {
     if !makes_calls() {
         let mut hsm = Hsm::start();
         hsm.rest.create("k", EC);
-        let text = OFFLOAD
-            .replace("\"P11Interfaces\": false", "\"P11Interfaces\": true")
-            .replace("/var/log", hsm.folder.path().to_str().expect("text"));
-        hsm.configure(&text);
         hsm.unset("AZURE_CLI_ACCESS_TOKEN");
         let token = hsm.emulator.token.clone();
         hsm.set("TEST_TOKEN", token.clone());
-        hsm.run();
-        let files = std::fs::read_dir(hsm.folder.path()).unwrap();
-        let mut names = files.map(|file| file.unwrap().path());
-        let log = names.find(|path| path.extension().is_some_and(|end| end == "log"));
-        let log = std::fs::read_to_string(log.expect("a log")).unwrap();
-        for words in [
-            "slot 1: managedhsm:MyHSM at https://localhost",
-            "C_Login",
-            "C_FindObjectsInit",
-            "C_Sign",
-            "C_Logout: 0x101",
-        ] {
-            assert!(log.contains(words), "{words}: {log}");
+        // How a line looks is for the variable to say, with the file's log, too.
+        for (format, first) in [("text", "["), ("json", "{")] {
+            let folder = hsm.folder.path().join(format);
+            std::fs::create_dir(&folder).unwrap();
+            let text = OFFLOAD
+                .replace("\"P11Interfaces\": false", "\"P11Interfaces\": true")
+                .replace("/var/log", folder.to_str().expect("text"));
+            hsm.configure(&text);
+            hsm.set("AKV_LOG_FORMAT", format);
+            hsm.run();
+            let files = std::fs::read_dir(&folder).unwrap();
+            let mut names = files.map(|file| file.unwrap().path());
+            let log = names.find(|path| path.extension().is_some_and(|end| end == "log"));
+            let log = std::fs::read_to_string(log.expect("a log")).unwrap();
+            for words in [
+                "slot 1: managedhsm:MyHSM at https://localhost",
+                "C_Login",
+                "C_FindObjectsInit",
+                "C_Sign",
+                "C_Logout: 0x101",
+            ] {
+                assert!(log.contains(words), "{words}: {log}");
+            }
+            assert!(log.lines().all(|line| line.starts_with(first)), "{log}");
+            assert!(!log.contains(&token), "{log}");
         }
-        return assert!(!log.contains(&token), "{log}");
+        return;
     }
     let pkcs11 = initialized();
     let session = session(&pkcs11);

@@ -51,7 +51,8 @@ fn hsm_with_roles(folder: &Path, roles: &str) -> Hsm {
     let file = folder.join("principals.json");
     let principals = format!(
         r#"[{{"client_id":"{CLIENT}","object_id":"33333333-0000-0000-0000-000000000002",
-            "client_secret":"s3cret-of-tests","roles":[{roles}]}}]"#
+            "client_secret":"s3cret-of-tests","expired_client_secrets":["s3cret-of-before"],
+            "roles":[{roles}]}}]"#
     );
     std::fs::write(&file, principals).unwrap();
     let mut hsm = Hsm::start_with(Options {
@@ -69,6 +70,30 @@ fn hsm_with_roles(folder: &Path, roles: &str) -> Hsm {
 fn log_in(session: &Session) {
     let pin = AuthPin::new(format!("{CLIENT}:s3cret-of-tests").into());
     session.login(UserType::User, Some(&pin)).unwrap();
+}
+
+#[test]
+fn an_expired_secret_is_told_from_a_wrong_one() {
+    let folder = tempfile::tempdir().unwrap();
+    if !makes_calls() {
+        let hsm = hsm_with_roles(folder.path(), "");
+        let told = hsm.run();
+        for words in ["AADSTS7000222", "expired", "AADSTS7000215"] {
+            assert!(told.contains(words), "{told}");
+        }
+        return assert!(!told.contains("s3cret"), "{told}");
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    for (secret, expected) in [
+        ("s3cret-of-before", RvError::PinExpired),
+        ("s3cret-of-nobody", RvError::PinIncorrect),
+    ] {
+        let pin = AuthPin::new(format!("{CLIENT}:{secret}").into());
+        let outcome = session.login(UserType::User, Some(&pin));
+        assert_eq!(code(outcome), expected, "{secret}");
+    }
+    log_in(&session);
 }
 
 /// The granular approach of the TLS Offload Library.

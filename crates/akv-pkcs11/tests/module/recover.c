@@ -13,6 +13,19 @@ int main(int argc, char **argv) {
     EXPECT(0, C_FindObjectsFinal, session);
     struct mechanism pkcs1 = {1, NULL, 0};
     EXPECT(0x70, C_SignRecoverInit, session, &ecdsa, key);
+    /* Parameters of PSS, and a byte more. */
+    ulong_t parameters[4] = {0x250, 2, 32};
+    struct mechanism pss = {0xd, parameters, 3 * sizeof(ulong_t) + 1};
+    EXPECT(0x71, C_SignInit, session, &pss, key);
+    pss.len--;
+    EXPECT(0, C_SignInit, session, &pss, key);
+    EXPECT(0, C_SignInit, session, NULL, 0ul);
+    /* The handle of nothing is not hashed, and nor is a key of the HSM. */
+    struct mechanism sha256 = {0x250, NULL, 0};
+    EXPECT(0, C_DigestInit, session, &sha256);
+    EXPECT(0x60, C_DigestKey, session, 99999ul);
+    EXPECT(0, C_DigestInit, session, &sha256);
+    EXPECT(0x67, C_DigestKey, session, key);
     if (argc > 2) {
         /* It is not switched on. */
         EXPECT(0x70, C_SignRecoverInit, session, &pkcs1, key);

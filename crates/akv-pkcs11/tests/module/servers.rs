@@ -5,6 +5,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use testing::ReservedPort;
 
 use crate::programs::{ENGINE, configure_engine, hsm, is_there, succeeds};
@@ -29,8 +30,7 @@ impl Running {
 
     /// By a signal that `timeout` hands on.
     pub(crate) fn stop(&mut self) {
-        let pid = self.0.id().to_string();
-        let _ = Command::new("kill").arg(pid).status();
+        kill_process(Pid::from_child(&self.0), Signal::TERM).expect("it can be ended");
         self.0.wait().expect("it ends");
     }
 }

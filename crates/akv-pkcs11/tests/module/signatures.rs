@@ -51,7 +51,7 @@ fn rsa_signatures_verify() {
         hsm.rest
             .create("rsa", r#"{"kty":"RSA-HSM","key_size":2048}"#);
         hsm.run();
-        return assert_eq!(hsm.count("sign"), 9);
+        return assert_eq!(hsm.count("sign"), 12);
     }
     let pkcs11 = initialized();
     let session = session(&pkcs11);
@@ -114,6 +114,15 @@ fn rsa_signatures_verify() {
     let mut verifier = Verifier::new(sha256, &key).unwrap();
     verifier.update(MESSAGE).unwrap();
     assert!(verifier.verify(&signature).unwrap());
+    // Other bytes are signed as they are, though they be as long as a digest.
+    for len in [32, 48, 64] {
+        let bytes = vec![0x5a; len];
+        let signature = session.sign(&Mechanism::RsaPkcs, private, &bytes).unwrap();
+        let mut held = vec![0; signature.len()];
+        let rsa = key.rsa().unwrap();
+        let count = rsa.public_decrypt(&signature, &mut held, Padding::PKCS1);
+        assert_eq!(&held[..count.unwrap()], &bytes[..]);
+    }
 }
 
 #[test]

@@ -70,8 +70,77 @@ fn what_a_template_may_not_have_is_refused_by_its_code() {
     let of_rsa = Attribute::ModulusBits(2048.into());
     let outcome = session.create_object(&[&secret()[..], std::slice::from_ref(&of_rsa)].concat());
     assert_eq!(code(outcome), RvError::TemplateInconsistent);
-    let outcome = pair(&session, &[of_rsa]);
+    let outcome = pair(&session, std::slice::from_ref(&of_rsa));
     assert_eq!(code(outcome), RvError::TemplateInconsistent);
+    // What a brought public key has not, and what it has otherwise.
+    for wrong in [
+        of_rsa,
+        Attribute::Modulus(vec![1; 256]),
+        Attribute::PublicKeyInfo(vec![0x30, 0]),
+        Attribute::KeyType(KeyType::EC_MONTGOMERY),
+    ] {
+        let outcome = session.create_object(&[&brought[..], std::slice::from_ref(&wrong)].concat());
+        let code = code(outcome);
+        let is_refused = matches!(
+            code,
+            RvError::TemplateInconsistent | RvError::AttributeValueInvalid
+        );
+        assert!(is_refused, "{wrong:?}: {code:?}");
+    }
+}
+
+/// A new key of the service's has all uses, unless the request lists them.
+#[test]
+fn a_key_has_no_use_that_its_template_denies() {
+    if !makes_calls() {
+        let hsm = Hsm::start();
+        let told = hsm.run();
+        assert!(told.contains("leave nothing"), "{told}");
+        assert_eq!(hsm.count("create"), 3);
+        let keys = hsm.rest.call("GET", "/keys", "");
+        let keys = keys["value"].as_array().expect("a list").iter();
+        let names = keys.map(|key| key["kid"].as_str().expect("text").to_owned());
+        let mut operations: Vec<String> = names
+            .map(|kid| {
+                let path = &kid[kid.find("/keys/").expect("a path")..];
+                hsm.rest.call("GET", path, "")["key"]["key_ops"].to_string()
+            })
+            .collect();
+        operations.sort();
+        return assert_eq!(
+            operations,
+            [
+                r#"["encrypt","decrypt","verify","wrapKey","unwrapKey"]"#,
+                r#"["encrypt","decrypt","wrapKey"]"#,
+                r#"["verify"]"#,
+            ]
+        );
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let token = || Attribute::Token(true);
+    let ec = [token(), Attribute::EcParams(P256.to_vec())];
+    let of_ec = |public: &[Attribute], private: &[Attribute]| {
+        let public = [&ec, public].concat();
+        let private = [&[token()], private].concat();
+        session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private)
+    };
+    let (_, private) = of_ec(&[], &[Attribute::Sign(false)]).unwrap();
+    let signature = session.sign(&Mechanism::Ecdsa, private, &[7; 32]);
+    assert_eq!(code(signature), RvError::KeyFunctionNotPermitted);
+    let rsa = [token(), Attribute::ModulusBits(2048.into())];
+    let private = [token(), Attribute::Sign(false)];
+    session
+        .generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &rsa, &private)
+        .unwrap();
+    let aes = [
+        token(),
+        Attribute::ValueLen(32.into()),
+        Attribute::Unwrap(false),
+    ];
+    session.generate_key(&Mechanism::AesKeyGen, &aes).unwrap();
+    let nothing = of_ec(&[Attribute::Verify(false)], &[Attribute::Sign(false)]);
+    assert_eq!(code(nothing), RvError::TemplateInconsistent);
 }
 
 /// The standard demands that no two objects of a session have the same.
