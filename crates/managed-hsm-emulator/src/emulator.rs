@@ -39,6 +39,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Keys of an HSM of the service.
 const DOCUMENTED_MAX_KEYS: usize = 5000;
+/// Of a key of an HSM.
+const DOCUMENTED_MAX_VERSIONS: usize = 100;
 
 /// How to serve. The default is one HSM in a temporary folder, on any free port of the loopback.
 #[derive(Debug, Clone)]
@@ -435,6 +437,7 @@ fn open_shared(data: &DataDir, options: &Options) -> Result<Shared, Error> {
             },
             activated: !options.not_activated,
             max_keys: Some(options.max_keys),
+            max_versions: Some(DOCUMENTED_MAX_VERSIONS),
         },
         faults: Faults::new(options.faults.clone()),
         audit,

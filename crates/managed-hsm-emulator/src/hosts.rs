@@ -137,6 +137,7 @@ pub(crate) fn open_all(
             Service::KeyVault => Rules {
                 activated: true,
                 max_keys: None,
+                max_versions: None,
                 ..shared.rules
             },
         };

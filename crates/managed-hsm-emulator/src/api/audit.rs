@@ -16,7 +16,7 @@ use crate::hsm::Hsm;
 use crate::service::Service;
 use crate::token::{Principal, TENANT};
 
-const CLIENT_REQUEST_ID: &str = "x-ms-client-request-id";
+pub(super) const CLIENT_REQUEST_ID: &str = "x-ms-client-request-id";
 
 /// What a record is made of before the request is carried out.
 pub(super) struct Asked {

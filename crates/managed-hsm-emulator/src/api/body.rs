@@ -45,9 +45,12 @@ struct Attributes {
     /// This and the days of retention are not in answers of older versions.
     #[serde(skip_serializing_if = "Option::is_none")]
     exportable: Option<bool>,
-    // With an underscore, like the next.
+    // With an underscore, like `key_size`.
     #[serde(rename = "external_key", skip_serializing_if = "Option::is_none")]
     external_key: Option<ExternalKey>,
+    /// Of a vault's key: what it is kept in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hsm_platform: Option<&'static str>,
     #[serde(rename = "key_size", skip_serializing_if = "Option::is_none")]
     key_size: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -169,7 +172,11 @@ impl<'a> Bundle<'a> {
             key: PublicJwk::new(call, key, version),
             managed: version.metadata.certificate.is_some(),
             recovery_id: recovery_id(call.host, key),
-            release_policy: version.metadata.release_policy.as_ref(),
+            release_policy: version
+                .metadata
+                .release_policy
+                .as_ref()
+                .filter(|_| call.version.has_release()),
             scheduled_purge_date: purge_date(key.deletion),
             tags: version.metadata.tags.as_ref(),
         }
@@ -214,6 +221,9 @@ impl Attributes {
                 .clone()
                 .filter(|_| call.version.has_external_keys())
                 .map(|id| ExternalKey { id }),
+            // As users show them: 0 is software, 2 the newest kind of HSM.
+            hsm_platform: (call.service == Service::KeyVault && call.version.has_platform())
+                .then_some(if metadata.software { "0" } else { "2" }),
             key_size: version
                 .material
                 .secret_bits()

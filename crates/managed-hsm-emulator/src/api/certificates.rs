@@ -70,7 +70,8 @@ pub(super) fn import(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     let added = call.store.add_version(name, material, metadata);
     let (key, version) =
         added.map_err(|error| Failure::from_store(call, error, name, missing(call, name, None)))?;
-    bundle(call, &key, &version).unwrap_or_else(|| Err(not_found(call, name)))
+    let not_found = || Failure::certificate_not_found(name, None);
+    bundle(call, &key, &version).unwrap_or_else(|| Err(not_found()))
 }
 
 fn parse(value: &str, password: &str) -> Option<(X509, PKey<Private>)> {
@@ -87,12 +88,9 @@ fn parse(value: &str, password: &str) -> Option<(X509, PKey<Private>)> {
 }
 
 pub(super) fn get(call: &Call<'_>, name: &str, version: Option<&str>) -> Result<Reply, Failure> {
-    let (key, version) = found(call, name, version).map_err(|_| not_found(call, name))?;
-    bundle(call, &key, &version).unwrap_or_else(|| Err(not_found(call, name)))
-}
-
-fn not_found(call: &Call<'_>, name: &str) -> Failure {
-    Failure::key_not_found(call, "certificates", name, None)
+    let not_found = || Failure::certificate_not_found(name, version);
+    let (key, version) = found(call, name, version).map_err(|_| not_found())?;
+    bundle(call, &key, &version).unwrap_or_else(|| Err(not_found()))
 }
 
 /// None: the key is none of a certificate.

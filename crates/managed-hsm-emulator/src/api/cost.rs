@@ -126,3 +126,34 @@ fn with_key(action: KeyAction, key: &KeyMaterial) -> f64 {
         _ => OTHER,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_take_what_is_documented_for_the_key() {
+        use KeyAction::{Decrypt, Encrypt, Sign, UnwrapKey, Verify, WrapKey};
+        let rsa = |bits| KeyMaterial::generate_rsa(bits, 65537).unwrap();
+        let ec = |curve| KeyMaterial::generate_ec(curve).unwrap();
+        let oct = |bits| KeyMaterial::generate_oct(bits).unwrap();
+        let by_rsa = [Sign, Verify, Encrypt, Decrypt, WrapKey, UnwrapKey];
+        for (key, actions, expected) in [
+            (rsa(2048), &by_rsa[..], "900 3400 2800 1100 2200 1100"),
+            (rsa(3072), &by_rsa, "340 3400 2700 360 1900 360"),
+            (rsa(4096), &by_rsa, "150 3700 2300 160 1900 160"),
+            (ec(Curve::P256), &[Sign, Verify], "330 130"),
+            (ec(Curve::P256K), &[Sign, Verify], "330 130"),
+            (ec(Curve::P384), &[Sign, Verify], "160 82"),
+            (ec(Curve::P521), &[Sign, Verify], "200 28"),
+            (oct(128), &[WrapKey, UnwrapKey], "2100 1800"),
+            (oct(192), &[WrapKey, UnwrapKey], "2100 1900"),
+            (oct(256), &[WrapKey, UnwrapKey], "2100 2200"),
+        ] {
+            let figures = actions
+                .iter()
+                .map(|action| with_key(*action, &key).to_string());
+            assert_eq!(figures.collect::<Vec<_>>().join(" "), expected);
+        }
+    }
+}

@@ -118,6 +118,15 @@ impl Failure {
         Self::new(StatusCode::NOT_FOUND, "KeyNotFound", message)
     }
 
+    /// A vault's, as users report it.
+    pub(super) fn certificate_not_found(name: &str, version: Option<&str>) -> Self {
+        let version = version.map_or(String::new(), |version| format!("/versions/{version}"));
+        let message = format!(
+            "A certificate with (name/id) {name}{version} was not found in this key vault. If you recently deleted this certificate you may be able to recover it using the correct recovery command. For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125182"
+        );
+        Self::new(StatusCode::NOT_FOUND, "CertificateNotFound", message)
+    }
+
     /// An HSM's rotation repeats itself, as recorded.
     pub(super) fn key_to_rotate_not_found(call: &Call<'_>, name: &str) -> Self {
         let failure = Self::key_not_found(call, "keys", name, None);

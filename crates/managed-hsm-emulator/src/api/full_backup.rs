@@ -10,6 +10,10 @@ use crate::blobs::{self, Container};
 use crate::clock::{rfc3339_now, unix_seconds};
 use crate::store::{JOBS, StoreError};
 
+/// The kinds of jobs.
+const BACKUP: &str = "backup";
+const RESTORE: &str = "restore";
+
 /// What a request wants of blob storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {
@@ -65,12 +69,12 @@ pub(super) fn answer(call: &Call<'_>, action: Action) -> Result<Reply, Failure> 
         Action::Backup => {
             let storage: Storage = call.parse()?;
             let container = container(call, Some(storage))?;
-            run(call, "backup", || back_up(call, &container).map(Some))
+            run(call, BACKUP, || back_up(call, &container).map(Some))
         }
         Action::CheckBackup => {
             let storage: Storage = call.parse()?;
             let container = container(call, Some(storage))?;
-            run(call, "backup", || Ok(Some(container.url.clone())))
+            run(call, BACKUP, || Ok(Some(container.url.clone())))
         }
         Action::Restore => restore(call, |blob| call.store.restore_all(blob)),
         Action::RestoreKey(name) => {
@@ -80,11 +84,19 @@ pub(super) fn answer(call: &Call<'_>, action: Action) -> Result<Reply, Failure> 
             true => Ok(()),
             false => Err(StoreError::ForeignBackup),
         }),
-        Action::BackupStatus(id) | Action::RestoreStatus(id) => {
-            let job: Option<Job> = call.store.document(JOBS, &id);
-            Reply::ok(&job.ok_or_else(|| unconfirmed::no_such_job(&id))?)
-        }
+        Action::BackupStatus(id) => status(call, BACKUP, &id),
+        Action::RestoreStatus(id) => status(call, RESTORE, &id),
     }
+}
+
+fn status(call: &Call<'_>, kind: &str, id: &str) -> Result<Reply, Failure> {
+    let job: Option<Job> = call.store.document(JOBS, &name(kind, id));
+    Reply::ok(&job.ok_or_else(|| unconfirmed::no_such_job(id))?)
+}
+
+/// What a job is kept under.
+fn name(kind: &str, id: &str) -> String {
+    format!("{kind}/{id}")
 }
 
 fn container(call: &Call<'_>, storage: Option<Storage>) -> Result<Container, Failure> {
@@ -132,7 +144,7 @@ fn run(
         start_time,
         status_details: None,
     };
-    call.put(JOBS, &id, &done)?;
+    call.put(JOBS, &name(kind, &id), &done)?;
     let begun = Job {
         azure_storage_blob_container_uri: None,
         end_time: None,
@@ -163,7 +175,7 @@ fn restore(
     let folder = request.folder_to_restore;
     let folder = folder.ok_or_else(|| unconfirmed::missing_member("folderToRestore"))?;
     let container = container(call, request.sas_token_parameters)?;
-    run(call, "restore", || {
+    run(call, RESTORE, || {
         let blob = container.read(&folder).map_err(storage_failed)?;
         take(&blob).map_err(|error| failed(&error))?;
         Ok(None)

@@ -63,7 +63,11 @@ fn rsa(jwk: &PrivateJwk) -> Result<KeyMaterial, Failure> {
     };
     // Before OpenSSL sees it: checking a key of unbounded size takes unbounded time.
     let bits = bit_length(&members.n);
-    if !RSA_BITS.contains(&bits) || members.e.len() > 8 {
+    // A rotation makes a key with the same exponent, which has 32 bits at most.
+    if bit_length(&members.e) > 32 {
+        return Err(unconfirmed::invalid_jwk("e"));
+    }
+    if !RSA_BITS.contains(&bits) {
         return Err(Failure::invalid_key_size(
             i64::try_from(bits).unwrap_or(i64::MAX),
         ));

@@ -1,6 +1,6 @@
 //! Backup and restore, and rotation by a policy.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 
 use super::Call;
@@ -102,10 +102,19 @@ struct Trigger {
 
 #[derive(Deserialize)]
 struct PolicyRequest {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     attributes: PolicyAttributes,
-    #[serde(rename = "lifetimeActions", default)]
+    #[serde(rename = "lifetimeActions", default, deserialize_with = "or_default")]
     lifetime_actions: Vec<LifetimeAction>,
+}
+
+/// A null is as good as nothing: what a service shows of a key without a policy can be sent back.
+fn or_default<'de, T, D>(input: D) -> Result<T, D::Error>
+where
+    T: Default + Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Ok(Option::deserialize(input)?.unwrap_or_default())
 }
 
 impl Policy {
@@ -247,7 +256,7 @@ pub(super) fn set_policy(call: &Call<'_>, name: &str) -> Result<Reply, Failure> 
 /// What the services document: an HSM rotates, a vault also notifies; how soon a version may be
 /// followed, and expire.
 fn check(service: Service, request: &PolicyRequest) -> Result<(), Failure> {
-    let read = |text: &Option<String>| match text {
+    let read = |text: &Option<String>| match text.as_deref().filter(|text| !text.is_empty()) {
         None => Ok(None),
         Some(text) => {
             let duration: Result<Duration, ()> = text.parse();

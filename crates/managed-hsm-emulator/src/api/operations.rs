@@ -173,6 +173,7 @@ fn encryption_algorithm(
     EncryptionAlgorithm::by_name(name)
         .filter(|algorithm| is_for_it(*algorithm))
         .filter(|algorithm| !algorithm.is_symmetric() || call.version.has_symmetric_keys())
+        .filter(|algorithm| !algorithm.is_mechanism() || call.version.has_wrap_mechanisms())
         .ok_or_else(|| unconfirmed::algorithm(name))
 }
 

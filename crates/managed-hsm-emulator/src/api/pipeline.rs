@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use hyper::body::Incoming;
 
-use super::audit::Asked;
+use super::audit::{Asked, CLIENT_REQUEST_ID};
 use super::dispatch::act;
 use super::failure::Failure;
 use super::reply::Reply;
@@ -124,6 +124,7 @@ async fn answer_by(hsm: &Arc<Hsm>, arrived: &Arrived, parts: Parts, body: Incomi
     let (method, path, hold) = (&arrived.method, &arrived.path, &arrived.connection.hold);
     let audience = Audience::at(hsm.service, host(&parts));
     let authenticated = authenticate(&shared.token_key, audience, &parts.headers);
+    let client_request_id = parts.headers.get(CLIENT_REQUEST_ID).cloned();
     // Libraries send their first request only to be challenged; that is not the one to meet a
     // fault.
     let fault = match &authenticated {
@@ -154,6 +155,10 @@ async fn answer_by(hsm: &Arc<Hsm>, arrived: &Arrived, parts: Parts, body: Incomi
     let peer = arrived.connection.peer;
     let mut response = reply.into_response(audience, method, &arrived.request_id, peer, elapsed);
     tell_when_to_come_again(&mut response, instead);
+    if let (Service::KeyVault, Some(id)) = (hsm.service, client_request_id) {
+        // As recorded, whether or not the caller asks for it; HSMs were not recorded to do so.
+        response.headers_mut().insert(CLIENT_REQUEST_ID, id);
+    }
     if !is_read {
         // What is left of the body is not read, so the connection can't carry another request.
         let close = HeaderValue::from_static("close");

@@ -191,6 +191,9 @@ pub(super) fn set_definition(call: &Call<'_>, id: &str) -> Result<Reply, Failure
     if BUILT_IN_ROLES.iter().any(|role| role.id == id) {
         return Err(unconfirmed::built_in_role());
     }
+    if uuid::Uuid::try_parse(&id).is_err() {
+        return Err(unconfirmed::not_a_guid(&id));
+    }
     let request: DefinitionRequest = call.parse()?;
     let properties = request
         .properties
@@ -209,6 +212,7 @@ pub(super) fn set_definition(call: &Call<'_>, id: &str) -> Result<Reply, Failure
     let unknown = role
         .data_actions
         .iter()
+        .chain(&role.not_data_actions)
         .find(|action| !action.starts_with(PREFIX));
     if let Some(action) = unknown {
         return Err(unconfirmed::data_action(action));

@@ -76,10 +76,17 @@ impl Route {
             | Self::Definition(..)
             | Self::Assignments(_)
             | Self::Assignment(..) => false,
-            Self::Key { action, .. } => !matches!(
-                action,
-                KeyAction::Attestation | KeyAction::SecureWrapKey | KeyAction::SecureUnwrapKey
-            ),
+            Self::Key {
+                version, action, ..
+            } => match action {
+                KeyAction::Attestation | KeyAction::SecureWrapKey | KeyAction::SecureUnwrapKey => {
+                    false
+                }
+                // What can't be a version is taken for an operation.
+                KeyAction::Get => version.as_deref().is_none_or(is_version),
+                _ => true,
+            },
+            Self::Certificate(_, version) => version.as_deref().is_none_or(is_version),
             _ => true,
         };
         match service {
@@ -133,7 +140,11 @@ impl Route {
             ("POST", ["deletedkeys", _, "recover"]) => Ok(Self::Recover(name(1)?)),
             (_, ["keys", _, rest @ ..]) => {
                 let name = name(1)?;
-                let (version, action) = key_action(method, rest)?;
+                let found = key_action(method, rest);
+                let (version, action) = found.map_err(|failure| match service {
+                    Service::KeyVault => unconfirmed::not_in_vaults(method, path),
+                    Service::ManagedHsm => failure,
+                })?;
                 Ok(Self::Key {
                     name,
                     version: version.map(str::to_owned),
@@ -248,6 +259,11 @@ fn operation(action: &str) -> Result<KeyAction, Failure> {
         "release" => Ok(KeyAction::Release),
         other => Err(Failure::action_not_supported(other)),
     }
+}
+
+/// Whether a segment of a path has the form of a version.
+fn is_version(segment: &str) -> bool {
+    segment.len() == 32 && segment.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn key_name(service: Service, segment: &str) -> Result<String, Failure> {

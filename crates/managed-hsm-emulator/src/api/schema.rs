@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::route::{KeyAction, Route};
 use super::security_domain;
 use super::versions::{
-    ApiVersion, HMAC_SINCE, KEY_SIZE_SINCE, ML_DSA_SINCE, RELEASE_SINCE, RETENTION_SINCE,
+    ApiVersion, HMAC_SINCE, KEY_SIZE_SINCE, ML_DSA_SINCE, PLATFORM_SINCE, RELEASE_SINCE,
+    RETENTION_SINCE,
 };
 
 /// What a value is.
@@ -60,6 +61,7 @@ const ATTRIBUTES: Kind = Object(&[
         Since(KEY_SIZE_SINCE),
         Object(&[("id", Always, Text)]),
     ),
+    ("hsmPlatform", Since(PLATFORM_SINCE), Text),
     ("key_size", Since(KEY_SIZE_SINCE), Number),
     ("nbf", Sometimes, Number),
     ("recoverableDays", Since(RETENTION_SINCE), Number),

@@ -127,7 +127,10 @@ fn upload(call: &Call<'_>) -> Result<Reply, Failure> {
     let secret = unlock(&request.value, attester(call)?.key.key());
     let secret = secret.ok_or_else(unconfirmed::domain_not_readable)?;
     let activated = call.store.activate(Some(&secret));
-    activated.map_err(|error| stored_badly("security domain", &error))?;
+    // A key may have been made meanwhile.
+    if !activated.map_err(|error| stored_badly("security domain", &error))? {
+        return Err(unconfirmed::domain_in_use());
+    }
     let pending = format!("https://{}/securitydomain/upload/pending", call.host);
     Reply::accepted(
         &json!({"status": "InProgress", "status_details": null}),

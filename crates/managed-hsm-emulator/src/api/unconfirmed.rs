@@ -66,7 +66,8 @@ pub(super) fn not_served(service: Service, host: &str) -> Failure {
     Failure::new(StatusCode::NOT_FOUND, code, message)
 }
 
-/// Random bytes, settings, roles and attestations are Managed HSM's only.
+/// Random bytes, settings, roles and attestations are Managed HSM's only. The text is as users
+/// report it of segments that are no version.
 pub(super) fn not_in_vaults(method: &Method, path: &str) -> Failure {
     let operation = path.trim_matches('/').rsplit('/').next();
     Failure::bad_parameter(format!(

@@ -20,7 +20,7 @@ const API_VERSIONS: [&str; 20] = [
     "7.3",
     SETTINGS_SINCE,
     "7.4",
-    "7.5-preview.1",
+    PLATFORM_SINCE,
     "7.5",
     CHECKS_SINCE,
     HMAC_SINCE,
@@ -41,9 +41,12 @@ const HSM_SINCE: &str = "7.2-preview";
 pub(super) const RELEASE_SINCE: &str = "7.3-preview";
 /// The first version with settings.
 const SETTINGS_SINCE: &str = "7.4-preview.1";
+/// The first version in which vaults tell what their keys are kept in.
+pub(super) const PLATFORM_SINCE: &str = "7.5-preview.1";
 /// The first version that tells whether a full backup or restore would succeed.
 const CHECKS_SINCE: &str = "7.6-preview.1";
-/// The first version with HS256, HS384 and HS512, and with key attestation.
+/// The first version with HS256, HS384 and HS512, with CKM_AES_KEY_WRAP and CKM_AES_KEY_WRAP_PAD,
+/// and with key attestation.
 pub(super) const HMAC_SINCE: &str = "7.6-preview.2";
 /// The first version that tells the size of symmetric keys, wraps keys for attested environments,
 /// and has external keys.
@@ -95,7 +98,15 @@ impl ApiVersion {
         self.is_since(RELEASE_SINCE)
     }
 
+    pub(super) fn has_platform(self) -> bool {
+        self.is_since(PLATFORM_SINCE)
+    }
+
     pub(super) fn has_hmac(self) -> bool {
+        self.is_since(HMAC_SINCE)
+    }
+
+    pub(super) fn has_wrap_mechanisms(self) -> bool {
         self.is_since(HMAC_SINCE)
     }
 

@@ -130,6 +130,11 @@ impl EncryptionAlgorithm {
         !matches!(self.scheme, Scheme::RsaPkcs1 | Scheme::RsaOaep(_))
     }
 
+    /// Whether it goes by the name of a mechanism of PKCS#11, and takes a key of any size.
+    pub(crate) fn is_mechanism(self) -> bool {
+        matches!(self.scheme, Scheme::Wrap { bits: None, .. })
+    }
+
     /// Whether it is one of encrypt and decrypt.
     pub(crate) fn encrypts(self) -> bool {
         !matches!(self.scheme, Scheme::Wrap { .. })

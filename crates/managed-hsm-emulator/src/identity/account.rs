@@ -24,6 +24,9 @@ pub(crate) struct Account {
     pub(super) object_id: String,
     #[serde(default)]
     pub(super) client_secret: Option<String>,
+    /// Secrets that it had before.
+    #[serde(default)]
+    pub(super) expired_client_secrets: Vec<String>,
     /// The application's, by whose keys its assertions are signed; in PEM.
     #[serde(default, deserialize_with = "certificates")]
     pub(super) certificates: Vec<X509>,
@@ -81,6 +84,7 @@ impl Account {
             client_id: OWNER_CLIENT.to_owned(),
             object_id: PRINCIPAL.to_owned(),
             client_secret: Some(secret.to_owned()),
+            expired_client_secrets: Vec::new(),
             certificates: Vec::new(),
             federated_credentials: Vec::new(),
             groups: Vec::new(),

@@ -310,13 +310,18 @@ impl Identity {
         let account = account.ok_or_else(|| Refusal::client(client))?;
         let grant = match (form.get("client_secret"), form.get("client_assertion")) {
             (Some(secret), _) => {
-                let known = account.client_secret.as_deref().unwrap_or_default();
-                let same = known.len() == secret.len()
-                    && openssl::memcmp::eq(known.as_bytes(), secret.as_bytes());
-                if known.is_empty() || !same {
-                    return Err(Refusal::secret(client));
+                let is = |known: &String| {
+                    known.len() == secret.len()
+                        && openssl::memcmp::eq(known.as_bytes(), secret.as_bytes())
+                };
+                let is_empty = secret.is_empty();
+                match &account.client_secret {
+                    Some(known) if !is_empty && is(known) => Grant::Secret,
+                    _ if account.expired_client_secrets.iter().any(is) => {
+                        return Err(Refusal::expired_secret(client));
+                    }
+                    _ => return Err(Refusal::secret(client)),
                 }
-                Grant::Secret
             }
             (None, Some(_)) if form.get("client_assertion_type") != Some(ASSERTION_TYPE) => {
                 return Err(Refusal::assertion_type());

@@ -169,6 +169,15 @@ impl Refusal {
         )
     }
 
+    pub(super) fn expired_secret(client: &str) -> Self {
+        Self::credential(
+            7000222,
+            format!(
+                "The provided client secret keys for app '{client}' are expired. Visit the Azure portal to create new keys for your app."
+            ),
+        )
+    }
+
     pub(super) fn no_credential() -> Self {
         Self::credential(
             7000218,

@@ -38,7 +38,11 @@ impl Store {
     pub(super) fn open_domain(&self) -> Result<(), Error> {
         let damaged = || Error::StoredKey(DOMAIN.to_owned());
         let Some(stored) = self.document::<Stored>(DOMAIN, DOMAIN) else {
-            let kept = self.keep_domain();
+            let stored = {
+                let domain = read(&self.domain);
+                self.stored(&domain.key, domain.activated)
+            };
+            let kept = stored.and_then(|stored| self.put(DOMAIN, DOMAIN, &stored));
             return kept.map_err(|error| Error::Store(error.to_string()));
         };
         let sealed = decode_base64url(&stored.key).ok_or_else(damaged)?;
@@ -51,16 +55,12 @@ impl Store {
         Ok(())
     }
 
-    fn keep_domain(&self) -> Result<(), StoreError> {
-        let stored = {
-            let domain = read(&self.domain);
-            let sealed = self.storage_key.seal(DOMAIN, domain.key.as_bytes())?;
-            Stored {
-                key: encode_base64url(&sealed),
-                activated: domain.activated,
-            }
-        };
-        self.put(DOMAIN, DOMAIN, &stored)
+    fn stored(&self, key: &StorageKey, activated: bool) -> Result<Stored, StoreError> {
+        let sealed = self.storage_key.seal(DOMAIN, key.as_bytes())?;
+        Ok(Stored {
+            key: encode_base64url(&sealed),
+            activated,
+        })
     }
 
     pub(crate) fn is_activated(&self) -> bool {
@@ -74,16 +74,22 @@ impl Store {
         domain.key.as_bytes().to_vec().into()
     }
 
-    /// Activates the HSM with the domain that it has, or with another's.
-    pub(crate) fn activate(&self, secret: Option<&[u8]>) -> Result<(), StoreError> {
-        {
-            let mut domain = write(&self.domain);
-            if let Some(secret) = secret {
-                domain.key = StorageKey::from_bytes(secret).ok_or(StoreError::ForeignBackup)?;
-            }
-            domain.activated = true;
+    /// Activates the HSM with the domain that it has, or with another's. Returns false if it has
+    /// keys, which would not belong to the other's.
+    pub(crate) fn activate(&self, secret: Option<&[u8]>) -> Result<bool, StoreError> {
+        let own = self.domain_secret();
+        let key = StorageKey::from_bytes(secret.unwrap_or(&own));
+        let key = key.ok_or(StoreError::ForeignBackup)?;
+        let stored = self.stored(&key, true)?;
+        let is_free = || secret.is_none() || !self.has_keys();
+        let is_done = self.put_if(DOMAIN, DOMAIN, &stored, is_free)?;
+        if is_done {
+            *write(&self.domain) = Domain {
+                key,
+                activated: true,
+            };
         }
-        self.keep_domain()
+        Ok(is_done)
     }
 
     /// Encrypts for all HSMs of the domain.

@@ -44,9 +44,6 @@ pub(crate) const JOBS: &str = "job";
 /// By a key's name in lower case.
 pub(crate) const POLICIES: &str = "rotation policy";
 
-/// The documented limit.
-const MAX_VERSIONS: usize = 100;
-
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
@@ -198,9 +195,10 @@ impl Store {
                 return Err(StoreError::Superseded);
             }
         }
+        let most = self.rules.max_versions.unwrap_or(usize::MAX);
         let ordinal = match &existing {
             Some(key) if key.deletion.is_some() => return Err(StoreError::Deleted),
-            Some(key) if key.versions.len() >= MAX_VERSIONS => {
+            Some(key) if key.versions.len() >= most => {
                 return Err(StoreError::TooManyVersions);
             }
             Some(key) => key.versions.len(),

@@ -8,6 +8,8 @@ pub(crate) struct Rules {
     pub(crate) activated: bool,
     /// Keys that there can be, deleted ones among them. None: no limit.
     pub(crate) max_keys: Option<usize>,
+    /// Versions that a key can have. None: no limit.
+    pub(crate) max_versions: Option<usize>,
 }
 
 /// What becomes of deleted keys.

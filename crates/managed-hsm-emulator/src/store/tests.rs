@@ -11,6 +11,7 @@ const RULES: Rules = Rules {
     },
     activated: true,
     max_keys: None,
+    max_versions: None,
 };
 
 fn metadata() -> Metadata {

@@ -60,6 +60,13 @@ async fn a_certificate_is_imported_with_its_key_and_read() {
     ] {
         let refused = vault.call(method, path, body).await;
         assert_eq!(refused.status, status, "{path}");
+        if status == 404 {
+            let (_, code, message) = refused.error();
+            let name = path.rsplit('/').next().unwrap();
+            let begin = format!("A certificate with (name/id) {name} was not found");
+            assert_eq!(code, "CertificateNotFound");
+            assert!(message.starts_with(&begin), "{message}");
+        }
     }
     // A Managed HSM has none.
     let refused = vault.emulator.call("GET", "/certificates/web", None).await;

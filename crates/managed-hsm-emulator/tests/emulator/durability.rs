@@ -1,8 +1,17 @@
 //! What was answered with 200 outlives the process.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::running::Emulator;
+
+/// How many write at once, and how often they are interrupted.
+const CLIENTS: usize = 48;
+const KILLS: u32 = 15;
 
 #[tokio::test]
 async fn every_key_that_was_answered_is_there_after_kill_9() {
@@ -48,6 +57,65 @@ async fn every_key_that_was_answered_is_there_after_kill_9() {
     }
     let newest = emulator.get("/keys/key-0").await.success();
     assert_eq!(newest["key"]["x"], rotated["key"]["x"]);
+}
+
+/// Makes versions of a key until the emulator is gone. Returns the paths of those that were
+/// answered.
+async fn make_versions(
+    emulator: Arc<Emulator>,
+    key: String,
+    answered: Arc<AtomicUsize>,
+) -> Vec<String> {
+    let mut made = Vec::new();
+    let create = json!({"kty": "EC"});
+    loop {
+        // At most 100 versions of a key.
+        let path = format!("/keys/{key}-{}/create", made.len() / 100);
+        let Ok(answer) = emulator.try_post(&path, &create).await else {
+            return made;
+        };
+        let answer = answer.success();
+        answered.fetch_add(1, Ordering::SeqCst);
+        let kid = answer["key"]["kid"].as_str().unwrap();
+        made.push(kid[kid.find("/keys/").unwrap()..].to_owned());
+    }
+}
+
+/// Writes are under way whenever it dies.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_kill_takes_what_was_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let kills = match std::env::var_os("AKV_WHOLE") {
+        Some(_) => KILLS,
+        None => 4,
+    };
+    let mut kept = Vec::new();
+    for round in 0..kills {
+        let emulator = Arc::new(Emulator::start(folder.path()));
+        let process = Pid::from_raw(emulator.process().try_into().unwrap()).unwrap();
+        let answered = Arc::new(AtomicUsize::new(0));
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let key = format!("key-{round}-{client}");
+                let (emulator, answered) = (Arc::clone(&emulator), Arc::clone(&answered));
+                tokio::spawn(make_versions(emulator, key, answered))
+            })
+            .collect();
+        while answered.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Sooner or later after its start, and never at the same point of what it does.
+        tokio::time::sleep(Duration::from_millis(50 + u64::from(round * 97 % 350))).await;
+        kill_process(process, Signal::KILL).unwrap();
+        for client in clients {
+            kept.extend(client.await.unwrap());
+        }
+    }
+    assert!(kept.len() > kills as usize, "{}", kept.len());
+    let emulator = Emulator::start(folder.path());
+    for path in &kept {
+        emulator.get(path).await.success();
+    }
 }
 
 #[tokio::test]

@@ -344,3 +344,46 @@ fn path_of(key: &Value) -> String {
     let kid = key["kid"].as_str().unwrap();
     format!("/keys/{}", kid.split_once("/keys/").unwrap().1)
 }
+
+#[tokio::test]
+async fn a_vault_signs_verifies_and_rotates_with_both_kinds() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start_with(folder.path(), &["--vault", "contoso"]);
+    let token = emulator.token(&["--audience", "https://vault.azure.net"]);
+    let vault = &emulator.further["vault contoso"];
+    let post = async |path: &str, body: Value| {
+        let url = format!("{vault}{path}?api-version={PREVIEW}");
+        emulator.call_with(&token, "POST", &url, Some(body)).await
+    };
+    for kty in ["AKP", "AKP-HSM"] {
+        for (set, _, signature_len) in SETS {
+            let key = format!("/keys/{kty}-{set}");
+            let body = json!({"kty": kty, "alg": set});
+            let made = post(&format!("{key}/create"), body).await.success();
+            let public = decode(&made["key"]["pub"]);
+            let mu = encode(&mu(&public, b"", MESSAGE));
+            for body in [
+                json!({"value": encode(MESSAGE)}),
+                json!({"external_mu": mu}),
+            ] {
+                let signed = post(&format!("{key}/sign"), body).await.success();
+                let signature = decode(&signed["value"]);
+                assert_eq!(signature.len(), signature_len);
+                assert!(verifies_by_aws_lc(set, &public, &signature), "{kty} {set}");
+                for (message, verdict) in [(MESSAGE, "true"), (&b"another"[..], "false")] {
+                    let body = json!({"digest": encode(message), "value": signed["value"]});
+                    let verified = post(&format!("{key}/verify"), body).await;
+                    assert_eq!(verified.body, format!(r#"{{"value":{verdict}}}"#));
+                }
+            }
+            let rotated = post(&format!("{key}/rotate"), json!({})).await.success();
+            let rotated = &rotated["key"];
+            assert_eq!(
+                (&rotated["kty"], &rotated["alg"]),
+                (&made["key"]["kty"], &json!(set))
+            );
+            assert_eq!(rotated["kty"], kty);
+            assert_ne!(rotated["pub"], made["key"]["pub"]);
+        }
+    }
+}

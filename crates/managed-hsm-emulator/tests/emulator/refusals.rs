@@ -174,19 +174,133 @@ async fn older_versions_of_a_vault_tell_less_of_a_key() {
     both.vault("POST", "/keys/k/create", Some(json!({"kty": "EC"})))
         .await
         .success();
-    for (version, days, exportable) in [
-        ("2016-10-01", false, false),
-        ("7.0", false, false),
-        ("7.1", true, false),
-        ("7.2", true, false),
-        ("7.3", true, true),
-        ("2025-07-01", true, true),
+    for (version, days, exportable, platform) in [
+        ("2016-10-01", false, false, false),
+        ("7.0", false, false, false),
+        ("7.1", true, false, false),
+        ("7.2", true, false, false),
+        ("7.3", true, true, false),
+        ("7.4", true, true, false),
+        ("7.5", true, true, true),
+        ("2025-07-01", true, true, true),
     ] {
         let path = format!("/keys/k?api-version={version}");
         let key = both.vault("GET", &path, None).await.success();
         let has = |name: &str| key["attributes"].get(name).is_some();
         assert_eq!(has("recoverableDays"), days, "{version}");
         assert_eq!(has("exportable"), exportable, "{version}");
+        assert_eq!(has("hsmPlatform"), platform, "{version}");
+    }
+}
+
+#[tokio::test]
+async fn older_versions_tell_nothing_of_a_release_policy() {
+    let folder = tempfile::tempdir().unwrap();
+    let both = Both::start(folder.path());
+    let body = json!({
+        "kty": "EC-HSM", "attributes": {"exportable": true}, "release_policy": {"data": POLICY},
+    });
+    both.hsm("POST", "/keys/k/create", Some(body.clone()))
+        .await
+        .success();
+    both.vault("POST", "/keys/k/create", Some(body))
+        .await
+        .success();
+    for (version, is_told) in [("7.0", false), ("7.2", false), ("7.3", true), ("7.4", true)] {
+        let path = format!("/keys/k?api-version={version}");
+        for answer in [
+            both.hsm("GET", &path, None).await,
+            both.vault("GET", &path, None).await,
+        ] {
+            let key = answer.success();
+            assert_eq!(key.get("release_policy").is_some(), is_told, "{version}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_a_vault_has_as_many_versions_as_are_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let both = Both::start(folder.path());
+    // One more than a key of an HSM can have.
+    for _ in 0..101 {
+        let body = Some(json!({"kty": "EC"}));
+        both.vault("POST", "/keys/k/create", body).await.success();
+    }
+}
+
+#[tokio::test]
+async fn a_vault_tells_what_its_keys_are_kept_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let both = Both::start(folder.path());
+    for (kty, platform) in [("EC", "0"), ("EC-HSM", "2")] {
+        let path = format!("/keys/{kty}/create?api-version=7.5");
+        let body = Some(json!({"kty": kty}));
+        let made = both.vault("POST", &path, body.clone()).await.success();
+        assert_eq!(made["attributes"]["hsmPlatform"], platform);
+        let made = both.hsm("POST", &path, body).await.success();
+        assert!(made["attributes"].get("hsmPlatform").is_none());
+    }
+    let listed = both.vault("GET", "/keys?api-version=7.5", None).await;
+    let listed = listed.success();
+    assert_eq!(listed["value"][0]["attributes"]["hsmPlatform"], "0");
+}
+
+#[tokio::test]
+async fn a_vault_gives_the_callers_own_id_of_a_request_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let both = Both::start(folder.path());
+    let client = both.emulator.another_client();
+    for (token, status) in [(both.token.as_str(), 200), ("none", 401)] {
+        let request = client.get(format!("{}/keys?api-version=7.4", both.vault));
+        let request = request.bearer_auth(token);
+        let request = request.header("x-ms-client-request-id", "an id");
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.headers()["x-ms-client-request-id"], "an id");
+    }
+    let answer = both.vault("GET", "/keys", None).await;
+    assert!(!answer.headers.contains_key("x-ms-client-request-id"));
+}
+
+#[tokio::test]
+async fn a_vault_takes_what_is_no_version_for_an_operation() {
+    let folder = tempfile::tempdir().unwrap();
+    let both = Both::start(folder.path());
+    let unknown = "0".repeat(32);
+    for (collection, code) in [
+        ("keys", "KeyNotFound"),
+        ("certificates", "CertificateNotFound"),
+    ] {
+        for version in ["latest", "0123", &"0".repeat(31), &"g".repeat(32)] {
+            let path = format!("/{collection}/k/{version}");
+            let refused = both.vault("GET", &path, None).await.error();
+            let text = format!("Method GET does not allow operation '{version}'");
+            assert_eq!(refused, (400, "BadParameter".to_owned(), text));
+        }
+        let path = format!("/{collection}/k/{unknown}");
+        let (status, found, _) = both.vault("GET", &path, None).await.error();
+        assert_eq!((status, found.as_str()), (404, code));
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_policy_that_was_read_can_be_sent_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let both = Both::start(folder.path());
+    let (create, path) = (json!({"kty": "EC-HSM"}), "/keys/k/rotationpolicy");
+    both.hsm("POST", "/keys/k/create", Some(create.clone()))
+        .await
+        .success();
+    both.vault("POST", "/keys/k/create", Some(create))
+        .await
+        .success();
+    // The first is that of a key for which nobody has set one.
+    for _ in 0..2 {
+        let policy = both.hsm("GET", path, None).await.success();
+        both.hsm("PUT", path, Some(policy)).await.success();
+        let policy = both.vault("GET", path, None).await.success();
+        both.vault("PUT", path, Some(policy)).await.success();
     }
 }
 

@@ -107,3 +107,29 @@ async fn older_versions_do_not_know_what_came_later() {
         done.success();
     }
 }
+
+#[tokio::test]
+async fn algorithms_of_symmetric_keys_come_with_a_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let create = json!({"kty": "oct-HSM", "key_size": 256});
+    emulator.post("/keys/k/create", create).await.success();
+    for (algorithm, last_without, first_with) in [
+        ("A256KW", "7.1", "7.2"),
+        ("CKM_AES_KEY_WRAP", "7.6-preview.1", "7.6-preview.2"),
+        ("CKM_AES_KEY_WRAP_PAD", "7.5", "7.6"),
+    ] {
+        let mut body = json!({"alg": algorithm, "value": "A".repeat(43)});
+        for operation in ["/keys/k/wrapkey", "/keys/k/unwrapkey"] {
+            let path = at(last_without, operation);
+            let refused = emulator.post(&path, body.clone()).await;
+            let (status, code, message) = refused.error();
+            assert_eq!((status, code.as_str()), (400, "BadParameter"), "{path}");
+            assert!(message.contains(algorithm), "{message}");
+            let path = at(first_with, operation);
+            let done = emulator.post(&path, body.clone()).await.success();
+            body["value"] = done["value"].clone();
+        }
+        assert_eq!(body["value"], "A".repeat(43), "{algorithm}");
+    }
+}
