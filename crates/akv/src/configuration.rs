@@ -50,18 +50,20 @@ impl ConfigurationFile for Configuration {
 impl Configuration {
     /// Reads the file that OpenSSL reads.
     pub(crate) fn load() -> Self {
-        let file = match environment::variable("OPENSSL_CONF") {
+        Self::default_file().map_or_else(Self::default, Self::read)
+    }
+
+    /// The file that OpenSSL reads.
+    pub(crate) fn default_file() -> Option<PathBuf> {
+        match environment::variable("OPENSSL_CONF") {
             // Set to nothing it means none to OpenSSL.
             Some(file) => Some(PathBuf::from(file)).filter(|file| !file.as_os_str().is_empty()),
-            None => openssl::directory().map(|folder| folder.join("openssl.cnf")),
-        };
-        match file {
-            Some(path) => Self::read(path),
-            None => Self::default(),
+            None => openssl::directory().map(|folder| folder.join(ProviderSettings::FILE)),
         }
     }
 
-    fn read(path: PathBuf) -> Self {
+    /// Reads a file.
+    pub(crate) fn read(path: PathBuf) -> Self {
         // OpenSSL goes on without a file that isn't there.
         let is_there = path.exists();
         let section = Sections::read(&path).and_then(|sections| {
@@ -162,7 +164,7 @@ fn provider_section(sections: &Sections) -> Result<Option<Vec<(String, String)>>
 
 /// What stands behind a first dot: libcrypto passes over what is before it, so that names can be
 /// used twice.
-fn without_label(name: &str) -> &str {
+pub(crate) fn without_label(name: &str) -> &str {
     name.split_once('.').map_or(name, |(_, name)| name)
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use managed_hsm::{LogSettings, ProviderSettings, Setting, Settings, environment};
+use managed_hsm::{LogSettings, ProviderSettings, Setting, Settings};
 use serde_json::json;
 
 use crate::configuration::PROVIDER;
@@ -38,7 +38,7 @@ impl Env {
         }
         let module = match &self.module {
             Some(path) => Some(std::path::absolute(path).map_err(|e| Failure::read(path, e))?),
-            None => module_outside_the_default_folder(),
+            None => openssl::module_outside_the_default_folder(PROVIDER),
         };
         let text = configuration(module.as_ref(), &settings, &secrets);
         let about = json!({
@@ -55,14 +55,6 @@ impl Env {
 /// Whether a proxy's address has a password in it.
 fn holds_password(setting: &Setting, value: &str) -> bool {
     setting.variable == "HTTPS_PROXY" && value.contains('@')
-}
-
-/// The module in the folder that OPENSSL_MODULES names, which programs that don't have that
-/// variable would not find.
-fn module_outside_the_default_folder() -> Option<PathBuf> {
-    let folder = environment::variable("OPENSSL_MODULES").filter(|folder| !folder.is_empty())?;
-    let path = PathBuf::from(folder).join(openssl::module_name(PROVIDER));
-    path.exists().then_some(path)
 }
 
 fn configuration(
@@ -93,7 +85,7 @@ fn configuration(
 }
 
 /// A value as config(5) wants it.
-fn quoted(value: &str) -> String {
+pub(crate) fn quoted(value: &str) -> String {
     let is_plain =
         |character: char| character.is_ascii_alphanumeric() || "-_./:=@,+*".contains(character);
     if value.chars().all(is_plain) {

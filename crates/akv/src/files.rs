@@ -74,6 +74,14 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     }
 }
 
+/// All of a text that is not large, without the mark that editors of Windows begin it with.
+pub(crate) fn read_text(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let bytes = read(path)?;
+    let text = managed_hsm::files::without_mark(&bytes);
+    let text = text.map_err(|problem| Failure::told(format!("{} {problem}", path.display())))?;
+    Ok(Zeroizing::new(text.to_vec()))
+}
+
 /// A file that did not exist, or takes the place of one; for its owner only if it holds a secret.
 fn create(path: &Path, contents: &[u8], is_secret: bool, force: bool) -> Result<(), Failure> {
     if !force {
@@ -109,6 +117,12 @@ fn create_new(path: &Path, contents: &[u8], is_secret: bool) -> Result<(), Failu
         let _ = std::fs::remove_file(path);
         Failure::write(path, error)
     })
+}
+
+/// Puts text in the place of a file's.
+pub(crate) fn replace_text(path: &Path, text: &[u8]) -> Result<(), Failure> {
+    let there = std::fs::symlink_metadata(path).map_err(|error| Failure::write(path, error))?;
+    replace(path, &there, text, false)
 }
 
 /// Puts a file in the place of another as a whole: who reads it sees the one or the other. It gets

@@ -8,6 +8,7 @@
 
 mod bench;
 mod cert;
+mod config;
 mod configuration;
 mod doctor;
 mod encryption;
@@ -110,6 +111,9 @@ enum Command {
     Explain(explain::Explain),
     /// Print the OpenSSL configuration for the current settings
     Env(env::Env),
+    /// Turn the provider on in openssl.cnf for all programs, and off again
+    #[command(subcommand)]
+    Config(config::Config),
     /// Say which credential gives tokens here, for whom and until when
     Token(token::Token),
     /// Print the completions for a shell
@@ -211,6 +215,7 @@ impl Command {
             Self::Bench(command) => command.run(),
             Self::Explain(command) => command.run(),
             Self::Env(command) => command.run(),
+            Self::Config(command) => command.run(),
             Self::Token(command) => command.run(),
             Self::Completions(command) => command.run(),
             Self::Man(command) => command.run(),

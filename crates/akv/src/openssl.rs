@@ -17,7 +17,14 @@ pub(crate) fn run(arguments: &[&str]) -> io::Result<Output> {
     run_by(&mut Command::new("openssl"), arguments)
 }
 
-/// The same with no configuration: `openssl version` needs none.
+/// Has `openssl` list the providers that a configuration of somebody's loads.
+pub(crate) fn providers_by(configuration: &Path) -> io::Result<Output> {
+    let mut command = Command::new("openssl");
+    command.env("OPENSSL_CONF", configuration).arg("list");
+    run_by(&mut command, &["-providers"])
+}
+
+/// Runs `openssl version`, which needs no configuration.
 pub(crate) fn version(options: &[&str]) -> io::Result<Output> {
     let mut command = Command::new("openssl");
     command.env("OPENSSL_CONF", "").arg("version");
@@ -44,6 +51,14 @@ pub(crate) fn modules() -> Option<PathBuf> {
         Some(folder) if !folder.is_empty() => Some(PathBuf::from(folder)),
         _ => folder("-m"),
     }
+}
+
+/// A provider's module in the folder that OPENSSL_MODULES names, which programs that don't have
+/// that variable would not find.
+pub(crate) fn module_outside_the_default_folder(provider: &str) -> Option<PathBuf> {
+    let folder = environment::variable("OPENSSL_MODULES").filter(|folder| !folder.is_empty())?;
+    let path = PathBuf::from(folder).join(module_name(provider));
+    path.exists().then_some(path)
 }
 
 /// The file name of the provider's module on this system.

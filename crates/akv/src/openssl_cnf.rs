@@ -16,7 +16,10 @@ const MAX_VALUE_LEN: usize = 65536;
 
 /// All sections of a configuration. Of a name that is there more than once the last value counts.
 #[derive(Debug, Default)]
-pub(crate) struct Sections(HashMap<String, Vec<(String, String)>>);
+pub(crate) struct Sections {
+    all: HashMap<String, Vec<(String, String)>>,
+    last: String,
+}
 
 impl Sections {
     /// Reads a file and those that it includes.
@@ -33,17 +36,23 @@ impl Sections {
         };
         reader.section(DEFAULT);
         reader.file(path, 0)?;
+        reader.sections.last = reader.section;
         Ok(reader.sections)
+    }
+
+    /// The section that the file ends in.
+    pub(crate) fn last(&self) -> &str {
+        &self.last
     }
 
     /// The names and values of a section. None: there is no such section.
     pub(crate) fn section(&self, name: &str) -> Option<&[(String, String)]> {
-        self.0.get(name).map(Vec::as_slice)
+        self.all.get(name).map(Vec::as_slice)
     }
 
     /// A value of a section itself.
     pub(crate) fn value(&self, section: &str, name: &str) -> Option<&str> {
-        let pairs = self.0.get(section)?;
+        let pairs = self.all.get(section)?;
         let found = pairs.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
     }
@@ -60,7 +69,7 @@ impl Sections {
     }
 
     fn set(&mut self, section: &str, name: String, value: String) {
-        let pairs = self.0.entry(section.to_owned()).or_default();
+        let pairs = self.all.entry(section.to_owned()).or_default();
         pairs.retain(|(known, _)| *known != name);
         pairs.push((name, value));
     }
@@ -81,7 +90,7 @@ struct Reader {
 
 impl Reader {
     fn section(&mut self, name: &str) {
-        self.sections.0.entry(name.to_owned()).or_default();
+        self.sections.all.entry(name.to_owned()).or_default();
         self.section = name.to_owned();
     }
 

@@ -80,8 +80,8 @@ const COMMANDS: [(&[&str], &str); 26] = [
         "akv token says who logs in, and until when",
     ),
     (
-        &["config", "configure", "init", "configuration"],
-        "akv env prints the configuration; docs/configuration.md has the settings",
+        &["configure", "init", "configuration"],
+        "akv config enable turns the provider on, akv env prints a configuration; docs/configuration.md has the settings",
     ),
     (
         &["status", "test", "ping", "diagnose"],

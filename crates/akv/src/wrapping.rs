@@ -171,7 +171,7 @@ impl Unwrap {
 
 /// The token in a file, which may end with a line's end.
 pub(crate) fn token(path: &Path) -> Result<String, Failure> {
-    let contents = files::read(path)?;
+    let contents = files::read_text(path)?;
     let text = std::str::from_utf8(&contents).unwrap_or_default().trim();
     let parts = text.split('.').filter(|part| {
         let decoded = URL_SAFE_NO_PAD.decode(part);

@@ -23,7 +23,7 @@ const LINES: [(&str, Then); 76] = [
     ("account show", Says(2, "akv token")),
     ("whoami", Says(2, "akv token")),
     ("token", Does("AccessToken")),
-    ("configure", Says(2, "akv env")),
+    ("configure", Says(2, "akv config enable")),
     ("status", Says(2, "akv doctor")),
     ("ca certificate", Says(2, "akv cert self-signed --ca")),
     ("certificate create", Says(2, "akv cert self-signed")),

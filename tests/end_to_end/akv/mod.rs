@@ -2,6 +2,7 @@
 
 mod authority;
 mod check;
+mod config;
 mod first_tries;
 mod forms;
 mod keys;

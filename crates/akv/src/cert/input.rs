@@ -55,7 +55,7 @@ fn read<T: DecodeOwned>(path: &Path, kind: &Kind) -> Result<Vec<T>, Failure>
 where
     for<'a> <T as Decode<'a>>::Error: std::fmt::Display,
 {
-    let contents = files::read(path)?;
+    let contents = files::read_text(path)?;
     if let Ok(one) = T::from_der(&contents) {
         return Ok(vec![one]);
     }

@@ -363,8 +363,8 @@ impl Create {
 
     /// The body of the request.
     fn body(&self, in_hsm: bool) -> Result<Bytes, Failure> {
-        let policy = self.release_policy.as_ref().map(|path| files::read(path));
-        let policy = policy.transpose()?;
+        let policy = self.release_policy.as_ref();
+        let policy = policy.map(|path| files::read_text(path)).transpose()?;
         let is_exportable = policy.is_some() && !self.wraps_securely();
         let parameters = CreateKeyParameters {
             kty: self.kind.map(|kind| kind.key_type(in_hsm)),
@@ -405,7 +405,10 @@ impl Import {
     fn run(&self) -> Result<Report, Failure> {
         let _spinner = Spinner::start("importing the key");
         unversioned(&self.uri)?;
-        let file = files::read(&self.file)?;
+        let file = match self.aes {
+            true => files::read(&self.file)?,
+            false => files::read_text(&self.file)?,
+        };
         let in_hsm = self.uri.vault.service == Service::ManagedHsm || self.properties.hsm;
         let mut key = match (self.aes, self.byok) {
             (true, _) => import::aes_key(&file),

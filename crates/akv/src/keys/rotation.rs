@@ -201,7 +201,7 @@ impl Set {
     /// The policy that is asked for.
     fn policy(&self) -> Result<KeyRotationPolicy, Failure> {
         if let Some(path) = &self.file {
-            let text = files::read(path)?;
+            let text = files::read_text(path)?;
             let read = serde_json::from_slice::<File>(&text);
             let policy = read.and_then(|_| serde_json::from_slice(&text));
             return policy.map_err(|error| {

@@ -310,7 +310,7 @@ impl Pin {
             }
             Self::File(path) => {
                 let bytes =
-                    files::read(path).map_err(|error| FailedCall::told(error.to_string()))?;
+                    files::read_text(path).map_err(|error| FailedCall::told(error.to_string()))?;
                 let text = std::str::from_utf8(&bytes)
                     .map_err(|_| FailedCall::told(format!("{} is not UTF-8", path.display())))?;
                 text.trim_end_matches(['\r', '\n']).to_owned()

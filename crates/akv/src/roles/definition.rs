@@ -162,7 +162,7 @@ impl Define {
     /// The role that is asked for.
     fn role(&self) -> Result<NewRole, Failure> {
         let given = match &self.file {
-            Some(path) => InFile::read(&files::read(path)?)
+            Some(path) => InFile::read(&files::read_text(path)?)
                 .map_err(|problem| Failure::told(format!("{}: {problem}", path.display())))?,
             None => InFile {
                 data_actions: self.actions.clone(),
