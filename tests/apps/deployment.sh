@@ -108,6 +108,25 @@ build() {
     image build --pull=never --build-context "build=$work/built" --file deploy/container/Containerfile --tag akv-nginx .
 }
 check "the image: buildah builds the Containerfile" build
+# The emulator's, as the user of the image, in its volume.
+build_emulator() {
+    cp "$target/managed-hsm-emulator" "$work/built/source/target/shipped/release/"
+    image build --pull=never --format docker --build-context "build=$work/built" --file deploy/emulator/Containerfile --tag emulator .
+}
+check "the emulator's image: buildah builds the Containerfile" build_emulator
+emulates() {
+    local container
+    container=$(image from --pull-never emulator) || return 1
+    # shellcheck disable=SC2016 # the container's shell expands it
+    image run "$container" -- sh -euc '
+        test "$(id -u)" = 65532 && test -w /data
+        managed-hsm-emulator serve --data-dir /data --listen 0.0.0.0 --port 0 &
+        serving=$!
+        managed-hsm-emulator env --data-dir /data --wait 30
+        test -n "$(managed-hsm-emulator token --data-dir /data)"
+        kill $serving; wait $serving'
+}
+check "the emulator's image: it serves" emulates
 
 # --- the sidecar ------------------------------------------------------------------------------------------------------
 
