@@ -86,8 +86,8 @@ impl Context {
             let key = handle.require()?;
             if key.public.key_type() != self.key_type {
                 return Err(Error::InvalidKey(format!(
-                    "an {:?} key is expected",
-                    self.key_type
+                    "a key of type {} is expected",
+                    names::of_key_type(self.key_type).to_string_lossy()
                 )));
             }
             self.key = Some(Arc::clone(key));

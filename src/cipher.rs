@@ -209,16 +209,24 @@ impl Context {
                 format!("use {GCM_TAG_LEN} bytes"),
             ));
         }
-        let only = |key: &CStr, allowed: i64| match params.integer(key)? {
-            Some(len) if len != allowed => Err(Error::unsupported(
+        let iv_len = self.cipher.mode.iv_len() as i64;
+        if let Some(len) = params.integer(IV_LEN)?
+            && len != iv_len
+        {
+            return Err(Error::unsupported(
                 Reason::CipherLength,
-                format!("{} {len} with this cipher", key.to_string_lossy()),
-                format!("leave it at {allowed}"),
+                format!("{} {len} with this cipher", IV_LEN.to_string_lossy()),
+                format!("leave it at {iv_len}"),
+            ));
+        }
+        let key_len = i64::from(self.cipher.bits) / 8;
+        match params.integer(KEY_LEN)? {
+            Some(len) if len != key_len => Err(Error::parameter(
+                "keylen",
+                format!("the keys of this cipher have {key_len} bytes, not {len}"),
             )),
             _ => Ok(()),
-        };
-        only(IV_LEN, self.cipher.mode.iv_len() as i64)?;
-        only(KEY_LEN, i64::from(self.cipher.bits) / 8)
+        }
     }
 
     /// Answers what is asked of the context.

@@ -112,6 +112,29 @@ fn names_cannot_lead_a_request_to_another_host_or_path() {
     assert!(proxy.accept().is_ok(), "a good name leads to none either");
 }
 
+#[test]
+fn where_no_ca_certificate_is_installed_the_error_says_what_to_install() {
+    let mut hsm = Hsm::with_keys(&[("ec", EC_P256)]);
+    hsm.unset("AKV_CA_FILE");
+    // In the place of the system's.
+    hsm.set("SSL_CERT_FILE", &hsm.write("no-certificate.pem", ""));
+    let folder = hsm.path("no-certificates");
+    fs::create_dir(&folder).expect("a folder");
+    hsm.set("SSL_CERT_DIR", &folder);
+    let words = [
+        "no CA certificate can be read",
+        "install the package ca-certificates",
+        "AKV_CA_FILE ('ca-file' in openssl.cnf)",
+    ];
+    for loading in LOADINGS {
+        let text = hsm
+            .openssl(loading, &["pkey", "-in", &uri("ec"), "-noout"])
+            .fails_with(&words);
+        assert!(text.contains(":TLS can't be set up:"), "{text}");
+    }
+    hsm.akv(&["keys", "show", &uri("ec")]).fails_with(&words);
+}
+
 /// In `openssl.cnf` and in the environment.
 #[test]
 fn the_provider_hands_out_a_wrong_signature_only_where_it_is_told_not_to_look() {

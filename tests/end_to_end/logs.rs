@@ -265,8 +265,26 @@ fn files_of_windows_editors_are_read() {
     hsm.set("AKV_TOKEN_FILE", &token_file);
     hsm.openssl(Loading::AkvFirst, &sign).succeeds();
     hsm.akv(&["keys", "show", &uri("k")]).succeeds();
-    let utf_16: Vec<u8> = token.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    hsm.write("token", utf_16);
+    let utf_16 = |text: &str| -> Vec<u8> {
+        let units = text.encode_utf16();
+        units.flat_map(u16::to_le_bytes).collect()
+    };
+    // What akv is given: JSON, and keys in PEM.
+    let role = windows(r#"{"roleName":"Signer","dataActions":["keys/sign/action"]}"#);
+    let role_file = hsm.write("role.json", &role);
+    let define = ["roles", "define", "managedhsm:MyHSM", &role_file];
+    hsm.akv(&define).succeeds();
+    hsm.write("role.json", utf_16(&role));
+    hsm.akv(&define)
+        .fails_with(&["role.json is UTF-16", "save it as UTF-8"]);
+    let own = hsm.path("own.pem");
+    let make = format!("genpkey -algorithm EC -pkeyopt group:P-256 -out {own}");
+    hsm.openssl_line(Loading::Plain, &make).succeeds();
+    let pem = windows(&fs::read_to_string(&own).expect("a key"));
+    hsm.write("own.pem", pem);
+    hsm.akv(&["keys", "import", &uri("own"), &own]).succeeds();
+
+    hsm.write("token", utf_16(&token));
     hsm.openssl(Loading::AkvFirst, &sign)
         .fails_with(&["is UTF-16", "save it as UTF-8"]);
 }

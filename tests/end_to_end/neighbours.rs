@@ -125,8 +125,19 @@ impl Work {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// The differences that our provider makes.
+    /// The differences that our provider makes: what comes again. Hardware of others, and its
+    /// providers, fail at times by themselves.
     fn differences(&self, what: &str, without: &[&str], with: &[&str]) -> Vec<String> {
+        let mut differences = self.seen(what, without, with);
+        if !differences.is_empty() {
+            let again = self.seen(what, without, with);
+            differences.retain(|difference| again.contains(difference));
+        }
+        differences
+    }
+
+    /// The differences that are seen at once.
+    fn seen(&self, what: &str, without: &[&str], with: &[&str]) -> Vec<String> {
         // Where keys are made by other hardware, what fails there may fail for another reason.
         let hardware = what.find("pkcs11").or_else(|| what.find("tpm2"));
         let reasons = hardware.is_none_or(|at| what.find("default").is_some_and(|of| of < at));
@@ -140,7 +151,12 @@ impl Work {
                 .collect()
         };
         let (without, with) = (shown(self.lines(without)), shown(self.lines(with)));
-        assert!(without.len() > 50, "{what}: the program did little");
+        // Without a provider of software keys little can be done.
+        let least = match ["default", "fips"].iter().any(|name| what.contains(name)) {
+            true => 50,
+            false => 5,
+        };
+        assert!(without.len() > least, "{what}: the program did little");
         let mut differences: Vec<String> = without
             .iter()
             .zip(&with)
@@ -182,7 +198,7 @@ impl Work {
         let with =
             "config:".to_owned() + &self.configuration(&(stem + ".akv_provider"), query, &with);
         let (mut without, mut with) = (vec![context, &without], vec![context, &with]);
-        if names.first() == Some(&"tpm2") {
+        if !makes_keys(names) {
             without.push(&self.keys);
             with.push(&self.keys);
         }
@@ -248,15 +264,20 @@ const SAMPLE: [(&[&str], usize); 8] = [
     (&["default", "fips"], 0),
     (&["fips", "base"], 1),
     (&["fips"], 0),
-    (&["fips"], 1),
+    (&["legacy", "fips"], 1),
     (&["tpm2", "default"], 1),
     (&["pkcs11", "default"], 1),
     (&["default", "tpm2"], 2),
 ];
 
-/// `fips` alone, which can't write keys, and all pairs of other providers, in both orders, that
-/// have software keys and can write them. With a TPM ahead of the others keys are read: it would
-/// make all keys, and has no room for so many.
+/// Whether software keys can be made by these providers. With a TPM ahead of the
+/// others keys are read: it would make all keys, and has no room for so many.
+fn makes_keys(names: &[&str]) -> bool {
+    let has = |name| names.contains(&name);
+    names.first() != Some(&"tpm2") && (has("default") || has("fips"))
+}
+
+/// Each other provider alone, and all pairs of them, in both orders.
 fn all_orders() -> Vec<(Vec<&'static str>, usize)> {
     const ALL: [&str; 6] = ["default", "fips", "legacy", "base", "pkcs11", "tpm2"];
     let pairs = ALL
@@ -264,11 +285,8 @@ fn all_orders() -> Vec<(Vec<&'static str>, usize)> {
         .flat_map(|one| ALL.iter().map(move |two| [*one, *two]));
     pairs
         .filter(|[one, two]| one != two)
-        .filter(|pair| {
-            pair.contains(&"default") || (pair.contains(&"fips") && pair.contains(&"base"))
-        })
         .map(|pair| pair.to_vec())
-        .chain([vec!["fips"]])
+        .chain(ALL.map(|name| vec![name]))
         .flat_map(|order| (0..=order.len()).map(move |at| (order.clone(), at)))
         .collect()
 }
