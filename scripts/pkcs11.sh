@@ -40,7 +40,7 @@ names=("$@")
 # Where the root finds what was built.
 built=(CARGO_TARGET_DIR="$target_dir")
 if [ "$suite" = bullseye ]; then
-    packages=openssl,libengine-pkcs11-openssl,ca-certificates,curl,procps
+    packages=openssl,libengine-pkcs11-openssl,ca-certificates,curl,procps,nginx-light
     [ "${#names[@]}" -gt 0 ] || names=(engine)
     built=(CARGO_TARGET_DIR="$target_dir/old-glibc" PROFILE=release)
     require_programs managed-hsm-emulator || exit

@@ -31,15 +31,6 @@ by_threads() {
 }
 check "64 threads, 8 signatures each" by_threads
 
-# ask METHOD PATH BODY
-ask() {
-    curl --silent --show-error --fail-with-body --max-time 60 --cacert "$AKV_CA_FILE" --request "$1" --data "$3" --output /dev/null \
-        --header "Authorization: Bearer $AZURE_CLI_ACCESS_TOKEN" --header 'Content-Type: application/json' \
-        "$AZURE_MANAGEDHSM_URL$2?api-version=7.4"
-}
-# Without a policy an HSM rotates no key.
-policy='{"lifetimeActions": [{"action": {"type": "Rotate"}, "trigger": {"timeAfterCreate": "P2Y"}}]}'
-rotate() { ask PUT "/keys/$1/rotationpolicy" "$policy" && ask POST "/keys/$1/rotate" ''; }
 # All the while the HSM is killed and started, and its keys get new versions; each goes on with the one of its certificate.
 through_restarts() {
     local before threads i good=yes

@@ -5,6 +5,8 @@
 . "$(dirname "$0")/harness.sh"
 # shellcheck source=tests/apps/tokens.sh
 . "$(dirname "$0")/tokens.sh"
+# shellcheck source=tests/apps/engine_nginx.sh
+. "$(dirname "$0")/engine_nginx.sh"
 
 needs nginx nginx-light
 needs_engine
@@ -56,36 +58,9 @@ certified() {
 }
 # serves CLIENT LABEL NAME: one signature for each connection, before and after a reload
 serves() {
-    local port before nginx=(nginx -p "$work" -e "$work/error.log" -c "$work/nginx.conf") temporary=() kind
-    free_port port
-    for kind in client_body proxy fastcgi uwsgi scgi; do temporary+=("${kind}_temp_path $work/$kind;"); done
-    cat >"$work/nginx.conf" <<END
-daemon off; worker_processes 2; user root; pid $work/pid; error_log $work/error.log;
-events {}
-http {
-    access_log off; ${temporary[*]}
-    server {
-        listen 127.0.0.1:$port ssl;
-        ssl_certificate $work/$2.crt;
-        ssl_certificate_key "engine:pkcs11:pkcs11:token=hsm;object=$2;type=private;pin-value=";
-        ssl_session_cache off; ssl_session_tickets off;
-        location / { return 200 served; }
-    }
-}
-END
+    local before
     before=$(signatures "$3")
-    as "$1" "${nginx[@]}" 2>"$work/nginx.err" &
-    started "$!"
-    cp "$work/$2.crt" "$work/trusted.crt"
-    fetch() { curl --silent --show-error --max-time 30 --cacert "$work/trusted.crt" "https://localhost:$port/"; }
-    answered() { [ "$(fetch 2>/dev/null)" = served ]; }
-    wait_until 30 answered || { fetch; cat "$work/nginx.err"; tail "$work/error.log"; return 1; }
-    as "$1" "${nginx[@]}" -s reload
-    wait_until 10 grep -qs . "$work/pid"
-    for kind in 1 2 3; do
-        answered || { tail "$work/error.log"; return 1; }
-    done
-    as "$1" "${nginx[@]}" -s quit
+    nginx_serves "$work/$2.crt" "pkcs11:token=hsm;object=$2;type=private;pin-value=" as "$1" || return 1
     signed "$3" "$before" 4
 }
 # What the server's identity does with another key.

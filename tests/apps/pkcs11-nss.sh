@@ -62,6 +62,48 @@ else
     skip "pesign" "it, or python3, is not installed (apt-get install pesign python3)"
 fi
 
+# A TLS client by a key on the token: one signature, and the server has seen its certificate.
+connects() {
+    local port before
+    free_port port
+    launch s_server.log openssl s_server -www -accept "127.0.0.1:$port" -cert tls.crt -key tls.key -CAfile ca.crt -Verify 2 -verify_return_error
+    wait_until 20 port_is_open "$port" || { cat s_server.log; return 1; }
+    before=$(signatures "$1")
+    timeout 60 tstclnt -d sql:nss -h localhost -4 -p "$port" -n "hsm:$1" -Q </dev/null || { cat s_server.log; return 1; }
+    signed "$1" "$before" 1 && grep -q "CN *= *$1" s_server.log || return 1
+    end_process "$pid"
+}
+if command -v tstclnt >/dev/null; then
+    openssl req -x509 -newkey rsa:2048 -noenc -keyout tls.key -subj /CN=localhost -addext subjectAltName=DNS:localhost -days 2 -out tls.crt 2>/dev/null
+    certutil -A -d sql:nss -n "Test server" -t P,, -i tls.crt
+    create_key client-rsa '{"kty":"RSA-HSM","key_size":2048}'
+    create_key client-ec '{"kty":"EC-HSM","crv":"P-256"}'
+    for name in client-rsa client-ec; do
+        token_certificate "$name" "$name" "/CN=$name" extendedKeyUsage=clientAuth
+        check "tstclnt, a TLS client by a certificate on the token, $name" connects "$name"
+    done
+else
+    skip "tstclnt" "it is not installed (apt-get install libnss3-tools)"
+fi
+
+# PKCS#12 would take the private key out, or bring one in from outside.
+exports_nothing() {
+    ! pk12util -o out.p12 -n hsm:ec -d sql:nss -W password >out.log 2>&1 && cat out.log &&
+        ! openssl pkcs12 -in out.p12 -passin pass:password -nocerts -noenc 2>/dev/null | grep "PRIVATE KEY"
+}
+imports_nothing() {
+    local before
+    before=$(grep -c "method=PUT path=/keys/" "$requests")
+    openssl pkcs12 -export -in tls.crt -inkey tls.key -passout pass:password -name brought -out in.p12
+    ! pk12util -i in.p12 -h hsm -d sql:nss -W password >in.log 2>&1 && cat in.log && [ "$(grep -c "method=PUT path=/keys/" "$requests")" -eq "$before" ]
+}
+if command -v pk12util >/dev/null && [ -f tls.key ]; then
+    check "pk12util -o: no private key leaves the HSM" exports_nothing
+    check "pk12util -i: none comes in that the configuration doesn't allow" imports_nothing
+else
+    skip "pk12util" "it is not installed (apt-get install libnss3-tools)"
+fi
+
 # The library for NSS is there (libxmlsec1-nss), but the program does not load it.
 no_nss() {
     local said

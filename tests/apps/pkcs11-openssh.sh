@@ -79,6 +79,21 @@ by_module=(-o "PKCS11Provider=$token_module" -o IdentityAgent=none -o Identities
 by_agent=(-o "IdentityAgent=$agent" -o IdentitiesOnly=yes -i "$work/user.pub")
 check "signs in: the user's key by ssh itself" signs_in by-key "$plain" "[127.0.0.1]:$port" "${by_module[@]}"
 check "signs in: the user's key by the agent" signs_in by-key "$plain" "[127.0.0.1]:$port" "${by_agent[@]}"
+# While the HSM is killed and started, and its keys get new versions, sshd and the agent go on with those that they know.
+signs_in_again() {
+    [ "$(ssh -F none -p "$port" -o "UserKnownHostsFile=$work/by-key" -o StrictHostKeyChecking=yes -o HostKeyAlgorithms="$plain" \
+        -o HostKeyAlias="[127.0.0.1]:$port" "${by_agent[@]}" 127.0.0.1 echo signed in)" = "signed in" ]
+}
+goes_on() { rotate host && rotate user && hsm_restarts signs_in_again; }
+check "signs in while the HSM restarts, after its keys have got new versions" goes_on
+listens_again() { [ "$(grep -c "Server listening" "$work/sshd.log")" -gt "$1" ]; }
+reloads() {
+    local before
+    before=$(grep -c "Server listening" "$work/sshd.log")
+    kill -HUP "$pid"
+    wait_until 20 listens_again "$before" && signs_in by-key "$plain" "[127.0.0.1]:$port" "${by_agent[@]}"
+}
+check "signs in after sshd has started itself anew" reloads
 : >"$work/authorized"
 check "signs in: both by certificates" signs_in by-authority "$certified" localhost "${by_agent[@]}" \
     -o "CertificateFile=$work/user-cert.pub"

@@ -17,18 +17,8 @@ head -c 65536 /dev/urandom >module
 
 # The signature at the end of a file has to be of what is before it: verify FILE CERTIFICATE
 verify() {
-    python3 - "$1" <<'PYTHON' && openssl cms -verify -binary -inform DER -in signature.der -content content \
-        -certfile "$2" -CAfile ca.crt -purpose any -out /dev/null
-import struct, sys
-magic = b"~Module signature appended~\n"
-data = open(sys.argv[1], "rb").read()
-assert data.endswith(magic), "no signature"
-data = data[:-len(magic)]
-kind, size = data[-10], struct.unpack(">I", data[-4:])[0]
-assert kind == 2, "not PKCS#7"
-open("signature.der", "wb").write(data[-12 - size:-12])
-open("content", "wb").write(data[:-12 - size])
-PYTHON
+    python3 "$repository/tests/apps/appended_signature.py" "$1" signature.der content && openssl cms -verify -binary -inform DER \
+        -in signature.der -content content -certfile "$2" -CAfile ca.crt -purpose any -out /dev/null
 }
 # sign_module KEY CERTIFICATE HASH
 sign_module() {

@@ -9,6 +9,7 @@
 #   token_uri KEY [TYPE]      the URI of a key, or of its certificate
 #   provider_conf             an openssl.cnf with pkcs11-provider in the place of the engine
 #   token_pem KEY             KEY.key, a key file for it that holds the key's URI
+#   rotate KEY                gives a key of the HSM a new version
 
 # shellcheck source=scripts/pkcs11_conf.sh
 . scripts/pkcs11_conf.sh
@@ -76,3 +77,13 @@ in_token_home() {
         HOME="$work/home" XDG_CONFIG_HOME="$work/home/.config" "$@"
     fi
 }
+
+# ask METHOD PATH BODY
+ask() {
+    curl --silent --show-error --fail-with-body --max-time 60 --cacert "$AKV_CA_FILE" --request "$1" --data "$3" --output /dev/null \
+        --header "Authorization: Bearer $AZURE_CLI_ACCESS_TOKEN" --header 'Content-Type: application/json' \
+        "$AZURE_MANAGEDHSM_URL$2?api-version=7.4"
+}
+# Without a policy an HSM rotates no key.
+policy='{"lifetimeActions": [{"action": {"type": "Rotate"}, "trigger": {"timeAfterCreate": "P2Y"}}]}'
+rotate() { ask PUT "/keys/$1/rotationpolicy" "$policy" && ask POST "/keys/$1/rotate" ''; }

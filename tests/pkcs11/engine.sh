@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# OpenSSL 3.5 by the engine of libp11 0.4.13, as users of the TLS Offload Library have it by 0.4.12.
+# OpenSSL 3.5 by the engine of libp11 0.4.13, as users of the TLS Offload Library have it by 0.4.12; and OpenSSL 1.1.1. nginx with it.
 # shellcheck source=tests/apps/harness.sh
 . "$(dirname "$0")/../apps/harness.sh"
 # shellcheck source=scripts/pkcs11_conf.sh
 . scripts/pkcs11_conf.sh
+# shellcheck source=tests/apps/engine_nginx.sh
+. "$(dirname "$0")/../apps/engine_nginx.sh"
 
 engines=$(openssl version -e | sed 's/.*"\(.*\)"/\1/')
 if [ ! -e "$engines/pkcs11.so" ]; then
@@ -38,13 +40,27 @@ serves() {
     free_port port
     launch "$work/server.log" openssl s_server -www -accept "127.0.0.1:$port" -cert "$work/ca.crt" "${engine[@]}" -key "$(uri "$1")"
     wait_until 20 port_is_open "$port" || { cat "$work/server.log"; return 1; }
-    many "https://localhost:$port/" 4
+    many "https://localhost:$port/" 4 || return 1
     end_process "$pid"
+}
+# by_nginx KEY: a signature for each of four connections, before and after a reload
+by_nginx() {
+    local before
+    with_provider openssl req -new -x509 "${engine[@]}" -key "$(uri "$1")" -subj /CN=localhost -days 2 \
+        -addext "subjectAltName=DNS:localhost" -out "$work/nginx.crt" || return 1
+    before=$(signatures "$1")
+    nginx_serves "$work/nginx.crt" "$(uri "$1")" with_provider || return 1
+    signed "$1" "$before" 4
 }
 for key in rsa ec; do
     check "pkey -pubout, $key" exports "$key"
     check "dgst -sign, $key" signs "$key"
     check "req -x509, s_server and curl, $key" serves "$key"
+    if command -v nginx >/dev/null; then
+        check "nginx, $key" by_nginx "$key"
+    else
+        skip "nginx, $key" "it is not installed (apt-get install nginx-light)"
+    fi
 done
 check "dgst -sign, rsa, PSS" signs rsa -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:digest
 finish
