@@ -342,6 +342,30 @@ fn the_architecture_names_every_module_and_no_other() {
     }
 }
 
+/// Images are built from what their files copy, and from nothing else.
+#[test]
+fn the_containers_build_has_the_documents_that_akv_reads() {
+    let sources = all_sources("crates/akv/src", ".rs");
+    let included: BTreeSet<&str> = sources
+        .split("include_str!(\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .filter_map(|path| path.trim_start_matches("../").split('/').next())
+        .collect();
+    assert!(included.len() > 1, "{included:?}");
+    for image in ["container", "emulator"] {
+        let container = read(format!("deploy/{image}/Containerfile"));
+        let copied: BTreeSet<&str> = container
+            .lines()
+            .filter_map(|line| line.strip_prefix("COPY "))
+            .flat_map(str::split_whitespace)
+            .collect();
+        for name in &included {
+            assert!(copied.contains(name), "{image} copies no {name}");
+        }
+    }
+}
+
 /// What stands as code in a cell.
 fn spans(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
