@@ -48,10 +48,14 @@ list_steps() {
 }
 
 run_step() {
-    local name=$1 began=$SECONDS status=0
+    local name=$1 began=$SECONDS status=0 out tee
     printf '\n=== %s, after %s s, usually %s: %s\n' "$name" "$SECONDS" "${usual[$name]}" "${commands[$name]}"
-    # Not by a pipe: what a step might leave running would keep that open.
-    timeout --verbose --kill-after=60 "$longest" "$script" --only "$name" > >(exec tee "$logs/$name") 2>&1 || status=$?
+    # Not by a pipe: what a step might leave running would keep that open. All else that was printed is waited for.
+    exec {out}> >(exec tee "$logs/$name")
+    tee=$!
+    timeout --verbose --kill-after=60 "$longest" "$script" --only "$name" >&"$out" 2>&1 || status=$?
+    exec {out}>&-
+    timeout 5 tail --pid="$tee" --follow /dev/null || true
     case $status in
         0) summary+=("ok       $name ($((SECONDS - began)) s)$(counted "$name")") ;;
         77)

@@ -37,7 +37,7 @@ require_library() {
         echo "$file does not exist: run $build first." >&2
         return 1
     fi
-    newer=$(find "$@" Cargo.toml Cargo.lock crates/hsm-keys/src crates/hsm-keys/Cargo.toml \
+    newer=$(find "$@" Cargo.toml Cargo.lock .cargo/config.toml crates/hsm-keys/src crates/hsm-keys/Cargo.toml \
         crates/hsm-module/src crates/hsm-module/Cargo.toml crates/managed-hsm/src crates/managed-hsm/Cargo.toml \
         scripts/release-build.sh \
         -type f -newer "$stamp" -print -quit)
