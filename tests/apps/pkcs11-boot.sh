@@ -5,6 +5,8 @@
 . "$(dirname "$0")/harness.sh"
 # shellcheck source=tests/apps/tokens.sh
 . "$(dirname "$0")/tokens.sh"
+# shellcheck source=tests/apps/rauc_content.sh
+. "$(dirname "$0")/rauc_content.sh"
 
 needs_engine
 start_token
@@ -38,17 +40,7 @@ bundle() {
     signed update "$before" 1 && rauc info --keyring=ca.crt update.raucb && ! rauc info --keyring=other.crt update.raucb
 }
 if command -v rauc >/dev/null && command -v mksquashfs >/dev/null; then
-    mkdir content
-    head -c 65536 /dev/urandom >content/rootfs.img
-    cat >content/manifest.raucm <<CONF
-[update]
-compatible=device
-version=1
-[bundle]
-format=verity
-[image.rootfs]
-filename=rootfs.img
-CONF
+    rauc_content
     check "RAUC signs a bundle" bundle
 else
     skip RAUC "it, or squashfs-tools, is not installed (apt-get install rauc squashfs-tools)"

@@ -2,6 +2,8 @@
 # RAUC: signed bundles.
 # shellcheck source=tests/apps/harness.sh
 . "$(dirname "$0")/harness.sh"
+# shellcheck source=tests/apps/rauc_content.sh
+. "$(dirname "$0")/rauc_content.sh"
 
 needs rauc rauc
 needs mksquashfs squashfs-tools
@@ -11,17 +13,7 @@ cd "$work" || exit
 # RAUC wants a signer that may sign mail, or code where its configuration says so.
 certificate signer rsa "/CN=Signer" extendedKeyUsage=emailProtection
 certificate signer-ec ec "/CN=Signer" extendedKeyUsage=emailProtection
-mkdir content
-head -c 65536 /dev/urandom >content/rootfs.img
-cat >content/manifest.raucm <<CONF
-[update]
-compatible=device
-version=1
-[bundle]
-format=verity
-[image.rootfs]
-filename=rootfs.img
-CONF
+rauc_content
 
 # valid BUNDLE: by its CA, and by no other
 valid() {

@@ -66,9 +66,24 @@ impl Configuration {
     pub(crate) fn read(path: PathBuf) -> Self {
         // OpenSSL goes on without a file that isn't there.
         let is_there = path.exists();
-        let section = Sections::read(&path).and_then(|sections| {
-            provider_section(&sections).map_err(|problem| format!("{}: {problem}", path.display()))
-        });
+        match Sections::read(&path) {
+            Ok(sections) => Self {
+                is_there,
+                ..Self::of(path, &sections)
+            },
+            Err(problem) => Self {
+                problem: Some(problem),
+                is_there,
+                section: None,
+                file: Some(path),
+            },
+        }
+    }
+
+    /// What the sections of a file that is there say of the provider.
+    pub(crate) fn of(path: PathBuf, sections: &Sections) -> Self {
+        let section = provider_section(sections);
+        let section = section.map_err(|problem| format!("{}: {problem}", path.display()));
         let (section, problem) = match section {
             Ok(section) => (section, None),
             Err(problem) => (None, Some(problem)),
@@ -76,7 +91,7 @@ impl Configuration {
         Self {
             section,
             problem,
-            is_there,
+            is_there: true,
             file: Some(path),
         }
     }

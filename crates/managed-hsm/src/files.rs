@@ -39,7 +39,10 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
 /// The bytes of a file of ASCII or UTF-8, without a byte order mark. The error is as for [`read`].
 pub fn read_text(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let bytes = read(path)?;
-    Ok(Zeroizing::new(without_mark(&bytes)?.to_vec()))
+    match bytes.len() - without_mark(&bytes)?.len() {
+        0 => Ok(bytes),
+        mark => Ok(Zeroizing::new(bytes[mark..].to_vec())),
+    }
 }
 
 /// What stands in a file of ASCII or UTF-8 behind a byte order mark, if it has one. The error is as

@@ -16,7 +16,7 @@ const END: &str = "# akv: end";
 const MARK: &[u8] = b"# akv: ";
 
 /// The provider's section.
-pub(super) const SECTION: &str = "akv_provider_sect";
+const SECTION: &str = "akv_provider_sect";
 /// Sections that a file gets where it has none for that.
 const INIT: &str = "akv_openssl_init";
 const PROVIDERS: &str = "akv_providers";

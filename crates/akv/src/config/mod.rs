@@ -78,42 +78,47 @@ impl Config {
     }
 }
 
-impl Which {
+/// A configuration file, with akv's lines apart.
+struct Opened {
     /// The file itself, where a link leads to it.
-    fn file(&self) -> Result<PathBuf, Failure> {
+    file: PathBuf,
+    shown: String,
+    parts: Parts,
+}
+
+impl Which {
+    fn open(&self) -> Result<Opened, Failure> {
         let named = self.file.clone().or_else(Configuration::default_file);
         let named = named.ok_or_else(|| {
             Failure::not_found(
                 "there is no openssl to say where its openssl.cnf is: name the file by --file",
             )
         })?;
-        named
+        let file = named
             .canonicalize()
-            .map_err(|error| Failure::read(&named, error))
+            .map_err(|error| Failure::read(&named, error))?;
+        let shown = file.display().to_string();
+        let text = files::read(&file);
+        let text = text.map_err(|problem| Failure::told(format!("{shown} {problem}")))?;
+        let parts = Parts::of(&text);
+        let parts = parts.map_err(|problem| Failure::told(format!("{shown}: {problem}")))?;
+        Ok(Opened { file, shown, parts })
     }
-}
-
-/// A configuration file, with akv's lines apart.
-fn parts(file: &Path) -> Result<Parts, Failure> {
-    let text = files::read(file)
-        .map_err(|problem| Failure::told(format!("{} {problem}", file.display())))?;
-    Parts::of(&text).map_err(|problem| Failure::told(format!("{}: {problem}", file.display())))
 }
 
 impl Enable {
     fn run(&self) -> Result<Report, Failure> {
-        let file = self.which.file()?;
-        let shown = file.display().to_string();
-        let parts = parts(&file)?;
+        let Opened { file, shown, parts } = self.which.open()?;
         if parts.own.is_some() {
             let text = format!(
                 "{shown} has the provider already, by an earlier 'akv config enable': 'akv config disable' takes it out\n"
             );
             return Ok(told(text, &file, "unchanged"));
         }
-        let configuration = Configuration::read(file.clone());
-        if let Some(problem) = &configuration.problem {
-            return Err(Failure::told(problem.clone()));
+        let sections = Sections::read(&file).map_err(Failure::told)?;
+        let configuration = Configuration::of(file.clone(), &sections);
+        if let Some(problem) = configuration.problem {
+            return Err(Failure::told(problem));
         }
         if configuration.section.is_some() {
             let text =
@@ -121,7 +126,6 @@ impl Enable {
             return Ok(told(text, &file, "unchanged"));
         }
         let (module, settings) = (self.module()?, self.settings()?);
-        let sections = Sections::read(&file).map_err(Failure::told)?;
         let own = block::lines(&sections, module.as_deref(), settings.as_deref())
             .map_err(|problem| Failure::told(format!("{shown}: {problem}")))?;
         let mut text = parts.others;
@@ -223,9 +227,7 @@ fn providers(listing: &[u8]) -> Vec<String> {
 
 impl Disable {
     fn run(&self) -> Result<Report, Failure> {
-        let file = self.which.file()?;
-        let shown = file.display().to_string();
-        let parts = parts(&file)?;
+        let Opened { file, shown, parts } = self.which.open()?;
         if parts.own.is_none() {
             let text = match Configuration::read(file.clone()).section {
                 Some(_) => format!("{shown} has the provider, written by hand: it is left alone\n"),
@@ -251,8 +253,7 @@ impl Disable {
 
 impl Show {
     fn run(&self) -> Result<Report, Failure> {
-        let file = self.which.file()?;
-        let parts = parts(&file)?;
+        let Opened { file, shown, parts } = self.which.open()?;
         let read = Configuration::read(file.clone());
         if let Some(problem) = read.problem {
             return Err(Failure::told(problem));
@@ -263,10 +264,7 @@ impl Show {
             (Some(_), None) => "enabled by hand",
         };
         let settings = read.section.unwrap_or_default();
-        let mut rows = vec![
-            ("file", file.display().to_string()),
-            ("provider", state.to_owned()),
-        ];
+        let mut rows = vec![("file", shown), ("provider", state.to_owned())];
         let named = settings.iter();
         rows.extend(named.map(|(key, value)| (key.as_str(), value.clone())));
         let values = settings
