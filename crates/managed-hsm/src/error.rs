@@ -75,7 +75,7 @@ pub enum Error {
     /// The service refused the request.
     #[error(
         "{operation} {key}: the HSM answered HTTP {status} {code}: {message} (request id {request_id}){}",
-        remedy(code.raw(), message.raw())
+        remedy(operation, code.raw())
     )]
     Service {
         /// What was asked for.
@@ -238,9 +238,9 @@ impl Error {
             Self::TokenExpired { credential, .. } | Self::Unauthorized { credential, .. } => {
                 credential.remedy()
             }
-            Self::Service { code, message, .. } => {
-                remedy(code.raw(), message.raw()).trim_start_matches(": ")
-            }
+            Self::Service {
+                operation, code, ..
+            } => remedy(operation, code.raw()).trim_start_matches(": "),
             Self::Connect { obstacle, .. } => obstacle.remedy(),
             Self::Down { .. } => HEALTH,
             Self::Timeout { .. } => LOAD,
@@ -251,11 +251,12 @@ impl Error {
     }
 }
 
-/// What to do about one of the service's error codes.
-fn remedy(code: &str, message: &str) -> &'static str {
+/// What to do about one of the service's error codes, in answer to an operation.
+fn remedy(operation: &str, code: &str) -> &'static str {
     match code {
-        "BadParameter" if message.contains("set a key rotation policy") => {
-            ": 'akv keys rotation-policy set' sets one; 'akv keys create' makes a new version without"
+        // The request says nothing but the key's name: what the service misses is a policy.
+        "BadParameter" if operation == "rotate key" => {
+            ": 'akv keys rotation-policy set' sets a policy; 'akv keys create' makes a new version without"
         }
         "KeyNotFound" => ": check the key's name and version, and that the vault is the right one",
         "AccessDenied" => {

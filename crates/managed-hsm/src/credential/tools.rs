@@ -4,6 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Read};
 use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -46,37 +47,29 @@ pub(super) async fn azure_cli(
             request.scope()
         )));
     }
+    let shell = Arc::new(Shell::new(settings));
     let credential = AzureCliCredential::new(Some(AzureCliCredentialOptions {
         tenant_id: settings.tenant_id.clone(),
-        executor: Some(Arc::new(Shell::new(settings))),
+        executor: Some(Arc::clone(&shell) as _),
         ..AzureCliCredentialOptions::default()
     }));
     let credential = credential.map_err(|error| Failure::Refused(said(&error)))?;
-    token(credential.as_ref(), request)
-        .await
-        .map_err(if_missing)
+    let token = token(credential.as_ref(), request).await;
+    token.map_err(|failure| shell.if_missing(failure))
 }
 
 pub(super) async fn azure_developer_cli(
     settings: &CredentialSettings,
     request: &TokenRequest<'_>,
 ) -> Result<AccessToken, Failure> {
+    let shell = Arc::new(Shell::new(settings));
     let credential = AzureDeveloperCliCredential::new(Some(AzureDeveloperCliCredentialOptions {
         tenant_id: settings.tenant_id.clone(),
-        executor: Some(Arc::new(Shell::new(settings))),
+        executor: Some(Arc::clone(&shell) as _),
     }));
     let credential = credential.map_err(|error| Failure::Refused(said(&error)))?;
-    token(credential.as_ref(), request)
-        .await
-        .map_err(if_missing)
-}
-
-/// A tool that isn't there is no refusal.
-fn if_missing(failure: Failure) -> Failure {
-    match failure {
-        Failure::Refused(text) if text.contains("not found on PATH") => Failure::Unavailable(text),
-        other => other,
-    }
+    let token = token(credential.as_ref(), request).await;
+    token.map_err(|failure| shell.if_missing(failure))
 }
 
 /// azure_identity has no credential of PowerShell yet.
@@ -144,12 +137,25 @@ fn power_shell_token(printed: &[u8]) -> Option<AccessToken> {
 #[derive(Debug)]
 struct Shell {
     environment: Arc<Vec<(OsString, OsString)>>,
+    /// Whether a tool to run wasn't there.
+    missing: AtomicBool,
 }
 
 impl Shell {
     fn new(settings: &CredentialSettings) -> Self {
         Self {
             environment: Arc::clone(&settings.tools_environment),
+            missing: AtomicBool::new(false),
+        }
+    }
+
+    /// A tool that isn't there is no refusal.
+    fn if_missing(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Refused(text) if self.missing.load(Ordering::Relaxed) => {
+                Failure::Unavailable(text)
+            }
+            other => other,
         }
     }
 }
@@ -158,12 +164,15 @@ impl Shell {
 impl Executor for Shell {
     /// Runs a tool, and once more if the program takes away what it prints to.
     async fn run(&self, program: &OsStr, arguments: &[&OsStr]) -> std::io::Result<Output> {
-        match self.run_once(program, arguments).await {
+        let outcome = match self.run_once(program, arguments).await {
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => {
                 self.run_once(program, arguments).await
             }
             outcome => outcome,
-        }
+        };
+        let missing = outcome.as_ref().is_ok_and(says_missing);
+        self.missing.store(missing, Ordering::Relaxed);
+        outcome
     }
 }
 
@@ -186,6 +195,18 @@ impl Shell {
             )),
         }
     }
+}
+
+/// Whether a shell found no tool of the name (POSIX, XCU 2.8.2).
+#[cfg(unix)]
+fn says_missing(output: &Output) -> bool {
+    output.status.code() == Some(127)
+}
+
+/// Whether a shell found no tool of the name: Windows' has nothing but this text for it.
+#[cfg(not(unix))]
+fn says_missing(output: &Output) -> bool {
+    String::from_utf8_lossy(&output.stderr).contains("' is not recognized")
 }
 
 /// Starts a tool with no signal blocked, as they are in threads of ours, and in a group of its own,
@@ -345,6 +366,7 @@ mod tests {
     fn run(script: &str) -> std::io::Result<Output> {
         let shell = Shell {
             environment: Arc::new(vec![("PATH".into(), "/usr/bin:/bin".into())]),
+            missing: AtomicBool::new(false),
         };
         let arguments = [OsStr::new("-c"), OsStr::new(script)];
         let mut events = event_loop::EventLoop::new()?;
