@@ -2,6 +2,7 @@
 # Installs what was built: the provider, the PKCS#11 module and akv, with the names of the TLS Offload Library's files and tools.
 #
 #   scripts/install.sh BUILT [PREFIX]
+#   scripts/install.sh BUILT --root ROOT LIBRARIES
 #
 #   BUILT     the folder with libakv_provider.so, libakv_pkcs11.so and akv
 #   PREFIX    the folder that gets all of it; without it each goes to where the system looks for such files:
@@ -12,10 +13,19 @@
 #   akv_pkcs11.module     /usr/share/p11-kit/modules
 #   akv, mhsm_p11_*       /usr/local/bin, the latter are links
 #   akv.1 and so on       /usr/local/share/man, or the folder man in PREFIX
+#
+#   ROOT      stands for the root of the system that a package is made for, which has commands and what belongs to them in /usr, and
+#             libraries in LIBRARIES: /usr/lib/x86_64-linux-gnu
 set -euo pipefail
 
 built=$1
-if [ "$#" -gt 1 ]; then
+root=
+if [ "${2:-}" = --root ]; then
+    root=$3
+    install -d "$root/usr/lib"
+    providers=$root$4/ossl-modules modules=$root$4/pkcs11 libraries=$root/usr/lib
+    descriptions=$root/usr/share/p11-kit/modules commands=$root/usr/bin manuals=$root/usr/share/man
+elif [ "$#" -gt 1 ]; then
     providers=$2 modules=$2 libraries=$2 descriptions=$2 commands=$2 manuals=$2/man
 else
     command -v openssl >/dev/null || { echo "openssl was not found; install it, or give --prefix DIR." >&2; exit 1; }
@@ -67,13 +77,19 @@ for tool in mhsm_p11_create_key mhsm_p11_list_keys mhsm_p11_validate_config_file
 done
 made=$(mktemp --directory)
 trap 'rm -rf "$made"' EXIT
-echo "module: $(realpath "$modules/akv_pkcs11.so")" >"$made/akv_pkcs11.module"
+# In a package it lies where p11-kit looks for modules.
+path=akv_pkcs11.so
+[ -n "$root" ] || path=$(realpath "$modules/akv_pkcs11.so")
+echo "module: $path" >"$made/akv_pkcs11.module"
 place 0644 "$made/akv_pkcs11.module" "$descriptions/akv_pkcs11.module"
 "$built/akv" man "$made/man"
 while IFS= read -r page; do
     place 0644 "$made/man/$page" "$manuals/$page" >/dev/null
 done < <(cd "$made/man" && find . -type f -printf '%P\n')
 echo "Installed the manual pages in $manuals: man akv, man akv_provider, man akv_pkcs11"
+if [ -n "$root" ]; then
+    exit
+fi
 
 if OPENSSL_MODULES="$providers" openssl list -providers -provider akv_provider -provider default >/dev/null; then
     echo "OpenSSL loads it: $(openssl version)"

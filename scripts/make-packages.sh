@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Makes Debian's packages, and RPMs, of the committed sources: in target/packages.
+#
+#   scripts/make-packages.sh [--version VERSION] [deb] [rpm]     both, unless one is named
+#
+# Four packages: akv, openssl-provider-akv, akv-pkcs11, managed-hsm-emulator. They run on systems as old as this one, or newer. Their
+# maintainer is who makes them: DEBFULLNAME and DEBEMAIL, or else the author of the last commit.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/packages.sh
+. scripts/built.sh
+
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+kinds=()
+while [ "$#" -gt 0 ]; do
+    case $1 in
+        --version)
+            [ "$#" -ge 2 ] || { echo "--version needs a version." >&2; exit 2; }
+            version=$2
+            shift
+            ;;
+        deb | rpm) kinds+=("$1") ;;
+        *) echo "'$1' is no kind of package: deb, rpm." >&2; exit 2 ;;
+    esac
+    shift
+done
+[ "${#kinds[@]}" -gt 0 ] || kinds=(deb rpm)
+
+if [ -n "$(git status --porcelain)" ]; then
+    echo "There are changes that are not committed: packages are made of what is." >&2
+    exit 1
+fi
+require_cargo
+scripts/release-build.sh akv_provider akv-pkcs11 akv managed-hsm-emulator
+built="$shipped/release"
+packages="$target_dir/packages"
+mkdir -p "$packages"
+work=$(mktemp --directory)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/source"
+git archive HEAD | tar --extract --directory="$work/source"
+# So that packages of the same sources are the same.
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH
+
+maintainer="${DEBFULLNAME:-$(git log -1 --format=%an)} <${DEBEMAIL:-$(git log -1 --format=%ae)}>"
+
+make_deb() {
+    install_missing build-essential debhelper dpkg-dev
+    mv "$work/source/packaging/debian" "$work/source/debian"
+    sed -i "s/^Maintainer: .*/Maintainer: $maintainer/" "$work/source/debian/control"
+    cat >"$work/source/debian/changelog" <<END
+akv-provider ($version) unstable; urgency=medium
+
+  * See CHANGELOG.md.
+
+ -- $maintainer  $(date --rfc-email --utc --date="@$SOURCE_DATE_EPOCH")
+END
+    (cd "$work/source" && BUILT="$built" dpkg-buildpackage --build=binary --no-sign --no-check-builddeps)
+    mv "$work"/*.deb "$packages/"
+}
+
+make_rpm() {
+    install_missing rpm
+    rpmbuild -bb --quiet --define "_topdir $work/rpm" --define "_rpmdir $packages" --define '_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' \
+        --define "akv_version $version" --define "sources $work/source" --define "built $built" --define '_libdir /usr/lib64' \
+        --define 'use_source_date_epoch_as_buildtime 1' --define 'clamp_mtime_to_source_date_epoch 1' \
+        "$work/source/packaging/akv-provider.spec"
+}
+
+for kind in "${kinds[@]}"; do
+    "make_$kind"
+done
+ls -l "$packages"
