@@ -78,3 +78,52 @@ fn folder(option: &str) -> Option<PathBuf> {
     let quoted = text.split('"').nth(1)?;
     Some(PathBuf::from(quoted))
 }
+
+/// What `openssl list -providers` prints: the name of each provider after two blanks, and its
+/// fields, such as `status: active`, after four.
+#[derive(Default)]
+pub(crate) struct Providers(String);
+
+impl Providers {
+    pub(crate) fn read(output: &Output) -> Self {
+        Self(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let indented = self.0.lines().filter_map(|line| line.strip_prefix("  "));
+        indented.filter(|rest| !rest.starts_with(' '))
+    }
+
+    pub(crate) fn is_active(&self, provider: &str) -> bool {
+        self.field(provider, "status") == Some("active")
+    }
+
+    pub(crate) fn field(&self, provider: &str, name: &str) -> Option<&str> {
+        let mut lines = self.0.lines();
+        lines.find(|line| line.strip_prefix("  ") == Some(provider))?;
+        let mut fields = lines.map_while(|line| line.strip_prefix("    "));
+        fields.find_map(|field| field.strip_prefix(name)?.strip_prefix(": "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_is_found_in_the_list_with_its_own_fields() {
+        let listed = Providers(
+            "Providers:\n  akv_provider\n    name: Azure\n    version: 0.1.0\n    status: active\n  \
+             default\n    name: OpenSSL\n    version: 3.0\n"
+                .to_owned(),
+        );
+        assert_eq!(
+            listed.names().collect::<Vec<_>>(),
+            ["akv_provider", "default"]
+        );
+        assert!(listed.is_active("akv_provider") && !listed.is_active("default"));
+        assert!(!listed.is_active("base"));
+        assert_eq!(listed.field("akv_provider", "version"), Some("0.1.0"));
+        assert_eq!(listed.field("default", "status"), None);
+    }
+}

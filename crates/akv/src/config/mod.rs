@@ -13,7 +13,7 @@ use self::block::Parts;
 use crate::configuration::{Configuration, PROVIDER};
 use crate::failure::Failure;
 use crate::files::replace_text;
-use crate::openssl;
+use crate::openssl::{self, Providers};
 use crate::openssl_cnf::{DEFAULT, Sections};
 use crate::output::{Report, lines};
 
@@ -201,11 +201,11 @@ fn check(file: &Path, text: &[u8]) -> Result<&'static str, Failure> {
     ) else {
         return Ok(" (there is no openssl to try it with)");
     };
-    let listed = providers(&after.stdout);
-    let is_good = |name: &String| listed.contains(name);
-    let mut wanted = providers(&before.stdout);
-    wanted.push(PROVIDER.to_owned());
-    match after.status.success() && wanted.iter().all(is_good) {
+    let (loaded, before) = (Providers::read(&after), Providers::read(&before));
+    let mut wanted: Vec<_> = before.names().collect();
+    wanted.push(PROVIDER);
+    let is_loaded = |wanted: &&str| loaded.names().any(|name| name == *wanted);
+    match after.status.success() && wanted.iter().all(is_loaded) {
         true => Ok(", and OpenSSL loads it"),
         false => Err(Failure::told(format!(
             "by that file, which is left as it was, OpenSSL does not load the providers {}: {}",
@@ -213,16 +213,6 @@ fn check(file: &Path, text: &[u8]) -> Result<&'static str, Failure> {
             managed_hsm::fit(String::from_utf8_lossy(&after.stderr).trim(), 1000)
         ))),
     }
-}
-
-/// The names in what `openssl list -providers` prints: each stands alone in a line of two blanks.
-fn providers(listing: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(listing);
-    let names = text.lines().filter_map(|line| {
-        line.strip_prefix("  ")
-            .filter(|rest| !rest.starts_with(' '))
-    });
-    names.map(str::to_owned).collect()
 }
 
 impl Disable {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::steps::{Status, Steps};
 use crate::configuration::{Configuration, PROVIDER};
-use crate::openssl;
+use crate::openssl::{self, Providers};
 use crate::output::one_line;
 
 pub(crate) fn check(steps: &mut Steps, configuration: &Configuration) {
@@ -129,10 +129,10 @@ fn provider(steps: &mut Steps) -> bool {
             return false;
         }
     };
-    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
-    match active(&listed, PROVIDER) {
+    let listed = Providers::read(&output);
+    match listed.is_active(PROVIDER) {
         true => {
-            let line = |name: &str| listed_line(&listed, PROVIDER, name);
+            let line = |name: &str| one_line(listed.field(PROVIDER, name).unwrap_or_default());
             let detail = format!("loads: {} {}", line("name"), line("version"));
             steps.good_with("provider", detail, json!({ "version": line("version") }));
             true
@@ -152,22 +152,20 @@ fn provider(steps: &mut Steps) -> bool {
 
 fn activation(steps: &mut Steps, configuration: &Configuration) {
     let output = openssl::run(&["list", "-providers"]);
-    let listed = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    let listed = listed.unwrap_or_default();
-    let is_active = |provider| active(&listed, provider);
+    let listed = output.map_or_else(|_| Providers::default(), |output| Providers::read(&output));
     let file = configuration.file.as_ref();
     let file = file.map_or_else(
         || "openssl.cnf".to_owned(),
         |path| path.display().to_string(),
     );
-    match (configuration.section.is_some(), is_active(PROVIDER)) {
+    match (configuration.section.is_some(), listed.is_active(PROVIDER)) {
         (true, false) => steps.add(
             "activation",
             Status::Failed,
             format!("{file} names the provider and does not activate it"),
             "put 'activate = 1' into the provider's section",
         ),
-        (_, true) if !is_active("default") => steps.add(
+        (_, true) if !listed.is_active("default") => steps.add(
             "activation",
             Status::Failed,
             format!("{file} activates the provider and not OpenSSL's own, so hashes and TLS are missing"),
@@ -180,39 +178,5 @@ fn activation(steps: &mut Steps, configuration: &Configuration) {
             format!("{file} does not activate the provider: programs need options for it"),
             "give programs '-provider akv_provider -provider default', or a configuration file as 'akv env' prints it",
         ),
-    }
-}
-
-/// The block of a provider in what `openssl list -providers` prints.
-fn block<'a>(listed: &'a str, provider: &str) -> impl Iterator<Item = &'a str> {
-    let provider = provider.to_owned();
-    let lines = listed
-        .lines()
-        .skip_while(move |line| line.trim() != provider)
-        .skip(1);
-    lines.take_while(|line| line.starts_with("    "))
-}
-
-fn active(listed: &str, provider: &str) -> bool {
-    block(listed, provider).any(|line| line.trim() == "status: active")
-}
-
-fn listed_line(listed: &str, provider: &str, name: &str) -> String {
-    let start = format!("{name}: ");
-    let found = block(listed, provider).find_map(|line| line.trim().strip_prefix(&start));
-    one_line(found.unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_provider_is_found_in_the_list_with_its_own_lines() {
-        let listed = "Providers:\n  akv_provider\n    name: Azure\n    version: 0.1.0\n    status: active\n  \
-                      default\n    name: OpenSSL\n    version: 3.0\n";
-        assert!(active(listed, "akv_provider") && !active(listed, "default"));
-        assert!(!active(listed, "base"));
-        assert_eq!(listed_line(listed, "akv_provider", "version"), "0.1.0");
     }
 }
