@@ -8,9 +8,10 @@ use std::ffi::{CStr, c_int};
 use hsm_keys::DIGESTS;
 use hsm_module::dispatch::Entry;
 
+use super::decoder::{self, Der};
 use super::ffi::{self, Algorithm};
 use super::functions::Operation;
-use super::{asym_cipher, cipher, decoder, keymgmt, rand, signature, skeymgmt, store};
+use super::{asym_cipher, cipher, keymgmt, rand, signature, skeymgmt, store};
 use crate::provider::Provider;
 
 const RSA: &CStr = c"RSA:rsaEncryption:1.2.840.113549.1.1.1";
@@ -308,12 +309,42 @@ static DECODER: &[Algorithm] = &[
         decoder::PEM,
         c"key files, PEM to DER",
     ),
-    algorithm(RSA, KEY_FILE, decoder::DER, c"key files of RSA keys"),
-    algorithm(EC, KEY_FILE, decoder::DER, c"key files of EC keys"),
-    algorithm(AES, KEY_FILE, decoder::DER, c"key files of AES keys"),
-    algorithm(ML_DSA_44, KEY_FILE, decoder::DER, ML_DSA_FILES),
-    algorithm(ML_DSA_65, KEY_FILE, decoder::DER, ML_DSA_FILES),
-    algorithm(ML_DSA_87, KEY_FILE, decoder::DER, ML_DSA_FILES),
+    algorithm(
+        RSA,
+        KEY_FILE,
+        Der::<{ keymgmt::RSA }>::FUNCTIONS,
+        c"key files of RSA keys",
+    ),
+    algorithm(
+        EC,
+        KEY_FILE,
+        Der::<{ keymgmt::EC }>::FUNCTIONS,
+        c"key files of EC keys",
+    ),
+    algorithm(
+        AES,
+        KEY_FILE,
+        Der::<{ keymgmt::AES }>::FUNCTIONS,
+        c"key files of AES keys",
+    ),
+    algorithm(
+        ML_DSA_44,
+        KEY_FILE,
+        Der::<{ keymgmt::ML_DSA_44 }>::FUNCTIONS,
+        ML_DSA_FILES,
+    ),
+    algorithm(
+        ML_DSA_65,
+        KEY_FILE,
+        Der::<{ keymgmt::ML_DSA_65 }>::FUNCTIONS,
+        ML_DSA_FILES,
+    ),
+    algorithm(
+        ML_DSA_87,
+        KEY_FILE,
+        Der::<{ keymgmt::ML_DSA_87 }>::FUNCTIONS,
+        ML_DSA_FILES,
+    ),
     Algorithm::END,
 ];
 

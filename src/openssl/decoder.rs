@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_int, c_void};
+use std::time::{Duration, Instant};
 
 use hsm_keys::Key;
 use hsm_keys::key_file::{KeyFile, MAX_LEN, read_der, read_pem};
@@ -14,6 +15,7 @@ use super::boundary;
 use super::entry::provider;
 use super::ffi::{self, Callback, SELECT_PRIVATE_KEY};
 use super::functions::{self, Decoder, Passphrase};
+use super::keymgmt::key_type;
 use super::object::hand_out_key;
 use super::params::ParamList;
 use crate::error::Error;
@@ -23,18 +25,25 @@ use crate::provider::Provider;
 const STRUCTURE: &CStr = c"akv-uri";
 
 macro_rules! functions_of {
-    ($decode:ident) => {
+    ($decode:expr) => {
         table![
             functions::DECODER_NEWCTX => newctx,
             functions::DECODER_FREECTX => freectx,
             functions::DECODER_DOES_SELECTION => does_selection,
             functions::DECODER_DECODE => $decode,
+            functions::DECODER_EXPORT_OBJECT => export_object,
         ]
     };
 }
 
 pub(super) const PEM: &[Entry<Decoder>] = functions_of!(decode_pem);
-pub(super) const DER: &[Entry<Decoder>] = functions_of!(decode_der);
+
+/// The decoder of key files of keys of a type.
+pub(super) struct Der<const TYPE: u8>;
+
+impl<const TYPE: u8> Der<TYPE> {
+    pub(super) const FUNCTIONS: &'static [Entry<Decoder>] = functions_of!(decode_der::<TYPE>);
+}
 
 /// A decoder needs no state of its own: its context is the provider's.
 unsafe extern "C" fn newctx(context: *mut c_void) -> *mut c_void {
@@ -47,11 +56,43 @@ unsafe extern "C" fn does_selection(_context: *mut c_void, _selection: c_int) ->
     1
 }
 
+/// For key management that is not ours, which gets no key of ours. libcrypto calls this without
+/// looking whether there is one.
+unsafe extern "C" fn export_object(
+    _context: *mut c_void,
+    _reference: *const c_void,
+    _len: usize,
+    _take: Callback,
+    _argument: *mut c_void,
+) -> c_int {
+    0
+}
+
+/// A key that one decoder has loaded for others, which OSSL_DECODER calls in turn.
+struct Loaded {
+    /// None: it could not be loaded, as the PEM decoder has said.
+    key: Option<Key>,
+    /// The content of the key file, what was asked of it, and when; none: it is what the PEM
+    /// decoder passes on, from within whose callback the others are called.
+    of: Option<(Vec<u8>, c_int, Instant)>,
+}
+
+/// For how long a key of another type waits for the decoder of its type: the next one that is
+/// called.
+const LIFE: Duration = Duration::from_secs(1);
+
+impl Loaded {
+    fn is_of(&self, content: &[u8], selection: c_int) -> bool {
+        self.of.as_ref().is_some_and(|(of, asked, at)| {
+            of == content && *asked == selection && at.elapsed() < LIFE
+        })
+    }
+}
+
 thread_local! {
-    /// The key that the PEM decoder has loaded, or failed to load, for the DER decoders that
-    /// OSSL_DECODER calls in turn from within its callback. What a DER decoder puts on the error
-    /// queue is dropped by OSSL_STORE, what the PEM decoder puts there is not.
-    static LOADED: RefCell<Option<Option<Key>>> = const { RefCell::new(None) };
+    /// What a DER decoder puts on the error queue is dropped by OSSL_STORE, what the PEM decoder
+    /// puts there is not: so that one loads.
+    static LOADED: RefCell<Option<Loaded>> = const { RefCell::new(None) };
 }
 
 unsafe extern "C" fn decode_pem(
@@ -77,7 +118,7 @@ unsafe extern "C" fn decode_pem(
     });
     let Some(content) = content else { return 1 };
     boundary::quietly(|| {
-        LOADED.set(Some(key));
+        LOADED.set(Some(Loaded { key, of: None }));
         let mut params = ParamList::default()
             .integer(c"type", ffi::OBJECT_PKEY)
             .utf8(c"data-structure", STRUCTURE)
@@ -100,7 +141,9 @@ fn load(provider: &Provider, file: &KeyFile, selection: c_int) -> Result<Key, Er
     Ok(key.without_private())
 }
 
-unsafe extern "C" fn decode_der(
+/// Hands out keys of its own type and no other: who asks for one type looks for key management among
+/// those of that type alone.
+unsafe extern "C" fn decode_der<const TYPE: u8>(
     context: *mut c_void,
     input: *mut CoreBio,
     selection: c_int,
@@ -112,11 +155,9 @@ unsafe extern "C" fn decode_der(
     // SAFETY: OpenSSL passes our context back.
     let provider = unsafe { provider(context) };
     boundary::call(&provider.core, c"decoder_decode_der", || {
-        let key = match LOADED.take() {
-            Some(Some(key)) => key,
-            // The PEM decoder has said why.
-            Some(None) => return Ok(0),
-            None => {
+        let Loaded { key, of } = match LOADED.take() {
+            Some(loaded) if loaded.of.is_none() => loaded,
+            other => {
                 // SAFETY: OpenSSL passes a stream of its own for this call.
                 let mut input = unsafe { Bio::new(input, provider.core.bio) };
                 let Some(content) = input.rest(MAX_LEN) else {
@@ -125,9 +166,22 @@ unsafe extern "C" fn decode_der(
                 let Some(file) = read_der(&content)? else {
                     return Ok(1);
                 };
-                load(&provider, &file, selection)?
+                match other.filter(|loaded| loaded.is_of(&content, selection)) {
+                    Some(loaded) => loaded,
+                    None => Loaded {
+                        key: Some(load(&provider, &file, selection)?),
+                        of: Some((content, selection, Instant::now())),
+                    },
+                }
             }
         };
+        // The PEM decoder has said why.
+        let Some(key) = key else { return Ok(0) };
+        if key.public.key_type() != key_type(TYPE) {
+            let key = Some(key);
+            LOADED.set(Some(Loaded { key, of }));
+            return Ok(1);
+        }
         // SAFETY: OpenSSL passes the callback with its own argument.
         Ok(unsafe { hand_out_key(&provider, key, object, object_argument) })
     })

@@ -369,6 +369,9 @@ functions! {
     DECODER_DECODE = 11: unsafe extern "C" fn(
         *mut c_void, *mut CoreBio, c_int, Callback, *mut c_void, Passphrase, *mut c_void,
     ) -> c_int;
+    DECODER_EXPORT_OBJECT = 20: unsafe extern "C" fn(
+        *mut c_void, *const c_void, usize, Callback, *mut c_void,
+    ) -> c_int;
 }
 
 functions! {

@@ -60,6 +60,35 @@ fn a_key_file_with_a_uri_alone_is_loaded_and_signs_by_a_request_each() {
 }
 
 #[test]
+fn a_program_that_names_a_type_gets_keys_of_no_other() {
+    let hsm = Hsm::with_keys(&KEYS);
+    let program = hsm.compile("typed_key_files");
+    let mut files = Vec::new();
+    for (name, _) in KEYS {
+        let pem = hsm.akv(&["keys", "pem", &uri(name)]).succeeds();
+        let pem = hsm.write(&format!("{name}-public.pem"), pem);
+        let public = in_der(&hsm, &pem);
+        let der = hsm.path(&format!("{name}-public.der"));
+        fs::rename(public, &der).expect("a file with another name");
+        let (uri_pem, uri_der) = key_files(&hsm, name, "AKV Provider URI v1.0", &uri(name));
+        files.push((name.to_ascii_uppercase(), [pem, der, uri_pem, uri_der]));
+    }
+    for type_ in ["RSA", "EC", "ED25519", "DH", "RSA-PSS", "X25519"] {
+        for (of, files) in &files {
+            let names = files.each_ref().map(String::as_str);
+            let arguments = [&["akv_provider,default", type_][..], &names].concat();
+            let printed = hsm.run(&program, &arguments).succeeds();
+            let wanted = if type_ == *of { type_ } else { "none" };
+            assert!(printed.lines().count() >= 2 * files.len(), "{printed}");
+            for line in printed.lines() {
+                let (_, got) = line.split_once(": ").expect("a way and what came of it");
+                assert_eq!(got, wanted, "{of} asked for as {type_}: {printed}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_signature_with_a_key_file_takes_one_request() {
     let hsm = Hsm::with_keys(&KEYS);
     let message = hsm.write("message", "a message to sign\n");

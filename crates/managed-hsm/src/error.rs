@@ -48,7 +48,7 @@ pub enum Error {
         problem: String,
     },
     /// The access token has expired; no request was made.
-    #[error("the access token of {} expired at {at}: {}", credential.name(), credential.remedy())]
+    #[error("the access token of {} expired at {at}: {}", credential.name(), credential.remedy_of_expiry())]
     TokenExpired {
         /// Whose it was.
         credential: CredentialKind,
@@ -235,9 +235,8 @@ impl Error {
     pub fn remedy(&self) -> Option<&str> {
         let remedy = match self {
             Self::NoCredential { remedy, .. } => remedy,
-            Self::TokenExpired { credential, .. } | Self::Unauthorized { credential, .. } => {
-                credential.remedy()
-            }
+            Self::TokenExpired { credential, .. } => credential.remedy_of_expiry(),
+            Self::Unauthorized { credential, .. } => credential.remedy(),
             Self::Service {
                 operation, code, ..
             } => remedy(operation, code.raw()).trim_start_matches(": "),

@@ -182,7 +182,8 @@ impl Tokens {
         Ok(is_other.then_some(fetched))
     }
 
-    fn alive(&self) -> Option<Arc<Held>> {
+    /// The last token, while it is good.
+    pub(crate) fn alive(&self) -> Option<Arc<Held>> {
         let held = self.current.load_full()?;
         (held.is_alive() && !held.is_to_be_checked()).then_some(held)
     }
@@ -205,7 +206,7 @@ impl Tokens {
             let at = held
                 .token
                 .expires_at()
-                .map(humantime::format_rfc3339_seconds);
+                .map(|at| humantime::format_rfc3339_seconds(at.max(SystemTime::UNIX_EPOCH)));
             return Err(Error::TokenExpired {
                 credential: kind,
                 at: at.map_or_else(String::new, |at| at.to_string()),

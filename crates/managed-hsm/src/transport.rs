@@ -76,7 +76,10 @@ impl Transport {
         deadline: Instant,
     ) -> Result<Answer, Error> {
         let tokens = self.tokens(&request.vault);
-        let mut held = tokens.current().await?;
+        let mut held = match tokens.alive() {
+            Some(held) => held,
+            None => self.by(deadline, tokens.current()).await?,
+        };
         let mut is_token_replaced = false;
         let mut retries = 0;
         let mut earlier = None;
@@ -112,7 +115,8 @@ impl Transport {
                 Verdict::Done => return outcome.map_err(|failure| failed(Err(failure))),
                 Verdict::Fail => return Err(failed(outcome)),
                 Verdict::Renew(claims) => {
-                    let Some(other) = tokens.replace(&held, claims.as_deref()).await? else {
+                    let other = tokens.replace(&held, claims.as_deref());
+                    let Some(other) = self.by(deadline, other).await? else {
                         return Err(failed(outcome));
                     };
                     held = other;
@@ -268,8 +272,21 @@ impl Transport {
         &self,
         vault: &Vault,
     ) -> Result<(CredentialKind, AccessToken), Error> {
-        let held = self.tokens(vault).current().await?;
+        let deadline = Instant::now() + self.settings.operation_timeout;
+        let held = self.by(deadline, self.tokens(vault).current()).await?;
         Ok((held.kind, held.token.clone()))
+    }
+
+    /// What comes of asking for a token a little before the operation's deadline, at which it would
+    /// be the HSM that has not answered.
+    async fn by<T>(
+        &self,
+        deadline: Instant,
+        token: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let after = deadline.saturating_duration_since(Instant::now()) * 19 / 20;
+        let outcome = event_loop::timeout(after, token).await;
+        outcome.unwrap_or_else(|_| Err(self.chain.late(after)))
     }
 
     /// The tokens for a vault.

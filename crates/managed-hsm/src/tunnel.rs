@@ -24,6 +24,8 @@ pub(crate) enum TunnelError {
     Connect(#[source] Cause),
     #[error("the proxy asks for a user and a password (HTTP 407)")]
     Login,
+    #[error("the proxy does not accept the user and the password (HTTP 407)")]
+    WrongLogin,
     #[error("the proxy answered HTTP {}", .0.as_u16())]
     Refused(StatusCode),
     #[error("the proxy can't be talked to")]
@@ -69,7 +71,12 @@ pub(crate) async fn open(
     let response = sender.send_request(request).await.map_err(exchange)?;
     match response.status() {
         status if status.is_success() => {}
-        StatusCode::PROXY_AUTHENTICATION_REQUIRED => return Err(TunnelError::Login),
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            return Err(match proxy.basic_auth() {
+                Some(_) => TunnelError::WrongLogin,
+                None => TunnelError::Login,
+            });
+        }
         status => return Err(TunnelError::Refused(status)),
     }
     let tunnel = hyper::upgrade::on(response).await.map_err(exchange)?;
@@ -130,7 +137,7 @@ mod tests {
         for (answer, words) in [
             (
                 "HTTP/1.1 407 No\r\ncontent-length: 0\r\n\r\n",
-                "a password (HTTP 407)",
+                "does not accept the user and the password (HTTP 407)",
             ),
             (
                 "HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n",

@@ -1,6 +1,7 @@
 //! Which credential is asked: the first that gives a token.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use rustls::ClientConfig;
 
@@ -21,16 +22,34 @@ pub(crate) struct Chain {
     front_end: FrontEnd,
     http: IdentityHttp,
     chosen: OnceLock<CredentialKind>,
+    /// Who was asked last.
+    asked: Mutex<CredentialKind>,
 }
 
 impl Chain {
     /// Asks nobody yet.
     pub(crate) fn new(settings: &Settings, tls: &ClientConfig) -> Self {
+        let first = settings.credentials.selected().first().copied();
         Self {
             settings: settings.credentials.clone(),
             front_end: settings.front_end.clone(),
             http: IdentityHttp::new(settings, tls),
             chosen: OnceLock::new(),
+            asked: Mutex::new(first.unwrap_or(CredentialKind::AccessToken)),
+        }
+    }
+
+    /// Why there is no token when time is up: what whoever is being asked has said until then.
+    pub(crate) fn late(&self, after: Duration) -> Error {
+        let asked = *self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut problem = format!("none came within {:.1} s", after.as_secs_f32());
+        let seen = self.http.seen();
+        if !seen.is_empty() {
+            problem += &format!(" ({seen})");
+        }
+        Error::Credential {
+            credential: asked,
+            problem,
         }
     }
 
@@ -84,6 +103,8 @@ impl Chain {
         alone: bool,
     ) -> Result<AccessToken, Failure> {
         let settings = &self.settings;
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = kind;
+        self.http.forget();
         if kind.is_developers() && !environment::is_trusted() {
             return Err(Failure::Unavailable(
                 "a program with raised rights starts no other".to_owned(),

@@ -122,7 +122,7 @@ impl Application {
         let mut cloud = CustomConfiguration::default();
         cloud.authority_host = self.authority.to_string();
         ClientOptions {
-            transport: Some(Transport::new(AzureTransport::shared(
+            transport: Some(Transport::new(AzureTransport::to_tokens(
                 &http.entra,
                 &self.authority,
                 request.claims,

@@ -1,29 +1,33 @@
 //! HTTP to those who give tokens. Redirects are never followed, answers are bounded.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use azure_core::error::ErrorKind;
 use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
 use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request};
 use bytes::Bytes;
 use http::header::{ACCEPT, HOST, USER_AGENT};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use url::{Origin, Position, Url};
 
 use super::runtime;
 use crate::error::Error;
+use crate::foreign::ForeignText;
 use crate::http::connector::Connector;
 use crate::http::driver::drive;
 use crate::http::failure::Failure;
 use crate::http::message::{Answer, read};
 use crate::settings::client::Settings;
+use crate::warnings::Warnings;
 
 /// HTTP to Entra ID, and to what is on this machine. Each request has a connection of its own:
 /// whoever needs a token runs the event loop of a connection to the service, and the next one may
@@ -41,6 +45,8 @@ pub(super) struct Sender {
     user_agent: http::HeaderValue,
     tls: TlsConnector,
     may_be_plain: bool,
+    /// What came of the last request, unless that was good.
+    seen: Mutex<Option<String>>,
 }
 
 impl IdentityHttp {
@@ -50,6 +56,7 @@ impl IdentityHttp {
             user_agent: settings.front_end.user_agent.clone(),
             tls: TlsConnector::from(Arc::new(tls.clone())),
             may_be_plain,
+            seen: Mutex::default(),
         };
         let entra = Connector::new(settings, tls.clone());
         let local = Connector::direct(settings, tls.clone());
@@ -57,6 +64,22 @@ impl IdentityHttp {
             entra: Arc::new(sender(entra, false)),
             local: sender(local, true),
         }
+    }
+
+    /// Forgets what came of requests.
+    pub(super) fn forget(&self) {
+        for sender in [&*self.entra, &self.local] {
+            sender.note(None);
+        }
+    }
+
+    /// What has come of requests since, in words; nothing if all was good, or none was sent.
+    pub(super) fn seen(&self) -> String {
+        let seen = [&*self.entra, &self.local].map(|sender| {
+            let seen = sender.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.clone()
+        });
+        seen.into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -68,7 +91,7 @@ impl Settings {
     /// As [`Settings::tls`].
     pub fn azure_http(&self, endpoint: &Url) -> Result<Arc<dyn HttpClient>, Error> {
         let http = IdentityHttp::new(self, &self.tls()?);
-        Ok(AzureTransport::shared(&http.entra, endpoint, None))
+        Ok(Arc::new(AzureTransport::to_any(&http.entra, endpoint)))
     }
 }
 
@@ -77,8 +100,39 @@ impl Sender {
         self.send(Method::GET, url, headers, Bytes::new()).await
     }
 
+    fn note(&self, seen: Option<String>) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+
+    /// Of several requests in a row, the last that was answered tells more.
+    fn note_asked(&self, host: &str) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get_or_insert_with(|| format!("{host} does not answer"));
+    }
+
     /// Sends a request, and reads the answer.
     async fn send(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, Failure> {
+        let host = host(url);
+        self.note_asked(&host);
+        let outcome = self.send_unseen(method, url, headers, body).await;
+        if let Ok(answer) = &outcome {
+            warn_of_trouble(&host, answer.status);
+        }
+        self.note(match &outcome {
+            Ok(answer) if answer.status.is_success() => None,
+            Ok(answer) => Some(format!("{host} answered HTTP {}", answer.status.as_u16())),
+            Err(failure) => Some(problem(&host, failure)),
+        });
+        outcome
+    }
+
+    async fn send_unseen(
         &self,
         method: Method,
         url: &Url,
@@ -110,6 +164,15 @@ impl Sender {
     }
 }
 
+/// Says that a service has too much to do, or is in trouble: it is asked again, with a pause.
+fn warn_of_trouble(host: &str, status: StatusCode) {
+    static WARNINGS: Warnings = Warnings::new();
+    let is_trouble = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+    if is_trouble && let Some(unsaid) = WARNINGS.admit(Instant::now()) {
+        log::warn!(unsaid; "{host} answered HTTP {} instead of giving a token", status.as_u16());
+    }
+}
+
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     request: http::Request<Full<Bytes>>,
@@ -124,16 +187,40 @@ async fn exchange(
 /// The longest life of a token that is believed, in seconds: a century.
 const LONGEST_LIFE: i64 = 3_155_760_000;
 
-/// The life that an answer gives a token, if that is beyond belief. azure_identity adds it to the
-/// time of day, and panics where no date is so far off.
-fn unusable_life(body: &[u8]) -> Option<i64> {
+/// What is wrong with an answer that should hold a token. azure_identity adds the token's life to
+/// the time of day, and panics where no date is so far off.
+fn unusable(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Token {
+        #[serde(rename = "access_token")]
+        _token: IgnoredAny,
         expires_in: i64,
     }
-    let token: Token = serde_json::from_slice(body).ok()?;
-    let is_usable = (-LONGEST_LIFE..=LONGEST_LIFE).contains(&token.expires_in);
-    (!is_usable).then_some(token.expires_in)
+    match serde_json::from_slice::<Token>(body) {
+        Ok(token) if (1..=LONGEST_LIFE).contains(&token.expires_in) => None,
+        Ok(token) => Some(format!("its token expires in {} s", token.expires_in)),
+        Err(_) => Some("it holds no token".to_owned()),
+    }
+}
+
+/// A refusal as azure_identity can read it, which knows neither escapes in a text nor answers that
+/// aren't JSON, such as those of a proxy on the way.
+fn readable(host: &str, status: u16, body: &[u8]) -> Vec<u8> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Refusal {
+        error_codes: Vec<i32>,
+        error_description: ForeignText,
+    }
+    let refusal: Refusal = serde_json::from_slice(body).unwrap_or_default();
+    let told = match refusal.error_description.raw() {
+        "" => format!("{host} answered HTTP {status}, with no reason"),
+        _ => refusal.error_description.to_string(),
+    };
+    let told = told.replace('"', "'").replace('\\', "/");
+    serde_json::json!({ "error_codes": refusal.error_codes, "error_description": told })
+        .to_string()
+        .into_bytes()
 }
 
 /// What is wrong with an answer, or why there is none, for a person.
@@ -153,21 +240,33 @@ pub(super) fn problem(host: &str, failure: &Failure) -> String {
 pub(super) struct AzureTransport {
     http: Arc<Sender>,
     origin: Origin,
+    /// Whether the answers are those of a token service.
+    gives_tokens: bool,
     claims: Option<String>,
 }
 
 impl AzureTransport {
-    pub(super) fn shared(
+    /// To a service that gives tokens.
+    pub(super) fn to_tokens(
         http: &Arc<Sender>,
         endpoint: &Url,
         claims: Option<&str>,
     ) -> Arc<dyn HttpClient> {
-        runtime::set();
         Arc::new(Self {
+            gives_tokens: true,
+            claims: claims.map(str::to_owned),
+            ..Self::to_any(http, endpoint)
+        })
+    }
+
+    fn to_any(http: &Arc<Sender>, endpoint: &Url) -> Self {
+        runtime::set();
+        Self {
             http: Arc::clone(http),
             origin: endpoint.origin(),
-            claims: claims.map(str::to_owned),
-        })
+            gives_tokens: false,
+            claims: None,
+        }
     }
 }
 
@@ -212,11 +311,14 @@ impl HttpClient for AzureTransport {
             let text = problem(&host(url), &failure);
             azure_core::Error::with_error(kind, failure, text)
         })?;
-        if let Some(life) = unusable_life(&answer.body) {
-            return Err(other(format!(
-                "the answer of {} is no use: its token expires in {life} s",
-                host(url)
-            )));
+        let mut body = answer.body.to_vec();
+        if self.gives_tokens {
+            let host = host(url);
+            if !answer.status.is_success() {
+                body = readable(&host, answer.status.as_u16(), &body);
+            } else if let Some(problem) = unusable(&body) {
+                return Err(other(format!("the answer of {host} is no use: {problem}")));
+            }
         }
         let headers = answer.headers.iter();
         let headers: std::collections::HashMap<HeaderName, HeaderValue> = headers
@@ -228,7 +330,7 @@ impl HttpClient for AzureTransport {
         Ok(AsyncRawResponse::from_bytes(
             answer.status.as_u16().into(),
             Headers::from(headers),
-            answer.body.to_vec(),
+            body,
         ))
     }
 }
@@ -250,13 +352,50 @@ mod tests {
 
     #[test]
     fn a_token_with_a_life_beyond_all_dates_is_refused() {
-        let told = |life: i64| unusable_life(format!(r#"{{"expires_in":{life}}}"#).as_bytes());
-        for life in [i64::MAX, i64::MIN, 999_999_999_999] {
-            assert_eq!(told(life), Some(life));
+        let told = |life: i64| {
+            unusable(format!(r#"{{"access_token":"a","expires_in":{life}}}"#).as_bytes())
+        };
+        for life in [i64::MAX, i64::MIN, 999_999_999_999, -3_000_000_000, -5, 0] {
+            assert_eq!(told(life), Some(format!("its token expires in {life} s")));
         }
-        for life in [-5, 0, 3599, LONGEST_LIFE] {
+        for life in [1, 3599, LONGEST_LIFE] {
             assert_eq!(told(life), None);
         }
-        assert_eq!(unusable_life(br#"{"error":"invalid_client"}"#), None);
+        for body in [
+            "",
+            "<html>",
+            "{}",
+            r#"{"access_token":"a"}"#,
+            r#"{"expires_in":9}"#,
+        ] {
+            assert_eq!(unusable(body.as_bytes()).unwrap(), "it holds no token");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_whatever_is_in_it() {
+        let told = |body: &str| {
+            let body = readable("https://login", 403, body.as_bytes());
+            let text = String::from_utf8(body).unwrap();
+            assert!(!text.contains('\\'), "{text}");
+            text
+        };
+        let text = told(
+            r#"{"error_codes":[7000215],"error_description":"AADSTS7000215: \"no\"\r\nTrace: C:\\x"}"#,
+        );
+        assert!(
+            text.contains("7000215") && text.contains("AADSTS7000215: 'no'"),
+            "{text}"
+        );
+        for body in [
+            "",
+            "<html>no</html>",
+            "{}",
+            "[1]",
+            r#"{"error_description":5}"#,
+        ] {
+            let text = told(body);
+            assert!(text.contains("https://login answered HTTP 403"), "{text}");
+        }
     }
 }

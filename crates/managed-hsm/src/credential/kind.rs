@@ -89,4 +89,12 @@ impl CredentialKind {
             }
         }
     }
+
+    /// What to do where a token has expired that was given just now.
+    pub(crate) const fn remedy_of_expiry(self) -> &'static str {
+        match self {
+            Self::AccessToken | Self::TokenFile => self.remedy(),
+            _ => "it was given just now, so check this machine's clock",
+        }
+    }
 }

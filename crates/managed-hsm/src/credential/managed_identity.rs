@@ -61,6 +61,7 @@ pub(super) async fn token(
     let url = imds(settings.imds_host.as_ref(), request, id.as_ref())?;
     if !alone {
         probe(http, &url).await?;
+        http.forget();
     }
     let header = (
         HeaderName::from_static("metadata"),

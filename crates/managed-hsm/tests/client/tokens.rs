@@ -1,5 +1,9 @@
 //! Tokens: when one is fetched, renewed and replaced.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::Duration;
+
 use managed_hsm::{AccessToken, Client, CredentialKind, Error, Secret};
 use testing::emulator::{AUDIENCE, VAULT_AUDIENCE};
 
@@ -138,4 +142,56 @@ fn without_a_credential_nothing_is_sent() {
     let error = Client::new(settings).get_key(&uri("k")).expect_err("no");
     assert!(matches!(error, Error::NoCredential { .. }), "{error}");
     assert_eq!(hsm.connections(), 0);
+}
+
+/// The error of a client whose managed identity is asked for at a server that gives every
+/// connection this answer, or none.
+fn of_metadata_service(answer: Option<&'static str>) -> (Hsm, Error) {
+    let hsm = Hsm::start();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            if let Some(answer) = answer {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(answer.as_bytes());
+            }
+            kept.push(stream);
+        }
+    });
+    let mut settings = hsm.settings();
+    settings.credentials.access_token = None;
+    settings.credentials.selection = vec![CredentialKind::ManagedIdentity];
+    settings.credentials.imds_host = format!("http://{address}").parse().ok();
+    settings.operation_timeout = Duration::from_secs(2);
+    let error = Client::new(settings).get_key(&uri("k")).expect_err("no");
+    (hsm, error)
+}
+
+#[test]
+fn a_token_service_that_does_not_answer_is_told_and_not_the_hsm() {
+    let busy = "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    for (answer, told) in [(None, "does not answer"), (Some(busy), "answered HTTP 429")] {
+        let (hsm, error) = of_metadata_service(answer);
+        let kind = CredentialKind::ManagedIdentity;
+        assert!(
+            matches!(&error, Error::Credential { credential, .. } if *credential == kind),
+            "{error}"
+        );
+        says(&error, &["none came within 1.", "http://127.0.0.1", told]);
+        assert_eq!(hsm.connections(), 0);
+    }
+}
+
+#[test]
+fn a_token_that_has_expired_when_it_is_given_leads_to_the_clock() {
+    let token = concat!(
+        "HTTP/1.1 200 OK\r\nContent-Length: 57\r\nConnection: close\r\n\r\n",
+        r#"{"access_token":"a.b.c","expires_on":"1700000000","x":""}"#
+    );
+    let (_, error) = of_metadata_service(Some(token));
+    assert!(matches!(error, Error::TokenExpired { .. }), "{error}");
+    says(&error, &["2023-11-14T22:13:20Z", "this machine's clock"]);
 }
