@@ -11,6 +11,7 @@ mod cert;
 mod config;
 mod configuration;
 mod doctor;
+mod duration;
 mod encryption;
 mod env;
 mod explain;

@@ -310,6 +310,10 @@ fn by_options(words: &[String]) -> Option<String> {
 
 /// A name without its scheme, or what stands where a key belongs.
 fn of_value(argument: &str, value: &str, words: &[String]) -> Option<String> {
+    // No option takes a key.
+    if !argument.starts_with('<') {
+        return None;
+    }
     let is_uri = |text: &str| text.parse::<StoreUri>().is_ok();
     if is_uri(value) {
         return None;

@@ -55,6 +55,10 @@ const LINES: [(&str, Then); 76] = [
         "key list managedhsm:MyHSM --format json",
         Says(2, "-o table, json, tsv, yaml or none"),
     ),
+    (
+        "key check managedhsm:MyHSM:web --valid-for abc",
+        Says(2, "such as 90d"),
+    ),
     ("key list MyHSM", Says(2, "managedhsm:MyHSM")),
     (
         "key list --hsm-name MyHSM",

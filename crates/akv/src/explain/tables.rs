@@ -53,7 +53,7 @@ fn of_document(document: &'static str, text: &str) -> Vec<Row> {
             (Some(""), _) => {}
             (Some(_), [first, ..]) if first.starts_with("---") => {}
             (Some(heading), [first, cause, remedy]) => rows.push(Row {
-                name: plain(first, document).replace('\'', ""),
+                name: plain(&first.replace(['`', '*'], ""), document),
                 codes: codes(first),
                 numbers: numbers(first),
                 cause: plain(cause, document),

@@ -8,6 +8,7 @@ use managed_hsm::{KeyUri, PublicKey};
 
 use super::kind::{Kind, NamedCurve};
 use crate::doctor::{Status, Steps, Subject, check_credential, latency};
+use crate::duration::duration;
 use crate::failure::Failure;
 use crate::output::{OutputOptions, Report, from_unix, time};
 use crate::session::Session;
@@ -49,7 +50,7 @@ pub(crate) struct Check {
     #[arg(long, value_enum, ignore_case = true, value_name = "CURVE")]
     curve: Option<NamedCurve>,
     /// How long it has to be valid, such as 90d [default: a warning below 30 days]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     valid_for: Option<Duration>,
     /// Requests for the latency; 0 for none
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(0..=10_000))]

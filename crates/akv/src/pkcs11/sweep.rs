@@ -6,13 +6,14 @@ use std::time::Duration;
 use clap::Args;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
-use humantime::{format_duration, parse_duration};
+use humantime::format_duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::calls::{FailedCall, Task};
 use super::process::{Identity, Place, Told};
 use super::rows::{kid_of, name_in};
+use crate::duration::duration;
 use crate::failure::Failure;
 use crate::output::{Report, one_line, table};
 use crate::progress::Spinner;
@@ -27,7 +28,7 @@ const CREATED: AttributeType = AttributeType::VendorDefined(0x8041_4b57);
   akv pkcs11 sweep --older-than 7d")]
 pub(crate) struct Sweep {
     /// How old a key has to be: the module can't tell whether a process elsewhere still uses it
-    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = duration)]
     older_than: Duration,
     /// Show the keys, and delete none
     #[arg(long)]
