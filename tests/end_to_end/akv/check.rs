@@ -209,7 +209,10 @@ fn signatures_of_ml_dsa_keys_are_measured() {
     }
     for (line, words) in [
         ("ML-DSA-65 --operation encrypt", &["does not encrypt"][..]),
-        ("ML-DSA-65 --operation wrap", &["can't wrap so", "ML-DSA-65"]),
+        (
+            "ML-DSA-65 --operation wrap",
+            &["can't wrap so", "ML-DSA-65"],
+        ),
         ("ML-DSA-65 --algorithm ES256", &["can't sign so"]),
         ("ML-DSA-65 --algorithm ML-DSA-44", &["can't sign so"]),
     ] {
