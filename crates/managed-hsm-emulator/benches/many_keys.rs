@@ -54,7 +54,7 @@ fn print_limits(measured: &Measured) {
     let (_, listed, started) = LIMITED;
     let limits = [listed, started].map(|it| it.as_millis());
     println!("   limit         - {:10} {:11}", limits[0], limits[1]);
-    let verdict = |took: Duration, limit| if took <= limit { "within" } else { "OVER" };
+    let verdict = |took: Duration, limit: Duration| if took <= limit { "within" } else { "OVER" };
     let verdicts = [
         verdict(measured.listed, listed),
         verdict(measured.started, started),

@@ -146,7 +146,12 @@ async fn administrators_connect_and_only_in_hsms_and_newer_versions() {
         person(user, "Managed HSM Crypto User"),
     ]);
     std::fs::write(&principals, list.to_string()).unwrap();
-    let arguments = ["--principals", principals.to_str().unwrap(), "--vault", "v"];
+    let arguments = [
+        "--principals",
+        principals.to_str().unwrap(),
+        "--vault",
+        "contoso",
+    ];
     let data = tempfile::tempdir().unwrap();
     let emulator = Emulator::start_with(data.path(), &arguments);
     let path = format!("/ekm/create?api-version={STABLE}");
@@ -164,7 +169,10 @@ async fn administrators_connect_and_only_in_hsms_and_newer_versions() {
     let early = call(&emulator, "GET", STABLE, "/ekm/privateendpoint", None).await;
     assert_eq!(refusal(&early), (400, "NotSupported".to_owned()));
     let token = emulator.token(&["--audience", "https://vault.azure.net"]);
-    let url = format!("{}/ekm?api-version={STABLE}", emulator.further["vault v"]);
+    let url = format!(
+        "{}/ekm?api-version={STABLE}",
+        emulator.further["vault contoso"]
+    );
     let in_vault = emulator.call_with(&token, "GET", &url, None).await;
     assert_eq!(in_vault.status, 400, "{}", in_vault.body);
 }

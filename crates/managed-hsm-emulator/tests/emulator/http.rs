@@ -168,7 +168,7 @@ fn half_a_frame_is_not_waited_for_longer_than_30_seconds() {
     let emulator = Emulator::start(folder.path());
     let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
         let length = u8::try_from(payload.len()).unwrap();
-        [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+        [&[0, 0, length, kind, flags, 0, 0, 0, stream][..], payload].concat()
     };
     let begin = [PREFACE, &frame(4, 0, 0, &[])].concat();
     let after = |rest: &[u8]| [begin.as_slice(), rest].concat();
