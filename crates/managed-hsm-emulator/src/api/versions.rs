@@ -55,8 +55,8 @@ pub(super) const KEY_SIZE_SINCE: &str = "2026-01-01-preview";
 /// The first version with keys of ML-DSA.
 pub(super) const ML_DSA_SINCE: &str = "2026-05-01-preview";
 
-/// The first version with private endpoints to managers of external keys, in which an unwrapping may
-/// name an issuer of attestations.
+/// The first version with private endpoints to managers of external keys, and in which an
+/// unwrapping may name an issuer of attestations.
 pub(super) const PRIVATE_ENDPOINTS_SINCE: &str = "2026-07-01-preview";
 
 /// The version that a request is in.
