@@ -249,6 +249,51 @@ imported_keys() {
     done
 }
 
+# A key for an HSM's key exchange key, wrapped as another HSM would (CKM_RSA_AES_KEY_WRAP): transfer_blob KID PUBLIC_KEY FILE
+transfer_blob() {
+    openssl rand -out "$folder/ephemeral" 32
+    local ciphertext
+    ciphertext=$({
+        openssl pkeyutl -encrypt -pubin -inkey "$2" -pkeyopt rsa_padding_mode:oaep -in "$folder/ephemeral"
+        openssl enc -id-aes256-wrap-pad -K "$(od -An -v -tx1 "$folder/ephemeral" | tr -d ' \n')" -iv A65959A6 -in "$3"
+    } | base64 -w0 | tr '+/' '-_' | tr -d '=')
+    cat <<JSON
+{
+  "schema_version": "1.0.0",
+  "header": {"kid": "$1", "alg": "dir", "enc": "CKM_RSA_AES_KEY_WRAP"},
+  "ciphertext": "$ciphertext",
+  "generator": "openssl"
+}
+JSON
+}
+
+# "Bring your own key".
+transferred_keys() {
+    local kid kind more
+    check "create for key exchange" RSA-HSM key create --name exchange --kty RSA-HSM --size 2048 --ops import --query key.kty
+    kid=$(key show --name exchange --query key.kid)
+    check "download for key exchange" "" key download --name exchange --file "$folder/exchange-key.pem"
+    for kind in rsa ec; do
+        more=()
+        [ "$kind" = rsa ] || more=(--curve P-384)
+        openssl pkey -in "$folder/$kind.pem" -outform DER | openssl pkcs8 -topk8 -nocrypt -inform DER -outform DER -out "$folder/$kind.der"
+        transfer_blob "$kid" "$folder/exchange-key.pem" "$folder/$kind.der" >"$folder/$kind.byok"
+        check "import of a transferred $kind" "${kind^^}-HSM" \
+            key import --name "transferred-$kind" --byok-file "$folder/$kind.byok" --kty "${kind^^}" "${more[@]}" --query key.kty
+        rm -f "$folder/key.pem"
+        check "download of the transferred $kind" "" key download --name "transferred-$kind" --file "$folder/key.pem"
+        check "the public key of the transferred $kind" \
+            "$(openssl pkey -in "$folder/$kind.pem" -pubout -outform DER | openssl dgst -sha256)" openssl_digest "$folder/key.pem"
+    done
+    openssl rand -out "$folder/secret" 32
+    transfer_blob "$kid" "$folder/exchange-key.pem" "$folder/secret" >"$folder/secret.byok"
+    check "import of a transferred AES key" oct-HSM \
+        key import --name transferred-oct --byok-file "$folder/secret.byok" --kty oct --query key.kty
+    encrypts_and_decrypts transferred-oct A256GCM
+    refused "import of a transferred key of another curve" "key transfer blob" \
+        key import --name transferred-ec --byok-file "$folder/ec.byok" --kty EC --curve P-256
+}
+
 openssl_digest() { openssl pkey -pubin -in "$1" -pubout -outform DER | openssl dgst -sha256; }
 
 errors() {
@@ -349,6 +394,7 @@ fi
 activation
 keys_of_every_type
 imported_keys
+transferred_keys
 errors
 settings_and_randomness
 roles

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use managed_hsm::{Client, Service, Settings, UriError, Vault};
+use managed_hsm::{Client, Feature, KeyUri, Service, Settings, UriError, Vault};
 
 use crate::configuration::Configuration;
 use crate::failure::Failure;
@@ -33,6 +33,21 @@ impl Session {
     /// Management of the keys of a vault.
     pub(crate) fn management(&self, vault: &Vault) -> Result<Management, Failure> {
         Management::new(&self.settings, &self.client, vault)
+    }
+
+    /// The same for an operation with a key that needs a version of the API with these features.
+    pub(crate) fn management_with(
+        &self,
+        features: impl IntoIterator<Item = Feature>,
+        operation: &'static str,
+        uri: &KeyUri,
+    ) -> Result<Management, Failure> {
+        let mut settings = self.settings.clone();
+        for feature in features {
+            let needed = self.client.require(feature, operation, &uri.to_string())?;
+            settings.api_version = settings.api_version.clone().max(needed);
+        }
+        Management::new(&settings, &self.client, &uri.vault)
     }
 }
 

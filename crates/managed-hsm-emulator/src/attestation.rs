@@ -4,6 +4,7 @@
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use openssl::nid::Nid;
 use openssl::rsa::Rsa;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -127,6 +128,16 @@ impl Chain {
         certificates
             .map(|certificate| Ok(openssl::base64::encode_block(&certificate.to_der()?)))
             .collect()
+    }
+
+    /// Of the first one's subject.
+    pub(crate) fn common_name(&self) -> Option<String> {
+        let mut names = self
+            .0
+            .first()?
+            .subject_name()
+            .entries_by_nid(Nid::COMMONNAME);
+        names.next()?.data().to_string().ok()
     }
 
     pub(crate) fn pem(&self) -> Result<Vec<u8>, Error> {

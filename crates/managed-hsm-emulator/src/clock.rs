@@ -1,5 +1,5 @@
-//! Wall-clock time, in the two forms that the service shows: seconds since 1970 in bodies, RFC 3339
-//! in the log.
+//! Wall-clock time, in the forms that the service shows: seconds since 1970 in bodies, RFC 3339 in
+//! the log, HTTP's own in headers.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,6 +24,25 @@ pub(crate) fn rfc3339_now() -> String {
 pub(crate) fn rfc3339_of(seconds: i64) -> String {
     // The year 9999 is as far as the form goes.
     rfc3339(u64::try_from(seconds).unwrap_or(0).min(253_402_300_799), 0)
+}
+
+/// Now, as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7).
+pub(crate) fn http_date_now() -> String {
+    http_date(u64::try_from(unix_seconds()).unwrap_or_default())
+}
+
+fn http_date(seconds: u64) -> String {
+    // The first of 1970 was a Thursday.
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let days = seconds / 86_400;
+    let (year, month, day) = civil_date(days);
+    let name = |names: &[&'static str], index: u64| names[usize::try_from(index).unwrap_or(0)];
+    let (weekday, month) = (name(&DAYS, days % 7), name(&MONTHS, month - 1));
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
 }
 
 fn rfc3339(seconds: u64, milliseconds: u32) -> String {
@@ -59,6 +78,17 @@ mod tests {
     fn times_that_callers_invent_have_a_form_too() {
         assert_eq!(rfc3339_of(-1), "1970-01-01T00:00:00.000Z");
         assert_eq!(rfc3339_of(i64::MAX), "9999-12-31T23:59:59.000Z");
+    }
+
+    #[test]
+    fn times_read_as_http_has_them() {
+        for (seconds, expected) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+        ] {
+            assert_eq!(http_date(seconds), expected);
+        }
     }
 
     #[test]

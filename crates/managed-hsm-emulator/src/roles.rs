@@ -149,6 +149,10 @@ pub(crate) static BUILT_IN_ROLES: [BuiltInRole; 9] = [
             "restore/status/action",
             "settings/read/action",
             "settings/write/action",
+            // Unconfirmed, and later than the recording.
+            "ekm/read/action",
+            "ekm/write/action",
+            "ekm/delete/action",
         ],
     },
 ];

@@ -145,7 +145,7 @@ async fn serve_http(
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // The service sends no Date.
+    // A vault's answers have a date, an HSM's have none: `reply` sees to it.
     builder.http1().auto_date_header(false);
     // Over HTTP/1.1 the service writes `Content-Length`, and there are clients that read no other
     // form.

@@ -37,11 +37,11 @@ impl Feature {
     /// The first version that has it, of those that the service was seen to take.
     pub(crate) const fn since(self) -> &'static str {
         match self {
-            // Previews had it before.
+            // Of stable versions: previews had these before.
             Self::AesKeyWrapMechanisms | Self::Hmac => "2025-07-01",
+            Self::SecureWrap | Self::ExternalKeys => "2026-04-01",
             Self::MlDsa => "2026-05-01-preview",
             Self::ServiceSettings => "7.4",
-            Self::SecureWrap | Self::ExternalKeys => "2026-01-01-preview",
         }
     }
 
@@ -210,6 +210,13 @@ mod tests {
             with("2026-01-01-preview", wrap).as_deref(),
             Some("2026-01-01-preview")
         );
+        for feature in [Feature::SecureWrap, Feature::ExternalKeys] {
+            for set in ["7.4", "2025-07-01", "2026-01-01-preview"] {
+                assert_eq!(with(set, feature).as_deref(), Some("2026-04-01"));
+            }
+            let later = "2026-05-01-preview";
+            assert_eq!(with(later, feature).as_deref(), Some(later));
+        }
         assert_eq!(with("2025-07-01", ml_dsa), None);
         for enough in ["2026-05-01-preview", "2026-05-01", "2026-07-01-preview"] {
             assert_eq!(with(enough, ml_dsa).as_deref(), Some(enough));

@@ -15,7 +15,7 @@ use crate::credential::kind::CredentialKind;
 use crate::error::Error;
 use crate::event_loop;
 use crate::io::IoThread;
-use crate::key::{Key, KeyAction, KeyId, KeyItem, NewKey, NewKeyKind};
+use crate::key::{Key, KeyAction, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind};
 use crate::pages::Pages;
 use crate::request::Request;
 use crate::session::Sessions;
@@ -261,25 +261,24 @@ impl Client {
             NewKeyKind::External(_) => self.raise(&mut request, Feature::ExternalKeys)?,
             NewKeyKind::Rsa { .. } | NewKeyKind::Ec(_) | NewKeyKind::Oct { .. } => {}
         }
+        self.raise_for(&mut request, &key.operations)?;
         self.ask_for_key(request, uri)
     }
 
-    /// Says whether requests name a version of the API that has a feature, for a caller who asks
-    /// for it by other means.
+    /// The version of the API that a request for a feature names, for a caller who asks for it by
+    /// other means.
     ///
     /// # Errors
-    /// They name another: [`Error::ApiVersion`] tells the setting. `operation` and `key` say in it
-    /// what was asked for.
+    /// Only previews have it, and the settings name none of them: [`Error::ApiVersion`] tells the
+    /// setting. `operation` and `key` say in it what was asked for.
     pub fn require(
         &self,
         feature: Feature,
         operation: &'static str,
         key: &str,
-    ) -> Result<(), Error> {
-        match self.sessions.settings.api_version.with(feature) {
-            Some(_) => Ok(()),
-            None => Err(self.lacks(operation, key, feature)),
-        }
+    ) -> Result<ApiVersion, Error> {
+        let version = self.sessions.settings.api_version.with(feature);
+        version.ok_or_else(|| self.lacks(operation, key, feature))
     }
 
     /// Deletes a key with all its versions. It can be recovered until the HSM purges it.
@@ -381,11 +380,22 @@ impl Client {
     /// # Errors
     /// Only previews have it, and the settings name none of them.
     pub(crate) fn raise(&self, request: &mut Request, feature: Feature) -> Result<(), Error> {
-        let version = self.sessions.settings.api_version.with(feature);
-        let version =
-            version.ok_or_else(|| self.lacks(request.operation, &request.key, feature))?;
+        let version = self.require(feature, request.operation, &request.key)?;
         request.url.set_query(Some(&query(&version)));
         Ok(())
+    }
+
+    /// Has a request that says what a key may be used for name a version of the API that knows it.
+    pub(crate) fn raise_for(
+        &self,
+        request: &mut Request,
+        operations: &[KeyOperation],
+    ) -> Result<(), Error> {
+        let newer = [KeyOperation::SecureWrapKey, KeyOperation::SecureUnwrapKey];
+        match operations.iter().any(|named| newer.contains(named)) {
+            true => self.raise(request, Feature::SecureWrap),
+            false => Ok(()),
+        }
     }
 
     /// The version of the API that the settings name lacks a feature. Says so in the log as well.

@@ -178,7 +178,7 @@ impl Client {
             key: name.clone(),
             version: None,
         };
-        let request = Request {
+        let mut request = Request {
             operation: "import key",
             vault: vault.clone(),
             key: uri.to_string().into(),
@@ -188,6 +188,7 @@ impl Client {
             body: Some(Bytes::from_owner(import_request(key))),
             repeatable: false,
         };
+        self.raise_for(&mut request, &key.operations)?;
         self.ask_for_key(request, uri)
     }
 }

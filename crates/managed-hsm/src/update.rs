@@ -18,7 +18,7 @@ impl Client {
             Some(version) => format!("/keys/{}/{version}", uri.key),
             None => format!("/keys/{}", uri.key),
         };
-        let request = Request {
+        let mut request = Request {
             operation: "update key",
             vault: uri.vault.clone(),
             key: uri.to_string().into(),
@@ -29,6 +29,10 @@ impl Client {
             // The same once more gives the same.
             repeatable: true,
         };
+        self.raise_for(
+            &mut request,
+            update.operations.as_deref().unwrap_or_default(),
+        )?;
         self.ask_for_key(request, uri.clone())
     }
 }

@@ -187,6 +187,40 @@ fn what_is_measured_has_its_algorithm_and_its_size() {
     }
 }
 
+/// Beside those of RSA and EC keys; what is hashed here is the message, whatever its size.
+#[test]
+fn signatures_of_ml_dsa_keys_are_measured() {
+    let hsm = crate::ml_dsa::hsm();
+    for (set, bytes) in [("ML-DSA-44", 0), ("ML-DSA-65", 32), ("ML-DSA-87", 100_000)] {
+        let before = hsm.requests().iter().filter(|one| one.is_sign()).count();
+        let key = crate::support::uri(set);
+        let line = format!("bench {key} --bytes {bytes} --concurrency 1,2 --seconds 0.2");
+        let measured = answer(&hsm, &line);
+        assert_eq!(measured["operation"], format!("sign {set}"));
+        let rows = measured["measurements"].as_array().expect("rows").iter();
+        let counted = rows.map(|row| {
+            assert_eq!(row["errors"], 0, "{row}");
+            row["operations"].as_u64().expect("a number")
+        });
+        let counted: u64 = counted.sum();
+        let asked = hsm.requests().iter().filter(|one| one.is_sign()).count() - before;
+        assert!(counted > 0, "{measured}");
+        assert_eq!(asked as u64, counted, "{measured}");
+    }
+    for (line, words) in [
+        ("ML-DSA-65 --operation encrypt", &["does not encrypt"][..]),
+        (
+            "ML-DSA-65 --operation wrap",
+            &["can't wrap so", "ML-DSA-65"],
+        ),
+        ("ML-DSA-65 --algorithm ES256", &["can't sign so"]),
+        ("ML-DSA-65 --algorithm ML-DSA-44", &["can't sign so"]),
+    ] {
+        hsm.akv_line(&format!("bench managedhsm:MyHSM:{line} --seconds 0.1"))
+            .fails_with(words);
+    }
+}
+
 #[test]
 fn an_error_that_was_printed_is_explained() {
     let hsm = Hsm::with_keys(&[("k", EC_P256)]);

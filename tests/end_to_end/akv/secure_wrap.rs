@@ -53,7 +53,7 @@ fn received(given: &[u8], environment: &Rsa<openssl::pkey::Private>) -> Vec<u8> 
 
 #[test]
 fn a_key_is_made_and_wrapped_in_the_hsm_for_an_attested_environment() {
-    let mut hsm = Hsm::start();
+    let hsm = Hsm::start();
     let environment = Rsa::generate(2048).expect("a key");
     let (policy, token) = policy_and_token(&hsm, &environment);
     let operations = "secureWrapKey,secureUnwrapKey";
@@ -63,10 +63,6 @@ fn a_key_is_made_and_wrapped_in_the_hsm_for_an_attested_environment() {
              --release-policy {policy}"
         )
     };
-    let too_old = ["secure wrap", "2026-01-01-preview", "AKV_API_VERSION"];
-    hsm.akv_line(&create("rsa", "--type rsa"))
-        .fails_with(&too_old);
-    hsm.set("AKV_API_VERSION", "2026-01-01-preview");
     for (key, options, default) in [
         ("rsa", "--type rsa", "RSA-OAEP-256"),
         ("oct", "--type oct --size 256", "CKM_AES_KEY_WRAP_PAD"),
@@ -99,7 +95,7 @@ fn a_key_is_made_and_wrapped_in_the_hsm_for_an_attested_environment() {
 
 #[test]
 fn what_is_missing_or_wrong_is_named_before_the_hsm_is_asked() {
-    let mut hsm = Hsm::with_keys(&[("k", r#"{"kty":"RSA-HSM"}"#)]);
+    let hsm = Hsm::with_keys(&[("k", r#"{"kty":"RSA-HSM"}"#)]);
     let environment = Rsa::generate(2048).expect("a key");
     let (_, token) = policy_and_token(&hsm, &environment);
     let (file, key) = (hsm.write("wrapped", [7; 256]), uri("k"));
@@ -152,7 +148,6 @@ fn what_is_missing_or_wrong_is_named_before_the_hsm_is_asked() {
         hsm.akv(arguments).fails_with(words);
         assert_eq!(hsm.requests().len(), before, "{arguments:?}");
     }
-    hsm.set("AKV_API_VERSION", "2026-01-01-preview");
     hsm.akv(&["wrap", "--secure", &key, "--algorithm", "RSA1_5"])
         .fails_with(&["--algorithm 'RSA1_5'", "RSA-OAEP-256, A128KW"]);
     hsm.akv(&["wrap", "--secure", &key])

@@ -257,6 +257,13 @@ impl Show {
     }
 }
 
+/// What keys with these operations need: those for secure wrap or unwrap, which are not exportable.
+fn secure_wrap<'a>(operations: impl IntoIterator<Item = &'a str>) -> Option<Feature> {
+    let mut operations = operations.into_iter();
+    let wraps = operations.any(|name| ["secureWrapKey", "secureUnwrapKey"].contains(&name));
+    wraps.then_some(Feature::SecureWrap)
+}
+
 fn show(session: &Session, uri: &KeyUri) -> Result<Report, Failure> {
     let management = session.management(&uri.vault)?;
     let request = async {
@@ -287,16 +294,13 @@ impl Create {
             return show(&session, &self.uri);
         }
         let features = [
-            (self.ml_dsa().is_some(), Feature::MlDsa),
-            (self.external_key.is_some(), Feature::ExternalKeys),
-            (self.wraps_securely(), Feature::SecureWrap),
+            self.ml_dsa().map(|_| Feature::MlDsa),
+            self.external_key.as_ref().map(|_| Feature::ExternalKeys),
+            secure_wrap(self.properties.operations()),
         ];
-        for (_, feature) in features.into_iter().filter(|(needed, _)| *needed) {
-            let client = &session.client;
-            client.require(feature, "create key", &self.uri.to_string())?;
-        }
+        let features = features.into_iter().flatten();
+        let management = session.management_with(features, "create key", &self.uri)?;
         let body = self.body(in_hsm)?;
-        let management = session.management(&self.uri.vault)?;
         let request = async {
             let name = self.uri.key.as_str();
             let content: RequestContent<CreateKeyParameters> = body.into();
@@ -355,17 +359,12 @@ impl Create {
         self.kind.and_then(Kind::ml_dsa)
     }
 
-    /// Whether the key is one for secure wrap or unwrap, which is not exportable.
-    fn wraps_securely(&self) -> bool {
-        let mut operations = self.properties.operations();
-        operations.any(|name| ["secureWrapKey", "secureUnwrapKey"].contains(&name))
-    }
-
     /// The body of the request.
     fn body(&self, in_hsm: bool) -> Result<Bytes, Failure> {
         let policy = self.release_policy.as_ref();
         let policy = policy.map(|path| files::read_text(path)).transpose()?;
-        let is_exportable = policy.is_some() && !self.wraps_securely();
+        let wraps_securely = secure_wrap(self.properties.operations()).is_some();
+        let is_exportable = policy.is_some() && !wraps_securely;
         let parameters = CreateKeyParameters {
             kty: self.kind.map(|kind| kind.key_type(in_hsm)),
             key_size: match self.kind {
@@ -428,7 +427,8 @@ impl Import {
             ..ImportKeyParameters::default()
         })?;
         let session = Session::start()?;
-        let management = session.management(&self.uri.vault)?;
+        let feature = secure_wrap(self.properties.operations());
+        let management = session.management_with(feature, "import key", &self.uri)?;
         let request = async {
             let content: RequestContent<ImportKeyParameters> = body.into();
             let name = self.uri.key.as_str();

@@ -13,7 +13,7 @@ use clap::Args;
 use managed_hsm::KeyUri;
 
 use super::description::{Told, asked_for, shown};
-use super::{operation, point_in_time, tag};
+use super::{operation, point_in_time, secure_wrap, tag};
 use crate::failure::Failure;
 use crate::management::Management;
 use crate::output::Report;
@@ -68,7 +68,8 @@ impl Set {
     pub(super) fn run(&self) -> Result<Report, Failure> {
         let _spinner = Spinner::start("changing the key");
         let session = Session::start()?;
-        let management = session.management(&self.uri.vault)?;
+        let feature = secure_wrap(self.operations.iter().map(|name| name.trim()));
+        let management = session.management_with(feature, "change key", &self.uri)?;
         let parameters = UpdateKeyPropertiesParameters {
             key_attributes: self.attributes(),
             key_ops: match self.operations.is_empty() {

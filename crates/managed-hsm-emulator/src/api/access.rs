@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::route::{KeyAction, Route};
-use super::{full_backup, security_domain};
+use super::{ekm, full_backup, security_domain};
 use crate::roles::{PREFIX, VAULT_PREFIX};
 use crate::service::Service;
 
@@ -43,6 +43,7 @@ fn in_hsm(method: &Method, route: &Route) -> (&'static str, String) {
         Route::Restore => ("keys/restore/action", keys()),
         Route::SecurityDomain(action) => (of_security_domain(*action), top()),
         Route::FullBackup(action) => (of_full_backup(action), top()),
+        Route::Ekm(action) => (of_ekm(action), top()),
         Route::Settings | Route::Setting(_) => (
             by_method(
                 "settings/read/action",
@@ -100,6 +101,24 @@ fn of_full_backup(action: &full_backup::Action) -> &'static str {
         Action::BackupStatus(_) => "backup/status/action",
         Action::Restore | Action::RestoreKey(_) | Action::CheckRestore => "restore/start/action",
         Action::RestoreStatus(_) => "restore/status/action",
+    }
+}
+
+/// Documented as `ekm/read`, `ekm/write` and `ekm/delete`; how a role writes them is unconfirmed.
+fn of_ekm(action: &ekm::Action) -> &'static str {
+    use ekm::Action;
+    match action {
+        Action::Get
+        | Action::Certificate
+        | Action::Check
+        | Action::PrivateEndpoints
+        | Action::PrivateEndpoint(_)
+        | Action::PrivateEndpointStatus(_) => "ekm/read/action",
+        Action::Create
+        | Action::Update
+        | Action::CreatePrivateEndpoint(_)
+        | Action::DeletePrivateEndpoint(_) => "ekm/write/action",
+        Action::Delete => "ekm/delete/action",
     }
 }
 

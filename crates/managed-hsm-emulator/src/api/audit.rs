@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::{Value, json};
 
+use super::ekm;
 use super::full_backup;
 use super::host;
 use super::route::{KeyAction, Query, Route};
@@ -219,6 +220,19 @@ fn name(route: &Route, method: &Method) -> String {
             full_backup::Action::CheckRestore => "RestoreCheck",
             full_backup::Action::RestoreKey(_) => "SelectiveRestoreCreate",
             full_backup::Action::RestoreStatus(_) => "RestoreStatusGet",
+        },
+        Route::Ekm(action) => match action {
+            ekm::Action::Get => "EkmConnectionGet",
+            ekm::Action::Create => "EkmConnectionCreate",
+            ekm::Action::Update => "EkmConnectionUpdate",
+            ekm::Action::Delete => "EkmConnectionDelete",
+            ekm::Action::Certificate => "EkmCertificateGet",
+            ekm::Action::Check => "EkmConnectionCheck",
+            ekm::Action::PrivateEndpoints => "EkmPrivateEndpointList",
+            ekm::Action::PrivateEndpoint(_) => "EkmPrivateEndpointGet",
+            ekm::Action::CreatePrivateEndpoint(_) => "EkmPrivateEndpointCreate",
+            ekm::Action::DeletePrivateEndpoint(_) => "EkmPrivateEndpointDelete",
+            ekm::Action::PrivateEndpointStatus(_) => "EkmPrivateEndpointStatusGet",
         },
     };
     fixed.to_owned()

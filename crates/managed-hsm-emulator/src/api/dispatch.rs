@@ -15,7 +15,7 @@ use super::route::{KeyAction, Query, Route};
 use super::schema;
 use super::versions::ApiVersion;
 use super::{
-    Call, access, certificates, cost, full_backup, host, import, keys, life_cycle, lists,
+    Call, access, certificates, cost, ekm, full_backup, host, import, keys, life_cycle, lists,
     operations, release, roles, secure_wrap, security_domain, settings, stored_badly, unconfirmed,
 };
 use crate::clock::unix_seconds;
@@ -89,29 +89,38 @@ fn carry_out(hsm: &Hsm, parts: &Parts, body: &Bytes, admitted: Admitted) -> Resu
     let purged = hsm.store.purge_due(unix_seconds());
     purged.map_err(|error| stored_badly("purge", &error))?;
     #[cfg(debug_assertions)]
-    let described = schema::success(&admitted.route);
+    let described = Described {
+        status: schema::status(&admitted.route, &parts.method),
+        body: schema::success(&admitted.route),
+    };
     let reply = answer(&call, &parts.method, admitted.route)?;
     #[cfg(debug_assertions)]
-    check(described, admitted.version, &reply)?;
+    described.check(admitted.version, &reply)?;
     Ok(reply)
 }
 
-/// Fails where a success is not as the API describes it.
+/// What the API describes of a success.
 #[cfg(debug_assertions)]
-fn check(
-    described: Option<schema::Kind>,
-    version: ApiVersion,
-    reply: &Reply,
-) -> Result<(), Failure> {
-    let problem = match (described, reply.json()) {
-        (Some(kind), Some(body)) => schema::check(kind, version, body),
-        (None, None) => Ok(()),
-        (Some(_), None) => Err("nothing".to_owned()),
-        (None, Some(_)) => Err("something where nothing is due".to_owned()),
-    };
-    problem.map_err(|problem| {
-        unconfirmed::internal(&format!("the answer is not as described: {problem}"))
-    })
+struct Described {
+    status: http::StatusCode,
+    body: Option<schema::Kind>,
+}
+
+#[cfg(debug_assertions)]
+impl Described {
+    /// Fails where a success is something else.
+    fn check(self, version: ApiVersion, reply: &Reply) -> Result<(), Failure> {
+        let problem = match (self.body, reply.json()) {
+            _ if reply.status != self.status => Err(format!("its status is {}", reply.status)),
+            (Some(kind), Some(body)) => schema::check(kind, version, body),
+            (None, None) => Ok(()),
+            (Some(_), None) => Err("nothing".to_owned()),
+            (None, Some(_)) => Err("something where nothing is due".to_owned()),
+        };
+        problem.map_err(|problem| {
+            unconfirmed::internal(&format!("the answer is not as described: {problem}"))
+        })
+    }
 }
 
 /// Refuses what the caller's roles don't permit.
@@ -148,6 +157,7 @@ fn answer(call: &Call<'_>, method: &Method, route: Route) -> Result<Reply, Failu
         Route::Recover(name) => keys::recover(call, &name),
         Route::SecurityDomain(action) => security_domain::answer(call, action),
         Route::FullBackup(action) => full_backup::answer(call, action),
+        Route::Ekm(action) => ekm::answer(call, action),
         Route::Settings => settings::list(call),
         Route::Setting(name) if get => settings::get(call, &name),
         Route::Setting(name) => settings::update(call, &name),

@@ -32,7 +32,7 @@ pub(super) fn import(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     })?;
     let (kind, software) = kept_as(call, kty, request.hsm)?;
     let material = match (&jwk.key_hsm, kind) {
-        (Some(blob), _) => transfer::material(call, kind, blob)?,
+        (Some(blob), _) => transfer::material(call, kind, jwk.crv.as_deref(), blob)?,
         (None, KeyType::Rsa) => rsa(&jwk)?,
         (None, KeyType::Ec) => ec(&jwk)?,
         (None, KeyType::Oct) => symmetric(member("k", secret(&jwk.k))?)?,

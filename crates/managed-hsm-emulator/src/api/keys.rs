@@ -277,6 +277,13 @@ pub(super) fn update(call: &Call<'_>, name: &str, version: Option<&str>) -> Resu
     check_key_ops(call, current.kind, request.key_ops.as_deref())?;
     check_tags(request.tags.as_ref())?;
     let attributes = request.attributes.unwrap_or_default();
+    // What was read can be sent back.
+    if attributes
+        .exportable
+        .is_some_and(|asked| asked != current.exportable)
+    {
+        return Err(unconfirmed::exportable_at_creation_only());
+    }
     let external = attributes.external_key(call);
     if external.is_some_and(|id| current.external_key.as_deref() != Some(id)) {
         return Err(unconfirmed::external_key_at_creation_only());

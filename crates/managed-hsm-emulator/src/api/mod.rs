@@ -10,6 +10,7 @@ mod body;
 mod certificates;
 mod cost;
 mod dispatch;
+mod ekm;
 mod external;
 mod failure;
 mod filter;

@@ -8,6 +8,11 @@ use serde::Serialize;
 
 use super::body::{ErrorBody, ErrorMembers, InnerError};
 use super::failure::Failure;
+#[cfg(debug_assertions)]
+use super::schema;
+use crate::clock::http_date_now;
+#[cfg(debug_assertions)]
+use crate::log;
 use crate::message::{Response, whole};
 use crate::service::{Audience, Service};
 use crate::token::TENANT;
@@ -125,13 +130,13 @@ impl Reply {
         elapsed: Duration,
     ) -> Response {
         let service = audience.service;
-        let body = match self.content {
-            Content::Empty => Vec::new(),
-            Content::Json(json) => json,
-            Content::Failure(failure) => error_body(service, &failure, request_id),
+        let (status, body) = match self.content {
+            Content::Empty => (self.status, Vec::new()),
+            Content::Json(json) => (self.status, json),
+            Content::Failure(failure) => error(service, &failure, request_id),
         };
         let mut response = Response::new(whole(body));
-        *response.status_mut() = self.status;
+        *response.status_mut() = status;
         let headers = response.headers_mut();
         let own: &[(&'static str, &'static str)] = match service {
             Service::ManagedHsm => &HSM_HEADERS,
@@ -157,13 +162,17 @@ impl Reply {
                     insert("x-ms-build-version", BUILD_VERSION.to_owned());
                 }
             }
-            Service::KeyVault => insert("x-ms-keyvault-service-version", BUILD_VERSION.to_owned()),
+            // An HSM was recorded without a date, a vault with one.
+            Service::KeyVault => {
+                insert("date", http_date_now());
+                insert("x-ms-keyvault-service-version", BUILD_VERSION.to_owned());
+            }
         }
-        if self.status.is_success() || service == Service::KeyVault {
+        if status.is_success() || service == Service::KeyVault {
             insert("x-ms-keyvault-region", REGION.to_owned());
             insert("x-ms-keyvault-network-info", network_info(service, peer));
         }
-        if self.status == StatusCode::UNAUTHORIZED {
+        if status == StatusCode::UNAUTHORIZED {
             insert("www-authenticate", challenge(audience));
         }
         response
@@ -187,6 +196,18 @@ impl From<Failure> for Reply {
             operation: None,
         }
     }
+}
+
+/// The status and the body of an error. In a build with debug assertions one that is not as the API
+/// describes errors becomes one of the emulator's.
+fn error(service: Service, failure: &Failure, request_id: &str) -> (StatusCode, Vec<u8>) {
+    let body = error_body(service, failure, request_id);
+    #[cfg(debug_assertions)]
+    if let Err(problem) = schema::check_error(service, failure.status, request_id, &body) {
+        log::event(format_args!("an error is not as described: {problem}"));
+        return (StatusCode::INTERNAL_SERVER_ERROR, body);
+    }
+    (failure.status, body)
 }
 
 fn error_body(service: Service, failure: &Failure, request_id: &str) -> Vec<u8> {

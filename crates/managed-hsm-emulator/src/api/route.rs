@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use super::failure::Failure;
 use super::versions::ApiVersion;
-use super::{full_backup, security_domain, unconfirmed};
+use super::{ekm, full_backup, security_domain, unconfirmed};
 use crate::service::Service;
 
 const MAX_NAME: usize = 127;
@@ -32,6 +32,7 @@ pub(super) enum Route {
     Setting(String),
     SecurityDomain(security_domain::Action),
     FullBackup(full_backup::Action),
+    Ekm(ekm::Action),
     /// Role definitions at a scope.
     Definitions(String),
     Definition(String, String),
@@ -72,6 +73,7 @@ impl Route {
             | Self::Setting(_)
             | Self::SecurityDomain(_)
             | Self::FullBackup(_)
+            | Self::Ekm(_)
             | Self::Definitions(_)
             | Self::Definition(..)
             | Self::Assignments(_)
@@ -112,6 +114,7 @@ impl Route {
             ("GET", ["deletedkeys"]) => Ok(Self::DeletedKeys),
             ("POST", ["rng"]) => Ok(Self::Random),
             ("POST", ["keys", "restore"]) => Ok(Self::Restore),
+            (_, ["ekm", rest @ ..]) => ekm_route(method, rest, &segments, path),
             (_, ["securitydomain", ..]) => security_domain_route(method, &lower[1..], path),
             (_, ["backup" | "prebackup" | "restore" | "prerestore", ..]) => {
                 full_backup_route(method, &lower, path)
@@ -172,6 +175,23 @@ fn security_domain_route(method: &Method, rest: &[&str], path: &str) -> Result<R
         _ => return Err(unconfirmed::unknown_path(path)),
     };
     Ok(Route::SecurityDomain(action))
+}
+
+/// `/ekm/…`
+fn ekm_route(
+    method: &Method,
+    rest: &[&str],
+    segments: &[String],
+    path: &str,
+) -> Result<Route, Failure> {
+    let last = segments.last().map_or("", String::as_str);
+    let action = ekm::Action::parse(method, rest, last).map(Route::Ekm);
+    action.ok_or_else(|| match rest {
+        [] | ["create" | "certificate" | "check" | "privateendpoint", ..] => {
+            unconfirmed::method_not_allowed(method.as_str())
+        }
+        _ => unconfirmed::unknown_path(path),
+    })
 }
 
 /// `/backup`, `/restore`, what is asked before them, and how they go.

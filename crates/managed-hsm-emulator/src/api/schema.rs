@@ -1,15 +1,17 @@
-//! Successes as Microsoft's OpenAPI descriptions have them, as a table of our own. A build with
-//! debug assertions holds each of its answers against it, so that every test suite that asks an
-//! emulator tests this too.
+//! Answers as Microsoft's OpenAPI descriptions have them, as a table of our own. A build with debug
+//! assertions holds each of its answers against it, so that every test suite that asks an emulator
+//! tests this too.
 
+use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::route::{KeyAction, Route};
-use super::security_domain;
 use super::versions::{
-    ApiVersion, HMAC_SINCE, KEY_SIZE_SINCE, ML_DSA_SINCE, PLATFORM_SINCE, RELEASE_SINCE,
-    RETENTION_SINCE,
+    ApiVersion, HMAC_SINCE, KEY_SIZE_SINCE, ML_DSA_SINCE, PLATFORM_SINCE, PRIVATE_ENDPOINTS_SINCE,
+    RELEASE_SINCE, RETENTION_SINCE,
 };
+use super::{ekm, full_backup, security_domain};
+use crate::service::Service;
 
 /// What a value is.
 #[derive(Clone, Copy)]
@@ -239,6 +241,60 @@ const DOMAIN_STATUS: Kind = Object(&[
     ("status_details", Always, Maybe(&Text)),
 ]);
 
+const EKM_CONNECTION: Kind = Object(&[
+    ("connectivity_mode", Since(PRIVATE_ENDPOINTS_SINCE), Text),
+    ("host", Always, Text),
+    ("path_prefix", Sometimes, Text),
+    ("server_ca_certificates", Always, List(&Text)),
+    ("server_subject_common_name", Sometimes, Text),
+]);
+
+const EKM_CERTIFICATE: Kind = Object(&[
+    ("ca_certificates", Always, List(&Text)),
+    ("subject_common_name", Always, Text),
+]);
+
+const EKM_PROXY: Kind = Object(&[
+    ("api_version", Always, Text),
+    ("ekm_product", Always, Text),
+    ("ekm_vendor", Always, Text),
+    ("proxy_name", Always, Text),
+    ("proxy_vendor", Always, Text),
+]);
+
+const EKM_ENDPOINT: Kind = Object(&[
+    ("location", Sometimes, Text),
+    ("name", Sometimes, Text),
+    (
+        "privateLinkServiceConnectionState",
+        Sometimes,
+        Object(&[
+            ("actionsRequired", Sometimes, Text),
+            ("description", Sometimes, Text),
+            ("status", Sometimes, Text),
+        ]),
+    ),
+    (
+        "properties",
+        Sometimes,
+        Object(&[
+            ("privateLinkServiceConnectionName", Sometimes, Text),
+            ("privateLinkServiceId", Sometimes, Text),
+        ]),
+    ),
+    ("provisioningState", Sometimes, Text),
+]);
+
+const EKM_OPERATION: Kind = Object(&[
+    ("endTime", Sometimes, Number),
+    ("jobId", Sometimes, Text),
+    ("operationType", Sometimes, Text),
+    ("privateEndpointName", Sometimes, Text),
+    ("startTime", Sometimes, Number),
+    ("status", Sometimes, Text),
+    ("statusDetails", Sometimes, Text),
+]);
+
 const CERTIFICATE: Kind = Object(&[
     (
         "attributes",
@@ -256,6 +312,39 @@ const CERTIFICATE: Kind = Object(&[
     ("x5t", Sometimes, Text),
 ]);
 
+const ERROR: Kind = Object(&[(
+    "error",
+    Always,
+    Object(&[
+        ("code", Always, Text),
+        // Of the same form, and recorded with a code alone.
+        (
+            "innererror",
+            Sometimes,
+            Object(&[("code", Always, Text), ("message", Sometimes, Text)]),
+        ),
+        ("message", Always, Text),
+    ]),
+)]);
+
+/// The status of an operation's success.
+pub(super) fn status(route: &Route, method: &Method) -> StatusCode {
+    use {ekm::Action as Ekm, full_backup::Action as Backup, security_domain::Action as Domain};
+    match route {
+        Route::Purge(_) => StatusCode::NO_CONTENT,
+        Route::Definition(..) | Route::Assignment(..) if method == Method::PUT => {
+            StatusCode::CREATED
+        }
+        Route::FullBackup(Backup::BackupStatus(_) | Backup::RestoreStatus(_)) => StatusCode::OK,
+        Route::FullBackup(_)
+        | Route::SecurityDomain(Domain::Download | Domain::Upload)
+        | Route::Ekm(Ekm::CreatePrivateEndpoint(_) | Ekm::DeletePrivateEndpoint(_)) => {
+            StatusCode::ACCEPTED
+        }
+        _ => StatusCode::OK,
+    }
+}
+
 /// What a success of an operation is. None: it answers with nothing.
 pub(super) fn success(route: &Route) -> Option<Kind> {
     Some(match route {
@@ -271,6 +360,7 @@ pub(super) fn success(route: &Route) -> Option<Kind> {
         Route::Assignments(_) => Object(&[("value", Always, List(&ASSIGNMENT))]),
         Route::Assignment(..) => ASSIGNMENT,
         Route::FullBackup(_) => JOB,
+        Route::Ekm(action) => of_ekm(action),
         Route::SecurityDomain(action) => match action {
             security_domain::Action::Download => VALUE,
             security_domain::Action::TransferKey => TRANSFER_KEY,
@@ -299,6 +389,51 @@ pub(super) fn success(route: &Route) -> Option<Kind> {
             | KeyAction::Attestation => BUNDLE,
         },
     })
+}
+
+fn of_ekm(action: &ekm::Action) -> Kind {
+    use ekm::Action;
+    match action {
+        Action::Get | Action::Create | Action::Update | Action::Delete => EKM_CONNECTION,
+        Action::Certificate => EKM_CERTIFICATE,
+        Action::Check => EKM_PROXY,
+        Action::PrivateEndpoints => Object(&[("value", Always, List(&EKM_ENDPOINT))]),
+        Action::PrivateEndpoint(_) => EKM_ENDPOINT,
+        Action::CreatePrivateEndpoint(_)
+        | Action::DeletePrivateEndpoint(_)
+        | Action::PrivateEndpointStatus(_) => EKM_OPERATION,
+    }
+}
+
+/// Says what of an error is not as described, or as all of a service's errors were recorded.
+pub(super) fn check_error(
+    service: Service,
+    status: StatusCode,
+    request_id: &str,
+    body: &[u8],
+) -> Result<(), String> {
+    if !status.is_client_error() && !status.is_server_error() {
+        return Err(format!("{status} is no status of an error"));
+    }
+    check(ERROR, ApiVersion::NEWEST, body)?;
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    let error = &value["error"];
+    let text = |member: &str| error[member].as_str().unwrap_or_default();
+    let (code, message) = (text("code"), text("message"));
+    if code.is_empty() || !code.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(format!("the code '{code}' is no word"));
+    }
+    let activity = format!(" (Activity ID: {request_id})");
+    let told = message.strip_suffix(&activity);
+    match (service, told) {
+        _ if told.unwrap_or(message).trim().is_empty() => Err("there is no message".to_owned()),
+        (Service::ManagedHsm, None) => Err("the message has no activity id".to_owned()),
+        (Service::ManagedHsm, Some(_)) if error.get("innererror").is_some() => {
+            Err("only vaults tell an innererror".to_owned())
+        }
+        (Service::KeyVault, Some(_)) => Err("a vault tells no activity id".to_owned()),
+        _ => Ok(()),
+    }
 }
 
 /// Says where a body is not as described.
@@ -363,7 +498,6 @@ fn is_object(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::Service;
 
     fn checked(kind: Kind, version: &str, body: &str) -> Result<(), String> {
         let version = ApiVersion::of(Some(version), Service::ManagedHsm);
@@ -384,6 +518,43 @@ mod tests {
             r#"{"value":[],"more":1}"#,
         ] {
             assert!(checked(LIST, "7.4", body).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn errors_that_are_not_as_described_are_found() {
+        let checked = |service, status, body: &str| {
+            let status = StatusCode::from_u16(status).unwrap();
+            check_error(service, status, "7", body.as_bytes()).is_ok()
+        };
+        let (hsm, vault) = (Service::ManagedHsm, Service::KeyVault);
+        let in_hsm = r#"{"error":{"code":"A","message":"b (Activity ID: 7)"}}"#;
+        let in_vault = r#"{"error":{"code":"A","innererror":{"code":"B"},"message":"b"}}"#;
+        for (service, status, body, is_fine) in [
+            (hsm, 404, in_hsm, true),
+            (vault, 403, in_vault, true),
+            (hsm, 200, in_hsm, false),
+            (vault, 404, in_hsm, false),
+            (hsm, 404, in_vault, false),
+            (hsm, 400, r#"{"error":{"code":"A","message":"b"}}"#, false),
+            (
+                hsm,
+                400,
+                r#"{"error":{"code":"A","message":" (Activity ID: 7)"}}"#,
+                false,
+            ),
+            (vault, 400, r#"{"error":{"code":"","message":"b"}}"#, false),
+            (
+                vault,
+                400,
+                r#"{"error":{"code":"A b","message":"b"}}"#,
+                false,
+            ),
+            (vault, 400, r#"{"error":{"code":"A","message":""}}"#, false),
+            (vault, 400, r#"{"code":"A","message":"b"}"#, false),
+            (vault, 400, "", false),
+        ] {
+            assert_eq!(checked(service, status, body), is_fine, "{status} {body}");
         }
     }
 

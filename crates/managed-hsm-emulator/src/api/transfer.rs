@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::unconfirmed;
 use crate::algorithm::decode_base64url;
 use crate::encryption::{self, Ciphertext, EncryptionAlgorithm};
-use crate::keys::{KeyMaterial, KeyType, Secret};
+use crate::keys::{KeyMaterial, KeyType, PublicMembers, Secret};
 
 /// What a blob is wrapped by: an AES key by RSA-OAEP with SHA-1, and by that the key itself, by AES
 /// key wrap with padding.
@@ -89,8 +89,14 @@ fn open(material: &KeyMaterial, ciphertext: &[u8]) -> Option<Zeroizing<Vec<u8>>>
     decrypt(&ephemeral, "CKM_AES_KEY_WRAP_PAD", wrapped)
 }
 
-/// A key of the kind that the request names.
-pub(super) fn material(call: &Call<'_>, kind: KeyType, blob: &str) -> Result<KeyMaterial, Failure> {
+/// A key of the kind that the request names, and on the curve that it names, if any.
+pub(super) fn material(
+    call: &Call<'_>,
+    kind: KeyType,
+    curve: Option<&str>,
+    blob: &str,
+) -> Result<KeyMaterial, Failure> {
+    let wrong = unconfirmed::transfer_blob;
     let bytes = unwrapped(call, blob)?;
     if kind == KeyType::Oct {
         return super::import::symmetric(bytes);
@@ -101,5 +107,11 @@ pub(super) fn material(call: &Call<'_>, kind: KeyType, blob: &str) -> Result<Key
         Secret::Ec(..) => true,
         Secret::Oct(_) | Secret::Akp(_) => false,
     });
-    material.ok_or_else(|| unconfirmed::transfer_blob("it holds no key of the kty"))
+    let material = material.ok_or_else(|| wrong("it holds no key of the kty"))?;
+    match (curve, material.public()) {
+        (Some(named), PublicMembers::Ec { curve, .. }) if named != curve.name() => {
+            Err(wrong("its key is on another curve than crv"))
+        }
+        _ => Ok(material),
+    }
 }

@@ -1,6 +1,8 @@
 //! Answers that no public recording of the service confirms: codes and texts are as documented, or
 //! as Key Vault has them, or a guess. When a recording turns up, the text moves to `failure`.
 
+pub(super) mod ekm;
+
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::failure::Failure;
@@ -118,7 +120,7 @@ pub(super) fn method_not_allowed(method: &str) -> Failure {
 
 pub(super) fn api_version(version: &str) -> Failure {
     Failure::bad_parameter(format!(
-        "The specified version ({version}) is not recognized. Consider using the latest supported version (2025-07-01)."
+        "The specified version ({version}) is not recognized. Consider using the latest supported version (2026-04-01)."
     ))
 }
 
@@ -351,6 +353,10 @@ pub(super) fn policy_not_met() -> Failure {
 /// That such keys have a release policy and are not exportable is documented.
 pub(super) fn secure_wrap_without_policy() -> Failure {
     Failure::bad_parameter("Keys for secure wrap and unwrap must have release policy")
+}
+
+pub(super) fn exportable_at_creation_only() -> Failure {
+    Failure::bad_parameter("Property 'exportable' can only be set when a key is created.")
 }
 
 /// That an id has these characters, and at most so many, is documented.

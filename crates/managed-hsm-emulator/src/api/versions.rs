@@ -9,8 +9,8 @@ use crate::service::Service;
 /// The version that only Key Vault ever had.
 const OLD_VAULT_VERSION: &str = "2016-10-01";
 
-/// Versions that real clients were seen to use, oldest first.
-const API_VERSIONS: [&str; 20] = [
+/// Versions that real clients were seen to use, or that the API's description has, oldest first.
+const API_VERSIONS: [&str; 21] = [
     "7.0",
     "7.1-preview",
     RETENTION_SINCE,
@@ -28,9 +28,10 @@ const API_VERSIONS: [&str; 20] = [
     "2025-06-01-preview",
     "2025-07-01",
     KEY_SIZE_SINCE,
+    "2026-03-01-preview",
     "2026-04-01",
     ML_DSA_SINCE,
-    TRUSTED_ISSUER_SINCE,
+    PRIVATE_ENDPOINTS_SINCE,
 ];
 
 /// The first version whose keys have `recoverableDays`.
@@ -49,19 +50,22 @@ const CHECKS_SINCE: &str = "7.6-preview.1";
 /// and with key attestation.
 pub(super) const HMAC_SINCE: &str = "7.6-preview.2";
 /// The first version that tells the size of symmetric keys, wraps keys for attested environments,
-/// and has external keys.
+/// and has external keys and connections to their managers.
 pub(super) const KEY_SIZE_SINCE: &str = "2026-01-01-preview";
 /// The first version with keys of ML-DSA.
 pub(super) const ML_DSA_SINCE: &str = "2026-05-01-preview";
 
-/// The first version in which an unwrapping may name an issuer of attestations.
-const TRUSTED_ISSUER_SINCE: &str = "2026-07-01-preview";
+/// The first version with private endpoints to managers of external keys, and in which an
+/// unwrapping may name an issuer of attestations.
+pub(super) const PRIVATE_ENDPOINTS_SINCE: &str = "2026-07-01-preview";
 
 /// The version that a request is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ApiVersion(usize);
 
 impl ApiVersion {
+    pub(super) const NEWEST: Self = Self(API_VERSIONS.len() - 1);
+
     /// A request without a version is one of the newest. An HSM's `nextLink` has no version, so
     /// that none is no fault there; a vault's has one.
     pub(super) fn of(asked: Option<&str>, service: Service) -> Result<Self, Failure> {
@@ -69,7 +73,7 @@ impl ApiVersion {
         let Some(asked) = asked else {
             return match in_vault {
                 true => Err(unconfirmed::no_api_version()),
-                false => Ok(Self(API_VERSIONS.len() - 1)),
+                false => Ok(Self::NEWEST),
             };
         };
         if in_vault && asked == OLD_VAULT_VERSION {
@@ -123,7 +127,11 @@ impl ApiVersion {
     }
 
     pub(super) fn has_trusted_issuers(self) -> bool {
-        self.is_since(TRUSTED_ISSUER_SINCE)
+        self.is_since(PRIVATE_ENDPOINTS_SINCE)
+    }
+
+    pub(super) fn has_private_endpoints(self) -> bool {
+        self.is_since(PRIVATE_ENDPOINTS_SINCE)
     }
 
     pub(super) fn has_ml_dsa(self) -> bool {
@@ -139,6 +147,10 @@ impl ApiVersion {
                 (CHECKS_SINCE, "prebackup")
             }
             Route::FullBackup(_) => (HSM_SINCE, "backup"),
+            Route::Ekm(action) if action.is_of_private_endpoints() => {
+                (PRIVATE_ENDPOINTS_SINCE, "privateendpoint")
+            }
+            Route::Ekm(_) => (KEY_SIZE_SINCE, "ekm"),
             Route::Settings | Route::Setting(_) => (SETTINGS_SINCE, "settings"),
             Route::Definitions(_) | Route::Definition(..) => (HSM_SINCE, "roleDefinitions"),
             Route::Assignments(_) | Route::Assignment(..) => (HSM_SINCE, "roleAssignments"),

@@ -58,7 +58,20 @@ impl Store {
 
     /// Forgets a document. Returns whether there was one.
     pub(crate) fn remove(&self, kind: &str, name: &str) -> Result<bool, StoreError> {
+        self.remove_if(kind, name, || true)
+    }
+
+    /// Does so if `is_wanted`, which is asked while nobody else changes anything.
+    pub(crate) fn remove_if(
+        &self,
+        kind: &str,
+        name: &str,
+        is_wanted: impl FnOnce() -> bool,
+    ) -> Result<bool, StoreError> {
         let database = self.writer();
+        if !is_wanted() {
+            return Ok(false);
+        }
         database.execute(
             "DELETE FROM documents WHERE kind = ?1 AND name = ?2",
             params![kind, name],

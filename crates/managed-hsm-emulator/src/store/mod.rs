@@ -41,6 +41,12 @@ pub(crate) const DEFINITIONS: &str = "role definition";
 pub(crate) const SETTINGS: &str = "setting";
 /// Full backups and restores, by their ids.
 pub(crate) const JOBS: &str = "job";
+/// The connection to an external key manager.
+pub(crate) const EKM_CONNECTIONS: &str = "ekm connection";
+/// Private endpoints to external key managers, by their names in lower case.
+pub(crate) const EKM_ENDPOINTS: &str = "ekm private endpoint";
+/// How private endpoints were made and deleted, by the ids of these operations.
+pub(crate) const EKM_OPERATIONS: &str = "ekm operation";
 /// By a key's name in lower case.
 pub(crate) const POLICIES: &str = "rotation policy";
 

@@ -409,4 +409,12 @@ async fn exportable_keys_have_a_release_policy() {
         let answer = emulator.post("/keys/k/create", body.clone()).await;
         assert_eq!(answer.status, status, "{body}: {}", answer.body);
     }
+    // Whether it is one is said when it is made.
+    for (exportable, status) in [(true, 200), (false, 400)] {
+        let body = Some(json!({"attributes": {"exportable": exportable, "enabled": true}}));
+        let answer = emulator.call("PATCH", "/keys/k", body).await;
+        assert_eq!(answer.status, status, "{exportable}: {}", answer.body);
+    }
+    let shown = emulator.get("/keys/k").await.success();
+    assert_eq!(shown["attributes"]["exportable"], true);
 }

@@ -10,7 +10,13 @@ use crate::running::Emulator;
 
 /// A connection of HTTP/1.1.
 fn connect(emulator: &Emulator) -> SslStream<TcpStream> {
+    connect_by(emulator, b"\x08http/1.1")
+}
+
+/// A connection of a protocol, in the form of ALPN.
+fn connect_by(emulator: &Emulator, protocol: &[u8]) -> SslStream<TcpStream> {
     let mut connector = SslConnector::builder(SslMethod::tls()).unwrap();
+    connector.set_alpn_protos(protocol).unwrap();
     connector
         .set_ca_file(emulator.data().join("ca.pem"))
         .unwrap();
@@ -151,5 +157,63 @@ fn half_a_request_is_not_waited_for_longer_than_30_seconds() {
         let read = idle.read(&mut buffer).unwrap();
         assert!(read > 0, "{answers}");
         answers.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+    }
+}
+
+/// As above, in HTTP/2's frames.
+#[test]
+fn half_a_frame_is_not_waited_for_longer_than_30_seconds() {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let length = u8::try_from(payload.len()).unwrap();
+        [&[0, 0, length, kind, flags, 0, 0, 0, stream][..], payload].concat()
+    };
+    let begin = [PREFACE, &frame(4, 0, 0, &[])].concat();
+    let after = |rest: &[u8]| [begin.as_slice(), rest].concat();
+    // `:method: GET`, in a head that is to go on in another frame.
+    let open_head = frame(1, 0, 1, &[0x82]);
+    let long_head = [0, 1, 0, 1, 4, 0, 0, 0, 1, 0x82];
+    let started = Instant::now();
+    let mut idle = connect_by(&emulator, b"\x02h2");
+    idle.write_all(&begin).unwrap();
+    std::thread::scope(|scope| {
+        for (what, sent) in [
+            ("half a preface", PREFACE[..10].to_vec()),
+            ("half a frame's header", after(&open_head[..4])),
+            ("half a frame", after(&long_head)),
+            ("a head without its end", after(&open_head)),
+        ] {
+            let emulator = &emulator;
+            scope.spawn(move || {
+                let mut stream = connect_by(emulator, b"\x02h2");
+                stream.write_all(&sent).unwrap();
+                while let Ok(1..) = stream.read(&mut [0; 4096]) {}
+                let took = started.elapsed();
+                assert!(took < Duration::from_secs(30), "{what}: {took:?}");
+                assert!(took > Duration::from_secs(10), "{what}: {took:?}");
+            });
+        }
+        // A byte a second of a head of 256.
+        scope.spawn(|| {
+            let mut stream = connect_by(&emulator, b"\x02h2");
+            stream.write_all(&after(&long_head)).unwrap();
+            while stream.write_all(&[0x82]).is_ok() {
+                assert!(started.elapsed() < Duration::from_secs(30));
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        });
+    });
+    // What has been idle for as long still answers a ping, by one with the flag of an answer.
+    let ping = frame(6, 0, 0, b"12345678");
+    idle.write_all(&ping).unwrap();
+    let pong = frame(6, 1, 0, b"12345678");
+    let mut came = Vec::new();
+    while !came.windows(pong.len()).any(|bytes| bytes == pong) {
+        let mut buffer = [0; 4096];
+        let read = idle.read(&mut buffer).unwrap();
+        assert!(read > 0, "{came:?}");
+        came.extend_from_slice(&buffer[..read]);
     }
 }

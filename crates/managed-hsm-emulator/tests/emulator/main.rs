@@ -10,6 +10,7 @@ mod command_line;
 mod contract;
 mod documentation;
 mod durability;
+mod ekm;
 mod external_keys;
 mod faults;
 mod full_backups;

@@ -183,9 +183,14 @@ async fn replay(recording: &str, held: &[&str]) {
         }
         let mut body = body;
         if what.starts_with("GET") && what.contains("roleDefinitions") {
-            // The recording is older than the role that restores.
+            // The recording is older than the role that restores, and than external key managers.
             let roles = body["value"].as_array_mut().unwrap();
             roles.retain(|role| role["properties"]["roleName"] != "Managed HSM Restore");
+            for role in roles {
+                let actions = &mut role["properties"]["permissions"][0]["dataActions"];
+                let actions = actions.as_array_mut().unwrap();
+                actions.retain(|action| !action.as_str().unwrap().contains("/ekm/"));
+            }
         }
         compare(&what, "", &expected_body, &body);
         pair_names(&expected["body"], &body, &mut ours);

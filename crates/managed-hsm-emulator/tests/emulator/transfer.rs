@@ -88,6 +88,44 @@ async fn keys_of_all_types_are_transferred_and_used() {
     }
 }
 
+/// `az keyvault key import --byok-file`: the file as it is, whatever its line ends, with the curve
+/// that was asked for.
+#[tokio::test]
+async fn a_blob_is_taken_as_azure_cli_sends_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let (public, kid) = exchange_key(&emulator, "kek").await;
+    let group = EcGroup::from_curve_name(Nid::SECP384R1).unwrap();
+    let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
+    let pkcs8 = key.private_key_to_pkcs8().unwrap();
+    let blob = blob(&kid, &wrapped_for_transfer(&public, &pkcs8));
+    let file = format!("{blob:#}\r\n").replace("\n  ", "\r\n  ");
+    let sent = |curve: Value| {
+        json!({
+            "Hsm": true,
+            "key": {"kty": "EC-HSM", "key_ops": null, "crv": curve, "key_hsm": encode(file.as_bytes())},
+            "attributes": {"enabled": true},
+            "tags": null,
+        })
+    };
+    for curve in [json!("P-384"), Value::Null] {
+        let made = emulator
+            .call("PUT", "/keys/brought", Some(sent(curve)))
+            .await;
+        let made = made.success();
+        assert_eq!(made["key"]["crv"], "P-384");
+        assert_eq!(
+            made["key"]["key_ops"],
+            json!(["verify", "deriveKey", "sign"])
+        );
+    }
+    let another = sent(json!("P-256"));
+    let refused = emulator.call("PUT", "/keys/brought", Some(another)).await;
+    let (status, _, message) = refused.error();
+    assert_eq!(status, 400);
+    assert!(message.contains("another curve than crv"), "{message}");
+}
+
 #[tokio::test]
 async fn a_blob_that_is_damaged_or_for_another_key_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -210,6 +210,8 @@ async fn a_vault_challenges_and_refuses_in_words_of_its_own() {
         for name in ["x-ms-server-latency", "x-frame-options"] {
             assert!(!answer.headers.contains_key(name), "{name}");
         }
+        let date = answer.headers["date"].to_str().unwrap();
+        assert!(date.len() == 29 && date.ends_with(" GMT"), "{date}");
     }
     for (token, message) in [
         (

@@ -1,12 +1,13 @@
 //! Secure wrap and unwrap. Who the environment is, and what it can read, the emulator's own tests
 //! look at.
 
-use managed_hsm::{Error, KeyId, KeyOperation, NewKey, NewKeyKind, SecureWrapAlgorithm};
+use managed_hsm::{
+    BroughtKey, KeyId, KeyMaterial, KeyOperation, Life, NewKey, NewKeyKind, SecureWrapAlgorithm,
+    Update,
+};
 use serde_json::json;
 
 use crate::support::{Hsm, says, uri};
-
-const PREVIEW: &str = "2026-01-01-preview";
 
 /// A policy that lets in what the emulator's test tokens attest.
 fn policy(hsm: &Hsm) -> Vec<u8> {
@@ -34,7 +35,8 @@ fn token(hsm: &Hsm) -> String {
 #[test]
 fn a_key_is_made_wrapped_and_unwrapped_for_an_environment() {
     let hsm = Hsm::start();
-    let client = hsm.client_with(|settings| settings.api_version = PREVIEW.parse().expect("one"));
+    // Older than what such requests need, and name by themselves.
+    let client = hsm.client();
     let token = token(&hsm);
     let (rsa, oct) = (NewKeyKind::default(), NewKeyKind::Oct { bits: 192 });
     let make = |name: &str, kind| -> KeyId {
@@ -76,25 +78,35 @@ fn a_key_is_made_wrapped_and_unwrapped_for_an_environment() {
     }
 }
 
+/// Wherever a request gives a key these operations.
 #[test]
-fn an_older_version_does_neither_and_the_setting_is_named() {
+fn a_key_gets_these_operations_by_the_version_that_knows_them() {
     let hsm = Hsm::start();
-    for version in ["7.4", "2025-07-01"] {
+    for version in ["7.4", "2025-07-01", "2026-01-01-preview"] {
         let client =
             hsm.client_with(|settings| settings.api_version = version.parse().expect("one"));
-        let key = client.get_key(&uri("k")).expect("it is there").id;
-        let before = hsm.emulator.requests.list().len();
-        let algorithm = SecureWrapAlgorithm::RsaOaep256;
-        let wrapped = client.secure_wrap_key(&key, algorithm);
-        let unwrapped = client.secure_unwrap_key(&key, algorithm, &[1], "t");
-        for error in [wrapped.expect_err("none"), unwrapped.expect_err("none")] {
-            assert!(matches!(error, Error::ApiVersion { .. }), "{error}");
-            let named = format!("requests name {version}");
-            says(
-                &error,
-                &["a key", "secure wrap", PREVIEW, &named, "AKV_API_VERSION"],
-            );
-        }
-        assert_eq!(hsm.emulator.requests.list().len(), before);
+        let uri = uri("w");
+        let key = new_key(&hsm, NewKeyKind::default());
+        let made = client.create_key(&uri.vault, &uri.key, &key);
+        assert!(
+            made.expect("it is made")
+                .permits(KeyOperation::SecureWrapKey)
+        );
+        let update = Update {
+            operations: Some(vec![KeyOperation::SecureUnwrapKey]),
+            ..Update::default()
+        };
+        let changed = client.update_key(&uri, &update).expect("it is changed");
+        assert_eq!(changed.operations, [KeyOperation::SecureUnwrapKey]);
+        let brought = BroughtKey {
+            material: KeyMaterial::Oct(vec![7; 32].into()),
+            operations: vec![KeyOperation::SecureWrapKey],
+            life: Life::default(),
+            tags: Vec::new(),
+        };
+        let error = client.import_key(&uri.vault, &uri.key, &brought);
+        // Not that there is no such operation.
+        let error = error.expect_err("a key that is brought has no policy");
+        says(&error, &["import key", "must have release policy"]);
     }
 }

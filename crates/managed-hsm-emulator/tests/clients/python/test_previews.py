@@ -11,13 +11,14 @@ import urllib.request
 
 from azure.core.exceptions import HttpResponseError
 from azure.core.rest import HttpRequest
+from azure.keyvault.administration import KeyVaultEkmClient, KeyVaultEkmConnection, KeyVaultEkmConnectivityMode
 from azure.keyvault.keys import ExternalKey, KeyOperation, KeyReleasePolicy
 from azure.keyvault.keys.crypto import KeySecureWrapAlgorithm, KeyWrapAlgorithm, SignatureAlgorithm
 from cryptography.hazmat.primitives import hashes, keywrap
 from cryptography.hazmat.primitives.asymmetric import mldsa, padding, rsa
 
 import judge
-from service import OCT_SIZES, key_client, name, remote_only
+from service import OCT_SIZES, OWNER, VAULT, key_client, name, remote_only
 
 ML_DSA = {"ML-DSA-44": mldsa.MLDSA44PublicKey, "ML-DSA-65": mldsa.MLDSA65PublicKey, "ML-DSA-87": mldsa.MLDSA87PublicKey}
 
@@ -75,6 +76,33 @@ class Previews(unittest.TestCase):
             with self.assertRaises(HttpResponseError):
                 self.client.create_external_key(name(), ExternalKey(id=bad))
         self.assertIsNone(self.client.create_ec_key(name()).properties.external_key)
+
+    def test_an_external_key_manager_is_connected(self):
+        client = KeyVaultEkmClient(VAULT, OWNER)
+        with open(os.environ["AKV_CA_FILE"], encoding="ascii") as file:
+            ca = ssl.PEM_cert_to_DER_cert(file.read())
+        self.assertEqual([bytes(one) for one in client.get_ekm_certificate().ca_certificates], [ca])
+        with self.assertRaises(HttpResponseError) as caught:
+            client.get_ekm_connection()
+        self.assertEqual(caught.exception.status_code, 404)
+        self.assertEqual(client.begin_create_ekm_private_endpoint("proxy", "an-alias").result().private_endpoint_name, "proxy")
+        self.assertEqual([one.name for one in client.list_ekm_private_endpoints()], ["proxy"])
+        made = client.create_ekm_connection(
+            KeyVaultEkmConnection(
+                host="proxy", server_ca_certificates=[ca], connectivity_mode=KeyVaultEkmConnectivityMode.PRIVATE_ENDPOINT
+            )
+        )
+        made.path_prefix = "/api/v1"
+        client.update_ekm_connection(made)
+        found = client.get_ekm_connection()
+        self.assertEqual((found.host, found.path_prefix, bytes(found.server_ca_certificates[0])), ("proxy", "/api/v1", ca))
+        self.assertTrue(client.check_ekm_connection().ekm_product)
+        with self.assertRaises(HttpResponseError) as caught:
+            client.begin_delete_ekm_private_endpoint("proxy")
+        self.assertEqual(caught.exception.status_code, 409)
+        self.assertEqual(client.delete_ekm_connection().host, "proxy")
+        client.begin_delete_ekm_private_endpoint("proxy").result()
+        self.assertEqual(list(client.list_ekm_private_endpoints()), [])
 
     def test_the_size_of_a_symmetric_key_is_told(self):
         for size in OCT_SIZES:
