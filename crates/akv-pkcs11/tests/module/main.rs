@@ -6,6 +6,7 @@ mod certificate_programs;
 mod certificates;
 mod closings;
 mod cloud_hsm;
+mod compared;
 mod configuration;
 mod differential;
 mod encryption;
