@@ -265,6 +265,7 @@ fn raw_calls_are_answered_as_softhsm_answers_them_or_differ_for_a_reason() {
         return;
     }
     let mut hsm = Hsm::start();
+    hsm.wait_long();
     let tokens = hsm.file("tokens");
     std::fs::create_dir(&tokens).unwrap();
     let configuration = hsm.file("softhsm2.conf");

@@ -184,7 +184,8 @@ fn threads_in_one_session_come_to_no_harm_nor_do_those_with_small_stacks() {
 
 #[test]
 fn threads_that_do_different_things_at_a_time_come_to_no_harm() {
-    let hsm = Hsm::start();
+    let mut hsm = Hsm::start();
+    hsm.wait_long();
     hsm.rest.create("k", EC);
     let program = program(&hsm, "races");
     for kind in ["own", "shared", "finalize", "close", "generate", "login"] {
