@@ -1,4 +1,4 @@
-/* reasons RSA-URI AES-URI: refusals that only the C interface meets. Prints a line for each: what was tried, and the reasons on
+/* reasons RSA-URI EC-URI AES-URI: refusals that only the C interface meets. Prints a line for each: what was tried, and the reasons on
  * OpenSSL's queue. */
 #include "check.h"
 
@@ -34,6 +34,22 @@ static void with_rsa(const char *uri)
     CHECK(EVP_PKEY_sign(context, signature, &length, digest, sizeof(digest)) != 1);
     told("small buffer");
     EVP_PKEY_CTX_free(context);
+    EVP_PKEY_free(key);
+}
+
+static void with_ec(const char *uri)
+{
+    EVP_PKEY *key = load_key(NULL, uri, OSSL_STORE_INFO_PKEY), *public = load_key(NULL, uri, OSSL_STORE_INFO_PUBKEY);
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, public, NULL);
+    unsigned char digest[32] = {7}, signature[80];
+    size_t length = sizeof(signature);
+
+    CHECK(EVP_PKEY_sign_init(context) != 1 || EVP_PKEY_sign(context, signature, &length, digest, sizeof(digest)) != 1);
+    told("public part");
+    CHECK(EVP_PKEY_set_octet_string_param(key, "encoded-pub-key", digest, sizeof(digest)) != 1);
+    told("another public part");
+    EVP_PKEY_CTX_free(context);
+    EVP_PKEY_free(public);
     EVP_PKEY_free(key);
 }
 
@@ -113,10 +129,11 @@ static void with_aes(const char *uri)
 
 int main(int argc, char **argv)
 {
-    CHECK(argc == 3);
+    CHECK(argc == 4);
     load_providers("akv_provider,default");
     with_rsa(argv[1]);
+    with_ec(argv[2]);
     alone();
-    with_aes(argv[2]);
+    with_aes(argv[3]);
     return 0;
 }

@@ -154,12 +154,16 @@ fn keys_of_ml_dsa_are_refused_with_their_reason() {
 #[test]
 fn what_only_the_c_interface_meets_has_its_reason() {
     let aes = r#"{"kty":"oct-HSM","key_size":256}"#;
-    let hsm = Hsm::with_keys(&[("rsa", RSA_2048), ("aes", aes)]);
+    let hsm = Hsm::with_keys(&[("rsa", RSA_2048), ("ec", EC_P256), ("aes", aes)]);
     let program = hsm.compile("reasons");
-    let told = hsm.run(&program, &[&uri("rsa"), &uri("aes")]).succeeds();
-    let of_rsa = [
+    let told = hsm
+        .run(&program, &[&uri("rsa"), &uri("ec"), &uri("aes")])
+        .succeeds();
+    let everywhere = [
         ("padding of TLS", "RSA key exchange refused"),
         ("small buffer", "output buffer too small"),
+        ("public part", "no private key"),
+        ("another public part", "invalid key"),
         ("no other provider", "no provider for software keys"),
     ];
     let of_aes = [
@@ -184,7 +188,7 @@ fn what_only_the_c_interface_meets_has_its_reason() {
         true => 0,
         false => of_aes.len(),
     };
-    for (what, reason) in of_rsa.iter().chain(&of_aes[..count]) {
+    for (what, reason) in everywhere.iter().chain(&of_aes[..count]) {
         let line = told
             .lines()
             .find(|line| line.starts_with(&format!("{what}:")));

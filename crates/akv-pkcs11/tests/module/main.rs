@@ -4,6 +4,7 @@
 mod authority;
 mod certificate_programs;
 mod certificates;
+mod claims;
 mod closings;
 mod cloud_hsm;
 mod compared;
