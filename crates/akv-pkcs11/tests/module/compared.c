@@ -3,7 +3,7 @@
    compared. Handles are places in arrays, and what is random in a result isn't written. */
 #include "calls.h"
 
-enum { BUFFER_TOO_SMALL = 0x150, SEQUENCES = 100, CALLS = 10 };
+enum { BUFFER_TOO_SMALL = 0x150, SEQUENCES = 60, CALLS = 10 };
 
 static unsigned long long number = 0x9e3779b97f4a7c15;
 

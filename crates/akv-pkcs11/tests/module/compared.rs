@@ -296,7 +296,7 @@ fn raw_calls_are_answered_as_softhsm_answers_them_or_differ_for_a_reason() {
             }
         }
     }
-    assert!(agreed > 5000, "{agreed} calls agree, {differed} differ");
+    assert!(agreed > 3000, "{agreed} calls agree, {differed} differ");
     for Difference { reason, .. } in DIFFERENCES {
         assert!(used.contains(reason), "no call differs since {reason}");
     }
