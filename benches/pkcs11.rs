@@ -3,7 +3,7 @@
 //!
 //! `cargo bench --bench pkcs11 -- [--keys 2000] [--latency 10] [--connections 20] [--json FILE]`
 //!
-//! With 2,000 keys at 10 ms by 20 connections it fails where a figure is beyond what is promised.
+//! What is promised is for 2,000 keys at 10 ms by 20 connections: limits.py compares.
 
 mod common;
 
@@ -18,15 +18,6 @@ const MAKERS: usize = 8;
 
 /// Reads of an attribute, to have a time that can be measured.
 const READS: u32 = 20_000;
-
-/// What a run by default may take at most: seconds of the first search, milliseconds of the next,
-/// bytes of a key, microseconds of a read.
-const LIMITS: [(&str, f64); 4] = [
-    ("the first search (s)", 4.0),
-    ("the next search (ms)", 1.0),
-    ("a key (bytes)", 4096.0),
-    ("an attribute (us)", 2.0),
-];
 
 fn create_keys(emulator: &Emulator, count: usize) {
     let url = emulator.variable("AZURE_MANAGEDHSM_URL");
@@ -112,12 +103,6 @@ fn main() {
         "{a_key} bytes a key (with connections); an attribute (two calls): {:.2} us",
         attribute * 1e6
     );
-    if (keys, &*latency, &*connections) == (2000, "10", "20") {
-        let figures = [first, next * 1e3, a_key as f64, attribute * 1e6];
-        for ((what, most), figure) in LIMITS.iter().zip(figures) {
-            assert!(figure <= *most, "{what}: {figure:.2}, and {most} at most");
-        }
-    }
     if let Some(path) = json {
         let line = serde_json::json!({
             "keys": keys, "latency_ms": latency, "connections": connections, "first_s": first, "next_ms": next * 1e3,

@@ -165,7 +165,10 @@ def servers(folder):
 def main():
     folder = Path(sys.argv[1])
     text = "# Measurements\n\n```\n" + (folder / "machine.txt").read_text() + "```\n\n"
+    if (folder / "limits.md").exists():
+        text += (folder / "limits.md").read_text()
     text += signatures(folder, "ec") + signatures(folder, "rsa") + signatures(folder, "ml-dsa") + signatures(folder, "ec-unchecked")
+    text += signatures(folder, "rsa-pkcs11")
     text += keys(folder) + renewal(folder) + start(folder) + loading(folder) + cost(folder) + servers(folder)
     skipped = (folder / "skipped.txt").read_text()
     if skipped:

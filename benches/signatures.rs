@@ -487,6 +487,14 @@ fn main() {
                 continue;
             }
             let middle = |get: fn(&Round) -> f64| median(of.iter().map(get).collect());
+            // Round by round: what else the machine does at a time slows down both.
+            let to_bare: Vec<f64> = rounds
+                .iter()
+                .filter(|(other, _)| *other == Way::Bare)
+                .zip(&of)
+                .map(|((_, bare), own)| own.rate / bare.rate)
+                .collect();
+            let to_bare = (!to_bare.is_empty()).then(|| median(to_bare));
             let (rate, half, p99, cpu) = (
                 middle(|r| r.rate),
                 middle(|r| r.median),
@@ -503,6 +511,7 @@ fn main() {
             lines.push(serde_json::json!({
                 "key": kind.name(), "latency_ms": latency, "threads": threads, "way": way.name(),
                 "per_second": rate, "median_ms": half * 1e3, "p99_ms": p99 * 1e3, "cpu_us": cpu * 1e6,
+                "to_bare": to_bare, "rounds": of.len(),
             }).to_string());
         }
     }

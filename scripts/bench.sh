@@ -5,6 +5,7 @@
 #
 # Parts: signatures, pkcs11, renewal, start, loading, cost, servers; all without any. --quick measures for a shorter time: for a look, not for figures.
 # What can't be measured here (a server or valgrind is not installed) is skipped, with the reason. docs/performance.md explains the results.
+# The part pkcs11 measures what is promised of the PKCS#11 module (benches/limits.py); exit status 1 if a limit is not held.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
@@ -104,15 +105,30 @@ if has signatures; then
 fi
 
 if has pkcs11; then
-    echo "=== the PKCS#11 module: EC without the check that a bare client doesn't make, and many keys"
-    options=(--seconds 1 --rounds 5 --latency "0,10") keys=2000
+    echo "=== the PKCS#11 module: signatures, EC without the check that a bare client doesn't make, and many keys"
+    options=(--seconds 1 --rounds 9 --latency "0,10") keys=2000
     if [ "$quick" = yes ]; then
         options=(--seconds 0.5 --rounds 1 --latency "0,10") keys=200
     fi
     export AKV_MAX_CONNECTIONS=64
     AKV_VERIFY_SIGNATURES=no bench signatures --key ec --ways "bare,provider,pkcs11" "${options[@]}" \
         --json "$out/signatures-ec-unchecked.json"
+    bench signatures --key rsa --ways "bare,pkcs11" "${options[@]}" --json "$out/signatures-rsa-pkcs11.json"
     bench pkcs11 --keys "$keys" --json "$out/pkcs11-keys.json"
+    if command -v pkcs11-tool >/dev/null; then
+        hsm 0
+        echo "to be signed" >"$folder/message"
+        echo '{"tokens":[{"slotid":0,"resourceName":"MyHSM","keys":["ec"]}]}' >"$folder/mhsm-pkcs11.conf"
+        # What was asked before is not counted.
+        asked=$(wc -l <"$folder/requests.log")
+        MHSM_PKCS11_CONF="$folder/mhsm-pkcs11.conf" pkcs11-tool --module "$pkcs11_module" --sign --mechanism ECDSA-SHA256 \
+            --label ec --input-file "$folder/message" --output-file "$folder/signature"
+        tail -n "+$((asked + 1))" "$folder/requests.log" | sed -n 's/.* connection=\([0-9]*\) .*/\1/p' >"$folder/connections"
+        printf '{"requests": %d, "connections": %d}\n' "$(wc -l <"$folder/connections")" \
+            "$(sort -u "$folder/connections" | wc -l)" >"$out/pkcs11-cold.json"
+    else
+        skip "a cold signature by pkcs11-tool, which is not installed"
+    fi
 fi
 
 if has renewal; then
@@ -348,13 +364,21 @@ fi
 
 # --- the report -------------------------------------------------------------------------------------------------------
 
+status=0
+rm -f "$out/limits.md"
+if has pkcs11; then
+    echo "=== what is promised"
+    python3 benches/limits.py "$out" || status=1
+fi
+
 python="$target/../bench-python"
 if ! "$python/bin/python" -c 'import matplotlib' 2>/dev/null; then
     rm -rf "$python"
     if ! python3 -m venv "$python" || ! "$python/bin/pip" install --quiet --requirement benches/requirements.txt; then
         skip "plots: matplotlib can't be installed here; the figures are in $out"
-        exit 0
+        exit "$status"
     fi
 fi
 "$python/bin/python" benches/report.py "$out"
 echo "The report is in $out/report.md"
+[ "$status" -eq 0 ]

@@ -40,8 +40,12 @@ programs=(
     "orders $hsm:ec $folder/software.pem 97"
 )
 
-# Those of the PKCS#11 module, which take it as their first argument: NULL and lengths of every kind, threads, children, ends.
-pkcs11_programs=(calls messages threads forks "loop 20" "ends exit" "ends return" "ends finalize" "ends dlclose")
+# Those of the PKCS#11 module, which take it as their first argument: NULL and lengths of every kind, threads, children, ends; threads
+# that do all there is in one session and in their own, while keys are made, sessions closed, the user logged out, the module ended.
+pkcs11_programs=(
+    calls messages threads forks "loop 20" "ends exit" "ends return" "ends finalize" "ends dlclose"
+    "races own" "races shared" "races finalize" "races close" "races generate" "races login"
+)
 
 # Compiles them with options, and links them with a sanitizer's runtime: Rust's, which fits its compiler. What the compiler says is in
 # $folder/log.
@@ -54,7 +58,7 @@ compile() {
         compile_one "$program" "tests/c/$program.c" "$@" || return 1
         cc -o "$folder/$program" "$folder/$program.o" -lssl -lcrypto "${link[@]}" 2>"$folder/log" || return 1
     done
-    for program in calls messages threads forks loop ends; do
+    for program in calls messages threads forks loop ends races; do
         compile_one "pkcs11-$program" "crates/akv-pkcs11/tests/module/$program.c" "$@" || return 1
         cc -o "$folder/pkcs11-$program" "$folder/pkcs11-$program.o" "${link[@]}" 2>"$folder/log" || return 1
     done

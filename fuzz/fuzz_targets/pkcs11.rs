@@ -1,7 +1,8 @@
 //! Sequences of legal and illegal calls of the PKCS#11 module, with an emulator behind it: handles
 //! that are none, operations that were not begun, templates, mechanisms and parameters of any kind,
 //! buffers that are too small, NULL where there ought to be something. A pointer that isn't NULL
-//! leads to as much as its length says, or the length is one that nothing has.
+//! leads to as much as its length says, or the length is one that nothing has. What the standard
+//! says of the order of calls is kept beside the module (`orders`), and each answer has to fit.
 #![no_main]
 
 #[path = "common/input.rs"]
@@ -10,11 +11,14 @@ mod input;
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use akv_pkcs11 as _;
 use cryptoki_sys::*;
 use input::Program;
 use libfuzzer_sys::fuzz_target;
+use orders::{Call, Operation, Orders};
+use values::{Bytes, MECHANISMS};
 
 unsafe extern "C" {
     fn C_GetInterface(
@@ -46,82 +50,44 @@ static P11: LazyLock<&CK_FUNCTION_LIST_3_2> = LazyLock::new(|| {
 /// How many keys a process makes at most: the emulator keeps them.
 const MOST_KEYS: usize = 40;
 
+static MADE: AtomicUsize = AtomicUsize::new(0);
+
 /// Calls a function, whose result is never an internal error.
 macro_rules! call {
     ($name:ident($($argument:expr),* $(,)?)) => {{
         // SAFETY: pointers are NULL, or lead to what their lengths say.
-        let code = unsafe { P11.$name.expect("a function")($($argument),*) };
-        assert_ne!(code, CKR_GENERAL_ERROR, stringify!($name));
+        let code = unsafe { crate::P11.$name.expect("a function")($($argument),*) };
+        assert_ne!(
+            code,
+            cryptoki_sys::CKR_GENERAL_ERROR,
+            stringify!($name)
+        );
         code
     }};
 }
 
-const ATTRIBUTES: &[CK_ATTRIBUTE_TYPE] = &[
-    CKA_CLASS,
-    CKA_LABEL,
-    CKA_ID,
-    CKA_TOKEN,
-    CKA_KEY_TYPE,
-    CKA_EC_PARAMS,
-    CKA_EC_POINT,
-    CKA_MODULUS,
-    CKA_MODULUS_BITS,
-    CKA_PUBLIC_EXPONENT,
-    CKA_SIGN,
-    CKA_VERIFY,
-    CKA_DECRYPT,
-    CKA_PRIVATE,
-    CKA_SENSITIVE,
-    CKA_EXTRACTABLE,
-    CKA_START_DATE,
-    CKA_END_DATE,
-    CKA_ALLOWED_MECHANISMS,
-    CKA_PUBLIC_KEY_INFO,
-    CKA_PRIVATE_EXPONENT,
-    CKA_VALUE,
-    CKA_UNIQUE_ID,
-    CKA_PROFILE_ID,
-    CKA_DERIVE,
-    CKA_WRAP_TEMPLATE,
-    CKA_PARAMETER_SET,
-    0x8000_0001,
-    CK_ULONG::MAX,
-];
-const MECHANISMS: &[CK_MECHANISM_TYPE] = &[
-    CKM_RSA_PKCS,
-    CKM_SHA256_RSA_PKCS,
-    CKM_RSA_PKCS_PSS,
-    CKM_SHA384_RSA_PKCS_PSS,
-    CKM_ECDSA,
-    CKM_ECDSA_SHA256,
-    CKM_ECDSA_SHA3_512,
-    CKM_SHA256,
-    CKM_SHA512,
-    CKM_SHA_1,
-    CKM_EC_KEY_PAIR_GEN,
-    CKM_RSA_PKCS_KEY_PAIR_GEN,
-    CKM_AES_KEY_GEN,
-    CKM_RSA_X_509,
-    CKM_RSA_PKCS_OAEP,
-    CKM_AES_CBC,
-    CKM_ECDH1_DERIVE,
-    CKM_ML_DSA,
-    CKM_ML_DSA_KEY_PAIR_GEN,
-    0x8000_0001,
-    CK_ULONG::MAX,
-];
-const P256: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+// They use what is above.
+#[path = "pkcs11/encryption.rs"]
+mod encryption;
+#[path = "pkcs11/orders.rs"]
+mod orders;
+#[path = "pkcs11/signing.rs"]
+mod signing;
+#[path = "pkcs11/values.rs"]
+mod values;
 
 /// What the calls of one input have: values that pointers lead to live as long as it does.
 #[derive(Default)]
 struct Calls {
     sessions: Vec<CK_SESSION_HANDLE>,
     objects: Vec<CK_OBJECT_HANDLE>,
+    /// Objects that these calls have made, and may destroy.
+    made: Vec<CK_OBJECT_HANDLE>,
     values: Vec<Box<[u8]>>,
+    /// What the module gave out: signatures, ciphertexts, wrapped keys.
+    results: Vec<Vec<u8>>,
+    orders: Orders,
 }
-
-/// A pointer with a length.
-type Bytes = (*mut u8, CK_ULONG);
 
 impl Calls {
     fn handle(program: &mut Program<'_>, known: &[CK_ULONG]) -> CK_ULONG {
@@ -142,100 +108,33 @@ impl Calls {
         Self::handle(program, &self.objects)
     }
 
-    fn keep(&mut self, value: impl Into<Box<[u8]>>) -> Bytes {
-        self.values.push(value.into());
-        let kept = self.values.last_mut().expect("it was pushed");
-        (kept.as_mut_ptr(), kept.len() as CK_ULONG)
-    }
-
-    /// Bytes to read; or NULL, or a length that nothing has.
-    fn input(&mut self, program: &mut Program<'_>) -> Bytes {
-        match program.byte() {
-            0 => (null_mut(), 0),
-            1 => (null_mut(), 32),
-            2 => (self.keep(vec![7; 4]).0, CK_ULONG::MAX),
-            3..64 => self.keep(program.bytes()),
-            _ => self.keep(program.message()),
+    /// Notes an object that a call has made.
+    fn note_made(&mut self, code: CK_RV, object: CK_OBJECT_HANDLE) {
+        if code == CKR_OK {
+            self.objects.push(object);
+            self.made.push(object);
         }
     }
 
-    /// Room that is written to, of exactly its length; and the place of that.
-    fn room(&mut self, program: &mut Program<'_>) -> Bytes {
-        match program.byte() % 8 {
-            0 => (null_mut(), 0),
-            1 => (null_mut(), 700),
-            2 => self.keep(vec![0; 1]),
-            3 => self.keep(vec![0; 63]),
-            4 => self.keep(vec![0; 64]),
-            _ => self.keep(vec![0; 700]),
+    /// Looks at a call whose result came into `room`, and keeps that: it fits, or more is asked
+    /// for than there is.
+    fn note_result(&mut self, code: CK_RV, room: Bytes, len: CK_ULONG) {
+        let (place, most) = room;
+        match code {
+            CKR_OK if !place.is_null() => {
+                assert!(len <= most, "{len} bytes in {most}");
+                // SAFETY: the room has so many bytes, which are initialised, and nobody else
+                // writes to them now.
+                let result = unsafe { std::slice::from_raw_parts(place, len as usize) };
+                self.results.push(result.to_vec());
+            }
+            CKR_BUFFER_TOO_SMALL => assert!(len > most, "{len} bytes fit into {most}"),
+            _ => {}
         }
-    }
-
-    fn value(&mut self, program: &mut Program<'_>) -> Bytes {
-        let number = |number: CK_ULONG| number.to_ne_bytes().to_vec();
-        match program.byte() % 12 {
-            0 => (null_mut(), 0),
-            1 => (null_mut(), 8),
-            2 => (self.keep(vec![1]).0, CK_ULONG::MAX),
-            3 => self.keep(number(CKO_PRIVATE_KEY)),
-            4 => self.keep(number(CKO_PUBLIC_KEY)),
-            5 => self.keep(number(CK_ULONG::from(program.byte()) * 16)),
-            6 => self.keep(vec![program.byte() & 1]),
-            7 => self.keep(P256),
-            8 => {
-                let label = program.choose(&["ec", "rsa", "ec521", "none", "", "ml-dsa"]);
-                self.keep(label.as_bytes())
-            }
-            9 => self.keep(&b"20270101"[..]),
-            _ => self.keep(program.bytes()),
-        }
-    }
-
-    fn template(&mut self, program: &mut Program<'_>) -> Vec<CK_ATTRIBUTE> {
-        let attributes = (0..program.byte() % 6).map(|_| {
-            let type_ = program.choose(ATTRIBUTES);
-            let (value, len) = self.value(program);
-            CK_ATTRIBUTE {
-                type_,
-                pValue: value.cast(),
-                ulValueLen: len,
-            }
-        });
-        attributes.collect()
-    }
-
-    fn mechanism(&mut self, program: &mut Program<'_>) -> Option<CK_MECHANISM> {
-        let mechanism = program.choose(MECHANISMS);
-        let (parameter, len) = match program.byte() % 8 {
-            0 => return None,
-            1 => self.input(program),
-            2 | 3 => {
-                let hash = program.choose(&[CKM_SHA256, CKM_SHA384, CKM_SHA_1, CKM_ECDSA, 0]);
-                let mgf = program.choose(&[CKG_MGF1_SHA256, CKG_MGF1_SHA384, 0, 77]);
-                let salt = program.choose(&[32, 48, 0, CK_ULONG::MAX]);
-                let numbers = [hash, mgf, salt];
-                let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_ne_bytes()).collect();
-                self.keep(bytes)
-            }
-            4 => {
-                // CK_SIGN_ADDITIONAL_CONTEXT
-                let hedge = program.choose(&[CKH_HEDGE_PREFERRED, CKH_DETERMINISTIC_REQUIRED, 77]);
-                let (context, len) = self.input(program);
-                let numbers = [hedge, context.expose_provenance() as CK_ULONG, len];
-                let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_ne_bytes()).collect();
-                self.keep(bytes)
-            }
-            _ => (null_mut(), 0),
-        };
-        Some(CK_MECHANISM {
-            mechanism,
-            pParameter: parameter.cast(),
-            ulParameterLen: len,
-        })
     }
 
     fn step(&mut self, program: &mut Program<'_>) {
-        match program.byte() % 8 {
+        match program.byte() % 12 {
             0 => self.sessions_step(program),
             1 => self.general_step(program),
             2 => self.find_step(program),
@@ -243,6 +142,10 @@ impl Calls {
             4 => self.signing_step(program),
             5 => self.message_step(program),
             6 => self.verifying_step(program),
+            7 => self.encryption_step(program),
+            8 => self.decryption_step(program),
+            9 => self.message_encryption_step(program),
+            10 => self.wrapping_step(program),
             _ => self.other_step(program),
         }
     }
@@ -256,29 +159,36 @@ impl Calls {
                 let mut opened = 0;
                 if call!(C_OpenSession(slot, flags, null_mut(), None, &mut opened)) == CKR_OK {
                     self.sessions.push(opened);
+                    self.orders.opened(opened, flags);
                 }
             }
-            6 => drop(call!(C_CloseSession(session))),
-            7 => drop(call!(C_CloseAllSessions(program.choose(&[0, 1])))),
+            6 => self.orders.closed(session, call!(C_CloseSession(session))),
+            7 => {
+                let slot = program.choose(&[0, 1]);
+                if call!(C_CloseAllSessions(slot)) == CKR_OK {
+                    self.orders.all_closed();
+                }
+            }
             8 => {
                 // SAFETY: a struct of numbers.
                 let mut info: CK_SESSION_INFO = unsafe { std::mem::zeroed() };
-                call!(C_GetSessionInfo(session, &mut info));
+                let code = call!(C_GetSessionInfo(session, &mut info));
+                self.orders.check_state(session, code, &info);
             }
             9 => {
                 let (pin, len) = self.input(program);
-                call!(C_Login(
-                    session,
-                    program.choose(&[CKU_USER, CKU_SO, 2, 9]),
-                    pin,
-                    len
-                ));
+                let user = program.choose(&[CKU_USER, CKU_USER, CKU_SO, 2, 9]);
+                let code = call!(C_Login(session, user, pin, len));
+                self.orders.logged_in(session, user, code);
             }
-            10 => drop(call!(C_Logout(session))),
-            _ => drop(call!(C_SessionCancel(
-                session,
-                CK_ULONG::from(program.byte()) << 8
-            ))),
+            10 => self.orders.logged_out(session, call!(C_Logout(session))),
+            _ => {
+                // Each flag of an operation, in two bytes of them.
+                let flags = [program.byte(), program.byte()].map(CK_ULONG::from);
+                let flags = flags[0] << 8 | flags[1] << 1 | CKF_FIND_OBJECTS & flags[1];
+                let code = call!(C_SessionCancel(session, flags));
+                self.orders.cancelled(session, flags, code);
+            }
         }
     }
 
@@ -310,7 +220,8 @@ impl Calls {
             6 => drop(call!(C_Initialize(null_mut()))),
             // A new start is dear: a new connection.
             _ if program.byte() == 7 => {
-                call!(C_Finalize(null_mut()));
+                assert_eq!(call!(C_Finalize(null_mut())), CKR_OK);
+                self.orders.all_closed();
                 assert_eq!(call!(C_Initialize(null_mut())), CKR_OK);
             }
             _ => {}
@@ -319,22 +230,28 @@ impl Calls {
 
     fn find_step(&mut self, program: &mut Program<'_>) {
         let session = self.session(program);
-        match program.byte() % 4 {
+        let (call, code) = match program.byte() % 4 {
             0 | 1 => {
                 let mut template = self.template(program);
                 let len = template.len() as CK_ULONG;
-                call!(C_FindObjectsInit(session, template.as_mut_ptr(), len));
+                let code = call!(C_FindObjectsInit(session, template.as_mut_ptr(), len));
+                (Call::Begin, code)
             }
             2 => {
                 let mut found = vec![0; usize::from(program.byte() % 9)];
                 let mut count = 0;
                 let room = found.len() as CK_ULONG;
-                if call!(C_FindObjects(session, found.as_mut_ptr(), room, &mut count)) == CKR_OK {
+                let code = call!(C_FindObjects(session, found.as_mut_ptr(), room, &mut count));
+                if code == CKR_OK {
+                    assert!(count <= room);
                     self.objects.extend(&found[..count as usize]);
                 }
+                (Call::Part, code)
             }
-            _ => drop(call!(C_FindObjectsFinal(session))),
-        }
+            _ => (Call::End, call!(C_FindObjectsFinal(session))),
+        };
+        self.orders
+            .called(session, Operation::Search, call, false, code);
     }
 
     fn object_step(&mut self, program: &mut Program<'_>) {
@@ -342,7 +259,7 @@ impl Calls {
         let mut template = self.template(program);
         let (attributes, count) = (template.as_mut_ptr(), template.len() as CK_ULONG);
         let mut made = 0;
-        match program.byte() % 8 {
+        let code = match program.byte() % 8 {
             0..3 => {
                 for attribute in &mut template {
                     let (room, len) = self.room(program);
@@ -353,156 +270,96 @@ impl Calls {
                     object,
                     template.as_mut_ptr(),
                     count
-                ));
+                ))
             }
-            3 => drop(call!(C_SetAttributeValue(
-                session, object, attributes, count
-            ))),
+            3 => call!(C_SetAttributeValue(session, object, attributes, count)),
             4 => {
-                if call!(C_CreateObject(session, attributes, count, &mut made)) == CKR_OK {
-                    self.objects.push(made);
-                }
+                let code = call!(C_CreateObject(session, attributes, count, &mut made));
+                self.note_made(code, made);
+                code
             }
-            5 => drop(call!(C_CopyObject(
-                session, object, attributes, count, &mut made
-            ))),
-            6 => drop(call!(C_GetObjectSize(session, object, &mut made))),
+            5 => {
+                let code = call!(C_CopyObject(session, object, attributes, count, &mut made));
+                self.note_made(code, made);
+                code
+            }
+            6 => call!(C_GetObjectSize(session, object, &mut made)),
             // The keys that others need stay.
-            _ => drop(call!(C_DestroyObject(
-                session,
-                program.choose(&[0, 77, CK_ULONG::MAX])
-            ))),
-        }
-    }
-
-    fn signing_step(&mut self, program: &mut Program<'_>) {
-        let (session, object) = (self.session(program), self.object(program));
-        let mut mechanism = self.mechanism(program);
-        let mechanism = mechanism.as_mut().map_or(null_mut(), |it| &raw mut *it);
-        let (data, len) = self.input(program);
-        let (room, mut room_len) = self.room(program);
-        let most = room_len;
-        let code = match program.byte() % 9 {
-            0..3 => call!(C_SignInit(session, mechanism, object)),
-            3 | 4 => call!(C_Sign(session, data, len, room, &mut room_len)),
-            5 => call!(C_SignUpdate(session, data, len)),
-            6 => call!(C_SignFinal(session, room, &mut room_len)),
-            7 => call!(C_SignRecoverInit(session, mechanism, object)),
-            _ => call!(C_SignRecover(session, data, len, room, &mut room_len)),
+            _ => {
+                let own = usize::from(program.byte());
+                let none = program.choose(&[0, CK_ULONG::MAX]);
+                let object = match self.made.len() {
+                    0 => none,
+                    len => self.made[own % len],
+                };
+                call!(C_DestroyObject(session, object))
+            }
         };
-        assert!(code != CKR_OK || room.is_null() || room_len <= most);
-    }
-
-    fn verifying_step(&mut self, program: &mut Program<'_>) {
-        let (session, object) = (self.session(program), self.object(program));
-        let mut mechanism = self.mechanism(program);
-        let mechanism = mechanism.as_mut().map_or(null_mut(), |it| &raw mut *it);
-        let (data, len) = self.input(program);
-        let (signature, signature_len) = self.input(program);
-        let (room, mut room_len) = self.room(program);
-        match program.byte() % 10 {
-            0..3 => call!(C_VerifyInit(session, mechanism, object)),
-            3 => call!(C_Verify(session, data, len, signature, signature_len)),
-            4 => call!(C_VerifyUpdate(session, data, len)),
-            5 => call!(C_VerifyFinal(session, signature, signature_len)),
-            6 => call!(C_VerifyRecoverInit(session, mechanism, object)),
-            7 => call!(C_VerifyRecover(
-                session,
-                signature,
-                signature_len,
-                room,
-                &mut room_len
-            )),
-            8 => call!(C_VerifySignatureInit(
-                session,
-                mechanism,
-                object,
-                signature,
-                signature_len
-            )),
-            _ => call!(C_VerifySignature(session, data, len)),
-        };
-    }
-
-    /// Many messages with one key.
-    fn message_step(&mut self, program: &mut Program<'_>) {
-        let (session, object) = (self.session(program), self.object(program));
-        let mut mechanism = self.mechanism(program);
-        let mechanism = mechanism.as_mut().map_or(null_mut(), |it| &raw mut *it);
-        let (parameter, parameter_len) = match program.byte() % 4 {
-            0 => self.input(program),
-            _ => (null_mut(), 0),
-        };
-        let parameter: *mut c_void = parameter.cast();
-        let (data, len) = self.input(program);
-        let (signature, signature_len) = self.input(program);
-        let (room, mut room_len) = self.room(program);
-        let most = room_len;
-        let place = match program.byte() % 3 {
-            0 => null_mut(),
-            _ => &raw mut room_len,
-        };
-        let code = match program.byte() % 12 {
-            0 | 1 => call!(C_MessageSignInit(session, mechanism, object)),
-            2 => call!(C_SignMessage(session, parameter, parameter_len, data, len, room, place)),
-            3 => call!(C_SignMessageBegin(session, parameter, parameter_len)),
-            4 => call!(C_SignMessageNext(session, parameter, parameter_len, data, len, room, place)),
-            5 => call!(C_MessageSignFinal(session)),
-            6 | 7 => call!(C_MessageVerifyInit(session, mechanism, object)),
-            8 => call!(C_VerifyMessage(
-                session,
-                parameter,
-                parameter_len,
-                data,
-                len,
-                signature,
-                signature_len
-            )),
-            9 => call!(C_VerifyMessageBegin(session, parameter, parameter_len)),
-            10 => call!(C_VerifyMessageNext(
-                session,
-                parameter,
-                parameter_len,
-                data,
-                len,
-                signature,
-                signature_len
-            )),
-            _ => call!(C_MessageVerifyFinal(session)),
-        };
-        assert!(code != CKR_OK || room.is_null() || room_len <= most);
+        self.orders.check_session(session, code);
     }
 
     fn other_step(&mut self, program: &mut Program<'_>) {
         let (session, object) = (self.session(program), self.object(program));
         let mut mechanism = self.mechanism(program);
-        let mechanism = mechanism.as_mut().map_or(null_mut(), |it| &raw mut *it);
+        let given = mechanism.as_mut().map_or(null_mut(), |it| &raw mut *it);
         let (data, len) = self.input(program);
-        let (room, mut room_len) = self.room(program);
-        match program.byte() % 12 {
-            0 | 1 => call!(C_DigestInit(session, mechanism)),
-            2 => call!(C_Digest(session, data, len, room, &mut room_len)),
-            3 => call!(C_DigestUpdate(session, data, len)),
-            4 => call!(C_DigestFinal(session, room, &mut room_len)),
-            5 => call!(C_DigestKey(session, object)),
-            6 => call!(C_GenerateRandom(session, room, room_len)),
-            7 => call!(C_SeedRandom(session, data, len)),
-            8 => call!(C_EncryptInit(session, mechanism, object)),
-            9 => call!(C_GetOperationState(session, room, &mut room_len)),
-            10 => call!(C_SetOperationState(session, data, len, object, object)),
-            _ => return self.generate(program, session, mechanism),
+        let room = self.room(program);
+        let (place, mut room_len) = room;
+        let asks = place.is_null();
+        let (call, code) = match program.byte() % 12 {
+            0..3 => (begins(given), call!(C_DigestInit(session, given))),
+            3 => {
+                let code = call!(C_Digest(session, data, len, place, &mut room_len));
+                (Call::Whole, code)
+            }
+            4 => {
+                let code = call!(C_DigestUpdate(session, data, len));
+                self.orders
+                    .called(session, Operation::Digest, Call::Part, false, code);
+                return;
+            }
+            5 => (
+                Call::Last,
+                call!(C_DigestFinal(session, place, &mut room_len)),
+            ),
+            6 => {
+                let code = call!(C_DigestKey(session, object));
+                assert_ne!(code, CKR_OK, "no key is here to be hashed");
+                self.orders
+                    .called(session, Operation::Digest, Call::Part, false, code);
+                return;
+            }
+            7 => {
+                let code = call!(C_GenerateRandom(session, place, room_len));
+                return self.orders.check_session(session, code);
+            }
+            8 => {
+                let code = call!(C_SeedRandom(session, data, len));
+                return self.orders.check_session(session, code);
+            }
+            9 => {
+                let code = call!(C_GetOperationState(session, place, &mut room_len));
+                return self.orders.check_saving(session, code);
+            }
+            10 => {
+                let code = call!(C_SetOperationState(session, data, len, object, object));
+                return self.orders.check_session(session, code);
+            }
+            _ => return self.generate(program, session, given),
         };
+        self.note_result(code, room, room_len);
+        self.orders
+            .called(session, Operation::Digest, call, asks, code);
     }
 
     fn generate(&mut self, program: &mut Program<'_>, session: CK_ULONG, by: *mut CK_MECHANISM) {
-        static MADE: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let mut templates = [self.template(program), self.template(program)];
         // RSA keys take a second each.
         let is_rsa = templates
             .iter()
             .flatten()
             .any(|it| it.type_ == CKA_MODULUS_BITS);
-        if is_rsa || MADE.load(std::sync::atomic::Ordering::Relaxed) >= MOST_KEYS {
+        if is_rsa || MADE.load(Ordering::Relaxed) >= MOST_KEYS {
             return;
         }
         let (mut public, mut private) = (0, 0);
@@ -517,10 +374,20 @@ impl Calls {
             &mut public,
             &mut private,
         ));
+        self.orders.check_session(session, code);
         if code == CKR_OK {
-            MADE.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            self.objects.extend([public, private]);
+            MADE.fetch_add(1, Ordering::Relaxed);
         }
+        self.note_made(code, public);
+        self.note_made(code, private);
+    }
+}
+
+/// What `C_…Init` does: NULL for the mechanism is the end of what goes on.
+fn begins(mechanism: *const CK_MECHANISM) -> Call {
+    match mechanism.is_null() {
+        true => Call::Cancel,
+        false => Call::Begin,
     }
 }
 
@@ -540,11 +407,12 @@ fuzz_target!(|data: &[u8]| {
         CKR_OK
     );
     calls.sessions.push(session);
+    calls.orders.opened(session, 6);
     // Some keys are known from the start, which would take a long input to find.
-    let mut found = [0; 4];
+    let mut found = [0; 9];
     let mut count = 0;
     if call!(C_FindObjectsInit(session, null_mut(), 0)) == CKR_OK {
-        call!(C_FindObjects(session, found.as_mut_ptr(), 4, &mut count));
+        call!(C_FindObjects(session, found.as_mut_ptr(), 9, &mut count));
         call!(C_FindObjectsFinal(session));
     }
     calls.objects.extend(&found[..count as usize]);

@@ -27,7 +27,7 @@ static int compare(const char *uri)
 
     CHECK(question != NULL);
     for (; question->key != NULL; question++) {
-        unsigned char expected[2048], answer[2048];
+        unsigned char expected[4096], answer[4096];
         long expected_length = ask(software, question, expected, sizeof(expected));
         long length = ask(key, question, answer, sizeof(answer));
 
@@ -52,7 +52,8 @@ int main(int argc, char **argv)
     for (int i = 2; i < argc; i++) {
         int compared = compare(argv[i]);
 
-        CHECK(compared > 5);
+        /* The fewest are those of ML-DSA. */
+        CHECK(compared > 4);
         printf("%s: %d\n", argv[i], compared);
     }
     return 0;

@@ -33,6 +33,7 @@ mod names;
 mod neighbours;
 mod processes;
 mod raised_rights;
+mod reasons;
 mod retries;
 mod rsa;
 mod settings;

@@ -87,6 +87,21 @@ fn openssl_verifies_what_the_hsm_signs_in_every_way_of_loading() {
 }
 
 #[test]
+fn keys_tell_all_that_those_of_the_default_provider_tell() {
+    if !openssl_is_at_least(3, 5) {
+        return;
+    }
+    let hsm = hsm();
+    let program = hsm.compile("parameters");
+    let keys = SETS.map(|(set, _)| uri(set));
+    for order in ["akv_provider,default", "default,akv_provider"] {
+        let mut arguments = vec![order];
+        arguments.extend(keys.iter().map(String::as_str));
+        hsm.run(&program, &arguments).succeeds();
+    }
+}
+
+#[test]
 fn contexts_ready_representatives_and_encoded_messages_are_signed() {
     if !openssl_is_at_least(3, 5) {
         return;

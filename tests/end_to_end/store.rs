@@ -173,12 +173,17 @@ fn a_key_is_deleted_only_when_the_settings_allow_it() {
     if !hsm.run_or_skip(&program, &["probe"]) {
         return;
     }
-    hsm.run(&program, &[&uri("key")])
-        .fails_with(&["key", "allow-delete", "AKV_ALLOW_DELETE"]);
+    hsm.run(&program, &[&uri("key")]).fails_with(&[
+        "key",
+        "allow-delete",
+        "AKV_ALLOW_DELETE",
+        ":deletion not allowed:",
+    ]);
     assert_eq!(hsm.key("key")["attributes"]["enabled"], true);
     hsm.set("AKV_ALLOW_DELETE", "yes");
     let version = format!("{}?version={}", uri("key"), "0".repeat(32));
-    hsm.run(&program, &[&version]).fails_with(&["version"]);
+    hsm.run(&program, &[&version])
+        .fails_with(&[":deletion of one version not supported by the HSM:"]);
     hsm.run(&program, &[&uri("key")]).succeeds();
     hsm.run(&program, &[&uri("key")])
         .fails_with(&["404", "KeyNotFound"]);

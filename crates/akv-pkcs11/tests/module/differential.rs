@@ -17,7 +17,7 @@ use cryptoki::types::AuthPin;
 use crate::programs::is_there;
 use crate::support::{Hsm, P256, code, initialized, makes_calls, session};
 
-const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
+pub(crate) const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const MESSAGE: &[u8] = b"thirty-two bytes to be signed ok";
 
 /// A module under test, with a pair of keys of each type.
@@ -401,7 +401,7 @@ fn answers_are_softhsms_or_differ_for_a_reason() {
     eprintln!("{agreed} calls agree with SoftHSM2, {differed} differ for a reason");
 }
 
-fn write_configuration(path: &Path, tokens: &Path) {
+pub(crate) fn write_configuration(path: &Path, tokens: &Path) {
     let text = format!(
         "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
         tokens.display()

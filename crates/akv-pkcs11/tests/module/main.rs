@@ -4,8 +4,10 @@
 mod authority;
 mod certificate_programs;
 mod certificates;
+mod claims;
 mod closings;
 mod cloud_hsm;
+mod compared;
 mod configuration;
 mod differential;
 mod encryption;

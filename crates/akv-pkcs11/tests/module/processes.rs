@@ -183,6 +183,28 @@ fn threads_in_one_session_come_to_no_harm_nor_do_those_with_small_stacks() {
 }
 
 #[test]
+fn threads_that_do_different_things_at_a_time_come_to_no_harm() {
+    let mut hsm = Hsm::start();
+    hsm.wait_long();
+    hsm.rest.create("k", EC);
+    let program = program(&hsm, "races");
+    for kind in ["own", "shared", "finalize", "close", "generate", "login"] {
+        let output = hsm.command(&program).arg(module()).arg(kind).output();
+        let output = output.expect("it runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "{kind} {:?}\n{told}",
+            output.status
+        );
+    }
+    // What was made for a session has gone with it.
+    let requests = hsm.requests();
+    let deleted = requests.iter().filter(|one| one.method == "DELETE").count();
+    assert_eq!((hsm.count("create"), deleted), (7, 6));
+}
+
+#[test]
 fn a_thread_that_does_nothing_but_sign_can_be_cancelled() {
     let hsm = run("cancel");
     assert!(hsm.count("sign") > 30);

@@ -66,6 +66,13 @@ impl Hsm {
         self.variables.unset(name);
     }
 
+    /// Lets a busy machine take its time: how long something takes is not what is tested.
+    pub(crate) fn wait_long(&mut self) {
+        for name in ["OPERATION", "CONNECT", "RESPONSE"] {
+            self.set(&format!("AKV_{name}_TIMEOUT"), "240");
+        }
+    }
+
     /// Writes a configuration file, and has it read.
     pub(crate) fn configure(&mut self, text: &str) -> PathBuf {
         let path = self.file("mhsm-pkcs11.conf");
