@@ -14,7 +14,7 @@ enum Then {
 
 use Then::{Does, Says};
 
-const LINES: [(&str, Then); 76] = [
+const LINES: [(&str, Then); 77] = [
     ("--help", Does("Usage: akv")),
     ("help keys create", Does("akv keys create managedhsm:")),
     ("--version", Does("akv 0")),
