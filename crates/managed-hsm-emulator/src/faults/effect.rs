@@ -71,7 +71,13 @@ impl Met {
                 "An internal error occurred.",
                 false,
             ),
-            FaultKind::BadGateway => answer(StatusCode::BAD_GATEWAY, "", "", false),
+            // A page of HTML takes the place of this text.
+            FaultKind::BadGateway => answer(
+                StatusCode::BAD_GATEWAY,
+                "BadGateway",
+                "There is no answer.",
+                false,
+            ),
             FaultKind::Unavailable | FaultKind::UnavailableRetryAfter => answer(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ServiceUnavailable",
