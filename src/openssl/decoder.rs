@@ -141,8 +141,8 @@ fn load(provider: &Provider, file: &KeyFile, selection: c_int) -> Result<Key, Er
     Ok(key.without_private())
 }
 
-/// Hands out keys of its own type and no other: who asks for one type looks for key management among
-/// those of that type alone.
+/// Hands out keys of its own type and no other: who asks for one type looks for key management
+/// among those of that type alone.
 unsafe extern "C" fn decode_der<const TYPE: u8>(
     context: *mut c_void,
     input: *mut CoreBio,

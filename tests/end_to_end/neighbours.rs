@@ -138,8 +138,8 @@ impl Work {
 
     /// The differences that are seen at once.
     fn seen(&self, what: &str, without: &[&str], with: &[&str]) -> Vec<String> {
-        // Where keys are made by other hardware, or nobody knows software keys but libcrypto itself,
-        // what fails may fail for another reason.
+        // Where keys are made by other hardware, or nobody knows software keys but libcrypto
+        // itself, what fails may fail for another reason.
         let at = |name| what.find(name);
         let knows_keys = at("default").is_some() || at("fips").is_some();
         let hardware = at("pkcs11").or_else(|| at("tpm2"));

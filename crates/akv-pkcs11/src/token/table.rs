@@ -559,11 +559,9 @@ fn name_of(key: &StoredKey) -> String {
         .map_or_else(String::new, |id| id.key.as_str().to_ascii_lowercase())
 }
 
-/// Whether both are the same version of a key of the HSM. A version never becomes another key: what
-/// claims so gets handles of its own.
+/// Whether both are the same version of a key of the HSM, which never becomes another key.
 fn is_same(known: &StoredKey, other: &StoredKey) -> bool {
-    let is_same = other.hsm_id().is_some_and(|id| known.is(id));
-    is_same && known.public() == other.public()
+    other.hsm_id().is_some_and(|id| known.is(id)) && known.public() == other.public()
 }
 
 fn hash(bytes: &[u8]) -> u64 {
