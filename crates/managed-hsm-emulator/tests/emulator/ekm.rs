@@ -3,22 +3,11 @@
 use openssl::x509::X509;
 use serde_json::{Value, json};
 
-use crate::running::{Answer, Emulator};
+use crate::running::{Answer, Emulator, call};
 
 const STABLE: &str = "2026-04-01";
 /// The first version with private endpoints.
 const NEWEST: &str = "2026-07-01-preview";
-
-async fn call(
-    emulator: &Emulator,
-    method: &str,
-    version: &str,
-    path: &str,
-    body: Option<Value>,
-) -> Answer {
-    let path = format!("{path}?api-version={version}");
-    emulator.call(method, &path, body).await
-}
 
 /// The emulator's CA, as any other.
 fn certificate(emulator: &Emulator) -> String {

@@ -2,20 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::running::{Answer, Emulator};
+use crate::running::{Answer, Emulator, call};
 
 const PREVIEW: &str = "2026-01-01-preview";
-
-async fn call(
-    emulator: &Emulator,
-    method: &str,
-    version: &str,
-    path: &str,
-    body: Option<Value>,
-) -> Answer {
-    let path = format!("{path}?api-version={version}");
-    emulator.call(method, &path, body).await
-}
 
 fn external(id: &str) -> Value {
     json!({"attributes": {"external_key": {"id": id}}})

@@ -284,3 +284,15 @@ impl Drop for Emulator {
         let _ = self.process.wait();
     }
 }
+
+/// A request by a version of the API.
+pub(crate) async fn call(
+    emulator: &Emulator,
+    method: &str,
+    version: &str,
+    path: &str,
+    body: Option<Value>,
+) -> Answer {
+    let path = format!("{path}?api-version={version}");
+    emulator.call(method, &path, body).await
+}
