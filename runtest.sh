@@ -16,10 +16,11 @@ export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
 passed=0 failed=0 skipped=0
 began=$SECONDS
 
-# Beside each other, since the end of each is the work of one core.
+# Beside each other, since the end of each is the work of one core. The programs are built with the tests, not before them: alone they
+# would take some crates with other features, and so all that depends on those a second time.
 scripts/release-build.sh </dev/null &
 modules=$!
-cargo build --workspace </dev/null && cargo test --no-run --workspace </dev/null
+cargo build --workspace --bins --tests </dev/null
 programs_status=$?
 wait "$modules"
 modules_status=$?

@@ -100,6 +100,9 @@ pub(crate) enum Failure {
     /// What is there already.
     #[error("{0}")]
     Conflict(String),
+    /// An answer of the service that can't be used.
+    #[error("{0}")]
+    Answer(String),
     /// Everything else.
     #[error("{0}")]
     Told(String),
@@ -143,6 +146,7 @@ impl Failure {
             Self::NotFound(_) => Ending::NotFound,
             Self::Read(_, error) if error.kind() == io::ErrorKind::NotFound => Ending::NotFound,
             Self::Conflict(_) | Self::Exists(_) => Ending::Conflict,
+            Self::Answer(_) => Ending::Unreachable,
             Self::Key(_) | Self::Output(_) | Self::Write(..) | Self::Read(..) | Self::Told(_) => {
                 Ending::Failed
             }
@@ -159,6 +163,7 @@ impl Failure {
             Self::Usage(_) => "Usage",
             Self::NotFound(_) => "NotFound",
             Self::Conflict(_) | Self::Exists(_) => "Conflict",
+            Self::Answer(_) => "UnusableAnswer",
             Self::Told(_) => "Failed",
         }
         .to_owned()

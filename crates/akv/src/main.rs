@@ -30,6 +30,7 @@ mod progress;
 mod query;
 mod random;
 mod render;
+mod requests;
 mod roles;
 mod session;
 mod settings;

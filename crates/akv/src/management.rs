@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use crate::failure::Failure;
 use crate::output::before_year_10000;
+use crate::requests::Logged;
 use crate::times::WithinYears;
 
 /// How long a token without a known end counts as good; the service says when it isn't.
@@ -58,9 +59,9 @@ impl Management {
             client_options: ClientOptions {
                 // A second request to create or rotate makes a second version.
                 retry: RetryOptions::none(),
-                transport: Some(Transport::new(Arc::new(WithinYears(
+                transport: Some(Transport::new(Arc::new(WithinYears(Arc::new(Logged(
                     settings.azure_http(&endpoint)?,
-                )))),
+                )))))),
                 ..ClientOptions::default()
             },
             // An endpoint of the user's own has a name of its own. Which token goes there is not

@@ -437,6 +437,14 @@ fn a_command_says_more_when_it_is_asked_to() {
         log.contains("load key") && log.contains("status=200"),
         "{log}"
     );
+    // Also of what Microsoft's client asks for.
+    let managed = hsm.akv_line("keys show managedhsm:MyHSM:web -v").errors();
+    assert!(
+        managed.contains("GET /keys/web") && managed.contains("status=200"),
+        "{managed}"
+    );
+    let missing = hsm.akv_line("keys show managedhsm:MyHSM:none -v").errors();
+    assert!(missing.contains("status=404"), "{missing}");
     for option in ["--debug", "-vv", "-vvv"] {
         let more = hsm
             .akv_line(&format!("{option} keys public managedhsm:MyHSM:web"))

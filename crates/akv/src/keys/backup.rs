@@ -48,7 +48,7 @@ impl Backup {
         let uri = self.uri.to_string();
         let backup = management.wait("back up key", &uri, request)?.value;
         let backup = backup.filter(|backup| !backup.is_empty()).ok_or_else(|| {
-            Failure::told(format!(
+            Failure::Answer(format!(
                 "the answer of {} holds no backup: check that this address is a Managed HSM",
                 self.uri.vault
             ))

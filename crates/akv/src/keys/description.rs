@@ -45,7 +45,7 @@ pub(super) fn asked_for(uri: &KeyUri, kid: Option<&str>) -> Result<KeyUri, Failu
 }
 
 fn unusable(vault: &Vault, kid: Option<&str>) -> Failure {
-    Failure::told(format!(
+    Failure::Answer(format!(
         "the answer of {vault} can't be used: it names a key '{}'",
         output::one_line(kid.unwrap_or_default())
     ))

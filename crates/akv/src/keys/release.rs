@@ -141,7 +141,7 @@ impl Release {
         let uri = self.uri.to_string();
         let released = management.wait("release key", &uri, request)?.value;
         let released = released.filter(|value| !value.is_empty()).ok_or_else(|| {
-            Failure::told(format!("the answer of {} holds no key", self.uri.vault))
+            Failure::Answer(format!("the answer of {} holds no key", self.uri.vault))
         })?;
         let about = json!({ "key": uri, "algorithm": name });
         files::deliver_text(format!("{released}\n"), "value", &self.out, about)
