@@ -431,7 +431,7 @@ fn the_credential_is_looked_at() {
     fails(
         &hsm,
         "credential",
-        &["AZURE_CLIENT_SECRET is not set", "docs/authentication.md"],
+        &["AZURE_CLIENT_SECRET is not set", "akv docs authentication"],
     );
     hsm.log_in();
     hsm.set("AZURE_CLIENT_SECRET", "not-the-secret");

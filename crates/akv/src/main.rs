@@ -10,6 +10,7 @@ mod bench;
 mod cert;
 mod config;
 mod configuration;
+mod docs;
 mod doctor;
 mod duration;
 mod encryption;
@@ -111,6 +112,8 @@ enum Command {
     Bench(bench::Bench),
     /// Say what an error means, and what to do about it
     Explain(explain::Explain),
+    /// Show the documents, which come with this program
+    Docs(docs::Docs),
     /// Print the OpenSSL configuration for the current settings
     Env(env::Env),
     /// Turn the provider on in openssl.cnf for all programs, and off again

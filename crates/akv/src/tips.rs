@@ -81,7 +81,7 @@ const COMMANDS: [(&[&str], &str); 26] = [
     ),
     (
         &["configure", "init", "configuration"],
-        "akv config enable turns the provider on, akv env prints a configuration; docs/configuration.md has the settings",
+        "akv config enable turns the provider on, akv env prints a configuration; 'akv docs configuration' has the settings",
     ),
     (
         &["status", "test", "ping", "diagnose"],

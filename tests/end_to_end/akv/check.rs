@@ -246,7 +246,18 @@ fn an_error_that_was_printed_is_explained() {
     }
     let json = hsm.akv(&["explain", "0xa4", "--json"]).succeeds();
     let json: Value = serde_json::from_str(&json).expect("JSON");
-    assert_eq!(json[0]["document"], "docs/pkcs11.md");
+    assert_eq!(json[0]["document"], "pkcs11");
+    // More of it is in a document, which the command that is named shows.
+    let more = hsm.akv(&["explain", "0xa4"]).succeeds();
+    assert!(more.contains("akv docs pkcs11"), "{more}");
+    let page = hsm.akv(&["docs", "pkcs11"]).succeeds();
+    assert!(page.starts_with("# The PKCS#11 module"), "{page}");
+    let section = hsm.akv(&["docs", "pkcs11#errors"]).succeeds();
+    assert!(section.starts_with("## Errors") && section.contains("CKR_PIN_LOCKED"));
+    assert!(hsm.akv(&["docs"]).succeeds().contains("troubleshooting"));
+    hsm.akv(&["docs", "none"]).fails_with(&["no page 'none'"]);
+    hsm.akv(&["docs", "pkcs11#none"])
+        .fails_with(&["no section 'none'"]);
     hsm.akv(&["explain", "a fine day"])
         .fails_with(&["no error is known by 'a fine day'", "CKR_PIN_INCORRECT"]);
 }

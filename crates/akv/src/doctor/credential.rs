@@ -68,7 +68,7 @@ fn clock(steps: &mut Steps, token: &AccessToken) -> bool {
 fn remedy(error: &Error) -> String {
     match error {
         Error::NoCredential { .. } => {
-            "log in with 'az login', or set up a credential for servers: docs/authentication.md".to_owned()
+            "log in with 'az login', or set up a credential for servers: see 'akv docs authentication'".to_owned()
         }
         Error::TokenExpired { credential, .. } => match credential {
             CredentialKind::AccessToken => {
@@ -78,13 +78,13 @@ fn remedy(error: &Error) -> String {
             _ => format!("see to it that {} gives new tokens", credential.name()),
         },
         Error::Credential { credential, .. } => format!(
-            "check the settings of {} (docs/authentication.md), or choose another with AZURE_TOKEN_CREDENTIALS",
+            "check the settings of {} ('akv docs authentication'), or choose another with AZURE_TOKEN_CREDENTIALS",
             credential.name()
         ),
         Error::Timeout { .. } => {
             "check the way to Entra ID or to the metadata service from here: proxy, firewall".to_owned()
         }
-        _ => "see docs/authentication.md".to_owned(),
+        _ => "see 'akv docs authentication'".to_owned(),
     }
 }
 

@@ -150,7 +150,7 @@ fn checked_settings(steps: &mut Steps, configuration: &Configuration) -> Option<
                 "configuration",
                 Status::Failed,
                 error.to_string(),
-                "correct the setting, or remove it; docs/configuration.md says what each takes",
+                "correct the setting, or remove it; 'akv docs configuration' says what each takes",
             );
             None
         }

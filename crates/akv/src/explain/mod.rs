@@ -72,7 +72,7 @@ impl Found {
             ),
             ("Cause", self.row.cause.clone()),
             ("Remedy", self.row.remedy.clone()),
-            ("More", self.row.document.to_owned()),
+            ("More", format!("akv docs {}", self.row.document)),
         ];
         lines(&rows)
     }
@@ -214,7 +214,7 @@ pub(crate) fn pkcs11_remedy(function: &str, code: &str) -> String {
     let of_function = rows().iter().find(|row| has(row, function));
     let last = rows().iter().rfind(|row| has(row, code));
     of_function.or(last).map_or_else(
-        || "docs/pkcs11.md says what the code means".to_owned(),
+        || "'akv docs pkcs11#errors' says what the code means".to_owned(),
         |row| row.remedy.clone(),
     )
 }
@@ -286,6 +286,6 @@ mod tests {
         let remedy = pkcs11_remedy("C_Login", "CKR_PIN_EXPIRED");
         assert!(remedy.contains("az ad app credential reset"), "{remedy}");
         let remedy = pkcs11_remedy("C_Login", "CKR_NO_SUCH_CODE");
-        assert!(remedy.contains("docs/pkcs11.md"), "{remedy}");
+        assert!(remedy.contains("akv docs pkcs11"), "{remedy}");
     }
 }

@@ -2,14 +2,10 @@
 
 use std::sync::LazyLock;
 
-/// The documents, and where they are in the project.
-const DOCUMENTS: [(&str, &str); 2] = [
-    (
-        "docs/troubleshooting.md",
-        include_str!("../../../../docs/troubleshooting.md"),
-    ),
-    ("docs/pkcs11.md", include_str!("../../../../docs/pkcs11.md")),
-];
+use crate::docs;
+
+/// The documents, by their pages.
+const DOCUMENTS: [&str; 2] = ["troubleshooting", "pkcs11"];
 
 /// An error, or several with the same remedy.
 #[derive(Debug)]
@@ -22,7 +18,7 @@ pub(crate) struct Row {
     pub(crate) numbers: Vec<u32>,
     pub(crate) cause: String,
     pub(crate) remedy: String,
-    /// The document that it is from.
+    /// The page of the documents that it is from.
     pub(crate) document: &'static str,
     /// Whether it is a reason of the provider.
     pub(crate) is_reason: bool,
@@ -32,7 +28,7 @@ pub(crate) struct Row {
 pub(crate) fn rows() -> &'static [Row] {
     static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
         let all = DOCUMENTS.iter();
-        all.flat_map(|(name, text)| of_document(name, text))
+        all.flat_map(|page| of_document(page, docs::text(page).unwrap_or_default()))
             .collect()
     });
     &ROWS
@@ -89,7 +85,7 @@ fn numbers(cell: &str) -> Vec<u32> {
     words.filter_map(|word| word.parse().ok()).collect()
 }
 
-/// Markdown as text: links as what they are called and where they lead.
+/// Markdown as text: links as what they are called and the command that shows where they lead.
 fn plain(markdown: &str, document: &str) -> String {
     let mut text = String::new();
     let mut rest = markdown;
@@ -104,10 +100,13 @@ fn plain(markdown: &str, document: &str) -> String {
             rest = after;
             continue;
         };
-        let target = absolute(target, document);
-        match target.starts_with(&format!("docs/{name}")) {
-            true => text += &target,
-            false => text += &format!("{name} ({target})"),
+        let shown = match target.starts_with('#') {
+            true => format!("{document}{target}"),
+            false => docs::page(target),
+        };
+        match target.trim_start_matches("../").starts_with(name) {
+            true => text += &format!("'akv docs {shown}'"),
+            false => text += &format!("{name} ('akv docs {shown}')"),
         }
         rest = after;
     }
@@ -125,15 +124,6 @@ fn quoted(text: &str) -> String {
     shown.collect()
 }
 
-/// Where a link of a document leads to, seen from the project's folder.
-fn absolute(target: &str, document: &str) -> String {
-    match (target.strip_prefix("../"), target.starts_with('#')) {
-        (Some(above), _) => above.to_owned(),
-        (None, true) => format!("{document}{target}"),
-        (None, false) => format!("docs/{target}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,20 +133,20 @@ mod tests {
         let text = "| a | b | c |\n|---|---|---|\n| `x` | y | z |\n\n\
                     | code | cause | remedy |\n|---|---|---|\n\
                     | 403 `A`, `B` | see [here](#there) | [x.md](x.md#y), `a \\| b`, `c` |\n\nend\n";
-        let rows = of_document("docs/d.md", text);
+        let rows = of_document("d", text);
         let [row] = rows.as_slice() else {
             panic!("{rows:?}")
         };
         assert_eq!(row.codes, ["A", "B"]);
         assert_eq!(row.numbers, [403]);
         assert_eq!(row.name, "403 A, B");
-        assert_eq!(row.cause, "see here (docs/d.md#there)");
-        assert_eq!(row.remedy, "docs/x.md#y, 'a | b', c");
+        assert_eq!(row.cause, "see here ('akv docs d#there')");
+        assert_eq!(row.remedy, "'akv docs x#y', 'a | b', c");
     }
 
     #[test]
     fn both_documents_have_rows() {
-        for (document, _) in DOCUMENTS {
+        for document in DOCUMENTS {
             let count = rows().iter().filter(|row| row.document == document).count();
             assert!(count > 30, "{document}: {count}");
         }

@@ -197,7 +197,7 @@ impl Check {
         let summary = match verdict.is_good() {
             true => "The module can use its configuration.\n",
             false => {
-                "The module can't use all of its configuration; docs/pkcs11.md says what it may hold.\n"
+                "The module can't use all of its configuration; 'akv docs pkcs11' says what it may hold.\n"
             }
         };
         let mut text = String::new();
