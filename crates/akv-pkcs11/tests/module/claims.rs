@@ -6,7 +6,7 @@ use std::path::Path;
 
 use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::object::{Attribute, AttributeType, ObjectClass};
 use cryptoki_sys::{CK_FUNCTION_LIST_3_2, CK_VERSION};
 use testing::emulator::Options;
 
@@ -154,4 +154,53 @@ fn a_token_is_known_by_its_hosts_name_and_has_no_raw_rsa() {
     ] {
         assert_eq!(code(outcome), RvError::MechanismInvalid);
     }
+}
+
+/// A version of a key never changes its public part. An HSM that tells otherwise has the program
+/// sign with the key that it has looked at, or not at all.
+#[test]
+fn a_handle_never_follows_a_version_whose_public_key_changes() {
+    const RSA: &str = r#"{"kty":"RSA-HSM","key_size":2048}"#;
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.rest.create("other", RSA);
+        hsm.rest.create("web", RSA);
+        let other = hsm.rest.call("GET", "/keys/other", "");
+        let mut lie = hsm.rest.call("GET", "/keys/web", "");
+        lie["key"]["n"] = other["key"]["n"].clone();
+        hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"refreshSeconds":0}"#);
+        let fault = serde_json::json!({
+            "kind": "other-body", "path": "/keys/web", "count": 1, "body": lie.to_string(),
+        });
+        hsm.emulator
+            .faults
+            .add(&fault.to_string())
+            .expect("a fault");
+        let told = hsm.run();
+        assert!(told.contains("C_Sign: "), "{told}");
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let web = [
+        Attribute::Class(ObjectClass::PRIVATE_KEY),
+        Attribute::Label(b"web".to_vec()),
+    ];
+    let modulus = |key| {
+        session
+            .get_attributes(key, &[AttributeType::Modulus])
+            .unwrap()
+    };
+    let way = Mechanism::Sha256RsaPkcs;
+    let first = only(&session, &web);
+    let told_first = modulus(first);
+    let second = only(&session, &web);
+    assert_ne!(first, second);
+    assert_ne!(told_first, modulus(second));
+    session
+        .sign(&way, second, b"x")
+        .expect("the true key signs");
+    // The first handle's key is another one, with which the HSM did not sign.
+    assert_eq!(code(session.sign(&way, first, b"x")), RvError::DeviceError);
+    assert_eq!(told_first, modulus(first));
 }

@@ -16,11 +16,13 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::objects::{self, KeyFacts, NewKey};
+use super::process::ASKED_SLOT;
 use super::sweep::{self, LeftBehind};
 use crate::explain::code_name;
 use crate::failure::Failure;
 use crate::files;
 use crate::output::Report;
+use crate::standard_error;
 
 /// Variables of the TLS Offload Library for the application that logs in, and its secret.
 pub(super) const APPLICATION: &str = "MHSM_CLIENT_ID";
@@ -211,6 +213,7 @@ impl Answer {
             Task::Describe => {}
             Task::List { slot, pin } => {
                 for slot in self.chosen(*slot)? {
+                    begin(slot);
                     let session = self.session(&pkcs11, slot, pin.as_ref());
                     let keys = session.and_then(|session| objects::keys(&session, slot.id()));
                     let keys = keys.map_err(|failure| failure.in_slot(slot))?;
@@ -232,6 +235,7 @@ impl Answer {
                 is_trial,
             } => {
                 for slot in self.chosen(*slot)? {
+                    begin(slot);
                     let swept = self
                         .session(&pkcs11, slot, pin.as_ref())
                         .and_then(|session| sweep::sweep(&session, slot.id(), *before, *is_trial));
@@ -295,6 +299,11 @@ impl Answer {
         }
         Ok(session)
     }
+}
+
+/// What the module says from now on is about this slot.
+fn begin(slot: Slot) {
+    standard_error::tell_line(format_args!("{ASKED_SLOT}{}", slot.id()));
 }
 
 impl Pin {

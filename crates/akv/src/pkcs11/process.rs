@@ -40,6 +40,9 @@ pub(super) const ARROW: &str = "\n-> ";
 /// What the module's lines on standard error begin with.
 const MODULES_OWN: &str = "akv_pkcs11: ";
 
+/// Begins the line with the slot that the lines after it are about.
+pub(super) const ASKED_SLOT: &str = "akv asks slot ";
+
 /// The module, and what configures it.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Place {
@@ -95,7 +98,15 @@ pub(super) struct Told {
     pub(super) module: PathBuf,
     pub(super) answer: Answer,
     /// The module's lines on standard error.
-    pub(super) lines: Vec<String>,
+    lines: Vec<Line>,
+}
+
+/// A line that a module has written.
+#[derive(Debug)]
+struct Line {
+    /// The slot that was being asked, where there may be several.
+    slot: Option<u64>,
+    text: String,
 }
 
 impl Place {
@@ -105,11 +116,16 @@ impl Place {
         let output = self.run(&module, task, identity)?;
         let answer = answer(&output);
         let mut lines = Vec::new();
+        let mut slot = None;
         for line in String::from_utf8_lossy(&output.stderr).lines() {
-            match line.strip_prefix(MODULES_OWN) {
-                Some(own) => lines.push(one_line(own)),
+            if let Some(id) = line.strip_prefix(ASKED_SLOT) {
+                slot = id.parse().ok();
+            } else if let Some(own) = line.strip_prefix(MODULES_OWN) {
+                let text = one_line(own);
+                lines.push(Line { slot, text });
+            } else {
                 // The log, where it is on.
-                None => standard_error::tell_line(one_line(line)),
+                standard_error::tell_line(one_line(line));
             }
         }
         let answer = answer.ok_or_else(|| {
@@ -228,17 +244,18 @@ impl Told {
             return format!("{}: {}", self.module.display(), one_line(&failure.problem));
         };
         let start = format!("{function}: ");
-        let mut causes = self
-            .lines
-            .iter()
-            .rev()
-            .filter_map(|line| line.strip_prefix(&start));
+        let of_slot = |line: &&Line| line.slot.is_none() || line.slot == failure.slot;
+        let lines = self.lines.iter().rev().filter(of_slot);
+        let mut causes = lines.filter_map(|line| line.text.strip_prefix(&start));
         let cause = causes.find(|cause| failure.key.as_ref().is_none_or(|key| names(cause, key)));
         let cause = cause.map(str::to_owned).unwrap_or_else(|| {
             // What it said of other keys says nothing of this one.
             let others = match failure.key {
                 Some(_) => String::new(),
-                None => self.lines.join("; "),
+                None => {
+                    let lines = self.lines.iter().filter(of_slot);
+                    lines.map(|line| &*line.text).collect::<Vec<_>>().join("; ")
+                }
             };
             match others.is_empty() {
                 true if has_log() => "the log says why".to_owned(),
@@ -258,7 +275,7 @@ impl Told {
     /// Whether there is no managed identity.
     fn lacks_identity(&self) -> bool {
         let name = CredentialKind::ManagedIdentity.name();
-        self.lines.iter().any(|line| line.contains(name))
+        self.lines.iter().any(|line| line.text.contains(name))
     }
 
     /// Hands on what the module said though all went well.
@@ -271,8 +288,8 @@ impl Told {
     /// Why the module does not start, or a slot has no token.
     pub(super) fn problems(&self) -> Vec<String> {
         let causes = self.lines.iter().filter_map(|line| {
-            let of_token = line.strip_prefix("C_GetTokenInfo: ");
-            of_token.or_else(|| line.strip_prefix("C_Initialize: "))
+            let of_token = line.text.strip_prefix("C_GetTokenInfo: ");
+            of_token.or_else(|| line.text.strip_prefix("C_Initialize: "))
         });
         causes.map(str::to_owned).collect()
     }
@@ -281,7 +298,7 @@ impl Told {
     /// file, and again when it is asked for the token.
     pub(super) fn warnings(&self) -> Vec<String> {
         let problems = self.problems();
-        let others = self.lines.iter().filter(|line| {
+        let others = self.lines.iter().map(|line| &line.text).filter(|line| {
             !line.starts_with("C_") && !problems.iter().any(|problem| problem.ends_with(*line))
         });
         others.cloned().collect()

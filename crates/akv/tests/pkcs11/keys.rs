@@ -394,18 +394,22 @@ fn a_slot_that_can_not_be_asked_does_not_keep_the_others_from_being_swept() {
     let mut hsm = Hsm::start();
     let body = r#"{"kty":"EC-HSM","crv":"P-256","tags":{"p11_session":"4711@web-1"}}"#;
     hsm.rest.create("p11-left", body);
-    let nobody = ReservedPort::take();
+    let nobody = [ReservedPort::take(), ReservedPort::take()];
     let file = hsm.write(
-        "two.conf",
-        &json!({"operationTimeout": "0.2", "tokens": [
-            {"slotid": 7, "resourceName": "away", "endpoint": nobody.url()},
+        "three.conf",
+        &json!({"tokens": [
+            {"slotid": 7, "resourceName": "away", "endpoint": nobody[0].url(), "maxRetries": 0},
             {"slotid": 8, "resourceName": "here", "endpoint": hsm.rest.url},
+            {"slotid": 9, "resourceName": "gone", "endpoint": nobody[1].url(), "maxRetries": 0},
         ]})
         .to_string(),
     );
     hsm.set("MHSM_PKCS11_CONF", file);
+    // Each with its own cause.
+    let failed = "C_FindObjectsInit: CKR_DEVICE_ERROR: list keys of managedhsm:";
     let told = hsm.akv("pkcs11 sweep --older-than 0s").fails_with(&[
-        "not swept: slot 7: C_FindObjectsInit: CKR_DEVICE_ERROR: ",
+        &format!("not swept: slot 7: {failed}away: "),
+        &format!("not swept: slot 9: {failed}gone: "),
         "p11-left",
         "deleted; akv keys recover takes it back",
     ]);
