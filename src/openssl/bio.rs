@@ -60,10 +60,31 @@ impl Bio {
         true
     }
 
-    /// All that is left, up to `limit` bytes. None: there is more, or reading failed.
-    pub(super) fn rest(&mut self, limit: usize) -> Option<Vec<u8>> {
+    /// The next element of DER, with its header, and nothing of what follows. None: there is none
+    /// of up to `limit` bytes, or reading failed.
+    pub(super) fn element(&mut self, limit: usize) -> Option<Vec<u8>> {
+        let mut element = self.exactly(2)?;
+        let len = match element[1] {
+            len @ ..=0x7f => usize::from(len),
+            count @ 0x81..=0x83 => {
+                let len = self.exactly(usize::from(count & 0x7f))?;
+                element.extend(&len);
+                len.iter()
+                    .fold(0, |len, byte| len << 8 | usize::from(*byte))
+            }
+            _ => return None,
+        };
+        if element.len() + len > limit {
+            return None;
+        }
+        element.extend(self.exactly(len)?);
+        Some(element)
+    }
+
+    /// So many bytes. None: there are fewer, or reading failed.
+    fn exactly(&mut self, count: usize) -> Option<Vec<u8>> {
         let read = self.functions.read?;
-        let mut content = vec![0u8; limit + 1];
+        let mut content = vec![0u8; count];
         let mut filled = 0;
         while filled < content.len() {
             let (room, mut len) = (&mut content[filled..], 0);
@@ -71,11 +92,10 @@ impl Bio {
             // passed.
             let more = unsafe { read(self.bio, room.as_mut_ptr().cast(), room.len(), &mut len) };
             if more == 0 || len == 0 {
-                content.truncate(filled);
-                return Some(content);
+                return None;
             }
             filled += len;
         }
-        None
+        Some(content)
     }
 }

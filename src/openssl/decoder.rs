@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_int, c_void};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use hsm_keys::Key;
@@ -68,24 +69,54 @@ unsafe extern "C" fn export_object(
     0
 }
 
-/// A key that one decoder has loaded for others, which OSSL_DECODER calls in turn.
+/// What one decoder has loaded for others, which OSSL_DECODER calls in turn.
 struct Loaded {
-    /// None: it could not be loaded, as the PEM decoder has said.
+    /// None: it could not be loaded, as the decoder that tried has said.
     key: Option<Key>,
-    /// The content of the key file, what was asked of it, and when; none: it is what the PEM
-    /// decoder passes on, from within whose callback the others are called.
-    of: Option<(Vec<u8>, c_int, Instant)>,
+    /// Whose it is. Another library context has settings, credentials and an HSM of its own.
+    by: Weak<Provider>,
+    /// The content of the key file, what was asked of it, and when.
+    content: Vec<u8>,
+    selection: c_int,
+    at: Instant,
+    /// The types whose decoders have seen it. One that comes again belongs to another operation.
+    seen: Vec<u8>,
 }
 
-/// For how long a key of another type waits for the decoder of its type: the next one that is
-/// called.
+/// For how long a key waits for the decoder of its type: the next one that is called.
 const LIFE: Duration = Duration::from_secs(1);
 
 impl Loaded {
-    fn is_of(&self, content: &[u8], selection: c_int) -> bool {
-        self.of.as_ref().is_some_and(|(of, asked, at)| {
-            of == content && *asked == selection && at.elapsed() < LIFE
-        })
+    fn new(provider: &Arc<Provider>, content: Vec<u8>, selection: c_int, key: Option<Key>) -> Self {
+        Self {
+            key,
+            by: Arc::downgrade(provider),
+            content,
+            selection,
+            at: Instant::now(),
+            seen: Vec::new(),
+        }
+    }
+
+    /// Whether it is what this provider's decoder of a type is to make a key of.
+    fn is_for(
+        &self,
+        provider: &Arc<Provider>,
+        content: &[u8],
+        selection: c_int,
+        type_: u8,
+    ) -> bool {
+        std::ptr::eq(self.by.as_ptr(), Arc::as_ptr(provider))
+            && self.content == content
+            && self.selection == selection
+            && self.at.elapsed() < LIFE
+            && !self.seen.contains(&type_)
+    }
+
+    /// Keeps it for the decoders of other types than this one.
+    fn put_back(mut self, type_: u8) {
+        self.seen.push(type_);
+        LOADED.set(Some(self));
     }
 }
 
@@ -118,7 +149,12 @@ unsafe extern "C" fn decode_pem(
     });
     let Some(content) = content else { return 1 };
     boundary::quietly(|| {
-        LOADED.set(Some(Loaded { key, of: None }));
+        LOADED.set(Some(Loaded::new(
+            &provider,
+            content.clone(),
+            selection,
+            key,
+        )));
         let mut params = ParamList::default()
             .integer(c"type", ffi::OBJECT_PKEY)
             .utf8(c"data-structure", STRUCTURE)
@@ -155,34 +191,41 @@ unsafe extern "C" fn decode_der<const TYPE: u8>(
     // SAFETY: OpenSSL passes our context back.
     let provider = unsafe { provider(context) };
     boundary::call(&provider.core, c"decoder_decode_der", || {
-        let Loaded { key, of } = match LOADED.take() {
-            Some(loaded) if loaded.of.is_none() => loaded,
-            other => {
-                // SAFETY: OpenSSL passes a stream of its own for this call.
-                let mut input = unsafe { Bio::new(input, provider.core.bio) };
-                let Some(content) = input.rest(MAX_LEN) else {
-                    return Ok(1);
-                };
-                let Some(file) = read_der(&content)? else {
-                    return Ok(1);
-                };
-                match other.filter(|loaded| loaded.is_of(&content, selection)) {
-                    Some(loaded) => loaded,
-                    None => Loaded {
-                        key: Some(load(&provider, &file, selection)?),
-                        of: Some((content, selection, Instant::now())),
-                    },
+        // SAFETY: OpenSSL passes a stream of its own for this call.
+        let mut input = unsafe { Bio::new(input, provider.core.bio) };
+        let Some(content) = input.element(MAX_LEN) else {
+            return Ok(1);
+        };
+        let Some(file) = read_der(&content)? else {
+            return Ok(1);
+        };
+        let known = LOADED.take();
+        let known = known.filter(|known| known.is_for(&provider, &content, selection, TYPE));
+        let mut loaded = match known {
+            Some(known) => known,
+            None => {
+                let mut failure = None;
+                let key = load(&provider, &file, selection);
+                let key = key.map_err(|error| failure = Some(error)).ok();
+                let loaded = Loaded::new(&provider, content, selection, key);
+                if let Some(failure) = failure {
+                    loaded.put_back(TYPE);
+                    return Err(failure);
                 }
+                loaded
             }
         };
-        // The PEM decoder has said why.
-        let Some(key) = key else { return Ok(0) };
-        if key.public.key_type() != key_type(TYPE) {
-            let key = Some(key);
-            LOADED.set(Some(Loaded { key, of }));
-            return Ok(1);
+        match loaded
+            .key
+            .take_if(|key| key.public.key_type() == key_type(TYPE))
+        {
+            // SAFETY: OpenSSL passes the callback with its own argument.
+            Some(key) => Ok(unsafe { hand_out_key(&provider, key, object, object_argument) }),
+            None => {
+                let goes_on = loaded.key.is_some();
+                loaded.put_back(TYPE);
+                Ok(c_int::from(goes_on))
+            }
         }
-        // SAFETY: OpenSSL passes the callback with its own argument.
-        Ok(unsafe { hand_out_key(&provider, key, object, object_argument) })
     })
 }

@@ -167,7 +167,7 @@ impl Neighbours {
     ) -> Option<Arc<Implementation<O>>> {
         match self.fetcher {
             Some(_) => self.fetch(name, wanted, None),
-            None => self.first_told_of(name, wanted),
+            None => self.first_told_of(name, wanted, |_| true),
         }
     }
 
@@ -180,7 +180,7 @@ impl Neighbours {
     ) -> Option<Arc<Implementation<O>>> {
         match self.fetcher {
             Some(_) => self.fetch(name, &[], query),
-            None => self.first_told_of(name, &[]),
+            None => self.first_told_of(name, &[], |_| true),
         }
     }
 
@@ -220,16 +220,17 @@ impl Neighbours {
     }
 
     /// The same, where the core can't be asked: of the active providers that we were told of, the
-    /// first that has it. The core doesn't tell of those that it falls back to. They are active
-    /// when something is looked for, and are told of when we ask to be told anew.
-    fn first_told_of<O: Operation>(
+    /// first that has one that fits. The core doesn't tell of those that it falls back to. They are
+    /// active when something is looked for, and are told of when we ask to be told anew.
+    pub(super) fn first_told_of<O: Operation>(
         &self,
         name: &CStr,
         wanted: &[&str],
+        fits: impl Fn(&Arc<Implementation<O>>) -> bool,
     ) -> Option<Arc<Implementation<O>>> {
         let find = || {
             let mut others = self.told_of().into_iter();
-            others.find_map(|provider| provider.implementation(name, wanted))
+            others.find_map(|provider| provider.implementation(name, wanted).filter(&fits))
         };
         find().or_else(|| {
             self.told_anew.call_once(|| self.ask_to_be_told());

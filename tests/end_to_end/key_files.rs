@@ -88,6 +88,43 @@ fn a_program_that_names_a_type_gets_keys_of_no_other() {
     }
 }
 
+/// Each library context has its own HSM, and only that one's credentials go there.
+#[test]
+fn a_key_file_gives_each_library_context_the_key_of_its_own_hsm() {
+    let hsms = [(); 2].map(|()| Hsm::with_keys(&KEYS));
+    let configs = hsms.each_ref().map(|hsm| {
+        let text = fs::read_to_string(hsm.path("akv.cnf")).expect("a configuration");
+        let token = hsm.write("token", hsm.variable("AZURE_CLI_ACCESS_TOKEN"));
+        let (endpoint, ca) = (
+            hsm.variable("AZURE_MANAGEDHSM_URL"),
+            hsm.variable("AKV_CA_FILE"),
+        );
+        let own = format!("endpoint = {endpoint}\nca-file = {ca}\ntoken-file = {token}\n");
+        hsm.write("context.cnf", text + &own)
+    });
+    let program = hsms[0].compile("two_contexts");
+    let (_, der) = key_files(&hsms[0], "ec", "AKV Provider URI v1.0", &uri("ec"));
+    let mut command = hsms[0].command(&program);
+    for name in [
+        "AZURE_MANAGEDHSM_URL",
+        "AKV_CA_FILE",
+        "AZURE_CLI_ACCESS_TOKEN",
+    ] {
+        command.env_remove(name);
+    }
+    let output = command
+        .args([&configs[0], &configs[1], &der, &uri("ec")])
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    let [first, second] = hsms.each_ref().map(|hsm| {
+        let requests = hsm.requests();
+        requests.iter().filter(|request| request.is("sign")).count()
+    });
+    assert_eq!((first, second), (0, 1));
+}
+
 #[test]
 fn a_signature_with_a_key_file_takes_one_request() {
     let hsm = Hsm::with_keys(&KEYS);

@@ -223,6 +223,7 @@ impl Command {
             Self::Config(command) => command.run(),
             Self::Token(command) => command.run(),
             Self::Completions(command) => command.run(),
+            Self::Docs(command) => command.run(),
             Self::Man(command) => command.run(),
         }
     }

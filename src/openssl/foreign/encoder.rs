@@ -1,12 +1,13 @@
 //! The encoding of software keys, by another provider.
 
 use std::ffi::{CStr, c_int, c_void};
+use std::sync::Arc;
 
-use super::{ForeignKey, call};
+use super::{ForeignKey, NOTHING_TO_DO, call};
 use crate::openssl::bio::CoreBio;
 use crate::openssl::ffi;
-use crate::openssl::functions::{self, Passphrase};
-use crate::openssl::neighbour::Neighbours;
+use crate::openssl::functions::{self, Encoder, Passphrase};
+use crate::openssl::neighbour::{Implementation, Neighbours};
 use crate::openssl::params::ParamList;
 
 /// The stream, the selection, and the caller's pass-phrase callback with its argument.
@@ -22,8 +23,25 @@ pub(in crate::openssl) fn encode_foreign(
     key: &ForeignKey,
     arguments: EncoderArguments,
 ) -> Option<c_int> {
+    let (output, selection, passphrase, passphrase_argument) = arguments;
+    // As libcrypto chooses: some provider's encoders, such as those of tokens, write its own keys
+    // alone.
+    let selects = |encoder: &Arc<Implementation<Encoder>>| {
+        let does_selection = functions::ENCODER_DOES_SELECTION;
+        call!(encoder, does_selection, (encoder.context, selection), or NOTHING_TO_DO) == 1
+    };
+    let imports = |encoder: &Arc<Implementation<Encoder>>| {
+        selects(encoder)
+            && encoder
+                .functions
+                .get(functions::ENCODER_IMPORT_OBJECT)
+                .is_some()
+    };
     let beside = neighbours.find_beside(&key.implementation, name, wanted);
-    let implementation = beside.or_else(|| neighbours.find_with(name, wanted))?;
+    let implementation = beside
+        .filter(selects)
+        .or_else(|| neighbours.find_with(name, wanted).filter(imports))
+        .or_else(|| neighbours.first_told_of(name, wanted, imports))?;
     let context = call!(
         implementation,
         functions::ENCODER_NEWCTX,
@@ -39,7 +57,6 @@ pub(in crate::openssl) fn encode_foreign(
             (context, params)
         )
     });
-    let (output, selection, passphrase, passphrase_argument) = arguments;
     let encode = |object: *mut c_void| {
         call!(
             implementation,
