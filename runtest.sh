@@ -20,7 +20,7 @@ began=$SECONDS
 # would take some crates with other features, and so all that depends on those a second time.
 scripts/release-build.sh </dev/null &
 modules=$!
-cargo build --workspace --bins --tests </dev/null
+cargo build --workspace --lib --bins --tests </dev/null
 programs_status=$?
 wait "$modules"
 modules_status=$?

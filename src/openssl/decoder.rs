@@ -79,7 +79,8 @@ struct Loaded {
     content: Vec<u8>,
     selection: c_int,
     at: Instant,
-    /// The types whose decoders have seen it. One that comes again belongs to another operation.
+    /// The types whose decoders have seen it. One that comes again may belong to another operation,
+    /// which may succeed where this one has failed.
     seen: Vec<u8>,
 }
 
@@ -110,7 +111,7 @@ impl Loaded {
             && self.content == content
             && self.selection == selection
             && self.at.elapsed() < LIFE
-            && !self.seen.contains(&type_)
+            && (self.key.is_some() || !self.seen.contains(&type_))
     }
 
     /// Keeps it for the decoders of other types than this one.

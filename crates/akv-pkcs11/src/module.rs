@@ -109,6 +109,14 @@ impl Module {
         self.process == process::generation()
     }
 
+    /// Whether no thread has ended it meanwhile.
+    pub(crate) fn is_current(&self) -> bool {
+        let current = MODULE.load();
+        current
+            .as_ref()
+            .is_some_and(|current| std::ptr::eq(&**current, self))
+    }
+
     /// Whether this process has made a key for a session, or a program has brought it to this
     /// process: a child leaves alone what its parent has made, also where it has its number.
     pub(crate) fn has_made(&self, key: &StoredKey) -> bool {

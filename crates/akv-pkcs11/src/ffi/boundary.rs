@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Once};
 
-use cryptoki_sys::{CK_RV, CKR_GENERAL_ERROR, CKR_OK};
+use cryptoki_sys::{CK_RV, CKR_CRYPTOKI_NOT_INITIALIZED, CKR_GENERAL_ERROR, CKR_OK};
 use hsm_module::{boundary, process};
 
 use crate::error::Error;
@@ -33,10 +33,20 @@ pub(super) fn call(function: &'static str, body: impl FnOnce() -> Result<(), Err
     error.code
 }
 
-/// The same for functions that need the module to be initialised.
+/// The same for functions that need the module to be initialised. A call that fails since another
+/// thread has ended the module meanwhile says that.
 pub(super) fn call_initialized(
     function: &'static str,
     body: impl FnOnce(&Arc<Module>) -> Result<(), Error>,
 ) -> CK_RV {
-    call(function, || body(&module::current()?))
+    call(function, || {
+        let module = module::current()?;
+        body(&module).map_err(|error| match module.is_current() {
+            true => error,
+            false => Error {
+                code: CKR_CRYPTOKI_NOT_INITIALIZED,
+                ..error
+            },
+        })
+    })
 }
