@@ -72,7 +72,6 @@ pub(crate) fn transfer(
     wrapped: &[u8],
 ) -> Result<CK_OBJECT_HANDLE, Error> {
     check_allowed(session, template)?;
-    exchange_key.require_hsm_id()?;
     let (of, kind) = match (template.number(CKA_CLASS)?, template.number(CKA_KEY_TYPE)?) {
         (Some(CKO_PRIVATE_KEY), Some(CKK_RSA)) => (KeyType::Rsa, TransferredKind::Rsa),
         (Some(CKO_PRIVATE_KEY), Some(CKK_EC)) => (KeyType::Ec, TransferredKind::Ec),
