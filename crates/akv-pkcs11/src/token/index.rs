@@ -57,8 +57,8 @@ impl Clone for Index {
 }
 
 impl Indices {
-    /// Those of keys. `has_certificates`: whether there are any, which are then looked for by public
-    /// keys.
+    /// Those of keys. `has_certificates`: whether there are any, which are then looked for by
+    /// public keys.
     pub(super) fn of<'a>(
         keys: impl Iterator<Item = &'a Arc<StoredKey>>,
         has_certificates: bool,
