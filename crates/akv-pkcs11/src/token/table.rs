@@ -170,8 +170,8 @@ impl Table {
     }
 
     /// Takes in what the HSM says of a key. A version that is there already keeps its handles; of
-    /// one that isn't, the earlier one stays usable by its own. The same version with another public
-    /// key takes the place of what was there, whose handles are good for nothing any more.
+    /// one that isn't, the earlier one stays usable by its own. The same version with another
+    /// public key takes the place of what was there, whose handles the HSM does nothing by any more.
     pub(crate) fn add(
         &mut self,
         key: StoredKey,
