@@ -144,7 +144,7 @@ impl Cipher {
             .map(|obstacle| Error::because(CKR_KEY_FUNCTION_NOT_PERMITTED, obstacle));
         match obstacle {
             Some(refusal) => Err(refusal),
-            None => match key.key.private(operation) {
+            None => match key.to_use()?.private(operation) {
                 Ok(_) => Ok(()),
                 Err(error) => Err(Error::operation(of.purpose(), false, &error)),
             },
@@ -233,9 +233,10 @@ impl Cipher {
             Self::Rsa(scheme) => {
                 let rejects = *scheme == RsaEncryption::Pkcs1
                     && token.options().rsa_pkcs1_decrypt == RsaPkcs1Decrypt::ImplicitRejection;
+                let of_hsm = key.to_use()?;
                 let decrypted = token.ask(|client| match of {
-                    Use::Unwrap => hsm_keys::unwrap_by_rsa(client, &key.key, *scheme, ciphertext),
-                    _ => hsm_keys::decrypt(client, &key.key, *scheme, ciphertext),
+                    Use::Unwrap => hsm_keys::unwrap_by_rsa(client, of_hsm, *scheme, ciphertext),
+                    _ => hsm_keys::decrypt(client, of_hsm, *scheme, ciphertext),
                 })?;
                 match decrypted {
                     Err(error) if !(rejects && is_bad_request(&error)) => {
@@ -401,7 +402,7 @@ impl Aes {
             key,
             self.mode.of_hsm(),
             of.purpose(),
-            |client, cipher| cipher.decrypt(client, &key.key, &parameters, ciphertext),
+            |client, key, cipher| cipher.decrypt(client, key, &parameters, ciphertext),
         )
     }
 
@@ -456,9 +457,13 @@ pub(crate) fn open(
     parameters: &Parameters<'_>,
     ciphertext: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, Error> {
-    by_size(token, key, Mode::Gcm, Purpose::Decrypt, |client, cipher| {
-        cipher.decrypt(client, &key.key, parameters, ciphertext)
-    })
+    by_size(
+        token,
+        key,
+        Mode::Gcm,
+        Purpose::Decrypt,
+        |client, key, cipher| cipher.decrypt(client, key, parameters, ciphertext),
+    )
 }
 
 fn encrypt(
@@ -473,7 +478,7 @@ fn encrypt(
         key,
         mode.of_hsm(),
         Purpose::Encrypt,
-        |client, cipher| cipher.encrypt(client, &key.key, parameters, plaintext),
+        |client, key, cipher| cipher.encrypt(client, key, parameters, plaintext),
     )
 }
 
@@ -493,8 +498,8 @@ pub(crate) fn learn_size(token: &Token, key: &StoredKey) {
         aad: &[],
         tag: None,
     };
-    let probed = by_size(token, key, mode, Purpose::Encrypt, |client, cipher| {
-        cipher.encrypt(client, &key.key, &parameters, &[0; BLOCK])
+    let probed = by_size(token, key, mode, Purpose::Encrypt, |client, key, cipher| {
+        cipher.encrypt(client, key, &parameters, &[0; BLOCK])
     });
     if let Err(error) = probed {
         let cause = error.cause.unwrap_or_default();
@@ -508,11 +513,12 @@ fn by_size<T>(
     key: &StoredKey,
     mode: Mode,
     purpose: Purpose,
-    operation: impl Fn(&Client, aes::Cipher) -> Result<T, hsm_keys::Error>,
+    operation: impl Fn(&Client, &hsm_keys::Key, aes::Cipher) -> Result<T, hsm_keys::Error>,
 ) -> Result<T, Error> {
+    let of_hsm = key.to_use()?;
     let done = token.ask(|client| {
-        let run = |bits| operation(client, aes::Cipher { mode, bits });
-        match (&key.key.hsm, mode) {
+        let run = |bits| operation(client, of_hsm, aes::Cipher { mode, bits });
+        match (&of_hsm.hsm, mode) {
             (None, _) => Err(hsm_keys::Error::MissingPrivateKey),
             // It is the same for all sizes.
             (Some(_), Mode::WrapPad) => run(256),

@@ -32,8 +32,10 @@ pub(crate) fn init(
     if session.operations().search.is_some() {
         return Err(Error::code(CKR_OPERATION_ACTIVE));
     }
-    let template = Template::read(&template)?;
-    let mut found = search(&session.token, &template)?;
+    let mut found = match Template::sought(&template)? {
+        Some(template) => search(&session.token, &template)?,
+        None => Vec::new(),
+    };
     found.reverse();
     // Another thread may have begun one meanwhile.
     match &mut session.operations().search {

@@ -107,7 +107,7 @@ pub(crate) fn verify_init(
 ) -> Result<(), Error> {
     let session = module.session(session)?;
     operation::begin(&session, mechanism, VERIFY, |given| {
-        Verifying::new(&session, given, key, None).map(Messages::new)
+        Verifying::new(&session, given, key).map(Messages::new)
     })
 }
 

@@ -226,6 +226,7 @@ pub(crate) fn destroy(
         }
         Object::Profile(_) => return Err(Error::code(CKR_ACTION_PROHIBITED)),
     };
+    key.to_use()?;
     if !session.token.view(&key, half).is(CKA_DESTROYABLE) {
         return Err(Error::because(
             CKR_ACTION_PROHIBITED,
@@ -250,18 +251,21 @@ pub(crate) fn destroy(
             };
             session.token.update(&key, &hidden).map(drop)
         }
-        Half::Private if key.is_of_others() => {
-            // Whoever has made it may have had it stay, meanwhile.
+        Half::Private if key.hsm_id().is_none() || session.token.table().has_adopted(&key) => {
+            session.token.delete_by_private(&key)
+        }
+        // All versions of that name go, so the one of the handle has to be there still.
+        Half::Private => {
             let current = session.token.reload(&key)?;
-            match current.is_of_others() {
-                true => session.token.delete_by_private(&current),
-                false => Err(Error::because(
+            // Whoever has made it may have had it stay, meanwhile.
+            match key.is_of_others() && !current.is_of_others() {
+                true => Err(Error::because(
                     CKR_ACTION_PROHIBITED,
                     format!("key {} is a session's no more, and stays", key.name()),
                 )),
+                false => session.token.delete_by_private(&current),
             }
         }
-        Half::Private => session.token.delete_by_private(&key),
         Half::Public => session.token.delete(&key),
     }
 }

@@ -58,6 +58,7 @@ impl RsaAes {
         if key.public().key_type() != KeyType::Rsa {
             return Err(Error::code(wrong_type));
         }
+        key.to_use()?;
         let is_permitted = key.permits(&operation) || key.permits(&KeyOperation::Import);
         if half == fitting && is_permitted {
             return Ok(());

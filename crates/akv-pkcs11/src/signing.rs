@@ -77,11 +77,7 @@ fn check_use(token: &Token, key: &StoredKey) -> Result<(), Error> {
         false => refused(format!(
             "key {} does not permit 'sign' (its key_ops are: {}): update it with 'sign' in its key_ops",
             key.name(),
-            key.key
-                .hsm
-                .as_ref()
-                .and_then(hsm_keys::HsmKey::permitted)
-                .unwrap_or_default()
+            key.permitted()
         )),
     }
 }
@@ -230,8 +226,9 @@ impl Signing {
         {
             return Err(Error::code(CKR_DATA_LEN_RANGE));
         }
+        let key = self.key.to_use()?;
         token.ask(|client| {
-            hsm_keys::sign(client, &self.key.key, &scheme, value, self.check)
+            hsm_keys::sign(client, key, &scheme, value, self.check)
                 .map(hsm_keys::RawSignature::into_raw)
                 .map_err(|error| Error::operation(Purpose::Sign, token.by_pin(), &error))
         })?

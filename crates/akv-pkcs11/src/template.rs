@@ -17,25 +17,38 @@ pub(crate) struct Template<'a> {
 }
 
 impl<'a> Template<'a> {
-    /// Takes what a program passes.
+    /// Takes what a program says that an object is to be.
     ///
     /// # Errors
     /// NULL where there ought to be something, or an attribute with two values.
     pub(crate) fn read(given: &TemplateIn<'a>) -> Result<Self, Error> {
+        Self::agreed(given)?.map_err(|twice| {
+            Error::because(
+                CKR_TEMPLATE_INCONSISTENT,
+                format!("the template has {} with two values", name(twice)),
+            )
+        })
+    }
+
+    /// Takes what a program looks for. None: an attribute with two values, which no object has.
+    ///
+    /// # Errors
+    /// NULL where there ought to be something.
+    pub(crate) fn sought(given: &TemplateIn<'a>) -> Result<Option<Self>, Error> {
+        Ok(Self::agreed(given)?.ok())
+    }
+
+    /// What is passed, or else the attribute that is there with two values.
+    fn agreed(given: &TemplateIn<'a>) -> Result<Result<Self, CK_ATTRIBUTE_TYPE>, Error> {
         let mut attributes: Vec<(CK_ATTRIBUTE_TYPE, &[u8])> = Vec::new();
         for (type_, value) in given.read()? {
             match attributes.iter().find(|(known, _)| *known == type_) {
                 None => attributes.push((type_, value)),
                 Some((_, first)) if *first == value => {}
-                Some(_) => {
-                    return Err(Error::because(
-                        CKR_TEMPLATE_INCONSISTENT,
-                        format!("the template has {} with two values", name(type_)),
-                    ));
-                }
+                Some(_) => return Ok(Err(type_)),
             }
         }
-        Ok(Self { attributes })
+        Ok(Ok(Self { attributes }))
     }
 
     /// The same but for some attributes.

@@ -42,7 +42,7 @@ pub(crate) fn verify_init(
 ) -> Result<(), Error> {
     let session = module.session(session)?;
     operation::begin(&session, mechanism, VERIFY, |given| {
-        Verifying::new(&session, given, key, None)
+        Verifying::new(&session, given, key)
     })
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn verify_recover_init(
         return Err(Error::code(CKR_MECHANISM_INVALID));
     }
     operation::begin(&session, mechanism, RECOVER, |given| {
-        Verifying::new(&session, given, key, None)
+        Verifying::new(&session, given, key)
     })
 }
 
@@ -69,10 +69,13 @@ pub(crate) fn verify_signature_init(
     key: CK_OBJECT_HANDLE,
     signature: Bytes<'_>,
 ) -> Result<(), Error> {
-    let signature = signature.get()?.to_vec();
     let session = module.session(session)?;
     operation::begin(&session, mechanism, VERIFY, |given| {
-        Verifying::new(&session, given, key, Some(signature))
+        let verifying = Verifying::new(&session, given, key)?;
+        Ok(Verifying {
+            signature: Some(signature.get()?.to_vec()),
+            ..verifying
+        })
     })
 }
 
@@ -182,12 +185,11 @@ fn update(session: &Session, part: Bytes<'_>, has_signature: bool) -> Result<(),
 }
 
 impl Verifying {
-    /// What verifies by a mechanism and a key; with the signature, where that comes first.
+    /// What verifies by a mechanism and a key.
     pub(crate) fn new(
         session: &Session,
         given: &MechanismIn<'_>,
         key: CK_OBJECT_HANDLE,
-        signature: Option<Vec<u8>>,
     ) -> Result<Self, Error> {
         let mechanism =
             Mechanism::find(given.type_).ok_or_else(|| Error::code(CKR_MECHANISM_INVALID))?;
@@ -213,7 +215,7 @@ impl Verifying {
             key,
             way,
             message,
-            signature,
+            signature: None,
         })
     }
 

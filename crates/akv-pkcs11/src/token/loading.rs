@@ -246,13 +246,14 @@ impl Token {
     }
 
     /// A version of a key as it is just now: whoever changes a part of it is not to undo what
-    /// others have changed.
+    /// others have changed, and whoever deletes it means this key.
     pub(crate) fn reload(&self, key: &StoredKey) -> Result<Arc<StoredKey>, Error> {
         let id = key.require_hsm_id()?;
         let loaded = self
             .fetch(&id.key, Some(id.version.clone()))
             .map_err(|error| self.refusal(Purpose::Update, &error))?;
-        Ok(self.change(|table| table.renew(StoredKey::new(loaded), key.session)))
+        let loaded = self.unreplaced(key, loaded)?;
+        Ok(self.change(|table| table.renew(loaded, key.session)))
     }
 
     /// The keys that there are, not older than told. One that can't be renewed serves on.

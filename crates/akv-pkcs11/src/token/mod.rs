@@ -2,6 +2,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod credentials;
+mod index;
 pub(crate) mod loading;
 pub(crate) mod objects;
 pub(crate) mod table;
@@ -278,7 +279,7 @@ impl Token {
         update: &managed_hsm::Update,
     ) -> Result<Arc<StoredKey>, Error> {
         let updated = self.updated(key, update)?;
-        Ok(self.change(|table| table.renew(StoredKey::new(updated), key.session)))
+        Ok(self.change(|table| table.renew(updated, key.session)))
     }
 
     /// Has a session's key outlive it.
@@ -288,7 +289,7 @@ impl Token {
         update: &managed_hsm::Update,
     ) -> Result<Arc<StoredKey>, Error> {
         let updated = self.updated(key, update)?;
-        Ok(self.change(|table| table.adopt(StoredKey::new(updated))))
+        Ok(self.change(|table| table.adopt(updated)))
     }
 
     /// Forgets one handle of a key.
@@ -304,14 +305,24 @@ impl Token {
     }
 
     /// The version of a key as the HSM has changed it.
-    fn updated(
-        &self,
-        key: &StoredKey,
-        update: &managed_hsm::Update,
-    ) -> Result<managed_hsm::Key, Error> {
+    fn updated(&self, key: &StoredKey, update: &managed_hsm::Update) -> Result<StoredKey, Error> {
         let uri = KeyUri::from(key.require_hsm_id()?.clone());
         let updated = self.ask(|client| client.update_key(&uri, update))?;
-        updated.map_err(|error| self.refusal(Purpose::Update, &error))
+        let updated = updated.map_err(|error| self.refusal(Purpose::Update, &error))?;
+        self.unreplaced(key, updated)
+    }
+
+    /// What the HSM says of a version now, which a program has a handle of.
+    ///
+    /// # Errors
+    /// The version has another public key now, which is no business of the handle's.
+    fn unreplaced(&self, key: &StoredKey, now: managed_hsm::Key) -> Result<StoredKey, Error> {
+        let now = StoredKey::new(now);
+        if now.public() == key.public() {
+            return Ok(now);
+        }
+        self.change(|table| table.renew(now, None));
+        Err(key.replaced())
     }
 
     /// Lets go of connections and logins.

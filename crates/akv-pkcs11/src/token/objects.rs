@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cryptoki_sys::{
     CK_KEY_TYPE, CK_OBJECT_HANDLE, CK_PROFILE_ID, CK_SESSION_HANDLE, CKK_AES, CKK_GENERIC_SECRET,
-    CKR_ACTION_PROHIBITED,
+    CKR_ACTION_PROHIBITED, CKR_DEVICE_ERROR,
 };
-use hsm_keys::{Digest, Key, KeyType, PublicKey};
+use hsm_keys::{Digest, HsmKey, Key, KeyType, PublicKey};
 use managed_hsm::{KeyId, KeyOperation};
 use zeroize::Zeroizing;
 
@@ -38,7 +38,7 @@ impl std::fmt::Debug for SecretKey {
 pub(crate) struct StoredKey {
     /// The service's own name of it; empty for a program's.
     pub(crate) kid: Box<str>,
-    pub(crate) key: Key,
+    key: Key,
     pub(crate) enabled: bool,
     pub(crate) operations: Arc<[KeyOperation]>,
     pub(crate) tags: Tags,
@@ -63,6 +63,9 @@ pub(crate) struct StoredKey {
     pub(super) handles: [CK_OBJECT_HANDLE; 2],
     /// When the HSM has said all this, in milliseconds since the table was made.
     pub(super) checked: AtomicU64,
+    /// Whether the HSM has told another public key of the same version since. Shared by all that
+    /// have had the same handles, of which an operation may have begun with one.
+    pub(super) is_replaced: Arc<AtomicBool>,
 }
 
 impl StoredKey {
@@ -96,6 +99,7 @@ impl StoredKey {
             handles: [new_handle(), new_handle()],
             key,
             checked: AtomicU64::new(0),
+            is_replaced: Arc::default(),
         }
     }
 
@@ -119,6 +123,7 @@ impl StoredKey {
             has_default_id,
             handles: self.handles,
             checked: AtomicU64::new(self.checked.load(Ordering::Relaxed)),
+            is_replaced: Arc::clone(&self.is_replaced),
         }
     }
 
@@ -161,6 +166,7 @@ impl StoredKey {
             has_default_id: false,
             handles: [new_handle(), new_handle()],
             checked: AtomicU64::new(0),
+            is_replaced: Arc::default(),
         }
     }
 
@@ -169,10 +175,44 @@ impl StoredKey {
         self.key.id()
     }
 
-    /// The same where only a key of the HSM will do.
+    /// The same where only a key of the HSM will do, and something is to be done with it.
     pub(crate) fn require_hsm_id(&self) -> Result<&KeyId, Error> {
-        self.hsm_id()
-            .ok_or_else(|| Error::code(CKR_ACTION_PROHIBITED))
+        let id = self.to_use()?.id();
+        id.ok_or_else(|| Error::code(CKR_ACTION_PROHIBITED))
+    }
+
+    /// The key where the HSM is to do something with it.
+    ///
+    /// # Errors
+    /// The HSM would do it with another one.
+    pub(crate) fn to_use(&self) -> Result<&Key, Error> {
+        match self.is_replaced() {
+            true => Err(self.replaced()),
+            false => Ok(&self.key),
+        }
+    }
+
+    pub(super) fn is_replaced(&self) -> bool {
+        self.is_replaced.load(Ordering::Relaxed)
+    }
+
+    /// The error where the HSM has another key than the program has a handle of.
+    pub(super) fn replaced(&self) -> Error {
+        Error::because(
+            CKR_DEVICE_ERROR,
+            format!(
+                "key {} has another public key in the HSM now than when the program found it, which a \
+                 version never has: nothing is done with it; look for the key again, and check what \
+                 stands between this machine and the HSM",
+                self.name()
+            ),
+        )
+    }
+
+    /// What the service lets the key do, for a person.
+    pub(crate) fn permitted(&self) -> String {
+        let hsm = self.key.hsm.as_ref();
+        hsm.and_then(HsmKey::permitted).unwrap_or_default()
     }
 
     /// Whether it is this version of a key of the HSM.

@@ -1,24 +1,22 @@
 //! The table of a token's objects. It is never changed; another one takes its place, so that
 //! readers need no lock.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use cryptoki_sys::{
     CK_OBJECT_HANDLE, CK_PROFILE_ID, CK_SESSION_HANDLE, CKP_AUTHENTICATION_TOKEN,
     CKP_BASELINE_PROVIDER, CKP_EXTENDED_PROVIDER, CKP_PUBLIC_CERTIFICATES_TOKEN,
 };
-use hsm_keys::once;
 use managed_hsm::KeyName;
 
+use super::index::{Index, Indices};
 use super::loading::Sought;
 use super::objects::{Object, StoredKey};
-use super::tags::{self, Half};
+use super::tags::Half;
 use crate::certificates::{CertificateObject, Kept, StoredCertificate};
 use crate::module::new_handle;
 
@@ -39,47 +37,6 @@ pub(crate) struct Table {
     /// Public objects that went with their private ones, and that nobody has destroyed yet.
     gone: HashSet<CK_OBJECT_HANDLE>,
     index: Index,
-}
-
-/// Which keys have a label, an id, or a public key; made when it is first asked for.
-#[derive(Debug, Default)]
-struct Index(OnceLock<Indices>);
-
-#[derive(Debug, Default)]
-struct Indices {
-    by_label: Found,
-    by_id: Found,
-    /// Of keys that certificates may be of.
-    by_public: Found,
-}
-
-/// Keys by the hash values of their labels, of their ids, or of their public keys, in the order of
-/// those. Two texts may have the same: whoever looks something up looks at what is found, too.
-#[derive(Debug, Default)]
-struct Found(Vec<(u64, Arc<StoredKey>)>);
-
-impl Found {
-    fn insert(&mut self, hashes: impl IntoIterator<Item = u64>, key: &Arc<StoredKey>) {
-        let hashes = hashes.into_iter();
-        self.0.extend(hashes.map(|hash| (hash, Arc::clone(key))));
-    }
-
-    /// The keys that may be those of a label, an id, or a public key.
-    fn of(&self, wanted: &[u8]) -> impl Iterator<Item = &Arc<StoredKey>> {
-        let hash = hash(wanted);
-        let start = self.0.partition_point(|(known, _)| *known < hash);
-        let found = self.0[start..].iter();
-        found
-            .take_while(move |(known, _)| *known == hash)
-            .map(|(_, key)| key)
-    }
-}
-
-impl Clone for Index {
-    /// That of another table is another one.
-    fn clone(&self) -> Self {
-        Self::default()
-    }
 }
 
 impl Default for Table {
@@ -202,30 +159,9 @@ impl Table {
     }
 
     fn indices(&self) -> &Indices {
-        once(&self.index.0, || self.make_indices())
-    }
-
-    fn make_indices(&self) -> Indices {
-        let mut indices = Indices::default();
-        for key in self.found() {
-            indices.by_label.insert(hashes_of_labels(key), key);
-            indices.by_id.insert(hashes_of_ids(key), key);
-            if !self.certificates.is_empty()
-                && key.hsm_id().is_some()
-                && let Some(public) = key.public().spki()
-            {
-                indices.by_public.insert([hash(&public)], key);
-            }
-        }
-        let Indices {
-            by_label,
-            by_id,
-            by_public,
-        } = &mut indices;
-        for Found(found) in [by_label, by_id, by_public] {
-            found.sort_unstable_by_key(|(hash, _)| *hash);
-        }
-        indices
+        let has_certificates = !self.certificates.is_empty();
+        self.index
+            .get(|| Indices::of(self.found(), has_certificates))
     }
 
     /// Milliseconds since the table was made.
@@ -234,7 +170,8 @@ impl Table {
     }
 
     /// Takes in what the HSM says of a key. A version that is there already keeps its handles; of
-    /// one that isn't, the earlier one stays usable by its own.
+    /// one that isn't, the earlier one stays usable by its own. The same version with another
+    /// public key takes the place of what was there, whose handles the HSM does nothing by any more.
     pub(crate) fn add(
         &mut self,
         key: StoredKey,
@@ -256,7 +193,7 @@ impl Table {
         let known = self.known(&key);
         let stored = self.store(key, None, known.as_deref());
         let kept = self.kept.entry(name.clone()).or_default();
-        match kept.iter_mut().find(|kept| is_same(kept, &stored)) {
+        match kept.iter_mut().find(|kept| is_version(kept, &stored)) {
             Some(kept) => *kept = Arc::clone(&stored),
             None => kept.push(Arc::clone(&stored)),
         }
@@ -276,11 +213,11 @@ impl Table {
         let name = name_of(&key);
         let session = match self.keys.get(&*name) {
             None => return self.add(key, session),
-            Some(known) if is_same(known, &key) => return self.add(key, None),
+            Some(known) if is_version(known, &key) => return self.add(key, None),
             Some(_) => session,
         };
         let mut kept = self.kept.get(&name).into_iter().flatten();
-        if kept.any(|kept| is_same(kept, &key)) {
+        if kept.any(|kept| is_version(kept, &key)) {
             return self.keep(key);
         }
         let known = self.known(&key);
@@ -302,14 +239,34 @@ impl Table {
         session: Option<CK_SESSION_HANDLE>,
         known: Option<&StoredKey>,
     ) -> Arc<StoredKey> {
-        if let Some(known) = known {
-            key.handles = known.handles;
+        match known {
+            Some(known) => {
+                key.handles = known.handles;
+                key.is_replaced = Arc::clone(&known.is_replaced);
+            }
+            None => self.replace(&key),
         }
         key.session = session;
         key.checked = AtomicU64::new(self.now());
         let stored = Arc::new(key);
         self.place(&stored);
         stored
+    }
+
+    /// Notes that the handles of a version that had another public key are not this key's.
+    fn replace(&self, key: &StoredKey) {
+        // Of a name that is new there are no handles, and many keys may be.
+        if !self.keys.contains_key(&*name_of(key)) {
+            return;
+        }
+        for object in self.objects.values() {
+            if let Object::Key(known, _) = object
+                && is_version(known, key)
+                && known.public() != key.public()
+            {
+                known.is_replaced.store(true, Ordering::Relaxed);
+            }
+        }
     }
 
     fn place(&mut self, stored: &Arc<StoredKey>) {
@@ -559,42 +516,13 @@ fn name_of(key: &StoredKey) -> String {
         .map_or_else(String::new, |id| id.key.as_str().to_ascii_lowercase())
 }
 
-/// Whether both are the same version of a key of the HSM, which never becomes another key.
+/// Whether both are the same version of a key of the HSM.
+fn is_version(known: &StoredKey, other: &StoredKey) -> bool {
+    other.hsm_id().is_some_and(|id| known.is(id))
+}
+
+/// Whether both are the same key too: a version never becomes another one, but an HSM, or who
+/// stands before it, may say so.
 fn is_same(known: &StoredKey, other: &StoredKey) -> bool {
-    other.hsm_id().is_some_and(|id| known.is(id)) && known.public() == other.public()
-}
-
-fn hash(bytes: &[u8]) -> u64 {
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes)
-}
-
-/// All labels that a key may be looked for by.
-fn hashes_of_labels(key: &StoredKey) -> Vec<u64> {
-    hashes(|half| {
-        (
-            key.label(half).as_bytes().into(),
-            key.tags.read(half, "LABEL"),
-        )
-    })
-}
-
-/// All ids that a key may be looked for by.
-fn hashes_of_ids(key: &StoredKey) -> Vec<u64> {
-    hashes(|half| (key.id(half), key.own_tagged_id(half)))
-}
-
-/// The hash values of what `names` has for each half: a name, and a tag with all that it may mean.
-fn hashes<'a>(names: impl Fn(Half) -> (Cow<'a, [u8]>, Option<&'a str>)) -> Vec<u64> {
-    let mut hashes = Vec::new();
-    for half in Half::BOTH {
-        let (name, tag) = names(half);
-        hashes.push(hash(&name));
-        if let Some(text) = tag {
-            hashes.push(hash(text.as_bytes()));
-            hashes.extend(tags::meanings(text).map(|meaning| hash(&meaning)));
-        }
-    }
-    hashes.sort_unstable();
-    hashes.dedup();
-    hashes
+    is_version(known, other) && known.public() == other.public() && !known.is_replaced()
 }

@@ -86,6 +86,19 @@ static void operations(ulong_t session, ulong_t key) {
     EXPECT(0x60, C_SignInit, session, &ecdsa, 0ul);
     EXPECT(0xb3, C_SignInit, 0ul, &ecdsa, key);
     EXPECT(0x70, C_EncryptInit, session, &ecdsa, key);
+    /* Where the signature comes first, it is looked at last. */
+    struct mechanism sha256 = {0x250, NULL, 0};
+    ulong_t public = find_object(session, 2);
+    EXPECT(0xb3, C_VerifySignatureInit, 0ul, &ecdsa, public, NULL, 64ul);
+    EXPECT(0x70, C_VerifySignatureInit, session, &sha256, public, NULL, 64ul);
+    EXPECT(0x60, C_VerifySignatureInit, session, &ecdsa, 0ul, NULL, 64ul);
+    EXPECT(0x68, C_VerifySignatureInit, session, &ecdsa, key, NULL, 64ul);
+    EXPECT(ARGUMENTS_BAD, C_VerifySignatureInit, session, &ecdsa, public, NULL, 64ul);
+    EXPECT(NOT_INITIALIZED, C_VerifySignatureFinal, session);
+    EXPECT(0, C_VerifySignatureInit, session, &ecdsa, public, signature, 64ul);
+    EXPECT(ACTIVE, C_VerifySignatureInit, session, &ecdsa, public, NULL, 64ul);
+    EXPECT(0, C_VerifySignatureInit, session, NULL, 0ul, NULL, 64ul);
+    EXPECT(NOT_INITIALIZED, C_VerifySignatureFinal, session);
     EXPECT(0x54, C_InitToken, 0ul, NULL, 0ul, NULL);
     EXPECT(0x51, C_GetFunctionStatus, session);
     EXPECT(0x70, C_DeriveKey, session, &ecdsa, key, NULL, 0ul, NULL);

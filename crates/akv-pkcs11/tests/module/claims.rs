@@ -1,18 +1,18 @@
 //! What the documents say of the module and no other test holds: that each function is there,
-//! which configuration counts, how many connections there are.
+//! which configuration counts and what it does, how many connections there are.
 
 use std::collections::HashSet;
 use std::path::Path;
 
 use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, AttributeType, ObjectClass};
+use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki_sys::{CK_FUNCTION_LIST_3_2, CK_VERSION};
 use testing::emulator::Options;
 
 use crate::processes::program;
 use crate::programs::skip;
-use crate::support::{Hsm, code, initialized, makes_calls, module, only, session, slot};
+use crate::support::{Hsm, P256, code, initialized, makes_calls, module, only, session, slot};
 
 const EC: &str = r#"{"kty":"EC-HSM","crv":"P-256"}"#;
 
@@ -156,51 +156,87 @@ fn a_token_is_known_by_its_hosts_name_and_has_no_raw_rsa() {
     }
 }
 
-/// A version of a key never changes its public part. An HSM that tells otherwise has the program
-/// sign with the key that it has looked at, or not at all.
+/// The standard has room for 32 bytes, however many characters they are.
 #[test]
-fn a_handle_never_follows_a_version_whose_public_key_changes() {
-    const RSA: &str = r#"{"kty":"RSA-HSM","key_size":2048}"#;
+fn a_label_of_more_than_32_bytes_leaves_its_slot_without_a_token() {
+    let (fits, too_long) = ("é".repeat(16), "é".repeat(17));
     if !makes_calls() {
         let mut hsm = Hsm::start();
-        hsm.rest.create("other", RSA);
-        hsm.rest.create("web", RSA);
-        let other = hsm.rest.call("GET", "/keys/other", "");
-        let mut lie = hsm.rest.call("GET", "/keys/web", "");
-        lie["key"]["n"] = other["key"]["n"].clone();
-        hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"refreshSeconds":0}"#);
-        let fault = serde_json::json!({
-            "kind": "other-body", "path": "/keys/web", "count": 1, "body": lie.to_string(),
-        });
-        hsm.emulator
-            .faults
-            .add(&fault.to_string())
-            .expect("a fault");
+        hsm.configure(&format!(
+            r#"{{"tokens":[{{"resourceName":"localhost","label":"{too_long}"}},
+                {{"resourceName":"localhost","label":"{fits}"}}]}}"#
+        ));
         let told = hsm.run();
-        assert!(told.contains("C_Sign: "), "{told}");
+        return assert!(told.contains("it has more than 32 bytes"), "{told}");
+    }
+    let pkcs11 = initialized();
+    assert_eq!(pkcs11.get_all_slots().unwrap().len(), 2);
+    let slots = pkcs11.get_slots_with_token().unwrap();
+    let ids: Vec<u64> = slots.iter().map(cryptoki::slot::Slot::id).collect();
+    assert_eq!(ids, [1]);
+    let token = pkcs11.get_token_info(slots[0]).unwrap();
+    assert_eq!(token.label(), fits);
+}
+
+#[test]
+fn where_keys_of_sessions_are_refused_all_keys_are_made_to_stay() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"sessionKeys":"refuse"}"#);
+        let told = hsm.run();
+        let words = "(sessionKeys): set CKA_TOKEN to true";
+        assert!(told.contains(words), "{told}");
+        return assert_eq!(hsm.count("create"), 2);
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let make = |token: &[Attribute]| {
+        let public = [token, &[Attribute::EcParams(P256.to_vec())]].concat();
+        let secret = [token, &[Attribute::ValueLen(32.into())]].concat();
+        let pair = session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, token);
+        let key = session.generate_key(&Mechanism::AesKeyGen, &secret);
+        [pair.map(drop), key.map(drop)]
+    };
+    for token in [&[][..], &[Attribute::Token(false)]] {
+        for outcome in make(token) {
+            assert_eq!(code(outcome), RvError::TemplateInconsistent);
+        }
+    }
+    for outcome in make(&[Attribute::Token(true)]) {
+        outcome.unwrap();
+    }
+}
+
+#[test]
+fn a_slow_signature_is_asked_for_twice_where_the_configuration_says_so() {
+    if !makes_calls() {
+        for (hedging, sent) in [(false, 1), (true, 2)] {
+            let mut hsm = Hsm::start();
+            hsm.wait_long();
+            hsm.rest.create("k", EC);
+            hsm.rest.create("slow", EC);
+            hsm.configure(&format!(
+                r#"{{"tokens":[{{"resourceName":"localhost","hedging":{hedging}}}]}}"#
+            ));
+            let fault = "slow-first-byte,operation=sign,path=/keys/slow,count=1,delay_ms=2000";
+            hsm.emulator.faults.add(fault).expect("a fault");
+            hsm.run();
+            let requests = hsm.requests();
+            let of_slow = requests
+                .iter()
+                .filter(|one| one.is("sign") && one.path.starts_with("/keys/slow/"));
+            assert_eq!(of_slow.count(), sent, "{hedging}");
+        }
         return;
     }
     let pkcs11 = initialized();
     let session = session(&pkcs11);
-    let web = [
-        Attribute::Class(ObjectClass::PRIVATE_KEY),
-        Attribute::Label(b"web".to_vec()),
-    ];
-    let modulus = |key| {
-        session
-            .get_attributes(key, &[AttributeType::Modulus])
-            .unwrap()
+    let sign = |label: &str| {
+        let private = Attribute::Class(ObjectClass::PRIVATE_KEY);
+        let key = only(&session, &[Attribute::Label(label.into()), private]);
+        session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
     };
-    let way = Mechanism::Sha256RsaPkcs;
-    let first = only(&session, &web);
-    let told_first = modulus(first);
-    let second = only(&session, &web);
-    assert_ne!(first, second);
-    assert_ne!(told_first, modulus(second));
-    session
-        .sign(&way, second, b"x")
-        .expect("the true key signs");
-    // The first handle's key is another one, with which the HSM did not sign.
-    assert_eq!(code(session.sign(&way, first, b"x")), RvError::DeviceError);
-    assert_eq!(told_first, modulus(first));
+    // How long a signature takes is known once there were so many.
+    (0..20).for_each(|_| sign("k"));
+    sign("slow");
 }

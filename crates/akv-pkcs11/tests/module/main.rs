@@ -20,6 +20,7 @@ mod ml_dsa;
 mod processes;
 mod programs;
 mod renewals;
+mod replaced;
 mod secret_keys;
 mod server_traces;
 mod servers;

@@ -143,6 +143,40 @@ fn a_key_has_no_use_that_its_template_denies() {
     assert_eq!(code(nothing), RvError::TemplateInconsistent);
 }
 
+/// No object has both, so that nobody needs to be asked.
+#[test]
+fn a_search_for_two_values_of_an_attribute_finds_nothing() {
+    if !makes_calls() {
+        let hsm = Hsm::start();
+        hsm.rest.create("k", r#"{"kty":"EC-HSM","crv":"P-256"}"#);
+        let before = hsm.requests().len();
+        hsm.run();
+        return assert_eq!(hsm.requests().len(), before);
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let label = |text: &str| Attribute::Label(text.into());
+    let brought = [&secret()[..], &[label("k")]].concat();
+    let brought = session.create_object(&brought).unwrap();
+    let class = Attribute::Class;
+    for two in [
+        [label("k"), label("l")],
+        [Attribute::Id(vec![1]), Attribute::Id(Vec::new())],
+        [Attribute::Token(true), Attribute::Token(false)],
+        [
+            class(ObjectClass::SECRET_KEY),
+            class(ObjectClass::PRIVATE_KEY),
+        ],
+        [class(ObjectClass::PROFILE), class(ObjectClass::CERTIFICATE)],
+    ] {
+        let found = session.find_objects(&two).unwrap();
+        assert_eq!(found, [], "{two:?}");
+    }
+    // The same twice is the same.
+    let own = [Attribute::Token(false), label("k"), label("k")];
+    assert_eq!(session.find_objects(&own).unwrap(), [brought]);
+}
+
 /// The standard demands that no two objects of a session have the same.
 #[test]
 fn objects_are_told_apart() {
