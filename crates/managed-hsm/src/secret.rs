@@ -15,10 +15,10 @@ use crate::foreign::start;
 /// A shorter text is no secret, and would be found in every sentence.
 const SHORTEST: usize = 6;
 /// How much of a secret, in bytes, is looked for by itself. What others cut out of one is found by
-/// such a piece, if it is its beginning or its end, or twice as long.
-const PIECE: usize = 8;
-/// What the JSON object at the beginning of a JSON Web Token begins with, and its shortest length.
-const JWT: &str = "eyJ";
+/// such a piece, if it is its beginning or its end, or twice as long. Less would be found in names.
+const PIECE: usize = 16;
+/// What a JSON Web Token begins with, and how long its first part is at least.
+pub(crate) const JWT: &str = "eyJ";
 const SHORTEST_HEADER: usize = 16;
 
 /// All secrets that there are in this process. No lock: a fork may come at any time.
@@ -113,19 +113,26 @@ pub fn without_secrets(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Notes where a text has a piece of a secret, with all that stands around it in both.
+/// Notes where a text has a secret, or what was cut out of it.
 fn hide(secret: &str, text: &str, hidden: &mut Vec<Range<usize>>) {
+    if secret.starts_with(JWT) {
+        // Smaller pieces than its parts are found in much that is no secret: it is base64 of JSON.
+        let parts = secret.split('.').filter(|part| part.len() >= PIECE);
+        for part in iter::once(secret).chain(parts) {
+            let found = text.match_indices(part);
+            hidden.extend(found.map(|(at, part)| at..at + part.len()));
+        }
+        return;
+    }
     let len = PIECE.min(secret.len());
     let last = secret.len() - len;
     for at in (0..last).step_by(len).chain([last]) {
         let at = start(secret, at).len();
-        let piece = start(&secret[at..], len);
-        let mut from = 0;
-        while let Some(found) = text[from..].find(piece).map(|found| from + found) {
+        for (found, _) in text.match_indices(start(&secret[at..], len)) {
+            // With all that stands around the piece in both.
             let before = common(secret[..at].chars().rev(), text[..found].chars().rev());
             let after = common(secret[at..].chars(), text[found..].chars());
             hidden.push(found - before..found + after);
-            from = found + after;
         }
     }
 }
@@ -176,13 +183,13 @@ mod tests {
 
     #[test]
     fn what_was_cut_out_of_a_secret_is_not_shown() {
-        let secret = "Qm8-Zr4tKx0vLw2pNs6dHj1f";
+        let secret = "Qm8-Zr4tKx0vLw2pNs6dHj1fCg5bYk9eTa3mUi7o";
         let _known = Secret::new(secret.to_owned());
         for part in [
-            &secret[..8],
-            &secret[..15],
-            &secret[16..],
-            &secret[3..19],
+            &secret[..16],
+            &secret[..25],
+            &secret[24..],
+            &secret[5..36],
             secret,
         ] {
             assert_eq!(shown(&format!("<{part}> <{part}>")), "<…> <…>", "{part}");
@@ -193,9 +200,19 @@ mod tests {
 
     #[test]
     fn a_character_is_never_cut() {
-        let _known = Secret::new("xxxxxxxéé".to_owned());
+        let _known = Secret::new("xéxxxxxxxxxxxxxéé".to_owned());
         // The last one begins with the same byte.
-        assert_eq!(shown("(xxxxxxxéè)"), "(…è)");
+        assert_eq!(shown("(xéxxxxxxxxxxxxxéè)"), "(…è)");
+    }
+
+    #[test]
+    fn data_that_shares_a_piece_with_a_token_stays_whole() {
+        let token = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJodHRwczovL3N0cy53aW5kb3dzLm5ldC8ifQ.c2ln";
+        let _known = Secret::new(token.to_owned());
+        let data = "eyJpc3MiOiJodHRwczovL3NoYXJlZC5hdHRlc3QifQ";
+        assert_eq!(shown(data), data);
+        let parts = "eyJpc3MiOiJodHRwczovL3N0cy53aW5kb3dzLm5ldC8ifQ";
+        assert_eq!(shown(parts), "…");
     }
 
     #[test]
