@@ -406,10 +406,16 @@ mod tests {
     use crate::cloud::Cloud;
     use crate::secret::Secret;
 
+    /// Settings with this PATH, and no other variable.
+    fn settings(path: &str) -> CredentialSettings {
+        CredentialSettings {
+            tools_environment: Arc::new(vec![("PATH".into(), path.into())]),
+            ..CredentialSettings::default()
+        }
+    }
+
     fn shell() -> Shell {
-        let mut settings = CredentialSettings::default();
-        settings.tools_environment = Arc::new(vec![("PATH".into(), "/usr/bin:/bin".into())]);
-        Shell::of("az", &settings)
+        Shell::of("az", &settings("/usr/bin:/bin"))
     }
 
     fn run(script: &str) -> std::io::Result<Output> {
@@ -484,9 +490,7 @@ mod tests {
             .args([az.as_os_str(), OsStr::new(script)])
             .status();
         assert!(written.unwrap().success());
-        let mut settings = CredentialSettings::default();
-        let path = format!("{}:/usr/bin:/bin", folder.path().display());
-        settings.tools_environment = Arc::new(vec![("PATH".into(), path.into())]);
+        let settings = settings(&format!("{}:/usr/bin:/bin", folder.path().display()));
         let request = TokenRequest {
             audience: "https://managedhsm.azure.net",
             cloud: Cloud::Public,
