@@ -47,8 +47,8 @@ impl AccessToken {
     }
 
     /// Whether it begins like a JSON Web Token and lacks its end: such a token has three parts, and
-    /// five if it is encrypted (RFC 7515, section 3.1; RFC 7516, section 3.1). What begins otherwise
-    /// is nobody's business but its giver's.
+    /// five if it is encrypted (RFC 7515, section 3.1; RFC 7516, section 3.1). What begins
+    /// otherwise is nobody's business but its giver's.
     pub(crate) fn is_cut(&self) -> bool {
         let text = self.text.expose();
         let parts = text.split('.').count();

@@ -30,8 +30,8 @@ const MAX_RETRY: Duration = Duration::from_secs(60);
 /// For how long requests that waited for the same token share its failure.
 const FAILURE_LIFE: Duration = Duration::from_secs(1);
 /// For how long a token that replaced a refused one, and is refused as well for the same reason, is
-/// not replaced again; and how many in a row are replaced within that time, each for a reason of its
-/// own.
+/// not replaced again; and how many in a row are replaced within that time, each for another
+/// reason.
 const REPLACEMENT_LIFE: Duration = Duration::from_secs(10);
 const MOST_REPLACEMENTS: usize = 4;
 /// How often a token file is looked at.
@@ -177,16 +177,15 @@ impl Tokens {
             return Ok(None);
         }
         let mut failure = self.fetching.lock().await;
-        // Another request may have had the same answer first.
-        if let Some(held) = self.current.load_full()
-            && !held.token.is_same(&refused.token)
-            && held.is_alive()
-        {
-            return Ok(Some(held));
-        }
+        // Another request may have had the same answer first, and got another token or the same.
+        let known = match self.current.load_full() {
+            Some(held) if held.token.is_same(&refused.token) => held,
+            Some(held) if held.is_alive() => return Ok(Some(held)),
+            _ => Arc::clone(refused),
+        };
         // Each request would fetch another.
         let claims = claims.filter(|_| refused.kind.heeds_claims());
-        let Some(refusals) = refused.refused_for(claims) else {
+        let Some(refusals) = known.refused_for(claims) else {
             return Ok(None);
         };
         if let Some(error) = recent(&failure) {
