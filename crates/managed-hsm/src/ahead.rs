@@ -113,7 +113,7 @@ impl Sessions {
         let filled = session
             .pool
             .fill(count, &request.url, deadline, async |http| {
-                session.transport.access_token(vault).await?;
+                session.transport.access_token(vault, deadline).await?;
                 let connected = http.connect(&request.url).await;
                 connected.map_err(|failure| request.failed(&failure, None))
             });

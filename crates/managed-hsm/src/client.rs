@@ -346,8 +346,10 @@ impl Client {
             after: self.sessions.settings.operation_timeout,
             earlier: None,
         };
-        self.on_io_thread(late, None, |sessions, _| async move {
-            sessions.session()?.transport.access_token(&vault).await
+        let late = move |_: &Sessions| late.clone();
+        self.on_io_thread(late, None, |sessions, deadline| async move {
+            let session = sessions.session()?;
+            session.transport.access_token(&vault, deadline).await
         })
     }
 
@@ -448,17 +450,19 @@ impl Client {
         read: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
         job: Option<&dyn Job>,
     ) -> Result<T, Error> {
-        let late = self.sessions.late(&request);
+        let request = Arc::new(request);
+        let asked = Arc::clone(&request);
+        let late = move |sessions: &Sessions| sessions.late(&asked);
         self.on_io_thread(late, job, |sessions, deadline| async move {
             sessions.ask_from_io_thread(&request, deadline, read).await
         })
     }
 
-    /// Has the I/O thread do `work` by a deadline; `late`: it didn't. Nothing deep runs on the
-    /// caller's stack.
+    /// Has the I/O thread do `work` by a deadline; `late` says why it didn't. Nothing deep runs on
+    /// the caller's stack.
     fn on_io_thread<T, F>(
         &self,
-        late: Error,
+        late: impl Fn(&Sessions) -> Error + Clone + Send + 'static,
         job: Option<&dyn Job>,
         work: impl FnOnce(Arc<Sessions>, Instant) -> F + Send + 'static,
     ) -> Result<T, Error>
@@ -471,10 +475,12 @@ impl Client {
         let completion = Completion::new(&slot, job);
         let (sessions, too_late) = (Arc::clone(&self.sessions), late.clone());
         IoThread::current()?.spawn(move || async move {
-            let outcome = event_loop::timeout_at(deadline, work(sessions, deadline)).await;
-            completion.finish(outcome.unwrap_or(Err(too_late)));
+            let work = work(Arc::clone(&sessions), deadline);
+            let outcome = event_loop::timeout_at(deadline, work).await;
+            completion.finish(outcome.unwrap_or_else(|_| Err(too_late(&sessions))));
         });
-        slot.wait(job, deadline + GRACE).unwrap_or(Err(late))
+        let outcome = slot.wait(job, deadline + GRACE);
+        outcome.unwrap_or_else(|| Err(late(&self.sessions)))
     }
 }
 

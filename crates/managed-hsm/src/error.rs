@@ -40,11 +40,11 @@ pub enum Error {
         remedy: String,
     },
     /// A credential that is set up gave no token.
-    #[error("{} gave no access token: {problem}", credential.name())]
+    #[error("{} gave no access token: {problem}: {}", credential.name(), credential.remedy_of_failure())]
     Credential {
         /// Which one.
         credential: CredentialKind,
-        /// What happened, and what to do.
+        /// What happened.
         problem: String,
     },
     /// The access token has expired; no request was made.
@@ -235,6 +235,7 @@ impl Error {
     pub fn remedy(&self) -> Option<&str> {
         let remedy = match self {
             Self::NoCredential { remedy, .. } => remedy,
+            Self::Credential { credential, .. } => credential.remedy_of_failure(),
             Self::TokenExpired { credential, .. } => credential.remedy_of_expiry(),
             Self::Unauthorized { credential, .. } => credential.remedy(),
             Self::Service {
@@ -295,7 +296,12 @@ mod tests {
             after: Duration::from_secs(1),
             earlier: None,
         };
-        for error in [connect, service("KeyNotFound"), late] {
+        let credentials = CredentialKind::ALL.map(|credential| Error::Credential {
+            credential,
+            problem: "no".to_owned(),
+        });
+        let others = [connect, service("KeyNotFound"), late];
+        for error in others.into_iter().chain(credentials) {
             let remedy = error.remedy().expect("a remedy");
             assert!(error.to_string().ends_with(remedy), "{error}");
         }

@@ -13,8 +13,6 @@ use crate::secret::without_secrets;
 
 /// The most that is shown of one text, in bytes.
 const LONGEST: usize = 400;
-/// The most that is looked at of a text that is cut, in bytes.
-const LONGEST_READ: usize = 1 << 16;
 
 /// Text from the service, or from another program. Its own form is for comparing and reading only.
 /// The secrets that are there when it comes are taken out at once: a token may be gone by the time
@@ -67,12 +65,12 @@ impl fmt::Debug for ForeignText {
 /// changes the direction of writing, or that is a secret of this process. White space becomes
 /// blanks; all else that can't be seen is escaped; an ellipsis stands for what is cut.
 pub fn fit(text: &str, longest: usize) -> String {
-    let looked_at = start(text, longest.max(LONGEST_READ));
-    let mut is_cut = looked_at.len() < text.len();
+    let mut is_cut = false;
     let mut shown = String::new();
     // An escape is cut as a whole.
     let mut whole = 0;
-    for character in without_secrets(looked_at).trim().chars() {
+    // Before anything is cut: nobody would find the beginning of a secret that ends there.
+    for character in without_secrets(text).trim().chars() {
         whole = shown.len();
         match character {
             '\t' | '\n' | '\r' => shown.push(' '),
@@ -116,7 +114,7 @@ pub fn fit_json(json: &str) -> String {
 }
 
 /// So many bytes of a text, or a few less: no character is cut.
-fn start(text: &str, longest: usize) -> &str {
+pub(crate) fn start(text: &str, longest: usize) -> &str {
     let mut end = longest.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -172,13 +170,26 @@ mod tests {
 
     #[test]
     fn a_token_is_not_shown_and_neither_are_its_parts() {
-        let text = "eyJhbGciOiJub25lIn0.eyJvaWQiOiJzb21lYm9keSJ9.c2lnbmF0dXJlLW9mLWl0";
+        let text = "an-opaque-token.with-some-parts.c2lnbmF0dXJlLW9mLWl0";
         let token = AccessToken::new(text).unwrap();
-        let echo = format!("Bearer {text} or {}", &text[20..]);
+        let echo = format!("Bearer {text} or {}", &text[16..]);
         let shown = ForeignText::new(&echo);
         drop(token);
-        assert_eq!(shown.to_string(), "Bearer … or ….…");
-        assert!(ForeignText::new(echo).to_string().contains("eyJvaWQ"));
+        assert_eq!(shown.to_string(), "Bearer … or …");
+        assert_eq!(ForeignText::new(&echo).to_string(), echo);
+    }
+
+    #[test]
+    fn a_secret_that_ends_behind_what_is_shown_is_not_shown_in_part() {
+        let _secret = AccessToken::new("0123456789abcdefghijklmnopqrstuvwxyz").unwrap();
+        for blanks in [LONGEST - 9, LONGEST - 7, 1 << 16] {
+            for before in ["x".repeat(blanks), " ".repeat(blanks)] {
+                let text = format!("{before}0123456789abcdefghijklmnopqrstuvwxyz.");
+                for shown in [fit(&text, LONGEST), ForeignText::new(&*text).to_string()] {
+                    assert!(!shown.contains('0'), "{shown}");
+                }
+            }
+        }
     }
 
     #[test]

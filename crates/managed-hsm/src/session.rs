@@ -106,7 +106,8 @@ impl Sessions {
             let answer = http.exchange(&message).await;
             answer.map_err(|failure| request.failed(&failure, None))
         });
-        Ok(outcome.unwrap_or_else(|| Err(self.late(request)))?.headers)
+        let late = || Err(request.late(settings.operation_timeout, None));
+        Ok(outcome.unwrap_or_else(late)?.headers)
     }
 
     /// Lets go of this process's session.
@@ -116,8 +117,13 @@ impl Sessions {
         }
     }
 
+    /// Why a request has no answer when its time is over. It may have waited behind others that
+    /// have no token either, and then it isn't the HSM that has not answered.
     pub(crate) fn late(&self, request: &Request) -> Error {
-        request.late(self.settings.operation_timeout, None)
+        let session = self.session.load_full();
+        let session = session.filter(|session| session.process.is_current());
+        let token = session.and_then(|session| session.transport.without_token(&request.vault));
+        token.unwrap_or_else(|| request.late(self.settings.operation_timeout, None))
     }
 
     /// This process's session; makes it if there is none.

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use crate::secret::Secret;
+use crate::secret::{JWT, Secret};
 
 /// A bearer token. It is wiped from memory when dropped and never shown.
 #[derive(Clone)]
@@ -44,6 +44,15 @@ impl AccessToken {
     pub(crate) fn expiring_at(mut self, at: SystemTime) -> Self {
         self.expires_at = Some(at);
         self
+    }
+
+    /// Whether it begins like a JSON Web Token and lacks its end: such a token has three parts, and
+    /// five if it is encrypted (RFC 7515, section 3.1; RFC 7516, section 3.1). What begins
+    /// otherwise is nobody's business but its giver's.
+    pub(crate) fn is_cut(&self) -> bool {
+        let text = self.text.expose();
+        let parts = text.split('.').count();
+        text.starts_with(JWT) && (!matches!(parts, 3 | 5) || text.ends_with('.'))
     }
 
     /// Whether both are the same text.
@@ -111,6 +120,23 @@ mod tests {
     fn a_token_that_cannot_be_in_a_header_is_refused() {
         for text in ["", "  ", "a b", "a\r\nHost: evil", "a\u{e9}"] {
             assert!(AccessToken::new(text).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_jwt_is_told_from_a_token() {
+        let whole = token(r#"{"exp":1700000000}"#);
+        for (text, is_cut) in [
+            (&*whole, false),
+            ("eyJhbGciOiJkaXIifQ..aXY.Y2lwaGVy.dGFn", false),
+            ("opaque", false),
+            ("opaque.", false),
+            ("ey", false),
+            ("eyJhbGci", true),
+            (&whole[..whole.len() - 5], true),
+            (&whole[..whole.len() - 4], true),
+        ] {
+            assert_eq!(AccessToken::new(text).unwrap().is_cut(), is_cut, "{text}");
         }
     }
 

@@ -29,8 +29,11 @@ const MAX_RENEWAL: Duration = Duration::from_secs(12 * 3600);
 const MAX_RETRY: Duration = Duration::from_secs(60);
 /// For how long requests that waited for the same token share its failure.
 const FAILURE_LIFE: Duration = Duration::from_secs(1);
-/// For how long a token that replaced a refused one, and is refused as well, is not replaced again.
+/// For how long a token that replaced a refused one, and is refused as well for the same reason, is
+/// not replaced again; and how many in a row are replaced within that time, each for another
+/// reason.
 const REPLACEMENT_LIFE: Duration = Duration::from_secs(10);
+const MOST_REPLACEMENTS: usize = 4;
 /// How often a token file is looked at.
 const FILE_CHECK: Duration = Duration::from_secs(1);
 
@@ -54,8 +57,9 @@ pub(crate) struct Held {
     pub(crate) header: HeaderValue,
     pub(crate) kind: CredentialKind,
     fetched: Instant,
-    /// Whether it was fetched since the one before was refused.
-    is_replacement: bool,
+    /// Why those before it were refused, one after the other: the claims that they lacked, if the
+    /// service told any.
+    refusals: Vec<Option<String>>,
 }
 
 impl Held {
@@ -63,7 +67,7 @@ impl Held {
         let bearer = token.bearer();
         let mut header = HeaderValue::from_str(&bearer).map_err(|_| Error::Credential {
             credential: kind,
-            problem: "its token can't be in a header".to_owned(),
+            problem: "its token has characters that can't be in a header".to_owned(),
         })?;
         header.set_sensitive(true);
         Ok(Self {
@@ -71,7 +75,7 @@ impl Held {
             header,
             kind,
             fetched: Instant::now(),
-            is_replacement: false,
+            refusals: Vec::new(),
         })
     }
 
@@ -92,8 +96,24 @@ impl Held {
             header: self.header.clone(),
             kind: self.kind,
             fetched: Instant::now(),
-            is_replacement: self.is_replacement,
+            refusals: self.refusals.clone(),
         }
+    }
+
+    /// Why tokens were refused, this one the last. None: it isn't the token that is wrong, and
+    /// another would be refused as well.
+    fn refused_for(&self, claims: Option<&str>) -> Option<Vec<Option<String>>> {
+        let claims = claims.map(str::to_owned);
+        if self.fetched.elapsed() >= REPLACEMENT_LIFE {
+            return Some(vec![claims]);
+        }
+        let mut refusals = self.refusals.clone();
+        let is_hopeless = match claims {
+            None => !refusals.is_empty(),
+            Some(_) => refusals.contains(&claims) || refusals.len() >= MOST_REPLACEMENTS,
+        };
+        refusals.push(claims);
+        (!is_hopeless).then_some(refusals)
     }
 
     /// Whether its file is to be looked at again.
@@ -132,7 +152,7 @@ impl Tokens {
         if let Some(error) = recent(&failure) {
             return Err(error);
         }
-        let fetched = match (self.fetch(None, false).await, self.current.load_full()) {
+        let fetched = match (self.fetch(None, Vec::new()).await, self.current.load_full()) {
             // A file that is just being replaced.
             (Err(error), Some(held)) if held.is_alive() => {
                 log::warn!("the last token serves on: {error}");
@@ -147,7 +167,7 @@ impl Tokens {
     }
 
     /// Another token than `refused`, which the service did not accept, with the claims that it
-    /// wants. None: there is none.
+    /// wants. None: there is none, or it would not be accepted either.
     pub(crate) async fn replace(
         self: &Arc<Self>,
         refused: &Arc<Held>,
@@ -157,24 +177,22 @@ impl Tokens {
             return Ok(None);
         }
         let mut failure = self.fetching.lock().await;
-        // Another request may have had the same answer first.
-        if let Some(held) = self.current.load_full()
-            && !held.token.is_same(&refused.token)
-            && held.is_alive()
-        {
-            return Ok(Some(held));
-        }
-        // It isn't the token that is wrong if its successor is refused as well: each request would
-        // fetch another.
-        let is_hopeless = refused.is_replacement && refused.fetched.elapsed() < REPLACEMENT_LIFE;
-        if is_hopeless && claims.is_none() {
+        // Another request may have had the same answer first, and got another token or the same.
+        let known = match self.current.load_full() {
+            Some(held) if held.token.is_same(&refused.token) => held,
+            Some(held) if held.is_alive() => return Ok(Some(held)),
+            _ => Arc::clone(refused),
+        };
+        // Each request would fetch another.
+        let claims = claims.filter(|_| refused.kind.heeds_claims());
+        let Some(refusals) = known.refused_for(claims) else {
             return Ok(None);
-        }
+        };
         if let Some(error) = recent(&failure) {
             return Err(error);
         }
-        self.current.store(None);
-        let fetched = self.fetch(claims, true).await;
+        // Until there is another the refused one stays: it may be good for what others ask.
+        let fetched = self.fetch(claims, refusals).await;
         *failure = failure_of(&fetched);
         let fetched = fetched?;
         // The same token would get the same answer.
@@ -188,11 +206,19 @@ impl Tokens {
         (held.is_alive() && !held.is_to_be_checked()).then_some(held)
     }
 
+    /// Whether there is a token that is good, as far as is known here.
+    pub(crate) fn is_there(&self) -> bool {
+        self.current
+            .load()
+            .as_ref()
+            .is_some_and(|held| held.is_alive())
+    }
+
     /// Fetches a token and keeps it. Only one is under way at a time: the caller holds `fetching`.
     async fn fetch(
         self: &Arc<Self>,
         claims: Option<&str>,
-        is_replacement: bool,
+        refusals: Vec<Option<String>>,
     ) -> Result<Arc<Held>, Error> {
         let request = TokenRequest {
             audience: &self.audience,
@@ -201,7 +227,7 @@ impl Tokens {
         };
         let (kind, token) = above_standard_only(self.chain.token(&request)).await?;
         let mut held = Held::new(kind, token)?;
-        held.is_replacement = is_replacement;
+        held.refusals = refusals;
         if !held.is_alive() {
             let at = held
                 .token
@@ -265,7 +291,7 @@ async fn renew(tokens: Weak<Tokens>, held: Arc<Held>, replaced: Arc<Notify>) {
         if !tokens.current.load_full().as_ref().is_some_and(is_current) {
             return;
         }
-        let fetched = event_loop::timeout(tokens.deadline, tokens.fetch(None, false)).await;
+        let fetched = event_loop::timeout(tokens.deadline, tokens.fetch(None, Vec::new())).await;
         let problem = match fetched {
             Ok(Ok(_)) => {
                 *failure = None;

@@ -271,14 +271,14 @@ impl Transport {
     pub(crate) async fn access_token(
         &self,
         vault: &Vault,
+        deadline: Instant,
     ) -> Result<(CredentialKind, AccessToken), Error> {
-        let deadline = Instant::now() + self.settings.operation_timeout;
         let held = self.by(deadline, self.tokens(vault).current()).await?;
         Ok((held.kind, held.token.clone()))
     }
 
-    /// What comes of asking for a token a little before the operation's deadline, at which it would
-    /// be the HSM that has not answered.
+    /// What comes of asking for a token a little before the operation's deadline, so that whoever
+    /// waits hears what those who give tokens have said.
     async fn by<T>(
         &self,
         deadline: Instant,
@@ -286,7 +286,13 @@ impl Transport {
     ) -> Result<T, Error> {
         let after = deadline.saturating_duration_since(Instant::now()) * 19 / 20;
         let outcome = event_loop::timeout(after, token).await;
-        outcome.unwrap_or_else(|_| Err(self.chain.late(after)))
+        outcome.unwrap_or_else(|_| Err(self.chain.late(self.settings.operation_timeout)))
+    }
+
+    /// Why there is no token for a vault when the time of an operation is over. None: there is one.
+    pub(crate) fn without_token(&self, vault: &Vault) -> Option<Error> {
+        let is_there = self.tokens(vault).is_there();
+        (!is_there).then(|| self.chain.late(self.settings.operation_timeout))
     }
 
     /// The tokens for a vault.

@@ -117,7 +117,7 @@ impl ClientCertificate {
         client: &str,
         audience: &str,
         with_chain: bool,
-    ) -> Result<Zeroizing<String>, String> {
+    ) -> Result<Secret, String> {
         let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let thumbprint = digest(&SHA256, &self.chain[0]);
         let mut header = serde_json::json!({
@@ -151,7 +151,7 @@ impl ClientCertificate {
                 &mut signature,
             )
             .map_err(|_| "its private key can't sign")?;
-        Ok(Zeroizing::new(format!("{signed}.{}", encode(&signature))))
+        Ok(Secret::new(format!("{signed}.{}", encode(&signature))))
     }
 }
 

@@ -96,6 +96,15 @@ impl Chain {
         })
     }
 
+    /// Notes who is asked. What the same one has said before may be all that is known when time is
+    /// up; what others have said is forgotten.
+    fn note_asked(&self, kind: CredentialKind) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *asked, kind) != kind {
+            self.http.forget();
+        }
+    }
+
     async fn ask(
         &self,
         kind: CredentialKind,
@@ -103,8 +112,7 @@ impl Chain {
         alone: bool,
     ) -> Result<AccessToken, Failure> {
         let settings = &self.settings;
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = kind;
-        self.http.forget();
+        self.note_asked(kind);
         if kind.is_developers() && !environment::is_trusted() {
             return Err(Failure::Unavailable(
                 "a program with raised rights starts no other".to_owned(),

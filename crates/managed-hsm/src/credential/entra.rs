@@ -1,6 +1,5 @@
 //! Entra ID: applications with a secret, a certificate, or a token of another issuer.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
@@ -21,6 +20,7 @@ use super::source::{Failure, TokenRequest};
 use crate::causes::{chained, sources};
 use crate::files;
 use crate::foreign::shown;
+use crate::secret::Secret;
 use crate::settings::credentials::{
     CLIENT_CERTIFICATE, CLIENT_ID, CLIENT_SECRET, CredentialSettings, FEDERATED_TOKEN_FILE,
     TENANT_ID,
@@ -78,9 +78,7 @@ pub(super) async fn by_certificate(
             settings.send_certificate_chain,
         )
         .map_err(Failure::Refused)?;
-    application
-        .by_assertion(Assertion::Text(assertion), http, request)
-        .await
+    application.by_assertion(assertion, http, request).await
 }
 
 pub(super) async fn by_federated_token(
@@ -91,9 +89,20 @@ pub(super) async fn by_federated_token(
     let path = settings.federated_token_file.as_ref();
     let path = required(path, &FEDERATED_TOKEN_FILE)?;
     let application = Application::of(settings, request)?;
-    application
-        .by_assertion(Assertion::File(path.clone()), http, request)
-        .await
+    // Each time: its writer renews it.
+    let refused = |problem: &str| {
+        Failure::Refused(format!(
+            "the federated token file '{}' {problem}",
+            path.display()
+        ))
+    };
+    let text = files::read_text(path).map_err(|problem| refused(&problem))?;
+    let text = std::str::from_utf8(&text).map_err(|_| refused("is not UTF-8"))?;
+    if text.trim().is_empty() {
+        return Err(refused("is empty"));
+    }
+    let assertion = Secret::new(text.trim().to_owned());
+    application.by_assertion(assertion, http, request).await
 }
 
 fn required<'a, T>(value: Option<&'a T>, setting: &'static Setting) -> Result<&'a T, Failure> {
@@ -140,14 +149,14 @@ impl Application {
 
     async fn by_assertion(
         &self,
-        assertion: Assertion,
+        assertion: Secret,
         http: &IdentityHttp,
         request: &TokenRequest<'_>,
     ) -> Result<AccessToken, Failure> {
         let credential = ClientAssertionCredential::new(
             self.tenant.clone(),
             self.client.clone(),
-            assertion,
+            Assertion(assertion),
             Some(ClientAssertionCredentialOptions {
                 client_options: self.client_options(http, request),
             }),
@@ -156,37 +165,14 @@ impl Application {
     }
 }
 
-/// What proves who the application is.
-enum Assertion {
-    Text(zeroize::Zeroizing<String>),
-    /// Read each time: its writer renews it.
-    File(PathBuf),
-}
-
-impl std::fmt::Debug for Assertion {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Assertion(…)")
-    }
-}
+/// What proves who the application is, for as long as it may be repeated in an answer.
+#[derive(Debug)]
+struct Assertion(Secret);
 
 #[async_trait::async_trait]
 impl ClientAssertion for Assertion {
     async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
-        match self {
-            Self::Text(text) => Ok(text.to_string()),
-            Self::File(path) => {
-                let refused = |problem: &str| {
-                    azure_core::Error::with_message(
-                        azure_core::error::ErrorKind::Credential,
-                        format!("the federated token file '{}' {problem}", path.display()),
-                    )
-                };
-                let text = files::read_text(path).map_err(|problem| refused(&problem))?;
-                let text = std::str::from_utf8(&text);
-                let text = text.map_err(|_| refused("is not UTF-8"))?;
-                Ok(text.trim().to_owned())
-            }
-        }
+        Ok(self.0.expose().to_owned())
     }
 }
 
@@ -200,7 +186,9 @@ pub(super) async fn token(
     let expires_at = std::time::SystemTime::from(token.expires_on);
     AccessToken::new(token.token.secret())
         .map(|access| access.expiring_at(expires_at))
-        .ok_or_else(|| Failure::Refused("the answer has no token that can be used".to_owned()))
+        .ok_or_else(|| {
+            Failure::Refused("its token has characters that are never in one".to_owned())
+        })
 }
 
 fn refused(error: azure_core::Error) -> Failure {

@@ -1,7 +1,7 @@
 //! HTTP to those who give tokens. Redirects are never followed, answers are bounded.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use azure_core::error::ErrorKind;
 use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
@@ -13,15 +13,14 @@ use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use url::{Origin, Position, Url};
 
+use super::answer::{of_entra, refusal_of_entra};
 use super::runtime;
 use crate::error::Error;
-use crate::foreign::ForeignText;
+use crate::event_loop;
 use crate::http::connector::Connector;
 use crate::http::driver::drive;
 use crate::http::failure::Failure;
@@ -45,24 +44,23 @@ pub(super) struct Sender {
     user_agent: http::HeaderValue,
     tls: TlsConnector,
     may_be_plain: bool,
+    /// How long an answer may take; none: whoever asks sees to that.
+    response_timeout: Option<Duration>,
     /// What came of the last request, unless that was good.
     seen: Mutex<Option<String>>,
 }
 
 impl IdentityHttp {
     pub(crate) fn new(settings: &Settings, tls: &ClientConfig) -> Self {
-        let sender = |connector, may_be_plain| Sender {
-            connector,
-            user_agent: settings.front_end.user_agent.clone(),
-            tls: TlsConnector::from(Arc::new(tls.clone())),
-            may_be_plain,
-            seen: Mutex::default(),
-        };
+        let limit = Some(settings.response_timeout);
         let entra = Connector::new(settings, tls.clone());
         let local = Connector::direct(settings, tls.clone());
         Self {
-            entra: Arc::new(sender(entra, false)),
-            local: sender(local, true),
+            entra: Arc::new(Sender::new(settings, tls, entra, limit)),
+            local: Sender {
+                may_be_plain: true,
+                ..Sender::new(settings, tls, local, limit)
+            },
         }
     }
 
@@ -90,12 +88,30 @@ impl Settings {
     /// # Errors
     /// As [`Settings::tls`].
     pub fn azure_http(&self, endpoint: &Url) -> Result<Arc<dyn HttpClient>, Error> {
-        let http = IdentityHttp::new(self, &self.tls()?);
-        Ok(Arc::new(AzureTransport::to_any(&http.entra, endpoint)))
+        let tls = self.tls()?;
+        let connector = Connector::new(self, tls.clone());
+        let http = Arc::new(Sender::new(self, &tls, connector, None));
+        Ok(Arc::new(AzureTransport::to_any(&http, endpoint)))
     }
 }
 
 impl Sender {
+    fn new(
+        settings: &Settings,
+        tls: &ClientConfig,
+        connector: Connector,
+        response_timeout: Option<Duration>,
+    ) -> Self {
+        Self {
+            connector,
+            user_agent: settings.front_end.user_agent.clone(),
+            tls: TlsConnector::from(Arc::new(tls.clone())),
+            may_be_plain: false,
+            response_timeout,
+            seen: Mutex::default(),
+        }
+    }
+
     pub(super) async fn get(&self, url: &Url, headers: HeaderMap) -> Result<Answer, Failure> {
         self.send(Method::GET, url, headers, Bytes::new()).await
     }
@@ -110,7 +126,7 @@ impl Sender {
         seen.get_or_insert_with(|| format!("{host} does not answer"));
     }
 
-    /// Sends a request, and reads the answer.
+    /// Sends a request, and reads the answer, within the time that the user allows for that.
     async fn send(
         &self,
         method: Method,
@@ -120,7 +136,14 @@ impl Sender {
     ) -> Result<Answer, Failure> {
         let host = host(url);
         self.note_asked(&host);
-        let outcome = self.send_unseen(method, url, headers, body).await;
+        let sent = self.send_unseen(method, url, headers, body);
+        let outcome = match self.response_timeout {
+            Some(limit) => match event_loop::timeout(limit, sent).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Failure::Late(limit)),
+            },
+            None => sent.await,
+        };
         if let Ok(answer) = &outcome {
             warn_of_trouble(&host, answer.status);
         }
@@ -184,51 +207,13 @@ async fn exchange(
     read(response.map_err(Failure::Exchange)?, false).await
 }
 
-/// The longest life of a token that is believed, in seconds: a century.
-const LONGEST_LIFE: i64 = 3_155_760_000;
-
-/// What is wrong with an answer that should hold a token. azure_identity adds the token's life to
-/// the time of day, and panics where no date is so far off.
-fn unusable(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Token {
-        #[serde(rename = "access_token")]
-        _token: IgnoredAny,
-        expires_in: i64,
-    }
-    match serde_json::from_slice::<Token>(body) {
-        Ok(token) if (1..=LONGEST_LIFE).contains(&token.expires_in) => None,
-        Ok(token) => Some(format!("its token expires in {} s", token.expires_in)),
-        Err(_) => Some("it holds no token".to_owned()),
-    }
-}
-
-/// A refusal as azure_identity can read it, which knows neither escapes in a text nor answers that
-/// aren't JSON, such as those of a proxy on the way.
-fn readable(host: &str, status: u16, body: &[u8]) -> Vec<u8> {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Refusal {
-        error_codes: Vec<i32>,
-        error_description: ForeignText,
-    }
-    let refusal: Refusal = serde_json::from_slice(body).unwrap_or_default();
-    let told = match refusal.error_description.raw() {
-        "" => format!("{host} answered HTTP {status}, with no reason"),
-        _ => refusal.error_description.to_string(),
-    };
-    let told = told.replace('"', "'").replace('\\', "/");
-    serde_json::json!({ "error_codes": refusal.error_codes, "error_description": told })
-        .to_string()
-        .into_bytes()
-}
-
 /// What is wrong with an answer, or why there is none, for a person.
 pub(super) fn problem(host: &str, failure: &Failure) -> String {
     match failure {
         Failure::Body(_) | Failure::TooLong => {
             format!("the answer of {host} is no use: {failure}")
         }
+        Failure::Late(_) => format!("{host}: {failure}"),
         _ => format!("{host} can't be reached: {failure}"),
     }
 }
@@ -314,11 +299,12 @@ impl HttpClient for AzureTransport {
         let mut body = answer.body.to_vec();
         if self.gives_tokens {
             let host = host(url);
-            if !answer.status.is_success() {
-                body = readable(&host, answer.status.as_u16(), &body);
-            } else if let Some(problem) = unusable(&body) {
-                return Err(other(format!("the answer of {host} is no use: {problem}")));
-            }
+            body = match answer.status.is_success() {
+                true => of_entra(&body).map_err(|problem| {
+                    other(format!("the answer of {host} is no use: {problem}"))
+                })?,
+                false => refusal_of_entra(&host, answer.status.as_u16(), &body),
+            };
         }
         let headers = answer.headers.iter();
         let headers: std::collections::HashMap<HeaderName, HeaderValue> = headers
@@ -344,58 +330,4 @@ impl std::fmt::Debug for Sender {
 /// A URL's scheme, host and port.
 pub(super) fn host(url: &Url) -> String {
     url.origin().ascii_serialization()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_with_a_life_beyond_all_dates_is_refused() {
-        let told = |life: i64| {
-            unusable(format!(r#"{{"access_token":"a","expires_in":{life}}}"#).as_bytes())
-        };
-        for life in [i64::MAX, i64::MIN, 999_999_999_999, -3_000_000_000, -5, 0] {
-            assert_eq!(told(life), Some(format!("its token expires in {life} s")));
-        }
-        for life in [1, 3599, LONGEST_LIFE] {
-            assert_eq!(told(life), None);
-        }
-        for body in [
-            "",
-            "<html>",
-            "{}",
-            r#"{"access_token":"a"}"#,
-            r#"{"expires_in":9}"#,
-        ] {
-            assert_eq!(unusable(body.as_bytes()).unwrap(), "it holds no token");
-        }
-    }
-
-    #[test]
-    fn a_refusal_is_told_whatever_is_in_it() {
-        let told = |body: &str| {
-            let body = readable("https://login", 403, body.as_bytes());
-            let text = String::from_utf8(body).unwrap();
-            assert!(!text.contains('\\'), "{text}");
-            text
-        };
-        let text = told(
-            r#"{"error_codes":[7000215],"error_description":"AADSTS7000215: \"no\"\r\nTrace: C:\\x"}"#,
-        );
-        assert!(
-            text.contains("7000215") && text.contains("AADSTS7000215: 'no'"),
-            "{text}"
-        );
-        for body in [
-            "",
-            "<html>no</html>",
-            "{}",
-            "[1]",
-            r#"{"error_description":5}"#,
-        ] {
-            let text = told(body);
-            assert!(text.contains("https://login answered HTTP 403"), "{text}");
-        }
-    }
 }

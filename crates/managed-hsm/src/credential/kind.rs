@@ -90,6 +90,45 @@ impl CredentialKind {
         }
     }
 
+    /// What to do when it gives no token: it was refused, or whoever gives tokens can't be asked.
+    pub(crate) const fn remedy_of_failure(self) -> &'static str {
+        match self {
+            Self::AccessToken => self.remedy(),
+            Self::TokenFile => "have a token, and nothing else, written to the token file",
+            Self::ClientSecret => {
+                "check AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or the PIN, and the way to Entra ID from here"
+            }
+            Self::ClientCertificate => {
+                "check AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_CERTIFICATE_PATH, and the way to Entra ID from here"
+            }
+            Self::WorkloadIdentity => {
+                "check AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_FEDERATED_TOKEN_FILE, and the way to Entra ID from here"
+            }
+            Self::ManagedIdentity => {
+                "check that the identity is assigned to this machine (AKV_MANAGED_IDENTITY, AZURE_CLIENT_ID, or the \
+                 configuration file)"
+            }
+            Self::AzureCli => {
+                "log in with 'az login', and see what 'az account get-access-token' says"
+            }
+            Self::AzureDeveloperCli => {
+                "log in with 'azd auth login', and see what 'azd auth token' says"
+            }
+            Self::AzurePowerShell => {
+                "log in with 'Connect-AzAccount', and see what 'Get-AzAccessToken' says"
+            }
+        }
+    }
+
+    /// Whether the claims that the service asks for have anything to do with the token that it
+    /// gives.
+    pub(crate) const fn heeds_claims(self) -> bool {
+        matches!(
+            self,
+            Self::ClientSecret | Self::ClientCertificate | Self::WorkloadIdentity | Self::AzureCli
+        )
+    }
+
     /// What to do where a token has expired that was given just now.
     pub(crate) const fn remedy_of_expiry(self) -> &'static str {
         match self {

@@ -5,17 +5,15 @@
 //! may have lost it; it knows no other address of the metadata service, and waits long where there
 //! is none.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use serde::Deserialize;
 use url::Url;
-use zeroize::Zeroizing;
 
+use super::answer::{of_metadata_service, reason};
 use super::http::{IdentityHttp, Sender, host, problem};
 use super::source::{Failure, TokenRequest};
 use crate::event_loop;
-use crate::foreign::{ForeignText, shown};
 use crate::settings::credentials::{CredentialSettings, ManagedIdentityId};
 use crate::token::AccessToken;
 
@@ -140,21 +138,6 @@ fn nobody(host: &str, problem: &str) -> Failure {
     ))
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    access_token: Zeroizing<String>,
-    /// Seconds since 1970, in a string or, from some, as a number.
-    expires_on: serde_json::Value,
-}
-
-#[derive(Deserialize)]
-struct Refusal {
-    #[serde(default)]
-    error: serde_json::Value,
-    #[serde(default, alias = "message")]
-    error_description: ForeignText,
-}
-
 async fn ask(
     http: &Sender,
     (name, value): (HeaderName, HeaderValue),
@@ -168,16 +151,12 @@ async fn ask(
             Ok(answer) => {
                 let (status, body) = (answer.status, answer.body);
                 if status == StatusCode::OK {
-                    return parse(&body).ok_or_else(|| {
-                        Failure::Refused(format!("the answer of {host} has no token"))
+                    return of_metadata_service(&body).map_err(|problem| {
+                        Failure::Refused(format!("the answer of {host} is no use: {problem}"))
                     });
                 }
-                let problem = format!("{host} answered HTTP {}: {}", status.as_u16(), said(&body));
-                if status == StatusCode::BAD_REQUEST {
-                    return Err(Failure::Refused(format!(
-                        "{problem}: check that the identity is assigned to this machine (AKV_MANAGED_IDENTITY, AZURE_CLIENT_ID, or the configuration file)"
-                    )));
-                }
+                let reason = reason(&body).unwrap_or_else(|| "no reason given".to_owned());
+                let problem = format!("{host} answered HTTP {}: {reason}", status.as_u16());
                 // Documented as passing: 404, 410 (an update is under way), 429 and all of 5xx.
                 let passing =
                     status.is_server_error() || matches!(status.as_u16(), 404 | 410 | 429);
@@ -195,33 +174,6 @@ async fn ask(
         delay *= 2;
     }
     unreachable!("the last attempt returns")
-}
-
-fn parse(body: &[u8]) -> Option<AccessToken> {
-    let answer: Answer = serde_json::from_slice(body).ok()?;
-    let token = AccessToken::new(&answer.access_token)?;
-    let seconds = match &answer.expires_on {
-        serde_json::Value::String(text) => text.parse().ok(),
-        number => number.as_u64(),
-    };
-    let expires_at: Option<SystemTime> =
-        seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
-    Some(match expires_at {
-        Some(at) => token.expiring_at(at),
-        None => token,
-    })
-}
-
-fn said(body: &[u8]) -> String {
-    match serde_json::from_slice::<Refusal>(body) {
-        Ok(refusal) if !refusal.error_description.raw().is_empty() => {
-            refusal.error_description.to_string()
-        }
-        Ok(refusal) if refusal.error.is_string() => {
-            shown(refusal.error.as_str().unwrap_or_default())
-        }
-        _ => "no reason given".to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -270,15 +222,5 @@ mod tests {
                 )
             );
         }
-    }
-
-    #[test]
-    fn an_expiry_is_read_as_text_and_as_a_number() {
-        for expires in ["\"1700000000\"", "1700000000"] {
-            let body = format!(r#"{{"access_token":"abc","expires_on":{expires}}}"#);
-            let at = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-            assert_eq!(parse(body.as_bytes()).unwrap().expires_at(), Some(at));
-        }
-        assert!(parse(br#"{"access_token":"a b","expires_on":"1"}"#).is_none());
     }
 }

@@ -4,6 +4,7 @@
 //! them; ours tries them in the order that Microsoft documents for its default credential, after
 //! what is at hand without asking anybody.
 
+mod answer;
 mod certificate;
 pub(crate) mod chain;
 mod entra;

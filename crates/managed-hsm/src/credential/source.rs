@@ -21,7 +21,7 @@ impl TokenRequest<'_> {
 }
 
 /// Why a source gave no token. The texts hold no secret.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Failure {
     /// It lacks a setting.
     Unset(&'static Setting),

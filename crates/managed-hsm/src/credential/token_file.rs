@@ -14,5 +14,9 @@ pub(super) fn token(settings: &CredentialSettings) -> Result<AccessToken, Failur
         |problem: &str| Failure::Refused(format!("the token file '{}' {problem}", path.display()));
     let text = files::read_text(path).map_err(|problem| refused(&problem))?;
     let token = std::str::from_utf8(&text).ok().and_then(AccessToken::new);
-    token.ok_or_else(|| refused("does not hold a token and nothing else"))
+    let token = token.ok_or_else(|| refused("does not hold a token and nothing else"))?;
+    match token.is_cut() {
+        false => Ok(token),
+        true => Err(refused("holds the beginning of a token only")),
+    }
 }

@@ -4,7 +4,6 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Read};
 use std::process::{Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -47,7 +46,7 @@ pub(super) async fn azure_cli(
             request.scope()
         )));
     }
-    let shell = Arc::new(Shell::new(settings));
+    let shell = Arc::new(Shell::of("az", settings));
     let credential = AzureCliCredential::new(Some(AzureCliCredentialOptions {
         tenant_id: settings.tenant_id.clone(),
         executor: Some(Arc::clone(&shell) as _),
@@ -55,21 +54,21 @@ pub(super) async fn azure_cli(
     }));
     let credential = credential.map_err(|error| Failure::Refused(said(&error)))?;
     let token = token(credential.as_ref(), request).await;
-    token.map_err(|failure| shell.if_missing(failure))
+    token.map_err(|failure| shell.explained(failure))
 }
 
 pub(super) async fn azure_developer_cli(
     settings: &CredentialSettings,
     request: &TokenRequest<'_>,
 ) -> Result<AccessToken, Failure> {
-    let shell = Arc::new(Shell::new(settings));
+    let shell = Arc::new(Shell::of("azd", settings));
     let credential = AzureDeveloperCliCredential::new(Some(AzureDeveloperCliCredentialOptions {
         tenant_id: settings.tenant_id.clone(),
         executor: Some(Arc::clone(&shell) as _),
     }));
     let credential = credential.map_err(|error| Failure::Refused(said(&error)))?;
     let token = token(credential.as_ref(), request).await;
-    token.map_err(|failure| shell.if_missing(failure))
+    token.map_err(|failure| shell.explained(failure))
 }
 
 /// azure_identity has no credential of PowerShell yet.
@@ -82,10 +81,10 @@ pub(super) async fn azure_power_shell(
     // Encoded as PowerShell wants it: no character of it means anything to a shell.
     let utf16: Vec<u8> = script.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let encoded = STANDARD.encode(utf16);
-    let shell = Shell::new(settings);
+    let shell = Shell::of("pwsh", settings);
     let arguments = ["-NoProfile", "-NonInteractive", "-EncodedCommand", &encoded];
     let output = shell
-        .run(OsStr::new("pwsh"), &arguments.map(OsStr::new))
+        .heard(OsStr::new("pwsh"), &arguments.map(OsStr::new))
         .await
         .map_err(|error| match error.kind() {
             ErrorKind::NotFound => Failure::Unavailable("pwsh not found on PATH".to_owned()),
@@ -95,12 +94,44 @@ pub(super) async fn azure_power_shell(
     if let Some(token) = power_shell_token(&printed) {
         return Ok(token);
     }
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    let complaint = match complaint.trim() {
-        "" => "it printed no token".to_owned(),
-        text => shown(text),
+    Err(Failure::Refused(no_token("pwsh", &printed, &output.stderr)))
+}
+
+/// Says that a tool printed no token, with what it said instead. What it printed is not shown: it
+/// might be a token in a form that isn't known here.
+fn no_token(tool: &str, printed: &[u8], said: &[u8]) -> String {
+    let problem = match printed.len() {
+        _ if printed.trim_ascii().is_empty() => format!("{tool} printed no token"),
+        len if len as u64 == MAX_PRINTED => {
+            format!("{tool} printed {len} bytes or more, and no token")
+        }
+        len => format!("{tool} printed no token, but {len} bytes of something else"),
     };
-    Err(Failure::Refused(format!("pwsh: {complaint}")))
+    match String::from_utf8_lossy(said).trim() {
+        "" => problem,
+        said => format!("{problem}, and said: {}", shown(said)),
+    }
+}
+
+/// What is wrong with what `az` or `azd` printed, if there is no token in it.
+fn complaint(tool: &str, output: &Output) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Printed {
+        #[serde(alias = "accessToken")]
+        token: Zeroizing<String>,
+    }
+    let no_token = || no_token(tool, &output.stdout, &output.stderr);
+    if output.status.success() {
+        let printed = serde_json::from_slice::<Printed>(&output.stdout).ok();
+        let token = printed.and_then(|printed| AccessToken::new(&printed.token));
+        return token.is_none().then(no_token);
+    }
+    // It ends for want of a reader.
+    if output.stdout.len() as u64 == MAX_PRINTED {
+        return Some(no_token());
+    }
+    let is_silent = output.stderr.trim_ascii().is_empty();
+    is_silent.then(|| format!("{tool} failed and did not say why ({})", output.status))
 }
 
 /// Prints a token as JSON. Get-AzAccessToken gives it as text or, newer, as a SecureString.
@@ -132,51 +163,61 @@ fn power_shell_token(printed: &[u8]) -> Option<AccessToken> {
     Some(AccessToken::new(&printed.token)?.expiring_at(expires_at))
 }
 
-/// Runs tools in the environment that was there when the settings were read, without what is
+/// Runs a tool in the environment that was there when the settings were read, without what is
 /// secret, and for a bounded time.
 #[derive(Debug)]
 struct Shell {
+    tool: &'static str,
     environment: Arc<Vec<(OsString, OsString)>>,
-    /// Whether a tool to run wasn't there.
-    missing: AtomicBool,
+    /// Why there is no token, where azure_identity can't tell.
+    failure: Mutex<Option<Failure>>,
 }
 
 impl Shell {
-    fn new(settings: &CredentialSettings) -> Self {
+    fn of(tool: &'static str, settings: &CredentialSettings) -> Self {
         Self {
+            tool,
             environment: Arc::clone(&settings.tools_environment),
-            missing: AtomicBool::new(false),
+            failure: Mutex::default(),
         }
     }
 
-    /// A tool that isn't there is no refusal.
-    fn if_missing(&self, failure: Failure) -> Failure {
-        match failure {
-            Failure::Refused(text) if self.missing.load(Ordering::Relaxed) => {
-                Failure::Unavailable(text)
-            }
-            other => other,
-        }
+    /// A failure with what is known of the tool.
+    fn explained(&self, failure: Failure) -> Failure {
+        let known = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        known.clone().unwrap_or(failure)
     }
 }
 
 #[async_trait::async_trait]
 impl Executor for Shell {
-    /// Runs a tool, and once more if the program takes away what it prints to.
     async fn run(&self, program: &OsStr, arguments: &[&OsStr]) -> std::io::Result<Output> {
-        let outcome = match self.run_once(program, arguments).await {
-            Err(error) if error.kind() == ErrorKind::ConnectionAborted => {
-                self.run_once(program, arguments).await
+        let outcome = self.heard(program, arguments).await;
+        let tool = self.tool;
+        let failure = match &outcome {
+            // A tool that isn't there is no refusal.
+            Ok(output) if says_missing(output) => {
+                Some(Failure::Unavailable(format!("{tool} not found on PATH")))
             }
-            outcome => outcome,
+            Ok(output) => complaint(tool, output).map(Failure::Refused),
+            Err(error) => Some(Failure::Refused(format!("{tool}: {error}"))),
         };
-        let missing = outcome.as_ref().is_ok_and(says_missing);
-        self.missing.store(missing, Ordering::Relaxed);
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
         outcome
     }
 }
 
 impl Shell {
+    /// Runs the tool, and once more if the program takes away what it prints to.
+    async fn heard(&self, program: &OsStr, arguments: &[&OsStr]) -> std::io::Result<Output> {
+        match self.run_once(program, arguments).await {
+            Err(error) if error.kind() == ErrorKind::ConnectionAborted => {
+                self.run_once(program, arguments).await
+            }
+            outcome => outcome,
+        }
+    }
+
     async fn run_once(&self, program: &OsStr, arguments: &[&OsStr]) -> std::io::Result<Output> {
         let mut command = Command::new(program);
         command
@@ -362,15 +403,25 @@ impl Read for Pipe {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+    use crate::cloud::Cloud;
+    use crate::secret::Secret;
+
+    /// Settings with this PATH, and no other variable.
+    fn settings(path: &str) -> CredentialSettings {
+        CredentialSettings {
+            tools_environment: Arc::new(vec![("PATH".into(), path.into())]),
+            ..CredentialSettings::default()
+        }
+    }
+
+    fn shell() -> Shell {
+        Shell::of("az", &settings("/usr/bin:/bin"))
+    }
 
     fn run(script: &str) -> std::io::Result<Output> {
-        let shell = Shell {
-            environment: Arc::new(vec![("PATH".into(), "/usr/bin:/bin".into())]),
-            missing: AtomicBool::new(false),
-        };
         let arguments = [OsStr::new("-c"), OsStr::new(script)];
         let mut events = event_loop::EventLoop::new()?;
-        events.run(shell.run(OsStr::new("/bin/sh"), &arguments))
+        events.run(shell().run(OsStr::new("/bin/sh"), &arguments))
     }
 
     #[test]
@@ -423,6 +474,90 @@ mod tests {
     fn a_tool_that_says_more_than_anybody_reads_is_heard_as_far_as_that() {
         let output = run("head -c 3000000 /dev/zero").unwrap();
         assert_eq!(output.stdout.len() as u64, MAX_PRINTED);
+    }
+
+    /// What comes of an `az` that is this script.
+    fn token_of_az(script: &str) -> Result<AccessToken, Failure> {
+        let folder = tempfile::tempdir().unwrap();
+        let az = folder.path().join("az");
+        // By another process: a file that is open for writing, here or in what a test of another
+        // thread has forked, can't be run.
+        let written = Command::new("/bin/sh")
+            .args([
+                "-c",
+                "printf '#!/bin/sh\n%s\n' \"$1\" >\"$0\" && chmod +x \"$0\"",
+            ])
+            .args([az.as_os_str(), OsStr::new(script)])
+            .status();
+        assert!(written.unwrap().success());
+        let settings = settings(&format!("{}:/usr/bin:/bin", folder.path().display()));
+        let request = TokenRequest {
+            audience: "https://managedhsm.azure.net",
+            cloud: Cloud::Public,
+            claims: None,
+        };
+        let mut events = event_loop::EventLoop::new().unwrap();
+        events.run(azure_cli(&settings, &request))
+    }
+
+    /// Why such an `az` gives no token.
+    fn told_of_az(script: &str) -> String {
+        match token_of_az(script) {
+            Err(Failure::Refused(told)) => told,
+            other => panic!("{script}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_az_does_instead_of_giving_a_token_is_told() {
+        let token = r#"{"accessToken":"a-token","expires_on":4000000000,"tokenType":"Bearer"}"#;
+        let given = token_of_az(&format!("echo '{token}'; echo WARNING: old >&2"));
+        assert_eq!(given.unwrap().expose(), "a-token");
+        let nothing = r#"{"accessToken":null,"expires_on":4000000000,"tokenType":"Bearer"}"#;
+        for (script, told) in [
+            ("exit 0", "az printed no token"),
+            ("echo oops >&2", "az printed no token, and said: oops"),
+            (
+                "echo '<html>'",
+                "az printed no token, but 7 bytes of something else",
+            ),
+            (
+                &format!("echo '{nothing}'"),
+                "az printed no token, but 66 bytes of something else",
+            ),
+            (
+                "head -c 20000000 /dev/zero",
+                "az printed 1048576 bytes or more, and no token",
+            ),
+            (
+                &format!("echo '{token}'; exit 1"),
+                "az failed and did not say why (exit status: 1)",
+            ),
+            ("echo run az login >&2; exit 1", "run az login"),
+        ] {
+            assert_eq!(told_of_az(script), told, "{script}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_not_shown_where_az_complains() {
+        let token = "eyJhbGciOiJSUzI1NiJ9.eyJvaWQiOiJub2JvZHkifQ.c2lnbmF0dXJl";
+        let known = Secret::new("a-secret~of-this-process".to_owned());
+        let mut scripts = Vec::new();
+        for text in [
+            token,
+            &token[..30],
+            "a-secret~of-this-process",
+            "a-secret%7Eof-this-process",
+        ] {
+            scripts.push(format!("echo 'DEBUG: got {text}' >&2; exit 1"));
+            scripts.push(format!("echo '{text}'; echo 'DEBUG: got {text}' >&2"));
+        }
+        for script in scripts {
+            let told = told_of_az(&script);
+            assert!(told.ends_with("DEBUG: got …"), "{script}: {told}");
+        }
+        drop(known);
     }
 
     #[test]

@@ -23,9 +23,10 @@ impl Proxy {
         let secrets = url.password().map(|encoded| {
             let password = decoded(encoded);
             let login = format!("{}:{password}", decoded(url.username()));
-            // As it is sent (RFC 7617).
-            let sent = STANDARD.encode(&login);
-            let all = [encoded.to_owned(), password, login, sent];
+            // As it is sent (RFC 7617). The login itself is none: it begins with the user's name,
+            // and that may stand in others.
+            let sent = STANDARD.encode(login);
+            let all = [encoded.to_owned(), password, sent];
             all.map(Secret::new).into()
         });
         Self {

@@ -18,5 +18,6 @@ mod retries;
 mod secure_wrap;
 mod support;
 mod tls;
+mod token_service;
 mod tokens;
 mod versions;

@@ -180,7 +180,10 @@ fn a_token_service_that_does_not_answer_is_told_and_not_the_hsm() {
             matches!(&error, Error::Credential { credential, .. } if *credential == kind),
             "{error}"
         );
-        says(&error, &["none came within 1.", "http://127.0.0.1", told]);
+        says(
+            &error,
+            &["none came within 2.0 s", "http://127.0.0.1", told],
+        );
         assert_eq!(hsm.connections(), 0);
     }
 }
