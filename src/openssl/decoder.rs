@@ -75,9 +75,10 @@ struct Loaded {
     key: Option<Key>,
     /// Whose it is. Another library context has settings, credentials and an HSM of its own.
     by: Weak<Provider>,
-    /// The content of the key file, what was asked of it, and when.
+    /// The content of the key file, what was asked of it, and when. None: OSSL_STORE doesn't say to
+    /// the PEM decoder what it asks the others for.
     content: Vec<u8>,
-    selection: c_int,
+    selection: Option<c_int>,
     at: Instant,
     /// The types whose decoders have seen it. One that comes again may belong to another operation,
     /// which may succeed where this one has failed.
@@ -88,7 +89,12 @@ struct Loaded {
 const LIFE: Duration = Duration::from_secs(1);
 
 impl Loaded {
-    fn new(provider: &Arc<Provider>, content: Vec<u8>, selection: c_int, key: Option<Key>) -> Self {
+    fn new(
+        provider: &Arc<Provider>,
+        content: Vec<u8>,
+        selection: Option<c_int>,
+        key: Option<Key>,
+    ) -> Self {
         Self {
             key,
             by: Arc::downgrade(provider),
@@ -109,7 +115,7 @@ impl Loaded {
     ) -> bool {
         std::ptr::eq(self.by.as_ptr(), Arc::as_ptr(provider))
             && self.content == content
-            && self.selection == selection
+            && self.selection.is_none_or(|asked| asked == selection)
             && self.at.elapsed() < LIFE
             && (self.key.is_some() || !self.seen.contains(&type_))
     }
@@ -150,12 +156,7 @@ unsafe extern "C" fn decode_pem(
     });
     let Some(content) = content else { return 1 };
     boundary::quietly(|| {
-        LOADED.set(Some(Loaded::new(
-            &provider,
-            content.clone(),
-            selection,
-            key,
-        )));
+        LOADED.set(Some(Loaded::new(&provider, content.clone(), None, key)));
         let mut params = ParamList::default()
             .integer(c"type", ffi::OBJECT_PKEY)
             .utf8(c"data-structure", STRUCTURE)
@@ -208,7 +209,7 @@ unsafe extern "C" fn decode_der<const TYPE: u8>(
                 let mut failure = None;
                 let key = load(&provider, &file, selection);
                 let key = key.map_err(|error| failure = Some(error)).ok();
-                let loaded = Loaded::new(&provider, content, selection, key);
+                let loaded = Loaded::new(&provider, content, Some(selection), key);
                 if let Some(failure) = failure {
                     loaded.put_back(TYPE);
                     return Err(failure);
