@@ -244,7 +244,10 @@ impl Told {
             return format!("{}: {}", self.module.display(), one_line(&failure.problem));
         };
         let start = format!("{function}: ");
-        let of_slot = |line: &&Line| line.slot.is_none() || line.slot == failure.slot;
+        let of_slot = |line: &&Line| match (line.slot, failure.slot) {
+            (Some(said), Some(failed)) => said == failed,
+            _ => true,
+        };
         let lines = self.lines.iter().rev().filter(of_slot);
         let mut causes = lines.filter_map(|line| line.text.strip_prefix(&start));
         let cause = causes.find(|cause| failure.key.as_ref().is_none_or(|key| names(cause, key)));
