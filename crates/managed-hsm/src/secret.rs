@@ -170,7 +170,7 @@ mod tests {
             ("TOP~SECRET", "TOP~SECRET"),
             ("TOP~SECRET", "TOP%7ESECRET"),
             ("a+b/c=d e~f", "a%2Bb%2Fc%3Dd+e%7Ef"),
-            ("q\"uo\\te", "q\\\"uo\\\\te"),
+            ("a\"mark\\line", "a\\\"mark\\\\line"),
             ("geheim·ß", "geheim%C2%B7%C3%9F"),
             ("geheim·ß", "geheim·ß"),
         ] {

@@ -171,7 +171,7 @@ impl Table {
 
     /// Takes in what the HSM says of a key. A version that is there already keeps its handles; of
     /// one that isn't, the earlier one stays usable by its own. The same version with another
-    /// public key takes the place of what was there, whose handles the HSM does nothing by any more.
+    /// public key takes the place of what was there, by whose handles nothing is done any more.
     pub(crate) fn add(
         &mut self,
         key: StoredKey,
