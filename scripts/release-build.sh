@@ -42,13 +42,16 @@ done
 export CARGO_ENCODED_RUSTFLAGS="$flags" CFLAGS="${CFLAGS:-}$c_flags" CXXFLAGS="${CXXFLAGS:-}$c_flags" CARGO_TARGET_DIR="$shipped"
 
 mkdir -p "$shipped"
+# Another build may run beside this one.
+began=$shipped/began.$$
+trap 'rm -f "$began"' EXIT
 # One after the other: of packages that it builds together, cargo gives each the features that any of them needs.
 for package in "${packages[@]}"; do
     # What changes from here on is newer.
-    touch "$shipped/began"
+    touch "$began"
     cargo build --release --locked --package "$package" "$@" </dev/null
     case $package in
-        akv_provider) mv "$shipped/began" "$module_stamp" ;;
-        akv-pkcs11) mv "$shipped/began" "$pkcs11_module_stamp" ;;
+        akv_provider) mv "$began" "$module_stamp" ;;
+        akv-pkcs11) mv "$began" "$pkcs11_module_stamp" ;;
     esac
 done
