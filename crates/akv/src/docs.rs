@@ -5,6 +5,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::manual::markdown::sought;
 use crate::output::{Report, one_line, table};
 
 /// Each page's name and text.
@@ -27,7 +28,7 @@ const README: (&str, &str) = ("README", include_str!("../../../README.md"));
 #[command(after_help = "Examples:
   akv docs                                  # all pages
   akv docs authentication | less
-  akv docs troubleshooting#certificates     # a section, as links name it")]
+  akv docs pkcs11#errors                    # a section, as links name it")]
 pub(crate) struct Docs {
     /// The page, or a section of it: PAGE#SECTION; without, all pages are listed
     #[arg(value_name = "PAGE")]
@@ -39,29 +40,32 @@ impl Docs {
         let Some(asked) = &self.page else {
             return Ok(list());
         };
-        let (name, section) = match asked.split_once('#') {
-            None => (asked.as_str(), None),
-            Some((name, section)) => (name, Some(section)),
-        };
-        let text = text(name).ok_or_else(|| {
-            Failure::not_found(format!(
-                "there is no page '{}': akv docs lists all",
-                one_line(name)
-            ))
-        })?;
-        let shown = match section {
-            None => Some(text.to_owned()),
-            Some(section) => self::section(text, section),
-        };
-        let shown = shown.ok_or_else(|| {
-            Failure::not_found(format!(
-                "the page {name} has no section '{}': akv docs {name} shows all of it",
-                one_line(section.unwrap_or_default())
-            ))
-        })?;
-        let json = json!({ "page": asked, "text": shown });
-        Ok(Report::new(shown, json))
+        let text = find(asked)?;
+        Ok(Report::new(text, json!({ "page": asked, "text": text })))
     }
+}
+
+/// The text of a page, or of a section of it.
+pub(crate) fn find(asked: &str) -> Result<&'static str, Failure> {
+    let (name, section) = match asked.split_once('#') {
+        None => (asked, None),
+        Some((name, section)) => (name, Some(section)),
+    };
+    let text = text(name).ok_or_else(|| {
+        Failure::not_found(format!(
+            "there is no page '{}': akv docs lists all",
+            one_line(name)
+        ))
+    })?;
+    let Some(section) = section else {
+        return Ok(text);
+    };
+    self::section(text, section).ok_or_else(|| {
+        Failure::not_found(format!(
+            "the page {name} has no section '{}': akv docs {name} shows all of it",
+            one_line(section)
+        ))
+    })
 }
 
 /// What `akv docs` calls the target of a document's link to another.
@@ -102,27 +106,10 @@ fn title(text: &str) -> &str {
         .trim_start_matches("# ")
 }
 
-/// From the heading that a link leads to, as far as the next of its level.
-fn section(text: &str, wanted: &str) -> Option<String> {
-    let mut found = None;
-    let mut is_code = false;
-    let mut shown = String::new();
-    for line in text.lines() {
-        is_code ^= line.starts_with("```");
-        let level = match is_code {
-            true => 0,
-            false => line.bytes().take_while(|byte| *byte == b'#').count(),
-        };
-        match found {
-            None if level > 0 && anchor(&line[level..]) == wanted => found = Some(level),
-            None => continue,
-            Some(top) if level > 0 && level <= top => break,
-            Some(_) => {}
-        }
-        shown += line;
-        shown.push('\n');
-    }
-    found.map(|_| shown)
+/// The section that a link leads to, with its heading.
+fn section<'a>(text: &'a str, wanted: &str) -> Option<&'a str> {
+    let (whole, _) = sought(text, |title| anchor(title) == wanted)?;
+    Some(whole)
 }
 
 /// What a link to a heading is called.

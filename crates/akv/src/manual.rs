@@ -1,7 +1,7 @@
 //! `akv man`: a manual page for each command, with what all of them have in common, and those of
 //! what programs load.
 
-mod markdown;
+pub(crate) mod markdown;
 mod pages;
 
 use std::path::{Path, PathBuf};

@@ -152,4 +152,15 @@ mod tests {
         }
         assert!(rows().iter().filter(|row| row.is_reason).count() > 50);
     }
+
+    #[test]
+    fn each_page_that_a_row_names_is_there() {
+        let texts = rows().iter().flat_map(|row| [&row.cause, &row.remedy]);
+        let named = texts.flat_map(|text| text.split("'akv docs ").skip(1));
+        let pages: Vec<&str> = named.filter_map(|rest| rest.split('\'').next()).collect();
+        assert!(pages.len() > 20, "{pages:?}");
+        for page in pages {
+            assert!(docs::find(page).is_ok(), "{page}");
+        }
+    }
 }

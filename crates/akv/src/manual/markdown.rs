@@ -1,4 +1,4 @@
-//! Sections of the documents, as a manual page has them.
+//! Sections of the documents, as they are and as a manual page has them.
 
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
@@ -9,16 +9,23 @@ fn parser(text: &str) -> Parser<'_> {
 
 /// What stands under a heading of a document, with the headings below it.
 pub(super) fn section<'a>(document: &'a str, heading: &str) -> Option<&'a str> {
+    let (_, content) = sought(document, |title| title == heading)?;
+    Some(content)
+}
+
+/// The first section whose title is the wanted one: with its heading, and without.
+pub(crate) fn sought(document: &str, is_wanted: impl Fn(&str) -> bool) -> Option<(&str, &str)> {
     let mut level: Option<HeadingLevel> = None;
     let mut title = String::new();
-    let mut found: Option<(HeadingLevel, usize)> = None;
+    let mut found: Option<(HeadingLevel, usize, usize)> = None;
     for (event, place) in parser(document).into_offset_iter() {
         match event {
             Event::Start(Tag::Heading { level: own, .. }) => {
-                if let Some((above, start)) = found
+                if let Some((above, heading, start)) = found
                     && own <= above
                 {
-                    return Some(&document[start..place.start]);
+                    let end = place.start;
+                    return Some((&document[heading..end], &document[start..end]));
                 }
                 level = Some(own);
                 title.clear();
@@ -26,14 +33,14 @@ pub(super) fn section<'a>(document: &'a str, heading: &str) -> Option<&'a str> {
             Event::Text(text) | Event::Code(text) if level.is_some() => title += &text,
             Event::End(TagEnd::Heading(own)) => {
                 level = None;
-                if found.is_none() && title == heading {
-                    found = Some((own, place.end));
+                if found.is_none() && is_wanted(&title) {
+                    found = Some((own, place.start, place.end));
                 }
             }
             _ => {}
         }
     }
-    found.map(|(_, start)| &document[start..])
+    found.map(|(_, heading, start)| (&document[heading..], &document[start..]))
 }
 
 /// Adds a text in Markdown. Links are their words: a page has no folder for a path to start from.

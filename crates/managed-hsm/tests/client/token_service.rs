@@ -17,6 +17,14 @@ use crate::support::{Hsm, LONG, SmallStacks, load, says, sign, signs, soon, uri}
 /// Long enough for any answer that comes at once, also on a busy machine.
 const SHORT: Duration = Duration::from_secs(2);
 
+/// Whether a second token is asked for, which is waited for.
+fn asks_again_for_a_token(hsm: &Hsm) -> bool {
+    hsm.emulator.requests.wait_until(LONG, |requests| {
+        let tokens = requests.iter().filter(|request| request.is("token"));
+        tokens.count() >= 2
+    })
+}
+
 /// The error of a client whose requests for tokens are answered with this body.
 fn answered(hsm: &Hsm, settings: Settings, body: &str) -> Error {
     let fault = serde_json::json!({"kind": "other-body", "operation": "token", "body": body});
@@ -127,13 +135,7 @@ fn a_silent_renewal_stops_no_signature_while_the_old_token_lives() {
     let client = Client::new(hsm.login());
     let key = load(&client);
     hsm.fault("silence,operation=token");
-    let is_renewed = hsm.emulator.requests.wait_until(LONG, |requests| {
-        requests
-            .iter()
-            .filter(|request| request.is("token"))
-            .count()
-            >= 2
-    });
+    let is_renewed = asks_again_for_a_token(&hsm);
     assert!(is_renewed);
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -179,13 +181,7 @@ fn a_token_that_one_request_is_refused_with_serves_the_others_until_there_is_ano
     hsm.fault("claims-challenge,operation=sign,count=1");
     std::thread::scope(|scope| {
         let refused = scope.spawn(|| sign(&client, &key));
-        let is_asked_for = hsm.emulator.requests.wait_until(LONG, |requests| {
-            requests
-                .iter()
-                .filter(|request| request.is("token"))
-                .count()
-                >= 2
-        });
+        let is_asked_for = asks_again_for_a_token(&hsm);
         assert!(is_asked_for);
         for _ in 0..4 {
             soon(|| signs(&client, &key));
