@@ -225,7 +225,9 @@ impl Tokens {
             cloud: self.cloud,
             claims,
         };
-        let (kind, token) = above_standard_only(self.chain.token(&request)).await?;
+        // In a place of its own: it is large, and each request that needs no token would move it.
+        let token = Box::pin(self.chain.token(&request));
+        let (kind, token) = above_standard_only(token).await?;
         let mut held = Held::new(kind, token)?;
         held.refusals = refusals;
         if !held.is_alive() {

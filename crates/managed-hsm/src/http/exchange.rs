@@ -64,7 +64,8 @@ impl Http {
             let is_kept = kept.is_some();
             let mut connection = match kept {
                 Some(connection) => connection,
-                None => self.open(message.url).await?,
+                // In a place of its own: it is large, and all other requests would move it.
+                None => Box::pin(self.open(message.url)).await?,
             };
             // What came on a kept connection was perhaps sent before the request: a copy of an
             // answer, or by a load balancer since the connection had been idle for too long.
