@@ -6,6 +6,8 @@
 #                             loudly, if that can't be installed
 #   start_hsm                 an emulator with the keys rsa, ec and ca; sets `work`, a folder that goes at the end
 #   start_emulated_hsm        the same, without the provider and certificates
+#   log_in                    has what is started later log in to the HSM as an application; its tokens live for a few seconds where
+#                             emulator_options=("${short_lived[@]}") was set before the emulator started
 #   certificate NAME KEY …    a certificate NAME.crt beside a key file NAME.key
 #   check TITLE COMMAND…      one check: passed if the command succeeds, else what it printed is shown; shows its `figures` always
 #   skip TITLE REASON         one that can't be tried
@@ -29,6 +31,8 @@ passed=0 failed=0 skipped=0
 work=
 # Options of the emulator's `serve`.
 emulator_options=()
+# shellcheck disable=SC2034 # Scripts use it.
+short_lived=(--token-lifetime 6)
 key_file_options=()
 # What `started` noted, ended in reverse order.
 processes=()
@@ -177,6 +181,14 @@ start_hsm() {
     certificate ec ec
     certificate client ec "/CN=client" extendedKeyUsage=clientAuth
 }
+
+# Scripts themselves go on with the token that they have.
+log_in() {
+    eval "$(grep 'export AZURE_' <<<"$emulator_identity")"
+    export AZURE_TOKEN_CREDENTIALS=EnvironmentCredential
+}
+logins() { grep -c "path=/.*/oauth2/v2.0/token status=200" "$requests"; }
+has_logins() { [ "$(logins)" -ge "$1" ]; }
 
 restart_hsm() {
     kill -KILL "$emulator_pid"
@@ -389,5 +401,15 @@ hsm_restarts() {
     done
     more_load 10 || good=no
     # A signature may be asked for twice, as the first answer was lost.
+    end_load any && [ "$good" = yes ]
+}
+
+# While so many tokens run out, under load, no connection may be lost: renewals NUMBER COMMAND…
+renewals() {
+    local good=yes before
+    before=$(logins)
+    begin_load "${@:2}"
+    wait_until 60 has_logins "$((before + $1))" && more_load 10 || good=no
+    echo "figures: $(($(logins) - before)) tokens"
     end_load any && [ "$good" = yes ]
 }

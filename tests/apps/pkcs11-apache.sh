@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Apache httpd by libp11's engine: certificate and key as pkcs11: URIs, prefork and event, graceful restarts.
+# Apache httpd by libp11's engine: certificate and key as pkcs11: URIs, prefork and event, graceful restarts, renewals of tokens.
 # shellcheck source=tests/apps/harness.sh
 . "$(dirname "$0")/harness.sh"
 # shellcheck source=tests/apps/tokens.sh
@@ -7,6 +7,7 @@
 
 needs apache2 apache2
 needs_engine
+emulator_options=("${short_lived[@]}")
 start_token
 echo "$(apache2 -v | head -n 1), $(openssl version | cut -d' ' -f1,2)"
 token_certificate rsa rsa
@@ -17,6 +18,7 @@ if [ "$(id -u)" -eq 0 ]; then
 fi
 # shellcheck source=tests/apps/httpd.sh
 . "$(dirname "$0")/httpd.sh"
+log_in
 
 for mpm in prefork event; do
     free_port port
@@ -35,6 +37,7 @@ END
     check "$mpm: 24 requests, 8 at a time" many "https://localhost:$port/" 24
     check "$mpm: graceful restarts under load" restarts "$mpm" "https://localhost:$port/"
     check "$mpm: the HSM restarts under load" hsm_restarts page "https://localhost:$port/"
+    check "$mpm: tokens are renewed under load" renewals 6 page "https://localhost:$port/"
     check "$mpm: stops" stop "$mpm"
 done
 

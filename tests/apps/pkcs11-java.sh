@@ -10,12 +10,14 @@
 
 needs_java
 needs_engine
+emulator_options=("${short_lived[@]}")
 start_token
 start_java
 java -version 2>&1 | head -n 1
 javac -d "$work" tests/apps/java/Token.java || broken "Token.java doesn't compile."
 token() { java "${java_options[@]}" -cp "$work" Token "$@"; }
 
+log_in
 nothing() { [ -z "$(token list)" ]; }
 check "without certificates: no key is seen" nothing
 token_certificate rsa rsa
@@ -69,6 +71,7 @@ for key in rsa ec; do
         check "client, ec, at the server with $key, $version" asks "$key" ec "$version"
     done
     check "server, $key: the HSM restarts under load" hsm_restarts page "https://localhost:$port/"
+    check "server, $key: tokens are renewed under load" renewals 3 page "https://localhost:$port/"
     # A JVM ends by SIGTERM with status 143.
     check "server, $key: stops" end_process "$pid"
 done
