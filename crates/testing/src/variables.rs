@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Longer than any program takes that works.
-const TIME_LIMIT_SECONDS: &str = "120";
+const TIME_LIMIT_SECONDS: &str = "300";
 
 /// Beginnings of the names that programs of ours, and of Azure's, look at.
 const LOOKED_AT: [&str; 6] = ["AZURE_", "AKV_", "MHSM_", "IDENTITY_", "XDG_", "OPENSSL_"];
