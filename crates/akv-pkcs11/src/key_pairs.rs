@@ -305,7 +305,7 @@ impl NewKeyTemplate {
         if lives_in.is_none() || (module.is_open(session) && token.is_asked_by(&user)) {
             return Ok(made);
         }
-        match token.delete_by(&user, &made.require_hsm_id()?.key) {
+        match token.delete_by(&user, &made) {
             // Who has closed the session may have seen it.
             Err(error) if error.code == CKR_OBJECT_HANDLE_INVALID => Err(closed_meanwhile()),
             Err(error) => Err(error),

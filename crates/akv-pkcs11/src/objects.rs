@@ -243,7 +243,9 @@ pub(crate) fn destroy(
             Ok(())
         }
         Half::Public if key.hsm_id().is_some() => {
-            let mut tags = session.token.reload(&key)?.tags.to_map();
+            let current = session.token.reload(&key)?;
+            key.check_unadopted(&current)?;
+            let mut tags = current.tags.to_map();
             tags.insert(tags::PUBLIC_HIDDEN.to_owned(), "1".to_owned());
             let hidden = Update {
                 tags: Some(tags),
@@ -251,21 +253,7 @@ pub(crate) fn destroy(
             };
             session.token.update(&key, &hidden).map(drop)
         }
-        Half::Private if key.hsm_id().is_none() || session.token.table().has_adopted(&key) => {
-            session.token.delete_by_private(&key)
-        }
-        // All versions of that name go, so the one of the handle has to be there still.
-        Half::Private => {
-            let current = session.token.reload(&key)?;
-            // Whoever has made it may have had it stay, meanwhile.
-            match key.is_of_others() && !current.is_of_others() {
-                true => Err(Error::because(
-                    CKR_ACTION_PROHIBITED,
-                    format!("key {} is a session's no more, and stays", key.name()),
-                )),
-                false => session.token.delete_by_private(&current),
-            }
-        }
+        Half::Private => session.token.delete_by_private(&key),
         Half::Public => session.token.delete(&key),
     }
 }

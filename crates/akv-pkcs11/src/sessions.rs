@@ -14,7 +14,6 @@ use crate::locks::{Locked, lock};
 use crate::message_encryption::MessageEncrypting;
 use crate::message_signing::Messages;
 use crate::module::{Module, new_handle};
-use crate::report;
 use crate::signing::Signing;
 use crate::token::Token;
 use crate::token::objects::{Object, StoredKey};
@@ -111,7 +110,15 @@ impl Sessions {
         (of_slot().count() as CK_ULONG, read_write as CK_ULONG)
     }
 
-    /// Takes out the sessions that are to be closed, and says which slots have none any more.
+    /// Has `act` done if a slot has no session, and before anybody can open one there.
+    fn unless_any(&self, slot: CK_SLOT_ID, act: impl FnOnce()) {
+        let open = lock(&self.open);
+        if !open.values().any(|session| session.slot == slot) {
+            act();
+        }
+    }
+
+    /// Takes out the sessions that are to be closed.
     fn close(&self, is_to_be: impl Fn(&Session) -> bool) -> Vec<Arc<Session>> {
         let mut open = lock(&self.open);
         let closed: Vec<_> = open
@@ -152,25 +159,21 @@ impl Module {
     }
 
     /// Takes away what has lived as long as a session that is closed; with the last one of a token
-    /// its login ends.
+    /// its login ends, and not that of whoever opens the next one.
     fn clear_away(&self, session: &Session) {
         self.destroy_keys(&session.token, |key| key.session == Some(session.handle));
         session.token.forget_adopted(session.handle);
         session.token.forget_certificates_of(session.handle);
-        if self.sessions.count(session.slot).0 == 0 {
-            session.token.forget_login();
-        }
+        self.sessions
+            .unless_any(session.slot, || session.token.forget_login());
     }
 
     /// Destroys keys that were made for a session, or that a program has brought.
     fn destroy_keys(&self, token: &Token, is_to_be: impl Fn(&StoredKey) -> bool) {
         let table = token.table();
         let to_be = |key: &&Arc<StoredKey>| is_to_be(key) && self.has_made(key);
-        for key in table.keys.values().filter(to_be) {
-            if let Err(error) = token.delete(key) {
-                let cause = error.cause.unwrap_or_default();
-                report::warning(&format!("the session's key {} stays: {cause}", key.name()));
-            }
+        for key in table.keys_of_sessions().filter(to_be) {
+            token.end(key);
         }
     }
 
@@ -357,5 +360,19 @@ pub(crate) fn check_change(session: &Session, object: &Object) -> Result<(), Err
         Object::Key(key, _) if key.session.is_some() => Ok(()),
         Object::Certificate(certificate) if certificate.session().is_some() => Ok(()),
         _ => session.check_read_write(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else whoever opens a session, and logs in, would be logged out again.
+    #[test]
+    fn nobody_opens_a_session_while_the_login_of_the_last_one_ends() {
+        let sessions = Sessions::default();
+        let mut is_held = false;
+        sessions.unless_any(0, || is_held = sessions.open.try_lock().is_err());
+        assert!(is_held);
     }
 }

@@ -28,7 +28,7 @@ pub(super) const MISS_AGE: Duration = Duration::from_secs(2);
 /// How often a thread looks whether it is its turn to ask.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// What the HSM's list of keys said, and when.
+/// Which keys there are, as far as the HSM or the configuration told, and when.
 #[derive(Clone, Debug)]
 pub(super) struct Listing {
     at: Instant,
@@ -89,6 +89,7 @@ struct Listed {
     name: KeyName,
     version: Option<KeyVersion>,
     updated: Option<i64>,
+    enabled: Option<bool>,
     /// Those that tell whether somebody looks for the key.
     tags: Tags,
 }
@@ -189,9 +190,11 @@ impl Token {
         if known.is_some_and(|key| table.age(key) < refresh && sought.fits(key)) {
             return self.keep_versions(name.as_ref()).map(|()| true);
         }
+        // One that nobody was asked for doesn't tell which keys there are.
+        let tells = |listing: &Listing| !self.settings.never_lists || !listing.items.is_empty();
         let has_listing = lock(&self.listing)
             .as_ref()
-            .is_some_and(|listing| listing.at.elapsed() < self.options.refresh);
+            .is_some_and(|listing| listing.at.elapsed() < self.options.refresh && tells(listing));
         let Some(name) = name.filter(|name| !has_listing && self.is_configured(name.as_str()))
         else {
             return Ok(false);
@@ -203,7 +206,12 @@ impl Token {
                 }
                 Ok(sought.fits(&key) || self.settings.never_lists)
             }
-            Err(error) if is_absence(&error) => Ok(self.settings.never_lists),
+            Err(error) if is_absence(&error) => {
+                if known.is_some() && is_not_found(&error) {
+                    self.change(|table| table.remove(name.as_str()));
+                }
+                Ok(self.settings.never_lists)
+            }
             Err(error) => Err(self.refusal(Purpose::Find, &error)),
         }
     }
@@ -283,7 +291,6 @@ impl Token {
             items: Arc::new(items),
             absent: Arc::default(),
         };
-        self.forget_others(&listing.items);
         *lock(&self.listing) = Some(listing.clone());
         Ok(listing)
     }
@@ -297,6 +304,7 @@ impl Token {
                     name: name.clone(),
                     version: version.clone(),
                     updated: None,
+                    enabled: None,
                     tags: Tags::default(),
                 }),
                 KeyPattern::Prefix(_) => None,
@@ -304,49 +312,87 @@ impl Token {
             .collect()
     }
 
+    /// Asks for the list of keys, and forgets those that the HSM has no more. The others stay, also
+    /// where the configuration doesn't name them: this process may have made them.
     fn list(&self) -> Result<Vec<Listed>, managed_hsm::Error> {
-        self.ask(|client| self.list_by(client))
-            .map_err(logged_out)?
-    }
-
-    fn list_by(&self, client: &Client) -> Result<Vec<Listed>, managed_hsm::Error> {
-        let mut pages = client.keys(&self.settings.vault)?;
-        let mut items = Vec::new();
-        while let Some(page) = pages.next_page(client)? {
-            items.extend(page.into_iter().filter_map(|item: KeyItem| {
-                let is_shown = self.is_configured(item.uri.key.as_str())
-                    && (item.enabled || !self.settings.hides_disabled);
-                is_shown.then(|| Listed {
-                    version: self.configured_version(&item.uri.key),
-                    name: item.uri.key,
-                    updated: item.properties.updated,
-                    tags: Tags::of_names(&item.properties.tags),
-                })
-            }));
-        }
+        let began = self.table().now();
+        let all = self
+            .ask(|client| self.list_by(client))
+            .map_err(logged_out)??;
+        self.forget_others(&all, began);
+        let table = self.table();
+        let is_shown = |item: &KeyItem| {
+            let name = item.uri.key.as_str();
+            // One that is known has to be known as disabled.
+            let is_hidden = !item.enabled && self.settings.hides_disabled;
+            self.is_configured(name) && (!is_hidden || table.newest(name).is_some())
+        };
+        let mut items: Vec<_> = all
+            .into_iter()
+            .filter(is_shown)
+            .map(|item| Listed {
+                version: self.configured_version(&item.uri.key),
+                name: item.uri.key,
+                updated: item.properties.updated,
+                enabled: Some(item.enabled),
+                tags: Tags::of_names(&item.properties.tags),
+            })
+            .collect();
         items.shrink_to_fit();
         Ok(items)
     }
 
-    /// Keys that are not in the list any more are not in the HSM.
-    fn forget_others(&self, items: &[Listed]) {
-        let listed: HashSet<String> = items
+    fn list_by(&self, client: &Client) -> Result<Vec<KeyItem>, managed_hsm::Error> {
+        let mut pages = client.keys(&self.settings.vault)?;
+        let mut items = Vec::new();
+        while let Some(page) = pages.next_page(client)? {
+            items.extend(page);
+        }
+        Ok(items)
+    }
+
+    /// Keys that are missing in the list of all keys are not in the HSM any more. `began`: when the
+    /// list was asked for, in milliseconds since the table was made.
+    fn forget_others(&self, all: &[KeyItem], began: u64) {
+        let listed: HashSet<String> = all
             .iter()
-            .map(|item| item.name.as_str().to_ascii_lowercase())
+            .map(|item| item.uri.key.as_str().to_ascii_lowercase())
             .collect();
         let table = self.table();
-        // What was loaded or made while the list was on its way may be missing in it.
-        let since = u64::try_from(MISS_AGE.as_millis()).unwrap_or(u64::MAX);
+        // What was loaded or made since, or just before, may be missing in it.
+        let margin = u64::try_from(MISS_AGE.as_millis()).unwrap_or(u64::MAX);
+        let is_settled =
+            |key: &StoredKey| key.checked.load(Ordering::Relaxed).saturating_add(margin) <= began;
         let gone: Vec<&Arc<str>> = table
             .keys
             .iter()
             .filter(|(name, key)| {
-                key.hsm_id().is_some() && !listed.contains(&***name) && table.age(key) >= since
+                // The session's end looks for its keys itself.
+                let is_of_hsm = key.hsm_id().is_some() && key.session.is_none();
+                is_of_hsm && is_settled(key) && !listed.contains(&***name)
             })
             .map(|(name, _)| name)
             .collect();
         if !gone.is_empty() {
             self.change(|table| gone.into_iter().for_each(|name| table.remove(name)));
+        }
+    }
+
+    /// Forgets keys that aren't there for this identity. One that may not be read is kept as long
+    /// as it is a session's of this process, whose end deletes it.
+    fn forget_absent(&self, failed: &[(KeyName, managed_hsm::Error)]) {
+        let table = self.table();
+        let is_gone = |(name, error): &&(KeyName, managed_hsm::Error)| {
+            let known = table.newest(name.as_str());
+            is_absence(error)
+                && known.is_some_and(|key| key.session.is_none() || is_not_found(error))
+        };
+        let gone: Vec<_> = failed.iter().filter(is_gone).collect();
+        if !gone.is_empty() {
+            self.change(|table| {
+                gone.iter()
+                    .for_each(|(name, _)| table.remove(name.as_str()));
+            });
         }
     }
 
@@ -451,29 +497,22 @@ impl Token {
         let mut of_hsm = table.keys.iter().filter(|(_, key)| key.hsm_id().is_some());
         let none_is_left = of_hsm.all(|(name, _)| names.contains(&**name));
         let mut by_reason: HashMap<_, (usize, String)> = HashMap::new();
-        let (mut gone, mut left_out) = (Vec::new(), Vec::new());
-        for (name, error) in failed {
-            let is_of_one = is_absence(&error) || is_not_understood(&error);
-            if !is_of_one || (none_is_left && !is_not_found(&error)) {
-                return Err(self.refusal(Purpose::Find, &error));
+        for (_, error) in &failed {
+            let is_of_one = is_absence(error) || is_not_understood(error);
+            if !is_of_one || (none_is_left && !is_not_found(error)) {
+                return Err(self.refusal(Purpose::Find, error));
             }
-            if is_absence(&error) {
-                gone.push(name.clone());
-            }
-            left_out.push(name);
             let seen = by_reason
-                .entry(reason(&error))
+                .entry(reason(error))
                 .or_insert_with(|| (0, error.to_string()));
             seen.0 += 1;
         }
-        if !gone.is_empty() {
-            self.change(|table| gone.iter().for_each(|name| table.remove(name.as_str())));
-        }
+        self.forget_absent(&failed);
         for (count, text) in by_reason.into_values() {
             let text = format!("{count} of the keys can't be read, such as: {text}");
             report::repeated_warning("keys that can't be read", &text);
         }
-        Ok(left_out)
+        Ok(failed.into_iter().map(|(name, _)| name).collect())
     }
 }
 
@@ -487,7 +526,10 @@ fn is_known(table: &Table, item: &Listed, listed: Instant) -> bool {
         return false;
     };
     let same = match item.updated {
-        Some(updated) => known.updated == Some(updated),
+        // Times are in seconds: it may have been disabled in the one in which it was loaded.
+        Some(updated) => {
+            known.updated == Some(updated) && item.enabled.is_none_or(|now| now == known.enabled)
+        }
         // Told by name only: it counts for as long as the list does.
         None => {
             let age = u64::try_from(listed.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -14,14 +14,14 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use cryptoki_sys::{
-    CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKR_KEY_HANDLE_INVALID, CKR_OBJECT_HANDLE_INVALID,
-    CKR_USER_NOT_LOGGED_IN,
+    CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKR_ACTION_PROHIBITED, CKR_KEY_HANDLE_INVALID,
+    CKR_OBJECT_HANDLE_INVALID, CKR_USER_NOT_LOGGED_IN,
 };
 use hsm_keys::Digest;
 use hsm_module::ClientInUse;
 use hsm_module::pipe_signal::Blocked;
 use hsm_module::stack::AnyStack;
-use managed_hsm::{Client, FrontEnd, KeyId, KeyName, KeyUri, Service, Settings, Vault};
+use managed_hsm::{Client, FrontEnd, KeyId, KeyUri, Service, Settings, Vault};
 
 use self::certificates::{Filing, InVain};
 use self::credentials::Login;
@@ -33,6 +33,7 @@ use crate::attributes::KeyObject;
 use crate::configuration::{self, Options, TokenSettings};
 use crate::error::{Error, Purpose};
 use crate::locks::lock;
+use crate::report;
 
 /// A token.
 pub(crate) struct Token {
@@ -234,25 +235,83 @@ impl Token {
     }
 
     /// Deletes a key with all its versions, or forgets one that a program has brought.
+    ///
+    /// # Errors
+    /// As [`Self::delete_by`] has them.
     pub(crate) fn delete(&self, key: &StoredKey) -> Result<(), Error> {
-        let Some(id) = key.hsm_id() else {
+        if key.hsm_id().is_none() {
             self.change(|table| table.remove_brought(key));
             return Ok(());
-        };
+        }
         if self.table().has_adopted(key) {
             self.change(|table| table.remove_handles(key));
             return Ok(());
         }
-        self.delete_by(&*self.client()?, &id.key)
+        self.delete_by(&*self.client()?, key)
     }
 
     /// Has `client` delete a key of the HSM.
-    pub(crate) fn delete_by(&self, client: &Client, name: &KeyName) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// It isn't the key any more that the program has a handle of, or that a session has made; or
+    /// the HSM refuses. CKR_OBJECT_HANDLE_INVALID: there is none any more.
+    pub(crate) fn delete_by(&self, client: &Client, key: &StoredKey) -> Result<(), Error> {
+        let name = &key.require_hsm_id()?.key;
+        self.check_deletion(client, key)?;
         let vault = &self.settings.vault;
         let deleted = Self::ask_by(client, |client| client.delete_key(vault, name))?;
         deleted.map_err(|error| self.refusal(Purpose::Delete, &error))?;
         self.change(|table| table.remove(name.as_str()));
         Ok(())
+    }
+
+    /// Looks at a key just before it is deleted. All versions go with it, so that of the handle has
+    /// to be the newest still; and what was made for a session may be the session's no more.
+    fn check_deletion(&self, client: &Client, key: &StoredKey) -> Result<(), Error> {
+        let id = key.require_hsm_id()?;
+        let get = |version| {
+            let uri = KeyUri {
+                vault: self.settings.vault.clone(),
+                key: id.key.clone(),
+                version,
+            };
+            let got = Self::ask_by(client, |client| client.get_key(&uri))?;
+            got.map_err(|error| self.refusal(Purpose::Delete, &error))
+        };
+        let newest = get(None)?;
+        if newest.id != *id {
+            // It may be that the key of the handle is gone, and another has its name.
+            get(Some(id.version.clone()))?;
+            return Err(Error::because(
+                CKR_ACTION_PROHIBITED,
+                format!(
+                    "key {} stays: its newest version is {} now, which would be deleted with it; look \
+                     for the key again, to delete it with all its versions",
+                    key.name(),
+                    newest.id.version
+                ),
+            ));
+        }
+        let newest = self.unreplaced(key, newest)?;
+        key.check_unadopted(&newest)
+    }
+
+    /// Deletes a key of a session that ends, which is then known no more as the session's. One that
+    /// somebody else has given to the token, or another version, stays in the HSM.
+    pub(crate) fn end(&self, key: &StoredKey) {
+        match self.delete(key) {
+            Ok(()) => return,
+            // Somebody has deleted it already.
+            Err(error) if error.code == CKR_OBJECT_HANDLE_INVALID => {}
+            Err(error) => {
+                let cause = error.cause.unwrap_or_default();
+                report::warning(&format!("a key outlives its session: {cause}"));
+                if error.code != CKR_ACTION_PROHIBITED {
+                    return;
+                }
+            }
+        }
+        self.change(|table| table.remove_version(key));
     }
 
     /// Deletes a key whose private object is destroyed. Its public object goes with it, and may be

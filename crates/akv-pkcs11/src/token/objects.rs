@@ -352,6 +352,19 @@ impl StoredKey {
         self.session.is_none() && self.maker().is_some()
     }
 
+    /// Refuses what is done with a session's key alone, if it was given to the token since it was
+    /// made: also by another process, or by a person. `now`: what the HSM says of it.
+    pub(crate) fn check_unadopted(&self, now: &Self) -> Result<(), Error> {
+        let was_sessions = self.session.is_some() || self.maker().is_some();
+        match was_sessions && (now.maker().is_none() || now.maker() != self.maker()) {
+            true => Err(Error::because(
+                CKR_ACTION_PROHIBITED,
+                format!("key {} is a session's no more, and stays", self.name()),
+            )),
+            false => Ok(()),
+        }
+    }
+
     /// Why the key can't be used now, if it can't.
     pub(crate) fn obstacle(&self) -> Option<String> {
         let now = std::time::SystemTime::UNIX_EPOCH

@@ -401,8 +401,26 @@ impl Table {
 
     /// Whether a session's key has been adopted.
     pub(crate) fn has_adopted(&self, key: &StoredKey) -> bool {
-        let current = key.hsm_id().and_then(|id| self.newest(id.key.as_str()));
-        key.session.is_some() && current.is_some_and(|current| current.session.is_none())
+        let is_adopted = |object: &Object| match object {
+            Object::Key(known, _) => known.session.is_none() && is_version(known, key),
+            Object::Certificate(_) | Object::Profile(_) => false,
+        };
+        key.session.is_some() && self.objects.values().any(is_adopted)
+    }
+
+    /// The keys that were made for a session, or that a program has brought, also where somebody
+    /// else has made another version meanwhile. Adopted ones are there twice.
+    pub(crate) fn keys_of_sessions(&self) -> impl Iterator<Item = &Arc<StoredKey>> {
+        self.objects.iter().filter_map(|(handle, object)| {
+            let Object::Key(key, _) = object else {
+                return None;
+            };
+            let main = match key.hsm_id() {
+                Some(_) => Half::Private,
+                None => key.half_of_brought(),
+            };
+            (key.session.is_some() && key.handle(main) == *handle).then_some(key)
+        })
     }
 
     /// Notes that a key was deleted by its private object: who destroys that one destroys the
@@ -451,6 +469,18 @@ impl Table {
         for half in Half::BOTH {
             self.objects.remove(&key.handle(half));
         }
+    }
+
+    /// Forgets a version of a key.
+    pub(crate) fn remove_version(&mut self, key: &StoredKey) {
+        let name = name_of(key);
+        if self
+            .newest(&name)
+            .is_some_and(|known| is_version(known, key))
+        {
+            self.keys.remove(&*name);
+        }
+        self.remove_handles(key);
     }
 
     /// Whether there are secret keys that programs have brought.

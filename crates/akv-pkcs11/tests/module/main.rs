@@ -14,6 +14,7 @@ mod encryption;
 mod errors;
 mod import;
 mod keys;
+mod lists;
 mod login;
 mod macs;
 mod ml_dsa;

@@ -171,3 +171,37 @@ fn a_key_that_was_made_anew_is_not_destroyed_by_a_handle_of_the_one_before() {
     let destroyed = session.destroy_object(key);
     assert_eq!(code(destroyed), RvError::ObjectHandleInvalid);
 }
+
+/// All versions go with a key, so a handle of an earlier one is no handle of what would be deleted.
+#[test]
+fn a_key_is_destroyed_by_a_handle_of_its_newest_version_alone() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.configure(
+            r#"{"tokens":[{"resourceName":"localhost"}],"refreshSeconds":0,"allowDelete":true}"#,
+        );
+        hsm.rest.create("k", r#"{"kty":"EC-HSM","crv":"P-256"}"#);
+        hsm.set("TEST_URL", hsm.rest.url.clone());
+        hsm.set("TEST_CA", hsm.rest.ca.clone());
+        let told = hsm.run();
+        assert!(told.contains("look for the key again"), "{told}");
+        let deleted = hsm.rest.call("GET", "/deletedkeys/k", "");
+        return assert!(deleted["recoveryId"].is_string(), "{deleted}");
+    }
+    let rest = crate::keys::rest();
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let template = [label("k"), PRIVATE];
+    let old = only(&session, &template);
+    rest.rotate("k");
+    let refuse = || {
+        let refused = session.destroy_object(old);
+        assert_eq!(code(refused), RvError::ActionProhibited);
+        session.sign(&Mechanism::Ecdsa, old, &[1; 32]).unwrap();
+    };
+    refuse();
+    let new = only(&session, &template);
+    refuse();
+    session.destroy_object(new).unwrap();
+    assert_eq!(session.find_objects(&template).unwrap(), []);
+}

@@ -3,8 +3,11 @@
 use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass};
+use cryptoki::session::UserType;
 
-use crate::support::{Hsm, P256, code, initialized, makes_calls, session};
+use crate::keys::rest;
+use crate::processes::program;
+use crate::support::{Hsm, P256, code, initialized, makes_calls, module, only, session};
 
 /// Who has made a key for a session, and when: the module's own attributes.
 const MAKER: AttributeType = AttributeType::VendorDefined(0x8041_4b56);
@@ -89,9 +92,9 @@ fn a_search_for_what_sessions_have_asks_nothing() {
         hsm.run();
         let requests = &hsm.requests()[before..];
         let asked = requests.iter().filter(|request| !request.is("create"));
-        // The key goes with its session.
+        // The key goes with its session, if it is still the session's.
         let asked: Vec<&str> = asked.map(|request| request.method.as_str()).collect();
-        return assert_eq!(asked, ["DELETE"], "{requests:?}");
+        return assert_eq!(asked, ["GET", "DELETE"], "{requests:?}");
     }
     let pkcs11 = initialized();
     let session = session(&pkcs11);
@@ -124,7 +127,7 @@ fn a_key_that_was_adopted_meanwhile_is_not_swept() {
         }
         return;
     }
-    let rest = crate::keys::rest();
+    let rest = rest();
     let pkcs11 = initialized();
     let session = session(&pkcs11);
     let marked = [Attribute::VendorDefined((MAKER, Vec::new())), PRIVATE];
@@ -198,4 +201,150 @@ fn an_adopted_key_stays_whichever_of_its_handles_is_used() {
     }
     other.sign(&Mechanism::Ecdsa, copy, &[1; 32]).unwrap();
     assert_eq!(other.find_objects(&stay).unwrap().len(), 2);
+}
+
+/// What happens outside the process to the key `shop`, which a session of the process has made, and
+/// what the process does then.
+const OUTSIDE: [(&str, &str); 8] = [
+    ("version", "end"),
+    ("version", "destroy"),
+    ("version", "search"),
+    ("untagged", "end"),
+    ("untagged", "destroy"),
+    ("untagged", "destroy public"),
+    ("another's", "log out"),
+    ("made anew", "end"),
+];
+
+/// With or without the right to delete keys: a session that ends takes away what is its own.
+#[test]
+fn a_key_that_is_the_sessions_no_more_outlives_it() {
+    const EC: &str = r#"{"kty":"EC-HSM","crv":"P-256"}"#;
+    let shop = [Attribute::Label(b"shop".to_vec()), PRIVATE];
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.set("TEST_URL", hsm.rest.url.clone());
+        hsm.set("TEST_CA", hsm.rest.ca.clone());
+        for allows_delete in [false, true] {
+            hsm.configure(&format!(
+                r#"{{"tokens":[{{"resourceName":"localhost"}}],"refreshSeconds":0,
+                    "keyNames":"label","allowDelete":{allows_delete}}}"#
+            ));
+            for (outside, inside) in OUTSIDE {
+                hsm.set("TEST_STEP", format!("{outside}, {inside}"));
+                let told = hsm.run();
+                let why = match outside {
+                    "version" => "its newest version is ",
+                    "made anew" => "",
+                    _ => "is a session's no more",
+                };
+                assert!(told.contains(why), "{outside}, {inside}: {told}");
+                let outlives = told.contains("a key outlives its session: ");
+                assert_eq!(outlives, !why.is_empty(), "{outside}, {inside}: {told}");
+                let versions = hsm.rest.call("GET", "/keys/shop/versions", "");
+                let count = versions["value"].as_array().map(Vec::len);
+                let expected = if outside == "version" { 2 } else { 1 };
+                assert_eq!(count, Some(expected), "{outside}, {inside}: {versions}");
+                let key = hsm.rest.call("GET", "/keys/shop", "");
+                assert_eq!(key["tags"]["p11_pub_hidden"], serde_json::Value::Null);
+                hsm.rest.call("DELETE", "/keys/shop", "");
+                hsm.rest.call("DELETE", "/deletedkeys/shop", "");
+            }
+        }
+        return;
+    }
+    let rest = rest();
+    let pkcs11 = initialized();
+    let other = session(&pkcs11);
+    let session = session(&pkcs11);
+    session.login(UserType::User, None).unwrap();
+    let step = std::env::var("TEST_STEP").unwrap();
+    let (outside, inside) = step.split_once(", ").unwrap();
+    let public = [
+        Attribute::EcParams(P256.to_vec()),
+        Attribute::Label(b"shop".to_vec()),
+    ];
+    let (public, private) = session
+        .generate_key_pair(&Mechanism::EccKeyPairGen, &public, &public[1..])
+        .unwrap();
+    match outside {
+        "version" => drop(rest.create("shop", EC)),
+        "untagged" => rest.update("shop", r#"{"tags":{"theirs":"1"}}"#),
+        "another's" => rest.update("shop", r#"{"tags":{"p11_session":"1@elsewhere"}}"#),
+        _ => {
+            rest.call("DELETE", "/keys/shop", "");
+            rest.call("DELETE", "/deletedkeys/shop", "");
+            rest.create("shop", EC);
+        }
+    }
+    let newest = match inside {
+        "search" => Some(only(&session, &shop)),
+        _ => None,
+    };
+    match inside {
+        "destroy" => assert_eq!(
+            code(session.destroy_object(private)),
+            RvError::ActionProhibited
+        ),
+        "destroy public" => assert_eq!(
+            code(session.destroy_object(public)),
+            RvError::ActionProhibited
+        ),
+        "log out" => session.logout().unwrap(),
+        _ => {}
+    }
+    drop(session);
+    // The handles go with the session all the same, and those of the key that stays are others.
+    for object in [public, private] {
+        let told = other.get_attributes(object, &[AttributeType::Token]);
+        assert_eq!(code(told), RvError::ObjectHandleInvalid, "{step}");
+    }
+    if outside == "another's" {
+        return assert_eq!(other.find_objects(&shop).unwrap(), [], "{step}");
+    }
+    let found = only(&other, &shop);
+    assert!(newest.is_none_or(|newest| newest == found), "{step}");
+    let told = other.get_attributes(found, &[AttributeType::Token]);
+    assert_eq!(told.unwrap(), [Attribute::Token(true)], "{step}");
+    other.sign(&Mechanism::Ecdsa, found, &[1; 32]).unwrap();
+}
+
+/// A child that goes on with its parent's session has the parent's key stay.
+#[test]
+fn a_key_that_a_child_has_adopted_outlives_the_parents_session() {
+    let hsm = Hsm::start();
+    let output = hsm
+        .command(program(&hsm, "adopted"))
+        .arg(module())
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?}: {told}", output.status);
+    assert!(told.contains("is a session's no more"), "{told}");
+    let keys = hsm.rest.call("GET", "/keys", "");
+    let keys = keys["value"].as_array().expect("a list");
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    assert_eq!(keys[0]["tags"]["p11_session"], serde_json::Value::Null);
+}
+
+/// Nothing stays, and so nothing is told.
+#[test]
+fn a_sessions_key_that_somebody_has_deleted_is_no_reason_for_a_warning() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"keyNames":"label"}"#);
+        hsm.set("TEST_URL", hsm.rest.url.clone());
+        hsm.set("TEST_CA", hsm.rest.ca.clone());
+        let told = hsm.run();
+        return assert!(!told.contains("shop"), "{told}");
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let public = [
+        Attribute::EcParams(P256.to_vec()),
+        Attribute::Label(b"shop".to_vec()),
+    ];
+    let pair = session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &public[1..]);
+    pair.unwrap();
+    rest().call("DELETE", "/keys/shop", "");
 }

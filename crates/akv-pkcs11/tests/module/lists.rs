@@ -1,0 +1,179 @@
+//! The list of keys, when it is asked for anew, and where the HSM is never asked for it: what a
+//! process has handles of is forgotten only if the HSM has it no more.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use cryptoki::error::RvError;
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+
+use crate::keys::rest;
+use crate::support::{Hsm, P256, code, initialized, makes_calls, only, session};
+
+const EC: &str = r#"{"kty":"EC-HSM","crv":"P-256"}"#;
+const PRIVATE: Attribute = Attribute::Class(ObjectClass::PRIVATE_KEY);
+
+/// How old a list has to be for what is missing in it to be looked for again, and a key to be
+/// forgotten that isn't in it.
+const SETTLED: Duration = Duration::from_millis(2200);
+
+fn label(text: &str) -> Attribute {
+    Attribute::Label(text.into())
+}
+
+/// An HSM with the keys `pinned` and `pinned-too`, and a module that asks for its list each second,
+/// as far as `of_token` has it.
+fn hsm(of_token: &str) -> Hsm {
+    let mut hsm = Hsm::start();
+    hsm.rest.create("pinned", EC);
+    hsm.rest.create("pinned-too", EC);
+    hsm.set("TEST_URL", hsm.rest.url.clone());
+    hsm.set("TEST_CA", hsm.rest.ca.clone());
+    configure(&mut hsm, of_token);
+    hsm
+}
+
+fn configure(hsm: &mut Hsm, of_token: &str) {
+    hsm.configure(&format!(
+        r#"{{"tokens":[{{"resourceName":"localhost"{of_token}}}],"refreshSeconds":1}}"#
+    ));
+}
+
+fn generate(session: &Session, stays: bool) -> ObjectHandle {
+    let stays = Attribute::Token(stays);
+    let public = [Attribute::EcParams(P256.to_vec()), stays.clone()];
+    let made = session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &[stays]);
+    made.unwrap().1
+}
+
+fn sign(session: &Session, key: ObjectHandle) {
+    session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
+}
+
+#[test]
+fn a_list_that_does_not_name_a_key_makes_no_handle_of_it_invalid() {
+    const OF_TOKENS: [&str; 5] = [
+        "",
+        r#","listing":"never""#,
+        r#","listing":"never","keys":["pinned"]"#,
+        r#","keys":["pinned"]"#,
+        r#","keys":["pin*"]"#,
+    ];
+    if !makes_calls() {
+        let mut hsm = hsm("");
+        for (made_before, of_token) in OF_TOKENS.into_iter().enumerate() {
+            configure(&mut hsm, of_token);
+            hsm.run();
+            let keys = hsm.rest.call("GET", "/keys", "");
+            let keys = keys["value"].as_array().expect("a list");
+            // The session's is deleted, the other one stays.
+            assert_eq!(keys.len(), 2 + made_before + 1, "{of_token}: {keys:?}");
+            let mut tags = keys.iter().map(|key| &key["tags"]["p11_session"]);
+            assert!(tags.all(serde_json::Value::is_null), "{of_token}: {keys:?}");
+        }
+        return;
+    }
+    let pkcs11 = initialized();
+    let other = session(&pkcs11);
+    let session = session(&pkcs11);
+    let pinned = only(&session, &[label("pinned"), PRIVATE]);
+    let (made, of_session) = (generate(&session, true), generate(&session, false));
+    let keys = [pinned, made, of_session];
+    for _ in 0..2 {
+        sleep(SETTLED);
+        let found = session.find_objects(&[PRIVATE]).unwrap();
+        for key in keys {
+            assert!(found.contains(&key));
+            sign(&session, key);
+        }
+    }
+    drop(session);
+    let told = other.get_attributes(of_session, &[AttributeType::Token]);
+    assert_eq!(code(told), RvError::ObjectHandleInvalid);
+    sign(&other, made);
+}
+
+/// One page comes late, and what is made meanwhile is not in the list.
+#[test]
+fn a_key_that_is_made_while_the_list_is_on_its_way_keeps_its_handles() {
+    if !makes_calls() {
+        let mut hsm = hsm("");
+        hsm.wait_long();
+        let late = "slow-body,operation=keys,count=1,delay_ms=3500";
+        let added = hsm.emulator.faults.add(late);
+        added.expect("a fault");
+        return drop(hsm.run());
+    }
+    let pkcs11 = initialized();
+    let made = std::thread::scope(|scope| {
+        let searching = scope.spawn(|| {
+            let session = session(&pkcs11);
+            session.find_objects(&[PRIVATE]).unwrap().len()
+        });
+        sleep(Duration::from_millis(500));
+        let session = session(&pkcs11);
+        let made = generate(&session, true);
+        sign(&session, made);
+        assert!(searching.join().unwrap() >= 2);
+        made
+    });
+    sign(&session(&pkcs11), made);
+}
+
+#[test]
+fn a_key_that_the_hsm_has_no_more_is_forgotten_however_keys_are_found() {
+    if !makes_calls() {
+        for of_token in ["", r#","listing":"never""#, r#","keys":["pin*"]"#] {
+            let hsm = hsm(of_token);
+            hsm.run();
+            let requests = hsm.requests();
+            let mut paths = requests.iter().map(|request| request.path.as_str());
+            let is_list = |path: &str| path.ends_with("/keys");
+            assert_eq!(
+                paths.any(is_list),
+                !of_token.contains("never"),
+                "{of_token}"
+            );
+        }
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let template = [label("pinned"), PRIVATE];
+    let key = only(&session, &template);
+    rest().call("DELETE", "/keys/pinned", "");
+    sleep(SETTLED);
+    session.find_objects(&[PRIVATE]).unwrap();
+    assert_eq!(session.find_objects(&template).unwrap(), []);
+    let told = session.get_attributes(key, &[AttributeType::Token]);
+    assert_eq!(code(told), RvError::ObjectHandleInvalid);
+    // A search for all has been no list of what there is.
+    only(&session, &[label("pinned-too"), PRIVATE]);
+}
+
+#[test]
+fn a_key_that_is_disabled_meanwhile_is_hidden_and_keeps_its_handles() {
+    if !makes_calls() {
+        return drop(hsm(r#","showDisabled":false"#).run());
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let count = || session.find_objects(&[PRIVATE]).unwrap().len();
+    assert_eq!(count(), 2);
+    let key = only(&session, &[label("pinned"), PRIVATE]);
+    let enable = |enabled: bool| {
+        let body = format!(r#"{{"attributes":{{"enabled":{enabled}}}}}"#);
+        rest().update("pinned", &body);
+        sleep(SETTLED);
+    };
+    enable(false);
+    assert_eq!(count(), 1);
+    let refused = session.sign(&Mechanism::Ecdsa, key, &[1; 32]);
+    assert_eq!(code(refused), RvError::KeyFunctionNotPermitted);
+    enable(true);
+    assert_eq!(count(), 2);
+    assert_eq!(only(&session, &[label("pinned"), PRIVATE]), key);
+    sign(&session, key);
+}
