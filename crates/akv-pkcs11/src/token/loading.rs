@@ -316,10 +316,18 @@ impl Token {
     /// where the configuration doesn't name them: this process may have made them.
     fn list(&self) -> Result<Vec<Listed>, managed_hsm::Error> {
         let began = self.table().now();
-        let all = self
+        let (items, names) = self
             .ask(|client| self.list_by(client))
             .map_err(logged_out)??;
-        self.forget_others(&all, began);
+        self.forget_others(&names, began);
+        Ok(items)
+    }
+
+    /// The keys that are shown, and the names of all in lower case.
+    fn list_by(
+        &self,
+        client: &Client,
+    ) -> Result<(Vec<Listed>, HashSet<String>), managed_hsm::Error> {
         let table = self.table();
         let is_shown = |item: &KeyItem| {
             let name = item.uri.key.as_str();
@@ -327,37 +335,28 @@ impl Token {
             let is_hidden = !item.enabled && self.settings.hides_disabled;
             self.is_configured(name) && (!is_hidden || table.newest(name).is_some())
         };
-        let mut items: Vec<_> = all
-            .into_iter()
-            .filter(is_shown)
-            .map(|item| Listed {
+        let mut pages = client.keys(&self.settings.vault)?;
+        let (mut items, mut names) = (Vec::new(), HashSet::new());
+        while let Some(page) = pages.next_page(client)? {
+            names.extend(
+                page.iter()
+                    .map(|item| item.uri.key.as_str().to_ascii_lowercase()),
+            );
+            items.extend(page.into_iter().filter(is_shown).map(|item| Listed {
                 version: self.configured_version(&item.uri.key),
                 name: item.uri.key,
                 updated: item.properties.updated,
                 enabled: Some(item.enabled),
                 tags: Tags::of_names(&item.properties.tags),
-            })
-            .collect();
-        items.shrink_to_fit();
-        Ok(items)
-    }
-
-    fn list_by(&self, client: &Client) -> Result<Vec<KeyItem>, managed_hsm::Error> {
-        let mut pages = client.keys(&self.settings.vault)?;
-        let mut items = Vec::new();
-        while let Some(page) = pages.next_page(client)? {
-            items.extend(page);
+            }));
         }
-        Ok(items)
+        items.shrink_to_fit();
+        Ok((items, names))
     }
 
-    /// Keys that are missing in the list of all keys are not in the HSM any more. `began`: when the
-    /// list was asked for, in milliseconds since the table was made.
-    fn forget_others(&self, all: &[KeyItem], began: u64) {
-        let listed: HashSet<String> = all
-            .iter()
-            .map(|item| item.uri.key.as_str().to_ascii_lowercase())
-            .collect();
+    /// Keys whose names are missing in the list of all keys are not in the HSM any more. `began`:
+    /// when the list was asked for, in milliseconds since the table was made.
+    fn forget_others(&self, listed: &HashSet<String>, began: u64) {
         let table = self.table();
         // What was loaded or made since, or just before, may be missing in it.
         let margin = u64::try_from(MISS_AGE.as_millis()).unwrap_or(u64::MAX);
