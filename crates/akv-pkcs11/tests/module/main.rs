@@ -17,6 +17,7 @@ mod keys;
 mod login;
 mod macs;
 mod ml_dsa;
+mod named;
 mod processes;
 mod programs;
 mod renewals;
