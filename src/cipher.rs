@@ -269,8 +269,9 @@ pub(crate) mod tables {
         TAG => PARAM_OCTET_STRING,
         TAG_LEN => PARAM_UNSIGNED_INTEGER,
     };
+    // Not the key's length, which AES has by its name. CMS goes on with a random key where the
+    // length of one can't be set, so that nobody learns from the error whether it was decrypted.
     pub(crate) static SETTABLE: &[Param] = descriptors! {
-        KEY_LEN => PARAM_UNSIGNED_INTEGER,
         IV_LEN => PARAM_UNSIGNED_INTEGER,
         PADDING => PARAM_UNSIGNED_INTEGER,
         TAG => PARAM_OCTET_STRING,

@@ -21,7 +21,7 @@ use crate::signature_padding::{Padding, Salt};
 
 const ALGORITHM_ID: &CStr = c"algorithm-id";
 const DIGEST: &CStr = c"digest";
-const DIGEST_SIZE: &CStr = c"size";
+const DIGEST_SIZE: &CStr = c"digest-size";
 const PROPERTIES: &CStr = c"properties";
 const PAD_MODE: &CStr = c"pad-mode";
 const SALT_LEN: &CStr = c"saltlen";

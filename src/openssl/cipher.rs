@@ -37,28 +37,40 @@ const fn cipher(mode: u8, bits: u32) -> Cipher {
     Cipher { mode, bits }
 }
 
+/// The functions of a cipher, and further ones.
+macro_rules! functions {
+    ($mode:ident, $bits:ident $(, $id:expr => $function:expr)*) => {
+        table![
+            functions::CIPHER_NEWCTX => newctx::<$mode, $bits>,
+            functions::CIPHER_FREECTX => freectx,
+            functions::CIPHER_DUPCTX => dupctx,
+            functions::CIPHER_ENCRYPT_INIT => encrypt_init,
+            functions::CIPHER_DECRYPT_INIT => decrypt_init,
+            functions::CIPHER_ENCRYPT_SKEY_INIT => encrypt_skey_init,
+            functions::CIPHER_DECRYPT_SKEY_INIT => decrypt_skey_init,
+            functions::CIPHER_UPDATE => cancellable!(update: input),
+            functions::CIPHER_FINAL => cancellable!(finish: no_input),
+            functions::CIPHER_GET_PARAMS => get_params::<$mode, $bits>,
+            functions::CIPHER_GETTABLE_PARAMS => gettable_params,
+            functions::CIPHER_GET_CTX_PARAMS => get_ctx_params,
+            functions::CIPHER_GETTABLE_CTX_PARAMS => gettable_ctx_params,
+            functions::CIPHER_SET_CTX_PARAMS => set_ctx_params,
+            functions::CIPHER_SETTABLE_CTX_PARAMS => settable_ctx_params,
+            $($id => $function,)*
+        ]
+    };
+}
+
 /// A cipher.
 pub(super) struct Aes<const MODE: u8, const BITS: u32>;
 
 impl<const MODE: u8, const BITS: u32> Aes<MODE, BITS> {
-    pub(super) const FUNCTIONS: &'static [Entry<functions::Cipher>] = table![
-        functions::CIPHER_NEWCTX => newctx::<MODE, BITS>,
-        functions::CIPHER_FREECTX => freectx,
-        functions::CIPHER_DUPCTX => dupctx,
-        functions::CIPHER_ENCRYPT_INIT => encrypt_init,
-        functions::CIPHER_DECRYPT_INIT => decrypt_init,
-        functions::CIPHER_ENCRYPT_SKEY_INIT => encrypt_skey_init,
-        functions::CIPHER_DECRYPT_SKEY_INIT => decrypt_skey_init,
-        functions::CIPHER_UPDATE => cancellable!(update: input),
-        functions::CIPHER_FINAL => cancellable!(finish: no_input),
-        functions::CIPHER_CIPHER => cancellable!(one_shot: input),
-        functions::CIPHER_GET_PARAMS => get_params::<MODE, BITS>,
-        functions::CIPHER_GETTABLE_PARAMS => gettable_params,
-        functions::CIPHER_GET_CTX_PARAMS => get_ctx_params,
-        functions::CIPHER_GETTABLE_CTX_PARAMS => gettable_ctx_params,
-        functions::CIPHER_SET_CTX_PARAMS => set_ctx_params,
-        functions::CIPHER_SETTABLE_CTX_PARAMS => settable_ctx_params,
-    ];
+    // What OpenSSL's own provider has not for a mode is not here: libcrypto would do otherwise what
+    // it does with software keys.
+    pub(super) const FUNCTIONS: &'static [Entry<functions::Cipher>] = match MODE {
+        WRAP | WRAP_PAD => functions!(MODE, BITS),
+        _ => functions!(MODE, BITS, functions::CIPHER_CIPHER => cancellable!(one_shot: input)),
+    };
 }
 
 /// What OpenSSL's context of a cipher points to.

@@ -133,6 +133,9 @@ thread_local! {
     static LOADED: RefCell<Option<Loaded>> = const { RefCell::new(None) };
 }
 
+/// An empty SEQUENCE, which is nobody's.
+const NO_CONTENT: &[u8] = &[0x30, 0];
+
 unsafe extern "C" fn decode_pem(
     context: *mut c_void,
     input: *mut CoreBio,
@@ -148,23 +151,31 @@ unsafe extern "C" fn decode_pem(
     let key = boundary::call(&provider.core, c"decoder_decode_pem", || {
         // SAFETY: OpenSSL passes a stream of its own for this call.
         let mut input = unsafe { Bio::new(input, provider.core.bio) };
-        content = read_pem(|| input.line())?;
-        match content.as_deref().map(read_der).transpose()?.flatten() {
-            Some(file) => load(&provider, &file, selection).map(Some),
-            None => Ok(None),
+        let read = read_pem(|| input.line());
+        if !matches!(read, Ok(None)) {
+            content = Some(NO_CONTENT.to_vec());
         }
+        let Some(read) = read? else { return Ok(None) };
+        let file = read_der(&read)?;
+        let none = || hsm_keys::Error::KeyFile("its content is none of a key file".to_owned());
+        let file = file.ok_or_else(none)?;
+        content = Some(read);
+        load(&provider, &file, selection).map(Some)
     });
     let Some(content) = content else { return 1 };
     boundary::quietly(|| {
+        let is_loaded = key.is_some();
         LOADED.set(Some(Loaded::new(&provider, content.clone(), None, key)));
         let mut params = ParamList::default()
             .integer(c"type", ffi::OBJECT_PKEY)
             .utf8(c"data-structure", STRUCTURE)
             .octets(c"data", &content);
+        // Also where there is none: OSSL_STORE keeps errors about what somebody was to decode.
         // SAFETY: OpenSSL's callback takes the list and its own argument, and keeps neither.
         let outcome = params.with(|params| unsafe { object(params, object_argument) });
         LOADED.set(None);
-        Some(outcome)
+        // libcrypto keeps what a decoder has said only where it fails.
+        Some(if is_loaded { outcome } else { 0 })
     })
 }
 

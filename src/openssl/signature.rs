@@ -27,37 +27,58 @@ pub(super) const ANY: usize = usize::MAX;
 /// The key type of an algorithm, for the tables below.
 pub(super) use super::keymgmt::{EC, ML_DSA_44, ML_DSA_65, ML_DSA_87, RSA};
 
-/// The algorithm `RSA` or `ECDSA`, to which the caller names a digest.
+/// The functions of RSA or ECDSA that both kinds of algorithms have, and further ones. What
+/// OpenSSL's own provider has not for a type of keys is not there: libcrypto would do otherwise what
+/// it does with software keys.
+macro_rules! functions {
+    ($type:ident, $digest:expr, $($id:expr => $function:expr,)*) => {
+        table![
+            functions::SIGNATURE_NEWCTX => new::<$type, { $digest }>,
+            functions::SIGNATURE_FREECTX => free,
+            functions::SIGNATURE_DUPCTX => dup,
+            functions::SIGNATURE_SIGN_INIT => sign_init,
+            functions::SIGNATURE_SIGN => cancellable!(sign: input),
+            functions::SIGNATURE_VERIFY_INIT => verify_init,
+            functions::SIGNATURE_VERIFY => verify,
+            functions::SIGNATURE_GET_CTX_PARAMS => get_ctx_params,
+            functions::SIGNATURE_GETTABLE_CTX_PARAMS => gettable::<$type>,
+            functions::SIGNATURE_SET_CTX_PARAMS => set_ctx_params,
+            functions::SIGNATURE_SETTABLE_CTX_PARAMS => settable::<$type, { $digest }>,
+            $($id => $function,)*
+        ]
+    };
+    // RSA gives back what it has signed.
+    (recovering $type:ident, $digest:expr, $($others:tt)*) => {
+        match $type {
+            RSA => functions!(
+                $type, $digest,
+                functions::SIGNATURE_VERIFY_RECOVER_INIT => verify_recover_init,
+                functions::SIGNATURE_VERIFY_RECOVER => cancellable!(verify_recover: input),
+                $($others)*
+            ),
+            _ => functions!($type, $digest, $($others)*),
+        }
+    };
+}
+
+/// The algorithm `RSA` or `ECDSA`, to which the caller names a digest. A message that comes whole is
+/// given to them in two steps by libcrypto, which finishes a copy of the context.
 pub(super) struct WithAnyDigest<const TYPE: u8>;
 
 impl<const TYPE: u8> WithAnyDigest<TYPE> {
-    pub(super) const FUNCTIONS: &'static [Entry<functions::Signature>] = table![
-        functions::SIGNATURE_NEWCTX => new::<TYPE, ANY>,
-        functions::SIGNATURE_FREECTX => free,
-        functions::SIGNATURE_DUPCTX => dup,
-        functions::SIGNATURE_SIGN_INIT => sign_init,
-        functions::SIGNATURE_SIGN => cancellable!(sign: input),
-        functions::SIGNATURE_VERIFY_INIT => verify_init,
-        functions::SIGNATURE_VERIFY => verify,
-        functions::SIGNATURE_VERIFY_RECOVER_INIT => verify_recover_init,
-        functions::SIGNATURE_VERIFY_RECOVER => cancellable!(verify_recover: input),
+    pub(super) const FUNCTIONS: &'static [Entry<functions::Signature>] = functions!(recovering
+        TYPE, ANY,
         functions::SIGNATURE_DIGEST_SIGN_INIT => digest_sign_init,
         functions::SIGNATURE_DIGEST_SIGN_UPDATE => digest_sign_update,
         functions::SIGNATURE_DIGEST_SIGN_FINAL => cancellable!(digest_sign_final: no_input),
-        functions::SIGNATURE_DIGEST_SIGN => cancellable!(digest_sign: input),
         functions::SIGNATURE_DIGEST_VERIFY_INIT => digest_verify_init,
         functions::SIGNATURE_DIGEST_VERIFY_UPDATE => digest_verify_update,
         functions::SIGNATURE_DIGEST_VERIFY_FINAL => digest_verify_final,
-        functions::SIGNATURE_DIGEST_VERIFY => digest_verify,
-        functions::SIGNATURE_GET_CTX_PARAMS => get_ctx_params,
-        functions::SIGNATURE_GETTABLE_CTX_PARAMS => gettable::<TYPE>,
-        functions::SIGNATURE_SET_CTX_PARAMS => set_ctx_params,
-        functions::SIGNATURE_SETTABLE_CTX_PARAMS => settable::<TYPE, ANY>,
         functions::SIGNATURE_GET_CTX_MD_PARAMS => get_ctx_md_params,
         functions::SIGNATURE_GETTABLE_CTX_MD_PARAMS => ctx_md_params,
         functions::SIGNATURE_SET_CTX_MD_PARAMS => set_ctx_md_params,
         functions::SIGNATURE_SETTABLE_CTX_MD_PARAMS => ctx_md_params,
-    ];
+    );
 }
 
 /// An algorithm that has its digest in its name, such as `RSA-SHA256` (OpenSSL 3.4 and newer).
@@ -65,26 +86,16 @@ impl<const TYPE: u8> WithAnyDigest<TYPE> {
 pub(super) struct WithDigest<const TYPE: u8, const DIGEST: usize>;
 
 impl<const TYPE: u8, const DIGEST: usize> WithDigest<TYPE, DIGEST> {
-    pub(super) const FUNCTIONS: &'static [Entry<functions::Signature>] = table![
-        functions::SIGNATURE_NEWCTX => new::<TYPE, DIGEST>,
-        functions::SIGNATURE_FREECTX => free,
-        functions::SIGNATURE_DUPCTX => dup,
+    pub(super) const FUNCTIONS: &'static [Entry<functions::Signature>] = functions!(recovering
+        TYPE, DIGEST,
         functions::SIGNATURE_QUERY_KEY_TYPES => key_types::<TYPE>,
-        functions::SIGNATURE_SIGN_INIT => sign_init,
-        functions::SIGNATURE_SIGN => cancellable!(sign: input),
         functions::SIGNATURE_SIGN_MESSAGE_INIT => sign_message_init,
         functions::SIGNATURE_SIGN_MESSAGE_UPDATE => sign_message_update,
         functions::SIGNATURE_SIGN_MESSAGE_FINAL => cancellable!(sign_message_final: no_input),
-        functions::SIGNATURE_VERIFY_INIT => verify_init,
-        functions::SIGNATURE_VERIFY => verify,
         functions::SIGNATURE_VERIFY_MESSAGE_INIT => verify_message_init,
         functions::SIGNATURE_VERIFY_MESSAGE_UPDATE => verify_message_update,
         functions::SIGNATURE_VERIFY_MESSAGE_FINAL => verify_message_final,
-        functions::SIGNATURE_GET_CTX_PARAMS => get_ctx_params,
-        functions::SIGNATURE_GETTABLE_CTX_PARAMS => gettable::<TYPE>,
-        functions::SIGNATURE_SET_CTX_PARAMS => set_ctx_params,
-        functions::SIGNATURE_SETTABLE_CTX_PARAMS => settable::<TYPE, DIGEST>,
-    ];
+    );
 }
 
 /// ML-DSA (OpenSSL 3.5 and newer), which has no digest. `TYPE` is that of the key.

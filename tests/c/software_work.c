@@ -212,6 +212,79 @@ static int sign_with(EVP_PKEY *key, EVP_PKEY *public_key, const char *digest, co
     return ok;
 }
 
+static int verify_with(EVP_PKEY *public_key, const char *digest, const unsigned char *signature, size_t length, const char *of)
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    int ok = EVP_DigestVerifyInit_ex(context, NULL, digest, lib, NULL, public_key, NULL) == 1
+             && EVP_DigestVerify(context, signature, length, (const unsigned char *)of, strlen(of)) == 1;
+
+    EVP_MD_CTX_free(context);
+    return ok;
+}
+
+/* Two messages one after the other with one context: whatever comes of it, no signature is taken for another message's. */
+static void twice(const char *name, EVP_PKEY *key, EVP_PKEY *public_key, const char *digest)
+{
+    const char *of[] = { "abcd", "wxyz", "abcdwxyz", "" };
+    unsigned char first[1024], second[1024];
+    size_t length = sizeof(first), second_length = sizeof(second);
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    int signed_once = EVP_DigestSignInit_ex(context, NULL, digest, lib, NULL, key, NULL) == 1
+                      && EVP_DigestSign(context, first, &length, (const unsigned char *)"abcd", 4) == 1;
+
+    say(name, "a message that is the first", signed_once);
+    if (signed_once) {
+        int again = EVP_DigestSign(context, second, &second_length, (const unsigned char *)"wxyz", 4);
+
+        say(name, "a message that is the second", again == 1);
+        for (size_t i = 0; again == 1 && i < sizeof(of) / sizeof(*of); i++)
+            printf("%s twice with %s: of '%s': %d\n", name, digest, of[i],
+                   verify_with(public_key, digest, second, second_length, of[i]));
+        EVP_MD_CTX_free(context);
+        context = EVP_MD_CTX_new();
+        EVP_DigestVerifyInit_ex(context, NULL, digest, lib, NULL, public_key, NULL);
+        for (int i = 0; i < 3; i++)
+            printf("%s verified with %s: %d\n", name, digest,
+                   EVP_DigestVerify(context, first, length, (const unsigned char *)(i == 0 ? "abcd" : "zzzz"), 4) == 1);
+    }
+    EVP_MD_CTX_free(context);
+    ERR_clear_error();
+}
+
+/* What was signed, out of the signature: RSA can do that, by a digest that is named as well. */
+static void recover(const char *name, EVP_PKEY *key, EVP_PKEY *public_key)
+{
+    unsigned char signature[1024], recovered[1024], digest[32] = { 3 };
+    size_t length = sizeof(signature), recovered_length = sizeof(recovered);
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(lib, public_key, NULL);
+
+    printf("%s recovery: %d\n", name, EVP_PKEY_verify_recover_init(context));
+    say(name, "recovery", ERR_peek_error() == 0);
+    EVP_PKEY_CTX_free(context);
+#if OPENSSL_VERSION_NUMBER >= 0x30400000L
+    EVP_SIGNATURE *by = EVP_SIGNATURE_fetch(lib, EVP_PKEY_is_a(key, "RSA") ? "RSA-SHA256" : "ECDSA-SHA256", NULL);
+    EVP_PKEY_CTX *signing = EVP_PKEY_CTX_new_from_pkey(lib, key, NULL);
+
+    context = EVP_PKEY_CTX_new_from_pkey(lib, public_key, NULL);
+    if (by != NULL && EVP_PKEY_sign_init_ex2(signing, by, NULL) == 1
+        && EVP_PKEY_sign(signing, signature, &length, digest, sizeof(digest)) == 1) {
+        int outcome = EVP_PKEY_verify_recover_init_ex2(context, by, NULL);
+
+        printf("%s recovery by name: %d\n", name, outcome);
+        if (outcome == 1)
+            printf("%s recovered: %d, %d\n", name,
+                   EVP_PKEY_verify_recover(context, recovered, &recovered_length, signature, length),
+                   recovered_length == sizeof(digest) && memcmp(recovered, digest, sizeof(digest)) == 0);
+    }
+    say(name, "recovery by name", ERR_peek_error() == 0);
+    EVP_PKEY_CTX_free(context);
+    EVP_PKEY_CTX_free(signing);
+    EVP_SIGNATURE_free(by);
+#else
+    (void)key, (void)signature, (void)recovered, (void)digest, (void)length, (void)recovered_length;
+#endif
+}
+
 static void signatures(const char *name, EVP_PKEY *key, EVP_PKEY *public_key)
 {
     const char *digests[] = { NULL, "SHA1", "SHA224", "SHA256", "SHA512", "SHA3-256", "MD5", "SM3" };
@@ -223,6 +296,10 @@ static void signatures(const char *name, EVP_PKEY *key, EVP_PKEY *public_key)
         snprintf(what, sizeof(what), "sign with %s", digests[i] != NULL ? digests[i] : "no digest");
         say(name, what, sign_with(key, public_key, digests[i], NULL));
     }
+    twice(name, key, public_key, "SHA256");
+    twice(name, key, public_key, "BLAKE2B-512");
+    if (EVP_PKEY_is_a(key, "RSA") || EVP_PKEY_is_a(key, "EC"))
+        recover(name, key, public_key);
     if (EVP_PKEY_is_a(key, "SM2"))
         say(name, "sign with an id", sign_with(key, public_key, "SM3", id));
     if (EVP_PKEY_is_a(key, "RSA"))
@@ -446,6 +523,22 @@ static void ciphers(void)
                sealed[2], sealed[3], cipher != NULL ? EVP_CIPHER_get_mode(cipher) : -1,
                cipher != NULL ? EVP_CIPHER_get_block_size(cipher) : -1);
         say(names[i], "encryption", ok);
+        if (cipher != NULL) {
+            /* What CMS does with a content key of another length depends on the answer. */
+            EVP_CIPHER_CTX_reset(context);
+            EVP_CIPHER_CTX_set_flags(context, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
+            EVP_DecryptInit_ex2(context, cipher, NULL, NULL, NULL);
+            printf("%s: flags %lx, keys of 8, 16 and 32 bytes: %d %d %d\n", names[i], (unsigned long)EVP_CIPHER_get_flags(cipher),
+                   EVP_CIPHER_CTX_set_key_length(context, 8), EVP_CIPHER_CTX_set_key_length(context, 16),
+                   EVP_CIPHER_CTX_set_key_length(context, 32));
+            say(names[i], "lengths", ERR_peek_error() == 0);
+            EVP_CIPHER_CTX_reset(context);
+            EVP_CIPHER_CTX_set_flags(context, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
+            EVP_EncryptInit_ex2(context, cipher, key, iv, NULL);
+            memset(sealed, 0, sizeof(sealed));
+            printf("%s: at once %d, %02x%02x\n", names[i], EVP_Cipher(context, sealed, MESSAGE, 48), sealed[0], sealed[1]);
+            say(names[i], "at once", ERR_peek_error() == 0);
+        }
         EVP_CIPHER_free(cipher);
         EVP_CIPHER_CTX_free(context);
     }

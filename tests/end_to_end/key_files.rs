@@ -312,6 +312,58 @@ fn software_keys_in_files_are_read_as_ever() {
 }
 
 #[test]
+fn a_key_file_that_is_damaged_says_so_however_it_is_read() {
+    let hsm = Hsm::with_keys(&[("ec", EC_P256)]);
+    let (pem, der) = key_files(&hsm, "good", "AKV Provider URI v1.0", &uri("ec"));
+    let read = |path: &str| fs::read(path).expect("it was written");
+    let text = String::from_utf8(read(&pem)).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let (first, last) = (lines[0], lines[lines.len() - 1]);
+    let content = lines[1..lines.len() - 1].concat();
+    let der = read(&der);
+    let block = |content: &str| format!("{first}\n{content}\n{last}\n");
+    let encoded = |der: &[u8]| base64::encode_block(der);
+    for (name, text, words) in [
+        ("cut", format!("{first}\n{content}\n"), "END line"),
+        (
+            "other",
+            block(&content).replace(last, "-----END PRIVATE KEY-----"),
+            "END line",
+        ),
+        ("noise", block("this is not base64!"), "base64"),
+        (
+            "twice",
+            block(&encoded(&[&der[..], &der[..]].concat())),
+            "none of a key file",
+        ),
+        (
+            "trailing",
+            block(&encoded(&[&der[..], b"x"].concat())),
+            "none of a key file",
+        ),
+        ("nothing", block(&encoded(&[0x30, 0])), "none of a key file"),
+    ] {
+        let file = hsm.write(&format!("{name}.pem"), text);
+        for command in ["pkey", "storeutl"] {
+            let mut arguments = vec![command, "-noout"];
+            arguments.extend(match command {
+                "pkey" => vec!["-in", file.as_str()],
+                _ => vec![file.as_str()],
+            });
+            for loading in [Loading::AkvFirst, Loading::DefaultFirst] {
+                let outcome = hsm.openssl(loading, &arguments);
+                // To storeutl a file with nothing in it is none of its failures.
+                let text = match command {
+                    "pkey" => outcome.fails_with(&[]),
+                    _ => outcome.text(),
+                };
+                assert!(text.contains(words), "{name}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_key_file_that_cannot_be_used_says_why() {
     let hsm = Hsm::with_keys(&[("ec", EC_P256)]);
     let cases = [

@@ -137,6 +137,15 @@ fn keys(
                 object.has(CKA_VALUE_LEN, len)
             })
     });
+    let mut fitting: Vec<_> = fitting.collect();
+    // What only may be meant is found where nothing has just what is sought.
+    if fitting
+        .iter()
+        .any(|(key, half)| key.has_just(*half, sought))
+    {
+        fitting.retain(|(key, half)| key.has_just(*half, sought));
+    }
+    let fitting = fitting.into_iter();
     let mut found: Vec<_> = fitting
         .map(|(key, half)| (!table.has_certificate(key), key.handle(half)))
         .collect();

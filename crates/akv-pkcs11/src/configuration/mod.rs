@@ -17,6 +17,7 @@ use managed_hsm::{ProviderSettings, Setting, Spelling, environment};
 use self::section::Section;
 pub(crate) use self::token::{KeyPattern, TokenSettings, usual_application};
 use crate::report;
+use crate::token::credentials::is_plain;
 
 /// The file's name, as the TLS Offload Library has it.
 pub(crate) const FILE: &str = "mhsm-pkcs11.conf";
@@ -200,10 +201,18 @@ impl Options {
                 let login = logins.section(&name)?.ok_or_else(|| {
                     logins.problem(&name, "it is not an object with clientId and tenantId")
                 })?;
-                let client = login.required("clientId")?;
-                options
-                    .logins
-                    .insert(name, (client, login.text("tenantId")?));
+                // What a PIN says before its first colon.
+                if name.is_empty() || name.contains(':') {
+                    return Err(logins.problem(&name, "no PIN can begin with such a name"));
+                }
+                let of_login = |key: &str, text: String| match is_plain(&text) {
+                    true => Ok(text),
+                    false => Err(login.problem(key, "it is no name or id of Entra ID")),
+                };
+                let client = of_login("clientId", login.required("clientId")?)?;
+                let tenant = login.text("tenantId")?;
+                let tenant = tenant.map(|tenant| of_login("tenantId", tenant));
+                options.logins.insert(name, (client, tenant.transpose()?));
             }
         }
         Ok(options)

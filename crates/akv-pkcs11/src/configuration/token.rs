@@ -45,6 +45,27 @@ pub(crate) enum KeyPattern {
 }
 
 impl KeyPattern {
+    /// All that a token's keys are named by.
+    fn parse_all(texts: &[String]) -> Result<Vec<Self>, String> {
+        if texts.is_empty() {
+            return Err("it names no key: leave it out for all keys".to_owned());
+        }
+        let mut patterns: Vec<Self> = Vec::new();
+        for text in texts {
+            let pattern = Self::parse(text)?;
+            // Which of two versions a search finds would be chance.
+            if let Self::Name(name, _) = &pattern
+                && patterns
+                    .iter()
+                    .any(|other| matches!(other, Self::Name(known, _) if known == name))
+            {
+                return Err(format!("it names '{name}' twice"));
+            }
+            patterns.push(pattern);
+        }
+        Ok(patterns)
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         if let Some(prefix) = text.strip_suffix('*') {
             return Ok(Self::Prefix(prefix.to_ascii_lowercase()));
@@ -203,6 +224,7 @@ pub(super) fn read_all(root: &Section) -> Result<Vec<TokenSettings>, String> {
         });
         let token = token?;
         warn_of_same_label(section, &tokens, &token);
+        warn_of_same_address(section, &tokens, &token);
         tokens.push(token);
     }
     Ok(tokens)
@@ -220,6 +242,26 @@ fn warn_of_same_label(section: &Section, before: &[TokenSettings], token: &Token
             other.slot, token.label
         );
         report::warning(&section.problem("label", &problem));
+    }
+}
+
+/// The environment tells one address for all HSMs that the file tells none for.
+fn warn_of_same_address(section: &Section, before: &[TokenSettings], token: &TokenSettings) {
+    let address = |token: &TokenSettings| {
+        let usable = token.problem.is_none();
+        usable.then(|| token.client.address(&token.vault).ok())?
+    };
+    let is_same =
+        |other: &&TokenSettings| other.vault != token.vault && address(other) == address(token);
+    if let Some(url) = address(token)
+        && let Some(other) = before.iter().find(is_same)
+    {
+        let problem = format!(
+            "it is at {url}, as is '{}' in slot {}, so that both have the same keys: give each its \
+             endpoint",
+            other.vault.name, other.slot
+        );
+        report::warning(&section.problem("resourceName", &problem));
     }
 }
 
@@ -269,11 +311,8 @@ fn read(root: &Section, section: &Section, slot: CK_SLOT_ID) -> Result<TokenSett
     }
     let by_pin = !by_msi && !has_credential(&client.credentials);
     let login = section.choice("login", &["required", "none"])?;
-    let keys = section.texts("keys")?.map(|patterns| {
-        let patterns = patterns.iter().map(|text| KeyPattern::parse(text));
-        patterns
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|problem| section.problem("keys", &problem))
+    let keys = section.texts("keys")?.map(|texts| {
+        KeyPattern::parse_all(&texts).map_err(|problem| section.problem("keys", &problem))
     });
     let mut token = TokenSettings {
         slot,

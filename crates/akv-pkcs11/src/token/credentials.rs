@@ -190,7 +190,7 @@ impl Token {
 
 /// Whether a text can be the id of an application or a tenant; the tenant's becomes a part of a
 /// path.
-fn is_plain(text: &str) -> bool {
+pub(crate) fn is_plain(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().any(|byte| byte.is_ascii_alphanumeric())
         && text

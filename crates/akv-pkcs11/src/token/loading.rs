@@ -175,8 +175,13 @@ impl Token {
         })
     }
 
+    /// Whether there is a key that has just what is sought. Where there are only such that may be
+    /// meant by it, the one that is meant may be new.
     fn knows(&self, sought: Sought<'_>) -> bool {
-        !self.table().candidates(sought).is_empty()
+        let table = self.table();
+        let shows =
+            |key: &&Arc<StoredKey>| Half::BOTH.iter().any(|half| key.has_just(*half, sought));
+        table.candidates(sought).iter().any(shows)
     }
 
     /// Looks for a key whose name is the label: one request, for which the right to read that key

@@ -12,6 +12,7 @@ use hsm_keys::{Digest, HsmKey, Key, KeyType, PublicKey};
 use managed_hsm::{KeyId, KeyOperation};
 use zeroize::Zeroizing;
 
+use super::loading::Sought;
 use super::tags::{self, Half, Tags};
 use crate::certificates::StoredCertificate;
 use crate::error::Error;
@@ -329,16 +330,23 @@ impl StoredKey {
         self.tags.read(Half::Private, attribute)
     }
 
+    /// Whether one of its objects shows just the label and the id that are sought.
+    pub(crate) fn has_just(&self, half: Half, sought: Sought<'_>) -> bool {
+        let label = sought.label;
+        label.is_none_or(|label| self.label(half).as_bytes() == label)
+            && sought.id.is_none_or(|id| *self.id(half) == *id)
+    }
+
     pub(crate) fn has_label(&self, half: Half, sought: &[u8]) -> bool {
         match self.tags.read(half, "LABEL") {
-            Some(text) => tags::means(text, sought),
+            Some(text) => text.as_bytes() == sought || tags::may_mean(text, sought),
             None => self.label(half).as_bytes() == sought,
         }
     }
 
     pub(crate) fn has_id(&self, half: Half, sought: &[u8]) -> bool {
         let tagged = || self.own_tagged_id(half);
-        *self.id(half) == *sought || tagged().is_some_and(|text| tags::means(text, sought))
+        *self.id(half) == *sought || tagged().is_some_and(|text| tags::may_mean(text, sought))
     }
 
     /// Who has made it for a session.

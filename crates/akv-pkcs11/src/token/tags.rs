@@ -3,7 +3,8 @@
 //!
 //! No public source says how that library spells the attributes' names and encodes their values.
 //! What is written is one form (UTF-8 for labels, hexadecimal digits for ids); what is read may
-//! have any that is plausible. Should the real form become known, this module is all that changes.
+//! have any that is plausible, where no key has just what is sought. Should the real form become
+//! known, this module is all that changes.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,6 +16,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 pub(crate) const SESSION: &str = "p11_session";
 /// Marks keys whose public half was destroyed.
 pub(crate) const PUBLIC_HIDDEN: &str = "p11_pub_hidden";
+
+/// In how many bytes a label or an id is taken for one that is spelt otherwise.
+const SHORTEST_CODED: usize = 4;
 
 /// One of the two objects that a key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +139,13 @@ pub(crate) fn decode_id(text: &str) -> Cow<'_, [u8]> {
         .map_or(Cow::Borrowed(text.as_bytes()), Cow::Owned)
 }
 
-/// Whether a tag's value may stand for what a program looks for.
+/// Whether a tag's value, which does not say what a program looks for, may be another spelling of
+/// it. What is short is found in too much: the label 31 is no spelling of the label 1.
+pub(crate) fn may_mean(text: &str, sought: &[u8]) -> bool {
+    sought.len() >= SHORTEST_CODED && means(text, sought)
+}
+
+/// Whether a tag's value may stand for what a program looks for, however short.
 pub(crate) fn means(text: &str, sought: &[u8]) -> bool {
     text.as_bytes() == sought || meanings(text).any(|meaning| meaning == sought)
 }
@@ -215,6 +225,15 @@ mod tests {
             assert_eq!(*decode_id(text), [10, 11], "{text}");
         }
         assert!(means("tlsKey", b"tlsKey") && !means("tlsKey", b"tls"));
+        assert!(may_mean("746c734b6579", b"tlsKey") && may_mean("dGxzS2V5", b"tlsKey"));
+        for (text, short) in [
+            ("31", "1"),
+            ("MQ==", "1"),
+            ("3230", "20"),
+            ("323130", "210"),
+        ] {
+            assert!(!may_mean(text, short.as_bytes()), "{text}");
+        }
         assert_eq!(*decode_id(&encode_id(&[1, 0xff])), [1, 0xff]);
         // A sign belongs to no byte: this is base64.
         assert_eq!(*decode_id("+a+b"), [0xf9, 0xaf, 0x9b]);

@@ -267,6 +267,14 @@ fn each_mistake_is_named_with_its_place() {
             r#"{"tokens":[{"resourceName":"abc"}],"logins":{"cu1":{}}}"#,
             "'logins.cu1.clientId'",
         ),
+        (
+            r#"{"tokens":[{"resourceName":"abc"}],"logins":{"cu:1":{"clientId":"1"}}}"#,
+            "'logins.cu:1'",
+        ),
+        (
+            r#"{"tokens":[{"resourceName":"abc"}],"logins":{"c":{"clientId":"1","tenantId":"../x"}}}"#,
+            "'logins.c.tenantId'",
+        ),
     ];
     if !makes_calls() {
         let mut hsm = Hsm::start();
@@ -305,6 +313,29 @@ fn a_label_that_two_tokens_have_is_told() {
 }
 
 #[test]
+fn two_tokens_that_a_variable_leads_to_one_address_are_told() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        let url = hsm.emulator.url.clone();
+        let own = format!(r#","endpoint":"{url}""#).replace("localhost", "127.0.0.1");
+        for (name, endpoint, is_told) in [
+            ("another", "", true),
+            ("another", own.as_str(), false),
+            ("LOCALHOST", r#","label":"other""#, false),
+        ] {
+            hsm.configure(&format!(
+                r#"{{"tokens":[{{"resourceName":"localhost"}},{{"resourceName":"{name}"{endpoint}}}]}}"#
+            ));
+            let told = hsm.run();
+            let words = "as is 'localhost' in slot 0, so that both have the same keys";
+            assert_eq!(told.contains(words), is_told, "{name}{endpoint}: {told}");
+        }
+        return;
+    }
+    assert_eq!(initialized().get_slots_with_token().unwrap().len(), 2);
+}
+
+#[test]
 fn a_token_of_no_use_leaves_its_slot_empty() {
     let cases = [
         (r#"{"slotid":0}"#, "'tokens[0].resourceName'"),
@@ -323,6 +354,11 @@ fn a_token_of_no_use_leaves_its_slot_empty() {
         (
             r#"{"resourceName":"abc","keys":["a_b"]}"#,
             "'tokens[0].keys'",
+        ),
+        (r#"{"resourceName":"abc","keys":[]}"#, "it names no key"),
+        (
+            r#"{"resourceName":"abc","keys":["web","b*","WEB"]}"#,
+            "it names 'WEB' twice",
         ),
         (
             r#"{"resourceName":"abc","maxRetries":1000}"#,

@@ -18,6 +18,7 @@ mod lists;
 mod login;
 mod macs;
 mod ml_dsa;
+mod named;
 mod processes;
 mod programs;
 mod renewals;

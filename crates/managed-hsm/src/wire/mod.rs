@@ -419,7 +419,7 @@ pub(crate) fn key(
     })))
 }
 
-/// The key that was asked for, with the version that the answer names.
+/// The key that was asked for, with the name and the version that the answer has.
 fn pinned(kid: &ForeignText, uri: &KeyUri, url: &Url) -> Result<KeyId, String> {
     // It is handed on as it is: programs may show it.
     if !kid.raw().bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -436,14 +436,10 @@ fn pinned(kid: &ForeignText, uri: &KeyUri, url: &Url) -> Result<KeyId, String> {
     let name: KeyName = name
         .parse()
         .map_err(|_| format!("its kid '{kid}' has no key name"))?;
-    let same_version = |asked: &KeyVersion| asked.as_str().eq_ignore_ascii_case(version.as_str());
-    if !name.as_str().eq_ignore_ascii_case(uri.key.as_str())
-        || !uri.version.as_ref().is_none_or(same_version)
-    {
+    if name != uri.key || uri.version.as_ref().is_some_and(|asked| *asked != version) {
         return Err(format!("its kid '{kid}' is another key's"));
     }
-    let (vault, key) = (uri.vault.clone(), uri.key.clone());
-    Ok(KeyId::new(vault, key, version, url))
+    Ok(KeyId::new(uri.vault.clone(), name, version, url))
 }
 
 fn public_key(jwk: &JsonWebKey) -> Result<PublicKey, String> {
