@@ -136,7 +136,7 @@ fn rsa_encrypts_here_and_decrypts_in_the_hsm() {
     let brought = session
         .create_object(&[
             Attribute::Class(ObjectClass::PUBLIC_KEY),
-            Attribute::KeyType(cryptoki::object::KeyType::RSA),
+            Attribute::KeyType(KeyType::RSA),
             Attribute::Modulus(rsa.n().to_vec()),
             Attribute::PublicExponent(rsa.e().to_vec()),
         ])
@@ -271,7 +271,7 @@ fn a_wrong_padding_of_pkcs1_gives_bytes_that_look_random() {
             let again = session.decrypt(&rules[0].0, private, &ciphertext).unwrap();
             assert_eq!(again, bytes);
             let secret = [
-                Attribute::KeyType(cryptoki::object::KeyType::GENERIC_SECRET),
+                Attribute::KeyType(KeyType::GENERIC_SECRET),
                 Attribute::ValueLen(48.into()),
             ];
             let unwrapped = session.unwrap_key(&rules[0].0, private, &ciphertext, &secret);
