@@ -1,7 +1,7 @@
 //! Files that requests need. They are read when the configuration is, so that a mistake is told of
 //! then, and not by each request that fails.
 
-use managed_hsm::{CredentialKind, CredentialSettings, Settings, files};
+use managed_hsm::{CredentialKind, CredentialSettings, Settings, files, fit};
 
 use crate::token::FRONT_END;
 
@@ -16,7 +16,9 @@ pub(super) fn check(client: &Settings) -> Result<(), String> {
             front_end: FRONT_END,
             ..client.clone()
         };
-        settings.tls().map_err(|error| error.to_string())?;
+        // A path may hold whatever characters.
+        let tls = settings.tls();
+        tls.map_err(|error| fit(&error.to_string(), 800))?;
     }
     let credentials = &client.credentials;
     match &credentials.client_certificate {
@@ -26,7 +28,7 @@ pub(super) fn check(client: &Settings) -> Result<(), String> {
                 format!(
                     "the client certificate '{}' {problem}: name a PEM or PKCS#12 file with the \
                      certificate and its key in clientCertificate",
-                    path.display()
+                    fit(&path.display().to_string(), 400)
                 )
             })
         }
