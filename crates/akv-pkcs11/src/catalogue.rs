@@ -2,6 +2,7 @@
 //! the names of its mechanisms, and what the HSM does of them. `akv pkcs11 info` asks for it.
 
 use cryptoki_sys::*;
+use managed_hsm::Service;
 use serde_json::json;
 
 use crate::attributes::CKA_AKV_CREATED;
@@ -41,10 +42,11 @@ const USES: [(CK_FLAGS, &str, bool); 15] = [
     (CKF_DIGEST, "digest", true),
 ];
 
-/// All mechanisms: name, sizes of keys in bits (null without sizes), what the HSM does, what is
+/// All mechanisms that a service has: name, sizes of keys in bits (null without sizes), what the HSM does, what is
 /// done here.
-pub(crate) fn of_mechanisms(options: &Options) -> Vec<u8> {
-    let all = MECHANISMS.iter().map(|mechanism| {
+pub(crate) fn of_mechanisms(options: &Options, service: Service) -> Vec<u8> {
+    let there = MECHANISMS.iter().filter(|known| known.is_of(service));
+    let all = there.map(|mechanism| {
         let is_secret = mechanism.key_type() == Some(CKK_AES);
         // Secret keys have no public half: whatever is done with one is done in the HSM.
         let uses = |is_here: bool| {
@@ -87,7 +89,8 @@ mod tests {
 
     #[test]
     fn all_that_a_mechanism_does_is_told_with_its_place() {
-        let told: Value = serde_json::from_slice(&of_mechanisms(&Options::default())).unwrap();
+        let told = of_mechanisms(&Options::default(), Service::ManagedHsm);
+        let told: Value = serde_json::from_slice(&told).unwrap();
         let told = told.as_array().unwrap();
         assert_eq!(told.len(), MECHANISMS.len());
         let of = |name: &str| told.iter().find(|one| one["name"] == name).unwrap();

@@ -10,17 +10,15 @@ use zeroize::Zeroizing;
 use crate::configuration::{Options, RsaPkcs1Decrypt};
 use crate::error::{Error, Purpose};
 use crate::ffi::convert::MechanismIn;
-use crate::ffi::parameters::Later;
+use crate::ffi::parameters::{GCM_IV_LEN, GCM_IVS, GCM_TAGS, Later};
 use crate::mechanisms::{AesMode, Kind, Mechanism, parameter_invalid};
 use crate::message;
 use crate::oaep::oaep;
 use crate::rejection;
+use crate::rsa_size::check_rsa_size;
 use crate::token::Token;
 use crate::token::objects::StoredKey;
 use crate::token::tags::Half;
-
-/// The length of the initialisation vector of AES-GCM.
-pub(crate) const GCM_IV_LEN: usize = 12;
 
 /// What a key is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +53,8 @@ impl Use {
 
     const fn purpose(self) -> Purpose {
         match self {
-            Self::Encrypt | Self::Wrap => Purpose::Encrypt,
+            Self::Encrypt => Purpose::Encrypt,
+            Self::Wrap => Purpose::Wrap,
             Self::Decrypt => Purpose::Decrypt,
             Self::Unwrap => Purpose::Unwrap,
         }
@@ -130,6 +129,9 @@ impl Cipher {
         if key.public().key_type() != type_ {
             return Err(Error::code(of.wrong_type()));
         }
+        if let Self::Rsa(_) = self {
+            check_rsa_size(key, of)?;
+        }
         let operation = self.operation(of);
         if half != fitting_half || (key.hsm_id().is_none() && !key.permits(&operation)) {
             return Err(Error::code(CKR_KEY_FUNCTION_NOT_PERMITTED));
@@ -201,7 +203,7 @@ impl Cipher {
                 .map_err(|error| Error::operation(of.purpose(), token.by_pin(), &error))?,
             // The service makes nothing of nothing.
             Self::Aes(aes) if aes.mode == AesMode::Cbc && plaintext.is_empty() => Vec::new(),
-            Self::Aes(aes) => aes.encrypt(token, key, plaintext)?,
+            Self::Aes(aes) => aes.encrypt(token, key, of, plaintext)?,
         };
         match ciphertext.len() == expected {
             true => Ok(ciphertext),
@@ -333,9 +335,7 @@ impl Aes {
     fn gcm(mode: AesMode, given: &MechanismIn<'_>, of: Use) -> Result<Self, Error> {
         let given = given.gcm()?;
         if given.tag_bits != 8 * GCM_TAG_LEN as CK_ULONG {
-            return Err(parameter_invalid(
-                "AES-GCM of the HSM has tags of 128 bits: set ulTagBits to 128",
-            ));
+            return Err(parameter_invalid(GCM_TAGS));
         }
         let problem = match (mode, of.encrypts()) {
             (AesMode::GcmWithIv, _) => (!given.iv.is_empty()).then_some(
@@ -344,12 +344,12 @@ impl Aes {
             (_, true) => (given.iv != [0; GCM_IV_LEN]).then_some(
                 "the HSM makes the initialisation vector: pass 12 zero bytes, which it then replaces",
             ),
-            (_, false) => (given.iv.len() != GCM_IV_LEN)
-                .then_some("the HSM's initialisation vectors for AES-GCM have 12 bytes"),
+            (_, false) => (given.iv.len() != GCM_IV_LEN).then_some(GCM_IVS),
         };
         if let Some(problem) = problem {
             return Err(parameter_invalid(problem));
         }
+        message::check_aad(given.aad, CKR_MECHANISM_PARAM_INVALID)?;
         let is_place = mode == AesMode::Gcm && of.encrypts();
         Ok(Self {
             mode,
@@ -359,9 +359,15 @@ impl Aes {
         })
     }
 
-    fn encrypt(&self, token: &Token, key: &StoredKey, plaintext: &[u8]) -> Result<Vec<u8>, Error> {
+    fn encrypt(
+        &self,
+        token: &Token,
+        key: &StoredKey,
+        of: Use,
+        plaintext: &[u8],
+    ) -> Result<Vec<u8>, Error> {
         if self.mode.of_hsm() == Mode::Gcm {
-            let sealed = seal(token, key, &self.aad, plaintext)?;
+            let sealed = seal(token, key, of, &self.aad, plaintext)?;
             if let Some(place) = &self.iv_place {
                 place.put(&sealed.iv)?;
             }
@@ -370,7 +376,8 @@ impl Aes {
                 _ => [sealed.ciphertext, sealed.tag].concat(),
             });
         }
-        let encrypted = encrypt(token, key, self.mode, &self.parameters(&self.iv), plaintext)?;
+        let parameters = self.parameters(&self.iv);
+        let encrypted = encrypt(token, key, of, self.mode, &parameters, plaintext)?;
         Ok(encrypted.ciphertext)
     }
 
@@ -427,6 +434,7 @@ pub(crate) struct Sealed {
 pub(crate) fn seal(
     token: &Token,
     key: &StoredKey,
+    of: Use,
     aad: &[u8],
     plaintext: &[u8],
 ) -> Result<Sealed, Error> {
@@ -436,7 +444,7 @@ pub(crate) fn seal(
         aad,
         tag: None,
     };
-    let encrypted = encrypt(token, key, AesMode::Gcm, &parameters, plaintext)?;
+    let encrypted = encrypt(token, key, of, AesMode::Gcm, &parameters, plaintext)?;
     match (encrypted.iv, encrypted.tag) {
         (Some(iv), Some(tag)) if iv.len() == GCM_IV_LEN && tag.len() == GCM_TAG_LEN => Ok(Sealed {
             iv,
@@ -469,6 +477,7 @@ pub(crate) fn open(
 fn encrypt(
     token: &Token,
     key: &StoredKey,
+    of: Use,
     mode: AesMode,
     parameters: &Parameters<'_>,
     plaintext: &[u8],
@@ -477,7 +486,7 @@ fn encrypt(
         token,
         key,
         mode.of_hsm(),
-        Purpose::Encrypt,
+        of.purpose(),
         |client, key, cipher| cipher.encrypt(client, key, parameters, plaintext),
     )
 }

@@ -117,8 +117,7 @@ fn whole(
     if encrypting.parts.is_some() {
         return Err(operation::not_initialized());
     }
-    // The output may have the same place.
-    let data = Zeroizing::new(data.get()?.to_vec());
+    let data = copied(data, kind.of)?;
     let outcome = encrypting.answer(&session.token, kind.of, &data, &mut output);
     put_back(session, kind, encrypting, outcome)
 }
@@ -156,6 +155,14 @@ fn update(
         output.put(&[])?;
     }
     put_back(session, kind, encrypting, Ok(Wanted::Size))
+}
+
+/// A message that comes whole: the output may have the same place. One that is too long to go to
+/// the HSM isn't copied.
+pub(crate) fn copied(data: Bytes<'_>, of: Use) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let data = data.get()?;
+    of.check_len(data.len())?;
+    Ok(Zeroizing::new(data.to_vec()))
 }
 
 /// Adds a part to those that came before.

@@ -4,9 +4,10 @@ use cryptoki_sys::{
     CK_RV, CKR_ATTRIBUTE_VALUE_INVALID, CKR_BUFFER_TOO_SMALL, CKR_DATA_INVALID, CKR_DATA_LEN_RANGE,
     CKR_DEVICE_ERROR, CKR_ENCRYPTED_DATA_INVALID, CKR_ENCRYPTED_DATA_LEN_RANGE,
     CKR_FUNCTION_FAILED, CKR_GENERAL_ERROR, CKR_KEY_FUNCTION_NOT_PERMITTED, CKR_KEY_HANDLE_INVALID,
-    CKR_KEY_TYPE_INCONSISTENT, CKR_MECHANISM_PARAM_INVALID, CKR_OBJECT_HANDLE_INVALID,
-    CKR_TEMPLATE_INCONSISTENT, CKR_TOKEN_WRITE_PROTECTED, CKR_USER_NOT_LOGGED_IN,
-    CKR_WRAPPED_KEY_INVALID,
+    CKR_KEY_SIZE_RANGE, CKR_KEY_TYPE_INCONSISTENT, CKR_MECHANISM_PARAM_INVALID,
+    CKR_OBJECT_HANDLE_INVALID, CKR_TEMPLATE_INCONSISTENT, CKR_TOKEN_WRITE_PROTECTED,
+    CKR_UNWRAPPING_KEY_HANDLE_INVALID, CKR_USER_NOT_LOGGED_IN, CKR_WRAPPED_KEY_INVALID,
+    CKR_WRAPPING_KEY_HANDLE_INVALID,
 };
 
 /// A failure of a call.
@@ -28,6 +29,7 @@ pub(crate) enum Purpose {
     Verify,
     Encrypt,
     Decrypt,
+    Wrap,
     Unwrap,
     Create,
     /// A key with its private part is to be taken in.
@@ -89,6 +91,7 @@ impl Error {
             E::PlaintextLength { .. } => CKR_DATA_LEN_RANGE,
             E::CiphertextLength { .. } => CKR_ENCRYPTED_DATA_LEN_RANGE,
             E::OaepHash { .. } => CKR_MECHANISM_PARAM_INVALID,
+            E::UnusableForEncryption => CKR_KEY_SIZE_RANGE,
             _ => CKR_GENERAL_ERROR,
         };
         Self::because(code, error.to_string())
@@ -120,7 +123,12 @@ fn service_code(purpose: Purpose, status: u16) -> CK_RV {
     match (status, purpose) {
         (
             403,
-            Purpose::Sign | Purpose::Verify | Purpose::Encrypt | Purpose::Decrypt | Purpose::Unwrap,
+            Purpose::Sign
+            | Purpose::Verify
+            | Purpose::Encrypt
+            | Purpose::Decrypt
+            | Purpose::Wrap
+            | Purpose::Unwrap,
         ) => CKR_KEY_FUNCTION_NOT_PERMITTED,
         (
             403,
@@ -130,10 +138,11 @@ fn service_code(purpose: Purpose, status: u16) -> CK_RV {
             | Purpose::Update
             | Purpose::Delete,
         ) => CKR_TOKEN_WRITE_PROTECTED,
-        (
-            404,
-            Purpose::Sign | Purpose::Verify | Purpose::Encrypt | Purpose::Decrypt | Purpose::Unwrap,
-        ) => CKR_KEY_HANDLE_INVALID,
+        (404, Purpose::Sign | Purpose::Verify | Purpose::Encrypt | Purpose::Decrypt) => {
+            CKR_KEY_HANDLE_INVALID
+        }
+        (404, Purpose::Wrap) => CKR_WRAPPING_KEY_HANDLE_INVALID,
+        (404, Purpose::Unwrap | Purpose::Transfer) => CKR_UNWRAPPING_KEY_HANDLE_INVALID,
         (404, Purpose::Update | Purpose::Delete) => CKR_OBJECT_HANDLE_INVALID,
         (400, Purpose::Decrypt) => CKR_ENCRYPTED_DATA_INVALID,
         (400, Purpose::Unwrap | Purpose::Transfer) => CKR_WRAPPED_KEY_INVALID,
@@ -150,15 +159,16 @@ mod tests {
 
     #[test]
     fn a_key_that_may_not_be_used_or_is_gone_is_told_so_whatever_it_was_used_for() {
-        for purpose in [
-            Purpose::Sign,
-            Purpose::Verify,
-            Purpose::Encrypt,
-            Purpose::Decrypt,
-            Purpose::Unwrap,
+        for (purpose, gone) in [
+            (Purpose::Sign, CKR_KEY_HANDLE_INVALID),
+            (Purpose::Verify, CKR_KEY_HANDLE_INVALID),
+            (Purpose::Encrypt, CKR_KEY_HANDLE_INVALID),
+            (Purpose::Decrypt, CKR_KEY_HANDLE_INVALID),
+            (Purpose::Wrap, CKR_WRAPPING_KEY_HANDLE_INVALID),
+            (Purpose::Unwrap, CKR_UNWRAPPING_KEY_HANDLE_INVALID),
         ] {
             let codes = [403, 404].map(|status| service_code(purpose, status));
-            let expected = [CKR_KEY_FUNCTION_NOT_PERMITTED, CKR_KEY_HANDLE_INVALID];
+            let expected = [CKR_KEY_FUNCTION_NOT_PERMITTED, gone];
             assert_eq!(codes, expected, "{purpose:?}");
         }
     }

@@ -7,18 +7,20 @@ use aws_lc_rs::signature::{
     EcdsaSigningAlgorithm, KeyPair,
 };
 use cryptoki_sys::*;
-use hsm_keys::{EcCurve, KeyType, der};
+use hsm_keys::{EcCurve, KeyType, PublicKey, der};
 use managed_hsm::{Curve, KeyMaterial, SecretBytes, TransferredKind, number, transfer_blob};
 
 use crate::attributes::name;
 use crate::error::Error;
-use crate::key_pairs::{NewKeyTemplate, Source, curve};
+use crate::key_pairs::{NewKeyFacts, NewKeyTemplate, Source, curve, read_only};
+use crate::rsa_aes::RsaAes;
+use crate::secret_keys::check_vault;
 use crate::sessions::Session;
 use crate::template::{self, Template};
 use crate::token::objects::StoredKey;
 use crate::token::tags::Half;
 
-/// The attributes that hold the key itself, or what follows from it.
+/// The attributes that hold a key itself, or what follows from it.
 const MATERIAL: [CK_ATTRIBUTE_TYPE; 14] = [
     CKA_MODULUS,
     CKA_PUBLIC_EXPONENT,
@@ -36,6 +38,25 @@ const MATERIAL: [CK_ATTRIBUTE_TYPE; 14] = [
     CKA_MODULUS_BITS,
 ];
 
+/// Those of them that a key of a type is brought by.
+const fn brought_by(of: KeyType) -> &'static [CK_ATTRIBUTE_TYPE] {
+    match of {
+        KeyType::Rsa => &[
+            CKA_MODULUS,
+            CKA_PUBLIC_EXPONENT,
+            CKA_PRIVATE_EXPONENT,
+            CKA_PRIME_1,
+            CKA_PRIME_2,
+            CKA_EXPONENT_1,
+            CKA_EXPONENT_2,
+            CKA_COEFFICIENT,
+        ],
+        KeyType::Ec => &[CKA_EC_PARAMS, CKA_VALUE],
+        KeyType::Aes => &[CKA_VALUE, CKA_VALUE_LEN],
+        KeyType::MlDsa(_) => &[],
+    }
+}
+
 /// Has the HSM take in the key in a template.
 pub(crate) fn create(
     session: &Session,
@@ -46,6 +67,7 @@ pub(crate) fn create(
         (Some(CKO_PRIVATE_KEY), Some(CKK_RSA)) => (KeyType::Rsa, rsa(template)?),
         (Some(CKO_PRIVATE_KEY), Some(CKK_EC)) => (KeyType::Ec, ec(template)?),
         (Some(CKO_SECRET_KEY), Some(CKK_AES | CKK_GENERIC_SECRET)) => {
+            check_vault(session, CKR_ATTRIBUTE_VALUE_INVALID)?;
             (KeyType::Aes, secret(template)?)
         }
         (_, None) => return Err(incomplete(CKA_KEY_TYPE)),
@@ -56,6 +78,7 @@ pub(crate) fn create(
             ));
         }
     };
+    check_material(template, of, &material)?;
     let len = match &material {
         KeyMaterial::Oct(value) => Some(value.len()),
         _ => None,
@@ -76,6 +99,7 @@ pub(crate) fn transfer(
         (Some(CKO_PRIVATE_KEY), Some(CKK_RSA)) => (KeyType::Rsa, TransferredKind::Rsa),
         (Some(CKO_PRIVATE_KEY), Some(CKK_EC)) => (KeyType::Ec, TransferredKind::Ec),
         (Some(CKO_SECRET_KEY), Some(CKK_AES | CKK_GENERIC_SECRET)) => {
+            check_vault(session, CKR_ATTRIBUTE_VALUE_INVALID)?;
             (KeyType::Aes, TransferredKind::Oct)
         }
         (None, _) => return Err(incomplete(CKA_CLASS)),
@@ -87,8 +111,17 @@ pub(crate) fn transfer(
             ));
         }
     };
-    let len = template.number(CKA_VALUE_LEN)?;
-    let len = len.and_then(|len| usize::try_from(len).ok());
+    let len = match of {
+        KeyType::Aes => Some(wrapped_len(template, exchange_key, wrapped)?),
+        _ => None,
+    };
+    // What the key is, it says itself (PKCS#11, table of attributes, footnote 6).
+    let is_told = |type_: &CK_ATTRIBUTE_TYPE| {
+        (*type_ != CKA_VALUE_LEN || len.is_none()) && template.bytes(*type_).is_some()
+    };
+    if let Some(type_) = MATERIAL.into_iter().find(is_told) {
+        return Err(read_only(type_));
+    }
     let material = KeyMaterial::Transfer {
         kind,
         blob: transfer_blob(&exchange_key.kid, wrapped),
@@ -123,7 +156,12 @@ fn take_in(
 ) -> Result<CK_OBJECT_HANDLE, Error> {
     let options = session.token.options();
     let mut wanted = NewKeyTemplate::default();
-    wanted.read(options, of, Half::Private, &template.without(&MATERIAL))?;
+    let new = NewKeyFacts {
+        options,
+        of,
+        is_to_stay: true,
+    };
+    wanted.read(new, Half::Private, &template.without(&MATERIAL))?;
     if of == KeyType::Aes {
         wanted.note_secret(template.number(CKA_KEY_TYPE)?, len);
     }
@@ -137,6 +175,65 @@ fn incomplete(type_: CK_ATTRIBUTE_TYPE) -> Error {
         CKR_TEMPLATE_INCOMPLETE,
         format!("the template of a key to import lacks {}", name(type_)),
     )
+}
+
+/// Refuses what a template says of the key that it has, and that isn't so.
+fn check_material(
+    template: &Template<'_>,
+    of: KeyType,
+    material: &KeyMaterial,
+) -> Result<(), Error> {
+    let public = public_of(material)?;
+    let further = template
+        .iter()
+        .filter(|(type_, _)| MATERIAL.contains(type_) && !brought_by(of).contains(type_));
+    for (type_, value) in further {
+        // A SubjectPublicKeyInfo may be left empty.
+        let is_so = match (type_, &public) {
+            (CKA_PUBLIC_KEY_INFO, Some(public)) => {
+                if value.is_empty() || public.spki().as_deref() == Some(value) {
+                    continue;
+                }
+                return Err(template::invalid(type_, "it is another key's, or none"));
+            }
+            (CKA_MODULUS_BITS, Some(PublicKey::Rsa(rsa))) => {
+                template::number(type_, value)? == rsa.bits() as CK_ULONG
+            }
+            // Programs of old have the point itself in place of an OCTET STRING.
+            (CKA_EC_POINT, Some(PublicKey::Ec(ec))) => {
+                value == ec.point() || value == der::octet_string(ec.point())
+            }
+            _ => {
+                return Err(Error::because(
+                    CKR_TEMPLATE_INCONSISTENT,
+                    format!("keys of this type have no {}", name(type_)),
+                ));
+            }
+        };
+        if !is_so {
+            return Err(Error::because(
+                CKR_TEMPLATE_INCONSISTENT,
+                format!(
+                    "{} is not that of the key that the template has",
+                    name(type_)
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The public key of what a template has; None: it is a secret key.
+fn public_of(material: &KeyMaterial) -> Result<Option<PublicKey>, Error> {
+    let public = match material {
+        KeyMaterial::Rsa { n, e, .. } => PublicKey::rsa(n.clone(), e.clone()),
+        KeyMaterial::Ec { curve, x, y, .. } => {
+            PublicKey::ec(EcCurve::of(*curve), &[&[4], &x[..], y].concat())
+        }
+        KeyMaterial::Oct(_) | KeyMaterial::Transfer { .. } => return Ok(None),
+    };
+    let public = public.map(Some);
+    public.map_err(|error| Error::because(CKR_ATTRIBUTE_VALUE_INVALID, error.to_string()))
 }
 
 fn required(template: &Template<'_>, type_: CK_ATTRIBUTE_TYPE) -> Result<SecretBytes, Error> {
@@ -206,21 +303,44 @@ fn point(curve: &EcCurve, scalar: &[u8]) -> Option<Vec<u8>> {
 
 fn secret(template: &Template<'_>) -> Result<KeyMaterial, Error> {
     let value = required(template, CKA_VALUE)?;
-    let told = template.number(CKA_VALUE_LEN)?;
-    let is_aes = template.number(CKA_KEY_TYPE)? == Some(CKK_AES);
-    // The service has keys of other lengths for authentication.
-    let lengths: &[usize] = match is_aes {
-        true => &[16, 24, 32],
-        false => &[16, 24, 32, 48, 64],
-    };
-    let is_told = told.is_none_or(|told| usize::try_from(told) == Ok(value.len()));
-    match is_told && lengths.contains(&value.len()) {
+    match secret_lengths(template)?.contains(&value.len()) {
         true => Ok(KeyMaterial::Oct(value)),
         false => Err(template::invalid(
             CKA_VALUE,
             "it has not the length that the key's type or CKA_VALUE_LEN says",
         )),
     }
+}
+
+/// How many bytes a secret key may have: as its type says, and as the template does.
+fn secret_lengths(template: &Template<'_>) -> Result<Vec<usize>, Error> {
+    // The service has keys of other lengths for authentication.
+    let of_type: &[usize] = match template.number(CKA_KEY_TYPE)? {
+        Some(CKK_AES) => &[16, 24, 32],
+        _ => &[16, 24, 32, 48, 64],
+    };
+    let told = template.number(CKA_VALUE_LEN)?;
+    let lengths = of_type.iter().copied();
+    Ok(lengths
+        .filter(|len| told.is_none_or(|told| told == *len as CK_ULONG))
+        .collect())
+}
+
+/// How many bytes a wrapped secret key has. Nobody but the HSM sees it, but a wrapped key is as long
+/// as those of one length alone.
+fn wrapped_len(
+    template: &Template<'_>,
+    exchange_key: &StoredKey,
+    wrapped: &[u8],
+) -> Result<usize, Error> {
+    let mut lengths = secret_lengths(template)?.into_iter();
+    let fitting = lengths.find(|len| RsaAes::output_len(exchange_key, *len) == wrapped.len());
+    fitting.ok_or_else(|| {
+        Error::because(
+            CKR_WRAPPED_KEY_LEN_RANGE,
+            "what is wrapped has not the length that the key's type or CKA_VALUE_LEN says",
+        )
+    })
 }
 
 #[cfg(test)]

@@ -41,6 +41,15 @@ impl Source {
     }
 }
 
+/// What is known of a new key beside its templates.
+#[derive(Clone, Copy)]
+pub(crate) struct NewKeyFacts<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) of: KeyType,
+    /// Whether it is to outlive the session.
+    pub(crate) is_to_stay: bool,
+}
+
 /// What the templates of a new key come to.
 #[derive(Default)]
 pub(crate) struct NewKeyTemplate {
@@ -83,8 +92,13 @@ pub(crate) fn generate(
     check_agreement(&module.options, &public, &private)?;
     let lives_in = lives_in(module, &session, is_token_key(&public, &private)?)?;
     let mut wanted = NewKeyTemplate::default();
+    let new = NewKeyFacts {
+        options: &module.options,
+        of,
+        is_to_stay: lives_in.is_none(),
+    };
     for (half, template) in [(Half::Public, &public), (Half::Private, &private)] {
-        wanted.read(&module.options, of, half, template)?;
+        wanted.read(new, half, template)?;
     }
     let kind = match of {
         KeyType::Ec => NewKeyKind::Ec(curve(&public)?.curve),
@@ -402,11 +416,11 @@ impl NewKeyTemplate {
     /// The HSM makes no such key.
     pub(crate) fn read(
         &mut self,
-        options: &Options,
-        of: KeyType,
+        new: NewKeyFacts<'_>,
         half: Half,
         template: &Template<'_>,
     ) -> Result<(), Error> {
+        let NewKeyFacts { options, of, .. } = new;
         self.possible = operations_of(of);
         for (type_, value) in template.iter() {
             match &Attribute::require(type_)?.rule {
@@ -433,7 +447,7 @@ impl NewKeyTemplate {
                     self.life.expires = Some(first_second(type_, value)? + template::DAY);
                 }
                 Rule::Given => check_given(of, half, type_, value)?,
-                Rule::Fixed => check_fixed(options, half, type_, value)?,
+                Rule::Fixed => check_fixed(new, half, type_, value)?,
                 Rule::Never => return Err(read_only(type_)),
             }
         }
@@ -536,27 +550,34 @@ pub(crate) fn check_given(
 
 /// What attributes of new keys come to, whatever the template says.
 pub(crate) fn check_fixed(
-    options: &Options,
+    new: NewKeyFacts<'_>,
     half: Half,
     type_: CK_ATTRIBUTE_TYPE,
     value: &[u8],
 ) -> Result<(), Error> {
+    let is_rsa = new.of == KeyType::Rsa;
     let is_true = match type_ {
         // Whoever restricts a key is told that it isn't.
-        CKA_ALLOWED_MECHANISMS => return differs(options, type_),
+        CKA_ALLOWED_MECHANISMS => return differs(new.options, type_),
+        // Nobody keeps a name, and the HSM alone knows what a new key will be.
+        CKA_SUBJECT | CKA_PUBLIC_KEY_INFO => match value.is_empty() {
+            true => return Ok(()),
+            false => return differs(new.options, type_),
+        },
         CKA_PRIVATE => half == Half::Private,
         CKA_SENSITIVE | CKA_ALWAYS_SENSITIVE | CKA_NEVER_EXTRACTABLE | CKA_MODIFIABLE => true,
-        CKA_EXTRACTABLE
-        | CKA_ALWAYS_AUTHENTICATE
-        | CKA_WRAP_WITH_TRUSTED
-        | CKA_TRUSTED
-        | CKA_COPYABLE => false,
-        // Harmless wishes, which many programs have.
-        _ => return Ok(()),
+        CKA_DESTROYABLE => new.options.allow_delete || !new.is_to_stay,
+        // Whoever can sign or verify can do it so as well, if anybody can.
+        CKA_SIGN_RECOVER | CKA_VERIFY_RECOVER if !template::flag(type_, value)? => return Ok(()),
+        CKA_SIGN_RECOVER => half == Half::Private && is_rsa && new.options.rsnull,
+        CKA_VERIFY_RECOVER => half == Half::Public && is_rsa,
+        // Extractable, derives, asks for a PIN each time, is trusted or wraps for those alone,
+        // can be copied.
+        _ => false,
     };
     match template::flag(type_, value)? == is_true {
         true => Ok(()),
-        false => differs(options, type_),
+        false => differs(new.options, type_),
     }
 }
 
@@ -570,6 +591,6 @@ pub(crate) fn differs(options: &Options, type_: CK_ATTRIBUTE_TYPE) -> Result<(),
         return Err(Error::because(CKR_TEMPLATE_INCONSISTENT, problem));
     }
     let text = format!("{problem}; it is ignored (strictTemplates would refuse it)");
-    report::repeated_warning("a template that differs", &text);
+    report::repeated_text("a template that differs", &text);
     Ok(())
 }

@@ -39,6 +39,7 @@ mod random;
 mod rejection;
 mod report;
 mod rsa_aes;
+mod rsa_size;
 mod secret_keys;
 mod sessions;
 mod signing;

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use cryptoki_sys::{
-    CK_SESSION_HANDLE, CK_USER_TYPE, CKR_OPERATION_NOT_INITIALIZED, CKR_PIN_LOCKED,
-    CKR_USER_ALREADY_LOGGED_IN, CKR_USER_NOT_LOGGED_IN, CKR_USER_TYPE_INVALID,
+    CK_SESSION_HANDLE, CK_USER_TYPE, CKR_OPERATION_NOT_INITIALIZED, CKR_PIN_INCORRECT,
+    CKR_PIN_LOCKED, CKR_USER_ALREADY_LOGGED_IN, CKR_USER_NOT_LOGGED_IN, CKR_USER_TYPE_INVALID,
     CKU_CONTEXT_SPECIFIC, CKU_SO, CKU_USER,
 };
 
 use crate::error::Error;
 use crate::ffi::convert::Bytes;
 use crate::module::Module;
+
+/// More bytes than any secret, token or name has.
+const MAX_LEN: usize = 1 << 16;
 
 pub(crate) fn login(
     module: &Arc<Module>,
@@ -22,7 +25,9 @@ pub(crate) fn login(
     match user {
         CKU_USER if session.token.is_logged_in() => Err(Error::code(CKR_USER_ALREADY_LOGGED_IN)),
         CKU_USER => {
-            session.token.log_in(pin.get_optional()?)?;
+            let pin = pin.get_optional()?;
+            check_len(pin.unwrap_or_default())?;
+            session.token.log_in(pin)?;
             module.check_open(&session)
         }
         CKU_SO => Err(Error::because(
@@ -47,8 +52,22 @@ pub(crate) fn login_user(
     if name.is_empty() {
         return login(module, session, user, pin);
     }
-    let joined = zeroize::Zeroizing::new([name, b":", pin.get()?].concat());
+    let pin = pin.get()?;
+    check_len(name)?;
+    check_len(pin)?;
+    let joined = zeroize::Zeroizing::new([name, b":", pin].concat());
     login(module, session, user, Bytes::of(&joined))
+}
+
+/// Refuses what is longer than any secret, before it is read.
+fn check_len(text: &[u8]) -> Result<(), Error> {
+    match text.len() <= MAX_LEN {
+        true => Ok(()),
+        false => Err(Error::because(
+            CKR_PIN_INCORRECT,
+            format!("the PIN or the user's name is longer than {MAX_LEN} bytes"),
+        )),
+    }
 }
 
 pub(crate) fn logout(module: &Arc<Module>, session: CK_SESSION_HANDLE) -> Result<(), Error> {

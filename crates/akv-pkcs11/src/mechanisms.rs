@@ -2,7 +2,7 @@
 
 use cryptoki_sys::*;
 use hsm_keys::{Digest, PublicKey, SaltLen, Scheme};
-use managed_hsm::{MacAlgorithm, ParameterSet};
+use managed_hsm::{MacAlgorithm, ParameterSet, Service};
 
 use crate::attributes::key_type;
 use crate::configuration::{Options, RsaPkcs1Decrypt};
@@ -217,6 +217,11 @@ impl Mechanism {
             Kind::AesKey | Kind::GenericKey | Kind::Mac(_) | Aes(_) => Some(CKK_AES),
             Hashing(_) => None,
         }
+    }
+
+    /// Whether a service has it: a key vault has no secret keys.
+    pub(crate) fn is_of(&self, service: Service) -> bool {
+        service == Service::ManagedHsm || self.key_type() != Some(CKK_AES)
     }
 
     /// Whether a key is of that type.

@@ -25,6 +25,17 @@ pub(crate) fn check_len(len: usize, code: CK_RV) -> Result<(), Error> {
     }
 }
 
+/// Refuses more data that a message is bound to than goes to the HSM.
+pub(crate) fn check_aad(aad: &[u8], code: CK_RV) -> Result<(), Error> {
+    match aad.len() <= LONGEST {
+        true => Ok(()),
+        false => Err(Error::because(
+            code,
+            format!("the HSM takes {LONGEST} bytes of additional data at most here"),
+        )),
+    }
+}
+
 /// A message on its way.
 pub(crate) struct Message {
     way: Way,

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use cryptoki_sys::*;
 use hsm_keys::KeyType;
-use hsm_keys::aes::{GCM_TAG_LEN, Parameters};
+use hsm_keys::aes::Parameters;
 use zeroize::Zeroizing;
 
-use crate::ciphers::{self, Cipher, GCM_IV_LEN, Use};
-use crate::encrypting::hold;
+use crate::ciphers::{self, Cipher, Use};
+use crate::encrypting::{copied, hold};
 use crate::error::Error;
 use crate::ffi::convert::{Bytes, MechanismIn, Output, Wanted};
 use crate::ffi::parameters::{GcmMessage, MessageIn};
 use crate::mechanisms::parameter_invalid;
+use crate::message;
 use crate::module::Module;
 use crate::operation::{self, Slot};
 use crate::sessions::Session;
@@ -126,9 +127,8 @@ fn whole(
 ) -> Result<(), Error> {
     let key = key_between(session, kind)?;
     let message = checked(&parameter, kind.of)?;
-    // The output may have the same place.
-    let input = Zeroizing::new(input.get()?.to_vec());
-    let (token, aad) = (&session.token, aad.get()?);
+    let input = copied(input, kind.of)?;
+    let (token, aad) = (&session.token, checked_aad(aad)?);
     one(token, &key, kind.of, &message, aad, &input, &mut output).map(drop)
 }
 
@@ -140,7 +140,7 @@ fn begin(
 ) -> Result<(), Error> {
     key_between(session, kind)?;
     checked(&parameter, kind.of)?;
-    let aad = aad.get()?.to_vec();
+    let aad = checked_aad(aad)?.to_vec();
     if let Some(operation) = (kind.slot)(&mut session.operations()) {
         operation.begun = Some(Begun { aad, parts: None });
     }
@@ -176,6 +176,7 @@ fn next(
         output.put(&[])
     } else {
         let held = begun.parts.take().unwrap_or_default();
+        kind.of.check_len(held.len().saturating_add(part.len()))?;
         let input = Zeroizing::new([&held[..], part].concat());
         let (token, aad) = (&session.token, &begun.aad[..]);
         let outcome = one(token, &key, kind.of, &message, aad, &input, &mut output);
@@ -197,20 +198,22 @@ fn finish(session: &Session, kind: Kind) -> Result<(), Error> {
 fn checked(parameter: &MessageIn<'_>, of: Use) -> Result<GcmMessage, Error> {
     let message = parameter.gcm()?;
     let by_hsm = matches!(message.generator, CKG_GENERATE | CKG_GENERATE_RANDOM);
-    let problem = if message.iv.len() != GCM_IV_LEN {
-        "the HSM's initialisation vectors for AES-GCM have 12 bytes"
-    } else if message.tag.len() != GCM_TAG_LEN {
-        "AES-GCM of the HSM has tags of 128 bits: set ulTagBits to 128"
-    } else if of.encrypts() && (!by_hsm || message.fixed_bits != 0) {
-        "the HSM makes the whole initialisation vector: set ivGenerator to CKG_GENERATE, and \
-         ulIvFixedBits to 0"
-    } else {
-        return Ok(message);
-    };
-    Err(parameter_invalid(problem))
+    match of.encrypts() && (!by_hsm || message.fixed_bits != 0) {
+        false => Ok(message),
+        true => Err(parameter_invalid(
+            "the HSM makes the whole initialisation vector: set ivGenerator to CKG_GENERATE, and \
+             ulIvFixedBits to 0",
+        )),
+    }
 }
 
-/// Encrypts or decrypts a message.
+/// The data that a message is bound to, unless there is more than the HSM takes.
+fn checked_aad(aad: Bytes<'_>) -> Result<&[u8], Error> {
+    let aad = aad.get()?;
+    message::check_aad(aad, CKR_ARGUMENTS_BAD).map(|()| aad)
+}
+
+/// Encrypts or decrypts a message, whose length was checked.
 fn one(
     token: &Token,
     key: &StoredKey,
@@ -220,13 +223,12 @@ fn one(
     input: &[u8],
     output: &mut Output<'_>,
 ) -> Result<Wanted, Error> {
-    of.check_len(input.len())?;
     // The tag is elsewhere, so both have the same length.
     if output.wanted(input.len())? == Wanted::Size {
         return Ok(Wanted::Size);
     }
     if of.encrypts() {
-        let sealed = ciphers::seal(token, key, aad, input)?;
+        let sealed = ciphers::seal(token, key, of, aad, input)?;
         message.iv_place.put(&sealed.iv)?;
         message.tag_place.put(&sealed.tag)?;
         output.put(&sealed.ciphertext)?;

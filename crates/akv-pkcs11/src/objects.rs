@@ -14,7 +14,7 @@ use crate::configuration::Options;
 use crate::error::Error;
 use crate::ffi::convert::{Place, TemplateIn};
 use crate::import;
-use crate::key_pairs::{check_fixed, check_given, curve, read_only};
+use crate::key_pairs::{NewKeyFacts, check_fixed, check_given, curve, read_only};
 use crate::ml_dsa;
 use crate::module::Module;
 use crate::secret_keys;
@@ -76,6 +76,11 @@ fn check_public(
     public: &PublicKey,
 ) -> Result<(), Error> {
     let of = public.key_type();
+    let new = NewKeyFacts {
+        options,
+        of,
+        is_to_stay: false,
+    };
     let own_value = match of {
         KeyType::Rsa => CKA_MODULUS,
         KeyType::Ec => CKA_EC_POINT,
@@ -91,7 +96,7 @@ fn check_public(
             }
             (_, Rule::Never) => return Err(read_only(type_)),
             (_, Rule::Given) => check_given(of, Half::Public, type_, value).map(|()| true)?,
-            (_, Rule::Fixed) => check_fixed(options, Half::Public, type_, value).map(|()| true)?,
+            (_, Rule::Fixed) => check_fixed(new, Half::Public, type_, value).map(|()| true)?,
             _ => true,
         };
         if !is_good {
@@ -280,7 +285,10 @@ pub(crate) fn get_attributes(
     match session.token.object(object)? {
         Object::Profile(id) => template.answer(|type_| match type_ {
             CKA_UNIQUE_ID => Ok(Value::Bytes(unique_id(object).into_bytes())),
-            CKA_AKV_MECHANISMS => Ok(Value::Bytes(catalogue::of_mechanisms(&module.options))),
+            CKA_AKV_MECHANISMS => Ok(Value::Bytes(catalogue::of_mechanisms(
+                &module.options,
+                session.token.vault().service,
+            ))),
             CKA_AKV_INTERFACES => Ok(Value::Bytes(catalogue::of_interfaces())),
             _ => profile_attribute(id, type_),
         }),

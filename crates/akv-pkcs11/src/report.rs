@@ -56,7 +56,16 @@ pub(crate) fn warning(text: &str) {
 
 /// The same for what may come again and again: of each kind one a second.
 pub(crate) fn repeated_warning(kind: &'static str, text: &str) {
-    if let Some(untold) = admit((kind, CKR_OK, 0), Instant::now()) {
+    warn_of((kind, CKR_OK, 0), text);
+}
+
+/// The same where there are few texts, and none may go unsaid for another: each is a kind.
+pub(crate) fn repeated_text(kind: &'static str, text: &str) {
+    warn_of((kind, CKR_OK, hash_of(text)), text);
+}
+
+fn warn_of(kind: Kind, text: &str) {
+    if let Some(untold) = admit(kind, Instant::now()) {
         warning(&with_untold(text, untold));
     }
 }

@@ -7,10 +7,12 @@ use hsm_keys::{KeyType, RsaEncryption};
 use managed_hsm::KeyOperation;
 use zeroize::Zeroizing;
 
+use crate::ciphers::Use;
 use crate::error::{Error, Purpose};
 use crate::ffi::convert::MechanismIn;
 use crate::mechanisms::parameter_invalid;
 use crate::oaep::oaep;
+use crate::rsa_size::check_rsa_size;
 use crate::token::objects::StoredKey;
 use crate::token::tags::Half;
 
@@ -58,6 +60,9 @@ impl RsaAes {
         if key.public().key_type() != KeyType::Rsa {
             return Err(Error::code(wrong_type));
         }
+        if wraps {
+            check_rsa_size(key, Use::Wrap)?;
+        }
         key.to_use()?;
         let is_permitted = key.permits(&operation) || key.permits(&KeyOperation::Import);
         if half == fitting && is_permitted {
@@ -86,7 +91,7 @@ impl RsaAes {
         let mut once = Zeroizing::new(vec![0; self.aes_len]);
         aws_lc_rs::rand::fill(&mut once).map_err(failed)?;
         let mut wrapped = hsm_keys::encrypt(key.public(), RsaEncryption::OaepSha1, &once)
-            .map_err(|error| Error::operation(Purpose::Encrypt, false, &error))?;
+            .map_err(|error| Error::operation(Purpose::Wrap, false, &error))?;
         let cipher = match self.aes_len {
             16 => &AES_128,
             _ => &AES_256,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cryptoki_sys::*;
 use hsm_keys::{KeyType, PublicKey};
-use managed_hsm::NewKeyKind;
+use managed_hsm::{NewKeyKind, Service};
 use zeroize::Zeroizing;
 
 use crate::attributes::{Attribute, Rule, name};
@@ -14,7 +14,7 @@ use crate::configuration::Options;
 use crate::error::Error;
 use crate::ffi::convert::{Bytes, MechanismIn, Output, Place, TemplateIn, Wanted};
 use crate::import;
-use crate::key_pairs::{self, NewKeyTemplate, Source};
+use crate::key_pairs::{self, NewKeyFacts, NewKeyTemplate, Source};
 use crate::mechanisms::{Kind, Mechanism};
 use crate::module::Module;
 use crate::rsa_aes::RsaAes;
@@ -37,6 +37,7 @@ pub(crate) fn generate(
     let session = module.session(session)?;
     place.check()?;
     let given = mechanism.ok_or_else(|| Error::code(CKR_ARGUMENTS_BAD))?;
+    check_vault(&session, CKR_MECHANISM_INVALID)?;
     let kind = match Mechanism::find(given.type_).map(|mechanism| mechanism.kind) {
         Some(Kind::AesKey) => CKK_AES,
         Some(Kind::GenericKey) => CKK_GENERIC_SECRET,
@@ -67,7 +68,12 @@ pub(crate) fn generate(
     let is_token_key = template.flag(CKA_TOKEN)?.unwrap_or(false);
     let lives_in = key_pairs::lives_in(module, &session, is_token_key)?;
     let mut wanted = NewKeyTemplate::default();
-    wanted.read(&module.options, KeyType::Aes, Half::Private, &template)?;
+    let new = NewKeyFacts {
+        options: &module.options,
+        of: KeyType::Aes,
+        is_to_stay: lives_in.is_none(),
+    };
+    wanted.read(new, Half::Private, &template)?;
     wanted.note_secret(Some(kind), usize::try_from(len).ok());
     let bits = 8 * u32::try_from(len).unwrap_or_default();
     let source = Source::Made(NewKeyKind::Oct { bits });
@@ -80,6 +86,17 @@ pub(crate) fn create(session: &Session, template: &Template<'_>) -> Result<Store
     let value = template.bytes(CKA_VALUE);
     let value = value.ok_or_else(|| incomplete(CKA_VALUE))?;
     bring(session, template, Zeroizing::new(value.to_vec()))
+}
+
+/// Refuses a secret key that is to be the vault's, where that has none.
+pub(crate) fn check_vault(session: &Session, code: CK_RV) -> Result<(), Error> {
+    match session.token.vault().service {
+        Service::ManagedHsm => Ok(()),
+        Service::KeyVault => Err(Error::because(
+            code,
+            "a key vault has no secret keys: a Managed HSM has, or bring one for the session alone",
+        )),
+    }
 }
 
 fn incomplete(type_: CK_ATTRIBUTE_TYPE) -> Error {
@@ -157,7 +174,14 @@ fn check(options: &Options, type_: CK_ATTRIBUTE_TYPE, value: &[u8]) -> Result<()
         (_, Rule::Given) => {
             return key_pairs::check_given(KeyType::Aes, Half::Private, type_, value);
         }
-        (_, Rule::Fixed) => return key_pairs::check_fixed(options, Half::Private, type_, value),
+        (_, Rule::Fixed) => {
+            let new = NewKeyFacts {
+                options,
+                of: KeyType::Aes,
+                is_to_stay: false,
+            };
+            return key_pairs::check_fixed(new, Half::Private, type_, value);
+        }
         (_, Rule::Never) => return Err(key_pairs::read_only(type_)),
         (_, Rule::Label | Rule::Id) => true,
     };
@@ -248,6 +272,7 @@ pub(crate) fn unwrap(
         Way::RsaAes(_) => {
             RsaAes::check_key(&unwrapping, half, false)?;
             let wrapped = wrapped.get()?;
+            Use::Unwrap.check_len(wrapped.len())?;
             return place.put(import::transfer(&session, &template, &unwrapping, wrapped)?);
         }
     };

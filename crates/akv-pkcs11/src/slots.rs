@@ -94,8 +94,9 @@ pub(crate) fn get_mechanism_list(
     id: CK_SLOT_ID,
     mut list: List<'_, CK_MECHANISM_TYPE>,
 ) -> Result<(), Error> {
-    module.token(id)?;
-    let types = MECHANISMS.iter().map(|mechanism| mechanism.type_);
+    let service = module.token(id)?.vault().service;
+    let there = MECHANISMS.iter().filter(|known| known.is_of(service));
+    let types = there.map(|mechanism| mechanism.type_);
     list.put(&types.collect::<Vec<_>>())
 }
 
@@ -105,8 +106,9 @@ pub(crate) fn get_mechanism_info(
     type_: CK_MECHANISM_TYPE,
     mut info: Place<'_, CK_MECHANISM_INFO>,
 ) -> Result<(), Error> {
-    module.token(id)?;
-    let mechanism = Mechanism::find(type_).ok_or_else(|| Error::code(CKR_MECHANISM_INVALID))?;
+    let service = module.token(id)?.vault().service;
+    let mechanism = Mechanism::find(type_).filter(|known| known.is_of(service));
+    let mechanism = mechanism.ok_or_else(|| Error::code(CKR_MECHANISM_INVALID))?;
     let (least, most) = mechanism.key_sizes();
     info.put(CK_MECHANISM_INFO {
         ulMinKeySize: least,

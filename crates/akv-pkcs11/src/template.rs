@@ -10,6 +10,9 @@ use crate::attributes::name;
 use crate::error::Error;
 use crate::ffi::convert::TemplateIn;
 
+/// The longest value that is looked at, in bytes: no certificate is longer, and nothing of a key.
+const MAX_VALUE_LEN: usize = 1 << 20;
+
 /// A template: no attribute is in it twice.
 #[derive(Debug)]
 pub(crate) struct Template<'a> {
@@ -20,32 +23,37 @@ impl<'a> Template<'a> {
     /// Takes what a program says that an object is to be.
     ///
     /// # Errors
-    /// NULL where there ought to be something, or an attribute with two values.
+    /// NULL where there ought to be something, an attribute with two values, or one that is too
+    /// long.
     pub(crate) fn read(given: &TemplateIn<'a>) -> Result<Self, Error> {
-        Self::agreed(given)?.map_err(|twice| {
-            Error::because(
-                CKR_TEMPLATE_INCONSISTENT,
-                format!("the template has {} with two values", name(twice)),
-            )
-        })
+        Self::possible(given)?
     }
 
-    /// Takes what a program looks for. None: an attribute with two values, which no object has.
+    /// Takes what a program looks for. None: an attribute with two values or with one that is too
+    /// long, which no object has.
     ///
     /// # Errors
     /// NULL where there ought to be something.
     pub(crate) fn sought(given: &TemplateIn<'a>) -> Result<Option<Self>, Error> {
-        Ok(Self::agreed(given)?.ok())
+        Ok(Self::possible(given)?.ok())
     }
 
-    /// What is passed, or else the attribute that is there with two values.
-    fn agreed(given: &TemplateIn<'a>) -> Result<Result<Self, CK_ATTRIBUTE_TYPE>, Error> {
+    /// What is passed, or else why no object is so. A value is not read before its length is known
+    /// to be one that can be.
+    fn possible(given: &TemplateIn<'a>) -> Result<Result<Self, Error>, Error> {
         let mut attributes: Vec<(CK_ATTRIBUTE_TYPE, &[u8])> = Vec::new();
         for (type_, value) in given.read()? {
+            if value.len() > MAX_VALUE_LEN {
+                let problem = format!("it is longer than {MAX_VALUE_LEN} bytes");
+                return Ok(Err(invalid(type_, &problem)));
+            }
             match attributes.iter().find(|(known, _)| *known == type_) {
                 None => attributes.push((type_, value)),
                 Some((_, first)) if *first == value => {}
-                Some(_) => return Ok(Err(type_)),
+                Some(_) => {
+                    let problem = format!("the template has {} with two values", name(type_));
+                    return Ok(Err(Error::because(CKR_TEMPLATE_INCONSISTENT, problem)));
+                }
             }
         }
         Ok(Ok(Self { attributes }))

@@ -72,8 +72,10 @@ pub(crate) fn verify_signature_init(
     let session = module.session(session)?;
     operation::begin(&session, mechanism, VERIFY, |given| {
         let verifying = Verifying::new(&session, given, key)?;
+        let signature = signature.get()?;
+        verifying.check_len(signature)?;
         Ok(Verifying {
-            signature: Some(signature.get()?.to_vec()),
+            signature: Some(signature.to_vec()),
             ..verifying
         })
     })
@@ -106,8 +108,7 @@ pub(crate) fn verify_final(
 ) -> Result<(), Error> {
     let session = module.session(session)?;
     let verifying = taken(&session, false)?;
-    let signature = signature.get()?.to_vec();
-    verifying.finish(&session.token, &signature)
+    verifying.finish(&session.token, signature.get()?)
 }
 
 pub(crate) fn verify_signature(

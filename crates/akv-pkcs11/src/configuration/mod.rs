@@ -4,6 +4,7 @@
 mod file;
 mod json;
 mod log;
+mod probe;
 mod section;
 mod token;
 
@@ -221,9 +222,22 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use serde_json::{Value, json};
 
     use super::*;
+
+    /// A file with a certificate, which has to be there.
+    fn ca_file() -> &'static Path {
+        static FILE: OnceLock<PathBuf> = OnceLock::new();
+        FILE.get_or_init(|| {
+            let path = std::env::temp_dir().join(format!("akv-ca-{}.pem", std::process::id()));
+            let certificate = testing::Certificate::for_localhost().certificate;
+            std::fs::write(&path, certificate.to_pem().unwrap()).unwrap();
+            path
+        })
+    }
 
     /// A file with every key that there is.
     fn whole() -> Value {
@@ -234,7 +248,7 @@ mod tests {
                 "keys": ["one", "two-*"], "listing": "never", "showDisabled": true,
                 "certificates": ["."], "certificateDirectory": "/nowhere/yet",
                 "login": "required", "credential": "ManagedIdentityCredential",
-                "clientId": "1", "tenantId": "2", "maxRetries": 3, "caFile": "/ca.pem",
+                "clientId": "1", "tenantId": "2", "maxRetries": 3, "caFile": ca_file(),
             }],
             "msi": {"identityMSI": false, "MSIClientID": "", "enableIMDSCache": true},
             "options": {"DisableTLSAuthentication": false},

@@ -9,8 +9,8 @@ use managed_hsm::{
 };
 use url::Url;
 
-use super::SPELLING;
 use super::section::Section;
+use super::{SPELLING, probe};
 use crate::certificates::files::{self, Sources};
 use crate::report;
 
@@ -120,8 +120,8 @@ impl TokenSettings {
                 "it is not known which HSM to ask: {}",
                 how_to_name_it()
             )),
-            // Such as an address of four numbers: the name is for sentences only.
-            _ => None,
+            // A name may be missing, as for an address of four numbers: it is for sentences only.
+            _ => probe::check(&client).err(),
         };
         let name = match name {
             Some(name) => name,
@@ -290,6 +290,7 @@ fn read(root: &Section, section: &Section, slot: CK_SLOT_ID) -> Result<TokenSett
     let vault = vault(section)?;
     let mut client = client(root, section)?;
     address(section, &vault, &mut client)?;
+    check_random(root, &vault)?;
     let msi = root.section("msi")?;
     let mut by_msi = false;
     if let Some(msi) = &msi {
@@ -309,6 +310,7 @@ fn read(root: &Section, section: &Section, slot: CK_SLOT_ID) -> Result<TokenSett
             credentials.managed_identity = Some(ManagedIdentityId::Client(id));
         }
     }
+    probe::check(&client)?;
     let by_pin = !by_msi && !has_credential(&client.credentials);
     let login = section.choice("login", &["required", "none"])?;
     let keys = section.texts("keys")?.map(|texts| {
@@ -338,6 +340,18 @@ fn read(root: &Section, section: &Section, slot: CK_SLOT_ID) -> Result<TokenSett
     };
     token.leave_out_tools();
     Ok(token)
+}
+
+/// Refuses random bytes from a service that has none: each call would fail.
+fn check_random(root: &Section, vault: &Vault) -> Result<(), String> {
+    let by_service = root.choice("random", &["hsm", "local"])? == Some(0);
+    match by_service && vault.service == Service::KeyVault {
+        false => Ok(()),
+        true => Err(root.problem(
+            "random",
+            "a key vault has no random bytes: set it to local, or give the vault a file of its own",
+        )),
+    }
 }
 
 /// Where certificates are. Each file and folder that is named has to be there, and to be read, now.

@@ -10,6 +10,8 @@ use cryptoki_sys::{
     CKR_MECHANISM_PARAM_INVALID,
 };
 
+use hsm_keys::aes::GCM_TAG_LEN;
+
 use super::convert::{MechanismIn, slice};
 use crate::error::Error;
 
@@ -53,6 +55,13 @@ pub(crate) struct SignContextIn<'a> {
     pub(crate) hedge: CK_HEDGE_TYPE,
     pub(crate) context: &'a [u8],
 }
+
+/// The length of the initialisation vector of AES-GCM.
+pub(crate) const GCM_IV_LEN: usize = 12;
+
+/// What the HSM has no others of.
+pub(crate) const GCM_IVS: &str = "the HSM's initialisation vectors for AES-GCM have 12 bytes";
+pub(crate) const GCM_TAGS: &str = "AES-GCM of the HSM has tags of 128 bits: set ulTagBits to 128";
 
 fn invalid(problem: &str) -> Error {
     Error::because(CKR_MECHANISM_PARAM_INVALID, problem)
@@ -132,10 +141,10 @@ pub(super) unsafe fn message<'a>(parameter: *mut c_void, len: CK_ULONG) -> Messa
 /// What a `CK_GCM_MESSAGE_PARAMS` says.
 #[derive(Debug)]
 pub(crate) struct GcmMessage {
-    pub(crate) iv: Vec<u8>,
+    pub(crate) iv: [u8; GCM_IV_LEN],
     pub(crate) fixed_bits: CK_ULONG,
     pub(crate) generator: CK_GENERATOR_FUNCTION,
-    pub(crate) tag: Vec<u8>,
+    pub(crate) tag: [u8; GCM_TAG_LEN],
     /// Where the initialisation vector is.
     pub(crate) iv_place: Later,
     /// Where the tag is.
@@ -157,7 +166,8 @@ impl MessageIn<'_> {
     /// The parameter of a message of AES-GCM.
     ///
     /// # Errors
-    /// It has another length, or leads nowhere.
+    /// It has another length, or leads nowhere; or the HSM has no such initialisation vectors or
+    /// tags.
     pub(crate) fn gcm(&self) -> Result<GcmMessage, Error> {
         let bytes = self
             .parameter
@@ -175,17 +185,22 @@ impl MessageIn<'_> {
                 .as_ptr()
                 .cast::<CK_GCM_MESSAGE_PARAMS>()
                 .read_unaligned();
+            // Whatever the lengths are, no more is copied than the HSM takes.
             let iv = slice(given.pIv.cast_const(), given.ulIvLen).ok_or_else(nowhere)?;
-            let tag = slice(given.pTag.cast_const(), given.ulTagBits.div_ceil(8));
+            let iv = iv.try_into().map_err(|_| invalid(GCM_IVS))?;
+            if given.ulTagBits != 8 * GCM_TAG_LEN as CK_ULONG {
+                return Err(invalid(GCM_TAGS));
+            }
+            let tag = slice(given.pTag.cast_const(), GCM_TAG_LEN as CK_ULONG);
             let tag = tag.ok_or_else(nowhere)?;
             let later = |place, len| Later { place, len };
             Ok(GcmMessage {
-                iv: iv.to_vec(),
+                iv,
                 fixed_bits: given.ulIvFixedBits,
                 generator: given.ivGenerator,
-                tag: tag.to_vec(),
-                iv_place: later(given.pIv, iv.len()),
-                tag_place: later(given.pTag, tag.len()),
+                tag: tag.try_into().map_err(|_| invalid(GCM_TAGS))?,
+                iv_place: later(given.pIv, GCM_IV_LEN),
+                tag_place: later(given.pTag, GCM_TAG_LEN),
             })
         }
     }

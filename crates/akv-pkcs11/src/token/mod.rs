@@ -398,7 +398,7 @@ impl Token {
 }
 
 /// What the client is told of the module.
-const FRONT_END: FrontEnd = FrontEnd::new(
+pub(crate) const FRONT_END: FrontEnd = FrontEnd::new(
     concat!("akv_pkcs11/", env!("CARGO_PKG_VERSION")),
     configuration::FILE,
     configuration::SPELLING,

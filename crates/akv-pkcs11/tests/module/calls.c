@@ -95,6 +95,11 @@ static void operations(ulong_t session, ulong_t key) {
     EXPECT(0x68, C_VerifySignatureInit, session, &ecdsa, key, NULL, 64ul);
     EXPECT(ARGUMENTS_BAD, C_VerifySignatureInit, session, &ecdsa, public, NULL, 64ul);
     EXPECT(NOT_INITIALIZED, C_VerifySignatureFinal, session);
+    EXPECT(0xc1, C_VerifySignatureInit, session, &ecdsa, public, signature, 63ul);
+    EXPECT(0xc1, C_VerifySignatureInit, session, &ecdsa, public, signature, ~0ul >> 1);
+    EXPECT(0, C_VerifyInit, session, &ecdsa, public);
+    EXPECT(0, C_VerifyUpdate, session, signature, 32ul);
+    EXPECT(0xc1, C_VerifyFinal, session, signature, ~0ul >> 1);
     EXPECT(0, C_VerifySignatureInit, session, &ecdsa, public, signature, 64ul);
     EXPECT(ACTIVE, C_VerifySignatureInit, session, &ecdsa, public, NULL, 64ul);
     EXPECT(0, C_VerifySignatureInit, session, NULL, 0ul, NULL, 64ul);

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::RvError;
-use cryptoki::mechanism::Mechanism;
+use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::UserType;
 use cryptoki::types::AuthPin;
@@ -107,9 +107,10 @@ fn an_error_names_a_setting_as_this_modules_users_have_it() {
         hsm.configure(r#"{"tokens":[{"resourceName":"localhost","caFile":"/nowhere/ca.pem"}]}"#);
         return check(&hsm);
     }
+    // No request could be made, so there is no token: whoever looks for it is told why.
     let pkcs11 = initialized();
-    let session = session(&pkcs11);
-    assert_eq!(code(session.find_objects(&[])), RvError::FunctionFailed);
+    let slot = pkcs11.get_all_slots().unwrap()[0];
+    assert_eq!(code(pkcs11.get_token_info(slot)), RvError::TokenNotPresent);
 }
 
 #[test]
@@ -421,11 +422,24 @@ fn keys_of_a_key_vault_are_keys_like_others() {
         hsm.configure(&format!(
             r#"{{"tokens":[{{"resourceName":"MyVault","resourceType":"vault","endpoint":"{url}"}}]}}"#
         ));
-        hsm.run();
-        return assert_eq!(hsm.count("sign"), 1);
+        let told = hsm.run();
+        assert!(told.contains("a key vault has no secret keys"), "{told}");
+        return assert_eq!([hsm.count("sign"), hsm.count("create")], [1, 1]);
     }
     let pkcs11 = initialized();
     let session = session(&pkcs11);
+    // It has no secret keys, and so no mechanisms for them.
+    let aes = [Attribute::Token(true), Attribute::ValueLen(32.into())];
+    let made = session.generate_key(&Mechanism::AesKeyGen, &aes);
+    assert_eq!(code(made), RvError::MechanismInvalid);
+    let slot = pkcs11.get_slots_with_token().unwrap()[0];
+    let mechanisms = pkcs11.get_mechanism_list(slot).unwrap();
+    assert!(mechanisms.contains(&MechanismType::ECDSA));
+    for absent in [MechanismType::AES_KEY_GEN, MechanismType::AES_GCM] {
+        assert!(!mechanisms.contains(&absent), "{absent}");
+        let info = pkcs11.get_mechanism_info(slot, absent);
+        assert_eq!(code(info), RvError::MechanismInvalid);
+    }
     let public = [Attribute::Token(true), Attribute::EcParams(P256.to_vec())];
     let (_, key) = session
         .generate_key_pair(

@@ -138,6 +138,66 @@ static void wraps(ulong_t session, ulong_t key) {
     EXPECT(0x71, C_EncryptInit, session, &other, key);
 }
 
+/* Lengths that no memory has are refused before anything is copied. */
+static void lengths(ulong_t session, ulong_t key) {
+    ulong_t most = ~0ul >> 1, len = 64, class = 4, type = 0x1f, size = 32, made = 0, count = 1;
+    unsigned char room[64], zeros[12] = {0}, tag[16];
+    struct {
+        unsigned char *iv;
+        ulong_t iv_len, fixed_bits, generator;
+        unsigned char *tag;
+        ulong_t tag_bits;
+    } message = {zeros, 12, 0, 1, tag, 128};
+    struct mechanism gcm = {0x1087, NULL, 0};
+    EXPECT(0, C_MessageEncryptInit, session, &gcm, key);
+    ulong_t bits[] = {~0ul, 1ul << 40, 127, 0};
+    for (int i = 0; i < 4; i++) {
+        message.tag_bits = bits[i];
+        EXPECT(0x71, C_EncryptMessage, session, &message, sizeof message, NULL, 0ul, room, 16ul, room, &len);
+    }
+    message.tag_bits = 128;
+    message.iv_len = most;
+    EXPECT(0x71, C_EncryptMessage, session, &message, sizeof message, NULL, 0ul, room, 16ul, room, &len);
+    message.iv_len = 12;
+    EXPECT(ARGUMENTS_BAD, C_EncryptMessage, session, &message, sizeof message, room, most, room, 16ul, room, &len);
+    EXPECT(0x21, C_EncryptMessage, session, &message, sizeof message, NULL, 0ul, room, most, room, &len);
+    EXPECT(ARGUMENTS_BAD, C_EncryptMessageBegin, session, &message, sizeof message, room, most);
+    EXPECT(0, C_EncryptMessageBegin, session, &message, sizeof message, NULL, 0ul);
+    EXPECT(0x21, C_EncryptMessageNext, session, &message, sizeof message, room, most, room, &len, 1ul);
+    EXPECT(0, C_MessageEncryptFinal, session);
+    struct {
+        unsigned char *iv;
+        ulong_t iv_len, iv_bits;
+        unsigned char *aad;
+        ulong_t aad_len, tag_bits;
+    } whole = {zeros, 12, 96, room, most, 128};
+    struct mechanism bound = {0x1087, &whole, sizeof whole};
+    EXPECT(0x71, C_EncryptInit, session, &bound, key);
+    unsigned char *outputs[] = {NULL, room};
+    for (int i = 0; i < 2; i++) {
+        EXPECT(0, C_EncryptInit, session, &cbc_pad, key);
+        EXPECT(0x21, C_Encrypt, session, room, most, outputs[i], &len);
+        EXPECT(0, C_DecryptInit, session, &cbc_pad, key);
+        EXPECT(0x41, C_Decrypt, session, room, most, outputs[i], &len);
+    }
+    EXPECT(0, C_EncryptInit, session, &cbc_pad, key);
+    EXPECT(0x21, C_EncryptUpdate, session, room, most, room, &len);
+    struct attribute secret[] = {{0, &class, sizeof class}, {0x100, &type, sizeof type}, {0x11, room, most}};
+    EXPECT(0x112, C_UnwrapKey, session, &cbc_pad, key, room, most, secret, 2ul, &made);
+    EXPECT(0x13, C_CreateObject, session, secret, 3ul, &made);
+    struct attribute named[] = {{0x161, &size, sizeof size}, {0x102, room, most}};
+    struct mechanism generates = {0x1080, NULL, 0};
+    EXPECT(0x13, C_GenerateKey, session, &generates, named, 2ul, &made);
+    /* No object has such an id. */
+    EXPECT(0, C_FindObjectsInit, session, named + 1, 1ul);
+    EXPECT(0, C_FindObjects, session, &made, 1ul, &count);
+    CHECK(count == 0);
+    EXPECT(0, C_FindObjectsFinal, session);
+    EXPECT(0xa0, C_Login, session, 1ul, room, most);
+    EXPECT(0xa0, C_LoginUser, session, 1ul, room, 4ul, room, most);
+    EXPECT(0xa0, C_LoginUser, session, 1ul, room, most, room, 4ul);
+}
+
 int main(int argc, char **argv) {
     library = dlopen(argc > 1 ? argv[1] : "", RTLD_NOW);
     if (library == NULL)
@@ -148,6 +208,7 @@ int main(int argc, char **argv) {
     decrypts(session, key);
     parameters(session, key);
     wraps(session, key);
+    lengths(session, key);
     EXPECT(0, C_Finalize, NULL);
     return 0;
 }

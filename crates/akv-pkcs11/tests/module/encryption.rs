@@ -6,7 +6,7 @@ use cryptoki::mechanism::aead::{GcmMessageParams, GcmParams, GeneratorFunction};
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
 use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
 use cryptoki::mechanism::{Mechanism, MechanismType, MessageParam};
-use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use openssl::aes::{AesKey, wrap_key};
 use openssl::encrypt::{Decrypter, Encrypter};
@@ -136,7 +136,7 @@ fn rsa_encrypts_here_and_decrypts_in_the_hsm() {
     let brought = session
         .create_object(&[
             Attribute::Class(ObjectClass::PUBLIC_KEY),
-            Attribute::KeyType(cryptoki::object::KeyType::RSA),
+            Attribute::KeyType(KeyType::RSA),
             Attribute::Modulus(rsa.n().to_vec()),
             Attribute::PublicExponent(rsa.e().to_vec()),
         ])
@@ -271,7 +271,7 @@ fn a_wrong_padding_of_pkcs1_gives_bytes_that_look_random() {
             let again = session.decrypt(&rules[0].0, private, &ciphertext).unwrap();
             assert_eq!(again, bytes);
             let secret = [
-                Attribute::KeyType(cryptoki::object::KeyType::GENERIC_SECRET),
+                Attribute::KeyType(KeyType::GENERIC_SECRET),
                 Attribute::ValueLen(48.into()),
             ];
             let unwrapped = session.unwrap_key(&rules[0].0, private, &ciphertext, &secret);
@@ -593,4 +593,18 @@ fn failures_of_the_hsm_have_their_codes() {
     );
     // The next one is as good as any.
     session.encrypt_init(&mechanism, key).unwrap();
+    if expected != "KeyHandleInvalid" {
+        return;
+    }
+    // A key that is gone has another code where it wraps, and where it unwraps.
+    let kind = [
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::AES),
+    ];
+    let value = Attribute::Value(vec![7; 32]);
+    let own = session.create_object(&[&kind[..], &[value]].concat());
+    let wrapped = session.wrap_key(&Mechanism::AesKeyWrap, key, own.unwrap());
+    assert_eq!(code(wrapped), RvError::WrappingKeyHandleInvalid);
+    let unwrapped = session.unwrap_key(&Mechanism::AesKeyWrap, key, &[1; 40], &kind);
+    assert_eq!(code(unwrapped), RvError::UnwrappingKeyHandleInvalid);
 }

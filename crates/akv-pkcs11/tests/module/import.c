@@ -19,11 +19,36 @@ static struct oaep sha1 = {0x220, 1, 1, NULL, 0}, sha256 = {0x250, 2, 1, NULL, 0
 static struct rsa_aes usual = {256, &sha1};
 static struct mechanism wraps = {0x1054, &usual, sizeof usual};
 
-static ulong_t unwrap(ulong_t session, void *wrapped, ulong_t len, ulong_t class, ulong_t type, ulong_t *key) {
+static ulong_t unwrap_with(
+    ulong_t session, void *wrapped, ulong_t len, ulong_t class, ulong_t type, struct attribute further, ulong_t *key) {
     unsigned char yes = 1;
     struct attribute template[] = {
-        {0, &class, sizeof class}, {0x100, &type, sizeof type}, {1, &yes, 1}, {3, "brought", 7}};
-    return CALL(C_UnwrapKey, session, &wraps, find_object(session, PRIVATE), wrapped, len, template, 4ul, key);
+        {0, &class, sizeof class}, {0x100, &type, sizeof type}, {1, &yes, 1}, {3, "brought", 7}, further};
+    return CALL(C_UnwrapKey, session, &wraps, find_object(session, PRIVATE), wrapped, len, template, 5ul, key);
+}
+
+static ulong_t unwrap(ulong_t session, void *wrapped, ulong_t len, ulong_t class, ulong_t type, ulong_t *key) {
+    struct attribute none = {3, "brought", 7};
+    return unwrap_with(session, wrapped, len, class, type, none, key);
+}
+
+/* What a template says of a key that only the HSM sees. */
+static void contradictions(ulong_t session, void *wrapped, ulong_t len) {
+    ulong_t key = 0, lens[] = {16, 24, 48, 1ul << 63};
+    for (int i = 0; i < 4; i++) {
+        struct attribute value_len = {0x161, &lens[i], sizeof lens[i]};
+        if (unwrap_with(session, wrapped, len, SECRET, AES, value_len, &key) != 0x112)
+            exit(5);
+    }
+    /* CKA_VALUE, CKA_MODULUS, CKA_PRIME_1, CKA_EC_PARAMS, CKA_EC_POINT, CKA_PUBLIC_KEY_INFO */
+    ulong_t types[] = {0x11, 0x120, 0x124, 0x180, 0x181, 0x129};
+    for (int i = 0; i < 6; i++) {
+        struct attribute material = {types[i], wrapped, 16};
+        if (unwrap_with(session, wrapped, len, SECRET, AES, material, &key) != 0x10)
+            exit(6);
+        if (unwrap_with(session, wrapped, len, PRIVATE, RSA, material, &key) != 0x10)
+            exit(7);
+    }
 }
 
 static void from_file(ulong_t session, char **arguments) {
@@ -54,8 +79,15 @@ static void from_session(ulong_t session) {
     len = 295;
     EXPECT(0x150, C_WrapKey, session, &wraps, public, own, wrapped, &len);
     EXPECT(0, C_WrapKey, session, &wraps, public, own, wrapped, &len);
-    if (unwrap(session, wrapped, len, SECRET, AES, &brought) != 0)
+    contradictions(session, wrapped, len);
+    ulong_t told = sizeof value;
+    struct attribute value_len = {0x161, &told, sizeof told};
+    if (unwrap_with(session, wrapped, len, SECRET, AES, value_len, &brought) != 0)
         exit(4);
+    told = 0;
+    EXPECT(0, C_GetAttributeValue, session, brought, &value_len, 1ul);
+    if (told != sizeof value)
+        exit(8);
     /* With other parameters, and for other keys. */
     struct rsa_aes wrong[] = {{192, &sha1}, {256, &sha256}, {256, NULL}};
     for (int i = 0; i < 3; i++) {

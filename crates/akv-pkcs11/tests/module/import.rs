@@ -246,6 +246,77 @@ fn what_is_not_allowed_or_no_key_is_refused_with_the_reason() {
     );
 }
 
+/// What follows from a key may be told with it, and nothing else.
+#[test]
+fn what_a_template_says_of_the_key_in_it_has_to_be_so() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.configure(ALLOWED);
+        let told = hsm.run();
+        assert!(told.contains("keys of this type have no CKA_"), "{told}");
+        let keys = hsm.rest.call("GET", "/keys", "");
+        return assert_eq!(keys["value"].as_array().unwrap().len(), 3, "{keys}");
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let rsa = Rsa::generate(2048).unwrap();
+    let of_rsa = |further: Attribute| of_rsa(&rsa, &[further]);
+    let info = PKey::from_rsa(rsa.clone()).unwrap().public_key_to_der();
+    let info = info.unwrap();
+    let (nid, params) = CURVES[0];
+    let group = EcGroup::from_curve_name(nid).unwrap();
+    let [ec, other] = [(); 2].map(|()| EcKey::generate(&group).unwrap());
+    let of_ec = |further: Attribute| {
+        of_ec(
+            params,
+            ec.private_key().to_vec_padded(32).unwrap(),
+            &[further],
+        )
+    };
+    let point = |key: &EcKey<Private>| {
+        let form = openssl::ec::PointConversionForm::UNCOMPRESSED;
+        let mut context = openssl::bn::BigNumContext::new().unwrap();
+        let bytes = key.public_key().to_bytes(&group, form, &mut context);
+        [&[4, 65], &bytes.unwrap()[..]].concat()
+    };
+    let ec_info = PKey::from_ec_key(ec.clone()).unwrap().public_key_to_der();
+    let both = [
+        &of_rsa(Attribute::ModulusBits(2048.into()))[..],
+        &[Attribute::PublicKeyInfo(info.clone())],
+    ];
+    for good in [
+        both.concat(),
+        of_ec(Attribute::EcPoint(point(&ec))),
+        of_ec(Attribute::PublicKeyInfo(ec_info.unwrap())),
+    ] {
+        session.create_object(&good).unwrap();
+    }
+    let inconsistent = RvError::TemplateInconsistent;
+    let invalid = RvError::AttributeValueInvalid;
+    for (wrong, expected) in [
+        (of_rsa(Attribute::ModulusBits(4096.into())), inconsistent),
+        (of_rsa(Attribute::PublicKeyInfo(vec![0x30, 0])), invalid),
+        (of_rsa(Attribute::EcPoint(point(&ec))), inconsistent),
+        (of_rsa(Attribute::EcParams(params.to_vec())), inconsistent),
+        (of_rsa(Attribute::ValueLen(16.into())), inconsistent),
+        (of_ec(Attribute::EcPoint(point(&other))), inconsistent),
+        (of_ec(Attribute::PublicKeyInfo(info)), invalid),
+        (of_ec(Attribute::Modulus(vec![7])), inconsistent),
+        (of_ec(Attribute::ModulusBits(256.into())), inconsistent),
+        (
+            of_aes(&[3; 16], &[Attribute::Modulus(vec![7])]),
+            inconsistent,
+        ),
+        (
+            of_aes(&[3; 16], &[Attribute::PublicKeyInfo(vec![0x30, 0])]),
+            inconsistent,
+        ),
+    ] {
+        let refused = session.create_object(&wrong);
+        assert_eq!(code(refused), expected, "{:?}", wrong.last());
+    }
+}
+
 /// An HSM with a key that others are wrapped for.
 fn with_exchange_key() -> Hsm {
     let hsm = Hsm::start();
@@ -326,7 +397,7 @@ fn a_transfer_that_is_damaged_or_not_allowed_is_refused() {
     // An AES key is no RSA key.
     run(&hsm, &["good", "rsa", "110"]);
     std::fs::write(hsm.file("short"), &good[..100]).unwrap();
-    run(&hsm, &["short", "aes", "110"]);
+    run(&hsm, &["short", "aes", "112"]);
     // A key that may do other things is none to wrap for.
     hsm.rest.create("k", r#"{"kty":"RSA-HSM","key_size":2048}"#);
     let told = run(&hsm, &["good", "aes", "68"]);

@@ -241,6 +241,59 @@ fn what_is_not_kept_is_told_of_or_refused() {
     }
 }
 
+/// Nobody who asks for what the HSM doesn't do is left to think that it was done.
+#[test]
+fn no_wish_of_a_template_is_dropped_in_silence() {
+    let wishes = [
+        (Attribute::Destroyable(false), "CKA_DESTROYABLE"),
+        (Attribute::Derive(true), "CKA_DERIVE"),
+        (Attribute::SignRecover(true), "CKA_SIGN_RECOVER"),
+        (Attribute::Subject(vec![0x30, 0]), "CKA_SUBJECT"),
+        (
+            Attribute::PublicKeyInfo(vec![0x30, 0]),
+            "CKA_PUBLIC_KEY_INFO",
+        ),
+        (Attribute::Extractable(true), "CKA_EXTRACTABLE"),
+    ];
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        let mut run = |is_strict: bool| {
+            hsm.set("TEST_STRICT", is_strict.to_string());
+            hsm.configure(&format!(
+                r#"{{"tokens":[{{"resourceName":"localhost"}}],"allowDelete":true,
+                    "strictTemplates":{is_strict}}}"#
+            ));
+            let told = hsm.run();
+            (told, hsm.count("create"))
+        };
+        let (told, made) = run(false);
+        for (_, name) in wishes {
+            let words = format!("no key with {name} as");
+            assert!(told.contains(&words), "{name}: {told}");
+        }
+        assert_eq!(made, 1);
+        return assert_eq!(run(true).1, 1);
+    }
+    let is_strict = std::env::var("TEST_STRICT").unwrap() == "true";
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    if is_strict {
+        for (wish, name) in &wishes {
+            let outcome = pair(&session, std::slice::from_ref(wish));
+            assert_eq!(code(outcome), RvError::TemplateInconsistent, "{name}");
+        }
+    } else {
+        let wishes = wishes.map(|(wish, _)| wish);
+        pair(&session, &wishes).unwrap();
+    }
+    // What has not even the form of an answer: CKA_DESTROYABLE, and CKA_DERIVE.
+    for (type_, value) in [(0x172, vec![1; 5]), (0x10c, Vec::new())] {
+        let type_ = AttributeType::VendorDefined(type_);
+        let outcome = pair(&session, &[Attribute::VendorDefined((type_, value))]);
+        assert_eq!(code(outcome), RvError::AttributeValueInvalid);
+    }
+}
+
 fn day(year: &str) -> Date {
     Date::new_from_str_slice(year, "01", "01").unwrap()
 }

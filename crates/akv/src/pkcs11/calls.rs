@@ -33,6 +33,8 @@ pub(super) const SECRET: &str = "MHSM_CLIENT_SECRET";
 pub(super) enum Task {
     /// Say what there is, without asking the HSM.
     Describe,
+    /// Start as in a program, with the log that the configuration file asks for.
+    Start,
     /// List keys; a slot, or all that have a token.
     List { slot: Option<u64>, pin: Option<Pin> },
     /// Make a key pair.
@@ -210,7 +212,7 @@ impl Answer {
             self.slots.push(slot_facts(&pkcs11, slot, is_whole)?);
         }
         match task {
-            Task::Describe => {}
+            Task::Describe | Task::Start => {}
             Task::List { slot, pin } => {
                 for slot in self.chosen(*slot)? {
                     begin(slot);

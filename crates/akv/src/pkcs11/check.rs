@@ -13,13 +13,30 @@ pub(super) struct Verdict {
 
 /// Has the module read its configuration; the HSM is not asked.
 pub(super) fn check(place: &Place) -> Result<Verdict, Failure> {
-    let told = place.tell(&Task::Describe, &Identity::default())?;
-    if let Some(failure) = &told.answer.failure
-        && failure.function.as_deref() != Some("C_Initialize")
-    {
-        return Err(Failure::told(told.failure(failure)));
+    let verdict = Verdict {
+        told: ask(place, &Task::Describe)?,
+    };
+    if !verdict.is_good() {
+        return Ok(verdict);
     }
-    Ok(Verdict { told })
+    // The log was off, so that all was told here. In a program it is on, and may keep the module
+    // from starting.
+    let started = ask(place, &Task::Start)?;
+    Ok(match started.answer.failure {
+        None => verdict,
+        Some(_) => Verdict { told: started },
+    })
+}
+
+/// Has the module do a task. That it doesn't start is no failure here.
+fn ask(place: &Place, task: &Task) -> Result<Told, Failure> {
+    let told = place.tell(task, &Identity::default())?;
+    match &told.answer.failure {
+        Some(failure) if failure.function.as_deref() != Some("C_Initialize") => {
+            Err(Failure::told(told.failure(failure)))
+        }
+        _ => Ok(told),
+    }
 }
 
 impl Verdict {

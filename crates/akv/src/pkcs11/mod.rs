@@ -218,8 +218,9 @@ impl Info {
         let told = self.place.ask(&Task::Describe, &Identity::default())?;
         let answer = &told.answer;
         let mut text = String::new();
-        // Versions and mechanisms are the same in all slots.
-        let whole = answer.slots.iter().find(|slot| slot.token.is_some());
+        // Versions are the same in all slots; a key vault has fewer mechanisms than an HSM.
+        let whole = answer.slots.iter().filter(|slot| slot.token.is_some());
+        let whole = whole.rev().max_by_key(|slot| slot.mechanisms.len());
         if let Some(library) = &answer.library {
             let library = format!("{} {}", library.description, library.version);
             let mut rows = vec![

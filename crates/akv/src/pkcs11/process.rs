@@ -123,7 +123,7 @@ impl Place {
             } else if let Some(own) = line.strip_prefix(MODULES_OWN) {
                 let text = one_line(own);
                 lines.push(Line { slot, text });
-            } else {
+            } else if !matches!(task, Task::Start) {
                 // The log, where it is on.
                 standard_error::tell_line(one_line(line));
             }
@@ -208,8 +208,13 @@ impl Place {
         }
         // Causes of failures are told on standard error unless there is a log, which is for
         // requests.
-        if !has_log() || matches!(task, Task::Describe) {
-            variables.push(("AKV_LOG_LEVEL", Some("off".into())));
+        let level = match task {
+            Task::Start => Some(None),
+            Task::Describe => Some(Some("off".into())),
+            _ => (!has_log()).then(|| Some("off".into())),
+        };
+        if let Some(level) = level {
+            variables.push(("AKV_LOG_LEVEL", level));
             variables.push(("AKV_LOG_FILE", None));
         }
         Ok(variables)

@@ -117,6 +117,47 @@ fn each_kind_of_mistake_is_named_with_its_place() {
 }
 
 #[test]
+fn a_file_that_no_program_could_work_with_is_not_good() {
+    let hsm = Hsm::start();
+    let log = |folder: &str| {
+        format!(
+            r#"{{"tokens":[{{"resourceName":"abc"}}],"log":{{"directory":"{folder}",
+                "flags":{{"SendToFile":true}},"module":{{"P11Interfaces":true}}}}}}"#
+        )
+    };
+    let token = |text: &str| format!(r#"{{"tokens":[{{"resourceName":"abc",{text}}}]}}"#);
+    for (text, words) in [
+        (log("/nowhere"), "/nowhere/MHSM-PKCS11-"),
+        (
+            token(r#""caFile":"/nowhere/ca.pem""#),
+            "'/nowhere/ca.pem' can't be read",
+        ),
+        (token(r#""caFile":"/dev/null""#), "'/dev/null' "),
+        (
+            token(r#""clientId":"1","tenantId":"2","clientCertificate":"/nowhere/key.pem""#),
+            "'/nowhere/key.pem' can't be read",
+        ),
+        (
+            r#"{"tokens":[{"resourceName":"abc","resourceType":"vault"}],"random":"hsm"}"#
+                .to_owned(),
+            "a key vault has no random bytes",
+        ),
+    ] {
+        let file = hsm.write("mhsm-pkcs11.conf", &text);
+        let first = format!("FAILED: Parsing {file}\nERROR: ");
+        hsm.tool(VALIDATE, &["--file", &file])
+            .fails_with(&[&first, words]);
+        hsm.akv(&format!("pkcs11 check --config {file}"))
+            .fails_with(&["failed   ", words, "can't use all of its configuration"]);
+    }
+    let folder = hsm.file("log");
+    fs::create_dir(&folder).unwrap();
+    let file = hsm.write("mhsm-pkcs11.conf", &log(folder.to_str().unwrap()));
+    let told = hsm.tool(VALIDATE, &["--file", &file]).succeeds();
+    assert_eq!(told, format!("SUCCESS: Parsing {file}\n"));
+}
+
+#[test]
 fn what_is_wrong_in_several_tokens_is_all_told() {
     let hsm = Hsm::start();
     let file = hsm.write(

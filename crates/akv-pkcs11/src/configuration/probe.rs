@@ -1,0 +1,83 @@
+//! Files that requests need. They are read when the configuration is, so that a mistake is told of
+//! then, and not by each request that fails.
+
+use managed_hsm::{CredentialKind, CredentialSettings, Settings, files, fit};
+
+use crate::token::FRONT_END;
+
+/// Looks at the CA file, and at the certificate that an application proves itself with. Files of
+/// tokens are left alone: who writes them may come later, and renews them.
+///
+/// # Errors
+/// One of them can't be used; the error names it.
+pub(super) fn check(client: &Settings) -> Result<(), String> {
+    if client.ca_file.is_some() {
+        let settings = Settings {
+            front_end: FRONT_END,
+            ..client.clone()
+        };
+        // A path may hold whatever characters.
+        let tls = settings.tls();
+        tls.map_err(|error| fit(&error.to_string(), 800))?;
+    }
+    let credentials = &client.credentials;
+    match &credentials.client_certificate {
+        Some(path) if is_by_certificate(credentials) => {
+            let read = files::read(path).map(drop);
+            read.map_err(|problem| {
+                format!(
+                    "the client certificate '{}' {problem}: name a PEM or PKCS#12 file with the \
+                     certificate and its key in clientCertificate",
+                    fit(&path.display().to_string(), 400)
+                )
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether no other credential comes before the certificate.
+fn is_by_certificate(credentials: &CredentialSettings) -> bool {
+    let kind = CredentialKind::ClientCertificate;
+    let is_alone = credentials.selection == [kind];
+    let is_first = credentials.access_token.is_none()
+        && credentials.token_file.is_none()
+        && credentials.client_secret.is_none();
+    is_alone
+        || is_first && (credentials.selection.is_empty() || credentials.selection.contains(&kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use managed_hsm::Secret;
+
+    use super::*;
+
+    /// What is said of a folder in which the files that are named are looked for.
+    fn told(ca_file: Option<&str>, certificate: Option<&str>, secret: bool) -> Result<(), String> {
+        let folder = std::env::temp_dir().join(format!("akv-probe-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("text"), "no certificate").unwrap();
+        let mut settings = Settings {
+            ca_file: ca_file.map(|name| folder.join(name)),
+            ..Settings::default()
+        };
+        settings.credentials.client_certificate = certificate.map(|name| folder.join(name));
+        settings.credentials.client_secret = secret.then(|| Secret::new("a secret".to_owned()));
+        check(&settings)
+    }
+
+    #[test]
+    fn files_that_requests_need_are_looked_at_before_there_are_any() {
+        assert_eq!(told(None, None, false), Ok(()));
+        for name in ["missing", "text"] {
+            let problem = told(Some(name), None, false).unwrap_err();
+            assert!(problem.contains(name), "{problem}");
+        }
+        let problem = told(None, Some("missing"), false).unwrap_err();
+        assert!(problem.contains("clientCertificate"), "{problem}");
+        assert_eq!(told(None, Some("text"), false), Ok(()));
+        // The secret comes first, and nobody reads the certificate.
+        assert_eq!(told(None, Some("missing"), true), Ok(()));
+    }
+}
