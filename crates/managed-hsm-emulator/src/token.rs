@@ -3,6 +3,7 @@
 
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private, Public};
+use openssl::rand::rand_bytes;
 use openssl::rsa::Rsa;
 use openssl::sign::{Signer, Verifier};
 use serde::de::DeserializeOwned;
@@ -104,6 +105,9 @@ struct Claims {
     sub: String,
     #[serde(default)]
     tid: String,
+    /// No two tokens are the same, those of one second neither.
+    #[serde(default)]
+    uti: String,
     #[serde(default)]
     ver: String,
 }
@@ -196,6 +200,8 @@ impl TokenKey {
     ) -> Result<String, Error> {
         let now = unix_seconds();
         let exp = now.saturating_add(expires_in);
+        let mut id = [0; 16];
+        rand_bytes(&mut id)?;
         let claims = Claims {
             appid: client_id.to_owned(),
             aud: audience.to_owned(),
@@ -207,6 +213,7 @@ impl TokenKey {
             oid: object_id.to_owned(),
             sub: object_id.to_owned(),
             tid: TENANT.to_owned(),
+            uti: encode_base64url(&id),
             ver: "1.0".to_owned(),
         };
         self.sign_json(&self.header(), &claims)

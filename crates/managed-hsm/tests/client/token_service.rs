@@ -218,11 +218,16 @@ fn a_challenge_that_stays_has_not_each_request_fetch_a_token() {
     let client = Client::new(hsm.login());
     let key = load(&client);
     hsm.fault("claims-challenge,operation=sign");
+    let began = Instant::now();
     for _ in 0..5 {
         let error = sign(&client, &key).expect_err("no token will do");
         assert!(matches!(error, Error::Unauthorized { .. }), "{error}");
     }
-    assert_eq!((hsm.count("token"), hsm.count("sign")), (2, 6));
+    // Another one each ten seconds, which a busy machine may take.
+    let others = 1 + usize::try_from(began.elapsed().as_secs() / 10).expect("a few");
+    let (tokens, signatures) = (hsm.count("token"), hsm.count("sign"));
+    assert!((2..=1 + others).contains(&tokens), "{tokens}");
+    assert_eq!(signatures, 5 + tokens - 1);
 }
 
 #[test]
