@@ -494,7 +494,6 @@ fn main() {
                 .zip(&of)
                 .map(|((_, bare), own)| own.rate / bare.rate)
                 .collect();
-            let middle_to_bare = (!to_bare.is_empty()).then(|| median(to_bare.clone()));
             let (rate, half, p99, cpu) = (
                 middle(|r| r.rate),
                 middle(|r| r.median),
@@ -511,7 +510,7 @@ fn main() {
             lines.push(serde_json::json!({
                 "key": kind.name(), "latency_ms": latency, "threads": threads, "way": way.name(),
                 "per_second": rate, "median_ms": half * 1e3, "p99_ms": p99 * 1e3, "cpu_us": cpu * 1e6,
-                "to_bare": middle_to_bare, "to_bare_by_round": to_bare, "rounds": of.len(),
+                "to_bare": to_bare, "rounds": of.len(),
             }).to_string());
         }
     }

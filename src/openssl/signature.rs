@@ -28,8 +28,8 @@ pub(super) const ANY: usize = usize::MAX;
 pub(super) use super::keymgmt::{EC, ML_DSA_44, ML_DSA_65, ML_DSA_87, RSA};
 
 /// The functions of RSA or ECDSA that both kinds of algorithms have, and further ones. What
-/// OpenSSL's own provider has not for a type of keys is not there: libcrypto would do otherwise what
-/// it does with software keys.
+/// OpenSSL's own provider has not for a type of keys is not there: libcrypto would do otherwise
+/// what it does with software keys.
 macro_rules! functions {
     ($type:ident, $digest:expr, $($id:expr => $function:expr,)*) => {
         table![
@@ -61,8 +61,8 @@ macro_rules! functions {
     };
 }
 
-/// The algorithm `RSA` or `ECDSA`, to which the caller names a digest. A message that comes whole is
-/// given to them in two steps by libcrypto, which finishes a copy of the context.
+/// The algorithm `RSA` or `ECDSA`, to which the caller names a digest. A message that comes whole
+/// is given to them in two steps by libcrypto, which finishes a copy of the context.
 pub(super) struct WithAnyDigest<const TYPE: u8>;
 
 impl<const TYPE: u8> WithAnyDigest<TYPE> {

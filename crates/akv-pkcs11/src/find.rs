@@ -145,8 +145,8 @@ fn keys(
     {
         fitting.retain(|(key, half)| key.has_just(*half, sought));
     }
-    let fitting = fitting.into_iter();
     let mut found: Vec<_> = fitting
+        .into_iter()
         .map(|(key, half)| (!table.has_certificate(key), key.handle(half)))
         .collect();
     found.sort_unstable();

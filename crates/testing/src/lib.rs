@@ -21,4 +21,4 @@ pub use program::{Program, exports};
 pub use rest::Rest;
 pub use skips::{is_there, skip};
 pub use transfer::wrapped_for_transfer;
-pub use variables::Variables;
+pub use variables::{TIME_LIMIT_SECONDS, Variables};

@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Longer than any program takes that works.
-const TIME_LIMIT_SECONDS: &str = "300";
+/// Longer than any program takes that works, also where much else runs; more is a hang.
+pub const TIME_LIMIT_SECONDS: &str = "300";
 
 /// Beginnings of the names that programs of ours, and of Azure's, look at.
 const LOOKED_AT: [&str; 6] = ["AZURE_", "AKV_", "MHSM_", "IDENTITY_", "XDG_", "OPENSSL_"];

@@ -16,7 +16,7 @@ use std::time::SystemTime;
 
 use tempfile::TempDir;
 pub(crate) use testing::skip;
-use testing::{Program, Rest, built};
+use testing::{Program, Rest, TIME_LIMIT_SECONDS, built};
 
 use self::loading::write_configs;
 pub(crate) use self::loading::{LOADINGS, Loading};
@@ -26,9 +26,6 @@ pub(crate) use self::outcome::{Outcome, Request, TlsServer};
 /// machine's: the version matrix sets it. The test's folder and the built files are seen there
 /// under the same paths.
 const ROOT: &str = "AKV_TEST_ROOT";
-
-/// Longest time that a program may take, also where much else runs; more is a hang.
-const TIME_LIMIT_SECONDS: &str = "300";
 
 /// An RSA key to create.
 pub(crate) const RSA_2048: &str = r#"{"kty":"RSA-HSM","key_size":2048}"#;

@@ -10,8 +10,16 @@ const PRIVATE: Attribute = Attribute::Class(ObjectClass::PRIVATE_KEY);
 /// The variable that tells a test's program which version it has to find.
 const VERSION: &str = "WANTED_VERSION";
 
-fn ec(tags: &str) -> String {
-    format!(r#"{{"kty":"EC-HSM","crv":"P-256","tags":{{{tags}}}}}"#)
+const EC: &str = r#"{"kty":"EC-HSM","crv":"P-256"}"#;
+
+/// Makes keys that have a tag each, by their names, and has the test's program look for them.
+fn look_among(tag: &str, keys: &[(&str, &str)]) {
+    let hsm = Hsm::start();
+    for (name, value) in keys {
+        let body = format!(r#"{{"kty":"EC-HSM","crv":"P-256","tags":{{"{tag}":"{value}"}}}}"#);
+        hsm.rest.create(name, &body);
+    }
+    hsm.run();
 }
 
 fn label(text: &str) -> Attribute {
@@ -36,8 +44,7 @@ fn found(session: &Session, sought: Attribute) -> Vec<String> {
 #[test]
 fn a_label_that_no_key_has_may_be_one_that_is_spelt_otherwise() {
     if !makes_calls() {
-        let hsm = Hsm::start();
-        for (name, label) in [
+        let labels = [
             ("one", "1"),
             ("hex", "31"),
             ("base", "MQ=="),
@@ -45,12 +52,8 @@ fn a_label_that_no_key_has_may_be_one_that_is_spelt_otherwise() {
             ("coded", "746c734b6579"),
             ("exact", "tlsKey2"),
             ("coded-too", "746c734b657932"),
-        ] {
-            hsm.rest
-                .create(name, &ec(&format!(r#""p11_pri_CKA_LABEL":"{label}""#)));
-        }
-        hsm.run();
-        return;
+        ];
+        return look_among("p11_pri_CKA_LABEL", &labels);
     }
     let pkcs11 = initialized();
     let session = session(&pkcs11);
@@ -70,13 +73,8 @@ fn a_label_that_no_key_has_may_be_one_that_is_spelt_otherwise() {
 #[test]
 fn an_id_is_that_of_the_key_that_shows_it() {
     if !makes_calls() {
-        let hsm = Hsm::start();
-        for (name, id) in [("text", "31"), ("hex", "3331"), ("long", "6d796b657931")] {
-            hsm.rest
-                .create(name, &ec(&format!(r#""p11_pri_CKA_ID":"{id}""#)));
-        }
-        hsm.run();
-        return;
+        let ids = [("text", "31"), ("hex", "3331"), ("long", "6d796b657931")];
+        return look_among("p11_pri_CKA_ID", &ids);
     }
     let pkcs11 = initialized();
     let session = session(&pkcs11);
@@ -97,11 +95,11 @@ fn an_id_is_that_of_the_key_that_shows_it() {
 fn a_name_is_the_same_in_any_case_and_a_label_is_not() {
     if !makes_calls() {
         let mut hsm = Hsm::start();
-        hsm.rest.create("pinned", &ec(""));
+        hsm.rest.create("pinned", EC);
         let first = hsm.rest.call("GET", "/keys/pinned", "");
         let kid = first["key"]["kid"].as_str().expect("a kid");
         let version = kid.rsplit('/').next().expect("a version").to_owned();
-        hsm.rest.create("pinned", &ec(""));
+        hsm.rest.create("pinned", EC);
         hsm.configure(&format!(
             r#"{{"tokens":[{{"resourceName":"localhost","keys":["PINNED?version={}"]}}]}}"#,
             version.to_uppercase()

@@ -26,7 +26,11 @@ macro_rules! name {
 
         impl Hash for $name {
             fn hash<H: Hasher>(&self, state: &mut H) {
-                self.0.to_ascii_lowercase().hash(state);
+                for byte in self.0.bytes() {
+                    state.write_u8(byte.to_ascii_lowercase());
+                }
+                // As of a text: what follows a name belongs to no name.
+                state.write_u8(0xff);
             }
         }
 
