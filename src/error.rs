@@ -56,6 +56,11 @@ pub(crate) enum Error {
     )]
     NoSoftwareKeys,
     #[error(
+        "the provider that has this software key offers no such operation with it: use another algorithm, or list a \
+         provider first that has both"
+    )]
+    NotOffered,
+    #[error(
         "the property query leaves out keys of the HSM: where default_properties in openssl.cnf ask for fips=yes, set \
          assume-fips = yes in this provider's section (or AKV_ASSUME_FIPS=yes), or ask for ?fips=yes; any other query must \
          allow provider=akv_provider"
@@ -151,6 +156,7 @@ reasons! {
     Deterministic => c"deterministic signature not supported by the HSM",
     OtherPublicKey => c"public key of the key file not that of the HSM",
     Internal => c"internal error",
+    NotOffered => c"operation not offered with this software key",
 }
 
 impl Reason {
@@ -177,6 +183,7 @@ impl Error {
             Self::BufferTooSmall { .. } => Reason::BufferTooSmall,
             Self::InputLength(_) => Reason::InvalidInputLength,
             Self::NoSoftwareKeys => Reason::NoSoftwareKeys,
+            Self::NotOffered => Reason::NotOffered,
             Self::LeftOut => Reason::LeftOut,
             Self::OldOpenSsl { .. } => Reason::OldOpenSsl,
             Self::Output => Reason::OutputFailed,

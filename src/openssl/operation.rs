@@ -32,6 +32,9 @@ pub(super) struct Operation<C: Own> {
     pub(super) foreign: Option<ForeignContext<C::Operation>>,
 }
 
+/// What OpenSSL returns of an operation that a key's provider doesn't have.
+const NOT_OFFERED: c_int = -2;
+
 /// Who begins an operation.
 pub(super) enum Begin<'a> {
     /// We do, with this key; None is the key of last time.
@@ -64,13 +67,14 @@ impl<C: Own> Operation<C> {
                 self.foreign = foreign(&self.own, key);
                 match &self.foreign {
                     Some(foreign) => Ok(Begin::Foreign(foreign.key_object(software))),
-                    None => Err(Error::NoSoftwareKeys),
+                    None => Err(Error::NotOffered),
                 }
             }
         }
     }
 
-    /// Begins an operation: by `own` with a key of ours, by `theirs` with another provider's key.
+    /// Begins an operation: by `own` with a key of ours, by `theirs` with another provider's key,
+    /// which gives None where that provider has no such function.
     ///
     /// # Safety
     /// `context` is NULL or a live context of ours, used by one thread at a time.
@@ -79,7 +83,7 @@ impl<C: Own> Operation<C> {
         function: &CStr,
         key: Option<&Keydata>,
         foreign: impl FnOnce(&C, &Keydata) -> Option<ForeignContext<C::Operation>>,
-        theirs: impl FnOnce(&ForeignContext<C::Operation>, *mut c_void) -> c_int,
+        theirs: impl FnOnce(&ForeignContext<C::Operation>, *mut c_void) -> Option<c_int>,
         own: impl FnOnce(&mut C, Option<&KeyHandle>) -> Result<(), Error>,
     ) -> c_int {
         // SAFETY: the caller promises a context of ours, used by one thread at a time.
@@ -89,9 +93,14 @@ impl<C: Own> Operation<C> {
         let core = operation.own.provider().core;
         boundary::call(&core, function, || {
             match (operation.begin(key, foreign)?, &operation.foreign) {
-                (Begin::Foreign(key), Some(foreign)) => Ok(theirs(foreign, key)),
+                (Begin::Foreign(key), Some(foreign)) => {
+                    Ok(theirs(foreign, key).unwrap_or_else(|| {
+                        core.raise(function, &Error::NotOffered);
+                        NOT_OFFERED
+                    }))
+                }
                 (Begin::Own(key), _) => own(&mut operation.own, key).map(|()| 1),
-                (Begin::Foreign(_), None) => Err(Error::NoSoftwareKeys),
+                (Begin::Foreign(_), None) => Err(Error::NotOffered),
             }
         })
     }

@@ -82,13 +82,15 @@ impl<O: InContext> ForeignContext<O> {
         )
     }
 
+    /// Begins an operation. None: the provider has no such operation.
     pub(in crate::openssl) fn init(
         &self,
         id: Id<O, Init>,
         key: *mut c_void,
         params: *const Param,
-    ) -> c_int {
-        call!(self.implementation, id, (self.context, key, params))
+    ) -> Option<c_int> {
+        let begun = call!(self.implementation, id, (self.context, key, params), or return None);
+        Some(begun)
     }
 
     /// A function that takes bytes.
@@ -172,14 +174,21 @@ impl ForeignContext<Signature> {
         Self::wrap(implementation, context, moved)
     }
 
+    /// Begins an operation with a digest. None: the provider has no such operation.
     pub(in crate::openssl) fn digest_init(
         &self,
         id: Id<Signature, DigestInit>,
         digest: *const c_char,
         key: *mut c_void,
         params: *const Param,
-    ) -> c_int {
-        call!(self.implementation, id, (self.context, digest, key, params))
+    ) -> Option<c_int> {
+        let begun = call!(
+            self.implementation,
+            id,
+            (self.context, digest, key, params),
+            or return None
+        );
+        Some(begun)
     }
 
     /// Whether messages are only taken whole.
