@@ -42,8 +42,8 @@ const USES: [(CK_FLAGS, &str, bool); 15] = [
     (CKF_DIGEST, "digest", true),
 ];
 
-/// All mechanisms that a service has: name, sizes of keys in bits (null without sizes), what the HSM does, what is
-/// done here.
+/// All mechanisms that a service has: name, sizes of keys in bits (null without sizes), what the
+/// HSM does, what is done here.
 pub(crate) fn of_mechanisms(options: &Options, service: Service) -> Vec<u8> {
     let there = MECHANISMS.iter().filter(|known| known.is_of(service));
     let all = there.map(|mechanism| {
