@@ -326,8 +326,8 @@ fn secret_lengths(template: &Template<'_>) -> Result<Vec<usize>, Error> {
         .collect())
 }
 
-/// How many bytes a wrapped secret key has. Nobody but the HSM sees it, but a wrapped key is as long
-/// as those of one length alone.
+/// How many bytes a wrapped secret key has. Nobody but the HSM sees it, but a wrapped key is as
+/// long as those of one length alone.
 fn wrapped_len(
     template: &Template<'_>,
     exchange_key: &StoredKey,
