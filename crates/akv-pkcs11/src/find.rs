@@ -124,7 +124,7 @@ fn keys(
     let objects = candidates.flat_map(|key| halves.iter().map(move |half| (key, *half)));
     let (len, others) = (
         template.bytes(CKA_VALUE_LEN),
-        template.without(&[CKA_VALUE_LEN]),
+        template.without(|type_| type_ == CKA_VALUE_LEN),
     );
     let fitting = objects.filter(|(key, half)| {
         let object = token.view(key, *half);

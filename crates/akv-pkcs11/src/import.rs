@@ -20,8 +20,8 @@ use crate::template::{self, Template};
 use crate::token::objects::StoredKey;
 use crate::token::tags::Half;
 
-/// The attributes that hold a key itself, or what follows from it.
-const MATERIAL: [CK_ATTRIBUTE_TYPE; 14] = [
+/// The attributes that an RSA key is brought by.
+const OF_RSA: [CK_ATTRIBUTE_TYPE; 8] = [
     CKA_MODULUS,
     CKA_PUBLIC_EXPONENT,
     CKA_PRIVATE_EXPONENT,
@@ -30,27 +30,25 @@ const MATERIAL: [CK_ATTRIBUTE_TYPE; 14] = [
     CKA_EXPONENT_1,
     CKA_EXPONENT_2,
     CKA_COEFFICIENT,
-    CKA_EC_PARAMS,
-    CKA_EC_POINT,
-    CKA_VALUE,
-    CKA_VALUE_LEN,
-    CKA_PUBLIC_KEY_INFO,
-    CKA_MODULUS_BITS,
 ];
+
+/// Whether an attribute holds a key itself, or what follows from it.
+fn is_material(type_: CK_ATTRIBUTE_TYPE) -> bool {
+    const OTHERS: [CK_ATTRIBUTE_TYPE; 6] = [
+        CKA_EC_PARAMS,
+        CKA_EC_POINT,
+        CKA_VALUE,
+        CKA_VALUE_LEN,
+        CKA_PUBLIC_KEY_INFO,
+        CKA_MODULUS_BITS,
+    ];
+    OF_RSA.contains(&type_) || OTHERS.contains(&type_)
+}
 
 /// Those of them that a key of a type is brought by.
 const fn brought_by(of: KeyType) -> &'static [CK_ATTRIBUTE_TYPE] {
     match of {
-        KeyType::Rsa => &[
-            CKA_MODULUS,
-            CKA_PUBLIC_EXPONENT,
-            CKA_PRIVATE_EXPONENT,
-            CKA_PRIME_1,
-            CKA_PRIME_2,
-            CKA_EXPONENT_1,
-            CKA_EXPONENT_2,
-            CKA_COEFFICIENT,
-        ],
+        KeyType::Rsa => &OF_RSA,
         KeyType::Ec => &[CKA_EC_PARAMS, CKA_VALUE],
         KeyType::Aes => &[CKA_VALUE, CKA_VALUE_LEN],
         KeyType::MlDsa(_) => &[],
@@ -116,10 +114,8 @@ pub(crate) fn transfer(
         _ => None,
     };
     // What the key is, it says itself (PKCS#11, table of attributes, footnote 6).
-    let is_told = |type_: &CK_ATTRIBUTE_TYPE| {
-        (*type_ != CKA_VALUE_LEN || len.is_none()) && template.bytes(*type_).is_some()
-    };
-    if let Some(type_) = MATERIAL.into_iter().find(is_told) {
+    let is_told = |type_| is_material(type_) && (type_ != CKA_VALUE_LEN || len.is_none());
+    if let Some((type_, _)) = template.iter().find(|(type_, _)| is_told(*type_)) {
         return Err(read_only(type_));
     }
     let material = KeyMaterial::Transfer {
@@ -161,7 +157,7 @@ fn take_in(
         of,
         is_to_stay: true,
     };
-    wanted.read(new, Half::Private, &template.without(&MATERIAL))?;
+    wanted.read(new, Half::Private, &template.without(is_material))?;
     if of == KeyType::Aes {
         wanted.note_secret(template.number(CKA_KEY_TYPE)?, len);
     }
@@ -186,7 +182,7 @@ fn check_material(
     let public = public_of(material)?;
     let further = template
         .iter()
-        .filter(|(type_, _)| MATERIAL.contains(type_) && !brought_by(of).contains(type_));
+        .filter(|(type_, _)| is_material(*type_) && !brought_by(of).contains(type_));
     for (type_, value) in further {
         // A SubjectPublicKeyInfo may be left empty.
         let is_so = match (type_, &public) {
@@ -211,13 +207,7 @@ fn check_material(
             }
         };
         if !is_so {
-            return Err(Error::because(
-                CKR_TEMPLATE_INCONSISTENT,
-                format!(
-                    "{} is not that of the key that the template has",
-                    name(type_)
-                ),
-            ));
+            return Err(template::of_another_key(type_));
         }
     }
     Ok(())

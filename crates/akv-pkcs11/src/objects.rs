@@ -100,13 +100,7 @@ fn check_public(
             _ => true,
         };
         if !is_good {
-            return Err(Error::because(
-                CKR_TEMPLATE_INCONSISTENT,
-                format!(
-                    "{} is not that of the key that the template has",
-                    name(type_)
-                ),
-            ));
+            return Err(template::of_another_key(type_));
         }
     }
     Ok(())
@@ -197,7 +191,7 @@ pub(crate) fn copy(
     }
     session.check_read_write()?;
     let current = session.token.reload(&key)?;
-    let without_token = template.without(&[CKA_TOKEN]);
+    let without_token = template.without(|type_| type_ == CKA_TOKEN);
     let mut update = changes(&session.token, &current, half, &without_token)?;
     update
         .tags

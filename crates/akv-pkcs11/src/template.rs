@@ -60,8 +60,8 @@ impl<'a> Template<'a> {
     }
 
     /// The same but for some attributes.
-    pub(crate) fn without(&self, types: &[CK_ATTRIBUTE_TYPE]) -> Self {
-        let others = self.iter().filter(|(other, _)| !types.contains(other));
+    pub(crate) fn without(&self, is_left_out: impl Fn(CK_ATTRIBUTE_TYPE) -> bool) -> Self {
+        let others = self.iter().filter(|(other, _)| !is_left_out(*other));
         Self {
             attributes: others.collect(),
         }
@@ -120,6 +120,17 @@ pub(crate) fn invalid(type_: CK_ATTRIBUTE_TYPE, problem: &str) -> Error {
     Error::because(
         CKR_ATTRIBUTE_VALUE_INVALID,
         format!("the value of {} can't be used: {problem}", name(type_)),
+    )
+}
+
+/// A value that is right for another key only.
+pub(crate) fn of_another_key(type_: CK_ATTRIBUTE_TYPE) -> Error {
+    Error::because(
+        CKR_TEMPLATE_INCONSISTENT,
+        format!(
+            "{} is not that of the key that the template has",
+            name(type_)
+        ),
     )
 }
 

@@ -152,7 +152,11 @@ pub(crate) fn copy(
         certificate.id.clone(),
         certificate.place.clone(),
     );
-    change(&session.token, &mut copy, &template.without(&[CKA_TOKEN]))?;
+    change(
+        &session.token,
+        &mut copy,
+        &template.without(|type_| type_ == CKA_TOKEN),
+    )?;
     keep(session, copy)
 }
 
