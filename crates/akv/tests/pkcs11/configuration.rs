@@ -118,7 +118,10 @@ fn each_kind_of_mistake_is_named_with_its_place() {
 
 #[test]
 fn a_file_that_no_program_could_work_with_is_not_good() {
-    let hsm = Hsm::start();
+    let mut hsm = Hsm::start();
+    // Variables go before the file.
+    hsm.unset("AKV_CA_FILE");
+    hsm.unset("AZURE_CLI_ACCESS_TOKEN");
     let log = |folder: &str| {
         format!(
             r#"{{"tokens":[{{"resourceName":"abc"}}],"log":{{"directory":"{folder}",
