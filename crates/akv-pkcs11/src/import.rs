@@ -12,7 +12,8 @@ use managed_hsm::{Curve, KeyMaterial, SecretBytes, TransferredKind, number, tran
 
 use crate::attributes::name;
 use crate::error::Error;
-use crate::key_pairs::{NewKeyFacts, NewKeyTemplate, Source, curve, read_only};
+use crate::fixed::{NewKeyFacts, Origin, read_only};
+use crate::key_pairs::{NewKeyTemplate, Source, curve};
 use crate::rsa_aes::RsaAes;
 use crate::secret_keys::check_vault;
 use crate::sessions::Session;
@@ -156,6 +157,7 @@ fn take_in(
         options,
         of,
         is_to_stay: true,
+        from: Origin::Imported,
     };
     wanted.read(new, Half::Private, &template.without(is_material))?;
     if of == KeyType::Aes {
@@ -316,8 +318,8 @@ fn secret_lengths(template: &Template<'_>) -> Result<Vec<usize>, Error> {
         .collect())
 }
 
-/// How many bytes a wrapped secret key has. Nobody but the HSM sees it, but a wrapped key is as
-/// long as those of one length alone.
+/// How many bytes a wrapped secret key is taken to have. Nobody but the HSM sees it: of the eight
+/// lengths that are padded to the same, those of keys are one.
 fn wrapped_len(
     template: &Template<'_>,
     exchange_key: &StoredKey,

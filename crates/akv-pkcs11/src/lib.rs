@@ -20,6 +20,7 @@ mod error;
 #[allow(unsafe_code)]
 mod ffi;
 mod find;
+mod fixed;
 mod general;
 mod import;
 mod key_pairs;

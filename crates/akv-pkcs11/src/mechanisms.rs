@@ -360,17 +360,14 @@ pub(crate) fn parameter_invalid(problem: &str) -> Error {
 
 /// PSS by a `CK_RSA_PKCS_PSS_PARAMS`; `of_message` is the hash function of the mechanism itself.
 fn pss(of_message: Option<&'static Digest>, parameter: &[u8]) -> Result<Scheme, Error> {
-    let words = parameter.chunks_exact(size_of::<CK_ULONG>());
-    let rest = words.remainder();
-    let numbers: Vec<CK_ULONG> = words
-        .map(|bytes| CK_ULONG::from_ne_bytes(bytes.try_into().unwrap_or_default()))
-        .collect();
-    let ([hash, mgf, salt_len], []) = (&numbers[..], rest) else {
+    let (words, rest) = parameter.as_chunks::<{ size_of::<CK_ULONG>() }>();
+    let ([hash, mgf, salt_len], []) = (words, rest) else {
         return Err(parameter_invalid(
             "PSS has a CK_RSA_PKCS_PSS_PARAMS as its parameter",
         ));
     };
-    let (Some(digest), Some(mgf1)) = (digest_of(*hash), mask_of(*mgf)) else {
+    let [hash, mgf, salt_len] = [hash, mgf, salt_len].map(|word| CK_ULONG::from_ne_bytes(*word));
+    let (Some(digest), Some(mgf1)) = (digest_of(hash), mask_of(mgf)) else {
         return Err(parameter_invalid(
             "the hash functions of the PSS parameter are not known",
         ));
@@ -383,7 +380,7 @@ fn pss(of_message: Option<&'static Digest>, parameter: &[u8]) -> Result<Scheme, 
     Ok(Scheme::Pss {
         digest,
         mgf1,
-        salt_len: SaltLen::Bytes(usize::try_from(*salt_len).unwrap_or(usize::MAX)),
+        salt_len: SaltLen::Bytes(usize::try_from(salt_len).unwrap_or(usize::MAX)),
     })
 }
 

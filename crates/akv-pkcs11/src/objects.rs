@@ -13,8 +13,9 @@ use crate::ciphers::learn_size;
 use crate::configuration::Options;
 use crate::error::Error;
 use crate::ffi::convert::{Place, TemplateIn};
+use crate::fixed::{NewKeyFacts, Origin, check_fixed, check_given, differs, read_only};
 use crate::import;
-use crate::key_pairs::{NewKeyFacts, check_fixed, check_given, curve, read_only};
+use crate::key_pairs::curve;
 use crate::ml_dsa;
 use crate::module::Module;
 use crate::secret_keys;
@@ -80,6 +81,7 @@ fn check_public(
         options,
         of,
         is_to_stay: false,
+        from: Origin::Session,
     };
     let own_value = match of {
         KeyType::Rsa => CKA_MODULUS,
@@ -97,7 +99,21 @@ fn check_public(
             (_, Rule::Never) => return Err(read_only(type_)),
             (_, Rule::Given) => check_given(of, Half::Public, type_, value).map(|()| true)?,
             (_, Rule::Fixed) => check_fixed(new, Half::Public, type_, value).map(|()| true)?,
-            _ => true,
+            (_, Rule::Usage(_)) => {
+                let is_there = type_ == CKA_VERIFY
+                    || of == KeyType::Rsa && matches!(type_, CKA_ENCRYPT | CKA_WRAP);
+                if template::flag(type_, value)? && !is_there {
+                    differs(options, type_)?;
+                }
+                true
+            }
+            (_, Rule::Start | Rule::End) => {
+                if template::seconds(type_, value)?.is_some() {
+                    differs(options, type_)?;
+                }
+                true
+            }
+            (_, Rule::Label | Rule::Id) => true,
         };
         if !is_good {
             return Err(template::of_another_key(type_));

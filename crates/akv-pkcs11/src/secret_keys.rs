@@ -13,8 +13,9 @@ use crate::ciphers::{Cipher, Use};
 use crate::configuration::Options;
 use crate::error::Error;
 use crate::ffi::convert::{Bytes, MechanismIn, Output, Place, TemplateIn, Wanted};
+use crate::fixed::{self, NewKeyFacts, Origin};
 use crate::import;
-use crate::key_pairs::{self, NewKeyFacts, NewKeyTemplate, Source};
+use crate::key_pairs::{self, NewKeyTemplate, Source};
 use crate::mechanisms::{Kind, Mechanism};
 use crate::module::Module;
 use crate::rsa_aes::RsaAes;
@@ -72,6 +73,7 @@ pub(crate) fn generate(
         options: &module.options,
         of: KeyType::Aes,
         is_to_stay: lives_in.is_none(),
+        from: Origin::Hsm,
     };
     wanted.read(new, Half::Private, &template)?;
     wanted.note_secret(Some(kind), usize::try_from(len).ok());
@@ -172,22 +174,23 @@ fn check(options: &Options, type_: CK_ATTRIBUTE_TYPE, value: &[u8]) -> Result<()
         }
         (_, Rule::Start | Rule::End) => template::seconds(type_, value)?.is_none(),
         (_, Rule::Given) => {
-            return key_pairs::check_given(KeyType::Aes, Half::Private, type_, value);
+            return fixed::check_given(KeyType::Aes, Half::Private, type_, value);
         }
         (_, Rule::Fixed) => {
             let new = NewKeyFacts {
                 options,
                 of: KeyType::Aes,
                 is_to_stay: false,
+                from: Origin::Session,
             };
-            return key_pairs::check_fixed(new, Half::Private, type_, value);
+            return fixed::check_fixed(new, Half::Private, type_, value);
         }
-        (_, Rule::Never) => return Err(key_pairs::read_only(type_)),
+        (_, Rule::Never) => return Err(fixed::read_only(type_)),
         (_, Rule::Label | Rule::Id) => true,
     };
     match is_kept {
         true => Ok(()),
-        false => key_pairs::differs(options, type_),
+        false => fixed::differs(options, type_),
     }
 }
 
@@ -277,7 +280,7 @@ pub(crate) fn unwrap(
         }
     };
     if template.bytes(CKA_VALUE).is_some() {
-        return Err(key_pairs::read_only(CKA_VALUE));
+        return Err(fixed::read_only(CKA_VALUE));
     }
     let class = template.number(CKA_CLASS)?.unwrap_or(CKO_SECRET_KEY);
     if class != CKO_SECRET_KEY || is_token_key {

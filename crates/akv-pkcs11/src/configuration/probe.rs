@@ -43,8 +43,12 @@ fn is_by_certificate(credentials: &CredentialSettings) -> bool {
     let is_first = credentials.access_token.is_none()
         && credentials.token_file.is_none()
         && credentials.client_secret.is_none();
+    // Without these the certificate counts for nothing, and the next credential is tried.
+    let is_whole = credentials.tenant_id.is_some() && credentials.client_id.is_some();
     is_alone
-        || is_first && (credentials.selection.is_empty() || credentials.selection.contains(&kind))
+        || is_first
+            && is_whole
+            && (credentials.selection.is_empty() || credentials.selection.contains(&kind))
 }
 
 #[cfg(test)]
@@ -54,7 +58,11 @@ mod tests {
     use super::*;
 
     /// What is said of a folder in which the files that are named are looked for.
-    fn told(ca_file: Option<&str>, certificate: Option<&str>, secret: bool) -> Result<(), String> {
+    fn told(
+        ca_file: Option<&str>,
+        certificate: Option<&str>,
+        with: fn(&mut CredentialSettings),
+    ) -> Result<(), String> {
         let folder = std::env::temp_dir().join(format!("akv-probe-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("text"), "no certificate").unwrap();
@@ -63,21 +71,42 @@ mod tests {
             ..Settings::default()
         };
         settings.credentials.client_certificate = certificate.map(|name| folder.join(name));
-        settings.credentials.client_secret = secret.then(|| Secret::new("a secret".to_owned()));
+        with(&mut settings.credentials);
         check(&settings)
+    }
+
+    fn application(credentials: &mut CredentialSettings) {
+        credentials.tenant_id = Some("tenant".to_owned());
+        credentials.client_id = Some("client".to_owned());
     }
 
     #[test]
     fn files_that_requests_need_are_looked_at_before_there_are_any() {
-        assert_eq!(told(None, None, false), Ok(()));
+        assert_eq!(told(None, None, application), Ok(()));
         for name in ["missing", "text"] {
-            let problem = told(Some(name), None, false).unwrap_err();
+            let problem = told(Some(name), None, application).unwrap_err();
             assert!(problem.contains(name), "{problem}");
         }
-        let problem = told(None, Some("missing"), false).unwrap_err();
+        let problem = told(None, Some("missing"), application).unwrap_err();
         assert!(problem.contains("clientCertificate"), "{problem}");
-        assert_eq!(told(None, Some("text"), false), Ok(()));
-        // The secret comes first, and nobody reads the certificate.
-        assert_eq!(told(None, Some("missing"), true), Ok(()));
+        assert_eq!(told(None, Some("text"), application), Ok(()));
+    }
+
+    #[test]
+    fn a_certificate_that_nobody_reads_is_not_looked_at() {
+        let by_secret = |credentials: &mut CredentialSettings| {
+            application(credentials);
+            credentials.client_secret = Some(Secret::new("a secret".to_owned()));
+        };
+        assert_eq!(told(None, Some("missing"), by_secret), Ok(()));
+        let nobodys = |credentials: &mut CredentialSettings| {
+            application(credentials);
+            credentials.tenant_id = None;
+        };
+        assert_eq!(told(None, Some("missing"), nobodys), Ok(()));
+        let alone = |credentials: &mut CredentialSettings| {
+            credentials.selection = vec![CredentialKind::ClientCertificate];
+        };
+        assert!(told(None, Some("missing"), alone).is_err());
     }
 }

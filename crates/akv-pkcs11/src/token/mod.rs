@@ -282,13 +282,19 @@ impl Token {
         if newest.id != *id {
             // It may be that the key of the handle is gone, and another has its name.
             get(Some(id.version.clone()))?;
+            let version = newest.id.version.clone();
+            let newest = StoredKey::new(newest);
+            // The next search finds it, whatever is known of the list.
+            if newest.enabled {
+                self.change(|table| table.add(newest, None));
+            }
             return Err(Error::because(
                 CKR_ACTION_PROHIBITED,
                 format!(
                     "key {} stays: its newest version is {} now, which would be deleted with it; look \
                      for the key again, to delete it with all its versions",
                     key.name(),
-                    newest.id.version
+                    version
                 ),
             ));
         }

@@ -67,6 +67,9 @@ pub(crate) struct StoredKey {
     /// Whether the HSM has told another public key of the same version since. Shared by all that
     /// have had the same handles, of which an operation may have begun with one.
     pub(super) is_replaced: Arc<AtomicBool>,
+    /// Who has made it for a session of this process, if its tags have been loaded again since:
+    /// they may say another by now.
+    pub(super) first_maker: Option<Box<str>>,
 }
 
 impl StoredKey {
@@ -101,6 +104,7 @@ impl StoredKey {
             key,
             checked: AtomicU64::new(0),
             is_replaced: Arc::default(),
+            first_maker: None,
         }
     }
 
@@ -125,6 +129,7 @@ impl StoredKey {
             handles: self.handles,
             checked: AtomicU64::new(self.checked.load(Ordering::Relaxed)),
             is_replaced: Arc::clone(&self.is_replaced),
+            first_maker: self.first_maker.clone(),
         }
     }
 
@@ -168,6 +173,7 @@ impl StoredKey {
             handles: [new_handle(), new_handle()],
             checked: AtomicU64::new(0),
             is_replaced: Arc::default(),
+            first_maker: None,
         }
     }
 
@@ -354,6 +360,11 @@ impl StoredKey {
         self.tags.get(tags::SESSION)
     }
 
+    /// Who had made it for a session when it was first known here.
+    pub(super) fn first_maker(&self) -> Option<&str> {
+        self.first_maker.as_deref().or_else(|| self.maker())
+    }
+
     /// Whether it is a session's key, and not of a session of this process: of another process,
     /// which may have ended without taking it away.
     pub(crate) fn is_of_others(&self) -> bool {
@@ -364,7 +375,7 @@ impl StoredKey {
     /// made: also by another process, or by a person. `now`: what the HSM says of it.
     pub(crate) fn check_unadopted(&self, now: &Self) -> Result<(), Error> {
         let was_sessions = self.session.is_some() || self.maker().is_some();
-        match was_sessions && (now.maker().is_none() || now.maker() != self.maker()) {
+        match was_sessions && (now.maker().is_none() || now.maker() != self.first_maker()) {
             true => Err(Error::because(
                 CKR_ACTION_PROHIBITED,
                 format!("key {} is a session's no more, and stays", self.name()),

@@ -243,6 +243,9 @@ impl Table {
             Some(known) => {
                 key.handles = known.handles;
                 key.is_replaced = Arc::clone(&known.is_replaced);
+                if known.session.is_some() {
+                    key.first_maker = known.first_maker().map(Into::into);
+                }
             }
             None => self.replace(&key),
         }

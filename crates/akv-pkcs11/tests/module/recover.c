@@ -15,9 +15,14 @@ int main(int argc, char **argv) {
     EXPECT(0x70, C_SignRecoverInit, session, &ecdsa, key);
     /* Parameters of PSS, and a byte more. */
     ulong_t parameters[4] = {0x250, 2, 32};
-    struct mechanism pss = {0xd, parameters, 3 * sizeof(ulong_t) + 1};
-    EXPECT(0x71, C_SignInit, session, &pss, key);
-    pss.len--;
+    /* Also lengths that no memory has. */
+    ulong_t wrong[] = {3 * sizeof(ulong_t) + 1, 4 * sizeof(ulong_t), 1ul << 40, ~0ul >> 1, ~0ul};
+    struct mechanism pss = {0xd, parameters, 0};
+    for (int i = 0; i < 5; i++) {
+        pss.len = wrong[i];
+        EXPECT(0x71, C_SignInit, session, &pss, key);
+    }
+    pss.len = 3 * sizeof(ulong_t);
     EXPECT(0, C_SignInit, session, &pss, key);
     EXPECT(0, C_SignInit, session, NULL, 0ul);
     /* The handle of nothing is not hashed, and nor is a key of the HSM. */

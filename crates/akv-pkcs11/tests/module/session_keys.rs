@@ -205,7 +205,7 @@ fn an_adopted_key_stays_whichever_of_its_handles_is_used() {
 
 /// What happens outside the process to the key `shop`, which a session of the process has made, and
 /// what the process does then.
-const OUTSIDE: [(&str, &str); 8] = [
+const OUTSIDE: [(&str, &str); 10] = [
     ("version", "end"),
     ("version", "destroy"),
     ("version", "search"),
@@ -213,6 +213,9 @@ const OUTSIDE: [(&str, &str); 8] = [
     ("untagged", "destroy"),
     ("untagged", "destroy public"),
     ("another's", "log out"),
+    // It is loaded again before the session ends.
+    ("another's", "destroy public"),
+    ("another's", "search"),
     ("made anew", "end"),
 ];
 
@@ -277,10 +280,7 @@ fn a_key_that_is_the_sessions_no_more_outlives_it() {
             rest.create("shop", EC);
         }
     }
-    let newest = match inside {
-        "search" => Some(only(&session, &shop)),
-        _ => None,
-    };
+    let newest = (inside == "search").then(|| only(&session, &shop));
     match inside {
         "destroy" => assert_eq!(
             code(session.destroy_object(private)),

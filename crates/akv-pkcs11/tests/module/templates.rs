@@ -228,11 +228,26 @@ fn what_is_not_kept_is_told_of_or_refused() {
     let brought = public(&session);
     let trusted = Attribute::Trusted(true);
     let open = Attribute::Private(false);
-    let outcomes = [
-        pair(&session, &[restricted]).map(|(public, _)| public),
-        session.create_object(&[&secret()[..], &[open]].concat()),
-        session.create_object(&[&brought[..], &[trusted]].concat()),
+    let [changes, stays] = [true, false].map(Attribute::Modifiable);
+    let with = |template: &[Attribute], further: &Attribute| {
+        session.create_object(&[template, std::slice::from_ref(further)].concat())
+    };
+    with(&secret(), &stays).unwrap();
+    with(&brought, &stays).unwrap();
+    let of_public = [
+        trusted,
+        changes.clone(),
+        Attribute::StartDate(day("2030")),
+        Attribute::Encrypt(true),
+        Attribute::Sign(true),
+        Attribute::Sensitive(true),
     ];
+    let mut outcomes = vec![
+        pair(&session, &[restricted]).map(|(public, _)| public),
+        with(&secret(), &open),
+        with(&secret(), &changes),
+    ];
+    outcomes.extend(of_public.iter().map(|further| with(&brought, further)));
     for outcome in outcomes {
         match is_strict {
             true => assert_eq!(code(outcome), RvError::TemplateInconsistent),
