@@ -2,7 +2,8 @@
 # What .ci/run and .ci/full share: steps with names, chosen on the command line, run in a row, and summed up at the end. Sourced, not
 # run; the one that sources it says first what its steps are:
 #
-#   step NAME USUAL COMMAND…      USUAL: what it usually takes on two cores, from nothing; cheap ones come first
+#   step NAME USUAL COMMAND…      USUAL: what it usually takes on two cores, after the steps before it. Cheap ones come first, but for those
+#                                 that need what a dearer one has built
 #   steps_main "$@"               runs the steps that are named, or all
 #
 # A command that can't be tried here ends with status 77, and its last line says why: that is a skip. It is counted, not a failure.
@@ -17,6 +18,13 @@ export CARGO_INCREMENTAL=0
 
 # What a step that compiles needs.
 prepare() { install_missing build-essential pkg-config libssl-dev openssl curl ca-certificates; }
+
+# All tests, with the programs that they try the PKCS#11 module with, the one that gives a program capabilities, and one that judges
+# manual pages.
+tests() {
+    prepare && install_missing opensc gnutls-bin softhsm2 libengine-pkcs11-openssl libnss3-tools openssh-client nginx-light \
+        libcap2-bin mandoc && ./runtest.sh
+}
 
 # The one that sources this, and how many seconds a step may take.
 script=.ci/$(basename "$0")
