@@ -186,7 +186,7 @@ fn an_outage_is_told_at_once() {
     );
     hsm.stop();
     let started = Instant::now();
-    while !server.errors().contains("has not been well for") {
+    while !server.errors().contains("has not been healthy for") {
         assert!(
             started.elapsed() < Duration::from_secs(60),
             "{}",
@@ -197,7 +197,7 @@ fn an_outage_is_told_at_once() {
     }
     let text = server.errors();
     assert!(
-        text.contains("is not well") && text.contains("refused"),
+        text.contains("is not healthy") && text.contains("refused"),
         "{text}"
     );
 }

@@ -31,6 +31,12 @@ pub enum Feature {
     SecureWrap,
     /// Keys whose material an external key manager has.
     ExternalKeys,
+    /// Random bytes.
+    Random,
+    /// Roles, and assignments of them.
+    Roles,
+    /// AES keys.
+    SymmetricKeys,
 }
 
 impl Feature {
@@ -42,6 +48,8 @@ impl Feature {
             Self::SecureWrap | Self::ExternalKeys => "2026-04-01",
             Self::MlDsa => "2026-05-01-preview",
             Self::ServiceSettings => "7.4",
+            Self::Random => "7.3",
+            Self::Roles | Self::SymmetricKeys => "7.2",
         }
     }
 
@@ -54,6 +62,9 @@ impl Feature {
             Self::ServiceSettings => "settings of the HSM",
             Self::SecureWrap => "secure wrap",
             Self::ExternalKeys => "external keys",
+            Self::Random => "random bytes",
+            Self::Roles => "roles",
+            Self::SymmetricKeys => "AES keys",
         }
     }
 }
@@ -216,6 +227,14 @@ mod tests {
             }
             let later = "2026-05-01-preview";
             assert_eq!(with(later, feature).as_deref(), Some(later));
+        }
+        for (feature, since) in [
+            (Feature::Random, "7.3"),
+            (Feature::Roles, "7.2"),
+            (Feature::SymmetricKeys, "7.2"),
+        ] {
+            assert_eq!(with("7.1", feature).as_deref(), Some(since));
+            assert_eq!(with("7.4", feature).as_deref(), Some("7.4"));
         }
         assert_eq!(with("2025-07-01", ml_dsa), None);
         for enough in ["2026-05-01-preview", "2026-05-01", "2026-07-01-preview"] {

@@ -177,7 +177,8 @@ impl Client {
     ) -> Result<Encrypted, Error> {
         let name = encryption.algorithm.jwa_name();
         let further = [("iv", encryption.iv), ("aad", encryption.aad)];
-        let request = operation(key, KeyAction::Encrypt, name, plaintext, &further);
+        let mut request = operation(key, KeyAction::Encrypt, name, plaintext, &further);
+        self.raise_for_algorithm(&mut request, encryption.algorithm)?;
         let asked = (key.key.clone(), key.version.clone());
         self.ask(request, move |body| {
             let result = wire::result(body, &asked)?;
@@ -202,7 +203,8 @@ impl Client {
             ("aad", decryption.aad),
             ("tag", decryption.tag),
         ];
-        let request = operation(key, KeyAction::Decrypt, name, ciphertext, &further);
+        let mut request = operation(key, KeyAction::Decrypt, name, ciphertext, &further);
+        self.raise_for_algorithm(&mut request, decryption.algorithm)?;
         let asked = (key.key.clone(), key.version.clone());
         self.ask(request, move |body| Ok(wire::result(body, &asked)?.value))
     }
@@ -216,9 +218,7 @@ impl Client {
     ) -> Result<Vec<u8>, Error> {
         let name = algorithm.jwa_name();
         let mut request = operation(key, KeyAction::WrapKey, name, plain, &[]);
-        if algorithm == EncryptionAlgorithm::CkmAesKeyWrapPad {
-            self.raise(&mut request, Feature::AesKeyWrapMechanisms)?;
-        }
+        self.raise_for_algorithm(&mut request, algorithm)?;
         let asked = (key.key.clone(), key.version.clone());
         self.ask(request, move |body| Ok(wire::value(body, &asked)?.to_vec()))
     }
@@ -232,9 +232,7 @@ impl Client {
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
         let name = algorithm.jwa_name();
         let mut request = operation(key, KeyAction::UnwrapKey, name, wrapped, &[]);
-        if algorithm == EncryptionAlgorithm::CkmAesKeyWrapPad {
-            self.raise(&mut request, Feature::AesKeyWrapMechanisms)?;
-        }
+        self.raise_for_algorithm(&mut request, algorithm)?;
         let asked = (key.key.clone(), key.version.clone());
         self.ask(request, move |body| wire::value(body, &asked))
     }
@@ -259,7 +257,8 @@ impl Client {
         match key.kind {
             NewKeyKind::MlDsa(_) => self.raise(&mut request, Feature::MlDsa)?,
             NewKeyKind::External(_) => self.raise(&mut request, Feature::ExternalKeys)?,
-            NewKeyKind::Rsa { .. } | NewKeyKind::Ec(_) | NewKeyKind::Oct { .. } => {}
+            NewKeyKind::Oct { .. } => self.raise(&mut request, Feature::SymmetricKeys)?,
+            NewKeyKind::Rsa { .. } | NewKeyKind::Ec(_) => {}
         }
         self.raise_for(&mut request, &key.operations)?;
         self.ask_for_key(request, uri)
@@ -301,7 +300,7 @@ impl Client {
     /// # Errors
     /// The vault's name makes no address.
     pub fn keys(&self, vault: &Vault) -> Result<KeyPages, Error> {
-        self.pages(vault, "/keys").map(KeyPages)
+        Ok(KeyPages(Pages::begin(vault, self.url(vault, "/keys")?)))
     }
 
     /// All versions of a key, the oldest first. No request is made before the first page is asked
@@ -310,8 +309,8 @@ impl Client {
     /// # Errors
     /// The vault's name makes no address.
     pub fn versions(&self, vault: &Vault, key: &KeyName) -> Result<KeyPages, Error> {
-        let pages = self.pages(vault, &format!("/keys/{key}/versions"));
-        pages.map(KeyPages)
+        let url = self.url(vault, &format!("/keys/{key}/versions"))?;
+        Ok(KeyPages(Pages::begin(vault, url)))
     }
 
     /// Random bytes, made by the HSM.
@@ -320,11 +319,12 @@ impl Client {
         while random.len() < len {
             let count = MAX_RANDOM.min(len - random.len());
             let url = self.url(vault, "/rng")?;
-            let request = Request {
+            let mut request = Request {
                 method: Method::POST,
                 body: Some(Bytes::from_owner(wire::random_request(count))),
                 ..Request::of_vault("get random bytes from", vault, url)
             };
+            self.raise(&mut request, Feature::Random)?;
             let more = self.ask(request, move |body| wire::random_bytes(body, count))?;
             random.extend_from_slice(&more);
         }
@@ -385,6 +385,23 @@ impl Client {
         let version = self.require(feature, request.operation, &request.key)?;
         request.url.set_query(Some(&query(&version)));
         Ok(())
+    }
+
+    /// Has a request to encrypt or to decrypt name a version of the API that knows the algorithm.
+    fn raise_for_algorithm(
+        &self,
+        request: &mut Request,
+        algorithm: EncryptionAlgorithm,
+    ) -> Result<(), Error> {
+        match algorithm {
+            EncryptionAlgorithm::Rsa1_5
+            | EncryptionAlgorithm::RsaOaep
+            | EncryptionAlgorithm::RsaOaep256 => Ok(()),
+            EncryptionAlgorithm::CkmAesKeyWrapPad => {
+                self.raise(request, Feature::AesKeyWrapMechanisms)
+            }
+            _ => self.raise(request, Feature::SymmetricKeys),
+        }
     }
 
     /// Has a request that says what a key may be used for name a version of the API that knows it.

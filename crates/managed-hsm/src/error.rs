@@ -8,7 +8,7 @@ use crate::obstacle::Obstacle;
 use crate::settings::origin::Origin;
 use crate::uri::UriError;
 
-/// What to do about a service that has not been well for long.
+/// What to do about a service that has not been healthy for long.
 const HEALTH: &str = "check the network, and the HSM's health in Azure";
 /// The same where an answer is late.
 const LOAD: &str = "check the network and the HSM's load";
@@ -123,9 +123,9 @@ pub enum Error {
         /// What kept the connection from it, which tells what to do.
         obstacle: Obstacle,
     },
-    /// The service has not been well for so long that it is not asked by every request.
+    /// The service has not been healthy for so long that it is not asked by every request.
     #[error(
-        "{operation} {key}: {endpoint} has not been well for {} s ({problem}), and is tried from time to time only: {HEALTH}",
+        "{operation} {key}: {endpoint} has not been healthy for {} s ({problem}), and is tried from time to time only: {HEALTH}",
         lasts.as_secs()
     )]
     Down {

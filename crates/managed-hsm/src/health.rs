@@ -137,7 +137,7 @@ impl Health {
         }
     }
 
-    /// Notes that an endpoint did not answer, or said that it is not well.
+    /// Notes that an endpoint did not answer, or said that it is not healthy.
     pub(crate) fn note_unhealthy(&self, endpoint: &Url, problem: String, now: Instant) {
         let origin = endpoint.origin();
         let mut unhealthy = self.lock();
@@ -150,7 +150,7 @@ impl Health {
             known.is_probed = false;
             return;
         }
-        log::warn!("{} is not well: {problem}", origin.ascii_serialization());
+        log::warn!("{} is not healthy: {problem}", origin.ascii_serialization());
         unhealthy.push(Unhealthy {
             origin,
             since: now,

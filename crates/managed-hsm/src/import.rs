@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::Method;
 use zeroize::Zeroizing;
 
+use crate::api_version::Feature;
 use crate::client::Client;
 use crate::error::Error;
 use crate::key::{Curve, Key, KeyOperation, Life};
@@ -188,6 +189,9 @@ impl Client {
             body: Some(Bytes::from_owner(import_request(key))),
             repeatable: false,
         };
+        if let KeyMaterial::Oct(_) = key.material {
+            self.raise(&mut request, Feature::SymmetricKeys)?;
+        }
         self.raise_for(&mut request, &key.operations)?;
         self.ask_for_key(request, uri)
     }

@@ -23,6 +23,16 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
+    /// A listing that begins at `url`, of which nothing has been asked for yet.
+    pub(crate) fn begin(vault: &Vault, url: Url) -> Self {
+        Self {
+            vault: vault.clone(),
+            next: Some(url),
+            seen: HashSet::new(),
+            spent: Duration::ZERO,
+        }
+    }
+
     /// Asks for the next page, of which `read` makes its items and the address of the page after
     /// it. None: there is none. After an error the listing has ended.
     pub(crate) fn next<T: Send + 'static>(
@@ -74,18 +84,6 @@ impl Pages {
             all.extend(more);
         }
         Ok(all)
-    }
-}
-
-impl Client {
-    /// A listing of which nothing has been asked for yet.
-    pub(crate) fn pages(&self, vault: &Vault, path: &str) -> Result<Pages, Error> {
-        Ok(Pages {
-            vault: vault.clone(),
-            next: Some(self.url(vault, path)?),
-            seen: HashSet::new(),
-            spent: Duration::ZERO,
-        })
     }
 }
 

@@ -506,6 +506,8 @@ fn wait<T>(work: impl Future<Output = T>, deadline: Instant) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use super::*;
 
     #[test]
@@ -518,6 +520,33 @@ mod tests {
             timeout: Duration::ZERO,
         });
         assert!(lock(&idle).needs_sweep());
+    }
+
+    #[test]
+    fn a_connection_whose_use_panicked_is_never_used_again() {
+        let settings = Settings::default();
+        let pool = Pool::new(&settings, settings.tls().unwrap());
+        let url = "https://localhost".parse().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let counts = || {
+            let idle = pool.idle();
+            (idle.own.len(), idle.open, pool.permits.available_permits())
+        };
+        // Its address tells one connection from another: it is never freed.
+        let used = || {
+            let of = async |http: &Http| Ok(std::ptr::from_ref(http).addr());
+            pool.run(&url, deadline, of).unwrap().unwrap()
+        };
+        let first = used();
+        assert_eq!((used(), counts()), (first, (1, 1, pool.max)));
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let work = async |_: &Http| -> Result<(), Error> { panic!("the test's own") };
+            pool.run(&url, deadline, work)
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(counts(), (0, 0, pool.max));
+        assert_ne!(used(), first);
+        assert_eq!(counts(), (1, 1, pool.max));
     }
 
     #[test]

@@ -8,12 +8,14 @@ use azure_core::Uuid;
 use bytes::Bytes;
 use http::Method;
 
+use crate::api_version::Feature;
 use crate::client::Client;
 use crate::error::Error;
 use crate::foreign::{ForeignText, shown};
+use crate::pages::Pages;
 use crate::request::Request;
 use crate::uri::{KeyName, Vault};
-use crate::wire::roles as wire;
+use crate::wire::{Page, roles as wire};
 
 /// What the path of each role, and of each assignment of one, begins with behind its scope.
 const AUTHORIZATION: &str = "/providers/Microsoft.Authorization";
@@ -160,8 +162,8 @@ impl RoleAssignment {
 impl Client {
     /// All roles of an HSM: those that each HSM has, and those that were made in this one.
     pub fn role_definitions(&self, vault: &Vault) -> Result<Vec<RoleDefinition>, Error> {
-        let pages = self.pages(vault, &RoleScope::Hsm.path("roleDefinitions"))?;
-        pages.all(self, "list roles of", wire::definitions)
+        let path = RoleScope::Hsm.path("roleDefinitions");
+        self.list(vault, &path, "list roles of", wire::definitions)
     }
 
     /// Makes a role, or replaces the one that has this identifier.
@@ -204,8 +206,9 @@ impl Client {
         vault: &Vault,
         scope: &RoleScope,
     ) -> Result<Vec<RoleAssignment>, Error> {
-        let pages = self.pages(vault, &scope.path("roleAssignments"))?;
-        pages.all(self, "list role assignments of", wire::assignments)
+        let path = scope.path("roleAssignments");
+        let operation = "list role assignments of";
+        self.list(vault, &path, operation, wire::assignments)
     }
 
     /// Gives a principal a role at a scope. Sent once only: the service refuses it if the principal
@@ -240,6 +243,18 @@ impl Client {
         self.ask(request, |_| Ok(()))
     }
 
+    /// All of a listing.
+    fn list<T: Send + 'static>(
+        &self,
+        vault: &Vault,
+        path: &str,
+        operation: &'static str,
+        read: fn(&[u8]) -> Result<Page<T>, String>,
+    ) -> Result<Vec<T>, Error> {
+        let first = self.role_request(operation, vault, path)?;
+        Pages::begin(vault, first.url).all(self, operation, read)
+    }
+
     /// A request to delete, and the frame of others. Sent once only.
     fn role_request(
         &self,
@@ -247,11 +262,13 @@ impl Client {
         vault: &Vault,
         path: &str,
     ) -> Result<Request, Error> {
-        Ok(Request {
+        let mut request = Request {
             method: Method::DELETE,
             repeatable: false,
             ..Request::of_vault(operation, vault, self.url(vault, path)?)
-        })
+        };
+        self.raise(&mut request, Feature::Roles)?;
+        Ok(request)
     }
 }
 

@@ -433,7 +433,7 @@ impl Route<'_> {
                 }
                 "429" => "the HSM is asked for more than it can do: try again later",
                 code if code.starts_with('5') => {
-                    "the service is not well: see its health in Azure, and try again later"
+                    "the service is not healthy: see its health in Azure, and try again later"
                 }
                 _ => "check that this address is a Managed HSM or key vault",
             };

@@ -1,8 +1,11 @@
 //! Lists of keys, page by page.
 
-use managed_hsm::{Client, Error, KeyItem};
+use std::time::Duration;
 
-use crate::support::{Hsm, says, vault};
+use managed_hsm::{Client, Error, KeyItem};
+use testing::emulator::Options;
+
+use crate::support::{Hsm, says, soon, vault};
 
 /// All pages.
 fn list(client: &Client) -> Result<Vec<Vec<KeyItem>>, Error> {
@@ -86,4 +89,31 @@ fn a_link_back_to_a_page_that_came_before_ends_the_list() {
 fn a_link_that_is_no_url_ends_the_list() {
     let hsm = Hsm::start();
     says(&led_to(&hsm, "https://["), &["nextLink is not a URL"]);
+}
+
+/// Each page leads to one that has not been there before, as pages do that never end.
+#[test]
+fn a_list_without_an_end_takes_no_longer_than_an_operation_may() {
+    // So many that the deadline comes first, whatever else the machine does.
+    let page = |number: usize| {
+        let next = format!("/keys?api-version=7.4&page={number}");
+        let page = serde_json::json!({"value": [], "nextLink": next}).to_string();
+        let fault = serde_json::json!({
+            "kind": "other-body", "operation": "keys", "count": 1, "body": page,
+        });
+        serde_json::from_value(fault).expect("a fault")
+    };
+    let hsm = Hsm::start_with(Options {
+        latency: Some("100".parse().expect("milliseconds")),
+        faults: (0..50).map(page).collect(),
+        ..Options::default()
+    });
+    let client = hsm.client_with(|settings| settings.operation_timeout = Duration::from_secs(2));
+    let error = soon(|| list(&client)).expect_err("it has no end");
+    let pages = hsm.count("keys");
+    says(
+        &error,
+        &[&format!("has not ended after {pages} pages and 2 s")],
+    );
+    assert!((2..=20).contains(&pages), "{pages}");
 }

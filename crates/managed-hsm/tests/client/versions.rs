@@ -1,11 +1,11 @@
 //! Which version of the service's API requests name, and what an older one does without.
 
 use managed_hsm::{
-    Client, EncryptionAlgorithm, Error, Key, NewKey, NewKeyKind, ParameterSet, PublicKey,
-    SignatureAlgorithm, Update,
+    BroughtKey, Client, Decryption, Encryption, EncryptionAlgorithm, Error, Guid, Key, KeyMaterial,
+    Life, NewKey, NewKeyKind, ParameterSet, PublicKey, RoleScope, SignatureAlgorithm, Update,
 };
 
-use crate::support::{Hsm, says, uri};
+use crate::support::{Hsm, says, uri, vault};
 
 const PREVIEW: &str = "2026-05-01-preview";
 
@@ -134,4 +134,58 @@ fn what_a_later_stable_version_brought_needs_no_setting() {
     let wrapped = wrapped.expect("it is wrapped");
     let unwrapped = client.unwrap_key(&key, algorithm, &wrapped);
     assert_eq!(*unwrapped.expect("it is unwrapped"), [7; 20]);
+}
+
+/// 7.1 knows RSA and EC keys alone.
+#[test]
+fn what_stable_versions_brought_to_7_1_needs_no_setting() {
+    let hsm = Hsm::start();
+    let client = client(&hsm, "7.1");
+    let random = client.random_bytes(&vault(), 130);
+    assert_eq!(random.expect("random bytes").len(), 130);
+
+    let roles = client.role_definitions(&vault()).expect("roles");
+    let (somebody, role) = (Guid::random(), roles[0].id);
+    let assigned = client.assign_role(&vault(), &RoleScope::Keys, somebody, role);
+    let assigned = assigned.expect("it is assigned");
+    let listed = client.role_assignments(&vault(), &RoleScope::Keys);
+    let listed = listed.expect("assignments");
+    assert!(listed.iter().any(|one| one.is_of(somebody, role)));
+    let removed = client.remove_role_assignment(&vault(), &RoleScope::Keys, assigned.id);
+    removed.expect("it is removed");
+
+    let brought = BroughtKey {
+        material: KeyMaterial::Oct(vec![7; 32].into()),
+        operations: Vec::new(),
+        life: Life::default(),
+        tags: Vec::new(),
+    };
+    let brought = client.import_key(&vault(), &uri("brought").key, &brought);
+    let made = NewKey {
+        kind: NewKeyKind::Oct { bits: 256 },
+        ..NewKey::default()
+    };
+    let made = client.create_key(&vault(), &uri("made").key, &made);
+    for key in [brought.expect("it is taken in"), made.expect("it is made")] {
+        let (key, algorithm) = (key.id, EncryptionAlgorithm::A256Gcm);
+        let encryption = Encryption {
+            algorithm,
+            iv: None,
+            aad: None,
+        };
+        let encrypted = client.encrypt(&key, &encryption, b"text");
+        let encrypted = encrypted.expect("it is encrypted");
+        let decryption = Decryption {
+            algorithm,
+            iv: encrypted.iv.as_deref(),
+            aad: None,
+            tag: encrypted.tag.as_deref(),
+        };
+        let decrypted = client.decrypt(&key, &decryption, &encrypted.ciphertext);
+        assert_eq!(*decrypted.expect("it is decrypted"), *b"text");
+        let algorithm = EncryptionAlgorithm::A256Kw;
+        let wrapped = client.wrap_key(&key, algorithm, &[7; 16]);
+        let unwrapped = client.unwrap_key(&key, algorithm, &wrapped.expect("it is wrapped"));
+        assert_eq!(*unwrapped.expect("it is unwrapped"), [7; 16]);
+    }
 }
