@@ -1,4 +1,5 @@
-//! What people really run with certificates: pkcs11-tool, p11tool, Java, curl.
+//! What people really run with certificates: pkcs11-tool, p11tool, Java, curl; and which calls the
+//! two last ones make, kept as those of `traces` are.
 
 use std::path::Path;
 
@@ -7,8 +8,9 @@ use testing::ReservedPort;
 
 use crate::authority::Authority;
 use crate::programs::{ENGINE, configure_engine, hsm, is_there, succeeds};
-use crate::servers::Running;
+use crate::servers::{Running, listens, wait_for};
 use crate::support::{Hsm, module};
+use crate::traces::{self, compare};
 
 fn write(path: &Path, certificates: &[&X509]) {
     let pem = certificates.iter();
@@ -34,6 +36,20 @@ fn with_certificates() -> (Hsm, Authority) {
     );
     hsm.configure(&text);
     (hsm, authority)
+}
+
+/// An HSM with one key, and a token with its certificate and that of its CA.
+fn with_certificate(key: &str) -> Hsm {
+    let mut hsm = traces::hsm(key);
+    let authority = Authority::new();
+    let own = authority.issue_for(&hsm.rest, key, 100);
+    write(&hsm.file("chain.pem"), &[&own, &authority.certificate]);
+    write(&hsm.file("ca.pem"), &[&authority.certificate]);
+    let chain = hsm.file("chain.pem");
+    hsm.configure(&format!(
+        r#"{{"tokens":[{{"resourceName":"localhost","certificates":[{chain:?}]}}]}}"#
+    ));
+    hsm
 }
 
 fn pkcs11_tool(hsm: &Hsm, args: &[&str]) -> String {
@@ -286,22 +302,17 @@ fn java_brings_rsa_keys_or_has_the_hsm_make_them() {
     assert_eq!((keys.len(), brought.count()), (4, 1), "{keys:?}");
 }
 
-/// Certificate and key of a TLS client, both of the token.
-#[test]
-fn curl_is_a_client_by_certificate_and_key_of_the_token() {
-    if !is_there(ENGINE) || !is_there("curl") {
-        return;
-    }
-    let (mut hsm, authority) = with_certificates();
+/// A server that wants certificates of its clients, with its port.
+fn start_server(hsm: &Hsm) -> (Running, ReservedPort) {
     let server = testing::Certificate::for_localhost();
     std::fs::write(hsm.file("server.pem"), server.pem()).unwrap();
     let key = server.key.private_key_to_pem_pkcs8().unwrap();
     std::fs::write(hsm.file("server.key"), key).unwrap();
-    drop(authority);
     let reserved = ReservedPort::take();
-    let port = reserved.number().to_string();
+    let port = reserved.number();
+    let text = port.to_string();
     let serve = [
-        "s_server", "-accept", &port, "-www", "-CAfile", "ca.pem", "-Verify", "2",
+        "s_server", "-accept", &text, "-www", "-CAfile", "ca.pem", "-Verify", "2",
     ];
     let own = [
         "-verify_return_error",
@@ -310,21 +321,67 @@ fn curl_is_a_client_by_certificate_and_key_of_the_token() {
         "-key",
         "server.key",
     ];
-    let _server = Running::start(&hsm, "openssl", &[&serve[..], &own].concat());
+    let running = Running::start(hsm, "openssl", &[&serve[..], &own].concat());
+    wait_for("openssl", || listens(port));
+    (running, reserved)
+}
+
+/// Has curl ask that server, by certificate and key of the token. Returns what it was told.
+fn ask(hsm: &Hsm, server: &ReservedPort, key: &str) -> String {
+    let url = format!("https://localhost:{}/", server.number());
+    let certificate = format!("pkcs11:token=localhost;object={key};type=cert");
+    let private = format!("pkcs11:token=localhost;object={key};type=private");
+    let options = "-sS --cacert server.pem --engine pkcs11 --cert-type ENG --key-type ENG";
+    let named = ["--cert", &certificate, "--key", &private, &url];
+    let args: Vec<&str> = options.split_whitespace().chain(named).collect();
+    succeeds(hsm, "curl", &args)
+}
+
+/// Certificate and key of a TLS client, both of the token.
+#[test]
+fn curl_is_a_client_by_certificate_and_key_of_the_token() {
+    if !is_there(ENGINE) || !is_there("curl") {
+        return;
+    }
+    let (mut hsm, _) = with_certificates();
+    let (_running, server) = start_server(&hsm);
     configure_engine(&mut hsm);
-    let url = format!("https://localhost:{port}/");
-    let retry = "-sS --retry 40 --retry-connrefused --retry-delay 1 --cacert server.pem --engine pkcs11 \
-                 --cert-type ENG --key-type ENG";
     for name in ["rsa", "ec"] {
         let before = hsm.count("sign");
         // The server shows what it got.
-        let certificate = format!("pkcs11:token=localhost;object={name};type=cert");
-        let private = format!("pkcs11:token=localhost;object={name};type=private");
-        let named = ["--cert", &certificate, "--key", &private, &url];
-        let mut args: Vec<&str> = retry.split_whitespace().collect();
-        args.extend(named);
-        let told = succeeds(&hsm, "curl", &args);
+        let told = ask(&hsm, &server, name);
         assert!(told.contains(&format!("CN={name}")), "{told}");
         assert_eq!(hsm.count("sign") - before, 1);
     }
+}
+
+#[test]
+fn calls_of_curl() {
+    if !is_there(ENGINE) || !is_there("curl") {
+        return;
+    }
+    let mut hsm = with_certificate("ec");
+    let (_running, server) = start_server(&hsm);
+    configure_engine(&mut hsm);
+    compare(hsm, "curl", "libengine-pkcs11-openssl", |hsm| {
+        ask(hsm, &server, "ec");
+    });
+}
+
+#[test]
+fn calls_of_jarsigner() {
+    if !is_there("jarsigner") || !is_there("jar") {
+        return;
+    }
+    let hsm = with_certificate("rsa");
+    let store = configure_java(&hsm);
+    let store: Vec<&str> = store.iter().map(String::as_str).collect();
+    succeeds(&hsm, "jar", &["-cf", "signed.jar", "data"]);
+    compare(hsm, "jarsigner", "openjdk-17-jdk-headless", |hsm| {
+        succeeds(
+            hsm,
+            "jarsigner",
+            &[&store[..], &["signed.jar", "rsa"]].concat(),
+        );
+    });
 }
