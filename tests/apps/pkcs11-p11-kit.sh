@@ -68,7 +68,10 @@ check "the client has no way to the HSM" alone
 unseen() {
     local file
     for file in "$MHSM_PKCS11_CONF" "$token_module" "$AKV_CA_FILE" "$work/private/hsm"; do
-        [ -e "$file" ] && contained test ! -e "$file" || { echo "$file"; return 1; }
+        if [ ! -e "$file" ] || ! contained test ! -e "$file"; then
+            echo "$file"
+            return 1
+        fi
     done
     contained test -S /mnt/socket
 }

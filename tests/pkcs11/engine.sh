@@ -12,7 +12,7 @@ require_pkcs11_module || broken "The PKCS#11 module is needed."
 start_emulated_hsm
 watch_keys
 openssl version
-engine_cnf "$engine_file" "$pkcs11_module" >"$work/openssl.cnf"
+installed_as openssl-engine.cnf "$pkcs11_module" >"$work/openssl.cnf"
 token_label=localhost
 
 exports() {
