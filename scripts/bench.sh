@@ -301,7 +301,7 @@ by_engine() {
     engine=$(openssl version -e | sed 's/.*"\(.*\)"/\1/')/pkcs11.so
     [ -e "$engine" ] || { skip "nginx by libp11's engine, which is not installed"; return; }
     by_pkcs11 "libp11's engine" "engine:pkcs11:pkcs11:token=localhost;object=ec;type=private;pin-value=" \
-        < <(engine_cnf "$engine" "$pkcs11_module")
+        < <(installed_as openssl-engine.cnf "$pkcs11_module")
 }
 
 # It is in Debian 13, so nginx is that of the root that scripts/pkcs11.sh makes, by the provider too.
@@ -316,7 +316,7 @@ by_pkcs11_provider() {
     run_nginx "nginx of Debian 13, 4 workers, 10 ms" 4 "$folder/ec.key" "$folder/ec.crt"
     uri_pem "pkcs11:token=localhost;object=ec;type=private" "$folder/uri" >"$folder/uri.key"
     by_pkcs11 pkcs11-provider "$folder/uri.key" \
-        < <(provider_cnf "$(chroot "$root" openssl version -m | sed 's/.*"\(.*\)"/\1/')/pkcs11.so" "$pkcs11_module")
+        < <(installed_as openssl-pkcs11-provider.cnf "$pkcs11_module")
     around=()
 }
 

@@ -3,10 +3,11 @@
 #
 #   start_emulator PROGRAM DIR [OPTION of serve]…   exports AZURE_MANAGEDHSM_URL, AKV_CA_FILE and AZURE_CLI_ACCESS_TOKEN
 #   serve_emulator PROGRAM DIR [OPTION of serve]…   leaves the commands that export the endpoint and who may log in to it, in $emulator_identity
-#   create_key NAME JSON [API_VERSION]              JSON: the body of the create request
+#   create_key NAME JSON [API_VERSION]              JSON: the body of the create request; notes the name in $created_keys
 #   stop_emulator                stops what start_emulator started; does nothing if there is nothing
 
 emulator_pid=
+created_keys=()
 
 serve_emulator() {
     local program=$1 dir=$2
@@ -33,7 +34,7 @@ create_key() {
     curl --silent --show-error --fail --max-time 60 --cacert "$AKV_CA_FILE" \
         --header "Authorization: Bearer $AZURE_CLI_ACCESS_TOKEN" \
         --header "Content-Type: application/json" --data "$2" --output /dev/null \
-        "$AZURE_MANAGEDHSM_URL/keys/$1/create?api-version=${3:-7.4}"
+        "$AZURE_MANAGEDHSM_URL/keys/$1/create?api-version=${3:-7.4}" && created_keys+=("$1")
 }
 
 stop_emulator() {

@@ -59,7 +59,7 @@ ln -s "$module" "$folder/modules/akv_provider.so"
 export OPENSSL_MODULES="$folder/modules"
 cc -std=gnu11 -g -O1 -o "$folder/keep_signing" tests/c/keep_signing.c -lssl -lcrypto -lpthread
 
-engine_cnf "$engine" "$pkcs11_module" >"$folder/engine.cnf"
+installed_as openssl-engine.cnf "$pkcs11_module" >"$folder/engine.cnf"
 status=0
 python3 benches/soak.py --seconds "$seconds" --target "$profile_dir" --signer "$folder/keep_signing" --folder "$folder" --out "$out" \
     --engine-conf "$folder/engine.cnf" "${seed[@]}" || status=$?

@@ -428,3 +428,34 @@ fn what_azure_cloud_hsm_has_is_there_with_its_test_or_missing_with_the_reason() 
     }
     assert!(seen.len() > 250, "{}", seen.len());
 }
+
+/// The scripts of a folder whose names begin so.
+fn scripts(folder: &str, beginning: &str) -> Vec<String> {
+    let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names
+        .filter(|name| name.starts_with(beginning) && name.ends_with(".sh"))
+        .collect()
+}
+
+#[test]
+fn every_test_of_a_program_by_pkcs11_is_named_by_a_row_and_every_named_one_exists() {
+    let document = read("docs/applications.md");
+    let rows = rows(
+        &document,
+        "| program | versions tried | by | what is tried | test |",
+    );
+    let named: BTreeSet<&str> = rows
+        .iter()
+        .flat_map(|row| row.last().unwrap().trim().split(", "))
+        .collect();
+    let mut there = scripts("tests/apps", "pkcs11-");
+    there.extend(scripts("tests/pkcs11", ""));
+    assert!(there.len() > 20, "{}", there.len());
+    for script in &there {
+        assert!(named.contains(script.as_str()), "no row names {script}");
+    }
+    for name in named.iter().filter(|name| name.ends_with(".sh")) {
+        assert!(there.iter().any(|script| script == name), "{name} is gone");
+    }
+}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What deploy/ has: the units by systemd's own check; the manifest by the schemas of Kubernetes; the image, built by buildah from the Containerfile; and
-# the sidecar as the manifest has it, in the image, with workload identity.
+# What deploy/ has, and the module's package for systemd: the units by systemd's own check; the manifest by the schemas of Kubernetes;
+# the image, built by buildah from the Containerfile; and the sidecar as the manifest has it, in the image, with workload identity.
 # shellcheck source=tests/apps/harness.sh
 . "$(dirname "$0")/harness.sh"
 . scripts/roots.sh
@@ -28,12 +28,12 @@ rm -r "$identity"
 
 # --- systemd ----------------------------------------------------------------------------------------------------------
 
-# The unit of a server with the drop-in, as docs/deployment.md puts it.
+# The unit of a server with the drop-in, as docs/deployment.md puts it: with_drop_in SERVER UNIT DROP_IN
 with_drop_in() {
     mkdir -p "$work/units/$1.service.d"
     cp "$2" "$work/units/$1.service"
-    cp deploy/systemd/akv.conf "$work/units/$1.service.d/"
-    verify "$1.service" && grep -q . "$work/units/$1.service.d/akv.conf"
+    cp "$3" "$work/units/$1.service.d/"
+    verify "$1.service" && grep -q . "$work/units/$1.service.d/${3##*/}"
 }
 # Nothing printed: unknown names are warnings only.
 verify() {
@@ -48,11 +48,23 @@ if command -v systemd-analyze >/dev/null; then
         unit=$(find /lib/systemd/system -name "$server.service" 2>/dev/null)
         instance=${server/@/@main}
         if [ -n "$unit" ]; then
-            check "systemd: $server with the drop-in" with_drop_in "$instance" "$unit"
+            check "systemd: $server with the drop-in" with_drop_in "$instance" "$unit" deploy/systemd/akv.conf
         else
             skip "systemd: $server with the drop-in" "the server is not installed"
         fi
     done
+    # What the module's package has.
+    cp packaging/files/pkcs11/akv-p11-kit-server.service "$work/units/"
+    if command -v p11-kit >/dev/null; then
+        check "systemd: akv-p11-kit-server.service" verify akv-p11-kit-server.service
+    else
+        skip "systemd: akv-p11-kit-server.service" "p11-kit is not installed (apt-get install p11-kit)"
+    fi
+    unit=$(find /lib/systemd/system -name nginx.service)
+    if [ -n "$unit" ]; then
+        rm -rf "$work/units/nginx.service.d"
+        check "systemd: nginx with the module's drop-in" with_drop_in nginx "$unit" packaging/files/pkcs11/akv-pkcs11.conf
+    fi
     # The script lies where the unit looks for it on a server only.
     for kind in service timer; do
         sed "s|/usr/local/lib/akv/renew.sh|$PWD/deploy/acme/renew.sh|" "deploy/systemd/akv-renew@.$kind" >"$work/units/akv-renew@.$kind"

@@ -6,12 +6,13 @@
 #                             loudly, if that can't be installed
 #   start_hsm                 an emulator with the keys rsa, ec and ca; sets `work`, a folder that goes at the end
 #   start_emulated_hsm        the same, without the provider and certificates
+#   rotate KEY                gives a key of the HSM a new version
 #   log_in                    has what is started later log in to the HSM as an application; its tokens live for a few seconds where
 #                             emulator_options=("${short_lived[@]}") was set before the emulator started
 #   certificate NAME KEY …    a certificate NAME.crt beside a key file NAME.key
 #   check TITLE COMMAND…      one check: passed if the command succeeds, else what it printed is shown; shows its `figures` always
 #   skip TITLE REASON         one that can't be tried
-#   finish                    the last line, "N passed, N failed, N skipped", and the exit status
+#   finish                    the checks of `last_checks`, the last line, "N passed, N failed, N skipped", and the exit status
 #
 # The variable KEEP, if it is set, keeps the folder, with logs and configurations.
 # Programs run with `with_provider`, plain clients without. Nothing sleeps for a fixed time: wait_until has a deadline.
@@ -34,6 +35,10 @@ emulator_options=()
 # shellcheck disable=SC2034 # Scripts use it.
 short_lived=(--token-lifetime 6)
 key_file_options=()
+# How many signatures a connection of the load takes.
+load_signatures=1
+# Functions that are checked when a script ends, each by its title.
+declare -A last_checks=()
 # What `started` noted, ended in reverse order.
 processes=()
 
@@ -56,6 +61,10 @@ skip() {
 }
 
 finish() {
+    local title
+    for title in "${!last_checks[@]}"; do
+        check "$title" "${last_checks[$title]}"
+    done
     echo "$passed passed, $failed failed, $skipped skipped"
     [ "$failed" -eq 0 ]
     exit
@@ -198,6 +207,16 @@ restart_hsm() {
     emulator_pid=$!
     "$target/managed-hsm-emulator" env --data-dir "$work/private/hsm" --wait 30 >/dev/null
 }
+
+# ask METHOD PATH BODY
+ask() {
+    curl --silent --show-error --fail-with-body --max-time 60 --cacert "$AKV_CA_FILE" --request "$1" --data "$3" --output /dev/null \
+        --header "Authorization: Bearer $AZURE_CLI_ACCESS_TOKEN" --header 'Content-Type: application/json' \
+        "$AZURE_MANAGEDHSM_URL$2?api-version=7.4"
+}
+# Without a policy an HSM rotates no key.
+policy='{"lifetimeActions": [{"action": {"type": "Rotate"}, "trigger": {"timeAfterCreate": "P2Y"}}]}'
+rotate() { ask PUT "/keys/$1/rotationpolicy" "$policy" && ask POST "/keys/$1/rotate" ''; }
 
 # Starts a server in the background, with the provider; it ends with the script. Sets `pid`. launch LOG COMMAND…
 launch() {
@@ -402,6 +421,21 @@ hsm_restarts() {
     more_load 10 || good=no
     # A signature may be asked for twice, as the first answer was lost.
     end_load any && [ "$good" = yes ]
+}
+
+# Gives keys new versions, so often, under load: no connection may be lost, and each takes the signatures that it took before.
+# rotations "KEY…" NUMBER COMMAND…
+rotations() {
+    local i key good=yes
+    begin_load "${@:3}"
+    for ((i = 0; i < $2; i++)); do
+        more_load 10 || good=no
+        for key in $1; do
+            rotate "$key" || good=no
+        done
+    done
+    more_load 10 || good=no
+    end_load "$load_signatures" && [ "$good" = yes ]
 }
 
 # While so many tokens run out, under load, no connection may be lost: renewals NUMBER COMMAND…

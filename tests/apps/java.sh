@@ -13,11 +13,11 @@ needs_java() {
 
 start_java() {
     local number properties=$work/java.security
-    printf '%s\n' "name = hsm" "library = $token_module" "slotListIndex = 0" >"$work/java.cfg"
+    installed_as java.cfg "$token_module" >"$work/java.cfg"
     # The provider stands in Java's own list, without a configuration.
     number=$(sed -n 's/^security\.provider\.\([0-9]*\)=SunPKCS11.*/\1/p' "$(java_home)/conf/security/java.security")
     [ -n "$number" ] || broken "SunPKCS11 is not in Java's list of providers."
-    echo "security.provider.$number=SunPKCS11 $work/java.cfg" >"$properties"
+    installed_as java.security "$token_module" | sed "s|^\(security\.provider\.\)[0-9]*=|\1$number=|; s|/usr/share/akv-pkcs11/|$work/|" >"$properties"
     # shellcheck disable=SC2034 # The scripts use it.
     java_options=("-Djava.security.properties=$properties")
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Apache httpd by libp11's engine: certificate and key as pkcs11: URIs, prefork and event, graceful restarts, renewals of tokens.
+# Apache httpd by libp11's engine: certificate and key as pkcs11: URIs, prefork and event, graceful restarts, renewals of tokens,
+# rotations of keys.
 # shellcheck source=tests/apps/harness.sh
 . "$(dirname "$0")/harness.sh"
 # shellcheck source=tests/apps/tokens.sh
@@ -10,8 +11,6 @@ needs_engine
 emulator_options=("${short_lived[@]}")
 start_token
 echo "$(apache2 -v | head -n 1), $(openssl version | cut -d' ' -f1,2)"
-token_certificate rsa rsa
-token_certificate ec ec
 if [ "$(id -u)" -eq 0 ]; then
     # What keeps others from the keys is who may log in, not who may read this.
     chmod 644 "$MHSM_PKCS11_CONF"
@@ -21,6 +20,9 @@ fi
 log_in
 
 for mpm in prefork event; do
+    # Of the newest versions, as the last server has left them.
+    token_certificate rsa rsa
+    token_certificate ec ec
     free_port port
     check "$mpm: starts" start "$mpm" "$mpm" <<END
 Listen 127.0.0.1:$port
@@ -38,6 +40,7 @@ END
     check "$mpm: graceful restarts under load" restarts "$mpm" "https://localhost:$port/"
     check "$mpm: the HSM restarts under load" hsm_restarts page "https://localhost:$port/"
     check "$mpm: tokens are renewed under load" renewals 6 page "https://localhost:$port/"
+    check "$mpm: keys rotate under load" rotations "rsa ec" 3 page "https://localhost:$port/"
     check "$mpm: stops" stop "$mpm"
 done
 

@@ -33,20 +33,21 @@ by_threads() {
 }
 check "64 threads, 8 signatures each" by_threads
 
-# All the while the HSM is killed and started, and its keys get new versions; each goes on with the one of its certificate.
+# All the while the HSM is killed and started, tokens are renewed, and its keys get new versions; each goes on with the one of its certificate.
 through_restarts() {
-    local before threads i good=yes
-    before=$(signatures)
+    local before tokens threads i good=yes
+    before=$(signatures) tokens=$(logins)
     token threads 64 40 >"$work/threads" 2>&1 &
     threads=$!
     for i in 1 2 3; do
         wait_until 60 has_signatures "" "$((before + i * 400))" && rotate rsa && rotate ec && restart_hsm || good=no
     done
     wait "$threads"
-    echo "figures: $(cat "$work/threads")"
-    [ "$(cat "$work/threads")" = "2560 good signatures" ] && [ "$good" = yes ]
+    tokens=$(($(logins) - tokens))
+    echo "figures: $(cat "$work/threads"), $tokens tokens"
+    [ "$(cat "$work/threads")" = "2560 good signatures" ] && [ "$tokens" -ge 2 ] && [ "$good" = yes ]
 }
-check "64 threads, while the HSM restarts and keys rotate" through_restarts
+check "64 threads, while the HSM restarts, tokens are renewed and keys rotate" through_restarts
 
 # A client that its key's certificate is asked of: asks SERVER CLIENT VERSION
 asks() {
@@ -72,6 +73,7 @@ for key in rsa ec; do
     done
     check "server, $key: the HSM restarts under load" hsm_restarts page "https://localhost:$port/"
     check "server, $key: tokens are renewed under load" renewals 3 page "https://localhost:$port/"
+    check "server, $key: its key rotates under load" rotations "$key" 3 page "https://localhost:$port/"
     # A JVM ends by SIGTERM with status 143.
     check "server, $key: stops" end_process "$pid"
 done

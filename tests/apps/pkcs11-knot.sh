@@ -48,6 +48,8 @@ brings() { keymgr -c "$work/knot.conf" brought.test import-pkcs11 "${id,,}" algo
 check "keymgr takes a key that is there" brings
 
 all="[-a-z0-9]*"
+# Two for each zone of which it isn't told a key.
+expects_keys 4
 before=$(signatures "$all")
 launch "$work/knotd.log" knotd -c "$work/knot.conf"
 is_signed() { dig +short +dnssec "@127.0.0.1" -p "$port" "www.$1.test" A | grep -q '^A [0-9]* '; }
@@ -79,6 +81,7 @@ for zone in "${zones[@]}"; do
 done
 rolls() {
     old=$(serial "$1")
+    expects_keys 1
     knotc -c "$work/knot.conf" zone-key-rollover "$1.test" zsk && wait_until 20 serial_is_new "$1" && verifies "$1" &&
         [ "$(keymgr -c "$work/knot.conf" "$1.test" list | grep -c ' ZSK ')" -eq 2 ]
 }

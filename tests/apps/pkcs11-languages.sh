@@ -42,6 +42,7 @@ END
 by_pykcs11() {
     local before
     before=$(signatures "[-a-z0-9]*")
+    expects_keys 1
     /usr/bin/python3 "$work/sign.py" "$token_module" || return 1
     signed "[-a-z0-9]*" "$before" 3
 }
@@ -138,6 +139,7 @@ by_go() {
     local before
     before=$(signatures "[-a-z0-9]*")
     (cd "$work" && GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE="$work/go" GOFLAGS=-trimpath go build -o sign_go sign.go) || return 1
+    expects_keys 2
     "$work/sign_go" "$token_module" || return 1
     signed "[-a-z0-9]*" "$before" 4
 }

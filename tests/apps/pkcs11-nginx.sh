@@ -40,6 +40,7 @@ END
 # makes LABEL OPTION…: sets `name`
 makes() {
     local said
+    expects_keys 1
     said=$(MHSM_CLIENT_ID=$maker MHSM_CLIENT_SECRET=secret-of-maker "$work/mhsm_p11_create_key" --module "$token_module" "${@:2}" \
         --label "$1") || return 1
     echo "$said"

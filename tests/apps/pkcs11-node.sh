@@ -25,6 +25,7 @@ cp tests/apps/node/token.js "$place/"
 by_node() {
     local before
     before=$(signatures "[-a-z0-9]*")
+    expects_keys 1
     node "$place/token.js" "$token_module" || return 1
     signed "[-a-z0-9]*" "$before" 4
 }

@@ -26,6 +26,7 @@ head -c 64 /dev/urandom >noise
 makes() {
     local before
     before=$(signatures "p11-[0-9a-f]*")
+    expects_keys 1
     certutil -S -d sql:nss -h hsm -n made -s "CN=Made" -x -t ,, -k ec -q nistp256 -z noise -v 2 || return 1
     # One to see that both halves of the key belong together.
     signed "p11-[0-9a-f]*" "$before" 2 && [ "$(find written -name '*.pem' | wc -l)" -eq 1 ] && certutil -L -d sql:nss -h hsm | grep 'hsm:made'

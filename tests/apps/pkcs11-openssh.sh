@@ -9,6 +9,7 @@
 needs sshd openssh-server
 needs ssh-agent openssh-client
 needs_engine
+emulator_options=("${short_lived[@]}")
 start_token
 ssh -V 2>&1
 create_key host '{"kty":"EC-HSM","crv":"P-256"}'
@@ -25,7 +26,8 @@ for key in host user ca; do
     check "the public key, $key" public "$key"
 done
 
-# An agent that has the token's keys; the PIN that it asks for is empty.
+# An agent that has the token's keys; the PIN that it asks for is empty. It logs in itself.
+log_in
 printf '%s\n' '#!/bin/sh' echo >"$work/ask"
 chmod 755 "$work/ask"
 export SSH_ASKPASS="$work/ask" SSH_ASKPASS_REQUIRE=force
@@ -79,21 +81,40 @@ by_module=(-o "PKCS11Provider=$token_module" -o IdentityAgent=none -o Identities
 by_agent=(-o "IdentityAgent=$agent" -o IdentitiesOnly=yes -i "$work/user.pub")
 check "signs in: the user's key by ssh itself" signs_in by-key "$plain" "[127.0.0.1]:$port" "${by_module[@]}"
 check "signs in: the user's key by the agent" signs_in by-key "$plain" "[127.0.0.1]:$port" "${by_agent[@]}"
-# While the HSM is killed and started, and its keys get new versions, sshd and the agent go on with those that they know.
+# While the HSM is killed and started, tokens are renewed and its keys get new versions, sshd and the agent go on with those that they
+# know. Each connection takes a signature of the host and one of the user.
+load_signatures=2
 signs_in_again() {
     [ "$(ssh -F none -p "$port" -o "UserKnownHostsFile=$work/by-key" -o StrictHostKeyChecking=yes -o HostKeyAlgorithms="$plain" \
         -o HostKeyAlias="[127.0.0.1]:$port" "${by_agent[@]}" 127.0.0.1 echo signed in)" = "signed in" ]
 }
-goes_on() { rotate host && rotate user && hsm_restarts signs_in_again; }
-check "signs in while the HSM restarts, after its keys have got new versions" goes_on
+check "signs in while the HSM restarts" hsm_restarts signs_in_again
+check "signs in while tokens are renewed" renewals 3 signs_in_again
+check "signs in while keys rotate" rotations "host user" 3 signs_in_again
+# sshd closes its port for a moment, and who waits there is refused before the server has said a word, whatever key it has.
+signs_in_by_and_by() {
+    local said i
+    for i in 1 2 3; do
+        said=$(signs_in_again 2>&1) && return
+        grep -q 'Connection refused\|kex_exchange_identification' <<<"$said" || break
+    done
+    echo "$said"
+    return 1
+}
 listens_again() { [ "$(grep -c "Server listening" "$work/sshd.log")" -gt "$1" ]; }
 reloads() {
-    local before
-    before=$(grep -c "Server listening" "$work/sshd.log")
-    kill -HUP "$pid"
-    wait_until 20 listens_again "$before" && signs_in by-key "$plain" "[127.0.0.1]:$port" "${by_agent[@]}"
+    local before i good=yes
+    begin_load signs_in_by_and_by
+    for i in 1 2 3; do
+        more_load 10 || good=no
+        before=$(grep -c "Server listening" "$work/sshd.log")
+        kill -HUP "$pid"
+        wait_until 20 listens_again "$before" || { echo "reload $i did not happen"; good=no; }
+    done
+    more_load 10 || good=no
+    end_load "$load_signatures" && [ "$good" = yes ]
 }
-check "signs in after sshd has started itself anew" reloads
+check "signs in while sshd starts itself anew" reloads
 : >"$work/authorized"
 check "signs in: both by certificates" signs_in by-authority "$certified" localhost "${by_agent[@]}" \
     -o "CertificateFile=$work/user-cert.pub"

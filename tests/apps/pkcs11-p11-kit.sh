@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# p11-kit: the module by its proxy, and by p11-kit server for a client in other namespaces, which has no network and no credential.
+# p11-kit: the module by its proxy, and by p11-kit server for a client in other namespaces, which has neither network nor credential,
+# configuration and module.
 # shellcheck source=tests/apps/harness.sh
 . "$(dirname "$0")/harness.sh"
 # shellcheck source=tests/apps/tokens.sh
@@ -41,17 +42,40 @@ if ! unshare --map-root-user --net --mount true 2>/dev/null; then
     finish
 fi
 socket="$work/private/p11-kit.socket"
-in_token_home p11-kit server --foreground --name "$socket" --provider "$token_module" "pkcs11:token=hsm" >"$work/server.log" 2>&1 &
+# As the unit has it that the package installs.
+read -ra server < <(installed_as akv-p11-kit-server.service "$token_module" | sed -n "s|/run/akv-p11-kit/socket|$socket|; s/^ExecStart=//p")
+in_token_home "${server[@]}" >"$work/server.log" 2>&1 &
 started "$!"
-# In namespaces of its own: no network, another /tmp but for the socket's folder, and nothing of who may log in.
+# In namespaces of its own: no network, nothing of who may log in, and empty folders in the place of /tmp and of the one that has all of
+# this test, but for the socket.
 contained() {
-    env --ignore-environment PATH="$PATH" HOME=/nonexistent P11_KIT_SERVER_ADDRESS="unix:path=$socket" \
-        unshare --map-root-user --net --mount -- "$@"
+    # shellcheck disable=SC2016 # the inner shell expands these
+    env --ignore-environment PATH="$PATH" HOME=/nonexistent P11_KIT_SERVER_ADDRESS=unix:path=/mnt/socket \
+        unshare --map-root-user --net --mount -- sh -euc '
+            mount -t tmpfs none /mnt
+            : >/mnt/socket
+            mount --bind "$1" /mnt/socket
+            mount -t tmpfs none "$2"
+            mount -t tmpfs none /tmp
+            shift 2
+            exec "$@"' contained "$socket" "${work%/*}" "$@"
 }
 there() { wait_until 20 test -S "$socket" || { cat "$work/server.log"; return 1; }; }
 check "p11-kit server starts" there
 alone() { ! contained curl --silent --max-time 5 --insecure --output /dev/null "$AZURE_MANAGEDHSM_URL/keys/ec?api-version=7.4"; }
 check "the client has no way to the HSM" alone
+# Each is there outside.
+unseen() {
+    local file
+    for file in "$MHSM_PKCS11_CONF" "$token_module" "$AKV_CA_FILE" "$work/private/hsm"; do
+        if [ ! -e "$file" ] || ! contained test ! -e "$file"; then
+            echo "$file"
+            return 1
+        fi
+    done
+    contained test -S /mnt/socket
+}
+check "the client sees neither the module nor its configuration" unseen
 remote() {
     local before
     before=$(signatures "$1")

@@ -16,6 +16,7 @@ done
 by_python() {
     local before
     before=$(signatures "[-a-z0-9]*")
+    expects_keys 3
     "$python" tests/apps/python/hsm_token.py "$token_module" || return 1
     signed "[-a-z0-9]*" "$before" 8
 }

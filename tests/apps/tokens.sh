@@ -2,14 +2,16 @@
 # What the tests of programs share that reach keys by PKCS#11. Sourced after harness.sh, not run.
 #
 #   start_token [KEY…]        an emulator with the keys rsa, ec and ca, the module's configuration (a token `hsm`), and an openssl.cnf
-#                             with libp11's engine, for `with_provider`; sets `engine_args`
+#                             with libp11's engine, for `with_provider`; sets `engine_args`. It watches keys
+#   watch_keys                has `finish` check that clients deleted no key, as no configuration here allows it, and that the HSM has
+#                             the keys of `create_key` and those that were expected, none of them a session's
+#   expects_keys NUMBER       clients make so many keys that stay, beside those expected before
 #   token_certificate NAME KEY [SUBJECT [EXTENSION]]   NAME.crt, by the CA `ca`; the token shows all of the folder `certificates`
 #   needs_engine              ends the script as skipped, loudly, if libp11's engine isn't installed
 #   token_home                a home whose p11-kit knows the module; in_token_home COMMAND… runs a program there
 #   token_uri KEY [TYPE]      the URI of a key, or of its certificate
 #   provider_conf             an openssl.cnf with pkcs11-provider in the place of the engine
 #   token_pem KEY             KEY.key, a key file for it that holds the key's URI
-#   rotate KEY                gives a key of the HSM a new version
 
 # shellcheck source=scripts/pkcs11_conf.sh
 . scripts/pkcs11_conf.sh
@@ -30,6 +32,7 @@ token_uri() { echo "pkcs11:token=$token_label;object=$1;type=${2:-private}"; }
 start_token() {
     require_pkcs11_module || broken "The PKCS#11 module is needed."
     start_emulated_hsm
+    watch_keys
     mkdir "$work/certificates"
     cat >"$work/mhsm-pkcs11.conf" <<END
 {"tokens": [{"slotid": 0, "resourceName": "hsm", "endpoint": "$AZURE_MANAGEDHSM_URL", "certificates": ["$work/certificates"],
@@ -38,10 +41,48 @@ END
     export MHSM_PKCS11_CONF="$work/mhsm-pkcs11.conf"
     cp "$pkcs11_module" "$work/modules/akv_pkcs11.so"
     token_module="$work/modules/akv_pkcs11.so"
-    engine_cnf "$engine_file" "$token_module" >"$work/openssl.cnf"
+    installed_as openssl-engine.cnf "$token_module" >"$work/openssl.cnf"
     with_provider openssl req -new -x509 "${engine_args[@]}" -key "$(token_uri ca)" -sha256 -days 2 -subj "/CN=Test CA" \
         -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign -out "$work/ca.crt" ||
         broken "No CA could be made."
+}
+
+clients_keys=0
+expects_keys() { clients_keys=$((clients_keys + $1)); }
+# shellcheck disable=SC2034 # harness.sh reads it.
+watch_keys() { last_checks["no key is left behind, and none is gone"]=keys_are_as_expected; }
+
+# All keys of the HSM, page by page. The script's own token may be gone.
+list_keys() {
+    local page next="$AZURE_MANAGEDHSM_URL/keys?api-version=${AKV_API_VERSION:-7.4}" token
+    token=$("$target/managed-hsm-emulator" token --data-dir "$work/private/hsm") || return 1
+    while [ -n "$next" ]; do
+        page=$(curl --silent --show-error --fail-with-body --max-time 60 --cacert "$AKV_CA_FILE" \
+            --header "Authorization: Bearer $token" "$next") || { echo "$page"; return 1; }
+        echo "$page"
+        next=$(sed -n 's/.*"nextLink":"\([^"]*\)".*/\1/p' <<<"$page")
+    done
+}
+keys_are_as_expected() {
+    local gone made
+    if grep 'method=DELETE path=/\(deleted\)\?keys/' "$requests"; then
+        echo "a client deleted a key, which no configuration allowed"
+        return 1
+    fi
+    list_keys >"$work/keys.json" || { cat "$work/keys.json"; return 1; }
+    grep -o '"kid":"[^"]*"' "$work/keys.json" | sed 's|.*/keys/\([^/"]*\).*|\1|' | sort >"$work/keys.there"
+    printf '%s\n' "${created_keys[@]}" | sort >"$work/keys.made"
+    gone=$(comm -13 "$work/keys.there" "$work/keys.made")
+    made=$(comm -23 "$work/keys.there" "$work/keys.made")
+    echo "gone: $gone; made by clients: $made"
+    if grep -o '"p11_session":"[^"]*"' "$work/keys.json"; then
+        echo "a session's key is left behind"
+        return 1
+    fi
+    if [ -n "$gone" ] || [ "$(wc -w <<<"$made")" -ne "$clients_keys" ]; then
+        echo "instead of $clients_keys made by clients, and none gone"
+        return 1
+    fi
 }
 
 token_certificate() {
@@ -58,7 +99,7 @@ token_certificate() {
 }
 
 provider_conf() {
-    provider_cnf "$(openssl version -m | sed 's/.*"\(.*\)"/\1/')/pkcs11.so" "$token_module" >"$work/openssl.cnf"
+    installed_as openssl-pkcs11-provider.cnf "$token_module" >"$work/openssl.cnf"
 }
 
 token_pem() { uri_pem "$(token_uri "$1")" "$work/$1" >"$work/$1.key"; }
@@ -77,13 +118,3 @@ in_token_home() {
         HOME="$work/home" XDG_CONFIG_HOME="$work/home/.config" "$@"
     fi
 }
-
-# ask METHOD PATH BODY
-ask() {
-    curl --silent --show-error --fail-with-body --max-time 60 --cacert "$AKV_CA_FILE" --request "$1" --data "$3" --output /dev/null \
-        --header "Authorization: Bearer $AZURE_CLI_ACCESS_TOKEN" --header 'Content-Type: application/json' \
-        "$AZURE_MANAGEDHSM_URL$2?api-version=7.4"
-}
-# Without a policy an HSM rotates no key.
-policy='{"lifetimeActions": [{"action": {"type": "Rotate"}, "trigger": {"timeAfterCreate": "P2Y"}}]}'
-rotate() { ask PUT "/keys/$1/rotationpolicy" "$policy" && ask POST "/keys/$1/rotate" ''; }

@@ -12,6 +12,7 @@ if [ ! -e "$modules/pkcs11.so" ]; then
 fi
 require_pkcs11_module || broken "The PKCS#11 module is needed."
 start_emulated_hsm
+watch_keys
 openssl version
 token_label=localhost
 token_module=$pkcs11_module
