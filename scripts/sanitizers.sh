@@ -8,6 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/emulator.sh
 . scripts/built.sh
+. scripts/roots.sh
 . scripts/instrumented.sh
 
 require_programs managed-hsm-emulator
@@ -117,9 +118,9 @@ address() {
 
 # Races. The standard library has to be built with it, too, or each of its locks looks like one.
 thread() (
-    local name="ThreadSanitizer, C programs" runtime host
-    if ! toolchain_with lib/rustlib/src/rust/library; then
-        skipped "$name" "no toolchain has the standard library's sources: rustup component add rust-src"
+    local name="ThreadSanitizer, C programs" runtime host obstacle=''
+    if ! with_library_sources; then
+        skipped "$name" "$obstacle"
         return
     fi
     runtime=$(runtime tsan)
@@ -131,8 +132,8 @@ thread() (
         host=$(rustc -vV | awk '/^host:/ { print $2 }')
         RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread" CARGO_TARGET_DIR="$target_dir/thread" \
             cargo build --quiet --locked --package akv_provider --package akv-pkcs11 --target "$host" -Zbuild-std
-        # libcrypto is not built with it, and reads some of its tables without locks.
-        if TSAN_OPTIONS=ignore_noninstrumented_modules=1 run_programs "$target_dir/thread/$host/debug"; then
+        # libcrypto is not built with it, and reads some of its tables without locks. Children of processes with threads start threads.
+        if TSAN_OPTIONS="ignore_noninstrumented_modules=1 die_after_fork=0" run_programs "$target_dir/thread/$host/debug"; then
             ok "$name" "$((${#programs[@]} + ${#pkcs11_programs[@]})) programs"
         else
             failed "$name"
