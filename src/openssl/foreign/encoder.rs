@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{ForeignKey, NOTHING_TO_DO, call};
 use crate::openssl::bio::CoreBio;
-use crate::openssl::ffi;
+use crate::openssl::ffi::{self, Param};
 use crate::openssl::functions::{self, Encoder, Passphrase};
 use crate::openssl::neighbour::{Implementation, Neighbours};
 use crate::openssl::params::ParamList;
@@ -23,46 +23,69 @@ pub(in crate::openssl) fn encode_foreign(
     key: &ForeignKey,
     arguments: EncoderArguments,
 ) -> Option<c_int> {
-    let (output, selection, passphrase, passphrase_argument) = arguments;
-    // As libcrypto chooses: some provider's encoders, such as those of tokens, write its own keys
-    // alone.
+    let implementation = chosen(neighbours, (name, wanted), key, arguments.1)?;
+    let new = functions::ENCODER_NEWCTX;
+    let context = call!(implementation, new, (implementation.context));
+    if context.is_null() {
+        return Some(0);
+    }
+    let encoding = Encoding {
+        implementation,
+        context,
+        arguments,
+    };
+    params.with(|params| encoding.set(params));
+    let encoded = match encoding.implementation.is_beside(&key.implementation) {
+        true => encoding.encode(key.keydata),
+        false => encoding.encode_told(key),
+    };
+    Some(encoded)
+}
+
+/// The encoder that libcrypto would choose. Some provider's encoders, such as those of tokens,
+/// write its own keys alone.
+fn chosen(
+    neighbours: &Neighbours,
+    (name, wanted): (&CStr, &[&str]),
+    key: &ForeignKey,
+    selection: c_int,
+) -> Option<Arc<Implementation<Encoder>>> {
     let selects = |encoder: &Arc<Implementation<Encoder>>| {
         let does_selection = functions::ENCODER_DOES_SELECTION;
         call!(encoder, does_selection, (encoder.context, selection), or NOTHING_TO_DO) == 1
     };
     let imports = |encoder: &Arc<Implementation<Encoder>>| {
-        selects(encoder)
-            && encoder
-                .functions
-                .get(functions::ENCODER_IMPORT_OBJECT)
-                .is_some()
+        let import = functions::ENCODER_IMPORT_OBJECT;
+        selects(encoder) && encoder.functions.get(import).is_some()
     };
     let beside = neighbours.find_beside(&key.implementation, name, wanted);
-    let implementation = beside
+    beside
         .filter(selects)
         .or_else(|| neighbours.find_with(name, wanted).filter(imports))
-        .or_else(|| neighbours.first_told_of(name, wanted, imports))?;
-    let context = call!(
-        implementation,
-        functions::ENCODER_NEWCTX,
-        (implementation.context)
-    );
-    if context.is_null() {
-        return Some(0);
+        .or_else(|| neighbours.first_told_of(name, wanted, imports))
+}
+
+/// An encoder with a context of its own, which ends with it.
+struct Encoding {
+    implementation: Arc<Implementation<Encoder>>,
+    context: *mut c_void,
+    arguments: EncoderArguments,
+}
+
+impl Encoding {
+    fn set(&self, params: *const Param) {
+        let set = functions::ENCODER_SET_CTX_PARAMS;
+        call!(self.implementation, set, (self.context, params));
     }
-    params.with(|params| {
+
+    /// Encodes an object that is the encoder's provider's.
+    fn encode(&self, object: *mut c_void) -> c_int {
+        let (output, selection, passphrase, passphrase_argument) = self.arguments;
         call!(
-            implementation,
-            functions::ENCODER_SET_CTX_PARAMS,
-            (context, params)
-        )
-    });
-    let encode = |object: *mut c_void| {
-        call!(
-            implementation,
+            self.implementation,
             functions::ENCODER_ENCODE,
             (
-                context,
+                self.context,
                 output,
                 object,
                 std::ptr::null(),
@@ -71,32 +94,41 @@ pub(in crate::openssl) fn encode_foreign(
                 passphrase_argument
             )
         )
-    };
-    let encoded = if implementation.is_beside(&key.implementation) {
-        encode(key.keydata)
-    } else {
+    }
+
+    /// Encodes what a key's provider tells of it.
+    fn encode_told(&self, key: &ForeignKey) -> c_int {
+        let selection = self.arguments.1;
         // A private key is written with the public one.
         let parts = match selection & ffi::SELECT_PRIVATE_KEY {
             0 => selection,
             _ => selection | ffi::SELECT_PUBLIC_KEY,
         };
+        let import = functions::ENCODER_IMPORT_OBJECT;
         let mut object = std::ptr::null_mut();
         key.exported(parts, |params| {
-            object = call!(
-                implementation,
-                functions::ENCODER_IMPORT_OBJECT,
-                (context, parts, params)
-            );
+            object = call!(self.implementation, import, (self.context, parts, params));
             c_int::from(!object.is_null())
         });
         if object.is_null() {
-            0
-        } else {
-            let encoded = encode(object);
-            call!(implementation, functions::ENCODER_FREE_OBJECT, (object));
-            encoded
+            return 0;
         }
-    };
-    call!(implementation, functions::ENCODER_FREECTX, (context));
-    Some(encoded)
+        let encoded = self.encode(object);
+        call!(
+            self.implementation,
+            functions::ENCODER_FREE_OBJECT,
+            (object)
+        );
+        encoded
+    }
+}
+
+impl Drop for Encoding {
+    fn drop(&mut self) {
+        call!(
+            self.implementation,
+            functions::ENCODER_FREECTX,
+            (self.context)
+        );
+    }
 }
