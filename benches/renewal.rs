@@ -15,6 +15,7 @@ use openssl::pkey::{PKey, Private};
 use openssl::sign::Signer;
 use openssl::ssl::{SslAcceptor, SslConnector, SslMethod, SslVerifyMode};
 use openssl::x509::X509;
+use testing::Outcome;
 
 use common::{Emulator, load_key, load_providers};
 
@@ -123,13 +124,9 @@ fn main() {
     // An application that logs in, rather than a token from outside.
     let _providers = load_providers(&emulator);
     let akv = |arguments: &[&str]| {
-        let output = Command::new(testing::built::program("akv"))
-            .args(arguments)
-            .output();
-        let output = output.expect("akv runs");
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{errors}");
-        output.stdout
+        let mut command = Command::new(testing::built::program("akv"));
+        command.args(arguments);
+        Outcome::of(command).succeeds()
     };
     akv(&[
         "keys",
@@ -147,7 +144,7 @@ fn main() {
         "--subject",
         "CN=localhost",
     ]);
-    let certificate = X509::from_pem(&pem).expect("a certificate");
+    let certificate = X509::from_pem(pem.as_bytes()).expect("a certificate");
     let key = load_key();
     drop(sign(&key, Instant::now() + Duration::from_millis(200)));
 

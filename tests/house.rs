@@ -180,6 +180,28 @@ fn fuzzers_have_the_dependencies_of_the_modules() {
 }
 
 #[test]
+fn each_dependency_of_the_workspace_is_one_of_a_package() {
+    let manifest = std::fs::read_to_string("Cargo.toml").expect("a manifest");
+    let (_, section) = manifest
+        .split_once("\n[workspace.dependencies]\n")
+        .expect("they are there");
+    let section = section.split("\n[").next().unwrap_or_default();
+    let lines = section.lines().filter(|line| !line.starts_with('#'));
+    let named: BTreeSet<&str> = lines
+        .filter_map(|line| Some(line.split_once(" = ")?.0))
+        .collect();
+    assert!(named.len() > 50, "{named:?}");
+    let packages = packages("Cargo.toml");
+    let used = packages.iter().flat_map(|package| {
+        let all = package["dependencies"].as_array().expect("dependencies");
+        all.iter().map(name)
+    });
+    let used: BTreeSet<String> = used.collect();
+    let unused: Vec<_> = named.iter().filter(|name| !used.contains(**name)).collect();
+    assert!(unused.is_empty(), "{unused:?}");
+}
+
+#[test]
 fn keys_have_no_word_of_openssls_provider_interface() {
     let sources = sources(Path::new("crates/hsm-keys/src"));
     for (path, source) in &sources {
@@ -277,6 +299,45 @@ fn without_visibility(line: &str) -> &str {
         None => rest,
     };
     rest.trim_start()
+}
+
+/// The names of documents' files in the lines of a source that are neither comments nor name what
+/// is compiled in.
+fn named_documents(source: &str) -> Vec<&str> {
+    let code = source
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//") && !line.contains("include_str!("));
+    let named = code.flat_map(|line| line.split("docs/").skip(1));
+    let name = |rest: &'_ str| {
+        let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let end = rest.find(|c| !is_of_name(c)).unwrap_or(rest.len());
+        rest[end..].starts_with(".md").then_some(end)
+    };
+    named
+        .filter_map(|rest| name(rest).map(|end| &rest[..end]))
+        .collect()
+}
+
+/// Who reads a message has the programs, and `akv docs`, but not the folder `docs`.
+#[test]
+fn messages_name_documents_as_akv_shows_them() {
+    let packages = std::fs::read_dir("crates").expect("the packages");
+    let packages = packages.map(|entry| entry.expect("an entry").path().join("src"));
+    let mut count = 0;
+    for folder in packages.chain([PathBuf::from("src")]) {
+        for (path, source) in sources(&folder) {
+            if path.ends_with("tests.rs") {
+                continue;
+            }
+            let production = source.split("\nmod tests {").next().unwrap_or_default();
+            let named = named_documents(production);
+            assert!(named.is_empty(), "{}: {named:?}", path.display());
+            count += 1;
+        }
+    }
+    assert!(count > 200, "{count}");
+    let source = "// docs/a.md\ninclude_str!(\"../docs/a.md\")\n\"see docs/b-c.md)\"\n";
+    assert_eq!(named_documents(source), ["b-c"]);
 }
 
 /// The functions of a source that have more than `most` lines.

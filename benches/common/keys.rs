@@ -10,6 +10,7 @@ use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::sign::Signer;
+use testing::Outcome;
 
 /// What is signed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,10 +82,9 @@ impl KeyKind {
             }
             Self::Rsa => PKey::from_rsa(Rsa::generate(2048).expect("a key")),
             Self::MlDsa => {
-                let made = Command::new("openssl")
-                    .args(["genpkey", "-algorithm", "ML-DSA-65"])
-                    .output();
-                PKey::private_key_from_pem(&made.expect("openssl runs").stdout)
+                let mut make = Command::new("openssl");
+                make.args(["genpkey", "-algorithm", "ML-DSA-65"]);
+                PKey::private_key_from_pem(Outcome::of(make).succeeds().as_bytes())
             }
         };
         key.expect("a key")

@@ -9,7 +9,7 @@ use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::session::Session;
 use openssl::pkey::{PKey, Private};
 use openssl::provider::Provider;
-use testing::{Program, built};
+use testing::{Outcome, Program, built};
 
 /// The options of the command line, each a name and its value.
 pub(crate) fn options() -> impl Iterator<Item = (String, String)> {
@@ -91,11 +91,10 @@ pub(crate) fn load_providers(emulator: &Emulator) -> [Provider; 2] {
 
 /// The key `k` of the emulator, by its key file.
 pub(crate) fn load_key() -> PKey<Private> {
-    let pem = Command::new(built::program("akv"))
-        .args(["key", "pem", "managedhsm:MyHSM:k"])
-        .output()
-        .expect("akv runs");
-    PKey::private_key_from_pem(&pem.stdout).expect("the key loads")
+    let mut command = Command::new(built::program("akv"));
+    command.args(["key", "pem", "managedhsm:MyHSM:k"]);
+    let pem = Outcome::of(command).succeeds();
+    PKey::private_key_from_pem(pem.as_bytes()).expect("the key loads")
 }
 
 /// The value in the middle.

@@ -147,8 +147,8 @@ declare -A given=()
 
 # Sets a variable to a port that nobody listens to: free_port VARIABLE. Below the range that the system gives to clients.
 free_port() {
-    local candidate
-    while :; do
+    local candidate draws=1000 i
+    for ((i = 0; i < draws; i++)); do
         candidate=$((10000 + RANDOM % 20000))
         if [ -z "${given[$candidate]:-}" ] && ! port_is_open "$candidate"; then
             given[$candidate]=1
@@ -156,6 +156,7 @@ free_port() {
             return
         fi
     done
+    broken "No free port from 10000 to 29999 was found in $draws draws."
 }
 
 # --- the HSM ----------------------------------------------------------------------------------------------------------

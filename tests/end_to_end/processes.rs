@@ -2,9 +2,12 @@
 //! can sign.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 
-use crate::support::{EC_P256, Hsm, RSA_2048, Request, skip, uri};
+use testing::built;
+
+use crate::support::{EC_P256, Hsm, Outcome, RSA_2048, Request, program, skip, uri};
 
 const KEYS: [(&str, &str); 2] = [("rsa", RSA_2048), ("ec", EC_P256)];
 
@@ -208,4 +211,54 @@ fn a_process_that_may_start_no_thread_signs() {
     };
     outcome.succeeds();
     assert!(!outcome.text().contains("panicked"), "{}", outcome.text());
+}
+
+/// The first use of a process takes descriptors for the resolver, for files that settings name, for
+/// event loops and for connections: the limit meets each of them in turn.
+#[test]
+fn a_process_that_may_open_few_files_is_told_to_raise_the_limit_or_works() {
+    let mut hsm = Hsm::with_keys(&[("rsa", RSA_2048)]);
+    let key = uri("rsa");
+    let akv = |words: [&str; 2]| {
+        vec![
+            built::program("akv").into(),
+            words[0].into(),
+            words[1].into(),
+        ]
+    };
+    let mut sign = program("openssl");
+    let words = "dgst -provider akv_provider -provider default -sha256 -hex -sign";
+    sign.extend(words.split(' ').map(OsString::from));
+    // akv asks by the client of the modules, and by Microsoft's.
+    let programs: [(_, Vec<OsString>); 3] = [
+        (Some(1), sign),
+        (None, akv(["key", "pem"])),
+        (None, akv(["keys", "show"])),
+    ];
+    for logs_in in [false, true] {
+        if logs_in {
+            hsm.log_in();
+        }
+        for (status, words) in &programs {
+            // With three the loader finds no libraries.
+            let works = [4, 5, 6, 7, 8, 10, 32].map(|limit| {
+                let mut line = vec!["prlimit".into(), format!("--nofile={limit}").into()];
+                line.extend_from_slice(words);
+                line.push(key.clone().into());
+                let outcome = Outcome::of(hsm.limited(&line));
+                let text = outcome.text();
+                assert!(!text.contains("panicked"), "{limit}: {text}");
+                if !outcome.is_success() {
+                    outcome.fails_with(&["Too many open files", "raise the limit of open files"]);
+                    assert!(
+                        status.is_none() || outcome.code() == *status,
+                        "{limit}: {text}"
+                    );
+                }
+                outcome.is_success()
+            });
+            let [few, .., enough] = works;
+            assert!(!few && enough, "{words:?}: {works:?}");
+        }
+    }
 }

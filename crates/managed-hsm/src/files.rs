@@ -10,6 +10,8 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use crate::descriptors;
+
 /// The longest file that is read, in bytes: many times a bundle of all public CAs.
 const MAX_LEN: u64 = 1 << 22;
 
@@ -20,7 +22,7 @@ const UTF_16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 /// The bytes of a file. The error is what follows the file's name in a sentence: "can't be read:
 /// …".
 pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let cannot = |error: io::Error| format!("can't be read: {error}");
+    let cannot = |error: io::Error| format!("can't be read: {}", descriptors::explained(error));
     check(&std::fs::metadata(path).map_err(cannot)?)?;
     let file = open(path).map_err(cannot)?;
     // It may have become another one meanwhile.

@@ -105,6 +105,13 @@ impl IoThread {
     }
 
     fn start() -> Result<Self, Error> {
+        // Here, so that whoever needs the thread hears that there are too many descriptors. What it
+        // takes of a stack is little.
+        let mut events = EventLoop::new().map_err(|error| {
+            Error::Io(format!(
+                "there is no event loop for its I/O thread: {error}"
+            ))
+        })?;
         let (messages, mut inbox) = unbounded_channel();
         let (ending, ended) = sync_channel(0);
         threads::start("akv-io", move || {
@@ -113,12 +120,6 @@ impl IoThread {
                 // Who waits for a job hears of it. Nobody does for the closing of idle connections.
                 return log::debug!("the I/O thread doesn't start: {error}");
             }
-            // Here, since the stack of whoever starts the thread may be small.
-            let mut events = match EventLoop::new() {
-                Ok(events) => events,
-                // The inbox goes, and with it all jobs: their callers hear of it.
-                Err(error) => return log::error!("the I/O thread can't start: {error}"),
-            };
             events.run(async {
                 while let Some(Message::Run(job)) = inbox.recv().await {
                     event_loop::spawn(job());

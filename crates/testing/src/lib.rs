@@ -6,6 +6,7 @@
 
 pub mod built;
 mod certificate;
+mod outcome;
 mod ports;
 mod program;
 mod rest;
@@ -16,6 +17,7 @@ mod variables;
 pub use certificate::Certificate;
 #[cfg(feature = "emulator")]
 pub use managed_hsm_emulator as emulator;
+pub use outcome::Outcome;
 pub use ports::ReservedPort;
 pub use program::{Program, exports};
 pub use rest::Rest;

@@ -3,6 +3,7 @@
 //! An impostor here is a TLS server that says what it likes; what it points to is an emulator,
 //! whose log tells whether anybody came.
 
+mod endless;
 mod impostor;
 
 use std::io::{Read, Write};
@@ -19,7 +20,7 @@ use openssl::nid::Nid;
 use openssl::ssl::SslVersion;
 
 pub(crate) use self::impostor::{Answer, Guise, Impostor, answer, lead, secret};
-use self::impostor::{always, endless, led_to, refusals, trust};
+use self::impostor::{always, led_to, refusals, trust};
 use crate::support::{EC_P256, Hsm, Loading, sample};
 
 const KEY: &str = "managedhsm:MyHSM:k";
@@ -227,53 +228,6 @@ fn what_is_not_todays_tls_is_refused_before_anything_is_said() {
         assert_eq!(impostor.heard(), "", "{what}: {words}");
         assert!(impostor.greet().contains(what), "{}", impostor.greet());
     }
-}
-
-#[test]
-fn an_answer_that_is_too_long_or_has_no_end_is_cut_off() {
-    const LENGTH: &str =
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n";
-    const CHUNKS: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-    const HEADERS: &str = "HTTP/1.1 200 OK\r\n";
-    let chunk = [b"10000\r\n".to_vec(), vec![b' '; 0x10000], b"\r\n".to_vec()].concat();
-    let header = format!("X-Filler: {}\r\n", "a".repeat(1000)).into_bytes();
-    for (head, piece, words) in [
-        (LENGTH, vec![b' '; 0x10000], "longer than"),
-        (CHUNKS, chunk, "longer than"),
-        (HEADERS, header, "too large"),
-    ] {
-        let impostor = Impostor::disguised(&Guise::default(), endless(head, piece));
-        let hsm = lead(Hsm::with_keys(&[("k", EC_P256)]), &impostor);
-        refusals(&hsm, &[words]);
-        assert!(impostor.heard().contains("GET /keys/k?"));
-    }
-}
-
-#[test]
-fn interim_answers_without_an_end_are_cut_off() {
-    let interim = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);
-    let impostor = Impostor::disguised(&Guise::default(), endless("", interim));
-    let hsm = lead(Hsm::with_keys(&[("k", EC_P256)]), &impostor);
-    hsm.openssl(Loading::AkvFirst, &["pkey", "-in", KEY, "-noout"])
-        .fails_with(&["has no end"]);
-    hsm.akv(&["key", "pem", KEY]).fails_with(&["has no end"]);
-}
-
-#[test]
-fn an_answer_that_trickles_is_given_up_at_the_deadline() {
-    let trickle: Answer = Arc::new(|tls, _| {
-        tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")?;
-        loop {
-            thread::sleep(std::time::Duration::from_millis(100));
-            tls.write_all(b" ")?;
-        }
-    });
-    let impostor = Impostor::disguised(&Guise::default(), trickle);
-    let mut hsm = lead(Hsm::with_keys(&[("k", EC_P256)]), &impostor);
-    hsm.set("AKV_OPERATION_TIMEOUT", "1");
-    hsm.openssl(Loading::AkvFirst, &["pkey", "-in", KEY, "-noout"])
-        .fails_with(&["within 1 s"]);
-    hsm.akv(&["key", "pem", KEY]).fails_with(&["within 1 s"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod judge;
 mod loading;
-mod outcome;
+mod started;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -15,12 +15,12 @@ use std::thread;
 use std::time::SystemTime;
 
 use tempfile::TempDir;
-pub(crate) use testing::skip;
+pub(crate) use testing::{Outcome, skip};
 use testing::{Program, Rest, TIME_LIMIT_SECONDS, built};
 
 use self::loading::write_configs;
 pub(crate) use self::loading::{LOADINGS, Loading};
-pub(crate) use self::outcome::{Outcome, Request, TlsServer};
+pub(crate) use self::started::{Request, TlsServer};
 
 /// A root file system whose programs, `openssl` and its libraries above all, take the place of this
 /// machine's: the version matrix sets it. The test's folder and the built files are seen there
@@ -524,7 +524,7 @@ impl Hsm {
     #[track_caller]
     pub(crate) fn run_or_skip(&self, program: &str, arguments: &[&str]) -> bool {
         let outcome = self.run(program, arguments);
-        if outcome.output.status.code() == Some(77) {
+        if outcome.code() == Some(77) {
             let text = outcome.text();
             skip(text.trim().trim_start_matches("SKIPPED: "));
             return false;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use testing::ReservedPort;
+use testing::{Outcome, ReservedPort};
 
 use crate::support::{Hsm, module};
 
@@ -33,12 +33,13 @@ pub(crate) fn hsm() -> Hsm {
 }
 
 /// Runs a program that succeeds. Returns all that it says.
+#[track_caller]
 pub(crate) fn succeeds(hsm: &Hsm, program: &str, args: &[&str]) -> String {
-    let output = hsm.command(program).args(args).output().expect("it runs");
-    let told = [output.stdout, output.stderr].concat();
-    let told = String::from_utf8_lossy(&told).into_owned();
-    assert!(output.status.success(), "{program} {args:?}: {told}");
-    told
+    let mut command = hsm.command(program);
+    command.args(args);
+    let outcome = Outcome::of(command);
+    outcome.succeeds();
+    outcome.text()
 }
 
 fn pkcs11_tool(hsm: &Hsm, args: &[&str]) -> String {

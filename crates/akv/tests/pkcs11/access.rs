@@ -49,7 +49,7 @@ fn assign(hsm: &Hsm, role: &str, scope: &str, id: &str) {
     hsm.rest.call("PUT", &path, &properties.to_string());
 }
 
-fn sign(hsm: &Hsm, id: &str) -> crate::support::Outcome {
+fn sign(hsm: &Hsm, id: &str) -> testing::Outcome {
     let module = testing::built::program("libakv_pkcs11.so");
     let data = hsm.write("data", "0123456789abcdef0123456789abcdef");
     let pin = format!("{SERVER}:secret-of-server");

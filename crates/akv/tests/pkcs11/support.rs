@@ -3,11 +3,10 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 
 use tempfile::TempDir;
 use testing::emulator::{Handle, Options, start};
-use testing::{Rest, Variables, built};
+use testing::{Outcome, Rest, Variables, built};
 
 pub(crate) const CREATE: &str = "mhsm_p11_create_key";
 pub(crate) const LIST: &str = "mhsm_p11_list_keys";
@@ -96,50 +95,8 @@ impl Hsm {
     /// Runs any program.
     pub(crate) fn run(&self, program: &Path, arguments: &[&str]) -> Outcome {
         let mut command = self.variables.command(program, self.folder.path());
-        Outcome(command.args(arguments).output().expect("it runs"))
-    }
-}
-
-/// What a program did.
-#[derive(Debug)]
-pub(crate) struct Outcome(Output);
-
-impl Outcome {
-    /// Standard output of a program that ended well.
-    #[track_caller]
-    pub(crate) fn succeeds(&self) -> String {
-        assert!(self.0.status.success(), "{}", self.text());
-        String::from_utf8_lossy(&self.0.stdout).into_owned()
-    }
-
-    /// The same as JSON.
-    #[track_caller]
-    pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.succeeds()).expect("it is JSON")
-    }
-
-    /// All that a program said that failed by itself.
-    #[track_caller]
-    pub(crate) fn fails_with(&self, words: &[&str]) -> String {
-        let text = self.text();
-        let code = self.0.status.code();
-        assert!(
-            code.is_some_and(|code| (1..124).contains(&code)),
-            "{code:?}: {text}"
-        );
-        for word in words {
-            assert!(text.contains(word), "{word}: {text}");
-        }
-        text
-    }
-
-    pub(crate) fn is_success(&self) -> bool {
-        self.0.status.success()
-    }
-
-    pub(crate) fn text(&self) -> String {
-        let both = [&self.0.stdout[..], &self.0.stderr[..]].concat();
-        String::from_utf8_lossy(&both).into_owned()
+        command.args(arguments);
+        Outcome::of(command)
     }
 }
 

@@ -82,12 +82,12 @@ impl FrontEnd {
         match environment::is_trusted() {
             true => format!(
                 "set {} to the output of 'az account get-access-token --resource https://managedhsm.azure.net --query \
-                 accessToken -o tsv', or set up another credential (docs/authentication.md)",
+                 accessToken -o tsv', or set up another credential ('akv docs authentication')",
                 ACCESS_TOKEN.variable
             ),
             false => format!(
                 "no variable counts in a program with raised rights: set {}, or another credential there \
-                 (docs/authentication.md)",
+                 ('akv docs authentication')",
                 self.in_file("token-file")
             ),
         }
