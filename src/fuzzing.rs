@@ -5,7 +5,7 @@ use managed_hsm::ProviderSettings;
 
 use crate::configuration::{Configuration, Section};
 
-pub use crate::openssl::fuzzing::{Entry, entry, params};
+pub use crate::openssl::fuzzing::{Entry, entry, entry_with_all, params};
 
 /// Reads a file as OpenSSL hands it to the decoders: PEM line by line, and as DER.
 pub fn key_file(data: &[u8]) {

@@ -45,10 +45,13 @@ impl std::fmt::Debug for Provider {
 impl Provider {
     /// A context that has started nothing yet.
     pub(crate) fn new(core: Core, neighbours: Neighbours, section: Section) -> Self {
+        let core_version = core.version();
+        #[cfg(fuzzing)]
+        let core_version = crate::openssl::fuzzing::version(core_version);
         Self {
             core,
             neighbours,
-            core_version: core.version(),
+            core_version,
             offers_random: section.offers_random(),
             assume_fips: section.assume_fips(),
             section,

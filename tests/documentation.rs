@@ -427,6 +427,20 @@ fn what_azure_cloud_hsm_has_is_there_with_its_test_or_missing_with_the_reason() 
         }
     }
     assert!(seen.len() > 250, "{}", seen.len());
+    let guide = read("crates/akv-pkcs11/tests/cloud_hsm/integrating-pkcs11.md");
+    let named = words(&guide.replace('"', " "), |word| {
+        ["C_", "CKM_", "CKA_"]
+            .iter()
+            .any(|start| word.starts_with(start))
+    });
+    assert!(named.len() > 8, "{named:?}");
+    for name in &named {
+        let is_told = seen.contains(name.as_str());
+        assert!(
+            is_told,
+            "docs/cloud-hsm.md says nothing of the guide's {name}"
+        );
+    }
 }
 
 /// The scripts of a folder whose names begin so.

@@ -41,8 +41,11 @@ unsafe extern "C" {
     fn OSSL_PROVIDER_get0_provider_ctx(provider: Pointer) -> Pointer;
 }
 
-static LIBRARY: LazyLock<Libcrypto> =
-    LazyLock::new(|| Libcrypto::new([c"akv_provider", c"default"]));
+/// The provider offers all, since nobody but this target calls what it offers.
+static LIBRARY: LazyLock<Libcrypto> = LazyLock::new(|| {
+    let entry = akv_provider::fuzzing::entry_with_all();
+    Libcrypto::new([c"akv_provider", c"default"], entry)
+});
 
 const KEYMGMT: c_int = 10;
 const SIGNATURE: c_int = 12;
@@ -89,13 +92,16 @@ impl Table {
 /// Calls the function of a table with these types, if it is there; else the value after `else`.
 macro_rules! call {
     ($table:expr, $id:expr, ($($argument:expr => $kind:ty),* $(,)?) -> $result:ty) => {
+        call!($table, $id, ($($argument => $kind),*) -> $result, else panic!("function {} is missing", $id))
+    };
+    ($table:expr, $id:expr, ($($argument:expr => $kind:ty),* $(,)?) -> $result:ty, else $missing:expr) => {
         match $table.function($id) {
             // SAFETY: the types are those of core_dispatch.h.
             Some(function) => unsafe {
                 let function: unsafe extern "C" fn($($kind),*) -> $result = std::mem::transmute(function);
                 function($($argument),*)
             },
-            None => panic!("function {} is missing", $id),
+            None => $missing,
         }
     };
 }
@@ -107,9 +113,19 @@ type Text = *const c_char;
 type Given = *const Param;
 type Callback = unsafe extern "C" fn(*const Param, Pointer) -> c_int;
 
+const KEY_TYPES: [&str; 6] = ["RSA", "EC", "AES", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"];
+/// Algorithms, each with the index of its type of keys.
+const SIGNATURES: [(&str, usize); 5] = [
+    ("RSA", 0),
+    ("ECDSA", 1),
+    ("ML-DSA-44", 3),
+    ("ML-DSA-65", 4),
+    ("ML-DSA-87", 5),
+];
+
 struct Tables {
-    keys: [Table; 3],
-    signatures: [Table; 2],
+    keys: [Table; KEY_TYPES.len()],
+    signatures: [Table; SIGNATURES.len()],
     cipher: Table,
     store: Table,
     encoders: Vec<Table>,
@@ -121,8 +137,8 @@ unsafe impl Send for Tables {}
 unsafe impl Sync for Tables {}
 
 static TABLES: LazyLock<Tables> = LazyLock::new(|| Tables {
-    keys: ["RSA", "EC", "AES"].map(|name| Table::find(KEYMGMT, name)),
-    signatures: ["RSA", "ECDSA"].map(|name| Table::find(SIGNATURE, name)),
+    keys: KEY_TYPES.map(|name| Table::find(KEYMGMT, name)),
+    signatures: SIGNATURES.map(|(name, _)| Table::find(SIGNATURE, name)),
     cipher: Table::find(ASYM_CIPHER, "RSA"),
     store: Table::find(STORE, "managedhsm"),
     encoders: ["RSA", "EC"].map(|name| Table::find(ENCODER, name)).into(),
@@ -134,6 +150,7 @@ const URIS: &[&CStr] = &[
     c"managedhsm:MyHSM:ec521",
     c"managedhsm:MyHSM:aes",
     c"managedhsm:MyHSM",
+    c"managedhsm:MyHSM:ml-dsa",
 ];
 const DIGESTS: &[Option<&CStr>] = &[
     Some(c"SHA256"),
@@ -204,7 +221,7 @@ unsafe extern "C" fn take(params: *const Param, argument: Pointer) -> c_int {
         let Some((reference, len)) = reference else {
             return 1;
         };
-        let Some(table) = ["RSA", "EC", "AES"].iter().position(|known| *known == kind) else {
+        let Some(table) = KEY_TYPES.iter().position(|known| *known == kind) else {
             return 0;
         };
         let key = call!(TABLES.keys[table], 8, (reference => Pointer, len => usize) -> Pointer);
@@ -257,13 +274,16 @@ impl Slots {
         match operation {
             0 | 1 => self.load(program, at),
             2 => {
-                let table = usize::from(program.byte()) % 3;
+                let table = usize::from(program.byte()) % KEY_TYPES.len();
                 let key = call!(TABLES.keys[table], 1, (provider() => Pointer) -> Pointer);
                 self.put_key(at, table, key);
             }
             3 => self.key(program, at),
             4 => {
-                let table = at & 1;
+                let table = match at >> 2 & 3 {
+                    0 => at & 1,
+                    ml_dsa => 1 + ml_dsa,
+                };
                 let context = call!(TABLES.signatures[table], 1, (provider() => Pointer, null() => Text) -> Pointer);
                 if let Some((table, old)) = self.signatures[at >> 1 & 1].replace((table, context)) {
                     call!(TABLES.signatures[table], 16, (old => Pointer) -> ());
@@ -355,7 +375,7 @@ impl Slots {
 
     fn generate(&mut self, program: &mut Program<'_>, at: usize) {
         // Software RSA keys take too long.
-        let (table, selection) = (1 + at % 2, program.choose(SELECTIONS));
+        let (table, selection) = (1 + at % (KEY_TYPES.len() - 1), program.choose(SELECTIONS));
         let functions = TABLES.keys[table];
         let context = call!(functions, 2, (
             provider() => Pointer, selection => c_int, program.params().list() => Given,
@@ -443,25 +463,26 @@ impl Slots {
         };
         let functions = TABLES.signatures[table];
         let key = match key {
-            Some((of, key)) if of == table => key,
+            Some((of, key)) if of == SIGNATURES[table].1 => key,
             _ => null_mut(),
         };
-        match program.byte() % 16 {
-            0 => { call!(functions, 2, (context => Pointer, key => Pointer, program.params().list() => Given) -> c_int); }
-            1 => { call!(functions, 4, (context => Pointer, key => Pointer, program.params().list() => Given) -> c_int); }
-            2 => { call!(functions, 6, (context => Pointer, key => Pointer, program.params().list() => Given) -> c_int); }
+        // Not each algorithm has all that is called here.
+        match program.byte() % 20 {
+            0 => { call!(functions, 2, (context => Pointer, key => Pointer, program.params().list() => Given) -> c_int, else 0); }
+            1 => { call!(functions, 4, (context => Pointer, key => Pointer, program.params().list() => Given) -> c_int, else 0); }
+            2 => { call!(functions, 6, (context => Pointer, key => Pointer, program.params().list() => Given) -> c_int, else 0); }
             id @ (3 | 4) => {
                 let digest = program.choose(DIGESTS).map_or(null(), CStr::as_ptr);
                 call!(functions, if id == 3 { 8 } else { 12 }, (
                     context => Pointer, digest => Text, key => Pointer, program.params().list() => Given,
-                ) -> c_int);
+                ) -> c_int, else 0);
             }
             5 | 6 => {
                 let (id, data) = (program.choose(&[9, 13]), program.message());
-                call!(functions, id, (context => Pointer, data.as_ptr() => Bytes, data.len() => usize) -> c_int);
+                call!(functions, id, (context => Pointer, data.as_ptr() => Bytes, data.len() => usize) -> c_int, else 0);
             }
             7 => self.keep(program, |out, len, room| {
-                call!(functions, 10, (context => Pointer, out => Room, len => Length, room => usize) -> c_int)
+                call!(functions, 10, (context => Pointer, out => Room, len => Length, room => usize) -> c_int, else 0)
             }),
             8 | 9 => {
                 // One-shot over a digest, over a message, or recovery.
@@ -473,7 +494,7 @@ impl Slots {
                 self.keep(program, |out, len, room| {
                     call!(functions, id, (
                         context => Pointer, out => Room, len => Length, room => usize, data.as_ptr() => Bytes, data.len() => usize,
-                    ) -> c_int)
+                    ) -> c_int, else 0)
                 });
             }
             10 => {
@@ -481,11 +502,11 @@ impl Slots {
                 call!(functions, id, (
                     context => Pointer, signature.as_ptr() => Bytes, signature.len() => usize,
                     data.as_ptr() => Bytes, data.len() => usize,
-                ) -> c_int);
+                ) -> c_int, else 0);
             }
             11 => {
                 let signature = &self.output;
-                call!(functions, 14, (context => Pointer, signature.as_ptr() => Bytes, signature.len() => usize) -> c_int);
+                call!(functions, 14, (context => Pointer, signature.as_ptr() => Bytes, signature.len() => usize) -> c_int, else 0);
             }
             12 => {
                 let copy = call!(functions, 17, (context => Pointer) -> Pointer);
@@ -493,12 +514,24 @@ impl Slots {
                     call!(TABLES.signatures[table], 16, (old => Pointer) -> ());
                 }
             }
-            13 => { call!(functions, 18, (context => Pointer, program.params().list() => Given) -> c_int); }
-            14 => { call!(functions, 20, (context => Pointer, program.params().list() => Given) -> c_int); }
-            _ => {
+            13 => { call!(functions, 18, (context => Pointer, program.params().list() => Given) -> c_int, else 0); }
+            14 => { call!(functions, 20, (context => Pointer, program.params().list() => Given) -> c_int, else 0); }
+            15 => {
                 let id = program.choose(&[22, 24]);
-                call!(functions, id, (context => Pointer, program.params().list() => Given) -> c_int);
+                call!(functions, id, (context => Pointer, program.params().list() => Given) -> c_int, else 0);
             }
+            16 => {
+                let id = program.choose(&[27, 30]);
+                call!(functions, id, (context => Pointer, key => Pointer, program.params().list() => Given) -> c_int, else 0);
+            }
+            17 => {
+                let (id, data) = (program.choose(&[28, 31]), program.message());
+                call!(functions, id, (context => Pointer, data.as_ptr() => Bytes, data.len() => usize) -> c_int, else 0);
+            }
+            18 => self.keep(program, |out, len, room| {
+                call!(functions, 29, (context => Pointer, out => Room, len => Length, room => usize) -> c_int, else 0)
+            }),
+            _ => { call!(functions, 32, (context => Pointer) -> c_int, else 0); }
         }
     }
 }

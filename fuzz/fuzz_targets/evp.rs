@@ -16,10 +16,8 @@ use libfuzzer_sys::fuzz_target;
 use program::{Libcrypto, Param, Program, check_errors, room};
 
 static LIBRARIES: LazyLock<[Libcrypto; 2]> = LazyLock::new(|| {
-    [
-        Libcrypto::new([c"akv_provider", c"default"]),
-        Libcrypto::new([c"default", c"akv_provider"]),
-    ]
+    [[c"akv_provider", c"default"], [c"default", c"akv_provider"]]
+        .map(|names| Libcrypto::new(names, akv_provider::fuzzing::entry()))
 });
 
 const URIS: &[&CStr] = &[
@@ -74,7 +72,23 @@ const CONTROLS: &[(&CStr, &CStr)] = &[
     (c"vault", c"managedhsm:MyHSM"),
     (c"key-ops", c"sign"),
 ];
-const KEY_TYPES: &[&CStr] = &[c"EC", c"RSA", c"AES", c"RSA-PSS", c"X25519"];
+const KEY_TYPES: &[&CStr] = &[
+    c"EC",
+    c"RSA",
+    c"AES",
+    c"RSA-PSS",
+    c"X25519",
+    c"ML-DSA-44",
+    c"ML-DSA-87",
+];
+/// What a message may be signed by; from OpenSSL 3.4 on.
+const ALGORITHMS: &[&CStr] = &[
+    c"ML-DSA-44",
+    c"ML-DSA-65",
+    c"RSA-SHA256",
+    c"ECDSA-SHA384",
+    c"RSA",
+];
 const FORMATS: &[&CStr] = &[c"DER", c"PEM", c"TEXT"];
 const STRUCTURES: &[Option<&CStr>] = &[
     None,
@@ -162,29 +176,29 @@ impl Slots {
     /// # Safety
     /// All pointers are NULL or owned; libcrypto takes NULL where this passes it.
     unsafe fn step(&mut self, program: &mut Program<'_>) {
-        let operation = program.byte();
+        let operation = program.byte() % 37;
         let place = program.byte();
         let (at, key) = (usize::from(place), self.keys[usize::from(place >> 2) % 3]);
         let (context, digest) = (self.contexts[at % 2], self.digests[at % 2]);
         // SAFETY: the caller promises that all pointers are NULL or owned.
         unsafe {
             // libcrypto 3.0 crashes by itself when these are called before any start.
-            if matches!(operation % 33, 3..=8) && EVP_MD_CTX_get_pkey_ctx(digest).is_null() {
+            if matches!(operation, 3..=8) && EVP_MD_CTX_get_pkey_ctx(digest).is_null() {
                 return;
             }
             // In 3.0 it frees a generation twice if its context is initialised for something else.
-            if matches!(operation % 33, 12 | 22 | 25) {
-                let generates = operation % 33 != 12;
+            if matches!(operation, 12 | 22 | 25) {
+                let generates = operation != 12;
                 if *self.generates[at % 2].get_or_insert(generates) != generates {
                     return;
                 }
             }
-            match operation % 33 {
+            match operation {
                 0 => self.load(program, at),
                 1 | 2 if !key.is_null() => {
                     let (name, properties) = (program.choose(DIGESTS), program.choose(PROPERTIES));
                     let mut params = program.params();
-                    let init = match operation % 33 {
+                    let init = match operation {
                         1 => EVP_DigestSignInit_ex,
                         _ => EVP_DigestVerifyInit_ex,
                     };
@@ -354,7 +368,54 @@ impl Slots {
                     EVP_PKEY_up_ref(key);
                     EVP_PKEY_free(key);
                 }
+                33 if !context.is_null() => self.message_init(program, context),
+                34 if !context.is_null() => {
+                    let (data, signs) = (program.message(), program.byte() & 1 == 0);
+                    if let Some(functions) = MESSAGES.as_ref() {
+                        let update = match signs {
+                            true => functions.sign_update,
+                            false => functions.verify_update,
+                        };
+                        update(context, data.as_ptr(), data.len());
+                    }
+                }
+                35 if !context.is_null() => {
+                    if let Some(functions) = MESSAGES.as_ref() {
+                        self.output(program, |out, len| {
+                            (functions.sign_final)(context, out, len)
+                        });
+                    }
+                }
+                36 if !context.is_null() => {
+                    if let Some(functions) = MESSAGES.as_ref() {
+                        let signature = &self.signature;
+                        (functions.set_signature)(context, signature.as_ptr(), signature.len());
+                        (functions.verify_final)(context);
+                    }
+                }
                 _ => {}
+            }
+        }
+    }
+
+    /// # Safety
+    /// As of `step`.
+    unsafe fn message_init(&mut self, program: &mut Program<'_>, context: Pointer) {
+        let (name, properties) = (program.choose(ALGORITHMS), program.choose(PROPERTIES));
+        let (mut params, signs) = (program.params(), program.byte() & 1 == 0);
+        let Some(functions) = MESSAGES.as_ref() else {
+            return;
+        };
+        let init = match signs {
+            true => functions.sign_init,
+            false => functions.verify_init,
+        };
+        // SAFETY: the algorithm is freed; the context has a reference of its own.
+        unsafe {
+            let algorithm = EVP_SIGNATURE_fetch(self.library, name.as_ptr(), pointer(properties));
+            if !algorithm.is_null() {
+                init(context, algorithm, params.list());
+                EVP_SIGNATURE_free(algorithm);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The parts of the boundary that fuzz targets call.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ffi::{
     PARAM_INTEGER, PARAM_OCTET_PTR, PARAM_OCTET_STRING, PARAM_UNSIGNED_INTEGER, PARAM_UTF8_PTR,
@@ -19,6 +20,24 @@ pub type Entry = unsafe extern "C" fn(
 /// The module's entry point, for `OSSL_PROVIDER_add_builtin`.
 pub fn entry() -> Entry {
     super::entry::OSSL_provider_init
+}
+
+/// Whether providers offer what they offer to the newest release.
+static OFFERS_ALL: AtomicBool = AtomicBool::new(false);
+
+/// The same of a provider that offers what it offers to OpenSSL 3.5, whichever release loads it:
+/// for who calls its functions without libcrypto between.
+pub fn entry_with_all() -> Entry {
+    OFFERS_ALL.store(true, Ordering::Relaxed);
+    entry()
+}
+
+/// The release that tables are for, where libcrypto is of another one.
+pub(crate) fn version(of_core: (u32, u32)) -> (u32, u32) {
+    match OFFERS_ALL.load(Ordering::Relaxed) {
+        true => of_core.max((3, 5)),
+        false => of_core,
+    }
 }
 
 const KEYS: [&CStr; 4] = [c"digest", c"saltlen", c"n", c"tag"];

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use cryptoki_sys::*;
 use hsm_keys::{EcCurve, KeyType, der};
 use managed_hsm::{
-    BroughtKey, Client, KeyMaterial, KeyName, KeyOperation, KeyUri, Life, NewKey, NewKeyKind,
+    BroughtKey, Client, ForeignText, KeyMaterial, KeyName, KeyOperation, KeyUri, Life, NewKey,
+    NewKeyKind,
 };
 
 use crate::attributes::{Attribute, Rule, name};
@@ -20,7 +21,7 @@ use crate::module::Module;
 use crate::objects::{check_life, check_tag, first_second};
 use crate::sessions::{Session, closed_meanwhile};
 use crate::template::{self, Template};
-use crate::token::objects::StoredKey;
+use crate::token::objects::{DERIVE_KEY, StoredKey};
 use crate::token::tags::{self, Half};
 
 /// Where a new key comes from.
@@ -439,7 +440,14 @@ impl NewKeyTemplate {
                     self.life.expires = Some(first_second(type_, value)? + template::DAY);
                 }
                 Rule::Given => check_given(of, half, type_, value)?,
-                Rule::Fixed => check_fixed(new, half, type_, value)?,
+                Rule::Fixed => {
+                    // The service lets a key derive others, in name, unless it is told what for.
+                    if type_ == CKA_DERIVE {
+                        let derive = ForeignText::new(DERIVE_KEY);
+                        self.unwanted.push(KeyOperation::Other(derive));
+                    }
+                    check_fixed(new, half, type_, value)?;
+                }
                 Rule::Never => return Err(read_only(type_)),
             }
         }
@@ -467,7 +475,7 @@ const fn operations_of(of: KeyType) -> &'static [KeyOperation] {
     use KeyOperation::{Decrypt, Encrypt, Sign, UnwrapKey, Verify, WrapKey};
     match of {
         KeyType::Rsa => &[Encrypt, Decrypt, Sign, Verify, WrapKey, UnwrapKey],
-        KeyType::Aes => &[Encrypt, Decrypt, WrapKey, UnwrapKey],
+        KeyType::Aes => &[Encrypt, Decrypt, Sign, Verify, WrapKey, UnwrapKey],
         KeyType::Ec | KeyType::MlDsa(_) => &[Sign, Verify],
     }
 }

@@ -1,11 +1,61 @@
 //! The functions of libcrypto that sequences of calls are made of.
 
-use std::ffi::{c_char, c_int, c_uchar, c_void};
+use std::ffi::{CStr, c_char, c_int, c_uchar, c_void};
+use std::sync::LazyLock;
 
 use super::program::Param;
 
 /// An object of libcrypto's, of whichever type.
 pub type Pointer = *mut c_void;
+
+type MessageInit = unsafe extern "C" fn(Pointer, Pointer, *const Param) -> c_int;
+type MessageUpdate = unsafe extern "C" fn(Pointer, *const c_uchar, usize) -> c_int;
+
+/// The functions that sign and verify messages, which libcrypto has from 3.4 on.
+pub struct Messages {
+    pub sign_init: MessageInit,
+    pub sign_update: MessageUpdate,
+    pub sign_final: unsafe extern "C" fn(Pointer, *mut c_uchar, *mut usize) -> c_int,
+    pub verify_init: MessageInit,
+    pub verify_update: MessageUpdate,
+    pub verify_final: unsafe extern "C" fn(Pointer) -> c_int,
+    pub set_signature: MessageUpdate,
+}
+
+pub static MESSAGES: LazyLock<Option<Messages>> = LazyLock::new(|| {
+    // SAFETY: the name ends with a NUL; each address is that of the function with these types.
+    let find = |name: &CStr| unsafe {
+        let address = libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr());
+        (!address.is_null()).then_some(address)
+    };
+    // SAFETY: as before.
+    unsafe {
+        Some(Messages {
+            sign_init: std::mem::transmute::<Pointer, MessageInit>(find(
+                c"EVP_PKEY_sign_message_init",
+            )?),
+            sign_update: std::mem::transmute::<Pointer, MessageUpdate>(find(
+                c"EVP_PKEY_sign_message_update",
+            )?),
+            sign_final: std::mem::transmute::<
+                Pointer,
+                unsafe extern "C" fn(Pointer, *mut c_uchar, *mut usize) -> c_int,
+            >(find(c"EVP_PKEY_sign_message_final")?),
+            verify_init: std::mem::transmute::<Pointer, MessageInit>(find(
+                c"EVP_PKEY_verify_message_init",
+            )?),
+            verify_update: std::mem::transmute::<Pointer, MessageUpdate>(find(
+                c"EVP_PKEY_verify_message_update",
+            )?),
+            verify_final: std::mem::transmute::<Pointer, unsafe extern "C" fn(Pointer) -> c_int>(
+                find(c"EVP_PKEY_verify_message_final")?,
+            ),
+            set_signature: std::mem::transmute::<Pointer, MessageUpdate>(find(
+                c"EVP_PKEY_CTX_set_signature",
+            )?),
+        })
+    }
+});
 
 unsafe extern "C" {
     pub fn OSSL_STORE_open_ex(
@@ -103,6 +153,12 @@ unsafe extern "C" {
         selection: c_int,
         params: *mut Param,
     ) -> c_int;
+    pub fn EVP_SIGNATURE_fetch(
+        library: Pointer,
+        name: *const c_char,
+        properties: *const c_char,
+    ) -> Pointer;
+    pub fn EVP_SIGNATURE_free(algorithm: Pointer);
     pub fn EVP_MD_CTX_new() -> Pointer;
     pub fn EVP_MD_CTX_free(context: Pointer);
     pub fn EVP_MD_CTX_get_pkey_ctx(context: *const c_void) -> Pointer;

@@ -102,6 +102,11 @@ const KEYS: &[&CStr] = &[
     c"taglen",
     c"expect",
     c"status",
+    c"context-string",
+    c"message-encoding",
+    c"mu",
+    c"deterministic",
+    c"test-entropy",
     c"nobody knows this one",
 ];
 
@@ -236,7 +241,7 @@ unsafe impl Send for Libcrypto {}
 unsafe impl Sync for Libcrypto {}
 
 impl Libcrypto {
-    pub fn new(names: [&CStr; 2]) -> Self {
+    pub fn new(names: [&CStr; 2], entry: akv_provider::fuzzing::Entry) -> Self {
         assert!(
             std::env::var_os("AZURE_MANAGEDHSM_URL").is_some(),
             "this target needs an emulator: run scripts/fuzz.sh"
@@ -244,7 +249,6 @@ impl Libcrypto {
         // SAFETY: the functions are called as their manual pages want it.
         unsafe {
             let context = OSSL_LIB_CTX_new();
-            let entry = akv_provider::fuzzing::entry();
             assert_eq!(
                 OSSL_PROVIDER_add_builtin(context, c"akv_provider".as_ptr(), entry),
                 1

@@ -19,6 +19,9 @@ use crate::error::Error;
 use crate::module::new_handle;
 use crate::template::day;
 
+/// The service's name for the making of other keys, which it has no request for.
+pub(crate) const DERIVE_KEY: &str = "deriveKey";
+
 /// A secret key that a program has brought, or that the HSM has unwrapped for it: it is here.
 pub(crate) struct SecretKey {
     pub(crate) kind: CK_KEY_TYPE,
@@ -284,7 +287,7 @@ impl StoredKey {
     pub(crate) fn may_derive(&self) -> bool {
         self.operations
             .iter()
-            .any(|operation| operation.to_string() == "deriveKey")
+            .any(|operation| operation.to_string() == DERIVE_KEY)
     }
 
     /// Whether there is such an object: symmetric keys have no public half, and that of others may

@@ -265,13 +265,16 @@ fn template(which: usize) -> Vec<(CK_ATTRIBUTE_TYPE, Vec<u8>)> {
     }
 }
 
+/// The number of the cipher that pads, and of its ciphertext.
+const PADDED: usize = 3;
+
 fn cipher(number: usize) -> Mechanism<'static> {
     let oaep = |hash, mgf| PkcsOaepParams::new(hash, mgf, PkcsOaepSource::empty());
     match number % 6 {
         0 => Mechanism::RsaPkcs,
         1 => Mechanism::RsaPkcsOaep(oaep(MechanismType::SHA1, PkcsMgfType::MGF1_SHA1)),
         2 => Mechanism::AesCbc([7; 16]),
-        3 => Mechanism::AesCbcPad([7; 16]),
+        PADDED => Mechanism::AesCbcPad([7; 16]),
         4 => Mechanism::RsaPkcsKeyPairGen,
         _ => Mechanism::Sha256,
     }
@@ -586,12 +589,31 @@ fn reason(
         (Step::Decrypt(m, ..), Ok(_), Err(Rv::GeneralError)) if m % 6 == 0 => {
             Some("nobody learns whether a padding of PKCS#1 v1.5 is good")
         }
+        (_, Ok(_), Err(Rv::GeneralError | Rv::EncryptedDataInvalid) | Ok(_))
+        | (_, Err(Rv::EncryptedDataInvalid), Ok(_))
+            if unpads_by_chance(before, step) =>
+        {
+            Some(
+                "each side has its own AES key: what that has not encrypted has a padding by chance",
+            )
+        }
         (
             Step::Decrypt(..) | Step::DecryptFinal,
             Err(Rv::EncryptedDataInvalid | Rv::EncryptedDataLenRange),
             Err(Rv::GeneralError | Rv::EncryptedDataLenRange | Rv::EncryptedDataInvalid),
         ) => Some("what can't be decrypted is told as such"),
         _ => None,
+    }
+}
+
+/// Whether a step takes the padding off what was not encrypted with padding by AES.
+fn unpads_by_chance(before: &[Step], step: Step) -> bool {
+    match step {
+        Step::Decrypt(PADDED, _, of) => of != PADDED,
+        Step::DecryptFinal => before
+            .iter()
+            .any(|step| matches!(step, Step::DecryptInit(PADDED, _))),
+        _ => false,
     }
 }
 

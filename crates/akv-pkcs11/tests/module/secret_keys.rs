@@ -3,6 +3,7 @@
 use cryptoki::context::Pkcs11;
 use cryptoki::error::RvError;
 use cryptoki::mechanism::aead::GcmParams;
+use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{
     Attribute, AttributeInfo, AttributeType, KeyType, ObjectClass, ObjectHandle,
@@ -11,6 +12,7 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use openssl::aes::{AesKey, unwrap_key};
 use openssl::rsa::{Padding, Rsa};
+use openssl::symm::{Cipher, decrypt_aead};
 
 use crate::support::{
     Hsm, code, import_aes, import_rsa, initialized, makes_calls, only, session, slot,
@@ -278,6 +280,21 @@ fn keys_of_a_session_are_wrapped_and_unwrapped_by_those_of_the_hsm() {
     let mut iv = [0; 12];
     let wrapped = session.wrap_key(&gcm(&mut iv), kek, mine).unwrap();
     unwrap(&gcm(&mut iv), kek, &wrapped);
+    // Cloud HSM's own has the initialisation vector in it.
+    let type_ = MechanismType::new_vendor_defined(0x8000_1087).unwrap();
+    let params = GcmParams::new(&mut [], b"header", 128.into()).unwrap();
+    let own = Mechanism::VendorDefined(VendorDefinedMechanism::new(type_, Some(&params)));
+    let wrapped = session.wrap_key(&own, kek, mine).unwrap();
+    assert_eq!(wrapped.len(), 12 + VALUE.len() + 16);
+    let (iv, rest) = wrapped.split_at(12);
+    let (ciphertext, tag) = rest.split_at(VALUE.len());
+    let cipher = Cipher::aes_256_gcm();
+    let opened = decrypt_aead(cipher, &KEK, Some(iv), b"header", ciphertext, tag);
+    assert_eq!(opened.unwrap(), VALUE);
+    unwrap(&own, kek, &wrapped);
+    let damaged = [&wrapped[..20], &[!wrapped[20]], &wrapped[21..]].concat();
+    let outcome = session.unwrap_key(&own, kek, &damaged, &unwrapped_as);
+    assert_eq!(code(outcome), RvError::WrappedKeyInvalid);
 
     let find = |class| only(&session, &[label("rsa"), Attribute::Class(class)]);
     let (public, private) = (

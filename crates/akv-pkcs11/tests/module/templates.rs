@@ -110,8 +110,8 @@ fn a_key_has_no_use_that_its_template_denies() {
         return assert_eq!(
             operations,
             [
+                r#"["encrypt","decrypt","sign","verify","wrapKey"]"#,
                 r#"["encrypt","decrypt","verify","wrapKey","unwrapKey"]"#,
-                r#"["encrypt","decrypt","wrapKey"]"#,
                 r#"["verify"]"#,
             ]
         );
@@ -141,6 +141,53 @@ fn a_key_has_no_use_that_its_template_denies() {
     session.generate_key(&Mechanism::AesKeyGen, &aes).unwrap();
     let nothing = of_ec(&[Attribute::Verify(false)], &[Attribute::Sign(false)]);
     assert_eq!(code(nothing), RvError::TemplateInconsistent);
+}
+
+/// The service lists `deriveKey` for new keys unless it is told what they are for.
+#[test]
+fn a_key_derives_only_where_its_template_says_nothing_of_it() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.set("TEST_STRICT", "no");
+        let told = hsm.run();
+        assert!(told.contains("no key with CKA_DERIVE as"), "{told}");
+        hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"strictTemplates":true}"#);
+        hsm.set("TEST_STRICT", "yes");
+        hsm.run();
+        return;
+    }
+    let is_strict = std::env::var("TEST_STRICT").unwrap() == "yes";
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let aes = |further: &[Attribute]| {
+        let template = [
+            Attribute::Token(true),
+            Attribute::ValueLen(32.into()),
+            Attribute::KeyType(KeyType::GENERIC_SECRET),
+        ];
+        let template = [&template[..], further].concat();
+        session.generate_key(&Mechanism::GenericSecretKeyGen, &template)
+    };
+    let derives = |key| {
+        let told = session.get_attributes(key, &[AttributeType::Derive]);
+        told.unwrap() == [Attribute::Derive(true)]
+    };
+    let (public, private) = pair(&session, &[]).unwrap();
+    assert!(derives(public) && derives(private) && derives(aes(&[]).unwrap()));
+    for wish in [false, true].map(Attribute::Derive) {
+        let wish = std::slice::from_ref(&wish);
+        let (ec, aes) = (pair(&session, wish), aes(wish));
+        if is_strict && wish == [Attribute::Derive(true)] {
+            assert_eq!(code(ec), RvError::TemplateInconsistent);
+            assert_eq!(code(aes), RvError::TemplateInconsistent);
+            continue;
+        }
+        let (ec, aes) = (ec.unwrap(), aes.unwrap());
+        assert!(!derives(ec.0) && !derives(ec.1) && !derives(aes));
+        // They are good for all else that such keys are.
+        session.sign(&Mechanism::Ecdsa, ec.1, &[7; 32]).unwrap();
+        session.sign(&Mechanism::Sha256Hmac, aes, b"m").unwrap();
+    }
 }
 
 /// No object has both, so that nobody needs to be asked.

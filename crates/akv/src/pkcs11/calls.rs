@@ -33,7 +33,7 @@ pub(super) const SECRET: &str = "MHSM_CLIENT_SECRET";
 pub(super) enum Task {
     /// Say what there is, without asking the HSM.
     Describe,
-    /// Start as in a program, with the log that the configuration file asks for.
+    /// Start as in a program, with the log that the environment or the configuration file asks for.
     Start,
     /// List keys; a slot, or all that have a token.
     List { slot: Option<u64>, pin: Option<Pin> },

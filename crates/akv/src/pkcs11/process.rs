@@ -207,14 +207,14 @@ impl Place {
             variables.extend(CREDENTIALS.map(|name| (name, None)));
         }
         // Causes of failures are told on standard error unless there is a log, which is for
-        // requests.
-        let level = match task {
-            Task::Start => Some(None),
-            Task::Describe => Some(Some("off".into())),
-            _ => (!has_log()).then(|| Some("off".into())),
+        // requests. Who only starts the module gets the log that a program would get.
+        let is_off = match task {
+            Task::Start => false,
+            Task::Describe => true,
+            _ => !has_log(),
         };
-        if let Some(level) = level {
-            variables.push(("AKV_LOG_LEVEL", level));
+        if is_off {
+            variables.push(("AKV_LOG_LEVEL", Some("off".into())));
             variables.push(("AKV_LOG_FILE", None));
         }
         Ok(variables)

@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::support::{Hsm, VALIDATE};
 
@@ -239,6 +242,30 @@ fn files_that_are_not_there_or_that_others_can_write_are_refused() {
             "can be written by others",
             "-> correct the configuration file",
         ]);
+    // What is no file of a configuration's size is told as such, and not waited for.
+    let [fifo, folder, huge] = ["fifo", "folder", "huge"].map(|name| hsm.file(name));
+    let status = Command::new("mkfifo").arg(&fifo).status();
+    assert!(status.expect("mkfifo runs").success());
+    fs::create_dir(&folder).unwrap();
+    let mebibytes = 1 << 20;
+    let file = fs::File::create(&huge).unwrap();
+    file.set_len(5 * mebibytes).unwrap();
+    for (path, words) in [
+        (fifo.as_path(), "is not a regular file"),
+        (&folder, "is not a regular file"),
+        (Path::new("/dev/zero"), "is not a regular file"),
+        (&huge, "is longer than 4194304 bytes"),
+    ] {
+        let path = path.to_str().unwrap();
+        let problem = format!("the configuration file '{path}' {words}");
+        let began = Instant::now();
+        hsm.tool(VALIDATE, &["--file", path])
+            .fails_with(&[&format!("FAILED: Parsing {path}"), &problem]);
+        hsm.akv(&format!("pkcs11 list --config {path}"))
+            .fails_with(&["C_Initialize: CKR_FUNCTION_FAILED", &problem]);
+        // Whoever waits for a FIFO or for the end of a device waits without end.
+        assert!(began.elapsed() < Duration::from_secs(60), "{path}");
+    }
     hsm.tool(VALIDATE, &[])
         .fails_with(&["Usage: mhsm_p11_validate_config_file"]);
 }
@@ -263,6 +290,43 @@ fn mistakes_are_told_here_and_failures_in_the_log_where_there_is_one() {
     ]);
     let log = fs::read_to_string(hsm.file("akv.log")).unwrap();
     assert!(log.contains("HTTP 401"), "{log}");
+}
+
+/// Of the log the environment goes before the file, in a program as well.
+#[test]
+fn a_check_starts_the_module_with_the_log_that_a_program_would_have() {
+    let mut hsm = Hsm::start();
+    let log = |folder: &str| {
+        format!(
+            r#"{{"tokens":[{{"resourceName":"abc"}}],"log":{{"directory":"{folder}",
+                "flags":{{"SendToFile":true}},"module":{{"P11Interfaces":true}}}}}}"#
+        )
+    };
+    let good = hsm.write("good.conf", r#"{"tokens":[{"resourceName":"abc"}]}"#);
+    let bad = hsm.write("bad.conf", &log("/nowhere"));
+    let checks = |hsm: &Hsm, file: &str| hsm.akv(&format!("pkcs11 check --config {file}"));
+    let refuses = ["failed   ", "can't use all of its configuration"];
+
+    hsm.set("AKV_LOG_LEVEL", "debug");
+    hsm.set("AKV_LOG_FILE", "/nowhere/akv.log");
+    let told = checks(&hsm, &good).fails_with(&refuses);
+    assert!(told.contains("/nowhere/akv.log"), "{told}");
+    hsm.tool(VALIDATE, &["--file", &good])
+        .fails_with(&["ERROR: ", "/nowhere/akv.log"]);
+    let written = hsm.file("akv.log");
+    hsm.set("AKV_LOG_FILE", written.clone());
+    for file in [&good, &bad] {
+        let told = checks(&hsm, file).succeeds();
+        assert_eq!(told, "The module can use its configuration.\n");
+    }
+    let calls = fs::read_to_string(&written).unwrap();
+    assert!(calls.contains("C_Initialize"), "{calls}");
+    // To standard error, where its lines are nobody's mistakes.
+    hsm.unset("AKV_LOG_FILE");
+    checks(&hsm, &good).succeeds();
+    hsm.unset("AKV_LOG_LEVEL");
+    let told = checks(&hsm, &bad).fails_with(&refuses);
+    assert!(told.contains("/nowhere/MHSM-PKCS11-"), "{told}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod connections;
 mod deadlines;
 mod endpoints;
 mod errors;
+mod faults;
 mod hedging;
 mod listing;
 mod properties;

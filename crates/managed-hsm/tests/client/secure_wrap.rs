@@ -17,7 +17,7 @@ fn policy(hsm: &Hsm) -> Vec<u8> {
     policy.to_string().into_bytes()
 }
 
-fn new_key(hsm: &Hsm, kind: NewKeyKind) -> NewKey {
+pub(crate) fn new_key(hsm: &Hsm, kind: NewKeyKind) -> NewKey {
     NewKey {
         kind,
         operations: vec![KeyOperation::SecureWrapKey, KeyOperation::SecureUnwrapKey],
@@ -27,7 +27,7 @@ fn new_key(hsm: &Hsm, kind: NewKeyKind) -> NewKey {
 }
 
 /// A test token of the emulator's, which attests an environment.
-fn token(hsm: &Hsm) -> String {
+pub(crate) fn token(hsm: &Hsm) -> String {
     let answer = hsm.rest.call("POST", "/generate-test-token", "{}");
     answer["token"].as_str().expect("a token").to_owned()
 }
