@@ -103,7 +103,7 @@ imports_nothing() {
     ! pk12util -i in.p12 -h hsm -d sql:nss -W password >in.log 2>&1 && cat in.log && [ "$(imports)" -eq "$before" ] &&
         grep -q "C_CreateObject: keys are born in the HSM.*allowImport" in.log && grep -q SEC_ERROR_PKCS12_UNABLE_TO_IMPORT_KEY in.log
 }
-# The key comes in once. NSS gives up over the certificate then, for which it wants the key's subject changed.
+# The key comes in once. NSS gives up over its certificate then.
 imports_a_key() {
     local before
     before=$(imports)
