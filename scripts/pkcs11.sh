@@ -17,7 +17,9 @@ cd "$(dirname "$0")/.." || exit
 
 suite=trixie
 packages=openssl,libengine-pkcs11-openssl,pkcs11-provider,ca-certificates,curl,procps
-packages+=,nginx-light,apache2,bind9-utils,haproxy,bind9,bind9-dnsutils
+packages+=,nginx-light,apache2,bind9-utils,haproxy,bind9,bind9-dnsutils,python3
+# By a pattern, as its name has a version.
+packages+=',~n^linux-kbuild-[0-9]!~v'
 
 # The emulator with this machine's libraries, and a script under its name that runs it with them: bring_emulator FOLDER
 bring_emulator() {

@@ -4,6 +4,7 @@
 #   start NAME THREADS ASYNC  starts it, with the rest of the configuration on stdin
 #   stop NAME                 has it end without a complaint
 #   serves THREADS ASYNC      all that a server does
+#   proxies FILE              a client's certificate towards a backend
 
 user=
 if [ "$(id -u)" -eq 0 ]; then
@@ -74,4 +75,32 @@ END
     check "$title: reloads under load" reloads "$name" "https://localhost:$port/"
     check "$title: the HSM restarts under load" hsm_restarts page "https://localhost:$port/"
     check "$title: stops" stop "$name"
+}
+
+# Mutual TLS between two HAProxies in one, with the key ec and a certificate of CN=client: proxies FILE
+proxies() {
+    local front back
+    free_port front
+    free_port back
+    start proxy 2 no <<END
+frontend back
+    bind 127.0.0.1:$back ssl crt $work/rsa.pem ca-file $work/ca.crt verify required
+    http-request return status 200 content-type text/plain lf-string %[ssl_c_s_dn(cn)]
+frontend front
+    bind 127.0.0.1:$front
+    default_backend tls
+backend tls
+    server one 127.0.0.1:$back ssl crt $1 ca-file $work/ca.crt verify required sni str(localhost) no-ssl-reuse
+    http-reuse never
+END
+    check "client certificate to a backend: answers" ready "http://localhost:$front/" "$work/proxy.log"
+    check "client certificate to a backend: a signature for each side" proxied
+    check "client certificate to a backend: it refuses others" eval "! page https://localhost:$back/"
+    check "client certificate to a backend: stops" stop proxy
+}
+proxied() {
+    local rsa ec
+    rsa=$(signatures rsa) ec=$(signatures ec)
+    [ "$(page "http://localhost:$front/")" = client ] || { page "http://localhost:$front/"; return 1; }
+    signed rsa "$rsa" 1 && signed ec "$ec" 1
 }

@@ -15,31 +15,9 @@ for mode in "1 no" "4 no" "1 yes" "4 yes"; do
     serves "$threads" "$async"
 done
 
-# Mutual TLS between two HAProxies in one; and the key beside the certificate, as NAME.crt and NAME.crt.key.
+# The key may be beside the certificate, as NAME.crt and NAME.crt.key.
 cp "$work/client.key" "$work/client.crt.key"
-free_port front
-free_port back
-start proxy 2 no <<END
-frontend back
-    bind 127.0.0.1:$back ssl crt $work/rsa.pem ca-file $work/ca.crt verify required
-    http-request return status 200 content-type text/plain lf-string %[ssl_c_s_dn(cn)]
-frontend front
-    bind 127.0.0.1:$front
-    default_backend tls
-backend tls
-    server one 127.0.0.1:$back ssl crt $work/client.crt ca-file $work/ca.crt verify required sni str(localhost) no-ssl-reuse
-    http-reuse never
-END
-check "client certificate to a backend: answers" ready "http://localhost:$front/" "$work/proxy.log"
-proxied() {
-    local rsa ec
-    rsa=$(signatures rsa) ec=$(signatures ec)
-    [ "$(page "http://localhost:$front/")" = client ] || { page "http://localhost:$front/"; return 1; }
-    signed rsa "$rsa" 1 && signed ec "$ec" 1
-}
-check "client certificate to a backend: a signature for each side" proxied
-check "client certificate to a backend: it refuses others" eval "! page https://localhost:$back/"
-check "client certificate to a backend: stops" stop proxy
+proxies "$work/client.crt"
 
 # By HAProxy's own option, and no openssl.cnf.
 free_port port

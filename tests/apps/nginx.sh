@@ -2,6 +2,8 @@
 # nginx: server keys, its own certificate towards a backend, TLS of the stream module; 1 and 4 workers, reloads, lost workers.
 # shellcheck source=tests/apps/harness.sh
 . "$(dirname "$0")/harness.sh"
+# shellcheck source=tests/apps/nginx_proxy.sh
+. "$(dirname "$0")/nginx_proxy.sh"
 
 needs nginx nginx-light
 start_hsm
@@ -49,8 +51,6 @@ stop() {
     # A worker that didn't end well is in the log.
     ! grep -E 'exited on signal|\[(alert|emerg)\]' "$work/$1.log"
 }
-
-paths() { printf '%s_temp_path %s/%s;\n' client_body "$work" "$1" proxy "$work" "$1" fastcgi "$work" "$1" uwsgi "$work" "$1" scgi "$work" "$1"; }
 
 # A server with both certificates: servers NAME PORT FORM
 servers() {
@@ -151,39 +151,9 @@ done
 # nginx as a client: mutual TLS with the backend, which asks for a certificate.
 free_port front
 free_port back
-before_client=$(signatures ec)
-check "backend with client certificates: starts" start proxy 2 "$user" <<END
-http {
-    $(paths proxy)
-    access_log off;
-    server {
-        listen 127.0.0.1:$back ssl;
-        ssl_certificate $work/rsa.crt;
-        ssl_certificate_key "$(key rsa file)";
-        ssl_client_certificate $work/ca.crt;
-        ssl_verify_client on;
-        location / { return 200 "\$ssl_client_verify \$ssl_client_s_dn\n"; }
-    }
-    server {
-        listen 127.0.0.1:$front;
-        location / {
-            proxy_pass https://127.0.0.1:$back;
-            proxy_ssl_certificate $work/client.crt;
-            proxy_ssl_certificate_key "$(key client "${forms[-1]}")";
-            proxy_ssl_trusted_certificate $work/ca.crt;
-            proxy_ssl_verify on;
-            proxy_ssl_name localhost;
-            proxy_ssl_session_reuse off;
-        }
-    }
-}
-END
-check "proxy_ssl_certificate_key: answers" ready "http://localhost:$front/" "$work/proxy.log"
-proxied() { [ "$(page "http://localhost:$front/")" = "SUCCESS CN=client" ]; }
-check "proxy_ssl_certificate_key: the backend knows the client" proxied
-not_proxied() { ! page "https://localhost:$back/" && page --insecure "https://localhost:$back/" -w '%{http_code}' --no-fail | grep -q 400; }
-check "proxy_ssl_certificate_key: the backend refuses others" not_proxied
-check "proxy_ssl_certificate_key: the client's key signed" wait_until 5 has_signatures ec "$((before_client + 2))"
+check "backend with client certificates: starts" start proxy 2 "$user" \
+    < <(proxying proxy "$front" "$back" "$(key rsa file)" "$(key client "${forms[-1]}")")
+proxies "$front" "$back" "$work/proxy.log" ec
 check "proxy_ssl_certificate_key: stops" stop proxy
 
 if ! nginx -V 2>&1 | grep -q -- --with-stream || { nginx -V 2>&1 | grep -q -- --with-stream=dynamic && [ -z "$modules" ]; }; then

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a machine boots from and updates itself with, signed by PKCS#11: EFI programs by sbsign, bundles by RAUC, kernel modules by the
-# kernel's own sign-file.
+# What a machine boots from and updates itself with, signed by PKCS#11: EFI programs by sbsign, bundles by RAUC. Kernel modules are
+# signed in Debian 13 (tests/pkcs11/sign-file.sh).
 # shellcheck source=tests/apps/harness.sh
 . "$(dirname "$0")/harness.sh"
 # shellcheck source=tests/apps/tokens.sh
@@ -44,23 +44,5 @@ if command -v rauc >/dev/null && command -v mksquashfs >/dev/null; then
     check "RAUC signs a bundle" bundle
 else
     skip RAUC "it, or squashfs-tools, is not installed (apt-get install rauc squashfs-tools)"
-fi
-
-# The newest of those that are installed; kernels have it in a folder of their own.
-program=$(find /usr/lib/linux-kbuild-*/scripts/sign-file /usr/src/linux-headers-*/scripts/sign-file 2>/dev/null | sort -V | tail -n 1)
-signs_module() {
-    local before
-    before=$(signatures rsa)
-    head -c 65536 /dev/urandom >module
-    with_provider "$program" sha256 "$(token_uri rsa)" boot.crt module signed.ko || return 1
-    signed rsa "$before" 1 && python3 "$repository/tests/apps/appended_signature.py" signed.ko signature.der unsigned && cmp unsigned module &&
-        openssl cms -verify -binary -inform DER -in signature.der -content unsigned -certfile boot.crt -CAfile ca.crt -purpose any -out /dev/null
-}
-if [ -n "$program" ] && grep -q OSSL_PROVIDER_try_load "$program" && [ ! -e "$(openssl version -m | cut -d'"' -f2)/pkcs11.so" ]; then
-    skip sign-file "that of newer kernels has no engines, and pkcs11-provider is not installed (apt-get install pkcs11-provider of Debian 13)"
-elif [ -n "$program" ] && command -v python3 >/dev/null; then
-    check "sign-file signs a kernel module" signs_module
-else
-    skip sign-file "it, or python3, is not installed (apt-get install linux-kbuild-VERSION python3)"
 fi
 finish

@@ -64,26 +64,41 @@ fi
 # OpenLDAP reads files itself, and hands their contents to GnuTLS.
 if ldd /usr/sbin/slapd 2>/dev/null | grep libldap | grep -q 2.5; then
     mkdir -m 700 "$work/ldap"
-    cat >"$work/slapd.conf" <<END
+    # slapd_conf CERTIFICATE KEY
+    slapd_conf() {
+        cat <<END
 include /etc/ldap/schema/core.schema
 pidfile $work/ldap/pid
 modulepath /usr/lib/ldap
 moduleload back_ldif
-TLSCertificateFile "$(token_uri rsa cert)"
-TLSCertificateKeyFile "$(token_uri rsa)"
+TLSCertificateFile "$1"
+TLSCertificateKeyFile "$2"
 database ldif
 directory $work/ldap
 suffix "dc=test"
 END
+    }
     refused() {
         local said
         free_port port
+        slapd_conf "$(token_uri rsa cert)" "$(token_uri rsa)" >"$work/slapd.conf"
         said=$(in_token_home timeout 20 /usr/sbin/slapd -f "$work/slapd.conf" -h "ldaps://127.0.0.1:$port/" -d config 2>&1) &&
             { echo "it started"; return 1; }
         echo "$said"
         grep -q "TLS init def ctx failed" <<<"$said"
     }
     check "OpenLDAP 2.5: impossible, it looks for files" refused
+    # What else could keep it from starting does not.
+    starts_with_files() {
+        free_port port
+        openssl req -x509 -newkey rsa:2048 -noenc -keyout "$work/own.key" -subj /CN=localhost -days 2 -out "$work/own.crt" 2>/dev/null
+        slapd_conf "$work/own.crt" "$work/own.key" >"$work/own.conf"
+        launch "$work/slapd.log" /usr/sbin/slapd -f "$work/own.conf" -h "ldaps://127.0.0.1:$port/" -d config
+        wait_until 20 port_is_open "$port" || { cat "$work/slapd.log"; return 1; }
+        openssl s_client -connect "127.0.0.1:$port" -CAfile "$work/own.crt" -verify_return_error </dev/null >"$work/slapd.tls" 2>&1 &&
+            grep -q '^Verification: OK' "$work/slapd.tls" && end_process "$pid"
+    }
+    check "OpenLDAP 2.5: starts with a software key" starts_with_files
 else
     skip "OpenLDAP" "slapd 2.5 is not installed (apt-get install slapd)"
 fi

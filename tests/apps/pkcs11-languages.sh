@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Languages: Python by PyKCS11, Go by crypto11. Ruby can't: its openssl gem has no engines.
+# Languages: Python by PyKCS11, Go by crypto11, Ruby by Fiddle, as its openssl gem has no engines.
 # shellcheck source=tests/apps/harness.sh
 . "$(dirname "$0")/harness.sh"
 # shellcheck source=tests/apps/tokens.sh
@@ -52,11 +52,19 @@ else
     skip "Python, PyKCS11" "it is not installed (apt-get install python3-pykcs11)"
 fi
 
-# Debian's gem is built without engines, and its packages have no other way to a token.
+# Debian's gem is built without engines; by Fiddle, which comes with Ruby, a program calls the module itself.
 no_engine() { ruby -e 'require "openssl"; abort "it has engines" if defined?(OpenSSL::Engine)'; }
+by_fiddle() {
+    local before
+    before=$(signatures "[-a-z0-9]*")
+    expects_keys 1
+    ruby tests/apps/ruby/token.rb "$token_module" || return 1
+    signed "[-a-z0-9]*" "$before" 3
+}
 if command -v ruby >/dev/null; then
     ruby --version
-    check "Ruby: impossible, the openssl gem has no engines" no_engine
+    check "Ruby: the openssl gem has no engines" no_engine
+    check "Ruby, Fiddle: find, sign, verify, generate" by_fiddle
 else
     skip "Ruby" "it is not installed (apt-get install ruby)"
 fi

@@ -7,6 +7,8 @@
 . "$(dirname "$0")/tokens.sh"
 # shellcheck source=tests/apps/engine_nginx.sh
 . "$(dirname "$0")/engine_nginx.sh"
+# shellcheck source=tests/apps/nginx_proxy.sh
+. "$(dirname "$0")/nginx_proxy.sh"
 
 needs nginx nginx-light
 needs_engine
@@ -23,7 +25,20 @@ emulator_options=(--principals "$principals")
 start_token
 rm "$principals"
 nginx -v
-token_certificate backend ec
+
+# nginx as a client: its own certificate towards a backend.
+token_certificate rsa rsa
+token_certificate client ec /CN=client extendedKeyUsage=clientAuth
+free_port front
+free_port back
+{
+    echo "daemon off; worker_processes 2; user root; pid $work/proxy.pid; error_log $work/proxy.log; events {}"
+    proxying proxy "$front" "$back" "engine:pkcs11:$(token_uri rsa)" "engine:pkcs11:$(token_uri ec)"
+} >"$work/proxy.conf"
+launch "$work/proxy.out" nginx -p "$work" -e "$work/proxy.log" -c "$work/proxy.conf"
+proxies "$front" "$back" "$work/proxy.log" ec
+check "proxy_ssl_certificate_key: stops" end_process "$pid" QUIT
+
 owner=$AZURE_CLI_ACCESS_TOKEN
 unset AZURE_CLI_ACCESS_TOKEN
 export AZURE_AUTHORITY_HOST=$AZURE_MANAGEDHSM_URL

@@ -4,6 +4,8 @@
 . "$(dirname "$0")/harness.sh"
 # shellcheck source=tests/apps/tokens.sh
 . "$(dirname "$0")/tokens.sh"
+# shellcheck source=tests/apps/xml_template.sh
+. "$(dirname "$0")/xml_template.sh"
 
 needs certutil libnss3-tools
 needs_engine
@@ -87,20 +89,36 @@ else
     skip "tstclnt" "it is not installed (apt-get install libnss3-tools)"
 fi
 
-# PKCS#12 would take the private key out, or bring one in from outside.
+# PKCS#12 would take the private key out, or bring one in from outside. NSS's own database lets both happen with the same file.
+by_nss_itself() { pk12util -i in.p12 -d sql:nss -W password && pk12util -o own.p12 -n brought -d sql:nss -W password; }
 exports_nothing() {
     ! pk12util -o out.p12 -n hsm:ec -d sql:nss -W password >out.log 2>&1 && cat out.log &&
-        ! openssl pkcs12 -in out.p12 -passin pass:password -nocerts -noenc 2>/dev/null | grep "PRIVATE KEY"
+        grep -q SEC_ERROR_PKCS12_UNABLE_TO_EXPORT_KEY out.log && [ ! -e out.p12 ]
 }
+imports() { grep -c "method=PUT path=/keys/" "$requests"; }
+has_imported() { [ "$(imports)" -eq "$1" ]; }
 imports_nothing() {
     local before
-    before=$(grep -c "method=PUT path=/keys/" "$requests")
-    openssl pkcs12 -export -in tls.crt -inkey tls.key -passout pass:password -name brought -out in.p12
-    ! pk12util -i in.p12 -h hsm -d sql:nss -W password >in.log 2>&1 && cat in.log && [ "$(grep -c "method=PUT path=/keys/" "$requests")" -eq "$before" ]
+    before=$(imports)
+    ! pk12util -i in.p12 -h hsm -d sql:nss -W password >in.log 2>&1 && cat in.log && [ "$(imports)" -eq "$before" ] &&
+        grep -q "C_CreateObject: keys are born in the HSM.*allowImport" in.log && grep -q SEC_ERROR_PKCS12_UNABLE_TO_IMPORT_KEY in.log
 }
-if command -v pk12util >/dev/null && [ -f tls.key ]; then
+# The key comes in once. NSS gives up over its certificate then.
+imports_a_key() {
+    local before
+    before=$(imports)
+    expects_keys 1
+    sed 's/^{/{"allowImport": true, /' "$MHSM_PKCS11_CONF" >importing.conf
+    ! MHSM_PKCS11_CONF=$work/importing.conf pk12util -i in.p12 -h hsm -d sql:nss -W password >in.log 2>&1 && cat in.log
+    grep -q SEC_ERROR_ADDING_CERT in.log && has_imported "$((before + 1))"
+}
+if command -v pk12util >/dev/null; then
+    openssl req -x509 -newkey rsa:2048 -noenc -keyout brought.key -subj /CN=brought -days 2 -out brought.crt 2>/dev/null
+    openssl pkcs12 -export -in brought.crt -inkey brought.key -passout pass:password -name brought -out in.p12
     check "pk12util -o: no private key leaves the HSM" exports_nothing
     check "pk12util -i: none comes in that the configuration doesn't allow" imports_nothing
+    check "pk12util -i: with allowImport the key comes in, and its certificate doesn't" imports_a_key
+    check "pk12util -i and -o with NSS's own database" by_nss_itself
 else
     skip "pk12util" "it is not installed (apt-get install libnss3-tools)"
 fi
@@ -111,8 +129,28 @@ no_nss() {
     said=$(xmlsec1 --sign --crypto nss --crypto-config nss message.txt 2>&1) && { echo "it was accepted"; return 1; }
     grep "only available crypto library is 'openssl'" <<<"$said"
 }
+# By libp11's engine it mistakes an RSA key without private numbers for a public one. By an EC key it gets a signature, and then asks the
+# key for its order in a way that only a provider's key answers: no_engine KEY ALGORITHM CERTIFICATE SIGNATURES REASON
+no_engine() {
+    local before
+    before=$(signatures "$1")
+    xml_template "$2" >"$1.xml"
+    with_provider xmlsec1 --sign --privkey-openssl-engine:key "pkcs11;$(token_uri "$1"),$3.crt" --output signed.xml "$1.xml" 2>xml.log &&
+        { echo "it was accepted"; return 1; }
+    cat xml.log
+    grep -q "$5" xml.log && signed "$1" "$before" "$4" && [ ! -e signed.xml ]
+}
+# The same document by a software key.
+software_xml() {
+    openssl req -x509 -newkey rsa:2048 -noenc -keyout own.key -subj /CN=own -days 2 -out own.crt 2>/dev/null
+    xml_template rsa-sha256 >own.xml
+    xmlsec1 --sign --privkey-pem:key own.key,own.crt --output own.signed.xml own.xml && xmlsec1 --verify --trusted-pem own.crt own.signed.xml
+}
 if command -v xmlsec1 >/dev/null; then
-    check "xmlsec1: impossible, the program knows OpenSSL only" no_nss
+    check "xmlsec1: impossible by NSS, the program knows OpenSSL only" no_nss
+    check "xmlsec1: impossible by libp11's engine, RSA" no_engine rsa rsa-sha256 code 0 "key is not found"
+    check "xmlsec1: impossible by libp11's engine, EC" no_engine ec ecdsa-sha256 mail 1 EcdsaSignatureHalfLen
+    check "xmlsec1: the same with a software key" software_xml
 else
     skip "xmlsec1" "it is not installed (apt-get install xmlsec1)"
 fi

@@ -4,6 +4,8 @@
 . "$(dirname "$0")/harness.sh"
 # shellcheck source=tests/apps/tokens.sh
 . "$(dirname "$0")/tokens.sh"
+# shellcheck source=tests/apps/stunnels.sh
+. "$(dirname "$0")/stunnels.sh"
 
 needs stunnel stunnel4
 needs python3 python3
@@ -12,26 +14,16 @@ start_token
 stunnel -version 2>&1 | grep -m 1 "^stunnel"
 token_certificate rsa rsa
 token_certificate ec ec
-mkdir "$work/www"
-echo "keys in the HSM" >"$work/www/index.html"
-free_port inner
-python3 -m http.server --bind 127.0.0.1 --directory "$work/www" "$inner" >"$work/www.log" 2>&1 &
-started "$!"
+plain_server
 
-# Starts stunnel with a service: start NAME KEY, its settings on stdin. The engine is that of openssl.cnf.
-start() {
-    {
-        printf '%s\n' "foreground = yes" "pid =" "debug = info" "[$1]" "engineId = pkcs11" "cert = $(token_uri "$2" cert)" \
-            "key = $(token_uri "$2")"
-        cat
-    } >"$work/$1.conf"
-    sed -i '1i engine = pkcs11' "$work/$1.conf"
-    launch "$work/$1.log" stunnel "$work/$1.conf"
-}
-
+# The engine is that of openssl.cnf.
+global=("engine = pkcs11")
+# own KEY: its certificate and itself
+own() { printf '%s\n' "engineId = pkcs11" "cert = $(token_uri "$1" cert)" "key = $(token_uri "$1")"; }
 for key in rsa ec; do
     free_port port
-    start "$key" "$key" <<END
+    start "$key" <<END
+$(own "$key")
 accept = 127.0.0.1:$port
 connect = 127.0.0.1:$inner
 END
@@ -39,20 +31,23 @@ END
     handshakes "server, $key" "$port" "$key"
     check "server, $key: 24 requests, 8 at a time" many "https://localhost:$port/" 24
     check "server, $key: the HSM restarts under load" hsm_restarts page "https://localhost:$port/"
+    check "server, $key: reload" reload "$key" "https://localhost:$port/"
 done
 
 free_port back
 free_port front
 token_certificate client ec /CN=client extendedKeyUsage=clientAuth
 rm "$work/certificates/ec.pem"
-start back rsa <<END
+start back <<END
+$(own rsa)
 accept = 127.0.0.1:$back
 connect = 127.0.0.1:$inner
 CAfile = $work/ca.crt
 verifyChain = yes
 requireCert = yes
 END
-start front ec <<END
+start front <<END
+$(own ec)
 client = yes
 accept = 127.0.0.1:$front
 connect = 127.0.0.1:$back

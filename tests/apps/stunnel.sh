@@ -2,6 +2,8 @@
 # stunnel as server and as client with a certificate, in front of a plain server.
 # shellcheck source=tests/apps/harness.sh
 . "$(dirname "$0")/harness.sh"
+# shellcheck source=tests/apps/stunnels.sh
+. "$(dirname "$0")/stunnels.sh"
 
 needs stunnel stunnel4
 needs python3 python3
@@ -9,23 +11,7 @@ key_file_options=(--uri-only)
 start_hsm
 stunnel -version 2>&1 | grep -m 1 "^stunnel"
 
-mkdir "$work/www"
-echo "keys in the HSM" >"$work/www/index.html"
-free_port inner
-python3 -m http.server --bind 127.0.0.1 --directory "$work/www" "$inner" >"$work/www.log" 2>&1 &
-started "$!"
-
-# Starts stunnel with a service: start NAME, its settings on stdin.
-start() {
-    {
-        printf '%s\n' "foreground = yes" "pid =" "debug = info" "[$1]"
-        cat
-    } >"$work/$1.conf"
-    launch "$work/$1.log" stunnel "$work/$1.conf"
-    pids[$1]=$pid
-}
-declare -A pids=()
-
+plain_server
 for key in rsa ec; do
     free_port port
     start "$key" <<END
@@ -40,15 +26,13 @@ END
     check "server, $key: the HSM restarts under load" hsm_restarts page "https://localhost:$port/"
 done
 
-# Not under load: stunnel closes its port for a moment, and resets who waits there, whatever key it has.
-reload() {
+reloads() {
     local before
     before=$(loads ec)
-    kill -HUP "${pids[ec]}"
-    wait_until 30 eval "[ \$(loads ec) -gt $before ]" || { echo "the key was not loaded again"; return 1; }
-    ready "https://localhost:$port/" "$work/ec.log" && many "https://localhost:$port/" 10
+    reload ec "https://localhost:$port/" || return 1
+    [ "$(loads ec)" -gt "$before" ] || { echo "the key was not loaded again"; return 1; }
 }
-check "server: reload" reload
+check "server: reload" reloads
 
 # Certificate and key in one file on both sides.
 free_port back

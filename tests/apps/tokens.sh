@@ -52,9 +52,9 @@ expects_keys() { clients_keys=$((clients_keys + $1)); }
 # shellcheck disable=SC2034 # harness.sh reads it.
 watch_keys() { last_checks["no key is left behind, and none is gone"]=keys_are_as_expected; }
 
-# All keys of the HSM, page by page. The script's own token may be gone.
-list_keys() {
-    local page next="$AZURE_MANAGEDHSM_URL/keys?api-version=${AKV_API_VERSION:-7.4}" token
+# What the HSM has in a list, page by page: list keys|keys/NAME/versions. The script's own token may be gone.
+list() {
+    local page next="$AZURE_MANAGEDHSM_URL/$1?api-version=${AKV_API_VERSION:-7.4}" token
     token=$("$target/managed-hsm-emulator" token --data-dir "$work/private/hsm") || return 1
     while [ -n "$next" ]; do
         page=$(curl --silent --show-error --fail-with-body --max-time 60 --cacert "$AKV_CA_FILE" \
@@ -69,7 +69,7 @@ keys_are_as_expected() {
         echo "a client deleted a key, which no configuration allowed"
         return 1
     fi
-    list_keys >"$work/keys.json" || { cat "$work/keys.json"; return 1; }
+    list keys >"$work/keys.json" || { cat "$work/keys.json"; return 1; }
     grep -o '"kid":"[^"]*"' "$work/keys.json" | sed 's|.*/keys/\([^/"]*\).*|\1|' | sort >"$work/keys.there"
     printf '%s\n' "${created_keys[@]}" | sort >"$work/keys.made"
     gone=$(comm -13 "$work/keys.there" "$work/keys.made")

@@ -2,38 +2,18 @@
 # xmlsec1: XML signatures.
 # shellcheck source=tests/apps/harness.sh
 . "$(dirname "$0")/harness.sh"
+# shellcheck source=tests/apps/xml_template.sh
+. "$(dirname "$0")/xml_template.sh"
 
 needs xmlsec1 xmlsec1
 start_hsm
 xmlsec1 --version
 cd "$work" || exit
 
-# template ALGORITHM
-template() {
-    cat <<END
-<?xml version="1.0"?>
-<note>
-  <text>Keys stay in the HSM.</text>
-  <Signature xmlns="http://www.w3.org/2000/09/xmldsig#">
-    <SignedInfo>
-      <CanonicalizationMethod Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"/>
-      <SignatureMethod Algorithm="http://www.w3.org/2001/04/xmldsig-more#$1"/>
-      <Reference URI="">
-        <Transforms><Transform Algorithm="http://www.w3.org/2000/09/xmldsig#enveloped-signature"/></Transforms>
-        <DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha256"/>
-        <DigestValue/>
-      </Reference>
-    </SignedInfo>
-    <SignatureValue/>
-    <KeyInfo><KeyName>key</KeyName><X509Data/></KeyInfo>
-  </Signature>
-</note>
-END
-}
 # sign_xml KEY ALGORITHM
 sign_xml() {
     local before
-    template "$2" >"$1.xml"
+    xml_template "$2" >"$1.xml"
     before=$(signatures "$1")
     with_provider xmlsec1 --sign --privkey-pem:key "$1.key,$1.crt" --output "$1.signed.xml" "$1.xml" || return 1
     signed "$1" "$before" 1 || return 1
@@ -57,7 +37,7 @@ check "signed, EC" sign_xml ec ecdsa-sha256
 # by_uri KEY ALGORITHM: no key file and no certificate; whoever verifies has that
 by_uri() {
     local before
-    template "$2" >"$1.xml"
+    xml_template "$2" >"$1.xml"
     before=$(signatures "$1")
     with_provider xmlsec1 --sign --privkey-openssl-store:key "managedhsm:MyHSM:$1" --output "$1.signed.xml" "$1.xml" || return 1
     signed "$1" "$before" 1 || return 1

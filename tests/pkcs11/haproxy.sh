@@ -14,6 +14,8 @@ for key in rsa ec; do
     token_pem "$key"
     cat "$work/$key.crt" "$work/$key.key" >"$work/$key.pem"
 done
+token_certificate client ec /CN=client extendedKeyUsage=clientAuth
+cat "$work/client.crt" "$work/ec.key" >"$work/client.pem"
 chmod 644 "$MHSM_PKCS11_CONF"
 provider_conf
 # shellcheck source=tests/apps/haproxies.sh
@@ -22,4 +24,5 @@ for mode in "1 no" "4 no" "1 yes" "4 yes"; do
     read -r threads async <<<"$mode"
     serves "$threads" "$async"
 done
+proxies "$work/client.pem"
 finish
