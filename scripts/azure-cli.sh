@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Azure's command line (az), from PyPI, against the emulator: it logs in as a service principal and goes through its commands for
-# keys, roles, settings and disaster recovery of a Managed HSM. Run after `cargo build --workspace`. Skipped, with the reason, where it
-# can't be had.
+# keys, roles, settings and disaster recovery of a Managed HSM, and for keys of a vault. Run after `cargo build --workspace`. Skipped,
+# with the reason, where it can't be had.
 # shellcheck disable=SC2317 # the trap, check and refused call functions
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
@@ -43,7 +43,8 @@ install() {
 }
 
 start() {
-    serve_emulator "$emulator" "$folder" --principals "$(principals_file)" --hsm first --hsm second:0 --not-activated || exit
+    serve_emulator "$emulator" "$folder" --principals "$(principals_file)" --hsm first --hsm second:0 --vault contoso --not-activated ||
+        exit
     eval "$emulator_identity"
     second_hsm=$(sed -n 's/^second: //p' "$folder/emulator.out")
 }
@@ -74,11 +75,11 @@ refused() {
     failed=$((failed + 1))
 }
 
-# The CLI makes the URL of an HSM from its name and the cloud's suffix, which are here the emulator's host and its port.
-hsm() { "$az" keyvault "$@" --hsm-name localhost --output tsv; }
-key() { hsm key "$@"; }
-rotation_policy() { hsm key rotation-policy "$@"; }
-role() { hsm role "$@"; }
+# The CLI makes the URL of an HSM, or of a vault, from its name and the cloud's suffix, which are here the emulator's host and a port.
+at_service() { "$az" keyvault "$@" "${service[@]}" --output tsv; }
+key() { at_service key "$@"; }
+rotation_policy() { at_service key rotation-policy "$@"; }
+role() { at_service role "$@"; }
 
 # A cloud of the emulator, and who logs in to it; each principal has a folder of its own for what the CLI remembers.
 log_in() {
@@ -94,7 +95,7 @@ log_in() {
     "management": "$url",
     "resourceManager": "$url"
   },
-  "suffixes": {"keyvaultDns": ".vault.azure.net", "mhsmDns": ":${url##*:}", "storageEndpoint": "core.windows.net"}
+  "suffixes": {"keyvaultDns": ":${AZURE_KEYVAULT_URL##*:}", "mhsmDns": ":${url##*:}", "storageEndpoint": "core.windows.net"}
 }
 JSON
     "$az" cloud register --name emulator --skip-endpoint-discovery --cloud-config "@$folder/cloud.json" &&
@@ -171,7 +172,7 @@ encrypts_and_decrypts() {
 
 lives() {
     local name=$1 kid first second
-    kid="$AZURE_MANAGEDHSM_URL/keys/$name"
+    kid="$service_url/keys/$name"
     first=$(key show --name "$name" --query key.kid)
     check "$name: show by its id" "$first" "$az" keyvault key show --id "$first" --query key.kid --output tsv
     check "$name: list" "$name" key list --query "[?name=='$name'].name"
@@ -187,20 +188,23 @@ JSON
         rotation_policy show --name "$name" --query 'lifetimeActions[0].timeAfterCreate'
     second=$(key rotate --name "$name" --query key.kid)
     check "$name: list-versions" "$first"$'\n'"$second" key list-versions --name "$name" --query '[].kid'
-    check "$name: get-attestation" "" key get-attestation --name "$name" --file "$folder/attestation-$name"
-    check "$name: the attestation's file" 1 grep -c certificatePemFile "$folder/attestation-$name"
-
     check "$name: backup" "" key backup --name "$name" --file "$folder/backup-$name"
     check "$name: delete" "$second" key delete --name "$name" --query key.kid
     refused "$name: show when deleted" "(KeyNotFound)" key show --name "$name"
     check "$name: list-deleted" "$kid" key list-deleted --query "[?name=='$name'].kid"
-    check "$name: show-deleted" "$AZURE_MANAGEDHSM_URL/deletedkeys/$name" key show-deleted --name "$name" --query recoveryId
+    check "$name: show-deleted" "$service_url/deletedkeys/$name" key show-deleted --name "$name" --query recoveryId
     check "$name: recover" "$second" key recover --name "$name" --query key.kid
     check "$name: show when recovered" "$second" key show --name "$name" --query key.kid
     check "$name: delete again" "$second" key delete --name "$name" --query key.kid
     check "$name: purge" "" key purge --name "$name"
     refused "$name: show-deleted when purged" "(KeyNotFound)" key show-deleted --name "$name"
     check "$name: restore" "$second" key restore --file "$folder/backup-$name" --query key.kid
+}
+
+attested() {
+    local name=$1
+    check "$name: get-attestation" "" key get-attestation --name "$name" --file "$folder/attestation-$name"
+    check "$name: the attestation's file" 1 grep -c certificatePemFile "$folder/attestation-$name"
 }
 
 # Each command takes the CLI most of a second, so that only one key of each type goes through all of its life.
@@ -231,9 +235,11 @@ CURVES
     # Not A256CBCPAD: the CLI's library makes up a key for it where the HSM keeps its own to itself.
     encrypts_and_decrypts oct-128 A128CBCPAD
     encrypts_and_decrypts oct-192 A192CBCPAD
-    lives rsa-2048
-    lives ec-P-256
-    lives oct-256
+    local name
+    for name in rsa-2048 ec-P-256 oct-256; do
+        lives "$name"
+        attested "$name"
+    done
 }
 
 imported_keys() {
@@ -307,10 +313,10 @@ errors() {
 
 settings_and_randomness() {
     local setting=AllowKeyManagementOperationsThroughARM
-    check "setting list" "$setting" hsm setting list --query '[].name'
-    check "setting update" true hsm setting update --name "$setting" --value true --query value
-    check "setting show" true hsm setting show --name "$setting" --query value
-    check "setting update back" false hsm setting update --name "$setting" --value false --query value
+    check "setting list" "$setting" at_service setting list --query '[].name'
+    check "setting update" true at_service setting update --name "$setting" --value true --query value
+    check "setting show" true at_service setting show --name "$setting" --query value
+    check "setting update back" false at_service setting update --name "$setting" --value false --query value
     # 12 bytes are 16 letters of base64, which the CLI shows as b'…'.
     check "random" 19 letters_of key random --count 12 --query value
 }
@@ -358,7 +364,7 @@ activation() {
             2>/dev/null
     done
     refused "create before the activation" "not activated" key create --name early --kty EC-HSM
-    check "security-domain download" Success hsm security-domain download --sd-wrapping-keys "$folder/0.cer" "$folder/1.cer" "$folder/2.cer" \
+    check "security-domain download" Success at_service security-domain download --sd-wrapping-keys "$folder/0.cer" "$folder/1.cer" "$folder/2.cer" \
         --sd-quorum 2 --security-domain-file "$folder/domain.json" --query status
 }
 
@@ -368,7 +374,7 @@ disaster_recovery() {
     local other=(--id "$second_hsm") kid backup
     kid=$(key create --name recovered --kty EC-HSM --query key.kid)
     kid="$second_hsm/keys/${kid##*/keys/}"
-    check "backup start" Succeeded hsm backup start "${storage[@]}" --query status
+    check "backup start" Succeeded at_service backup start "${storage[@]}" --query status
     backup=$(ls "$folder/hsm/blobs/contoso.blob.core.windows.net/backups")
     check "security-domain init-recovery" "" "$az" keyvault security-domain init-recovery "${other[@]}" --sd-exchange-key "$folder/exchange.pem"
     check "security-domain upload" Success "$az" keyvault security-domain upload "${other[@]}" --sd-file "$folder/domain.json" \
@@ -382,8 +388,29 @@ disaster_recovery() {
     check "show of the key restored alone" "$kid" "$az" keyvault key show --id "$second_hsm/keys/recovered" --query key.kid --output tsv
 }
 
+# A vault has software keys and keys in an HSM.
+keys_of_a_vault() {
+    local service=(--vault-name localhost) service_url=$AZURE_KEYVAULT_URL kty
+    for kty in RSA RSA-HSM; do
+        check "vault, $kty: create" "$kty" key create --name "in-vault-$kty" --kty "$kty" --size 2048 --query key.kty
+        signs_and_verifies "in-vault-$kty" RS256 PS512
+        encrypts_and_decrypts "in-vault-$kty" RSA-OAEP-256
+    done
+    for kty in EC EC-HSM; do
+        check "vault, $kty: create" "$kty" key create --name "in-vault-$kty" --kty "$kty" --curve P-384 --query key.kty
+        signs_and_verifies "in-vault-$kty" ES384
+    done
+    lives in-vault-RSA-HSM
+    lives in-vault-EC
+    refused "vault: create of an AES key" "(BadParameter)" key create --name in-vault-oct --kty oct-HSM --size 256
+    refused "vault: show of a key that is not there" "(KeyNotFound)" key show --name nothing
+    check "vault: the HSM has none of its keys" "" "$az" keyvault key list --hsm-name localhost --query "[?starts_with(name, 'in-vault')].name" \
+        --output tsv
+}
+
 install
 start
+service=(--hsm-name localhost) service_url=$AZURE_MANAGEDHSM_URL
 export AZURE_CORE_COLLECT_TELEMETRY=false AZURE_CORE_INSTANCE_DISCOVERY=false AZURE_CORE_ONLY_SHOW_ERRORS=true
 if ! log_in owner "$AZURE_CLIENT_ID" "$AZURE_CLIENT_SECRET"; then
     echo "FAILED: az does not log in"
@@ -399,4 +426,5 @@ errors
 settings_and_randomness
 roles
 disaster_recovery
+keys_of_a_vault
 finish

@@ -15,7 +15,7 @@ clean_up() {
 }
 trap clean_up EXIT
 
-serve_emulator "$emulator" "$folder" --principals "$(principals_file)" --control-port 0 || exit
+serve_emulator "$emulator" "$folder" --principals "$(principals_file)" --control-port 0 --vault rustvault || exit
 EMULATOR_CONTROL=$(sed -n 's/^control: //p' "$folder/emulator.out")
 export EMULATOR_CONTROL
 

@@ -104,7 +104,7 @@ fn of_full_backup(action: &full_backup::Action) -> &'static str {
     }
 }
 
-/// Documented as `ekm/read`, `ekm/write` and `ekm/delete`; how a role writes them is unconfirmed.
+/// Documented as `ekm/read`, `ekm/write` and `ekm/delete`. Unconfirmed: how a role writes them.
 fn of_ekm(action: &ekm::Action) -> &'static str {
     use ekm::Action;
     match action {

@@ -168,6 +168,7 @@ fn resource_id(kind: &str, name: &str) -> String {
     )
 }
 
+/// Unconfirmed: what isn't a success.
 fn result(status: StatusCode) -> &'static str {
     if status.is_success() {
         "Success"
@@ -180,7 +181,8 @@ fn whole_milliseconds(elapsed: Duration) -> u64 {
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The name of an operation: those of keys as documented, the others in their way.
+/// The name of an operation: those of keys as documented, the others in their way. Unconfirmed: the
+/// others.
 fn name(route: &Route, method: &Method) -> String {
     let by_method = |what: &str| match *method {
         Method::GET => format!("{what}Get"),

@@ -84,6 +84,7 @@ pub(super) fn release(
 }
 
 /// The key with an attestation: a statement in the emulator's own form, signed by the emulator.
+/// Unconfirmed: the form.
 pub(super) fn attestation(
     call: &Call<'_>,
     name: &str,

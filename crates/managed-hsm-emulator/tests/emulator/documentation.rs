@@ -1,36 +1,51 @@
-//! The README's table of operations and API versions, against the recordings and against the
-//! emulator.
+//! The README's tables of operations and API versions, against the recordings and against the
+//! emulator. That they have a row for each route is tested where routes are read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use crate::running::Emulator;
 
-/// A version of each column that the emulator is asked in.
-const COLUMNS: [(&str, &str); 8] = [
-    ("7.0, 7.1", "7.1"),
-    ("7.2", "7.2"),
-    ("7.3", "7.3"),
-    ("7.4", "7.4"),
-    ("7.5", "7.5"),
-    ("7.6", "7.6"),
-    ("2025-07-01", "2025-07-01"),
-    ("2026", "2026-04-01"),
+/// A table's columns with the versions that the emulator is asked in.
+type Columns = [(&'static str, &'static [&'static str])];
+
+const OF_HSM: [(&str, &[&str]); 9] = [
+    ("7.0, 7.1", &["7.0", "7.1"]),
+    ("7.2", &["7.2"]),
+    ("7.3", &["7.3"]),
+    ("7.4", &["7.4"]),
+    ("7.5", &["7.5"]),
+    ("7.6", &["7.6"]),
+    ("2025-07-01", &["2025-07-01"]),
+    (
+        "2026-04-01",
+        &[
+            "2026-01-01-preview",
+            "2026-03-01-preview",
+            "2026-04-01",
+            "2026-05-01-preview",
+        ],
+    ),
+    ("2026-07-01-preview", &["2026-07-01-preview"]),
 ];
 
-/// The rows and their cells, by column.
-fn table() -> BTreeMap<String, Vec<String>> {
+const OF_VAULT: [(&str, &[&str]); 9] = {
+    let mut columns = OF_HSM;
+    columns[0] = ("2016-10-01, 7.0, 7.1", &["2016-10-01", "7.0", "7.1"]);
+    columns
+};
+
+/// The rows and their cells, by column, of the table whose first column is called so.
+fn table(title: &str, columns: &Columns) -> BTreeMap<String, Vec<String>> {
     let readme = include_str!("../../README.md");
-    let (_, rest) = readme.split_once("| operation |").unwrap();
-    let (table, _) = rest.split_once("\n\n").unwrap();
-    let mut lines = table.lines();
-    let header: Vec<&str> = lines.next().unwrap().split('|').map(str::trim).collect();
-    let names = COLUMNS.map(|(name, _)| name);
-    assert_eq!(header[..names.len()], names);
-    let rows = lines.skip(1).map(|line| {
+    let (_, rest) = readme.split_once(&format!("| {title} |")).unwrap();
+    let lines: Vec<&str> = rest.lines().take_while(|line| !line.is_empty()).collect();
+    let header = lines[0].trim_end_matches('|').split('|').map(str::trim);
+    assert!(header.eq(columns.iter().map(|(name, _)| *name)), "{title}");
+    let rows = lines[2..].iter().map(|line| {
         let cells = line.trim_matches('|').split('|');
         let mut cells = cells.map(|cell| cell.trim().to_owned());
         (cells.next().unwrap().replace('`', ""), cells.collect())
@@ -39,7 +54,7 @@ fn table() -> BTreeMap<String, Vec<String>> {
 }
 
 fn column_of(version: &str) -> &'static str {
-    let found = COLUMNS.iter().find(|(name, _)| {
+    let found = OF_HSM.iter().find(|(name, _)| {
         let names = name.split(", ");
         let mut names =
             names.map(|name| version == name || version.starts_with(&format!("{name}-")));
@@ -101,36 +116,101 @@ fn recorded() -> BTreeSet<(String, &'static str)> {
     recorded
 }
 
+/// Asks for an operation with the owner's token, in each version of a column, and holds the cell
+/// against the answers.
+async fn check_cell(
+    emulator: &Emulator,
+    (url, token): (&str, &str),
+    operation: &str,
+    versions: &[&str],
+    cell: &str,
+) {
+    let (method, path) = operation.split_once(' ').unwrap();
+    let guid = "00000000-0000-0000-0000-000000000000";
+    let path = path
+        .replace("/{scope}/", "/providers/Microsoft.Authorization/")
+        .replace("{id}", guid)
+        .replace("{name}", "k");
+    for version in versions {
+        let body = (method != "GET").then(|| json!({}));
+        let url = format!("{url}{path}?api-version={version}");
+        let answer = emulator.call_with(token, method, &url, body).await;
+        let unknown = answer.status == 400 && answer.error().1 == "NotSupported";
+        let told = format!("{operation} in {version}: {}", answer.body);
+        assert_eq!(cell == "–", unknown, "{told}");
+        assert_ne!(answer.status, 401, "{told}");
+        assert_ne!(answer.status, 405, "{told}");
+    }
+    let known = ["recorded", "documented", "unconfirmed", "–"];
+    assert!(known.contains(&cell), "{operation}: {cell}");
+}
+
 #[tokio::test]
 async fn the_table_of_operations_and_versions_is_true() {
     let folder = tempfile::tempdir().unwrap();
     let emulator = Emulator::start(folder.path());
-    let (table, mut recorded) = (table(), recorded());
-    let guid = "00000000-0000-0000-0000-000000000000";
-    for (operation, cells) in &table {
-        let (method, path) = operation.split_once(' ').unwrap();
-        let path = path
-            .replace("/{scope}/", "/providers/Microsoft.Authorization/")
-            .replace("{id}", guid)
-            .replace("{name}", "k");
-        for ((column, version), cell) in COLUMNS.iter().zip(cells) {
+    let (url, token) = (emulator.url.as_str(), emulator.token(&[]));
+    let mut recorded = recorded();
+    for (operation, cells) in &table("operation", &OF_HSM) {
+        assert_eq!(cells.len(), OF_HSM.len(), "{operation}");
+        for ((column, versions), cell) in OF_HSM.iter().zip(cells) {
             let is_recorded = recorded.remove(&(operation.clone(), *column));
             assert_eq!(cell == "recorded", is_recorded, "{operation} in {column}");
-            let body = (method != "GET").then(|| json!({}));
-            let path = format!("{path}?api-version={version}");
-            let answer = emulator.call(method, &path, body).await;
-            let unknown = answer.status == 400 && answer.error().1 == "NotSupported";
-            assert_eq!(
-                cell == "–",
-                unknown,
-                "{operation} in {version}: {}",
-                answer.body
-            );
-            assert_ne!(answer.status, 405, "{operation}: {}", answer.body);
-            let known = ["recorded", "documented", "unconfirmed", "–"];
-            assert!(known.contains(&cell.as_str()), "{operation}: {cell}");
+            check_cell(&emulator, (url, &token), operation, versions, cell).await;
         }
-        assert_eq!(cells.len(), COLUMNS.len(), "{operation}");
     }
     assert!(recorded.is_empty(), "the table lacks {recorded:?}");
+}
+
+/// The recordings are of HSMs alone.
+#[tokio::test]
+async fn the_table_of_a_vaults_operations_is_true() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start_with(folder.path(), &["--vault", "contoso"]);
+    let url = emulator.further["vault contoso"].as_str();
+    let token = emulator.token(&["--audience", "https://vault.azure.net"]);
+    for (operation, cells) in &table("operation of a vault", &OF_VAULT) {
+        assert_eq!(cells.len(), OF_VAULT.len(), "{operation}");
+        for ((_, versions), cell) in OF_VAULT.iter().zip(cells) {
+            assert_ne!(cell, "recorded", "{operation}");
+            check_cell(&emulator, (url, &token), operation, versions, cell).await;
+        }
+    }
+}
+
+/// The files under a folder of sources.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => sources(&path, found),
+            false => found.push(path),
+        }
+    }
+}
+
+#[test]
+fn what_is_unconfirmed_is_listed_in_one_place() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let place = "api/unconfirmed.rs";
+    let mut files = Vec::new();
+    sources(&folder, &mut files);
+    let relative = |path: &PathBuf| {
+        let path = path.strip_prefix(&folder).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let is_marked = |path: &&PathBuf| {
+        let text = fs::read_to_string(path).unwrap();
+        let mut comments = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("//"));
+        comments.any(|comment| comment.contains("Unconfirmed"))
+    };
+    let marked = files.iter().filter(is_marked).map(relative);
+    let marked: BTreeSet<String> = marked.filter(|path| path != place).collect();
+    let head = fs::read_to_string(folder.join(place)).unwrap();
+    let rows = head.lines().filter(|line| line.starts_with("//! | `"));
+    let cells = rows.filter_map(|row| row.split('|').nth(1));
+    let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    assert_eq!(names.map(str::to_owned).collect::<BTreeSet<_>>(), marked);
 }

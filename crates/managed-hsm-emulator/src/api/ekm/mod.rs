@@ -225,7 +225,7 @@ fn goes_by(call: &Call<'_>, endpoint: &str) -> bool {
     })
 }
 
-/// A proxy asks for it before there can be a connection.
+/// A proxy asks for it before there can be a connection. Unconfirmed: that it is told then.
 fn certificate(call: &Call<'_>) -> Result<Reply, Failure> {
     let unreadable = || unconfirmed::internal("there is no client certificate");
     let key = call.shared.attester.key().map_err(|_| unreadable())?;

@@ -11,9 +11,7 @@ use azure_security_keyvault_keys::models::{
 use openssl::hash::{MessageDigest, hash};
 
 use crate::judge;
-use crate::service::{
-    CURVES, Made, OCT_SIZES, RSA_SIZES, ec, make, new_name, oct, owner, refusal, rsa,
-};
+use crate::service::{Made, Service, make, new_name, oct, owner, refusal};
 
 const RSA_SIGNATURES: [SignatureAlgorithm; 6] = [
     SignatureAlgorithm::Rs256,
@@ -118,11 +116,13 @@ async fn sign_and_verify(
 
 #[tokio::test]
 async fn rsa_keys_sign_and_verify() -> Result<()> {
-    let client = owner()?;
-    for bits in RSA_SIZES {
-        let key = make(&client, rsa(bits)).await?;
-        for algorithm in RSA_SIGNATURES {
-            sign_and_verify(&client, &key, algorithm).await?;
+    for service in Service::ALL {
+        let client = service.owner()?;
+        for parameters in service.rsa_kinds() {
+            let key = make(&client, parameters).await?;
+            for algorithm in RSA_SIGNATURES {
+                sign_and_verify(&client, &key, algorithm).await?;
+            }
         }
     }
     Ok(())
@@ -130,16 +130,18 @@ async fn rsa_keys_sign_and_verify() -> Result<()> {
 
 #[tokio::test]
 async fn ec_keys_sign_and_verify() -> Result<()> {
-    let client = owner()?;
-    for curve in CURVES {
-        let algorithm = match curve {
-            CurveName::P256 => SignatureAlgorithm::Es256,
-            CurveName::P256K => SignatureAlgorithm::Es256K,
-            CurveName::P384 => SignatureAlgorithm::Es384,
-            _ => SignatureAlgorithm::Es512,
-        };
-        let key = make(&client, ec(curve)).await?;
-        sign_and_verify(&client, &key, algorithm).await?;
+    for service in Service::ALL {
+        let client = service.owner()?;
+        for parameters in service.ec_kinds() {
+            let algorithm = match parameters.curve.as_ref() {
+                Some(CurveName::P256) => SignatureAlgorithm::Es256,
+                Some(CurveName::P256K) => SignatureAlgorithm::Es256K,
+                Some(CurveName::P384) => SignatureAlgorithm::Es384,
+                _ => SignatureAlgorithm::Es512,
+            };
+            let key = make(&client, parameters).await?;
+            sign_and_verify(&client, &key, algorithm).await?;
+        }
     }
     Ok(())
 }
@@ -252,23 +254,35 @@ async fn unwrap(
 
 #[tokio::test]
 async fn rsa_keys_encrypt_and_wrap() -> Result<()> {
-    let client = owner()?;
-    for bits in RSA_SIZES {
-        let key = make(&client, rsa(bits)).await?;
-        for algorithm in RSA_ENCRYPTION {
-            let sealed = encrypt(&client, &key, with(&algorithm, b"plain")).await?;
-            let foreign = judge::rsa_encrypted(&key.jwk, algorithm.as_ref(), b"plain");
-            for sealed in [sealed.result.unwrap(), foreign] {
-                let opened = decrypt(&client, &key, with(&algorithm, &sealed)).await?;
-                assert_eq!(opened, b"plain", "{algorithm}");
-            }
-            let wrapped = wrap(&client, &key, with(&algorithm, &[7; 32])).await?;
-            let foreign = judge::rsa_encrypted(&key.jwk, algorithm.as_ref(), &[7; 32]);
-            for wrapped in [wrapped, foreign] {
-                let opened = unwrap(&client, &key, with(&algorithm, &wrapped)).await?;
-                assert_eq!(opened, [7; 32], "{algorithm}");
+    for service in Service::ALL {
+        let client = service.owner()?;
+        for parameters in service.rsa_kinds() {
+            let key = make(&client, parameters).await?;
+            for algorithm in RSA_ENCRYPTION {
+                encrypts_and_wraps(&client, &key, algorithm).await?;
             }
         }
+    }
+    Ok(())
+}
+
+/// The key opens what it or OpenSSL has encrypted or wrapped.
+async fn encrypts_and_wraps(
+    client: &KeyClient,
+    key: &Made,
+    algorithm: EncryptionAlgorithm,
+) -> Result<()> {
+    let sealed = encrypt(client, key, with(&algorithm, b"plain")).await?;
+    let foreign = judge::rsa_encrypted(&key.jwk, algorithm.as_ref(), b"plain");
+    for sealed in [sealed.result.unwrap(), foreign] {
+        let opened = decrypt(client, key, with(&algorithm, &sealed)).await?;
+        assert_eq!(opened, b"plain", "{algorithm}");
+    }
+    let wrapped = wrap(client, key, with(&algorithm, &[7; 32])).await?;
+    let foreign = judge::rsa_encrypted(&key.jwk, algorithm.as_ref(), &[7; 32]);
+    for wrapped in [wrapped, foreign] {
+        let opened = unwrap(client, key, with(&algorithm, &wrapped)).await?;
+        assert_eq!(opened, [7; 32], "{algorithm}");
     }
     Ok(())
 }

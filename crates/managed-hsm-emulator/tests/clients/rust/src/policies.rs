@@ -16,14 +16,13 @@ use serde_json::{Value, json};
 
 use crate::judge;
 use crate::service::{
-    CURVES, Made, ec, emulator, every_kind, http, make, oct, owner, refusal, rsa,
-    set_rotation_policy,
+    CURVES, Made, Service, ec, emulator, http, make, oct, owner, refusal, rsa, set_rotation_policy,
 };
 
 #[tokio::test]
 async fn rotation_policies_are_set_and_followed() -> Result<()> {
     let client = owner()?;
-    for parameters in every_kind() {
+    for parameters in Service::ManagedHsm.kinds() {
         let key = make(&client, parameters).await?;
         let none = client.get_key_rotation_policy(&key.name, None).await?;
         assert!(

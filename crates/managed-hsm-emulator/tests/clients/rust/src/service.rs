@@ -1,4 +1,4 @@
-//! A client of the emulated HSM, and keys to use with it.
+//! Clients of the emulated HSM and of the emulated vault, and keys to use with them.
 
 use std::env;
 use std::fs;
@@ -16,7 +16,65 @@ use azure_security_keyvault_keys::models::{
 };
 use azure_security_keyvault_keys::{KeyClient, KeyClientOptions, ResourceExt};
 
-const HOST: &str = "rusthsm.managedhsm.azure.net";
+/// What the emulator serves, each under a name of its service's own domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    ManagedHsm,
+    /// As scripts/clients.sh names it.
+    Vault,
+}
+
+impl Service {
+    pub(crate) const ALL: [Self; 2] = [Self::ManagedHsm, Self::Vault];
+
+    fn host(self) -> &'static str {
+        match self {
+            Self::ManagedHsm => "rusthsm.managedhsm.azure.net",
+            Self::Vault => "rustvault.vault.azure.net",
+        }
+    }
+
+    /// A client that may do everything.
+    pub(crate) fn owner(self) -> Result<KeyClient> {
+        let (id, secret) = ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET");
+        client_at(self, variable(id), variable(secret))
+    }
+
+    /// Every kind of key that it has, of RSA.
+    pub(crate) fn rsa_kinds(self) -> Vec<CreateKeyParameters> {
+        self.with_software_keys(RSA_SIZES.map(rsa), KeyType::Rsa)
+    }
+
+    /// Every kind of key that it has, on curves.
+    pub(crate) fn ec_kinds(self) -> Vec<CreateKeyParameters> {
+        self.with_software_keys(CURVES.map(ec), KeyType::Ec)
+    }
+
+    /// Every kind of key that it has.
+    pub(crate) fn kinds(self) -> Vec<CreateKeyParameters> {
+        let oct = match self {
+            Self::ManagedHsm => OCT_SIZES.map(oct).to_vec(),
+            Self::Vault => vec![],
+        };
+        [self.rsa_kinds(), self.ec_kinds(), oct].concat()
+    }
+
+    /// A vault has the same as software keys, too.
+    fn with_software_keys<const N: usize>(
+        self,
+        keys: [CreateKeyParameters; N],
+        kty: KeyType,
+    ) -> Vec<CreateKeyParameters> {
+        let software = keys.clone().map(|key| CreateKeyParameters {
+            kty: Some(kty.clone()),
+            ..key
+        });
+        match self {
+            Self::ManagedHsm => keys.to_vec(),
+            Self::Vault => [keys, software].concat(),
+        }
+    }
+}
 
 pub(crate) const RSA_SIZES: [i32; 3] = [2048, 3072, 4096];
 pub(crate) const OCT_SIZES: [i32; 3] = [128, 192, 256];
@@ -36,13 +94,17 @@ pub(crate) fn emulator() -> String {
     variable("AZURE_MANAGEDHSM_URL")
 }
 
-/// Trusts the emulator's CA alone, and takes the HSM's host to the emulator.
+/// Trusts the emulator's CA alone, and takes the hosts of the services to the emulator.
 pub(crate) fn http() -> reqwest::Client {
     let port = Url::parse(&emulator()).unwrap().port().unwrap();
     let ca = fs::read(variable("AKV_CA_FILE")).unwrap();
-    reqwest::Client::builder()
+    let mut builder = reqwest::Client::builder();
+    for service in Service::ALL {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        builder = builder.resolve(service.host(), address);
+    }
+    builder
         .tls_certs_only([reqwest::Certificate::from_pem(&ca).unwrap()])
-        .resolve(HOST, SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
         .build()
         .unwrap()
 }
@@ -56,7 +118,7 @@ fn options() -> ClientOptions {
 }
 
 /// A client that logs in by a client secret, at AZURE_AUTHORITY_HOST.
-pub(crate) fn client_of(client_id: String, secret: String) -> Result<KeyClient> {
+fn client_at(service: Service, client_id: String, secret: String) -> Result<KeyClient> {
     let credential = ClientSecretCredential::new(
         &variable("AZURE_TENANT_ID"),
         client_id,
@@ -69,12 +131,18 @@ pub(crate) fn client_of(client_id: String, secret: String) -> Result<KeyClient> 
         client_options: options(),
         ..Default::default()
     };
-    KeyClient::new(&format!("https://{HOST}"), credential, Some(options))
+    let url = format!("https://{}", service.host());
+    KeyClient::new(&url, credential, Some(options))
 }
 
-/// A client that may do everything.
+/// One of the HSM, who logs in so.
+pub(crate) fn client_of(client_id: String, secret: String) -> Result<KeyClient> {
+    client_at(Service::ManagedHsm, client_id, secret)
+}
+
+/// A client of the HSM that may do everything.
 pub(crate) fn owner() -> Result<KeyClient> {
-    client_of(variable("AZURE_CLIENT_ID"), variable("AZURE_CLIENT_SECRET"))
+    Service::ManagedHsm.owner()
 }
 
 pub(crate) fn new_name() -> String {
@@ -105,14 +173,7 @@ pub(crate) fn oct(bits: i32) -> CreateKeyParameters {
     }
 }
 
-/// Every kind of key that a Managed HSM has.
-pub(crate) fn every_kind() -> impl Iterator<Item = CreateKeyParameters> {
-    let rsa = RSA_SIZES.into_iter().map(rsa);
-    let ec = CURVES.into_iter().map(ec);
-    rsa.chain(ec).chain(OCT_SIZES.into_iter().map(oct))
-}
-
-/// A key in the HSM: its name and version, and what the service told of it.
+/// A key in the HSM or vault: its name and version, and what the service told of it.
 pub(crate) struct Made {
     pub(crate) name: String,
     pub(crate) version: String,
