@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the provider, the PKCS#11 module and akv, and installs them where the system looks for such files.
+# Builds the provider, the PKCS#11 module, akv and the emulator, and installs them where the system looks for such files.
 set -euo pipefail
 cd "$(dirname "$0")"
 . scripts/packages.sh
@@ -9,8 +9,8 @@ usage() {
     cat <<'END'
 Usage: ./ubuntubuild.sh [--debug] [--skip-deps] [--prefix DIR]
 
-Builds akv_provider, akv_pkcs11 and akv, and installs them: akv_provider.so into OpenSSL's module folder (MODULESDIR), akv_pkcs11.so into the folder pkcs11
-beside it, akv into /usr/local/bin; with them the names of the TLS Offload Library, which are links: /usr/lib/libmhsm-pkcs11.so and mhsm_p11_create_key,
+Builds akv_provider, akv_pkcs11, akv and managed-hsm-emulator, and installs them: akv_provider.so into OpenSSL's module folder (MODULESDIR), akv_pkcs11.so
+into the folder pkcs11 beside it, the two programs into /usr/local/bin; with them the names of the TLS Offload Library, which are links: /usr/lib/libmhsm-pkcs11.so and mhsm_p11_create_key,
 mhsm_p11_list_keys, mhsm_p11_validate_config_file beside akv; and akv_pkcs11.module for p11-kit.
 
   --debug       build without optimisation, with debug assertions
@@ -49,10 +49,10 @@ fi
 require_cargo
 
 if [ "$profile" = release ]; then
-    scripts/release-build.sh akv_provider akv-pkcs11 akv
+    scripts/release-build.sh
     built="$shipped/release"
 else
-    cargo build --package akv
+    cargo build --package akv --package managed-hsm-emulator
     # Each by itself, with its own features, and last: what is built together with others has theirs.
     cargo build --package akv-pkcs11
     cargo build --package akv_provider

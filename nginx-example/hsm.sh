@@ -52,12 +52,11 @@ find_programs() {
             return 0
         fi
     done
-    echo "Building the provider, akv and the emulator"
     (
         cd "$repository" || exit
         # shellcheck source=scripts/packages.sh
         . scripts/packages.sh
-        require_cargo && scripts/release-build.sh akv_provider akv managed-hsm-emulator
+        require_cargo && scripts/release-build.sh
     ) || fail "The build failed."
     emulator=$target/shipped/release/managed-hsm-emulator akv=$target/shipped/release/akv
 }

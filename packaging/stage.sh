@@ -14,8 +14,6 @@ built=$1 root=$2 libraries=$3
 install -d "$root"
 scripts/install.sh "$built" --root "$root" "$libraries"
 
-install -D --mode=0755 "$built/managed-hsm-emulator" "$root/usr/bin/managed-hsm-emulator"
-"$built/managed-hsm-emulator" man "$root/usr/share/man"
 install -D --mode=0644 packaging/files/managed-hsm-emulator.service "$root/usr/lib/systemd/system/managed-hsm-emulator.service"
 for file in packaging/files/pkcs11/*; do
     install -D --mode=0644 "$file" "$root/usr/share/akv-pkcs11/${file##*/}"

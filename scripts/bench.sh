@@ -36,7 +36,7 @@ done
 [ "${#parts[@]}" -gt 0 ] || parts=(signatures pkcs11 renewal start loading cost servers)
 
 require_cargo
-scripts/release-build.sh
+scripts/release-build.sh akv_provider akv-pkcs11
 cargo build --release --workspace </dev/null
 cargo bench --no-run </dev/null
 target="$target_dir/release"

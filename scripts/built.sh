@@ -21,7 +21,7 @@ pkcs11_module_stamp="$shipped/release/libakv_pkcs11.began"
 profile_dir="$target_dir/${PROFILE:-debug}"
 
 require_module() {
-    require_library "$module" "$module_stamp" "scripts/release-build.sh" src build.rs
+    require_library "$module" "$module_stamp" "scripts/release-build.sh akv_provider" src build.rs
 }
 
 require_pkcs11_module() {

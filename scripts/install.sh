@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Installs what was built: the provider, the PKCS#11 module and akv, with the names of the TLS Offload Library's files and tools.
+# Installs what was built: the provider, the PKCS#11 module, akv and the emulator, with the names of the TLS Offload Library's files
+# and tools.
 #
 #   scripts/install.sh BUILT [PREFIX]
 #   scripts/install.sh BUILT --root ROOT LIBRARIES
 #
-#   BUILT     the folder with libakv_provider.so, libakv_pkcs11.so and akv
+#   BUILT     the folder with libakv_provider.so, libakv_pkcs11.so, akv and managed-hsm-emulator
 #   PREFIX    the folder that gets all of it; without it each goes to where the system looks for such files:
 #
 #   akv_provider.so       OpenSSL's module folder (MODULESDIR)
@@ -12,6 +13,7 @@
 #   libmhsm-pkcs11.so     /usr/lib, a link
 #   akv_pkcs11.module     /usr/share/p11-kit/modules
 #   akv, mhsm_p11_*       /usr/local/bin, the latter are links
+#   managed-hsm-emulator  /usr/local/bin
 #   akv.1 and so on       /usr/local/share/man, or the folder man in PREFIX
 #
 #   ROOT      stands for the root of the system that a package is made for, which has commands and what belongs to them in /usr, and
@@ -71,6 +73,7 @@ link() {
 place 0644 "$built/libakv_provider.so" "$providers/akv_provider.so"
 place 0644 "$built/libakv_pkcs11.so" "$modules/akv_pkcs11.so"
 place 0755 "$built/akv" "$commands/akv"
+place 0755 "$built/managed-hsm-emulator" "$commands/managed-hsm-emulator"
 link "$modules/akv_pkcs11.so" "$libraries/libmhsm-pkcs11.so"
 for tool in mhsm_p11_create_key mhsm_p11_list_keys mhsm_p11_validate_config_file; do
     link "$commands/akv" "$commands/$tool"
@@ -83,10 +86,11 @@ path=akv_pkcs11.so
 echo "module: $path" >"$made/akv_pkcs11.module"
 place 0644 "$made/akv_pkcs11.module" "$descriptions/akv_pkcs11.module"
 "$built/akv" man "$made/man"
+"$built/managed-hsm-emulator" man "$made/man"
 while IFS= read -r page; do
     place 0644 "$made/man/$page" "$manuals/$page" >/dev/null
 done < <(cd "$made/man" && find . -type f -printf '%P\n')
-echo "Installed the manual pages in $manuals: man akv, man akv_provider, man akv_pkcs11"
+echo "Installed the manual pages in $manuals: man akv, man akv_provider, man akv_pkcs11, man managed-hsm-emulator"
 if [ -n "$root" ]; then
     exit
 fi

@@ -31,7 +31,7 @@ if [ -n "$(git status --porcelain)" ]; then
     exit 1
 fi
 require_cargo
-scripts/release-build.sh akv_provider akv-pkcs11 akv managed-hsm-emulator
+scripts/release-build.sh
 built="$shipped/release"
 packages="$target_dir/packages"
 mkdir -p "$packages"

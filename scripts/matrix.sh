@@ -125,7 +125,7 @@ for version in "${versions[@]}"; do
     fi
 done
 
-if ! { scripts/release-build.sh && cargo build --workspace && cargo test --no-run --workspace --test end_to_end; } </dev/null; then
+if ! { scripts/release-build.sh akv_provider akv-pkcs11 && cargo build --workspace && cargo test --no-run --workspace --test end_to_end; } </dev/null; then
     echo "The build failed."
     echo "0 passed, 1 failed, 0 skipped"
     exit 1

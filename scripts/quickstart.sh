@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 if [ -t 1 ]; then bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' dim=$'\e[2m' plain=$'\e[0m'; else bold='' green='' red='' dim='' plain=''; fi
 
 folder=
+built=$shipped/release
 server_pid=
 step_number=0
 
@@ -66,7 +67,7 @@ size_of() { echo "$(stat --format=%s "$1") bytes"; }
 akv() {
     local command=$1
     shift
-    openssl "$command" -provider-path "$folder/modules" -provider akv_provider -provider default "$@"
+    openssl "$command" -provider-path "$built" -provider akv_provider -provider default "$@"
 }
 
 # Certificates and signatures with one key.
@@ -100,7 +101,7 @@ wait_for_server() {
 # A TLS server with one key, and curl as its client.
 serve_with() {
     local name=$1 version
-    exec {server_output}< <(exec openssl s_server -provider-path "$folder/modules" -provider akv_provider \
+    exec {server_output}< <(exec openssl s_server -provider-path "$built" -provider akv_provider \
         -provider default -www -accept 127.0.0.1:0 -cert "$folder/$name.crt" \
         -key "managedhsm:MyHSM:$name" 2>"$folder/s_server.log" </dev/null)
     server_pid=$!
@@ -124,20 +125,18 @@ done_line "Debian packages" "$(openssl version | cut -d' ' -f1,2)"
 require_cargo
 done_line "Rust toolchain" "$(cargo --version)"
 
-step "Build (about four minutes on two cores the first time, seconds after that)"
+step "Build"
 started=$SECONDS
 # On a terminal cargo shows how far it is; a log doesn't need a line for each crate.
 quiet=(--quiet)
 [ ! -t 2 ] || quiet=()
-scripts/release-build.sh akv_provider managed-hsm-emulator -- "${quiet[@]}"
-done_line "provider: $(stat --format=%s "$module" | numfmt --to=iec) libakv_provider.so" "$((SECONDS - started)) s"
+scripts/release-build.sh -- "${quiet[@]}"
+done_line "akv_provider.so, akv_pkcs11.so, akv, managed-hsm-emulator" "$((SECONDS - started)) s"
 
 step "A Managed HSM on this machine"
 folder=$(mktemp -d)
-mkdir "$folder/modules"
-ln -s "$module" "$folder/modules/akv_provider.so"
 echo "Keys stay in the HSM." >"$folder/message.txt"
-start_emulator "$shipped/release/managed-hsm-emulator" "$folder"
+start_emulator "$built/managed-hsm-emulator" "$folder"
 done_line "emulator started" "$AZURE_MANAGEDHSM_URL"
 timed create_key quickstart-rsa '{"kty":"RSA-HSM","key_size":3072}'
 done_line "RSA-3072 key managedhsm:MyHSM:quickstart-rsa" "$took"
@@ -164,7 +163,7 @@ done_line "emulator stopped, files removed"
 cat <<END
 
 ${bold}All of it works.${plain} How to go on:
-  ./ubuntubuild.sh                                       install the provider, the PKCS#11 module and akv
+  ./ubuntubuild.sh                                       install what was built; or use it in target/shipped/release
   export AZURE_CLI_ACCESS_TOKEN=\$(az account get-access-token --output tsv \\
       --query accessToken --resource https://managedhsm.azure.net)
   openssl req -new -provider akv_provider -provider default \\

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # The one way in which what is installed, tested and measured is built: from the locked versions, with the features of the package
 # alone, and so that anyone who builds the same sources with the same tools gets the same bytes, with no path of this machine in
-# them. All goes to target/shipped/release, where no other build writes.
+# them. All goes to target/shipped/release, where no other build writes. Both modules can be loaded from there: links beside them have
+# the names that programs look for, akv_provider.so and akv_pkcs11.so.
 #
-#   scripts/release-build.sh [PACKAGE…] [-- OPTION of cargo…]    PACKAGE: akv_provider, akv-pkcs11 (these two if none is named), akv,
-#                                                                managed-hsm-emulator
+#   scripts/release-build.sh [PACKAGE…] [-- OPTION of cargo…]    PACKAGE: akv_provider, akv-pkcs11, akv, managed-hsm-emulator; all of
+#                                                                these if none is named
 #   scripts/release-build.sh --check [PACKAGE]     prints the path of a module, by default the provider's; fails if it isn't there,
 #                                                  or older than its sources
 set -euo pipefail
@@ -20,16 +21,17 @@ if [ "${1:-}" = --check ]; then
     exit
 fi
 
+all=(akv_provider akv-pkcs11 akv managed-hsm-emulator)
 packages=()
 while [ "$#" -gt 0 ] && [ "$1" != -- ]; do
     case $1 in
         akv_provider | akv-pkcs11 | akv | managed-hsm-emulator) packages+=("$1") ;;
-        *) echo "'$1' is no package that is shipped: akv_provider, akv-pkcs11, akv, managed-hsm-emulator." >&2; exit 2 ;;
+        *) echo "'$1' is no package that is shipped: ${all[*]}." >&2; exit 2 ;;
     esac
     shift
 done
 [ "$#" -eq 0 ] || shift
-[ "${#packages[@]}" -gt 0 ] || packages=(akv_provider akv-pkcs11)
+[ "${#packages[@]}" -gt 0 ] || packages=("${all[@]}")
 
 # Longest first: the last that fits is taken by rustc, the first by gcc in some versions, and none lies within another that matters.
 remap=("${CARGO_HOME:-$HOME/.cargo}=/cargo" "$PWD=/source" "$shipped=/target")
@@ -41,6 +43,7 @@ for pair in "${remap[@]}"; do
 done
 export CARGO_ENCODED_RUSTFLAGS="$flags" CFLAGS="${CFLAGS:-}$c_flags" CXXFLAGS="${CXXFLAGS:-}$c_flags" CARGO_TARGET_DIR="$shipped"
 
+echo "Building ${packages[*]}: all four take about seven minutes on two cores the first time, and seconds after that." >&2
 mkdir -p "$shipped"
 # Another build may run beside this one.
 began=$shipped/began.$$
@@ -51,7 +54,7 @@ for package in "${packages[@]}"; do
     touch "$began"
     cargo build --release --locked --package "$package" "$@" </dev/null
     case $package in
-        akv_provider) mv "$began" "$module_stamp" ;;
-        akv-pkcs11) mv "$began" "$pkcs11_module_stamp" ;;
+        akv_provider) mv "$began" "$module_stamp" && ln -sf "${module##*/}" "$shipped/release/akv_provider.so" ;;
+        akv-pkcs11) mv "$began" "$pkcs11_module_stamp" && ln -sf "${pkcs11_module##*/}" "$shipped/release/akv_pkcs11.so" ;;
     esac
 done

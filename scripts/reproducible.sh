@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds what is installed twice, both modules and akv, from copies of the committed sources in two folders with two target folders:
+# Builds both modules and akv twice, from copies of the committed sources in two folders with two target folders:
 # each must be the same file, byte for byte, and name none of the folders. Takes two release builds. Prints each SHA-256.
 #
 #   scripts/reproducible.sh [COMMIT]      COMMIT: what to build (default HEAD)

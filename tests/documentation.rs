@@ -6,6 +6,11 @@ use std::path::{Path, PathBuf};
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
+#[path = "documentation/blocks.rs"]
+mod blocks;
+#[path = "documentation/prose.rs"]
+mod prose;
+
 fn read(path: impl AsRef<Path>) -> String {
     let path = path.as_ref();
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -248,6 +253,13 @@ fn documents(folder: &Path) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// The project's own documents, without those of others, which tests read.
+fn own_documents() -> Vec<PathBuf> {
+    let mut documents = documents(Path::new("."));
+    documents.retain(|path| !path.iter().any(|part| part == "tests"));
+    documents
 }
 
 /// A document: where its links lead, and the anchors of its headings as GitHub makes them.

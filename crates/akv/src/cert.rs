@@ -20,7 +20,8 @@ use x509_cert::builder::{Builder, CertificateBuilder};
 use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{
-    BasicConstraints, KeyUsage, KeyUsages, SubjectAltName, SubjectKeyIdentifier,
+    AuthorityKeyIdentifier, BasicConstraints, KeyUsage, KeyUsages, SubjectAltName,
+    SubjectKeyIdentifier,
 };
 use x509_cert::name::Name;
 use x509_cert::request::RequestBuilder;
@@ -139,6 +140,11 @@ impl SelfSigned {
                 .map_err(|error| malformed(&error))?,
         )
         .map_err(|error| malformed(&error))?;
+        // RFC 5280, 4.2.1.1: only a CA's own certificate may be without it.
+        let issuer = AuthorityKeyIdentifier {
+            key_identifier: Some(identifier.0.clone()),
+            ..AuthorityKeyIdentifier::default()
+        };
         let constraints = BasicConstraints {
             ca: self.ca,
             path_len_constraint: None,
@@ -147,6 +153,7 @@ impl SelfSigned {
             .add_extension(&constraints)
             .and_then(|()| builder.add_extension(&KeyUsage(usages)))
             .and_then(|()| builder.add_extension(&identifier))
+            .and_then(|()| builder.add_extension(&issuer))
             .map_err(|error| malformed(&error))?;
         if !self.common.names.is_empty() {
             builder

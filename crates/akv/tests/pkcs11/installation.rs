@@ -26,6 +26,12 @@ fn all_that_is_installed_into_a_folder_works_there() {
     let told = hsm.run(&script(), &[&built(), &prefix]).succeeds();
     assert!(told.contains("OpenSSL loads it"), "{told}");
 
+    let emulator = hsm.run(&folder.join("managed-hsm-emulator"), &["--version"]);
+    assert!(emulator.succeeds().starts_with("managed-hsm-emulator "));
+    for page in ["man1/akv.1", "man1/managed-hsm-emulator.1"] {
+        assert!(folder.join("man").join(page).exists(), "no {page}");
+    }
+
     // The tools find the module beside them.
     let create = folder.join("mhsm_p11_create_key");
     let made = hsm.run(&create, &["--EC", "P-256", "--label", "tlsKey"]);

@@ -85,7 +85,7 @@ static ENDPOINTS: Setting = Setting {
     variable: "AKV_ENDPOINTS",
     default: "",
     range: None,
-    help: "endpoints of single vaults: <vault>=https://<host>[:<port>], separated by spaces; keyvault:<vault> names a key vault; a vault that is there more than once is asked at the first endpoint that is healthy",
+    help: "endpoints of single vaults: <vault>=https://<host>[:<port>], separated by spaces; keyvault:<vault> names a key vault; a vault that is there more than once is asked at the first healthy endpoint",
 };
 static CLOUD: Setting = Setting {
     key: Some("cloud"),

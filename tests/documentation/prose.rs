@@ -1,0 +1,80 @@
+//! That documents are in plain English, as far as phrases show that.
+
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+
+use super::{own_documents, read};
+
+/// What plain English says otherwise, and how.
+const PHRASES: [(&str, &str); 15] = [
+    ("all that there is to", "nothing, or the list"),
+    ("as it were", "nothing"),
+    ("comes of it", "the result"),
+    ("easily", "how"),
+    ("endpoint that is well", "healthy endpoint"),
+    ("for ever", "forever"),
+    ("in order to", "to"),
+    ("in the place of", "instead of"),
+    ("it should be noted", "nothing"),
+    ("leverage", "use"),
+    ("note that", "nothing"),
+    ("obviously", "nothing"),
+    ("of course", "nothing"),
+    ("utilize", "use"),
+    ("what passes is", "what is transient is"),
+];
+
+/// The text of a document without code, its lines joined, in lower case.
+fn prose(document: &str) -> String {
+    let mut prose = String::new();
+    let mut is_code = false;
+    for event in Parser::new_ext(document, Options::ENABLE_TABLES) {
+        match event {
+            Event::Start(Tag::CodeBlock(_)) => is_code = true,
+            Event::End(TagEnd::CodeBlock) => is_code = false,
+            Event::Text(text) if !is_code => prose.push_str(&text),
+            Event::SoftBreak => prose.push(' '),
+            Event::Code(_) => prose.push('`'),
+            Event::End(end) if is_end_of_sentence(end) => prose.push('\n'),
+            _ => {}
+        }
+    }
+    prose.to_lowercase()
+}
+
+/// Whether a sentence can't go on behind it.
+fn is_end_of_sentence(end: TagEnd) -> bool {
+    let ends = [TagEnd::Paragraph, TagEnd::Item, TagEnd::TableCell];
+    ends.contains(&end) || matches!(end, TagEnd::Heading(_))
+}
+
+/// Whether a text has a phrase, as whole words.
+fn has_phrase(text: &str, phrase: &str) -> bool {
+    let is_word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    text.match_indices(phrase).any(|(at, found)| {
+        let before = text.as_bytes()[..at].last();
+        !is_word(before) && !is_word(text.as_bytes().get(at + found.len()))
+    })
+}
+
+#[test]
+fn the_documents_are_in_plain_english() {
+    let mut found = Vec::new();
+    for document in own_documents() {
+        // What was said of a version stays.
+        if document.ends_with("CHANGELOG.md") {
+            continue;
+        }
+        let text = prose(&read(&document));
+        let phrases = PHRASES
+            .iter()
+            .filter(|(phrase, _)| has_phrase(&text, phrase));
+        found.extend(
+            phrases.map(|(phrase, better)| {
+                format!("{}: '{phrase}': say {better}", document.display())
+            }),
+        );
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    assert!(has_phrase(&prose("It is so, of\ncourse"), "of course"));
+    assert!(!has_phrase(&prose("`for ever`, a course"), "for ever"));
+}
