@@ -57,7 +57,7 @@ list() {
     local page next="$AZURE_MANAGEDHSM_URL/$1?api-version=${AKV_API_VERSION:-7.4}" token
     token=$("$target/managed-hsm-emulator" token --data-dir "$work/private/hsm") || return 1
     while [ -n "$next" ]; do
-        page=$(curl --silent --show-error --fail-with-body --max-time 60 --cacert "$AKV_CA_FILE" \
+        page=$(curl --silent --show-error --fail --max-time 60 --cacert "$AKV_CA_FILE" \
             --header "Authorization: Bearer $token" "$next") || { echo "$page"; return 1; }
         echo "$page"
         next=$(sed -n 's/.*"nextLink":"\([^"]*\)".*/\1/p' <<<"$page")
