@@ -49,8 +49,7 @@ tls_privatekey = <| $(token_uri "$key")
 gnutls_allow_auto_pkcs11 = true
 keep_environment = AZURE_CLI_ACCESS_TOKEN : AKV_CA_FILE : AZURE_MANAGEDHSM_URL : MHSM_PKCS11_CONF
 END
-        in_token_home exim4 -C "$work/exim-$key.conf" -bdf -oX "127.0.0.1.$port" >"$work/exim.out" 2>&1 &
-        started "$!"
+        launch "$work/exim.out" "${in_token_home[@]}" exim4 -C "$work/exim-$key.conf" -bdf -oX "127.0.0.1.$port"
         wait_until 20 port_is_open "$port"
         for version in 1.2 1.3; do
             # GnuTLS signs once before, to see whether key and certificate belong together.

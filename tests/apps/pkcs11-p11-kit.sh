@@ -44,8 +44,7 @@ fi
 socket="$work/private/p11-kit.socket"
 # As the unit has it that the package installs.
 read -ra server < <(installed_as akv-p11-kit-server.service "$token_module" | sed -n "s|/run/akv-p11-kit/socket|$socket|; s/^ExecStart=//p")
-in_token_home "${server[@]}" >"$work/server.log" 2>&1 &
-started "$!"
+launch "$work/server.log" "${in_token_home[@]}" "${server[@]}"
 # In namespaces of its own: no network, nothing of who may log in, and empty folders in the place of /tmp and of the one that has all of
 # this test, but for the socket.
 contained() {

@@ -8,7 +8,8 @@
 #   expects_keys NUMBER       clients make so many keys that stay, beside those expected before
 #   token_certificate NAME KEY [SUBJECT [EXTENSION]]   NAME.crt, by the CA `ca`; the token shows all of the folder `certificates`
 #   needs_engine              ends the script as skipped, loudly, if libp11's engine isn't installed
-#   token_home                a home whose p11-kit knows the module; in_token_home COMMAND… runs a program there
+#   token_home                a home whose p11-kit knows the module; in_token_home COMMAND… runs a program there, and so does
+#                             launch LOG "${in_token_home[@]}" COMMAND…
 #   token_uri KEY [TYPE]      the URI of a key, or of its certificate
 #   provider_conf             an openssl.cnf with pkcs11-provider in the place of the engine
 #   token_pem KEY             KEY.key, a key file for it that holds the key's URI
@@ -57,7 +58,7 @@ list() {
     local page next="$AZURE_MANAGEDHSM_URL/$1?api-version=${AKV_API_VERSION:-7.4}" token
     token=$("$target/managed-hsm-emulator" token --data-dir "$work/private/hsm") || return 1
     while [ -n "$next" ]; do
-        page=$(curl --silent --show-error --fail-with-body --max-time 60 --cacert "$AKV_CA_FILE" \
+        page=$(curl --silent --show-error --fail --max-time 60 --cacert "$AKV_CA_FILE" \
             --header "Authorization: Bearer $token" "$next") || { echo "$page"; return 1; }
         echo "$page"
         next=$(sed -n 's/.*"nextLink":"\([^"]*\)".*/\1/p' <<<"$page")
@@ -104,17 +105,15 @@ provider_conf() {
 
 token_pem() { uri_pem "$(token_uri "$1")" "$work/$1" >"$work/$1.key"; }
 
+# Root's programs look only where ubuntubuild.sh installs such a file, which they see here in a namespace of their own.
 token_home() {
     mkdir -p "$work/home/.config/pkcs11/modules"
     echo "module: $token_module" >"$work/home/.config/pkcs11/modules/akv.module"
-}
-
-# Root's programs look only where ubuntubuild.sh installs such a file, which they see here in a namespace of their own.
-in_token_home() {
     if [ "$(id -u)" -eq 0 ]; then
         # shellcheck disable=SC2016
-        unshare --mount -- sh -c 'mount --bind "$0" /usr/share/p11-kit/modules && exec "$@"' "$work/home/.config/pkcs11/modules" "$@"
+        in_token_home=(unshare --mount -- sh -c 'mount --bind "$0" /usr/share/p11-kit/modules && exec "$@"' "$work/home/.config/pkcs11/modules")
     else
-        HOME="$work/home" XDG_CONFIG_HOME="$work/home/.config" "$@"
+        in_token_home=(env "HOME=$work/home" "XDG_CONFIG_HOME=$work/home/.config")
     fi
 }
+in_token_home() { "${in_token_home[@]}" "$@"; }
