@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Clients of an HSM and of a vault that nobody here wrote, from their registries, against the emulator: Azure's libraries for Python
-# and JavaScript from their first to their pre-release versions, MongoDB's field-level encryption, encrypted blobs in Azurite,
-# securesystemslib and Ansible. They meet the service's own names at port 443, in a network namespace, and nothing in them is
+# and JavaScript from their first to their pre-release versions, the present ones with all tests of scripts/clients.sh, MongoDB's
+# field-level encryption, encrypted blobs in Azurite, securesystemslib and Ansible. They meet the service's own names at port 443, in a network namespace, and nothing in them is
 # changed. Run after `cargo build --workspace`. What can't be had here is skipped, with the reason.
 #
 #   scripts/other-clients.sh          all of them
-#   scripts/other-clients.sh NAME…    some: python javascript pymongocrypt securesystemslib blobs ansible
+#   scripts/other-clients.sh NAME…    some: python javascript suites pymongocrypt securesystemslib blobs ansible
 # shellcheck disable=SC2317 # the trap calls one function, and the names of clients the others
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
@@ -41,8 +41,9 @@ finish() {
 as_client() {
     (
         eval "$emulator_identity"
-        # Azure's own name leads here.
+        # Azure's own names lead here.
         unset AZURE_AUTHORITY_HOST
+        export HSM_AT_443="https://$hsm"
         inside "$@"
     )
 }
@@ -72,11 +73,12 @@ python_client() {
         "$(sed -n 's/^OK (skipped=\([0-9]*\))$/\1/p' "$log" | grep . || echo 0)" "${4:-0}"
 }
 
+# What the library is called, the folder of its versions, how many of the tests are about what it doesn't have, and the tests.
 javascript_client() {
     local title=$1 log="$folder/javascript.log" status
     npm_packages "$title" "$2" || return
-    cp "$tests"/javascript/{judge,versions.test}.js "$place/"
-    as_client node --test --test-reporter=tap "$place/versions.test.js" </dev/null >"$log" 2>&1
+    cp "$tests"/javascript/*.js "$place/"
+    as_client node --test --test-reporter=tap "$place/${4:-versions.test.js}" </dev/null >"$log" 2>&1
     status=$?
     count "$title" "$status" "$log" "$(sed -n 's/^# tests //p' "$log" | grep . || echo 0)" \
         "$(sed -n 's/^# skipped //p' "$log" | grep . || echo 0)" "$3"
@@ -93,6 +95,12 @@ javascript() {
     javascript_client "@azure/keyvault-keys 4.0.0" javascript-oldest 4
     javascript_client "@azure/keyvault-keys 4.8.1-alpha.20240412.1" javascript-preview 0
     javascript_client "@azure/keyvault-keys 4.10.2" javascript 0
+}
+
+# Which scripts/clients.sh runs with an HSM at a port of its own, where requests to the service's names are led.
+suites() {
+    python_client "azure-keyvault-keys 4.11.3, -administration 4.7.2, all tests" requirements.txt test_emulator.py
+    javascript_client "@azure/keyvault-keys 4.10.2, all tests" javascript 0 emulator.test.js
 }
 
 pymongocrypt() { python_client "pymongocrypt 1.21.2" requirements-pymongocrypt.txt test_pymongocrypt.py; }
@@ -184,14 +192,16 @@ exec nsenter --target $namespace_pid --net --mount "$emulator" "\$@"
 SCRIPT
     chmod +x "$folder/emulator"
     serve_emulator "$folder/emulator" "$folder" --port 443 --hsm "${hsm%%.*}" --vault "${vault%%.*}" \
-        --principals "$(principals_file)" --tls-server-name "$authority" --tls-server-name login.microsoft.com || exit
+        --principals "$(principals_file)" --tls-server-name "$authority" --tls-server-name login.microsoft.com --control-port 0 || exit
+    EMULATOR_CONTROL=$(sed -n 's/^control: //p' "$folder/emulator.out")
+    export EMULATOR_CONTROL
 }
 
 start
-[ $# -gt 0 ] || set -- python javascript pymongocrypt securesystemslib blobs ansible
+[ $# -gt 0 ] || set -- python javascript suites pymongocrypt securesystemslib blobs ansible
 for client; do
     case $client in
-    python | javascript | pymongocrypt | securesystemslib | blobs | ansible) "$client" ;;
+    python | javascript | suites | pymongocrypt | securesystemslib | blobs | ansible) "$client" ;;
     *) echo "no client $client" >&2; exit 2 ;;
     esac
 done

@@ -3,18 +3,20 @@
 //!
 //! What is unconfirmed and no text stands where it is done, with a comment that says `Unconfirmed`:
 //!
-//! | source | what |
-//! |---|---|
-//! | `api/access.rs`, `roles.rs` | the data actions of the connection to an external key manager, and which role has them |
-//! | `api/audit.rs` | operations of audit records that aren't about keys, and results that aren't successes |
-//! | `api/body.rs` | what a version of the API without ML-DSA tells of such a key |
-//! | `api/ekm/mod.rs` | that the certificate for the proxy is told before there is a connection |
-//! | `api/external.rs` | types, operations and rotation of external keys |
-//! | `api/ml_dsa.rs` | what such a version says to a signature, and whether a request may name the algorithm |
-//! | `api/release.rs` | the form of key attestations |
-//! | `api/secure_wrap.rs` | in which form an environment gets an unwrapped key, and which operations such a key has |
+//! - `api/access.rs`, `roles.rs`: the data actions of the connection to an external key manager,
+//!   and which role has them
+//! - `api/audit.rs`: operations of audit records that aren't about keys, and results that aren't
+//!   successes
+//! - `api/body.rs`: what a version of the API without ML-DSA tells of such a key
+//! - `api/ekm/mod.rs`: that the certificate for the proxy is told before there is a connection
+//! - `api/external.rs`: types, operations and rotation of external keys
+//! - `api/ml_dsa.rs`: what such a version says to a signature, and whether a request may name the
+//!   algorithm
+//! - `api/release.rs`: the form of key attestations
+//! - `api/secure_wrap.rs`: in which form an environment gets an unwrapped key, and which operations
+//!   such a key has
 //!
-//! The README names them by subject. A test holds this table to the sources.
+//! The README names them by subject. A test holds this list to the sources.
 
 pub(super) mod ekm;
 

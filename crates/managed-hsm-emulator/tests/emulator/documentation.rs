@@ -209,8 +209,8 @@ fn what_is_unconfirmed_is_listed_in_one_place() {
     let marked = files.iter().filter(is_marked).map(relative);
     let marked: BTreeSet<String> = marked.filter(|path| path != place).collect();
     let head = fs::read_to_string(folder.join(place)).unwrap();
-    let rows = head.lines().filter(|line| line.starts_with("//! | `"));
-    let cells = rows.filter_map(|row| row.split('|').nth(1));
-    let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let items = head.lines().filter_map(|line| line.strip_prefix("//! - "));
+    let names = items.flat_map(|item| item.split(':').next().unwrap().split('`'));
+    let names = names.filter(|name| name.ends_with(".rs"));
     assert_eq!(names.map(str::to_owned).collect::<BTreeSet<_>>(), marked);
 }

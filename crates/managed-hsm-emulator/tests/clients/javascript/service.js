@@ -1,14 +1,16 @@
 // Clients of the emulated HSM that note which of their methods the tests call.
 //
 // The environment is that of `managed-hsm-emulator env --identity`. Requests to the service's own domain are sent to the
-// emulator's address, so that the libraries see a host that they trust.
+// emulator's address, so that the libraries see a host that they trust; not where HSM_AT_443 names one that leads there by itself.
 
 import crypto from "node:crypto";
 import { ClientSecretCredential } from "@azure/identity";
 import { CryptographyClient, KeyClient } from "@azure/keyvault-keys";
 
-export const vault = "https://jshsm.managedhsm.azure.net";
-export const endpoint = process.env.AZURE_MANAGEDHSM_URL;
+const ownName = process.env.HSM_AT_443;
+export const vault = ownName ?? "https://jshsm.managedhsm.azure.net";
+// Without the port if that is 443, as requests name it.
+export const endpoint = new URL(process.env.AZURE_MANAGEDHSM_URL).origin;
 
 const leadHere = {
   name: "leadHere",
@@ -19,7 +21,8 @@ const leadHere = {
     return next(copy);
   },
 };
-const options = { additionalPolicies: [{ policy: leadHere, position: "perRetry" }], retryOptions: { maxRetries: 0 } };
+const additionalPolicies = ownName ? [] : [{ policy: leadHere, position: "perRetry" }];
+const options = { additionalPolicies, retryOptions: { maxRetries: 0 } };
 
 /** `Class.member` of what the tests, not the library, have called or read. */
 export const called = new Set();

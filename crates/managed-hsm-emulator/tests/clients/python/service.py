@@ -1,7 +1,7 @@
 """Clients of the emulated HSM that note which of their methods the tests call.
 
-The environment is that of `managed-hsm-emulator env --identity`. Names of the service's own domain lead to the emulator's
-address and port, so that the libraries see a host that they trust.
+The environment is that of `managed-hsm-emulator env --identity`. Names of the service's own domain are led to the emulator's
+address and port, so that the libraries see a host that they trust; not where HSM_AT_443 says that one leads there by itself.
 """
 
 import functools
@@ -15,7 +15,8 @@ from azure.keyvault.keys import KeyClient
 from azure.keyvault.keys.crypto import CryptographyClient
 
 ENDPOINT = urlparse(os.environ["AZURE_MANAGEDHSM_URL"])
-VAULT = "https://pythonhsm.managedhsm.azure.net"
+OWN_NAME = os.environ.get("HSM_AT_443")
+VAULT = OWN_NAME or "https://pythonhsm.managedhsm.azure.net"
 TENANT = os.environ["AZURE_TENANT_ID"]
 
 resolve = socket.getaddrinfo
@@ -27,7 +28,8 @@ def resolve_here(host, port, *arguments, **options):
     return resolve(host, port, *arguments, **options)
 
 
-socket.getaddrinfo = resolve_here
+if OWN_NAME is None:
+    socket.getaddrinfo = resolve_here
 
 
 class Recorder:
@@ -70,7 +72,7 @@ def credential(client=None, secret=None, tenant=TENANT):
         tenant,
         client or os.environ["AZURE_CLIENT_ID"],
         secret or os.environ["AZURE_CLIENT_SECRET"],
-        authority=os.environ["AZURE_AUTHORITY_HOST"],
+        authority=os.environ.get("AZURE_AUTHORITY_HOST"),
         disable_instance_discovery=True,
     )
 
