@@ -23,7 +23,7 @@ prepare() { install_missing build-essential pkg-config libssl-dev openssl curl c
 # manual pages.
 tests() {
     prepare && install_missing opensc gnutls-bin softhsm2 libengine-pkcs11-openssl libnss3-tools openssh-client nginx-light \
-        libcap2-bin mandoc && ./runtest.sh
+        libcap2-bin mandoc jq zsh fish && ./runtest.sh
 }
 
 # The one that sources this, and how many seconds a step may take.

@@ -29,10 +29,38 @@ _akv_with_keys() {
 complete -F _akv_with_keys -o nosort -o bashdefault -o default akv
 "#;
 
+/// The same for zsh, in the place of the function that it looks for, which then has another name.
+const ZSH_KEYS: &str = r#"
+_akv() {
+    local -a keys
+    case $PREFIX in
+        managedhsm:*:*|keyvault:*:*)
+            keys=(${(f)"$(AKV_OPERATION_TIMEOUT=3 akv keys list "${PREFIX%:*}" --query '[].name' -o tsv 2>/dev/null)"})
+            compset -P '*:'
+            compadd -a keys
+            ;;
+        *) _akv_without_keys "$@" ;;
+    esac
+}
+"#;
+
+/// What the last lines of the script for zsh begin with.
+const ZSH_END: &str = "\nif [ \"$funcstack[1]\" = \"_akv\" ]; then";
+
+/// The same for fish, which adds them to what it knows already.
+const FISH_KEYS: &str = r#"
+function __fish_akv_keys
+    set -l vault (string match --regex '^(?:managedhsm|keyvault):[^:]*(?=:)' -- (commandline --current-token))
+    or return
+    AKV_OPERATION_TIMEOUT=3 akv keys list $vault --query '[].name' -o tsv 2>/dev/null | string replace --regex '^' "$vault:"
+end
+complete --command akv --condition 'string match --quiet --regex "^(managedhsm|keyvault):[^:]*:" -- (commandline --current-token)' --no-files --arguments '(__fish_akv_keys)'
+"#;
+
 #[derive(Args)]
 #[command(after_help = "Example:\n  akv completions bash > /etc/bash_completion.d/akv")]
 pub(crate) struct Completions {
-    /// The shell; in bash the names of keys are completed, too
+    /// The shell; in bash, zsh and fish the names of keys are completed, too
     shell: Shell,
 }
 
@@ -41,10 +69,21 @@ impl Completions {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Arguments::command(), "akv", &mut script);
         let mut text = String::from_utf8_lossy(&script).into_owned();
-        if self.shell == Shell::Bash {
-            text += BASH_KEYS;
+        match self.shell {
+            Shell::Bash => text += BASH_KEYS,
+            Shell::Fish => text += FISH_KEYS,
+            Shell::Zsh => text = with_keys_in_zsh(&text),
+            _ => {}
         }
         let about = json!({ "shell": self.shell.to_string(), "script": text });
         Ok(Report::new(text, about))
     }
+}
+
+/// The script for zsh, whose last lines call `_akv` or name it to zsh: what was that before is
+/// called by what completes keys.
+fn with_keys_in_zsh(script: &str) -> String {
+    let (functions, end) = script.split_once(ZSH_END).unwrap_or((script, ""));
+    let functions = functions.replacen("\n_akv() {\n", "\n_akv_without_keys() {\n", 1);
+    [&functions, ZSH_KEYS, ZSH_END, end].concat()
 }

@@ -2,6 +2,7 @@
 
 mod authority;
 mod check;
+mod completions;
 mod config;
 mod first_tries;
 mod forms;
@@ -188,6 +189,14 @@ fn certificates_and_requests_are_what_openssl_takes_for_valid() {
         run(format!(
             "verify -x509_strict -verify_hostname localhost -CAfile {certificate} {certificate}"
         ));
+        // RFC 5280, 4.2.1.1, has the extension in every certificate but a CA's own.
+        let issuer = run(format!(
+            "x509 -in {certificate} -noout -ext authorityKeyIdentifier"
+        ));
+        assert!(
+            issuer.contains("X509v3 Authority Key Identifier"),
+            "{issuer}"
+        );
         let text = run(format!("req -in {request} -noout -verify -text"));
         assert!(
             text.contains("DNS:localhost, IP Address:127.0.0.1"),
@@ -424,34 +433,6 @@ fn lint(folder: &str) {
         .lines()
         .filter(|line| !line.ends_with("missing date, using \"\": TH"));
     assert_eq!(told.collect::<Vec<_>>(), [""; 0]);
-}
-
-#[test]
-fn bash_completes_the_names_of_keys() {
-    let keys = [("web", EC_P256), ("web-old", EC_P256), ("doc", RSA_2048)];
-    let hsm = Hsm::with_keys(&keys);
-    let script = hsm.akv(&["completions", "bash"]).succeeds();
-    let script = hsm.write("completions", script);
-    let akv = hsm.akv_command(&[]);
-    let program = akv.get_args().last().expect("the program").to_owned();
-    let program = program.to_str().expect("text");
-    for (breaks, line, expected) in [
-        (" :", "akv keys show managedhsm:MyHSM:we", "web web-old"),
-        (" ", "akv sign managedhsm:MyHSM:d", "managedhsm:MyHSM:doc"),
-        (" :", "akv keys show managedhsm:MyHSM:x", ""),
-        (" :", "akv keys rotat", "rotate rotation-policy"),
-    ] {
-        let shell = format!(
-            "akv() {{ {program} \"$@\"; }}; . {script}; COMP_WORDBREAKS='{breaks}'; COMP_LINE='{line}'
-            COMP_POINT=${{#COMP_LINE}}; COMP_WORDS=($COMP_LINE); COMP_CWORD=2
-            _akv_with_keys akv \"${{COMP_WORDS[2]}}\" \"${{COMP_WORDS[1]}}\"
-            echo \"${{COMPREPLY[*]}}\""
-        );
-        let mut command = hsm.command("bash");
-        let output = command.args(["-c", &shell]).output().expect("bash runs");
-        let told = String::from_utf8_lossy(&output.stdout);
-        assert_eq!(told.trim(), expected, "{line}: {output:?}");
-    }
 }
 
 #[test]
