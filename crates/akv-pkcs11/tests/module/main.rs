@@ -25,6 +25,7 @@ mod programs;
 mod renewals;
 mod replaced;
 mod secret_keys;
+mod sequences;
 mod server_traces;
 mod servers;
 mod session_keys;

@@ -1,5 +1,5 @@
-//! Each fault of the emulator's, met by what the provider's campaign of faults has no operation for:
-//! secure wrap and unwrap, and the making of keys for ML-DSA and of an external key manager.
+//! Each fault of the emulator's, met by what the provider's campaign of faults has no operation
+//! for: secure wrap and unwrap, and the making of keys for ML-DSA and of an external key manager.
 
 use std::time::Duration;
 
