@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Loads a key and signs 10, then 110 times under valgrind: no invalid access, and less than a byte lost for each of
 # the 100 further signatures. The same for loading, copying, refused requests, software keys, decryption, key wrap,
-# encoders, listings and the PKCS#11 module; for all that can be freed, in many orders; and for operations of which many meet a fault. Without
-# AKV_WHOLE=1, a sample of it. Run after scripts/release-build.sh and `cargo build --workspace`.
+# encoders, listings and the PKCS#11 module; and for operations of which many meet a fault. (Orders of freeing are tried under valgrind
+# by tests/end_to_end/c_programs.rs.) Without AKV_WHOLE=1, a sample of it. Run after scripts/release-build.sh and `cargo build --workspace`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/emulator.sh
@@ -23,7 +23,7 @@ trap clean_up EXIT
 
 mkdir "$folder/modules"
 ln -s "$module" "$folder/modules/akv_provider.so"
-for program in sign_loop operations faults orders; do
+for program in sign_loop operations faults; do
     cc -std=gnu11 -g -O1 -o "$folder/$program" "tests/c/$program.c" -lssl -lcrypto -lpthread
 done
 cc -std=gnu11 -g -O1 -o "$folder/loop" crates/akv-pkcs11/tests/module/loop.c -ldl -lpthread
@@ -74,17 +74,6 @@ compare "PKCS#11" 10 110 "$folder/loop" "$pkcs11_module"
 compare "RSA signatures" 10 110 "$folder/sign_loop" "$hsm:rsa" 1
 compare "EC signatures" 10 110 "$folder/sign_loop" "$hsm:ec" 1
 compare "other operations" 10 110 "$folder/operations" "$hsm:rsa" "$hsm:ec" "$hsm:unknown" "$hsm:aes"
-
-# Freed in many orders, before and after libcrypto's clean-up. Each is a process, whose end is not good with an invalid access in it.
-openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$folder/software.pem"
-if orders=$(OPENSSL_MODULES="$folder/modules" OPENSSL_CONF=/dev/null valgrind --quiet --error-exitcode=99 \
-    "$folder/orders" "$hsm:ec" "$folder/software.pem" 211 2>"$folder/orders.log"); then
-    echo "valgrind orders of freeing: ok ($orders)"
-else
-    cat "$folder/orders.log" >&2
-    echo "valgrind orders of freeing: FAILED"
-    failed=1
-fi
 
 # Of the operations whose answer is a value, one attempt in three meets a fault.
 stop_emulator

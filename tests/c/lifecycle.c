@@ -192,11 +192,13 @@ static SSL_CTX *server_context(void)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
     X509 *certificate = X509_new();
-    X509_NAME *name = X509_get_subject_name(certificate);
+    X509_NAME *name = X509_NAME_new();
 
     CHECK(context != NULL);
     CHECK(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"localhost", -1, -1, 0) == 1);
+    CHECK(X509_set_subject_name(certificate, name) == 1);
     CHECK(X509_set_issuer_name(certificate, name) == 1);
+    X509_NAME_free(name);
     CHECK(X509_set_version(certificate, 2) == 1);
     CHECK(X509_gmtime_adj(X509_getm_notBefore(certificate), 0) != NULL);
     CHECK(X509_gmtime_adj(X509_getm_notAfter(certificate), 86400) != NULL);

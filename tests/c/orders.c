@@ -1,5 +1,6 @@
-/* orders URI FILE [STEP]: frees keys, contexts, stores, methods, providers and library contexts in all orders, before and after
- * libcrypto's clean-up, each in a process of its own; of these orders every STEP-th. The key is at URI.
+/* orders URI FILE [STEP [FIRST]]: frees keys, contexts, stores, methods, providers and library contexts in all orders, before and
+ * after libcrypto's clean-up, each in a process of its own; of these orders every STEP-th from number FIRST on, which is 0 unless it
+ * is given. The key is at URI.
  *
  * Some orders are wrong with any provider. They are told by the same with a software key in FILE and the default provider alone:
  * where that doesn't end well, the order isn't tried. Prints how many were tried. Under valgrind, with --error-exitcode, an
@@ -112,11 +113,11 @@ static int ends_well(const char *order, enum clean_up clean_up, const char *uri,
 }
 
 static const char *uri, *file;
-static int step = 1, number, tried, wrong, failed;
+static int step = 1, first, number, tried, wrong, failed;
 
 static void try_order(const char *order)
 {
-    if (number++ % step != 0)
+    if (number++ % step != first)
         return;
     for (enum clean_up clean_up = CALLED; clean_up <= EXIT; clean_up++) {
         if (!ends_well(order, clean_up, file, 1)) {
@@ -130,30 +131,34 @@ static void try_order(const char *order)
     }
 }
 
-/* All orders of the letters from `first` on. */
-static void permute(char *letters, size_t first)
+/* All orders of the letters from `from` on. */
+static void permute(char *letters, size_t from)
 {
-    if (letters[first] == '\0') {
+    if (letters[from] == '\0') {
         try_order(letters);
         return;
     }
-    for (size_t i = first; letters[i] != '\0'; i++) {
+    for (size_t i = from; letters[i] != '\0'; i++) {
         char letter = letters[i];
 
-        memmove(letters + first + 1, letters + first, i - first);
-        letters[first] = letter;
-        permute(letters, first + 1);
-        memmove(letters + first, letters + first + 1, i - first);
+        memmove(letters + from + 1, letters + from, i - from);
+        letters[from] = letter;
+        permute(letters, from + 1);
+        memmove(letters + from, letters + from + 1, i - from);
         letters[i] = letter;
     }
 }
 
 int main(int argc, char **argv)
 {
-    CHECK(argc == 3 || argc == 4);
+    CHECK(argc >= 3 && argc <= 5);
     uri = argv[1];
     file = argv[2];
-    step = argc == 4 ? atoi(argv[3]) : 1;
+    if (argc > 3)
+        step = atoi(argv[3]);
+    if (argc > 4)
+        first = atoi(argv[4]);
+    CHECK(step > 0 && first >= 0 && first < step);
     for (size_t i = 0; i < sizeof(all_orders) / sizeof(*all_orders); i++) {
         char letters[16];
 
