@@ -22,14 +22,15 @@ require_cargo || exit 1
 # Most tests wait most of the time, for emulators and for deadlines.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
 
-# Version, Debian suite, and what to install there: OpenSSL, and the other providers that the suite has.
-others=pkcs11-provider,softhsm2,tpm2-openssl
+# Version, Debian suite, and what to install there: OpenSSL with its own providers of that version, and the other providers, with what
+# they need.
+others=pkcs11-provider,softhsm2,tpm2-openssl,libtss2-tcti-swtpm0t64,swtpm
 suites=(
-    "3.5 trixie openssl,libssl-dev,openssl-provider-fips,openssl-provider-legacy,$others,libtss2-tcti-swtpm0t64,swtpm"
-    "3.6 forky openssl,libssl-dev,openssl-provider-fips,$others"
-    "4.0 experimental openssl/experimental,libssl-dev/experimental,$others"
+    "3.5 trixie openssl,libssl-dev,openssl-provider-fips,openssl-provider-legacy,$others"
+    "3.6 forky openssl,libssl-dev,openssl-provider-fips,openssl-provider-legacy,$others"
+    "4.0 experimental openssl/experimental,libssl-dev/experimental,openssl-provider-fips/experimental,openssl-provider-legacy/experimental,$others"
 )
-tools=gcc,libc6-dev,ca-certificates,curl
+tools=gcc,libc6-dev,ca-certificates,curl,valgrind
 
 roots="$target_dir/matrix"
 log='' skips='' temporary=''

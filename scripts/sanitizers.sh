@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The provider, the PKCS#11 module and the client under the tools that find what tests can't see: invalid accesses to memory, races, undefined behaviour.
 #
-#   scripts/sanitizers.sh [--all]     --all: also what takes minutes (ThreadSanitizer, Miri, valgrind's memcheck)
+#   scripts/sanitizers.sh [--all]     --all: also what takes minutes (AddressSanitizer on other versions of OpenSSL, ThreadSanitizer, Miri,
+#                                     valgrind's memcheck)
 #
 # What this machine can't run is said and counted, and is no failure. Run after `cargo build -p managed-hsm-emulator`.
 set -euo pipefail
@@ -10,6 +11,7 @@ cd "$(dirname "$0")/.."
 . scripts/built.sh
 . scripts/roots.sh
 . scripts/instrumented.sh
+. scripts/roots.sh
 
 require_programs managed-hsm-emulator
 
@@ -48,31 +50,35 @@ pkcs11_programs=(
     "races own" "races shared" "races finalize" "races close" "races generate" "races login"
 )
 
+# Goes before the commands that compile and run a program: what has them look into a root, if it is to be one.
+inside=()
+
 # Compiles them with options, and links them with a sanitizer's runtime: Rust's, which fits its compiler. What the compiler says is in
 # $folder/log.
 compile() {
-    local runtime=$1 program
-    shift
-    # shellcheck disable=SC2054 # the commas are the linker's
-    local link=(-rdynamic -Wl,--whole-archive "$runtime" -Wl,--no-whole-archive -ldl -lm -lrt -lresolv -lpthread)
+    local program
     for program in sign_loop operations reload fork_sign many_signers lifecycle orders; do
         compile_one "$program" "tests/c/$program.c" "$@" || return 1
-        cc -o "$folder/$program" "$folder/$program.o" -lssl -lcrypto "${link[@]}" 2>"$folder/log" || return 1
     done
     for program in calls messages threads forks loop ends races; do
         compile_one "pkcs11-$program" "crates/akv-pkcs11/tests/module/$program.c" "$@" || return 1
-        cc -o "$folder/pkcs11-$program" "$folder/pkcs11-$program.o" "${link[@]}" 2>"$folder/log" || return 1
     done
 }
 
+# compile_one NAME SOURCE RUNTIME [OPTION…]
 compile_one() {
-    cc -std=gnu11 -g -O1 -c -o "$folder/$1.o" "$2" "${@:3}" 2>"$folder/log"
+    local program="$folder/$1" runtime=$3
+    # shellcheck disable=SC2054 # the commas are the linker's
+    local link=(-rdynamic -Wl,--whole-archive "$runtime" -Wl,--no-whole-archive -ldl -lm -lrt -lresolv -lpthread)
+    [[ $1 = pkcs11-* ]] || link=(-lssl -lcrypto "${link[@]}")
+    "${inside[@]}" cc -std=gnu11 -g -O1 -c -o "$program.o" "$PWD/$2" "${@:4}" 2>"$folder/log" &&
+        "${inside[@]}" cc -o "$program" "$program.o" "${link[@]}" 2>"$folder/log"
 }
 
 # Runs a program, and prints what it said if it failed: run_program TITLE COMMAND…
 run_program() {
     local title=$1 status=0 log="$folder/log"
-    OPENSSL_MODULES="$folder/modules" OPENSSL_CONF=/dev/null timeout 300 "${@:2}" >"$log" 2>&1 || status=$?
+    OPENSSL_MODULES="$folder/modules" OPENSSL_CONF=/dev/null "${inside[@]}" timeout 300 "${@:2}" >"$log" 2>&1 || status=$?
     if [ "$status" -ne 0 ]; then
         echo "$title ended with status $status:" >&2
         head -80 "$log" >&2
@@ -114,6 +120,37 @@ address() {
     else
         failed "$name"
     fi
+}
+
+# The same of newer versions of OpenSSL, in the roots that scripts/matrix.sh has made: all can be freed in many orders.
+address_in_roots() {
+    local name="AddressSanitizer, orders of freeing on newer versions" root version runtime reason inside=()
+    runtime=$(runtime asan)
+    reason=$(root_obstacle)
+    if [ "$has_address_sanitizer" = no ] || [ -n "$reason" ]; then
+        skipped "$name" "${reason:-this Rust toolchain has no runtime of it}"
+        return
+    fi
+    # A root sees neither the toolchain nor this machine's links.
+    cp "$runtime" "$folder/asan.a"
+    mkdir -p "$folder/modules"
+    ln -sf "$instrumented/libakv_provider.so" "$folder/modules/akv_provider.so"
+    for root in "$target_dir"/matrix/*/; do
+        root=${root%/}
+        # One that was not finished doesn't have it.
+        [ -e "$root/packages" ] || continue
+        version=$(chroot "$root" openssl version | cut -d' ' -f2)
+        inside=(with_mounts "$root" /proc /dev "$PWD" "$target_dir" "$folder" -- chroot "$root")
+        if ! compile_one orders tests/c/orders.c "$folder/asan.a" -fsanitize=address; then
+            cat "$folder/log" >&2
+            failed "AddressSanitizer, orders of freeing on $version"
+        elif ASAN_OPTIONS=detect_leaks=0 run_program "orders on $version" "$folder/orders" "$hsm:ec" "$folder/software.pem" 97; then
+            ok "AddressSanitizer, orders of freeing on $version" "$(cat "$folder/log")"
+        else
+            failed "AddressSanitizer, orders of freeing on $version"
+        fi
+    done
+    [ "${#inside[@]}" -gt 0 ] || skipped "$name" "there is no root: scripts/matrix.sh makes them"
 }
 
 # Races. The standard library has to be built with it, too, or each of its locks looks like one.
@@ -181,6 +218,7 @@ create_key aes '{"kty":"oct-HSM","key_size":256}'
 
 address
 if [ "${1:-}" = --all ]; then
+    address_in_roots
     thread
     interpreted
     memcheck

@@ -73,8 +73,8 @@ fn everything_may_be_freed_in_any_order_before_and_after_libcryptos_clean_up() {
     }
 }
 
-/// Some of these orders under valgrind, by which a process takes a hundred times as long. The end of
-/// one with an invalid access is not good.
+/// Some of these orders under valgrind, by which each process takes a hundred times as long. The
+/// end of one with an invalid access is not good.
 #[test]
 fn no_order_of_freeing_reads_what_is_not_there() {
     let mut hsm = Hsm::start();
@@ -82,8 +82,9 @@ fn no_order_of_freeing_reads_what_is_not_there() {
         return skip("orders of freeing under valgrind: valgrind is not installed here");
     }
     // However slow it is.
-    hsm.set("AKV_RESPONSE_TIMEOUT", "300");
-    hsm.set("AKV_OPERATION_TIMEOUT", "300");
+    for kind in ["CONNECT", "RESPONSE", "OPERATION"] {
+        hsm.set(&format!("AKV_{kind}_TIMEOUT"), "300");
+    }
     let (program, [key, file]) = orders(&hsm);
     let (step, firsts) = match whole() {
         true => ("1009", &["0", "199", "398", "597", "796"][..]),

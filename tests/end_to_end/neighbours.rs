@@ -4,7 +4,7 @@
 //! offers nothing. (Nothing in its place would not do: OpenSSL sorts its providers by name whenever
 //! it looks for one more.)
 //!
-//! Some of the orders are tried; with AKV_WHOLE=1 all are.
+//! Some of the orders and ways are tried; with AKV_WHOLE=1 all are.
 
 use std::fs;
 use std::path::PathBuf;
@@ -29,6 +29,8 @@ struct Work {
     fips_section: String,
     /// The step by which the program reads keys that are there already, instead of making them.
     keys: String,
+    /// Whether the program does all of its work, or some.
+    does_all: bool,
 }
 
 impl Work {
@@ -64,6 +66,8 @@ impl Work {
         }
         if available.contains(&"pkcs11") {
             make_token(&mut hsm);
+            // For a program that loads it without a configuration.
+            hsm.set("PKCS11_PROVIDER_MODULE", SOFTHSM);
         }
         let program = hsm.compile("software_work");
         let folder = hsm.path("keys");
@@ -75,6 +79,7 @@ impl Work {
             missing,
             fips_section,
             keys: format!("keys:{folder}"),
+            does_all: whole(),
         };
         work.lines(&["own", "load:default", &format!("write:{folder}")]);
         work
@@ -82,6 +87,14 @@ impl Work {
 
     fn has(&self, names: &[&str]) -> bool {
         names.iter().all(|name| self.available.contains(name))
+    }
+
+    /// Whether all providers of these steps are here.
+    fn can_load(&self, order: &[&str]) -> bool {
+        let names = order.iter().filter_map(|step| step.split(':').nth(1));
+        names
+            .into_iter()
+            .all(|name| name == OURS || self.has(&[name]))
     }
 
     /// A configuration with these providers, in this order.
@@ -110,7 +123,7 @@ impl Work {
 
     /// The lines that the program prints.
     fn lines(&self, arguments: &[&str]) -> Vec<String> {
-        let scope = if whole() { "all" } else { "sample" };
+        let scope = if self.does_all { "all" } else { "sample" };
         let arguments = [&arguments[..1], &[scope], &arguments[1..]].concat();
         let mut command = self.hsm.command(&self.program);
         let tpm = arguments.iter().any(|argument| argument.contains("tpm2"));
@@ -124,22 +137,28 @@ impl Work {
     }
 
     /// The differences that our provider makes: what comes again. Hardware of others, and its
-    /// providers, fail at times by themselves.
-    fn differences(&self, what: &str, without: &[&str], with: &[&str]) -> Vec<String> {
-        let mut differences = self.seen(what, without, with);
+    /// providers, fail at times by themselves. `others`: the providers beside it, in their order.
+    fn differences(
+        &self,
+        what: &str,
+        others: &[&str],
+        without: &[&str],
+        with: &[&str],
+    ) -> Vec<String> {
+        let mut differences = self.seen(what, others, without, with);
         if !differences.is_empty() {
-            let again = self.seen(what, without, with);
+            let again = self.seen(what, others, without, with);
             differences.retain(|difference| again.contains(difference));
         }
         differences
     }
 
     /// The differences that are seen at once.
-    fn seen(&self, what: &str, without: &[&str], with: &[&str]) -> Vec<String> {
+    fn seen(&self, what: &str, others: &[&str], without: &[&str], with: &[&str]) -> Vec<String> {
         // Where keys are made by other hardware, or nobody knows software keys but libcrypto
         // itself, what fails may fail for another reason.
-        let at = |name| what.find(name);
-        let knows_keys = at("default").is_some() || at("fips").is_some();
+        let at = |name| others.iter().position(|other| *other == name);
+        let knows_keys = knows_keys(others);
         let hardware = at("pkcs11").or_else(|| at("tpm2"));
         let reasons = match hardware {
             Some(hardware) => at("default").is_some_and(|default| default < hardware),
@@ -178,15 +197,26 @@ impl Work {
 
     /// The differences where a program takes these steps to load providers.
     fn loaded(&self, context: &str, order: &[&str]) -> Vec<String> {
+        let others = beside_ours(order);
+        // It is loaded by what a configuration has of it.
+        let config = others.contains(&"fips").then(|| {
+            let section = self.fips_section.replace("activate = 1\n", "");
+            let text =
+                "openssl_conf = init\n[init]\nproviders = list\n[list]\nfips = fips_section\n";
+            let file = self.hsm.write("fips.loaded", format!("{text}{section}\n"));
+            format!("config:{file}")
+        });
+        let keys = (!makes_keys(&others)).then(|| self.keys.clone());
         let steps = |name: &str| -> Vec<String> {
             let steps = order.iter().map(|step| step.replace(OURS, name));
-            [context.to_owned()].into_iter().chain(steps).collect()
+            let before = [context.to_owned()].into_iter().chain(config.clone());
+            before.chain(steps).chain(keys.clone()).collect()
         };
         let (without, with) = (steps("null"), steps("akv_provider"));
         let what = with.join(" ");
         let without: Vec<&str> = without.iter().map(String::as_str).collect();
         let with: Vec<&str> = with.iter().map(String::as_str).collect();
-        self.differences(&what, &without, &with)
+        self.differences(&what, &others, &without, &with)
     }
 
     /// The differences where a configuration has these providers, and ours at a place among them.
@@ -205,7 +235,7 @@ impl Work {
             without.push(&self.keys);
             with.push(&self.keys);
         }
-        self.differences(&what, &without, &with)
+        self.differences(&what, names, &without, &with)
     }
 }
 
@@ -280,9 +310,26 @@ fn makes_keys(names: &[&str]) -> bool {
     names.first() != Some(&"tpm2") && (has("default") || has("fips"))
 }
 
+const ALL: [&str; 6] = ["default", "fips", "legacy", "base", "pkcs11", "tpm2"];
+
+/// Whether one of these providers knows software keys of the usual types.
+fn knows_keys(names: &[&str]) -> bool {
+    names.contains(&"default") || names.contains(&"fips")
+}
+
+/// The providers beside ours after a program has loaded them by these steps.
+fn beside_ours<'a>(order: &[&'a str]) -> Vec<&'a str> {
+    let names = order.iter().filter_map(|step| step.split(':').nth(1));
+    let mut others: Vec<&str> = names.filter(|name| *name != OURS).collect();
+    // OpenSSL falls back to that one until a provider is loaded without keeping it.
+    if order.iter().all(|step| step.starts_with("fallback:")) && !others.contains(&"default") {
+        others.push("default");
+    }
+    others
+}
+
 /// Each other provider alone, and all pairs of them, in both orders.
 fn all_orders() -> Vec<(Vec<&'static str>, usize)> {
-    const ALL: [&str; 6] = ["default", "fips", "legacy", "base", "pkcs11", "tpm2"];
     let pairs = ALL
         .iter()
         .flat_map(|one| ALL.iter().map(move |two| [*one, *two]));
@@ -358,9 +405,27 @@ fn work_with_software_keys_is_the_same_where_the_algorithms_pass_for_fips() {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
+/// Ours and each other provider, in both orders, each loaded in each way.
+fn all_loads() -> Vec<[String; 2]> {
+    const WAYS: [&str; 3] = ["load", "fallback", "only"];
+    let orders = ALL
+        .iter()
+        .flat_map(|other| [[OURS, *other], [*other, OURS]]);
+    let ways = WAYS
+        .iter()
+        .flat_map(|one| WAYS.iter().map(move |two| [*one, *two]));
+    orders
+        .flat_map(|names| {
+            let step = move |ways: [&str; 2], at: usize| format!("{}:{}", ways[at], names[at]);
+            ways.clone()
+                .map(move |ways| [0, 1].map(|at| step(ways, at)))
+        })
+        .collect()
+}
+
 #[test]
 fn work_with_software_keys_is_the_same_however_a_program_loads_providers() {
-    let work = Work::start();
+    let mut work = Work::start();
     let orders: [&[&str]; 7] = [
         &["fallback:OURS"],
         &["fallback:OURS", "fallback:legacy"],
@@ -375,11 +440,22 @@ fn work_with_software_keys_is_the_same_however_a_program_loads_providers() {
     let all = orders
         .iter()
         .flat_map(|order| contexts.map(|context| (context, *order)));
-    let is_possible = |order: &[&str]| !order.join(" ").contains("legacy") || work.has(&["legacy"]);
     let mut differences = Vec::new();
     for (context, order) in sample(all.collect(), 7) {
-        if is_possible(order) {
+        if work.can_load(order) {
             differences.extend(work.loaded(context, order));
+        }
+    }
+    // So many that each does some of the work.
+    work.does_all = false;
+    let loads = all_loads();
+    let all = loads
+        .iter()
+        .flat_map(|order| contexts.map(|context| (context, order.each_ref().map(String::as_str))));
+    for (context, order) in sample(all.collect(), 72) {
+        // Where no other has ciphers, there are ours, and no work that could be the same.
+        if work.can_load(&order) && knows_keys(&beside_ours(&order)) {
+            differences.extend(work.loaded(context, &order));
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
