@@ -11,7 +11,6 @@ cd "$(dirname "$0")/.."
 . scripts/built.sh
 . scripts/roots.sh
 . scripts/instrumented.sh
-. scripts/roots.sh
 
 require_programs managed-hsm-emulator
 
