@@ -56,7 +56,7 @@ find_programs() {
         cd "$repository" || exit
         # shellcheck source=scripts/packages.sh
         . scripts/packages.sh
-        require_cargo && scripts/release-build.sh
+        require_cargo && scripts/release-build.sh akv_provider akv managed-hsm-emulator
     ) || fail "The build failed."
     emulator=$target/shipped/release/managed-hsm-emulator akv=$target/shipped/release/akv
 }
