@@ -36,7 +36,7 @@ toolchain_with() {
 }
 
 with_library_sources() {
-    local root="$target_dir/rust-sources" copy="$target_dir/rust-with-sources" library=lib/rustlib/src/rust toolchain release
+    local root="$target_dir/rust-sources" copy="$target_dir/rust-with-sources" library=lib/rustlib/src/rust toolchain release sysroot
     if toolchain_with "$library/library"; then
         return
     fi
@@ -51,10 +51,10 @@ with_library_sources() {
     release=$(dpkg-query --admindir="$root/var/lib/dpkg" --show --showformat '${Version}' rust-src | cut -d. -f1-2)
     for toolchain in "${RUSTUP_TOOLCHAIN:-stable}" nightly; do
         if [ "$(RUSTUP_TOOLCHAIN=$toolchain rustc --version 2>/dev/null | awk '{ print $2 }' | cut -d. -f1-2)" = "$release" ]; then
+            sysroot=$(RUSTUP_TOOLCHAIN=$toolchain rustc --print sysroot)
             rm -rf "$copy"
-            # By hard links where the file system has them.
-            cp -al "$(RUSTUP_TOOLCHAIN=$toolchain rustc --print sysroot)" "$copy" 2>/dev/null ||
-                cp -a "$(RUSTUP_TOOLCHAIN=$toolchain rustc --print sysroot)" "$copy"
+            # By hard links if both are in one file system. What an attempt has left would have the copy within it.
+            cp -al "$sysroot" "$copy" 2>/dev/null || { rm -rf "$copy" && cp -a "$sysroot" "$copy"; }
             mkdir -p "$copy/${library%/*}"
             ln -s "$(echo "$root"/usr/src/rustc-*)" "$copy/$library"
             export PATH="$copy/bin:$PATH"

@@ -7,11 +7,11 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 . scripts/emulator.sh
 . scripts/built.sh
+. scripts/checks.sh
+. scripts/pypi.sh
 
-release=0.13.3
 place="$target_dir/pkilint"
 folder=$(mktemp -d)
-passed=0 failed=0
 
 clean_up() {
     stop_emulator
@@ -19,28 +19,10 @@ clean_up() {
 }
 trap clean_up EXIT
 
-install() {
-    [ "$(cat "$place/installed" 2>/dev/null)" != "$release" ] || return 0
-    rm -rf "$place"
-    python3 -m venv "$place" && "$place/bin/python" -m pip install --quiet "pkilint==$release" && echo "$release" >"$place/installed"
-}
-
 # The rules' remarks below a notice are descriptions, not faults.
 certificate() { "$place/bin/lint_pkix_cert" lint --severity NOTICE "$folder/$1"; }
 revoked() { "$place/bin/lint_crl" lint --severity NOTICE --profile PKIX --type CRL "$folder/$1"; }
 chain() { "$place/bin/lint_pkix_signer_signee_cert_chain" lint --severity NOTICE "$folder/$1" "$folder/$2"; }
-
-check() {
-    local what=$1
-    shift
-    if "$@"; then
-        echo "ok      $what"
-        passed=$((passed + 1))
-    else
-        echo "FAILED  $what"
-        failed=$((failed + 1))
-    fi
-}
 
 akv() { "$profile_dir/akv" "$@" --output none; }
 
@@ -53,7 +35,7 @@ sign() {
             --crl http://ca.example/ca.crl --out "$folder/$profile.pem"
 }
 
-if ! install >"$folder/install.log" 2>&1; then
+if ! install_from_pypi pkilint 0.13.3 "$place" >"$folder/install.log" 2>&1; then
     tail -n 5 "$folder/install.log"
     echo "SKIPPED: pkilint can't be installed here (python3 -m venv; pip install pkilint)"
     exit 77

@@ -4,15 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/built.sh
+. scripts/pypi.sh
 
-release=0.16.0
 place="$target_dir/proselint"
-install() {
-    [ "$(cat "$place/installed" 2>/dev/null)" != "$release" ] || return 0
-    rm -rf "$place"
-    python3 -m venv "$place" && "$place/bin/python" -m pip install --quiet "proselint==$release" && echo "$release" >"$place/installed"
-}
-if ! install; then
+if ! install_from_pypi proselint 0.16.0 "$place"; then
     echo "SKIPPED: proselint can't be installed here (python3 -m venv; pip install proselint)"
     exit 77
 fi

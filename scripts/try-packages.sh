@@ -10,22 +10,12 @@ cd "$(dirname "$0")/.." || exit 1
 . scripts/packages.sh
 . scripts/roots.sh
 . scripts/built.sh
+. scripts/checks.sh
 
 suites=("$@")
 [ "${#suites[@]}" -gt 0 ] || suites=(bookworm trixie forky)
 packages="$target_dir/packages"
-passed=0 failed=0 skipped=0
-check() {
-    local what=$1
-    shift
-    if "$@"; then
-        echo "ok      $what"
-        passed=$((passed + 1))
-    else
-        echo "FAILED  $what"
-        failed=$((failed + 1))
-    fi
-}
+skipped=0
 # Counts what packaging/try.sh or try_rpm said, and shows it.
 counted() {
     local output=$1

@@ -98,8 +98,7 @@ pub(crate) fn check_fixed(
             true => return Ok(()),
             false => return differs(new.options, type_),
         },
-        CKA_PRIVATE => half == Half::Private,
-        CKA_SENSITIVE => half == Half::Private,
+        CKA_PRIVATE | CKA_SENSITIVE => half == Half::Private,
         CKA_ALWAYS_SENSITIVE | CKA_NEVER_EXTRACTABLE => {
             half == Half::Private && new.from == Origin::Hsm
         }

@@ -6,8 +6,8 @@ use cryptoki::mechanism::{Mechanism, MessageParam};
 use cryptoki::object::ObjectClass;
 use openssl::symm::{Cipher, decrypt_aead};
 
-use crate::encryption::{KEY, MESSAGE, key};
-use crate::support::{Hsm, code, import_aes, initialized, makes_calls, session};
+use crate::encryption::{KEY, MESSAGE, key, run_with_aes};
+use crate::support::{code, initialized, makes_calls, session};
 
 /// A code of PKCS#11 3.0 that the crate doesn't know.
 const AEAD_DECRYPT_FAILED: u64 = 0x42;
@@ -27,10 +27,7 @@ fn param<'a>(iv: &'a mut [u8], tag: &'a mut [u8], by: GeneratorFunction) -> Mess
 #[test]
 fn messages_are_sealed_and_opened_one_after_another() {
     if !makes_calls() {
-        let hsm = Hsm::start();
-        import_aes(&hsm.rest, "a256", &KEY);
-        hsm.run();
-        return;
+        return run_with_aes();
     }
     let pkcs11 = initialized();
     let session = session(&pkcs11);

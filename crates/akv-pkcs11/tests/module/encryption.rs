@@ -29,6 +29,13 @@ pub(crate) fn key(session: &Session, label: &str, class: ObjectClass) -> ObjectH
     )
 }
 
+/// Runs a test's calls with the AES key `a256` in the HSM.
+pub(crate) fn run_with_aes() {
+    let hsm = Hsm::start();
+    import_aes(&hsm.rest, "a256", &KEY);
+    hsm.run();
+}
+
 /// OpenSSL's padding for a mechanism.
 fn oaep(hash: MechanismType, mgf: PkcsMgfType) -> Mechanism<'static> {
     let params = PkcsOaepParams::new(hash, mgf, PkcsOaepSource::empty());
@@ -371,10 +378,7 @@ fn aes_in_all_modes_is_openssls() {
 #[test]
 fn cloud_hsms_own_gcm_is_there() {
     if !makes_calls() {
-        let hsm = Hsm::start();
-        import_aes(&hsm.rest, "a256", &KEY);
-        hsm.run();
-        return;
+        return run_with_aes();
     }
     let pkcs11 = initialized();
     let session = session(&pkcs11);
