@@ -130,8 +130,8 @@ started=$SECONDS
 # On a terminal cargo shows how far it is; a log doesn't need a line for each crate.
 quiet=(--quiet)
 [ ! -t 2 ] || quiet=()
-scripts/release-build.sh akv_provider managed-hsm-emulator -- "${quiet[@]}"
-done_line "akv_provider.so, managed-hsm-emulator" "$((SECONDS - started)) s"
+scripts/release-build.sh -- "${quiet[@]}"
+done_line "the provider, the PKCS#11 module, akv, the emulator" "$((SECONDS - started)) s"
 
 step "A Managed HSM on this machine"
 folder=$(mktemp -d)
@@ -163,7 +163,7 @@ done_line "emulator stopped, files removed"
 cat <<END
 
 ${bold}All of it works.${plain} How to go on:
-  ./ubuntubuild.sh                                       build the rest, akv and the PKCS#11 module, and install all
+  ./ubuntubuild.sh                                       install what was built
   export AZURE_CLI_ACCESS_TOKEN=\$(az account get-access-token --output tsv \\
       --query accessToken --resource https://managedhsm.azure.net)
   openssl req -new -provider akv_provider -provider default \\

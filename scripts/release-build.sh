@@ -43,7 +43,7 @@ for pair in "${remap[@]}"; do
 done
 export CARGO_ENCODED_RUSTFLAGS="$flags" CFLAGS="${CFLAGS:-}$c_flags" CXXFLAGS="${CXXFLAGS:-}$c_flags" CARGO_TARGET_DIR="$shipped"
 
-echo "Building ${packages[*]}: all four take about ten minutes on two cores the first time, and seconds after that." >&2
+echo "Building ${packages[*]}: all four take about seven minutes on two cores the first time, and seconds after that." >&2
 mkdir -p "$shipped"
 # Another build may run beside this one.
 began=$shipped/began.$$

@@ -5,7 +5,6 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use openssl::nid::Nid;
-use openssl::rsa::Rsa;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -13,6 +12,7 @@ use crate::algorithm::encode_base64url;
 use crate::clock::unix_seconds;
 use crate::data_dir::DataDir;
 use crate::error::Error;
+use crate::rsa;
 use crate::tls::attestation_chain;
 use crate::token::TokenKey;
 
@@ -60,7 +60,7 @@ impl TestToken {
 }
 
 fn throwaway_key() -> Result<Value, Error> {
-    let rsa = Rsa::generate(2048)?;
+    let rsa = rsa::generate(2048, 65537)?;
     Ok(json!({
         "e": encode_base64url(&rsa.e().to_vec()),
         "key_ops": ["encrypt"],

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::algorithm::{Digest, Scheme, SignatureAlgorithm, encode_base64url};
 use crate::curve::Curve;
 use crate::ml_dsa::{MlDsaKey, ParameterSet};
+use crate::rsa;
 use crate::service::Service;
 
 /// The operation of keys that others are wrapped for, to be imported.
@@ -167,8 +168,7 @@ pub(crate) struct RsaMembers {
 impl KeyMaterial {
     /// A new RSA key of `bits` with a public exponent.
     pub(crate) fn generate_rsa(bits: u32, exponent: u32) -> Result<Self, KeyError> {
-        let rsa = Rsa::generate_with_e(bits, BigNum::from_u32(exponent)?.as_ref())?;
-        Self::from_rsa(rsa)
+        Self::from_rsa(rsa::generate(bits, exponent)?)
     }
 
     /// A new EC key.

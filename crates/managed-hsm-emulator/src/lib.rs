@@ -44,6 +44,7 @@ mod pause;
 mod release_policy;
 mod requests;
 mod roles;
+mod rsa;
 mod seal;
 mod security_domain;
 mod server;

@@ -4,7 +4,6 @@
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private, Public};
 use openssl::rand::rand_bytes;
-use openssl::rsa::Rsa;
 use openssl::sign::{Signer, Verifier};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use crate::algorithm::{decode_base64url, encode_base64url};
 use crate::clock::unix_seconds;
 use crate::data_dir::DataDir;
 use crate::error::Error;
+use crate::rsa;
 use crate::service::Audience;
 
 const FILE: &str = "token-key.pem";
@@ -163,7 +163,7 @@ impl TokenKey {
 
     fn generate() -> Result<Self, Error> {
         Ok(Self {
-            key: PKey::from_rsa(Rsa::generate(2048)?)?,
+            key: PKey::from_rsa(rsa::generate(2048, 65537)?)?,
         })
     }
 

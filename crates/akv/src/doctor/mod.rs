@@ -7,6 +7,7 @@ mod keys;
 mod library;
 mod network;
 mod steps;
+mod timed;
 
 use clap::Args;
 use managed_hsm::{ConfigurationFile, ProviderSettings, Settings, StoreUri, Vault};

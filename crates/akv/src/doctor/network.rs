@@ -1,25 +1,21 @@
 //! The way to the service: name, connection, proxy, TLS with its chain, the service itself, and its
 //! clock if it tells its time.
 
-use std::fmt;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use hyper_util::client::proxy::matcher::Intercept;
 use managed_hsm::{Obstacle, Settings, Vault};
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use url::Url;
 
 use super::certificates::{Look, Presented};
 use super::steps::{Status, Steps};
+use super::timed::{self, Timed};
 use crate::failure::Failure;
 use crate::output::{self, one_line};
 
@@ -53,10 +49,6 @@ pub(crate) fn check(
             return Ok(None);
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::told(format!("no request can be made: {error}")))?;
     let route = Route {
         settings,
         vault,
@@ -64,10 +56,7 @@ pub(crate) fn check(
         port: url.port_or_known_default().unwrap_or(443),
         proxy: proxy(settings, &url),
     };
-    let found = runtime.block_on(route.check(steps));
-    // A name look-up may be under way still: nobody waits for it.
-    runtime.shutdown_background();
-    Ok(found)
+    Ok(route.check(steps))
 }
 
 /// The proxy for an address, by the rules that requests keep to.
@@ -76,32 +65,8 @@ fn proxy(settings: &Settings, url: &Url) -> Option<Intercept> {
     matcher.intercept(&url.as_str().parse().ok()?)
 }
 
-/// What keeps a step from its end.
-enum Problem<E> {
-    /// It took longer than this.
-    Late(Duration),
-    Failed(E),
-}
-
-impl<E: fmt::Display> fmt::Display for Problem<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Late(limit) => write!(f, "no answer within {} s", limit.as_secs_f32()),
-            Self::Failed(error) => error.fmt(f),
-        }
-    }
-}
-
-/// What `work` gives by then, or what is wrong.
-async fn within<T, E>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, Problem<E>> {
-    match tokio::time::timeout(limit, work).await {
-        Ok(outcome) => outcome.map_err(Problem::Failed),
-        Err(_) => Err(Problem::Late(limit)),
-    }
-}
+/// A connection on which TLS is agreed on.
+type Tls = StreamOwned<ClientConnection, Timed>;
 
 struct Route<'a> {
     settings: &'a Settings,
@@ -116,10 +81,10 @@ impl Route<'_> {
         format!("https://{}:{}", self.host, self.port)
     }
 
-    async fn check(&self, steps: &mut Steps) -> Option<Found> {
-        let tcp = self.connected(steps).await?;
-        let mut tls = self.secured(steps, tcp).await?;
-        self.service(steps, &mut tls).await
+    fn check(&self, steps: &mut Steps) -> Option<Found> {
+        let tcp = self.connected(steps)?;
+        let mut tls = self.secured(steps, tcp)?;
+        self.service(steps, &mut tls)
     }
 
     /// The host and port that a connection is opened to: the service's or the proxy's.
@@ -139,16 +104,16 @@ impl Route<'_> {
         }
     }
 
-    async fn connected(&self, steps: &mut Steps) -> Option<TcpStream> {
+    fn connected(&self, steps: &mut Steps) -> Option<Timed> {
         let (host, port) = self.first_hop();
         let who = match &self.proxy {
             None => host.clone(),
             Some(_) => format!("the proxy {host}"),
         };
-        let addresses = self.resolved(steps, &host, port, &who).await?;
+        let addresses = self.resolved(steps, &host, port, &who)?;
         steps.doing(format!("connecting to {who}, port {port}"));
         let started = Instant::now();
-        let stream = match self.opened(&addresses, port, &who).await {
+        let stream = match self.opened(&addresses, port, &who) {
             Ok(stream) => stream,
             Err((detail, remedy)) => {
                 steps.add("connection", Status::Failed, detail, remedy);
@@ -165,7 +130,7 @@ impl Route<'_> {
     }
 
     /// The addresses of the host that a connection is opened to. `who`: its name for a person.
-    async fn resolved(
+    fn resolved(
         &self,
         steps: &mut Steps,
         host: &str,
@@ -173,10 +138,9 @@ impl Route<'_> {
         who: &str,
     ) -> Option<Vec<SocketAddr>> {
         steps.doing(format!("looking up {who}"));
-        let plain = host.trim_matches(['[', ']']).to_owned();
-        let lookup = tokio::net::lookup_host((plain, port));
-        let addresses: Vec<_> = match within(self.settings.connect_timeout, lookup).await {
-            Ok(addresses) => addresses.collect(),
+        let plain = host.trim_matches(['[', ']']);
+        let addresses = match timed::addresses(plain, port, self.settings.connect_timeout) {
+            Ok(addresses) => addresses,
             Err(problem) => {
                 let remedy = match &self.proxy {
                     Some(_) => "check HTTPS_PROXY, and the name servers of this machine",
@@ -199,19 +163,16 @@ impl Route<'_> {
 
     /// A connection to the service, through the proxy if there is one; or what is wrong, and what
     /// to do.
-    async fn opened(
+    fn opened(
         &self,
         addresses: &[SocketAddr],
         port: u16,
         who: &str,
-    ) -> Result<TcpStream, (String, &'static str)> {
+    ) -> Result<Timed, (String, &'static str)> {
         let limit = self.settings.connect_timeout;
-        let attempt = within(limit, TcpStream::connect(addresses)).await;
+        let attempt = Timed::connect(addresses, limit);
         let mut stream = attempt.map_err(|problem| {
-            let is_refused = matches!(
-                &problem,
-                Problem::Failed(error) if error.kind() == io::ErrorKind::ConnectionRefused
-            );
+            let is_refused = problem.kind() == io::ErrorKind::ConnectionRefused;
             let remedy = match (&self.proxy, is_refused) {
                 (Some(_), _) => "check HTTPS_PROXY and NO_PROXY, and that the proxy runs",
                 (None, true) => {
@@ -225,8 +186,8 @@ impl Route<'_> {
             (detail, remedy)
         })?;
         if let Some(proxy) = &self.proxy {
-            let tunnel = within(limit, self.tunnel(&mut stream, proxy)).await;
-            tunnel.map_err(|problem| {
+            stream.allow(limit);
+            self.tunnel(&mut stream, proxy).map_err(|problem| {
                 (
                     format!("{who} does not let through to {}: {problem}", self.host),
                     "check HTTPS_PROXY with its user and password, what the proxy allows, and NO_PROXY",
@@ -237,11 +198,11 @@ impl Route<'_> {
     }
 
     /// Asks the proxy for a connection to the service (RFC 9110, section 9.3.6).
-    async fn tunnel(&self, stream: &mut TcpStream, proxy: &Intercept) -> Result<(), String> {
+    fn tunnel(&self, stream: &mut Timed, proxy: &Intercept) -> io::Result<()> {
         if proxy.uri().scheme_str() == Some("https") {
-            return Err(
-                "akv doctor can't look through a proxy that is itself spoken to by TLS".to_owned(),
-            );
+            return Err(io::Error::other(
+                "akv doctor can't look through a proxy that is itself spoken to by TLS",
+            ));
         }
         let target = format!("{}:{}", self.host, self.port);
         let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
@@ -249,17 +210,19 @@ impl Route<'_> {
             request += &format!("Proxy-Authorization: {login}\r\n");
         }
         request += "\r\n";
-        let told = |error: io::Error| error.to_string();
-        stream.write_all(request.as_bytes()).await.map_err(told)?;
-        let head = head(stream).await.map_err(told)?;
+        stream.write_all(request.as_bytes())?;
+        let head = head(stream)?;
         let status = head.lines().next().unwrap_or_default();
         match status.split(' ').nth(1) {
             Some(code) if code.starts_with('2') => Ok(()),
-            _ => Err(format!("it answers '{}'", one_line(status))),
+            _ => Err(io::Error::other(format!(
+                "it answers '{}'",
+                one_line(status)
+            ))),
         }
     }
 
-    async fn secured(&self, steps: &mut Steps, tcp: TcpStream) -> Option<TlsStream<TcpStream>> {
+    fn secured(&self, steps: &mut Steps, tcp: Timed) -> Option<Tls> {
         let name = ServerName::try_from(self.host.trim_matches(['[', ']']).to_owned());
         let (config, name) = match (self.settings.tls(), name) {
             (Ok(config), Ok(name)) => (config, name),
@@ -272,27 +235,38 @@ impl Route<'_> {
             }
         };
         steps.doing(format!("agreeing on TLS with {}", self.host));
-        let connector = TlsConnector::from(Arc::new(config));
-        let limit = self.settings.connect_timeout;
-        let attempt = connector.connect(name.clone(), tcp);
-        let (problem, obstacle) = match tokio::time::timeout(limit, attempt).await {
-            Ok(Ok(stream)) => {
+        let error = match self.agreed(config, name.clone(), tcp) {
+            Ok(stream) => {
                 self.tell_tls(steps, &stream);
                 return Some(stream);
             }
-            Ok(Err(error)) => (error.to_string(), Obstacle::of(&error)),
-            Err(_) => {
-                let problem = format!("no answer within {} s", limit.as_secs_f32());
-                (problem, Obstacle::TimedOut)
-            }
+            Err(error) => error,
         };
-        let presented = self.presented(name).await;
+        let presented = self.presented(name);
         let detail = match presented.first() {
-            None => format!("{}: {problem}", self.endpoint()),
-            Some(leaf) => format!("{}: {problem}; it presents {leaf}", self.endpoint()),
+            None => format!("{}: {error}", self.endpoint()),
+            Some(leaf) => format!("{}: {error}; it presents {leaf}", self.endpoint()),
+        };
+        let obstacle = match error.kind() {
+            io::ErrorKind::TimedOut => Obstacle::TimedOut,
+            _ => Obstacle::of(&error),
         };
         steps.add("tls", Status::Failed, detail, self.tls_remedy(obstacle));
         None
+    }
+
+    /// A connection on which both sides have agreed on TLS, and each trusts the other.
+    fn agreed(
+        &self,
+        config: ClientConfig,
+        name: ServerName<'static>,
+        mut tcp: Timed,
+    ) -> io::Result<Tls> {
+        tcp.allow(self.settings.connect_timeout);
+        let connection = ClientConnection::new(Arc::new(config), name);
+        let mut connection = connection.map_err(io::Error::other)?;
+        connection.complete_io(&mut tcp)?;
+        Ok(StreamOwned::new(connection, tcp))
     }
 
     fn tls_remedy(&self, obstacle: Obstacle) -> &'static str {
@@ -304,8 +278,8 @@ impl Route<'_> {
         }
     }
 
-    fn tell_tls(&self, steps: &mut Steps, stream: &TlsStream<TcpStream>) {
-        let connection = stream.get_ref().1;
+    fn tell_tls(&self, steps: &mut Steps, stream: &Tls) {
+        let connection = &stream.conn;
         let version = connection.protocol_version().map(|it| format!("{it:?}"));
         let exchange = connection.negotiated_key_exchange_group();
         let exchange = exchange.map(|group| format!("{:?}", group.name()));
@@ -349,7 +323,7 @@ impl Route<'_> {
     }
 
     /// The chain of a server that is not trusted, looked at on a connection that ends there.
-    async fn presented(&self, name: ServerName<'static>) -> Vec<Presented> {
+    fn presented(&self, name: ServerName<'static>) -> Vec<Presented> {
         let Ok(config) = self.settings.tls() else {
             return Vec::new();
         };
@@ -367,10 +341,9 @@ impl Route<'_> {
             .with_custom_certificate_verifier(Arc::clone(&look) as _)
             .with_no_client_auth();
         let mut silent = Steps::default();
-        if let Some(tcp) = Box::pin(self.connected(&mut silent)).await {
-            let attempt = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+        if let Some(tcp) = self.connected(&mut silent) {
             // It always fails: the verifier refuses everybody.
-            let _ = tokio::time::timeout(self.settings.connect_timeout, attempt).await;
+            drop(self.agreed(config, name, tcp));
         }
         let seen = look.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.iter().filter_map(Presented::parse).collect()
@@ -378,7 +351,7 @@ impl Route<'_> {
 
     /// Asks without a token, as Microsoft's libraries begin: the service says who it is and its
     /// time.
-    async fn service(&self, steps: &mut Steps, tls: &mut TlsStream<TcpStream>) -> Option<Found> {
+    fn service(&self, steps: &mut Steps, tls: &mut Tls) -> Option<Found> {
         let host = match self.port {
             443 => self.host.clone(),
             port => format!("{}:{port}", self.host),
@@ -390,11 +363,9 @@ impl Route<'_> {
         );
         steps.doing(format!("asking {} who it is", self.host));
         let sent = SystemTime::now();
-        let exchange = async {
-            tls.write_all(request.as_bytes()).await?;
-            head(tls).await
-        };
-        let head = match within(self.settings.operation_timeout, exchange).await {
+        tls.sock.allow(self.settings.operation_timeout);
+        let answer = tls.write_all(request.as_bytes()).and_then(|()| head(tls));
+        let head = match answer {
             Ok(head) if head.starts_with("HTTP/1.") => head,
             other => {
                 let problem = match other {
@@ -495,11 +466,11 @@ fn clock(steps: &mut Steps, date: Option<&str>, here: SystemTime) -> bool {
 }
 
 /// The head of an answer: status line and headers.
-async fn head(stream: &mut (impl AsyncReadExt + Unpin)) -> io::Result<String> {
+fn head(stream: &mut impl Read) -> io::Result<String> {
     let mut head = Vec::new();
     let mut buffer = [0; 1024];
     while head.len() < MAX_HEAD && !head.windows(4).any(|end| end == b"\r\n\r\n") {
-        match stream.read(&mut buffer).await? {
+        match stream.read(&mut buffer)? {
             0 => break,
             count => head.extend_from_slice(&buffer[..count]),
         }
