@@ -141,14 +141,14 @@ fn main() {
         p50s.push(at(0.5));
         p99s.push(at(0.99));
     }
-    let (rate, p50, p99) = (median(rates), median(p50s), median(p99s));
+    let (rate, p50, p99) = (median(rates.clone()), median(p50s), median(p99s));
     println!(
         "{:<28} {:>4} clients {rate:>9.1}/s  p50 {p50:>8.2} ms  p99 {p99:>8.2} ms  {failed} failed",
         options.name, options.clients
     );
     if let Some(path) = options.json {
         let line = serde_json::json!({
-            "server": options.name, "clients": options.clients, "per_second": rate,
+            "server": options.name, "clients": options.clients, "per_second": rate, "rates": rates,
             "p50_ms": p50, "p99_ms": p99, "failed": failed,
         });
         let file = std::fs::File::options()

@@ -8,14 +8,27 @@ from math import comb
 from pathlib import Path
 from statistics import median
 
-# The rate of the PKCS#11 module by that of a bare client, by the milliseconds that the HSM adds.
+# A rate by that of a bare client, by the milliseconds that the HSM adds.
 LEAST_RATIO = {0: 0.95, 10: 0.98}
-KEYS = {"rsa-pkcs11": "RSA 2048", "ec-unchecked": "EC P-256 without the check"}
+# What is judged in a file: by which ways, and how it is called.
+KEYS = {
+    "rsa-pkcs11": (["pkcs11"], "RSA 2048"),
+    "ec-unchecked": (["pkcs11"], "EC P-256 without the check"),
+    "ml-dsa-unchecked": (["provider", "pkcs11"], "ML-DSA-65 without the check"),
+}
+WAYS = {"provider": "the provider", "pkcs11": "PKCS#11"}
 THREADS = (1, 8, 64)
 # What is known of a limit.
 HELD, NOT_HELD, UNCERTAIN, NOT_JUDGED = "held", "NOT HELD", "uncertain", "not judged"
 # Fewer rounds of a measurement are a look: what else the machine does weighs too much.
 LEAST_ROUNDS = 5
+
+# The rate of nginx's handshakes by that of nginx with the provider: the server, and what it is compared with.
+LEAST_OF_SERVERS = 0.95
+SERVERS = {
+    "nginx, 4 workers, 10 ms, PKCS#11 by libp11's engine": "nginx, 4 workers, 10 ms",
+    "nginx, 4 workers, 10 ms, PKCS#11 by pkcs11-provider": "nginx of Debian 13, 4 workers, 10 ms",
+}
 
 # With so many keys, milliseconds and connections: what is measured, how it is called, and at most how much of it there may be.
 MANY_KEYS = {"keys": 2000, "latency_ms": "10", "connections": "20"}
@@ -49,29 +62,39 @@ def interval(values):
     return values[outer], values[-1 - outer]
 
 
-def judged(one, least):
-    """What was measured of a rate by a bare client's, and whether the limit is held: a machine that does other things besides makes
+def judged(rates, least):
+    """What was measured of a rate by another one's, and whether the limit is held: a machine that does other things besides makes
     single rounds differ by a tenth. None: not measured."""
-    if not one.get("to_bare"):
+    if not rates:
         return None, NOT_JUDGED
-    middle = median(one["to_bare"])
-    low, high = interval(one["to_bare"])
+    middle = median(rates)
+    low, high = interval(rates)
     held = HELD if middle >= least else NOT_HELD if high < least else UNCERTAIN
     return f"{middle:.3f} ({low:.3f} to {high:.3f})", held
 
 
 def signatures(folder):
     """Each limit of the rate: its name, the limit as a text, what was measured, and whether it is held."""
-    for file, name in KEYS.items():
+    for file, (ways, name) in KEYS.items():
         found = {
-            (one["latency_ms"], one["threads"]): one
+            (one["way"], one["latency_ms"], one["threads"]): one["to_bare"]
             for one in lines(folder / f"signatures-{file}.json")
-            if one["way"] == "pkcs11" and one["rounds"] >= LEAST_ROUNDS
+            if one["rounds"] >= LEAST_ROUNDS
         }
-        for latency, least in LEAST_RATIO.items():
-            for threads in THREADS:
-                title = f"{name}, {threads} threads, {latency} ms: rate, to a bare client"
-                yield (title, f">= {least}", *judged(found.get((latency, threads), {}), least))
+        for way in ways:
+            for latency, least in LEAST_RATIO.items():
+                for threads in THREADS:
+                    title = f"{name} by {WAYS[way]}, {threads} threads, {latency} ms: rate, to a bare client"
+                    yield (title, f">= {least}", *judged(found.get((way, latency, threads)), least))
+
+
+def servers(folder):
+    """The same of handshakes. The rounds of two servers follow each other: each is compared with the other's in its place."""
+    rates = {one["server"]: one["rates"] for one in lines(folder / "servers.json") if len(one["rates"]) >= LEAST_ROUNDS}
+    for name, other in SERVERS.items():
+        both = zip(rates.get(name, []), rates.get(other, []))
+        ratios = [rate / compared for rate, compared in both]
+        yield (f"{name}: rate, to the provider's", f">= {LEAST_OF_SERVERS}", *judged(ratios, LEAST_OF_SERVERS))
 
 
 def at_most(found, limits):
@@ -95,7 +118,7 @@ def cold_signature(folder):
 
 def main():
     folder = Path(sys.argv[1])
-    found = [*signatures(folder), *many_keys(folder), *cold_signature(folder)]
+    found = [*signatures(folder), *servers(folder), *many_keys(folder), *cold_signature(folder)]
     rows = [("limit", "promised", "measured", ""), *((name, limit, shown or "-", held) for name, limit, shown, held in found)]
     cells = [rows[0], ("---",) * 4, *rows[1:]]
     text = "## Limits\n\n" + "".join("| " + " | ".join(row) + " |\n" for row in cells) + "\n"

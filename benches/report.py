@@ -168,7 +168,7 @@ def main():
     if (folder / "limits.md").exists():
         text += (folder / "limits.md").read_text()
     text += signatures(folder, "ec") + signatures(folder, "rsa") + signatures(folder, "ml-dsa") + signatures(folder, "ec-unchecked")
-    text += signatures(folder, "rsa-pkcs11")
+    text += signatures(folder, "ml-dsa-unchecked") + signatures(folder, "rsa-pkcs11")
     text += keys(folder) + renewal(folder) + start(folder) + loading(folder) + cost(folder) + servers(folder)
     skipped = (folder / "skipped.txt").read_text()
     if skipped:

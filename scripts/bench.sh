@@ -5,7 +5,7 @@
 #
 # Parts: signatures, pkcs11, renewal, start, loading, cost, servers; all without any. --quick measures for a shorter time: for a look, not for figures.
 # What can't be measured here (a server or valgrind is not installed) is skipped, with the reason. docs/performance.md explains the results.
-# The part pkcs11 measures what is promised of the PKCS#11 module (benches/limits.py); exit status 1 if a limit is not held, 77 if that is
+# The parts pkcs11 and servers measure what is promised (benches/limits.py); exit status 1 if a limit is not held, 77 if that is
 # uncertain of one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -63,6 +63,22 @@ trap clean_up EXIT
 skip() { echo "SKIPPED: $*" | tee -a "$out/skipped.txt"; }
 has() { for part in "${parts[@]}"; do [ "$part" = "$1" ] && return 0; done; return 1; }
 bench() { local name=$1; shift; cargo bench --quiet --bench "$name" -- "$@" </dev/null; }
+# The program of a benchmark.
+bench_program() {
+    cargo bench --no-run --bench "$1" --message-format=json 2>/dev/null </dev/null |
+        sed -n '/"kind":\["bench"\]/s/.*"executable":"\([^"]*\)".*/\1/p'
+}
+# What programs are run by: nothing, or what has them see the root of another suite.
+around=()
+# Debian 13, with nginx and an OpenSSL that knows ML-DSA, in the root that scripts/pkcs11.sh makes: sets `around`, or skips WHAT.
+in_debian_13() {
+    local root="$target_dir/pkcs11/trixie"
+    if [ -n "$(root_obstacle)" ] || ! chroot "$root" true 2>/dev/null; then
+        skip "$1: there is no root of Debian 13 (scripts/pkcs11.sh makes it)"
+        return 1
+    fi
+    around=(with_mounts "$root" /proc /dev "$PWD" "$target_dir" "$folder" -- chroot "$root" env --chdir="$PWD")
+}
 median() { sort -n | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'; }
 : >"$out/skipped.txt"
 {
@@ -115,6 +131,12 @@ if has pkcs11; then
     AKV_VERIFY_SIGNATURES=no bench signatures --key ec --ways "bare,provider,pkcs11" "${options[@]}" \
         --json "$out/signatures-ec-unchecked.json"
     bench signatures --key rsa --ways "bare,pkcs11" "${options[@]}" --json "$out/signatures-rsa-pkcs11.json"
+    # By the provider too, where libcrypto knows such keys.
+    in_debian_13 "ML-DSA by the provider" || true
+    AKV_API_VERSION=2026-05-01-preview AKV_VERIFY_SIGNATURES=no "${around[@]}" "$(bench_program signatures)" --key ml-dsa \
+        --ways "bare,provider,pkcs11" "${options[@]}" --json "$folder/ml-dsa.json"
+    around=()
+    cp "$folder/ml-dsa.json" "$out/signatures-ml-dsa-unchecked.json"
     bench pkcs11 --keys "$keys" --json "$out/pkcs11-keys.json"
     if command -v pkcs11-tool >/dev/null; then
         hsm 0
@@ -225,8 +247,15 @@ until_it_listens() {
     return 1
 }
 
-# What nginx runs in: nothing, or what has its programs see the root of another suite.
-around=()
+# By a client that sees what the server sees: shake NAME PORT OPTION of the benchmark…
+shake() {
+    local name=$1 port=$2
+    shift 2
+    "${around[@]}" "$handshakes" --connect "127.0.0.1:$port" "${load[@]}" "$@" --name "$name" --json "$folder/handshakes"
+    cat "$folder/handshakes" >>"$out/servers.json"
+    rm "$folder/handshakes"
+}
+
 run_nginx() { # NAME WORKERS KEY CERTIFICATE [OPTION of the benchmark]…
     local port name=$1 workers=$2 key=$3 certificate=$4
     shift 4
@@ -260,7 +289,7 @@ END
     until_it_listens "$port" || { cat "$folder/nginx.log" >&2; return 1; }
     # Around it may be a shell.
     server_pid=$(cat "$folder/nginx.pid")
-    bench handshakes --connect "127.0.0.1:$port" --clients 32 "${load[@]}" "$@" --name "$name" --json "$out/servers.json"
+    shake "$name" "$port" --clients 32 "$@"
     stop_server
 }
 
@@ -286,7 +315,7 @@ END
     OPENSSL_CONF="$folder/openssl.cnf" haproxy -db -f "$folder/haproxy.cfg" >"$folder/haproxy.log" 2>&1 &
     server_pid=$!
     until_it_listens "$port" || { cat "$folder/haproxy.log" >&2; return 1; }
-    bench handshakes --connect "127.0.0.1:$port" --clients 64 "${load[@]}" --name "$1" --json "$out/servers.json"
+    shake "$1" "$port" --clients 64
     stop_server
 }
 
@@ -306,12 +335,7 @@ by_engine() {
 
 # It is in Debian 13, so nginx is that of the root that scripts/pkcs11.sh makes, by the provider too.
 by_pkcs11_provider() {
-    local root="$target_dir/pkcs11/trixie"
-    if [ -n "$(root_obstacle)" ] || ! chroot "$root" true 2>/dev/null; then
-        skip "nginx by pkcs11-provider: there is no root of Debian 13 (scripts/pkcs11.sh makes it)"
-        return
-    fi
-    around=(with_mounts "$root" /proc /dev "$folder" "$target_dir" -- chroot "$root")
+    in_debian_13 "nginx by pkcs11-provider" || return 0
     "$target/akv" env --module "$module" >"$folder/openssl.cnf"
     run_nginx "nginx of Debian 13, 4 workers, 10 ms" 4 "$folder/ec.key" "$folder/ec.crt"
     uri_pem "pkcs11:token=localhost;object=ec;type=private" "$folder/uri" >"$folder/uri.key"
@@ -320,8 +344,22 @@ by_pkcs11_provider() {
     around=()
 }
 
+# By a key of ML-DSA-65, which its client has to know as well.
+by_ml_dsa() {
+    in_debian_13 "nginx by ML-DSA" || return 0
+    export AKV_API_VERSION=2026-05-01-preview
+    create_key ml-dsa '{"kty":"AKP-HSM","alg":"ML-DSA-65"}' "$AKV_API_VERSION"
+    "$target/akv" env --module "$module" >"$folder/openssl.cnf"
+    "$target/akv" cert self-signed managedhsm:MyHSM:ml-dsa --subject CN=localhost --san DNS:localhost >"$folder/ml-dsa.crt"
+    "$target/akv" key pem managedhsm:MyHSM:ml-dsa >"$folder/ml-dsa.key"
+    run_nginx "nginx of Debian 13, 4 workers, 10 ms, ML-DSA-65" 4 "$folder/ml-dsa.key" "$folder/ml-dsa.crt"
+    unset AKV_API_VERSION
+    around=()
+}
+
 if has servers; then
     echo "=== TLS handshakes"
+    handshakes=$(bench_program handshakes)
     : >"$out/servers.json"
     mkdir -p "$folder/tmp"
     load=(--seconds 4 --rounds 5)
@@ -345,6 +383,7 @@ if has servers; then
         run_nginx "nginx, 4 workers, 10 ms" 4 "$folder/ec.key" "$folder/ec.crt"
         by_engine
         by_pkcs11_provider
+        by_ml_dsa
         "$target/akv" env >"$folder/openssl.cnf"
         # At half of that, with and without trouble.
         half=$(sed -n 's/.*"per_second":\([0-9.]*\).*"nginx, 4 workers, 10 ms".*/\1/p' "$out/servers.json" | awk '{ print $1 / 2 }')
@@ -367,7 +406,7 @@ fi
 
 status=0
 rm -f "$out/limits.md"
-if has pkcs11; then
+if has pkcs11 || has servers; then
     echo "=== what is promised"
     python3 benches/limits.py "$out" || status=$?
 fi
