@@ -148,7 +148,7 @@ impl Cipher {
             Some(refusal) => Err(refusal),
             None => match key.to_use()?.private(operation) {
                 Ok(_) => Ok(()),
-                Err(error) => Err(Error::operation(of.purpose(), false, &error)),
+                Err(error) => Err(Error::operation(of.purpose(), &error)),
             },
         }
     }
@@ -200,7 +200,7 @@ impl Cipher {
         let expected = self.output_len(key, of, plaintext.len())?;
         let ciphertext = match self {
             Self::Rsa(scheme) => hsm_keys::encrypt(key.public(), *scheme, plaintext)
-                .map_err(|error| Error::operation(of.purpose(), token.by_pin(), &error))?,
+                .map_err(|error| Error::operation(of.purpose(), &error))?,
             // The service makes nothing of nothing.
             Self::Aes(aes) if aes.mode == AesMode::Cbc && plaintext.is_empty() => Vec::new(),
             Self::Aes(aes) => aes.encrypt(token, key, of, plaintext)?,
@@ -242,7 +242,7 @@ impl Cipher {
                 })?;
                 match decrypted {
                     Err(error) if !(rejects && is_bad_request(&error)) => {
-                        Err(Error::operation(of.purpose(), token.by_pin(), &error))
+                        Err(token.failure(of.purpose(), &error))
                     }
                     Ok(plaintext)
                         if !rejects || fits.is_empty() || fits.contains(&plaintext.len()) =>
@@ -534,7 +534,7 @@ fn by_size<T>(
             (Some(hsm), _) => hsm.by_size(key.told_bits(), run),
         }
     })?;
-    done.map_err(|error| Error::operation(purpose, token.by_pin(), &error))
+    done.map_err(|error| token.failure(purpose, &error))
 }
 
 #[cfg(test)]

@@ -73,11 +73,11 @@ impl Error {
         }
     }
 
-    /// An operation with a key that failed.
-    pub(crate) fn operation(purpose: Purpose, by_pin: bool, error: &hsm_keys::Error) -> Self {
+    /// An operation with a key that failed here.
+    pub(crate) fn operation(purpose: Purpose, error: &hsm_keys::Error) -> Self {
         use hsm_keys::Error as E;
         let code = match error {
-            E::Client(error) => return Self::request(purpose, by_pin, error),
+            E::Client(error) => return Self::request(purpose, false, error),
             E::WrongSignature { .. } => CKR_DEVICE_ERROR,
             E::NotPermitted { .. } => CKR_KEY_FUNCTION_NOT_PERMITTED,
             E::MissingPrivateKey | E::WrongKeyType { .. } => CKR_KEY_TYPE_INCONSISTENT,

@@ -91,7 +91,7 @@ impl RsaAes {
         let mut once = Zeroizing::new(vec![0; self.aes_len]);
         aws_lc_rs::rand::fill(&mut once).map_err(failed)?;
         let mut wrapped = hsm_keys::encrypt(key.public(), RsaEncryption::OaepSha1, &once)
-            .map_err(|error| Error::operation(Purpose::Wrap, false, &error))?;
+            .map_err(|error| Error::operation(Purpose::Wrap, &error))?;
         let cipher = match self.aes_len {
             16 => &AES_128,
             _ => &AES_256,

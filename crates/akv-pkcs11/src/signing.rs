@@ -230,7 +230,7 @@ impl Signing {
         token.ask(|client| {
             hsm_keys::sign(client, key, &scheme, value, self.check)
                 .map(hsm_keys::RawSignature::into_raw)
-                .map_err(|error| Error::operation(Purpose::Sign, token.by_pin(), &error))
+                .map_err(|error| token.failure(Purpose::Sign, &error))
         })?
     }
 }

@@ -244,7 +244,7 @@ impl Verifying {
                 let verified = scheme.with_room(stack::has_room, verify);
                 verified
                     .flatten()
-                    .map_err(|error| Error::operation(Purpose::Verify, false, &error))
+                    .map_err(|error| Error::operation(Purpose::Verify, &error))
             }
         };
         match is_good? {

@@ -83,9 +83,11 @@ pub(super) const FAULTS: &[Fault] = &[
     fault("unavailable", (Success, Error), Error, &["503"]),
     fault("unavailable-retry-after", (Success, Error), Error, &["503"]),
     fault("gateway-timeout", (Success, Error), Error, &["504"]),
+    // Whoever comes after another one's challenge has a token with these claims, and is told that
+    // it lacks them.
     fault(
         "claims-challenge",
-        (Success, Success),
+        (SuccessIfAlone, SuccessIfAlone),
         Error,
         &["401", "claims"],
     ),

@@ -151,7 +151,7 @@ impl Token {
             return Ok(());
         }
         let _turn = self.loading.wait(self.settings.client.operation_timeout);
-        let listing = self.listing(self.options.refresh)?;
+        let listing = self.listing(self.freshness())?;
         self.load_listed(sought, &listing)?;
         self.keep_versions(None)?;
         let is_old = listing.at.elapsed() >= MISS_AGE;
@@ -163,12 +163,28 @@ impl Token {
         self.keep_versions(None)
     }
 
+    /// How old what is known may be, to serve a search: not older than the HSM's word that it has
+    /// no such key, of one that is known.
+    fn freshness(&self) -> Duration {
+        let doubted = lock(&self.doubted).map(|at| at.elapsed());
+        doubted.map_or(self.options.refresh, |age| age.min(self.options.refresh))
+    }
+
+    /// Has searches ask again. Of what was asked for just now they don't: a program that goes on
+    /// with the handle of a key that is gone would have each of its searches list all keys.
+    pub(super) fn doubt(&self) {
+        let mut doubted = lock(&self.doubted);
+        if doubted.is_none_or(|at| at.elapsed() >= MISS_AGE) {
+            *doubted = Some(Instant::now());
+        }
+    }
+
     /// Whether all that may fit is known, and not too old.
     fn is_loaded(&self, sought: Sought<'_>) -> bool {
         let listing = lock(&self.listing).clone();
         listing.is_some_and(|listing| {
             let age = listing.at.elapsed();
-            age < self.options.refresh
+            age < self.freshness()
                 && !self.may_lack_versions(&self.table())
                 && self.wanted(sought, &listing).is_empty()
                 && (sought.is_all() || age < MISS_AGE || self.knows(sought))
@@ -188,7 +204,7 @@ impl Token {
     /// suffices. Whether that is the end of the search.
     fn load_by_name(&self, sought: Sought<'_>, label: &[u8]) -> Result<bool, Error> {
         let table = self.table();
-        let refresh = u64::try_from(self.options.refresh.as_millis()).unwrap_or(u64::MAX);
+        let refresh = u64::try_from(self.freshness().as_millis()).unwrap_or(u64::MAX);
         let name = std::str::from_utf8(label).ok();
         let name: Option<KeyName> = name.and_then(|name| name.parse().ok());
         let known = name.as_ref().and_then(|name| table.newest(name.as_str()));
@@ -199,7 +215,7 @@ impl Token {
         let tells = |listing: &Listing| !self.settings.never_lists || !listing.items.is_empty();
         let has_listing = lock(&self.listing)
             .as_ref()
-            .is_some_and(|listing| listing.at.elapsed() < self.options.refresh && tells(listing));
+            .is_some_and(|listing| listing.at.elapsed() < self.freshness() && tells(listing));
         let Some(name) = name.filter(|name| !has_listing && self.is_configured(name.as_str()))
         else {
             return Ok(false);
@@ -572,6 +588,6 @@ fn is_not_understood(error: &managed_hsm::Error) -> bool {
     matches!(error, managed_hsm::Error::Response { .. })
 }
 
-fn is_not_found(error: &managed_hsm::Error) -> bool {
+pub(super) fn is_not_found(error: &managed_hsm::Error) -> bool {
     matches!(error, managed_hsm::Error::Service { status: 404, .. })
 }

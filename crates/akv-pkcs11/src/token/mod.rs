@@ -11,6 +11,7 @@ pub(crate) mod tags;
 use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use cryptoki_sys::{
@@ -47,6 +48,8 @@ pub(crate) struct Token {
     /// Held by whoever makes another table.
     changing: Mutex<()>,
     listing: Mutex<Option<Listing>>,
+    /// When the HSM has said that it has no such key, of one that is known here.
+    doubted: Mutex<Option<Instant>>,
     loading: Turns,
     /// What is known of the certificates' files.
     filing: Mutex<Filing>,
@@ -78,6 +81,7 @@ impl Token {
             table: ArcSwap::from_pointee(table),
             changing: Mutex::default(),
             listing: Mutex::default(),
+            doubted: Mutex::default(),
             loading: Turns::default(),
             filing: Mutex::default(),
             in_vain: Mutex::default(),
@@ -164,7 +168,18 @@ impl Token {
 
     /// A request that failed.
     pub(crate) fn refusal(&self, purpose: Purpose, error: &managed_hsm::Error) -> Error {
+        if loading::is_not_found(error) {
+            self.doubt();
+        }
         Error::request(purpose, self.by_pin(), error)
+    }
+
+    /// An operation with a key that failed.
+    pub(crate) fn failure(&self, purpose: Purpose, error: &hsm_keys::Error) -> Error {
+        match error {
+            hsm_keys::Error::Client(error) => self.refusal(purpose, error),
+            error => Error::operation(purpose, error),
+        }
     }
 
     /// What is known of the keys.

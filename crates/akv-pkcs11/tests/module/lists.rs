@@ -153,6 +153,61 @@ fn a_key_that_the_hsm_has_no_more_is_forgotten_however_keys_are_found() {
     only(&session, &[label("pinned-too"), PRIVATE]);
 }
 
+/// Searches of every kind by a program that has keys told anew once a day.
+#[test]
+fn what_the_hsm_says_it_has_no_more_is_looked_for_again_by_the_next_search() {
+    if !makes_calls() {
+        for use_of_key in ["sign", "rename"] {
+            for by in ["label", "id", "class"] {
+                let mut hsm = hsm("");
+                hsm.configure(
+                    r#"{"tokens":[{"resourceName":"localhost"}],"refreshSeconds":86400}"#,
+                );
+                hsm.set("TEST_USE", use_of_key);
+                hsm.set("TEST_BY", by);
+                hsm.run();
+            }
+        }
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let by_name = [label("pinned"), PRIVATE];
+    let old = only(&session, &by_name);
+    let id = session.get_attributes(old, &[AttributeType::Id]).unwrap();
+    let template = match std::env::var("TEST_BY").unwrap().as_str() {
+        "label" => by_name.to_vec(),
+        "id" => [&id[..], &[PRIVATE]].concat(),
+        _ => vec![PRIVATE],
+    };
+    let (use_of_key, refusal): (fn(&Session, ObjectHandle) -> _, _) =
+        match std::env::var("TEST_USE").unwrap().as_str() {
+            "sign" => (
+                |session, key| session.sign(&Mechanism::Ecdsa, key, &[1; 32]).map(drop),
+                RvError::KeyHandleInvalid,
+            ),
+            _ => (
+                |session, key| session.update_attributes(key, &[label("renamed")]),
+                RvError::ObjectHandleInvalid,
+            ),
+        };
+    assert!(session.find_objects(&template).unwrap().contains(&old));
+    let rest = rest();
+    rest.call("DELETE", "/keys/pinned", "");
+    rest.call("DELETE", "/deletedkeys/pinned", "");
+    rest.create("pinned", EC);
+    assert_eq!(code(use_of_key(&session, old)), refusal);
+    let found = session.find_objects(&template).unwrap();
+    assert!(!found.contains(&old), "{template:?}");
+    let new = *found.iter().max().expect("the key that has its name now");
+    use_of_key(&session, new).unwrap();
+    // That the old one is refused again has no more lists asked for than one each two seconds.
+    for _ in 0..5 {
+        assert_eq!(code(use_of_key(&session, old)), refusal);
+        assert!(session.find_objects(&[PRIVATE]).unwrap().contains(&new));
+    }
+}
+
 #[test]
 fn a_key_that_is_disabled_meanwhile_is_hidden_and_keeps_its_handles() {
     if !makes_calls() {
