@@ -166,6 +166,9 @@ fn what_the_hsm_says_it_has_no_more_is_looked_for_again_by_the_next_search() {
                 hsm.set("TEST_USE", use_of_key);
                 hsm.set("TEST_BY", by);
                 hsm.run();
+                let requests = hsm.requests();
+                let lists = requests.iter().filter(|one| one.path.ends_with("/keys"));
+                assert!(lists.count() <= 3, "{use_of_key} {by}");
             }
         }
         return;
