@@ -157,6 +157,7 @@ reasons! {
     OtherPublicKey => c"public key of the key file not that of the HSM",
     Internal => c"internal error",
     NotOffered => c"operation not offered with this software key",
+    Search => c"search not supported by the HSM",
 }
 
 impl Reason {

@@ -183,6 +183,15 @@ impl Loader {
     }
 }
 
+/// Why nothing is found by what it is, as `OSSL_STORE_find` would have it.
+pub(crate) fn no_search() -> Error {
+    Error::unsupported(
+        Reason::Search,
+        "a search in a store",
+        "name the key in the URI; one that names the HSM alone lists the names of its keys",
+    )
+}
+
 /// Deletes a key with all its versions, if the settings allow it.
 pub(crate) fn delete(provider: &Provider, uri: &str) -> Result<(), Error> {
     let uri = uri.parse::<KeyUri>()?;

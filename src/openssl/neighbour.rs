@@ -226,11 +226,11 @@ impl Neighbours {
         &self,
         name: &CStr,
         wanted: &[&str],
-        fits: impl Fn(&Arc<Implementation<O>>) -> bool,
+        mut fits: impl FnMut(&Arc<Implementation<O>>) -> bool,
     ) -> Option<Arc<Implementation<O>>> {
-        let find = || {
+        let mut find = || {
             let mut others = self.told_of().into_iter();
-            others.find_map(|provider| provider.implementation(name, wanted).filter(&fits))
+            others.find_map(|provider| provider.implementation(name, wanted).filter(&mut fits))
         };
         find().or_else(|| {
             self.told_anew.call_once(|| self.ask_to_be_told());

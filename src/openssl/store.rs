@@ -17,6 +17,15 @@ use crate::store::{self, Expected, Loader, Object};
 
 const EXPECT: &CStr = c"expect";
 const PROPERTIES: &CStr = c"properties";
+/// What `OSSL_STORE_find` looks for.
+const SEARCHED: [&CStr; 6] = [
+    c"subject",
+    c"issuer",
+    c"serial",
+    c"digest",
+    c"fingerprint",
+    c"alias",
+];
 
 pub(super) const LOADER: &[Entry<Store>] = table![
     functions::STORE_OPEN => open,
@@ -71,6 +80,9 @@ unsafe extern "C" fn set_ctx_params(context: *mut c_void, params: *const Param) 
     boundary::call(&core, c"store_set_ctx_params", || {
         // SAFETY: OpenSSL passes a parameter list.
         let params = unsafe { ParamsIn::new(params) };
+        if SEARCHED.iter().any(|name| params.is_there(name)) {
+            return Err(store::no_search());
+        }
         if let Some(info_type) = params.integer(EXPECT)? {
             loader.expect(Expected::from_info_type(info_type));
         }

@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io::ErrorKind::{
-    BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, UnexpectedEof,
+    BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, NotConnected, UnexpectedEof,
 };
 use std::time::Duration;
 
@@ -188,6 +188,8 @@ fn after_failure(failure: &Failure) -> Repetition {
         ConnectionAborted,
         ConnectionRefused,
         ConnectionReset,
+        // Reset as soon as it was there, before it was looked at.
+        NotConnected,
         UnexpectedEof,
     ];
     let error: &(dyn StdError + 'static) = match failure {
@@ -332,12 +334,14 @@ mod tests {
     #[test]
     fn each_failure_has_its_consequence() {
         let unreachable = || Err(Failure::connect("no route"));
+        let reset = || Err(Failure::connect(io::Error::from(NotConnected)));
         let elsewhere = || Verdict::Again {
             after: Duration::ZERO,
             at: Some(other()),
         };
         for (outcome, repeatable, once_only, with_another_endpoint) in [
             (refused(), after(25), after(25), elsewhere()),
+            (reset(), after(25), after(25), elsewhere()),
             (unreachable(), Verdict::Fail, Verdict::Fail, elsewhere()),
             (
                 Err(Failure::ConnectTimeout),

@@ -4,15 +4,19 @@ use std::ffi::{CStr, c_int, c_void};
 use std::sync::Arc;
 
 use super::{NOTHING_TO_DO, call};
-use crate::openssl::ffi::{Callback, Param};
+use crate::openssl::ffi::{Callback, Param, SELECT_PRIVATE_KEY};
 use crate::openssl::functions::{self, Keymgmt, Signature};
 use crate::openssl::neighbour::{Implementation, Neighbours};
+use crate::openssl::params::ParamsIn;
 
 /// Why another provider has not imported a key.
 pub(in crate::openssl) enum NotImported {
     NobodyThere,
     Refused,
 }
+
+/// The parameters that private keys consist of, by type: RSA, EC and ML-DSA, ML-DSA.
+const PRIVATE_PARTS: [&CStr; 3] = [c"d", c"priv", c"seed"];
 
 /// A software key, in another provider.
 pub(in crate::openssl) struct ForeignKey {
@@ -44,8 +48,9 @@ impl ForeignKey {
 
     /// Has another provider import a key of the named type. OpenSSL imports a key mostly for an
     /// operation that is to begin, so the key goes where the core would go for the operation; where
-    /// that one doesn't take it, or where the type has none, to the key management that the core
-    /// would take.
+    /// that one doesn't take all of it, to the key management that the core would take, or to
+    /// whoever else takes it: a provider of other hardware may know some curves only, or take the
+    /// public part of a private key without a word. Such a part has to do where nobody takes more.
     pub(in crate::openssl) fn import(
         neighbours: &Neighbours,
         key_type: &CStr,
@@ -56,18 +61,45 @@ impl ForeignKey {
             b"EC" => c"ECDSA",
             _ => key_type,
         };
-        let signs = neighbours.find::<Signature>(operation);
-        let of_operation = signs.and_then(|signs| neighbours.find_beside(&signs, key_type, &[]));
-        let first = of_operation.or_else(|| neighbours.find::<Keymgmt>(key_type));
-        let first = first.ok_or(NotImported::NobodyThere)?;
-        if let Some(key) = Self::import_into(&first, selection, params) {
-            return Ok(key);
+        let of_operation = || {
+            let signs = neighbours.find::<Signature>(operation)?;
+            neighbours.find_beside(&signs, key_type, &[])
+        };
+        let of_keys = || neighbours.find::<Keymgmt>(key_type);
+        let usual: [&dyn Fn() -> Option<Arc<Implementation<Keymgmt>>>; 2] =
+            [&of_operation, &of_keys];
+        // SAFETY: OpenSSL passes a parameter list.
+        let given = unsafe { ParamsIn::new(params) };
+        let private_comes = selection & SELECT_PRIVATE_KEY != 0
+            && PRIVATE_PARTS.iter().any(|name| given.is_there(name));
+        let mut tried: Vec<Arc<Implementation<Keymgmt>>> = Vec::new();
+        let mut part = None;
+        let mut import_all = |there: &Arc<Implementation<Keymgmt>>| {
+            if tried.iter().any(|other| there.is_beside(other)) {
+                return None;
+            }
+            tried.push(Arc::clone(there));
+            let key = Self::import_into(there, selection, params)?;
+            if private_comes && key.has(SELECT_PRIVATE_KEY) != 1 {
+                part.get_or_insert(key);
+                return None;
+            }
+            Some(key)
+        };
+        let mut usual = usual.into_iter().filter_map(|find| find());
+        let whole = usual.find_map(|there| import_all(&there)).or_else(|| {
+            let mut whole = None;
+            neighbours.first_told_of(key_type, &[], |there| {
+                whole = import_all(there);
+                whole.is_some()
+            });
+            whole
+        });
+        match whole.or(part) {
+            Some(key) => Ok(key),
+            None if tried.is_empty() => Err(NotImported::NobodyThere),
+            None => Err(NotImported::Refused),
         }
-        let second = neighbours.find::<Keymgmt>(key_type);
-        second
-            .filter(|second| !second.is_beside(&first))
-            .and_then(|second| Self::import_into(&second, selection, params))
-            .ok_or(NotImported::Refused)
     }
 
     /// Has another provider's key management import a key.
