@@ -73,20 +73,23 @@ pub(crate) fn group(handle: &KeyHandle) -> Option<String> {
 }
 
 /// Whether two keys are the same as far as is selected. A private key in the HSM is the one of its
-/// public key. Only EC keys have parameters that keys of one type can differ in, so that what comes
-/// without a key, as the parameters of another provider's, fits all others.
+/// public key.
 pub(crate) fn matches(a: &KeyHandle, b: &KeyHandle, selection: i32) -> bool {
-    let of_key = selection & (SELECT_PUBLIC_KEY | SELECT_PRIVATE_KEY) != 0;
-    if !of_key && a.key_type != KeyType::Ec {
-        return a.key_type == b.key_type;
-    }
     let (Some(a), Some(b)) = (a.key(), b.key()) else {
         return false;
     };
+    if selection & (SELECT_PUBLIC_KEY | SELECT_PRIVATE_KEY) != 0 {
+        return match &a.public {
+            PublicKey::Aes => a.id().is_some() && a.id() == b.id(),
+            public => *public == b.public,
+        };
+    }
     match (&a.public, &b.public) {
-        (PublicKey::Aes, PublicKey::Aes) => a.id().is_some() && a.id() == b.id(),
-        (PublicKey::Ec(a), PublicKey::Ec(b)) if !of_key => a.curve == b.curve,
-        (a, b) => a == b,
+        (PublicKey::Rsa(_), PublicKey::Rsa(_)) => true,
+        (PublicKey::Ec(a), PublicKey::Ec(b)) => a.curve == b.curve,
+        (PublicKey::MlDsa(a), PublicKey::MlDsa(b)) => a.set == b.set,
+        (PublicKey::Aes, PublicKey::Aes) => true,
+        _ => false,
     }
 }
 

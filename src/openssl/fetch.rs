@@ -136,15 +136,20 @@ impl Fetcher {
         let known = NAMES.iter().position(|(known, _)| *known == operation)?;
         let functions = self.methods[known]?;
         let query = CString::new(query).ok()?;
-        // SAFETY: the handle is our own, the context is the one that we are in, and the strings end
-        // with NUL.
-        let method = unsafe {
-            (self.set_mark)(self.own);
-            let method = (functions.fetch)(self.context, name.as_ptr(), query.as_ptr());
-            (self.pop_to_mark)(self.own);
-            method
-        };
+        // SAFETY: the context is the one that we are in, and the strings end with NUL.
+        let method = self
+            .quietly(|| unsafe { (functions.fetch)(self.context, name.as_ptr(), query.as_ptr()) });
         (!method.is_null()).then_some(Method { method, functions })
+    }
+
+    /// Takes away what a call leaves on the error queue.
+    pub(super) fn quietly<T>(&self, call: impl FnOnce() -> T) -> T {
+        // SAFETY: the handle is our own.
+        unsafe { (self.set_mark)(self.own) };
+        let returned = call();
+        // SAFETY: the handle is our own, and the mark is the one set here.
+        unsafe { (self.pop_to_mark)(self.own) };
+        returned
     }
 }
 

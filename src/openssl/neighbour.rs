@@ -238,6 +238,14 @@ impl Neighbours {
         })
     }
 
+    /// Takes away what a call leaves on the error queue.
+    pub(super) fn quietly<T>(&self, call: impl FnOnce() -> T) -> T {
+        match &self.fetcher {
+            Some(fetcher) => fetcher.quietly(call),
+            None => call(),
+        }
+    }
+
     /// The active providers that we were told of, each held from before the core can take it back.
     /// This one under another name is left out: it would ask us in turn.
     fn told_of(&self) -> Vec<Held> {

@@ -47,10 +47,6 @@ static void compare(EVP_PKEY *key, const char *uri, EVP_PKEY *public_key, X509 *
     CHECK(EVP_PKEY_eq(key, of_certificate) == 1);
     CHECK(EVP_PKEY_eq(of_certificate, key) == 1);
     CHECK(EVP_PKEY_eq(key, copy) == 1 && EVP_PKEY_eq(copy, key) == 1);
-    CHECK(EVP_PKEY_parameters_eq(key, public_key) == 1 && EVP_PKEY_parameters_eq(public_key, key) == 1);
-    CHECK(EVP_PKEY_parameters_eq(key, of_certificate) == 1 && EVP_PKEY_parameters_eq(of_certificate, key) == 1);
-    CHECK(EVP_PKEY_parameters_eq(key, copy) == 1 && EVP_PKEY_parameters_eq(copy, key) == 1);
-    CHECK((EVP_PKEY_parameters_eq(key, other) == 1) == EVP_PKEY_is_a(key, "EC"));
     CHECK(EVP_PKEY_eq(key, other) != 1);
     CHECK(EVP_PKEY_eq(other, public_key) != 1);
     CHECK(X509_check_private_key(certificate, key) == 1);

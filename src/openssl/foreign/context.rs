@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hsm_module::dispatch::Id;
 
 use super::{ForeignKey, ForeignSecretKey, call};
-use crate::openssl::ffi::{self, Param};
+use crate::openssl::ffi::Param;
 use crate::openssl::functions::{
     self, AsymCipher, Cipher, CipherInit, ContextParams, DigestInit, Finish, GetParams, Give,
     InContext, Init, SetParams, Signature, Take, Transform,
@@ -57,7 +57,7 @@ impl<O: InContext> ForeignContext<O> {
                 return Some((taken, None));
             }
             let there = neighbours.find_beside(&taken, key_type, &[]);
-            let moved = there.and_then(|there| key.moved_to(&there, ffi::SELECT_ALL));
+            let moved = there.and_then(|there| key.moved_to(&there, key.parts()));
             if let Some(moved) = moved {
                 return Some((taken, Some(Arc::new(moved))));
             }

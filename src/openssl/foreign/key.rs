@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::sync::Arc;
 
 use super::{NOTHING_TO_DO, call};
-use crate::openssl::ffi::{Callback, Param, SELECT_PRIVATE_KEY};
+use crate::openssl::ffi::{Callback, Param, SELECT_ALL, SELECT_PRIVATE_KEY};
 use crate::openssl::functions::{self, Keymgmt, Signature};
 use crate::openssl::neighbour::{Implementation, Neighbours};
 use crate::openssl::params::ParamsIn;
@@ -87,14 +87,16 @@ impl ForeignKey {
             Some(key)
         };
         let mut usual = usual.into_iter().filter_map(|find| find());
-        let whole = usual.find_map(|there| import_all(&there)).or_else(|| {
-            let mut whole = None;
-            neighbours.first_told_of(key_type, &[], |there| {
-                whole = import_all(there);
-                whole.is_some()
+        let mut whole = usual.find_map(|there| import_all(&there));
+        if whole.is_none() {
+            // Why these don't take it, nobody has asked.
+            neighbours.quietly(|| {
+                neighbours.first_told_of(key_type, &[], |there| {
+                    whole = import_all(there);
+                    whole.is_some()
+                })
             });
-            whole
-        });
+        }
         match whole.or(part) {
             Some(key) => Ok(key),
             None if tried.is_empty() => Err(NotImported::NobodyThere),
@@ -128,6 +130,14 @@ impl ForeignKey {
             functions::KEYMGMT_HAS,
             (self.keydata, selection)
         )
+    }
+
+    /// All that the key consists of: some providers export nothing if more is selected.
+    pub(super) fn parts(&self) -> c_int {
+        match self.has(SELECT_PRIVATE_KEY) {
+            1 => SELECT_ALL,
+            _ => SELECT_ALL & !SELECT_PRIVATE_KEY,
+        }
     }
 
     pub(in crate::openssl) fn validate(&self, selection: c_int, check: c_int) -> c_int {
