@@ -153,6 +153,12 @@ impl Neighbours {
             .is_none_or(|fetcher| fetcher.fetch(Keymgmt::NUMBER, c"EC", &query).is_some())
     }
 
+    /// Whether the default properties leave out no provider for what it doesn't say of itself, as
+    /// `fips=yes` does.
+    pub(super) fn are_all_eligible(&self) -> bool {
+        !self.assume_fips && self.finds_ours(None)
+    }
+
     /// Another provider's implementation of an operation under a name.
     pub(super) fn find<O: Operation>(&self, name: &CStr) -> Option<Arc<Implementation<O>>> {
         self.find_with(name, &[])

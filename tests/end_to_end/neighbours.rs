@@ -386,6 +386,7 @@ fn work_with_software_keys_is_the_same_by_a_property_query() {
     let queries = [
         ("?fips=yes", ["default", "fips"]),
         ("fips=yes", ["fips", "base"]),
+        ("fips=yes", ["default", "fips"]),
         ("?provider=akv_provider", ["default", "legacy"]),
         ("provider=default", ["default", "legacy"]),
         ("?provider=legacy", ["legacy", "default"]),

@@ -86,9 +86,12 @@ impl ForeignKey {
             }
             Some(key)
         };
-        let mut usual = usual.into_iter().filter_map(|find| find());
+        let mut usual = usual.into_iter().filter_map(|find| find()).peekable();
+        if usual.peek().is_none() {
+            return Err(NotImported::NobodyThere);
+        }
         let mut whole = usual.find_map(|there| import_all(&there));
-        if whole.is_none() {
+        if whole.is_none() && neighbours.are_all_eligible() {
             // Why these don't take it, nobody has asked.
             neighbours.quietly(|| {
                 neighbours.first_told_of(key_type, &[], |there| {
@@ -97,11 +100,7 @@ impl ForeignKey {
                 })
             });
         }
-        match whole.or(part) {
-            Some(key) => Ok(key),
-            None if tried.is_empty() => Err(NotImported::NobodyThere),
-            None => Err(NotImported::Refused),
-        }
+        whole.or(part).ok_or(NotImported::Refused)
     }
 
     /// Has another provider's key management import a key.
