@@ -59,30 +59,6 @@ static void compare(EVP_PKEY *key, const char *uri, EVP_PKEY *public_key, X509 *
     EVP_PKEY_free(again);
 }
 
-/* Nothing of a key in the HSM can be searched for, and no key is what was. */
-static void search(const char *uri, X509 *certificate)
-{
-    static const unsigned char fingerprint[32] = { 1 };
-    OSSL_STORE_SEARCH *searches[] = {
-        OSSL_STORE_SEARCH_by_name(X509_get_subject_name(certificate)),
-        OSSL_STORE_SEARCH_by_issuer_serial(X509_get_issuer_name(certificate), X509_get0_serialNumber(certificate)),
-        OSSL_STORE_SEARCH_by_key_fingerprint(EVP_sha256(), fingerprint, sizeof(fingerprint)),
-        OSSL_STORE_SEARCH_by_alias("alias"),
-    };
-
-    for (size_t i = 0; i < sizeof(searches) / sizeof(*searches); i++) {
-        OSSL_STORE_CTX *store = OSSL_STORE_open(uri, NULL, NULL, NULL, NULL);
-
-        CHECK(store != NULL && searches[i] != NULL);
-        CHECK(OSSL_STORE_supports_search(store, OSSL_STORE_SEARCH_get_type(searches[i])) == 0);
-        CHECK(OSSL_STORE_find(store, searches[i]) == 0);
-        CHECK(strcmp(ERR_reason_error_string(ERR_peek_last_error()), "search not supported by the HSM") == 0);
-        OSSL_STORE_SEARCH_free(searches[i]);
-        OSSL_STORE_close(store);
-    }
-    ERR_clear_error();
-}
-
 static void ask_for_number(EVP_PKEY *key, EVP_PKEY *model, const char *name)
 {
     BIGNUM *number = NULL, *model_number = NULL;
@@ -295,7 +271,6 @@ int main(int argc, char **argv)
     certificate = read_certificate(argv[2]);
 
     compare(key, argv[1], public_key, certificate, argv[4]);
-    search(argv[1], certificate);
     ask(key, public_copy_);
     ask_for_sizes(key);
     private_parts_stay(key);

@@ -3,6 +3,7 @@
 #include "check.h"
 
 #include <openssl/rsa.h>
+#include <openssl/x509.h>
 
 /* Everything on the queue, which is empty then. */
 static void told(const char *what)
@@ -51,6 +52,37 @@ static void with_ec(const char *uri)
     EVP_PKEY_CTX_free(context);
     EVP_PKEY_free(public);
     EVP_PKEY_free(key);
+}
+
+/* By all that OSSL_STORE_find takes. */
+static void search(const char *uri)
+{
+    static const unsigned char fingerprint[32] = {1};
+    X509_NAME *name = X509_NAME_new();
+    ASN1_INTEGER *serial = ASN1_INTEGER_new();
+    OSSL_STORE_SEARCH *searches[] = {
+        OSSL_STORE_SEARCH_by_name(name),
+        OSSL_STORE_SEARCH_by_issuer_serial(name, serial),
+        OSSL_STORE_SEARCH_by_key_fingerprint(EVP_sha256(), fingerprint, sizeof(fingerprint)),
+        OSSL_STORE_SEARCH_by_alias("alias"),
+    };
+
+    for (size_t i = 0; i < sizeof(searches) / sizeof(*searches); i++) {
+        OSSL_STORE_CTX *store = OSSL_STORE_open(uri, NULL, NULL, NULL, NULL);
+
+        CHECK(store != NULL && searches[i] != NULL);
+        CHECK(OSSL_STORE_supports_search(store, OSSL_STORE_SEARCH_get_type(searches[i])) == 0);
+        ERR_clear_error();
+        CHECK(OSSL_STORE_find(store, searches[i]) == 0);
+        CHECK(ERR_peek_error() != 0);
+        if (i + 1 < sizeof(searches) / sizeof(*searches))
+            ERR_clear_error();
+        OSSL_STORE_SEARCH_free(searches[i]);
+        OSSL_STORE_close(store);
+    }
+    told("search");
+    X509_NAME_free(name);
+    ASN1_INTEGER_free(serial);
 }
 
 /* Where no other provider is, which would make software keys. */
@@ -133,6 +165,7 @@ int main(int argc, char **argv)
     load_providers("akv_provider,default");
     with_rsa(argv[1]);
     with_ec(argv[2]);
+    search(argv[2]);
     alone();
     with_aes(argv[3]);
     return 0;

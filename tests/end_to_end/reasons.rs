@@ -169,6 +169,7 @@ fn what_only_the_c_interface_meets_has_its_reason() {
         ("public part", "no private key"),
         ("another public part", "invalid key"),
         ("no other provider", "no provider for software keys"),
+        ("search", "search not supported by the HSM"),
     ];
     let of_aes = [
         (
