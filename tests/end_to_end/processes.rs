@@ -81,6 +81,14 @@ fn signals_are_left_to_the_threads_of_the_application() {
 }
 
 #[test]
+fn a_process_ends_with_the_last_thread_of_the_applications() {
+    let hsm = Hsm::with_keys(&KEYS[..1]);
+    let program = hsm.compile("last_thread");
+    hsm.run("timeout", &["-s", "KILL", "30", &program, &uri(KEYS[0].0)])
+        .succeeds();
+}
+
+#[test]
 fn children_and_parent_sign_with_a_key_loaded_before_fork() {
     let hsm = Hsm::with_keys(&KEYS);
     let program = hsm.compile("fork_sign");

@@ -41,6 +41,9 @@ static CURRENT: ArcSwapOption<IoThread> = ArcSwapOption::const_empty();
 /// How long [`IoThread::stop`] waits for the thread.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How often the thread looks whether it is the last one, when it has nothing to do.
+const LOOK: Duration = Duration::from_secs(1);
+
 impl IoThread {
     /// This process's thread; starts it if there is none.
     pub(crate) fn current() -> Result<Arc<Self>, Error> {
@@ -121,8 +124,12 @@ impl IoThread {
                 return log::debug!("the I/O thread doesn't start: {error}");
             }
             events.run(async {
-                while let Some(Message::Run(job)) = inbox.recv().await {
-                    event_loop::spawn(job());
+                loop {
+                    match event_loop::timeout(LOOK, inbox.recv()).await {
+                        Ok(Some(Message::Run(job))) => event_loop::spawn(job()),
+                        Err(_) if !threads::are_alone() => {}
+                        _ => return,
+                    }
                 }
             });
             drop((events, ending));

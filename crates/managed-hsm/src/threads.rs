@@ -35,6 +35,29 @@ pub fn start_within<'scope, T: Send + 'scope>(
     builder(name).spawn_scoped(scope, body)
 }
 
+/// Whether the thread that asks is the last one of a process whose first thread has ended, as
+/// `pthread_exit` in `main` does it. The process ends with its last thread, and one of ours takes no
+/// signal that would end it. No file is opened for that, which could get a number that the
+/// application waits for.
+#[cfg(target_os = "linux")]
+pub(crate) fn are_alone() -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    // It is there, but names no program once the first thread has ended: proc(5).
+    let program = std::fs::read_link("/proc/self/exe");
+    if !program.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return false;
+    }
+    // Two links of the folder itself, and one of each thread's.
+    std::fs::metadata("/proc/self/task").is_ok_and(|threads| threads.nlink() == 4)
+}
+
+/// Nothing tells.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn are_alone() -> bool {
+    false
+}
+
 fn builder(name: &str) -> Builder {
     Builder::new().name(name.to_owned()).stack_size(STACK)
 }
