@@ -36,8 +36,8 @@ pub fn start_within<'scope, T: Send + 'scope>(
 }
 
 /// Whether the thread that asks is the last one of a process whose first thread has ended, as
-/// `pthread_exit` in `main` does it. The process ends with its last thread, and one of ours takes no
-/// signal that would end it. No file is opened for that, which could get a number that the
+/// `pthread_exit` in `main` does it. The process ends with its last thread, and one of ours takes
+/// no signal that would end it. No file is opened for that: its number might be one that the
 /// application waits for.
 #[cfg(target_os = "linux")]
 pub(crate) fn are_alone() -> bool {
