@@ -240,8 +240,8 @@ fn every_reason_of_the_provider_is_documented_with_its_number() {
     }
 }
 
-/// All documents in a folder and those within, but for what is built there or hidden, and the report
-/// that `nginx-example/test-client.sh` writes.
+/// All documents in a folder and those within, but for what is built there or hidden, and the
+/// report that `nginx-example/test-client.sh` writes.
 fn documents(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("the folder") {
