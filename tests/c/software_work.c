@@ -3,6 +3,7 @@
  * with nothing in it that differs from run to run. The lines must be the same whether our provider is there or not.
  *
  *   software_work default|own sample|all STEP...
+ *
  * default, own: the library context. A STEP is load:NAME, fallback:NAME (OSSL_PROVIDER_try_load which keeps OpenSSL's own
  * providers as what is fallen back to), only:NAME (the same without), or config:FILE. A step that fails is said, too. write:FOLDER
  * keeps the keys that are made from then on; keys:FOLDER has those read instead of others made.
@@ -446,9 +447,8 @@ static void certificates(const char *name, EVP_PKEY *key)
             cms != NULL && CMS_verify(cms, recipients, NULL, NULL, out, CMS_NO_SIGNER_CERT_VERIFY | CMS_BINARY) == 1);
         CMS_ContentInfo_free(cms);
         for (int old = 0; old < 2; old++) {
-            PKCS12 *bundle = PKCS12_create_ex("word", "x", key, certificate, NULL,
-                                      old ? NID_pbe_WithSHA1And40BitRC2_CBC : 0, old ? NID_pbe_WithSHA1And40BitRC2_CBC : 0, 0, 0,
-                                      0, lib, NULL);
+            int algorithm = old ? NID_pbe_WithSHA1And40BitRC2_CBC : 0;
+            PKCS12 *bundle = PKCS12_create_ex("word", "x", key, certificate, NULL, algorithm, algorithm, 0, 0, 0, lib, NULL);
             say(name, old ? "PKCS#12 of old" : "PKCS#12",
                 bundle != NULL && PKCS12_parse(bundle, "word", &found, NULL, NULL) == 1 && EVP_PKEY_eq(found, key) == 1);
             PKCS12_free(bundle);

@@ -167,11 +167,11 @@ impl Work {
         let shown = |lines: Vec<String>| -> Vec<String> {
             let lines = lines.into_iter();
             lines
-                // Ours are all the ciphers that there are, and know no software keys. A key of
-                // which the TPM takes the public part goes into a token, and doesn't come out.
-                .filter(|line| {
-                    knows_keys || !(line.starts_with("AES-") || line.contains(" todata, "))
-                })
+                // Ours are all the ciphers that there are, and know no software keys.
+                .filter(|line| knows_keys || !line.starts_with("AES-"))
+                // A key of which the TPM takes the public part goes into the token, and doesn't
+                // come out.
+                .filter(|line| others != ["tpm2", "pkcs11"] || !line.contains(" todata, "))
                 .map(|line| match line.split_once(": failed (") {
                     Some((work, _)) if !reasons => format!("{work}: failed"),
                     _ if !knows_keys => line.replace("recovery: -2", "recovery: -1"),
