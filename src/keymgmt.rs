@@ -1,5 +1,7 @@
 //! Key management: what OpenSSL may know of a key, and public keys going in and out.
 
+pub(crate) mod tables;
+
 use std::ffi::CStr;
 
 use hsm_keys::{EcCurve, KeyType, MlDsaPublicKey, PublicKey};
@@ -22,6 +24,7 @@ pub(crate) const RSA_N: &CStr = c"n";
 pub(crate) const RSA_E: &CStr = c"e";
 pub(crate) const GROUP: &CStr = c"group";
 pub(crate) const PUB: &CStr = c"pub";
+const PRIVATE: &CStr = c"priv";
 const ENCODED_PUB: &CStr = c"encoded-pub-key";
 const QX: &CStr = c"qx";
 const QY: &CStr = c"qy";
@@ -214,7 +217,10 @@ fn get_domain_params(curve: &EcCurve, params: &mut ParamsOut<'_>) -> Result<(), 
 /// accepted, and so is whether private keys are written with their public part, which a key file
 /// has neither of.
 pub(crate) fn set_params(handle: &KeyHandle, params: ParamsIn<'_>) -> Result<(), Error> {
-    handle.require()?;
+    // Keys of other types have nothing to set, so nothing is wrong with one that isn't there yet.
+    if handle.key_type == KeyType::Ec {
+        handle.require()?;
+    }
     let only = |key: &CStr, allowed: &str| match params.utf8(key)? {
         Some(value) if value != allowed => Err(Error::refused(
             Reason::KeyFormat,
@@ -231,78 +237,4 @@ pub(crate) fn set_params(handle: &KeyHandle, params: ParamsIn<'_>) -> Result<(),
         )),
         None => Ok(()),
     }
-}
-
-/// Tables of the parameters above.
-pub(crate) mod tables {
-    use super::*;
-    use crate::openssl::ffi::Param;
-    use crate::openssl::params::descriptors;
-
-    pub(crate) static AES_GETTABLE: &[Param] = descriptors! { MAX_SIZE => PARAM_INTEGER };
-    pub(crate) static RSA_GETTABLE: &[Param] = descriptors! {
-        BITS => PARAM_INTEGER,
-        SECURITY_BITS => PARAM_INTEGER,
-        MAX_SIZE => PARAM_INTEGER,
-        SECURITY_CATEGORY => PARAM_INTEGER,
-        DEFAULT_DIGEST => PARAM_UTF8_STRING,
-        RSA_N => PARAM_UNSIGNED_INTEGER,
-        RSA_E => PARAM_UNSIGNED_INTEGER,
-    };
-    pub(crate) static EC_GETTABLE: &[Param] = descriptors! {
-        BITS => PARAM_INTEGER,
-        SECURITY_BITS => PARAM_INTEGER,
-        MAX_SIZE => PARAM_INTEGER,
-        SECURITY_CATEGORY => PARAM_INTEGER,
-        DEFAULT_DIGEST => PARAM_UTF8_STRING,
-        GROUP => PARAM_UTF8_STRING,
-        POINT_FORMAT => PARAM_UTF8_STRING,
-        ENCODING => PARAM_UTF8_STRING,
-        PUB => PARAM_OCTET_STRING,
-        ENCODED_PUB => PARAM_OCTET_STRING,
-        DECODED_FROM_EXPLICIT => PARAM_INTEGER,
-        COFACTOR_ECDH => PARAM_INTEGER,
-        FIELD_TYPE => PARAM_UTF8_STRING,
-        FIELD_DEGREE => PARAM_INTEGER,
-        PRIME => PARAM_UNSIGNED_INTEGER,
-        A => PARAM_UNSIGNED_INTEGER,
-        B => PARAM_UNSIGNED_INTEGER,
-        GENERATOR => PARAM_OCTET_STRING,
-        ORDER => PARAM_UNSIGNED_INTEGER,
-        COFACTOR => PARAM_UNSIGNED_INTEGER,
-        SEED => PARAM_OCTET_STRING,
-        QX => PARAM_UNSIGNED_INTEGER,
-        QY => PARAM_UNSIGNED_INTEGER,
-    };
-    pub(crate) static ML_DSA_GETTABLE: &[Param] = descriptors! {
-        BITS => PARAM_INTEGER,
-        SECURITY_BITS => PARAM_INTEGER,
-        MAX_SIZE => PARAM_INTEGER,
-        SECURITY_CATEGORY => PARAM_INTEGER,
-        MANDATORY_DIGEST => PARAM_UTF8_STRING,
-        PUB => PARAM_OCTET_STRING,
-    };
-    pub(crate) static ML_DSA_PUBLIC: &[Param] = descriptors! {
-        PUB => PARAM_OCTET_STRING,
-    };
-    pub(crate) static RSA_PUBLIC: &[Param] = descriptors! {
-        RSA_N => PARAM_UNSIGNED_INTEGER,
-        RSA_E => PARAM_UNSIGNED_INTEGER,
-    };
-    pub(crate) static EC_PUBLIC: &[Param] = descriptors! {
-        GROUP => PARAM_UTF8_STRING,
-        PUB => PARAM_OCTET_STRING,
-    };
-    pub(crate) static EC_DOMAIN: &[Param] = descriptors! {
-        GROUP => PARAM_UTF8_STRING,
-    };
-    /// Most matter to software keys that another provider holds for us: a TLS peer's public key
-    /// goes in this way.
-    pub(crate) static SETTABLE: &[Param] = descriptors! {
-        ENCODED_PUB => PARAM_OCTET_STRING,
-        POINT_FORMAT => PARAM_UTF8_STRING,
-        ENCODING => PARAM_UTF8_STRING,
-        INCLUDE_PUBLIC => PARAM_INTEGER,
-    };
-    pub(crate) static NOTHING: &[Param] = descriptors! {};
 }

@@ -84,6 +84,7 @@ pub(crate) const PARAM_UNMODIFIED: usize = usize::MAX;
 pub(crate) const SELECT_PRIVATE_KEY: c_int = 0x01;
 pub(crate) const SELECT_PUBLIC_KEY: c_int = 0x02;
 pub(crate) const SELECT_DOMAIN_PARAMETERS: c_int = 0x04;
+pub(crate) const SELECT_OTHER_PARAMETERS: c_int = 0x80;
 pub(crate) const SELECT_ALL_PARAMETERS: c_int = 0x84;
 /// A key with all its parts.
 pub(crate) const SELECT_ALL: c_int = 0x87;

@@ -11,8 +11,7 @@ use managed_hsm::ParameterSet;
 use super::boundary;
 use super::entry::provider;
 use super::ffi::{
-    self, Callback, Param, SELECT_ALL_PARAMETERS, SELECT_DOMAIN_PARAMETERS, SELECT_PRIVATE_KEY,
-    SELECT_PUBLIC_KEY,
+    self, Callback, Param, SELECT_ALL_PARAMETERS, SELECT_PRIVATE_KEY, SELECT_PUBLIC_KEY,
 };
 use super::foreign::{ForeignKey, Generation, NotImported, generation_params};
 use super::functions;
@@ -56,7 +55,7 @@ impl<const TYPE: u8> Management<TYPE> {
         functions::KEYMGMT_GET_PARAMS => get_params,
         functions::KEYMGMT_GETTABLE_PARAMS => gettable::<TYPE>,
         functions::KEYMGMT_SET_PARAMS => set_params,
-        functions::KEYMGMT_SETTABLE_PARAMS => settable_params,
+        functions::KEYMGMT_SETTABLE_PARAMS => settable::<TYPE>,
         functions::KEYMGMT_QUERY_OPERATION_NAME => operation_name::<TYPE>,
         functions::KEYMGMT_HAS => has,
         functions::KEYMGMT_VALIDATE => validate,
@@ -203,13 +202,7 @@ unsafe extern "C" fn get_params(key: *mut c_void, params: *mut Param) -> c_int {
 }
 
 unsafe extern "C" fn gettable<const TYPE: u8>(_context: *mut c_void) -> *const Param {
-    match key_type(TYPE) {
-        KeyType::Rsa => tables::RSA_GETTABLE,
-        KeyType::Ec => tables::EC_GETTABLE,
-        KeyType::MlDsa(_) => tables::ML_DSA_GETTABLE,
-        KeyType::Aes => tables::AES_GETTABLE,
-    }
-    .as_ptr()
+    tables::gettable(key_type(TYPE)).as_ptr()
 }
 
 unsafe extern "C" fn set_params(key: *mut c_void, params: *const Param) -> c_int {
@@ -227,8 +220,12 @@ unsafe extern "C" fn set_params(key: *mut c_void, params: *const Param) -> c_int
     })
 }
 
-unsafe extern "C" fn settable_params(_context: *mut c_void) -> *const Param {
-    tables::SETTABLE.as_ptr()
+unsafe extern "C" fn settable<const TYPE: u8>(_context: *mut c_void) -> *const Param {
+    table_or_null(tables::settable(key_type(TYPE)))
+}
+
+fn table_or_null(table: Option<&'static [Param]>) -> *const Param {
+    table.map_or(std::ptr::null(), <[Param]>::as_ptr)
 }
 
 unsafe extern "C" fn has(key: *const c_void, selection: c_int) -> c_int {
@@ -474,16 +471,7 @@ unsafe extern "C" fn gen_cleanup(context: *mut c_void) {
 }
 
 unsafe extern "C" fn types<const TYPE: u8>(selection: c_int) -> *const Param {
-    let public = selection & SELECT_PUBLIC_KEY != 0;
-    let domain = selection & SELECT_DOMAIN_PARAMETERS != 0;
-    match (key_type(TYPE), public, domain) {
-        (KeyType::Rsa, true, _) => tables::RSA_PUBLIC,
-        (KeyType::Ec, true, _) => tables::EC_PUBLIC,
-        (KeyType::MlDsa(_), true, _) => tables::ML_DSA_PUBLIC,
-        (KeyType::Ec, false, true) => tables::EC_DOMAIN,
-        _ => tables::NOTHING,
-    }
-    .as_ptr()
+    table_or_null(tables::importable(key_type(TYPE), selection))
 }
 
 unsafe extern "C" fn operation_name<const TYPE: u8>(operation: c_int) -> *const c_char {

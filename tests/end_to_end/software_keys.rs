@@ -1,6 +1,8 @@
 //! Software keys, peers' keys and random numbers go on working as if the provider weren't there,
 //! wherever it stands.
 
+use std::collections::BTreeSet;
+
 use crate::support::{EC_P256, Hsm, LOADINGS, Loading, RSA_2048, uri};
 
 /// `genpkey` options of each kind of key, and whether `dgst` can sign with it.
@@ -349,4 +351,27 @@ fn a_software_key_and_an_hsm_key_serve_one_process() {
         ];
         hsm.openssl(loading, &sign).succeeds();
     }
+}
+
+/// Programs look up what a type of keys has before they read, set or import it.
+#[test]
+fn the_tables_of_software_keys_name_what_they_name_without_the_provider() {
+    let hsm = Hsm::start();
+    let program = hsm.compile("key_tables");
+    let lines = |order: &str| -> BTreeSet<String> {
+        let printed = hsm.run(&program, &[order]).succeeds();
+        printed.lines().map(str::to_owned).collect()
+    };
+    let (without, with) = (lines("default"), lines("akv_provider,default"));
+    let lost: Vec<_> = without.difference(&with).collect();
+    assert!(lost.is_empty(), "only without the provider: {lost:#?}");
+    // Generation takes our own options too, and keys tell on all versions what they tell on the
+    // newest.
+    let more: Vec<_> = with
+        .difference(&without)
+        .filter(|line| !line.contains(" settable for generation: "))
+        .filter(|line| !line.ends_with(" gettable: security-category of type 1"))
+        .filter(|line| *line != "EC gettable: field-degree of type 1")
+        .collect();
+    assert!(more.is_empty(), "only with the provider: {more:#?}");
 }

@@ -263,7 +263,9 @@ fn remedy(operation: &str, code: &str) -> &'static str {
             ": ask for a role with this permission, such as 'Managed HSM Crypto User', at the scope of the key"
         }
         "Forbidden" => ": check the key's attributes (enabled, nbf, exp) and key_ops",
-        "Throttled" => ": the HSM is asked for more than it can do; try again later",
+        "Throttled" => {
+            ": more requests than the service allows; spread the load, or try again later"
+        }
         _ => "",
     }
 }

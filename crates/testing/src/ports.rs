@@ -3,7 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
-use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt};
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt,
+};
 
 /// A port that nobody else is given. Connections to it are refused, until a server listens there
 /// that shares its address (SO_REUSEADDR), as nearly all do.
@@ -17,7 +19,14 @@ impl ReservedPort {
     /// Takes one that was free.
     #[must_use]
     pub fn take() -> Self {
-        let taken = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        // No program that a test starts meanwhile has it.
+        let taken = socket_with(
+            AddressFamily::INET,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .expect("a socket");
         bind(&taken, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a free port");
         // Not before: the system would give it to others who share, too.
         sockopt::set_socket_reuseaddr(&taken, true).expect("it can be shared");

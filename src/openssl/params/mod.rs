@@ -65,6 +65,33 @@ macro_rules! descriptors {
 }
 pub(crate) use descriptors;
 
+/// Several tables of descriptors as one, built at compile time.
+macro_rules! joined {
+    ($($part:expr),* $(,)?) => {{
+        const LEN: usize = 1 $(+ $part.len() - 1)*;
+        const JOINED: [$crate::openssl::ffi::Param; LEN] =
+            $crate::openssl::params::join(&[$($part),*]);
+        &JOINED
+    }};
+}
+pub(crate) use joined;
+
+/// The entries of tables, each of which ends with [`Param::END`], and one end: `N` in all.
+pub(crate) const fn join<const N: usize>(tables: &[&[Param]]) -> [Param; N] {
+    let mut joined = [Param::END; N];
+    let (mut len, mut table) = (0, 0);
+    while table < tables.len() {
+        let mut entry = 0;
+        while entry + 1 < tables[table].len() {
+            joined[len] = tables[table][entry];
+            len += 1;
+            entry += 1;
+        }
+        table += 1;
+    }
+    joined
+}
+
 /// A table of descriptors that is made at run time.
 pub(crate) struct ParamTable {
     entries: Vec<Param>,

@@ -177,7 +177,7 @@ pub(crate) fn latency(steps: &mut Steps, client: &Client, work: &Work, samples: 
             "latency",
             Status::Failed,
             format!("{errors} of {made} requests failed; the last: {error}"),
-            "see whether the HSM is asked for more than it can do: its metrics in Azure, and 'akv bench'",
+            "see how busy the HSM is: its metrics in Azure, and 'akv bench'",
         );
         return;
     }
@@ -220,7 +220,9 @@ fn remedy(error: &Error, uri: &KeyUri, token: &Token) -> String {
                 uri.vault, uri.vault, uri.key
             ),
             "Throttled" => {
-                "the HSM is asked for more than it can do: spread the load, or add another HSM".to_owned()
+                "a key vault, or a gateway on the way, allows no more requests: spread the load, or \
+                 take a Managed HSM"
+                    .to_owned()
             }
             "Forbidden" => {
                 format!("'akv keys check {uri}' tells which of the key's attributes forbids it")

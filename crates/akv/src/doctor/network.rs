@@ -402,7 +402,9 @@ impl Route<'_> {
                 "403" => {
                     "the service's firewall refuses this machine: allow its address, or come by the private endpoint"
                 }
-                "429" => "the HSM is asked for more than it can do: try again later",
+                "429" => {
+                    "a key vault, or a gateway on the way, allows no more requests now: try again later"
+                }
                 code if code.starts_with('5') => {
                     "the service is not healthy: see its health in Azure, and try again later"
                 }
