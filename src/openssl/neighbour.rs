@@ -173,7 +173,7 @@ impl Neighbours {
     ) -> Option<Arc<Implementation<O>>> {
         match self.fetcher {
             Some(_) => self.fetch(name, wanted, None),
-            None => self.first_told_of(name, wanted, |_| true),
+            None => self.first_told_of(name, wanted, Some),
         }
     }
 
@@ -186,7 +186,7 @@ impl Neighbours {
     ) -> Option<Arc<Implementation<O>>> {
         match self.fetcher {
             Some(_) => self.fetch(name, &[], query),
-            None => self.first_told_of(name, &[], |_| true),
+            None => self.first_told_of(name, &[], Some),
         }
     }
 
@@ -225,18 +225,18 @@ impl Neighbours {
         provider.implementation(name, wanted)
     }
 
-    /// The same, where the core can't be asked: of the active providers that we were told of, the
-    /// first that has one that fits. The core doesn't tell of those that it falls back to. They are
-    /// active when something is looked for, and are told of when we ask to be told anew.
-    pub(super) fn first_told_of<O: Operation>(
+    /// The same, where the core can't be asked: the first thing that can be made of what the active
+    /// providers have that we were told of. The core doesn't tell of those that it falls back to.
+    /// They are active when something is looked for, and are told of when we ask to be told anew.
+    pub(super) fn first_told_of<O: Operation, T>(
         &self,
         name: &CStr,
         wanted: &[&str],
-        mut fits: impl FnMut(&Arc<Implementation<O>>) -> bool,
-    ) -> Option<Arc<Implementation<O>>> {
+        mut make: impl FnMut(Arc<Implementation<O>>) -> Option<T>,
+    ) -> Option<T> {
         let mut find = || {
             let mut others = self.told_of().into_iter();
-            others.find_map(|provider| provider.implementation(name, wanted).filter(&mut fits))
+            others.find_map(|provider| provider.implementation(name, wanted).and_then(&mut make))
         };
         find().or_else(|| {
             self.told_anew.call_once(|| self.ask_to_be_told());

@@ -62,7 +62,7 @@ fn chosen(
     beside
         .filter(selects)
         .or_else(|| neighbours.find_with(name, wanted).filter(imports))
-        .or_else(|| neighbours.first_told_of(name, wanted, imports))
+        .or_else(|| neighbours.first_told_of(name, wanted, |encoder| Some(encoder).filter(imports)))
 }
 
 /// An encoder with a context of its own, which ends with it.

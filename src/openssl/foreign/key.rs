@@ -74,12 +74,13 @@ impl ForeignKey {
             && PRIVATE_PARTS.iter().any(|name| given.is_there(name));
         let mut tried: Vec<Arc<Implementation<Keymgmt>>> = Vec::new();
         let mut part = None;
-        let mut import_all = |there: &Arc<Implementation<Keymgmt>>| {
+        let mut import_all = |there: Arc<Implementation<Keymgmt>>| {
             if tried.iter().any(|other| there.is_beside(other)) {
                 return None;
             }
-            tried.push(Arc::clone(there));
-            let key = Self::import_into(there, selection, params)?;
+            let key = Self::import_into(&there, selection, params);
+            tried.push(there);
+            let key = key?;
             if private_comes && key.has(SELECT_PRIVATE_KEY) != 1 {
                 part.get_or_insert(key);
                 return None;
@@ -90,15 +91,10 @@ impl ForeignKey {
         if usual.peek().is_none() {
             return Err(NotImported::NobodyThere);
         }
-        let mut whole = usual.find_map(|there| import_all(&there));
+        let mut whole = usual.find_map(&mut import_all);
         if whole.is_none() && neighbours.are_all_eligible() {
             // Why these don't take it, nobody has asked.
-            neighbours.quietly(|| {
-                neighbours.first_told_of(key_type, &[], |there| {
-                    whole = import_all(there);
-                    whole.is_some()
-                })
-            });
+            whole = neighbours.quietly(|| neighbours.first_told_of(key_type, &[], &mut import_all));
         }
         whole.or(part).ok_or(NotImported::Refused)
     }
