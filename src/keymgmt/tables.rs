@@ -97,6 +97,19 @@ const ML_DSA_DETAILS: &[Param] = descriptors! {
     MANDATORY_DIGEST => PARAM_UTF8_STRING,
 };
 
+const AES: &[Param] = descriptors! {
+    MAX_SIZE => PARAM_INTEGER,
+};
+const EC_SETTABLE: &[Param] = descriptors! {
+    COFACTOR_ECDH => PARAM_INTEGER,
+    ENCODED_PUB => PARAM_OCTET_STRING,
+    ENCODING => PARAM_UTF8_STRING,
+    POINT_FORMAT => PARAM_UTF8_STRING,
+    SEED => PARAM_OCTET_STRING,
+    INCLUDE_PUBLIC => PARAM_INTEGER,
+    c"group-check" => PARAM_UTF8_STRING,
+};
+
 /// What can be read of keys of a type.
 pub(crate) fn gettable(key_type: KeyType) -> &'static [Param] {
     match key_type {
@@ -105,21 +118,13 @@ pub(crate) fn gettable(key_type: KeyType) -> &'static [Param] {
             SIGNER, DIGEST, EC_DETAILS, EC_DOMAIN, EC_PUBLIC, EC_PRIVATE, EC_OTHER
         ),
         KeyType::MlDsa(_) => joined!(SIGNER, ML_DSA_DETAILS, ML_DSA_KEY),
-        KeyType::Aes => descriptors! { MAX_SIZE => PARAM_INTEGER },
+        KeyType::Aes => AES,
     }
 }
 
 /// What can be set of keys of a type. None: nothing can.
 pub(crate) fn settable(key_type: KeyType) -> Option<&'static [Param]> {
-    (key_type == KeyType::Ec).then_some(descriptors! {
-        COFACTOR_ECDH => PARAM_INTEGER,
-        ENCODED_PUB => PARAM_OCTET_STRING,
-        ENCODING => PARAM_UTF8_STRING,
-        POINT_FORMAT => PARAM_UTF8_STRING,
-        SEED => PARAM_OCTET_STRING,
-        INCLUDE_PUBLIC => PARAM_INTEGER,
-        c"group-check" => PARAM_UTF8_STRING,
-    })
+    (key_type == KeyType::Ec).then_some(EC_SETTABLE)
 }
 
 /// Of what the selected parts of a key of this type consist. None: it has none of them.
