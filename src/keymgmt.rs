@@ -217,10 +217,7 @@ fn get_domain_params(curve: &EcCurve, params: &mut ParamsOut<'_>) -> Result<(), 
 /// accepted, and so is whether private keys are written with their public part, which a key file
 /// has neither of.
 pub(crate) fn set_params(handle: &KeyHandle, params: ParamsIn<'_>) -> Result<(), Error> {
-    // Keys of other types have nothing to set, so nothing is wrong with one that isn't there yet.
-    if handle.key_type == KeyType::Ec {
-        handle.require()?;
-    }
+    handle.require()?;
     let only = |key: &CStr, allowed: &str| match params.utf8(key)? {
         Some(value) if value != allowed => Err(Error::refused(
             Reason::KeyFormat,

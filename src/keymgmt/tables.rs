@@ -162,7 +162,7 @@ pub(crate) fn importable(key_type: KeyType, selection: i32) -> Option<&'static [
                 SELECT_OTHER_PARAMETERS,
             ];
             let sum = (0..4).map(|bit| usize::from(selected(parts[bit])) << bit);
-            EC_PARTS.get(sum.sum::<usize>()).copied()
+            Some(EC_PARTS[sum.sum::<usize>()]).filter(|table| table.len() > 1)
         }
         KeyType::Aes => None,
     }
