@@ -106,7 +106,12 @@ struct Serve {
     #[arg(long, value_name = "NAME[:PORT]")]
     vault: Vec<ServedName>,
     /// Days that deleted keys can be recovered
-    #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(7..=90))]
+    #[arg(
+        long,
+        value_name = "DAYS",
+        default_value_t = Options::default().retention_days,
+        value_parser = clap::value_parser!(u32).range(7..=90)
+    )]
     retention_days: u32,
     /// Let nobody purge deleted keys before that
     #[arg(long)]
@@ -116,7 +121,7 @@ struct Serve {
     #[arg(long)]
     not_activated: bool,
     /// Keys that each HSM can have, deleted ones among them
-    #[arg(long, value_name = "N", default_value_t = 5000)]
+    #[arg(long, value_name = "N", default_value_t = Options::default().max_keys)]
     max_keys: usize,
     #[arg(long, value_name = "FAULT", help = fault_help())]
     fault: Vec<Fault>,
