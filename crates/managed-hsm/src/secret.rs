@@ -146,15 +146,31 @@ fn common(one: impl Iterator<Item = char>, other: impl Iterator<Item = char>) ->
 }
 
 /// Where a text has what looks like a JSON Web Token, or the beginning of one with some of its
-/// claims.
+/// claims. Each byte is looked at once, however many beginnings there are.
 fn tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
     let is_of_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
-    text.match_indices(JWT).filter_map(move |(start, _)| {
-        let rest = &text.as_bytes()[start..];
-        let len = rest.iter().take_while(|byte| is_of_token(byte)).count();
-        let token = text[start..start + len].trim_end_matches('.');
-        let is_token = token.find('.').is_some_and(|len| len >= SHORTEST_HEADER);
-        is_token.then(|| start..start + token.len())
+    let mut end = 0;
+    text.as_bytes()
+        .chunk_by(move |one, next| is_of_token(one) == is_of_token(next))
+        .filter_map(move |run| {
+            let start = end;
+            end += run.len();
+            let run = text[start..end].trim_end_matches('.');
+            Some(start + token_start(run)?..start + run.len())
+        })
+}
+
+/// Where in a text of the characters of tokens one begins.
+fn token_start(run: &str) -> Option<usize> {
+    let mut parts = run.split_inclusive('.').scan(0, |end, part| {
+        let start = *end;
+        *end += part.len();
+        Some((start, part))
+    });
+    parts.find_map(|(start, part)| {
+        let header = part.strip_suffix('.')?;
+        let at = header.find(JWT)?;
+        (header.len() - at >= SHORTEST_HEADER).then_some(start + at)
     })
 }
 
@@ -227,8 +243,20 @@ mod tests {
             assert_eq!(shown(&format!("Bearer {token}, 1.")), "Bearer …, 1.");
             assert_eq!(shown(&token), "…");
         }
-        for text in ["eyJ.managedhsm.azure.net", header, "eyJ", "eyJ."] {
+        for text in ["eyJ.managedhsm.azure.net", header, "eyJ", "eyJ.", "é.eyJ.é"] {
             assert_eq!(shown(text), text);
         }
+        assert_eq!(shown(&format!("é{header}.{header}é{header}.x.")), "é…é….");
+        assert_eq!(shown(&format!("a.eyJ.b{header}.c")), "a.eyJ.b…");
+    }
+
+    /// Where each beginning of a token costs a look at all that follows, this takes hours.
+    #[test]
+    fn a_text_of_nothing_but_beginnings_of_tokens_is_looked_at_once() {
+        let text = JWT.repeat(1 << 20);
+        assert_eq!(shown(&text), text);
+        assert_eq!(shown(&format!("{text}.x")), "…");
+        let parts = "eyJ.".repeat(1 << 20);
+        assert_eq!(shown(&parts), parts);
     }
 }
