@@ -79,7 +79,9 @@ fn init(
     };
     let cipher = Cipher::new(&given, kind.of, &module.options)?;
     let (key, half) = session.token.key(key)?;
-    cipher.check_key(&key, half, kind.of)?;
+    let key = session
+        .token
+        .usable(key, |key| cipher.check_key(key, half, kind.of))?;
     *operation = Some(Encrypting {
         key,
         cipher,

@@ -21,6 +21,7 @@ use crate::module::Module;
 use crate::objects::{check_life, check_tag, first_second};
 use crate::sessions::{Session, closed_meanwhile};
 use crate::template::{self, Template};
+use crate::token::Asked;
 use crate::token::objects::{DERIVE_KEY, StoredKey};
 use crate::token::tags::{self, Half};
 
@@ -172,11 +173,14 @@ fn create(
     purpose: Purpose,
     label: Option<&str>,
     make: impl Fn(&Client, &KeyName) -> Result<managed_hsm::Key, managed_hsm::Error>,
-) -> Result<managed_hsm::Key, Error> {
+) -> Result<(Asked, managed_hsm::Key), Error> {
     let token = &session.token;
+    let asked = token.asking()?;
     let by_label: Option<KeyName> = label
         .filter(|_| options.names_by_label)
         .and_then(|label| label.parse().ok());
+    // Of two threads that want the same name, the second one finds the key of the first.
+    let _turn = by_label.as_ref().map(|_| token.turn_to_name());
     if let Some(name) = &by_label {
         refuse_taken(session, name)?;
     }
@@ -187,10 +191,11 @@ fn create(
             None => random_name()?,
         };
         attempts += 1;
-        match token.ask(|client| make(client, &name))? {
+        match asked.ask(|client| make(client, &name))? {
             Err(managed_hsm::Error::Service { status: 409, .. })
                 if by_label.is_none() && attempts < 3 => {}
-            made => return made.map_err(|error| token.refusal(purpose, &error)),
+            Err(error) => return Err(token.refusal(purpose, &error)),
+            Ok(made) => return Ok((asked.answered(token), made)),
         }
     }
 }
@@ -337,7 +342,7 @@ impl NewKeyTemplate {
         let (life, tags) = (self.life, self.tags);
         let (label, tags) = (self.label.as_deref(), tags.into_iter().collect());
         let purpose = source.purpose();
-        let made = match source {
+        let (asked, made) = match source {
             Source::Made(kind) => {
                 let new = NewKey {
                     kind,
@@ -362,7 +367,7 @@ impl NewKeyTemplate {
                 })
             }
         }?;
-        Ok(session.token.add(made, lives_in))
+        Ok(session.token.add(&asked, made, lives_in))
     }
 
     /// What the key is to be used for; nothing: what the service gives a new key by itself, which

@@ -102,7 +102,8 @@ fn init(
     if key.public().key_type() != KeyType::Aes {
         return Err(Error::code(CKR_KEY_TYPE_INCONSISTENT));
     }
-    Cipher::message_gcm().check_key(&key, half, kind.of)?;
+    let check = |key: &StoredKey| Cipher::message_gcm().check_key(key, half, kind.of);
+    let key = session.token.usable(key, check)?;
     *operation = Some(MessageEncrypting { key, begun: None });
     Ok(())
 }

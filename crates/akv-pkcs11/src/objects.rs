@@ -334,7 +334,8 @@ pub(crate) fn profile_attribute(
     }
 }
 
-/// Changes a key: all at once, by one request, after one for what others have changed meanwhile.
+/// Changes a key: all at once, by one request, after one for what others have changed meanwhile. That
+/// comes first also where nothing seems to be left to do: it may be known no more.
 pub(crate) fn set_attributes(
     module: &Arc<Module>,
     session: CK_SESSION_HANDLE,
@@ -352,11 +353,14 @@ pub(crate) fn set_attributes(
         }
         Object::Profile(_) => return Err(Error::code(CKR_ACTION_PROHIBITED)),
     };
-    if changes(&session.token, &key, half, &template)? == Update::default() {
+    let key = match key.hsm_id() {
+        Some(_) => session.token.reload(&key)?,
+        None => key,
+    };
+    let update = changes(&session.token, &key, half, &template)?;
+    if update == Update::default() {
         return Ok(());
     }
-    let key = session.token.reload(&key)?;
-    let update = changes(&session.token, &key, half, &template)?;
     session.token.update(&key, &update).map(drop)
 }
 

@@ -207,10 +207,10 @@ pub(crate) fn wrap(
     let given = mechanism.ok_or_else(|| Error::code(CKR_ARGUMENTS_BAD))?;
     let way = Way::new(&given, Use::Wrap, &module.options)?;
     let (wrapping, half) = token_key(&session, wrapping_key, CKR_WRAPPING_KEY_HANDLE_INVALID)?;
-    match &way {
-        Way::Cipher(cipher) => cipher.check_key(&wrapping, half, Use::Wrap)?,
-        Way::RsaAes(_) => RsaAes::check_key(&wrapping, half, true)?,
-    }
+    let wrapping = token.usable(wrapping, |wrapping| match &way {
+        Way::Cipher(cipher) => cipher.check_key(wrapping, half, Use::Wrap),
+        Way::RsaAes(_) => RsaAes::check_key(wrapping, half, true),
+    })?;
     let (key, half) = token.key(key)?;
     let secret = match (&key.secret, half) {
         (Some(secret), _) if secret.extractable => secret,
@@ -273,7 +273,8 @@ pub(crate) fn unwrap(
     let cipher = match way {
         Way::Cipher(cipher) => cipher,
         Way::RsaAes(_) => {
-            RsaAes::check_key(&unwrapping, half, false)?;
+            let check = |key: &StoredKey| RsaAes::check_key(key, half, false);
+            let unwrapping = token.usable(unwrapping, check)?;
             let wrapped = wrapped.get()?;
             Use::Unwrap.check_len(wrapped.len())?;
             return place.put(import::transfer(&session, &template, &unwrapping, wrapped)?);
@@ -290,7 +291,8 @@ pub(crate) fn unwrap(
              CKM_RSA_AES_KEY_WRAP",
         ));
     }
-    cipher.check_key(&unwrapping, half, Use::Unwrap)?;
+    let check = |key: &StoredKey| cipher.check_key(key, half, Use::Unwrap);
+    let unwrapping = token.usable(unwrapping, check)?;
     let (wrapped, fitting) = (wrapped.get()?, lengths(&template)?);
     let value = cipher.decrypt(token, &unwrapping, Use::Unwrap, wrapped, &fitting)?;
     if value.is_empty() || !(fitting.is_empty() || fitting.contains(&value.len())) {

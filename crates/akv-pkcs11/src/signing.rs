@@ -158,7 +158,9 @@ impl Signing {
         if !mechanism.takes(key.public()) {
             return Err(Error::code(CKR_KEY_TYPE_INCONSISTENT));
         }
-        check_use(&session.token, &key)?;
+        let key = session
+            .token
+            .usable(key, |key| check_use(&session.token, key))?;
         let (way, message) = mechanism.signed(given, key.public(), half)?;
         // What the HSM has no algorithm for is known before anything is signed.
         match &way {

@@ -206,9 +206,12 @@ impl Verifying {
             Signed::By(_) => Half::Public,
             Signed::Mac(_) => Half::Private,
         };
-        if half != fitting || !session.token.view(&key, half).is(CKA_VERIFY) {
-            return Err(Error::code(CKR_KEY_FUNCTION_NOT_PERMITTED));
-        }
+        let key = session.token.usable(key, |key| {
+            match half == fitting && session.token.view(key, half).is(CKA_VERIFY) {
+                true => Ok(()),
+                false => Err(Error::code(CKR_KEY_FUNCTION_NOT_PERMITTED)),
+            }
+        })?;
         if let Signed::Mac(algorithm) = way {
             mac::check_key(algorithm, &key)?;
         }

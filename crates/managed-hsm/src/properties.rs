@@ -8,7 +8,8 @@ use crate::foreign::ForeignText;
 /// What is known of a key, or of a version of one. Times are seconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Properties {
-    /// Names and values for people and programs.
+    /// Names and values for people and programs, as they came: whoever changes one writes all of
+    /// them back. They are foreign text, and may repeat a secret ([`crate::without_secrets`]).
     pub tags: BTreeMap<String, String>,
     /// Before this the key can't be used.
     pub not_before: Option<i64>,

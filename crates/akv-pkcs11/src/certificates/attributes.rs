@@ -31,7 +31,7 @@ impl CertificateObject<'_> {
     /// What a program has given; else that of its key, or the subject's common name.
     fn label(&self) -> String {
         let certificate = self.certificate;
-        let of_key = || self.key.map(|key| key.label(Half::Private).to_owned());
+        let of_key = || self.key.map(|key| key.label(Half::Private).into_owned());
         let label = certificate.label.clone().or_else(of_key);
         label
             .or_else(|| certificate.x509.common_name.clone())

@@ -196,15 +196,17 @@ impl Token {
             }
             return Ok(());
         }
-        let found =
-            self.ask(|client| self.at_once(&searches, |search| self.look_through(client, search)))?;
+        let asked = self.asking()?;
+        let look =
+            |client: &Client| self.at_once(&searches, |search| self.look_through(client, search));
+        let found = asked.ask(look)?;
         for (search, outcome) in searches.iter().zip(found) {
             match outcome {
-                Ok(keys) => self.change(|table| {
+                Ok(keys) => self.learn(&asked, |table| {
                     for key in keys {
                         table.keep(key);
                     }
-                }),
+                })?,
                 Err(error) if is_absence(&error) => {
                     let text =
                         format!("earlier versions of {} can't be read: {error}", search.name);
@@ -290,12 +292,13 @@ impl Token {
         search: &Search,
     ) -> Result<Vec<StoredKey>, managed_hsm::Error> {
         let get = |version: &KeyVersion| {
+            let as_of = self.tick();
             let got = client.get_key(&KeyUri {
                 vault: self.settings.vault.clone(),
                 key: search.name.clone(),
                 version: Some(version.clone()),
             });
-            got.map(StoredKey::new)
+            got.map(|key| StoredKey::new(key, as_of))
         };
         let known = search.known.iter().map(get);
         let mut found = known.collect::<Result<Vec<_>, _>>()?;

@@ -94,7 +94,7 @@ fn hash(bytes: &[u8]) -> u64 {
 fn hashes_of_labels(key: &StoredKey) -> Vec<u64> {
     hashes(|half| {
         (
-            key.label(half).as_bytes().into(),
+            key.label(half).into_owned().into_bytes().into(),
             key.tags.read(half, "LABEL"),
         )
     })

@@ -4,17 +4,16 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use cryptoki_sys::{CKA_ID, CKA_LABEL};
-use hsm_module::process;
+use cryptoki_sys::{CKA_ID, CKA_LABEL, CKR_KEY_FUNCTION_NOT_PERMITTED};
 use managed_hsm::{Client, KeyItem, KeyName, KeyUri, KeyVersion};
 
-use super::Token;
 use super::objects::StoredKey;
 use super::table::Table;
 use super::tags::{self, Half, Tags};
+use super::{Asked, Token};
 use crate::certificates::CertificateObject;
 use crate::configuration::KeyPattern;
 use crate::error::{Error, Purpose};
@@ -25,9 +24,6 @@ use crate::report;
 /// have made the key.
 pub(super) const MISS_AGE: Duration = Duration::from_secs(2);
 
-/// How often a thread looks whether it is its turn to ask.
-const LOOK: Duration = Duration::from_millis(1);
-
 /// Which keys there are, as far as the HSM or the configuration told, and when.
 #[derive(Clone, Debug)]
 pub(super) struct Listing {
@@ -35,52 +31,6 @@ pub(super) struct Listing {
     items: Arc<Vec<Listed>>,
     /// Those of them that aren't there for this identity, as was found out since.
     absent: Arc<Mutex<HashSet<KeyName>>>,
-}
-
-/// Has one thread at a time ask for the list: the others find all that it has found. No lock, since
-/// a child that is forked meanwhile would wait for ever.
-#[derive(Debug, Default)]
-pub(super) struct Turns {
-    /// The process whose thread has its turn, and one; 0: nobody has.
-    taken: AtomicUsize,
-}
-
-/// A thread's turn, until this goes.
-pub(super) struct Turn<'a> {
-    turns: Option<&'a Turns>,
-}
-
-impl Turns {
-    /// Waits for a turn, not longer than told: whoever waits so long does without.
-    fn wait(&self, limit: Duration) -> Turn<'_> {
-        let own = process::generation() + 1;
-        let until = Instant::now() + limit;
-        loop {
-            let seen = self.taken.load(Ordering::Acquire);
-            // The parent's thread isn't here.
-            let is_free = seen != own;
-            if is_free
-                && self
-                    .taken
-                    .compare_exchange(seen, own, Ordering::AcqRel, Ordering::Relaxed)
-                    .is_ok()
-            {
-                return Turn { turns: Some(self) };
-            }
-            if Instant::now() >= until {
-                return Turn { turns: None };
-            }
-            std::thread::sleep(LOOK);
-        }
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        if let Some(turns) = self.turns {
-            turns.taken.store(0, Ordering::Release);
-        }
-    }
 }
 
 /// A key in the list.
@@ -220,6 +170,7 @@ impl Token {
         else {
             return Ok(false);
         };
+        let began = self.tick();
         match self.get(&name, self.configured_version(&name)) {
             Ok(key) => {
                 if !self.table().has_certificate(&key) {
@@ -229,9 +180,13 @@ impl Token {
             }
             Err(error) if is_absence(&error) => {
                 if known.is_some() && is_not_found(&error) {
-                    self.change(|table| table.remove(name.as_str()));
+                    self.change(|table| table.remove(name.as_str(), began));
                 }
                 Ok(self.settings.never_lists)
+            }
+            Err(error) if known.is_some_and(|key| sought.fits(key)) => {
+                serve_on(&error);
+                Ok(true)
             }
             Err(error) => Err(self.refusal(Purpose::Find, &error)),
         }
@@ -257,32 +212,59 @@ impl Token {
         name: &KeyName,
         version: Option<KeyVersion>,
     ) -> Result<Arc<StoredKey>, managed_hsm::Error> {
-        Ok(self.add(self.fetch(name, version)?, None))
+        let (asked, key) = self.fetch(name, version)?;
+        self.learn(&asked, |table| table.add(key, None))
+            .map_err(logged_out)
     }
 
     fn fetch(
         &self,
         name: &KeyName,
         version: Option<KeyVersion>,
-    ) -> Result<managed_hsm::Key, managed_hsm::Error> {
+    ) -> Result<(Asked, StoredKey), managed_hsm::Error> {
         let uri = KeyUri {
             vault: self.settings.vault.clone(),
             key: name.clone(),
             version,
         };
-        self.ask(|client| client.get_key(&uri))
-            .map_err(logged_out)?
+        let asked = self.asking().map_err(logged_out)?;
+        let loaded = asked.ask(|client| client.get_key(&uri));
+        let key = StoredKey::new(loaded.map_err(logged_out)??, asked.at);
+        Ok((asked, key))
     }
 
     /// A version of a key as it is just now: whoever changes a part of it is not to undo what
     /// others have changed, and whoever deletes it means this key.
     pub(crate) fn reload(&self, key: &StoredKey) -> Result<Arc<StoredKey>, Error> {
         let id = key.require_hsm_id()?;
-        let loaded = self
+        let (asked, loaded) = self
             .fetch(&id.key, Some(id.version.clone()))
             .map_err(|error| self.refusal(Purpose::Update, &error))?;
-        let loaded = self.unreplaced(key, loaded)?;
-        Ok(self.change(|table| table.renew(loaded, key.session)))
+        let loaded = self.unreplaced(&asked, key, loaded)?;
+        self.learn(&asked, |table| table.renew(loaded, key.session))
+    }
+
+    /// A key that `check` lets be used: as it is known, or as the HSM describes it now, where what is
+    /// known forbids it. What it said just before is not asked for again.
+    ///
+    /// # Errors
+    /// What `check` has against it.
+    pub(crate) fn usable(
+        &self,
+        key: Arc<StoredKey>,
+        check: impl Fn(&StoredKey) -> Result<(), Error>,
+    ) -> Result<Arc<StoredKey>, Error> {
+        let Err(refusal) = check(&key) else {
+            return Ok(key);
+        };
+        let is_old = u128::from(self.table().age(&key)) >= MISS_AGE.as_millis();
+        if refusal.code != CKR_KEY_FUNCTION_NOT_PERMITTED || !is_old || key.hsm_id().is_none() {
+            return Err(refusal);
+        }
+        match self.reload(&key) {
+            Ok(now) => check(&now).map(|()| now),
+            Err(_) => Err(refusal),
+        }
     }
 
     /// The keys that there are, not older than told. One that can't be renewed serves on.
@@ -293,16 +275,16 @@ impl Token {
         {
             return Ok(known.clone());
         }
+        let asked = self.asking()?;
         let items = match (self.configured_names(), self.settings.never_lists) {
             (Some(items), _) => Ok(items),
             (None, true) => Ok(Vec::new()),
-            (None, false) => self.list(),
+            (None, false) => self.list(&asked),
         };
         let items = match (items, known) {
             (Ok(items), _) => items,
             (Err(error), Some(known)) => {
-                let text = format!("the keys that were known serve on: {error}");
-                report::repeated_warning("a list that fails", &text);
+                serve_on(&error);
                 return Ok(known);
             }
             (Err(error), None) => return Err(self.refusal(Purpose::Find, &error)),
@@ -312,7 +294,11 @@ impl Token {
             items: Arc::new(items),
             absent: Arc::default(),
         };
-        *lock(&self.listing) = Some(listing.clone());
+        let mut known = lock(&self.listing);
+        // Who logs out forgets it after the client.
+        if self.is_for_user(&asked) {
+            *known = Some(listing.clone());
+        }
         Ok(listing)
     }
 
@@ -335,12 +321,18 @@ impl Token {
 
     /// Asks for the list of keys, and forgets those that the HSM has no more. The others stay, also
     /// where the configuration doesn't name them: this process may have made them.
-    fn list(&self) -> Result<Vec<Listed>, managed_hsm::Error> {
+    fn list(&self, asked: &Asked) -> Result<Vec<Listed>, managed_hsm::Error> {
         let began = self.table().now();
-        let (items, names) = self
+        let (items, names) = asked
             .ask(|client| self.list_by(client))
             .map_err(logged_out)??;
-        self.forget_others(&names, began);
+        for name in self.forget_others(&names, began, asked) {
+            let began = self.tick();
+            let got = self.get(&name, self.configured_version(&name));
+            if got.is_err_and(|error| is_not_found(&error)) {
+                self.change(|table| table.remove(name.as_str(), began));
+            }
+        }
         Ok(items)
     }
 
@@ -375,32 +367,33 @@ impl Token {
         Ok((items, names))
     }
 
-    /// Keys whose names are missing in the list of all keys are not in the HSM any more. `began`:
-    /// when the list was asked for, in milliseconds since the table was made.
-    fn forget_others(&self, listed: &HashSet<String>, began: u64) {
+    /// Keys whose names are missing in the list of all keys are not in the HSM any more. What was
+    /// loaded or made since it was asked for, or just before, may be missing in it: the names of
+    /// such keys are returned. `began`: when it was asked for, in milliseconds since the table was
+    /// made.
+    fn forget_others(&self, listed: &HashSet<String>, began: u64, asked: &Asked) -> Vec<KeyName> {
         let table = self.table();
-        // What was loaded or made since, or just before, may be missing in it.
         let margin = u64::try_from(MISS_AGE.as_millis()).unwrap_or(u64::MAX);
         let is_settled =
             |key: &StoredKey| key.checked.load(Ordering::Relaxed).saturating_add(margin) <= began;
-        let gone: Vec<&Arc<str>> = table
-            .keys
-            .iter()
-            .filter(|(name, key)| {
-                // The session's end looks for its keys itself.
-                let is_of_hsm = key.hsm_id().is_some() && key.session.is_none();
-                is_of_hsm && is_settled(key) && !listed.contains(&***name)
-            })
-            .map(|(name, _)| name)
-            .collect();
+        let missing = table.keys.iter().filter_map(|(name, key)| {
+            // The session's end looks for its keys itself.
+            let id = key.hsm_id().filter(|_| key.session.is_none())?;
+            (!listed.contains(&**name)).then(|| (id.key.clone(), is_settled(key)))
+        });
+        let (gone, doubtful): (Vec<_>, Vec<_>) = missing.partition(|(_, is_settled)| *is_settled);
         if !gone.is_empty() {
-            self.change(|table| gone.into_iter().for_each(|name| table.remove(name)));
+            self.change(|table| {
+                gone.iter()
+                    .for_each(|(name, _)| table.remove(name.as_str(), asked.at));
+            });
         }
+        doubtful.into_iter().map(|(name, _)| name).collect()
     }
 
     /// Forgets keys that aren't there for this identity. One that may not be read is kept as long
     /// as it is a session's of this process, whose end deletes it.
-    fn forget_absent(&self, failed: &[(KeyName, managed_hsm::Error)]) {
+    fn forget_absent(&self, asked: &Asked, failed: &[(KeyName, managed_hsm::Error)]) {
         let table = self.table();
         let is_gone = |(name, error): &&(KeyName, managed_hsm::Error)| {
             let known = table.newest(name.as_str());
@@ -411,7 +404,7 @@ impl Token {
         if !gone.is_empty() {
             self.change(|table| {
                 gone.iter()
-                    .for_each(|(name, _)| table.remove(name.as_str()));
+                    .for_each(|(name, _)| table.remove(name.as_str(), asked.at));
             });
         }
     }
@@ -432,13 +425,14 @@ impl Token {
         if wanted.is_empty() {
             return Ok(());
         }
-        let (loaded, failed) = self.ask(|client| self.get_all(client, &wanted))?;
-        self.change(|table| {
+        let asked = self.asking()?;
+        let (loaded, failed) = asked.ask(|client| self.get_all(client, &wanted))?;
+        self.learn(&asked, |table| {
             for key in loaded {
                 table.add(key, None);
             }
-        });
-        let absent = self.tell_failures(failed)?;
+        })?;
+        let absent = self.tell_failures(&asked, failed)?;
         lock(&listing.absent).extend(absent);
         Ok(())
     }
@@ -450,12 +444,13 @@ impl Token {
         wanted: &[&Listed],
     ) -> (Vec<StoredKey>, Vec<(KeyName, managed_hsm::Error)>) {
         let got = self.at_once(wanted, |item| {
+            let as_of = self.tick();
             let got = client.get_key(&KeyUri {
                 vault: self.settings.vault.clone(),
                 key: item.name.clone(),
                 version: item.version.clone(),
             });
-            got.map(StoredKey::new)
+            got.map(|key| StoredKey::new(key, as_of))
         });
         let (mut loaded, mut failed) = (Vec::new(), Vec::new());
         for (item, outcome) in wanted.iter().zip(got) {
@@ -509,6 +504,7 @@ impl Token {
     /// That none of the token's can be had is a failure, as is an HSM that does not answer.
     fn tell_failures(
         &self,
+        asked: &Asked,
         failed: Vec<(KeyName, managed_hsm::Error)>,
     ) -> Result<Vec<KeyName>, Error> {
         let lower = |(name, _): &(KeyName, _)| name.as_str().to_ascii_lowercase();
@@ -527,13 +523,18 @@ impl Token {
                 .or_insert_with(|| (0, error.to_string()));
             seen.0 += 1;
         }
-        self.forget_absent(&failed);
+        self.forget_absent(asked, &failed);
         for (count, text) in by_reason.into_values() {
             let text = format!("{count} of the keys can't be read, such as: {text}");
             report::repeated_warning("keys that can't be read", &text);
         }
         Ok(failed.into_iter().map(|(name, _)| name).collect())
     }
+}
+
+fn serve_on(error: &managed_hsm::Error) {
+    let text = format!("the keys that were known serve on: {error}");
+    report::repeated_warning("a list that fails", &text);
 }
 
 fn logged_out(_: Error) -> managed_hsm::Error {

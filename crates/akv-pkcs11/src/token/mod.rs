@@ -7,9 +7,10 @@ pub(crate) mod loading;
 pub(crate) mod objects;
 pub(crate) mod table;
 pub(crate) mod tags;
+mod turns;
 
 use std::collections::HashSet;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -26,10 +27,11 @@ use managed_hsm::{Client, FrontEnd, KeyId, KeyUri, Service, Settings, Vault};
 
 use self::certificates::{Filing, InVain};
 use self::credentials::Login;
-use self::loading::{Listing, Turns};
+use self::loading::Listing;
 use self::objects::{Object, StoredKey};
 use self::table::Table;
 use self::tags::Half;
+use self::turns::{Turn, Turns};
 use crate::attributes::KeyObject;
 use crate::configuration::{self, Options, TokenSettings};
 use crate::error::{Error, Purpose};
@@ -47,10 +49,13 @@ pub(crate) struct Token {
     table: ArcSwap<Table>,
     /// Held by whoever makes another table.
     changing: Mutex<()>,
+    /// Tells which of two answers is the later one.
+    clock: AtomicU64,
     listing: Mutex<Option<Listing>>,
     /// When the HSM has said that it has no such key, of one that is known here.
     doubted: Mutex<Option<Instant>>,
     loading: Turns,
+    naming: Turns,
     /// What is known of the certificates' files.
     filing: Mutex<Filing>,
     in_vain: Mutex<InVain>,
@@ -58,6 +63,28 @@ pub(crate) struct Token {
     asked: Mutex<HashSet<KeyId>>,
     /// The table whose certificates have their keys, as far as there are any.
     settled: AtomicU64,
+}
+
+/// A question to the HSM. Its answer is for the user who asks, and may be overtaken by others.
+pub(crate) struct Asked {
+    by: Arc<Client>,
+    /// What is answered was so then or later, by the token's clock.
+    pub(crate) at: u64,
+}
+
+impl Asked {
+    /// Has `ask` ask it.
+    pub(crate) fn ask<R>(&self, ask: impl FnOnce(&Client) -> R) -> Result<R, Error> {
+        Token::ask_by(&self.by, ask)
+    }
+
+    /// The same once the HSM has changed something: no other answer tells of it before now.
+    pub(crate) fn answered(self, token: &Token) -> Self {
+        Self {
+            at: token.tick(),
+            ..self
+        }
+    }
 }
 
 impl std::fmt::Debug for Token {
@@ -80,9 +107,11 @@ impl Token {
             login: Mutex::default(),
             table: ArcSwap::from_pointee(table),
             changing: Mutex::default(),
+            clock: AtomicU64::new(1),
             listing: Mutex::default(),
             doubted: Mutex::default(),
             loading: Turns::default(),
+            naming: Turns::default(),
             filing: Mutex::default(),
             in_vain: Mutex::default(),
             asked: Mutex::default(),
@@ -153,6 +182,20 @@ impl Token {
         Ok(previous.as_ref().map_or(made, Arc::clone))
     }
 
+    /// The next point in time by the token's clock.
+    pub(crate) fn tick(&self) -> u64 {
+        self.clock.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Before the HSM is asked for what is to be taken into the table.
+    ///
+    /// # Errors
+    /// Nobody has logged in, and somebody has to.
+    pub(crate) fn asking(&self) -> Result<Asked, Error> {
+        let (by, at) = (self.client()?, self.tick());
+        Ok(Asked { by, at })
+    }
+
     /// Whether it is still the same one who asks.
     pub(crate) fn is_asked_by(&self, client: &Arc<Client>) -> bool {
         let current = self.client.load();
@@ -197,6 +240,26 @@ impl Token {
         result
     }
 
+    /// Has `change` take an answer into the table.
+    ///
+    /// # Errors
+    /// Who has asked has logged out meanwhile: nobody else is to see it.
+    pub(crate) fn learn<R>(
+        &self,
+        asked: &Asked,
+        change: impl FnOnce(&mut Table) -> R,
+    ) -> Result<R, Error> {
+        self.change(|table| match self.is_for_user(asked) {
+            true => Ok(change(table)),
+            false => Err(Error::code(CKR_USER_NOT_LOGGED_IN)),
+        })
+    }
+
+    /// Whether an answer is for whoever is logged in now.
+    fn is_for_user(&self, asked: &Asked) -> bool {
+        !self.by_pin() || self.is_asked_by(&asked.by)
+    }
+
     /// What a handle is of, for functions about objects.
     pub(crate) fn object(&self, handle: CK_OBJECT_HANDLE) -> Result<Object, Error> {
         let invalid = || Error::code(CKR_OBJECT_HANDLE_INVALID);
@@ -235,13 +298,24 @@ impl Token {
         }
     }
 
-    /// Takes in a key that was just made or loaded.
+    /// Takes in a key that was just made. By the handles of one whose user has logged out meanwhile
+    /// nothing is found, as by those of all keys of that user.
     pub(crate) fn add(
         &self,
+        asked: &Asked,
         key: managed_hsm::Key,
         session: Option<CK_SESSION_HANDLE>,
     ) -> Arc<StoredKey> {
-        self.change(|table| table.add(StoredKey::new(key), session))
+        let key = StoredKey::new(key, asked.at);
+        self.change(|table| match self.is_for_user(asked) {
+            true => table.add(key, session),
+            false => Arc::new(key),
+        })
+    }
+
+    /// Waits until no other thread of this process gives a key a name that it has looked for.
+    pub(crate) fn turn_to_name(&self) -> Turn<'_> {
+        self.naming.wait(self.settings.client.operation_timeout)
     }
 
     /// Takes in a key that a program has brought.
@@ -262,7 +336,7 @@ impl Token {
             self.change(|table| table.remove_handles(key));
             return Ok(());
         }
-        self.delete_by(&*self.client()?, key)
+        self.delete_by(&self.client()?, key)
     }
 
     /// Has `client` delete a key of the HSM.
@@ -270,38 +344,42 @@ impl Token {
     /// # Errors
     /// It isn't the key any more that the program has a handle of, or that a session has made; or
     /// the HSM refuses. CKR_OBJECT_HANDLE_INVALID: there is none any more.
-    pub(crate) fn delete_by(&self, client: &Client, key: &StoredKey) -> Result<(), Error> {
+    pub(crate) fn delete_by(&self, client: &Arc<Client>, key: &StoredKey) -> Result<(), Error> {
         let name = &key.require_hsm_id()?.key;
         self.check_deletion(client, key)?;
         let vault = &self.settings.vault;
         let deleted = Self::ask_by(client, |client| client.delete_key(vault, name))?;
         deleted.map_err(|error| self.refusal(Purpose::Delete, &error))?;
-        self.change(|table| table.remove(name.as_str()));
+        self.change(|table| table.remove(name.as_str(), self.tick()));
         Ok(())
     }
 
     /// Looks at a key just before it is deleted. All versions go with it, so that of the handle has
     /// to be the newest still; and what was made for a session may be the session's no more.
-    fn check_deletion(&self, client: &Client, key: &StoredKey) -> Result<(), Error> {
+    fn check_deletion(&self, client: &Arc<Client>, key: &StoredKey) -> Result<(), Error> {
         let id = key.require_hsm_id()?;
+        let asked = Asked {
+            by: Arc::clone(client),
+            at: self.tick(),
+        };
         let get = |version| {
             let uri = KeyUri {
                 vault: self.settings.vault.clone(),
                 key: id.key.clone(),
                 version,
             };
-            let got = Self::ask_by(client, |client| client.get_key(&uri))?;
-            got.map_err(|error| self.refusal(Purpose::Delete, &error))
+            let got = asked.ask(|client| client.get_key(&uri))?;
+            got.map(|key| StoredKey::new(key, asked.at))
+                .map_err(|error| self.refusal(Purpose::Delete, &error))
         };
         let newest = get(None)?;
-        if newest.id != *id {
+        if !newest.is(id) {
             // It may be that the key of the handle is gone, and another has its name.
             get(Some(id.version.clone()))?;
-            let version = newest.id.version.clone();
-            let newest = StoredKey::new(newest);
+            let version = newest.require_hsm_id()?.version.clone();
             // The next search finds it, whatever is known of the list.
             if newest.enabled {
-                self.change(|table| table.add(newest, None));
+                self.learn(&asked, |table| table.add(newest, None))?;
             }
             return Err(Error::because(
                 CKR_ACTION_PROHIBITED,
@@ -313,7 +391,7 @@ impl Token {
                 ),
             ));
         }
-        let newest = self.unreplaced(key, newest)?;
+        let newest = self.unreplaced(&asked, key, newest)?;
         key.check_unadopted(&newest)
     }
 
@@ -358,8 +436,8 @@ impl Token {
         key: &StoredKey,
         update: &managed_hsm::Update,
     ) -> Result<Arc<StoredKey>, Error> {
-        let updated = self.updated(key, update)?;
-        Ok(self.change(|table| table.renew(updated, key.session)))
+        let (asked, updated) = self.updated(key, update)?;
+        self.learn(&asked, |table| table.renew(updated, key.session))
     }
 
     /// Has a session's key outlive it.
@@ -368,8 +446,8 @@ impl Token {
         key: &StoredKey,
         update: &managed_hsm::Update,
     ) -> Result<Arc<StoredKey>, Error> {
-        let updated = self.updated(key, update)?;
-        Ok(self.change(|table| table.adopt(updated)))
+        let (asked, updated) = self.updated(key, update)?;
+        self.learn(&asked, |table| table.adopt(updated))
     }
 
     /// Forgets one handle of a key.
@@ -385,23 +463,34 @@ impl Token {
     }
 
     /// The version of a key as the HSM has changed it.
-    fn updated(&self, key: &StoredKey, update: &managed_hsm::Update) -> Result<StoredKey, Error> {
+    fn updated(
+        &self,
+        key: &StoredKey,
+        update: &managed_hsm::Update,
+    ) -> Result<(Asked, StoredKey), Error> {
         let uri = KeyUri::from(key.require_hsm_id()?.clone());
-        let updated = self.ask(|client| client.update_key(&uri, update))?;
+        let asked = self.asking()?;
+        let updated = asked.ask(|client| client.update_key(&uri, update))?;
         let updated = updated.map_err(|error| self.refusal(Purpose::Update, &error))?;
-        self.unreplaced(key, updated)
+        let asked = asked.answered(self);
+        let updated = self.unreplaced(&asked, key, StoredKey::new(updated, asked.at))?;
+        Ok((asked, updated))
     }
 
     /// What the HSM says of a version now, which a program has a handle of.
     ///
     /// # Errors
     /// The version has another public key now, which is no business of the handle's.
-    fn unreplaced(&self, key: &StoredKey, now: managed_hsm::Key) -> Result<StoredKey, Error> {
-        let now = StoredKey::new(now);
+    fn unreplaced(
+        &self,
+        asked: &Asked,
+        key: &StoredKey,
+        now: StoredKey,
+    ) -> Result<StoredKey, Error> {
         if now.public() == key.public() {
             return Ok(now);
         }
-        self.change(|table| table.renew(now, None));
+        self.learn(asked, |table| table.renew(now, None))?;
         Err(key.replaced())
     }
 

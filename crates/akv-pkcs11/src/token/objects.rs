@@ -9,7 +9,7 @@ use cryptoki_sys::{
     CKR_ACTION_PROHIBITED, CKR_DEVICE_ERROR,
 };
 use hsm_keys::{Digest, HsmKey, Key, KeyType, PublicKey};
-use managed_hsm::{KeyId, KeyOperation};
+use managed_hsm::{KeyId, KeyOperation, without_secrets};
 use zeroize::Zeroizing;
 
 use super::loading::Sought;
@@ -45,7 +45,10 @@ pub(crate) struct StoredKey {
     key: Key,
     pub(crate) enabled: bool,
     pub(crate) operations: Arc<[KeyOperation]>,
+    /// As the HSM has them, to be changed and written back.
     pub(crate) tags: Tags,
+    /// Whether they repeat a secret of this process, which programs are not shown.
+    repeats_secret: bool,
     /// Whether a key vault keeps it for a certificate.
     pub(crate) managed: bool,
     /// When it was made and changed, from when and until when it may be used: seconds since 1970.
@@ -67,6 +70,8 @@ pub(crate) struct StoredKey {
     pub(super) handles: [CK_OBJECT_HANDLE; 2],
     /// When the HSM has said all this, in milliseconds since the table was made.
     pub(super) checked: AtomicU64,
+    /// When all this was so, or later, by the token's clock.
+    pub(super) as_of: u64,
     /// Whether the HSM has told another public key of the same version since. Shared by all that
     /// have had the same handles, of which an operation may have begun with one.
     pub(super) is_replaced: Arc<AtomicBool>,
@@ -76,10 +81,12 @@ pub(crate) struct StoredKey {
 }
 
 impl StoredKey {
-    /// A key that the HSM has just described, with handles of its own.
-    pub(super) fn new(loaded: managed_hsm::Key) -> Self {
+    /// A key as the HSM has described it, with handles of its own. `as_of`: by the token's clock.
+    pub(super) fn new(loaded: managed_hsm::Key, as_of: u64) -> Self {
         let (kid, enabled) = (loaded.kid.raw().into(), loaded.enabled);
         let (id, properties) = (loaded.id.clone(), &loaded.properties);
+        let repeats = |text: &String| matches!(without_secrets(text), Cow::Owned(_));
+        let repeats_secret = properties.tags.values().any(repeats);
         let (tags, managed) = (properties.tags.iter().collect(), properties.managed);
         let (created, updated) = (properties.created, properties.updated);
         let (not_before, expires) = (properties.not_before, properties.expires);
@@ -93,6 +100,7 @@ impl StoredKey {
                 .and_then(|hsm| hsm.operations().cloned())
                 .unwrap_or_default(),
             tags,
+            repeats_secret,
             managed,
             created,
             updated,
@@ -106,6 +114,7 @@ impl StoredKey {
             handles: [new_handle(), new_handle()],
             key,
             checked: AtomicU64::new(0),
+            as_of,
             is_replaced: Arc::default(),
             first_maker: None,
         }
@@ -119,6 +128,7 @@ impl StoredKey {
             enabled: self.enabled,
             operations: Arc::clone(&self.operations),
             tags: self.tags.clone(),
+            repeats_secret: self.repeats_secret,
             managed: self.managed,
             created: self.created,
             updated: self.updated,
@@ -131,6 +141,7 @@ impl StoredKey {
             has_default_id,
             handles: self.handles,
             checked: AtomicU64::new(self.checked.load(Ordering::Relaxed)),
+            as_of: self.as_of,
             is_replaced: Arc::clone(&self.is_replaced),
             first_maker: self.first_maker.clone(),
         }
@@ -163,6 +174,7 @@ impl StoredKey {
             enabled: true,
             operations: operations.into(),
             tags: Tags::default(),
+            repeats_secret: false,
             managed: false,
             created: None,
             updated: None,
@@ -175,6 +187,7 @@ impl StoredKey {
             has_default_id: false,
             handles: [new_handle(), new_handle()],
             checked: AtomicU64::new(0),
+            as_of: 0,
             is_replaced: Arc::default(),
             first_maker: None,
         }
@@ -254,14 +267,22 @@ impl StoredKey {
     }
 
     /// The label of one of its objects: by its tags, else the key's name.
-    pub(crate) fn label(&self, half: Half) -> &str {
+    pub(crate) fn label(&self, half: Half) -> Cow<'_, str> {
         match (&self.given, self.hsm_id()) {
-            (Some(given), _) => &given.0,
+            (Some(given), _) => given.0.as_str().into(),
             (None, Some(id)) => self
                 .tags
                 .read(half, "LABEL")
-                .unwrap_or_else(|| id.key.as_str()),
-            (None, None) => "",
+                .map_or_else(|| id.key.as_str().into(), |text| self.shown(text)),
+            (None, None) => Cow::default(),
+        }
+    }
+
+    /// What programs see of a tag's value.
+    fn shown<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.repeats_secret {
+            true => without_secrets(text),
+            false => text.into(),
         }
     }
 
@@ -269,7 +290,10 @@ impl StoredKey {
     pub(crate) fn id(&self, half: Half) -> Cow<'_, [u8]> {
         match (&self.given, self.own_tagged_id(half)) {
             (Some(given), _) => given.1.as_slice().into(),
-            (None, Some(text)) => tags::decode_id(text),
+            (None, Some(text)) => match self.shown(text) {
+                Cow::Borrowed(text) => tags::decode_id(text),
+                Cow::Owned(text) => tags::decode_id(&text).into_owned().into(),
+            },
             (None, None) => (&*self.default_id).into(),
         }
     }

@@ -20,6 +20,9 @@ use super::tags::Half;
 use crate::certificates::{CertificateObject, Kept, StoredCertificate};
 use crate::module::new_handle;
 
+/// No request takes as long, in milliseconds.
+const LONGEST_REQUEST: u64 = 3_600_000;
+
 /// All objects of a token.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
@@ -34,6 +37,8 @@ pub(crate) struct Table {
     /// All objects that programs may have handles of: earlier versions as well.
     objects: HashMap<CK_OBJECT_HANDLE, Object>,
     pub(crate) profiles: Vec<(CK_OBJECT_HANDLE, CK_PROFILE_ID)>,
+    /// When keys were found to be gone, by the token's clock and in milliseconds, by their names.
+    removed: HashMap<String, (u64, u64)>,
     /// Public objects that went with their private ones, and that nobody has destroyed yet.
     gone: HashSet<CK_OBJECT_HANDLE>,
     index: Index,
@@ -58,6 +63,7 @@ impl Default for Table {
                 .map(|(handle, id)| (*handle, Object::Profile(*id)))
                 .collect(),
             profiles,
+            removed: HashMap::new(),
             gone: HashSet::new(),
             index: Index::default(),
         }
@@ -172,12 +178,19 @@ impl Table {
     /// Takes in what the HSM says of a key. A version that is there already keeps its handles; of
     /// one that isn't, the earlier one stays usable by its own. The same version with another
     /// public key takes the place of what was there, by whose handles nothing is done any more.
+    /// What has become known since the HSM was asked stays: that is returned, or a key without
+    /// objects if it is that there is none any more.
     pub(crate) fn add(
         &mut self,
         key: StoredKey,
         session: Option<CK_SESSION_HANDLE>,
     ) -> Arc<StoredKey> {
         let name = name_of(&key);
+        match self.keys.get(&*name) {
+            Some(known) if known.as_of > key.as_of => return Arc::clone(known),
+            _ if self.is_removed(&key) => return Arc::new(key),
+            _ => {}
+        }
         let same = self.keys.get(&*name).map(Arc::clone);
         let same = same.filter(|known| is_same(known, &key));
         let session = session.or_else(|| same.as_ref().and_then(|known| known.session));
@@ -187,10 +200,21 @@ impl Table {
         self.keys.get(&*name).map_or(stored, Arc::clone)
     }
 
+    /// Whether the key was found to be gone after the HSM was asked for it.
+    fn is_removed(&self, key: &StoredKey) -> bool {
+        let removed = self.removed.get(&name_of(key));
+        removed.is_some_and(|(as_of, _)| *as_of > key.as_of)
+    }
+
     /// Takes in an earlier version of a key, which a certificate is of.
     pub(crate) fn keep(&mut self, key: StoredKey) -> Arc<StoredKey> {
         let name = name_of(&key);
         let known = self.known(&key);
+        match known {
+            Some(known) if known.as_of > key.as_of => return known,
+            _ if self.is_removed(&key) => return Arc::new(key),
+            _ => {}
+        }
         let stored = self.store(key, None, known.as_deref());
         let kept = self.kept.entry(name.clone()).or_default();
         match kept.iter_mut().find(|kept| is_version(kept, &stored)) {
@@ -220,8 +244,11 @@ impl Table {
         if kept.any(|kept| is_version(kept, &key)) {
             return self.keep(key);
         }
-        let known = self.known(&key);
-        self.store(key, session, known.as_deref())
+        match self.known(&key) {
+            Some(known) if known.as_of > key.as_of => known,
+            _ if self.is_removed(&key) => Arc::new(key),
+            known => self.store(key, session, known.as_deref()),
+        }
     }
 
     /// The same version as programs may have handles of it, among all that there are.
@@ -515,9 +542,21 @@ impl Table {
         self.index = Index::default();
     }
 
-    /// Forgets a key, with all its versions.
-    pub(crate) fn remove(&mut self, name: &str) {
+    /// Forgets a key, with all its versions, unless something has become known of it since it was
+    /// found to be gone. `as_of`: when that was, by the token's clock.
+    pub(crate) fn remove(&mut self, name: &str, as_of: u64) {
         let lower = name.to_ascii_lowercase();
+        if self
+            .keys
+            .get(&*lower)
+            .is_some_and(|known| known.as_of > as_of)
+        {
+            return;
+        }
+        let now = self.now();
+        self.removed
+            .retain(|_, (_, at)| now.saturating_sub(*at) < LONGEST_REQUEST);
+        self.removed.insert(lower.clone(), (as_of, now));
         self.keys.remove(&*lower);
         self.kept.remove(&lower);
         self.retain_handles(|key| {

@@ -20,6 +20,7 @@ mod login;
 mod macs;
 mod ml_dsa;
 mod named;
+mod overtaken;
 mod processes;
 mod programs;
 mod renewals;

@@ -19,7 +19,6 @@ use crate::key::{Curve, Key, KeyId, KeyItem, KeyOperation, Life, NewKey, NewKeyK
 use crate::ml_dsa::ParameterSet;
 use crate::properties::Properties;
 use crate::public_key::PublicKey;
-use crate::secret::without_secrets;
 use crate::uri::{KeyName, KeyUri, KeyVersion, Vault};
 
 /// base64url; never padded when written, either way when read.
@@ -78,7 +77,7 @@ struct ExternalKey {
 impl Attributes {
     fn properties(&self, tags: Option<BTreeMap<String, String>>, managed: bool) -> Properties {
         Properties {
-            tags: tags.map(shareable).unwrap_or_default(),
+            tags: tags.unwrap_or_default(),
             not_before: self.nbf,
             expires: self.exp,
             created: self.created,
@@ -89,18 +88,6 @@ impl Attributes {
             external_key: self.external_key.as_ref().map(|key| key.id.clone()),
         }
     }
-}
-
-/// Tags as whoever asks for them may read them, show them and write them back: without a secret of
-/// this process, which an answer may repeat.
-fn shareable(tags: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let tags = tags.into_iter();
-    let plain = |text: String| match without_secrets(&text) {
-        Cow::Borrowed(_) => text,
-        Cow::Owned(text) => text,
-    };
-    tags.map(|(name, value)| (plain(name), plain(value)))
-        .collect()
 }
 
 #[derive(Deserialize)]
