@@ -152,11 +152,11 @@ impl Signing {
             return Err(mechanism.refusal_to_sign());
         }
         let (key, half) = session.token.key(key)?;
-        if half != Half::Private {
-            return Err(Error::code(CKR_KEY_FUNCTION_NOT_PERMITTED));
-        }
         if !mechanism.takes(key.public()) {
             return Err(Error::code(CKR_KEY_TYPE_INCONSISTENT));
+        }
+        if half != Half::Private {
+            return Err(Error::code(CKR_KEY_FUNCTION_NOT_PERMITTED));
         }
         let key = session
             .token

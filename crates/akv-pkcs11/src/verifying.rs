@@ -173,14 +173,24 @@ pub(crate) fn verify_recover(
 
 /// The operation, to be ended; `has_signature`: one whose signature came first.
 fn taken(session: &Session, has_signature: bool) -> Result<Verifying, Error> {
-    let verifying = operation::take(session, VERIFY)?;
-    verifying.check_way(has_signature)?;
-    Ok(verifying)
+    check_way(session, has_signature)?;
+    operation::take(session, VERIFY)
+}
+
+/// Refuses the functions of the other way to verify, which don't end the operation.
+fn check_way(session: &Session, has_signature: bool) -> Result<(), Error> {
+    let mut operations = session.operations();
+    match VERIFY(&mut operations) {
+        Some(verifying) if verifying.signature.is_some() != has_signature => {
+            Err(operation::not_initialized())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn update(session: &Session, part: Bytes<'_>, has_signature: bool) -> Result<(), Error> {
+    check_way(session, has_signature)?;
     operation::update(session, VERIFY, |verifying| {
-        verifying.check_way(has_signature)?;
         verifying.message.update(part.get()?)
     })
 }
@@ -221,14 +231,6 @@ impl Verifying {
             message,
             signature: None,
         })
-    }
-
-    /// Refuses the functions of the other way to verify.
-    fn check_way(&self, has_signature: bool) -> Result<(), Error> {
-        match self.signature.is_some() == has_signature {
-            true => Ok(()),
-            false => Err(operation::not_initialized()),
-        }
     }
 
     fn finish(mut self, token: &Token, signature: &[u8]) -> Result<(), Error> {

@@ -195,6 +195,9 @@ fn a_message_may_come_in_parts_and_a_digest_is_made_here() {
         .verify_signature_init(&mechanism, public, &signature)
         .unwrap();
     session.verify_signature_update(MESSAGE).unwrap();
+    // The function of the other way to verify ends nothing.
+    let other_way = session.verify_final(&signature);
+    assert_eq!(code(other_way), RvError::OperationNotInitialized);
     session.verify_signature_final().unwrap();
     // An empty message needs no part.
     session.sign_init(&mechanism, private).unwrap();
