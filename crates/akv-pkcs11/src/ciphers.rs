@@ -12,7 +12,7 @@ use crate::error::{Error, Purpose};
 use crate::ffi::convert::MechanismIn;
 use crate::ffi::parameters::{GCM_IV_LEN, GCM_IVS, GCM_TAGS, Later};
 use crate::mechanisms::{AesMode, Kind, Mechanism, parameter_invalid};
-use crate::message;
+use crate::message::{self, LONGEST};
 use crate::oaep::oaep;
 use crate::rejection;
 use crate::rsa_size::check_rsa_size;
@@ -60,9 +60,9 @@ impl Use {
         }
     }
 
-    /// Refuses a message that is too long to be held.
-    pub(crate) fn check_len(self, len: usize) -> Result<(), Error> {
-        message::check_len(len, self.wrong_length())
+    /// Refuses a message that is too long to be held: longer than `most`.
+    pub(crate) fn check_len(self, len: usize, most: usize) -> Result<(), Error> {
+        message::check_len(len, most, self.wrong_length())
     }
 
     /// The code for a key of another type.
@@ -164,6 +164,15 @@ impl Cipher {
         }
     }
 
+    /// How long a message may be: what the longest one is encrypted to can be decrypted again.
+    pub(crate) fn longest(&self, of: Use) -> usize {
+        let encrypted = match self {
+            Self::Aes(aes) if !of.encrypts() => aes.mode.output_len(true, LONGEST),
+            _ => None,
+        };
+        encrypted.unwrap_or(LONGEST)
+    }
+
     /// How long the result is, or will be at most when decrypting.
     ///
     /// # Errors
@@ -175,7 +184,7 @@ impl Cipher {
         input_len: usize,
     ) -> Result<usize, Error> {
         let rsa_len = key.public().raw_signature_len();
-        of.check_len(input_len)?;
+        of.check_len(input_len, self.longest(of))?;
         let fitting = match (self, of.encrypts()) {
             (Self::Aes(aes), encrypts) => aes.mode.output_len(encrypts, input_len),
             (Self::Rsa(scheme), true) => {

@@ -5,7 +5,7 @@ use cryptoki_sys::{CKR_DATA_LEN_RANGE, CKR_KEY_SIZE_RANGE};
 use managed_hsm::MacAlgorithm;
 
 use crate::error::{Error, Purpose};
-use crate::message::check_len;
+use crate::message::{LONGEST, check_len};
 use crate::token::Token;
 use crate::token::objects::StoredKey;
 
@@ -32,7 +32,7 @@ pub(crate) fn make(
     algorithm: MacAlgorithm,
     message: &[u8],
 ) -> Result<Vec<u8>, Error> {
-    check_len(message.len(), CKR_DATA_LEN_RANGE)?;
+    check_len(message.len(), LONGEST, CKR_DATA_LEN_RANGE)?;
     let id = key.require_hsm_id()?;
     let made = token.ask(|client| client.mac(id, algorithm, message))?;
     made.map_err(|error| token.refusal(Purpose::Sign, &error))
@@ -46,7 +46,7 @@ pub(crate) fn verify(
     message: &[u8],
     mac: &[u8],
 ) -> Result<bool, Error> {
-    check_len(message.len(), CKR_DATA_LEN_RANGE)?;
+    check_len(message.len(), LONGEST, CKR_DATA_LEN_RANGE)?;
     let id = key.require_hsm_id()?;
     let verified = token.ask(|client| client.verify_mac(id, algorithm, message, mac))?;
     verified.map_err(|error| token.refusal(Purpose::Verify, &error))

@@ -17,6 +17,7 @@ use crate::fixed::{self, NewKeyFacts, Origin};
 use crate::import;
 use crate::key_pairs::{self, NewKeyTemplate, Source};
 use crate::mechanisms::{Kind, Mechanism};
+use crate::message::LONGEST;
 use crate::module::Module;
 use crate::rsa_aes::RsaAes;
 use crate::sessions::Session;
@@ -275,7 +276,7 @@ pub(crate) fn unwrap(
         Way::RsaAes(_) => {
             RsaAes::check_key(&unwrapping, half, false)?;
             let wrapped = wrapped.get()?;
-            Use::Unwrap.check_len(wrapped.len())?;
+            Use::Unwrap.check_len(wrapped.len(), LONGEST)?;
             return place.put(import::transfer(&session, &template, &unwrapping, wrapped)?);
         }
     };
