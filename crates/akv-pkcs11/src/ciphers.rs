@@ -2,11 +2,12 @@
 //! the public key of RSA that is done here, all else in the HSM.
 
 use cryptoki_sys::*;
-use hsm_keys::aes::{self, BLOCK, GCM_TAG_LEN, Mode, Parameters};
+use hsm_keys::aes::{BLOCK, GCM_TAG_LEN, Mode, Parameters};
 use hsm_keys::{KeyType, RsaEncryption};
-use managed_hsm::{Client, Encrypted, KeyOperation};
+use managed_hsm::{Encrypted, KeyOperation};
 use zeroize::Zeroizing;
 
+use crate::aes_size::by_size;
 use crate::configuration::{Options, RsaPkcs1Decrypt};
 use crate::error::{Error, Purpose};
 use crate::ffi::convert::MechanismIn;
@@ -272,8 +273,8 @@ impl Cipher {
     }
 }
 
-/// What the service says of a ciphertext whose padding is wrong.
-fn is_bad_request(error: &hsm_keys::Error) -> bool {
+/// What the service says of a ciphertext whose padding is wrong, and of a key of another size.
+pub(crate) fn is_bad_request(error: &hsm_keys::Error) -> bool {
     matches!(
         error,
         hsm_keys::Error::Client(managed_hsm::Error::Service { status: 400, .. })
@@ -498,52 +499,6 @@ fn encrypt(
         of.purpose(),
         |client, key, cipher| cipher.encrypt(client, key, parameters, plaintext),
     )
-}
-
-/// Finds out how long an AES key is, if that is not known and the key may do something to tell.
-pub(crate) fn learn_size(token: &Token, key: &StoredKey) {
-    if key.public().key_type() != KeyType::Aes || key.value_len().is_some() {
-        return;
-    }
-    let mode = match key {
-        _ if key.permits(&KeyOperation::WrapKey) => Mode::Wrap,
-        _ if key.permits(&KeyOperation::Encrypt) => Mode::Gcm,
-        _ => return,
-    };
-    let parameters = Parameters {
-        padding: false,
-        iv: None,
-        aad: &[],
-        tag: None,
-    };
-    let probed = by_size(token, key, mode, Purpose::Encrypt, |client, key, cipher| {
-        cipher.encrypt(client, key, &parameters, &[0; BLOCK])
-    });
-    if let Err(error) = probed {
-        let cause = error.cause.unwrap_or_default();
-        log::debug!("the size of key {} stays unknown: {cause}", key.name());
-    }
-}
-
-/// Has the HSM work by the algorithm for the key's size.
-fn by_size<T>(
-    token: &Token,
-    key: &StoredKey,
-    mode: Mode,
-    purpose: Purpose,
-    operation: impl Fn(&Client, &hsm_keys::Key, aes::Cipher) -> Result<T, hsm_keys::Error>,
-) -> Result<T, Error> {
-    let of_hsm = key.to_use()?;
-    let done = token.ask(|client| {
-        let run = |bits| operation(client, of_hsm, aes::Cipher { mode, bits });
-        match (&of_hsm.hsm, mode) {
-            (None, _) => Err(hsm_keys::Error::MissingPrivateKey),
-            // It is the same for all sizes.
-            (Some(_), Mode::WrapPad) => run(256),
-            (Some(hsm), _) => hsm.by_size(key.told_bits(), run),
-        }
-    })?;
-    done.map_err(|error| token.failure(purpose, &error))
 }
 
 #[cfg(test)]

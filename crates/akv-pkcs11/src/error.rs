@@ -91,7 +91,7 @@ impl Error {
             E::PlaintextLength { .. } => CKR_DATA_LEN_RANGE,
             E::CiphertextLength { .. } => CKR_ENCRYPTED_DATA_LEN_RANGE,
             E::OaepHash { .. } => CKR_MECHANISM_PARAM_INVALID,
-            E::UnusableForEncryption => CKR_KEY_SIZE_RANGE,
+            E::UnusableForEncryption | E::AesKeySize(_) => CKR_KEY_SIZE_RANGE,
             _ => CKR_GENERAL_ERROR,
         };
         Self::because(code, error.to_string())

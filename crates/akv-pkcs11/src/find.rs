@@ -8,9 +8,9 @@ use cryptoki_sys::{
     CKR_OPERATION_ACTIVE,
 };
 
+use crate::aes_size::learn_size;
 use crate::attributes::CKA_AKV_SESSION;
 use crate::certificates::{CertificateObject, StoredCertificate};
-use crate::ciphers::learn_size;
 use crate::error::Error;
 use crate::ffi::convert::{Batch, TemplateIn};
 use crate::module::Module;

@@ -9,20 +9,40 @@ use crate::message::{LONGEST, check_len};
 use crate::token::Token;
 use crate::token::objects::StoredKey;
 
-/// Refuses a key that is known to be shorter than the digest: the service would.
+/// Refuses a key that is known to be shorter than the digest: the service would. One whose tag says
+/// so may be longer.
 pub(crate) fn check_key(algorithm: MacAlgorithm, key: &StoredKey) -> Result<(), Error> {
-    let least = algorithm.mac_len();
-    match key.value_len() {
-        Some(len) if len < least => Err(Error::because(
-            CKR_KEY_SIZE_RANGE,
-            format!(
-                "key {} has {len} bytes: {} takes keys of {least} bytes or more",
-                key.name(),
-                algorithm.jwa_name()
-            ),
-        )),
-        _ => Ok(()),
+    match key.known_bits().and_then(|_| too_short(algorithm, key)) {
+        Some(refusal) => Err(refusal),
+        None => Ok(()),
     }
+}
+
+/// The error for a key that is too short, as far as the HSM or its tag tells.
+fn too_short(algorithm: MacAlgorithm, key: &StoredKey) -> Option<Error> {
+    let least = algorithm.mac_len();
+    let len = key.value_len().filter(|len| *len < least)?;
+    Some(Error::because(
+        CKR_KEY_SIZE_RANGE,
+        format!(
+            "key {} has {len} bytes: {} takes keys of {least} bytes or more",
+            key.name(),
+            algorithm.jwa_name()
+        ),
+    ))
+}
+
+/// A request that failed.
+fn failure(
+    token: &Token,
+    key: &StoredKey,
+    algorithm: MacAlgorithm,
+    purpose: Purpose,
+    error: &managed_hsm::Error,
+) -> Error {
+    let is_refused = matches!(error, managed_hsm::Error::Service { status: 400, .. });
+    let short = too_short(algorithm, key).filter(|_| is_refused);
+    short.unwrap_or_else(|| token.refusal(purpose, error))
 }
 
 /// Has the HSM authenticate a message.
@@ -35,7 +55,7 @@ pub(crate) fn make(
     check_len(message.len(), LONGEST, CKR_DATA_LEN_RANGE)?;
     let id = key.require_hsm_id()?;
     let made = token.ask(|client| client.mac(id, algorithm, message))?;
-    made.map_err(|error| token.refusal(Purpose::Sign, &error))
+    made.map_err(|error| failure(token, key, algorithm, Purpose::Sign, &error))
 }
 
 /// Has the HSM verify a MAC.
@@ -49,5 +69,5 @@ pub(crate) fn verify(
     check_len(message.len(), LONGEST, CKR_DATA_LEN_RANGE)?;
     let id = key.require_hsm_id()?;
     let verified = token.ask(|client| client.verify_mac(id, algorithm, message, mac))?;
-    verified.map_err(|error| token.refusal(Purpose::Verify, &error))
+    verified.map_err(|error| failure(token, key, algorithm, Purpose::Verify, &error))
 }

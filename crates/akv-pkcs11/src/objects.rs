@@ -6,10 +6,10 @@ use cryptoki_sys::*;
 use hsm_keys::{KeyType, PublicKey, der};
 use managed_hsm::{KeyOperation, Life, Update};
 
+use crate::aes_size::learn_size;
 use crate::attributes::{Attribute, KeyObject, Missing, Rule, Value, name, unique_id};
 use crate::catalogue::{self, CKA_AKV_INTERFACES, CKA_AKV_MECHANISMS};
 use crate::certificates;
-use crate::ciphers::learn_size;
 use crate::configuration::Options;
 use crate::error::Error;
 use crate::ffi::convert::{Place, TemplateIn};
