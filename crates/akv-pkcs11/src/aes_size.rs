@@ -14,14 +14,17 @@ use crate::token::Token;
 use crate::token::objects::StoredKey;
 
 /// Finds out how long an AES key is, if that is not known and the key may do something to tell.
-pub(crate) fn learn_size(token: &Token, key: &StoredKey) {
+///
+/// # Errors
+/// The HSM can't be asked, or fails. That it refuses is none: the size can't be known then.
+pub(crate) fn learn_size(token: &Token, key: &StoredKey) -> Result<(), Error> {
     if key.public().key_type() != KeyType::Aes || key.value_len().is_some() {
-        return;
+        return Ok(());
     }
     let mode = match key {
         _ if key.permits(&KeyOperation::WrapKey) => Mode::Wrap,
         _ if key.permits(&KeyOperation::Encrypt) => Mode::Gcm,
-        _ => return,
+        _ => return Ok(()),
     };
     let parameters = Parameters {
         padding: false,
@@ -29,12 +32,16 @@ pub(crate) fn learn_size(token: &Token, key: &StoredKey) {
         aad: &[],
         tag: None,
     };
-    let probed = by_size(token, key, mode, Purpose::Encrypt, |client, key, cipher| {
+    let asked = by_size(token, key, mode, Purpose::Encrypt, |client, key, cipher| {
         cipher.encrypt(client, key, &parameters, &[0; BLOCK])
     });
-    if let Err(error) = probed {
-        let cause = error.cause.unwrap_or_default();
-        log::debug!("the size of key {} stays unknown: {cause}", key.name());
+    match asked {
+        Err(error) if error.is_refusal() => {
+            let cause = error.cause.unwrap_or_default();
+            log::debug!("the size of key {} stays unknown: {cause}", key.name());
+            Ok(())
+        }
+        outcome => outcome.map(drop),
     }
 }
 

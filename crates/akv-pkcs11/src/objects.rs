@@ -308,13 +308,11 @@ pub(crate) fn get_attributes(
             template.answer(|type_| object.get(type_))
         }
         Object::Key(key, half) => {
+            if template.asks_for(CKA_VALUE_LEN)? {
+                learn_size(&session.token, &key)?;
+            }
             let object = session.token.view(&key, half);
-            template.answer(|type_| {
-                if type_ == CKA_VALUE_LEN {
-                    learn_size(&session.token, &key);
-                }
-                object.get(type_)
-            })
+            template.answer(|type_| object.get(type_))
         }
     }
 }

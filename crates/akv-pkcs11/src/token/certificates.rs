@@ -93,32 +93,29 @@ impl Token {
     }
 
     /// Sees to it that the certificates are known that a key vault keeps with the keys that fit.
-    pub(crate) fn load_vault_certificates(&self, sought: Sought<'_>) {
+    ///
+    /// # Errors
+    /// The vault can't be asked for all of them.
+    pub(crate) fn load_vault_certificates(&self, sought: Sought<'_>) -> Result<(), Error> {
         if self.settings.vault.service != Service::KeyVault || !self.is_open() {
-            return;
+            return Ok(());
         }
-        let loaded = self.load(sought).and_then(|()| {
-            let table = self.table();
-            let is_old = |known: &StoredCertificate| match &known.place {
-                Kept::Vault(id) => !table.newest(id.key.as_str()).is_some_and(|key| key.is(id)),
-                _ => false,
-            };
-            if table.certificates().iter().any(|known| is_old(known)) {
-                self.change(|table| table.remove_certificates(is_old));
-            }
-            let managed = table.candidates(sought).into_iter();
-            let managed = managed.filter(|key| key.managed);
-            let managed = managed.filter_map(|key| key.hsm_id().cloned());
-            let managed: Vec<KeyId> = managed.filter(|id| !self.was_asked(id)).collect();
-            match managed.is_empty() {
-                true => Ok(()),
-                false => self.ask(|client| self.fetch_certificates(client, &managed)),
-            }
-        });
-        if let Err(error) = loaded {
-            let cause = error.cause.unwrap_or_default();
-            let text = format!("the vault's certificates can't be told: {cause}");
-            report::repeated_warning("certificates of the vault", &text);
+        self.load(sought)?;
+        let table = self.table();
+        let is_old = |known: &StoredCertificate| match &known.place {
+            Kept::Vault(id) => !table.newest(id.key.as_str()).is_some_and(|key| key.is(id)),
+            _ => false,
+        };
+        if table.certificates().iter().any(|known| is_old(known)) {
+            self.change(|table| table.remove_certificates(is_old));
+        }
+        let managed = table.candidates(sought).into_iter();
+        let managed = managed.filter(|key| key.managed);
+        let managed = managed.filter_map(|key| key.hsm_id().cloned());
+        let managed: Vec<KeyId> = managed.filter(|id| !self.was_asked(id)).collect();
+        match managed.is_empty() {
+            true => Ok(()),
+            false => self.ask(|client| self.fetch_certificates(client, &managed))?,
         }
     }
 
@@ -128,7 +125,11 @@ impl Token {
 
     /// Asks a key vault for the certificates of keys. One that this identity may not read is not
     /// asked for again.
-    fn fetch_certificates(&self, client: &Client, keys: &[KeyId]) {
+    ///
+    /// # Errors
+    /// The vault can't be asked for one, or fails; the others are known.
+    fn fetch_certificates(&self, client: &Client, keys: &[KeyId]) -> Result<(), Error> {
+        let mut all = Ok(());
         let fetched = self.at_once(keys, |id| client.certificate(id));
         for (id, outcome) in keys.iter().zip(fetched) {
             let problem = match outcome {
@@ -142,7 +143,7 @@ impl Token {
                 },
                 Err(error) if is_absence(&error) => Some(error.to_string()),
                 Err(error) => {
-                    report::repeated_warning("certificates of the vault", &error.to_string());
+                    all = Err(self.refusal(Purpose::Find, &error));
                     continue;
                 }
             };
@@ -151,31 +152,33 @@ impl Token {
             }
             lock(&self.asked).insert(id.clone());
         }
+        all
     }
 
     /// Sees to it that the keys of certificates are known, as far as a search depends on them. The
     /// certificates are there without the HSM, too.
-    pub(crate) fn load_keys_of(&self, candidates: &[&Arc<StoredCertificate>], sought: Sought<'_>) {
+    ///
+    /// # Errors
+    /// The HSM can't be asked for the keys.
+    pub(crate) fn load_keys_of(
+        &self,
+        candidates: &[&Arc<StoredCertificate>],
+        sought: Sought<'_>,
+    ) -> Result<(), Error> {
         if candidates.is_empty() || !self.is_open() {
-            return;
+            return Ok(());
         }
         let is_told = sought.label.is_some() || sought.id.is_some();
-        let loaded = self.load(sought).and_then(|()| {
-            let table = self.table();
-            // Without its key it would be found by what others are found by.
-            let is_uncertain = |certificate: &&Arc<StoredCertificate>| {
-                let object = table.view(certificate);
-                object.key.is_none() && sought.fits_certificate(&object)
-            };
-            match is_told && candidates.iter().any(is_uncertain) {
-                true => self.load(Sought::default()),
-                false => Ok(()),
-            }
-        });
-        if let Err(error) = loaded {
-            let cause = error.cause.unwrap_or_default();
-            let text = format!("certificates are shown without what their keys would add: {cause}");
-            report::repeated_warning("keys of certificates", &text);
+        self.load(sought)?;
+        let table = self.table();
+        // Without its key it would be found by what others are found by.
+        let is_uncertain = |certificate: &&Arc<StoredCertificate>| {
+            let object = table.view(certificate);
+            object.key.is_none() && sought.fits_certificate(&object)
+        };
+        match is_told && candidates.iter().any(is_uncertain) {
+            true => self.load(Sought::default()),
+            false => Ok(()),
         }
     }
 

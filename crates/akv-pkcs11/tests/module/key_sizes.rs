@@ -14,6 +14,43 @@ fn label(text: &str) -> Attribute {
     Attribute::Label(text.as_bytes().to_vec())
 }
 
+/// Whoever makes a key where there is none would make a second one.
+#[test]
+fn that_a_size_can_not_be_asked_for_is_not_told_as_there_is_no_such_key() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        import_aes(&hsm.rest, "a256", &KEY[..32]);
+        let signs = r#"{"kty":"oct-HSM","key_size":256,"key_ops":["sign"]}"#;
+        hsm.rest.create("signs", signs);
+        hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"maxRetries":0}"#);
+        for fault in ["unavailable", "drop"] {
+            hsm.emulator.faults.clear();
+            let fault = format!("{fault},operation=wrapkey");
+            hsm.emulator.faults.add(&fault).expect("a fault");
+            let told = hsm.run();
+            for function in ["C_FindObjectsInit: ", "C_GetAttributeValue: "] {
+                assert!(told.contains(function), "{fault}: {told}");
+            }
+        }
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let sought = |name| [SECRET, label(name), Attribute::ValueLen(32.into())];
+    let refused = code(session.find_objects(&sought("a256")));
+    assert_eq!(refused, RvError::DeviceError);
+    let key = only(&session, &[SECRET, label("a256")]);
+    let asked = |key, type_| session.get_attribute_info(key, &[type_]);
+    let refused = code(asked(key, AttributeType::ValueLen));
+    assert_eq!(refused, RvError::DeviceError);
+    asked(key, AttributeType::Label).unwrap();
+    // What nobody can tell, whether the HSM is there or not, has no such value.
+    assert_eq!(session.find_objects(&sought("signs")).unwrap(), []);
+    let key = only(&session, &[SECRET, label("signs")]);
+    let told = asked(key, AttributeType::ValueLen).unwrap();
+    assert!(matches!(told[..], [AttributeInfo::TypeInvalid]), "{told:?}");
+}
+
 /// Anybody may have written it.
 #[test]
 fn a_tag_that_is_wrong_makes_no_key_unusable() {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType};
 use cryptoki::session::{Session, UserType};
@@ -13,7 +14,7 @@ use crate::authority::Authority;
 use crate::certificates::{
     CERTIFICATE, EC, PRIVATE, RSA, bytes, configure, label, read, template, write,
 };
-use crate::support::{Hsm, initialized, makes_calls, only, session};
+use crate::support::{Hsm, code, initialized, makes_calls, only, session};
 
 /// A server that starts anew goes on with the certificate that it has, and with the key of that.
 #[test]
@@ -260,11 +261,44 @@ fn certificates_of_a_key_vault_are_found_beside_their_keys() {
     assert_eq!(only(&session, &[PRIVATE, id]), key);
     assert_eq!(session.find_objects(&[CERTIFICATE]).unwrap(), [certificate]);
     let gone = session.destroy_object(certificate);
-    assert_eq!(
-        crate::support::code(gone),
-        cryptoki::error::RvError::ActionProhibited
-    );
+    assert_eq!(code(gone), RvError::ActionProhibited);
     session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
+}
+
+/// Those of files are there all the same, unless they are sought by what only their keys have.
+#[test]
+fn that_certificates_can_not_be_told_is_not_told_as_there_are_none() {
+    if !makes_calls() {
+        let hsm = with_vault(r#","maxRetries":0"#);
+        hsm.emulator.faults.add("drop").expect("a fault");
+        let told = hsm.run();
+        assert!(told.contains("C_FindObjectsInit: "), "{told}");
+        let mut hsm = with_vault("");
+        let conf = std::fs::read_to_string(hsm.file("mhsm-pkcs11.conf")).unwrap();
+        let further = format!(
+            r#","certificates":[{:?}]}}],"maxRetries":0}}"#,
+            hsm.file("chain.pem")
+        );
+        hsm.configure(&conf.replace("}]}", &further));
+        hsm.set("TEST_HAS_FILE", "yes");
+        hsm.emulator.faults.add("drop").expect("a fault");
+        let told = hsm.run();
+        let words = "the vault's certificates can't be told";
+        return assert!(told.contains(words), "{told}");
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let has_file = std::env::var_os("TEST_HAS_FILE").is_some();
+    match has_file {
+        true => drop(only(&session, &[CERTIFICATE])),
+        false => {
+            let refused = session.find_objects(&[CERTIFICATE]);
+            assert_eq!(code(refused), RvError::DeviceError);
+        }
+    }
+    let by_id = [CERTIFICATE, Attribute::Id(vec![7; 20])];
+    let refused = session.find_objects(&by_id);
+    assert_eq!(code(refused), RvError::DeviceError);
 }
 
 /// Who has written a certificate has that one, and not the vault's, which is there again after it.
