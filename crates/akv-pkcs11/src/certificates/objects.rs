@@ -166,6 +166,7 @@ pub(crate) fn set(
     certificate: &Arc<StoredCertificate>,
     template: &Template<'_>,
 ) -> Result<(), Error> {
+    let certificate = &session.token.reload_certificate(certificate)?;
     let mut changed = StoredCertificate::clone(certificate);
     change(&session.token, &mut changed, template)?;
     if (&changed.label, &changed.id) == (&certificate.label, &certificate.id) {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use cryptoki_sys::{CK_OBJECT_HANDLE, CK_SESSION_HANDLE};
+use cryptoki_sys::{
+    CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKR_OBJECT_HANDLE_INVALID, CKR_TOKEN_WRITE_PROTECTED,
+};
 use hsm_keys::PublicKey;
 use managed_hsm::{Client, KeyId, KeyName, KeyUri, KeyVersion, Service};
 
@@ -78,6 +80,32 @@ impl Token {
     /// Takes in a certificate that a program has brought.
     pub(crate) fn take_certificate(&self, certificate: StoredCertificate) -> CK_OBJECT_HANDLE {
         self.change(|table| table.add_certificate(certificate))
+    }
+
+    /// A certificate as its file is just now: whoever changes a part of it is not to undo what other
+    /// processes have changed.
+    ///
+    /// # Errors
+    /// It is there no more, or another one is.
+    pub(crate) fn reload_certificate(
+        &self,
+        certificate: &Arc<StoredCertificate>,
+    ) -> Result<Arc<StoredCertificate>, Error> {
+        let Kept::Written(path) = &certificate.place else {
+            return Ok(Arc::clone(certificate));
+        };
+        let filed = files::written(path)
+            .map_err(|problem| Error::because(CKR_TOKEN_WRITE_PROTECTED, problem))?;
+        let Some(filed) = filed else {
+            self.forget_certificate(certificate.handle);
+            return Err(Error::code(CKR_OBJECT_HANDLE_INVALID));
+        };
+        let now = StoredCertificate {
+            handle: certificate.handle,
+            ..filed.into()
+        };
+        self.take_certificate(now.clone());
+        Ok(Arc::new(now))
     }
 
     pub(crate) fn forget_certificate(&self, handle: CK_OBJECT_HANDLE) {
