@@ -403,6 +403,29 @@ fn a_certificate_without_token_lives_as_long_as_its_session_unless_it_is_copied(
 }
 
 #[test]
+fn a_session_brings_the_same_certificate_twice_as_two_objects() {
+    if !makes_calls() {
+        return drop(with_chain().run());
+    }
+    let authority = &read("TEST_CHAIN")[1];
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let bring = |name| {
+        let template = template(authority, &[label(name)]);
+        session.create_object(&template).unwrap()
+    };
+    let (one, other) = (bring("one"), bring("other"));
+    assert_ne!(one, other);
+    assert_eq!(only(&session, &[CERTIFICATE, label("one")]), one);
+    assert_eq!(only(&session, &[CERTIFICATE, label("other")]), other);
+    session.update_attributes(one, &[label("first")]).unwrap();
+    assert_eq!(bytes(&session, one, AttributeType::Label), b"first");
+    assert_eq!(bytes(&session, other, AttributeType::Label), b"other");
+    session.destroy_object(one).unwrap();
+    assert_eq!(session.find_objects(&[CERTIFICATE]).unwrap(), [other]);
+}
+
+#[test]
 fn what_is_no_certificate_or_has_no_place_is_refused_with_the_reason() {
     if !makes_calls() {
         let mut hsm = Hsm::start();
