@@ -497,6 +497,14 @@ fn what_is_no_certificate_or_has_no_place_is_refused_with_the_reason() {
             with(Attribute::Modulus(vec![1])),
             RvError::AttributeTypeInvalid,
         ),
+        (
+            with(Attribute::Private(true)),
+            RvError::TemplateInconsistent,
+        ),
+        (
+            with(Attribute::Trusted(true)),
+            RvError::TemplateInconsistent,
+        ),
     ] {
         assert_eq!(
             code(session.create_object(&template)),
