@@ -17,6 +17,7 @@ use super::Token;
 use super::loading::{MISS_AGE, Sought, is_absence};
 use super::objects::StoredKey;
 use super::table::Table;
+use super::tags::{self, Half, Tags};
 use crate::certificates::files::{self, Seen, Sources};
 use crate::certificates::{Kept, StoredCertificate, X509};
 use crate::error::{Error, Purpose};
@@ -362,7 +363,38 @@ fn are_alike(one: &PublicKey, other: &PublicKey) -> bool {
     one.kind() == other.kind() && one.raw_signature_len() == other.raw_signature_len()
 }
 
+impl Sought<'_> {
+    /// The same where an id is sought that no tag has: a version has that of its own public key if
+    /// the one in its tags is that of an earlier version with a certificate.
+    pub(super) fn without_strange_id<'a>(
+        self,
+        table: &Table,
+        mut tags: impl Iterator<Item = &'a Tags>,
+    ) -> Self {
+        let Some(id) = self.id.filter(|_| !table.certificates().is_empty()) else {
+            return self;
+        };
+        let is_told = tags.any(|tags| {
+            let mut told = Half::BOTH
+                .into_iter()
+                .filter_map(|half| tags.read(half, "ID"));
+            told.any(|text| tags::means(text, id))
+        });
+        match is_told {
+            true => self,
+            false => Self { id: None, ..self },
+        }
+    }
+}
+
 impl Table {
+    /// Whether a version of a key fits.
+    pub(super) fn has_version(&self, name: &KeyName, sought: Sought<'_>) -> bool {
+        let newest = self.newest(name.as_str()).into_iter();
+        let mut versions = newest.chain(self.kept_versions(name));
+        versions.any(|key| sought.fits(key))
+    }
+
     /// Whether a certificate is of this version of a key.
     pub(crate) fn has_certificate(&self, key: &StoredKey) -> bool {
         if self.certificates().is_empty() {

@@ -8,9 +8,9 @@ use cryptoki::object::{Attribute, AttributeType};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use testing::Rest;
-use testing::emulator::{Options, VAULT_AUDIENCE};
+use testing::emulator::{Options, Request, VAULT_AUDIENCE};
 
-use crate::authority::Authority;
+use crate::authority::{Authority, public_key};
 use crate::certificates::{
     CERTIFICATE, EC, PRIVATE, RSA, bytes, configure, label, read, template, write,
 };
@@ -78,6 +78,49 @@ fn a_certificate_keeps_its_version_of_a_key_visible_after_a_rotation() {
             .len(),
         2
     );
+}
+
+/// A rotation copies tags, and the id in them is the certificate's version's.
+#[test]
+fn the_newest_version_is_found_by_the_id_of_its_public_key_by_whoever_has_just_begun() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        let tagged = r#"{"kty":"RSA-HSM","key_size":2048,
+            "tags":{"p11_pri_CKA_ID":"0b","p11_pub_CKA_ID":"0b"}}"#;
+        hsm.rest.create("web", tagged);
+        hsm.rest.create("other", &tagged.replace("0b", "0c"));
+        let leaf = Authority::new().issue_for(&hsm.rest, "web", 1);
+        write(&hsm.file("web.pem"), &[&leaf]);
+        hsm.rest.rotate("web");
+        let text = format!(r#""certificates":[{:?}]"#, hsm.file("web.pem"));
+        configure(&mut hsm, &text);
+        let newest = public_key(&hsm.rest, "web").rsa().unwrap();
+        let bits = newest.public_key_to_der_pkcs1().unwrap();
+        let file = hsm.file("id");
+        std::fs::write(&file, openssl::sha::sha1(&bits)).unwrap();
+        hsm.set("TEST_ID", file.clone());
+        for with_label in ["no", "yes"] {
+            hsm.set("TEST_LABEL", with_label);
+            hsm.run();
+        }
+        // Others are not asked for where a tag tells which is meant.
+        std::fs::write(&file, [0x0b]).unwrap();
+        hsm.set("TEST_LABEL", "no");
+        let before = hsm.requests().len();
+        hsm.run();
+        let asked = hsm.requests().split_off(before);
+        let of_other = |one: &&Request| one.path.starts_with("/keys/other");
+        return assert_eq!(asked.iter().filter(of_other).count(), 0, "{asked:?}");
+    }
+    let id = std::fs::read(std::env::var_os("TEST_ID").unwrap()).unwrap();
+    let mut sought = vec![PRIVATE, Attribute::Id(id.clone())];
+    if std::env::var("TEST_LABEL").unwrap() == "yes" {
+        sought.push(label("web"));
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let found = only(&session, &sought);
+    assert_eq!(bytes(&session, found, AttributeType::Id), id);
 }
 
 #[test]
