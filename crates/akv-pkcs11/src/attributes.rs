@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use cryptoki_sys::*;
+use hsm_keys::aes::SIZES;
 use hsm_keys::{KeyType, PublicKey, der};
 use managed_hsm::KeyOperation;
 
@@ -373,16 +374,18 @@ pub(crate) const fn key_type(of: KeyType) -> CK_KEY_TYPE {
 /// What the key can do by its type and its permissions; without any, what its type can do: an empty
 /// list would mean more.
 fn allowed_mechanisms(object: &KeyObject<'_>) -> Vec<CK_MECHANISM_TYPE> {
+    let len = object.key.value_len();
     let of_type = MECHANISMS.iter().filter(|mechanism| {
         object.key.secret.is_none()
             && mechanism.takes(object.key.public())
             && match mechanism.kind {
                 Kind::Signature(..) => object.half == Public || mechanism.can_sign(object.options),
                 Kind::RsaAes | Kind::MlDsa => true,
-                Kind::Mac(algorithm) => object
-                    .key
-                    .value_len()
-                    .is_none_or(|len| len >= algorithm.mac_len()),
+                Kind::Mac(algorithm) => len.is_none_or(|len| len >= algorithm.mac_len()),
+                // Longer ones are there to authenticate.
+                Kind::Aes(_) => {
+                    len.is_none_or(|len| SIZES.iter().any(|bits| *bits as usize == 8 * len))
+                }
                 _ => mechanism.encrypts(),
             }
     });

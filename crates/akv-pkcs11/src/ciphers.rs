@@ -2,17 +2,18 @@
 //! the public key of RSA that is done here, all else in the HSM.
 
 use cryptoki_sys::*;
-use hsm_keys::aes::{self, BLOCK, GCM_TAG_LEN, Mode, Parameters};
+use hsm_keys::aes::{BLOCK, GCM_TAG_LEN, Mode, Parameters};
 use hsm_keys::{KeyType, RsaEncryption};
-use managed_hsm::{Client, Encrypted, KeyOperation};
+use managed_hsm::{Encrypted, KeyOperation};
 use zeroize::Zeroizing;
 
+use crate::aes_size::by_size;
 use crate::configuration::{Options, RsaPkcs1Decrypt};
 use crate::error::{Error, Purpose};
 use crate::ffi::convert::MechanismIn;
 use crate::ffi::parameters::{GCM_IV_LEN, GCM_IVS, GCM_TAGS, Later};
 use crate::mechanisms::{AesMode, Kind, Mechanism, parameter_invalid};
-use crate::message;
+use crate::message::{self, LONGEST};
 use crate::oaep::oaep;
 use crate::rejection;
 use crate::rsa_size::check_rsa_size;
@@ -60,9 +61,9 @@ impl Use {
         }
     }
 
-    /// Refuses a message that is too long to be held.
-    pub(crate) fn check_len(self, len: usize) -> Result<(), Error> {
-        message::check_len(len, self.wrong_length())
+    /// Refuses a message that is too long to be held: longer than `most`.
+    pub(crate) fn check_len(self, len: usize, most: usize) -> Result<(), Error> {
+        message::check_len(len, most, self.wrong_length())
     }
 
     /// The code for a key of another type.
@@ -164,6 +165,15 @@ impl Cipher {
         }
     }
 
+    /// How long a message may be: what the longest one is encrypted to can be decrypted again.
+    pub(crate) fn longest(&self, of: Use) -> usize {
+        let encrypted = match self {
+            Self::Aes(aes) if !of.encrypts() => aes.mode.output_len(true, LONGEST),
+            _ => None,
+        };
+        encrypted.unwrap_or(LONGEST)
+    }
+
     /// How long the result is, or will be at most when decrypting.
     ///
     /// # Errors
@@ -175,7 +185,7 @@ impl Cipher {
         input_len: usize,
     ) -> Result<usize, Error> {
         let rsa_len = key.public().raw_signature_len();
-        of.check_len(input_len)?;
+        of.check_len(input_len, self.longest(of))?;
         let fitting = match (self, of.encrypts()) {
             (Self::Aes(aes), encrypts) => aes.mode.output_len(encrypts, input_len),
             (Self::Rsa(scheme), true) => {
@@ -263,8 +273,8 @@ impl Cipher {
     }
 }
 
-/// What the service says of a ciphertext whose padding is wrong.
-fn is_bad_request(error: &hsm_keys::Error) -> bool {
+/// What the service says of a ciphertext whose padding is wrong, and of a key of another size.
+pub(crate) fn is_bad_request(error: &hsm_keys::Error) -> bool {
     matches!(
         error,
         hsm_keys::Error::Client(managed_hsm::Error::Service { status: 400, .. })
@@ -489,52 +499,6 @@ fn encrypt(
         of.purpose(),
         |client, key, cipher| cipher.encrypt(client, key, parameters, plaintext),
     )
-}
-
-/// Finds out how long an AES key is, if that is not known and the key may do something to tell.
-pub(crate) fn learn_size(token: &Token, key: &StoredKey) {
-    if key.public().key_type() != KeyType::Aes || key.value_len().is_some() {
-        return;
-    }
-    let mode = match key {
-        _ if key.permits(&KeyOperation::WrapKey) => Mode::Wrap,
-        _ if key.permits(&KeyOperation::Encrypt) => Mode::Gcm,
-        _ => return,
-    };
-    let parameters = Parameters {
-        padding: false,
-        iv: None,
-        aad: &[],
-        tag: None,
-    };
-    let probed = by_size(token, key, mode, Purpose::Encrypt, |client, key, cipher| {
-        cipher.encrypt(client, key, &parameters, &[0; BLOCK])
-    });
-    if let Err(error) = probed {
-        let cause = error.cause.unwrap_or_default();
-        log::debug!("the size of key {} stays unknown: {cause}", key.name());
-    }
-}
-
-/// Has the HSM work by the algorithm for the key's size.
-fn by_size<T>(
-    token: &Token,
-    key: &StoredKey,
-    mode: Mode,
-    purpose: Purpose,
-    operation: impl Fn(&Client, &hsm_keys::Key, aes::Cipher) -> Result<T, hsm_keys::Error>,
-) -> Result<T, Error> {
-    let of_hsm = key.to_use()?;
-    let done = token.ask(|client| {
-        let run = |bits| operation(client, of_hsm, aes::Cipher { mode, bits });
-        match (&of_hsm.hsm, mode) {
-            (None, _) => Err(hsm_keys::Error::MissingPrivateKey),
-            // It is the same for all sizes.
-            (Some(_), Mode::WrapPad) => run(256),
-            (Some(hsm), _) => hsm.by_size(key.told_bits(), run),
-        }
-    })?;
-    done.map_err(|error| token.failure(purpose, &error))
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ fn whole(
     if encrypting.parts.is_some() {
         return Err(operation::not_initialized());
     }
-    let data = copied(data, kind.of)?;
+    let data = copied(data, encrypting.cipher.longest(kind.of), kind.of)?;
     let outcome = encrypting.answer(&session.token, kind.of, &data, &mut output);
     put_back(session, kind, encrypting, outcome)
 }
@@ -153,7 +153,8 @@ fn update(
     let part = part.get()?;
     let is_asked = output.wanted(0)? == Wanted::Size;
     if !is_asked {
-        hold(&mut encrypting.parts, part, kind.of)?;
+        let most = encrypting.cipher.longest(kind.of);
+        hold(&mut encrypting.parts, part, most, kind.of)?;
         output.put(&[])?;
     }
     put_back(session, kind, encrypting, Ok(Wanted::Size))
@@ -161,9 +162,9 @@ fn update(
 
 /// A message that comes whole: the output may have the same place. One that is too long to go to
 /// the HSM isn't copied.
-pub(crate) fn copied(data: Bytes<'_>, of: Use) -> Result<Zeroizing<Vec<u8>>, Error> {
+pub(crate) fn copied(data: Bytes<'_>, most: usize, of: Use) -> Result<Zeroizing<Vec<u8>>, Error> {
     let data = data.get()?;
-    of.check_len(data.len())?;
+    of.check_len(data.len(), most)?;
     Ok(Zeroizing::new(data.to_vec()))
 }
 
@@ -171,10 +172,11 @@ pub(crate) fn copied(data: Bytes<'_>, of: Use) -> Result<Zeroizing<Vec<u8>>, Err
 pub(crate) fn hold(
     parts: &mut Option<Zeroizing<Vec<u8>>>,
     part: &[u8],
+    most: usize,
     of: Use,
 ) -> Result<(), Error> {
     let parts = parts.get_or_insert_default();
-    of.check_len(parts.len().saturating_add(part.len()))?;
+    of.check_len(parts.len().saturating_add(part.len()), most)?;
     parts.extend_from_slice(part);
     Ok(())
 }

@@ -64,6 +64,15 @@ impl Error {
         self.code == CKR_BUFFER_TOO_SMALL
     }
 
+    /// Whether the HSM has answered, and does not do what it was asked for: it would say the same
+    /// again. Else it can't be asked, or has failed, and nothing can be known just now.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self.code,
+            CKR_FUNCTION_FAILED | CKR_KEY_FUNCTION_NOT_PERMITTED | CKR_KEY_HANDLE_INVALID
+        )
+    }
+
     /// A request that failed. `by_pin`: the program has logged in, and might do it again.
     pub(crate) fn request(purpose: Purpose, by_pin: bool, error: &managed_hsm::Error) -> Self {
         Self {
@@ -91,7 +100,7 @@ impl Error {
             E::PlaintextLength { .. } => CKR_DATA_LEN_RANGE,
             E::CiphertextLength { .. } => CKR_ENCRYPTED_DATA_LEN_RANGE,
             E::OaepHash { .. } => CKR_MECHANISM_PARAM_INVALID,
-            E::UnusableForEncryption => CKR_KEY_SIZE_RANGE,
+            E::UnusableForEncryption | E::AesKeySize(_) => CKR_KEY_SIZE_RANGE,
             _ => CKR_GENERAL_ERROR,
         };
         Self::because(code, error.to_string())

@@ -8,14 +8,15 @@ use cryptoki_sys::{
     CKR_OPERATION_ACTIVE,
 };
 
+use crate::aes_size::learn_size;
 use crate::attributes::CKA_AKV_SESSION;
 use crate::certificates::{CertificateObject, StoredCertificate};
-use crate::ciphers::learn_size;
 use crate::error::Error;
 use crate::ffi::convert::{Batch, TemplateIn};
 use crate::module::Module;
 use crate::objects::profile_attribute;
 use crate::operation::{self, Slot};
+use crate::report;
 use crate::template::Template;
 use crate::token::Token;
 use crate::token::loading::Sought;
@@ -69,17 +70,14 @@ fn search(token: &Token, template: &Template<'_>) -> Result<Vec<CK_OBJECT_HANDLE
     let asks = wants_others || template.flag(CKA_TOKEN)? != Some(false);
     let mut found = Vec::new();
     if matches!(class, None | Some(CKO_CERTIFICATE)) {
-        if asks {
-            token.load_vault_certificates(sought);
-        }
-        found.extend(certificates(token, template, sought));
+        found.extend(certificates(token, template, sought, asks)?);
     }
     if !halves.is_empty() {
         // Before a login there are none of the HSM's; that is no failure.
         if asks && token.is_open() {
             token.load(sought)?;
         }
-        found.extend(keys(token, template, sought, halves, wants_others));
+        found.extend(keys(token, template, sought, halves, wants_others)?);
     }
     Ok(found)
 }
@@ -88,7 +86,12 @@ fn certificates(
     token: &Token,
     template: &Template<'_>,
     sought: Sought<'_>,
-) -> Vec<CK_OBJECT_HANDLE> {
+    asks: bool,
+) -> Result<Vec<CK_OBJECT_HANDLE>, Error> {
+    let of_vault = match asks {
+        true => token.load_vault_certificates(sought),
+        false => Ok(()),
+    };
     let table = token.table();
     let may_fit = |certificate: &&Arc<StoredCertificate>| {
         let object = CertificateObject {
@@ -100,7 +103,7 @@ fn certificates(
     };
     let shown = table.shown_certificates().into_iter();
     let candidates: Vec<_> = shown.filter(may_fit).collect();
-    token.load_keys_of(&candidates, sought);
+    let of_keys = token.load_keys_of(&candidates, sought);
     let table = token.table();
     let fits = |certificate: &&&Arc<StoredCertificate>| {
         let object = table.view(certificate);
@@ -109,7 +112,28 @@ fn certificates(
             .all(|(type_, value)| object.has(type_, value))
     };
     let fitting = candidates.iter().filter(fits);
-    fitting.map(|certificate| certificate.handle).collect()
+    let found: Vec<_> = fitting.map(|certificate| certificate.handle).collect();
+    go_without(&found, of_vault, "the vault's certificates can't be told")?;
+    let less = "certificates are shown without what their keys would add";
+    go_without(&found, of_keys, less)?;
+    Ok(found)
+}
+
+/// Goes on with the certificates that there are where others can't be told. That none can be told
+/// just now is not told as "there are none".
+fn go_without(
+    found: &[CK_OBJECT_HANDLE],
+    outcome: Result<(), Error>,
+    less: &'static str,
+) -> Result<(), Error> {
+    match outcome {
+        Err(error) if !found.is_empty() || error.is_refusal() => {
+            let cause = error.cause.unwrap_or_default();
+            report::repeated_warning(less, &format!("{less}: {cause}"));
+            Ok(())
+        }
+        outcome => outcome,
+    }
 }
 
 fn keys(
@@ -118,7 +142,7 @@ fn keys(
     sought: Sought<'_>,
     halves: &[Half],
     wants_others: bool,
-) -> Vec<CK_OBJECT_HANDLE> {
+) -> Result<Vec<CK_OBJECT_HANDLE>, Error> {
     let table = token.table();
     let candidates = table.candidates(sought).into_iter();
     let objects = candidates.flat_map(|key| halves.iter().map(move |half| (key, *half)));
@@ -126,18 +150,23 @@ fn keys(
         template.bytes(CKA_VALUE_LEN),
         template.without(|type_| type_ == CKA_VALUE_LEN),
     );
-    let fitting = objects.filter(|(key, half)| {
+    let objects = objects.filter(|(key, half)| {
         let object = token.view(key, *half);
         token.shows(key, *half)
             && (wants_others || !key.is_of_others())
             && others.iter().all(|(type_, value)| object.has(type_, value))
-            && len.is_none_or(|len| {
-                // To find it out may take requests, so all else is looked at first.
-                learn_size(token, key);
-                object.has(CKA_VALUE_LEN, len)
-            })
     });
-    let mut fitting: Vec<_> = fitting.collect();
+    let mut fitting = Vec::new();
+    for (key, half) in objects {
+        if let Some(len) = len {
+            // To find it out may take requests, so all else was looked at first.
+            learn_size(token, key)?;
+            if !token.view(key, half).has(CKA_VALUE_LEN, len) {
+                continue;
+            }
+        }
+        fitting.push((key, half));
+    }
     // What only may be meant is found where nothing has just what is sought.
     if fitting
         .iter()
@@ -150,7 +179,7 @@ fn keys(
         .map(|(key, half)| (!table.has_certificate(key), key.handle(half)))
         .collect();
     found.sort_unstable();
-    found.into_iter().map(|(_, handle)| handle).collect()
+    Ok(found.into_iter().map(|(_, handle)| handle).collect())
 }
 
 fn profiles(token: &Token, template: &Template<'_>) -> Vec<CK_OBJECT_HANDLE> {

@@ -9,6 +9,7 @@
 // Its public functions are for programs in C; who reads these documents reads all of them.
 #![allow(rustdoc::private_intra_doc_links)]
 
+mod aes_size;
 mod attributes;
 mod catalogue;
 mod certificates;

@@ -12,15 +12,15 @@ const MOST: usize = 1024;
 
 /// The longest message that goes to the HSM as it is, in bytes: the service takes it whole, and
 /// answers are bounded. No public source has a limit.
-const LONGEST: usize = 1 << 19;
+pub(crate) const LONGEST: usize = 1 << 19;
 
-/// Refuses a message that is too long to go to the HSM as it is.
-pub(crate) fn check_len(len: usize, code: CK_RV) -> Result<(), Error> {
-    match len <= LONGEST {
+/// Refuses a message that is too long to go to the HSM as it is: longer than `most`.
+pub(crate) fn check_len(len: usize, most: usize, code: CK_RV) -> Result<(), Error> {
+    match len <= most {
         true => Ok(()),
         false => Err(Error::because(
             code,
-            format!("the HSM takes a message whole, and {LONGEST} bytes at most here"),
+            format!("the HSM takes a message whole, and {most} bytes at most here"),
         )),
     }
 }

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::ffi::convert::{Bytes, MechanismIn, Output, Wanted};
 use crate::ffi::parameters::{GcmMessage, MessageIn};
 use crate::mechanisms::parameter_invalid;
-use crate::message;
+use crate::message::{self, LONGEST};
 use crate::module::Module;
 use crate::operation::{self, Slot};
 use crate::sessions::Session;
@@ -128,7 +128,7 @@ fn whole(
 ) -> Result<(), Error> {
     let key = key_between(session, kind)?;
     let message = checked(&parameter, kind.of)?;
-    let input = copied(input, kind.of)?;
+    let input = copied(input, LONGEST, kind.of)?;
     let (token, aad) = (&session.token, checked_aad(aad)?);
     one(token, &key, kind.of, &message, aad, &input, &mut output).map(drop)
 }
@@ -171,13 +171,14 @@ fn next(
     let outcome = if flags & CKF_END_OF_MESSAGE == 0 {
         let wanted = output.wanted(0)?;
         if wanted == Wanted::Result {
-            hold(&mut begun.parts, part, kind.of)?;
+            hold(&mut begun.parts, part, LONGEST, kind.of)?;
         }
         goes_on = true;
         output.put(&[])
     } else {
         let held = begun.parts.take().unwrap_or_default();
-        kind.of.check_len(held.len().saturating_add(part.len()))?;
+        kind.of
+            .check_len(held.len().saturating_add(part.len()), LONGEST)?;
         let input = Zeroizing::new([&held[..], part].concat());
         let (token, aad) = (&session.token, &begun.aad[..]);
         let outcome = one(token, &key, kind.of, &message, aad, &input, &mut output);

@@ -6,10 +6,10 @@ use cryptoki_sys::*;
 use hsm_keys::{KeyType, PublicKey, der};
 use managed_hsm::{KeyOperation, Life, Update};
 
+use crate::aes_size::learn_size;
 use crate::attributes::{Attribute, KeyObject, Missing, Rule, Value, name, unique_id};
 use crate::catalogue::{self, CKA_AKV_INTERFACES, CKA_AKV_MECHANISMS};
 use crate::certificates;
-use crate::ciphers::learn_size;
 use crate::configuration::Options;
 use crate::error::Error;
 use crate::ffi::convert::{Place, TemplateIn};
@@ -308,13 +308,11 @@ pub(crate) fn get_attributes(
             template.answer(|type_| object.get(type_))
         }
         Object::Key(key, half) => {
+            if template.asks_for(CKA_VALUE_LEN)? {
+                learn_size(&session.token, &key)?;
+            }
             let object = session.token.view(&key, half);
-            template.answer(|type_| {
-                if type_ == CKA_VALUE_LEN {
-                    learn_size(&session.token, &key);
-                }
-                object.get(type_)
-            })
+            template.answer(|type_| object.get(type_))
         }
     }
 }

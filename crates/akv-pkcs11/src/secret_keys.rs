@@ -17,6 +17,7 @@ use crate::fixed::{self, NewKeyFacts, Origin};
 use crate::import;
 use crate::key_pairs::{self, NewKeyTemplate, Source};
 use crate::mechanisms::{Kind, Mechanism};
+use crate::message::LONGEST;
 use crate::module::Module;
 use crate::rsa_aes::RsaAes;
 use crate::sessions::Session;
@@ -276,7 +277,7 @@ pub(crate) fn unwrap(
             let check = |key: &StoredKey| RsaAes::check_key(key, half, false);
             let unwrapping = token.usable(unwrapping, check)?;
             let wrapped = wrapped.get()?;
-            Use::Unwrap.check_len(wrapped.len())?;
+            Use::Unwrap.check_len(wrapped.len(), LONGEST)?;
             return place.put(import::transfer(&session, &template, &unwrapping, wrapped)?);
         }
     };

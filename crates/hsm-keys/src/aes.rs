@@ -10,6 +10,8 @@ use crate::key::Key;
 pub const GCM_TAG_LEN: usize = 16;
 /// The length of AES' blocks, in bytes.
 pub const BLOCK: usize = 16;
+/// The sizes of AES' keys in bits, the usual one first.
+pub const SIZES: [u32; 3] = [256, 128, 192];
 
 /// A mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

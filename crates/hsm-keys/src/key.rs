@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use managed_hsm::{Client, KeyId, KeyOperation};
 
+use crate::aes::SIZES;
 use crate::error::Error;
 use crate::public_key::PublicKey;
 
@@ -66,7 +67,8 @@ impl HsmKey {
 
     /// Does something with an AES key by an algorithm for its size in bits. Versions of the API
     /// before 2026-01-01-preview don't tell the size, but refuse an algorithm for another; what
-    /// worked is remembered. `likely`: what to try first.
+    /// worked is remembered. `likely`: what to try first; a size that AES doesn't have is none to go
+    /// by.
     ///
     /// # Errors
     /// The operation fails, whichever size the key has.
@@ -78,7 +80,8 @@ impl HsmKey {
         if let Some(bits) = self.size.get() {
             return operation(*bits);
         }
-        let others = [256, 128, 192].into_iter();
+        let likely = likely.filter(|bits| SIZES.contains(bits));
+        let others = SIZES.into_iter();
         let others = others.filter(|bits| likely != Some(*bits));
         let mut first_refusal = None;
         for bits in likely.into_iter().chain(others) {
@@ -118,7 +121,7 @@ impl From<managed_hsm::Key> for Key {
     fn from(key: managed_hsm::Key) -> Self {
         let size = OnceLock::new();
         // A size that AES doesn't have is none to go by.
-        if let Some(bits @ (128 | 192 | 256)) = key.properties.key_size {
+        if let Some(bits) = key.properties.key_size.filter(|bits| SIZES.contains(bits)) {
             let _ = size.set(bits);
         }
         Self {

@@ -240,7 +240,7 @@ pub(crate) fn write(
     make(folder)?;
     let name = name_of(x509);
     let path = folder.join(&name);
-    check_written(&path)?;
+    written(&path)?;
     let mut text = String::new();
     if let Some(label) = label {
         text += &format!("{LABEL}{label}\n");
@@ -319,15 +319,20 @@ fn is_open_to_others(_: &fs::Metadata) -> bool {
     false
 }
 
-/// Refuses a file that no program has written, where one would be that a program has.
-fn check_written(path: &Path) -> Result<(), String> {
+/// The certificate of a file that [`write()`] has written, as it is just now. None: the file isn't
+/// there.
+///
+/// # Errors
+/// There is one that no program has written.
+pub(crate) fn written(path: &Path) -> Result<Option<Filed>, String> {
     let Ok(data) = fs::metadata(path) else {
-        return Ok(());
+        return Ok(None);
     };
     let there = Seen::new(path.to_owned(), &data, false, true).read();
-    match there.is_ok_and(|filed| filed.iter().all(|one| one.is_written)) {
-        true => Ok(()),
-        false => Err(format!(
+    let mut filed = there.unwrap_or_default().into_iter();
+    match filed.next().filter(|one| one.is_written) {
+        Some(written) => Ok(Some(written)),
+        None => Err(format!(
             "'{}' is there, and not as a program has written it: move it away",
             path.display()
         )),
@@ -339,7 +344,7 @@ fn check_written(path: &Path) -> Result<(), String> {
 /// # Errors
 /// It can't be removed, or is another one by now.
 pub(crate) fn remove(path: &Path) -> Result<(), String> {
-    check_written(path)?;
+    written(path)?;
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(format!("'{}' can't be removed: {error}", path.display()))

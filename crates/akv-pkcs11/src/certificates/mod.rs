@@ -69,12 +69,15 @@ impl StoredCertificate {
         matches!(self.place, Kept::Vault(_))
     }
 
-    /// Whether it is the same certificate, and there may be only one of both: a session has its
-    /// own, and a key vault's stays there whatever files have.
+    /// Whether it is the same certificate, and there may be only one of both: each that a session
+    /// has brought is an object of its own, and a key vault's stays there whatever files have.
     pub(crate) fn is_in_place_of(&self, other: &Self) -> bool {
-        self.fingerprint == other.fingerprint
-            && self.session() == other.session()
-            && self.is_vaults() == other.is_vaults()
+        match (self.session(), other.session()) {
+            (None, None) => {
+                self.fingerprint == other.fingerprint && self.is_vaults() == other.is_vaults()
+            }
+            _ => self.handle == other.handle,
+        }
     }
 
     /// Whether programs may change and destroy it.

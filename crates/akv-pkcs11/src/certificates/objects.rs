@@ -59,7 +59,7 @@ fn read(options: &Options, template: &Template<'_>) -> Result<X509, Error> {
             CKA_PUBLIC_KEY_INFO => value == x509.public_key_info,
             CKA_CHECK_VALUE => x509.check_value().is_none_or(|own| value == own),
             CKA_PRIVATE | CKA_TRUSTED => match template::flag(type_, value)? {
-                true => ignored(options, type_)?,
+                true => return Err(unkept(type_)),
                 false => true,
             },
             CKA_CLASS | CKA_TOKEN | CKA_VALUE | CKA_CERTIFICATE_TYPE | CKA_LABEL | CKA_ID => true,
@@ -90,6 +90,15 @@ fn read(options: &Options, template: &Template<'_>) -> Result<X509, Error> {
         }
     }
     Ok(x509)
+}
+
+/// The error for a promise that the token would not keep.
+fn unkept(type_: CK_ATTRIBUTE_TYPE) -> Error {
+    let problem = match type_ {
+        CKA_PRIVATE => "certificates can be seen without a login here: leave CKA_PRIVATE out",
+        _ => "the token doesn't decide whom a program trusts: leave CKA_TRUSTED out",
+    };
+    Error::because(CKR_TEMPLATE_INCONSISTENT, problem)
 }
 
 /// What can't be as a template has it.
@@ -166,6 +175,7 @@ pub(crate) fn set(
     certificate: &Arc<StoredCertificate>,
     template: &Template<'_>,
 ) -> Result<(), Error> {
+    let certificate = &session.token.reload_certificate(certificate)?;
     let mut changed = StoredCertificate::clone(certificate);
     change(&session.token, &mut changed, template)?;
     if (&changed.label, &changed.id) == (&certificate.label, &certificate.id) {

@@ -407,6 +407,12 @@ impl<'a> TemplateIn<'a> {
         self.attributes()?.iter().map(read).collect()
     }
 
+    /// Whether a program asks for an attribute.
+    pub(crate) fn asks_for(&self, type_: cryptoki_sys::CK_ATTRIBUTE_TYPE) -> Result<bool, Error> {
+        let mut attributes = self.attributes()?.iter();
+        Ok(attributes.any(|attribute| attribute.type_ == type_))
+    }
+
     /// Answers each attribute with its value, or says why there is none (PKCS#11 3.0, section
     /// 5.7.5): the others are answered all the same.
     pub(crate) fn answer(

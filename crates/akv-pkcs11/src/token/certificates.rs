@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use cryptoki_sys::{CK_OBJECT_HANDLE, CK_SESSION_HANDLE};
+use cryptoki_sys::{
+    CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKR_OBJECT_HANDLE_INVALID, CKR_TOKEN_WRITE_PROTECTED,
+};
 use hsm_keys::PublicKey;
 use managed_hsm::{Client, KeyId, KeyName, KeyUri, KeyVersion, Service};
 
@@ -15,6 +17,7 @@ use super::Token;
 use super::loading::{MISS_AGE, Sought, is_absence};
 use super::objects::StoredKey;
 use super::table::Table;
+use super::tags::{self, Half, Tags};
 use crate::certificates::files::{self, Seen, Sources};
 use crate::certificates::{Kept, StoredCertificate, X509};
 use crate::error::{Error, Purpose};
@@ -80,6 +83,32 @@ impl Token {
         self.change(|table| table.add_certificate(certificate))
     }
 
+    /// A certificate as its file is just now: whoever changes a part of it is not to undo what other
+    /// processes have changed.
+    ///
+    /// # Errors
+    /// It is there no more, or another one is.
+    pub(crate) fn reload_certificate(
+        &self,
+        certificate: &Arc<StoredCertificate>,
+    ) -> Result<Arc<StoredCertificate>, Error> {
+        let Kept::Written(path) = &certificate.place else {
+            return Ok(Arc::clone(certificate));
+        };
+        let filed = files::written(path)
+            .map_err(|problem| Error::because(CKR_TOKEN_WRITE_PROTECTED, problem))?;
+        let Some(filed) = filed else {
+            self.forget_certificate(certificate.handle);
+            return Err(Error::code(CKR_OBJECT_HANDLE_INVALID));
+        };
+        let now = StoredCertificate {
+            handle: certificate.handle,
+            ..filed.into()
+        };
+        self.take_certificate(now.clone());
+        Ok(Arc::new(now))
+    }
+
     pub(crate) fn forget_certificate(&self, handle: CK_OBJECT_HANDLE) {
         self.change(|table| table.remove_certificates(|known| known.handle == handle));
     }
@@ -93,32 +122,29 @@ impl Token {
     }
 
     /// Sees to it that the certificates are known that a key vault keeps with the keys that fit.
-    pub(crate) fn load_vault_certificates(&self, sought: Sought<'_>) {
+    ///
+    /// # Errors
+    /// The vault can't be asked for all of them.
+    pub(crate) fn load_vault_certificates(&self, sought: Sought<'_>) -> Result<(), Error> {
         if self.settings.vault.service != Service::KeyVault || !self.is_open() {
-            return;
+            return Ok(());
         }
-        let loaded = self.load(sought).and_then(|()| {
-            let table = self.table();
-            let is_old = |known: &StoredCertificate| match &known.place {
-                Kept::Vault(id) => !table.newest(id.key.as_str()).is_some_and(|key| key.is(id)),
-                _ => false,
-            };
-            if table.certificates().iter().any(|known| is_old(known)) {
-                self.change(|table| table.remove_certificates(is_old));
-            }
-            let managed = table.candidates(sought).into_iter();
-            let managed = managed.filter(|key| key.managed);
-            let managed = managed.filter_map(|key| key.hsm_id().cloned());
-            let managed: Vec<KeyId> = managed.filter(|id| !self.was_asked(id)).collect();
-            match managed.is_empty() {
-                true => Ok(()),
-                false => self.ask(|client| self.fetch_certificates(client, &managed)),
-            }
-        });
-        if let Err(error) = loaded {
-            let cause = error.cause.unwrap_or_default();
-            let text = format!("the vault's certificates can't be told: {cause}");
-            report::repeated_warning("certificates of the vault", &text);
+        self.load(sought)?;
+        let table = self.table();
+        let is_old = |known: &StoredCertificate| match &known.place {
+            Kept::Vault(id) => !table.newest(id.key.as_str()).is_some_and(|key| key.is(id)),
+            _ => false,
+        };
+        if table.certificates().iter().any(|known| is_old(known)) {
+            self.change(|table| table.remove_certificates(is_old));
+        }
+        let managed = table.candidates(sought).into_iter();
+        let managed = managed.filter(|key| key.managed);
+        let managed = managed.filter_map(|key| key.hsm_id().cloned());
+        let managed: Vec<KeyId> = managed.filter(|id| !self.was_asked(id)).collect();
+        match managed.is_empty() {
+            true => Ok(()),
+            false => self.ask(|client| self.fetch_certificates(client, &managed))?,
         }
     }
 
@@ -128,7 +154,11 @@ impl Token {
 
     /// Asks a key vault for the certificates of keys. One that this identity may not read is not
     /// asked for again.
-    fn fetch_certificates(&self, client: &Client, keys: &[KeyId]) {
+    ///
+    /// # Errors
+    /// The vault can't be asked for one, or fails; the others are known.
+    fn fetch_certificates(&self, client: &Client, keys: &[KeyId]) -> Result<(), Error> {
+        let mut all = Ok(());
         let fetched = self.at_once(keys, |id| client.certificate(id));
         for (id, outcome) in keys.iter().zip(fetched) {
             let problem = match outcome {
@@ -142,7 +172,7 @@ impl Token {
                 },
                 Err(error) if is_absence(&error) => Some(error.to_string()),
                 Err(error) => {
-                    report::repeated_warning("certificates of the vault", &error.to_string());
+                    all = Err(self.refusal(Purpose::Find, &error));
                     continue;
                 }
             };
@@ -151,31 +181,33 @@ impl Token {
             }
             lock(&self.asked).insert(id.clone());
         }
+        all
     }
 
     /// Sees to it that the keys of certificates are known, as far as a search depends on them. The
     /// certificates are there without the HSM, too.
-    pub(crate) fn load_keys_of(&self, candidates: &[&Arc<StoredCertificate>], sought: Sought<'_>) {
+    ///
+    /// # Errors
+    /// The HSM can't be asked for the keys.
+    pub(crate) fn load_keys_of(
+        &self,
+        candidates: &[&Arc<StoredCertificate>],
+        sought: Sought<'_>,
+    ) -> Result<(), Error> {
         if candidates.is_empty() || !self.is_open() {
-            return;
+            return Ok(());
         }
         let is_told = sought.label.is_some() || sought.id.is_some();
-        let loaded = self.load(sought).and_then(|()| {
-            let table = self.table();
-            // Without its key it would be found by what others are found by.
-            let is_uncertain = |certificate: &&Arc<StoredCertificate>| {
-                let object = table.view(certificate);
-                object.key.is_none() && sought.fits_certificate(&object)
-            };
-            match is_told && candidates.iter().any(is_uncertain) {
-                true => self.load(Sought::default()),
-                false => Ok(()),
-            }
-        });
-        if let Err(error) = loaded {
-            let cause = error.cause.unwrap_or_default();
-            let text = format!("certificates are shown without what their keys would add: {cause}");
-            report::repeated_warning("keys of certificates", &text);
+        self.load(sought)?;
+        let table = self.table();
+        // Without its key it would be found by what others are found by.
+        let is_uncertain = |certificate: &&Arc<StoredCertificate>| {
+            let object = table.view(certificate);
+            object.key.is_none() && sought.fits_certificate(&object)
+        };
+        match is_told && candidates.iter().any(is_uncertain) {
+            true => self.load(Sought::default()),
+            false => Ok(()),
         }
     }
 
@@ -334,7 +366,38 @@ fn are_alike(one: &PublicKey, other: &PublicKey) -> bool {
     one.kind() == other.kind() && one.raw_signature_len() == other.raw_signature_len()
 }
 
+impl Sought<'_> {
+    /// The same where an id is sought that no tag has: a version has that of its own public key if
+    /// the one in its tags is that of an earlier version with a certificate.
+    pub(super) fn without_strange_id<'a>(
+        self,
+        table: &Table,
+        mut tags: impl Iterator<Item = &'a Tags>,
+    ) -> Self {
+        let Some(id) = self.id.filter(|_| !table.certificates().is_empty()) else {
+            return self;
+        };
+        let is_told = tags.any(|tags| {
+            let mut told = Half::BOTH
+                .into_iter()
+                .filter_map(|half| tags.read(half, "ID"));
+            told.any(|text| tags::means(text, id))
+        });
+        match is_told {
+            true => self,
+            false => Self { id: None, ..self },
+        }
+    }
+}
+
 impl Table {
+    /// Whether a version of a key fits.
+    pub(super) fn has_version(&self, name: &KeyName, sought: Sought<'_>) -> bool {
+        let newest = self.newest(name.as_str()).into_iter();
+        let mut versions = newest.chain(self.kept_versions(name));
+        versions.any(|key| sought.fits(key))
+    }
+
     /// Whether a certificate is of this version of a key.
     pub(crate) fn has_certificate(&self, key: &StoredKey) -> bool {
         if self.certificates().is_empty() {

@@ -176,7 +176,9 @@ impl Token {
                 if !self.table().has_certificate(&key) {
                     self.keep_versions(Some(&name))?;
                 }
-                Ok(sought.fits(&key) || self.settings.never_lists)
+                // It may have another id by now, and an earlier version the one in its tags.
+                let found = self.table().has_version(&name, sought);
+                Ok(found || self.settings.never_lists)
             }
             Err(error) if is_absence(&error) => {
                 if known.is_some() && is_not_found(&error) {
@@ -412,6 +414,8 @@ impl Token {
     /// The listed keys that may fit and are not known as they are.
     fn wanted<'a>(&self, sought: Sought<'_>, listing: &'a Listing) -> Vec<&'a Listed> {
         let (table, absent) = (self.table(), lock(&listing.absent));
+        let tags = listing.items.iter().map(|item| &item.tags);
+        let sought = sought.without_strange_id(&table, tags);
         let items = listing.items.iter();
         let items = items.filter(|item| sought.may_fit(item) && !absent.contains(&item.name));
         items

@@ -346,11 +346,16 @@ impl StoredKey {
 
     /// The length of a symmetric key in bytes, if it is known.
     pub(crate) fn value_len(&self) -> Option<usize> {
-        let known = || self.key.hsm.as_ref()?.size().or_else(|| self.told_bits());
+        let known = || self.known_bits().or_else(|| self.told_bits());
         match &self.secret {
             Some(secret) => Some(secret.value.len()),
             None => Some(known()? as usize / 8),
         }
+    }
+
+    /// The size of an AES key as the HSM has told or shown it.
+    pub(crate) fn known_bits(&self) -> Option<u32> {
+        self.key.hsm.as_ref().and_then(HsmKey::size)
     }
 
     /// The size of an AES key as its tag has it, which anybody may have written.

@@ -322,6 +322,56 @@ fn programs_write_certificates_into_their_folder_and_remove_them() {
     assert_eq!(code(gone), RvError::ObjectHandleInvalid);
 }
 
+/// Who changes a part of it may have read it long before.
+#[test]
+fn what_another_process_has_changed_of_a_certificate_stays() {
+    if !makes_calls() {
+        let mut hsm = with_chain();
+        let folder = hsm.file("written");
+        hsm.set("TEST_FOLDER", folder.clone());
+        configure(&mut hsm, &format!(r#""certificateDirectory":{folder:?}"#));
+        hsm.run();
+        return assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    }
+    let authority = &read("TEST_CHAIN")[1];
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let given = [
+        Attribute::Token(true),
+        label("ours"),
+        Attribute::Id(vec![7]),
+    ];
+    let certificate = session.create_object(&template(authority, &given)).unwrap();
+    let folder = std::env::var_os("TEST_FOLDER").unwrap();
+    let file = std::fs::read_dir(folder).unwrap().next().unwrap();
+    let file = file.unwrap().path();
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace(": ours", ": theirs")).unwrap();
+    let id = [Attribute::Id(vec![8])];
+    session.update_attributes(certificate, &id).unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(
+        text.contains(": theirs\n") && text.contains(": 08\n"),
+        "{text}"
+    );
+    assert_eq!(
+        bytes(&session, certificate, AttributeType::Label),
+        b"theirs"
+    );
+    // Also where it had for this process what it is to have.
+    std::fs::write(&file, text.replace(": theirs", ": others'")).unwrap();
+    let theirs = [label("theirs")];
+    session.update_attributes(certificate, &theirs).unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains(": theirs\n"), "{text}");
+    // One that was removed does not come back.
+    std::fs::remove_file(&file).unwrap();
+    let gone = session.update_attributes(certificate, &[label("ours")]);
+    assert_eq!(code(gone), RvError::ObjectHandleInvalid);
+    let gone = session.get_attributes(certificate, &[AttributeType::Id]);
+    assert_eq!(code(gone), RvError::ObjectHandleInvalid);
+}
+
 #[test]
 fn a_certificate_without_token_lives_as_long_as_its_session_unless_it_is_copied() {
     if !makes_calls() {
@@ -350,6 +400,29 @@ fn a_certificate_without_token_lives_as_long_as_its_session_unless_it_is_copied(
     assert_eq!(code(gone), RvError::ObjectHandleInvalid);
     assert_eq!(other.find_objects(&[CERTIFICATE]).unwrap(), [copy]);
     assert_eq!(bytes(&other, copy, AttributeType::Label), b"kept");
+}
+
+#[test]
+fn a_session_brings_the_same_certificate_twice_as_two_objects() {
+    if !makes_calls() {
+        return drop(with_chain().run());
+    }
+    let authority = &read("TEST_CHAIN")[1];
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let bring = |name| {
+        let template = template(authority, &[label(name)]);
+        session.create_object(&template).unwrap()
+    };
+    let (one, other) = (bring("one"), bring("other"));
+    assert_ne!(one, other);
+    assert_eq!(only(&session, &[CERTIFICATE, label("one")]), one);
+    assert_eq!(only(&session, &[CERTIFICATE, label("other")]), other);
+    session.update_attributes(one, &[label("first")]).unwrap();
+    assert_eq!(bytes(&session, one, AttributeType::Label), b"first");
+    assert_eq!(bytes(&session, other, AttributeType::Label), b"other");
+    session.destroy_object(one).unwrap();
+    assert_eq!(session.find_objects(&[CERTIFICATE]).unwrap(), [other]);
 }
 
 #[test]
@@ -423,6 +496,14 @@ fn what_is_no_certificate_or_has_no_place_is_refused_with_the_reason() {
         (
             with(Attribute::Modulus(vec![1])),
             RvError::AttributeTypeInvalid,
+        ),
+        (
+            with(Attribute::Private(true)),
+            RvError::TemplateInconsistent,
+        ),
+        (
+            with(Attribute::Trusted(true)),
+            RvError::TemplateInconsistent,
         ),
     ] {
         assert_eq!(

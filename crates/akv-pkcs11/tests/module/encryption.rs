@@ -470,6 +470,47 @@ fn parameters_that_the_hsm_has_no_use_for_are_refused() {
     );
 }
 
+/// A ciphertext is longer than its message, and as good as that.
+#[test]
+fn the_longest_message_is_decrypted_again_in_each_mode() {
+    if !makes_calls() {
+        return run_with_aes();
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let key = key(&session, "a256", ObjectClass::SECRET_KEY);
+    let type_ = MechanismType::new_vendor_defined(0x8000_1087).unwrap();
+    let params = GcmParams::new(&mut [], b"", 128.into()).unwrap();
+    let with_iv = Mechanism::VendorDefined(VendorDefinedMechanism::new(type_, Some(&params)));
+    let mut iv = [0; 12];
+    let gcm = Mechanism::AesGcm(GcmParams::new(&mut iv, b"", 128.into()).unwrap());
+    let message = vec![7; 1 << 19];
+    for (mechanism, overhead) in [
+        (&Mechanism::AesCbc(IV), 0),
+        (&Mechanism::AesCbcPad(IV), 16),
+        (&gcm, 16),
+        (&with_iv, 28),
+        (&Mechanism::AesKeyWrap, 8),
+        (&Mechanism::AesKeyWrapPad, 8),
+    ] {
+        let ciphertext = session.encrypt(mechanism, key, &message).unwrap();
+        assert_eq!(ciphertext.len(), message.len() + overhead, "{mechanism:?}");
+        let (one, other) = ciphertext.split_at(1 << 18);
+        session.decrypt_init(mechanism, key).unwrap();
+        session.decrypt_update(one).unwrap();
+        session.decrypt_update(other).unwrap();
+        assert!(session.decrypt_final().unwrap() == message, "{mechanism:?}");
+        let decrypted = session.decrypt(mechanism, key, &ciphertext).unwrap();
+        assert!(decrypted == message, "{mechanism:?}");
+        let longer = [&ciphertext[..], &[0; 16]].concat();
+        let refused = session.decrypt(mechanism, key, &longer);
+        assert_eq!(code(refused), RvError::EncryptedDataLenRange);
+        session.decrypt_init(mechanism, key).unwrap();
+        let refused = session.decrypt_update(&longer);
+        assert_eq!(code(refused), RvError::EncryptedDataLenRange);
+    }
+}
+
 /// What goes wrong in the HSM and on the way to it has its code, and is the end of the operation.
 #[test]
 fn failures_of_the_hsm_have_their_codes() {

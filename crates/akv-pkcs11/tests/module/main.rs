@@ -14,6 +14,7 @@ mod encrypted_messages;
 mod encryption;
 mod errors;
 mod import;
+mod key_sizes;
 mod keys;
 mod lists;
 mod login;

@@ -2,18 +2,19 @@
 
 use std::path::Path;
 
+use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use testing::Rest;
-use testing::emulator::{Options, VAULT_AUDIENCE};
+use testing::emulator::{Options, Request, VAULT_AUDIENCE};
 
-use crate::authority::Authority;
+use crate::authority::{Authority, public_key};
 use crate::certificates::{
     CERTIFICATE, EC, PRIVATE, RSA, bytes, configure, label, read, template, write,
 };
-use crate::support::{Hsm, initialized, makes_calls, only, session};
+use crate::support::{Hsm, code, initialized, makes_calls, only, session};
 
 /// A server that starts anew goes on with the certificate that it has, and with the key of that.
 #[test]
@@ -77,6 +78,49 @@ fn a_certificate_keeps_its_version_of_a_key_visible_after_a_rotation() {
             .len(),
         2
     );
+}
+
+/// A rotation copies tags, and the id in them is the certificate's version's.
+#[test]
+fn the_newest_version_is_found_by_the_id_of_its_public_key_by_whoever_has_just_begun() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        let tagged = r#"{"kty":"RSA-HSM","key_size":2048,
+            "tags":{"p11_pri_CKA_ID":"0b","p11_pub_CKA_ID":"0b"}}"#;
+        hsm.rest.create("web", tagged);
+        hsm.rest.create("other", &tagged.replace("0b", "0c"));
+        let leaf = Authority::new().issue_for(&hsm.rest, "web", 1);
+        write(&hsm.file("web.pem"), &[&leaf]);
+        hsm.rest.rotate("web");
+        let text = format!(r#""certificates":[{:?}]"#, hsm.file("web.pem"));
+        configure(&mut hsm, &text);
+        let newest = public_key(&hsm.rest, "web").rsa().unwrap();
+        let bits = newest.public_key_to_der_pkcs1().unwrap();
+        let file = hsm.file("id");
+        std::fs::write(&file, openssl::sha::sha1(&bits)).unwrap();
+        hsm.set("TEST_ID", file.clone());
+        for with_label in ["no", "yes"] {
+            hsm.set("TEST_LABEL", with_label);
+            hsm.run();
+        }
+        // Others are not asked for where a tag tells which is meant.
+        std::fs::write(&file, [0x0b]).unwrap();
+        hsm.set("TEST_LABEL", "no");
+        let before = hsm.requests().len();
+        hsm.run();
+        let asked = hsm.requests().split_off(before);
+        let of_other = |one: &&Request| one.path.starts_with("/keys/other");
+        return assert_eq!(asked.iter().filter(of_other).count(), 0, "{asked:?}");
+    }
+    let id = std::fs::read(std::env::var_os("TEST_ID").unwrap()).unwrap();
+    let mut sought = vec![PRIVATE, Attribute::Id(id.clone())];
+    if std::env::var("TEST_LABEL").unwrap() == "yes" {
+        sought.push(label("web"));
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let found = only(&session, &sought);
+    assert_eq!(bytes(&session, found, AttributeType::Id), id);
 }
 
 #[test]
@@ -260,11 +304,44 @@ fn certificates_of_a_key_vault_are_found_beside_their_keys() {
     assert_eq!(only(&session, &[PRIVATE, id]), key);
     assert_eq!(session.find_objects(&[CERTIFICATE]).unwrap(), [certificate]);
     let gone = session.destroy_object(certificate);
-    assert_eq!(
-        crate::support::code(gone),
-        cryptoki::error::RvError::ActionProhibited
-    );
+    assert_eq!(code(gone), RvError::ActionProhibited);
     session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
+}
+
+/// Those of files are there all the same, unless they are sought by what only their keys have.
+#[test]
+fn that_certificates_can_not_be_told_is_not_told_as_there_are_none() {
+    if !makes_calls() {
+        let hsm = with_vault(r#","maxRetries":0"#);
+        hsm.emulator.faults.add("drop").expect("a fault");
+        let told = hsm.run();
+        assert!(told.contains("C_FindObjectsInit: "), "{told}");
+        let mut hsm = with_vault("");
+        let conf = std::fs::read_to_string(hsm.file("mhsm-pkcs11.conf")).unwrap();
+        let further = format!(
+            r#","certificates":[{:?}]}}],"maxRetries":0}}"#,
+            hsm.file("chain.pem")
+        );
+        hsm.configure(&conf.replace("}]}", &further));
+        hsm.set("TEST_HAS_FILE", "yes");
+        hsm.emulator.faults.add("drop").expect("a fault");
+        let told = hsm.run();
+        let words = "the vault's certificates can't be told";
+        return assert!(told.contains(words), "{told}");
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let has_file = std::env::var_os("TEST_HAS_FILE").is_some();
+    match has_file {
+        true => drop(only(&session, &[CERTIFICATE])),
+        false => {
+            let refused = session.find_objects(&[CERTIFICATE]);
+            assert_eq!(code(refused), RvError::DeviceError);
+        }
+    }
+    let by_id = [CERTIFICATE, Attribute::Id(vec![7; 20])];
+    let refused = session.find_objects(&by_id);
+    assert_eq!(code(refused), RvError::DeviceError);
 }
 
 /// Who has written a certificate has that one, and not the vault's, which is there again after it.
