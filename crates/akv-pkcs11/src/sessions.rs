@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use cryptoki_sys::*;
 
@@ -16,9 +17,13 @@ use crate::message_signing::Messages;
 use crate::module::{Module, new_handle};
 use crate::signing::Signing;
 use crate::token::Token;
+use crate::token::ending::{self, Ended};
 use crate::token::objects::{Object, StoredKey};
 use crate::token::tags::Half;
 use crate::verifying::Verifying;
+
+/// How long the end of the module waits for the HSM, which has to be no end of the program's.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 /// A session.
 pub(crate) struct Session {
@@ -141,9 +146,9 @@ impl Module {
         session.ok_or_else(|| Error::code(CKR_SESSION_HANDLE_INVALID))
     }
 
-    /// Ends all sessions and logins.
+    /// Ends all sessions and logins, without waiting for an HSM that does not answer.
     pub(crate) fn close(&self) {
-        self.close_sessions(|_| true);
+        self.close_sessions(|_| true, Some(LAST_MOMENT));
         for slot in &self.slots {
             if let Ok(token) = &slot.token {
                 token.close();
@@ -151,38 +156,54 @@ impl Module {
         }
     }
 
-    /// Closes sessions.
-    fn close_sessions(&self, is_to_be: impl Fn(&Session) -> bool) -> usize {
+    /// Closes sessions. `limit`: how long that may take; by default as long as an operation.
+    fn close_sessions(
+        &self,
+        is_to_be: impl Fn(&Session) -> bool,
+        limit: Option<Duration>,
+    ) -> usize {
         let closed = self.sessions.close(is_to_be);
-        closed.iter().for_each(|session| self.clear_away(session));
+        let sessions: Vec<&Session> = closed.iter().map(|session| &**session).collect();
+        self.clear_away(&sessions, limit);
         closed.len()
     }
 
-    /// Takes away what has lived as long as a session that is closed; with the last one of a token
+    /// Takes away what has lived as long as sessions that are closed; with the last one of a token
     /// its login ends, and not that of whoever opens the next one.
-    fn clear_away(&self, session: &Session) {
-        self.destroy_keys(&session.token, |key| key.session == Some(session.handle));
-        session.token.forget_adopted(session.handle);
-        session.token.forget_certificates_of(session.handle);
-        self.sessions
-            .unless_any(session.slot, || session.token.forget_login());
+    fn clear_away(&self, closed: &[&Session], limit: Option<Duration>) {
+        let mut ended = Vec::new();
+        for session in closed {
+            let is_of = |key: &StoredKey| key.session == Some(session.handle);
+            ended.extend(self.end_handles(&session.token, limit, is_of));
+            session.token.forget_adopted(session.handle);
+            session.token.forget_certificates_of(session.handle);
+        }
+        ending::delete(&ended);
+        for session in closed {
+            self.sessions
+                .unless_any(session.slot, || session.token.forget_login());
+        }
     }
 
-    /// Destroys keys that were made for a session, or that a program has brought.
-    fn destroy_keys(&self, token: &Token, is_to_be: impl Fn(&StoredKey) -> bool) {
-        let table = token.table();
-        let to_be = |key: &&Arc<StoredKey>| is_to_be(key) && self.has_made(key);
-        for key in table.keys_of_sessions().filter(to_be) {
-            token.end(key);
-        }
+    /// Takes away the handles of keys that were made for a session, or that a program has brought.
+    /// Returns those that are to be deleted in the HSM.
+    fn end_handles<'a>(
+        &self,
+        token: &'a Token,
+        limit: Option<Duration>,
+        is_to_be: impl Fn(&StoredKey) -> bool,
+    ) -> impl Iterator<Item = Ended<'a>> {
+        let until = Instant::now() + limit.unwrap_or_else(|| token.operation_timeout());
+        let keys = token.end_handles(|key| is_to_be(key) && self.has_made(key));
+        keys.into_iter().map(move |key| Ended { token, key, until })
     }
 
     /// Logs the user of a token out. Private objects of its sessions go, too: the standard has it
     /// so, and nobody could delete them in the HSM afterwards.
     pub(crate) fn log_out(&self, token: &Token) {
-        self.destroy_keys(token, |key| {
-            key.session.is_some() && key.shows(Half::Private)
-        });
+        let is_to_be = |key: &StoredKey| key.session.is_some() && key.shows(Half::Private);
+        let ended: Vec<_> = self.end_handles(token, None, is_to_be).collect();
+        ending::delete(&ended);
         token.forget_login();
     }
 
@@ -193,7 +214,7 @@ impl Module {
     /// It was closed.
     pub(crate) fn check_open(&self, session: &Session) -> Result<(), Error> {
         self.is_open(session).then_some(()).ok_or_else(|| {
-            self.clear_away(session);
+            self.clear_away(&[session], None);
             closed_meanwhile()
         })
     }
@@ -251,7 +272,7 @@ pub(crate) fn open(
 }
 
 pub(crate) fn close(module: &Arc<Module>, handle: CK_SESSION_HANDLE) -> Result<(), Error> {
-    match module.close_sessions(|session| session.handle == handle) {
+    match module.close_sessions(|session| session.handle == handle, None) {
         0 => Err(Error::code(CKR_SESSION_HANDLE_INVALID)),
         _ => Ok(()),
     }
@@ -259,7 +280,7 @@ pub(crate) fn close(module: &Arc<Module>, handle: CK_SESSION_HANDLE) -> Result<(
 
 pub(crate) fn close_all(module: &Arc<Module>, slot: CK_SLOT_ID) -> Result<(), Error> {
     module.slot(slot)?;
-    module.close_sessions(|session| session.slot == slot);
+    module.close_sessions(|session| session.slot == slot, None);
     Ok(())
 }
 

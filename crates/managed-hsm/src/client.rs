@@ -40,7 +40,9 @@ const MAX_RANDOM: usize = 128;
 /// another reason it says so.
 pub struct Client {
     pub(crate) sessions: Arc<Sessions>,
-    caller: Box<dyn Caller>,
+    caller: Arc<dyn Caller>,
+    /// When its requests end at the latest, whatever time the settings allow.
+    end: Option<Instant>,
 }
 
 /// How to encrypt.
@@ -105,8 +107,26 @@ impl Client {
     pub fn called_by(settings: Settings, caller: impl Caller + 'static) -> Self {
         Self {
             sessions: Arc::new(Sessions::new(settings)),
-            caller: Box::new(caller),
+            caller: Arc::new(caller),
+            end: None,
         }
+    }
+
+    /// The same client, with the same connections and tokens, whose requests end at a time if the
+    /// settings would allow them more.
+    pub fn until(&self, end: Instant) -> Self {
+        Self {
+            sessions: Arc::clone(&self.sessions),
+            caller: Arc::clone(&self.caller),
+            end: Some(end),
+        }
+    }
+
+    /// How long a request may take from now on.
+    fn limit(&self) -> Duration {
+        let limit = self.sessions.settings.operation_timeout;
+        let left = |end: Instant| end.saturating_duration_since(Instant::now());
+        self.end.map_or(limit, |end| limit.min(left(end)))
     }
 
     /// Asks for a key's public part and properties: of the version that `uri` names, or of the
@@ -449,11 +469,17 @@ impl Client {
     ) -> Result<T, Error> {
         self.sessions.expect_use(&request.vault);
         let (operation, key) = (request.operation, Arc::clone(&request.key));
-        let outcome = match self.caller.kind() {
-            CallerKind::Thread => self.sessions.ask(&request, read),
+        let limit = self.limit();
+        let mut outcome = match self.caller.kind() {
+            CallerKind::Thread => self.sessions.ask(&request, Instant::now() + limit, read),
             CallerKind::SmallStack => self.ask_io_thread(request, read, None),
             CallerKind::Job(job) => self.ask_io_thread(request, read, Some(job.as_ref())),
         };
+        if let Err(Error::Timeout { after, .. }) = &mut outcome
+            && self.end.is_some()
+        {
+            *after = to_hundredths(limit).min(*after);
+        }
         if let Err(error) = &outcome {
             error.log(operation, &key);
         }
@@ -487,7 +513,7 @@ impl Client {
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send,
     {
-        let deadline = Instant::now() + self.sessions.settings.operation_timeout;
+        let deadline = Instant::now() + self.limit();
         let slot = Slot::new();
         let completion = Completion::new(&slot, job);
         let (sessions, too_late) = (Arc::clone(&self.sessions), late.clone());
@@ -499,6 +525,11 @@ impl Client {
         let outcome = slot.wait(job, deadline + GRACE);
         outcome.unwrap_or_else(|| Err(late(&self.sessions)))
     }
+}
+
+/// A time as a sentence tells it.
+fn to_hundredths(time: Duration) -> Duration {
+    Duration::from_millis(10) * (time.as_secs_f32() * 100.0).round() as u32
 }
 
 /// A request for an operation with a key, which is safe to repeat.

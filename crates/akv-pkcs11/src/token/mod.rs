@@ -2,6 +2,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod credentials;
+pub(crate) mod ending;
 mod index;
 pub(crate) mod loading;
 pub(crate) mod objects;
@@ -36,7 +37,6 @@ use crate::attributes::KeyObject;
 use crate::configuration::{self, Options, TokenSettings};
 use crate::error::{Error, Purpose};
 use crate::locks::lock;
-use crate::report;
 
 /// A token.
 pub(crate) struct Token {
@@ -393,24 +393,6 @@ impl Token {
         }
         let newest = self.unreplaced(&asked, key, newest)?;
         key.check_unadopted(&newest)
-    }
-
-    /// Deletes a key of a session that ends, which is then known no more as the session's. One that
-    /// somebody else has given to the token, or another version, stays in the HSM.
-    pub(crate) fn end(&self, key: &StoredKey) {
-        match self.delete(key) {
-            Ok(()) => return,
-            // Somebody has deleted it already.
-            Err(error) if error.code == CKR_OBJECT_HANDLE_INVALID => {}
-            Err(error) => {
-                let cause = error.cause.unwrap_or_default();
-                report::warning(&format!("a key outlives its session: {cause}"));
-                if error.code != CKR_ACTION_PROHIBITED {
-                    return;
-                }
-            }
-        }
-        self.change(|table| table.remove_version(key));
     }
 
     /// Deletes a key whose private object is destroyed. Its public object goes with it, and may be

@@ -38,7 +38,7 @@ fn told_once_a_second(told: &str, words: &str, started: Instant) {
 }
 
 /// Waits for another process or thread, which makes a file when it has done its part.
-fn wait_for(file: &Path) {
+pub(crate) fn wait_for(file: &Path) {
     let began = Instant::now();
     while !file.exists() {
         assert!(began.elapsed() < PATIENCE, "no {}", file.display());

@@ -1,10 +1,14 @@
 //! Keys that live as long as a session, and what is left of them when a process dies.
 
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
 use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass};
 use cryptoki::session::UserType;
 
+use crate::errors::wait_for;
 use crate::keys::rest;
 use crate::processes::program;
 use crate::support::{Hsm, P256, code, initialized, makes_calls, module, only, session};
@@ -325,6 +329,93 @@ fn a_key_that_a_child_has_adopted_outlives_the_parents_session() {
     let keys = keys["value"].as_array().expect("a list");
     assert_eq!(keys.len(), 1, "{keys:?}");
     assert_eq!(keys[0]["tags"]["p11_session"], serde_json::Value::Null);
+}
+
+/// Also where the HSM doesn't do its part: who sweeps does it later. A call waits for all keys as
+/// long as for one, and the end of the module hardly at all.
+#[test]
+fn handles_end_with_their_session_and_no_call_waits_for_each_key() {
+    const TIMEOUT: Duration = Duration::from_secs(4);
+    const COUNT: usize = 3;
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.configure(&format!(
+            r#"{{"tokens":[{{"resourceName":"localhost"}}],"operationTimeout":{}}}"#,
+            TIMEOUT.as_secs()
+        ));
+        let folder = hsm.folder.path().to_owned();
+        hsm.set("TEST_FOLDER", folder.clone());
+        for step in ["close", "log out", "finalize"] {
+            hsm.set("TEST_STEP", step);
+            let (faults, folder) = (hsm.emulator.faults.clone(), folder.clone());
+            let hangs = std::thread::spawn(move || {
+                let made = folder.join(format!("{step}-made"));
+                wait_for(&made);
+                // Who asks for each key once asks no more.
+                let fault = format!("silence,path=/keys/p11-,count={COUNT}");
+                faults.add(&fault).expect("a fault");
+                std::fs::rename(made, folder.join(format!("{step}-hangs"))).expect("a file");
+            });
+            let told = hsm.run();
+            hangs.join().expect("it has set the fault");
+            let lines = told.lines().filter(|line| line.contains("akv_pkcs11: "));
+            let lines: Vec<_> = lines.collect();
+            assert_eq!(lines.len(), 1, "{step}: {told}");
+            for words in ["3 keys outlive their session", "'akv pkcs11 sweep'"] {
+                assert!(lines[0].contains(words), "{step}: {told}");
+            }
+        }
+        let keys = hsm.rest.call("GET", "/keys", "");
+        let count = keys["value"].as_array().map(Vec::len);
+        return assert_eq!(count, Some(3 * COUNT), "{keys}");
+    }
+    let pkcs11 = initialized();
+    let other = session(&pkcs11);
+    let session = session(&pkcs11);
+    session.login(UserType::User, None).unwrap();
+    let template = [Attribute::EcParams(P256.to_vec())];
+    let pairs = [(); COUNT].map(|()| {
+        let pair = session.generate_key_pair(&Mechanism::EccKeyPairGen, &template, &[]);
+        pair.unwrap()
+    });
+    let step = std::env::var("TEST_STEP").unwrap();
+    let folder = PathBuf::from(std::env::var_os("TEST_FOLDER").unwrap());
+    std::fs::write(folder.join(format!("{step}-made")), "").unwrap();
+    wait_for(&folder.join(format!("{step}-hangs")));
+    let began = Instant::now();
+    match &*step {
+        "close" => session.close().unwrap(),
+        "log out" => session.logout().unwrap(),
+        _ => {
+            pkcs11.finalize().unwrap();
+            let limit = TIMEOUT / 2;
+            return assert!(began.elapsed() < limit, "{:?}", began.elapsed());
+        }
+    }
+    let taken = began.elapsed();
+    assert!(taken < 2 * TIMEOUT, "{step}: {taken:?}");
+    for (public, private) in pairs {
+        for object in [public, private] {
+            let told = other.get_attributes(object, &[AttributeType::Token]);
+            assert_eq!(code(told), RvError::ObjectHandleInvalid, "{step}");
+        }
+        let signed = other.sign(&Mechanism::Ecdsa, private, &[1; 32]);
+        assert_eq!(code(signed), RvError::KeyHandleInvalid, "{step}");
+    }
+    // Nor do they come back by the list, as anything but what another process has left.
+    for further in [
+        &[][..],
+        &[Attribute::Token(true)],
+        &[Attribute::Token(false)],
+    ] {
+        let template = [&[PRIVATE], further].concat();
+        assert_eq!(other.find_objects(&template).unwrap(), [], "{step}");
+    }
+    let marked = [Attribute::VendorDefined((MAKER, Vec::new())), PRIVATE];
+    let found = other.find_objects(&marked).unwrap();
+    assert!(found.len() >= COUNT, "{step}");
+    let told = other.get_attributes(found[0], &[AttributeType::Token]);
+    assert_eq!(told.unwrap(), [Attribute::Token(false)], "{step}");
 }
 
 /// Nothing stays, and so nothing is told.

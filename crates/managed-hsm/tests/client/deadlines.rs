@@ -48,6 +48,29 @@ fn an_operation_ends_with_its_deadline_whatever_may_still_be_tried() {
     assert!((2..=4).contains(&sent), "{sent}");
 }
 
+/// Whoever has less time for several requests than the settings give to each.
+#[test]
+fn a_request_ends_when_its_caller_has_no_more_time() {
+    let hsm = Hsm::start();
+    let settings = || Settings {
+        operation_timeout: LONG,
+        response_timeout: LONG,
+        ..hsm.settings()
+    };
+    let key = load(&hsm.client());
+    hsm.fault("silence,operation=sign");
+    for client in [
+        Client::new(settings()),
+        Client::called_by(settings(), SmallStacks),
+    ] {
+        let error = soon(|| sign(&client.until(Instant::now() + SHORT), &key));
+        match error.expect_err("nobody answers") {
+            Error::Timeout { after, .. } => assert!(after <= SHORT, "{after:?}"),
+            other => panic!("{other}"),
+        }
+    }
+}
+
 /// How late a caller is depends on the machine, too, but not each time.
 #[test]
 fn a_deadline_is_kept_to_a_tenth_of_a_second() {
