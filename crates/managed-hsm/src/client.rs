@@ -122,6 +122,11 @@ impl Client {
         }
     }
 
+    /// Whether both have the same connections and tokens.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.sessions, &other.sessions)
+    }
+
     /// How long a request may take from now on.
     fn limit(&self) -> Duration {
         let limit = self.sessions.settings.operation_timeout;

@@ -94,7 +94,7 @@ impl Ended<'_> {
             let problem = format!("there was no time left to delete {}", self.key.name());
             return Err(Error::because(CKR_DEVICE_ERROR, problem));
         }
-        let client = self.token.client()?.until(self.until);
+        let client = Arc::new(self.token.client()?.until(self.until));
         self.token.delete_by(&client, &self.key)
     }
 }

@@ -197,11 +197,11 @@ impl Token {
     }
 
     /// Whether it is still the same one who asks.
-    pub(crate) fn is_asked_by(&self, client: &Arc<Client>) -> bool {
+    pub(crate) fn is_asked_by(&self, client: &Client) -> bool {
         let current = self.client.load();
         current
             .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(current, client))
+            .is_some_and(|current| current.is_same(client))
     }
 
     /// Whether the keys can be seen.
