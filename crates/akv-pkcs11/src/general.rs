@@ -46,8 +46,9 @@ pub(crate) fn initialize(args: InitializeArgs) -> Result<(), Error> {
     rejection::prepare()?;
     process::watch_for_the_end(|| ());
     process::watch_for_forks();
-    // A server's worker may have lost the variables, as nginx's do.
-    let inherited = module::inherited_configuration().filter(|_| reserved.is_none());
+    // A server's worker may have lost the variables, as nginx's do, or the right to read the file.
+    let inherited = module::inherited_configuration();
+    let inherited = inherited.filter(|known| known.is_meant_by(reserved.as_deref()));
     let configuration = match inherited {
         Some(configuration) => configuration,
         None => Configuration::read(reserved.as_deref())

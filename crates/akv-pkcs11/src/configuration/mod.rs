@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hsm_module::process;
 use managed_hsm::{ProviderSettings, Setting, Spelling, environment};
 
 use self::section::Section;
@@ -30,6 +31,9 @@ const VARIABLE: &str = "MHSM_PKCS11_CONF";
 /// All that the module is told.
 #[derive(Debug)]
 pub(crate) struct Configuration {
+    /// The process that has read it, and what the program said of where it is.
+    process: usize,
+    reserved: Option<String>,
     pub(crate) tokens: Vec<TokenSettings>,
     pub(crate) options: Arc<Options>,
 }
@@ -102,9 +106,12 @@ impl Configuration {
     /// # Errors
     /// What can't be used, and where it is.
     pub(crate) fn read(reserved: Option<&str>) -> Result<Self, String> {
+        let (process, told) = (process::generation(), reserved.map(str::to_owned));
         let Some(path) = path(reserved)? else {
             log::start(None)?;
             return Ok(Self {
+                process,
+                reserved: told,
                 tokens: vec![TokenSettings::of_environment()?],
                 options: Arc::new(Options::of_environment()?),
             });
@@ -113,6 +120,8 @@ impl Configuration {
         let root = Section::parse(&path, &text)?;
         log::start(root.section("log")?.as_ref())?;
         let configuration = Self {
+            process,
+            reserved: told,
             options: Arc::new(Options::read(&root)?),
             tokens: token::read_all(&root)?,
         };
@@ -130,6 +139,16 @@ impl Configuration {
             ));
         }
         Ok(configuration)
+    }
+
+    /// Whether a parent of this process has read it.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.process != process::generation()
+    }
+
+    /// Whether it is the one that is meant by what a program says of where it is.
+    pub(crate) fn is_meant_by(&self, reserved: Option<&str>) -> bool {
+        reserved.is_none() || reserved == self.reserved.as_deref()
     }
 }
 
