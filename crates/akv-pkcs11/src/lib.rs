@@ -11,6 +11,7 @@
 
 mod attributes;
 mod catalogue;
+mod cause;
 mod certificates;
 mod ciphers;
 mod configuration;

@@ -3,13 +3,13 @@
 //! most, so that a server whose HSM is away does not fill a disk.
 
 use std::cell::RefCell;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use cryptoki_sys::{CK_RV, CKR_OK};
 use hsm_module::pipe_signal;
 
+use crate::cause::hash_of;
 use crate::error::Error;
 use crate::locks::lock;
 
@@ -90,15 +90,6 @@ fn say(level: log::Level, is_logged: bool, text: &str) {
     } else {
         managed_hsm::logging::tell(&format!("akv_pkcs11: {text}"), pipe_signal::without);
     }
-}
-
-/// What a cause is known by: all of it but for the request's id, which is another one each time.
-fn hash_of(cause: &str) -> u64 {
-    const ID: &str = "request id ";
-    let (before, id) = cause.split_once(ID).unwrap_or((cause, ""));
-    let after =
-        id.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric() || letter == '-');
-    BuildHasherDefault::<DefaultHasher>::default().hash_one((before, after))
 }
 
 /// Whether a failure is told now; if so, how many of its kind were not since the last one.
