@@ -17,8 +17,6 @@ pub(crate) struct Error {
     pub(crate) code: CK_RV,
     /// What happened and what to do. None: the code says it, and the program may have expected it.
     pub(crate) cause: Option<String>,
-    /// Whether the client has put it into the log.
-    pub(crate) is_logged: bool,
 }
 
 /// What a request is for: the service's refusals mean different things.
@@ -44,11 +42,7 @@ pub(crate) enum Purpose {
 impl Error {
     /// A failure that the program may have expected.
     pub(crate) fn code(code: CK_RV) -> Self {
-        Self {
-            code,
-            cause: None,
-            is_logged: false,
-        }
+        Self { code, cause: None }
     }
 
     /// A failure that a person is told of.
@@ -69,7 +63,6 @@ impl Error {
         Self {
             code: request_code(purpose, by_pin, error),
             cause: Some(error.to_string()),
-            is_logged: true,
         }
     }
 
