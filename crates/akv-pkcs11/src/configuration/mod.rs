@@ -119,10 +119,12 @@ impl Configuration {
         let text = file::read(&path)?;
         let root = Section::parse(&path, &text)?;
         log::start(root.section("log")?.as_ref())?;
+        let options = Arc::new(Options::read(&root)?);
+        token::check_top(&root)?;
         let configuration = Self {
             process,
             reserved: told,
-            options: Arc::new(Options::read(&root)?),
+            options,
             tokens: token::read_all(&root)?,
         };
         // What comes after a problem in a token was not asked for.
@@ -284,6 +286,7 @@ mod tests {
     fn read(file: &Value) -> Result<(Options, Vec<TokenSettings>), String> {
         let root = Section::parse(Path::new("test.conf"), file.to_string().as_bytes())?;
         let options = Options::read(&root)?;
+        token::check_top(&root)?;
         let tokens = token::read_all(&root)?;
         match tokens.iter().find_map(|token| token.problem.clone()) {
             Some(problem) => Err(problem),
