@@ -141,6 +141,8 @@ fn service_code(purpose: Purpose, status: u16) -> CK_RV {
         (400, Purpose::Unwrap | Purpose::Transfer) => CKR_WRAPPED_KEY_INVALID,
         (400, Purpose::Create) => CKR_TEMPLATE_INCONSISTENT,
         (400, Purpose::Update | Purpose::Import) => CKR_ATTRIBUTE_VALUE_INVALID,
+        // That is a refusal of no request: the service, or what stands before it, is too slow.
+        (408, _) => CKR_DEVICE_ERROR,
         (400..=428, _) => CKR_FUNCTION_FAILED,
         _ => CKR_DEVICE_ERROR,
     }

@@ -270,6 +270,24 @@ fn a_refusal_that_comes_again_is_told_once_a_second_in_a_log_as_well() {
 }
 
 #[test]
+fn a_request_that_the_service_is_too_slow_for_is_a_device_error() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.rest.create("k", EC);
+        hsm.set("AKV_MAX_RETRIES", "0");
+        hsm.emulator
+            .faults
+            .add("request-timeout,operation=sign")
+            .expect("a fault");
+        let told = hsm.run();
+        return assert!(told.contains("HTTP 408"), "{told}");
+    }
+    let pkcs11 = initialized();
+    let outcome = sign(&session(&pkcs11), "k");
+    assert_eq!(code(outcome), RvError::DeviceError);
+}
+
+#[test]
 fn keys_that_are_known_serve_on_while_the_hsm_gives_no_list() {
     if !makes_calls() {
         let mut hsm = Hsm::start();
