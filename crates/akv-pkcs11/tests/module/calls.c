@@ -161,7 +161,7 @@ static void interfaces(void) {
     if (count != 4)
         exit(1);
     for (ulong_t i = 0; i < count; i++)
-        if (strcmp(all[i].name, i < 3 ? "PKCS 11" : "AKV 1.0") != 0 || all[i].flags != 1)
+        if (strcmp(all[i].name, i < 3 ? "PKCS 11" : "Vendor akv_provider") != 0 || all[i].flags != 1)
             exit(1);
     for (int i = 0; i < 3; i++) {
         unsigned char versions[3][2] = {{3, 2}, {3, 0}, {2, 40}};
@@ -191,7 +191,7 @@ static void last_error(void) {
     } *own = NULL;
     char text[400] = "";
     ulong_t len = 0, session = 0;
-    EXPECT(0, C_GetInterface, "AKV 1.0", NULL, &own, 0ul);
+    EXPECT(0, C_GetInterface, "Vendor akv_provider", NULL, &own, 0ul);
     EXPECT(3, C_OpenSession, 77ul, 4ul, NULL, NULL, &session);
     if (own->functions->last_error(NULL, &len) != 0 || len == 0 || len >= sizeof text)
         exit(1);
