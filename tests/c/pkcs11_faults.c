@@ -41,7 +41,7 @@ enum {
     CKM_ECDSA_SHA256 = 0x1044,
 };
 
-/* The module's own interface, of the name "AKV 1.0". */
+/* The module's own interface, of the name "Vendor akv_provider". */
 struct own_functions {
     CK_VERSION version;
     CK_RV (*last_error)(char *text, CK_ULONG *length);
@@ -303,7 +303,7 @@ static void load_module(const char *path)
     get_list = (CK_C_GetFunctionList)dlsym(library, "C_GetFunctionList");
     *(void **)&get_interface = dlsym(library, "C_GetInterface");
     CHECK(get_list != NULL && get_interface != NULL);
-    CHECK(get_list(&p11) == CKR_OK && get_interface("AKV 1.0", NULL, &interface, 0) == CKR_OK);
+    CHECK(get_list(&p11) == CKR_OK && get_interface("Vendor akv_provider", NULL, &interface, 0) == CKR_OK);
     own = interface->functions;
 }
 

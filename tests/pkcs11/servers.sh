@@ -35,7 +35,6 @@ nginx_serves() {
     for kind in client_body proxy fastcgi uwsgi scgi; do temporary+=("${kind}_temp_path $work/$kind;"); done
     cat >"$work/nginx.conf" <<END
 daemon off; worker_processes 2; user root; pid $work/pid; error_log $work/nginx.log;
-env MHSM_PKCS11_CONF; env AZURE_CLI_ACCESS_TOKEN; env AKV_CA_FILE; env AZURE_MANAGEDHSM_URL;
 events {}
 http {
     access_log off; ${temporary[*]}
@@ -48,7 +47,7 @@ http {
     }
 }
 END
-    # Its workers start the module anew, with what is left to them of the environment.
+    # Its workers have nothing of the environment: they start the module anew with what the master has read.
     launch "$work/nginx.out" nginx -p "$work" -e "$work/nginx.log" -c "$work/nginx.conf"
     tries "$1" "$port" "$work/nginx.log"
     check "$1: reloads under load" reloads "https://localhost:$port/"

@@ -17,8 +17,6 @@ pub(crate) struct Error {
     pub(crate) code: CK_RV,
     /// What happened and what to do. None: the code says it, and the program may have expected it.
     pub(crate) cause: Option<String>,
-    /// Whether the client has put it into the log.
-    pub(crate) is_logged: bool,
 }
 
 /// What a request is for: the service's refusals mean different things.
@@ -44,11 +42,7 @@ pub(crate) enum Purpose {
 impl Error {
     /// A failure that the program may have expected.
     pub(crate) fn code(code: CK_RV) -> Self {
-        Self {
-            code,
-            cause: None,
-            is_logged: false,
-        }
+        Self { code, cause: None }
     }
 
     /// A failure that a person is told of.
@@ -78,7 +72,6 @@ impl Error {
         Self {
             code: request_code(purpose, by_pin, error),
             cause: Some(error.to_string()),
-            is_logged: true,
         }
     }
 
@@ -157,6 +150,8 @@ fn service_code(purpose: Purpose, status: u16) -> CK_RV {
         (400, Purpose::Unwrap | Purpose::Transfer) => CKR_WRAPPED_KEY_INVALID,
         (400, Purpose::Create) => CKR_TEMPLATE_INCONSISTENT,
         (400, Purpose::Update | Purpose::Import) => CKR_ATTRIBUTE_VALUE_INVALID,
+        // That is a refusal of no request: the service, or what stands before it, is too slow.
+        (408, _) => CKR_DEVICE_ERROR,
         (400..=428, _) => CKR_FUNCTION_FAILED,
         _ => CKR_DEVICE_ERROR,
     }

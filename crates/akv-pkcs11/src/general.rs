@@ -19,8 +19,11 @@ use crate::rejection;
 /// Starts the module: reads its configuration, and nothing else. The HSM is asked when it is
 /// needed.
 ///
-/// The four kinds of locking arguments come to the same: the module has locks of its own. Neither
-/// are threads needed that a program might not allow.
+/// The four kinds of locking arguments come to the same: the module has locks of its own. It has
+/// threads of its own as well, for idle connections, renewals of tokens, names of hosts and keys that
+/// are loaded at a time, also where `CKF_LIBRARY_CANT_CREATE_OS_THREADS` is set: NSS sets that
+/// whenever it loads a module, so to refuse it would be to refuse NSS. They take no signals and call
+/// nothing of the program's.
 pub(crate) fn initialize(args: InitializeArgs) -> Result<(), Error> {
     if module::is_initialized() {
         return Err(Error::code(CKR_CRYPTOKI_ALREADY_INITIALIZED));
@@ -46,8 +49,9 @@ pub(crate) fn initialize(args: InitializeArgs) -> Result<(), Error> {
     rejection::prepare()?;
     process::watch_for_the_end(|| ());
     process::watch_for_forks();
-    // A server's worker may have lost the variables, as nginx's do.
-    let inherited = module::inherited_configuration().filter(|_| reserved.is_none());
+    // A server's worker may have lost the variables, as nginx's do, or the right to read the file.
+    let inherited = module::inherited_configuration();
+    let inherited = inherited.filter(|known| known.is_meant_by(reserved.as_deref()));
     let configuration = match inherited {
         Some(configuration) => configuration,
         None => Configuration::read(reserved.as_deref())

@@ -12,6 +12,7 @@
 mod aes_size;
 mod attributes;
 mod catalogue;
+mod cause;
 mod certificates;
 mod ciphers;
 mod configuration;

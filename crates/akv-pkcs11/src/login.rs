@@ -11,6 +11,7 @@ use cryptoki_sys::{
 use crate::error::Error;
 use crate::ffi::convert::Bytes;
 use crate::module::Module;
+use crate::sessions::Session;
 
 /// More bytes than any secret, token or name has.
 const MAX_LEN: usize = 1 << 16;
@@ -22,22 +23,7 @@ pub(crate) fn login(
     pin: Bytes<'_>,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
-    match user {
-        CKU_USER if session.token.is_logged_in() => Err(Error::code(CKR_USER_ALREADY_LOGGED_IN)),
-        CKU_USER => {
-            let pin = pin.get_optional()?;
-            check_len(pin.unwrap_or_default())?;
-            session.token.log_in(pin)?;
-            module.check_open(&session)
-        }
-        CKU_SO => Err(Error::because(
-            CKR_PIN_LOCKED,
-            "there is no security officer here: roles are assigned in Azure",
-        )),
-        // No key asks for the PIN each time.
-        CKU_CONTEXT_SPECIFIC => Err(Error::code(CKR_OPERATION_NOT_INITIALIZED)),
-        _ => Err(Error::code(CKR_USER_TYPE_INVALID)),
-    }
+    log_in(module, &session, user, pin, None)
 }
 
 /// The same with a user's name: the application, whose secret is the PIN.
@@ -48,15 +34,41 @@ pub(crate) fn login_user(
     pin: Bytes<'_>,
     name: Bytes<'_>,
 ) -> Result<(), Error> {
+    let session = module.session(session)?;
     let name = name.get()?;
-    if name.is_empty() {
-        return login(module, session, user, pin);
-    }
-    let pin = pin.get()?;
     check_len(name)?;
-    check_len(pin)?;
-    let joined = zeroize::Zeroizing::new([name, b":", pin].concat());
-    login(module, session, user, Bytes::of(&joined))
+    log_in(
+        module,
+        &session,
+        user,
+        pin,
+        Some(name).filter(|name| !name.is_empty()),
+    )
+}
+
+fn log_in(
+    module: &Module,
+    session: &Session,
+    user: CK_USER_TYPE,
+    pin: Bytes<'_>,
+    name: Option<&[u8]>,
+) -> Result<(), Error> {
+    match user {
+        CKU_USER if session.token.is_logged_in() => Err(Error::code(CKR_USER_ALREADY_LOGGED_IN)),
+        CKU_USER => {
+            let pin = pin.get_optional()?.unwrap_or_default();
+            check_len(pin)?;
+            session.token.log_in(name, pin)?;
+            module.check_open(session)
+        }
+        CKU_SO => Err(Error::because(
+            CKR_PIN_LOCKED,
+            "there is no security officer here: roles are assigned in Azure",
+        )),
+        // No key asks for the PIN each time.
+        CKU_CONTEXT_SPECIFIC => Err(Error::code(CKR_OPERATION_NOT_INITIALIZED)),
+        _ => Err(Error::code(CKR_USER_TYPE_INVALID)),
+    }
 }
 
 /// Refuses what is longer than any secret, before it is read.

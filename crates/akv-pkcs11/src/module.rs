@@ -19,6 +19,9 @@ use crate::token::objects::StoredKey;
 
 static MODULE: ArcSwapOption<Module> = ArcSwapOption::const_empty();
 
+/// What a parent has read, where this process has ended the module that it has from there.
+static INHERITED: ArcSwapOption<Configuration> = ArcSwapOption::const_empty();
+
 /// The module, initialised.
 #[derive(Debug)]
 pub(crate) struct Module {
@@ -60,10 +63,12 @@ pub(crate) fn is_initialized() -> bool {
     MODULE.load().as_ref().is_some_and(|module| module.is_own())
 }
 
-/// The configuration that this process has inherited with its parent's module.
+/// The configuration that a parent of this process has read for the module, also where this process
+/// has ended that since.
 pub(crate) fn inherited_configuration() -> Option<Arc<Configuration>> {
-    let module = MODULE.load_full()?;
-    (!module.is_own()).then(|| Arc::clone(&module.configuration))
+    let module = MODULE.load_full().filter(|module| !module.is_own());
+    let of_module = module.map(|module| Arc::clone(&module.configuration));
+    of_module.or_else(|| INHERITED.load_full())
 }
 
 /// Makes the module anew. What a child has from its parent is left as it is.
@@ -98,8 +103,12 @@ pub(crate) fn start(configuration: Arc<Configuration>) -> Result<(), Error> {
     }
 }
 
-/// Takes the module away.
+/// Takes the module away. What a parent has read for it stays, for the next start: this process may
+/// have lost the variables that lead to it, or the right to read it.
 pub(crate) fn end() -> Option<Arc<Module>> {
+    let current = MODULE.load_full();
+    let kept = current.map(|module| Arc::clone(&module.configuration));
+    INHERITED.store(kept.filter(|configuration| configuration.is_inherited()));
     MODULE.swap(None)
 }
 

@@ -1,15 +1,16 @@
 //! What a person is told: PKCS#11 has codes and no texts. A line for each failure goes to the log,
 //! or to standard error if there is no log; of the same failure with the same cause one a second at
-//! most, so that a server whose HSM is away does not fill a disk.
+//! most, so that a server whose HSM is away does not fill a disk. A log has each request that
+//! failed besides, as the client tells it, with the id by which Azure knows it.
 
 use std::cell::RefCell;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use cryptoki_sys::{CK_RV, CKR_OK};
 use hsm_module::pipe_signal;
 
+use crate::cause::hash_of;
 use crate::error::Error;
 use crate::locks::lock;
 
@@ -44,14 +45,13 @@ pub(crate) fn failure(function: &'static str, error: &Error) {
     };
     say(
         log::Level::Error,
-        error.is_logged,
         &with_untold(&format!("{function}: {cause}"), untold),
     );
 }
 
 /// Tells of something that is no failure of a call.
 pub(crate) fn warning(text: &str) {
-    say(log::Level::Warn, false, text);
+    say(log::Level::Warn, text);
 }
 
 /// The same for what may come again and again: of each kind one a second.
@@ -82,23 +82,12 @@ pub(crate) fn last() -> String {
     LAST.with_borrow(Clone::clone)
 }
 
-fn say(level: log::Level, is_logged: bool, text: &str) {
+fn say(level: log::Level, text: &str) {
     if log::log_enabled!(level) {
-        if !is_logged {
-            log::log!(level, "{text}");
-        }
+        log::log!(level, "{text}");
     } else {
         managed_hsm::logging::tell(&format!("akv_pkcs11: {text}"), pipe_signal::without);
     }
-}
-
-/// What a cause is known by: all of it but for the request's id, which is another one each time.
-fn hash_of(cause: &str) -> u64 {
-    const ID: &str = "request id ";
-    let (before, id) = cause.split_once(ID).unwrap_or((cause, ""));
-    let after =
-        id.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric() || letter == '-');
-    BuildHasherDefault::<DefaultHasher>::default().hash_one((before, after))
 }
 
 /// Whether a failure is told now; if so, how many of its kind were not since the last one.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use cryptoki_sys::{
     CK_EFFECTIVELY_INFINITE, CK_FLAGS, CK_MECHANISM_INFO, CK_MECHANISM_TYPE, CK_SLOT_ID,
-    CK_SLOT_INFO, CK_TOKEN_INFO, CK_ULONG, CK_UNAVAILABLE_INFORMATION, CK_VERSION, CKF_DONT_BLOCK,
-    CKF_HW_SLOT, CKF_LOGIN_REQUIRED, CKF_REMOVABLE_DEVICE, CKF_RNG, CKF_SO_PIN_LOCKED,
-    CKF_TOKEN_INITIALIZED, CKF_TOKEN_PRESENT, CKF_USER_PIN_INITIALIZED, CKR_ARGUMENTS_BAD,
-    CKR_FUNCTION_NOT_SUPPORTED, CKR_MECHANISM_INVALID, CKR_NO_EVENT,
+    CK_SLOT_INFO, CK_TOKEN_INFO, CK_ULONG, CK_UNAVAILABLE_INFORMATION, CK_UTF8CHAR, CK_VERSION,
+    CKF_DONT_BLOCK, CKF_HW_SLOT, CKF_LOGIN_REQUIRED, CKF_REMOVABLE_DEVICE, CKF_RNG,
+    CKF_SO_PIN_LOCKED, CKF_TOKEN_INITIALIZED, CKF_TOKEN_PRESENT, CKF_USER_PIN_INITIALIZED,
+    CKR_ARGUMENTS_BAD, CKR_FUNCTION_NOT_SUPPORTED, CKR_MECHANISM_INVALID, CKR_NO_EVENT,
 };
 
 use crate::error::Error;
@@ -115,6 +115,18 @@ pub(crate) fn get_mechanism_info(
         ulMaxKeySize: most,
         flags: mechanism.flags(&module.options),
     })
+}
+
+/// Azure makes tokens, and gives them their names.
+pub(crate) fn init_token(
+    module: &Arc<Module>,
+    id: CK_SLOT_ID,
+    _pin: *mut CK_UTF8CHAR,
+    _pin_len: CK_ULONG,
+    _label: *mut CK_UTF8CHAR,
+) -> Result<(), Error> {
+    module.token(id)?;
+    Err(Error::code(CKR_FUNCTION_NOT_SUPPORTED))
 }
 
 /// Tokens neither come nor go.

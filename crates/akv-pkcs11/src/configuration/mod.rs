@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hsm_module::process;
 use managed_hsm::{ProviderSettings, Setting, Spelling, environment};
 
 use self::section::Section;
@@ -30,6 +31,9 @@ const VARIABLE: &str = "MHSM_PKCS11_CONF";
 /// All that the module is told.
 #[derive(Debug)]
 pub(crate) struct Configuration {
+    /// The process that has read it, and what the program said of where it is.
+    process: usize,
+    reserved: Option<String>,
     pub(crate) tokens: Vec<TokenSettings>,
     pub(crate) options: Arc<Options>,
 }
@@ -102,9 +106,12 @@ impl Configuration {
     /// # Errors
     /// What can't be used, and where it is.
     pub(crate) fn read(reserved: Option<&str>) -> Result<Self, String> {
+        let (process, told) = (process::generation(), reserved.map(str::to_owned));
         let Some(path) = path(reserved)? else {
             log::start(None)?;
             return Ok(Self {
+                process,
+                reserved: told,
                 tokens: vec![TokenSettings::of_environment()?],
                 options: Arc::new(Options::of_environment()?),
             });
@@ -112,8 +119,12 @@ impl Configuration {
         let text = file::read(&path)?;
         let root = Section::parse(&path, &text)?;
         log::start(root.section("log")?.as_ref())?;
+        let options = Arc::new(Options::read(&root)?);
+        token::check_top(&root)?;
         let configuration = Self {
-            options: Arc::new(Options::read(&root)?),
+            process,
+            reserved: told,
+            options,
             tokens: token::read_all(&root)?,
         };
         // What comes after a problem in a token was not asked for.
@@ -130,6 +141,16 @@ impl Configuration {
             ));
         }
         Ok(configuration)
+    }
+
+    /// Whether a parent of this process has read it.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.process != process::generation()
+    }
+
+    /// Whether it is the one that is meant by what a program says of where it is.
+    pub(crate) fn is_meant_by(&self, reserved: Option<&str>) -> bool {
+        reserved.is_none() || reserved == self.reserved.as_deref()
     }
 }
 
@@ -265,6 +286,7 @@ mod tests {
     fn read(file: &Value) -> Result<(Options, Vec<TokenSettings>), String> {
         let root = Section::parse(Path::new("test.conf"), file.to_string().as_bytes())?;
         let options = Options::read(&root)?;
+        token::check_top(&root)?;
         let tokens = token::read_all(&root)?;
         match tokens.iter().find_map(|token| token.problem.clone()) {
             Some(problem) => Err(problem),

@@ -197,8 +197,9 @@ fn has_credential(credentials: &CredentialSettings) -> bool {
         || credentials.identity_endpoint.is_some()
 }
 
-/// All tokens of a file.
-pub(super) fn read_all(root: &Section) -> Result<Vec<TokenSettings>, String> {
+/// Looks at what a file says outside its tokens, for all of them. A mistake there is none of a
+/// token's: it would leave each slot empty, and a program would be told that it has no tokens.
+pub(super) fn check_top(root: &Section) -> Result<(), String> {
     if let Some(options) = root.section("options")?
         && options.flag("DisableTLSAuthentication")? == Some(true)
     {
@@ -207,6 +208,15 @@ pub(super) fn read_all(root: &Section) -> Result<Vec<TokenSettings>, String> {
             "it is not honoured: certificates are always verified; name the CA's certificate in caFile",
         ));
     }
+    Msi::read(root)?;
+    let connections = Connections::read(root)?;
+    let find = |setting: &'static Setting| connections.find(setting, &[root]);
+    let settings = Settings::read(find);
+    settings.map(drop).map_err(|error| error.to_string())
+}
+
+/// All tokens of a file.
+pub(super) fn read_all(root: &Section) -> Result<Vec<TokenSettings>, String> {
     let sections = root.sections("tokens")?;
     if sections.is_empty() {
         return Err(root.problem("tokens", "there is no token in it"));
@@ -291,27 +301,21 @@ fn read(root: &Section, section: &Section, slot: CK_SLOT_ID) -> Result<TokenSett
     let mut client = client(root, section)?;
     address(section, &vault, &mut client)?;
     check_random(root, &vault)?;
-    let msi = root.section("msi")?;
-    let mut by_msi = false;
-    if let Some(msi) = &msi {
-        by_msi = msi.flag("identityMSI")?.unwrap_or(false);
-        let id = msi.text("MSIClientID")?;
-        msi.flag("enableIMDSCache")?;
-        let own = by_msi && section.value("credential").is_none();
-        let credentials = &mut client.credentials;
-        if own {
-            credentials.selection = vec![CredentialKind::ManagedIdentity];
-        }
-        // Something else may have selected it, such as mhsm_p11_create_key --identity.
-        let is_selected = credentials.selection == [CredentialKind::ManagedIdentity];
-        if let Some(id) = id
-            && (own || is_selected && credentials.managed_identity.is_none())
-        {
-            credentials.managed_identity = Some(ManagedIdentityId::Client(id));
-        }
+    let msi = Msi::read(root)?;
+    let is_own = msi.is_asked && section.value("credential").is_none();
+    let credentials = &mut client.credentials;
+    if is_own {
+        credentials.selection = vec![CredentialKind::ManagedIdentity];
+    }
+    // Something else may have selected it, such as mhsm_p11_create_key --identity.
+    let is_selected = credentials.selection == [CredentialKind::ManagedIdentity];
+    if let Some(id) = msi.client_id
+        && (is_own || is_selected && credentials.managed_identity.is_none())
+    {
+        credentials.managed_identity = Some(ManagedIdentityId::Client(id));
     }
     probe::check(&client)?;
-    let by_pin = !by_msi && !has_credential(&client.credentials);
+    let by_pin = !msi.is_asked && !has_credential(&client.credentials);
     let login = section.choice("login", &["required", "none"])?;
     let keys = section.texts("keys")?.map(|texts| {
         KeyPattern::parse_all(&texts).map_err(|problem| section.problem("keys", &problem))
@@ -399,19 +403,58 @@ fn vault(section: &Section) -> Result<Vault, String> {
     Ok(Vault::new(service, name))
 }
 
-/// The client's settings: of the token, else of the whole file, else of the environment. They have
-/// the names that the provider's have, without hyphens.
-fn client(root: &Section, section: &Section) -> Result<Settings, String> {
-    let connections = root.section("ConnectionCache")?;
-    let find = |setting: &'static Setting| {
-        let key = SPELLING.of(setting.key.unwrap_or_default());
-        // The vault's address is told in other words.
-        let places = match &*key {
-            "" | "endpoint" | "endpoints" | "keyVaultEndpoint" => Vec::new(),
-            "maxConnections" => vec![Some(section), Some(root), connections.as_ref()],
-            _ => vec![Some(section), Some(root)],
+/// What a file says of the managed identity, in all slots.
+#[derive(Default)]
+struct Msi {
+    /// Whether it is the one that asks.
+    is_asked: bool,
+    client_id: Option<String>,
+}
+
+impl Msi {
+    fn read(root: &Section) -> Result<Self, String> {
+        let Some(msi) = root.section("msi")? else {
+            return Ok(Self::default());
         };
-        for place in places.into_iter().flatten() {
+        msi.flag("enableIMDSCache")?;
+        Ok(Self {
+            is_asked: msi.flag("identityMSI")?.unwrap_or(false),
+            client_id: msi.text("MSIClientID")?,
+        })
+    }
+}
+
+/// What a file says of connections, in all slots.
+struct Connections {
+    section: Option<Section>,
+    keeps_none: bool,
+}
+
+impl Connections {
+    fn read(root: &Section) -> Result<Self, String> {
+        let section = root.section("ConnectionCache")?;
+        let keeps_none = section.as_ref().map(|section| section.flag("Disable"));
+        Ok(Self {
+            keeps_none: keeps_none.transpose()?.flatten() == Some(true),
+            section,
+        })
+    }
+
+    /// The value of one of the client's settings, which has the name of the provider's without
+    /// hyphens: the first that there is in these places.
+    fn find(
+        &self,
+        setting: &'static Setting,
+        places: &[&Section],
+    ) -> Result<Option<(String, Origin)>, managed_hsm::Error> {
+        let key = SPELLING.of(setting.key.unwrap_or_default());
+        let (places, further) = match &*key {
+            // The vault's address is told in other words.
+            "" | "endpoint" | "endpoints" | "keyVaultEndpoint" => (&[][..], None),
+            "maxConnections" => (places, self.section.as_ref()),
+            _ => (places, None),
+        };
+        for place in places.iter().copied().chain(further) {
             let origin = Origin::File {
                 key: key.clone(),
                 file: place.file(),
@@ -422,11 +465,19 @@ fn client(root: &Section, section: &Section) -> Result<Settings, String> {
                 Err(problem) => return Err(managed_hsm::Error::setting(&origin, problem)),
             }
         }
-        setting.from_env()
+        Ok(None)
+    }
+}
+
+/// The client's settings: of the token, else of the whole file, else of the environment.
+fn client(root: &Section, section: &Section) -> Result<Settings, String> {
+    let connections = Connections::read(root)?;
+    let find = |setting: &'static Setting| match connections.find(setting, &[section, root])? {
+        Some(found) => Ok(Some(found)),
+        None => setting.from_env(),
     };
     let mut settings = Settings::read(find).map_err(|error| error.to_string())?;
-    let keeps_none = connections.as_ref().map(|section| section.flag("Disable"));
-    if keeps_none.transpose()?.flatten() == Some(true) {
+    if connections.keeps_none {
         settings.idle_timeout = Duration::ZERO;
     }
     Ok(settings)

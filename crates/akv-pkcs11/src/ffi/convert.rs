@@ -74,14 +74,6 @@ pub(super) unsafe fn bytes<'a>(data: *mut CK_BYTE, len: CK_ULONG) -> Bytes<'a> {
 }
 
 impl<'a> Bytes<'a> {
-    /// Bytes that were made here.
-    pub(crate) fn of(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes: Some(bytes),
-            is_null: false,
-        }
-    }
-
     /// The bytes; NULL without a length means none.
     pub(crate) fn get(self) -> Result<&'a [u8], Error> {
         self.bytes.ok_or_else(|| bad("the input"))

@@ -78,6 +78,24 @@ macro_rules! answers {
     )*};
 }
 
+/// The same for functions of sessions, which have to be there: that there is none is told first.
+macro_rules! answers_in_sessions {
+    ($($name:ident($($type:ty),* $(,)?) => $code:ident;)*) => {$(
+        exported! {
+            /// See PKCS#11.
+            ///
+            /// # Safety
+            /// Nothing is looked at but the session's handle.
+            $name(session: CK_SESSION_HANDLE $(, _: $type)*) => {
+                boundary::call_initialized(stringify!($name), |module| {
+                    module.session(session)?;
+                    Err(Error::code($code))
+                })
+            }
+        }
+    )*};
+}
+
 exported! {
     /// Starts the module.
     ///
@@ -115,6 +133,12 @@ functions! {
         value(mechanism: CK_MECHANISM_TYPE),
         place(info: *mut CK_MECHANISM_INFO),
     ) => slots::get_mechanism_info;
+    C_InitToken(
+        value(slot: CK_SLOT_ID),
+        value(pin: *mut CK_UTF8CHAR),
+        value(pin_len: CK_ULONG),
+        value(label: *mut CK_UTF8CHAR),
+    ) => slots::init_token;
     C_WaitForSlotEvent(
         value(flags: CK_FLAGS),
         place(slot: *mut CK_SLOT_ID),
@@ -482,55 +506,56 @@ functions! {
 }
 
 answers! {
-    C_InitToken(
-        CK_SLOT_ID, *mut CK_UTF8CHAR, CK_ULONG, *mut CK_UTF8CHAR,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_InitPIN(CK_SESSION_HANDLE, *mut CK_UTF8CHAR, CK_ULONG) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_SetPIN(
-        CK_SESSION_HANDLE, *mut CK_UTF8CHAR, CK_ULONG, *mut CK_UTF8CHAR, CK_ULONG,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_DigestEncryptUpdate(
-        CK_SESSION_HANDLE, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, *mut CK_ULONG,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_DecryptDigestUpdate(
-        CK_SESSION_HANDLE, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, *mut CK_ULONG,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_SignEncryptUpdate(
-        CK_SESSION_HANDLE, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, *mut CK_ULONG,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_DecryptVerifyUpdate(
-        CK_SESSION_HANDLE, *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, *mut CK_ULONG,
-    ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_DeriveKey(
-        CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE, *mut CK_ATTRIBUTE, CK_ULONG,
-        *mut CK_OBJECT_HANDLE,
-    ) => CKR_MECHANISM_INVALID;
+    // The standard has them give this answer whatever they are asked.
     C_GetFunctionStatus(CK_SESSION_HANDLE) => CKR_FUNCTION_NOT_PARALLEL;
     C_CancelFunction(CK_SESSION_HANDLE) => CKR_FUNCTION_NOT_PARALLEL;
+}
+
+answers_in_sessions! {
+    C_InitPIN(*mut CK_UTF8CHAR, CK_ULONG) => CKR_FUNCTION_NOT_SUPPORTED;
+    C_SetPIN(
+        *mut CK_UTF8CHAR, CK_ULONG, *mut CK_UTF8CHAR, CK_ULONG,
+    ) => CKR_FUNCTION_NOT_SUPPORTED;
+    C_DigestEncryptUpdate(
+        *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, *mut CK_ULONG,
+    ) => CKR_FUNCTION_NOT_SUPPORTED;
+    C_DecryptDigestUpdate(
+        *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, *mut CK_ULONG,
+    ) => CKR_FUNCTION_NOT_SUPPORTED;
+    C_SignEncryptUpdate(
+        *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, *mut CK_ULONG,
+    ) => CKR_FUNCTION_NOT_SUPPORTED;
+    C_DecryptVerifyUpdate(
+        *mut CK_BYTE, CK_ULONG, *mut CK_BYTE, *mut CK_ULONG,
+    ) => CKR_FUNCTION_NOT_SUPPORTED;
+    C_DeriveKey(
+        *mut CK_MECHANISM, CK_OBJECT_HANDLE, *mut CK_ATTRIBUTE, CK_ULONG,
+        *mut CK_OBJECT_HANDLE,
+    ) => CKR_MECHANISM_INVALID;
     C_EncapsulateKey(
-        CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE, *mut CK_ATTRIBUTE, CK_ULONG,
+        *mut CK_MECHANISM, CK_OBJECT_HANDLE, *mut CK_ATTRIBUTE, CK_ULONG,
         *mut CK_BYTE, *mut CK_ULONG, *mut CK_OBJECT_HANDLE,
     ) => CKR_MECHANISM_INVALID;
     C_DecapsulateKey(
-        CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE, *mut CK_ATTRIBUTE, CK_ULONG,
+        *mut CK_MECHANISM, CK_OBJECT_HANDLE, *mut CK_ATTRIBUTE, CK_ULONG,
         *mut CK_BYTE, CK_ULONG, *mut CK_OBJECT_HANDLE,
     ) => CKR_MECHANISM_INVALID;
     C_GetSessionValidationFlags(
-        CK_SESSION_HANDLE, CK_SESSION_VALIDATION_FLAGS_TYPE, *mut CK_FLAGS,
+        CK_SESSION_VALIDATION_FLAGS_TYPE, *mut CK_FLAGS,
     ) => CKR_FUNCTION_NOT_SUPPORTED;
     C_AsyncComplete(
-        CK_SESSION_HANDLE, *mut CK_UTF8CHAR, *mut CK_ASYNC_DATA,
+        *mut CK_UTF8CHAR, *mut CK_ASYNC_DATA,
     ) => CKR_FUNCTION_NOT_SUPPORTED;
-    C_AsyncGetID(CK_SESSION_HANDLE, *mut CK_UTF8CHAR, *mut CK_ULONG) => CKR_FUNCTION_NOT_SUPPORTED;
+    C_AsyncGetID(*mut CK_UTF8CHAR, *mut CK_ULONG) => CKR_FUNCTION_NOT_SUPPORTED;
     C_AsyncJoin(
-        CK_SESSION_HANDLE, *mut CK_UTF8CHAR, CK_ULONG, *mut CK_BYTE, CK_ULONG,
+        *mut CK_UTF8CHAR, CK_ULONG, *mut CK_BYTE, CK_ULONG,
     ) => CKR_FUNCTION_NOT_SUPPORTED;
     C_WrapKeyAuthenticated(
-        CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE, CK_OBJECT_HANDLE, *mut CK_BYTE,
+        *mut CK_MECHANISM, CK_OBJECT_HANDLE, CK_OBJECT_HANDLE, *mut CK_BYTE,
         CK_ULONG, *mut CK_BYTE, *mut CK_ULONG,
     ) => CKR_FUNCTION_NOT_SUPPORTED;
     C_UnwrapKeyAuthenticated(
-        CK_SESSION_HANDLE, *mut CK_MECHANISM, CK_OBJECT_HANDLE, *mut CK_BYTE, CK_ULONG,
+        *mut CK_MECHANISM, CK_OBJECT_HANDLE, *mut CK_BYTE, CK_ULONG,
         *mut CK_ATTRIBUTE, CK_ULONG, *mut CK_BYTE, CK_ULONG, *mut CK_OBJECT_HANDLE,
     ) => CKR_FUNCTION_NOT_SUPPORTED;
 }

@@ -119,7 +119,7 @@ static INTERFACES: [Interface; 4] = [
     interface(STANDARD, (3, 2), &LIST_3_2),
     interface(STANDARD, (3, 0), &LIST_3_0),
     interface(STANDARD, (2, 40), &LIST_2_40),
-    interface(c"AKV 1.0", (1, 0), &AKV_LIST),
+    interface(c"Vendor akv_provider", (1, 0), &AKV_LIST),
 ];
 
 exported! {

@@ -7,7 +7,7 @@ use cryptoki_sys::{
     CKR_USER_ALREADY_LOGGED_IN, CKU_USER,
 };
 use hsm_module::ClientInUse;
-use managed_hsm::{AccessToken, Client, CredentialKind, Secret, Settings};
+use managed_hsm::{AccessToken, Client, CredentialKind, Guid, Secret, Settings};
 
 use super::table::Table;
 use super::{Token, new_client};
@@ -20,6 +20,9 @@ use crate::locks::lock;
 #[derive(Debug, Default)]
 pub(crate) struct Login {
     user: Option<CK_USER_TYPE>,
+    /// What is not shown as long as the login lasts, though it was sent as an application's id: a
+    /// secret is known for as long as somebody holds it.
+    _hidden: Vec<Secret>,
 }
 
 /// What a PIN is.
@@ -29,11 +32,22 @@ enum Pin {
     Token(AccessToken),
     /// The secret of an application; the tenant if it is told.
     Secret {
-        client: String,
-        tenant: Option<String>,
+        application: Application,
         secret: Secret,
     },
 }
+
+/// Whose secret a PIN is.
+#[derive(Debug)]
+struct Application {
+    client: String,
+    tenant: Option<String>,
+    /// The texts that name it, if they may as well be the beginning of a secret.
+    hidden: Vec<Secret>,
+}
+
+/// The length of a GUID with its hyphens, as the ids of Entra ID's applications are written.
+const GUID_LEN: usize = 36;
 
 /// Codes of Entra ID for secrets, applications and tenants that are wrong.
 const WRONG: [&str; 8] = [
@@ -55,14 +69,18 @@ impl Token {
         lock(&self.login).user.is_some()
     }
 
-    /// Logs the user in. Where the credential is another than the PIN, any PIN will do, and none.
+    /// Logs the user in; `name` is the application, if the program tells it apart from its secret.
+    /// Where the credential is another than the PIN, any PIN will do, and none.
     ///
     /// # Errors
     /// The PIN is wrong or has expired, Entra ID can't be asked, or somebody is logged in.
-    pub(crate) fn log_in(&self, pin: Option<&[u8]>) -> Result<(), Error> {
-        let client = match self.by_pin() {
-            true => Some(self.client_by_pin(pin.unwrap_or_default())?),
-            false => None,
+    pub(crate) fn log_in(&self, name: Option<&[u8]>, pin: &[u8]) -> Result<(), Error> {
+        let (client, hidden) = match self.by_pin() {
+            true => {
+                let (client, hidden) = self.client_by_pin(name, pin)?;
+                (Some(client), hidden)
+            }
+            false => (None, Vec::new()),
         };
         let mut login = lock(&self.login);
         // Another thread may have been faster, perhaps as somebody else.
@@ -72,14 +90,17 @@ impl Token {
         if let Some(client) = client {
             self.client.store(Some(Arc::new(client)));
         }
-        login.user = Some(CKU_USER);
+        *login = Login {
+            user: Some(CKU_USER),
+            _hidden: hidden,
+        };
         Ok(())
     }
 
     /// Logs the user out. The secret is wiped, and other users see nothing that this one has seen,
     /// by its handles neither. Where no login is needed, none guards the keys, and handles stay.
     pub(crate) fn forget_login(&self) {
-        lock(&self.login).user = None;
+        *lock(&self.login) = Login::default();
         if self.table().has_secrets() {
             self.change(Table::forget_secrets);
         }
@@ -96,24 +117,33 @@ impl Token {
         }
     }
 
-    fn client_by_pin(&self, pin: &[u8]) -> Result<Client, Error> {
+    /// The client that asks with a PIN's token or secret, and what is not to be shown meanwhile.
+    fn client_by_pin(
+        &self,
+        name: Option<&[u8]>,
+        pin: &[u8],
+    ) -> Result<(Client, Vec<Secret>), Error> {
         let mut settings = self.settings.client.clone();
-        match self.parse(pin)? {
+        let mut not_shown = Vec::new();
+        match self.parse(name, pin)? {
             Pin::Token(token) => {
                 settings.credentials.selection = vec![CredentialKind::AccessToken];
                 settings.credentials.access_token = Some(token);
             }
             Pin::Secret {
-                client,
-                tenant,
+                application,
                 secret,
             } => {
-                let tenant = match tenant.or_else(|| settings.credentials.tenant_id.clone()) {
+                not_shown = application.hidden;
+                let tenant = match application
+                    .tenant
+                    .or_else(|| settings.credentials.tenant_id.clone())
+                {
                     Some(tenant) => tenant,
                     None => self.tenant(&settings)?,
                 };
                 settings.credentials.selection = vec![CredentialKind::ClientSecret];
-                settings.credentials.client_id = Some(client);
+                settings.credentials.client_id = Some(application.client);
                 settings.credentials.tenant_id = Some(tenant);
                 settings.credentials.client_secret = Some(secret);
             }
@@ -124,7 +154,7 @@ impl Token {
             client.access_token(&self.settings.vault)
         };
         token.map_err(|error| failed_login(&error))?;
-        Ok(client)
+        Ok((client, not_shown))
     }
 
     /// The tenant of the HSM, as the HSM says.
@@ -136,7 +166,7 @@ impl Token {
     }
 
     /// What a PIN is, by its form.
-    fn parse(&self, pin: &[u8]) -> Result<Pin, Error> {
+    fn parse(&self, name: Option<&[u8]>, pin: &[u8]) -> Result<Pin, Error> {
         let wrong = |problem: &str| {
             Error::because(
                 CKR_PIN_INCORRECT,
@@ -150,42 +180,88 @@ impl Token {
         if text.is_empty() {
             return Err(wrong("is empty, and there is no other credential"));
         }
+        let of = |application: Application, secret: &str| Pin::Secret {
+            application,
+            secret: Secret::new(secret.to_owned()),
+        };
+        if let Some(name) = name {
+            let name = std::str::from_utf8(name).ok();
+            let named = name.and_then(|name| self.named(name).or_else(|| application(name)));
+            return match named {
+                Some(application) => Ok(of(application, text)),
+                None => Err(wrong(
+                    "comes with a user's name that is no application's id",
+                )),
+            };
+        }
         if text.starts_with("eyJ") && text.matches('.').count() == 2 {
             let token = AccessToken::new(text);
             return token.map(Pin::Token).ok_or_else(|| wrong("is no token"));
         }
-        let secret = |text: &str| Secret::new(text.to_owned());
-        if let Some((name, rest)) = text.split_once(':')
-            && !rest.is_empty()
-        {
-            if let Some((client, tenant)) = self.options.logins.get(name) {
-                return Ok(Pin::Secret {
-                    client: client.clone(),
-                    tenant: tenant.clone(),
-                    secret: secret(rest),
-                });
+        let usual = usual_application(&self.settings.client.credentials);
+        let named = text
+            .split_once(':')
+            .filter(|(_, secret)| !secret.is_empty())
+            .and_then(|(name, secret)| Some((self.first_part(name, usual.as_deref())?, secret)));
+        match (named, usual) {
+            (Some((application, secret)), _) => Ok(of(application, secret)),
+            (None, Some(client)) => {
+                let application = Application {
+                    client,
+                    tenant: None,
+                    hidden: Vec::new(),
+                };
+                Ok(of(application, text))
             }
-            let (client, tenant) = match name.split_once('@') {
-                Some((client, tenant)) => (client, Some(tenant)),
-                None => (name, None),
-            };
-            if is_plain(client) && tenant.is_none_or(is_plain) {
-                return Ok(Pin::Secret {
-                    client: client.to_owned(),
-                    tenant: tenant.map(str::to_owned),
-                    secret: secret(rest),
-                });
-            }
-        }
-        match usual_application(&self.settings.client.credentials) {
-            Some(client) => Ok(Pin::Secret {
-                client,
-                tenant: None,
-                secret: secret(text),
-            }),
-            None => Err(wrong("does not tell whose secret it is")),
+            (None, None) => Err(wrong("does not tell whose secret it is")),
         }
     }
+
+    /// An application by its name in `logins`.
+    fn named(&self, name: &str) -> Option<Application> {
+        let (client, tenant) = self.options.logins.get(name)?;
+        Some(Application {
+            client: client.clone(),
+            tenant: tenant.clone(),
+            hidden: Vec::new(),
+        })
+    }
+
+    /// The application that stands before a PIN's first colon, if one does: a secret may have a
+    /// colon, too. Where it is known whose secret a PIN is, only what can be nothing else names
+    /// another. Else what may be the beginning of a secret is tried, and not shown.
+    fn first_part(&self, name: &str, usual: Option<&str>) -> Option<Application> {
+        if let Some(application) = self.named(name) {
+            return Some(application);
+        }
+        let found = application(name)?;
+        let is_certain = found.client.len() == GUID_LEN && found.client.parse::<Guid>().is_ok();
+        match usual {
+            Some(usual) if !is_certain && found.client != usual => None,
+            None if !is_certain => {
+                let parts = [Some(&found.client), found.tenant.as_ref()];
+                let hidden = parts.into_iter().flatten();
+                Some(Application {
+                    hidden: hidden.cloned().map(Secret::new).collect(),
+                    ..found
+                })
+            }
+            _ => Some(found),
+        }
+    }
+}
+
+/// An application by its id, which a tenant may follow.
+fn application(text: &str) -> Option<Application> {
+    let (client, tenant) = match text.split_once('@') {
+        Some((client, tenant)) => (client, Some(tenant)),
+        None => (text, None),
+    };
+    (is_plain(client) && tenant.is_none_or(is_plain)).then(|| Application {
+        client: client.to_owned(),
+        tenant: tenant.map(str::to_owned),
+        hidden: Vec::new(),
+    })
 }
 
 /// Whether a text can be the id of an application or a tenant; the tenant's becomes a part of a

@@ -10,6 +10,37 @@ enum {
     ATTRIBUTE_SENSITIVE = 0x11,
 };
 
+/* What there is not answers the same to any arguments, and looks at the module and the session before. */
+static void absent(ulong_t expected, ulong_t session) {
+    static const struct {
+        const char *name;
+        ulong_t code;
+    } functions[] = {
+        {"C_InitPIN", 0x54},
+        {"C_SetPIN", 0x54},
+        {"C_DigestEncryptUpdate", 0x54},
+        {"C_DecryptDigestUpdate", 0x54},
+        {"C_SignEncryptUpdate", 0x54},
+        {"C_DecryptVerifyUpdate", 0x54},
+        {"C_DeriveKey", 0x70},
+        {"C_EncapsulateKey", 0x70},
+        {"C_DecapsulateKey", 0x70},
+        {"C_GetSessionValidationFlags", 0x54},
+        {"C_AsyncComplete", 0x54},
+        {"C_AsyncGetID", 0x54},
+        {"C_AsyncJoin", 0x54},
+        {"C_WrapKeyAuthenticated", 0x54},
+        {"C_UnwrapKeyAuthenticated", 0x54},
+    };
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
+        ulong_t code = ((ulong_t(*)())function(functions[i].name))(session, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+        if (code != (expected != 0 ? expected : functions[i].code)) {
+            fprintf(stderr, "%s: 0x%lx\n", functions[i].name, code);
+            exit(1);
+        }
+    }
+}
+
 static void start(void) {
     int somewhere = 0;
     struct initialize_args args = {&somewhere, NULL, NULL, NULL, 0, NULL};
@@ -28,6 +59,7 @@ static void start(void) {
         EXPECT(0, C_Finalize, NULL);
         EXPECT(0x190, C_Finalize, NULL);
     }
+    absent(0x190, 0);
     EXPECT(0, C_Initialize, NULL);
 }
 
@@ -105,8 +137,12 @@ static void operations(ulong_t session, ulong_t key) {
     EXPECT(0, C_VerifySignatureInit, session, NULL, 0ul, NULL, 64ul);
     EXPECT(NOT_INITIALIZED, C_VerifySignatureFinal, session);
     EXPECT(0x54, C_InitToken, 0ul, NULL, 0ul, NULL);
+    EXPECT(3, C_InitToken, 77ul, NULL, 0ul, NULL);
     EXPECT(0x51, C_GetFunctionStatus, session);
-    EXPECT(0x70, C_DeriveKey, session, &ecdsa, key, NULL, 0ul, NULL);
+    absent(0, session);
+    absent(0xb3, 0);
+    EXPECT(0xb3, C_LoginUser, 0ul, 1ul, NULL, 0ul, NULL, 5ul);
+    EXPECT(ARGUMENTS_BAD, C_LoginUser, session, 1ul, NULL, 0ul, NULL, 5ul);
     EXPECT(NOT_INITIALIZED, C_GetOperationState, session, NULL, &len);
     EXPECT(0, C_SignInit, session, &ecdsa, key);
     EXPECT(0x180, C_GetOperationState, session, NULL, &len);
@@ -161,7 +197,7 @@ static void interfaces(void) {
     if (count != 4)
         exit(1);
     for (ulong_t i = 0; i < count; i++)
-        if (strcmp(all[i].name, i < 3 ? "PKCS 11" : "AKV 1.0") != 0 || all[i].flags != 1)
+        if (strcmp(all[i].name, i < 3 ? "PKCS 11" : "Vendor akv_provider") != 0 || all[i].flags != 1)
             exit(1);
     for (int i = 0; i < 3; i++) {
         unsigned char versions[3][2] = {{3, 2}, {3, 0}, {2, 40}};
@@ -191,7 +227,7 @@ static void last_error(void) {
     } *own = NULL;
     char text[400] = "";
     ulong_t len = 0, session = 0;
-    EXPECT(0, C_GetInterface, "AKV 1.0", NULL, &own, 0ul);
+    EXPECT(0, C_GetInterface, "Vendor akv_provider", NULL, &own, 0ul);
     EXPECT(3, C_OpenSession, 77ul, 4ul, NULL, NULL, &session);
     if (own->functions->last_error(NULL, &len) != 0 || len == 0 || len >= sizeof text)
         exit(1);

@@ -276,6 +276,27 @@ fn each_mistake_is_named_with_its_place() {
             r#"{"tokens":[{"resourceName":"abc"}],"logins":{"c":{"clientId":"1","tenantId":"../x"}}}"#,
             "'logins.c.tenantId'",
         ),
+        (
+            r#"{"tokens":[{"resourceName":"abc"}],"msi":{"identityMSI":"yes"}}"#,
+            "'msi.identityMSI'",
+        ),
+        (r#"{"tokens":[{"resourceName":"abc"}],"msi":[]}"#, "'msi'"),
+        (
+            r#"{"tokens":[{"resourceName":"abc"}],"options":{"DisableTLSAuthentication":1}}"#,
+            "'options.DisableTLSAuthentication'",
+        ),
+        (
+            r#"{"tokens":[{"resourceName":"abc"}],"ConnectionCache":{"Disable":1}}"#,
+            "'ConnectionCache.Disable'",
+        ),
+        (
+            r#"{"tokens":[{"resourceName":"abc"}],"ConnectionCache":{"MaxConnections":"many"}}"#,
+            "'maxConnections' in ConnectionCache",
+        ),
+        (
+            r#"{"tokens":[{"resourceName":"abc","maxRetries":1}],"maxRetries":1000}"#,
+            "'maxRetries' in ",
+        ),
     ];
     if !makes_calls() {
         let mut hsm = Hsm::start();

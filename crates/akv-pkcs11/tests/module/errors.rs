@@ -236,6 +236,57 @@ fn an_hsm_that_is_away_is_a_device_error_told_once_a_second() {
     }
 }
 
+/// Each refusal has ids of its own, which make no other failure of it. A log has every request that
+/// failed besides, as the provider's has.
+#[test]
+fn a_refusal_that_comes_again_is_told_once_a_second_in_a_log_as_well() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.rest.create("k", EC);
+        hsm.set("AKV_MAX_RETRIES", "0");
+        hsm.emulator
+            .faults
+            .add("internal-error,operation=sign")
+            .expect("a fault");
+        let started = Instant::now();
+        let told = hsm.run();
+        told_once_a_second(&told, "akv_pkcs11: C_Sign: sign with managedhsm:", started);
+        assert_eq!(
+            told.matches("HTTP 500").count(),
+            told.matches("C_Sign: ").count()
+        );
+        hsm.set("AKV_LOG_LEVEL", "error");
+        let started = Instant::now();
+        let told = hsm.run();
+        told_once_a_second(&told, "] C_Sign: sign with managedhsm:", started);
+        let requests = told.lines().filter(|line| line.contains(" request_id="));
+        return assert_eq!(requests.count(), 50, "{told}");
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    for _ in 0..50 {
+        assert_eq!(code(sign(&session, "k")), RvError::DeviceError);
+    }
+}
+
+#[test]
+fn a_request_that_the_service_is_too_slow_for_is_a_device_error() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.rest.create("k", EC);
+        hsm.set("AKV_MAX_RETRIES", "0");
+        hsm.emulator
+            .faults
+            .add("request-timeout,operation=sign")
+            .expect("a fault");
+        let told = hsm.run();
+        return assert!(told.contains("HTTP 408"), "{told}");
+    }
+    let pkcs11 = initialized();
+    let outcome = sign(&session(&pkcs11), "k");
+    assert_eq!(code(outcome), RvError::DeviceError);
+}
+
 #[test]
 fn keys_that_are_known_serve_on_while_the_hsm_gives_no_list() {
     if !makes_calls() {

@@ -9,7 +9,8 @@ use cryptoki::session::UserType;
 use cryptoki::types::AuthPin;
 use testing::emulator::{OWNER_CLIENT, Options, TENANT};
 
-use crate::support::{Hsm, code, initialized, makes_calls, only, session, slot};
+use crate::processes::program;
+use crate::support::{Hsm, code, initialized, makes_calls, module, only, session, slot};
 
 const EC: &str = r#"{"kty":"EC-HSM","crv":"P-256"}"#;
 
@@ -120,6 +121,70 @@ fn a_wrong_pin_is_told_from_an_hsm_that_can_not_be_asked() {
     // It can still be done right.
     let right = format!("{OWNER_CLIENT}:{}", variable("TEST_SECRET"));
     session.login(UserType::User, Some(&pin(&right))).unwrap();
+}
+
+/// What stands before the first colon of a PIN may be the beginning of a secret.
+#[test]
+fn no_part_of_a_secret_with_a_colon_is_told_or_sent_as_an_applications_id() {
+    if !makes_calls() {
+        let mut hsm = hsm();
+        hsm.set("AKV_LOG_LEVEL", "trace");
+        for (known, words) in [(true, "AADSTS7000215"), (false, "AADSTS700016")] {
+            match known {
+                true => hsm.set("MHSM_CLIENT_ID", OWNER_CLIENT),
+                false => hsm.unset("MHSM_CLIENT_ID"),
+            }
+            let told = hsm.run();
+            assert!(told.contains(words), "{known}: {told}");
+            for part in ["TopSecretHalf1", "TheOtherHalf"] {
+                assert!(!told.contains(part), "{known}: {told}");
+            }
+        }
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    for text in [
+        "TopSecretHalf1:TheOtherHalf",
+        "TopSecretHalf1@TopSecretHalf12:TheOtherHalf",
+    ] {
+        let outcome = session.login(UserType::User, Some(&pin(text)));
+        assert!(outcome.is_err(), "{text}");
+    }
+    // An id of Entra ID's names an application whoever is known.
+    let right = format!("{OWNER_CLIENT}@{TENANT}:{}", variable("TEST_SECRET"));
+    session.login(UserType::User, Some(&pin(&right))).unwrap();
+}
+
+#[test]
+fn a_users_name_is_an_application_whatever_its_id_is() {
+    let mut hsm = hsm();
+    hsm.set("MHSM_CLIENT_ID", OWNER_CLIENT);
+    hsm.configure(&format!(
+        r#"{{"tokens":[{{"resourceName":"localhost"}}],
+            "logins":{{"cu1":{{"clientId":"{OWNER_CLIENT}"}}}}}}"#
+    ));
+    let secret = hsm.emulator.client_secret().unwrap();
+    let whole = format!("{OWNER_CLIENT}@{TENANT}");
+    let mut command = hsm.command(program(&hsm, "login_user"));
+    command.arg(module());
+    for (code, name) in [
+        ("0", OWNER_CLIENT),
+        ("0", &whole),
+        ("0", "cu1"),
+        ("0", ""),
+        ("a0", "nobody"),
+        ("a0", "no id"),
+    ] {
+        command.args([code, name, &secret]);
+    }
+    let output = command.output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?}\n{told}", output.status);
+    for words in ["'nobody' was not found", "that is no application's id"] {
+        assert!(told.contains(words), "{told}");
+    }
+    assert!(!told.contains(&secret), "{told}");
 }
 
 /// A library in somebody else's process has no business to start programs there.

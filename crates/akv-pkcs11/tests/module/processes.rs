@@ -138,6 +138,31 @@ fn a_child_starts_the_module_first_where_that_is_demanded() {
 }
 
 #[test]
+fn a_child_starts_anew_with_what_its_parent_has_read() {
+    let mut hsm = Hsm::start();
+    hsm.rest.create("k", EC);
+    let program = program(&hsm, "inherited");
+    let text = r#"{"tokens":[{"slotid":0,"resourceName":"localhost"}]}"#;
+    for is_named in [false, true] {
+        let file = hsm.configure(text);
+        let mut command = hsm.command(&program);
+        command.arg(module());
+        match is_named {
+            true => command.arg(file).env_remove("MHSM_PKCS11_CONF"),
+            false => command.arg("-"),
+        };
+        let output = command.output().expect("it runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "{is_named} {:?}\n{told}",
+            output.status
+        );
+    }
+    assert_eq!(hsm.count("sign"), 10);
+}
+
+#[test]
 fn threads_sign_in_sessions_of_their_own() {
     if !makes_calls() {
         let hsm = Hsm::start();

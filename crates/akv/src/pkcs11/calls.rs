@@ -214,12 +214,19 @@ impl Answer {
         match task {
             Task::Describe | Task::Start => {}
             Task::List { slot, pin } => {
-                for slot in self.chosen(*slot)? {
-                    begin(slot);
-                    let session = self.session(&pkcs11, slot, pin.as_ref());
+                let chosen = self.chosen(*slot)?;
+                for slot in &chosen {
+                    begin(*slot);
+                    let session = self.session(&pkcs11, *slot, pin.as_ref());
                     let keys = session.and_then(|session| objects::keys(&session, slot.id()));
-                    let keys = keys.map_err(|failure| failure.in_slot(slot))?;
-                    self.keys.extend(keys);
+                    // What fails in one slot hides nothing of the others.
+                    match keys {
+                        Ok(keys) => self.keys.extend(keys),
+                        Err(failure) => self.failed_slots.push(failure.in_slot(*slot)),
+                    }
+                }
+                if self.failed_slots.len() == chosen.len() {
+                    return Err(self.failed_slots.remove(0));
                 }
             }
             Task::Create { slot, pin, key } => {

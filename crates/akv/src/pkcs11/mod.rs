@@ -187,7 +187,10 @@ impl List {
         };
         let told = self.place.ask(&task, &self.identity)?;
         let keys = &told.answer.keys;
-        Ok(Report::new(rows::keys(keys), rows::json(keys)))
+        Ok(Report {
+            is_good: told.answer.failed_slots.is_empty(),
+            ..Report::new(rows::keys(keys), rows::json(keys))
+        })
     }
 }
 

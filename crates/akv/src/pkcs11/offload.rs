@@ -161,10 +161,10 @@ impl ListKeys {
             )
         });
         let blocks: Vec<String> = blocks.collect();
-        Ok(Report::new(
-            blocks.join("\n"),
-            rows::json(&told.answer.keys),
-        ))
+        Ok(Report {
+            is_good: told.answer.failed_slots.is_empty(),
+            ..Report::new(blocks.join("\n"), rows::json(&told.answer.keys))
+        })
     }
 }
 

@@ -142,9 +142,14 @@ impl Place {
         })
     }
 
-    /// The same, where a failed call is a failure.
+    /// The same, where a failed call is a failure. Slots that could not be listed are told of.
     pub(super) fn ask(&self, task: &Task, identity: &Identity) -> Result<Told, Failure> {
         let told = self.tell(task, identity)?;
+        if let Task::List { .. } = task {
+            for failure in &told.answer.failed_slots {
+                standard_error::tell_line(format_args!("akv: {}", told.failure(failure)));
+            }
+        }
         match &told.answer.failure {
             None => {
                 told.warn();

@@ -240,8 +240,9 @@ fn create_in_slot(hsm: &Hsm, create: &[&str], slot: &str) {
 }
 
 #[test]
-fn the_slot_whose_hsm_is_away_is_named() {
-    let hsm = Hsm::start();
+fn the_slot_whose_hsm_is_away_is_named_and_hides_no_other() {
+    let mut hsm = Hsm::start();
+    hsm.rest.create("here", r#"{"kty":"EC-HSM","crv":"P-256"}"#);
     let (url, nobody) = (hsm.emulator.url.clone(), ReservedPort::take());
     let config = hsm.write(
         "two.conf",
@@ -256,9 +257,18 @@ fn the_slot_whose_hsm_is_away_is_named() {
         "slot 9: C_FindObjectsInit: CKR_DEVICE_ERROR: ",
         "Connection refused",
         "akv doctor managedhsm:",
+        "EC P-256  sign,verify  here",
     ]);
     hsm.akv(&format!("pkcs11 list --slot 4 --config {config}"))
         .succeeds();
+    let told = hsm.akv(&format!("pkcs11 list --slot 9 --config {config}"));
+    told.fails_with(&["slot 9: C_FindObjectsInit: CKR_DEVICE_ERROR: "]);
+    hsm.set("MHSM_PKCS11_CONF", config);
+    let told = hsm.tool(LIST, &[]);
+    told.fails_with(&[
+        "slot 9: C_FindObjectsInit: CKR_DEVICE_ERROR: ",
+        "Key Name: here",
+    ]);
 }
 
 #[test]
