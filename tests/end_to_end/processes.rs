@@ -108,6 +108,15 @@ fn keys_are_read_and_sign_after_a_threads_variables_have_gone() {
 }
 
 #[test]
+fn a_child_of_a_signal_handler_leaves_the_request_in_flight_to_its_parent() {
+    // Most of the time a request is waited for.
+    let hsm = Hsm::start_with(&["--latency-ms", "10"]);
+    hsm.create(KEYS[0].0, KEYS[0].1);
+    let program = hsm.compile("fork_in_handler");
+    hsm.run(&program, &[&uri(KEYS[0].0), "100"]).succeeds();
+}
+
+#[test]
 fn children_and_parent_sign_with_a_key_loaded_before_fork() {
     let hsm = Hsm::with_keys(&KEYS);
     let program = hsm.compile("fork_sign");
