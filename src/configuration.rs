@@ -2,12 +2,13 @@
 //! environment wins.
 //!
 //! OpenSSL shows a provider only the values of keys that it asks for, so the section is looked at
-//! once more for keys that nobody asks for: a misspelt one is an error at the first use of the
-//! provider, and not a setting without effect.
+//! once more for keys that nobody asks for, and for those that OpenSSL has no value of: a misspelt
+//! one is an error at the first use of the provider, and not a setting without effect.
 
 use managed_hsm::{ConfigurationFile, FrontEnd, LogSettings, ProviderSettings, Settings, Spelling};
 
 use crate::error::Error;
+use crate::openssl::libcrypto::Key;
 
 /// What the client is told of the provider.
 const FRONT_END: FrontEnd = FrontEnd::new(
@@ -62,9 +63,13 @@ impl Configuration {
     /// Reads all settings. `keys`: all keys of the section, as far as they can be known.
     ///
     /// # Errors
-    /// A value that can't be used, or a key that is none of ours: the error names it.
-    pub(crate) fn read(section: &Section, keys: &[String]) -> Result<Self, Error> {
-        ProviderSettings::check_keys(keys.iter().map(String::as_str)).map_err(Error::Settings)?;
+    /// A value that can't be used, or a key that is none of ours or has no value: the error names
+    /// it.
+    pub(crate) fn read(section: &Section, keys: &[Key]) -> Result<Self, Error> {
+        let names = keys.iter().map(|key| key.name.as_str());
+        ProviderSettings::check_keys(names)
+            .and_then(|()| keys.iter().try_for_each(check_value))
+            .map_err(Error::Settings)?;
         let find = |setting| section.find(setting);
         Ok(Self {
             client: Settings {
@@ -74,6 +79,20 @@ impl Configuration {
             own: ProviderSettings::read(find).map_err(Error::Settings)?,
         })
     }
+}
+
+/// Refuses a key whose value OpenSSL doesn't hand over: the setting would have no effect.
+fn check_value(key: &Key) -> Result<(), managed_hsm::Error> {
+    let Some(section) = &key.section else {
+        return Ok(());
+    };
+    Err(managed_hsm::Error::Settings {
+        origin: format!("'{}' in {}", key.name, ProviderSettings::FILE),
+        problem: format!(
+            "it has the value '{section}', which OpenSSL takes for the section of that name: \
+             rename the section"
+        ),
+    })
 }
 
 #[cfg(test)]
@@ -115,11 +134,22 @@ mod tests {
             let error = Configuration::read(&section(&[(key, value)]), &[]).unwrap_err();
             assert!(error.to_string().contains(key), "{error}");
         }
-        let keys = ["module", "activate", "max-connexions"].map(str::to_owned);
+        let key = |name: &str, section: Option<&str>| Key {
+            name: name.to_owned(),
+            section: section.map(str::to_owned),
+        };
+        let keys = ["module", "activate", "max-connexions"].map(|name| key(name, None));
         let error = Configuration::read(&Section::default(), &keys).unwrap_err();
         let text = error.to_string();
         assert!(
             text.contains("'max-connexions'") && text.contains("max-connections"),
+            "{text}"
+        );
+        let keys = [key("activate", None), key("cloud", Some("china"))];
+        let error = Configuration::read(&Section::default(), &keys).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("'cloud'") && text.contains("rename the section"),
             "{text}"
         );
     }

@@ -279,6 +279,7 @@ fn of_key(error: &hsm_keys::Error) -> Reason {
         Key::DigestNameMissing => Reason::DigestNameMissing,
         Key::NoRawSignatures(_) => Reason::NoRawSignatures,
         Key::WrongSignature { .. } => Reason::WrongSignature,
+        Key::WrongPlaintext { .. } => Reason::UnusableAnswer,
         Key::OtherPublicKey { .. } => Reason::OtherPublicKey,
         Key::Unproven { cause, .. } => of_client(cause),
         Key::NotRecovered(_) => Reason::NotRecovered,

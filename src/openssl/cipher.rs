@@ -238,9 +238,9 @@ unsafe fn take(
         if let Some(foreign) = ciphering.foreign() {
             return Ok(foreign.transform(id, out, len, capacity, input, input_len));
         }
-        // The capacity is OpenSSL's guess of the least; what a mode gives beyond it is in
-        // EVP_EncryptInit(3).
-        let room = ciphering.own.max_output_len(input_len).max(capacity);
+        // The capacity is OpenSSL's guess, which may be more than the caller has, or less; what a
+        // mode gives is in EVP_EncryptInit(3).
+        let room = ciphering.own.max_output_len(input_len);
         // SAFETY: OpenSSL passes readable input of this size, and output that its caller made room
         // for.
         let (input, mut output) = unsafe { (bytes(input, input_len), Output::new(out, len, room)) };

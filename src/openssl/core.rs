@@ -1,6 +1,6 @@
 //! The functions that OpenSSL's core hands us at load time: here, its error queue.
 
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 use hsm_module::dispatch::{Functions, address};
 
@@ -8,8 +8,10 @@ use hsm_module::dispatch::{Functions, address};
 use super::async_job::Jobs;
 use super::bio::BioFunctions;
 use super::ffi::{CoreHandle, Item, Param};
-use super::functions::{self, GetCoreParams, NewError, SetErrorDebug, Upcall, VsetError};
-use super::libcrypto::Libcrypto;
+use super::functions::{
+    self, GetContext, GetCoreParams, NewError, SetErrorDebug, Upcall, VsetError,
+};
+use super::libcrypto::{Configured, Key, Libcrypto};
 use crate::error::{Error, REASONS, Reason};
 
 /// What is passed for a `va_list`. The format string never holds a conversion, so the list is only
@@ -26,6 +28,7 @@ const MAX_ERROR_DATA: usize = 1022;
 pub(crate) struct Core {
     handle: *const CoreHandle,
     get_params: Option<GetCoreParams>,
+    get_context: Option<GetContext>,
     new_error: Option<NewError>,
     set_error_debug: Option<SetErrorDebug>,
     vset_error: Option<VsetError>,
@@ -55,6 +58,7 @@ impl Core {
         Self {
             handle,
             get_params: shown.get(functions::CORE_GET_PARAMS),
+            get_context: shown.get(functions::CORE_GET_LIBCTX),
             new_error: shown.get(functions::CORE_NEW_ERROR),
             set_error_debug: shown.get(functions::CORE_SET_ERROR_DEBUG),
             vset_error: shown.get(functions::CORE_VSET_ERROR),
@@ -105,11 +109,42 @@ impl Core {
         (numbers.next().unwrap_or(3), numbers.next().unwrap_or(0))
     }
 
-    /// All keys of the provider's section in `openssl.cnf`, as far as they can be known.
-    pub(crate) fn configured_keys(&self) -> Vec<String> {
+    /// All keys of the provider's section in `openssl.cnf`, as far as they can be known. None where
+    /// the core has other values than the file: this library context was configured by another one,
+    /// or the file has changed since.
+    pub(crate) fn configured_keys(&self) -> Vec<Key> {
         let name = self.parameter("provider-name");
-        let keys = name.and_then(|name| Some(self.libcrypto()?.configured_keys(&name)));
-        keys.unwrap_or_default()
+        let configured = name.and_then(|name| self.libcrypto()?.configured(&name));
+        let Configured { keys, parameters } = configured.unwrap_or_default();
+        let has = |(name, value): &(String, String)| {
+            let own = self.parameter(name);
+            own.is_some_and(|own| own.to_string_lossy() == value.as_str())
+        };
+        if !parameters.iter().all(has) {
+            return Vec::new();
+        }
+        // Of a section with nothing in it the core has nothing that would tell whose it is.
+        let is_known = |key: &Key| {
+            let within = format!("{}.", key.name);
+            let is_any_within = parameters.iter().any(|(name, _)| name.starts_with(&within));
+            key.section.is_none() || is_any_within || self.is_of_default_context()
+        };
+        keys.into_iter().filter(is_known).collect()
+    }
+
+    /// Whether this is the library context that the default file configures.
+    fn is_of_default_context(&self) -> bool {
+        type Default = unsafe extern "C" fn() -> *const c_void;
+        let own = self.get_context.map(|get| {
+            // SAFETY: the handle is the core's own.
+            unsafe { get(self.handle) }.cast_const()
+        });
+        // SAFETY: the type is that of <openssl/crypto.h>.
+        let default = self.libcrypto().and_then(|libcrypto| unsafe {
+            let get = libcrypto.function::<Default>(c"OSSL_LIB_CTX_get0_global_default")?;
+            Some(get())
+        });
+        own.is_some() && own == default
     }
 
     /// Tells the threads that call from asynchronous jobs.

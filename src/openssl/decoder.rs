@@ -123,7 +123,7 @@ impl Loaded {
     /// Keeps it for the decoders of other types than this one.
     fn put_back(mut self, type_: u8) {
         self.seen.push(type_);
-        LOADED.set(Some(self));
+        keep(Some(self));
     }
 }
 
@@ -131,6 +131,16 @@ thread_local! {
     /// What a DER decoder puts on the error queue is dropped by OSSL_STORE, what the PEM decoder
     /// puts there is not: so that one loads.
     static LOADED: RefCell<Option<Loaded>> = const { RefCell::new(None) };
+}
+
+/// Where the thread's variables have gone, as in functions of atexit(3), nothing is kept, and each
+/// decoder loads for itself.
+fn keep(loaded: Option<Loaded>) {
+    let _ = LOADED.try_with(|kept| kept.replace(loaded));
+}
+
+fn take_kept() -> Option<Loaded> {
+    LOADED.try_with(RefCell::take).ok().flatten()
 }
 
 /// An empty SEQUENCE, which is nobody's.
@@ -165,7 +175,7 @@ unsafe extern "C" fn decode_pem(
     let Some(content) = content else { return 1 };
     boundary::quietly(|| {
         let is_loaded = key.is_some();
-        LOADED.set(Some(Loaded::new(&provider, content.clone(), None, key)));
+        keep(Some(Loaded::new(&provider, content.clone(), None, key)));
         let mut params = ParamList::default()
             .integer(c"type", ffi::OBJECT_PKEY)
             .utf8(c"data-structure", STRUCTURE)
@@ -173,7 +183,7 @@ unsafe extern "C" fn decode_pem(
         // Also where there is none: OSSL_STORE keeps errors about what somebody was to decode.
         // SAFETY: OpenSSL's callback takes the list and its own argument, and keeps neither.
         let outcome = params.with(|params| unsafe { object(params, object_argument) });
-        LOADED.set(None);
+        keep(None);
         // libcrypto keeps what a decoder has said only where it fails.
         Some(if is_loaded { outcome } else { 0 })
     })
@@ -212,7 +222,7 @@ unsafe extern "C" fn decode_der<const TYPE: u8>(
         let Some(file) = read_der(&content)? else {
             return Ok(1);
         };
-        let known = LOADED.take();
+        let known = take_kept();
         let known = known.filter(|known| known.is_for(&provider, &content, selection, TYPE));
         let mut loaded = match known {
             Some(known) => known,

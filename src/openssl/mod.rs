@@ -22,7 +22,7 @@ mod functions;
 pub(crate) mod fuzzing;
 mod instances;
 mod keymgmt;
-mod libcrypto;
+pub(crate) mod libcrypto;
 pub(crate) mod neighbour;
 mod object;
 mod operation;

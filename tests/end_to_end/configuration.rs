@@ -145,6 +145,67 @@ fn akv_asks_the_host_that_the_provider_asks() {
     }
 }
 
+/// libcrypto goes on with the next file of a folder before the rest of one that includes another,
+/// and passes over a folder within a folder.
+#[test]
+fn akv_reads_what_a_folder_includes_in_the_order_of_libcrypto() {
+    let mut hsm = Hsm::with_keys(&[("k", EC_P256)]);
+    hsm.unset("AZURE_MANAGEDHSM_URL");
+    hsm.set("AKV_MAX_RETRIES", "0");
+    let [outer, inner] = ["outer", "inner"].map(|name| hsm.file(name));
+    fs::create_dir(&outer).unwrap();
+    fs::create_dir(&inner).unwrap();
+    let empty = hsm.write("empty.txt", "# nothing\n");
+    let nested = inner.display().to_string();
+    let file = hsm.write(
+        "case.cnf",
+        format!(
+            "openssl_conf = init\n[init]\nproviders = list\n[list]\ndefault = default_sect\n\
+             akv_provider = akv\n[default_sect]\nactivate = 1\n[akv]\nactivate = 1\n\
+             .include {}\n",
+            outer.display()
+        ),
+    );
+    hsm.set("OPENSSL_CONF", &file);
+    fs::write(inner.join("x.cnf"), format!("[akv]\nendpoint = {B}\n")).unwrap();
+    let (a, b) = (
+        format!("[akv]\nendpoint = {A}\n"),
+        format!("[akv]\nendpoint = {B}\n"),
+    );
+    for (case, first, second) in [
+        (
+            "a folder within",
+            format!("{a}.include {nested}\n"),
+            String::new(),
+        ),
+        (
+            "a file within the first",
+            format!("[akv]\n.include {empty}\n{a}"),
+            b.clone(),
+        ),
+        (
+            "a file within the second",
+            b,
+            format!("[akv]\n.include {empty}\n{a}"),
+        ),
+        (
+            "a folder after a folder",
+            format!("[akv]\n.include {empty}\n.include {nested}\n{a}"),
+            String::new(),
+        ),
+    ] {
+        fs::write(outer.join("1.cnf"), first).unwrap();
+        fs::write(outer.join("2.conf"), second).unwrap();
+        let provider = hsm
+            .openssl(Loading::Plain, &["pkey", "-in", &uri("k"), "-noout"])
+            .text();
+        let akv = hsm.akv(&["key", "pem", &uri("k")]).text();
+        let expected = asked(&provider);
+        assert!(expected.is_some(), "{case}: {provider}");
+        assert_eq!(asked(&akv), expected, "{case}: {akv}");
+    }
+}
+
 #[test]
 fn akv_refuses_a_setting_that_the_provider_does_not_know() {
     let mut hsm = Hsm::with_keys(&[("k", EC_P256)]);
@@ -161,6 +222,56 @@ fn akv_refuses_a_setting_that_the_provider_does_not_know() {
     hsm.openssl(Loading::Plain, &["pkey", "-in", &uri("k"), "-noout"])
         .fails_with(misspelt);
     hsm.akv(&["keys", "show", &uri("k")]).fails_with(misspelt);
+}
+
+#[test]
+fn a_setting_whose_value_is_a_section_is_refused_by_both() {
+    let mut hsm = Hsm::with_keys(&[("k", EC_P256)]);
+    for (setting, section) in [
+        ("cloud = china", "[china]\nx = y\n"),
+        ("random = MyHSM", "[MyHSM]\n"),
+    ] {
+        let file = hsm.write(
+            "sections.cnf",
+            format!(
+                "openssl_conf = init\n[init]\nproviders = list\n[list]\ndefault = default_sect\n\
+                 akv_provider = akv\n[default_sect]\nactivate = 1\n[akv]\nactivate = 1\n\
+                 {setting}\n{section}"
+            ),
+        );
+        hsm.set("OPENSSL_CONF", &file);
+        let (key, value) = setting.split_once(" = ").unwrap();
+        let (key, value) = (format!("'{key}'"), format!("'{value}'"));
+        let words: &[&str] = &[&key, &value, "rename the section"];
+        hsm.openssl(Loading::Plain, &["pkey", "-in", &uri("k"), "-noout"])
+            .fails_with(words);
+        hsm.akv(&["keys", "show", &uri("k")]).fails_with(words);
+    }
+}
+
+/// Where there is a library alone, with no program that tells where its configuration is.
+#[test]
+fn akv_finds_the_configuration_without_the_openssl_program() {
+    let mut hsm = Hsm::start();
+    let told = hsm.openssl(Loading::Plain, &["version", "-d"]).text();
+    let folder = told
+        .split('"')
+        .nth(1)
+        .expect("a folder in quotes")
+        .to_owned();
+    hsm.unset("OPENSSL_CONF");
+    let shown = |hsm: &Hsm, path: Option<&str>| {
+        let mut command = hsm.akv_command(&["config", "show"]);
+        command.env_remove("OPENSSL_CONF");
+        if let Some(path) = path {
+            command.env("PATH", path);
+        }
+        let output = command.output().expect("it runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let with_program = shown(&hsm, None);
+    assert_eq!(shown(&hsm, Some("/nowhere")), with_program, "{folder}");
+    assert!(with_program.contains("openssl.cnf"), "{with_program}");
 }
 
 #[test]

@@ -88,6 +88,34 @@ fn a_process_ends_with_the_last_thread_of_the_applications() {
         .succeeds();
 }
 
+/// What Rust keeps for a thread has gone by then.
+#[test]
+fn keys_are_read_and_sign_after_a_threads_variables_have_gone() {
+    let hsm = Hsm::with_keys(&KEYS[..1]);
+    let key = hsm.path("key.pem");
+    hsm.akv(&["key", "pem", &uri(KEYS[0].0), "--out", &key])
+        .succeeds();
+    let program = hsm.compile("late");
+    for place in ["atexit", "thread"] {
+        let before = hsm.requests().len();
+        let outcome = hsm.run(&program, &[&key, place]);
+        outcome.succeeds();
+        assert!(!outcome.text().contains("panicked"), "{outcome:?}");
+        let requests = hsm.requests();
+        let signed = requests[before..].iter().filter(|one| one.is("sign"));
+        assert_eq!(signed.count(), 2, "{place}: {requests:?}");
+    }
+}
+
+#[test]
+fn a_child_of_a_signal_handler_leaves_the_request_in_flight_to_its_parent() {
+    // Most of the time a request is waited for.
+    let hsm = Hsm::start_with(&["--latency-ms", "10"]);
+    hsm.create(KEYS[0].0, KEYS[0].1);
+    let program = hsm.compile("fork_in_handler");
+    hsm.run(&program, &[&uri(KEYS[0].0), "100"]).succeeds();
+}
+
 #[test]
 fn children_and_parent_sign_with_a_key_loaded_before_fork() {
     let hsm = Hsm::with_keys(&KEYS);

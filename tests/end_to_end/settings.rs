@@ -90,6 +90,38 @@ fn bad_values_and_unknown_keys_are_named_with_their_place() {
     }
 }
 
+/// Who waits for its end would wait for ever.
+#[cfg(unix)]
+#[test]
+fn a_configuration_out_of_a_fifo_is_read_once() {
+    let mut hsm = Hsm::with_keys(&[("ec", EC_P256)]);
+    let text = fs::read(config(&hsm, "max-connections = 3", "")).expect("a configuration file");
+    let fifo = hsm.path("fifo.cnf");
+    assert!(hsm.run("mkfifo", &[&fifo]).is_success());
+    hsm.set("OPENSSL_CONF", &fifo);
+    let writer = std::thread::spawn(move || fs::write(fifo, text));
+    hsm.openssl(Loading::Plain, &["pkey", "-in", &uri("ec"), "-noout"])
+        .succeeds();
+    writer.join().unwrap().expect("it was read");
+}
+
+/// Each library context has the settings of the file that it was configured by.
+#[test]
+fn the_default_file_says_nothing_of_a_context_with_a_file_of_its_own() {
+    let mut hsm = Hsm::with_keys(&[("ec", EC_P256)]);
+    let text = fs::read_to_string(config(&hsm, "max-connections = 3", "")).unwrap();
+    let own = hsm.write("own.cnf", &text);
+    let program = hsm.compile("other_config");
+    for further in ["max-connexions = 3\n", "log-level = none\n[none]\nx = y\n"] {
+        let bad = hsm.write("bad.cnf", format!("{text}{further}"));
+        hsm.set("OPENSSL_CONF", &bad);
+        hsm.run(&program, &[&own, &uri("ec")]).succeeds();
+        // The same file, by the same way: now it is this context's.
+        let word = further.split(' ').next().unwrap();
+        hsm.run(&program, &[&bad, &uri("ec")]).fails_with(&[word]);
+    }
+}
+
 #[test]
 fn other_commands_go_on_with_a_bad_setting() {
     let mut hsm = Hsm::start();

@@ -4,7 +4,7 @@
 use cryptoki_sys::*;
 use hsm_keys::aes::{BLOCK, GCM_TAG_LEN, Mode, Parameters};
 use hsm_keys::{KeyType, RsaEncryption};
-use managed_hsm::{Encrypted, KeyOperation};
+use managed_hsm::{Encrypted, EncryptionAlgorithm, KeyOperation};
 use zeroize::Zeroizing;
 
 use crate::aes_size::by_size;
@@ -207,23 +207,13 @@ impl Cipher {
         of: Use,
         plaintext: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        let expected = self.output_len(key, of, plaintext.len())?;
-        let ciphertext = match self {
+        self.output_len(key, of, plaintext.len())?;
+        match self {
             Self::Rsa(scheme) => hsm_keys::encrypt(key.public(), *scheme, plaintext)
-                .map_err(|error| Error::operation(of.purpose(), &error))?,
+                .map_err(|error| Error::operation(of.purpose(), &error)),
             // The service makes nothing of nothing.
-            Self::Aes(aes) if aes.mode == AesMode::Cbc && plaintext.is_empty() => Vec::new(),
-            Self::Aes(aes) => aes.encrypt(token, key, of, plaintext)?,
-        };
-        match ciphertext.len() == expected {
-            true => Ok(ciphertext),
-            false => Err(Error::because(
-                CKR_DEVICE_ERROR,
-                format!(
-                    "the HSM's ciphertext has {} bytes instead of {expected}",
-                    ciphertext.len()
-                ),
-            )),
+            Self::Aes(aes) if aes.mode == AesMode::Cbc && plaintext.is_empty() => Ok(Vec::new()),
+            Self::Aes(aes) => aes.encrypt(token, key, of, plaintext),
         }
     }
 
@@ -295,22 +285,18 @@ impl AesMode {
     /// How long the result is, or will be at most when decrypting; None: the input's length can't
     /// be.
     fn output_len(self, encrypts: bool, len: usize) -> Option<usize> {
-        let overhead = match self {
-            Self::GcmWithIv => GCM_IV_LEN + GCM_TAG_LEN,
-            _ => GCM_TAG_LEN,
+        // A key's size changes no length.
+        let (algorithm, overhead) = match self {
+            Self::Cbc => (EncryptionAlgorithm::A256Cbc, 0),
+            Self::CbcPad => (EncryptionAlgorithm::A256CbcPad, 0),
+            Self::Gcm => (EncryptionAlgorithm::A256Gcm, GCM_TAG_LEN),
+            Self::GcmWithIv => (EncryptionAlgorithm::A256Gcm, GCM_IV_LEN + GCM_TAG_LEN),
+            Self::Wrap => (EncryptionAlgorithm::A256Kw, 0),
+            Self::WrapPad => (EncryptionAlgorithm::CkmAesKeyWrapPad, 0),
         };
-        match (self, encrypts) {
-            (Self::Cbc, _) => len.is_multiple_of(BLOCK).then_some(len),
-            (Self::CbcPad, true) => Some((len / BLOCK + 1) * BLOCK),
-            (Self::CbcPad, false) => (len > 0 && len.is_multiple_of(BLOCK)).then_some(len),
-            (Self::Gcm | Self::GcmWithIv, true) => Some(len + overhead),
-            (Self::Gcm | Self::GcmWithIv, false) => len.checked_sub(overhead),
-            // RFC 3394, section 2: two blocks of 8 bytes at least.
-            (Self::Wrap, true) => (len >= 16 && len.is_multiple_of(8)).then_some(len + 8),
-            (Self::Wrap, false) => (len >= 24 && len.is_multiple_of(8)).then(|| len - 8),
-            // RFC 5649, section 3: one byte at least.
-            (Self::WrapPad, true) => (len > 0).then(|| len.next_multiple_of(8) + 8),
-            (Self::WrapPad, false) => (len >= 16 && len.is_multiple_of(8)).then(|| len - 8),
+        match encrypts {
+            true => Some(algorithm.ciphertext_lens(len)?.end() + overhead),
+            false => Some(*algorithm.plaintext_lens(len.checked_sub(overhead)?)?.end()),
         }
     }
 }
@@ -456,15 +442,13 @@ pub(crate) fn seal(
     };
     let encrypted = encrypt(token, key, of, AesMode::Gcm, &parameters, plaintext)?;
     match (encrypted.iv, encrypted.tag) {
-        (Some(iv), Some(tag)) if iv.len() == GCM_IV_LEN && tag.len() == GCM_TAG_LEN => Ok(Sealed {
+        (Some(iv), Some(tag)) => Ok(Sealed {
             iv,
             ciphertext: encrypted.ciphertext,
             tag,
         }),
-        _ => Err(Error::because(
-            CKR_DEVICE_ERROR,
-            "the HSM's answer lacks the initialisation vector or the tag",
-        )),
+        // The client takes no answer without them.
+        _ => Err(Error::code(CKR_DEVICE_ERROR)),
     }
 }
 

@@ -80,7 +80,7 @@ impl Error {
         use hsm_keys::Error as E;
         let code = match error {
             E::Client(error) => return Self::request(purpose, false, error),
-            E::WrongSignature { .. } => CKR_DEVICE_ERROR,
+            E::WrongSignature { .. } | E::WrongPlaintext { .. } => CKR_DEVICE_ERROR,
             E::NotPermitted { .. } => CKR_KEY_FUNCTION_NOT_PERMITTED,
             E::MissingPrivateKey | E::WrongKeyType { .. } => CKR_KEY_TYPE_INCONSISTENT,
             E::RsaDigest(_) | E::SaltLength { .. } | E::Mgf1Digest { .. } => {

@@ -38,7 +38,8 @@ thread_local! {
 /// Tells of a call that failed, if there is more to say than its code.
 pub(crate) fn failure(function: &'static str, error: &Error) {
     let Some(cause) = &error.cause else { return };
-    LAST.with_borrow_mut(|last| last.clone_from(cause));
+    // Where the thread's variables have gone, as in functions of atexit(3), nothing is kept.
+    let _ = LAST.try_with(|last| last.replace(cause.clone()));
     let kind = (function, error.code, hash_of(cause));
     let Some(untold) = admit(kind, Instant::now()) else {
         return;
@@ -79,7 +80,8 @@ fn with_untold(text: &str, untold: u32) -> String {
 
 /// The cause of this thread's last failure that had one.
 pub(crate) fn last() -> String {
-    LAST.with_borrow(Clone::clone)
+    LAST.try_with(|last| last.borrow().clone())
+        .unwrap_or_default()
 }
 
 fn say(level: log::Level, text: &str) {

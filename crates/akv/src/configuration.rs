@@ -25,7 +25,8 @@ const FRONT_END: FrontEnd = FrontEnd::new(
 /// The configuration of OpenSSL on this machine, as far as it is about the provider.
 #[derive(Debug, Default)]
 pub(crate) struct Configuration {
-    /// The file; none: there is neither OPENSSL_CONF nor an `openssl` that says where its file is.
+    /// The file; none: OPENSSL_CONF is empty, or there is neither it, nor an `openssl` that says where
+    /// its file is, nor a file in one of the usual places.
     pub(crate) file: Option<PathBuf>,
     /// Why it could not be read.
     pub(crate) problem: Option<String>,
@@ -50,15 +51,25 @@ impl ConfigurationFile for Configuration {
 impl Configuration {
     /// Reads the file that OpenSSL reads.
     pub(crate) fn load() -> Self {
-        Self::default_file().map_or_else(Self::default, Self::read)
+        match Self::default_file() {
+            Ok(file) => file.map_or_else(Self::default, Self::read),
+            Err(problem) => Self {
+                problem: Some(problem),
+                is_there: true,
+                ..Self::default()
+            },
+        }
     }
 
-    /// The file that OpenSSL reads.
-    pub(crate) fn default_file() -> Option<PathBuf> {
+    /// The file that OpenSSL reads. None: it reads none.
+    ///
+    /// # Errors
+    /// Nothing tells which it is.
+    pub(crate) fn default_file() -> Result<Option<PathBuf>, String> {
         match environment::variable("OPENSSL_CONF") {
             // Set to nothing it means none to OpenSSL.
-            Some(file) => Some(PathBuf::from(file)).filter(|file| !file.as_os_str().is_empty()),
-            None => openssl::directory().map(|folder| folder.join(ProviderSettings::FILE)),
+            Some(file) => Ok(Some(PathBuf::from(file)).filter(|file| !file.as_os_str().is_empty())),
+            None => openssl::configuration_file(),
         }
     }
 

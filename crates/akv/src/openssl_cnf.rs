@@ -9,8 +9,9 @@ use managed_hsm::{environment, files};
 /// The section of what stands before the first one; and where a variable is looked for at last.
 pub(crate) const DEFAULT: &str = "default";
 
-/// How deep files may include others. libcrypto goes on until it has no descriptors left.
-const MAX_DEPTH: usize = 16;
+/// How many files may be open, each of which has included the next. libcrypto goes on until it has
+/// no descriptors left.
+const MAX_OPEN: usize = 256;
 /// As in libcrypto, for a value with its variables expanded.
 const MAX_VALUE_LEN: usize = 65536;
 
@@ -33,9 +34,12 @@ impl Sections {
             include_folder: None,
             dollar_in_names: false,
             only_absolute: false,
+            open: Vec::new(),
+            folder: None,
         };
         reader.section(DEFAULT);
-        reader.file(path, 0)?;
+        reader.open(path)?;
+        reader.lines()?;
         reader.sections.last = reader.section;
         Ok(reader.sections)
     }
@@ -86,6 +90,20 @@ struct Reader {
     dollar_in_names: bool,
     /// `.pragma abspath:`
     only_absolute: bool,
+    /// The files that are read, each included by the one before.
+    open: Vec<Open>,
+    /// The folder that is included, until the last of its files has been read: libcrypto has one at
+    /// a time.
+    folder: Option<std::vec::IntoIter<PathBuf>>,
+}
+
+/// A file that is read.
+struct Open {
+    path: PathBuf,
+    /// Its lines from the last to the first.
+    rest: Vec<Vec<u8>>,
+    /// The line that was read.
+    number: usize,
 }
 
 impl Reader {
@@ -94,18 +112,21 @@ impl Reader {
         self.section = name.to_owned();
     }
 
-    fn file(&mut self, path: &Path, depth: usize) -> Result<(), String> {
-        if depth > MAX_DEPTH {
+    /// Opens a file: its lines are the next.
+    fn open(&mut self, path: &Path) -> Result<(), String> {
+        if self.open.len() >= MAX_OPEN {
             return Err(format!("{} includes itself", path.display()));
         }
-        if is_nothing(path) {
-            return Ok(());
-        }
-        let bytes = files::read(path).map_err(|problem| format!("{} {problem}", path.display()))?;
-        let bytes = match depth {
-            0 => bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes),
+        let bytes = match is_nothing(path) {
+            true => Vec::new().into(),
+            false => {
+                files::read(path).map_err(|problem| format!("{} {problem}", path.display()))?
+            }
+        };
+        let bytes = match self.open.is_empty() {
+            true => bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes),
             // Only the first file's is passed over by libcrypto.
-            _ => &bytes,
+            false => &bytes,
         };
         if bytes.contains(&0) {
             return Err(format!(
@@ -113,35 +134,41 @@ impl Reader {
                 path.display()
             ));
         }
-        let count = bytes.split(|byte| *byte == b'\n').count();
-        let mut open = Vec::new();
-        for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-            let end = line
-                .iter()
-                .rposition(|byte| *byte != b'\r')
-                .map_or(0, |at| at + 1);
-            open.extend_from_slice(&line[..end]);
-            // A backslash at the end goes on with the next line, unless it is escaped itself.
-            let goes_on = open.ends_with(b"\\") && !open.ends_with(b"\\\\");
-            let is_last = number + 1 == count;
-            if goes_on {
-                open.pop();
-            }
-            if goes_on && !is_last {
-                continue;
-            }
-            let line = std::mem::take(&mut open);
-            self.line(&line, depth).map_err(|problem| match problem {
-                Problem::Here(problem) => {
-                    format!("{} line {}: {problem}", path.display(), number + 1)
+        self.open.push(Open {
+            path: path.to_owned(),
+            rest: bytes
+                .rsplit(|byte| *byte == b'\n')
+                .map(<[u8]>::to_vec)
+                .collect(),
+            number: 0,
+        });
+        Ok(())
+    }
+
+    /// Reads all lines. After the end of a file comes the next of the folder that is included, even
+    /// if it is a file that one of that folder has included; what is left of the including files
+    /// follows after the last one.
+    fn lines(&mut self) -> Result<(), String> {
+        while let Some(mut file) = self.open.pop() {
+            let Some((line, number)) = file.next_line() else {
+                let next = self.folder.as_mut().and_then(Iterator::next);
+                match next {
+                    Some(path) => self.open(&path)?,
+                    None => self.folder = None,
                 }
+                continue;
+            };
+            let place = format!("{} line {number}", file.path.display());
+            self.open.push(file);
+            self.line(&line).map_err(|problem| match problem {
+                Problem::Here(problem) => format!("{place}: {problem}"),
                 Problem::There(problem) => problem,
             })?;
         }
         Ok(())
     }
 
-    fn line(&mut self, line: &[u8], depth: usize) -> Result<(), Problem> {
+    fn line(&mut self, line: &[u8]) -> Result<(), Problem> {
         let line = without_white_space(without_comment(line));
         let Some(first) = line.first() else {
             return Ok(());
@@ -178,7 +205,7 @@ impl Reader {
             return self.pragma(argument);
         }
         if is_directive(b".include") {
-            return self.include(&section, argument, depth);
+            return self.include(&section, argument);
         }
         let value = rest.strip_prefix(b"=").ok_or_else(|| {
             format!(
@@ -235,9 +262,9 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads a file, or all files of a folder that end in .cnf or .conf. One that is missing is
-    /// passed over, as libcrypto does.
-    fn include(&mut self, section: &str, argument: &[u8], depth: usize) -> Result<(), Problem> {
+    /// Opens a file, or all files of a folder that end in .cnf or .conf, in turn. One that is
+    /// missing is passed over, as libcrypto does.
+    fn include(&mut self, section: &str, argument: &[u8]) -> Result<(), Problem> {
         let named = self.value(section, argument)?;
         let folder = environment::variable("OPENSSL_CONF_INCLUDE").map(PathBuf::from);
         let folder = folder.or_else(|| self.include_folder.clone().map(PathBuf::from));
@@ -253,22 +280,21 @@ impl Reader {
         let Ok(metadata) = std::fs::metadata(&path) else {
             return Ok(());
         };
-        let mut included = vec![path.clone()];
-        if metadata.is_dir() {
-            let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
-            included = entries.map(|entry| entry.path()).collect();
-            // In the order in which the system lists them: libcrypto has no other.
-            included.retain(|file| {
-                let end = file
-                    .extension()
-                    .map(|end| end.to_string_lossy().to_ascii_lowercase());
-                end.is_some_and(|end| end == "cnf" || end == "conf") && !file.is_dir()
-            });
+        let file = match metadata.is_dir() {
+            false => Some(path),
+            // libcrypto passes over a folder that is included within another one.
+            true if self.folder.is_some() => None,
+            true => {
+                let mut files = configuration_files(&path).into_iter();
+                let first = files.next();
+                self.folder = first.is_some().then_some(files);
+                first
+            }
+        };
+        match file {
+            Some(file) => self.open(&file).map_err(Problem::There),
+            None => Ok(()),
         }
-        for file in included {
-            self.file(&file, depth + 1).map_err(Problem::There)?;
-        }
-        Ok(())
     }
 
     /// A value without quotes and escapes, and with what its variables stand for.
@@ -352,6 +378,41 @@ impl Reader {
         let meaning = meaning.ok_or_else(|| format!("the variable '{name}' has no value"))?;
         Ok((meaning, end))
     }
+}
+
+impl Open {
+    /// The next line and its number. A backslash at the end goes on with the next line, unless it
+    /// is escaped itself.
+    fn next_line(&mut self) -> Option<(Vec<u8>, usize)> {
+        let mut whole: Option<Vec<u8>> = None;
+        while let Some(mut line) = self.rest.pop() {
+            self.number += 1;
+            while line.ends_with(b"\r") {
+                line.pop();
+            }
+            let whole = whole.get_or_insert_default();
+            whole.append(&mut line);
+            if !whole.ends_with(b"\\") || whole.ends_with(b"\\\\") {
+                break;
+            }
+            whole.pop();
+        }
+        whole.map(|line| (line, self.number))
+    }
+}
+
+/// The files of a folder that libcrypto takes for configuration, in the order in which the system
+/// lists them: libcrypto has no other.
+fn configuration_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    files.retain(|file| {
+        let end = file
+            .extension()
+            .map(|end| end.to_string_lossy().to_ascii_lowercase());
+        end.is_some_and(|end| end == "cnf" || end == "conf") && !file.is_dir()
+    });
+    files
 }
 
 /// Whether a configuration file, if there is one, is of a kind that can be read to its end.

@@ -101,7 +101,11 @@ pub fn decrypt(
     };
     let hsm = key.private(KeyOperation::Decrypt)?;
     let decrypted = client.decrypt(&hsm.id, &decryption, ciphertext);
-    decrypted.map_err(|error| hsm.refusal(&key.public, error))
+    check_plaintext(
+        key,
+        scheme,
+        decrypted.map_err(|error| hsm.refusal(&key.public, error))?,
+    )
 }
 
 /// Decrypts a symmetric key with an RSA key, in the HSM: the same as [`decrypt`], for keys that are
@@ -118,7 +122,11 @@ pub fn unwrap_by_rsa(
     check_len(client, key, wrapped)?;
     let hsm = key.private(KeyOperation::UnwrapKey)?;
     let unwrapped = client.unwrap_key(&hsm.id, scheme.algorithm(), wrapped);
-    unwrapped.map_err(|error| hsm.refusal(&key.public, error))
+    check_plaintext(
+        key,
+        scheme,
+        unwrapped.map_err(|error| hsm.refusal(&key.public, error))?,
+    )
 }
 
 /// What is decrypted depends on the private key alone; a wrong public part, as a key file may tell
@@ -133,6 +141,23 @@ fn check_len(client: &Client, key: &Key, ciphertext: &[u8]) -> Result<(), Error>
         expected,
         got: ciphertext.len(),
     })
+}
+
+/// Refuses what can't have been encrypted: whoever asked may have no room for it.
+fn check_plaintext(
+    key: &Key,
+    scheme: RsaEncryption,
+    plaintext: Zeroizing<Vec<u8>>,
+) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let (most, got) = (scheme.most(&key.public), plaintext.len());
+    match got <= most {
+        true => Ok(plaintext),
+        false => Err(Error::WrongPlaintext {
+            key: key.id().map(ToString::to_string).unwrap_or_default(),
+            most,
+            got,
+        }),
+    }
 }
 
 fn require_rsa<'a>(public: &'a PublicKey, operation: &str) -> Result<&'a RsaPublicKey, Error> {
@@ -217,6 +242,17 @@ mod tests {
         }
         let error = encrypt(&PublicKey::Aes, RsaEncryption::Pkcs1, b"x").unwrap_err();
         assert!(matches!(error, Error::WrongKeyType { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_plaintext_longer_than_the_key_has_room_for_is_refused() {
+        let key = Key::from(testdata::key(2048, 65537));
+        for (scheme, most) in SCHEMES {
+            let of = |len| check_plaintext(&key, scheme, vec![1; len].into());
+            assert!(of(0).is_ok() && of(most).is_ok(), "{scheme:?}");
+            let error = of(most + 1).unwrap_err().to_string();
+            assert!(error.contains(&format!("at most {most} fit")), "{error}");
+        }
     }
 
     #[test]

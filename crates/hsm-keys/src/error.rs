@@ -206,6 +206,20 @@ pub enum Error {
         /// The length of what was given.
         got: usize,
     },
+    /// What the HSM gave is no plaintext for the key.
+    #[error(
+        "the HSM's answer for key {key} is not what was encrypted: it has {got} bytes, and at most \
+         {most} fit into this RSA key; try again, and if it stays so, check what stands between \
+         this machine and the HSM"
+    )]
+    WrongPlaintext {
+        /// The key's URI.
+        key: String,
+        /// The greatest length.
+        most: usize,
+        /// The length of what the HSM gave.
+        got: usize,
+    },
     /// AES key wrap works on blocks.
     #[error("AES key wrap {what} a multiple of 8 and at least {least} bytes, {got} were given")]
     WrapLength {

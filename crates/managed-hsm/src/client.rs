@@ -200,18 +200,21 @@ impl Client {
         encryption: &Encryption<'_>,
         plaintext: &[u8],
     ) -> Result<Encrypted, Error> {
-        let name = encryption.algorithm.jwa_name();
+        let (algorithm, len) = (encryption.algorithm, plaintext.len());
+        let name = algorithm.jwa_name();
         let further = [("iv", encryption.iv), ("aad", encryption.aad)];
         let mut request = operation(key, KeyAction::Encrypt, name, plaintext, &further);
-        self.raise_for_algorithm(&mut request, encryption.algorithm)?;
+        self.raise_for_algorithm(&mut request, algorithm)?;
         let asked = (key.key.clone(), key.version.clone());
         self.ask(request, move |body| {
             let result = wire::result(body, &asked)?;
-            Ok(Encrypted {
+            let encrypted = Encrypted {
                 ciphertext: result.value.to_vec(),
                 iv: result.iv,
                 tag: result.tag,
-            })
+            };
+            algorithm.check_encrypted(len, &encrypted)?;
+            Ok(encrypted)
         })
     }
 
@@ -222,16 +225,21 @@ impl Client {
         decryption: &Decryption<'_>,
         ciphertext: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let name = decryption.algorithm.jwa_name();
+        let (algorithm, len) = (decryption.algorithm, ciphertext.len());
+        let name = algorithm.jwa_name();
         let further = [
             ("iv", decryption.iv),
             ("aad", decryption.aad),
             ("tag", decryption.tag),
         ];
         let mut request = operation(key, KeyAction::Decrypt, name, ciphertext, &further);
-        self.raise_for_algorithm(&mut request, decryption.algorithm)?;
+        self.raise_for_algorithm(&mut request, algorithm)?;
         let asked = (key.key.clone(), key.version.clone());
-        self.ask(request, move |body| Ok(wire::result(body, &asked)?.value))
+        self.ask(request, move |body| {
+            let plaintext = wire::result(body, &asked)?.value;
+            algorithm.check_plaintext(len, &plaintext)?;
+            Ok(plaintext)
+        })
     }
 
     /// Has the HSM wrap (encrypt) a symmetric key.
@@ -244,8 +252,12 @@ impl Client {
         let name = algorithm.jwa_name();
         let mut request = operation(key, KeyAction::WrapKey, name, plain, &[]);
         self.raise_for_algorithm(&mut request, algorithm)?;
-        let asked = (key.key.clone(), key.version.clone());
-        self.ask(request, move |body| Ok(wire::value(body, &asked)?.to_vec()))
+        let (asked, len) = ((key.key.clone(), key.version.clone()), plain.len());
+        self.ask(request, move |body| {
+            let wrapped = wire::value(body, &asked)?.to_vec();
+            algorithm.check_ciphertext(len, &wrapped)?;
+            Ok(wrapped)
+        })
     }
 
     /// Has the HSM unwrap (decrypt) a symmetric key.
@@ -258,8 +270,12 @@ impl Client {
         let name = algorithm.jwa_name();
         let mut request = operation(key, KeyAction::UnwrapKey, name, wrapped, &[]);
         self.raise_for_algorithm(&mut request, algorithm)?;
-        let asked = (key.key.clone(), key.version.clone());
-        self.ask(request, move |body| wire::value(body, &asked))
+        let (asked, len) = ((key.key.clone(), key.version.clone()), wrapped.len());
+        self.ask(request, move |body| {
+            let plain = wire::value(body, &asked)?;
+            algorithm.check_plaintext(len, &plain)?;
+            Ok(plain)
+        })
     }
 
     /// Makes a key. Sent once only: a second request would make a second version.

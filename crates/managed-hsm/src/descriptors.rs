@@ -4,7 +4,9 @@
 //! belong to nobody, or to files and sockets of the program's. What had them is left alone from
 //! then on: not read, not written, not closed.
 //!
-//! A file is known by its inode.
+//! A file is known by its inode. What a process has opened is its own: a child that goes on in the
+//! middle of its parent's request, as one that was forked in a signal handler does, uses nothing of
+//! it, and closes its copies of the numbers.
 
 use std::io;
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use std::sync::Arc;
 use rustix::fd::AsFd;
 #[cfg(unix)]
 use rustix::fd::AsRawFd;
+
+use crate::forks;
 
 /// A file, whatever numbers lead to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,26 +54,28 @@ pub(crate) struct Own<T: AsFd> {
     /// Shared with nobody, but that is how to keep it from being dropped.
     file: Arc<T>,
     id: FileId,
+    /// The [`forks::generation`] that has opened it.
+    opened_by: usize,
 }
 
 impl<T: AsFd> Own<T> {
     pub(crate) fn new(file: T) -> io::Result<Self> {
         Ok(Self {
             id: FileId::of(&file)?,
+            opened_by: forks::generation(),
             file: Arc::new(file),
         })
     }
 
-    /// The file, if the descriptor still stands for it. To be called each time before the
-    /// descriptor is used.
+    /// The file, if the descriptor still stands for it, and this process has opened it. To be
+    /// called each time before the descriptor is used.
     pub(crate) fn get(&self) -> io::Result<&T> {
-        match self.id.is_of(&*self.file) {
-            true => Ok(&self.file),
-            false => Err(io::Error::new(
-                io::ErrorKind::ConnectionAborted,
-                "the program has closed a descriptor of ours",
-            )),
-        }
+        let problem = match self.opened_by == forks::generation() {
+            true if self.id.is_of(&*self.file) => return Ok(&self.file),
+            true => "the program has closed a descriptor of ours",
+            false => "a descriptor belongs to the process that this one was forked from",
+        };
+        Err(io::Error::new(io::ErrorKind::ConnectionAborted, problem))
     }
 
     /// The file, for what does no harm to another's.

@@ -47,6 +47,7 @@ mod import;
 mod io;
 mod judgement;
 mod key;
+mod lengths;
 pub mod logging;
 mod mac;
 mod ml_dsa;

@@ -50,6 +50,13 @@ fn arguments_that_are_none_get_the_standards_answers() {
     assert_eq!(hsm.count("sign"), 1);
 }
 
+/// What Rust keeps for a thread has gone by then.
+#[test]
+fn programs_sign_after_a_threads_variables_have_gone() {
+    let hsm = run("late");
+    assert_eq!(hsm.count("sign"), 3);
+}
+
 #[test]
 fn a_programs_own_allocator_is_left_alone() {
     let hsm = run("own_allocator");

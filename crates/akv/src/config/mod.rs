@@ -88,11 +88,12 @@ struct Opened {
 
 impl Which {
     fn open(&self) -> Result<Opened, Failure> {
-        let named = self.file.clone().or_else(Configuration::default_file);
+        let named = match &self.file {
+            Some(file) => Some(file.clone()),
+            None => Configuration::default_file().map_err(Failure::not_found)?,
+        };
         let named = named.ok_or_else(|| {
-            Failure::not_found(
-                "there is no openssl to say where its openssl.cnf is: name the file by --file",
-            )
+            Failure::not_found("nothing tells which openssl.cnf it is: name the file by --file")
         })?;
         let file = named
             .canonicalize()

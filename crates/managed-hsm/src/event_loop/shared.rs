@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
@@ -13,8 +14,10 @@ use super::wake::WakeUp;
 pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 thread_local! {
-    /// The loop that this thread runs.
-    static CURRENT: RefCell<Option<Arc<Shared>>> = const { RefCell::new(None) };
+    /// The loop that this thread runs. It is never dropped, so that requests can be made where the
+    /// thread's variables have gone, as in functions of atexit(3): who enters a loop leaves it.
+    static CURRENT: ManuallyDrop<RefCell<Option<Arc<Shared>>>> =
+        const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
 /// What an event loop, its tasks and those who wake it have in common.
@@ -56,19 +59,19 @@ pub(super) struct Entered(Option<Arc<Shared>>);
 
 impl Entered {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
-        Self(CURRENT.replace(Some(Arc::clone(shared))))
+        Self(CURRENT.with(|current| current.replace(Some(Arc::clone(shared)))))
     }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        CURRENT.set(self.0.take());
+        CURRENT.with(|current| current.replace(self.0.take()));
     }
 }
 
 /// The loop that this thread runs. Only what runs in one asks.
 pub(super) fn current() -> Arc<Shared> {
     CURRENT
-        .with_borrow(Option::clone)
+        .with(|current| current.borrow().clone())
         .expect("sockets and timers are used within an event loop")
 }

@@ -1,6 +1,8 @@
 //! Which error comes of what, and what it says.
 
-use managed_hsm::{AccessToken, Client, Error, KeyUri};
+use managed_hsm::{
+    AccessToken, Client, Decryption, Encryption, EncryptionAlgorithm, Error, KeyUri,
+};
 use testing::emulator::{AUDIENCE, DataDir, TokenKey};
 
 use crate::support::{Hsm, load, meeting, says, sign, signs, uri};
@@ -223,6 +225,92 @@ fn too_few_random_bytes_are_not_taken() {
         &bytes.expect_err("a byte is missing"),
         &["15 random bytes instead of 16"],
     );
+}
+
+/// Whoever asks has room for as much as the algorithm gives.
+#[test]
+fn what_an_algorithm_cannot_have_given_is_not_taken() {
+    use EncryptionAlgorithm::{A256Cbc, A256CbcPad, A256Gcm, A256Kw, CkmAesKeyWrapPad};
+    let hsm = Hsm::start();
+    hsm.rest.create("a", r#"{"kty":"oct-HSM","key_size":256}"#);
+    let client = hsm.client();
+    let key = client.get_key(&uri("a")).expect("it is there").id;
+    // Zeros, in base64url.
+    let bytes = |len: usize| "A".repeat((len * 4).div_ceil(3));
+    let kid = format!("https://localhost/keys/{}/{}", key.key, key.version);
+    let answer = |operation: &str, further: &[(&str, usize)], len: usize| {
+        let mut body = serde_json::json!({"kid": kid, "value": bytes(len)});
+        for (name, len) in further {
+            body[*name] = bytes(*len).into();
+        }
+        let fault = serde_json::json!({
+            "kind": "other-body", "operation": operation, "body": body.to_string(), "count": 1,
+        });
+        hsm.fault(&fault.to_string());
+    };
+    let refused = |error: Error, expected: &str| {
+        assert!(matches!(error, Error::Response { .. }), "{error}");
+        says(&error, &[expected]);
+    };
+    let full = [("iv", 12), ("tag", 16)];
+    for (algorithm, len, further, got, expected) in [
+        (A256Cbc, 64, &full[..], 80, "80 bytes instead of 64"),
+        (A256CbcPad, 64, &full, 64, "64 bytes instead of 80"),
+        (A256Gcm, 64, &full, 20, "20 bytes instead of 64"),
+        (A256Gcm, 64, &[], 64, "0 bytes and its tag 0"),
+        (
+            A256Gcm,
+            64,
+            &[("iv", 16), ("tag", 16)],
+            64,
+            "16 bytes and its tag 16",
+        ),
+    ] {
+        answer("encrypt", further, got);
+        let iv = (algorithm != A256Gcm).then_some(&[7; 16][..]);
+        let encryption = Encryption {
+            algorithm,
+            iv,
+            aad: None,
+        };
+        let encrypted = client.encrypt(&key, &encryption, &vec![7; len]);
+        refused(encrypted.expect_err("it is no ciphertext"), expected);
+    }
+    // The answers to these have another body, and a status that says that all is well.
+    for (algorithm, got, expected) in [
+        (A256Cbc, 30, "30 bytes instead of 64"),
+        (A256CbcPad, 63, "63 bytes instead of 64 to 79"),
+        (A256CbcPad, 80, "80 bytes instead of 64 to 79"),
+        (A256Gcm, 20, "20 bytes instead of 64"),
+    ] {
+        let (iv, aad) = ((algorithm != A256Gcm).then_some(&[7; 16][..]), None);
+        let encryption = Encryption { algorithm, iv, aad };
+        let encrypted = client.encrypt(&key, &encryption, &[7; 64]);
+        let encrypted = encrypted.expect("it is encrypted");
+        let (iv, tag) = (iv.or(encrypted.iv.as_deref()), encrypted.tag.as_deref());
+        let decryption = Decryption {
+            algorithm,
+            iv,
+            aad,
+            tag,
+        };
+        answer("decrypt", &[], got);
+        let decrypted = client.decrypt(&key, &decryption, &encrypted.ciphertext);
+        refused(decrypted.expect_err("it is no plaintext"), expected);
+    }
+    for (algorithm, got, expected) in [
+        (A256Kw, 48, "48 bytes instead of 32"),
+        (CkmAesKeyWrapPad, 24, "24 bytes instead of 25 to 32"),
+    ] {
+        let wrapped = client.wrap_key(&key, algorithm, &[7; 32]);
+        answer("unwrapkey", &[], got);
+        let unwrapped = client.unwrap_key(&key, algorithm, &wrapped.expect("it is wrapped"));
+        refused(unwrapped.expect_err("it is no key"), expected);
+        answer("wrapkey", &[], got);
+        let wrapped = client.wrap_key(&key, algorithm, &[7; 32]);
+        let error = wrapped.expect_err("it is no wrapped key");
+        refused(error, "bytes instead of 40");
+    }
 }
 
 #[test]
