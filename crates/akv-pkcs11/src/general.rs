@@ -20,10 +20,10 @@ use crate::rejection;
 /// needed.
 ///
 /// The four kinds of locking arguments come to the same: the module has locks of its own. It has
-/// threads of its own as well, for idle connections, renewals of tokens, names of hosts and keys that
-/// are loaded at a time, also where `CKF_LIBRARY_CANT_CREATE_OS_THREADS` is set: NSS sets that
-/// whenever it loads a module, so to refuse it would be to refuse NSS. They take no signals and call
-/// nothing of the program's.
+/// threads of its own as well, for idle connections, renewals of tokens, names of hosts and keys
+/// that are loaded at a time, also where `CKF_LIBRARY_CANT_CREATE_OS_THREADS` is set: NSS sets that
+/// whenever it loads a module, so to refuse it would be to refuse NSS. They take no signals and
+/// call nothing of the program's.
 pub(crate) fn initialize(args: InitializeArgs) -> Result<(), Error> {
     if module::is_initialized() {
         return Err(Error::code(CKR_CRYPTOKI_ALREADY_INITIALIZED));
