@@ -94,7 +94,7 @@ pub use ending::process_ends;
 pub use error::Error;
 pub use event_loop::block_on;
 pub use external_key::ExternalKeyId;
-pub use foreign::{ForeignText, fit, fit_json};
+pub use foreign::{ForeignText, fit, fit_json, visible};
 pub use http::failure::why_unanswered;
 pub use import::{BroughtKey, KeyMaterial, TransferredKind, transfer_blob};
 pub use key::{Curve, Key, KeyId, KeyItem, KeyOperation, Life, NewKey, NewKeyKind, Update};
