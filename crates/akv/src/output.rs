@@ -79,6 +79,12 @@ impl Report {
         }
     }
 
+    /// The same with data under a name, which programs are told byte for byte.
+    pub(crate) fn with_data(mut self, name: &str, data: String) -> Self {
+        self.json[name] = data.into();
+        self
+    }
+
     /// Writes it to standard output.
     pub(crate) fn print(&self, options: &OutputOptions) -> Result<(), Failure> {
         match &self.contents {
@@ -131,7 +137,7 @@ fn is_name(heading: &str, text: &str) -> bool {
 }
 
 /// JSON without secrets in its texts, while they are known.
-fn redacted(value: Value) -> Value {
+pub(crate) fn redacted(value: Value) -> Value {
     match value {
         Value::String(text) => without_secrets(&text).into(),
         Value::Array(values) => values.into_iter().map(redacted).collect(),

@@ -104,7 +104,7 @@ pub use obstacle::Obstacle;
 pub use properties::Properties;
 pub use public_key::{PublicKey, PublicKeyError};
 pub use roles::{DATA_ACTION_PREFIX, Guid, NewRole, RoleAssignment, RoleDefinition, RoleScope};
-pub use secret::{Secret, SecretBytes, without_secrets};
+pub use secret::{Secret, SecretBytes, repeats_secret, without_secrets};
 pub use secure_wrap::SecureWrapAlgorithm;
 pub use service_settings::{ServiceSetting, ServiceSettingName};
 pub use settings::client::Settings;
