@@ -526,12 +526,12 @@ fn by_size<T>(
 ) -> Result<T, Error> {
     let of_hsm = key.to_use()?;
     let done = token.ask(|client| {
-        let run = |bits| operation(client, of_hsm, aes::Cipher { mode, bits });
+        let run = |client: &Client, bits| operation(client, of_hsm, aes::Cipher { mode, bits });
         match (&of_hsm.hsm, mode) {
             (None, _) => Err(hsm_keys::Error::MissingPrivateKey),
             // It is the same for all sizes.
-            (Some(_), Mode::WrapPad) => run(256),
-            (Some(hsm), _) => hsm.by_size(key.told_bits(), run),
+            (Some(_), Mode::WrapPad) => run(client, 256),
+            (Some(hsm), _) => hsm.by_size(client, key.told_bits(), run),
         }
     })?;
     done.map_err(|error| token.failure(purpose, &error))

@@ -40,7 +40,9 @@ const MAX_RANDOM: usize = 128;
 /// another reason it says so.
 pub struct Client {
     pub(crate) sessions: Arc<Sessions>,
-    caller: Box<dyn Caller>,
+    caller: Arc<dyn Caller>,
+    /// When all its requests have to be done, where they are of one operation.
+    deadline: Option<Instant>,
 }
 
 /// How to encrypt.
@@ -105,8 +107,25 @@ impl Client {
     pub fn called_by(settings: Settings, caller: impl Caller + 'static) -> Self {
         Self {
             sessions: Arc::new(Sessions::new(settings)),
-            caller: Box::new(caller),
+            caller: Arc::new(caller),
+            deadline: None,
         }
+    }
+
+    /// This client for the requests of one operation that begins now: all of them have to be done
+    /// by its deadline, however many they are.
+    pub fn for_one_operation(&self) -> Self {
+        Self {
+            sessions: Arc::clone(&self.sessions),
+            caller: Arc::clone(&self.caller),
+            deadline: Some(self.deadline()),
+        }
+    }
+
+    /// When what is asked for now has to be done.
+    fn deadline(&self) -> Instant {
+        let alone = || Instant::now() + self.sessions.settings.operation_timeout;
+        self.deadline.unwrap_or_else(alone)
     }
 
     /// Asks for a key's public part and properties: of the version that `uri` names, or of the
@@ -315,6 +334,7 @@ impl Client {
 
     /// Random bytes, made by the HSM.
     pub fn random_bytes(&self, vault: &Vault, len: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let client = self.for_one_operation();
         let mut random = Zeroizing::new(Vec::with_capacity(len));
         while random.len() < len {
             let count = MAX_RANDOM.min(len - random.len());
@@ -325,7 +345,7 @@ impl Client {
                 ..Request::of_vault("get random bytes from", vault, url)
             };
             self.raise(&mut request, Feature::Random)?;
-            let more = self.ask(request, move |body| wire::random_bytes(body, count))?;
+            let more = client.ask(request, move |body| wire::random_bytes(body, count))?;
             random.extend_from_slice(&more);
         }
         Ok(random)
@@ -450,7 +470,7 @@ impl Client {
         self.sessions.expect_use(&request.vault);
         let (operation, key) = (request.operation, Arc::clone(&request.key));
         let outcome = match self.caller.kind() {
-            CallerKind::Thread => self.sessions.ask(&request, read),
+            CallerKind::Thread => self.sessions.ask(&request, self.deadline(), read),
             CallerKind::SmallStack => self.ask_io_thread(request, read, None),
             CallerKind::Job(job) => self.ask_io_thread(request, read, Some(job.as_ref())),
         };
@@ -487,7 +507,7 @@ impl Client {
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send,
     {
-        let deadline = Instant::now() + self.sessions.settings.operation_timeout;
+        let deadline = self.deadline();
         let slot = Slot::new();
         let completion = Completion::new(&slot, job);
         let (sessions, too_late) = (Arc::clone(&self.sessions), late.clone());

@@ -46,9 +46,9 @@ impl Sessions {
     pub(crate) fn ask<T>(
         &self,
         request: &Request,
+        deadline: Instant,
         read: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<T, Error> {
-        let deadline = Instant::now() + self.settings.operation_timeout;
         let session = self.session()?;
         let outcome = session.pool.run(&request.url, deadline, async |http| {
             session.send(http, request, deadline, read).await
