@@ -7,15 +7,13 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use clap::Args;
+use managed_hsm::MAX_INPUT;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::output::{Report, redacted};
 use crate::render;
-
-/// The most that is read of what goes to the HSM as a whole, in bytes.
-const MAX_INPUT: usize = 1 << 20;
 
 /// Where a result goes that is no secret.
 #[derive(Args)]

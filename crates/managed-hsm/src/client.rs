@@ -27,6 +27,10 @@ use crate::wire::{self, Told};
 /// How much longer than its deadline a caller waits for the I/O thread to say so.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// The longest input of an operation, in bytes: it goes to the HSM whole, and is encoded before. No
+/// public source has a limit of the service's own.
+pub const MAX_INPUT: usize = 1 << 20;
+
 /// The most random bytes that one request gives.
 const MAX_RANDOM: usize = 128;
 
@@ -181,7 +185,7 @@ impl Client {
                 let body = wire::external_mu_request(digest);
                 request(key, KeyAction::Sign, name, body)
             }
-            _ => operation(key, KeyAction::Sign, name, digest, &[]),
+            _ => operation(key, KeyAction::Sign, name, digest, &[])?,
         };
         let asked = (key.key.clone(), key.version.clone());
         self.ask(request, move |body| Ok(wire::value(body, &asked)?.to_vec()))
@@ -196,7 +200,7 @@ impl Client {
     ) -> Result<Encrypted, Error> {
         let name = encryption.algorithm.jwa_name();
         let further = [("iv", encryption.iv), ("aad", encryption.aad)];
-        let mut request = operation(key, KeyAction::Encrypt, name, plaintext, &further);
+        let mut request = operation(key, KeyAction::Encrypt, name, plaintext, &further)?;
         self.raise_for_algorithm(&mut request, encryption.algorithm)?;
         let asked = (key.key.clone(), key.version.clone());
         self.ask(request, move |body| {
@@ -222,7 +226,7 @@ impl Client {
             ("aad", decryption.aad),
             ("tag", decryption.tag),
         ];
-        let mut request = operation(key, KeyAction::Decrypt, name, ciphertext, &further);
+        let mut request = operation(key, KeyAction::Decrypt, name, ciphertext, &further)?;
         self.raise_for_algorithm(&mut request, decryption.algorithm)?;
         let asked = (key.key.clone(), key.version.clone());
         self.ask(request, move |body| Ok(wire::result(body, &asked)?.value))
@@ -236,7 +240,7 @@ impl Client {
         plain: &[u8],
     ) -> Result<Vec<u8>, Error> {
         let name = algorithm.jwa_name();
-        let mut request = operation(key, KeyAction::WrapKey, name, plain, &[]);
+        let mut request = operation(key, KeyAction::WrapKey, name, plain, &[])?;
         self.raise_for_algorithm(&mut request, algorithm)?;
         let asked = (key.key.clone(), key.version.clone());
         self.ask(request, move |body| Ok(wire::value(body, &asked)?.to_vec()))
@@ -250,7 +254,7 @@ impl Client {
         wrapped: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
         let name = algorithm.jwa_name();
-        let mut request = operation(key, KeyAction::UnwrapKey, name, wrapped, &[]);
+        let mut request = operation(key, KeyAction::UnwrapKey, name, wrapped, &[])?;
         self.raise_for_algorithm(&mut request, algorithm)?;
         let asked = (key.key.clone(), key.version.clone());
         self.ask(request, move |body| wire::value(body, &asked))
@@ -522,15 +526,36 @@ impl Client {
 }
 
 /// A request for an operation with a key, which is safe to repeat.
+///
+/// # Errors
+/// An input is longer than [`MAX_INPUT`].
 pub(crate) fn operation(
     key: &KeyId,
     action: KeyAction,
     algorithm: &'static str,
     value: &[u8],
     further: &[(&str, Option<&[u8]>)],
-) -> Request {
+) -> Result<Request, Error> {
+    let further_lens = further
+        .iter()
+        .filter_map(|(_, value)| value.map(<[u8]>::len));
+    check_len(key, action, further_lens.fold(value.len(), usize::max))?;
     let body = wire::operation_request(algorithm, value, further);
-    request(key, action, algorithm, body)
+    Ok(request(key, action, algorithm, body))
+}
+
+/// Refuses an input that is longer than [`MAX_INPUT`].
+pub(crate) fn check_len(key: &KeyId, action: KeyAction, len: usize) -> Result<(), Error> {
+    if len <= MAX_INPUT {
+        return Ok(());
+    }
+    let error = Error::TooLong {
+        operation: action.words(),
+        key: key.to_string(),
+        len,
+    };
+    error.log(action.words(), &key.prepared.name);
+    Err(error)
 }
 
 /// The same with the body that is given.

@@ -86,7 +86,7 @@ pub use algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
 pub use api_version::{ApiVersion, Feature};
 pub use bell::Bell;
 pub use caller::{Caller, CallerKind, Job};
-pub use client::{Client, Decryption, Encrypted, Encryption, KeyPages};
+pub use client::{Client, Decryption, Encrypted, Encryption, KeyPages, MAX_INPUT};
 pub use cloud::{Cloud, Service};
 pub use configuration::ConfigurationFile;
 pub use credential::kind::CredentialKind;
