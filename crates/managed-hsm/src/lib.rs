@@ -101,6 +101,7 @@ pub use key::{Curve, Key, KeyId, KeyItem, KeyOperation, Life, NewKey, NewKeyKind
 pub use mac::MacAlgorithm;
 pub use ml_dsa::ParameterSet;
 pub use obstacle::Obstacle;
+pub use pages::MAX_LISTED;
 pub use properties::Properties;
 pub use public_key::{PublicKey, PublicKeyError};
 pub use roles::{DATA_ACTION_PREFIX, Guid, NewRole, RoleAssignment, RoleDefinition, RoleScope};

@@ -228,7 +228,8 @@ fn what_the_service_refuses_is_asked_once() {
 #[test]
 fn bytes_that_are_not_http_are_asked_for_once() {
     let (hsm, client, key) = meeting("garbage,operation=sign", |_| {});
-    assert!(sign(&client, &key).is_err());
+    let error = sign(&client, &key).expect_err("it makes no sense");
+    says(&error, &["not HTTP", "does not speak HTTP"]);
     assert_eq!(hsm.count("sign"), 1);
 }
 
