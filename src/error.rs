@@ -314,6 +314,7 @@ fn of_client(error: &managed_hsm::Error) -> Reason {
         Client::Timeout { .. } => Reason::TimedOut,
         Client::Response { .. } => Reason::UnusableAnswer,
         Client::Tls(_) => Reason::TlsSetUp,
+        Client::TooLong { .. } => Reason::InvalidInputLength,
         Client::Io(_) => Reason::NoThread,
     }
 }

@@ -413,10 +413,13 @@ impl Context {
             }
             self.padding = padding;
         }
+        let version = self.provider.core_version;
         let salt = if params.is_text(SALT_LEN) {
-            params.utf8(SALT_LEN)?.map(Salt::by_name)
+            let name = params.utf8(SALT_LEN)?;
+            name.map(|name| Salt::by_name(name, version))
         } else {
-            params.integer(SALT_LEN)?.map(Salt::by_number)
+            let number = params.integer(SALT_LEN)?;
+            number.map(|number| Salt::by_number(number, version))
         };
         if let Some(salt) = salt {
             if self.padding != Padding::Pss {
@@ -425,12 +428,7 @@ impl Context {
                     "a salt length goes with PSS padding: set pad-mode to 'pss'",
                 ));
             }
-            let salt = salt?;
-            // libcrypto knows it since 3.1.
-            if salt == Salt::AutoDigestMax && self.provider.core.version() < (3, 1) {
-                return Err(Salt::unknown("auto-digestmax"));
-            }
-            self.salt = salt;
+            self.salt = salt?;
         }
         if let Some(name) = params.utf8(MGF1_DIGEST)? {
             if self.padding != Padding::Pss {

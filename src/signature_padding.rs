@@ -72,28 +72,29 @@ pub(crate) enum Salt {
 }
 
 impl Salt {
-    pub(crate) fn by_name(name: &str) -> Result<Self, Error> {
+    /// By the names that this version of libcrypto has.
+    pub(crate) fn by_name(name: &str, version: (u32, u32)) -> Result<Self, Error> {
         match name {
             "digest" => Ok(Self::Digest),
             "auto" => Ok(Self::Auto),
             "max" => Ok(Self::Max),
-            "auto-digestmax" => Ok(Self::AutoDigestMax),
+            "auto-digestmax" if has_auto_digest_max(version) => Ok(Self::AutoDigestMax),
             number => match number.parse() {
-                Ok(number) => Self::by_number(number),
-                Err(_) => Err(Self::unknown(number)),
+                Ok(number) => Self::by_number(number, version),
+                Err(_) => Err(Self::unknown(number, version)),
             },
         }
     }
 
-    pub(crate) fn by_number(number: i64) -> Result<Self, Error> {
+    pub(crate) fn by_number(number: i64, version: (u32, u32)) -> Result<Self, Error> {
         match number {
             -1 => Ok(Self::Digest),
             -2 => Ok(Self::Auto),
             -3 => Ok(Self::Max),
-            -4 => Ok(Self::AutoDigestMax),
+            -4 if has_auto_digest_max(version) => Ok(Self::AutoDigestMax),
             number => usize::try_from(number)
                 .map(Self::Bytes)
-                .map_err(|_| Self::unknown(&number.to_string())),
+                .map_err(|_| Self::unknown(&number.to_string(), version)),
         }
     }
 
@@ -122,10 +123,19 @@ impl Salt {
         }
     }
 
-    pub(crate) fn unknown(value: &str) -> Error {
+    fn unknown(value: &str, version: (u32, u32)) -> Error {
+        let newer = match has_auto_digest_max(version) {
+            true => ", auto-digestmax",
+            false => "",
+        };
         Error::parameter(
             "saltlen",
-            format!("'{value}' is neither a length nor one of digest, max, auto, auto-digestmax"),
+            format!("'{value}' is neither a length nor one of digest, max, auto{newer}"),
         )
     }
+}
+
+/// Whether a version of libcrypto knows the salt length "auto-digestmax".
+fn has_auto_digest_max(version: (u32, u32)) -> bool {
+    version >= (3, 1)
 }

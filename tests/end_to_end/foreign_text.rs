@@ -108,13 +108,28 @@ fn answers(hsm: &Hsm) -> Vec<(&'static str, Vec<String>)> {
             signed(kid.clone(), json!({ evil.clone(): 1 })),
         ),
         ("a signature", signed(kid, json!(evil))),
+        ("a released key", vec![good(&json!({ "value": evil }))]),
+        (
+            "a token as a released key",
+            vec![good(&json!({ "value": token }))],
+        ),
+        ("an attestation", vec![good(&attested(hsm, &evil))]),
     ]
+}
+
+/// The key with an attestation of this version.
+fn attested(hsm: &Hsm, version: &str) -> Value {
+    let mut bundle = hsm.key("k");
+    bundle["attributes"]["attestation"] = json!({ "version": version });
+    bundle
 }
 
 #[test]
 fn what_the_service_says_is_shown_in_one_line_without_the_token() {
     let mut hsm = Hsm::with_keys(&[("k", EC_P256)]);
     let message = hsm.write("message", "hello");
+    let attestation = hsm.write("attestation", "e30.e30.e30");
+    let release = ["keys", "release", KEY, "--attestation", &attestation];
     let all = answers(&hsm);
     let environment = hsm.environment.clone();
     for (name, answers) in sample(all, 3) {
@@ -136,6 +151,10 @@ fn what_the_service_says_is_shown_in_one_line_without_the_token() {
             hsm.akv(&["keys", "show", KEY]),
             hsm.akv(&["keys", "show", KEY, "--json"]),
             hsm.akv(&["keys", "list", "managedhsm:MyHSM"]),
+            hsm.akv(&["keys", "attestation", KEY]),
+            hsm.akv(&["keys", "attestation", KEY, "--json"]),
+            hsm.akv(&release),
+            hsm.akv(&[&release[..], &["--json"]].concat()),
             hsm.akv(&["sign", KEY, &message]),
             hsm.akv(&["doctor", KEY]),
         ];

@@ -213,6 +213,14 @@ fn a_process_may_exit_without_freeing_anything() {
     hsm.run(&program, &[&uri("ec"), "leave"]).succeeds();
 }
 
+/// The C library ends a process that has no memory for the first destructor of a thread's.
+#[test]
+fn a_process_that_never_used_the_provider_ends_well_without_memory() {
+    let hsm = Hsm::start();
+    let program = hsm.compile("no_memory");
+    hsm.run(&program, &[]).succeeds();
+}
+
 /// AWS-LC would end the process.
 #[test]
 fn a_process_that_is_refused_random_bytes_goes_on_and_is_told() {

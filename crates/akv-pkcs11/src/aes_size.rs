@@ -56,12 +56,12 @@ pub(crate) fn by_size<T>(
     let of_hsm = key.to_use()?;
     let told = key.told_bits();
     let done = token.ask(|client| {
-        let run = |bits| operation(client, of_hsm, Cipher { mode, bits });
+        let run = |client: &Client, bits| operation(client, of_hsm, Cipher { mode, bits });
         match (&of_hsm.hsm, mode) {
             (None, _) => Err(hsm_keys::Error::MissingPrivateKey),
             // It is the same for all sizes.
-            (Some(_), Mode::WrapPad) => run(256),
-            (Some(hsm), _) => hsm.by_size(told, run),
+            (Some(_), Mode::WrapPad) => run(client, 256),
+            (Some(hsm), _) => hsm.by_size(client, told, run),
         }
     })?;
     done.map_err(|error| match told {

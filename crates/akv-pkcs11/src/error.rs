@@ -112,6 +112,10 @@ fn request_code(purpose: Purpose, by_pin: bool, error: &managed_hsm::Error) -> C
         },
         E::Service { status, .. } => service_code(purpose, *status),
         E::Settings { .. } | E::ApiVersion { .. } | E::Uri(_) => CKR_FUNCTION_FAILED,
+        E::TooLong { .. } => match purpose {
+            Purpose::Decrypt | Purpose::Unwrap => CKR_ENCRYPTED_DATA_LEN_RANGE,
+            _ => CKR_DATA_LEN_RANGE,
+        },
         E::Connect { .. }
         | E::Down { .. }
         | E::Timeout { .. }

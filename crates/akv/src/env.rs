@@ -93,10 +93,13 @@ pub(crate) fn quoted(value: &str) -> String {
     }
     let mut quoted = String::new();
     for character in value.chars() {
-        if matches!(character, '\\' | '"' | '\'' | '#' | '$' | ' ' | ';') {
-            quoted.push('\\');
+        match character {
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '\\' | '"' | '\'' | '`' | '#' | '$' | ' ' | ';' => quoted.extend(['\\', character]),
+            other => quoted.push(other),
         }
-        quoted.push(character);
     }
     quoted
 }
@@ -109,6 +112,7 @@ mod tests {
     fn values_are_written_so_that_openssl_reads_them_back() {
         assert_eq!(quoted("/etc/ssl/ca.pem"), "/etc/ssl/ca.pem");
         assert_eq!(quoted("/a b#c$d"), "/a\\ b\\#c\\$d");
+        assert_eq!(quoted("a=b\nc=`d`\t"), "a=b\\nc=\\`d\\`\\t");
     }
 
     #[test]

@@ -232,7 +232,7 @@ fn of_client(error: &Error) -> Ending {
         | Error::Down { .. }
         | Error::Timeout { .. }
         | Error::Response { .. } => Ending::Unreachable,
-        Error::Tls(_) | Error::Io(_) => Ending::Failed,
+        Error::TooLong { .. } | Error::Tls(_) | Error::Io(_) => Ending::Failed,
     }
 }
 

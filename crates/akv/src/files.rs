@@ -7,15 +7,13 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use clap::Args;
+use managed_hsm::MAX_INPUT;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
-use crate::output::Report;
+use crate::output::{Report, redacted};
 use crate::render;
-
-/// The most that is read of what goes to the HSM as a whole, in bytes.
-const MAX_INPUT: usize = 1 << 20;
 
 /// Where a result goes that is no secret.
 #[derive(Args)]
@@ -217,24 +215,26 @@ fn deliver_bytes(
     match &out.out {
         Some(path) => write(path, result, is_secret, out.force, about),
         None => {
-            about[name] = URL_SAFE_NO_PAD.encode(result).into();
-            Ok(Report::new(format!("{}\n", STANDARD.encode(result)), about))
+            let text = format!("{}\n", STANDARD.encode(result));
+            let data = URL_SAFE_NO_PAD.encode(result);
+            Ok(Report::new(text, about).with_data(name, data))
         }
     }
 }
 
-/// Where text goes: to a file, else to standard output.
+/// Where data that are text go: to a file, else to standard output. They are as they are made here,
+/// or have a form in which there is nothing to hide.
 pub(crate) fn deliver_text(
     text: String,
     name: &str,
     out: &Out,
-    mut about: Value,
+    about: Value,
 ) -> Result<Report, Failure> {
     match out.out.as_ref().filter(|path| !is_standard(path)) {
         Some(path) => write(path, text.as_bytes(), false, out.force, about),
         None => {
-            about[name] = text.as_str().into();
-            Ok(Report::new(text, about))
+            let data = text.clone();
+            Ok(Report::new(text, about).with_data(name, data))
         }
     }
 }
@@ -246,6 +246,7 @@ pub(crate) fn deliver_json(
     out: &Out,
     mut about: Value,
 ) -> Result<Report, Failure> {
+    let value = redacted(value);
     let text = render::json(&value);
     match out.out.as_ref().filter(|path| !is_standard(path)) {
         Some(path) => write(path, text.as_bytes(), false, out.force, about),

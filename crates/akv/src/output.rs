@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
-use managed_hsm::{ForeignText, fit, without_secrets};
+use managed_hsm::{ForeignText, KeyName, KeyUri, visible, without_secrets};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -70,10 +70,19 @@ impl Report {
     pub(crate) fn new(text: impl Into<String>, json: Value) -> Self {
         Self {
             text: text.into(),
-            json: redacted(json),
+            json: match json {
+                Value::Array(rows) => rows.into_iter().map(shared).collect(),
+                one => shared(one),
+            },
             contents: None,
             is_good: true,
         }
+    }
+
+    /// The same with data under a name, which programs are told byte for byte.
+    pub(crate) fn with_data(mut self, name: &str, data: String) -> Self {
+        self.json[name] = data.into();
+        self
     }
 
     /// Writes it to standard output.
@@ -104,8 +113,31 @@ impl Report {
     }
 }
 
+/// What a report tells of one thing: names of keys as they are, and all else without secrets.
+fn shared(value: Value) -> Value {
+    let Value::Object(members) = value else {
+        return redacted(value);
+    };
+    let shared = |(of, value): (String, Value)| match &value {
+        Value::String(text) if is_name(&of, text) => (of, value),
+        _ => (of, redacted(value)),
+    };
+    Value::Object(members.into_iter().map(shared).collect())
+}
+
+/// Whether a text, under such a heading of a report, is a key's name or URI: no secret, even if a
+/// short one is a part of it.
+fn is_name(heading: &str, text: &str) -> bool {
+    let is_uri = || {
+        text.parse::<KeyUri>()
+            .is_ok_and(|uri| uri.to_string() == text)
+    };
+    ["key", "name", "version"].contains(&&*heading.to_ascii_lowercase())
+        && (text.parse::<KeyName>().is_ok() || is_uri())
+}
+
 /// JSON without secrets in its texts, while they are known.
-fn redacted(value: Value) -> Value {
+pub(crate) fn redacted(value: Value) -> Value {
     match value {
         Value::String(text) => without_secrets(&text).into(),
         Value::Array(values) => values.into_iter().map(redacted).collect(),
@@ -152,21 +184,48 @@ impl OutputOptions {
 
 /// Aligned lines, a name and a value each.
 pub(crate) fn lines(rows: &[(&str, String)]) -> String {
+    let rows = rows.iter();
+    let rows: Vec<_> = rows
+        .map(|(name, value)| (*name, shown(name, value)))
+        .collect();
+    aligned(&rows)
+}
+
+/// The same of values without secrets.
+pub(crate) fn aligned(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     rows.iter()
-        .map(|(name, value)| format!("{name:width$}  {}\n", fit(value, LONGEST)))
+        .map(|(name, value)| format!("{name:width$}  {}\n", visible(value, LONGEST)))
         .collect()
 }
 
+/// A value under such a heading: a key's name as it is, and all else without secrets.
+fn shown(heading: &str, value: &str) -> String {
+    match is_name(heading, value) {
+        true => value.to_owned(),
+        false => without_secrets(value).into_owned(),
+    }
+}
+
 /// A table with a heading; as wide as the terminal at most, where there is one.
-pub(crate) fn table(heading: &[&str], rows: Vec<Vec<String>>) -> String {
+pub(crate) fn table(heading: &[&str], mut rows: Vec<Vec<String>>) -> String {
+    for row in &mut rows {
+        for (of, cell) in std::iter::zip(heading, row) {
+            *cell = shown(of, cell);
+        }
+    }
+    columns(heading, rows)
+}
+
+/// The same of cells without secrets.
+pub(crate) fn columns(heading: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
         .set_header(heading);
     for row in rows {
-        table.add_row(row.iter().map(|cell| fit(cell, LONGEST)));
+        table.add_row(row.iter().map(|cell| visible(cell, LONGEST)));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -221,6 +280,9 @@ pub(crate) fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use managed_hsm::Secret;
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -260,6 +322,36 @@ mod tests {
             lines(&[("a", "1".to_owned()), ("long", "2".to_owned())]),
             "a     1\nlong  2\n"
         );
+    }
+
+    #[test]
+    fn a_name_is_whole_even_if_a_short_secret_is_a_part_of_it() {
+        let _secret = Secret::new("Signing".to_owned());
+        let uri = "managedhsm:MyHSM:Signing-key?version=0123456789abcdef0123456789abcdef";
+        let told = json!({ "key": uri, "name": "Signing-key", "tags": { "name": "Signing-x" } });
+        let report = Report::new("", json!([told]));
+        let expected = json!([{ "key": uri, "name": "Signing-key", "tags": { "name": "…-x" } }]);
+        assert_eq!(report.json, expected);
+        for form in [Form::Json, Form::Tsv, Form::Yaml] {
+            let mut options = OutputOptions {
+                output: Some(form),
+                query: Some(query("[].[key, name, tags.name]").unwrap()),
+                ..OutputOptions::default()
+            };
+            let text = report.rendered(&options).unwrap();
+            assert!(text.contains(uri) && text.contains("…-x"), "{text}");
+            options.output = Some(Form::Table);
+            let text = report.rendered(&options).unwrap();
+            assert!(text.contains(uri) && text.contains("…-x"), "{text}");
+        }
+        assert_eq!(lines(&[("Key", uri.to_owned())]), format!("Key  {uri}\n"));
+        assert_eq!(lines(&[("Tags", "Signing".to_owned())]), "Tags  …\n");
+        let row = ["Signing-key", "Signing-key"].map(str::to_owned).to_vec();
+        let shown = table(&["key", "other"], vec![row]);
+        assert_eq!(shown, "key          other\nSigning-key  …-key\n");
+        // What only begins like one.
+        let odd = format!("{uri}&x=Signing");
+        assert!(!lines(&[("Key", odd)]).contains("Signing"));
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! Data as JSON, YAML, TSV or a table: the one place where what commands tell gets its form.
+//! Data as JSON, YAML, TSV or a table: the one place where what commands tell gets its form. There
+//! are no secrets in it any more.
 
-use managed_hsm::{fit, fit_json};
+use managed_hsm::fit_json;
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
-use crate::output::{lines, table};
+use crate::output::{aligned, columns};
 
 pub(crate) fn json(value: &Value) -> String {
     format!("{}\n", fit_json(&format!("{value:#}")))
@@ -52,7 +53,7 @@ fn cell(value: &Value) -> String {
         Value::Bool(true) => "True".to_owned(),
         Value::Bool(false) => "False".to_owned(),
         Value::Number(number) => number.to_string(),
-        Value::String(text) => fit(text, usize::MAX),
+        Value::String(text) => managed_hsm::visible(text, usize::MAX),
         Value::Array(values) => values.len().to_string(),
         Value::Object(_) => String::new(),
     }
@@ -67,7 +68,7 @@ pub(crate) fn found(value: &Value) -> String {
             let rows: Vec<_> = rows
                 .map(|(name, value)| (name.as_str(), shown(value)))
                 .collect();
-            lines(&rows)
+            aligned(&rows)
         }
         Value::String(text) => format!("{text}\n"),
         other => shown(other) + "\n",
@@ -105,7 +106,7 @@ fn found_rows(rows: &[Value]) -> String {
     let heading: Vec<&str> = heading.iter().map(String::as_str).collect();
     match rows.is_empty() {
         true => String::new(),
-        false => table(&heading, cells),
+        false => columns(&heading, cells),
     }
 }
 

@@ -299,7 +299,7 @@ fn usual_encryption(client: &Client, key: &hsm_keys::Key) -> Result<EncryptionAl
         PublicKey::Rsa(_) => Ok(EncryptionAlgorithm::RsaOaep256),
         PublicKey::Aes => {
             let hsm = key.private(KeyOperation::Encrypt)?;
-            let algorithm = hsm.by_size(None, |bits| {
+            let algorithm = hsm.by_size(client, None, |client, bits| {
                 let algorithm = EncryptionAlgorithm::aes_gcm(bits);
                 let algorithm = algorithm.ok_or(hsm_keys::Error::AesKeySize(bits))?;
                 encrypted(client, &hsm.id, algorithm, &[0])?;

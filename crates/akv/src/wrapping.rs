@@ -173,11 +173,7 @@ impl Unwrap {
 pub(crate) fn token(path: &Path) -> Result<String, Failure> {
     let contents = files::read_text(path)?;
     let text = std::str::from_utf8(&contents).unwrap_or_default().trim();
-    let parts = text.split('.').filter(|part| {
-        let decoded = URL_SAFE_NO_PAD.decode(part);
-        decoded.is_ok_and(|bytes| !bytes.is_empty())
-    });
-    match parts.count() == 3 && text.split('.').count() == 3 {
+    match is_token(text) {
         true => Ok(text.to_owned()),
         false => Err(Failure::told(format!(
             "{} holds no attestation: a token of an attestation service is three parts of base64url \
@@ -185,4 +181,14 @@ pub(crate) fn token(path: &Path) -> Result<String, Failure> {
             path.display()
         ))),
     }
+}
+
+/// Whether a text has the form of a signed token: three parts of base64url with dots between them
+/// (RFC 7515, section 7.1).
+pub(crate) fn is_token(text: &str) -> bool {
+    let is_part = |part: &str| {
+        let decoded = URL_SAFE_NO_PAD.decode(part);
+        decoded.is_ok_and(|bytes| !bytes.is_empty())
+    };
+    text.split('.').count() == 3 && text.split('.').all(is_part)
 }

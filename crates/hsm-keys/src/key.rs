@@ -68,24 +68,26 @@ impl HsmKey {
     /// Does something with an AES key by an algorithm for its size in bits. Versions of the API
     /// before 2026-01-01-preview don't tell the size, but refuse an algorithm for another; what
     /// worked is remembered. `likely`: what to try first; a size that AES doesn't have is none to go
-    /// by.
+    /// by. All tries have one deadline.
     ///
     /// # Errors
     /// The operation fails, whichever size the key has.
     pub fn by_size<T>(
         &self,
+        client: &Client,
         likely: Option<u32>,
-        operation: impl Fn(u32) -> Result<T, Error>,
+        operation: impl Fn(&Client, u32) -> Result<T, Error>,
     ) -> Result<T, Error> {
         if let Some(bits) = self.size.get() {
-            return operation(*bits);
+            return operation(client, *bits);
         }
+        let client = client.for_one_operation();
         let likely = likely.filter(|bits| SIZES.contains(bits));
         let others = SIZES.into_iter();
         let others = others.filter(|bits| likely != Some(*bits));
         let mut first_refusal = None;
         for bits in likely.into_iter().chain(others) {
-            match operation(bits) {
+            match operation(&client, bits) {
                 Ok(done) => {
                     let _ = self.size.set(bits);
                     return Ok(done);

@@ -16,7 +16,7 @@ const BLOCK: usize = 8;
 pub fn wrap(client: &Client, key: &Key, plain: &[u8]) -> Result<Vec<u8>, Error> {
     check_len("wraps keys of", 2, plain)?;
     let hsm = key.private(KeyOperation::WrapKey)?;
-    hsm.by_size(None, |bits| {
+    hsm.by_size(client, None, |client, bits| {
         Ok(client.wrap_key(&hsm.id, algorithm(bits)?, plain)?)
     })
 }
@@ -28,7 +28,7 @@ pub fn wrap(client: &Client, key: &Key, plain: &[u8]) -> Result<Vec<u8>, Error> 
 pub fn unwrap(client: &Client, key: &Key, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
     check_len("unwraps", 3, wrapped)?;
     let hsm = key.private(KeyOperation::UnwrapKey)?;
-    hsm.by_size(None, |bits| {
+    hsm.by_size(client, None, |client, bits| {
         Ok(client.unwrap_key(&hsm.id, algorithm(bits)?, wrapped)?)
     })
 }

@@ -27,6 +27,10 @@ use crate::wire::{self, Told};
 /// How much longer than its deadline a caller waits for the I/O thread to say so.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// The longest input of an operation, in bytes: it goes to the HSM whole, and is encoded before. No
+/// public source has a limit of the service's own.
+pub const MAX_INPUT: usize = 1 << 20;
+
 /// The most random bytes that one request gives.
 const MAX_RANDOM: usize = 128;
 
@@ -122,6 +126,12 @@ impl Client {
         }
     }
 
+    /// This client for the requests of one operation that begins now: all of them have to be done
+    /// by its deadline, however many they are.
+    pub fn for_one_operation(&self) -> Self {
+        self.until(Instant::now() + self.limit())
+    }
+
     /// Whether both have the same connections and tokens.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.sessions, &other.sessions)
@@ -187,7 +197,7 @@ impl Client {
                 let body = wire::external_mu_request(digest);
                 request(key, KeyAction::Sign, name, body)
             }
-            _ => operation(key, KeyAction::Sign, name, digest, &[]),
+            _ => operation(key, KeyAction::Sign, name, digest, &[])?,
         };
         let asked = (key.key.clone(), key.version.clone());
         self.ask(request, move |body| Ok(wire::value(body, &asked)?.to_vec()))
@@ -203,7 +213,7 @@ impl Client {
         let (algorithm, len) = (encryption.algorithm, plaintext.len());
         let name = algorithm.jwa_name();
         let further = [("iv", encryption.iv), ("aad", encryption.aad)];
-        let mut request = operation(key, KeyAction::Encrypt, name, plaintext, &further);
+        let mut request = operation(key, KeyAction::Encrypt, name, plaintext, &further)?;
         self.raise_for_algorithm(&mut request, algorithm)?;
         let asked = (key.key.clone(), key.version.clone());
         self.ask(request, move |body| {
@@ -232,7 +242,7 @@ impl Client {
             ("aad", decryption.aad),
             ("tag", decryption.tag),
         ];
-        let mut request = operation(key, KeyAction::Decrypt, name, ciphertext, &further);
+        let mut request = operation(key, KeyAction::Decrypt, name, ciphertext, &further)?;
         self.raise_for_algorithm(&mut request, algorithm)?;
         let asked = (key.key.clone(), key.version.clone());
         self.ask(request, move |body| {
@@ -250,7 +260,7 @@ impl Client {
         plain: &[u8],
     ) -> Result<Vec<u8>, Error> {
         let name = algorithm.jwa_name();
-        let mut request = operation(key, KeyAction::WrapKey, name, plain, &[]);
+        let mut request = operation(key, KeyAction::WrapKey, name, plain, &[])?;
         self.raise_for_algorithm(&mut request, algorithm)?;
         let (asked, len) = ((key.key.clone(), key.version.clone()), plain.len());
         self.ask(request, move |body| {
@@ -268,7 +278,7 @@ impl Client {
         wrapped: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
         let name = algorithm.jwa_name();
-        let mut request = operation(key, KeyAction::UnwrapKey, name, wrapped, &[]);
+        let mut request = operation(key, KeyAction::UnwrapKey, name, wrapped, &[])?;
         self.raise_for_algorithm(&mut request, algorithm)?;
         let (asked, len) = ((key.key.clone(), key.version.clone()), wrapped.len());
         self.ask(request, move |body| {
@@ -356,6 +366,7 @@ impl Client {
 
     /// Random bytes, made by the HSM.
     pub fn random_bytes(&self, vault: &Vault, len: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let client = self.for_one_operation();
         let mut random = Zeroizing::new(Vec::with_capacity(len));
         while random.len() < len {
             let count = MAX_RANDOM.min(len - random.len());
@@ -366,7 +377,7 @@ impl Client {
                 ..Request::of_vault("get random bytes from", vault, url)
             };
             self.raise(&mut request, Feature::Random)?;
-            let more = self.ask(request, move |body| wire::random_bytes(body, count))?;
+            let more = client.ask(request, move |body| wire::random_bytes(body, count))?;
             random.extend_from_slice(&more);
         }
         Ok(random)
@@ -554,15 +565,36 @@ fn to_hundredths(time: Duration) -> Duration {
 }
 
 /// A request for an operation with a key, which is safe to repeat.
+///
+/// # Errors
+/// An input is longer than [`MAX_INPUT`].
 pub(crate) fn operation(
     key: &KeyId,
     action: KeyAction,
     algorithm: &'static str,
     value: &[u8],
     further: &[(&str, Option<&[u8]>)],
-) -> Request {
+) -> Result<Request, Error> {
+    let further_lens = further
+        .iter()
+        .filter_map(|(_, value)| value.map(<[u8]>::len));
+    check_len(key, action, further_lens.fold(value.len(), usize::max))?;
     let body = wire::operation_request(algorithm, value, further);
-    request(key, action, algorithm, body)
+    Ok(request(key, action, algorithm, body))
+}
+
+/// Refuses an input that is longer than [`MAX_INPUT`].
+pub(crate) fn check_len(key: &KeyId, action: KeyAction, len: usize) -> Result<(), Error> {
+    if len <= MAX_INPUT {
+        return Ok(());
+    }
+    let error = Error::TooLong {
+        operation: action.words(),
+        key: key.to_string(),
+        len,
+    };
+    error.log(action.words(), &key.prepared.name);
+    Err(error)
 }
 
 /// The same with the body that is given.

@@ -93,17 +93,25 @@ impl<T: AsFd> Drop for Own<T> {
     }
 }
 
-/// An error, with what to do about it where there are too many descriptors.
+/// An error of a new socket, with what to do about it where there are too many descriptors, or
+/// where such sockets are refused.
 pub(crate) fn explained(error: io::Error) -> io::Error {
     #[cfg(unix)]
-    if let Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) =
-        rustix::io::Errno::from_io_error(&error)
     {
-        let text = format!(
-            "{error}: raise the limit of open files (ulimit -n, or LimitNOFILE= of a systemd unit)"
-        );
-        return io::Error::new(error.kind(), text);
+        use rustix::io::Errno;
+        let remedy = match Errno::from_io_error(&error) {
+            Some(Errno::MFILE | Errno::NFILE) => {
+                "raise the limit of open files (ulimit -n, or LimitNOFILE= of a systemd unit)"
+            }
+            Some(Errno::AFNOSUPPORT) => {
+                "have a filter of system calls allow sockets of the family AF_UNIX (RestrictAddressFamilies=AF_UNIX AF_INET \
+                 AF_INET6 of a systemd unit)"
+            }
+            _ => return error,
+        };
+        io::Error::new(error.kind(), format!("{error}: {remedy}"))
     }
+    #[cfg(not(unix))]
     error
 }
 

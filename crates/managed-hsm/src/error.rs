@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::client::MAX_INPUT;
 use crate::credential::kind::CredentialKind;
 use crate::foreign::ForeignText;
 use crate::obstacle::Obstacle;
@@ -108,6 +109,18 @@ pub enum Error {
         since: &'static str,
         /// The version that requests name.
         set: String,
+    },
+    /// The input of an operation is longer than any that is sent.
+    #[error(
+        "{operation} {key}: an input has {len} bytes, and {MAX_INPUT} at most go to the HSM in one request"
+    )]
+    TooLong {
+        /// What was asked for.
+        operation: &'static str,
+        /// The key.
+        key: String,
+        /// Length of the input in bytes.
+        len: usize,
     },
     /// No answer could be had from the service's address.
     #[error("{operation} {key}: can't reach {endpoint}: {problem}: {}", obstacle.remedy())]
@@ -222,6 +235,7 @@ impl Error {
             Self::Unauthorized { .. } => "Unauthorized".to_owned(),
             Self::Service { code, .. } => code.to_string(),
             Self::ApiVersion { .. } => "ApiVersion".to_owned(),
+            Self::TooLong { .. } => "InputTooLong".to_owned(),
             Self::Connect { .. } => "Unreachable".to_owned(),
             Self::Down { .. } => "Down".to_owned(),
             Self::Timeout { .. } => "Timeout".to_owned(),

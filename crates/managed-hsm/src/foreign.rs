@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
+use std::hash::{Hash, Hasher};
 
 use serde_core::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -15,30 +16,82 @@ use crate::secret::without_secrets;
 const LONGEST: usize = 400;
 
 /// Text from the service, or from another program. Its own form is for comparing and reading only.
-/// The secrets that are there when it comes are taken out at once: a token may be gone by the time
-/// that an error is shown.
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct ForeignText(String);
+/// What is shown of it is settled when it comes: a token may be gone by the time that an error is
+/// shown.
+#[derive(Clone)]
+pub struct ForeignText(Kept);
+
+#[derive(Clone)]
+enum Kept {
+    /// Text without secrets.
+    Plain(String),
+    /// Text with one. Behind a pointer, so that errors stay small.
+    WithSecret(Box<Both>),
+}
+
+#[derive(Clone)]
+struct Both {
+    raw: String,
+    /// What is shown instead.
+    shown: String,
+}
 
 impl ForeignText {
     /// Takes a text.
     pub fn new(text: impl Into<String>) -> Self {
-        let text = text.into();
-        match without_secrets(&text) {
-            Cow::Borrowed(_) => Self(text),
-            Cow::Owned(text) => Self(text),
+        let raw = text.into();
+        let shown = match without_secrets(&raw) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(text) => Some(text),
+        };
+        Self(match shown {
+            None => Kept::Plain(raw),
+            Some(shown) => Kept::WithSecret(Box::new(Both { raw, shown })),
+        })
+    }
+
+    /// The text as it came, to be compared or read. It is not fit to be shown: there may be a
+    /// secret in it.
+    pub fn raw(&self) -> &str {
+        match &self.0 {
+            Kept::Plain(text) => text,
+            Kept::WithSecret(both) => &both.raw,
         }
     }
 
-    /// The text otherwise as it came, to be compared or read. It is not fit to be shown.
-    pub fn raw(&self) -> &str {
-        &self.0
+    /// Whether there was a secret in it when it came, or what is also a part of a name.
+    pub(crate) const fn has_secret(&self) -> bool {
+        matches!(self.0, Kept::WithSecret(_))
+    }
+}
+
+impl Default for ForeignText {
+    fn default() -> Self {
+        Self(Kept::Plain(String::new()))
+    }
+}
+
+impl PartialEq for ForeignText {
+    fn eq(&self, other: &Self) -> bool {
+        self.raw() == other.raw()
+    }
+}
+
+impl Eq for ForeignText {}
+
+impl Hash for ForeignText {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.raw().hash(state);
     }
 }
 
 impl fmt::Display for ForeignText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&fit(&self.0, LONGEST))
+        let text = match &self.0 {
+            Kept::Plain(text) => text,
+            Kept::WithSecret(both) => &both.shown,
+        };
+        f.write_str(&fit(text, LONGEST))
     }
 }
 
@@ -65,12 +118,17 @@ impl fmt::Debug for ForeignText {
 /// changes the direction of writing, or that is a secret of this process. White space becomes
 /// blanks; all else that can't be seen is escaped; an ellipsis stands for what is cut.
 pub fn fit(text: &str, longest: usize) -> String {
+    // Before anything is cut: nobody would find the beginning of a secret that ends there.
+    visible(&without_secrets(text), longest)
+}
+
+/// The same of a text that holds no secret, or of a name that isn't one for being a part of it.
+pub fn visible(text: &str, longest: usize) -> String {
     let mut is_cut = false;
     let mut shown = String::new();
     // An escape is cut as a whole.
     let mut whole = 0;
-    // Before anything is cut: nobody would find the beginning of a secret that ends there.
-    for character in without_secrets(text).trim().chars() {
+    for character in text.trim().chars() {
         whole = shown.len();
         match character {
             '\t' | '\n' | '\r' => shown.push(' '),
@@ -176,6 +234,9 @@ mod tests {
         let shown = ForeignText::new(&echo);
         drop(token);
         assert_eq!(shown.to_string(), "Bearer … or …");
+        assert_eq!(format!("{shown:?}"), "\"Bearer … or …\"");
+        assert_eq!(shown.raw(), echo);
+        assert_eq!(shown, ForeignText::new(&echo));
         assert_eq!(ForeignText::new(&echo).to_string(), echo);
     }
 

@@ -8,6 +8,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
@@ -37,6 +38,9 @@ pub(crate) struct IoThread {
 }
 
 static CURRENT: ArcSwapOption<IoThread> = ArcSwapOption::const_empty();
+
+/// Whether there has been such a thread, in this process or in one that it was forked from.
+static WAS_STARTED: AtomicBool = AtomicBool::new(false);
 
 /// How long [`IoThread::stop`] waits for the thread.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
@@ -91,6 +95,11 @@ impl IoThread {
     /// Ends this process's thread, if it has one, within a bounded time. The next request starts
     /// another.
     pub(crate) fn stop() {
+        // To look for it takes memory, of which a process that ends may have none: the C library
+        // aborts it then, though nobody has made a request.
+        if !WAS_STARTED.load(Ordering::Relaxed) {
+            return;
+        }
         let seen = CURRENT.load_full();
         let Some(thread) = seen else { return };
         if !thread.belongs_to_this_process() {
@@ -115,6 +124,7 @@ impl IoThread {
                 "there is no event loop for its I/O thread: {error}"
             ))
         })?;
+        WAS_STARTED.store(true, Ordering::Relaxed);
         let (messages, mut inbox) = unbounded_channel();
         let (ending, ended) = sync_channel(0);
         threads::start("akv-io", move || {

@@ -110,7 +110,12 @@ impl Attempt<'_> {
     /// What the attempt tells about the health of its endpoint, if anything.
     pub(crate) fn shows_health(&self) -> Option<bool> {
         match self.outcome {
-            Ok(answer) => Some(!answer.status.is_server_error()),
+            Ok(answer) => match answer.status.as_u16() {
+                502..=504 => Some(false),
+                // One key or one operation may be all that is broken.
+                500.. => None,
+                _ => Some(true),
+            },
             Err(Failure::NoHttp2) => None,
             Err(_) if self.is_excused() => None,
             Err(_) => Some(false),
@@ -489,7 +494,11 @@ mod tests {
             (answer(200), 0, Some(true)),
             (answer(401), 0, Some(true)),
             (answer(429), 0, Some(true)),
+            (answer(500), 0, None),
+            (answer(501), 0, None),
+            (answer(502), 0, Some(false)),
             (answer(503), 0, Some(false)),
+            (answer(504), 0, Some(false)),
             (refused(), 0, Some(false)),
             (late(), 0, Some(false)),
             (lost(), 0, None),

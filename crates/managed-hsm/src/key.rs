@@ -106,6 +106,13 @@ impl KeyId {
         }
     }
 
+    /// Its address, as the service's identifiers have it.
+    pub(crate) fn address(&self) -> Url {
+        let mut address = self.prepared.address.clone();
+        address.set_query(None);
+        address
+    }
+
     /// Where an operation is asked for.
     pub(crate) fn url(&self, action: KeyAction) -> &Url {
         let Prepared { address, urls, .. } = &*self.prepared;
@@ -332,7 +339,8 @@ pub struct KeyItem {
 pub struct Key {
     /// The key, pinned to the version that the service answered with.
     pub id: KeyId,
-    /// The service's own identifier, `https://<host>/keys/<name>/<version>`.
+    /// The service's own identifier, `https://<host>/keys/<name>/<version>`. The address that was
+    /// asked stands for one that holds what may be a secret.
     pub kid: ForeignText,
     /// The public part.
     pub public: PublicKey,

@@ -56,7 +56,7 @@ impl Client {
         message: &[u8],
     ) -> Result<Vec<u8>, Error> {
         let name = algorithm.jwa_name();
-        let mut request = operation(key, KeyAction::Sign, name, message, &[]);
+        let mut request = operation(key, KeyAction::Sign, name, message, &[])?;
         self.raise(&mut request, Feature::Hmac)?;
         let asked = (key.key.clone(), key.version.clone());
         self.ask(request, move |body| {
@@ -82,7 +82,7 @@ impl Client {
     ) -> Result<bool, Error> {
         let name = algorithm.jwa_name();
         let further = [("digest", Some(message))];
-        let mut request = operation(key, KeyAction::Verify, name, mac, &further);
+        let mut request = operation(key, KeyAction::Verify, name, mac, &further)?;
         self.raise(&mut request, Feature::Hmac)?;
         self.ask(request, |body| {
             let verdict: Result<Verdict, _> = serde_json::from_slice(body);

@@ -13,6 +13,8 @@ pub enum Obstacle {
     Certificate,
     /// What listens there does not speak TLS.
     NotTls,
+    /// What answers there does not speak HTTP.
+    NotHttp,
     /// Both sides speak TLS, and did not agree.
     Handshake,
     /// It took too long.
@@ -49,6 +51,10 @@ impl Obstacle {
             }
             Self::NotTls => {
                 "what listens there does not speak TLS; check host and port (AZURE_MANAGEDHSM_URL, or the configuration file)"
+            }
+            Self::NotHttp => {
+                "what answered does not speak HTTP as a Managed HSM does; check host and port (AZURE_MANAGEDHSM_URL, or the \
+                 configuration file), and what is between this machine and the HSM"
             }
             Self::TimedOut => {
                 "no connection within the time allowed; check firewalls and routes between this machine and the HSM"

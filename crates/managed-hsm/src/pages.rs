@@ -11,6 +11,10 @@ use crate::request::{Request, at};
 use crate::uri::Vault;
 use crate::wire::Page;
 
+/// The most that a listing has. No vault that anybody lists within the time of an operation has as
+/// many keys; one without an end would take all memory.
+pub const MAX_LISTED: usize = 200_000;
+
 /// A listing, asked for page by page.
 #[derive(Debug)]
 pub(crate) struct Pages {
@@ -18,6 +22,8 @@ pub(crate) struct Pages {
     next: Option<Url>,
     /// Where the pages were that came.
     seen: HashSet<Url>,
+    /// How much was on them.
+    listed: usize,
     /// How long it took to get them.
     spent: Duration,
 }
@@ -29,6 +35,7 @@ impl Pages {
             vault: vault.clone(),
             next: Some(url),
             seen: HashSet::new(),
+            listed: 0,
             spent: Duration::ZERO,
         }
     }
@@ -67,6 +74,10 @@ impl Pages {
         if next.as_ref().is_some_and(|next| self.seen.contains(next)) {
             let problem = "its nextLink leads to a page that came before";
             return Err(again.bad_answer(problem.to_owned()));
+        }
+        self.listed += items.len();
+        if self.listed > MAX_LISTED {
+            return Err(again.bad_answer(format!("the listing has more than {MAX_LISTED} entries")));
         }
         self.next = next;
         Ok(Some(items))

@@ -113,6 +113,13 @@ pub fn without_secrets(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Whether a text has a whole secret of this process in it.
+pub fn repeats_secret(text: &str) -> bool {
+    let known = KNOWN.load();
+    let mut known = known.iter().filter_map(Weak::upgrade);
+    known.any(|secret| text.contains(&**secret.text))
+}
+
 /// Notes where a text has a secret, or what was cut out of it.
 fn hide(secret: &str, text: &str, hidden: &mut Vec<Range<usize>>) {
     if secret.starts_with(JWT) {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use zeroize::Zeroizing;
 
 use crate::api_version::Feature;
-use crate::client::{Client, request};
+use crate::client::{Client, check_len, request};
 use crate::error::Error;
 use crate::key::{KeyAction, KeyId};
 use crate::wire;
@@ -117,6 +117,8 @@ impl Client {
         target: &str,
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
         let name = algorithm.jwa_name();
+        let len = wrapped.len().max(target.len());
+        check_len(key, KeyAction::SecureUnwrapKey, len)?;
         let body = wire::secure_unwrap_request(name, wrapped, target);
         let mut request = request(key, KeyAction::SecureUnwrapKey, name, body);
         self.raise(&mut request, Feature::SecureWrap)?;

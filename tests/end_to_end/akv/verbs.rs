@@ -371,6 +371,10 @@ fn a_key_is_released_to_the_environment_that_its_policy_names() {
     let bundle: Value = serde_json::from_slice(&bundle).expect("JSON");
     assert_eq!(bundle["header"]["enc"], "RSA_AES_KEY_WRAP_256");
     assert!(hsm.akv_line(&line).succeeds().matches('.').count() == 2);
+    // Programs get it whole, too.
+    let told = answer(&hsm, &line);
+    let jws = told["value"].as_str().expect("a token");
+    assert_eq!(jws.matches('.').count(), 2, "{jws}");
     // A key without a policy, and a token that is none.
     hsm.create("stays", AES_256);
     let refused = format!("keys release managedhsm:MyHSM:stays --attestation {token}");

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use azure_core::error::ErrorKind;
 use azure_security_keyvault_keys::models::KeyAttributes;
 use clap::Args;
-use futures_util::TryStreamExt;
-use managed_hsm::{KeyUri, StoreUri, Vault};
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use managed_hsm::{KeyUri, MAX_LISTED, StoreUri, Vault};
 use serde_json::{Value, json};
 
 use super::description::{
@@ -54,13 +55,7 @@ struct Row {
 
 fn keys(session: &Session, vault: &Vault) -> Result<Report, Failure> {
     let management = session.management(vault)?;
-    let pager = async {
-        management
-            .keys
-            .list_key_properties(None)?
-            .try_collect()
-            .await
-    };
+    let pager = async { all(management.keys.list_key_properties(None)?).await };
     let found: Vec<_> = management.wait("list keys of", &vault.to_string(), pager)?;
     let rows = found.into_iter().map(|key| {
         Ok(Row {
@@ -72,12 +67,23 @@ fn keys(session: &Session, vault: &Vault) -> Result<Report, Failure> {
     listing("key", rows.collect::<Result<_, Failure>>()?)
 }
 
+/// All of a listing, unless it has no end.
+async fn all<T>(listing: impl Stream<Item = azure_core::Result<T>>) -> azure_core::Result<Vec<T>> {
+    let taken: Vec<T> = listing.take(MAX_LISTED + 1).try_collect().await?;
+    match taken.len() > MAX_LISTED {
+        false => Ok(taken),
+        true => Err(azure_core::Error::with_message(
+            ErrorKind::DataConversion,
+            format!("the listing has more than {MAX_LISTED} entries"),
+        )),
+    }
+}
+
 fn versions(session: &Session, uri: &KeyUri) -> Result<Report, Failure> {
     let management = session.management(&uri.vault)?;
     let pager = async {
         let name = uri.key.as_str();
-        let pager = management.keys.list_key_properties_versions(name, None)?;
-        pager.try_collect().await
+        all(management.keys.list_key_properties_versions(name, None)?).await
     };
     let found: Vec<_> = management.wait("list versions of", &uri.to_string(), pager)?;
     let all = KeyUri {
@@ -131,10 +137,7 @@ fn listing(what: &str, rows: Vec<Row>) -> Result<Report, Failure> {
 
 fn deleted_keys(session: &Session, vault: &Vault) -> Result<Report, Failure> {
     let management = session.management(vault)?;
-    let pager = async {
-        let pager = management.keys.list_deleted_key_properties(None)?;
-        pager.try_collect().await
-    };
+    let pager = async { all(management.keys.list_deleted_key_properties(None)?).await };
     let found: Vec<_> = management.wait("list deleted keys of", &vault.to_string(), pager)?;
     let (mut text, mut json) = (Vec::new(), Vec::new());
     for key in found {

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::description::asked_for;
 use crate::failure::Failure;
 use crate::files::{self, Out};
-use crate::output::Report;
+use crate::output::{Report, one_line};
 use crate::progress::Spinner;
 use crate::session::{Session, only_hsm};
 use crate::wrapping;
@@ -103,7 +103,7 @@ impl Attestation {
             "certificatePemFile": encoded(&attestation.certificate_pem_file),
             "privateKeyAttestation": encoded(&attestation.private_key_attestation),
             "publicKeyAttestation": encoded(&attestation.public_key_attestation),
-            "version": attestation.version,
+            "version": attestation.version.as_deref().map(one_line),
         });
         files::deliver_json(
             file,
@@ -140,10 +140,46 @@ impl Release {
         };
         let uri = self.uri.to_string();
         let released = management.wait("release key", &uri, request)?.value;
-        let released = released.filter(|value| !value.is_empty()).ok_or_else(|| {
-            Failure::Answer(format!("the answer of {} holds no key", self.uri.vault))
-        })?;
+        let released = released.unwrap_or_default();
+        if !is_released(&released) {
+            return Err(Failure::Answer(format!(
+                "the answer of {} holds no key: a released key is a signed token, three parts of base64url with dots \
+                 between them",
+                self.uri.vault
+            )));
+        }
         let about = json!({ "key": uri, "algorithm": name });
         files::deliver_text(format!("{released}\n"), "value", &self.out, about)
+    }
+}
+
+/// Whether a text is a released key, and no token of this process that the answer repeats. Nothing
+/// else that such a text may hold has to be hidden, nor can it move a cursor.
+fn is_released(text: &str) -> bool {
+    wrapping::is_token(text) && !managed_hsm::repeats_secret(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use managed_hsm::Secret;
+
+    use super::*;
+
+    #[test]
+    fn only_a_signed_token_of_others_is_a_released_key() {
+        let key = "eyJhbGciOiJSUzI1NiJ9.eyJyZXNwb25zZSI6e319.c2lnbmF0dXJl";
+        assert!(is_released(key));
+        for other in [
+            "",
+            "eyJhbGciOiJSUzI1NiJ9",
+            "eyJhbGciOiJSUzI1NiJ9..c2ln",
+            "eyJhbGciOiJSUzI1NiJ9.eyJyZXNwb25zZSI6e319.c2ln.c2ln",
+            "eyJhbGciOiJSUzI1NiJ9.eyJyZXNwb25zZSI6e319.\u{1b}[2J",
+            "eyJhbGciOiJSUzI1NiJ9.eyJyZXNwb25zZSI6e319.c2lnbmF0dXJl\n",
+        ] {
+            assert!(!is_released(other), "{other}");
+        }
+        let _token = Secret::new(key.to_owned());
+        assert!(!is_released(key));
     }
 }

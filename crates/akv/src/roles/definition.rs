@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use managed_hsm::{DATA_ACTION_PREFIX, Guid, NewRole, RoleDefinition, Vault};
+use managed_hsm::{DATA_ACTION_PREFIX, ForeignText, Guid, NewRole, RoleDefinition, Vault};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -233,13 +233,14 @@ impl Undefine {
 
 /// What a role allows, and what of that it doesn't, without what all actions begin with.
 pub(super) fn shown_actions(role: &RoleDefinition) -> Vec<String> {
-    let short = |action: &str| {
-        let short = action.strip_prefix(DATA_ACTION_PREFIX).unwrap_or(action);
-        one_line(short)
+    let short = |action: &ForeignText| {
+        let action = action.to_string();
+        let short = action.strip_prefix(DATA_ACTION_PREFIX);
+        short.map(str::to_owned).unwrap_or(action)
     };
-    let allowed = role.data_actions.iter().map(|action| short(action.raw()));
+    let allowed = role.data_actions.iter().map(short);
     let not = role.not_data_actions.iter();
-    let not = not.map(|action| format!("not {}", short(action.raw())));
+    let not = not.map(|action| format!("not {}", short(action)));
     allowed.chain(not).collect()
 }
 

@@ -46,6 +46,9 @@ impl std::fmt::Display for Failure {
             Self::Tls(error) => write!(f, "the TLS handshake failed: {}", causes(error)),
             Self::ConnectTimeout => f.write_str("the connection timed out"),
             Self::NoHttp2 => f.write_str("the server doesn't speak HTTP/2"),
+            Self::Exchange(error) if error.is_parse() => {
+                write!(f, "what answered is not HTTP ({})", causes(error))
+            }
             Self::Exchange(error) | Self::Unsent(error) => of(f, error),
             Self::Body(error) => write!(f, "it ends too early ({})", causes(error)),
             Self::TooLong => write!(f, "it is longer than {MAX_ANSWER} bytes"),

@@ -24,6 +24,8 @@ fn known(error: &(dyn StdError + 'static)) -> Option<Obstacle> {
         return match failure {
             Failure::Connect(error) => Some(Obstacle::of(error.as_ref())),
             Failure::Tls(error) => Some(Obstacle::of(error)),
+            // Headers without an end, too.
+            Failure::Exchange(error) if error.is_parse() => Some(Obstacle::NotHttp),
             Failure::Exchange(error) | Failure::Unsent(error) => Some(Obstacle::of(error)),
             Failure::ConnectTimeout | Failure::Late(_) => Some(Obstacle::TimedOut),
             Failure::NoHttp2 => Some(Obstacle::NoHttp2),

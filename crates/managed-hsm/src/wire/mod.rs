@@ -396,13 +396,18 @@ pub(crate) fn key(
         return Ok(Told::Lacks(Feature::MlDsa));
     }
     let attributes = bundle.attributes.unwrap_or_default();
+    // Programs may show it: what is known already tells nothing.
+    let kid = match jwk.kid.has_secret() {
+        true => ForeignText::new(id.address()),
+        false => jwk.kid.clone(),
+    };
     Ok(Told::Known(Box::new(Key {
         id,
+        kid,
         public: public_key(&jwk)?,
         operations: jwk.key_ops.into_iter().map(KeyOperation::from).collect(),
         enabled: attributes.enabled.unwrap_or(true),
         properties: attributes.properties(bundle.tags, bundle.managed),
-        kid: jwk.kid,
     })))
 }
 

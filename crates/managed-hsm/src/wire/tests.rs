@@ -1,5 +1,6 @@
 use super::*;
 use crate::key::KeyAction;
+use crate::secret::Secret;
 use crate::token::AccessToken;
 
 const VERSION: &str = "68b1416e5f6b4d23ab6806d934a09a8b";
@@ -101,6 +102,47 @@ fn tags_are_handed_on_as_they_are() {
     let tags = known(body.as_bytes(), "7.4").properties.tags;
     assert_eq!(tags["statement"], statement);
     assert_eq!(tags[token.expose()], format!("is {}", token.expose()));
+}
+
+/// A password of a proxy may be "localhost", and a file's may be the name of what the key is for.
+#[test]
+fn a_short_secret_in_a_name_or_a_host_changes_neither() {
+    let secrets = ["hsm-example", "signing"].map(|text| Secret::new(text.to_owned()));
+    // Of a version, too, another text may have so much.
+    let _token = AccessToken::new(&VERSION[8..24]).unwrap();
+    let uri: KeyUri = "managedhsm:MyHSM:signing-key".parse().unwrap();
+    let url = "https://hsm-example/keys/signing-key?api-version=7.4";
+    let kid = format!("https://hsm-example/keys/signing-key/{VERSION}");
+    let body = format!(r#"{{"key":{{"kid":"{kid}","kty":"oct"}}}}"#);
+    let url = url.parse().unwrap();
+    let told = key(body.as_bytes(), &uri, &url, &"7.4".parse().unwrap()).unwrap();
+    let Told::Known(told) = told else {
+        panic!("it is known");
+    };
+    let pinned = format!("managedhsm:MyHSM:signing-key?version={VERSION}");
+    assert_eq!(told.id.to_string(), pinned);
+    assert_eq!(told.kid.raw(), kid);
+
+    let listing = format!(r#"{{"value":[{{"kid":"{kid}"}}]}}"#);
+    let (items, _) = key_page(listing.as_bytes(), &uri.vault).unwrap();
+    assert_eq!(items[0].uri.to_string(), pinned);
+
+    let asked = (told.id.key, told.id.version);
+    let answer = format!(r#"{{"kid":"{kid}","value":"AQI"}}"#);
+    assert_eq!(*value(answer.as_bytes(), &asked).unwrap(), [1, 2]);
+    let other = answer.replace("signing-key", "signing");
+    let problem = value(other.as_bytes(), &asked).unwrap_err();
+    assert_eq!(problem, "it is by the key '…'");
+    drop(secrets);
+}
+
+#[test]
+fn an_identifier_that_repeats_a_token_is_not_handed_on() {
+    let token = AccessToken::new("a-token-that-is-told-to-all").unwrap();
+    let kid = format!("https://{}.h/keys/k/{VERSION}", token.expose());
+    let body = format!(r#"{{"key":{{"kid":"{kid}","kty":"oct"}}}}"#);
+    let told = known(body.as_bytes(), "7.4");
+    assert_eq!(told.kid.raw(), format!("https://h/keys/k/{VERSION}"));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use managed_hsm::{
     AccessToken, Caller, CallerKind, Client, Decryption, Encryption, EncryptionAlgorithm, Error,
-    KeyUri, Settings, SignatureAlgorithm,
+    KeyUri, NewKey, Settings, SignatureAlgorithm,
 };
 use server::{Offer, Server, turned};
 
@@ -244,16 +244,16 @@ fn an_answer_to_a_request_that_is_still_being_sent_is_none() {
         let client = client_with(&server, by_io_thread, LONGEST);
         // The key is loaded by the first request.
         let script = format!("a{}{by_io_thread}", server::EARLY);
-        let uri = format!("managedhsm:MyHSM:{script}").parse().expect("a URI");
-        let key = client.get_key(&uri).expect("a key");
-        let algorithm = EncryptionAlgorithm::RsaOaep256;
+        let uri: KeyUri = format!("managedhsm:MyHSM:{script}").parse().expect("a URI");
+        client.get_key(&uri).expect("a key");
         // More than the sockets on the way hold.
-        let value = vec![7; 16 << 20];
-        let wrapped = client.wrap_key(&key.id, algorithm, &value);
-        let problem = wrapped
-            .expect_err("it is too long to be returned")
-            .to_string();
-        assert!(problem.contains("longer than"), "{problem}");
+        let key = NewKey {
+            release_policy: Some(vec![7; 16 << 20]),
+            ..NewKey::default()
+        };
+        let made = client.create_key(&uri.vault, &uri.key, &key);
+        let problem = made.expect_err("it is not asked for again").to_string();
+        assert!(problem.contains("nobody had asked for"), "{problem}");
     }
 }
 

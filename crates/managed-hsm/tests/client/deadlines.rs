@@ -71,6 +71,27 @@ fn a_request_ends_when_its_caller_has_no_more_time() {
     }
 }
 
+#[test]
+fn an_operation_of_several_requests_has_one_deadline() {
+    let hsm = Hsm::start();
+    let client = hsm.client_with(|settings| settings.operation_timeout = SHORT);
+    load(&client);
+    hsm.fault("slow-first-byte,operation=rng,delay_ms=700");
+    let began = Instant::now();
+    let random = client.random_bytes(&vault(), 10 * 128);
+    let error = random.expect_err("ten times 0.7 s are too much");
+    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    assert!(began.elapsed() < SHORT + SHORT / 2);
+    assert_eq!(hsm.count("rng"), 3);
+
+    hsm.fault("slow-first-byte,operation=k,delay_ms=1200");
+    let one = client.for_one_operation();
+    one.get_key(&uri("k")).expect("it is in time");
+    let late = one.get_key(&uri("k")).expect_err("the time is over");
+    assert!(matches!(late, Error::Timeout { .. }), "{late}");
+    client.get_key(&uri("k")).expect("it has its own time");
+}
+
 /// How late a caller is depends on the machine, too, but not each time.
 #[test]
 fn a_deadline_is_kept_to_a_tenth_of_a_second() {

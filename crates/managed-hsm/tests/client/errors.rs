@@ -1,7 +1,8 @@
 //! Which error comes of what, and what it says.
 
 use managed_hsm::{
-    AccessToken, Client, Decryption, Encryption, EncryptionAlgorithm, Error, KeyUri,
+    AccessToken, Client, Decryption, Encryption, EncryptionAlgorithm, Error, KeyUri, MAX_INPUT,
+    MacAlgorithm,
 };
 use testing::emulator::{AUDIENCE, DataDir, TokenKey};
 
@@ -213,6 +214,28 @@ fn a_point_that_is_not_on_the_curve_is_no_key() {
     hsm.fault(&fault.to_string());
     let error = hsm.client().get_key(&uri("k")).expect_err("it is no key");
     assert!(matches!(error, Error::Response { .. }), "{error}");
+}
+
+#[test]
+fn an_input_that_is_too_long_is_not_sent() {
+    let hsm = Hsm::start();
+    let client = hsm.client();
+    let key = load(&client);
+    let mac = |len| client.mac(&key, MacAlgorithm::Hs256, &vec![0; len]);
+    let error = mac(MAX_INPUT + 1).expect_err("it is too long");
+    says(
+        &error,
+        &[
+            "1048577 bytes",
+            "1048576 at most",
+            "sign with managedhsm:MyHSM:k",
+        ],
+    );
+    assert_eq!(hsm.count("sign"), 0);
+    // What an EC key can't do.
+    let error = mac(MAX_INPUT).expect_err("it is sent");
+    assert!(matches!(error, Error::Service { .. }), "{error}");
+    assert_eq!(hsm.count("sign"), 1);
 }
 
 #[test]

@@ -48,6 +48,25 @@ fn all_pages_are_asked_for_and_each_once() {
 }
 
 #[test]
+fn a_listing_of_more_than_any_vault_has_takes_no_more_memory() {
+    let hsm = Hsm::start();
+    // As many as an answer has room for.
+    let one = serde_json::json!({ "kid": "https://h/keys/a" });
+    let page = vec![one; 30_000];
+    for number in 0..8 {
+        let next = format!("{}/keys?page={number}", hsm.emulator.url);
+        let body = serde_json::json!({ "value": page, "nextLink": next }).to_string();
+        let fault = serde_json::json!({
+            "kind": "other-body", "operation": "keys", "count": 1, "body": body,
+        });
+        hsm.fault(&fault.to_string());
+    }
+    let error = list(&hsm.client()).expect_err("it has no end");
+    says(&error, &["more than 200000 entries"]);
+    assert_eq!(hsm.count("keys"), 7);
+}
+
+#[test]
 fn nothing_is_asked_before_the_first_page_is_wanted() {
     let hsm = Hsm::start();
     let client = hsm.client();

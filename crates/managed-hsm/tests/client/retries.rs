@@ -4,6 +4,8 @@
     reason = "a test reads the audit log of its own emulator"
 )]
 
+use std::time::{Duration, Instant};
+
 use managed_hsm::{Curve, Error, NewKey, NewKeyKind};
 use serde_json::Value;
 use testing::ReservedPort;
@@ -226,8 +228,25 @@ fn what_the_service_refuses_is_asked_once() {
 #[test]
 fn bytes_that_are_not_http_are_asked_for_once() {
     let (hsm, client, key) = meeting("garbage,operation=sign", |_| {});
-    assert!(sign(&client, &key).is_err());
+    let error = sign(&client, &key).expect_err("it makes no sense");
+    says(&error, &["not HTTP", "does not speak HTTP"]);
     assert_eq!(hsm.count("sign"), 1);
+}
+
+/// For longer than an outage has to last.
+#[test]
+fn what_fails_in_the_hsm_with_one_key_keeps_nobody_from_others() {
+    let (hsm, client, key) = meeting("internal-error,operation=sign", |settings| {
+        settings.max_retries = 0;
+    });
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(6) {
+        let error = sign(&client, &key).expect_err("it fails");
+        assert_eq!(error.status(), Some(500), "{error}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    load(&client);
+    drop(hsm);
 }
 
 #[test]
