@@ -67,8 +67,8 @@ impl HsmKey {
 
     /// Does something with an AES key by an algorithm for its size in bits. Versions of the API
     /// before 2026-01-01-preview don't tell the size, but refuse an algorithm for another; what
-    /// worked is remembered. `likely`: what to try first; a size that AES doesn't have is none to go
-    /// by. All tries have one deadline.
+    /// worked is remembered. `likely`: what to try first; a size that AES doesn't have is none to
+    /// go by. All tries have one deadline.
     ///
     /// # Errors
     /// The operation fails, whichever size the key has.

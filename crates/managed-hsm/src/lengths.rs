@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 
 use crate::algorithm::EncryptionAlgorithm;
-use crate::client::Encrypted;
+use crate::encryption::Encrypted;
 
 const BLOCK: usize = 16;
 const WRAP_BLOCK: usize = 8;
