@@ -296,7 +296,14 @@ impl AesMode {
         };
         match encrypts {
             true => Some(algorithm.ciphertext_lens(len)?.end() + overhead),
-            false => Some(*algorithm.plaintext_lens(len.checked_sub(overhead)?)?.end()),
+            false => {
+                let fitting = algorithm.plaintext_lens(len.checked_sub(overhead)?)?;
+                match self {
+                    // With room for the padding, as other modules tell it.
+                    Self::CbcPad => Some(len),
+                    _ => Some(*fitting.end()),
+                }
+            }
         }
     }
 }

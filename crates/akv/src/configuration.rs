@@ -25,8 +25,8 @@ const FRONT_END: FrontEnd = FrontEnd::new(
 /// The configuration of OpenSSL on this machine, as far as it is about the provider.
 #[derive(Debug, Default)]
 pub(crate) struct Configuration {
-    /// The file; none: OPENSSL_CONF is empty, or there is neither it, nor an `openssl` that says where
-    /// its file is, nor a file in one of the usual places.
+    /// The file; none: OPENSSL_CONF is empty, or there is neither it, nor an `openssl` that says
+    /// where its file is, nor a file in one of the usual places.
     pub(crate) file: Option<PathBuf>,
     /// Why it could not be read.
     pub(crate) problem: Option<String>,

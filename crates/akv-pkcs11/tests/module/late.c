@@ -7,13 +7,11 @@ static ulong_t session, key;
 static void work(void) {
     unsigned char digest[32] = {1}, signature[64];
     ulong_t len = sizeof signature;
-    struct mechanism nonsense = {0x80000001, NULL, 0};
+    struct mechanism with_parameter = {0x1041, "x", 1};
     EXPECT(0, C_SignInit, session, &ecdsa, key);
     EXPECT(0, C_Sign, session, digest, 32ul, signature, &len);
-    /* CKR_DATA_LEN_RANGE and CKR_MECHANISM_INVALID, with a cause that is told. */
-    EXPECT(0, C_SignInit, session, &ecdsa, key);
-    EXPECT(0x21, C_Sign, session, digest, 99ul, signature, &len);
-    EXPECT(0x70, C_SignInit, session, &nonsense, key);
+    /* CKR_MECHANISM_PARAM_INVALID, with a cause that is told. */
+    EXPECT(0x71, C_SignInit, session, &with_parameter, key);
 }
 
 static void destroy(void *unused) {
