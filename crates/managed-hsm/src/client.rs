@@ -455,6 +455,7 @@ pub(crate) fn check_len(key: &KeyId, action: KeyAction, len: usize) -> Result<()
         operation: action.words(),
         key: key.to_string(),
         len,
+        most: MAX_INPUT,
     };
     error.log(action.words(), &key.prepared.name);
     Err(error)

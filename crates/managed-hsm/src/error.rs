@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::client::MAX_INPUT;
 use crate::credential::kind::CredentialKind;
 use crate::foreign::ForeignText;
 use crate::obstacle::Obstacle;
@@ -112,7 +111,7 @@ pub enum Error {
     },
     /// The input of an operation is longer than any that is sent.
     #[error(
-        "{operation} {key}: an input has {len} bytes, and {MAX_INPUT} at most go to the HSM in one request"
+        "{operation} {key}: an input has {len} bytes, and {most} at most go to the HSM in one request"
     )]
     TooLong {
         /// What was asked for.
@@ -121,6 +120,8 @@ pub enum Error {
         key: String,
         /// Length of the input in bytes.
         len: usize,
+        /// The greatest length.
+        most: usize,
     },
     /// No answer could be had from the service's address.
     #[error("{operation} {key}: can't reach {endpoint}: {problem}: {}", obstacle.remedy())]
