@@ -332,8 +332,8 @@ pub(crate) fn profile_attribute(
     }
 }
 
-/// Changes a key: all at once, by one request, after one for what others have changed meanwhile. That
-/// comes first also where nothing seems to be left to do: it may be known no more.
+/// Changes a key: all at once, by one request, after one for what others have changed meanwhile.
+/// That comes first also where nothing seems to be left to do: what is known may be so no more.
 pub(crate) fn set_attributes(
     module: &Arc<Module>,
     session: CK_SESSION_HANDLE,
