@@ -83,8 +83,8 @@ impl Token {
         self.change(|table| table.add_certificate(certificate))
     }
 
-    /// A certificate as its file is just now: whoever changes a part of it is not to undo what other
-    /// processes have changed.
+    /// A certificate as its file is just now: whoever changes a part of it is not to undo what
+    /// other processes have changed.
     ///
     /// # Errors
     /// It is there no more, or another one is.

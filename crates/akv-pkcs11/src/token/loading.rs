@@ -246,8 +246,8 @@ impl Token {
         self.learn(&asked, |table| table.renew(loaded, key.session))
     }
 
-    /// A key that `check` lets be used: as it is known, or as the HSM describes it now, where what is
-    /// known forbids it. What it said just before is not asked for again.
+    /// A key that `check` lets be used: as it is known, or as the HSM describes it now, where what
+    /// is known forbids it. What it said just before is not asked for again.
     ///
     /// # Errors
     /// What `check` has against it.

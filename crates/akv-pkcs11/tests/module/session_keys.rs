@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, AttributeType, ObjectClass};
-use cryptoki::session::UserType;
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::session::{Session, UserType};
 
 use crate::errors::wait_for;
 use crate::keys::rest;
@@ -394,13 +394,23 @@ fn handles_end_with_their_session_and_no_call_waits_for_each_key() {
     }
     let taken = began.elapsed();
     assert!(taken < 2 * TIMEOUT, "{step}: {taken:?}");
+    are_no_more(&other, &pairs);
+    let marked = [Attribute::VendorDefined((MAKER, Vec::new())), PRIVATE];
+    let found = other.find_objects(&marked).unwrap();
+    assert!(found.len() >= COUNT, "{step}");
+    let told = other.get_attributes(found[0], &[AttributeType::Token]);
+    assert_eq!(told.unwrap(), [Attribute::Token(false)], "{step}");
+}
+
+/// Neither the handles of keys nor any others that only who sweeps asks for.
+fn are_no_more(session: &Session, pairs: &[(ObjectHandle, ObjectHandle)]) {
     for (public, private) in pairs {
-        for object in [public, private] {
-            let told = other.get_attributes(object, &[AttributeType::Token]);
-            assert_eq!(code(told), RvError::ObjectHandleInvalid, "{step}");
+        for object in [*public, *private] {
+            let told = session.get_attributes(object, &[AttributeType::Token]);
+            assert_eq!(code(told), RvError::ObjectHandleInvalid);
         }
-        let signed = other.sign(&Mechanism::Ecdsa, private, &[1; 32]);
-        assert_eq!(code(signed), RvError::KeyHandleInvalid, "{step}");
+        let signed = session.sign(&Mechanism::Ecdsa, *private, &[1; 32]);
+        assert_eq!(code(signed), RvError::KeyHandleInvalid);
     }
     // Nor do they come back by the list, as anything but what another process has left.
     for further in [
@@ -409,13 +419,8 @@ fn handles_end_with_their_session_and_no_call_waits_for_each_key() {
         &[Attribute::Token(false)],
     ] {
         let template = [&[PRIVATE], further].concat();
-        assert_eq!(other.find_objects(&template).unwrap(), [], "{step}");
+        assert_eq!(session.find_objects(&template).unwrap(), []);
     }
-    let marked = [Attribute::VendorDefined((MAKER, Vec::new())), PRIVATE];
-    let found = other.find_objects(&marked).unwrap();
-    assert!(found.len() >= COUNT, "{step}");
-    let told = other.get_attributes(found[0], &[AttributeType::Token]);
-    assert_eq!(told.unwrap(), [Attribute::Token(false)], "{step}");
 }
 
 /// Nothing stays, and so nothing is told.
