@@ -170,7 +170,6 @@ impl Token {
         else {
             return Ok(false);
         };
-        let began = self.tick();
         match self.get(&name, self.configured_version(&name)) {
             Ok(key) => {
                 if !self.table().has_certificate(&key) {
@@ -180,12 +179,7 @@ impl Token {
                 let found = self.table().has_version(&name, sought);
                 Ok(found || self.settings.never_lists)
             }
-            Err(error) if is_absence(&error) => {
-                if known.is_some() && is_not_found(&error) {
-                    self.change(|table| table.remove(name.as_str(), began));
-                }
-                Ok(self.settings.never_lists)
-            }
+            Err(error) if is_absence(&error) => Ok(self.settings.never_lists),
             Err(error) if known.is_some_and(|key| sought.fits(key)) => {
                 serve_on(&error);
                 Ok(true)
@@ -208,15 +202,24 @@ impl Token {
         })
     }
 
-    /// Loads a key.
+    /// Loads a key, or forgets one that the HSM has no more.
     fn get(
         &self,
         name: &KeyName,
         version: Option<KeyVersion>,
     ) -> Result<Arc<StoredKey>, managed_hsm::Error> {
-        let (asked, key) = self.fetch(name, version)?;
-        self.learn(&asked, |table| table.add(key, None))
-            .map_err(logged_out)
+        let began = self.tick();
+        match self.fetch(name, version) {
+            Ok((asked, key)) => self
+                .learn(&asked, |table| table.add(key, None))
+                .map_err(logged_out),
+            Err(error) => {
+                if is_not_found(&error) && self.table().newest(name.as_str()).is_some() {
+                    self.change(|table| table.remove(name.as_str(), began));
+                }
+                Err(error)
+            }
+        }
     }
 
     fn fetch(
@@ -329,11 +332,8 @@ impl Token {
             .ask(|client| self.list_by(client))
             .map_err(logged_out)??;
         for name in self.forget_others(&names, began, asked) {
-            let began = self.tick();
-            let got = self.get(&name, self.configured_version(&name));
-            if got.is_err_and(|error| is_not_found(&error)) {
-                self.change(|table| table.remove(name.as_str(), began));
-            }
+            // It is forgotten if it isn't there, and stays as it is known if that can't be told.
+            let _ = self.get(&name, self.configured_version(&name));
         }
         Ok(items)
     }
