@@ -1,6 +1,8 @@
 //! How long the HSM's symmetric keys are: most versions of the service's API don't tell, and refuse
 //! what is for another size. A key's tag may tell, and anybody may have written that.
 
+use std::sync::atomic::Ordering;
+
 use cryptoki_sys::{
     CK_RV, CKR_KEY_SIZE_RANGE, CKR_UNWRAPPING_KEY_SIZE_RANGE, CKR_WRAPPING_KEY_SIZE_RANGE,
 };
@@ -18,7 +20,8 @@ use crate::token::objects::StoredKey;
 /// # Errors
 /// The HSM can't be asked, or fails. That it refuses is none: the size can't be known then.
 pub(crate) fn learn_size(token: &Token, key: &StoredKey) -> Result<(), Error> {
-    if key.public().key_type() != KeyType::Aes || key.value_len().is_some() {
+    let is_told = key.value_len().is_some() || key.hides_size.load(Ordering::Relaxed);
+    if key.public().key_type() != KeyType::Aes || is_told {
         return Ok(());
     }
     let mode = match key {
@@ -38,6 +41,7 @@ pub(crate) fn learn_size(token: &Token, key: &StoredKey) -> Result<(), Error> {
     match asked {
         Err(error) if error.is_refusal() => {
             let cause = error.cause.unwrap_or_default();
+            key.hides_size.store(true, Ordering::Relaxed);
             log::debug!("the size of key {} stays unknown: {cause}", key.name());
             Ok(())
         }
@@ -64,11 +68,15 @@ pub(crate) fn by_size<T>(
             (Some(hsm), _) => hsm.by_size(client, told, run),
         }
     })?;
-    done.map_err(|error| match told {
+    let (size, teller) = match key.known_bits() {
+        None => (told, "its tag"),
+        known => (known, "the service"),
+    };
+    done.map_err(|error| match size {
         Some(bits) if !SIZES.contains(&bits) && is_bad_request(&error) => Error::because(
             wrong_size(purpose),
             format!(
-                "key {} has {} bytes, as its tag says, and keys of AES have 16, 24 or 32: {error}",
+                "key {} has {} bytes, as {teller} says, and keys of AES have 16, 24 or 32: {error}",
                 key.name(),
                 bits / 8
             ),

@@ -241,7 +241,7 @@ impl Cipher {
                     _ => hsm_keys::decrypt(client, of_hsm, *scheme, ciphertext),
                 })?;
                 match decrypted {
-                    Err(error) if !(rejects && is_bad_request(&error)) => {
+                    Err(error) if !(rejects && may_be_of_padding(&error)) => {
                         Err(token.failure(of.purpose(), &error))
                     }
                     Ok(plaintext)
@@ -249,7 +249,10 @@ impl Cipher {
                     {
                         Ok(plaintext)
                     }
-                    _ => {
+                    rejected => {
+                        if let Err(error) = rejected {
+                            rejection::tell(&error);
+                        }
                         let most = scheme.most(key.public());
                         rejection::instead_of(&key.kid, ciphertext, fits.first().copied(), most)
                     }
@@ -261,6 +264,14 @@ impl Cipher {
             Self::Aes(aes) => aes.decrypt(token, key, of, ciphertext),
         }
     }
+}
+
+/// Whether the padding of a ciphertext may be what the service refuses. By its words that can't be
+/// told; a version of its API that it doesn't have says nothing of any ciphertext.
+fn may_be_of_padding(error: &hsm_keys::Error) -> bool {
+    let is_of_version = |error: &managed_hsm::Error| error.code() == "UnsupportedApiVersion";
+    is_bad_request(error)
+        && !matches!(error, hsm_keys::Error::Client(error) if is_of_version(error))
 }
 
 /// What the service says of a ciphertext whose padding is wrong, and of a key of another size.

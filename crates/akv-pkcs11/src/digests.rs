@@ -34,24 +34,20 @@ pub(crate) fn init(
     mechanism: Option<MechanismIn<'_>>,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
-    let mut operations = session.operations();
-    let operation = DIGEST(&mut operations);
-    let Some(given) = operation::to_begin(operation, mechanism)? else {
-        return Ok(());
-    };
-    let hash = match Mechanism::find(given.type_) {
-        Some(mechanism) if matches!(mechanism.kind, Kind::Digest(_)) => mechanism.hash(),
-        _ => None,
-    };
-    let hash = hash.ok_or_else(|| Error::code(CKR_MECHANISM_INVALID))?;
-    if !given.parameter()?.is_empty() {
-        return Err(Error::code(CKR_MECHANISM_PARAM_INVALID));
-    }
-    *operation = Some(Digesting {
-        message: Message::new(Some(hash)),
-        len: hash.len,
-    });
-    Ok(())
+    operation::begin(&session, mechanism, DIGEST, |given| {
+        let hash = match Mechanism::find(given.type_) {
+            Some(mechanism) if matches!(mechanism.kind, Kind::Digest(_)) => mechanism.hash(),
+            _ => None,
+        };
+        let hash = hash.ok_or_else(|| Error::code(CKR_MECHANISM_INVALID))?;
+        if !given.parameter()?.is_empty() {
+            return Err(Error::code(CKR_MECHANISM_PARAM_INVALID));
+        }
+        Ok(Digesting {
+            message: Message::new(Some(hash)),
+            len: hash.len,
+        })
+    })
 }
 
 pub(crate) fn digest(

@@ -72,23 +72,19 @@ fn init(
     kind: Kind,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
-    let mut operations = session.operations();
-    let operation = (kind.slot)(&mut operations);
-    let Some(given) = operation::to_begin(operation, mechanism)? else {
-        return Ok(());
-    };
-    let cipher = Cipher::new(&given, kind.of, &module.options)?;
-    let (key, half) = session.token.key(key)?;
-    let key = session
-        .token
-        .usable(key, |key| cipher.check_key(key, half, kind.of))?;
-    *operation = Some(Encrypting {
-        key,
-        cipher,
-        parts: None,
-        answered: None,
-    });
-    Ok(())
+    operation::begin(&session, mechanism, kind.slot, |given| {
+        let cipher = Cipher::new(given, kind.of, &module.options)?;
+        let (key, half) = session.token.key(key)?;
+        let key = session
+            .token
+            .usable(key, |key| cipher.check_key(key, half, kind.of))?;
+        Ok(Encrypting {
+            key,
+            cipher,
+            parts: None,
+            answered: None,
+        })
+    })
 }
 
 pub(crate) fn encrypt(
@@ -199,9 +195,11 @@ pub(crate) fn decrypt_final(
 
 fn last(session: &Session, mut output: Output<'_>, kind: Kind) -> Result<(), Error> {
     let mut encrypting = operation::take(session, kind.slot)?;
-    let parts = encrypting.parts.take().unwrap_or_default();
-    let outcome = encrypting.answer(&session.token, kind.of, &parts, &mut output);
-    encrypting.parts = Some(parts);
+    // None have come of a message that may come as a whole still.
+    let parts = encrypting.parts.take();
+    let message = parts.as_deref().map_or(&[][..], |parts| parts);
+    let outcome = encrypting.answer(&session.token, kind.of, message, &mut output);
+    encrypting.parts = parts;
     put_back(session, kind, encrypting, outcome)
 }
 

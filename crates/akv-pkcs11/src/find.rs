@@ -5,7 +5,6 @@ use std::sync::Arc;
 use cryptoki_sys::{
     CK_OBJECT_HANDLE, CK_SESSION_HANDLE, CKA_CLASS, CKA_ID, CKA_LABEL, CKA_TOKEN, CKA_VALUE_LEN,
     CKO_CERTIFICATE, CKO_PRIVATE_KEY, CKO_PROFILE, CKO_PUBLIC_KEY, CKO_SECRET_KEY,
-    CKR_OPERATION_ACTIVE,
 };
 
 use crate::aes_size::learn_size;
@@ -30,22 +29,14 @@ pub(crate) fn init(
     template: TemplateIn<'_>,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
-    if session.operations().search.is_some() {
-        return Err(Error::code(CKR_OPERATION_ACTIVE));
-    }
-    let mut found = match Template::sought(&template)? {
-        Some(template) => search(&session.token, &template)?,
-        None => Vec::new(),
-    };
-    found.reverse();
-    // Another thread may have begun one meanwhile.
-    match &mut session.operations().search {
-        Some(_) => Err(Error::code(CKR_OPERATION_ACTIVE)),
-        none => {
-            *none = Some(found);
-            Ok(())
-        }
-    }
+    operation::begin_with(&session, SEARCH, || {
+        let mut found = match Template::sought(&template)? {
+            Some(template) => search(&session.token, &template)?,
+            None => Vec::new(),
+        };
+        found.reverse();
+        Ok(found)
+    })
 }
 
 /// What a search finds: certificates and keys, those keys first that certificates are of.
@@ -198,12 +189,15 @@ pub(crate) fn find(
     mut objects: Batch<'_, CK_OBJECT_HANDLE>,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
-    operation::update(&session, SEARCH, |left| {
-        let count = objects.room()?.min(left.len());
-        let mut handed_out = left.split_off(left.len() - count);
-        handed_out.reverse();
-        objects.put(&handed_out)
-    })
+    let mut operations = session.operations();
+    // Whatever is wrong with a call, the search goes on until it is ended.
+    let left = SEARCH(&mut operations)
+        .as_mut()
+        .ok_or_else(operation::not_initialized)?;
+    let count = objects.room()?.min(left.len());
+    let mut handed_out = left.split_off(left.len() - count);
+    handed_out.reverse();
+    objects.put(&handed_out)
 }
 
 pub(crate) fn finish(module: &Arc<Module>, session: CK_SESSION_HANDLE) -> Result<(), Error> {

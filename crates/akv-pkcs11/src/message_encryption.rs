@@ -90,22 +90,18 @@ fn init(
     mechanism: Option<MechanismIn<'_>>,
     key: CK_OBJECT_HANDLE,
 ) -> Result<(), Error> {
-    let mut operations = session.operations();
-    let operation = (kind.slot)(&mut operations);
-    let Some(given) = operation::to_begin(operation, mechanism)? else {
-        return Ok(());
-    };
-    if given.type_ != CKM_AES_GCM {
-        return Err(Error::code(CKR_MECHANISM_INVALID));
-    }
-    let (key, half) = session.token.key(key)?;
-    if key.public().key_type() != KeyType::Aes {
-        return Err(Error::code(CKR_KEY_TYPE_INCONSISTENT));
-    }
-    let check = |key: &StoredKey| Cipher::message_gcm().check_key(key, half, kind.of);
-    let key = session.token.usable(key, check)?;
-    *operation = Some(MessageEncrypting { key, begun: None });
-    Ok(())
+    operation::begin(session, mechanism, kind.slot, |given| {
+        if given.type_ != CKM_AES_GCM {
+            return Err(Error::code(CKR_MECHANISM_INVALID));
+        }
+        let (key, half) = session.token.key(key)?;
+        if key.public().key_type() != KeyType::Aes {
+            return Err(Error::code(CKR_KEY_TYPE_INCONSISTENT));
+        }
+        let check = |key: &StoredKey| Cipher::message_gcm().check_key(key, half, kind.of);
+        let key = session.token.usable(key, check)?;
+        Ok(MessageEncrypting { key, begun: None })
+    })
 }
 
 /// The key, if no message is coming in parts.

@@ -11,33 +11,43 @@ use crate::sessions::{Operations, Session};
 /// Which of a session's operations.
 pub(crate) type Slot<T> = fn(&mut Operations) -> &mut Option<T>;
 
-/// What is to begin, where nothing goes on. None: the program has ended what did, by no mechanism.
-pub(crate) fn to_begin<'a, T>(
-    operation: &mut Option<T>,
-    mechanism: Option<MechanismIn<'a>>,
-) -> Result<Option<MechanismIn<'a>>, Error> {
-    if mechanism.is_none() {
-        *operation = None;
-    }
-    match operation {
-        Some(_) => Err(Error::code(CKR_OPERATION_ACTIVE)),
-        None => Ok(mechanism),
-    }
-}
-
-/// Begins an operation by a mechanism, where nothing goes on.
+/// Begins an operation by a mechanism, where nothing goes on. Without a mechanism the program ends
+/// what does.
 pub(crate) fn begin<T>(
     session: &Session,
     mechanism: Option<MechanismIn<'_>>,
     slot: Slot<T>,
     make: impl FnOnce(&MechanismIn<'_>) -> Result<T, Error>,
 ) -> Result<(), Error> {
-    let mut operations = session.operations();
-    let operation = slot(&mut operations);
-    if let Some(given) = to_begin(operation, mechanism)? {
-        *operation = Some(make(&given)?);
+    match mechanism {
+        Some(given) => begin_with(session, slot, || make(&given)),
+        None => {
+            *slot(&mut session.operations()) = None;
+            Ok(())
+        }
     }
-    Ok(())
+}
+
+/// Begins what `make` makes, where nothing goes on. That may ask the HSM, so the session is not
+/// locked meanwhile: other threads use it, and a forked child, which has none of them, does too.
+pub(crate) fn begin_with<T>(
+    session: &Session,
+    slot: Slot<T>,
+    make: impl FnOnce() -> Result<T, Error>,
+) -> Result<(), Error> {
+    let is_active = || Err(Error::code(CKR_OPERATION_ACTIVE));
+    if slot(&mut session.operations()).is_some() {
+        return is_active();
+    }
+    let made = make()?;
+    match slot(&mut session.operations()) {
+        // Another thread has begun one meanwhile.
+        Some(_) => is_active(),
+        none => {
+            *none = Some(made);
+            Ok(())
+        }
+    }
 }
 
 /// Takes an operation out of the session.
@@ -66,17 +76,16 @@ pub(crate) fn take_for<T>(
     }
 }
 
-/// Has an operation take what comes in parts.
+/// Has an operation take what comes in parts. That may take long, so the session is not locked
+/// meanwhile, as in [`begin_with`].
 pub(crate) fn update<T>(
     session: &Session,
     slot: Slot<T>,
     take_part: impl FnOnce(&mut T) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut operations = session.operations();
-    let operation = slot(&mut operations);
-    let mut taken = operation.take().ok_or_else(not_initialized)?;
+    let mut taken = take(session, slot)?;
     take_part(&mut taken)?;
-    *operation = Some(taken);
+    slot(&mut session.operations()).get_or_insert(taken);
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use cryptoki_sys::CKR_FUNCTION_FAILED;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::report;
 
 /// Nobody outside the process knows it.
 static SECRET: OnceLock<hmac::Key> = OnceLock::new();
@@ -67,6 +68,18 @@ pub(crate) fn instead_of(
         bytes.extend_from_slice(&block.as_ref()[..room.min(block.as_ref().len())]);
     }
     Ok(bytes)
+}
+
+/// Tells the owner of the program, who sees no error, what the HSM has refused. Whoever sends
+/// ciphertexts sees nothing of it.
+pub(crate) fn tell(refusal: &hsm_keys::Error) {
+    report::repeated_warning(
+        "rejected ciphertexts",
+        &format!(
+            "{refusal}; as for a wrong padding, the program was given bytes that look random \
+             (rsaPkcs1Decrypt in the configuration)"
+        ),
+    );
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ impl HsmKey {
         }
     }
 
-    /// An AES key's size in bits, if it is known by now.
+    /// A symmetric key's size in bits, if it is known by now. Keys for HMAC have others than AES.
     pub fn size(&self) -> Option<u32> {
         self.size.get().copied()
     }
@@ -78,7 +78,8 @@ impl HsmKey {
         likely: Option<u32>,
         operation: impl Fn(&Client, u32) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        if let Some(bits) = self.size.get() {
+        let is_of_aes = |bits: &&u32| SIZES.contains(bits);
+        if let Some(bits) = self.size.get().filter(is_of_aes) {
             return operation(client, *bits);
         }
         let client = client.for_one_operation();
@@ -122,8 +123,7 @@ impl From<managed_hsm::Key> for Key {
     /// The key that the HSM answered with.
     fn from(key: managed_hsm::Key) -> Self {
         let size = OnceLock::new();
-        // A size that AES doesn't have is none to go by.
-        if let Some(bits) = key.properties.key_size.filter(|bits| SIZES.contains(bits)) {
+        if let Some(bits) = key.properties.key_size {
             let _ = size.set(bits);
         }
         Self {

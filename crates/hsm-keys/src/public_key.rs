@@ -8,6 +8,7 @@ use managed_hsm::{EncryptionAlgorithm, ParameterSet, PublicKeyError, SignatureAl
 
 use crate::curve::EcCurve;
 use crate::der;
+use crate::error::Error;
 use crate::ml_dsa::{self, MlDsaPublicKey};
 use crate::once::once;
 use crate::rsa::{RSA_ENCRYPTION, RsaPublicKey};
@@ -61,6 +62,17 @@ impl PartialEq for EcPublicKey {
 impl Eq for EcPublicKey {}
 
 impl EcPublicKey {
+    /// A digest in the length that the curve's algorithm takes; see [`EcCurve::fit`].
+    pub(crate) fn fit(&self, digest: &[u8]) -> Result<Vec<u8>, Error> {
+        self.curve
+            .fit(digest)
+            .ok_or_else(|| Error::TooLongForCurve {
+                curve: self.curve.name,
+                got: digest.len(),
+                most: self.curve.digest_len(),
+            })
+    }
+
     /// Whether `raw` (r‖s) is a signature over `fitted`, a digest of the length that the curve's
     /// algorithm takes.
     pub(crate) fn verify_fixed(&self, fitted: &[u8], raw: &[u8]) -> bool {

@@ -76,14 +76,7 @@ fn request<'a>(
     scheme.check_value(value)?;
     match (algorithm, public) {
         (SignatureAlgorithm::RsNull, PublicKey::Rsa(rsa)) => padded_only(rsa, value),
-        (_, PublicKey::Ec(ec)) => match ec.curve.fit(value) {
-            Some(fitted) => Ok((algorithm, fitted.into())),
-            None => Err(Error::TooLongForCurve {
-                curve: ec.curve.name,
-                got: value.len(),
-                most: ec.curve.digest_len(),
-            }),
-        },
+        (_, PublicKey::Ec(ec)) => Ok((algorithm, ec.fit(value)?.into())),
         _ => Ok((algorithm, value.into())),
     }
 }

@@ -44,8 +44,7 @@ pub fn verify_raw(
     match (scheme, public) {
         (Scheme::Ecdsa { .. }, PublicKey::Ec(ec)) => {
             scheme.check_value(value)?;
-            let fitted = ec.curve.fit(value);
-            Ok(fitted.is_some_and(|fitted| ec.verify_fixed(&fitted, signature)))
+            Ok(ec.verify_fixed(&ec.fit(value)?, signature))
         }
         (Scheme::MlDsa(set), PublicKey::MlDsa(key)) if key.set == *set => {
             scheme.check_value(value)?;
@@ -356,5 +355,24 @@ mod tests {
         let longer = [&value[..], &[1, 2, 3]].concat();
         assert!(verify_raw(&public, &any, &longer, raw).unwrap());
         assert!(!verify_raw(&public, &any, &value[1..], raw).unwrap());
+    }
+
+    /// The library takes the digests that the HSM takes. That says nothing of a signature.
+    #[test]
+    fn a_digest_that_counts_for_more_than_the_library_takes_is_an_error() {
+        use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+
+        let pair = EcdsaKeyPair::generate(&ECDSA_P521_SHA512_FIXED_SIGNING).unwrap();
+        let public = PublicKey::ec(EcCurve::of(Curve::P521), pair.public_key().as_ref()).unwrap();
+        let any = Scheme::Ecdsa { digest: None };
+        let of = |len| verify_raw(&public, &any, &vec![1; len], &[1; 132]);
+        assert!(!of(64).unwrap());
+        for len in [65, 66, 100] {
+            let refused = of(len);
+            assert!(
+                matches!(refused, Err(Error::TooLongForCurve { got, most: 64, .. }) if got == len),
+                "{refused:?}"
+            );
+        }
     }
 }

@@ -125,7 +125,7 @@ impl X509 {
             subject,
             issuer: content.issuer.to_der()?,
             serial: content.serial.to_der()?,
-            public: public_key(&info),
+            public: public_key(&info, &public_key_info),
             is_authority: constraints.is_some_and(|constraints| constraints.ca),
             validity: validity(&content.validity),
             public_key_info,
@@ -152,8 +152,8 @@ fn key_id(bits: &[u8]) -> Vec<u8> {
     digest.map_or_else(Vec::new, |sha1| sha1.of(bits).into_vec())
 }
 
-/// None: of a kind that no HSM has, or no key at all.
-fn public_key(info: &PublicKeyInfo<'_>) -> Option<PublicKey> {
+/// The key of an element, which is `der`. None: of a kind that no HSM has, or no key at all.
+fn public_key(info: &PublicKeyInfo<'_>, der: &[u8]) -> Option<PublicKey> {
     let bits = info.key.as_bytes()?;
     match info.algorithm.oid {
         RSA | RSA_PSS => {
@@ -167,7 +167,8 @@ fn public_key(info: &PublicKeyInfo<'_>) -> Option<PublicKey> {
             let curve = curves.find(|known| known.oid == curve.as_bytes())?;
             PublicKey::ec(curve, bits).ok()
         }
-        _ => None,
+        // There is one form only of the others.
+        _ => PublicKey::from_spki(der).ok().flatten(),
     }
 }
 
@@ -217,6 +218,28 @@ mod tests {
         assert!(!read.is_authority);
         let (first, last) = read.validity.unwrap();
         assert_eq!(last - first, 2 * 86_400);
+    }
+
+    #[test]
+    fn the_key_of_a_certificate_is_known_whatever_its_type() {
+        let der = testing::Certificate::for_localhost().certificate.to_der();
+        let der = der.unwrap();
+        let of = |spki: &[u8]| {
+            let mut certificate = Certificate::from_der(&der).unwrap();
+            certificate.content.public_key_info = AnyRef::from_der(spki).unwrap();
+            X509::read(&certificate.to_der().unwrap()).unwrap().public
+        };
+        for set in managed_hsm::ParameterSet::ALL {
+            let public = PublicKey::ml_dsa(set, &vec![7; set.public_key_len()]).unwrap();
+            assert_eq!(of(&public.spki().unwrap()), Some(public), "{set:?}");
+        }
+        // One that no HSM has.
+        let ed25519 = [
+            &b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00"[..],
+            &[7; 32],
+        ]
+        .concat();
+        assert_eq!(of(&ed25519), None);
     }
 
     #[test]

@@ -273,7 +273,7 @@ mod tests {
             }],
             "msi": {"identityMSI": false, "MSIClientID": "", "enableIMDSCache": true},
             "options": {"DisableTLSAuthentication": false},
-            "ConnectionCache": {"Disable": false, "MaxConnections": 20},
+            "ConnectionCache": {"Disable": false, "MaxConnections": 20}, "maxConnections": 7,
             "logins": {"cu1": {"clientId": "1", "tenantId": "2"}},
             "refreshSeconds": 60, "random": "local", "keyNames": "random", "afterFork": "continue",
             "sessionKeys": "hsm", "rsaPkcs1Decrypt": "plain",

@@ -454,18 +454,19 @@ impl Connections {
             "maxConnections" => (places, self.section.as_ref()),
             _ => (places, None),
         };
+        let mut found = None;
+        // One that another one overrides is known all the same.
         for place in places.iter().copied().chain(further) {
             let origin = Origin::File {
                 key: key.clone(),
                 file: place.file(),
             };
             match place.as_setting(&key) {
-                Ok(None) => {}
-                Ok(Some(value)) => return Ok(Some((value, origin))),
+                Ok(value) => found = found.or(value.map(|value| (value, origin))),
                 Err(problem) => return Err(managed_hsm::Error::setting(&origin, problem)),
             }
         }
-        Ok(None)
+        Ok(found)
     }
 }
 
@@ -495,6 +496,7 @@ fn address(section: &Section, vault: &Vault, client: &mut Settings) -> Result<()
     }
     let usual = public_domain(vault.service);
     let domain = section.text("uri")?.unwrap_or_else(|| usual.to_owned());
+    let domain = domain.trim_start_matches('.');
     let endpoint = section.text("endpoint")?;
     let (key, url) = match &endpoint {
         Some(endpoint) => ("endpoint", endpoint.clone()),

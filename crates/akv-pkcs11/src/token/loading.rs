@@ -550,7 +550,9 @@ fn is_known(table: &Table, item: &Listed, listed: Instant) -> bool {
     let Some(known) = table.newest(item.name.as_str()) else {
         return false;
     };
-    let same = match item.updated {
+    // The list tells when the newest version was changed, which another one's attributes don't.
+    let updated = item.updated.filter(|_| item.version.is_none());
+    let same = match updated {
         // Times are in seconds: it may have been disabled in the one in which it was loaded.
         Some(updated) => {
             known.updated == Some(updated) && item.enabled.is_none_or(|now| now == known.enabled)

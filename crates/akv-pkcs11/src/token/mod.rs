@@ -377,17 +377,22 @@ impl Token {
             // It may be that the key of the handle is gone, and another has its name.
             get(Some(id.version.clone()))?;
             let version = newest.require_hsm_id()?.version.clone();
-            // The next search finds it, whatever is known of the list.
-            if newest.enabled {
-                self.learn(&asked, |table| table.add(newest, None))?;
-            }
+            let remedy = match self.configured_version(&id.key) {
+                Some(_) => "the configuration names the older one, by which none is deleted",
+                None => {
+                    // The next search finds it, whatever is known of the list.
+                    if newest.enabled {
+                        self.learn(&asked, |table| table.add(newest, None))?;
+                    }
+                    "look for the key again, to delete it with all its versions"
+                }
+            };
             return Err(Error::because(
                 CKR_ACTION_PROHIBITED,
                 format!(
-                    "key {} stays: its newest version is {} now, which would be deleted with it; look \
-                     for the key again, to delete it with all its versions",
+                    "key {} stays: its newest version is {version} now, which would be deleted \
+                     with it; {remedy}",
                     key.name(),
-                    version
                 ),
             ));
         }

@@ -66,6 +66,8 @@ pub(crate) struct StoredKey {
     default_id: Box<[u8]>,
     /// Whether the id in its tags is another version's.
     pub(super) has_default_id: bool,
+    /// Whether the HSM has refused all that would show a symmetric key's size.
+    pub(crate) hides_size: AtomicBool,
     /// The handles of its objects.
     pub(super) handles: [CK_OBJECT_HANDLE; 2],
     /// When the HSM has said all this, in milliseconds since the table was made.
@@ -116,6 +118,7 @@ impl StoredKey {
             checked: AtomicU64::new(0),
             as_of,
             is_replaced: Arc::default(),
+            hides_size: AtomicBool::default(),
             first_maker: None,
         }
     }
@@ -143,6 +146,7 @@ impl StoredKey {
             checked: AtomicU64::new(self.checked.load(Ordering::Relaxed)),
             as_of: self.as_of,
             is_replaced: Arc::clone(&self.is_replaced),
+            hides_size: AtomicBool::new(self.hides_size.load(Ordering::Relaxed)),
             first_maker: self.first_maker.clone(),
         }
     }
@@ -189,6 +193,7 @@ impl StoredKey {
             checked: AtomicU64::new(0),
             as_of: 0,
             is_replaced: Arc::default(),
+            hides_size: AtomicBool::default(),
             first_maker: None,
         }
     }

@@ -173,6 +173,9 @@ static void attributes(ulong_t session, ulong_t key) {
     EXPECT(NOT_INITIALIZED, C_FindObjects, session, &found, 1ul, &count);
     EXPECT(0, C_FindObjectsInit, session, NULL, 0ul);
     EXPECT(ACTIVE, C_FindObjectsInit, session, NULL, 0ul);
+    /* Only its own end ends a search. */
+    EXPECT(ARGUMENTS_BAD, C_FindObjects, session, NULL, 1ul, &count);
+    EXPECT(ARGUMENTS_BAD, C_FindObjects, session, &found, 1ul, NULL);
     for (int i = 0; i < 2; i++) {
         EXPECT(0, C_FindObjects, session, &found, 1ul, &count);
         if (count != 1)

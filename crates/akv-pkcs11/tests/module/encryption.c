@@ -41,6 +41,12 @@ static void encrypts(ulong_t session, ulong_t key) {
     EXPECT(0, C_EncryptFinal, session, room, &len);
     CHECK(len == 32);
     EXPECT(NOT_INITIALIZED, C_EncryptFinal, session, room, &len);
+    /* A question after what an end without parts gives leaves it to be done with a message as a whole. */
+    EXPECT(0, C_EncryptInit, session, &cbc_pad, key);
+    EXPECT(0, C_EncryptFinal, session, NULL, &len);
+    len = sizeof room;
+    EXPECT(0, C_Encrypt, session, text, 20ul, room, &len);
+    CHECK(len == 32);
     /* Failures are the end; so is an end that is asked for. */
     EXPECT(0, C_EncryptInit, session, &cbc_pad, key);
     EXPECT(ARGUMENTS_BAD, C_Encrypt, session, NULL, 20ul, room, &len);

@@ -254,7 +254,10 @@ fn a_wrong_padding_of_pkcs1_gives_bytes_that_look_random() {
                 r#"{{"tokens":[{{"resourceName":"localhost"}}],"rsaPkcs1Decrypt":"{setting}"}}"#
             ));
             hsm.set("TEST_EXPECTED", expected);
-            hsm.run();
+            let told = hsm.run();
+            // The owner of the program learns what the HSM has refused.
+            let is_told = told.contains("bytes that look random (rsaPkcs1Decrypt");
+            assert_eq!(is_told, expected == "bytes", "{told}");
         }
         return;
     }

@@ -87,6 +87,41 @@ fn a_tag_that_is_wrong_makes_no_key_unusable() {
     }
 }
 
+/// With such a version of the API the service tells the sizes of all symmetric keys.
+#[test]
+fn a_size_that_the_service_tells_is_not_asked_for_in_another_way() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        import_aes(&hsm.rest, "long", &KEY);
+        hsm.configure(
+            r#"{"tokens":[{"resourceName":"localhost"}],"apiVersion":"2026-01-01-preview"}"#,
+        );
+        let told = hsm.run();
+        assert!(told.contains("has 64 bytes, as the service says"), "{told}");
+        hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"apiVersion":"7.4"}"#);
+        hsm.set("TEST_UNTOLD", "yes");
+        hsm.run();
+        // What it refuses for each size of AES, and once more for the operation.
+        return assert_eq!(hsm.count("wrapkey"), 6);
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let long = [SECRET, label("long")];
+    let by_len = [SECRET, Attribute::ValueLen(64.into())];
+    let found = session.find_objects(&by_len).unwrap();
+    let key = only(&session, &long);
+    let len = || session.get_attribute_info(key, &[AttributeType::ValueLen]);
+    if std::env::var_os("TEST_UNTOLD").is_some() {
+        assert_eq!(found, []);
+        assert!(matches!(len().unwrap()[..], [AttributeInfo::TypeInvalid]));
+        return;
+    }
+    assert_eq!(found, [key]);
+    assert!(matches!(len().unwrap()[..], [AttributeInfo::Available(_)]));
+    let refused = code(session.encrypt(&Mechanism::AesKeyWrap, key, &[7; 16]));
+    assert_eq!(refused, RvError::KeySizeRange);
+}
+
 #[test]
 fn a_key_that_is_longer_than_aes_has_them_only_authenticates() {
     if !makes_calls() {

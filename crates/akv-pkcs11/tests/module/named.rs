@@ -1,9 +1,10 @@
 //! What a name means: a label or an id that is spelt otherwise, and the case of letters.
 
-use cryptoki::object::{Attribute, AttributeType, ObjectClass};
+use cryptoki::error::RvError;
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
-use crate::support::{Hsm, initialized, makes_calls, session};
+use crate::support::{Hsm, code, initialized, makes_calls, only, session};
 
 const PRIVATE: Attribute = Attribute::Class(ObjectClass::PRIVATE_KEY);
 
@@ -91,35 +92,81 @@ fn an_id_is_that_of_the_key_that_shows_it() {
     }
 }
 
+/// An HSM with two versions of the key `pinned`, and the first one's number.
+fn pinned() -> (Hsm, String) {
+    let mut hsm = Hsm::start();
+    hsm.rest.create("pinned", EC);
+    let first = hsm.rest.call("GET", "/keys/pinned", "");
+    let kid = first["key"]["kid"].as_str().expect("a kid");
+    let version = kid.rsplit('/').next().expect("a version").to_owned();
+    hsm.rest.create("pinned", EC);
+    hsm.set(VERSION, &version);
+    (hsm, version)
+}
+
+/// A search finds one key, of the version that the configuration names.
+fn finds_the_version(session: &Session, sought: Attribute) -> ObjectHandle {
+    let version = std::env::var(VERSION).expect("it is set");
+    let key = only(session, &[PRIVATE, sought]);
+    let ids = session.get_attributes(key, &[AttributeType::UniqueId]);
+    let [Attribute::UniqueId(id)] = &ids.unwrap()[..] else {
+        panic!("no id");
+    };
+    let id = String::from_utf8_lossy(id);
+    assert!(id.contains(&version), "{id}");
+    key
+}
+
 #[test]
 fn a_name_is_the_same_in_any_case_and_a_label_is_not() {
     if !makes_calls() {
-        let mut hsm = Hsm::start();
-        hsm.rest.create("pinned", EC);
-        let first = hsm.rest.call("GET", "/keys/pinned", "");
-        let kid = first["key"]["kid"].as_str().expect("a kid");
-        let version = kid.rsplit('/').next().expect("a version").to_owned();
-        hsm.rest.create("pinned", EC);
+        let (mut hsm, version) = pinned();
         hsm.configure(&format!(
             r#"{{"tokens":[{{"resourceName":"localhost","keys":["PINNED?version={}"]}}]}}"#,
             version.to_uppercase()
         ));
-        hsm.set(VERSION, &version);
         hsm.run();
         return;
     }
-    let version = std::env::var(VERSION).expect("it is set");
     let pkcs11 = initialized();
     let session = session(&pkcs11);
     for sought in [label("pinned"), PRIVATE] {
-        let keys = session.find_objects(&[PRIVATE, sought]).unwrap();
-        assert_eq!(keys.len(), 1);
-        let ids = session.get_attributes(keys[0], &[AttributeType::UniqueId]);
-        let [Attribute::UniqueId(id)] = &ids.unwrap()[..] else {
-            panic!("no id");
-        };
-        let id = String::from_utf8_lossy(id);
-        assert!(id.contains(&version), "{id}");
+        finds_the_version(&session, sought);
     }
     assert!(found(&session, label("PINNED")).is_empty());
+}
+
+#[test]
+fn no_other_version_is_found_than_the_configuration_names() {
+    if !makes_calls() {
+        let (mut hsm, version) = pinned();
+        hsm.configure(&format!(
+            r#"{{"tokens":[{{"resourceName":"localhost","keys":["pinned?version={version}","p*"]}}],
+                "allowDelete":true}}"#
+        ));
+        hsm.run();
+        // All searches but the first know it.
+        let requests = hsm.requests().into_iter();
+        let asked = requests.filter(|request| request.path.ends_with(&version));
+        assert_eq!(asked.count(), 1);
+        hsm.set("TEST_DESTROY", "yes");
+        let told = hsm.run();
+        assert!(
+            told.contains("the configuration names the older one"),
+            "{told}"
+        );
+        let there = hsm.rest.call("GET", "/keys/pinned", "");
+        return assert!(there["key"]["kid"].is_string(), "{there}");
+    }
+    let destroys = std::env::var_os("TEST_DESTROY").is_some();
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    for _ in 0..2 {
+        let key = finds_the_version(&session, Attribute::Token(true));
+        if destroys {
+            let refused = code(session.destroy_object(key));
+            assert_eq!(refused, RvError::ActionProhibited);
+        }
+        finds_the_version(&session, label("pinned"));
+    }
 }

@@ -50,6 +50,26 @@ fn arguments_that_are_none_get_the_standards_answers() {
     assert_eq!(hsm.count("sign"), 1);
 }
 
+/// The HSM takes so long that what happens meanwhile does.
+#[test]
+fn a_session_is_used_while_an_operation_begins_in_it() {
+    let hsm = Hsm::start_with(Options {
+        latency: "2000".parse().ok(),
+        ..Options::default()
+    });
+    hsm.rest.create(
+        "k",
+        r#"{"kty":"EC-HSM","crv":"P-256","key_ops":["verify"]}"#,
+    );
+    let output = hsm
+        .command(program(&hsm, "begins"))
+        .arg(module())
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?}\n{told}", output.status);
+}
+
 /// What Rust keeps for a thread has gone by then.
 #[test]
 fn programs_sign_after_a_threads_variables_have_gone() {
@@ -109,7 +129,7 @@ fn encryption_answers_questions_for_sizes_and_ends_when_it_fails() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{:?}\n{told}", output.status);
     // A plaintext that was too long for the buffer is not asked for again.
-    assert_eq!((hsm.count("encrypt"), hsm.count("decrypt")), (3, 2));
+    assert_eq!((hsm.count("encrypt"), hsm.count("decrypt")), (4, 2));
     assert_eq!((hsm.count("wrapkey"), hsm.count("unwrapkey")), (1, 1));
 }
 

@@ -1,5 +1,6 @@
 //! The calls of PKCS#11, made in a process of their own; see [`super::process`].
 
+use std::cell::LazyCell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -62,6 +63,10 @@ pub(super) enum Pin {
     File(PathBuf),
 }
 
+/// A PIN that is read when the first token asks for it, and once: standard input has it only once.
+type OnePin<'a> = LazyCell<ReadPin, Box<dyn FnOnce() -> ReadPin + 'a>>;
+type ReadPin = Result<AuthPin, FailedCall>;
+
 /// The attributes in which the module tells of its mechanisms, and of the versions of PKCS#11 that
 /// it has.
 const AKV_MECHANISMS: AttributeType = AttributeType::VendorDefined(0x8041_4b58);
@@ -113,7 +118,7 @@ pub(super) struct MechanismFacts {
 }
 
 /// A call that failed.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct FailedCall {
     /// Its function; None: the module could not be loaded, or the task is not for it.
     pub(super) function: Option<String>,
@@ -214,7 +219,7 @@ impl Answer {
         match task {
             Task::Describe | Task::Start => {}
             Task::List { slot, pin } => {
-                let chosen = self.chosen(*slot)?;
+                let (chosen, pin) = (self.chosen(*slot)?, Pin::once(pin.as_ref()));
                 for slot in &chosen {
                     begin(*slot);
                     let session = self.session(&pkcs11, *slot, pin.as_ref());
@@ -233,6 +238,7 @@ impl Answer {
                 let [slot] = self.chosen(*slot)?[..] else {
                     return Err(FailedCall::told(self.which_slot()));
                 };
+                let pin = Pin::once(pin.as_ref());
                 let session = self.session(&pkcs11, slot, pin.as_ref())?;
                 let made = objects::create(&session, slot.id(), key)?;
                 self.keys.push(made);
@@ -243,6 +249,7 @@ impl Answer {
                 before,
                 is_trial,
             } => {
+                let pin = Pin::once(pin.as_ref());
                 for slot in self.chosen(*slot)? {
                     begin(slot);
                     let swept = self
@@ -297,14 +304,14 @@ impl Answer {
         &self,
         pkcs11: &Pkcs11,
         slot: Slot,
-        pin: Option<&Pin>,
+        pin: Option<&OnePin<'_>>,
     ) -> Result<Session, FailedCall> {
         let session = pkcs11.open_rw_session(slot)?;
         let facts = self.slots.iter().find(|facts| facts.id == slot.id());
         let token = facts.and_then(|facts| facts.token.as_ref());
         if token.is_some_and(|token| token.login_required) {
-            let pin = pin.map(Pin::read).transpose()?;
-            session.login(UserType::User, pin.as_ref())?;
+            let pin = pin.map(|pin| pin.as_ref().map_err(FailedCall::clone));
+            session.login(UserType::User, pin.transpose()?)?;
         }
         Ok(session)
     }
@@ -316,7 +323,11 @@ fn begin(slot: Slot) {
 }
 
 impl Pin {
-    fn read(&self) -> Result<AuthPin, FailedCall> {
+    fn once(pin: Option<&Self>) -> Option<OnePin<'_>> {
+        pin.map(|pin| LazyCell::new(Box::new(|| pin.read()) as Box<_>))
+    }
+
+    fn read(&self) -> ReadPin {
         let text = match self {
             Self::Application => {
                 let variable = |name| {

@@ -167,6 +167,17 @@ fn a_pin_comes_from_a_file_too() {
             "{told}"
         );
     }
+    // Standard input has it once, and each token asks for it.
+    let pin = hsm.write("pin", &format!("{OWNER_CLIENT}:{secret}\n"));
+    let token = |slot| format!(r#"{{"slotid":{slot},"resourceName":"localhost"}}"#);
+    let tokens = format!(r#"{{"tokens":[{},{}]}}"#, token(1), token(2));
+    let config = hsm.write("two.conf", &tokens);
+    let line = format!(
+        "{} pkcs11 list --config {config} --pin-file - <{pin}",
+        env!("CARGO_BIN_EXE_akv")
+    );
+    let told = hsm.run(Path::new("/bin/sh"), &["-c", &line]);
+    assert!(!told.succeeds().contains("CKR_"));
     // Without any.
     hsm.akv("pkcs11 list").fails_with(&[
         "the PIN is empty",
