@@ -174,6 +174,12 @@ impl Cipher {
         encrypted.unwrap_or(LONGEST)
     }
 
+    /// Whether it is CBC without padding, for which a key that is wrapped gets zeros behind it, and
+    /// loses them when it is unwrapped (PKCS#11 3.0, mechanisms, section 2.11.4).
+    pub(crate) fn is_unpadded_cbc(&self) -> bool {
+        matches!(self, Self::Aes(aes) if aes.mode == AesMode::Cbc)
+    }
+
     /// How long the result is, or will be at most when decrypting.
     ///
     /// # Errors

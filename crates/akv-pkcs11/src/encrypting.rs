@@ -138,7 +138,8 @@ pub(crate) fn decrypt_update(
     update(&*module.session(session)?, part, output, DECRYPT)
 }
 
-/// Holds a part. Nothing comes out before the end.
+/// Holds a part. Nothing comes out before the end; who asks how much may is told the part's length,
+/// as by other modules.
 fn update(
     session: &Session,
     part: Bytes<'_>,
@@ -147,8 +148,7 @@ fn update(
 ) -> Result<(), Error> {
     let mut encrypting = operation::take(session, kind.slot)?;
     let part = part.get()?;
-    let is_asked = output.wanted(0)? == Wanted::Size;
-    if !is_asked {
+    if output.wanted_at_most(part.len())? == Wanted::Result {
         let most = encrypting.cipher.longest(kind.of);
         hold(&mut encrypting.parts, part, most, kind.of)?;
         output.put(&[])?;

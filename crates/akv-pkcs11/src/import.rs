@@ -69,7 +69,7 @@ pub(crate) fn create(
             check_vault(session, CKR_ATTRIBUTE_VALUE_INVALID)?;
             (KeyType::Aes, secret(template)?)
         }
-        (_, None) => return Err(incomplete(CKA_KEY_TYPE)),
+        (_, None) => return Err(template::incomplete(CKA_KEY_TYPE)),
         _ => {
             return Err(template::invalid(
                 CKA_KEY_TYPE,
@@ -101,8 +101,8 @@ pub(crate) fn transfer(
             check_vault(session, CKR_ATTRIBUTE_VALUE_INVALID)?;
             (KeyType::Aes, TransferredKind::Oct)
         }
-        (None, _) => return Err(incomplete(CKA_CLASS)),
-        (_, None) => return Err(incomplete(CKA_KEY_TYPE)),
+        (None, _) => return Err(template::incomplete(CKA_CLASS)),
+        (_, None) => return Err(template::incomplete(CKA_KEY_TYPE)),
         _ => {
             return Err(template::invalid(
                 CKA_KEY_TYPE,
@@ -168,13 +168,6 @@ fn take_in(
     Ok(made.handle(Half::Private))
 }
 
-fn incomplete(type_: CK_ATTRIBUTE_TYPE) -> Error {
-    Error::because(
-        CKR_TEMPLATE_INCOMPLETE,
-        format!("the template of a key to import lacks {}", name(type_)),
-    )
-}
-
 /// Refuses what a template says of the key that it has, and that isn't so.
 fn check_material(
     template: &Template<'_>,
@@ -230,7 +223,7 @@ fn public_of(material: &KeyMaterial) -> Result<Option<PublicKey>, Error> {
 
 fn required(template: &Template<'_>, type_: CK_ATTRIBUTE_TYPE) -> Result<SecretBytes, Error> {
     let value = template.bytes(type_).filter(|value| !value.is_empty());
-    let value = value.ok_or_else(|| incomplete(type_))?;
+    let value = value.ok_or_else(|| template::incomplete(type_))?;
     Ok(SecretBytes::new(value.to_vec()))
 }
 

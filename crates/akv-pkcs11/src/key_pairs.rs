@@ -242,7 +242,7 @@ fn random_name() -> Result<KeyName, Error> {
 fn rsa(public: &Template<'_>) -> Result<NewKeyKind, Error> {
     let bits = public
         .number(CKA_MODULUS_BITS)?
-        .ok_or_else(|| incomplete(CKA_MODULUS_BITS))?;
+        .ok_or_else(|| template::incomplete(CKA_MODULUS_BITS))?;
     if ![2048, 3072, 4096].contains(&bits) {
         return Err(Error::because(
             CKR_KEY_SIZE_RANGE,
@@ -272,7 +272,7 @@ fn rsa(public: &Template<'_>) -> Result<NewKeyKind, Error> {
 pub(crate) fn curve(public: &Template<'_>) -> Result<&'static EcCurve, Error> {
     let params = public
         .bytes(CKA_EC_PARAMS)
-        .ok_or_else(|| incomplete(CKA_EC_PARAMS))?;
+        .ok_or_else(|| template::incomplete(CKA_EC_PARAMS))?;
     let by_oid = managed_hsm::Curve::ALL
         .map(EcCurve::of)
         .into_iter()
@@ -292,13 +292,6 @@ pub(crate) fn curve(public: &Template<'_>) -> Result<&'static EcCurve, Error> {
             "the HSM has the curves P-256, P-384, P-521 and secp256k1, named by CKA_EC_PARAMS";
         Error::because(code, problem)
     })
-}
-
-pub(crate) fn incomplete(type_: CK_ATTRIBUTE_TYPE) -> Error {
-    Error::because(
-        CKR_TEMPLATE_INCOMPLETE,
-        format!("the public key's template lacks {}", name(type_)),
-    )
 }
 
 impl NewKeyTemplate {

@@ -165,7 +165,7 @@ fn next(
     let part = part.get()?;
     let goes_on;
     let outcome = if flags & CKF_END_OF_MESSAGE == 0 {
-        let wanted = output.wanted(0)?;
+        let wanted = output.wanted_at_most(part.len())?;
         if wanted == Wanted::Result {
             hold(&mut begun.parts, part, LONGEST, kind.of)?;
         }
@@ -222,9 +222,10 @@ fn one(
     output: &mut Output<'_>,
 ) -> Result<Wanted, Error> {
     // The tag is elsewhere, so both have the same length.
-    if output.wanted(input.len())? == Wanted::Size {
+    if output.wanted_at_most(input.len())? == Wanted::Size {
         return Ok(Wanted::Size);
     }
+    output.wanted(input.len())?;
     if of.encrypts() {
         let sealed = ciphers::seal(token, key, of, aad, input)?;
         message.iv_place.put(&sealed.iv)?;

@@ -9,7 +9,6 @@ use managed_hsm::ParameterSet;
 
 use crate::error::Error;
 use crate::ffi::convert::MechanismIn;
-use crate::key_pairs::incomplete;
 use crate::mechanisms::parameter_invalid;
 use crate::template::{self, Template};
 use crate::token::tags::Half;
@@ -30,7 +29,7 @@ pub(crate) const fn number(of: ParameterSet) -> CK_ML_DSA_PARAMETER_SET_TYPE {
 pub(crate) fn parameter_set(public: &Template<'_>) -> Result<ParameterSet, Error> {
     let given = public
         .number(CKA_PARAMETER_SET)?
-        .ok_or_else(|| incomplete(CKA_PARAMETER_SET))?;
+        .ok_or_else(|| template::incomplete(CKA_PARAMETER_SET))?;
     let mut all = ParameterSet::ALL.into_iter();
     all.find(|set| number(*set) == given).ok_or_else(|| {
         let problem = "it is none of CKP_ML_DSA_44, CKP_ML_DSA_65 and CKP_ML_DSA_87";

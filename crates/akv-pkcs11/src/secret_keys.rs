@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use cryptoki_sys::*;
+use hsm_keys::aes::BLOCK;
 use hsm_keys::{KeyType, PublicKey};
 use managed_hsm::{NewKeyKind, Service};
 use zeroize::Zeroizing;
 
-use crate::attributes::{Attribute, Rule, name};
+use crate::attributes::{Attribute, Rule};
 use crate::ciphers::{Cipher, Use};
 use crate::configuration::Options;
 use crate::error::Error;
@@ -60,7 +61,7 @@ pub(crate) fn generate(
     }
     let len = template
         .number(CKA_VALUE_LEN)?
-        .ok_or_else(|| incomplete(CKA_VALUE_LEN))?;
+        .ok_or_else(|| template::incomplete(CKA_VALUE_LEN))?;
     if !AES_LENGTHS.contains(&usize::try_from(len).unwrap_or_default()) {
         return Err(Error::because(
             CKR_KEY_SIZE_RANGE,
@@ -87,7 +88,7 @@ pub(crate) fn generate(
 /// Takes in a key with its value.
 pub(crate) fn create(session: &Session, template: &Template<'_>) -> Result<StoredKey, Error> {
     let value = template.bytes(CKA_VALUE);
-    let value = value.ok_or_else(|| incomplete(CKA_VALUE))?;
+    let value = value.ok_or_else(|| template::incomplete(CKA_VALUE))?;
     bring(session, template, Zeroizing::new(value.to_vec()))
 }
 
@@ -102,19 +103,12 @@ pub(crate) fn check_vault(session: &Session, code: CK_RV) -> Result<(), Error> {
     }
 }
 
-fn incomplete(type_: CK_ATTRIBUTE_TYPE) -> Error {
-    Error::because(
-        CKR_TEMPLATE_INCOMPLETE,
-        format!("the template lacks {}", name(type_)),
-    )
-}
-
 /// Which lengths a key of the template's kind may have; none: any.
 fn lengths(template: &Template<'_>) -> Result<Vec<usize>, Error> {
     let told = template.number(CKA_VALUE_LEN)?;
     let told = told.map(|len| usize::try_from(len).unwrap_or(usize::MAX));
     match (template.number(CKA_KEY_TYPE)?, told) {
-        (None, _) => Err(incomplete(CKA_KEY_TYPE)),
+        (None, _) => Err(template::incomplete(CKA_KEY_TYPE)),
         (Some(CKK_AES), None) => Ok(AES_LENGTHS.to_vec()),
         (Some(CKK_AES), Some(len)) if !AES_LENGTHS.contains(&len) => Err(template::invalid(
             CKA_VALUE_LEN,
@@ -224,7 +218,7 @@ pub(crate) fn wrap(
             ));
         }
     };
-    let value = &secret.value;
+    let value = way.to_be_wrapped(&secret.value);
     let len = match &way {
         Way::Cipher(cipher) => cipher.output_len(&wrapping, Use::Wrap, value.len())?,
         Way::RsaAes(_) => RsaAes::output_len(&wrapping, value.len()),
@@ -233,8 +227,8 @@ pub(crate) fn wrap(
         return Ok(());
     }
     output.put(&match &way {
-        Way::Cipher(cipher) => cipher.encrypt(token, &wrapping, Use::Wrap, value)?,
-        Way::RsaAes(way) => way.wrap(&wrapping, value)?,
+        Way::Cipher(cipher) => cipher.encrypt(token, &wrapping, Use::Wrap, &value)?,
+        Way::RsaAes(way) => way.wrap(&wrapping, &value)?,
     })
 }
 
@@ -250,6 +244,17 @@ impl Way {
             CKM_RSA_AES_KEY_WRAP => RsaAes::new(given).map(Self::RsaAes),
             _ => Cipher::new(given, of, options).map(Self::Cipher),
         }
+    }
+
+    /// What is encrypted of a key.
+    fn to_be_wrapped(&self, key: &[u8]) -> Zeroizing<Vec<u8>> {
+        let len = match self {
+            Self::Cipher(cipher) if cipher.is_unpadded_cbc() => key.len().next_multiple_of(BLOCK),
+            _ => key.len(),
+        };
+        let mut value = Zeroizing::new(vec![0; len]);
+        value[..key.len()].copy_from_slice(key);
+        value
     }
 }
 
@@ -295,7 +300,13 @@ pub(crate) fn unwrap(
     let check = |key: &StoredKey| cipher.check_key(key, half, Use::Unwrap);
     let unwrapping = token.usable(unwrapping, check)?;
     let (wrapped, fitting) = (wrapped.get()?, lengths(&template)?);
-    let value = cipher.decrypt(token, &unwrapping, Use::Unwrap, wrapped, &fitting)?;
+    let mut value = cipher.decrypt(token, &unwrapping, Use::Unwrap, wrapped, &fitting)?;
+    if let [len] = fitting[..]
+        && cipher.is_unpadded_cbc()
+        && value.len() == len.next_multiple_of(BLOCK)
+    {
+        value.truncate(len);
+    }
     if value.is_empty() || !(fitting.is_empty() || fitting.contains(&value.len())) {
         return Err(Error::because(
             CKR_WRAPPED_KEY_INVALID,

@@ -186,7 +186,7 @@ impl Module {
     }
 
     /// Takes away the handles of keys that were made for a session, or that a program has brought.
-    /// Returns those that are to be deleted in the HSM.
+    /// Returns those that are to be deleted in the HSM: a forked child leaves its parent's there.
     fn end_handles<'a>(
         &self,
         token: &'a Token,
@@ -194,8 +194,10 @@ impl Module {
         is_to_be: impl Fn(&StoredKey) -> bool,
     ) -> impl Iterator<Item = Ended<'a>> {
         let until = Instant::now() + limit.unwrap_or_else(|| token.operation_timeout());
-        let keys = token.end_handles(|key| is_to_be(key) && self.has_made(key));
-        keys.into_iter().map(move |key| Ended { token, key, until })
+        let ended = token.end_handles(is_to_be).into_iter();
+        ended
+            .filter(|key| self.has_made(key))
+            .map(move |key| Ended { token, key, until })
     }
 
     /// Logs the user of a token out. Private objects of its sessions go, too: the standard has it

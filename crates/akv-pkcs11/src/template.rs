@@ -3,7 +3,8 @@
 use std::ops::RangeInclusive;
 
 use cryptoki_sys::{
-    CK_ATTRIBUTE_TYPE, CK_DATE, CK_ULONG, CKR_ATTRIBUTE_VALUE_INVALID, CKR_TEMPLATE_INCONSISTENT,
+    CK_ATTRIBUTE_TYPE, CK_DATE, CK_ULONG, CKR_ATTRIBUTE_VALUE_INVALID, CKR_TEMPLATE_INCOMPLETE,
+    CKR_TEMPLATE_INCONSISTENT,
 };
 
 use crate::attributes::name;
@@ -113,6 +114,14 @@ pub(crate) fn text(type_: CK_ATTRIBUTE_TYPE, value: &[u8]) -> Result<String, Err
     let text = std::str::from_utf8(value);
     text.map(str::to_owned)
         .map_err(|_| invalid(type_, "it is not UTF-8"))
+}
+
+/// The error for what a template has to have.
+pub(crate) fn incomplete(type_: CK_ATTRIBUTE_TYPE) -> Error {
+    Error::because(
+        CKR_TEMPLATE_INCOMPLETE,
+        format!("the template lacks {}", name(type_)),
+    )
 }
 
 /// A value that can't be.

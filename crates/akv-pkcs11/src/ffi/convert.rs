@@ -150,12 +150,13 @@ impl Output<'_> {
     }
 
     /// Answers a call that asks for the size only with `most`, where the size is known once the
-    /// result is.
+    /// result is. One byte is told at least: who makes a buffer of none in C++ may have NULL for it,
+    /// with which the next call would ask for the size again, and do nothing.
     ///
     /// # Errors
     /// There is no place for the size.
     pub(crate) fn wanted_at_most(&mut self, most: usize) -> Result<Wanted, Error> {
-        Ok(self.get()?.asks_for_size(most).into())
+        Ok(self.get()?.asks_for_size(most.max(1)).into())
     }
 
     /// Hands out a result, or its size where that is asked for. There is room for it, or it is an

@@ -30,7 +30,7 @@ static void encrypts(ulong_t session, ulong_t key) {
     /* A question after the size takes no part in. */
     EXPECT(0, C_EncryptInit, session, &cbc_pad, key);
     EXPECT(0, C_EncryptUpdate, session, text, 20ul, NULL, &len);
-    CHECK(len == 0);
+    CHECK(len == 20);
     len = sizeof room;
     EXPECT(0, C_EncryptUpdate, session, text, 20ul, room, &len);
     CHECK(len == 0);
@@ -41,6 +41,11 @@ static void encrypts(ulong_t session, ulong_t key) {
     EXPECT(0, C_EncryptFinal, session, room, &len);
     CHECK(len == 32);
     EXPECT(NOT_INITIALIZED, C_EncryptFinal, session, room, &len);
+    /* A part's output may be as long as the part, so nobody has a buffer of no bytes, which may be NULL. */
+    EXPECT(0, C_EncryptInit, session, &cbc_pad, key);
+    EXPECT(0, C_EncryptUpdate, session, text, 0ul, NULL, &len);
+    CHECK(len > 0);
+    EXPECT(0, C_SessionCancel, session, 0x100ul);
     /* A question after what an end without parts gives leaves it to be done with a message as a whole. */
     EXPECT(0, C_EncryptInit, session, &cbc_pad, key);
     EXPECT(0, C_EncryptFinal, session, NULL, &len);
@@ -91,6 +96,35 @@ static void decrypts(ulong_t session, ulong_t key) {
     len = 64;
     EXPECT(0x41, C_Decrypt, session, sealed, 20ul, room, &len);
     EXPECT(NOT_INITIALIZED, C_DecryptFinal, session, room, &len);
+}
+
+/* A message of nothing but what it is bound to: the tag is looked at, however large a buffer is asked for. */
+static void empty(ulong_t session, ulong_t key) {
+    unsigned char aad[4] = "data", forged[16] = {1}, room[16];
+    ulong_t len = 0;
+    struct {
+        unsigned char *iv;
+        ulong_t iv_len, iv_bits;
+        unsigned char *aad;
+        ulong_t aad_len, tag_bits;
+    } gcm = {iv, 12, 96, aad, sizeof aad, 128};
+    struct mechanism mechanism = {0x1087, &gcm, sizeof gcm};
+    EXPECT(0, C_DecryptInit, session, &mechanism, key);
+    EXPECT(0, C_Decrypt, session, forged, 16ul, NULL, &len);
+    CHECK(len > 0);
+    EXPECT(0x40, C_Decrypt, session, forged, 16ul, room, &len);
+    struct {
+        unsigned char *iv;
+        ulong_t iv_len, fixed_bits, generator;
+        unsigned char *tag;
+        ulong_t tag_bits;
+    } message = {iv, 12, 0, 0, forged, 128};
+    struct mechanism of_messages = {0x1087, NULL, 0};
+    EXPECT(0, C_MessageDecryptInit, session, &of_messages, key);
+    EXPECT(0, C_DecryptMessage, session, &message, sizeof message, aad, 4ul, forged, 0ul, NULL, &len);
+    CHECK(len > 0);
+    EXPECT(0x42, C_DecryptMessage, session, &message, sizeof message, aad, 4ul, forged, 0ul, room, &len);
+    EXPECT(0, C_MessageDecryptFinal, session);
 }
 
 static void parameters(ulong_t session, ulong_t key) {
@@ -212,6 +246,7 @@ int main(int argc, char **argv) {
     ulong_t session = open_session(), key = find_object(session, 4);
     encrypts(session, key);
     decrypts(session, key);
+    empty(session, key);
     parameters(session, key);
     wraps(session, key);
     lengths(session, key);

@@ -129,7 +129,7 @@ fn encryption_answers_questions_for_sizes_and_ends_when_it_fails() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{:?}\n{told}", output.status);
     // A plaintext that was too long for the buffer is not asked for again.
-    assert_eq!((hsm.count("encrypt"), hsm.count("decrypt")), (4, 2));
+    assert_eq!((hsm.count("encrypt"), hsm.count("decrypt")), (4, 4));
     assert_eq!((hsm.count("wrapkey"), hsm.count("unwrapkey")), (1, 1));
 }
 

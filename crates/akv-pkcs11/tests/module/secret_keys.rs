@@ -222,6 +222,42 @@ fn a_key_of_anybodys_is_found_by_its_size() {
     only(&session, &sought(24));
 }
 
+/// The standard's AES-CBC fills a key up with zeros, and takes off what lies behind its length.
+#[test]
+fn keys_of_any_length_are_wrapped_by_cbc_with_zeros_behind() {
+    if !makes_calls() {
+        let hsm = Hsm::start();
+        import_aes(&hsm.rest, "kek", &KEK);
+        return drop(hsm.run());
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let kek = only(&session, &[label("kek")]);
+    let cbc = Mechanism::AesCbc([2; 16]);
+    for (kind, len) in [
+        (KeyType::AES, 16),
+        (KeyType::AES, 24),
+        (KeyType::GENERIC_SECRET, 5),
+        (KeyType::GENERIC_SECRET, 33),
+    ] {
+        let own = [
+            Attribute::Class(ObjectClass::SECRET_KEY),
+            Attribute::KeyType(kind),
+            Attribute::Extractable(true),
+        ];
+        let bytes: Vec<u8> = (1..=len).collect();
+        let key = [&own[..], &[Attribute::Value(bytes.clone())]].concat();
+        let key = session.create_object(&key).unwrap();
+        let wrapped = session.wrap_key(&cbc, kek, key).unwrap();
+        let mut filled = bytes.clone();
+        filled.resize(bytes.len().next_multiple_of(16), 0);
+        assert_eq!(session.decrypt(&cbc, kek, &wrapped).unwrap(), filled);
+        let told = [&own[..], &[Attribute::ValueLen(u64::from(len).into())]].concat();
+        let back = session.unwrap_key(&cbc, kek, &wrapped, &told).unwrap();
+        assert_eq!(value(&session, back), bytes);
+    }
+}
+
 fn gcm<'a>(iv: &'a mut [u8]) -> Mechanism<'a> {
     Mechanism::AesGcm(GcmParams::new(iv, b"", 128.into()).unwrap())
 }
