@@ -1,14 +1,9 @@
 //! Keys that programs bring to stay, where the configuration allows that: with their private parts,
 //! or wrapped for a key of the HSM. All others are born in the HSM.
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P256K1_SHA256_FIXED_SIGNING,
-    ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair,
-    EcdsaSigningAlgorithm, KeyPair,
-};
 use cryptoki_sys::*;
-use hsm_keys::{EcCurve, KeyType, PublicKey, der};
-use managed_hsm::{Curve, KeyMaterial, SecretBytes, TransferredKind, number, transfer_blob};
+use hsm_keys::{EcCurve, EcPair, KeyType, PublicKey, der};
+use managed_hsm::{KeyMaterial, SecretBytes, TransferredKind, transfer_blob};
 
 use crate::attributes::name;
 use crate::error::Error;
@@ -245,45 +240,15 @@ fn rsa(template: &Template<'_>) -> Result<KeyMaterial, Error> {
 fn ec(template: &Template<'_>) -> Result<KeyMaterial, Error> {
     let curve = curve(template)?;
     let given = required(template, CKA_VALUE)?;
-    let wrong = || template::invalid(CKA_VALUE, "it is no private key of the curve");
-    let scalar = number::padded(&given, curve.coordinate_len).ok_or_else(wrong)?;
-    let point = point(curve, &scalar).ok_or_else(wrong)?;
-    let (x, y) = point
-        .get(1..)
-        .unwrap_or_default()
-        .split_at(curve.coordinate_len);
+    let pair = EcPair::of_scalar(curve, &given);
+    let EcPair { d, x, y } =
+        pair.ok_or_else(|| template::invalid(CKA_VALUE, "it is no private key of the curve"))?;
     Ok(KeyMaterial::Ec {
         curve: curve.curve,
-        x: x.to_vec(),
-        y: y.to_vec(),
-        d: scalar,
+        x,
+        y,
+        d,
     })
-}
-
-/// The point that belongs to a scalar: 4, x, y. None: the scalar is none of the curve.
-fn point(curve: &EcCurve, scalar: &[u8]) -> Option<Vec<u8>> {
-    const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
-    let algorithm: &'static EcdsaSigningAlgorithm = match curve.curve {
-        Curve::P256 => &ECDSA_P256_SHA256_FIXED_SIGNING,
-        Curve::P384 => &ECDSA_P384_SHA384_FIXED_SIGNING,
-        Curve::P521 => &ECDSA_P521_SHA512_FIXED_SIGNING,
-        Curve::P256K => &ECDSA_P256K1_SHA256_FIXED_SIGNING,
-    };
-    // RFC 5915 in RFC 5958: without the point, which the library works out.
-    let key = der::sequence(&[&der::unsigned_integer(&[1]), &der::octet_string(scalar)]);
-    let identifier = der::sequence(&[
-        &der::object_identifier(EC_PUBLIC_KEY),
-        &der::object_identifier(curve.oid),
-    ]);
-    let zero = der::unsigned_integer(&[0]);
-    let pkcs8 = SecretBytes::new(der::sequence(&[
-        &zero,
-        &identifier,
-        &der::octet_string(&SecretBytes::new(key)),
-    ]));
-    let pair = EcdsaKeyPair::from_pkcs8(algorithm, &pkcs8).ok()?;
-    let point = pair.public_key().as_ref().to_vec();
-    (point.len() == 1 + 2 * curve.coordinate_len).then_some(point)
 }
 
 fn secret(template: &Template<'_>) -> Result<KeyMaterial, Error> {
@@ -326,20 +291,4 @@ fn wrapped_len(
             "what is wrapped has not the length that the key's type or CKA_VALUE_LEN says",
         )
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_scalar_has_its_point_on_each_curve() {
-        for curve in Curve::ALL.map(EcCurve::of) {
-            let mut one = vec![0; curve.coordinate_len];
-            *one.last_mut().unwrap() = 1;
-            assert_eq!(point(curve, &one).as_deref(), Some(curve.generator));
-            assert_eq!(point(curve, &vec![0; curve.coordinate_len]), None);
-            assert_eq!(point(curve, &vec![0xff; curve.coordinate_len]), None);
-        }
-    }
 }

@@ -14,6 +14,7 @@ use crate::output::{OutputOptions, Report, lines};
 use crate::progress::Spinner;
 use crate::session::Session;
 use crate::signing::{Hexadecimal, digits, encryption_algorithm, hexadecimal};
+use crate::standard_output;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -123,12 +124,17 @@ impl Encrypt {
                 "--iv is not for {algorithm}: the HSM makes it, and akv prints it"
             )));
         }
-        let is_told = !self.out.is_standard() || algorithm.jwa_name().starts_with("RSA");
+        let is_rsa = algorithm.jwa_name().starts_with("RSA");
+        let is_told = !self.out.is_standard() || is_rsa;
         if !is_told && (is_gcm(algorithm) || self.iv.is_none()) {
             return Err(Failure::usage(format!(
                 "{algorithm} makes more than the ciphertext: name a file with --out, and what \
                  decryption needs besides is printed"
             )));
+        }
+        self.out.check()?;
+        if !is_rsa && !self.out.is_standard() {
+            standard_output::check()?;
         }
         let iv = self.iv(algorithm)?;
         let encryption = Encryption {
@@ -152,8 +158,7 @@ impl Encrypt {
                 )));
             }
         }
-        let ciphertext = &encrypted.ciphertext;
-        let mut report = files::deliver(ciphertext, "ciphertext", &self.out, about)?;
+        let mut report = files::deliver_last(encrypted.ciphertext, "ciphertext", &self.out, about)?;
         if !rows.is_empty() && report.contents.is_none() {
             let mut told: Vec<(&str, String)> = rows
                 .iter()

@@ -28,6 +28,18 @@ pub(crate) struct Out {
 }
 
 impl Out {
+    /// Refuses a file that is there and may not be written over, before there is anything to write.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let path = self.out.as_deref().filter(|path| !is_standard(path));
+        match path.filter(|path| !self.force && path.symlink_metadata().is_ok()) {
+            Some(path) => Err(Failure::write(
+                path,
+                std::io::ErrorKind::AlreadyExists.into(),
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Whether that is standard output, as it is.
     pub(crate) fn is_standard(&self) -> bool {
         self.out.as_deref().is_some_and(is_standard)
@@ -192,6 +204,23 @@ pub(crate) fn deliver(
     about: Value,
 ) -> Result<Report, Failure> {
     deliver_bytes(result, name, out, false, about)
+}
+
+/// The same for what is of no use without what is told: a file is written after that.
+pub(crate) fn deliver_last(
+    result: Vec<u8>,
+    name: &str,
+    out: &Out,
+    mut about: Value,
+) -> Result<Report, Failure> {
+    let Some(path) = out.out.clone().filter(|path| !is_standard(path)) else {
+        return deliver(&result, name, out, about);
+    };
+    about["bytes"] = result.len().into();
+    about["out"] = json!(path.to_string_lossy());
+    let (mut report, force) = (Report::new("", about), out.force);
+    report.last = Some(Box::new(move || create(&path, &result, false, force)));
+    Ok(report)
 }
 
 /// The same for what may become a secret: a file is for its owner only.

@@ -4,6 +4,8 @@ use azure_core::Bytes;
 use azure_security_keyvault_keys::models::{CurveName, ImportKeyParameters, JsonWebKey, KeyType};
 use der::asn1::{ObjectIdentifier, OctetStringRef, UintRef};
 use der::{Decode, Sequence};
+use hsm_keys::{EcCurve, EcPair};
+use managed_hsm::Curve;
 use managed_hsm::number::{minimal, padded};
 use pkcs8::PrivateKeyInfoRef;
 use rustls::pki_types::PrivateKeyDer;
@@ -14,12 +16,14 @@ use crate::failure::Failure;
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-const CURVES: [(&str, CurveName, usize); 4] = [
-    ("1.2.840.10045.3.1.7", CurveName::P256, 32),
-    ("1.3.132.0.34", CurveName::P384, 48),
-    ("1.3.132.0.35", CurveName::P521, 66),
-    ("1.3.132.0.10", CurveName::P256K, 32),
+const CURVES: [(&str, CurveName, Curve); 4] = [
+    ("1.2.840.10045.3.1.7", CurveName::P256, Curve::P256),
+    ("1.3.132.0.34", CurveName::P384, Curve::P384),
+    ("1.3.132.0.35", CurveName::P521, Curve::P521),
+    ("1.3.132.0.10", CurveName::P256K, Curve::P256K),
 ];
+const WITHOUT_CURVE: &str = "the EC key describes its curve and doesn't name it: write it again with 'openssl pkey -in <file> \
+     -ec_param_enc named_curve -out <other>'";
 
 /// A key with its private part, which is wiped from memory when dropped.
 pub(crate) struct PrivateKey(pub(crate) JsonWebKey);
@@ -126,10 +130,11 @@ fn write_numbers(key: &mut JsonWebKey) {
             let curve = CURVES
                 .iter()
                 .find(|(_, name, _)| key.crv.as_ref() == Some(name));
-            let Some((.., len)) = curve else { return };
+            let Some((.., curve)) = curve else { return };
+            let len = EcCurve::of(*curve).coordinate_len;
             for number in [&mut key.x, &mut key.y, &mut key.d].into_iter().flatten() {
                 // One that is too long is for the HSM to refuse.
-                if let Some(mut padded) = padded(number, *len) {
+                if let Some(mut padded) = padded(number, len) {
                     number.zeroize();
                     *number = std::mem::take(&mut *padded);
                 }
@@ -155,6 +160,12 @@ fn der_or_pem(file: &[u8]) -> Result<PrivateKey, String> {
     let is_encrypted = file
         .windows(9)
         .any(|words| words == b"ENCRYPTED" || words == b"ncrypted\n");
+    let count = PrivateKeyDer::pem_slice_iter(file).count();
+    if count > 1 {
+        return Err(format!(
+            "it holds {count} private keys: give a file with the one"
+        ));
+    }
     let key = match PrivateKeyDer::from_pem_slice(file) {
         Ok(key) => key,
         Err(_) if is_encrypted => {
@@ -185,7 +196,7 @@ fn pkcs8(der: &[u8]) -> Result<PrivateKey, String> {
         RSA => rsa(info.private_key.as_bytes()),
         EC => {
             let curve = info.algorithm.parameters_oid();
-            let curve = curve.map_err(|_| "the EC key names no curve".to_owned())?;
+            let curve = curve.map_err(|_| WITHOUT_CURVE.to_owned())?;
             ec(info.private_key.as_bytes(), Some(curve))
         }
         other => Err(format!("it is neither an RSA nor an EC key ({other})")),
@@ -239,34 +250,30 @@ fn ec(der: &[u8], curve: Option<ObjectIdentifier>) -> Result<PrivateKey, String>
     let key = EcPrivateKey::from_der(der)
         .map_err(|error| format!("it is not an EC private key ({error})"))?;
     let curve = curve.or(key.curve);
-    let curve = curve.ok_or_else(|| "the EC key names no curve".to_owned())?;
-    let known = CURVES
-        .into_iter()
-        .find(|(oid, ..)| ObjectIdentifier::new_unwrap(oid) == curve);
-    let (_, name, len) =
-        known.ok_or_else(|| format!("the service does not have the curve {curve}"))?;
-    let point = key.public_key.as_ref().and_then(|point| point.as_bytes());
-    let point = match point {
-        Some([4, coordinates @ ..]) if coordinates.len() == 2 * len => coordinates,
-        _ => {
-            return Err(
-                "the EC key lacks its public part, uncompressed: write it again with 'openssl pkey -in <file> -out <other>'"
-                    .to_owned(),
-            );
-        }
-    };
+    let curve = curve.ok_or_else(|| WITHOUT_CURVE.to_owned())?;
+    let mut known = CURVES.into_iter();
+    let (.., name, curve) = known
+        .find(|(oid, ..)| ObjectIdentifier::new_unwrap(oid) == curve)
+        .ok_or_else(|| format!("the service does not have the curve {curve}"))?;
+    // Files have the public part in several forms, or not at all.
+    let pair = EcPair::of_scalar(EcCurve::of(curve), key.private_key.as_bytes());
+    let EcPair { d, x, y } =
+        pair.ok_or_else(|| "the EC key's number is none of its curve".to_owned())?;
     Ok(PrivateKey(JsonWebKey {
         kty: Some(KeyType::Ec),
         crv: Some(name),
-        x: Some(point[..len].to_vec()),
-        y: Some(point[len..].to_vec()),
-        d: Some(key.private_key.as_bytes().to_vec()),
+        x: Some(x),
+        y: Some(y),
+        d: Some(d.to_vec()),
         ..JsonWebKey::default()
     }))
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     #[test]
@@ -294,6 +301,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_file_has_one_private_key_and_its_public_part_follows_from_it() {
+        // RFC 5915, of the number 1, whose point is the curve's generator.
+        let scalar = [&[0; 31][..], &[1]].concat();
+        let curve = b"\xa0\x0a\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+        let der = [&b"\x30\x31\x02\x01\x01\x04\x20"[..], &scalar, curve].concat();
+        let read = private_key(&der, true).unwrap();
+        let (x, y) = (read.0.x.clone().unwrap(), read.0.y.clone().unwrap());
+        let generator = EcCurve::of(Curve::P256).generator;
+        assert_eq!([&[4][..], &x, &y].concat(), generator);
+        assert_eq!(read.0.d.as_ref(), Some(&scalar));
+        let text = STANDARD.encode(&der);
+        let pem = format!("-----BEGIN EC PRIVATE KEY-----\n{text}\n-----END EC PRIVATE KEY-----\n");
+        assert!(private_key(pem.as_bytes(), true).is_ok());
+        let problem = private_key(pem.repeat(2).as_bytes(), true).err().unwrap();
+        assert!(problem.contains("2 private keys"), "{problem}");
+        let none = [&b"\x30\x31\x02\x01\x01\x04\x20"[..], &[0; 32], curve].concat();
+        let problem = private_key(&none, true).err().unwrap();
+        assert!(problem.contains("none of its curve"), "{problem}");
+    }
+
     /// RFC 7518, sections 6.2.1.2, 6.2.2.1 and 6.3: and files of others have it otherwise.
     #[test]
     fn numbers_of_a_json_web_key_are_written_as_the_standard_has_them() {
@@ -312,7 +340,8 @@ mod tests {
         ] {
             assert_eq!(number.as_deref(), Some(expected));
         }
-        for (_, curve, len) in CURVES {
+        for (_, curve, of) in CURVES {
+            let len = EcCurve::of(of).coordinate_len;
             let text = format!(r#"{{"kty":"EC","crv":"{curve}","x":"AQ","y":"AAAC","d":"AAM"}}"#);
             let key = private_key(text.as_bytes(), true).unwrap();
             for (number, last) in [(&key.0.x, 1), (&key.0.y, 2), (&key.0.d, 3)] {

@@ -48,6 +48,7 @@ mod work;
 mod wrapping;
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -154,15 +155,19 @@ fn main() -> ExitCode {
 /// Tells what came of a command. None: all was well.
 fn tell(outcome: Result<Report, Failure>, output: &OutputOptions) -> Option<Ending> {
     Client::shutdown();
-    let report = match outcome {
+    let mut report = match outcome {
         Ok(report) => report,
         Err(failure) => return Some(fail(&failure, output)),
     };
-    match report.print(output) {
+    let last = report.last.take();
+    let done = match (report.print(output), last) {
         // Whoever reads has enough: `akv keys list ... | head -1`. What was found out stays so.
-        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-        Err(failure) => return Some(fail(&failure, output)),
-        Ok(()) => {}
+        (Err(Failure::Output(error)), None) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        (Ok(()), Some(last)) => last(),
+        (printed, _) => printed,
+    };
+    if let Err(failure) = done {
+        return Some(fail(&failure, output));
     }
     (!report.is_good).then_some(Ending::No)
 }

@@ -61,9 +61,14 @@ pub(crate) struct Report {
     pub(crate) json: Value,
     /// What goes to standard output as it is, and alone.
     pub(crate) contents: Option<Zeroizing<Vec<u8>>>,
+    /// What is done once all of it is told, and else not: it is of no use without.
+    pub(crate) last: Option<Last>,
     /// Whether all was well: the exit status.
     pub(crate) is_good: bool,
 }
+
+/// The last step of a command.
+pub(crate) type Last = Box<dyn FnOnce() -> Result<(), Failure>>;
 
 impl Report {
     /// A report of something that went well.
@@ -75,6 +80,7 @@ impl Report {
                 one => shared(one),
             },
             contents: None,
+            last: None,
             is_good: true,
         }
     }

@@ -24,6 +24,7 @@ pub mod pem;
 mod pss;
 mod public_key;
 mod rsa;
+mod scalar;
 mod scheme;
 mod signing;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use ml_dsa::{MAX_CONTEXT_LEN, MU_LEN, MlDsaPublicKey, given_mu};
 pub use once::once;
 pub use public_key::{EcPublicKey, KeyType, PublicKey};
 pub use rsa::RsaPublicKey;
+pub use scalar::EcPair;
 pub use scheme::{SaltLen, Scheme};
 pub use signing::{Check, RawSignature, sign};
 pub use verification::{recover, verify, verify_raw};

@@ -312,6 +312,26 @@ fn once_each<T: PartialEq>(all: Vec<T>) -> Vec<T> {
     kept
 }
 
+/// Refuses what is signed outside of the time in which its CA's certificate holds.
+fn check_validity(ca: &Certificate, until: SystemTime) -> Result<(), Failure> {
+    let validity = ca.tbs_certificate().validity();
+    let (begin, end) = (
+        validity.not_before.to_system_time(),
+        validity.not_after.to_system_time(),
+    );
+    match (begin > SystemTime::now(), until > end) {
+        (true, _) => Err(Failure::usage(format!(
+            "the CA's certificate is not valid before {}",
+            time(begin)
+        ))),
+        (_, true) => Err(Failure::usage(format!(
+            "the CA's certificate ends at {}, before this one would: give fewer --days",
+            time(end)
+        ))),
+        _ => Ok(()),
+    }
+}
+
 impl Sign {
     pub(super) fn run(&self) -> Result<Report, Failure> {
         let _spinner = Spinner::start("making the certificate");
@@ -325,13 +345,7 @@ impl Sign {
             self.authority.check_depth(&ca, self.path_length)?;
         }
         let until = SystemTime::now() + days(self.days);
-        let end = ca.tbs_certificate().validity().not_after.to_system_time();
-        if until > end {
-            return Err(Failure::usage(format!(
-                "the CA's certificate ends at {}, before this one would: give fewer --days",
-                time(end)
-            )));
-        }
+        check_validity(&ca, until)?;
         let subject = match &self.subject {
             Some(subject) => subject.clone(),
             None => requested_subject(&request)?,
@@ -417,6 +431,7 @@ impl Crl {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let number = self.number.unwrap_or(since);
         let next = now + days(self.days);
+        check_validity(&ca, next)?;
         let subject = ca.tbs_certificate().subject().clone();
         let entries = self.revoked.iter().map(|one| one.entry(&subject));
         let entries: Result<Vec<RevokedCert>, Failure> = entries.collect();

@@ -1,7 +1,7 @@
 //! Names in certificates: how they are written on the command line, and what RFC 5280 asks of them.
 //! A CA vouches for what it signs: a name that programs read differently is refused.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use der::asn1::{Any, Ia5String, ObjectIdentifier, OctetString};
 use der::{Tag, Tagged};
@@ -45,17 +45,62 @@ pub(super) fn distinguished_name(text: &str) -> Result<Name, String> {
     let rfc4514 = match text.strip_prefix('/') {
         None => text.to_owned(),
         Some(parts) => {
-            let escaped = parts.replace(',', "\\,");
-            let mut parts: Vec<&str> = escaped.split('/').collect();
+            let mut parts = unescaped_parts(parts);
             parts.reverse();
             parts.join(",")
         }
     };
+    check_escapes(&rfc4514)?;
     let name = rfc4514.parse().map_err(|_| {
         "give CN=www.example.com,O=Example or /O=Example/CN=www.example.com".to_owned()
     })?;
     check_distinguished(&name)?;
     Ok(name)
+}
+
+/// The parts between slashes, as RFC 4514 writes them: a comma has no meaning there, nor has a
+/// slash that a backslash stands before.
+fn unescaped_parts(text: &str) -> Vec<String> {
+    let (mut parts, mut part) = (Vec::new(), String::new());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '/' => parts.push(std::mem::take(&mut part)),
+            ',' => part.push_str("\\,"),
+            '\\' => match characters.next() {
+                Some('/') => part.push('/'),
+                next => part.extend([Some('\\'), next].into_iter().flatten()),
+            },
+            other => part.push(other),
+        }
+    }
+    parts.push(part);
+    parts
+}
+
+/// Refuses a backslash that stands before nothing that it can give another meaning (RFC 4514,
+/// section 3).
+fn check_escapes(text: &str) -> Result<(), String> {
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        if character != '\\' {
+            continue;
+        }
+        let is_good = match characters.next() {
+            Some(special) if " \"#+,;<=>\\".contains(special) => true,
+            Some(digit) if digit.is_ascii_hexdigit() => characters
+                .next()
+                .is_some_and(|digit| digit.is_ascii_hexdigit()),
+            _ => false,
+        };
+        if !is_good {
+            return Err(
+                "a backslash stands before a special character or two hexadecimal digits"
+                    .to_owned(),
+            );
+        }
+    }
+    Ok(())
 }
 
 /// An alternative name with its kind before it, as OpenSSL writes it.
@@ -198,6 +243,9 @@ fn host(name: &str, may_be_pattern: bool) -> Result<(), String> {
             character.escape_debug()
         ));
     }
+    if name.rsplit('.').next().is_some_and(is_number) {
+        return Err("its last part is a number, which programs take for an address".to_owned());
+    }
     for label in name.split('.') {
         match label {
             "" => return Err("a dot has nothing before or behind it".to_owned()),
@@ -211,6 +259,17 @@ fn host(name: &str, may_be_pattern: bool) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether what stands behind a host's last dot is a number in one of the forms that browsers read.
+fn is_number(label: &str) -> bool {
+    let hexadecimal = label
+        .strip_prefix("0x")
+        .or_else(|| label.strip_prefix("0X"));
+    match hexadecimal {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit()),
+    }
 }
 
 /// A mailbox (RFC 5321, section 4.1.2), without the forms that have quotes or addresses.
@@ -250,8 +309,49 @@ fn uri(text: &str) -> Result<(), String> {
         Ok(url) if url.path().is_empty() && !url.has_host() => {
             Err("nothing is behind its scheme".to_owned())
         }
-        Ok(_) => Ok(()),
+        // The parser mends what it reads, as browsers do, and other programs don't.
+        Ok(url) => authority(text, url.is_special() && url.scheme() != "file"),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The host of a URI, as it is written, which `has_to_be` there: a name in full or an address.
+fn authority(text: &str, has_to_be: bool) -> Result<(), String> {
+    let rest = text.split_once(':').map_or("", |(_, rest)| rest);
+    let authority = rest.strip_prefix("//").map(|rest| {
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        &rest[..end]
+    });
+    let authority = match authority {
+        None | Some("") if has_to_be => return Err("'//' and a host have to be in it".to_owned()),
+        None | Some("") => return Ok(()),
+        Some(authority) => authority,
+    };
+    let (user, place) = authority.rsplit_once('@').unwrap_or(("", authority));
+    if user.contains('@') {
+        return Err("'@' is in its host twice".to_owned());
+    }
+    let (name, port) = match place
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
+        Some((address, port)) => match address.parse::<Ipv6Addr>() {
+            Ok(_) => ("", port),
+            Err(_) => return Err("what stands in brackets is no address".to_owned()),
+        },
+        None => place.split_at(place.find(':').unwrap_or(place.len())),
+    };
+    if !port
+        .strip_prefix(':')
+        .unwrap_or(port)
+        .bytes()
+        .all(|byte| byte.is_ascii_digit())
+    {
+        return Err("its port is no number".to_owned());
+    }
+    match name.is_empty() && place.starts_with('[') || name.parse::<Ipv4Addr>().is_ok() {
+        true => Ok(()),
+        false => host(name, false).map_err(|problem| format!("its host: {problem}")),
     }
 }
 
@@ -296,6 +396,12 @@ mod tests {
         let slashes = distinguished_name("/O=Example, Inc./CN=www.example.com").unwrap();
         assert_eq!(rfc4514, slashes);
         assert!(distinguished_name("www.example.com").is_err());
+        let slash = distinguished_name("/O=a\\/b/CN=c").unwrap();
+        assert_eq!(slash, distinguished_name("CN=c,O=a/b").unwrap());
+        for text in ["CN=a\\", "CN=a\\0", "CN=a\\x", "/CN=a\\"] {
+            let told = distinguished_name(text).unwrap_err();
+            assert!(told.contains("a backslash stands before"), "{text}: {told}");
+        }
     }
 
     #[test]
@@ -339,6 +445,11 @@ mod tests {
             "URI:spiffe://example.org/my/service",
             "URI:http://a.example/%20?x=1#y",
             "URI:ldap:///cn=ca?crl",
+            "URI:file:///etc/ca.crl",
+            "URI:http://192.0.2.1:8080/a",
+            "URI:http://[2001:db8::1]:8080/a",
+            "URI:http://[2001:db8::1]",
+            "URI:https://me:secret@a.example:443?x",
         ] {
             assert!(alternative_name(name).is_ok(), "{name}");
         }
@@ -372,6 +483,19 @@ mod tests {
             ("URI:/path", "without a base"),
             ("URI:urn:", "nothing is behind"),
             ("URI:http://", "host"),
+            ("URI:http:///www.example.com/", "'//' and a host"),
+            ("URI:http:/www.example.com", "'//' and a host"),
+            ("URI:https:www.example.com", "'//' and a host"),
+            ("URI:http://a..b/", "a dot has nothing"),
+            ("URI:http://-a-/", "a hyphen"),
+            ("URI:spiffe://a_b/c", "'_' is in it"),
+            ("URI:http://0x7f.1/", "its last part is a number"),
+            ("URI:http://2130706433/", "its last part is a number"),
+            ("URI:http://exa%6dple.com/", "'%' is in it"),
+            ("URI:http://user:pw@a@b.example/", "twice"),
+            ("URI:http://[::g]/", "address"),
+            ("DNS:127.1", "its last part is a number"),
+            ("DNS:a.0x7f", "its last part is a number"),
             ("URI:http://a.example/a b", "' ' has to be escaped"),
             ("URI:http://a.example/%zz", "two hexadecimal digits"),
         ] {
