@@ -299,6 +299,7 @@ fn of_key(error: &hsm_keys::Error) -> Reason {
 fn of_client(error: &managed_hsm::Error) -> Reason {
     use managed_hsm::Error as Client;
     match error {
+        Client::Undecided { cause } => of_client(cause),
         Client::Uri(_) => Reason::InvalidUri,
         Client::Settings { .. } => Reason::InvalidSettings,
         Client::NoCredential { .. } => Reason::NoCredential,

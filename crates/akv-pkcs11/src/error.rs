@@ -103,6 +103,7 @@ impl Error {
 fn request_code(purpose: Purpose, by_pin: bool, error: &managed_hsm::Error) -> CK_RV {
     use managed_hsm::Error as E;
     match error {
+        E::Undecided { cause } => request_code(purpose, by_pin, cause),
         E::NoCredential { .. }
         | E::Credential { .. }
         | E::TokenExpired { .. }

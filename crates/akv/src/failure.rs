@@ -216,6 +216,7 @@ impl Failure {
 /// The exit status for what the client says.
 fn of_client(error: &Error) -> Ending {
     match error {
+        Error::Undecided { cause } => of_client(cause),
         Error::Uri(_) | Error::Settings { .. } | Error::ApiVersion { .. } => Ending::Usage,
         Error::NoCredential { .. }
         | Error::Credential { .. }

@@ -41,6 +41,14 @@ struct Credential {
     last: Mutex<Option<(CredentialKind, managed_hsm::AccessToken)>>,
 }
 
+/// What makes a key or a version of one, of which a second one is made if it is repeated.
+const MAKES_KEYS: [&str; 4] = [
+    "create key",
+    "import key",
+    "rotate key",
+    "restore a key into",
+];
+
 impl Management {
     /// Asks nobody yet.
     pub(crate) fn new(
@@ -98,6 +106,10 @@ impl Management {
             }),
         };
         outcome.map_err(|error| {
+            let error = match MAKES_KEYS.contains(&operation) {
+                true => error.sent_once(),
+                false => error,
+            };
             error.log(operation, key);
             Failure::Hsm(error)
         })

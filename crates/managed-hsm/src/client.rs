@@ -364,7 +364,7 @@ impl Client {
     ) -> Result<T, Error> {
         self.sessions.expect_use(&request.vault);
         let (operation, key) = (request.operation, Arc::clone(&request.key));
-        let limit = self.limit();
+        let (limit, is_repeatable) = (self.limit(), request.repeatable);
         let mut outcome = match self.caller.kind() {
             CallerKind::Thread => self.sessions.ask(&request, Instant::now() + limit, read),
             CallerKind::SmallStack => self.ask_io_thread(request, read, None),
@@ -374,6 +374,9 @@ impl Client {
             && self.end.is_some()
         {
             *after = to_hundredths(limit).min(*after);
+        }
+        if !is_repeatable {
+            outcome = outcome.map_err(Error::sent_once);
         }
         if let Err(error) = &outcome {
             error.log(operation, &key);

@@ -124,7 +124,7 @@ pub enum Error {
         most: usize,
     },
     /// No answer could be had from the service's address.
-    #[error("{operation} {key}: can't reach {endpoint}: {problem}: {}", obstacle.remedy())]
+    #[error("{operation} {key}: {} {endpoint}: {problem}: {}", obstacle.verb(), obstacle.remedy())]
     Connect {
         /// What was asked for.
         operation: &'static str,
@@ -180,6 +180,12 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// What was asked for may have been done all the same, and is not asked for twice.
+    #[error("{cause}; it may have been done all the same: look before you repeat it")]
+    Undecided {
+        /// Why that isn't known.
+        cause: Box<Self>,
+    },
     /// TLS can't be set up.
     #[error("TLS can't be set up: {0}")]
     Tls(String),
@@ -197,6 +203,34 @@ impl Error {
         }
     }
 
+    /// The same, of a request that is sent once: where the service may have done what it was asked
+    /// for, it says so.
+    #[must_use]
+    pub fn sent_once(self) -> Self {
+        let is_open = match &self {
+            Self::Timeout { .. } | Self::Response { .. } => true,
+            Self::Connect { obstacle, .. } => {
+                matches!(obstacle, Obstacle::Broken | Obstacle::NotHttp)
+            }
+            // A gateway's, or of a service that failed on the way.
+            Self::Service { status, .. } => matches!(status, 500 | 502 | 504),
+            _ => false,
+        };
+        let cause = Box::new(self);
+        match is_open {
+            true => Self::Undecided { cause },
+            false => *cause,
+        }
+    }
+
+    /// Why a request failed, whatever is known of its outcome.
+    pub fn reason(&self) -> &Self {
+        match self {
+            Self::Undecided { cause } => cause,
+            own => own,
+        }
+    }
+
     /// Says in the log that an operation with a key failed.
     pub fn log(&self, operation: &str, key: &str) {
         let status = self.status();
@@ -208,7 +242,7 @@ impl Error {
 
     /// The HTTP status of the service's answer, if it refused.
     pub fn status(&self) -> Option<u16> {
-        match self {
+        match self.reason() {
             Self::Service { status, .. } => Some(*status),
             Self::Unauthorized { .. } => Some(401),
             _ => None,
@@ -217,7 +251,7 @@ impl Error {
 
     /// The service's `x-ms-request-id`, if it refused.
     pub fn request_id(&self) -> Option<&ForeignText> {
-        match self {
+        match self.reason() {
             Self::Service { request_id, .. } | Self::Unauthorized { request_id, .. } => {
                 Some(request_id)
             }
@@ -228,6 +262,7 @@ impl Error {
     /// A word for programs: the service's own code, if it refused.
     pub fn code(&self) -> String {
         match self {
+            Self::Undecided { cause } => cause.code(),
             Self::Uri(_) => "InvalidUri".to_owned(),
             Self::Settings { .. } => "InvalidSetting".to_owned(),
             Self::NoCredential { .. } => "NoCredential".to_owned(),
@@ -248,7 +283,7 @@ impl Error {
 
     /// What to do, with which the message ends; none where the message is all that is known.
     pub fn remedy(&self) -> Option<&str> {
-        let remedy = match self {
+        let remedy = match self.reason() {
             Self::NoCredential { remedy, .. } => remedy,
             Self::Credential { credential, .. } => credential.remedy_of_failure(),
             Self::TokenExpired { credential, .. } => credential.remedy_of_expiry(),

@@ -27,11 +27,21 @@ pub enum Obstacle {
     Proxy,
     /// The server does not speak HTTP/2, where nothing else was asked for.
     NoHttp2,
+    /// The connection broke after the request was sent, before the answer was there.
+    Broken,
     /// Anything else.
     Other,
 }
 
 impl Obstacle {
+    /// What did not come to pass with the service's address, which follows.
+    pub(crate) const fn verb(self) -> &'static str {
+        match self {
+            Self::Broken => "no answer from",
+            _ => "can't reach",
+        }
+    }
+
     /// What to do about it.
     pub const fn remedy(self) -> &'static str {
         match self {
@@ -66,7 +76,7 @@ impl Obstacle {
             Self::Proxy => {
                 "check HTTPS_PROXY and NO_PROXY, or the configuration file's settings, and that the proxy runs"
             }
-            Self::Handshake | Self::NoHttp2 | Self::Other => {
+            Self::Handshake | Self::NoHttp2 | Self::Broken | Self::Other => {
                 "check the network between this machine and the HSM"
             }
         }

@@ -26,7 +26,11 @@ fn known(error: &(dyn StdError + 'static)) -> Option<Obstacle> {
             Failure::Tls(error) => Some(Obstacle::of(error)),
             // Headers without an end, too.
             Failure::Exchange(error) if error.is_parse() => Some(Obstacle::NotHttp),
-            Failure::Exchange(error) | Failure::Unsent(error) => Some(Obstacle::of(error)),
+            Failure::Exchange(error) => Some(match Obstacle::of(error) {
+                Obstacle::Other => Obstacle::Broken,
+                known => known,
+            }),
+            Failure::Unsent(error) => Some(Obstacle::of(error)),
             Failure::ConnectTimeout | Failure::Late(_) => Some(Obstacle::TimedOut),
             Failure::NoHttp2 => Some(Obstacle::NoHttp2),
             Failure::Body(_) | Failure::TooLong | Failure::Fault(_) => None,

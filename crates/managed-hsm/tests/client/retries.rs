@@ -212,8 +212,19 @@ fn a_key_is_not_deleted_again_where_it_may_have_been_deleted() {
     let before = hsm.count("k");
     hsm.fault("lost-answer,operation=k");
     let name = "k".parse().expect("a name");
-    assert!(client.delete_key(&vault(), &name).is_err());
+    let error = client.delete_key(&vault(), &name).expect_err("no answer");
+    assert!(matches!(error, Error::Undecided { .. }), "{error:?}");
+    says(
+        &error,
+        &["no answer from", "may have been done", "look before"],
+    );
     assert_eq!(hsm.count("k") - before, 1);
+    // What never came there was not done.
+    hsm.emulator.stop();
+    let error = client
+        .delete_key(&vault(), &name)
+        .expect_err("nobody is there");
+    assert!(!error.to_string().contains("may have been done"), "{error}");
 }
 
 #[test]
