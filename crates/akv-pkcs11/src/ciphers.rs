@@ -387,6 +387,7 @@ impl Aes {
         plaintext: &[u8],
     ) -> Result<Vec<u8>, Error> {
         if self.mode.of_hsm() == Mode::Gcm {
+            self.iv_place.as_ref().map(Later::check).transpose()?;
             let sealed = seal(token, key, of, &self.aad, plaintext)?;
             if let Some(place) = &self.iv_place {
                 place.put(&sealed.iv)?;

@@ -19,6 +19,7 @@ use crate::report;
 use crate::template::Template;
 use crate::token::Token;
 use crate::token::loading::Sought;
+use crate::token::objects::StoredKey;
 use crate::token::tags::Half;
 
 const SEARCH: Slot<Vec<CK_OBJECT_HANDLE>> = |operations| &mut operations.search;
@@ -164,6 +165,15 @@ fn keys(
         .any(|(key, half)| key.has_just(*half, sought))
     {
         fitting.retain(|(key, half)| key.has_just(*half, sought));
+    }
+    // Where the label is a key's name, those that have it by a tag aren't meant, known or not.
+    let name = sought
+        .label
+        .and_then(|label| std::str::from_utf8(label).ok());
+    let named = name.and_then(|name| table.newest(name));
+    if let Some(named) = named.filter(|key| key.is_named(sought)) {
+        let of = |key: &StoredKey| key.hsm_id().map(|id| id.key.clone());
+        fitting.retain(|(key, _)| key.hsm_id().is_none() || of(key) == of(named));
     }
     let mut found: Vec<_> = fitting
         .into_iter()

@@ -26,8 +26,25 @@ pub(crate) struct Later {
 unsafe impl Send for Later {}
 
 impl Later {
-    /// Writes what fills the place.
+    /// Refuses a place that doesn't hold the zeros any more that it held: a program that passes
+    /// zeros without having the place filled may have freed it, and it may be in use for something
+    /// else.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        // SAFETY: as in `put`. Where that isn't so, what was allocated and freed can be read.
+        let now = unsafe { slice(self.place, self.len as CK_ULONG) }.unwrap_or_default();
+        match now.len() == self.len && now.iter().all(|byte| *byte == 0) {
+            true => Ok(()),
+            false => Err(invalid(
+                "the program has not kept the 12 zero bytes, which the HSM's initialisation vector \
+                 replaces, until the ciphertext comes out: use CKM_CLOUDHSM_AES_GCM or \
+                 C_MessageEncryptInit, where it has another place",
+            )),
+        }
+    }
+
+    /// Writes what fills the place, which holds zeros.
     pub(crate) fn put(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.check()?;
         if self.place.is_null() || bytes.len() != self.len {
             return Err(Error::code(CKR_MECHANISM_PARAM_INVALID));
         }

@@ -283,6 +283,12 @@ impl StoredKey {
         }
     }
 
+    /// Whether its name is its label, and fits what is sought.
+    pub(crate) fn is_named(&self, sought: Sought<'_>) -> bool {
+        let name = self.hsm_id().map(|id| id.key.as_str().as_bytes());
+        sought.label.is_some() && name == sought.label && sought.fits(self)
+    }
+
     /// What programs see of a tag's value.
     fn shown<'a>(&self, text: &'a str) -> Cow<'a, str> {
         match self.repeats_secret {

@@ -98,6 +98,24 @@ static void decrypts(ulong_t session, ulong_t key) {
     EXPECT(NOT_INITIALIZED, C_DecryptFinal, session, room, &len);
 }
 
+/* A place for the HSM's initialisation vector that has another use by now is left as it is. */
+static void overwritten(ulong_t session, ulong_t key) {
+    unsigned char place[12] = {0}, text[4] = "text", room[64];
+    ulong_t len = sizeof room;
+    struct {
+        unsigned char *iv;
+        ulong_t iv_len, iv_bits;
+        unsigned char *aad;
+        ulong_t aad_len, tag_bits;
+    } gcm = {place, 12, 96, NULL, 0, 128};
+    struct mechanism mechanism = {0x1087, &gcm, sizeof gcm};
+    EXPECT(0, C_EncryptInit, session, &mechanism, key);
+    memcpy(place, "other's text", 12);
+    EXPECT(0x71, C_Encrypt, session, text, 4ul, room, &len);
+    CHECK(memcmp(place, "other's text", 12) == 0);
+    EXPECT(NOT_INITIALIZED, C_EncryptFinal, session, room, &len);
+}
+
 /* A message of nothing but what it is bound to: the tag is looked at, however large a buffer is asked for. */
 static void empty(ulong_t session, ulong_t key) {
     unsigned char aad[4] = "data", forged[16] = {1}, room[16];
@@ -246,6 +264,7 @@ int main(int argc, char **argv) {
     ulong_t session = open_session(), key = find_object(session, 4);
     encrypts(session, key);
     decrypts(session, key);
+    overwritten(session, key);
     empty(session, key);
     parameters(session, key);
     wraps(session, key);

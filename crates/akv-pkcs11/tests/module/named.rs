@@ -71,6 +71,29 @@ fn a_label_that_no_key_has_may_be_one_that_is_spelt_otherwise() {
     }
 }
 
+/// Whatever was looked for before.
+#[test]
+fn a_label_that_is_a_keys_name_is_that_keys() {
+    if !makes_calls() {
+        return look_among("p11_pri_CKA_LABEL", &[("api", "api"), ("other", "api")]);
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let mut before = Vec::new();
+    for searches in [&[][..], &[PRIVATE]] {
+        session.find_objects(searches).unwrap();
+        let key = only(&session, &[PRIVATE, label("api")]);
+        let ids = session.get_attributes(key, &[AttributeType::UniqueId]);
+        before.extend(ids.unwrap());
+    }
+    assert_eq!(before[0], before[1]);
+    let [Attribute::UniqueId(id), _] = &before[..] else {
+        panic!("no id");
+    };
+    let id = String::from_utf8_lossy(id);
+    assert!(id.contains("/api/"), "{id}");
+}
+
 #[test]
 fn an_id_is_that_of_the_key_that_shows_it() {
     if !makes_calls() {
