@@ -206,6 +206,7 @@ pub(crate) fn copy(
         return prohibited();
     }
     session.check_read_write()?;
+    let _turn = session.token.turn_to_update();
     let current = session.token.reload(&key)?;
     let without_token = template.without(|type_| type_ == CKA_TOKEN);
     let mut update = changes(&session.token, &current, half, &without_token)?;
@@ -258,6 +259,7 @@ pub(crate) fn destroy(
             Ok(())
         }
         Half::Public if key.hsm_id().is_some() => {
+            let _turn = session.token.turn_to_update();
             let current = session.token.reload(&key)?;
             key.check_unadopted(&current)?;
             let mut tags = current.tags.to_map();
@@ -341,8 +343,9 @@ pub(crate) fn set_attributes(
     template: TemplateIn<'_>,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
-    let object = session.token.object(object)?;
     let template = Template::read(&template)?;
+    let _turn = session.token.turn_to_update();
+    let object = session.token.object(object)?;
     check_change(&session, &object)?;
     let (key, half) = match object {
         Object::Key(key, half) => (key, half),

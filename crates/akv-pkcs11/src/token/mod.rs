@@ -56,6 +56,7 @@ pub(crate) struct Token {
     doubted: Mutex<Option<Instant>>,
     loading: Turns,
     naming: Turns,
+    updating: Turns,
     /// What is known of the certificates' files.
     filing: Mutex<Filing>,
     in_vain: Mutex<InVain>,
@@ -112,6 +113,7 @@ impl Token {
             doubted: Mutex::default(),
             loading: Turns::default(),
             naming: Turns::default(),
+            updating: Turns::default(),
             filing: Mutex::default(),
             in_vain: Mutex::default(),
             asked: Mutex::default(),
@@ -316,6 +318,12 @@ impl Token {
     /// Waits until no other thread of this process gives a key a name that it has looked for.
     pub(crate) fn turn_to_name(&self) -> Turn<'_> {
         self.naming.wait(self.settings.client.operation_timeout)
+    }
+
+    /// Waits until no other thread of this process changes an object. The HSM takes all tags of a
+    /// key at once, so whoever changes one has to have seen what the others were changed to.
+    pub(crate) fn turn_to_update(&self) -> Turn<'_> {
+        self.updating.wait(self.settings.client.operation_timeout)
     }
 
     /// Takes in a key that a program has brought.

@@ -347,3 +347,28 @@ fn of_two_keys_of_one_name_that_are_made_at_once_one_is_refused() {
     });
     assert_eq!(made.iter().filter(|made| **made).count(), 1);
 }
+
+/// The HSM takes all tags of a key at once.
+#[test]
+fn of_two_changes_that_threads_make_at_once_none_is_lost() {
+    if !makes_calls() {
+        return drop(hsm("").run());
+    }
+    let pkcs11 = initialized();
+    let own = session(&pkcs11);
+    let key = key(&own);
+    for round in 0..20 {
+        let wanted = [
+            label(&format!("label {round}")),
+            Attribute::Id(vec![round; 4]),
+        ];
+        std::thread::scope(|scope| {
+            for attribute in &wanted {
+                let one = std::slice::from_ref(attribute);
+                scope.spawn(|| session(&pkcs11).update_attributes(key, one).unwrap());
+            }
+        });
+        let told = own.get_attributes(key, &[AttributeType::Label, AttributeType::Id]);
+        assert_eq!(told.unwrap(), wanted);
+    }
+}
