@@ -1,7 +1,9 @@
-//! How a new key gets its name.
+//! How a new key gets its name, and how it becomes known that it is there.
+
+use std::time::Instant;
 
 use cryptoki_sys::CKR_FUNCTION_FAILED;
-use managed_hsm::{Client, Key, KeyName, KeyUri};
+use managed_hsm::{Client, Key, KeyName, KeyUri, Obstacle};
 
 use crate::error::{Error, Purpose};
 use crate::sessions::Session;
@@ -41,6 +43,7 @@ pub(crate) fn make_by_name(
     if let Some(name) = &by_label {
         refuse_taken(session, name)?;
     }
+    let until = Instant::now() + token.operation_timeout();
     let mut attempts = 0;
     loop {
         let name = match &by_label {
@@ -56,8 +59,47 @@ pub(crate) fn make_by_name(
         if is_taken && by_label.is_none() && attempts < MAX_NAMES {
             continue;
         }
-        return Err(token.refusal(purpose, &error));
+        if !may_be_done(&error) {
+            return Err(token.refusal(purpose, &error));
+        }
+        // Nobody else has given a key a random name. Of a label it can't be told who has.
+        let found = match by_label {
+            Some(_) => None,
+            None => Some(asked.ask(|client| get(&client.until(until), session, &name))?),
+        };
+        let is_made = match found {
+            Some(Ok(made)) => return Ok((asked.answered(token), made)),
+            Some(Err(error)) => error.status() != Some(404),
+            None => true,
+        };
+        let mut refusal = token.refusal(purpose, &error);
+        if is_made {
+            let told = refusal.cause.get_or_insert_default();
+            told.push_str(&left_behind(&name, naming));
+        }
+        return Err(refusal);
     }
+}
+
+/// Whether a request that failed may have been carried out all the same.
+fn may_be_done(error: &managed_hsm::Error) -> bool {
+    use managed_hsm::Error as E;
+    match error {
+        E::Timeout { .. } | E::Response { .. } => true,
+        // It was sent, or something else than the network of old kept it from being sent.
+        E::Connect { obstacle, .. } => matches!(obstacle, Obstacle::NotHttp | Obstacle::Other),
+        E::Service { status, .. } => matches!(status, 408 | 500..),
+        _ => false,
+    }
+}
+
+/// What is said of a key that may be there and that nobody has a handle of.
+fn left_behind(name: &KeyName, naming: Naming<'_>) -> String {
+    let remedy = match naming {
+        Naming::OfSession => "'akv pkcs11 sweep' deletes it",
+        Naming::By(_) | Naming::Random => "look whether it is there",
+    };
+    format!("; the key {name} may have been made all the same: {remedy}")
 }
 
 /// A name that a label asks for must not be another key's: it would get a new version.

@@ -486,3 +486,37 @@ fn a_sessions_key_takes_no_name_away() {
     }
     generate(&session(&pkcs11), &tmp, true);
 }
+
+/// The HSM has made it: nobody else can have given a key its name.
+#[test]
+fn a_key_is_there_though_the_answer_is_lost_that_tells_of_it() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.set("TEST_STEP", "once");
+        let fault = "lost-answer,operation=create,count=2";
+        hsm.emulator.faults.add(fault).expect("a fault");
+        let told = hsm.run();
+        assert!(!told.contains("akv_pkcs11: "), "{told}");
+        purge(&hsm.rest, &only_name(&hsm.rest));
+        // Where nothing can be told of it, it is named.
+        hsm.set("TEST_STEP", "always");
+        hsm.set("AKV_OPERATION_TIMEOUT", "5");
+        let fault = "lost-answer,path=/keys/p11-";
+        hsm.emulator.faults.add(fault).expect("a fault");
+        let told = hsm.run();
+        let name = only_name(&hsm.rest);
+        let words = format!("the key {name} may have been made all the same: 'akv pkcs11 sweep'");
+        return assert!(told.contains(&words), "{told}");
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    if std::env::var("TEST_STEP").unwrap() == "always" {
+        let public = [Attribute::EcParams(P256.to_vec())];
+        let made = session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &[]);
+        return assert_eq!(code(made), RvError::DeviceError);
+    }
+    for stays in [false, true] {
+        let (_, private) = generate(&session, &[], stays);
+        session.sign(&Mechanism::Ecdsa, private, &[1; 32]).unwrap();
+    }
+}
