@@ -4,6 +4,7 @@ pub(crate) mod certificates;
 pub(crate) mod credentials;
 pub(crate) mod ending;
 mod index;
+mod listing;
 pub(crate) mod loading;
 pub(crate) mod objects;
 pub(crate) mod table;
@@ -28,7 +29,7 @@ use managed_hsm::{Client, FrontEnd, KeyId, KeyUri, Service, Settings, Vault};
 
 use self::certificates::{Filing, InVain};
 use self::credentials::Login;
-use self::loading::Listing;
+use self::listing::Listing;
 use self::objects::{Object, StoredKey};
 use self::table::Table;
 use self::tags::Half;

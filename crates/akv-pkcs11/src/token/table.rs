@@ -1,6 +1,8 @@
 //! The table of a token's objects. It is never changed; another one takes its place, so that
 //! readers need no lock.
 
+mod of_sessions;
+
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -204,6 +206,12 @@ impl Table {
     fn is_removed(&self, key: &StoredKey) -> bool {
         let removed = self.removed.get(&name_of(key));
         removed.is_some_and(|(as_of, _)| *as_of > key.as_of)
+    }
+
+    /// Whether a key was found to be gone, or deleted here, after a list was asked for.
+    pub(super) fn was_removed(&self, name: &KeyName, listed: u64) -> bool {
+        let removed = self.removed.get(&name.as_str().to_ascii_lowercase());
+        removed.is_some_and(|(as_of, _)| *as_of > listed)
     }
 
     /// Takes in an earlier version of a key, which a certificate is of.
@@ -422,37 +430,6 @@ impl Table {
         self.objects.remove(&handle);
     }
 
-    /// Takes in a session's key that is to stay: it gets handles of its own, and those that it had
-    /// go with the session.
-    pub(crate) fn adopt(&mut self, key: StoredKey) -> Arc<StoredKey> {
-        self.keys.remove(&*name_of(&key));
-        self.add(key, None)
-    }
-
-    /// Whether a session's key has been adopted.
-    pub(crate) fn has_adopted(&self, key: &StoredKey) -> bool {
-        let is_adopted = |object: &Object| match object {
-            Object::Key(known, _) => known.session.is_none() && is_version(known, key),
-            Object::Certificate(_) | Object::Profile(_) => false,
-        };
-        key.session.is_some() && self.objects.values().any(is_adopted)
-    }
-
-    /// The keys that were made for a session, or that a program has brought, also where somebody
-    /// else has made another version meanwhile. Adopted ones are there twice.
-    pub(crate) fn keys_of_sessions(&self) -> impl Iterator<Item = &Arc<StoredKey>> {
-        self.objects.iter().filter_map(|(handle, object)| {
-            let Object::Key(key, _) = object else {
-                return None;
-            };
-            let main = match key.hsm_id() {
-                Some(_) => Half::Private,
-                None => key.half_of_brought(),
-            };
-            (key.session.is_some() && key.handle(main) == *handle).then_some(key)
-        })
-    }
-
     /// Notes that a key was deleted by its private object: who destroys that one destroys the
     /// public one, too.
     pub(crate) fn note_deletion(&mut self, key: &StoredKey) {
@@ -469,24 +446,6 @@ impl Table {
     /// Destroys such an object.
     pub(crate) fn remove_gone(&mut self, handle: CK_OBJECT_HANDLE) {
         self.gone.remove(&handle);
-    }
-
-    /// Whether there are handles of keys that were made for a session.
-    pub(crate) fn has_keys_of(&self, session: CK_SESSION_HANDLE) -> bool {
-        self.objects.values().any(|object| match object {
-            Object::Key(key, _) => key.session == Some(session),
-            Object::Certificate(_) | Object::Profile(_) => false,
-        })
-    }
-
-    /// Forgets the handles that adopted keys have had in their session.
-    pub(crate) fn forget_adopted(&mut self, session: CK_SESSION_HANDLE) {
-        let objects = self.objects.values().filter_map(|object| match object {
-            Object::Key(key, _) if key.session == Some(session) => Some(Arc::clone(key)),
-            _ => None,
-        });
-        let adopted: Vec<_> = objects.filter(|key| self.has_adopted(key)).collect();
-        adopted.iter().for_each(|key| self.remove_handles(key));
     }
 
     /// Forgets one handle of a key.

@@ -8,6 +8,7 @@ use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
+use testing::emulator::Request;
 
 use crate::keys::rest;
 use crate::support::{Hsm, P256, code, initialized, makes_calls, only, session};
@@ -239,4 +240,37 @@ fn a_key_that_is_disabled_meanwhile_is_hidden_and_keeps_its_handles() {
     assert_eq!(count(), 2);
     assert_eq!(only(&session, &[label("pinned"), PRIVATE]), key);
     sign(&session, key);
+}
+
+/// An HSM with the keys `pinned` and `pinned-too`, and a module that keeps its list.
+fn hsm_with_lasting_list() -> Hsm {
+    let mut hsm = hsm("");
+    hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"allowDelete":true}"#);
+    hsm
+}
+
+#[test]
+fn no_search_asks_for_a_key_that_this_process_has_deleted() {
+    if !makes_calls() {
+        let hsm = hsm_with_lasting_list();
+        let told = hsm.run();
+        assert!(!told.contains("akv_pkcs11: "), "{told}");
+        let requests = hsm.requests();
+        let deletions = requests.iter().filter(|request| request.method == "DELETE");
+        assert_eq!(deletions.count(), 2);
+        let last = requests.last().map(|request| request.method.as_str());
+        return assert_eq!(last, Some("DELETE"), "{requests:?}");
+    }
+    let pkcs11 = initialized();
+    let other = session(&pkcs11);
+    let session = session(&pkcs11);
+    let (stays, _) = (generate(&session, true), generate(&session, false));
+    let count = |count| {
+        assert_eq!(other.find_objects(&[PRIVATE]).unwrap().len(), count);
+    };
+    count(4);
+    other.destroy_object(stays).unwrap();
+    count(3);
+    drop(session);
+    count(2);
 }
