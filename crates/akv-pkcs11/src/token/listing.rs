@@ -77,6 +77,8 @@ fn is_known(table: &Table, item: &Listed, listing: &Listing) -> bool {
     // The list tells when the newest version was changed, which another one's attributes don't.
     let updated = item.updated.filter(|_| item.version.is_none());
     let same = match updated {
+        // What this process has changed since, or seen changed, is older in the list.
+        Some(updated) if known.as_of > listing.as_of => known.was_updated(updated),
         // Times are in seconds: it may have been disabled in the one in which it was loaded.
         Some(updated) => {
             known.updated == Some(updated) && item.enabled.is_none_or(|now| now == known.enabled)

@@ -22,6 +22,9 @@ use crate::template::day;
 /// The service's name for the making of other keys, which it has no request for.
 pub(crate) const DERIVE_KEY: &str = "deriveKey";
 
+/// How many changes of a key are remembered, since a list may be older than they are.
+const MOST_CHANGES: usize = 8;
+
 /// A secret key that a program has brought, or that the HSM has unwrapped for it: it is here.
 pub(crate) struct SecretKey {
     pub(crate) kind: CK_KEY_TYPE,
@@ -54,6 +57,8 @@ pub(crate) struct StoredKey {
     /// When it was made and changed, from when and until when it may be used: seconds since 1970.
     pub(crate) created: Option<i64>,
     pub(crate) updated: Option<i64>,
+    /// What `updated` was before, the last first: lists that are older have that.
+    updated_before: Box<[i64]>,
     pub(crate) not_before: Option<i64>,
     pub(crate) expires: Option<i64>,
     /// The session that it lives as long as.
@@ -106,6 +111,7 @@ impl StoredKey {
             managed,
             created,
             updated,
+            updated_before: Box::default(),
             not_before,
             expires,
             session: None,
@@ -135,6 +141,7 @@ impl StoredKey {
             managed: self.managed,
             created: self.created,
             updated: self.updated,
+            updated_before: self.updated_before.clone(),
             not_before: self.not_before,
             expires: self.expires,
             session: self.session,
@@ -149,6 +156,20 @@ impl StoredKey {
             hides_size: AtomicBool::new(self.hides_size.load(Ordering::Relaxed)),
             first_maker: self.first_maker.clone(),
         }
+    }
+
+    /// Notes that the same version was changed, if it was. `before`: what was known of it.
+    pub(super) fn note_change_of(&mut self, before: &Self) {
+        let mut times: Vec<i64> = before.updated.into_iter().collect();
+        times.retain(|time| Some(*time) != self.updated);
+        times.extend(&before.updated_before);
+        times.truncate(MOST_CHANGES);
+        self.updated_before = times.into();
+    }
+
+    /// Whether it is this version as it was when it was changed at a time.
+    pub(super) fn was_updated(&self, at: i64) -> bool {
+        self.updated == Some(at) || self.updated_before.contains(&at)
     }
 
     /// The id in its tags, whether it is its own or another version's.
@@ -182,6 +203,7 @@ impl StoredKey {
             managed: false,
             created: None,
             updated: None,
+            updated_before: Box::default(),
             not_before: None,
             expires: None,
             session: Some(session),

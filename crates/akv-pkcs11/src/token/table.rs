@@ -277,6 +277,7 @@ impl Table {
         match known {
             Some(known) => {
                 key.handles = known.handles;
+                key.note_change_of(known);
                 key.is_replaced = Arc::clone(&known.is_replaced);
                 if known.session.is_some() {
                     key.first_maker = known.first_maker().map(Into::into);

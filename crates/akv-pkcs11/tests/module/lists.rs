@@ -249,6 +249,36 @@ fn hsm_with_lasting_list() -> Hsm {
     hsm
 }
 
+/// The list is older than the changes.
+#[test]
+fn no_search_asks_for_a_key_again_that_this_process_has_changed() {
+    if !makes_calls() {
+        let hsm = hsm_with_lasting_list();
+        hsm.run();
+        let requests = hsm.requests();
+        let of_key = |request: &&Request| request.path.starts_with("/keys/pinned/");
+        let asked: Vec<_> = requests.iter().filter(of_key).collect();
+        // Once since it is in the list, and once before each change.
+        let changes = asked.iter().filter(|request| request.method == "PATCH");
+        assert_eq!((asked.len(), changes.count()), (5, 2), "{asked:?}");
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let found = session.find_objects(&[PRIVATE]).unwrap();
+    let pinned = only(&session, &[label("pinned"), PRIVATE]);
+    for text in ["one", "two"] {
+        // Times are in seconds.
+        sleep(Duration::from_millis(1100));
+        session.update_attributes(pinned, &[label(text)]).unwrap();
+        for _ in 0..2 {
+            let again = session.find_objects(&[PRIVATE]).unwrap();
+            assert_eq!(again.len(), found.len());
+            assert_eq!(only(&session, &[label(text), PRIVATE]), pinned);
+        }
+    }
+}
+
 #[test]
 fn no_search_asks_for_a_key_that_this_process_has_deleted() {
     if !makes_calls() {
