@@ -153,6 +153,8 @@ attributes! {
             KeyType::Rsa => CKM_RSA_PKCS_KEY_PAIR_GEN,
         }))
     };
+    // The module has no objects of validations that the bits could mean.
+    CKA_OBJECT_VALIDATION_FLAGS Never, |_| Ok(Value::Number(0));
     CKA_ALLOWED_MECHANISMS Fixed, |object| Ok(Value::Numbers(allowed_mechanisms(object)));
     CKA_MODIFIABLE Fixed, |object| Ok(Value::Flag(object.key.hsm_id().is_some()));
     CKA_COPYABLE Fixed, |_| Ok(Value::Flag(false));
@@ -192,6 +194,11 @@ attributes! {
         false => of_private(object, false, |_| false),
         true => Err(Missing::NotThere),
     };
+    // The service has no such mechanism.
+    CKA_DECAPSULATE Fixed, |object| match object.key.is_secret() {
+        false => of_private(object, false, |_| false),
+        true => Err(Missing::NotThere),
+    };
     CKA_WRAP_WITH_TRUSTED Fixed, |object| of_private(object, false, |_| false);
 
     CKA_VERIFY Usage(KeyOperation::Verify), |object| used_for(object, Public, &KeyOperation::Verify);
@@ -205,6 +212,10 @@ attributes! {
     CKA_ENCRYPT Usage(KeyOperation::Encrypt), |object| used_for(object, Public, &KeyOperation::Encrypt);
     CKA_WRAP Usage(KeyOperation::WrapKey), |object| {
         used_for_import(object, Public, &KeyOperation::WrapKey)
+    };
+    CKA_ENCAPSULATE Fixed, |object| match object.half {
+        Public => Ok(Value::Flag(false)),
+        Private => Err(Missing::NotThere),
     };
     CKA_TRUSTED Fixed, |object| match object.half {
         Private if !object.key.is_secret() => Err(Missing::NotThere),
