@@ -119,11 +119,16 @@ attributes! {
     };
     CKA_PRIVATE Fixed, |object| Ok(Value::Flag(object.half == Private));
     CKA_LABEL Label, |object| bytes(object.key.label(object.half).as_bytes());
-    CKA_UNIQUE_ID Never, |object| match object.key.hsm_id() {
-        // No two objects have the same.
-        Some(_) if object.half == Public => bytes(format!("{}#public", object.key.kid).as_bytes()),
-        Some(_) => bytes(object.key.kid.as_bytes()),
-        None => bytes(unique_id(object.key.handle(object.half)).as_bytes()),
+    CKA_UNIQUE_ID Never, |object| {
+        let (key, is_public) = (object.key, object.half == Public);
+        // No two objects have the same, and a copy of a session's is there beside it.
+        bytes(match (key.hsm_id(), key.session) {
+            (Some(_), None) if is_public => format!("{}#public", key.kid),
+            (Some(_), None) => key.kid.to_string(),
+            (Some(_), Some(_)) if is_public => format!("{}#session-public", key.kid),
+            (Some(_), Some(_)) => format!("{}#session", key.kid),
+            (None, _) => unique_id(key.handle(object.half)),
+        }.as_bytes())
     };
     CKA_AKV_SESSION Never, |object| match object.key.maker() {
         Some(maker) => bytes(maker.as_bytes()),

@@ -354,6 +354,16 @@ pub(crate) fn set_attributes(
         }
         Object::Profile(_) => return Err(Error::code(CKR_ACTION_PROHIBITED)),
     };
+    if session.token.table().has_adopted(&key) {
+        return Err(Error::because(
+            CKR_ACTION_PROHIBITED,
+            format!(
+                "key {} is in the token since it was copied: change the copy, whose attributes the \
+                 HSM has",
+                key.name()
+            ),
+        ));
+    }
     let key = match key.hsm_id() {
         Some(_) => session.token.reload(&key)?,
         None => key,

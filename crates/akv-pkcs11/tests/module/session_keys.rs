@@ -193,8 +193,16 @@ fn an_adopted_key_stays_whichever_of_its_handles_is_used() {
             assert_eq!(refused, RvError::AttributeReadOnly);
         }
         "set" => {
-            let label = [Attribute::Label(b"set".to_vec())];
-            session.update_attributes(private, &label).unwrap();
+            let label = |text: &str| [Attribute::Label(text.into())];
+            session.update_attributes(copy, &label("set")).unwrap();
+            // It would be the copy that is changed.
+            let refused = session.update_attributes(private, &label("of session"));
+            assert_eq!(code(refused), RvError::ActionProhibited);
+            let told = session.get_attributes(copy, &[AttributeType::Label]);
+            assert_eq!(told.unwrap(), label("set"));
+            let unique = |object| session.get_attributes(object, &[AttributeType::UniqueId]);
+            let ids = [private, public, copy].map(|object| unique(object).unwrap());
+            assert!(ids[0] != ids[2] && ids[0] != ids[1], "{ids:?}");
         }
         "destroy" => session.destroy_object(public).unwrap(),
         other => panic!("{other}"),
