@@ -208,6 +208,13 @@ pub(crate) fn copy(
     session.check_read_write()?;
     let _turn = session.token.turn_to_update();
     let current = session.token.reload(&key)?;
+    // The private one would stay as well, and nobody has asked for that.
+    if half == Half::Public && current.session.is_some() {
+        return Err(Error::because(
+            CKR_ACTION_PROHIBITED,
+            "the HSM keeps public keys with their private ones: copy the private key first",
+        ));
+    }
     let without_token = template.without(|type_| type_ == CKA_TOKEN);
     let mut update = changes(&session.token, &current, half, &without_token)?;
     update

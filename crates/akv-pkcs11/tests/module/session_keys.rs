@@ -174,6 +174,9 @@ fn an_adopted_key_stays_whichever_of_its_handles_is_used() {
         .generate_key_pair(&Mechanism::EccKeyPairGen, &template, &[])
         .unwrap();
     let stay = [Attribute::Token(true)];
+    // Alone it would make the private one stay.
+    let refused = session.copy_object(public, &stay);
+    assert_eq!(code(refused), RvError::ActionProhibited);
     let copy = session.copy_object(private, &stay).unwrap();
     match std::env::var("TEST_STEP").unwrap().as_str() {
         "copy" => {
