@@ -457,7 +457,8 @@ impl Token {
 
     /// A key that this identity may not read, that was deleted meanwhile, or whose description
     /// makes no sense here, such as one of a type that is new, is left out: its name is returned.
-    /// That none of the token's can be had is a failure, as is an HSM that does not answer.
+    /// That none of the token's can be had is a failure, as is an HSM that does not answer; but of
+    /// keys that are gone, or that the version of the API doesn't have, there may be no others.
     fn tell_failures(
         &self,
         asked: &Asked,
@@ -471,7 +472,8 @@ impl Token {
         let mut by_reason: HashMap<_, (usize, String)> = HashMap::new();
         for (_, error) in &failed {
             let is_of_one = is_absence(error) || is_not_understood(error);
-            if !is_of_one || (none_is_left && !is_not_found(error)) {
+            let is_no_key = is_not_found(error) || is_of_another_version(error);
+            if !is_of_one || (none_is_left && !is_no_key) {
                 return Err(self.refusal(Purpose::Find, error));
             }
             let seen = by_reason
@@ -508,14 +510,12 @@ fn reason(error: &managed_hsm::Error) -> (u16, String) {
 /// Whether the key isn't there for this identity: absent, not to be read, or of a kind that the
 /// version of the service's API in use doesn't have.
 pub(super) fn is_absence(error: &managed_hsm::Error) -> bool {
-    matches!(
-        error,
-        managed_hsm::Error::ApiVersion { .. }
-            | managed_hsm::Error::Service {
-                status: 403 | 404,
-                ..
-            }
-    )
+    is_of_another_version(error) || matches!(error.status(), Some(403 | 404))
+}
+
+/// Whether the key is of a kind that the version of the service's API in use doesn't have.
+fn is_of_another_version(error: &managed_hsm::Error) -> bool {
+    matches!(error, managed_hsm::Error::ApiVersion { .. })
 }
 
 /// Whether an answer is none that this version of the module knows.
