@@ -6,6 +6,7 @@ use cryptoki_sys::CKR_FUNCTION_FAILED;
 use managed_hsm::{Client, Key, KeyName, KeyUri, Obstacle};
 
 use crate::error::{Error, Purpose};
+use crate::report;
 use crate::sessions::Session;
 use crate::token::Asked;
 use crate::token::tags;
@@ -52,7 +53,10 @@ pub(crate) fn make_by_name(
         };
         attempts += 1;
         let error = match asked.ask(|client| make(client, &name))? {
-            Ok(made) => return Ok((asked.answered(token), made)),
+            Ok(made) => {
+                warn_of_other(session, &name, naming);
+                return Ok((asked.answered(token), made));
+            }
             Err(error) => error,
         };
         let is_taken = error.status() == Some(409);
@@ -68,7 +72,10 @@ pub(crate) fn make_by_name(
             None => Some(asked.ask(|client| get(&client.until(until), session, &name))?),
         };
         let is_made = match found {
-            Some(Ok(made)) => return Ok((asked.answered(token), made)),
+            Some(Ok(made)) => {
+                warn_of_other(session, &name, naming);
+                return Ok((asked.answered(token), made));
+            }
             Some(Err(error)) => error.status() != Some(404),
             None => true,
         };
@@ -78,6 +85,16 @@ pub(crate) fn make_by_name(
             told.push_str(&left_behind(&name, naming));
         }
         return Err(refusal);
+    }
+}
+
+/// Tells of a key to stay that no later process finds.
+fn warn_of_other(session: &Session, name: &KeyName, naming: Naming<'_>) {
+    if !matches!(naming, Naming::OfSession) && !session.token.is_configured(name.as_str()) {
+        report::warning(&format!(
+            "the key {name} is none of those that the token's keys names: this process finds it, and \
+             others do once its name stands there"
+        ));
     }
 }
 

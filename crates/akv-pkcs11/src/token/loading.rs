@@ -169,7 +169,7 @@ impl Token {
     }
 
     /// Whether the configuration lets a key be seen.
-    fn is_configured(&self, name: &str) -> bool {
+    pub(crate) fn is_configured(&self, name: &str) -> bool {
         let keys = self.settings.keys.as_ref();
         keys.is_none_or(|keys| keys.iter().any(|pattern| pattern.fits(name)))
     }
