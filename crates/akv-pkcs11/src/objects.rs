@@ -24,6 +24,7 @@ use crate::template::{self, Template};
 use crate::token::Token;
 use crate::token::objects::{Object, StoredKey};
 use crate::token::tags::{self, Half};
+use crate::token::turns::Turn;
 
 /// The most characters of a tag's value.
 const MAX_TAG_LEN: usize = 256;
@@ -240,6 +241,7 @@ pub(crate) fn destroy(
     if session.token.destroy_gone(handle) {
         return Ok(());
     }
+    let _turn = turn_of_sessions_key(&session.token, handle);
     let object = session.token.object(handle)?;
     check_change(&session, &object)?;
     let (key, half) = match object {
@@ -266,7 +268,11 @@ pub(crate) fn destroy(
             Ok(())
         }
         Half::Public if key.hsm_id().is_some() => {
-            let _turn = session.token.turn_to_update();
+            // That of a session's key has its turn.
+            let _turn = key
+                .session
+                .is_none()
+                .then(|| session.token.turn_to_update());
             let current = session.token.reload(&key)?;
             key.check_unadopted(&current)?;
             let mut tags = current.tags.to_map();
@@ -280,6 +286,15 @@ pub(crate) fn destroy(
         Half::Private => session.token.delete_by_private(&key),
         Half::Public => session.token.delete(&key),
     }
+}
+
+/// A turn for a session's key of the HSM: it is not to be deleted while another thread has it stay.
+fn turn_of_sessions_key(token: &Token, handle: CK_OBJECT_HANDLE) -> Option<Turn<'_>> {
+    let Ok(Object::Key(key, _)) = token.object(handle) else {
+        return None;
+    };
+    let is_sessions = key.session.is_some() && key.hsm_id().is_some();
+    is_sessions.then(|| token.turn_to_update())
 }
 
 /// How much room it takes is nobody's business.

@@ -9,12 +9,12 @@ pub(crate) mod loading;
 pub(crate) mod objects;
 pub(crate) mod table;
 pub(crate) mod tags;
-mod turns;
+pub(crate) mod turns;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use cryptoki_sys::{
@@ -324,7 +324,12 @@ impl Token {
     /// Waits until no other thread of this process changes an object. The HSM takes all tags of a
     /// key at once, so whoever changes one has to have seen what the others were changed to.
     pub(crate) fn turn_to_update(&self) -> Turn<'_> {
-        self.updating.wait(self.settings.client.operation_timeout)
+        self.turn_to_update_within(self.settings.client.operation_timeout)
+    }
+
+    /// The same for who has no longer than that.
+    pub(crate) fn turn_to_update_within(&self, limit: Duration) -> Turn<'_> {
+        self.updating.wait(limit)
     }
 
     /// Takes in a key that a program has brought.

@@ -372,3 +372,29 @@ fn of_two_changes_that_threads_make_at_once_none_is_lost() {
         assert_eq!(told.unwrap(), wanted);
     }
 }
+
+/// The look at the key, just before it is deleted, is answered late.
+#[test]
+fn a_sessions_key_that_is_copied_while_it_is_destroyed_is_there_or_the_copy_is_refused() {
+    if !makes_calls() {
+        let mut hsm = hsm("");
+        hsm.wait_long();
+        return run_with_faults(&mut hsm);
+    }
+    let pkcs11 = initialized();
+    let (own, other) = (session(&pkcs11), session(&pkcs11));
+    let public = [Attribute::EcParams(P256.to_vec())];
+    let made = own.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &[]);
+    let (_, private) = made.unwrap();
+    wish("slow-body,path=/keys/p11-,count=1,delay_ms=3000");
+    let copied = std::thread::scope(|scope| {
+        let destroying = scope.spawn(|| session(&pkcs11).destroy_object(private).unwrap());
+        sleep(MEANWHILE);
+        let copied = other.copy_object(private, &[Attribute::Token(true)]);
+        destroying.join().unwrap();
+        copied
+    });
+    if let Ok(copy) = copied {
+        sign(&other, copy).unwrap();
+    }
+}
