@@ -193,7 +193,7 @@ attributes! {
     };
     CKA_EXTRACTABLE Fixed, |object| of_private(object, false, |secret| secret.extractable);
     CKA_NEVER_EXTRACTABLE Fixed, |object| {
-        of_private(object, object.key.is_born_in_hsm(), |_| false)
+        of_private(object, object.key.is_never_extractable(), |_| false)
     };
     CKA_ALWAYS_AUTHENTICATE Fixed, |object| match object.key.is_secret() {
         false => of_private(object, false, |_| false),

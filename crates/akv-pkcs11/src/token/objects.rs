@@ -54,6 +54,8 @@ pub(crate) struct StoredKey {
     repeats_secret: bool,
     /// Whether a key vault keeps it for a certificate.
     pub(crate) managed: bool,
+    /// Whether an attested environment may get it.
+    exportable: bool,
     /// When it was made and changed, from when and until when it may be used: seconds since 1970.
     pub(crate) created: Option<i64>,
     pub(crate) updated: Option<i64>,
@@ -94,7 +96,8 @@ impl StoredKey {
         let (id, properties) = (loaded.id.clone(), &loaded.properties);
         let repeats = |text: &String| matches!(without_secrets(text), Cow::Owned(_));
         let repeats_secret = properties.tags.values().any(repeats);
-        let (tags, managed) = (properties.tags.iter().collect(), properties.managed);
+        let tags = properties.tags.iter().collect();
+        let (managed, exportable) = (properties.managed, properties.exportable);
         let (created, updated) = (properties.created, properties.updated);
         let (not_before, expires) = (properties.not_before, properties.expires);
         let key = Key::from(loaded);
@@ -109,6 +112,7 @@ impl StoredKey {
             tags,
             repeats_secret,
             managed,
+            exportable,
             created,
             updated,
             updated_before: Box::default(),
@@ -139,6 +143,7 @@ impl StoredKey {
             tags: self.tags.clone(),
             repeats_secret: self.repeats_secret,
             managed: self.managed,
+            exportable: self.exportable,
             created: self.created,
             updated: self.updated,
             updated_before: self.updated_before.clone(),
@@ -201,6 +206,7 @@ impl StoredKey {
             tags: Tags::default(),
             repeats_secret: false,
             managed: false,
+            exportable: false,
             created: None,
             updated: None,
             updated_before: Box::default(),
@@ -369,6 +375,11 @@ impl StoredKey {
     /// Whether the HSM has made it, as far as its tag tells.
     pub(crate) fn is_born_in_hsm(&self) -> bool {
         self.hsm_id().is_some() && self.tag("LOCAL").is_none_or(|told| told != "0")
+    }
+
+    /// Whether the HSM has made it, and lets nobody have it.
+    pub(crate) fn is_never_extractable(&self) -> bool {
+        self.is_born_in_hsm() && !self.exportable
     }
 
     /// The length of a symmetric key in bytes, if it is known.
