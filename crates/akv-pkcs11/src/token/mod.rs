@@ -235,9 +235,17 @@ impl Token {
 
     /// Has `change` make another table of this one.
     fn change<R>(&self, change: impl FnOnce(&mut Table) -> R) -> R {
+        self.replace(Table::next, change)
+    }
+
+    /// The same for keys that programs bring, where nothing changes of the HSM's.
+    fn change_brought<R>(&self, change: impl FnOnce(&mut Table) -> R) -> R {
+        self.replace(Table::clone, change)
+    }
+
+    fn replace<R>(&self, copy: fn(&Table) -> Table, change: impl FnOnce(&mut Table) -> R) -> R {
         let _changing = lock(&self.changing);
-        let mut table = Table::clone(&self.table.load());
-        table.generation += 1;
+        let mut table = copy(&self.table.load());
         let result = change(&mut table);
         self.table.store(Arc::new(table));
         result
@@ -334,7 +342,7 @@ impl Token {
 
     /// Takes in a key that a program has brought.
     pub(crate) fn bring(&self, key: StoredKey) -> CK_OBJECT_HANDLE {
-        self.change(|table| table.add_brought(key))
+        self.change_brought(|table| table.add_brought(key))
     }
 
     /// Deletes a key with all its versions, or forgets one that a program has brought.
@@ -343,7 +351,7 @@ impl Token {
     /// As [`Self::delete_by`] has them.
     pub(crate) fn delete(&self, key: &StoredKey) -> Result<(), Error> {
         if key.hsm_id().is_none() {
-            self.change(|table| table.remove_brought(key));
+            self.change_brought(|table| table.remove_brought(key));
             return Ok(());
         }
         if self.table().has_adopted(key) {

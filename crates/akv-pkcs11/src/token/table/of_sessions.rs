@@ -12,7 +12,7 @@ impl Table {
     /// Takes in a session's key that is to stay: it gets handles of its own, and those that it had
     /// go with the session.
     pub(crate) fn adopt(&mut self, key: StoredKey) -> Arc<StoredKey> {
-        self.keys.remove(&*name_of(&key));
+        self.keys_mut().remove(&*name_of(&key));
         self.add(key, None)
     }
 
@@ -28,7 +28,8 @@ impl Table {
     /// The keys that were made for a session, or that a program has brought, also where somebody
     /// else has made another version meanwhile. Adopted ones are there twice.
     pub(crate) fn keys_of_sessions(&self) -> impl Iterator<Item = &Arc<StoredKey>> {
-        self.objects.iter().filter_map(|(handle, object)| {
+        let objects = self.objects.iter().chain(&self.brought);
+        objects.filter_map(|(handle, object)| {
             let Object::Key(key, _) = object else {
                 return None;
             };
