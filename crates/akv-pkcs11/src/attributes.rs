@@ -8,6 +8,7 @@ use hsm_keys::aes::SIZES;
 use hsm_keys::{KeyType, PublicKey, der};
 use managed_hsm::KeyOperation;
 
+use crate::certificates::name_of_certificates;
 use crate::configuration::Options;
 use crate::error::Error;
 use crate::mechanisms::{Kind, MECHANISMS, Mechanism};
@@ -291,8 +292,9 @@ impl Attribute {
 
 /// An attribute's name, for sentences.
 pub(crate) fn name(type_: CK_ATTRIBUTE_TYPE) -> Cow<'static, str> {
-    match Attribute::find(type_) {
-        Some(attribute) => attribute.name.into(),
+    let of_key = || Attribute::find(type_).map(|attribute| attribute.name);
+    match of_key().or_else(|| name_of_certificates(type_)) {
+        Some(name) => name.into(),
         None => format!("the attribute 0x{type_:x}").into(),
     }
 }

@@ -7,7 +7,7 @@ use cryptoki_sys::*;
 
 use super::attributes::is_number;
 use super::{CertificateObject, Kept, StoredCertificate, X509, files};
-use crate::attributes::{Missing, Value};
+use crate::attributes::{Missing, Value, name};
 use crate::configuration::Options;
 use crate::error::Error;
 use crate::fixed;
@@ -159,17 +159,6 @@ fn ignored(options: &Options, type_: CK_ATTRIBUTE_TYPE) -> Result<(), Error> {
     }
     log::debug!("{problem}; it is ignored (strictTemplates would refuse it)");
     Ok(())
-}
-
-/// An attribute's name, for sentences.
-fn name(type_: CK_ATTRIBUTE_TYPE) -> std::borrow::Cow<'static, str> {
-    match type_ {
-        CKA_ISSUER => "CKA_ISSUER".into(),
-        CKA_SERIAL_NUMBER => "CKA_SERIAL_NUMBER".into(),
-        CKA_CERTIFICATE_CATEGORY => "CKA_CERTIFICATE_CATEGORY".into(),
-        CKA_JAVA_MIDP_SECURITY_DOMAIN => "CKA_JAVA_MIDP_SECURITY_DOMAIN".into(),
-        _ => crate::attributes::name(type_),
-    }
 }
 
 /// Writes a certificate into the token's folder, and takes it in from there.

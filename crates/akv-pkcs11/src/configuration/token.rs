@@ -489,7 +489,7 @@ impl Connections {
                 file: place.file(),
             };
             match place.as_setting(&key) {
-                Ok(value) => found = found.or(value.map(|value| (value, origin))),
+                Ok(value) => found = found.or_else(|| value.map(|value| (value, origin))),
                 Err(problem) => return Err(managed_hsm::Error::setting(&origin, problem)),
             }
         }
