@@ -92,8 +92,8 @@ pub(crate) fn make_by_name(
 fn warn_of_other(session: &Session, name: &KeyName, naming: Naming<'_>) {
     if !matches!(naming, Naming::OfSession) && !session.token.is_configured(name.as_str()) {
         report::warning(&format!(
-            "the key {name} is none of those that the token's keys names: this process finds it, and \
-             others do once its name stands there"
+            "the key {name} is none of those that the token's keys names: this process finds it, \
+             and others do once its name stands there"
         ));
     }
 }
