@@ -8,6 +8,7 @@ use hsm_keys::aes::SIZES;
 use hsm_keys::{KeyType, PublicKey, der};
 use managed_hsm::KeyOperation;
 
+use crate::certificates::name_of_certificates;
 use crate::configuration::Options;
 use crate::error::Error;
 use crate::mechanisms::{Kind, MECHANISMS, Mechanism};
@@ -119,11 +120,16 @@ attributes! {
     };
     CKA_PRIVATE Fixed, |object| Ok(Value::Flag(object.half == Private));
     CKA_LABEL Label, |object| bytes(object.key.label(object.half).as_bytes());
-    CKA_UNIQUE_ID Never, |object| match object.key.hsm_id() {
-        // No two objects have the same.
-        Some(_) if object.half == Public => bytes(format!("{}#public", object.key.kid).as_bytes()),
-        Some(_) => bytes(object.key.kid.as_bytes()),
-        None => bytes(unique_id(object.key.handle(object.half)).as_bytes()),
+    CKA_UNIQUE_ID Never, |object| {
+        let (key, is_public) = (object.key, object.half == Public);
+        // No two objects have the same, and a copy of a session's is there beside it.
+        bytes(match (key.hsm_id(), key.session) {
+            (Some(_), None) if is_public => format!("{}#public", key.kid),
+            (Some(_), None) => key.kid.to_string(),
+            (Some(_), Some(_)) if is_public => format!("{}#session-public", key.kid),
+            (Some(_), Some(_)) => format!("{}#session", key.kid),
+            (None, _) => unique_id(key.handle(object.half)),
+        }.as_bytes())
     };
     CKA_AKV_SESSION Never, |object| match object.key.maker() {
         Some(maker) => bytes(maker.as_bytes()),
@@ -153,6 +159,8 @@ attributes! {
             KeyType::Rsa => CKM_RSA_PKCS_KEY_PAIR_GEN,
         }))
     };
+    // The module has no objects of validations that the bits could mean.
+    CKA_OBJECT_VALIDATION_FLAGS Never, |_| Ok(Value::Number(0));
     CKA_ALLOWED_MECHANISMS Fixed, |object| Ok(Value::Numbers(allowed_mechanisms(object)));
     CKA_MODIFIABLE Fixed, |object| Ok(Value::Flag(object.key.hsm_id().is_some()));
     CKA_COPYABLE Fixed, |_| Ok(Value::Flag(false));
@@ -186,9 +194,14 @@ attributes! {
     };
     CKA_EXTRACTABLE Fixed, |object| of_private(object, false, |secret| secret.extractable);
     CKA_NEVER_EXTRACTABLE Fixed, |object| {
-        of_private(object, object.key.is_born_in_hsm(), |_| false)
+        of_private(object, object.key.is_never_extractable(), |_| false)
     };
     CKA_ALWAYS_AUTHENTICATE Fixed, |object| match object.key.is_secret() {
+        false => of_private(object, false, |_| false),
+        true => Err(Missing::NotThere),
+    };
+    // The service has no such mechanism.
+    CKA_DECAPSULATE Fixed, |object| match object.key.is_secret() {
         false => of_private(object, false, |_| false),
         true => Err(Missing::NotThere),
     };
@@ -205,6 +218,10 @@ attributes! {
     CKA_ENCRYPT Usage(KeyOperation::Encrypt), |object| used_for(object, Public, &KeyOperation::Encrypt);
     CKA_WRAP Usage(KeyOperation::WrapKey), |object| {
         used_for_import(object, Public, &KeyOperation::WrapKey)
+    };
+    CKA_ENCAPSULATE Fixed, |object| match object.half {
+        Public => Ok(Value::Flag(false)),
+        Private => Err(Missing::NotThere),
     };
     CKA_TRUSTED Fixed, |object| match object.half {
         Private if !object.key.is_secret() => Err(Missing::NotThere),
@@ -275,8 +292,9 @@ impl Attribute {
 
 /// An attribute's name, for sentences.
 pub(crate) fn name(type_: CK_ATTRIBUTE_TYPE) -> Cow<'static, str> {
-    match Attribute::find(type_) {
-        Some(attribute) => attribute.name.into(),
+    let of_key = || Attribute::find(type_).map(|attribute| attribute.name);
+    match of_key().or_else(|| name_of_certificates(type_)) {
+        Some(name) => name.into(),
         None => format!("the attribute 0x{type_:x}").into(),
     }
 }

@@ -124,6 +124,11 @@ pub(crate) fn differs(options: &Options, type_: CK_ATTRIBUTE_TYPE) -> Result<(),
         "the HSM makes no key with {} as the template has it",
         name(type_)
     );
+    differs_for(options, problem)
+}
+
+/// The same with a sentence of its own.
+pub(crate) fn differs_for(options: &Options, problem: String) -> Result<(), Error> {
     if options.strict_templates {
         return Err(Error::because(CKR_TEMPLATE_INCONSISTENT, problem));
     }

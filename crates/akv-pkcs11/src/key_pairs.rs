@@ -5,23 +5,20 @@ use std::sync::Arc;
 
 use cryptoki_sys::*;
 use hsm_keys::{EcCurve, KeyType, der};
-use managed_hsm::{
-    BroughtKey, Client, ForeignText, KeyMaterial, KeyName, KeyOperation, KeyUri, Life, NewKey,
-    NewKeyKind,
-};
+use managed_hsm::{BroughtKey, ForeignText, KeyMaterial, KeyOperation, Life, NewKey, NewKeyKind};
 
 use crate::attributes::{Attribute, Rule, name};
 use crate::configuration::Options;
 use crate::error::{Error, Purpose};
 use crate::ffi::convert::{MechanismIn, Place, TemplateIn};
 use crate::fixed::{NewKeyFacts, Origin, check_fixed, check_given, differs, read_only};
+use crate::making::{Naming, make_by_name};
 use crate::mechanisms::{Kind, Mechanism};
 use crate::ml_dsa;
 use crate::module::Module;
 use crate::objects::{check_life, check_tag, first_second};
 use crate::sessions::{Session, closed_meanwhile};
 use crate::template::{self, Template};
-use crate::token::Asked;
 use crate::token::objects::{DERIVE_KEY, StoredKey};
 use crate::token::tags::{self, Half};
 
@@ -165,58 +162,6 @@ fn check_agreement(
     }
 }
 
-/// Has the HSM make or take in the key. A random name that is taken, if only by a deleted key, is
-/// replaced.
-fn create(
-    session: &Session,
-    options: &Options,
-    purpose: Purpose,
-    label: Option<&str>,
-    make: impl Fn(&Client, &KeyName) -> Result<managed_hsm::Key, managed_hsm::Error>,
-) -> Result<(Asked, managed_hsm::Key), Error> {
-    let token = &session.token;
-    let asked = token.asking()?;
-    let by_label: Option<KeyName> = label
-        .filter(|_| options.names_by_label)
-        .and_then(|label| label.parse().ok());
-    // Of two threads that want the same name, the second one finds the key of the first.
-    let _turn = by_label.as_ref().map(|_| token.turn_to_name());
-    if let Some(name) = &by_label {
-        refuse_taken(session, name)?;
-    }
-    let mut attempts = 0;
-    loop {
-        let name = match &by_label {
-            Some(name) => name.clone(),
-            None => random_name()?,
-        };
-        attempts += 1;
-        match asked.ask(|client| make(client, &name))? {
-            Err(managed_hsm::Error::Service { status: 409, .. })
-                if by_label.is_none() && attempts < 3 => {}
-            Err(error) => return Err(token.refusal(purpose, &error)),
-            Ok(made) => return Ok((asked.answered(token), made)),
-        }
-    }
-}
-
-/// A name that a label asks for must not be another key's: it would get a new version.
-fn refuse_taken(session: &Session, name: &KeyName) -> Result<(), Error> {
-    let uri = KeyUri {
-        vault: session.token.vault().clone(),
-        key: name.clone(),
-        version: None,
-    };
-    match session.token.ask(|client| client.get_key(&uri))? {
-        Err(managed_hsm::Error::Service { status: 404, .. }) => Ok(()),
-        Err(error) => Err(session.token.refusal(Purpose::Create, &error)),
-        Ok(_) => Err(Error::because(
-            CKR_FUNCTION_FAILED,
-            format!("there is a key {name} already, and keyNames is label: choose another label"),
-        )),
-    }
-}
-
 /// Who makes a key for a session, for whoever finds it left behind.
 pub(crate) fn maker() -> String {
     let process = std::process::id();
@@ -227,16 +172,6 @@ pub(crate) fn maker() -> String {
     );
     #[cfg(not(unix))]
     process.to_string()
-}
-
-/// As the TLS Offload Library names keys.
-fn random_name() -> Result<KeyName, Error> {
-    let failed = || Error::because(CKR_FUNCTION_FAILED, "there are no random bytes for a name");
-    let mut random = [0; 16];
-    aws_lc_rs::rand::fill(&mut random).map_err(|_| failed())?;
-    format!("p11-{}", tags::encode_id(&random))
-        .parse()
-        .map_err(|_| failed())
 }
 
 fn rsa(public: &Template<'_>) -> Result<NewKeyKind, Error> {
@@ -333,7 +268,12 @@ impl NewKeyTemplate {
         let vault = session.token.vault();
         let operations = self.operations()?;
         let (life, tags) = (self.life, self.tags);
-        let (label, tags) = (self.label.as_deref(), tags.into_iter().collect());
+        let tags = tags.into_iter().collect();
+        let naming = match (lives_in, self.label.as_deref()) {
+            (Some(_), _) => Naming::OfSession,
+            (None, Some(label)) if options.names_by_label => Naming::By(label),
+            (None, _) => Naming::Random,
+        };
         let purpose = source.purpose();
         let (asked, made) = match source {
             Source::Made(kind) => {
@@ -344,7 +284,7 @@ impl NewKeyTemplate {
                     tags,
                     ..NewKey::default()
                 };
-                create(session, options, purpose, label, |client, name| {
+                make_by_name(session, naming, purpose, |client, name| {
                     client.create_key(vault, name, &new)
                 })
             }
@@ -355,7 +295,7 @@ impl NewKeyTemplate {
                     life,
                     tags,
                 };
-                create(session, options, purpose, label, |client, name| {
+                make_by_name(session, naming, purpose, |client, name| {
                     client.import_key(vault, name, &brought)
                 })
             }

@@ -29,6 +29,7 @@ mod key_pairs;
 mod locks;
 mod login;
 mod mac;
+mod making;
 mod mechanisms;
 mod message;
 mod message_encryption;

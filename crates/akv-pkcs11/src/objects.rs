@@ -24,6 +24,7 @@ use crate::template::{self, Template};
 use crate::token::Token;
 use crate::token::objects::{Object, StoredKey};
 use crate::token::tags::{self, Half};
+use crate::token::turns::Turn;
 
 /// The most characters of a tag's value.
 const MAX_TAG_LEN: usize = 256;
@@ -206,7 +207,15 @@ pub(crate) fn copy(
         return prohibited();
     }
     session.check_read_write()?;
+    let _turn = session.token.turn_to_update();
     let current = session.token.reload(&key)?;
+    // The private one would stay as well, and nobody has asked for that.
+    if half == Half::Public && current.session.is_some() {
+        return Err(Error::because(
+            CKR_ACTION_PROHIBITED,
+            "the HSM keeps public keys with their private ones: copy the private key first",
+        ));
+    }
     let without_token = template.without(|type_| type_ == CKA_TOKEN);
     let mut update = changes(&session.token, &current, half, &without_token)?;
     update
@@ -232,6 +241,7 @@ pub(crate) fn destroy(
     if session.token.destroy_gone(handle) {
         return Ok(());
     }
+    let _turn = turn_of_sessions_key(&session.token, handle);
     let object = session.token.object(handle)?;
     check_change(&session, &object)?;
     let (key, half) = match object {
@@ -258,6 +268,11 @@ pub(crate) fn destroy(
             Ok(())
         }
         Half::Public if key.hsm_id().is_some() => {
+            // That of a session's key has its turn.
+            let _turn = key
+                .session
+                .is_none()
+                .then(|| session.token.turn_to_update());
             let current = session.token.reload(&key)?;
             key.check_unadopted(&current)?;
             let mut tags = current.tags.to_map();
@@ -271,6 +286,15 @@ pub(crate) fn destroy(
         Half::Private => session.token.delete_by_private(&key),
         Half::Public => session.token.delete(&key),
     }
+}
+
+/// A turn for a session's key of the HSM: it is not to be deleted while another thread has it stay.
+fn turn_of_sessions_key(token: &Token, handle: CK_OBJECT_HANDLE) -> Option<Turn<'_>> {
+    let Ok(Object::Key(key, _)) = token.object(handle) else {
+        return None;
+    };
+    let is_sessions = key.session.is_some() && key.hsm_id().is_some();
+    is_sessions.then(|| token.turn_to_update())
 }
 
 /// How much room it takes is nobody's business.
@@ -341,8 +365,9 @@ pub(crate) fn set_attributes(
     template: TemplateIn<'_>,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
-    let object = session.token.object(object)?;
     let template = Template::read(&template)?;
+    let _turn = session.token.turn_to_update();
+    let object = session.token.object(object)?;
     check_change(&session, &object)?;
     let (key, half) = match object {
         Object::Key(key, half) => (key, half),
@@ -351,6 +376,16 @@ pub(crate) fn set_attributes(
         }
         Object::Profile(_) => return Err(Error::code(CKR_ACTION_PROHIBITED)),
     };
+    if session.token.table().has_adopted(&key) {
+        return Err(Error::because(
+            CKR_ACTION_PROHIBITED,
+            format!(
+                "key {} is in the token since it was copied: change the copy, whose attributes the \
+                 HSM has",
+                key.name()
+            ),
+        ));
+    }
     let key = match key.hsm_id() {
         Some(_) => session.token.reload(&key)?,
         None => key,

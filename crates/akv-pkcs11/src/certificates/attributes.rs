@@ -10,6 +10,22 @@ use crate::template;
 use crate::token::objects::StoredKey;
 use crate::token::tags::{self, Half};
 
+/// The name of an attribute that certificates have and keys don't.
+pub(crate) const fn name_of_certificates(type_: CK_ATTRIBUTE_TYPE) -> Option<&'static str> {
+    Some(match type_ {
+        CKA_CERTIFICATE_TYPE => "CKA_CERTIFICATE_TYPE",
+        CKA_CERTIFICATE_CATEGORY => "CKA_CERTIFICATE_CATEGORY",
+        CKA_JAVA_MIDP_SECURITY_DOMAIN => "CKA_JAVA_MIDP_SECURITY_DOMAIN",
+        CKA_ISSUER => "CKA_ISSUER",
+        CKA_SERIAL_NUMBER => "CKA_SERIAL_NUMBER",
+        CKA_CHECK_VALUE => "CKA_CHECK_VALUE",
+        CKA_URL => "CKA_URL",
+        CKA_HASH_OF_SUBJECT_PUBLIC_KEY => "CKA_HASH_OF_SUBJECT_PUBLIC_KEY",
+        CKA_HASH_OF_ISSUER_PUBLIC_KEY => "CKA_HASH_OF_ISSUER_PUBLIC_KEY",
+        _ => return None,
+    })
+}
+
 /// A certificate, to be asked for attributes, with its key if that is known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CertificateObject<'a> {

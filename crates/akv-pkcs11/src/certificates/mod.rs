@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use cryptoki_sys::{CK_OBJECT_HANDLE, CK_SESSION_HANDLE};
 use managed_hsm::KeyId;
 
-pub(crate) use self::attributes::CertificateObject;
+pub(crate) use self::attributes::{CertificateObject, name_of_certificates};
 use self::files::Filed;
 pub(crate) use self::x509::X509;
 use crate::module::new_handle;

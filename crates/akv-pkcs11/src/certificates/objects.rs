@@ -1,14 +1,16 @@
 //! Certificates that programs bring, change and destroy.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use cryptoki_sys::*;
 
 use super::attributes::is_number;
-use super::{Kept, StoredCertificate, X509, files};
-use crate::attributes::Missing;
+use super::{CertificateObject, Kept, StoredCertificate, X509, files};
+use crate::attributes::{Missing, Value, name};
 use crate::configuration::Options;
 use crate::error::Error;
+use crate::fixed;
 use crate::sessions::Session;
 use crate::template::{self, Template};
 use crate::token::Token;
@@ -18,23 +20,30 @@ pub(crate) fn create(
     session: &Session,
     template: &Template<'_>,
 ) -> Result<CK_OBJECT_HANDLE, Error> {
-    let x509 = read(session.token.options(), template)?;
+    let x509 = read(template)?;
     let label = template.bytes(CKA_LABEL);
     let label = label.map(|label| template::text(CKA_LABEL, label));
+    let is_token_object = template.flag(CKA_TOKEN)?.unwrap_or(false);
     let made = StoredCertificate::new(
         x509,
         label.transpose()?,
         template.bytes(CKA_ID).map(<[u8]>::to_vec),
-        Kept::Session(session.handle),
+        match is_token_object {
+            // Which one it is becomes known when it is written.
+            true => Kept::Written(PathBuf::new()),
+            false => Kept::Session(session.handle),
+        },
     );
-    match template.flag(CKA_TOKEN)?.unwrap_or(false) {
+    let token = &session.token;
+    check(token.options(), &token.table().view(&made), template)?;
+    match is_token_object {
         true => keep(session, made),
-        false => Ok(session.token.take_certificate(made)),
+        false => Ok(token.take_certificate(made)),
     }
 }
 
-/// The certificate in a template, whose other attributes have to be its own.
-fn read(options: &Options, template: &Template<'_>) -> Result<X509, Error> {
+/// The certificate in a template.
+fn read(template: &Template<'_>) -> Result<X509, Error> {
     let incomplete = |name: &str| {
         Error::because(
             CKR_TEMPLATE_INCOMPLETE,
@@ -48,10 +57,25 @@ fn read(options: &Options, template: &Template<'_>) -> Result<X509, Error> {
     }
     let der = template.bytes(CKA_VALUE);
     let der = der.ok_or_else(|| incomplete("CKA_VALUE"))?;
-    let x509 = X509::read(der)
-        .map_err(|problem| template::invalid(CKA_VALUE, &format!("it {problem}")))?;
+    X509::read(der).map_err(|problem| template::invalid(CKA_VALUE, &format!("it {problem}")))
+}
+
+/// Refuses what a template says of a certificate and isn't so.
+fn check(
+    options: &Options,
+    object: &CertificateObject<'_>,
+    template: &Template<'_>,
+) -> Result<(), Error> {
+    let x509 = &object.certificate.x509;
     for (type_, value) in template.iter() {
         let is_good = match type_ {
+            CKA_MODIFIABLE
+            | CKA_COPYABLE
+            | CKA_DESTROYABLE
+            | CKA_CERTIFICATE_CATEGORY
+            | CKA_JAVA_MIDP_SECURITY_DOMAIN
+            | CKA_START_DATE
+            | CKA_END_DATE => check_wish(options, object, type_, value).map(|()| true)?,
             _ if value.is_empty() => true,
             CKA_SUBJECT => value == x509.subject,
             CKA_ISSUER => value == x509.issuer,
@@ -63,19 +87,11 @@ fn read(options: &Options, template: &Template<'_>) -> Result<X509, Error> {
                 false => true,
             },
             CKA_CLASS | CKA_TOKEN | CKA_VALUE | CKA_CERTIFICATE_TYPE | CKA_LABEL | CKA_ID => true,
-            // Harmless wishes, and what the certificate says by itself.
-            CKA_MODIFIABLE
-            | CKA_COPYABLE
-            | CKA_DESTROYABLE
-            | CKA_CERTIFICATE_CATEGORY
-            | CKA_START_DATE
-            | CKA_END_DATE
-            | CKA_JAVA_MIDP_SECURITY_DOMAIN => true,
-            CKA_VENDOR_DEFINED.. => ignored(options, type_)?,
+            CKA_VENDOR_DEFINED.. => ignored(options, type_).map(|()| true)?,
             _ => {
                 return Err(Error::because(
                     CKR_ATTRIBUTE_TYPE_INVALID,
-                    format!("certificates have no {} here", name(type_)),
+                    format!("certificates don't have {} here", name(type_)),
                 ));
             }
         };
@@ -89,7 +105,41 @@ fn read(options: &Options, template: &Template<'_>) -> Result<X509, Error> {
             ));
         }
     }
-    Ok(x509)
+    Ok(())
+}
+
+/// Looks at what a program may wish for, and the certificate, or the token, decides. What differs
+/// is ignored, with a warning, unless templates are taken strictly.
+fn check_wish(
+    options: &Options,
+    object: &CertificateObject<'_>,
+    type_: CK_ATTRIBUTE_TYPE,
+    value: &[u8],
+) -> Result<(), Error> {
+    let told = match type_ {
+        CKA_START_DATE | CKA_END_DATE => match template::seconds(type_, value)? {
+            Some(_) => Value::Bytes(value.to_vec()),
+            None => return Ok(()),
+        },
+        CKA_CERTIFICATE_CATEGORY | CKA_JAVA_MIDP_SECURITY_DOMAIN => {
+            match template::number(type_, value)? {
+                // Whoever tells none leaves it to the token.
+                0 => return Ok(()),
+                // Both have the same number of kinds.
+                number @ 1..=CK_CERTIFICATE_CATEGORY_OTHER_ENTITY => Value::Number(number),
+                _ => return Err(template::invalid(type_, "there is no such kind")),
+            }
+        }
+        _ => Value::Flag(template::flag(type_, value)?),
+    };
+    match object.get(type_) == Ok(told) {
+        true => Ok(()),
+        false => fixed::differs_for(options, differing(type_)),
+    }
+}
+
+fn differing(type_: CK_ATTRIBUTE_TYPE) -> String {
+    format!("no certificate has {} as the template has it", name(type_))
 }
 
 /// The error for a promise that the token would not keep.
@@ -101,23 +151,14 @@ fn unkept(type_: CK_ATTRIBUTE_TYPE) -> Error {
     Error::because(CKR_TEMPLATE_INCONSISTENT, problem)
 }
 
-/// What can't be as a template has it.
-fn ignored(options: &Options, type_: CK_ATTRIBUTE_TYPE) -> Result<bool, Error> {
-    let problem = format!("no certificate has {} as the template has it", name(type_));
+/// What only other modules know, and programs set in any case.
+fn ignored(options: &Options, type_: CK_ATTRIBUTE_TYPE) -> Result<(), Error> {
+    let problem = differing(type_);
     if options.strict_templates {
         return Err(Error::because(CKR_TEMPLATE_INCONSISTENT, problem));
     }
     log::debug!("{problem}; it is ignored (strictTemplates would refuse it)");
-    Ok(true)
-}
-
-/// An attribute's name, for sentences.
-fn name(type_: CK_ATTRIBUTE_TYPE) -> std::borrow::Cow<'static, str> {
-    match type_ {
-        CKA_ISSUER => "CKA_ISSUER".into(),
-        CKA_SERIAL_NUMBER => "CKA_SERIAL_NUMBER".into(),
-        _ => crate::attributes::name(type_),
-    }
+    Ok(())
 }
 
 /// Writes a certificate into the token's folder, and takes it in from there.

@@ -4,6 +4,7 @@
 mod file;
 mod json;
 mod log;
+mod mistakes;
 mod probe;
 mod section;
 mod token;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use hsm_module::process;
 use managed_hsm::{ProviderSettings, Setting, Spelling, environment};
 
+use self::mistakes::Mistakes;
 use self::section::Section;
 pub(crate) use self::token::{KeyPattern, TokenSettings, usual_application};
 use crate::report;
@@ -118,14 +120,18 @@ impl Configuration {
         };
         let text = file::read(&path)?;
         let root = Section::parse(&path, &text)?;
-        log::start(root.section("log")?.as_ref())?;
-        let options = Arc::new(Options::read(&root)?);
-        token::check_top(&root)?;
+        let mut mistakes = Mistakes::default();
+        let of_log = mistakes.take_told(root.section("log"));
+        mistakes.take(log::start(of_log.as_ref()));
+        let (options, tokens) = read_all(&root, mistakes).map_err(|mistakes| mistakes.text())?;
+        for problem in tokens.iter().filter_map(|token| token.problem.as_deref()) {
+            report::warning(problem);
+        }
         let configuration = Self {
             process,
             reserved: told,
-            options,
-            tokens: token::read_all(&root)?,
+            options: Arc::new(options),
+            tokens,
         };
         // What comes after a problem in a token was not asked for.
         let is_whole = configuration
@@ -152,6 +158,25 @@ impl Configuration {
     pub(crate) fn is_meant_by(&self, reserved: Option<&str>) -> bool {
         reserved.is_none() || reserved == self.reserved.as_deref()
     }
+}
+
+/// What a file says of all, and of each token.
+///
+/// # Errors
+/// Something outside the tokens can't be used. What is wrong in a token is told with it then, and
+/// else is the token's problem.
+fn read_all(
+    root: &Section,
+    mut mistakes: Mistakes,
+) -> Result<(Options, Vec<TokenSettings>), Mistakes> {
+    let options = Options::read(root, &mut mistakes);
+    token::check_top(root, &mut mistakes);
+    let mut of_tokens = Mistakes::default();
+    let tokens = token::read_all(root, &mut mistakes, &mut of_tokens);
+    if !mistakes.are_none() {
+        mistakes.extend(&of_tokens);
+    }
+    mistakes.unless_any((options, tokens))
 }
 
 /// Where the file is, if there is one.
@@ -189,20 +214,21 @@ impl Options {
         })
     }
 
-    fn read(root: &Section) -> Result<Self, String> {
-        let mut options = Self::of_environment()?;
-        let choice = |key: &str, choices: [&str; 2], usual: bool| -> Result<bool, String> {
-            Ok(root.choice(key, &choices)?.map_or(usual, |at| at == 0))
-        };
-        if let Some(seconds) = root.number("refreshSeconds", 0..=86_400)? {
+    fn read(root: &Section, mistakes: &mut Mistakes) -> Self {
+        let mut options = mistakes.take(Self::of_environment()).unwrap_or_default();
+        if let Some(seconds) = mistakes.take_told(root.number("refreshSeconds", 0..=86_400)) {
             options.refresh = Duration::from_secs(seconds);
         }
-        options.random_from_hsm = choice("random", ["hsm", "local"], false)?;
-        options.names_by_label = choice("keyNames", ["label", "random"], false)?;
-        options.refuses_session_keys = choice("sessionKeys", ["refuse", "hsm"], false)?;
-        options.is_strict_after_fork = choice("afterFork", ["strict", "continue"], false)?;
+        let mut is_first = |key: &str, choices: [&str; 2]| {
+            mistakes.take_told(root.choice(key, &choices)) == Some(0)
+        };
+        options.random_from_hsm = is_first("random", ["hsm", "local"]);
+        options.names_by_label = is_first("keyNames", ["label", "random"]);
+        options.refuses_session_keys = is_first("sessionKeys", ["refuse", "hsm"]);
+        options.is_strict_after_fork = is_first("afterFork", ["strict", "continue"]);
         let decryptions = ["implicit-rejection", "plain", "deny"];
-        options.rsa_pkcs1_decrypt = match root.choice("rsaPkcs1Decrypt", &decryptions)? {
+        let decryption = mistakes.take_told(root.choice("rsaPkcs1Decrypt", &decryptions));
+        options.rsa_pkcs1_decrypt = match decryption {
             None | Some(0) => RsaPkcs1Decrypt::ImplicitRejection,
             Some(1) => RsaPkcs1Decrypt::Plain,
             Some(_) => RsaPkcs1Decrypt::Deny,
@@ -214,31 +240,38 @@ impl Options {
             ("strictTemplates", &mut options.strict_templates),
             ("verifySignatures", &mut options.verify_signatures),
         ] {
-            if let Some(value) = root.flag(key)? {
+            if let Some(value) = mistakes.take_told(root.flag(key)) {
                 *place = value;
             }
         }
-        if let Some(logins) = root.section("logins")? {
+        if let Some(logins) = mistakes.take_told(root.section("logins")) {
             for name in logins.names() {
-                let login = logins.section(&name)?.ok_or_else(|| {
-                    logins.problem(&name, "it is not an object with clientId and tenantId")
-                })?;
-                // What a PIN says before its first colon.
-                if name.is_empty() || name.contains(':') {
-                    return Err(logins.problem(&name, "no PIN can begin with such a name"));
+                if let Some(login) = mistakes.take(login(&logins, &name)) {
+                    options.logins.insert(name, login);
                 }
-                let of_login = |key: &str, text: String| match is_plain(&text) {
-                    true => Ok(text),
-                    false => Err(login.problem(key, "it is no name or id of Entra ID")),
-                };
-                let client = of_login("clientId", login.required("clientId")?)?;
-                let tenant = login.text("tenantId")?;
-                let tenant = tenant.map(|tenant| of_login("tenantId", tenant));
-                options.logins.insert(name, (client, tenant.transpose()?));
             }
         }
-        Ok(options)
+        options
     }
+}
+
+/// The application that a PIN may name so, and its tenant if it is told.
+fn login(logins: &Section, name: &str) -> Result<(String, Option<String>), String> {
+    let login = logins
+        .section(name)?
+        .ok_or_else(|| logins.problem(name, "it is not an object with clientId and tenantId"))?;
+    // What a PIN says before its first colon.
+    if name.is_empty() || name.contains(':') {
+        return Err(logins.problem(name, "no PIN can begin with such a name"));
+    }
+    let of_login = |key: &str, text: String| match is_plain(&text) {
+        true => Ok(text),
+        false => Err(login.problem(key, "it is no name or id of Entra ID")),
+    };
+    let client = of_login("clientId", login.required("clientId")?)?;
+    let tenant = login.text("tenantId")?;
+    let tenant = tenant.map(|tenant| of_login("tenantId", tenant));
+    Ok((client, tenant.transpose()?))
 }
 
 #[cfg(test)]
@@ -285,9 +318,8 @@ mod tests {
     /// The configuration that a file comes to, or what is wrong with it.
     fn read(file: &Value) -> Result<(Options, Vec<TokenSettings>), String> {
         let root = Section::parse(Path::new("test.conf"), file.to_string().as_bytes())?;
-        let options = Options::read(&root)?;
-        token::check_top(&root)?;
-        let tokens = token::read_all(&root)?;
+        let read = read_all(&root, Mistakes::default());
+        let (options, tokens) = read.map_err(|mistakes| mistakes.text())?;
         match tokens.iter().find_map(|token| token.problem.clone()) {
             Some(problem) => Err(problem),
             None => {
@@ -346,6 +378,43 @@ mod tests {
             }
         }
         assert!(named > 120, "{named}");
+    }
+
+    #[test]
+    fn all_mistakes_are_named_at_once() {
+        let of_token = json!({
+            "resourceName": "a_b", "resourceType": "disk", "protocol": "http://", "login": "x",
+            "label": "123456789012345678901234567890123", "keys": "x", "listing": "no",
+            "maxRetries": 1000, "connectTimeout": "soon", "certificates": 5,
+            "certificateDirectory": 6, "showDisabled": 7, "uri": "a/b",
+        });
+        let of_all = json!({
+            "refreshSeconds": -1, "random": "x", "keyNames": 1, "sessionKeys": 2, "afterFork": 5,
+            "rsaPkcs1Decrypt": "no", "allowDelete": "yes", "allowImport": 1, "rsnull": 1,
+            "strictTemplates": 1, "verifySignatures": 1, "maxConnections": "many", "hedging": "?",
+            "logins": {"a:b": {}, "c": {}}, "msi": {"identityMSI": 1, "MSIClientID": 2},
+            "ConnectionCache": {"Disable": 1}, "options": {"DisableTLSAuthentication": 1},
+        });
+        let names = |problem: &str, keys: &Value, elsewhere: &str| {
+            for key in keys.as_object().unwrap().keys() {
+                let count = problem.matches(&format!("{key}' in {elsewhere}")).count();
+                let inner = problem.matches(&format!("{key}.")).count();
+                assert!(count == 1 || inner > 0, "{key}: {problem}");
+            }
+        };
+        let problem = read(&json!({"tokens": [of_token]})).unwrap_err();
+        names(&problem, &of_token, "");
+        let mut file = of_all.clone();
+        file["tokens"] = json!([of_token, of_token]);
+        let problem = read(&file).unwrap_err();
+        names(&problem, &of_all, "test.conf");
+        for place in [
+            "tokens[0].label",
+            "tokens[1].label",
+            "'maxRetries' in tokens[1]",
+        ] {
+            assert!(problem.contains(place), "{place}: {problem}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use managed_hsm::{
 };
 use url::Url;
 
+use super::mistakes::{Mistakes, read_settings};
 use super::section::Section;
 use super::{SPELLING, probe};
 use crate::certificates::files::{self, Sources};
@@ -199,45 +200,49 @@ fn has_credential(credentials: &CredentialSettings) -> bool {
 
 /// Looks at what a file says outside its tokens, for all of them. A mistake there is none of a
 /// token's: it would leave each slot empty, and a program would be told that it has no tokens.
-pub(super) fn check_top(root: &Section) -> Result<(), String> {
-    if let Some(options) = root.section("options")?
-        && options.flag("DisableTLSAuthentication")? == Some(true)
+pub(super) fn check_top(root: &Section, mistakes: &mut Mistakes) {
+    if let Some(options) = mistakes.take_told(root.section("options"))
+        && mistakes.take_told(options.flag("DisableTLSAuthentication")) == Some(true)
     {
         report::warning(&options.problem(
             "DisableTLSAuthentication",
             "it is not honoured: certificates are always verified; name the CA's certificate in caFile",
         ));
     }
-    Msi::read(root)?;
-    let connections = Connections::read(root)?;
-    let find = |setting: &'static Setting| connections.find(setting, &[root]);
-    let settings = Settings::read(find);
-    settings.map(drop).map_err(|error| error.to_string())
+    Msi::read(root, mistakes);
+    let connections = Connections::read(root, mistakes);
+    read_settings(|setting| connections.find(setting, &[root]), mistakes);
 }
 
-/// All tokens of a file.
-pub(super) fn read_all(root: &Section) -> Result<Vec<TokenSettings>, String> {
-    let sections = root.sections("tokens")?;
-    if sections.is_empty() {
-        return Err(root.problem("tokens", "there is no token in it"));
+/// All tokens of a file. `mistakes`: those that leave no slot; `of_tokens`: those of the tokens.
+pub(super) fn read_all(
+    root: &Section,
+    mistakes: &mut Mistakes,
+    of_tokens: &mut Mistakes,
+) -> Vec<TokenSettings> {
+    let sections = mistakes.take(root.sections("tokens"));
+    if sections.as_ref().is_some_and(Vec::is_empty) {
+        mistakes.note(root.problem("tokens", "there is no token in it"));
     }
     let mut tokens: Vec<TokenSettings> = Vec::new();
-    for (at, section) in sections.iter().enumerate() {
-        let slot = section.number("slotid", 0..=u64::from(u32::MAX))?;
+    for (at, section) in sections.iter().flatten().enumerate() {
+        let slot = mistakes.take_told(section.number("slotid", 0..=u64::from(u32::MAX)));
         let slot = slot.unwrap_or(at as u64);
         if tokens.iter().any(|token| token.slot == slot) {
-            return Err(section.problem("slotid", &format!("there is another slot {slot}")));
+            mistakes.note(section.problem("slotid", &format!("there is another slot {slot}")));
         }
-        let token = read(root, section, slot).or_else(|problem| {
-            report::warning(&problem);
-            without_token(slot, problem)
+        let token = read(root, section, slot).or_else(|problems| {
+            of_tokens.extend(&problems);
+            without_token(slot, problems.text())
         });
-        let token = token?;
+        let Some(token) = mistakes.take(token) else {
+            continue;
+        };
         warn_of_same_label(section, &tokens, &token);
         warn_of_same_address(section, &tokens, &token);
         tokens.push(token);
     }
-    Ok(tokens)
+    tokens
 }
 
 /// URIs name a token by its label: another one of the same label is never meant.
@@ -275,16 +280,19 @@ fn warn_of_same_address(section: &Section, before: &[TokenSettings], token: &Tok
     }
 }
 
+/// What stands for an HSM whose name is not known, in sentences.
+fn unnamed_vault() -> Result<Vault, String> {
+    let name: Result<VaultName, _> = "ManagedHSM".parse();
+    let name = name.map_err(|error| error.to_string())?;
+    Ok(Vault::new(Service::ManagedHsm, name))
+}
+
 /// A slot whose token's settings are of no use.
 fn without_token(slot: CK_SLOT_ID, problem: String) -> Result<TokenSettings, String> {
-    let name: Result<VaultName, _> = "ManagedHSM".parse();
     Ok(TokenSettings {
         slot,
         label: String::new(),
-        vault: Vault::new(
-            Service::ManagedHsm,
-            name.map_err(|error| error.to_string())?,
-        ),
+        vault: unnamed_vault()?,
         client: Settings::default(),
         by_pin: true,
         requires_login: true,
@@ -296,39 +304,37 @@ fn without_token(slot: CK_SLOT_ID, problem: String) -> Result<TokenSettings, Str
     })
 }
 
-fn read(root: &Section, section: &Section, slot: CK_SLOT_ID) -> Result<TokenSettings, String> {
-    let vault = vault(section)?;
-    let mut client = client(root, section)?;
-    address(section, &vault, &mut client)?;
-    check_random(root, &vault)?;
-    let msi = Msi::read(root)?;
-    let is_own = msi.is_asked && section.value("credential").is_none();
-    let credentials = &mut client.credentials;
-    if is_own {
-        credentials.selection = vec![CredentialKind::ManagedIdentity];
-    }
-    // Something else may have selected it, such as mhsm_p11_create_key --identity.
-    let is_selected = credentials.selection == [CredentialKind::ManagedIdentity];
-    if let Some(id) = msi.client_id
-        && (is_own || is_selected && credentials.managed_identity.is_none())
-    {
-        credentials.managed_identity = Some(ManagedIdentityId::Client(id));
-    }
-    probe::check(&client)?;
+fn read(root: &Section, section: &Section, slot: CK_SLOT_ID) -> Result<TokenSettings, Mistakes> {
+    let mut all = Mistakes::default();
+    let mistakes = &mut all;
+    let mut client = client(root, section, mistakes);
+    // What comes after a mistake is looked at all the same.
+    let vault = match vault(section, mistakes) {
+        Some(vault) => vault,
+        None => match mistakes.take(unnamed_vault()) {
+            Some(vault) => vault,
+            None => return Err(all),
+        },
+    };
+    mistakes.take(check_protocol(section));
+    mistakes.take(address(section, &vault, &mut client));
+    mistakes.take(check_random(root, &vault));
+    let msi = Msi::read(root, mistakes);
+    msi.select(section, &mut client.credentials);
+    mistakes.take(probe::check(&client));
     let by_pin = !msi.is_asked && !has_credential(&client.credentials);
-    let login = section.choice("login", &["required", "none"])?;
-    let keys = section.texts("keys")?.map(|texts| {
+    let login = mistakes.take_told(section.choice("login", &["required", "none"]));
+    let label = mistakes.take_told(section.text("label"));
+    if label.as_ref().is_some_and(|label| label.len() > 32) {
+        mistakes.note(section.problem("label", "it has more than 32 bytes"));
+    }
+    let keys = mistakes.take_told(section.texts("keys")).map(|texts| {
         KeyPattern::parse_all(&texts).map_err(|problem| section.problem("keys", &problem))
     });
+    let listing = mistakes.take_told(section.choice("listing", &["never", "allowed"]));
     let mut token = TokenSettings {
         slot,
-        label: match section.text("label")? {
-            Some(label) if label.len() > 32 => {
-                return Err(section.problem("label", "it has more than 32 bytes"));
-            }
-            Some(label) => label,
-            None => vault.name.to_string(),
-        },
+        label: label.unwrap_or_else(|| vault.name.to_string()),
         vault,
         client,
         by_pin: match login {
@@ -336,14 +342,14 @@ fn read(root: &Section, section: &Section, slot: CK_SLOT_ID) -> Result<TokenSett
             _ => by_pin,
         },
         requires_login: login.map_or(by_pin, |at| at == 0),
-        keys: keys.transpose()?,
-        never_lists: section.choice("listing", &["never", "allowed"])? == Some(0),
-        hides_disabled: section.flag("showDisabled")? == Some(false),
-        certificates: certificates(section)?,
+        keys: mistakes.take_told(keys.transpose()),
+        never_lists: listing == Some(0),
+        hides_disabled: mistakes.take_told(section.flag("showDisabled")) == Some(false),
+        certificates: certificates(section, mistakes),
         problem: None,
     };
     token.leave_out_tools();
-    Ok(token)
+    all.unless_any(token)
 }
 
 /// Refuses random bytes from a service that has none: each call would fail.
@@ -359,48 +365,53 @@ fn check_random(root: &Section, vault: &Vault) -> Result<(), String> {
 }
 
 /// Where certificates are. Each file and folder that is named has to be there, and to be read, now.
-fn certificates(section: &Section) -> Result<Sources, String> {
+fn certificates(section: &Section, mistakes: &mut Mistakes) -> Sources {
     let absolute = |key: &str, path: &str| {
         let path = std::path::absolute(path);
         path.map_err(|error| section.problem(key, &format!("it names no path ({error})")))
     };
-    let places = section.texts("certificates")?.unwrap_or_default();
-    let places = places.iter().map(|path| absolute("certificates", path));
-    let folder = section.text("certificateDirectory")?;
+    let places = mistakes.take_told(section.texts("certificates"));
+    let places = places.iter().flatten();
+    let places = places.map(|path| absolute("certificates", path));
+    let folder = mistakes.take_told(section.text("certificateDirectory"));
     let folder = folder.map(|path| absolute("certificateDirectory", &path));
     let sources = Sources {
-        places: places.collect::<Result<_, _>>()?,
-        folder: folder.transpose()?,
+        places: mistakes.take(places.collect()).unwrap_or_default(),
+        folder: mistakes.take_told(folder.transpose()),
     };
     let written = sources.look_into_folder();
-    written.map_err(|problem| section.problem("certificateDirectory", &problem))?;
-    let seen = sources.look_at_places();
-    let seen = seen.map_err(|problem| section.problem("certificates", &problem))?;
-    let (_, problems) = files::read(&seen);
-    match problems.into_iter().find(|(path, _)| sources.names(path)) {
-        Some((_, problem)) => Err(section.problem("certificates", &problem)),
-        None => Ok(sources),
+    mistakes.take(written.map_err(|problem| section.problem("certificateDirectory", &problem)));
+    match sources.look_at_places() {
+        Err(problem) => {
+            mistakes.note(section.problem("certificates", &problem));
+        }
+        Ok(seen) => {
+            let (_, problems) = files::read(&seen);
+            let named = problems.into_iter().filter(|(path, _)| sources.names(path));
+            for (_, problem) in named {
+                mistakes.note(section.problem("certificates", &problem));
+            }
+        }
     }
+    sources
 }
 
-fn vault(section: &Section) -> Result<Vault, String> {
-    let name = section.required("resourceName")?;
-    let service = match section.text("resourceType")?.as_deref() {
+fn vault(section: &Section, mistakes: &mut Mistakes) -> Option<Vault> {
+    let service = match mistakes.take_told(section.text("resourceType")).as_deref() {
         None => Service::ManagedHsm,
         Some(kind) if kind.eq_ignore_ascii_case("mhsm") => Service::ManagedHsm,
         Some(kind) if kind.eq_ignore_ascii_case("vault") => Service::KeyVault,
         Some(kind) => {
-            return Err(section.problem(
-                "resourceType",
-                &format!("'{}' is neither mhsm nor vault", kind.escape_debug()),
-            ));
+            let problem = format!("'{}' is neither mhsm nor vault", kind.escape_debug());
+            mistakes.note(section.problem("resourceType", &problem));
+            Service::ManagedHsm
         }
     };
-    let name = name.parse();
+    let name = mistakes.take(section.required("resourceName"))?.parse();
     let name = name.map_err(|error: managed_hsm::UriError| {
         section.problem("resourceName", &error.to_string())
-    })?;
-    Ok(Vault::new(service, name))
+    });
+    Some(Vault::new(service, mistakes.take(name)?))
 }
 
 /// What a file says of the managed identity, in all slots.
@@ -412,15 +423,30 @@ struct Msi {
 }
 
 impl Msi {
-    fn read(root: &Section) -> Result<Self, String> {
-        let Some(msi) = root.section("msi")? else {
-            return Ok(Self::default());
+    fn read(root: &Section, mistakes: &mut Mistakes) -> Self {
+        let Some(msi) = mistakes.take_told(root.section("msi")) else {
+            return Self::default();
         };
-        msi.flag("enableIMDSCache")?;
-        Ok(Self {
-            is_asked: msi.flag("identityMSI")?.unwrap_or(false),
-            client_id: msi.text("MSIClientID")?,
-        })
+        mistakes.take_told(msi.flag("enableIMDSCache"));
+        Self {
+            is_asked: mistakes.take_told(msi.flag("identityMSI")) == Some(true),
+            client_id: mistakes.take_told(msi.text("MSIClientID")),
+        }
+    }
+
+    /// Has it be the one that asks for a token, unless that has another one.
+    fn select(&self, section: &Section, credentials: &mut CredentialSettings) {
+        let is_own = self.is_asked && section.value("credential").is_none();
+        if is_own {
+            credentials.selection = vec![CredentialKind::ManagedIdentity];
+        }
+        // Something else may have selected it, such as mhsm_p11_create_key --identity.
+        let is_selected = credentials.selection == [CredentialKind::ManagedIdentity];
+        if let Some(id) = &self.client_id
+            && (is_own || is_selected && credentials.managed_identity.is_none())
+        {
+            credentials.managed_identity = Some(ManagedIdentityId::Client(id.clone()));
+        }
     }
 }
 
@@ -431,13 +457,14 @@ struct Connections {
 }
 
 impl Connections {
-    fn read(root: &Section) -> Result<Self, String> {
-        let section = root.section("ConnectionCache")?;
-        let keeps_none = section.as_ref().map(|section| section.flag("Disable"));
-        Ok(Self {
-            keeps_none: keeps_none.transpose()?.flatten() == Some(true),
+    fn read(root: &Section, mistakes: &mut Mistakes) -> Self {
+        let section = mistakes.take_told(root.section("ConnectionCache"));
+        let disable = section.as_ref().map(|section| section.flag("Disable"));
+        let disable = disable.and_then(|disable| mistakes.take_told(disable));
+        Self {
+            keeps_none: disable == Some(true),
             section,
-        })
+        }
     }
 
     /// The value of one of the client's settings, which has the name of the provider's without
@@ -462,7 +489,7 @@ impl Connections {
                 file: place.file(),
             };
             match place.as_setting(&key) {
-                Ok(value) => found = found.or(value.map(|value| (value, origin))),
+                Ok(value) => found = found.or_else(|| value.map(|value| (value, origin))),
                 Err(problem) => return Err(managed_hsm::Error::setting(&origin, problem)),
             }
         }
@@ -471,29 +498,34 @@ impl Connections {
 }
 
 /// The client's settings: of the token, else of the whole file, else of the environment.
-fn client(root: &Section, section: &Section) -> Result<Settings, String> {
-    let connections = Connections::read(root)?;
+fn client(root: &Section, section: &Section, mistakes: &mut Mistakes) -> Settings {
+    let connections = Connections::read(root, mistakes);
     let find = |setting: &'static Setting| match connections.find(setting, &[section, root])? {
         Some(found) => Ok(Some(found)),
         None => setting.from_env(),
     };
-    let mut settings = Settings::read(find).map_err(|error| error.to_string())?;
+    let mut settings = read_settings(find, mistakes);
     if connections.keeps_none {
         settings.idle_timeout = Duration::ZERO;
     }
-    Ok(settings)
+    settings
+}
+
+/// Refuses what would send tokens in the clear.
+fn check_protocol(section: &Section) -> Result<(), String> {
+    let protocol = section.text("protocol")?;
+    let protocol = protocol.map(|protocol| protocol.to_ascii_lowercase());
+    match protocol.as_deref() {
+        None | Some("https" | "https://") => Ok(()),
+        Some(_) => Err(section.problem(
+            "protocol",
+            "it is not https://; a token is never sent in the clear",
+        )),
+    }
 }
 
 /// Where the vault is: as the environment or `endpoint` says, else at its name in the domain `uri`.
 fn address(section: &Section, vault: &Vault, client: &mut Settings) -> Result<(), String> {
-    if let Some(protocol) = section.text("protocol")?
-        && !matches!(protocol.to_ascii_lowercase().as_str(), "https" | "https://")
-    {
-        return Err(section.problem(
-            "protocol",
-            "it is not https://; a token is never sent in the clear",
-        ));
-    }
     let usual = public_domain(vault.service);
     let domain = section.text("uri")?.unwrap_or_else(|| usual.to_owned());
     let domain = domain.trim_start_matches('.');

@@ -102,7 +102,7 @@ impl Token {
     pub(crate) fn forget_login(&self) {
         *lock(&self.login) = Login::default();
         if self.table().has_secrets() {
-            self.change(Table::forget_secrets);
+            self.change_brought(Table::forget_secrets);
         }
         if self.by_pin() {
             self.drop_client();

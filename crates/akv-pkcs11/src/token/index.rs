@@ -49,13 +49,6 @@ impl Found {
     }
 }
 
-impl Clone for Index {
-    /// That of another table is another one.
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
-
 impl Indices {
     /// Those of keys. `has_certificates`: whether there are any, which are then looked for by
     /// public keys.
@@ -67,10 +60,7 @@ impl Indices {
         for key in keys {
             indices.by_label.insert(hashes_of_labels(key), key);
             indices.by_id.insert(hashes_of_ids(key), key);
-            if has_certificates
-                && key.hsm_id().is_some()
-                && let Some(public) = key.public().spki()
-            {
+            if has_certificates && let Some(public) = key.public().spki() {
                 indices.by_public.insert([hash(&public)], key);
             }
         }

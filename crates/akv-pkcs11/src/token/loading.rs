@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use cryptoki_sys::{CKA_ID, CKA_LABEL, CKR_KEY_FUNCTION_NOT_PERMITTED};
 use managed_hsm::{Client, KeyItem, KeyName, KeyUri, KeyVersion};
 
+use super::listing::{Listed, Listing};
 use super::objects::StoredKey;
-use super::table::Table;
 use super::tags::{self, Half, Tags};
 use super::{Asked, Token};
 use crate::certificates::CertificateObject;
@@ -23,26 +23,6 @@ use crate::report;
 /// A list of keys that finds nothing is asked for anew once it is so old: another process may just
 /// have made the key.
 pub(super) const MISS_AGE: Duration = Duration::from_secs(2);
-
-/// Which keys there are, as far as the HSM or the configuration told, and when.
-#[derive(Clone, Debug)]
-pub(super) struct Listing {
-    at: Instant,
-    items: Arc<Vec<Listed>>,
-    /// Those of them that aren't there for this identity, as was found out since.
-    absent: Arc<Mutex<HashSet<KeyName>>>,
-}
-
-/// A key in the list.
-#[derive(Debug)]
-struct Listed {
-    name: KeyName,
-    version: Option<KeyVersion>,
-    updated: Option<i64>,
-    enabled: Option<bool>,
-    /// Those that tell whether somebody looks for the key.
-    tags: Tags,
-}
 
 /// What a program looks for, as far as it tells which keys to load.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,7 +51,7 @@ impl Sought<'_> {
     }
 
     /// Whether the key may fit, as far as its tags tell.
-    fn may_fit(&self, item: &Listed) -> bool {
+    pub(super) fn may_fit(&self, item: &Listed) -> bool {
         let tagged = |half, attribute| item.tags.read(half, attribute);
         Half::BOTH.into_iter().any(|half| {
             let label = self.label.is_none_or(|sought| match tagged(half, "LABEL") {
@@ -189,7 +169,7 @@ impl Token {
     }
 
     /// Whether the configuration lets a key be seen.
-    fn is_configured(&self, name: &str) -> bool {
+    pub(crate) fn is_configured(&self, name: &str) -> bool {
         let keys = self.settings.keys.as_ref();
         keys.is_none_or(|keys| keys.iter().any(|pattern| pattern.fits(name)))
     }
@@ -296,6 +276,7 @@ impl Token {
         };
         let listing = Listing {
             at: Instant::now(),
+            as_of: asked.at,
             items: Arc::new(items),
             absent: Arc::default(),
         };
@@ -305,23 +286,6 @@ impl Token {
             *known = Some(listing.clone());
         }
         Ok(listing)
-    }
-
-    /// The configured keys, if they are all told by name: nobody needs to be asked for a list.
-    fn configured_names(&self) -> Option<Vec<Listed>> {
-        let patterns = self.settings.keys.as_ref()?.iter();
-        patterns
-            .map(|pattern| match pattern {
-                KeyPattern::Name(name, version) => Some(Listed {
-                    name: name.clone(),
-                    version: version.clone(),
-                    updated: None,
-                    enabled: None,
-                    tags: Tags::default(),
-                }),
-                KeyPattern::Prefix(_) => None,
-            })
-            .collect()
     }
 
     /// Asks for the list of keys, and forgets those that the HSM has no more. The others stay, also
@@ -411,18 +375,6 @@ impl Token {
         }
     }
 
-    /// The listed keys that may fit and are not known as they are.
-    fn wanted<'a>(&self, sought: Sought<'_>, listing: &'a Listing) -> Vec<&'a Listed> {
-        let (table, absent) = (self.table(), lock(&listing.absent));
-        let tags = listing.items.iter().map(|item| &item.tags);
-        let sought = sought.without_strange_id(&table, tags);
-        let items = listing.items.iter();
-        let items = items.filter(|item| sought.may_fit(item) && !absent.contains(&item.name));
-        items
-            .filter(|item| !is_known(&table, item, listing.at))
-            .collect()
-    }
-
     /// Loads the listed keys that may fit, unless they are known as they are.
     fn load_listed(&self, sought: Sought<'_>, listing: &Listing) -> Result<(), Error> {
         let wanted = self.wanted(sought, listing);
@@ -505,7 +457,8 @@ impl Token {
 
     /// A key that this identity may not read, that was deleted meanwhile, or whose description
     /// makes no sense here, such as one of a type that is new, is left out: its name is returned.
-    /// That none of the token's can be had is a failure, as is an HSM that does not answer.
+    /// That none of the token's can be had is a failure, as is an HSM that does not answer; but of
+    /// keys that are gone, or that the version of the API doesn't have, there may be no others.
     fn tell_failures(
         &self,
         asked: &Asked,
@@ -519,7 +472,8 @@ impl Token {
         let mut by_reason: HashMap<_, (usize, String)> = HashMap::new();
         for (_, error) in &failed {
             let is_of_one = is_absence(error) || is_not_understood(error);
-            if !is_of_one || (none_is_left && !is_not_found(error)) {
+            let is_no_key = is_not_found(error) || is_of_another_version(error);
+            if !is_of_one || (none_is_left && !is_no_key) {
                 return Err(self.refusal(Purpose::Find, error));
             }
             let seen = by_reason
@@ -545,30 +499,6 @@ fn logged_out(_: Error) -> managed_hsm::Error {
     managed_hsm::Error::Io("the user has logged out meanwhile".to_owned())
 }
 
-/// Whether a key of the list is known as the list has it.
-fn is_known(table: &Table, item: &Listed, listed: Instant) -> bool {
-    let Some(known) = table.newest(item.name.as_str()) else {
-        return false;
-    };
-    // The list tells when the newest version was changed, which another one's attributes don't.
-    let updated = item.updated.filter(|_| item.version.is_none());
-    let same = match updated {
-        // Times are in seconds: it may have been disabled in the one in which it was loaded.
-        Some(updated) => {
-            known.updated == Some(updated) && item.enabled.is_none_or(|now| now == known.enabled)
-        }
-        // Told by name only: it counts for as long as the list does.
-        None => {
-            let age = u64::try_from(listed.elapsed().as_millis()).unwrap_or(u64::MAX);
-            table.age(known) <= age
-        }
-    };
-    if same {
-        table.confirm(known);
-    }
-    same
-}
-
 /// What failures have in common that differ in their keys.
 fn reason(error: &managed_hsm::Error) -> (u16, String) {
     match error {
@@ -580,14 +510,12 @@ fn reason(error: &managed_hsm::Error) -> (u16, String) {
 /// Whether the key isn't there for this identity: absent, not to be read, or of a kind that the
 /// version of the service's API in use doesn't have.
 pub(super) fn is_absence(error: &managed_hsm::Error) -> bool {
-    matches!(
-        error,
-        managed_hsm::Error::ApiVersion { .. }
-            | managed_hsm::Error::Service {
-                status: 403 | 404,
-                ..
-            }
-    )
+    is_of_another_version(error) || matches!(error.status(), Some(403 | 404))
+}
+
+/// Whether the key is of a kind that the version of the service's API in use doesn't have.
+fn is_of_another_version(error: &managed_hsm::Error) -> bool {
+    matches!(error, managed_hsm::Error::ApiVersion { .. })
 }
 
 /// Whether an answer is none that this version of the module knows.

@@ -4,16 +4,17 @@ pub(crate) mod certificates;
 pub(crate) mod credentials;
 pub(crate) mod ending;
 mod index;
+mod listing;
 pub(crate) mod loading;
 pub(crate) mod objects;
 pub(crate) mod table;
 pub(crate) mod tags;
-mod turns;
+pub(crate) mod turns;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use cryptoki_sys::{
@@ -28,7 +29,7 @@ use managed_hsm::{Client, FrontEnd, KeyId, KeyUri, Service, Settings, Vault};
 
 use self::certificates::{Filing, InVain};
 use self::credentials::Login;
-use self::loading::Listing;
+use self::listing::Listing;
 use self::objects::{Object, StoredKey};
 use self::table::Table;
 use self::tags::Half;
@@ -56,6 +57,7 @@ pub(crate) struct Token {
     doubted: Mutex<Option<Instant>>,
     loading: Turns,
     naming: Turns,
+    updating: Turns,
     /// What is known of the certificates' files.
     filing: Mutex<Filing>,
     in_vain: Mutex<InVain>,
@@ -112,6 +114,7 @@ impl Token {
             doubted: Mutex::default(),
             loading: Turns::default(),
             naming: Turns::default(),
+            updating: Turns::default(),
             filing: Mutex::default(),
             in_vain: Mutex::default(),
             asked: Mutex::default(),
@@ -232,9 +235,17 @@ impl Token {
 
     /// Has `change` make another table of this one.
     fn change<R>(&self, change: impl FnOnce(&mut Table) -> R) -> R {
+        self.replace(Table::next, change)
+    }
+
+    /// The same for keys that programs bring, where nothing changes of the HSM's.
+    fn change_brought<R>(&self, change: impl FnOnce(&mut Table) -> R) -> R {
+        self.replace(Table::clone, change)
+    }
+
+    fn replace<R>(&self, copy: fn(&Table) -> Table, change: impl FnOnce(&mut Table) -> R) -> R {
         let _changing = lock(&self.changing);
-        let mut table = Table::clone(&self.table.load());
-        table.generation += 1;
+        let mut table = copy(&self.table.load());
         let result = change(&mut table);
         self.table.store(Arc::new(table));
         result
@@ -318,9 +329,20 @@ impl Token {
         self.naming.wait(self.settings.client.operation_timeout)
     }
 
+    /// Waits until no other thread of this process changes an object. The HSM takes all tags of a
+    /// key at once, so whoever changes one has to have seen what the others were changed to.
+    pub(crate) fn turn_to_update(&self) -> Turn<'_> {
+        self.turn_to_update_within(self.settings.client.operation_timeout)
+    }
+
+    /// The same for who has no longer than that.
+    pub(crate) fn turn_to_update_within(&self, limit: Duration) -> Turn<'_> {
+        self.updating.wait(limit)
+    }
+
     /// Takes in a key that a program has brought.
     pub(crate) fn bring(&self, key: StoredKey) -> CK_OBJECT_HANDLE {
-        self.change(|table| table.add_brought(key))
+        self.change_brought(|table| table.add_brought(key))
     }
 
     /// Deletes a key with all its versions, or forgets one that a program has brought.
@@ -329,7 +351,7 @@ impl Token {
     /// As [`Self::delete_by`] has them.
     pub(crate) fn delete(&self, key: &StoredKey) -> Result<(), Error> {
         if key.hsm_id().is_none() {
-            self.change(|table| table.remove_brought(key));
+            self.change_brought(|table| table.remove_brought(key));
             return Ok(());
         }
         if self.table().has_adopted(key) {

@@ -22,6 +22,9 @@ use crate::template::day;
 /// The service's name for the making of other keys, which it has no request for.
 pub(crate) const DERIVE_KEY: &str = "deriveKey";
 
+/// How many changes of a key are remembered, since a list may be older than they are.
+const MOST_CHANGES: usize = 8;
+
 /// A secret key that a program has brought, or that the HSM has unwrapped for it: it is here.
 pub(crate) struct SecretKey {
     pub(crate) kind: CK_KEY_TYPE,
@@ -51,9 +54,13 @@ pub(crate) struct StoredKey {
     repeats_secret: bool,
     /// Whether a key vault keeps it for a certificate.
     pub(crate) managed: bool,
+    /// Whether an attested environment may get it.
+    exportable: bool,
     /// When it was made and changed, from when and until when it may be used: seconds since 1970.
     pub(crate) created: Option<i64>,
     pub(crate) updated: Option<i64>,
+    /// What `updated` was before, the last first: lists that are older have that.
+    updated_before: Box<[i64]>,
     pub(crate) not_before: Option<i64>,
     pub(crate) expires: Option<i64>,
     /// The session that it lives as long as.
@@ -89,7 +96,8 @@ impl StoredKey {
         let (id, properties) = (loaded.id.clone(), &loaded.properties);
         let repeats = |text: &String| matches!(without_secrets(text), Cow::Owned(_));
         let repeats_secret = properties.tags.values().any(repeats);
-        let (tags, managed) = (properties.tags.iter().collect(), properties.managed);
+        let tags = properties.tags.iter().collect();
+        let (managed, exportable) = (properties.managed, properties.exportable);
         let (created, updated) = (properties.created, properties.updated);
         let (not_before, expires) = (properties.not_before, properties.expires);
         let key = Key::from(loaded);
@@ -104,8 +112,10 @@ impl StoredKey {
             tags,
             repeats_secret,
             managed,
+            exportable,
             created,
             updated,
+            updated_before: Box::default(),
             not_before,
             expires,
             session: None,
@@ -133,8 +143,10 @@ impl StoredKey {
             tags: self.tags.clone(),
             repeats_secret: self.repeats_secret,
             managed: self.managed,
+            exportable: self.exportable,
             created: self.created,
             updated: self.updated,
+            updated_before: self.updated_before.clone(),
             not_before: self.not_before,
             expires: self.expires,
             session: self.session,
@@ -149,6 +161,20 @@ impl StoredKey {
             hides_size: AtomicBool::new(self.hides_size.load(Ordering::Relaxed)),
             first_maker: self.first_maker.clone(),
         }
+    }
+
+    /// Notes that the same version was changed, if it was. `before`: what was known of it.
+    pub(super) fn note_change_of(&mut self, before: &Self) {
+        let mut times: Vec<i64> = before.updated.into_iter().collect();
+        times.retain(|time| Some(*time) != self.updated);
+        times.extend(&before.updated_before);
+        times.truncate(MOST_CHANGES);
+        self.updated_before = times.into();
+    }
+
+    /// Whether it is this version as it was when it was changed at a time.
+    pub(super) fn was_updated(&self, at: i64) -> bool {
+        self.updated == Some(at) || self.updated_before.contains(&at)
     }
 
     /// The id in its tags, whether it is its own or another version's.
@@ -180,8 +206,10 @@ impl StoredKey {
             tags: Tags::default(),
             repeats_secret: false,
             managed: false,
+            exportable: false,
             created: None,
             updated: None,
+            updated_before: Box::default(),
             not_before: None,
             expires: None,
             session: Some(session),
@@ -353,6 +381,11 @@ impl StoredKey {
     /// Whether the HSM has made it, as far as its tag tells.
     pub(crate) fn is_born_in_hsm(&self) -> bool {
         self.hsm_id().is_some() && self.tag("LOCAL").is_none_or(|told| told != "0")
+    }
+
+    /// Whether the HSM has made it, and lets nobody have it.
+    pub(crate) fn is_never_extractable(&self) -> bool {
+        self.is_born_in_hsm() && !self.exportable
     }
 
     /// The length of a symmetric key in bytes, if it is known.

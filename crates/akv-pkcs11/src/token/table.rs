@@ -1,6 +1,9 @@
 //! The table of a token's objects. It is never changed; another one takes its place, so that
 //! readers need no lock.
 
+mod brought;
+mod of_sessions;
+
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,18 +33,22 @@ pub(crate) struct Table {
     /// How many tables there were before.
     pub(crate) generation: u64,
     /// The versions that are found, by the keys' names in lower case.
-    pub(crate) keys: HashMap<Arc<str>, Arc<StoredKey>>,
+    pub(crate) keys: Arc<HashMap<Arc<str>, Arc<StoredKey>>>,
     /// Earlier versions that are found as well, since certificates are of them.
     kept: HashMap<String, Vec<Arc<StoredKey>>>,
     certificates: Vec<Arc<StoredCertificate>>,
     /// All objects that programs may have handles of: earlier versions as well.
-    objects: HashMap<CK_OBJECT_HANDLE, Object>,
+    objects: Arc<HashMap<CK_OBJECT_HANDLE, Object>>,
+    /// Keys that programs have brought. They come and go by the moment where there are many of the
+    /// HSM's, which are left as they are then.
+    brought: HashMap<CK_OBJECT_HANDLE, Object>,
     pub(crate) profiles: Vec<(CK_OBJECT_HANDLE, CK_PROFILE_ID)>,
     /// When keys were found to be gone, by the token's clock and in milliseconds, by their names.
     removed: HashMap<String, (u64, u64)>,
     /// Public objects that went with their private ones, and that nobody has destroyed yet.
     gone: HashSet<CK_OBJECT_HANDLE>,
-    index: Index,
+    /// By what the HSM's keys are found.
+    index: Arc<Index>,
 }
 
 impl Default for Table {
@@ -56,16 +63,19 @@ impl Default for Table {
         Self {
             began: Instant::now(),
             generation: 0,
-            keys: HashMap::new(),
+            keys: Arc::default(),
             kept: HashMap::new(),
             certificates: Vec::new(),
-            objects: objects
-                .map(|(handle, id)| (*handle, Object::Profile(*id)))
-                .collect(),
+            objects: Arc::new(
+                objects
+                    .map(|(handle, id)| (*handle, Object::Profile(*id)))
+                    .collect(),
+            ),
+            brought: HashMap::new(),
             profiles,
             removed: HashMap::new(),
             gone: HashSet::new(),
-            index: Index::default(),
+            index: Arc::default(),
         }
     }
 }
@@ -73,21 +83,40 @@ impl Default for Table {
 impl Table {
     /// What a handle is of.
     pub(crate) fn object(&self, handle: CK_OBJECT_HANDLE) -> Option<&Object> {
-        self.objects.get(&handle).filter(|object| match object {
+        let object = self.objects.get(&handle);
+        let object = object.or_else(|| self.brought.get(&handle));
+        object.filter(|object| match object {
             Object::Key(key, half) => key.shows(*half),
             Object::Certificate(_) | Object::Profile(_) => true,
         })
+    }
+
+    /// The table that is to take the place of this one, for changes of anything.
+    pub(super) fn next(&self) -> Self {
+        Self {
+            generation: self.generation + 1,
+            index: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    fn keys_mut(&mut self) -> &mut HashMap<Arc<str>, Arc<StoredKey>> {
+        Arc::make_mut(&mut self.keys)
+    }
+
+    fn objects_mut(&mut self) -> &mut HashMap<CK_OBJECT_HANDLE, Object> {
+        Arc::make_mut(&mut self.objects)
     }
 
     /// Says that there are certificates, too.
     pub(crate) fn with_certificates(mut self) -> Self {
         let (handle, id) = (new_handle(), CKP_PUBLIC_CERTIFICATES_TOKEN);
         self.profiles.push((handle, id));
-        self.objects.insert(handle, Object::Profile(id));
+        self.objects_mut().insert(handle, Object::Profile(id));
         self
     }
 
-    /// All versions that are found.
+    /// All versions of the HSM's keys that are found.
     fn found(&self) -> impl Iterator<Item = &Arc<StoredKey>> {
         self.keys.values().chain(self.kept())
     }
@@ -156,11 +185,11 @@ impl Table {
     /// The keys that may fit.
     pub(crate) fn candidates(&self, sought: Sought<'_>) -> Vec<&Arc<StoredKey>> {
         let (index, wanted) = match (sought.label, sought.id) {
-            (None, None) => return self.found().collect(),
+            (None, None) => return self.found().chain(self.brought_keys()).collect(),
             (_, Some(id)) => (&self.indices().by_id, id),
             (Some(label), None) => (&self.indices().by_label, label),
         };
-        let found = index.of(wanted);
+        let found = index.of(wanted).chain(self.brought_keys());
         found.filter(|key| sought.fits(key)).collect()
     }
 
@@ -195,7 +224,8 @@ impl Table {
         let same = same.filter(|known| is_same(known, &key));
         let session = session.or_else(|| same.as_ref().and_then(|known| known.session));
         let stored = self.store(key, session, same.as_deref());
-        self.keys.insert(name.as_str().into(), Arc::clone(&stored));
+        self.keys_mut()
+            .insert(name.as_str().into(), Arc::clone(&stored));
         self.settle(&name);
         self.keys.get(&*name).map_or(stored, Arc::clone)
     }
@@ -204,6 +234,12 @@ impl Table {
     fn is_removed(&self, key: &StoredKey) -> bool {
         let removed = self.removed.get(&name_of(key));
         removed.is_some_and(|(as_of, _)| *as_of > key.as_of)
+    }
+
+    /// Whether a key was found to be gone, or deleted here, after a list was asked for.
+    pub(super) fn was_removed(&self, name: &KeyName, listed: u64) -> bool {
+        let removed = self.removed.get(&name.as_str().to_ascii_lowercase());
+        removed.is_some_and(|(as_of, _)| *as_of > listed)
     }
 
     /// Takes in an earlier version of a key, which a certificate is of.
@@ -269,6 +305,7 @@ impl Table {
         match known {
             Some(known) => {
                 key.handles = known.handles;
+                key.note_change_of(known);
                 key.is_replaced = Arc::clone(&known.is_replaced);
                 if known.session.is_some() {
                     key.first_maker = known.first_maker().map(Into::into);
@@ -302,7 +339,7 @@ impl Table {
     fn place(&mut self, stored: &Arc<StoredKey>) {
         for half in Half::BOTH {
             let object = Object::Key(Arc::clone(stored), half);
-            self.objects.insert(stored.handle(half), object);
+            self.objects_mut().insert(stored.handle(half), object);
         }
     }
 
@@ -332,7 +369,7 @@ impl Table {
         if !is_first {
             versions.rotate_right(1);
         }
-        self.keys.insert(name.into(), versions.remove(0));
+        self.keys_mut().insert(name.into(), versions.remove(0));
         if !versions.is_empty() {
             self.kept.insert(name.to_owned(), versions);
         }
@@ -347,7 +384,7 @@ impl Table {
         };
         let before = std::mem::take(&mut self.certificates);
         for known in &before {
-            self.objects.remove(&known.handle);
+            self.objects_mut().remove(&known.handle);
         }
         for known in before.iter().filter(|known| stays(known)) {
             self.insert_certificate(Arc::clone(known));
@@ -381,13 +418,13 @@ impl Table {
 
     fn insert_certificate(&mut self, certificate: Arc<StoredCertificate>) {
         let object = Object::Certificate(Arc::clone(&certificate));
-        self.objects.insert(certificate.handle, object);
+        self.objects_mut().insert(certificate.handle, object);
         self.certificates.push(certificate);
     }
 
     pub(crate) fn remove_certificates(&mut self, is_gone: impl Fn(&StoredCertificate) -> bool) {
         for gone in self.certificates.extract_if(.., |known| is_gone(known)) {
-            self.objects.remove(&gone.handle);
+            Arc::make_mut(&mut self.objects).remove(&gone.handle);
         }
     }
 
@@ -403,54 +440,6 @@ impl Table {
         for name in names {
             self.settle(&name);
         }
-    }
-
-    /// Takes in a key that a program has brought.
-    pub(crate) fn add_brought(&mut self, key: StoredKey) -> CK_OBJECT_HANDLE {
-        let (half, key) = (key.half_of_brought(), Arc::new(key));
-        let handle = key.handle(half);
-        self.keys
-            .insert(name_of_brought(handle).into(), Arc::clone(&key));
-        self.objects.insert(handle, Object::Key(key, half));
-        handle
-    }
-
-    /// Forgets a key that a program has brought.
-    pub(crate) fn remove_brought(&mut self, key: &StoredKey) {
-        let handle = key.handle(key.half_of_brought());
-        self.keys.remove(&*name_of_brought(handle));
-        self.objects.remove(&handle);
-    }
-
-    /// Takes in a session's key that is to stay: it gets handles of its own, and those that it had
-    /// go with the session.
-    pub(crate) fn adopt(&mut self, key: StoredKey) -> Arc<StoredKey> {
-        self.keys.remove(&*name_of(&key));
-        self.add(key, None)
-    }
-
-    /// Whether a session's key has been adopted.
-    pub(crate) fn has_adopted(&self, key: &StoredKey) -> bool {
-        let is_adopted = |object: &Object| match object {
-            Object::Key(known, _) => known.session.is_none() && is_version(known, key),
-            Object::Certificate(_) | Object::Profile(_) => false,
-        };
-        key.session.is_some() && self.objects.values().any(is_adopted)
-    }
-
-    /// The keys that were made for a session, or that a program has brought, also where somebody
-    /// else has made another version meanwhile. Adopted ones are there twice.
-    pub(crate) fn keys_of_sessions(&self) -> impl Iterator<Item = &Arc<StoredKey>> {
-        self.objects.iter().filter_map(|(handle, object)| {
-            let Object::Key(key, _) = object else {
-                return None;
-            };
-            let main = match key.hsm_id() {
-                Some(_) => Half::Private,
-                None => key.half_of_brought(),
-            };
-            (key.session.is_some() && key.handle(main) == *handle).then_some(key)
-        })
     }
 
     /// Notes that a key was deleted by its private object: who destroys that one destroys the
@@ -471,33 +460,15 @@ impl Table {
         self.gone.remove(&handle);
     }
 
-    /// Whether there are handles of keys that were made for a session.
-    pub(crate) fn has_keys_of(&self, session: CK_SESSION_HANDLE) -> bool {
-        self.objects.values().any(|object| match object {
-            Object::Key(key, _) => key.session == Some(session),
-            Object::Certificate(_) | Object::Profile(_) => false,
-        })
-    }
-
-    /// Forgets the handles that adopted keys have had in their session.
-    pub(crate) fn forget_adopted(&mut self, session: CK_SESSION_HANDLE) {
-        let objects = self.objects.values().filter_map(|object| match object {
-            Object::Key(key, _) if key.session == Some(session) => Some(Arc::clone(key)),
-            _ => None,
-        });
-        let adopted: Vec<_> = objects.filter(|key| self.has_adopted(key)).collect();
-        adopted.iter().for_each(|key| self.remove_handles(key));
-    }
-
     /// Forgets one handle of a key.
     pub(crate) fn remove_handle(&mut self, handle: CK_OBJECT_HANDLE) {
-        self.objects.remove(&handle);
+        self.objects_mut().remove(&handle);
     }
 
     /// Forgets the handles of a key.
     pub(crate) fn remove_handles(&mut self, key: &StoredKey) {
         for half in Half::BOTH {
-            self.objects.remove(&key.handle(half));
+            self.objects_mut().remove(&key.handle(half));
         }
     }
 
@@ -508,26 +479,14 @@ impl Table {
             .newest(&name)
             .is_some_and(|known| is_version(known, key))
         {
-            self.keys.remove(&*name);
+            self.keys_mut().remove(&*name);
         }
         self.remove_handles(key);
     }
 
-    /// Whether there are secret keys that programs have brought.
-    pub(crate) fn has_secrets(&self) -> bool {
-        self.keys.values().any(|key| key.secret.is_some())
-    }
-
-    /// Forgets the secret keys that programs have brought.
-    pub(crate) fn forget_secrets(&mut self) {
-        self.keys.retain(|_, key| key.secret.is_none());
-        self.retain_handles(|key| key.secret.is_none());
-        self.index = Index::default();
-    }
-
     /// Forgets the handles of keys that don't stay.
     fn retain_handles(&mut self, stays: impl Fn(&StoredKey) -> bool) {
-        self.objects.retain(|_, object| match object {
+        self.objects_mut().retain(|_, object| match object {
             Object::Key(key, _) => stays(key),
             Object::Certificate(_) | Object::Profile(_) => true,
         });
@@ -535,11 +494,11 @@ impl Table {
 
     /// Forgets all keys of the HSM, and what handles are of: they are never valid again.
     pub(crate) fn forget(&mut self) {
-        self.keys.retain(|_, key| key.hsm_id().is_none());
+        self.keys = Arc::default();
         self.kept.clear();
         self.gone.clear();
-        self.retain_handles(|key| key.hsm_id().is_none());
-        self.index = Index::default();
+        self.retain_handles(|_| false);
+        self.index = Arc::default();
     }
 
     /// Forgets a key, with all its versions, unless something has become known of it since it was
@@ -557,7 +516,7 @@ impl Table {
         self.removed
             .retain(|_, (_, at)| now.saturating_sub(*at) < LONGEST_REQUEST);
         self.removed.insert(lower.clone(), (as_of, now));
-        self.keys.remove(&*lower);
+        self.keys_mut().remove(&*lower);
         self.kept.remove(&lower);
         self.retain_handles(|key| {
             key.hsm_id()
@@ -575,11 +534,6 @@ impl Table {
     pub(crate) fn confirm(&self, key: &StoredKey) {
         key.checked.store(self.now(), Ordering::Relaxed);
     }
-}
-
-/// No key of the HSM has such a name.
-fn name_of_brought(handle: CK_OBJECT_HANDLE) -> String {
-    format!("object {handle}")
 }
 
 /// By what a key of the HSM is found: its name in lower case.

@@ -513,3 +513,65 @@ fn what_is_no_certificate_or_has_no_place_is_refused_with_the_reason() {
         );
     }
 }
+
+/// Nobody who asks for what the token doesn't do is left to think that it was done.
+#[test]
+fn no_wish_for_a_certificate_is_dropped_in_silence() {
+    let number = |number: u64| number.to_ne_bytes().to_vec();
+    let wishes = [
+        (0x170, vec![0], "CKA_MODIFIABLE"),
+        (0x171, vec![0], "CKA_COPYABLE"),
+        (0x172, vec![0], "CKA_DESTROYABLE"),
+        (0x87, number(2), "CKA_CERTIFICATE_CATEGORY"),
+        (0x88, number(1), "CKA_JAVA_MIDP_SECURITY_DOMAIN"),
+        (0x110, b"19990101".to_vec(), "CKA_START_DATE"),
+        (0x111, b"20000101".to_vec(), "CKA_END_DATE"),
+    ];
+    let of = |type_, value: &[u8]| {
+        Attribute::VendorDefined((AttributeType::VendorDefined(type_), value.to_vec()))
+    };
+    if !makes_calls() {
+        let mut hsm = with_chain();
+        for is_strict in [false, true] {
+            hsm.set("TEST_STRICT", is_strict.to_string());
+            hsm.configure(&format!(
+                r#"{{"tokens":[{{"resourceName":"localhost"}}],"strictTemplates":{is_strict}}}"#
+            ));
+            let told = hsm.run();
+            for (_, _, name) in wishes.iter().filter(|_| !is_strict) {
+                let words = format!("no certificate has {name} as");
+                assert!(told.contains(&words), "{name}: {told}");
+            }
+        }
+        return;
+    }
+    let is_strict = std::env::var("TEST_STRICT").unwrap() == "true";
+    let leaf = &read("TEST_CHAIN")[0];
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let create = |attribute| session.create_object(&template(leaf, &[attribute]));
+    for (type_, value, name) in &wishes {
+        let outcome = create(of(*type_, value));
+        match is_strict {
+            true => assert_eq!(code(outcome), RvError::TemplateInconsistent, "{name}"),
+            false => drop(outcome.unwrap()),
+        }
+    }
+
+    // What is so, or is left to the token.
+    let made = create(label("x")).unwrap();
+    let first = session.get_attributes(made, &[AttributeType::StartDate]);
+    create(first.unwrap().remove(0)).unwrap();
+    for (type_, value) in [(0x170, &[1][..]), (0x87, &[0; 8]), (0x111, &[])] {
+        create(of(type_, value)).unwrap();
+    }
+    for (type_, value) in [
+        (0x170, vec![1; 2]),
+        (0x172, vec![]),
+        (0x87, vec![1]),
+        (0x87, number(77)),
+    ] {
+        let outcome = create(of(type_, &value));
+        assert_eq!(code(outcome), RvError::AttributeValueInvalid, "{type_:x}");
+    }
+}

@@ -15,7 +15,7 @@ use testing::wrapped_for_transfer;
 
 use crate::authority::public_key;
 use crate::processes::program;
-use crate::support::{Hsm, code, initialized, makes_calls, module, only, session};
+use crate::support::{Hsm, base64url, code, initialized, makes_calls, module, only, session};
 
 const ALLOWED: &str = r#"{"tokens":[{"resourceName":"localhost"}],"allowImport":true}"#;
 
@@ -402,4 +402,42 @@ fn a_transfer_that_is_damaged_or_not_allowed_is_refused() {
     hsm.rest.create("k", r#"{"kty":"RSA-HSM","key_size":2048}"#);
     let told = run(&hsm, &["good", "aes", "68"]);
     assert!(told.contains("'import' alone"), "{told}");
+}
+
+/// An attested environment may get it.
+#[test]
+fn a_key_that_may_be_released_is_not_never_extractable() {
+    if !makes_calls() {
+        let hsm = Hsm::start();
+        hsm.rest.create("kept", r#"{"kty":"EC-HSM","crv":"P-256"}"#);
+        let claim = r#"{"claim":"x-ms-attestation-type","equals":"sevsnpvm"}"#;
+        let policy = format!(
+            r#"{{"version":"1.0.0",
+                "anyOf":[{{"authority":"https://a.example/","allOf":[{claim}]}}]}}"#
+        );
+        let body = serde_json::json!({
+            "kty": "EC-HSM", "crv": "P-256", "attributes": {"exportable": true},
+            "release_policy": {"data": base64url(policy.as_bytes())},
+        });
+        hsm.rest.create("released", &body.to_string());
+        return drop(hsm.run());
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    for (name, never) in [("kept", true), ("released", false)] {
+        let key = only(
+            &session,
+            &[
+                Attribute::Label(name.into()),
+                Attribute::Class(ObjectClass::PRIVATE_KEY),
+            ],
+        );
+        let types = [AttributeType::NeverExtractable, AttributeType::Extractable];
+        let told = session.get_attributes(key, &types).unwrap();
+        let expected = [
+            Attribute::NeverExtractable(never),
+            Attribute::Extractable(false),
+        ];
+        assert_eq!(told, expected, "{name}");
+    }
 }

@@ -8,6 +8,7 @@ use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
+use testing::emulator::Request;
 
 use crate::keys::rest;
 use crate::support::{Hsm, P256, code, initialized, makes_calls, only, session};
@@ -65,7 +66,11 @@ fn a_list_that_does_not_name_a_key_makes_no_handle_of_it_invalid() {
         let mut hsm = hsm("");
         for (made_before, of_token) in OF_TOKENS.into_iter().enumerate() {
             configure(&mut hsm, of_token);
-            hsm.run();
+            let told = hsm.run();
+            // Only the key that is to stay is missed by later processes.
+            let warnings = told.matches("is none of those that the token's keys names");
+            let expected = usize::from(of_token.contains(r#""keys""#));
+            assert_eq!(warnings.count(), expected, "{of_token}: {told}");
             let keys = hsm.rest.call("GET", "/keys", "");
             let keys = keys["value"].as_array().expect("a list");
             // The session's is deleted, the other one stays.
@@ -239,4 +244,67 @@ fn a_key_that_is_disabled_meanwhile_is_hidden_and_keeps_its_handles() {
     assert_eq!(count(), 2);
     assert_eq!(only(&session, &[label("pinned"), PRIVATE]), key);
     sign(&session, key);
+}
+
+/// An HSM with the keys `pinned` and `pinned-too`, and a module that keeps its list.
+fn hsm_with_lasting_list() -> Hsm {
+    let mut hsm = hsm("");
+    hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"allowDelete":true}"#);
+    hsm
+}
+
+/// The list is older than the changes.
+#[test]
+fn no_search_asks_for_a_key_again_that_this_process_has_changed() {
+    if !makes_calls() {
+        let hsm = hsm_with_lasting_list();
+        hsm.run();
+        let requests = hsm.requests();
+        let of_key = |request: &&Request| request.path.starts_with("/keys/pinned/");
+        let asked: Vec<_> = requests.iter().filter(of_key).collect();
+        // Once since it is in the list, and once before each change.
+        let changes = asked.iter().filter(|request| request.method == "PATCH");
+        assert_eq!((asked.len(), changes.count()), (5, 2), "{asked:?}");
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let found = session.find_objects(&[PRIVATE]).unwrap();
+    let pinned = only(&session, &[label("pinned"), PRIVATE]);
+    for text in ["one", "two"] {
+        // Times are in seconds.
+        sleep(Duration::from_millis(1100));
+        session.update_attributes(pinned, &[label(text)]).unwrap();
+        for _ in 0..2 {
+            let again = session.find_objects(&[PRIVATE]).unwrap();
+            assert_eq!(again.len(), found.len());
+            assert_eq!(only(&session, &[label(text), PRIVATE]), pinned);
+        }
+    }
+}
+
+#[test]
+fn no_search_asks_for_a_key_that_this_process_has_deleted() {
+    if !makes_calls() {
+        let hsm = hsm_with_lasting_list();
+        let told = hsm.run();
+        assert!(!told.contains("akv_pkcs11: "), "{told}");
+        let requests = hsm.requests();
+        let deletions = requests.iter().filter(|request| request.method == "DELETE");
+        assert_eq!(deletions.count(), 2);
+        let last = requests.last().map(|request| request.method.as_str());
+        return assert_eq!(last, Some("DELETE"), "{requests:?}");
+    }
+    let pkcs11 = initialized();
+    let other = session(&pkcs11);
+    let session = session(&pkcs11);
+    let (stays, _) = (generate(&session, true), generate(&session, false));
+    let count = |count| {
+        assert_eq!(other.find_objects(&[PRIVATE]).unwrap().len(), count);
+    };
+    count(4);
+    other.destroy_object(stays).unwrap();
+    count(3);
+    drop(session);
+    count(2);
 }

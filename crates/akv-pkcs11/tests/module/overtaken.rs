@@ -347,3 +347,54 @@ fn of_two_keys_of_one_name_that_are_made_at_once_one_is_refused() {
     });
     assert_eq!(made.iter().filter(|made| **made).count(), 1);
 }
+
+/// The HSM takes all tags of a key at once.
+#[test]
+fn of_two_changes_that_threads_make_at_once_none_is_lost() {
+    if !makes_calls() {
+        return drop(hsm("").run());
+    }
+    let pkcs11 = initialized();
+    let own = session(&pkcs11);
+    let key = key(&own);
+    for round in 0..20 {
+        let wanted = [
+            label(&format!("label {round}")),
+            Attribute::Id(vec![round; 4]),
+        ];
+        std::thread::scope(|scope| {
+            for attribute in &wanted {
+                let one = std::slice::from_ref(attribute);
+                scope.spawn(|| session(&pkcs11).update_attributes(key, one).unwrap());
+            }
+        });
+        let told = own.get_attributes(key, &[AttributeType::Label, AttributeType::Id]);
+        assert_eq!(told.unwrap(), wanted);
+    }
+}
+
+/// The look at the key, just before it is deleted, is answered late.
+#[test]
+fn a_sessions_key_that_is_copied_while_it_is_destroyed_is_there_or_the_copy_is_refused() {
+    if !makes_calls() {
+        let mut hsm = hsm("");
+        hsm.wait_long();
+        return run_with_faults(&mut hsm);
+    }
+    let pkcs11 = initialized();
+    let (own, other) = (session(&pkcs11), session(&pkcs11));
+    let public = [Attribute::EcParams(P256.to_vec())];
+    let made = own.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &[]);
+    let (_, private) = made.unwrap();
+    wish("slow-body,path=/keys/p11-,count=1,delay_ms=3000");
+    let copied = std::thread::scope(|scope| {
+        let destroying = scope.spawn(|| session(&pkcs11).destroy_object(private).unwrap());
+        sleep(MEANWHILE);
+        let copied = other.copy_object(private, &[Attribute::Token(true)]);
+        destroying.join().unwrap();
+        copied
+    });
+    if let Ok(copy) = copied {
+        sign(&other, copy).unwrap();
+    }
+}

@@ -7,6 +7,7 @@ use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
+use testing::Rest;
 
 use crate::errors::wait_for;
 use crate::keys::rest;
@@ -173,6 +174,9 @@ fn an_adopted_key_stays_whichever_of_its_handles_is_used() {
         .generate_key_pair(&Mechanism::EccKeyPairGen, &template, &[])
         .unwrap();
     let stay = [Attribute::Token(true)];
+    // Alone it would make the private one stay.
+    let refused = session.copy_object(public, &stay);
+    assert_eq!(code(refused), RvError::ActionProhibited);
     let copy = session.copy_object(private, &stay).unwrap();
     match std::env::var("TEST_STEP").unwrap().as_str() {
         "copy" => {
@@ -192,8 +196,16 @@ fn an_adopted_key_stays_whichever_of_its_handles_is_used() {
             assert_eq!(refused, RvError::AttributeReadOnly);
         }
         "set" => {
-            let label = [Attribute::Label(b"set".to_vec())];
-            session.update_attributes(private, &label).unwrap();
+            let label = |text: &str| [Attribute::Label(text.into())];
+            session.update_attributes(copy, &label("set")).unwrap();
+            // It would be the copy that is changed.
+            let refused = session.update_attributes(private, &label("of session"));
+            assert_eq!(code(refused), RvError::ActionProhibited);
+            let told = session.get_attributes(copy, &[AttributeType::Label]);
+            assert_eq!(told.unwrap(), label("set"));
+            let unique = |object| session.get_attributes(object, &[AttributeType::UniqueId]);
+            let ids = [private, public, copy].map(|object| unique(object).unwrap());
+            assert!(ids[0] != ids[2] && ids[0] != ids[1], "{ids:?}");
         }
         "destroy" => session.destroy_object(public).unwrap(),
         other => panic!("{other}"),
@@ -207,7 +219,7 @@ fn an_adopted_key_stays_whichever_of_its_handles_is_used() {
     assert_eq!(other.find_objects(&stay).unwrap().len(), 2);
 }
 
-/// What happens outside the process to the key `shop`, which a session of the process has made, and
+/// What happens outside the process to a key, which a session of the process has made, and
 /// what the process does then.
 const OUTSIDE: [(&str, &str); 10] = [
     ("version", "end"),
@@ -223,11 +235,26 @@ const OUTSIDE: [(&str, &str); 10] = [
     ("made anew", "end"),
 ];
 
+/// The name of the only key that the HSM has.
+fn only_name(rest: &Rest) -> String {
+    let keys = rest.call("GET", "/keys", "");
+    let keys = keys["value"].as_array().expect("a list");
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    let kid = keys[0]["kid"].as_str().expect("it has a name");
+    let name = kid.rsplit('/').next().expect("a URI has parts");
+    name.to_owned()
+}
+
+/// Deletes a key, so that nothing of it is left.
+fn purge(rest: &Rest, name: &str) {
+    rest.call("DELETE", &format!("/keys/{name}"), "");
+    rest.call("DELETE", &format!("/deletedkeys/{name}"), "");
+}
+
 /// With or without the right to delete keys: a session that ends takes away what is its own.
 #[test]
 fn a_key_that_is_the_sessions_no_more_outlives_it() {
     const EC: &str = r#"{"kty":"EC-HSM","crv":"P-256"}"#;
-    let shop = [Attribute::Label(b"shop".to_vec()), PRIVATE];
     if !makes_calls() {
         let mut hsm = Hsm::start();
         hsm.set("TEST_URL", hsm.rest.url.clone());
@@ -235,7 +262,7 @@ fn a_key_that_is_the_sessions_no_more_outlives_it() {
         for allows_delete in [false, true] {
             hsm.configure(&format!(
                 r#"{{"tokens":[{{"resourceName":"localhost"}}],"refreshSeconds":0,
-                    "keyNames":"label","allowDelete":{allows_delete}}}"#
+                    "allowDelete":{allows_delete}}}"#
             ));
             for (outside, inside) in OUTSIDE {
                 hsm.set("TEST_STEP", format!("{outside}, {inside}"));
@@ -248,14 +275,14 @@ fn a_key_that_is_the_sessions_no_more_outlives_it() {
                 assert!(told.contains(why), "{outside}, {inside}: {told}");
                 let outlives = told.contains("a key outlives its session: ");
                 assert_eq!(outlives, !why.is_empty(), "{outside}, {inside}: {told}");
-                let versions = hsm.rest.call("GET", "/keys/shop/versions", "");
+                let name = only_name(&hsm.rest);
+                let versions = hsm.rest.call("GET", &format!("/keys/{name}/versions"), "");
                 let count = versions["value"].as_array().map(Vec::len);
                 let expected = if outside == "version" { 2 } else { 1 };
                 assert_eq!(count, Some(expected), "{outside}, {inside}: {versions}");
-                let key = hsm.rest.call("GET", "/keys/shop", "");
+                let key = hsm.rest.call("GET", &format!("/keys/{name}"), "");
                 assert_eq!(key["tags"]["p11_pub_hidden"], serde_json::Value::Null);
-                hsm.rest.call("DELETE", "/keys/shop", "");
-                hsm.rest.call("DELETE", "/deletedkeys/shop", "");
+                purge(&hsm.rest, &name);
             }
         }
         return;
@@ -267,21 +294,19 @@ fn a_key_that_is_the_sessions_no_more_outlives_it() {
     session.login(UserType::User, None).unwrap();
     let step = std::env::var("TEST_STEP").unwrap();
     let (outside, inside) = step.split_once(", ").unwrap();
-    let public = [
-        Attribute::EcParams(P256.to_vec()),
-        Attribute::Label(b"shop".to_vec()),
-    ];
+    let public = [Attribute::EcParams(P256.to_vec())];
     let (public, private) = session
-        .generate_key_pair(&Mechanism::EccKeyPairGen, &public, &public[1..])
+        .generate_key_pair(&Mechanism::EccKeyPairGen, &public, &[])
         .unwrap();
+    let name = only_name(&rest);
+    let shop = [Attribute::Label(name.clone().into()), PRIVATE];
     match outside {
-        "version" => drop(rest.create("shop", EC)),
-        "untagged" => rest.update("shop", r#"{"tags":{"theirs":"1"}}"#),
-        "another's" => rest.update("shop", r#"{"tags":{"p11_session":"1@elsewhere"}}"#),
+        "version" => drop(rest.create(&name, EC)),
+        "untagged" => rest.update(&name, r#"{"tags":{"theirs":"1"}}"#),
+        "another's" => rest.update(&name, r#"{"tags":{"p11_session":"1@elsewhere"}}"#),
         _ => {
-            rest.call("DELETE", "/keys/shop", "");
-            rest.call("DELETE", "/deletedkeys/shop", "");
-            rest.create("shop", EC);
+            purge(&rest, &name);
+            rest.create(&name, EC);
         }
     }
     let newest = (inside == "search").then(|| only(&session, &shop));
@@ -428,19 +453,81 @@ fn are_no_more(session: &Session, pairs: &[(ObjectHandle, ObjectHandle)]) {
 fn a_sessions_key_that_somebody_has_deleted_is_no_reason_for_a_warning() {
     if !makes_calls() {
         let mut hsm = Hsm::start();
-        hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"keyNames":"label"}"#);
         hsm.set("TEST_URL", hsm.rest.url.clone());
         hsm.set("TEST_CA", hsm.rest.ca.clone());
         let told = hsm.run();
-        return assert!(!told.contains("shop"), "{told}");
+        return assert!(!told.contains("akv_pkcs11: "), "{told}");
     }
     let pkcs11 = initialized();
     let session = session(&pkcs11);
-    let public = [
-        Attribute::EcParams(P256.to_vec()),
-        Attribute::Label(b"shop".to_vec()),
-    ];
-    let pair = session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &public[1..]);
-    pair.unwrap();
-    rest().call("DELETE", "/keys/shop", "");
+    generate(&session, &[], false);
+    let rest = rest();
+    let name = only_name(&rest);
+    rest.call("DELETE", &format!("/keys/{name}"), "");
+}
+
+/// A pair on P-256, to stay or not.
+fn generate(session: &Session, further: &[Attribute], stays: bool) -> (ObjectHandle, ObjectHandle) {
+    let both = [&[Attribute::Token(stays)], further].concat();
+    let public = [&[Attribute::EcParams(P256.to_vec())], &both[..]].concat();
+    let made = session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &both);
+    made.unwrap()
+}
+
+/// The name of a deleted key is kept from all others, for as long as the key can be recovered.
+#[test]
+fn a_sessions_key_takes_no_name_away() {
+    let tmp = [Attribute::Label(b"tmp".to_vec())];
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"keyNames":"label"}"#);
+        hsm.run();
+        return assert_eq!(only_name(&hsm.rest), "tmp");
+    }
+    let pkcs11 = initialized();
+    for _ in 0..2 {
+        let session = session(&pkcs11);
+        let (public, private) = generate(&session, &tmp, false);
+        for object in [public, private] {
+            let told = session.get_attributes(object, &[AttributeType::Label]);
+            assert_eq!(told.unwrap(), tmp);
+        }
+        // By its label it is found all the same.
+        assert_eq!(only(&session, &[tmp[0].clone(), PRIVATE]), private);
+    }
+    generate(&session(&pkcs11), &tmp, true);
+}
+
+/// The HSM has made it: nobody else can have given a key its name.
+#[test]
+fn a_key_is_there_though_the_answer_is_lost_that_tells_of_it() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.set("TEST_STEP", "once");
+        let fault = "lost-answer,operation=create,count=2";
+        hsm.emulator.faults.add(fault).expect("a fault");
+        let told = hsm.run();
+        assert!(!told.contains("akv_pkcs11: "), "{told}");
+        purge(&hsm.rest, &only_name(&hsm.rest));
+        // Where nothing can be told of it, it is named.
+        hsm.set("TEST_STEP", "always");
+        hsm.set("AKV_OPERATION_TIMEOUT", "5");
+        let fault = "lost-answer,path=/keys/p11-";
+        hsm.emulator.faults.add(fault).expect("a fault");
+        let told = hsm.run();
+        let name = only_name(&hsm.rest);
+        let words = format!("the key {name} may have been made all the same: 'akv pkcs11 sweep'");
+        return assert!(told.contains(&words), "{told}");
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    if std::env::var("TEST_STEP").unwrap() == "always" {
+        let public = [Attribute::EcParams(P256.to_vec())];
+        let made = session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &[]);
+        return assert_eq!(code(made), RvError::DeviceError);
+    }
+    for stays in [false, true] {
+        let (_, private) = generate(&session, &[], stays);
+        session.sign(&Mechanism::Ecdsa, private, &[1; 32]).unwrap();
+    }
 }

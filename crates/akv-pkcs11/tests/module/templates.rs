@@ -447,3 +447,29 @@ fn templates_that_contradict_each_other_are_refused() {
     let outcome = session.update_attributes(private, &never[..1]);
     assert_eq!(code(outcome), RvError::TemplateInconsistent);
 }
+
+/// What PKCS#11 3.2 has for all keys is told and taken, though nothing is done by it.
+#[test]
+fn keys_have_the_common_attributes_of_3_2() {
+    if !makes_calls() {
+        let told = Hsm::start().run();
+        let words = "no key with CKA_DECAPSULATE as";
+        return assert!(told.contains(words), "{told}");
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let (of_public, of_private) = (Attribute::Encapsulate(false), Attribute::Decapsulate(false));
+    let validations = Attribute::ObjectValidationFlags(0.into());
+    let public = [Attribute::EcParams(P256.to_vec()), of_public.clone()];
+    let generate = |private: &[Attribute]| {
+        session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, private)
+    };
+    let (public, private) = generate(std::slice::from_ref(&of_private)).unwrap();
+    for (object, own) in [(public, of_public), (private, of_private)] {
+        let types = [own.attribute_type(), AttributeType::ObjectValidationFlags];
+        let told = session.get_attributes(object, &types);
+        assert_eq!(told.unwrap(), [own, validations.clone()]);
+    }
+    generate(&[Attribute::Decapsulate(true)]).unwrap();
+    assert_eq!(code(generate(&[validations])), RvError::AttributeReadOnly);
+}

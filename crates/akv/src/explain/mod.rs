@@ -13,6 +13,12 @@ use crate::output::{Report, lines, one_line};
 /// The most rows that are shown of what a long text has in common with them.
 const MOST: usize = 4;
 
+/// Codes that the module gives, and `RvError` has no names for.
+const UNNAMED: [(u64, &str); 2] = [
+    (0x42, "CKR_AEAD_DECRYPT_FAILED"),
+    (0x205, "CKR_SESSION_ASYNC_NOT_SUPPORTED"),
+];
+
 #[derive(Args)]
 #[command(after_help = "Examples:
   akv explain KeyNotFound                   # a code of the service
@@ -181,6 +187,9 @@ fn pkcs11_code(asked: &str) -> Option<(u64, String)> {
 }
 
 fn pkcs11_name(number: u64) -> Option<String> {
+    if let Some((_, name)) = UNNAMED.iter().find(|(code, _)| *code == number) {
+        return Some((*name).to_owned());
+    }
     match Rv::from(number) {
         Rv::Ok => None,
         Rv::Error(error) => Some(code_name(&format!("{error:?}")))
@@ -226,6 +235,21 @@ mod tests {
     fn names(found: &[Found]) -> Vec<String> {
         let name = |one: &Found| one.code.clone().unwrap_or_else(|| one.row.name.clone());
         found.iter().map(name).collect()
+    }
+
+    /// Programs show a number where they know no name.
+    #[test]
+    fn each_code_that_the_documents_have_is_known_by_its_number() {
+        let codes = rows().iter().flat_map(|row| &row.codes);
+        for name in codes.filter(|code| code.starts_with("CKR_")) {
+            let (number, _) = pkcs11_code(name).unwrap_or_else(|| panic!("{name}"));
+            let found = names(&by_code(&format!("{number:#x}")));
+            let shown = format!("{name} ({number:#x})");
+            assert!(
+                found.iter().any(|found| found.starts_with(&shown)),
+                "{name}"
+            );
+        }
     }
 
     #[test]

@@ -8,7 +8,8 @@ use crate::output::table;
 
 /// The identifier of a key's version in what the module gives an object of it for an id.
 pub(super) fn kid_of(unique_id: &str) -> &str {
-    unique_id.strip_suffix("#public").unwrap_or(unique_id)
+    let kid = unique_id.split_once('#');
+    kid.map_or(unique_id, |(kid, _)| kid)
 }
 
 /// The key's name in the service, by its identifier `https://<host>/keys/<name>/<version>`.
