@@ -37,7 +37,7 @@ impl Generation {
             functions::KEYMGMT_GEN_INIT,
             (implementation.context, selection, params)
         );
-        (!context.is_null()).then_some(Self {
+        (!context.is_null()).then(|| Self {
             implementation,
             context,
         })
