@@ -233,6 +233,13 @@ pub(crate) fn no_name() -> Error {
     )
 }
 
+pub(crate) fn no_parameters() -> Error {
+    Error::parameter(
+        "uri",
+        "the HSM makes keys, and no parameters alone: leave out where they are to be made, or make a key",
+    )
+}
+
 /// Tables of the parameters above.
 pub(crate) mod tables {
     use super::*;

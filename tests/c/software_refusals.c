@@ -11,6 +11,20 @@
 #include <openssl/rsa.h>
 #include <sys/wait.h>
 
+static void parameters(const char *type)
+{
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
+
+    if (context == NULL)
+        printf("no such keys");
+    else
+        printf("generation of parameters begins: %d", EVP_PKEY_paramgen_init(context));
+}
+
+static void of_rsa(void) { parameters("RSA"); }
+static void of_ec(void) { parameters("EC"); }
+static void of_ml_dsa(void) { parameters("ML-DSA-65"); }
+
 /* OpenSSL 3.0 and newer copy no empty label, and give no context. */
 static void copy(int decrypts, const char *label)
 {
@@ -93,6 +107,9 @@ int main(int argc, char **argv)
 {
     CHECK(argc == 2);
     load_providers(argv[1]);
+    in_a_process("parameters of RSA", of_rsa);
+    in_a_process("parameters of EC", of_ec);
+    in_a_process("parameters of ML-DSA", of_ml_dsa);
     in_a_process("copy to encrypt", encrypting);
     in_a_process("copy to decrypt", decrypting);
     in_a_process("copy to encrypt, no label", encrypting_without_label);

@@ -122,6 +122,32 @@ fn bad_options_are_refused_and_make_no_key() {
 }
 
 #[test]
+fn parameters_alone_make_no_key_in_the_hsm() {
+    let hsm = Hsm::start();
+    let target = format!("uri:{}", uri("new"));
+    let before = hsm.requests().len();
+    for (algorithm, options, words) in [
+        (
+            "EC",
+            &["ec_paramgen_curve:P-256", target.as_str()][..],
+            &["uri", "no parameters alone"][..],
+        ),
+        ("RSA", &[&target], &[]),
+        ("AES", &[&target], &["no other provider"]),
+    ] {
+        let mut arguments = vec!["genpkey", "-genparam", "-algorithm", algorithm];
+        if algorithm == "AES" {
+            arguments.extend(["-propquery", "provider=akv_provider"]);
+        }
+        for option in options {
+            arguments.extend(["-pkeyopt", option]);
+        }
+        hsm.openssl(Loading::AkvFirst, &arguments).fails_with(words);
+    }
+    assert_eq!(hsm.requests().len(), before, "a request was made");
+}
+
+#[test]
 fn without_a_name_in_the_hsm_a_software_key_is_made() {
     let hsm = Hsm::start();
     let before = hsm.requests().len();
