@@ -78,7 +78,8 @@ impl Context {
         }
     }
 
-    /// Starts an operation. `key`: None means the key of last time. Never touches the network.
+    /// Starts an operation. `key`: None means the key of last time, or that none has come yet: an
+    /// initialisation vector waits for it. Never touches the network.
     pub(crate) fn init(
         &mut self,
         encrypting: bool,
@@ -86,38 +87,61 @@ impl Context {
         iv: Option<&[u8]>,
         params: ParamsIn<'_>,
     ) -> Result<(), Error> {
+        let waiting = self.iv.take_if(|_| self.key.is_none());
+        let iv = iv.map(<[u8]>::to_vec).or(waiting);
         self.key = key.or_else(|| self.key.take());
         (self.encrypting, self.finished) = (encrypting, false);
         self.aad.clear();
         self.last_block.clear();
-        self.check_permission()?;
-        match (self.cipher.mode, iv) {
-            (_, None) => {}
-            (mode, Some(iv)) if mode.wraps() && iv == mode.fixed_iv() => {}
-            (Mode::Wrap | Mode::WrapPad, Some(_)) => {
+        if self.key.is_none() {
+            // A software key may take what one in the HSM doesn't.
+            self.iv = iv;
+        } else {
+            self.check_permission()?;
+            self.take_iv(iv)?;
+        }
+        self.set_params(params)
+    }
+
+    /// Forgets the key and what came for it.
+    pub(crate) fn forget(&mut self) {
+        *self = Self {
+            padding: self.padding,
+            ..Self::new(Arc::clone(&self.provider), self.cipher)
+        };
+    }
+
+    fn take_iv(&mut self, iv: Option<Vec<u8>>) -> Result<(), Error> {
+        let Some(iv) = iv else { return Ok(()) };
+        // Where one is refused, that of the last message doesn't stay in its place.
+        self.iv = None;
+        let mode = self.cipher.mode;
+        match mode {
+            Mode::Wrap | Mode::WrapPad if iv == mode.fixed_iv() => {}
+            Mode::Wrap | Mode::WrapPad => {
                 return Err(Error::unsupported(
                     Reason::InitialValue,
                     "AES key wrap with an initial value of one's own",
                     "leave it out",
                 ));
             }
-            (Mode::Gcm, Some(_)) if encrypting => {
+            Mode::Gcm if self.encrypting => {
                 return Err(Error::unsupported(
                     Reason::InitialValue,
                     "AES-GCM encryption with an initialisation vector of one's own",
                     "leave it out: the HSM makes it, and EVP_CIPHER_CTX_get_updated_iv() gives it after the encryption",
                 ));
             }
-            (_, Some(iv)) if iv.len() == self.cipher.mode.iv_len() => self.iv = Some(iv.to_vec()),
-            (_, Some(iv)) => {
+            _ if iv.len() == mode.iv_len() => self.iv = Some(iv),
+            _ => {
                 return Err(Error::InputLength(format!(
                     "an initialisation vector of {} bytes is expected, {} were given",
-                    self.cipher.mode.iv_len(),
+                    mode.iv_len(),
                     iv.len()
                 )));
             }
         }
-        self.set_params(params)
+        Ok(())
     }
 
     fn check_permission(&self) -> Result<(), Error> {

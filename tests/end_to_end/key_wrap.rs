@@ -130,3 +130,14 @@ fn secret_keys_wrap_and_encrypt_and_software_ones_work_as_ever() {
         }
     }
 }
+
+#[test]
+fn secret_keys_begin_in_several_steps_as_at_once() {
+    let hsm = Hsm::with_keys(&[("aes", AES_256)]);
+    let program = hsm.compile("skey_steps");
+    for order in ["akv_provider,default", "default,akv_provider"] {
+        if !hsm.run_or_skip(&program, &[&uri("aes"), order]) {
+            return;
+        }
+    }
+}
