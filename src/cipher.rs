@@ -97,7 +97,7 @@ impl Context {
             // A software key may take what one in the HSM doesn't.
             self.iv = iv;
         } else {
-            self.check_permission()?;
+            self.check_key()?;
             self.take_iv(iv)?;
         }
         self.set_params(params)
@@ -144,10 +144,18 @@ impl Context {
         Ok(())
     }
 
-    fn check_permission(&self) -> Result<(), Error> {
+    /// Refuses a key that may not do this, or has another size, as far as is known. To the HSM,
+    /// `AES-*-WRAP-PAD` is the same for all sizes.
+    fn check_key(&self) -> Result<(), Error> {
         let Some(key) = &self.key else { return Ok(()) };
-        let operation = self.cipher.mode.operation(self.encrypting);
-        Ok(key.private(operation).map(drop)?)
+        let hsm = key.private(self.cipher.mode.operation(self.encrypting))?;
+        match hsm.size() {
+            Some(bits) if bits != self.cipher.bits => Err(Error::InvalidKey(format!(
+                "{} has {bits} bits, and the cipher is one for {}",
+                hsm.id, self.cipher.bits
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Takes in additional data of GCM.

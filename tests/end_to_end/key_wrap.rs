@@ -141,3 +141,15 @@ fn secret_keys_begin_in_several_steps_as_at_once() {
         }
     }
 }
+
+#[test]
+fn a_secret_key_of_another_size_than_the_ciphers_is_refused_where_the_size_is_told() {
+    let mut hsm = Hsm::with_keys(&[("small", r#"{"kty":"oct-HSM","key_size":128}"#)]);
+    let program = hsm.compile("skey_size");
+    for (version, told) in [("7.4", "untold"), ("2026-01-01-preview", "told")] {
+        hsm.set("AKV_API_VERSION", version);
+        if !hsm.run_or_skip(&program, &[&uri("small"), told]) {
+            return;
+        }
+    }
+}
