@@ -207,7 +207,21 @@ impl Context {
         Ok(output)
     }
 
-    /// The longest output of [`Context::update`], in bytes.
+    /// How long the output of [`Context::update`] can be, where it can be asked for without the
+    /// message: for keys. None: without room for output, the input is additional data.
+    pub(crate) fn asked_len(&self, input_len: usize) -> Result<Option<usize>, Error> {
+        if !self.cipher.mode.wraps() {
+            return Ok(None);
+        }
+        match self.cipher.longest_output(self.encrypting, input_len) {
+            None => Err(Error::InputLength(format!(
+                "this cipher has no output for an input of {input_len} bytes"
+            ))),
+            known => Ok(known),
+        }
+    }
+
+    /// Enough room for any output of [`Context::update`], in bytes.
     pub(crate) fn max_output_len(&self, input_len: usize) -> usize {
         self.cipher.max_output_len(input_len)
     }

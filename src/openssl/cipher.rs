@@ -317,8 +317,14 @@ unsafe fn take(
         // for.
         let (input, mut output) = unsafe { (bytes(input, input_len), Output::new(out, len, room)) };
         if out.is_null() {
-            ciphering.own.authenticate(input)?;
-            output.asks_for_size(input_len);
+            let len = match ciphering.own.asked_len(input_len)? {
+                Some(len) => len,
+                None => {
+                    ciphering.own.authenticate(input)?;
+                    input_len
+                }
+            };
+            output.asks_for_size(len);
             return Ok(1);
         }
         output.put(&ciphering.own.update(input)?)?;

@@ -93,6 +93,24 @@ static void cbc(EVP_SKEY *key, int padding, int plain_len) {
     EVP_CIPHER_free(cipher);
 }
 
+/* With no room for output: how long it would be. */
+static void lengths(EVP_SKEY *key, const char *name, int plain_len, int wrapped_len) {
+    EVP_CIPHER *cipher = fetch(name);
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    unsigned char input[64] = {7};
+    int len = 0;
+    EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
+    CHECK(EVP_CipherInit_SKEY(ctx, cipher, key, NULL, 0, 1, NULL) == 1);
+    CHECK(EVP_CipherUpdate(ctx, NULL, &len, input, plain_len) == 1 && len == wrapped_len);
+    CHECK(EVP_CipherUpdate(ctx, input, &len, input, plain_len) == 1 && len == wrapped_len);
+    CHECK(EVP_CipherInit_SKEY(ctx, cipher, key, NULL, 0, 0, NULL) == 1);
+    CHECK(EVP_CipherUpdate(ctx, NULL, &len, input, wrapped_len) == 1 && len >= plain_len && len < wrapped_len);
+    CHECK(EVP_CipherUpdate(ctx, NULL, &len, input, 17) != 1);
+    ERR_clear_error();
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_CIPHER_free(cipher);
+}
+
 /* A software key in whatever provider comes first. */
 static void software_keys(void) {
     unsigned char bytes[32] = {1}, iv[12] = {2}, tag[16], sealed[8], opened[8];
@@ -132,6 +150,8 @@ int main(int argc, char **argv) {
     ERR_clear_error();
     wrap(key, "AES-256-WRAP", plain, 32);
     wrap(key, "AES-256-WRAP-PAD", plain, 7);
+    lengths(key, "AES-256-WRAP", 32, 40);
+    lengths(key, "AES-256-WRAP-PAD", 20, 32);
     gcm(key);
     cbc(key, 1, 43);
     cbc(key, 1, 32);
