@@ -26,6 +26,20 @@ const UPDATED_IV: &CStr = c"updated-iv";
 const TAG: &CStr = c"tag";
 const TAG_LEN: &CStr = c"taglen";
 
+/// What belongs to the records of TLS alone, which are not encrypted by keys in the HSM.
+const TLS_RECORDS: [&CStr; 5] = [
+    c"tlsaad",
+    c"tlsaadpad",
+    c"tls-version",
+    c"tls-mac-size",
+    c"tls-mac",
+];
+/// What has a part of GCM's initialisation vector fixed, and the rest counted.
+const TLS_IV: [&CStr; 3] = [c"tlsivfixed", c"tlsivgen", c"tlsivinv"];
+
+const OWN_IV_REMEDY: &str = "leave it out: the HSM makes the initialisation vector, and \
+     EVP_CIPHER_CTX_get_updated_iv() gives it after the encryption";
+
 /// Answers what is asked of a cipher, as the default provider would of its own.
 pub(crate) fn get_params(cipher: Cipher, params: &mut ParamsOut<'_>) -> Result<(), Error> {
     // The numbers of EVP_CIPH_*_MODE in <openssl/evp.h>, and the block sizes that go with them.
@@ -60,6 +74,8 @@ pub(crate) struct Context {
     /// The block that padding may have added, which OpenSSL has room for only at the end.
     last_block: Vec<u8>,
     finished: bool,
+    /// A parameter that came before the key, and that only a software key can have.
+    foreign_param: Option<&'static CStr>,
 }
 
 impl Context {
@@ -75,6 +91,7 @@ impl Context {
             tag: None,
             last_block: Vec::new(),
             finished: false,
+            foreign_param: None,
         }
     }
 
@@ -99,6 +116,10 @@ impl Context {
         } else {
             self.check_key()?;
             self.take_iv(iv)?;
+            if self.cipher.mode == Mode::Gcm && encrypting {
+                // Those of the last message are not this one's, which the HSM will make.
+                (self.iv, self.tag) = (None, None);
+            }
         }
         self.set_params(params)
     }
@@ -129,7 +150,7 @@ impl Context {
                 return Err(Error::unsupported(
                     Reason::InitialValue,
                     "AES-GCM encryption with an initialisation vector of one's own",
-                    "leave it out: the HSM makes it, and EVP_CIPHER_CTX_get_updated_iv() gives it after the encryption",
+                    OWN_IV_REMEDY,
                 ));
             }
             _ if iv.len() == mode.iv_len() => self.iv = Some(iv),
@@ -243,9 +264,14 @@ impl Context {
         if let Some(tag) = params.nullable_octets(TAG)? {
             self.tag = Some(tag.to_vec());
         }
-        // A software key may have other lengths; whether it is one is known only once there is a
-        // key.
+        // A software key may have these, and other lengths; whether it is one is known only once
+        // there is a key.
+        let foreign = only_of_software_keys().find(|name| params.is_there(name));
+        self.foreign_param = foreign.or(self.foreign_param);
         let Some(_) = self.key else { return Ok(()) };
+        if let Some(name) = self.foreign_param.take() {
+            return Err(of_software_keys(name));
+        }
         if let Some(tag) = &self.tag
             && tag.len() != GCM_TAG_LEN
         {
@@ -281,14 +307,49 @@ impl Context {
         params.set_integer(IV_LEN, self.cipher.mode.iv_len() as i64)?;
         params.set_integer(PADDING, self.padding.into())?;
         params.set_integer(TAG_LEN, GCM_TAG_LEN as i64)?;
-        if let Some(iv) = &self.iv {
-            params.set_octets(IV, iv)?;
-            params.set_octets(UPDATED_IV, iv)?;
+        // Whoever goes on with what is not answered goes on with whatever was in the buffer.
+        if let Some(name) = only_of_software_keys().find(|name| params.wants(name)) {
+            return Err(of_software_keys(name));
+        }
+        let mode = self.cipher.mode;
+        let iv = match mode.wraps() {
+            true => Some(mode.fixed_iv()),
+            false => self.iv.as_deref(),
+        };
+        match iv {
+            Some(iv) => {
+                params.set_octets(IV, iv)?;
+                params.set_octets(UPDATED_IV, iv)?;
+            }
+            None if params.wants(IV) || params.wants(UPDATED_IV) => {
+                return Err(Error::NotInitialised(
+                    "there is no initialisation vector yet: with AES-GCM, the HSM makes it when it encrypts",
+                ));
+            }
+            None => {}
         }
         match &self.tag {
             Some(tag) => params.set_octets(TAG, tag),
+            None if params.wants(TAG) => Err(Error::NotInitialised(
+                "there is no tag yet: with AES-GCM, the HSM makes it when it encrypts",
+            )),
             None => Ok(()),
         }
+    }
+}
+
+fn only_of_software_keys() -> impl Iterator<Item = &'static CStr> {
+    TLS_IV.into_iter().chain(TLS_RECORDS)
+}
+
+fn of_software_keys(name: &CStr) -> Error {
+    let parameter = format!("the parameter '{}'", name.to_string_lossy());
+    match TLS_IV.contains(&name) {
+        true => Error::unsupported(Reason::InitialValue, parameter, OWN_IV_REMEDY),
+        false => Error::parameter(
+            name.to_string_lossy(),
+            "keys in the HSM encrypt no records of TLS: leave it out",
+        ),
     }
 }
 

@@ -5,6 +5,7 @@
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/provider.h>
+#include <openssl/tls1.h>
 
 #if OPENSSL_VERSION_NUMBER < 0x30500000L
 int main(void) {
@@ -111,6 +112,54 @@ static void lengths(EVP_SKEY *key, const char *name, int plain_len, int wrapped_
     EVP_CIPHER_free(cipher);
 }
 
+/* What fills a buffer, or counts for the message, is done or refused. */
+static void refused_controls(EVP_SKEY *key) {
+    EVP_CIPHER *cipher = fetch("AES-256-GCM"), *blocks = fetch("AES-256-CBC");
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    unsigned char buffer[32] = {7}, sealed[16];
+    unsigned int version = TLS1_2_VERSION;
+    OSSL_PARAM records[] = {OSSL_PARAM_construct_uint("tls-version", &version), OSSL_PARAM_construct_end()};
+    int len;
+    const struct {
+        int control, size;
+    } controls[] = {
+        {EVP_CTRL_GCM_SET_IV_FIXED, -1}, {EVP_CTRL_GCM_SET_IV_FIXED, 4},           {EVP_CTRL_GCM_IV_GEN, 12},
+        {EVP_CTRL_GCM_SET_IV_INV, 8},    {EVP_CTRL_AEAD_TLS1_AAD, EVP_AEAD_TLS1_AAD_LEN}, {EVP_CTRL_AEAD_GET_TAG, 16},
+    };
+    for (size_t i = 0; i < sizeof controls / sizeof *controls; i++) {
+        CHECK(EVP_CipherInit_SKEY(ctx, cipher, key, NULL, 0, 1, NULL) == 1);
+        CHECK(EVP_CIPHER_CTX_ctrl(ctx, controls[i].control, controls[i].size, buffer) != 1);
+        CHECK(ERR_peek_error() != 0);
+        ERR_clear_error();
+        /* The same before the key comes: then, or when it comes. */
+        CHECK(EVP_CIPHER_CTX_reset(ctx) == 1);
+        CHECK(EVP_CipherInit_SKEY(ctx, cipher, NULL, NULL, 0, 1, NULL) == 1);
+        CHECK(EVP_CIPHER_CTX_ctrl(ctx, controls[i].control, controls[i].size, buffer) != 1
+              || EVP_CipherInit_SKEY(ctx, NULL, key, NULL, 0, 1, NULL) != 1);
+        CHECK(EVP_CIPHER_CTX_reset(ctx) == 1);
+        ERR_clear_error();
+    }
+    /* Not the one of the message before either. */
+    for (int message = 0; message < 2; message++) {
+        CHECK(EVP_CipherInit_SKEY(ctx, cipher, key, NULL, 0, 1, NULL) == 1);
+        CHECK(EVP_CIPHER_CTX_get_updated_iv(ctx, buffer, 12) != 1);
+        CHECK(EVP_CIPHER_CTX_get_original_iv(ctx, buffer, 12) != 1);
+        CHECK(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, 16, buffer) != 1);
+        ERR_clear_error();
+        CHECK(EVP_CipherUpdate(ctx, sealed, &len, (const unsigned char *)"message", 7) == 1);
+        CHECK(EVP_CIPHER_CTX_get_updated_iv(ctx, buffer, 12) == 1);
+        CHECK(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, 16, buffer) == 1);
+    }
+    CHECK(EVP_CIPHER_CTX_reset(ctx) == 1);
+    CHECK(EVP_CipherInit_SKEY(ctx, blocks, key, buffer, 16, 1, records) != 1);
+    CHECK(EVP_CipherInit_SKEY(ctx, blocks, key, NULL, 0, 1, NULL) == 1);
+    CHECK(EVP_CIPHER_CTX_set_params(ctx, records) != 1);
+    ERR_clear_error();
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_CIPHER_free(blocks);
+    EVP_CIPHER_free(cipher);
+}
+
 /* A software key in whatever provider comes first. */
 static void software_keys(void) {
     unsigned char bytes[32] = {1}, iv[12] = {2}, tag[16], sealed[8], opened[8];
@@ -153,6 +202,7 @@ int main(int argc, char **argv) {
     lengths(key, "AES-256-WRAP", 32, 40);
     lengths(key, "AES-256-WRAP-PAD", 20, 32);
     gcm(key);
+    refused_controls(key);
     cbc(key, 1, 43);
     cbc(key, 1, 32);
     cbc(key, 1, 5);
