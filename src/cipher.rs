@@ -190,8 +190,37 @@ impl Context {
         Ok(())
     }
 
-    /// The whole message through the HSM.
+    /// The whole message through the HSM. No bytes are none of it, and change nothing.
     pub(crate) fn update(&mut self, input: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
+        match input.is_empty() && !self.cipher.mode.wraps() {
+            true => Ok(Zeroizing::default()),
+            false => self.transform(input, self.padding),
+        }
+    }
+
+    /// The whole message as `EVP_Cipher` takes it, which has blocks that are whole, and no padding.
+    pub(crate) fn blocks(&mut self, input: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
+        if self.cipher.mode == Mode::Cbc && !input.len().is_multiple_of(BLOCK) {
+            return Err(Error::InputLength(format!(
+                "EVP_Cipher takes whole blocks of {BLOCK} bytes, {} bytes were given",
+                input.len()
+            )));
+        }
+        match input.is_empty() {
+            true => Ok(Zeroizing::default()),
+            false => self.transform(input, false),
+        }
+    }
+
+    /// The end of the message as `EVP_Cipher` has it.
+    pub(crate) fn end_blocks(&mut self) -> Result<(), Error> {
+        match self.cipher.mode {
+            Mode::Gcm => self.finish().map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    fn transform(&mut self, input: &[u8], padding: bool) -> Result<Zeroizing<Vec<u8>>, Error> {
         if self.finished {
             return Err(Error::unsupported(
                 Reason::MessageInPieces,
@@ -205,7 +234,7 @@ impl Context {
             .ok_or(Error::NotInitialised("no key is set"))?;
         let client = self.provider.client()?;
         let parameters = Parameters {
-            padding: self.padding,
+            padding,
             iv: self.iv.as_deref(),
             aad: &self.aad,
             tag: self.tag.as_deref(),
@@ -216,7 +245,7 @@ impl Context {
                 (self.iv, self.tag) = (encrypted.iv, encrypted.tag);
             }
             let mut ciphertext = encrypted.ciphertext;
-            if self.cipher.mode == Mode::Cbc && self.padding {
+            if self.cipher.mode == Mode::Cbc && padding {
                 let kept = ciphertext.len().saturating_sub(BLOCK);
                 self.last_block = ciphertext.split_off(kept);
             }
@@ -251,7 +280,7 @@ impl Context {
     pub(crate) fn finish(&mut self) -> Result<Vec<u8>, Error> {
         if !self.finished && !self.cipher.mode.wraps() {
             // Nothing but additional data, or nothing at all.
-            self.update(&[])?;
+            self.transform(&[], self.padding)?;
         }
         Ok(std::mem::take(&mut self.last_block))
     }

@@ -290,14 +290,14 @@ init!(encrypt_init, encrypt_skey_init, CIPHER_ENCRYPT_INIT, true);
 init!(decrypt_init, decrypt_skey_init, CIPHER_DECRYPT_INIT, false);
 
 /// Takes in some of the message, or additional data if there is no room for output. All of the
-/// output comes here.
+/// output comes here. `in_blocks`: as `EVP_Cipher` does, which has no input at the end.
 ///
 /// # Safety
 /// As OpenSSL calls an update function: a context of ours, output and input of these sizes, or
 /// NULL.
 unsafe fn take(
     context: *mut c_void,
-    id: Id<functions::Cipher, functions::Transform>,
+    in_blocks: bool,
     (out, len, capacity): (*mut u8, *mut usize, usize),
     (input, input_len): (*const u8, usize),
 ) -> c_int {
@@ -308,6 +308,10 @@ unsafe fn take(
     let core = ciphering.own.provider.core;
     boundary::call(&core, c"cipher_update", || {
         if let Some(foreign) = ciphering.foreign() {
+            let id = match in_blocks {
+                true => functions::CIPHER_CIPHER,
+                false => functions::CIPHER_UPDATE,
+            };
             return Ok(foreign.transform(id, out, len, capacity, input, input_len));
         }
         // The capacity is OpenSSL's guess, which may be more than the caller has, or less; what a
@@ -315,19 +319,28 @@ unsafe fn take(
         let room = ciphering.own.max_output_len(input_len);
         // SAFETY: OpenSSL passes readable input of this size, and output that its caller made room
         // for.
-        let (input, mut output) = unsafe { (bytes(input, input_len), Output::new(out, len, room)) };
+        let (given, mut output) = unsafe { (bytes(input, input_len), Output::new(out, len, room)) };
+        if in_blocks && input.is_null() {
+            ciphering.own.end_blocks()?;
+            output.put(&[])?;
+            return Ok(1);
+        }
         if out.is_null() {
             let len = match ciphering.own.asked_len(input_len)? {
                 Some(len) => len,
                 None => {
-                    ciphering.own.authenticate(input)?;
+                    ciphering.own.authenticate(given)?;
                     input_len
                 }
             };
             output.asks_for_size(len);
             return Ok(1);
         }
-        output.put(&ciphering.own.update(input)?)?;
+        let made = match in_blocks {
+            true => ciphering.own.blocks(given)?,
+            false => ciphering.own.update(given)?,
+        };
+        output.put(&made)?;
         Ok(1)
     })
 }
@@ -342,7 +355,7 @@ unsafe extern "C" fn update(
 ) -> c_int {
     let (output, input) = ((out, len, capacity), (input, input_len));
     // SAFETY: OpenSSL passes a context of ours.
-    unsafe { take(context, functions::CIPHER_UPDATE, output, input) }
+    unsafe { take(context, false, output, input) }
 }
 
 unsafe extern "C" fn one_shot(
@@ -355,7 +368,7 @@ unsafe extern "C" fn one_shot(
 ) -> c_int {
     let (output, input) = ((out, len, capacity), (input, input_len));
     // SAFETY: OpenSSL passes a context of ours.
-    unsafe { take(context, functions::CIPHER_CIPHER, output, input) }
+    unsafe { take(context, true, output, input) }
 }
 
 unsafe extern "C" fn finish(

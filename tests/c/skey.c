@@ -160,6 +160,38 @@ static void refused_controls(EVP_SKEY *key) {
     EVP_CIPHER_free(cipher);
 }
 
+/* As EVP_Cipher has it: whole blocks of CBC without padding, and GCM with an end. */
+static void at_once(EVP_SKEY *key) {
+    EVP_CIPHER *blocks = fetch("AES-256-CBC"), *gcm = fetch("AES-256-GCM");
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    unsigned char iv[16] = {7}, tag[16], plain[32], sealed[64], opened[64];
+    int len;
+    memset(plain, 1, sizeof plain); /* as if it were padding */
+    CHECK(EVP_CipherInit_SKEY(ctx, blocks, key, iv, sizeof iv, 1, NULL) == 1);
+    CHECK(EVP_Cipher(ctx, sealed, plain, 32) == 32);
+    CHECK(EVP_CipherInit_SKEY(ctx, blocks, key, iv, sizeof iv, 0, NULL) == 1);
+    CHECK(EVP_Cipher(ctx, opened, sealed, 32) == 32 && memcmp(opened, plain, 32) == 0);
+    CHECK(EVP_CipherInit_SKEY(ctx, blocks, key, iv, sizeof iv, 1, NULL) == 1);
+    CHECK(EVP_Cipher(ctx, sealed, plain, 31) == -1);
+    ERR_clear_error();
+    CHECK(EVP_CipherInit_SKEY(ctx, gcm, key, NULL, 0, 1, NULL) == 1);
+    CHECK(EVP_Cipher(ctx, NULL, plain, 5) == 5);
+    /* No bytes are no piece of the message. */
+    CHECK(EVP_CipherUpdate(ctx, sealed, &len, plain, 0) == 1 && len == 0);
+    CHECK(EVP_Cipher(ctx, sealed, plain, 31) == 31);
+    CHECK(EVP_Cipher(ctx, NULL, NULL, 0) == 0);
+    CHECK(EVP_CIPHER_CTX_get_updated_iv(ctx, iv, 12) == 1);
+    CHECK(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, sizeof tag, tag) == 1);
+    CHECK(EVP_CipherInit_SKEY(ctx, gcm, key, iv, 12, 0, NULL) == 1);
+    CHECK(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, sizeof tag, tag) == 1);
+    CHECK(EVP_Cipher(ctx, NULL, plain, 5) == 5);
+    CHECK(EVP_Cipher(ctx, opened, sealed, 31) == 31 && memcmp(opened, plain, 31) == 0);
+    CHECK(EVP_Cipher(ctx, NULL, NULL, 0) == 0);
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_CIPHER_free(gcm);
+    EVP_CIPHER_free(blocks);
+}
+
 /* A software key in whatever provider comes first. */
 static void software_keys(void) {
     unsigned char bytes[32] = {1}, iv[12] = {2}, tag[16], sealed[8], opened[8];
@@ -203,6 +235,7 @@ int main(int argc, char **argv) {
     lengths(key, "AES-256-WRAP-PAD", 20, 32);
     gcm(key);
     refused_controls(key);
+    at_once(key);
     cbc(key, 1, 43);
     cbc(key, 1, 32);
     cbc(key, 1, 5);
