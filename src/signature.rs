@@ -28,6 +28,8 @@ const SALT_LEN: &CStr = c"saltlen";
 const MGF1_DIGEST: &CStr = c"mgf1-digest";
 const MGF1_PROPERTIES: &CStr = c"mgf1-properties";
 const SIGNATURE: &CStr = c"signature";
+/// Of ECDSA; 0 is random.
+const NONCE_TYPE: &CStr = c"nonce-type";
 
 /// What a context was initialised for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -375,6 +377,10 @@ impl Context {
         if self.key_type == KeyType::Rsa {
             self.set_rsa_params(params)?;
         }
+        let is_random = params.integer(NONCE_TYPE)?.is_none_or(|kind| kind == 0);
+        if self.purpose == Some(Purpose::Sign) && self.key_type == KeyType::Ec && !is_random {
+            return Err(ml_dsa::same_each_time(NONCE_TYPE));
+        }
         self.check_settings()
     }
 
@@ -473,21 +479,11 @@ impl Context {
         } else {
             params.set_integer(PAD_MODE, number)?;
         }
-        self.get_salt_len(params)?;
+        let is_verification = self.purpose == Some(Purpose::Verify);
+        self.salt.tell(SALT_LEN, is_verification, params)?;
         match self.mgf1.or(self.digest) {
             Some(mgf1) => params.set_utf8(MGF1_DIGEST, names::of_digest(mgf1)),
             None => Ok(()),
-        }
-    }
-
-    fn get_salt_len(&self, params: &mut ParamsOut<'_>) -> Result<(), Error> {
-        let is_text = params.wants_text(SALT_LEN);
-        let is_verification = self.purpose == Some(Purpose::Verify);
-        match (self.salt.as_openssl(is_verification), is_text) {
-            ((Some(name), _), true) => params.set_utf8(SALT_LEN, name),
-            // Up to OpenSSL 3.x the number is asked for as a text, too.
-            ((None, number), true) => params.set_text(SALT_LEN, &number.to_string()),
-            ((_, number), false) => params.set_integer(SALT_LEN, number),
         }
     }
 
