@@ -417,6 +417,9 @@ impl Context {
             if padding == Padding::None && self.purpose == Some(Purpose::Sign) {
                 return Err(Padding::unsupported("'none'"));
             }
+            if self.fixed.is_some() && padding != Padding::Pkcs1 {
+                return Err(Error::parameter("pad-mode", "the algorithm's is pkcs1"));
+            }
             self.padding = padding;
         }
         let version = self.provider.core_version;

@@ -52,6 +52,23 @@ static int verify(EVP_PKEY *key, EVP_SIGNATURE *algorithm, int pieces, const uns
     return verified == 1;
 }
 
+/* The padding belongs to the algorithm. */
+static void refuses_padding(EVP_PKEY *key, EVP_SIGNATURE *algorithm)
+{
+    OSSL_PARAM own[] = { OSSL_PARAM_construct_utf8_string("pad-mode", "pkcs1", 0), OSSL_PARAM_construct_end() };
+    OSSL_PARAM other[] = { OSSL_PARAM_construct_utf8_string("pad-mode", "pss", 0), OSSL_PARAM_construct_end() };
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+
+    CHECK(EVP_PKEY_sign_message_init(context, algorithm, other) != 1);
+    CHECK(EVP_PKEY_sign_init_ex2(context, algorithm, other) != 1);
+    CHECK(EVP_PKEY_sign_message_init(context, algorithm, own) == 1);
+    CHECK(EVP_PKEY_CTX_set_params(context, other) != 1);
+    CHECK(EVP_PKEY_CTX_set_params(context, own) == 1);
+    CHECK(EVP_PKEY_verify_message_init(context, algorithm, other) != 1);
+    EVP_PKEY_CTX_free(context);
+    ERR_clear_error();
+}
+
 int main(int argc, char **argv)
 {
     EVP_SIGNATURE *ours, *theirs;
@@ -67,6 +84,8 @@ int main(int argc, char **argv)
     ours = EVP_SIGNATURE_fetch(NULL, argv[2], "provider=akv_provider");
     theirs = EVP_SIGNATURE_fetch(NULL, argv[2], "provider=default");
     CHECK(ours != NULL && theirs != NULL);
+    if (EVP_PKEY_is_a(key, "RSA"))
+        refuses_padding(key, ours);
     for (pieces = 0; pieces < 2; pieces++) {
         size_t length = sign(key, ours, pieces, signature);
 
