@@ -227,6 +227,14 @@ impl Context {
         Ok(())
     }
 
+    /// Refuses one that comes whole where a message has begun in pieces.
+    pub(crate) fn expect_whole(&self) -> Result<(), Error> {
+        match self.takes_message && self.has_begun {
+            true => Err(Error::NotInitialised("the message has begun in pieces")),
+            false => Ok(()),
+        }
+    }
+
     /// The digest of the message taken in.
     fn finish(&mut self) -> Result<Box<[u8]>, Error> {
         Ok(self.hasher.take().ok_or(NO_MESSAGE)?.finalize())
@@ -277,6 +285,7 @@ impl Context {
     /// Whether `signature` is one over `tbs`, which is what [`Context::sign`] takes.
     pub(crate) fn verify(&mut self, signature: &[u8], tbs: &[u8]) -> Result<bool, Error> {
         self.expect(Purpose::Verify)?;
+        self.expect_whole()?;
         if self.takes_message {
             return self.verify_whole(signature, tbs);
         }
