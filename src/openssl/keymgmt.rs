@@ -11,12 +11,13 @@ use managed_hsm::ParameterSet;
 use super::boundary;
 use super::entry::provider;
 use super::ffi::{
-    self, Callback, Param, SELECT_ALL_PARAMETERS, SELECT_PRIVATE_KEY, SELECT_PUBLIC_KEY,
+    self, Callback, Param, SELECT_ALL_PARAMETERS, SELECT_DOMAIN_PARAMETERS, SELECT_PRIVATE_KEY,
+    SELECT_PUBLIC_KEY,
 };
 use super::foreign::{ForeignKey, Generation, NotDone, generation_params};
 use super::functions;
 use super::object::dereference;
-use super::params::{ParamTable, ParamsIn, ParamsOut};
+use super::params::{ParamList, ParamTable, ParamsIn, ParamsOut};
 use crate::error::Error;
 use crate::generation::{self, Options};
 use crate::key::KeyHandle;
@@ -308,10 +309,16 @@ unsafe extern "C" fn export(
     boundary::quietly(|| {
         // SAFETY: OpenSSL passes our keydata.
         let key = unsafe { keydata(key) }?;
-        if let Some(foreign) = key.foreign() {
-            return Some(foreign.export(selection, callback, argument));
-        }
-        let mut list = keymgmt::export(&key.own, selection)?;
+        // OpenSSL's own provider refuses to export nothing, which is all that these keys have of
+        // parameters. Without, they couldn't be compared with a key that isn't here. (Those of RSA
+        // can't be with it either: to OpenSSL's own provider the exponent is one.)
+        let is_empty =
+            selection == SELECT_DOMAIN_PARAMETERS && matches!(key.own.key_type, KeyType::MlDsa(_));
+        let mut list = match key.foreign() {
+            Some(_) if is_empty => ParamList::default(),
+            Some(foreign) => return Some(foreign.export(selection, callback, argument)),
+            None => keymgmt::export(&key.own, selection)?,
+        };
         // SAFETY: OpenSSL's callback takes the list and its own argument, and keeps neither.
         Some(list.with(|params| unsafe { callback(params, argument) }))
     })

@@ -25,6 +25,33 @@ static void of_rsa(void) { parameters("RSA"); }
 static void of_ec(void) { parameters("EC"); }
 static void of_ml_dsa(void) { parameters("ML-DSA-65"); }
 
+/* Of two keys, one of the provider that is asked first and one of the default provider. */
+static void compare(const char *type)
+{
+    EVP_PKEY *keys[2] = { NULL, NULL };
+    const char *properties[] = { NULL, "provider=default" };
+
+    for (int i = 0; i < 2; i++) {
+        EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, type, properties[i]);
+
+        if (context == NULL) {
+            printf("no such keys");
+            return;
+        }
+        CHECK(EVP_PKEY_keygen_init(context) == 1);
+        if (strcmp(type, "EC") == 0)
+            CHECK(EVP_PKEY_CTX_set_group_name(context, "P-256") == 1);
+        CHECK(EVP_PKEY_keygen(context, &keys[i]) == 1);
+        EVP_PKEY_CTX_free(context);
+    }
+    printf("equal: %d %d, ", EVP_PKEY_parameters_eq(keys[0], keys[1]), EVP_PKEY_parameters_eq(keys[1], keys[0]));
+    printf("copied: %d %d, ", EVP_PKEY_copy_parameters(keys[0], keys[1]), EVP_PKEY_copy_parameters(keys[1], keys[0]));
+    printf("the same key: %d %d", EVP_PKEY_eq(keys[0], keys[1]), EVP_PKEY_eq(keys[1], keys[0]));
+}
+
+static void compare_ec(void) { compare("EC"); }
+static void compare_ml_dsa(void) { compare("ML-DSA-44"); }
+
 /* OpenSSL 3.0 and newer copy no empty label, and give no context. */
 static void copy(int decrypts, const char *label)
 {
@@ -110,6 +137,8 @@ int main(int argc, char **argv)
     in_a_process("parameters of RSA", of_rsa);
     in_a_process("parameters of EC", of_ec);
     in_a_process("parameters of ML-DSA", of_ml_dsa);
+    in_a_process("EC parameters compared", compare_ec);
+    in_a_process("ML-DSA parameters compared", compare_ml_dsa);
     in_a_process("copy to encrypt", encrypting);
     in_a_process("copy to decrypt", decrypting);
     in_a_process("copy to encrypt, no label", encrypting_without_label);
