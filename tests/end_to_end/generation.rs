@@ -1,6 +1,6 @@
 //! Keys made in the HSM by `openssl genpkey`.
 
-use crate::support::{Hsm, LOADINGS, Loading, uri};
+use crate::support::{Hsm, LOADINGS, Loading, openssl_version, uri};
 
 #[test]
 fn genpkey_makes_keys_of_every_type_in_the_hsm() {
@@ -193,5 +193,13 @@ fn options_count_in_whatever_order_they_come() {
         [&target, "rsa_keygen_pubexp:36893488147419103233"],
     ] {
         generate(&options).fails_with(&["exponent"]);
+    }
+    if openssl_version() >= (3, 2) {
+        let material = format!("dhkem-ikm:{}", "07".repeat(32));
+        let ec = ["genpkey", "-algorithm", "EC", "-pkeyopt", "group:P-256"];
+        let options = ["-pkeyopt", &material, "-pkeyopt", &target];
+        let arguments = [&ec[..], &options].concat();
+        let refused = hsm.openssl(Loading::AkvFirst, &arguments);
+        refused.fails_with(&["dhkem-ikm", "random numbers of its own"]);
     }
 }
