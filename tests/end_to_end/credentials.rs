@@ -403,6 +403,35 @@ fn an_application_logs_in_with_a_token_of_another_issuer() {
     assert!(refusal(&hsm).contains("can't be read"));
 }
 
+/// Also where the file, or the variable, is not what it ought to be.
+#[test]
+fn a_private_key_is_not_shown() {
+    let mut hsm = hsm();
+    hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+    hsm.set("AZURE_TOKEN_CREDENTIALS", "ClientCertificateCredential");
+    hsm.set("AZURE_TENANT_ID", CLIENT);
+    hsm.set("AZURE_CLIENT_ID", CLIENT);
+    let key = hsm.openssl_line(Loading::Plain, "genpkey -algorithm RSA");
+    let key = key.succeeds();
+    let line = hsm.write("line.pem", key.replace('\n', ""));
+    let cut = hsm.write("cut.pem", &key[..1000]);
+    for (path, words) in [
+        (&line, "line ends been lost"),
+        (&cut, "is it cut off"),
+    ] {
+        hsm.set("AZURE_CLIENT_CERTIFICATE_PATH", path);
+        let text = refusal(&hsm);
+        assert!(text.contains(words), "{text}");
+        for secret in ["MII", "77, 73, 73", &key[100..120]] {
+            assert!(!text.contains(secret), "{text}");
+        }
+    }
+    hsm.set("AKV_CA_FILE", &line);
+    let text = refusal(&hsm);
+    assert!(text.contains("line ends been lost"), "{text}");
+    assert!(!text.contains("77, 73, 73"), "{text}");
+}
+
 #[test]
 fn a_user_assigned_identity_is_found_by_each_of_its_ids_over_plain_http() {
     let folder = tempfile::tempdir().expect("a temporary folder");

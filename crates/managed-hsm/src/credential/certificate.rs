@@ -13,11 +13,12 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 #[cfg(feature = "pkcs12")]
 use p12_keystore::{KeyStore, Pkcs12ImportPolicy};
 use pkcs8::EncryptedPrivateKeyInfoRef;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 use crate::files;
+use crate::pem;
 use crate::secret::Secret;
 
 /// How long an assertion is good for, in seconds.
@@ -32,7 +33,8 @@ pub(super) struct ClientCertificate {
 
 /// Reads a certificate file. The error names the file and is for a person.
 pub(super) fn read(path: &Path, password: Option<&Secret>) -> Result<ClientCertificate, String> {
-    let named = |problem: String| format!("the client certificate '{}' {problem}", path.display());
+    let named =
+        |problem: String| format!("the client certificate '{}' {problem}", path.display());
     let problem = |problem: String| named(format!("can't be used: {problem}"));
     // DER begins with no byte order mark.
     let contents = files::read_text(path).map_err(named)?;
@@ -44,13 +46,11 @@ pub(super) fn read(path: &Path, password: Option<&Secret>) -> Result<ClientCerti
     read.map_err(problem)
 }
 
-fn from_pem(pem: &[u8], password: Option<&Secret>) -> Result<ClientCertificate, String> {
-    let unreadable = |error| format!("its PEM can't be read: {error}");
-    let chain = CertificateDer::pem_slice_iter(pem)
-        .map(|certificate| certificate.map(|certificate| certificate.to_vec()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(unreadable)?;
-    if let Some(encrypted) = encrypted_key(pem) {
+fn from_pem(text: &[u8], password: Option<&Secret>) -> Result<ClientCertificate, String> {
+    let chain = pem::certificates(text);
+    let chain = chain.map_err(|problem| format!("its PEM can't be read: {problem}"))?;
+    let chain = chain.iter().map(|one| one.to_vec()).collect();
+    if let Some(encrypted) = encrypted_key(text) {
         let password = password
             .ok_or("its private key is encrypted: set AZURE_CLIENT_CERTIFICATE_PASSWORD")?;
         let key = EncryptedPrivateKeyInfoRef::try_from(encrypted.as_slice())
@@ -59,7 +59,7 @@ fn from_pem(pem: &[u8], password: Option<&Secret>) -> Result<ClientCertificate, 
             .map_err(|_| "AZURE_CLIENT_CERTIFICATE_PASSWORD does not open its private key")?;
         return certificate(KeyPair::from_pkcs8(key.as_bytes()), chain);
     }
-    let key = PrivateKeyDer::from_pem_slice(pem)
+    let key = PrivateKeyDer::from_pem_slice(text)
         .map_err(|_| "it holds no private key in PEM".to_owned())?;
     let key = match &key {
         PrivateKeyDer::Pkcs1(key) => KeyPair::from_der(key.secret_pkcs1_der()),
