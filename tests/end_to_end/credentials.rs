@@ -418,6 +418,7 @@ fn a_private_key_is_not_shown() {
     for (path, words) in [
         (&line, "line ends been lost"),
         (&cut, "is it cut off"),
+        (&key, "it is no path"),
     ] {
         hsm.set("AZURE_CLIENT_CERTIFICATE_PATH", path);
         let text = refusal(&hsm);

@@ -20,7 +20,7 @@ use rustls_platform_verifier::Verifier;
 #[cfg(target_os = "linux")]
 use crate::environment;
 use crate::error::Error;
-use crate::files;
+use crate::files::{self, shown_path};
 use crate::pem;
 use crate::settings::client::Settings;
 use crate::settings::front_end::FrontEnd;
@@ -149,7 +149,7 @@ impl Authorities<'_> {
     fn unusable(&self, path: &Path, problem: &str) -> Error {
         Error::Settings {
             origin: format!("AKV_CA_FILE (or {})", self.front_end.in_file("ca-file")),
-            problem: format!("'{}' {problem}", path.display()),
+            problem: format!("'{}' {problem}", shown_path(path)),
         }
     }
 }
@@ -162,7 +162,7 @@ fn check_moved() -> Result<(), Error> {
     let check = |variable: &str, path: &Path| {
         files::check_if_there(path).map_err(|problem| Error::Settings {
             origin: variable.to_owned(),
-            problem: format!("'{}' {problem}", path.display()),
+            problem: format!("'{}' {problem}", shown_path(path)),
         })
     };
     if let Some(file) = environment::variable("SSL_CERT_FILE") {

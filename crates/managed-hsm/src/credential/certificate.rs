@@ -17,7 +17,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
-use crate::files;
+use crate::files::{self, shown_path};
 use crate::pem;
 use crate::secret::Secret;
 
@@ -34,7 +34,7 @@ pub(super) struct ClientCertificate {
 /// Reads a certificate file. The error names the file and is for a person.
 pub(super) fn read(path: &Path, password: Option<&Secret>) -> Result<ClientCertificate, String> {
     let named =
-        |problem: String| format!("the client certificate '{}' {problem}", path.display());
+        |problem: String| format!("the client certificate '{}' {problem}", shown_path(path));
     let problem = |problem: String| named(format!("can't be used: {problem}"));
     // DER begins with no byte order mark.
     let contents = files::read_text(path).map_err(named)?;
