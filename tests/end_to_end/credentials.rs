@@ -312,6 +312,7 @@ fn an_application_logs_in_with_a_certificate_in_every_form() {
     };
     run("req -x509 -newkey rsa:2048 -nodes -subj /CN=app -days 2 -keyout @key.pem -out @cert.pem");
     run("rsa -in @key.pem -traditional -out @pkcs1.pem");
+    run("rsa -in @key.pem -traditional -aes256 -passout pass:opensesame -out @dek.pem");
     run("pkcs8 -topk8 -in @key.pem -passout pass:opensesame -out @encrypted.pem");
     run("pkcs12 -export -inkey @key.pem -in @cert.pem -passout pass:opensesame -out @app.p12");
     run(
@@ -322,6 +323,8 @@ fn an_application_logs_in_with_a_certificate_in_every_form() {
         ("both.pem", "key.pem"),
         ("old.pem", "pkcs1.pem"),
         ("locked.pem", "encrypted.pem"),
+        ("traditional.pem", "dek.pem"),
+        ("mixed.pem", "other-key.pem"),
     ] {
         let key = fs::read_to_string(file(key)).expect("the key is there");
         fs::write(file(name), format!("{key}{certificate}")).expect("the file can be written");
@@ -347,6 +350,8 @@ fn an_application_logs_in_with_a_certificate_in_every_form() {
     }
     for (name, password, words) in [
         ("foreign.pem", "", "AADSTS700027"),
+        ("mixed.pem", "", "not the one of its first certificate"),
+        ("traditional.pem", "opensesame", "openssl pkcs8 -topk8"),
         ("locked.pem", "", "set AZURE_CLIENT_CERTIFICATE_PASSWORD"),
         (
             "locked.pem",

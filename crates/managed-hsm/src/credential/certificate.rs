@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::{SystemRandom, fill};
 use aws_lc_rs::rsa::KeyPair;
-use aws_lc_rs::signature::RSA_PSS_SHA256;
+use aws_lc_rs::signature::{KeyPair as _, RSA_PSS_SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 #[cfg(feature = "pkcs12")]
@@ -47,6 +47,15 @@ pub(super) fn read(path: &Path, password: Option<&Secret>) -> Result<ClientCerti
 }
 
 fn from_pem(text: &[u8], password: Option<&Secret>) -> Result<ClientCertificate, String> {
+    const TRADITIONAL: &[u8] = b"Proc-Type: 4,ENCRYPTED";
+    let is_there = |words: &[u8]| text.windows(words.len()).any(|window| window == words);
+    if is_there(TRADITIONAL) {
+        return Err(
+            "its private key is encrypted in the traditional form: write the key again with \
+             openssl pkcs8 -topk8 -in <file> -out <other>, and put the certificates beside it"
+                .to_owned(),
+        );
+    }
     let chain = pem::certificates(text);
     let chain = chain.map_err(|problem| format!("its PEM can't be read: {problem}"))?;
     let chain = chain.iter().map(|one| one.to_vec()).collect();
@@ -103,10 +112,20 @@ fn certificate(
 ) -> Result<ClientCertificate, String> {
     let key = key
         .map_err(|error| format!("its private key is not an RSA key that can be used ({error})"))?;
-    if chain.is_empty() {
+    let Some(own) = chain.first() else {
         return Err("it holds no certificate".to_owned());
+    };
+    if is_of_another_key(own, &key) {
+        return Err("its private key is not the one of its first certificate".to_owned());
     }
     Ok(ClientCertificate { key, chain })
+}
+
+/// Whether a certificate is for another key: it has not the DER of this one in it.
+fn is_of_another_key(certificate: &[u8], key: &KeyPair) -> bool {
+    let public = key.public_key().as_ref();
+    let mut parts = certificate.windows(public.len());
+    !parts.any(|part| part == public)
 }
 
 impl ClientCertificate {
