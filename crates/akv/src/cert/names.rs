@@ -42,20 +42,74 @@ const SMTP_UTF8_MAILBOX: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.
 
 /// A distinguished name as RFC 4514 or as OpenSSL writes it.
 pub(super) fn distinguished_name(text: &str) -> Result<Name, String> {
-    let rfc4514 = match text.strip_prefix('/') {
-        None => text.to_owned(),
-        Some(parts) => {
-            let escaped = parts.replace(',', "\\,");
-            let mut parts: Vec<&str> = escaped.split('/').collect();
-            parts.reverse();
-            parts.join(",")
-        }
+    let by_digits = match text.strip_prefix('/') {
+        None => of_rfc4514(text)?,
+        Some(parts) => of_openssl(parts)?,
     };
-    let name = rfc4514.parse().map_err(|_| {
+    let name = by_digits.parse().map_err(|_| {
         "give CN=www.example.com,O=Example or /O=Example/CN=www.example.com".to_owned()
     })?;
     check_distinguished(&name)?;
     Ok(name)
+}
+
+/// A character in the form of RFC 4514 that never means anything but itself.
+fn push_literal(text: &mut String, character: char) {
+    for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+        text.push_str(&format!("\\{byte:02x}"));
+    }
+}
+
+/// A name in the form of RFC 4514 with hexadecimal digits for all that is escaped: what parses it
+/// takes a comma for one that separates if two backslashes stand somewhere before it.
+fn of_rfc4514(text: &str) -> Result<String, String> {
+    let mut by_digits = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        if character != '\\' {
+            by_digits.push(character);
+            continue;
+        }
+        let rest = characters.as_str();
+        let digits = rest.get(..2);
+        let digits = digits.filter(|two| two.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        match (digits, characters.next()) {
+            (Some(digits), _) => {
+                by_digits.push('\\');
+                by_digits.push_str(digits);
+                characters.next();
+            }
+            (None, Some(special)) if special == ' ' || special.is_ascii_punctuation() => {
+                push_literal(&mut by_digits, special);
+            }
+            _ => return Err(
+                "'\\' stands before two hexadecimal digits, or before a character such as ',' and '+'"
+                    .to_owned(),
+            ),
+        }
+    }
+    Ok(by_digits)
+}
+
+/// The same of a name in the form of OpenSSL, without its first slash: there a backslash keeps any
+/// character that follows, and slashes separate, the most general part first.
+fn of_openssl(text: &str) -> Result<String, String> {
+    let mut parts = vec![String::new()];
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        let part = parts.len() - 1;
+        match character {
+            '/' => parts.push(String::new()),
+            '\\' => match characters.next() {
+                Some(kept) => push_literal(&mut parts[part], kept),
+                None => return Err("nothing stands behind the last '\\'".to_owned()),
+            },
+            ',' | ';' | '"' | '<' | '>' | '#' => push_literal(&mut parts[part], character),
+            other => parts[part].push(other),
+        }
+    }
+    parts.reverse();
+    Ok(parts.join(","))
 }
 
 /// An alternative name with its kind before it, as OpenSSL writes it.
@@ -295,6 +349,28 @@ mod tests {
         let rfc4514 = distinguished_name("CN=www.example.com,O=Example\\, Inc.").unwrap();
         let slashes = distinguished_name("/O=Example, Inc./CN=www.example.com").unwrap();
         assert_eq!(rfc4514, slashes);
+        // The last part of each is O; a backslash keeps what follows it from separating.
+        for (text, common_name) in [
+            (r"CN=a\\\,b,O=x", r"a\,b"),
+            (r"CN=a\,b,O=x", "a,b"),
+            (r"CN=a\2c\c3\BCb,O=x", "a,\u{fc}b"),
+            (r"CN=\#a\=b\ ,O=x", "#a=b "),
+            (r"/O=x/CN=a\/O=b", "a/O=b"),
+            (r"/O=x/CN=a\\", r"a\"),
+            (r"/O=x/CN=a\41", "a41"),
+            (r"/O=x/CN=a\+CN=b", "a+CN=b"),
+            ("/O=x/CN=#04024869", "#04024869"),
+            ("/O=x/CN=a;b\"<,>c", "a;b\"<,>c"),
+        ] {
+            let name = distinguished_name(text).unwrap();
+            let values = name
+                .iter()
+                .map(|one| self::super::text(&one.value).unwrap());
+            assert_eq!(values.collect::<Vec<_>>(), ["x", common_name], "{text}");
+        }
+        for text in [r"CN=a\", r"CN=a\0", r"CN=a\g1", r"/CN=a\"] {
+            assert!(distinguished_name(text).is_err(), "{text}");
+        }
         assert!(distinguished_name("www.example.com").is_err());
     }
 
