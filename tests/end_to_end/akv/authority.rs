@@ -263,6 +263,8 @@ fn a_name_that_is_not_well_formed_is_not_signed() {
         ("30028700", "and not 0"),
         ("3003810161", "email:a is not well-formed"),
         ("300486022F61", "URI:/a is not well-formed"),
+        // http:///a.b/, which a browser takes for http://a.b/.
+        ("300E860C687474703A2F2F2F612E622F", "it names no host"),
         // A user principal name without a domain.
         (
             "3013A011060A2B060104018237140203A0030C016D",
@@ -307,7 +309,8 @@ fn a_name_that_is_not_well_formed_is_not_signed() {
     assert!(text.contains("Alternative Name: critical"), "{text}");
     for (option, words) in [
         ("--san DNS:a_b", "'_' is in it"),
-        ("--crl ca.crl", "without a base"),
+        ("--crl ca.crl", "no scheme"),
+        ("--crl http:///ca.crl", "names no host"),
         ("--subject C=CHE", "3 characters"),
     ] {
         hsm.akv_line(&format!(

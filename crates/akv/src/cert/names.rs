@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use der::asn1::{Any, Ia5String, ObjectIdentifier, OctetString};
 use der::{Tag, Tagged};
-use url::Url;
 use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::ext::pkix::name::{GeneralName, OtherName};
 use x509_cert::name::Name;
 
+use super::uri::uri;
 use crate::output::one_line;
 use crate::signing::digits;
 
@@ -195,7 +195,7 @@ fn check_attribute(
             Err("a country is two letters, as ISO 3166 has them".to_owned())
         }
         EMAIL => mailbox(&text),
-        DOMAIN => host(&text, false),
+        DOMAIN => labels(&text),
         _ => visible(&text),
     };
     found.map_err(|problem| (text, problem))
@@ -232,10 +232,24 @@ fn visible(text: &str) -> Result<(), String> {
     }
 }
 
-/// A host in the "preferred name syntax" (RFC 1034, section 3.5; RFC 1123, section 2.1).
-fn host(name: &str, may_be_pattern: bool) -> Result<(), String> {
+/// A host's name. One that ends with a number is an address to browsers, however it is written (URL
+/// standard, "ends in a number checker"), and no top-level domain is one.
+pub(super) fn host(name: &str, may_be_pattern: bool) -> Result<(), String> {
     let pattern = name.strip_prefix("*.").filter(|_| may_be_pattern);
     let name = pattern.unwrap_or(name);
+    labels(name)?;
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_decimal = last.bytes().all(|byte| byte.is_ascii_digit());
+    let hexadecimal = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match is_decimal || hexadecimal.is_some_and(is_number) {
+        true => Err("its last part is a number: programs read it as an address".to_owned()),
+        false => Ok(()),
+    }
+}
+
+/// Labels in the "preferred name syntax" (RFC 1034, section 3.5; RFC 1123, section 2.1).
+fn labels(name: &str) -> Result<(), String> {
     if name.is_empty() {
         return Err("it is empty".to_owned());
     }
@@ -278,34 +292,6 @@ fn mailbox(text: &str) -> Result<(), String> {
     match local.len() <= 64 && atoms.all(|atom| !atom.is_empty() && atom.bytes().all(is_good)) {
         true => host(domain, false),
         false => Err("what stands before '@' is no mailbox's name".to_owned()),
-    }
-}
-
-/// A URI with its scheme (RFC 3986, and RFC 5280, section 4.2.1.6).
-fn uri(text: &str) -> Result<(), String> {
-    let is_good =
-        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte);
-    if text.is_empty() {
-        return Err("it is empty".to_owned());
-    }
-    if let Some(character) = text
-        .chars()
-        .find(|character| !u8::try_from(*character).is_ok_and(is_good))
-    {
-        return Err(format!("'{}' has to be escaped", character.escape_debug()));
-    }
-    let mut escapes = text.split('%').skip(1);
-    let is_escape =
-        |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
-    if !escapes.all(is_escape) {
-        return Err("'%' stands before two hexadecimal digits".to_owned());
-    }
-    match Url::parse(text) {
-        Ok(url) if url.path().is_empty() && !url.has_host() => {
-            Err("nothing is behind its scheme".to_owned())
-        }
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -415,6 +401,11 @@ mod tests {
             "URI:spiffe://example.org/my/service",
             "URI:http://a.example/%20?x=1#y",
             "URI:ldap:///cn=ca?crl",
+            "URI:https://me@a.example:8443/x",
+            "URI:http://192.0.2.1/",
+            "URI:HTTP://[2001:db8::1]:80/",
+            "URI:mailto:me@a.example",
+            "DNS:1.a.example",
         ] {
             assert!(alternative_name(name).is_ok(), "{name}");
         }
@@ -445,9 +436,32 @@ mod tests {
             ("email:a\n@a.example", "control character \\n"),
             ("email:Me <me@a.example>", "before '@'"),
             ("URI:", "it is empty"),
-            ("URI:/path", "without a base"),
+            ("URI:/path", "no scheme"),
+            ("URI:1x:y", "no scheme"),
             ("URI:urn:", "nothing is behind"),
-            ("URI:http://", "host"),
+            ("URI:http://", "names no host"),
+            ("URI:http:///www.example.com/", "names no host"),
+            ("URI:http:/www.example.com", "'//' and a host"),
+            ("URI:HTTPS:www.example.com", "'//' and a host"),
+            ("URI:http://a..b/", "a dot has nothing"),
+            ("URI:http://-a-/", "a hyphen"),
+            ("URI:spiffe://a_b/", "'_' is in it"),
+            ("URI:http://0x7f.1/", "is a number"),
+            ("URI:http://2130706433/", "is a number"),
+            ("URI:http://a.0X7F/", "is a number"),
+            ("URI:http://exa%6dple.com/", "'%' is in it"),
+            ("URI:http://user:pw@a@b.com/", "one '@'"),
+            ("URI:http://me@/", "it is empty"),
+            ("URI:http://a.example:x/", "port"),
+            ("URI:http://a.example:/", "port"),
+            ("URI:http://[::1]x/", "port"),
+            ("URI:http://[::g]/", "no address"),
+            ("URI:http://a.example/[x]", "have to be escaped"),
+            ("URI:http://a.example/#x#y", "have to be escaped"),
+            ("DNS:127.1", "is a number"),
+            ("DNS:0x7f.1", "is a number"),
+            ("DNS:*.10", "is a number"),
+            ("email:me@10.1", "is a number"),
             ("URI:http://a.example/a b", "' ' has to be escaped"),
             ("URI:http://a.example/%zz", "two hexadecimal digits"),
         ] {
