@@ -218,6 +218,24 @@ fn a_list_of_revoked_certificates_is_followed() {
     ] {
         assert!(text.replace(" = ", "=").contains(words), "{text}");
     }
+    // Nor before the CA's certificate counts, whose first time is its beginning.
+    let der = hsm.path("ca.der");
+    let convert = format!("x509 -in {ca} -outform DER -out {der}");
+    hsm.openssl_line(Loading::Plain, &convert).succeeds();
+    let mut early = fs::read(&der).expect("a certificate");
+    let at = early.windows(2).position(|two| two == [0x17, 13]);
+    let year = at.expect("a time") + 2;
+    early[year..year + 2].copy_from_slice(b"49");
+    let early = hsm.write("early.der", early);
+    for line in [
+        format!("cert crl managedhsm:MyHSM:ca --ca {early}"),
+        format!("cert sign managedhsm:MyHSM:ca {csr} --ca {early}"),
+    ] {
+        hsm.akv_line(&line).fails_with(&["it counts from 2049"]);
+    }
+    // Nobody believes a list once the CA's certificate has ended.
+    hsm.akv_line(&format!("{line} --days 3650"))
+        .fails_with(&["the CA's certificate ends at", "before the next list comes"]);
     for (revoked, words) in [
         ("nothing", "serial number in hexadecimal"),
         ("0", "positive, and not 0"),

@@ -238,6 +238,10 @@ impl Authority {
         let certificate = self.own(certificates, &signer)?;
         let about = certificate.tbs_certificate();
         let read = |error| self.unfit(format!("an extension of it can't be read: {error}"));
+        let begin = about.validity().not_before.to_system_time();
+        if begin > SystemTime::now() {
+            return Err(self.unfit(format!("it counts from {} on", time(begin))));
+        }
         let constraints = about.get_extension::<BasicConstraints>().map_err(read)?;
         if !constraints.is_some_and(|(_, constraints)| constraints.ca) {
             return Err(self.unfit("it is no CA's (basicConstraints)"));
@@ -301,6 +305,18 @@ impl Authority {
     }
 }
 
+/// Refuses what would count for longer than the CA's certificate.
+fn check_end(ca: &Certificate, until: SystemTime, what: &str) -> Result<(), Failure> {
+    let end = ca.tbs_certificate().validity().not_after.to_system_time();
+    match until > end {
+        false => Ok(()),
+        true => Err(Failure::usage(format!(
+            "the CA's certificate ends at {}, before {what}: give fewer --days",
+            time(end)
+        ))),
+    }
+}
+
 /// Values in their order, without those that were there already.
 fn once_each<T: PartialEq>(all: Vec<T>) -> Vec<T> {
     let mut kept = Vec::with_capacity(all.len());
@@ -325,13 +341,7 @@ impl Sign {
             self.authority.check_depth(&ca, self.path_length)?;
         }
         let until = SystemTime::now() + days(self.days);
-        let end = ca.tbs_certificate().validity().not_after.to_system_time();
-        if until > end {
-            return Err(Failure::usage(format!(
-                "the CA's certificate ends at {}, before this one would: give fewer --days",
-                time(end)
-            )));
-        }
+        check_end(&ca, until, "this one would")?;
         let subject = match &self.subject {
             Some(subject) => subject.clone(),
             None => requested_subject(&request)?,
@@ -417,6 +427,7 @@ impl Crl {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let number = self.number.unwrap_or(since);
         let next = now + days(self.days);
+        check_end(&ca, next, "the next list comes")?;
         let subject = ca.tbs_certificate().subject().clone();
         let entries = self.revoked.iter().map(|one| one.entry(&subject));
         let entries: Result<Vec<RevokedCert>, Failure> = entries.collect();
