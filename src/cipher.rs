@@ -26,6 +26,20 @@ const UPDATED_IV: &CStr = c"updated-iv";
 const TAG: &CStr = c"tag";
 const TAG_LEN: &CStr = c"taglen";
 
+/// What belongs to the records of TLS alone, which are not encrypted by keys in the HSM.
+const TLS_RECORDS: [&CStr; 5] = [
+    c"tlsaad",
+    c"tlsaadpad",
+    c"tls-version",
+    c"tls-mac-size",
+    c"tls-mac",
+];
+/// What has a part of GCM's initialisation vector fixed, and the rest counted.
+const TLS_IV: [&CStr; 3] = [c"tlsivfixed", c"tlsivgen", c"tlsivinv"];
+
+const OWN_IV_REMEDY: &str = "leave it out: the HSM makes the initialisation vector, and \
+     EVP_CIPHER_CTX_get_updated_iv() gives it after the encryption";
+
 /// Answers what is asked of a cipher, as the default provider would of its own.
 pub(crate) fn get_params(cipher: Cipher, params: &mut ParamsOut<'_>) -> Result<(), Error> {
     // The numbers of EVP_CIPH_*_MODE in <openssl/evp.h>, and the block sizes that go with them.
@@ -60,6 +74,8 @@ pub(crate) struct Context {
     /// The block that padding may have added, which OpenSSL has room for only at the end.
     last_block: Vec<u8>,
     finished: bool,
+    /// A parameter that came before the key, and that only a software key can have.
+    foreign_param: Option<&'static CStr>,
 }
 
 impl Context {
@@ -75,10 +91,12 @@ impl Context {
             tag: None,
             last_block: Vec::new(),
             finished: false,
+            foreign_param: None,
         }
     }
 
-    /// Starts an operation. `key`: None means the key of last time. Never touches the network.
+    /// Starts an operation. `key`: None means the key of last time, or that none has come yet: an
+    /// initialisation vector waits for it. Never touches the network.
     pub(crate) fn init(
         &mut self,
         encrypting: bool,
@@ -86,44 +104,79 @@ impl Context {
         iv: Option<&[u8]>,
         params: ParamsIn<'_>,
     ) -> Result<(), Error> {
+        let waiting = self.iv.take_if(|_| self.key.is_none());
+        let iv = iv.map(<[u8]>::to_vec).or(waiting);
         self.key = key.or_else(|| self.key.take());
         (self.encrypting, self.finished) = (encrypting, false);
         self.aad.clear();
         self.last_block.clear();
-        self.check_permission()?;
-        match (self.cipher.mode, iv) {
-            (_, None) => {}
-            (mode, Some(iv)) if mode.wraps() && iv == mode.fixed_iv() => {}
-            (Mode::Wrap | Mode::WrapPad, Some(_)) => {
+        if self.key.is_none() {
+            // A software key may take what one in the HSM doesn't.
+            self.iv = iv;
+        } else {
+            self.check_key()?;
+            self.take_iv(iv)?;
+            if self.cipher.mode == Mode::Gcm && encrypting {
+                // Those of the last message are not this one's, which the HSM will make.
+                (self.iv, self.tag) = (None, None);
+            }
+        }
+        self.set_params(params)
+    }
+
+    /// Forgets the key and what came for it.
+    pub(crate) fn forget(&mut self) {
+        *self = Self {
+            padding: self.padding,
+            ..Self::new(Arc::clone(&self.provider), self.cipher)
+        };
+    }
+
+    fn take_iv(&mut self, iv: Option<Vec<u8>>) -> Result<(), Error> {
+        let Some(iv) = iv else { return Ok(()) };
+        // Where one is refused, that of the last message doesn't stay in its place.
+        self.iv = None;
+        let mode = self.cipher.mode;
+        match mode {
+            Mode::Wrap | Mode::WrapPad if iv == mode.fixed_iv() => {}
+            Mode::Wrap | Mode::WrapPad => {
                 return Err(Error::unsupported(
                     Reason::InitialValue,
                     "AES key wrap with an initial value of one's own",
                     "leave it out",
                 ));
             }
-            (Mode::Gcm, Some(_)) if encrypting => {
+            Mode::Gcm if self.encrypting => {
                 return Err(Error::unsupported(
                     Reason::InitialValue,
                     "AES-GCM encryption with an initialisation vector of one's own",
-                    "leave it out: the HSM makes it, and EVP_CIPHER_CTX_get_updated_iv() gives it after the encryption",
+                    OWN_IV_REMEDY,
                 ));
             }
-            (_, Some(iv)) if iv.len() == self.cipher.mode.iv_len() => self.iv = Some(iv.to_vec()),
-            (_, Some(iv)) => {
+            _ if iv.len() == mode.iv_len() => self.iv = Some(iv),
+            _ => {
                 return Err(Error::InputLength(format!(
                     "an initialisation vector of {} bytes is expected, {} were given",
-                    self.cipher.mode.iv_len(),
+                    mode.iv_len(),
                     iv.len()
                 )));
             }
         }
-        self.set_params(params)
+        Ok(())
     }
 
-    fn check_permission(&self) -> Result<(), Error> {
+    /// Refuses a key that may not do this, or has another size, as far as is known. To the HSM,
+    /// `AES-*-WRAP-PAD` is the same for all sizes.
+    fn check_key(&self) -> Result<(), Error> {
         let Some(key) = &self.key else { return Ok(()) };
-        let operation = self.cipher.mode.operation(self.encrypting);
-        Ok(key.private(operation).map(drop)?)
+        let hsm = key.private(self.cipher.mode.operation(self.encrypting))?;
+        match hsm.size() {
+            Some(bits) if bits != self.cipher.bits => Err(Error::InvalidKey(format!(
+                "{} has {bits} bits, and the cipher is one for {}",
+                hsm.id, self.cipher.bits
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Takes in additional data of GCM.
@@ -137,8 +190,37 @@ impl Context {
         Ok(())
     }
 
-    /// The whole message through the HSM.
+    /// The whole message through the HSM. No bytes are none of it, and change nothing.
     pub(crate) fn update(&mut self, input: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
+        match input.is_empty() && !self.cipher.mode.wraps() {
+            true => Ok(Zeroizing::default()),
+            false => self.transform(input, self.padding),
+        }
+    }
+
+    /// The whole message as `EVP_Cipher` takes it, which has blocks that are whole, and no padding.
+    pub(crate) fn blocks(&mut self, input: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
+        if self.cipher.mode == Mode::Cbc && !input.len().is_multiple_of(BLOCK) {
+            return Err(Error::InputLength(format!(
+                "EVP_Cipher takes whole blocks of {BLOCK} bytes, {} bytes were given",
+                input.len()
+            )));
+        }
+        match input.is_empty() {
+            true => Ok(Zeroizing::default()),
+            false => self.transform(input, false),
+        }
+    }
+
+    /// The end of the message as `EVP_Cipher` has it.
+    pub(crate) fn end_blocks(&mut self) -> Result<(), Error> {
+        match self.cipher.mode {
+            Mode::Gcm => self.finish().map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    fn transform(&mut self, input: &[u8], padding: bool) -> Result<Zeroizing<Vec<u8>>, Error> {
         if self.finished {
             return Err(Error::unsupported(
                 Reason::MessageInPieces,
@@ -152,7 +234,7 @@ impl Context {
             .ok_or(Error::NotInitialised("no key is set"))?;
         let client = self.provider.client()?;
         let parameters = Parameters {
-            padding: self.padding,
+            padding,
             iv: self.iv.as_deref(),
             aad: &self.aad,
             tag: self.tag.as_deref(),
@@ -163,7 +245,7 @@ impl Context {
                 (self.iv, self.tag) = (encrypted.iv, encrypted.tag);
             }
             let mut ciphertext = encrypted.ciphertext;
-            if self.cipher.mode == Mode::Cbc && self.padding {
+            if self.cipher.mode == Mode::Cbc && padding {
                 let kept = ciphertext.len().saturating_sub(BLOCK);
                 self.last_block = ciphertext.split_off(kept);
             }
@@ -175,7 +257,21 @@ impl Context {
         Ok(output)
     }
 
-    /// The longest output of [`Context::update`], in bytes.
+    /// How long the output of [`Context::update`] can be, where it can be asked for without the
+    /// message: for keys. None: without room for output, the input is additional data.
+    pub(crate) fn asked_len(&self, input_len: usize) -> Result<Option<usize>, Error> {
+        if !self.cipher.mode.wraps() {
+            return Ok(None);
+        }
+        match self.cipher.longest_output(self.encrypting, input_len) {
+            None => Err(Error::InputLength(format!(
+                "this cipher has no output for an input of {input_len} bytes"
+            ))),
+            known => Ok(known),
+        }
+    }
+
+    /// Enough room for any output of [`Context::update`], in bytes.
     pub(crate) fn max_output_len(&self, input_len: usize) -> usize {
         self.cipher.max_output_len(input_len)
     }
@@ -184,7 +280,7 @@ impl Context {
     pub(crate) fn finish(&mut self) -> Result<Vec<u8>, Error> {
         if !self.finished && !self.cipher.mode.wraps() {
             // Nothing but additional data, or nothing at all.
-            self.update(&[])?;
+            self.transform(&[], self.padding)?;
         }
         Ok(std::mem::take(&mut self.last_block))
     }
@@ -197,9 +293,14 @@ impl Context {
         if let Some(tag) = params.nullable_octets(TAG)? {
             self.tag = Some(tag.to_vec());
         }
-        // A software key may have other lengths; whether it is one is known only once there is a
-        // key.
+        // A software key may have these, and other lengths; whether it is one is known only once
+        // there is a key.
+        let foreign = only_of_software_keys().find(|name| params.is_there(name));
+        self.foreign_param = foreign.or(self.foreign_param);
         let Some(_) = self.key else { return Ok(()) };
+        if let Some(name) = self.foreign_param.take() {
+            return Err(of_software_keys(name));
+        }
         if let Some(tag) = &self.tag
             && tag.len() != GCM_TAG_LEN
         {
@@ -235,14 +336,49 @@ impl Context {
         params.set_integer(IV_LEN, self.cipher.mode.iv_len() as i64)?;
         params.set_integer(PADDING, self.padding.into())?;
         params.set_integer(TAG_LEN, GCM_TAG_LEN as i64)?;
-        if let Some(iv) = &self.iv {
-            params.set_octets(IV, iv)?;
-            params.set_octets(UPDATED_IV, iv)?;
+        // Whoever goes on with what is not answered goes on with whatever was in the buffer.
+        if let Some(name) = only_of_software_keys().find(|name| params.wants(name)) {
+            return Err(of_software_keys(name));
+        }
+        let mode = self.cipher.mode;
+        let iv = match mode.wraps() {
+            true => Some(mode.fixed_iv()),
+            false => self.iv.as_deref(),
+        };
+        match iv {
+            Some(iv) => {
+                params.set_octets(IV, iv)?;
+                params.set_octets(UPDATED_IV, iv)?;
+            }
+            None if params.wants(IV) || params.wants(UPDATED_IV) => {
+                return Err(Error::NotInitialised(
+                    "there is no initialisation vector yet: with AES-GCM, the HSM makes it when it encrypts",
+                ));
+            }
+            None => {}
         }
         match &self.tag {
             Some(tag) => params.set_octets(TAG, tag),
+            None if params.wants(TAG) => Err(Error::NotInitialised(
+                "there is no tag yet: with AES-GCM, the HSM makes it when it encrypts",
+            )),
             None => Ok(()),
         }
+    }
+}
+
+fn only_of_software_keys() -> impl Iterator<Item = &'static CStr> {
+    TLS_IV.into_iter().chain(TLS_RECORDS)
+}
+
+fn of_software_keys(name: &CStr) -> Error {
+    let parameter = format!("the parameter '{}'", name.to_string_lossy());
+    match TLS_IV.contains(&name) {
+        true => Error::unsupported(Reason::InitialValue, parameter, OWN_IV_REMEDY),
+        false => Error::parameter(
+            name.to_string_lossy(),
+            "keys in the HSM encrypt no records of TLS: leave it out",
+        ),
     }
 }
 

@@ -24,6 +24,8 @@ const RSA_E: &CStr = c"e";
 const RSA_PRIMES: &CStr = c"primes";
 const GROUP: &CStr = c"group";
 const SEED: &CStr = c"seed";
+/// From which software derives an EC key (RFC 9180).
+const KEYING_MATERIAL: &CStr = c"dhkem-ikm";
 
 /// In the place of a public exponent that the HSM can't have.
 const TOO_LONG: i64 = -1;
@@ -42,6 +44,7 @@ pub(crate) struct Options {
     primes: Option<i64>,
     group: Option<String>,
     has_seed: bool,
+    has_keying_material: bool,
 }
 
 impl Options {
@@ -75,6 +78,7 @@ impl Options {
             .or(self.public_exponent);
         self.primes = params.integer(RSA_PRIMES).unwrap_or(None).or(self.primes);
         self.has_seed |= params.is_there(SEED);
+        self.has_keying_material |= params.is_there(KEYING_MATERIAL);
         if let Some(group) = params.utf8(GROUP)? {
             self.group = Some(group.to_owned());
         }
@@ -205,6 +209,12 @@ impl Options {
             KeyType::Aes => NewKeyKind::Oct {
                 bits: bits(&[256, 128, 192])?,
             },
+            KeyType::Ec if self.has_keying_material => {
+                return Err(Error::parameter(
+                    "dhkem-ikm",
+                    "the HSM makes a key from random numbers of its own: leave it out",
+                ));
+            }
             KeyType::Ec => {
                 let group = self.group.as_deref().unwrap_or("P-256");
                 let curve = EcCurve::by_name(group).ok_or_else(|| {
@@ -230,6 +240,13 @@ pub(crate) fn no_name() -> Error {
     Error::parameter(
         "uri",
         "a key in the HSM needs a name: set 'uri' (-pkeyopt uri:managedhsm:<HSM>:<key>), or 'vault' and 'name'",
+    )
+}
+
+pub(crate) fn no_parameters() -> Error {
+    Error::parameter(
+        "uri",
+        "the HSM makes keys, and no parameters alone: leave out where they are to be made, or make a key",
     )
 }
 

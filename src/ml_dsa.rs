@@ -14,6 +14,16 @@ pub(crate) const MU: &CStr = c"mu";
 pub(crate) const DETERMINISTIC: &CStr = c"deterministic";
 pub(crate) const TEST_ENTROPY: &CStr = c"test-entropy";
 
+/// Refuses a signature without random numbers, which the HSM has in each.
+pub(crate) fn same_each_time(parameter: &CStr) -> Error {
+    let parameter = parameter.to_string_lossy();
+    Error::unsupported(
+        Reason::Deterministic,
+        format!("a signature that is the same each time ({parameter})"),
+        "leave it out",
+    )
+}
+
 /// The settings of a signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MlDsaSettings {
@@ -58,11 +68,7 @@ impl MlDsaSettings {
             self.takes_mu = mu != 0;
         }
         if is_signature && flag(DETERMINISTIC)?.is_some_and(|wanted| wanted != 0) {
-            return Err(Error::unsupported(
-                Reason::Deterministic,
-                "a signature that is the same each time (deterministic)",
-                "leave it out",
-            ));
+            return Err(same_each_time(DETERMINISTIC));
         }
         if is_signature && params.is_there(TEST_ENTROPY) {
             return Err(Error::unsupported(

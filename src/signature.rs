@@ -28,6 +28,8 @@ const SALT_LEN: &CStr = c"saltlen";
 const MGF1_DIGEST: &CStr = c"mgf1-digest";
 const MGF1_PROPERTIES: &CStr = c"mgf1-properties";
 const SIGNATURE: &CStr = c"signature";
+/// Of ECDSA; 0 is random.
+const NONCE_TYPE: &CStr = c"nonce-type";
 
 /// What a context was initialised for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,6 +227,14 @@ impl Context {
         Ok(())
     }
 
+    /// Refuses one that comes whole where a message has begun in pieces.
+    pub(crate) fn expect_whole(&self) -> Result<(), Error> {
+        match self.takes_message && self.has_begun {
+            true => Err(Error::NotInitialised("the message has begun in pieces")),
+            false => Ok(()),
+        }
+    }
+
     /// The digest of the message taken in.
     fn finish(&mut self) -> Result<Box<[u8]>, Error> {
         Ok(self.hasher.take().ok_or(NO_MESSAGE)?.finalize())
@@ -275,6 +285,7 @@ impl Context {
     /// Whether `signature` is one over `tbs`, which is what [`Context::sign`] takes.
     pub(crate) fn verify(&mut self, signature: &[u8], tbs: &[u8]) -> Result<bool, Error> {
         self.expect(Purpose::Verify)?;
+        self.expect_whole()?;
         if self.takes_message {
             return self.verify_whole(signature, tbs);
         }
@@ -375,6 +386,10 @@ impl Context {
         if self.key_type == KeyType::Rsa {
             self.set_rsa_params(params)?;
         }
+        let is_random = params.integer(NONCE_TYPE)?.is_none_or(|kind| kind == 0);
+        if self.purpose == Some(Purpose::Sign) && self.key_type == KeyType::Ec && !is_random {
+            return Err(ml_dsa::same_each_time(NONCE_TYPE));
+        }
         self.check_settings()
     }
 
@@ -410,6 +425,9 @@ impl Context {
             let padding = padding?;
             if padding == Padding::None && self.purpose == Some(Purpose::Sign) {
                 return Err(Padding::unsupported("'none'"));
+            }
+            if self.fixed.is_some() && padding != Padding::Pkcs1 {
+                return Err(Error::parameter("pad-mode", "the algorithm's is pkcs1"));
             }
             self.padding = padding;
         }
@@ -473,21 +491,11 @@ impl Context {
         } else {
             params.set_integer(PAD_MODE, number)?;
         }
-        self.get_salt_len(params)?;
+        let is_verification = self.purpose == Some(Purpose::Verify);
+        self.salt.tell(SALT_LEN, is_verification, params)?;
         match self.mgf1.or(self.digest) {
             Some(mgf1) => params.set_utf8(MGF1_DIGEST, names::of_digest(mgf1)),
             None => Ok(()),
-        }
-    }
-
-    fn get_salt_len(&self, params: &mut ParamsOut<'_>) -> Result<(), Error> {
-        let is_text = params.wants_text(SALT_LEN);
-        let is_verification = self.purpose == Some(Purpose::Verify);
-        match (self.salt.as_openssl(is_verification), is_text) {
-            ((Some(name), _), true) => params.set_utf8(SALT_LEN, name),
-            // Up to OpenSSL 3.x the number is asked for as a text, too.
-            ((None, number), true) => params.set_text(SALT_LEN, &number.to_string()),
-            ((_, number), false) => params.set_integer(SALT_LEN, number),
         }
     }
 

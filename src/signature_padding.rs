@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use hsm_keys::SaltLen;
 
 use crate::error::{Error, Reason};
+use crate::openssl::params::ParamsOut;
 
 /// The padding of an RSA signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +100,7 @@ impl Salt {
     }
 
     /// Its name, if it has one, and its number.
-    pub(crate) fn as_openssl(self, is_verification: bool) -> (Option<&'static CStr>, i64) {
+    fn as_openssl(self, is_verification: bool) -> (Option<&'static CStr>, i64) {
         match self {
             // What signing does; OpenSSL's own default when verifying is to take what is found.
             Self::Unset if is_verification => (Some(c"auto"), -2),
@@ -108,6 +109,22 @@ impl Salt {
             Self::Max => (Some(c"max"), -3),
             Self::AutoDigestMax => (Some(c"auto-digestmax"), -4),
             Self::Bytes(len) => (None, len as i64),
+        }
+    }
+
+    /// Answers it, if it is asked for.
+    pub(crate) fn tell(
+        self,
+        key: &CStr,
+        is_verification: bool,
+        params: &mut ParamsOut<'_>,
+    ) -> Result<(), Error> {
+        let is_text = params.wants_text(key);
+        match (self.as_openssl(is_verification), is_text) {
+            ((Some(name), _), true) => params.set_utf8(key, name),
+            // Up to OpenSSL 3.x the number is asked for as a text, too.
+            ((None, number), true) => params.set_text(key, &number.to_string()),
+            ((_, number), false) => params.set_integer(key, number),
         }
     }
 

@@ -289,6 +289,32 @@ fn functions_become_bare_pointers_in_one_place() {
     assert!(sources.len() > 80, "{}", sources.len());
 }
 
+/// What `then_some` takes is made first, and ends where the condition doesn't hold: what has
+/// something to give back then gives back what it never had, such as a NULL pointer.
+#[test]
+fn values_are_made_once_the_condition_holds() {
+    let makes_one = |argument: &str| {
+        let name = argument.trim_start().split(['{', '(', ')']).next();
+        let name = name.unwrap_or_default().trim_end();
+        let is_type = name.starts_with(|first: char| first.is_ascii_uppercase());
+        is_type
+            && argument.trim_start()[name.len()..]
+                .trim_start()
+                .starts_with('{')
+    };
+    for folder in ["src", "crates"].map(Path::new) {
+        for (path, source) in sources(folder) {
+            if !source.contains(" Drop for ") {
+                continue;
+            }
+            let eager = source.split(".then_some(").skip(1).find(|it| makes_one(it));
+            assert!(eager.is_none(), "{}: {eager:?}", path.display());
+        }
+    }
+    assert!(makes_one("Self { handle })") && makes_one("\n    Method {\n"));
+    assert!(!makes_one("found)") && !makes_one("Task::Sign(algorithm)).ok_or_else(|| {"));
+}
+
 /// A line without `pub` and what stands in its parentheses.
 fn without_visibility(line: &str) -> &str {
     let Some(rest) = line.strip_prefix("pub") else {

@@ -3,8 +3,10 @@
 //! OpenSSL may pick these for software keys too, so a context leads another provider's along until
 //! a key of ours comes.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
+use std::sync::Arc;
 
+use hsm_keys::Key;
 use hsm_keys::aes::{Cipher, Mode};
 use hsm_module::dispatch::{Entry, Id};
 use hsm_module::input::{bytes, optional_bytes};
@@ -14,7 +16,7 @@ use super::boundary;
 use super::cancellable::cancellable;
 use super::entry::provider;
 use super::ffi::Param;
-use super::foreign::ForeignContext;
+use super::foreign::{ForeignContext, ForeignSecretKey};
 use super::functions;
 use super::params::{ParamsIn, ParamsOut};
 use super::skeymgmt::{SecretKeydata, secret_keydata};
@@ -78,14 +80,94 @@ struct Ciphering {
     own: Context,
     /// The same cipher in another provider, if there is one.
     foreign: Option<ForeignContext<functions::Cipher>>,
-    /// Whether the key is one of ours.
-    is_own: bool,
+    owner: Owner,
+}
+
+/// Whose the key is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// There is none yet.
+    Nobody,
+    Ours,
+    Theirs,
+}
+
+/// The key that an operation begins with.
+enum Given<'a> {
+    /// The key of last time, or none yet.
+    None,
+    Own(Arc<Key>),
+    /// The bytes of a software key, which need not come from a key of OpenSSL's.
+    Bytes(*const u8, usize),
+    Foreign(&'a ForeignSecretKey),
+}
+
+/// What an operation begins with beside the key.
+#[derive(Clone, Copy)]
+struct Start {
+    encrypting: bool,
+    id: Id<functions::Cipher, functions::CipherInit>,
+    iv: (*const u8, usize),
+    params: *const Param,
 }
 
 impl Ciphering {
     /// The other provider's context, unless the key is one of ours.
     fn foreign(&self) -> Option<&ForeignContext<functions::Cipher>> {
-        self.foreign.as_ref().filter(|_| !self.is_own)
+        self.foreign.as_ref().filter(|_| self.owner != Owner::Ours)
+    }
+
+    /// Has the other provider do something, if there is one. What it says counts unless the key is
+    /// one of ours.
+    fn tell(
+        &self,
+        what: impl FnOnce(&ForeignContext<functions::Cipher>) -> c_int,
+    ) -> Option<c_int> {
+        let foreign = self.foreign.as_ref()?;
+        if self.owner == Owner::Ours {
+            self.own.provider.neighbours.quietly(|| what(foreign));
+            return None;
+        }
+        Some(what(foreign))
+    }
+
+    /// Begins an operation, or goes on with its beginning: key, initialisation vector and
+    /// parameters may come one after the other. Whose key it will be is not known until it comes,
+    /// and may change with the next one, so both are told whatever comes without a key.
+    ///
+    /// # Safety
+    /// What the operation begins with is what OpenSSL passed for this call.
+    unsafe fn begin(&mut self, key: Given<'_>, start: Start) -> Result<c_int, Error> {
+        let Start { id, iv, params, .. } = start;
+        match key {
+            Given::None => {}
+            Given::Own(_) => self.change_owner(Owner::Ours),
+            Given::Bytes(..) | Given::Foreign(_) => self.change_owner(Owner::Theirs),
+        }
+        let theirs = self.tell(|foreign| match key {
+            Given::Foreign(key) => foreign.secret_init(id, key, iv, params),
+            Given::Bytes(key, len) => foreign.cipher_init(id, (key, len), iv, params),
+            _ => foreign.cipher_init(id, (std::ptr::null(), 0), iv, params),
+        });
+        if self.owner == Owner::Theirs {
+            return theirs.ok_or(Error::NoSoftwareKeys);
+        }
+        let key = match key {
+            Given::Own(key) => Some(key),
+            _ => None,
+        };
+        // SAFETY: OpenSSL passes an IV of this length or NULL, and a parameter list or NULL.
+        let (iv, params) = unsafe { (optional_bytes(iv.0, iv.1), ParamsIn::new(params)) };
+        let own = self.own.init(start.encrypting, key, iv, params);
+        theirs.map_or_else(|| own.map(|()| 1), Ok)
+    }
+
+    /// What was meant for the other one's key doesn't count for the next.
+    fn change_owner(&mut self, owner: Owner) {
+        if self.owner == Owner::Theirs || owner == Owner::Theirs {
+            self.own.forget();
+        }
+        self.owner = owner;
     }
 }
 
@@ -107,11 +189,11 @@ unsafe extern "C" fn newctx<const MODE: u8, const BITS: u32>(context: *mut c_voi
             CBC => format!("AES-{BITS}-CBC\0"),
             _ => format!("AES-{BITS}-GCM\0"),
         };
-        let name = std::ffi::CStr::from_bytes_with_nul(name.as_bytes()).ok()?;
+        let name = CStr::from_bytes_with_nul(name.as_bytes()).ok()?;
         let ciphering = Ciphering {
             foreign: ForeignContext::<functions::Cipher>::new(&provider.neighbours, name),
             own: Context::new(provider, cipher(MODE, BITS)),
-            is_own: false,
+            owner: Owner::Nobody,
         };
         Some(Owned::hand_out(ciphering))
     })
@@ -136,14 +218,14 @@ unsafe extern "C" fn dupctx(context: *mut c_void) -> *mut c_void {
         let copy = Ciphering {
             own: from.own.clone(),
             foreign,
-            is_own: from.is_own,
+            owner: from.owner,
         };
         Some(Owned::hand_out(copy))
     })
 }
 
 macro_rules! init {
-    ($raw:ident, $secret:ident, $raw_id:ident, $encrypting:literal) => {
+    ($raw:ident, $secret:ident, $id:ident, $encrypting:literal) => {
         unsafe extern "C" fn $raw(
             context: *mut c_void,
             key: *const u8,
@@ -152,30 +234,18 @@ macro_rules! init {
             iv_len: usize,
             params: *const Param,
         ) -> c_int {
-            // SAFETY: OpenSSL passes a context of ours.
-            let Some(ciphering) = (unsafe { ciphering(context) }) else {
-                return 0;
+            let key = match key.is_null() {
+                true => Given::None,
+                false => Given::Bytes(key, key_len),
             };
-            let core = ciphering.own.provider.core;
-            boundary::call(&core, c"cipher_init", || {
-                // The bytes of a key: it is a software key. None: the key of last time, whose ever
-                // it is.
-                if !key.is_null() {
-                    ciphering.is_own = false;
-                }
-                if !ciphering.is_own {
-                    let foreign = ciphering.foreign().ok_or(Error::NoSoftwareKeys)?;
-                    let (key, iv) = ((key, key_len), (iv, iv_len));
-                    return Ok(foreign.cipher_init(functions::$raw_id, key, iv, params));
-                }
-                // SAFETY: OpenSSL passes an IV of this length or NULL, and a parameter list or
-                // NULL.
-                let (iv, params) = unsafe { (optional_bytes(iv, iv_len), ParamsIn::new(params)) };
-                ciphering
-                    .own
-                    .init($encrypting, None, iv, params)
-                    .map(|()| 1)
-            })
+            let start = Start {
+                encrypting: $encrypting,
+                id: functions::$id,
+                iv: (iv, iv_len),
+                params,
+            };
+            // SAFETY: OpenSSL passes a context of ours, and the rest for this call.
+            unsafe { begin(context, key, start, c"cipher_init") }
         }
 
         unsafe extern "C" fn $secret(
@@ -185,47 +255,49 @@ macro_rules! init {
             iv_len: usize,
             params: *const Param,
         ) -> c_int {
-            // SAFETY: OpenSSL passes a context of ours, and a secret key of ours or NULL.
-            let (ciphering, key) = unsafe { (ciphering(context), secret_keydata(key)) };
-            let Some(ciphering) = ciphering else {
-                return 0;
+            // SAFETY: OpenSSL passes a secret key of ours or NULL.
+            let key = match unsafe { secret_keydata(key) } {
+                None => Given::None,
+                Some(SecretKeydata::Own(own)) => Given::Own(Arc::clone(&own.key)),
+                Some(SecretKeydata::Foreign(foreign)) => Given::Foreign(foreign),
             };
-            let core = ciphering.own.provider.core;
-            boundary::call(&core, c"cipher_skey_init", || {
-                let key = match key {
-                    Some(SecretKeydata::Foreign(key)) => {
-                        ciphering.is_own = false;
-                        let foreign = ciphering.foreign().ok_or(Error::NoSoftwareKeys)?;
-                        let iv = (iv, iv_len);
-                        return Ok(foreign.secret_init(functions::$raw_id, key, iv, params));
-                    }
-                    Some(SecretKeydata::Own(own)) => {
-                        ciphering.is_own = true;
-                        Some(own.key.clone())
-                    }
-                    None => None,
-                };
-                // SAFETY: OpenSSL passes an IV of this length or NULL, and a parameter list or
-                // NULL.
-                let (iv, params) = unsafe { (optional_bytes(iv, iv_len), ParamsIn::new(params)) };
-                ciphering.own.init($encrypting, key, iv, params).map(|()| 1)
-            })
+            let start = Start {
+                encrypting: $encrypting,
+                id: functions::$id,
+                iv: (iv, iv_len),
+                params,
+            };
+            // SAFETY: OpenSSL passes a context of ours, and the rest for this call.
+            unsafe { begin(context, key, start, c"cipher_skey_init") }
         }
     };
+}
+
+/// # Safety
+/// As OpenSSL calls a function that begins an operation: a context of ours, and the rest for this
+/// call.
+unsafe fn begin(context: *mut c_void, key: Given<'_>, start: Start, function: &CStr) -> c_int {
+    // SAFETY: the caller passes a context of ours.
+    let Some(ciphering) = (unsafe { ciphering(context) }) else {
+        return 0;
+    };
+    let core = ciphering.own.provider.core;
+    // SAFETY: the caller passes on what OpenSSL passed for this call.
+    boundary::call(&core, function, || unsafe { ciphering.begin(key, start) })
 }
 
 init!(encrypt_init, encrypt_skey_init, CIPHER_ENCRYPT_INIT, true);
 init!(decrypt_init, decrypt_skey_init, CIPHER_DECRYPT_INIT, false);
 
 /// Takes in some of the message, or additional data if there is no room for output. All of the
-/// output comes here.
+/// output comes here. `in_blocks`: as `EVP_Cipher` does, which has no input at the end.
 ///
 /// # Safety
 /// As OpenSSL calls an update function: a context of ours, output and input of these sizes, or
 /// NULL.
 unsafe fn take(
     context: *mut c_void,
-    id: Id<functions::Cipher, functions::Transform>,
+    in_blocks: bool,
     (out, len, capacity): (*mut u8, *mut usize, usize),
     (input, input_len): (*const u8, usize),
 ) -> c_int {
@@ -236,6 +308,10 @@ unsafe fn take(
     let core = ciphering.own.provider.core;
     boundary::call(&core, c"cipher_update", || {
         if let Some(foreign) = ciphering.foreign() {
+            let id = match in_blocks {
+                true => functions::CIPHER_CIPHER,
+                false => functions::CIPHER_UPDATE,
+            };
             return Ok(foreign.transform(id, out, len, capacity, input, input_len));
         }
         // The capacity is OpenSSL's guess, which may be more than the caller has, or less; what a
@@ -243,13 +319,28 @@ unsafe fn take(
         let room = ciphering.own.max_output_len(input_len);
         // SAFETY: OpenSSL passes readable input of this size, and output that its caller made room
         // for.
-        let (input, mut output) = unsafe { (bytes(input, input_len), Output::new(out, len, room)) };
-        if out.is_null() {
-            ciphering.own.authenticate(input)?;
-            output.asks_for_size(input_len);
+        let (given, mut output) = unsafe { (bytes(input, input_len), Output::new(out, len, room)) };
+        if in_blocks && input.is_null() {
+            ciphering.own.end_blocks()?;
+            output.put(&[])?;
             return Ok(1);
         }
-        output.put(&ciphering.own.update(input)?)?;
+        if out.is_null() {
+            let len = match ciphering.own.asked_len(input_len)? {
+                Some(len) => len,
+                None => {
+                    ciphering.own.authenticate(given)?;
+                    input_len
+                }
+            };
+            output.asks_for_size(len);
+            return Ok(1);
+        }
+        let made = match in_blocks {
+            true => ciphering.own.blocks(given)?,
+            false => ciphering.own.update(given)?,
+        };
+        output.put(&made)?;
         Ok(1)
     })
 }
@@ -264,7 +355,7 @@ unsafe extern "C" fn update(
 ) -> c_int {
     let (output, input) = ((out, len, capacity), (input, input_len));
     // SAFETY: OpenSSL passes a context of ours.
-    unsafe { take(context, functions::CIPHER_UPDATE, output, input) }
+    unsafe { take(context, false, output, input) }
 }
 
 unsafe extern "C" fn one_shot(
@@ -277,7 +368,7 @@ unsafe extern "C" fn one_shot(
 ) -> c_int {
     let (output, input) = ((out, len, capacity), (input, input_len));
     // SAFETY: OpenSSL passes a context of ours.
-    unsafe { take(context, functions::CIPHER_CIPHER, output, input) }
+    unsafe { take(context, true, output, input) }
 }
 
 unsafe extern "C" fn finish(
@@ -340,13 +431,12 @@ unsafe extern "C" fn set_ctx_params(context: *mut c_void, params: *const Param) 
     };
     let core = ciphering.own.provider.core;
     boundary::call(&core, c"cipher_set_ctx_params", || {
-        // Whose key it will be may not be known yet, so both are told.
+        // As in the beginning, both are told.
         // SAFETY: OpenSSL passes a parameter list or NULL.
         let own = ciphering.own.set_params(unsafe { ParamsIn::new(params) });
-        match ciphering.foreign() {
-            Some(foreign) => Ok(foreign.set_params(functions::CIPHER_SET_CTX_PARAMS, params)),
-            None => own.map(|()| 1),
-        }
+        let set = functions::CIPHER_SET_CTX_PARAMS;
+        let theirs = ciphering.tell(|foreign| foreign.set_params(set, params));
+        theirs.map_or_else(|| own.map(|()| 1), Ok)
     })
 }
 

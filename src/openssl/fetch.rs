@@ -139,7 +139,7 @@ impl Fetcher {
         // SAFETY: the context is the one that we are in, and the strings end with NUL.
         let method = self
             .quietly(|| unsafe { (functions.fetch)(self.context, name.as_ptr(), query.as_ptr()) });
-        (!method.is_null()).then_some(Method { method, functions })
+        (!method.is_null()).then(|| Method { method, functions })
     }
 
     /// Takes away what a call leaves on the error queue.

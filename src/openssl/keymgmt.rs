@@ -11,12 +11,13 @@ use managed_hsm::ParameterSet;
 use super::boundary;
 use super::entry::provider;
 use super::ffi::{
-    self, Callback, Param, SELECT_ALL_PARAMETERS, SELECT_PRIVATE_KEY, SELECT_PUBLIC_KEY,
+    self, Callback, Param, SELECT_ALL_PARAMETERS, SELECT_DOMAIN_PARAMETERS, SELECT_PRIVATE_KEY,
+    SELECT_PUBLIC_KEY,
 };
-use super::foreign::{ForeignKey, Generation, NotImported, generation_params};
+use super::foreign::{ForeignKey, Generation, NotDone, generation_params};
 use super::functions;
 use super::object::dereference;
-use super::params::{ParamTable, ParamsIn, ParamsOut};
+use super::params::{ParamList, ParamTable, ParamsIn, ParamsOut};
 use crate::error::Error;
 use crate::generation::{self, Options};
 use crate::key::KeyHandle;
@@ -289,8 +290,8 @@ unsafe extern "C" fn import(key: *mut c_void, selection: c_int, params: *const P
             params,
         ) {
             Ok(foreign) => key.foreign.set(foreign).is_ok().then_some(1),
-            Err(NotImported::Refused) => None,
-            Err(NotImported::NobodyThere) => {
+            Err(NotDone::Refused) => None,
+            Err(NotDone::NobodyThere) => {
                 // SAFETY: OpenSSL passes a parameter list.
                 let params = unsafe { ParamsIn::new(params) };
                 keymgmt::import(&key.own, selection, params).map(|()| 1)
@@ -308,10 +309,16 @@ unsafe extern "C" fn export(
     boundary::quietly(|| {
         // SAFETY: OpenSSL passes our keydata.
         let key = unsafe { keydata(key) }?;
-        if let Some(foreign) = key.foreign() {
-            return Some(foreign.export(selection, callback, argument));
-        }
-        let mut list = keymgmt::export(&key.own, selection)?;
+        // OpenSSL's own provider refuses to export nothing, which is all that these keys have of
+        // parameters. Without, they couldn't be compared with a key that isn't here. (Those of RSA
+        // can't be with it either: to OpenSSL's own provider the exponent is one.)
+        let is_empty =
+            selection == SELECT_DOMAIN_PARAMETERS && matches!(key.own.key_type, KeyType::MlDsa(_));
+        let mut list = match key.foreign() {
+            Some(_) if is_empty => ParamList::default(),
+            Some(foreign) => return Some(foreign.export(selection, callback, argument)),
+            None => keymgmt::export(&key.own, selection)?,
+        };
         // SAFETY: OpenSSL's callback takes the list and its own argument, and keeps neither.
         Some(list.with(|params| unsafe { callback(params, argument) }))
     })
@@ -321,6 +328,8 @@ unsafe extern "C" fn export(
 struct Generating {
     provider: Arc<Provider>,
     key_type: KeyType,
+    /// Whether it is a key, and not parameters alone.
+    makes_key: bool,
     options: Options,
     foreign: Option<Generation>,
 }
@@ -335,18 +344,22 @@ unsafe extern "C" fn gen_init<const TYPE: u8>(
     let core = provider.core;
     boundary::call(&core, c"keymgmt_gen_init", || {
         let key_type = key_type(TYPE);
-        let foreign = Generation::start(
-            &provider.neighbours,
-            names::of_key_type(key_type),
-            selection,
-            params,
-        );
+        let makes_key = selection & (SELECT_PUBLIC_KEY | SELECT_PRIVATE_KEY) != 0;
+        let name = names::of_key_type(key_type);
+        let foreign = match Generation::start(&provider.neighbours, name, selection, params) {
+            Ok(foreign) => Some(foreign),
+            // A key may still be one for the HSM. Parameters alone never are.
+            Err(_) if makes_key => None,
+            Err(NotDone::Refused) => return Ok(std::ptr::null_mut()),
+            Err(NotDone::NobodyThere) => return Err(Error::NoSoftwareKeys),
+        };
         let mut options = Options::default();
         // SAFETY: OpenSSL passes a parameter list or NULL.
         options.take(unsafe { ParamsIn::new(params) })?;
         Ok(Owned::hand_out(Generating {
             provider,
             key_type,
+            makes_key,
             options,
             foreign,
         }))
@@ -445,6 +458,9 @@ unsafe extern "C" fn generate(
     let (provider, key_type) = (&generating.provider, generating.key_type);
     boundary::call(&provider.core, c"keymgmt_gen", || {
         if generating.options.is_for_hsm() {
+            if !generating.makes_key {
+                return Err(generation::no_parameters());
+            }
             let key = generating.options.create(provider, key_type)?;
             return Ok(Keydata::own(KeyHandle::new(
                 Arc::clone(provider),

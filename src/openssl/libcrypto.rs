@@ -35,7 +35,7 @@ impl Libcrypto {
             // SAFETY: NULL means the program.
             handle = unsafe { libc::dlopen(std::ptr::null(), flags) };
         }
-        (!handle.is_null()).then_some(Self {
+        (!handle.is_null()).then(|| Self {
             handle,
             base: library.dli_fbase,
         })

@@ -357,7 +357,7 @@ struct Held {
 impl Held {
     fn new(handle: *const CoreHandle, upcalls: Upcalls) -> Option<Self> {
         // SAFETY: the handle is one that the core told us of and has not taken back.
-        (unsafe { (upcalls.up_ref)(handle, 0) } != 0).then_some(Self { handle, upcalls })
+        (unsafe { (upcalls.up_ref)(handle, 0) } != 0).then(|| Self { handle, upcalls })
     }
 }
 

@@ -352,6 +352,7 @@ unsafe extern "C" fn sign(
     let own = |state: &mut State| {
         // SAFETY: OpenSSL passes readable input and writable output of these sizes.
         let (tbs, output) = unsafe { (bytes(tbs, tbs_len), Output::new(out, len, capacity)) };
+        state.context.expect_whole()?;
         hand_out(&mut state.context, output, |context| context.sign(tbs))
     };
     let theirs = |foreign: &Foreign| {

@@ -32,6 +32,25 @@ static size_t sign(EVP_PKEY *key, EVP_SIGNATURE *algorithm, int pieces, unsigned
     return length;
 }
 
+/* A message is in pieces or whole. The default provider refuses one that is both, too, of RSA and EC keys. */
+static void refuses_both(EVP_PKEY *key, EVP_PKEY *public_key, EVP_SIGNATURE *algorithm, unsigned char *signature, size_t length)
+{
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+    size_t room = length;
+
+    CHECK(EVP_PKEY_sign_message_init(context, algorithm, NULL) == 1);
+    CHECK(EVP_PKEY_sign_message_update(context, message, 5) == 1);
+    CHECK(EVP_PKEY_sign(context, NULL, &room, message + 5, size - 5) != 1);
+    CHECK(EVP_PKEY_sign(context, signature, &room, message + 5, size - 5) != 1);
+    EVP_PKEY_CTX_free(context);
+    context = EVP_PKEY_CTX_new_from_pkey(NULL, public_key, NULL);
+    CHECK(EVP_PKEY_verify_message_init(context, algorithm, NULL) == 1);
+    CHECK(EVP_PKEY_verify_message_update(context, message, 5) == 1);
+    CHECK(EVP_PKEY_verify(context, signature, length, message + 5, size - 5) != 1);
+    EVP_PKEY_CTX_free(context);
+    ERR_clear_error();
+}
+
 static int verify(EVP_PKEY *key, EVP_SIGNATURE *algorithm, int pieces, const unsigned char *signature,
                   size_t length)
 {
@@ -52,6 +71,23 @@ static int verify(EVP_PKEY *key, EVP_SIGNATURE *algorithm, int pieces, const uns
     return verified == 1;
 }
 
+/* The padding belongs to the algorithm. */
+static void refuses_padding(EVP_PKEY *key, EVP_SIGNATURE *algorithm)
+{
+    OSSL_PARAM own[] = { OSSL_PARAM_construct_utf8_string("pad-mode", "pkcs1", 0), OSSL_PARAM_construct_end() };
+    OSSL_PARAM other[] = { OSSL_PARAM_construct_utf8_string("pad-mode", "pss", 0), OSSL_PARAM_construct_end() };
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+
+    CHECK(EVP_PKEY_sign_message_init(context, algorithm, other) != 1);
+    CHECK(EVP_PKEY_sign_init_ex2(context, algorithm, other) != 1);
+    CHECK(EVP_PKEY_sign_message_init(context, algorithm, own) == 1);
+    CHECK(EVP_PKEY_CTX_set_params(context, other) != 1);
+    CHECK(EVP_PKEY_CTX_set_params(context, own) == 1);
+    CHECK(EVP_PKEY_verify_message_init(context, algorithm, other) != 1);
+    EVP_PKEY_CTX_free(context);
+    ERR_clear_error();
+}
+
 int main(int argc, char **argv)
 {
     EVP_SIGNATURE *ours, *theirs;
@@ -67,6 +103,8 @@ int main(int argc, char **argv)
     ours = EVP_SIGNATURE_fetch(NULL, argv[2], "provider=akv_provider");
     theirs = EVP_SIGNATURE_fetch(NULL, argv[2], "provider=default");
     CHECK(ours != NULL && theirs != NULL);
+    if (EVP_PKEY_is_a(key, "RSA"))
+        refuses_padding(key, ours);
     for (pieces = 0; pieces < 2; pieces++) {
         size_t length = sign(key, ours, pieces, signature);
 
@@ -74,6 +112,7 @@ int main(int argc, char **argv)
         CHECK(verify(copy, theirs, 1, signature, length));
         CHECK(verify(ours_public, ours, 0, signature, length));
         CHECK(verify(ours_public, ours, 1, signature, length));
+        refuses_both(key, ours_public, ours, signature, length);
         signature[length / 2] ^= 1;
         CHECK(!verify(ours_public, ours, 0, signature, length));
         CHECK(!verify(ours_public, ours, 1, signature, length));

@@ -38,6 +38,25 @@ static void with_rsa(const char *uri)
     EVP_PKEY_free(key);
 }
 
+/* A random one is what the HSM takes. */
+static void nonces(EVP_PKEY *key)
+{
+    unsigned int kind;
+    OSSL_PARAM params[] = { OSSL_PARAM_construct_uint("nonce-type", &kind), OSSL_PARAM_construct_end() };
+
+    for (kind = 0; kind < 2; kind++) {
+        EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+        EVP_MD_CTX *operation = EVP_MD_CTX_new();
+
+        CHECK(EVP_PKEY_sign_init(context) == 1);
+        CHECK((EVP_PKEY_CTX_set_params(context, params) == 1) == (kind == 0));
+        CHECK((EVP_DigestSignInit_ex(operation, NULL, "SHA256", NULL, NULL, key, params) == 1) == (kind == 0));
+        EVP_MD_CTX_free(operation);
+        EVP_PKEY_CTX_free(context);
+    }
+    told("nonce that is no random one");
+}
+
 static void with_ec(const char *uri)
 {
     EVP_PKEY *key = load_key(NULL, uri, OSSL_STORE_INFO_PKEY), *public = load_key(NULL, uri, OSSL_STORE_INFO_PUBKEY);
@@ -50,6 +69,7 @@ static void with_ec(const char *uri)
     CHECK(EVP_PKEY_set_octet_string_param(key, "encoded-pub-key", digest, sizeof(digest)) != 1);
     told("another public part");
     EVP_PKEY_CTX_free(context);
+    nonces(key);
     EVP_PKEY_free(public);
     EVP_PKEY_free(key);
 }

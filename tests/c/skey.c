@@ -5,6 +5,7 @@
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/provider.h>
+#include <openssl/tls1.h>
 
 #if OPENSSL_VERSION_NUMBER < 0x30500000L
 int main(void) {
@@ -93,6 +94,104 @@ static void cbc(EVP_SKEY *key, int padding, int plain_len) {
     EVP_CIPHER_free(cipher);
 }
 
+/* With no room for output: how long it would be. */
+static void lengths(EVP_SKEY *key, const char *name, int plain_len, int wrapped_len) {
+    EVP_CIPHER *cipher = fetch(name);
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    unsigned char input[64] = {7};
+    int len = 0;
+    EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
+    CHECK(EVP_CipherInit_SKEY(ctx, cipher, key, NULL, 0, 1, NULL) == 1);
+    CHECK(EVP_CipherUpdate(ctx, NULL, &len, input, plain_len) == 1 && len == wrapped_len);
+    CHECK(EVP_CipherUpdate(ctx, input, &len, input, plain_len) == 1 && len == wrapped_len);
+    CHECK(EVP_CipherInit_SKEY(ctx, cipher, key, NULL, 0, 0, NULL) == 1);
+    CHECK(EVP_CipherUpdate(ctx, NULL, &len, input, wrapped_len) == 1 && len >= plain_len && len < wrapped_len);
+    CHECK(EVP_CipherUpdate(ctx, NULL, &len, input, 17) != 1);
+    ERR_clear_error();
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_CIPHER_free(cipher);
+}
+
+/* What fills a buffer, or counts for the message, is done or refused. */
+static void refused_controls(EVP_SKEY *key) {
+    EVP_CIPHER *cipher = fetch("AES-256-GCM"), *blocks = fetch("AES-256-CBC");
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    unsigned char buffer[32] = {7}, sealed[16];
+    unsigned int version = TLS1_2_VERSION;
+    OSSL_PARAM records[] = {OSSL_PARAM_construct_uint("tls-version", &version), OSSL_PARAM_construct_end()};
+    int len;
+    const struct {
+        int control, size;
+    } controls[] = {
+        {EVP_CTRL_GCM_SET_IV_FIXED, -1}, {EVP_CTRL_GCM_SET_IV_FIXED, 4},           {EVP_CTRL_GCM_IV_GEN, 12},
+        {EVP_CTRL_GCM_SET_IV_INV, 8},    {EVP_CTRL_AEAD_TLS1_AAD, EVP_AEAD_TLS1_AAD_LEN}, {EVP_CTRL_AEAD_GET_TAG, 16},
+    };
+    for (size_t i = 0; i < sizeof controls / sizeof *controls; i++) {
+        CHECK(EVP_CipherInit_SKEY(ctx, cipher, key, NULL, 0, 1, NULL) == 1);
+        CHECK(EVP_CIPHER_CTX_ctrl(ctx, controls[i].control, controls[i].size, buffer) != 1);
+        CHECK(ERR_peek_error() != 0);
+        ERR_clear_error();
+        /* The same before the key comes: then, or when it comes. */
+        CHECK(EVP_CIPHER_CTX_reset(ctx) == 1);
+        CHECK(EVP_CipherInit_SKEY(ctx, cipher, NULL, NULL, 0, 1, NULL) == 1);
+        CHECK(EVP_CIPHER_CTX_ctrl(ctx, controls[i].control, controls[i].size, buffer) != 1
+              || EVP_CipherInit_SKEY(ctx, NULL, key, NULL, 0, 1, NULL) != 1);
+        CHECK(EVP_CIPHER_CTX_reset(ctx) == 1);
+        ERR_clear_error();
+    }
+    /* Not the one of the message before either. */
+    for (int message = 0; message < 2; message++) {
+        CHECK(EVP_CipherInit_SKEY(ctx, cipher, key, NULL, 0, 1, NULL) == 1);
+        CHECK(EVP_CIPHER_CTX_get_updated_iv(ctx, buffer, 12) != 1);
+        CHECK(EVP_CIPHER_CTX_get_original_iv(ctx, buffer, 12) != 1);
+        CHECK(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, 16, buffer) != 1);
+        ERR_clear_error();
+        CHECK(EVP_CipherUpdate(ctx, sealed, &len, (const unsigned char *)"message", 7) == 1);
+        CHECK(EVP_CIPHER_CTX_get_updated_iv(ctx, buffer, 12) == 1);
+        CHECK(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, 16, buffer) == 1);
+    }
+    CHECK(EVP_CIPHER_CTX_reset(ctx) == 1);
+    CHECK(EVP_CipherInit_SKEY(ctx, blocks, key, buffer, 16, 1, records) != 1);
+    CHECK(EVP_CipherInit_SKEY(ctx, blocks, key, NULL, 0, 1, NULL) == 1);
+    CHECK(EVP_CIPHER_CTX_set_params(ctx, records) != 1);
+    ERR_clear_error();
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_CIPHER_free(blocks);
+    EVP_CIPHER_free(cipher);
+}
+
+/* As EVP_Cipher has it: whole blocks of CBC without padding, and GCM with an end. */
+static void at_once(EVP_SKEY *key) {
+    EVP_CIPHER *blocks = fetch("AES-256-CBC"), *gcm = fetch("AES-256-GCM");
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    unsigned char iv[16] = {7}, tag[16], plain[32], sealed[64], opened[64];
+    int len;
+    memset(plain, 1, sizeof plain); /* as if it were padding */
+    CHECK(EVP_CipherInit_SKEY(ctx, blocks, key, iv, sizeof iv, 1, NULL) == 1);
+    CHECK(EVP_Cipher(ctx, sealed, plain, 32) == 32);
+    CHECK(EVP_CipherInit_SKEY(ctx, blocks, key, iv, sizeof iv, 0, NULL) == 1);
+    CHECK(EVP_Cipher(ctx, opened, sealed, 32) == 32 && memcmp(opened, plain, 32) == 0);
+    CHECK(EVP_CipherInit_SKEY(ctx, blocks, key, iv, sizeof iv, 1, NULL) == 1);
+    CHECK(EVP_Cipher(ctx, sealed, plain, 31) == -1);
+    ERR_clear_error();
+    CHECK(EVP_CipherInit_SKEY(ctx, gcm, key, NULL, 0, 1, NULL) == 1);
+    CHECK(EVP_Cipher(ctx, NULL, plain, 5) == 5);
+    /* No bytes are no piece of the message. */
+    CHECK(EVP_CipherUpdate(ctx, sealed, &len, plain, 0) == 1 && len == 0);
+    CHECK(EVP_Cipher(ctx, sealed, plain, 31) == 31);
+    CHECK(EVP_Cipher(ctx, NULL, NULL, 0) == 0);
+    CHECK(EVP_CIPHER_CTX_get_updated_iv(ctx, iv, 12) == 1);
+    CHECK(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, sizeof tag, tag) == 1);
+    CHECK(EVP_CipherInit_SKEY(ctx, gcm, key, iv, 12, 0, NULL) == 1);
+    CHECK(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, sizeof tag, tag) == 1);
+    CHECK(EVP_Cipher(ctx, NULL, plain, 5) == 5);
+    CHECK(EVP_Cipher(ctx, opened, sealed, 31) == 31 && memcmp(opened, plain, 31) == 0);
+    CHECK(EVP_Cipher(ctx, NULL, NULL, 0) == 0);
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_CIPHER_free(gcm);
+    EVP_CIPHER_free(blocks);
+}
+
 /* A software key in whatever provider comes first. */
 static void software_keys(void) {
     unsigned char bytes[32] = {1}, iv[12] = {2}, tag[16], sealed[8], opened[8];
@@ -132,7 +231,11 @@ int main(int argc, char **argv) {
     ERR_clear_error();
     wrap(key, "AES-256-WRAP", plain, 32);
     wrap(key, "AES-256-WRAP-PAD", plain, 7);
+    lengths(key, "AES-256-WRAP", 32, 40);
+    lengths(key, "AES-256-WRAP-PAD", 20, 32);
     gcm(key);
+    refused_controls(key);
+    at_once(key);
     cbc(key, 1, 43);
     cbc(key, 1, 32);
     cbc(key, 1, 5);

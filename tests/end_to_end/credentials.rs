@@ -312,6 +312,7 @@ fn an_application_logs_in_with_a_certificate_in_every_form() {
     };
     run("req -x509 -newkey rsa:2048 -nodes -subj /CN=app -days 2 -keyout @key.pem -out @cert.pem");
     run("rsa -in @key.pem -traditional -out @pkcs1.pem");
+    run("rsa -in @key.pem -traditional -aes256 -passout pass:opensesame -out @dek.pem");
     run("pkcs8 -topk8 -in @key.pem -passout pass:opensesame -out @encrypted.pem");
     run("pkcs12 -export -inkey @key.pem -in @cert.pem -passout pass:opensesame -out @app.p12");
     run(
@@ -322,6 +323,8 @@ fn an_application_logs_in_with_a_certificate_in_every_form() {
         ("both.pem", "key.pem"),
         ("old.pem", "pkcs1.pem"),
         ("locked.pem", "encrypted.pem"),
+        ("traditional.pem", "dek.pem"),
+        ("mixed.pem", "other-key.pem"),
     ] {
         let key = fs::read_to_string(file(key)).expect("the key is there");
         fs::write(file(name), format!("{key}{certificate}")).expect("the file can be written");
@@ -347,6 +350,8 @@ fn an_application_logs_in_with_a_certificate_in_every_form() {
     }
     for (name, password, words) in [
         ("foreign.pem", "", "AADSTS700027"),
+        ("mixed.pem", "", "not the one of its first certificate"),
+        ("traditional.pem", "opensesame", "openssl pkcs8 -topk8"),
         ("locked.pem", "", "set AZURE_CLIENT_CERTIFICATE_PASSWORD"),
         (
             "locked.pem",
@@ -401,6 +406,36 @@ fn an_application_logs_in_with_a_token_of_another_issuer() {
     );
     fs::remove_file(&file).expect("the file is there");
     assert!(refusal(&hsm).contains("can't be read"));
+}
+
+/// Also where the file, or the variable, is not what it ought to be.
+#[test]
+fn a_private_key_is_not_shown() {
+    let mut hsm = hsm();
+    hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+    hsm.set("AZURE_TOKEN_CREDENTIALS", "ClientCertificateCredential");
+    hsm.set("AZURE_TENANT_ID", CLIENT);
+    hsm.set("AZURE_CLIENT_ID", CLIENT);
+    let key = hsm.openssl_line(Loading::Plain, "genpkey -algorithm RSA");
+    let key = key.succeeds();
+    let line = hsm.write("line.pem", key.replace('\n', ""));
+    let cut = hsm.write("cut.pem", &key[..1000]);
+    for (path, words) in [
+        (&line, "line ends been lost"),
+        (&cut, "is it cut off"),
+        (&key, "it is no path"),
+    ] {
+        hsm.set("AZURE_CLIENT_CERTIFICATE_PATH", path);
+        let text = refusal(&hsm);
+        assert!(text.contains(words), "{text}");
+        for secret in ["MII", "77, 73, 73", &key[100..120]] {
+            assert!(!text.contains(secret), "{text}");
+        }
+    }
+    hsm.set("AKV_CA_FILE", &line);
+    let text = refusal(&hsm);
+    assert!(text.contains("line ends been lost"), "{text}");
+    assert!(!text.contains("77, 73, 73"), "{text}");
 }
 
 #[test]

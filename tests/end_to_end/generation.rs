@@ -1,6 +1,6 @@
 //! Keys made in the HSM by `openssl genpkey`.
 
-use crate::support::{Hsm, LOADINGS, Loading, uri};
+use crate::support::{Hsm, LOADINGS, Loading, openssl_version, uri};
 
 #[test]
 fn genpkey_makes_keys_of_every_type_in_the_hsm() {
@@ -122,6 +122,32 @@ fn bad_options_are_refused_and_make_no_key() {
 }
 
 #[test]
+fn parameters_alone_make_no_key_in_the_hsm() {
+    let hsm = Hsm::start();
+    let target = format!("uri:{}", uri("new"));
+    let before = hsm.requests().len();
+    for (algorithm, options, words) in [
+        (
+            "EC",
+            &["ec_paramgen_curve:P-256", target.as_str()][..],
+            &["uri", "no parameters alone"][..],
+        ),
+        ("RSA", &[&target], &[]),
+        ("AES", &[&target], &["no other provider"]),
+    ] {
+        let mut arguments = vec!["genpkey", "-genparam", "-algorithm", algorithm];
+        if algorithm == "AES" {
+            arguments.extend(["-propquery", "provider=akv_provider"]);
+        }
+        for option in options {
+            arguments.extend(["-pkeyopt", option]);
+        }
+        hsm.openssl(Loading::AkvFirst, &arguments).fails_with(words);
+    }
+    assert_eq!(hsm.requests().len(), before, "a request was made");
+}
+
+#[test]
 fn without_a_name_in_the_hsm_a_software_key_is_made() {
     let hsm = Hsm::start();
     let before = hsm.requests().len();
@@ -167,5 +193,13 @@ fn options_count_in_whatever_order_they_come() {
         [&target, "rsa_keygen_pubexp:36893488147419103233"],
     ] {
         generate(&options).fails_with(&["exponent"]);
+    }
+    if openssl_version() >= (3, 2) {
+        let material = format!("dhkem-ikm:{}", "07".repeat(32));
+        let ec = ["genpkey", "-algorithm", "EC", "-pkeyopt", "group:P-256"];
+        let options = ["-pkeyopt", &material, "-pkeyopt", &target];
+        let arguments = [&ec[..], &options].concat();
+        let refused = hsm.openssl(Loading::AkvFirst, &arguments);
+        refused.fails_with(&["dhkem-ikm", "random numbers of its own"]);
     }
 }

@@ -130,3 +130,26 @@ fn secret_keys_wrap_and_encrypt_and_software_ones_work_as_ever() {
         }
     }
 }
+
+#[test]
+fn secret_keys_begin_in_several_steps_as_at_once() {
+    let hsm = Hsm::with_keys(&[("aes", AES_256)]);
+    let program = hsm.compile("skey_steps");
+    for order in ["akv_provider,default", "default,akv_provider"] {
+        if !hsm.run_or_skip(&program, &[&uri("aes"), order]) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_secret_key_of_another_size_than_the_ciphers_is_refused_where_the_size_is_told() {
+    let mut hsm = Hsm::with_keys(&[("small", r#"{"kty":"oct-HSM","key_size":128}"#)]);
+    let program = hsm.compile("skey_size");
+    for (version, told) in [("7.4", "untold"), ("2026-01-01-preview", "told")] {
+        hsm.set("AKV_API_VERSION", version);
+        if !hsm.run_or_skip(&program, &[&uri("small"), told]) {
+            return;
+        }
+    }
+}

@@ -168,6 +168,10 @@ fn what_only_the_c_interface_meets_has_its_reason() {
         ("small buffer", "output buffer too small"),
         ("public part", "no private key"),
         ("another public part", "invalid key"),
+        (
+            "nonce that is no random one",
+            "deterministic signature not supported by the HSM",
+        ),
         ("no other provider", "no provider for software keys"),
         ("search", "search not supported by the HSM"),
     ];

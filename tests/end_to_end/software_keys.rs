@@ -353,6 +353,17 @@ fn a_software_key_and_an_hsm_key_serve_one_process() {
     }
 }
 
+#[test]
+fn what_is_refused_with_software_keys_is_refused_likewise_with_the_provider() {
+    let hsm = Hsm::start();
+    let program = hsm.compile("software_refusals");
+    let lines = |order: &str| hsm.run(&program, &[order]).succeeds();
+    let without = lines("default");
+    for order in ["akv_provider,default", "default,akv_provider"] {
+        assert_eq!(lines(order), without, "{order}");
+    }
+}
+
 /// Programs look up what a type of keys has before they read, set or import it.
 #[test]
 fn the_tables_of_software_keys_name_what_they_name_without_the_provider() {

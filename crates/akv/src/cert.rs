@@ -3,6 +3,7 @@
 mod authority;
 mod input;
 mod names;
+mod uri;
 
 use std::time::Duration;
 

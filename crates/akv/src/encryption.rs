@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use hsm_keys::PublicKey;
+use hsm_keys::{PublicKey, RsaEncryption};
 use managed_hsm::{Decryption, Encrypted, Encryption, EncryptionAlgorithm, Key, KeyUri};
 use serde_json::Value;
 
@@ -142,7 +142,15 @@ impl Encrypt {
             iv: bytes(iv.as_ref()),
             aad: bytes(self.aad.as_ref()),
         };
-        let encrypted = session.client.encrypt(&key.id, &encryption, &plaintext)?;
+        let encrypted = match RsaEncryption::of(algorithm) {
+            // Nothing of it leaves the machine.
+            Some(way) => Encrypted {
+                ciphertext: hsm_keys::encrypt(&key.public.clone().into(), way, &plaintext)?,
+                iv: None,
+                tag: None,
+            },
+            None => session.client.encrypt(&key.id, &encryption, &plaintext)?,
+        };
         let rows = self.needed(algorithm, &encrypted);
         let mut about = about(&key, algorithm);
         for (name, _, digits) in &rows {

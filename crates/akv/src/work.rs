@@ -320,12 +320,7 @@ fn by_public_key(
     algorithm: EncryptionAlgorithm,
     data: &[u8],
 ) -> Result<Option<Vec<u8>>, Trouble> {
-    let ways = [
-        RsaEncryption::Pkcs1,
-        RsaEncryption::OaepSha1,
-        RsaEncryption::OaepSha256,
-    ];
-    let way = ways.into_iter().find(|way| way.algorithm() == algorithm);
+    let way = RsaEncryption::of(algorithm);
     let encrypted = way.map(|way| hsm_keys::encrypt(public, way, data));
     Ok(encrypted.transpose()?)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
-use hsm_keys::PublicKey;
+use hsm_keys::{PublicKey, RsaEncryption};
 use managed_hsm::{EncryptionAlgorithm, Key, KeyUri, SecureWrapAlgorithm};
 
 use crate::failure::Failure;
@@ -116,7 +116,11 @@ impl Wrap {
         let session = Session::start()?;
         let key = session.client.get_key(&self.uri)?;
         let algorithm = algorithm(named, &key, "wrap keys")?;
-        let wrapped = session.client.wrap_key(&key.id, algorithm, &plain)?;
+        let wrapped = match RsaEncryption::of(algorithm) {
+            // Nothing of it leaves the machine.
+            Some(way) => hsm_keys::encrypt(&key.public.clone().into(), way, &plain)?,
+            None => session.client.wrap_key(&key.id, algorithm, &plain)?,
+        };
         let about = about(&key, algorithm);
         files::deliver(&wrapped, "wrapped", &self.out, about)
     }

@@ -95,6 +95,17 @@ impl Cipher {
         }
     }
 
+    /// The longest output for `input_len` bytes, in bytes, when encrypting with padding, or when
+    /// decrypting. None: there is no such input.
+    pub fn longest_output(self, encrypting: bool, input_len: usize) -> Option<usize> {
+        let algorithm = self.algorithm(true).ok()?;
+        let lens = match encrypting {
+            true => algorithm.ciphertext_lens(input_len),
+            false => algorithm.plaintext_lens(input_len),
+        };
+        lens.map(|lens| *lens.end())
+    }
+
     /// Encrypts a message, or wraps a key, in the HSM.
     ///
     /// # Errors
@@ -200,6 +211,23 @@ mod tests {
         for mode in [Mode::Wrap, Mode::Cbc, Mode::Gcm] {
             let refused = Cipher { mode, bits: 512 }.algorithm(true);
             assert!(matches!(refused, Err(Error::AesKeySize(512))), "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn a_length_is_one_of_the_mode_and_the_direction() {
+        for (mode, encrypting, len, expected) in [
+            (Mode::Wrap, true, 32, Some(40)),
+            (Mode::Wrap, true, 20, None),
+            (Mode::Wrap, false, 40, Some(32)),
+            (Mode::WrapPad, true, 20, Some(32)),
+            (Mode::WrapPad, true, 0, None),
+            (Mode::WrapPad, false, 32, Some(24)),
+            (Mode::Cbc, true, 32, Some(48)),
+            (Mode::Gcm, false, 5, Some(5)),
+        ] {
+            let cipher = Cipher { mode, bits: 256 };
+            assert_eq!(cipher.longest_output(encrypting, len), expected);
         }
     }
 

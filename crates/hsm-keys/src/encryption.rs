@@ -33,6 +33,13 @@ impl RsaEncryption {
         }
     }
 
+    /// The way to encrypt that the HSM has under the name of an algorithm. None: it is one of AES,
+    /// which the HSM alone can do.
+    pub fn of(algorithm: EncryptionAlgorithm) -> Option<Self> {
+        let all = [Self::Pkcs1, Self::OaepSha1, Self::OaepSha256];
+        all.into_iter().find(|way| way.algorithm() == algorithm)
+    }
+
     /// The HSM's algorithm.
     pub fn algorithm(self) -> EncryptionAlgorithm {
         match self {

@@ -4,6 +4,7 @@
 //! FIFO, a device, a file that is too long. A symbolic link to a regular file is fine; Kubernetes's
 //! tokens are such links.
 
+use std::borrow::Cow;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
@@ -61,6 +62,21 @@ pub fn without_mark(bytes: &[u8]) -> Result<&[u8], String> {
 pub(crate) fn bare(text: &str) -> &str {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     text.trim_matches(['\r', '\n'])
+}
+
+/// A path for a person. A setting that has the contents of a file in the place of its path is not
+/// shown: they may be a private key.
+pub(crate) fn shown_path(path: &Path) -> Cow<'_, str> {
+    /// The longest name of a file.
+    const NAME_MAX: usize = 255;
+    let text = path.to_string_lossy();
+    let is_path = text.split('/').all(|name| name.len() <= NAME_MAX)
+        && !text.contains(char::is_control)
+        && !text.contains("-----BEGIN ");
+    match is_path {
+        true => text,
+        false => Cow::Borrowed("… (not shown: it is no path)"),
+    }
 }
 
 /// Whether a library may read a file that a setting names: if there is one, it is of a kind and a
@@ -125,6 +141,30 @@ mod tests {
         ] {
             let problem = read(path).unwrap_err();
             assert!(problem.contains(expected), "{}: {problem}", path.display());
+        }
+    }
+
+    #[test]
+    fn what_is_no_path_is_not_shown() {
+        let line = "A".repeat(256);
+        for path in [
+            "-----BEGIN PRIVATE KEY-----",
+            "MIIE\nvQIB",
+            &line,
+            &format!("/run/{line}"),
+        ] {
+            assert_eq!(
+                shown_path(Path::new(path)),
+                "… (not shown: it is no path)",
+                "{path}"
+            );
+        }
+        for path in [
+            "/run/secrets/key.pem",
+            "C:\\keys\\kéy.pem",
+            &"a/".repeat(1000),
+        ] {
+            assert_eq!(shown_path(Path::new(path)), path);
         }
     }
 

@@ -55,6 +55,7 @@ mod ml_dsa;
 pub mod number;
 mod obstacle;
 mod pages;
+mod pem;
 mod pool;
 mod properties;
 mod public_key;

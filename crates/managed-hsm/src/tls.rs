@@ -14,14 +14,14 @@ use rustls::crypto::aws_lc_rs;
 use rustls::crypto::{ActiveKeyExchange, CryptoProvider, SharedSecret, SupportedKxGroup};
 use rustls::ffdhe_groups::FfdheGroup;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, NamedGroup, ProtocolVersion, SupportedProtocolVersion};
 use rustls_platform_verifier::Verifier;
 
 #[cfg(target_os = "linux")]
 use crate::environment;
 use crate::error::Error;
-use crate::files;
+use crate::files::{self, shown_path};
+use crate::pem;
 use crate::settings::client::Settings;
 use crate::settings::front_end::FrontEnd;
 
@@ -128,12 +128,13 @@ impl Authorities<'_> {
     }
 
     fn certificates(&self, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-        let pem = files::read_text(path).map_err(|problem| self.unusable(path, &problem))?;
-        let certificates = CertificateDer::pem_slice_iter(&pem)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| {
-                self.unusable(path, &format!("is not a PEM file of certificates: {error}"))
-            })?;
+        let text = files::read_text(path).map_err(|problem| self.unusable(path, &problem))?;
+        let certificates = pem::certificates(&text).map_err(|problem| {
+            self.unusable(
+                path,
+                &format!("is not a PEM file of certificates: {problem}"),
+            )
+        })?;
         match certificates.is_empty() {
             false => Ok(certificates),
             true => Err(self.unusable(path, "holds no PEM certificate")),
@@ -148,7 +149,7 @@ impl Authorities<'_> {
     fn unusable(&self, path: &Path, problem: &str) -> Error {
         Error::Settings {
             origin: format!("AKV_CA_FILE (or {})", self.front_end.in_file("ca-file")),
-            problem: format!("'{}' {problem}", path.display()),
+            problem: format!("'{}' {problem}", shown_path(path)),
         }
     }
 }
@@ -161,7 +162,7 @@ fn check_moved() -> Result<(), Error> {
     let check = |variable: &str, path: &Path| {
         files::check_if_there(path).map_err(|problem| Error::Settings {
             origin: variable.to_owned(),
-            problem: format!("'{}' {problem}", path.display()),
+            problem: format!("'{}' {problem}", shown_path(path)),
         })
     };
     if let Some(file) = environment::variable("SSL_CERT_FILE") {

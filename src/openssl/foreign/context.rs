@@ -37,7 +37,7 @@ impl<O: InContext> ForeignContext<O> {
         context: *mut c_void,
         moved: Option<Arc<ForeignKey>>,
     ) -> Option<Self> {
-        (!context.is_null()).then_some(Self {
+        (!context.is_null()).then(|| Self {
             implementation,
             context,
             moved,

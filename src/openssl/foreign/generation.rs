@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_int, c_void};
 use std::sync::Arc;
 
-use super::{ForeignKey, NOTHING_TO_DO, call};
+use super::{ForeignKey, NOTHING_TO_DO, NotDone, call};
 use crate::openssl::ffi::{self, Callback, Param};
 use crate::openssl::functions::{self, Keymgmt};
 use crate::openssl::neighbour::{Implementation, Neighbours};
@@ -30,17 +30,20 @@ impl Generation {
         key_type: &CStr,
         selection: c_int,
         params: *const Param,
-    ) -> Option<Self> {
-        let implementation = neighbours.find::<Keymgmt>(key_type)?;
+    ) -> Result<Self, NotDone> {
+        let implementation = neighbours
+            .find::<Keymgmt>(key_type)
+            .ok_or(NotDone::NobodyThere)?;
         let context = call!(
             implementation,
             functions::KEYMGMT_GEN_INIT,
             (implementation.context, selection, params)
         );
-        (!context.is_null()).then_some(Self {
+        let started = (!context.is_null()).then(|| Self {
             implementation,
             context,
-        })
+        });
+        started.ok_or(NotDone::Refused)
     }
 
     pub(in crate::openssl) fn set_template(&self, template: &ForeignKey) -> c_int {

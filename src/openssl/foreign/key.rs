@@ -9,8 +9,8 @@ use crate::openssl::functions::{self, Keymgmt, Signature};
 use crate::openssl::neighbour::{Implementation, Neighbours};
 use crate::openssl::params::ParamsIn;
 
-/// Why another provider has not imported a key.
-pub(in crate::openssl) enum NotImported {
+/// Why another provider has not imported a key, or begun to make one.
+pub(in crate::openssl) enum NotDone {
     NobodyThere,
     Refused,
 }
@@ -56,7 +56,7 @@ impl ForeignKey {
         key_type: &CStr,
         selection: c_int,
         params: *const Param,
-    ) -> Result<Self, NotImported> {
+    ) -> Result<Self, NotDone> {
         let operation = match key_type.to_bytes() {
             b"EC" => c"ECDSA",
             _ => key_type,
@@ -89,14 +89,14 @@ impl ForeignKey {
         };
         let mut usual = usual.into_iter().filter_map(|find| find()).peekable();
         if usual.peek().is_none() {
-            return Err(NotImported::NobodyThere);
+            return Err(NotDone::NobodyThere);
         }
         let mut whole = usual.find_map(&mut import_all);
         if whole.is_none() && neighbours.are_all_eligible() {
             // Why these don't take it, nobody has asked.
             whole = neighbours.quietly(|| neighbours.first_told_of(key_type, &[], &mut import_all));
         }
-        whole.or(part).ok_or(NotImported::Refused)
+        whole.or(part).ok_or(NotDone::Refused)
     }
 
     /// Has another provider's key management import a key.

@@ -11,7 +11,7 @@ use std::ffi::c_int;
 pub(super) use self::context::ForeignContext;
 pub(super) use self::encoder::{EncoderArguments, encode_foreign};
 pub(super) use self::generation::{Generation, generation_params};
-pub(super) use self::key::{ForeignKey, NotImported};
+pub(super) use self::key::{ForeignKey, NotDone};
 pub(super) use self::secret_key::ForeignSecretKey;
 
 /// Calls a function of another provider's implementation: `call!(implementation, ID, (arguments))`.

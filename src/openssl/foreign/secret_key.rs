@@ -34,7 +34,7 @@ impl Drop for ForeignSecretKey {
 
 impl ForeignSecretKey {
     fn wrap(implementation: Arc<Implementation<Skeymgmt>>, keydata: *mut c_void) -> Option<Self> {
-        (!keydata.is_null()).then_some(Self {
+        (!keydata.is_null()).then(|| Self {
             implementation,
             keydata,
         })

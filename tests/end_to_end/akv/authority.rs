@@ -218,6 +218,24 @@ fn a_list_of_revoked_certificates_is_followed() {
     ] {
         assert!(text.replace(" = ", "=").contains(words), "{text}");
     }
+    // Nor before the CA's certificate counts, whose first time is its beginning.
+    let der = hsm.path("ca.der");
+    let convert = format!("x509 -in {ca} -outform DER -out {der}");
+    hsm.openssl_line(Loading::Plain, &convert).succeeds();
+    let mut early = fs::read(&der).expect("a certificate");
+    let at = early.windows(2).position(|two| two == [0x17, 13]);
+    let year = at.expect("a time") + 2;
+    early[year..year + 2].copy_from_slice(b"49");
+    let early = hsm.write("early.der", early);
+    for line in [
+        format!("cert crl managedhsm:MyHSM:ca --ca {early}"),
+        format!("cert sign managedhsm:MyHSM:ca {csr} --ca {early}"),
+    ] {
+        hsm.akv_line(&line).fails_with(&["it counts from 2049"]);
+    }
+    // Nobody believes a list once the CA's certificate has ended.
+    hsm.akv_line(&format!("{line} --days 3650"))
+        .fails_with(&["the CA's certificate ends at", "before the next list comes"]);
     for (revoked, words) in [
         ("nothing", "serial number in hexadecimal"),
         ("0", "positive, and not 0"),
@@ -263,6 +281,8 @@ fn a_name_that_is_not_well_formed_is_not_signed() {
         ("30028700", "and not 0"),
         ("3003810161", "email:a is not well-formed"),
         ("300486022F61", "URI:/a is not well-formed"),
+        // http:///a.b/, which a browser takes for http://a.b/.
+        ("300E860C687474703A2F2F2F612E622F", "it names no host"),
         // A user principal name without a domain.
         (
             "3013A011060A2B060104018237140203A0030C016D",
@@ -307,7 +327,8 @@ fn a_name_that_is_not_well_formed_is_not_signed() {
     assert!(text.contains("Alternative Name: critical"), "{text}");
     for (option, words) in [
         ("--san DNS:a_b", "'_' is in it"),
-        ("--crl ca.crl", "without a base"),
+        ("--crl ca.crl", "no scheme"),
+        ("--crl http:///ca.crl", "names no host"),
         ("--subject C=CHE", "3 characters"),
     ] {
         hsm.akv_line(&format!(

@@ -226,6 +226,14 @@ fn what_was_encrypted_is_decrypted_with_what_was_told() {
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(told["tag"].is_string(), algorithm == "A256GCM");
     }
+    // What the public key encrypts doesn't leave the machine.
+    let wrapped = hsm.path("wrapped");
+    hsm.akv_line(&format!("wrap {} {plain} --out {wrapped}", uri("rsa")))
+        .succeeds();
+    let requests = hsm.requests();
+    let mut by_rsa = requests.iter().filter(|one| one.path.contains("/rsa/"));
+    assert!(!by_rsa.any(|one| one.is("encrypt") || one.is("wrapkey")));
+    assert!(requests.iter().any(|one| one.is("encrypt")));
     // A person sees what to give for decryption, and the ciphertext as base64.
     let line = format!("encrypt managedhsm:MyHSM:aes {plain} --algorithm A256GCM");
     let told = hsm.akv_line(&line).succeeds();

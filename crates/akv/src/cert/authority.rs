@@ -238,6 +238,10 @@ impl Authority {
         let certificate = self.own(certificates, &signer)?;
         let about = certificate.tbs_certificate();
         let read = |error| self.unfit(format!("an extension of it can't be read: {error}"));
+        let begin = about.validity().not_before.to_system_time();
+        if begin > SystemTime::now() {
+            return Err(self.unfit(format!("it counts from {} on", time(begin))));
+        }
         let constraints = about.get_extension::<BasicConstraints>().map_err(read)?;
         if !constraints.is_some_and(|(_, constraints)| constraints.ca) {
             return Err(self.unfit("it is no CA's (basicConstraints)"));
@@ -301,6 +305,26 @@ impl Authority {
     }
 }
 
+/// Refuses what would count for longer than the CA's certificate, or already where that doesn't.
+fn check_validity(ca: &Certificate, until: SystemTime, what: &str) -> Result<(), Failure> {
+    let validity = ca.tbs_certificate().validity();
+    let begin = validity.not_before.to_system_time();
+    let end = validity.not_after.to_system_time();
+    if SystemTime::now() < begin {
+        let begin = time(begin);
+        return Err(Failure::told(format!(
+            "the CA's certificate is not valid before {begin}"
+        )));
+    }
+    match until > end {
+        false => Ok(()),
+        true => Err(Failure::usage(format!(
+            "the CA's certificate ends at {}, before {what}: give fewer --days",
+            time(end)
+        ))),
+    }
+}
+
 /// Values in their order, without those that were there already.
 fn once_each<T: PartialEq>(all: Vec<T>) -> Vec<T> {
     let mut kept = Vec::with_capacity(all.len());
@@ -310,26 +334,6 @@ fn once_each<T: PartialEq>(all: Vec<T>) -> Vec<T> {
         }
     }
     kept
-}
-
-/// Refuses what is signed outside of the time in which its CA's certificate holds.
-fn check_validity(ca: &Certificate, until: SystemTime) -> Result<(), Failure> {
-    let validity = ca.tbs_certificate().validity();
-    let (begin, end) = (
-        validity.not_before.to_system_time(),
-        validity.not_after.to_system_time(),
-    );
-    match (begin > SystemTime::now(), until > end) {
-        (true, _) => Err(Failure::usage(format!(
-            "the CA's certificate is not valid before {}",
-            time(begin)
-        ))),
-        (_, true) => Err(Failure::usage(format!(
-            "the CA's certificate ends at {}, before this one would: give fewer --days",
-            time(end)
-        ))),
-        _ => Ok(()),
-    }
 }
 
 impl Sign {
@@ -345,7 +349,7 @@ impl Sign {
             self.authority.check_depth(&ca, self.path_length)?;
         }
         let until = SystemTime::now() + days(self.days);
-        check_validity(&ca, until)?;
+        check_validity(&ca, until, "this one would")?;
         let subject = match &self.subject {
             Some(subject) => subject.clone(),
             None => requested_subject(&request)?,
@@ -431,7 +435,7 @@ impl Crl {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let number = self.number.unwrap_or(since);
         let next = now + days(self.days);
-        check_validity(&ca, next)?;
+        check_validity(&ca, next, "the next list comes")?;
         let subject = ca.tbs_certificate().subject().clone();
         let entries = self.revoked.iter().map(|one| one.entry(&subject));
         let entries: Result<Vec<RevokedCert>, Failure> = entries.collect();

@@ -1,15 +1,15 @@
 //! Names in certificates: how they are written on the command line, and what RFC 5280 asks of them.
 //! A CA vouches for what it signs: a name that programs read differently is refused.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use der::asn1::{Any, Ia5String, ObjectIdentifier, OctetString};
 use der::{Tag, Tagged};
-use url::Url;
 use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::ext::pkix::name::{GeneralName, OtherName};
 use x509_cert::name::Name;
 
+use super::uri::uri;
 use crate::output::one_line;
 use crate::signing::digits;
 
@@ -42,65 +42,74 @@ const SMTP_UTF8_MAILBOX: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.
 
 /// A distinguished name as RFC 4514 or as OpenSSL writes it.
 pub(super) fn distinguished_name(text: &str) -> Result<Name, String> {
-    let rfc4514 = match text.strip_prefix('/') {
-        None => text.to_owned(),
-        Some(parts) => {
-            let mut parts = unescaped_parts(parts);
-            parts.reverse();
-            parts.join(",")
-        }
+    let by_digits = match text.strip_prefix('/') {
+        None => of_rfc4514(text)?,
+        Some(parts) => of_openssl(parts)?,
     };
-    check_escapes(&rfc4514)?;
-    let name = rfc4514.parse().map_err(|_| {
+    let name = by_digits.parse().map_err(|_| {
         "give CN=www.example.com,O=Example or /O=Example/CN=www.example.com".to_owned()
     })?;
     check_distinguished(&name)?;
     Ok(name)
 }
 
-/// The parts between slashes, as RFC 4514 writes them: a comma has no meaning there, nor has a
-/// slash that a backslash stands before.
-fn unescaped_parts(text: &str) -> Vec<String> {
-    let (mut parts, mut part) = (Vec::new(), String::new());
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '/' => parts.push(std::mem::take(&mut part)),
-            ',' => part.push_str("\\,"),
-            '\\' => match characters.next() {
-                Some('/') => part.push('/'),
-                next => part.extend([Some('\\'), next].into_iter().flatten()),
-            },
-            other => part.push(other),
-        }
+/// A character in the form of RFC 4514 that never means anything but itself.
+fn push_literal(text: &mut String, character: char) {
+    for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+        text.push_str(&format!("\\{byte:02x}"));
     }
-    parts.push(part);
-    parts
 }
 
-/// Refuses a backslash that stands before nothing that it can give another meaning (RFC 4514,
-/// section 3).
-fn check_escapes(text: &str) -> Result<(), String> {
+/// A name in the form of RFC 4514 with hexadecimal digits for all that is escaped: what parses it
+/// takes a comma for one that separates if two backslashes stand somewhere before it.
+fn of_rfc4514(text: &str) -> Result<String, String> {
+    let mut by_digits = String::with_capacity(text.len());
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
         if character != '\\' {
+            by_digits.push(character);
             continue;
         }
-        let is_good = match characters.next() {
-            Some(special) if " \"#+,;<=>\\".contains(special) => true,
-            Some(digit) if digit.is_ascii_hexdigit() => characters
-                .next()
-                .is_some_and(|digit| digit.is_ascii_hexdigit()),
-            _ => false,
-        };
-        if !is_good {
-            return Err(
-                "a backslash stands before a special character or two hexadecimal digits"
+        let rest = characters.as_str();
+        let digits = rest.get(..2);
+        let digits = digits.filter(|two| two.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        match (digits, characters.next()) {
+            (Some(digits), _) => {
+                by_digits.push('\\');
+                by_digits.push_str(digits);
+                characters.next();
+            }
+            (None, Some(special)) if special == ' ' || special.is_ascii_punctuation() => {
+                push_literal(&mut by_digits, special);
+            }
+            _ => return Err(
+                "'\\' stands before two hexadecimal digits, or before a character such as ',' and '+'"
                     .to_owned(),
-            );
+            ),
         }
     }
-    Ok(())
+    Ok(by_digits)
+}
+
+/// The same of a name in the form of OpenSSL, without its first slash: there a backslash keeps any
+/// character that follows, and slashes separate, the most general part first.
+fn of_openssl(text: &str) -> Result<String, String> {
+    let mut parts = vec![String::new()];
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        let part = parts.len() - 1;
+        match character {
+            '/' => parts.push(String::new()),
+            '\\' => match characters.next() {
+                Some(kept) => push_literal(&mut parts[part], kept),
+                None => return Err("nothing stands behind the last '\\'".to_owned()),
+            },
+            ',' | ';' | '"' | '<' | '>' | '#' => push_literal(&mut parts[part], character),
+            other => parts[part].push(other),
+        }
+    }
+    parts.reverse();
+    Ok(parts.join(","))
 }
 
 /// An alternative name with its kind before it, as OpenSSL writes it.
@@ -186,7 +195,7 @@ fn check_attribute(
             Err("a country is two letters, as ISO 3166 has them".to_owned())
         }
         EMAIL => mailbox(&text),
-        DOMAIN => host(&text, false),
+        DOMAIN => labels(&text),
         _ => visible(&text),
     };
     found.map_err(|problem| (text, problem))
@@ -223,10 +232,24 @@ fn visible(text: &str) -> Result<(), String> {
     }
 }
 
-/// A host in the "preferred name syntax" (RFC 1034, section 3.5; RFC 1123, section 2.1).
-fn host(name: &str, may_be_pattern: bool) -> Result<(), String> {
+/// A host's name. One that ends with a number is an address to browsers, however it is written (URL
+/// standard, "ends in a number checker"), and no top-level domain is one.
+pub(super) fn host(name: &str, may_be_pattern: bool) -> Result<(), String> {
     let pattern = name.strip_prefix("*.").filter(|_| may_be_pattern);
     let name = pattern.unwrap_or(name);
+    labels(name)?;
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_decimal = last.bytes().all(|byte| byte.is_ascii_digit());
+    let hexadecimal = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match is_decimal || hexadecimal.is_some_and(is_number) {
+        true => Err("its last part is a number: programs read it as an address".to_owned()),
+        false => Ok(()),
+    }
+}
+
+/// Labels in the "preferred name syntax" (RFC 1034, section 3.5; RFC 1123, section 2.1).
+fn labels(name: &str) -> Result<(), String> {
     if name.is_empty() {
         return Err("it is empty".to_owned());
     }
@@ -243,9 +266,6 @@ fn host(name: &str, may_be_pattern: bool) -> Result<(), String> {
             character.escape_debug()
         ));
     }
-    if name.rsplit('.').next().is_some_and(is_number) {
-        return Err("its last part is a number, which programs take for an address".to_owned());
-    }
     for label in name.split('.') {
         match label {
             "" => return Err("a dot has nothing before or behind it".to_owned()),
@@ -261,17 +281,6 @@ fn host(name: &str, may_be_pattern: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether what stands behind a host's last dot is a number in one of the forms that browsers read.
-fn is_number(label: &str) -> bool {
-    let hexadecimal = label
-        .strip_prefix("0x")
-        .or_else(|| label.strip_prefix("0X"));
-    match hexadecimal {
-        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
-        None => !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit()),
-    }
-}
-
 /// A mailbox (RFC 5321, section 4.1.2), without the forms that have quotes or addresses.
 fn mailbox(text: &str) -> Result<(), String> {
     visible(text)?;
@@ -283,75 +292,6 @@ fn mailbox(text: &str) -> Result<(), String> {
     match local.len() <= 64 && atoms.all(|atom| !atom.is_empty() && atom.bytes().all(is_good)) {
         true => host(domain, false),
         false => Err("what stands before '@' is no mailbox's name".to_owned()),
-    }
-}
-
-/// A URI with its scheme (RFC 3986, and RFC 5280, section 4.2.1.6).
-fn uri(text: &str) -> Result<(), String> {
-    let is_good =
-        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte);
-    if text.is_empty() {
-        return Err("it is empty".to_owned());
-    }
-    if let Some(character) = text
-        .chars()
-        .find(|character| !u8::try_from(*character).is_ok_and(is_good))
-    {
-        return Err(format!("'{}' has to be escaped", character.escape_debug()));
-    }
-    let mut escapes = text.split('%').skip(1);
-    let is_escape =
-        |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
-    if !escapes.all(is_escape) {
-        return Err("'%' stands before two hexadecimal digits".to_owned());
-    }
-    match Url::parse(text) {
-        Ok(url) if url.path().is_empty() && !url.has_host() => {
-            Err("nothing is behind its scheme".to_owned())
-        }
-        // The parser mends what it reads, as browsers do, and other programs don't.
-        Ok(url) => authority(text, url.is_special() && url.scheme() != "file"),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// The host of a URI, as it is written, which `has_to_be` there: a name in full or an address.
-fn authority(text: &str, has_to_be: bool) -> Result<(), String> {
-    let rest = text.split_once(':').map_or("", |(_, rest)| rest);
-    let authority = rest.strip_prefix("//").map(|rest| {
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        &rest[..end]
-    });
-    let authority = match authority {
-        None | Some("") if has_to_be => return Err("'//' and a host have to be in it".to_owned()),
-        None | Some("") => return Ok(()),
-        Some(authority) => authority,
-    };
-    let (user, place) = authority.rsplit_once('@').unwrap_or(("", authority));
-    if user.contains('@') {
-        return Err("'@' is in its host twice".to_owned());
-    }
-    let (name, port) = match place
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once(']'))
-    {
-        Some((address, port)) => match address.parse::<Ipv6Addr>() {
-            Ok(_) => ("", port),
-            Err(_) => return Err("what stands in brackets is no address".to_owned()),
-        },
-        None => place.split_at(place.find(':').unwrap_or(place.len())),
-    };
-    if !port
-        .strip_prefix(':')
-        .unwrap_or(port)
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-    {
-        return Err("its port is no number".to_owned());
-    }
-    match name.is_empty() && place.starts_with('[') || name.parse::<Ipv4Addr>().is_ok() {
-        true => Ok(()),
-        false => host(name, false).map_err(|problem| format!("its host: {problem}")),
     }
 }
 
@@ -395,13 +335,29 @@ mod tests {
         let rfc4514 = distinguished_name("CN=www.example.com,O=Example\\, Inc.").unwrap();
         let slashes = distinguished_name("/O=Example, Inc./CN=www.example.com").unwrap();
         assert_eq!(rfc4514, slashes);
-        assert!(distinguished_name("www.example.com").is_err());
-        let slash = distinguished_name("/O=a\\/b/CN=c").unwrap();
-        assert_eq!(slash, distinguished_name("CN=c,O=a/b").unwrap());
-        for text in ["CN=a\\", "CN=a\\0", "CN=a\\x", "/CN=a\\"] {
-            let told = distinguished_name(text).unwrap_err();
-            assert!(told.contains("a backslash stands before"), "{text}: {told}");
+        // The last part of each is O; a backslash keeps what follows it from separating.
+        for (text, common_name) in [
+            (r"CN=a\\\,b,O=x", r"a\,b"),
+            (r"CN=a\,b,O=x", "a,b"),
+            (r"CN=a\2c\c3\BCb,O=x", "a,\u{fc}b"),
+            (r"CN=\#a\=b\ ,O=x", "#a=b "),
+            (r"/O=x/CN=a\/O=b", "a/O=b"),
+            (r"/O=x/CN=a\\", r"a\"),
+            (r"/O=x/CN=a\41", "a41"),
+            (r"/O=x/CN=a\+CN=b", "a+CN=b"),
+            ("/O=x/CN=#04024869", "#04024869"),
+            ("/O=x/CN=a;b\"<,>c", "a;b\"<,>c"),
+        ] {
+            let name = distinguished_name(text).unwrap();
+            let values = name
+                .iter()
+                .map(|one| self::super::text(&one.value).unwrap());
+            assert_eq!(values.collect::<Vec<_>>(), ["x", common_name], "{text}");
         }
+        for text in [r"CN=a\", r"CN=a\0", r"CN=a\g1", r"/CN=a\"] {
+            assert!(distinguished_name(text).is_err(), "{text}");
+        }
+        assert!(distinguished_name("www.example.com").is_err());
     }
 
     #[test]
@@ -445,11 +401,11 @@ mod tests {
             "URI:spiffe://example.org/my/service",
             "URI:http://a.example/%20?x=1#y",
             "URI:ldap:///cn=ca?crl",
-            "URI:file:///etc/ca.crl",
-            "URI:http://192.0.2.1:8080/a",
-            "URI:http://[2001:db8::1]:8080/a",
-            "URI:http://[2001:db8::1]",
-            "URI:https://me:secret@a.example:443?x",
+            "URI:https://me@a.example:8443/x",
+            "URI:http://192.0.2.1/",
+            "URI:HTTP://[2001:db8::1]:80/",
+            "URI:mailto:me@a.example",
+            "DNS:1.a.example",
         ] {
             assert!(alternative_name(name).is_ok(), "{name}");
         }
@@ -480,22 +436,32 @@ mod tests {
             ("email:a\n@a.example", "control character \\n"),
             ("email:Me <me@a.example>", "before '@'"),
             ("URI:", "it is empty"),
-            ("URI:/path", "without a base"),
+            ("URI:/path", "no scheme"),
+            ("URI:1x:y", "no scheme"),
             ("URI:urn:", "nothing is behind"),
-            ("URI:http://", "host"),
-            ("URI:http:///www.example.com/", "'//' and a host"),
+            ("URI:http://", "names no host"),
+            ("URI:http:///www.example.com/", "names no host"),
             ("URI:http:/www.example.com", "'//' and a host"),
-            ("URI:https:www.example.com", "'//' and a host"),
+            ("URI:HTTPS:www.example.com", "'//' and a host"),
             ("URI:http://a..b/", "a dot has nothing"),
             ("URI:http://-a-/", "a hyphen"),
-            ("URI:spiffe://a_b/c", "'_' is in it"),
-            ("URI:http://0x7f.1/", "its last part is a number"),
-            ("URI:http://2130706433/", "its last part is a number"),
+            ("URI:spiffe://a_b/", "'_' is in it"),
+            ("URI:http://0x7f.1/", "is a number"),
+            ("URI:http://2130706433/", "is a number"),
+            ("URI:http://a.0X7F/", "is a number"),
             ("URI:http://exa%6dple.com/", "'%' is in it"),
-            ("URI:http://user:pw@a@b.example/", "twice"),
-            ("URI:http://[::g]/", "address"),
-            ("DNS:127.1", "its last part is a number"),
-            ("DNS:a.0x7f", "its last part is a number"),
+            ("URI:http://user:pw@a@b.com/", "one '@'"),
+            ("URI:http://me@/", "it is empty"),
+            ("URI:http://a.example:x/", "port"),
+            ("URI:http://a.example:/", "port"),
+            ("URI:http://[::1]x/", "port"),
+            ("URI:http://[::g]/", "no address"),
+            ("URI:http://a.example/[x]", "have to be escaped"),
+            ("URI:http://a.example/#x#y", "have to be escaped"),
+            ("DNS:127.1", "is a number"),
+            ("DNS:0x7f.1", "is a number"),
+            ("DNS:*.10", "is a number"),
+            ("email:me@10.1", "is a number"),
             ("URI:http://a.example/a b", "' ' has to be escaped"),
             ("URI:http://a.example/%zz", "two hexadecimal digits"),
         ] {

@@ -7,17 +7,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::{SystemRandom, fill};
 use aws_lc_rs::rsa::KeyPair;
-use aws_lc_rs::signature::RSA_PSS_SHA256;
+use aws_lc_rs::signature::{KeyPair as _, RSA_PSS_SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 #[cfg(feature = "pkcs12")]
 use p12_keystore::{KeyStore, Pkcs12ImportPolicy};
 use pkcs8::EncryptedPrivateKeyInfoRef;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use crate::files;
+use crate::files::{self, shown_path};
+use crate::pem;
 use crate::secret::Secret;
 
 /// How long an assertion is good for, in seconds.
@@ -32,7 +33,8 @@ pub(super) struct ClientCertificate {
 
 /// Reads a certificate file. The error names the file and is for a person.
 pub(super) fn read(path: &Path, password: Option<&Secret>) -> Result<ClientCertificate, String> {
-    let named = |problem: String| format!("the client certificate '{}' {problem}", path.display());
+    let named =
+        |problem: String| format!("the client certificate '{}' {problem}", shown_path(path));
     let problem = |problem: String| named(format!("can't be used: {problem}"));
     // DER begins with no byte order mark.
     let contents = files::read_text(path).map_err(named)?;
@@ -44,13 +46,20 @@ pub(super) fn read(path: &Path, password: Option<&Secret>) -> Result<ClientCerti
     read.map_err(problem)
 }
 
-fn from_pem(pem: &[u8], password: Option<&Secret>) -> Result<ClientCertificate, String> {
-    let unreadable = |error| format!("its PEM can't be read: {error}");
-    let chain = CertificateDer::pem_slice_iter(pem)
-        .map(|certificate| certificate.map(|certificate| certificate.to_vec()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(unreadable)?;
-    if let Some(encrypted) = encrypted_key(pem) {
+fn from_pem(text: &[u8], password: Option<&Secret>) -> Result<ClientCertificate, String> {
+    const TRADITIONAL: &[u8] = b"Proc-Type: 4,ENCRYPTED";
+    let is_there = |words: &[u8]| text.windows(words.len()).any(|window| window == words);
+    if is_there(TRADITIONAL) {
+        return Err(
+            "its private key is encrypted in the traditional form: write the key again with \
+             openssl pkcs8 -topk8 -in <file> -out <other>, and put the certificates beside it"
+                .to_owned(),
+        );
+    }
+    let chain = pem::certificates(text);
+    let chain = chain.map_err(|problem| format!("its PEM can't be read: {problem}"))?;
+    let chain = chain.iter().map(|one| one.to_vec()).collect();
+    if let Some(encrypted) = encrypted_key(text) {
         let password = password
             .ok_or("its private key is encrypted: set AZURE_CLIENT_CERTIFICATE_PASSWORD")?;
         let key = EncryptedPrivateKeyInfoRef::try_from(encrypted.as_slice())
@@ -59,7 +68,7 @@ fn from_pem(pem: &[u8], password: Option<&Secret>) -> Result<ClientCertificate, 
             .map_err(|_| "AZURE_CLIENT_CERTIFICATE_PASSWORD does not open its private key")?;
         return certificate(KeyPair::from_pkcs8(key.as_bytes()), chain);
     }
-    let key = PrivateKeyDer::from_pem_slice(pem)
+    let key = PrivateKeyDer::from_pem_slice(text)
         .map_err(|_| "it holds no private key in PEM".to_owned())?;
     let key = match &key {
         PrivateKeyDer::Pkcs1(key) => KeyPair::from_der(key.secret_pkcs1_der()),
@@ -103,10 +112,20 @@ fn certificate(
 ) -> Result<ClientCertificate, String> {
     let key = key
         .map_err(|error| format!("its private key is not an RSA key that can be used ({error})"))?;
-    if chain.is_empty() {
+    let Some(own) = chain.first() else {
         return Err("it holds no certificate".to_owned());
+    };
+    if is_of_another_key(own, &key) {
+        return Err("its private key is not the one of its first certificate".to_owned());
     }
     Ok(ClientCertificate { key, chain })
+}
+
+/// Whether a certificate is for another key: it has not the DER of this one in it.
+fn is_of_another_key(certificate: &[u8], key: &KeyPair) -> bool {
+    let public = key.public_key().as_ref();
+    let mut parts = certificate.windows(public.len());
+    !parts.any(|part| part == public)
 }
 
 impl ClientCertificate {

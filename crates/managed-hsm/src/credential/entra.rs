@@ -18,7 +18,7 @@ use super::certificate;
 use super::http::{AzureTransport, IdentityHttp};
 use super::source::{Failure, TokenRequest};
 use crate::causes::{chained, sources};
-use crate::files;
+use crate::files::{self, shown_path};
 use crate::foreign::shown;
 use crate::secret::Secret;
 use crate::settings::credentials::{
@@ -93,7 +93,7 @@ pub(super) async fn by_federated_token(
     let refused = |problem: &str| {
         Failure::Refused(format!(
             "the federated token file '{}' {problem}",
-            path.display()
+            shown_path(path)
         ))
     };
     let text = files::read_text(path).map_err(|problem| refused(&problem))?;

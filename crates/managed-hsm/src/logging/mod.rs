@@ -102,7 +102,10 @@ pub fn start(settings: LogSettings, crates: &[&str], around: Around) -> Result<(
             None if !has_stderr() => return Ok(()),
             None => Sink::stderr(),
             Some((path, origin)) => Sink::file(&path).map_err(|problem| {
-                Error::setting(&origin, &format!("'{}' {problem}", path.display()))
+                Error::setting(
+                    &origin,
+                    &format!("'{}' {problem}", crate::files::shown_path(&path)),
+                )
             })?,
         };
         let logger = Logger {
