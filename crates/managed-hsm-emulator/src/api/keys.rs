@@ -87,12 +87,8 @@ fn generate(kind: KeyType, request: &CreateRequest) -> Result<KeyMaterial, Failu
     };
     generated(match kind {
         KeyType::Rsa => {
-            let exponent = match request.public_exponent {
-                None | Some(65537) => 65537,
-                Some(3) => 3,
-                Some(other) => return Err(unconfirmed::public_exponent(other)),
-            };
-            KeyMaterial::generate_rsa(size(2048, &[2048, 3072, 4096])?, exponent)
+            let bits = size(2048, &[2048, 3072, 4096])?;
+            KeyMaterial::generate_rsa(bits, public_exponent(request)?)
         }
         KeyType::Ec => {
             let crv = request.crv.as_deref().unwrap_or("P-256");
@@ -107,6 +103,14 @@ fn generate(kind: KeyType, request: &CreateRequest) -> Result<KeyMaterial, Failu
             KeyMaterial::generate_akp(set)
         }
     })
+}
+
+/// Any that RSA can have: Microsoft's libraries are tested with 3 and with 17.
+fn public_exponent(request: &CreateRequest) -> Result<u32, Failure> {
+    let asked = request.public_exponent.unwrap_or(65537);
+    let exponent = u32::try_from(asked).ok();
+    let exponent = exponent.filter(|exponent| *exponent >= 3 && exponent % 2 == 1);
+    exponent.ok_or_else(|| unconfirmed::public_exponent(asked))
 }
 
 /// A new key, or what is told where there is none.

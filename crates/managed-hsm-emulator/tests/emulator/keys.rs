@@ -129,6 +129,35 @@ async fn keys_are_made_in_every_kind_and_size() {
     }
 }
 
+#[tokio::test]
+async fn an_rsa_key_has_the_public_exponent_that_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    for (exponent, e) in [
+        (3, "Aw"),
+        (5, "BQ"),
+        (9, "CQ"),
+        (17, "EQ"),
+        (65537, "AQAB"),
+        (4294967295_i64, "_____w"),
+    ] {
+        let body = json!({"kty": "RSA-HSM", "public_exponent": exponent});
+        let made = emulator.post("/keys/k/create", body).await.success();
+        assert_eq!(made["key"]["e"], e);
+    }
+    // The next version of a key has it, too.
+    let body = json!({"kty": "RSA-HSM", "public_exponent": 17});
+    emulator.post("/keys/r/create", body).await.success();
+    emulator.set_rotation_policy("r").await;
+    let rotated = emulator.post("/keys/r/rotate", json!({})).await.success();
+    assert_eq!(rotated["key"]["e"], "EQ");
+    for exponent in [-3, 0, 1, 2, 65536, 4294967297_i64] {
+        let body = json!({"kty": "RSA-HSM", "public_exponent": exponent});
+        let (status, code, _) = emulator.post("/keys/k/create", body).await.error();
+        assert_eq!((status, code.as_str()), (400, "BadParameter"), "{exponent}");
+    }
+}
+
 fn tags(count: usize) -> Value {
     let tags = (0..count).map(|number| (format!("tag-{number}"), json!("value")));
     Value::Object(tags.collect())
