@@ -8,7 +8,8 @@ use super::filter::{self, Term};
 use super::reply::Reply;
 use super::unconfirmed;
 use crate::roles::{
-    Assignment, BUILT_IN_ROLES, CustomRole, PREFIX, covers, definition_id, is_single_key, role_id,
+    Assignment, BUILT_IN_ROLES, CustomRole, PREFIX, Permission, covers, definition_id,
+    is_single_key, role_id,
 };
 use crate::store::{ASSIGNMENTS, DEFINITIONS};
 
@@ -36,19 +37,31 @@ struct DefinitionView {
 struct DefinitionProperties {
     assignable_scopes: Vec<String>,
     description: String,
-    permissions: [Permission; 1],
+    permissions: Vec<PermissionView>,
     role_name: String,
     #[serde(rename = "type")]
     kind: &'static str,
 }
 
-#[derive(Serialize, Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Permission {
-    actions: Vec<String>,
+/// The actions that aren't data actions are Azure Resource Manager's; an HSM has none.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PermissionView {
+    actions: [String; 0],
     data_actions: Vec<String>,
-    not_actions: Vec<String>,
+    not_actions: [String; 0],
     not_data_actions: Vec<String>,
+}
+
+impl From<Permission> for PermissionView {
+    fn from(permission: Permission) -> Self {
+        Self {
+            actions: [],
+            data_actions: permission.data_actions,
+            not_actions: [],
+            not_data_actions: permission.not_data_actions,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -101,14 +114,14 @@ fn built_in_views() -> impl Iterator<Item = DefinitionView> {
         properties: DefinitionProperties {
             assignable_scopes: vec!["/".to_owned()],
             description: String::new(),
-            permissions: [Permission {
+            permissions: vec![PermissionView::from(Permission {
                 data_actions: role
                     .data_actions
                     .iter()
                     .map(|action| format!("{PREFIX}{action}"))
                     .collect(),
-                ..Permission::default()
-            }],
+                not_data_actions: Vec::new(),
+            })],
             role_name: role.name.to_owned(),
             kind: "AKVBuiltInRole",
         },
@@ -124,11 +137,7 @@ fn custom_view(role: CustomRole) -> DefinitionView {
             // Whatever was asked for, as reported in azure-rest-api-specs#23045.
             assignable_scopes: vec!["/".to_owned()],
             description: role.description,
-            permissions: [Permission {
-                data_actions: role.data_actions,
-                not_data_actions: role.not_data_actions,
-                ..Permission::default()
-            }],
+            permissions: role.permissions.into_iter().map(Into::into).collect(),
             role_name: role.name,
             kind: "CustomRole",
         },
@@ -198,22 +207,15 @@ pub(super) fn set_definition(call: &Call<'_>, id: &str) -> Result<Reply, Failure
     let properties = request
         .properties
         .ok_or_else(|| unconfirmed::missing_member("properties"))?;
-    let mut role = CustomRole {
+    let role = CustomRole {
         id,
         name: properties.role_name.unwrap_or_default(),
         description: properties.description.unwrap_or_default(),
-        data_actions: Vec::new(),
-        not_data_actions: Vec::new(),
+        permissions: properties.permissions,
     };
-    for permission in properties.permissions {
-        role.data_actions.extend(permission.data_actions);
-        role.not_data_actions.extend(permission.not_data_actions);
-    }
-    let unknown = role
-        .data_actions
-        .iter()
-        .chain(&role.not_data_actions)
-        .find(|action| !action.starts_with(PREFIX));
+    let is_unknown = |action: &&String| !action.starts_with(PREFIX);
+    let permissions = role.permissions.iter();
+    let unknown = permissions.flat_map(Permission::named).find(is_unknown);
     if let Some(action) = unknown {
         return Err(unconfirmed::data_action(action));
     }

@@ -154,6 +154,40 @@ async fn there_are_no_more_roles_and_assignments_than_an_hsm_can_have() {
     assert_eq!(emulator.call("PUT", &path, Some(role)).await.status, 201);
 }
 
+/// As recorded by azure-sdk-for-js, in `recording_can_create_update_and_delete_a_role_definition`,
+/// and of none by azure-sdk-for-java, in `KeyVaultAccessControlClientTest.getRoleDefinition`.
+#[tokio::test]
+async fn a_role_keeps_its_permissions_as_they_were_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let action = |name: &str| format!("Microsoft.KeyVault/managedHsm/{name}/action");
+    let permission = |allowed: &[String], not: &[String]| json!({"actions": [], "dataActions": allowed, "notActions": [], "notDataActions": not});
+    let backup = permission(&[action("backup/start"), action("backup/status")], &[]);
+    let no_encryption = permission(&[], &[action("keys/encrypt")]);
+    let path = format!("{DEFINITIONS}/{}", guid(1));
+    for (sent, expected) in [
+        (
+            json!([backup, no_encryption]),
+            json!([backup, no_encryption]),
+        ),
+        (json!([backup]), json!([backup])),
+        (json!([{}]), json!([permission(&[], &[])])),
+        (json!([]), json!([])),
+        (Value::Null, json!([])),
+    ] {
+        let mut role = json!({"properties": {"roleName": "x", "assignableScopes": ["/"]}});
+        if !sent.is_null() {
+            role["properties"]["permissions"] = sent;
+        }
+        let made = emulator.call("PUT", &path, Some(role)).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        assert_eq!(made.json()["properties"]["permissions"], expected);
+        assert_eq!(emulator.get(&path).await.success(), made.json());
+    }
+    let removed = emulator.delete(&path).await.success();
+    assert_eq!(removed["properties"]["permissions"], json!([]));
+}
+
 #[tokio::test]
 async fn roles_have_the_names_of_documents_and_of_recordings() {
     for role in [
