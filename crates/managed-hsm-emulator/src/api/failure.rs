@@ -183,6 +183,16 @@ impl Failure {
         }
     }
 
+    /// Recorded by azure-sdk-for-java, in
+    /// `KeyVaultAccessControlClientTest.createExistingRoleAssignmentThrows`.
+    pub(super) fn role_assignment_exists() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "RoleAssignmentExists",
+            "The role assignment already exists.",
+        )
+    }
+
     pub(super) fn role_assignment_not_found() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,

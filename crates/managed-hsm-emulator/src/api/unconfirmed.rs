@@ -307,14 +307,6 @@ pub(super) fn built_in_role() -> Failure {
     )
 }
 
-pub(super) fn role_assignment_exists() -> Failure {
-    Failure::new(
-        StatusCode::CONFLICT,
-        "RoleAssignmentExists",
-        "The role assignment already exists.",
-    )
-}
-
 pub(super) fn data_action(action: &str) -> Failure {
     Failure::bad_parameter(format!("Invalid data action: '{action}'"))
 }

@@ -112,7 +112,7 @@ async fn of_many_equal_assignments_at_once_one_is_made() {
         });
         let mut statuses = futures_util::future::join_all(requests).await;
         statuses.sort_unstable();
-        let expected = [&[201][..], &[409; 31]].concat();
+        let expected = [&[201][..], &[400; 31]].concat();
         assert_eq!(statuses, expected, "round {round}");
         let made = listed(&emulator, "/keys/web", "").await;
         assert_eq!(made.len(), 1, "round {round}: {made:?}");
@@ -186,6 +186,34 @@ async fn a_role_keeps_its_permissions_as_they_were_sent() {
     }
     let removed = emulator.delete(&path).await.success();
     assert_eq!(removed["properties"]["permissions"], json!([]));
+}
+
+/// As recorded by azure-sdk-for-net, in `RbacScopeAssignment/CreateRoleAssignmentAsync`.
+#[tokio::test]
+async fn an_id_of_an_assignment_can_be_used_at_each_scope() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let scopes = ["", "/keys", "/keys/k", "/keys/L"];
+    for scope in scopes {
+        assert_eq!(assign(&emulator, scope, 1, USER, "A").await, 201, "{scope}");
+    }
+    assert_eq!(assign(&emulator, "/keys/l", 1, USER, "B").await, 400);
+    let path = |scope: &str| format!("{scope}/{ASSIGNMENTS}/{}", guid(1));
+    let scope_of = |answer: &Value| answer["properties"]["scope"].as_str().unwrap().to_owned();
+    // Each is reached by its own scope, until it is gone.
+    for scope in ["/keys/l", "/keys/k", "/keys"] {
+        let shown = emulator.get(&path(scope)).await.success();
+        assert!(scope_of(&shown).eq_ignore_ascii_case(scope));
+        assert_eq!(emulator.delete(&path(scope)).await.success(), shown);
+        let answer = emulator.get(&path(scope)).await;
+        assert_eq!(answer.status, 404, "{scope}: {}", answer.body);
+    }
+    assert_eq!(scope_of(&emulator.get(&path("")).await.success()), "/");
+    // As after a restart.
+    emulator.kill();
+    let emulator = Emulator::start(folder.path());
+    assert_eq!(scope_of(&emulator.delete(&path("")).await.success()), "/");
+    assert_eq!(emulator.get(&path("")).await.status, 404);
 }
 
 #[tokio::test]
