@@ -8,7 +8,7 @@ use super::reply::Reply;
 use super::unconfirmed;
 use crate::blobs::{self, Container};
 use crate::clock::{rfc3339_now, unix_seconds};
-use crate::store::{JOBS, StoreError};
+use crate::store::{JOBS, Restored, StoreError};
 
 /// The kinds of jobs.
 const BACKUP: &str = "backup";
@@ -64,24 +64,52 @@ struct JobError {
     message: String,
 }
 
+/// What the status tells of a job that has succeeded.
+#[derive(Default)]
+struct Done {
+    /// Where a backup is.
+    uri: Option<String>,
+    details: Option<String>,
+}
+
+impl Done {
+    fn at(uri: String) -> Self {
+        Self {
+            uri: Some(uri),
+            details: None,
+        }
+    }
+
+    fn told(details: String) -> Self {
+        Self {
+            uri: None,
+            details: Some(details),
+        }
+    }
+}
+
 pub(super) fn answer(call: &Call<'_>, action: Action) -> Result<Reply, Failure> {
     match action {
         Action::Backup => {
             let storage: Storage = call.parse()?;
             let container = container(call, Some(storage))?;
-            run(call, BACKUP, || back_up(call, &container).map(Some))
+            run(call, BACKUP, || Ok(Done::at(back_up(call, &container)?)))
         }
         Action::CheckBackup => {
             let storage: Storage = call.parse()?;
             let container = container(call, Some(storage))?;
-            run(call, BACKUP, || Ok(Some(container.url.clone())))
+            run(call, BACKUP, || Ok(Done::at(container.url.clone())))
         }
-        Action::Restore => restore(call, |blob| call.store.restore_all(blob)),
-        Action::RestoreKey(name) => {
-            restore(call, |blob| call.store.restore_one(blob, &name).map(drop))
-        }
+        Action::Restore => restore(call, |blob| {
+            call.store.restore_all(blob)?;
+            Ok(Done::default())
+        }),
+        Action::RestoreKey(name) => restore(call, |blob| {
+            let restored = call.store.restore_one(blob, &name)?;
+            Ok(Done::told(of_versions(&restored)))
+        }),
         Action::CheckRestore => restore(call, |blob| match call.store.is_full_backup(blob) {
-            true => Ok(()),
+            true => Ok(Done::default()),
             false => Err(StoreError::ForeignBackup),
         }),
         Action::BackupStatus(id) => status(call, BACKUP, &id),
@@ -116,7 +144,7 @@ fn container(call: &Call<'_>, storage: Option<Storage>) -> Result<Container, Fai
 fn run(
     call: &Call<'_>,
     kind: &str,
-    job: impl FnOnce() -> Result<Option<String>, JobError>,
+    job: impl FnOnce() -> Result<Done, JobError>,
 ) -> Result<Reply, Failure> {
     let _alone = call
         .shared
@@ -125,13 +153,12 @@ fn run(
         .map_err(|_| unconfirmed::backup_in_progress())?;
     let id = uuid::Uuid::new_v4().simple().to_string();
     let start_time = unix_seconds();
-    let outcome = job();
-    let (uri, error) = match outcome {
-        Ok(uri) => (uri, None),
-        Err(error) => (None, Some(error)),
+    let (outcome, error) = match job() {
+        Ok(outcome) => (outcome, None),
+        Err(error) => (Done::default(), Some(error)),
     };
     let done = Job {
-        azure_storage_blob_container_uri: uri,
+        azure_storage_blob_container_uri: outcome.uri,
         end_time: Some(unix_seconds()),
         status: if error.is_none() {
             "Succeeded"
@@ -142,7 +169,7 @@ fn run(
         error,
         job_id: id.clone(),
         start_time,
-        status_details: None,
+        status_details: outcome.details,
     };
     call.put(JOBS, &name(kind, &id), &done)?;
     let begun = Job {
@@ -150,6 +177,7 @@ fn run(
         end_time: None,
         error: None,
         status: "InProgress".to_owned(),
+        status_details: None,
         ..done
     };
     let pending = format!("https://{}/{kind}/{id}/pending", call.host);
@@ -169,7 +197,7 @@ fn back_up(call: &Call<'_>, container: &Container) -> Result<String, JobError> {
 
 fn restore(
     call: &Call<'_>,
-    take: impl FnOnce(&[u8]) -> Result<(), StoreError>,
+    take: impl FnOnce(&[u8]) -> Result<Done, StoreError>,
 ) -> Result<Reply, Failure> {
     let request: RestoreRequest = call.parse()?;
     let folder = request.folder_to_restore;
@@ -177,9 +205,20 @@ fn restore(
     let container = container(call, request.sas_token_parameters)?;
     run(call, RESTORE, || {
         let blob = container.read(&folder).map_err(storage_failed)?;
-        take(&blob).map_err(|error| failed(&error))?;
-        Ok(None)
+        take(&blob).map_err(|error| failed(&error))
     })
+}
+
+/// As recorded by azure-sdk-for-java and azure-sdk-for-js (`beginSelectiveKeyRestore`), where a key
+/// with one version counts 2. Unconfirmed: what one with more counts.
+fn of_versions(restored: &Restored) -> String {
+    let (made, kept) = match restored {
+        Restored::All(versions) => (versions + 1, 0),
+        Restored::Kept(versions) => (0, versions + 1),
+    };
+    format!(
+        "Number of successful key versions restored: {made}, Number of key versions could not overwrite: {kept}"
+    )
 }
 
 fn failed(error: &StoreError) -> JobError {

@@ -10,6 +10,7 @@
 //! - `api/body.rs`: what a version of the API without ML-DSA tells of such a key
 //! - `api/ekm/mod.rs`: that the certificate for the proxy is told before there is a connection
 //! - `api/external.rs`: types, operations and rotation of external keys
+//! - `api/full_backup.rs`: how many versions the restore of a key with several counts
 //! - `api/ml_dsa.rs`: what such a version says to a signature, and whether a request may name the
 //!   algorithm
 //! - `api/release.rs`: the form of key attestations

@@ -128,6 +128,8 @@ async fn a_whole_hsm_is_backed_up_and_restored() {
             versions.success(),
         ));
     }
+    let body = json!({"kty": "RSA"});
+    let single = emulator.post("/keys/single/create", body).await.success();
     emulator.set_rotation_policy("ec").await;
     let assignment = "/keys/ec/providers/Microsoft.Authorization/roleAssignments/88888888-0000-0000-0000-000000000001";
     let grant = json!({"properties": {"roleDefinitionId": USER, "principalId": "somebody"}});
@@ -145,19 +147,31 @@ async fn a_whole_hsm_is_backed_up_and_restored() {
     let from = url.rsplit_once('/').unwrap().1;
     assert!(done["endTime"].as_i64().unwrap() >= done["startTime"].as_i64().unwrap());
 
-    // One key, once it is gone.
+    // One key: it stays as it is, until it is gone. As recorded of a key with one version.
     let one = Some(json!({"sasTokenParameters": storage, "folder": from}));
-    let again = emulator.call("PUT", "/keys/rsa/restore", one.clone()).await;
-    let failed = finished(&emulator, again).await;
+    let details = |restored: usize, kept: usize| {
+        format!(
+            "Number of successful key versions restored: {restored}, Number of key versions could not overwrite: {kept}"
+        )
+    };
+    let path = "/keys/single/restore";
+    let again = emulator.call("PUT", path, one.clone()).await;
+    let done = finished(&emulator, again).await;
+    assert_eq!(done["status"], "Succeeded", "{done}");
+    assert_eq!(done["statusDetails"], details(0, 2));
+    emulator.delete("/keys/single").await.success();
+    let begun = emulator.call("PUT", path, one.clone()).await;
+    let failed = finished(&emulator, begun).await;
     assert_eq!(
         (&failed["status"], &failed["error"]["code"]),
         (&json!("Failed"), &json!("Conflict"))
     );
-    emulator.delete("/keys/rsa").await.success();
-    assert_eq!(emulator.delete("/deletedkeys/rsa").await.status, 204);
-    let begun = emulator.call("PUT", "/keys/rsa/restore", one).await;
-    assert_eq!(finished(&emulator, begun).await["status"], "Succeeded");
-    assert_eq!(emulator.get("/keys/rsa").await.success(), kept[0].1);
+    assert_eq!(emulator.delete("/deletedkeys/single").await.status, 204);
+    let begun = emulator.call("PUT", path, one).await;
+    let done = finished(&emulator, begun).await;
+    assert_eq!(done["status"], "Succeeded", "{done}");
+    assert_eq!(done["statusDetails"], details(2, 0));
+    assert_eq!(emulator.get("/keys/single").await.success(), single);
 
     // All of it: what was made since is gone.
     emulator
@@ -169,7 +183,9 @@ async fn a_whole_hsm_is_backed_up_and_restored() {
     let all = Some(json!({"sasTokenParameters": storage, "folderToRestore": from}));
     for path in ["/prerestore", "/restore"] {
         let begun = emulator.call("PUT", path, all.clone()).await;
-        assert_eq!(finished(&emulator, begun).await["status"], "Succeeded");
+        let done = finished(&emulator, begun).await;
+        assert_eq!(done["status"], "Succeeded", "{done}");
+        assert!(done["statusDetails"].is_null(), "{done}");
     }
     let is_restored = async |emulator: &Emulator| {
         for (name, key, versions) in &kept {
