@@ -268,7 +268,7 @@ pub(super) fn no_such_job(id: &str) -> Failure {
 
 pub(super) fn storage_uri(uri: &str) -> Failure {
     Failure::bad_parameter(format!(
-        "'{uri}' is no container: one is named by https://, the storage's host and its name, and by http:// for storage that this emulator is to reach over HTTP."
+        "'{uri}' is no container: one, or a folder in it, is named by https://, the storage's host and a path, and by http:// for storage that this emulator is to reach over HTTP."
     ))
 }
 

@@ -285,6 +285,41 @@ async fn backups_lie_in_storage_over_http_too() {
     assert_eq!(finished(&emulator, begun).await["status"], "Failed");
 }
 
+/// As recorded by azure-sdk-for-net, in
+/// `FullBackupClientLiveTests/BackupAndRestoreMultiPartFolderName`: the backup is in a folder of the
+/// container, and the restore names the folder or is sent to it.
+#[tokio::test]
+async fn a_backup_lies_in_a_folder_of_a_container() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let body = json!({"kty": "EC"});
+    emulator.post("/keys/k/create", body).await.success();
+    let container = "https://acct.blob.core.windows.net/backup";
+    let inner = format!("{container}/some/folder/name");
+    let storage = |uri: &str| json!({"storageResourceUri": uri, "token": "sas"});
+    let begun = emulator.post("/backup", storage(&inner)).await;
+    let done = finished(&emulator, begun).await;
+    let url = done["azureStorageBlobContainerUri"].as_str().unwrap();
+    assert!(url.starts_with(&format!("{inner}/mhsm-")), "{done}");
+    let last = url.rsplit_once('/').unwrap().1;
+    emulator.delete("/keys/k").await.success();
+    for (uri, from, status) in [
+        (container, last.to_owned(), "Failed"),
+        (
+            container,
+            format!("some/folder/../folder/name/{last}"),
+            "Failed",
+        ),
+        (container, format!("some/folder/name/{last}"), "Succeeded"),
+        (&inner, last.to_owned(), "Succeeded"),
+    ] {
+        let body = json!({"sasTokenParameters": storage(uri), "folderToRestore": from});
+        let begun = emulator.call("PUT", "/restore", Some(body)).await;
+        assert_eq!(finished(&emulator, begun).await["status"], status, "{from}");
+    }
+    emulator.get("/keys/k").await.success();
+}
+
 #[tokio::test]
 async fn what_is_no_backup_of_the_domain_is_not_restored() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -321,7 +356,7 @@ async fn what_is_no_backup_of_the_domain_is_not_restored() {
     for body in [
         json!({}),
         json!([]),
-        json!({"storageResourceUri": "https://a.blob.core.windows.net/b/c", "token": ""}),
+        json!({"storageResourceUri": "https://a.blob.core.windows.net/b/../c", "token": ""}),
         json!({"storageResourceUri": format!("{}/..", emulator.url), "token": ""}),
         json!({"storageResourceUri": format!("{}/b", emulator.url)}),
     ] {
