@@ -1,6 +1,8 @@
 //! Full backups and restores, to and from a folder of blob storage; and the restore of one key.
 
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Call;
 use super::failure::Failure;
@@ -13,6 +15,11 @@ use crate::store::{JOBS, Restored, StoreError};
 /// The kinds of jobs.
 const BACKUP: &str = "backup";
 const RESTORE: &str = "restore";
+
+/// Seconds until the status is worth asking for, as recorded since 2022.
+const COME_AGAIN: u32 = 10;
+/// Of a second, in the name of a backup's folder.
+const HUNDREDTH: Duration = Duration::from_millis(10);
 
 /// What a request wants of blob storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,14 +55,24 @@ struct RestoreRequest {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Job {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    azure_storage_blob_container_uri: Option<String>,
+    /// A backup has it, null until it is done; a restore doesn't.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    azure_storage_blob_container_uri: Option<Option<String>>,
     end_time: Option<i64>,
     error: Option<JobError>,
     job_id: String,
     start_time: i64,
     status: String,
     status_details: Option<String>,
+}
+
+/// A member that is there, if only as null.
+fn present<'de, D: Deserializer<'de>>(member: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(member).map(Some)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -158,7 +175,7 @@ fn run(
         Err(error) => (Done::default(), Some(error)),
     };
     let done = Job {
-        azure_storage_blob_container_uri: outcome.uri,
+        azure_storage_blob_container_uri: (kind == BACKUP).then_some(outcome.uri),
         end_time: Some(unix_seconds()),
         status: if error.is_none() {
             "Succeeded"
@@ -173,7 +190,7 @@ fn run(
     };
     call.put(JOBS, &name(kind, &id), &done)?;
     let begun = Job {
-        azure_storage_blob_container_uri: None,
+        azure_storage_blob_container_uri: (kind == BACKUP).then_some(None),
         end_time: None,
         error: None,
         status: "InProgress".to_owned(),
@@ -181,17 +198,20 @@ fn run(
         ..done
     };
     let pending = format!("https://{}/{kind}/{id}/pending", call.host);
-    Reply::accepted(&begun, pending)
+    Reply::accepted(&begun, pending, COME_AGAIN)
 }
 
 /// Writes a backup. Returns the URL of its folder.
 fn back_up(call: &Call<'_>, container: &Container) -> Result<String, JobError> {
     let blob = call.store.back_up_all().map_err(|error| failed(&error))?;
     let host = call.host.split([':', '.']).next().unwrap_or_default();
-    let time: String = rfc3339_now().chars().filter(char::is_ascii_digit).collect();
-    // With milliseconds, so that two of a second don't meet.
+    let now = rfc3339_now();
+    let digits = now.chars().filter(char::is_ascii_digit);
+    let time: String = digits.take("YYYYMMDDhhmmss".len() + 2).collect();
     let folder = format!("mhsm-{host}-{time}");
     container.write(&folder, &blob).map_err(storage_failed)?;
+    // Nobody else makes a backup meanwhile, so that no two have one name.
+    std::thread::sleep(HUNDREDTH);
     Ok(format!("{}/{folder}", container.url))
 }
 

@@ -48,8 +48,8 @@ const VAULT_HEADERS: [(&str, &str); 3] = [
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     content: Content,
-    /// Where the status of what was begun is to be had.
-    operation: Option<String>,
+    /// Where the status of what was begun is to be had, and after how many seconds.
+    operation: Option<(String, u32)>,
 }
 
 enum Content {
@@ -78,10 +78,14 @@ impl Reply {
     }
 
     /// Of something that was begun, whose status is at a URL.
-    pub(super) fn accepted(body: &impl Serialize, status_url: String) -> Result<Self, Failure> {
+    pub(super) fn accepted(
+        body: &impl Serialize,
+        status_url: String,
+        retry_after: u32,
+    ) -> Result<Self, Failure> {
         Ok(Self {
             status: StatusCode::ACCEPTED,
-            operation: Some(status_url),
+            operation: Some((status_url, retry_after)),
             ..Self::ok(body)?
         })
     }
@@ -151,9 +155,9 @@ impl Reply {
             }
         };
         insert("x-ms-request-id", request_id.to_owned());
-        if let Some(url) = self.operation {
+        if let Some((url, retry_after)) = self.operation {
             insert("azure-asyncoperation", url);
-            insert("retry-after", "0".to_owned());
+            insert("retry-after", retry_after.to_string());
         }
         match service {
             Service::ManagedHsm => {

@@ -215,7 +215,7 @@ const ASSIGNMENT: Kind = Object(&[
 ]);
 
 const JOB: Kind = Object(&[
-    ("azureStorageBlobContainerUri", Sometimes, Text),
+    ("azureStorageBlobContainerUri", Sometimes, Maybe(&Text)),
     ("endTime", Always, Maybe(&Number)),
     (
         "error",

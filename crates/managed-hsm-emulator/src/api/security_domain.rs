@@ -76,7 +76,7 @@ fn download(call: &Call<'_>) -> Result<Reply, Failure> {
     let activated = call.store.activate(None);
     activated.map_err(|error| stored_badly("security domain", &error))?;
     let pending = format!("https://{}/securitydomain/download/pending", call.host);
-    Reply::accepted(&Value { value }, pending)
+    Reply::accepted(&Value { value }, pending, 0)
 }
 
 /// An RSA certificate that a share is encrypted to.
@@ -135,5 +135,6 @@ fn upload(call: &Call<'_>) -> Result<Reply, Failure> {
     Reply::accepted(
         &json!({"status": "InProgress", "status_details": null}),
         pending,
+        0,
     )
 }

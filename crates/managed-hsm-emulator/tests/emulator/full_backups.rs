@@ -39,6 +39,11 @@ async fn finished(emulator: &Emulator, begun: Answer) -> Value {
     let url = begun.headers["azure-asyncoperation"].to_str().unwrap();
     let job = begun.json()["jobId"].as_str().unwrap().to_owned();
     assert!(url.ends_with(&format!("/{job}/pending")), "{url}");
+    assert_eq!(begun.headers["retry-after"], "10");
+    // As recorded: null in a backup's, and not there in a restore's.
+    let is_backup = url.contains("/backup/");
+    let uri = begun.json().get("azureStorageBlobContainerUri").cloned();
+    assert_eq!(uri, is_backup.then_some(Value::Null));
     emulator.get(url).await.success()
 }
 
@@ -145,6 +150,9 @@ async fn a_whole_hsm_is_backed_up_and_restored() {
     let container = format!("{}/backups/mhsm-", emulator.url);
     assert!(url.starts_with(&container), "{url}");
     let from = url.rsplit_once('/').unwrap().1;
+    // As recorded: a time, to a hundredth of a second.
+    let time = from.strip_prefix("mhsm-localhost-").unwrap();
+    assert!(time.len() == 16 && time.bytes().all(|byte| byte.is_ascii_digit()));
     assert!(done["endTime"].as_i64().unwrap() >= done["startTime"].as_i64().unwrap());
 
     // One key: it stays as it is, until it is gone. As recorded of a key with one version.
