@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::Call;
 use super::failure::Failure;
 use super::reply::Reply;
-use super::unconfirmed;
+use super::{end_of_job, unconfirmed};
 use crate::blobs::{self, Container};
 use crate::clock::{rfc3339_now, unix_seconds};
 use crate::store::{JOBS, Restored, StoreError};
@@ -136,7 +136,23 @@ pub(super) fn answer(call: &Call<'_>, action: Action) -> Result<Reply, Failure> 
 
 fn status(call: &Call<'_>, kind: &str, id: &str) -> Result<Reply, Failure> {
     let job: Option<Job> = call.store.document(JOBS, &name(kind, id));
-    Reply::ok(&job.ok_or_else(|| unconfirmed::no_such_job(id))?)
+    let job = job.ok_or_else(|| unconfirmed::no_such_job(id))?;
+    let is_done = job.end_time.is_none_or(|end| end <= unix_seconds());
+    Reply::ok(&if is_done { job } else { job.begun() })
+}
+
+impl Job {
+    /// What is told of it as long as it goes on.
+    fn begun(self) -> Self {
+        Self {
+            azure_storage_blob_container_uri: self.azure_storage_blob_container_uri.map(|_| None),
+            end_time: None,
+            error: None,
+            status: "InProgress".to_owned(),
+            status_details: None,
+            ..self
+        }
+    }
 }
 
 /// What a job is kept under.
@@ -176,7 +192,7 @@ fn run(
     };
     let done = Job {
         azure_storage_blob_container_uri: (kind == BACKUP).then_some(outcome.uri),
-        end_time: Some(unix_seconds()),
+        end_time: Some(end_of_job()),
         status: if error.is_none() {
             "Succeeded"
         } else {
@@ -189,16 +205,8 @@ fn run(
         status_details: outcome.details,
     };
     call.put(JOBS, &name(kind, &id), &done)?;
-    let begun = Job {
-        azure_storage_blob_container_uri: (kind == BACKUP).then_some(None),
-        end_time: None,
-        error: None,
-        status: "InProgress".to_owned(),
-        status_details: None,
-        ..done
-    };
     let pending = format!("https://{}/{kind}/{id}/pending", call.host);
-    Reply::accepted(&begun, pending, COME_AGAIN)
+    Reply::accepted(&done.begun(), pending, COME_AGAIN)
 }
 
 /// Writes a backup. Returns the URL of its folder.
