@@ -37,7 +37,7 @@ pub(crate) const STATUSES: [(u8, &str); 8] = [
     ),
     (
         6,
-        "it is there already: HTTP 409, or a file that would be written over",
+        "it is there already: HTTP 409, an assignment of a role, or a file that would be written over",
     ),
     (
         7,
@@ -222,6 +222,8 @@ fn of_client(error: &Error) -> Ending {
         | Error::Credential { .. }
         | Error::TokenExpired { .. }
         | Error::Unauthorized { .. } => Ending::Refused,
+        // The service answers 400.
+        Error::Service { code, .. } if code.raw() == "RoleAssignmentExists" => Ending::Conflict,
         Error::Service { status, .. } => match status {
             401 | 403 => Ending::Refused,
             404 => Ending::NotFound,
@@ -253,12 +255,12 @@ mod tests {
 
     #[test]
     fn what_the_service_answers_tells_the_status() {
-        let of = |status| {
+        let of = |status, code| {
             of_client(&Error::Service {
                 operation: "sign with",
                 key: "managedhsm:a:b".to_owned(),
                 status,
-                code: managed_hsm::ForeignText::new("Code"),
+                code: managed_hsm::ForeignText::new(code),
                 message: managed_hsm::ForeignText::new("message"),
                 request_id: managed_hsm::ForeignText::new("1"),
             })
@@ -273,7 +275,8 @@ mod tests {
             (500, Ending::Unreachable),
             (503, Ending::Unreachable),
         ] {
-            assert_eq!(of(status), ending, "{status}");
+            assert_eq!(of(status, "Code"), ending, "{status}");
         }
+        assert_eq!(of(400, "RoleAssignmentExists"), Ending::Conflict);
     }
 }

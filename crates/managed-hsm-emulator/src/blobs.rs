@@ -25,7 +25,7 @@ const LIMIT: usize = 1 << 30;
 /// Why a blob is not there, or was not written.
 pub(crate) type Problem = Box<dyn std::error::Error + Send + Sync>;
 
-/// A container of blob storage.
+/// A container of blob storage, or a folder in one.
 pub(crate) struct Container {
     /// As it was named.
     pub(crate) url: String,
@@ -40,7 +40,7 @@ enum Place {
 }
 
 impl Container {
-    /// The container of a URI. None: it is none.
+    /// The container of a URI, with the folders in it that the URI names. None: it is none.
     pub(crate) fn parse(root: &Path, uri: &str, token: Option<&str>) -> Option<Self> {
         let url = uri.trim_end_matches('/').to_owned();
         let parsed: Uri = url.parse().ok()?;
@@ -56,7 +56,7 @@ impl Container {
                     .to_ascii_lowercase()
                     .replace(['[', ']', ':'], "_");
                 let name = parsed.path().trim_start_matches('/');
-                Place::Own(root.join(plain_name(&host)?).join(plain_name(name)?))
+                Place::Own(root.join(plain_name(&host)?).join(plain_path(name)?))
             }
             "http" => {
                 let token = token.unwrap_or_default().trim_start_matches('?');
@@ -71,7 +71,7 @@ impl Container {
     pub(crate) fn write(&self, folder: &str, blob: &[u8]) -> Result<(), Problem> {
         match &self.place {
             Place::Own(container) => {
-                let folder = container.join(plain_name(folder).ok_or("a folder of this name")?);
+                let folder = container.join(plain_path(folder).ok_or("a folder of this name")?);
                 let folder = DataDir::resolve(Some(folder))?;
                 folder.make()?;
                 Ok(folder.write(BLOB, blob)?)
@@ -92,7 +92,7 @@ impl Container {
         match &self.place {
             Place::Own(container) => {
                 let none = || format!("there is no backup '{folder}'");
-                let folder = plain_name(folder).ok_or_else(none)?;
+                let folder = plain_path(folder).ok_or_else(none)?;
                 std::fs::read(container.join(folder).join(BLOB)).map_err(|_| none().into())
             }
             Place::Http(uri, token) => {
@@ -111,6 +111,12 @@ fn plain_name(name: &str) -> Option<&str> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let is_plain = name.len() <= 255 && name.bytes().all(allowed) && !name.starts_with('.');
     (is_plain && !name.is_empty()).then_some(name)
+}
+
+/// A path of such names.
+fn plain_path(path: &str) -> Option<&str> {
+    let mut names = path.split('/');
+    names.all(|name| plain_name(name).is_some()).then_some(path)
 }
 
 /// A request for the blob of a folder, from a thread that may wait.
@@ -171,6 +177,10 @@ mod tests {
                 "https://a.blob.core.windows.net/b",
                 "/blobs/a.blob.core.windows.net/b",
             ),
+            (
+                "https://a.blob.core.windows.net/b/some/folder/name",
+                "/blobs/a.blob.core.windows.net/b/some/folder/name",
+            ),
         ] {
             let place = parse(uri).unwrap().place;
             assert!(matches!(place, Place::Own(path) if path == Path::new(folder)));
@@ -182,6 +192,8 @@ mod tests {
             "backups",
             "https://localhost:1/",
             "https://localhost:1/../keys",
+            "https://localhost:1/b/../../keys",
+            "https://localhost:1/b//c",
             "https://../keys",
             "https://localhost/b?sig=secret",
             "http://localhost/b?sig=secret",

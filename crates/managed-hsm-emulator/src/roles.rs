@@ -224,13 +224,54 @@ pub(crate) fn built_in(name: &str) -> Option<(Service, &'static BuiltInRole)> {
 
 /// A role that somebody made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(from = "StoredRole")]
 pub(crate) struct CustomRole {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) description: String,
+    pub(crate) permissions: Vec<Permission>,
+}
+
+/// Data actions that are allowed, less some of them.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Permission {
     pub(crate) data_actions: Vec<String>,
     pub(crate) not_data_actions: Vec<String>,
+}
+
+/// A role as data folders have it: in older ones it has one permission, without a list around it.
+#[derive(Deserialize)]
+struct StoredRole {
+    id: String,
+    name: String,
+    description: String,
+    permissions: Option<Vec<Permission>>,
+    #[serde(flatten)]
+    only: Permission,
+}
+
+impl From<StoredRole> for CustomRole {
+    fn from(stored: StoredRole) -> Self {
+        Self {
+            id: stored.id,
+            name: stored.name,
+            description: stored.description,
+            permissions: stored.permissions.unwrap_or_else(|| vec![stored.only]),
+        }
+    }
+}
+
+impl Permission {
+    /// All data actions that it names.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &String> {
+        self.data_actions.iter().chain(&self.not_data_actions)
+    }
+
+    fn allows(&self, action: &str) -> bool {
+        let names = |list: &[String]| list.iter().any(|known| matches(known, action));
+        names(&self.data_actions) && !names(&self.not_data_actions)
+    }
 }
 
 /// A role, given to a principal at a scope: `/`, `/keys` or `/keys/<name>`.
@@ -294,10 +335,8 @@ pub(crate) fn permits(
                 return role.data_actions.contains(&action);
             }
             let role = custom.iter().find(|role| role.id == assignment.role_id);
-            role.is_some_and(|role| {
-                let names = |list: &[String]| list.iter().any(|known| matches(known, &full));
-                names(&role.data_actions) && !names(&role.not_data_actions)
-            })
+            // What one permission takes away, another may still give.
+            role.is_some_and(|role| role.permissions.iter().any(|one| one.allows(&full)))
         })
 }
 
@@ -383,12 +422,21 @@ mod tests {
 
     #[test]
     fn a_custom_role_has_what_it_names_less_what_it_takes_away() {
+        let permission = |actions: &str, not_actions: &[&str]| Permission {
+            data_actions: vec![format!("{PREFIX}{actions}")],
+            not_data_actions: not_actions
+                .iter()
+                .map(|one| format!("{PREFIX}{one}"))
+                .collect(),
+        };
         let role = CustomRole {
             id: "r".to_owned(),
             name: "Signer".to_owned(),
             description: String::new(),
-            data_actions: vec![format!("{PREFIX}keys/*")],
-            not_data_actions: vec![format!("{PREFIX}keys/delete")],
+            permissions: vec![
+                permission("keys/*", &["keys/delete", "keys/create"]),
+                permission("keys/create", &["keys/sign/action"]),
+            ],
         };
         let assignment = Assignment {
             id: "1".to_owned(),
@@ -407,7 +455,22 @@ mod tests {
             )
         };
         assert!(may("keys/sign/action"));
+        assert!(may("keys/create"));
         assert!(!may("keys/delete"));
         assert!(!may("rng/action"));
+    }
+
+    #[test]
+    fn a_role_of_an_older_data_folder_is_read() {
+        let stored = serde_json::json!({"id": "r", "name": "Signer", "description": "signs",
+            "dataActions": ["a"], "notDataActions": ["b"]});
+        let role: CustomRole = serde_json::from_value(stored).unwrap();
+        let permission = Permission {
+            data_actions: vec!["a".to_owned()],
+            not_data_actions: vec!["b".to_owned()],
+        };
+        assert_eq!(role.permissions, [permission]);
+        let again = serde_json::to_value(&role).unwrap();
+        assert_eq!(serde_json::from_value::<CustomRole>(again).unwrap(), role);
     }
 }

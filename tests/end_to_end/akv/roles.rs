@@ -83,7 +83,7 @@ fn whoever_is_given_a_role_may_do_what_it_allows_where_it_counts() {
         "--assignee",
         PRINCIPAL,
     ];
-    hsm.akv(&again).fails_with(&["409", "RoleAssignmentExists"]);
+    hsm.akv(&again).fails_with(&["400", "RoleAssignmentExists"]);
     let same = hsm.akv(&[&again[..], &["--if-absent", "--json"]].concat());
     let same: Value = serde_json::from_str(&same.succeeds()).expect("JSON");
     assert_eq!(same["id"], made["id"]);

@@ -9,6 +9,9 @@ use crate::service::Service;
 use crate::store::StoreError;
 use crate::token::{Principal, TENANT};
 
+/// The one code that is no word.
+pub(super) const MALFORMED_BACKUP_IN_VAULT: &str = "Malformed backup blob";
+
 /// An answer other than success. The activity id, which only Managed HSM tells, is added where the
 /// answer is written.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,9 +81,16 @@ impl Failure {
         }
     }
 
-    /// A vault's answer to a kind of key that it can't have; the gap in it was recorded.
-    pub(super) fn not_a_key_type_of_vaults() -> Self {
-        Self::bad_parameter("Property  has invalid value\r\n")
+    /// A vault's answer to so many members of a new key that can't be; the gap in it was recorded,
+    /// and once for each of two (azure-sdk-for-java, `KeyClientTest.createKeyNullType`).
+    pub(super) fn invalid_properties(count: usize) -> Self {
+        Self::bad_parameter("Property  has invalid value\r\n".repeat(count))
+    }
+
+    /// A vault's answer to the symmetric keys that it doesn't have, as users report it
+    /// (azure-sdk-for-java#31588).
+    pub(super) fn no_symmetric_keys(kty: &str) -> Self {
+        Self::bad_parameter(format!("Invalid kty value: {kty}")).with_inner("KeyTypeNotSupported")
     }
 
     pub(super) fn key_type_missing() -> Self {
@@ -167,20 +177,38 @@ impl Failure {
         )
     }
 
-    pub(super) fn malformed_backup() -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "MalformedBackupBlob",
-            "Backup blob belongs to a different crypto domain and cannot be used with this instance.",
-        )
+    /// A vault's is recorded of what is no backup (azure-sdk-for-java,
+    /// `KeyClientTest.restoreKeyFromMalformedBackup`), spaces in its code and all.
+    pub(super) fn malformed_backup(service: Service) -> Self {
+        let (code, message) = match service {
+            Service::ManagedHsm => (
+                "MalformedBackupBlob",
+                "Backup blob belongs to a different crypto domain and cannot be used with this instance.",
+            ),
+            Service::KeyVault => (MALFORMED_BACKUP_IN_VAULT, "Backup blob is corrupt."),
+        };
+        Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
     pub(super) fn from_restore(call: &Call<'_>, error: StoreError) -> Self {
         match error {
-            StoreError::ForeignBackup => Self::malformed_backup(),
+            StoreError::ForeignBackup => Self::malformed_backup(call.service),
             StoreError::Exists => unconfirmed::key_exists(),
-            other => Self::from_store(call, other, "of the backup", Self::malformed_backup()),
+            other => {
+                let missing = Self::malformed_backup(call.service);
+                Self::from_store(call, other, "of the backup", missing)
+            }
         }
+    }
+
+    /// Recorded by azure-sdk-for-java, in
+    /// `KeyVaultAccessControlClientTest.createExistingRoleAssignmentThrows`.
+    pub(super) fn role_assignment_exists() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "RoleAssignmentExists",
+            "The role assignment already exists.",
+        )
     }
 
     pub(super) fn role_assignment_not_found() -> Self {
@@ -258,6 +286,13 @@ impl Failure {
             Service::KeyVault => "keys",
         };
         Self::key_not_found(call, collection, name, None)
+    }
+
+    /// Also where the name of a key is empty, so that what follows is taken for it. Recorded of a
+    /// vault (azure-sdk-for-java, `KeyClientTest.createKeyEmptyName`); of an HSM that suite expects
+    /// the status.
+    pub(super) fn operation_not_specified() -> Self {
+        Self::bad_parameter("Operation not specified")
     }
 
     pub(super) fn action_not_supported(action: &str) -> Self {

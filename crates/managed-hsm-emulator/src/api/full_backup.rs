@@ -1,18 +1,25 @@
 //! Full backups and restores, to and from a folder of blob storage; and the restore of one key.
 
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Call;
 use super::failure::Failure;
 use super::reply::Reply;
-use super::unconfirmed;
+use super::{end_of_job, unconfirmed};
 use crate::blobs::{self, Container};
 use crate::clock::{rfc3339_now, unix_seconds};
-use crate::store::{JOBS, StoreError};
+use crate::store::{JOBS, Restored, StoreError};
 
 /// The kinds of jobs.
 const BACKUP: &str = "backup";
 const RESTORE: &str = "restore";
+
+/// Seconds until the status is worth asking for, as recorded since 2022.
+const COME_AGAIN: u32 = 10;
+/// Of a second, in the name of a backup's folder.
+const HUNDREDTH: Duration = Duration::from_millis(10);
 
 /// What a request wants of blob storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +55,13 @@ struct RestoreRequest {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Job {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    azure_storage_blob_container_uri: Option<String>,
+    /// A backup has it, null until it is done; a restore doesn't.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    azure_storage_blob_container_uri: Option<Option<String>>,
     end_time: Option<i64>,
     error: Option<JobError>,
     job_id: String,
@@ -58,10 +70,39 @@ struct Job {
     status_details: Option<String>,
 }
 
+/// A member that is there, if only as null.
+fn present<'de, D: Deserializer<'de>>(member: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(member).map(Some)
+}
+
 #[derive(Serialize, Deserialize)]
 struct JobError {
     code: String,
     message: String,
+}
+
+/// What the status tells of a job that has succeeded.
+#[derive(Default)]
+struct Done {
+    /// Where a backup is.
+    uri: Option<String>,
+    details: Option<String>,
+}
+
+impl Done {
+    fn at(uri: String) -> Self {
+        Self {
+            uri: Some(uri),
+            details: None,
+        }
+    }
+
+    fn told(details: String) -> Self {
+        Self {
+            uri: None,
+            details: Some(details),
+        }
+    }
 }
 
 pub(super) fn answer(call: &Call<'_>, action: Action) -> Result<Reply, Failure> {
@@ -69,19 +110,23 @@ pub(super) fn answer(call: &Call<'_>, action: Action) -> Result<Reply, Failure> 
         Action::Backup => {
             let storage: Storage = call.parse()?;
             let container = container(call, Some(storage))?;
-            run(call, BACKUP, || back_up(call, &container).map(Some))
+            run(call, BACKUP, || Ok(Done::at(back_up(call, &container)?)))
         }
         Action::CheckBackup => {
             let storage: Storage = call.parse()?;
             let container = container(call, Some(storage))?;
-            run(call, BACKUP, || Ok(Some(container.url.clone())))
+            run(call, BACKUP, || Ok(Done::at(container.url.clone())))
         }
-        Action::Restore => restore(call, |blob| call.store.restore_all(blob)),
-        Action::RestoreKey(name) => {
-            restore(call, |blob| call.store.restore_one(blob, &name).map(drop))
-        }
+        Action::Restore => restore(call, |blob| {
+            call.store.restore_all(blob)?;
+            Ok(Done::default())
+        }),
+        Action::RestoreKey(name) => restore(call, |blob| {
+            let restored = call.store.restore_one(blob, &name)?;
+            Ok(Done::told(of_versions(&restored)))
+        }),
         Action::CheckRestore => restore(call, |blob| match call.store.is_full_backup(blob) {
-            true => Ok(()),
+            true => Ok(Done::default()),
             false => Err(StoreError::ForeignBackup),
         }),
         Action::BackupStatus(id) => status(call, BACKUP, &id),
@@ -91,7 +136,23 @@ pub(super) fn answer(call: &Call<'_>, action: Action) -> Result<Reply, Failure> 
 
 fn status(call: &Call<'_>, kind: &str, id: &str) -> Result<Reply, Failure> {
     let job: Option<Job> = call.store.document(JOBS, &name(kind, id));
-    Reply::ok(&job.ok_or_else(|| unconfirmed::no_such_job(id))?)
+    let job = job.ok_or_else(|| unconfirmed::no_such_job(id))?;
+    let is_done = job.end_time.is_none_or(|end| end <= unix_seconds());
+    Reply::ok(&if is_done { job } else { job.begun() })
+}
+
+impl Job {
+    /// What is told of it as long as it goes on.
+    fn begun(self) -> Self {
+        Self {
+            azure_storage_blob_container_uri: self.azure_storage_blob_container_uri.map(|_| None),
+            end_time: None,
+            error: None,
+            status: "InProgress".to_owned(),
+            status_details: None,
+            ..self
+        }
+    }
 }
 
 /// What a job is kept under.
@@ -116,7 +177,7 @@ fn container(call: &Call<'_>, storage: Option<Storage>) -> Result<Container, Fai
 fn run(
     call: &Call<'_>,
     kind: &str,
-    job: impl FnOnce() -> Result<Option<String>, JobError>,
+    job: impl FnOnce() -> Result<Done, JobError>,
 ) -> Result<Reply, Failure> {
     let _alone = call
         .shared
@@ -125,14 +186,13 @@ fn run(
         .map_err(|_| unconfirmed::backup_in_progress())?;
     let id = uuid::Uuid::new_v4().simple().to_string();
     let start_time = unix_seconds();
-    let outcome = job();
-    let (uri, error) = match outcome {
-        Ok(uri) => (uri, None),
-        Err(error) => (None, Some(error)),
+    let (outcome, error) = match job() {
+        Ok(outcome) => (outcome, None),
+        Err(error) => (Done::default(), Some(error)),
     };
     let done = Job {
-        azure_storage_blob_container_uri: uri,
-        end_time: Some(unix_seconds()),
+        azure_storage_blob_container_uri: (kind == BACKUP).then_some(outcome.uri),
+        end_time: Some(end_of_job()),
         status: if error.is_none() {
             "Succeeded"
         } else {
@@ -142,34 +202,30 @@ fn run(
         error,
         job_id: id.clone(),
         start_time,
-        status_details: None,
+        status_details: outcome.details,
     };
     call.put(JOBS, &name(kind, &id), &done)?;
-    let begun = Job {
-        azure_storage_blob_container_uri: None,
-        end_time: None,
-        error: None,
-        status: "InProgress".to_owned(),
-        ..done
-    };
     let pending = format!("https://{}/{kind}/{id}/pending", call.host);
-    Reply::accepted(&begun, pending)
+    Reply::accepted(&done.begun(), pending, COME_AGAIN)
 }
 
 /// Writes a backup. Returns the URL of its folder.
 fn back_up(call: &Call<'_>, container: &Container) -> Result<String, JobError> {
     let blob = call.store.back_up_all().map_err(|error| failed(&error))?;
     let host = call.host.split([':', '.']).next().unwrap_or_default();
-    let time: String = rfc3339_now().chars().filter(char::is_ascii_digit).collect();
-    // With milliseconds, so that two of a second don't meet.
+    let now = rfc3339_now();
+    let digits = now.chars().filter(char::is_ascii_digit);
+    let time: String = digits.take("YYYYMMDDhhmmss".len() + 2).collect();
     let folder = format!("mhsm-{host}-{time}");
     container.write(&folder, &blob).map_err(storage_failed)?;
+    // Nobody else makes a backup meanwhile, so that no two have one name.
+    std::thread::sleep(HUNDREDTH);
     Ok(format!("{}/{folder}", container.url))
 }
 
 fn restore(
     call: &Call<'_>,
-    take: impl FnOnce(&[u8]) -> Result<(), StoreError>,
+    take: impl FnOnce(&[u8]) -> Result<Done, StoreError>,
 ) -> Result<Reply, Failure> {
     let request: RestoreRequest = call.parse()?;
     let folder = request.folder_to_restore;
@@ -177,9 +233,20 @@ fn restore(
     let container = container(call, request.sas_token_parameters)?;
     run(call, RESTORE, || {
         let blob = container.read(&folder).map_err(storage_failed)?;
-        take(&blob).map_err(|error| failed(&error))?;
-        Ok(None)
+        take(&blob).map_err(|error| failed(&error))
     })
+}
+
+/// As recorded by azure-sdk-for-java and azure-sdk-for-js (`beginSelectiveKeyRestore`), where a key
+/// with one version counts 2. Unconfirmed: what one with more counts.
+fn of_versions(restored: &Restored) -> String {
+    let (made, kept) = match restored {
+        Restored::All(versions) => (versions + 1, 0),
+        Restored::Kept(versions) => (0, versions + 1),
+    };
+    format!(
+        "Number of successful key versions restored: {made}, Number of key versions could not overwrite: {kept}"
+    )
 }
 
 fn failed(error: &StoreError) -> JobError {

@@ -28,10 +28,14 @@ pub(super) fn create(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     if let Some(id) = attributes.and_then(|attributes| attributes.external_key(call)) {
         return external::create(call, name, &request, id);
     }
-    let kty = request
-        .kty
-        .as_deref()
-        .ok_or_else(Failure::key_type_missing)?;
+    let kty = request.kty.as_deref();
+    let kty = kty.ok_or_else(|| match call.service {
+        Service::ManagedHsm => Failure::key_type_missing(),
+        Service::KeyVault => {
+            let others = public_exponent(call, &request).err().into_iter();
+            Failure::invalid_properties(1 + others.count())
+        }
+    })?;
     let (kind, software) = kept_as(call, kty, None)?;
     let metadata = new_metadata(
         call,
@@ -43,7 +47,7 @@ pub(super) fn create(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
         request.release_policy.as_ref(),
     )?;
     key_is_free(call, name)?;
-    let material = generate(kind, &request)?;
+    let material = generate(call, kind, &request)?;
     add(call, name, material, metadata)
 }
 
@@ -69,15 +73,20 @@ pub(super) fn kept_as(
     let kind = kind.filter(|_| kty != "oct-HSM" || call.version.has_symmetric_keys());
     match call.service {
         Service::ManagedHsm => Ok((kind.ok_or_else(|| unconfirmed::key_type(kty))?, false)),
+        Service::KeyVault if kty == "oct" => Err(Failure::no_symmetric_keys(kty)),
         Service::KeyVault => {
             let kind = kind.filter(|kind| *kind != KeyType::Oct);
-            let kind = kind.ok_or_else(Failure::not_a_key_type_of_vaults)?;
+            let kind = kind.ok_or_else(|| Failure::invalid_properties(1))?;
             Ok((kind, !(kty.ends_with("-HSM") || hsm == Some(true))))
         }
     }
 }
 
-fn generate(kind: KeyType, request: &CreateRequest) -> Result<KeyMaterial, Failure> {
+fn generate(
+    call: &Call<'_>,
+    kind: KeyType,
+    request: &CreateRequest,
+) -> Result<KeyMaterial, Failure> {
     let size = |default: i64, allowed: &[i64]| {
         let bits = request.key_size.unwrap_or(default);
         u32::try_from(bits)
@@ -87,12 +96,8 @@ fn generate(kind: KeyType, request: &CreateRequest) -> Result<KeyMaterial, Failu
     };
     generated(match kind {
         KeyType::Rsa => {
-            let exponent = match request.public_exponent {
-                None | Some(65537) => 65537,
-                Some(3) => 3,
-                Some(other) => return Err(unconfirmed::public_exponent(other)),
-            };
-            KeyMaterial::generate_rsa(size(2048, &[2048, 3072, 4096])?, exponent)
+            let bits = size(2048, &[2048, 3072, 4096])?;
+            KeyMaterial::generate_rsa(bits, public_exponent(call, request)?)
         }
         KeyType::Ec => {
             let crv = request.crv.as_deref().unwrap_or("P-256");
@@ -106,6 +111,17 @@ fn generate(kind: KeyType, request: &CreateRequest) -> Result<KeyMaterial, Failu
             let set = ParameterSet::by_name(alg).ok_or_else(|| unconfirmed::algorithm(alg))?;
             KeyMaterial::generate_akp(set)
         }
+    })
+}
+
+/// Any that RSA can have: Microsoft's libraries are tested with 3 and with 17.
+fn public_exponent(call: &Call<'_>, request: &CreateRequest) -> Result<u32, Failure> {
+    let asked = request.public_exponent.unwrap_or(65537);
+    let exponent = u32::try_from(asked).ok();
+    let exponent = exponent.filter(|exponent| *exponent >= 3 && exponent % 2 == 1);
+    exponent.ok_or_else(|| match call.service {
+        Service::ManagedHsm => unconfirmed::public_exponent(asked),
+        Service::KeyVault => Failure::invalid_properties(1),
     })
 }
 
@@ -159,20 +175,29 @@ pub(super) fn new_metadata(
         nbf: attributes.and_then(|attributes| attributes.nbf),
         exp: attributes.and_then(|attributes| attributes.exp),
         tags,
-        release_policy: release_policy.map(checked_policy).transpose()?,
+        release_policy: release_policy
+            .map(|policy| checked_policy(call, policy))
+            .transpose()?,
         certificate: None,
         external_key: None,
     })
 }
 
 /// A release policy as the service stores it: its JSON with the members sorted and without spaces.
-fn checked_policy(request: &ReleasePolicyRequest) -> Result<ReleasePolicy, Failure> {
+fn checked_policy(
+    call: &Call<'_>,
+    request: &ReleasePolicyRequest,
+) -> Result<ReleasePolicy, Failure> {
     let data = request.data.as_deref().and_then(decode_base64url);
     let policy = data.and_then(|json| serde_json::from_slice::<serde_json::Value>(&json).ok());
     let policy = policy.filter(serde_json::Value::is_object);
-    let policy = policy.ok_or_else(unconfirmed::release_policy)?;
+    let mut policy = policy.ok_or_else(unconfirmed::release_policy)?;
     if release_policy::version(&policy).is_none() {
         return Err(Failure::release_policy_without_version());
+    }
+    // As recorded: a vault leaves them as they are.
+    if call.service == Service::ManagedHsm {
+        release_policy::write_out_authorities(&mut policy);
     }
     let content_type = request.content_type.clone();
     Ok(ReleasePolicy {
@@ -288,7 +313,8 @@ pub(super) fn update(call: &Call<'_>, name: &str, version: Option<&str>) -> Resu
     if external.is_some_and(|id| current.external_key.as_deref() != Some(id)) {
         return Err(unconfirmed::external_key_at_creation_only());
     }
-    let release_policy = request.release_policy.as_ref().map(checked_policy);
+    let release_policy = request.release_policy.as_ref();
+    let release_policy = release_policy.map(|policy| checked_policy(call, policy));
     let release_policy = release_policy.transpose()?;
     let key_ops = request.key_ops.as_deref().unwrap_or(&current.key_ops);
     if wraps_securely(Some(key_ops)) {

@@ -42,6 +42,7 @@ use bytes::Bytes;
 use http::header;
 use http::request::Parts;
 
+use crate::clock::unix_seconds;
 use crate::hold::Hold;
 use crate::hsm::Shared;
 use crate::log;
@@ -69,6 +70,8 @@ struct Call<'a> {
     store: &'a Store,
     /// As the client addressed the HSM or vault, for the URLs in answers.
     host: &'a str,
+    /// As the client wrote it.
+    path: &'a str,
     query: &'a Query,
     version: ApiVersion,
     body: &'a Bytes,
@@ -104,6 +107,13 @@ impl Call<'_> {
         let removed = self.store.remove(kind, name);
         removed.map_err(|error| stored_badly(kind, &error))
     }
+}
+
+/// The second until which the status of a job says that it goes on: the one after the next, so that
+/// a second passes at least. Jobs are done when they are answered, but the service's never are, and
+/// clients ask for the status to find one that is in progress first.
+fn end_of_job() -> i64 {
+    unix_seconds() + 2
 }
 
 fn stored_badly(kind: &str, error: &StoreError) -> Failure {

@@ -35,7 +35,7 @@ struct Arrived {
 
 impl Arrived {
     fn new(shared: &Shared, connection: Connection, parts: &Parts) -> Self {
-        let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+        let (method, path) = (meant(parts), parts.uri.path().to_owned());
         let recorded = shared.requests.record(|| requests::Request {
             connection: connection.number,
             method: method.clone(),
@@ -67,6 +67,19 @@ impl Arrived {
     }
 }
 
+/// The method of a request, or another one that its header names: for clients that can send none
+/// but GET and POST. Documented of a POST, with both names for the header.
+fn meant(parts: &Parts) -> Method {
+    let mut named = ["x-http-method", "x-http-request"]
+        .iter()
+        .filter_map(|name| parts.headers.get(*name));
+    let instead = named.find_map(|name| Method::from_bytes(name.as_bytes()).ok());
+    match instead {
+        Some(instead) if parts.method == Method::POST => instead,
+        _ => parts.method.clone(),
+    }
+}
+
 /// Answers a request by the HSM or vault that it is for, or by the token service.
 pub(crate) async fn answer(behind: Behind, connection: Connection, request: Request) -> Response {
     let (parts, body) = request.into_parts();
@@ -85,6 +98,10 @@ pub(crate) async fn answer(behind: Behind, connection: Connection, request: Requ
         let failure = unconfirmed::not_served(service, host_named);
         return answer_without_hsm(&arrived, host_named, failure);
     };
+    if hsm.service == Service::KeyVault && asks_for_health(&arrived) {
+        let audience = Audience::at(hsm.service, host_named);
+        return answer_anybody(&arrived, audience, Reply::healthy());
+    }
     match identity::is_for(&arrived.path) {
         true => log_in(&hsm.shared, &arrived, parts, body).await,
         false => answer_by(hsm, &arrived, parts, body).await,
@@ -107,10 +124,22 @@ fn service_of(host: &str) -> Service {
 
 /// The answer where no HSM or vault is meant.
 fn answer_without_hsm(arrived: &Arrived, host: &str, failure: Failure) -> Response {
-    let reply = Reply::from(failure);
+    let audience = Audience::at(service_of(host), host);
+    answer_anybody(arrived, audience, failure.into())
+}
+
+/// Whether a probe asks, without a token or a version of the API. Documented of vaults
+/// (private-link-diagnostics), and of HSMs nowhere.
+fn asks_for_health(arrived: &Arrived) -> bool {
+    let path = arrived.path.trim_matches('/');
+    arrived.method == Method::GET && path.eq_ignore_ascii_case("healthstatus")
+}
+
+/// An answer that asks nobody who they are.
+fn answer_anybody(arrived: &Arrived, audience: Audience, reply: Reply) -> Response {
     arrived.recorded.answered(reply.status.as_u16());
     reply.into_response(
-        Audience::at(service_of(host), host),
+        audience,
         &arrived.method,
         &arrived.request_id,
         arrived.connection.peer,
@@ -119,7 +148,13 @@ fn answer_without_hsm(arrived: &Arrived, host: &str, failure: Failure) -> Respon
 }
 
 /// The answer of an HSM or a vault.
-async fn answer_by(hsm: &Arc<Hsm>, arrived: &Arrived, parts: Parts, body: Incoming) -> Response {
+async fn answer_by(
+    hsm: &Arc<Hsm>,
+    arrived: &Arrived,
+    mut parts: Parts,
+    body: Incoming,
+) -> Response {
+    parts.method = arrived.method.clone();
     let shared = &hsm.shared;
     let (method, path, hold) = (&arrived.method, &arrived.path, &arrived.connection.hold);
     let audience = Audience::at(hsm.service, host(&parts));

@@ -48,8 +48,8 @@ const VAULT_HEADERS: [(&str, &str); 3] = [
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     content: Content,
-    /// Where the status of what was begun is to be had.
-    operation: Option<String>,
+    /// Where the status of what was begun is to be had, and after how many seconds.
+    operation: Option<(String, u32)>,
 }
 
 enum Content {
@@ -78,10 +78,14 @@ impl Reply {
     }
 
     /// Of something that was begun, whose status is at a URL.
-    pub(super) fn accepted(body: &impl Serialize, status_url: String) -> Result<Self, Failure> {
+    pub(super) fn accepted(
+        body: &impl Serialize,
+        status_url: String,
+        retry_after: u32,
+    ) -> Result<Self, Failure> {
         Ok(Self {
             status: StatusCode::ACCEPTED,
-            operation: Some(status_url),
+            operation: Some((status_url, retry_after)),
             ..Self::ok(body)?
         })
     }
@@ -90,6 +94,15 @@ impl Reply {
         Self {
             status: StatusCode::NO_CONTENT,
             content: Content::Empty,
+            operation: None,
+        }
+    }
+
+    /// What a probe gets: documented is that the body has four bytes. Unconfirmed: which.
+    pub(super) fn healthy() -> Self {
+        Self {
+            status: StatusCode::OK,
+            content: Content::Json(b"true".to_vec()),
             operation: None,
         }
     }
@@ -151,9 +164,9 @@ impl Reply {
             }
         };
         insert("x-ms-request-id", request_id.to_owned());
-        if let Some(url) = self.operation {
+        if let Some((url, retry_after)) = self.operation {
             insert("azure-asyncoperation", url);
-            insert("retry-after", "0".to_owned());
+            insert("retry-after", retry_after.to_string());
         }
         match service {
             Service::ManagedHsm => {

@@ -8,7 +8,8 @@ use super::filter::{self, Term};
 use super::reply::Reply;
 use super::unconfirmed;
 use crate::roles::{
-    Assignment, BUILT_IN_ROLES, CustomRole, PREFIX, covers, definition_id, is_single_key, role_id,
+    Assignment, BUILT_IN_ROLES, CustomRole, PREFIX, Permission, covers, definition_id,
+    is_single_key, role_id,
 };
 use crate::store::{ASSIGNMENTS, DEFINITIONS};
 
@@ -36,19 +37,31 @@ struct DefinitionView {
 struct DefinitionProperties {
     assignable_scopes: Vec<String>,
     description: String,
-    permissions: [Permission; 1],
+    permissions: Vec<PermissionView>,
     role_name: String,
     #[serde(rename = "type")]
     kind: &'static str,
 }
 
-#[derive(Serialize, Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Permission {
-    actions: Vec<String>,
+/// The actions that aren't data actions are Azure Resource Manager's; an HSM has none.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PermissionView {
+    actions: [String; 0],
     data_actions: Vec<String>,
-    not_actions: Vec<String>,
+    not_actions: [String; 0],
     not_data_actions: Vec<String>,
+}
+
+impl From<Permission> for PermissionView {
+    fn from(permission: Permission) -> Self {
+        Self {
+            actions: [],
+            data_actions: permission.data_actions,
+            not_actions: [],
+            not_data_actions: permission.not_data_actions,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -101,14 +114,14 @@ fn built_in_views() -> impl Iterator<Item = DefinitionView> {
         properties: DefinitionProperties {
             assignable_scopes: vec!["/".to_owned()],
             description: String::new(),
-            permissions: [Permission {
+            permissions: vec![PermissionView::from(Permission {
                 data_actions: role
                     .data_actions
                     .iter()
                     .map(|action| format!("{PREFIX}{action}"))
                     .collect(),
-                ..Permission::default()
-            }],
+                not_data_actions: Vec::new(),
+            })],
             role_name: role.name.to_owned(),
             kind: "AKVBuiltInRole",
         },
@@ -124,11 +137,7 @@ fn custom_view(role: CustomRole) -> DefinitionView {
             // Whatever was asked for, as reported in azure-rest-api-specs#23045.
             assignable_scopes: vec!["/".to_owned()],
             description: role.description,
-            permissions: [Permission {
-                data_actions: role.data_actions,
-                not_data_actions: role.not_data_actions,
-                ..Permission::default()
-            }],
+            permissions: role.permissions.into_iter().map(Into::into).collect(),
             role_name: role.name,
             kind: "CustomRole",
         },
@@ -198,22 +207,15 @@ pub(super) fn set_definition(call: &Call<'_>, id: &str) -> Result<Reply, Failure
     let properties = request
         .properties
         .ok_or_else(|| unconfirmed::missing_member("properties"))?;
-    let mut role = CustomRole {
+    let role = CustomRole {
         id,
         name: properties.role_name.unwrap_or_default(),
         description: properties.description.unwrap_or_default(),
-        data_actions: Vec::new(),
-        not_data_actions: Vec::new(),
+        permissions: properties.permissions,
     };
-    for permission in properties.permissions {
-        role.data_actions.extend(permission.data_actions);
-        role.not_data_actions.extend(permission.not_data_actions);
-    }
-    let unknown = role
-        .data_actions
-        .iter()
-        .chain(&role.not_data_actions)
-        .find(|action| !action.starts_with(PREFIX));
+    let is_unknown = |action: &&String| !action.starts_with(PREFIX);
+    let permissions = role.permissions.iter();
+    let unknown = permissions.flat_map(Permission::named).find(is_unknown);
     if let Some(action) = unknown {
         return Err(unconfirmed::data_action(action));
     }
@@ -265,13 +267,21 @@ pub(super) fn assignments(call: &Call<'_>, scope: &str) -> Result<Reply, Failure
     })
 }
 
-/// An assignment at `scope` or below it. From below nobody reaches one, or whoever manages the
-/// roles of one key could remove the HSM's administrator.
+/// What an assignment is kept under: an id is one's at its scope only.
+fn kept_as(assignment: &Assignment) -> String {
+    match assignment.scope.as_str() {
+        "/" => assignment.id.clone(),
+        scope => format!("{} {}", assignment.id, scope.to_ascii_lowercase()),
+    }
+}
+
+/// The assignment at `scope`, or one below it. From below nobody reaches one, or whoever manages
+/// the roles of one key could remove the HSM's administrator.
 fn find(call: &Call<'_>, scope: &str, id: &str) -> Result<Assignment, Failure> {
-    let found = call.store.document(ASSIGNMENTS, &id.to_ascii_lowercase());
-    found
-        .filter(|found: &Assignment| covers(scope, &found.scope))
-        .ok_or_else(Failure::role_assignment_not_found)
+    let mut found: Vec<Assignment> = call.store.documents(ASSIGNMENTS);
+    found.retain(|one| one.id.eq_ignore_ascii_case(id) && covers(scope, &one.scope));
+    let found = found.into_iter().min_by_key(|one| one.scope.len());
+    found.ok_or_else(Failure::role_assignment_not_found)
 }
 
 pub(super) fn assignment(call: &Call<'_>, scope: &str, id: &str) -> Result<Reply, Failure> {
@@ -312,7 +322,7 @@ pub(super) fn assign(call: &Call<'_>, scope: &str, id: &str) -> Result<Reply, Fa
         role_id,
         scope: scope.to_owned(),
     };
-    call.put_checked(ASSIGNMENTS, &assignment.id, &assignment, || {
+    call.put_checked(ASSIGNMENTS, &kept_as(&assignment), &assignment, || {
         can_be_added(&assignment, &call.store.documents(ASSIGNMENTS))
     })?;
     Reply::created(&assignment_view(assignment))
@@ -321,19 +331,19 @@ pub(super) fn assign(call: &Call<'_>, scope: &str, id: &str) -> Result<Reply, Fa
 /// Whether there is neither an equal assignment nor are there too many.
 fn can_be_added(new: &Assignment, others: &[Assignment]) -> Result<(), Failure> {
     let same = |one: &str, two: &str| one.eq_ignore_ascii_case(two);
-    let is_twin = |one: &Assignment| {
-        same(&one.principal_id, &new.principal_id)
-            && one.role_id == new.role_id
-            && same(&one.scope, &new.scope)
-    };
-    if others.iter().any(|one| one.id == new.id || is_twin(one)) {
-        return Err(unconfirmed::role_assignment_exists());
+    let at_scope = others.iter().filter(|one| same(&one.scope, &new.scope));
+    let is_twin =
+        |one: &Assignment| same(&one.principal_id, &new.principal_id) && one.role_id == new.role_id;
+    let mut twins = at_scope
+        .clone()
+        .filter(|one| one.id == new.id || is_twin(one));
+    if twins.next().is_some() {
+        return Err(Failure::role_assignment_exists());
     }
     let limit = match is_single_key(&new.scope) {
         true => MAX_ASSIGNMENTS_OF_A_KEY,
         false => MAX_ASSIGNMENTS,
     };
-    let at_scope = others.iter().filter(|one| same(&one.scope, &new.scope));
     match at_scope.count() < limit {
         true => Ok(()),
         false => Err(unconfirmed::too_many_assignments(&new.scope, limit)),
@@ -342,7 +352,16 @@ fn can_be_added(new: &Assignment, others: &[Assignment]) -> Result<(), Failure> 
 
 pub(super) fn unassign(call: &Call<'_>, scope: &str, id: &str) -> Result<Reply, Failure> {
     let assignment = find(call, scope, id)?;
-    match call.remove(ASSIGNMENTS, &assignment.id)? {
+    let name = kept_as(&assignment);
+    let is_there =
+        |name: &str| call.store.document(ASSIGNMENTS, name).as_ref() == Some(&assignment);
+    // Older data folders have each under its id alone.
+    let removed = match is_there(&name) {
+        true => call.remove(ASSIGNMENTS, &name)?,
+        false if is_there(&assignment.id) => call.remove(ASSIGNMENTS, &assignment.id)?,
+        false => false,
+    };
+    match removed {
         true => Reply::ok(&assignment_view(assignment)),
         false => Err(Failure::role_assignment_not_found()),
     }

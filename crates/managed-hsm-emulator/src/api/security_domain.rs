@@ -9,15 +9,20 @@ use serde_json::json;
 use super::Call;
 use super::failure::Failure;
 use super::reply::Reply;
-use super::stored_badly;
-use super::unconfirmed;
+use super::{end_of_job, stored_badly, unconfirmed};
 use crate::algorithm::encode_base64url;
 use crate::attestation::AttestationKey;
+use crate::clock::unix_seconds;
 use crate::security_domain::{Recipient, lock, unlock};
+use crate::store::JOBS;
 
 /// How many recipients there can be, and how many of them can be required.
 const RECIPIENTS: std::ops::RangeInclusive<usize> = 3..=10;
 const REQUIRED: std::ops::RangeInclusive<usize> = 2..=10;
+
+/// What the ends of the last download and of the last upload are kept under.
+const DOWNLOAD: &str = "securitydomain/download";
+const UPLOAD: &str = "securitydomain/upload";
 
 /// What is done with a security domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,13 +55,22 @@ pub(super) fn answer(call: &Call<'_>, action: Action) -> Result<Reply, Failure> 
         Action::Download => download(call),
         Action::Upload => upload(call),
         Action::TransferKey => transfer_key(call),
-        // Both are done when they are answered.
-        Action::DownloadStatus | Action::UploadStatus => Reply::ok(&success()),
+        Action::DownloadStatus => status(call, DOWNLOAD),
+        Action::UploadStatus => status(call, UPLOAD),
     }
 }
 
-fn success() -> serde_json::Value {
-    json!({"status": "Success", "status_details": null})
+/// How a download or an upload goes.
+fn status(call: &Call<'_>, kind: &str) -> Result<Reply, Failure> {
+    let end: Option<i64> = call.store.document(JOBS, kind);
+    Reply::ok(&match end.is_some_and(|end| end > unix_seconds()) {
+        true => in_progress(),
+        false => json!({"status": "Success", "status_details": null}),
+    })
+}
+
+fn in_progress() -> serde_json::Value {
+    json!({"status": "InProgress", "status_details": null})
 }
 
 fn download(call: &Call<'_>) -> Result<Reply, Failure> {
@@ -76,7 +90,8 @@ fn download(call: &Call<'_>) -> Result<Reply, Failure> {
     let activated = call.store.activate(None);
     activated.map_err(|error| stored_badly("security domain", &error))?;
     let pending = format!("https://{}/securitydomain/download/pending", call.host);
-    Reply::accepted(&Value { value }, pending)
+    call.put(JOBS, DOWNLOAD, &end_of_job())?;
+    Reply::accepted(&Value { value }, pending, 0)
 }
 
 /// An RSA certificate that a share is encrypted to.
@@ -132,8 +147,6 @@ fn upload(call: &Call<'_>) -> Result<Reply, Failure> {
         return Err(unconfirmed::domain_in_use());
     }
     let pending = format!("https://{}/securitydomain/upload/pending", call.host);
-    Reply::accepted(
-        &json!({"status": "InProgress", "status_details": null}),
-        pending,
-    )
+    call.put(JOBS, UPLOAD, &end_of_job())?;
+    Reply::accepted(&in_progress(), pending, 0)
 }

@@ -7,14 +7,18 @@
 //!   and which role has them
 //! - `api/audit.rs`: operations of audit records that aren't about keys, and results that aren't
 //!   successes
-//! - `api/body.rs`: what a version of the API without ML-DSA tells of such a key
+//! - `api/body.rs`: what a version of the API without ML-DSA tells of such a key, and what 7.1 and
+//!   7.2 tell of a release policy
 //! - `api/ekm/mod.rs`: that the certificate for the proxy is told before there is a connection
 //! - `api/external.rs`: types, operations and rotation of external keys
+//! - `api/full_backup.rs`: how many versions the restore of a key with several counts
 //! - `api/ml_dsa.rs`: what such a version says to a signature, and whether a request may name the
 //!   algorithm
-//! - `api/release.rs`: the form of key attestations
+//! - `api/release.rs`: the form of key attestations, and what a released symmetric key is called
+//! - `api/reply.rs`: the four bytes of a vault's health
 //! - `api/secure_wrap.rs`: in which form an environment gets an unwrapped key, and which operations
 //!   such a key has
+//! - `keys.rs`: that new EC keys have `deriveKey` in each version of the API
 //!
 //! The README names them by subject. A test holds this list to the sources.
 
@@ -267,7 +271,7 @@ pub(super) fn no_such_job(id: &str) -> Failure {
 
 pub(super) fn storage_uri(uri: &str) -> Failure {
     Failure::bad_parameter(format!(
-        "'{uri}' is no container: one is named by https://, the storage's host and its name, and by http:// for storage that this emulator is to reach over HTTP."
+        "'{uri}' is no container: one, or a folder in it, is named by https://, the storage's host and a path, and by http:// for storage that this emulator is to reach over HTTP."
     ))
 }
 
@@ -304,14 +308,6 @@ pub(super) fn built_in_role() -> Failure {
         StatusCode::BAD_REQUEST,
         "BadParameter",
         "Built-in role definitions cannot be changed.",
-    )
-}
-
-pub(super) fn role_assignment_exists() -> Failure {
-    Failure::new(
-        StatusCode::CONFLICT,
-        "RoleAssignmentExists",
-        "The role assignment already exists.",
     )
 }
 

@@ -50,6 +50,11 @@ impl Backup {
                 .collect::<Result<_, _>>()?,
         })
     }
+
+    /// How many there are.
+    pub(super) fn versions(&self) -> usize {
+        self.versions.len()
+    }
 }
 
 impl Store {

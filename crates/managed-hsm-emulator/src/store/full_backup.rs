@@ -24,6 +24,13 @@ struct FullBackup {
     documents: Vec<(String, String, Value)>,
 }
 
+/// What became of the versions of a key in a backup, and how many there are.
+pub(crate) enum Restored {
+    All(usize),
+    /// There is such a key.
+    Kept(usize),
+}
+
 impl Store {
     /// All that the HSM holds, as it is at one moment.
     pub(crate) fn back_up_all(&self) -> Result<Vec<u8>, StoreError> {
@@ -91,11 +98,17 @@ impl Store {
         Ok(())
     }
 
-    /// Brings one key back from a full backup.
-    pub(crate) fn restore_one(&self, blob: &[u8], name: &str) -> Result<Arc<Key>, StoreError> {
+    /// Brings one key back from a full backup. One that is there stays as it is.
+    pub(crate) fn restore_one(&self, blob: &[u8], name: &str) -> Result<Restored, StoreError> {
         let backup = self.open_full_backup(blob)?;
         let mut keys = backup.keys.into_iter();
         let found = keys.find(|key| key.name.eq_ignore_ascii_case(name) && key.deletion.is_none());
-        self.restore_key(found.ok_or(StoreError::NotFound)?)
+        let found = found.ok_or(StoreError::NotFound)?;
+        let versions = found.versions();
+        match self.restore_key(found) {
+            Ok(_) => Ok(Restored::All(versions)),
+            Err(StoreError::Exists) => Ok(Restored::Kept(versions)),
+            Err(error) => Err(error),
+        }
     }
 }

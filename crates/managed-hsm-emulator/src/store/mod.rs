@@ -31,6 +31,7 @@ use crate::seal::StorageKey;
 use domain::Domain;
 use index::Index;
 
+pub(crate) use full_backup::Restored;
 pub(crate) use key::{Deletion, Key, KeyVersion, Metadata, ReleasePolicy};
 pub(crate) use rules::{Rules, SoftDelete};
 

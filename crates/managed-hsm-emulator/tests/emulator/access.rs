@@ -282,10 +282,13 @@ async fn wrong_role_requests_are_refused() {
         emulator.call("PUT", &path, Some(grant(USER))).await.status,
         201
     );
-    assert_eq!(
-        emulator.call("PUT", &path, Some(grant(USER))).await.status,
-        409
-    );
+    for again in [path, assignment("", 2)] {
+        let answer = emulator.call("PUT", &again, Some(grant(USER))).await;
+        let (status, code, message) = answer.error();
+        assert_eq!((status, code.as_str()), (400, "RoleAssignmentExists"));
+        let (text, _) = message.split_once(" (Activity ID: ").unwrap();
+        assert_eq!(text, "The role assignment already exists.");
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use openssl::asn1::Asn1Time;
 use openssl::hash::MessageDigest;
@@ -32,14 +33,37 @@ fn certificate(key: &PKey<Private>) -> Value {
     json!({"kty": "RSA", "alg": "RSA-OAEP-256", "x5c": [openssl::base64::encode_block(&der)]})
 }
 
-/// Where the status of what was begun is, and the status.
+/// The status of what was begun at its end. Before it, it is one of what goes on, as clients expect
+/// that ask for it from another process.
+async fn ended(emulator: &Emulator, url: &str) -> Value {
+    let begun = Instant::now();
+    loop {
+        let status = emulator.get(url).await.success();
+        if status["status"] != "InProgress" {
+            assert!(begun.elapsed() > Duration::from_millis(900), "{status}");
+            return status;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "{status}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The status of what was begun, at its end.
 async fn finished(emulator: &Emulator, begun: Answer) -> Value {
     assert_eq!(begun.status, 202, "{}", begun.body);
     assert_eq!(begun.json()["status"], "InProgress");
     let url = begun.headers["azure-asyncoperation"].to_str().unwrap();
     let job = begun.json()["jobId"].as_str().unwrap().to_owned();
     assert!(url.ends_with(&format!("/{job}/pending")), "{url}");
-    emulator.get(url).await.success()
+    assert_eq!(begun.headers["retry-after"], "10");
+    // As recorded: null in a backup's, and not there in a restore's.
+    let is_backup = url.contains("/backup/");
+    let uri = begun.json().get("azureStorageBlobContainerUri").cloned();
+    assert_eq!(uri, is_backup.then_some(Value::Null));
+    assert_eq!(emulator.get(url).await.success(), begun.json());
+    let done = ended(emulator, url).await;
+    assert!(done["endTime"].as_i64() > begun.json()["startTime"].as_i64());
+    done
 }
 
 #[tokio::test]
@@ -87,7 +111,7 @@ async fn an_hsm_waits_for_its_activation() {
         domain["SharedKeys"]["enc_shares"].as_array().unwrap().len(),
         3
     );
-    assert_eq!(emulator.get(pending).await.success()["status"], "Success");
+    assert_eq!(ended(&emulator, pending).await["status"], "Success");
     emulator.post("/keys/k/create", create).await.success();
     // It stays so.
     emulator.kill();
@@ -128,6 +152,8 @@ async fn a_whole_hsm_is_backed_up_and_restored() {
             versions.success(),
         ));
     }
+    let body = json!({"kty": "RSA"});
+    let single = emulator.post("/keys/single/create", body).await.success();
     emulator.set_rotation_policy("ec").await;
     let assignment = "/keys/ec/providers/Microsoft.Authorization/roleAssignments/88888888-0000-0000-0000-000000000001";
     let grant = json!({"properties": {"roleDefinitionId": USER, "principalId": "somebody"}});
@@ -143,21 +169,35 @@ async fn a_whole_hsm_is_backed_up_and_restored() {
     let container = format!("{}/backups/mhsm-", emulator.url);
     assert!(url.starts_with(&container), "{url}");
     let from = url.rsplit_once('/').unwrap().1;
-    assert!(done["endTime"].as_i64().unwrap() >= done["startTime"].as_i64().unwrap());
+    // As recorded: a time, to a hundredth of a second.
+    let time = from.strip_prefix("mhsm-localhost-").unwrap();
+    assert!(time.len() == 16 && time.bytes().all(|byte| byte.is_ascii_digit()));
 
-    // One key, once it is gone.
+    // One key: it stays as it is, until it is gone. As recorded of a key with one version.
     let one = Some(json!({"sasTokenParameters": storage, "folder": from}));
-    let again = emulator.call("PUT", "/keys/rsa/restore", one.clone()).await;
-    let failed = finished(&emulator, again).await;
+    let details = |restored: usize, kept: usize| {
+        format!(
+            "Number of successful key versions restored: {restored}, Number of key versions could not overwrite: {kept}"
+        )
+    };
+    let path = "/keys/single/restore";
+    let again = emulator.call("PUT", path, one.clone()).await;
+    let done = finished(&emulator, again).await;
+    assert_eq!(done["status"], "Succeeded", "{done}");
+    assert_eq!(done["statusDetails"], details(0, 2));
+    emulator.delete("/keys/single").await.success();
+    let begun = emulator.call("PUT", path, one.clone()).await;
+    let failed = finished(&emulator, begun).await;
     assert_eq!(
         (&failed["status"], &failed["error"]["code"]),
         (&json!("Failed"), &json!("Conflict"))
     );
-    emulator.delete("/keys/rsa").await.success();
-    assert_eq!(emulator.delete("/deletedkeys/rsa").await.status, 204);
-    let begun = emulator.call("PUT", "/keys/rsa/restore", one).await;
-    assert_eq!(finished(&emulator, begun).await["status"], "Succeeded");
-    assert_eq!(emulator.get("/keys/rsa").await.success(), kept[0].1);
+    assert_eq!(emulator.delete("/deletedkeys/single").await.status, 204);
+    let begun = emulator.call("PUT", path, one).await;
+    let done = finished(&emulator, begun).await;
+    assert_eq!(done["status"], "Succeeded", "{done}");
+    assert_eq!(done["statusDetails"], details(2, 0));
+    assert_eq!(emulator.get("/keys/single").await.success(), single);
 
     // All of it: what was made since is gone.
     emulator
@@ -169,7 +209,9 @@ async fn a_whole_hsm_is_backed_up_and_restored() {
     let all = Some(json!({"sasTokenParameters": storage, "folderToRestore": from}));
     for path in ["/prerestore", "/restore"] {
         let begun = emulator.call("PUT", path, all.clone()).await;
-        assert_eq!(finished(&emulator, begun).await["status"], "Succeeded");
+        let done = finished(&emulator, begun).await;
+        assert_eq!(done["status"], "Succeeded", "{done}");
+        assert!(done["statusDetails"].is_null(), "{done}");
     }
     let is_restored = async |emulator: &Emulator| {
         for (name, key, versions) in &kept {
@@ -269,6 +311,41 @@ async fn backups_lie_in_storage_over_http_too() {
     assert_eq!(finished(&emulator, begun).await["status"], "Failed");
 }
 
+/// As recorded by azure-sdk-for-net, in
+/// `FullBackupClientLiveTests/BackupAndRestoreMultiPartFolderName`: the backup is in a folder of the
+/// container, and the restore names the folder or is sent to it.
+#[tokio::test]
+async fn a_backup_lies_in_a_folder_of_a_container() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let body = json!({"kty": "EC"});
+    emulator.post("/keys/k/create", body).await.success();
+    let container = "https://acct.blob.core.windows.net/backup";
+    let inner = format!("{container}/some/folder/name");
+    let storage = |uri: &str| json!({"storageResourceUri": uri, "token": "sas"});
+    let begun = emulator.post("/backup", storage(&inner)).await;
+    let done = finished(&emulator, begun).await;
+    let url = done["azureStorageBlobContainerUri"].as_str().unwrap();
+    assert!(url.starts_with(&format!("{inner}/mhsm-")), "{done}");
+    let last = url.rsplit_once('/').unwrap().1;
+    emulator.delete("/keys/k").await.success();
+    for (uri, from, status) in [
+        (container, last.to_owned(), "Failed"),
+        (
+            container,
+            format!("some/folder/../folder/name/{last}"),
+            "Failed",
+        ),
+        (container, format!("some/folder/name/{last}"), "Succeeded"),
+        (&inner, last.to_owned(), "Succeeded"),
+    ] {
+        let body = json!({"sasTokenParameters": storage(uri), "folderToRestore": from});
+        let begun = emulator.call("PUT", "/restore", Some(body)).await;
+        assert_eq!(finished(&emulator, begun).await["status"], status, "{from}");
+    }
+    emulator.get("/keys/k").await.success();
+}
+
 #[tokio::test]
 async fn what_is_no_backup_of_the_domain_is_not_restored() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -305,7 +382,7 @@ async fn what_is_no_backup_of_the_domain_is_not_restored() {
     for body in [
         json!({}),
         json!([]),
-        json!({"storageResourceUri": "https://a.blob.core.windows.net/b/c", "token": ""}),
+        json!({"storageResourceUri": "https://a.blob.core.windows.net/b/../c", "token": ""}),
         json!({"storageResourceUri": format!("{}/..", emulator.url), "token": ""}),
         json!({"storageResourceUri": format!("{}/b", emulator.url)}),
     ] {

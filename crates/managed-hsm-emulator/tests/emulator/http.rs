@@ -48,6 +48,56 @@ fn answer(emulator: &Emulator, request: &str) -> String {
     rest(&mut stream)
 }
 
+/// As documented for clients that can send none but GET and POST.
+#[tokio::test]
+async fn a_post_stands_for_the_method_that_its_header_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let body = serde_json::json!({"kty": "EC"});
+    emulator.post("/keys/k/create", body).await.success();
+    let token = emulator.token(&[]);
+    let status = |line: &str, header: &str, body: &str| {
+        let length = body.len();
+        let request = format!(
+            "{line} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n{header}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        );
+        let answer = answer(&emulator, &request);
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    let change = r#"{"tags":{"a":"b"}}"#;
+    for (line, header, body, expected) in [
+        ("POST /keys/k", "X-HTTP-METHOD: GET", "", "200"),
+        ("POST /keys/k/", "x-http-method: PATCH", change, "200"),
+        ("POST /keys/k", "X-HTTP-REQUEST: DELETE", "", "200"),
+        ("GET /deletedkeys/k", "X-HTTP-METHOD: DELETE", "", "200"),
+        ("POST /deletedkeys/k", "X-HTTP-METHOD: DELETE", "", "204"),
+        ("POST /keys/k", "X-HTTP-METHOD: GET", "", "404"),
+        ("POST /keys", "X-HTTP-METHOD: (", "", "405"),
+    ] {
+        assert_eq!(status(line, header, body), expected, "{line} {header}");
+    }
+}
+
+/// As documented in Microsoft's private-link-diagnostics.
+#[tokio::test]
+async fn a_vault_tells_a_probe_that_it_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start_with(folder.path(), &["--vault", "contoso"]);
+    let vault = &emulator.further["vault contoso"];
+    for path in ["/healthstatus", "/HealthStatus/?api-version=7.4"] {
+        let url = format!("{vault}{path}");
+        let answer = emulator.send("GET", &url, None, None).await;
+        assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 4));
+        let network = &answer.headers["x-ms-keyvault-network-info"];
+        assert!(network.to_str().unwrap().contains("act_addr_fam="));
+        let of_hsm = emulator.send("GET", path, None, None).await;
+        assert_eq!(of_hsm.status, 401);
+    }
+    let url = format!("{vault}/healthstatus");
+    let answer = emulator.send("POST", &url, None, None).await;
+    assert_eq!(answer.status, 401);
+}
+
 #[test]
 fn names_of_headers_are_written_as_the_service_writes_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -59,6 +109,42 @@ fn names_of_headers_are_written_as_the_service_writes_them() {
         assert!(answer.contains("\r\nContent-Length: "), "{answer}");
         assert!(answer.contains("\r\nContent-Type: "), "{answer}");
     }
+    let refused = answer(&emulator, get);
+    for name in [
+        "WWW-Authenticate",
+        "X-Frame-Options",
+        "x-ms-request-id",
+        "x-ms-server-latency",
+    ] {
+        assert!(
+            refused.contains(&format!("\r\n{name}: ")),
+            "{name}: {refused}"
+        );
+    }
+}
+
+/// As in each recording; RFC 9110 has a 204 without a length.
+#[tokio::test]
+async fn a_purge_is_answered_with_the_length_of_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let body = serde_json::json!({"kty": "EC"});
+    emulator.post("/keys/k/create", body).await.success();
+    emulator.delete("/keys/k").await.success();
+    let token = emulator.token(&[]);
+    let head = |line: &str, more: &str| {
+        format!("{line} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n{more}\r\n")
+    };
+    // The connection goes on after it.
+    let purge = head("DELETE /deletedkeys/k?api-version=7.4", "");
+    let get = head("GET /keys", "Connection: close\r\n");
+    let answers = answer(&emulator, &format!("{purge}{get}"));
+    let (first, second) = answers.split_once("\r\n\r\n").unwrap();
+    assert!(first.starts_with("HTTP/1.1 204 "), "{answers}");
+    assert!(first.contains("\r\nContent-Length: 0"), "{answers}");
+    assert!(first.contains("\r\nx-ms-keyvault-region: "), "{answers}");
+    assert!(second.starts_with("HTTP/1.1 200 "), "{answers}");
+    assert!(second.ends_with("{\"value\":[]}"), "{answers}");
 }
 
 #[test]

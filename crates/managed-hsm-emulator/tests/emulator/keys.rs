@@ -129,6 +129,59 @@ async fn keys_are_made_in_every_kind_and_size() {
     }
 }
 
+/// As recorded by azure-sdk-for-net, in `ManagedHsmLiveTests/GetDeletedKeys`.
+#[tokio::test]
+async fn the_next_page_has_the_path_that_was_asked_for_and_a_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    for number in 0..26 {
+        let path = format!("/keys/k{number}/create");
+        let body = json!({"kty": "oct"});
+        emulator.post(&path, body).await.success();
+    }
+    for (path, query, expected) in [
+        ("/keys", "", "/keys?maxresults=25&$skiptoken="),
+        ("/keys/", "", "/keys/?maxresults=25&$skiptoken="),
+        ("/keys/", "&maxresults=3", "/keys/?maxresults=3&$skiptoken="),
+    ] {
+        let asked = format!("{path}?api-version=7.3{query}");
+        let page = emulator.get(&asked).await.success();
+        let next = page["nextLink"].as_str().unwrap();
+        let expected = format!("{}{expected}", emulator.url);
+        assert!(next.starts_with(&expected), "{next}");
+        emulator.get(next).await.success();
+    }
+}
+
+#[tokio::test]
+async fn an_rsa_key_has_the_public_exponent_that_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    for (exponent, e) in [
+        (3, "Aw"),
+        (5, "BQ"),
+        (9, "CQ"),
+        (17, "EQ"),
+        (65537, "AQAB"),
+        (4294967295_i64, "_____w"),
+    ] {
+        let body = json!({"kty": "RSA-HSM", "public_exponent": exponent});
+        let made = emulator.post("/keys/k/create", body).await.success();
+        assert_eq!(made["key"]["e"], e);
+    }
+    // The next version of a key has it, too.
+    let body = json!({"kty": "RSA-HSM", "public_exponent": 17});
+    emulator.post("/keys/r/create", body).await.success();
+    emulator.set_rotation_policy("r").await;
+    let rotated = emulator.post("/keys/r/rotate", json!({})).await.success();
+    assert_eq!(rotated["key"]["e"], "EQ");
+    for exponent in [-3, 0, 1, 2, 65536, 4294967297_i64] {
+        let body = json!({"kty": "RSA-HSM", "public_exponent": exponent});
+        let (status, code, _) = emulator.post("/keys/k/create", body).await.error();
+        assert_eq!((status, code.as_str()), (400, "BadParameter"), "{exponent}");
+    }
+}
+
 fn tags(count: usize) -> Value {
     let tags = (0..count).map(|number| (format!("tag-{number}"), json!("value")));
     Value::Object(tags.collect())
@@ -279,6 +332,24 @@ async fn a_body_beyond_the_limit_is_refused_and_the_emulator_goes_on() {
     let body = json!({"kty": "EC", "padding": "x".repeat(2 << 20)});
     assert_eq!(emulator.post("/keys/k/create", body).await.status, 413);
     emulator.get("/keys").await.success();
+}
+
+/// As recorded by azure-sdk-for-go, in `TestUpdateKeyProperties_HSM`.
+#[tokio::test]
+async fn no_operations_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let body = json!({"kty": "RSA", "key_ops": ["sign"]});
+    emulator.post("/keys/k/create", body).await.success();
+    let body = Some(json!({"key_ops": [], "tags": {"Tag1": "Val1"}}));
+    let path = "/keys/k/?api-version=7.3-preview";
+    let updated = emulator.call("PATCH", path, body).await.success();
+    let deleted = emulator.delete("/keys/k").await.success();
+    let shown = emulator.get("/deletedkeys/k").await.success();
+    for key in [updated, deleted, shown] {
+        let members: Vec<&String> = key["key"].as_object().unwrap().keys().collect();
+        assert_eq!(members, ["e", "kid", "kty", "n"]);
+    }
 }
 
 #[tokio::test]

@@ -165,7 +165,8 @@ async fn replay(recording: &str, held: &[&str]) {
             "{what}: compact, members sorted"
         );
         let mut expected_body = expected["body"].clone();
-        // In 2022 a restored key was exportable, in 2023 it no longer was.
+        // A key that was restored in 2022 or March of 2023 was exportable, one in November of 2023
+        // was not: the service's mistake, it seems, which it has mended.
         if restores {
             not_exportable(&mut expected_body);
         }
@@ -252,7 +253,7 @@ fn compare(what: &str, place: &str, expected: &Value, actual: &Value) {
         }
         // Hosts in policies are the recorder's.
         (Value::String(expected), Value::String(actual)) if member == "data" => {
-            assert_eq!(without_hosts(expected), without_hosts(actual), "{what}");
+            assert_eq!(with_one_host(expected), with_one_host(actual), "{what}");
         }
         (Value::String(expected), Value::String(actual)) if member == "message" => {
             assert_eq!(comparable(expected), comparable(actual), "{what}");
@@ -278,15 +279,19 @@ fn same_shape(what: &str, member: &str, expected: &Value, actual: &Value) -> boo
             };
             path(expected) == path(actual)
         }
-        // The order differs from answer to answer, and EC keys got deriveKey after most recordings.
+        // The order differs from answer to answer, and EC keys got deriveKey after the recordings in
+        // these versions.
         ("key_ops", Value::Array(expected), Value::Array(actual)) => {
             let set = |names: &[Value]| -> BTreeSet<String> {
                 let names = names.iter().map(|name| name.as_str().unwrap().to_owned());
                 names.collect()
             };
-            let (expected, actual) = (set(expected), set(actual));
-            let more: Vec<_> = actual.difference(&expected).collect();
-            expected.is_subset(&actual) && (more.is_empty() || more == ["deriveKey"])
+            let (expected, mut actual) = (set(expected), set(actual));
+            let is_older = ["7.3", "7.4"].iter().any(|version| what.ends_with(version));
+            if is_older && expected == BTreeSet::from(["sign", "verify"].map(str::to_owned)) {
+                actual.remove("deriveKey");
+            }
+            expected == actual
         }
         (
             "n" | "x" | "y" | "iv" | "tag" | "value",
@@ -359,15 +364,17 @@ fn not_exportable(body: &mut Value) {
     }
 }
 
-/// A release policy without the addresses in it.
-fn without_hosts(data: &str) -> String {
+/// A release policy with one host in place of each, which are the recorder's.
+fn with_one_host(data: &str) -> String {
     let base64 = base64::engine::general_purpose::URL_SAFE_NO_PAD;
     let json = base64::Engine::decode(&base64, data).unwrap();
     let text = String::from_utf8(json).unwrap();
+    // One recorder put the same whole policy in place of what was sent and of what was answered.
+    let text = text.replace("https://fakeattestation\"", "https://fakeattestation/\"");
     let parts = text.split("https://").enumerate();
     let parts = parts.map(|(i, part)| match i {
-        0 => part,
-        _ => &part[part.find('"').unwrap()..],
+        0 => part.to_owned(),
+        _ => format!("https://host{}", &part[part.find(['"', '/']).unwrap()..]),
     });
     parts.collect()
 }

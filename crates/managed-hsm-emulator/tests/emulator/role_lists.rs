@@ -112,7 +112,7 @@ async fn of_many_equal_assignments_at_once_one_is_made() {
         });
         let mut statuses = futures_util::future::join_all(requests).await;
         statuses.sort_unstable();
-        let expected = [&[201][..], &[409; 31]].concat();
+        let expected = [&[201][..], &[400; 31]].concat();
         assert_eq!(statuses, expected, "round {round}");
         let made = listed(&emulator, "/keys/web", "").await;
         assert_eq!(made.len(), 1, "round {round}: {made:?}");
@@ -152,6 +152,68 @@ async fn there_are_no_more_roles_and_assignments_than_an_hsm_can_have() {
     // One that is there can be changed.
     let path = format!("{DEFINITIONS}/{}", guid(0));
     assert_eq!(emulator.call("PUT", &path, Some(role)).await.status, 201);
+}
+
+/// As recorded by azure-sdk-for-js, in `recording_can_create_update_and_delete_a_role_definition`,
+/// and of none by azure-sdk-for-java, in `KeyVaultAccessControlClientTest.getRoleDefinition`.
+#[tokio::test]
+async fn a_role_keeps_its_permissions_as_they_were_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let action = |name: &str| format!("Microsoft.KeyVault/managedHsm/{name}/action");
+    let permission = |allowed: &[String], not: &[String]| json!({"actions": [], "dataActions": allowed, "notActions": [], "notDataActions": not});
+    let backup = permission(&[action("backup/start"), action("backup/status")], &[]);
+    let no_encryption = permission(&[], &[action("keys/encrypt")]);
+    let path = format!("{DEFINITIONS}/{}", guid(1));
+    for (sent, expected) in [
+        (
+            json!([backup, no_encryption]),
+            json!([backup, no_encryption]),
+        ),
+        (json!([backup]), json!([backup])),
+        (json!([{}]), json!([permission(&[], &[])])),
+        (json!([]), json!([])),
+        (Value::Null, json!([])),
+    ] {
+        let mut role = json!({"properties": {"roleName": "x", "assignableScopes": ["/"]}});
+        if !sent.is_null() {
+            role["properties"]["permissions"] = sent;
+        }
+        let made = emulator.call("PUT", &path, Some(role)).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        assert_eq!(made.json()["properties"]["permissions"], expected);
+        assert_eq!(emulator.get(&path).await.success(), made.json());
+    }
+    let removed = emulator.delete(&path).await.success();
+    assert_eq!(removed["properties"]["permissions"], json!([]));
+}
+
+/// As recorded by azure-sdk-for-net, in `RbacScopeAssignment/CreateRoleAssignmentAsync`.
+#[tokio::test]
+async fn an_id_of_an_assignment_can_be_used_at_each_scope() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let scopes = ["", "/keys", "/keys/k", "/keys/L"];
+    for scope in scopes {
+        assert_eq!(assign(&emulator, scope, 1, USER, "A").await, 201, "{scope}");
+    }
+    assert_eq!(assign(&emulator, "/keys/l", 1, USER, "B").await, 400);
+    let path = |scope: &str| format!("{scope}/{ASSIGNMENTS}/{}", guid(1));
+    let scope_of = |answer: &Value| answer["properties"]["scope"].as_str().unwrap().to_owned();
+    // Each is reached by its own scope, until it is gone.
+    for scope in ["/keys/l", "/keys/k", "/keys"] {
+        let shown = emulator.get(&path(scope)).await.success();
+        assert!(scope_of(&shown).eq_ignore_ascii_case(scope));
+        assert_eq!(emulator.delete(&path(scope)).await.success(), shown);
+        let answer = emulator.get(&path(scope)).await;
+        assert_eq!(answer.status, 404, "{scope}: {}", answer.body);
+    }
+    assert_eq!(scope_of(&emulator.get(&path("")).await.success()), "/");
+    // As after a restart.
+    emulator.kill();
+    let emulator = Emulator::start(folder.path());
+    assert_eq!(scope_of(&emulator.delete(&path("")).await.success()), "/");
+    assert_eq!(emulator.get(&path("")).await.status, 404);
 }
 
 #[tokio::test]

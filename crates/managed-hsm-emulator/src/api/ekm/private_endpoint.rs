@@ -150,5 +150,5 @@ fn done(call: &Call<'_>, kind: &str, name: &str) -> Result<Reply, Failure> {
         ..operation
     };
     let url = format!("https://{}/ekm/privateendpoint/operations/{id}", call.host);
-    Reply::accepted(&begun, url)
+    Reply::accepted(&begun, url, 0)
 }
