@@ -66,8 +66,10 @@ fn search(token: &Token, template: &Template<'_>) -> Result<Vec<CK_OBJECT_HANDLE
     }
     if !halves.is_empty() {
         // Before a login there are none of the HSM's; that is no failure.
-        if asks && token.is_open() {
-            token.load(sought)?;
+        match asks && token.is_open() {
+            true if wants_others => token.load_of_sessions()?,
+            true => token.load(sought)?,
+            false => {}
         }
         found.extend(keys(token, template, sought, halves, wants_others)?);
     }

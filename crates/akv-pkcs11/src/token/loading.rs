@@ -292,8 +292,15 @@ impl Token {
     /// where the configuration doesn't name them: this process may have made them.
     fn list(&self, asked: &Asked) -> Result<Vec<Listed>, managed_hsm::Error> {
         let began = self.table().now();
+        let table = self.table();
+        let is_shown = |item: &KeyItem| {
+            let name = item.uri.key.as_str();
+            // One that is known has to be known as disabled.
+            let is_hidden = !item.enabled && self.settings.hides_disabled;
+            self.is_configured(name) && (!is_hidden || table.newest(name).is_some())
+        };
         let (items, names) = asked
-            .ask(|client| self.list_by(client))
+            .ask(|client| self.list_by(client, is_shown))
             .map_err(logged_out)??;
         for name in self.forget_others(&names, began, asked) {
             // It is forgotten if it isn't there, and stays as it is known if that can't be told.
@@ -302,18 +309,12 @@ impl Token {
         Ok(items)
     }
 
-    /// The keys that are shown, and the names of all in lower case.
+    /// The keys that are wanted, and the names of all in lower case.
     fn list_by(
         &self,
         client: &Client,
+        is_wanted: impl Fn(&KeyItem) -> bool,
     ) -> Result<(Vec<Listed>, HashSet<String>), managed_hsm::Error> {
-        let table = self.table();
-        let is_shown = |item: &KeyItem| {
-            let name = item.uri.key.as_str();
-            // One that is known has to be known as disabled.
-            let is_hidden = !item.enabled && self.settings.hides_disabled;
-            self.is_configured(name) && (!is_hidden || table.newest(name).is_some())
-        };
         let mut pages = client.keys(&self.settings.vault)?;
         let (mut items, mut names) = (Vec::new(), HashSet::new());
         while let Some(page) = pages.next_page(client)? {
@@ -321,7 +322,7 @@ impl Token {
                 page.iter()
                     .map(|item| item.uri.key.as_str().to_ascii_lowercase()),
             );
-            items.extend(page.into_iter().filter(is_shown).map(|item| Listed {
+            items.extend(page.into_iter().filter(&is_wanted).map(|item| Listed {
                 version: self.configured_version(&item.uri.key),
                 name: item.uri.key,
                 updated: item.properties.updated,
@@ -381,16 +382,34 @@ impl Token {
         if wanted.is_empty() {
             return Ok(());
         }
-        let asked = self.asking()?;
-        let (loaded, failed) = asked.ask(|client| self.get_all(client, &wanted))?;
-        self.learn(&asked, |table| {
+        let absent = self.load_all(&self.asking()?, &wanted)?;
+        lock(&listing.absent).extend(absent);
+        Ok(())
+    }
+
+    /// Loads keys. Returns the names of those that aren't there for this identity.
+    fn load_all(&self, asked: &Asked, wanted: &[&Listed]) -> Result<Vec<KeyName>, Error> {
+        let (loaded, failed) = asked.ask(|client| self.get_all(client, wanted))?;
+        self.learn(asked, |table| {
             for key in loaded {
                 table.add(key, None);
             }
         })?;
-        let absent = self.tell_failures(&asked, failed)?;
-        lock(&listing.absent).extend(absent);
-        Ok(())
+        self.tell_failures(asked, failed)
+    }
+
+    /// Loads the keys of sessions, for whoever takes away what was left behind: also where the
+    /// configuration tells which keys there are, since nobody names these.
+    ///
+    /// # Errors
+    /// The HSM can't be asked, or gives no list.
+    pub(crate) fn load_of_sessions(&self) -> Result<(), Error> {
+        let asked = self.asking()?;
+        let is_sessions = |item: &KeyItem| item.properties.tags.contains_key(tags::SESSION);
+        let listed = asked.ask(|client| self.list_by(client, is_sessions))?;
+        let (items, _) = listed.map_err(|error| self.refusal(Purpose::Find, &error))?;
+        let wanted: Vec<&Listed> = items.iter().collect();
+        self.load_all(&asked, &wanted).map(drop)
     }
 
     /// Asks for keys. What fails comes with its key.

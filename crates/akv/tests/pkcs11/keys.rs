@@ -325,6 +325,17 @@ fn keys_that_sessions_have_left_behind_are_swept() {
         "{told}"
     );
     assert_eq!(count(), 3);
+    // No configuration names such keys.
+    for of_token in [r#""keys":["stays"]"#, r#""listing":"never""#] {
+        let text = format!(r#"{{"tokens":[{{"resourceName":"localhost",{of_token}}}]}}"#);
+        let config = hsm.write("named.conf", &text);
+        let line = format!("pkcs11 sweep --older-than 0s --dry-run --config {config}");
+        let told = hsm.akv(&line).succeeds();
+        assert!(
+            told.contains("p11-left") && told.contains("p11-also-left"),
+            "{told}"
+        );
+    }
     let told = hsm.akv("pkcs11 sweep --older-than 0s --output json").json();
     assert_eq!(told.as_array().map(Vec::len), Some(2), "{told}");
     assert_eq!(
