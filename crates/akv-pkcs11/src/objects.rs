@@ -365,7 +365,9 @@ pub(crate) fn set_attributes(
     template: TemplateIn<'_>,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
+    session.token.object(object)?;
     let template = Template::read(&template)?;
+    // It may be another one when its turn has come.
     let _turn = session.token.turn_to_update();
     let object = session.token.object(object)?;
     check_change(&session, &object)?;

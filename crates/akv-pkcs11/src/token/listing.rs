@@ -84,10 +84,7 @@ fn is_known(table: &Table, item: &Listed, listing: &Listing) -> bool {
             known.updated == Some(updated) && item.enabled.is_none_or(|now| now == known.enabled)
         }
         // Told by name only: it counts for as long as the list does.
-        None => {
-            let age = u64::try_from(listing.at.elapsed().as_millis()).unwrap_or(u64::MAX);
-            table.age(known) <= age
-        }
+        None => known.as_of > listing.as_of,
     };
     if same {
         table.confirm(known);
