@@ -96,8 +96,23 @@ impl Context {
     }
 
     /// Starts an operation. `key`: None means the key of last time, or that none has come yet: an
-    /// initialisation vector waits for it. Never touches the network.
+    /// initialisation vector waits for it. Never touches the network. After a failure there is no
+    /// key: a program that goes on has not what it asked for.
     pub(crate) fn init(
+        &mut self,
+        encrypting: bool,
+        key: Option<Arc<Key>>,
+        iv: Option<&[u8]>,
+        params: ParamsIn<'_>,
+    ) -> Result<(), Error> {
+        let begun = self.begin(encrypting, key, iv, params);
+        if begun.is_err() {
+            self.key = None;
+        }
+        begun
+    }
+
+    fn begin(
         &mut self,
         encrypting: bool,
         key: Option<Arc<Key>>,

@@ -36,6 +36,10 @@ int main(int argc, char **argv) {
                     fprintf(stderr, "%s: %d\n", name, begun);
                     CHECK(0);
                 }
+                /* Whoever goes on has nothing done. */
+                unsigned char text[64] = {2};
+                int len;
+                CHECK(begun == 1 || EVP_CipherUpdate(ctx, text, &len, text, 32) != 1);
                 ERR_clear_error();
                 EVP_CIPHER_CTX_free(ctx);
             }
