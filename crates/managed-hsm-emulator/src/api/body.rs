@@ -72,7 +72,7 @@ struct PublicJwk<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     alg: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    crv: Option<&'static str>,
+    crv: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     e: Option<Cow<'a, str>>,
     /// An HSM leaves an empty list out, as recorded by azure-sdk-for-go
@@ -204,7 +204,7 @@ impl<'a> Bundle<'a> {
                 .as_ref()
                 .and_then(|policy| ShownPolicy::new(call, policy)),
             scheduled_purge_date: purge_date(key.deletion),
-            tags: version.metadata.tags.as_ref(),
+            tags: tags(call, version),
         }
     }
 }
@@ -228,7 +228,7 @@ impl Item {
             managed: version.metadata.certificate.is_some(),
             recovery_id: recovery_id(call.host, key),
             scheduled_purge_date: purge_date(key.deletion),
-            tags: version.metadata.tags.clone(),
+            tags: tags(call, version).cloned(),
         }
     }
 }
@@ -285,6 +285,7 @@ impl<'a> PublicJwk<'a> {
         match version.material.public() {
             PublicMembers::Rsa { n, e } => {
                 jwk.n = Some(n);
+                jwk.crv = version.metadata.sent_crv.as_deref();
                 let padded = call.service == Service::KeyVault && !version.metadata.software;
                 jwk.e = Some(match padded {
                     false => Cow::Borrowed(e),
@@ -307,6 +308,12 @@ impl<'a> PublicJwk<'a> {
         }
         jwk
     }
+}
+
+/// An HSM tells of tags only where there are any.
+fn tags<'a>(call: &Call<'_>, version: &'a KeyVersion) -> Option<&'a BTreeMap<String, String>> {
+    let tags = version.metadata.tags.as_ref();
+    tags.filter(|tags| call.service == Service::KeyVault || !tags.is_empty())
 }
 
 /// A public exponent as vaults show those of HSM-backed keys, by what was recorded: with a leading

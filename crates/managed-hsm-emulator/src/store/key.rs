@@ -35,6 +35,9 @@ pub(crate) struct Metadata {
     /// The id of its material in an external key manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) external_key: Option<String>,
+    /// The curve that an RSA key came with, which a vault shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sent_crv: Option<String>,
 }
 
 impl Metadata {
@@ -49,7 +52,7 @@ impl Metadata {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReleasePolicy {
     pub(crate) content_type: String,
-    /// The policy, JSON with its members sorted, as base64url.
+    /// The policy, JSON as the service writes it, as base64url.
     pub(crate) data: String,
     pub(crate) immutable: bool,
 }
