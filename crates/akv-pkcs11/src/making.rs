@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use cryptoki_sys::CKR_FUNCTION_FAILED;
-use managed_hsm::{Client, Key, KeyName, KeyUri, Obstacle};
+use managed_hsm::{Client, Key, KeyName, KeyUri};
 
 use crate::error::{Error, Purpose};
 use crate::report;
@@ -63,7 +63,7 @@ pub(crate) fn make_by_name(
         if is_taken && by_label.is_none() && attempts < MAX_NAMES {
             continue;
         }
-        if !may_be_done(&error) {
+        if !matches!(error, managed_hsm::Error::Undecided { .. }) {
             return Err(token.refusal(purpose, &error));
         }
         // Nobody else has given a key a random name. Of a label it can't be told who has.
@@ -79,7 +79,7 @@ pub(crate) fn make_by_name(
             Some(Err(error)) => error.status() != Some(404),
             None => true,
         };
-        let mut refusal = token.refusal(purpose, &error);
+        let mut refusal = token.refusal(purpose, error.reason());
         if is_made {
             let told = refusal.cause.get_or_insert_default();
             told.push_str(&left_behind(&name, naming));
@@ -95,18 +95,6 @@ fn warn_of_other(session: &Session, name: &KeyName, naming: Naming<'_>) {
             "the key {name} is none of those that the token's keys names: this process finds it, \
              and others do once its name stands there"
         ));
-    }
-}
-
-/// Whether a request that failed may have been carried out all the same.
-fn may_be_done(error: &managed_hsm::Error) -> bool {
-    use managed_hsm::Error as E;
-    match error {
-        E::Timeout { .. } | E::Response { .. } => true,
-        // It was sent, or something else than the network of old kept it from being sent.
-        E::Connect { obstacle, .. } => matches!(obstacle, Obstacle::NotHttp | Obstacle::Other),
-        E::Service { status, .. } => matches!(status, 408 | 500..),
-        _ => false,
     }
 }
 

@@ -213,7 +213,7 @@ impl Error {
                 matches!(obstacle, Obstacle::Broken | Obstacle::NotHttp)
             }
             // A gateway's, or of a service that failed on the way.
-            Self::Service { status, .. } => matches!(status, 500 | 502 | 504),
+            Self::Service { status, .. } => matches!(status, 408 | 500..),
             _ => false,
         };
         let cause = Box::new(self);

@@ -225,6 +225,9 @@ pub(crate) fn reason(
         (Step::Decrypt(m, ..), Ok(_), Err(Rv::GeneralError)) if m % 6 == 0 => {
             Some("nobody learns whether a padding of PKCS#1 v1.5 is good")
         }
+        (Step::Decrypt(m, _, of), Ok(_), Ok(_)) if m % 6 == 0 && of % 5 != 0 => {
+            Some("each side has its own RSA key: what has another padding may have this one, too")
+        }
         (_, Ok(_), Err(Rv::GeneralError | Rv::EncryptedDataInvalid) | Ok(_))
         | (_, Err(Rv::EncryptedDataInvalid), Ok(_))
             if unpads_by_chance(before, step) =>
