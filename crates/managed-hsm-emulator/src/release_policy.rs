@@ -20,6 +20,19 @@ pub(crate) fn version(policy: &Value) -> Option<&str> {
     member(policy, "version").and_then(Value::as_str)
 }
 
+/// Gives each authority that is a host alone its path, as an HSM stores them.
+pub(crate) fn write_out_authorities(policy: &mut Value) {
+    let authorities = member_mut(policy, "anyOf").and_then(Value::as_array_mut);
+    for authority in authorities.into_iter().flatten() {
+        if let Some(Value::String(url)) = member_mut(authority, "authority") {
+            let host = url.split_once("://").map_or("", |(_, rest)| rest);
+            if !host.is_empty() && !host.contains(['/', '?', '#']) {
+                url.push('/');
+            }
+        }
+    }
+}
+
 /// A condition, or an authority's: `allOf`, `anyOf`, or one about a claim.
 fn holds(rule: &Value, claims: &Value) -> bool {
     let listed = |name| member(rule, name).and_then(Value::as_array);
@@ -64,6 +77,12 @@ fn operator(condition: &Value) -> Option<(String, &Value)> {
 /// Policies are written with the names of members in any case.
 fn member<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
     let mut members = object.as_object()?.iter();
+    let found = members.find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value)
+}
+
+fn member_mut<'a>(object: &'a mut Value, name: &str) -> Option<&'a mut Value> {
+    let mut members = object.as_object_mut()?.iter_mut();
     let found = members.find(|(known, _)| known.eq_ignore_ascii_case(name));
     found.map(|(_, value)| value)
 }
@@ -131,6 +150,22 @@ mod tests {
             ),
         ] {
             assert_eq!(met(&condition, &claims), expected, "{condition}");
+        }
+    }
+
+    #[test]
+    fn an_authority_that_is_a_host_gets_its_path() {
+        for (sent, stored) in [
+            ("https://a.example", "https://a.example/"),
+            ("https://a.example:8443", "https://a.example:8443/"),
+            ("https://a.example/", "https://a.example/"),
+            ("https://a.example/b", "https://a.example/b"),
+            ("a.example", "a.example"),
+            ("https://", "https://"),
+        ] {
+            let mut policy = json!({"version": "1.0.0", "ANYOF": [{"Authority": sent}, {}]});
+            write_out_authorities(&mut policy);
+            assert_eq!(policy["ANYOF"][0]["Authority"], stored);
         }
     }
 

@@ -163,20 +163,29 @@ pub(super) fn new_metadata(
         nbf: attributes.and_then(|attributes| attributes.nbf),
         exp: attributes.and_then(|attributes| attributes.exp),
         tags,
-        release_policy: release_policy.map(checked_policy).transpose()?,
+        release_policy: release_policy
+            .map(|policy| checked_policy(call, policy))
+            .transpose()?,
         certificate: None,
         external_key: None,
     })
 }
 
 /// A release policy as the service stores it: its JSON with the members sorted and without spaces.
-fn checked_policy(request: &ReleasePolicyRequest) -> Result<ReleasePolicy, Failure> {
+fn checked_policy(
+    call: &Call<'_>,
+    request: &ReleasePolicyRequest,
+) -> Result<ReleasePolicy, Failure> {
     let data = request.data.as_deref().and_then(decode_base64url);
     let policy = data.and_then(|json| serde_json::from_slice::<serde_json::Value>(&json).ok());
     let policy = policy.filter(serde_json::Value::is_object);
-    let policy = policy.ok_or_else(unconfirmed::release_policy)?;
+    let mut policy = policy.ok_or_else(unconfirmed::release_policy)?;
     if release_policy::version(&policy).is_none() {
         return Err(Failure::release_policy_without_version());
+    }
+    // As recorded: a vault leaves them as they are.
+    if call.service == Service::ManagedHsm {
+        release_policy::write_out_authorities(&mut policy);
     }
     let content_type = request.content_type.clone();
     Ok(ReleasePolicy {
@@ -292,7 +301,8 @@ pub(super) fn update(call: &Call<'_>, name: &str, version: Option<&str>) -> Resu
     if external.is_some_and(|id| current.external_key.as_deref() != Some(id)) {
         return Err(unconfirmed::external_key_at_creation_only());
     }
-    let release_policy = request.release_policy.as_ref().map(checked_policy);
+    let release_policy = request.release_policy.as_ref();
+    let release_policy = release_policy.map(|policy| checked_policy(call, policy));
     let release_policy = release_policy.transpose()?;
     let key_ops = request.key_ops.as_deref().unwrap_or(&current.key_ops);
     if wraps_securely(Some(key_ops)) {

@@ -252,7 +252,7 @@ fn compare(what: &str, place: &str, expected: &Value, actual: &Value) {
         }
         // Hosts in policies are the recorder's.
         (Value::String(expected), Value::String(actual)) if member == "data" => {
-            assert_eq!(without_hosts(expected), without_hosts(actual), "{what}");
+            assert_eq!(with_one_host(expected), with_one_host(actual), "{what}");
         }
         (Value::String(expected), Value::String(actual)) if member == "message" => {
             assert_eq!(comparable(expected), comparable(actual), "{what}");
@@ -359,15 +359,17 @@ fn not_exportable(body: &mut Value) {
     }
 }
 
-/// A release policy without the addresses in it.
-fn without_hosts(data: &str) -> String {
+/// A release policy with one host in place of each, which are the recorder's.
+fn with_one_host(data: &str) -> String {
     let base64 = base64::engine::general_purpose::URL_SAFE_NO_PAD;
     let json = base64::Engine::decode(&base64, data).unwrap();
     let text = String::from_utf8(json).unwrap();
+    // One recorder put the same whole policy in place of what was sent and of what was answered.
+    let text = text.replace("https://fakeattestation\"", "https://fakeattestation/\"");
     let parts = text.split("https://").enumerate();
     let parts = parts.map(|(i, part)| match i {
-        0 => part,
-        _ => &part[part.find('"').unwrap()..],
+        0 => part.to_owned(),
+        _ => format!("https://host{}", &part[part.find(['"', '/']).unwrap()..]),
     });
     parts.collect()
 }
