@@ -4,6 +4,8 @@
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -74,6 +76,8 @@ fn throwaway_key() -> Result<Value, Error> {
 /// Its key is made when it is first needed, since that takes as long as all the rest of a start.
 pub(crate) struct Attester {
     data: DataDir,
+    /// Of the server certificate.
+    names: Vec<String>,
     made: OnceLock<AttestationKey>,
     making: Mutex<()>,
 }
@@ -86,13 +90,14 @@ pub(crate) struct AttestationKey {
 
 impl Attester {
     /// Reads the folder's key if there is one.
-    pub(crate) fn open(data: &DataDir) -> Result<Self, Error> {
+    pub(crate) fn open(data: &DataDir, names: Vec<String>) -> Result<Self, Error> {
         let made = match TokenKey::read_for_attestations(data)? {
-            Some(key) => OnceLock::from(AttestationKey::of(key, data)?),
+            Some(key) => OnceLock::from(AttestationKey::of(key, data, &names)?),
             None => OnceLock::new(),
         };
         Ok(Self {
             data: data.clone(),
+            names,
             made,
             making: Mutex::default(),
         })
@@ -105,14 +110,14 @@ impl Attester {
             return Ok(made);
         }
         let key = TokenKey::open_for_attestations(&self.data)?;
-        let made = AttestationKey::of(key, &self.data)?;
+        let made = AttestationKey::of(key, &self.data, &self.names)?;
         Ok(self.made.get_or_init(|| made))
     }
 }
 
 impl AttestationKey {
-    fn of(key: TokenKey, data: &DataDir) -> Result<Self, Error> {
-        let chain = attestation_chain(data, key.key())?;
+    fn of(key: TokenKey, data: &DataDir, names: &[String]) -> Result<Self, Error> {
+        let chain = attestation_chain(data, key.key(), names)?;
         Ok(Self { key, chain })
     }
 }
@@ -138,6 +143,12 @@ impl Chain {
             .subject_name()
             .entries_by_nid(Nid::COMMONNAME);
         names.next()?.data().to_string().ok()
+    }
+
+    /// The hash of the first one.
+    pub(crate) fn thumbprint(&self, hash: MessageDigest) -> Result<Vec<u8>, ErrorStack> {
+        let first = self.0.first();
+        first.map_or_else(|| Ok(Vec::new()), |one| Ok(one.digest(hash)?.to_vec()))
     }
 
     pub(crate) fn pem(&self) -> Result<Vec<u8>, Error> {

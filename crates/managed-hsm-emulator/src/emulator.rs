@@ -406,13 +406,18 @@ async fn control(
 }
 
 fn open_tls(data: &DataDir, options: &Options) -> Result<ServerTls, Error> {
+    ServerTls::open(data, server_names(options), options.http1_only)
+}
+
+/// What the server's certificate is for, besides what each such certificate is.
+fn server_names(options: &Options) -> Vec<String> {
     let mut names = options.tls_server_names.clone();
     if !options.listen.is_unspecified() {
         names.push(options.listen.to_string());
     }
     let served = options.hsms.iter().chain(&options.vaults);
     names.extend(served.map(|served| format!("{}.localhost", served.name)));
-    ServerTls::open(data, names, options.http1_only)
+    names
 }
 
 fn open_shared(data: &DataDir, options: &Options) -> Result<Shared, Error> {
@@ -424,7 +429,7 @@ fn open_shared(data: &DataDir, options: &Options) -> Result<Shared, Error> {
     let audit = audit.transpose()?.map(Arc::new);
     Ok(Shared {
         token_key: Arc::new(TokenKey::open(data)?),
-        attester: Arc::new(Attester::open(data)?),
+        attester: Arc::new(Attester::open(data, server_names(options))?),
         blobs: data.file("blobs"),
         one_backup: Arc::default(),
         identity: Arc::new(identity),

@@ -103,10 +103,17 @@ impl ServerTls {
     }
 }
 
-/// The certificates of a key that signs attestations.
-pub(crate) fn attestation_chain(data: &DataDir, key: &PKeyRef<Private>) -> Result<Chain, Error> {
+/// The certificates of a key that signs attestations and released keys. In the service these are
+/// signed by the key of the HSM's server certificate, and there are clients that check it for the
+/// HSM's name, so this one has the same names as that of the server.
+pub(crate) fn attestation_chain(
+    data: &DataDir,
+    key: &PKeyRef<Private>,
+    names: &[String],
+) -> Result<Chain, Error> {
     let authority = Authority::open(data)?;
-    Ok(Chain(vec![authority.vouch(key)?, authority.certificate]))
+    let certificate = authority.vouch(key, names)?;
+    Ok(Chain(vec![certificate, authority.certificate]))
 }
 
 impl Authority {
@@ -146,14 +153,36 @@ impl Authority {
     }
 
     /// The certificate of a key that signs attestations.
-    fn vouch(&self, key: &PKeyRef<Private>) -> Result<X509, ErrorStack> {
+    fn vouch(&self, key: &PKeyRef<Private>, names: &[String]) -> Result<X509, Error> {
         let subject = common_name("managed-hsm-emulator attestation (not an HSM)")?;
         let issuer = self.certificate.subject_name();
         let mut builder = certificate(&subject, issuer, key, SERVER_DAYS)?;
         builder.append_extension(BasicConstraints::new().critical().build()?)?;
         builder.append_extension(KeyUsage::new().critical().digital_signature().build()?)?;
+        let usage = ExtendedKeyUsage::new()
+            .server_auth()
+            .client_auth()
+            .build()?;
+        builder.append_extension(usage)?;
+        self.identify(&mut builder, &alternative_names(names)?)?;
         builder.sign(&self.key, MessageDigest::sha256())?;
         Ok(builder.build())
+    }
+
+    /// Adds the names of a certificate, and which keys are its own and its issuer's.
+    fn identify(
+        &self,
+        builder: &mut X509Builder,
+        names: &SubjectAlternativeName,
+    ) -> Result<(), ErrorStack> {
+        let context = builder.x509v3_context(Some(&self.certificate), None);
+        let subject_key = SubjectKeyIdentifier::new().build(&context)?;
+        let issuer_key = AuthorityKeyIdentifier::new().keyid(true).build(&context)?;
+        let names = names.build(&context)?;
+        for extension in [subject_key, issuer_key, names] {
+            builder.append_extension(extension)?;
+        }
+        Ok(())
     }
 
     fn server_config(
@@ -197,18 +226,15 @@ impl Authority {
         builder.append_extension(BasicConstraints::new().critical().build()?)?;
         builder.append_extension(KeyUsage::new().critical().digital_signature().build()?)?;
         builder.append_extension(ExtendedKeyUsage::new().server_auth().build()?)?;
-        let context = builder.x509v3_context(Some(&self.certificate), None);
-        let subject_key = SubjectKeyIdentifier::new().build(&context)?;
-        let issuer_key = AuthorityKeyIdentifier::new().keyid(true).build(&context)?;
         let names = match shown {
-            Shown::OtherHost => SubjectAlternativeName::new()
-                .dns("other-host.invalid")
-                .build(&context)?,
-            _ => alternative_names(extra_names)?.build(&context)?,
+            Shown::OtherHost => {
+                let mut other = SubjectAlternativeName::new();
+                other.dns("other-host.invalid");
+                other
+            }
+            _ => alternative_names(extra_names)?,
         };
-        for extension in [subject_key, issuer_key, names] {
-            builder.append_extension(extension)?;
-        }
+        self.identify(&mut builder, &names)?;
         builder.sign(&self.key, MessageDigest::sha256())?;
         Ok((builder.build(), key))
     }

@@ -288,7 +288,8 @@ fn in_four_bytes(exponent: &str) -> String {
     encode_base64url(&[zeros, bytes].concat())
 }
 
-fn key_url(host: &str, name: &str) -> String {
+/// The id of a key without a version.
+pub(super) fn key_url(host: &str, name: &str) -> String {
     format!("https://{host}/keys/{name}")
 }
 

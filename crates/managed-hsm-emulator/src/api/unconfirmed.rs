@@ -13,7 +13,7 @@
 //! - `api/full_backup.rs`: how many versions the restore of a key with several counts
 //! - `api/ml_dsa.rs`: what such a version says to a signature, and whether a request may name the
 //!   algorithm
-//! - `api/release.rs`: the form of key attestations
+//! - `api/release.rs`: the form of key attestations, and what a released symmetric key is called
 //! - `api/secure_wrap.rs`: in which form an environment gets an unwrapped key, and which operations
 //!   such a key has
 //!

@@ -9,10 +9,14 @@ use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::{Padding, Rsa};
 use openssl::sign::Verifier;
-use openssl::x509::X509;
+use openssl::stack::Stack;
+use openssl::x509::store::X509StoreBuilder;
+use openssl::x509::verify::X509VerifyParam;
+use openssl::x509::{X509, X509PurposeId, X509StoreContext, X509VerifyResult};
 use serde_json::{Value, json};
 
 use crate::running::Emulator;
+use crate::vaults::Vault;
 
 const ISSUER: &str = "https://attestation.example";
 
@@ -37,6 +41,10 @@ async fn create(emulator: &Emulator, name: &str, kty: &str) {
     emulator.post(&path, body).await.success();
 }
 
+fn start(folder: &std::path::Path) -> Emulator {
+    Emulator::start_with(folder, &["--tls-server-name", "hsm.example"])
+}
+
 /// An attestation of an environment that has `key`.
 pub(crate) async fn attest(emulator: &Emulator, key: &Rsa<Private>, debug: bool) -> String {
     let jwk = json!({
@@ -52,6 +60,11 @@ pub(crate) async fn attest(emulator: &Emulator, key: &Rsa<Private>, debug: bool)
 
 /// The payload of a JSON Web Signature whose certificates lead to the emulator's CA.
 fn verified(emulator: &Emulator, signed: &str) -> Value {
+    verified_with_header(emulator, signed).1
+}
+
+/// Its header and its payload.
+fn verified_with_header(emulator: &Emulator, signed: &str) -> (Value, Value) {
     let (content, signature) = signed.rsplit_once('.').unwrap();
     let (header, payload) = content.split_once('.').unwrap();
     let json = |part: &str| serde_json::from_slice(&decode(&json!(part))).unwrap();
@@ -65,11 +78,40 @@ fn verified(emulator: &Emulator, signed: &str) -> Value {
     let ca = X509::from_pem(&std::fs::read(emulator.data().join("ca.pem")).unwrap()).unwrap();
     assert_eq!(chain[1].to_der().unwrap(), ca.to_der().unwrap());
     assert!(chain[0].verify(&ca.public_key().unwrap()).unwrap());
+    // As Microsoft's container for releases checks it: it is a server's of the HSM's name.
+    for name in ["localhost", "contoso.managedhsm.azure.net", "hsm.example"] {
+        is_servers(&chain[0], &ca, name).unwrap();
+    }
+    is_servers(&chain[0], &ca, "other.example").unwrap_err();
+    let sha256 = openssl::sha::sha256(&chain[0].to_der().unwrap());
+    assert_eq!(header["x5t#S256"], encode(&sha256));
     let key = chain[0].public_key().unwrap();
     let mut verifier = Verifier::new(MessageDigest::sha256(), &key).unwrap();
     let good = verifier.verify_oneshot(&decode(&json!(signature)), content.as_bytes());
     assert!(good.unwrap());
-    json(payload)
+    (header, json(payload))
+}
+
+/// Whether a certificate is good for TLS with a server of a name.
+fn is_servers(certificate: &X509, ca: &X509, name: &str) -> Result<(), X509VerifyResult> {
+    let mut parameters = X509VerifyParam::new().unwrap();
+    parameters.set_host(name).unwrap();
+    let purpose = X509PurposeId::SSL_SERVER;
+    parameters.set_purpose(purpose).unwrap();
+    let mut store = X509StoreBuilder::new().unwrap();
+    store.set_param(&parameters).unwrap();
+    store.add_cert(ca.clone()).unwrap();
+    let (store, others) = (store.build(), Stack::new().unwrap());
+    let mut context = X509StoreContext::new().unwrap();
+    let verify = |context: &mut openssl::x509::X509StoreContextRef| {
+        context
+            .verify_cert()
+            .map(|is_good| (is_good, context.error()))
+    };
+    match context.init(&store, certificate, &others, verify).unwrap() {
+        (true, _) => Ok(()),
+        (false, error) => Err(error),
+    }
 }
 
 /// What the environment does with the transferred key.
@@ -95,7 +137,7 @@ pub(crate) fn unwrap(ciphertext: &[u8], key: &PKey<Private>, hash: MessageDigest
 #[tokio::test]
 async fn a_released_key_is_the_key() {
     let folder = tempfile::tempdir().unwrap();
-    let emulator = Emulator::start(folder.path());
+    let emulator = start(folder.path());
     let environment = Rsa::generate(2048).unwrap();
     let token = attest(&emulator, &environment, false).await;
     let environment = PKey::from_rsa(environment).unwrap();
@@ -110,9 +152,10 @@ async fn a_released_key_is_the_key() {
         let path = format!("/keys/{name}/release?api-version=7.4");
         let released = emulator.post(&path, body).await.success();
         let payload = verified(&emulator, released["value"].as_str().unwrap());
+        let kid = format!("{}/keys/{name}", emulator.url);
         assert_eq!(
             payload["request"],
-            json!({"api-version": "7.4", "enc": enc, "kid": "tee-key", "nonce": "once"})
+            json!({"api-version": "7.4", "enc": enc, "kid": kid, "nonce": "once"})
         );
         let jwk = &payload["response"]["key"]["key"];
         let transferred: Value = serde_json::from_slice(&decode(&jwk["key_hsm"])).unwrap();
@@ -130,6 +173,91 @@ async fn a_released_key_is_the_key() {
             }
         }
     }
+}
+
+fn members(object: &Value) -> Vec<&String> {
+    object.as_object().unwrap().keys().collect()
+}
+
+/// As recorded by azure-sdk-for-go (`TestReleaseKey/MHSM`), azure-sdk-for-net (`ReleaseCreatedKey`)
+/// and azure-sdk-for-java (`releaseKey`).
+#[tokio::test]
+async fn a_released_key_has_the_form_that_was_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = start(folder.path());
+    let environment = Rsa::generate(2048).unwrap();
+    let token = attest(&emulator, &environment, false).await;
+    for (kty, released_as) in [("EC-HSM", "EC"), ("RSA-HSM", "RSA")] {
+        create(&emulator, released_as, kty).await;
+        let path = format!("/keys/{released_as}");
+        let key = emulator.get(&path).await.success();
+        let kid = key["key"]["kid"].as_str().unwrap();
+        let version = kid.rsplit_once('/').unwrap().1;
+        for asked in [path.clone(), format!("{path}/{version}")] {
+            let body = json!({"target": token});
+            let path = format!("{asked}/release?api-version=7.4");
+            let released = emulator.post(&path, body).await.success();
+            let value = released["value"].as_str().unwrap();
+            let (header, payload) = verified_with_header(&emulator, value);
+            assert_eq!(members(&header), ["alg", "kid", "x5c", "x5t#S256"]);
+            assert_eq!(header["kid"].as_str().unwrap().len(), 36);
+            let request = json!({
+                "api-version": "7.4",
+                "enc": "CKM_RSA_AES_KEY_WRAP",
+                "kid": format!("{}{asked}", emulator.url),
+            });
+            assert_eq!(payload["request"], request);
+            // The key as it is shown, but for these two.
+            let mut shown = payload["response"]["key"].clone();
+            let wrapped = shown["key"]
+                .as_object_mut()
+                .unwrap()
+                .remove("key_hsm")
+                .unwrap();
+            assert_eq!(shown["key"]["kty"], released_as);
+            shown["key"]["kty"] = key["key"]["kty"].clone();
+            assert_eq!(shown, key);
+            let wrapped: Value = serde_json::from_slice(&decode(&wrapped)).unwrap();
+            assert_eq!(
+                members(&wrapped),
+                ["ciphertext", "header", "schema_version"]
+            );
+            assert_eq!(wrapped["schema_version"], "1.0");
+        }
+    }
+}
+
+/// As recorded by azure-sdk-for-go, in `TestReleaseKey/KV`.
+#[tokio::test]
+async fn a_vault_releases_a_key_in_a_form_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = Vault::start(folder.path(), &["--tls-server-name", "hsm.example"]);
+    let environment = Rsa::generate(2048).unwrap();
+    let token = attest(&vault.emulator, &environment, false).await;
+    let policy = policy();
+    let made =
+        json!({"kty": "EC-HSM", "attributes": {"exportable": true}, "release_policy": policy});
+    let made = vault.create("k", made).await;
+    // Authorities stay as they are.
+    assert_eq!(made["release_policy"]["data"], policy["data"]);
+    let body = json!({"target": token});
+    let released = vault.call("POST", "/keys/k/release", Some(body)).await;
+    let released = released.success();
+    let value = released["value"].as_str().unwrap();
+    let (header, payload) = verified_with_header(&vault.emulator, value);
+    let expected = ["alg", "kid", "typ", "x5c", "x5t", "x5t#S256"];
+    assert_eq!(members(&header), expected);
+    let sha1 = decode(&header["x5t"]);
+    let hexadecimal = sha1.iter().map(|byte| format!("{byte:02X}"));
+    assert_eq!(header["kid"], hexadecimal.collect::<String>());
+    let kid = made["key"]["kid"].as_str().unwrap();
+    let request = json!({
+        "api-version": "7.4",
+        "enc": "CKM_RSA_AES_KEY_WRAP",
+        "kid": kid.rsplit_once('/').unwrap().0,
+    });
+    assert_eq!(payload["request"], request);
+    assert_eq!(payload["response"]["key"]["key"]["kty"], "EC-HSM");
 }
 
 #[tokio::test]
@@ -187,7 +315,7 @@ async fn an_attestation_is_no_bearer_token() {
 #[tokio::test]
 async fn a_key_comes_with_its_attestation() {
     let folder = tempfile::tempdir().unwrap();
-    let emulator = Emulator::start(folder.path());
+    let emulator = start(folder.path());
     for (name, kty) in [("e", "EC"), ("o", "oct-HSM")] {
         let body = json!({"kty": kty, "key_size": (kty == "oct-HSM").then_some(256)});
         let path = format!("/keys/{name}/create");
