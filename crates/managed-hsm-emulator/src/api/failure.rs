@@ -270,6 +270,13 @@ impl Failure {
         Self::key_not_found(call, collection, name, None)
     }
 
+    /// Also where the name of a key is empty, so that what follows is taken for it. Recorded of a
+    /// vault (azure-sdk-for-java, `KeyClientTest.createKeyEmptyName`); of an HSM that suite expects
+    /// the status.
+    pub(super) fn operation_not_specified() -> Self {
+        Self::bad_parameter("Operation not specified")
+    }
+
     pub(super) fn action_not_supported(action: &str) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,

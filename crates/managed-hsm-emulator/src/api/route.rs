@@ -145,8 +145,10 @@ impl Route {
                 let name = name(1)?;
                 let found = key_action(method, rest);
                 let (version, action) = found.map_err(|failure| match service {
-                    Service::KeyVault => unconfirmed::not_in_vaults(method, path),
-                    Service::ManagedHsm => failure,
+                    Service::KeyVault if !rest.is_empty() => {
+                        unconfirmed::not_in_vaults(method, path)
+                    }
+                    _ => failure,
                 })?;
                 Ok(Self::Key {
                     name,
@@ -260,6 +262,7 @@ fn key_action<'a>(
         ("PATCH", [version]) => Ok((Some(version), KeyAction::Update)),
         ("POST", ["create"]) => Ok((None, KeyAction::Create)),
         ("POST", ["rotate"]) => Ok((None, KeyAction::Rotate)),
+        ("POST", []) => Err(Failure::operation_not_specified()),
         ("POST", [action]) => Ok((None, operation(action)?)),
         ("POST", [version, action]) => Ok((Some(version), operation(action)?)),
         _ => Err(unconfirmed::method_not_allowed(method.as_str())),

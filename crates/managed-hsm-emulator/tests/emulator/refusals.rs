@@ -110,6 +110,14 @@ async fn hsms_and_vaults_refuse_in_their_own_words() {
         ),
         (
             "POST",
+            "/keys//create",
+            Some(json!({"kty": "RSA-HSM"})),
+            400,
+            "Operation not specified",
+            "Operation not specified",
+        ),
+        (
+            "POST",
             "/deletedkeys/none/recover",
             None,
             404,
