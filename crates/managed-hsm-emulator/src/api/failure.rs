@@ -9,6 +9,9 @@ use crate::service::Service;
 use crate::store::StoreError;
 use crate::token::{Principal, TENANT};
 
+/// The one code that is no word.
+pub(super) const MALFORMED_BACKUP_IN_VAULT: &str = "Malformed backup blob";
+
 /// An answer other than success. The activity id, which only Managed HSM tells, is added where the
 /// answer is written.
 #[derive(Debug, PartialEq, Eq)]
@@ -167,19 +170,27 @@ impl Failure {
         )
     }
 
-    pub(super) fn malformed_backup() -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "MalformedBackupBlob",
-            "Backup blob belongs to a different crypto domain and cannot be used with this instance.",
-        )
+    /// A vault's is recorded of what is no backup (azure-sdk-for-java,
+    /// `KeyClientTest.restoreKeyFromMalformedBackup`), spaces in its code and all.
+    pub(super) fn malformed_backup(service: Service) -> Self {
+        let (code, message) = match service {
+            Service::ManagedHsm => (
+                "MalformedBackupBlob",
+                "Backup blob belongs to a different crypto domain and cannot be used with this instance.",
+            ),
+            Service::KeyVault => (MALFORMED_BACKUP_IN_VAULT, "Backup blob is corrupt."),
+        };
+        Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
     pub(super) fn from_restore(call: &Call<'_>, error: StoreError) -> Self {
         match error {
-            StoreError::ForeignBackup => Self::malformed_backup(),
+            StoreError::ForeignBackup => Self::malformed_backup(call.service),
             StoreError::Exists => unconfirmed::key_exists(),
-            other => Self::from_store(call, other, "of the backup", Self::malformed_backup()),
+            other => {
+                let missing = Self::malformed_backup(call.service);
+                Self::from_store(call, other, "of the backup", missing)
+            }
         }
     }
 

@@ -45,7 +45,7 @@ pub(super) fn restore(call: &Call<'_>) -> Result<Reply, Failure> {
     let text = request
         .value
         .ok_or_else(|| unconfirmed::missing_member("value"))?;
-    let blob = decode_base64url(&text).ok_or_else(Failure::malformed_backup)?;
+    let blob = decode_base64url(&text).ok_or_else(|| Failure::malformed_backup(call.service))?;
     let restored = call.store.restore(&blob);
     let key = restored.map_err(|error| Failure::from_restore(call, error))?;
     Reply::ok(&Bundle::new(call, &key, key.newest()))

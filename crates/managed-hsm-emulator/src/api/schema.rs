@@ -5,6 +5,7 @@
 use http::{Method, StatusCode};
 use serde_json::Value;
 
+use super::failure::MALFORMED_BACKUP_IN_VAULT;
 use super::route::{KeyAction, Route};
 use super::versions::{
     ApiVersion, HMAC_SINCE, KEY_SIZE_SINCE, ML_DSA_SINCE, PLATFORM_SINCE, PRIVATE_ENDPOINTS_SINCE,
@@ -420,7 +421,8 @@ pub(super) fn check_error(
     let error = &value["error"];
     let text = |member: &str| error[member].as_str().unwrap_or_default();
     let (code, message) = (text("code"), text("message"));
-    if code.is_empty() || !code.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+    let is_word = !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if !is_word && code != MALFORMED_BACKUP_IN_VAULT {
         return Err(format!("the code '{code}' is no word"));
     }
     let activity = format!(" (Activity ID: {request_id})");

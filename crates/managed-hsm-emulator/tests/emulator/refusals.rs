@@ -118,6 +118,14 @@ async fn hsms_and_vaults_refuse_in_their_own_words() {
         ),
         (
             "POST",
+            "/keys/restore",
+            Some(json!({"value": "bm9uLWV4aXN0aW5n"})),
+            400,
+            "Backup blob belongs to a different crypto domain and cannot be used with this instance.",
+            "Backup blob is corrupt.",
+        ),
+        (
+            "POST",
             "/deletedkeys/none/recover",
             None,
             404,
@@ -172,6 +180,22 @@ async fn a_vault_says_access_denied_where_it_does_not_release() {
         let error = &answer.json()["error"];
         assert_eq!(error["code"], "Forbidden");
         assert_eq!(error["innererror"], json!({"code": "AccessDenied"}));
+    }
+}
+
+/// As recorded by azure-sdk-for-java (`restoreKeyFromMalformedBackup`).
+#[tokio::test]
+async fn the_code_of_a_vault_for_what_is_no_backup_has_three_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let both = Both::start(folder.path());
+    for value in ["bm9uLWV4aXN0aW5n", "*"] {
+        let body = Some(json!({"value": value}));
+        let answer = both.vault("POST", "/keys/restore", body.clone()).await;
+        let (status, code, message) = answer.error();
+        assert_eq!((status, code.as_str()), (400, "Malformed backup blob"));
+        assert_eq!(message, "Backup blob is corrupt.");
+        let answer = both.hsm("POST", "/keys/restore", body).await;
+        assert_eq!(answer.error().1, "MalformedBackupBlob");
     }
 }
 
