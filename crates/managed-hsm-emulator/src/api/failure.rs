@@ -81,9 +81,16 @@ impl Failure {
         }
     }
 
-    /// A vault's answer to a kind of key that it can't have; the gap in it was recorded.
-    pub(super) fn not_a_key_type_of_vaults() -> Self {
-        Self::bad_parameter("Property  has invalid value\r\n")
+    /// A vault's answer to so many members of a new key that can't be; the gap in it was recorded,
+    /// and once for each of two (azure-sdk-for-java, `KeyClientTest.createKeyNullType`).
+    pub(super) fn invalid_properties(count: usize) -> Self {
+        Self::bad_parameter("Property  has invalid value\r\n".repeat(count))
+    }
+
+    /// A vault's answer to the symmetric keys that it doesn't have, as users report it
+    /// (azure-sdk-for-java#31588).
+    pub(super) fn no_symmetric_keys(kty: &str) -> Self {
+        Self::bad_parameter(format!("Invalid kty value: {kty}")).with_inner("KeyTypeNotSupported")
     }
 
     pub(super) fn key_type_missing() -> Self {

@@ -28,10 +28,14 @@ pub(super) fn create(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     if let Some(id) = attributes.and_then(|attributes| attributes.external_key(call)) {
         return external::create(call, name, &request, id);
     }
-    let kty = request
-        .kty
-        .as_deref()
-        .ok_or_else(Failure::key_type_missing)?;
+    let kty = request.kty.as_deref();
+    let kty = kty.ok_or_else(|| match call.service {
+        Service::ManagedHsm => Failure::key_type_missing(),
+        Service::KeyVault => {
+            let others = public_exponent(call, &request).err().into_iter();
+            Failure::invalid_properties(1 + others.count())
+        }
+    })?;
     let (kind, software) = kept_as(call, kty, None)?;
     let metadata = new_metadata(
         call,
@@ -43,7 +47,7 @@ pub(super) fn create(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
         request.release_policy.as_ref(),
     )?;
     key_is_free(call, name)?;
-    let material = generate(kind, &request)?;
+    let material = generate(call, kind, &request)?;
     add(call, name, material, metadata)
 }
 
@@ -69,15 +73,20 @@ pub(super) fn kept_as(
     let kind = kind.filter(|_| kty != "oct-HSM" || call.version.has_symmetric_keys());
     match call.service {
         Service::ManagedHsm => Ok((kind.ok_or_else(|| unconfirmed::key_type(kty))?, false)),
+        Service::KeyVault if kty == "oct" => Err(Failure::no_symmetric_keys(kty)),
         Service::KeyVault => {
             let kind = kind.filter(|kind| *kind != KeyType::Oct);
-            let kind = kind.ok_or_else(Failure::not_a_key_type_of_vaults)?;
+            let kind = kind.ok_or_else(|| Failure::invalid_properties(1))?;
             Ok((kind, !(kty.ends_with("-HSM") || hsm == Some(true))))
         }
     }
 }
 
-fn generate(kind: KeyType, request: &CreateRequest) -> Result<KeyMaterial, Failure> {
+fn generate(
+    call: &Call<'_>,
+    kind: KeyType,
+    request: &CreateRequest,
+) -> Result<KeyMaterial, Failure> {
     let size = |default: i64, allowed: &[i64]| {
         let bits = request.key_size.unwrap_or(default);
         u32::try_from(bits)
@@ -88,7 +97,7 @@ fn generate(kind: KeyType, request: &CreateRequest) -> Result<KeyMaterial, Failu
     generated(match kind {
         KeyType::Rsa => {
             let bits = size(2048, &[2048, 3072, 4096])?;
-            KeyMaterial::generate_rsa(bits, public_exponent(request)?)
+            KeyMaterial::generate_rsa(bits, public_exponent(call, request)?)
         }
         KeyType::Ec => {
             let crv = request.crv.as_deref().unwrap_or("P-256");
@@ -106,11 +115,14 @@ fn generate(kind: KeyType, request: &CreateRequest) -> Result<KeyMaterial, Failu
 }
 
 /// Any that RSA can have: Microsoft's libraries are tested with 3 and with 17.
-fn public_exponent(request: &CreateRequest) -> Result<u32, Failure> {
+fn public_exponent(call: &Call<'_>, request: &CreateRequest) -> Result<u32, Failure> {
     let asked = request.public_exponent.unwrap_or(65537);
     let exponent = u32::try_from(asked).ok();
     let exponent = exponent.filter(|exponent| *exponent >= 3 && exponent % 2 == 1);
-    exponent.ok_or_else(|| unconfirmed::public_exponent(asked))
+    exponent.ok_or_else(|| match call.service {
+        Service::ManagedHsm => unconfirmed::public_exponent(asked),
+        Service::KeyVault => Failure::invalid_properties(1),
+    })
 }
 
 /// A new key, or what is told where there is none.

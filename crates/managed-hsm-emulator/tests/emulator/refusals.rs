@@ -199,6 +199,38 @@ async fn the_code_of_a_vault_for_what_is_no_backup_has_three_words() {
     }
 }
 
+/// As recorded by azure-sdk-for-java (`createKeyNullType`) of two members that can't be, and as
+/// users report it of `oct`.
+#[tokio::test]
+async fn a_vault_refuses_what_can_be_no_key_once_for_each_member() {
+    let folder = tempfile::tempdir().unwrap();
+    let both = Both::start(folder.path());
+    let once = "Property  has invalid value\r\n";
+    let twice = once.repeat(2);
+    for (body, inner, message) in [
+        (
+            json!({"attributes": {}, "public_exponent": 0}),
+            None,
+            twice.as_str(),
+        ),
+        (json!({}), None, once),
+        (json!({"kty": "RSA", "public_exponent": 0}), None, once),
+        (json!({"kty": "oct-HSM"}), None, once),
+        (
+            json!({"kty": "oct"}),
+            Some("KeyTypeNotSupported"),
+            "Invalid kty value: oct",
+        ),
+    ] {
+        let answer = both.vault("POST", "/keys/k/create", Some(body)).await;
+        let (status, code, told) = answer.error();
+        assert_eq!((status, code.as_str()), (400, "BadParameter"));
+        assert_eq!(told, message);
+        let told = &answer.json()["error"]["innererror"]["code"];
+        assert_eq!(told.as_str(), inner);
+    }
+}
+
 #[tokio::test]
 async fn older_versions_of_a_vault_tell_less_of_a_key() {
     let folder = tempfile::tempdir().unwrap();
