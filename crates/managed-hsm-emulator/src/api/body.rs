@@ -74,7 +74,10 @@ struct PublicJwk<'a> {
     crv: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     e: Option<Cow<'a, str>>,
-    key_ops: &'a [String],
+    /// An HSM leaves an empty list out, as recorded by azure-sdk-for-go
+    /// (`TestUpdateKeyProperties_HSM`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_ops: Option<&'a [String]>,
     kid: String,
     kty: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -245,7 +248,8 @@ impl<'a> PublicJwk<'a> {
             alg: None,
             crv: None,
             e: None,
-            key_ops: &version.metadata.key_ops,
+            key_ops: Some(version.metadata.key_ops.as_slice())
+                .filter(|names| call.service == Service::KeyVault || !names.is_empty()),
             kid: version_url(call.host, key, version),
             kty: version.metadata.kty(),
             n: None,

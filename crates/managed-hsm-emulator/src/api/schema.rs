@@ -82,7 +82,7 @@ const BUNDLE: Kind = Object(&[
             ("alg", Since(ML_DSA_SINCE), Text),
             ("crv", Sometimes, Text),
             ("e", Sometimes, Text),
-            ("key_ops", Always, List(&Text)),
+            ("key_ops", Sometimes, List(&Text)),
             ("kid", Always, Text),
             ("kty", Always, Text),
             ("n", Sometimes, Text),

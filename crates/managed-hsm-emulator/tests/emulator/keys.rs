@@ -310,6 +310,24 @@ async fn a_body_beyond_the_limit_is_refused_and_the_emulator_goes_on() {
     emulator.get("/keys").await.success();
 }
 
+/// As recorded by azure-sdk-for-go, in `TestUpdateKeyProperties_HSM`.
+#[tokio::test]
+async fn no_operations_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let body = json!({"kty": "RSA", "key_ops": ["sign"]});
+    emulator.post("/keys/k/create", body).await.success();
+    let body = Some(json!({"key_ops": [], "tags": {"Tag1": "Val1"}}));
+    let path = "/keys/k/?api-version=7.3-preview";
+    let updated = emulator.call("PATCH", path, body).await.success();
+    let deleted = emulator.delete("/keys/k").await.success();
+    let shown = emulator.get("/deletedkeys/k").await.success();
+    for key in [updated, deleted, shown] {
+        let members: Vec<&String> = key["key"].as_object().unwrap().keys().collect();
+        assert_eq!(members, ["e", "kid", "kty", "n"]);
+    }
+}
+
 #[tokio::test]
 async fn the_size_of_a_symmetric_key_is_told_since_a_preview_of_2026() {
     let folder = tempfile::tempdir().unwrap();
