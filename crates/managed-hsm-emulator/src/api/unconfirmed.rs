@@ -16,6 +16,7 @@
 //! - `api/release.rs`: the form of key attestations, and what a released symmetric key is called
 //! - `api/secure_wrap.rs`: in which form an environment gets an unwrapped key, and which operations
 //!   such a key has
+//! - `keys.rs`: that new EC keys have `deriveKey` in each version of the API
 //!
 //! The README names them by subject. A test holds this list to the sources.
 

@@ -165,7 +165,8 @@ async fn replay(recording: &str, held: &[&str]) {
             "{what}: compact, members sorted"
         );
         let mut expected_body = expected["body"].clone();
-        // In 2022 a restored key was exportable, in 2023 it no longer was.
+        // A key that was restored in 2022 or March of 2023 was exportable, one in November of 2023
+        // was not: the service's mistake, it seems, which it has mended.
         if restores {
             not_exportable(&mut expected_body);
         }
@@ -278,15 +279,19 @@ fn same_shape(what: &str, member: &str, expected: &Value, actual: &Value) -> boo
             };
             path(expected) == path(actual)
         }
-        // The order differs from answer to answer, and EC keys got deriveKey after most recordings.
+        // The order differs from answer to answer, and EC keys got deriveKey after the recordings in
+        // these versions.
         ("key_ops", Value::Array(expected), Value::Array(actual)) => {
             let set = |names: &[Value]| -> BTreeSet<String> {
                 let names = names.iter().map(|name| name.as_str().unwrap().to_owned());
                 names.collect()
             };
-            let (expected, actual) = (set(expected), set(actual));
-            let more: Vec<_> = actual.difference(&expected).collect();
-            expected.is_subset(&actual) && (more.is_empty() || more == ["deriveKey"])
+            let (expected, mut actual) = (set(expected), set(actual));
+            let is_older = ["7.3", "7.4"].iter().any(|version| what.ends_with(version));
+            if is_older && expected == BTreeSet::from(["sign", "verify"].map(str::to_owned)) {
+                actual.remove("deriveKey");
+            }
+            expected == actual
         }
         (
             "n" | "x" | "y" | "iv" | "tag" | "value",
