@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::Call;
@@ -42,7 +43,7 @@ struct Attributes {
     enabled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     exp: Option<i64>,
-    /// This and the days of retention are not in answers of older versions.
+    /// This and the days of retention are not in a vault's answers of older versions.
     #[serde(skip_serializing_if = "Option::is_none")]
     exportable: Option<bool>,
     // With an underscore, like `key_size`.
@@ -104,11 +105,33 @@ pub(super) struct Bundle<'a> {
     recovery_id: Option<String>,
     // The only member with an underscore.
     #[serde(rename = "release_policy", skip_serializing_if = "Option::is_none")]
-    release_policy: Option<&'a ReleasePolicy>,
+    release_policy: Option<ShownPolicy<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scheduled_purge_date: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tags: Option<&'a BTreeMap<String, String>>,
+}
+
+/// Before release came into the API, an HSM showed a policy as what it says. Recorded in 7.0 by
+/// azure-cli (`test_keyvault_hsm_key_release_policy`). Unconfirmed: that 7.1 and 7.2 do so, too.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ShownPolicy<'a> {
+    Encoded(&'a ReleasePolicy),
+    Decoded(Value),
+}
+
+impl<'a> ShownPolicy<'a> {
+    fn new(call: &Call<'_>, policy: &'a ReleasePolicy) -> Option<Self> {
+        match call.service {
+            _ if call.version.has_release() => Some(Self::Encoded(policy)),
+            Service::KeyVault => None,
+            Service::ManagedHsm => {
+                let json = decode_base64url(&policy.data)?;
+                serde_json::from_slice(&json).ok().map(Self::Decoded)
+            }
+        }
+    }
 }
 
 /// A key, or a version of one, in a list.
@@ -179,7 +202,7 @@ impl<'a> Bundle<'a> {
                 .metadata
                 .release_policy
                 .as_ref()
-                .filter(|_| call.version.has_release()),
+                .and_then(|policy| ShownPolicy::new(call, policy)),
             scheduled_purge_date: purge_date(key.deletion),
             tags: version.metadata.tags.as_ref(),
         }
@@ -214,11 +237,16 @@ impl Attributes {
     fn new(call: &Call<'_>, version: &KeyVersion) -> Self {
         let metadata = &version.metadata;
         let soft_delete = call.store.soft_delete();
+        // Recorded of HSMs in 7.0, 7.1 and 7.2 as in later versions (azure-cli, azure-sdk-for-net,
+        // azure-sdk-for-java).
+        let in_hsm = call.service == Service::ManagedHsm;
+        let tells_exportable = in_hsm || call.version.has_release();
+        let tells_retention = in_hsm || call.version.has_retention();
         Self {
             created: metadata.created,
             enabled: metadata.enabled,
             exp: metadata.exp,
-            exportable: call.version.has_release().then_some(metadata.exportable),
+            exportable: tells_exportable.then_some(metadata.exportable),
             external_key: metadata
                 .external_key
                 .clone()
@@ -232,10 +260,7 @@ impl Attributes {
                 .secret_bits()
                 .filter(|_| call.version.has_key_size()),
             nbf: metadata.nbf,
-            recoverable_days: call
-                .version
-                .has_retention()
-                .then_some(soft_delete.retention_days),
+            recoverable_days: tells_retention.then_some(soft_delete.retention_days),
             recovery_level: soft_delete.recovery_level(),
             updated: metadata.updated,
         }

@@ -89,13 +89,18 @@ fn carry_out(hsm: &Hsm, parts: &Parts, body: &Bytes, admitted: Admitted) -> Resu
     let purged = hsm.store.purge_due(unix_seconds());
     purged.map_err(|error| stored_badly("purge", &error))?;
     #[cfg(debug_assertions)]
+    let asked = schema::Asked {
+        service: hsm.service,
+        version: admitted.version,
+    };
+    #[cfg(debug_assertions)]
     let described = Described {
         status: schema::status(&admitted.route, &parts.method),
         body: schema::success(&admitted.route),
     };
     let reply = answer(&call, &parts.method, admitted.route)?;
     #[cfg(debug_assertions)]
-    described.check(admitted.version, &reply)?;
+    described.check(asked, &reply)?;
     Ok(reply)
 }
 
@@ -109,10 +114,10 @@ struct Described {
 #[cfg(debug_assertions)]
 impl Described {
     /// Fails where a success is something else.
-    fn check(self, version: ApiVersion, reply: &Reply) -> Result<(), Failure> {
+    fn check(self, asked: schema::Asked, reply: &Reply) -> Result<(), Failure> {
         let problem = match (self.body, reply.json()) {
             _ if reply.status != self.status => Err(format!("its status is {}", reply.status)),
-            (Some(kind), Some(body)) => schema::check(kind, version, body),
+            (Some(kind), Some(body)) => schema::check(kind, asked, body),
             (None, None) => Ok(()),
             (Some(_), None) => Err("nothing".to_owned()),
             (None, Some(_)) => Err("something where nothing is due".to_owned()),

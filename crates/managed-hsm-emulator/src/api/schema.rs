@@ -26,9 +26,11 @@ pub(super) enum Kind {
     Object(&'static [Member]),
     /// Null, or else.
     Maybe(&'static Self),
+    /// Anything in versions of the API before this one.
+    AnyBefore(&'static str, &'static Self),
 }
 
-use Kind::{Bool, List, Maybe, Number, Object, Text, Texts};
+use Kind::{AnyBefore, Bool, List, Maybe, Number, Object, Text, Texts};
 
 /// A member of an object.
 type Member = (&'static str, Presence, Kind);
@@ -40,9 +42,24 @@ pub(super) enum Presence {
     Sometimes,
     /// Sometimes, from this version of the API on.
     Since(&'static str),
+    /// Sometimes, in a vault from this version of the API on.
+    InVaultsSince(&'static str),
 }
 
-use Presence::{Always, Since, Sometimes};
+use Presence::{Always, InVaultsSince, Since, Sometimes};
+
+/// Who answers, in which version of the API.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) service: Service,
+    pub(super) version: ApiVersion,
+}
+
+impl Asked {
+    fn is_told(self, since: &str) -> bool {
+        self.service == Service::ManagedHsm || self.version.is_since(since)
+    }
+}
 
 const ATTRIBUTES: Kind = Object(&[
     (
@@ -58,7 +75,7 @@ const ATTRIBUTES: Kind = Object(&[
     ("created", Always, Number),
     ("enabled", Always, Bool),
     ("exp", Sometimes, Number),
-    ("exportable", Since(RELEASE_SINCE), Bool),
+    ("exportable", InVaultsSince(RELEASE_SINCE), Bool),
     (
         "external_key",
         Since(KEY_SIZE_SINCE),
@@ -67,7 +84,7 @@ const ATTRIBUTES: Kind = Object(&[
     ("hsmPlatform", Since(PLATFORM_SINCE), Text),
     ("key_size", Since(KEY_SIZE_SINCE), Number),
     ("nbf", Sometimes, Number),
-    ("recoverableDays", Since(RETENTION_SINCE), Number),
+    ("recoverableDays", InVaultsSince(RETENTION_SINCE), Number),
     ("recoveryLevel", Always, Text),
     ("updated", Always, Number),
 ]);
@@ -95,12 +112,15 @@ const BUNDLE: Kind = Object(&[
     ("recoveryId", Sometimes, Text),
     (
         "release_policy",
-        Since(RELEASE_SINCE),
-        Object(&[
-            ("contentType", Always, Text),
-            ("data", Always, Text),
-            ("immutable", Sometimes, Bool),
-        ]),
+        InVaultsSince(RELEASE_SINCE),
+        AnyBefore(
+            RELEASE_SINCE,
+            &Object(&[
+                ("contentType", Always, Text),
+                ("data", Always, Text),
+                ("immutable", Sometimes, Bool),
+            ]),
+        ),
     ),
     ("scheduledPurgeDate", Sometimes, Number),
     ("tags", Sometimes, Texts),
@@ -416,7 +436,8 @@ pub(super) fn check_error(
     if !status.is_client_error() && !status.is_server_error() {
         return Err(format!("{status} is no status of an error"));
     }
-    check(ERROR, ApiVersion::NEWEST, body)?;
+    let version = ApiVersion::NEWEST;
+    check(ERROR, Asked { service, version }, body)?;
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     let error = &value["error"];
     let text = |member: &str| error[member].as_str().unwrap_or_default();
@@ -439,12 +460,12 @@ pub(super) fn check_error(
 }
 
 /// Says where a body is not as described.
-pub(super) fn check(kind: Kind, version: ApiVersion, body: &[u8]) -> Result<(), String> {
+pub(super) fn check(kind: Kind, asked: Asked, body: &[u8]) -> Result<(), String> {
     let value = serde_json::from_slice(body).map_err(|error| format!("no JSON: {error}"))?;
-    is(kind, version, &value, "")
+    is(kind, asked, &value, "")
 }
 
-fn is(kind: Kind, version: ApiVersion, value: &Value, place: &str) -> Result<(), String> {
+fn is(kind: Kind, asked: Asked, value: &Value, place: &str) -> Result<(), String> {
     let fits = match kind {
         Text => value.is_string(),
         Number => value.is_i64(),
@@ -452,17 +473,19 @@ fn is(kind: Kind, version: ApiVersion, value: &Value, place: &str) -> Result<(),
         Texts => value
             .as_object()
             .is_some_and(|members| members.values().all(Value::is_string)),
+        AnyBefore(first, _) if !asked.version.is_since(first) => true,
+        AnyBefore(_, kind) => return is(*kind, asked, value, place),
         Maybe(_) if value.is_null() => true,
-        Maybe(kind) => return is(*kind, version, value, place),
+        Maybe(kind) => return is(*kind, asked, value, place),
         List(kind) => {
             let values = value.as_array();
             let values = values.ok_or_else(|| format!("{place} is no list"))?;
             for (index, value) in values.iter().enumerate() {
-                is(*kind, version, value, &format!("{place}[{index}]"))?;
+                is(*kind, asked, value, &format!("{place}[{index}]"))?;
             }
             true
         }
-        Object(described) => return is_object(described, version, value, place),
+        Object(described) => return is_object(described, asked, value, place),
     };
     match fits {
         true => Ok(()),
@@ -470,22 +493,20 @@ fn is(kind: Kind, version: ApiVersion, value: &Value, place: &str) -> Result<(),
     }
 }
 
-fn is_object(
-    described: &[Member],
-    version: ApiVersion,
-    value: &Value,
-    place: &str,
-) -> Result<(), String> {
+fn is_object(described: &[Member], asked: Asked, value: &Value, place: &str) -> Result<(), String> {
     let members = value.as_object();
     let members = members.ok_or_else(|| format!("{place} is no object"))?;
     for (name, presence, kind) in described {
         match (members.get(*name), presence) {
             (None, Always) => return Err(format!("{place} has no {name}")),
             (None, _) => {}
-            (Some(_), Since(first)) if !version.is_since(first) => {
+            (Some(_), Since(first)) if !asked.version.is_since(first) => {
                 return Err(format!("{place} has {name}, which came with {first}"));
             }
-            (Some(value), _) => is(*kind, version, value, &format!("{place}.{name}"))?,
+            (Some(_), InVaultsSince(first)) if !asked.is_told(first) => {
+                return Err(format!("{place} has {name}, which came with {first}"));
+            }
+            (Some(value), _) => is(*kind, asked, value, &format!("{place}.{name}"))?,
         }
     }
     let unknown = members
@@ -502,8 +523,9 @@ mod tests {
     use super::*;
 
     fn checked(kind: Kind, version: &str, body: &str) -> Result<(), String> {
-        let version = ApiVersion::of(Some(version), Service::ManagedHsm);
-        check(kind, version.unwrap(), body.as_bytes())
+        let service = Service::ManagedHsm;
+        let version = ApiVersion::of(Some(version), service).unwrap();
+        check(kind, Asked { service, version }, body.as_bytes())
     }
 
     #[test]

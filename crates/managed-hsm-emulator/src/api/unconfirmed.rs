@@ -7,7 +7,8 @@
 //!   and which role has them
 //! - `api/audit.rs`: operations of audit records that aren't about keys, and results that aren't
 //!   successes
-//! - `api/body.rs`: what a version of the API without ML-DSA tells of such a key
+//! - `api/body.rs`: what a version of the API without ML-DSA tells of such a key, and what 7.1 and
+//!   7.2 tell of a release policy
 //! - `api/ekm/mod.rs`: that the certificate for the proxy is told before there is a connection
 //! - `api/external.rs`: types, operations and rotation of external keys
 //! - `api/full_backup.rs`: how many versions the restore of a key with several counts

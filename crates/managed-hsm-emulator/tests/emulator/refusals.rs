@@ -258,7 +258,7 @@ async fn older_versions_of_a_vault_tell_less_of_a_key() {
 }
 
 #[tokio::test]
-async fn older_versions_tell_nothing_of_a_release_policy() {
+async fn older_versions_of_a_vault_tell_nothing_of_a_release_policy() {
     let folder = tempfile::tempdir().unwrap();
     let both = Both::start(folder.path());
     let body = json!({
@@ -270,15 +270,15 @@ async fn older_versions_tell_nothing_of_a_release_policy() {
     both.vault("POST", "/keys/k/create", Some(body))
         .await
         .success();
+    let decoded = json!({"version": "1.0.0", "anyOf": []});
     for (version, is_told) in [("7.0", false), ("7.2", false), ("7.3", true), ("7.4", true)] {
         let path = format!("/keys/k?api-version={version}");
-        for answer in [
-            both.hsm("GET", &path, None).await,
-            both.vault("GET", &path, None).await,
-        ] {
-            let key = answer.success();
-            assert_eq!(key.get("release_policy").is_some(), is_told, "{version}");
-        }
+        let key = both.vault("GET", &path, None).await.success();
+        assert_eq!(key.get("release_policy").is_some(), is_told, "{version}");
+        // As azure-cli recorded it of an HSM in 7.0 (`test_keyvault_hsm_key_release_policy`).
+        let key = both.hsm("GET", &path, None).await.success();
+        let is_decoded = key["release_policy"] == decoded;
+        assert_eq!(is_decoded, !is_told, "{version}");
     }
 }
 

@@ -22,6 +22,32 @@ fn at(version: &str, path: &str) -> String {
     format!("{path}?api-version={version}")
 }
 
+/// As recorded in 7.0 by azure-cli (`test_keyvault_hsm_key_download` and others), in 7.1 by
+/// azure-sdk-for-net (`CreateKeyWithOptions`), in 7.2 by azure-sdk-for-java
+/// (`createRsaKeyWithPublicExponent`).
+#[tokio::test]
+async fn an_hsm_tells_the_same_attributes_in_older_versions() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    for version in ["7.0", "7.1", "7.2", "7.3-preview", "7.4"] {
+        let at = |path: &str| format!("{path}?api-version={version}");
+        let body = json!({"kty": "EC"});
+        let made = emulator.post(&at("/keys/k/create"), body).await.success();
+        let keys = emulator.get(&at("/keys")).await.success();
+        let versions = emulator.get(&at("/keys/k/versions")).await.success();
+        let shown = emulator.get(&at("/keys/k/")).await.success();
+        let deleted = emulator.delete(&at("/keys/k")).await.success();
+        let all_deleted = emulator.get(&at("/deletedkeys")).await.success();
+        let lists = [&keys, &versions, &all_deleted].map(|list| &list["value"][0]);
+        for key in lists.into_iter().chain([&made, &shown, &deleted]) {
+            let attributes = &key["attributes"];
+            assert_eq!(attributes["exportable"], false, "{version}: {key}");
+            assert_eq!(attributes["recoverableDays"], 7, "{version}: {key}");
+        }
+        emulator.delete(&at("/deletedkeys/k")).await;
+    }
+}
+
 #[tokio::test]
 async fn keys_live_in_every_version_of_the_api() {
     let folder = tempfile::tempdir().unwrap();
