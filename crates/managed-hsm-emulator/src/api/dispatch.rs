@@ -82,6 +82,7 @@ fn carry_out(hsm: &Hsm, parts: &Parts, body: &Bytes, admitted: Admitted) -> Resu
         service: hsm.service,
         store: &hsm.store,
         host: host(parts),
+        path: parts.uri.path(),
         query: &admitted.query,
         version: admitted.version,
         body,

@@ -97,13 +97,17 @@ fn page<F: FnOnce() -> Item>(
     Reply::ok(&Page { next_link, value })
 }
 
-/// As recorded: a vault's names the port even where it goes without saying, and has the version.
+/// As recorded: an HSM's has the path of the request, and the size also if that is the usual one
+/// (azure-sdk-for-net, `ManagedHsmLiveTests/GetDeletedKeys`); a vault's names the port even where it
+/// goes without saying, and has the version.
 fn next_link(call: &Call<'_>, path: &str, token: &str, asked: Option<&str>) -> String {
     let host = call.host;
     match call.service {
         Service::ManagedHsm => {
-            let size = asked.map_or(String::new(), |asked| format!("maxresults={asked}&"));
-            format!("https://{host}/{path}?{size}$skiptoken={token}")
+            let usual = PAGE.to_string();
+            let size = asked.unwrap_or(&usual);
+            let path = call.path;
+            format!("https://{host}{path}?maxresults={size}&$skiptoken={token}")
         }
         Service::KeyVault => {
             let size = asked.map_or(String::new(), |asked| format!("&maxresults={asked}"));

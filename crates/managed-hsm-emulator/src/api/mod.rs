@@ -70,6 +70,8 @@ struct Call<'a> {
     store: &'a Store,
     /// As the client addressed the HSM or vault, for the URLs in answers.
     host: &'a str,
+    /// As the client wrote it.
+    path: &'a str,
     query: &'a Query,
     version: ApiVersion,
     body: &'a Bytes,

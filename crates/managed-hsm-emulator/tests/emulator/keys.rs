@@ -129,6 +129,30 @@ async fn keys_are_made_in_every_kind_and_size() {
     }
 }
 
+/// As recorded by azure-sdk-for-net, in `ManagedHsmLiveTests/GetDeletedKeys`.
+#[tokio::test]
+async fn the_next_page_has_the_path_that_was_asked_for_and_a_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    for number in 0..26 {
+        let path = format!("/keys/k{number}/create");
+        let body = json!({"kty": "oct"});
+        emulator.post(&path, body).await.success();
+    }
+    for (path, query, expected) in [
+        ("/keys", "", "/keys?maxresults=25&$skiptoken="),
+        ("/keys/", "", "/keys/?maxresults=25&$skiptoken="),
+        ("/keys/", "&maxresults=3", "/keys/?maxresults=3&$skiptoken="),
+    ] {
+        let asked = format!("{path}?api-version=7.3{query}");
+        let page = emulator.get(&asked).await.success();
+        let next = page["nextLink"].as_str().unwrap();
+        let expected = format!("{}{expected}", emulator.url);
+        assert!(next.starts_with(&expected), "{next}");
+        emulator.get(next).await.success();
+    }
+}
+
 #[tokio::test]
 async fn an_rsa_key_has_the_public_exponent_that_was_asked_for() {
     let folder = tempfile::tempdir().unwrap();
