@@ -35,7 +35,7 @@ struct Arrived {
 
 impl Arrived {
     fn new(shared: &Shared, connection: Connection, parts: &Parts) -> Self {
-        let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+        let (method, path) = (meant(parts), parts.uri.path().to_owned());
         let recorded = shared.requests.record(|| requests::Request {
             connection: connection.number,
             method: method.clone(),
@@ -64,6 +64,19 @@ impl Arrived {
             milliseconds: elapsed.as_millis(),
             request_id: &self.request_id,
         });
+    }
+}
+
+/// The method of a request, or another one that its header names: for clients that can send none
+/// but GET and POST. Documented of a POST, with both names for the header.
+fn meant(parts: &Parts) -> Method {
+    let mut named = ["x-http-method", "x-http-request"]
+        .iter()
+        .filter_map(|name| parts.headers.get(*name));
+    let instead = named.find_map(|name| Method::from_bytes(name.as_bytes()).ok());
+    match instead {
+        Some(instead) if parts.method == Method::POST => instead,
+        _ => parts.method.clone(),
     }
 }
 
@@ -119,7 +132,13 @@ fn answer_without_hsm(arrived: &Arrived, host: &str, failure: Failure) -> Respon
 }
 
 /// The answer of an HSM or a vault.
-async fn answer_by(hsm: &Arc<Hsm>, arrived: &Arrived, parts: Parts, body: Incoming) -> Response {
+async fn answer_by(
+    hsm: &Arc<Hsm>,
+    arrived: &Arrived,
+    mut parts: Parts,
+    body: Incoming,
+) -> Response {
+    parts.method = arrived.method.clone();
     let shared = &hsm.shared;
     let (method, path, hold) = (&arrived.method, &arrived.path, &arrived.connection.hold);
     let audience = Audience::at(hsm.service, host(&parts));

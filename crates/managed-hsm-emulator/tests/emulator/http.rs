@@ -48,6 +48,36 @@ fn answer(emulator: &Emulator, request: &str) -> String {
     rest(&mut stream)
 }
 
+/// As documented for clients that can send none but GET and POST.
+#[tokio::test]
+async fn a_post_stands_for_the_method_that_its_header_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let body = serde_json::json!({"kty": "EC"});
+    emulator.post("/keys/k/create", body).await.success();
+    let token = emulator.token(&[]);
+    let status = |line: &str, header: &str, body: &str| {
+        let length = body.len();
+        let request = format!(
+            "{line} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n{header}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        );
+        let answer = answer(&emulator, &request);
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    let change = r#"{"tags":{"a":"b"}}"#;
+    for (line, header, body, expected) in [
+        ("POST /keys/k", "X-HTTP-METHOD: GET", "", "200"),
+        ("POST /keys/k/", "x-http-method: PATCH", change, "200"),
+        ("POST /keys/k", "X-HTTP-REQUEST: DELETE", "", "200"),
+        ("GET /deletedkeys/k", "X-HTTP-METHOD: DELETE", "", "200"),
+        ("POST /deletedkeys/k", "X-HTTP-METHOD: DELETE", "", "204"),
+        ("POST /keys/k", "X-HTTP-METHOD: GET", "", "404"),
+        ("POST /keys", "X-HTTP-METHOD: (", "", "405"),
+    ] {
+        assert_eq!(status(line, header, body), expected, "{line} {header}");
+    }
+}
+
 #[test]
 fn names_of_headers_are_written_as_the_service_writes_them() {
     let folder = tempfile::tempdir().unwrap();
