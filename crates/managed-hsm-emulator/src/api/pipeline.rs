@@ -98,6 +98,10 @@ pub(crate) async fn answer(behind: Behind, connection: Connection, request: Requ
         let failure = unconfirmed::not_served(service, host_named);
         return answer_without_hsm(&arrived, host_named, failure);
     };
+    if hsm.service == Service::KeyVault && asks_for_health(&arrived) {
+        let audience = Audience::at(hsm.service, host_named);
+        return answer_anybody(&arrived, audience, Reply::healthy());
+    }
     match identity::is_for(&arrived.path) {
         true => log_in(&hsm.shared, &arrived, parts, body).await,
         false => answer_by(hsm, &arrived, parts, body).await,
@@ -120,10 +124,22 @@ fn service_of(host: &str) -> Service {
 
 /// The answer where no HSM or vault is meant.
 fn answer_without_hsm(arrived: &Arrived, host: &str, failure: Failure) -> Response {
-    let reply = Reply::from(failure);
+    let audience = Audience::at(service_of(host), host);
+    answer_anybody(arrived, audience, failure.into())
+}
+
+/// Whether a probe asks, without a token or a version of the API. Documented of vaults
+/// (private-link-diagnostics), and of HSMs nowhere.
+fn asks_for_health(arrived: &Arrived) -> bool {
+    let path = arrived.path.trim_matches('/');
+    arrived.method == Method::GET && path.eq_ignore_ascii_case("healthstatus")
+}
+
+/// An answer that asks nobody who they are.
+fn answer_anybody(arrived: &Arrived, audience: Audience, reply: Reply) -> Response {
     arrived.recorded.answered(reply.status.as_u16());
     reply.into_response(
-        Audience::at(service_of(host), host),
+        audience,
         &arrived.method,
         &arrived.request_id,
         arrived.connection.peer,

@@ -15,6 +15,7 @@
 //! - `api/ml_dsa.rs`: what such a version says to a signature, and whether a request may name the
 //!   algorithm
 //! - `api/release.rs`: the form of key attestations, and what a released symmetric key is called
+//! - `api/reply.rs`: the four bytes of a vault's health
 //! - `api/secure_wrap.rs`: in which form an environment gets an unwrapped key, and which operations
 //!   such a key has
 //! - `keys.rs`: that new EC keys have `deriveKey` in each version of the API

@@ -78,6 +78,26 @@ async fn a_post_stands_for_the_method_that_its_header_names() {
     }
 }
 
+/// As documented in Microsoft's private-link-diagnostics.
+#[tokio::test]
+async fn a_vault_tells_a_probe_that_it_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start_with(folder.path(), &["--vault", "contoso"]);
+    let vault = &emulator.further["vault contoso"];
+    for path in ["/healthstatus", "/HealthStatus/?api-version=7.4"] {
+        let url = format!("{vault}{path}");
+        let answer = emulator.send("GET", &url, None, None).await;
+        assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 4));
+        let network = &answer.headers["x-ms-keyvault-network-info"];
+        assert!(network.to_str().unwrap().contains("act_addr_fam="));
+        let of_hsm = emulator.send("GET", path, None, None).await;
+        assert_eq!(of_hsm.status, 401);
+    }
+    let url = format!("{vault}/healthstatus");
+    let answer = emulator.send("POST", &url, None, None).await;
+    assert_eq!(answer.status, 401);
+}
+
 #[test]
 fn names_of_headers_are_written_as_the_service_writes_them() {
     let folder = tempfile::tempdir().unwrap();
