@@ -1,6 +1,7 @@
 //! What carries a connection, so that a fault can reach it: end it in the middle, reset it, or
 //! change what is written.
 
+use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +11,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+
+use crate::spelling::as_the_service;
 
 /// What a client reads that isn't HTTP.
 const GARBAGE: &[u8] = b"\x00\x16\x03garbage that a fault asked for\r\n\r\n\xff\xfe";
@@ -109,7 +112,7 @@ impl AsyncWrite for Tcp {
     }
 }
 
-/// A stream of HTTP whose bytes are changed as its hold says.
+/// A stream of HTTP whose bytes are changed as its hold says, and heads as the service writes them.
 #[derive(Debug)]
 pub(crate) struct Changed<S> {
     stream: S,
@@ -158,10 +161,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Changed<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_pending(cx))?;
-        match self.hold.take_change() {
-            None => return Pin::new(&mut self.stream).poll_write(cx, buf),
-            Some(Change::Garbage) => self.pending.extend_from_slice(GARBAGE),
-            Some(Change::Twice) => self.pending = [buf, buf].concat(),
+        let written = as_the_service(buf);
+        match (self.hold.take_change(), &written) {
+            (None, Cow::Borrowed(_)) => return Pin::new(&mut self.stream).poll_write(cx, buf),
+            (None, Cow::Owned(_)) => self.pending = written.into_owned(),
+            (Some(Change::Garbage), _) => self.pending.extend_from_slice(GARBAGE),
+            (Some(Change::Twice), _) => self.pending = [&written[..], &written].concat(),
         }
         // What can't be written now is written before anything else, or at the next flush.
         let _ = self.poll_pending(cx)?;

@@ -49,6 +49,7 @@ mod seal;
 mod security_domain;
 mod server;
 mod service;
+mod spelling;
 mod store;
 mod tls;
 mod token;

@@ -148,7 +148,7 @@ async fn serve_http(
     // A vault's answers have a date, an HSM's have none: `reply` sees to it.
     builder.http1().auto_date_header(false);
     // Over HTTP/1.1 the service writes `Content-Length`, and there are clients that read no other
-    // form.
+    // form. Other names are put right where the bytes are written (`spelling`).
     builder.http1().title_case_headers(true);
     builder.http2().auto_date_header(false);
     let served = builder

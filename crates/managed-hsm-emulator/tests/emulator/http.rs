@@ -109,6 +109,42 @@ fn names_of_headers_are_written_as_the_service_writes_them() {
         assert!(answer.contains("\r\nContent-Length: "), "{answer}");
         assert!(answer.contains("\r\nContent-Type: "), "{answer}");
     }
+    let refused = answer(&emulator, get);
+    for name in [
+        "WWW-Authenticate",
+        "X-Frame-Options",
+        "x-ms-request-id",
+        "x-ms-server-latency",
+    ] {
+        assert!(
+            refused.contains(&format!("\r\n{name}: ")),
+            "{name}: {refused}"
+        );
+    }
+}
+
+/// As in each recording; RFC 9110 has a 204 without a length.
+#[tokio::test]
+async fn a_purge_is_answered_with_the_length_of_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let body = serde_json::json!({"kty": "EC"});
+    emulator.post("/keys/k/create", body).await.success();
+    emulator.delete("/keys/k").await.success();
+    let token = emulator.token(&[]);
+    let head = |line: &str, more: &str| {
+        format!("{line} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n{more}\r\n")
+    };
+    // The connection goes on after it.
+    let purge = head("DELETE /deletedkeys/k?api-version=7.4", "");
+    let get = head("GET /keys", "Connection: close\r\n");
+    let answers = answer(&emulator, &format!("{purge}{get}"));
+    let (first, second) = answers.split_once("\r\n\r\n").unwrap();
+    assert!(first.starts_with("HTTP/1.1 204 "), "{answers}");
+    assert!(first.contains("\r\nContent-Length: 0"), "{answers}");
+    assert!(first.contains("\r\nx-ms-keyvault-region: "), "{answers}");
+    assert!(second.starts_with("HTTP/1.1 200 "), "{answers}");
+    assert!(second.ends_with("{\"value\":[]}"), "{answers}");
 }
 
 #[test]
