@@ -116,11 +116,13 @@ fn body(value: &serde_json::Value) -> Vec<u8> {
 impl Definition {
     fn read(self) -> Result<RoleDefinition, String> {
         let properties = self.properties;
-        let (mut data_actions, mut not_data_actions) = (Vec::new(), Vec::new());
-        for permission in properties.permissions {
-            data_actions.extend(permission.data_actions);
-            not_data_actions.extend(permission.not_data_actions);
-        }
+        let permissions = &properties.permissions;
+        let allowed = permissions.iter().flat_map(|one| &one.data_actions);
+        let data_actions = allowed.cloned().collect();
+        // What one permission takes away, another may give.
+        let stays_away = |action: &&ForeignText| !permissions.iter().any(|one| one.allows(action));
+        let taken = permissions.iter().flat_map(|one| &one.not_data_actions);
+        let not_data_actions = taken.filter(stays_away).cloned().collect();
         Ok(RoleDefinition {
             id: guid(&self.name)?,
             name: properties.role_name,
@@ -129,6 +131,22 @@ impl Definition {
             data_actions,
             not_data_actions,
         })
+    }
+}
+
+impl Permission {
+    fn allows(&self, action: &ForeignText) -> bool {
+        let names = |list: &[ForeignText]| list.iter().any(|one| covers(one.raw(), action.raw()));
+        names(&self.data_actions) && !names(&self.not_data_actions)
+    }
+}
+
+/// Whether a data action, which may end with an asterisk, is or has in it another one.
+fn covers(pattern: &str, action: &str) -> bool {
+    let (pattern, action) = (pattern.to_ascii_lowercase(), action.to_ascii_lowercase());
+    match pattern.strip_suffix('*') {
+        Some(start) => action.starts_with(start),
+        None => pattern == action,
     }
 }
 
@@ -154,6 +172,22 @@ fn guid(text: &ForeignText) -> Result<Guid, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_one_permission_takes_away_another_may_give() {
+        let body = body(&json!({ "name": Guid::random().to_string(), "properties": {
+            "permissions": [
+                {"dataActions": ["keys/*"], "notDataActions": ["keys/delete", "keys/Create"]},
+                {"dataActions": ["keys/create"], "notDataActions": ["keys/sign/action"]},
+            ],
+        }}));
+        let role = definition(&body).unwrap();
+        let texts = |list: &[ForeignText]| -> Vec<String> {
+            list.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(texts(&role.data_actions), ["keys/*", "keys/create"]);
+        assert_eq!(texts(&role.not_data_actions), ["keys/delete"]);
+    }
 
     #[test]
     fn another_assignment_than_the_one_that_was_made_is_refused() {
