@@ -25,6 +25,11 @@ const LIMIT: usize = 1 << 30;
 /// Why a blob is not there, or was not written.
 pub(crate) type Problem = Box<dyn std::error::Error + Send + Sync>;
 
+/// The problem of an address without a container, which the storage of the service answers so.
+#[derive(Debug, thiserror::Error)]
+#[error("InvalidQueryParameterValue")]
+pub(crate) struct NoContainer;
+
 /// A container of blob storage, or a folder in one.
 pub(crate) struct Container {
     /// As it was named.
@@ -35,6 +40,8 @@ pub(crate) struct Container {
 enum Place {
     /// A folder.
     Own(PathBuf),
+    /// A host alone.
+    Nowhere,
     /// Its URI, and a shared access signature.
     Http(Uri, String),
 }
@@ -56,6 +63,12 @@ impl Container {
                     .to_ascii_lowercase()
                     .replace(['[', ']', ':'], "_");
                 let name = parsed.path().trim_start_matches('/');
+                if name.is_empty() {
+                    return Some(Self {
+                        url,
+                        place: Place::Nowhere,
+                    });
+                }
                 Place::Own(root.join(plain_name(&host)?).join(plain_path(name)?))
             }
             "http" => {
@@ -67,9 +80,18 @@ impl Container {
         Some(Self { url, place })
     }
 
+    /// Whether there is a container at all.
+    pub(crate) fn check(&self) -> Result<(), Problem> {
+        match &self.place {
+            Place::Nowhere => Err(NoContainer.into()),
+            Place::Own(_) | Place::Http(..) => Ok(()),
+        }
+    }
+
     /// Writes the blob of a backup's folder.
     pub(crate) fn write(&self, folder: &str, blob: &[u8]) -> Result<(), Problem> {
         match &self.place {
+            Place::Nowhere => Err(NoContainer.into()),
             Place::Own(container) => {
                 let folder = container.join(plain_path(folder).ok_or("a folder of this name")?);
                 let folder = DataDir::resolve(Some(folder))?;
@@ -90,6 +112,7 @@ impl Container {
     /// Reads it.
     pub(crate) fn read(&self, folder: &str) -> Result<Vec<u8>, Problem> {
         match &self.place {
+            Place::Nowhere => Err(NoContainer.into()),
             Place::Own(container) => {
                 let none = || format!("there is no backup '{folder}'");
                 let folder = plain_path(folder).ok_or_else(none)?;
@@ -185,12 +208,17 @@ mod tests {
             let place = parse(uri).unwrap().place;
             assert!(matches!(place, Place::Own(path) if path == Path::new(folder)));
         }
+        // What is asked for there fails, when it is done.
+        for host in ["https://localhost:1", "https://a.blob.core.windows.net/"] {
+            let nowhere = parse(host).unwrap();
+            assert!(nowhere.read("f").unwrap_err().is::<NoContainer>());
+            assert!(nowhere.write("f", b"").unwrap_err().is::<NoContainer>());
+        }
         let other = parse("http://127.0.0.1:10000/account/backups").unwrap();
         assert!(matches!(other.place, Place::Http(_, token) if token == "sv=1"));
         for uri in [
             "",
             "backups",
-            "https://localhost:1/",
             "https://localhost:1/../keys",
             "https://localhost:1/b/../../keys",
             "https://localhost:1/b//c",

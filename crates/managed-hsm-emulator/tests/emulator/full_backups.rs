@@ -346,6 +346,36 @@ async fn a_backup_lies_in_a_folder_of_a_container() {
     emulator.get("/keys/k").await.success();
 }
 
+/// As azure-sdk-for-cpp's suite expects it, in `BackupFullErrorStatus` and
+/// `RestoreSelectiveInvalidKeyStatus`.
+#[tokio::test]
+async fn what_a_job_failed_of_is_told_as_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::start(folder.path());
+    let storage = |uri: &str| json!({"storageResourceUri": uri, "token": "sv=x"});
+    let nowhere = storage("https://acct.blob.core.windows.net");
+    for path in ["/backup", "/prebackup"] {
+        let begun = emulator.post(path, nowhere.clone()).await;
+        let failed = finished(&emulator, begun).await;
+        assert_eq!(failed["status"], "Failed", "{path}");
+        assert_eq!(failed["statusDetails"], "InvalidQueryParameterValue");
+        assert_eq!(failed["error"]["code"], "InvalidQueryParameterValue");
+    }
+    let storage = storage("https://acct.blob.core.windows.net/backup");
+    let begun = emulator.post("/backup", storage.clone()).await;
+    let done = finished(&emulator, begun).await;
+    let url = done["azureStorageBlobContainerUri"].as_str().unwrap();
+    let from = url.rsplit_once('/').unwrap().1;
+    let body = json!({"sasTokenParameters": storage, "folder": from});
+    let begun = emulator.call("PUT", "/keys/none/restore", Some(body)).await;
+    let failed = finished(&emulator, begun).await;
+    let text = "The given key or its versions NOT found";
+    assert_eq!(failed["status"], "Failed");
+    assert_eq!(failed["statusDetails"], text);
+    let error = json!({"code": "No key versions are updated", "message": text});
+    assert_eq!(failed["error"], error);
+}
+
 #[tokio::test]
 async fn what_is_no_backup_of_the_domain_is_not_restored() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
