@@ -204,7 +204,7 @@ impl<'a> Bundle<'a> {
                 .as_ref()
                 .and_then(|policy| ShownPolicy::new(call, policy)),
             scheduled_purge_date: purge_date(key.deletion),
-            tags: version.metadata.tags.as_ref(),
+            tags: tags(call, version),
         }
     }
 }
@@ -228,7 +228,7 @@ impl Item {
             managed: version.metadata.certificate.is_some(),
             recovery_id: recovery_id(call.host, key),
             scheduled_purge_date: purge_date(key.deletion),
-            tags: version.metadata.tags.clone(),
+            tags: tags(call, version).cloned(),
         }
     }
 }
@@ -307,6 +307,12 @@ impl<'a> PublicJwk<'a> {
         }
         jwk
     }
+}
+
+/// An HSM tells of tags only where there are any.
+fn tags<'a>(call: &Call<'_>, version: &'a KeyVersion) -> Option<&'a BTreeMap<String, String>> {
+    let tags = version.metadata.tags.as_ref();
+    tags.filter(|tags| call.service == Service::KeyVault || !tags.is_empty())
 }
 
 /// A public exponent as vaults show those of HSM-backed keys, by what was recorded: with a leading

@@ -211,6 +211,17 @@ impl Failure {
         )
     }
 
+    /// This and the next are recorded by azure-sdk-for-js (`setRoleDefinition`).
+    pub(super) fn built_in_role() -> Self {
+        Self::bad_parameter(
+            "Cannot re-use the name/GUID matching that of a built-in role. Please use a unique role ID.",
+        )
+    }
+
+    pub(super) fn role_definition_name() -> Self {
+        Self::bad_parameter("Role definition name must be a GUID")
+    }
+
     pub(super) fn role_assignment_not_found() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,

@@ -198,10 +198,10 @@ pub(super) fn definition(call: &Call<'_>, id: &str) -> Result<Reply, Failure> {
 pub(super) fn set_definition(call: &Call<'_>, id: &str) -> Result<Reply, Failure> {
     let id = role_id(id);
     if BUILT_IN_ROLES.iter().any(|role| role.id == id) {
-        return Err(unconfirmed::built_in_role());
+        return Err(Failure::built_in_role());
     }
     if uuid::Uuid::try_parse(&id).is_err() {
-        return Err(unconfirmed::not_a_guid(&id));
+        return Err(Failure::role_definition_name());
     }
     let request: DefinitionRequest = call.parse()?;
     let properties = request
@@ -233,7 +233,7 @@ pub(super) fn set_definition(call: &Call<'_>, id: &str) -> Result<Reply, Failure
 pub(super) fn delete_definition(call: &Call<'_>, id: &str) -> Result<Reply, Failure> {
     let id = role_id(id);
     if BUILT_IN_ROLES.iter().any(|role| role.id == id) {
-        return Err(unconfirmed::built_in_role());
+        return Err(Failure::built_in_role());
     }
     let role = call.store.document::<CustomRole>(DEFINITIONS, &id);
     let role = role.ok_or_else(unconfirmed::role_definition_not_found)?;

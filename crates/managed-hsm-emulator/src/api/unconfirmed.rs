@@ -304,14 +304,6 @@ pub(super) fn role_definition_not_found() -> Failure {
     )
 }
 
-pub(super) fn built_in_role() -> Failure {
-    Failure::new(
-        StatusCode::BAD_REQUEST,
-        "BadParameter",
-        "Built-in role definitions cannot be changed.",
-    )
-}
-
 pub(super) fn data_action(action: &str) -> Failure {
     Failure::bad_parameter(format!("Invalid data action: '{action}'"))
 }

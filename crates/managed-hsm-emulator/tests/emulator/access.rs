@@ -233,6 +233,9 @@ async fn wrong_role_requests_are_refused() {
     let emulator = Emulator::start(folder.path());
     let unknown = grant("99999999-0000-0000-0000-000000000009");
     let not_a_guid = "/providers/Microsoft.Authorization/roleAssignments/me";
+    let definition = |id| format!("/providers/Microsoft.Authorization/roleDefinitions/{id}");
+    let role = json!({"properties": {"permissions": []}});
+    let built_in = "Cannot re-use the name/GUID matching that of a built-in role. Please use a unique role ID.";
     for (method, path, body, status, words) in [
         (
             "GET",
@@ -257,6 +260,15 @@ async fn wrong_role_requests_are_refused() {
         ),
         ("PUT", assignment("", 9), Some(json!({})), 400, "properties"),
         ("PUT", not_a_guid.to_owned(), Some(grant(USER)), 400, "GUID"),
+        (
+            "PUT",
+            definition("me"),
+            Some(role.clone()),
+            400,
+            "Role definition name must be a GUID",
+        ),
+        ("PUT", definition(USER), Some(role), 400, built_in),
+        ("DELETE", definition(USER), None, 400, built_in),
         (
             "PUT",
             assignment("/vaults", 9),

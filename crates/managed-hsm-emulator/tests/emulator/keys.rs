@@ -349,6 +349,18 @@ async fn no_operations_are_left_out() {
     for key in [updated, deleted, shown] {
         let members: Vec<&String> = key["key"].as_object().unwrap().keys().collect();
         assert_eq!(members, ["e", "kid", "kty", "n"]);
+        assert_eq!(key["tags"]["Tag1"], "Val1");
+    }
+    // So are no tags.
+    emulator
+        .post("/deletedkeys/k/recover", json!({}))
+        .await
+        .success();
+    let body = Some(json!({"tags": {}}));
+    let updated = emulator.call("PATCH", "/keys/k", body).await.success();
+    let listed = emulator.get("/keys").await.success();
+    for key in [&updated, &listed["value"][0]] {
+        assert_eq!(key.get("tags"), None);
     }
 }
 
