@@ -68,8 +68,8 @@ impl KeyType {
 
     /// The operations of a key that was created without `key_ops`, in the order that was recorded.
     /// An EC key of an HSM has `deriveKey` in recordings since November of 2023, which are in
-    /// 7.5-preview.1, and not in those until March of 2023, in 7.1 to 7.4. Unconfirmed: that the time
-    /// makes the difference; no version's description has the name.
+    /// 7.5-preview.1, and not in those until March of 2023, in 7.1 to 7.4. Unconfirmed: that the
+    /// time makes the difference; no version's description has the name.
     pub(crate) fn default_operations(self, service: Service) -> &'static [&'static str] {
         match (self, service) {
             (Self::Rsa, Service::KeyVault) => &[

@@ -20,6 +20,31 @@ pub(crate) fn version(policy: &Value) -> Option<&str> {
     member(policy, "version").and_then(Value::as_str)
 }
 
+/// The members of a policy that a vault writes before others, in its order.
+const FIRST_IN_VAULTS: [&str; 3] = ["version", "authority", "claim"];
+
+/// A policy as a vault writes it, recorded by azure-sdk-for-cpp
+/// (`CreateKeyWithReleasePolicyOptions`).
+pub(crate) fn as_vaults_write(value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            let rank = |name: &str| FIRST_IN_VAULTS.iter().position(|first| *first == name);
+            members.sort_by_key(|(name, _)| rank(name).unwrap_or(FIRST_IN_VAULTS.len()));
+            let texts = members.into_iter().map(|(name, value)| {
+                let name = Value::from(name.as_str());
+                format!("{name}:{}", as_vaults_write(value))
+            });
+            format!("{{{}}}", texts.collect::<Vec<_>>().join(","))
+        }
+        Value::Array(values) => {
+            let texts = values.iter().map(as_vaults_write);
+            format!("[{}]", texts.collect::<Vec<_>>().join(","))
+        }
+        other => other.to_string(),
+    }
+}
+
 /// Gives each authority that is a host alone its path, as an HSM stores them.
 pub(crate) fn write_out_authorities(policy: &mut Value) {
     let authorities = member_mut(policy, "anyOf").and_then(Value::as_array_mut);
@@ -151,6 +176,14 @@ mod tests {
         ] {
             assert_eq!(met(&condition, &claims), expected, "{condition}");
         }
+    }
+
+    #[test]
+    fn a_vault_writes_the_version_and_the_authority_first() {
+        let policy = json!({"anyOf": [{"allOf": [{"claim": "a\"b", "equals": "c"}],
+            "authority": "https://a.example/"}], "version": "1.0.0"});
+        let written = r#"{"version":"1.0.0","anyOf":[{"authority":"https://a.example/","allOf":[{"claim":"a\"b","equals":"c"}]}]}"#;
+        assert_eq!(as_vaults_write(&policy), written);
     }
 
     #[test]

@@ -183,7 +183,8 @@ pub(super) fn new_metadata(
     })
 }
 
-/// A release policy as the service stores it: its JSON with the members sorted and without spaces.
+/// A release policy as the service stores it: its JSON without spaces, with the members sorted by
+/// an HSM, and in an order of its own by a vault.
 fn checked_policy(
     call: &Call<'_>,
     request: &ReleasePolicyRequest,
@@ -195,14 +196,18 @@ fn checked_policy(
     if release_policy::version(&policy).is_none() {
         return Err(Failure::release_policy_without_version());
     }
-    // As recorded: a vault leaves them as they are.
-    if call.service == Service::ManagedHsm {
-        release_policy::write_out_authorities(&mut policy);
-    }
+    let text = match call.service {
+        Service::ManagedHsm => {
+            release_policy::write_out_authorities(&mut policy);
+            policy.to_string()
+        }
+        // Unconfirmed: that authorities stay as they are.
+        Service::KeyVault => release_policy::as_vaults_write(&policy),
+    };
     let content_type = request.content_type.clone();
     Ok(ReleasePolicy {
         content_type: content_type.unwrap_or_else(|| "application/json; charset=utf-8".to_owned()),
-        data: encode_base64url(policy.to_string().as_bytes()),
+        data: encode_base64url(text.as_bytes()),
         immutable: request.immutable.unwrap_or(false),
     })
 }

@@ -98,8 +98,8 @@ fn page<F: FnOnce() -> Item>(
 }
 
 /// As recorded: an HSM's has the path of the request, and the size also if that is the usual one
-/// (azure-sdk-for-net, `ManagedHsmLiveTests/GetDeletedKeys`); a vault's names the port even where it
-/// goes without saying, and has the version.
+/// (azure-sdk-for-net, `ManagedHsmLiveTests/GetDeletedKeys`); a vault's names the port even where
+/// it goes without saying, and has the version.
 fn next_link(call: &Call<'_>, path: &str, token: &str, asked: Option<&str>) -> String {
     let host = call.host;
     match call.service {

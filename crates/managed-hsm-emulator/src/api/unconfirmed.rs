@@ -13,6 +13,7 @@
 //! - `api/external.rs`: types, operations and rotation of external keys
 //! - `api/full_backup.rs`: how many versions the restore of a key with several counts, and what is
 //!   told besides a code of an address without a container
+//! - `api/keys.rs`: that a vault leaves the authorities of a release policy as they are
 //! - `api/ml_dsa.rs`: what such a version says to a signature, and whether a request may name the
 //!   algorithm
 //! - `api/release.rs`: the form of key attestations, and what a released symmetric key is called

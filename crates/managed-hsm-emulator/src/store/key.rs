@@ -49,7 +49,7 @@ impl Metadata {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReleasePolicy {
     pub(crate) content_type: String,
-    /// The policy, JSON with its members sorted, as base64url.
+    /// The policy, JSON as the service writes it, as base64url.
     pub(crate) data: String,
     pub(crate) immutable: bool,
 }

@@ -312,8 +312,8 @@ async fn backups_lie_in_storage_over_http_too() {
 }
 
 /// As recorded by azure-sdk-for-net, in
-/// `FullBackupClientLiveTests/BackupAndRestoreMultiPartFolderName`: the backup is in a folder of the
-/// container, and the restore names the folder or is sent to it.
+/// `FullBackupClientLiveTests/BackupAndRestoreMultiPartFolderName`: the backup is in a folder of
+/// the container, and the restore names the folder or is sent to it.
 #[tokio::test]
 async fn a_backup_lies_in_a_folder_of_a_container() {
     let folder = tempfile::tempdir().unwrap();

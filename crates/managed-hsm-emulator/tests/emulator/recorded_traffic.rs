@@ -279,8 +279,8 @@ fn same_shape(what: &str, member: &str, expected: &Value, actual: &Value) -> boo
             };
             path(expected) == path(actual)
         }
-        // The order differs from answer to answer, and EC keys got deriveKey after the recordings in
-        // these versions.
+        // The order differs from answer to answer, and EC keys got deriveKey after the recordings
+        // in these versions.
         ("key_ops", Value::Array(expected), Value::Array(actual)) => {
             let set = |names: &[Value]| -> BTreeSet<String> {
                 let names = names.iter().map(|name| name.as_str().unwrap().to_owned());
