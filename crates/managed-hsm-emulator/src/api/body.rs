@@ -72,7 +72,7 @@ struct PublicJwk<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     alg: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    crv: Option<&'static str>,
+    crv: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     e: Option<Cow<'a, str>>,
     /// An HSM leaves an empty list out, as recorded by azure-sdk-for-go
@@ -285,6 +285,7 @@ impl<'a> PublicJwk<'a> {
         match version.material.public() {
             PublicMembers::Rsa { n, e } => {
                 jwk.n = Some(n);
+                jwk.crv = version.metadata.sent_crv.as_deref();
                 let padded = call.service == Service::KeyVault && !version.metadata.software;
                 jwk.e = Some(match padded {
                     false => Cow::Borrowed(e),

@@ -11,6 +11,7 @@ use super::{transfer, unconfirmed};
 use crate::algorithm::decode_base64url;
 use crate::curve::Curve;
 use crate::keys::{KeyError, KeyMaterial, KeyType, RsaMembers};
+use crate::rsa::exponents;
 use crate::service::Service;
 
 /// 1024 bits were recorded to be accepted, though no such key can be created.
@@ -33,12 +34,12 @@ pub(super) fn import(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
     let (kind, software) = kept_as(call, kty, request.hsm)?;
     let material = match (&jwk.key_hsm, kind) {
         (Some(blob), _) => transfer::material(call, kind, jwk.crv.as_deref(), blob)?,
-        (None, KeyType::Rsa) => rsa(&jwk)?,
+        (None, KeyType::Rsa) => rsa(call, &jwk)?,
         (None, KeyType::Ec) => ec(&jwk)?,
         (None, KeyType::Oct) => symmetric(member("k", secret(&jwk.k))?)?,
         (None, KeyType::Akp) => return Err(unconfirmed::import_of_akp()),
     };
-    let metadata = new_metadata(
+    let mut metadata = new_metadata(
         call,
         kind,
         software,
@@ -47,11 +48,15 @@ pub(super) fn import(call: &Call<'_>, name: &str) -> Result<Reply, Failure> {
         request.tags,
         request.release_policy.as_ref(),
     )?;
+    // It shows the curve that it was sent with a key that has none.
+    if call.service == Service::KeyVault && kind == KeyType::Rsa {
+        metadata.sent_crv = jwk.crv;
+    }
     add(call, name, material, metadata)
 }
 
-fn rsa(jwk: &PrivateJwk) -> Result<KeyMaterial, Failure> {
-    let members = RsaMembers {
+fn rsa(call: &Call<'_>, jwk: &PrivateJwk) -> Result<KeyMaterial, Failure> {
+    let mut members = RsaMembers {
         n: member("n", jwk.n.as_deref())?,
         e: member("e", jwk.e.as_deref())?,
         d: member("d", secret(&jwk.d))?,
@@ -71,6 +76,25 @@ fn rsa(jwk: &PrivateJwk) -> Result<KeyMaterial, Failure> {
         return Err(Failure::invalid_key_size(
             i64::try_from(bits).unwrap_or(i64::MAX),
         ));
+    }
+    if [&members.p, &members.q]
+        .iter()
+        .any(|prime| bit_length(prime) > bits)
+    {
+        return Err(unconfirmed::inconsistent_jwk());
+    }
+    // A vault takes a key whose private exponent is wrong, recorded by azure-sdk-for-cpp
+    // (`ImportKey`): it needs the primes alone.
+    if call.service == Service::KeyVault {
+        let exponents = exponents(&members.e, &members.p, &members.q);
+        let [d, dp, dq, qi] = exponents.map_err(|error| refused(&error.into()))?;
+        members = RsaMembers {
+            d,
+            dp,
+            dq,
+            qi,
+            ..members
+        };
     }
     KeyMaterial::import_rsa(&members).map_err(|error| refused(&error))
 }

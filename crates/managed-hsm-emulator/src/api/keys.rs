@@ -180,6 +180,7 @@ pub(super) fn new_metadata(
             .transpose()?,
         certificate: None,
         external_key: None,
+        sent_crv: None,
     })
 }
 
@@ -401,6 +402,7 @@ fn next_version(call: &Call<'_>, key: &Key) -> Result<(KeyMaterial, Metadata), F
         nbf: None,
         exp: expiry_by_policy(call, &key.name, now),
         certificate: None,
+        sent_crv: None,
         ..current.metadata.clone()
     };
     Ok((material, metadata))

@@ -314,6 +314,7 @@ mod tests {
             release_policy: None,
             certificate: None,
             external_key: None,
+            sent_crv: None,
         };
         assert!(permitted(&metadata, "sign", 100).is_ok());
         assert!(permitted(&metadata, "sign", 99).is_err());

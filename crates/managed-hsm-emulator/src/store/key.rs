@@ -35,6 +35,9 @@ pub(crate) struct Metadata {
     /// The id of its material in an external key manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) external_key: Option<String>,
+    /// The curve that an RSA key came with, which a vault shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sent_crv: Option<String>,
 }
 
 impl Metadata {

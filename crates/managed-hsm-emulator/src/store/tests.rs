@@ -29,6 +29,7 @@ fn metadata() -> Metadata {
         release_policy: None,
         certificate: None,
         external_key: None,
+        sent_crv: None,
     }
 }
 

@@ -14,6 +14,7 @@ use openssl::sign::{RsaPssSaltlen, Verifier};
 use serde_json::{Value, json};
 
 use crate::running::Emulator;
+use crate::vaults::Vault;
 
 const MESSAGE: &[u8] = b"what is signed";
 
@@ -155,6 +156,39 @@ async fn an_imported_key_signs_as_itself() {
         .call("PUT", "/keys/k", Some(json!({"key": inconsistent})))
         .await;
     assert_eq!(refused.status, 400);
+}
+
+/// As recorded by azure-sdk-for-cpp, in `KeyVaultKeyClient.ImportKey`, of a vault.
+#[tokio::test]
+async fn a_vault_needs_no_private_exponent_and_shows_the_curve_of_an_rsa_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = Vault::start(folder.path(), &[]);
+    let rsa = Rsa::generate(2048).unwrap();
+    let number = |number: Option<&openssl::bn::BigNumRef>| encode(&number.unwrap().to_vec());
+    let jwk = json!({
+        "kty": "RSA", "key_ops": ["sign"], "crv": "P-521",
+        "n": encode(&rsa.n().to_vec()), "e": encode(&rsa.e().to_vec()),
+        "d": encode(&rsa.d().to_vec()[..73]), "p": number(rsa.p()), "q": number(rsa.q()),
+        "dp": number(rsa.dmp1()), "dq": number(rsa.dmq1()), "qi": number(rsa.iqmp()),
+    });
+    let body = Some(json!({"key": jwk}));
+    let made = vault.call("PUT", "/keys/k", body.clone()).await.success();
+    for member in ["kty", "n", "e", "crv", "key_ops"] {
+        assert_eq!(made["key"][member], jwk[member], "{member}");
+    }
+    let digest = encode(&hash(MessageDigest::sha256(), MESSAGE).unwrap());
+    let sign = Some(json!({"alg": "RS256", "value": digest}));
+    let signed = vault.call("POST", "/keys/k/sign", sign).await.success();
+    assert!(rsa_verifies(&jwk, "RS256", &decode(&signed["value"])));
+    // The primes still have to be those of the modulus.
+    let mut other = jwk.clone();
+    other["p"] = number(Rsa::generate(2048).unwrap().p()).into();
+    let refused = vault
+        .call("PUT", "/keys/o", Some(json!({"key": other})))
+        .await;
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    let refused = vault.emulator.call("PUT", "/keys/k", body).await;
+    assert_eq!(refused.status, 400, "{}", refused.body);
 }
 
 /// The key, the value and the MAC are those of the recording net76_hs256_import_sign_verify.
