@@ -232,8 +232,7 @@ fn an_input_that_is_too_long_is_not_sent() {
         ],
     );
     assert_eq!(hsm.count("sign"), 0);
-    // What an EC key can't do. It is refused before all of it has come, perhaps on a connection that
-    // ends with that: then it is sent again.
+    // What an EC key can't do. Where the machine is busy it may be sent again.
     let error = mac(MAX_INPUT).expect_err("it is sent");
     assert!(matches!(error, Error::Service { .. }), "{error}");
     assert_ne!(hsm.count("sign"), 0);
