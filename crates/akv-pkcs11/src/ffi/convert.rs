@@ -150,8 +150,8 @@ impl Output<'_> {
     }
 
     /// Answers a call that asks for the size only with `most`, where the size is known once the
-    /// result is. One byte is told at least: who makes a buffer of none in C++ may have NULL for it,
-    /// with which the next call would ask for the size again, and do nothing.
+    /// result is. One byte is told at least: who makes a buffer of none in C++ may have NULL for
+    /// it, with which the next call would ask for the size again, and do nothing.
     ///
     /// # Errors
     /// There is no place for the size.

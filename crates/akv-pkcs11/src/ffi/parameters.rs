@@ -30,7 +30,8 @@ impl Later {
     /// zeros without having the place filled may have freed it, and it may be in use for something
     /// else.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        // SAFETY: as in `put`. Where that isn't so, what was allocated and freed can be read.
+        // SAFETY: whoever asks for a result there keeps the memory until it is there (AES-GCM in
+        // PKCS#11), and it has this length. Memory that was freed all the same can mostly be read.
         let now = unsafe { slice(self.place, self.len as CK_ULONG) }.unwrap_or_default();
         match now.len() == self.len && now.iter().all(|byte| *byte == 0) {
             true => Ok(()),
