@@ -20,7 +20,7 @@ use crate::token::objects::StoredKey;
 /// # Errors
 /// The HSM can't be asked, or fails. That it refuses is none: the size can't be known then.
 pub(crate) fn learn_size(token: &Token, key: &StoredKey) -> Result<(), Error> {
-    let is_told = key.value_len().is_some() || key.hides_size.load(Ordering::Relaxed);
+    let is_told = key.value_len().is_some() || token.knows_of_hidden_size(key);
     if key.public().key_type() != KeyType::Aes || is_told {
         return Ok(());
     }
@@ -41,7 +41,8 @@ pub(crate) fn learn_size(token: &Token, key: &StoredKey) -> Result<(), Error> {
     match asked {
         Err(error) if error.is_refusal() => {
             let cause = error.cause.unwrap_or_default();
-            key.hides_size.store(true, Ordering::Relaxed);
+            key.hides_size
+                .store(token.table().now() + 1, Ordering::Relaxed);
             log::debug!("the size of key {} stays unknown: {cause}", key.name());
             Ok(())
         }

@@ -390,6 +390,7 @@ impl Aes {
             self.iv_place.as_ref().map(Later::check).transpose()?;
             let sealed = seal(token, key, of, &self.aad, plaintext)?;
             if let Some(place) = &self.iv_place {
+                place.check()?;
                 place.put(&sealed.iv)?;
             }
             return Ok(match self.mode {

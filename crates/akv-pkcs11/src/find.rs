@@ -175,7 +175,11 @@ fn keys(
     let named = name.and_then(|name| table.newest(name));
     if let Some(named) = named.filter(|key| key.is_named(sought)) {
         let of = |key: &StoredKey| key.hsm_id().map(|id| id.key.clone());
-        fitting.retain(|(key, _)| key.hsm_id().is_none() || of(key) == of(named));
+        let is_named = |(key, _): &(&Arc<StoredKey>, Half)| of(key) == of(named);
+        // It may be of another kind than is sought.
+        if fitting.iter().any(is_named) {
+            fitting.retain(|one| one.0.hsm_id().is_none() || is_named(one));
+        }
     }
     let mut found: Vec<_> = fitting
         .into_iter()

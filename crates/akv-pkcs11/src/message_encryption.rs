@@ -165,12 +165,12 @@ fn next(
     let part = part.get()?;
     let goes_on;
     let outcome = if flags & CKF_END_OF_MESSAGE == 0 {
-        let wanted = output.wanted_at_most(part.len())?;
-        if wanted == Wanted::Result {
-            hold(&mut begun.parts, part, LONGEST, kind.of)?;
-        }
+        let is_result = output.wanted_at_most(part.len())? == Wanted::Result;
         goes_on = true;
-        output.put(&[])
+        match is_result {
+            true => hold(&mut begun.parts, part, LONGEST, kind.of).and_then(|()| output.put(&[])),
+            false => Ok(()),
+        }
     } else {
         let held = begun.parts.take().unwrap_or_default();
         kind.of

@@ -182,13 +182,13 @@ fn public_key(template: &Template<'_>, session: CK_SESSION_HANDLE) -> Result<Sto
 pub(crate) fn copy(
     module: &Arc<Module>,
     session: CK_SESSION_HANDLE,
-    object: CK_OBJECT_HANDLE,
+    handle: CK_OBJECT_HANDLE,
     template: TemplateIn<'_>,
     mut place: Place<'_, CK_OBJECT_HANDLE>,
 ) -> Result<(), Error> {
     let session = module.session(session)?;
     place.check()?;
-    let object = session.token.object(object)?;
+    let object = session.token.object(handle)?;
     let template = Template::read(&template)?;
     let prohibited = || Err(Error::code(CKR_ACTION_PROHIBITED));
     let (key, half) = match object {
@@ -208,6 +208,8 @@ pub(crate) fn copy(
     }
     session.check_read_write()?;
     let _turn = session.token.turn_to_update();
+    // Its session may have ended before the turn had come.
+    session.token.object(handle)?;
     let current = session.token.reload(&key)?;
     // The private one would stay as well, and nobody has asked for that.
     if half == Half::Public && current.session.is_some() {

@@ -9,7 +9,6 @@ use cryptoki_sys::{CKR_ACTION_PROHIBITED, CKR_DEVICE_ERROR, CKR_OBJECT_HANDLE_IN
 use super::Token;
 use super::objects::StoredKey;
 use super::table::Table;
-use super::turns::Turn;
 use crate::error::Error;
 use crate::report;
 
@@ -59,7 +58,7 @@ fn end_handles_of(table: &mut Table, key: &StoredKey) -> bool {
 /// token, or another version, stays in the HSM.
 pub(crate) fn delete(ended: &[Ended<'_>]) {
     let Some(first) = ended.first() else { return };
-    let _turns = turns(ended);
+    wait_for_copies(ended);
     let outcomes = first.token.at_once(ended, Ended::delete);
     let mut left = Vec::new();
     for outcome in outcomes {
@@ -90,20 +89,16 @@ pub(crate) fn delete(ended: &[Ended<'_>]) {
     report::warning(&format!("{what} ({})", left[0]));
 }
 
-/// Turns for all tokens whose keys end: no other thread has one of them stay meanwhile. They are
-/// taken in one order, so that no two threads wait for each other.
-fn turns<'a>(ended: &[Ended<'a>]) -> Vec<Turn<'a>> {
-    let mut tokens: Vec<_> = ended
-        .iter()
-        .map(|ended| (ended.token, ended.until))
-        .collect();
-    tokens.sort_by_key(|(token, _)| std::ptr::from_ref(*token));
+/// Waits for threads that have one of the keys stay just now. Their handles are gone, so no other
+/// thread begins to. Some of the time is left for the deletion.
+fn wait_for_copies(ended: &[Ended<'_>]) {
+    let tokens = ended.iter().map(|ended| (ended.token, ended.until));
+    let mut tokens: Vec<_> = tokens.collect();
     tokens.dedup_by_key(|(token, _)| std::ptr::from_ref(*token));
-    let left = |until: Instant| until.saturating_duration_since(Instant::now());
-    let turns = tokens.into_iter();
-    turns
-        .map(|(token, until)| token.turn_to_update_within(left(until)))
-        .collect()
+    for (token, until) in tokens {
+        let left = until.saturating_duration_since(Instant::now());
+        drop(token.turn_to_update_within(left / 2));
+    }
 }
 
 impl Ended<'_> {

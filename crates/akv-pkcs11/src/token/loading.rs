@@ -100,6 +100,16 @@ impl Token {
         doubted.map_or(self.options.refresh, |age| age.min(self.options.refresh))
     }
 
+    /// Whether the HSM was asked in vain for a symmetric key's size, not long ago: it may tell by now
+    /// what it refused.
+    pub(crate) fn knows_of_hidden_size(&self, key: &StoredKey) -> bool {
+        let refresh = u64::try_from(self.options.refresh.as_millis()).unwrap_or(u64::MAX);
+        match key.hides_size.load(Ordering::Relaxed) {
+            0 => false,
+            at => self.table().now().saturating_sub(at) < refresh,
+        }
+    }
+
     /// Has searches ask again. Of what was asked for just now they don't: a program that goes on
     /// with the handle of a key that is gone would have each of its searches list all keys.
     pub(super) fn doubt(&self) {

@@ -73,8 +73,9 @@ pub(crate) struct StoredKey {
     default_id: Box<[u8]>,
     /// Whether the id in its tags is another version's.
     pub(super) has_default_id: bool,
-    /// Whether the HSM has refused all that would show a symmetric key's size.
-    pub(crate) hides_size: AtomicBool,
+    /// When the HSM has refused all that would show a symmetric key's size, in milliseconds since
+    /// the table was made, and one; 0: it hasn't.
+    pub(crate) hides_size: AtomicU64,
     /// The handles of its objects.
     pub(super) handles: [CK_OBJECT_HANDLE; 2],
     /// When the HSM has said all this, in milliseconds since the table was made.
@@ -128,7 +129,7 @@ impl StoredKey {
             checked: AtomicU64::new(0),
             as_of,
             is_replaced: Arc::default(),
-            hides_size: AtomicBool::default(),
+            hides_size: AtomicU64::default(),
             first_maker: None,
         }
     }
@@ -158,7 +159,7 @@ impl StoredKey {
             checked: AtomicU64::new(self.checked.load(Ordering::Relaxed)),
             as_of: self.as_of,
             is_replaced: Arc::clone(&self.is_replaced),
-            hides_size: AtomicBool::new(self.hides_size.load(Ordering::Relaxed)),
+            hides_size: AtomicU64::new(self.hides_size.load(Ordering::Relaxed)),
             first_maker: self.first_maker.clone(),
         }
     }
@@ -221,7 +222,7 @@ impl StoredKey {
             checked: AtomicU64::new(0),
             as_of: 0,
             is_replaced: Arc::default(),
-            hides_size: AtomicBool::default(),
+            hides_size: AtomicU64::default(),
             first_maker: None,
         }
     }

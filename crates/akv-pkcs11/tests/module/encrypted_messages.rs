@@ -43,8 +43,9 @@ fn messages_are_sealed_and_opened_one_after_another() {
     );
     let gcm = Cipher::aes_256_gcm();
     let mut ivs = Vec::new();
-    for _ in 0..3 {
-        let (mut iv, mut tag) = ([0; 12], [0; 16]);
+    for before in 0..3 {
+        // Whatever lies in the places of both.
+        let (mut iv, mut tag) = ([before; 12], [before; 16]);
         let sealing = param(&mut iv, &mut tag, generate);
         let sealed = session
             .encrypt_message(&sealing, b"header", MESSAGE)

@@ -142,6 +142,9 @@ static void empty(ulong_t session, ulong_t key) {
     EXPECT(0, C_DecryptMessage, session, &message, sizeof message, aad, 4ul, forged, 0ul, NULL, &len);
     CHECK(len > 0);
     EXPECT(0x42, C_DecryptMessage, session, &message, sizeof message, aad, 4ul, forged, 0ul, room, &len);
+    EXPECT(0, C_DecryptMessageBegin, session, &message, sizeof message, aad, 4ul);
+    EXPECT(0, C_DecryptMessageNext, session, &message, sizeof message, forged, 5ul, NULL, &len, 0ul);
+    CHECK(len == 5);
     EXPECT(0, C_MessageDecryptFinal, session);
 }
 

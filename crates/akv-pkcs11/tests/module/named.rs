@@ -1,10 +1,11 @@
 //! What a name means: a label or an id that is spelt otherwise, and the case of letters.
 
 use cryptoki::error::RvError;
+use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
-use crate::support::{Hsm, code, initialized, makes_calls, only, session};
+use crate::support::{Hsm, P256, code, initialized, makes_calls, only, session};
 
 const PRIVATE: Attribute = Attribute::Class(ObjectClass::PRIVATE_KEY);
 
@@ -92,6 +93,11 @@ fn a_label_that_is_a_keys_name_is_that_keys() {
     };
     let id = String::from_utf8_lossy(id);
     assert!(id.contains("/api/"), "{id}");
+    // It is of another kind, and in no session.
+    let template = [label("api"), Attribute::EcParams(P256.to_vec())];
+    let pair = session.generate_key_pair(&Mechanism::EccKeyPairGen, &template, &template[..1]);
+    let of_session = [PRIVATE, label("api"), Attribute::Token(false)];
+    assert_eq!(only(&session, &of_session), pair.unwrap().1);
 }
 
 #[test]
