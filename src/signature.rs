@@ -221,8 +221,9 @@ impl Context {
     }
 
     fn begin_again(&mut self) -> Result<(), Error> {
+        self.has_begun = false;
         if matches!(self.key_type, KeyType::MlDsa(_)) {
-            (self.hasher, self.has_begun) = (Some(self.message_hasher()?), false);
+            self.hasher = Some(self.message_hasher()?);
         }
         Ok(())
     }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hsm_keys::{PublicKey, RsaEncryption};
-use managed_hsm::{Decryption, Encrypted, Encryption, EncryptionAlgorithm, Key, KeyUri};
+use managed_hsm::{
+    Decryption, Encrypted, Encryption, EncryptionAlgorithm, Key, KeyOperation, KeyUri,
+};
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -111,6 +113,19 @@ fn bytes(option: Option<&Hexadecimal>) -> Option<&[u8]> {
     option.map(|bytes| bytes.0.as_slice())
 }
 
+/// Encrypts with the public key, here. `undone_by`: what the key has to be for, or nobody could
+/// read it.
+pub(crate) fn by_public_key(
+    key: &Key,
+    way: RsaEncryption,
+    undone_by: KeyOperation,
+    plaintext: &[u8],
+) -> Result<Vec<u8>, Failure> {
+    let of_hsm = hsm_keys::Key::from(key.clone());
+    of_hsm.private(undone_by)?;
+    Ok(hsm_keys::encrypt(&of_hsm.public, way, plaintext)?)
+}
+
 impl Encrypt {
     pub(crate) fn run(&self, output: &OutputOptions) -> Result<Report, Failure> {
         let _spinner = Spinner::start("encrypting");
@@ -133,7 +148,9 @@ impl Encrypt {
             )));
         }
         self.out.check()?;
-        if !is_rsa && !self.out.is_standard() {
+        // What the caller doesn't know, and nobody after this.
+        let is_made = is_gcm(algorithm) || (!is_rsa && self.iv.is_none());
+        if is_made && !self.out.is_standard() {
             standard_output::check()?;
         }
         let iv = self.iv(algorithm)?;
@@ -145,7 +162,7 @@ impl Encrypt {
         let encrypted = match RsaEncryption::of(algorithm) {
             // Nothing of it leaves the machine.
             Some(way) => Encrypted {
-                ciphertext: hsm_keys::encrypt(&key.public.clone().into(), way, &plaintext)?,
+                ciphertext: by_public_key(&key, way, KeyOperation::Decrypt, &plaintext)?,
                 iv: None,
                 tag: None,
             },
@@ -166,7 +183,11 @@ impl Encrypt {
                 )));
             }
         }
-        let mut report = files::deliver_last(encrypted.ciphertext, "ciphertext", &self.out, about)?;
+        let (name, ciphertext) = ("ciphertext", encrypted.ciphertext);
+        let mut report = match is_made {
+            true => files::deliver_last(ciphertext, name, &self.out, about)?,
+            false => files::deliver(&ciphertext, name, &self.out, about)?,
+        };
         if !rows.is_empty() && report.contents.is_none() {
             let mut told: Vec<(&str, String)> = rows
                 .iter()

@@ -160,7 +160,9 @@ fn der_or_pem(file: &[u8]) -> Result<PrivateKey, String> {
     let is_encrypted = file
         .windows(9)
         .any(|words| words == b"ENCRYPTED" || words == b"ncrypted\n");
-    let count = PrivateKeyDer::pem_slice_iter(file).count();
+    let count = PrivateKeyDer::pem_slice_iter(file)
+        .filter(Result::is_ok)
+        .count();
     if count > 1 {
         return Err(format!(
             "it holds {count} private keys: give a file with the one"

@@ -167,6 +167,11 @@ impl Management {
                 key: key.to_owned(),
                 endpoint: self.endpoint.clone(),
                 problem: why_unanswered(&error),
+                status: match error.kind() {
+                    ErrorKind::Io | ErrorKind::DataConversion => None,
+                    // Nothing was sent yet but a question for the challenge.
+                    _ => Some(401),
+                },
             },
         }
     }

@@ -6,8 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
 use hsm_keys::{PublicKey, RsaEncryption};
-use managed_hsm::{EncryptionAlgorithm, Key, KeyUri, SecureWrapAlgorithm};
+use managed_hsm::{EncryptionAlgorithm, Key, KeyOperation, KeyUri, SecureWrapAlgorithm};
 
+use crate::encryption::by_public_key;
 use crate::failure::Failure;
 use crate::files::{self, Out, SecretOut};
 use crate::operations::{about, unable};
@@ -118,7 +119,7 @@ impl Wrap {
         let algorithm = algorithm(named, &key, "wrap keys")?;
         let wrapped = match RsaEncryption::of(algorithm) {
             // Nothing of it leaves the machine.
-            Some(way) => hsm_keys::encrypt(&key.public.clone().into(), way, &plain)?,
+            Some(way) => by_public_key(&key, way, KeyOperation::UnwrapKey, &plain)?,
             None => session.client.wrap_key(&key.id, algorithm, &plain)?,
         };
         let about = about(&key, algorithm);

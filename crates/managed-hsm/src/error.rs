@@ -8,6 +8,9 @@ use crate::obstacle::Obstacle;
 use crate::settings::origin::Origin;
 use crate::uri::UriError;
 
+/// What to do where nobody knows whether something was done.
+const LOOK: &str = "look before you repeat it";
+
 /// What to do about a service that has not been healthy for long.
 const HEALTH: &str = "check the network, and the HSM's health in Azure";
 /// The same where an answer is late.
@@ -179,9 +182,11 @@ pub enum Error {
         endpoint: String,
         /// What is wrong with it.
         problem: String,
+        /// Its HTTP status, where that tells that nothing was done.
+        status: Option<u16>,
     },
     /// What was asked for may have been done all the same, and is not asked for twice.
-    #[error("{cause}; it may have been done all the same: look before you repeat it")]
+    #[error("{cause}; it may have been done all the same: {LOOK}")]
     Undecided {
         /// Why that isn't known.
         cause: Box<Self>,
@@ -208,7 +213,10 @@ impl Error {
     #[must_use]
     pub fn sent_once(self) -> Self {
         let is_open = match &self {
-            Self::Timeout { .. } | Self::Response { .. } => true,
+            Self::Timeout { .. } => true,
+            Self::Response { status, .. } => {
+                status.is_none_or(|status| matches!(status, 408 | 500..))
+            }
             Self::Connect { obstacle, .. } => {
                 matches!(obstacle, Obstacle::Broken | Obstacle::NotHttp)
             }
@@ -283,7 +291,8 @@ impl Error {
 
     /// What to do, with which the message ends; none where the message is all that is known.
     pub fn remedy(&self) -> Option<&str> {
-        let remedy = match self.reason() {
+        let remedy = match self {
+            Self::Undecided { .. } => LOOK,
             Self::NoCredential { remedy, .. } => remedy,
             Self::Credential { credential, .. } => credential.remedy_of_failure(),
             Self::TokenExpired { credential, .. } => credential.remedy_of_expiry(),
@@ -325,6 +334,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_refused_was_not_done() {
+        let answer = |status| Error::Response {
+            operation: "create key",
+            key: "managedhsm:a:b".to_owned(),
+            endpoint: "https://a".to_owned(),
+            problem: "HTML".to_owned(),
+            status,
+        };
+        for (status, is_open) in [
+            (None, true),
+            (Some(403), false),
+            (Some(404), false),
+            (Some(408), true),
+            (Some(429), false),
+            (Some(502), true),
+        ] {
+            let error = answer(status).sent_once();
+            let is_undecided = matches!(error, Error::Undecided { .. });
+            assert_eq!(is_undecided, is_open, "{status:?}");
+        }
+    }
+
+    #[test]
     fn a_message_ends_with_its_remedy() {
         let connect = Error::Connect {
             operation: "load key",
@@ -352,7 +384,8 @@ mod tests {
             credential,
             problem: "no".to_owned(),
         });
-        let others = [connect, service("KeyNotFound"), late];
+        let undecided = late.clone().sent_once();
+        let others = [connect, service("KeyNotFound"), late, undecided];
         for error in others.into_iter().chain(credentials) {
             let remedy = error.remedy().expect("a remedy");
             assert!(error.to_string().ends_with(remedy), "{error}");

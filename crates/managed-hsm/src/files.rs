@@ -69,8 +69,17 @@ pub(crate) fn bare(text: &str) -> &str {
 pub(crate) fn shown_path(path: &Path) -> Cow<'_, str> {
     /// The longest name of a file.
     const NAME_MAX: usize = 255;
+    /// Longer texts of base64 alone are the contents of a file: slashes are in those, too.
+    const BASE64_MAX: usize = 200;
     let text = path.to_string_lossy();
-    let is_path = text.split('/').all(|name| name.len() <= NAME_MAX)
+    let is_base64 = text.len() > BASE64_MAX
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
+    let is_path = text
+        .split(['/', std::path::MAIN_SEPARATOR])
+        .all(|name| name.len() <= NAME_MAX)
+        && !is_base64
         && !text.contains(char::is_control)
         && !text.contains("-----BEGIN ");
     match is_path {
@@ -152,6 +161,7 @@ mod tests {
             "MIIE\nvQIB",
             &line,
             &format!("/run/{line}"),
+            &"MIIE/".repeat(50),
         ] {
             assert_eq!(
                 shown_path(Path::new(path)),
@@ -162,7 +172,7 @@ mod tests {
         for path in [
             "/run/secrets/key.pem",
             "C:\\keys\\kéy.pem",
-            &"a/".repeat(1000),
+            &"a.b/".repeat(1000),
         ] {
             assert_eq!(shown_path(Path::new(path)), path);
         }

@@ -34,9 +34,10 @@ pub(crate) fn refused(request: &Request, answer: &Answer, credential: Credential
             message,
             request_id,
         },
-        None => request.bad_answer(format!(
-            "HTTP {status} without an error that can be read (request id {request_id})"
-        )),
+        None => request.bad_refusal(
+            Some(status.as_u16()),
+            format!("HTTP {status} without an error that can be read (request id {request_id})"),
+        ),
     }
 }
 

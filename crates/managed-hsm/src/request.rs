@@ -140,11 +140,17 @@ impl Request {
     }
 
     pub(crate) fn bad_answer(&self, problem: String) -> Error {
+        self.bad_refusal(None, problem)
+    }
+
+    /// The same of one that tells by its status alone that nothing was done.
+    pub(crate) fn bad_refusal(&self, status: Option<u16>, problem: String) -> Error {
         Error::Response {
             operation: self.operation,
             key: self.key.to_string(),
             endpoint: self.endpoint(),
             problem,
+            status,
         }
     }
 }

@@ -316,6 +316,12 @@ fn check_validity(ca: &Certificate, until: SystemTime, what: &str) -> Result<(),
             "the CA's certificate is not valid before {begin}"
         )));
     }
+    if SystemTime::now() > end {
+        let end = time(end);
+        return Err(Failure::told(format!(
+            "the CA's certificate has expired: it ended at {end}"
+        )));
+    }
     match until > end {
         false => Ok(()),
         true => Err(Failure::usage(format!(
@@ -434,7 +440,12 @@ impl Crl {
         let now = SystemTime::now();
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let number = self.number.unwrap_or(since);
-        let next = now + days(self.days);
+        let end = ca.tbs_certificate().validity().not_after.to_system_time();
+        // On its last day a CA may have to revoke something, too.
+        let next = match end < now + days(1) {
+            true => end.max(now),
+            false => now + days(self.days),
+        };
         check_validity(&ca, next, "the next list comes")?;
         let subject = ca.tbs_certificate().subject().clone();
         let entries = self.revoked.iter().map(|one| one.entry(&subject));

@@ -49,6 +49,10 @@ pub(super) fn uri(text: &str) -> Result<(), String> {
                 "" if needs_host => return Err("it names no host".to_owned()),
                 "" if rest.is_empty() => return Err("nothing is behind its scheme".to_owned()),
                 "" => {}
+                // SPIFFE's trust domains may have one; no program resolves them.
+                authority if scheme.eq_ignore_ascii_case("spiffe") => {
+                    check_authority(&authority.replace('_', "x"))?;
+                }
                 authority => check_authority(authority)?,
             }
             &rest[end..]

@@ -27,7 +27,7 @@ fn known(error: &(dyn StdError + 'static)) -> Option<Obstacle> {
             // Headers without an end, too.
             Failure::Exchange(error) if error.is_parse() => Some(Obstacle::NotHttp),
             Failure::Exchange(error) => Some(match Obstacle::of(error) {
-                Obstacle::Other => Obstacle::Broken,
+                Obstacle::Other | Obstacle::Handshake | Obstacle::TimedOut => Obstacle::Broken,
                 known => known,
             }),
             Failure::Unsent(error) => Some(Obstacle::of(error)),
