@@ -133,26 +133,7 @@ impl Encrypt {
         let session = Session::start()?;
         let key = session.client.get_key(&self.uri)?;
         let algorithm = algorithm(self.algorithm, &key, "encrypt")?;
-        refuse_unused(algorithm, self.iv.is_some(), self.aad.is_some(), false)?;
-        if is_gcm(algorithm) && self.iv.is_some() {
-            return Err(Failure::usage(format!(
-                "--iv is not for {algorithm}: the HSM makes it, and akv prints it"
-            )));
-        }
-        let is_rsa = algorithm.jwa_name().starts_with("RSA");
-        let is_told = !self.out.is_standard() || is_rsa;
-        if !is_told && (is_gcm(algorithm) || self.iv.is_none()) {
-            return Err(Failure::usage(format!(
-                "{algorithm} makes more than the ciphertext: name a file with --out, and what \
-                 decryption needs besides is printed"
-            )));
-        }
-        self.out.check()?;
-        // What the caller doesn't know, and nobody after this.
-        let is_made = is_gcm(algorithm) || (!is_rsa && self.iv.is_none());
-        if is_made && !self.out.is_standard() {
-            standard_output::check()?;
-        }
+        let is_made = self.check(algorithm)?;
         let iv = self.iv(algorithm)?;
         let encryption = Encryption {
             algorithm,
@@ -199,6 +180,31 @@ impl Encrypt {
             report.text = lines(&told);
         }
         Ok(report)
+    }
+
+    /// Refuses options that don't go together. Returns whether something is made that decryption
+    /// needs and the caller doesn't know: it has to be told before the ciphertext is written.
+    fn check(&self, algorithm: EncryptionAlgorithm) -> Result<bool, Failure> {
+        refuse_unused(algorithm, self.iv.is_some(), self.aad.is_some(), false)?;
+        if is_gcm(algorithm) && self.iv.is_some() {
+            return Err(Failure::usage(format!(
+                "--iv is not for {algorithm}: the HSM makes it, and akv prints it"
+            )));
+        }
+        let is_rsa = algorithm.jwa_name().starts_with("RSA");
+        let is_told = !self.out.is_standard() || is_rsa;
+        if !is_told && (is_gcm(algorithm) || self.iv.is_none()) {
+            return Err(Failure::usage(format!(
+                "{algorithm} makes more than the ciphertext: name a file with --out, and what \
+                 decryption needs besides is printed"
+            )));
+        }
+        self.out.check()?;
+        let is_made = is_gcm(algorithm) || (!is_rsa && self.iv.is_none());
+        if is_made && !self.out.is_standard() {
+            standard_output::check()?;
+        }
+        Ok(is_made)
     }
 
     /// What AES-CBC begins with.

@@ -100,8 +100,8 @@ impl Token {
         doubted.map_or(self.options.refresh, |age| age.min(self.options.refresh))
     }
 
-    /// Whether the HSM was asked in vain for a symmetric key's size, not long ago: it may tell by now
-    /// what it refused.
+    /// Whether the HSM was asked in vain for a symmetric key's size, not long ago: it may tell by
+    /// now what it refused.
     pub(crate) fn knows_of_hidden_size(&self, key: &StoredKey) -> bool {
         let refresh = u64::try_from(self.options.refresh.as_millis()).unwrap_or(u64::MAX);
         match key.hides_size.load(Ordering::Relaxed) {
