@@ -4,6 +4,7 @@ use hsm_keys::{der, digest_info as info, key_file as file};
 use managed_hsm::ProviderSettings;
 
 use crate::configuration::{Configuration, Section};
+use crate::openssl::libcrypto::Key;
 
 pub use crate::openssl::fuzzing::{Entry, entry, entry_with_all, params};
 
@@ -63,7 +64,10 @@ pub fn configuration(data: &[u8]) {
         match known {
             Some(key) => section.values.push((key, value.to_owned())),
             None if key.is_empty() => {}
-            None => keys.push(key.to_owned()),
+            None => keys.push(Key {
+                name: key.to_owned(),
+                section: None,
+            }),
         }
     }
     let _ = section.log();

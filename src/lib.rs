@@ -14,7 +14,8 @@ mod cipher;
 mod configuration;
 mod encoder;
 mod error;
-#[cfg(fuzzing)]
+// Tests have it checked by the compiler.
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod generation;
 mod key;

@@ -57,6 +57,10 @@ const TYPES: [u32; 8] = [
 struct List {
     params: Vec<Param>,
     buffers: Vec<Box<[u8]>>,
+    #[allow(
+        clippy::vec_box,
+        reason = "their addresses are handed out, and must stay"
+    )]
     pointers: Vec<Box<*const c_char>>,
 }
 

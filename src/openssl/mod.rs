@@ -18,7 +18,8 @@ mod fetch;
 pub(crate) mod ffi;
 mod foreign;
 mod functions;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
+#[cfg_attr(test, allow(dead_code, reason = "tests only have it compiled"))]
 pub(crate) mod fuzzing;
 mod instances;
 mod keymgmt;
