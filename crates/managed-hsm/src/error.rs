@@ -212,16 +212,15 @@ impl Error {
     /// for, it says so.
     #[must_use]
     pub fn sent_once(self) -> Self {
+        // A gateway's, or of a service that failed on the way.
+        let leaves_open = |status| matches!(status, 408 | 500..);
         let is_open = match &self {
             Self::Timeout { .. } => true,
-            Self::Response { status, .. } => {
-                status.is_none_or(|status| matches!(status, 408 | 500..))
-            }
+            Self::Response { status, .. } => status.is_none_or(leaves_open),
             Self::Connect { obstacle, .. } => {
                 matches!(obstacle, Obstacle::Broken | Obstacle::NotHttp)
             }
-            // A gateway's, or of a service that failed on the way.
-            Self::Service { status, .. } => matches!(status, 408 | 500..),
+            Self::Service { status, .. } => leaves_open(*status),
             _ => false,
         };
         let cause = Box::new(self);

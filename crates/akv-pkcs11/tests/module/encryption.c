@@ -11,6 +11,20 @@ enum { BUFFER_TOO_SMALL = 0x150, NOT_INITIALIZED = 0x91, ARGUMENTS_BAD = 7 };
         }                                                                                            \
     } while (0)
 
+struct gcm_parameters {
+    unsigned char *iv;
+    ulong_t iv_len, iv_bits;
+    unsigned char *aad;
+    ulong_t aad_len, tag_bits;
+};
+
+struct gcm_message {
+    unsigned char *iv;
+    ulong_t iv_len, fixed_bits, generator;
+    unsigned char *tag;
+    ulong_t tag_bits;
+};
+
 static unsigned char iv[16] = {5};
 static struct mechanism cbc_pad = {0x1085, iv, sizeof iv};
 
@@ -102,12 +116,7 @@ static void decrypts(ulong_t session, ulong_t key) {
 static void overwritten(ulong_t session, ulong_t key) {
     unsigned char place[12] = {0}, text[4] = "text", room[64];
     ulong_t len = sizeof room;
-    struct {
-        unsigned char *iv;
-        ulong_t iv_len, iv_bits;
-        unsigned char *aad;
-        ulong_t aad_len, tag_bits;
-    } gcm = {place, 12, 96, NULL, 0, 128};
+    struct gcm_parameters gcm = {place, 12, 96, NULL, 0, 128};
     struct mechanism mechanism = {0x1087, &gcm, sizeof gcm};
     EXPECT(0, C_EncryptInit, session, &mechanism, key);
     memcpy(place, "other's text", 12);
@@ -120,23 +129,13 @@ static void overwritten(ulong_t session, ulong_t key) {
 static void empty(ulong_t session, ulong_t key) {
     unsigned char aad[4] = "data", forged[16] = {1}, room[16];
     ulong_t len = 0;
-    struct {
-        unsigned char *iv;
-        ulong_t iv_len, iv_bits;
-        unsigned char *aad;
-        ulong_t aad_len, tag_bits;
-    } gcm = {iv, 12, 96, aad, sizeof aad, 128};
+    struct gcm_parameters gcm = {iv, 12, 96, aad, sizeof aad, 128};
     struct mechanism mechanism = {0x1087, &gcm, sizeof gcm};
     EXPECT(0, C_DecryptInit, session, &mechanism, key);
     EXPECT(0, C_Decrypt, session, forged, 16ul, NULL, &len);
     CHECK(len > 0);
     EXPECT(0x40, C_Decrypt, session, forged, 16ul, room, &len);
-    struct {
-        unsigned char *iv;
-        ulong_t iv_len, fixed_bits, generator;
-        unsigned char *tag;
-        ulong_t tag_bits;
-    } message = {iv, 12, 0, 0, forged, 128};
+    struct gcm_message message = {iv, 12, 0, 0, forged, 128};
     struct mechanism of_messages = {0x1087, NULL, 0};
     EXPECT(0, C_MessageDecryptInit, session, &of_messages, key);
     EXPECT(0, C_DecryptMessage, session, &message, sizeof message, aad, 4ul, forged, 0ul, NULL, &len);
@@ -149,12 +148,7 @@ static void empty(ulong_t session, ulong_t key) {
 }
 
 static void parameters(ulong_t session, ulong_t key) {
-    struct {
-        unsigned char *iv;
-        ulong_t iv_len, iv_bits;
-        unsigned char *aad;
-        ulong_t aad_len, tag_bits;
-    } gcm = {iv, 12, 96, NULL, 5, 128};
+    struct gcm_parameters gcm = {iv, 12, 96, NULL, 5, 128};
     struct mechanism mechanism = {0x1087, &gcm, sizeof gcm};
     EXPECT(0x71, C_DecryptInit, session, &mechanism, key);
     gcm.aad_len = 0;
@@ -203,12 +197,7 @@ static void wraps(ulong_t session, ulong_t key) {
 static void lengths(ulong_t session, ulong_t key) {
     ulong_t most = ~0ul >> 1, len = 64, class = 4, type = 0x1f, size = 32, made = 0, count = 1;
     unsigned char room[64], zeros[12] = {0}, tag[16];
-    struct {
-        unsigned char *iv;
-        ulong_t iv_len, fixed_bits, generator;
-        unsigned char *tag;
-        ulong_t tag_bits;
-    } message = {zeros, 12, 0, 1, tag, 128};
+    struct gcm_message message = {zeros, 12, 0, 1, tag, 128};
     struct mechanism gcm = {0x1087, NULL, 0};
     EXPECT(0, C_MessageEncryptInit, session, &gcm, key);
     ulong_t bits[] = {~0ul, 1ul << 40, 127, 0};
@@ -226,12 +215,7 @@ static void lengths(ulong_t session, ulong_t key) {
     EXPECT(0, C_EncryptMessageBegin, session, &message, sizeof message, NULL, 0ul);
     EXPECT(0x21, C_EncryptMessageNext, session, &message, sizeof message, room, most, room, &len, 1ul);
     EXPECT(0, C_MessageEncryptFinal, session);
-    struct {
-        unsigned char *iv;
-        ulong_t iv_len, iv_bits;
-        unsigned char *aad;
-        ulong_t aad_len, tag_bits;
-    } whole = {zeros, 12, 96, room, most, 128};
+    struct gcm_parameters whole = {zeros, 12, 96, room, most, 128};
     struct mechanism bound = {0x1087, &whole, sizeof whole};
     EXPECT(0x71, C_EncryptInit, session, &bound, key);
     unsigned char *outputs[] = {NULL, room};
