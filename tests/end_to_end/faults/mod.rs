@@ -562,7 +562,7 @@ fn every_operation_ends_well_or_in_one_error_under_every_fault() {
 
 #[test]
 fn faults_leave_no_descriptor_and_no_thread_behind() {
-    const ROUNDS: usize = 30;
+    const ROUNDS: usize = 45;
     let mut campaign = Campaign::start();
     let kinds = FAULTS.iter().filter(|fault| {
         let slow = fault.kind.contains("60000") || fault.kind == "silence";
@@ -589,9 +589,11 @@ fn faults_leave_no_descriptor_and_no_thread_behind() {
         })
         .collect();
     assert_eq!(rounds.len(), ROUNDS);
-    let (early, late) = rounds.split_at(ROUNDS / 2);
+    // A connection may be on its way at any moment. What stays behind is there from then on.
+    let (early, late) = (&rounds[..ROUNDS / 3], &rounds[ROUNDS / 3 * 2..]);
     for what in [0, 1] {
-        let most = |part: &[[usize; 2]]| part.iter().map(|round| round[what]).max();
-        assert!(most(late) <= most(early), "{rounds:?}");
+        let most = early.iter().map(|round| round[what]).max();
+        let least = late.iter().map(|round| round[what]).min();
+        assert!(least <= most, "{rounds:?}");
     }
 }
