@@ -7,7 +7,7 @@ use std::process::Command;
 
 use testing::built;
 
-use crate::support::{EC_P256, Hsm, Outcome, RSA_2048, openssl_is_at_least, program, skip};
+use crate::support::{Hsm, Outcome, openssl_is_at_least, program, skip};
 
 /// The blocks of a document that a shell runs. A test of the documents sees to it that this is done
 /// for each that has some (tests/documentation.rs).
@@ -90,8 +90,7 @@ fn the_readmes_commands_work_as_they_stand() {
 fn the_examples_of_the_command_line_work_one_after_the_other() {
     let blocks = blocks_in(include_str!("../../docs/akv.md"));
     assert!(blocks.len() > 6, "{}", blocks.len());
-    // The first examples list what is there.
-    let hsm = Hsm::with_keys(&[("web", EC_P256)]);
+    let hsm = Hsm::start();
     let text = typed(&hsm, &blocks).succeeds();
     for words in [
         "All is well",
@@ -113,7 +112,7 @@ fn the_examples_of_the_command_line_work_one_after_the_other() {
 fn the_commands_among_questions_and_answers_work() {
     let blocks = blocks_in(include_str!("../../docs/faq.md"));
     assert!(blocks.len() > 10, "{}", blocks.len());
-    let hsm = Hsm::with_keys(&[("web", EC_P256), ("doc", RSA_2048)]);
+    let hsm = Hsm::start();
     let text = typed(&hsm, &blocks).succeeds();
     for words in [
         "It works, with",
@@ -172,7 +171,7 @@ fn the_commands_of_pages_with_a_few_of_them_work() {
     for (document, asked) in pages {
         let blocks = blocks_in(document);
         assert!(!blocks.is_empty());
-        let hsm = Hsm::with_keys(&[("web", EC_P256)]);
+        let hsm = Hsm::start();
         typed(&hsm, &blocks).succeeds();
         let requests = hsm.requests();
         let is_asked = requests.iter().any(|one| one.path.contains(asked));
