@@ -114,3 +114,93 @@ fn a_block_that_is_neither_run_nor_read_is_found() {
     assert_eq!(fault("ini", "[a]\n# b\nc = d   # e\n", ""), None);
     assert!(fault("ini", "[a]\nc\n", "").is_some());
 }
+
+/// What stands in a block and not in its test, which does the same in another way.
+const OTHERWISE: [(&str, &str); 8] = [
+    // There is no systemd in the test, which starts what the timer starts.
+    ("tests/apps/acme.sh", "--now"),
+    // buildah runs the image, whose port nobody outside asks, as the page says.
+    ("tests/apps/deployment.sh", "--detach"),
+    ("tests/apps/deployment.sh", "--name"),
+    ("tests/apps/deployment.sh", "--publish"),
+    // By the options of `mariadbd`, as the page says.
+    ("tests/apps/mariadb.sh", "ssl_cert"),
+    ("tests/apps/mariadb.sh", "ssl_key"),
+    // The number is that of the machine's Java.
+    ("tests/apps/pkcs11-java.sh", "security.provider.12"),
+    // The socket comes from the packaged unit's `ExecStart`.
+    ("tests/apps/pkcs11-p11-kit.sh", "--name"),
+];
+
+/// What a block has its program do: the first word of each line of a configuration, and the long
+/// options of commands.
+fn directives<'a>(language: &str, text: &'a str) -> Vec<&'a str> {
+    let lines = text.lines().map(|line| match line.split_once(" #") {
+        Some((code, _)) => code.trim(),
+        None => line.trim(),
+    });
+    let is_option = |word: &&str| word.starts_with("--") && word.len() > 3;
+    let name = |word: &'a str| word.split(['=', ';', '"']).next().unwrap_or_default();
+    lines
+        .flat_map(|line| {
+            let mut words = line.split_whitespace();
+            match language {
+                "sh" => words.filter(is_option).map(name).collect(),
+                _ => Vec::from_iter(words.next().map(name)),
+            }
+        })
+        // Names of sections are the reader's.
+        .filter(|word| word.len() > 2 && !word.starts_with('['))
+        .collect()
+}
+
+/// A script with those of its folder that it reads.
+fn with_what_it_reads(script: &str) -> String {
+    let text = read(script);
+    let folder = Path::new(script).parent().expect("a folder");
+    let read_too = text.lines().filter_map(|line| {
+        line.strip_prefix(". \"$(dirname \"$0\")/")?
+            .strip_suffix('"')
+    });
+    let further = read_too.map(|name| read(folder.join(name)));
+    further.fold(text.clone(), |all, one| all + &one)
+}
+
+/// A block that no test types names one that does the like: with the same directives and options.
+#[test]
+fn what_a_block_shows_is_in_the_test_that_it_names() {
+    let (mut missing, mut seen) = (Vec::new(), 0);
+    let mut otherwise = OTHERWISE.to_vec();
+    for document in own_documents() {
+        for (info, text) in code_blocks(&read(&document)) {
+            let (language, reason) = info.split_once(" (").unwrap_or((&info, ""));
+            let script = reason.trim_end_matches(')');
+            let is_of_a_program = ["tests/apps/", "tests/pkcs11/"]
+                .iter()
+                .any(|folder| script.starts_with(folder));
+            if !is_of_a_program || !["sh", "conf", "nginx"].contains(&language) {
+                continue;
+            }
+            let test = with_what_it_reads(script);
+            for word in directives(language, &text) {
+                seen += 1;
+                if test.contains(word) {
+                    continue;
+                }
+                otherwise.retain(|one| *one != (script, word));
+                if !OTHERWISE.contains(&(script, word)) {
+                    missing.push(format!("{}: {script} has no {word}", document.display()));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+    assert!(otherwise.is_empty(), "excused without need: {otherwise:?}");
+    assert!(seen > 150, "{seen}");
+    let shown = directives("conf", "[web]\naccept = 443   # --x\nkey=a;\n");
+    assert_eq!(shown, ["accept", "key"]);
+    assert_eq!(
+        directives("sh", "a --bc=d -e \"--f\" --gh"),
+        ["--bc", "--gh"]
+    );
+}
