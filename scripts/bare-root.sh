@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Both of README's commands in a bare Debian: mmdebstrap's minbase of bookworm, and this machine's Rust toolchain. The committed
-# sources are tried.
+# What README has a newcomer do, in a bare Debian: mmdebstrap's minbase of bookworm, and this machine's Rust toolchain. The quick start, the
+# installation from the sources, the block "On the emulator" with what was installed, and all tests. The committed sources are tried.
 #
-#   scripts/bare-root.sh [COMMAND…]     instead of ./scripts/quickstart.sh and ./runtest.sh
+#   scripts/bare-root.sh [COMMAND…]     instead of these four
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 . scripts/packages.sh
@@ -17,7 +17,7 @@ if [ -n "$reason" ]; then
     exit 77
 fi
 commands=("$@")
-[ "${#commands[@]}" -gt 0 ] || commands=(./scripts/quickstart.sh ./runtest.sh)
+[ "${#commands[@]}" -gt 0 ] || commands=(./scripts/quickstart.sh ./ubuntubuild.sh ./scripts/readme-block.sh ./runtest.sh)
 
 root=$(mktemp --directory)
 # shellcheck disable=SC2317 # the trap calls it

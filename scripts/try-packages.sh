@@ -50,7 +50,7 @@ fresh_root() {
     make_root "$1" "$kept" ca-certificates,openssl,p11-kit,systemd || return
     root=$(mktemp --directory)
     cp --archive "$kept/." "$root/" && cp /etc/resolv.conf "$root/etc/" && chmod 755 "$root" &&
-        mkdir -p "$root/packaging" "$root/debs" && cp packaging/try.sh "$root/packaging/" || return
+        mkdir -p "$root/packaging" "$root/debs" && cp packaging/try.sh scripts/readme-block.sh README.md "$root/packaging/" || return
     # Those of this machine lead to its mirror.
     cp /etc/apt/apt.conf.d/* "$root/etc/apt/apt.conf.d/" 2>/dev/null || true
 }
