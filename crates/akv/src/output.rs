@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::query::{self, Query, query};
-use crate::{render, standard_output};
+use crate::{OF_ALL, render, standard_output};
 
 /// The longest value or cell that is shown, in bytes.
 const LONGEST: usize = 2048;
@@ -25,14 +25,15 @@ pub(crate) struct OutputOptions {
         global = true,
         value_enum,
         ignore_case = true,
-        value_name = "FORM"
+        value_name = "FORM",
+        help_heading = OF_ALL
     )]
     output: Option<Form>,
     /// The same as --output json
-    #[arg(long, global = true, conflicts_with = "output")]
+    #[arg(long, global = true, conflicts_with = "output", help_heading = OF_ALL)]
     json: bool,
     /// What of the output is wanted, as a JMESPath expression: '[].name', "[?enabled].key | [0]"
-    #[arg(long, global = true, value_name = "EXPRESSION", value_parser = query)]
+    #[arg(long, global = true, value_name = "EXPRESSION", value_parser = query, help_heading = OF_ALL)]
     query: Option<Query>,
 }
 
