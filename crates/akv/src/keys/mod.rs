@@ -92,7 +92,7 @@ pub(crate) enum Keys {
     /// Show the public part of a key, as PEM, JSON Web Key or for OpenSSH
     #[command(alias = "download")]
     Public(Public),
-    /// Show what an HSM says of a key's being in it, for who wants to check that
+    /// Show the HSM's signed statement that a key is in it, which anybody can check
     #[command(alias = "get-attestation")]
     Attestation(Attestation),
     /// Have a key released to an attested environment, as its release policy allows
