@@ -19,6 +19,12 @@ for file in packaging/files/pkcs11/*; do
     install -D --mode=0644 "$file" "$root/usr/share/akv-pkcs11/${file##*/}"
 done
 install -D --mode=0644 packaging/files/akv_provider.cnf "$root/etc/akv/akv_provider.cnf"
+# What the documents call deploy/: not in the documentation's folder, which images of containers leave out.
+while IFS= read -r file; do
+    mode=0644
+    [ ! -x "$file" ] || mode=0755
+    install -D --mode="$mode" "$file" "$root/usr/share/akv/$file"
+done < <(find deploy -type f)
 
 completions() {
     install -D --mode=0644 /dev/null "$root/usr/share/$2"

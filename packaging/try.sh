@@ -56,8 +56,13 @@ check "configurations of programs that use the module are there" sh -c '
         done
     test -e "$(sed -n "s/^library = //p" java.cfg)" && test -e "$(sed -n "s/^MODULE_PATH = //p" openssl-engine.cnf)" &&
         test -e "$(sed -n "s/^pkcs11-module-path = //p" openssl-pkcs11-provider.cnf)"'
+check "what the documents call deploy/ is there" sh -c '
+    cd /usr/share/akv/deploy && test -x acme/renew.sh &&
+        for file in systemd/akv.conf systemd/akv-renew@.service systemd/akv-renew@.timer kubernetes/nginx.yaml; do
+            test -s "$file" || exit 1
+        done'
 check "manual pages and completions are there" sh -c '
-    for page in man1/akv.1 man1/akv-keys.1 man5/mhsm-pkcs11.conf.5 man7/akv_provider.7 man7/akv_pkcs11.7 man1/managed-hsm-emulator.1; do
+    for page in man1/akv.1 man1/akv-keys.1 man1/mhsm_p11_list_keys.1 man5/mhsm-pkcs11.conf.5 man7/akv_provider.7 man7/akv_pkcs11.7 man1/managed-hsm-emulator.1; do
         test -s /usr/share/man/$page.gz || exit 1
     done
     test -s /usr/share/bash-completion/completions/akv'

@@ -344,6 +344,57 @@ fn named_documents(source: &str) -> Vec<&str> {
         .collect()
 }
 
+/// The lines of a source that send a reader of messages to what only the sources have: a script
+/// without the package beside it, a document by the name of its file, the README other than as a
+/// page of `akv docs`.
+fn lines_for_readers_of_sources(source: &str) -> Vec<&str> {
+    let lines: Vec<&str> = source.lines().collect();
+    let is_shown = |line: &str| {
+        let line = line.trim_start();
+        // What clap shows as help is written as a comment.
+        let is_comment = line.starts_with("//") && !line.starts_with("/// ");
+        !is_comment && !line.contains("include_str!(")
+    };
+    let is_for_few = |at: usize| {
+        let line = lines[at];
+        let around = lines[at.saturating_sub(2)..lines.len().min(at + 3)].concat();
+        let names_script = ["ubuntubuild", "release-build"].map(|script| line.contains(script));
+        let names_file = line
+            .match_indices(".md")
+            .any(|(end, _)| line[..end].ends_with(|c: char| c.is_ascii_alphanumeric()));
+        names_script.contains(&true) && !around.contains("package")
+            || names_file
+            || line.contains("the README")
+    };
+    let found = (0..lines.len()).filter(|at| is_shown(lines[*at]) && is_for_few(*at));
+    found.map(|at| lines[at]).collect()
+}
+
+/// What `akv` says is for somebody who may have its package and nothing else.
+#[test]
+fn akv_names_what_the_user_of_a_package_has() {
+    let mut count = 0;
+    for (path, source) in sources(Path::new("crates/akv/src")) {
+        let production = source.split("\nmod tests {").next().unwrap_or_default();
+        let found = lines_for_readers_of_sources(production);
+        assert!(found.is_empty(), "{}: {found:?}", path.display());
+        count += 1;
+    }
+    assert!(count > 70, "{count}");
+    for (line, is_good) in [
+        ("\"install it by ubuntubuild.sh\"", false),
+        ("/// where ubuntubuild.sh installs it", false),
+        ("\"install the package akv, or run ubuntubuild.sh\"", true),
+        ("// where ubuntubuild.sh installs it", true),
+        ("\"see pkcs11.md\"", false),
+        ("\"see 'Identity' in the README\"", false),
+        ("\"{name}.md\"", true),
+    ] {
+        let found = lines_for_readers_of_sources(line);
+        assert_eq!(found.is_empty(), is_good, "{line}");
+    }
+}
+
 /// Who reads a message has the programs, and `akv docs`, but not the folder `docs`.
 #[test]
 fn messages_name_documents_as_akv_shows_them() {

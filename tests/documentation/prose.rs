@@ -1,4 +1,6 @@
-//! That documents are in plain English, as far as phrases show that.
+//! That documents, and what `akv` says, are in plain English, as far as phrases show that.
+
+use std::path::Path;
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
@@ -107,4 +109,87 @@ fn an_hsm_is_called_so_wherever_it_is_named() {
         assert_eq!(line, None, "{}: write <HSM>", document.display());
     }
     assert!(hsm_called_a_vault("a\n`managedhsm:<vault>:<key>`\n").is_some());
+}
+
+/// What is plain in a document, where the words stand in a sentence about both, and not in a
+/// message, which is about one of them.
+const IN_MESSAGES: [(&str, &str); 2] = [
+    ("managedhsm:<vault>", "managedhsm:<HSM>"),
+    ("<vault>.managedhsm", "<HSM>.managedhsm"),
+];
+
+/// What a source says to whoever runs the program: its texts, and the comments that clap shows as
+/// help. A text goes on in the next line behind a backslash.
+fn said(source: &str) -> Vec<String> {
+    let production = source.split("\nmod tests {").next().unwrap_or_default();
+    let mut said = vec![String::new()];
+    let mut rest = production;
+    while !rest.is_empty() {
+        let end = match rest {
+            _ if rest.starts_with("///") => {
+                let end = rest.find('\n').unwrap_or(rest.len());
+                let last = said.last_mut().expect("there is one");
+                *last += &rest[3..end];
+                let following = rest[end..].trim_start();
+                if !following.starts_with("///") || following.starts_with("///\n") {
+                    said.push(String::new());
+                }
+                end
+            }
+            _ if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+            _ if rest.starts_with("'\"'") => 3,
+            _ if rest.starts_with('"') => {
+                let mut is_escaped = false;
+                let is_end = |letter: char| {
+                    let ends = letter == '"' && !is_escaped;
+                    is_escaped = letter == '\\' && !is_escaped;
+                    ends
+                };
+                let end = rest[1..].find(is_end).map_or(rest.len(), |at| at + 1);
+                let lines = rest[1..end].split("\\\n").map(str::trim_start);
+                said.push(lines.collect::<Vec<_>>().concat());
+                said.push(String::new());
+                end + 1
+            }
+            _ => rest.chars().next().map_or(1, char::len_utf8),
+        };
+        rest = rest.get(end..).unwrap_or_default();
+    }
+    said.retain(|text| !text.is_empty());
+    said
+}
+
+/// The sources in a folder, and in those within.
+fn sources(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("the folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let each = paths.flat_map(|path| match path.is_dir() {
+        true => sources(&path),
+        false => vec![path],
+    });
+    each.collect()
+}
+
+#[test]
+fn what_akv_says_is_in_plain_english() {
+    let mut count = 0;
+    let mut found = Vec::new();
+    for path in sources(Path::new("crates/akv/src")) {
+        if path.ends_with("tests.rs") {
+            continue;
+        }
+        for text in said(&read(&path)) {
+            count += 1;
+            let text = text.to_lowercase();
+            let phrases = PHRASES.iter().chain(&IN_MESSAGES);
+            let phrases = phrases.filter(|(phrase, _)| has_phrase(&text, phrase));
+            found.extend(phrases.map(|(phrase, better)| {
+                format!("{}: '{phrase}' in '{text}': say {better}", path.display())
+            }));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    assert!(count > 3000, "{count}");
+    let source = "/// For\n    /// ever\n// a \"b\"\nf('\"', \"x \\\n    y\", \"\\\"z\")\nmod tests {\n\"w\"";
+    assert_eq!(said(source), [" For ever", "x y", "\\\"z"]);
 }

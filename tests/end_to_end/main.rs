@@ -13,6 +13,7 @@ mod decryption;
 mod differential;
 mod dispatch;
 mod doctor;
+mod doctor_waits;
 mod ecdsa;
 mod encodings;
 mod errors;

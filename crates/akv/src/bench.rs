@@ -25,7 +25,8 @@ const TICK: Duration = Duration::from_millis(100);
 #[command(after_help = "Examples:
   akv bench managedhsm:MyHSM:web
   akv bench managedhsm:MyHSM:doc --algorithm PS256 --threads 8 --seconds 10
-  akv bench managedhsm:MyHSM:aes --operation decrypt --algorithm A256GCM --bytes 4096")]
+  akv bench managedhsm:MyHSM:aes --operation decrypt \\
+      --algorithm A256GCM --bytes 4096")]
 pub(crate) struct Bench {
     /// The key
     uri: KeyUri,

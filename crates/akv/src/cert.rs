@@ -46,6 +46,10 @@ const NAMELESS: &str =
     "it would name nobody: give --subject CN=www.example.com or --san DNS:www.example.com";
 
 #[derive(Subcommand)]
+#[command(after_help = "Examples:
+  akv cert csr managedhsm:MyHSM:web --subject CN=www.example.com \\
+      --san DNS:www.example.com --out web.csr
+  akv cert sign managedhsm:MyHSM:ca web.csr --ca ca.pem --out web.pem")]
 pub(crate) enum Cert {
     /// Make a self-signed certificate
     SelfSigned(SelfSigned),
@@ -78,9 +82,9 @@ struct Common {
 }
 
 #[derive(Args)]
-#[command(
-    after_help = "Example:\n  akv cert self-signed managedhsm:MyHSM:web --subject CN=localhost --san DNS:localhost --days 30 --out web.pem"
-)]
+#[command(after_help = "Example:
+  akv cert self-signed managedhsm:MyHSM:web --subject CN=localhost \\
+      --san DNS:localhost --days 30 --out web.pem")]
 pub(crate) struct SelfSigned {
     #[command(flatten)]
     common: Common,
@@ -93,9 +97,10 @@ pub(crate) struct SelfSigned {
 }
 
 #[derive(Args)]
-#[command(
-    after_help = "Example:\n  akv cert csr managedhsm:MyHSM:web --subject CN=www.example.com,O=Example --san DNS:www.example.com --out web.csr"
-)]
+#[command(after_help = "Example:
+  akv cert csr managedhsm:MyHSM:web \\
+      --subject CN=www.example.com,O=Example --san DNS:www.example.com \\
+      --out web.csr")]
 pub(crate) struct Csr {
     #[command(flatten)]
     common: Common,

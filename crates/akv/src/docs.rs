@@ -68,9 +68,13 @@ pub(crate) fn find(asked: &str) -> Result<&'static str, Failure> {
     })
 }
 
-/// What `akv docs` calls the target of a document's link to another.
-pub(crate) fn page(link: &str) -> String {
-    link.trim_start_matches("../").replacen(".md", "", 1)
+/// What `akv docs` calls the target of a link in a document.
+pub(crate) fn page(link: &str, document: &str) -> String {
+    if link.starts_with('#') {
+        return format!("{document}{link}");
+    }
+    let path = link.trim_start_matches("../").trim_start_matches("docs/");
+    path.replacen(".md", "", 1)
 }
 
 fn all() -> impl Iterator<Item = &'static (&'static str, &'static str)> {

@@ -21,7 +21,8 @@ use crate::standard_output;
 #[derive(Args)]
 #[command(after_help = "Examples:
   akv encrypt managedhsm:MyHSM:doc message.txt --out message.bin
-  akv encrypt managedhsm:MyHSM:aes message.txt --algorithm A256GCM --out message.bin")]
+  akv encrypt managedhsm:MyHSM:aes message.txt --algorithm A256GCM \\
+      --out message.bin")]
 pub(crate) struct Encrypt {
     /// The key
     uri: KeyUri,
@@ -45,7 +46,8 @@ pub(crate) struct Encrypt {
 #[derive(Args)]
 #[command(after_help = "Examples:
   akv decrypt managedhsm:MyHSM:doc message.bin --out message.txt
-  akv decrypt managedhsm:MyHSM:aes message.bin --algorithm A256GCM --iv <HEX> --tag <HEX> --out message.txt")]
+  akv decrypt managedhsm:MyHSM:aes message.bin --algorithm A256GCM \\
+      --iv <HEX> --tag <HEX> --out message.txt")]
 pub(crate) struct Decrypt {
     /// The key
     uri: KeyUri,

@@ -129,13 +129,13 @@ fn create_new(path: &Path, contents: &[u8], is_secret: bool) -> Result<(), Failu
     })
 }
 
-/// Puts text in the place of a file's.
+/// Replaces what a file holds by a text.
 pub(crate) fn replace_text(path: &Path, text: &[u8]) -> Result<(), Failure> {
     let there = std::fs::symlink_metadata(path).map_err(|error| Failure::write(path, error))?;
     replace(path, &there, text, false)
 }
 
-/// Puts a file in the place of another as a whole: who reads it sees the one or the other. It gets
+/// Replaces a file by another as a whole: who reads it sees the one or the other. It gets
 /// the other's owner and permissions; if it is a secret, those of its owner alone.
 fn replace(path: &Path, there: &Metadata, contents: &[u8], is_secret: bool) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::write(path, error);

@@ -16,18 +16,29 @@ use self::pages::PAGES;
 use crate::Arguments;
 use crate::failure::{Failure, STATUSES};
 use crate::output::Report;
+use crate::pkcs11::offload::Tool;
 
 /// Variables that are no settings.
 const VARIABLES: [(&str, &str); 4] = [
     (
         "OPENSSL_CONF",
-        "the openssl.cnf whose section of the provider has settings, in the place of OpenSSL's own",
+        "the openssl.cnf whose section of the provider has settings, instead of OpenSSL's own",
     ),
     ("RUST_LOG", "what is logged, as env_logger has it"),
     ("NO_COLOR", "with any value, no colours on a terminal"),
     (
         "MHSM_PKCS11_CONF",
         "the configuration file of the PKCS#11 module, for akv pkcs11 and akv doctor --pkcs11",
+    ),
+];
+
+/// Variables of the TLS Offload Library's tools.
+const OF_TOOLS: [(&str, &str); 3] = [
+    ("MHSM_CLIENT_ID", "the application that asks the HSM"),
+    ("MHSM_CLIENT_SECRET", "its secret"),
+    (
+        "MHSM_PKCS11_CONF",
+        "the configuration file of the PKCS#11 module",
     ),
 ];
 
@@ -59,6 +70,12 @@ impl Man {
         let mut root = Arguments::command().disable_help_subcommand(true);
         root.build();
         let mut count = self.write(&root, &[])?;
+        for mut tool in Tool::commands() {
+            tool.build();
+            let path = self.page(tool.get_name(), 1)?;
+            write_tool(&path, &tool).map_err(|error| Failure::write(&path, error))?;
+            count += 1;
+        }
         for page in &PAGES {
             let path = self.page(page.name, page.section)?;
             let written = page.write(&path);
@@ -95,15 +112,7 @@ fn page_name(command: &Command) -> &str {
 }
 
 fn write_page(path: &Path, command: &Command, above: &[String]) -> std::io::Result<()> {
-    let page = Page::new(command.clone());
-    let mut text = Vec::new();
-    page.render_name_section(&mut text)?;
-    page.render_synopsis_section(&mut text)?;
-    page.render_description_section(&mut text)?;
-    page.render_options_section(&mut text)?;
-    if command.has_subcommands() {
-        page.render_subcommands_section(&mut text)?;
-    }
+    let mut text = usage(command)?;
     let mut rest = Roff::new();
     rest.control("SH", ["EXIT STATUS"]);
     for (status, meaning) in STATUSES {
@@ -124,6 +133,42 @@ fn write_page(path: &Path, command: &Command, above: &[String]) -> std::io::Resu
     see_also(&mut rest, command, above);
     rest.to_writer(&mut text)?;
     write_text(path, page_name(command), 1, &text)
+}
+
+/// The page of a tool of the TLS Offload Library, which is a link to `akv`.
+fn write_tool(path: &Path, tool: &Command) -> std::io::Result<()> {
+    let mut text = usage(tool)?;
+    let mut rest = Roff::new();
+    rest.control("SH", ["EXIT STATUS"]);
+    entries(&mut rest, &[("0", "done"), ("1", "not done")]);
+    rest.control("SH", ["ENVIRONMENT"]);
+    entries(&mut rest, &OF_TOOLS);
+    examples(&mut rest, tool);
+    rest.control("SH", ["SEE ALSO"]);
+    rest.text([
+        bold("akv-pkcs11"),
+        roman("(1), "),
+        bold("mhsm-pkcs11.conf"),
+        roman("(5), "),
+        bold("akv_pkcs11"),
+        roman("(7)"),
+    ]);
+    rest.to_writer(&mut text)?;
+    write_text(path, tool.get_name(), 1, &text)
+}
+
+/// What clap says of a command.
+fn usage(command: &Command) -> std::io::Result<Vec<u8>> {
+    let page = Page::new(command.clone());
+    let mut text = Vec::new();
+    page.render_name_section(&mut text)?;
+    page.render_synopsis_section(&mut text)?;
+    page.render_description_section(&mut text)?;
+    page.render_options_section(&mut text)?;
+    if command.has_subcommands() {
+        page.render_subcommands_section(&mut text)?;
+    }
+    Ok(text)
 }
 
 /// Writes a page with its title. Without a date: pages of the same program are the same, whenever
@@ -156,11 +201,13 @@ fn settings(roff: &mut Roff) {
 fn surroundings(roff: &mut Roff) {
     roff.control("SH", ["ENVIRONMENT"]);
     settings(roff);
-    for (name, meaning) in VARIABLES {
-        entry(roff, name, meaning);
-    }
+    entries(roff, &VARIABLES);
     roff.control("SH", ["FILES"]);
-    for (name, meaning) in FILES {
+    entries(roff, &FILES);
+}
+
+fn entries(roff: &mut Roff, all: &[(&str, &str)]) {
+    for (name, meaning) in all {
         entry(roff, name, meaning);
     }
 }
@@ -175,11 +222,17 @@ fn entry(roff: &mut Roff, name: &str, meaning: &str) {
 fn examples(roff: &mut Roff, command: &Command) {
     let text = command.get_after_help().map(ToString::to_string);
     let Some(text) = text else { return };
-    roff.control("SH", ["EXAMPLES"]);
+    let shown = text.lines().skip_while(|line| line.starts_with("Example"));
+    let shown = shown.map(|line| line.strip_prefix("  ").unwrap_or(line));
+    lines(roff, "EXAMPLES", shown);
+}
+
+/// A section of lines that stay as they are.
+fn lines<'a>(roff: &mut Roff, heading: &str, all: impl Iterator<Item = &'a str>) {
+    roff.control("SH", [heading]);
     roff.control("nf", []);
-    let lines = text.lines().skip_while(|line| line.starts_with("Example"));
-    for line in lines {
-        roff.text([roman(line.trim_start())]);
+    for line in all {
+        roff.text([roman(line)]);
     }
     roff.control("fi", []);
 }

@@ -18,16 +18,18 @@ use crate::signing::{Context, digest, hasher, hexadecimal, scheme, signature_alg
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  akv sign managedhsm:MyHSM:doc contract.pdf --algorithm PS256 --out contract.sig
+  akv sign managedhsm:MyHSM:doc contract.pdf --algorithm PS256 \\
+      --out contract.sig
   akv sign managedhsm:MyHSM:web contract.pdf      # base64, for a terminal
-  akv sign managedhsm:MyHSM:web --digest $(sha256sum < contract.pdf | cut -c1-64)")]
+  akv sign managedhsm:MyHSM:web \\
+      --digest $(sha256sum < contract.pdf | cut -c1-64)")]
 pub(crate) struct Sign {
     /// The key
     uri: KeyUri,
     /// File to sign; - is standard input. It is hashed here, and only the digest goes to the HSM
     #[arg(required_unless_present = "digest")]
     file: Option<PathBuf>,
-    /// The digest to sign in the place of a file, hexadecimal or base64; of ML-DSA, what FIPS 204
+    /// The digest to sign instead of a file, hexadecimal or base64; of ML-DSA, what FIPS 204
     /// calls μ
     #[arg(long, value_name = "DIGEST", conflicts_with_all = ["file", "text", "hexadecimal"])]
     digest: Option<String>,
@@ -46,16 +48,16 @@ pub(crate) struct Sign {
 }
 
 #[derive(Args)]
-#[command(
-    after_help = "Example:\n  akv verify managedhsm:MyHSM:doc contract.pdf --algorithm PS256 --signature contract.sig"
-)]
+#[command(after_help = "Example:
+  akv verify managedhsm:MyHSM:doc contract.pdf --algorithm PS256 \\
+      --signature contract.sig")]
 pub(crate) struct Verify {
     /// The key
     uri: KeyUri,
     /// File that was signed; - is standard input
     #[arg(required_unless_present = "digest")]
     file: Option<PathBuf>,
-    /// The digest that was signed in the place of a file, hexadecimal or base64
+    /// The digest that was signed instead of a file, hexadecimal or base64
     #[arg(long, value_name = "DIGEST", conflicts_with_all = ["file", "text", "hexadecimal"])]
     digest: Option<String>,
     /// File with the signature; - is standard input

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::query::{self, Query, query};
-use crate::{render, standard_output};
+use crate::{OF_ALL, render, standard_error, standard_output};
 
 /// The longest value or cell that is shown, in bytes.
 const LONGEST: usize = 2048;
@@ -25,14 +25,15 @@ pub(crate) struct OutputOptions {
         global = true,
         value_enum,
         ignore_case = true,
-        value_name = "FORM"
+        value_name = "FORM",
+        help_heading = OF_ALL
     )]
     output: Option<Form>,
     /// The same as --output json
-    #[arg(long, global = true, conflicts_with = "output")]
+    #[arg(long, global = true, conflicts_with = "output", help_heading = OF_ALL)]
     json: bool,
     /// What of the output is wanted, as a JMESPath expression: '[].name', "[?enabled].key | [0]"
-    #[arg(long, global = true, value_name = "EXPRESSION", value_parser = query)]
+    #[arg(long, global = true, value_name = "EXPRESSION", value_parser = query, help_heading = OF_ALL)]
     query: Option<Query>,
 }
 
@@ -94,7 +95,12 @@ impl Report {
     /// Writes it to standard output.
     pub(crate) fn print(&self, options: &OutputOptions) -> Result<(), Failure> {
         match &self.contents {
-            None => Ok(standard_output::write(self.rendered(options)?.as_bytes())?),
+            None => {
+                let (text, note) = self.rendered(options)?;
+                standard_output::write(text.as_bytes())?;
+                note.into_iter().for_each(standard_error::tell_line);
+                Ok(())
+            }
             Some(contents) if options.is_plain() => Ok(standard_output::write(contents)?),
             Some(_) => Err(Failure::usage(
                 "'--out -' and JSON or another form can't both have standard output; name a file with --out",
@@ -102,20 +108,23 @@ impl Report {
         }
     }
 
-    /// In the form that is wanted.
-    fn rendered(&self, options: &OutputOptions) -> Result<String, Failure> {
+    /// In the form that is wanted; and what is to be said of a query that finds nothing.
+    fn rendered(&self, options: &OutputOptions) -> Result<(String, Option<String>), Failure> {
         let found = options.query.as_ref();
         let found = found.map(|query| query::find(query, &self.json));
         let found = found.transpose()?;
         let value = found.as_ref().unwrap_or(&self.json);
-        match (options.form(), &found) {
-            (Form::Table, None) => Ok(self.text.clone()),
-            (Form::Table, Some(found)) => Ok(render::found(found)),
-            (Form::Json, _) => Ok(render::json(value)),
-            (Form::Tsv, _) => Ok(render::tsv(value)),
-            (Form::Yaml, _) => render::yaml(value),
-            (Form::None, _) => Ok(String::new()),
-        }
+        let text = match (options.form(), &found) {
+            (Form::Table, None) => self.text.clone(),
+            (Form::Table, Some(found)) => render::found(found),
+            (Form::Json, _) => render::json(value),
+            (Form::Tsv, _) => render::tsv(value),
+            (Form::Yaml, _) => render::yaml(value)?,
+            (Form::None, _) => String::new(),
+        };
+        let asked = options.query.as_ref().zip(found.as_ref());
+        let note = asked.and_then(|(query, found)| query::note::note(query, &self.json, found));
+        Ok((text, note.filter(|_| options.form() != Form::None)))
     }
 }
 
@@ -344,10 +353,10 @@ mod tests {
                 query: Some(query("[].[key, name, tags.name]").unwrap()),
                 ..OutputOptions::default()
             };
-            let text = report.rendered(&options).unwrap();
+            let (text, _) = report.rendered(&options).unwrap();
             assert!(text.contains(uri) && text.contains("…-x"), "{text}");
             options.output = Some(Form::Table);
-            let text = report.rendered(&options).unwrap();
+            let (text, _) = report.rendered(&options).unwrap();
             assert!(text.contains(uri) && text.contains("…-x"), "{text}");
         }
         assert_eq!(lines(&[("Key", uri.to_owned())]), format!("Key  {uri}\n"));

@@ -1,5 +1,7 @@
 //! `--query`: what of the output is wanted, as a JMESPath expression.
 
+pub(crate) mod note;
+
 use jmespath::{ErrorReason, Expression, JmespathError};
 use serde_json::Value;
 

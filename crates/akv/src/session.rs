@@ -58,7 +58,7 @@ pub(crate) fn managed_hsm(text: &str) -> Result<Vault, String> {
     Ok(vault)
 }
 
-/// That a vault is an HSM, where a key vault has no such thing.
+/// That what is named is an HSM, where a key vault has no such thing.
 pub(crate) fn only_hsm(vault: &Vault) -> Result<(), String> {
     match vault.service {
         Service::ManagedHsm => Ok(()),

@@ -10,6 +10,10 @@ use crate::progress::Spinner;
 use crate::session::{Session, managed_hsm};
 
 #[derive(Subcommand)]
+#[command(after_help = "Examples:
+  akv settings list managedhsm:MyHSM
+  akv settings set managedhsm:MyHSM \\
+      AllowKeyManagementOperationsThroughARM true")]
 pub(crate) enum Settings {
     /// List all settings of an HSM
     #[command(
@@ -20,13 +24,17 @@ pub(crate) enum Settings {
     /// Show one setting of an HSM
     #[command(
         visible_alias = "show",
-        after_help = "Example:\n  akv settings get managedhsm:MyHSM AllowKeyManagementOperationsThroughARM"
+        after_help = "Example:
+  akv settings get managedhsm:MyHSM \\
+      AllowKeyManagementOperationsThroughARM"
     )]
     Get(Get),
     /// Change a setting of an HSM
     #[command(
         visible_alias = "update",
-        after_help = "Example:\n  akv settings set managedhsm:MyHSM AllowKeyManagementOperationsThroughARM true"
+        after_help = "Example:
+  akv settings set managedhsm:MyHSM \\
+      AllowKeyManagementOperationsThroughARM true"
     )]
     Set(Set),
 }

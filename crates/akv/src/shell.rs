@@ -29,7 +29,7 @@ _akv_with_keys() {
 complete -F _akv_with_keys -o nosort -o bashdefault -o default akv
 "#;
 
-/// The same for zsh, in the place of the function that it looks for, which then has another name.
+/// The same for zsh, instead of the function that it looks for, which then has another name.
 const ZSH_KEYS: &str = r#"
 _akv() {
     local -a keys

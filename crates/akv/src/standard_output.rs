@@ -23,7 +23,7 @@ pub(crate) fn check() -> io::Result<()> {
     Ok(())
 }
 
-/// The standard library opens /dev/null in the place of what is closed before `main` runs, and what
+/// The standard library opens /dev/null for what is closed before `main` runs, and what
 /// is written would be lost without a word. So this looks earlier.
 #[cfg(unix)]
 mod start {

@@ -1,4 +1,4 @@
-//! What to type in the place of what people know from the command lines of Azure, AWS, Google and
+//! What to type instead of what people know from the command lines of Azure, AWS, Google and
 //! others.
 
 use std::ffi::OsString;
@@ -255,7 +255,7 @@ fn of_argument(word: &str, words: &[String]) -> Option<String> {
     let option = word.split('=').next().unwrap_or(word);
     if NAMING.contains(&option) {
         let named = by_options(words);
-        let named = named.map(|uri| format!("{uri} in the place of such options"));
+        let named = named.map(|uri| format!("{uri} instead of such options"));
         return Some(named.unwrap_or_else(|| FORMS.to_owned()));
     }
     if let Some(tip) = known(&OPTIONS, option) {
@@ -362,6 +362,6 @@ fn of_choice(option: &str, value: &str) -> Option<String> {
 
 fn of_missing(missing: &[String]) -> Option<String> {
     let names_a_key =
-        |name: &String| ["<URI>", "<WHAT>", "<HSM>", "<VAULT>"].contains(&name.as_str());
+        |name: &String| ["<URI>", "<WHAT>", "<HSM>", "<HSM OR VAULT>"].contains(&name.as_str());
     missing.iter().any(names_a_key).then(|| FORMS.to_owned())
 }

@@ -22,6 +22,7 @@ use crate::session::Session;
   akv token --query expires -o tsv")]
 pub(crate) struct Token {
     /// The HSM or key vault that the token is for [default: any HSM]
+    #[arg(value_name = "HSM OR VAULT")]
     vault: Option<Vault>,
     /// Print the token itself. It lets whoever has it use your keys
     #[arg(long)]

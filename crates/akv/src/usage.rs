@@ -123,7 +123,7 @@ mod tests {
             (&["keys", "show", "--id=https://x"], FORMS),
             (
                 &["keys", "show", "--hsm-name", "MyHSM", "-n", "web"],
-                "tip: managedhsm:MyHSM:web in the place",
+                "tip: managedhsm:MyHSM:web instead of",
             ),
             (&["keys", "list"], FORMS),
             (&["roles", "list"], FORMS),

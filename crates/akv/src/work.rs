@@ -176,7 +176,7 @@ impl Work {
         }
     }
 
-    /// Does it once. What comes of it is not looked at.
+    /// Does it once. The result is not looked at.
     pub(crate) fn once(&self, client: &Client) -> Result<(), Trouble> {
         let (id, data) = (&self.key.id, &self.data);
         match &self.task {
@@ -197,7 +197,7 @@ impl Work {
         Ok(())
     }
 
-    /// Does it once, and checks what comes of it as far as that can be done without a further
+    /// Does it once, and checks the result as far as that can be done without a further
     /// permission. Returns what was shown.
     pub(crate) fn proven(&self, client: &Client) -> Result<String, Trouble> {
         let id = &self.key.id;

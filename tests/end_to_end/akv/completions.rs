@@ -1,7 +1,8 @@
 //! What `akv completions` prints, in the shells that it is for.
 
 use std::env;
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use testing::is_there;
 
@@ -66,6 +67,70 @@ fn bash_completes_the_names_of_keys() {
         let told = String::from_utf8_lossy(&output.stdout);
         assert_eq!(told.trim(), expected, "{line}: {output:?}");
     }
+}
+
+/// Readline cuts the line into words itself, as it does for a person.
+#[test]
+fn bash_completes_what_is_typed_at_a_terminal() {
+    if !has("script") {
+        return;
+    }
+    let (hsm, path) = with_keys();
+    let script = hsm.akv(&["completions", "bash"]).succeeds();
+    let script = hsm.write("completions", script);
+    let typed = [
+        (
+            "akv keys show managedhsm:MyHSM:do",
+            "akv keys show managedhsm:MyHSM:doc",
+        ),
+        (
+            "akv sign managedhsm:MyHSM:we",
+            "akv sign managedhsm:MyHSM:web",
+        ),
+        (
+            "akv keys show managedhsm:MyHSM:x",
+            "akv keys show managedhsm:MyHSM:x",
+        ),
+        ("akv docto", "akv doctor"),
+        (
+            "akv keys create managedhsm:MyHSM:n --cur",
+            "akv keys create managedhsm:MyHSM:n --curve",
+        ),
+    ];
+    let mut keys = format!("PS1=; . {script}\n");
+    for (line, _) in &typed {
+        // Then to the beginning of the line, to print what stands there instead of doing it.
+        keys += &format!("{line}\t\u{1}echo G''OT \n");
+    }
+    let shell = "stty cols 200 rows 40; exec bash --norc --noprofile -i";
+    let line = [
+        "script",
+        "--quiet",
+        "--return",
+        "--command",
+        shell,
+        "/dev/null",
+    ];
+    let mut command = hsm.limited(&line.map(Into::into));
+    command
+        .env("PATH", path)
+        .env("HOME", hsm.file(""))
+        .env("INPUTRC", "/dev/null")
+        .env("TERM", "dumb")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut shell = command.spawn().expect("script runs");
+    let mut input = shell.stdin.take().expect("a pipe");
+    input
+        .write_all(format!("{keys}exit\n").as_bytes())
+        .expect("it is typed");
+    let output = shell.wait_with_output().expect("it ends");
+    drop(input);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let got = told.lines().filter_map(|line| line.split_once("GOT "));
+    let got: Vec<&str> = got.map(|(_, line)| line.trim_end()).collect();
+    let expected: Vec<&str> = typed.iter().map(|(_, expected)| *expected).collect();
+    assert_eq!(got, expected, "{told}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod config;
 mod first_tries;
 mod forms;
 mod keys;
+mod manual;
 mod roles;
 mod secure_wrap;
 mod upkeep;
@@ -17,9 +18,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
-use testing::built;
 
-use crate::support::{EC_P256, Hsm, Loading, skip, uri};
+use crate::support::{EC_P256, Hsm, Loading, uri};
 
 const RSA_2048: &str = r#"{"kty":"RSA-HSM","key_size":2048}"#;
 const AES_256: &str = r#"{"kty":"oct-HSM","key_size":256}"#;
@@ -364,78 +364,6 @@ fn shells_have_what_they_need() {
 }
 
 #[test]
-fn manual_pages_tell_what_each_command_has_and_what_programs_load() {
-    let hsm = Hsm::start();
-    let folder = hsm.path("man");
-    hsm.akv(&["man", &folder]).succeeds();
-    let read = |page: &str| fs::read_to_string(format!("{folder}/{page}")).expect("a page");
-    for page in [
-        "akv.1",
-        "akv-doctor.1",
-        "akv-keys-create.1",
-        "akv-roles-assign.1",
-        "akv-keys-set.1",
-    ] {
-        let text = read(&format!("man1/{page}"));
-        for section in [
-            "DESCRIPTION",
-            "\"EXIT STATUS\"",
-            "ENVIRONMENT",
-            "\"SEE ALSO\"",
-        ] {
-            let heading = format!("\n.SH {section}\n");
-            assert!(text.contains(&heading), "{page} lacks {section}: {text}");
-        }
-        // What is the same for all stands in one of them.
-        let is_first = page == "akv.1";
-        assert_eq!(text.contains("\n.SH FILES\n"), is_first, "{page}");
-        assert_eq!(text.contains("AKV_CA_FILE"), is_first, "{page}");
-        assert_ne!(text.contains("\n.SH EXAMPLES\n"), is_first, "{page}");
-    }
-    for (page, words) in [
-        (
-            "man7/akv_provider.7",
-            &["managedhsm:", "AKV_CA_FILE", "openssl_conf"][..],
-        ),
-        ("man7/akv_pkcs11.7", &["CKA_LABEL", "C_Login"]),
-        ("man5/mhsm-pkcs11.conf.5", &["resourceName", "allowImport"]),
-    ] {
-        let text = read(page);
-        for word in words {
-            assert!(text.contains(word), "{page} lacks {word}: {text}");
-        }
-    }
-    let mut emulator = std::process::Command::new(built::program("managed-hsm-emulator"));
-    let status = emulator.args(["man", &folder]).status();
-    assert!(status.expect("it starts").success());
-    let text = read("man1/managed-hsm-emulator.1");
-    assert!(text.contains("keys.sqlite3"), "{text}");
-    lint(&folder);
-}
-
-/// Has another program judge the pages.
-fn lint(folder: &str) {
-    if !testing::is_there("mandoc") {
-        return skip("mandoc is not installed: it does not look at the manual pages");
-    }
-    let mut pages = Vec::new();
-    for section in fs::read_dir(folder).expect("a folder") {
-        let files = fs::read_dir(section.expect("a folder").path()).expect("a folder");
-        pages.extend(files.map(|page| page.expect("a page").path()));
-    }
-    assert!(pages.len() > 60, "{}", pages.len());
-    let mut lint = std::process::Command::new("mandoc");
-    let lint = lint.args(["-T", "lint", "-W", "warning"]).args(pages);
-    let output = lint.output().expect("mandoc runs");
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    // They have no date on purpose.
-    let told = told
-        .lines()
-        .filter(|line| !line.ends_with("missing date, using \"\": TH"));
-    assert_eq!(told.collect::<Vec<_>>(), [""; 0]);
-}
-
-#[test]
 fn what_cannot_be_done_is_told_with_its_reason() {
     let hsm = Hsm::with_keys(&[("ec", EC_P256)]);
     for (line, words) in [
@@ -481,7 +409,7 @@ fn what_cannot_be_done_is_told_with_its_reason() {
         ),
         (
             "keys list managedhsm:MyHSM:ec --deleted",
-            &["name the vault alone"],
+            &["leave out the name of the key"],
         ),
         ("keys list managedhsm:a/../b", &["a/../b"]),
         ("sign managedhsm:MyHSM:ec /no/such/file", &["/no/such/file"]),

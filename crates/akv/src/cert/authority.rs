@@ -40,9 +40,12 @@ use crate::signing::{digits, hexadecimal, signature_algorithm};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  akv cert sign managedhsm:MyHSM:ca web.csr --ca ca.pem --profile server --days 90 --out web.pem
-  akv cert sign managedhsm:MyHSM:ca sub.csr --ca ca.pem --profile ca --path-length 0 --out sub.pem
-  akv cert sign managedhsm:MyHSM:ca web.csr --ca ca.pem --san DNS:www.example.com --crl http://ca.example/ca.crl")]
+  akv cert sign managedhsm:MyHSM:ca web.csr --ca ca.pem --profile server \\
+      --days 90 --out web.pem
+  akv cert sign managedhsm:MyHSM:ca sub.csr --ca ca.pem --profile ca \\
+      --path-length 0 --out sub.pem
+  akv cert sign managedhsm:MyHSM:ca web.csr --ca ca.pem \\
+      --san DNS:www.example.com --crl http://ca.example/ca.crl")]
 pub(crate) struct Sign {
     #[command(flatten)]
     authority: Authority,
@@ -58,7 +61,7 @@ pub(crate) struct Sign {
     /// Distinguished name [default: that of the request]
     #[arg(long, value_name = "NAME", value_parser = distinguished_name)]
     subject: Option<Name>,
-    /// Alternative names in the place of those of the request; may be repeated
+    /// Alternative names instead of those of the request; may be repeated
     #[arg(long = "san", value_name = "NAME", value_parser = alternative_name)]
     names: Vec<GeneralName>,
     /// For how many days it is valid from now on
@@ -75,7 +78,8 @@ pub(crate) struct Sign {
 #[derive(Args)]
 #[command(after_help = "Examples:
   akv cert crl managedhsm:MyHSM:ca --ca ca.pem --out ca.crl
-  akv cert crl managedhsm:MyHSM:ca --ca ca.pem --revoked 5A01:keyCompromise:2026-11-01 --days 7 --out ca.crl")]
+  akv cert crl managedhsm:MyHSM:ca --ca ca.pem \\
+      --revoked 5A01:keyCompromise:2026-11-01 --days 7 --out ca.crl")]
 pub(crate) struct Crl {
     #[command(flatten)]
     authority: Authority,

@@ -215,7 +215,7 @@ fn text(value: &Any) -> Result<String, String> {
         }
         other => {
             return Err(format!(
-                "its type is {other} in the place of UTF8String or PrintableString"
+                "its type is {other} instead of UTF8String or PrintableString"
             ));
         }
     };
@@ -378,7 +378,7 @@ mod tests {
             ("C=CHE", "3 characters"),
             ("C=C1", "two letters"),
             ("CN=a\\00b", "control character \\0"),
-            ("CN=#1e020061", "in the place of UTF8String"),
+            ("CN=#1e020061", "instead of UTF8String"),
             ("DC=a b", "' ' is in it"),
             ("emailAddress=me", "no address such as"),
         ] {
@@ -491,7 +491,7 @@ mod tests {
             (utf8("me@a\0.example"), "control character"),
             (
                 Any::new(Tag::OctetString, &b"me@a"[..]).unwrap(),
-                "in the place of UTF8String",
+                "instead of UTF8String",
             ),
             (Any::new(Tag::Utf8String, &b"\xff"[..]).unwrap(), "none of"),
         ] {

@@ -18,12 +18,16 @@ use crate::openssl_cnf::{DEFAULT, Sections};
 use crate::output::{Report, lines};
 
 #[derive(Subcommand)]
+#[command(after_help = "Examples:
+  akv config show
+  akv config enable")]
 pub(crate) enum Config {
     /// Turn the provider on for all programs that read an openssl.cnf
     #[command(after_help = "Examples:
   akv config enable
   akv config enable --settings /etc/akv/akv_provider.cnf
-  akv config enable --file /etc/pki/tls/openssl.cnf --module /opt/akv/akv_provider.so")]
+  akv config enable --file /etc/pki/tls/openssl.cnf \\
+      --module /opt/akv/akv_provider.so")]
     Enable(Enable),
     /// Take out of an openssl.cnf what 'akv config enable' wrote there
     #[command(after_help = "Example:\n  akv config disable")]

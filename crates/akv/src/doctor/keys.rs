@@ -211,7 +211,7 @@ fn remedy(error: &Error, uri: &KeyUri, token: &Token) -> String {
                 ),
                 Service::KeyVault => format!(
                     "have a role assigned to {}: az role assignment create --role 'Key Vault Crypto User' \
-                     --scope <id of the vault>/keys/{} --assignee-object-id <object id>",
+                     --scope <id of the key vault>/keys/{} --assignee-object-id <object id>",
                     token.principal, uri.key
                 ),
             },

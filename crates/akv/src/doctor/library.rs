@@ -99,7 +99,8 @@ fn module(steps: &mut Steps, configuration: &Configuration) -> bool {
                 "module",
                 Status::Failed,
                 format!("{} (by {origin}) can't be read: {error}", path.display()),
-                "install the provider there, or set OPENSSL_MODULES to the folder that it is in",
+                "install the package openssl-provider-akv, or run ubuntubuild.sh in the project's \
+                 sources; if the provider is in another folder, set OPENSSL_MODULES to it",
             );
             false
         }
@@ -142,8 +143,8 @@ fn provider(steps: &mut Steps) -> bool {
                 "provider",
                 Status::Failed,
                 format!("OpenSSL does not load it: {}", complaint(&output.stderr)),
-                "install the module that is built for this system and architecture, with all that 'ldd' shows it needs; \
-                 if the message is about openssl.cnf, correct that file",
+                "install the provider (package openssl-provider-akv) that is built for this system and architecture, \
+                 with all that 'ldd' shows it needs; if the message is about openssl.cnf, correct that file",
             );
             false
         }

@@ -34,7 +34,7 @@ pub(crate) struct Doctor {
     /// Requests for the latency with each key; 0 for none
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(0..=10_000))]
     samples: u16,
-    /// Check the PKCS#11 module in the place of OpenSSL and the provider
+    /// Check the PKCS#11 module instead of OpenSSL and the provider
     #[arg(long)]
     pkcs11: bool,
 }
@@ -102,7 +102,7 @@ impl Doctor {
         Ok(())
     }
 
-    /// The vaults of all targets, each once.
+    /// The HSMs and key vaults of all targets, each once.
     fn vaults(&self) -> Vec<Vault> {
         let mut vaults: Vec<Vault> = Vec::new();
         for target in &self.targets {

@@ -44,7 +44,7 @@ pub(crate) fn check(
     let url = match settings.address(vault) {
         Ok(url) => url,
         Err(error) => {
-            let remedy = "check the vault's name";
+            let remedy = "check the name of the HSM or key vault";
             steps.add("name-resolution", Status::Failed, error.to_string(), remedy);
             return Ok(None);
         }
@@ -145,7 +145,7 @@ impl Route<'_> {
                 let remedy = match &self.proxy {
                     Some(_) => "check HTTPS_PROXY, and the name servers of this machine",
                     None => {
-                        "check the vault's name, AKV_CLOUD, and the name servers of this machine; with a private endpoint, its \
+                        "check the name of the HSM or key vault, AKV_CLOUD, and the name servers of this machine; with a private endpoint, its \
                          DNS zone"
                     }
                 };

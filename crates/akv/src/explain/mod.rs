@@ -21,11 +21,12 @@ const UNNAMED: [(u64, &str); 2] = [
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  akv explain KeyNotFound                   # a code of the service
+  akv explain KeyNotFound                 # a code of the service
   akv explain 403
-  akv explain CKR_PIN_INCORRECT             # of PKCS#11; also 0xa0, 160
-  akv explain 'forbidden by the HSM'        # a reason of the provider; also error:40000005
-  nginx -t 2>&1 | xargs -0 akv explain      # whatever a program printed")]
+  akv explain CKR_PIN_INCORRECT           # of PKCS#11; also 0xa0, 160
+  akv explain 'forbidden by the HSM'      # a reason of the provider
+  akv explain error:40000005              # the same by its number
+  nginx -t 2>&1 | xargs -0 akv explain    # whatever a program printed")]
 pub(crate) struct Explain {
     /// The code, its number, or the line that a program printed
     #[arg(required = true, value_name = "CODE")]

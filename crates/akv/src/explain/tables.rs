@@ -100,10 +100,7 @@ fn plain(markdown: &str, document: &str) -> String {
             rest = after;
             continue;
         };
-        let shown = match target.starts_with('#') {
-            true => format!("{document}{target}"),
-            false => docs::page(target),
-        };
+        let shown = docs::page(target, document);
         match target.trim_start_matches("../").starts_with(name) {
             true => text += &format!("'akv docs {shown}'"),
             false => text += &format!("{name} ('akv docs {shown}')"),

@@ -29,7 +29,8 @@ pub(crate) struct Backup {
 #[command(after_help = "Example:\n  akv keys restore managedhsm:MyHSM web.backup")]
 pub(crate) struct Restore {
     /// managedhsm:<HSM> or keyvault:<vault>. An HSM takes the backups of those that have its
-    /// security domain, a vault those of its subscription and geography
+    /// security domain, a key vault those of its subscription and geography
+    #[arg(value_name = "HSM OR VAULT")]
     vault: Vault,
     /// File with the backup; - is standard input
     file: PathBuf,

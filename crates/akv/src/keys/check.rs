@@ -20,7 +20,8 @@ const SOON: Duration = Duration::from_secs(30 * 86_400);
 #[derive(Args)]
 #[command(after_help = "Examples:
   akv keys check managedhsm:MyHSM:web
-  akv keys check managedhsm:MyHSM:doc --for sign,decrypt --type rsa --size 3072 --valid-for 1year
+  akv keys check managedhsm:MyHSM:doc --for sign,decrypt --type rsa \\
+      --size 3072 --valid-for 1year
   akv keys check managedhsm:MyHSM:kek --for wrap,unwrap --type oct")]
 pub(crate) struct Check {
     /// The key

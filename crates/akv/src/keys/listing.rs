@@ -39,7 +39,7 @@ impl List {
             StoreUri::Vault(vault) if self.deleted => deleted_keys(&session, vault),
             StoreUri::Vault(vault) => keys(&session, vault),
             StoreUri::Key(_) if self.deleted => Err(Failure::usage(
-                "--deleted lists the deleted keys of a vault: name the vault alone",
+                "--deleted lists the deleted keys of a whole HSM or key vault: leave out the name of the key",
             )),
             StoreUri::Key(uri) => versions(&session, uri),
         }

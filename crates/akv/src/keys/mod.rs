@@ -46,8 +46,12 @@ use crate::progress::Spinner;
 use crate::session::Session;
 
 #[derive(Subcommand)]
+#[command(after_help = "Examples:
+  akv keys create managedhsm:MyHSM:web --type ec --curve P-256
+  akv keys list managedhsm:MyHSM
+  akv keys show managedhsm:MyHSM:web")]
 pub(crate) enum Keys {
-    /// List the keys of a vault, its deleted keys, or the versions of a key
+    /// List the keys of an HSM or key vault, its deleted keys, or the versions of a key
     #[command(visible_alias = "ls")]
     List(List),
     /// Show a key's type, operations, attributes and version
@@ -76,7 +80,7 @@ pub(crate) enum Keys {
         after_help = "Example:\n  akv keys recover managedhsm:MyHSM:web"
     )]
     Recover(Named),
-    /// Destroy a deleted key for ever
+    /// Destroy a deleted key forever
     Purge(Purge),
     /// Write a backup of a key with all its versions, which only this HSM's security domain opens
     Backup(Backup),
@@ -88,7 +92,7 @@ pub(crate) enum Keys {
     /// Show the public part of a key, as PEM, JSON Web Key or for OpenSSH
     #[command(alias = "download")]
     Public(Public),
-    /// Show what an HSM says of a key's being in it, for who wants to check that
+    /// Show the HSM's signed statement that a key is in it, which anybody can check
     #[command(alias = "get-attestation")]
     Attestation(Attestation),
     /// Have a key released to an attested environment, as its release policy allows
@@ -113,7 +117,8 @@ pub(crate) struct Named {
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  akv keys create managedhsm:MyHSM:web --type ec --curve P-256 --operations sign,verify --expires 365d
+  akv keys create managedhsm:MyHSM:web --type ec --curve P-256 \\
+      --operations sign,verify --expires 365d
   akv keys create managedhsm:MyHSM:doc --type rsa --size 3072 --if-absent
   akv keys create managedhsm:MyHSM:aes --type oct")]
 pub(crate) struct Create {

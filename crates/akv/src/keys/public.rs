@@ -17,7 +17,8 @@ use crate::session::Session;
 #[command(after_help = "Examples:
   akv keys public managedhsm:MyHSM:web --out web.pub.pem
   akv keys public managedhsm:MyHSM:web --format jwk
-  akv keys public managedhsm:MyHSM:web --format openssh >> ~/.ssh/authorized_keys")]
+  akv keys public managedhsm:MyHSM:web --format openssh \\
+      >> ~/.ssh/authorized_keys")]
 pub(crate) struct Public {
     /// The key
     uri: KeyUri,

@@ -24,7 +24,8 @@ use crate::wrapping;
 #[derive(Args)]
 #[command(after_help = "Examples:
   akv keys attestation managedhsm:MyHSM:web --out web.attestation.json
-  akv keys attestation managedhsm:MyHSM:web --query attestation.certificatePemFile -o tsv")]
+  akv keys attestation managedhsm:MyHSM:web \\
+      --query attestation.certificatePemFile -o tsv")]
 pub(crate) struct Attestation {
     /// The key: its newest version, unless one is named
     uri: KeyUri,
@@ -34,7 +35,8 @@ pub(crate) struct Attestation {
 
 #[derive(Args)]
 #[command(after_help = "Example:
-  akv keys release managedhsm:MyHSM:exportable --attestation token --out key.jws")]
+  akv keys release managedhsm:MyHSM:exportable --attestation token \\
+      --out key.jws")]
 pub(crate) struct Release {
     /// The key: its newest version, unless one is named
     uri: KeyUri,

@@ -29,6 +29,9 @@ pub(crate) struct Rotate {
 }
 
 #[derive(Subcommand)]
+#[command(after_help = "Examples:
+  akv keys rotation-policy show managedhsm:MyHSM:web
+  akv keys rotation-policy set managedhsm:MyHSM:web --rotate-after 90d")]
 pub(crate) enum RotationPolicy {
     /// Show when a key is rotated, and how long its versions last
     #[command(
@@ -49,9 +52,11 @@ pub(crate) struct Show {
 
 #[derive(Args)]
 #[command(group = ArgGroup::new("what").required(true).multiple(true), after_help = "Examples:
-  akv keys rotation-policy set managedhsm:MyHSM:web --rotate-after 90d --expires-after P1Y
-  akv keys rotation-policy set managedhsm:MyHSM:web --rotate-before-expiry 30d --expires-after 365d
-  akv keys rotation-policy set managedhsm:MyHSM:web policy.json      # as az keyvault takes it")]
+  akv keys rotation-policy set managedhsm:MyHSM:web --rotate-after 90d \\
+      --expires-after P1Y
+  akv keys rotation-policy set managedhsm:MyHSM:web \\
+      --rotate-before-expiry 30d --expires-after 365d
+  akv keys rotation-policy set managedhsm:MyHSM:web policy.json")]
 pub(crate) struct Set {
     /// The key
     uri: KeyUri,

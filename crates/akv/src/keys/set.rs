@@ -23,7 +23,8 @@ use crate::session::Session;
 /// Examples, which stand below the options.
 const EXAMPLES: &str = "Examples:
   akv keys set managedhsm:MyHSM:web --disabled
-  akv keys set managedhsm:MyHSM:web --enabled --expires 365d --operations sign,verify
+  akv keys set managedhsm:MyHSM:web --enabled --expires 365d \\
+      --operations sign,verify
   akv keys set managedhsm:MyHSM:web --tag owner=me --untag project";
 
 #[derive(Args)]

@@ -3,6 +3,8 @@
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
+use crate::docs;
+
 fn parser(text: &str) -> Parser<'_> {
     Parser::new_ext(text, Options::ENABLE_TABLES)
 }
@@ -43,10 +45,13 @@ pub(crate) fn sought(document: &str, is_wanted: impl Fn(&str) -> bool) -> Option
     found.map(|(_, heading, start)| (&document[heading..], &document[start..]))
 }
 
-/// Adds a text in Markdown. Links are their words: a page has no folder for a path to start from.
-pub(super) fn render(roff: &mut Roff, text: &str) {
+/// Adds a text in Markdown, of this document. A page has no folder for a link's path to start from:
+/// a link is what it is called, with the command that shows where it leads.
+pub(super) fn render(roff: &mut Roff, text: &str, document: &str) {
     let mut writer = Writer {
         roff,
+        document,
+        link: None,
         line: Vec::new(),
         font: Vec::new(),
         numbers: Vec::new(),
@@ -62,6 +67,10 @@ pub(super) fn render(roff: &mut Roff, text: &str) {
 
 struct Writer<'a> {
     roff: &'a mut Roff,
+    /// What `akv docs` calls the document.
+    document: &'a str,
+    /// Where the link that is open leads, and where its words begin in the line.
+    link: Option<(String, usize)>,
     /// What is said since the last line.
     line: Vec<Inline>,
     /// The fonts that are open, the last one counts.
@@ -114,6 +123,9 @@ impl Writer<'_> {
             Tag::Item => self.item(),
             Tag::Emphasis => self.font.push(italic),
             Tag::Strong => self.font.push(bold),
+            Tag::Link { dest_url, .. } => {
+                self.link = Some((dest_url.to_string(), self.line.len()));
+            }
             _ => {}
         }
     }
@@ -132,11 +144,39 @@ impl Writer<'_> {
             }
             TagEnd::List(_) => drop(self.numbers.pop()),
             TagEnd::Emphasis | TagEnd::Strong => drop(self.font.pop()),
+            TagEnd::Link => self.end_of_link(),
             TagEnd::TableCell => self.cells.push(std::mem::take(&mut self.line)),
             TagEnd::TableHead => self.heading = std::mem::take(&mut self.cells),
             TagEnd::TableRow => self.row(),
             _ => {}
         }
+    }
+
+    /// Says where a link leads. What `akv docs` has no page for is in the sources alone.
+    fn end_of_link(&mut self) {
+        let Some((target, start)) = self.link.take() else {
+            return;
+        };
+        let shown = match target.contains("://") {
+            true => roman(target.clone()),
+            false => {
+                let page = docs::page(&target, self.document);
+                if docs::find(&page).is_err() {
+                    return;
+                }
+                bold(format!("akv docs {page}"))
+            }
+        };
+        let words = self.line[start..].iter().cloned().map(plain);
+        let words: String = words.collect();
+        // Its words are only the name of the file.
+        let file = target.rsplit('/').next().unwrap_or_default();
+        if file.starts_with(&words) || target == words {
+            self.line.truncate(start);
+            self.line.push(shown);
+            return;
+        }
+        self.line.extend([roman(" ("), shown, roman(")")]);
     }
 
     /// Begins a paragraph; under a heading one has begun.
@@ -223,13 +263,14 @@ mod tests {
 
     #[test]
     fn markdown_becomes_roff() {
-        let text = "A *b* `c.d`\ne [f](g.md).\n\n- x\n- .y\n\n1. z\n\n```\n.code  \\n\n```\n\n### Sub\n\n\
+        let text = "A *b* `c.d`\ne [f](g.md), [pkcs11.md](pkcs11.md#errors), [x](#output), [y](https://z).\n\n- x\n- .y\n\n1. z\n\n```\n.code  \\n\n```\n\n### Sub\n\n\
                     | key | default | meaning |\n|---|---|---|\n| `k` | 3 | m |\n";
         let mut roff = Roff::new();
-        render(&mut roff, text);
+        render(&mut roff, text, "akv");
         assert_eq!(
             roff.to_roff(),
-            "A \\fIb\\fR \\fBc.d\\fR e f.\n.IP \\(bu 2\nx\n.IP \\(bu 2\n\\&.y\n.IP 1. 4\nz\n\
+            "A \\fIb\\fR \\fBc.d\\fR e f, \\fBakv docs pkcs11#errors\\fR, x (\\fBakv docs akv#output\\fR), y \
+             (https://z).\n.IP \\(bu 2\nx\n.IP \\(bu 2\n\\&.y\n.IP 1. 4\nz\n\
              .PP\n.RS 4\n.nf\n\\&.code  \\\\n\n.fi\n.RE\n.SS Sub\n.TP\n\\fBk\\fR\ndefault: 3; m\n"
         );
     }

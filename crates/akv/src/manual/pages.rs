@@ -7,11 +7,8 @@ use std::path::Path;
 use clap_mangen::roff::{Roff, bold, roman};
 
 use super::markdown::{render, section};
-use super::{settings, write_text};
-
-const README: &str = include_str!("../../../../README.md");
-const CONFIGURATION: &str = include_str!("../../../../docs/configuration.md");
-const PKCS11: &str = include_str!("../../../../docs/pkcs11.md");
+use super::{entries, lines, settings, write_text};
+use crate::docs;
 
 /// A page.
 pub(super) struct Page {
@@ -20,10 +17,13 @@ pub(super) struct Page {
     about: &'static str,
     synopsis: &'static [&'static str],
     description: &'static str,
-    /// Headings of the page, each with a document and a heading in it.
+    /// Headings of the page, each with a document, as `akv docs` calls it, and a heading in it.
     parts: &'static [(&'static str, &'static str, &'static str)],
-    /// Whether the settings of the provider are its environment.
+    /// Whether the settings of the provider are a part of its environment.
     has_settings: bool,
+    environment: &'static [(&'static str, &'static str)],
+    files: &'static [(&'static str, &'static str)],
+    examples: &'static str,
     see_also: &'static [(&'static str, u8)],
 }
 
@@ -42,13 +42,44 @@ pub(super) const PAGES: [Page; 3] = [
             used, **akv explain** says what an error means, and **akv env** prints the \
             configuration for the current settings.",
         parts: &[
-            ("KEY URIS", README, "Key URIs"),
-            ("CONFIGURATION", CONFIGURATION, "openssl.cnf"),
-            ("LOG", CONFIGURATION, "The log"),
-            ("RANDOM BYTES", CONFIGURATION, "Random bytes"),
-            ("FIPS", CONFIGURATION, "FIPS"),
+            ("KEY URIS", "README", "Key URIs"),
+            ("CONFIGURATION", "configuration", "openssl.cnf"),
+            ("LOG", "configuration", "The log"),
+            ("RANDOM BYTES", "configuration", "Random bytes"),
+            ("FIPS", "configuration", "FIPS"),
         ],
         has_settings: true,
+        environment: &[
+            (
+                "OPENSSL_CONF",
+                "the openssl.cnf that programs read instead of OpenSSL's own",
+            ),
+            (
+                "OPENSSL_MODULES",
+                "the folder of akv_provider.so, where it isn't in OpenSSL's own folder",
+            ),
+        ],
+        files: &[
+            (
+                "openssl.cnf",
+                "turns the provider on, and has its settings; the folder is what 'openssl version \
+                 -d' says",
+            ),
+            (
+                "akv_provider.so",
+                "the provider, in the folder that 'openssl version -m' says",
+            ),
+            (
+                "/etc/akv/akv_provider.cnf",
+                "settings, where a package is installed: 'akv config enable --settings' has \
+                 openssl.cnf include the file",
+            ),
+        ],
+        examples: "\
+openssl dgst -sha256 -provider akv_provider -provider default \\
+    -sign managedhsm:MyHSM:doc -out contract.sig contract.pdf
+openssl req -new -provider akv_provider -provider default \\
+    -key managedhsm:MyHSM:web -subj /CN=www.example.com -out web.csr",
         see_also: &[
             ("akv", 1),
             ("akv-doctor", 1),
@@ -72,13 +103,21 @@ pub(super) const PAGES: [Page; 3] = [
             decrypts and wraps in the HSM; it verifies and hashes here. **akv pkcs11** shows what \
             it sees, and **akv doctor --pkcs11** checks that it can be used.",
         parts: &[
-            ("IDENTITY AND PINS", PKCS11, "Identity and PINs"),
-            ("SLOTS AND OBJECTS", PKCS11, "Slots and objects"),
-            ("MECHANISMS", PKCS11, "Mechanisms"),
-            ("ERRORS", PKCS11, "Errors"),
-            ("FILES", PKCS11, "Installation"),
+            ("IDENTITY AND PINS", "pkcs11", "Identity and PINs"),
+            ("SLOTS AND OBJECTS", "pkcs11", "Slots and objects"),
+            ("MECHANISMS", "pkcs11", "Mechanisms"),
+            ("ERRORS", "pkcs11", "Errors"),
+            ("ENVIRONMENT", "pkcs11", "Environment"),
+            ("FILES", "pkcs11", "Installation"),
         ],
         has_settings: false,
+        environment: &[],
+        files: &[],
+        examples: "\
+akv pkcs11 check
+pkcs11-tool --module akv_pkcs11.so --list-objects
+pkcs11-tool --module akv_pkcs11.so --sign --mechanism ECDSA-SHA256 \\
+    --label web --input-file contract.pdf --output-file contract.sig",
         see_also: &[
             ("akv-pkcs11", 1),
             ("mhsm-pkcs11.conf", 5),
@@ -92,8 +131,18 @@ pub(super) const PAGES: [Page; 3] = [
         synopsis: &["/etc/mhsm-pkcs11.conf"],
         description: "The file says which HSMs **akv_pkcs11.so** shows, as whom they are asked, and \
             how. It has the form of Microsoft's TLS Offload Library.",
-        parts: &[("FORMAT", PKCS11, "Configuration")],
+        parts: &[("FORMAT", "pkcs11", "Configuration")],
         has_settings: false,
+        environment: &[
+            ("MHSM_PKCS11_CONF", "the path of the file"),
+            (
+                "XDG_CONFIG_HOME",
+                "a folder that may have the file, with the name mhsm-pkcs11.conf",
+            ),
+        ],
+        files: &[("/etc/mhsm-pkcs11.conf", "the file, unless another is named")],
+        examples: "\
+{ \"tokens\": [{ \"resourceName\": \"MyHSM\" }] }",
         see_also: &[("akv-pkcs11", 1), ("akv_pkcs11", 7)],
     },
 ];
@@ -111,16 +160,25 @@ impl Page {
             roff.text([bold(*line)]);
         }
         roff.control("SH", ["DESCRIPTION"]);
-        render(&mut roff, self.description);
+        render(&mut roff, self.description, "");
         for (heading, document, place) in self.parts {
             roff.control("SH", [*heading]);
-            let text = section(document, place);
-            render(&mut roff, text.expect("the tests look for each section"));
+            let text = docs::text(document).and_then(|text| section(text, place));
+            let text = text.expect("the tests look for each section");
+            render(&mut roff, text, document);
         }
-        if self.has_settings {
+        if self.has_settings || !self.environment.is_empty() {
             roff.control("SH", ["ENVIRONMENT"]);
-            settings(&mut roff);
+            if self.has_settings {
+                settings(&mut roff);
+            }
+            entries(&mut roff, self.environment);
         }
+        if !self.files.is_empty() {
+            roff.control("SH", ["FILES"]);
+            entries(&mut roff, self.files);
+        }
+        lines(&mut roff, "EXAMPLES", self.examples.lines());
         roff.control("SH", ["SEE ALSO"]);
         let mut words = Vec::new();
         for (at, (name, section)) in self.see_also.iter().enumerate() {
@@ -145,9 +203,12 @@ mod tests {
     fn the_documents_have_each_section_that_a_page_takes() {
         for page in &PAGES {
             for (heading, document, place) in page.parts {
-                let text = section(document, place).map_or(0, str::len);
+                let text = docs::text(document).and_then(|text| section(text, place));
+                let text = text.map_or(0, str::len);
                 assert!(text > 100, "{}: {heading}: {text}", page.name);
             }
+            let mut examples = page.examples.lines();
+            assert!(examples.all(|line| line.len() <= 76), "{}", page.name);
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::calls::Task;
+use super::module;
 use super::process::{ARROW, Identity, Place, Told};
 use crate::doctor::{Status, Steps};
 use crate::explain;
@@ -19,7 +20,7 @@ pub(crate) fn check(steps: &mut Steps) -> Result<(), Failure> {
                 "pkcs11-module",
                 Status::Failed,
                 failure.to_string(),
-                "install it by ubuntubuild.sh",
+                module::INSTALL,
             );
             return Ok(());
         }

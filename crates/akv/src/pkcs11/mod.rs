@@ -27,6 +27,9 @@ use crate::progress::Spinner;
 use crate::signing::{Hexadecimal, hexadecimal};
 
 #[derive(Subcommand)]
+#[command(after_help = "Examples:
+  akv pkcs11 check
+  akv pkcs11 list")]
 pub(crate) enum Pkcs11 {
     /// Make a key pair, with a label by which programs find it
     #[command(alias = "create")]

@@ -8,6 +8,10 @@ use crate::openssl;
 /// The module's name without what the system adds.
 const MODULE: &str = "akv_pkcs11";
 
+/// How the module gets to where it is looked for.
+pub(super) const INSTALL: &str =
+    "install the package akv-pkcs11, or run ubuntubuild.sh in the project's sources";
+
 /// The module: the file that is named, else where it is installed or was built.
 pub(super) fn find(named: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(named) = named {
@@ -23,8 +27,8 @@ pub(super) fn find(named: Option<&Path>) -> Result<PathBuf, Failure> {
     found.cloned().ok_or_else(|| {
         let places = places.iter().map(|place| place.display().to_string());
         Failure::not_found(format!(
-            "the PKCS#11 module is in none of its places: {}; install it by ubuntubuild.sh, or name \
-             it with --module FILE",
+            "the PKCS#11 module is in none of its places: {}; {INSTALL}, or name it with --module \
+             FILE",
             places.collect::<Vec<_>>().join(", ")
         ))
     })

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
-use clap::{ArgGroup, Args, Parser};
+use clap::{ArgGroup, Args, Command, CommandFactory, Parser};
 
 use super::calls::Task;
 use super::objects::{NamedCurve, NamedSet, NewKey, NewKind, Usage};
@@ -33,6 +33,15 @@ impl Tool {
         }
     }
 
+    /// The command lines of all tools.
+    pub(crate) fn commands() -> [Command; 3] {
+        [
+            CreateKey::command(),
+            ListKeys::command(),
+            ValidateConfigFile::command(),
+        ]
+    }
+
     /// Does what the arguments say.
     pub(crate) fn run(self) -> Result<Result<Report, Failure>, clap::Error> {
         Ok(match self {
@@ -52,7 +61,10 @@ impl Tool {
     name = "mhsm_p11_create_key",
     version,
     arg_required_else_help = true,
-    group(ArgGroup::new("type").required(true).args(["rsa", "ec", "ml_dsa"]))
+    group(ArgGroup::new("type").required(true).args(["rsa", "ec", "ml_dsa"])),
+    after_help = "Examples:
+  mhsm_p11_create_key --RSA 2K --label web
+  mhsm_p11_create_key --EC P-256 --label web --slot 1"
 )]
 struct CreateKey {
     /// RSA key of this size
@@ -79,7 +91,8 @@ struct Common {
     /// Slot [default: the only one]
     #[arg(long, value_name = "N")]
     slot: Option<u64>,
-    /// The module [default: the one beside this program, or where ubuntubuild.sh installs it]
+    /// The module [default: the one beside this program, or where the package akv-pkcs11 or
+    /// ubuntubuild.sh installs it]
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
 }
@@ -136,7 +149,12 @@ impl CreateKey {
 
 /// List the keys of the Managed HSM.
 #[derive(Parser)]
-#[command(name = "mhsm_p11_list_keys", version)]
+#[command(
+    name = "mhsm_p11_list_keys",
+    version,
+    after_help = "Example:
+  mhsm_p11_list_keys --slot 1"
+)]
 struct ListKeys {
     #[command(flatten)]
     common: Common,
@@ -173,13 +191,16 @@ impl ListKeys {
 #[command(
     name = "mhsm_p11_validate_config_file",
     version,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_help = "Example:
+  mhsm_p11_validate_config_file --file /etc/mhsm-pkcs11.conf"
 )]
 struct ValidateConfigFile {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
-    /// The module [default: the one beside this program, or where ubuntubuild.sh installs it]
+    /// The module [default: the one beside this program, or where the package akv-pkcs11 or
+    /// ubuntubuild.sh installs it]
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
 }

@@ -46,7 +46,8 @@ pub(super) const ASKED_SLOT: &str = "akv asks slot ";
 /// The module, and what configures it.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Place {
-    /// The module [default: the one beside akv, or where ubuntubuild.sh installs it]
+    /// The module [default: the one beside akv, or where the package akv-pkcs11 or ubuntubuild.sh
+    /// installs it]
     #[arg(long, value_name = "FILE")]
     pub(super) module: Option<PathBuf>,
     /// The module's configuration file [default: MHSM_PKCS11_CONF, else where the module looks for

@@ -15,7 +15,8 @@ use crate::session::Session;
 #[command(after_help = "Examples:
   akv roles list managedhsm:MyHSM
   akv roles list managedhsm:MyHSM:web
-  akv roles list managedhsm:MyHSM --assignee 11111111-2222-3333-4444-555555555555
+  akv roles list managedhsm:MyHSM \\
+      --assignee 11111111-2222-3333-4444-555555555555
   akv roles list managedhsm:MyHSM --definitions")]
 pub(crate) struct List {
     #[command(flatten)]
@@ -33,8 +34,10 @@ pub(crate) struct List {
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  akv roles assign managedhsm:MyHSM:web --role 'Managed HSM Crypto User' --assignee 11111111-2222-3333-4444-555555555555
-  akv roles assign managedhsm:MyHSM --scope /keys --role 'Crypto Auditor' --assignee $(az ad signed-in-user show --query id -o tsv)")]
+  akv roles assign managedhsm:MyHSM:web --role 'Managed HSM Crypto User' \\
+      --assignee 11111111-2222-3333-4444-555555555555
+  akv roles assign managedhsm:MyHSM --scope /keys --role 'Crypto Auditor' \\
+      --assignee $(az ad signed-in-user show --query id -o tsv)")]
 pub(crate) struct Assign {
     #[command(flatten)]
     place: Place,
@@ -53,7 +56,8 @@ pub(crate) struct Assign {
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  akv roles remove managedhsm:MyHSM:web --role 'Managed HSM Crypto User' --assignee 11111111-2222-3333-4444-555555555555
+  akv roles remove managedhsm:MyHSM:web --role 'Managed HSM Crypto User' \\
+      --assignee 11111111-2222-3333-4444-555555555555
   akv roles remove managedhsm:MyHSM:web --id <id of the assignment>")]
 pub(crate) struct Remove {
     #[command(flatten)]

@@ -17,10 +17,15 @@ use crate::session::{Session, managed_hsm};
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("what").required(true),
     override_usage = "akv roles define [OPTIONS] <HSM> <FILE>\n       akv roles define [OPTIONS] <HSM> --name <NAME> --actions <ACTIONS>", after_help = "Examples:
-  akv roles define managedhsm:MyHSM --name Signer --actions keys/read/action,keys/sign/action
-  akv roles define managedhsm:MyHSM role.json      # {\"roleName\": \"Signer\", \"dataActions\": [\"Microsoft.KeyVault/managedHsm/keys/sign/action\"]}
+  akv roles define managedhsm:MyHSM --name Signer \\
+      --actions keys/read/action,keys/sign/action
+  akv roles define managedhsm:MyHSM role.json
 
-'akv roles list managedhsm:MyHSM --definitions' shows the data actions that there are.")]
+What role.json may hold:
+  {\"roleName\": \"Signer\",
+   \"dataActions\": [\"Microsoft.KeyVault/managedHsm/keys/sign/action\"]}
+
+All data actions: akv roles list managedhsm:MyHSM --definitions")]
 pub(crate) struct Define {
     /// The HSM: managedhsm:<HSM>
     #[arg(value_name = "HSM", value_parser = managed_hsm)]

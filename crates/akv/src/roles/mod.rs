@@ -17,6 +17,10 @@ use crate::output::Report;
 use crate::session::only_hsm;
 
 #[derive(Subcommand)]
+#[command(after_help = "Examples:
+  akv roles list managedhsm:MyHSM
+  akv roles assign managedhsm:MyHSM:web --role 'Managed HSM Crypto User' \\
+      --assignee 11111111-2222-3333-4444-555555555555")]
 pub(crate) enum Roles {
     /// List who has which role where; or the roles that there are, and what they allow
     #[command(visible_alias = "ls")]
