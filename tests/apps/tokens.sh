@@ -11,6 +11,7 @@
 #   token_home                a home whose p11-kit knows the module; in_token_home COMMAND… runs a program there, and so does
 #                             launch LOG "${in_token_home[@]}" COMMAND…
 #   token_uri KEY [TYPE]      the URI of a key, or of its certificate
+#   token_uri_by_id NAME      the URI of the key that NAME.crt is for, by the id that both have, which is that of one version
 #   provider_conf             an openssl.cnf with pkcs11-provider in the place of the engine
 #   token_pem KEY             KEY.key, a key file for it that holds the key's URI
 
@@ -29,6 +30,11 @@ needs_engine() {
 
 token_label=hsm
 token_uri() { echo "pkcs11:token=$token_label;object=$1;type=${2:-private}"; }
+token_uri_by_id() {
+    local id
+    id=$(openssl x509 -in "$work/$1.crt" -noout -ext subjectKeyIdentifier | sed -n 's/^ *\([0-9A-F:]*\)$/%\1/p')
+    echo "pkcs11:token=$token_label;id=${id//:/%};type=private"
+}
 
 start_token() {
     require_pkcs11_module || broken "The PKCS#11 module is needed."
