@@ -6,6 +6,9 @@
 #   watch_keys                has `finish` check that clients deleted no key, as no configuration here allows it, and that the HSM has
 #                             the keys of `create_key` and those that were expected, none of them a session's
 #   expects_keys NUMBER       clients make so many keys that stay, beside those expected before
+#   sweeps NUMBER             sessions have left so many keys behind, and `akv pkcs11 sweep` takes just them away
+#   performed KEY KIND BEFORE NUMBER   whether the HSM did so many operations of a kind with a key since there were BEFORE, which
+#                             `operations KEY KIND` told; `encrypt`, `decrypt`
 #   token_certificate NAME KEY [SUBJECT [EXTENSION]]   NAME.crt, by the CA `ca`; the token shows all of the folder `certificates`
 #   needs_engine              ends the script as skipped, loudly, if libp11's engine isn't installed
 #   token_home                a home whose p11-kit knows the module; in_token_home COMMAND… runs a program there, and so does
@@ -54,6 +57,34 @@ END
         broken "No CA could be made."
 }
 
+# How often the HSM did something with a key, by the emulator's log.
+operations() { grep -c "method=POST path=/keys/$1/[0-9a-f]*/$2 status=200" "$requests"; }
+has_operations() { [ "$(operations "$1" "$2")" -ge "$3" ]; }
+performed() {
+    local now
+    wait_until 5 has_operations "$1" "$2" "$(($3 + $4))"
+    now=$(operations "$1" "$2")
+    [ "$now" -eq "$(($3 + $4))" ] || { echo "$((now - $3)) times $2 with $1 instead of $4"; return 1; }
+}
+
+sweeps() {
+    local before
+    require_programs akv || return 1
+    before=$(deletions)
+    left_behind || return 1
+    [ "$(wc -l <"$work/left")" -eq "$1" ] || { echo "sessions have left, instead of $1:"; cat "$work/left"; return 1; }
+    "$target/akv" pkcs11 sweep --older-than 0s --module "$token_module" || return 1
+    swept=$((swept + $1))
+    [ "$(deletions)" -eq "$((before + $1))" ] && left_behind && [ ! -s "$work/left" ]
+}
+swept=0
+deletions() { grep -c 'method=DELETE path=/\(deleted\)\?keys/' "$requests"; }
+# The keys that have a session's tag.
+left_behind() {
+    list keys >"$work/keys.json" || { cat "$work/keys.json"; return 1; }
+    grep -o '"p11_session":"[^"]*"' "$work/keys.json" >"$work/left" || true
+}
+
 clients_keys=0
 expects_keys() { clients_keys=$((clients_keys + $1)); }
 # shellcheck disable=SC2034 # harness.sh reads it.
@@ -72,17 +103,19 @@ list() {
 }
 keys_are_as_expected() {
     local gone made
-    if grep 'method=DELETE path=/\(deleted\)\?keys/' "$requests"; then
+    if [ "$(deletions)" -ne "$swept" ]; then
+        grep method=DELETE "$requests"
         echo "a client deleted a key, which no configuration allowed"
         return 1
     fi
-    list keys >"$work/keys.json" || { cat "$work/keys.json"; return 1; }
+    left_behind || return 1
     grep -o '"kid":"[^"]*"' "$work/keys.json" | sed 's|.*/keys/\([^/"]*\).*|\1|' | sort >"$work/keys.there"
     printf '%s\n' "${created_keys[@]}" | sort >"$work/keys.made"
     gone=$(comm -13 "$work/keys.there" "$work/keys.made")
     made=$(comm -23 "$work/keys.there" "$work/keys.made")
     echo "gone: $gone; made by clients: $made"
-    if grep -o '"p11_session":"[^"]*"' "$work/keys.json"; then
+    if [ -s "$work/left" ]; then
+        cat "$work/left"
         echo "a session's key is left behind"
         return 1
     fi
