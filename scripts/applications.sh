@@ -19,7 +19,7 @@ packages=(openssl curl ca-certificates procps nginx-light libnginx-mod-stream ap
     bind9-dnsutils bind9-utils openvpn chromium libnss3-tools fonts-dejavu-core dovecot-imapd socat wget lighttpd lighttpd-mod-openssl
     strongswan-charon strongswan-swanctl strongswan-pki libstrongswan-standard-plugins pebble certbot lego
     squid-openssl unbound mosquitto mosquitto-clients freeradius eapoltest slapd ldap-utils rauc squashfs-tools sbsigntool systemd-boot-efi
-    libengine-pkcs11-openssl libstrongswan-extra-plugins gnutls-bin p11-kit p11-kit-modules openssh-server openssh-client softhsm2)
+    libengine-pkcs11-openssl libstrongswan-extra-plugins gnutls-bin p11-kit p11-kit-modules openssh-server openssh-client softhsm2 opensc libxmlsec1-dev)
 # Beginnings of names: not every suite has these, or they are named by a version, as what has sign-file is.
 newer=(systemd-ukify systemd-repart systemd-tpm 'linux-kbuild-[0-9]' 'pesign$' 'python3-pykcs11$'
     'golang-go$' 'golang-github-thalesignite-crypto11-dev$'

@@ -6,6 +6,9 @@
 #   httpd NAME start|graceful
 #   restarts NAME URL       graceful restarts under load
 #   stop NAME
+#   machine_certificates                once before the next two: makes own.pem, a software key with its certificate
+#   asks_backend NAME FILE              a page from a backend that asks for a certificate, by SSLProxyMachineCertificateFile FILE
+#   asks_no_backend NAME FILE MESSAGE   the same is refused with a message, and the HSM is not asked to sign
 
 user=
 if [ "$(id -u)" -eq 0 ]; then
@@ -70,4 +73,42 @@ restarts() {
     done
     more_load 10 || good=no
     end_load 1 && [ "$good" = yes ]
+}
+
+machine_certificates() {
+    openssl req -x509 -newkey rsa:2048 -noenc -keyout "$work/own.key" -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+        -days 2 -out "$work/own.crt" 2>/dev/null
+    cat "$work/own.crt" "$work/own.key" >"$work/own.pem"
+    cat "$work/own.crt" "$work/ca.crt" >"$work/known.crt"
+}
+
+asks_backend() {
+    local front back
+    free_port front
+    free_port back
+    start "$1" event <<END || return 1
+Listen 127.0.0.1:$back
+Listen 127.0.0.1:$front
+<VirtualHost *:$back>
+    SSLEngine on
+    SSLCertificateFile "$work/own.pem"
+    SSLCACertificateFile "$work/known.crt"
+    SSLVerifyClient require
+</VirtualHost>
+<VirtualHost *:$front>
+    SSLProxyEngine on
+    SSLProxyMachineCertificateFile "$2"
+    SSLProxyCACertificateFile "$work/own.crt"
+    ProxyPass / https://localhost:$back/
+</VirtualHost>
+END
+    page "http://localhost:$front/" && ! page --cacert "$work/own.crt" "https://localhost:$back/"
+}
+
+asks_no_backend() {
+    local before
+    before=$(signatures)
+    ! asks_backend "$1" "$2" || return 1
+    cat "$work/$1.err" "$work/$1/log"
+    grep -q "$3" "$work/$1.err" "$work/$1/log" && signed "" "$before" 0
 }

@@ -4,7 +4,7 @@
 #   paths NAME                          prints the settings that keep an instance's files in its own names
 #   proxying NAME FRONT BACK KEY CLIENT_KEY    prints the section http: at BACK a server with the certificate rsa and KEY, which wants a
 #                                       client's; at FRONT a proxy to it with the certificate client and CLIENT_KEY
-#   proxies FRONT BACK LOG KEY          checks, once it has started, that the server knows the client, whose KEY signs, and no others
+#   proxies FRONT BACK LOG KEY [TITLE]  checks, once it has started, that the server knows the client, whose KEY signs, and no others
 
 paths() { printf '%s_temp_path %s/%s;\n' client_body "$work" "$1" proxy "$work" "$1" fastcgi "$work" "$1" uwsgi "$work" "$1" scgi "$work" "$1"; }
 
@@ -44,7 +44,8 @@ proxied() {
 }
 not_proxied() { ! page "https://localhost:$1/" && page --insecure "https://localhost:$1/" -w '%{http_code}' --no-fail | grep -q 400; }
 proxies() {
-    check "proxy_ssl_certificate_key: answers" ready "http://localhost:$1/" "$3"
-    check "proxy_ssl_certificate_key: the backend knows the client, whose key signs" proxied "$1" "$4"
-    check "proxy_ssl_certificate_key: the backend refuses others" not_proxied "$2"
+    local title="${5:+$5: }proxy_ssl_certificate_key"
+    check "$title: answers" ready "http://localhost:$1/" "$3"
+    check "$title: the backend knows the client, whose key signs" proxied "$1" "$4"
+    check "$title: the backend refuses others" not_proxied "$2"
 }

@@ -19,6 +19,21 @@ fi
 . "$(dirname "$0")/httpd.sh"
 log_in
 
+# Another httpd with the configuration of one, but for its port: by_label_refused NAME PORT
+by_label_refused() {
+    local own
+    free_port own
+    ! sed -n '/^Listen/,$p' "$work/$1.conf" | sed "s/\<$2\>/$own/" | start label event || return 1
+    grep "key values mismatch" "$work/label/log"
+}
+# names_by_id NAME
+names_by_id() {
+    local key
+    for key in rsa ec; do
+        sed -i "s|$(token_uri "$key")|$(token_uri_by_id "$key")|" "$work/$1.conf"
+    done
+}
+
 for mpm in prefork event; do
     # Of the newest versions, as the last server has left them.
     token_certificate rsa rsa
@@ -41,19 +56,16 @@ END
     check "$mpm: the HSM restarts under load" hsm_restarts page "https://localhost:$port/"
     check "$mpm: tokens are renewed under load" renewals 6 page "https://localhost:$port/"
     check "$mpm: keys rotate under load" rotations "rsa ec" 3 page "https://localhost:$port/"
+    # By the same label there are newer versions now, which the certificates are not for, and libp11 takes the newest.
+    check "$mpm: with the certificates from before, keys by their labels are refused" by_label_refused "$mpm" "$port"
+    names_by_id "$mpm"
+    check "$mpm: graceful restarts under load, with the certificates from before, keys by their ids" restarts "$mpm" "https://localhost:$port/"
     check "$mpm: stops" stop "$mpm"
 done
 
 # Its own certificate towards a backend is one that a file holds, with its key.
-free_port port
-refused() {
-    ! start proxy event && grep "SSLProxyMachineCertificateFile: file .*/$(token_uri ec cert)' does not exist" "$work/proxy.err"
-}
-check "SSLProxyMachineCertificateFile: impossible, httpd looks for a file" refused <<END
-Listen 127.0.0.1:$port
-<VirtualHost *:$port>
-    SSLProxyEngine on
-    SSLProxyMachineCertificateFile "$(token_uri ec cert)"
-</VirtualHost>
-END
+machine_certificates
+check "SSLProxyMachineCertificateFile: a software key" asks_backend software "$work/own.pem"
+check "SSLProxyMachineCertificateFile: impossible, httpd looks for a file" asks_no_backend uri "$(token_uri ec cert)" \
+    "SSLProxyMachineCertificateFile: file .*/$(token_uri ec cert)' does not exist"
 finish

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Java by SunPKCS11: keys with and without certificates, a TLS server and a TLS client, 64 threads that sign at once, and Android
-# packages by apksigner. keytool and jarsigner are tried among the module's own tests.
+# Java by SunPKCS11: keys with and without certificates, a TLS server and a TLS client, 64 threads that sign or make handshakes at once,
+# what is left of keys of sessions, and Android packages by apksigner. keytool and jarsigner are tried among the module's own tests.
 # shellcheck source=tests/apps/harness.sh
 . "$(dirname "$0")/harness.sh"
 # shellcheck source=tests/apps/tokens.sh
@@ -34,20 +34,22 @@ by_threads() {
 check "64 threads, 8 signatures each" by_threads
 
 # All the while the HSM is killed and started, tokens are renewed, and its keys get new versions; each goes on with the one of its certificate.
+# through_restarts RESULT EACH MODE OPTION…: with 64 threads
 through_restarts() {
     local before tokens threads i good=yes
     before=$(signatures) tokens=$(logins)
-    token threads 64 40 >"$work/threads" 2>&1 &
+    token "$3" 64 "$2" "${@:4}" >"$work/threads" 2>&1 &
     threads=$!
     for i in 1 2 3; do
-        wait_until 60 has_signatures "" "$((before + i * 400))" && rotate rsa && rotate ec && restart_hsm || good=no
+        wait_until 60 has_signatures "" "$((before + i * 16 * $2))" && rotate rsa && rotate ec && restart_hsm || good=no
     done
     wait "$threads"
     tokens=$(($(logins) - tokens))
-    echo "figures: $(cat "$work/threads"), $tokens tokens"
-    [ "$(cat "$work/threads")" = "2560 good signatures" ] && [ "$tokens" -ge 2 ] && [ "$good" = yes ]
+    echo "figures: $(tail -n 1 "$work/threads"), $tokens tokens"
+    cat "$work/threads"
+    [ "$(cat "$work/threads")" = "$1" ] && [ "$tokens" -ge 2 ] && [ "$good" = yes ]
 }
-check "64 threads, while the HSM restarts, tokens are renewed and keys rotate" through_restarts
+check "64 threads, while the HSM restarts, tokens are renewed and keys rotate" through_restarts "2560 good signatures" 40 threads
 
 # A client that its key's certificate is asked of: asks SERVER CLIENT VERSION
 asks() {
@@ -73,10 +75,31 @@ for key in rsa ec; do
     done
     check "server, $key: the HSM restarts under load" hsm_restarts page "https://localhost:$port/"
     check "server, $key: tokens are renewed under load" renewals 3 page "https://localhost:$port/"
+    check "server, $key: 64 clients at once, while the HSM restarts, tokens are renewed and keys rotate" \
+        through_restarts "640 good handshakes" 10 handshakes "$port" "$work/ca.crt"
     check "server, $key: its key rotates under load" rotations "$key" 3 page "https://localhost:$port/"
     # A JVM ends by SIGTERM with status 143.
     check "server, $key: stops" end_process "$pid"
 done
+
+# --- what is left of keys of sessions ----------------------------------------------------------------------------------
+
+# Java ends without C_Finalize, and frees the place of the initialisation vector before the HSM makes one.
+gcm_refused() { token gcm | tee "$work/said" && grep CKR_MECHANISM_PARAM_INVALID "$work/said"; }
+check "AES-GCM with 12 zero bytes: impossible" gcm_refused
+check "its key is left behind, and akv pkcs11 sweep takes it away" sweeps 1
+# keytool has its pair kept before its certificate is refused.
+leaves_pair() {
+    sed 's/"certificateDirectory": "[^"]*"/"label": "hsm"/' "$MHSM_PKCS11_CONF" >"$work/no-folder.conf"
+    expects_keys 1
+    ! MHSM_PKCS11_CONF="$work/no-folder.conf" keytool "-J${java_options[0]}" -genkeypair -alias made -dname CN=made -keyalg EC \
+        -groupname secp256r1 -keystore NONE -storetype PKCS11 -storepass x >"$work/keytool.log" 2>&1
+    cat "$work/keytool.log"
+    # Its id is the alias.
+    grep CKR_TOKEN_WRITE_PROTECTED "$work/keytool.log" && list keys | grep "\"p11_pri_CKA_ID\":\"$(printf made | od -An -tx1 | tr -d ' ')\""
+}
+check "keytool fails without certificateDirectory, and its pair stays" leaves_pair
+check "it is none of a session's, which akv pkcs11 sweep would take away" sweeps 0
 
 # --- Android packages -------------------------------------------------------------------------------------------------
 

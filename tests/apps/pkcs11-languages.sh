@@ -11,8 +11,8 @@ start_token
 cat >"$work/sign.py" <<'END'
 import sys
 from PyKCS11 import CKA_CLASS, CKA_ID, CKA_LABEL, CKA_EC_PARAMS, CKA_TOKEN, CKA_SIGN, CKA_VERIFY, CKF_SERIAL_SESSION, CKF_RW_SESSION
-from PyKCS11 import CKM_AES_GCM, CKM_ECDSA, CKM_RSA_PKCS, CKM_EC_KEY_PAIR_GEN, CKM_SHA256_RSA_PKCS, CKO_PRIVATE_KEY, CKO_PUBLIC_KEY
-from PyKCS11 import Mechanism, PyKCS11Lib
+from PyKCS11 import CKM_AES_KEY_GEN, CKM_ECDSA, CKM_EC_KEY_PAIR_GEN, CKM_SHA256_RSA_PKCS, CKO_PRIVATE_KEY, CKO_PUBLIC_KEY
+from PyKCS11 import CKA_DECRYPT, CKA_ENCRYPT, CKA_VALUE_LEN, AES_GCM_Mechanism, Mechanism, PyKCS11Lib
 
 lib = PyKCS11Lib()
 lib.load(sys.argv[1])
@@ -37,17 +37,50 @@ curve = [6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]
 public, private = session.generateKeyPair(
     common + [(CKA_EC_PARAMS, curve), (CKA_VERIFY, True)], common + [(CKA_SIGN, True)], Mechanism(CKM_EC_KEY_PAIR_GEN, None))
 try_key(private, public, Mechanism(CKM_ECDSA, None), bytes(range(32)))
+
+# The HSM puts its initialisation vector in the place of the zero bytes.
+secret = session.generateKey(
+    [(CKA_TOKEN, True), (CKA_LABEL, "secret"), (CKA_ENCRYPT, True), (CKA_DECRYPT, True), (CKA_VALUE_LEN, 32)],
+    Mechanism(CKM_AES_KEY_GEN, None))
+gcm = AES_GCM_Mechanism(bytes(12), b"beside", 128)
+sealed = session.encrypt(secret, b"secret", gcm)
+iv = bytes(gcm._source_iv)
+assert iv != bytes(12)
+assert bytes(session.decrypt(secret, sealed, AES_GCM_Mechanism(iv, b"beside", 128))) == b"secret"
 session.closeSession()
 END
+# A key of a session, and no time to delete it.
+cat >"$work/killed.py" <<'END'
+import os, signal, sys
+from PyKCS11 import CKA_EC_PARAMS, CKF_RW_SESSION, CKF_SERIAL_SESSION, CKM_ECDSA, CKM_EC_KEY_PAIR_GEN, Mechanism, PyKCS11Lib
+
+lib = PyKCS11Lib()
+lib.load(sys.argv[1])
+session = lib.openSession(lib.getSlotList(tokenPresent=True)[0], CKF_SERIAL_SESSION | CKF_RW_SESSION)
+curve = [6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]
+public, private = session.generateKeyPair([(CKA_EC_PARAMS, curve)], [], Mechanism(CKM_EC_KEY_PAIR_GEN, None))
+session.sign(private, bytes(range(32)), Mechanism(CKM_ECDSA, None))
+os.kill(os.getpid(), signal.SIGKILL)
+END
+# Every key.
+any="[-a-z0-9]*"
 by_pykcs11() {
     local before
-    before=$(signatures "[-a-z0-9]*")
-    expects_keys 1
+    before=$(signatures "$any")
+    expects_keys 2
     /usr/bin/python3 "$work/sign.py" "$token_module" || return 1
-    signed "[-a-z0-9]*" "$before" 3
+    signed "$any" "$before" 3 && performed "$any" encrypt 0 1 && performed "$any" decrypt 0 1
+}
+killed() {
+    local before
+    before=$(signatures "$any")
+    /usr/bin/python3 "$work/killed.py" "$token_module"
+    [ "$?" -eq "$((128 + 9))" ] && signed "$any" "$before" 1
 }
 if /usr/bin/python3 -c "import PyKCS11" 2>/dev/null; then
-    check "Python, PyKCS11: find, sign, verify, generate" by_pykcs11
+    check "Python, PyKCS11: find, sign, verify, generate, AES-GCM" by_pykcs11
+    check "a process is killed that has made a key for its session" killed
+    check "akv pkcs11 sweep takes that key away" sweeps 1
 else
     skip "Python, PyKCS11" "it is not installed (apt-get install python3-pykcs11)"
 fi
@@ -56,10 +89,10 @@ fi
 no_engine() { ruby -e 'require "openssl"; abort "it has engines" if defined?(OpenSSL::Engine)'; }
 by_fiddle() {
     local before
-    before=$(signatures "[-a-z0-9]*")
+    before=$(signatures "$any")
     expects_keys 1
     ruby tests/apps/ruby/token.rb "$token_module" || return 1
-    signed "[-a-z0-9]*" "$before" 3
+    signed "$any" "$before" 3
 }
 if command -v ruby >/dev/null; then
     ruby --version
@@ -94,7 +127,8 @@ func must(err error) {
 
 func main() {
 	log.SetFlags(log.Lshortfile)
-	token, err := crypto11.Configure(&crypto11.Config{Path: os.Args[1], TokenLabel: "hsm", LoginNotSupported: true})
+	config := crypto11.Config{Path: os.Args[1], TokenLabel: "hsm", LoginNotSupported: true}
+	token, err := crypto11.Configure(&config)
 	must(err)
 	digest := sha256.Sum256([]byte("what is signed"))
 	find := func(label string) crypto11.Signer {
@@ -140,20 +174,39 @@ func main() {
 	if !bytes.Equal(opened, []byte("secret")) {
 		log.Fatal("decrypted to something else")
 	}
+	// It doesn't tell which initialisation vector the HSM has made, whatever its documentation says of these settings.
+	config.GCMIVLength, config.UseGCMIVFromHSM = 12, true
+	config.GCMIVFromHSMControl = crypto11.GCMIVFromHSMConfig{SupplyIvForHSMGCMEncrypt: true, SupplyIvForHSMGCMDecrypt: true}
+	other, err := crypto11.Configure(&config)
+	must(err)
+	secret, err = other.FindKey([]byte{8}, nil)
+	must(err)
+	gcm, err := secret.NewGCM()
+	must(err)
+	iv = make([]byte, gcm.NonceSize())
+	sealed = gcm.Seal(nil, iv, []byte("secret"), nil)
+	if !bytes.Equal(iv, make([]byte, len(iv))) {
+		log.Fatal("it tells the initialisation vector")
+	}
+	if _, err = gcm.Open(nil, iv, sealed, nil); err == nil {
+		log.Fatal("it is opened all the same")
+	}
+	must(other.Close())
 	must(token.Close())
 }
 END
 by_go() {
-    local before
-    before=$(signatures "[-a-z0-9]*")
+    local before sealed opened
+    before=$(signatures "$any") sealed=$(operations "$any" encrypt) opened=$(operations "$any" decrypt)
     (cd "$work" && GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE="$work/go" GOFLAGS=-trimpath go build -o sign_go sign.go) || return 1
     expects_keys 2
     "$work/sign_go" "$token_module" || return 1
-    signed "[-a-z0-9]*" "$before" 4
+    # By OAEP, CBC and GCM; the last is not opened again.
+    signed "$any" "$before" 4 && performed "$any" encrypt "$sealed" 2 && performed "$any" decrypt "$opened" 2
 }
 if command -v go >/dev/null && [ -d /usr/share/gocode/src/github.com/ThalesIgnite/crypto11 ]; then
     go version
-    check "Go, crypto11: find, sign, decrypt, generate, AES-CBC" by_go
+    check "Go, crypto11: find, sign, decrypt, generate, AES-CBC, but not AES-GCM" by_go
 else
     skip "Go, crypto11" "it is not installed (apt-get install golang-go golang-github-thalesignite-crypto11-dev)"
 fi

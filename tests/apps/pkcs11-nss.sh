@@ -123,7 +123,25 @@ else
     skip "pk12util" "it is not installed (apt-get install libnss3-tools)"
 fi
 
-# The library for NSS is there (libxmlsec1-nss), but the program does not load it.
+# xmlsec's library for NSS, by a program of a few lines: by_nss_library KEY ALGORITHM NICKNAME
+by_nss_library() {
+    local before
+    before=$(signatures "$1")
+    xml_template "$2" >"$1.xml"
+    ./xmlsec_nss nss "$3" "$1.xml" >"$1.signed.xml" || return 1
+    signed "$1" "$before" 1 && xmlsec1 --verify --trusted-pem ca.crt "$1.signed.xml" || return 1
+    sed 's/Keys stay/Keys go/' "$1.signed.xml" >changed.xml
+    ! xmlsec1 --verify --trusted-pem ca.crt changed.xml 2>changed.log && grep "digest do not match" changed.log
+}
+if ! command -v cc >/dev/null || ! command -v xmlsec1 >/dev/null || ! pkg-config --exists xmlsec1-nss; then
+    skip "libxmlsec1-nss" "it, a compiler, or xmlsec1 is not installed (apt-get install gcc libxmlsec1-dev xmlsec1)"
+else
+    read -ra flags <<<"$(pkg-config --cflags --libs xmlsec1-nss)"
+    cc -o xmlsec_nss "$repository/tests/apps/xmlsec_nss.c" "${flags[@]}" || broken "xmlsec_nss.c doesn't compile."
+    check "libxmlsec1-nss signs XML, RSA" by_nss_library rsa rsa-sha256 hsm:rsa
+    check "libxmlsec1-nss signs XML, EC" by_nss_library ec ecdsa-sha256 hsm:ec
+fi
+# The program xmlsec1 does not load it.
 no_nss() {
     local said
     said=$(xmlsec1 --sign --crypto nss --crypto-config nss message.txt 2>&1) && { echo "it was accepted"; return 1; }

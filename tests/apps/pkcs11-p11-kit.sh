@@ -33,6 +33,25 @@ fi
 listed() { in_token_home p11-kit list-modules | grep -A 30 '^akv' | grep 'token: hsm'; }
 check "p11-kit list-modules shows the token" listed
 
+# OpenSC's tools have no installation of modules.
+by_opensc() { in_token_home pkcs11-tool --module p11-kit-proxy.so "$@"; }
+opensc_lists() { by_opensc -L | tee "$work/list" && grep "token label *: hsm" "$work/list"; }
+opensc_signs() {
+    local before uri
+    before=$(signatures ec)
+    # In the token's own words: %7D%C8…
+    uri=$(in_token_home p11tool --only-urls --list-privkeys "pkcs11:token=hsm;object=ec")
+    by_opensc --token-label hsm --sign -m ECDSA-SHA256 --id "$(sed 's/.*;id=\([^;]*\).*/\1/; s/%//g' <<<"$uri")" \
+        --input-file "$work/message.txt" --output-file "$work/signature" || return 1
+    signed ec "$before" 1
+}
+if ! command -v pkcs11-tool >/dev/null; then
+    skip "pkcs11-tool by p11-kit-proxy.so" "it is not installed (apt-get install opensc)"
+elif [ -e "$proxy" ]; then
+    check "pkcs11-tool by p11-kit-proxy.so lists the token" opensc_lists
+    check "pkcs11-tool by p11-kit-proxy.so signs" opensc_signs
+fi
+
 if [ ! -e "$modules/p11-kit-client.so" ]; then
     skip "p11-kit server" "p11-kit-client.so is not installed (apt-get install p11-kit-modules)"
     finish

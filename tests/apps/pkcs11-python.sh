@@ -18,7 +18,8 @@ by_python() {
     before=$(signatures "[-a-z0-9]*")
     expects_keys 3
     "$python" tests/apps/python/hsm_token.py "$token_module" || return 1
-    signed "[-a-z0-9]*" "$before" 8
+    # By OAEP and by AES-CBC.
+    signed "[-a-z0-9]*" "$before" 8 && performed "[-a-z0-9]*" decrypt 0 2 && performed "[-a-z0-9]*" encrypt 0 1
 }
 check "python-pkcs11: find, sign, verify, decrypt, generate RSA, EC and AES keys, AES-CBC" by_python
 

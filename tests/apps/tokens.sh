@@ -6,11 +6,15 @@
 #   watch_keys                has `finish` check that clients deleted no key, as no configuration here allows it, and that the HSM has
 #                             the keys of `create_key` and those that were expected, none of them a session's
 #   expects_keys NUMBER       clients make so many keys that stay, beside those expected before
+#   sweeps NUMBER             sessions have left so many keys behind, and `akv pkcs11 sweep` takes just them away
+#   performed KEY KIND BEFORE NUMBER   whether the HSM did so many operations of a kind with a key since there were BEFORE, which
+#                             `operations KEY KIND` told; `encrypt`, `decrypt`
 #   token_certificate NAME KEY [SUBJECT [EXTENSION]]   NAME.crt, by the CA `ca`; the token shows all of the folder `certificates`
 #   needs_engine              ends the script as skipped, loudly, if libp11's engine isn't installed
 #   token_home                a home whose p11-kit knows the module; in_token_home COMMAND… runs a program there, and so does
 #                             launch LOG "${in_token_home[@]}" COMMAND…
 #   token_uri KEY [TYPE]      the URI of a key, or of its certificate
+#   token_uri_by_id NAME      the URI of the key that NAME.crt is for, by the id that both have, which is that of one version
 #   provider_conf             an openssl.cnf with pkcs11-provider in the place of the engine
 #   token_pem KEY             KEY.key, a key file for it that holds the key's URI
 
@@ -29,6 +33,11 @@ needs_engine() {
 
 token_label=hsm
 token_uri() { echo "pkcs11:token=$token_label;object=$1;type=${2:-private}"; }
+token_uri_by_id() {
+    local id
+    id=$(openssl x509 -in "$work/$1.crt" -noout -ext subjectKeyIdentifier | sed -n 's/^ *\([0-9A-F:]*\)$/%\1/p')
+    echo "pkcs11:token=$token_label;id=${id//:/%};type=private"
+}
 
 start_token() {
     require_pkcs11_module || broken "The PKCS#11 module is needed."
@@ -46,6 +55,34 @@ END
     with_provider openssl req -new -x509 "${engine_args[@]}" -key "$(token_uri ca)" -sha256 -days 2 -subj "/CN=Test CA" \
         -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign -out "$work/ca.crt" ||
         broken "No CA could be made."
+}
+
+# How often the HSM did something with a key, by the emulator's log.
+operations() { grep -c "method=POST path=/keys/$1/[0-9a-f]*/$2 status=200" "$requests"; }
+has_operations() { [ "$(operations "$1" "$2")" -ge "$3" ]; }
+performed() {
+    local now
+    wait_until 5 has_operations "$1" "$2" "$(($3 + $4))"
+    now=$(operations "$1" "$2")
+    [ "$now" -eq "$(($3 + $4))" ] || { echo "$((now - $3)) times $2 with $1 instead of $4"; return 1; }
+}
+
+sweeps() {
+    local before
+    require_programs akv || return 1
+    before=$(deletions)
+    left_behind || return 1
+    [ "$(wc -l <"$work/left")" -eq "$1" ] || { echo "sessions have left, instead of $1:"; cat "$work/left"; return 1; }
+    "$target/akv" pkcs11 sweep --older-than 0s --module "$token_module" || return 1
+    swept=$((swept + $1))
+    [ "$(deletions)" -eq "$((before + $1))" ] && left_behind && [ ! -s "$work/left" ]
+}
+swept=0
+deletions() { grep -c 'method=DELETE path=/\(deleted\)\?keys/' "$requests"; }
+# The keys that have a session's tag.
+left_behind() {
+    list keys >"$work/keys.json" || { cat "$work/keys.json"; return 1; }
+    grep -o '"p11_session":"[^"]*"' "$work/keys.json" >"$work/left" || true
 }
 
 clients_keys=0
@@ -66,17 +103,19 @@ list() {
 }
 keys_are_as_expected() {
     local gone made
-    if grep 'method=DELETE path=/\(deleted\)\?keys/' "$requests"; then
+    if [ "$(deletions)" -ne "$swept" ]; then
+        grep method=DELETE "$requests"
         echo "a client deleted a key, which no configuration allowed"
         return 1
     fi
-    list keys >"$work/keys.json" || { cat "$work/keys.json"; return 1; }
+    left_behind || return 1
     grep -o '"kid":"[^"]*"' "$work/keys.json" | sed 's|.*/keys/\([^/"]*\).*|\1|' | sort >"$work/keys.there"
     printf '%s\n' "${created_keys[@]}" | sort >"$work/keys.made"
     gone=$(comm -13 "$work/keys.there" "$work/keys.made")
     made=$(comm -23 "$work/keys.there" "$work/keys.made")
     echo "gone: $gone; made by clients: $made"
-    if grep -o '"p11_session":"[^"]*"' "$work/keys.json"; then
+    if [ -s "$work/left" ]; then
+        cat "$work/left"
         echo "a session's key is left behind"
         return 1
     fi

@@ -28,6 +28,26 @@ signs() {
     openssl dgst -sha256 "$@" -verify "$work/$key.pub" -signature "$work/signature" "$work/message.txt" || return 1
     signed "$key" "$before" 1
 }
+# Digests that are signed as they are: signs_digest KEY [OPTION…]
+signs_digest() {
+    local key=$1 before
+    shift
+    openssl dgst -sha256 -binary -out "$work/digest" "$work/message.txt"
+    before=$(signatures "$key")
+    with_provider openssl pkeyutl -sign -engine pkcs11 -keyform engine -inkey "$(token_uri "$key")" -in "$work/digest" \
+        -out "$work/signature" -pkeyopt digest:sha256 "$@" || return 1
+    openssl dgst -sha256 "${@//-pkeyopt/-sigopt}" -verify "$work/$key.pub" -signature "$work/signature" "$work/message.txt" || return 1
+    signed "$key" "$before" 1
+}
+# opens OPTION…: what plain OpenSSL has encrypted
+opens() {
+    local before
+    before=$(operations rsa decrypt)
+    openssl pkeyutl -encrypt -pubin -inkey "$work/rsa.pub" -in "$work/message.txt" -out "$work/sealed" "$@" || return 1
+    with_provider openssl pkeyutl -decrypt -engine pkcs11 -keyform engine -inkey "$(token_uri rsa)" -in "$work/sealed" \
+        -out "$work/opened" "$@" || return 1
+    cmp "$work/opened" "$work/message.txt" && performed rsa decrypt "$before" 1
+}
 # serves KEY
 serves() {
     local port
@@ -51,6 +71,7 @@ by_nginx() {
 for key in rsa ec; do
     check "pkey -pubout, $key" exports "$key"
     check "dgst -sign, $key" signs "$key"
+    check "pkeyutl -sign, $key" signs_digest "$key"
     check "req -x509, s_server and curl, $key" serves "$key"
     if command -v nginx >/dev/null; then
         check "nginx, $key" by_nginx "$key"
@@ -59,4 +80,7 @@ for key in rsa ec; do
     fi
 done
 check "dgst -sign, rsa, PSS" signs rsa -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:digest
+check "pkeyutl -sign, rsa, PSS" signs_digest rsa -pkeyopt rsa_padding_mode:pss -pkeyopt rsa_pss_saltlen:digest
+check "pkeyutl -decrypt, PKCS#1" opens -pkeyopt rsa_padding_mode:pkcs1
+check "pkeyutl -decrypt, OAEP" opens -pkeyopt rsa_padding_mode:oaep
 finish

@@ -25,4 +25,16 @@ for mode in "1 no" "4 no" "1 yes" "4 yes"; do
     serves "$threads" "$async"
 done
 proxies "$work/client.pem"
+
+# pkcs11-provider takes the last of the versions that have the label in a file, which the certificate is not for.
+starts_anew() { with_provider haproxy -c -f "$work/1-no.cfg"; }
+by_label_refused() { ! starts_anew 2>"$work/label.log" && grep "inconsistencies between private key and certificate" "$work/label.log"; }
+for key in rsa ec; do
+    rotate "$key"
+done
+check "with the certificates from before, files that hold labels are refused" by_label_refused
+for key in rsa ec; do
+    { cat "$work/$key.crt" && uri_pem "$(token_uri_by_id "$key")" "$work/$key"; } >"$work/$key.pem"
+done
+check "with the certificates from before, files that hold ids are taken" starts_anew
 finish

@@ -58,6 +58,37 @@ done
 check "dgst -sign by URI, rsa, PSS" signs "$(uri rsa)" rsa "${pss[@]}"
 check "dgst -sign by PEM, rsa, PSS" signs "$work/rsa.key" rsa "${pss[@]}"
 
+# Digests that are signed as they are: signs_digest KEY KEYFILE [OPTION…]
+signs_digest() {
+    local key=$1 file=$2 before
+    shift 2
+    openssl dgst -sha256 -binary -out "$work/digest" "$work/message.txt"
+    before=$(signatures "$key")
+    with_provider openssl pkeyutl -sign -inkey "$file" -in "$work/digest" -out "$work/signature" -pkeyopt digest:sha256 "$@" || return 1
+    openssl dgst -sha256 "${@//-pkeyopt/-sigopt}" -verify "$work/$key.pub" -signature "$work/signature" "$work/message.txt" || return 1
+    signed "$key" "$before" 1
+}
+# What plain OpenSSL has encrypted: opens KEYFILE OPTION…
+opens() {
+    local file=$1 before
+    shift
+    before=$(operations rsa decrypt)
+    openssl pkeyutl -encrypt -pubin -inkey "$work/rsa.pub" -in "$work/message.txt" -out "$work/sealed" "$@" || return 1
+    with_provider openssl pkeyutl -decrypt -inkey "$file" -in "$work/sealed" -out "$work/opened" "$@" || return 1
+    cmp "$work/opened" "$work/message.txt" && performed rsa decrypt "$before" 1
+}
+for key in rsa ec; do
+    check "pkeyutl -sign by URI, $key" signs_digest "$key" "$(uri "$key")"
+done
+check "pkeyutl -sign by PEM, rsa, PSS" signs_digest rsa "$work/rsa.key" -pkeyopt rsa_padding_mode:pss -pkeyopt rsa_pss_saltlen:digest
+check "pkeyutl -decrypt by URI, PKCS#1" opens "$(uri rsa)" -pkeyopt rsa_padding_mode:pkcs1
+# pkcs11-provider knows no default for the hash functions of OAEP.
+oaep() { echo "-pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:$1 -pkeyopt rsa_mgf1_md:$1"; }
+for hash in sha1 sha256; do
+    read -ra options <<<"$(oaep "$hash")"
+    check "pkeyutl -decrypt by PEM, OAEP with $hash" opens "$work/rsa.key" "${options[@]}"
+done
+
 makes_ca() {
     with_provider openssl req -new -x509 -key "$(uri ca)" -sha256 -days 2 -subj "/CN=Test CA" \
         -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign -out "$work/ca.crt" &&

@@ -4,6 +4,8 @@
 //   java Token serve PORT ALIAS CA.pem         a server that wants a certificate of its clients, and says whose it got
 //   java Token ask PORT ALIAS|- CA.pem [TLS]   a client; prints the version, the server's subject, and what it said
 //   java Token threads THREADS EACH            each thread makes so many signatures, by turns with each key, and verifies them
+//   java Token handshakes THREADS EACH PORT CA.pem   each thread makes so many full handshakes, as a client without a key
+//   java Token gcm                             a key of a session, and AES-GCM with 12 zero bytes; prints why that is refused
 
 import java.io.FileInputStream;
 import java.net.InetAddress;
@@ -40,8 +42,21 @@ public final class Token {
         switch (args[0]) {
             case "list" -> Collections.list(store.aliases()).forEach(System.out::println);
             case "serve" -> serve(store, Integer.parseInt(args[1]), args[2], args[3]);
-            case "ask" -> ask(store, Integer.parseInt(args[1]), args[2], args[3], args.length > 4 ? args[4] : "TLSv1.3");
-            case "threads" -> threads(store, Integer.parseInt(args[1]), Integer.parseInt(args[2]));
+            case "ask" -> System.out.print(
+                ask(context(store, args[2], args[3]), Integer.parseInt(args[1]), args.length > 4 ? args[4] : "TLSv1.3"));
+            case "threads" -> {
+                List<String> names = Collections.list(store.aliases());
+                int good = together(Integer.parseInt(args[1]), Integer.parseInt(args[2]),
+                    (thread, i) -> signs(store, names.get((thread + i) % names.size()), thread + " " + i));
+                System.out.println(good + " good signatures");
+            }
+            case "handshakes" -> {
+                int port = Integer.parseInt(args[3]);
+                int good = together(Integer.parseInt(args[1]), Integer.parseInt(args[2]),
+                    (thread, i) -> shakesHands(store, port, args[4], i % 2 == 0 ? "TLSv1.2" : "TLSv1.3"));
+                System.out.println(good + " good handshakes");
+            }
+            case "gcm" -> gcm();
             default -> throw new IllegalArgumentException(args[0]);
         }
     }
@@ -123,7 +138,7 @@ public final class Token {
     private static void serve(KeyStore store, int port, String alias, String ca) throws Exception {
         SSLContext context = context(store, alias, ca);
         SSLServerSocket listener = (SSLServerSocket) context.getServerSocketFactory()
-            .createServerSocket(port, 50, InetAddress.getByName("127.0.0.1"));
+            .createServerSocket(port, 128, InetAddress.getByName("127.0.0.1"));
         listener.setWantClientAuth(true);
         ExecutorService workers = Executors.newCachedThreadPool();
         while (true) {
@@ -151,22 +166,26 @@ public final class Token {
         }
     }
 
-    private static void ask(KeyStore store, int port, String alias, String ca, String version) throws Exception {
-        SSLSocket socket = (SSLSocket) context(store, alias, ca).getSocketFactory().createSocket("localhost", port);
+    private static String ask(SSLContext context, int port, String version) throws Exception {
+        SSLSocket socket = (SSLSocket) context.getSocketFactory().createSocket("localhost", port);
         try (socket) {
             SSLParameters parameters = socket.getSSLParameters();
             parameters.setEndpointIdentificationAlgorithm("HTTPS");
             socket.setSSLParameters(parameters);
             socket.setEnabledProtocols(new String[] {version});
             socket.startHandshake();
-            System.out.println(socket.getSession().getProtocol() + ", server " + socket.getSession().getPeerPrincipal());
+            String who = socket.getSession().getProtocol() + ", server " + socket.getSession().getPeerPrincipal() + "\n";
             socket.getOutputStream().write("GET / HTTP/1.0\r\n\r\n".getBytes(StandardCharsets.ISO_8859_1));
-            System.out.println(new String(socket.getInputStream().readAllBytes(), StandardCharsets.ISO_8859_1));
+            return who + new String(socket.getInputStream().readAllBytes(), StandardCharsets.ISO_8859_1) + "\n";
         }
     }
 
-    private static void threads(KeyStore store, int threads, int each) throws Exception {
-        List<String> names = Collections.list(store.aliases());
+    private interface Step {
+        boolean isGood(int thread, int i) throws Exception;
+    }
+
+    /** How many steps are good of threads that begin together. */
+    private static int together(int threads, int each, Step step) throws Exception {
         CyclicBarrier together = new CyclicBarrier(threads);
         List<Callable<Integer>> work = new ArrayList<>();
         for (int thread = 0; thread < threads; thread++) {
@@ -175,7 +194,7 @@ public final class Token {
                 together.await();
                 int good = 0;
                 for (int i = 0; i < each; i++) {
-                    good += signs(store, names.get((number + i) % names.size()), number + " " + i) ? 1 : 0;
+                    good += step.isGood(number, i) ? 1 : 0;
                 }
                 return good;
             });
@@ -186,7 +205,33 @@ public final class Token {
             good += done.get();
         }
         workers.shutdown();
-        System.out.println(good + " good signatures");
+        return good;
+    }
+
+    /** With a context of its own, so that no session is resumed. */
+    private static boolean shakesHands(KeyStore store, int port, String ca, String version) throws Exception {
+        try {
+            return ask(context(store, "-", ca), port, version).startsWith(version + ", server CN=localhost");
+        } catch (java.io.IOException lost) {
+            System.err.println(lost);
+            return false;
+        }
+    }
+
+    private static void gcm() throws Exception {
+        java.security.Provider provider = java.security.Security.getProvider("SunPKCS11-akv");
+        javax.crypto.KeyGenerator generator = javax.crypto.KeyGenerator.getInstance("AES", provider);
+        generator.init(256);
+        javax.crypto.Cipher cipher = javax.crypto.Cipher.getInstance("AES/GCM/NoPadding", provider);
+        try {
+            cipher.init(javax.crypto.Cipher.ENCRYPT_MODE, generator.generateKey(), new javax.crypto.spec.GCMParameterSpec(128, new byte[12]));
+            cipher.doFinal(new byte[16]);
+            System.out.println("it is not refused");
+        } catch (Exception refused) {
+            for (Throwable cause = refused; cause != null; cause = cause.getCause()) {
+                System.out.println(cause);
+            }
+        }
     }
 
     private static boolean signs(KeyStore store, String alias, String message) throws Exception {

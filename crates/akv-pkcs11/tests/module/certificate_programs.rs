@@ -236,6 +236,8 @@ fn java_makes_keys_with_certificates_and_deletes_them() {
         "-file",
         "reply.pem",
     ]);
+    // Its own certificate, and the request.
+    assert_eq!(hsm.count("sign"), 2);
     let listed = keytool(&["-list", "-v", "-alias", "made"]);
     assert!(listed.contains("Certificate chain length: 2"), "{listed}");
     keytool(&["-delete", "-alias", "made"]);
@@ -300,6 +302,8 @@ fn java_brings_rsa_keys_or_has_the_hsm_make_them() {
         .iter()
         .filter(|key| key["tags"]["p11_pri_CKA_LOCAL"] == "0");
     assert_eq!((keys.len(), brought.count()), (4, 1), "{keys:?}");
+    // keytool signs the certificate of its own key itself.
+    assert_eq!(hsm.count("sign"), 1);
 }
 
 /// A server that wants certificates of its clients, with its port.

@@ -101,6 +101,7 @@ fn pkcs11_tool_lists_generates_signs_and_tests() {
         let told = pkcs11_tool(&hsm, &[&verify[..], &file].concat());
         assert!(told.contains("Signature is valid"), "{told}");
     }
+    assert_eq!(hsm.count("sign"), 4);
     // The two commands of the TLS Offload Library's users; the flags are what they have.
     let told = pkcs11_tool(&hsm, &["--test", "--login", "--pin", "x"]);
     assert!(told.contains("No errors"), "{told}");
@@ -243,6 +244,8 @@ fn pkcs11_tool_makes_aes_keys_and_decrypts() {
     );
     decrypts(&hsm, &mechanism, "0d");
 
+    assert_eq!((hsm.count("encrypt"), hsm.count("decrypt")), (1, 4));
+
     // With random numbers of the HSM, as well.
     hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"random":"hsm"}"#);
     let told = pkcs11_tool(&hsm, &["--test", "--login", "--pin", "x"]);
@@ -314,6 +317,7 @@ fn pkcs11_tool_imports_keys_and_authenticates() {
     let mut signer = openssl::sign::Signer::new(digest, &key).unwrap();
     let expected = signer.sign_oneshot_to_vec(b"what is signed").unwrap();
     assert_eq!(std::fs::read(hsm.file("mac")).unwrap(), expected);
+    assert_eq!(hsm.count("sign"), 3);
 }
 
 #[test]
@@ -357,6 +361,7 @@ fn gnutls_lists_and_signs() {
             &[&provider[..], &["--test-sign", "--batch", &url]].concat(),
         );
     }
+    assert_eq!(hsm.count("sign"), 2);
 }
 
 /// Has openssl load libp11's engine with the module.
@@ -403,6 +408,7 @@ fn openssl_signs_by_libp11s_engine() {
         );
         assert!(told.contains("Verified OK"), "{told}");
     }
+    assert_eq!(hsm.count("sign"), 2);
 }
 
 #[test]
@@ -557,6 +563,7 @@ fn nss_lists_and_generates_keys_and_signs_requests() {
     }
     let listed = certutil(&["-K", "-h", "localhost"]);
     assert_eq!(listed.matches("p11-").count(), 2, "{listed}");
+    assert_eq!(hsm.count("sign"), 3);
 }
 
 #[test]
@@ -578,4 +585,5 @@ fn openssh_lists_keys_and_signs_certificates() {
     succeeds(&hsm, "ssh-keygen", &sign);
     let shown = succeeds(&hsm, "ssh-keygen", &["-L", "-f", "user-cert.pub"]);
     assert!(shown.contains("somebody"), "{shown}");
+    assert_eq!(hsm.count("sign"), 1);
 }

@@ -196,6 +196,10 @@ fn calls_of_p11tool() {
         let keys = ["--load-privkey", &private, "--load-pubkey", &public];
         let out = ["--provider", &path(), "--outfile", "certificate.pem"];
         succeeds(hsm, "certtool", &[&make[..], &keys, &out].concat());
+        let verify = "verify -check_ss_sig -CAfile certificate.pem certificate.pem";
+        let verify: Vec<&str> = verify.split(' ').collect();
+        succeeds(hsm, "openssl", &verify);
+        assert_eq!(hsm.count("sign"), 1);
     });
     compare(hsm("rsa"), "p11tool-sign", "gnutls-bin", |hsm| {
         let url = "pkcs11:token=localhost;object=rsa;type=private";
