@@ -29,6 +29,7 @@ mod logs;
 mod memory;
 mod ml_dsa;
 mod ml_dsa_tls;
+mod ml_dsa_vectors;
 mod names;
 mod neighbours;
 mod processes;
