@@ -111,6 +111,10 @@ async fn answered(
         let (_, code, message) = answer.error();
         assert!(!code.is_empty() && !message.is_empty(), "{what}");
     }
+    if answer.status.is_success() && !answer.body.is_empty() {
+        // Which looks at its values, too.
+        answer.json();
+    }
     answer.status.as_u16()
 }
 

@@ -151,7 +151,7 @@ class SecurityDomains(unittest.TestCase):
         self.assertEqual(self.first.get_download_status().status, "Success")
         self.assertEqual(len(json.loads(domain.value)["SharedKeys"]["enc_shares"]), 3)
 
-        transfer_key = json.loads(self.second.get_transfer_key()["transfer_key"])
+        transfer_key = json.loads(str(self.second.get_transfer_key().transfer_key))
         blob = passed_on(domain.value, holders[:2], transfer_key)
         # The domain as it was downloaded is for no HSM.
         with self.assertRaises(HttpResponseError) as refused:
