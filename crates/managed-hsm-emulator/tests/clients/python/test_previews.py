@@ -85,7 +85,10 @@ class Previews(unittest.TestCase):
         with self.assertRaises(HttpResponseError) as caught:
             client.get_ekm_connection()
         self.assertEqual(caught.exception.status_code, 404)
-        self.assertEqual(client.begin_create_ekm_private_endpoint("proxy", "an-alias").result().private_endpoint_name, "proxy")
+        begun = client.begin_create_ekm_private_endpoint("proxy", "an-alias").result()
+        self.assertEqual(begun.private_endpoint_name, "proxy")
+        self.assertEqual(client.get_ekm_private_endpoint_operation_status(begun.job_id).status, "Succeeded")
+        self.assertEqual(client.get_ekm_private_endpoint("proxy").properties.private_link_service_id, "an-alias")
         self.assertEqual([one.name for one in client.list_ekm_private_endpoints()], ["proxy"])
         made = client.create_ekm_connection(
             KeyVaultEkmConnection(
