@@ -358,6 +358,7 @@ fn cms_takes_the_digests_that_it_takes_with_software_keys() {
             Some("shake256"),
         ] {
             let expected = cms(&hsm, Loading::Plain, &software, &theirs, digest);
+            assert!(expected || digest != Some("sha256"), "{set}");
             for loading in [Loading::AkvFirst, Loading::DefaultFirst] {
                 let found = cms(&hsm, loading, &uri(set), &ours, digest);
                 assert_eq!(found, expected, "{set} {loading:?} {digest:?}");
