@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Azure's command line (az), from PyPI, against the emulator: it logs in as a service principal and goes through its commands for
-# keys, roles, settings and disaster recovery of a Managed HSM, and for keys of a vault. Run after `cargo build --workspace`. Skipped,
+# keys, roles, settings, disaster recovery and the external key manager of a Managed HSM, and for keys of a vault. Run after `cargo build --workspace`. Skipped,
 # with the reason, where it can't be had.
 # shellcheck disable=SC2317 # the trap, check and refused call functions
 set -uo pipefail
@@ -368,6 +368,23 @@ activation() {
         --sd-quorum 2 --security-domain-file "$folder/domain.json" --query status
 }
 
+# The HSM's connection to a proxy of an external key manager, whose CA is here the emulator's.
+external_key_manager() {
+    local ca="$AKV_CA_FILE" encoded
+    encoded=$(openssl x509 -in "$ca" -outform DER | openssl base64 -A)
+    refused "ekm-connection show before there is one" "(EkmConnectionNotFound)" at_service ekm-connection show
+    check "ekm-connection certificate show" "$encoded" at_service ekm-connection certificate show --query 'caCertificates[0]'
+    check "ekm-connection create" "proxy.contoso.com:8443" at_service ekm-connection create --host proxy.contoso.com:8443 \
+        --path-prefix /api/v1 --server-ca-certificate "$ca" --query host
+    refused "ekm-connection create of a second one" "(Conflict)" at_service ekm-connection create --host other --server-ca-certificate "$ca"
+    check "ekm-connection update" "proxy" at_service ekm-connection update --server-cn proxy --query serverSubjectCommonName
+    check "ekm-connection show" "proxy.contoso.com:8443 /api/v1 proxy" at_service ekm-connection show \
+        --query "join(' ', [host, pathPrefix, serverSubjectCommonName])"
+    check "ekm-connection check" "managed-hsm-emulator" at_service ekm-connection check --query ekmVendor
+    check "ekm-connection delete" "proxy.contoso.com:8443" at_service ekm-connection delete --query host
+    refused "ekm-connection check of one that is deleted" "(EkmConnectionNotFound)" at_service ekm-connection check
+}
+
 # The second HSM takes the domain of the first and restores what that one backed up.
 disaster_recovery() {
     local storage=(--storage-account-name contoso --blob-container-name backups --storage-container-SAS-token any)
@@ -426,5 +443,6 @@ errors
 settings_and_randomness
 roles
 disaster_recovery
+external_key_manager
 keys_of_a_vault
 finish

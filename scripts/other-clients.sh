@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Clients of an HSM and of a vault that nobody here wrote, from their registries, against the emulator: Azure's libraries for Python
 # and JavaScript from their first to their pre-release versions, the present ones with all tests of scripts/clients.sh, MongoDB's
-# field-level encryption, encrypted blobs in Azurite, securesystemslib and Ansible. They meet the service's own names at port 443, in a network namespace, and nothing in them is
+# field-level encryption, encrypted blobs and full backups in Azurite, azure-keyvault-securitydomain, securesystemslib and Ansible. They meet the service's own names at port 443, in a network namespace, and nothing in them is
 # changed. Run after `cargo build --workspace`. What can't be had here is skipped, with the reason.
 #
 #   scripts/other-clients.sh          all of them
-#   scripts/other-clients.sh NAME…    some: python javascript suites pymongocrypt securesystemslib blobs ansible
+#   scripts/other-clients.sh NAME…    some: python javascript suites pymongocrypt securesystemslib blobs securitydomain ansible
 # shellcheck disable=SC2317 # the trap calls one function, and the names of clients the others
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
@@ -14,6 +14,8 @@ cd "$(dirname "$0")/.." || exit
 . scripts/client_libraries.sh
 
 hsm=fabrikam.managedhsm.azure.net
+# Without keys until it gets the security domain of the other.
+second_hsm=northwind.managedhsm.azure.net
 vault=contoso.vault.azure.net
 authority=login.microsoftonline.com
 namespace_pid='' azurite_pid=''
@@ -107,7 +109,7 @@ pymongocrypt() { python_client "pymongocrypt 1.21.2" requirements-pymongocrypt.t
 securesystemslib() { python_client "securesystemslib 1.6.0" requirements-securesystemslib.txt test_securesystemslib.py; }
 
 blobs() {
-    local title="azure-storage-blob 12.31.1 with Azurite 3.35.0" account=devstoreaccount1 deadline=$((SECONDS + 60))
+    local title="azure-storage-blob 12.31.1, azure-keyvault-administration 4.7.2 with Azurite 3.35.0" account=devstoreaccount1 deadline=$((SECONDS + 60))
     npm_packages "$title" azurite || return
     # Not by a function, whose process would be the shell's.
     nsenter --target "$namespace_pid" --net --mount node "$place/node_modules/.bin/azurite-blob" --location "$folder" --silent \
@@ -127,6 +129,8 @@ blobs() {
     python_client "$title" requirements-blobs.txt test_blobs.py
     stop_azurite
 }
+
+securitydomain() { python_client "azure-keyvault-securitydomain 1.0.0b4" requirements-securitydomain.txt test_security_domain.py; }
 
 # The collection alone, out of the package of all collections.
 collection() {
@@ -175,7 +179,7 @@ start() {
         skip "all of them, because this machine allows no namespaces (unshare --net --mount)"
         finish
     fi
-    echo "127.0.0.1 localhost $hsm $vault $authority login.microsoft.com" >"$folder/hosts"
+    echo "127.0.0.1 localhost $hsm $second_hsm $vault $authority login.microsoft.com" >"$folder/hosts"
     # shellcheck disable=SC2016 # the shell within expands it
     unshare --net --mount bash -euc 'ip link set lo up
         mount --bind "$1/hosts" /etc/hosts
@@ -191,17 +195,17 @@ start() {
 exec nsenter --target $namespace_pid --net --mount "$emulator" "\$@"
 SCRIPT
     chmod +x "$folder/emulator"
-    serve_emulator "$folder/emulator" "$folder" --port 443 --hsm "${hsm%%.*}" --vault "${vault%%.*}" \
+    serve_emulator "$folder/emulator" "$folder" --port 443 --hsm "${hsm%%.*}" --hsm "${second_hsm%%.*}" --vault "${vault%%.*}" \
         --principals "$(principals_file)" --tls-server-name "$authority" --tls-server-name login.microsoft.com --control-port 0 || exit
     EMULATOR_CONTROL=$(sed -n 's/^control: //p' "$folder/emulator.out")
     export EMULATOR_CONTROL
 }
 
 start
-[ $# -gt 0 ] || set -- python javascript suites pymongocrypt securesystemslib blobs ansible
+[ $# -gt 0 ] || set -- python javascript suites pymongocrypt securesystemslib blobs securitydomain ansible
 for client; do
     case $client in
-    python | javascript | suites | pymongocrypt | securesystemslib | blobs | ansible) "$client" ;;
+    python | javascript | suites | pymongocrypt | securesystemslib | blobs | securitydomain | ansible) "$client" ;;
     *) echo "no client $client" >&2; exit 2 ;;
     esac
 done

@@ -128,7 +128,8 @@ struct Tables {
     signatures: [Table; SIGNATURES.len()],
     cipher: Table,
     store: Table,
-    encoders: Vec<Table>,
+    /// By type of keys. There is none for AES.
+    encoders: [Option<Table>; KEY_TYPES.len()],
 }
 
 // SAFETY: the tables are static and never written.
@@ -141,7 +142,7 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| Tables {
     signatures: SIGNATURES.map(|(name, _)| Table::find(SIGNATURE, name)),
     cipher: Table::find(ASYM_CIPHER, "RSA"),
     store: Table::find(STORE, "managedhsm"),
-    encoders: ["RSA", "EC"].map(|name| Table::find(ENCODER, name)).into(),
+    encoders: KEY_TYPES.map(|name| (name != "AES").then(|| Table::find(ENCODER, name))),
 });
 
 const URIS: &[&CStr] = &[
@@ -401,10 +402,9 @@ impl Slots {
     }
 
     fn encode(&mut self, program: &mut Program<'_>, key: Key) {
-        let Some((table @ 0..=1, _)) = key else {
+        let Some(functions) = key.and_then(|(table, _)| TABLES.encoders[table]) else {
             return;
         };
-        let functions = TABLES.encoders[table];
         let context = call!(functions, 1, (provider() => Pointer) -> Pointer);
         call!(functions, 5, (context => Pointer, program.params().list() => Given) -> c_int);
         call!(functions, 10, (context => Pointer, program.choose(SELECTIONS) => c_int) -> c_int);

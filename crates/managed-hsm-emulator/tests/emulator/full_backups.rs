@@ -17,7 +17,7 @@ use crate::running::{Answer, Emulator};
 
 const USER: &str = "21dbd100-6940-42c2-9190-5d6cb909625b";
 
-fn certificate(key: &PKey<Private>) -> Value {
+pub(crate) fn certificate(key: &PKey<Private>) -> Value {
     let mut name = X509Name::builder().unwrap();
     name.append_entry_by_text("CN", "wrapping").unwrap();
     let name = name.build();
@@ -49,7 +49,7 @@ async fn ended(emulator: &Emulator, url: &str) -> Value {
 }
 
 /// The status of what was begun, at its end.
-async fn finished(emulator: &Emulator, begun: Answer) -> Value {
+pub(crate) async fn finished(emulator: &Emulator, begun: Answer) -> Value {
     assert_eq!(begun.status, 202, "{}", begun.body);
     assert_eq!(begun.json()["status"], "InProgress");
     let url = begun.headers["azure-asyncoperation"].to_str().unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::running::Emulator;
+use crate::running::{Emulator, program, text};
 
 #[tokio::test]
 async fn an_hsm_has_no_more_keys_than_it_can_have() {
@@ -40,6 +40,19 @@ async fn an_hsm_has_no_more_keys_than_it_can_have() {
         let made = emulator.call_with(&token, "POST", &url, body).await;
         made.success();
     }
+}
+
+/// The documented number, without making so many.
+#[test]
+fn an_hsm_can_have_5000_keys_unless_it_is_told_otherwise() {
+    assert_eq!(managed_hsm_emulator::Options::default().max_keys, 5000);
+    let folder = tempfile::tempdir().unwrap();
+    let help = program("serve", folder.path()).arg("--help").output();
+    let help = text(&help.unwrap().stdout);
+    let mut options = help.split("\n      --");
+    let about = options.find(|option| option.starts_with("max-keys "));
+    let about = about.unwrap_or_else(|| panic!("{help}"));
+    assert!(about.contains("[default: 5000]"), "{about}");
 }
 
 #[tokio::test]

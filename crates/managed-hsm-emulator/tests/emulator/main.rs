@@ -11,6 +11,7 @@ mod contract;
 mod documentation;
 mod durability;
 mod ekm;
+mod enumerations;
 mod external_keys;
 mod faults;
 mod full_backups;

@@ -209,6 +209,31 @@ async fn members_that_exclude_each_other_and_wrong_lengths_are_refused() {
             json!({"alg": "RSA-OAEP", "value": value}),
             "not permitted",
         ),
+        (
+            "verify",
+            json!({"external_mu": encode(&[1; 63]), "value": value}),
+            "63 bytes",
+        ),
+        (
+            "verify",
+            json!({"external_mu": encode(&[1; 65]), "value": value}),
+            "65 bytes",
+        ),
+        (
+            "verify",
+            json!({"external_mu": "", "value": value}),
+            "0 bytes",
+        ),
+        (
+            "verify",
+            json!({"external_mu": "!", "value": value}),
+            "'external_mu' is not valid base64url",
+        ),
+        (
+            "verify",
+            json!({"external_mu": mu, "value": "!"}),
+            "'value' is not valid base64url",
+        ),
     ] {
         let path = format!("/keys/k/{operation}");
         let (status, _, message) = call(&emulator, PREVIEW, &path, body.clone()).await.error();
@@ -312,6 +337,17 @@ async fn a_key_lives_as_others_do() {
     assert_ne!(second["pub"], first["pub"]);
     let listed = emulator.get("/keys/k/versions").await.success();
     assert_eq!(listed["value"].as_array().unwrap().len(), 2);
+    // The list of all keys has it, by whichever version of the API.
+    for version in ["7.4", PREVIEW] {
+        let path = format!("/keys?api-version={version}");
+        let listed = emulator.get(&path).await.success();
+        let [key] = listed["value"].as_array().unwrap().as_slice() else {
+            panic!("{listed}");
+        };
+        let kid = second["kid"].as_str().unwrap();
+        assert_eq!(key["kid"], kid.rsplit_once('/').unwrap().0);
+        assert_eq!(key["attributes"]["enabled"], true);
+    }
     let path = format!("{}/attestation?api-version={PREVIEW}", path_of(&second));
     let attested = emulator.get(&path).await.success();
     assert!(attested["attributes"]["attestation"]["publicKeyAttestation"].is_string());

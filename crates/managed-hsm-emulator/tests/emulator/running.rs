@@ -12,6 +12,8 @@ use reqwest::{Client, Method, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::enumerations;
+
 /// The program with its arguments, on `data`.
 pub(crate) fn program(command: &str, data: &Path) -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_managed-hsm-emulator"));
@@ -43,7 +45,11 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+        let json = serde_json::from_str(&self.body);
+        let json = json.unwrap_or_else(|error| panic!("{error}: {}", self.body));
+        let found = enumerations::check(&json);
+        found.unwrap_or_else(|problem| panic!("{problem}: {}", self.body));
+        json
     }
 
     pub(crate) fn success(self) -> Value {

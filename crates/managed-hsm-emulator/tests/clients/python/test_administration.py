@@ -1,4 +1,4 @@
-"""Roles and settings of a Managed HSM, by Microsoft's Python library for its administration. Run by test_emulator.py, which sees that
+"""Roles, settings and full backups of a Managed HSM, by Microsoft's Python library for its administration. Run by test_emulator.py, which sees that
 every method was called.
 """
 
@@ -8,6 +8,7 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.keyvault.administration import (
     ApiVersion,
     KeyVaultAccessControlClient,
+    KeyVaultBackupClient,
     KeyVaultDataAction,
     KeyVaultPermission,
     KeyVaultRoleScope,
@@ -112,6 +113,32 @@ class Administration(unittest.TestCase):
         setting.value = "false"
         client.update_setting(setting)
         self.assertFalse(client.get_setting(setting.name).getboolean())
+
+    def test_a_whole_hsm_is_backed_up_and_restored(self):
+        client = Recorder(KeyVaultBackupClient(VAULT, OWNER))
+        # A folder of the emulator's: it stands for all storage over HTTPS.
+        container, token = "https://account.blob.core.windows.net/backups", {"sas_token": "a-token"}
+        key, other = (self.keys.create_ec_key(name()) for _ in range(2))
+        self.assertIsNone(client.begin_pre_backup(container, **token).result())
+        folder = client.begin_backup(container, **token).result().folder_url
+        self.assertRegex(folder, f"^{container}/mhsm-")
+        later = self.keys.create_ec_key(name())
+        self.keys.begin_delete_key(key.name).wait()
+        client.begin_pre_restore(folder, use_managed_identity=True).wait()
+        # It was only asked whether that would do.
+        self.assertEqual(self.keys.get_key(later.name).id, later.id)
+        client.begin_restore(folder, **token).wait()
+        for found in (key, other):
+            self.assertEqual(self.keys.get_key(found.name).key.x, found.key.x)
+        with self.assertRaises(ResourceNotFoundError):
+            self.keys.get_key(later.name)
+        # One key alone.
+        self.keys.begin_delete_key(key.name).wait()
+        self.keys.purge_deleted_key(key.name)
+        client.begin_restore(folder, key_name=key.name, **token).wait()
+        self.assertEqual(self.keys.get_key(key.name).key.x, key.key.x)
+        with self.assertRaises(HttpResponseError):
+            client.begin_restore(f"{container}/mhsm-none", **token).wait()
 
     def test_every_api_version_of_the_library_is_served(self):
         for version in ApiVersion:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, keywrap
 from cryptography.hazmat.primitives.asymmetric import mldsa, padding, rsa
 
 import judge
-from service import OCT_SIZES, OWNER, VAULT, key_client, name, remote_only
+from service import OCT_SIZES, OWNER, VAULT, Recorder, key_client, name, remote_only
 
 ML_DSA = {"ML-DSA-44": mldsa.MLDSA44PublicKey, "ML-DSA-65": mldsa.MLDSA65PublicKey, "ML-DSA-87": mldsa.MLDSA87PublicKey}
 
@@ -78,14 +78,17 @@ class Previews(unittest.TestCase):
         self.assertIsNone(self.client.create_ec_key(name()).properties.external_key)
 
     def test_an_external_key_manager_is_connected(self):
-        client = KeyVaultEkmClient(VAULT, OWNER)
+        client = Recorder(KeyVaultEkmClient(VAULT, OWNER))
         with open(os.environ["AKV_CA_FILE"], encoding="ascii") as file:
             ca = ssl.PEM_cert_to_DER_cert(file.read())
         self.assertEqual([bytes(one) for one in client.get_ekm_certificate().ca_certificates], [ca])
         with self.assertRaises(HttpResponseError) as caught:
             client.get_ekm_connection()
         self.assertEqual(caught.exception.status_code, 404)
-        self.assertEqual(client.begin_create_ekm_private_endpoint("proxy", "an-alias").result().private_endpoint_name, "proxy")
+        begun = client.begin_create_ekm_private_endpoint("proxy", "an-alias").result()
+        self.assertEqual(begun.private_endpoint_name, "proxy")
+        self.assertEqual(client.get_ekm_private_endpoint_operation_status(begun.job_id).status, "Succeeded")
+        self.assertEqual(client.get_ekm_private_endpoint("proxy").properties.private_link_service_id, "an-alias")
         self.assertEqual([one.name for one in client.list_ekm_private_endpoints()], ["proxy"])
         made = client.create_ekm_connection(
             KeyVaultEkmConnection(
