@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Clients of an HSM and of a vault that nobody here wrote, from their registries, against the emulator: Azure's libraries for Python
-# and JavaScript from their first to their pre-release versions, the present ones with all tests of scripts/clients.sh, MongoDB's
-# field-level encryption, encrypted blobs and full backups in Azurite, azure-keyvault-securitydomain, securesystemslib and Ansible. They meet the service's own names at port 443, in a network namespace, and nothing in them is
-# changed. Run after `cargo build --workspace`. What can't be had here is skipped, with the reason.
+# Clients of an HSM and of a vault that nobody here wrote, from their registries, against the emulator: Azure's libraries for
+# Python and JavaScript from their first to their pre-release versions, the present ones with all tests of scripts/clients.sh,
+# MongoDB's field-level encryption, encrypted blobs and full backups in Azurite, azure-keyvault-securitydomain, securesystemslib
+# and Ansible. They meet the service's own names at port 443, in a network namespace, and nothing in them is changed. Run after
+# `cargo build --workspace`. What can't be had here is skipped, with the reason.
 #
 #   scripts/other-clients.sh          all of them
 #   scripts/other-clients.sh NAME…    some: python javascript suites pymongocrypt securesystemslib blobs securitydomain ansible
@@ -109,7 +110,8 @@ pymongocrypt() { python_client "pymongocrypt 1.21.2" requirements-pymongocrypt.t
 securesystemslib() { python_client "securesystemslib 1.6.0" requirements-securesystemslib.txt test_securesystemslib.py; }
 
 blobs() {
-    local title="azure-storage-blob 12.31.1, azure-keyvault-administration 4.7.2 with Azurite 3.35.0" account=devstoreaccount1 deadline=$((SECONDS + 60))
+    local title="azure-storage-blob 12.31.1, azure-keyvault-administration 4.7.2 with Azurite 3.35.0"
+    local account=devstoreaccount1 deadline=$((SECONDS + 60))
     npm_packages "$title" azurite || return
     # Not by a function, whose process would be the shell's.
     nsenter --target "$namespace_pid" --net --mount node "$place/node_modules/.bin/azurite-blob" --location "$folder" --silent \
