@@ -43,7 +43,7 @@ check "openssl finds the provider by its name" openssl list -providers -provider
 check "a key of the emulator signs" with_keys '
     openssl dgst -provider akv_provider -provider default -sha256 -sign managedhsm:MyHSM:rsa -out rsa.sig message
     akv verify managedhsm:MyHSM:rsa message --signature rsa.sig'
-check "README's block works" sh -c 'apt-get install --yes --no-install-recommends curl && /packaging/readme-block.sh /packaging/README.md'
+check "README's block works" /packaging/readme-block.sh /packaging/README.md
 check "the module's tools and link work" with_keys '
     mhsm_p11_list_keys
     akv pkcs11 info

@@ -47,7 +47,7 @@ trap 'rm -f "$output"' EXIT
 # A fresh root with what the checks need, from one that is kept.
 fresh_root() {
     local kept="$packages/roots/$1"
-    make_root "$1" "$kept" ca-certificates,openssl,p11-kit,systemd || return
+    make_root "$1" "$kept" ca-certificates,curl,openssl,p11-kit,systemd || return
     root=$(mktemp --directory)
     cp --archive "$kept/." "$root/" && cp /etc/resolv.conf "$root/etc/" && chmod 755 "$root" &&
         mkdir -p "$root/packaging" "$root/debs" && cp packaging/try.sh scripts/readme-block.sh README.md "$root/packaging/" || return
