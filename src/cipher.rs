@@ -73,10 +73,22 @@ pub(crate) struct Context {
     tag: Option<Vec<u8>>,
     /// The block that padding may have added, which OpenSSL has room for only at the end.
     last_block: Vec<u8>,
-    finished: bool,
+    message: Message,
     /// A parameter that came before the key, and that only a software key can have.
     foreign_param: Option<&'static CStr>,
 }
+
+/// What has become of the message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Message {
+    Open,
+    Done,
+    /// A part of it was refused, or the HSM failed. Without this the end would be that of an empty
+    /// message, and say that all is well.
+    Failed,
+}
+
+const AFTER_FAILURE: Error = Error::NotInitialised("this message has failed before: begin it anew");
 
 impl Context {
     pub(crate) fn new(provider: Arc<Provider>, cipher: Cipher) -> Self {
@@ -90,7 +102,7 @@ impl Context {
             aad: Vec::new(),
             tag: None,
             last_block: Vec::new(),
-            finished: false,
+            message: Message::Open,
             foreign_param: None,
         }
     }
@@ -122,7 +134,7 @@ impl Context {
         let waiting = self.iv.take_if(|_| self.key.is_none());
         let iv = iv.map(<[u8]>::to_vec).or(waiting);
         self.key = key.or_else(|| self.key.take());
-        (self.encrypting, self.finished) = (encrypting, false);
+        (self.encrypting, self.message) = (encrypting, Message::Open);
         self.aad.clear();
         self.last_block.clear();
         if self.key.is_none() {
@@ -196,7 +208,7 @@ impl Context {
 
     /// Takes in additional data of GCM.
     pub(crate) fn authenticate(&mut self, aad: &[u8]) -> Result<(), Error> {
-        if self.cipher.mode != Mode::Gcm || self.finished {
+        if self.cipher.mode != Mode::Gcm || self.message != Message::Open {
             return Err(Error::NotInitialised(
                 "additional data belongs to AES-GCM, before the message",
             ));
@@ -216,6 +228,7 @@ impl Context {
     /// The whole message as `EVP_Cipher` takes it, which has blocks that are whole, and no padding.
     pub(crate) fn blocks(&mut self, input: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
         if self.cipher.mode == Mode::Cbc && !input.len().is_multiple_of(BLOCK) {
+            self.message = Message::Failed;
             return Err(Error::InputLength(format!(
                 "EVP_Cipher takes whole blocks of {BLOCK} bytes, {} bytes were given",
                 input.len()
@@ -236,12 +249,16 @@ impl Context {
     }
 
     fn transform(&mut self, input: &[u8], padding: bool) -> Result<Zeroizing<Vec<u8>>, Error> {
-        if self.finished {
-            return Err(Error::unsupported(
-                Reason::MessageInPieces,
-                "a message in several pieces",
-                "pass all of it to one EVP_CipherUpdate",
-            ));
+        match std::mem::replace(&mut self.message, Message::Failed) {
+            Message::Open => {}
+            Message::Done => {
+                return Err(Error::unsupported(
+                    Reason::MessageInPieces,
+                    "a message in several pieces",
+                    "pass all of it to one EVP_CipherUpdate",
+                ));
+            }
+            Message::Failed => return Err(AFTER_FAILURE),
         }
         let key = self
             .key
@@ -268,7 +285,7 @@ impl Context {
         } else {
             self.cipher.decrypt(&client, &key, &parameters, input)?
         };
-        self.finished = true;
+        self.message = Message::Done;
         Ok(output)
     }
 
@@ -293,9 +310,13 @@ impl Context {
 
     /// The end of the message, with what is left of the output.
     pub(crate) fn finish(&mut self) -> Result<Vec<u8>, Error> {
-        if !self.finished && !self.cipher.mode.wraps() {
+        match self.message {
             // Nothing but additional data, or nothing at all.
-            self.transform(&[], self.padding)?;
+            Message::Open if !self.cipher.mode.wraps() => {
+                self.transform(&[], self.padding)?;
+            }
+            Message::Open | Message::Done => {}
+            Message::Failed => return Err(AFTER_FAILURE),
         }
         Ok(std::mem::take(&mut self.last_block))
     }

@@ -158,6 +158,48 @@ static void one_after_the_other(EVP_SKEY *own, EVP_SKEY *software) {
     EVP_CIPHER_CTX_free(ctx);
 }
 
+/* A message of which a part was refused has no end that says all is well: it would be that of an empty message. */
+static void no_end_after_a_refusal(EVP_SKEY *own) {
+    EVP_CIPHER *blocks = fetch("AES-256-CBC", OURS), *gcm = fetch("AES-256-GCM", OURS);
+    EVP_CIPHER_CTX *ctx = new_context();
+    unsigned char iv[12], tag[16];
+    struct output output;
+
+    /* A second part. */
+    CHECK(EVP_CipherInit_SKEY(ctx, blocks, own, FIRST, sizeof FIRST, 1, NULL) == 1);
+    CHECK(EVP_CipherUpdate(ctx, output.bytes, &output.len, PLAIN, sizeof PLAIN) == 1);
+    CHECK(EVP_CipherUpdate(ctx, output.bytes, &output.len, PLAIN, sizeof PLAIN) == 0);
+    CHECK(EVP_CipherFinal_ex(ctx, output.bytes, &output.len) == 0);
+    CHECK(EVP_CipherUpdate(ctx, output.bytes, &output.len, PLAIN, sizeof PLAIN) == 0);
+    /* What is no number of blocks, where there is no padding. */
+    CHECK(EVP_CipherInit_SKEY(ctx, blocks, own, FIRST, sizeof FIRST, 0, no_padding()) == 1);
+    CHECK(EVP_CipherUpdate(ctx, output.bytes, &output.len, PLAIN, sizeof PLAIN - 1) == 0);
+    CHECK(EVP_CipherFinal_ex(ctx, output.bytes, &output.len) == 0);
+    /* The next message is another one. */
+    CHECK(EVP_CipherInit_SKEY(ctx, blocks, own, FIRST, sizeof FIRST, 1, NULL) == 1);
+    CHECK(run(ctx, &output, PLAIN, sizeof PLAIN) == 1);
+    EVP_CIPHER_CTX_free(ctx);
+
+    /* Something put behind a message of additional data alone. */
+    ctx = new_context();
+    CHECK(EVP_CipherInit_SKEY(ctx, gcm, own, NULL, 0, 1, NULL) == 1);
+    CHECK(EVP_CipherUpdate(ctx, NULL, &output.len, PLAIN, sizeof PLAIN) == 1);
+    CHECK(EVP_CipherFinal_ex(ctx, output.bytes, &output.len) == 1);
+    CHECK(EVP_CIPHER_CTX_get_updated_iv(ctx, iv, sizeof iv) == 1);
+    CHECK(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, sizeof tag, tag) == 1);
+    for (int forged = 0; forged <= 1; forged++) {
+        CHECK(EVP_CipherInit_SKEY(ctx, gcm, own, iv, sizeof iv, 0, NULL) == 1);
+        CHECK(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, sizeof tag, tag) == 1);
+        CHECK(EVP_CipherUpdate(ctx, NULL, &output.len, PLAIN, sizeof PLAIN) == 1);
+        CHECK(!forged || EVP_CipherUpdate(ctx, output.bytes, &output.len, BYTES, 16) == 0);
+        CHECK(EVP_CipherFinal_ex(ctx, output.bytes, &output.len) == !forged);
+    }
+    ERR_clear_error();
+    EVP_CIPHER_CTX_free(ctx);
+    EVP_CIPHER_free(gcm);
+    EVP_CIPHER_free(blocks);
+}
+
 int main(int argc, char **argv) {
     const char *names[] = {"AES-256-CBC", "AES-256-GCM", "AES-256-WRAP", "AES-256-WRAP-PAD"};
     CHECK(argc == 3);
@@ -170,6 +212,7 @@ int main(int argc, char **argv) {
         software_key_in_steps(software, names[i]);
     own_key_in_steps(own);
     one_after_the_other(own, software);
+    no_end_after_a_refusal(own);
     EVP_SKEY_free(software);
     EVP_SKEY_free(own);
     puts("ok");

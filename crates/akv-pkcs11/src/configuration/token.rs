@@ -546,12 +546,8 @@ fn address(section: &Section, vault: &Vault, client: &mut Settings) -> Result<()
     });
     match parsed {
         Some(url) => client.endpoints.insert(0, (vault.clone(), url)),
-        None => {
-            return Err(section.problem(
-                key,
-                &format!("'{}' is not https://<host>[:<port>]", url.escape_debug()),
-            ));
-        }
+        // Without its value, in which there may be a password.
+        None => return Err(section.problem(key, "it is not https://<host>[:<port>]")),
     }
     Ok(())
 }

@@ -374,6 +374,10 @@ fn a_token_of_no_use_leaves_its_slot_empty() {
             "'tokens[0].endpoint'",
         ),
         (
+            r#"{"resourceName":"abc","endpoint":"https://me:hunter2@x"}"#,
+            "it is not https://<host>[:<port>]",
+        ),
+        (
             r#"{"resourceName":"abc","keys":["a_b"]}"#,
             "'tokens[0].keys'",
         ),
@@ -397,6 +401,7 @@ fn a_token_of_no_use_leaves_its_slot_empty() {
             hsm.configure(&format!(r#"{{"tokens":[{token}]}}"#));
             let told = hsm.run();
             assert!(told.contains(words), "{token}: {told}");
+            assert!(!told.contains("hunter2"), "{told}");
         }
         return;
     }
