@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::output::{Report, redacted};
-use crate::render;
+use crate::{render, standard_input};
 
 /// Where a result goes that is no secret.
 #[derive(Args)]
@@ -60,7 +60,8 @@ pub(crate) struct SecretOut {
 /// A file to read; `-` is standard input.
 pub(crate) fn open(path: &Path) -> Result<Box<dyn Read>, Failure> {
     if is_standard(path) {
-        return Ok(Box::new(std::io::stdin()));
+        let input = standard_input::open().map_err(|error| Failure::read(path, error))?;
+        return Ok(Box::new(input));
     }
     match File::open(path) {
         Ok(file) => Ok(Box::new(file)),

@@ -38,6 +38,7 @@ mod settings;
 mod shell;
 mod signing;
 mod standard_error;
+mod standard_input;
 mod standard_output;
 mod times;
 mod tips;

@@ -114,6 +114,9 @@ impl Wrap {
     fn wrap(&self, file: &Path) -> Result<Report, Failure> {
         let named = named(self.algorithm.as_ref(), encryption_algorithm)?;
         let plain = files::read(file)?;
+        if plain.is_empty() {
+            return Err(Failure::told("there is nothing to wrap: the key is empty"));
+        }
         let session = Session::start()?;
         let key = session.client.get_key(&self.uri)?;
         let algorithm = algorithm(named, &key, "wrap keys")?;

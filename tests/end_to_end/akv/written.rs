@@ -83,6 +83,24 @@ fn output_that_gets_nowhere_is_an_error_and_a_reader_that_has_enough_is_none() {
     redirected(&hsm, ">&-", "keys show managedhsm:MyHSM:ec -o none").succeeds();
 }
 
+/// A signature of nothing, say, would be taken for one of what was to come.
+#[test]
+fn an_input_that_can_not_be_read_is_not_an_empty_one() {
+    let hsm = Hsm::with_keys(&[("rsa", RSA_2048)]);
+    let (out, writable) = (hsm.path("out"), hsm.path("writable"));
+    for command in ["sign", "encrypt", "wrap"] {
+        let line = format!("{command} {} - --out {out}", uri("rsa"));
+        for redirection in ["<&-", &format!("0>{writable}")] {
+            redirected(&hsm, redirection, &line).fails_with(&["Bad file descriptor"]);
+        }
+    }
+    let line = format!("wrap {} - --out {out}", uri("rsa"));
+    redirected(&hsm, "</dev/null", &line).fails_with(&["the key is empty"]);
+    assert!(!std::path::Path::new(&out).exists());
+    let line = format!("sign {} - --out {out}", uri("rsa"));
+    redirected(&hsm, "</dev/null", &line).succeeds();
+}
+
 /// The exit status is what is left to tell.
 #[test]
 fn an_error_that_nobody_hears_of_has_its_status_all_the_same() {
