@@ -78,6 +78,18 @@ static EVP_SIGNATURE *algorithm(OSSL_LIB_CTX *libctx, EVP_PKEY *key, const struc
 }
 #endif
 
+/* A context that has begun, in one piece or in two. */
+static int verify_message(EVP_MD_CTX *md, const char *style, struct bytes message, struct bytes signature)
+{
+    size_t half = message.length / 2;
+
+    if (strcmp(style, "whole") == 0)
+        return EVP_DigestVerify(md, signature.data, signature.length, message.data, message.length) == 1;
+    return EVP_DigestVerifyUpdate(md, message.data, half) == 1
+           && EVP_DigestVerifyUpdate(md, message.data + half, message.length - half) == 1
+           && EVP_DigestVerifyFinal(md, signature.data, signature.length) == 1;
+}
+
 #if OPENSSL_VERSION_NUMBER >= 0x30500000L
 /* A public key of ML-DSA, which is made of its bytes: the decoders want hash functions, which our provider has none of. */
 static EVP_PKEY *ml_dsa_key(OSSL_LIB_CTX *libctx, const char *set, struct bytes public)
@@ -123,15 +135,9 @@ static int verify_ml_dsa(OSSL_LIB_CTX *libctx, EVP_PKEY *key, const struct setti
         EVP_PKEY_CTX_free(context);
     } else {
         EVP_MD_CTX *md = EVP_MD_CTX_new();
-        size_t half = message.length / 2;
 
         good = EVP_DigestVerifyInit_ex(md, NULL, NULL, libctx, NULL, key, params) == 1;
-        if (good && strcmp(settings->style, "whole") == 0)
-            good = EVP_DigestVerify(md, signature.data, signature.length, message.data, message.length) == 1;
-        else if (good)
-            good = EVP_DigestVerifyUpdate(md, message.data, half) == 1
-                   && EVP_DigestVerifyUpdate(md, message.data + half, message.length - half) == 1
-                   && EVP_DigestVerifyFinal(md, signature.data, signature.length) == 1;
+        good = good && verify_message(md, settings->style, message, signature);
         EVP_MD_CTX_free(md);
     }
     OPENSSL_free(context_string.data);
@@ -160,16 +166,10 @@ static int verify(OSSL_LIB_CTX *libctx, EVP_PKEY *key, const struct settings *se
         EVP_PKEY_CTX_free(context);
     } else {
         EVP_MD_CTX *md = EVP_MD_CTX_new();
-        size_t half = message.length / 2;
 
         good = EVP_DigestVerifyInit_ex(md, &context, settings->digest, libctx, NULL, key, NULL) == 1
                && configure(context, settings, 0);
-        if (good && strcmp(settings->style, "whole") == 0)
-            good = EVP_DigestVerify(md, signature.data, signature.length, message.data, message.length) == 1;
-        else if (good)
-            good = EVP_DigestVerifyUpdate(md, message.data, half) == 1
-                   && EVP_DigestVerifyUpdate(md, message.data + half, message.length - half) == 1
-                   && EVP_DigestVerifyFinal(md, signature.data, signature.length) == 1;
+        good = good && verify_message(md, settings->style, message, signature);
         EVP_MD_CTX_free(md);
     }
     ERR_clear_error();

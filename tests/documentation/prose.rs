@@ -90,14 +90,19 @@ fn the_documents_are_in_plain_english() {
     assert!(!has_phrase(&prose("`for ever`, a course"), "for ever"));
 }
 
+/// An HSM that is called a vault, and how it is called.
+const CALLED_A_VAULT: [(&str, &str); 2] = [
+    ("managedhsm:<vault>", "managedhsm:<HSM>"),
+    ("<vault>.managedhsm", "<HSM>.managedhsm"),
+];
+
 /// Where the address or the scheme of an HSM calls it a vault. The defaults in the table of
 /// settings are written as the code shows them.
 fn hsm_called_a_vault(document: &str) -> Option<&str> {
-    let names = ["<vault>.managedhsm", "managedhsm:<vault>"];
     let mut lines = document.lines();
     lines.find(|line| {
         let is_setting = line.starts_with("| `endpoint` |");
-        !is_setting && names.iter().any(|name| line.contains(name))
+        !is_setting && CALLED_A_VAULT.iter().any(|(name, _)| line.contains(name))
     })
 }
 
@@ -110,13 +115,6 @@ fn an_hsm_is_called_so_wherever_it_is_named() {
     }
     assert!(hsm_called_a_vault("a\n`managedhsm:<vault>:<key>`\n").is_some());
 }
-
-/// What is plain in a document, where the words stand in a sentence about both, and not in a
-/// message, which is about one of them.
-const IN_MESSAGES: [(&str, &str); 2] = [
-    ("managedhsm:<vault>", "managedhsm:<HSM>"),
-    ("<vault>.managedhsm", "<HSM>.managedhsm"),
-];
 
 /// What a source says to whoever runs the program: its texts, and the comments that clap shows as
 /// help. A text goes on in the next line behind a backslash.
@@ -181,7 +179,7 @@ fn what_akv_says_is_in_plain_english() {
         for text in said(&read(&path)) {
             count += 1;
             let text = text.to_lowercase();
-            let phrases = PHRASES.iter().chain(&IN_MESSAGES);
+            let phrases = PHRASES.iter().chain(&CALLED_A_VAULT);
             let phrases = phrases.filter(|(phrase, _)| has_phrase(&text, phrase));
             found.extend(phrases.map(|(phrase, better)| {
                 format!("{}: '{phrase}' in '{text}': say {better}", path.display())

@@ -20,6 +20,23 @@ fn with_keys() -> (Hsm, std::ffi::OsString) {
     (hsm, env::join_paths(path).expect("folders"))
 }
 
+/// What is typed before a tabulator, and what stands there after it.
+const TYPED: [(&str, &str); 4] = [
+    (
+        "akv keys show managedhsm:MyHSM:do",
+        "akv keys show managedhsm:MyHSM:doc",
+    ),
+    (
+        "akv sign managedhsm:MyHSM:we",
+        "akv sign managedhsm:MyHSM:web",
+    ),
+    (
+        "akv keys show managedhsm:MyHSM:x",
+        "akv keys show managedhsm:MyHSM:x",
+    ),
+    ("akv docto", "akv doctor"),
+];
+
 /// Whether a shell is there. If it is not, says that the test is skipped.
 fn has(shell: &str) -> bool {
     let is_there = is_there(shell);
@@ -78,25 +95,11 @@ fn bash_completes_what_is_typed_at_a_terminal() {
     let (hsm, path) = with_keys();
     let script = hsm.akv(&["completions", "bash"]).succeeds();
     let script = hsm.write("completions", script);
-    let typed = [
-        (
-            "akv keys show managedhsm:MyHSM:do",
-            "akv keys show managedhsm:MyHSM:doc",
-        ),
-        (
-            "akv sign managedhsm:MyHSM:we",
-            "akv sign managedhsm:MyHSM:web",
-        ),
-        (
-            "akv keys show managedhsm:MyHSM:x",
-            "akv keys show managedhsm:MyHSM:x",
-        ),
-        ("akv docto", "akv doctor"),
-        (
-            "akv keys create managedhsm:MyHSM:n --cur",
-            "akv keys create managedhsm:MyHSM:n --curve",
-        ),
-    ];
+    let mut typed = TYPED.to_vec();
+    typed.push((
+        "akv keys create managedhsm:MyHSM:n --cur",
+        "akv keys create managedhsm:MyHSM:n --curve",
+    ));
     let mut keys = format!("PS1=; . {script}\n");
     for (line, _) in &typed {
         // Then to the beginning of the line, to print what stands there instead of doing it.
@@ -169,22 +172,7 @@ fn zsh_completes_the_names_of_keys() {
     let script = hsm.akv(&["completions", "zsh"]).succeeds();
     hsm.write("_akv", script);
     // What is typed at a terminal, with a tabulator at the end, is shown as the arguments of print.
-    let typed = [
-        (
-            "akv keys show managedhsm:MyHSM:do",
-            "akv keys show managedhsm:MyHSM:doc",
-        ),
-        (
-            "akv sign managedhsm:MyHSM:we",
-            "akv sign managedhsm:MyHSM:web",
-        ),
-        (
-            "akv keys show managedhsm:MyHSM:x",
-            "akv keys show managedhsm:MyHSM:x",
-        ),
-        ("akv docto", "akv doctor"),
-    ];
-    let keys: String = typed
+    let keys: String = TYPED
         .iter()
         .map(|(line, _)| {
             format!("zpty -w -n z '{line}'$'\\t'; zpty -w z $'\\x01print -r -- GOT '\n")
@@ -202,6 +190,6 @@ fn zsh_completes_the_names_of_keys() {
         .lines()
         .filter_map(|line| line.trim_end().strip_prefix("GOT "));
     let got: Vec<&str> = got.collect();
-    let expected: Vec<&str> = typed.iter().map(|(_, expected)| *expected).collect();
+    let expected: Vec<&str> = TYPED.iter().map(|(_, expected)| *expected).collect();
     assert_eq!(got, expected, "{told}");
 }
