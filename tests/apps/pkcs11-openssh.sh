@@ -26,10 +26,6 @@ for key in host user ca; do
     check "the public key, $key" public "$key"
 done
 
-# OpenSSH looks for a key by its id before each signature, so the versions that it shall go on with after a rotation are named.
-pinned() { list "keys/$1/versions" | sed -n "s|.*/keys/$1/\([0-9a-f]*\)\".*|\"$1?version=\1\"|p"; }
-sed -i "s|\"resourceName\"|\"keys\": [$(pinned host), $(pinned user), \"ca\"], &|" "$MHSM_PKCS11_CONF"
-
 # An agent that has the token's keys; the PIN that it asks for is empty. It logs in itself.
 log_in
 printf '%s\n' '#!/bin/sh' echo >"$work/ask"

@@ -23,6 +23,8 @@ impl Index {
 pub(super) struct Indices {
     pub(super) by_label: Found,
     pub(super) by_id: Found,
+    /// Of versions that aren't found by themselves any more; made when it is first asked for.
+    pub(super) earlier_by_id: OnceLock<Found>,
     /// Of keys that certificates may be of.
     pub(super) by_public: Found,
 }
@@ -36,6 +38,20 @@ impl Found {
     fn insert(&mut self, hashes: impl IntoIterator<Item = u64>, key: &Arc<StoredKey>) {
         let hashes = hashes.into_iter();
         self.0.extend(hashes.map(|hash| (hash, Arc::clone(key))));
+    }
+
+    /// Keys by their ids.
+    pub(super) fn by_id<'a>(keys: impl Iterator<Item = &'a Arc<StoredKey>>) -> Self {
+        let mut by_id = Self::default();
+        for key in keys {
+            by_id.insert(hashes_of_ids(key), key);
+        }
+        by_id.sort();
+        by_id
+    }
+
+    fn sort(&mut self) {
+        self.0.sort_unstable_by_key(|(hash, _)| *hash);
     }
 
     /// The keys that may be those of a label, an id, or a public key.
@@ -68,9 +84,10 @@ impl Indices {
             by_label,
             by_id,
             by_public,
+            earlier_by_id: _,
         } = &mut indices;
-        for Found(found) in [by_label, by_id, by_public] {
-            found.sort_unstable_by_key(|(hash, _)| *hash);
+        for found in [by_label, by_id, by_public] {
+            found.sort();
         }
         indices
     }

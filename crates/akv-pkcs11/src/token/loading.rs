@@ -12,6 +12,7 @@ use managed_hsm::{Client, KeyItem, KeyName, KeyUri, KeyVersion};
 
 use super::listing::{Listed, Listing};
 use super::objects::StoredKey;
+use super::table::Table;
 use super::tags::{self, Half, Tags};
 use super::{Asked, Token};
 use crate::certificates::CertificateObject;
@@ -44,6 +45,11 @@ impl Sought<'_> {
         })
     }
 
+    /// Whether one of the key's objects has just what is sought.
+    pub(super) fn is_just(&self, key: &StoredKey) -> bool {
+        Half::BOTH.into_iter().any(|half| key.has_just(half, *self))
+    }
+
     /// Whether a certificate fits.
     pub(super) fn fits_certificate(&self, object: &CertificateObject<'_>) -> bool {
         self.label.is_none_or(|label| object.has(CKA_LABEL, label))
@@ -72,6 +78,40 @@ impl Token {
     /// # Errors
     /// The HSM can't be asked, and nothing is known that could serve instead.
     pub(crate) fn load(&self, sought: Sought<'_>) -> Result<(), Error> {
+        self.load_versions(sought)?;
+        self.renew_earlier(sought);
+        Ok(())
+    }
+
+    /// Asks again for the earlier versions that would be found, if what is known of them is old: a
+    /// list doesn't tell of them, and a key of the same name may have taken the place of theirs.
+    fn renew_earlier(&self, sought: Sought<'_>) {
+        let table = self.table();
+        for key in table.earlier(sought) {
+            let Some(id) = key.hsm_id().filter(|_| !self.is_fresh(&table, key)) else {
+                continue;
+            };
+            match self.fetch(&id.key, Some(id.version.clone())) {
+                // Who has logged out meanwhile sees no keys at all.
+                Ok((asked, now)) => drop(self.learn(&asked, |table| table.renew(now, None))),
+                Err(error) if is_not_found(&error) => {
+                    self.change(|table| table.remove_version(key));
+                }
+                Err(error) => {
+                    serve_on(&error);
+                    table.confirm(key);
+                }
+            }
+        }
+    }
+
+    /// Whether what is known of a key is young enough to serve a search.
+    fn is_fresh(&self, table: &Table, key: &StoredKey) -> bool {
+        u128::from(table.age(key)) < self.freshness().as_millis()
+    }
+
+    /// Sees to it that the versions that are found by themselves are known.
+    fn load_versions(&self, sought: Sought<'_>) -> Result<(), Error> {
         if let Some(label) = sought.label
             && self.load_by_name(sought, label)?
         {
@@ -135,20 +175,18 @@ impl Token {
     /// meant by it, the one that is meant may be new.
     fn knows(&self, sought: Sought<'_>) -> bool {
         let table = self.table();
-        let shows =
-            |key: &&Arc<StoredKey>| Half::BOTH.iter().any(|half| key.has_just(*half, sought));
-        table.candidates(sought).iter().any(shows)
+        let candidates = table.candidates(sought);
+        candidates.iter().any(|key| sought.is_just(key))
     }
 
     /// Looks for a key whose name is the label: one request, for which the right to read that key
     /// suffices. Whether that is the end of the search.
     fn load_by_name(&self, sought: Sought<'_>, label: &[u8]) -> Result<bool, Error> {
         let table = self.table();
-        let refresh = u64::try_from(self.freshness().as_millis()).unwrap_or(u64::MAX);
         let name = std::str::from_utf8(label).ok();
         let name: Option<KeyName> = name.and_then(|name| name.parse().ok());
         let known = name.as_ref().and_then(|name| table.newest(name.as_str()));
-        if known.is_some_and(|key| table.age(key) < refresh && sought.fits(key)) {
+        if known.is_some_and(|key| self.is_fresh(&table, key) && sought.fits(key)) {
             return self.keep_versions(name.as_ref()).map(|()| true);
         }
         // One that nobody was asked for doesn't tell which keys there are.
