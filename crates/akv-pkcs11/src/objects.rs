@@ -123,8 +123,8 @@ fn check_public(
     Ok(())
 }
 
-/// The point in an OCTET STRING of it. Programs of old have the point itself, so what holds no point
-/// of either length is left as it is.
+/// The point in an OCTET STRING of it. Programs of old have the point itself, so what holds no
+/// point of either length is left as it is.
 pub(crate) fn bare_point<'a>(curve: &EcCurve, value: &'a [u8]) -> &'a [u8] {
     let mut ends = [curve.point_len(), 1 + curve.coordinate_len]
         .into_iter()

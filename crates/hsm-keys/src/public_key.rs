@@ -189,8 +189,8 @@ impl PublicKey {
     }
 
     /// A `SubjectPublicKeyInfo` in DER. Of a key there is one encoding only, the one that
-    /// [`Self::spki`] gives; a point has a second one, which is compressed. None: it is something else, or a key of a type that the HSM doesn't
-    /// have.
+    /// [`Self::spki`] gives; a point has a second one, which is compressed. None: it is something
+    /// else, or a key of a type that the HSM doesn't have.
     ///
     /// # Errors
     /// Its numbers are no public key: [`PublicKeyError`] says why.
