@@ -48,6 +48,20 @@ fn keys_tell_all_that_those_of_the_default_provider_tell_and_certify_in_memory()
     }
 }
 
+/// OpenSSL's own provider takes the hybrid form; ours, where it is alone, does not.
+#[test]
+fn public_keys_are_made_of_points_that_are_whole_or_compressed() {
+    let hsm = Hsm::start();
+    let program = hsm.compile("point_forms");
+    for (providers, hybrid) in [
+        ("akv_provider", "refused"),
+        ("akv_provider,default", "taken"),
+        ("default,akv_provider", "taken"),
+    ] {
+        hsm.run(&program, &[providers, hybrid]).succeeds();
+    }
+}
+
 /// The program that frees in all orders, and its arguments: the key, and a software key.
 fn orders(hsm: &Hsm) -> (String, [String; 2]) {
     hsm.create("ec", EC_P256);

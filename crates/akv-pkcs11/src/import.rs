@@ -2,13 +2,14 @@
 //! or wrapped for a key of the HSM. All others are born in the HSM.
 
 use cryptoki_sys::*;
-use hsm_keys::{EcCurve, EcPair, KeyType, PublicKey, der};
+use hsm_keys::{EcCurve, EcPair, KeyType, PublicKey};
 use managed_hsm::{KeyMaterial, SecretBytes, TransferredKind, transfer_blob};
 
 use crate::attributes::name;
 use crate::error::Error;
 use crate::fixed::{NewKeyFacts, Origin, read_only};
 use crate::key_pairs::{NewKeyTemplate, Source, curve};
+use crate::objects::bare_point;
 use crate::rsa_aes::RsaAes;
 use crate::secret_keys::check_vault;
 use crate::sessions::Session;
@@ -177,7 +178,9 @@ fn check_material(
         // A SubjectPublicKeyInfo may be left empty.
         let is_so = match (type_, &public) {
             (CKA_PUBLIC_KEY_INFO, Some(public)) => {
-                if value.is_empty() || public.spki().as_deref() == Some(value) {
+                let told = PublicKey::from_spki(value)
+                    .map_err(|error| template::invalid(type_, &error.to_string()))?;
+                if value.is_empty() || told.as_ref() == Some(public) {
                     continue;
                 }
                 return Err(template::invalid(type_, "it is another key's, or none"));
@@ -185,9 +188,10 @@ fn check_material(
             (CKA_MODULUS_BITS, Some(PublicKey::Rsa(rsa))) => {
                 template::number(type_, value)? == rsa.bits() as CK_ULONG
             }
-            // Programs of old have the point itself in place of an OCTET STRING.
             (CKA_EC_POINT, Some(PublicKey::Ec(ec))) => {
-                value == ec.point() || value == der::octet_string(ec.point())
+                let told = PublicKey::ec(ec.curve, bare_point(ec.curve, value))
+                    .map_err(|error| template::invalid(type_, &error.to_string()))?;
+                Some(&told) == public.as_ref()
             }
             _ => {
                 return Err(Error::because(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cryptoki_sys::*;
-use hsm_keys::{KeyType, PublicKey, der};
+use hsm_keys::{EcCurve, KeyType, PublicKey, der};
 use managed_hsm::{KeyOperation, Life, Update};
 
 use crate::aes_size::learn_size;
@@ -123,6 +123,16 @@ fn check_public(
     Ok(())
 }
 
+/// The point in an OCTET STRING of it. Programs of old have the point itself, so what holds no
+/// point of either length is left as it is.
+pub(crate) fn bare_point<'a>(curve: &EcCurve, value: &'a [u8]) -> &'a [u8] {
+    let mut ends = [curve.point_len(), 1 + curve.coordinate_len]
+        .into_iter()
+        .filter_map(|len| value.get(value.len().checked_sub(len)?..));
+    ends.find(|end| der::octet_string(end) == value)
+        .unwrap_or(value)
+}
+
 fn public_key(template: &Template<'_>, session: CK_SESSION_HANDLE) -> Result<StoredKey, Error> {
     let bytes = |type_| {
         template.bytes(type_).ok_or_else(|| {
@@ -139,10 +149,7 @@ fn public_key(template: &Template<'_>, session: CK_SESSION_HANDLE) -> Result<Sto
         }
         Some(CKK_EC) => {
             let (curve, point) = (curve(template)?, bytes(CKA_EC_POINT)?);
-            // An OCTET STRING of the point; programs of old have the point itself.
-            let bare = point.get(point.len().saturating_sub(2 * curve.coordinate_len + 1)..);
-            let bare = bare.filter(|bare| der::octet_string(bare) == point);
-            PublicKey::ec(curve, bare.unwrap_or(point))
+            PublicKey::ec(curve, bare_point(curve, point))
         }
         Some(CKK_ML_DSA) => PublicKey::ml_dsa(ml_dsa::parameter_set(template)?, bytes(CKA_VALUE)?),
         Some(_) => {

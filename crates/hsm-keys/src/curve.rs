@@ -175,6 +175,11 @@ impl EcCurve {
         Some(fitted)
     }
 
+    /// The length of an uncompressed point, in bytes.
+    pub fn point_len(&self) -> usize {
+        1 + 2 * self.coordinate_len
+    }
+
     /// The length of the digests that the HSM takes, in bytes.
     pub fn digest_len(&self) -> usize {
         self.fixed_digest.output_len

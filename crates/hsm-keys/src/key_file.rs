@@ -163,12 +163,16 @@ pub fn read_der(content: &[u8]) -> Result<Option<KeyFile>, Error> {
                 );
             };
             match PublicKey::from_spki(spki) {
-                Ok(Some(public)) => Ok(Some(KeyFile::Version {
-                    vault,
-                    key,
-                    version,
-                    public,
-                })),
+                Ok(Some(public)) if public.spki().as_deref() == Some(spki) => {
+                    Ok(Some(KeyFile::Version {
+                        vault,
+                        key,
+                        version,
+                        public,
+                    }))
+                }
+                // Of a key file, too, there is one form only.
+                Ok(Some(_)) => unusable("the point of its public key is compressed".into()),
                 Ok(None) => unusable(
                     "its public key is no SubjectPublicKeyInfo of a type that the HSM has".into(),
                 ),
@@ -313,6 +317,11 @@ mod tests {
         let spki = generator(Curve::P256).spki().unwrap();
         let mut off_curve = spki.clone();
         *off_curve.last_mut().unwrap() ^= 1;
+        let PublicKey::Ec(ec) = generator(Curve::P256) else {
+            panic!("no EC key");
+        };
+        let compressed = ec.compressed_spki();
+        let hybrid = ec.spki_of(&[&[7], &ec.point()[1..]].concat());
         for (version, uri, spki, problem) in [
             ("v9", uri, &[][..], "'v9' is unknown"),
             ("v1.0", pinned, &spki, "something follows its URI"),
@@ -325,6 +334,8 @@ mod tests {
             ),
             ("v1.1", pinned, &[], "no SubjectPublicKeyInfo"),
             ("v1.1", pinned, &off_curve, "no point of the curve P-256"),
+            ("v1.1", pinned, &compressed, "public key is compressed"),
+            ("v1.1", pinned, &hybrid, "hybrid form"),
         ] {
             let error = read_der(&encode(version, uri, spki)).unwrap_err();
             assert!(error.to_string().contains(problem), "{error}");

@@ -39,7 +39,7 @@ pub use error::Error;
 pub use key::{HsmKey, Key};
 pub use ml_dsa::{MAX_CONTEXT_LEN, MU_LEN, MlDsaPublicKey, given_mu};
 pub use once::once;
-pub use public_key::{EcPublicKey, KeyType, PublicKey};
+pub use public_key::{EcPublicKey, KeyType, PublicKey, PublicKeyError};
 pub use rsa::RsaPublicKey;
 pub use scalar::EcPair;
 pub use scheme::{SaltLen, Scheme};

@@ -3,8 +3,9 @@
 use std::sync::OnceLock;
 
 use aws_lc_rs::digest::Digest as FixedDigest;
+use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::signature::ParsedPublicKey;
-use managed_hsm::{EncryptionAlgorithm, ParameterSet, PublicKeyError, SignatureAlgorithm};
+use managed_hsm::{EncryptionAlgorithm, ParameterSet, SignatureAlgorithm};
 
 use crate::curve::EcCurve;
 use crate::der;
@@ -27,6 +28,25 @@ pub enum KeyType {
     MlDsa(ParameterSet),
     /// A symmetric key of AES.
     Aes,
+}
+
+/// Why bytes are no public key that can be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublicKeyError {
+    /// The numbers are none.
+    #[error(transparent)]
+    Numbers(#[from] managed_hsm::PublicKeyError),
+    /// RFC 5480 forbids the form of X9.62 that has y and what tells it from -y.
+    #[error("the point is in hybrid form: give it uncompressed, 04 || X || Y")]
+    HybridPoint,
+    /// It may be a point in no form, or one of another curve.
+    #[error(
+        "the point is in no form that a point of the curve {} has: give it uncompressed, \
+         04 || X || Y, which is {} bytes",
+        .0.curve.jwk_name(),
+        .0.point_len()
+    )]
+    PointForm(&'static EcCurve),
 }
 
 /// A public key.
@@ -92,11 +112,22 @@ impl EcPublicKey {
 
     /// `SubjectPublicKeyInfo` (RFC 5480), DER.
     pub fn spki(&self) -> Vec<u8> {
+        self.spki_of(&self.point)
+    }
+
+    /// The same with the point compressed, as RFC 5480 lets programs write it.
+    pub(crate) fn compressed_spki(&self) -> Vec<u8> {
+        let (x, y) = self.coordinates();
+        let is_odd = y.last().map_or(0, |byte| byte & 1);
+        self.spki_of(&[&[2 | is_odd], x].concat())
+    }
+
+    pub(crate) fn spki_of(&self, point: &[u8]) -> Vec<u8> {
         let algorithm = der::sequence(&[
             &der::object_identifier(EC_PUBLIC_KEY),
             &der::object_identifier(self.curve.oid),
         ]);
-        der::sequence(&[&algorithm, &der::bit_string(&self.point)])
+        der::sequence(&[&algorithm, &der::bit_string(point)])
     }
 
     /// The coordinates, each of the curve's length.
@@ -129,21 +160,24 @@ impl PublicKey {
     /// # Errors
     /// The numbers are no public key: [`PublicKeyError`] says why.
     pub fn rsa(n: Vec<u8>, e: Vec<u8>) -> Result<Self, PublicKeyError> {
-        managed_hsm::PublicKey::rsa(n, e).map(Into::into)
+        Ok(managed_hsm::PublicKey::rsa(n, e)?.into())
     }
 
-    /// A point of a curve, uncompressed (SEC 1, section 2.3.3): 4, x, y.
+    /// A point of a curve (SEC 1, section 2.3.3): uncompressed (4, x, y), or compressed (2 or 3,
+    /// x).
     ///
     /// # Errors
     /// The bytes have another form, or are no point of the curve.
-    pub fn ec(curve: &EcCurve, point: &[u8]) -> Result<Self, PublicKeyError> {
-        match point.strip_prefix(&[4]) {
-            Some(numbers) if numbers.len() == 2 * curve.coordinate_len => {
-                let (x, y) = numbers.split_at(curve.coordinate_len);
-                managed_hsm::PublicKey::ec(curve.curve, x.to_vec(), y.to_vec()).map(Into::into)
-            }
-            _ => Err(PublicKeyError::NotOnCurve(curve.curve)),
-        }
+    pub fn ec(curve: &'static EcCurve, point: &[u8]) -> Result<Self, PublicKeyError> {
+        let (whole, compressed) = (curve.point_len(), 1 + curve.coordinate_len);
+        let point = match point.first() {
+            Some(4) if point.len() == whole => point.to_vec(),
+            Some(2 | 3) if point.len() == compressed => decompressed(curve, point)?,
+            Some(6 | 7) if point.len() == whole => return Err(PublicKeyError::HybridPoint),
+            _ => return Err(PublicKeyError::PointForm(curve)),
+        };
+        let (x, y) = point[1..].split_at(curve.coordinate_len);
+        Ok(managed_hsm::PublicKey::ec(curve.curve, x.to_vec(), y.to_vec())?.into())
     }
 
     /// A key of ML-DSA, as FIPS 204 encodes it.
@@ -151,18 +185,21 @@ impl PublicKey {
     /// # Errors
     /// It has the length of another parameter set's, or of none's.
     pub fn ml_dsa(set: ParameterSet, key: &[u8]) -> Result<Self, PublicKeyError> {
-        managed_hsm::PublicKey::ml_dsa(set, key.to_vec()).map(Into::into)
+        Ok(managed_hsm::PublicKey::ml_dsa(set, key.to_vec())?.into())
     }
 
     /// A `SubjectPublicKeyInfo` in DER. Of a key there is one encoding only, the one that
-    /// [`Self::spki`] gives. None: it is something else, or a key of a type that the HSM doesn't
-    /// have.
+    /// [`Self::spki`] gives; a point has a second one, which is compressed. None: it is something
+    /// else, or a key of a type that the HSM doesn't have.
     ///
     /// # Errors
     /// Its numbers are no public key: [`PublicKeyError`] says why.
     pub fn from_spki(spki: &[u8]) -> Result<Option<Self>, PublicKeyError> {
         let public = parse_spki(spki).transpose()?;
-        Ok(public.filter(|public| public.spki().as_deref() == Some(spki)))
+        Ok(public.filter(|public| match public {
+            Self::Ec(ec) => ec.spki() == spki || ec.compressed_spki() == spki,
+            other => other.spki().as_deref() == Some(spki),
+        }))
     }
 
     /// The key's type.
@@ -238,6 +275,17 @@ impl PublicKey {
     }
 }
 
+/// A point that was compressed, with both coordinates. The library finds y.
+fn decompressed(curve: &EcCurve, point: &[u8]) -> Result<Vec<u8>, PublicKeyError> {
+    let spki = ParsedPublicKey::new(curve.verification, point)
+        .ok()
+        .and_then(|key| key.as_der().ok())
+        .ok_or(managed_hsm::PublicKeyError::NotOnCurve(curve.curve))?;
+    // The point is what comes last, and the library always writes it whole.
+    let spki = spki.as_ref();
+    Ok(spki[spki.len().saturating_sub(curve.point_len())..].to_vec())
+}
+
 /// Finds the numbers in a `SubjectPublicKeyInfo`. What else stands there is not looked at.
 fn parse_spki(spki: &[u8]) -> Option<Result<PublicKey, PublicKeyError>> {
     let (body, _) = der::read(der::SEQUENCE, spki)?;
@@ -277,12 +325,87 @@ mod tests {
             assert!(key.spki().ends_with(key.point()));
             let mut off = curve.generator.to_vec();
             *off.last_mut().unwrap() ^= 1;
-            let compressed = [&[2], x].concat();
-            for point in [&[][..], &[4], &off, &compressed, &curve.generator[1..]] {
-                let refused = PublicKey::ec(curve, point);
-                assert_eq!(refused, Err(PublicKeyError::NotOnCurve(curve.curve)));
+            let largest = [&[4][..], &vec![0xff; 2 * x.len()]].concat();
+            for point in [&off, &largest] {
+                assert_eq!(PublicKey::ec(curve, point), Err(off_curve(curve)));
             }
         }
+    }
+
+    fn off_curve(curve: &EcCurve) -> PublicKeyError {
+        managed_hsm::PublicKeyError::NotOnCurve(curve.curve).into()
+    }
+
+    #[test]
+    fn a_compressed_point_is_the_same_as_the_whole_one() {
+        // SEC 2 lists the generators in both forms.
+        for (curve, sign) in [
+            (Curve::P256, 3),
+            (Curve::P384, 3),
+            (Curve::P521, 2),
+            (Curve::P256K, 2),
+        ] {
+            let curve = EcCurve::of(curve);
+            let whole = PublicKey::ec(curve, curve.generator).unwrap();
+            let PublicKey::Ec(ec) = &whole else {
+                panic!("{curve:?}");
+            };
+            let (x, y) = ec.coordinates();
+            let compressed = [&[sign], x].concat();
+            assert_eq!(PublicKey::ec(curve, &compressed), Ok(whole.clone()));
+            let Ok(PublicKey::Ec(negative)) = PublicKey::ec(curve, &[&[sign ^ 1], x].concat())
+            else {
+                panic!("{curve:?}");
+            };
+            assert_eq!(negative.coordinates().0, x);
+            assert_ne!(negative.coordinates().1, y);
+            assert_eq!(ec.compressed_spki(), ec.spki_of(&compressed));
+            for spki in [ec.spki(), ec.compressed_spki()] {
+                assert_eq!(PublicKey::from_spki(&spki), Ok(Some(whole.clone())));
+            }
+            let largest = [&[2][..], &vec![0xff; x.len()]].concat();
+            assert_eq!(PublicKey::ec(curve, &largest), Err(off_curve(curve)));
+            // Of about every second number there is no root.
+            let rootless = (0..=255).filter(|last| {
+                let mut other = compressed.clone();
+                *other.last_mut().unwrap() = *last;
+                PublicKey::ec(curve, &other) == Err(off_curve(curve))
+            });
+            assert!((64..192).contains(&rootless.count()), "{curve:?}");
+        }
+    }
+
+    #[test]
+    fn a_point_in_another_form_is_refused_for_that() {
+        for curve in Curve::ALL.map(EcCurve::of) {
+            let numbers = &curve.generator[1..];
+            let x = &numbers[..curve.coordinate_len];
+            for form in [6, 7] {
+                let refused = PublicKey::ec(curve, &[&[form], numbers].concat());
+                assert_eq!(refused, Err(PublicKeyError::HybridPoint));
+            }
+            let compressed = [&[2], x].concat();
+            for point in [
+                &[][..],
+                &[0],
+                &[4],
+                numbers,
+                &[&[4], x].concat(),
+                &[&[2], numbers].concat(),
+                &[&[5], numbers].concat(),
+                &[&[6], x].concat(),
+                &compressed[..compressed.len() - 1],
+                &[&compressed[..], &[0]].concat(),
+            ] {
+                let refused = PublicKey::ec(curve, point);
+                assert_eq!(refused, Err(PublicKeyError::PointForm(curve)), "{point:?}");
+            }
+        }
+        let told = PublicKeyError::PointForm(EcCurve::of(Curve::P521)).to_string();
+        assert!(
+            told.contains("P-521") && told.contains("133 bytes"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -452,4 +452,21 @@ fn keys_of_requests_are_taken_or_refused_for_what_they_are() {
         let text = refused.fails_with(&["the request is refused", words]);
         assert!(!text.contains("its signature is not"), "{text}");
     }
+    // A point in each form that OpenSSL writes.
+    let [made, key, asked] = ["made.key", "a.key", "a.csr"].map(|name| hsm.path(name));
+    let sign = |form: &str| {
+        for line in [
+            format!("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out {made}"),
+            format!("ec -in {made} -conv_form {form} -out {key}"),
+            format!("req -new -key {key} -out {asked} {names}"),
+        ] {
+            hsm.openssl_line(Loading::Plain, &line).succeeds();
+        }
+        hsm.akv_line(&format!("cert sign managedhsm:MyHSM:ca {asked} --ca {ca}"))
+    };
+    let certificate = sign("compressed").succeeds();
+    let certificate = hsm.write("compressed.pem", certificate);
+    let line = format!("verify -CAfile {ca} {certificate}");
+    hsm.openssl_line(Loading::Plain, &line).succeeds();
+    sign("hybrid").fails_with(&["the request is refused", "the point is in hybrid form"]);
 }

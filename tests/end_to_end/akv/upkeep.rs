@@ -72,6 +72,52 @@ fn a_key_is_changed_and_what_was_not_named_stays() {
 }
 
 #[test]
+fn a_key_that_would_end_before_it_begins_is_neither_made_nor_left_so() {
+    let hsm = Hsm::with_keys(&[("k", RSA_2048)]);
+    let file = hsm.write("aes", [7; 32]);
+    let told = [
+        "--expires (2098-01-01T00:00:00Z) is not later than --not-before (2099-01-01T00:00:00Z)",
+        "the key could never be used",
+    ];
+    let before = hsm.requests().len();
+    let refused = |line: &str, words: &[&str]| {
+        let refused = hsm.akv_line(line);
+        refused.fails_with(words);
+        assert_eq!(refused.code(), Some(2), "{line}");
+    };
+    for verb in [
+        "set managedhsm:MyHSM:k",
+        "set managedhsm:MyHSM:k --tag a=1",
+        "create managedhsm:MyHSM:new --type rsa",
+        "create managedhsm:MyHSM:k --type rsa --if-absent",
+        &format!("import managedhsm:MyHSM:new {file} --aes"),
+    ] {
+        let line = format!("keys {verb} --not-before 2099-01-01");
+        refused(&format!("{line} --expires 2098-01-01"), &told);
+        refused(&format!("{line} --expires 2099-01-01"), &told[1..]);
+    }
+    refused(
+        "keys set managedhsm:MyHSM:k --expires 1d --not-before 1d",
+        &told[1..],
+    );
+    assert_eq!(hsm.requests().len(), before);
+
+    // Of the key's own other end nobody is asked, unless the key is loaded anyway.
+    let line = "keys set managedhsm:MyHSM:k --not-before 2099-01-01";
+    hsm.akv_line(line).succeeds();
+    let line = "keys set managedhsm:MyHSM:k --expires 2098-01-01 --tag a=1";
+    let words = "is not later than the key's not_before (2099-01-01T00:00:00Z)";
+    refused(line, &[words]);
+    let shown = answer(&hsm, "keys show managedhsm:MyHSM:k");
+    assert_eq!(
+        (&shown["expires"], &shown["tags"]),
+        (&json!(null), &json!({}))
+    );
+    let line = "keys set managedhsm:MyHSM:k --expires 2100-01-01 --tag a=1";
+    hsm.akv_line(line).succeeds();
+}
+
+#[test]
 fn a_key_that_was_purged_comes_back_from_its_backup_and_from_nothing_else() {
     let hsm = Hsm::with_keys(&[("k", EC_P256), ("a", AES_256)]);
     let public = answer(&hsm, "keys show managedhsm:MyHSM:k");

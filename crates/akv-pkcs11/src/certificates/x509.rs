@@ -233,6 +233,19 @@ mod tests {
             let public = PublicKey::ml_dsa(set, &vec![7; set.public_key_len()]).unwrap();
             assert_eq!(of(&public.spki().unwrap()), Some(public), "{set:?}");
         }
+        for curve in managed_hsm::Curve::ALL.map(EcCurve::of) {
+            let public = PublicKey::ec(curve, curve.generator).unwrap();
+            let (x, y) = curve.generator[1..].split_at(curve.coordinate_len);
+            let compressed = [&[2 | y[y.len() - 1] & 1], x].concat();
+            let spki = |point: &[u8]| {
+                let ec = hsm_keys::der::object_identifier(EC.as_bytes());
+                let curve = hsm_keys::der::object_identifier(curve.oid);
+                let algorithm = hsm_keys::der::sequence(&[&ec, &curve]);
+                hsm_keys::der::sequence(&[&algorithm, &hsm_keys::der::bit_string(point)])
+            };
+            assert_eq!(Some(spki(curve.generator)), public.spki());
+            assert_eq!(of(&spki(&compressed)), Some(public), "{curve:?}");
+        }
         // One that no HSM has.
         let ed25519 = [
             &b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00"[..],

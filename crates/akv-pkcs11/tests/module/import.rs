@@ -17,9 +17,9 @@ use crate::authority::public_key;
 use crate::processes::program;
 use crate::support::{Hsm, base64url, code, initialized, makes_calls, module, only, session};
 
-const ALLOWED: &str = r#"{"tokens":[{"resourceName":"localhost"}],"allowImport":true}"#;
+pub(crate) const ALLOWED: &str = r#"{"tokens":[{"resourceName":"localhost"}],"allowImport":true}"#;
 
-const CURVES: [(Nid, &[u8]); 4] = [
+pub(crate) const CURVES: [(Nid, &[u8]); 4] = [
     (
         Nid::X9_62_PRIME256V1,
         &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7],
@@ -51,7 +51,7 @@ fn of_rsa(key: &Rsa<Private>, further: &[Attribute]) -> Vec<Attribute> {
     [&own[..], further].concat()
 }
 
-fn of_ec(params: &[u8], scalar: Vec<u8>, further: &[Attribute]) -> Vec<Attribute> {
+pub(crate) fn of_ec(params: &[u8], scalar: Vec<u8>, further: &[Attribute]) -> Vec<Attribute> {
     let own = [
         Attribute::Class(ObjectClass::PRIVATE_KEY),
         Attribute::KeyType(KeyType::EC),

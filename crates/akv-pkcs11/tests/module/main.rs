@@ -22,6 +22,7 @@ mod macs;
 mod ml_dsa;
 mod named;
 mod overtaken;
+mod points;
 mod processes;
 mod programs;
 mod renewals;

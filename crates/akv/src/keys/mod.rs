@@ -5,6 +5,7 @@ mod check;
 mod deletion;
 mod description;
 mod kind;
+mod lifetime;
 mod listing;
 mod pem;
 mod public;
@@ -32,6 +33,8 @@ use self::check::Check;
 use self::deletion::{Delete, Purge};
 use self::description::{Told, shown};
 use self::kind::{Kind, NamedCurve};
+use self::lifetime::Lifetime;
+pub(crate) use self::lifetime::point_in_time;
 use self::listing::List;
 use self::pem::Pem;
 use self::public::Public;
@@ -41,7 +44,7 @@ use self::set::Set;
 use crate::failure::Failure;
 use crate::files;
 use crate::import;
-use crate::output::{OutputOptions, Report, before_year_10000};
+use crate::output::{OutputOptions, Report};
 use crate::progress::Spinner;
 use crate::session::Session;
 
@@ -209,22 +212,6 @@ struct Properties {
     tags: Vec<(String, String)>,
 }
 
-pub(crate) fn point_in_time(text: &str) -> Result<SystemTime, String> {
-    let date = match text.len() {
-        10 => format!("{text}T00:00:00Z"),
-        _ => text.to_owned(),
-    };
-    if let Ok(at) = humantime::parse_rfc3339_weak(&date) {
-        return Ok(at);
-    }
-    let later = humantime::parse_duration(text).map_err(|_| {
-        "give 2026-12-31, 2026-12-31T23:59:59Z, or a time from now such as 90d".to_owned()
-    })?;
-    let at = SystemTime::now().checked_add(later);
-    at.filter(|at| *at == before_year_10000(*at))
-        .ok_or_else(|| "it is later than the year 9999".to_owned())
-}
-
 fn tag(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(name, _)| !name.is_empty());
     let (name, value) = pair.ok_or_else(|| "give <name>=<value>".to_owned())?;
@@ -287,6 +274,7 @@ impl Create {
     fn run(&self) -> Result<Report, Failure> {
         let _spinner = Spinner::start("creating the key");
         unversioned(&self.uri)?;
+        self.properties.lifetime().check()?;
         let service = self.uri.vault.service;
         let in_hsm = service == Service::ManagedHsm
             || self.properties.hsm
@@ -409,6 +397,7 @@ impl Import {
     fn run(&self) -> Result<Report, Failure> {
         let _spinner = Spinner::start("importing the key");
         unversioned(&self.uri)?;
+        self.properties.lifetime().check()?;
         let file = match self.aes {
             true => files::read(&self.file)?,
             false => files::read_text(&self.file)?,
@@ -479,6 +468,13 @@ impl Properties {
         self.operations.iter().map(|name| name.trim())
     }
 
+    fn lifetime(&self) -> Lifetime {
+        Lifetime {
+            not_before: self.not_before,
+            expires: self.expires,
+        }
+    }
+
     fn attributes(&self, exportable: bool) -> Option<KeyAttributes> {
         Some(KeyAttributes {
             enabled: Some(!self.disabled),
@@ -499,24 +495,4 @@ impl Properties {
 fn operation(name: &str) -> KeyOperation {
     let Ok(operation) = name.trim().parse();
     operation
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::output;
-
-    #[test]
-    fn times_are_dates_or_distances() {
-        let at = |text| point_in_time(text).map(output::time);
-        assert_eq!(at("2026-12-31").unwrap(), "2026-12-31T00:00:00Z");
-        assert_eq!(at("2026-12-31T23:59:59Z").unwrap(), "2026-12-31T23:59:59Z");
-        assert!(point_in_time("90d").unwrap() > SystemTime::now());
-        assert!(point_in_time("soon").is_err());
-        for text in ["8000y", "500000000000y"] {
-            let problem = point_in_time(text).unwrap_err();
-            assert!(problem.contains("later than the year 9999"), "{problem}");
-        }
-        assert!(point_in_time("2026-13-31").is_err());
-    }
 }

@@ -13,7 +13,8 @@ use clap::Args;
 use managed_hsm::KeyUri;
 
 use super::description::{Told, asked_for, shown};
-use super::{operation, point_in_time, secure_wrap, tag};
+use super::lifetime::{Lifetime, point_in_time};
+use super::{operation, secure_wrap, tag};
 use crate::failure::Failure;
 use crate::management::Management;
 use crate::output::Report;
@@ -68,6 +69,7 @@ impl Set {
     /// them apart.
     pub(super) fn run(&self) -> Result<Report, Failure> {
         let _spinner = Spinner::start("changing the key");
+        self.lifetime().check()?;
         let session = Session::start()?;
         let feature = secure_wrap(self.operations.iter().map(|name| name.trim()));
         let management = session.management_with(feature, "change key", &self.uri)?;
@@ -98,6 +100,13 @@ impl Set {
 
     fn version(&self) -> Option<String> {
         self.uri.version.as_ref().map(ToString::to_string)
+    }
+
+    fn lifetime(&self) -> Lifetime {
+        Lifetime {
+            not_before: self.not_before,
+            expires: self.expires,
+        }
     }
 
     /// What is to be changed, and nothing else.
@@ -138,6 +147,8 @@ impl Set {
             &self.uri,
             key.key.as_ref().and_then(|key| key.kid.as_deref()),
         )?;
+        let lifetime = Lifetime::of(key.attributes.as_ref());
+        self.lifetime().check_with(lifetime)?;
         let mut tags = key.tags.unwrap_or_default();
         for name in &self.untags {
             if tags.remove(name).is_none() {
