@@ -87,16 +87,47 @@ javascript_client() {
         "$(sed -n 's/^# skipped //p' "$log" | grep . || echo 0)" "$3"
 }
 
+# All versions between, with what the oldest has installed beside it, each in a folder of its own that Python looks into first.
+python_versions() {
+    local keys administration expected place requirements="$tests/python/requirements-oldest.txt"
+    while read -r keys administration expected; do
+        [ "$keys" != "#" ] || continue
+        local title="azure-keyvault-keys $keys, -administration $administration"
+        python_libraries "$title" "${requirements##*/}" || continue
+        local library="$work/python-versions/$keys-$administration"
+        if [ ! -e "$library/installed" ]; then
+            rm -rf "$library"
+            if ! "$place/bin/python" -m pip install --quiet --no-deps --target "$library" "azure-keyvault-keys==$keys" \
+                "azure-keyvault-administration==$administration" </dev/null >"$folder/install.log" 2>&1; then
+                tail -n 5 "$folder/install.log"
+                skip "$title, because they can't be installed here"
+                continue
+            fi
+            touch "$library/installed"
+        fi
+        PYTHONPATH=$library VERSIONS="$keys $administration" python_client "$title" "${requirements##*/}" test_versions.py "$expected"
+    done <"$tests/python/versions.txt"
+}
+
 python() {
-    python_client "azure-keyvault-keys 4.0.0, -administration 4.0.0" requirements-oldest.txt test_versions.py 5
-    python_client "azure-keyvault-keys 4.7.0, -administration 4.3.0" requirements-middle.txt test_versions.py
-    python_client "azure-keyvault-keys 4.11.3, -administration 4.7.2" requirements.txt test_versions.py
-    python_client "azure-keyvault-keys 4.12.0b3, -administration 4.8.0b3" requirements-preview.txt test_versions.py
+    VERSIONS="4.0.0 4.0.0" python_client "azure-keyvault-keys 4.0.0, -administration 4.0.0" requirements-oldest.txt test_versions.py 5
+    python_versions
+    VERSIONS="4.11.3 4.7.2" python_client "azure-keyvault-keys 4.11.3, -administration 4.7.2" requirements.txt test_versions.py
+    VERSIONS="4.12.0b3 4.8.0b3" python_client "azure-keyvault-keys 4.12.0b3, -administration 4.8.0b3" requirements-preview.txt test_versions.py
 }
 
 javascript() {
-    javascript_client "@azure/keyvault-keys 4.0.0" javascript-oldest 4
-    javascript_client "@azure/keyvault-keys 4.8.1-alpha.20240412.1" javascript-preview 0
+    local version expected
+    for version in 4.0.0 4.1.0 4.2.2 4.3.0 4.4.0 4.5.0 4.6.0 4.7.2 4.8.0 4.8.1-alpha.20240412.1 4.9.0; do
+        case $version in
+        4.0.* | 4.1.*) expected=4 ;;
+        4.2.* | 4.3.*) expected=3 ;;
+        *) expected=0 ;;
+        esac
+        local -x KEYVAULT_KEYS="keys-$version"
+        javascript_client "@azure/keyvault-keys $version" javascript-versions "$expected"
+    done
+    unset KEYVAULT_KEYS
     javascript_client "@azure/keyvault-keys 4.10.2" javascript 0
 }
 

@@ -52,7 +52,8 @@ impl KeyType {
         }
     }
 
-    /// The `kty` in answers.
+    /// The `kty` in answers. Unconfirmed: that an HSM makes `AKP-HSM` of `AKP`, as was recorded of
+    /// the other types.
     pub(crate) fn name(self, software: bool) -> &'static str {
         match (self, software) {
             (Self::Rsa, false) => "RSA-HSM",

@@ -1,5 +1,5 @@
 //! Bodies, in and out. The members of answers stand in alphabetical order, which is Managed HSM's
-//! order; Key Vault has another, which nobody can tell who reads JSON.
+//! order; `order` puts those of a vault into Key Vault's.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -121,7 +121,7 @@ fn with_key(action: KeyAction, key: &KeyMaterial) -> f64 {
             (KeyAction::UnwrapKey | KeyAction::SecureUnwrapKey, _) => 2200.0,
             _ => OTHER,
         },
-        // No figure was published: as ECDSA with P-256.
+        // Unconfirmed, because no figure was published: as ECDSA with P-256.
         (PublicMembers::Akp { .. }, _) => 330.0,
         _ => OTHER,
     }

@@ -21,6 +21,7 @@ mod life_cycle;
 mod lists;
 mod ml_dsa;
 mod operations;
+mod order;
 mod pipeline;
 mod release;
 mod reply;

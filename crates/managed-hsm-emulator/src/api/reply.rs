@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::body::{ErrorBody, ErrorMembers, InnerError};
 use super::failure::Failure;
+use super::order;
 #[cfg(debug_assertions)]
 use super::schema;
 use crate::clock::http_date_now;
@@ -147,6 +148,10 @@ impl Reply {
             Content::Empty => (self.status, Vec::new()),
             Content::Json(json) => (self.status, json),
             Content::Failure(failure) => error(service, &failure, request_id),
+        };
+        let body = match service {
+            Service::ManagedHsm => body,
+            Service::KeyVault => order::of_vault(body),
         };
         let mut response = Response::new(whole(body));
         *response.status_mut() = status;

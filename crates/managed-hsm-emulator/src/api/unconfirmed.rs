@@ -9,6 +9,7 @@
 //!   successes
 //! - `api/body.rs`: what a version of the API without ML-DSA tells of such a key, and what 7.1 and
 //!   7.2 tell of a release policy
+//! - `api/cost.rs`: what a signature of ML-DSA costs of an HSM's capacity
 //! - `api/ekm/mod.rs`: that the certificate for the proxy is told before there is a connection
 //! - `api/external.rs`: types, operations and rotation of external keys
 //! - `api/full_backup.rs`: how many versions the restore of a key with several counts, and what is
@@ -16,11 +17,16 @@
 //! - `api/keys.rs`: that a vault leaves the authorities of a release policy as they are
 //! - `api/ml_dsa.rs`: what such a version says to a signature, and whether a request may name the
 //!   algorithm
+//! - `api/order.rs`: where `hsmPlatform`, `alg` and `pub` stand among a vault's members, and
+//!   `managed` beside `tags`
 //! - `api/release.rs`: the form of key attestations, and what a released symmetric key is called
 //! - `api/reply.rs`: the four bytes of a vault's health
 //! - `api/secure_wrap.rs`: in which form an environment gets an unwrapped key, and which operations
 //!   such a key has
-//! - `keys.rs`: that new EC keys have `deriveKey` in each version of the API
+//! - `identity/refusal.rs`: texts of Entra ID, of the instance metadata service and of App Service
+//!   that no report and no document has
+//! - `keys.rs`: that new EC keys have `deriveKey` in each version of the API, and that an HSM makes
+//!   `AKP-HSM` of `AKP`
 //!
 //! The README names them by subject. A test holds this list to the sources.
 

@@ -37,7 +37,7 @@ const API_VERSIONS: [&str; 21] = [
 /// The first version whose keys have `recoverableDays` in a vault.
 pub(super) const RETENTION_SINCE: &str = "7.1";
 /// The first version with symmetric keys in an HSM, AES, roles, backups and security domains.
-const HSM_SINCE: &str = "7.2-preview";
+pub(super) const HSM_SINCE: &str = "7.2-preview";
 /// The first version with rotation, release and random bytes, and with exportable keys in a vault.
 pub(super) const RELEASE_SINCE: &str = "7.3-preview";
 /// The first version with settings.

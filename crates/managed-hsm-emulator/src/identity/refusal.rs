@@ -1,5 +1,6 @@
 //! Why no token is given, as Entra ID, the instance metadata service and App Service say it. The
-//! texts are those of reports of users and of Microsoft's documentation, as far as there are any.
+//! texts are those of reports of users and of Microsoft's documentation, as far as there are any;
+//! a comment at each other one says that it is unconfirmed.
 
 use http::StatusCode;
 use openssl::hash::MessageDigest;
@@ -63,6 +64,7 @@ impl Refusal {
     }
 
     /// What a fault that was asked for puts in place of an answer by the service of `path`.
+    /// Unconfirmed: Entra ID's codes and texts, and the form of App Service's.
     pub(super) fn by_fault(path: &str, status: StatusCode) -> Self {
         match (path, status) {
             (path, _) if path.starts_with("/msi/") => {
@@ -91,6 +93,7 @@ impl Refusal {
         }
     }
 
+    /// Unconfirmed: what follows the first sentence.
     pub(super) fn tenant(tenant: &str) -> Self {
         Self::bad(
             "invalid_request",
@@ -108,6 +111,7 @@ impl Refusal {
         )
     }
 
+    /// Unconfirmed: that there is an OAuth error, its code and its text.
     pub(super) fn unknown_path(path: &str) -> Self {
         Self::entra(
             StatusCode::NOT_FOUND,
@@ -125,6 +129,7 @@ impl Refusal {
         )
     }
 
+    /// Unconfirmed: what follows the first sentence.
     pub(super) fn resource(resource: &str) -> Self {
         Self::bad(
             "invalid_resource",
@@ -135,6 +140,7 @@ impl Refusal {
         )
     }
 
+    /// The emulator's own: no service has this endpoint.
     pub(super) fn test_token(error: &JsonError) -> Self {
         let text = format!(
             "The body is not {{\"issuer\": …, \"key\": …, \"claims\": …}}: {error}. All members are optional."
@@ -142,6 +148,7 @@ impl Refusal {
         Self::bad("invalid_request", 900144, text)
     }
 
+    /// Unconfirmed: what follows the semicolon.
     pub(super) fn grant() -> Self {
         Self::bad(
             "unsupported_grant_type",
@@ -164,7 +171,7 @@ impl Refusal {
         Self::credential(
             7000215,
             format!(
-                "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, for a secret added to app '{client}'."
+                "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '{client}'."
             ),
         )
     }
@@ -185,6 +192,7 @@ impl Refusal {
         )
     }
 
+    /// Unconfirmed: what follows the name of the parameter.
     pub(super) fn assertion_type() -> Self {
         Self::bad(
             "invalid_request",
@@ -193,10 +201,12 @@ impl Refusal {
         )
     }
 
+    /// Unconfirmed: that the text has no more than this sentence.
     pub(super) fn malformed_assertion() -> Self {
         Self::credential(50027, "JWT token is invalid or malformed.")
     }
 
+    /// Unconfirmed: the wording.
     pub(super) fn assertion_of_another(client: &str) -> Self {
         Self::credential(
             700021,
@@ -251,6 +261,7 @@ impl Refusal {
         )
     }
 
+    /// Unconfirmed: the reference at the end.
     pub(super) fn assertion_audience() -> Self {
         Self::credential(
             700023,
@@ -298,6 +309,7 @@ impl Refusal {
         )
     }
 
+    /// Unconfirmed: that the text has no more than this sentence.
     pub(super) fn federation_signature() -> Self {
         Self::credential(
             50013,
@@ -305,6 +317,7 @@ impl Refusal {
         )
     }
 
+    /// Unconfirmed: what follows the first sentence, and where the scope stands in it.
     pub(super) fn scope(scope: &str) -> Self {
         Self::bad(
             "invalid_scope",
@@ -323,6 +336,7 @@ impl Refusal {
         )
     }
 
+    /// Unconfirmed: the text of this one and the next two; the error is documented.
     pub(super) fn no_metadata_version() -> Self {
         Self::metadata(
             StatusCode::BAD_REQUEST,
@@ -347,6 +361,7 @@ impl Refusal {
         )
     }
 
+    /// Unconfirmed: status and text of this one and the next two.
     pub(super) fn identity_header() -> Self {
         Self::app_service(
             StatusCode::UNAUTHORIZED,
@@ -375,6 +390,7 @@ impl Refusal {
         )
     }
 
+    /// Unconfirmed: the text.
     pub(super) fn method() -> Self {
         Self::entra(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -384,6 +400,7 @@ impl Refusal {
         )
     }
 
+    /// The emulator's own: nothing failed in Entra ID.
     pub(super) fn failed() -> Self {
         Self::entra(
             StatusCode::INTERNAL_SERVER_ERROR,

@@ -227,7 +227,7 @@ fn what_is_unconfirmed_is_listed_in_one_place() {
 
 /// What is unconfirmed and stands in the list of `unconfirmed.rs`, and the words for it in the
 /// README.
-const UNCONFIRMED: [(&str, &[&str]); 12] = [
+const UNCONFIRMED: [(&str, &[&str]); 15] = [
     (
         "`api/access.rs`, `roles.rs`: the data actions of the connection to an external key \
          manager, and which role has them",
@@ -244,6 +244,13 @@ const UNCONFIRMED: [(&str, &[&str]); 12] = [
         &[
             "what a version without ML-DSA says of such a key",
             "an HSM shows a release policy as its JSON, recorded in 7.0; in 7.1 and 7.2",
+        ],
+    ),
+    (
+        "`api/cost.rs`: what a signature of ML-DSA costs of an HSM's capacity",
+        &[
+            "how fast an HSM is with ML-DSA",
+            "sign, verify with ML-DSA | 330, as with P-256",
         ],
     ),
     (
@@ -269,6 +276,11 @@ const UNCONFIRMED: [(&str, &[&str]); 12] = [
         &["whether `sign` and `verify` may name the `alg`"],
     ),
     (
+        "`api/order.rs`: where `hsmPlatform`, `alg` and `pub` stand among a vault's members, and \
+         `managed` beside `tags`",
+        &["where `hsmPlatform`, `alg` and `pub` stand in it"],
+    ),
+    (
         "`api/release.rs`: the form of key attestations, and what a released symmetric key is \
          called",
         &[
@@ -289,8 +301,20 @@ const UNCONFIRMED: [(&str, &[&str]); 12] = [
         ],
     ),
     (
-        "`keys.rs`: that new EC keys have `deriveKey` in each version of the API",
-        &["that the time makes the difference, and not the version"],
+        "`identity/refusal.rs`: texts of Entra ID, of the instance metadata service and of App \
+         Service that no report and no document has",
+        &[
+            "some texts of the token service",
+            "the texts of all that no report and no document has",
+        ],
+    ),
+    (
+        "`keys.rs`: that new EC keys have `deriveKey` in each version of the API, and that an HSM \
+         makes `AKP-HSM` of `AKP`",
+        &[
+            "that the time makes the difference, and not the version",
+            "that an HSM makes `AKP-HSM` of `AKP`",
+        ],
     ),
 ];
 

@@ -11,7 +11,6 @@ mod contract;
 mod documentation;
 mod durability;
 mod ekm;
-mod enumerations;
 mod external_keys;
 mod faults;
 mod full_backups;

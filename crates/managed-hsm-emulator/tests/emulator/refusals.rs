@@ -378,7 +378,7 @@ async fn a_key_that_is_not_there_has_no_versions() {
         (200, r#"{"value":[]}"#)
     );
     let answer = both.vault("GET", "/keys/none/versions", None).await;
-    let expected = r#"{"nextLink":null,"value":[]}"#;
+    let expected = r#"{"value":[],"nextLink":null}"#;
     assert_eq!(
         (answer.status.as_u16(), answer.body.as_str()),
         (200, expected)

@@ -58,11 +58,16 @@ class Flow:
         self.assertFalse(client.verify(SignatureAlgorithm(algorithm), digest, damaged(signature)).is_valid)
 
     def test_rsa_keys_sign_decrypt_and_unwrap(self):
-        for size in (2048, 4096):
-            for protected in (True, False):
-                key = self.client.create_rsa_key(name(), size=size, hardware_protected=protected)
-                self.assertEqual(len(key.key.n) * 8, size)
-                self.assertEqual(key.key_type, "RSA-HSM" if protected or self.url == HSM else "RSA")
+        for size, protected in ((2048, True), (3072, False)):
+            key = self.client.create_rsa_key(name(), size=size, hardware_protected=protected)
+            self.assertEqual(len(key.key.n) * 8, size)
+            self.assertEqual(key.key_type, self.kind("RSA", protected))
+            self.signs_decrypts_and_unwraps(key)
+
+    def kind(self, name, protected):
+        return f"{name}-HSM" if protected or self.url == HSM else name
+
+    def signs_decrypts_and_unwraps(self, key):
         for algorithm in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"):
             self.signs_and_verifies(key, algorithm)
         client = self.cryptography(key)
@@ -75,15 +80,17 @@ class Flow:
 
     def test_ec_keys_sign(self):
         for curve, algorithm in EC_SIGNATURES.items():
-            key = self.client.create_ec_key(name(), curve=curve, hardware_protected=True)
-            self.assertEqual((key.key_type, key.key.crv), ("EC-HSM", curve))
-            self.signs_and_verifies(key, algorithm)
+            for protected in (True, False):
+                key = self.client.create_ec_key(name(), curve=curve, hardware_protected=protected)
+                self.assertEqual((key.key_type, key.key.crv), (self.kind("EC", protected), curve))
+                self.signs_and_verifies(key, algorithm)
 
     def test_keys_made_elsewhere_are_imported(self):
         for made, algorithm in ((judge.new_rsa(2048), "PS256"), (judge.new_ec("P-384"), "ES384")):
-            key = self.client.import_key(name(), made, hardware_protected=True)
-            self.assertEqual((key.key.n, key.key.x), (made.n, made.x))
-            self.signs_and_verifies(key, algorithm)
+            for protected in (True, False):
+                key = self.client.import_key(name(), made, hardware_protected=protected)
+                self.assertEqual((key.key.n, key.key.x), (made.n, made.x))
+                self.signs_and_verifies(key, algorithm)
 
     def test_a_key_lives_through_all_of_its_life(self):
         key_name = name()
@@ -119,7 +126,9 @@ class Flow:
         key = self.client.create_rsa_key(name())
         action = KeyRotationLifetimeAction(KeyRotationPolicyAction.rotate, time_after_create="P90D")
         updated = self.client.update_key_rotation_policy(key.name, KeyRotationPolicy(), lifetime_actions=[action])
-        self.assertIn("P90D", [action.time_after_create for action in updated.lifetime_actions])
+        read = self.client.get_key_rotation_policy(key.name)
+        for policy in (updated, read):
+            self.assertIn("P90D", [action.time_after_create for action in policy.lifetime_actions])
         rotated = self.client.rotate_key(key.name)
         self.assertNotEqual(rotated.properties.version, key.properties.version)
         self.assertEqual(self.client.get_key(key.name).id, rotated.id)
@@ -213,6 +222,14 @@ class Administration(unittest.TestCase):
         self.keys.purge_deleted_key(key.name)
         client.begin_restore(folder, sas_token="any", key_name=key.name).wait()
         self.assertEqual(self.keys.get_key(key.name).id, key.id)
+
+
+class Versions(unittest.TestCase):
+    def test_they_are_the_ones_that_are_meant(self):
+        from azure.keyvault.administration._version import VERSION as administration_version
+        from azure.keyvault.keys._version import VERSION as keys_version
+
+        self.assertEqual(f"{keys_version} {administration_version}", os.environ["VERSIONS"])
 
 
 if __name__ == "__main__":
