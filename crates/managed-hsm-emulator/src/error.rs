@@ -38,7 +38,7 @@ pub enum Error {
     )]
     NeverServed(PathBuf),
     /// The file of principals is of no use.
-    #[error("the principals in {} can't be used: {problem}; see 'Identity' in the README", path.display())]
+    #[error("the principals in {} can't be used: {problem}; `managed-hsm-emulator serve --help` shows its form", path.display())]
     Principals {
         /// The file.
         path: PathBuf,

@@ -144,6 +144,11 @@ struct Serve {
     #[arg(long, conflicts_with = "data_dir")]
     ephemeral: bool,
     /// JSON file of principals that may log in, besides the owner
+    ///
+    /// It is an array of objects, of which each has a "client_id" and an "object_id". It may have a
+    /// "client_secret", and "roles" such as [{"role": "Managed HSM Crypto User", "scope":
+    /// "/keys/demo"}]. The other members are "certificates", "groups",
+    /// "federated_credentials", "expired_client_secrets", "managed_identity" and "resource_id".
     #[arg(long, value_name = "FILE")]
     principals: Option<PathBuf>,
     /// Seconds that a token from the token service lives [default: 3599]
