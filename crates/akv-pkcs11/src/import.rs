@@ -9,7 +9,7 @@ use crate::attributes::name;
 use crate::error::Error;
 use crate::fixed::{NewKeyFacts, Origin, read_only};
 use crate::key_pairs::{NewKeyTemplate, Source, curve};
-use crate::objects::bare_point;
+use crate::objects::{bare_point, told_by};
 use crate::rsa_aes::RsaAes;
 use crate::secret_keys::check_vault;
 use crate::sessions::Session;
@@ -178,9 +178,7 @@ fn check_material(
         // A SubjectPublicKeyInfo may be left empty.
         let is_so = match (type_, &public) {
             (CKA_PUBLIC_KEY_INFO, Some(public)) => {
-                let told = PublicKey::from_spki(value)
-                    .map_err(|error| template::invalid(type_, &error.to_string()))?;
-                if value.is_empty() || told.as_ref() == Some(public) {
+                if value.is_empty() || told_by(value)?.as_ref() == Some(public) {
                     continue;
                 }
                 return Err(template::invalid(type_, "it is another key's, or none"));

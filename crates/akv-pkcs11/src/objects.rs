@@ -92,7 +92,9 @@ fn check_public(
     for (type_, value) in template.iter() {
         let is_good = match (type_, &Attribute::require(type_)?.rule) {
             (CKA_MODULUS | CKA_EC_POINT | CKA_VALUE, _) => type_ == own_value,
-            (CKA_PUBLIC_KEY_INFO, _) => value.is_empty() || public.spki().as_deref() == Some(value),
+            (CKA_PUBLIC_KEY_INFO, _) => {
+                value.is_empty() || told_by(value)?.as_ref() == Some(public)
+            }
             (CKA_MODULUS_BITS, _) if of == KeyType::Rsa => {
                 let bits = template::number(type_, value)?;
                 matches!(public, PublicKey::Rsa(rsa) if rsa.bits() as CK_ULONG == bits)
@@ -121,6 +123,12 @@ fn check_public(
         }
     }
     Ok(())
+}
+
+/// The key in a `SubjectPublicKeyInfo`, if it is one of a type that the HSM has.
+pub(crate) fn told_by(value: &[u8]) -> Result<Option<PublicKey>, Error> {
+    PublicKey::from_spki(value)
+        .map_err(|error| template::invalid(CKA_PUBLIC_KEY_INFO, &error.to_string()))
 }
 
 /// The point in an OCTET STRING of it. Programs of old have the point itself, so what holds no

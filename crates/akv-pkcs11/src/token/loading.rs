@@ -78,35 +78,14 @@ impl Token {
     /// # Errors
     /// The HSM can't be asked, and nothing is known that could serve instead.
     pub(crate) fn load(&self, sought: Sought<'_>) -> Result<(), Error> {
+        let until = Instant::now() + self.operation_timeout();
         self.load_versions(sought)?;
-        self.renew_earlier(sought);
+        self.renew_earlier(sought, until);
         Ok(())
     }
 
-    /// Asks again for the earlier versions that would be found, if what is known of them is old: a
-    /// list doesn't tell of them, and a key of the same name may have taken the place of theirs.
-    fn renew_earlier(&self, sought: Sought<'_>) {
-        let table = self.table();
-        for key in table.earlier(sought) {
-            let Some(id) = key.hsm_id().filter(|_| !self.is_fresh(&table, key)) else {
-                continue;
-            };
-            match self.fetch(&id.key, Some(id.version.clone())) {
-                // Who has logged out meanwhile sees no keys at all.
-                Ok((asked, now)) => drop(self.learn(&asked, |table| table.renew(now, None))),
-                Err(error) if is_not_found(&error) => {
-                    self.change(|table| table.remove_version(key));
-                }
-                Err(error) => {
-                    serve_on(&error);
-                    table.confirm(key);
-                }
-            }
-        }
-    }
-
     /// Whether what is known of a key is young enough to serve a search.
-    fn is_fresh(&self, table: &Table, key: &StoredKey) -> bool {
+    pub(super) fn is_fresh(&self, table: &Table, key: &StoredKey) -> bool {
         u128::from(table.age(key)) < self.freshness().as_millis()
     }
 
@@ -175,8 +154,8 @@ impl Token {
     /// meant by it, the one that is meant may be new.
     fn knows(&self, sought: Sought<'_>) -> bool {
         let table = self.table();
-        let candidates = table.candidates(sought);
-        candidates.iter().any(|key| sought.is_just(key))
+        let mut candidates = table.candidates(sought).into_iter();
+        candidates.any(|key| sought.is_just(key) && table.is_sure(key))
     }
 
     /// Looks for a key whose name is the label: one request, for which the right to read that key
@@ -186,7 +165,8 @@ impl Token {
         let name = std::str::from_utf8(label).ok();
         let name: Option<KeyName> = name.and_then(|name| name.parse().ok());
         let known = name.as_ref().and_then(|name| table.newest(name.as_str()));
-        if known.is_some_and(|key| self.is_fresh(&table, key) && sought.fits(key)) {
+        let fits = |key: &StoredKey| sought.fits(key) || table.has_earlier(key, sought);
+        if known.is_some_and(|key| self.is_fresh(&table, key) && fits(key)) {
             return self.keep_versions(name.as_ref()).map(|()| true);
         }
         // One that nobody was asked for doesn't tell which keys there are.
@@ -204,11 +184,12 @@ impl Token {
                     self.keep_versions(Some(&name))?;
                 }
                 // It may have another id by now, and an earlier version the one in its tags.
-                let found = self.table().has_version(&name, sought);
+                let table = self.table();
+                let found = table.has_version(&name, sought) || table.has_earlier(&key, sought);
                 Ok(found || self.settings.never_lists)
             }
             Err(error) if is_absence(&error) => Ok(self.settings.never_lists),
-            Err(error) if known.is_some_and(|key| sought.fits(key)) => {
+            Err(error) if known.is_some_and(|key| fits(key)) => {
                 serve_on(&error);
                 Ok(true)
             }
@@ -237,7 +218,7 @@ impl Token {
         version: Option<KeyVersion>,
     ) -> Result<Arc<StoredKey>, managed_hsm::Error> {
         let began = self.tick();
-        match self.fetch(name, version) {
+        match self.fetch(name, version, None) {
             Ok((asked, key)) => self
                 .learn(&asked, |table| table.add(key, None))
                 .map_err(logged_out),
@@ -250,10 +231,12 @@ impl Token {
         }
     }
 
-    fn fetch(
+    /// Asks for a key, by `until` if that is sooner than a request would end otherwise.
+    pub(super) fn fetch(
         &self,
         name: &KeyName,
         version: Option<KeyVersion>,
+        until: Option<Instant>,
     ) -> Result<(Asked, StoredKey), managed_hsm::Error> {
         let uri = KeyUri {
             vault: self.settings.vault.clone(),
@@ -261,7 +244,10 @@ impl Token {
             version,
         };
         let asked = self.asking().map_err(logged_out)?;
-        let loaded = asked.ask(|client| client.get_key(&uri));
+        let loaded = asked.ask(|client| match until {
+            Some(until) => client.until(until).get_key(&uri),
+            None => client.get_key(&uri),
+        });
         let key = StoredKey::new(loaded.map_err(logged_out)??, asked.at);
         Ok((asked, key))
     }
@@ -271,7 +257,7 @@ impl Token {
     pub(crate) fn reload(&self, key: &StoredKey) -> Result<Arc<StoredKey>, Error> {
         let id = key.require_hsm_id()?;
         let (asked, loaded) = self
-            .fetch(&id.key, Some(id.version.clone()))
+            .fetch(&id.key, Some(id.version.clone()), None)
             .map_err(|error| self.refusal(Purpose::Update, &error))?;
         let loaded = self.unreplaced(&asked, key, loaded)?;
         self.learn(&asked, |table| table.renew(loaded, key.session))
@@ -557,7 +543,7 @@ impl Token {
     }
 }
 
-fn serve_on(error: &managed_hsm::Error) {
+pub(super) fn serve_on(error: &managed_hsm::Error) {
     let text = format!("the keys that were known serve on: {error}");
     report::repeated_warning("a list that fails", &text);
 }

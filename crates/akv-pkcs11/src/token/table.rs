@@ -2,6 +2,7 @@
 //! readers need no lock.
 
 mod brought;
+mod earlier;
 mod of_sessions;
 
 use std::collections::{HashMap, HashSet};
@@ -14,10 +15,9 @@ use cryptoki_sys::{
     CK_OBJECT_HANDLE, CK_PROFILE_ID, CK_SESSION_HANDLE, CKP_AUTHENTICATION_TOKEN,
     CKP_BASELINE_PROVIDER, CKP_EXTENDED_PROVIDER, CKP_PUBLIC_CERTIFICATES_TOKEN,
 };
-use hsm_keys::once;
 use managed_hsm::KeyName;
 
-use super::index::{Found, Index, Indices};
+use super::index::{Index, Indices};
 use super::loading::Sought;
 use super::objects::{Object, StoredKey};
 use super::tags::Half;
@@ -195,39 +195,6 @@ impl Table {
         found.chain(self.earlier(sought)).collect()
     }
 
-    /// Versions that were found before they were rotated away, and that alone have the id that is
-    /// sought: programs such as OpenSSH keep the id of a key, and look for the key by it before
-    /// each signature.
-    pub(super) fn earlier(&self, sought: Sought<'_>) -> Vec<&Arc<StoredKey>> {
-        let Some(id) = sought.id else {
-            return Vec::new();
-        };
-        let mut found = self.indices().by_id.of(id);
-        if found.any(|key| sought.is_just(key)) {
-            return Vec::new();
-        }
-        let earlier = self.earlier_by_id().of(id);
-        earlier.filter(|key| sought.is_just(key)).collect()
-    }
-
-    fn earlier_by_id(&self) -> &Found {
-        let earlier = self.objects.values().filter_map(|object| match object {
-            Object::Key(key, Half::Private) if self.is_earlier(key) => Some(key),
-            _ => None,
-        });
-        once(&self.indices().earlier_by_id, || Found::by_id(earlier))
-    }
-
-    /// Whether it is a version of one of the token's keys that isn't found by itself any more.
-    fn is_earlier(&self, key: &StoredKey) -> bool {
-        let Some(id) = key.hsm_id().filter(|_| key.session.is_none()) else {
-            return false;
-        };
-        let newest = self.newest(id.key.as_str()).into_iter();
-        let mut found = newest.chain(self.kept_versions(&id.key));
-        !key.is_replaced() && !found.any(|found| is_version(found, key))
-    }
-
     fn indices(&self) -> &Indices {
         let has_certificates = !self.certificates.is_empty();
         self.index
@@ -342,6 +309,7 @@ impl Table {
                 key.handles = known.handles;
                 key.note_change_of(known);
                 key.is_replaced = Arc::clone(&known.is_replaced);
+                key.has_default_id = known.has_default_id && known.shares_id(&key);
                 if known.session.is_some() {
                     key.first_maker = known.first_maker().map(Into::into);
                 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::object::{Attribute, AttributeType, ObjectClass};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use testing::ReservedPort;
@@ -147,6 +147,37 @@ fn whoever_may_read_one_key_finds_it_by_its_label() {
         let refused = code(session.find_objects(template));
         assert_eq!(refused, RvError::FunctionFailed);
     }
+}
+
+#[test]
+fn whoever_may_read_one_key_finds_an_earlier_version_by_its_label_and_id() {
+    if !makes_calls() {
+        let folder = tempfile::tempdir().unwrap();
+        let roles = r#"{"role":"Managed HSM Crypto User","scope":"/keys/tlsKey"}"#;
+        let mut hsm = hsm_with_roles(folder.path(), roles);
+        hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"refreshSeconds":0}"#);
+        hsm.set("TEST_URL", hsm.rest.url.clone());
+        hsm.set("TEST_CA", hsm.rest.ca.clone());
+        hsm.set("TEST_TOKEN", hsm.rest.token.clone());
+        return drop(hsm.run());
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    log_in(&session);
+    let by_label = private("tlsKey");
+    let earlier = only(&session, &by_label);
+    let id = session
+        .get_attributes(earlier, &[AttributeType::Id])
+        .unwrap();
+    let by_both = [&by_label[..], &id].concat();
+    let owner = testing::Rest {
+        url: std::env::var("TEST_URL").unwrap(),
+        ca: std::env::var("TEST_CA").unwrap().into(),
+        token: std::env::var("TEST_TOKEN").unwrap(),
+    };
+    owner.rotate("tlsKey");
+    assert_ne!(only(&session, &by_label), earlier);
+    assert_eq!(only(&session, &by_both), earlier);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod cloud_hsm;
 mod compared;
 mod configuration;
 mod differential;
+mod earlier;
 mod encrypted_messages;
 mod encryption;
 mod errors;

@@ -3,6 +3,7 @@
 use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
+use hsm_keys::der::{bit_string, object_identifier, sequence};
 use openssl::bn::BigNumContext;
 use openssl::ec::{EcGroup, EcKey, PointConversionForm};
 use openssl::ecdsa::EcdsaSig;
@@ -17,6 +18,9 @@ const TAKEN: [PointConversionForm; 2] = [
     PointConversionForm::COMPRESSED,
     PointConversionForm::UNCOMPRESSED,
 ];
+
+/// 1.2.840.10045.2.1
+const EC_PUBLIC_KEY: &[u8] = b"\x2a\x86\x48\xce\x3d\x02\x01";
 
 fn pair(nid: Nid) -> EcKey<Private> {
     let group = EcGroup::from_curve_name(nid).unwrap();
@@ -69,8 +73,12 @@ fn a_point_that_is_compressed_is_the_key_that_the_whole_one_is() {
         let raw = [half(signature.r()), half(signature.s())].concat();
         let whole = point(&key, PointConversionForm::UNCOMPRESSED);
         for form in TAKEN {
+            let algorithm = sequence(&[&object_identifier(EC_PUBLIC_KEY), params]);
+            let info = sequence(&[&algorithm, &bit_string(&point(&key, form))]);
             for given in encodings(&point(&key, form)) {
-                let object = session.create_object(&public(params, &given)).unwrap();
+                let mut template = public(params, &given);
+                template.push(Attribute::PublicKeyInfo(info.clone()));
+                let object = session.create_object(&template).unwrap();
                 let told = session.get_attributes(object, &[AttributeType::EcPoint]);
                 let [expected, _] = encodings(&whole);
                 assert_eq!(told.unwrap(), [Attribute::EcPoint(expected)], "{nid:?}");

@@ -14,7 +14,6 @@ use crate::authority::{Authority, public_key};
 use crate::certificates::{
     CERTIFICATE, EC, PRIVATE, RSA, bytes, configure, label, read, template, write,
 };
-use crate::keys::rest;
 use crate::support::{Hsm, code, initialized, makes_calls, only, session};
 
 /// A server that starts anew goes on with the certificate that it has, and with the key of that.
@@ -122,58 +121,6 @@ fn the_newest_version_is_found_by_the_id_of_its_public_key_by_whoever_has_just_b
     let session = session(&pkcs11);
     let found = only(&session, &sought);
     assert_eq!(bytes(&session, found, AttributeType::Id), id);
-}
-
-/// OpenSSH keeps the id of a key, and looks for it before each signature.
-#[test]
-fn an_earlier_version_is_found_by_its_id_alone_and_as_long_as_its_key_is_there() {
-    if !makes_calls() {
-        let mut hsm = Hsm::start();
-        hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"refreshSeconds":0}"#);
-        let first = hsm.rest.create("web", EC);
-        hsm.rest.create("other", EC);
-        hsm.set("TEST_URL", hsm.rest.url.clone());
-        hsm.set("TEST_CA", hsm.rest.ca.clone());
-        hsm.run();
-        let requests = hsm.requests();
-        let signed = requests.iter().filter(|request| request.is("sign"));
-        let signed: Vec<bool> = signed
-            .map(|request| request.path.contains(&first))
-            .collect();
-        return assert_eq!(signed, [true, true, false], "{requests:?}");
-    }
-    let rest = rest();
-    let pkcs11 = initialized();
-    let session = session(&pkcs11);
-    let sign = |key| session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
-    let by_label = [PRIVATE, label("web")];
-    let earlier = only(&session, &by_label);
-    let id = Attribute::Id(bytes(&session, earlier, AttributeType::Id));
-    let by_id = [PRIVATE, id.clone(), Attribute::Sign(true)];
-    let by_both = [PRIVATE, id.clone(), label("web")];
-    sign(earlier);
-    rest.rotate("web");
-    for sought in [&by_id, &by_both] {
-        assert_eq!(only(&session, sought), earlier);
-    }
-    sign(only(&session, &by_id));
-    let newest = only(&session, &by_label);
-    assert_ne!(newest, earlier);
-    sign(newest);
-    // Its public object is found by the id as well.
-    assert_eq!(
-        session
-            .find_objects(std::slice::from_ref(&id))
-            .unwrap()
-            .len(),
-        2
-    );
-    assert_eq!(session.find_objects(&[PRIVATE]).unwrap().len(), 2);
-    let of_none = [PRIVATE, id, label("other")];
-    assert_eq!(session.find_objects(&of_none).unwrap(), []);
-    rest.call("DELETE", "/keys/web", "");
-    assert_eq!(session.find_objects(&by_id).unwrap(), []);
-    assert_eq!(session.find_objects(&by_both).unwrap(), []);
 }
 
 #[test]
