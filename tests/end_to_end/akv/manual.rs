@@ -98,7 +98,9 @@ fn the_examples_of_the_providers_page_work_as_they_stand() {
     let script = examples(&page);
     assert!(script.contains("-key managedhsm:MyHSM:web"), "{script}");
     let mut command = hsm.command("sh");
-    command.args(["-euc", &script]).current_dir(hsm.file(""));
+    // Programs of another root begin in its uppermost folder.
+    let script = format!("cd '{}'\n{script}", hsm.path(""));
+    command.args(["-euc", &script]);
     Outcome::of(command).succeeds();
     let request = hsm.path("web.csr");
     let text = hsm.openssl_line(
