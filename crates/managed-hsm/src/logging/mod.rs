@@ -173,12 +173,7 @@ mod tests {
     fn settings_that_come_later_are_told_where_they_were_made_and_differ() {
         let settings = |level, path: Option<&str>, format| LogSettings {
             level,
-            file: path.map(|path| {
-                (
-                    path.into(),
-                    crate::settings::Origin::Variable("AKV_LOG_FILE"),
-                )
-            }),
+            file: path.map(|path| (path.into(), crate::Origin::Variable("AKV_LOG_FILE"))),
             format,
         };
         let first = settings(Some(LevelFilter::Info), Some("/tmp/a"), LogFormat::Json);
