@@ -136,8 +136,8 @@ impl Context {
     }
 
     /// Starts an operation on a message that is hashed here. The name of a digest counts more than
-    /// the parameter, as in OpenSSL's own provider; with neither it is the digest of last time where
-    /// the key is that of last time, else SHA-256.
+    /// the parameter, as in OpenSSL's own provider; with neither it is the digest of last time
+    /// where the key is that of last time, else SHA-256.
     pub(crate) fn digest_init(
         &mut self,
         purpose: Purpose,
