@@ -4,6 +4,8 @@
 //! the network, and nothing else here but the first verification with the public part that a key
 //! file has told.
 
+pub(crate) mod tables;
+
 use std::ffi::CStr;
 use std::sync::Arc;
 
@@ -49,6 +51,9 @@ pub(crate) struct Context {
     /// The digest that is part of the algorithm's name.
     fixed: Option<&'static Digest>,
     digest: Option<&'static Digest>,
+    /// What counts without a digest once PSS was set and taken back: in OpenSSL's own provider PSS
+    /// brings SHA-1, which stays.
+    implied: Option<&'static Digest>,
     /// Whether what comes whole is a message; else it is a digest.
     takes_message: bool,
     hasher: Option<Hasher>,
@@ -76,6 +81,7 @@ impl Context {
             purpose: None,
             fixed,
             digest: None,
+            implied: None,
             takes_message: false,
             hasher: None,
             given: None,
@@ -129,7 +135,9 @@ impl Context {
         Ok(())
     }
 
-    /// Starts an operation on a message that is hashed here. `digest`: None means SHA-256.
+    /// Starts an operation on a message that is hashed here. The name of a digest counts more than
+    /// the parameter, as in OpenSSL's own provider; with neither it is the digest of last time
+    /// where the key is that of last time, else SHA-256.
     pub(crate) fn digest_init(
         &mut self,
         purpose: Purpose,
@@ -149,10 +157,17 @@ impl Context {
             self.hasher = Some(self.message_hasher()?);
             return Ok(());
         }
-        let digest =
-            self.known_digest(digest.filter(|name| !name.is_empty()).unwrap_or("SHA256"))?;
+        let named = digest.filter(|name| !name.is_empty());
+        let named = named.map(|name| self.known_digest(name)).transpose()?;
+        if key.is_some() {
+            self.digest = None;
+        }
+        self.take_params(params)?;
+        let digest = match named.or(self.digest) {
+            Some(digest) => digest,
+            None => self.known_digest("SHA256")?,
+        };
         self.digest = Some(digest);
-        self.set_params(params)?;
         self.check_settings()?;
         self.hasher = Some(digest.hasher());
         Ok(())
@@ -171,7 +186,7 @@ impl Context {
             self.mgf1 = None;
         }
         // Also with the key that is there.
-        (self.padding, self.salt) = (Padding::Pkcs1, Salt::Unset);
+        (self.padding, self.salt, self.implied) = (Padding::Pkcs1, Salt::Unset, None);
         (self.ml_dsa, self.has_begun) = (MlDsaSettings::default(), false);
         if purpose == Purpose::Sign {
             self.key()?.private(KeyOperation::Sign)?;
@@ -321,11 +336,7 @@ impl Context {
     pub(crate) fn recover(&self, signature: &[u8]) -> Result<Vec<u8>, Error> {
         self.expect(Purpose::Recover)?;
         if self.padding == Padding::Pss {
-            return Err(Error::refused(
-                Reason::NotRecovered,
-                "recovering a message from a PSS signature",
-                "verify the signature instead",
-            ));
+            return Err(not_recovered_from_pss());
         }
         let (key, scheme) = (self.key()?, self.scheme()?);
         self.provider.prove(key)?;
@@ -338,7 +349,9 @@ impl Context {
         match (self.key_type, self.padding) {
             (KeyType::MlDsa(set), _) => Ok(Scheme::MlDsa(set)),
             (KeyType::Ec | KeyType::Aes, _) => Ok(Scheme::Ecdsa { digest }),
-            (KeyType::Rsa, Padding::Pkcs1) => Ok(Scheme::Pkcs1 { digest }),
+            (KeyType::Rsa, Padding::Pkcs1) => Ok(Scheme::Pkcs1 {
+                digest: digest.or(self.implied),
+            }),
             (KeyType::Rsa, Padding::None) => Ok(Scheme::Bare),
             (KeyType::Rsa, Padding::Pss) => {
                 let digest = digest.ok_or(hsm_keys::Error::DigestNameMissing)?;
@@ -357,6 +370,12 @@ impl Context {
         if matches!(self.key_type, KeyType::MlDsa(_)) {
             return self.set_ml_dsa_params(params);
         }
+        self.take_params(params)?;
+        self.check_settings()
+    }
+
+    /// Takes the parameters of RSA and ECDSA, before it is looked at whether they go together.
+    fn take_params(&mut self, params: ParamsIn<'_>) -> Result<(), Error> {
         if let Some(name) = params.utf8(DIGEST)? {
             let digest = self.known_digest(name)?;
             if let Some(fixed) = self.fixed
@@ -372,6 +391,9 @@ impl Context {
                     "digest",
                     "it can't change once the message has begun",
                 ));
+            }
+            if self.padding == Padding::None {
+                return Err(no_digest_without_padding());
             }
             self.digest = Some(digest);
         }
@@ -391,7 +413,7 @@ impl Context {
         if self.purpose == Some(Purpose::Sign) && self.key_type == KeyType::Ec && !is_random {
             return Err(ml_dsa::same_each_time(NONCE_TYPE));
         }
-        self.check_settings()
+        Ok(())
     }
 
     fn set_ml_dsa_params(&mut self, params: ParamsIn<'_>) -> Result<(), Error> {
@@ -430,6 +452,16 @@ impl Context {
             if self.fixed.is_some() && padding != Padding::Pkcs1 {
                 return Err(Error::parameter("pad-mode", "the algorithm's is pkcs1"));
             }
+            if padding == Padding::Pss && self.purpose == Some(Purpose::Recover) {
+                return Err(not_recovered_from_pss());
+            }
+            let has_digest = self.digest.or(self.implied).is_some();
+            if padding == Padding::None && (has_digest || self.padding == Padding::Pss) {
+                return Err(no_digest_without_padding());
+            }
+            if self.padding == Padding::Pss && padding == Padding::Pkcs1 {
+                self.implied = Some(self.known_digest("SHA1")?);
+            }
             self.padding = padding;
         }
         let version = self.provider.core_version;
@@ -461,9 +493,12 @@ impl Context {
         Ok(())
     }
 
-    /// Refuses a signature that the HSM can't make, as soon as the digest is known. Never touches
-    /// the network.
+    /// Refuses what can't be, and a signature that the HSM can't make, as soon as the digest is
+    /// known. Never touches the network.
     fn check_settings(&self) -> Result<(), Error> {
+        if self.padding == Padding::None && self.digest.is_some() {
+            return Err(no_digest_without_padding());
+        }
         if self.purpose == Some(Purpose::Sign) && self.digest.is_some() {
             self.scheme()?.algorithm(&self.key()?.public)?;
         }
@@ -545,55 +580,19 @@ impl Context {
     }
 }
 
+fn no_digest_without_padding() -> Error {
+    let problem = "a digest goes with padding: leave one of 'none' and the digest out";
+    Error::parameter("pad-mode", problem)
+}
+
+fn not_recovered_from_pss() -> Error {
+    Error::refused(
+        Reason::NotRecovered,
+        "recovering a message from a PSS signature",
+        "verify the signature instead",
+    )
+}
+
 const NO_MESSAGE: Error =
     Error::NotInitialised("no message has begun, or its signature was already taken");
 const NO_KEY: Error = Error::NotInitialised("no key is set");
-
-/// Tables of the parameters above.
-pub(crate) mod tables {
-    use super::*;
-    use crate::openssl::ffi::Param;
-    use crate::openssl::params::descriptors;
-
-    pub(crate) static RSA_GETTABLE: &[Param] = descriptors! {
-        ALGORITHM_ID => PARAM_OCTET_STRING,
-        DIGEST => PARAM_UTF8_STRING,
-        PAD_MODE => PARAM_UTF8_STRING,
-        SALT_LEN => PARAM_UTF8_STRING,
-        MGF1_DIGEST => PARAM_UTF8_STRING,
-    };
-    pub(crate) static RSA_SETTABLE: &[Param] = descriptors! {
-        DIGEST => PARAM_UTF8_STRING,
-        PROPERTIES => PARAM_UTF8_STRING,
-        PAD_MODE => PARAM_UTF8_STRING,
-        SALT_LEN => PARAM_UTF8_STRING,
-        MGF1_DIGEST => PARAM_UTF8_STRING,
-        MGF1_PROPERTIES => PARAM_UTF8_STRING,
-    };
-    pub(crate) static EC_GETTABLE: &[Param] = descriptors! {
-        ALGORITHM_ID => PARAM_OCTET_STRING,
-        DIGEST => PARAM_UTF8_STRING,
-        DIGEST_SIZE => PARAM_UNSIGNED_INTEGER,
-    };
-    pub(crate) static EC_SETTABLE: &[Param] = descriptors! {
-        DIGEST => PARAM_UTF8_STRING,
-        DIGEST_SIZE => PARAM_UNSIGNED_INTEGER,
-        PROPERTIES => PARAM_UTF8_STRING,
-    };
-    pub(crate) static ML_DSA_GETTABLE: &[Param] = descriptors! {
-        ALGORITHM_ID => PARAM_OCTET_STRING,
-    };
-    pub(crate) static ML_DSA_SETTABLE: &[Param] = descriptors! {
-        SIGNATURE => PARAM_OCTET_STRING,
-        ml_dsa::CONTEXT_STRING => PARAM_OCTET_STRING,
-        ml_dsa::MESSAGE_ENCODING => PARAM_INTEGER,
-        ml_dsa::MU => PARAM_INTEGER,
-        ml_dsa::DETERMINISTIC => PARAM_INTEGER,
-        ml_dsa::TEST_ENTROPY => PARAM_OCTET_STRING,
-    };
-    /// Of an algorithm with its digest in its name.
-    pub(crate) static FIXED_SETTABLE: &[Param] = descriptors! {
-        SIGNATURE => PARAM_OCTET_STRING,
-    };
-    pub(crate) static NOTHING: &[Param] = descriptors! {};
-}

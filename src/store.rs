@@ -183,6 +183,14 @@ impl Loader {
     }
 }
 
+/// Why nothing is read from what `OSSL_STORE_attach` is given.
+pub(crate) fn no_attachment() -> Error {
+    Error::parameter(
+        "bio",
+        "keys of an HSM come by their URI, and not from a BIO: use OSSL_STORE_open",
+    )
+}
+
 /// Why nothing is found by what it is, as `OSSL_STORE_find` would have it.
 pub(crate) fn no_search() -> Error {
     Error::unsupported(

@@ -75,6 +75,7 @@ pub(crate) const OP_STORE: c_int = 22;
 
 pub(crate) const PARAM_INTEGER: c_uint = 1;
 pub(crate) const PARAM_UNSIGNED_INTEGER: c_uint = 2;
+pub(crate) const PARAM_REAL: c_uint = 3;
 pub(crate) const PARAM_UTF8_STRING: c_uint = 4;
 pub(crate) const PARAM_OCTET_STRING: c_uint = 5;
 pub(crate) const PARAM_UTF8_PTR: c_uint = 6;

@@ -378,6 +378,7 @@ functions! {
     /// Stores (provider-storemgmt(7)).
     Store:
     STORE_OPEN = 1: unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
+    STORE_ATTACH = 2: unsafe extern "C" fn(*mut c_void, *mut CoreBio) -> *mut c_void;
     STORE_SETTABLE_CTX_PARAMS = 3: ProviderParams;
     STORE_SET_CTX_PARAMS = 4: SetParams;
     STORE_LOAD = 5: unsafe extern "C-unwind" fn(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hsm_module::dispatch::Entry;
 use hsm_module::{Owned, table};
 
+use super::bio::CoreBio;
 use super::boundary;
 use super::cancellable::cancellable;
 use super::entry::provider;
@@ -29,6 +30,7 @@ const SEARCHED: [&CStr; 6] = [
 
 pub(super) const LOADER: &[Entry<Store>] = table![
     functions::STORE_OPEN => open,
+    functions::STORE_ATTACH => attach,
     functions::STORE_SETTABLE_CTX_PARAMS => settable_ctx_params,
     functions::STORE_SET_CTX_PARAMS => set_ctx_params,
     functions::STORE_LOAD => cancellable!(load(
@@ -53,6 +55,13 @@ unsafe extern "C" fn open(context: *mut c_void, uri: *const c_char) -> *mut c_vo
         let loader = Loader::open(provider, uri.unwrap_or_default())?;
         Ok(Owned::hand_out(loader))
     })
+}
+
+/// OpenSSL 3.0 calls it without asking whether there is one.
+unsafe extern "C" fn attach(context: *mut c_void, _input: *mut CoreBio) -> *mut c_void {
+    // SAFETY: OpenSSL passes our context back.
+    let core = unsafe { provider(context) }.core;
+    boundary::call(&core, c"store_attach", || Err(store::no_attachment()))
 }
 
 /// # Safety

@@ -62,6 +62,19 @@ fn twin(hsm: &Hsm, name: &str, options: &[&str]) -> String {
 }
 
 #[test]
+fn what_counts_of_several_settings_is_the_same_with_either_key() {
+    let hsm = Hsm::start();
+    let program = hsm.compile("signature_steps");
+    for (name, options) in KEYS
+        .iter()
+        .filter(|(name, _)| ["rsa-2048", "p256"].contains(name))
+    {
+        let pem = twin(&hsm, name, options);
+        hsm.run(&program, &[&uri(name), &pem]).succeeds();
+    }
+}
+
+#[test]
 fn commands_give_the_same_with_either_key() {
     let hsm = Hsm::start();
     let message = hsm.write("message", "a message\n");

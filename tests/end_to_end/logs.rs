@@ -310,3 +310,23 @@ fn where_standard_error_is_closed_no_log_gets_into_the_files_of_the_program() {
     Outcome::of(command).succeeds();
     hsm.verifies(&["-sha256"], &public, &signature, &message);
 }
+
+/// Each library context has settings of its own, and the process one log.
+#[test]
+fn log_settings_of_a_second_library_context_are_warned_of() {
+    let hsm = Hsm::with_keys(&[("ec", EC_P256)]);
+    let (first, second) = (hsm.path("first.log"), hsm.path("second.log"));
+    let configs = [&first, &second].map(|log| {
+        let text = fs::read_to_string(hsm.path("akv.cnf")).expect("a configuration");
+        let name = format!("{log}.cnf");
+        fs::write(&name, format!("{text}log-file = {log}\n")).expect("it is written");
+        name
+    });
+    let program = hsm.compile("two_logs");
+    hsm.run(&program, &[&uri("ec"), &configs[0], &configs[1]])
+        .succeeds();
+    let log = fs::read_to_string(first).expect("a log");
+    let ineffective = format!("log-file = {second} has no effect");
+    assert_eq!(log.matches(&ineffective).count(), 1, "{log}");
+    assert!(!fs::exists(second).expect("a folder"));
+}

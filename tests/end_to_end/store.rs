@@ -193,3 +193,16 @@ fn a_key_is_deleted_only_when_the_settings_allow_it() {
             .any(|request| request.method == "DELETE")
     );
 }
+
+/// OpenSSL 3.0 calls what isn't there, where a loader can't be attached.
+#[test]
+fn a_store_cant_be_attached_to_a_bio_and_says_so() {
+    let hsm = Hsm::start();
+    let program = hsm.compile("attach");
+    let printed = hsm
+        .run(&program, &["managedhsm", "akv", "keyvault"])
+        .succeeds();
+    let refusals = printed.matches("and not from a BIO").count();
+    let unregistered = printed.matches("unregistered scheme").count();
+    assert!(refusals == 3 || unregistered == 3, "{printed}");
+}

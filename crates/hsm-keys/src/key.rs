@@ -104,10 +104,16 @@ impl HsmKey {
 
     /// The key's `key_ops`, for a person. None: the service was not asked.
     pub fn permitted(&self) -> Option<String> {
-        let operations = self.operations.as_ref()?;
-        let names: Vec<String> = operations.iter().map(ToString::to_string).collect();
-        Some(managed_hsm::fit(&names.join(", "), 400))
+        self.operations.as_deref().map(listed)
     }
+}
+
+fn listed(operations: &[KeyOperation]) -> String {
+    if operations.is_empty() {
+        return "none".to_owned();
+    }
+    let names: Vec<String> = operations.iter().map(ToString::to_string).collect();
+    managed_hsm::fit(&names.join(", "), 400)
 }
 
 /// A key. Shared by all who use it; never changed.
@@ -208,5 +214,17 @@ impl Key {
             }),
             _ => Ok(hsm),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_are_listed_and_a_key_without_any_has_none() {
+        let operations = [KeyOperation::Sign, KeyOperation::Verify];
+        assert_eq!(listed(&operations), "sign, verify");
+        assert_eq!(listed(&[]), "none");
     }
 }

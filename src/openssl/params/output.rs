@@ -3,8 +3,8 @@
 use std::ffi::{CStr, c_int, c_void};
 
 use super::super::ffi::{
-    PARAM_INTEGER, PARAM_OCTET_PTR, PARAM_OCTET_STRING, PARAM_UNSIGNED_INTEGER, PARAM_UTF8_PTR,
-    PARAM_UTF8_STRING, Param,
+    PARAM_INTEGER, PARAM_OCTET_PTR, PARAM_OCTET_STRING, PARAM_REAL, PARAM_UNSIGNED_INTEGER,
+    PARAM_UTF8_PTR, PARAM_UTF8_STRING, Param,
 };
 use super::{has_key, list, wrong};
 use crate::error::Error;
@@ -73,11 +73,15 @@ impl ParamsOut<'_> {
         self.find(key).is_some()
     }
 
-    /// Answers an integer, if it is asked for.
+    /// Answers an integer, if it is asked for: as a floating-point number, too, as libcrypto does.
     pub(crate) fn set_integer(&mut self, key: &CStr, value: i64) -> Result<(), Error> {
         let Some(param) = self.find(key) else {
             return Ok(());
         };
+        if param.data_type == PARAM_REAL {
+            return put_real(param, value)
+                .ok_or_else(|| wrong(key, "a floating-point number has eight bytes"));
+        }
         if !matches!(param.data_type, PARAM_INTEGER | PARAM_UNSIGNED_INTEGER) {
             return Err(wrong(key, "it is an integer, something else was asked for"));
         }
@@ -100,16 +104,22 @@ impl ParamsOut<'_> {
     }
 
     /// Answers an unsigned number given by its bytes, most significant first, if it is asked for.
+    /// As a signed one it has a byte more for the sign, as in libcrypto.
     pub(crate) fn set_unsigned_bytes(&mut self, key: &CStr, value: &[u8]) -> Result<(), Error> {
         let Some(param) = self.find(key) else {
             return Ok(());
         };
-        if param.data_type != PARAM_UNSIGNED_INTEGER {
-            return Err(wrong(
-                key,
-                "it is an unsigned number, something else was asked for",
-            ));
-        }
+        let with_sign = match param.data_type {
+            PARAM_UNSIGNED_INTEGER => None,
+            PARAM_INTEGER => Some([&[0], value].concat()),
+            _ => {
+                return Err(wrong(
+                    key,
+                    "it is an unsigned number, something else was asked for",
+                ));
+            }
+        };
+        let value = with_sign.as_deref().unwrap_or(value);
         if param.data.is_null() {
             param.return_size = value.len().max(1);
             return Ok(());
@@ -195,6 +205,20 @@ fn put_number(param: &mut Param, big_endian: &[u8], fill: u8) -> Option<()> {
     Some(())
 }
 
+/// Writes an integer as a floating-point number. None: the buffer is of another size.
+fn put_real(param: &mut Param, value: i64) -> Option<()> {
+    param.return_size = size_of::<f64>();
+    if param.data.is_null() {
+        return Some(());
+    }
+    if param.data_size != size_of::<f64>() {
+        return None;
+    }
+    // SAFETY: the list's owner promised a writable buffer of `data_size` bytes, which are eight.
+    unsafe { param.data.cast::<f64>().write_unaligned(value as f64) };
+    Some(())
+}
+
 /// Writes bytes, for a text with a terminator where there is room. None: the buffer is too small.
 fn put_bytes(param: &mut Param, value: &[u8], terminate: bool) -> Option<()> {
     param.return_size = value.len();
@@ -235,6 +259,38 @@ mod tests {
         assert!(out.set_integer(c"c", 256).is_err());
         assert_eq!(params[0].return_size, size_of::<c_int>());
         assert_eq!((int, long), (-4, 1 << 31));
+    }
+
+    #[test]
+    fn an_integer_is_answered_as_a_floating_point_number_of_eight_bytes() {
+        let (mut double, mut single) = (0f64, 0f32);
+        let mut params = [
+            param(c"a", PARAM_REAL, &mut double),
+            param(c"b", PARAM_REAL, &mut single),
+            Param::descriptor(c"c", PARAM_REAL),
+        ];
+        let mut out = ParamsOut(&mut params);
+        out.set_integer(c"a", 2048).unwrap();
+        assert!(out.set_integer(c"b", 2048).is_err());
+        out.set_integer(c"c", 2048).unwrap();
+        assert_eq!(params.map(|param| param.return_size)[2], 8);
+        assert_eq!((double, single), (2048.0, 0.0));
+    }
+
+    #[test]
+    fn an_unsigned_number_is_answered_as_a_signed_one_where_the_sign_has_room() {
+        let (mut exact, mut roomy) = ([0u8; 2], [0xeeu8; 4]);
+        let mut params = [
+            param(c"exact", PARAM_INTEGER, &mut exact),
+            param(c"roomy", PARAM_INTEGER, &mut roomy),
+            Param::descriptor(c"size", PARAM_INTEGER),
+        ];
+        let mut out = ParamsOut(&mut params);
+        assert!(out.set_unsigned_bytes(c"exact", &[0x80, 1]).is_err());
+        out.set_unsigned_bytes(c"roomy", &[0x80, 1]).unwrap();
+        out.set_unsigned_bytes(c"size", &[0x80, 1]).unwrap();
+        assert_eq!(params.map(|param| param.return_size), [3, 4, 3]);
+        assert_eq!(i32::from_ne_bytes(roomy), 0x8001);
     }
 
     #[test]

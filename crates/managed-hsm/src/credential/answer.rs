@@ -4,6 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::error::Category;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -13,6 +14,9 @@ use crate::token::AccessToken;
 /// The longest life of a token that is believed, in seconds: a century. azure_identity adds it to
 /// the time of day, and panics where no date is so far off.
 const LONGEST_LIFE: f64 = 3_155_760_000.0;
+
+/// The beginning of serde_json's text for what has too many brackets within each other.
+const TOO_DEEP: &str = "recursion limit exceeded";
 
 /// An answer with a token (RFC 6749, section 5.1).
 #[derive(Deserialize)]
@@ -48,7 +52,16 @@ impl Told {
 
 impl Answer {
     fn of(body: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(body).map_err(|_| "it is no JSON object".to_owned())
+        // The library's own words may quote what was sent, and that may be a token.
+        serde_json::from_slice(body).map_err(|error| {
+            let is_object = body.trim_ascii_start().starts_with(b"{");
+            let problem = match error.classify() {
+                Category::Data if is_object => "it has a member more than once",
+                _ if error.to_string().starts_with(TOO_DEEP) => "it is nested too deeply",
+                _ => "it is no JSON object",
+            };
+            problem.to_owned()
+        })
     }
 
     fn token(&self) -> Result<AccessToken, String> {
@@ -153,6 +166,14 @@ mod tests {
             ("", "it is no JSON object"),
             ("<html>", "it is no JSON object"),
             ("{}", "it has no access_token"),
+            (
+                r#"{"access_token":"a","access_token":"b"}"#,
+                "it has a member more than once",
+            ),
+            (
+                &format!(r#"{{"access_token":{}"#, "[".repeat(1000)),
+                "it is nested too deeply",
+            ),
             (r#"{"expires_in":9}"#, "it has no access_token"),
             (r#"{"access_token":null}"#, "it has no access_token"),
             (r#"{"access_token":5}"#, "its access_token is no text"),

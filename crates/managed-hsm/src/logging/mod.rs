@@ -75,13 +75,16 @@ pub fn tell(line: &str, around: Around) {
 }
 
 /// Starts to log, once in a process, as the settings and `RUST_LOG` (env_logger's filters) say. A
-/// file without a level means `info`. `crates` are those whose lines the level is for, beside this
+/// file without a level means `info`. The log that is on warns of settings that come later and
+/// differ, which have no effect. `crates` are those whose lines the level is for, beside this
 /// one.
 ///
 /// # Errors
 /// A file that can't be written: the error names where it comes from.
 pub fn start(settings: LogSettings, crates: &[&str], around: Around) -> Result<(), Error> {
     static OUTCOME: OnceLock<Result<(), Error>> = OnceLock::new();
+    static FIRST: OnceLock<LogSettings> = OnceLock::new();
+    tell_of_changes(FIRST.get_or_init(|| settings.clone()), &settings);
     let outcome = OUTCOME.get_or_init(|| {
         let filters = environment::variable("RUST_LOG").filter(|filters| !filters.is_empty());
         if settings.level.is_none() && settings.file.is_none() && filters.is_none() {
@@ -122,4 +125,69 @@ pub fn start(settings: LogSettings, crates: &[&str], around: Around) -> Result<(
         Ok(())
     });
     outcome.clone()
+}
+
+/// Warns of settings that come after the log has begun and differ from the first: once of each.
+fn tell_of_changes(first: &LogSettings, later: &LogSettings) {
+    static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    for change in changes(first, later) {
+        let is_new = {
+            let _work = Work::begin();
+            let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_new = !told.contains(&change);
+            if is_new {
+                told.push(change.clone());
+            }
+            is_new
+        };
+        if is_new {
+            log::warn!(
+                "{change} has no effect: a process has one log, by the settings that came first"
+            );
+        }
+    }
+}
+
+/// The settings that somebody has made, and that are not those of the first.
+fn changes(first: &LogSettings, later: &LogSettings) -> Vec<String> {
+    let mut changes = Vec::new();
+    if let Some(level) = later.level.filter(|_| later.level != first.level) {
+        changes.push(format!("log-level = {}", level.as_str().to_lowercase()));
+    }
+    if let Some((path, _)) = &later.file
+        && first.file.as_ref().is_none_or(|(first, _)| first != path)
+    {
+        changes.push(format!("log-file = {}", crate::files::shown_path(path)));
+    }
+    if later.format != LogFormat::default() && later.format != first.format {
+        changes.push("log-format = json".to_owned());
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_come_later_are_told_where_they_were_made_and_differ() {
+        let settings = |level, path: Option<&str>, format| LogSettings {
+            level,
+            file: path.map(|path| (path.into(), crate::Origin::Variable("AKV_LOG_FILE"))),
+            format,
+        };
+        let first = settings(Some(LevelFilter::Info), Some("/tmp/a"), LogFormat::Json);
+        let silent = LogSettings::default();
+        let later = settings(Some(LevelFilter::Debug), Some("/tmp/b"), LogFormat::Text);
+        assert!(changes(&first, &silent).is_empty());
+        assert!(changes(&first, &first).is_empty());
+        assert_eq!(
+            changes(&first, &later),
+            ["log-level = debug", "log-file = /tmp/b"]
+        );
+        assert_eq!(
+            changes(&silent, &first),
+            ["log-level = info", "log-file = /tmp/a", "log-format = json"]
+        );
+    }
 }

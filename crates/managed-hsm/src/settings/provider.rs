@@ -88,7 +88,7 @@ pub struct ProviderSettings {
 }
 
 /// Where the provider's log goes. It starts even if another setting is of no use.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LogSettings {
     /// How much is logged. None: nothing, or `info` if there is a file.
     pub level: Option<LevelFilter>,

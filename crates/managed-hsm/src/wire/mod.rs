@@ -198,7 +198,10 @@ pub(crate) fn result(body: &[u8], (key, version): &Asked) -> Result<OperationRes
         let mut parts = kid.rsplit('/');
         let (by_version, by_key) = (parts.next().unwrap_or_default(), parts.next());
         if !by_version.eq_ignore_ascii_case(version.as_str()) {
-            return Err(format!("it is by version {} of the key", shown(by_version)));
+            return Err(match by_version {
+                "" => "its kid names no version of the key".to_owned(),
+                _ => format!("it is by version '{}' of the key", shown(by_version)),
+            });
         }
         if let Some(by_key) = by_key.filter(|by| !by.eq_ignore_ascii_case(key.as_str())) {
             return Err(format!("it is by the key '{}'", shown(by_key)));

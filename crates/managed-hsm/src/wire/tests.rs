@@ -188,6 +188,8 @@ fn a_signature_by_another_key_or_version_is_refused() {
             .unwrap_err()
             .contains("by version")
     );
+    let problem = value(&answer(""), &id).unwrap_err();
+    assert!(problem.contains("names no version"), "{problem}");
     let others = format!(r#"{{"kid":"https://h/keys/other/{VERSION}","value":"AQI"}}"#);
     let problem = value(others.as_bytes(), &id).unwrap_err();
     assert!(problem.contains("by the key 'other'"), "{problem}");

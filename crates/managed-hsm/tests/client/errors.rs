@@ -172,7 +172,7 @@ fn a_signature_by_another_version_is_not_taken() {
     let kid = format!("https://localhost/keys/k/{}", "1".repeat(32));
     let body = serde_json::json!({"kid": kid, "value": "AAAA"}).to_string();
     let (_, error) = answered(&body);
-    says(&error, &["by version 1111"]);
+    says(&error, &["by version '1111"]);
 }
 
 #[test]
