@@ -52,7 +52,7 @@ impl Use {
         matches!(self, Self::Encrypt | Self::Wrap)
     }
 
-    const fn purpose(self) -> Purpose {
+    pub(crate) const fn purpose(self) -> Purpose {
         match self {
             Self::Encrypt => Purpose::Encrypt,
             Self::Wrap => Purpose::Wrap,

@@ -75,9 +75,8 @@ fn init(
     operation::begin(&session, mechanism, kind.slot, |given| {
         let cipher = Cipher::new(given, kind.of, &module.options)?;
         let (key, half) = session.token.key(key)?;
-        let key = session
-            .token
-            .usable(key, |key| cipher.check_key(key, half, kind.of))?;
+        let check = |key: &StoredKey| cipher.check_key(key, half, kind.of);
+        let key = session.token.usable(kind.of.purpose(), key, check)?;
         Ok(Encrypting {
             key,
             cipher,

@@ -99,7 +99,7 @@ fn init(
             return Err(Error::code(CKR_KEY_TYPE_INCONSISTENT));
         }
         let check = |key: &StoredKey| Cipher::message_gcm().check_key(key, half, kind.of);
-        let key = session.token.usable(key, check)?;
+        let key = session.token.usable(kind.of.purpose(), key, check)?;
         Ok(MessageEncrypting { key, begun: None })
     })
 }

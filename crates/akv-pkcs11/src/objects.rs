@@ -426,6 +426,9 @@ fn changes(
     let mut update = Update::default();
     let object = token.view(key, half);
     for (type_, value) in template.iter() {
+        if type_ == CKA_ID {
+            check_id(token, key, half, value)?;
+        }
         set(&mut update, &object, type_, value)?;
     }
     if update.not_before.is_some() || update.expires.is_some() {
@@ -435,6 +438,30 @@ fn changes(
         })?;
     }
     Ok(update)
+}
+
+/// Refuses an id by which another version of the key is found: of two with one id only one shows
+/// it, so it would be set without effect, or taken from the other.
+fn check_id(token: &Token, key: &StoredKey, half: Half, id: &[u8]) -> Result<(), Error> {
+    let Some(own) = key.hsm_id() else {
+        return Ok(());
+    };
+    let table = token.table();
+    let newest = table.newest(own.key.as_str()).into_iter();
+    let mut others = newest
+        .chain(table.kept_versions(&own.key))
+        .filter(|other| other.hsm_id().is_some_and(|id| id.version != own.version));
+    match others.find(|other| *other.id(half) == *id && *key.id(half) != *id) {
+        None => Ok(()),
+        Some(other) => Err(template::invalid(
+            CKA_ID,
+            &format!(
+                "it is that of another version of the key, {}, by which certificates may find that \
+                 one: give another id",
+                other.name()
+            ),
+        )),
+    }
 }
 
 /// Refuses a key that could never be used.
@@ -473,7 +500,17 @@ fn set(
     };
     match rule {
         Rule::Label => tag("LABEL", template::text(type_, value)?),
-        Rule::Id => tag("ID", tags::encode_id(value)),
+        Rule::Id => {
+            tag("ID", tags::encode_id(value))?;
+            // As long as one of its tags has another version's id, both its objects show their own.
+            let other = object.half.other();
+            if let Some(tags) = &mut update.tags
+                && key.hides_tagged_id(other)
+            {
+                tags::write(tags, other, "ID", tags::encode_id(&key.id(other)));
+            }
+            Ok(())
+        }
         Rule::Usage(operation) => {
             let allowed = template::flag(type_, value)?;
             let operations = update

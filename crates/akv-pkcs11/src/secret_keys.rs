@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::attributes::{Attribute, Rule};
 use crate::ciphers::{Cipher, Use};
 use crate::configuration::Options;
-use crate::error::Error;
+use crate::error::{Error, Purpose};
 use crate::ffi::convert::{Bytes, MechanismIn, Output, Place, TemplateIn, Wanted};
 use crate::fixed::{self, NewKeyFacts, Origin};
 use crate::import;
@@ -202,7 +202,7 @@ pub(crate) fn wrap(
     let given = mechanism.ok_or_else(|| Error::code(CKR_ARGUMENTS_BAD))?;
     let way = Way::new(&given, Use::Wrap, &module.options)?;
     let (wrapping, half) = token_key(&session, wrapping_key, CKR_WRAPPING_KEY_HANDLE_INVALID)?;
-    let wrapping = token.usable(wrapping, |wrapping| match &way {
+    let wrapping = token.usable(Purpose::Wrap, wrapping, |wrapping| match &way {
         Way::Cipher(cipher) => cipher.check_key(wrapping, half, Use::Wrap),
         Way::RsaAes(_) => RsaAes::check_key(wrapping, half, true),
     })?;
@@ -280,7 +280,7 @@ pub(crate) fn unwrap(
         Way::Cipher(cipher) => cipher,
         Way::RsaAes(_) => {
             let check = |key: &StoredKey| RsaAes::check_key(key, half, false);
-            let unwrapping = token.usable(unwrapping, check)?;
+            let unwrapping = token.usable(Purpose::Unwrap, unwrapping, check)?;
             let wrapped = wrapped.get()?;
             Use::Unwrap.check_len(wrapped.len(), LONGEST)?;
             return place.put(import::transfer(&session, &template, &unwrapping, wrapped)?);
@@ -298,7 +298,7 @@ pub(crate) fn unwrap(
         ));
     }
     let check = |key: &StoredKey| cipher.check_key(key, half, Use::Unwrap);
-    let unwrapping = token.usable(unwrapping, check)?;
+    let unwrapping = token.usable(Purpose::Unwrap, unwrapping, check)?;
     let (wrapped, fitting) = (wrapped.get()?, lengths(&template)?);
     let mut value = cipher.decrypt(token, &unwrapping, Use::Unwrap, wrapped, &fitting)?;
     if let [len] = fitting[..]

@@ -160,7 +160,7 @@ impl Signing {
         }
         let key = session
             .token
-            .usable(key, |key| check_use(&session.token, key))?;
+            .usable(Purpose::Sign, key, |key| check_use(&session.token, key))?;
         let (way, message) = mechanism.signed(given, key.public(), half)?;
         // What the HSM has no algorithm for is known before anything is signed.
         match &way {

@@ -216,7 +216,7 @@ impl Verifying {
             Signed::By(_) => Half::Public,
             Signed::Mac(_) => Half::Private,
         };
-        let key = session.token.usable(key, |key| {
+        let key = session.token.usable(Purpose::Verify, key, |key| {
             match half == fitting && session.token.view(key, half).is(CKA_VERIFY) {
                 true => Ok(()),
                 false => Err(Error::code(CKR_KEY_FUNCTION_NOT_PERMITTED)),

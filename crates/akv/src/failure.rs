@@ -41,7 +41,8 @@ pub(crate) const STATUSES: [(u8, &str); 8] = [
     ),
     (
         7,
-        "it failed for another reason: the key is of a type that can't do this, HTTP 400 and others",
+        "it failed for another reason: the key is of a type that can't do this, a `--query` can't be \
+         applied to what was done, HTTP 400 and others",
     ),
 ];
 
@@ -94,6 +95,12 @@ pub(crate) enum Failure {
     /// What can't be asked for so.
     #[error("{0}")]
     Usage(String),
+    /// A query that can't be applied to what the command has found, made or changed.
+    #[error(
+        "the command is done, and need not be repeated; all that it tells stands on standard \
+         output, since the query can't be applied to that: {0}"
+    )]
+    Query(String),
     /// What is named and not there.
     #[error("{0}")]
     NotFound(String),
@@ -147,9 +154,12 @@ impl Failure {
             Self::Read(_, error) if error.kind() == io::ErrorKind::NotFound => Ending::NotFound,
             Self::Conflict(_) | Self::Exists(_) => Ending::Conflict,
             Self::Answer(_) => Ending::Unreachable,
-            Self::Key(_) | Self::Output(_) | Self::Write(..) | Self::Read(..) | Self::Told(_) => {
-                Ending::Failed
-            }
+            Self::Key(_)
+            | Self::Output(_)
+            | Self::Query(_)
+            | Self::Write(..)
+            | Self::Read(..)
+            | Self::Told(_) => Ending::Failed,
         }
     }
 
@@ -160,6 +170,7 @@ impl Failure {
             Self::Key(_) => "UnfitKey",
             Self::Output(_) | Self::Write(..) => "WriteFailed",
             Self::Read(..) => "ReadFailed",
+            Self::Query(_) => "QueryFailed",
             Self::Usage(_) => "Usage",
             Self::NotFound(_) => "NotFound",
             Self::Conflict(_) | Self::Exists(_) => "Conflict",

@@ -182,11 +182,11 @@ fn tell(outcome: Result<Report, Failure>, output: &OutputOptions) -> Option<Endi
     let last = report.last.take();
     let done = match (report.print(output), last) {
         // Whoever reads has enough: `akv keys list ... | head -1`. What was found out stays so.
-        (Err(Failure::Output(error)), None) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        (Ok(()), Some(last)) => last(),
+        (Err(Failure::Output(error)), None) if error.kind() == ErrorKind::BrokenPipe => Ok(None),
+        (Ok(query), Some(last)) => last().map(|()| query),
         (printed, _) => printed,
     };
-    if let Err(failure) = done {
+    if let Some(failure) = done.unwrap_or_else(Some) {
         return Some(fail(&failure, output));
     }
     (!report.is_good).then_some(Ending::No)

@@ -92,29 +92,40 @@ impl Report {
         self
     }
 
-    /// Writes it to standard output.
-    pub(crate) fn print(&self, options: &OutputOptions) -> Result<(), Failure> {
+    /// Writes it to standard output. What it returns is a query that can't be applied: all is
+    /// written then, and the command has done what it was to do.
+    pub(crate) fn print(&self, options: &OutputOptions) -> Result<Option<Failure>, Failure> {
         match &self.contents {
             None => {
-                let (text, note) = self.rendered(options)?;
-                standard_output::write(text.as_bytes())?;
-                note.into_iter().for_each(standard_error::tell_line);
-                Ok(())
+                let rendered = self.rendered(options)?;
+                standard_output::write(rendered.text.as_bytes())?;
+                rendered
+                    .note
+                    .into_iter()
+                    .for_each(standard_error::tell_line);
+                Ok(rendered.failed.map(Failure::Query))
             }
-            Some(contents) if options.is_plain() => Ok(standard_output::write(contents)?),
+            Some(contents) if options.is_plain() => {
+                standard_output::write(contents)?;
+                Ok(None)
+            }
             Some(_) => Err(Failure::usage(
                 "'--out -' and JSON or another form can't both have standard output; name a file with --out",
             )),
         }
     }
 
-    /// In the form that is wanted; and what is to be said of a query that finds nothing.
-    fn rendered(&self, options: &OutputOptions) -> Result<(String, Option<String>), Failure> {
-        let found = options.query.as_ref();
-        let found = found.map(|query| query::find(query, &self.json));
-        let found = found.transpose()?;
+    /// In the form that is wanted. Of what isn't shown at all nothing is asked.
+    fn rendered(&self, options: &OutputOptions) -> Result<Rendered, Failure> {
+        let form = options.form();
+        let query = options.query.as_ref().filter(|_| form != Form::None);
+        let found = query.map(|query| query::find(query, &self.json));
+        let (found, failed) = match found.transpose() {
+            Ok(found) => (found, None),
+            Err(problem) => (None, Some(problem)),
+        };
         let value = found.as_ref().unwrap_or(&self.json);
-        let text = match (options.form(), &found) {
+        let text = match (form, &found) {
             (Form::Table, None) => self.text.clone(),
             (Form::Table, Some(found)) => render::found(found),
             (Form::Json, _) => render::json(value),
@@ -122,10 +133,19 @@ impl Report {
             (Form::Yaml, _) => render::yaml(value)?,
             (Form::None, _) => String::new(),
         };
-        let asked = options.query.as_ref().zip(found.as_ref());
+        let asked = query.zip(found.as_ref());
         let note = asked.and_then(|(query, found)| query::note::note(query, &self.json, found));
-        Ok((text, note.filter(|_| options.form() != Form::None)))
+        Ok(Rendered { text, note, failed })
     }
+}
+
+/// A report in the form that is wanted.
+struct Rendered {
+    text: String,
+    /// What is to be said of a query that finds nothing.
+    note: Option<String>,
+    /// Why the query can't be applied: the text is that of the whole report then.
+    failed: Option<String>,
 }
 
 /// What a report tells of one thing: names of keys as they are, and all else without secrets.
@@ -187,7 +207,8 @@ impl OutputOptions {
         Ok(match (self.form(), found) {
             (Form::None, _) => false,
             (_, None) => true,
-            (_, Some(found)) => found?.to_string().contains(value),
+            // Nothing is done yet.
+            (_, Some(found)) => found.map_err(Failure::Usage)?.to_string().contains(value),
         })
     }
 
@@ -353,10 +374,10 @@ mod tests {
                 query: Some(query("[].[key, name, tags.name]").unwrap()),
                 ..OutputOptions::default()
             };
-            let (text, _) = report.rendered(&options).unwrap();
+            let text = report.rendered(&options).unwrap().text;
             assert!(text.contains(uri) && text.contains("…-x"), "{text}");
             options.output = Some(Form::Table);
-            let (text, _) = report.rendered(&options).unwrap();
+            let text = report.rendered(&options).unwrap().text;
             assert!(text.contains(uri) && text.contains("…-x"), "{text}");
         }
         assert_eq!(lines(&[("Key", uri.to_owned())]), format!("Key  {uri}\n"));
@@ -367,6 +388,33 @@ mod tests {
         // What only begins like one.
         let odd = format!("{uri}&x=Signing");
         assert!(!lines(&[("Key", odd)]).contains("Signing"));
+    }
+
+    #[test]
+    fn a_query_that_fails_hides_nothing_of_what_was_done() {
+        let report = Report::new("name  web\n", json!({ "name": "web" }));
+        let shown = |form, text| {
+            let options = OutputOptions {
+                output: Some(form),
+                query: Some(query(text).unwrap()),
+                ..OutputOptions::default()
+            };
+            report.rendered(&options).unwrap()
+        };
+        for (form, whole) in [
+            (Form::Table, "name  web\n"),
+            (Form::Json, "{\n  \"name\": \"web\"\n}\n"),
+            (Form::Tsv, "web\n"),
+            (Form::Yaml, "name: web\n"),
+        ] {
+            let rendered = shown(form, "sort_by(@, &x)");
+            assert_eq!((&*rendered.text, rendered.note), (whole, None));
+            let failed = rendered.failed.expect("it can't be sorted");
+            assert!(failed.contains("--query 'sort_by(@, &x)'"), "{failed}");
+            assert!(shown(form, "name").failed.is_none());
+        }
+        let nothing = shown(Form::None, "sort_by(@, &x)");
+        assert_eq!((&*nothing.text, nothing.failed), ("", None));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! `--query`: what of the output is wanted, as a JMESPath expression.
 
+mod functions;
 pub(crate) mod note;
 
 use jmespath::{ErrorReason, Expression, JmespathError};
 use serde_json::Value;
 
-use crate::failure::Failure;
 use crate::output::one_line;
 
 /// An expression that is well-formed.
@@ -21,17 +21,25 @@ pub(crate) fn query(text: &str) -> Result<Query, String> {
     if text.matches(OPERATORS).count() > MOST {
         return Err(format!("it has more than {MOST} operators"));
     }
-    jmespath::compile(text).map_err(|error| shown(&error))
+    let compiled = jmespath::compile(text).map_err(|error| shown(&error))?;
+    match functions::unknown(compiled.as_ast()) {
+        None => Ok(compiled),
+        Some((name, offset)) => Err(placed(
+            text,
+            offset,
+            &format!("there is no function '{name}'"),
+        )),
+    }
 }
 
-/// What an expression finds in a value.
-pub(crate) fn find(query: &Query, value: &Value) -> Result<Value, Failure> {
-    let found = query.search(value).map_err(|error| {
-        let expression = one_line(query.as_str());
-        Failure::usage(format!("--query '{expression}': {}", shown(&error)))
-    })?;
+/// What an expression finds in a value. The error says why it can't be applied to this one.
+pub(crate) fn find(query: &Query, value: &Value) -> Result<Value, String> {
+    let failed = |problem: &str| format!("--query '{}': {problem}", one_line(query.as_str()));
+    let found = query
+        .search(value)
+        .map_err(|error| failed(&shown(&error)))?;
     serde_json::to_value(&*found)
-        .map_err(|error| Failure::told(format!("what the query finds has no form: {error}")))
+        .map_err(|error| failed(&format!("what it finds has no form: {error}")))
 }
 
 /// An error in one line, with the place in the expression.
@@ -40,10 +48,14 @@ fn shown(error: &JmespathError) -> String {
         ErrorReason::Parse(reason) => reason.clone(),
         ErrorReason::Runtime(reason) => reason.to_string(),
     };
-    let rest: String = error.expression.chars().skip(error.offset).collect();
+    placed(&error.expression, error.offset, &reason)
+}
+
+fn placed(expression: &str, offset: usize, reason: &str) -> String {
+    let rest: String = expression.chars().skip(offset).collect();
     let place = match rest.trim().is_empty() {
         true => "at its end".to_owned(),
-        false => format!("at character {}, '{}'", error.offset + 1, one_line(&rest)),
+        false => format!("at character {}, '{}'", offset + 1, one_line(&rest)),
     };
     let reason = one_line(reason.trim_end_matches('.'));
     format!("{place}: {reason} (JMESPath, as in az --query)")
@@ -100,13 +112,26 @@ mod tests {
             let told = query(text).unwrap_err();
             assert!(told.starts_with(place), "{text}: {told}");
         }
+        let text = "length(`1`)";
+        let told = find(&query(text).unwrap(), &json!([])).unwrap_err();
+        assert!(
+            told.contains("at character 7") && told.contains(text),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_function_that_there_is_not_is_told_before_anything_is_done() {
         for (text, place) in [
             ("nothing(@)", "at character 8, '(@)'"),
-            ("length(`1`)", "at character 7"),
+            ("[?a && nothing(b)].c | [0]", "at character 15, '(b)].c"),
+            ("{a: length(b), c: sort_by(@, &nothing(d))}", "at character"),
+            ("a.*[][?b > nothing(c)]", "at character"),
+            ("!(a || [b, nothing(@)])", "at character"),
         ] {
-            let told = find(&query(text).unwrap(), &json!([])).unwrap_err();
-            let told = told.to_string();
-            assert!(told.contains(place) && told.contains(text), "{told}");
+            let told = query(text).unwrap_err();
+            let words = "there is no function 'nothing'";
+            assert!(told.starts_with(place) && told.contains(words), "{told}");
         }
     }
 }

@@ -249,9 +249,22 @@ fn main() -> ExitCode {
         Err(help) => print_by(|| help.print()).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
+        let error = one_line(&error.to_string());
         let _ = writeln!(std::io::stderr(), "managed-hsm-emulator: {error}");
         ExitCode::FAILURE
     })
+}
+
+/// A text in one line without anything that a terminal obeys: names of files are in it.
+fn one_line(text: &str) -> String {
+    let mut shown = String::new();
+    for character in text.chars() {
+        match character {
+            '"' | '\'' | '\\' => shown.push(character),
+            other => shown.extend(other.escape_debug()),
+        }
+    }
+    shown
 }
 
 fn run(command: Command) -> Result<ExitCode, Error> {
@@ -447,4 +460,15 @@ fn greet(emulator: &Handle) {
         emulator.data_dir().display(),
         emulator.url
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn an_error_is_one_line_with_nothing_that_a_terminal_obeys() {
+        assert_eq!(one_line("'a\\b' \"é\""), "'a\\b' \"é\"");
+        assert_eq!(one_line("a\nb\u{1b}[31m"), "a\\nb\\u{1b}[31m");
+    }
 }

@@ -223,6 +223,50 @@ fn the_exit_status_tells_what_kind_of_failure_it_was() {
     assert_eq!(fs::read(&message).expect("it is there"), b"hello");
 }
 
+/// A second version is what comes of a command that is repeated since its query was wrong.
+#[test]
+fn what_was_done_before_a_query_failed_is_told_in_full() {
+    let hsm = keys();
+    let create = "keys create managedhsm:MyHSM:new --type ec --curve P-256 --query";
+    for query in ["nothing(@)", "[?name=='web'", "sort_by(@,&nothing(x))"] {
+        assert_eq!(hsm.akv_line(&format!("{create} {query}")).code(), Some(2));
+    }
+    hsm.akv_line("keys show managedhsm:MyHSM:new")
+        .fails_with(&["404"]);
+    let told = hsm.akv_line(&format!("{create} sort_by(@,&x)"));
+    assert_eq!(told.code(), Some(7), "{}", told.text());
+    let whole: Value = serde_json::from_slice(told.bytes()).expect("JSON");
+    assert_eq!(whole["name"], "new");
+    let error = &errors(&told)["error"];
+    assert_eq!(
+        (&error["code"], &error["exit_status"]),
+        (&json!("QueryFailed"), &json!(7))
+    );
+    let message = error["message"].as_str().expect("a message");
+    for words in [
+        "is done, and need not be repeated",
+        "--query 'sort_by(@,&x)'",
+    ] {
+        assert!(message.contains(words), "{message}");
+    }
+    let shown = answer(&hsm, "keys show managedhsm:MyHSM:new");
+    assert_eq!(shown["key"], whole["key"]);
+
+    // Nothing is encrypted for what wouldn't be told; and a signature has its file.
+    let message = hsm.write("message", "hello");
+    let file = hsm.path("signature");
+    let line = format!("sign managedhsm:MyHSM:web {message} --out {file} --query abs(@) -o tsv");
+    let told = hsm.akv_line(&line);
+    assert_eq!(told.code(), Some(7), "{}", told.text());
+    assert!(
+        told.errors().contains("akv: the command is done"),
+        "{}",
+        told.text()
+    );
+    assert!(String::from_utf8_lossy(told.bytes()).contains(&file));
+    assert!(!fs::read(&file).expect("it is there").is_empty());
+}
+
 #[test]
 fn whoever_has_no_role_is_refused_and_told_so_as_json() {
     let folder = tempfile::tempdir().expect("a folder");

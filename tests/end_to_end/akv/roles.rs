@@ -8,7 +8,7 @@ use super::{json as answer, names};
 use crate::support::{EC_P256, Hsm, uri};
 
 const CLIENT: &str = "66666666-0000-0000-0000-000000000001";
-const PRINCIPAL: &str = "66666666-0000-0000-0000-000000000002";
+pub(super) const PRINCIPAL: &str = "66666666-0000-0000-0000-000000000002";
 
 /// The variables by which the application logs in.
 pub(super) const APPLICATION: [(&str, &str); 2] = [

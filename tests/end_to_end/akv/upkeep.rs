@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
+use super::roles::{APPLICATION, PRINCIPAL, with_an_application};
 use super::{AES_256, RSA_2048, json as answer, names};
 use crate::support::{EC_P256, Hsm, uri};
 
@@ -102,12 +103,14 @@ fn a_key_that_would_end_before_it_begins_is_neither_made_nor_left_so() {
     );
     assert_eq!(hsm.requests().len(), before);
 
-    // Of the key's own other end nobody is asked, unless the key is loaded anyway.
+    // Of the key's own other end the HSM is asked.
     let line = "keys set managedhsm:MyHSM:k --not-before 2099-01-01";
     hsm.akv_line(line).succeeds();
-    let line = "keys set managedhsm:MyHSM:k --expires 2098-01-01 --tag a=1";
     let words = "is not later than the key's not_before (2099-01-01T00:00:00Z)";
-    refused(line, &[words]);
+    for further in ["", " --tag a=1", " --enabled"] {
+        let line = format!("keys set managedhsm:MyHSM:k --expires 2098-01-01{further}");
+        refused(&line, &[words]);
+    }
     let shown = answer(&hsm, "keys show managedhsm:MyHSM:k");
     assert_eq!(
         (&shown["expires"], &shown["tags"]),
@@ -115,6 +118,41 @@ fn a_key_that_would_end_before_it_begins_is_neither_made_nor_left_so() {
     );
     let line = "keys set managedhsm:MyHSM:k --expires 2100-01-01 --tag a=1";
     hsm.akv_line(line).succeeds();
+    let line = "keys set managedhsm:MyHSM:k --not-before 2100-01-01";
+    refused(
+        line,
+        &["the key's expires (2100-01-01T00:00:00Z) is not later than --not-before"],
+    );
+    // Who replaces both ends needs to know neither.
+    let before = hsm.requests().len();
+    let line = "keys set managedhsm:MyHSM:k --not-before 2100-01-01 --expires 2101-01-01";
+    hsm.akv_line(line).succeeds();
+    let asked = hsm.requests().split_off(before);
+    assert!(asked.iter().all(|one| one.method == "PATCH"), "{asked:?}");
+}
+
+/// Whoever may change a key and not read it can't compare its times.
+#[test]
+fn a_key_that_may_not_be_read_is_changed_all_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut hsm = with_an_application(folder.path());
+    for line in [
+        "roles define managedhsm:MyHSM --name Changer --actions keys/write/action".to_owned(),
+        format!("roles assign managedhsm:MyHSM:web --role Changer --assignee {PRINCIPAL}"),
+    ] {
+        hsm.akv_line(&line).succeeds();
+    }
+    hsm.log_in();
+    for (name, value) in APPLICATION {
+        hsm.set(name, value);
+    }
+    hsm.unset("AZURE_CLI_ACCESS_TOKEN");
+    hsm.akv_line("keys show managedhsm:MyHSM:web")
+        .fails_with(&["403"]);
+    let line = "keys set managedhsm:MyHSM:web --expires 2099-01-01";
+    assert_eq!(answer(&hsm, line)["expires"], "2099-01-01T00:00:00Z");
+    hsm.akv_line(&format!("{line} --tag a=1"))
+        .fails_with(&["403", "load key"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use cryptoki_sys::{CKA_ID, CKA_LABEL, CKR_KEY_FUNCTION_NOT_PERMITTED};
+use cryptoki_sys::{CKA_ID, CKA_LABEL};
 use managed_hsm::{Client, KeyItem, KeyName, KeyUri, KeyVersion};
 
 use super::listing::{Listed, Listing};
@@ -250,40 +250,6 @@ impl Token {
         });
         let key = StoredKey::new(loaded.map_err(logged_out)??, asked.at);
         Ok((asked, key))
-    }
-
-    /// A version of a key as it is just now: whoever changes a part of it is not to undo what
-    /// others have changed, and whoever deletes it means this key.
-    pub(crate) fn reload(&self, key: &StoredKey) -> Result<Arc<StoredKey>, Error> {
-        let id = key.require_hsm_id()?;
-        let (asked, loaded) = self
-            .fetch(&id.key, Some(id.version.clone()), None)
-            .map_err(|error| self.refusal(Purpose::Update, &error))?;
-        let loaded = self.unreplaced(&asked, key, loaded)?;
-        self.learn(&asked, |table| table.renew(loaded, key.session))
-    }
-
-    /// A key that `check` lets be used: as it is known, or as the HSM describes it now, where what
-    /// is known forbids it. What it said just before is not asked for again.
-    ///
-    /// # Errors
-    /// What `check` has against it.
-    pub(crate) fn usable(
-        &self,
-        key: Arc<StoredKey>,
-        check: impl Fn(&StoredKey) -> Result<(), Error>,
-    ) -> Result<Arc<StoredKey>, Error> {
-        let Err(refusal) = check(&key) else {
-            return Ok(key);
-        };
-        let is_old = u128::from(self.table().age(&key)) >= MISS_AGE.as_millis();
-        if refusal.code != CKR_KEY_FUNCTION_NOT_PERMITTED || !is_old || key.hsm_id().is_none() {
-            return Err(refusal);
-        }
-        match self.reload(&key) {
-            Ok(now) => check(&now).map(|()| now),
-            Err(_) => Err(refusal),
-        }
     }
 
     /// The keys that there are, not older than told. One that can't be renewed serves on.

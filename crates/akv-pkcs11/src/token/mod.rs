@@ -7,6 +7,7 @@ mod index;
 mod listing;
 pub(crate) mod loading;
 pub(crate) mod objects;
+mod reloading;
 pub(crate) mod table;
 pub(crate) mod tags;
 pub(crate) mod turns;
@@ -490,7 +491,7 @@ impl Token {
     ///
     /// # Errors
     /// The version has another public key now, which is no business of the handle's.
-    fn unreplaced(
+    pub(super) fn unreplaced(
         &self,
         asked: &Asked,
         key: &StoredKey,

@@ -343,6 +343,11 @@ impl StoredKey {
         self.tagged_id(half).filter(|_| !self.has_default_id)
     }
 
+    /// Whether its tags have an id for one of its objects that is another version's.
+    pub(crate) fn hides_tagged_id(&self, half: Half) -> bool {
+        self.has_default_id && self.tagged_id(half).is_some()
+    }
+
     pub(crate) fn permits(&self, operation: &KeyOperation) -> bool {
         self.operations.contains(operation)
     }

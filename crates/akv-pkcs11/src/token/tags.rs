@@ -30,6 +30,13 @@ pub(crate) enum Half {
 impl Half {
     pub(crate) const BOTH: [Self; 2] = [Self::Private, Self::Public];
 
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Private => Self::Public,
+            Self::Public => Self::Private,
+        }
+    }
+
     const fn prefix(self) -> &'static str {
         match self {
             Self::Private => "p11_pri_",

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, AttributeType};
+use cryptoki::object::{Attribute, AttributeType, ObjectClass};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use testing::Rest;
@@ -124,6 +124,60 @@ fn the_newest_version_is_found_by_the_id_of_its_public_key_by_whoever_has_just_b
 }
 
 #[test]
+fn an_id_that_another_version_shows_is_not_given_and_others_are_given_with_effect() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        let tagged = r#"{"kty":"EC-HSM","crv":"P-256",
+            "tags":{"p11_pri_CKA_ID":"0b0c0d0e","p11_pub_CKA_ID":"0b0c0d0e"}}"#;
+        let first = hsm.rest.create("web", tagged);
+        let leaf = Authority::new().issue_for(&hsm.rest, "web", 1);
+        write(&hsm.file("web.pem"), &[&leaf]);
+        hsm.rest.rotate("web");
+        let text = format!(r#""certificates":[{:?}]"#, hsm.file("web.pem"));
+        configure(&mut hsm, &text);
+        let told = hsm.run();
+        let words =
+            format!("that of another version of the key, managedhsm:localhost:web?version={first}");
+        return assert!(told.contains("CKA_ID") && told.contains(&words), "{told}");
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let of_certificate = Attribute::Id(vec![0x0b, 0x0c, 0x0d, 0x0e]);
+    let kept = only(&session, &[PRIVATE, of_certificate.clone()]);
+    let all = session.find_objects(&[PRIVATE, label("web")]).unwrap();
+    let newest = all.into_iter().find(|key| *key != kept).unwrap();
+    let id = |key| Attribute::Id(bytes(&session, key, AttributeType::Id));
+    let own = id(newest);
+    assert_ne!(own, of_certificate);
+    let public = only(
+        &session,
+        &[Attribute::Class(ObjectClass::PUBLIC_KEY), own.clone()],
+    );
+    let set = |key, id: &Attribute| session.update_attributes(key, std::slice::from_ref(id));
+    let refused = |key, id| assert_eq!(code(set(key, id)), RvError::AttributeValueInvalid);
+    refused(newest, &of_certificate);
+    refused(public, &of_certificate);
+    refused(kept, &own);
+    // What it has already.
+    for (key, its) in [(newest, &own), (kept, &of_certificate)] {
+        set(key, its).unwrap();
+        assert_eq!(id(key), *its);
+    }
+    // The other object of the pair stays as it is.
+    let new = Attribute::Id(vec![1, 2, 3, 4]);
+    set(newest, &new).unwrap();
+    assert_eq!((id(newest), id(public)), (new.clone(), own));
+    assert_eq!(only(&session, &[PRIVATE, new.clone()]), newest);
+    set(public, &new).unwrap();
+    assert_eq!(id(public), new);
+    assert_eq!(id(kept), of_certificate);
+    // An id that no version shows any more may be given to another.
+    set(kept, &Attribute::Id(vec![5])).unwrap();
+    set(newest, &of_certificate).unwrap();
+    assert_eq!(only(&session, &[PRIVATE, of_certificate]), newest);
+}
+
+#[test]
 fn files_that_change_are_read_again_and_broken_ones_serve_on() {
     if !makes_calls() {
         let mut hsm = Hsm::start();
@@ -217,6 +271,32 @@ fn mistakes_in_the_certificates_of_a_token_are_named() {
         return;
     }
     assert_eq!(initialized().get_slots_with_token().unwrap(), []);
+}
+
+#[test]
+fn a_name_of_a_file_makes_no_line_of_its_own_on_standard_error() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        let folder = hsm.file("folder");
+        std::fs::create_dir(&folder).unwrap();
+        let name = "x\nakv_pkcs11: C_Sign: forged\u{1b}[31m.pem";
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        std::fs::write(folder.join(name), broken).unwrap();
+        configure(&mut hsm, &format!(r#""certificates":[{folder:?}]"#));
+        let told = hsm.run();
+        let mut lines = told.lines();
+        let line = lines.find(|line| line.contains("forged")).expect(&told);
+        assert!(
+            !line.starts_with("akv_pkcs11: C_Sign") && !told.contains('\u{1b}'),
+            "{told}"
+        );
+        return assert!(
+            line.contains("x akv_pkcs11: C_Sign: forged\\u{1b}[31m.pem"),
+            "{told}"
+        );
+    }
+    let session = session(&initialized());
+    assert_eq!(session.find_objects(&[CERTIFICATE]).unwrap(), []);
 }
 
 /// Those of CAs have none in the HSM.

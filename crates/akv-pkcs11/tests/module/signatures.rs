@@ -327,6 +327,41 @@ fn a_key_that_may_not_sign_is_named_with_the_reason() {
     }
 }
 
+/// As of one that was known to be usable: its attributes are nobody's to change.
+#[test]
+fn a_key_that_was_disabled_and_is_gone_is_told_to_be_gone() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        for name in ["off", "on"] {
+            let version = hsm.rest.create(name, r#"{"kty":"EC-HSM","crv":"P-256"}"#);
+            if name == "off" {
+                let disabled = r#"{"attributes":{"enabled":false}}"#;
+                let path = format!("/keys/off/{version}");
+                hsm.rest.call("PATCH", &path, disabled);
+            }
+        }
+        hsm.set("TEST_URL", hsm.rest.url.clone());
+        hsm.set("TEST_CA", hsm.rest.ca.clone());
+        let told = hsm.run();
+        return assert!(!told.contains("change its attributes"), "{told}");
+    }
+    let rest = crate::keys::rest();
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let keys = ["off", "on"].map(|label| (label, pair(&session, label)));
+    for (label, _) in keys {
+        rest.call("DELETE", &format!("/keys/{label}"), "");
+    }
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    for (label, (private, public)) in keys {
+        let outcome = session.sign(&Mechanism::Ecdsa, private, &[1; 32]);
+        assert_eq!(code(outcome), RvError::KeyHandleInvalid, "{label}");
+        // What is known of the public key is enough.
+        let verdict = session.verify(&Mechanism::Ecdsa, public, &[1; 32], &[1; 64]);
+        assert_eq!(code(verdict), RvError::SignatureInvalid, "{label}");
+    }
+}
+
 #[test]
 fn other_hash_functions_are_signed_with_where_rsnull_is_switched_on() {
     if !makes_calls() {

@@ -14,6 +14,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 use self::sink::Sink;
 use crate::environment;
 use crate::error::Error;
+use crate::foreign::fit;
 use crate::forks::Work;
 use crate::settings::provider::{LogFormat, LogSettings};
 
@@ -60,18 +61,26 @@ pub fn has_stderr() -> bool {
 }
 
 /// Writes a line to standard error, if the process has that, for whoever keeps no log. Nobody waits
-/// for whoever reads it: of what isn't taken the next line tells.
+/// for whoever reads it: of what isn't taken the next line tells. What is in the line may be of
+/// others, as names of files are: it is made fit to show, as in a log.
 pub fn tell(line: &str, around: Around) {
     static SINK: OnceLock<Mutex<Sink>> = OnceLock::new();
     if !has_stderr() {
         return;
     }
+    let line = told(line);
     let _work = Work::begin();
     let sink = SINK.get_or_init(|| Mutex::new(Sink::stderr()));
     let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
-    let line = format!("{line}\n").into_bytes();
     let note = |lost| format!("({lost} lines were not taken before)\n").into_bytes();
     around(&mut || sink.write(&line, note));
+}
+
+/// What is written of a line, with its end.
+fn told(line: &str) -> Vec<u8> {
+    /// With its end it is no longer than what a pipe takes whole (PIPE_BUF, 4096 bytes).
+    const LONGEST: usize = 4000;
+    format!("{}\n", fit(line, LONGEST)).into_bytes()
 }
 
 /// Starts to log, once in a process, as the settings and `RUST_LOG` (env_logger's filters) say. A
@@ -168,6 +177,7 @@ fn changes(first: &LogSettings, later: &LogSettings) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Secret;
 
     #[test]
     fn settings_that_come_later_are_told_where_they_were_made_and_differ() {
@@ -189,5 +199,21 @@ mod tests {
             changes(&silent, &first),
             ["log-level = info", "log-file = /tmp/a", "log-format = json"]
         );
+    }
+
+    #[test]
+    fn a_line_on_standard_error_is_one_line_with_nothing_that_a_terminal_obeys() {
+        let _secret = Secret::new("correct-horse-battery".to_owned());
+        for (line, expected) in [
+            ("akv_pkcs11: plain 'text'", "akv_pkcs11: plain 'text'\n"),
+            (
+                "'x\nakv_pkcs11: C_Sign: forged\u{1b}[31m.pem'",
+                "'x akv_pkcs11: C_Sign: forged\\u{1b}[31m.pem'\n",
+            ),
+            ("of correct-horse-battery", "of …\n"),
+        ] {
+            assert_eq!(String::from_utf8(told(line)).unwrap(), expected);
+        }
+        assert!(told(&"x\u{1b}".repeat(10_000)).len() <= 4096);
     }
 }
