@@ -44,6 +44,14 @@ pub(crate) enum Kept {
     Vault(KeyId),
 }
 
+/// What tells certificates apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Identity<'a> {
+    Own(CK_OBJECT_HANDLE),
+    Vaults(&'a [u8]),
+    Filed(&'a [u8]),
+}
+
 impl StoredCertificate {
     pub(crate) fn new(x509: X509, label: Option<String>, id: Option<Vec<u8>>, place: Kept) -> Self {
         Self {
@@ -69,14 +77,16 @@ impl StoredCertificate {
         matches!(self.place, Kept::Vault(_))
     }
 
-    /// Whether it is the same certificate, and there may be only one of both: each that a session
-    /// has brought is an object of its own, and a key vault's stays there whatever files have.
-    pub(crate) fn is_in_place_of(&self, other: &Self) -> bool {
-        match (self.session(), other.session()) {
-            (None, None) => {
-                self.fingerprint == other.fingerprint && self.is_vaults() == other.is_vaults()
-            }
-            _ => self.handle == other.handle,
+    /// What it has in common with the same certificate, where there may be only one of both: each
+    /// that a session has brought is an object of its own, and a key vault's stays there whatever
+    /// files have.
+    pub(crate) fn identity(&self) -> Identity<'_> {
+        #[cfg(test)]
+        crate::token::examples::note_look();
+        match self.place {
+            Kept::Session(_) => Identity::Own(self.handle),
+            Kept::Vault(_) => Identity::Vaults(&self.fingerprint),
+            Kept::File(_) | Kept::Written(_) => Identity::Filed(&self.fingerprint),
         }
     }
 

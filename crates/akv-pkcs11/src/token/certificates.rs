@@ -275,7 +275,6 @@ impl Token {
                 && table.key_of(certificate).is_none()
         });
         let without_key: Vec<_> = without_key.collect();
-        let in_vain = lock(&self.in_vain);
         let keys: Vec<_> = match of {
             Some(name) => table.newest(name.as_str()).into_iter().collect(),
             None => table.keys.values().collect(),
@@ -295,7 +294,7 @@ impl Token {
                 );
                 let public = certificate.x509.public.as_ref();
                 public.is_some_and(|public| are_alike(public, key.public()))
-                    && !in_vain.contains(&at)
+                    && !lock(&self.in_vain).contains(&at)
             });
             let missing: Vec<_> = missing.collect();
             let kept = table.kept_versions(&id.key);
@@ -396,15 +395,5 @@ impl Table {
         let newest = self.newest(name.as_str()).into_iter();
         let mut versions = newest.chain(self.kept_versions(name));
         versions.any(|key| sought.fits(key))
-    }
-
-    /// Whether a certificate is of this version of a key.
-    pub(crate) fn has_certificate(&self, key: &StoredKey) -> bool {
-        if self.certificates().is_empty() {
-            return false;
-        }
-        let public = key.public().spki();
-        let mut certificates = self.certificates().iter();
-        public.is_some() && certificates.any(|certificate| certificate.public == public)
     }
 }

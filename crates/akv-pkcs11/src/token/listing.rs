@@ -38,7 +38,7 @@ pub(super) struct Listed {
 impl Token {
     /// The listed keys that may fit and are not known as they are.
     pub(super) fn wanted<'a>(&self, sought: Sought<'_>, listing: &'a Listing) -> Vec<&'a Listed> {
-        let (table, absent) = (self.table(), lock(&listing.absent));
+        let (table, absent) = (self.table(), lock(&listing.absent).clone());
         let tags = listing.items.iter().map(|item| &item.tags);
         let sought = sought.without_strange_id(&table, tags);
         let items = listing.items.iter();
