@@ -7,7 +7,7 @@ pub(crate) mod files;
 pub(crate) mod objects;
 mod x509;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cryptoki_sys::{CK_OBJECT_HANDLE, CK_SESSION_HANDLE};
 use managed_hsm::KeyId;
@@ -70,6 +70,14 @@ impl StoredCertificate {
         match self.place {
             Kept::Session(session) => Some(session),
             Kept::File(_) | Kept::Written(_) | Kept::Vault(_) => None,
+        }
+    }
+
+    /// The file that it is in.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match &self.place {
+            Kept::File(path) | Kept::Written(path) => Some(path),
+            Kept::Session(_) | Kept::Vault(_) => None,
         }
     }
 

@@ -5,10 +5,31 @@ use std::sync::OnceLock;
 
 use managed_hsm::{Client, ForeignText, Key, Properties, PublicKey, Settings, Vault};
 
+use super::Token;
 use super::objects::StoredKey;
+use crate::certificates::files::Sources;
+use crate::configuration::{Options, TokenSettings};
 
 fn vault() -> Vault {
     "managedhsm:example".parse().unwrap()
+}
+
+/// A token with certificates, of an HSM that nobody asks.
+pub(super) fn token(certificates: Sources) -> Token {
+    let settings = TokenSettings {
+        slot: 0,
+        label: String::new(),
+        vault: vault(),
+        client: Settings::default(),
+        by_pin: false,
+        requires_login: false,
+        keys: None,
+        never_lists: false,
+        hides_disabled: false,
+        certificates,
+        problem: None,
+    };
+    Token::new(settings, Options::default().into())
 }
 
 /// A version of a key, as the HSM has described it at a point in time by the token's clock.

@@ -42,6 +42,8 @@ pub(crate) struct Table {
     certificates: Vec<Arc<StoredCertificate>>,
     /// The public keys of those, made when they are first asked for.
     certified: Arc<OnceLock<HashSet<Vec<u8>>>>,
+    /// How often certificates of files were taken in or forgotten.
+    filed: u64,
     /// All objects that programs may have handles of: earlier versions as well.
     objects: Arc<HashMap<CK_OBJECT_HANDLE, Object>>,
     handles: Handles,
@@ -73,6 +75,7 @@ impl Default for Table {
             kept: HashMap::new(),
             certificates: Vec::new(),
             certified: Arc::default(),
+            filed: 0,
             objects: Arc::new(
                 objects
                     .map(|(handle, id)| (*handle, Object::Profile(*id)))

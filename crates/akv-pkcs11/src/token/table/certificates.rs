@@ -8,17 +8,24 @@ use cryptoki_sys::CK_OBJECT_HANDLE;
 use hsm_keys::once;
 
 use super::Table;
-use crate::certificates::{Kept, StoredCertificate};
+use crate::certificates::StoredCertificate;
 use crate::token::objects::{Object, StoredKey};
 
 impl Table {
+    /// How often certificates of files were taken in or forgotten: a reading of the files that
+    /// began before the last time may be older than what is known.
+    pub(crate) fn filed(&self) -> u64 {
+        self.filed
+    }
+
     /// Takes in the certificates that the files have now. Those of files that can't be read just
     /// now stay as they were.
     pub(crate) fn refile(&mut self, found: Vec<StoredCertificate>, broken: &[PathBuf]) {
+        self.filed += 1;
         let broken: HashSet<&Path> = broken.iter().map(PathBuf::as_path).collect();
-        let stays = |known: &StoredCertificate| match &known.place {
-            Kept::Session(_) | Kept::Vault(_) => true,
-            Kept::File(path) | Kept::Written(path) => broken.contains(&**path),
+        let stays = |known: &StoredCertificate| match known.file() {
+            None => true,
+            Some(path) => broken.contains(path),
         };
         let before = std::mem::take(&mut self.certificates);
         self.certified = Arc::default();
@@ -62,6 +69,7 @@ impl Table {
             certificate.handle = self.certificates.remove(at).handle;
         }
         let handle = certificate.handle;
+        self.filed += u64::from(certificate.file().is_some());
         self.insert_certificate(Arc::new(certificate));
         handle
     }
@@ -76,6 +84,7 @@ impl Table {
     pub(crate) fn remove_certificates(&mut self, is_gone: impl Fn(&StoredCertificate) -> bool) {
         for gone in self.certificates.extract_if(.., |known| is_gone(known)) {
             Arc::make_mut(&mut self.objects).remove(&gone.handle);
+            self.filed += u64::from(gone.file().is_some());
         }
         self.certified = Arc::default();
     }
@@ -97,7 +106,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::certificates::X509;
+    use crate::certificates::{Kept, X509};
     use crate::token::examples;
 
     /// A certificate of which only the fingerprint tells it from others.
