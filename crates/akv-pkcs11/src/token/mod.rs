@@ -8,6 +8,7 @@ pub(crate) mod examples;
 mod index;
 mod listing;
 pub(crate) mod loading;
+mod loads;
 pub(crate) mod objects;
 pub(crate) mod table;
 pub(crate) mod tags;
