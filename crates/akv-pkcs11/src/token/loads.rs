@@ -61,7 +61,8 @@ impl Load {
     }
 
     /// Whether the key is as it was loaded, by a list that tells the same time of the last change.
-    /// `listed`: when there was that list; `has_same_names`: whether it has the same labels and ids.
+    /// `listed`: when there was that list; `has_same_names`: whether it has the same labels and
+    /// ids.
     pub(super) fn stands(self, listed: Instant, has_same_names: bool) -> bool {
         match self.certainty {
             Certainty::Recent => {
