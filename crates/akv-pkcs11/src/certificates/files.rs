@@ -2,6 +2,7 @@
 //! programs may write to. There a certificate's label and id stand in lines before it, as
 //! explanatory text (RFC 7468, section 2).
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -48,6 +49,8 @@ pub(crate) struct Filed {
 pub(crate) struct Seen {
     path: PathBuf,
     modified: Option<SystemTime>,
+    /// When who may read it was changed, too, where the system tells.
+    changed: Option<(i64, i64)>,
     len: u64,
     /// Whether it is named itself, and not by its folder.
     is_named: bool,
@@ -58,6 +61,8 @@ pub(crate) struct Seen {
 enum Unusable {
     /// Something else, which is nobody's mistake.
     Other,
+    /// It may be something else, or can't be read any more.
+    Unreadable(String),
     Problem(String),
 }
 
@@ -103,7 +108,7 @@ impl Sources {
             let data = fs::metadata(place).map_err(|error| cannot(place, &error))?;
             match data.is_dir() {
                 true => seen.extend(look_into(place, false)?),
-                false => seen.push(Seen::new(place.clone(), &data, true, false)),
+                false => seen.push(Seen::new(place.clone(), Some(&data), true, false)),
             }
         }
         Ok(seen)
@@ -125,12 +130,13 @@ fn look_into(folder: &Path, is_written: bool) -> Result<Vec<Seen>, String> {
         if name.as_encoded_bytes().starts_with(b".") {
             continue;
         }
-        // It may be gone by now.
-        if let Ok(data) = fs::metadata(&path)
-            && data.is_file()
-        {
-            seen.push(Seen::new(path, &data, false, is_written));
-        }
+        // It may be gone by now, or be a link to where nobody may look.
+        let data = match fs::metadata(&path) {
+            Ok(data) if data.is_file() => Some(data),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => None,
+            _ => continue,
+        };
+        seen.push(Seen::new(path, data.as_ref(), false, is_written));
         if seen.len() > MAX_FILES {
             return Err(format!(
                 "'{}': it has more than {MAX_FILES} files",
@@ -143,11 +149,12 @@ fn look_into(folder: &Path, is_written: bool) -> Result<Vec<Seen>, String> {
 }
 
 impl Seen {
-    fn new(path: PathBuf, data: &fs::Metadata, is_named: bool, is_written: bool) -> Self {
+    fn new(path: PathBuf, data: Option<&fs::Metadata>, is_named: bool, is_written: bool) -> Self {
         Self {
             path,
-            modified: data.modified().ok(),
-            len: data.len(),
+            modified: data.and_then(|data| data.modified().ok()),
+            changed: data.and_then(changed),
+            len: data.map_or(0, fs::Metadata::len),
             is_named,
             is_written,
         }
@@ -157,8 +164,7 @@ impl Seen {
         let shown = self.path.display();
         let text = match files::read_text(&self.path) {
             Ok(text) => text,
-            Err(_) if !self.is_named => return Err(Unusable::Other),
-            Err(problem) => return Err(Unusable::Problem(format!("'{shown}' {problem}"))),
+            Err(problem) => return Err(Unusable::Unreadable(format!("'{shown}' {problem}"))),
         };
         let filed = parse(&text, &self.path).map_err(|problem| {
             Unusable::Problem(format!("a certificate in '{shown}' {problem}"))
@@ -182,17 +188,41 @@ impl Seen {
 }
 
 /// Reads files. What can't be used comes beside the certificates: of a file that is named, and of
-/// one in a folder if it was to be a certificate.
-pub(crate) fn read(seen: &[Seen]) -> (Vec<Filed>, Vec<(PathBuf, String)>) {
+/// one in a folder if it was to be a certificate, or was one before. `known`: the files that
+/// certificates were in before.
+pub(crate) fn read(seen: &[Seen], known: &HashSet<&Path>) -> (Vec<Filed>, Vec<(PathBuf, String)>) {
     let (mut found, mut problems) = (Vec::new(), Vec::new());
     for file in seen {
+        let is_missed = || known.contains(&*file.path) && !is_gone(&file.path);
         match file.read() {
             Ok(filed) => found.extend(filed),
-            Err(Unusable::Other) => {}
+            Err(Unusable::Unreadable(problem)) if file.is_named || is_missed() => {
+                problems.push((file.path.clone(), problem));
+            }
+            Err(Unusable::Other | Unusable::Unreadable(_)) => {}
             Err(Unusable::Problem(problem)) => problems.push((file.path.clone(), problem)),
         }
     }
     (found, problems)
+}
+
+/// Whether a file of a folder is there no more, or something else is.
+fn is_gone(path: &Path) -> bool {
+    match fs::metadata(path) {
+        Ok(data) => !data.is_file(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+#[cfg(unix)]
+fn changed(data: &fs::Metadata) -> Option<(i64, i64)> {
+    use std::os::unix::fs::MetadataExt;
+    Some((data.ctime(), data.ctime_nsec()))
+}
+
+#[cfg(not(unix))]
+fn changed(_: &fs::Metadata) -> Option<(i64, i64)> {
+    None
 }
 
 /// The certificates in a text.
@@ -328,7 +358,7 @@ pub(crate) fn written(path: &Path) -> Result<Option<Filed>, String> {
     let Ok(data) = fs::metadata(path) else {
         return Ok(None);
     };
-    let there = Seen::new(path.to_owned(), &data, false, true).read();
+    let there = Seen::new(path.to_owned(), Some(&data), false, true).read();
     let mut filed = there.unwrap_or_default().into_iter();
     match filed.next().filter(|one| one.is_written) {
         Some(written) => Ok(Some(written)),
@@ -370,7 +400,7 @@ mod tests {
             places: Vec::new(),
             folder: Some(folder.to_owned()),
         };
-        let (found, problems) = read(&sources.look()?);
+        let (found, problems) = read(&sources.look()?, &HashSet::new());
         assert_eq!(problems, []);
         Ok(found)
     }
@@ -469,6 +499,33 @@ mod tests {
         remove(&path).unwrap();
         assert!(!path.exists());
         remove(&path).unwrap();
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_told_if_it_held_certificates_and_is_still_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("link");
+        let sources = Sources {
+            places: vec![folder.path().to_owned()],
+            folder: None,
+        };
+        symlink(&path, &path).unwrap();
+        let seen = sources.look().unwrap();
+        let (none, known) = (HashSet::new(), HashSet::from([&*path]));
+        assert_eq!(read(&seen, &none), (Vec::new(), Vec::new()));
+        let (found, problems) = read(&seen, &known);
+        assert_eq!((found.len(), problems.len()), (0, 1));
+        assert!(problems[0].1.contains("can't be read"), "{problems:?}");
+        fs::remove_file(&path).unwrap();
+        assert_eq!(read(&seen, &known), (Vec::new(), Vec::new()));
+        assert_eq!(sources.look(), Ok(Vec::new()));
+        // Who may read it is told by neither its time nor its length.
+        fs::write(&path, "").unwrap();
+        let before = sources.look().unwrap();
+        // The clock of the files' system has ticks.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        assert_ne!(sources.look().unwrap(), before);
     }
 
     #[test]

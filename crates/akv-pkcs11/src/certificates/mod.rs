@@ -7,7 +7,7 @@ pub(crate) mod files;
 pub(crate) mod objects;
 mod x509;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cryptoki_sys::{CK_OBJECT_HANDLE, CK_SESSION_HANDLE};
 use managed_hsm::KeyId;
@@ -44,6 +44,14 @@ pub(crate) enum Kept {
     Vault(KeyId),
 }
 
+/// What tells certificates apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Identity<'a> {
+    Own(CK_OBJECT_HANDLE),
+    Vaults(&'a [u8]),
+    Filed(&'a [u8]),
+}
+
 impl StoredCertificate {
     pub(crate) fn new(x509: X509, label: Option<String>, id: Option<Vec<u8>>, place: Kept) -> Self {
         Self {
@@ -65,18 +73,28 @@ impl StoredCertificate {
         }
     }
 
+    /// The file that it is in.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match &self.place {
+            Kept::File(path) | Kept::Written(path) => Some(path),
+            Kept::Session(_) | Kept::Vault(_) => None,
+        }
+    }
+
     pub(crate) const fn is_vaults(&self) -> bool {
         matches!(self.place, Kept::Vault(_))
     }
 
-    /// Whether it is the same certificate, and there may be only one of both: each that a session
-    /// has brought is an object of its own, and a key vault's stays there whatever files have.
-    pub(crate) fn is_in_place_of(&self, other: &Self) -> bool {
-        match (self.session(), other.session()) {
-            (None, None) => {
-                self.fingerprint == other.fingerprint && self.is_vaults() == other.is_vaults()
-            }
-            _ => self.handle == other.handle,
+    /// What it has in common with the same certificate, where there may be only one of both: each
+    /// that a session has brought is an object of its own, and a key vault's stays there whatever
+    /// files have.
+    pub(crate) fn identity(&self) -> Identity<'_> {
+        #[cfg(test)]
+        crate::token::examples::note_look();
+        match self.place {
+            Kept::Session(_) => Identity::Own(self.handle),
+            Kept::Vault(_) => Identity::Vaults(&self.fingerprint),
+            Kept::File(_) | Kept::Written(_) => Identity::Filed(&self.fingerprint),
         }
     }
 

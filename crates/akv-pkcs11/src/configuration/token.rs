@@ -1,5 +1,6 @@
 //! A token: which HSM it is, and as whom it is asked.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use cryptoki_sys::CK_SLOT_ID;
@@ -386,7 +387,7 @@ fn certificates(section: &Section, mistakes: &mut Mistakes) -> Sources {
             mistakes.note(section.problem("certificates", &problem));
         }
         Ok(seen) => {
-            let (_, problems) = files::read(&seen);
+            let (_, problems) = files::read(&seen, &HashSet::new());
             let named = problems.into_iter().filter(|(path, _)| sources.names(path));
             for (_, problem) in named {
                 mistakes.note(section.problem("certificates", &problem));

@@ -31,6 +31,19 @@ pub(super) struct Filing {
     seen: Vec<Seen>,
 }
 
+/// What was read of the files.
+struct Reading {
+    /// What the table had been told of files before ([`Table::filed`]).
+    as_of: u64,
+    seen: Vec<Seen>,
+    found: Vec<StoredCertificate>,
+    /// The files that can't be used, and why.
+    problems: Vec<(PathBuf, String)>,
+}
+
+/// How often the files are read if certificates are written and destroyed meanwhile.
+const READINGS: usize = 3;
+
 /// A key whose versions are looked through for those that certificates are of.
 struct Search {
     name: KeyName,
@@ -59,23 +72,62 @@ impl Token {
         if sources.is_empty() || is_fresh(&lock(&self.filing)) {
             return;
         }
-        let warn = |problem: &str| report::repeated_warning("certificates", problem);
-        match sources.look() {
-            Err(problem) => warn(&format!("certificates that were known serve on: {problem}")),
-            Ok(seen) if lock(&self.filing).seen == seen => {}
-            Ok(seen) => {
-                let (filed, problems) = files::read(&seen);
-                let broken: Vec<PathBuf> = problems.iter().map(|(path, _)| path.clone()).collect();
-                for (_, problem) in &problems {
-                    warn(problem);
+        // Where others change them all the time, the next search looks again.
+        for _ in 0..READINGS {
+            let is_taken = match self.read_certificates() {
+                Ok(Some(reading)) => self.take_reading(reading),
+                Ok(None) => true,
+                Err(problem) => {
+                    warn(&format!("certificates that were known serve on: {problem}"));
+                    true
                 }
-                let found = filed.into_iter().map(StoredCertificate::from).collect();
-                self.change(|table| table.refile(found, &broken));
-                lock(&self.in_vain).clear();
-                lock(&self.filing).seen = seen;
+            };
+            if is_taken {
+                lock(&self.filing).looked = Some(Instant::now());
+                return;
             }
         }
-        lock(&self.filing).looked = Some(Instant::now());
+    }
+
+    /// Reads the files. None: they are as they were.
+    fn read_certificates(&self) -> Result<Option<Reading>, String> {
+        let table = self.table();
+        let seen = self.certificates().look()?;
+        if lock(&self.filing).seen == seen {
+            return Ok(None);
+        }
+        let known = table.certificates().iter();
+        let known = known.filter_map(|known| known.file()).collect();
+        let (filed, problems) = files::read(&seen, &known);
+        Ok(Some(Reading {
+            as_of: table.filed(),
+            seen,
+            found: filed.into_iter().map(StoredCertificate::from).collect(),
+            problems,
+        }))
+    }
+
+    /// Takes in what was read, unless a certificate was written or destroyed meanwhile, or another
+    /// thread has taken in what it has read: that may be newer, and programs have its handles.
+    /// Whether it is taken in.
+    fn take_reading(&self, reading: Reading) -> bool {
+        if self.table().filed() != reading.as_of {
+            return false;
+        }
+        let (broken, texts): (Vec<PathBuf>, Vec<String>) = reading.problems.into_iter().unzip();
+        let is_taken = self.change(|table| {
+            let is_newest = table.filed() == reading.as_of;
+            if is_newest {
+                table.refile(reading.found, &broken);
+            }
+            is_newest
+        });
+        if is_taken {
+            texts.iter().for_each(|text| warn(text));
+            lock(&self.in_vain).clear();
+            lock(&self.filing).seen = reading.seen;
+        }
+        is_taken
     }
 
     /// Takes in a certificate that a program has brought.
@@ -275,7 +327,6 @@ impl Token {
                 && table.key_of(certificate).is_none()
         });
         let without_key: Vec<_> = without_key.collect();
-        let in_vain = lock(&self.in_vain);
         let keys: Vec<_> = match of {
             Some(name) => table.newest(name.as_str()).into_iter().collect(),
             None => table.keys.values().collect(),
@@ -295,7 +346,7 @@ impl Token {
                 );
                 let public = certificate.x509.public.as_ref();
                 public.is_some_and(|public| are_alike(public, key.public()))
-                    && !in_vain.contains(&at)
+                    && !lock(&self.in_vain).contains(&at)
             });
             let missing: Vec<_> = missing.collect();
             let kept = table.kept_versions(&id.key);
@@ -361,6 +412,10 @@ impl Token {
     }
 }
 
+fn warn(problem: &str) {
+    report::repeated_warning("certificates", problem);
+}
+
 /// Whether two keys may be versions of one: a rotation keeps type and size.
 fn are_alike(one: &PublicKey, other: &PublicKey) -> bool {
     one.kind() == other.kind() && one.raw_signature_len() == other.raw_signature_len()
@@ -397,14 +452,91 @@ impl Table {
         let mut versions = newest.chain(self.kept_versions(name));
         versions.any(|key| sought.fits(key))
     }
+}
 
-    /// Whether a certificate is of this version of a key.
-    pub(crate) fn has_certificate(&self, key: &StoredKey) -> bool {
-        if self.certificates().is_empty() {
-            return false;
-        }
-        let public = key.public().spki();
-        let mut certificates = self.certificates().iter();
-        public.is_some() && certificates.any(|certificate| certificate.public == public)
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::path::Path;
+
+    use super::*;
+    use crate::token::examples;
+
+    fn x509() -> X509 {
+        let made = testing::Certificate::for_localhost().certificate;
+        X509::read(&made.to_der().unwrap()).unwrap()
+    }
+
+    /// Whose certificates are in a folder, which programs write to.
+    fn token(folder: &Path) -> Token {
+        examples::token(Sources {
+            places: Vec::new(),
+            folder: Some(folder.to_owned()),
+        })
+    }
+
+    fn refresh(token: &Token) {
+        lock(&token.filing).looked = None;
+        token.refresh_certificates();
+    }
+
+    fn write(token: &Token, folder: &Path, x509: &X509) -> (PathBuf, CK_OBJECT_HANDLE) {
+        let path = files::write(folder, x509, None, None).unwrap();
+        let place = Kept::Written(path.clone());
+        let certificate = StoredCertificate::new(x509.clone(), None, None, place);
+        (path, token.take_certificate(certificate))
+    }
+
+    #[test]
+    fn what_was_read_before_a_change_does_not_undo_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (token, folder) = (token(folder.path()), folder.path());
+        files::write(folder, &x509(), None, None).unwrap();
+        let read = || token.read_certificates().unwrap().unwrap();
+        let reading = read();
+        let (path, handle) = write(&token, folder, &x509());
+        assert!(!token.take_reading(reading));
+        assert!(token.object(handle).is_ok());
+        refresh(&token);
+        assert!(token.object(handle).is_ok());
+        assert_eq!(token.table().certificates().len(), 2);
+
+        files::write(folder, &x509(), None, None).unwrap();
+        let reading = read();
+        files::remove(&path).unwrap();
+        token.forget_certificate(handle);
+        assert!(!token.take_reading(reading));
+        assert_eq!(token.table().certificates().len(), 1);
+        refresh(&token);
+        assert_eq!(token.table().certificates().len(), 2);
+
+        // Another thread has read more, and programs have handles of it.
+        files::write(folder, &x509(), None, None).unwrap();
+        let earlier = read();
+        files::write(folder, &x509(), None, None).unwrap();
+        assert!(token.take_reading(read()) && !token.take_reading(earlier));
+        assert_eq!(token.table().certificates().len(), 4);
+        assert!(token.read_certificates().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_file_of_a_folder_that_can_not_be_read_any_more_keeps_its_certificates() {
+        let folder = tempfile::tempdir().unwrap();
+        let (token, folder) = (token(folder.path()), folder.path());
+        let path = files::write(folder, &x509(), None, None).unwrap();
+        let text = fs::read(&path).unwrap();
+        refresh(&token);
+        let handle = token.table().certificates()[0].handle;
+        // Too long to be read: root may read what others may not.
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_len(1 << 30).unwrap();
+        refresh(&token);
+        assert!(token.object(handle).is_ok());
+        fs::write(&path, text).unwrap();
+        refresh(&token);
+        assert!(token.object(handle).is_ok());
+        fs::remove_file(path).unwrap();
+        refresh(&token);
+        assert!(token.object(handle).is_err());
     }
 }

@@ -3,9 +3,12 @@
 pub(crate) mod certificates;
 pub(crate) mod credentials;
 pub(crate) mod ending;
+#[cfg(test)]
+pub(crate) mod examples;
 mod index;
 mod listing;
 pub(crate) mod loading;
+mod loads;
 pub(crate) mod objects;
 mod reloading;
 pub(crate) mod table;
@@ -38,7 +41,7 @@ use self::turns::{Turn, Turns};
 use crate::attributes::KeyObject;
 use crate::configuration::{self, Options, TokenSettings};
 use crate::error::{Error, Purpose};
-use crate::locks::lock;
+use crate::locks::OneAtATime;
 
 /// A token.
 pub(crate) struct Token {
@@ -50,7 +53,7 @@ pub(crate) struct Token {
     login: Mutex<Login>,
     table: ArcSwap<Table>,
     /// Held by whoever makes another table.
-    changing: Mutex<()>,
+    changing: OneAtATime,
     /// Tells which of two answers is the later one.
     clock: AtomicU64,
     listing: Mutex<Option<Listing>>,
@@ -109,7 +112,7 @@ impl Token {
             client: ArcSwapOption::empty(),
             login: Mutex::default(),
             table: ArcSwap::from_pointee(table),
-            changing: Mutex::default(),
+            changing: OneAtATime::default(),
             clock: AtomicU64::new(1),
             listing: Mutex::default(),
             doubted: Mutex::default(),
@@ -245,11 +248,13 @@ impl Token {
     }
 
     fn replace<R>(&self, copy: fn(&Table) -> Table, change: impl FnOnce(&mut Table) -> R) -> R {
-        let _changing = lock(&self.changing);
-        let mut table = copy(&self.table.load());
-        let result = change(&mut table);
-        self.table.store(Arc::new(table));
-        result
+        self.changing.run(|| {
+            let mut table = copy(&self.table.load());
+            let result = change(&mut table);
+            table.forget_handles();
+            self.table.store(Arc::new(table));
+            result
+        })
     }
 
     /// Has `change` take an answer into the table.

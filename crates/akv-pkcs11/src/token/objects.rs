@@ -13,6 +13,7 @@ use managed_hsm::{KeyId, KeyOperation, without_secrets};
 use zeroize::Zeroizing;
 
 use super::loading::Sought;
+use super::loads::Load;
 use super::tags::{self, Half, Tags};
 use crate::certificates::StoredCertificate;
 use crate::error::Error;
@@ -82,6 +83,7 @@ pub(crate) struct StoredKey {
     pub(super) checked: AtomicU64,
     /// When all this was so, or later, by the token's clock.
     pub(super) as_of: u64,
+    pub(super) load: Load,
     /// Whether the HSM has told another public key of the same version since. Shared by all that
     /// have had the same handles, of which an operation may have begun with one.
     pub(super) is_replaced: Arc<AtomicBool>,
@@ -128,6 +130,7 @@ impl StoredKey {
             key,
             checked: AtomicU64::new(0),
             as_of,
+            load: Load::now(updated),
             is_replaced: Arc::default(),
             hides_size: AtomicU64::default(),
             first_maker: None,
@@ -158,14 +161,18 @@ impl StoredKey {
             handles: self.handles,
             checked: AtomicU64::new(self.checked.load(Ordering::Relaxed)),
             as_of: self.as_of,
+            load: self.load,
             is_replaced: Arc::clone(&self.is_replaced),
             hides_size: AtomicU64::new(self.hides_size.load(Ordering::Relaxed)),
             first_maker: self.first_maker.clone(),
         }
     }
 
-    /// Notes that the same version was changed, if it was. `before`: what was known of it.
+    /// Notes whether the same version was changed. `before`: what was known of it.
     pub(super) fn note_change_of(&mut self, before: &Self) {
+        if self.updated == before.updated {
+            self.load = self.load.after(before.load);
+        }
         let mut times: Vec<i64> = before.updated.into_iter().collect();
         times.retain(|time| Some(*time) != self.updated);
         times.extend(&before.updated_before);
@@ -221,6 +228,7 @@ impl StoredKey {
             handles: [new_handle(), new_handle()],
             checked: AtomicU64::new(0),
             as_of: 0,
+            load: Load::now(None),
             is_replaced: Arc::default(),
             hides_size: AtomicU64::default(),
             first_maker: None,

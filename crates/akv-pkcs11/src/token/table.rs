@@ -2,13 +2,14 @@
 //! readers need no lock.
 
 mod brought;
+mod certificates;
 mod earlier;
+mod handles;
 mod of_sessions;
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use cryptoki_sys::{
@@ -17,11 +18,12 @@ use cryptoki_sys::{
 };
 use managed_hsm::KeyName;
 
+use self::handles::Handles;
 use super::index::{Index, Indices};
 use super::loading::Sought;
 use super::objects::{Object, StoredKey};
 use super::tags::Half;
-use crate::certificates::{CertificateObject, Kept, StoredCertificate};
+use crate::certificates::{CertificateObject, StoredCertificate};
 use crate::module::new_handle;
 
 /// No request takes as long, in milliseconds.
@@ -38,8 +40,13 @@ pub(crate) struct Table {
     /// Earlier versions that are found as well, since certificates are of them.
     kept: HashMap<String, Vec<Arc<StoredKey>>>,
     certificates: Vec<Arc<StoredCertificate>>,
+    /// The public keys of those, made when they are first asked for.
+    certified: Arc<OnceLock<HashSet<Vec<u8>>>>,
+    /// How often certificates of files were taken in or forgotten.
+    filed: u64,
     /// All objects that programs may have handles of: earlier versions as well.
     objects: Arc<HashMap<CK_OBJECT_HANDLE, Object>>,
+    handles: Handles,
     /// Keys that programs have brought. They come and go by the moment where there are many of the
     /// HSM's, which are left as they are then.
     brought: HashMap<CK_OBJECT_HANDLE, Object>,
@@ -67,11 +74,14 @@ impl Default for Table {
             keys: Arc::default(),
             kept: HashMap::new(),
             certificates: Vec::new(),
+            certified: Arc::default(),
+            filed: 0,
             objects: Arc::new(
                 objects
                     .map(|(handle, id)| (*handle, Object::Profile(*id)))
                     .collect(),
             ),
+            handles: Handles::default(),
             brought: HashMap::new(),
             profiles,
             removed: HashMap::new(),
@@ -94,11 +104,15 @@ impl Table {
 
     /// The table that is to take the place of this one, for changes of anything.
     pub(super) fn next(&self) -> Self {
-        Self {
+        let mut next = Self {
             generation: self.generation + 1,
             index: Arc::default(),
             ..self.clone()
-        }
+        };
+        let now = self.now();
+        let is_recent = |at: u64| now.saturating_sub(at) < LONGEST_REQUEST;
+        next.removed.retain(|_, (_, at)| is_recent(*at));
+        next
     }
 
     fn keys_mut(&mut self) -> &mut HashMap<Arc<str>, Arc<StoredKey>> {
@@ -289,14 +303,6 @@ impl Table {
         }
     }
 
-    /// The same version as programs may have handles of it, among all that there are.
-    fn known(&self, same: &StoredKey) -> Option<Arc<StoredKey>> {
-        self.objects.values().find_map(|object| match object {
-            Object::Key(key, _) if is_same(key, same) => Some(Arc::clone(key)),
-            _ => None,
-        })
-    }
-
     /// A version as the HSM describes it, with the handles that it has had before.
     fn store(
         &mut self,
@@ -323,26 +329,11 @@ impl Table {
         stored
     }
 
-    /// Notes that the handles of a version that had another public key are not this key's.
-    fn replace(&self, key: &StoredKey) {
-        // Of a name that is new there are no handles, and many keys may be.
-        if !self.keys.contains_key(&*name_of(key)) {
-            return;
-        }
-        for object in self.objects.values() {
-            if let Object::Key(known, _) = object
-                && is_version(known, key)
-                && known.public() != key.public()
-            {
-                known.is_replaced.store(true, Ordering::Relaxed);
-            }
-        }
-    }
-
     fn place(&mut self, stored: &Arc<StoredKey>) {
         for half in Half::BOTH {
             let object = Object::Key(Arc::clone(stored), half);
             self.objects_mut().insert(stored.handle(half), object);
+            self.handles.note(stored, stored.handle(half));
         }
     }
 
@@ -375,59 +366,6 @@ impl Table {
         self.keys_mut().insert(name.into(), versions.remove(0));
         if !versions.is_empty() {
             self.kept.insert(name.to_owned(), versions);
-        }
-    }
-
-    /// Takes in the certificates that the files have now. Those of files that can't be read just
-    /// now stay as they were.
-    pub(crate) fn refile(&mut self, found: Vec<StoredCertificate>, broken: &[PathBuf]) {
-        let stays = |known: &StoredCertificate| match &known.place {
-            Kept::Session(_) | Kept::Vault(_) => true,
-            Kept::File(path) | Kept::Written(path) => broken.contains(path),
-        };
-        let before = std::mem::take(&mut self.certificates);
-        for known in &before {
-            self.objects_mut().remove(&known.handle);
-        }
-        for known in before.iter().filter(|known| stays(known)) {
-            self.insert_certificate(Arc::clone(known));
-        }
-        for mut certificate in found {
-            let same = |known: &&Arc<StoredCertificate>| certificate.is_in_place_of(known);
-            if self.certificates.iter().any(|known| same(&known)) {
-                continue;
-            }
-            if let Some(known) = before.iter().find(same) {
-                certificate.handle = known.handle;
-            }
-            self.insert_certificate(Arc::new(certificate));
-        }
-        self.forget_kept();
-    }
-
-    /// Takes in a certificate that a program has brought: in the place of the same one.
-    pub(crate) fn add_certificate(
-        &mut self,
-        mut certificate: StoredCertificate,
-    ) -> CK_OBJECT_HANDLE {
-        let mut known = self.certificates.iter();
-        if let Some(at) = known.position(|known| certificate.is_in_place_of(known)) {
-            certificate.handle = self.certificates.remove(at).handle;
-        }
-        let handle = certificate.handle;
-        self.insert_certificate(Arc::new(certificate));
-        handle
-    }
-
-    fn insert_certificate(&mut self, certificate: Arc<StoredCertificate>) {
-        let object = Object::Certificate(Arc::clone(&certificate));
-        self.objects_mut().insert(certificate.handle, object);
-        self.certificates.push(certificate);
-    }
-
-    pub(crate) fn remove_certificates(&mut self, is_gone: impl Fn(&StoredCertificate) -> bool) {
-        for gone in self.certificates.extract_if(.., |known| is_gone(known)) {
-            Arc::make_mut(&mut self.objects).remove(&gone.handle);
         }
     }
 
@@ -516,15 +454,12 @@ impl Table {
             return;
         }
         let now = self.now();
-        self.removed
-            .retain(|_, (_, at)| now.saturating_sub(*at) < LONGEST_REQUEST);
         self.removed.insert(lower.clone(), (as_of, now));
         self.keys_mut().remove(&*lower);
         self.kept.remove(&lower);
-        self.retain_handles(|key| {
-            key.hsm_id()
-                .is_none_or(|id| !id.key.as_str().eq_ignore_ascii_case(name))
-        });
+        for handle in self.take_handles(&lower) {
+            self.objects_mut().remove(&handle);
+        }
     }
 
     /// How long ago the HSM has said what is known of a key, in milliseconds.
@@ -547,6 +482,8 @@ fn name_of(key: &StoredKey) -> String {
 
 /// Whether both are the same version of a key of the HSM.
 fn is_version(known: &StoredKey, other: &StoredKey) -> bool {
+    #[cfg(test)]
+    super::examples::note_look();
     other.hsm_id().is_some_and(|id| known.is(id))
 }
 

@@ -96,6 +96,15 @@ impl Tags {
         found.map(|(_, value)| value)
     }
 
+    /// Whether the labels and ids in them are the same.
+    pub(super) fn has_names(&self, other: &Self) -> bool {
+        let mut all = Half::BOTH.into_iter().flat_map(|half| {
+            let attributes = ["LABEL", "ID"];
+            attributes.map(|attribute| (half, attribute))
+        });
+        all.all(|(half, attribute)| self.read(half, attribute) == other.read(half, attribute))
+    }
+
     /// The value of the tag of this name.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let found = self.iter().find(|(known, _)| *known == name);

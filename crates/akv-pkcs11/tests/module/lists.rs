@@ -246,6 +246,45 @@ fn a_key_that_is_disabled_meanwhile_is_hidden_and_keeps_its_handles() {
     sign(&session, key);
 }
 
+/// The HSM tells in seconds when a key was changed.
+#[test]
+fn what_is_changed_in_the_second_in_which_a_key_was_loaded_is_found() {
+    if !makes_calls() {
+        let hsm = hsm("");
+        hsm.run();
+        let requests = hsm.requests();
+        let loads = |name| {
+            let of_key = |request: &&Request| request.path.split('/').nth(2) == Some(name);
+            let loads = requests.iter().filter(of_key);
+            loads.filter(|request| request.method == "GET").count()
+        };
+        // One that had just been changed is loaded once more, and then no more.
+        for name in ["tagged", "rotated", "idle"] {
+            assert!(loads(name) <= 2, "{name}: {requests:?}");
+        }
+        return;
+    }
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    sleep(Duration::from_nanos(
+        1_000_000_000 - u64::from(since.subsec_nanos()),
+    ));
+    for name in ["tagged", "rotated", "idle"] {
+        rest().create(name, EC);
+    }
+    assert_eq!(session.find_objects(&[PRIVATE]).unwrap().len(), 5);
+    let rotated = only(&session, &[label("rotated"), PRIVATE]);
+    rest().create("rotated", EC);
+    rest().update("tagged", r#"{"tags":{"p11_pri_CKA_LABEL":"named"}}"#);
+    for _ in 0..3 {
+        sleep(SETTLED);
+        assert_eq!(session.find_objects(&[PRIVATE]).unwrap().len(), 5);
+        only(&session, &[label("named"), PRIVATE]);
+        assert_ne!(only(&session, &[label("rotated"), PRIVATE]), rotated);
+    }
+}
+
 /// An HSM with the keys `pinned` and `pinned-too`, and a module that keeps its list.
 fn hsm_with_lasting_list() -> Hsm {
     let mut hsm = hsm("");

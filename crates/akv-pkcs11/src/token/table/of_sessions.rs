@@ -1,8 +1,10 @@
 //! Keys that live as long as a session, and those of them that were given to the token.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use cryptoki_sys::CK_SESSION_HANDLE;
+use managed_hsm::{KeyName, KeyVersion};
 
 use super::{Table, is_version, name_of};
 use crate::token::objects::{Object, StoredKey};
@@ -51,11 +53,29 @@ impl Table {
 
     /// Forgets the handles that adopted keys have had in their session.
     pub(crate) fn forget_adopted(&mut self, session: CK_SESSION_HANDLE) {
-        let objects = self.objects.values().filter_map(|object| match object {
-            Object::Key(key, _) if key.session == Some(session) => Some(Arc::clone(key)),
-            _ => None,
+        let keys = self.objects.values().filter_map(|object| match object {
+            Object::Key(key, _) => Some(key),
+            Object::Certificate(_) | Object::Profile(_) => None,
         });
-        let adopted: Vec<_> = objects.filter(|key| self.has_adopted(key)).collect();
+        let (of_sessions, of_token): (Vec<_>, Vec<_>) = keys.partition(|key| key.session.is_some());
+        let of_token: HashSet<_> = of_token
+            .into_iter()
+            .filter_map(|key| version_of(key))
+            .collect();
+        let is_adopted = |key: &&Arc<StoredKey>| {
+            let is_there = |version| of_token.contains(&version);
+            key.session == Some(session) && version_of(key).is_some_and(is_there)
+        };
+        let adopted: Vec<_> = of_sessions
+            .into_iter()
+            .filter(is_adopted)
+            .cloned()
+            .collect();
         adopted.iter().for_each(|key| self.remove_handles(key));
     }
+}
+
+/// Which version of a key of the HSM it is.
+fn version_of(key: &StoredKey) -> Option<(&KeyName, &KeyVersion)> {
+    key.hsm_id().map(|id| (&id.key, &id.version))
 }
