@@ -11,7 +11,7 @@ cd "$(dirname "$0")" || exit 1
 install_missing build-essential pkg-config libssl-dev openssl curl ca-certificates valgrind || exit 1
 require_cargo || exit 1
 # Most tests wait most of the time, for emulators and for deadlines.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 3))}
 
 passed=0 failed=0 skipped=0
 began=$SECONDS
