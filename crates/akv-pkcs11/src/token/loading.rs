@@ -79,7 +79,7 @@ impl Token {
     /// The HSM can't be asked, and nothing is known that could serve instead.
     pub(crate) fn load(&self, sought: Sought<'_>) -> Result<(), Error> {
         let until = Instant::now() + self.operation_timeout();
-        self.load_versions(sought)?;
+        self.load_versions(sought, until)?;
         self.renew_earlier(sought, until);
         Ok(())
     }
@@ -89,8 +89,9 @@ impl Token {
         u128::from(table.age(key)) < self.freshness().as_millis()
     }
 
-    /// Sees to it that the versions that are found by themselves are known.
-    fn load_versions(&self, sought: Sought<'_>) -> Result<(), Error> {
+    /// Sees to it that the versions that are found by themselves are known. An HSM that let the time
+    /// until `until` pass is not asked again.
+    fn load_versions(&self, sought: Sought<'_>, until: Instant) -> Result<(), Error> {
         if let Some(label) = sought.label
             && self.load_by_name(sought, label)?
         {
@@ -104,7 +105,8 @@ impl Token {
         self.load_listed(sought, &listing)?;
         self.keep_versions(None)?;
         let is_old = listing.at.elapsed() >= MISS_AGE;
-        if sought.is_all() || !is_old || self.knows(sought) {
+        let is_late = Instant::now() >= until;
+        if sought.is_all() || !is_old || is_late || self.knows(sought) {
             return Ok(());
         }
         let listing = self.listing(MISS_AGE)?;
