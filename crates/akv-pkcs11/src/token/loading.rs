@@ -89,8 +89,8 @@ impl Token {
         u128::from(table.age(key)) < self.freshness().as_millis()
     }
 
-    /// Sees to it that the versions that are found by themselves are known. An HSM that let the time
-    /// until `until` pass is not asked again.
+    /// Sees to it that the versions that are found by themselves are known. An HSM that let the
+    /// time until `until` pass is not asked again.
     fn load_versions(&self, sought: Sought<'_>, until: Instant) -> Result<(), Error> {
         if let Some(label) = sought.label
             && self.load_by_name(sought, label)?
