@@ -3,6 +3,7 @@
 mod functions;
 pub(crate) mod note;
 
+use jmespath::ast::Ast;
 use jmespath::{ErrorReason, Expression, JmespathError};
 use serde_json::Value;
 
@@ -40,6 +41,35 @@ pub(crate) fn find(query: &Query, value: &Value) -> Result<Value, String> {
         .map_err(|error| failed(&shown(&error)))?;
     serde_json::to_value(&*found)
         .map_err(|error| failed(&format!("what it finds has no form: {error}")))
+}
+
+/// The parts that a part of an expression is made of, in their order.
+fn parts(of: &Ast) -> Vec<&Ast> {
+    match of {
+        Ast::Function { args: all, .. } | Ast::MultiList { elements: all, .. } => {
+            all.iter().collect()
+        }
+        Ast::MultiHash { elements, .. } => elements.iter().map(|pair| &pair.value).collect(),
+        Ast::Subexpr { lhs, rhs, .. }
+        | Ast::Comparison { lhs, rhs, .. }
+        | Ast::Projection { lhs, rhs, .. }
+        | Ast::And { lhs, rhs, .. }
+        | Ast::Or { lhs, rhs, .. }
+        | Ast::Condition {
+            predicate: lhs,
+            then: rhs,
+            ..
+        } => vec![lhs, rhs],
+        Ast::Expref { ast: node, .. }
+        | Ast::Flatten { node, .. }
+        | Ast::Not { node, .. }
+        | Ast::ObjectValues { node, .. } => vec![node],
+        Ast::Field { .. }
+        | Ast::Identity { .. }
+        | Ast::Index { .. }
+        | Ast::Literal { .. }
+        | Ast::Slice { .. } => Vec::new(),
+    }
 }
 
 /// An error in one line, with the place in the expression.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use jmespath::ast::Ast;
 use serde_json::Value;
 
-use super::{Query, find, query};
+use super::{Query, find, parts, query};
 use crate::output::one_line;
 
 /// What `az` calls members, and what they are called here: the first that the output has counts.
@@ -138,33 +138,15 @@ impl Names {
     fn collect(&mut self, ast: &Ast) {
         match ast {
             Ast::Field { name, .. } => self.asked.push(name.clone()),
-            Ast::Subexpr { lhs, rhs, .. } => self.collect_path(lhs, rhs),
-            Ast::Comparison { lhs, rhs, .. }
-            | Ast::Projection { lhs, rhs, .. }
-            | Ast::And { lhs, rhs, .. }
-            | Ast::Or { lhs, rhs, .. }
-            | Ast::Condition {
-                predicate: lhs,
-                then: rhs,
-                ..
-            } => {
-                self.collect(lhs);
-                self.collect(rhs);
-            }
-            Ast::Expref { ast: node, .. }
-            | Ast::Flatten { node, .. }
-            | Ast::Not { node, .. }
-            | Ast::ObjectValues { node, .. } => self.collect(node),
-            Ast::Function { args: all, .. } | Ast::MultiList { elements: all, .. } => {
-                all.iter().for_each(|one| self.collect(one));
-            }
+            Ast::Subexpr { lhs, rhs, .. } => return self.collect_path(lhs, rhs),
             Ast::MultiHash { elements, .. } => {
-                for element in elements {
-                    self.there.insert(element.key.clone());
-                    self.collect(&element.value);
-                }
+                let made = elements.iter().map(|element| element.key.clone());
+                self.there.extend(made);
             }
-            Ast::Identity { .. } | Ast::Index { .. } | Ast::Literal { .. } | Ast::Slice { .. } => {}
+            _ => {}
+        }
+        for part in parts(ast) {
+            self.collect(part);
         }
     }
 
