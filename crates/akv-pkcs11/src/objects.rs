@@ -447,9 +447,8 @@ fn check_id(token: &Token, key: &StoredKey, half: Half, id: &[u8]) -> Result<(),
         return Ok(());
     };
     let table = token.table();
-    let newest = table.newest(own.key.as_str()).into_iter();
-    let mut others = newest
-        .chain(table.kept_versions(&own.key))
+    let mut others = table
+        .versions(&own.key)
         .filter(|other| other.hsm_id().is_some_and(|id| id.version != own.version));
     match others.find(|other| *other.id(half) == *id && *key.id(half) != *id) {
         None => Ok(()),

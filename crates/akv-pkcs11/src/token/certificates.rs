@@ -448,9 +448,7 @@ impl Sought<'_> {
 impl Table {
     /// Whether a version of a key fits.
     pub(super) fn has_version(&self, name: &KeyName, sought: Sought<'_>) -> bool {
-        let newest = self.newest(name.as_str()).into_iter();
-        let mut versions = newest.chain(self.kept_versions(name));
-        versions.any(|key| sought.fits(key))
+        self.versions(name).any(|key| sought.fits(key))
     }
 }
 

@@ -152,6 +152,12 @@ impl Table {
         kept.map_or(&[], Vec::as_slice)
     }
 
+    /// The versions of a key that are found.
+    pub(crate) fn versions(&self, name: &KeyName) -> impl Iterator<Item = &Arc<StoredKey>> {
+        let newest = self.newest(name.as_str()).into_iter();
+        newest.chain(self.kept_versions(name))
+    }
+
     pub(crate) fn certificates(&self) -> &[Arc<StoredCertificate>] {
         &self.certificates
     }

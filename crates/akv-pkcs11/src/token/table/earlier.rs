@@ -82,8 +82,7 @@ impl Table {
         let Some(id) = key.hsm_id().filter(|_| key.session.is_none()) else {
             return false;
         };
-        let newest = self.newest(id.key.as_str()).into_iter();
-        let mut found = newest.chain(self.kept_versions(&id.key));
+        let mut found = self.versions(&id.key);
         !key.is_replaced() && !found.any(|found| is_version(found, key))
     }
 }
