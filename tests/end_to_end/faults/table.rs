@@ -344,8 +344,11 @@ impl Run {
         };
         // An outage is an error as well, at last.
         let may_succeed = has(Success) || (has(Either) && self.when == When::Once);
+        // Nobody waits for the end of the time where claims are asked for again: the error comes
+        // at once, but after logging in twice.
+        let logs_in_again = self.fault.kind == "claims-challenge";
         // The operations that can't meet it have to succeed.
-        match may_succeed || !self.fault.only.is_empty() {
+        match may_succeed || logs_in_again || !self.fault.only.is_empty() {
             true => LONG,
             false => SHORT,
         }
