@@ -11,6 +11,7 @@
 
 mod aes_size;
 mod attributes;
+mod call_time;
 mod catalogue;
 mod cause;
 mod certificates;

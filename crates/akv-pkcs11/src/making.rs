@@ -1,7 +1,5 @@
 //! How a new key gets its name, and how it becomes known that it is there.
 
-use std::time::Instant;
-
 use cryptoki_sys::CKR_FUNCTION_FAILED;
 use managed_hsm::{Client, Key, KeyName, KeyUri};
 
@@ -44,7 +42,6 @@ pub(crate) fn make_by_name(
     if let Some(name) = &by_label {
         refuse_taken(session, name)?;
     }
-    let until = Instant::now() + token.operation_timeout();
     let mut attempts = 0;
     loop {
         let name = match &by_label {
@@ -69,7 +66,7 @@ pub(crate) fn make_by_name(
         // Nobody else has given a key a random name. Of a label it can't be told who has.
         let found = match by_label {
             Some(_) => None,
-            None => Some(asked.ask(|client| get(&client.until(until), session, &name))?),
+            None => Some(asked.ask(|client| get(client, session, &name))?),
         };
         let is_made = match found {
             Some(Ok(made)) => {

@@ -103,7 +103,7 @@ impl Client {
     }
 
     /// How long a request may take from now on.
-    fn limit(&self) -> Duration {
+    pub(crate) fn limit(&self) -> Duration {
         let limit = self.sessions.settings.operation_timeout;
         let left = |end: Instant| end.saturating_duration_since(Instant::now());
         self.end.map_or(limit, |end| limit.min(left(end)))

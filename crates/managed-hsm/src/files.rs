@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -67,6 +67,22 @@ pub(crate) fn bare(text: &str) -> &str {
 /// A path for a person. A setting that has the contents of a file in the place of its path is not
 /// shown: they may be a private key.
 pub(crate) fn shown_path(path: &Path) -> Cow<'_, str> {
+    match is_path(path) {
+        true => path.to_string_lossy(),
+        false => Cow::Borrowed("… (not shown: it is no path)"),
+    }
+}
+
+/// The path as it is from every folder. A daemon goes to another one than it was started in, where
+/// a file of the same name would be somebody else's.
+pub(crate) fn from_everywhere(path: PathBuf) -> PathBuf {
+    let absolute = is_path(&path).then(|| std::path::absolute(&path));
+    // What is no path is not to become a part of one; and the folder may be gone.
+    absolute.and_then(Result::ok).unwrap_or(path)
+}
+
+/// Whether that may be a path, and isn't what stands in a file.
+fn is_path(path: &Path) -> bool {
     /// The longest name of a file.
     const NAME_MAX: usize = 255;
     /// Longer texts of base64 alone are the contents of a file: slashes are in those, too.
@@ -76,22 +92,42 @@ pub(crate) fn shown_path(path: &Path) -> Cow<'_, str> {
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
-    let is_path = text
-        .split(['/', std::path::MAIN_SEPARATOR])
+    text.split(['/', std::path::MAIN_SEPARATOR])
         .all(|name| name.len() <= NAME_MAX)
         && !is_base64
         && !text.contains(char::is_control)
-        && !text.contains("-----BEGIN ");
-    match is_path {
-        true => text,
-        false => Cow::Borrowed("… (not shown: it is no path)"),
-    }
+        && !text.contains("-----BEGIN ")
 }
 
 /// Whether a library may read a file that a setting names: if there is one, it is of a kind and a
 /// length that [`read`] takes. The error is as for that.
 pub(crate) fn check_if_there(path: &Path) -> Result<(), String> {
     std::fs::metadata(path).map_or(Ok(()), |metadata| check(&metadata))
+}
+
+/// Whether a file or a folder can't be opened just now for what will pass, such as a process that
+/// has no descriptors left.
+pub fn is_away_for_now(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::io::Errno;
+        let passing = [
+            Errno::AGAIN,
+            Errno::INTR,
+            Errno::IO,
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOMEM,
+            Errno::STALE,
+        ];
+        let code = |error: &io::Error| Errno::from_io_error(error);
+        open(path).is_err_and(|error| code(&error).is_some_and(|code| passing.contains(&code)))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        false
+    }
 }
 
 fn check(metadata: &Metadata) -> Result<(), String> {
@@ -126,6 +162,24 @@ fn open(path: &Path) -> io::Result<File> {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_becomes_absolute_and_what_is_none_stays_what_it_is() {
+        let from_everywhere = |text: &str| from_everywhere(text.into());
+        let absolute = std::env::current_dir().unwrap().join("folder/ca.pem");
+        assert_eq!(from_everywhere("folder/ca.pem"), absolute);
+        assert_eq!(from_everywhere("/ca.pem"), Path::new("/ca.pem"));
+        // As part of a path it would be shown.
+        for text in ["QUJD".repeat(60), "-----BEGIN PRIVATE KEY-----".to_owned()] {
+            assert_eq!(from_everywhere(&text), Path::new(&text));
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_closed_to_this_user_is_not_away_for_now() {
+        let here = Path::new("/");
+        assert!(!is_away_for_now(here) && !is_away_for_now(&here.join("nowhere")));
+    }
 
     #[test]
     fn what_might_never_end_is_refused_at_once() {

@@ -1,7 +1,7 @@
 //! What a client has in one process: its connections and its tokens. A forked child has its own.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use http::HeaderMap;
@@ -88,10 +88,15 @@ impl Sessions {
     }
 
     /// Sends a request once, and without a token. Returns the headers of the answer, which is a
-    /// refusal if all is well.
-    pub(crate) fn ask_without_token(&self, request: &Request) -> Result<HeaderMap, Error> {
+    /// refusal if all is well. It takes no longer than `limit`, or than a request that is sent once.
+    pub(crate) fn ask_without_token(
+        &self,
+        request: &Request,
+        limit: Duration,
+    ) -> Result<HeaderMap, Error> {
         let settings = &self.settings;
-        let deadline = Instant::now() + settings.connect_timeout + settings.response_timeout;
+        let once = settings.connect_timeout + settings.response_timeout;
+        let deadline = Instant::now() + limit.min(once);
         let session = self.session()?;
         let outcome = session.pool.run(&request.url, deadline, async |http| {
             let message = Message {

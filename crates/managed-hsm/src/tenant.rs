@@ -15,7 +15,7 @@ impl Client {
     pub fn tenant(&self, vault: &Vault) -> Result<String, Error> {
         let url = self.url(vault, "/keys")?;
         let request = Request::of_vault("ask for the tenant of", vault, url);
-        let headers = self.sessions.ask_without_token(&request)?;
+        let headers = self.sessions.ask_without_token(&request, self.limit())?;
         challenge::tenant(&headers).ok_or_else(|| {
             request
                 .bad_answer("it does not tell the tenant (in WWW-Authenticate); name it".to_owned())

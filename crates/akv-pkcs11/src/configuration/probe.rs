@@ -1,5 +1,6 @@
 //! Files that requests need. They are read when the configuration is, so that a mistake is told of
-//! then, and not by each request that fails.
+//! then, and not by each request that fails. What can't be read for now, such as by a process that
+//! has no descriptors left, is no mistake: requests tell of it as long as it lasts.
 
 use managed_hsm::{CredentialKind, CredentialSettings, Settings, files, fit};
 
@@ -11,7 +12,9 @@ use crate::token::FRONT_END;
 /// # Errors
 /// One of them can't be used; the error names it.
 pub(super) fn check(client: &Settings) -> Result<(), String> {
-    if client.ca_file.is_some() {
+    if let Some(path) = &client.ca_file
+        && !files::is_away_for_now(path)
+    {
         let settings = Settings {
             front_end: FRONT_END,
             ..client.clone()
@@ -22,7 +25,7 @@ pub(super) fn check(client: &Settings) -> Result<(), String> {
     }
     let credentials = &client.credentials;
     match &credentials.client_certificate {
-        Some(path) if is_by_certificate(credentials) => {
+        Some(path) if is_by_certificate(credentials) && !files::is_away_for_now(path) => {
             let read = files::read(path).map(drop);
             read.map_err(|problem| {
                 format!(

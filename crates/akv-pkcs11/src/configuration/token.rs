@@ -1,6 +1,7 @@
 //! A token: which HSM it is, and as whom it is asked.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::Duration;
 
 use cryptoki_sys::CK_SLOT_ID;
@@ -380,15 +381,24 @@ fn certificates(section: &Section, mistakes: &mut Mistakes) -> Sources {
         places: mistakes.take(places.collect()).unwrap_or_default(),
         folder: mistakes.take_told(folder.transpose()),
     };
-    let written = sources.look_into_folder();
-    mistakes.take(written.map_err(|problem| section.problem("certificateDirectory", &problem)));
+    // What will pass is no mistake.
+    let is_away = |path: &Path| managed_hsm::files::is_away_for_now(path);
+    let folder_is_away = sources.folder.as_deref().is_some_and(is_away);
+    if let Err(problem) = sources.look_into_folder()
+        && !folder_is_away
+    {
+        mistakes.note(section.problem("certificateDirectory", &problem));
+    }
     match sources.look_at_places() {
         Err(problem) => {
-            mistakes.note(section.problem("certificates", &problem));
+            if !sources.places.iter().any(|place| is_away(place)) {
+                mistakes.note(section.problem("certificates", &problem));
+            }
         }
         Ok(seen) => {
             let (_, problems) = files::read(&seen, &HashSet::new());
-            let named = problems.into_iter().filter(|(path, _)| sources.names(path));
+            let mut named = problems;
+            named.retain(|(path, _)| sources.names(path) && !is_away(path));
             for (_, problem) in named {
                 mistakes.note(section.problem("certificates", &problem));
             }

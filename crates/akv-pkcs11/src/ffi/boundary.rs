@@ -5,6 +5,7 @@ use std::sync::{Arc, Once};
 use cryptoki_sys::{CK_RV, CKR_CRYPTOKI_NOT_INITIALIZED, CKR_GENERAL_ERROR, CKR_OK};
 use hsm_module::{boundary, process};
 
+use crate::call_time;
 use crate::error::Error;
 use crate::module::{self, Module};
 use crate::report;
@@ -14,7 +15,7 @@ pub(super) fn call(function: &'static str, body: impl FnOnce() -> Result<(), Err
     // Whichever function is the first.
     static LOADED: Once = Once::new();
     LOADED.call_once(process::is_loaded_into);
-    let error = match boundary::run(body) {
+    let error = match boundary::run(|| call_time::within_one_call(body)) {
         Ok(Ok(())) => {
             let _ = boundary::run(|| log::debug!("{function}"));
             return CKR_OK;

@@ -6,7 +6,6 @@ use cryptoki_sys::{
     CK_USER_TYPE, CKR_DEVICE_ERROR, CKR_FUNCTION_FAILED, CKR_PIN_EXPIRED, CKR_PIN_INCORRECT,
     CKR_USER_ALREADY_LOGGED_IN, CKU_USER,
 };
-use hsm_module::ClientInUse;
 use managed_hsm::{AccessToken, Client, CredentialKind, Guid, Secret, Settings};
 
 use super::table::Table;
@@ -149,19 +148,17 @@ impl Token {
             }
         }
         let client = new_client(settings);
-        let token = {
-            let client = ClientInUse::new(|| Ok::<_, Error>(&client))?;
+        let token = Self::ask_by(&self.in_this_call(&client), |client| {
             client.access_token(&self.settings.vault)
-        };
+        })?;
         token.map_err(|error| failed_login(&error))?;
         Ok((client, not_shown))
     }
 
     /// The tenant of the HSM, as the HSM says.
     fn tenant(&self, settings: &Settings) -> Result<String, Error> {
-        let client = new_client(settings.clone());
-        let client = ClientInUse::new(|| Ok::<_, Error>(&client))?;
-        let tenant = client.tenant(&self.settings.vault);
+        let client = self.in_this_call(&new_client(settings.clone()));
+        let tenant = Self::ask_by(&client, |client| client.tenant(&self.settings.vault))?;
         tenant.map_err(|error| Error::because(CKR_DEVICE_ERROR, error.to_string()))
     }
 

@@ -15,6 +15,7 @@ use super::objects::StoredKey;
 use super::table::Table;
 use super::tags::{self, Half, Tags};
 use super::{Asked, Token};
+use crate::call_time::CallTime;
 use crate::certificates::CertificateObject;
 use crate::configuration::KeyPattern;
 use crate::error::{Error, Purpose};
@@ -78,9 +79,8 @@ impl Token {
     /// # Errors
     /// The HSM can't be asked, and nothing is known that could serve instead.
     pub(crate) fn load(&self, sought: Sought<'_>) -> Result<(), Error> {
-        let until = Instant::now() + self.operation_timeout();
-        self.load_versions(sought, until)?;
-        self.renew_earlier(sought, until);
+        self.load_versions(sought)?;
+        self.renew_earlier(sought);
         Ok(())
     }
 
@@ -90,8 +90,8 @@ impl Token {
     }
 
     /// Sees to it that the versions that are found by themselves are known. An HSM that let the
-    /// time until `until` pass is not asked again.
-    fn load_versions(&self, sought: Sought<'_>, until: Instant) -> Result<(), Error> {
+    /// time of the call pass is not asked again.
+    fn load_versions(&self, sought: Sought<'_>) -> Result<(), Error> {
         if let Some(label) = sought.label
             && self.load_by_name(sought, label)?
         {
@@ -100,12 +100,12 @@ impl Token {
         if self.is_loaded(sought) {
             return Ok(());
         }
-        let _turn = self.loading.wait(self.settings.client.operation_timeout);
+        let _turn = self.loading.wait(self.patience());
         let listing = self.listing(self.freshness())?;
         self.load_listed(sought, &listing)?;
         self.keep_versions(None)?;
         let is_old = listing.at.elapsed() >= MISS_AGE;
-        let is_late = Instant::now() >= until;
+        let is_late = self.patience().is_zero();
         if sought.is_all() || !is_old || is_late || self.knows(sought) {
             return Ok(());
         }
@@ -220,7 +220,7 @@ impl Token {
         version: Option<KeyVersion>,
     ) -> Result<Arc<StoredKey>, managed_hsm::Error> {
         let began = self.tick();
-        match self.fetch(name, version, None) {
+        match self.fetch(name, version) {
             Ok((asked, key)) => self
                 .learn(&asked, |table| table.add(key, None))
                 .map_err(logged_out),
@@ -233,12 +233,11 @@ impl Token {
         }
     }
 
-    /// Asks for a key, by `until` if that is sooner than a request would end otherwise.
+    /// Asks for a key.
     pub(super) fn fetch(
         &self,
         name: &KeyName,
         version: Option<KeyVersion>,
-        until: Option<Instant>,
     ) -> Result<(Asked, StoredKey), managed_hsm::Error> {
         let uri = KeyUri {
             vault: self.settings.vault.clone(),
@@ -246,10 +245,7 @@ impl Token {
             version,
         };
         let asked = self.asking().map_err(logged_out)?;
-        let loaded = asked.ask(|client| match until {
-            Some(until) => client.until(until).get_key(&uri),
-            None => client.get_key(&uri),
-        });
+        let loaded = asked.ask(|client| client.get_key(&uri));
         let key = StoredKey::new(loaded.map_err(logged_out)??, asked.at);
         Ok((asked, key))
     }
@@ -447,6 +443,7 @@ impl Token {
         ask: impl Fn(&T) -> R + Sync,
     ) -> Vec<R> {
         let next = Mutex::new(items.iter().enumerate());
+        let time = CallTime::current();
         let work = || {
             let mut answers = Vec::new();
             loop {
@@ -454,7 +451,7 @@ impl Token {
                 let Some((at, item)) = item else {
                     return answers;
                 };
-                answers.push((at, ask(item)));
+                answers.push((at, time.run(|| ask(item))));
             }
         };
         let helpers = self.settings.client.max_connections.min(items.len());

@@ -39,6 +39,7 @@ use self::table::Table;
 use self::tags::Half;
 use self::turns::{Turn, Turns};
 use crate::attributes::KeyObject;
+use crate::call_time;
 use crate::configuration::{self, Options, TokenSettings};
 use crate::error::{Error, Purpose};
 use crate::locks::OneAtATime;
@@ -172,11 +173,21 @@ impl Token {
         Ok(ask(&client))
     }
 
-    /// Who asks the HSM now.
+    /// Who asks the HSM now, whose requests end with the call that this thread is in.
     ///
     /// # Errors
     /// Nobody has logged in, and somebody has to.
     pub(crate) fn client(&self) -> Result<Arc<Client>, Error> {
+        let client = self.lasting_client()?;
+        Ok(Arc::new(self.in_this_call(&client)))
+    }
+
+    /// The same client, whose requests end with the call that this thread is in.
+    fn in_this_call(&self, client: &Client) -> Client {
+        client.until(call_time::end(self.operation_timeout()))
+    }
+
+    fn lasting_client(&self) -> Result<Arc<Client>, Error> {
         if let Some(client) = self.client.load_full() {
             return Ok(client);
         }
@@ -201,6 +212,11 @@ impl Token {
     pub(crate) fn asking(&self) -> Result<Asked, Error> {
         let (by, at) = (self.client()?, self.tick());
         Ok(Asked { by, at })
+    }
+
+    /// How long a thread may wait for others, in the call that it is in.
+    fn patience(&self) -> Duration {
+        call_time::left(self.operation_timeout())
     }
 
     /// Whether it is still the same one who asks.
@@ -332,13 +348,13 @@ impl Token {
 
     /// Waits until no other thread of this process gives a key a name that it has looked for.
     pub(crate) fn turn_to_name(&self) -> Turn<'_> {
-        self.naming.wait(self.settings.client.operation_timeout)
+        self.naming.wait(self.patience())
     }
 
     /// Waits until no other thread of this process changes an object. The HSM takes all tags of a
     /// key at once, so whoever changes one has to have seen what the others were changed to.
     pub(crate) fn turn_to_update(&self) -> Turn<'_> {
-        self.turn_to_update_within(self.settings.client.operation_timeout)
+        self.turn_to_update_within(self.patience())
     }
 
     /// The same for who has no longer than that.

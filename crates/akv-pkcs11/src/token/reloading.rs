@@ -35,7 +35,7 @@ impl Token {
     fn reload_for(&self, purpose: Purpose, key: &StoredKey) -> Result<Arc<StoredKey>, Unloaded> {
         let id = key.require_hsm_id().map_err(Unloaded::Other)?;
         let (asked, loaded) = self
-            .fetch(&id.key, Some(id.version.clone()), None)
+            .fetch(&id.key, Some(id.version.clone()))
             .map_err(|error| match is_not_found(&error) {
                 true => Unloaded::Gone(self.refusal(purpose, &error)),
                 false => Unloaded::Other(self.refusal(purpose, &error)),

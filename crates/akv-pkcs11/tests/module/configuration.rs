@@ -47,7 +47,11 @@ fn the_tls_offload_librarys_file_is_taken_as_it_is() {
     let ids: Vec<u64> = slots.iter().map(cryptoki::slot::Slot::id).collect();
     assert_eq!(ids, [1]);
     assert_eq!(pkcs11.get_token_info(slots[0]).unwrap().label(), "MyHSM");
-    let session = session(&pkcs11);
+    sign_with_k(&pkcs11);
+}
+
+fn sign_with_k(pkcs11: &Pkcs11) {
+    let session = session(pkcs11);
     let key = only(
         &session,
         &[
@@ -518,4 +522,52 @@ fn choices_do_what_they_say() {
     // The HSM's answer is damaged, and nobody looks.
     session.sign(&Mechanism::Ecdsa, key, &[1; 32]).unwrap();
     session.destroy_object(key).unwrap();
+}
+
+/// A daemon goes to another folder than it was started in, where files of the same names are
+/// somebody else's.
+#[test]
+fn files_are_those_of_the_folder_in_which_the_module_is_initialised() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.rest.create("k", EC);
+        std::fs::copy(&hsm.rest.ca, hsm.file("own-ca.pem")).unwrap();
+        std::fs::create_dir(hsm.file("other")).unwrap();
+        std::fs::write(hsm.file("other/own-ca.pem"), "not a certificate").unwrap();
+        hsm.unset("AKV_CA_FILE");
+        hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"caFile":"own-ca.pem"}"#);
+        hsm.set("TEST_FOLDER", hsm.file(""));
+        hsm.run();
+        return assert_eq!(hsm.count("sign"), 1);
+    }
+    let folder = std::env::var_os("TEST_FOLDER").expect("the test sets it");
+    std::env::set_current_dir(&folder).unwrap();
+    let pkcs11 = initialized();
+    std::env::set_current_dir("other").unwrap();
+    sign_with_k(&pkcs11);
+}
+
+/// A file that can't be read for now is no mistake, and the next operation succeeds.
+#[test]
+fn a_process_without_descriptors_left_works_once_it_has_some() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        hsm.rest.create("k", EC);
+        hsm.unset("MHSM_PKCS11_CONF");
+        hsm.set("AKV_CA_FILE", hsm.rest.ca.clone());
+        hsm.run();
+        return assert_eq!(hsm.count("sign"), 1);
+    }
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let few = rustix::process::Rlimit {
+        current: Some(64),
+        ..limit
+    };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, few).unwrap();
+    let pkcs11 = Pkcs11::new(module()).unwrap();
+    let all: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    let arguments = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
+    pkcs11.initialize(arguments).unwrap();
+    drop(all);
+    sign_with_k(&pkcs11);
 }

@@ -174,3 +174,38 @@ fn an_earlier_version_keeps_the_id_of_its_public_key() {
     assert!(!newest.contains(&earlier));
     session.sign(&Mechanism::Ecdsa, earlier, &[1; 32]).unwrap();
 }
+
+/// One that was made before may have been loaded after it, for its certificate.
+#[test]
+fn the_last_that_had_an_id_is_found_whichever_was_loaded_first() {
+    if !makes_calls() {
+        let mut hsm = hsm("");
+        hsm.rest.create("web", &tagged("0b"));
+        let folder = hsm.file("certificates");
+        std::fs::create_dir(&folder).unwrap();
+        let leaf = Authority::new().issue_for(&hsm.rest, "web", 1);
+        write(&folder.join("web.pem"), &[&leaf]);
+        hsm.set("TEST_FOLDER", folder.clone());
+        hsm.configure(&format!(
+            r#"{{"tokens":[{{"resourceName":"localhost","certificates":[{folder:?}]}}],
+                "refreshSeconds":0}}"#
+        ));
+        // When a version was made is told in seconds.
+        sleep(Duration::from_secs(1));
+        hsm.rest.create("web", &tagged("0b"));
+        return drop(hsm.run());
+    }
+    let folder = std::env::var_os("TEST_FOLDER").expect("the test sets it");
+    let rest = rest();
+    let pkcs11 = initialized();
+    let session = session(&pkcs11);
+    assert_eq!(session.find_objects(&[PRIVATE]).unwrap().len(), 2);
+    std::fs::remove_file(std::path::Path::new(&folder).join("web.pem")).unwrap();
+    sleep(SETTLED);
+    let last = only(&session, &[PRIVATE]);
+    rest.create("web", EC);
+    sleep(SETTLED);
+    assert_ne!(only(&session, &[PRIVATE]), last);
+    let by_id = [PRIVATE, Attribute::Id(vec![0x0b])];
+    assert_eq!(only(&session, &by_id), last);
+}

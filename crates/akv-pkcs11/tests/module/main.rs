@@ -9,6 +9,7 @@ mod closings;
 mod cloud_hsm;
 mod compared;
 mod configuration;
+mod deadlines;
 mod differential;
 mod earlier;
 mod encrypted_messages;

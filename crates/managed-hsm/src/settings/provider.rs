@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use log::LevelFilter;
 
 use crate::error::Error;
+use crate::files;
 use crate::settings::client::Settings;
 use crate::settings::origin::Origin;
 use crate::settings::setting::{Find, Setting};
@@ -179,7 +180,8 @@ impl LogSettings {
     ) -> Result<Self, Error> {
         Ok(Self {
             level: find(&LOG_LEVEL)?.map(level).transpose()?,
-            file: find(&LOG_FILE)?.map(|(path, origin)| (path.into(), origin)),
+            file: find(&LOG_FILE)?
+                .map(|(path, origin)| (files::from_everywhere(path.into()), origin)),
             format: find(&LOG_FORMAT)?.map_or_else(|| Ok(LogFormat::default()), format)?,
         })
     }

@@ -115,9 +115,9 @@ pub(crate) fn text(find: Find<'_>, setting: &'static Setting) -> Result<Option<S
     Ok(find(setting)?.map(|(text, _)| text.trim().to_owned()))
 }
 
-/// A setting that names a file.
+/// A setting that names a file. The path is read from the folder that the program is in now.
 pub(crate) fn path(find: Find<'_>, setting: &'static Setting) -> Result<Option<PathBuf>, Error> {
-    Ok(find(setting)?.map(|(path, _)| PathBuf::from(path)))
+    Ok(find(setting)?.map(|(path, _)| files::from_everywhere(path.into())))
 }
 
 /// The value of a setting that is on or off.

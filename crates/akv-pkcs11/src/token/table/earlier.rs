@@ -1,8 +1,8 @@
 //! Versions that were found before their keys were rotated. Programs such as OpenSSH keep the id of
 //! a key, and look for the key by it before each signature.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
-use std::time::Instant;
 
 use hsm_keys::once;
 
@@ -16,13 +16,13 @@ use crate::token::tags::Half;
 impl Token {
     /// Asks again for the earlier versions that would be found, if what is known of them is old: a
     /// list doesn't tell of them, and a key of the same name may have taken the place of theirs.
-    pub(in crate::token) fn renew_earlier(&self, sought: Sought<'_>, until: Instant) {
+    pub(in crate::token) fn renew_earlier(&self, sought: Sought<'_>) {
         let table = self.table();
         for key in table.earlier(sought) {
             let Some(id) = key.hsm_id().filter(|_| !self.is_fresh(&table, key)) else {
                 continue;
             };
-            match self.fetch(&id.key, Some(id.version.clone()), Some(until)) {
+            match self.fetch(&id.key, Some(id.version.clone())) {
                 // Who has logged out meanwhile sees no keys at all.
                 Ok((asked, now)) => drop(self.learn(&asked, |table| table.renew(now, None))),
                 Err(error) if is_not_found(&error) => {
@@ -39,7 +39,7 @@ impl Token {
 
 impl Table {
     /// Those that have the id that is sought, where no version has it that is found by itself: of
-    /// each key the one that was known last.
+    /// each key the one that was made last, which had it until then.
     pub(in crate::token) fn earlier(&self, sought: Sought<'_>) -> Vec<&Arc<StoredKey>> {
         let Some(id) = sought.id else {
             return Vec::new();
@@ -50,7 +50,7 @@ impl Table {
         }
         let earlier = self.earlier_by_id().of(id);
         let mut earlier: Vec<_> = earlier.filter(|key| sought.is_just(key)).collect();
-        earlier.sort_by_key(|key| (name_of(key), std::cmp::Reverse(key.handles)));
+        earlier.sort_by_key(|key| (name_of(key), Reverse((key.created, key.handles))));
         earlier.dedup_by_key(|key| name_of(key));
         earlier
     }
