@@ -1,5 +1,5 @@
 //! All that one call asks the HSM for is over by its deadline, however many requests it takes. The
-//! HSM takes two seconds for each, and a call has three: one request ends, and the next one doesn't.
+//! HSM takes three seconds for each, and a call has five: one request ends, and the next one doesn't.
 
 use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
@@ -12,11 +12,14 @@ use crate::support::{Hsm, P256, code, initialized, makes_calls, only, session};
 /// A slow HSM with a key, and a call's time.
 fn slow_hsm(body: &str) -> Hsm {
     let mut hsm = Hsm::start_with(Options {
-        latency: "2000".parse().ok(),
+        latency: "3000".parse().ok(),
         ..Options::default()
     });
     hsm.rest.create("k", body);
-    hsm.configure(r#"{"tokens":[{"resourceName":"localhost"}],"operationTimeout":3}"#);
+    hsm.configure(
+        r#"{"tokens":[{"resourceName":"localhost"}],"operationTimeout":5,
+            "allowDelete":true,"keyNames":"label"}"#,
+    );
     hsm
 }
 
