@@ -29,8 +29,9 @@ rustc --print target-libdir --target "$triple" | xargs test -d || rustup target 
 root="$folder/bookworm"
 make_root bookworm "$root" libssl-dev,openssl arm64
 mkdir -p "$folder/openssl/include" "$folder/openssl/lib"
-cp -r "$root/usr/include/openssl" "$root/usr/include/$prefix/openssl" "$folder/openssl/include/"
-cp -P "$root/usr/lib/$prefix"/lib{ssl,crypto}.so* "$folder/openssl/lib/"
+# Cargo builds anew what is newer than it was.
+cp -r --preserve=timestamps "$root/usr/include/openssl" "$root/usr/include/$prefix/openssl" "$folder/openssl/include/"
+cp -P --preserve=timestamps "$root/usr/lib/$prefix"/lib{ssl,crypto}.so* "$folder/openssl/lib/"
 
 export AARCH64_UNKNOWN_LINUX_GNU_OPENSSL_DIR="$folder/openssl" CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$prefix-gcc
 CARGO_TARGET_DIR="$folder" CARGO_BUILD_TARGET=$triple scripts/release-build.sh "${packages[@]}"
