@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
 # Makes Debian's packages, and RPMs, of the committed sources: in target/packages.
 #
-#   scripts/make-packages.sh [--version VERSION] [deb] [rpm]     both, unless one is named
+#   scripts/make-packages.sh [--version VERSION] [--arm64] [deb] [rpm]     both, unless one is named
+#
+# With --arm64 of what scripts/arm64.sh builds, in target/arm64/packages.
 #
 # Four packages: akv, openssl-provider-akv, akv-pkcs11, managed-hsm-emulator. They run on systems as old as this one, or newer. Their
 # maintainer is who makes them: DEBFULLNAME and DEBEMAIL, or else the author of the last commit.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
+. scripts/roots.sh
 . scripts/built.sh
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-kinds=()
+kinds=() architecture=
 while [ "$#" -gt 0 ]; do
     case $1 in
         --version)
@@ -19,6 +22,7 @@ while [ "$#" -gt 0 ]; do
             version=$2
             shift
             ;;
+        --arm64) architecture=arm64 ;;
         deb | rpm) kinds+=("$1") ;;
         *) echo "'$1' is no kind of package: deb, rpm." >&2; exit 2 ;;
     esac
@@ -31,8 +35,13 @@ if [ -n "$(git status --porcelain)" ]; then
     exit 1
 fi
 require_cargo
-scripts/release-build.sh
-built="$shipped/release"
+if [ -n "$architecture" ]; then
+    "scripts/$architecture.sh"
+    target_dir="$target_dir/$architecture"
+else
+    scripts/release-build.sh
+fi
+built="$target_dir/shipped/release"
 packages="$target_dir/packages"
 mkdir -p "$packages"
 work=$(mktemp --directory)
@@ -45,8 +54,19 @@ export SOURCE_DATE_EPOCH
 
 maintainer="${DEBFULLNAME:-$(git log -1 --format=%an)} <${DEBEMAIL:-$(git log -1 --format=%ae)}>"
 
+# Its tools read and strip programs of their own architecture.
+build_deb() {
+    local line='cd "$0" && BUILT="$1" dpkg-buildpackage --build=binary --no-sign --no-check-builddeps' root="$target_dir/make-packages"
+    if [ -n "$architecture" ]; then
+        make_root bookworm "$root" build-essential,debhelper,dpkg-dev "$architecture"
+        with_mounts "$root" /proc /dev "$target_dir" "$work" -- chroot "$root" sh -euc "$line" "$work/source" "$built"
+    else
+        install_missing build-essential debhelper dpkg-dev
+        sh -euc "$line" "$work/source" "$built"
+    fi
+}
+
 make_deb() {
-    install_missing build-essential debhelper dpkg-dev
     mv "$work/source/packaging/debian" "$work/source/debian"
     sed -i "s/^Maintainer: .*/Maintainer: $maintainer/" "$work/source/debian/control"
     cat >"$work/source/debian/changelog" <<END
@@ -56,13 +76,13 @@ akv-provider ($version) unstable; urgency=medium
 
  -- $maintainer  $(date --rfc-email --utc --date="@$SOURCE_DATE_EPOCH")
 END
-    (cd "$work/source" && BUILT="$built" dpkg-buildpackage --build=binary --no-sign --no-check-builddeps)
+    build_deb
     mv "$work"/*.deb "$packages/"
 }
 
 make_rpm() {
     install_missing rpm
-    rpmbuild -bb --quiet --define "_topdir $work/rpm" --define "_rpmdir $packages" --define '_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' \
+    rpmbuild -bb --quiet ${architecture:+--target aarch64} --define "_topdir $work/rpm" --define "_rpmdir $packages" --define '_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' \
         --define "akv_version $version" --define "sources $work/source" --define "built $built" --define '_libdir /usr/lib64' \
         --define 'use_source_date_epoch_as_buildtime 1' --define 'clamp_mtime_to_source_date_epoch 1' \
         "$work/source/packaging/akv-provider.spec"

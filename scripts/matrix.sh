@@ -4,6 +4,7 @@
 #
 #   scripts/matrix.sh              all versions
 #   scripts/matrix.sh 3.5 4.0      some; `here` is this machine's
+#   scripts/matrix.sh --arm64 [VERSION…]    the modules of scripts/arm64.sh in roots of arm64, by qemu; 3.5 if no version is named
 #
 # With AKV_LONG=1 also the tests that take long and say the same of each. Roots are kept in target/matrix. Ends with a table, the
 # reason for each skip, and "N passed, N failed, N skipped".
@@ -19,6 +20,12 @@ fi
 . scripts/roots.sh
 . scripts/built.sh
 require_cargo || exit 1
+architecture=
+if [ "${1:-}" = --arm64 ]; then
+    architecture=arm64
+    shift
+    [ "$#" -gt 0 ] || set -- 3.5
+fi
 # Most tests wait most of the time, for emulators and for deadlines.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
 
@@ -30,9 +37,18 @@ suites=(
     "3.6 forky openssl,libssl-dev,openssl-provider-fips,openssl-provider-legacy,$others"
     "4.0 experimental openssl/experimental,libssl-dev/experimental,openssl-provider-fips/experimental,openssl-provider-legacy/experimental,$others"
 )
-tools=gcc,libc6-dev,ca-certificates,curl,valgrind
+tools=gcc,libc6-dev,ca-certificates,curl
 
 roots="$target_dir/matrix"
+# Whose shipped modules are tried.
+built="$target_dir"
+if [ -n "$architecture" ]; then
+    roots="$target_dir/$architecture/matrix"
+    built="$target_dir/$architecture"
+else
+    # It knows no programs that qemu runs.
+    tools+=,valgrind
+fi
 log='' skips='' temporary=''
 passed=0 failed=0 skipped=0
 table=() reasons=()
@@ -61,7 +77,7 @@ try_version() {
     printf '\n=== OpenSSL %s (%s)\n' "$version" "$name"
     # A test that can't be tried ends well, and writes a line to this file.
     : >"$skips"
-    AKV_TEST_SKIPS="$skips" "$@" cargo test --workspace --test end_to_end --no-fail-fast -- "${leave_out[@]}" </dev/null 2>&1 | tee "$log"
+    AKV_TEST_SKIPS="$skips" AKV_TEST_BUILT="$built" "$@" cargo test --workspace --test end_to_end --no-fail-fast -- "${leave_out[@]}" </dev/null 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
     not_tried=$(wc -l <"$skips")
     good=$(($(count passed) - not_tried)) bad=$(count failed)
@@ -92,7 +108,7 @@ fail_version() {
 # Tries the version of a Debian suite.
 try_suite() {
     local version=$1 suite=$2 packages=$3 root="$roots/$2" found
-    if ! make_root "$suite" "$root" "$packages,$tools"; then
+    if ! make_root "$suite" "$root" "$packages,$tools" "$architecture"; then
         fail_version "$version" "no root of $suite could be made"
         return
     fi
@@ -101,7 +117,7 @@ try_suite() {
         skip_version "$version" "Debian $suite has OpenSSL $found now: change the table in scripts/matrix.sh"
         return
     fi
-    try_version "$version" "$found of Debian $suite" \
+    try_version "$version" "$found of Debian $suite${architecture:+, $architecture}" \
         with_mounts "$root" /proc /dev "$PWD" "$target_dir" "$temporary" -- env TMPDIR="$temporary" AKV_TEST_ROOT="$root" AKV_TEST_OPENSSL="$version"
 }
 
@@ -123,10 +139,21 @@ for version in "${versions[@]}"; do
     if [[ " ${known[*]} " != *" $version "* ]]; then
         echo "There is no '$version' here: give some of ${known[*]}." >&2
         exit 2
+    elif [ "$version$architecture" = herearm64 ]; then
+        echo "This machine's OpenSSL runs no modules of arm64: name another version with --arm64." >&2
+        exit 2
     fi
 done
 
-if ! { scripts/release-build.sh akv_provider akv-pkcs11 && cargo build --workspace && cargo test --no-run --workspace --test end_to_end; } </dev/null; then
+build=scripts/release-build.sh
+[ -z "$architecture" ] || build=scripts/$architecture.sh
+"$build" akv_provider akv-pkcs11 </dev/null
+status=$?
+if [ "$status" -eq 77 ]; then
+    echo "0 passed, 0 failed, ${#versions[@]} skipped"
+    exit 77
+fi
+if [ "$status" -ne 0 ] || ! { cargo build --workspace && cargo test --no-run --workspace --test end_to_end; } </dev/null; then
     echo "The build failed."
     echo "0 passed, 1 failed, 0 skipped"
     exit 1

@@ -8,6 +8,7 @@
 #   scripts/pkcs11.sh --suite forky [NAME…]    in the root of another suite, whose pkcs11-provider knows ML-DSA
 #   scripts/pkcs11.sh --suite bullseye         libp11's engine with OpenSSL 1.1.1; glibc there is older than this machine's, so the
 #                                              module is that of scripts/old-glibc.sh akv-pkcs11
+#   scripts/pkcs11.sh --arm64 [NAME…]          in a root of arm64, by qemu: module, emulator and akv are those of scripts/arm64.sh
 #
 # The root is kept in target/pkcs11. Ends with "N passed, N failed, N skipped".
 set -uo pipefail
@@ -33,6 +34,11 @@ bring_emulator() {
     echo "$program: " >"$program.d"
 }
 
+architecture=
+if [ "${1:-}" = --arm64 ]; then
+    architecture=arm64
+    shift
+fi
 if [ "${1:-}" = --suite ]; then
     [ "$#" -ge 2 ] || { echo "--suite needs the name of a Debian suite." >&2; exit 2; }
     suite=$2
@@ -48,6 +54,7 @@ if [ "$suite" = bullseye ]; then
     require_programs managed-hsm-emulator || exit
     bring_emulator "$target_dir/old-glibc/release"
 fi
+[ -z "$architecture" ] || built=(CARGO_TARGET_DIR="$target_dir/$architecture" PROFILE=shipped/release)
 if [ "${#names[@]}" -eq 0 ]; then
     for script in tests/pkcs11/*.sh; do
         names+=("$(basename "$script" .sh)")
@@ -58,12 +65,12 @@ for name in "${names[@]}"; do
 done
 
 reason=$(root_obstacle)
-root="$target_dir/pkcs11/$suite"
+root="$target_dir${architecture:+/$architecture}/pkcs11/$suite"
 if [ -n "$reason" ]; then
     echo "0 passed, 0 failed, ${#names[@]} skipped"
     echo "SKIPPED: Debian $suite: $reason"
     exit 77
-elif ! make_root "$suite" "$root" "$packages"; then
+elif ! make_root "$suite" "$root" "$packages" "$architecture"; then
     echo "no root of $suite could be made" >&2
     echo "0 passed, 1 failed, 0 skipped"
     exit 1

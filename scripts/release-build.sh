@@ -54,7 +54,12 @@ for package in "${packages[@]}"; do
     touch "$began"
     cargo build --release --locked --package "$package" "$@" </dev/null
     case $package in
-        akv_provider) mv "$began" "$module_stamp" && ln -sf "${module##*/}" "$shipped/release/akv_provider.so" ;;
-        akv-pkcs11) mv "$began" "$pkcs11_module_stamp" && ln -sf "${pkcs11_module##*/}" "$shipped/release/akv_pkcs11.so" ;;
+        akv_provider) mv "$began" "$module_stamp" && file=${module##*/} && ln -sf "$file" "$shipped/release/akv_provider.so" ;;
+        akv-pkcs11) mv "$began" "$pkcs11_module_stamp" && file=${pkcs11_module##*/} && ln -sf "$file" "$shipped/release/akv_pkcs11.so" ;;
+        *) file=$package ;;
     esac
+    # What is built for another target is in a folder of that, and so is cargo's list of what it was built from.
+    if [ -n "${CARGO_BUILD_TARGET:-}" ]; then
+        ln -sf "../$CARGO_BUILD_TARGET/release/$file" "../$CARGO_BUILD_TARGET/release/${file%.so}.d" "$shipped/release/"
+    fi
 done

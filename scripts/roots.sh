@@ -3,8 +3,9 @@
 # another). Sourced, not run.
 #
 #   root_obstacle                        prints why roots can't be made or entered here; nothing if they can
-#   put_suite SUITE PLACE [PACKAGE,…]    puts a suite into a folder or a file .tar
-#   make_root SUITE FOLDER PACKAGE,…     the same, unless that is what the folder has already
+#   put_suite SUITE PLACE [PACKAGE,…] [ARCHITECTURE]    puts a suite into a folder or a file .tar; this machine's architecture, unless
+#                                        another is named, whose programs run if the kernel knows qemu's (qemu-user-static)
+#   make_root SUITE FOLDER PACKAGE,… [ARCHITECTURE]    the same, unless that is what the folder has already
 #   with_mounts ROOT PLACE… -- COMMAND…  runs a command while the root shows these places at their usual paths
 
 find_mirror() {
@@ -30,7 +31,7 @@ root_obstacle() {
 }
 
 put_suite() {
-    local suite=$1 place=$2 packages=${3:-} mirror sources
+    local suite=$1 place=$2 packages=${3:-} architecture=${4:-} mirror sources
     mirror=$(find_mirror)
     sources=("deb $mirror $suite main")
     if [ "$suite" = experimental ]; then
@@ -38,18 +39,18 @@ put_suite() {
         suite=sid
     fi
     # A suite that is years old, or a mirror that lags behind, may be past its Valid-Until.
-    mmdebstrap --quiet --variant=minbase ${packages:+"--include=$packages"} \
+    mmdebstrap --quiet --variant=minbase ${packages:+"--include=$packages"} ${architecture:+"--architectures=$architecture"} \
         --aptopt='Acquire::Check-Valid-Until "false"' "$suite" "$place" "${sources[@]}" </dev/null
 }
 
 make_root() {
-    local suite=$1 root=$2 packages=$3
+    local suite=$1 root=$2 packages=$3 architecture=${4:-}
     if [ "$(cat "$root/packages" 2>/dev/null)" = "$packages" ] && chroot "$root" true 2>/dev/null; then
         return 0
     fi
     rm -rf "$root"
     mkdir -p "${root%/*}"
-    put_suite "$suite" "$root" "$packages" || return
+    put_suite "$suite" "$root" "$packages" "$architecture" || return
     echo "127.0.0.1 localhost" >"$root/etc/hosts"
     # Written last: a root that was not finished doesn't have it.
     echo "$packages" >"$root/packages"

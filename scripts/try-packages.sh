@@ -3,6 +3,7 @@
 # removed and purged (packaging/try.sh). RPMs are installed, used and removed in a root of Debian 12, by rpm itself.
 #
 #   scripts/try-packages.sh [SUITE…]
+#   scripts/try-packages.sh --arm64 [SUITE…]    packages for arm64, in roots of arm64, by qemu; Debian 12 alone if no suite is named
 #
 # Roots are kept in target/packages. Ends with "N passed, N failed, N skipped".
 set -uo pipefail
@@ -12,9 +13,16 @@ cd "$(dirname "$0")/.." || exit 1
 . scripts/built.sh
 . scripts/checks.sh
 
+architecture=
+if [ "${1:-}" = --arm64 ]; then
+    architecture=arm64
+    shift
+    [ "$#" -gt 0 ] || set -- bookworm
+fi
 suites=("$@")
 [ "${#suites[@]}" -gt 0 ] || suites=(bookworm trixie forky)
-packages="$target_dir/packages"
+packages="$target_dir${architecture:+/$architecture}/packages"
+make=(scripts/make-packages.sh ${architecture:+"--$architecture"})
 skipped=0
 # Counts what packaging/try.sh or try_rpm said, and shows it.
 counted() {
@@ -27,11 +35,11 @@ counted() {
 install_missing mmdebstrap lintian || exit
 rm -rf "$packages"/*.deb "$packages"/*.rpm "$packages/now" "$packages/next"
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-check "the packages are made" scripts/make-packages.sh
+check "the packages are made" "${make[@]}"
 mkdir -p "$packages/now" "$packages/next"
 mv "$packages"/*.deb "$packages/now/"
 # Later than this version, earlier than any that will be.
-check "and as those of a next version" scripts/make-packages.sh --version "$version.1~next" deb
+check "and as those of a next version" "${make[@]}" --version "$version.1~next" deb
 mv "$packages"/*.deb "$packages/next/"
 check "lintian finds no error in Debian's" lintian --fail-on error --info --tag-display-limit 0 "$packages"/now/*.deb
 
@@ -47,7 +55,7 @@ trap 'rm -f "$output"' EXIT
 # A fresh root with what the checks need, from one that is kept.
 fresh_root() {
     local kept="$packages/roots/$1"
-    make_root "$1" "$kept" ca-certificates,curl,openssl,p11-kit,systemd || return
+    make_root "$1" "$kept" ca-certificates,curl,openssl,p11-kit,systemd "$architecture" || return
     root=$(mktemp --directory)
     cp --archive "$kept/." "$root/" && cp /etc/resolv.conf "$root/etc/" && chmod 755 "$root" &&
         mkdir -p "$root/packaging" "$root/debs" && cp packaging/try.sh scripts/readme-block.sh README.md "$root/packaging/" || return

@@ -80,10 +80,14 @@ pub fn pkcs11_module() -> &'static Path {
 }
 
 /// A module as it is shipped: scripts/release-build.sh says where it is, unless it is older than
-/// its sources.
+/// its sources. It is in the target folder that AKV_TEST_BUILT names, if any: another machine's,
+/// where a test's programs run in a root of that.
 fn shipped(package: &str) -> PathBuf {
     let profile = profile();
-    let target = profile.parent().expect("target/<profile>");
+    let target = match std::env::var_os("AKV_TEST_BUILT") {
+        Some(target) => PathBuf::from(target),
+        None => profile.parent().expect("target/<profile>").to_owned(),
+    };
     let mut command = Command::new(workspace().join("scripts/release-build.sh"));
     command
         .args(["--check", package])

@@ -103,7 +103,7 @@ const LINES: [(&str, Then); 84] = [
     ),
     ("key show web", Says(2, "managedhsm:<HSM>:web")),
     ("key show MyHSM:web", Says(2, "managedhsm:MyHSM:web")),
-    ("key show MyHSM/web", Says(2, "managedhsm:<vault>:<key>")),
+    ("key show MyHSM/web", Says(2, "managedhsm:<HSM>:<key>")),
     (
         "key show managedhsm:MyHSM",
         Says(2, "the key name is missing"),

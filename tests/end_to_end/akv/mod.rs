@@ -372,7 +372,7 @@ fn what_cannot_be_done_is_told_with_its_reason() {
         ("keys show", &["<URI>"]),
         (
             "keys show file:/etc/passwd",
-            &["file", "managedhsm:<vault>:<key>"],
+            &["file", "managedhsm:<HSM>:<key>"],
         ),
         (
             "keys show managedhsm:MyHSM:no-such-key",

@@ -21,7 +21,7 @@ use crate::uri::{UriError, Vault};
 pub struct Settings {
     /// What the client is a part of.
     pub front_end: FrontEnd,
-    /// Where requests to Managed HSMs go instead of `https://<vault>.managedhsm.azure.net`.
+    /// Where requests to Managed HSMs go instead of `https://<HSM>.managedhsm.azure.net`.
     pub endpoint: Option<Url>,
     /// Where requests to key vaults go instead of `https://<vault>.vault.azure.net`.
     pub key_vault_endpoint: Option<Url>,
@@ -69,7 +69,7 @@ impl Default for Settings {
 static ENDPOINT: Setting = Setting {
     key: Some("endpoint"),
     variable: "AZURE_MANAGEDHSM_URL",
-    default: "https://<vault>.managedhsm.azure.net",
+    default: "https://<HSM>.managedhsm.azure.net",
     range: None,
     help: "https://<host>[:<port>] that gets all requests for HSMs: a private endpoint, another cloud, the emulator",
 };

@@ -6,9 +6,9 @@ use super::error::printable;
 use super::names::{KeyName, KeyVersion, VaultName};
 use crate::cloud::{Cloud, Service};
 
-const FORMS: &str = "expected managedhsm:<vault>:<key>, managedhsm:<vault>:<key>?version=<version>, \
-                     akv:vault=<vault>,name=<key>,version=<version>, keyvault:<vault>:<key> \
-                     or a key identifier, https://<vault>.managedhsm.azure.net/keys/<key>/<version>";
+const FORMS: &str = "expected managedhsm:<HSM>:<key>, managedhsm:<HSM>:<key>?version=<version>, \
+                     akv:vault=<HSM>,name=<key>,version=<version>, keyvault:<vault>:<key> \
+                     or a key identifier, https://<HSM>.managedhsm.azure.net/keys/<key>/<version>";
 
 /// What a URI names: a vault, and maybe a key in it.
 pub(super) struct Named {
@@ -94,7 +94,7 @@ fn parse_identifier(rest: &str) -> Result<Named, String> {
     let Some((cloud, service, vault)) = Cloud::with_vault(&host) else {
         return Err(format!(
             "the host '{}' belongs to no Managed HSM or key vault; where the setting of an \
-             endpoint leads to it, write managedhsm:<vault>:<key>",
+             endpoint leads to it, write managedhsm:<HSM>:<key>",
             printable(&host)
         ));
     };
