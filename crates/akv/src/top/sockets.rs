@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use managed_hsm::metrics::Snapshot;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
 
 use super::Look;
 use crate::failure::Failure;
@@ -92,10 +92,9 @@ fn ask(path: &Path) -> Result<Snapshot, String> {
 
 /// Connects, without waiting for one that doesn't listen just now.
 fn open(path: &Path) -> rustix::io::Result<UnixStream> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    connect(&socket, &SocketAddrUnix::new(path)?)?;
-    let stream = UnixStream::from(socket);
+    let stream = UnixStream::from(socket(AddressFamily::UNIX, SocketType::STREAM, None)?);
+    stream.set_nonblocking(true).map_err(|_| Errno::IO)?;
+    connect(&stream, &SocketAddrUnix::new(path)?)?;
     stream.set_nonblocking(false).map_err(|_| Errno::IO)?;
     Ok(stream)
 }

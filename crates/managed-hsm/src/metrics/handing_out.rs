@@ -1,6 +1,6 @@
 //! Where what is counted goes, by the settings that came first.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::registry::Registry;
@@ -9,6 +9,8 @@ use crate::forks::Work;
 use crate::settings::client::Settings;
 
 static PLAN: OnceLock<Plan> = OnceLock::new();
+/// Whether somebody was told that others have no effect.
+static IS_TOLD: AtomicBool = AtomicBool::new(false);
 
 /// Notes what settings ask for. Whether that is anything.
 pub(super) fn plan(settings: &Settings) -> bool {
@@ -26,7 +28,7 @@ pub(super) fn plan(settings: &Settings) -> bool {
     }
     let _work = Work::begin();
     let first = PLAN.get_or_init(|| plan.clone());
-    if *first != plan {
+    if *first != plan && !IS_TOLD.swap(true, Ordering::Relaxed) {
         log::warn!(
             "metrics-folder and metrics-sockets have no effect here: a process has one of each, by the settings that came first"
         );

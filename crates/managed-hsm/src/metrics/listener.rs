@@ -2,7 +2,7 @@
 //! once, and is closed.
 
 use std::io::Write as _;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, lstat, unlink};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use rustix::net::{bind, listen, socket_with};
+use rustix::net::{SocketAddrUnix, bind, listen};
+use socket2::{Domain, Socket, Type};
 
 use crate::descriptors::{Own, Standard};
 
@@ -43,8 +43,7 @@ impl Listener {
     }
 
     fn bound(path: &Path) -> rustix::io::Result<Self> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        let socket = socket()?;
         let mode = Mode::RUSR | Mode::WUSR;
         // Linux gives the file this mode; elsewhere it gets it when it is there.
         #[cfg(target_os = "linux")]
@@ -160,11 +159,19 @@ fn free(path: &Path) -> Result<(), String> {
     }
 }
 
+/// A socket at which nothing is waited for, and that programs don't inherit.
+fn socket() -> rustix::io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    });
+    let errno = |error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    socket.map(OwnedFd::from).map_err(errno)
+}
+
 /// Whether somebody would answer. Nothing is waited for.
 fn is_listened_at(path: &Path) -> bool {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
-    let (Ok(socket), Ok(address)) = (socket, SocketAddrUnix::new(path)) else {
+    let (Ok(socket), Ok(address)) = (socket(), SocketAddrUnix::new(path)) else {
         return true;
     };
     rustix::net::connect(&socket, &address) != Err(Errno::CONNREFUSED)
@@ -199,4 +206,99 @@ fn is_old(path: &Path) -> bool {
     let now = now.unwrap_or_default().as_secs();
     let made = u64::try_from(stat.st_mtime).unwrap_or(u64::MAX);
     FileType::from_raw_mode(stat.st_mode) == FileType::Socket && now.saturating_sub(made) >= OLD
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn set_mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_socket_is_for_its_user_and_never_where_others_may_remove_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("akv_test-1.sock");
+        for (mode, is_safe) in [(0o700, true), (0o755, true), (0o1777, true), (0o777, false)] {
+            set_mode(folder.path(), mode);
+            let listener = Listener::at(&path);
+            assert_eq!(listener.is_ok(), is_safe, "{mode:o}");
+            if let Ok(listener) = listener {
+                let own = std::fs::metadata(&path).unwrap().permissions().mode();
+                assert_eq!(own & 0o7777, 0o600);
+                listener.remove();
+            }
+            assert!(!path.exists());
+        }
+    }
+
+    #[test]
+    fn what_is_at_its_path_is_replaced_only_if_nobody_listens() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("akv_test-1.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        let listener = Listener::at(&path).unwrap();
+        assert!(Listener::at(&path).is_err() && listener.is_there());
+        // Another's in its place is left alone.
+        std::fs::remove_file(&path).unwrap();
+        let other = UnixListener::bind(&path).unwrap();
+        assert!(!listener.is_there());
+        listener.remove();
+        assert!(path.exists());
+        drop(other);
+        let target = folder.path().join("target");
+        let link = folder.path().join("akv_test-2.sock");
+        symlink(&target, &link).unwrap();
+        assert!(Listener::at(&link).is_err() && !target.exists());
+    }
+
+    #[test]
+    fn who_asks_is_told_once_and_who_does_not_read_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("akv_test-1.sock");
+        let listener = Listener::at(&path).unwrap();
+        let mut asking = UnixStream::connect(&path).unwrap();
+        listener.answer(|| b"told".to_vec());
+        let mut text = String::new();
+        asking.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "told");
+        let _idle = UnixStream::connect(&path).unwrap();
+        let began = Instant::now();
+        listener.answer(|| vec![b'x'; 8 << 20]);
+        assert!(began.elapsed() < 20 * PATIENCE);
+    }
+
+    #[test]
+    fn sockets_that_were_left_are_removed_when_they_are_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let names = ["akv_test-1.sock", "akv_other-1.sock", "akv_test-x.sock"];
+        for name in names {
+            drop(UnixListener::bind(path(name)).unwrap());
+        }
+        let _alive = UnixListener::bind(path("akv_test-2.sock")).unwrap();
+        sweep(folder.path(), "akv_test");
+        assert!(path("akv_test-1.sock").exists());
+        let old = Timespec {
+            tv_sec: 1000,
+            tv_nsec: 0,
+        };
+        let times = rustix::fs::Timestamps {
+            last_access: old,
+            last_modification: old,
+        };
+        for name in [&names[..], &["akv_test-2.sock"]].concat() {
+            let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+            rustix::fs::utimensat(rustix::fs::CWD, path(name), &times, flags).unwrap();
+        }
+        sweep(folder.path(), "akv_test");
+        assert!(!path("akv_test-1.sock").exists());
+        for name in ["akv_other-1.sock", "akv_test-x.sock", "akv_test-2.sock"] {
+            assert!(path(name).exists(), "{name}");
+        }
+    }
 }

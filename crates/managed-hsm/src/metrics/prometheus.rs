@@ -196,8 +196,8 @@ mod tests {
     use super::*;
     use crate::metrics::registry::{Again, OpenConnection, Registry};
 
-    #[test]
-    fn what_was_counted_is_what_prometheus_reads() {
+    /// All kinds of things, counted.
+    fn counted() -> String {
         let registry = Registry::new();
         let signing = registry.operation("managedhsm:MyHSM:k?version=0123", "sign with");
         let took = [1, 8, 40, 60_000].map(Duration::from_millis);
@@ -215,6 +215,12 @@ mod tests {
         let open = OpenConnection::to(registry.host("https://hsm:8443"));
         let text = text(&registry.snapshot("akv_test", "1.2", "a \"program\"\\"));
         drop(open);
+        text
+    }
+
+    #[test]
+    fn what_was_counted_is_what_prometheus_reads() {
+        let text = counted();
         let read = Metrics::read(&text).unwrap_or_else(|problem| panic!("{problem}\n{text}"));
         let key = [
             ("front_end", "akv_test"),
@@ -256,5 +262,62 @@ mod tests {
         ] {
             assert_eq!(read.sum(name, &labels), Some(expected), "{name}\n{text}");
         }
+    }
+
+    /// The words of a text that may be names.
+    fn words(text: &str) -> impl Iterator<Item = &str> {
+        let is_of_name = |it: char| it.is_ascii_alphanumeric() || it == '_';
+        let words = text.split(move |it| !is_of_name(it));
+        words.filter(|word| !word.is_empty())
+    }
+
+    /// What an expression or a legend names between these.
+    fn between<'a>(text: &'a str, begin: &str, end: &str) -> Vec<&'a str> {
+        let parts = text.split(begin).skip(1);
+        parts
+            .filter_map(|part| Some(part.split_once(end)?.0))
+            .collect()
+    }
+
+    #[test]
+    fn the_dashboard_shows_what_there_is_and_all_of_it() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/grafana/akv.json");
+        let text = std::fs::read_to_string(path).unwrap();
+        let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let written = Metrics::read(&counted()).unwrap();
+        let mut labels = written.labels();
+        // Prometheus gives this one to all that it reads.
+        labels.insert("instance".to_owned());
+        let mut left = written.names();
+        let variables = dashboard["templating"]["list"].as_array().unwrap();
+        let panels = dashboard["panels"].as_array().unwrap();
+        let targets = panels
+            .iter()
+            .flat_map(|it| it["targets"].as_array().unwrap());
+        let mut texts: Vec<&str> = variables
+            .iter()
+            .filter_map(|it| it["definition"].as_str())
+            .collect();
+        for target in targets {
+            let expression = target["expr"].as_str().unwrap();
+            texts.push(expression);
+            let legend = target["legendFormat"].as_str().unwrap();
+            let shown = between(legend, "{{", "}}");
+            let grouped = between(expression, " by (", ")");
+            let grouped = grouped.into_iter().flat_map(words);
+            let matched = between(expression, "{", "}").into_iter();
+            let matched = matched.flat_map(|it| it.split(','));
+            let matched = matched.filter_map(|it| words(it).next());
+            for label in shown.into_iter().chain(grouped).chain(matched) {
+                assert!(labels.contains(label), "{label}: {expression} {legend}");
+            }
+        }
+        for text in texts {
+            for name in words(text).filter(|word| word.starts_with("akv_")) {
+                assert!(written.names().contains(name), "{name}: {text}");
+                left.remove(name);
+            }
+        }
+        assert!(left.is_empty(), "nobody is shown {left:?}");
     }
 }

@@ -192,6 +192,9 @@ impl Registry {
         } else {
             ""
         };
+        if let Some(found) = find(&self.operations.load(), key) {
+            return found;
+        }
         self.operations.rcu(|all| {
             let mut more = BTreeMap::clone(all);
             if find(&more, key).is_none() {
@@ -385,6 +388,9 @@ impl<T> List<T> {
             return found;
         }
         let wanted = if all.len() < most { wanted } else { OTHER };
+        if let Some(found) = find(&all, wanted) {
+            return found;
+        }
         self.0.rcu(|all| {
             let mut more = Vec::clone(all);
             if find(&more, wanted).is_none() {

@@ -11,6 +11,7 @@ use crate::cloud::{Cloud, Service};
 use crate::error::Error;
 use crate::settings::credentials::CredentialSettings;
 use crate::settings::front_end::FrontEnd;
+use crate::settings::metrics;
 use crate::settings::origin::Origin;
 use crate::settings::proxy::{Proxy, proxy};
 use crate::settings::setting::{Find, Setting, https, path, text};
@@ -182,20 +183,6 @@ static HEDGING: Setting = Setting {
     range: None,
     help: "yes sends an operation that takes longer than 95 % of the last ones a second time, to another endpoint if there is one, and takes the first answer; at most one operation in twenty",
 };
-static METRICS_FOLDER: Setting = Setting {
-    key: Some("metrics-folder"),
-    variable: "AKV_METRICS_FOLDER",
-    default: "",
-    range: None,
-    help: "folder, by its whole path, where each process keeps a file with its metrics for Prometheus, such as that of node_exporter's textfile collector",
-};
-static METRICS_SOCKETS: Setting = Setting {
-    key: Some("metrics-sockets"),
-    variable: "AKV_METRICS_SOCKETS",
-    default: "",
-    range: None,
-    help: "folder, by its whole path of at most 70 bytes, where each process has a Unix socket at which akv top asks for its metrics",
-};
 
 /// The settings that are not about credentials.
 static GENERAL: [&Setting; 18] = [
@@ -215,8 +202,8 @@ static GENERAL: [&Setting; 18] = [
     &MAX_CONNECTIONS,
     &CONNECTIONS_AHEAD,
     &HEDGING,
-    &METRICS_FOLDER,
-    &METRICS_SOCKETS,
+    &metrics::FOLDER,
+    &metrics::SOCKETS,
 ];
 
 impl Settings {
@@ -269,8 +256,10 @@ impl Settings {
             max_connections: MAX_CONNECTIONS.count(find)? as usize,
             connections_ahead: CONNECTIONS_AHEAD.count(find)? as usize,
             hedging: HEDGING.is_on(find)?,
-            metrics_folder: find(&METRICS_FOLDER)?.map(folder).transpose()?,
-            metrics_sockets: find(&METRICS_SOCKETS)?.map(short_folder).transpose()?,
+            metrics_folder: find(&metrics::FOLDER)?.map(metrics::folder).transpose()?,
+            metrics_sockets: find(&metrics::SOCKETS)?
+                .map(metrics::of_sockets)
+                .transpose()?,
             idle_timeout: Duration::from_secs(60),
         })
     }
@@ -366,31 +355,6 @@ fn cloud((text, origin): (String, Origin)) -> Result<Cloud, Error> {
 fn api_version((text, origin): (String, Origin)) -> Result<ApiVersion, Error> {
     let parsed = text.trim().parse();
     parsed.map_err(|problem: String| Error::setting(&origin, &problem))
-}
-
-/// A folder that is the same wherever a process goes: daemons change theirs.
-fn folder((text, origin): (String, Origin)) -> Result<PathBuf, Error> {
-    let path = PathBuf::from(text.trim());
-    match path.is_absolute() {
-        true => Ok(path),
-        false => {
-            let problem = "it does not begin with '/': give the folder's whole path";
-            Err(Error::setting(&origin, problem))
-        }
-    }
-}
-
-/// The same of one for sockets, whose paths the system allows 107 bytes.
-fn short_folder(found: (String, Origin)) -> Result<PathBuf, Error> {
-    let origin = found.1.clone();
-    let path = folder(found)?;
-    match path.as_os_str().len() {
-        ..=70 => Ok(path),
-        len => {
-            let problem = format!("it has {len} bytes, and the path of a socket has room for 70");
-            Err(Error::setting(&origin, &problem))
-        }
-    }
 }
 
 fn endpoints((text, origin): (String, Origin)) -> Result<Vec<(Vault, Url)>, Error> {
