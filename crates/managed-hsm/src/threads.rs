@@ -86,9 +86,9 @@ fn lasting() -> u64 {
 }
 
 /// Whether the threads that ask, which [last](Lasting), are the last ones of a process whose first
-/// thread has ended, as `pthread_exit` in `main` does it. The process ends with its last thread, and
-/// one of ours takes no signal that would end it. No file is opened for that: its number might be
-/// one that the application waits for.
+/// thread has ended, as `pthread_exit` in `main` does it. The process ends with its last thread,
+/// and one of ours takes no signal that would end it. No file is opened for that: its number might
+/// be one that the application waits for.
 #[cfg(target_os = "linux")]
 pub(crate) fn are_alone() -> bool {
     use std::os::unix::fs::MetadataExt;

@@ -96,9 +96,7 @@ impl Transport {
             };
             let (outcome, other) = self.attempt(http, pool, sent).await;
             request.log(&outcome, id.as_ref(), started, retries);
-            if outcome.as_ref().is_ok_and(is_throttled) {
-                metrics::throttled(&request.key, request.operation);
-            }
+            count_throttling(&request, &outcome);
             let asked = other.as_ref().unwrap_or(&request);
             let attempt = Attempt {
                 outcome: &outcome,
@@ -346,9 +344,12 @@ fn random_share() -> f64 {
     }
 }
 
-/// Whether an answer says that there are too many requests.
-fn is_throttled(answer: &Answer) -> bool {
-    answer.status == StatusCode::TOO_MANY_REQUESTS
+/// Counts an answer that says that there are too many requests.
+fn count_throttling(request: &Request, outcome: &Outcome) {
+    let throttles = |answer: &Answer| answer.status == StatusCode::TOO_MANY_REQUESTS;
+    if outcome.as_ref().is_ok_and(throttles) {
+        metrics::throttled(&request.key, request.operation);
+    }
 }
 
 /// Why a request is sent again after such an attempt.
