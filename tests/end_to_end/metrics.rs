@@ -238,11 +238,24 @@ fn programs_end_as_they_do_without_metrics() {
         ("fork_in_handler", &[uri("ec"), "50".to_owned()]),
         ("fork_sign", &[uri("ec"), "threads".to_owned()]),
         ("descriptors", &[uri("ec")]),
+        ("cancel", &[uri("ec")]),
     ] {
         let program = hsm.compile(name);
         let mut line = vec!["-s", "KILL", "60", &program];
         line.extend(arguments.iter().map(String::as_str));
         hsm.run("timeout", &line).succeeds();
+    }
+}
+
+#[test]
+fn processes_that_exit_or_unload_the_provider_leave_nothing() {
+    let hsm = start(&["--latency-ms", "5"]);
+    let program = hsm.compile("lifecycle");
+    for mode in ["exit", "exit-busy", "unload", "exec"] {
+        hsm.run(&program, &[mode, &uri("ec"), "10"]).succeeds();
+        for folder in ["files", "sockets"] {
+            assert!(is_empty(&hsm.file(folder)), "{mode}: {folder}");
+        }
     }
 }
 
