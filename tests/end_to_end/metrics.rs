@@ -251,7 +251,7 @@ fn programs_end_as_they_do_without_metrics() {
 fn processes_that_exit_or_unload_the_provider_leave_nothing() {
     let hsm = start(&["--latency-ms", "5"]);
     let program = hsm.compile("lifecycle");
-    for mode in ["exit", "exit-busy", "unload", "exec"] {
+    for mode in ["exit", "exit-busy", "unload"] {
         hsm.run(&program, &[mode, &uri("ec"), "10"]).succeeds();
         for folder in ["files", "sockets"] {
             assert!(is_empty(&hsm.file(folder)), "{mode}: {folder}");
