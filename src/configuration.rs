@@ -15,7 +15,8 @@ const FRONT_END: FrontEnd = FrontEnd::new(
     concat!("akv_provider/", env!("CARGO_PKG_VERSION")),
     ProviderSettings::FILE,
     Spelling::Hyphens,
-);
+)
+.with_metrics();
 
 /// What `openssl.cnf` says in the provider's section.
 #[derive(Debug, Default)]

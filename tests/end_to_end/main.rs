@@ -28,6 +28,7 @@ mod key_wrap;
 mod lifecycle;
 mod logs;
 mod memory;
+mod metrics;
 mod ml_dsa;
 mod ml_dsa_judged;
 mod ml_dsa_tls;

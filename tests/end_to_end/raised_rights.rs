@@ -193,6 +193,15 @@ fn attempts(place: &Place) -> Vec<Attempt> {
         attempt(name, variables, says("managed_hsm"));
     }
 
+    // A mistake in them is told where they count.
+    for name in ["AKV_METRICS_FOLDER", "AKV_METRICS_SOCKETS"] {
+        let variables = vec![
+            (name, "relative".to_owned()),
+            ("AZURE_MANAGEDHSM_URL", dead.clone()),
+        ];
+        attempt(name, variables, says(name));
+    }
+
     let (trap, address) = Trap::set();
     let variables = vec![
         token.clone(),

@@ -43,6 +43,7 @@ mod standard_output;
 mod times;
 mod tips;
 mod token;
+mod top;
 mod usage;
 mod verbosity;
 mod work;
@@ -142,6 +143,8 @@ enum Command {
     Config(config::Config),
     /// Say which credential gives tokens here, for whom and until when
     Token(token::Token),
+    /// Show what the processes of this machine do with keys: rates, latency, errors
+    Top(top::Top),
     /// Print the completions for a shell
     Completions(shell::Completions),
     /// Write the manual pages into a folder
@@ -247,6 +250,7 @@ impl Command {
             Self::Env(command) => command.run(),
             Self::Config(command) => command.run(),
             Self::Token(command) => command.run(),
+            Self::Top(command) => command.run(output),
             Self::Completions(command) => command.run(),
             Self::Docs(command) => command.run(),
             Self::Man(command) => command.run(),

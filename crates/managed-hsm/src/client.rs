@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::event_loop;
 use crate::io::IoThread;
 use crate::key::{Key, KeyAction, KeyId, KeyItem, KeyOperation, NewKey, NewKeyKind};
+use crate::metrics;
 use crate::pages::Pages;
 use crate::request::Request;
 use crate::session::Sessions;
@@ -290,9 +291,10 @@ impl Client {
         self.caller.has_room()
     }
 
-    /// Ends this process's I/O thread within half a second, and with it all connections. The next
-    /// request of any client starts another.
+    /// Ends this process's I/O thread within half a second, and with it all connections, and the
+    /// thread for metrics in the same way. The next request of any client starts others.
     pub fn shutdown() {
+        metrics::stop();
         IoThread::stop();
     }
 
@@ -363,6 +365,7 @@ impl Client {
         read: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
     ) -> Result<T, Error> {
         self.sessions.expect_use(&request.vault);
+        let begun = metrics::begin();
         let (operation, key) = (request.operation, Arc::clone(&request.key));
         let (limit, is_repeatable) = (self.limit(), request.repeatable);
         let mut outcome = match self.caller.kind() {
@@ -378,6 +381,7 @@ impl Client {
         if !is_repeatable {
             outcome = outcome.map_err(Error::sent_once);
         }
+        metrics::end(begun, &key, operation, &outcome);
         if let Err(error) = &outcome {
             error.log(operation, &key);
         }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::metrics;
 
 static HAS_BEGUN: AtomicBool = AtomicBool::new(false);
 /// How many threads are making theirs.
@@ -66,6 +67,7 @@ fn look_for_random_bytes() -> Result<(), Error> {
 /// made no request yet make none any more.
 pub fn process_ends() {
     HAS_BEGUN.store(true, Ordering::SeqCst);
+    metrics::stop_for_ever();
     for _ in 0..LOOKS {
         if MAKING.load(Ordering::SeqCst) == 0 {
             return;

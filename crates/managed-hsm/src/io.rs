@@ -19,7 +19,7 @@ use crate::ending;
 use crate::error::Error;
 use crate::event_loop::{self, EventLoop};
 use crate::forks::{ProcessId, Work};
-use crate::threads;
+use crate::threads::{self, Lasting};
 
 /// Begins a job. What the job needs of a stack is the thread's own affair.
 type Job = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
@@ -128,6 +128,7 @@ impl IoThread {
         let (messages, mut inbox) = unbounded_channel();
         let (ending, ended) = sync_channel(0);
         threads::start("akv-io", move || {
+            let _lasting = Lasting::begin();
             let _work = Work::begin();
             if let Err(error) = ending::make_generator() {
                 // Who waits for a job hears of it. Nobody does for the closing of idle connections.

@@ -51,6 +51,7 @@ mod key;
 mod lengths;
 pub mod logging;
 mod mac;
+pub mod metrics;
 mod ml_dsa;
 pub mod number;
 mod obstacle;

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::forks::{ProcessId, Work};
 use crate::http::exchange::Http;
 use crate::http::message::Message;
+use crate::metrics;
 use crate::obstacle::Obstacle;
 use crate::pool::Pool;
 use crate::request::Request;
@@ -33,6 +34,7 @@ pub(crate) struct Session {
 
 impl Sessions {
     pub(crate) fn new(settings: Settings) -> Self {
+        metrics::plan(&settings);
         Self {
             settings,
             ahead: Ahead::default(),

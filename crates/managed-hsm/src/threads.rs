@@ -1,9 +1,11 @@
 //! Threads of the client's own, which take no signal that is meant for the application.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 
 use crate::error::Error;
+use crate::forks;
 
 /// As much as Rust's threads have by default, unless RUST_MIN_STACK says otherwise: see
 /// [`crate::environment`].
@@ -35,10 +37,58 @@ pub fn start_within<'scope, T: Send + 'scope>(
     builder(name).spawn_scoped(scope, body)
 }
 
-/// Whether the thread that asks is the last one of a process whose first thread has ended, as
-/// `pthread_exit` in `main` does it. The process ends with its last thread, and one of ours takes
-/// no signal that would end it. No file is opened for that: its number might be one that the
-/// application waits for.
+/// How many threads of ours last, in the upper half: in which process, by [`forks::generation`].
+static LASTING: AtomicU64 = AtomicU64::new(0);
+
+/// The thread that has it lasts until the process ends, but keeps it from ending no more than
+/// others of its kind: see [`are_alone`]. To be had by that thread itself.
+pub(crate) struct Lasting {
+    /// The process's, as [`LASTING`] has it.
+    process: u64,
+}
+
+impl Lasting {
+    pub(crate) fn begin() -> Self {
+        let process = process();
+        count(process, 1);
+        Self { process }
+    }
+}
+
+impl Drop for Lasting {
+    fn drop(&mut self) {
+        count(self.process, -1);
+    }
+}
+
+fn process() -> u64 {
+    ((forks::generation() as u64) & 0xffff_ffff) << 32
+}
+
+/// Notes that there are more or fewer. What a parent has is none of its child's.
+fn count(of: u64, more: i64) {
+    let counted = |all: u64| {
+        let known = if all & !0xffff_ffff == of { all } else { of };
+        Some(known.saturating_add_signed(more).max(of))
+    };
+    let _ = LASTING.fetch_update(Ordering::SeqCst, Ordering::SeqCst, counted);
+}
+
+/// How many threads of ours last in this process.
+#[cfg(target_os = "linux")]
+fn lasting() -> u64 {
+    let all = LASTING.load(Ordering::SeqCst);
+    if all & !0xffff_ffff == process() {
+        all & 0xffff_ffff
+    } else {
+        0
+    }
+}
+
+/// Whether the threads that ask, which [last](Lasting), are the last ones of a process whose first
+/// thread has ended, as `pthread_exit` in `main` does it. The process ends with its last thread,
+/// and one of ours takes no signal that would end it. No file is opened for that: its number might
+/// be one that the application waits for.
 #[cfg(target_os = "linux")]
 pub(crate) fn are_alone() -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -48,8 +98,9 @@ pub(crate) fn are_alone() -> bool {
     if !program.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return false;
     }
-    // Two links of the folder itself, and one of each thread's.
-    std::fs::metadata("/proc/self/task").is_ok_and(|threads| threads.nlink() == 4)
+    // Two links of the folder itself, and one of each thread's: the first one, and ours.
+    let expected = 3 + lasting();
+    std::fs::metadata("/proc/self/task").is_ok_and(|threads| threads.nlink() == expected)
 }
 
 /// Nothing tells.

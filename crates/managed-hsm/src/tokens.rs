@@ -20,6 +20,7 @@ use crate::descriptors::above_standard_only;
 use crate::error::Error;
 use crate::event_loop;
 use crate::io::IoThread;
+use crate::metrics::Fetching;
 use crate::token::AccessToken;
 
 /// How soon a token that was just fetched is fetched again at the earliest.
@@ -216,6 +217,25 @@ impl Tokens {
 
     /// Fetches a token and keeps it. Only one is under way at a time: the caller holds `fetching`.
     async fn fetch(
+        self: &Arc<Self>,
+        claims: Option<&str>,
+        refusals: Vec<Option<String>>,
+    ) -> Result<Arc<Held>, Error> {
+        let counted = Fetching::begin(&self.audience);
+        let before = self.current.load_full();
+        let fetched = self.fetch_uncounted(claims, refusals).await;
+        match (&fetched, before) {
+            // A file that has not changed, say.
+            (Ok(held), Some(before)) if held.token.is_same(&before.token) => counted.forget(),
+            (fetched, _) => {
+                let outcome = fetched.as_ref();
+                counted.end(outcome.map(|held| held.token.expires_at()));
+            }
+        }
+        fetched
+    }
+
+    async fn fetch_uncounted(
         self: &Arc<Self>,
         claims: Option<&str>,
         refusals: Vec<Option<String>>,

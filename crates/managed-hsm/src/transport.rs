@@ -20,6 +20,7 @@ use crate::http::exchange::Http;
 use crate::http::failure::Failure;
 use crate::http::message::{Answer, Message};
 use crate::judgement::{Attempt, Next, Outcome, Repetition, Verdict, judge, repetition};
+use crate::metrics::{self, Again};
 use crate::pool::Pool;
 use crate::refusal::refused;
 use crate::request::Request;
@@ -95,6 +96,7 @@ impl Transport {
             };
             let (outcome, other) = self.attempt(http, pool, sent).await;
             request.log(&outcome, id.as_ref(), started, retries);
+            count_throttling(&request, &outcome);
             let asked = other.as_ref().unwrap_or(&request);
             let attempt = Attempt {
                 outcome: &outcome,
@@ -119,11 +121,13 @@ impl Transport {
                     let Some(other) = self.by(deadline, other).await? else {
                         return Err(failed(outcome));
                     };
+                    metrics::sent_again(&request.key, request.operation, Again::Token);
                     held = other;
                     is_token_replaced = true;
                 }
                 Verdict::Again { after, at } => {
                     retries += 1;
+                    metrics::sent_again(&request.key, request.operation, why(&outcome));
                     let problem = problem(&outcome);
                     request.log_retry(&problem, after, retries);
                     earlier = Some(problem);
@@ -160,6 +164,7 @@ impl Transport {
                     None => first.await,
                     Some(_spare) => {
                         log::debug!("{} {} is sent again", request.operation, request.key);
+                        metrics::sent_again(&request.key, request.operation, Again::Hedged);
                         let other = self.elsewhere(request);
                         let second = self.exchange(
                             http,
@@ -336,6 +341,23 @@ fn random_share() -> f64 {
     match aws_lc_rs::rand::fill(&mut random) {
         Ok(()) => f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX),
         Err(_) => 1.0,
+    }
+}
+
+/// Counts an answer that says that there are too many requests.
+fn count_throttling(request: &Request, outcome: &Outcome) {
+    let throttles = |answer: &Answer| answer.status == StatusCode::TOO_MANY_REQUESTS;
+    if outcome.as_ref().is_ok_and(throttles) {
+        metrics::throttled(&request.key, request.operation);
+    }
+}
+
+/// Why a request is sent again after such an attempt.
+fn why(outcome: &Outcome) -> Again {
+    match outcome {
+        Ok(answer) => Again::Status(answer.status.as_u16()),
+        Err(Failure::Late(_) | Failure::ConnectTimeout) => Again::Late,
+        Err(_) => Again::Connection,
     }
 }
 

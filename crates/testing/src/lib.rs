@@ -9,6 +9,7 @@ mod certificate;
 mod outcome;
 mod ports;
 mod program;
+pub mod prometheus;
 mod rest;
 mod skips;
 mod transfer;

@@ -543,7 +543,8 @@ pub(crate) const FRONT_END: FrontEnd = FrontEnd::new(
     concat!("akv_pkcs11/", env!("CARGO_PKG_VERSION")),
     configuration::FILE,
     configuration::SPELLING,
-);
+)
+.with_metrics();
 
 /// A client for threads with any stack.
 fn new_client(settings: Settings) -> Client {

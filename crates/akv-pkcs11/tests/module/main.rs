@@ -21,6 +21,7 @@ mod keys;
 mod lists;
 mod login;
 mod macs;
+mod metrics;
 mod ml_dsa;
 mod named;
 mod overtaken;

@@ -20,6 +20,7 @@ use super::host::endpoint;
 use super::liveness::Liveness;
 use super::message::{Answer, Message, REQUEST_ID, read};
 use crate::event_loop::{Executor, Timer};
+use crate::metrics::{self, OpenConnection};
 use crate::seen::Seen;
 use crate::stream::{Fault, Stream};
 
@@ -39,6 +40,8 @@ pub(super) struct Connection {
     /// The names of its answers.
     seen: Seen,
     pub(super) used: Instant,
+    /// None: nobody counts. Those that are shared have it in common.
+    counted: Option<Arc<OpenConnection>>,
 }
 
 enum Sender {
@@ -87,6 +90,7 @@ impl Connection {
             stream,
             seen: Seen::default(),
             used: Instant::now(),
+            counted: metrics::opened(endpoint(url)),
         })
     }
 
@@ -119,6 +123,7 @@ impl Connection {
                 stream: self.stream.clone(),
                 seen: Seen::default(),
                 used: Instant::now(),
+                counted: self.counted.clone(),
             }),
         }
     }

@@ -11,6 +11,7 @@ use crate::cloud::{Cloud, Service};
 use crate::error::Error;
 use crate::settings::credentials::CredentialSettings;
 use crate::settings::front_end::FrontEnd;
+use crate::settings::metrics;
 use crate::settings::origin::Origin;
 use crate::settings::proxy::{Proxy, proxy};
 use crate::settings::setting::{Find, Setting, https, path, text};
@@ -56,6 +57,10 @@ pub struct Settings {
     pub connections_ahead: usize,
     /// Whether an operation that takes longer than most is sent a second time.
     pub hedging: bool,
+    /// The folder that each process writes its metrics to, as a file for Prometheus.
+    pub metrics_folder: Option<PathBuf>,
+    /// The folder where each process has a socket that tells its metrics.
+    pub metrics_sockets: Option<PathBuf>,
     /// How long a connection is kept without a request. Users have no setting for it.
     pub idle_timeout: Duration,
 }
@@ -180,7 +185,7 @@ static HEDGING: Setting = Setting {
 };
 
 /// The settings that are not about credentials.
-static GENERAL: [&Setting; 16] = [
+static GENERAL: [&Setting; 18] = [
     &ENDPOINT,
     &KEY_VAULT_ENDPOINT,
     &ENDPOINTS,
@@ -197,6 +202,8 @@ static GENERAL: [&Setting; 16] = [
     &MAX_CONNECTIONS,
     &CONNECTIONS_AHEAD,
     &HEDGING,
+    &metrics::FOLDER,
+    &metrics::SOCKETS,
 ];
 
 impl Settings {
@@ -249,6 +256,10 @@ impl Settings {
             max_connections: MAX_CONNECTIONS.count(find)? as usize,
             connections_ahead: CONNECTIONS_AHEAD.count(find)? as usize,
             hedging: HEDGING.is_on(find)?,
+            metrics_folder: find(&metrics::FOLDER)?.map(metrics::folder).transpose()?,
+            metrics_sockets: find(&metrics::SOCKETS)?
+                .map(metrics::of_sockets)
+                .transpose()?,
             idle_timeout: Duration::from_secs(60),
         })
     }

@@ -16,6 +16,8 @@ pub struct FrontEnd {
     /// The file that settings may stand in, as errors name it.
     configuration_file: &'static str,
     spelling: Spelling,
+    /// Whether its processes have metrics.
+    is_measured: bool,
 }
 
 /// How a configuration file spells the keys of settings.
@@ -58,7 +60,21 @@ impl FrontEnd {
             user_agent: HeaderValue::from_static(user_agent),
             configuration_file,
             spelling,
+            is_measured: false,
         }
+    }
+
+    /// The same front end, whose processes have metrics if the settings ask for them.
+    #[must_use]
+    pub const fn with_metrics(mut self) -> Self {
+        self.is_measured = true;
+        self
+    }
+
+    /// What metrics call it, and its version. None: its processes have none.
+    pub(crate) fn measured(&self) -> Option<(&str, &str)> {
+        let name = self.user_agent.to_str().ok()?;
+        name.split_once('/').filter(|_| self.is_measured)
     }
 
     /// Where else than in the environment a setting may stand, as errors name it.

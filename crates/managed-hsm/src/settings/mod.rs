@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod credentials;
 pub(crate) mod front_end;
+mod metrics;
 pub(crate) mod origin;
 pub(crate) mod provider;
 pub(crate) mod proxy;
