@@ -54,19 +54,19 @@ export SOURCE_DATE_EPOCH
 
 maintainer="${DEBFULLNAME:-$(git log -1 --format=%an)} <${DEBEMAIL:-$(git log -1 --format=%ae)}>"
 
-# Its tools read and strip programs of their own architecture.
-build_deb() {
-    local line='cd "$0" && BUILT="$1" dpkg-buildpackage --build=binary --no-sign --no-check-builddeps' root="$target_dir/make-packages"
+# Runs a command where what was built runs, and can be stripped: in a root of its architecture.
+where_it_runs() {
+    local root="$target_dir/make-packages"
     if [ -n "$architecture" ]; then
-        make_root bookworm "$root" build-essential,debhelper,dpkg-dev "$architecture"
-        with_mounts "$root" /proc /dev "$target_dir" "$work" -- chroot "$root" sh -euc "$line" "$work/source" "$built"
+        make_root bookworm "$root" build-essential,debhelper,dpkg-dev,rpm "$architecture" &&
+            with_mounts "$root" /proc /dev "$target_dir" "$work" -- chroot "$root" "$@"
     else
-        install_missing build-essential debhelper dpkg-dev
-        sh -euc "$line" "$work/source" "$built"
+        "$@"
     fi
 }
 
 make_deb() {
+    [ -n "$architecture" ] || install_missing build-essential debhelper dpkg-dev
     mv "$work/source/packaging/debian" "$work/source/debian"
     sed -i "s/^Maintainer: .*/Maintainer: $maintainer/" "$work/source/debian/control"
     cat >"$work/source/debian/changelog" <<END
@@ -76,13 +76,15 @@ akv-provider ($version) unstable; urgency=medium
 
  -- $maintainer  $(date --rfc-email --utc --date="@$SOURCE_DATE_EPOCH")
 END
-    build_deb
+    # shellcheck disable=SC2016 # the other shell's
+    where_it_runs sh -euc 'cd "$0" && BUILT="$1" dpkg-buildpackage --build=binary --no-sign --no-check-builddeps' \
+        "$work/source" "$built"
     mv "$work"/*.deb "$packages/"
 }
 
 make_rpm() {
-    install_missing rpm
-    rpmbuild -bb --quiet ${architecture:+--target aarch64} --define "_topdir $work/rpm" --define "_rpmdir $packages" --define '_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' \
+    [ -n "$architecture" ] || install_missing rpm
+    where_it_runs rpmbuild -bb --quiet --define "_topdir $work/rpm" --define "_rpmdir $packages" --define '_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' \
         --define "akv_version $version" --define "sources $work/source" --define "built $built" --define '_libdir /usr/lib64' \
         --define 'use_source_date_epoch_as_buildtime 1' --define 'clamp_mtime_to_source_date_epoch 1' \
         "$work/source/packaging/akv-provider.spec"
