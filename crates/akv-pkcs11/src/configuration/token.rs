@@ -155,10 +155,9 @@ impl TokenSettings {
     /// programs that want none of it.
     pub(super) fn tell_problem(&self) {
         let Some(problem) = &self.problem else { return };
-        let text = format!("there is no token: {problem} ('akv pkcs11 check' looks at all of it)");
         match &self.client.endpoint {
-            None => log::warn!("{text}"),
-            Some(_) => report::warning(&text),
+            None => log::warn!("there is no token: {problem} ('akv pkcs11 check' tells more)"),
+            Some(_) => report::warning(problem),
         }
     }
 
