@@ -32,12 +32,12 @@ has_rust() {
             lacking="$tool was not found"
             return 1
         fi
-        version=$("$tool" --version | cut -d' ' -f2)
+        version=$("$tool" --version | sed -n "s/^$tool \([0-9][0-9.]*\).*/\1/p")
         if [ -z "$version" ]; then
             lacking="$(command -v "$tool") tells no version"
             return 1
         fi
-        if [ "$(printf '%s\n' "$1" "${version%%-*}" | sort --version-sort | head -n 1)" != "$1" ]; then
+        if [ "$(printf '%s\n' "$1" "$version" | sort --version-sort | head -n 1)" != "$1" ]; then
             lacking="$(command -v "$tool") is of version $version"
             return 1
         fi

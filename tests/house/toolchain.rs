@@ -10,7 +10,7 @@ fn toolchain(folder: &Path, versions: [&str; 2]) {
     std::fs::create_dir_all(folder).expect("a folder");
     for (tool, version) in ["cargo", "rustc"].iter().zip(versions) {
         let path = folder.join(tool);
-        std::fs::write(&path, format!("#!/bin/sh\necho {tool} {version} x\n")).expect("a tool");
+        std::fs::write(&path, format!("#!/bin/sh\necho {tool} {version}\n")).expect("a tool");
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("it runs");
     }
 }
@@ -62,6 +62,7 @@ fn scripts_tell_of_a_toolchain_that_is_too_old() {
             "1.93.0",
         ),
         (["", ""], Some(["1.66.0", "1.66.0"]), false, "1.66.0"),
+        (["", ""], None, false, "cargo tells no version"),
     ] {
         let (succeeds, text) = says(versions, rustup);
         assert_eq!(
