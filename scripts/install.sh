@@ -95,6 +95,9 @@ if [ -n "$root" ]; then
     exit
 fi
 
+if [ "$#" -gt 1 ]; then
+    printf "To use it from there:  export PATH=%q:\"\$PATH\" OPENSSL_MODULES=%q\n" "$(realpath "$commands")" "$(realpath "$providers")"
+fi
 if OPENSSL_MODULES="$providers" openssl list -providers -provider akv_provider -provider default >/dev/null; then
     echo "OpenSSL loads it: $(openssl version)"
 else

@@ -30,8 +30,10 @@ while [ "$#" -gt 0 ]; do
 done
 [ "${#kinds[@]}" -gt 0 ] || kinds=(deb rpm)
 
-if [ -n "$(git status --porcelain)" ]; then
-    echo "There are changes that are not committed: packages are made of what is." >&2
+changes=$(git status --porcelain)
+if [ -n "$changes" ]; then
+    echo "Packages are made of what is committed. Commit these changes, or take them away:" >&2
+    echo "$changes" >&2
     exit 1
 fi
 require_cargo

@@ -24,14 +24,41 @@ install_missing() {
         apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null >/dev/null
 }
 
-# Finds cargo, also where rustup puts it; says how to get it if it is absent.
+# Whether the cargo and the rustc that are found are of a version, or newer. Sets `lacking` to what is wrong with them if not.
+has_rust() {
+    local tool version
+    for tool in cargo rustc; do
+        if ! command -v "$tool" >/dev/null; then
+            lacking="$tool was not found"
+            return 1
+        fi
+        version=$("$tool" --version | sed -n "s/^$tool \([0-9][0-9.]*\).*/\1/p")
+        if [ -z "$version" ]; then
+            lacking="$(command -v "$tool") tells no version"
+            return 1
+        fi
+        if [ "$(printf '%s\n' "$1" "$version" | sort --version-sort | head -n 1)" != "$1" ]; then
+            lacking="$(command -v "$tool") is of version $version"
+            return 1
+        fi
+    done
+}
+
+# Finds a Rust toolchain that is new enough, also where rustup puts it; says how to get it if there is none.
 require_cargo() {
-    if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
+    local wanted lacking
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    if has_rust "$wanted"; then
+        return 0
+    fi
+    # A distribution's own may come first on PATH.
+    if [ -x "$HOME/.cargo/bin/cargo" ]; then
         PATH="$HOME/.cargo/bin:$PATH"
+        if has_rust "$wanted"; then
+            return 0
+        fi
     fi
-    if ! command -v cargo >/dev/null; then
-        echo "cargo was not found: the Rust toolchain ($(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) or newer) is needed." >&2
-        echo "Install it with the command that https://rustup.rs shows, then run this script again." >&2
-        return 1
-    fi
+    echo "$lacking: the Rust toolchain $wanted or newer is needed." >&2
+    echo "Install it with the command that https://rustup.rs shows, then run this script again." >&2
+    return 1
 }

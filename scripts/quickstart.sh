@@ -117,6 +117,19 @@ serve_with() {
     exec {server_output}<&-
 }
 
+# Of cargo's lines that tell how far it is passes on one a minute, and all others.
+one_a_minute() {
+    local line told=$SECONDS
+    while IFS= read -r line; do
+        if [[ $line =~ ^\ *(Updating|Locking|Downloading|Downloaded|Compiling|Finished)\  ]]; then
+            [ "$((SECONDS - told))" -ge 60 ] || continue
+            told=$SECONDS
+            line="   after $((SECONDS - started)) s: ${line#"${line%%[! ]*}"}"
+        fi
+        printf '%s\n' "$line"
+    done
+}
+
 printf '%sAzure Managed HSM provider for OpenSSL: quick start%s\n' "$bold" "$plain"
 
 step "Tools and packages"
@@ -127,10 +140,12 @@ done_line "Rust toolchain" "$(cargo --version)"
 
 step "Build"
 started=$SECONDS
-# On a terminal cargo shows how far it is; a log doesn't need a line for each crate.
-quiet=(--quiet)
-[ ! -t 2 ] || quiet=()
-scripts/release-build.sh -- "${quiet[@]}"
+# On a terminal cargo shows how far it is. A log gets a line a minute, and not one for each crate.
+if [ -t 2 ]; then
+    scripts/release-build.sh
+else
+    scripts/release-build.sh 2>&1 | one_a_minute >&2
+fi
 done_line "the provider, the PKCS#11 module, akv, the emulator" "$((SECONDS - started)) s"
 
 step "A Managed HSM on this machine"

@@ -8,6 +8,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
+#[cfg(unix)]
+#[path = "house/toolchain.rs"]
+mod toolchain;
+
 /// The packages of the workspace that a manifest belongs to.
 fn packages(manifest: &str) -> Vec<Value> {
     let output = Command::new(env!("CARGO"))

@@ -98,6 +98,7 @@ fn all_is_well_where_it_is() {
         "provider",
         "activation",
         "configuration",
+        "endpoint",
         "name-resolution",
         "connection",
         "tls",
@@ -113,6 +114,17 @@ fn all_is_well_where_it_is() {
         steps.iter().all(|step| step["status"] == "ok"),
         "{report:#}"
     );
+
+    let endpoint = steps.iter().find(|step| step["step"] == "endpoint");
+    let detail = endpoint.expect("the step")["detail"]
+        .as_str()
+        .unwrap_or_default();
+    for words in [
+        "AZURE_MANAGEDHSM_URL leads requests to https://localhost:",
+        "not to https://myhsm.managedhsm.azure.net",
+    ] {
+        assert!(detail.contains(words), "{words}: {detail}");
+    }
 
     // For people, and without a key.
     let text = hsm.akv(&["doctor"]).succeeds();
@@ -253,6 +265,12 @@ fn the_way_to_the_service_is_looked_at() {
     let real = hsm.variable("AZURE_MANAGEDHSM_URL").to_owned();
     hsm.set("AKV_CONNECT_TIMEOUT", "2");
     hsm.set("AZURE_MANAGEDHSM_URL", "https://hsm.invalid");
+    hsm.set("AKV_ENDPOINTS", "MyHSM=https://named.invalid");
+    fails(&hsm, "name-resolution", &["named.invalid has no address"]);
+    let text = hsm.akv(&["doctor", "managedhsm:MyHSM"]).text();
+    let words = "AKV_ENDPOINTS leads requests to https://named.invalid, and not to";
+    assert!(text.contains(words), "{text}");
+    hsm.unset("AKV_ENDPOINTS");
     fails(
         &hsm,
         "name-resolution",

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
 use managed_hsm::{
-    ConfigurationFile, Error, FrontEnd, LogSettings, ProviderSettings, Settings, Spelling,
-    environment,
+    ConfigurationFile, Error, FrontEnd, LogSettings, ProviderSettings, Service, Settings, Spelling,
+    Vault, environment,
 };
 
 use crate::openssl;
@@ -129,6 +129,36 @@ impl Configuration {
             }),
             _ => ProviderSettings::check_keys(self.keys()),
         }
+    }
+
+    /// Where requests to a vault go if that isn't its own address, and which setting leads them
+    /// there: one of another day, perhaps. None: they go to its own.
+    pub(crate) fn leads_elsewhere(&self, settings: &Settings, vault: &Vault) -> Option<String> {
+        let url = settings.endpoint_of(vault)?;
+        let own = Settings {
+            endpoint: None,
+            key_vault_endpoint: None,
+            endpoints: Vec::new(),
+            cloud: Some(settings.cloud_of(vault)),
+            ..settings.clone()
+        };
+        let own = own.address(vault).ok()?.origin();
+        if url.origin() == own {
+            return None;
+        }
+        let is_named = settings.endpoints.iter().any(|(of, _)| of.is_same(vault));
+        let variable = match (is_named, vault.service) {
+            (true, _) => "AKV_ENDPOINTS",
+            (false, Service::ManagedHsm) => "AZURE_MANAGEDHSM_URL",
+            (false, Service::KeyVault) => "AZURE_KEYVAULT_URL",
+        };
+        let setting = ProviderSettings::all().find(|setting| setting.variable == variable)?;
+        let (_, origin) = self.find(setting).ok()??;
+        Some(format!(
+            "{origin} leads requests to {}, and not to {}",
+            url.origin().ascii_serialization(),
+            own.ascii_serialization()
+        ))
     }
 
     /// Starts the log as the provider would, or with another level.

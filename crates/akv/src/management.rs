@@ -37,6 +37,8 @@ pub(crate) struct Management {
 struct Credential {
     client: Arc<Client>,
     vault: Vault,
+    /// Whom tokens for it are to be for.
+    audience: String,
     /// Whose token was given last, and the token, which is taken out of errors.
     last: Mutex<Option<(CredentialKind, managed_hsm::AccessToken)>>,
 }
@@ -59,6 +61,7 @@ impl Management {
         let credential = Arc::new(Credential {
             client: Arc::clone(client),
             vault: vault.clone(),
+            audience: settings.cloud_of(vault).audience(vault.service),
             last: Mutex::default(),
         });
         let endpoint = settings.address(vault)?;
@@ -144,6 +147,7 @@ impl Management {
                         message,
                         request_id,
                         credential: *credential,
+                        remedy: credential.remedy(&self.credential.audience),
                     },
                     (status, _) => Error::Service {
                         operation,

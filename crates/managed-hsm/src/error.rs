@@ -51,17 +51,19 @@ pub enum Error {
         problem: String,
     },
     /// The access token has expired; no request was made.
-    #[error("the access token of {} expired at {at}: {}", credential.name(), credential.remedy_of_expiry())]
+    #[error("the access token of {} expired at {at}: {remedy}", credential.name())]
     TokenExpired {
         /// Whose it was.
         credential: CredentialKind,
         /// When it expired (RFC 3339, UTC).
         at: String,
+        /// What to do.
+        remedy: String,
     },
     /// The service did not accept the access token.
     #[error(
-        "{operation} {key}: the HSM did not accept the access token of {} (HTTP 401: {message}; request id {request_id}): {}",
-        credential.name(), credential.remedy()
+        "{operation} {key}: the HSM did not accept the access token of {} (HTTP 401: {message}; request id {request_id}): {remedy}",
+        credential.name()
     )]
     Unauthorized {
         /// What was asked for.
@@ -74,6 +76,8 @@ pub enum Error {
         request_id: ForeignText,
         /// Whose token it was.
         credential: CredentialKind,
+        /// What to do.
+        remedy: String,
     },
     /// The service refused the request.
     #[error(
@@ -292,10 +296,10 @@ impl Error {
     pub fn remedy(&self) -> Option<&str> {
         let remedy = match self {
             Self::Undecided { .. } => LOOK,
-            Self::NoCredential { remedy, .. } => remedy,
+            Self::NoCredential { remedy, .. }
+            | Self::TokenExpired { remedy, .. }
+            | Self::Unauthorized { remedy, .. } => remedy,
             Self::Credential { credential, .. } => credential.remedy_of_failure(),
-            Self::TokenExpired { credential, .. } => credential.remedy_of_expiry(),
-            Self::Unauthorized { credential, .. } => credential.remedy(),
             Self::Service {
                 operation, code, ..
             } => remedy(operation, code.raw()).trim_start_matches(": "),

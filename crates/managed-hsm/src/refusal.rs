@@ -9,8 +9,13 @@ use crate::http::message::Answer;
 use crate::request::Request;
 use crate::wire;
 
-/// What the service's refusal means.
-pub(crate) fn refused(request: &Request, answer: &Answer, credential: CredentialKind) -> Error {
+/// What the service's refusal means. `audience` is whom the token was to be for.
+pub(crate) fn refused(
+    request: &Request,
+    answer: &Answer,
+    credential: CredentialKind,
+    audience: &str,
+) -> Error {
     let (operation, key) = (request.operation, request.key.to_string());
     let (status, request_id) = (answer.status, answer.request_id());
     let found = wire::service_error(&answer.body);
@@ -23,6 +28,7 @@ pub(crate) fn refused(request: &Request, answer: &Answer, credential: Credential
             message,
             request_id,
             credential,
+            remedy: credential.remedy(audience),
         };
     }
     match found {
@@ -96,7 +102,7 @@ mod tests {
                 json("Unauthorized", &format!("bad token {SECRET}")),
                 "bad token …",
             ),
-            (401, b"OK".to_vec(), "AZURE_CLI_ACCESS_TOKEN"),
+            (401, b"OK".to_vec(), "--resource https://a "),
             (400, json(SECRET, "a\\nb"), "HTTP 400 …: a b"),
             (502, b"<html>".to_vec(), "HTTP 502"),
         ];
@@ -110,7 +116,12 @@ mod tests {
                 body: Zeroizing::new(body),
                 is_http2: false,
             };
-            let error = refused(&request(), &answer, CredentialKind::AccessToken);
+            let error = refused(
+                &request(),
+                &answer,
+                CredentialKind::AccessToken,
+                "https://a",
+            );
             let message = error.to_string();
             assert!(message.contains(expected), "{message}");
             assert!(

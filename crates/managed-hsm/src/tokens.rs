@@ -207,6 +207,11 @@ impl Tokens {
         (held.is_alive() && !held.is_to_be_checked()).then_some(held)
     }
 
+    /// Whom they are for.
+    pub(crate) fn audience(&self) -> &str {
+        &self.audience
+    }
+
     /// Whether there is a token that is good, as far as is known here.
     pub(crate) fn is_there(&self) -> bool {
         self.current
@@ -258,6 +263,7 @@ impl Tokens {
             return Err(Error::TokenExpired {
                 credential: kind,
                 at: at.map_or_else(String::new, |at| at.to_string()),
+                remedy: kind.remedy_of_expiry(&self.audience),
             });
         }
         let held = Arc::new(held);

@@ -110,7 +110,7 @@ impl Transport {
             self.note_health(asked, &attempt);
             let verdict = judge(&attempt, || self.next(&request, true));
             let failed = |outcome| match outcome {
-                Ok(answer) => refused(asked, &answer, held.kind),
+                Ok(answer) => refused(asked, &answer, held.kind, tokens.audience()),
                 Err(failure) => request.failed(&failure, earlier.clone()),
             };
             match verdict {

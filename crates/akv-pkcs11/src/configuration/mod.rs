@@ -111,10 +111,12 @@ impl Configuration {
         let (process, told) = (process::generation(), reserved.map(str::to_owned));
         let Some(path) = path(reserved)? else {
             log::start(None)?;
+            let token = TokenSettings::of_environment()?;
+            token.tell_problem();
             return Ok(Self {
                 process,
                 reserved: told,
-                tokens: vec![TokenSettings::of_environment()?],
+                tokens: vec![token],
                 options: Arc::new(Options::of_environment()?),
             });
         };

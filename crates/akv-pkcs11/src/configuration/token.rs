@@ -150,6 +150,17 @@ impl TokenSettings {
         Ok(token)
     }
 
+    /// Tells what is wrong with the environment's token, which no call of a program that only looks
+    /// for tokens does. That no HSM is named stands in the log alone: p11-kit loads the module into
+    /// programs that want none of it.
+    pub(super) fn tell_problem(&self) {
+        let Some(problem) = &self.problem else { return };
+        match &self.client.endpoint {
+            None => log::warn!("there is no token: {problem} ('akv pkcs11 check' tells more)"),
+            Some(_) => report::warning(problem),
+        }
+    }
+
     /// A line for the log: where it is and as whom it is asked, without anything secret.
     pub(crate) fn summary(&self) -> String {
         let Self { slot, vault, .. } = self;

@@ -407,3 +407,35 @@ fn a_token_that_has_expired_asks_for_another_login_or_is_a_device_error() {
     let outcome = session.login(UserType::User, Some(&pin));
     assert_eq!(code(outcome), RvError::PinExpired);
 }
+
+/// p11-kit loads the module into programs that want none of it, so that standard error hears of a
+/// mistake and not of what was never set up.
+#[test]
+fn who_looks_for_a_token_that_is_not_there_is_told_why() {
+    if !makes_calls() {
+        let mut hsm = Hsm::start();
+        let url = hsm.emulator.url.clone();
+        hsm.unset("AZURE_MANAGEDHSM_URL");
+        assert!(!hsm.run().contains("akv pkcs11 check"));
+        let tells = |hsm: &Hsm, words: &str| {
+            let told = hsm.run();
+            assert_eq!(told.matches(words).count(), 1, "{told}");
+            told
+        };
+        hsm.set("AKV_LOG_LEVEL", "warn");
+        let told = tells(
+            &hsm,
+            "it is not known which HSM to ask: set AZURE_MANAGEDHSM_URL",
+        );
+        assert!(told.contains("akv pkcs11 check"), "{told}");
+        hsm.unset("AKV_LOG_LEVEL");
+        hsm.set("AZURE_MANAGEDHSM_URL", url);
+        hsm.set("AKV_CA_FILE", "/nowhere/ca.pem");
+        tells(&hsm, "the setting AKV_CA_FILE");
+        return;
+    }
+    let pkcs11 = initialized();
+    for _ in 0..3 {
+        assert_eq!(pkcs11.get_slots_with_token().unwrap(), []);
+    }
+}

@@ -50,7 +50,7 @@ impl Doctor {
             false => library::check(&mut steps, &configuration),
         }
         match checked_settings(&mut steps, &configuration) {
-            Some(settings) => self.check_vaults(&mut steps, &settings)?,
+            Some(settings) => self.check_vaults(&mut steps, &settings, &configuration)?,
             None => steps.skip("credential", "the configuration can't be used"),
         }
         self.tell_untried(&mut steps);
@@ -72,7 +72,12 @@ impl Doctor {
         });
     }
 
-    fn check_vaults(&self, steps: &mut Steps, settings: &Settings) -> Result<(), Failure> {
+    fn check_vaults(
+        &self,
+        steps: &mut Steps,
+        settings: &Settings,
+        configuration: &Configuration,
+    ) -> Result<(), Failure> {
         let session = Session::with(settings.clone());
         if self.targets.is_empty() {
             steps.skip(
@@ -83,6 +88,9 @@ impl Doctor {
             return Ok(());
         }
         for vault in self.vaults() {
+            if let Some(detail) = configuration.leads_elsewhere(settings, &vault) {
+                steps.good("endpoint", detail);
+            }
             let found = network::check(steps, settings, &vault)?;
             let token = credential::check(steps, &session, &vault, found.as_ref());
             for target in &self.targets {

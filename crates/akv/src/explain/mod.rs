@@ -44,10 +44,7 @@ impl Explain {
     pub(crate) fn run(&self) -> Result<Report, Failure> {
         let text = self.words.join(" ");
         let asked = text.trim();
-        let mut found = by_code(asked);
-        if found.is_empty() {
-            found = in_text(asked);
-        }
+        let found = meant(asked);
         if let ([], Some((number, name))) = (found.as_slice(), pkcs11_code(asked)) {
             let text = format!(
                 "{name} ({number:#x}) is a code of PKCS#11 that this project's module does not give by itself: it is \
@@ -92,6 +89,19 @@ impl Found {
             "document": self.row.document,
         })
     }
+}
+
+/// What a code, or a line that a program printed, means. A line of OpenSSL's says more than its
+/// reason, which is general, so that comes last.
+fn meant(asked: &str) -> Vec<Found> {
+    let by_code = by_code(asked);
+    if !by_code.is_empty() && reason_number(asked).is_none() {
+        return by_code;
+    }
+    let mut found = in_text(asked);
+    found.retain(|found| by_code.is_empty() || !found.row.is_reason);
+    found.extend(by_code);
+    found
 }
 
 /// What is called so, or has this number.
@@ -300,6 +310,21 @@ mod tests {
             "{found:?}"
         );
         assert!(in_text("a fine day").is_empty());
+    }
+
+    #[test]
+    fn why_the_hsm_is_not_reached_tells_one_row_and_then_the_reason() {
+        let line = "error:40000007:akv_provider::HSM not reachable:crates/hsm-module/src/x.rs:1:load key managedhsm:a:b: ";
+        let refused = "can't reach https://localhost:1: tcp connect error: Connection refused (os error 111): nothing \
+                       listens there; check the address";
+        let expected = "can't reach … refused";
+        assert_eq!(names(&meant(refused)), [expected]);
+        let found = names(&meant(&format!("{line}{refused}")));
+        assert_eq!(found, [expected, "7 HSM not reachable"]);
+        assert_eq!(names(&meant("error:40000007")), ["7 HSM not reachable"]);
+        let dns = "can't reach https://h.invalid: dns error: failed to lookup address information: Name or service not known";
+        let found = names(&meant(dns));
+        assert!(found.len() == 1 && found[0].contains("lookup"), "{found:?}");
     }
 
     #[test]

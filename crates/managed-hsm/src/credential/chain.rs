@@ -92,7 +92,7 @@ impl Chain {
         Err(Error::NoCredential {
             audience: request.audience.to_owned(),
             tried: tried.join("; "),
-            remedy: self.front_end.how_to_log_in(),
+            remedy: self.front_end.how_to_log_in(request.audience),
         })
     }
 

@@ -66,12 +66,14 @@ impl CredentialKind {
         )
     }
 
-    /// What to do when the service doesn't accept its tokens.
-    pub(crate) const fn remedy(self) -> &'static str {
-        match self {
+    /// What to do when the service doesn't accept its tokens, which are to be for `audience`.
+    pub fn remedy(self, audience: &str) -> String {
+        let remedy = match self {
             Self::AccessToken => {
-                "set AZURE_CLI_ACCESS_TOKEN to a new one, from 'az account get-access-token --resource \
-                 https://managedhsm.azure.net --query accessToken -o tsv'"
+                return format!(
+                    "set AZURE_CLI_ACCESS_TOKEN to a new one, from '{}'",
+                    by_az(audience)
+                );
             }
             Self::TokenFile => "have a new token written to the token file",
             Self::ClientSecret | Self::ClientCertificate | Self::WorkloadIdentity => {
@@ -87,13 +89,14 @@ impl CredentialKind {
             Self::AzurePowerShell => {
                 "log in to the tenant of the HSM with 'Connect-AzAccount -Tenant <tenant>'"
             }
-        }
+        };
+        remedy.to_owned()
     }
 
     /// What to do when it gives no token: it was refused, or whoever gives tokens can't be asked.
     pub(crate) const fn remedy_of_failure(self) -> &'static str {
         match self {
-            Self::AccessToken => self.remedy(),
+            Self::AccessToken => "set AZURE_CLI_ACCESS_TOKEN to a token, and nothing else",
             Self::TokenFile => "have a token, and nothing else, written to the token file",
             Self::ClientSecret => {
                 "check AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or the PIN, and the way to Entra ID from here"
@@ -130,10 +133,15 @@ impl CredentialKind {
     }
 
     /// What to do where a token has expired that was given just now.
-    pub(crate) const fn remedy_of_expiry(self) -> &'static str {
+    pub(crate) fn remedy_of_expiry(self, audience: &str) -> String {
         match self {
-            Self::AccessToken | Self::TokenFile => self.remedy(),
-            _ => "it was given just now, so check this machine's clock",
+            Self::AccessToken | Self::TokenFile => self.remedy(audience),
+            _ => "it was given just now, so check this machine's clock".to_owned(),
         }
     }
+}
+
+/// The command that prints a token for `audience`.
+pub(crate) fn by_az(audience: &str) -> String {
+    format!("az account get-access-token --resource {audience} --query accessToken -o tsv")
 }

@@ -288,8 +288,8 @@ fn access_token((token, origin): (String, Origin)) -> Result<AccessToken, Error>
     AccessToken::new(&token).ok_or_else(|| {
         Error::setting(
             &origin,
-            "it holds characters that are never in a token; set it to the output of \
-             'az account get-access-token --resource https://managedhsm.azure.net --query accessToken -o tsv'",
+            "it holds characters that are never in a token; set it to the token alone, as 'az account \
+             get-access-token --query accessToken -o tsv' prints it with --resource ('akv docs networks' says which)",
         )
     })
 }

@@ -6,6 +6,7 @@ use http::HeaderValue;
 
 use super::credentials::ACCESS_TOKEN;
 use super::setting::Setting;
+use crate::credential::kind::by_az;
 use crate::environment;
 
 /// What a front end says of itself.
@@ -93,13 +94,14 @@ impl FrontEnd {
         }
     }
 
-    /// What to do where no credential is set up: nothing that wouldn't count in this process.
-    pub(crate) fn how_to_log_in(&self) -> String {
+    /// What to do where no credential is set up that gives tokens for `audience`: nothing that
+    /// wouldn't count in this process.
+    pub(crate) fn how_to_log_in(&self, audience: &str) -> String {
         match environment::is_trusted() {
             true => format!(
-                "set {} to the output of 'az account get-access-token --resource https://managedhsm.azure.net --query \
-                 accessToken -o tsv', or set up another credential ('akv docs authentication')",
-                ACCESS_TOKEN.variable
+                "set {} to the output of '{}', or set up another credential ('akv docs authentication')",
+                ACCESS_TOKEN.variable,
+                by_az(audience)
             ),
             false => format!(
                 "no variable counts in a program with raised rights: set {}, or another credential there \

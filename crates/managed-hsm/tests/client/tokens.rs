@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
-use managed_hsm::{AccessToken, Client, CredentialKind, Error, Secret};
+use managed_hsm::{AccessToken, Client, Cloud, CredentialKind, Error, KeyUri, Secret};
 use testing::emulator::{AUDIENCE, VAULT_AUDIENCE};
 
 use crate::support::{Hsm, LONG, load, meeting, says, sign, signs, uri};
@@ -104,6 +104,7 @@ fn a_token_for_another_service_is_refused_with_what_to_do() {
     settings.credentials.access_token = AccessToken::new(&token);
     let error = Client::new(settings).get_key(&uri("k")).expect_err("no");
     assert!(matches!(error, Error::Unauthorized { .. }), "{error}");
+    says(&error, &["--resource https://managedhsm.azure.net --query"]);
     assert!(!error.to_string().contains(&token));
     assert_eq!(hsm.count("k"), 1);
 }
@@ -116,6 +117,7 @@ fn an_expired_token_is_not_sent() {
     settings.credentials.access_token = AccessToken::new(&token);
     let error = Client::new(settings).get_key(&uri("k")).expect_err("no");
     assert!(matches!(error, Error::TokenExpired { .. }), "{error}");
+    says(&error, &["--resource https://managedhsm.azure.net --query"]);
     assert_eq!((hsm.count("k"), hsm.connections()), (0, 0));
 }
 
@@ -142,6 +144,33 @@ fn without_a_credential_nothing_is_sent() {
     let error = Client::new(settings).get_key(&uri("k")).expect_err("no");
     assert!(matches!(error, Error::NoCredential { .. }), "{error}");
     assert_eq!(hsm.connections(), 0);
+}
+
+#[test]
+fn the_token_that_is_to_be_had_is_for_the_service_and_the_cloud_that_wanted_one() {
+    let hsm = Hsm::start();
+    for (cloud, text, audience) in [
+        (None, "managedhsm:MyHSM:k", "https://managedhsm.azure.net"),
+        (None, "keyvault:MyVault:k", "https://vault.azure.net"),
+        (
+            Some(Cloud::China),
+            "managedhsm:MyHSM:k",
+            "https://managedhsm.azure.cn",
+        ),
+        (
+            Some(Cloud::UsGovernment),
+            "keyvault:MyVault:k",
+            "https://vault.usgovcloudapi.net",
+        ),
+    ] {
+        let mut settings = hsm.settings();
+        settings.credentials.access_token = None;
+        settings.cloud = cloud;
+        let uri: KeyUri = text.parse().expect("a URI");
+        let error = Client::new(settings).get_key(&uri).expect_err("no");
+        assert!(matches!(error, Error::NoCredential { .. }), "{error}");
+        says(&error, &[&format!("--resource {audience} --query")]);
+    }
 }
 
 /// The error of a client whose managed identity is asked for at a server that gives every
