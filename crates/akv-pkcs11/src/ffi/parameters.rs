@@ -78,7 +78,7 @@ impl Later {
         if iv.len() != GCM_IV_LEN {
             return Err(Error::code(CKR_MECHANISM_PARAM_INVALID));
         }
-        // SAFETY: as in `check`. What is there is the program's.
+        // SAFETY: what is there is the program's, which keeps it there, as only Linux finds out.
         unsafe { memory::write(self.place, iv) }.map_err(not_kept)
     }
 }
