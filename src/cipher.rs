@@ -209,6 +209,8 @@ impl Context {
     /// Takes in additional data of GCM.
     pub(crate) fn authenticate(&mut self, aad: &[u8]) -> Result<(), Error> {
         if self.cipher.mode != Mode::Gcm || self.message != Message::Open {
+            // Its end would be one without them.
+            self.message = Message::Failed;
             return Err(Error::NotInitialised(
                 "additional data belongs to AES-GCM, before the message",
             ));

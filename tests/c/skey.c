@@ -60,6 +60,14 @@ static void gcm(EVP_SKEY *key) {
     CHECK(EVP_CIPHER_CTX_get_updated_iv(ctx, iv, sizeof iv) == 1);
     CHECK(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, sizeof tag, tag) == 1);
 
+    /* Additional data that comes too late is refused, and the message has no end without it. */
+    unsigned char late[8];
+    CHECK(EVP_CipherInit_SKEY(ctx, cipher, key, NULL, 0, 1, NULL) == 1);
+    CHECK(EVP_CipherUpdate(ctx, late, &len, (const unsigned char *)"message", 7) == 1);
+    CHECK(EVP_CipherUpdate(ctx, NULL, &len, (const unsigned char *)"aad", 3) != 1);
+    CHECK(EVP_CipherFinal_ex(ctx, late, &last) != 1);
+    ERR_clear_error();
+
     CHECK(EVP_CipherInit_SKEY(ctx, cipher, key, iv, sizeof iv, 0, NULL) == 1);
     CHECK(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, sizeof tag, tag) == 1);
     CHECK(EVP_CipherUpdate(ctx, NULL, &len, (const unsigned char *)"aad", 3) == 1);

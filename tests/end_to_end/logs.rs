@@ -311,6 +311,19 @@ fn where_standard_error_is_closed_no_log_gets_into_the_files_of_the_program() {
     hsm.verifies(&["-sha256"], &public, &signature, &message);
 }
 
+#[test]
+fn where_the_program_closes_standard_error_later_its_own_files_get_no_log_and_its_logs_do() {
+    let mut hsm = Hsm::with_keys(&[("k", EC_P256)]);
+    hsm.set("AKV_LOG_LEVEL", "trace");
+    let program = hsm.compile("standard_error");
+    for (what, is_log) in [("data", false), ("log", true)] {
+        let file = hsm.path(what);
+        hsm.run(&program, &[&uri("k"), &file, what]).succeeds();
+        let written = fs::read_to_string(file).expect("it is there");
+        assert_eq!(!written.is_empty(), is_log, "{what}: {written}");
+    }
+}
+
 /// Each library context has settings of its own, and the process one log.
 #[test]
 fn log_settings_of_a_second_library_context_are_warned_of() {

@@ -226,8 +226,10 @@ fn a_process_that_never_used_the_provider_ends_well_without_memory() {
 fn a_process_that_is_refused_random_bytes_goes_on_and_is_told() {
     let hsm = Hsm::with_keys(&KEYS[..1]);
     let program = hsm.compile("no_random");
-    let told = hsm.run(&program, &[&uri(KEYS[0].0)]).succeeds();
-    assert!(told.contains("allow getrandom"), "{told}");
+    for before in ["load", "child", "encrypt"] {
+        let told = hsm.run(&program, &[&uri(KEYS[0].0), before]).succeeds();
+        assert!(told.contains("allow getrandom"), "{before}: {told}");
+    }
 }
 
 #[test]

@@ -371,11 +371,12 @@ impl Aes {
         }
         message::check_aad(given.aad, CKR_MECHANISM_PARAM_INVALID)?;
         let is_place = mode == AesMode::Gcm && of.encrypts();
+        let iv_place = is_place.then(|| given.place_of_iv()).transpose()?;
         Ok(Self {
             mode,
             iv: given.iv.to_vec(),
             aad: given.aad.to_vec(),
-            iv_place: is_place.then_some(given.iv_place),
+            iv_place,
         })
     }
 
@@ -390,7 +391,6 @@ impl Aes {
             self.iv_place.as_ref().map(Later::check).transpose()?;
             let sealed = seal(token, key, of, &self.aad, plaintext)?;
             if let Some(place) = &self.iv_place {
-                place.check()?;
                 place.put(&sealed.iv)?;
             }
             return Ok(match self.mode {

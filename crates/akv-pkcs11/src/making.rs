@@ -4,6 +4,7 @@ use cryptoki_sys::CKR_FUNCTION_FAILED;
 use managed_hsm::{Client, Key, KeyName, KeyUri};
 
 use crate::error::{Error, Purpose};
+use crate::random;
 use crate::report;
 use crate::sessions::Session;
 use crate::token::Asked;
@@ -126,10 +127,9 @@ fn get(client: &Client, session: &Session, name: &KeyName) -> Result<Key, manage
 
 /// As the TLS Offload Library names keys.
 fn random_name() -> Result<KeyName, Error> {
-    let failed = || Error::because(CKR_FUNCTION_FAILED, "there are no random bytes for a name");
     let mut random = [0; 16];
-    aws_lc_rs::rand::fill(&mut random).map_err(|_| failed())?;
+    random::fill(&mut random)?;
     format!("p11-{}", tags::encode_id(&random))
         .parse()
-        .map_err(|_| failed())
+        .map_err(|_| Error::code(CKR_FUNCTION_FAILED))
 }

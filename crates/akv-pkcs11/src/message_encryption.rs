@@ -166,11 +166,13 @@ fn next(
     let goes_on;
     let outcome = if flags & CKF_END_OF_MESSAGE == 0 {
         let is_result = output.wanted_at_most(part.len())? == Wanted::Result;
-        goes_on = true;
-        match is_result {
+        let held = match is_result {
             true => hold(&mut begun.parts, part, LONGEST, kind.of).and_then(|()| output.put(&[])),
             false => Ok(()),
-        }
+        };
+        // A message of which a part was refused has no end without it.
+        goes_on = held.is_ok();
+        held
     } else {
         let held = begun.parts.take().unwrap_or_default();
         kind.of

@@ -26,11 +26,7 @@ pub(crate) fn generate(
     let session = module.session(session)?;
     let token = &session.token;
     if !module.options.random_from_hsm {
-        return output.fill(|bytes| {
-            aws_lc_rs::rand::fill(bytes).map_err(|_| {
-                Error::because(CKR_FUNCTION_FAILED, "the generator has no random bytes")
-            })
-        });
+        return output.fill(fill);
     }
     output.fill(|bytes| {
         let random = token.ask(|client| client.random_bytes(token.vault(), bytes.len()))?;
@@ -38,4 +34,13 @@ pub(crate) fn generate(
         bytes.copy_from_slice(&random);
         Ok(())
     })
+}
+
+/// Fills with random bytes that are made here.
+///
+/// # Errors
+/// There are none, for a reason that is told.
+pub(crate) fn fill(bytes: &mut [u8]) -> Result<(), Error> {
+    managed_hsm::fill_randomly(bytes)
+        .map_err(|error| Error::because(CKR_FUNCTION_FAILED, error.to_string()))
 }

@@ -10,6 +10,7 @@ use cryptoki_sys::CKR_FUNCTION_FAILED;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::random;
 use crate::report;
 
 /// Nobody outside the process knows it.
@@ -24,12 +25,7 @@ pub(crate) fn prepare() -> Result<(), Error> {
         return Ok(());
     }
     let mut secret = Zeroizing::new([0; 32]);
-    aws_lc_rs::rand::fill(&mut *secret).map_err(|_| {
-        Error::because(
-            CKR_FUNCTION_FAILED,
-            "there are no random bytes for decryption with PKCS#1 v1.5",
-        )
-    })?;
+    random::fill(&mut *secret)?;
     let _ = SECRET.set(hmac::Key::new(hmac::HMAC_SHA256, &*secret));
     Ok(())
 }

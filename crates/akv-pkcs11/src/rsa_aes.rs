@@ -12,6 +12,7 @@ use crate::error::{Error, Purpose};
 use crate::ffi::convert::MechanismIn;
 use crate::mechanisms::parameter_invalid;
 use crate::oaep::oaep;
+use crate::random;
 use crate::rsa_size::check_rsa_size;
 use crate::token::objects::StoredKey;
 use crate::token::tags::Half;
@@ -89,7 +90,7 @@ impl RsaAes {
     pub(crate) fn wrap(&self, key: &StoredKey, value: &[u8]) -> Result<Vec<u8>, Error> {
         let failed = |_| Error::because(CKR_FUNCTION_FAILED, "the key can't be wrapped");
         let mut once = Zeroizing::new(vec![0; self.aes_len]);
-        aws_lc_rs::rand::fill(&mut once).map_err(failed)?;
+        random::fill(&mut once)?;
         let mut wrapped = hsm_keys::encrypt(key.public(), RsaEncryption::OaepSha1, &once)
             .map_err(|error| Error::operation(Purpose::Wrap, &error))?;
         let cipher = match self.aes_len {

@@ -71,7 +71,7 @@ impl RsaEncryption {
 /// [proven](crate::Key::prove) is not for this.
 ///
 /// # Errors
-/// The key is of another type, or the plaintext does not fit into it.
+/// The key is of another type, the plaintext does not fit into it, or there are no random bytes.
 pub fn encrypt(
     public: &PublicKey,
     scheme: RsaEncryption,
@@ -85,7 +85,7 @@ pub fn encrypt(
             got: plaintext.len(),
         });
     }
-    rsa.encrypt(scheme, plaintext)
+    managed_hsm::with_random_bytes(|| rsa.encrypt(scheme, plaintext))?
         .ok_or(Error::UnusableForEncryption)
 }
 

@@ -18,6 +18,7 @@ pub mod cancellation;
 mod client;
 pub mod dispatch;
 pub mod input;
+pub mod memory;
 mod output;
 pub mod pipe_signal;
 mod pointer;

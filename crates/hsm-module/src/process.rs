@@ -1,8 +1,8 @@
 //! The process that the module is loaded into: its rights, its forks, its end.
 
-use std::sync::OnceLock;
 #[cfg(target_os = "linux")]
 use std::sync::atomic::AtomicBool;
+use std::sync::{Once, OnceLock};
 
 use managed_hsm::LogSettings;
 pub use managed_hsm::forks::generation;
@@ -13,9 +13,23 @@ use crate::{boundary, pipe_signal};
 /// nothing from the environment of a program whose rights are not those of whoever started it.
 pub fn is_loaded_into() {
     managed_hsm::logging::has_stderr();
+    tell_of_panics_on_standard_error_alone();
     if has_raised_rights() {
         managed_hsm::environment::distrust();
     }
+}
+
+/// Where the program has closed standard error, the number may be that of a file of its own.
+fn tell_of_panics_on_standard_error_alone() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let tell = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if managed_hsm::logging::stderr_takes_lines() {
+                tell(panic);
+            }
+        }));
+    });
 }
 
 /// Starts the log of the module whose crate is named, once in the process. None of its lines raises
@@ -84,7 +98,7 @@ pub fn watch_for_forks() {
         forks::after_fork_in_child();
         let _ = boundary::run(managed_hsm::open_ahead_in_child);
     }
-    static ONCE: std::sync::Once = std::sync::Once::new();
+    static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         #[cfg(target_os = "linux")]
         if let Some(mark) = mark_that_no_child_has() {

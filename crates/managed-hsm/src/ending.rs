@@ -1,14 +1,18 @@
-//! The end of the process, while its threads still make requests.
+//! Random bytes of AWS-LC's, and the end of the process while its threads still need them.
 //!
 //! AWS-LC wipes the state of its random generators when the process ends. A thread that has one
 //! waits from then on, which nobody notices; one that makes its first aborts the process. So a
 //! thread makes its own before it does anything else, and none does once the end has begun.
+//!
+//! Where the system refuses it bytes for a new generator, or for one that a child has inherited, it
+//! aborts the process as well. So whatever needs random bytes goes through here, which looks first.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::forks::{self, Work};
 use crate::metrics;
 
 static HAS_BEGUN: AtomicBool = AtomicBool::new(false);
@@ -16,7 +20,9 @@ static HAS_BEGUN: AtomicBool = AtomicBool::new(false);
 static MAKING: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    static IS_MADE: Cell<bool> = const { Cell::new(false) };
+    /// The [`forks::generation`] in which this thread has made its own. A child takes fresh bytes
+    /// for what it has inherited.
+    static MADE_BY: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 /// How often, and how long each time, the end waits for those threads. It takes them some
@@ -24,23 +30,55 @@ thread_local! {
 const LOOKS: u32 = 100;
 const LOOK: Duration = Duration::from_micros(200);
 
+/// How much comes in one piece, as AWS-LC has it. Forks wait for no more.
+const PIECE: usize = 1 << 16;
+
 /// Before this thread does anything that needs random bytes.
+#[allow(clippy::disallowed_methods, reason = "it has looked")]
 pub(crate) fn make_generator() -> Result<(), Error> {
-    if IS_MADE.get() {
+    let process = forks::generation();
+    if MADE_BY.get() == Some(process) {
         return Ok(());
     }
     look_for_random_bytes()?;
     MAKING.fetch_add(1, Ordering::SeqCst);
     let has_begun = HAS_BEGUN.load(Ordering::SeqCst);
-    if !has_begun {
-        let made = aws_lc_rs::rand::fill(&mut [0]);
-        IS_MADE.set(made.is_ok());
+    let made = has_begun || aws_lc_rs::rand::fill(&mut [0]).is_ok();
+    if !has_begun && made {
+        MADE_BY.set(Some(process));
     }
     MAKING.fetch_sub(1, Ordering::SeqCst);
-    match has_begun {
-        true => Err(Error::Io("it is ending".to_owned())),
-        false => Ok(()),
+    match (has_begun, made) {
+        (true, _) => Err(Error::Io("it is ending".to_owned())),
+        (false, true) => Ok(()),
+        (false, false) => Err(no_bytes()),
     }
+}
+
+/// Does what has AWS-LC take random bytes. No fork comes between: AWS-LC has locks.
+///
+/// # Errors
+/// The system refuses them, or the process is ending.
+pub fn with_random_bytes<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
+    let _work = Work::begin();
+    make_generator()?;
+    Ok(work())
+}
+
+/// Fills with random bytes.
+///
+/// # Errors
+/// As [`with_random_bytes`].
+#[allow(clippy::disallowed_methods, reason = "it has looked")]
+pub fn fill_randomly(bytes: &mut [u8]) -> Result<(), Error> {
+    for piece in bytes.chunks_mut(PIECE) {
+        with_random_bytes(|| aws_lc_rs::rand::fill(piece))?.map_err(|_| no_bytes())?;
+    }
+    Ok(())
+}
+
+fn no_bytes() -> Error {
+    Error::Io("there are no random bytes".to_owned())
 }
 
 /// AWS-LC ends the process where the system refuses it random bytes.

@@ -95,7 +95,7 @@ pub use cloud::{Cloud, Service};
 pub use configuration::ConfigurationFile;
 pub use credential::kind::CredentialKind;
 pub use encryption::{Decryption, Encrypted, Encryption};
-pub use ending::process_ends;
+pub use ending::{fill_randomly, process_ends, with_random_bytes};
 pub use error::Error;
 pub use event_loop::block_on;
 pub use external_key::ExternalKeyId;

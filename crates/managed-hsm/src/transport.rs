@@ -12,6 +12,7 @@ use url::Url;
 use crate::cloud::{Cloud, Service};
 use crate::credential::chain::Chain;
 use crate::credential::kind::CredentialKind;
+use crate::ending::fill_randomly;
 use crate::error::Error;
 use crate::event_loop;
 use crate::health::{Choice, Down, Health};
@@ -330,7 +331,7 @@ async fn first_answer(
 /// A name for a request, whoever sends it: a UUID, the same for all its attempts.
 fn client_request_id() -> Option<HeaderValue> {
     let mut random = [0; 16];
-    aws_lc_rs::rand::fill(&mut random).ok()?;
+    fill_randomly(&mut random).ok()?;
     let id = uuid::Builder::from_random_bytes(random).into_uuid();
     HeaderValue::try_from(id.to_string()).ok()
 }
@@ -338,7 +339,7 @@ fn client_request_id() -> Option<HeaderValue> {
 /// A random number from 0 to 1. Without random bytes it is 1.
 fn random_share() -> f64 {
     let mut random = [0; 4];
-    match aws_lc_rs::rand::fill(&mut random) {
+    match fill_randomly(&mut random) {
         Ok(()) => f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX),
         Err(_) => 1.0,
     }

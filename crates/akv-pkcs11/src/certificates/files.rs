@@ -287,7 +287,7 @@ pub(crate) fn write(
     // Readers have the whole file or the one before. Threads may write it at once, and processes
     // with the same number in other containers: each has a draft of its own.
     let mut own = [0; 8];
-    aws_lc_rs::rand::fill(&mut own).map_err(|_| "there are no random bytes".to_owned())?;
+    managed_hsm::fill_randomly(&mut own).map_err(|error| error.to_string())?;
     let draft = folder.join(format!(".{}.{name}", tags::encode_id(&own)));
     let written = create(&draft)
         .and_then(|mut file| {

@@ -11,48 +11,93 @@ use cryptoki_sys::{
 };
 
 use hsm_keys::aes::GCM_TAG_LEN;
+use hsm_module::memory::{self, Untouched};
 
 use super::convert::{MechanismIn, slice};
 use crate::error::Error;
 
-/// Memory of the program's that a result is written to later.
+/// Memory of the program's that a result of the same call is written to.
+#[derive(Debug)]
+pub(crate) struct Place {
+    place: *mut CK_BYTE,
+    len: usize,
+}
+
+impl Place {
+    /// Writes what fills the place.
+    pub(crate) fn put(&self, bytes: &[u8]) -> Result<(), Error> {
+        if self.place.is_null() || bytes.len() != self.len {
+            return Err(Error::code(CKR_MECHANISM_PARAM_INVALID));
+        }
+        // SAFETY: whoever asks for a result there has this many bytes there during the call.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.place, bytes.len()) };
+        Ok(())
+    }
+}
+
+/// Memory of the program's that the initialisation vector of AES-GCM is written to in a later call,
+/// as modules have it whose device makes that. It holds zeros until then. Other modules read it at
+/// once, so programs there are that have given it back by then.
 #[derive(Debug)]
 pub(crate) struct Later {
     place: *mut CK_BYTE,
-    len: usize,
 }
 
 // SAFETY: only an address, which any thread may write to that the program lets make the call.
 unsafe impl Send for Later {}
 
 impl Later {
-    /// Refuses a place that doesn't hold the zeros any more that it held: a program that passes
-    /// zeros without having the place filled may have freed it, and it may be in use for something
-    /// else.
+    /// Refuses a place that can't be written to already.
+    fn begin(place: *mut CK_BYTE) -> Result<Self, Error> {
+        let later = Self { place };
+        later.write(&[0; GCM_IV_LEN])?;
+        Ok(later)
+    }
+
+    /// Refuses a place that is no longer there, or doesn't hold the zeros any more that it held: a
+    /// program that passes zeros without having the place filled may have freed it, and it may be
+    /// in use for something else.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        let mut now = [1; GCM_IV_LEN];
         // SAFETY: whoever asks for a result there keeps the memory until it is there (AES-GCM in
-        // PKCS#11), and it has this length. Memory that was freed all the same can mostly be read.
-        let now = unsafe { slice(self.place, self.len as CK_ULONG) }.unwrap_or_default();
-        match now.len() == self.len && now.iter().all(|byte| *byte == 0) {
+        // PKCS#11), which only Linux finds out.
+        unsafe { memory::read(self.place, &mut now) }.map_err(not_kept)?;
+        match now == [0; GCM_IV_LEN] {
             true => Ok(()),
-            false => Err(invalid(
-                "the program has not kept the 12 zero bytes, which the HSM's initialisation vector \
-                 replaces, until the ciphertext comes out: use CKM_CLOUDHSM_AES_GCM or \
-                 C_MessageEncryptInit, where it has another place",
-            )),
+            false => Err(not_kept(Untouched::Gone)),
         }
     }
 
-    /// Writes what fills the place, whatever it holds.
-    pub(crate) fn put(&self, bytes: &[u8]) -> Result<(), Error> {
-        if self.place.is_null() || bytes.len() != self.len {
+    /// Writes the initialisation vector, if the place is as it was.
+    pub(crate) fn put(&self, iv: &[u8]) -> Result<(), Error> {
+        self.check()?;
+        self.write(iv)
+    }
+
+    fn write(&self, iv: &[u8]) -> Result<(), Error> {
+        if iv.len() != GCM_IV_LEN {
             return Err(Error::code(CKR_MECHANISM_PARAM_INVALID));
         }
-        // SAFETY: whoever asks for a result there keeps the memory until it is there (AES-GCM in
-        // PKCS#11, as modules have it whose device makes the initialisation vector); it has this
-        // length.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.place, bytes.len()) };
-        Ok(())
+        // SAFETY: what is there is the program's, which keeps it there, as only Linux finds out.
+        unsafe { memory::write(self.place, iv) }.map_err(not_kept)
+    }
+}
+
+/// Why there is no place for the initialisation vector. Without the system's help none is taken: a
+/// program that has given it back would crash, or lose other data.
+fn not_kept(untouched: Untouched) -> Error {
+    const REMEDY: &str =
+        "use CKM_CLOUDHSM_AES_GCM or C_MessageEncryptInit, where it has another place";
+    match untouched {
+        Untouched::Gone => invalid(&format!(
+            "the program has not kept the 12 zero bytes, which the HSM's initialisation vector \
+             replaces, where they can be written to until the ciphertext comes out: {REMEDY}"
+        )),
+        Untouched::Refused(error) => invalid(&format!(
+            "the system doesn't tell whether the program has kept the place for the HSM's \
+             initialisation vector ({error}): have the filter of its system calls (seccomp) allow \
+             process_vm_readv and process_vm_writev, or {REMEDY}"
+        )),
     }
 }
 
@@ -62,8 +107,20 @@ pub(crate) struct GcmIn<'a> {
     pub(crate) iv: &'a [u8],
     pub(crate) aad: &'a [u8],
     pub(crate) tag_bits: CK_ULONG,
-    /// Where the initialisation vector is.
-    pub(crate) iv_place: Later,
+    iv_place: *mut CK_BYTE,
+}
+
+impl GcmIn<'_> {
+    /// Where the HSM's initialisation vector, of the usual length, is to go.
+    ///
+    /// # Errors
+    /// It can't be written there.
+    pub(crate) fn place_of_iv(&self) -> Result<Later, Error> {
+        match self.iv.len() {
+            GCM_IV_LEN => Later::begin(self.iv_place),
+            _ => Err(invalid(GCM_IVS)),
+        }
+    }
 }
 
 /// What a `CK_SIGN_ADDITIONAL_CONTEXT` says.
@@ -106,10 +163,7 @@ impl<'a> MechanismIn<'a> {
                 iv,
                 aad: slice(given.pAAD.cast_const(), given.ulAADLen).ok_or_else(nowhere)?,
                 tag_bits: given.ulTagBits,
-                iv_place: Later {
-                    place: given.pIv,
-                    len: iv.len(),
-                },
+                iv_place: given.pIv,
             })
         }
     }
@@ -163,9 +217,9 @@ pub(crate) struct GcmMessage {
     pub(crate) generator: CK_GENERATOR_FUNCTION,
     pub(crate) tag: [u8; GCM_TAG_LEN],
     /// Where the initialisation vector is.
-    pub(crate) iv_place: Later,
+    pub(crate) iv_place: Place,
     /// Where the tag is.
-    pub(crate) tag_place: Later,
+    pub(crate) tag_place: Place,
 }
 
 impl MessageIn<'_> {
@@ -210,14 +264,14 @@ impl MessageIn<'_> {
             }
             let tag = slice(given.pTag.cast_const(), GCM_TAG_LEN as CK_ULONG);
             let tag = tag.ok_or_else(nowhere)?;
-            let later = |place, len| Later { place, len };
+            let at = |place, len| Place { place, len };
             Ok(GcmMessage {
                 iv,
                 fixed_bits: given.ulIvFixedBits,
                 generator: given.ivGenerator,
                 tag: tag.try_into().map_err(|_| invalid(GCM_TAGS))?,
-                iv_place: later(given.pIv, GCM_IV_LEN),
-                tag_place: later(given.pTag, GCM_TAG_LEN),
+                iv_place: at(given.pIv, GCM_IV_LEN),
+                tag_place: at(given.pTag, GCM_TAG_LEN),
             })
         }
     }

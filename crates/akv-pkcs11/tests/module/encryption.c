@@ -147,6 +147,43 @@ static void empty(ulong_t session, ulong_t key) {
     EXPECT(0, C_MessageDecryptFinal, session);
 }
 
+/* A message of which a part was refused has no end without it. */
+static void refused_parts(ulong_t session, ulong_t key) {
+    static unsigned char part[300000], room[700000];
+    unsigned char tag[16], zeros[12] = {0};
+    ulong_t len = sizeof room;
+    struct gcm_message message = {zeros, 12, 0, 1, tag, 128};
+    struct mechanism gcm = {0x1087, NULL, 0};
+    EXPECT(0, C_MessageEncryptInit, session, &gcm, key);
+    EXPECT(0, C_EncryptMessageBegin, session, &message, sizeof message, NULL, 0ul);
+    EXPECT(0, C_EncryptMessageNext, session, &message, sizeof message, part, sizeof part, room, &len, 0ul);
+    len = sizeof room;
+    EXPECT(0x21, C_EncryptMessageNext, session, &message, sizeof message, part, sizeof part, room, &len, 0ul);
+    EXPECT(NOT_INITIALIZED, C_EncryptMessageNext, session, &message, sizeof message, part, 10ul, room, &len, 1ul);
+    EXPECT(0, C_MessageEncryptFinal, session);
+    EXPECT(0, C_MessageDecryptInit, session, &gcm, key);
+    EXPECT(0, C_DecryptMessageBegin, session, &message, sizeof message, NULL, 0ul);
+    len = sizeof room;
+    EXPECT(0, C_DecryptMessageNext, session, &message, sizeof message, part, sizeof part, room, &len, 0ul);
+    len = sizeof room;
+    EXPECT(0x41, C_DecryptMessageNext, session, &message, sizeof message, part, sizeof part, room, &len, 0ul);
+    EXPECT(NOT_INITIALIZED, C_DecryptMessageNext, session, &message, sizeof message, part, 10ul, room, &len, 1ul);
+    EXPECT(0, C_MessageDecryptFinal, session);
+    for (int encrypts = 0; encrypts < 2; encrypts++) {
+        const char *names[][3] = {{"C_DecryptInit", "C_DecryptUpdate", "C_DecryptFinal"},
+                                  {"C_EncryptInit", "C_EncryptUpdate", "C_EncryptFinal"}};
+        ulong_t (*begin)() = function(names[encrypts][0]), (*update)() = function(names[encrypts][1]);
+        CHECK(begin(session, &cbc_pad, key) == 0);
+        for (int number = 0; number < 2; number++) {
+            len = sizeof room;
+            ulong_t code = update(session, part, sizeof part, room, &len);
+            CHECK(code == (number == 0 ? 0 : encrypts ? 0x21 : 0x41));
+        }
+        len = sizeof room;
+        CHECK(((ulong_t(*)())function(names[encrypts][2]))(session, room, &len) == NOT_INITIALIZED);
+    }
+}
+
 static void parameters(ulong_t session, ulong_t key) {
     struct gcm_parameters gcm = {iv, 12, 96, NULL, 5, 128};
     struct mechanism mechanism = {0x1087, &gcm, sizeof gcm};
@@ -253,6 +290,7 @@ int main(int argc, char **argv) {
     decrypts(session, key);
     overwritten(session, key);
     empty(session, key);
+    refused_parts(session, key);
     parameters(session, key);
     wraps(session, key);
     lengths(session, key);

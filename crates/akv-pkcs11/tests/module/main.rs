@@ -28,6 +28,7 @@ mod overtaken;
 mod points;
 mod processes;
 mod programs;
+mod refusals;
 mod renewals;
 mod replaced;
 mod secret_keys;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::rand::{SystemRandom, fill};
+use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair;
 use aws_lc_rs::signature::{KeyPair as _, RSA_PSS_SHA256};
 use base64::Engine;
@@ -17,6 +17,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
+use crate::ending::fill_randomly;
 use crate::files::{self, shown_path};
 use crate::pem;
 use crate::secret::Secret;
@@ -147,7 +148,7 @@ impl ClientCertificate {
             header["x5c"] = chain.into();
         }
         let mut id = [0; 16];
-        fill(&mut id).map_err(|_| "there are no random bytes")?;
+        fill_randomly(&mut id).map_err(|error| error.to_string())?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now
             .map_err(|_| "this machine's clock is before 1970")?

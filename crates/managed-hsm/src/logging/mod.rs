@@ -5,6 +5,7 @@
 
 mod line;
 mod sink;
+mod standard;
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -50,14 +51,19 @@ impl Log for Logger {
 
 /// Whether the process had standard error when it was first asked. A program that had closed it
 /// writes its own files under that number, where no log belongs; so a library asks when it is
-/// loaded.
+/// loaded. What the number stands for later is looked at with each line.
 pub fn has_stderr() -> bool {
-    static HAS_IT: OnceLock<bool> = OnceLock::new();
+    standard::look();
+    standard::had_stderr()
+}
+
+/// Whether what a library says on standard error belongs to what that is now.
+pub fn stderr_takes_lines() -> bool {
     #[cfg(unix)]
-    let look = || rustix::io::fcntl_getfd(rustix::stdio::stderr()).is_ok();
+    let takes = standard::Standard::Error.now().is_ok();
     #[cfg(not(unix))]
-    let look = || true;
-    *HAS_IT.get_or_init(look)
+    let takes = true;
+    takes
 }
 
 /// Writes a line to standard error, if the process has that, for whoever keeps no log. Nobody waits

@@ -129,6 +129,7 @@ mod unix {
     use rustix::io::{Errno, Result, write};
     use rustix::net::{SendFlags, send};
 
+    use super::super::standard::Standard;
     use crate::descriptors::FileId;
 
     const FLAGS: OFlags = OFlags::WRONLY
@@ -138,7 +139,7 @@ mod unix {
 
     pub(super) enum Target {
         /// 1 or 2, which are the application's: it may put anything else there at any time.
-        Standard(BorrowedFd<'static>),
+        Standard(Standard),
         File(LogFile),
     }
 
@@ -151,7 +152,7 @@ mod unix {
 
     impl Target {
         pub(super) fn stderr() -> Self {
-            Self::Standard(rustix::stdio::stderr())
+            Self::Standard(Standard::Error)
         }
 
         pub(super) fn file(path: &Path) -> std::result::Result<Self, String> {
@@ -159,7 +160,7 @@ mod unix {
             match path.to_str() {
                 Some("/dev/stderr" | "/proc/self/fd/2" | "/dev/fd/2") => return Ok(Self::stderr()),
                 Some("/dev/stdout" | "/proc/self/fd/1" | "/dev/fd/1") => {
-                    return Ok(Self::Standard(rustix::stdio::stdout()));
+                    return Ok(Self::Standard(Standard::Output));
                 }
                 _ => {}
             }
@@ -185,7 +186,7 @@ mod unix {
         /// Writes what is taken without waiting.
         pub(super) fn try_write(&mut self, bytes: &[u8]) -> Result<usize> {
             match self {
-                Self::Standard(descriptor) => to_standard(*descriptor, bytes),
+                Self::Standard(standard) => to_standard(*standard, bytes),
                 Self::File(file) => write(file.descriptor()?, bytes),
             }
         }
@@ -238,9 +239,10 @@ mod unix {
     /// Whether it waits is a property that the application, and those it shares the descriptor
     /// with, rely on. So a pipe or a terminal is opened once more, for us alone; where that can't
     /// be done it is asked whether it has room for a line.
-    fn to_standard(descriptor: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize> {
+    fn to_standard(standard: Standard, bytes: &[u8]) -> Result<usize> {
         use std::os::fd::AsRawFd;
-        match FileType::from_raw_mode(fstat(descriptor)?.st_mode) {
+        let (descriptor, kind) = standard.now()?;
+        match kind {
             FileType::Socket => {
                 let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
                 return send(descriptor, bytes, flags);
