@@ -1,7 +1,7 @@
 """Checks the built site: site_check.py FOLDER
 
 Every link of every page leads to a file of the site, and its anchor is there; no page, style or
-picture loads anything from another host; no diagram is left as text. Links of the reader's own
+picture loads anything from another host; no diagram is left as text, and no escape is shown as it is. Links of the reader's own
 choice may lead anywhere. Prints a line for each fault, and the counts at the end.
 """
 
@@ -29,6 +29,7 @@ class Page(HTMLParser):
         super().__init__()
         self.anchors, self.links, self.loaded, self.languages = {"", "top"}, [], [], []
         self.in_style = False
+        self.text = text
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -103,6 +104,8 @@ class Site:
                 self.follow(name, address, is_loaded=True)
             if "mermaid" in page.languages:
                 self.fault(name, "a diagram is left as text")
+            if "&amp;lt;" in page.text and not name.startswith("sources/"):
+                self.fault(name, "it shows &lt; instead of <")
         for name, path in self.files.items():
             if name.endswith((".css", ".svg")):
                 for address in in_style(path.read_text()):
@@ -117,12 +120,12 @@ def notices_faults(folder):
         '<a href="#here">1</a><a href="no.html">2</a><a href="page.html#there">3</a>'
         '<img src="https://example.com/a.png"><script src="//example.com/a.js"></script>'
         '<style>@import "https://example.com/a.css";</style><code class="language-mermaid">a</code>'
-        '<a href="https://example.com/">a link</a><p id="here">'
+        '<a href="https://example.com/">a link</a><code>&amp;lt;</code><p id="here">'
     )
     site = Site(folder)
     site.files, site.pages = {"page.html": folder}, {"page.html": Page(text)}
     site.check()
-    return len(site.faults) == 6
+    return len(site.faults) == 7
 
 
 def main():
