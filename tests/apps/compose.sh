@@ -106,6 +106,18 @@ place=source/target/shipped/release
 check "the image akv-nginx" image akv-nginx deploy/container/Containerfile "$module" "$target/akv"
 check "the image managed-hsm-emulator" image managed-hsm-emulator deploy/emulator/Containerfile "$target/managed-hsm-emulator"
 
+# The emulator alone, as its README has it: asked by a published port, with its CA and a token from the container.
+free_port alone
+runs_alone() {
+    podman run --detach --name hsm --publish "127.0.0.1:$alone:8443" managed-hsm-emulator &&
+        podman exec hsm managed-hsm-emulator env --data-dir /data --wait 10 >/dev/null &&
+        podman cp hsm:/data/ca.pem "$work/alone.pem" || return
+    AZURE_CLI_ACCESS_TOKEN=$(podman exec hsm managed-hsm-emulator token --data-dir /data) AZURE_MANAGEDHSM_URL=https://localhost:$alone \
+        AKV_CA_FILE=$work/alone.pem "$target/akv" keys create managedhsm:MyHSM:demo --type ec --curve P-256
+}
+check "the emulator, by podman run" runs_alone
+check "the emulator goes" podman rm --force --volumes --time 5 hsm
+
 # --- the examples -----------------------------------------------------------------------------------------------------
 
 compose() { (cd "$example-example/compose" && podman-compose "$@"); }
