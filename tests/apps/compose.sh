@@ -29,7 +29,7 @@ obstacle() {
         echo "it is tried as root"
     elif ! command -v podman >/dev/null || ! command -v mmdebstrap >/dev/null || [ ! -x /usr/lib/podman/netavark ] ||
         [ ! -x /usr/lib/podman/aardvark-dns ]; then
-        echo "it needs podman with names of containers (apt-get install podman runc netavark aardvark-dns iptables mmdebstrap)"
+        echo "it needs podman with names of containers (apt-get install podman netavark aardvark-dns iptables mmdebstrap)"
     fi
 }
 reason=$(obstacle)
@@ -83,7 +83,7 @@ find_runtime() {
 settings runc ''
 check "Debian's image" make_base
 if ! find_runtime; then
-    skip "the examples in containers" "podman can run none here: $(tail -n 1 "$work/run.log")"
+    skip "the examples in containers" "podman can run none here, by crun or, if it is installed, runc: $(tail -n 1 "$work/run.log")"
     finish
 fi
 
