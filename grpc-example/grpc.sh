@@ -60,6 +60,16 @@ start_server() { # LANGUAGE
     wait_until 20 test -S "$sockets/server.sock" || fail "The gRPC server did not start: $(tail -n 3 "$run/greeter.log")"
 }
 
+# The configurations of both sidecars: write_sidecars "USER DIRECTIVE" ADDRESS, where the client's sidecar finds the server's.
+write_sidecars() {
+    local common=("run=$run" "user=$1" "tls_port=$TLS_PORT")
+    mkdir -p "$run/tmp"
+    fill_in "$here/server-sidecar.conf.in" "$run/server-sidecar.conf" "${common[@]}" "listen=$LISTEN" \
+        "address=unix:$sockets/server.sock" "server_key=$(nginx_key "$run/server.key")"
+    fill_in "$here/client-sidecar.conf.in" "$run/client-sidecar.conf" "${common[@]}" "listen=$2" name=client-sidecar \
+        "address=unix:$sockets/client.sock" "certificate=grpc_ssl_certificate $run/client.crt; grpc_ssl_certificate_key \"$(nginx_key "$run/client.key")\";"
+}
+
 # Calls through the client's sidecar, by a program in Rust or Python: call LANGUAGE [SOCKET]
 call() {
     local socket=${2:-$sockets/client.sock}

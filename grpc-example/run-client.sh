@@ -56,8 +56,8 @@ fi
 refused() {
     local before
     before=$(wc -l <"$run/greeter.log")
-    fill_in "$here/client-sidecar.conf.in" "$run/$1.conf" "run=$run" "sockets=$sockets" "user=$([ "$(id -u)" -ne 0 ] || echo 'user root;')" \
-        "listen=$LISTEN" "tls_port=$TLS_PORT" "name=$1" "socket=$1.sock" "certificate=$2"
+    fill_in "$here/client-sidecar.conf.in" "$run/$1.conf" "run=$run" "user=$([ "$(id -u)" -ne 0 ] || echo 'user root;')" \
+        "listen=$LISTEN" "tls_port=$TLS_PORT" "name=$1" "address=unix:$sockets/$1.sock" "certificate=$2"
     rm -f "$sockets/$1.sock"
     start_nginx "$run/$1.conf" "$run/$1-error.log"
     wait_until 20 test -S "$sockets/$1.sock"

@@ -18,12 +18,9 @@ start_server rust
 # As root, nginx would have its workers run as a user who can't enter this folder.
 user=
 [ "$(id -u)" -ne 0 ] || user="user root;"
-common=("run=$run" "sockets=$sockets" "user=$user" "listen=$LISTEN" "tls_port=$TLS_PORT")
 rm -f "$sockets"/client.sock
-fill_in "$here/server-sidecar.conf.in" "$run/server-sidecar.conf" "${common[@]}" "server_key=$(nginx_key "$run/server.key")"
+write_sidecars "$user" "$LISTEN"
 start_nginx "$run/server-sidecar.conf" "$run/server-sidecar-error.log"
-fill_in "$here/client-sidecar.conf.in" "$run/client-sidecar.conf" "${common[@]}" name=client-sidecar socket=client.sock \
-    "certificate=grpc_ssl_certificate $run/client.crt; grpc_ssl_certificate_key \"$(nginx_key "$run/client.key")\";"
 start_nginx "$run/client-sidecar.conf" "$run/client-sidecar-error.log"
 wait_until 20 test -S "$sockets/client.sock" || fail "The client's sidecar did not start: $(tail -n 3 "$run/client-sidecar-error.log")"
 cat <<END

@@ -7,10 +7,10 @@ run=${RUN_DIR:-$here/run}
 # Where Debian has servers, and where users often don't look.
 PATH=$PATH:/usr/local/sbin:/usr/sbin
 
-# .env.example has the defaults: what is set already stays.
+# .env.example has the defaults: what is set already stays. In containers there is no .env.
 set -a
 for settings in "$here/.env" "$here/.env.example"; do
-    if [ -f "$settings" ]; then
+    if [ -f "$settings" ] && { [ -z "${NO_ENV_FILE:-}" ] || [ "$settings" != "$here/.env" ]; }; then
         # shellcheck source=/dev/null
         . "$settings"
     fi
@@ -39,8 +39,13 @@ uses_emulator() { [ -z "$HSM_NAME" ]; }
 
 # --- programs ---------------------------------------------------------------------------------------------------------
 
-# Sets `module` (the provider), `emulator` and `akv` to what was built in target/, and builds them if they are nowhere.
+# Sets `module` (the provider), `emulator` and `akv` to what was built in target/, and builds them if they are nowhere. With
+# AKV_INSTALLED they are what is installed, as in a container.
 find_programs() {
+    if [ -n "${AKV_INSTALLED:-}" ]; then
+        module=$(openssl version -m | cut -d'"' -f2)/akv_provider.so emulator=managed-hsm-emulator akv=akv
+        return 0
+    fi
     local target=${CARGO_TARGET_DIR:-$repository/target} folder
     module=$target/shipped/release/libakv_provider.so
     for folder in "$target/shipped/release" "$target/release" "$target/debug"; do
@@ -197,6 +202,34 @@ fill_in() {
         text=${text//"@${pair%%=*}@"/"${pair#*=}"}
     done
     printf '%s\n' "$text" >"$out"
+}
+
+# How the HSM is called to whoever sees a page of the server.
+hsm_title() {
+    if [ -n "${HSM_TITLE:-}" ]; then
+        echo "$HSM_TITLE"
+    elif uses_emulator; then
+        echo "an emulated Azure Managed HSM"
+    else
+        echo "Azure Managed HSM"
+    fi
+}
+
+# The configuration of nginx-example, with what .env names: write_nginx_configuration "USER DIRECTIVE"
+write_nginx_configuration() {
+    local rsa_key
+    rsa_key=$(nginx_key "$run/rsa.key")
+    key_form="key file"
+    if [[ $rsa_key = store:* ]]; then
+        key_form="store: URI"
+    fi
+    mkdir -p "$run/tmp"
+    # shellcheck disable=SC2153,SC2154 # the script that sources this sets `here`, and .env the names
+    fill_in "$here/locations.conf.in" "$run/locations.conf" "hsm_title=$(hsm_title)" "key_form=$key_form" "ca_name=$CA_KEY"
+    # shellcheck disable=SC2153
+    fill_in "$here/nginx.conf.in" "$run/nginx.conf" "run=$run" "user=$1" "listen=$LISTEN" \
+        "rsa_name=$RSA_KEY" "ec_name=$EC_KEY" "rsa_port=$RSA_PORT" "ec_port=$EC_PORT" "both_port=$BOTH_PORT" \
+        "rsa_key=$rsa_key" "ec_key=$(nginx_key "$run/ec.key")"
 }
 
 nginx_runs() { [ -f "$1" ] && grep -qs '^nginx' "/proc/$(cat "$1")/comm"; }

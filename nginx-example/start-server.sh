@@ -15,24 +15,12 @@ if nginx_runs "$run/nginx.pid"; then
 fi
 connect_hsm
 
-hsm_title="Azure Managed HSM"
-if uses_emulator; then
-    hsm_title="an emulated Azure Managed HSM"
-fi
-rsa_key=$(nginx_key "$run/rsa.key")
-key_form="key file"
-if [[ $rsa_key = store:* ]]; then
-    key_form="store: URI"
-fi
 # As root, nginx would have its workers run as a user who can't enter this folder.
 user=
 if [ "$(id -u)" -eq 0 ]; then
     user="user root;"
 fi
-mkdir -p "$run/tmp"
-fill_in "$here/locations.conf.in" "$run/locations.conf" "hsm_title=$hsm_title" "key_form=$key_form" "ca_name=$CA_KEY"
-fill_in "$here/nginx.conf.in" "$run/nginx.conf" "run=$run" "user=$user" "listen=$LISTEN" \
-    "rsa_name=$RSA_KEY" "ec_name=$EC_KEY" "rsa_port=$RSA_PORT" "ec_port=$EC_PORT" "both_port=$BOTH_PORT" "rsa_key=$rsa_key" "ec_key=$(nginx_key "$run/ec.key")"
+write_nginx_configuration "$user"
 start_nginx "$run/nginx.conf" "$run/nginx-error.log"
 
 answers() { curl --silent --fail --max-time 10 --cacert "$run/ca.crt" "https://localhost:$1/health" --output /dev/null; }

@@ -28,8 +28,9 @@ newer=(systemd-ukify systemd-repart systemd-tpm 'linux-kbuild-[0-9]' 'pesign$' '
     'libldns3$' 'libevent-pthreads-[0-9.-]+$' 'wpasupplicant$' 'hostapd$' 'iproute2$')
 # Only one of them can be installed, and so each is just before its test; another suite has the first.
 declare -A mail_servers=([postfix]=postfix [pkcs11-exim]=exim4-daemon-light)
-# What deployment.sh builds and checks with: of this machine, not of another suite.
-builders=(systemd mmdebstrap buildah python3-venv)
+# What deployment.sh and compose.sh build and check with: of this machine, not of another suite. Without runc, for which Docker's own
+# packages would have to go.
+builders=(systemd mmdebstrap buildah podman netavark aardvark-dns iptables python3-venv)
 
 # The newest of each that this machine's suite has.
 offered() {

@@ -1,4 +1,4 @@
-"""Makes all four kinds of gRPC call through the Unix socket of a sidecar: client.py SOCKET"""
+"""Makes all four kinds of gRPC call through a sidecar: client.py SOCKET, or HOST:PORT where there are no Unix sockets"""
 
 import queue
 import sys
@@ -34,7 +34,9 @@ def converse(stub):
 def main():
     # The authority would be the socket's path else, which is no host for nginx.
     options = [("grpc.default_authority", "localhost")]
-    with grpc.insecure_channel(f"unix:{sys.argv[1]}", options=options) as channel:
+    address = sys.argv[1]
+    address = f"unix:{address}" if address.startswith("/") else address
+    with grpc.insecure_channel(address, options=options) as channel:
         stub = services.GreeterStub(channel)
         expect("unary", stub.Greet(messages.Name(name="Ada"), timeout=30), "Hello, Ada!")
         names = ["Ada", "Grace", "Radia"]

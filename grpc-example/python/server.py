@@ -1,4 +1,4 @@
-"""The gRPC server behind a sidecar: server.py SOCKET"""
+"""The gRPC server behind a sidecar: server.py SOCKET, or HOST:PORT where there are no Unix sockets"""
 
 import signal
 import sys
@@ -36,7 +36,8 @@ class Greeter(services.GreeterServicer):
 def main():
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
     services.add_GreeterServicer_to_server(Greeter(), server)
-    server.add_insecure_port(f"unix:{sys.argv[1]}")
+    address = sys.argv[1]
+    server.add_insecure_port(f"unix:{address}" if address.startswith("/") else address)
     server.start()
     signal.signal(signal.SIGTERM, lambda *_: server.stop(1))
     server.wait_for_termination()

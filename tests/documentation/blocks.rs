@@ -116,13 +116,9 @@ fn a_block_that_is_neither_run_nor_read_is_found() {
 }
 
 /// What stands in a block and not in its test, which does the same in another way.
-const OTHERWISE: [(&str, &str); 8] = [
+const OTHERWISE: [(&str, &str); 5] = [
     // There is no systemd in the test, which starts what the timer starts.
     ("tests/apps/acme.sh", "--now"),
-    // buildah runs the image, whose port nobody outside asks, as the page says.
-    ("tests/apps/deployment.sh", "--detach"),
-    ("tests/apps/deployment.sh", "--name"),
-    ("tests/apps/deployment.sh", "--publish"),
     // By the options of `mariadbd`, as the page says.
     ("tests/apps/mariadb.sh", "ssl_cert"),
     ("tests/apps/mariadb.sh", "ssl_key"),
