@@ -90,7 +90,8 @@ impl Sessions {
     }
 
     /// Sends a request once, and without a token. Returns the headers of the answer, which is a
-    /// refusal if all is well. It takes no longer than `limit`, or than a request that is sent once.
+    /// refusal if all is well. It takes no longer than `limit`, or than a request that is sent
+    /// once.
     pub(crate) fn ask_without_token(
         &self,
         request: &Request,

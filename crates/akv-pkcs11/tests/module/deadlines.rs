@@ -1,5 +1,6 @@
 //! All that one call asks the HSM for is over by its deadline, however many requests it takes. The
-//! HSM takes three seconds for each, and a call has five: one request ends, and the next one doesn't.
+//! HSM takes three seconds for each, and a call has five: one request ends, and the next one
+//! doesn't.
 
 use cryptoki::error::RvError;
 use cryptoki::mechanism::Mechanism;
