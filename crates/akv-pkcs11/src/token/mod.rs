@@ -165,7 +165,7 @@ impl Token {
     /// # Errors
     /// Nobody has logged in, and somebody has to.
     pub(crate) fn ask<R>(&self, ask: impl FnOnce(&Client) -> R) -> Result<R, Error> {
-        Self::ask_by(&*self.client()?, ask)
+        Self::ask_by(&self.in_this_call(&*self.lasting_client()?), ask)
     }
 
     fn ask_by<R>(client: &Client, ask: impl FnOnce(&Client) -> R) -> Result<R, Error> {
