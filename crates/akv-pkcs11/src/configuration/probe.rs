@@ -12,29 +12,28 @@ use crate::token::FRONT_END;
 /// # Errors
 /// One of them can't be used; the error names it.
 pub(super) fn check(client: &Settings) -> Result<(), String> {
-    if let Some(path) = &client.ca_file
-        && !files::is_away_for_now(path)
-    {
+    if let Some(path) = &client.ca_file {
         let settings = Settings {
             front_end: FRONT_END,
             ..client.clone()
         };
-        // A path may hold whatever characters.
-        let tls = settings.tls();
-        tls.map_err(|error| fit(&error.to_string(), 800))?;
+        if let Err(error) = settings.tls()
+            && !files::is_away_for_now(path)
+        {
+            // A path may hold whatever characters.
+            return Err(fit(&error.to_string(), 800));
+        }
     }
     let credentials = &client.credentials;
     match &credentials.client_certificate {
-        Some(path) if is_by_certificate(credentials) && !files::is_away_for_now(path) => {
-            let read = files::read(path).map(drop);
-            read.map_err(|problem| {
-                format!(
-                    "the client certificate '{}' {problem}: name a PEM or PKCS#12 file with the \
-                     certificate and its key in clientCertificate",
-                    fit(&path.display().to_string(), 400)
-                )
-            })
-        }
+        Some(path) if is_by_certificate(credentials) => match files::read(path) {
+            Err(problem) if !files::is_away_for_now(path) => Err(format!(
+                "the client certificate '{}' {problem}: name a PEM or PKCS#12 file with the \
+                 certificate and its key in clientCertificate",
+                fit(&path.display().to_string(), 400)
+            )),
+            _ => Ok(()),
+        },
         _ => Ok(()),
     }
 }
